@@ -1,0 +1,282 @@
+/**
+ * What passes between gateways and administration servers. One interface, two implementations: `memory-bus.ts` for
+ * everything in one process, `redis/` for everything else; `test/bus/contract.ts` holds both to the same rules.
+ *
+ * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the bus, so
+ * the caller always knows what was not done and keeps it.
+ */
+import type { Compliance, GatewayAddress, ReportableState } from '../protocol/index.ts';
+
+export class BusUnavailable extends Error {
+  override readonly name = 'BusUnavailable';
+}
+
+/* ---- leases: which worker is alive ---- */
+
+/** Who a worker is; constant for the life of its lease. */
+export interface WorkerIdentity {
+  /** The gateway's name and the worker's number in it, for example `gw1/0`. */
+  worker: string;
+  gateway: string;
+  /** Host and process, for people. */
+  host: string;
+  pid: number;
+  version: string;
+  /** What the gateway was started with; registers a gateway the administration server does not know yet. */
+  initial: GatewaySettings;
+}
+
+export interface WorkerLoad {
+  connections: number;
+  /** Sessions admitted since the last extension, per second. */
+  admissionRate: number;
+  /** Bytes buffered for slow readers. */
+  bufferedBytes: number;
+  /** Resident memory, bytes, and share of one core used, 0 to 1. */
+  memoryBytes: number;
+  cpu: number;
+  /** Why the worker does not serve as its settings say; absent when it does. */
+  problem?: string;
+}
+
+export interface Lease {
+  /** nanoid made anew with every acquisition: two leases of one worker never share it. */
+  incarnation: string;
+  identity: WorkerIdentity;
+  load: WorkerLoad;
+}
+
+export interface Leases {
+  /** Makes a new incarnation and an empty outbox for it. */
+  acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string>;
+  /** `lost`: it expired; the worker must acquire anew. Never revives a lease that expired. */
+  extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'>;
+  /** Ends the lease and drops its outbox. Idempotent. */
+  release(incarnation: string): Promise<void>;
+  /** All leases that have not expired. */
+  list(): Promise<Lease[]>;
+}
+
+/* ---- outboxes: what waits for a worker ---- */
+
+/**
+ * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker reports
+ * devices it could not hand the frame to as `undelivered`. With `close`, the sessions named are closed after the frame
+ * (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session the device has.
+ */
+export interface Delivery {
+  devices: string[];
+  frame?: Uint8Array;
+  commandId?: string;
+  close?: { code: number; reason: string; sessions?: number[] };
+}
+
+export interface OutboxEntry {
+  offset: string;
+  delivery: Delivery;
+}
+
+/** Where a reader is: entries with an offset above `offset` are unread. `epoch` changes when an outbox is lost. */
+export interface Position {
+  epoch: string;
+  offset: string;
+}
+
+export interface OutboxRead {
+  position: Position;
+  entries: OutboxEntry[];
+  /** The outbox is not the one `position` was taken from: what was in it is gone (Redis lost its data). */
+  lost: boolean;
+}
+
+export interface Outboxes {
+  /**
+   * Appends and announces in one atomic step, in order. `gone`: that incarnation has no lease any more, nothing was
+   * appended. `full`: its reader is too far behind (more than `OUTBOX_MAX_ENTRIES`), nothing was appended.
+   */
+  append(incarnation: string, deliveries: readonly Delivery[]): Promise<'appended' | 'gone' | 'full'>;
+  /** Reads up to `limit` entries above `position`; `null` reads from the start. */
+  read(incarnation: string, position: Position | null, limit: number): Promise<OutboxRead>;
+  /** Drops entries up to and including `position.offset`. */
+  trim(incarnation: string, position: Position): Promise<void>;
+  /**
+   * Calls `onHint` soon after something was appended, and after every time a hint may have been missed (the
+   * subscription was renewed). A hint may be lost or come twice: the outbox is the truth. Returns the way to stop.
+   */
+  onHint(incarnation: string, onHint: () => void): Promise<() => Promise<void>>;
+}
+
+/** Entries an outbox may hold unread before `append` answers `full`. */
+export const OUTBOX_MAX_ENTRIES = 20_000;
+
+/* ---- receipts: what devices and workers say ---- */
+
+/** `at` is the worker's clock, milliseconds since the Unix epoch; `session` orders the sessions of one device. */
+export type Receipt =
+  | {
+      kind: 'connected';
+      device: string;
+      session: number;
+      incarnation: string;
+      worker: string;
+      gateway: string;
+      address: string;
+      software: string;
+      caps: string[];
+      membership: number;
+      /** The session this one took the device over from, when that was still held. */
+      replaced?: number;
+      at: number;
+    }
+  | { kind: 'disconnected'; device: string; session: number; code: number; reason: string; at: number }
+  | { kind: 'status'; device: string; policy?: string; compliance?: Compliance; at: number }
+  | { kind: 'ack'; device: string; command: string; at: number }
+  | { kind: 'progress'; device: string; command: string; percent?: number; note?: string; at: number }
+  | {
+      kind: 'result';
+      device: string;
+      command: string;
+      state: ReportableState;
+      reason?: string;
+      data?: unknown;
+      at: number;
+    }
+  /** The worker could not hand `command` to these devices: they are not here, or did not read. */
+  | { kind: 'undelivered'; command: string; devices: string[]; incarnation: string; at: number }
+  /** The worker's outbox is gone; what was sent through it may not have arrived. */
+  | { kind: 'outbox-lost'; incarnation: string; at: number };
+
+export interface Receipts {
+  /** Appends a batch whole or not at all. `full`: administration servers are too far behind; nothing was appended. */
+  append(batch: readonly Receipt[]): Promise<'appended' | 'full'>;
+  /**
+   * Hands batches to `apply` until the returned function is called; each batch goes to one consumer and is dropped once
+   * `apply` resolves. What a consumer left unfinished (it died, `apply` rejected) is handed out again, to whoever is
+   * there, after `redeliverAfterMs`: `apply` must be idempotent.
+   */
+  consume(
+    consumer: string,
+    apply: (batch: readonly Receipt[]) => Promise<void>,
+    options?: { maxBatch?: number; redeliverAfterMs?: number },
+  ): Promise<() => Promise<void>>;
+  /** Batches appended and not yet dropped. */
+  backlog(): Promise<number>;
+}
+
+/** Appended batches that may wait before `append` answers `full`. */
+export const RECEIPTS_MAX_ENTRIES = 100_000;
+
+/* ---- presence: which worker holds a device ---- */
+
+export interface Holder {
+  incarnation: string;
+  session: number;
+}
+
+export interface PresenceClaim {
+  device: string;
+  /**
+   * Absent: take the device, whoever holds it (a new connection). Present: take it only if nobody holds it or this very
+   * session does (a worker that lost its lease claims anew what it still has).
+   */
+  heldSession?: number;
+}
+
+export interface Presence {
+  /**
+   * For each claim, in order: the new holder's session number, larger than any earlier one of that device, and who held
+   * it before; or `null` when a newer session holds it (only with `heldSession`).
+   */
+  claim(
+    incarnation: string,
+    claims: readonly PresenceClaim[],
+  ): Promise<({ session: number; previous?: Holder } | null)[]>;
+  /** Removes each device's presence if that session still holds it (compare-and-delete). */
+  release(incarnation: string, sessions: readonly { device: string; session: number }[]): Promise<void>;
+  /** Who holds each device, in order; a holder whose lease is gone may still be named: compare with `Leases.list`. */
+  locate(devices: readonly string[]): Promise<(Holder | null)[]>;
+}
+
+/* ---- directory: what a gateway must know to admit a device ---- */
+
+export interface DirectoryDevice {
+  id: string;
+  /** Raw Ed25519 public key, 32 bytes. */
+  publicKey: Uint8Array;
+  blocked: boolean;
+  /** Ids of the groups the device is in, root first. */
+  groups: string[];
+  /** Encoded `order` frame with the device's signed membership, and its revision. */
+  membership: Uint8Array;
+  membershipRevision: number;
+}
+
+/** What an operator sets for a gateway (distribution point). */
+export interface GatewaySettings {
+  /** Group it serves, with all its subgroups. */
+  group: string;
+  runPushServer: boolean;
+  /** Push server port, 1 to 65535. */
+  port: number;
+  /** Address for remote hosts: the URL devices dial, for example `wss://gw1.example.net:13295`. */
+  address: string;
+  connectionLimit: number;
+}
+
+export interface DirectoryGateway extends GatewaySettings {
+  name: string;
+  /** Grows with every change of the settings. */
+  revision: number;
+}
+
+export interface Directory {
+  /**
+   * The revision the directory was last wholly written with, or `null` when it was never written or is lost. While it
+   * is `null` a gateway admits nobody and turns nobody away for good.
+   */
+  epoch(): Promise<string | null>;
+  /** Marks the directory as whole. Written last after all devices and gateways were put. */
+  setEpoch(epoch: string): Promise<void>;
+  putDevices(devices: readonly DirectoryDevice[]): Promise<void>;
+  removeDevices(ids: readonly string[]): Promise<void>;
+  /** In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` while `epoch` is `null`. */
+  devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;
+  putGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
+  removeGateway(name: string): Promise<void>;
+  gateways(): Promise<DirectoryGateway[]>;
+  /** Calls `onChange` soon after gateways were put or removed; hints may be lost, so poll as well. */
+  onGatewaysChange(onChange: () => void): Promise<() => Promise<void>>;
+}
+
+/** The directory was never written, or Redis lost it: nothing can be said about any device yet. */
+export class DirectoryIncomplete extends Error {
+  override readonly name = 'DirectoryIncomplete';
+}
+
+/* ---- the whole ---- */
+
+export interface BusStatus {
+  available: boolean;
+  /** Since when `available` is what it is, milliseconds since the Unix epoch. */
+  since: number;
+  /** Why not, when not available. */
+  reason?: string;
+}
+
+export interface Bus {
+  readonly leases: Leases;
+  readonly outboxes: Outboxes;
+  readonly receipts: Receipts;
+  readonly presence: Presence;
+  readonly directory: Directory;
+  /** Resolves once the bus works, rejects with `BusUnavailable` when it does not come up within 10 s. */
+  start(): Promise<void>;
+  /** Idempotent; consumers and hints end. */
+  stop(): Promise<void>;
+  status(): BusStatus;
+}
+
+/** A list of gateways as devices see it. */
+export function toGatewayAddress(gateway: DirectoryGateway): GatewayAddress {
+  return { name: gateway.name, url: gateway.address };
+}

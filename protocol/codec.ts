@@ -1,0 +1,323 @@
+/**
+ * Frames to messages and back. Decoding is strict about the fields it knows and silent about those it does not
+ * (V-2), so that either end may be newer than the other.
+ */
+import { Packr } from 'msgpackr';
+import { CLOSE, type CloseCode } from './close-codes.ts';
+import { REPORTABLE_STATES } from './execution-states.ts';
+import { ID_PATTERN, LIMITS } from './limits.ts';
+import {
+  COMPLIANCE,
+  type DeviceMessage,
+  type GatewayAddress,
+  type GatewayMessage,
+  type OrderBody,
+  type OrderTarget,
+  REDIRECT_REASONS,
+} from './messages.ts';
+
+/** A frame that breaks a rule; the connection ends with `closeCode` and `message` as its reason. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+  readonly closeCode: CloseCode;
+  readonly rule: string;
+  constructor(rule: string, what: string, closeCode: CloseCode = CLOSE.protocolError) {
+    super(`${rule}: ${what}`);
+    this.rule = rule;
+    this.closeCode = closeCode;
+  }
+}
+
+const packr = new Packr({
+  useRecords: false,
+  variableMapSize: true,
+  mapsAsObjects: true,
+  // 'auto': a 64-bit integer that a double holds exactly is a number; the type declarations lag behind.
+  int64AsType: 'auto' as 'number',
+  encodeUndefinedAsNil: true,
+});
+
+type Fields = Record<string, unknown>;
+
+function pack(value: unknown): Uint8Array<ArrayBuffer> {
+  // msgpackr returns a view into a pooled buffer that it never rewrites; the copy keeps a frame from pinning the pool.
+  return new Uint8Array(packr.pack(value));
+}
+
+/** Encodes any value that fits in MessagePack; the shape is the caller's. */
+export function encodeValue(value: unknown): Uint8Array<ArrayBuffer> {
+  return pack(value);
+}
+
+/** Decodes one MessagePack value, with the same bounds as a frame. Throws `ProtocolError`. */
+export function decodeValue(bytes: Uint8Array): unknown {
+  let value: unknown;
+  try {
+    value = packr.unpack(bytes);
+  } catch {
+    throw new ProtocolError('F-2', 'not one MessagePack value');
+  }
+  assertPlain(value, LIMITS.depth + 4);
+  return value;
+}
+
+/** MessagePack has more types than JSON; only maps, arrays, text, numbers, booleans, nil and binary pass (F-4). */
+function assertPlain(value: unknown, depth: number): void {
+  if (typeof value !== 'object' || value === null) {
+    if (typeof value === 'bigint') throw new ProtocolError('F-5', 'an integer beyond 2^53');
+    if (typeof value === 'number' && !Number.isFinite(value)) {
+      throw new ProtocolError('F-5', 'a number that is not finite');
+    }
+    return;
+  }
+  if (value instanceof Uint8Array) return;
+  if (depth === 0) throw new ProtocolError('F-4', 'nested too deeply');
+  if (Array.isArray(value)) {
+    for (const item of value) assertPlain(item, depth - 1);
+    return;
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) throw new ProtocolError('F-4', 'an extension type');
+  for (const key in value) assertPlain((value as Fields)[key], depth - 1);
+}
+
+function decodeMap(bytes: Uint8Array): Fields {
+  if (bytes.length > LIMITS.frameBytes) throw new ProtocolError('F-3', 'frame too long');
+  const value = decodeValue(bytes);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+    throw new ProtocolError('F-2', 'a frame is one map');
+  }
+  return value as Fields;
+}
+
+/* ---- fields ---- */
+
+function text(fields: Fields, key: string, max: number): string {
+  const value = fields[key];
+  if (typeof value !== 'string' || value.length > max) {
+    throw new ProtocolError('F-6', `${key}: text of at most ${max} characters`);
+  }
+  return value;
+}
+
+function optionalText(fields: Fields, key: string, max: number): string | undefined {
+  return fields[key] === undefined || fields[key] === null ? undefined : text(fields, key, max);
+}
+
+function id(fields: Fields, key: string): string {
+  const value = fields[key];
+  if (typeof value !== 'string' || !ID_PATTERN.test(value)) {
+    throw new ProtocolError('F-6', `${key}: an identifier`);
+  }
+  return value;
+}
+
+function integer(fields: Fields, key: string, min = 0, max = Number.MAX_SAFE_INTEGER): number {
+  const value = fields[key];
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+    throw new ProtocolError('F-5', `${key}: an integer from ${min} to ${max}`);
+  }
+  return value;
+}
+
+function bytesOf(fields: Fields, key: string, min: number, max = min): Uint8Array<ArrayBuffer> {
+  const value = fields[key];
+  if (!(value instanceof Uint8Array) || value.length < min || value.length > max) {
+    throw new ProtocolError('F-6', `${key}: ${min === max ? min : `${min} to ${max}`} bytes of binary`);
+  }
+  return new Uint8Array(value);
+}
+
+function oneOf<T extends string>(fields: Fields, key: string, values: readonly T[]): T {
+  const value = fields[key];
+  if (!(values as readonly unknown[]).includes(value)) {
+    throw new ProtocolError('F-6', `${key}: one of ${values.join(', ')}`);
+  }
+  return value as T;
+}
+
+function list<T>(fields: Fields, key: string, max: number, item: (value: unknown) => T): T[] {
+  const value = fields[key];
+  if (!Array.isArray(value) || value.length > max) {
+    throw new ProtocolError('F-6', `${key}: an array of at most ${max}`);
+  }
+  return value.map(item);
+}
+
+function gatewayAddress(value: unknown): GatewayAddress {
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'gateways: maps');
+  return { name: id(value as Fields, 'name'), url: text(value as Fields, 'url', LIMITS.urlLength) };
+}
+
+function defined<T extends object>(value: T): T {
+  for (const key in value) if (value[key] === undefined) delete value[key];
+  return value;
+}
+
+/* ---- device to gateway ---- */
+
+export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuffer> {
+  return pack(defined({ ...message }));
+}
+
+/**
+ * A device's frame as a message; `null` for a message of a later version, which is skipped (V-2).
+ * Throws `ProtocolError`.
+ */
+export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
+  const fields = decodeMap(bytes);
+  switch (text(fields, 't', 32)) {
+    case 'prove':
+      return {
+        t: 'prove',
+        device: id(fields, 'device'),
+        sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+        software: text(fields, 'software', LIMITS.softwareLength),
+        caps: list(fields, 'caps', LIMITS.capabilities, (value) =>
+          text({ caps: value }, 'caps', LIMITS.capabilityLength),
+        ),
+        membership: integer(fields, 'membership'),
+      };
+    case 'beat':
+      return defined({
+        t: 'beat' as const,
+        policy: optionalText(fields, 'policy', LIMITS.policyLength),
+        compliance:
+          fields.compliance === undefined || fields.compliance === null
+            ? undefined
+            : oneOf(fields, 'compliance', COMPLIANCE),
+      }) as DeviceMessage;
+    case 'ack':
+      return { t: 'ack', id: id(fields, 'id') };
+    case 'progress':
+      return defined({
+        t: 'progress' as const,
+        id: id(fields, 'id'),
+        percent:
+          fields.percent === undefined || fields.percent === null
+            ? undefined
+            : integer(fields, 'percent', 0, 100),
+        note: optionalText(fields, 'note', LIMITS.noteLength),
+      }) as DeviceMessage;
+    case 'result': {
+      const data = fields.data;
+      if (data !== undefined && data !== null && pack(data).length > LIMITS.resultBytes) {
+        throw new ProtocolError('R-4', `data: at most ${LIMITS.resultBytes} bytes`);
+      }
+      return defined({
+        t: 'result' as const,
+        id: id(fields, 'id'),
+        state: oneOf(fields, 'state', REPORTABLE_STATES),
+        reason: optionalText(fields, 'reason', LIMITS.reasonLength),
+        data: data ?? undefined,
+      }) as DeviceMessage;
+    }
+    default:
+      return null;
+  }
+}
+
+/* ---- gateway to device ---- */
+
+export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayBuffer> {
+  return pack(defined({ ...message }));
+}
+
+/** A gateway's frame as a message; `null` for one of a later version (V-2). Throws `ProtocolError`. */
+export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
+  const fields = decodeMap(bytes);
+  switch (text(fields, 't', 32)) {
+    case 'challenge':
+      return {
+        t: 'challenge',
+        nonce: bytesOf(fields, 'nonce', LIMITS.nonceBytes),
+        gateway: id(fields, 'gateway'),
+        time: integer(fields, 'time'),
+      };
+    case 'welcome':
+      return {
+        t: 'welcome',
+        session: integer(fields, 'session'),
+        time: integer(fields, 'time'),
+        heartbeatMs: integer(fields, 'heartbeatMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs),
+        gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress),
+      };
+    case 'beat':
+      return { t: 'beat', time: integer(fields, 'time') };
+    case 'order':
+      return {
+        t: 'order',
+        body: bytesOf(fields, 'body', 1, LIMITS.frameBytes),
+        sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+      };
+    case 'settled':
+      return { t: 'settled', id: id(fields, 'id'), state: text(fields, 'state', 32) as 'unknown' };
+    case 'update':
+      return { t: 'update', gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress) };
+    case 'redirect':
+      return {
+        t: 'redirect',
+        to: list(fields, 'to', LIMITS.gateways, gatewayAddress),
+        reason: oneOf(fields, 'reason', REDIRECT_REASONS),
+        withinMs: integer(fields, 'withinMs'),
+      };
+    default:
+      return null;
+  }
+}
+
+/* ---- signed bodies ---- */
+
+export function encodeOrderBody(body: OrderBody): Uint8Array<ArrayBuffer> {
+  return pack(body);
+}
+
+function orderTarget(value: unknown): OrderTarget {
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('S-4', 'target: a map');
+  const fields = value as Fields;
+  if ('device' in fields === 'group' in fields) {
+    throw new ProtocolError('S-4', 'target: either a device or a group');
+  }
+  return 'device' in fields ? { device: id(fields, 'device') } : { group: id(fields, 'group') };
+}
+
+/**
+ * The body of an order whose signature the caller has verified; `null` for a kind of a later version (V-2).
+ * Throws `ProtocolError`.
+ */
+export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
+  const fields = decodeMap(bytes);
+  switch (text(fields, 'kind', 32)) {
+    case 'command':
+      return {
+        kind: 'command',
+        id: id(fields, 'id'),
+        type: id(fields, 'type'),
+        args: fields.args ?? null,
+        target: orderTarget(fields.target),
+        issuedAt: integer(fields, 'issuedAt'),
+        expiresAt: integer(fields, 'expiresAt'),
+        timeoutMs: integer(fields, 'timeoutMs', 1, LIMITS.timeoutMaxMs),
+      };
+    case 'cancel':
+      return {
+        kind: 'cancel',
+        id: id(fields, 'id'),
+        target: orderTarget(fields.target),
+        issuedAt: integer(fields, 'issuedAt'),
+        expiresAt: integer(fields, 'expiresAt'),
+      };
+    case 'membership': {
+      const target = orderTarget(fields.target);
+      if (!('device' in target)) throw new ProtocolError('S-7', 'a membership is for one device');
+      return {
+        kind: 'membership',
+        target,
+        groups: list(fields, 'groups', LIMITS.gateways, (value) => id({ groups: value }, 'groups')),
+        revision: integer(fields, 'revision', 1),
+        issuedAt: integer(fields, 'issuedAt'),
+      };
+    }
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,40 @@
+/**
+ * The states of an execution (a command on one device), and nothing else:
+ *
+ *   queued -> sent -> acked -> running -> succeeded | failed | rejected
+ *   queued | sent | acked | running -> canceled | expired | timed-out | superseded
+ *
+ * `sent` falls back to `queued` when the session ends without an acknowledgement.
+ */
+export const OPEN_STATES = ['queued', 'sent', 'acked', 'running'] as const;
+export const FINAL_STATES = [
+  'succeeded',
+  'failed',
+  'rejected',
+  'canceled',
+  'expired',
+  'timed-out',
+  'superseded',
+] as const;
+export const EXECUTION_STATES = [...OPEN_STATES, ...FINAL_STATES] as const;
+
+export type OpenState = (typeof OPEN_STATES)[number];
+export type FinalState = (typeof FINAL_STATES)[number];
+export type ExecutionState = OpenState | FinalState;
+
+/** What a device may report as the end of an execution (R-1); the other final states are the ledger's to give. */
+export const REPORTABLE_STATES = [
+  'succeeded',
+  'failed',
+  'rejected',
+  'canceled',
+  'expired',
+  'timed-out',
+] as const satisfies readonly FinalState[];
+export type ReportableState = (typeof REPORTABLE_STATES)[number];
+
+const finals: ReadonlySet<string> = new Set(FINAL_STATES);
+
+export function isFinal(state: ExecutionState): state is FinalState {
+  return finals.has(state);
+}

@@ -1,0 +1,47 @@
+/**
+ * Bounds that both ends of a connection hold to. PROTOCOL.md section "Limits" is the same list in prose.
+ * Everything is a constant of `pushpoint.v1`: what a gateway may choose, it says in `welcome`.
+ */
+export const SUBPROTOCOL = 'pushpoint.v1';
+
+export const LIMITS = {
+  /** Longest frame in either direction, bytes (F-3). */
+  frameBytes: 64 * 1024,
+  /** Longest encoded `args` of a command, bytes. */
+  argsBytes: 32 * 1024,
+  /** Longest encoded `data` of a result, bytes (R-4). */
+  resultBytes: 32 * 1024,
+  /** Nesting depth of `args` and `data`. */
+  depth: 16,
+  /** Longest identifier of a device, command, group or gateway, characters (F-6). */
+  idLength: 64,
+  /** Longest `reason`, characters. */
+  reasonLength: 512,
+  /** Longest `note` of a progress report, characters. */
+  noteLength: 256,
+  /** Longest `policy` revision in a heartbeat, characters. */
+  policyLength: 64,
+  /** Capabilities a device may name, and how long each may be. */
+  capabilities: 32,
+  capabilityLength: 64,
+  /** Longest name and version of the device's software, characters. */
+  softwareLength: 64,
+  /** Gateways in a list, and the longest URL of one, characters. */
+  gateways: 32,
+  urlLength: 512,
+  /** Nonce of a challenge, bytes. */
+  nonceBytes: 32,
+  /** Raw Ed25519 public key and signature, bytes (RFC 8032). */
+  publicKeyBytes: 32,
+  signatureBytes: 64,
+  /** Heartbeat interval a gateway may ask for, milliseconds. */
+  heartbeatMinMs: 1_000,
+  heartbeatMaxMs: 900_000,
+  /** Deliver-by clock: the longest time a command may wait for its device, milliseconds (30 days). */
+  ttlMaxMs: 30 * 86_400_000,
+  /** Finish-by clock: the longest time an execution may take after its acknowledgement (7 days). */
+  timeoutMaxMs: 7 * 86_400_000,
+} as const;
+
+/** What a device, command, group or gateway may be called (F-6). */
+export const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;

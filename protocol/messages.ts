@@ -1,0 +1,162 @@
+/**
+ * Every message of `pushpoint.v1`, mirroring PROTOCOL.md section by section. A frame is one MessagePack map whose
+ * `t` names the message. Times are milliseconds since the Unix epoch, durations milliseconds.
+ */
+import type { FinalState, ReportableState } from './execution-states.ts';
+
+/** One gateway a device may use. `url` is what the device dials, for example `wss://gw1.example.net:13295`. */
+export interface GatewayAddress {
+  name: string;
+  url: string;
+}
+
+/* ---- gateway to device ---- */
+
+/** First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks. */
+export interface Challenge {
+  t: 'challenge';
+  nonce: Uint8Array;
+  gateway: string;
+  time: number;
+}
+
+/** The device is admitted (H-6). */
+export interface Welcome {
+  t: 'welcome';
+  /** Number of this session; larger than that of any earlier session of this device. */
+  session: number;
+  time: number;
+  heartbeatMs: number;
+  /** Gateways this device may use, the best first. */
+  gateways: GatewayAddress[];
+}
+
+/** The answer to a heartbeat (B-2). */
+export interface BeatAnswer {
+  t: 'beat';
+  time: number;
+}
+
+/** A statement of the administration server: `body` is a signed `OrderBody`, encoded (S-1). */
+export interface Order {
+  t: 'order';
+  body: Uint8Array;
+  sig: Uint8Array;
+}
+
+/** The ledger has the end of this execution on record: the device may forget its result (R-6). */
+export interface Settled {
+  t: 'settled';
+  id: string;
+  state: FinalState | 'unknown';
+}
+
+/** The list of gateways changed (G-1). */
+export interface Update {
+  t: 'update';
+  gateways: GatewayAddress[];
+}
+
+export const REDIRECT_REASONS = ['drain', 'balance', 'scope', 'full'] as const;
+export type RedirectReason = (typeof REDIRECT_REASONS)[number];
+
+/** Leave for one of `to`, the first that answers, within `withinMs` (G-3). The gateway closes afterwards. */
+export interface Redirect {
+  t: 'redirect';
+  to: GatewayAddress[];
+  reason: RedirectReason;
+  withinMs: number;
+}
+
+export type GatewayMessage = Challenge | Welcome | BeatAnswer | Order | Settled | Update | Redirect;
+
+/* ---- device to gateway ---- */
+
+/** The answer to the challenge (H-3). */
+export interface Prove {
+  t: 'prove';
+  device: string;
+  sig: Uint8Array;
+  /** Name and version of the device's software, for people. */
+  software: string;
+  /** Command types it handles. */
+  caps: string[];
+  /** Revision of the membership it holds, 0 for none (S-7). */
+  membership: number;
+}
+
+export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
+export type Compliance = (typeof COMPLIANCE)[number];
+
+/** Heartbeat (B-1); what changed since the last one reaches the administration server. */
+export interface Beat {
+  t: 'beat';
+  /** Revision of the policy in force on the device. */
+  policy?: string;
+  compliance?: Compliance;
+}
+
+/** The command is remembered and will not be run a second time (D-3). */
+export interface Ack {
+  t: 'ack';
+  id: string;
+}
+
+/** The command runs; `percent` 0 to 100 (D-5). */
+export interface Progress {
+  t: 'progress';
+  id: string;
+  percent?: number;
+  note?: string;
+}
+
+/** The end of an execution as the device saw it (R-1). */
+export interface Result {
+  t: 'result';
+  id: string;
+  state: ReportableState;
+  reason?: string;
+  data?: unknown;
+}
+
+export type DeviceMessage = Prove | Beat | Ack | Progress | Result;
+
+/* ---- signed bodies, administration server to device ---- */
+
+/** Whom an order is for: one device, or every device whose membership names the group (S-4). */
+export type OrderTarget = { device: string } | { group: string };
+
+/** A command (D-1). An execution is the pair of this id and the device's own. */
+export interface CommandOrder {
+  kind: 'command';
+  id: string;
+  type: string;
+  args: unknown;
+  target: OrderTarget;
+  issuedAt: number;
+  /** Deliver by: a device that receives it later refuses it (S-5). */
+  expiresAt: number;
+  /** Finish by: time the device may take from its acknowledgement, milliseconds. */
+  timeoutMs: number;
+}
+
+/** Stop, or do not start, the command `id` (D-8). */
+export interface CancelOrder {
+  kind: 'cancel';
+  id: string;
+  target: OrderTarget;
+  issuedAt: number;
+  expiresAt: number;
+}
+
+/** The groups this device belongs to, from the root down (S-7). */
+export interface MembershipOrder {
+  kind: 'membership';
+  target: { device: string };
+  groups: string[];
+  /** Grows with every change; a device refuses one that is not larger than the one it holds. */
+  revision: number;
+  issuedAt: number;
+}
+
+export type OrderBody = CommandOrder | CancelOrder | MembershipOrder;

@@ -1,0 +1,36 @@
+/**
+ * The bytes that are signed (PROTOCOL.md, sections "Handshake" and "Orders"). All signatures are Ed25519
+ * (RFC 8032) over a context string, a zero byte, and the parts below; the context keeps a signature made for one
+ * purpose from being used for another. Keys are raw: 32 bytes public, base64url without padding in JSON.
+ */
+const text = new TextEncoder();
+
+function signedBytes(context: string, ...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const head = text.encode(`pushpoint.v1 ${context}\0`);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, head.length));
+  bytes.set(head);
+  let offset = head.length;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}
+
+/**
+ * What a device signs to prove who it is (H-4): the gateway's name binds the proof to the gateway that asked, so
+ * that one gateway cannot use it at another.
+ */
+export function proofBytes(nonce: Uint8Array, gateway: string, device: string): Uint8Array<ArrayBuffer> {
+  return signedBytes('prove', nonce, text.encode(`${gateway}\0${device}`));
+}
+
+/** What the administration server signs: the order's body exactly as it travels (S-1). */
+export function orderBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('order', body);
+}
+
+/** What a device signs at enrolment to show that it holds the key it names (E-2). */
+export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('enroll', publicKey, text.encode(token));
+}
