@@ -1,0 +1,166 @@
+/**
+ * What the store keeps, as the rest of the administration server sees it. Times are milliseconds since the Unix
+ * epoch by the administration server's clock; `null` means "never" or "none".
+ */
+import type { CommandType } from '../../protocol/command-types.ts';
+import type { Compliance, ExecutionState, FinalState } from '../../protocol/index.ts';
+
+/** The group every other is below; made by the first migration, cannot be moved or deleted. */
+export const ROOT_GROUP = 'all';
+
+export interface Group {
+  id: string;
+  parentId: string | null;
+  name: string;
+  /** Ids from the root to this group, joined and ended by `/`: `all/emea/berlin/`. A subtree is a prefix. */
+  path: string;
+  createdAt: number;
+}
+
+export interface Device {
+  id: string;
+  groupId: string;
+  name: string;
+  platform: string;
+  software: string;
+  publicKey: Uint8Array;
+  /** Revision of its membership; grows when it (or a group above it) is moved. */
+  membershipRevision: number;
+  blockedAt: number | null;
+  createdAt: number;
+  /** The newest session heard of; orders what workers report. */
+  session: number;
+  connected: boolean;
+  /** Where it is connected, or was last. */
+  gateway: string | null;
+  worker: string | null;
+  incarnation: string | null;
+  address: string | null;
+  caps: string[];
+  connectedAt: number | null;
+  disconnectedAt: number | null;
+  /** Close code and reason of the last session that ended. */
+  closeCode: number | null;
+  closeReason: string | null;
+  policy: string | null;
+  compliance: Compliance | null;
+}
+
+export interface EnrolmentToken {
+  id: string;
+  groupId: string;
+  note: string;
+  usesLeft: number;
+  usesMax: number;
+  expiresAt: number;
+  createdAt: number;
+  createdBy: string;
+  revokedAt: number | null;
+}
+
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+/** A viewer reads; an operator commands devices as well; an admin changes everything. */
+export type Role = (typeof ROLES)[number];
+
+export interface ApiToken {
+  id: string;
+  name: string;
+  role: Role;
+  createdAt: number;
+  createdBy: string;
+  expiresAt: number | null;
+  revokedAt: number | null;
+  lastUsedAt: number | null;
+}
+
+export interface Gateway {
+  name: string;
+  groupId: string;
+  runPushServer: boolean;
+  port: number;
+  address: string;
+  connectionLimit: number;
+  revision: number;
+  createdAt: number;
+  updatedAt: number;
+}
+
+export type CommandTarget = { devices: string[] } | { group: string };
+export type OfflinePolicy = 'queue' | 'skip';
+
+export interface Command {
+  id: string;
+  type: CommandType;
+  args: unknown;
+  target: CommandTarget;
+  offline: OfflinePolicy;
+  collapseKey: string | null;
+  issuedAt: number;
+  /** Deliver by. */
+  expiresAt: number;
+  /** Finish by, counted from the acknowledgement, milliseconds. */
+  timeoutMs: number;
+  createdBy: string;
+  /** Whether every execution has its row yet; a large group takes a moment. */
+  expanded: boolean;
+  cancelRequestedAt: number | null;
+  /** When the last execution became final; `null` while any is open. */
+  finishedAt: number | null;
+}
+
+export interface Execution {
+  commandId: string;
+  deviceId: string;
+  type: CommandType;
+  state: ExecutionState;
+  reason: string | null;
+  /** What the device returned. */
+  data: unknown;
+  percent: number | null;
+  note: string | null;
+  /** How often it was handed to a gateway. */
+  attempts: number;
+  issuedAt: number;
+  expiresAt: number;
+  sentAt: number | null;
+  ackedAt: number | null;
+  startedAt: number | null;
+  finishedAt: number | null;
+  /** Finish-by time, known from the acknowledgement on. */
+  finishBy: number | null;
+  /** Worker incarnation and session it was last sent through. */
+  incarnation: string | null;
+  session: number | null;
+  /** What the device reported after the ledger had already given a final state. */
+  late: { state: FinalState; reason: string | null; at: number } | null;
+}
+
+export type StateCounts = Record<ExecutionState, number> & { total: number };
+
+export interface LedgerEvent {
+  seq: number;
+  at: number;
+  type: string;
+  data: unknown;
+}
+
+export interface AuditEntry {
+  seq: number;
+  at: number;
+  /** API token id, or `system`. */
+  actor: string;
+  action: string;
+  subject: string;
+  detail: unknown;
+}
+
+/** One page of a list; `next` is passed back as the cursor, `null` at the end. */
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export interface PageRequest {
+  limit: number;
+  cursor?: string | undefined;
+}

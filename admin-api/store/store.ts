@@ -1,0 +1,340 @@
+/**
+ * The store: what must outlive every process, in SQLite or PostgreSQL. One implementation in Kysely's common subset of
+ * SQL; `test/admin-api/store-contract.ts` holds both databases to it.
+ *
+ * Every method is one transaction unless it is called on the store that `transaction` hands out. A method that cannot
+ * reach the database rejects with `StoreUnavailable`; nothing half-done remains.
+ */
+import type { Compliance, ExecutionState } from '../../protocol/index.ts';
+import type {
+  ApiToken,
+  AuditEntry,
+  Command,
+  CommandTarget,
+  Device,
+  EnrolmentToken,
+  Execution,
+  Gateway,
+  Group,
+  LedgerEvent,
+  Page,
+  PageRequest,
+  Role,
+  StateCounts,
+} from './records.ts';
+
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable';
+}
+
+export interface Store {
+  readonly kind: 'sqlite' | 'postgres';
+  readonly groups: Groups;
+  readonly devices: Devices;
+  readonly enrolmentTokens: EnrolmentTokens;
+  readonly apiTokens: ApiTokens;
+  readonly gateways: Gateways;
+  readonly commands: Commands;
+  readonly executions: Executions;
+  readonly events: Events;
+  readonly audit: Audit;
+  readonly meta: Meta;
+  /** Opens the database and migrates it; refuses one that a newer version migrated. */
+  start(): Promise<void>;
+  /** Idempotent. */
+  stop(): Promise<void>;
+  /** All or nothing. Nested calls join the outer transaction. */
+  transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
+}
+
+export interface Groups {
+  get(id: string): Promise<Group | null>;
+  list(page: PageRequest & { parent?: string; text?: string }): Promise<Page<Group & { devices: number }>>;
+  create(group: { id: string; parentId: string; name: string; createdAt: number }): Promise<Group>;
+  rename(id: string, name: string): Promise<void>;
+  /** Rewrites the paths of the subtree and grows the membership revision of every device in it. */
+  move(id: string, parentId: string): Promise<void>;
+  /** Only an empty group: no subgroups, no devices, no gateway, no usable enrolment token. */
+  delete(id: string): Promise<'deleted' | 'not-empty' | 'unknown'>;
+}
+
+export interface DeviceFilter {
+  /** The group with its subgroups. */
+  group?: string;
+  state?: 'connected' | 'disconnected' | 'blocked';
+  gateway?: string;
+  /** Part of the name or id, case-insensitive. */
+  text?: string;
+}
+
+/** What a worker reported, already reduced to the newest per device. */
+export interface SessionChange {
+  device: string;
+  session: number;
+  connected?: {
+    incarnation: string;
+    worker: string;
+    gateway: string;
+    address: string;
+    software: string;
+    caps: string[];
+  };
+  disconnected?: { code: number; reason: string };
+  at: number;
+}
+
+export interface Devices {
+  get(id: string): Promise<Device | null>;
+  getMany(ids: readonly string[]): Promise<Device[]>;
+  byPublicKey(publicKey: Uint8Array): Promise<Device | null>;
+  list(filter: DeviceFilter, page: PageRequest): Promise<Page<Device>>;
+  count(filter: DeviceFilter): Promise<number>;
+  create(device: {
+    id: string;
+    groupId: string;
+    name: string;
+    platform: string;
+    software: string;
+    publicKey: Uint8Array;
+    createdAt: number;
+  }): Promise<void>;
+  rename(id: string, name: string): Promise<void>;
+  /** Grows the membership revision. */
+  move(id: string, groupId: string): Promise<void>;
+  setBlocked(id: string, blockedAt: number | null): Promise<void>;
+  /** Its executions stay on record. */
+  delete(id: string): Promise<boolean>;
+  /**
+   * Applies connects and disconnects. A connect counts only when its session is larger than the one on record, a
+   * disconnect when it is at least as large, so late and repeated reports change nothing. Returns the ids whose
+   * connection state changed, and for ended sessions those ids once more in `ended`.
+   */
+  applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
+  applyStatus(
+    rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
+  ): Promise<string[]>;
+  /** Devices on record as connected through incarnations other than these, marked disconnected; at most `limit`. */
+  disconnectAllBut(incarnations: readonly string[], at: number, limit: number): Promise<string[]>;
+  /** For projecting the directory: devices with an id above `after`, with the path of their group. */
+  scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
+  /** The same for some. */
+  withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
+  /** Devices connected per gateway. */
+  connectedByGateway(): Promise<Record<string, number>>;
+}
+
+export interface EnrolmentTokens {
+  create(token: EnrolmentToken & { hash: Uint8Array }): Promise<void>;
+  list(page: PageRequest): Promise<Page<EnrolmentToken>>;
+  get(id: string): Promise<EnrolmentToken | null>;
+  /** Takes one use if the token is neither revoked, expired nor used up; tells why not. */
+  use(
+    hash: Uint8Array,
+    now: number,
+  ): Promise<{ token: EnrolmentToken } | { refused: 'unknown' | 'revoked' | 'expired' | 'used-up' }>;
+  /** The token itself, whatever its state; for a device that enrols again with the key it already has. */
+  byHash(hash: Uint8Array): Promise<EnrolmentToken | null>;
+  revoke(id: string, at: number): Promise<boolean>;
+}
+
+export interface ApiTokens {
+  create(token: ApiToken & { hash: Uint8Array }): Promise<void>;
+  list(page: PageRequest): Promise<Page<ApiToken>>;
+  byHash(hash: Uint8Array): Promise<ApiToken | null>;
+  revoke(id: string, at: number): Promise<boolean>;
+  /** Whether a usable token of that role exists. */
+  any(role: Role, now: number): Promise<boolean>;
+  touch(id: string, at: number): Promise<void>;
+}
+
+export interface Gateways {
+  get(name: string): Promise<Gateway | null>;
+  list(page: PageRequest): Promise<Page<Gateway>>;
+  all(): Promise<Gateway[]>;
+  /** `false` when the name is taken. */
+  create(gateway: Gateway): Promise<boolean>;
+  /** Changes the given settings and grows the revision. */
+  update(
+    name: string,
+    change: Partial<Pick<Gateway, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>>,
+    at: number,
+  ): Promise<Gateway | null>;
+  delete(name: string): Promise<boolean>;
+}
+
+export interface NewCommand extends Omit<Command, 'expanded' | 'cancelRequestedAt' | 'finishedAt'> {
+  idempotency?: { key: string; bodyHash: Uint8Array };
+}
+
+export interface CommandFilter {
+  type?: string;
+  /** `open`: not every execution is final. */
+  state?: 'open' | 'finished';
+  /** Commands with an execution on this device. */
+  device?: string;
+}
+
+export interface Commands {
+  /**
+   * `existing`: the same idempotency key of the same creator with the same body was accepted before;
+   * `conflict`: with another body.
+   */
+  create(command: NewCommand): Promise<{ created: true } | { existing: string } | { conflict: string }>;
+  get(id: string): Promise<Command | null>;
+  getMany(ids: readonly string[]): Promise<Command[]>;
+  list(filter: CommandFilter, page: PageRequest): Promise<Page<Command>>;
+  counts(ids: readonly string[]): Promise<Map<string, StateCounts>>;
+  /** Commands whose executions do not all have rows yet, oldest first. */
+  unexpanded(limit: number): Promise<string[]>;
+  /**
+   * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its cursor: queued,
+   * or canceled at once when the command was canceled or the device is blocked. With a collapse key, supersedes
+   * queued executions of older commands with the same key on these devices. Two servers calling at once do not
+   * make a row twice. `devices` are those now queued; `superseded` those superseded.
+   */
+  expand(
+    id: string,
+    limit: number,
+    now: number,
+  ): Promise<{ devices: string[]; superseded: { command: string; device: string }[]; done: boolean }>;
+  requestCancel(id: string, at: number): Promise<boolean>;
+  /** Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. */
+  finishIfDone(ids: readonly string[], at: number): Promise<string[]>;
+  /** Open commands, for the sweep that catches what `finishIfDone` missed. */
+  openIds(limit: number): Promise<string[]>;
+  /** Deletes finished commands with their executions that finished before then; returns how many. */
+  prune(finishedBefore: number, limit: number): Promise<number>;
+}
+
+export interface ExecutionKey {
+  command: string;
+  device: string;
+}
+
+export interface QueuedExecution extends ExecutionKey {
+  /** The command's. */
+  expiresAt: number;
+  collapseKey: string | null;
+}
+
+/** What devices said of one execution in one batch of receipts, reduced to the furthest state. */
+export interface Advance extends ExecutionKey {
+  state: ExecutionState;
+  ackedAt: number | null;
+  startedAt: number | null;
+  finishedAt: number | null;
+  finishBy: number | null;
+  percent: number | null;
+  note: string | null;
+  reason: string | null;
+  data?: unknown;
+}
+
+export interface ExecutionFilter {
+  command?: string;
+  device?: string;
+  state?: ExecutionState;
+}
+
+export interface Executions {
+  get(key: ExecutionKey): Promise<Execution | null>;
+  list(filter: ExecutionFilter, page: PageRequest): Promise<Page<Execution>>;
+  /** Queued executions of these devices, oldest command first, at most `perDevice` each. */
+  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecution[]>;
+  /** Devices on record as connected that have something queued; the sweep that catches missed wakes. */
+  connectedWithQueued(limit: number): Promise<string[]>;
+  /**
+   * queued -> sent, for those still queued; returns them. Two dispatchers never both get one.
+   */
+  markSent(
+    rows: readonly (ExecutionKey & { incarnation: string; session: number })[],
+    at: number,
+  ): Promise<ExecutionKey[]>;
+  /** sent -> queued, for those still sent through that incarnation. */
+  requeue(rows: readonly ExecutionKey[], incarnation: string): Promise<ExecutionKey[]>;
+  /** sent -> queued, for whatever was sent to these devices in sessions up to the one given. */
+  requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]>;
+  /** sent -> queued, for whatever was sent through that incarnation; at most `limit`. */
+  requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]>;
+  /** sent -> queued, for whatever was sent through any other incarnation than these; at most `limit`. */
+  requeueAllBut(incarnations: readonly string[], limit: number): Promise<ExecutionKey[]>;
+  /** sent -> queued, for whatever was sent before then; at most `limit`. */
+  requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]>;
+  /**
+   * Moves open executions forward, never back: a row whose state is not further than the one on record changes nothing
+   * but the times and progress that were unknown. On an execution that is already final, a reported end is kept as `late`.
+   * `changed`: rows whose state changed. `current`: for every row with a final `state` and for every `acked` or `running` row that
+   * found the execution final, the state on record now (`null`: no such execution).
+   */
+  advance(
+    rows: readonly Advance[],
+  ): Promise<{
+    changed: (ExecutionKey & { state: ExecutionState })[];
+    current: (ExecutionKey & { state: ExecutionState | null })[];
+  }>;
+  /**
+   * Gives a final state to those still in one of `from`; returns them with the state they were in. Used for expiry, time
+   * limits, cancel, skip and supersede.
+   */
+  finish(
+    rows: readonly ExecutionKey[],
+    from: readonly ExecutionState[],
+    state: ExecutionState,
+    reason: string,
+    at: number,
+  ): Promise<ExecutionKey[]>;
+  /** Queued with `expiresAt` before `now`, or sent with it before `now - sentGraceMs`. */
+  overdueDeliveries(
+    now: number,
+    sentGraceMs: number,
+    limit: number,
+  ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
+  /** Acked or running with `finishBy` before `now`. */
+  overdueFinishes(now: number, limit: number): Promise<ExecutionKey[]>;
+  /** Executions of a command in one of these states with a device id above `after`. */
+  ofCommand(
+    command: string,
+    states: readonly ExecutionState[],
+    after: string,
+    limit: number,
+  ): Promise<string[]>;
+  /** Open executions of a device (queued, sent, acked, running). */
+  openOf(device: string, limit: number): Promise<(ExecutionKey & { state: ExecutionState })[]>;
+  /** Of these executions, those whose command was asked to be canceled. */
+  cancelRequested(keys: readonly ExecutionKey[]): Promise<ExecutionKey[]>;
+  /**
+   * Supersedes queued executions of these devices for which a newer command with the same collapse key exists.
+   */
+  supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]>;
+}
+
+export interface Events {
+  /** Appends in commit order: no reader ever sees a number before a smaller one (PostgreSQL takes an advisory lock). */
+  append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void>;
+  after(seq: number, limit: number): Promise<LedgerEvent[]>;
+  /** Smallest and largest number on record; 0 and 0 when there is none. */
+  bounds(): Promise<{ first: number; last: number }>;
+  /** Drops events older than `before` and all but the newest `keep`. */
+  prune(before: number, keep: number): Promise<number>;
+}
+
+export interface Audit {
+  append(entry: {
+    at: number;
+    actor: string;
+    action: string;
+    subject: string;
+    detail: unknown;
+  }): Promise<void>;
+  list(page: PageRequest): Promise<Page<AuditEntry>>;
+}
+
+/** Named single values: the signing key, the directory's epoch. */
+export interface Meta {
+  get(key: string): Promise<string | null>;
+  /** Sets the value if there is none; returns the one on record afterwards. */
+  setOnce(key: string, value: string): Promise<string>;
+  set(key: string, value: string): Promise<void>;
+}
+
+export type { CommandTarget };
