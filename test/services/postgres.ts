@@ -1,0 +1,151 @@
+import { execFile } from 'node:child_process';
+import { chmod, chown, mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Client } from 'pg';
+import { freePort } from '../wait.ts';
+import { findPrograms, installPackage, versionedFolders } from './install.ts';
+import { Service } from './service.ts';
+
+export interface PostgresServer {
+  /** Of the database `postgres`; tests make their own with `createDatabase`. */
+  readonly url: string;
+  /** Of the process that runs now; throws when none does. */
+  readonly pid: number;
+  /** A fresh, empty database; its URL. */
+  createDatabase(): Promise<string>;
+  /** SIGKILL when absent. Resolves once the process has ended, or at once for SIGSTOP and SIGCONT. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Stops it if it runs (sessions are cut), and starts it on the same port with its data. */
+  restart(): Promise<void>;
+  /** Idempotent. */
+  stop(): Promise<void>;
+}
+
+const run = promisify(execFile);
+
+/** Where initdb and postgres are; installs them where they are missing and this process may. */
+export async function ensurePostgres(): Promise<{ initdb: string; postgres: string }> {
+  const find = async () =>
+    findPrograms(
+      ['initdb', 'postgres'],
+      [...(await versionedFolders('/usr/lib/postgresql', 'bin')), '/usr/local/bin', '/opt/homebrew/bin'],
+    );
+  const found = await find();
+  if (found !== undefined) return found;
+  await installPackage('postgresql', 'brew install postgresql (macOS)');
+  const installed = await find();
+  if (installed === undefined) throw new Error('postgresql was installed, but is not where it is looked for');
+  return installed;
+}
+
+/**
+ * A PostgreSQL of the test's own on a free port of 127.0.0.1, everyone trusted, data in a temporary folder. With
+ * `fsync: false` it starts and writes faster; a killed process still loses nothing, only a killed machine would.
+ */
+export async function startPostgres(options: { fsync?: boolean } = {}): Promise<PostgresServer> {
+  const programs = await ensurePostgres();
+  for (let attempt = 1; ; attempt += 1) {
+    const server = await prepare(programs, options.fsync ?? true);
+    try {
+      await server.restart();
+      return server;
+    } catch (error) {
+      await server.stop();
+      // Somebody else may have taken the port between its choice and its use.
+      if (attempt === 3) throw error;
+    }
+  }
+}
+
+async function prepare(
+  programs: { initdb: string; postgres: string },
+  fsync: boolean,
+): Promise<PostgresServer> {
+  const port = await freePort();
+  const folder = await mkdtemp(join(tmpdir(), 'pg-'));
+  const data = join(folder, 'data');
+  await chmod(folder, 0o700);
+  const user = await unprivilegedUser();
+  if (user !== undefined) await chown(folder, user.uid, user.gid);
+  const env = { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' };
+  const service = new Service({
+    name: 'postgres',
+    folder,
+    command: programs.postgres,
+    arguments: [
+      ...['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder],
+      ...['-c', `fsync=${fsync ? 'on' : 'off'}`, '-c', 'shared_buffers=32MB', '-c', 'max_connections=100'],
+    ],
+    user,
+    env,
+    stopSignal: 'SIGINT',
+    endSignal: 'QUIT',
+    answers: () => answers(urlOf(port, 'postgres')),
+    startTimeoutMs: 30_000,
+  });
+  try {
+    const flags = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'];
+    await run(programs.initdb, flags, { ...user, env, cwd: folder });
+  } catch (error) {
+    await service.stop();
+    throw error;
+  }
+  let databases = 0;
+  return {
+    url: urlOf(port, 'postgres'),
+    get pid() {
+      return service.pid;
+    },
+    async createDatabase() {
+      databases += 1;
+      const name = `test_${databases}`;
+      const client = new Client({ connectionString: urlOf(port, 'postgres') });
+      await client.connect();
+      try {
+        await client.query(`create database ${name}`);
+      } finally {
+        await client.end();
+      }
+      return urlOf(port, name);
+    },
+    kill: (signal = 'SIGKILL') => service.kill(signal),
+    async restart() {
+      await service.halt();
+      await service.start();
+    },
+    stop: () => service.stop(),
+  };
+}
+
+function urlOf(port: number, database: string): string {
+  return `postgres://postgres@127.0.0.1:${port}/${database}`;
+}
+
+async function answers(url: string): Promise<boolean> {
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  client.on('error', () => {
+    // Reported by the call that failed.
+  });
+  try {
+    await client.connect();
+    await client.query('select 1');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** PostgreSQL refuses to run as root; root lends it the user that the package made, or nobody. */
+async function unprivilegedUser(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const users = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
+  for (const name of ['postgres', 'nobody']) {
+    const user = users.find((fields) => fields[0] === name);
+    if (user !== undefined) return { uid: Number(user[2]), gid: Number(user[3]) };
+  }
+  throw new Error('root cannot run PostgreSQL, and there is neither a user postgres nor nobody');
+}
