@@ -113,8 +113,10 @@ export interface Devices {
   applyStatus(
     rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
   ): Promise<string[]>;
-  /** Devices on record as connected through incarnations other than these, marked disconnected; at most `limit`. */
-  disconnectAllBut(incarnations: readonly string[], at: number, limit: number): Promise<string[]>;
+  /** Incarnations that devices are on record as connected through. */
+  incarnations(): Promise<string[]>;
+  /** Devices on record as connected through that incarnation, marked disconnected; at most `limit`. */
+  disconnectIncarnation(incarnation: string, at: number, limit: number): Promise<string[]>;
   /** For projecting the directory: devices with an id above `after`, with the path of their group. */
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
@@ -256,8 +258,8 @@ export interface Executions {
   requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]>;
   /** sent -> queued, for whatever was sent through that incarnation; at most `limit`. */
   requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]>;
-  /** sent -> queued, for whatever was sent through any other incarnation than these; at most `limit`. */
-  requeueAllBut(incarnations: readonly string[], limit: number): Promise<ExecutionKey[]>;
+  /** Incarnations that something on record as sent went through. */
+  incarnations(): Promise<string[]>;
   /** sent -> queued, for whatever was sent before then; at most `limit`. */
   requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]>;
   /**
