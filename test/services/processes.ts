@@ -139,7 +139,8 @@ export class Program {
 }
 
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  const ours = /^(PUSHPOINT_.*|REDIS_URL|DATABASE_URL|FORCE_COLOR)$/;
+  // The test runner finds what a test left running by PUSHPOINT_TEST_FILE.
+  const ours = /^(PUSHPOINT_(?!TEST_FILE$).*|REDIS_URL|DATABASE_URL|FORCE_COLOR)$/;
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.test(name)));
 }
 
