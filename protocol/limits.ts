@@ -11,7 +11,7 @@ export const LIMITS = {
   argsBytes: 32 * 1024,
   /** Longest encoded `data` of a result, bytes (R-4). */
   resultBytes: 32 * 1024,
-  /** Nesting depth of `args` and `data`. */
+  /** Nesting depth of `args` and `data`; a frame is one deeper (F-4). */
   depth: 16,
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
@@ -29,6 +29,8 @@ export const LIMITS = {
   /** Gateways in a list, and the longest URL of one, characters. */
   gateways: 32,
   urlLength: 512,
+  /** Groups of a device, from the root down to its own (S-7): how deep the tree may be. */
+  groups: 32,
   /** Nonce of a challenge, bytes. */
   nonceBytes: 32,
   /** Raw Ed25519 public key and signature, bytes (RFC 8032). */

@@ -1,0 +1,151 @@
+/**
+ * One pass over the bytes of a frame before anything is built from them. MessagePack decoders know more than the
+ * protocol allows; msgpackr's own extensions include references, with which 400 bytes decode to a structure that
+ * takes minutes to walk. So what F-4 and F-5 forbid never reaches the decoder.
+ */
+import { CLOSE, type CloseCode } from './close-codes.ts';
+
+/** A frame that breaks a rule; the connection ends with `closeCode` and `message` as its reason. */
+export class ProtocolError extends Error {
+  override readonly name = 'ProtocolError';
+  readonly closeCode: CloseCode;
+  readonly rule: string;
+  constructor(rule: string, what: string, closeCode: CloseCode = CLOSE.protocolError) {
+    super(`${rule}: ${what}`);
+    this.rule = rule;
+    this.closeCode = closeCode;
+  }
+}
+
+const MAX_HIGH = 0x1fffff;
+
+/**
+ * Passes if `bytes` are exactly one MessagePack value (F-2) of the plain types with text keys, nested at most `depth`
+ * deep (F-4), with finite numbers and integers of at most 2^53 - 1 (F-5). Throws `ProtocolError`. Linear in time.
+ */
+export function scanFrame(bytes: Uint8Array, depth: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = bytes.length;
+  // Values still to come in each open container, and whether it is a map, where every second value is a key.
+  const left: number[] = [];
+  const maps: boolean[] = [];
+  let at = 0;
+  let expected = 1;
+  let inMap = false;
+
+  const need = (count: number): void => {
+    if (count > end - at) throw new ProtocolError('F-2', 'cut short');
+  };
+  const skip = (count: number): void => {
+    need(count);
+    at += count;
+  };
+  const length = (width: 1 | 2 | 4): number => {
+    need(width);
+    const value = width === 1 ? view.getUint8(at) : width === 2 ? view.getUint16(at) : view.getUint32(at);
+    at += width;
+    return value;
+  };
+  const open = (count: number, map: boolean): void => {
+    if (left.length === depth) throw new ProtocolError('F-4', 'nested too deeply');
+    // Each value takes a byte at least.
+    need(count);
+    left.push(expected);
+    maps.push(inMap);
+    expected = count;
+    inMap = map;
+  };
+
+  for (;;) {
+    while (expected === 0) {
+      const outer = left.pop();
+      if (outer === undefined) {
+        if (at !== end) throw new ProtocolError('F-2', 'something follows the value');
+        return;
+      }
+      expected = outer;
+      inMap = maps.pop() === true;
+    }
+    const isKey = inMap && (expected & 1) === 0;
+    expected--;
+    need(1);
+    const tag = view.getUint8(at++);
+    const isText = (tag >= 0xa0 && tag <= 0xbf) || (tag >= 0xd9 && tag <= 0xdb);
+    if (isKey && !isText) throw new ProtocolError('F-4', 'a key that is not text');
+
+    if (tag <= 0x7f || tag >= 0xe0) continue;
+    if (tag <= 0x8f) open((tag & 0x0f) * 2, true);
+    else if (tag <= 0x9f) open(tag & 0x0f, false);
+    else if (tag <= 0xbf) skip(tag & 0x1f);
+    else {
+      switch (tag) {
+        case 0xc0:
+        case 0xc2:
+        case 0xc3:
+          break;
+        case 0xc4:
+        case 0xd9:
+          skip(length(1));
+          break;
+        case 0xc5:
+        case 0xda:
+          skip(length(2));
+          break;
+        case 0xc6:
+        case 0xdb:
+          skip(length(4));
+          break;
+        case 0xca:
+          need(4);
+          if (!Number.isFinite(view.getFloat32(at)))
+            throw new ProtocolError('F-5', 'a number that is not finite');
+          at += 4;
+          break;
+        case 0xcb:
+          need(8);
+          if (!Number.isFinite(view.getFloat64(at)))
+            throw new ProtocolError('F-5', 'a number that is not finite');
+          at += 8;
+          break;
+        case 0xcc:
+        case 0xd0:
+          skip(1);
+          break;
+        case 0xcd:
+        case 0xd1:
+          skip(2);
+          break;
+        case 0xce:
+        case 0xd2:
+          skip(4);
+          break;
+        case 0xcf:
+        case 0xd3: {
+          need(8);
+          const high = tag === 0xcf ? view.getUint32(at) : view.getInt32(at);
+          const beyond =
+            high > MAX_HIGH ||
+            high < -MAX_HIGH - 1 ||
+            (high === -MAX_HIGH - 1 && view.getUint32(at + 4) === 0);
+          if (beyond) throw new ProtocolError('F-5', 'an integer beyond 2^53 - 1');
+          at += 8;
+          break;
+        }
+        case 0xdc:
+          open(length(2), false);
+          break;
+        case 0xdd:
+          open(length(4), false);
+          break;
+        case 0xde:
+          open(length(2) * 2, true);
+          break;
+        case 0xdf:
+          open(length(4) * 2, true);
+          break;
+        default:
+          throw new ProtocolError('F-4', 'an extension type');
+      }
+    }
+  }
+}
