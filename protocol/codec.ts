@@ -131,8 +131,11 @@ function defined<T extends object>(value: T): T {
 
 /* ---- device to gateway ---- */
 
+/** Throws `ProtocolError` for a message a gateway would close the connection for, such as one with NaN in its `data`. */
 export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuffer> {
-  return pack(defined({ ...message }));
+  const frame = pack(defined({ ...message }));
+  decodeDeviceMessage(frame);
+  return frame;
 }
 
 /**
@@ -243,8 +246,14 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
 
 /* ---- signed bodies ---- */
 
+/** Throws `ProtocolError` for a body that devices would drop. */
 export function encodeOrderBody(body: OrderBody): Uint8Array<ArrayBuffer> {
-  return pack(body);
+  if (body.kind === 'command' && pack(body.args).length > LIMITS.argsBytes) {
+    throw new ProtocolError('S-3', `args: at most ${LIMITS.argsBytes} bytes`);
+  }
+  const bytes = pack(body);
+  decodeOrderBody(bytes);
+  return bytes;
 }
 
 function orderTarget(value: unknown): OrderTarget {

@@ -1,0 +1,153 @@
+/** Golden frames: every message in both directions, as we write it and as others may. */
+import {
+  type DeviceMessage,
+  encodeDeviceMessage,
+  encodeGatewayMessage,
+  type GatewayMessage,
+  proofBytes,
+} from '../../protocol/index.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, NONCE, NOW, signWith } from './keys.ts';
+import { signedOrder } from './orders.ts';
+import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
+
+const COMMAND = 'cmd-0001';
+const proof = signWith(DEVICE_KEY, proofBytes(NONCE, GATEWAY, DEVICE));
+const caps = ['sync', 'task.start', 'task.stop'];
+
+const fromDevice: [string, DeviceMessage][] = [
+  ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: 0 }],
+  ['beat with nothing new', { t: 'beat' }],
+  ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
+  ['ack', { t: 'ack', id: COMMAND }],
+  ['progress with nothing', { t: 'progress', id: COMMAND }],
+  ['progress with everything', { t: 'progress', id: COMMAND, percent: 40, note: '4 of 10 files' }],
+  [
+    'result succeeded',
+    { t: 'result', id: COMMAND, state: 'succeeded', data: { exitStatus: 0, output: 'done\n' } },
+  ],
+  [
+    'result failed',
+    { t: 'result', id: COMMAND, state: 'failed', reason: 'exit-status', data: { exitStatus: -3 } },
+  ],
+  ['result interrupted', { t: 'result', id: COMMAND, state: 'failed', reason: 'interrupted' }],
+  ['result rejected', { t: 'result', id: COMMAND, state: 'rejected', reason: 'unsupported' }],
+  ['result canceled', { t: 'result', id: COMMAND, state: 'canceled' }],
+  ['result expired', { t: 'result', id: COMMAND, state: 'expired' }],
+  ['result timed-out', { t: 'result', id: COMMAND, state: 'timed-out' }],
+  [
+    'result with data of every type',
+    {
+      t: 'result',
+      id: COMMAND,
+      state: 'succeeded',
+      data: [
+        null,
+        true,
+        false,
+        0,
+        -1,
+        255,
+        65_536,
+        2 ** 40,
+        1.5,
+        'Grüße',
+        { nested: [new Uint8Array([1, 2, 3])] },
+      ],
+    },
+  ],
+];
+
+const fromGateway: [string, GatewayMessage][] = [
+  ['challenge', { t: 'challenge', nonce: NONCE, gateway: GATEWAY, time: NOW }],
+  ['welcome', { t: 'welcome', session: 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS }],
+  ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
+  ['beat', { t: 'beat', time: NOW + 60_000 }],
+  ['order with a command', { t: 'order', ...signedOrder('command for a device') }],
+  ['order with a membership', { t: 'order', ...signedOrder('membership') }],
+  ['settled', { t: 'settled', id: COMMAND, state: 'succeeded' }],
+  ['settled, superseded', { t: 'settled', id: COMMAND, state: 'superseded' }],
+  ['settled, unknown', { t: 'settled', id: COMMAND, state: 'unknown' }],
+  ['update', { t: 'update', gateways: GATEWAYS }],
+  ['redirect', { t: 'redirect', to: GATEWAYS.slice(1), reason: 'drain', withinMs: 30_000 }],
+  ['redirect to anywhere', { t: 'redirect', to: [], reason: 'balance', withinMs: 0 }],
+];
+
+type From = 'device' | 'gateway';
+const other = (from: From, name: string, hex: string, message: object | null) => ({
+  name,
+  from,
+  hex,
+  message: message === null ? null : view(message),
+});
+
+const ack = { t: 'ack', id: COMMAND };
+const time = { t: 'beat', time: NOW };
+const prove = {
+  t: 'prove',
+  device: DEVICE,
+  sig: proof,
+  software: 'example 1.0',
+  caps: ['sync'],
+  membership: 3,
+};
+const proveFields = {
+  t: str('prove'),
+  device: str(DEVICE),
+  sig: bin(proof),
+  software: str('example 1.0'),
+  caps: array(str('sync')),
+};
+
+/** `message` is `null` where the frame is skipped (V-2). */
+export function frameVectors() {
+  return {
+    written: [
+      ...fromDevice.map(([name, message]) =>
+        other('device', name, hexOf(encodeDeviceMessage(message)), message),
+      ),
+      ...fromGateway.map(([name, message]) =>
+        other('gateway', name, hexOf(encodeGatewayMessage(message)), message),
+      ),
+    ],
+    alsoRead: [
+      other('device', 'F-5: an integer as float64', map({ ...proveFields, membership: float64(3) }), prove),
+      other('device', 'F-5: an integer as float32', map({ ...proveFields, membership: float32(3) }), prove),
+      other('device', 'F-5: an integer as uint64', map({ ...proveFields, membership: uint64(3n) }), prove),
+      other('gateway', 'F-5: a time as float64', map({ t: str('beat'), time: float64(NOW) }), time),
+      other('gateway', 'F-5: a time as uint64', map({ t: str('beat'), time: uint64(BigInt(NOW)) }), time),
+      other('gateway', 'F-5: the largest integer', map({ t: str('beat'), time: uint64(2n ** 53n - 1n) }), {
+        t: 'beat',
+        time: Number.MAX_SAFE_INTEGER,
+      }),
+      other('device', 'F-4: keys in another order', map({ id: str(COMMAND), t: str('ack') }), ack),
+      other(
+        'device',
+        'F-6: optional fields that are nil',
+        map({ t: str('beat'), policy: 'c0', compliance: 'c0' }),
+        {
+          t: 'beat',
+        },
+      ),
+      other(
+        'device',
+        'V-2: an unknown field',
+        map({ t: str('ack'), id: str(COMMAND), colour: array('01', '02') }),
+        ack,
+      ),
+      other(
+        'gateway',
+        'V-2: an unknown field',
+        map({ t: str('beat'), time: float64(NOW), mood: str('fine') }),
+        time,
+      ),
+      other('device', 'V-2: an unknown message', map({ t: str('sing'), id: '01' }), null),
+      other('gateway', 'V-2: an unknown message', map({ t: str('sing'), id: '01' }), null),
+      other(
+        'device',
+        'F-2: map32 and str32',
+        'df00000002db00000001' + '74' + 'db0000000361636b' + 'd9026964' + 'da0008636d642d30303031',
+        ack,
+      ),
+    ],
+  };
+}

@@ -1,0 +1,131 @@
+/** Orders: signed bodies, and bodies that devices drop. */
+import {
+  encodeGatewayMessage,
+  encodeOrderBody,
+  LIMITS,
+  type OrderBody,
+  orderBytes,
+} from '../../protocol/index.ts';
+import { DEVICE, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
+import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
+
+const DAY = 86_400_000;
+
+const bodies: Record<string, OrderBody> = {
+  'command for a device': {
+    kind: 'command',
+    id: 'cmd-0001',
+    type: 'task.start',
+    args: { task: 'backup' },
+    target: { device: DEVICE },
+    issuedAt: NOW,
+    expiresAt: NOW + 7 * DAY,
+    timeoutMs: 3_600_000,
+  },
+  'command for a group': {
+    kind: 'command',
+    id: 'cmd-0002',
+    type: 'sync',
+    args: {},
+    target: { group: 'berlin' },
+    issuedAt: NOW,
+    expiresAt: NOW + DAY,
+    timeoutMs: 900_000,
+  },
+  'cancel of a command': {
+    kind: 'cancel',
+    id: 'cmd-0001',
+    target: { device: DEVICE },
+    issuedAt: NOW + 60_000,
+    expiresAt: NOW + 7 * DAY,
+  },
+  membership: { kind: 'membership', target: { device: DEVICE }, groups: GROUPS, revision: 3, issuedAt: NOW },
+};
+
+export function signedOrder(name: string) {
+  const order = bodies[name];
+  if (order === undefined) throw new Error(`no order ${name}`);
+  const body = encodeOrderBody(order);
+  return { body, sig: signWith(SERVER_KEY, orderBytes(body)) };
+}
+
+export function orderVectors() {
+  return Object.entries(bodies).map(([name, order]) => {
+    const { body, sig } = signedOrder(name);
+    return {
+      name,
+      order: view(order),
+      body: hexOf(body),
+      signedBytes: hexOf(orderBytes(body)),
+      sig: hexOf(sig),
+      frame: hexOf(encodeGatewayMessage({ t: 'order', body, sig })),
+    };
+  });
+}
+
+const plain = {
+  kind: str('command'),
+  id: str('cmd-0003'),
+  type: str('sync'),
+  args: map({}),
+  target: map({ device: str(DEVICE) }),
+  issuedAt: float64(NOW),
+  expiresAt: uint64(BigInt(NOW + DAY)),
+  timeoutMs: float64(900_000),
+};
+const plainView = {
+  kind: 'command',
+  id: 'cmd-0003',
+  type: 'sync',
+  args: {},
+  target: { device: DEVICE },
+  issuedAt: NOW,
+  expiresAt: NOW + DAY,
+  timeoutMs: 900_000,
+};
+
+/** Bodies as other encoders write them. `order` is `null` for a kind that is skipped (V-2). */
+export function bodyVectors() {
+  const { args: _, ...withoutArgs } = plain;
+  return [
+    { name: 'F-5: integers as float64 and uint64', body: map(plain), order: plainView },
+    { name: 'V-2: an unknown field', body: map({ ...plain, colour: str('red') }), order: plainView },
+    { name: 'F-6: no args', body: map(withoutArgs), order: { ...plainView, args: null } },
+    { name: 'V-2: an unknown kind', body: map({ kind: str('poem'), id: str('cmd-0003') }), order: null },
+  ];
+}
+
+export function refusedBodyVectors() {
+  const with_ = (
+    name: string,
+    rule: string,
+    change: Record<string, string>,
+    base: Record<string, string> = plain,
+  ) => ({
+    name,
+    rule,
+    body: map({ ...base, ...change }),
+  });
+  const membership = {
+    kind: str('membership'),
+    target: map({ device: str(DEVICE) }),
+    groups: array(str('root')),
+    revision: '01',
+    issuedAt: float64(NOW),
+  };
+  return [
+    with_('both a device and a group', 'S-4', { target: map({ device: str(DEVICE), group: str('berlin') }) }),
+    with_('neither a device nor a group', 'S-4', { target: map({}) }),
+    with_('a target that is text', 'S-4', { target: str(DEVICE) }),
+    with_('an id with a space', 'F-6', { id: str('cmd 3') }),
+    with_('an expiry that is text', 'F-5', { expiresAt: str('tomorrow') }),
+    with_('a fractional issue time', 'F-5', { issuedAt: float64(0.5) }),
+    with_('no time to finish', 'F-5', { timeoutMs: '00' }),
+    with_('more than seven days to finish', 'F-5', { timeoutMs: float64(LIMITS.timeoutMaxMs + 1) }),
+    with_('args nested too deeply', 'F-4', { args: nested(LIMITS.depth + 1) }),
+    with_('a membership of a group', 'S-7', { target: map({ group: str('berlin') }) }, membership),
+    with_('membership revision 0', 'F-5', { revision: '00' }, membership),
+    with_('groups that are binary', 'F-6', { groups: bin(new Uint8Array(2)) }, membership),
+    { name: 'a body that is an array', rule: 'F-2', body: array(str('command')) },
+  ];
+}

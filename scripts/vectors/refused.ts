@@ -1,0 +1,107 @@
+/** Frames that end a connection, each with the rule it breaks; the close code of all of them is 4400. */
+import { CLOSE, LIMITS } from '../../protocol/index.ts';
+import { DEVICE, NONCE, NOW } from './keys.ts';
+import { array, bin, float64, map, nested, str, uint64 } from './wire.ts';
+
+const SIG = new Uint8Array(LIMITS.signatureBytes);
+const long = (length: number): string => `da${length.toString(16).padStart(4, '0')}${'61'.repeat(length)}`;
+const many = (count: number, item: string): string =>
+  `dc${count.toString(16).padStart(4, '0')}${item.repeat(count)}`;
+
+const prove = {
+  t: str('prove'),
+  device: str(DEVICE),
+  sig: bin(SIG),
+  software: str('example 1.0'),
+  caps: array(str('sync')),
+  membership: '00',
+};
+const result = { t: str('result'), id: str('cmd-0001'), state: str('succeeded') };
+const progress = { t: str('progress'), id: str('cmd-0001') };
+const ack = { t: str('ack'), id: str('cmd-0001') };
+const challenge = { t: str('challenge'), nonce: bin(NONCE), gateway: str('gw1'), time: float64(NOW) };
+const gateway = map({ name: str('gw1'), url: str('wss://gw1.example.net:13295') });
+const welcome = {
+  t: str('welcome'),
+  session: '01',
+  time: float64(NOW),
+  heartbeatMs: float64(60_000),
+  gateways: array(gateway),
+};
+const order = { t: str('order'), body: bin(new Uint8Array([0x80])), sig: bin(SIG) };
+const redirect = { t: str('redirect'), to: array(gateway), reason: str('drain'), withinMs: '00' };
+
+const device: [rule: string, name: string, hex: string][] = [
+  ['F-2', 'nothing', ''],
+  ['F-2', 'an array', array(str('ack'))],
+  ['F-2', 'text', str('ack')],
+  ['F-2', 'something after the map', `${map(ack)}00`],
+  ['F-2', 'two maps', map(ack).repeat(2)],
+  ['F-2', 'cut short', map(ack).slice(0, -2)],
+  ['F-2', 'a map that claims 2^32 - 1 entries', 'dfffffffff'],
+  ['F-2', 'binary that claims 2^32 - 1 bytes', `81${str('t')}c6ffffffff`],
+  ['F-4', 'a timestamp', map({ ...ack, at: 'd6ff6a000000' })],
+  ['F-4', 'an extension type', map({ ...ack, at: 'd40100' })],
+  ['F-4', 'the byte c1', map({ ...ack, at: 'c1' })],
+  ['F-4', 'a key that is a number', '8101c0'],
+  ['F-4', 'a key that is nil', '81c0c0'],
+  ['F-4', 'an unknown field nested too deeply', map({ ...ack, x: nested(LIMITS.depth + 1) })],
+  ['F-4', 'data nested too deeply', map({ ...result, data: nested(LIMITS.depth + 1) })],
+  ['F-5', 'NaN', map({ ...result, data: 'cb7ff8000000000000' })],
+  ['F-5', 'an infinity', map({ ...result, data: 'ca7f800000' })],
+  ['F-5', 'an integer of 2^53', map({ ...result, data: uint64(2n ** 53n) })],
+  ['F-5', 'an integer of -2^53', map({ ...result, data: 'd3ffe0000000000000' })],
+  ['F-5', 'a negative revision', map({ ...prove, membership: 'ff' })],
+  ['F-5', 'a fractional revision', map({ ...prove, membership: float64(1.5) })],
+  ['F-5', 'a percentage above 100', map({ ...progress, percent: '65' })],
+  ['F-6', 'no t', map({ id: str('cmd-0001') })],
+  ['F-6', 't of 33 characters', map({ t: long(33) })],
+  ['F-6', 'no id', map({ t: str('ack') })],
+  ['F-6', 'an id with a slash', map({ ...ack, id: str('a/b') })],
+  ['F-6', 'an id of 65 characters', map({ ...ack, id: long(65) })],
+  ['F-6', 'a signature of 63 bytes', map({ ...prove, sig: bin(SIG.subarray(1)) })],
+  ['F-6', 'a signature that is text', map({ ...prove, sig: long(64) })],
+  ['F-6', 'software of 65 characters', map({ ...prove, software: long(65) })],
+  ['F-6', '33 capabilities', map({ ...prove, caps: many(33, str('a')) })],
+  ['F-6', 'a capability of 65 characters', map({ ...prove, caps: array(long(65)) })],
+  ['F-6', 'a policy of 65 characters', map({ t: str('beat'), policy: long(65) })],
+  ['F-6', 'an unknown compliance', map({ t: str('beat'), compliance: str('fine') })],
+  ['F-6', 'a note of 257 characters', map({ ...progress, note: long(257) })],
+  ['F-6', 'a reason of 513 characters', map({ ...result, reason: long(513) })],
+  ['F-6', 'an unknown state', map({ ...result, state: str('done') })],
+  ['F-6', "a state that is not a device's to give", map({ ...result, state: str('superseded') })],
+];
+
+const fromGateway: typeof device = [
+  ['F-2', 'an array', array(str('beat'))],
+  ['F-5', 'a time that is text', map({ t: str('beat'), time: str('now') })],
+  ['F-5', 'a heartbeat interval below a second', map({ ...welcome, heartbeatMs: '01' })],
+  ['F-5', 'a heartbeat interval above 15 minutes', map({ ...welcome, heartbeatMs: float64(900_001) })],
+  ['F-6', 'a nonce of 31 bytes', map({ ...challenge, nonce: bin(NONCE.subarray(1)) })],
+  ['F-6', 'a gateway without a name', map({ ...challenge, gateway: str('') })],
+  ['F-6', '33 gateways', map({ ...welcome, gateways: many(33, gateway) })],
+  ['F-6', 'a gateway that is text', map({ t: str('update'), gateways: array(str('gw1')) })],
+  [
+    'F-6',
+    'a url of 513 characters',
+    map({ t: str('update'), gateways: array(map({ name: str('gw1'), url: long(513) })) }),
+  ],
+  ['F-6', 'an order without a body', map({ ...order, body: bin(new Uint8Array(0)) })],
+  ['F-6', 'an order signed with 65 bytes', map({ ...order, sig: bin(new Uint8Array(65)) })],
+  ['F-6', 'an unknown reason', map({ ...redirect, reason: str('mood') })],
+  ['F-5', 'a negative withinMs', map({ ...redirect, withinMs: 'ff' })],
+];
+
+export function refusedVectors() {
+  const vector = (from: 'device' | 'gateway', [rule, name, hex]: (typeof device)[number]) => ({
+    name,
+    from,
+    rule,
+    closeCode: CLOSE.protocolError,
+    hex,
+  });
+  return [
+    ...device.map((entry) => vector('device', entry)),
+    ...fromGateway.map((entry) => vector('gateway', entry)),
+  ];
+}
