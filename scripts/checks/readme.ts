@@ -1,0 +1,19 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+interface Manifest {
+  dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
+}
+
+/** Dependencies that README.md does not account for in a line with the package's name as `code`. */
+export async function findReadmeProblems(root: string): Promise<string[]> {
+  const [readme, manifest] = await Promise.all([
+    readFile(join(root, 'README.md'), 'utf8'),
+    readFile(join(root, 'package.json'), 'utf8'),
+  ]);
+  const { dependencies, devDependencies } = JSON.parse(manifest) as Manifest;
+  return Object.keys({ ...dependencies, ...devDependencies })
+    .filter((name) => !readme.includes(`\`${name}\``))
+    .map((name) => `README.md does not say what the dependency \`${name}\` is for`);
+}
