@@ -1,0 +1,73 @@
+/** The whole of protocol/vectors.json as text; the same bytes every time. */
+import { Buffer } from 'node:buffer';
+import {
+  CLOSE,
+  closeName,
+  enrolBytes,
+  LIMITS,
+  proofBytes,
+  reconnectAdvice,
+  SUBPROTOCOL,
+} from '../../protocol/index.ts';
+import { frameVectors } from './frames.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, keyView, NONCE, SERVER_KEY, signWith, TOKEN } from './keys.ts';
+import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
+import { refusedVectors } from './refused.ts';
+import { hexOf } from './wire.ts';
+
+function signatureVectors() {
+  const signed = (name: string, inputs: object, bytes: Uint8Array) => {
+    const sig = signWith(DEVICE_KEY, bytes);
+    return {
+      name,
+      key: 'device',
+      inputs,
+      signedBytes: hexOf(bytes),
+      sig: hexOf(sig),
+      sigBase64url: Buffer.from(sig).toString('base64url'),
+    };
+  };
+  return [
+    signed(
+      'E-2 enroll',
+      { publicKey: hexOf(DEVICE_KEY.publicKey), token: TOKEN },
+      enrolBytes(TOKEN, DEVICE_KEY.publicKey),
+    ),
+    signed(
+      'H-4 prove',
+      { nonce: hexOf(NONCE), gateway: GATEWAY, device: DEVICE },
+      proofBytes(NONCE, GATEWAY, DEVICE),
+    ),
+  ];
+}
+
+function closeVectors() {
+  const foreign = [1000, 1001, 1005, 1006, 1009, 1011, 3999, 4199, 4399, 4599, 4600, 4999];
+  return [...Object.values(CLOSE), ...foreign]
+    .sort((a, b) => a - b)
+    .map((code) => ({ code, name: closeName(code), advice: reconnectAdvice(code) }));
+}
+
+export function makeVectors(): string {
+  const frames = frameVectors();
+  const vectors = {
+    protocol: SUBPROTOCOL,
+    about: [
+      'Hex is lower case. In messages and orders, {"hex": ...} stands for binary.',
+      'written: what our encoder writes, and what it means. Another encoder may write other bytes for the same message.',
+      'alsoRead: frames as other encoders write them; message null: skipped (V-2).',
+      'refused: frames that break a rule. From a device, the gateway closes with closeCode; from a gateway, see section F.',
+      'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without a signature.',
+    ],
+    limits: LIMITS,
+    keys: { device: keyView(DEVICE_KEY), server: keyView(SERVER_KEY) },
+    signatures: signatureVectors(),
+    ...frames,
+    refused: refusedVectors(),
+    orders: orderVectors(),
+    bodies: bodyVectors(),
+    refusedBodies: refusedBodyVectors(),
+    closeCodes: closeVectors(),
+  };
+  return `${JSON.stringify(vectors, null, 1)}\n`;
+}

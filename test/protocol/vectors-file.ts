@@ -1,0 +1,57 @@
+/** protocol/vectors.json as the tests read it. */
+import { Buffer } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+
+export interface FrameVector {
+  name: string;
+  from: 'device' | 'gateway';
+  hex: string;
+  message: unknown;
+}
+
+interface Vectors {
+  keys: Record<'device' | 'server', { seed: string; publicKey: string; publicKeyBase64url: string }>;
+  signatures: {
+    name: string;
+    inputs: Record<string, string>;
+    signedBytes: string;
+    sig: string;
+    sigBase64url: string;
+  }[];
+  written: FrameVector[];
+  alsoRead: FrameVector[];
+  refused: { name: string; from: 'device' | 'gateway'; rule: string; closeCode: number; hex: string }[];
+  orders: { name: string; order: unknown; body: string; signedBytes: string; sig: string; frame: string }[];
+  bodies: { name: string; body: string; order: unknown }[];
+  refusedBodies: { name: string; rule: string; body: string }[];
+  closeCodes: { code: number; name: string; advice: string }[];
+}
+
+const file = new URL('../../../protocol/vectors.json', import.meta.url);
+export const vectorsText = readFileSync(file, 'utf8');
+export const vectors = JSON.parse(vectorsText) as Vectors;
+
+export function fromHex(hex: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hex, 'hex'));
+}
+
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
+
+/** A message as JSON shows it, with `{ hex }` turned back into binary. */
+export function fromView(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(fromView);
+  if (typeof value !== 'object' || value === null) return value;
+  const keys = Object.keys(value);
+  if (keys.length === 1 && keys[0] === 'hex') return fromHex((value as { hex: string }).hex);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fromView(item)]));
+}
+
+/** A decoded message in the form of `message` in the vectors, so that the two can be compared. */
+export function toView(value: unknown): unknown {
+  if (value instanceof Uint8Array) return { hex: toHex(value) };
+  if (Array.isArray(value)) return value.map(toView);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, toView(item)]));
+}

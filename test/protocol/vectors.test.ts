@@ -1,0 +1,169 @@
+import { Buffer } from 'node:buffer';
+import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  closeName,
+  type DeviceMessage,
+  decodeDeviceMessage,
+  decodeGatewayMessage,
+  decodeOrderBody,
+  encodeDeviceMessage,
+  encodeGatewayMessage,
+  encodeOrderBody,
+  enrolBytes,
+  type GatewayMessage,
+  type OrderBody,
+  orderBytes,
+  ProtocolError,
+  proofBytes,
+  reconnectAdvice,
+} from '../../protocol/index.ts';
+import { makeVectors } from '../../scripts/vectors/make.ts';
+import { fromHex, fromView, toHex, toView, vectors, vectorsText } from './vectors-file.ts';
+
+const decoders = { device: decodeDeviceMessage, gateway: decodeGatewayMessage };
+
+function refusal(decode: () => unknown): ProtocolError {
+  let value: unknown;
+  try {
+    value = decode();
+  } catch (error) {
+    assert.instance(error, ProtocolError);
+    return error as ProtocolError;
+  }
+  throw new Error(`taken as ${JSON.stringify(value)}`);
+}
+
+function privateKey(seed: string) {
+  const key = Buffer.from(`302e020100300506032b657004220420${seed}`, 'hex');
+  return createPrivateKey({ key, format: 'der', type: 'pkcs8' });
+}
+
+function publicKey(raw: string) {
+  const key = Buffer.from(`302a300506032b6570032100${raw}`, 'hex');
+  return createPublicKey({ key, format: 'der', type: 'spki' });
+}
+
+test('vectors.json is what its generator makes', () => {
+  assert.ok(vectorsText === makeVectors(), 'run node dist/scripts/make-vectors.js');
+});
+
+test('F-2: every golden frame decodes to its message, and the message encodes to the frame', () => {
+  for (const { name, from, hex, message } of vectors.written) {
+    assert.equal(toView(decoders[from](fromHex(hex))), message, name);
+    const encoded =
+      from === 'device'
+        ? encodeDeviceMessage(fromView(message) as DeviceMessage)
+        : encodeGatewayMessage(fromView(message) as GatewayMessage);
+    assert.is(toHex(encoded), hex, name);
+  }
+});
+
+test('F-4, F-5, F-6, V-2: frames as other encoders write them decode to the same messages', () => {
+  for (const { name, from, hex, message } of vectors.alsoRead) {
+    assert.equal(toView(decoders[from](fromHex(hex))), message, name);
+  }
+});
+
+test('F-2, F-4, F-5, F-6: frames that break a rule are refused with its number and close code', () => {
+  for (const { name, from, rule, closeCode, hex } of vectors.refused) {
+    const error = refusal(() => decoders[from](fromHex(hex)));
+    assert.is(error.rule, rule, name);
+    assert.is(error.closeCode, closeCode, name);
+    assert.ok(error.message.startsWith(`${rule}: `) && error.message.length <= 123, name);
+  }
+});
+
+test('every message of both directions is among the golden frames', () => {
+  const named = (from: string) =>
+    [
+      ...new Set(vectors.written.filter((v) => v.from === from).map((v) => (v.message as { t: string }).t)),
+    ].sort();
+  assert.equal(named('device'), ['ack', 'beat', 'progress', 'prove', 'result']);
+  assert.equal(named('gateway'), ['beat', 'challenge', 'order', 'redirect', 'settled', 'update', 'welcome']);
+});
+
+test('S-1: orders sign and verify with the server key, over the body as it travels', () => {
+  const { seed, publicKey: raw } = vectors.keys.server;
+  for (const { name, order, body, signedBytes, sig, frame } of vectors.orders) {
+    assert.is(toHex(encodeOrderBody(fromView(order) as OrderBody)), body, name);
+    assert.equal(toView(decodeOrderBody(fromHex(body))), order, name);
+    assert.is(toHex(orderBytes(fromHex(body))), signedBytes, name);
+    assert.is(sign(null, fromHex(signedBytes), privateKey(seed)).toString('hex'), sig, name);
+    assert.ok(verify(null, fromHex(signedBytes), publicKey(raw), fromHex(sig)), name);
+    assert.equal(toView(decodeGatewayMessage(fromHex(frame))), {
+      t: 'order',
+      body: { hex: body },
+      sig: { hex: sig },
+    });
+  }
+});
+
+test('S-3, V-2: order bodies as other encoders write them decode to the same orders', () => {
+  for (const { name, body, order } of vectors.bodies) {
+    assert.equal(toView(decodeOrderBody(fromHex(body))), order, name);
+  }
+});
+
+test('S-3, S-4, S-7: order bodies that break a rule are refused with its number', () => {
+  for (const { name, rule, body } of vectors.refusedBodies) {
+    assert.is(refusal(() => decodeOrderBody(fromHex(body))).rule, rule, name);
+  }
+});
+
+test('E-2, H-4: what a device signs is spelled out byte by byte', () => {
+  const [enrol, prove] = vectors.signatures;
+  assert.ok(enrol && prove);
+  const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
+  assert.is(
+    enrol.signedBytes,
+    ascii('pushpoint.v1 enroll\0') + enrol.inputs.publicKey + ascii(enrol.inputs.token ?? ''),
+  );
+  assert.is(
+    prove.signedBytes,
+    `${ascii('pushpoint.v1 prove\0')}${prove.inputs.nonce}${ascii(`${prove.inputs.gateway}\0${prove.inputs.device}`)}`,
+  );
+  assert.is(
+    toHex(enrolBytes(enrol.inputs.token ?? '', fromHex(enrol.inputs.publicKey ?? ''))),
+    enrol.signedBytes,
+  );
+  assert.is(
+    toHex(
+      proofBytes(fromHex(prove.inputs.nonce ?? ''), prove.inputs.gateway ?? '', prove.inputs.device ?? ''),
+    ),
+    prove.signedBytes,
+  );
+  const { seed, publicKey: raw } = vectors.keys.device;
+  for (const { name, signedBytes, sig, sigBase64url } of vectors.signatures) {
+    assert.is(sign(null, fromHex(signedBytes), privateKey(seed)).toString('hex'), sig, name);
+    assert.ok(verify(null, fromHex(signedBytes), publicKey(raw), fromHex(sig)), name);
+    assert.is(Buffer.from(sigBase64url, 'base64url').toString('hex'), sig, name);
+  }
+});
+
+test('H-4: a proof does not verify for another nonce, gateway, device or purpose', () => {
+  const prove = vectors.signatures[1];
+  assert.ok(prove);
+  const key = publicKey(vectors.keys.device.publicKey);
+  const { nonce = '', gateway = '', device = '' } = prove.inputs;
+  const holds = (bytes: Uint8Array) => verify(null, bytes, key, fromHex(prove.sig));
+  const otherNonce = fromHex(nonce);
+  otherNonce[31] = 0;
+  assert.ok(holds(proofBytes(fromHex(nonce), gateway, device)));
+  assert.not(holds(proofBytes(otherNonce, gateway, device)));
+  assert.not(holds(proofBytes(fromHex(nonce), 'gw2', device)));
+  assert.not(holds(proofBytes(fromHex(nonce), gateway, 'dev-0')));
+  // The zero byte keeps "gw1" + "dev" apart from "gw" + "1dev".
+  assert.not(holds(proofBytes(fromHex(nonce), gateway.slice(0, -1), gateway.slice(-1) + device)));
+  assert.not(holds(orderBytes(proofBytes(fromHex(nonce), gateway, device))));
+});
+
+test('C-1, C-2: close codes have these names and ask these things', () => {
+  for (const { code, name, advice } of vectors.closeCodes) {
+    assert.is(closeName(code), name, String(code));
+    assert.is(reconnectAdvice(code), advice, String(code));
+  }
+});
+
+test.run();
