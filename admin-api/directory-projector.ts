@@ -1,0 +1,186 @@
+import { nanoid } from 'nanoid';
+import type { Logger } from 'pino';
+import type { Bus, DirectoryDevice } from '../bus/bus.ts';
+import { encodeGatewayMessage } from '../protocol/index.ts';
+import type { OrderSigner } from './order-signer.ts';
+import type { Device } from './store/records.ts';
+import type { Store } from './store/store.ts';
+
+type DeviceWithPath = Device & { groupPath: string };
+
+const CHUNK = 1000;
+const EPOCH = 'directory-epoch';
+
+/** Ids of the groups on a path, root first: `all/emea/` gives `all`, `emea`. */
+export function groupsOnPath(path: string): string[] {
+  return path.split('/').filter((id) => id !== '');
+}
+
+/**
+ * Projects what gateways must know from SQL into the bus's directory: wholly at every start and whenever the directory
+ * is lost, and row by row as things change. What could not be written is written again until it is; a row that
+ * is stale all the same (a crash between SQL and the bus) is mended when its device connects.
+ */
+export class DirectoryProjector {
+  readonly #store: Store;
+  readonly #bus: Bus;
+  readonly #signer: OrderSigner;
+  readonly #log: Logger;
+  readonly #pendingDevices = new Set<string>();
+  #gatewaysPending = false;
+  #timer: NodeJS.Timeout | undefined;
+  #work: Promise<void> | undefined;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #stopping = false;
+
+  constructor(parts: { store: Store; bus: Bus; signer: OrderSigner; log: Logger }) {
+    this.#store = parts.store;
+    this.#bus = parts.bus;
+    this.#signer = parts.signer;
+    this.#log = parts.log;
+  }
+
+  async start(): Promise<void> {
+    await this.#projectAll();
+    this.#timer = setInterval(() => this.#kick(), 1000);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#timer);
+    await this.#work;
+  }
+
+  /** The signed membership of a device (S-7). */
+  membershipFor(device: { id: string; groupPath: string; membershipRevision: number }): {
+    body: Uint8Array;
+    sig: Uint8Array;
+  } {
+    return this.#signer.sign({
+      kind: 'membership',
+      target: { device: device.id },
+      groups: groupsOnPath(device.groupPath),
+      revision: device.membershipRevision,
+      issuedAt: Date.now(),
+    });
+  }
+
+  membershipFrame(device: { id: string; groupPath: string; membershipRevision: number }): Uint8Array {
+    return encodeGatewayMessage({ t: 'order', ...this.membershipFor(device) });
+  }
+
+  /** Writes these devices as they stand in SQL, or removes them where SQL no longer has them. */
+  async devicesChanged(ids: readonly string[]): Promise<void> {
+    await this.#writeDevices([...ids]);
+  }
+
+  /** The same without waiting: it is repeated until it is done. */
+  devicesChangedSoon(ids: readonly string[]): void {
+    for (const id of ids) this.#pendingDevices.add(id);
+    this.#kick();
+  }
+
+  gatewaysChangedSoon(): void {
+    this.#gatewaysPending = true;
+    this.#kick();
+  }
+
+  #kick(): void {
+    if (this.#work || this.#stopping) return;
+    this.#work = this.#catchUp()
+      .catch((error) => this.#log.warn({ err: error }, 'the directory could not be written; trying again'))
+      .finally(() => {
+        this.#work = undefined;
+      });
+  }
+
+  async #catchUp(): Promise<void> {
+    const epoch = await this.#bus.directory.epoch();
+    if (epoch === null) await this.#projectAll();
+    while (this.#pendingDevices.size > 0 && !this.#stopping) {
+      const ids: string[] = [];
+      for (const id of this.#pendingDevices) {
+        if (ids.push(id) === CHUNK) break;
+      }
+      await this.#writeDevices(ids);
+    }
+    if (this.#gatewaysPending) {
+      this.#gatewaysPending = false;
+      await this.#writeGateways().catch((error) => {
+        this.#gatewaysPending = true;
+        throw error;
+      });
+    }
+  }
+
+  async #projectAll(): Promise<void> {
+    const startedAt = Date.now();
+    let after = '';
+    let count = 0;
+    for (;;) {
+      const devices = await this.#store.devices.scan(after, CHUNK);
+      if (devices.length === 0 || this.#stopping) break;
+      await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
+      after = devices[devices.length - 1]?.id ?? after;
+      count += devices.length;
+    }
+    if (this.#stopping) return;
+    await this.#writeGateways();
+    await this.#bus.directory.setEpoch(await this.#store.meta.setOnce(EPOCH, nanoid()));
+    this.#log.info({ devices: count, durationMs: Date.now() - startedAt }, 'directory written');
+  }
+
+  /** One write at a time: a row read earlier must never be written over one read later. */
+  #writeDevices(ids: string[]): Promise<void> {
+    const written = this.#lastWrite.then(async () => {
+      for (const id of ids) this.#pendingDevices.delete(id);
+      try {
+        await this.#copyDevices(ids);
+      } catch (error) {
+        for (const id of ids) this.#pendingDevices.add(id);
+        throw error;
+      }
+    });
+    this.#lastWrite = written.catch(() => {});
+    return written;
+  }
+
+  async #copyDevices(ids: string[]): Promise<void> {
+    const devices = await this.#store.devices.withPaths(ids);
+    const found = new Set(devices.map((device) => device.id));
+    if (devices.length > 0)
+      await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
+    const missing = ids.filter((id) => !found.has(id));
+    if (missing.length > 0) await this.#bus.directory.removeDevices(missing);
+  }
+
+  async #writeGateways(): Promise<void> {
+    const gateways = await this.#store.gateways.all();
+    const known = new Set(gateways.map((gateway) => gateway.name));
+    await this.#bus.directory.putGateways(
+      gateways.map((gateway) => ({
+        name: gateway.name,
+        group: gateway.groupId,
+        runPushServer: gateway.runPushServer,
+        port: gateway.port,
+        address: gateway.address,
+        connectionLimit: gateway.connectionLimit,
+        revision: gateway.revision,
+      })),
+    );
+    for (const { name } of await this.#bus.directory.gateways()) {
+      if (!known.has(name)) await this.#bus.directory.removeGateway(name);
+    }
+  }
+
+  #entry(device: DeviceWithPath): DirectoryDevice {
+    return {
+      id: device.id,
+      publicKey: device.publicKey,
+      blocked: device.blockedAt !== null,
+      groups: groupsOnPath(device.groupPath),
+      membership: this.membershipFrame(device),
+      membershipRevision: device.membershipRevision,
+    };
+  }
+}

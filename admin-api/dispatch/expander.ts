@@ -1,0 +1,85 @@
+import type { Logger } from 'pino';
+import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { type Store, StoreUnavailable } from '../store/store.ts';
+import type { Dispatcher } from './dispatcher.ts';
+
+const CHUNK = 2000;
+
+/**
+ * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million devices is
+ * accepted as fast as one to a single device. Where it is, is kept in the store: the sweeper resumes what a crash left.
+ */
+export class Expander {
+  readonly #store: Store;
+  readonly #dispatcher: Dispatcher;
+  readonly #outcomes: Outcomes;
+  readonly #log: Logger;
+  readonly #now: () => number;
+  readonly #waiting = new Set<string>();
+  #running: Promise<void> | undefined;
+  #stopping = false;
+
+  constructor(parts: {
+    store: Store;
+    dispatcher: Dispatcher;
+    outcomes: Outcomes;
+    log: Logger;
+    now: () => number;
+  }) {
+    this.#store = parts.store;
+    this.#dispatcher = parts.dispatcher;
+    this.#outcomes = parts.outcomes;
+    this.#log = parts.log;
+    this.#now = parts.now;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#running;
+  }
+
+  expand(commands: Iterable<string>): void {
+    for (const id of commands) this.#waiting.add(id);
+    if (this.#running || this.#stopping || this.#waiting.size === 0) return;
+    this.#running = this.#run().then(
+      () => {
+        this.#running = undefined;
+        this.expand([]);
+      },
+      (error) => {
+        // What waits stays; the sweeper asks again.
+        this.#running = undefined;
+        const level = error instanceof StoreUnavailable ? 'warn' : 'error';
+        this.#log[level]({ err: error }, 'a command could not be expanded; trying again');
+      },
+    );
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.size > 0) {
+      for (const id of this.#waiting) {
+        if (this.#stopping) return;
+        // A chunk of each in turn: a command to everyone does not hold up one to a few.
+        if (await this.#chunk(id)) this.#waiting.delete(id);
+      }
+    }
+  }
+
+  async #chunk(id: string): Promise<boolean> {
+    const at = this.#now();
+    const chunk = await this.#store.transaction(async (tx) => {
+      const result = await tx.commands.expand(id, CHUNK, at);
+      await recordChanges(
+        tx,
+        result.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+        at,
+      );
+      return result;
+    });
+    this.#dispatcher.wake(chunk.devices);
+    const done = new Set(chunk.superseded.map((row) => row.command));
+    if (chunk.done) done.add(id);
+    if (done.size > 0) await this.#outcomes.commandsMayBeDone(done);
+    return chunk.done;
+  }
+}

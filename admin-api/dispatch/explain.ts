@@ -1,0 +1,156 @@
+import type { Bus, Holder } from '../../bus/bus.ts';
+import { closeName, isFinal } from '../../protocol/index.ts';
+import type { LiveWorkers } from '../live-workers.ts';
+import { Problem } from '../problems.ts';
+import type { Command, Device, Execution } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+
+/** Why an execution is where it is: for people as a sentence, for programs as a code with data. */
+export interface Explanation {
+  code: string;
+  sentence: string;
+  data: Record<string, unknown>;
+}
+
+const time = (at: number) => new Date(at).toISOString();
+
+/** Throws `Problem` not-found for a device, command or execution that is not on record. */
+export async function explain(
+  parts: { store: Store; bus: Bus; workers: LiveWorkers; now: () => number; resendAfterMs: number },
+  deviceId: string,
+  commandId: string,
+): Promise<Explanation> {
+  const { store, bus } = parts;
+  const execution = await store.executions.get({ command: commandId, device: deviceId });
+  const command = await store.commands.get(commandId);
+  const device = await store.devices.get(deviceId);
+  if (!command) throw new Problem('not-found', `There is no command ${commandId}.`);
+  if (!execution) {
+    if (!command.expanded) {
+      return {
+        code: 'expanding',
+        sentence: 'The command is still being laid out over its devices; this one has not had its turn.',
+        data: {},
+      };
+    }
+    throw new Problem('not-found', `Command ${commandId} was not for device ${deviceId}.`);
+  }
+  if (execution.state !== 'queued') return explainBeyondQueue(execution, device, parts.resendAfterMs);
+  let holder: Holder | null | undefined;
+  try {
+    [holder] = await bus.presence.locate([deviceId]);
+  } catch {
+    // The bus is away: that is the explanation, given below.
+  }
+  return explainQueued({ execution, command, device, holder, parts });
+}
+
+function explainBeyondQueue(execution: Execution, device: Device | null, resendAfterMs: number): Explanation {
+  const { state, reason, sentAt, ackedAt, startedAt, finishedAt, finishBy, percent, late } = execution;
+  if (isFinal(state)) {
+    const because = reason ? `: ${reason}` : '';
+    const afterwards = late ? ` The device reported ${late.state} at ${time(late.at)}, after that.` : '';
+    return {
+      code: 'final',
+      sentence: `It ended ${state} at ${time(finishedAt ?? 0)}${because}.${afterwards}`,
+      data: { state, reason, finishedAt, late },
+    };
+  }
+  if (state === 'running') {
+    const done = percent === null ? '' : `, ${percent} % done`;
+    return {
+      code: 'running',
+      sentence: `The device is running it since ${time(startedAt ?? ackedAt ?? 0)}${done}; it has until ${time(finishBy ?? 0)}.`,
+      data: { startedAt, percent, note: execution.note, finishBy },
+    };
+  }
+  if (state === 'acked') {
+    return {
+      code: 'acked',
+      sentence: `The device has it since ${time(ackedAt ?? 0)} and has not said that it began; it may be busy with earlier commands. It has until ${time(finishBy ?? 0)}.`,
+      data: { ackedAt, finishBy },
+    };
+  }
+  return {
+    code: 'unacknowledged',
+    sentence: `It was sent through gateway ${device?.gateway ?? 'unknown'} at ${time(sentAt ?? 0)} and the device has not acknowledged it yet; without an answer it is sent again at ${time((sentAt ?? 0) + resendAfterMs)}.`,
+    data: { sentAt, gateway: device?.gateway ?? null, attempts: execution.attempts },
+  };
+}
+
+async function explainQueued(facts: {
+  execution: Execution;
+  command: Command;
+  device: Device | null;
+  holder: Holder | null | undefined;
+  parts: { store: Store; workers: LiveWorkers };
+}): Promise<Explanation> {
+  const { execution, command, device, holder, parts } = facts;
+  const until = `It waits until ${time(execution.expiresAt)}.`;
+  const expiresAt = execution.expiresAt;
+  if (!device) {
+    return { code: 'device-deleted', sentence: 'The device was deleted.', data: {} };
+  }
+  if (device.blockedAt !== null) {
+    return {
+      code: 'blocked',
+      sentence: `The device has been blocked since ${time(device.blockedAt)}; blocked devices get no commands. ${until}`,
+      data: { blockedAt: device.blockedAt, expiresAt },
+    };
+  }
+  if (command.cancelRequestedAt !== null) {
+    return {
+      code: 'canceling',
+      sentence: 'The command was canceled; this execution is about to be.',
+      data: { cancelRequestedAt: command.cancelRequestedAt },
+    };
+  }
+  if (holder === undefined) {
+    return {
+      code: 'bus-unavailable',
+      sentence: `The bus between the administration server and its gateways cannot be reached, so nothing is sent. ${until}`,
+      data: { expiresAt },
+    };
+  }
+  if (!holder) {
+    const last =
+      device.disconnectedAt !== null
+        ? `has been offline since ${time(device.disconnectedAt)} (its last session ended with ${device.closeCode ?? 'no code'}, ${closeName(device.closeCode ?? 0)})`
+        : device.connectedAt === null
+          ? 'has never connected'
+          : 'is not connected';
+    return {
+      code: 'offline',
+      sentence: `The device ${last}. ${until}`,
+      data: {
+        disconnectedAt: device.disconnectedAt,
+        closeCode: device.closeCode,
+        closeReason: device.closeReason,
+        gateway: device.gateway,
+        expiresAt,
+      },
+    };
+  }
+  const lease = parts.workers.list().find(({ incarnation }) => incarnation === holder.incarnation);
+  if (!lease) {
+    return {
+      code: 'worker-gone',
+      sentence: `The gateway worker that held the device is gone; it is sent as soon as the device is back. ${until}`,
+      data: { incarnation: holder.incarnation, expiresAt },
+    };
+  }
+  const ahead = await parts.store.executions.queuedFor([device.id], 100);
+  const before = ahead.findIndex((row) => row.command === execution.commandId);
+  if (before > 0) {
+    return {
+      code: 'waiting-turn',
+      sentence: `${before} earlier command${before === 1 ? ' waits' : 's wait'} for the device; commands are sent in order. ${until}`,
+      data: { ahead: before, expiresAt },
+    };
+  }
+  return {
+    code: 'due',
+    sentence: `The device is connected to gateway ${lease.identity.gateway}; it is about to be sent${execution.attempts > 0 ? ' again' : ''}.`,
+    data: { gateway: lease.identity.gateway, worker: lease.identity.worker, attempts: execution.attempts },
+  };
+}

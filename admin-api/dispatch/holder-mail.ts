@@ -1,0 +1,56 @@
+import type { Logger } from 'pino';
+import type { Bus, Delivery, Holder } from '../../bus/bus.ts';
+import { BusUnavailable } from '../../bus/bus.ts';
+
+const CHUNK = 1000;
+
+/**
+ * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device that nobody
+ * holds, or a bus that is away, drops the mail. Used for what is repeated anyway: confirmations are asked for again by
+ * the device, memberships and blocks are checked again at every connect.
+ */
+export class HolderMail {
+  readonly #bus: Bus;
+  readonly #log: Logger;
+
+  constructor(bus: Bus, log: Logger) {
+    this.#bus = bus;
+    this.#log = log;
+  }
+
+  async sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
+    await this.#send(devices, (held) => ({ devices: held.map(([device]) => device), frame }));
+  }
+
+  /** Closes the sessions these devices have now, not one that begins later. */
+  async close(devices: readonly string[], code: number, reason: string): Promise<void> {
+    await this.#send(devices, (held) => ({
+      devices: held.map(([device]) => device),
+      close: { code, reason, sessions: held.map(([, holder]) => holder.session) },
+    }));
+  }
+
+  async #send(devices: readonly string[], toDelivery: (held: [string, Holder][]) => Delivery): Promise<void> {
+    try {
+      for (let start = 0; start < devices.length; start += CHUNK) {
+        const some = devices.slice(start, start + CHUNK);
+        const holders = await this.#bus.presence.locate(some);
+        const byWorker = new Map<string, [string, Holder][]>();
+        for (const [i, holder] of holders.entries()) {
+          if (!holder) continue;
+          const held = byWorker.get(holder.incarnation) ?? [];
+          held.push([some[i] as string, holder]);
+          byWorker.set(holder.incarnation, held);
+        }
+        await Promise.all(
+          [...byWorker].map(([incarnation, held]) =>
+            this.#bus.outboxes.append(incarnation, [toDelivery(held)]),
+          ),
+        );
+      }
+    } catch (error) {
+      if (!(error instanceof BusUnavailable)) throw error;
+      this.#log.warn({ err: error, devices: devices.length }, 'mail to devices dropped');
+    }
+  }
+}

@@ -1,0 +1,252 @@
+import type { Logger } from 'pino';
+import type { Bus, Receipt } from '../../bus/bus.ts';
+import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
+import type { DirectoryProjector } from '../directory-projector.ts';
+import type { CommandFrames } from '../dispatch/command-frames.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { HolderMail } from '../dispatch/holder-mail.ts';
+import type { EventHub } from '../event-hub.ts';
+import type { AdminMetrics } from '../metrics.ts';
+import type { Advance, ExecutionKey, Store } from '../store/store.ts';
+import { type Outcomes, recordChanges } from './outcomes.ts';
+import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
+
+const MAX_BATCH = 2000;
+/** A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle. */
+const UNDELIVERED_RETRY_MS = 1000;
+const REQUEUE_CHUNK = 5000;
+
+interface Applied {
+  requeued: Set<string>;
+  progressed: Set<string>;
+  ended: Set<string>;
+  current: { command: string; device: string; state: string | null; said: Advance['state'] }[];
+  /** Going on although their command was asked to be canceled: the device may not have heard of it. */
+  toCancel: ExecutionKey[];
+}
+
+/**
+ * The way up: consumes receipts, applies each batch to the store in one transaction, and only then lets the bus drop it. What
+ * follows from a batch (wakes, confirmations) comes after the commit and may be lost with the process: each is repeated by the
+ * sweeper, by the device, or at the next connect.
+ */
+export class Ingest {
+  readonly #store: Store;
+  readonly #bus: Bus;
+  readonly #dispatcher: Dispatcher;
+  readonly #mail: HolderMail;
+  readonly #frames: CommandFrames;
+  readonly #projector: DirectoryProjector;
+  readonly #outcomes: Outcomes;
+  readonly #hub: EventHub;
+  readonly #metrics: AdminMetrics;
+  readonly #log: Logger;
+  readonly #now: () => number;
+  #stopConsuming: (() => Promise<void>) | undefined;
+
+  constructor(parts: {
+    store: Store;
+    bus: Bus;
+    dispatcher: Dispatcher;
+    mail: HolderMail;
+    frames: CommandFrames;
+    projector: DirectoryProjector;
+    outcomes: Outcomes;
+    hub: EventHub;
+    metrics: AdminMetrics;
+    log: Logger;
+    now: () => number;
+  }) {
+    this.#store = parts.store;
+    this.#bus = parts.bus;
+    this.#dispatcher = parts.dispatcher;
+    this.#mail = parts.mail;
+    this.#frames = parts.frames;
+    this.#projector = parts.projector;
+    this.#outcomes = parts.outcomes;
+    this.#hub = parts.hub;
+    this.#metrics = parts.metrics;
+    this.#log = parts.log;
+    this.#now = parts.now;
+  }
+
+  async start(consumer: string): Promise<void> {
+    this.#stopConsuming = await this.#bus.receipts.consume(consumer, (batch) => this.apply(batch), {
+      maxBatch: MAX_BATCH,
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#stopConsuming?.();
+    this.#stopConsuming = undefined;
+  }
+
+  async apply(batch: readonly Receipt[]): Promise<void> {
+    const end = this.#metrics.applySeconds.startTimer();
+    for (const receipt of batch) this.#metrics.receipts.inc({ kind: receipt.kind });
+    const now = this.#now();
+    const reduced = reduceReceipts(batch, now);
+    const applied = await this.#store.transaction((tx) => this.#write(tx, reduced, now));
+    end();
+    await this.#followUp(reduced, applied).catch((error) =>
+      this.#log.warn({ err: error }, 'what follows from a batch was not done now; it is repeated'),
+    );
+  }
+
+  async #write(tx: Store, reduced: ReducedReceipts, now: number): Promise<Applied> {
+    const applied: Applied = {
+      requeued: new Set(),
+      progressed: new Set(),
+      ended: new Set(),
+      current: [],
+      toCancel: [],
+    };
+    await this.#writeSessions(tx, reduced, now);
+    await this.#writeAdvances(tx, reduced.advances, applied, now);
+    // After the advances: what was acknowledged in its session's last moment is not sent again.
+    await this.#requeue(tx, reduced, applied, now);
+    return applied;
+  }
+
+  async #writeSessions(tx: Store, reduced: ReducedReceipts, now: number): Promise<void> {
+    if (reduced.sessions.length > 0) {
+      const { connected, disconnected } = await tx.devices.applySessions(reduced.sessions);
+      if (connected.length > 0 || disconnected.length > 0) {
+        await tx.events.append([{ at: now, type: 'devices', data: { connected, disconnected } }]);
+      }
+    }
+    if (reduced.statuses.length > 0) {
+      const changed = await tx.devices.applyStatus(reduced.statuses);
+      if (changed.length > 0) {
+        const rows = reduced.statuses.filter((row) => changed.includes(row.device));
+        await tx.events.append([{ at: now, type: 'device.status', data: { devices: rows } }]);
+      }
+    }
+  }
+
+  async #writeAdvances(tx: Store, advances: Advance[], applied: Applied, now: number): Promise<void> {
+    if (advances.length === 0) return;
+    const commands = await tx.commands.getMany([...new Set(advances.map((row) => row.command))]);
+    const timeouts = new Map(commands.map((command) => [command.id, command.timeoutMs]));
+    const canceled = new Set(
+      commands.filter((command) => command.cancelRequestedAt !== null).map((command) => command.id),
+    );
+    for (const row of advances) {
+      const timeoutMs = timeouts.get(row.command);
+      if (timeoutMs !== undefined) row.finishBy = now + timeoutMs;
+      if (!isFinal(row.state) && canceled.has(row.command)) applied.toCancel.push(row);
+    }
+    const { changed, current } = await tx.executions.advance(advances);
+    await recordChanges(tx, changed, now);
+    for (const row of changed) {
+      applied.progressed.add(row.device);
+      if (!isFinal(row.state)) continue;
+      applied.ended.add(row.command);
+      this.#metrics.finished.inc({ state: row.state });
+    }
+    const said = new Map(advances.map((row) => [`${row.command} ${row.device}`, row.state]));
+    for (const row of current) {
+      const state = said.get(`${row.command} ${row.device}`);
+      if (state) applied.current.push({ ...row, said: state });
+    }
+  }
+
+  async #requeue(tx: Store, reduced: ReducedReceipts, applied: Applied, now: number): Promise<void> {
+    const requeued = [];
+    if (reduced.endedSessions.length > 0) {
+      const rows = await tx.executions.requeueSessions(reduced.endedSessions);
+      this.#metrics.requeued.inc({ why: 'session-ended' }, rows.length);
+      requeued.push(...rows);
+    }
+    for (const incarnation of reduced.lostOutboxes) {
+      for (;;) {
+        const rows = await tx.executions.requeueIncarnation(incarnation, REQUEUE_CHUNK);
+        this.#metrics.requeued.inc({ why: 'outbox-lost' }, rows.length);
+        requeued.push(...rows);
+        if (rows.length < REQUEUE_CHUNK) break;
+      }
+    }
+    for (const [incarnation, keys] of reduced.undelivered) {
+      const rows = await tx.executions.requeue(keys, incarnation);
+      this.#metrics.requeued.inc({ why: 'undelivered' }, rows.length);
+      await recordChanges(
+        tx,
+        rows.map((row) => ({ ...row, state: 'queued' as const })),
+        now,
+      );
+    }
+    if (requeued.length === 0) return;
+    const devices = [...new Set(requeued.map((row) => row.device))];
+    const superseded = await tx.executions.supersedeStale(devices, now);
+    const gone = new Set(superseded.map((row) => `${row.command} ${row.device}`));
+    await recordChanges(
+      tx,
+      [
+        ...requeued
+          .filter((row) => !gone.has(`${row.command} ${row.device}`))
+          .map((row) => ({ ...row, state: 'queued' as const })),
+        ...superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+      ],
+      now,
+    );
+    for (const device of devices) applied.requeued.add(device);
+    for (const row of superseded) applied.ended.add(row.command);
+  }
+
+  async #followUp(reduced: ReducedReceipts, applied: Applied): Promise<void> {
+    this.#hub.notify();
+    this.#dispatcher.wake(applied.requeued);
+    this.#dispatcher.wake(reduced.connected.map((row) => row.device));
+    this.#dispatcher.progressed(applied.progressed);
+    for (const keys of reduced.undelivered.values()) {
+      this.#dispatcher.wakeLater([...new Set(keys.map((row) => row.device))], UNDELIVERED_RETRY_MS);
+    }
+    if (applied.ended.size > 0) await this.#outcomes.commandsMayBeDone(applied.ended);
+    await this.#confirm(applied);
+    if (reduced.connected.length > 0) await this.#checkConnected(reduced.connected);
+  }
+
+  /** Confirms reported ends (R-6), and asks devices to stop what the ledger has already ended. */
+  async #confirm({ current, toCancel }: Applied): Promise<void> {
+    const ended = current.filter((row) => !isFinal(row.said));
+    for (const { command, device } of [...toCancel, ...ended]) {
+      await this.#mail.sendFrame([device], this.#frames.cancelForDevice(command, device, this.#now()));
+    }
+    const settled = new Map<string, { id: string; state: FinalState | 'unknown'; devices: string[] }>();
+    for (const { command, device, state, said } of current) {
+      if (!isFinal(said)) continue;
+      const final = (state ?? 'unknown') as FinalState | 'unknown';
+      const key = `${command} ${final}`;
+      const group = settled.get(key) ?? { id: command, state: final, devices: [] };
+      settled.set(key, group);
+      group.devices.push(device);
+    }
+    for (const { id, state, devices } of settled.values()) {
+      await this.#mail.sendFrame(devices, encodeGatewayMessage({ t: 'settled', id, state }));
+    }
+  }
+
+  /**
+   * The directory may be older than SQL (a crash between the two): a device that SQL no longer has, or has blocked, is sent away,
+   * and one that holds an old membership gets the new one.
+   */
+  async #checkConnected(connected: ReducedReceipts['connected']): Promise<void> {
+    const devices = await this.#store.devices.withPaths(connected.map((row) => row.device));
+    const known = new Map(devices.map((device) => [device.id, device]));
+    const unknown: string[] = [];
+    const blocked: string[] = [];
+    for (const { device: id, membership } of connected) {
+      const device = known.get(id);
+      if (!device) unknown.push(id);
+      else if (device.blockedAt !== null) blocked.push(id);
+      else if (membership < device.membershipRevision) {
+        await this.#mail.sendFrame([id], this.#projector.membershipFrame(device));
+      }
+    }
+    if (unknown.length > 0 || blocked.length > 0) {
+      this.#projector.devicesChangedSoon([...unknown, ...blocked]);
+      await this.#mail.close(unknown, CLOSE.unknownDevice, 'not enrolled here');
+      await this.#mail.close(blocked, CLOSE.blocked, 'blocked by an operator');
+    }
+  }
+}

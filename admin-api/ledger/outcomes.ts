@@ -1,0 +1,71 @@
+import type { ExecutionState } from '../../protocol/index.ts';
+import type { EventHub } from '../event-hub.ts';
+import type { ExecutionKey, Store } from '../store/store.ts';
+
+type Change = ExecutionKey & { state: ExecutionState };
+
+/** Appends what changed to the events, as one event. */
+export async function recordChanges(tx: Store, changes: readonly Change[], at: number): Promise<void> {
+  if (changes.length === 0) return;
+  await tx.events.append([
+    {
+      at,
+      type: 'executions',
+      data: { changes: changes.map(({ command, device, state }) => [command, device, state]) },
+    },
+  ]);
+}
+
+/**
+ * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last execution
+ * is final.
+ */
+export class Outcomes {
+  readonly #store: Store;
+  readonly #hub: EventHub;
+  readonly #now: () => number;
+
+  constructor(store: Store, hub: EventHub, now: () => number) {
+    this.#store = store;
+    this.#hub = hub;
+    this.#now = now;
+  }
+
+  /** Gives those still in one of `from` their final state; returns them. */
+  async finish(
+    keys: readonly ExecutionKey[],
+    from: readonly ExecutionState[],
+    state: ExecutionState,
+    reason: string,
+  ): Promise<ExecutionKey[]> {
+    if (keys.length === 0) return [];
+    const at = this.#now();
+    const finished = await this.#store.transaction(async (tx) => {
+      const rows = await tx.executions.finish(keys, from, state, reason, at);
+      await recordChanges(
+        tx,
+        rows.map((row) => ({ ...row, state })),
+        at,
+      );
+      return rows;
+    });
+    await this.commandsMayBeDone(finished.map((row) => row.command));
+    return finished;
+  }
+
+  async commandsMayBeDone(commands: Iterable<string>): Promise<void> {
+    const ids = [...new Set(commands)];
+    if (ids.length > 0) {
+      const at = this.#now();
+      await this.#store.transaction(async (tx) => {
+        const done = await tx.commands.finishIfDone(ids, at);
+        if (done.length === 0) return;
+        const counts = await tx.commands.counts(done);
+        await tx.events.append(
+          done.map((id) => ({ at, type: 'command.finished', data: { id, counts: counts.get(id) } })),
+        );
+      });
+    }
+    this.#hub.notify();
+  }
+}

@@ -1,0 +1,165 @@
+import type { Receipt } from '../../bus/bus.ts';
+import { type Compliance, type ExecutionState, isFinal } from '../../protocol/index.ts';
+import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
+
+/** One batch of receipts, reduced to what it changes: one row per device and per execution. */
+export interface ReducedReceipts {
+  sessions: SessionChange[];
+  /** What was sent to these devices in sessions up to the one named may not have arrived. */
+  endedSessions: { device: string; session: number }[];
+  connected: { device: string; session: number; membership: number }[];
+  statuses: { device: string; policy?: string; compliance?: Compliance }[];
+  /** `finishBy` is still unknown here: it needs the command's time limit. */
+  advances: Advance[];
+  /** By incarnation. */
+  undelivered: Map<string, ExecutionKey[]>;
+  lostOutboxes: string[];
+}
+
+const RANK: Record<ExecutionState, number> = {
+  queued: 0,
+  sent: 1,
+  acked: 2,
+  running: 3,
+  succeeded: 4,
+  failed: 4,
+  rejected: 4,
+  canceled: 4,
+  expired: 4,
+  'timed-out': 4,
+  superseded: 4,
+};
+
+const DAY = 86_400_000;
+
+/**
+ * Reduces receipts that arrived by `now`. A worker's clock is believed for display when it is within the past day; nothing
+ * that ends an execution depends on it.
+ */
+export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedReceipts {
+  const sessions = new Map<string, SessionChange>();
+  const ended = new Map<string, number>();
+  const memberships = new Map<string, number>();
+  const statuses = new Map<string, { device: string; policy?: string; compliance?: Compliance }>();
+  const advances = new Map<string, Advance>();
+  const undelivered = new Map<string, ExecutionKey[]>();
+  const lostOutboxes = new Set<string>();
+
+  const sessionOf = (device: string, session: number, at: number): SessionChange | null => {
+    const known = sessions.get(device);
+    if (known && known.session > session) return null;
+    if (known && known.session === session) return known;
+    const fresh: SessionChange = { device, session, at };
+    sessions.set(device, fresh);
+    return fresh;
+  };
+
+  for (const receipt of batch) {
+    const at = receipt.at <= now && receipt.at > now - DAY ? receipt.at : now;
+    switch (receipt.kind) {
+      case 'connected': {
+        const { device, session } = receipt;
+        ended.set(device, Math.max(ended.get(device) ?? 0, session - 1));
+        const change = sessionOf(device, session, at);
+        if (!change) break;
+        memberships.set(device, receipt.membership);
+        change.connected = {
+          incarnation: receipt.incarnation,
+          worker: receipt.worker,
+          gateway: receipt.gateway,
+          address: receipt.address,
+          software: receipt.software,
+          caps: receipt.caps,
+        };
+        break;
+      }
+      case 'disconnected': {
+        const { device, session, code, reason } = receipt;
+        ended.set(device, Math.max(ended.get(device) ?? 0, session));
+        const change = sessionOf(device, session, at);
+        if (change) {
+          change.disconnected = { code, reason };
+          change.at = at;
+        }
+        break;
+      }
+      case 'status':
+        statuses.set(receipt.device, {
+          ...statuses.get(receipt.device),
+          device: receipt.device,
+          ...(receipt.policy !== undefined && { policy: receipt.policy }),
+          ...(receipt.compliance !== undefined && { compliance: receipt.compliance }),
+        });
+        break;
+      case 'ack':
+      case 'progress':
+      case 'result': {
+        const key = `${receipt.command} ${receipt.device}`;
+        advances.set(key, further(advances.get(key), advanceOf(receipt, at)));
+        break;
+      }
+      case 'undelivered': {
+        const rows = undelivered.get(receipt.incarnation) ?? [];
+        undelivered.set(receipt.incarnation, rows);
+        for (const device of receipt.devices) rows.push({ command: receipt.command, device });
+        break;
+      }
+      case 'outbox-lost':
+        lostOutboxes.add(receipt.incarnation);
+        break;
+    }
+  }
+
+  return {
+    sessions: [...sessions.values()],
+    endedSessions: [...ended].map(([device, session]) => ({ device, session })),
+    connected: [...sessions.values()]
+      .filter((change) => change.connected && !change.disconnected)
+      .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? 0 })),
+    statuses: [...statuses.values()],
+    advances: [...advances.values()],
+    undelivered,
+    lostOutboxes: [...lostOutboxes],
+  };
+}
+
+function advanceOf(receipt: Extract<Receipt, { kind: 'ack' | 'progress' | 'result' }>, at: number): Advance {
+  const advance: Advance = {
+    command: receipt.command,
+    device: receipt.device,
+    state: 'acked',
+    ackedAt: at,
+    startedAt: null,
+    finishedAt: null,
+    finishBy: null,
+    percent: null,
+    note: null,
+    reason: null,
+  };
+  if (receipt.kind === 'progress') {
+    advance.state = 'running';
+    advance.startedAt = at;
+    advance.percent = receipt.percent ?? null;
+    advance.note = receipt.note ?? null;
+  } else if (receipt.kind === 'result') {
+    advance.state = receipt.state;
+    advance.finishedAt = at;
+    advance.reason = receipt.reason ?? null;
+    if (receipt.data !== undefined) advance.data = receipt.data;
+  }
+  return advance;
+}
+
+/** Receipts of one execution come in any order and more than once: the furthest state wins, the first of two ends. */
+function further(known: Advance | undefined, next: Advance): Advance {
+  if (!known) return next;
+  const ahead = RANK[next.state] > RANK[known.state] || (next.state === known.state && !isFinal(next.state));
+  const [front, back] = ahead ? [next, known] : [known, next];
+  return {
+    ...front,
+    ackedAt: Math.min(known.ackedAt ?? Number.POSITIVE_INFINITY, next.ackedAt ?? Number.POSITIVE_INFINITY),
+    startedAt: known.startedAt ?? next.startedAt,
+    percent: front.percent ?? back.percent,
+    note: front.note ?? back.note,
+  };
+}

@@ -1,0 +1,212 @@
+import type { Logger } from 'pino';
+import type { Bus } from '../../bus/bus.ts';
+import type { CommandFrames } from '../dispatch/command-frames.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Expander } from '../dispatch/expander.ts';
+import type { HolderMail } from '../dispatch/holder-mail.ts';
+import type { EventHub } from '../event-hub.ts';
+import type { AdminMetrics } from '../metrics.ts';
+import type { ExecutionKey, Store } from '../store/store.ts';
+import { type Outcomes, recordChanges } from './outcomes.ts';
+
+const CHUNK = 2000;
+/** An acknowledgement may still be on its way when the deliver-by clock runs out. */
+const SENT_GRACE_MS = 15_000;
+const HOUSEKEEPING_EVERY_MS = 60_000;
+
+export interface SweeperOptions {
+  intervalMs: number;
+  /** Sent and not acknowledged for this long: sent again. */
+  resendAfterMs: number;
+  /** How long finished commands and events stay on record. */
+  keepCommandsMs: number;
+  keepEventsMs: number;
+  keepEvents: number;
+}
+
+/**
+ * Everything that time does, and everything that a crash left undone: clocks that ran out, deliveries without an answer, workers
+ * that are gone, commands half expanded. Each step is safe to do twice and by several servers at once.
+ */
+export class Sweeper {
+  readonly #parts: {
+    store: Store;
+    bus: Bus;
+    dispatcher: Dispatcher;
+    expander: Expander;
+    outcomes: Outcomes;
+    mail: HolderMail;
+    frames: CommandFrames;
+    hub: EventHub;
+    metrics: AdminMetrics;
+    log: Logger;
+    now: () => number;
+  };
+  readonly #options: SweeperOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #sweeping: Promise<void> | undefined;
+  #housekeptAt = 0;
+  #recordOfIncarnations: 'check' | 'checked' = 'check';
+  #stopping = false;
+
+  constructor(parts: Sweeper['#parts'], options: SweeperOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.sweepSoon(), this.#options.intervalMs);
+    this.sweepSoon();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#timer);
+    await this.#sweeping;
+  }
+
+  /** A worker's lease ended: what went through it is looked at with the next sweep, which begins now. */
+  workersGone(): void {
+    this.#recordOfIncarnations = 'check';
+    this.sweepSoon();
+  }
+
+  sweepSoon(): void {
+    if (this.#sweeping || this.#stopping) return;
+    this.#sweeping = this.#sweep()
+      .catch((error) => this.#parts.log.warn({ err: error }, 'a sweep was not finished; trying again'))
+      .finally(() => {
+        this.#sweeping = undefined;
+      });
+  }
+
+  async #sweep(): Promise<void> {
+    const now = this.#parts.now();
+    await this.#sweepDeadIncarnations(now);
+    await this.#sweepClocks(now);
+    await this.#resend(now);
+    this.#parts.expander.expand(await this.#parts.store.commands.unexpanded(100));
+    this.#parts.dispatcher.wake(await this.#parts.store.executions.connectedWithQueued(CHUNK));
+    if (Math.abs(now - this.#housekeptAt) >= HOUSEKEEPING_EVERY_MS) {
+      this.#housekeptAt = now;
+      this.#recordOfIncarnations = 'check';
+      await this.#housekeep(now);
+    }
+  }
+
+  /**
+   * The incarnations are read from the record first and the leases afterwards: one that was on record and holds no lease
+   * now never will again.
+   */
+  async #sweepDeadIncarnations(now: number): Promise<void> {
+    if (this.#recordOfIncarnations === 'checked') return;
+    const { store, bus, log } = this.#parts;
+    const onRecord = new Set([
+      ...(await store.devices.incarnations()),
+      ...(await store.executions.incarnations()),
+    ]);
+    const leases = await bus.leases.list();
+    for (const { incarnation } of leases) onRecord.delete(incarnation);
+    this.#recordOfIncarnations = 'checked';
+    try {
+      for (const incarnation of onRecord) {
+        const executions = await this.#requeueAll((tx) =>
+          tx.executions.requeueIncarnation(incarnation, CHUNK),
+        );
+        const devices = await this.#disconnectAll(incarnation, now);
+        log.warn({ incarnation, executions, devices }, 'a worker is gone; what it held is free');
+      }
+    } catch (error) {
+      this.#recordOfIncarnations = 'check';
+      throw error;
+    }
+  }
+
+  async #disconnectAll(incarnation: string, now: number): Promise<number> {
+    let count = 0;
+    for (;;) {
+      const ids = await this.#parts.store.transaction(async (tx) => {
+        const disconnected = await tx.devices.disconnectIncarnation(incarnation, now, CHUNK);
+        if (disconnected.length > 0) {
+          await tx.events.append([{ at: now, type: 'devices', data: { connected: [], disconnected } }]);
+        }
+        return disconnected;
+      });
+      count += ids.length;
+      if (ids.length > 0) this.#parts.hub.notify();
+      if (ids.length < CHUNK) return count;
+    }
+  }
+
+  async #resend(now: number): Promise<void> {
+    const before = now - this.#options.resendAfterMs;
+    await this.#requeueAll((tx) => tx.executions.requeueSentBefore(before, CHUNK), 'unacknowledged');
+  }
+
+  async #requeueAll(requeue: (tx: Store) => Promise<ExecutionKey[]>, why = 'worker-gone'): Promise<number> {
+    let count = 0;
+    for (;;) {
+      const at = this.#parts.now();
+      const { rows, superseded } = await this.#parts.store.transaction(async (tx) => {
+        const rows = await requeue(tx);
+        const superseded =
+          rows.length > 0
+            ? await tx.executions.supersedeStale([...new Set(rows.map((row) => row.device))], at)
+            : [];
+        await recordChanges(
+          tx,
+          [
+            ...rows.map((row) => ({ ...row, state: 'queued' as const })),
+            ...superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+          ],
+          at,
+        );
+        return { rows, superseded };
+      });
+      this.#parts.metrics.requeued.inc({ why }, rows.length);
+      this.#parts.dispatcher.wake(rows.map((row) => row.device));
+      if (superseded.length > 0) {
+        await this.#parts.outcomes.commandsMayBeDone(superseded.map((row) => row.command));
+      }
+      count += rows.length;
+      if (rows.length < CHUNK) return count;
+    }
+  }
+
+  async #sweepClocks(now: number): Promise<void> {
+    const { store, outcomes } = this.#parts;
+    for (;;) {
+      const overdue = await store.executions.overdueDeliveries(now, SENT_GRACE_MS, CHUNK);
+      const neverSent = overdue.filter((row) => row.state === 'queued');
+      const unanswered = overdue.filter((row) => row.state === 'sent');
+      await outcomes.finish(neverSent, ['queued'], 'expired', 'not delivered in time');
+      await outcomes.finish(unanswered, ['sent'], 'expired', 'sent, but never acknowledged');
+      if (overdue.length < CHUNK) break;
+    }
+    for (;;) {
+      const overdue = await store.executions.overdueFinishes(now, CHUNK);
+      const ended = await outcomes.finish(
+        overdue,
+        ['acked', 'running'],
+        'timed-out',
+        'the device did not finish in time',
+      );
+      await this.#askToStop(ended);
+      if (overdue.length < CHUNK) break;
+    }
+  }
+
+  async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
+    const { mail, frames, now } = this.#parts;
+    for (const { command, device } of keys) {
+      await mail.sendFrame([device], frames.cancelForDevice(command, device, now()));
+    }
+  }
+
+  async #housekeep(now: number): Promise<void> {
+    const { store, outcomes } = this.#parts;
+    await outcomes.commandsMayBeDone(await store.commands.openIds(CHUNK));
+    await store.commands.prune(now - this.#options.keepCommandsMs, CHUNK);
+    await store.events.prune(now - this.#options.keepEventsMs, this.#options.keepEvents);
+  }
+}

@@ -1,0 +1,61 @@
+import type { Logger } from 'pino';
+import type { Bus, Lease } from '../bus/bus.ts';
+
+/**
+ * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a worker is
+ * gone only when a list that was read says so.
+ */
+export class LiveWorkers {
+  readonly #bus: Bus;
+  readonly #log: Logger;
+  readonly #intervalMs: number;
+  #leases = new Map<string, Lease>();
+  #timer: NodeJS.Timeout | undefined;
+  #refreshing: Promise<void> | undefined;
+  #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
+
+  constructor(bus: Bus, log: Logger, intervalMs = 1000) {
+    this.#bus = bus;
+    this.#log = log;
+    this.#intervalMs = intervalMs;
+  }
+
+  /** `onChange` hears of incarnations that came and went, each once. */
+  async start(onChange: (up: Lease[], gone: Lease[]) => void): Promise<void> {
+    this.#onChange = onChange;
+    await this.refresh();
+    this.#timer = setInterval(() => void this.refresh(), this.#intervalMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    await this.#refreshing;
+  }
+
+  list(): readonly Lease[] {
+    return [...this.#leases.values()];
+  }
+
+  async refresh(): Promise<void> {
+    this.#refreshing ??= this.#read().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #read(): Promise<void> {
+    let leases: Lease[];
+    try {
+      leases = await this.#bus.leases.list();
+    } catch (error) {
+      this.#log.warn({ err: error }, 'leases could not be read');
+      return;
+    }
+    const before = this.#leases;
+    this.#leases = new Map(leases.map((lease) => [lease.incarnation, lease]));
+    const up = leases.filter((lease) => !before.has(lease.incarnation));
+    const gone = [...before.values()].filter((lease) => !this.#leases.has(lease.incarnation));
+    if (up.length > 0 || gone.length > 0) this.#onChange(up, gone);
+  }
+}

@@ -1,0 +1,60 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** The administration server's own metrics, named in one place; those of its HTTP API are in `http/metrics.ts`. */
+export function createAdminMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    dispatched: new Counter({
+      name: 'pushpoint_admin_dispatched_total',
+      help: 'Executions handed to a worker, repeats included.',
+      registers,
+    }),
+    undispatched: new Counter({
+      name: 'pushpoint_admin_undispatched_total',
+      help: 'Executions a worker could not be handed, by why: gone, full, unavailable.',
+      labelNames: ['why'],
+      registers,
+    }),
+    requeued: new Counter({
+      name: 'pushpoint_admin_requeued_total',
+      help: 'Executions that fell back from sent to queued, by why.',
+      labelNames: ['why'],
+      registers,
+    }),
+    finished: new Counter({
+      name: 'pushpoint_admin_executions_finished_total',
+      help: 'Executions that reached a final state by what devices said, by state.',
+      labelNames: ['state'],
+      registers,
+    }),
+    receipts: new Counter({
+      name: 'pushpoint_admin_receipts_total',
+      help: 'Receipts applied, by kind.',
+      labelNames: ['kind'],
+      registers,
+    }),
+    applySeconds: new Histogram({
+      name: 'pushpoint_admin_receipts_apply_seconds',
+      help: 'Time to apply one batch of receipts to the store.',
+      buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+    workers: new Gauge({
+      name: 'pushpoint_admin_workers',
+      help: 'Gateway workers that hold a lease.',
+      registers,
+    }),
+    busAvailable: new Gauge({
+      name: 'pushpoint_admin_bus_available',
+      help: '1 while the bus can be reached.',
+      registers,
+    }),
+    receiptsBacklog: new Gauge({
+      name: 'pushpoint_admin_receipts_backlog',
+      help: 'Batches of receipts that wait to be applied.',
+      registers,
+    }),
+  };
+}
+
+export type AdminMetrics = ReturnType<typeof createAdminMetrics>;

@@ -1,0 +1,45 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { encodeGatewayMessage, encodeOrderBody, type OrderBody, orderBytes } from '../protocol/index.ts';
+import type { Meta } from './store/store.ts';
+
+const KEY = 'signing-key';
+
+/**
+ * The administration server's Ed25519 key, which every device pins at enrolment (S-2). Made at the first start and kept
+ * in the store, so that several administration servers on one database sign with the same key.
+ */
+export class OrderSigner {
+  readonly #privateKey: KeyObject;
+  /** Raw, 32 bytes. */
+  readonly publicKey: Uint8Array;
+
+  private constructor(privateKey: KeyObject) {
+    this.#privateKey = privateKey;
+    const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
+    this.publicKey = Buffer.from(jwk.x as string, 'base64url');
+  }
+
+  static async load(meta: Meta): Promise<OrderSigner> {
+    let stored = await meta.get(KEY);
+    if (stored === null) {
+      const { privateKey } = generateKeyPairSync('ed25519');
+      stored = await meta.setOnce(
+        KEY,
+        privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
+      );
+    }
+    return new OrderSigner(
+      createPrivateKey({ key: Buffer.from(stored, 'base64'), format: 'der', type: 'pkcs8' }),
+    );
+  }
+
+  sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
+    const body = encodeOrderBody(order);
+    return { body, sig: sign(null, orderBytes(body), this.#privateKey) };
+  }
+
+  /** The signed order as the frame that travels to the device. */
+  frame(order: OrderBody): Uint8Array {
+    return encodeGatewayMessage({ t: 'order', ...this.sign(order) });
+  }
+}
