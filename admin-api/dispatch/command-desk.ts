@@ -34,20 +34,22 @@ export interface CommandRequest {
   idempotencyKey?: string | undefined;
 }
 
+export interface CommandDeskParts {
+  store: Store;
+  dispatcher: Dispatcher;
+  expander: Expander;
+  outcomes: Outcomes;
+  mail: HolderMail;
+  frames: CommandFrames;
+  hub: EventHub;
+  now: () => number;
+}
+
 /** Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is needed. */
 export class CommandDesk {
-  readonly #parts: {
-    store: Store;
-    dispatcher: Dispatcher;
-    expander: Expander;
-    outcomes: Outcomes;
-    mail: HolderMail;
-    frames: CommandFrames;
-    hub: EventHub;
-    now: () => number;
-  };
+  readonly #parts: CommandDeskParts;
 
-  constructor(parts: CommandDesk['#parts']) {
+  constructor(parts: CommandDeskParts) {
     this.#parts = parts;
   }
 

@@ -24,24 +24,26 @@ export interface SweeperOptions {
   keepEvents: number;
 }
 
+export interface SweeperParts {
+  store: Store;
+  bus: Bus;
+  dispatcher: Dispatcher;
+  expander: Expander;
+  outcomes: Outcomes;
+  mail: HolderMail;
+  frames: CommandFrames;
+  hub: EventHub;
+  metrics: AdminMetrics;
+  log: Logger;
+  now: () => number;
+}
+
 /**
  * Everything that time does, and everything that a crash left undone: clocks that ran out, deliveries without an answer, workers
  * that are gone, commands half expanded. Each step is safe to do twice and by several servers at once.
  */
 export class Sweeper {
-  readonly #parts: {
-    store: Store;
-    bus: Bus;
-    dispatcher: Dispatcher;
-    expander: Expander;
-    outcomes: Outcomes;
-    mail: HolderMail;
-    frames: CommandFrames;
-    hub: EventHub;
-    metrics: AdminMetrics;
-    log: Logger;
-    now: () => number;
-  };
+  readonly #parts: SweeperParts;
   readonly #options: SweeperOptions;
   #timer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
@@ -49,7 +51,7 @@ export class Sweeper {
   #recordOfIncarnations: 'check' | 'checked' = 'check';
   #stopping = false;
 
-  constructor(parts: Sweeper['#parts'], options: SweeperOptions) {
+  constructor(parts: SweeperParts, options: SweeperOptions) {
     this.#parts = parts;
     this.#options = options;
   }
