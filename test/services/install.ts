@@ -57,7 +57,8 @@ export async function installPackage(name: string, otherSystems: string): Promis
 }
 
 // policy-rc.d is Debian's way to say that packages must not start services; 101 means forbidden. An existing one (in
-// container images) stays. createcluster.conf keeps PostgreSQL's package from making a cluster of its own.
+// container images) stays. createcluster.conf keeps PostgreSQL's package from making a cluster of its own. An update may fail
+// because somebody else's runs; whether the lists will do shows when installing.
 const installScript = `
 if dpkg -s "$1" 2>/dev/null | grep -q '^Status: install ok installed'; then exit 0; fi
 policy=/usr/sbin/policy-rc.d
@@ -66,13 +67,15 @@ if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\\nexit 101\\n' > "$policy"
   chmod 755 "$policy"
 fi
-if [ "$1" = postgresql ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+clusters=/etc/postgresql-common/createcluster.conf
+if [ "$1" = postgresql ] && [ ! -e "$clusters" ]; then
   mkdir -p /etc/postgresql-common
-  echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf
+  echo 'create_main_cluster = false' > "$clusters"
 fi
-apt-get -q -o DPkg::Lock::Timeout=300 update
+apt-get -q update || { sleep 10; apt-get -q update; } || true
 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \\
   install --no-install-recommends "$1"
+if [ -e "$clusters.ucf-dist" ]; then mv "$clusters.ucf-dist" "$clusters"; fi
 `;
 
 async function isExecutable(path: string): Promise<boolean> {
