@@ -13,6 +13,7 @@ import { frameVectors } from './frames.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, keyView, NONCE, SERVER_KEY, signWith, TOKEN } from './keys.ts';
 import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
 import { refusedVectors } from './refused.ts';
+import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
 
 function signatureVectors() {
@@ -57,6 +58,7 @@ export function makeVectors(): string {
       'written: what our encoder writes, and what it means. Another encoder may write other bytes for the same message.',
       'alsoRead: frames as other encoders write them; message null: skipped (V-2).',
       'refused: frames that break a rule. From a device, the gateway closes with closeCode; from a gateway, see section F.',
+      'walkthroughs: the conversations of PROTOCOL.md, frame by frame.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without a signature.',
     ],
     limits: LIMITS,
@@ -67,6 +69,7 @@ export function makeVectors(): string {
     orders: orderVectors(),
     bodies: bodyVectors(),
     refusedBodies: refusedBodyVectors(),
+    walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
   };
   return `${JSON.stringify(vectors, null, 1)}\n`;

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, closeName, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
+import { documentText } from './vectors-file.ts';
 
 test('C-2: the range alone says what to do, for every code there can be', () => {
   const expected = (code: number): ReconnectAdvice =>
@@ -13,11 +13,10 @@ test('C-2: the range alone says what to do, for every code there can be', () => 
 test('C-1: every close code is its own, in 4000 to 4599, and in the table of PROTOCOL.md', () => {
   const codes = Object.values(CLOSE);
   assert.is(new Set(codes).size, codes.length);
-  const document = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8');
   for (const [name, code] of Object.entries(CLOSE)) {
     assert.ok(code >= 4000 && code <= 4599);
     assert.is(closeName(code), name);
-    assert.ok(document.includes(`| ${code} | \`${name}\` |`), name);
+    assert.ok(documentText.includes(`| ${code} | \`${name}\` |`), name);
   }
   assert.is(closeName(1006), 'other');
 });

@@ -24,10 +24,13 @@ interface Vectors {
   orders: { name: string; order: unknown; body: string; signedBytes: string; sig: string; frame: string }[];
   bodies: { name: string; body: string; order: unknown }[];
   refusedBodies: { name: string; rule: string; body: string }[];
+  walkthroughs: { name: string; frames: FrameVector[] }[];
   closeCodes: { code: number; name: string; advice: string }[];
 }
 
 const file = new URL('../../../protocol/vectors.json', import.meta.url);
+/** PROTOCOL.md. */
+export const documentText = readFileSync(new URL('../../../PROTOCOL.md', import.meta.url), 'utf8');
 export const vectorsText = readFileSync(file, 'utf8');
 export const vectors = JSON.parse(vectorsText) as Vectors;
 

@@ -1,0 +1,66 @@
+/** Whole conversations frame by frame; PROTOCOL.md shows the same ones. */
+import {
+  type DeviceMessage,
+  encodeDeviceMessage,
+  encodeGatewayMessage,
+  type GatewayMessage,
+  proofBytes,
+} from '../../protocol/index.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, NONCE, NOW, signWith } from './keys.ts';
+import { signedOrder } from './orders.ts';
+import { hexOf, view } from './wire.ts';
+
+type Step = { from: 'gateway'; message: GatewayMessage } | { from: 'device'; message: DeviceMessage };
+
+const gateway = (message: GatewayMessage): Step => ({ from: 'gateway', message });
+const device = (message: DeviceMessage): Step => ({ from: 'device', message });
+
+function handshake(nonce: Uint8Array, time: number, session: number, membership: number): Step[] {
+  const sig = signWith(DEVICE_KEY, proofBytes(nonce, GATEWAY, DEVICE));
+  const caps = ['sync', 'task.start', 'task.stop'];
+  return [
+    gateway({ t: 'challenge', nonce, gateway: GATEWAY, time }),
+    device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, membership }),
+    gateway({ t: 'welcome', session, time, heartbeatMs: 60_000, gateways: GATEWAYS }),
+  ];
+}
+
+const SECOND_NONCE = NONCE.map((value) => value ^ 0xff);
+
+const walkthroughs: [name: string, steps: Step[]][] = [
+  ['handshake', [...handshake(NONCE, NOW, 7, 0), gateway({ t: 'order', ...signedOrder('membership') })]],
+  [
+    'forced sync',
+    [
+      gateway({ t: 'order', ...signedOrder('command for a group') }),
+      device({ t: 'ack', id: 'cmd-0002' }),
+      device({ t: 'progress', id: 'cmd-0002', percent: 50 }),
+      device({ t: 'result', id: 'cmd-0002', state: 'succeeded', data: { revision: 'r43' } }),
+      gateway({ t: 'settled', id: 'cmd-0002', state: 'succeeded' }),
+    ],
+  ],
+  [
+    'connection lost and resumed',
+    [
+      gateway({ t: 'order', ...signedOrder('command for a device') }),
+      device({ t: 'ack', id: 'cmd-0001' }),
+      ...handshake(SECOND_NONCE, NOW + 30_000, 8, 3),
+      device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),
+      gateway({ t: 'order', ...signedOrder('command for a device') }),
+      device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),
+      gateway({ t: 'settled', id: 'cmd-0001', state: 'succeeded' }),
+    ],
+  ],
+];
+
+export function walkthroughVectors() {
+  return walkthroughs.map(([name, steps]) => ({
+    name,
+    frames: steps.map(({ from, message }) => ({
+      name: message.t,
+      from,
+      hex: hexOf(from === 'device' ? encodeDeviceMessage(message) : encodeGatewayMessage(message)),
+      message: view(message),
+    })),
+  }));
+}
