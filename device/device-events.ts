@@ -1,0 +1,31 @@
+import type { GatewayAddress, ReconnectAdvice } from '../protocol/index.ts';
+import type { RefusalReason } from './orders.ts';
+import type { Outcome } from './store.ts';
+
+export interface SessionInfo {
+  gateway: GatewayAddress;
+  session: number;
+  /** When it was opened, by the device's own clock, milliseconds since the epoch. */
+  since: number;
+}
+
+export interface DeviceEvents {
+  connected: SessionInfo;
+  /** A connection or an attempt at one ended. `retryInMs` is `null` when none follows by itself. */
+  disconnected: {
+    gateway: GatewayAddress;
+    code: number;
+    reason: string;
+    advice: ReconnectAdvice;
+    retryInMs: number | null;
+  };
+  /** An order was dropped unanswered (S-2): worth a person's attention where it is a bad signature. */
+  'order-refused': { reason: RefusalReason | 'expired'; id?: string };
+  membership: { groups: string[]; revision: number };
+  gateways: readonly GatewayAddress[];
+  'execution-started': { id: string; type: string };
+  'execution-finished': { id: string; type: string } & Outcome;
+  'execution-settled': { id: string; state: string };
+  /** Something that should not happen: the store cannot be written, a listener threw. */
+  fault: Error;
+}

@@ -1,0 +1,159 @@
+/** Enrolment (PROTOCOL.md, section E): once, over HTTP, with a token. */
+import {
+  decodeOrderBody,
+  enrolBytes,
+  type GatewayAddress,
+  ID_PATTERN,
+  orderBytes,
+} from '../protocol/index.ts';
+import { fromBase64url, toBase64url } from './base64url.ts';
+import { clip } from './clip.ts';
+import type { DeviceCrypto } from './crypto.ts';
+import { retryAfterMs } from './retry-after.ts';
+import type { DeviceIdentity, DeviceState, DeviceStore } from './store.ts';
+
+export interface EnrollOptions {
+  /** Base URL of the administration server's HTTP API. What it answers is trusted from then on: use https (E-4). */
+  server: string;
+  token: string;
+  store: DeviceStore;
+  crypto: DeviceCrypto;
+  /** What people call the device. */
+  name: string;
+  platform: string;
+  /** Name and version of the program. */
+  software: string;
+  /** Ask although the store holds an identity: for a current list of gateways (E-7). */
+  again?: boolean;
+  /** Longest time for the request, milliseconds; default 15 s. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+/** The administration server did not enrol the device. `temporary`: asking again later may help (E-6). */
+export class EnrollError extends Error {
+  override readonly name = 'EnrollError';
+  readonly temporary: boolean;
+  /** HTTP status; 0 where there was no answer. */
+  readonly status: number;
+  /** The server's word for what went wrong, or ''. */
+  readonly code: string;
+  readonly retryAfterMs: number | undefined;
+  constructor(
+    message: string,
+    {
+      temporary = false,
+      status = 0,
+      code = '',
+      retryAfter,
+    }: {
+      temporary?: boolean;
+      status?: number;
+      code?: string;
+      retryAfter?: number | undefined;
+    } = {},
+  ) {
+    super(message);
+    this.temporary = temporary;
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = retryAfter;
+  }
+}
+
+/**
+ * Who the device is. Enrols it when the store does not say yet; the key is kept before the server is asked, so that
+ * asking again after a crash leads to the same device (E-5). Throws `EnrollError`.
+ */
+export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
+  const { store, crypto, token } = options;
+  const { state } = await store.load();
+  if (state.identity && !options.again) return state.identity;
+  const key = state.key ?? (await crypto.generate());
+  if (!state.key) await store.saveState({ ...state, key });
+  const proof = await crypto.sign(key.privateKey, enrolBytes(token, key.publicKey));
+  const answer = await post(options, {
+    token,
+    publicKey: toBase64url(key.publicKey),
+    proof: toBase64url(proof),
+    name: clip(options.name, 128),
+    platform: clip(options.platform, 64),
+    software: clip(options.software, 64),
+  });
+  const next = await read(answer, options, { ...state, key });
+  if (state.identity && toBase64url(state.identity.serverKey) !== toBase64url(next.identity.serverKey)) {
+    throw new EnrollError('the server has another key than the one this device trusts (E-4)');
+  }
+  await store.saveState(next);
+  return next.identity;
+}
+
+async function post(options: EnrollOptions, body: object): Promise<Record<string, unknown>> {
+  const base = options.server.endsWith('/') ? options.server : `${options.server}/`;
+  const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000);
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(new URL('v1/enroll', base), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify(body),
+      redirect: 'error',
+      signal: options.signal ? AbortSignal.any([timeout, options.signal]) : timeout,
+    });
+    text = await response.text();
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
+    throw new EnrollError(`no answer from ${options.server}: ${why}`, { temporary: true });
+  }
+  let json: Record<string, unknown> = {};
+  try {
+    json = JSON.parse(text);
+  } catch {
+    if (response.ok) throw new EnrollError('the answer is not JSON', { status: response.status });
+  }
+  if (response.ok) return json;
+  const detail = typeof json.detail === 'string' ? json.detail : json.title;
+  throw new EnrollError(typeof detail === 'string' ? detail : `HTTP ${response.status}`, {
+    temporary: response.status === 429 || response.status >= 500,
+    status: response.status,
+    code: typeof json.code === 'string' ? json.code : '',
+    retryAfter: retryAfterMs(response.headers.get('retry-after')),
+  });
+}
+
+async function read(
+  answer: Record<string, unknown>,
+  { crypto, server }: EnrollOptions,
+  state: DeviceState,
+): Promise<DeviceState & { identity: DeviceIdentity }> {
+  try {
+    const { deviceId, membership } = answer;
+    if (typeof deviceId !== 'string' || !ID_PATTERN.test(deviceId)) throw new TypeError('deviceId');
+    const serverKey = fromBase64url(answer.serverKey, 32);
+    const { body: bodyText, sig: sigText } = membership as { body: unknown; sig: unknown };
+    const body = fromBase64url(bodyText);
+    const sig = fromBase64url(sigText, 64);
+    const order = decodeOrderBody(body);
+    if (
+      !(await crypto.verify(serverKey, orderBytes(body), sig)) ||
+      order?.kind !== 'membership' ||
+      order.target.device !== deviceId
+    ) {
+      throw new TypeError('membership');
+    }
+    const gateways = (answer.gateways as GatewayAddress[]).map(({ name, url }) => {
+      if (!ID_PATTERN.test(name) || !URL.canParse(url)) throw new TypeError('gateways');
+      return { name, url };
+    });
+    return {
+      ...state,
+      identity: { deviceId, serverKey, server },
+      membership: { body, sig },
+      gateways: gateways.length > 0 ? gateways : state.gateways,
+    };
+  } catch (error) {
+    throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`);
+  }
+}

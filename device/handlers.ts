@@ -1,0 +1,82 @@
+import type { ArgsOf, CommandType } from '../protocol/command-types.ts';
+import type { CommandOrder } from '../protocol/index.ts';
+
+/** A command as a handler gets it. Arguments are as the server signed them: check what you rely on. */
+export type Command<Args = unknown> = Pick<
+  CommandOrder,
+  'id' | 'type' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
+> & {
+  args: Args;
+};
+
+export interface HandlerContext {
+  /** Aborted when the command is canceled, its time is up, or the device stops; `reason` is an `Error` saying which. */
+  signal: AbortSignal;
+  /** Reports progress, 0 to 100 percent; the newest report wins, about one a second is sent. */
+  progress(percent?: number, note?: string): void;
+}
+
+/**
+ * Runs one command. What it returns (any JSON value) is the result of a success; `Rejected` refuses the command,
+ * `Failed` fails it with data, any other error fails it with the error's message as the reason.
+ */
+export type Handler<Args = unknown> = (command: Command<Args>, context: HandlerContext) => unknown;
+
+export interface HandlerOptions {
+  /** Running it twice does no harm: an execution cut short by a crash is run again instead of failing. */
+  safeToRepeat?: boolean;
+  /** Runs at once beside the others, whatever the limit; for handlers that wait long, or that stop others. */
+  unlimited?: boolean;
+}
+
+/** Thrown by a handler that will not run this command. The message is the reason (at most 512 characters). */
+export class Rejected extends Error {
+  override readonly name = 'Rejected';
+}
+
+/** Thrown by a handler whose failure has a result to show. */
+export class Failed extends Error {
+  override readonly name = 'Failed';
+  readonly data: unknown;
+  constructor(reason: string, data?: unknown) {
+    super(reason);
+    this.data = data;
+  }
+}
+
+/** `settled`: the ledger ended the execution by itself (R-6). `stopped`: this program ends. */
+export type AbortReason = 'canceled' | 'timed-out' | 'settled' | 'stopped';
+
+/** Why a handler's signal was aborted: the signal's `reason`. */
+export class Aborted extends Error {
+  override readonly name = 'AbortError';
+  readonly why: AbortReason;
+  constructor(why: AbortReason) {
+    super(why);
+    this.why = why;
+  }
+}
+
+export interface Registered {
+  run: Handler;
+  options: HandlerOptions;
+}
+
+/** Handlers by command type. */
+export class Handlers {
+  readonly #byType = new Map<string, Registered>();
+
+  add<T extends CommandType>(type: T, run: Handler<ArgsOf<T>>, options?: HandlerOptions): void;
+  add(type: string, run: Handler, options?: HandlerOptions): void;
+  add(type: string, run: Handler<never>, options: HandlerOptions = {}): void {
+    this.#byType.set(type, { run: run as Handler, options });
+  }
+
+  get(type: string): Registered | undefined {
+    return this.#byType.get(type);
+  }
+
+  get types(): string[] {
+    return [...this.#byType.keys()];
+  }
+}

@@ -1,0 +1,80 @@
+import type { Beat, Compliance } from '../protocol/index.ts';
+
+/** What a device says about itself with its heartbeats (B-1). */
+export interface DeviceStatus {
+  /** Revision of the policy in force, at most 64 characters. */
+  policy?: string;
+  compliance?: Compliance;
+}
+
+/** Unanswered beats after which a connection is lost (B-3). */
+const UNANSWERED_MAX = 2;
+/** Pause between beats that only tell of a change, milliseconds. */
+const EARLY_EVERY_MS = 1_000;
+
+export class Heartbeat {
+  readonly #send: (beat: Beat) => void;
+  readonly #lost: () => void;
+  #status: DeviceStatus = {};
+  #intervalMs = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #earlyTimer: ReturnType<typeof setTimeout> | undefined;
+  #earlyAt = 0;
+  #unanswered = 0;
+
+  constructor(send: (beat: Beat) => void, lost: () => void) {
+    this.#send = send;
+    this.#lost = lost;
+  }
+
+  /** The first beat comes at a random moment of the interval, so that a fleet that came together beats apart. */
+  start(intervalMs: number, random: () => number): void {
+    this.stop();
+    this.#intervalMs = intervalMs;
+    this.#unanswered = 0;
+    this.#timer = setTimeout(() => this.#tick(), random() * intervalMs);
+    if (Object.keys(this.#status).length > 0) this.#early();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#earlyTimer);
+    this.#timer = undefined;
+    this.#earlyTimer = undefined;
+  }
+
+  answered(): void {
+    this.#unanswered = 0;
+  }
+
+  /** Said with every beat from now on, and soon if it changed. */
+  status(status: DeviceStatus): void {
+    const next = { ...this.#status, ...status };
+    const changed = next.policy !== this.#status.policy || next.compliance !== this.#status.compliance;
+    this.#status = next;
+    if (changed && this.#timer) this.#early();
+  }
+
+  #early(): void {
+    if (this.#earlyTimer) return;
+    const waitMs = this.#earlyAt === 0 ? 0 : this.#earlyAt + EARLY_EVERY_MS - performance.now();
+    this.#earlyTimer = setTimeout(
+      () => {
+        this.#earlyTimer = undefined;
+        this.#earlyAt = performance.now();
+        this.#send({ t: 'beat', ...this.#status });
+      },
+      Math.max(0, waitMs),
+    );
+  }
+
+  #tick(): void {
+    if (this.#unanswered >= UNANSWERED_MAX) {
+      this.#lost();
+      return;
+    }
+    this.#unanswered++;
+    this.#timer = setTimeout(() => this.#tick(), this.#intervalMs);
+    this.#send({ t: 'beat', ...this.#status });
+  }
+}

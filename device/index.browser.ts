@@ -1,0 +1,26 @@
+/** The device SDK for browsers: the same as for Node, with WebSocket, WebCrypto and IndexedDB of the page. */
+import { webCrypto } from './crypto-web.ts';
+import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
+import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
+import { webDial } from './socket-web.ts';
+import type { DeviceIdentity } from './store.ts';
+
+export { webCrypto } from './crypto-web.ts';
+export * from './parts.ts';
+export { webDial } from './socket-web.ts';
+export { WebStore } from './web-store.ts';
+
+export class PushpointDevice extends Device {
+  constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
+    super({ crypto: webCrypto, dial: webDial(), ...options });
+  }
+}
+
+type Defaulted = 'crypto' | 'platform' | 'software';
+
+/** See enroll.ts. Throws `EnrollError`. */
+export function enroll(
+  options: Omit<EnrollOptions, Defaulted> & Partial<EnrollOptions>,
+): Promise<DeviceIdentity> {
+  return enrollDevice({ crypto: webCrypto, platform: 'browser', software: 'pushpoint-device', ...options });
+}

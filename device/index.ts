@@ -1,0 +1,40 @@
+/**
+ * The device SDK for Node.
+ *
+ *     const store = await FileStore.open('./device-state');
+ *     await enroll({ server: 'https://admin.example.net', token, store, name: 'till-7' });
+ *     const device = new PushpointDevice({ store });
+ *     device.handle('sync', async () => ({ revision: await synchronise() }), { safeToRepeat: true });
+ *     await device.start();
+ */
+import { nodeCrypto } from './crypto-node.ts';
+import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
+import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
+import { wsDial } from './socket-node.ts';
+import type { DeviceIdentity } from './store.ts';
+
+export { nodeCrypto } from './crypto-node.ts';
+export { FileStore } from './file-store.ts';
+export { FolderInUse } from './folder-lock.ts';
+export * from './parts.ts';
+export { type WsOptions, wsDial } from './socket-node.ts';
+
+export class PushpointDevice extends Device {
+  constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
+    super({ crypto: nodeCrypto, dial: wsDial(), ...options });
+  }
+}
+
+type Defaulted = 'crypto' | 'platform' | 'software';
+
+/** See enroll.ts. Throws `EnrollError`. */
+export function enroll(
+  options: Omit<EnrollOptions, Defaulted> & Partial<EnrollOptions>,
+): Promise<DeviceIdentity> {
+  return enrollDevice({
+    crypto: nodeCrypto,
+    platform: `${process.platform}-${process.arch}`,
+    software: 'pushpoint-device',
+    ...options,
+  });
+}

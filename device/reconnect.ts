@@ -1,0 +1,74 @@
+/** When to try again (PROTOCOL.md, section "Closing", C-2 to C-5). */
+import { type ReconnectAdvice, reconnectAdvice } from '../protocol/index.ts';
+
+export interface ReconnectOptions {
+  /** First back-off's upper end, milliseconds. */
+  baseMs: number;
+  /** Upper end that no back-off passes, milliseconds. */
+  capMs: number;
+  /** Spread of a reconnection asked for at once, milliseconds. */
+  nowJitterMs: number;
+  /** A session that lasted this long starts the back-off anew, milliseconds. */
+  stableAfterMs: number;
+}
+
+export const RECONNECT_DEFAULTS: ReconnectOptions = {
+  baseMs: 1_000,
+  capMs: 60_000,
+  nowJitterMs: 200,
+  stableAfterMs: 60_000,
+};
+
+/** How a connection ended, as far as the next one depends on it. */
+export interface Ended {
+  code: number;
+  retryAfterMs?: number | undefined;
+  /** How long the session had been open; 0 where there was none. */
+  sessionMs: number;
+}
+
+export interface NextTry {
+  advice: ReconnectAdvice;
+  /** `null`: never by itself. */
+  inMs: number | null;
+}
+
+export class Reconnect {
+  readonly #options: ReconnectOptions;
+  readonly #random: () => number;
+  #failures = 0;
+  #hurried = false;
+
+  constructor(options: Partial<ReconnectOptions> = {}, random: () => number = Math.random) {
+    this.#options = { ...RECONNECT_DEFAULTS, ...options };
+    this.#random = random;
+  }
+
+  next(ended: Ended): NextTry {
+    const { nowJitterMs, stableAfterMs } = this.#options;
+    if (ended.sessionMs >= stableAfterMs) this.reset();
+    const advice = reconnectAdvice(ended.code);
+    if (advice === 'never') return { advice, inMs: null };
+    if (advice === 'now' && !this.#hurried) {
+      // Once: a gateway that keeps saying "now" must not be dialed in a loop (C-4).
+      this.#hurried = true;
+      return { advice, inMs: this.#random() * nowJitterMs };
+    }
+    // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning together.
+    return { advice, inMs: (ended.retryAfterMs ?? 0) + this.#backOff() };
+  }
+
+  /** A person or a program asked for a connection: what was learned from failures does not count any more. */
+  reset(): void {
+    this.#failures = 0;
+    this.#hurried = false;
+  }
+
+  /** Exponential to the cap, then full jitter over all of it, so that a capped fleet stays spread out. */
+  #backOff(): number {
+    const { baseMs, capMs } = this.#options;
+    const ceiling = Math.min(capMs, baseMs * 2 ** Math.min(this.#failures, 40));
+    this.#failures++;
+    return this.#random() * ceiling;
+  }
+}

@@ -1,0 +1,103 @@
+/** What a device must not forget: who it is, where to go, and what became of its executions. */
+import type { CommandOrder, GatewayAddress, ReportableState } from '../protocol/index.ts';
+import type { DeviceKey } from './crypto.ts';
+
+/** Who the device is, since its enrolment. */
+export interface DeviceIdentity {
+  deviceId: string;
+  /** Ed25519 public key of the administration server, raw: the only one whose orders are obeyed. */
+  serverKey: Uint8Array;
+  /** Base URL it enrolled at. */
+  server: string;
+}
+
+export interface DeviceState {
+  /** Made before enrolling is tried, so that a second try is known to be the same device. */
+  key?: DeviceKey;
+  identity?: DeviceIdentity;
+  gateways: GatewayAddress[];
+  /** The newest membership order, as it was signed (S-7). */
+  membership?: { body: Uint8Array; sig: Uint8Array };
+}
+
+/** An outcome as it is reported; `data` is JSON. */
+export interface Outcome {
+  state: ReportableState;
+  reason?: string;
+  data?: unknown;
+}
+
+/**
+ * One execution, replaced as a whole when it changes. `ackedAt` is the server's time. `withheld` is a command that was
+ * canceled before it came (D-8).
+ */
+export type ExecutionRecord = { id: string; issuedAt: number; expiresAt: number } & (
+  | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number }
+  | { state: 'finished'; outcome: Outcome }
+  | { state: 'settled' | 'withheld' }
+);
+
+/** Both only grow; milliseconds since the epoch. */
+export interface Marks {
+  /** Newest `issuedAt` that verified (S-5). */
+  issuedAt: number;
+  /** Latest `expiresAt` of an execution that was forgotten (D-10). */
+  forgotten: number;
+}
+
+export type JournalEntry =
+  | { put: ExecutionRecord }
+  | { forget: string; expiresAt: number }
+  | { marks: Partial<Marks> };
+
+export interface StoredDevice {
+  state: DeviceState;
+  executions: ExecutionRecord[];
+  marks: Marks;
+}
+
+/**
+ * Both writing methods resolve when what they were given would survive the loss of the program, and reject when it may
+ * not. Calls may overlap; their effects are in the order of the calls.
+ */
+export interface DeviceStore {
+  load(): Promise<StoredDevice>;
+  /** Replaces the state. */
+  saveState(state: DeviceState): Promise<void>;
+  /** Applies the entries, in order, all or (after a crash) a beginning of them. */
+  append(entries: JournalEntry[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The journal's meaning, shared by the stores. */
+export class JournalView {
+  readonly executions = new Map<string, ExecutionRecord>();
+  readonly marks: Marks = { issuedAt: 0, forgotten: 0 };
+
+  apply(entry: JournalEntry): void {
+    if ('put' in entry) {
+      this.executions.set(entry.put.id, entry.put);
+      this.#raise({ issuedAt: entry.put.issuedAt });
+    } else if ('forget' in entry) {
+      this.executions.delete(entry.forget);
+      this.#raise({ forgotten: entry.expiresAt });
+    } else {
+      this.#raise(entry.marks);
+    }
+  }
+
+  /** The shortest journal that means the same. */
+  entries(): JournalEntry[] {
+    const puts = [...this.executions.values()].map((put) => ({ put }));
+    return [{ marks: { ...this.marks } }, ...puts];
+  }
+
+  stored(state: DeviceState): StoredDevice {
+    return { state: { ...state }, executions: [...this.executions.values()], marks: { ...this.marks } };
+  }
+
+  #raise({ issuedAt = 0, forgotten = 0 }: Partial<Marks>): void {
+    this.marks.issuedAt = Math.max(this.marks.issuedAt, issuedAt);
+    this.marks.forgotten = Math.max(this.marks.forgotten, forgotten);
+  }
+}
