@@ -1,0 +1,375 @@
+/**
+ * Every setting of every program, once. Flags, environment variables, the keys of the YAML file, help texts and
+ * docs/configuration.md all come from this table.
+ */
+export const PROGRAMS = ['start', 'admin', 'gateway', 'agent', 'operator'] as const;
+export type Program = (typeof PROGRAMS)[number];
+
+export interface OptionSpec {
+  /** The flag without its dashes, and the key in the YAML file. */
+  name: string;
+  env: string;
+  type: 'text' | 'path' | 'url' | 'port' | 'integer' | 'duration' | 'choice';
+  description: string;
+  programs: readonly Program[];
+  /** As a person would write it. Without one the setting may be absent. */
+  default?: string;
+  /** What happens when it is absent, for settings without a default. */
+  absent?: string;
+  requiredFor?: readonly Program[];
+  /** Never shown, in errors either. */
+  secret?: boolean;
+  /** Not settable in the file. */
+  noFile?: boolean;
+  choices?: readonly string[];
+  /** For `url`: the schemes allowed. */
+  schemes?: readonly string[];
+  /** For `integer`, `port` and `duration` (milliseconds). */
+  min?: number;
+  max?: number;
+  unit?: string;
+}
+
+const SERVERS = ['start', 'admin', 'gateway'] as const;
+const ADMIN = ['start', 'admin'] as const;
+const GATEWAY = ['start', 'gateway'] as const;
+const DAEMONS = ['start', 'admin', 'gateway', 'agent'] as const;
+
+export const OPTIONS = [
+  {
+    name: 'config',
+    env: 'PUSHPOINT_CONFIG',
+    type: 'path',
+    description:
+      'YAML file with settings; its keys are the names of the flags. The agent reads its tasks from it too',
+    programs: PROGRAMS,
+    absent: 'no file is read',
+    noFile: true,
+  },
+  {
+    name: 'api-host',
+    env: 'PUSHPOINT_API_HOST',
+    type: 'text',
+    description: 'Address the HTTP API listens on; `0.0.0.0` opens it to other machines',
+    programs: ADMIN,
+    default: '127.0.0.1',
+  },
+  {
+    // Not PUSHPOINT_API_PORT: Kubernetes sets that to `tcp://…` beside a service called pushpoint-api.
+    name: 'api-port',
+    env: 'PUSHPOINT_API_LISTEN_PORT',
+    type: 'port',
+    description: 'Port of the HTTP API; 0 takes a free one',
+    programs: ADMIN,
+    default: '8080',
+  },
+  {
+    name: 'data-dir',
+    env: 'PUSHPOINT_DATA_DIR',
+    type: 'path',
+    description: 'Folder of the SQLite database and of the first token',
+    programs: ADMIN,
+    default: './data',
+  },
+  {
+    name: 'database-url',
+    env: 'DATABASE_URL',
+    type: 'url',
+    schemes: ['postgres', 'postgresql'],
+    description: 'PostgreSQL database to use in place of SQLite',
+    programs: ADMIN,
+    absent: 'SQLite in the data folder',
+    secret: true,
+  },
+  {
+    name: 'redis-url',
+    env: 'REDIS_URL',
+    type: 'url',
+    schemes: ['redis', 'rediss'],
+    description: 'Redis that joins administration servers and gateways',
+    programs: ['admin', 'gateway'],
+    requiredFor: ['admin', 'gateway'],
+    secret: true,
+  },
+  {
+    name: 'name',
+    env: 'PUSHPOINT_GATEWAY_NAME',
+    type: 'text',
+    description: 'Name of the gateway',
+    programs: ['start'],
+    default: 'gw1',
+  },
+  {
+    // No default: two machines with one name would take each other's place.
+    name: 'name',
+    env: 'PUSHPOINT_GATEWAY_NAME',
+    type: 'text',
+    description: 'Name of the gateway, unique among all',
+    programs: ['gateway'],
+    requiredFor: ['gateway'],
+  },
+  {
+    name: 'host',
+    env: 'PUSHPOINT_LISTEN_HOST',
+    type: 'text',
+    description: 'Address the gateway listens on',
+    programs: GATEWAY,
+    default: '0.0.0.0',
+  },
+  {
+    // Not PUSHPOINT_PORT: Kubernetes sets that to `tcp://…` beside a service called pushpoint.
+    name: 'port',
+    env: 'PUSHPOINT_LISTEN_PORT',
+    type: 'port',
+    description: 'Push server port of the gateway; 0 takes a free one. What an operator sets later rules',
+    programs: GATEWAY,
+    default: '13295',
+  },
+  {
+    name: 'address',
+    env: 'PUSHPOINT_GATEWAY_ADDRESS',
+    type: 'url',
+    schemes: ['ws', 'wss'],
+    description: 'Address for remote hosts: the URL devices dial',
+    programs: ['start'],
+    absent: '`ws://127.0.0.1:<port>`, for devices on this machine only',
+  },
+  {
+    name: 'address',
+    env: 'PUSHPOINT_GATEWAY_ADDRESS',
+    type: 'url',
+    schemes: ['ws', 'wss'],
+    description: 'Address for remote hosts: the URL devices dial',
+    programs: ['gateway'],
+    absent: '`ws://<name of the machine>:<port>`, with TLS `wss://`',
+  },
+  {
+    name: 'gateway-group',
+    env: 'PUSHPOINT_GATEWAY_GROUP',
+    type: 'text',
+    description: 'Id of the group the gateway serves, with its subgroups',
+    programs: GATEWAY,
+    default: 'all',
+  },
+  {
+    name: 'connection-limit',
+    env: 'PUSHPOINT_CONNECTION_LIMIT',
+    type: 'integer',
+    min: 1,
+    max: 10_000_000,
+    unit: 'connections',
+    description: 'Most connections the gateway holds',
+    programs: GATEWAY,
+    default: '50000',
+  },
+  {
+    name: 'tls-cert',
+    env: 'PUSHPOINT_TLS_CERT',
+    type: 'path',
+    description: 'PEM file with the certificate chain of the gateway; needs tls-key',
+    programs: GATEWAY,
+    absent: 'no TLS: for loopback, or behind a proxy that ends it',
+  },
+  {
+    name: 'tls-key',
+    env: 'PUSHPOINT_TLS_KEY',
+    type: 'path',
+    description: 'PEM file with the private key of the gateway',
+    programs: GATEWAY,
+    absent: 'no TLS',
+  },
+  {
+    name: 'metrics-host',
+    env: 'PUSHPOINT_METRICS_HOST',
+    type: 'text',
+    description: "Address of the gateway's `/live`, `/ready` and `/metrics`",
+    programs: GATEWAY,
+    default: '127.0.0.1',
+  },
+  {
+    name: 'metrics-port',
+    env: 'PUSHPOINT_METRICS_LISTEN_PORT',
+    type: 'port',
+    description: "Port of the gateway's `/live`, `/ready` and `/metrics`; 0 takes a free one",
+    programs: GATEWAY,
+    absent: 'the push server port + 1000',
+  },
+  {
+    name: 'heartbeat-interval',
+    env: 'PUSHPOINT_HEARTBEAT_INTERVAL',
+    type: 'duration',
+    min: 1_000,
+    max: 900_000,
+    description: 'How often devices give a sign of life; 2.5 times as long a silence ends a connection',
+    programs: GATEWAY,
+    default: '1m',
+  },
+  {
+    name: 'handshake-timeout',
+    env: 'PUSHPOINT_HANDSHAKE_TIMEOUT',
+    type: 'duration',
+    min: 100,
+    max: 60_000,
+    description: 'How long a new connection may take to prove who it is',
+    programs: GATEWAY,
+    default: '10s',
+  },
+  {
+    name: 'max-unauthenticated',
+    env: 'PUSHPOINT_MAX_UNAUTHENTICATED',
+    type: 'integer',
+    min: 1,
+    max: 1_000_000,
+    unit: 'connections',
+    description: 'Most connections that have not proved yet who they are',
+    programs: GATEWAY,
+    default: '5000',
+  },
+  {
+    name: 'admissions-per-second',
+    env: 'PUSHPOINT_ADMISSIONS_PER_SECOND',
+    type: 'integer',
+    min: 1,
+    max: 1_000_000,
+    unit: 'per-second',
+    description: 'Most new connections a worker accepts per second',
+    programs: GATEWAY,
+    default: '3000',
+  },
+  {
+    name: 'max-backpressure',
+    env: 'PUSHPOINT_MAX_BACKPRESSURE',
+    type: 'integer',
+    min: 65_536,
+    max: 1_073_741_824,
+    unit: 'bytes',
+    description: 'Most bytes that may wait for one slow device before its connection is closed',
+    programs: GATEWAY,
+    default: '1048576',
+  },
+  {
+    name: 'drain-per-second',
+    env: 'PUSHPOINT_DRAIN_PER_SECOND',
+    type: 'integer',
+    min: 1,
+    max: 1_000_000,
+    unit: 'per-second',
+    description: 'Devices sent away per second when the gateway stops',
+    programs: GATEWAY,
+    default: '1000',
+  },
+  {
+    name: 'server',
+    env: 'PUSHPOINT_SERVER',
+    type: 'url',
+    schemes: ['http', 'https'],
+    description: 'Address of the HTTP API of the administration server',
+    programs: ['agent', 'operator'],
+    default: 'http://127.0.0.1:8080',
+  },
+  {
+    name: 'token-file',
+    env: 'PUSHPOINT_TOKEN_FILE',
+    type: 'path',
+    description: 'File that holds the API token; `PUSHPOINT_TOKEN` may hold the token itself',
+    programs: ['operator'],
+    absent: '`./data/admin-token`, which `pushpoint start` writes',
+  },
+  {
+    name: 'request-timeout',
+    env: 'PUSHPOINT_REQUEST_TIMEOUT',
+    type: 'duration',
+    min: 100,
+    max: 600_000,
+    description: 'How long one request to the HTTP API may take',
+    programs: ['operator'],
+    default: '30s',
+  },
+  {
+    name: 'token',
+    env: 'PUSHPOINT_ENROLMENT_TOKEN',
+    type: 'text',
+    description: 'Enrolment token; needed at the first start only',
+    programs: ['agent'],
+    absent: 'the agent must be enrolled already',
+    secret: true,
+  },
+  {
+    name: 'state',
+    env: 'PUSHPOINT_AGENT_STATE',
+    type: 'path',
+    description: "Folder of the agent's key and memory",
+    programs: ['agent'],
+    default: './agent-state',
+  },
+  {
+    name: 'name',
+    env: 'PUSHPOINT_DEVICE_NAME',
+    type: 'text',
+    description: 'What operators see this device as',
+    programs: ['agent'],
+    absent: 'the name of the machine',
+  },
+  {
+    name: 'log-level',
+    env: 'PUSHPOINT_LOG_LEVEL',
+    type: 'choice',
+    choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    description: 'Least severe log lines to write (JSON lines, to stderr)',
+    programs: DAEMONS,
+    default: 'info',
+  },
+  {
+    name: 'ready-file',
+    env: 'PUSHPOINT_READY_FILE',
+    type: 'path',
+    description: 'File to write, once everything runs, with the JSON of the ready line',
+    programs: SERVERS,
+    absent: 'none is written',
+  },
+  {
+    name: 'stop-deadline',
+    env: 'PUSHPOINT_STOP_DEADLINE',
+    type: 'duration',
+    min: 100,
+    max: 600_000,
+    description: 'How long an orderly stop may take after SIGTERM or SIGINT; a second signal ends at once',
+    programs: DAEMONS,
+    default: '25s',
+  },
+] as const satisfies readonly OptionSpec[];
+
+type Spec = (typeof OPTIONS)[number];
+
+type Camel<T extends string> = T extends `${infer Head}-${infer Tail}`
+  ? `${Head}${Capitalize<Camel<Tail>>}`
+  : T;
+
+type ValueOf<S extends Spec> = S extends { type: 'port' | 'integer' | 'duration' }
+  ? number
+  : S extends { choices: readonly (infer Choice)[] }
+    ? Choice
+    : string;
+
+type Present<S extends Spec, P extends Program> = S extends { default: string }
+  ? true
+  : S extends { requiredFor: readonly (infer Required)[] }
+    ? P extends Required
+      ? true
+      : false
+    : false;
+
+/** The settings of one program: camel-case names, durations in milliseconds. */
+export type ConfigOf<P extends Program> = {
+  readonly [S in Spec as P extends S['programs'][number] ? Camel<S['name']> : never]:
+    | ValueOf<S>
+    | (Present<S, P> extends true ? never : undefined);
+};
+
+export function optionsOf(program: Program): OptionSpec[] {
+  return (OPTIONS as readonly OptionSpec[]).filter((option) => option.programs.includes(program));
+}
+
+export function camelName(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}

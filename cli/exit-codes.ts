@@ -1,0 +1,42 @@
+/** What a script learns from `pushpoint` when it ends; documented in docs/configuration.md. */
+export const EXIT = {
+  /** Done; with `--wait`: every execution succeeded. */
+  ok: 0,
+  /** A fault nobody foresaw. */
+  fault: 1,
+  /** Wrong usage or bad configuration; nothing was tried. */
+  usage: 2,
+  /** The server refused the request (4xx). */
+  refused: 3,
+  /** The server cannot be reached, or says that it cannot serve now. */
+  unavailable: 4,
+  /** `--wait`: every execution is final, and some did not succeed. */
+  notAllSucceeded: 5,
+  /** `--wait-timeout` elapsed before every execution was final. */
+  waitTimeout: 6,
+  /** Interrupted by the operator (Ctrl-C). */
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
+  [EXIT.ok, 'done; with `--wait`: every execution succeeded'],
+  [EXIT.fault, 'unexpected fault'],
+  [EXIT.usage, 'wrong usage or bad configuration; nothing was tried'],
+  [EXIT.refused, 'the server refused the request (4xx)'],
+  [EXIT.unavailable, 'the server cannot be reached or cannot serve now'],
+  [EXIT.notAllSucceeded, '`--wait`: finished, but some executions did not succeed'],
+  [EXIT.waitTimeout, '`--wait-timeout` elapsed before every execution was final'],
+  [EXIT.interrupted, 'interrupted (Ctrl-C)'],
+];
+
+/** Ends the command with `exitCode`; `message` is for the person at the terminal, complete and without a stack. */
+export class CliError extends Error {
+  override readonly name: string = 'CliError';
+  readonly exitCode: ExitCode;
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Follows one command until every execution is final. The event stream says when to look, the command itself says
+ * what there is: a lost, late or repeated event costs time and never truth, and without a stream it polls.
+ */
+import { type ApiClient, ApiUnavailable } from './api-client.ts';
+import { pause, readEventStream } from './event-stream.ts';
+import { CliError, EXIT } from './exit-codes.ts';
+import type { CommandView } from './operator/views.ts';
+
+export interface FollowOptions {
+  api: ApiClient;
+  commandId: string;
+  /** Gives up with exit code 6 after this long, milliseconds. */
+  waitTimeoutMs?: number | undefined;
+  signal: AbortSignal;
+  onChange?: (command: CommandView) => void;
+  /** Least time between two looks, and the time between looks with and without a live stream, milliseconds. */
+  gapMs?: number;
+  livePollMs?: number;
+  deadPollMs?: number;
+  /** How long the server may be away before that is an error, milliseconds. */
+  unavailableMs?: number;
+}
+
+/** Resolves with the finished command. Throws `CliError` (interrupted, wait timeout, refused, unavailable). */
+export async function followCommand(options: FollowOptions): Promise<CommandView> {
+  const { api, commandId, signal, gapMs = 200, livePollMs = 10_000, deadPollMs = 1_000 } = options;
+  const deadline =
+    options.waitTimeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.waitTimeoutMs;
+  const streamEnd = new AbortController();
+  const wake = new Wake();
+  let live = false;
+  const stream = readEventStream({
+    api,
+    query: { command: commandId },
+    signal: AbortSignal.any([signal, streamEnd.signal]),
+    onConnected: (connected) => {
+      live = connected;
+      wake.ring();
+    },
+    onEvent: () => wake.ring(),
+  }).catch(() => {
+    // Refused for good (an older server, too few rights): polling does the same, slower.
+    live = false;
+  });
+
+  const patience = new Patience(options.unavailableMs ?? 60_000);
+  try {
+    while (true) {
+      const command = await patience.ask(() =>
+        api.get<CommandView>(`/v1/commands/${encodeURIComponent(commandId)}`),
+      );
+      if (command !== undefined) {
+        options.onChange?.(command);
+        if (command.finishedAt !== null) return command;
+      }
+      if (Date.now() >= deadline) {
+        throw new CliError(
+          EXIT.waitTimeout,
+          `Not every execution is final yet. The command goes on; follow it with: pushpoint commands wait ${commandId}`,
+        );
+      }
+      await pause(Math.min(gapMs, Math.max(0, deadline - Date.now())), signal);
+      await wake.wait(Math.min(live ? livePollMs : deadPollMs, Math.max(0, deadline - Date.now())), signal);
+      if (signal.aborted) {
+        throw new CliError(
+          EXIT.interrupted,
+          `Interrupted. The command goes on; follow it with: pushpoint commands wait ${commandId}`,
+        );
+      }
+    }
+  } finally {
+    streamEnd.abort();
+    await stream;
+  }
+}
+
+/** A bell that is heard even when it rang before anybody listened. */
+class Wake {
+  #rung = false;
+  #listener: (() => void) | undefined;
+
+  ring(): void {
+    this.#rung = true;
+    this.#listener?.();
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    if (!this.#rung) {
+      const heard = new AbortController();
+      this.#listener = () => heard.abort();
+      await pause(ms, AbortSignal.any([signal, heard.signal]));
+      this.#listener = undefined;
+    }
+    this.#rung = false;
+  }
+}
+
+/** Lets a server restart in the middle: only a longer absence is an error. */
+class Patience {
+  readonly #limitMs: number;
+  #awaySince: number | undefined;
+
+  constructor(limitMs: number) {
+    this.#limitMs = limitMs;
+  }
+
+  /** `undefined` while the server is away and that is still bearable. */
+  async ask<T>(request: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const answer = await request();
+      this.#awaySince = undefined;
+      return answer;
+    } catch (error) {
+      if (!(error instanceof ApiUnavailable)) throw error;
+      this.#awaySince ??= Date.now();
+      if (Date.now() - this.#awaySince >= this.#limitMs) throw error;
+      return undefined;
+    }
+  }
+}

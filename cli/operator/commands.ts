@@ -1,0 +1,113 @@
+/** `pushpoint commands`: what was commanded, and what became of it. */
+import { type Command, Option } from 'commander';
+import { EXECUTION_STATES } from '../../protocol/index.ts';
+import { COMMAND_COLUMNS, countsText, EXECUTION_COLUMNS, targetText } from './execution-table.ts';
+import {
+  countFlag,
+  DEFAULT,
+  durationFlag,
+  limitOf,
+  noteMore,
+  type OperatorContext,
+  type OperatorShell,
+  operatorCommand,
+  withLimit,
+} from './operator-command.ts';
+import { relativeTime } from './times.ts';
+import type { CommandView, ExecutionView } from './views.ts';
+import { waitForCommand } from './wait.ts';
+
+const pathOf = (id: string | undefined): string => `/v1/commands/${encodeURIComponent(id ?? '')}`;
+
+export function addCommandsCommands(program: Command, shell: OperatorShell): void {
+  const commands = program.command('commands').description('list, follow and cancel commands');
+
+  const list = operatorCommand(
+    commands,
+    shell,
+    'list',
+    'the newest commands',
+    async ({ api, out }, _, flags) => {
+      const query = {
+        type: flags.type as string,
+        state: flags.state as string,
+        device: flags.device as string,
+      };
+      const page = await api.list<CommandView>('/v1/commands', query, limitOf(flags));
+      if (out.json) return out.document(page);
+      out.table(COMMAND_COLUMNS, page.items, 'No commands.');
+      noteMore(out, page.next);
+    },
+    DEFAULT,
+  );
+  withLimit(list)
+    .option('--type <type>', 'only this type, for example sync')
+    .addOption(new Option('--state <state>', 'only these').choices(['open', 'finished']))
+    .option('--device <id>', 'only those for this device');
+
+  operatorCommand(commands, shell, 'show <id>', 'one command', async ({ api, out }, [id]) => {
+    showCommand(out, await api.get<CommandView>(pathOf(id)));
+  });
+
+  const executions = operatorCommand(
+    commands,
+    shell,
+    'executions <id>',
+    'what became of it on each device',
+    async ({ api, out }, [id], flags) => {
+      const query = { state: flags.state as string };
+      const page = await api.list<ExecutionView>(`${pathOf(id)}/executions`, query, limitOf(flags));
+      if (out.json) return out.document(page);
+      out.table(EXECUTION_COLUMNS, page.items, 'No executions.');
+      noteMore(out, page.next);
+    },
+  );
+  withLimit(executions).addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
+
+  operatorCommand(
+    commands,
+    shell,
+    'cancel <id>',
+    'cancel what is not final yet',
+    async ({ api, out }, [id], flags) => {
+      const body = { force: flags.force === true };
+      const command = await api.request<CommandView>('POST', `${pathOf(id)}/cancel`, { body });
+      if (out.json) return out.document(command);
+      out.line(`${command.id}: cancel requested (${countsText(command.counts)})`);
+    },
+  ).option('--force', 'stop what already runs as well');
+
+  operatorCommand(
+    commands,
+    shell,
+    'wait <id>',
+    'follow it until every execution is final',
+    (context, [id], flags) =>
+      waitForCommand(context, id ?? '', {
+        waitTimeoutMs: flags.waitTimeout as number | undefined,
+        ...(flags.show === undefined ? {} : { limit: flags.show as number }),
+      }),
+  )
+    .option('--wait-timeout <duration>', 'give up waiting after this long', durationFlag)
+    .option('--show <count>', 'most executions to show', countFlag);
+}
+
+function showCommand(out: OperatorContext['out'], command: CommandView): void {
+  if (out.json) {
+    out.document(command);
+    return;
+  }
+  out.fields([
+    ['Command', command.id],
+    ['Type', command.type],
+    ['Arguments', JSON.stringify(command.args)],
+    ['Target', targetText(command)],
+    ['Issued', `${relativeTime(command.issuedAt)} by ${command.createdBy}`],
+    ['Deliver by', `${relativeTime(command.expiresAt)} (devices not connected: ${command.offline})`],
+    ['Finish by', `${command.timeout} s after the acknowledgement`],
+    ['Collapse key', command.collapseKey],
+    ['Cancel requested', relativeTime(command.cancelRequestedAt)],
+    ['Finished', command.finishedAt === null ? 'not yet' : relativeTime(command.finishedAt)],
+    ['Executions', `${command.counts.total}: ${countsText(command.counts)}`],
+  ]);
+}

@@ -1,0 +1,158 @@
+/** `pushpoint devices`. */
+import { type Command, Option } from 'commander';
+import { EXECUTION_STATES } from '../../protocol/index.ts';
+import type { Output } from '../output/output.ts';
+import { paintState } from '../output/style.ts';
+import type { Column } from '../output/table.ts';
+import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
+import { resolveId } from './lookup.ts';
+import {
+  DEFAULT,
+  limitOf,
+  noteMore,
+  type OperatorShell,
+  operatorCommand,
+  withLimit,
+} from './operator-command.ts';
+import { relativeTime } from './times.ts';
+import type { DeviceView, ExecutionView, ExplanationView } from './views.ts';
+
+const COLUMNS: readonly Column<DeviceView>[] = [
+  { title: 'ID', value: (row) => row.id },
+  { title: 'NAME', value: (row) => row.name, shrink: true },
+  { title: 'GROUP', value: (row) => row.groupId },
+  { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
+  { title: 'SINCE', value: (row) => since(row) },
+  { title: 'GATEWAY', value: (row) => row.gateway },
+  { title: 'SOFTWARE', value: (row) => row.software, shrink: true },
+];
+
+export function addDevicesCommands(program: Command, shell: OperatorShell): void {
+  const devices = program
+    .command('devices')
+    .description('list, move and block devices; ask why one did not act');
+
+  const list = operatorCommand(
+    devices,
+    shell,
+    'list',
+    'devices',
+    async ({ api, out }, _, flags) => {
+      const group =
+        flags.group === undefined ? undefined : await resolveId(api, 'groups', flags.group as string);
+      const query = {
+        group,
+        state: flags.state as string,
+        gateway: flags.gateway as string,
+        text: flags.text as string,
+      };
+      const page = await api.list<DeviceView>('/v1/devices', query, limitOf(flags));
+      if (out.json) return out.document(page);
+      out.table(COLUMNS, page.items, 'No devices.');
+      noteMore(out, page.next);
+    },
+    DEFAULT,
+  );
+  withLimit(list)
+    .option('--group <group>', 'only of this group and its subgroups')
+    .addOption(new Option('--state <state>', 'only these').choices(['connected', 'disconnected', 'blocked']))
+    .option('--gateway <name>', 'only those connected to this gateway')
+    .option('--text <text>', 'only those with this in their name or id');
+
+  operatorCommand(devices, shell, 'show <device>', 'one device', async ({ api, out }, [text]) => {
+    const id = await resolveId(api, 'devices', text ?? '');
+    showDevice(out, await api.get<DeviceView>(`/v1/devices/${encodeURIComponent(id)}`));
+  });
+
+  const change = (usage: string, description: string, body: (group: string | undefined) => unknown): void => {
+    operatorCommand(devices, shell, usage, description, async ({ api, out }, [text, group]) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      const groupId = group === undefined ? undefined : await resolveId(api, 'groups', group);
+      const path = `/v1/devices/${encodeURIComponent(id)}`;
+      showDevice(out, await api.request<DeviceView>('PATCH', path, { body: body(groupId) }));
+    });
+  };
+  change('move <device> <group>', 'move a device to another group', (groupId) => ({ groupId }));
+  change('block <device>', 'turn a device away until it is unblocked', () => ({ blocked: true }));
+  change('unblock <device>', 'admit it again', () => ({ blocked: false }));
+
+  operatorCommand(
+    devices,
+    shell,
+    'rename <device> <name>',
+    'give it another name',
+    async ({ api, out }, [text, name]) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      const path = `/v1/devices/${encodeURIComponent(id)}`;
+      showDevice(out, await api.request<DeviceView>('PATCH', path, { body: { name } }));
+    },
+  );
+
+  operatorCommand(
+    devices,
+    shell,
+    'delete <device>',
+    'forget a device; it must enrol again',
+    async ({ api, out }, [text]) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      await api.request('DELETE', `/v1/devices/${encodeURIComponent(id)}`);
+      if (out.json) out.document({ deleted: id });
+      else out.line(`Deleted ${id}.`);
+    },
+  );
+
+  operatorCommand(
+    devices,
+    shell,
+    'why <device> <command>',
+    'why a command has not run there yet',
+    async ({ api, out }, [text, command]) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      const query = { command: command ?? '' };
+      const why = await api.get<ExplanationView>(`/v1/devices/${encodeURIComponent(id)}/why`, query);
+      if (out.json) out.document(why);
+      else out.line(why.sentence);
+    },
+  );
+
+  const executions = operatorCommand(
+    devices,
+    shell,
+    'executions <device>',
+    'what was commanded to a device',
+    async ({ api, out }, [text], flags) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      const path = `/v1/devices/${encodeURIComponent(id)}/executions`;
+      const page = await api.list<ExecutionView>(path, { state: flags.state as string }, limitOf(flags));
+      if (out.json) return out.document(page);
+      out.table(DEVICE_EXECUTION_COLUMNS, page.items, 'No executions.');
+      noteMore(out, page.next);
+    },
+  );
+  withLimit(executions).addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
+}
+
+function since(device: DeviceView): string {
+  return relativeTime(device.state === 'connected' ? device.connectedAt : device.disconnectedAt);
+}
+
+function showDevice(out: Output, device: DeviceView): void {
+  if (out.json) {
+    out.document(device);
+    return;
+  }
+  out.fields([
+    ['Device', device.id],
+    ['Name', device.name],
+    ['Group', device.groupId],
+    ['State', `${device.state}, since ${since(device)}`],
+    ['Gateway', device.gateway === null ? null : `${device.gateway} (worker ${device.worker})`],
+    ['Address', device.address],
+    ['Software', `${device.software} on ${device.platform}`],
+    ['Handles', device.caps.join(', ')],
+    ['Policy', device.policy],
+    ['Compliance', device.compliance],
+    ['Last close', device.closeCode === null ? null : `${device.closeCode} ${device.closeReason ?? ''}`],
+    ['Enrolled', relativeTime(device.createdAt)],
+  ]);
+}

@@ -1,0 +1,65 @@
+/** `pushpoint status` and `pushpoint events`: what goes on. */
+import type { Command } from 'commander';
+import { readEventStream, type StreamEvent } from '../event-stream.ts';
+import { CliError, EXIT } from '../exit-codes.ts';
+import { plain } from '../output/table.ts';
+import { type OperatorShell, operatorCommand } from './operator-command.ts';
+
+export function addObserveCommands(program: Command, shell: OperatorShell): void {
+  operatorCommand(program, shell, 'status', 'how the administration server is', async ({ api, out }) => {
+    const status = await api.get<Record<string, unknown>>('/v1/status');
+    if (out.json) return out.document(status);
+    out.fields([['server', api.server] as const, ...flatten(status)]);
+  });
+
+  operatorCommand(
+    program,
+    shell,
+    'events',
+    'changes as they happen, until Ctrl-C',
+    async ({ api, out, signal }, _, flags) => {
+      await readEventStream({
+        api,
+        query: { type: flags.type as string, command: flags.command as string, after: flags.after as string },
+        signal,
+        onEvent: (event) => out.line(out.json ? eventJson(event) : eventLine(event)),
+        onConnected: (connected, why) => {
+          if (!connected) out.note(`Connection lost (${why}); connecting again.`);
+        },
+      });
+      throw new CliError(EXIT.interrupted, '');
+    },
+  )
+    .option('--type <prefix>', 'only types that begin with this, for example device.')
+    .option('--command <id>', 'only what concerns this command')
+    .option('--after <number>', 'begin after this event');
+}
+
+/** One JSON line: number, type, and what the event says. */
+function eventJson(event: StreamEvent): string {
+  return JSON.stringify({ seq: Number(event.id), type: event.event, data: parse(event.data) });
+}
+
+function eventLine(event: StreamEvent): string {
+  const { at, ...rest } = (parse(event.data) ?? {}) as { at?: string };
+  return plain(`${at ?? ''} ${event.id} ${event.event} ${JSON.stringify(rest)}`.trim());
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** `{ a: { b: 1 } }` as `a.b  1`. */
+function flatten(value: object, prefix = ''): (readonly [string, string | number | null])[] {
+  return Object.entries(value).flatMap(([key, each]) => {
+    const name = `${prefix}${key}`;
+    if (typeof each === 'object' && each !== null && !Array.isArray(each)) return flatten(each, `${name}.`);
+    return [
+      [name, typeof each === 'string' || typeof each === 'number' ? each : JSON.stringify(each)] as const,
+    ];
+  });
+}

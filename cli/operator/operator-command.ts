@@ -1,0 +1,141 @@
+/** What every operators' command has in common: where the server is, how to speak, and how it ends. */
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { ApiClient } from '../api-client.ts';
+import { DURATION_FORM, parseDuration } from '../config/duration.ts';
+import { addConfigFlags } from '../config/flags.ts';
+import { loadConfig } from '../config/load.ts';
+import type { ConfigOf } from '../config/options.ts';
+import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import { Output } from '../output/output.ts';
+import type { Shell } from '../shell.ts';
+
+export const DEFAULT_TOKEN_FILE = './data/admin-token';
+
+export interface OperatorContext {
+  api: ApiClient;
+  out: Output;
+  shell: Shell;
+  /** Aborts at Ctrl-C. */
+  signal: AbortSignal;
+}
+
+export type Flags = Record<string, unknown>;
+
+/** `run` gets the positional arguments in order. A number it resolves with is the exit code; without one that is 0. */
+export type OperatorRun = (
+  context: OperatorContext,
+  args: (string | undefined)[],
+  flags: Flags,
+) => Promise<unknown>;
+
+/** For the command that its parent's name alone stands for. */
+export const DEFAULT = { isDefault: true };
+
+/** Collects what commands end with; `run.ts` reads it. */
+export interface Ending {
+  code: ExitCode;
+}
+
+export interface OperatorShell {
+  shell: Shell;
+  ending: Ending;
+}
+
+/** Adds a command with the flags that all share. */
+export function operatorCommand(
+  parent: Command,
+  { shell, ending }: OperatorShell,
+  usage: string,
+  description: string,
+  run: OperatorRun,
+  options: { isDefault?: boolean } = {},
+): Command {
+  const command = parent.command(usage, options).description(description);
+  command.option('--json', 'JSON for programs instead of tables');
+  addConfigFlags(command, 'operator');
+  command.action(async (...all: unknown[]) => {
+    const args = all.slice(0, -2) as (string | undefined)[];
+    const flags = all.at(-2) as Flags;
+    const interrupt = new AbortController();
+    const release = shell.onInterrupt(() => interrupt.abort());
+    try {
+      const config = loadConfig('operator', { flags, env: shell.env });
+      const out = new Output(shell, flags.json === true);
+      const api = new ApiClient({
+        server: config.server,
+        token: readToken(config, flags, shell.env),
+        timeoutMs: config.requestTimeout,
+        signal: interrupt.signal,
+      });
+      const result = await run({ api, out, shell, signal: interrupt.signal }, args, flags);
+      ending.code = typeof result === 'number' ? (result as ExitCode) : EXIT.ok;
+    } finally {
+      release();
+    }
+  });
+  return command;
+}
+
+/** --token-file, then PUSHPOINT_TOKEN, then the file named by environment or settings, then the one `start` writes. */
+function readToken(config: ConfigOf<'operator'>, flags: Flags, env: NodeJS.ProcessEnv): string {
+  if (flags.tokenFile === undefined && env.PUSHPOINT_TOKEN)
+    return checkToken(env.PUSHPOINT_TOKEN, 'PUSHPOINT_TOKEN');
+  const path = config.tokenFile ?? DEFAULT_TOKEN_FILE;
+  try {
+    return checkToken(readFileSync(path, 'utf8'), path);
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new CliError(
+      EXIT.usage,
+      `No API token: ${path} cannot be read (${code}). Set --token-file or PUSHPOINT_TOKEN, or run this where \`pushpoint start\` keeps its ./data.`,
+    );
+  }
+}
+
+function checkToken(text: string, source: string): string {
+  const token = text.trim();
+  // What does not fit in a header must not reach fetch, whose error would repeat it.
+  if (!/^[\x21-\x7e]{1,256}$/.test(token))
+    throw new CliError(EXIT.usage, `${source} does not hold an API token.`);
+  return token;
+}
+
+/* ---- flags that several commands have ---- */
+
+export function durationFlag(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === null || ms === 0) throw new InvalidArgumentError(`Expected ${DURATION_FORM}.`);
+  return ms;
+}
+
+export function countFlag(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 1.');
+  return Number(text);
+}
+
+export function portFlag(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > 65_535) {
+    throw new InvalidArgumentError('Expected a port number, 1 to 65535.');
+  }
+  return Number(text);
+}
+
+/** Adds --limit, read with `limitOf`. */
+export function withLimit(command: Command): Command {
+  return command.addOption(
+    new Option('--limit <count>', 'most items to show, or `all`')
+      .default(100)
+      .argParser((text) => (text === 'all' ? Number.MAX_SAFE_INTEGER : countFlag(text))),
+  );
+}
+
+export function limitOf(flags: Flags): number {
+  return flags.limit as number;
+}
+
+/** Says on stderr that a list goes on. */
+export function noteMore(out: Output, next: string | null): void {
+  if (next !== null) out.note('There are more; use --limit to see them.');
+}

@@ -1,0 +1,121 @@
+/** The commands that command devices: sync, task, stats and message. */
+import { type Command, Option } from 'commander';
+import { nanoid } from 'nanoid';
+import type { ApiClient } from '../api-client.ts';
+import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import {
+  countFlag,
+  durationFlag,
+  type Flags,
+  type OperatorContext,
+  type OperatorShell,
+  operatorCommand,
+} from './operator-command.ts';
+import { targetOf, withTargets } from './targets.ts';
+import type { CommandView } from './views.ts';
+import { waitForCommand } from './wait.ts';
+
+type ArgsOf = (positional: (string | undefined)[], flags: Flags) => unknown;
+
+export function addSendCommands(program: Command, shell: OperatorShell): void {
+  send(program, shell, 'sync', 'force a synchronisation', 'sync', (_, flags) =>
+    flags.full === true ? { full: true } : {},
+  ).option('--full', 'fetch everything, not only what changed');
+
+  const task = program.command('task').description('start and stop tasks on devices');
+  const named: ArgsOf = ([name]) => ({ task: name });
+  send(task, shell, 'start <name>', 'start a task that the device is configured with', 'task.start', named);
+  send(task, shell, 'stop <name>', 'stop a running task', 'task.stop', named);
+
+  send(program, shell, 'stats', 'fetch the figures of devices', 'statistics', () => ({}));
+
+  send(
+    program,
+    shell,
+    'message <topic>',
+    "hand a message to the devices' own program",
+    'message',
+    ([topic], flags) =>
+      flags.body === undefined ? { topic } : { topic, body: jsonFlag(flags.body as string) },
+  ).option('--body <json>', 'any JSON value');
+}
+
+function send(
+  parent: Command,
+  shell: OperatorShell,
+  usage: string,
+  description: string,
+  type: string,
+  argsOf: ArgsOf,
+): Command {
+  const command = operatorCommand(parent, shell, usage, description, (context, positional, flags) =>
+    sendAndWait(context, type, argsOf(positional, flags), flags),
+  );
+  withTargets(command);
+  return command
+    .option(
+      '--ttl <duration>',
+      'deliver by: how long it may wait for its devices (default: 7d)',
+      durationFlag,
+    )
+    .option(
+      '--timeout <duration>',
+      'finish by: how long a device may take, from its acknowledgement',
+      durationFlag,
+    )
+    .addOption(
+      new Option('--offline <what>', 'what to do for devices that are not connected')
+        .choices(['queue', 'skip'])
+        .default('queue'),
+    )
+    .option('--collapse-key <key>', 'supersedes what is not delivered yet with the same key')
+    .option('--idempotency-key <key>', 'the same key again does not command twice')
+    .option('--wait', 'follow it until every execution is final')
+    .option('--wait-timeout <duration>', 'give up waiting after this long; the command goes on', durationFlag)
+    .option('--show <count>', 'with --wait: most executions to show', countFlag);
+}
+
+async function sendAndWait(
+  context: OperatorContext,
+  type: string,
+  args: unknown,
+  flags: Flags,
+): Promise<ExitCode | undefined> {
+  const { api, out } = context;
+  const body = {
+    type,
+    args,
+    target: await targetOf(api, flags),
+    offline: flags.offline,
+    ...(flags.ttl === undefined ? {} : { ttl: (flags.ttl as number) / 1000 }),
+    ...(flags.timeout === undefined ? {} : { timeout: (flags.timeout as number) / 1000 }),
+    ...(flags.collapseKey === undefined ? {} : { collapseKey: flags.collapseKey }),
+  };
+  const command = await createCommand(api, body, (flags.idempotencyKey as string | undefined) ?? nanoid());
+  if (flags.wait !== true) {
+    if (out.json) out.document(command);
+    else {
+      out.line(command.id);
+      out.note(`Accepted. Follow it with: pushpoint commands wait ${command.id}`);
+    }
+    return undefined;
+  }
+  return waitForCommand(context, command.id, {
+    waitTimeoutMs: flags.waitTimeout as number | undefined,
+    showAll: type === 'statistics' || type === 'message',
+    ...(flags.show === undefined ? {} : { limit: flags.show as number }),
+  });
+}
+
+/** The key makes it safe to ask again when an answer was lost. */
+function createCommand(api: ApiClient, body: unknown, idempotencyKey: string): Promise<CommandView> {
+  return api.request('POST', '/v1/commands', { body, headers: { 'idempotency-key': idempotencyKey } });
+}
+
+function jsonFlag(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CliError(EXIT.usage, `--body is not JSON: ${(error as Error).message}`);
+  }
+}

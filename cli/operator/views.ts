@@ -1,0 +1,133 @@
+/** What the HTTP API answers, as far as the commands show it. Times are RFC 3339 in UTC. */
+import type { ExecutionState } from '../../protocol/index.ts';
+
+export interface GroupView {
+  id: string;
+  name: string;
+  parentId: string | null;
+  path: string;
+  devices?: number;
+  createdAt: string;
+}
+
+export interface DeviceView {
+  id: string;
+  name: string;
+  groupId: string;
+  platform: string;
+  software: string;
+  state: 'connected' | 'disconnected' | 'blocked';
+  gateway: string | null;
+  worker: string | null;
+  address: string | null;
+  caps: string[];
+  connectedAt: string | null;
+  disconnectedAt: string | null;
+  closeCode: number | null;
+  closeReason: string | null;
+  policy: string | null;
+  compliance: string | null;
+  blockedAt: string | null;
+  createdAt: string;
+}
+
+export type CountsView = Record<ExecutionState, number> & { total: number };
+
+export interface CommandView {
+  id: string;
+  type: string;
+  args: unknown;
+  target: { devices: string[] } | { group: string };
+  offline: 'queue' | 'skip';
+  collapseKey: string | null;
+  issuedAt: string;
+  expiresAt: string;
+  /** Seconds. */
+  timeout: number;
+  createdBy: string;
+  expanded: boolean;
+  cancelRequestedAt: string | null;
+  finishedAt: string | null;
+  counts: CountsView;
+}
+
+export interface ExecutionView {
+  commandId: string;
+  deviceId: string;
+  type: string;
+  state: ExecutionState;
+  reason: string | null;
+  data: unknown;
+  percent: number | null;
+  note: string | null;
+  attempts: number;
+  issuedAt: string;
+  expiresAt: string;
+  sentAt: string | null;
+  ackedAt: string | null;
+  startedAt: string | null;
+  finishedAt: string | null;
+}
+
+export interface ExplanationView {
+  sentence: string;
+  code: string;
+  data: Record<string, unknown>;
+}
+
+export interface WorkerView {
+  worker: string;
+  host: string;
+  pid: number;
+  version: string;
+  connections: number;
+  admissionRate: number;
+  bufferedBytes: number;
+  memoryBytes: number;
+  cpu: number;
+  problem?: string;
+}
+
+export interface GatewayView {
+  name: string;
+  groupId: string;
+  runPushServer: boolean;
+  port: number;
+  address: string;
+  connectionLimit: number;
+  revision: number;
+  state: 'up' | 'down' | 'off' | 'problem';
+  problem?: string;
+  connections: number;
+  connectedOnRecord: number;
+  workers: WorkerView[];
+  createdAt: string;
+  updatedAt: string;
+}
+
+export interface EnrolmentTokenView {
+  id: string;
+  groupId: string;
+  note: string;
+  usesLeft: number;
+  usesMax: number;
+  expiresAt: string;
+  createdAt: string;
+  createdBy: string;
+  revokedAt: string | null;
+  /** Only in the answer to its creation. */
+  token?: string;
+}
+
+export interface ApiTokenView {
+  id: string;
+  name: string;
+  role: 'viewer' | 'operator' | 'admin';
+  createdAt: string;
+  createdBy: string;
+  expiresAt: string | null;
+  revokedAt: string | null;
+  lastUsedAt: string | null;
+  /** Only in the answer to its creation. */
+  token?: string;
+}

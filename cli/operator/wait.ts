@@ -1,0 +1,83 @@
+/** `--wait`: the progress line, the outcome, and the exit code that scripts compare. */
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+import { followCommand } from '../follow.ts';
+import { LiveLine } from '../output/live-line.ts';
+import { countsText, EXECUTION_COLUMNS, finalCount } from './execution-table.ts';
+import type { OperatorContext } from './operator-command.ts';
+import type { CommandView, ExecutionView } from './views.ts';
+
+export interface WaitOptions {
+  waitTimeoutMs?: number | undefined;
+  /** Show what devices answered (statistics), and not only what went wrong. */
+  showAll?: boolean;
+  /** Most executions to show. */
+  limit?: number;
+}
+
+export async function waitForCommand(
+  context: OperatorContext,
+  commandId: string,
+  options: WaitOptions,
+): Promise<ExitCode> {
+  const { api, out, shell, signal } = context;
+  const line = new LiveLine(shell);
+  let command: CommandView;
+  try {
+    command = await followCommand({
+      api,
+      commandId,
+      signal,
+      waitTimeoutMs: options.waitTimeoutMs,
+      onChange: (now) => {
+        if (!out.json) line.update(progressText(now));
+      },
+    });
+  } finally {
+    line.end();
+  }
+  await showOutcome(context, command, options);
+  return command.counts.succeeded === command.counts.total ? EXIT.ok : EXIT.notAllSucceeded;
+}
+
+function progressText(command: CommandView): string {
+  const { counts } = command;
+  if (!command.expanded && counts.total === 0) return `${command.type} ${command.id}: preparing`;
+  return `${command.type} ${command.id}: ${finalCount(counts)} of ${counts.total} final (${countsText(counts)})`;
+}
+
+async function showOutcome(
+  { api, out }: OperatorContext,
+  command: CommandView,
+  options: WaitOptions,
+): Promise<void> {
+  const limit = options.limit ?? 20;
+  const path = `/v1/commands/${encodeURIComponent(command.id)}/executions`;
+  if (out.json) {
+    const page = await api.list<ExecutionView>(path, {}, Math.max(limit, 1_000));
+    out.document({
+      command,
+      executions: page.items,
+      executionsOmitted: command.counts.total - page.items.length,
+    });
+    return;
+  }
+  if (command.counts.total === 0) out.note('No device is in the target: there was nothing to do.');
+  const all = options.showAll === true || command.counts.total === 1;
+  const shown: ExecutionView[] = [];
+  // States are asked for one by one, so that 10 failures among 100,000 are found without reading all of them.
+  const states = all
+    ? [undefined]
+    : (['failed', 'rejected', 'timed-out', 'expired', 'canceled', 'superseded'] as const);
+  for (const state of states) {
+    if (shown.length >= limit || (state !== undefined && (command.counts[state] ?? 0) === 0)) continue;
+    shown.push(...(await api.list<ExecutionView>(path, { state }, limit - shown.length)).items);
+  }
+  if (shown.length > 0) out.table(EXECUTION_COLUMNS, shown, '');
+  const wanted = all ? command.counts.total : command.counts.total - command.counts.succeeded;
+  if (wanted > shown.length) {
+    out.note(
+      `${wanted - shown.length} more; see them with: pushpoint commands executions ${command.id} --limit all`,
+    );
+  }
+  out.line(`${command.id} finished: ${countsText(command.counts)}`);
+}

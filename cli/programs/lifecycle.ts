@@ -1,0 +1,118 @@
+/**
+ * What all programs share: parts started in order and stopped in reverse, within a deadline, at the first SIGTERM or
+ * SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop.
+ */
+import { formatDuration } from '../config/duration.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
+import type { Shell } from '../shell.ts';
+
+export interface Part {
+  name: string;
+  start(): Promise<unknown>;
+  /** Idempotent. */
+  stop(): Promise<unknown>;
+}
+
+export interface StopLog {
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Parts with one life. */
+export class Assembly {
+  readonly #parts: readonly Part[];
+  readonly #log: StopLog;
+  #started: Part[] = [];
+  #stopping = false;
+
+  constructor(parts: readonly Part[], log: StopLog) {
+    this.#parts = parts;
+    this.#log = log;
+  }
+
+  /** Starts all, or stops what had started and rejects with what went wrong. */
+  async start(): Promise<void> {
+    for (const part of this.#parts) {
+      // A stop that came while an earlier part was starting.
+      if (this.#stopping) return;
+      // Counted before it runs: a part whose start failed half-way is stopped as well.
+      this.#started.unshift(part);
+      try {
+        await part.start();
+      } catch (error) {
+        await this.stop();
+        throw error;
+      }
+    }
+  }
+
+  /** Stops what was started, the last first. A part that fails to stop is logged; the others stop all the same. */
+  async stop(): Promise<boolean> {
+    this.#stopping = true;
+    const parts = this.#started;
+    this.#started = [];
+    let clean = true;
+    for (const part of parts) {
+      try {
+        await part.stop();
+      } catch (error) {
+        clean = false;
+        this.#log.error({ err: error, part: part.name }, 'part did not stop in order');
+      }
+    }
+    return clean;
+  }
+}
+
+export interface RunOptions {
+  shell: Shell;
+  log: StopLog;
+  assembly: Assembly;
+  stopDeadlineMs: number;
+  /** Called once everything runs. */
+  onReady: () => void | Promise<void>;
+  /** Resolves when the program should end by itself (a part failed for good). */
+  failed?: Promise<string>;
+  /** Ends the process at once; tests hand in their own. */
+  exitNow?: (code: number) => void;
+}
+
+/** Runs until a signal. Rejects when a part cannot be started. */
+export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
+  const { shell, log, assembly, stopDeadlineMs, exitNow = (code) => process.exit(code) } = options;
+  let stopping = false;
+  let asked: (reason: string) => void = () => {};
+  const end = new Promise<{ reason: string; code: ExitCode }>((resolve) => {
+    asked = (reason) => resolve({ reason, code: EXIT.ok });
+    options.failed?.then((reason) => resolve({ reason, code: EXIT.fault }));
+  });
+  const release = shell.onInterrupt((signal) => {
+    if (stopping) {
+      log.error({ signal }, 'second signal: ending at once');
+      exitNow(EXIT.interrupted);
+      return;
+    }
+    stopping = true;
+    asked(String(signal));
+  });
+  try {
+    const starting = assembly.start();
+    // A signal during a slow start (no database yet) must not have to wait for it.
+    const first = await Promise.race([starting.then(() => null), end]);
+    if (first === null) await options.onReady();
+    const { reason, code } = first ?? (await end);
+    stopping = true;
+    log.info({ reason }, 'stopping');
+    const timer = setTimeout(() => {
+      log.error({ stopDeadlineMs }, `not stopped within ${formatDuration(stopDeadlineMs)}: ending at once`);
+      exitNow(EXIT.fault);
+    }, stopDeadlineMs);
+    starting.catch(() => {});
+    const clean = await assembly.stop();
+    clearTimeout(timer);
+    log.info({ reason }, 'stopped');
+    return clean ? code : EXIT.fault;
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * How a program says that it runs: prose on a terminal, otherwise the one line `ready {json}` on stdout, and with
+ * --ready-file the same JSON in a file that appears whole or not at all.
+ */
+import { renameSync, writeFileSync } from 'node:fs';
+import type { Shell } from '../shell.ts';
+
+export interface ReadyFacts {
+  program: string;
+  pid: number;
+  /** Where the HTTP API is, for programs that have one. */
+  api?: string;
+  apiPort?: number;
+  /** What devices dial, for programs that have a gateway. */
+  gateway?: string;
+  gatewayPort?: number;
+  metricsPort?: number;
+  tokenFile?: string;
+}
+
+export function sayReady(
+  shell: Shell,
+  facts: ReadyFacts,
+  prose: readonly string[],
+  readyFile: string | undefined,
+): void {
+  const json = JSON.stringify(facts);
+  if (readyFile !== undefined) {
+    const temporary = `${readyFile}.${process.pid}.tmp`;
+    writeFileSync(temporary, `${json}\n`);
+    renameSync(temporary, readyFile);
+  }
+  if (shell.stdout.isTTY === true) shell.stdout.write(`${prose.join('\n')}\n`);
+  else shell.stdout.write(`ready ${json}\n`);
+}
