@@ -1,0 +1,184 @@
+/**
+ * What one gateway worker is told at start: validated once, frozen, never changed. What operators change while it
+ * runs (group, port, limit) comes through the directory instead; `initial` is only what it begins with.
+ */
+import os from 'node:os';
+import type { GatewaySettings } from '../bus/bus.ts';
+import { ID_PATTERN, LIMITS } from '../protocol/index.ts';
+
+export interface GatewayConfig {
+  /** Name of the gateway (distribution point), an identifier (F-6). */
+  name: string;
+  /** Number of this worker process in the gateway; `<name>/<workerNumber>` is the worker's name. */
+  workerNumber: number;
+  /** Interface to listen on. */
+  host: string;
+  /** Whether sibling processes listen on the same port; when not, an occupied port is an error. */
+  sharePort: boolean;
+  /** Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one. */
+  initial: GatewaySettings;
+  /** PEM files; `null` serves without TLS (behind a proxy, or on loopback). */
+  tls: { certFile: string; keyFile: string } | null;
+  /** Port of `/live`, `/ready` and `/metrics`; 0 takes a free one, `null` means none. */
+  metricsPort: number | null;
+  metricsHost: string;
+  /** Heartbeat interval devices are told, milliseconds; silence of 2.5 intervals closes (B-4). */
+  heartbeatIntervalMs: number;
+  /** Time from open to a valid `prove`, milliseconds. */
+  handshakeTimeoutMs: number;
+  /** Connections that may be between open and `welcome` at once. */
+  maxUnauthenticated: number;
+  /** Upgrades accepted per second, averaged over two seconds. */
+  admissionsPerSecond: number;
+  /** Bytes that may wait for one slow reader before its connection is closed. */
+  maxBackpressureBytes: number;
+  /** Frames one device may send per second on average, and at once. */
+  messagesPerSecond: number;
+  messageBurst: number;
+  /** How long the worker counts as alive without extending its lease, milliseconds. */
+  leaseTtlMs: number;
+  /** How often the outbox is read even without a hint, milliseconds. */
+  outboxPollMs: number;
+  /** How often the gateways' settings are read even without a hint, milliseconds. */
+  settingsPollMs: number;
+  /** Receipts of one append, and the longest a receipt waits for others, milliseconds. */
+  receiptBatch: number;
+  receiptDelayMs: number;
+  /** Receipts kept while the bus is away, and the bytes they may take. */
+  receiptSpool: number;
+  receiptSpoolBytes: number;
+  /** Sessions sent away per second while draining. */
+  drainPerSecond: number;
+}
+
+export type GatewayConfigInput = Partial<Omit<GatewayConfig, 'initial' | 'name'>> & {
+  name: string;
+  initial: Partial<GatewaySettings> & { group: string };
+};
+
+export const DEFAULT_PUSH_PORT = 13295;
+export const DEFAULT_METRICS_PORT = 13296;
+
+export const GATEWAY_DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
+  workerNumber: 0,
+  host: '0.0.0.0',
+  sharePort: false,
+  tls: null,
+  metricsPort: DEFAULT_METRICS_PORT,
+  metricsHost: '127.0.0.1',
+  heartbeatIntervalMs: 60_000,
+  handshakeTimeoutMs: 10_000,
+  maxUnauthenticated: 5_000,
+  admissionsPerSecond: 3_000,
+  maxBackpressureBytes: 1024 * 1024,
+  messagesPerSecond: 100,
+  messageBurst: 200,
+  leaseTtlMs: 10_000,
+  outboxPollMs: 1_000,
+  settingsPollMs: 5_000,
+  receiptBatch: 500,
+  receiptDelayMs: 5,
+  receiptSpool: 100_000,
+  receiptSpoolBytes: 128 * 1024 * 1024,
+  drainPerSecond: 1_000,
+});
+
+/** Everything that is wrong with a configuration, one line each. */
+export class GatewayConfigError extends Error {
+  override readonly name = 'GatewayConfigError';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`gateway configuration: ${problems.join('; ')}`);
+    this.problems = problems;
+  }
+}
+
+/** Numbers and the range each must be in. */
+const RANGES: [keyof GatewayConfig, number, number][] = [
+  ['workerNumber', 0, 1_023],
+  ['heartbeatIntervalMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs],
+  ['handshakeTimeoutMs', 100, 60_000],
+  ['maxUnauthenticated', 1, 1_000_000],
+  ['admissionsPerSecond', 1, 1_000_000],
+  ['maxBackpressureBytes', LIMITS.frameBytes, 1024 * 1024 * 1024],
+  ['messagesPerSecond', 1, 100_000],
+  ['messageBurst', 1, 1_000_000],
+  ['leaseTtlMs', 300, 600_000],
+  ['outboxPollMs', 10, 60_000],
+  ['settingsPollMs', 10, 600_000],
+  ['receiptBatch', 1, 10_000],
+  ['receiptDelayMs', 0, 1_000],
+  ['receiptSpool', 1, 10_000_000],
+  ['receiptSpoolBytes', 1024, Number.MAX_SAFE_INTEGER],
+  ['drainPerSecond', 1, 1_000_000],
+];
+
+function rangeProblem(what: string, value: unknown, min: number, max: number): string[] {
+  const fits = typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
+  return fits ? [] : [`${what} must be an integer from ${min} to ${max}, not ${String(value)}`];
+}
+
+function settingsProblems(settings: GatewaySettings): string[] {
+  const problems = [
+    ...rangeProblem('initial.port', settings.port, 0, 65_535),
+    ...rangeProblem('initial.connectionLimit', settings.connectionLimit, 1, 10_000_000),
+  ];
+  if (!ID_PATTERN.test(settings.group)) problems.push('initial.group must be an identifier');
+  if (!/^wss?:\/\/\S+$/.test(settings.address) || settings.address.length > LIMITS.urlLength) {
+    problems.push(`initial.address must be a ws:// or wss:// URL, not ${settings.address}`);
+  }
+  return problems;
+}
+
+/** Fills in defaults, checks and freezes. Throws `GatewayConfigError` naming everything that is wrong. */
+export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayConfig> {
+  const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+  const scheme = input.tls ? 'wss' : 'ws';
+  const port = input.initial?.port ?? DEFAULT_PUSH_PORT;
+  const initial: GatewaySettings = Object.freeze({
+    runPushServer: true,
+    connectionLimit: 50_000,
+    address: `${scheme}://${os.hostname()}:${port}`,
+    ...input.initial,
+    port,
+  });
+  const config = { ...GATEWAY_DEFAULTS, ...given, initial } as GatewayConfig;
+
+  const problems = RANGES.flatMap(([key, min, max]) => rangeProblem(key, config[key], min, max));
+  problems.push(...settingsProblems(initial));
+  if (!ID_PATTERN.test(config.name)) problems.push('name must be an identifier');
+  if (typeof config.host !== 'string' || config.host === '') problems.push('host must not be empty');
+  if (config.metricsPort !== null) {
+    problems.push(...rangeProblem('metricsPort', config.metricsPort, 0, 65_535));
+  }
+  if (config.messageBurst < config.messagesPerSecond) {
+    problems.push('messageBurst must not be below messagesPerSecond');
+  }
+  if (config.tls && !(config.tls.certFile && config.tls.keyFile)) {
+    problems.push('tls needs both certFile and keyFile');
+  }
+  if (problems.length > 0) throw new GatewayConfigError(problems);
+  return Object.freeze(config);
+}
+
+/** Silence after which a device counts as gone, milliseconds (B-4). */
+export function heartbeatTimeoutMs(config: GatewayConfig): number {
+  return config.heartbeatIntervalMs * 2.5;
+}
+
+/**
+ * uWebSockets' own idle timeout, seconds: only a backstop behind the heartbeat sweep and for sockets whose peer never
+ * answers a close. It takes 8 to 960 and aborts the process at anything else, so a longer one is cut to that: pings
+ * keep a live socket open.
+ */
+export function idleTimeoutSeconds(config: GatewayConfig): number {
+  return Math.min(960, Math.max(8, Math.ceil(heartbeatTimeoutMs(config) / 4_000) * 4 + 16));
+}
+
+/** The period of the one timer behind all time limits, milliseconds. */
+export function tickMs(config: GatewayConfig): number {
+  return Math.min(
+    1_000,
+    Math.max(20, Math.min(config.heartbeatIntervalMs / 20, config.handshakeTimeoutMs / 10)),
+  );
+}

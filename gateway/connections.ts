@@ -1,0 +1,188 @@
+/**
+ * All connections of a worker: who is not welcomed yet, which connection is a device's session, and the two things that
+ * happen to any of them, sending and closing. A connection is closed here and nowhere else, whoever asks for it.
+ */
+import type { Logger } from 'pino';
+import { CLOSE, closeName } from '../protocol/index.ts';
+import type { Metrics } from './metrics.ts';
+import type { PresenceReleases } from './presence-releases.ts';
+import type { ReceiptSpool } from './receipt-spool.ts';
+import {
+  ADMITTING,
+  type AdmittedConnection,
+  type Connection,
+  type DeviceSocket,
+  ENDED,
+  isAdmitted,
+  type Proving,
+  type Session,
+} from './session.ts';
+
+export interface ConnectionsParts {
+  /** Beginning of the connection ids in logs; unlike in every process. */
+  idPrefix: string;
+  metrics: Metrics;
+  spool: ReceiptSpool;
+  releases: PresenceReleases;
+  log: Logger;
+  /** Called after a connection is gone. */
+  onClosed(): void;
+}
+
+/** A close reason is at most 123 bytes (RFC 6455, 5.5). */
+const REASON_BYTES = 120;
+
+export class Connections {
+  readonly #parts: ConnectionsParts;
+  readonly #unauthenticated = new Set<Connection>();
+  readonly #sessions = new Map<string, AdmittedConnection>();
+  /** Connections whose frames wait in a buffer. */
+  readonly #slow = new Set<Connection>();
+  #lastId = 0;
+
+  constructor(parts: ConnectionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Open connections. */
+  get count(): number {
+    return this.#unauthenticated.size + this.#sessions.size;
+  }
+
+  /** Connections not welcomed yet, the oldest first. */
+  get unauthenticated(): ReadonlySet<Connection> {
+    return this.#unauthenticated;
+  }
+
+  get sessions(): ReadonlyMap<string, AdmittedConnection> {
+    return this.#sessions;
+  }
+
+  bufferedBytes(): number {
+    let sum = 0;
+    for (const connection of this.#slow) sum += connection.socket.getBufferedAmount();
+    return sum;
+  }
+
+  logId(connection: Connection): string {
+    return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
+  }
+
+  open(socket: DeviceSocket, nonce: Uint8Array, tick: number, budget: number): Connection {
+    const connection: Connection = {
+      id: ++this.#lastId,
+      socket,
+      state: { name: 'proving', nonce },
+      openedAt: Date.now(),
+      openedTick: tick,
+      heardTick: tick,
+      budget,
+      framesIn: 0,
+      framesOut: 0,
+      bytesOut: 0,
+    };
+    this.#unauthenticated.add(connection);
+    this.#parts.metrics.opened++;
+    return connection;
+  }
+
+  /** `prove` came; the nonce is not needed twice. */
+  beginAdmission(connection: Connection & { state: Proving }): void {
+    (connection as Connection).state = ADMITTING;
+  }
+
+  /**
+   * Makes the connection the device's session, unless the device has a newer one here already. An older one is closed with
+   * `replaced` (H-9); its late close then finds that it is not the device's session any more.
+   */
+  admit(connection: Connection, session: Session): connection is AdmittedConnection {
+    const older = this.#sessions.get(session.device);
+    if (older && older.state.session > session.session) return false;
+    this.#unauthenticated.delete(connection);
+    connection.state = session;
+    this.#sessions.set(session.device, connection as AdmittedConnection);
+    this.#parts.metrics.admitted++;
+    if (older) this.close(older, CLOSE.replaced, 'a newer connection of this device');
+    return true;
+  }
+
+  /** Whether the frame was handed over. A frame that is dropped closes the connection (4204). */
+  send(connection: Connection, frame: Uint8Array): boolean {
+    if (connection.state.name === 'ended') return false;
+    const result = connection.socket.send(frame, true);
+    if (result === 2) {
+      this.#cut(connection, CLOSE.backpressure, 'the device does not read');
+      return false;
+    }
+    if (result === 0) this.#slow.add(connection);
+    connection.framesOut++;
+    connection.bytesOut += frame.length;
+    this.#parts.metrics.framesOut++;
+    this.#parts.metrics.bytesOut += frame.length;
+    return true;
+  }
+
+  writable(connection: Connection): void {
+    if (connection.state.name !== 'ended' && connection.socket.getBufferedAmount() === 0) {
+      this.#slow.delete(connection);
+    }
+  }
+
+  /** Closes with a close frame. Nothing happens to a connection that ended before. */
+  close(connection: Connection, code: number, reason: string): void {
+    if (connection.state.name === 'ended') return;
+    this.closed(connection, code, reason);
+    connection.socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
+  }
+
+  /** Gives back a session that was claimed and is not needed. */
+  release(device: string, session: number): void {
+    this.#parts.releases.add(device, session);
+  }
+
+  /** Without a close frame: it would not get through, and what is buffered must go. */
+  #cut(connection: Connection, code: number, reason: string): void {
+    this.closed(connection, code, reason);
+    connection.socket.close();
+  }
+
+  /** The socket closed, or is about to. Only the first call for a connection counts. */
+  closed(connection: Connection, code: number, reason: string): void {
+    if (connection.state.name === 'ended') return;
+    const { metrics, log } = this.#parts;
+    this.#unauthenticated.delete(connection);
+    this.#slow.delete(connection);
+    metrics.closed.add(closeName(code));
+    if (isAdmitted(connection)) {
+      const { state } = connection;
+      (connection as Connection).state = ENDED;
+      this.#endSession(connection, state, code, reason);
+    } else {
+      connection.state = ENDED;
+      log.debug({ connectionId: this.logId(connection), code, reason }, 'connection closed before welcome');
+    }
+    this.#parts.onClosed();
+  }
+
+  #endSession(connection: Connection, session: Session, code: number, reason: string): void {
+    const { log, spool, releases } = this.#parts;
+    const { device } = session;
+    if ((this.#sessions.get(device) as Connection | undefined) === connection) this.#sessions.delete(device);
+    if (code !== CLOSE.replaced) releases.add(device, session.session);
+    spool.add({ kind: 'disconnected', device, session: session.session, code, reason, at: Date.now() });
+    log.info(
+      {
+        deviceId: device,
+        connectionId: this.logId(connection),
+        session: session.session,
+        code,
+        reason,
+        durationMs: Date.now() - connection.openedAt,
+        framesIn: connection.framesIn,
+        framesOut: connection.framesOut,
+        bytesOut: connection.bytesOut,
+      },
+      'session ended',
+    );
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * A device's frame: within its rate, decoded, allowed in the connection's state, and handed to its handler. Handlers return
+ * receipts; what is sent or closed is sent and closed here.
+ */
+import type { Logger } from 'pino';
+import type { Receipt } from '../bus/bus.ts';
+import {
+  CLOSE,
+  type DeviceMessage,
+  decodeDeviceMessage,
+  encodeGatewayMessage,
+  ProtocolError,
+  type Prove,
+} from '../protocol/index.ts';
+import type { Admission } from './admission.ts';
+import type { Connections } from './connections.ts';
+import { handleAck } from './handlers/ack.ts';
+import { handleBeat } from './handlers/beat.ts';
+import { handleProgress } from './handlers/progress.ts';
+import { handleResult } from './handlers/result.ts';
+import type { Interner } from './interner.ts';
+import type { Metrics } from './metrics.ts';
+import type { ReceiptSpool } from './receipt-spool.ts';
+import {
+  type AdmittedConnection,
+  type Connection,
+  isAdmitted,
+  type Proving,
+  type Session,
+} from './session.ts';
+import type { Ticker } from './ticker.ts';
+
+export interface DeviceMessagesParts {
+  connections: Connections;
+  admission: Admission;
+  spool: ReceiptSpool;
+  interner: Interner;
+  metrics: Metrics;
+  ticker: Ticker;
+  messagesPerSecond: number;
+  messageBurst: number;
+  log: Logger;
+}
+
+export class DeviceMessages {
+  readonly #parts: DeviceMessagesParts;
+  readonly #ticksPerSecond: number;
+  readonly #budgetPerTick: number;
+  #beatFrame = new Uint8Array();
+  #beatFrameAt = 0;
+
+  constructor(parts: DeviceMessagesParts) {
+    this.#parts = parts;
+    this.#ticksPerSecond = parts.ticker.ticks(1_000);
+    this.#budgetPerTick = (parts.messagesPerSecond * parts.ticker.periodMs) / 1_000;
+  }
+
+  /** `bytes` is only read during the call. Never throws. */
+  receive(connection: Connection, bytes: Uint8Array, isBinary: boolean): void {
+    const { connections, metrics, log } = this.#parts;
+    if (connection.state.name === 'ended') return;
+    connection.framesIn++;
+    metrics.framesIn++;
+    if (!this.#withinRate(connection)) {
+      connections.close(connection, CLOSE.tooFast, 'more frames than allowed');
+      return;
+    }
+    try {
+      if (!isBinary) throw new ProtocolError('F-2', 'a text frame');
+      // Binary inside a result would be a view of memory that is gone after this call: decode a copy.
+      this.#dispatch(connection, decodeDeviceMessage(bytes.slice()), bytes.length);
+    } catch (error) {
+      if (error instanceof ProtocolError) {
+        connections.close(connection, error.closeCode, error.message);
+        return;
+      }
+      metrics.faults++;
+      log.error({ err: error, connectionId: connections.logId(connection) }, 'a frame was not handled');
+      connections.close(connection, CLOSE.internal, 'internal error');
+    }
+  }
+
+  #withinRate(connection: Connection): boolean {
+    const { ticker, messageBurst } = this.#parts;
+    const passed = ticker.now - connection.heardTick;
+    if (passed > 0) {
+      connection.heardTick = ticker.now;
+      connection.budget = Math.min(messageBurst, connection.budget + passed * this.#budgetPerTick);
+    }
+    if (connection.budget < 1) return false;
+    connection.budget -= 1;
+    return true;
+  }
+
+  #dispatch(connection: Connection, message: DeviceMessage | null, length: number): void {
+    if (isAdmitted(connection)) {
+      if (message) this.#dispatchAdmitted(connection, message, length);
+      return;
+    }
+    if (connection.state.name !== 'proving' || message?.t !== 'prove') {
+      throw new ProtocolError('H-7', 'before welcome only prove, once');
+    }
+    this.#parts.admission.submit(connection as Connection & { state: Proving }, message);
+  }
+
+  #dispatchAdmitted(connection: AdmittedConnection, message: DeviceMessage, length: number): void {
+    if (message.t === 'prove') throw new ProtocolError('H-7', 'prove after welcome');
+    const at = Date.now();
+    if (message.t === 'beat') {
+      this.#parts.metrics.heartbeats++;
+      this.#parts.connections.send(connection, this.#beatAnswer(at));
+    }
+    // A session that could not even take the answer has ended.
+    const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
+    if (receipt) this.#parts.spool.add(receipt, length);
+  }
+
+  #receipt(session: Session, message: Exclude<DeviceMessage, Prove>, at: number): Receipt | null {
+    const { interner, ticker, metrics } = this.#parts;
+    switch (message.t) {
+      case 'beat':
+        return handleBeat(session, message, at, interner);
+      case 'ack':
+        return handleAck(session, message, at);
+      case 'result':
+        return handleResult(session, message, at);
+      case 'progress': {
+        const receipt = handleProgress(session, message, at, ticker.now, this.#ticksPerSecond);
+        if (!receipt) metrics.progressDropped++;
+        return receipt;
+      }
+    }
+  }
+
+  /** The same bytes for all beats of one millisecond (B-2). */
+  #beatAnswer(at: number): Uint8Array {
+    if (at !== this.#beatFrameAt) {
+      this.#beatFrameAt = at;
+      this.#beatFrame = encodeGatewayMessage({ t: 'beat', time: at });
+    }
+    return this.#beatFrame;
+  }
+}

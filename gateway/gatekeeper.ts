@@ -1,0 +1,59 @@
+/**
+ * Decides at the door, before the upgrade, whether a newcomer is let in at all: refusing there costs a few microseconds, a
+ * handshake a thousand times as much.
+ */
+import type { Refusal } from './push-server.ts';
+
+export interface DoorState {
+  leaving: boolean;
+  full: boolean;
+  crowded: boolean;
+  /** What is missing to admit anyone; `null` when nothing is. */
+  missing: string | null;
+}
+
+/** Why upgrades are refused; metrics count by these names. */
+export type RefusalReason = 'leaving' | 'full' | 'crowded' | 'not-ready' | 'rate' | 'subprotocol';
+
+export class Gatekeeper {
+  readonly #perSecond: number;
+  readonly #state: () => DoorState;
+  readonly #count: (reason: RefusalReason) => void;
+  #tokens: number;
+  #filledAt = performance.now();
+
+  constructor(perSecond: number, state: () => DoorState, count: (reason: RefusalReason) => void) {
+    this.#perSecond = perSecond;
+    this.#tokens = perSecond * 2;
+    this.#state = state;
+    this.#count = count;
+  }
+
+  refusal(): Refusal | null {
+    const { leaving, full, crowded, missing } = this.#state();
+    if (leaving) return this.#refuse('leaving', 'the gateway leaves', 1);
+    if (full) return this.#refuse('full', 'the gateway is full', 15);
+    if (missing !== null) return this.#refuse('not-ready', `the gateway is not ready: ${missing}`, 3);
+    if (crowded) return this.#refuse('crowded', 'too many connections before welcome', 2);
+    if (!this.#takeToken()) return this.#refuse('rate', 'too many connections at once', 2);
+    return null;
+  }
+
+  #takeToken(): boolean {
+    const now = performance.now();
+    this.#tokens = Math.min(
+      this.#perSecond * 2,
+      this.#tokens + ((now - this.#filledAt) * this.#perSecond) / 1_000,
+    );
+    this.#filledAt = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+
+  /** The delay is spread over twice `seconds`, so that those refused together do not return together. */
+  #refuse(kind: RefusalReason, reason: string, seconds: number): Refusal {
+    this.#count(kind);
+    return { reason, retryAfterSeconds: seconds + Math.floor(Math.random() * (seconds + 1)) };
+  }
+}

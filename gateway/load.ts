@@ -1,0 +1,44 @@
+/** What the worker reports of its own load with every extension of its lease. */
+import type { WorkerLoad } from '../bus/bus.ts';
+
+export interface LoadSources {
+  connections(): number;
+  /** Sessions admitted since the last call. */
+  takeAdmissions(): number;
+  bufferedBytes(): number;
+  problem(): string | undefined;
+}
+
+export class LoadMeter {
+  readonly #sources: LoadSources;
+  #at = performance.now();
+  #cpu = process.cpuUsage();
+  #memoryBytes = 0;
+
+  constructor(sources: LoadSources) {
+    this.#sources = sources;
+  }
+
+  /** The load since the last call. */
+  read(): WorkerLoad {
+    const now = performance.now();
+    const seconds = Math.max(0.001, (now - this.#at) / 1_000);
+    const cpu = process.cpuUsage(this.#cpu);
+    this.#at = now;
+    this.#cpu = process.cpuUsage();
+    try {
+      this.#memoryBytes = process.memoryUsage.rss();
+    } catch {
+      // It reads a file, which fails without file descriptors: the last value has to do.
+    }
+    const problem = this.#sources.problem();
+    return {
+      connections: this.#sources.connections(),
+      admissionRate: this.#sources.takeAdmissions() / seconds,
+      bufferedBytes: this.#sources.bufferedBytes(),
+      memoryBytes: this.#memoryBytes,
+      cpu: (cpu.user + cpu.system) / 1e6 / seconds,
+      ...(problem === undefined ? {} : { problem }),
+    };
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected: the paths that count
+ * run once per frame.
+ */
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+const PREFIX = 'pushpoint_gateway_';
+
+/** A counter by one label whose values are few and ours (never text a device sent). */
+export class LabeledCount {
+  readonly values = new Map<string, number>();
+
+  add(label: string, amount = 1): void {
+    this.values.set(label, (this.values.get(label) ?? 0) + amount);
+  }
+
+  get(label: string): number {
+    return this.values.get(label) ?? 0;
+  }
+}
+
+/** What the worker is asked for when metrics are collected. */
+export interface Gauges {
+  connections(): number;
+  unauthenticated(): number;
+  sessions(): number;
+  spooledReceipts(): number;
+  bufferedBytes(): number;
+}
+
+export class Metrics {
+  opened = 0;
+  admitted = 0;
+  reclaimed = 0;
+  framesIn = 0;
+  framesOut = 0;
+  bytesOut = 0;
+  heartbeats = 0;
+  deliveries = 0;
+  undelivered = 0;
+  outboxesLost = 0;
+  leasesLost = 0;
+  receiptsAppended = 0;
+  receiptsRetried = 0;
+  progressDropped = 0;
+  faults = 0;
+  readonly closed = new LabeledCount();
+  readonly refused = new LabeledCount();
+  readonly receiptsDropped = new LabeledCount();
+
+  register(registry: Registry, worker: string, gauges: Gauges): void {
+    const registers = [registry];
+    const counter = (name: string, help: string, read: () => number) =>
+      new Counter({
+        name: `${PREFIX}${name}`,
+        help,
+        labelNames: ['worker'],
+        registers,
+        collect() {
+          this.reset();
+          this.inc({ worker }, read());
+        },
+      });
+    const labeled = (name: string, help: string, label: string, count: LabeledCount) =>
+      new Counter({
+        name: `${PREFIX}${name}`,
+        help,
+        labelNames: ['worker', label],
+        registers,
+        collect() {
+          this.reset();
+          for (const [value, amount] of count.values) this.inc({ worker, [label]: value }, amount);
+        },
+      });
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name: `${PREFIX}${name}`,
+        help,
+        labelNames: ['worker'],
+        registers,
+        collect() {
+          this.set({ worker }, read());
+        },
+      });
+
+    gauge('connections', 'Open WebSockets.', gauges.connections);
+    gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
+    gauge('sessions', 'Devices connected.', gauges.sessions);
+    gauge('receipts_spooled', 'Receipts that wait for the bus.', gauges.spooledReceipts);
+    gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
+    counter('connections_opened_total', 'WebSockets opened.', () => this.opened);
+    counter('sessions_admitted_total', 'Devices welcomed.', () => this.admitted);
+    counter('sessions_reclaimed_total', 'Sessions claimed anew after a lost lease.', () => this.reclaimed);
+    counter('frames_received_total', 'Frames from devices.', () => this.framesIn);
+    counter('frames_sent_total', 'Frames to devices.', () => this.framesOut);
+    counter('bytes_sent_total', 'Payload bytes to devices.', () => this.bytesOut);
+    counter('heartbeats_total', 'Heartbeats answered.', () => this.heartbeats);
+    counter('deliveries_total', 'Frames of outbox entries handed to devices.', () => this.deliveries);
+    counter('undelivered_total', 'Frames of outbox entries that found no device.', () => this.undelivered);
+    counter('outboxes_lost_total', 'Times the outbox was found lost.', () => this.outboxesLost);
+    counter('leases_lost_total', 'Times the lease was found lost.', () => this.leasesLost);
+    counter('receipts_appended_total', 'Receipts handed to the bus.', () => this.receiptsAppended);
+    counter('receipt_append_retries_total', 'Appends that failed.', () => this.receiptsRetried);
+    counter('progress_limited_total', 'Progress reports beyond one a second.', () => this.progressDropped);
+    counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
+    labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
+    labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.refused);
+    labeled('receipts_dropped_total', 'Receipts dropped at the bound.', 'kind', this.receiptsDropped);
+  }
+}

@@ -1,0 +1,44 @@
+/** The time limits of connections, checked for all of them together: one timer, not one for each. */
+import { CLOSE } from '../protocol/index.ts';
+import { type GatewayConfig, heartbeatTimeoutMs } from './config.ts';
+import type { Connections } from './connections.ts';
+import type { Ticker } from './ticker.ts';
+
+/** Sessions are looked at less often than every tick: their limit is long, and there are many. */
+const SESSION_TICKS = 4;
+
+export class Sweep {
+  readonly #connections: Connections;
+  readonly #handshakeTicks: number;
+  readonly #silenceTicks: number;
+
+  constructor(connections: Connections, config: GatewayConfig, ticker: Ticker) {
+    this.#connections = connections;
+    this.#handshakeTicks = ticker.ticks(config.handshakeTimeoutMs);
+    this.#silenceTicks = ticker.ticks(heartbeatTimeoutMs(config));
+  }
+
+  tick(now: number): void {
+    this.#closeSlowHandshakes(now);
+    if (now % SESSION_TICKS === 0) this.#closeSilentSessions(now);
+  }
+
+  /** H-8. Those whose `prove` is being checked wait for us, not we for them. */
+  #closeSlowHandshakes(now: number): void {
+    for (const connection of this.#connections.unauthenticated) {
+      if (now - connection.openedTick <= this.#handshakeTicks) return;
+      if (connection.state.name === 'proving') {
+        this.#connections.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
+      }
+    }
+  }
+
+  /** B-4 */
+  #closeSilentSessions(now: number): void {
+    for (const connection of this.#connections.sessions.values()) {
+      if (now - connection.heardTick > this.#silenceTicks) {
+        this.#connections.close(connection, CLOSE.heartbeatTimeout, 'B-4: nothing heard');
+      }
+    }
+  }
+}
