@@ -1,0 +1,61 @@
+/** The bus of one process: nothing to install, nothing outlives the process. */
+import type { Logger } from 'pino';
+import { type Bus, type BusStatus, BusUnavailable } from './bus.ts';
+import { MemoryDirectory } from './memory/directory.ts';
+import { MemoryPresence } from './memory/presence.ts';
+import { MemoryReceipts } from './memory/receipts.ts';
+import { MemoryWorkers } from './memory/workers.ts';
+
+export class MemoryBus implements Bus {
+  readonly leases;
+  readonly outboxes;
+  readonly receipts: MemoryReceipts;
+  readonly presence: MemoryPresence;
+  readonly directory: MemoryDirectory;
+  readonly #workers: MemoryWorkers;
+  #state: 'new' | 'running' | 'stopped' = 'new';
+  #since = Date.now();
+
+  constructor(options: { log?: Logger } = {}) {
+    const assertRunning = () => {
+      if (this.#state !== 'running') throw new BusUnavailable(this.#reason());
+    };
+    this.#workers = new MemoryWorkers(assertRunning);
+    this.leases = this.#workers.leases;
+    this.outboxes = this.#workers.outboxes;
+    this.receipts = new MemoryReceipts(assertRunning, options.log);
+    this.presence = new MemoryPresence(assertRunning);
+    this.directory = new MemoryDirectory(assertRunning);
+  }
+
+  async start(): Promise<void> {
+    if (this.#state === 'stopped') throw new BusUnavailable(this.#reason());
+    if (this.#state === 'running') return;
+    this.#become('running');
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state === 'stopped') return;
+    // Consumers end first: what they apply last may still use the bus.
+    await this.receipts.stop();
+    this.#become('stopped');
+    this.#workers.stop();
+    this.presence.stop();
+    this.directory.stop();
+  }
+
+  status(): BusStatus {
+    return this.#state === 'running'
+      ? { available: true, since: this.#since }
+      : { available: false, since: this.#since, reason: this.#reason() };
+  }
+
+  #become(state: 'running' | 'stopped'): void {
+    this.#state = state;
+    this.#since = Date.now();
+  }
+
+  #reason(): string {
+    return this.#state === 'stopped' ? 'the bus was stopped' : 'the bus was not started';
+  }
+}

@@ -1,0 +1,155 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
+import {
+  type Apply,
+  applyTogether,
+  CONSUME_DEFAULTS,
+  CONSUMER_END_DEADLINE_MS,
+  pauseAfterRejections,
+  takeTogether,
+} from '../receipt-batches.ts';
+
+interface Batch {
+  receipts: readonly Receipt[];
+  dropped: boolean;
+}
+
+interface Consumer {
+  name: string;
+  ending: AbortController;
+  /** Resolves when the consumer has ended. */
+  ended: Promise<void>;
+}
+
+/** Batches in arrival order. Handed out from a turn of the event loop of their own, never from inside `append`. */
+export class MemoryReceipts implements Receipts {
+  readonly #waiting: Batch[] = [];
+  readonly #consumers = new Set<Consumer>();
+  readonly #redeliveries = new Set<NodeJS.Timeout>();
+  readonly #assertRunning: () => void;
+  readonly #log: Logger | undefined;
+  #wakeUps: (() => void)[] = [];
+  #backlog = 0;
+
+  constructor(assertRunning: () => void, log?: Logger) {
+    this.#assertRunning = assertRunning;
+    this.#log = log;
+  }
+
+  async append(batch: readonly Receipt[]): Promise<'appended' | 'full'> {
+    this.#assertRunning();
+    if (this.#backlog >= RECEIPTS_MAX_ENTRIES) return 'full';
+    if (batch.length === 0) return 'appended';
+    this.#backlog += 1;
+    this.#waiting.push({ receipts: batch, dropped: false });
+    this.#wake();
+    return 'appended';
+  }
+
+  async consume(...[name, apply, options]: Parameters<Receipts['consume']>): Promise<() => Promise<void>> {
+    this.#assertRunning();
+    const ending = new AbortController();
+    const consumer: Consumer = { name, ending, ended: Promise.resolve() };
+    consumer.ended = this.#run(consumer, apply, { ...CONSUME_DEFAULTS, ...options });
+    this.#consumers.add(consumer);
+    return () => this.#end(consumer);
+  }
+
+  async backlog(): Promise<number> {
+    this.#assertRunning();
+    return this.#backlog;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#consumers].map((consumer) => this.#end(consumer)));
+    for (const timer of this.#redeliveries) clearTimeout(timer);
+    this.#redeliveries.clear();
+  }
+
+  async #end(consumer: Consumer): Promise<void> {
+    consumer.ending.abort();
+    this.#wake();
+    let deadline: NodeJS.Timeout | undefined;
+    const tooLong = new Promise<void>((resolve) => {
+      deadline = setTimeout(resolve, CONSUMER_END_DEADLINE_MS);
+    });
+    await Promise.race([consumer.ended, tooLong]);
+    clearTimeout(deadline);
+    this.#consumers.delete(consumer);
+  }
+
+  async #run(
+    consumer: Consumer,
+    apply: Apply,
+    limits: { maxBatch: number; redeliverAfterMs: number },
+  ): Promise<void> {
+    const { signal } = consumer.ending;
+    let rejections = 0;
+    while (!signal.aborted) {
+      await turn();
+      const batches = takeTogether(this.#waiting, limits.maxBatch).filter((batch) => !batch.dropped);
+      if (batches.length === 0) {
+        if (!signal.aborted && this.#waiting.length === 0) await this.#somethingNew();
+        continue;
+      }
+      const redelivery = this.#redeliverLater(batches, limits.redeliverAfterMs);
+      try {
+        await applyTogether(batches, limits.maxBatch, apply);
+        this.#drop(batches, redelivery);
+        rejections = 0;
+      } catch (error) {
+        rejections += 1;
+        this.#log?.warn(
+          { err: error, consumer: consumer.name },
+          'receipts were not applied, will come again',
+        );
+        await this.#pause(pauseAfterRejections(rejections), signal);
+      }
+    }
+  }
+
+  #drop(batches: readonly Batch[], redelivery: NodeJS.Timeout): void {
+    clearTimeout(redelivery);
+    this.#redeliveries.delete(redelivery);
+    for (const batch of batches) {
+      if (batch.dropped) continue;
+      batch.dropped = true;
+      this.#backlog -= 1;
+    }
+  }
+
+  /** What is not dropped `afterMs` from now is handed out again, to whoever is there. */
+  #redeliverLater(batches: readonly Batch[], afterMs: number): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#redeliveries.delete(timer);
+      this.#waiting.unshift(...batches.filter((batch) => !batch.dropped));
+      this.#wake();
+    }, afterMs);
+    this.#redeliveries.add(timer);
+    return timer;
+  }
+
+  #wake(): void {
+    const wakeUps = this.#wakeUps;
+    this.#wakeUps = [];
+    for (const wakeUp of wakeUps) wakeUp();
+  }
+
+  #somethingNew(): Promise<void> {
+    return new Promise((resolve) => this.#wakeUps.push(resolve));
+  }
+
+  #pause(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal.addEventListener('abort', done);
+      if (signal.aborted) done();
+    });
+  }
+}

@@ -1,0 +1,130 @@
+/** Leases and the outboxes that live and end with them. */
+import { nanoid } from 'nanoid';
+import {
+  type Delivery,
+  type Lease,
+  type Leases,
+  OUTBOX_MAX_ENTRIES,
+  type Outboxes,
+  type OutboxRead,
+  type Position,
+  type WorkerIdentity,
+  type WorkerLoad,
+} from '../bus.ts';
+import { monotonicMs } from './clock.ts';
+import { Hints } from './hints.ts';
+
+interface Worker extends Lease {
+  expiresAtMs: number;
+  epoch: string;
+  /** Offset of the last delivery appended; the first is 1. */
+  lastOffset: number;
+  /** Deliveries not trimmed yet; the last of them has `lastOffset`. */
+  deliveries: Delivery[];
+}
+
+export class MemoryWorkers {
+  readonly #workers = new Map<string, Worker>();
+  readonly #hints = new Hints();
+  readonly #assertRunning: () => void;
+
+  constructor(assertRunning: () => void) {
+    this.#assertRunning = assertRunning;
+  }
+
+  readonly leases: Leases = {
+    acquire: async (identity: WorkerIdentity, load: WorkerLoad, ttlMs: number) => {
+      this.#assertRunning();
+      const incarnation = nanoid();
+      this.#workers.set(incarnation, {
+        incarnation,
+        identity,
+        load,
+        expiresAtMs: monotonicMs() + ttlMs,
+        epoch: nanoid(),
+        lastOffset: 0,
+        deliveries: [],
+      });
+      return incarnation;
+    },
+    extend: async (incarnation, load, ttlMs) => {
+      this.#assertRunning();
+      const worker = this.#find(incarnation);
+      if (worker === undefined) return 'lost';
+      worker.load = load;
+      worker.expiresAtMs = monotonicMs() + ttlMs;
+      return 'held';
+    },
+    release: async (incarnation) => {
+      this.#assertRunning();
+      this.#workers.delete(incarnation);
+    },
+    list: async () => {
+      this.#assertRunning();
+      const leases: Lease[] = [];
+      for (const incarnation of [...this.#workers.keys()]) {
+        const worker = this.#find(incarnation);
+        if (worker !== undefined) leases.push({ incarnation, identity: worker.identity, load: worker.load });
+      }
+      return leases;
+    },
+  };
+
+  readonly outboxes: Outboxes = {
+    append: async (incarnation, deliveries) => {
+      this.#assertRunning();
+      const worker = this.#find(incarnation);
+      if (worker === undefined) return 'gone';
+      if (worker.deliveries.length + deliveries.length > OUTBOX_MAX_ENTRIES) return 'full';
+      for (const delivery of deliveries) worker.deliveries.push(delivery);
+      worker.lastOffset += deliveries.length;
+      this.#hints.announce(incarnation);
+      return 'appended';
+    },
+    read: async (incarnation, position, limit) => {
+      this.#assertRunning();
+      return read(this.#find(incarnation), position, limit);
+    },
+    trim: async (incarnation, position) => {
+      this.#assertRunning();
+      const worker = this.#find(incarnation);
+      if (worker === undefined || worker.epoch !== position.epoch) return;
+      const first = worker.lastOffset - worker.deliveries.length + 1;
+      const count = Number(position.offset) - first + 1;
+      if (count > 0) worker.deliveries.splice(0, count);
+    },
+    onHint: async (incarnation, onHint) => {
+      this.#assertRunning();
+      const off = this.#hints.on(incarnation, onHint);
+      return async () => off();
+    },
+  };
+
+  stop(): void {
+    this.#hints.clear();
+    this.#workers.clear();
+  }
+
+  #find(incarnation: string): Worker | undefined {
+    const worker = this.#workers.get(incarnation);
+    if (worker === undefined || worker.expiresAtMs > monotonicMs()) return worker;
+    this.#workers.delete(incarnation);
+    return undefined;
+  }
+}
+
+function read(worker: Worker | undefined, position: Position | null, limit: number): OutboxRead {
+  // A reader that already knows its outbox is gone (epoch '') is not told again.
+  if (worker === undefined) {
+    return { position: { epoch: '', offset: '0' }, entries: [], lost: position?.epoch !== '' };
+  }
+  const lost = position !== null && position.epoch !== worker.epoch;
+  const after = position === null || lost ? 0 : Number(position.offset);
+  const before = worker.lastOffset - worker.deliveries.length;
+  const start = Math.max(after - before, 0);
+  const entries = worker.deliveries
+    .slice(start, start + limit)
+    .map((delivery, index) => ({ offset: String(before + start + index + 1), delivery }));
+  const offset = entries.at(-1)?.offset ?? String(after);
+  return { position: { epoch: worker.epoch, offset }, entries, lost };
+}

@@ -1,0 +1,42 @@
+/** What both implementations of receipts share: how appended batches become calls of `apply`. */
+import type { Receipt } from './bus.ts';
+
+export type Apply = (batch: readonly Receipt[]) => Promise<void>;
+
+export const CONSUME_DEFAULTS = { maxBatch: 2_000, redeliverAfterMs: 30_000 } as const;
+
+/** How long the end of a consumer waits for the `apply` in progress, milliseconds. */
+export const CONSUMER_END_DEADLINE_MS = 5_000;
+
+/** Takes batches off the front of `waiting`: as many as fit into `maxReceipts` together, but at least one. */
+export function takeTogether<T extends { receipts: readonly Receipt[] }>(
+  waiting: T[],
+  maxReceipts: number,
+): T[] {
+  let receipts = waiting[0]?.receipts.length ?? 0;
+  let count = Math.min(1, waiting.length);
+  for (; count < waiting.length; count += 1) {
+    receipts += (waiting[count] as T).receipts.length;
+    if (receipts > maxReceipts) break;
+  }
+  return waiting.splice(0, count);
+}
+
+/** Calls `apply` with all receipts of `batches`: in one call, or in several when a batch alone is over `maxReceipts`. */
+export async function applyTogether(
+  batches: readonly { receipts: readonly Receipt[] }[],
+  maxReceipts: number,
+  apply: Apply,
+): Promise<void> {
+  const receipts =
+    batches.length === 1 ? (batches[0]?.receipts ?? []) : batches.flatMap((batch) => batch.receipts);
+  if (receipts.length <= maxReceipts) return apply(receipts);
+  for (let start = 0; start < receipts.length; start += maxReceipts) {
+    await apply(receipts.slice(start, start + maxReceipts));
+  }
+}
+
+/** Pause after the nth `apply` in a row that rejected, milliseconds: a ledger that is away is not asked in a tight loop. */
+export function pauseAfterRejections(count: number): number {
+  return Math.min(50 * 2 ** Math.min(count, 10), 1_000);
+}

@@ -1,0 +1,37 @@
+import { BusUnavailable } from '../bus.ts';
+
+/** First words of Redis' error replies that say it cannot serve now; every other reply is a fault of ours. */
+const CANNOT_SERVE = new Set([
+  'BUSY',
+  'CLUSTERDOWN',
+  'LOADING',
+  'MASTERDOWN',
+  'MISCONF',
+  'NOAUTH',
+  'NOPERM',
+  'NOREPLICAS',
+  'OOM',
+  'READONLY',
+  'TRYAGAIN',
+  'UNKILLABLE',
+  'WRONGPASS',
+]);
+
+/** The code of an error reply, for example `NOGROUP`; `null` when the error is not a reply of Redis. */
+export function replyCode(error: unknown): string | null {
+  if (!(error instanceof Error) || !('command' in error)) return null;
+  // Redis before 7 wraps what a command inside a script said: "ERR Error running script ...: -OOM command not allowed".
+  const wrapped = /^ERR .*-(OOM|READONLY|MISCONF|NOREPLICAS) /.exec(error.message);
+  return wrapped?.[1] ?? /^[A-Z]{2,}\b/.exec(error.message)?.[0] ?? null;
+}
+
+/**
+ * What a caller of the bus gets for an error of the Redis client. Everything that is not an error reply means that the
+ * connection is away, timed out or was never ready.
+ */
+export function asBusError(error: unknown): unknown {
+  if (error instanceof BusUnavailable) return error;
+  const code = replyCode(error);
+  if (code !== null && !CANNOT_SERVE.has(code)) return error;
+  return new BusUnavailable(error instanceof Error ? error.message : String(error), { cause: error });
+}

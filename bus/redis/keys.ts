@@ -1,0 +1,69 @@
+/**
+ * Every key and channel the bus uses in Redis. What is in `{}` decides the slot in a Redis Cluster: all keys that one
+ * script touches share it. The prefix stands before the braces so that several installations can share one Redis.
+ *
+ * | key | type | holds |
+ * |---|---|---|
+ * | `pp:leases` | sorted set | incarnations by the time their lease ends; a list to validate, not the truth |
+ * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load` |
+ * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
+ * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: an encoded delivery |
+ * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
+ * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
+ * | `pp:presence:{<shard>}` | hash | device: `<incarnation> <session>`, and the highest session given out |
+ * | `pp:directory:{<shard>}` | hash | device: encoded, and the epoch |
+ * | `pp:directory:epoch` | string | the epoch |
+ * | `pp:gateways` | hash | gateway's name: encoded |
+ */
+
+/** Shards of presence and directory. Never to be changed while there is data: a device's shard follows from it. */
+export const SHARDS = 64;
+
+/** Which shard a device is in: FNV-1a over the characters of its id, modulo `SHARDS`. */
+export function shardOf(device: string): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < device.length; index += 1) {
+    hash = Math.imul(hash ^ device.charCodeAt(index), 0x01000193);
+  }
+  return (hash >>> 0) % SHARDS;
+}
+
+/** Indices of `devices` by shard, so that answers can be put back in order. */
+export function byShard(devices: readonly string[]): Map<number, number[]> {
+  const shards = new Map<number, number[]>();
+  for (const [index, device] of devices.entries()) {
+    const shard = shardOf(device);
+    const indices = shards.get(shard);
+    if (indices === undefined) shards.set(shard, [index]);
+    else indices.push(index);
+  }
+  return shards;
+}
+
+/** Fields beside the devices in a shard's hash. No identifier starts with a space (protocol rule F-6). */
+export const FIELD_LAST_SESSION = ' last';
+export const FIELD_EPOCH = ' epoch';
+
+export type Keys = ReturnType<typeof keysWith>;
+
+export function keysWith(prefix: string) {
+  return {
+    leases: `${prefix}:leases`,
+    lease: (incarnation: string) => `${prefix}:{${incarnation}}:lease`,
+    epoch: (incarnation: string) => `${prefix}:{${incarnation}}:epoch`,
+    outbox: (incarnation: string) => `${prefix}:{${incarnation}}:outbox`,
+    outboxHint: (incarnation: string) => `${prefix}:hint:${incarnation}`,
+
+    receipts: `${prefix}:{receipts}`,
+    deadReceipts: `${prefix}:{receipts}:dead`,
+
+    presence: (shard: number) => `${prefix}:presence:{${shard}}`,
+    directory: (shard: number) => `${prefix}:directory:{${shard}}`,
+    directoryEpoch: `${prefix}:directory:epoch`,
+    gateways: `${prefix}:gateways`,
+    gatewaysHint: `${prefix}:hint:gateways`,
+
+    /** Written and announced by each bus to find out whether Redis takes writes and its subscription is alive. */
+    probe: (id: string) => `${prefix}:probe:${id}`,
+  };
+}

@@ -1,0 +1,81 @@
+import { nanoid } from 'nanoid';
+import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
+import { decode, encode } from '../encoding.ts';
+import type { Commands } from './commands.ts';
+import type { Keys } from './keys.ts';
+import { SCRIPTS } from './scripts/index.ts';
+
+export class RedisLeases implements Leases {
+  readonly #commands: Commands;
+  readonly #keys: Keys;
+
+  constructor(commands: Commands, keys: Keys) {
+    this.#commands = commands;
+    this.#keys = keys;
+  }
+
+  async acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string> {
+    const incarnation = nanoid();
+    const endsAt = await this.#commands.run(
+      SCRIPTS.acquireLease,
+      [this.#keys.lease(incarnation), this.#keys.epoch(incarnation)],
+      [Math.ceil(ttlMs), encode(identity), encode(load), nanoid()],
+    );
+    await this.#list(incarnation, Number(endsAt));
+    return incarnation;
+  }
+
+  async extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'> {
+    const endsAt = await this.#commands.run(
+      SCRIPTS.extendLease,
+      [this.#keys.lease(incarnation), this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
+      [Math.ceil(ttlMs), encode(load)],
+    );
+    if (Number(endsAt) === 0) return 'lost';
+    await this.#list(incarnation, Number(endsAt));
+    return 'held';
+  }
+
+  async release(incarnation: string): Promise<void> {
+    await Promise.all([
+      this.#commands.do((client) =>
+        client.del(
+          this.#keys.lease(incarnation),
+          this.#keys.epoch(incarnation),
+          this.#keys.outbox(incarnation),
+        ),
+      ),
+      this.#commands.do((client) => client.zrem(this.#keys.leases, incarnation)),
+    ]);
+  }
+
+  async list(): Promise<Lease[]> {
+    const incarnations = await this.#commands.do((client) => client.zrange(this.#keys.leases, '0', '-1'));
+    const found = await Promise.all(
+      incarnations.map((incarnation) =>
+        this.#commands.do((client) => client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load')),
+      ),
+    );
+    const leases: Lease[] = [];
+    const expired: string[] = [];
+    for (const [index, incarnation] of incarnations.entries()) {
+      const [identity, load] = found[index] ?? [];
+      if (identity && load) {
+        leases.push({
+          incarnation,
+          identity: decode<WorkerIdentity>(identity),
+          load: decode<WorkerLoad>(load),
+        });
+      } else {
+        expired.push(incarnation);
+      }
+    }
+    // A lease is listed only after it was made, and an incarnation never returns: what is not there has expired.
+    if (expired.length > 0) await this.#commands.do((client) => client.zrem(this.#keys.leases, ...expired));
+    return leases;
+  }
+
+  #list(incarnation: string, endsAt: number): Promise<unknown> {
+    return this.#commands.do((client) => client.zadd(this.#keys.leases, endsAt, incarnation));
+  }
+}

@@ -1,0 +1,142 @@
+import type { Logger } from 'pino';
+import {
+  type Apply,
+  applyTogether,
+  CONSUMER_END_DEADLINE_MS,
+  pauseAfterRejections,
+  takeTogether,
+} from '../receipt-batches.ts';
+import { sleep } from './client.ts';
+import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
+
+/** Batches asked for at once; what is over `maxBatch` receipts waits here for the next `apply`. */
+const READ_COUNT = 64;
+/** Pause before Redis is asked again after it was away, milliseconds. */
+const AWAY_PAUSE_MS = 200;
+
+/**
+ * One loop: take over what others left, read what is new, apply, drop. Only what was applied is dropped; everything else
+ * stays on this consumer's name in Redis until somebody takes it over, so this may end at any point.
+ */
+export class ReceiptConsumer {
+  readonly #stream: ReceiptStream;
+  readonly #apply: Apply;
+  readonly #limits: { maxBatch: number; redeliverAfterMs: number };
+  readonly #log: Logger;
+  readonly #ending = new AbortController();
+  /** Handed out by Redis, not begun. */
+  #waiting: StreamBatch[] = [];
+  #rejections = 0;
+  #nextClaimAt = 0;
+  #away = false;
+  #ended: Promise<void> = Promise.resolve();
+  #stopped: Promise<void> | null = null;
+
+  constructor(
+    stream: ReceiptStream,
+    apply: Apply,
+    limits: { maxBatch: number; redeliverAfterMs: number },
+    log: Logger,
+  ) {
+    this.#stream = stream;
+    this.#apply = apply;
+    this.#limits = limits;
+    this.#log = log.child({ consumer: stream.consumer });
+  }
+
+  start(): void {
+    this.#stream.open();
+    this.#ended = this.#run();
+  }
+
+  /** Waits for the `apply` in progress, at most `CONSUMER_END_DEADLINE_MS`. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    this.#ending.abort();
+    let over = false;
+    const ended = this.#ended.then(() => {
+      over = true;
+    });
+    const deadline = new AbortController();
+    const tooLong = sleep(CONSUMER_END_DEADLINE_MS, deadline.signal);
+    // More than once: a wake-up may come just before the read it is meant for.
+    for (let attempt = 0; !over && attempt < CONSUMER_END_DEADLINE_MS / 100; attempt += 1) {
+      await this.#stream.wakeReader();
+      const wait = new AbortController();
+      await Promise.race([ended, sleep(100, wait.signal)]);
+      wait.abort();
+    }
+    await Promise.race([ended, tooLong]);
+    deadline.abort();
+    if (!over) this.#log.warn('the consumer of receipts did not end in time');
+    await this.#stream.close();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    while (!signal.aborted) {
+      try {
+        await this.#step();
+        this.#away = false;
+      } catch (error) {
+        // While Redis is away the bus' status says so; here one line is enough.
+        if (!this.#away) this.#log.warn({ err: error }, 'receipts cannot be consumed now');
+        this.#away = true;
+        await sleep(AWAY_PAUSE_MS, signal);
+      }
+    }
+    await this.#leave();
+  }
+
+  async #step(): Promise<void> {
+    if (this.#waiting.length === 0) {
+      if (!this.#stream.ready) return await sleep(20, this.#ending.signal);
+      await this.#claimLeftOver();
+    }
+    if (this.#waiting.length === 0) {
+      const untilClaim = Math.max(this.#nextClaimAt - performance.now(), 1);
+      this.#waiting = await this.#stream.read(READ_COUNT, untilClaim);
+    }
+    if (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
+  }
+
+  async #applySome(): Promise<void> {
+    const batches = takeTogether(this.#waiting, this.#limits.maxBatch);
+    try {
+      await applyTogether(batches, this.#limits.maxBatch, this.#apply);
+      this.#rejections = 0;
+    } catch (error) {
+      this.#rejections += 1;
+      this.#log.warn({ err: error }, 'receipts were not applied, will come again');
+      await sleep(pauseAfterRejections(this.#rejections), this.#ending.signal);
+      return;
+    }
+    await this.#stream.drop(batches);
+  }
+
+  /** All of it, a handful at a time: applies in between, so that what was claimed is not left idle again. */
+  async #claimLeftOver(): Promise<void> {
+    if (performance.now() < this.#nextClaimAt) return;
+    let cursor = '0-0';
+    do {
+      const claimed = await this.#stream.claim(cursor, this.#limits.redeliverAfterMs, READ_COUNT);
+      cursor = claimed.cursor;
+      this.#waiting.push(...claimed.batches);
+      while (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
+    } while (cursor !== '0-0' && !this.#ending.signal.aborted);
+    const interval = Math.min(Math.max(this.#limits.redeliverAfterMs / 4, 20), 5_000);
+    this.#nextClaimAt = performance.now() + interval;
+  }
+
+  async #leave(): Promise<void> {
+    try {
+      await this.#stream.leave(this.#waiting, this.#limits.redeliverAfterMs);
+    } catch (error) {
+      this.#log.debug({ err: error }, 'left without giving back; what is open comes again in time');
+    }
+  }
+}

@@ -1,0 +1,16 @@
+import { script } from '../script.ts';
+
+/**
+ * Makes a lease and the epoch of its (still empty) outbox; both end by themselves after the time to live.
+ *
+ * KEYS 1 lease, 2 epoch
+ * ARGV 1 time to live in ms, 2 encoded identity, 3 encoded load, 4 epoch
+ * Result: when the lease ends, ms of Redis' clock
+ */
+export const acquireLease = script(`
+redis.call('HSET', KEYS[1], 'identity', ARGV[2], 'load', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[1])
+local time = redis.call('TIME')
+return time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+`);

@@ -1,0 +1,18 @@
+import { script } from '../script.ts';
+
+/**
+ * Appends deliveries to an outbox in order and announces them once. The outbox never outlives its lease.
+ *
+ * KEYS 1 lease, 2 outbox
+ * ARGV 1 most entries the outbox may hold, 2 channel of the hint, 3... encoded deliveries
+ * Result: 1 appended, 0 no such lease, -1 full
+ */
+export const appendDeliveries = script(`
+local left = redis.call('PTTL', KEYS[1])
+if left <= 0 then return 0 end
+if redis.call('XLEN', KEYS[2]) + #ARGV - 2 > tonumber(ARGV[1]) then return -1 end
+for i = 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
+redis.call('PEXPIRE', KEYS[2], left)
+redis.call('PUBLISH', ARGV[2], '')
+return 1
+`);

@@ -1,0 +1,17 @@
+import { script } from '../script.ts';
+
+/**
+ * Moves an entry that cannot be decoded out of the way, where a person can look at it.
+ *
+ * KEYS 1 receipts, 2 dead receipts
+ * ARGV 1 group, 2 id, 3 most dead entries to keep
+ * Result: 1 moved, 0 it was not there any more
+ */
+export const buryReceipts = script(`
+local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+if not entry then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], '*', 'id', ARGV[2], unpack(entry[2]))
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+`);

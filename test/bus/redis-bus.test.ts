@@ -1,0 +1,20 @@
+import { test } from 'uvu';
+import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { startRedis } from '../services/redis.ts';
+import { busContract } from './contract.ts';
+
+const server = await startRedis();
+let count = 0;
+
+busContract({
+  async fresh() {
+    count += 1;
+    const bus = new RedisBus({ url: server.url, prefix: `t${count}` });
+    await bus.start();
+    return bus;
+  },
+  unstarted: () => new RedisBus({ url: server.url }),
+  close: () => server.stop(),
+});
+
+test.run();
