@@ -1,0 +1,106 @@
+import { CLOSE, OPEN_STATES } from '../../protocol/index.ts';
+import { recordChanges } from '../ledger/outcomes.ts';
+import { Problem } from '../problems.ts';
+import type { Device } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import { type DeskParts, recordChange, renewMemberships, writeDirectory } from './desk-parts.ts';
+
+const CHUNK = 500;
+
+export interface DeviceDeskParts extends DeskParts {
+  /** Marks commands as finished whose last execution became final. */
+  outcomes: { commandsMayBeDone(commands: Iterable<string>): Promise<void> };
+  dispatcher: { wake(devices: Iterable<string>): void };
+}
+
+/** What operators change about devices. Every method throws `Problem`. */
+export class DeviceDesk {
+  readonly #parts: DeviceDeskParts;
+
+  constructor(parts: DeviceDeskParts) {
+    this.#parts = parts;
+  }
+
+  async change(
+    id: string,
+    change: { name?: string; groupId?: string; blocked?: boolean },
+    actor: string,
+  ): Promise<Device> {
+    const { store, now, hub } = this.#parts;
+    const { before, after } = await store.transaction(async (tx) => {
+      const before = await tx.devices.get(id);
+      if (!before) throw unknownDevice(id);
+      await this.#apply(tx, before, change, actor, now());
+      return { before, after: (await tx.devices.get(id)) ?? before };
+    });
+    hub.notify();
+    if (after.groupId !== before.groupId) await renewMemberships(this.#parts, [id]);
+    if ((after.blockedAt === null) !== (before.blockedAt === null)) await this.#enforceBlock(after);
+    return after;
+  }
+
+  /** Ends what is open for it; its executions stay on record. */
+  async delete(id: string, actor: string): Promise<void> {
+    const { store, now, hub, mail, outcomes } = this.#parts;
+    const commands = new Set<string>();
+    await store.transaction(async (tx) => {
+      const device = await tx.devices.get(id);
+      if (!device) throw unknownDevice(id);
+      const at = now();
+      for (;;) {
+        const open = await tx.executions.openOf(id, CHUNK);
+        const ended = await tx.executions.finish(open, OPEN_STATES, 'canceled', 'device deleted', at);
+        await recordChanges(
+          tx,
+          ended.map((key) => ({ ...key, state: 'canceled' as const })),
+          at,
+        );
+        for (const { command } of ended) commands.add(command);
+        if (open.length < CHUNK || ended.length === 0) break;
+      }
+      await tx.devices.delete(id);
+      const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
+      await recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
+    });
+    hub.notify();
+    await outcomes.commandsMayBeDone(commands);
+    await writeDirectory(this.#parts, [id]);
+    await mail.close([id], CLOSE.unknownDevice, 'deleted');
+  }
+
+  async #apply(
+    tx: Store,
+    before: Device,
+    change: { name?: string; groupId?: string; blocked?: boolean },
+    actor: string,
+    at: number,
+  ): Promise<void> {
+    const { id } = before;
+    if (change.name !== undefined && change.name !== before.name) {
+      await tx.devices.rename(id, change.name);
+      const detail = { name: change.name, before: before.name };
+      await recordChange(tx, at, actor, 'device.renamed', id, detail, { id, name: change.name });
+    }
+    if (change.groupId !== undefined && change.groupId !== before.groupId) {
+      await tx.devices.move(id, change.groupId);
+      const detail = { groupId: change.groupId, before: before.groupId };
+      await recordChange(tx, at, actor, 'device.moved', id, detail, { id, groupId: change.groupId });
+    }
+    if (change.blocked !== undefined && change.blocked !== (before.blockedAt !== null)) {
+      await tx.devices.setBlocked(id, change.blocked ? at : null);
+      const action = change.blocked ? 'device.blocked' : 'device.unblocked';
+      await recordChange(tx, at, actor, action, id, {}, { id });
+    }
+  }
+
+  /** The directory first, so that a device sent away is not admitted again. */
+  async #enforceBlock(device: Device): Promise<void> {
+    await writeDirectory(this.#parts, [device.id]);
+    if (device.blockedAt !== null) await this.#parts.mail.close([device.id], CLOSE.blocked, 'blocked');
+    else this.#parts.dispatcher.wake([device.id]);
+  }
+}
+
+export function unknownDevice(id: string): Problem {
+  return new Problem('not-found', `There is no device ${id}.`);
+}

@@ -1,0 +1,172 @@
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import { Problem } from '../problems.ts';
+import { type Device, type EnrolmentToken, type Gateway, ROOT_GROUP } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import { type DeskParts, recordChange } from './desk-parts.ts';
+import { hashSecret, newId, newSecret, plainText } from './identifiers.ts';
+
+const DAY_MS = 86_400_000;
+const NAME_LENGTH = 128;
+const PLATFORM_LENGTH = 64;
+
+export interface EnrolmentRequest {
+  token: string;
+  /** Raw Ed25519 public key, 32 bytes. */
+  publicKey: Uint8Array;
+  /** Signature over `enrolBytes` by that key, 64 bytes (E-2). */
+  proof: Uint8Array;
+  name?: string;
+  platform?: string;
+  software?: string;
+}
+
+export interface Enrolment {
+  device: Device;
+  serverKey: Uint8Array;
+  gateways: GatewayAddress[];
+  membership: { body: Uint8Array; sig: Uint8Array };
+  /** The revision inside the membership. */
+  revision: number;
+}
+
+/** Enrolment tokens and enrolment (PROTOCOL.md, section E). Every method throws `Problem`. */
+export class EnrolmentDesk {
+  readonly #parts: DeskParts;
+  readonly #serverKey: Uint8Array;
+
+  constructor(parts: DeskParts & { signer: { readonly publicKey: Uint8Array } }) {
+    this.#parts = parts;
+    this.#serverKey = parts.signer.publicKey;
+  }
+
+  /** `ttl` in seconds. The token itself is in the answer only; the store keeps its hash. */
+  async createToken(
+    request: { groupId?: string; uses?: number; ttl?: number; note?: string },
+    actor: string,
+  ): Promise<EnrolmentToken & { token: string }> {
+    const { store, now } = this.#parts;
+    const at = now();
+    const uses = request.uses ?? 1;
+    const record: EnrolmentToken = {
+      id: newId('e'),
+      groupId: request.groupId ?? ROOT_GROUP,
+      note: request.note ?? '',
+      usesLeft: uses,
+      usesMax: uses,
+      expiresAt: at + (request.ttl === undefined ? DAY_MS : request.ttl * 1000),
+      createdAt: at,
+      createdBy: actor,
+      revokedAt: null,
+    };
+    const token = newSecret('ppe');
+    await store.transaction(async (tx) => {
+      await tx.enrolmentTokens.create({ ...record, hash: hashSecret(token) });
+      const detail = { groupId: record.groupId, uses, expiresAt: record.expiresAt, note: record.note };
+      await recordChange(tx, at, actor, 'enrolment-token.created', record.id, detail);
+    });
+    return { ...record, token };
+  }
+
+  async revokeToken(id: string, actor: string): Promise<void> {
+    const { store, now } = this.#parts;
+    await store.transaction(async (tx) => {
+      const token = await tx.enrolmentTokens.get(id);
+      if (!token) throw new Problem('not-found', `There is no enrolment token ${id}.`);
+      if (token.revokedAt !== null) return;
+      const at = now();
+      await tx.enrolmentTokens.revoke(id, at);
+      await recordChange(tx, at, actor, 'enrolment-token.revoked', id, {});
+    });
+  }
+
+  /**
+   * Makes the device, or finds the one this key made before (E-5): that takes no use of the token, so a device that lost
+   * the answer can ask again. Resolves once gateways can know the device, or the device would be turned away
+   * for good by the first one it dials; throws `BusUnavailable` when that cannot be done now.
+   */
+  async enroll(request: EnrolmentRequest): Promise<Enrolment> {
+    const { store, directory, hub } = this.#parts;
+    if (!holdsKey(request)) {
+      throw new Problem('unauthorized', 'The proof is not a signature of this token by this key.');
+    }
+    const id = await store.transaction((tx) => this.#admit(tx, request));
+    hub.notify();
+    await directory.devicesChanged([id]);
+    const [device] = await store.devices.withPaths([id]);
+    if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
+    return {
+      device,
+      serverKey: this.#serverKey,
+      gateways: gatewaysFor(device.id, device.groupPath, await store.gateways.all()),
+      membership: directory.membershipFor(device),
+      revision: device.membershipRevision,
+    };
+  }
+
+  async #admit(tx: Store, request: EnrolmentRequest): Promise<string> {
+    const at = this.#parts.now();
+    const hash = hashSecret(request.token);
+    const known = await tx.devices.byPublicKey(request.publicKey);
+    if (known) {
+      const token = await tx.enrolmentTokens.byHash(hash);
+      if (!token) throw refusal('unknown');
+      if (token.revokedAt !== null) throw refusal('revoked');
+      if (token.expiresAt <= at) throw refusal('expired');
+      if (known.blockedAt !== null) {
+        throw new Problem('conflict', 'The device with this key is blocked; an operator must unblock it.');
+      }
+      return known.id;
+    }
+    const use = await tx.enrolmentTokens.use(hash, at);
+    if ('refused' in use) throw refusal(use.refused);
+    const id = newId('d');
+    const { groupId } = use.token;
+    const name = plainText(request.name, NAME_LENGTH, id);
+    await tx.devices.create({
+      id,
+      groupId,
+      name,
+      platform: plainText(request.platform, PLATFORM_LENGTH, 'unknown'),
+      software: plainText(request.software, LIMITS.softwareLength, 'unknown'),
+      publicKey: request.publicKey,
+      createdAt: at,
+    });
+    const detail = { name, groupId, token: use.token.id };
+    await recordChange(tx, at, 'system', 'device.enrolled', id, detail, { id, name, groupId });
+    return id;
+  }
+}
+
+function refusal(why: 'unknown' | 'revoked' | 'expired' | 'used-up'): Problem {
+  if (why === 'unknown') return new Problem('unauthorized', 'There is no such enrolment token.');
+  const what = { revoked: 'was revoked', expired: 'has expired', 'used-up': 'is used up' }[why];
+  return new Problem('gone', `This enrolment token ${what}; ask an operator for a new one.`);
+}
+
+/** Ed25519 (RFC 8032) over the bytes of E-2. A key that is no point of the curve holds nothing. */
+function holdsKey({ token, publicKey, proof }: EnrolmentRequest): boolean {
+  if (publicKey.length !== LIMITS.publicKeyBytes || proof.length !== LIMITS.signatureBytes) return false;
+  try {
+    const x = Buffer.from(publicKey).toString('base64url');
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    return verify(null, enrolBytes(token, publicKey), key, proof);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The running gateways whose scope holds the group: the nearest scope first, and among equals each device in an order of
+ * its own, so that devices spread.
+ */
+function gatewaysFor(device: string, groupPath: string, gateways: readonly Gateway[]): GatewayAddress[] {
+  const path = groupPath.split('/');
+  const rank = (gateway: Gateway) => createHash('sha256').update(`${device}/${gateway.name}`).digest('hex');
+  return gateways
+    .filter((gateway) => gateway.runPushServer && path.includes(gateway.groupId))
+    .map((gateway) => ({ gateway, depth: path.indexOf(gateway.groupId), rank: rank(gateway) }))
+    .sort((a, b) => b.depth - a.depth || (a.rank < b.rank ? -1 : 1))
+    .slice(0, LIMITS.gateways)
+    .map(({ gateway }) => ({ name: gateway.name, url: gateway.address }));
+}

@@ -1,0 +1,163 @@
+import type { Lease } from '../../bus/bus.ts';
+import { Problem } from '../problems.ts';
+import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
+import { type DeskParts, recordChange } from './desk-parts.ts';
+
+export const DEFAULT_PUSH_PORT = 13_295;
+export const DEFAULT_CONNECTION_LIMIT = 50_000;
+
+export interface GatewayRequest {
+  name: string;
+  address: string;
+  groupId?: string;
+  runPushServer?: boolean;
+  port?: number;
+  connectionLimit?: number;
+}
+
+export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
+
+/** A gateway's settings with what its workers say now. */
+export interface GatewayView extends Gateway {
+  state: 'up' | 'down' | 'off' | 'problem';
+  /** Present in state `problem`. */
+  problem?: string;
+  connections: number;
+  connectedOnRecord: number;
+  workers: readonly Lease[];
+}
+
+/** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
+export class GatewayDesk {
+  readonly #parts: DeskParts;
+  readonly #leases: { list(): readonly Lease[] };
+
+  constructor(parts: DeskParts & { leases: { list(): readonly Lease[] } }) {
+    this.#parts = parts;
+    this.#leases = parts.leases;
+  }
+
+  async create(request: GatewayRequest, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const at = now();
+    const gateway: Gateway = {
+      name: request.name,
+      groupId: request.groupId ?? ROOT_GROUP,
+      runPushServer: request.runPushServer ?? true,
+      port: request.port ?? DEFAULT_PUSH_PORT,
+      address: gatewayAddress(request.address),
+      connectionLimit: request.connectionLimit ?? DEFAULT_CONNECTION_LIMIT,
+      revision: 1,
+      createdAt: at,
+      updatedAt: at,
+    };
+    await store.transaction(async (tx) => {
+      if (!(await tx.gateways.create(gateway))) {
+        throw new Problem('conflict', `There is a gateway ${gateway.name} already.`);
+      }
+      const { name, groupId, runPushServer, port, address, connectionLimit } = gateway;
+      const detail = { groupId, runPushServer, port, address, connectionLimit };
+      await recordChange(tx, at, actor, 'gateway.created', name, detail, { name });
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, {});
+  }
+
+  async update(name: string, change: GatewaySettingsChange, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const wanted = { ...change };
+    if (wanted.address !== undefined) wanted.address = gatewayAddress(wanted.address);
+    const gateway = await store.transaction(async (tx) => {
+      const at = now();
+      const updated = await tx.gateways.update(name, wanted, at);
+      if (!updated) throw unknownGateway(name);
+      await recordChange(tx, at, actor, 'gateway.updated', name, { ...wanted }, { name });
+      return updated;
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, await store.devices.connectedByGateway());
+  }
+
+  /** Refused while workers of it are alive: they would register it again at once. */
+  async delete(name: string, actor: string): Promise<void> {
+    const { store, now, hub, directory } = this.#parts;
+    await store.transaction(async (tx) => {
+      if (!(await tx.gateways.get(name))) throw unknownGateway(name);
+      if (this.#workersOf(name).length > 0) {
+        throw new Problem('conflict', `Gateway ${name} is running; stop it before deleting it.`);
+      }
+      await tx.gateways.delete(name);
+      await recordChange(tx, now(), actor, 'gateway.deleted', name, {}, { name });
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+  }
+
+  async view(name: string): Promise<GatewayView> {
+    const { store } = this.#parts;
+    const gateway = await store.gateways.get(name);
+    if (!gateway) throw unknownGateway(name);
+    return this.#view(gateway, await store.devices.connectedByGateway());
+  }
+
+  async views(page: PageRequest): Promise<Page<GatewayView>> {
+    const { store } = this.#parts;
+    const [{ items, next }, connected] = await Promise.all([
+      store.gateways.list(page),
+      store.devices.connectedByGateway(),
+    ]);
+    return { items: items.map((gateway) => this.#view(gateway, connected)), next };
+  }
+
+  #workersOf(name: string): Lease[] {
+    return this.#leases
+      .list()
+      .filter((lease) => lease.identity.gateway === name)
+      .sort((a, b) => (a.identity.worker < b.identity.worker ? -1 : 1));
+  }
+
+  #view(gateway: Gateway, connected: Record<string, number>): GatewayView {
+    const workers = this.#workersOf(gateway.name);
+    const problem = workers.find((lease) => lease.load.problem !== undefined)?.load.problem;
+    const state = !gateway.runPushServer
+      ? 'off'
+      : workers.length === 0
+        ? 'down'
+        : problem !== undefined
+          ? 'problem'
+          : 'up';
+    return {
+      ...gateway,
+      state,
+      ...(state === 'problem' && problem !== undefined && { problem }),
+      connections: workers.reduce((sum, lease) => sum + lease.load.connections, 0),
+      connectedOnRecord: connected[gateway.name] ?? 0,
+      workers,
+    };
+  }
+}
+
+function unknownGateway(name: string): Problem {
+  return new Problem('not-found', `There is no gateway ${name}.`);
+}
+
+/** What devices dial: `ws` or `wss` with host and port only. Throws `Problem`. */
+export function gatewayAddress(address: string): string {
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    throw new Problem('bad-request', `address: "${address}" is not a URL.`);
+  }
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
+    throw new Problem('bad-request', 'address: a URL that begins with ws:// or wss://.');
+  }
+  // The parser fills in or drops some of these; what is left of the text tells what was written.
+  const plain = /^wss?:\/\/[^/?#@\s]+\/?$/i.test(address) && url.username === '' && url.password === '';
+  if (!plain || url.hostname === '') {
+    throw new Problem('bad-request', 'address: host and port only, without path, query or credentials.');
+  }
+  return address.replace(/\/$/, '');
+}

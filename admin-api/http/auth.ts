@@ -1,0 +1,124 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { hashSecret } from '../desks/identifiers.ts';
+import { Problem } from '../problems.ts';
+import { ROLES, type Role } from '../store/records.ts';
+import type { ApiTokens } from '../store/store.ts';
+
+/** Who may call a route: `open` for anybody, else at least this role. */
+export type Access = Role | 'open';
+
+export interface Caller {
+  tokenId: string;
+  role: Role;
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+  interface FastifyRequest {
+    caller: Caller | null;
+  }
+}
+
+const TOKEN = /^Bearer +(ppt_[A-Za-z0-9_-]{32})$/i;
+const CACHE_ENTRIES = 10_000;
+const TOUCH_EVERY_MS = 60_000;
+
+interface Known {
+  caller: Caller;
+  /** Until when this is believed without asking the store. */
+  until: number;
+  expiresAt: number;
+}
+
+/**
+ * Finds the API token a request carries. Only its SHA-256 hash is compared, never the text: what comparing takes says
+ * nothing about a token, for nobody can choose the hash of a guess. What was found is believed for `cacheMs`, so
+ * a revoked token ends that much later at most.
+ */
+export class Authenticator {
+  readonly #tokens: ApiTokens;
+  readonly #now: () => number;
+  readonly #log: Logger;
+  readonly #cacheMs: number;
+  /** By hash, oldest first. */
+  readonly #known = new Map<string, Known>();
+  /** When each token's use was last put on record; bounded by the number of tokens that exist. */
+  readonly #touched = new Map<string, number>();
+
+  constructor(parts: { tokens: ApiTokens; now: () => number; log: Logger; cacheMs: number }) {
+    this.#tokens = parts.tokens;
+    this.#now = parts.now;
+    this.#log = parts.log;
+    this.#cacheMs = parts.cacheMs;
+  }
+
+  /** Throws `Problem` when there is no usable token. */
+  async authenticate(authorization: string | undefined): Promise<Caller> {
+    if (authorization === undefined) {
+      throw new Problem('unauthorized', 'Send an API token: Authorization: Bearer ppt_...');
+    }
+    const token = TOKEN.exec(authorization)?.[1];
+    if (token === undefined) throw invalid();
+    const hash = hashSecret(token);
+    const key = Buffer.from(hash).toString('base64');
+    const now = this.#now();
+    let known = this.#known.get(key);
+    if (!known || known.until <= now) {
+      this.#known.delete(key);
+      known = await this.#lookUp(hash, now);
+      if (this.#known.size >= CACHE_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
+      this.#known.set(key, known);
+    }
+    if (known.expiresAt <= now) throw invalid();
+    this.#touch(known.caller.tokenId, now);
+    return known.caller;
+  }
+
+  async #lookUp(hash: Uint8Array, now: number): Promise<Known> {
+    const token = await this.#tokens.byHash(hash);
+    if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now)) {
+      throw invalid();
+    }
+    return {
+      caller: { tokenId: token.id, role: token.role },
+      until: now + this.#cacheMs,
+      expiresAt: token.expiresAt ?? Number.POSITIVE_INFINITY,
+    };
+  }
+
+  #touch(id: string, now: number): void {
+    if (now - (this.#touched.get(id) ?? Number.NEGATIVE_INFINITY) < TOUCH_EVERY_MS) return;
+    this.#touched.set(id, now);
+    this.#tokens.touch(id, now).catch((error) => this.#log.warn({ err: error }, 'token use not recorded'));
+  }
+}
+
+function invalid(): Problem {
+  return new Problem('unauthorized', 'This API token is unknown, revoked or expired.');
+}
+
+/** Admits each request by its route's `access`. A route under /v1 that names none cannot be registered. */
+export function useAuth(app: FastifyInstance, authenticator: Authenticator): void {
+  app.decorateRequest('caller', null);
+  app.addHook('onRoute', ({ url, config }) => {
+    if (url.startsWith('/v1') && config?.access === undefined) throw new Error(`${url}: who may call it?`);
+  });
+  app.addHook('onRequest', async (request) => {
+    const access = request.routeOptions.config.access ?? 'open';
+    if (access === 'open') return;
+    const caller = await authenticator.authenticate(request.headers.authorization);
+    if (ROLES.indexOf(caller.role) < ROLES.indexOf(access)) {
+      throw new Problem('forbidden', `This needs a token with the role ${access}; yours is ${caller.role}.`);
+    }
+    request.caller = caller;
+  });
+}
+
+/** The id of the API token of a request on a route that is not open. */
+export function actorOf(request: FastifyRequest<object>): string {
+  if (!request.caller) throw new Error('an open route has no caller');
+  return request.caller.tokenId;
+}

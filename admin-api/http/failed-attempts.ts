@@ -1,0 +1,45 @@
+import { Problem } from '../problems.ts';
+
+const WINDOW_MS = 60_000;
+const ADDRESSES_MAX = 10_000;
+
+/**
+ * Counts failures per address in windows of a minute, so that enrolment tokens cannot be guessed at speed. Bounded: when
+ * more addresses fail than it holds, the one that began longest ago is forgotten.
+ */
+export class FailedAttempts {
+  readonly #perMinute: number;
+  readonly #now: () => number;
+  readonly #windows = new Map<string, { since: number; failures: number }>();
+
+  constructor(perMinute: number, now: () => number) {
+    this.#perMinute = perMinute;
+    this.#now = now;
+  }
+
+  /** Throws `Problem` when this address has failed too often lately. */
+  check(address: string): void {
+    const window = this.#windows.get(address);
+    if (!window || window.failures < this.#perMinute) return;
+    const restMs = window.since + WINDOW_MS - this.#now();
+    if (restMs <= 0) this.#windows.delete(address);
+    else {
+      const detail = 'Too many failed enrolments from this address; wait.';
+      throw new Problem('too-many-requests', detail, Math.ceil(restMs / 1000));
+    }
+  }
+
+  failed(address: string): void {
+    const now = this.#now();
+    const window = this.#windows.get(address);
+    if (window && now - window.since < WINDOW_MS) {
+      window.failures += 1;
+      return;
+    }
+    this.#windows.delete(address);
+    if (this.#windows.size >= ADDRESSES_MAX) {
+      this.#windows.delete(this.#windows.keys().next().value as string);
+    }
+    this.#windows.set(address, { since: now, failures: 1 });
+  }
+}

@@ -1,0 +1,123 @@
+import { readFile } from 'node:fs/promises';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { Authenticator, useAuth } from './auth.ts';
+import { FailedAttempts } from './failed-attempts.ts';
+import { createHttpMetrics, useMetrics } from './metrics.ts';
+import { serveOpenApi, useOpenApi } from './openapi.ts';
+import type { App } from './operation.ts';
+import { answerMalformedHttp, sendProblem, useProblemDetails } from './problem-details.ts';
+import { commandRoutes } from './routes/commands.ts';
+import { deviceRoutes } from './routes/devices.ts';
+import { enrolmentRoutes } from './routes/enrolment.ts';
+import { eventRoutes } from './routes/events.ts';
+import { gatewayRoutes } from './routes/gateways.ts';
+import { groupRoutes } from './routes/groups.ts';
+import { healthRoutes } from './routes/health.ts';
+import { statusRoutes } from './routes/status.ts';
+import { tokenRoutes } from './routes/tokens.ts';
+import type { HttpOptions, HttpServices } from './services.ts';
+import { EventStreams } from './sse.ts';
+import { createValidatorCompiler } from './validation.ts';
+
+const MIB = 1024 * 1024;
+
+/**
+ * The HTTP API, ready to `listen`. `close` ends event streams, refuses what is new, waits for what is under way
+ * until the deadline, and cuts the rest.
+ */
+export async function createHttpServer(
+  services: HttpServices,
+  options: HttpOptions,
+): Promise<FastifyInstance> {
+  const app = await createFastify(services, options);
+  app.setValidatorCompiler(createValidatorCompiler());
+  // Presenters name every member; tests hold the answers to their schemas.
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  acceptJsonOnly(app);
+  useProblemDetails(app as unknown as FastifyInstance);
+  const metrics = createHttpMetrics(services.registry);
+  useMetrics(app as unknown as FastifyInstance, metrics);
+  useSecurityHeaders(app);
+  const { tokenCacheMs: cacheMs = 2000 } = options;
+  const { store, now, log } = services;
+  const authenticator = new Authenticator({ tokens: store.apiTokens, now, log, cacheMs });
+  useAuth(app as unknown as FastifyInstance, authenticator);
+  const streams = new EventStreams({
+    events: store.events,
+    source: services.events,
+    metrics,
+    log,
+    maxStreams: options.maxEventStreams ?? 200,
+    bufferBytes: options.eventBufferBytes ?? MIB,
+    pingMs: options.eventPingMs ?? 15_000,
+  });
+  useDeadline(app, streams, options.closeDeadlineMs ?? 5000);
+
+  await useOpenApi(app, options.version);
+  commandRoutes(app, services);
+  deviceRoutes(app, services);
+  groupRoutes(app, services);
+  enrolmentRoutes(app, services, new FailedAttempts(options.failedEnrolmentsPerMinute ?? 30, now));
+  gatewayRoutes(app, services);
+  eventRoutes(app, streams, authenticator);
+  statusRoutes(app, services, options);
+  tokenRoutes(app, services);
+  healthRoutes(app, services);
+  serveOpenApi(app);
+  await app.ready();
+  return app as unknown as FastifyInstance;
+}
+
+async function createFastify(services: HttpServices, options: HttpOptions): Promise<App> {
+  const { tls } = options;
+  const log: FastifyBaseLogger = services.log.child({ part: 'http' });
+  const https = tls && {
+    cert: await readFile(tls.certFile),
+    key: await readFile(tls.keyFile),
+    minVersion: 'TLSv1.2' as const,
+  };
+  const app = Fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: options.bodyLimitBytes ?? MIB,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 72_000,
+    requestIdHeader: false,
+    trustProxy: options.trustProxy ?? false,
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(request, reply, error);
+    },
+    clientErrorHandler: answerMalformedHttp,
+    https: https ?? null,
+  });
+  return app as unknown as App;
+}
+
+function acceptJsonOnly(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // A body that is announced and empty is no body; the schema says whether one is needed.
+    if (body === '') done(null, undefined);
+    else parse(request, body as string, done);
+  });
+}
+
+function useSecurityHeaders(app: App): void {
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    reply.header('x-content-type-options', 'nosniff');
+    reply.header('referrer-policy', 'no-referrer');
+    reply.header('x-frame-options', 'DENY');
+    if (request.url.startsWith('/v1')) reply.header('cache-control', 'no-store');
+    done();
+  });
+}
+
+function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void {
+  app.addHook('preClose', (done) => {
+    streams.stop();
+    const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs);
+    app.server.once('close', () => clearTimeout(cut));
+    done();
+  });
+}

@@ -1,0 +1,169 @@
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import type { App } from './operation.ts';
+import { CommandSchema, CountsSchema, ExecutionSchema } from './schemas/commands.ts';
+import { ProblemSchema } from './schemas/common.ts';
+import { DeviceSchema, ExplanationSchema } from './schemas/devices.ts';
+import { EnrolmentSchema, EnrolmentTokenSchema, NewEnrolmentTokenSchema } from './schemas/enrolment.ts';
+import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
+import { GroupSchema } from './schemas/groups.ts';
+import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
+import { ApiTokenSchema, NewApiTokenSchema } from './schemas/tokens.ts';
+
+const SCHEMAS = [
+  ProblemSchema,
+  GroupSchema,
+  DeviceSchema,
+  ExplanationSchema,
+  EnrolmentSchema,
+  EnrolmentTokenSchema,
+  NewEnrolmentTokenSchema,
+  ApiTokenSchema,
+  NewApiTokenSchema,
+  WorkerSchema,
+  GatewaySchema,
+  CountsSchema,
+  CommandSchema,
+  ExecutionSchema,
+  AuditEntrySchema,
+  StatusSchema,
+];
+
+const TAGS = {
+  Commands: 'Telling devices what to do, and what became of it.',
+  Devices: 'Enrolled devices.',
+  Groups: 'The tree of groups devices are in.',
+  Enrolment: 'How devices come in.',
+  Gateways: 'Distribution points that run the push server.',
+  Events: 'Changes as they happen.',
+  Administration: 'API tokens, audit and state of the server.',
+  Health: 'For load balancers and monitoring.',
+};
+
+const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations in seconds unless a name ends in Ms.
+Members a body does not know are refused. Lists come in pages: pass \`next\` of one answer as \`cursor\` of the next
+request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs.`;
+
+/** Registers what the document is made from; must come before the routes. */
+export async function useOpenApi(app: App, version: string): Promise<void> {
+  for (const schema of SCHEMAS) app.addSchema(schema);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Pushpoint administration server',
+        version,
+        description: DESCRIPTION,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            bearerFormat: 'ppt_...',
+            description: 'An API token. `x-role` of an operation says which role it needs at least.',
+          },
+        },
+      },
+    },
+    convertConstToEnum: false,
+    refResolver: { buildLocalReference: (json, _base, _fragment, i) => String(json.$id ?? `schema-${i}`) },
+    transformObject: (document) =>
+      nameForms(
+        ('openapiObject' in document ? document.openapiObject : {}) as unknown as OpenApiDocument,
+      ) as never,
+  });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // Everything comes from this server, so that the page works without a network.
+    uiConfig: { validatorUrl: null, deepLinking: true, docExpansion: 'list' },
+    staticCSP: {
+      'default-src': ["'self'"],
+      'img-src': ["'self'", 'data:'],
+      'style-src': ["'self'", "'unsafe-inline'"],
+      'frame-ancestors': ["'none'"],
+    },
+  });
+}
+
+/** Serves the document; must come after the routes. */
+export function serveOpenApi(app: App): void {
+  let text: string | undefined;
+  app.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
+    text ??= JSON.stringify(app.swagger());
+    return reply.type('application/json; charset=utf-8').serializer(String).send(text);
+  });
+}
+
+export interface OpenApiSchema {
+  [keyword: string]: unknown;
+  $ref?: string;
+  title?: string;
+  oneOf?: OpenApiSchema[];
+  discriminator?: { propertyName: string; mapping?: Record<string, string> };
+  properties?: Record<string, OpenApiSchema>;
+}
+
+export interface OpenApiOperation {
+  operationId: string;
+  summary: string;
+  description?: string;
+  tags: string[];
+  'x-role'?: string;
+  parameters?: {
+    name: string;
+    in: string;
+    required?: boolean;
+    description?: string;
+    schema: OpenApiSchema;
+  }[];
+  requestBody?: { content: Record<string, { schema: OpenApiSchema }> };
+  responses: Record<
+    string,
+    {
+      description: string;
+      content?: Record<string, { schema: OpenApiSchema }>;
+      headers?: Record<string, unknown>;
+    }
+  >;
+}
+
+export interface OpenApiDocument {
+  openapi: string;
+  info: { title: string; version: string; description: string };
+  tags: { name: string; description: string }[];
+  paths: Record<string, Record<string, OpenApiOperation>>;
+  components: { schemas: Record<string, OpenApiSchema> };
+}
+
+/**
+ * Bodies with a title become named schemas, and so do the forms a discriminator tells apart: OpenAPI lets a discriminator
+ * choose between named schemas only.
+ */
+function nameForms(document: OpenApiDocument): OpenApiDocument {
+  const { schemas } = document.components;
+  const name = (schema: OpenApiSchema): OpenApiSchema => {
+    if (schema.title === undefined) return schema;
+    schemas[schema.title] = schema;
+    return { $ref: `#/components/schemas/${schema.title}` };
+  };
+  for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
+    for (const media of Object.values(operation.requestBody?.content ?? {})) {
+      const { schema } = media;
+      const { discriminator } = schema;
+      if (discriminator && schema.oneOf) {
+        const mapping: Record<string, string> = {};
+        schema.oneOf = schema.oneOf.map((form) => {
+          const named = name(form);
+          mapping[String(form.properties?.[discriminator.propertyName]?.const)] = named.$ref ?? '';
+          return named;
+        });
+        schema.discriminator = { ...discriminator, mapping };
+      }
+      media.schema = name(schema);
+    }
+  }
+  return document;
+}

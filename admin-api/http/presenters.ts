@@ -1,0 +1,195 @@
+import { EXECUTION_STATES } from '../../protocol/index.ts';
+import type { Enrolment } from '../desks/enrolment-desk.ts';
+import type { GatewayView } from '../desks/gateway-desk.ts';
+import type {
+  ApiToken,
+  AuditEntry,
+  Command,
+  Device,
+  EnrolmentToken,
+  Execution,
+  Group,
+  Page,
+  StateCounts,
+} from '../store/records.ts';
+import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
+import type { DeviceDocument } from './schemas/devices.ts';
+import type { EnrolmentDocument, EnrolmentTokenDocument } from './schemas/enrolment.ts';
+import type { GatewayDocument } from './schemas/gateways.ts';
+import type { GroupDocument } from './schemas/groups.ts';
+import type { AuditEntryDocument } from './schemas/operations.ts';
+import type { ApiTokenDocument } from './schemas/tokens.ts';
+
+/** Records as JSON, member by member: nothing leaves the server that is not named here. */
+
+export function time(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function timeOrNull(ms: number | null): string | null {
+  return ms === null ? null : time(ms);
+}
+
+function base64url(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url');
+}
+
+export function presentPage<T, U>(
+  page: Page<T>,
+  present: (item: T) => U,
+): { items: U[]; next: string | null } {
+  return { items: page.items.map(present), next: page.next };
+}
+
+export function presentGroup(group: Group & { devices: number }): GroupDocument {
+  const { id, name, parentId, path, devices } = group;
+  return { id, name, parentId, path, devices, createdAt: time(group.createdAt) };
+}
+
+export function presentDevice(device: Device): DeviceDocument {
+  return {
+    id: device.id,
+    name: device.name,
+    groupId: device.groupId,
+    platform: device.platform,
+    software: device.software,
+    state: device.blockedAt !== null ? 'blocked' : device.connected ? 'connected' : 'disconnected',
+    gateway: device.gateway,
+    worker: device.worker,
+    address: device.address,
+    caps: device.caps,
+    session: device.session,
+    connectedAt: timeOrNull(device.connectedAt),
+    disconnectedAt: timeOrNull(device.disconnectedAt),
+    closeCode: device.closeCode,
+    closeReason: device.closeReason,
+    policy: device.policy,
+    compliance: device.compliance,
+    blockedAt: timeOrNull(device.blockedAt),
+    createdAt: time(device.createdAt),
+  };
+}
+
+export function presentEnrolmentToken(token: EnrolmentToken): EnrolmentTokenDocument {
+  const { id, groupId, note, usesLeft, usesMax, createdBy } = token;
+  return {
+    id,
+    groupId,
+    note,
+    usesLeft,
+    usesMax,
+    createdBy,
+    expiresAt: time(token.expiresAt),
+    createdAt: time(token.createdAt),
+    revokedAt: timeOrNull(token.revokedAt),
+  };
+}
+
+export function presentEnrolment(enrolment: Enrolment): EnrolmentDocument {
+  return {
+    deviceId: enrolment.device.id,
+    serverKey: base64url(enrolment.serverKey),
+    gateways: enrolment.gateways,
+    membership: { body: base64url(enrolment.membership.body), sig: base64url(enrolment.membership.sig) },
+    revision: enrolment.revision,
+  };
+}
+
+export function presentApiToken(token: ApiToken): ApiTokenDocument {
+  const { id, name, role, createdBy } = token;
+  return {
+    id,
+    name,
+    role,
+    createdBy,
+    createdAt: time(token.createdAt),
+    expiresAt: timeOrNull(token.expiresAt),
+    revokedAt: timeOrNull(token.revokedAt),
+    lastUsedAt: timeOrNull(token.lastUsedAt),
+  };
+}
+
+export function presentGateway(view: GatewayView): GatewayDocument {
+  const { name, groupId, runPushServer, port, address, connectionLimit, revision, state, problem } = view;
+  return {
+    name,
+    groupId,
+    runPushServer,
+    port,
+    address,
+    connectionLimit,
+    revision,
+    state,
+    ...(problem !== undefined && { problem }),
+    connections: view.connections,
+    connectedOnRecord: view.connectedOnRecord,
+    workers: view.workers.map(({ incarnation, identity, load }) => ({
+      worker: identity.worker,
+      incarnation,
+      host: identity.host,
+      pid: identity.pid,
+      version: identity.version,
+      connections: load.connections,
+      admissionRate: load.admissionRate,
+      bufferedBytes: load.bufferedBytes,
+      memoryBytes: load.memoryBytes,
+      cpu: load.cpu,
+      ...(load.problem !== undefined && { problem: load.problem }),
+    })),
+    createdAt: time(view.createdAt),
+    updatedAt: time(view.updatedAt),
+  };
+}
+
+const NO_COUNTS: StateCounts = {
+  ...(Object.fromEntries(EXECUTION_STATES.map((state) => [state, 0])) as Omit<StateCounts, 'total'>),
+  total: 0,
+};
+
+/** `counts` is absent for a command that has no executions yet. */
+export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS): CommandDocument {
+  return {
+    id: command.id,
+    type: command.type,
+    args: command.args ?? {},
+    target: command.target,
+    offline: command.offline,
+    collapseKey: command.collapseKey,
+    issuedAt: time(command.issuedAt),
+    expiresAt: time(command.expiresAt),
+    timeout: command.timeoutMs / 1000,
+    createdBy: command.createdBy,
+    expanded: command.expanded,
+    cancelRequestedAt: timeOrNull(command.cancelRequestedAt),
+    finishedAt: timeOrNull(command.finishedAt),
+    counts,
+  };
+}
+
+export function presentExecution(execution: Execution): ExecutionDocument {
+  const { late } = execution;
+  return {
+    commandId: execution.commandId,
+    deviceId: execution.deviceId,
+    type: execution.type,
+    state: execution.state,
+    reason: execution.reason,
+    data: execution.data ?? null,
+    percent: execution.percent,
+    note: execution.note,
+    attempts: execution.attempts,
+    issuedAt: time(execution.issuedAt),
+    expiresAt: time(execution.expiresAt),
+    sentAt: timeOrNull(execution.sentAt),
+    ackedAt: timeOrNull(execution.ackedAt),
+    startedAt: timeOrNull(execution.startedAt),
+    finishedAt: timeOrNull(execution.finishedAt),
+    finishBy: timeOrNull(execution.finishBy),
+    late: late && { state: late.state, reason: late.reason, at: time(late.at) },
+  };
+}
+
+export function presentAuditEntry(entry: AuditEntry): AuditEntryDocument {
+  const { seq, actor, action, subject, detail } = entry;
+  return { seq, at: time(entry.at), actor, action, subject, detail };
+}

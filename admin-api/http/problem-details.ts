@@ -1,0 +1,114 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
+import { Problem, type ProblemCode } from '../problems.ts';
+import { StoreUnavailable } from '../store/store.ts';
+import type { ProblemDocument } from './schemas/common.ts';
+import { type FieldError, fieldErrors } from './validation.ts';
+
+const MEDIA_TYPE = 'application/problem+json; charset=utf-8';
+const RETRY_AFTER_S = 5;
+
+/** A body that is well-formed and still wrong, with the places. */
+export class InvalidRequest extends Problem {
+  readonly errors: FieldError[];
+  constructor(errors: FieldError[]) {
+    super('bad-request', errors.map(({ path, message }) => `${path} ${message}`).join('; '));
+    this.errors = errors;
+  }
+}
+
+/** What fastify itself refuses, by the status it gives. */
+const OWN: Record<number, [ProblemCode, string]> = {
+  404: ['not-found', 'There is nothing at this address.'],
+  405: ['method-not-allowed', 'This method is not known here.'],
+  413: ['too-large', 'The body is too long.'],
+  415: ['unsupported-media-type', 'Send the body as application/json.'],
+  503: ['unavailable', 'The server is stopping.'],
+};
+
+/** The one place where an error becomes what a caller sees. Nothing of an unexpected error leaves the server. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof StoreUnavailable) {
+    return new Problem('unavailable', 'The store cannot be reached; try again.', RETRY_AFTER_S);
+  }
+  if (error instanceof BusUnavailable || error instanceof DirectoryIncomplete) {
+    return new Problem('unavailable', 'The bus cannot be reached; try again.', RETRY_AFTER_S);
+  }
+  const { validation, validationContext, statusCode, code, message } = error as Partial<FastifyError>;
+  if (validation) return new InvalidRequest(fieldErrors(partName(validationContext), validation));
+  const own = statusCode === undefined ? undefined : OWN[statusCode];
+  if (own) return new Problem(own[0], own[1], own[0] === 'unavailable' ? RETRY_AFTER_S : undefined);
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    // Errors that carry a code are fastify's, and so are those of its JSON parser: their text is about the request only.
+    const detail = code?.startsWith('FST_') || error instanceof SyntaxError ? message : undefined;
+    return new Problem('bad-request', detail ?? 'The request is malformed.');
+  }
+  return new Problem('internal', 'Something went wrong inside the server; its log says more.');
+}
+
+function partName(context: string | undefined): string {
+  return context === 'querystring' ? 'query' : context === 'params' ? 'path' : (context ?? 'request');
+}
+
+export function problemDocument(problem: Problem, requestId?: string): ProblemDocument {
+  return {
+    type: `urn:pushpoint:problem:${problem.code}`,
+    title: STATUS_CODES[problem.status] ?? 'Error',
+    status: problem.status,
+    detail: problem.message,
+    code: problem.code,
+    ...(requestId !== undefined && { instance: `urn:pushpoint:request:${requestId}` }),
+    ...(problem instanceof InvalidRequest && { errors: problem.errors }),
+  };
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: unknown): FastifyReply {
+  const problem = toProblem(error);
+  const internal = problem.code === 'internal';
+  if (internal) {
+    const route = request.routeOptions.url;
+    request.log.error({ err: error, requestId: request.id, method: request.method, route }, 'request failed');
+  }
+  if (problem.retryAfter !== undefined) reply.header('retry-after', problem.retryAfter);
+  if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="pushpoint"');
+  // Serialised here: a reply may already carry another content type.
+  return reply
+    .code(problem.status)
+    .type(MEDIA_TYPE)
+    .serializer((document: unknown) => JSON.stringify(document))
+    .send(problemDocument(problem, internal ? request.id : undefined));
+}
+
+/** Every answer that is not a success is a problem document: errors, addresses and methods that do not exist. */
+export function useProblemDetails(app: FastifyInstance): void {
+  const routes: { pattern: RegExp; methods: Set<string> }[] = [];
+  app.addHook('onRoute', ({ url, method }) => {
+    const pattern = new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
+    if (!url.includes('*')) routes.push({ pattern, methods: new Set([method].flat()) });
+  });
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const methods = routes.filter(({ pattern }) => pattern.test(path)).flatMap((route) => [...route.methods]);
+    if (methods.length === 0) {
+      return sendProblem(request, reply, new Problem('not-found', 'There is nothing at this address.'));
+    }
+    const allowed = [...new Set(methods)].sort().join(', ');
+    reply.header('allow', allowed);
+    const detail = `${request.method} is not possible here; ${allowed} is.`;
+    return sendProblem(request, reply, new Problem('method-not-allowed', detail));
+  });
+}
+
+/** Bytes that are not HTTP never become a request; they are answered all the same, and the connection ends. */
+export function answerMalformedHttp(_error: Error, socket: Socket): void {
+  if (!socket.writable) return;
+  const body = JSON.stringify(problemDocument(new Problem('bad-request', 'This is not well-formed HTTP.')));
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\ncontent-type: ${MEDIA_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
+      `connection: close\r\n\r\n${body}`,
+  );
+}

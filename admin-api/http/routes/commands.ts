@@ -1,0 +1,170 @@
+import { decodeValue, encodeValue, LIMITS, ProtocolError } from '../../../protocol/index.ts';
+import { Problem } from '../../problems.ts';
+import { actorOf } from '../auth.ts';
+import { type App, operation } from '../operation.ts';
+import { presentCommand, presentExecution, presentPage } from '../presenters.ts';
+import { InvalidRequest } from '../problem-details.ts';
+import {
+  Cancellation,
+  CommandCreation,
+  type CommandCreationBody,
+  CommandQuery,
+  CommandSchema,
+  CreationHeaders,
+  ExecutionQuery,
+  ExecutionSchema,
+} from '../schemas/commands.ts';
+import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import type { HttpServices } from '../services.ts';
+
+const tag = 'Commands';
+const TheCommand = { description: 'The command.', schema: Ref(CommandSchema) };
+
+export function commandRoutes(app: App, { store, commands }: HttpServices): void {
+  app.post(
+    '/v1/commands',
+    operation({
+      access: 'operator',
+      operationId: 'createCommand',
+      tag,
+      summary: 'Send a command',
+      description:
+        'Answered once the command is on record; from then on nothing loses it. Its executions are made and delivered afterwards: `GET` it, or follow the events.',
+      headers: CreationHeaders,
+      body: CommandCreation,
+      answers: {
+        202: {
+          ...TheCommand,
+          headers: {
+            location: { type: 'string', description: 'Where to read it.' },
+            'idempotency-replayed': {
+              type: 'string',
+              description: '`true` when an earlier request with this key made it.',
+            },
+          },
+        },
+      },
+      problems: ['unknown-reference', 'past-expiry', 'idempotency-conflict'],
+    }),
+    async (request, reply) => {
+      const { body } = request;
+      checkCreation(body);
+      const idempotencyKey = request.headers['idempotency-key'];
+      const { command, existing } = await commands.create(
+        { ...body, ...(idempotencyKey !== undefined && { idempotencyKey }) },
+        actorOf(request),
+      );
+      if (existing) reply.header('idempotency-replayed', 'true');
+      const counts = existing ? await store.commands.counts([command.id]) : undefined;
+      return reply
+        .code(202)
+        .header('location', `/v1/commands/${command.id}`)
+        .send(presentCommand(command, counts?.get(command.id)));
+    },
+  );
+
+  app.get(
+    '/v1/commands',
+    operation({
+      access: 'viewer',
+      operationId: 'listCommands',
+      tag,
+      summary: 'List commands',
+      querystring: CommandQuery,
+      answers: { 200: { description: 'One page, the newest first.', schema: PageOf(Ref(CommandSchema)) } },
+    }),
+    async (request) => {
+      const { limit, cursor, ...filter } = request.query;
+      const page = await store.commands.list(filter, { limit, cursor });
+      const counts = await store.commands.counts(page.items.map((command) => command.id));
+      return presentPage(page, (command) => presentCommand(command, counts.get(command.id)));
+    },
+  );
+
+  app.get(
+    '/v1/commands/:id',
+    operation({
+      access: 'viewer',
+      operationId: 'getCommand',
+      tag,
+      summary: 'Read a command with its counts',
+      params: IdParams,
+      answers: { 200: TheCommand },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const { id } = request.params;
+      const [command, counts] = await Promise.all([store.commands.get(id), store.commands.counts([id])]);
+      if (!command) throw unknownCommand(id);
+      return presentCommand(command, counts.get(id));
+    },
+  );
+
+  app.get(
+    '/v1/commands/:id/executions',
+    operation({
+      access: 'viewer',
+      operationId: 'listCommandExecutions',
+      tag,
+      summary: 'List executions of a command',
+      params: IdParams,
+      querystring: ExecutionQuery,
+      answers: { 200: { description: 'One page of executions.', schema: PageOf(Ref(ExecutionSchema)) } },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const { id } = request.params;
+      const { limit, cursor, ...filter } = request.query;
+      const page = await store.executions.list({ command: id, ...filter }, { limit, cursor });
+      if (page.items.length === 0 && !(await store.commands.get(id))) throw unknownCommand(id);
+      return presentPage(page, presentExecution);
+    },
+  );
+
+  app.post(
+    '/v1/commands/:id/cancel',
+    operation({
+      access: 'operator',
+      operationId: 'cancelCommand',
+      tag,
+      summary: 'Cancel a command',
+      description:
+        'What no device has acknowledged ends at once; devices that have are asked to stop, and say what became of it.',
+      params: IdParams,
+      body: Cancellation,
+      answers: { 202: TheCommand },
+      problems: ['not-found'],
+    }),
+    async (request, reply) => {
+      const { id } = request.params;
+      const command = await commands.cancel(id, { force: request.body?.force ?? false }, actorOf(request));
+      const counts = await store.commands.counts([id]);
+      return reply.code(202).send(presentCommand(command, counts.get(id)));
+    },
+  );
+}
+
+/** What a schema cannot say. Only `message` carries a value of the caller's own making. */
+function checkCreation({ type, args, ttl, expiresAt }: CommandCreationBody): void {
+  if (ttl !== undefined && expiresAt !== undefined) {
+    throw new InvalidRequest([{ path: '/body/expiresAt', message: 'cannot be given together with ttl' }]);
+  }
+  if (type !== 'message') return;
+  try {
+    const bytes = encodeValue(args);
+    if (bytes.length <= LIMITS.argsBytes) {
+      decodeValue(bytes);
+      return;
+    }
+  } catch (error) {
+    if (!(error instanceof ProtocolError || error instanceof RangeError)) throw error;
+    const message = `must be nested at most ${LIMITS.depth} deep, with whole numbers up to 2^53`;
+    throw new InvalidRequest([{ path: '/body/args', message }]);
+  }
+  const message = `must take at most ${LIMITS.argsBytes} bytes`;
+  throw new InvalidRequest([{ path: '/body/args', message }]);
+}
+
+function unknownCommand(id: string): Problem {
+  return new Problem('not-found', `There is no command ${id}.`);
+}

@@ -1,0 +1,117 @@
+import { unknownDevice } from '../../desks/device-desk.ts';
+import { actorOf } from '../auth.ts';
+import { type App, operation } from '../operation.ts';
+import { presentDevice, presentExecution, presentPage } from '../presenters.ts';
+import { ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
+import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import { DeviceChange, DeviceQuery, DeviceSchema, ExplanationSchema, WhyQuery } from '../schemas/devices.ts';
+import type { HttpServices } from '../services.ts';
+
+const tag = 'Devices';
+const TheDevice = { description: 'The device.', schema: Ref(DeviceSchema) };
+
+export function deviceRoutes(app: App, { store, devices, commands }: HttpServices): void {
+  app.get(
+    '/v1/devices',
+    operation({
+      access: 'viewer',
+      operationId: 'listDevices',
+      tag,
+      summary: 'List devices',
+      querystring: DeviceQuery,
+      answers: { 200: { description: 'One page of devices.', schema: PageOf(Ref(DeviceSchema)) } },
+    }),
+    async (request) => {
+      const { limit, cursor, ...filter } = request.query;
+      return presentPage(await store.devices.list(filter, { limit, cursor }), presentDevice);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:id',
+    operation({
+      access: 'viewer',
+      operationId: 'getDevice',
+      tag,
+      summary: 'Read a device',
+      params: IdParams,
+      answers: { 200: TheDevice },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const device = await store.devices.get(request.params.id);
+      if (!device) throw unknownDevice(request.params.id);
+      return presentDevice(device);
+    },
+  );
+
+  app.patch(
+    '/v1/devices/:id',
+    operation({
+      access: 'admin',
+      operationId: 'changeDevice',
+      tag,
+      summary: 'Rename, move, block or unblock a device',
+      params: IdParams,
+      body: DeviceChange,
+      answers: { 200: TheDevice },
+      problems: ['not-found', 'unknown-reference'],
+    }),
+    async (request) => presentDevice(await devices.change(request.params.id, request.body, actorOf(request))),
+  );
+
+  app.delete(
+    '/v1/devices/:id',
+    operation({
+      access: 'admin',
+      operationId: 'deleteDevice',
+      tag,
+      summary: 'Delete a device',
+      description: 'What is open for it is canceled; its executions stay on record.',
+      params: IdParams,
+      answers: { 204: { description: 'It is gone.' } },
+      problems: ['not-found'],
+    }),
+    async (request, reply) => {
+      await devices.delete(request.params.id, actorOf(request));
+      return reply.code(204).send();
+    },
+  );
+
+  app.get(
+    '/v1/devices/:id/executions',
+    operation({
+      access: 'viewer',
+      operationId: 'listDeviceExecutions',
+      tag,
+      summary: 'List executions of a device',
+      description: 'Those of a deleted device, too, while they are kept.',
+      params: IdParams,
+      querystring: ExecutionQuery,
+      answers: { 200: { description: 'One page of executions.', schema: PageOf(Ref(ExecutionSchema)) } },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const { id } = request.params;
+      const { limit, cursor, ...filter } = request.query;
+      const page = await store.executions.list({ device: id, ...filter }, { limit, cursor });
+      if (page.items.length === 0 && !(await store.devices.get(id))) throw unknownDevice(id);
+      return presentPage(page, presentExecution);
+    },
+  );
+
+  app.get(
+    '/v1/devices/:id/why',
+    operation({
+      access: 'viewer',
+      operationId: 'explainExecution',
+      tag,
+      summary: 'Say why a command has not run yet on a device',
+      params: IdParams,
+      querystring: WhyQuery,
+      answers: { 200: { description: 'Why.', schema: Ref(ExplanationSchema) } },
+      problems: ['not-found'],
+    }),
+    async (request) => commands.explain(request.params.id, request.query.command),
+  );
+}

@@ -1,0 +1,122 @@
+import { Problem } from '../../problems.ts';
+import { actorOf } from '../auth.ts';
+import type { FailedAttempts } from '../failed-attempts.ts';
+import { type App, operation } from '../operation.ts';
+import { presentEnrolment, presentEnrolmentToken, presentPage } from '../presenters.ts';
+import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import {
+  EnrolmentSchema,
+  EnrolmentTokenCreation,
+  EnrolmentTokenSchema,
+  EnrolRequest,
+  NewEnrolmentTokenSchema,
+} from '../schemas/enrolment.ts';
+import { PageQuery } from '../schemas/operations.ts';
+import type { HttpServices } from '../services.ts';
+
+const tag = 'Enrolment';
+
+export function enrolmentRoutes(
+  app: App,
+  { store, enrolment }: HttpServices,
+  failedAttempts: FailedAttempts,
+): void {
+  app.post(
+    '/v1/enroll',
+    operation({
+      access: 'open',
+      operationId: 'enroll',
+      tag,
+      summary: 'Enrol a device',
+      description:
+        'What a device does once, before it connects (PROTOCOL.md, section E). Doing it again with the same key gives the same device and takes no use of the token.',
+      body: EnrolRequest,
+      answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
+      problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
+    }),
+    async (request, reply) => {
+      failedAttempts.check(request.ip);
+      const { publicKey, proof, ...rest } = request.body;
+      try {
+        const enrolled = await enrolment.enroll({
+          ...rest,
+          publicKey: Buffer.from(publicKey, 'base64url'),
+          proof: Buffer.from(proof, 'base64url'),
+        });
+        return reply.code(201).send(presentEnrolment(enrolled));
+      } catch (error) {
+        if (error instanceof Problem && error.status < 500) failedAttempts.failed(request.ip);
+        throw error;
+      }
+    },
+  );
+
+  app.get(
+    '/v1/enrolment-tokens',
+    operation({
+      access: 'admin',
+      operationId: 'listEnrolmentTokens',
+      tag,
+      summary: 'List enrolment tokens',
+      querystring: PageQuery,
+      answers: { 200: { description: 'One page of tokens.', schema: PageOf(Ref(EnrolmentTokenSchema)) } },
+    }),
+    async (request) => presentPage(await store.enrolmentTokens.list(request.query), presentEnrolmentToken),
+  );
+
+  app.post(
+    '/v1/enrolment-tokens',
+    operation({
+      access: 'admin',
+      operationId: 'createEnrolmentToken',
+      tag,
+      summary: 'Make an enrolment token',
+      body: EnrolmentTokenCreation,
+      answers: { 201: { description: 'The token, this once.', schema: Ref(NewEnrolmentTokenSchema) } },
+      problems: ['unknown-reference'],
+    }),
+    async (request, reply) => {
+      const { token, ...record } = await enrolment.createToken(request.body, actorOf(request));
+      return reply
+        .code(201)
+        .header('location', `/v1/enrolment-tokens/${record.id}`)
+        .send({ ...presentEnrolmentToken(record), token });
+    },
+  );
+
+  app.get(
+    '/v1/enrolment-tokens/:id',
+    operation({
+      access: 'admin',
+      operationId: 'getEnrolmentToken',
+      tag,
+      summary: 'Read an enrolment token',
+      params: IdParams,
+      answers: { 200: { description: 'The token.', schema: Ref(EnrolmentTokenSchema) } },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const token = await store.enrolmentTokens.get(request.params.id);
+      if (!token) throw new Problem('not-found', `There is no enrolment token ${request.params.id}.`);
+      return presentEnrolmentToken(token);
+    },
+  );
+
+  app.delete(
+    '/v1/enrolment-tokens/:id',
+    operation({
+      access: 'admin',
+      operationId: 'revokeEnrolmentToken',
+      tag,
+      summary: 'Revoke an enrolment token',
+      description: 'Devices that enrolled with it stay.',
+      params: IdParams,
+      answers: { 204: { description: 'It enrols nobody any more.' } },
+      problems: ['not-found'],
+    }),
+    async (request, reply) => {
+      await enrolment.revokeToken(request.params.id, actorOf(request));
+      return reply.code(204).send();
+    },
+  );
+}

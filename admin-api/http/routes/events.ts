@@ -1,0 +1,42 @@
+import { Type } from 'typebox';
+import type { Authenticator } from '../auth.ts';
+import { type App, operation } from '../operation.ts';
+import { toProblem } from '../problem-details.ts';
+import { EventHeaders, EventQuery } from '../schemas/events.ts';
+import type { EventStreams } from '../sse.ts';
+
+export function eventRoutes(app: App, streams: EventStreams, authenticator: Authenticator): void {
+  const spec = operation({
+    access: 'viewer',
+    operationId: 'streamEvents',
+    tag: 'Events',
+    summary: 'Follow changes',
+    description: `Server-sent events: \`id\` is the event's number, \`event\` its type, \`data\` JSON with \`at\` and what the type says.
+Reconnecting with \`Last-Event-ID\` continues without gap or repeat. When what follows that number is not kept any more, the first
+event is \`reset\` with \`first\` and \`last\`: read anew what you build upon. A comment comes every 15 s.
+
+Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.created\`, \`command.finished\`, \`devices\` {connected, disconnected},
+\`device.enrolled\`, \`.renamed\`, \`.moved\`, \`.blocked\`, \`.unblocked\`, \`.deleted\`, \`group.created\`, \`.renamed\`, \`.moved\`, \`.deleted\`,
+\`gateway.created\`, \`.updated\`, \`.deleted\`, \`.up\`, \`.down\`.`,
+    querystring: EventQuery,
+    headers: EventHeaders,
+    answers: {
+      200: { description: 'The stream.', mediaType: 'text/event-stream', schema: Type.String() },
+    },
+  });
+  app.get('/v1/events', { ...spec, exposeHeadRoute: false }, async (request, reply) => {
+    const { after, type, command } = request.query;
+    const lastSeen = request.headers['last-event-id'];
+    const { authorization } = request.headers;
+    await streams.open(reply.raw, {
+      after: lastSeen === undefined ? after : Number(lastSeen),
+      filter: { type, command },
+      mayRead: () =>
+        authenticator.authenticate(authorization).then(
+          () => true,
+          (error) => toProblem(error).code !== 'unauthorized',
+        ),
+    });
+    reply.hijack();
+  });
+}

@@ -1,0 +1,96 @@
+import { actorOf } from '../auth.ts';
+import { type App, operation } from '../operation.ts';
+import { presentGateway, presentPage } from '../presenters.ts';
+import { PageOf, Ref } from '../schemas/common.ts';
+import {
+  GatewayChange,
+  GatewayCreation,
+  GatewayParams,
+  GatewayQuery,
+  GatewaySchema,
+} from '../schemas/gateways.ts';
+import type { HttpServices } from '../services.ts';
+
+const tag = 'Gateways';
+const TheGateway = { description: 'The gateway.', schema: Ref(GatewaySchema) };
+
+export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
+  app.get(
+    '/v1/gateways',
+    operation({
+      access: 'viewer',
+      operationId: 'listGateways',
+      tag,
+      summary: 'List gateways with their state and load',
+      querystring: GatewayQuery,
+      answers: { 200: { description: 'One page of gateways.', schema: PageOf(Ref(GatewaySchema)) } },
+    }),
+    async (request) => presentPage(await gateways.views(request.query), presentGateway),
+  );
+
+  app.post(
+    '/v1/gateways',
+    operation({
+      access: 'admin',
+      operationId: 'createGateway',
+      tag,
+      summary: 'Register a gateway',
+      description: 'Before it is started; a gateway that is not registered registers itself.',
+      body: GatewayCreation,
+      answers: { 201: TheGateway },
+      problems: ['conflict', 'unknown-reference'],
+    }),
+    async (request, reply) => {
+      const view = await gateways.create(request.body, actorOf(request));
+      return reply.code(201).header('location', `/v1/gateways/${view.name}`).send(presentGateway(view));
+    },
+  );
+
+  app.get(
+    '/v1/gateways/:name',
+    operation({
+      access: 'viewer',
+      operationId: 'getGateway',
+      tag,
+      summary: 'Read a gateway with its state and load',
+      params: GatewayParams,
+      answers: { 200: TheGateway },
+      problems: ['not-found'],
+    }),
+    async (request) => presentGateway(await gateways.view(request.params.name)),
+  );
+
+  app.patch(
+    '/v1/gateways/:name',
+    operation({
+      access: 'admin',
+      operationId: 'changeGateway',
+      tag,
+      summary: 'Change settings of a gateway',
+      description: 'Its workers take them up within seconds.',
+      params: GatewayParams,
+      body: GatewayChange,
+      answers: { 200: TheGateway },
+      problems: ['not-found', 'unknown-reference'],
+    }),
+    async (request) =>
+      presentGateway(await gateways.update(request.params.name, request.body, actorOf(request))),
+  );
+
+  app.delete(
+    '/v1/gateways/:name',
+    operation({
+      access: 'admin',
+      operationId: 'deleteGateway',
+      tag,
+      summary: 'Delete a gateway that is not running',
+      params: GatewayParams,
+      answers: { 204: { description: 'It is gone.' } },
+      problems: ['not-found', 'conflict'],
+    }),
+    async (request, reply) => {
+      await gateways.delete(request.params.name, actorOf(request));
+      return reply.code(204).send();
+    },
+  );
+}

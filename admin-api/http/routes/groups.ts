@@ -1,0 +1,113 @@
+import { unknownGroup } from '../../desks/group-desk.ts';
+import type { Group } from '../../store/records.ts';
+import type { Store } from '../../store/store.ts';
+import { actorOf } from '../auth.ts';
+import { type App, operation } from '../operation.ts';
+import { presentGroup, presentPage } from '../presenters.ts';
+import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import { GroupChange, GroupCreation, GroupQuery, GroupSchema } from '../schemas/groups.ts';
+import type { HttpServices } from '../services.ts';
+
+const tag = 'Groups';
+const TheGroup = { description: 'The group.', schema: Ref(GroupSchema) };
+
+export function groupRoutes(app: App, { store, groups }: HttpServices): void {
+  const withDevices = (group: Group) => countDevices(store, group);
+
+  app.get(
+    '/v1/groups',
+    operation({
+      access: 'viewer',
+      operationId: 'listGroups',
+      tag,
+      summary: 'List groups',
+      querystring: GroupQuery,
+      answers: { 200: { description: 'One page of groups.', schema: PageOf(Ref(GroupSchema)) } },
+    }),
+    async (request) => presentPage(await store.groups.list(request.query), presentGroup),
+  );
+
+  app.post(
+    '/v1/groups',
+    operation({
+      access: 'admin',
+      operationId: 'createGroup',
+      tag,
+      summary: 'Make a group',
+      body: GroupCreation,
+      answers: { 201: TheGroup },
+      problems: ['conflict', 'unknown-reference'],
+    }),
+    async (request, reply) => {
+      const group = await groups.create(request.body, actorOf(request));
+      return reply.code(201).header('location', `/v1/groups/${group.id}`).send(presentGroup(group));
+    },
+  );
+
+  app.get(
+    '/v1/groups/:id',
+    operation({
+      access: 'viewer',
+      operationId: 'getGroup',
+      tag,
+      summary: 'Read a group',
+      params: IdParams,
+      answers: { 200: TheGroup },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const group = await store.groups.get(request.params.id);
+      if (!group) throw unknownGroup(request.params.id);
+      return presentGroup(await withDevices(group));
+    },
+  );
+
+  app.patch(
+    '/v1/groups/:id',
+    operation({
+      access: 'admin',
+      operationId: 'changeGroup',
+      tag,
+      summary: 'Rename or move a group',
+      description:
+        'Moving a group moves everything below it; its devices learn of it at once when connected.',
+      params: IdParams,
+      body: GroupChange,
+      answers: { 200: TheGroup },
+      problems: ['not-found', 'conflict', 'unknown-reference'],
+    }),
+    async (request) => {
+      const group = await groups.change(request.params.id, request.body, actorOf(request));
+      return presentGroup(await withDevices(group));
+    },
+  );
+
+  app.delete(
+    '/v1/groups/:id',
+    operation({
+      access: 'admin',
+      operationId: 'deleteGroup',
+      tag,
+      summary: 'Delete an empty group',
+      params: IdParams,
+      answers: { 204: { description: 'It is gone.' } },
+      problems: ['not-found', 'conflict', 'not-empty'],
+    }),
+    async (request, reply) => {
+      await groups.delete(request.params.id, actorOf(request));
+      return reply.code(204).send();
+    },
+  );
+}
+
+/** The store counts devices where it lists groups, so the group is looked up in the list its id finds. */
+async function countDevices(store: Store, group: Group): Promise<Group & { devices: number }> {
+  let cursor: string | undefined;
+  do {
+    const page = await store.groups.list({ text: group.id, limit: 1000, cursor });
+    const found = page.items.find(({ id }) => id === group.id);
+    if (found) return found;
+    cursor = page.next ?? undefined;
+  } while (cursor !== undefined);
+  throw unknownGroup(group.id);
+}

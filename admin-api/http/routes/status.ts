@@ -1,0 +1,57 @@
+import { type App, operation } from '../operation.ts';
+import { presentAuditEntry, presentPage, time } from '../presenters.ts';
+import { PageOf, Ref } from '../schemas/common.ts';
+import { AuditEntrySchema, PageQuery, type StatusDocument, StatusSchema } from '../schemas/operations.ts';
+import type { HttpOptions, HttpServices } from '../services.ts';
+
+const OPEN_COMMANDS_MAX = 10_000;
+
+export function statusRoutes(app: App, services: HttpServices, { version }: HttpOptions): void {
+  const { store } = services;
+  app.get(
+    '/v1/status',
+    operation({
+      access: 'viewer',
+      operationId: 'getStatus',
+      tag: 'Administration',
+      summary: 'Say how the server is',
+      answers: { 200: { description: 'How it is.', schema: Ref(StatusSchema) } },
+    }),
+    async () => status(services, version),
+  );
+
+  app.get(
+    '/v1/audit',
+    operation({
+      access: 'admin',
+      operationId: 'listAudit',
+      tag: 'Administration',
+      summary: 'List who changed what',
+      querystring: PageQuery,
+      answers: { 200: { description: 'One page, the newest first.', schema: PageOf(Ref(AuditEntrySchema)) } },
+    }),
+    async (request) => presentPage(await store.audit.list(request.query), presentAuditEntry),
+  );
+}
+
+async function status({ store, bus }: HttpServices, version: string): Promise<StatusDocument> {
+  const { available, since, reason } = bus.status();
+  // While the bus is away the rest is still worth telling.
+  const [directoryEpoch, receiptsBacklog] = available
+    ? await Promise.all([bus.directory.epoch().catch(() => null), bus.receipts.backlog().catch(() => null)])
+    : [null, null];
+  const [total, connected, open] = await Promise.all([
+    store.devices.count({}),
+    store.devices.count({ state: 'connected' }),
+    store.commands.openIds(OPEN_COMMANDS_MAX),
+  ]);
+  return {
+    version,
+    store: { kind: store.kind },
+    bus: { available, since: time(since), ...(reason !== undefined && { reason }) },
+    directoryEpoch,
+    receiptsBacklog,
+    devices: { total, connected },
+    openCommands: open.length,
+  };
+}

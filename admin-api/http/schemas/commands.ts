@@ -1,0 +1,220 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import { COMMAND_TYPE_NAMES, COMMAND_TYPES, type CommandType } from '../../../protocol/command-types.ts';
+import { EXECUTION_STATES, FINAL_STATES, LIMITS } from '../../../protocol/index.ts';
+import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
+
+/** Devices one request may name; more belong in a group. */
+const DEVICES_MAX = 10_000;
+
+const Target = Type.Unsafe<{ devices: string[] } | { group: string } | { all: true }>({
+  description: 'For whom: named devices, a group with its subgroups, or all.',
+  oneOf: [
+    Type.Object(
+      {
+        devices: Type.Array(Id('Device.', 'd4x1pq0w8z7k2m5n9r3t'), { minItems: 1, maxItems: DEVICES_MAX }),
+      },
+      closed,
+    ),
+    Type.Object({ group: Id('Group.', 'berlin') }, closed),
+    Type.Object({ all: Type.Literal(true) }, closed),
+  ],
+});
+
+const limits = {
+  target: Target,
+  ttl: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      maximum: LIMITS.ttlMaxMs / 1000,
+      description: 'Deliver within so many seconds. Seven days when neither it nor `expiresAt` is given.',
+    }),
+  ),
+  expiresAt: Type.Optional(Time('Deliver by then, instead of `ttl`; not in the past.')),
+  timeout: Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      maximum: LIMITS.timeoutMaxMs / 1000,
+      description: 'Finish within so many seconds of the acknowledgement; the default depends on the type.',
+    }),
+  ),
+  collapseKey: Type.Optional(
+    Nullable(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: PLAIN_TEXT,
+        description:
+          'A newer command with the same key supersedes this one where it was not delivered yet. `sync` has one by default; `null` for none.',
+      }),
+    ),
+  ),
+  offline: Type.Optional(
+    OneOf(['queue', 'skip'] as const, {
+      default: 'queue',
+      description: 'For devices that are not connected: wait for them, or leave them out.',
+    }),
+  ),
+};
+
+/** Types whose arguments may be left out. */
+const isOptional = (args: TSchema) => ((args as { required?: string[] }).required ?? []).length === 0;
+
+const example: Record<CommandType, object> = {
+  sync: { type: 'sync', target: { all: true } },
+  'task.start': { type: 'task.start', args: { task: 'backup' }, target: { devices: ['kiosk-17'] } },
+  'task.stop': { type: 'task.stop', args: { task: 'backup' }, target: { devices: ['kiosk-17'] } },
+  statistics: { type: 'statistics', target: { group: 'berlin' }, offline: 'skip' },
+  message: {
+    type: 'message',
+    args: { topic: 'notice', body: { text: 'hello' } },
+    target: { group: 'berlin' },
+  },
+};
+
+function creationOf(type: CommandType) {
+  const { args, timeoutMs } = COMMAND_TYPES[type];
+  return Type.Object(
+    {
+      type: Type.Literal(type),
+      args: isOptional(args) ? Type.Optional(args as TSchema) : (args as TSchema),
+      ...limits,
+    },
+    {
+      title: `CommandCreation_${type}`,
+      description: `Finish-by clock when absent: ${timeoutMs / 1000} s.`,
+      examples: [example[type]],
+      ...closed,
+    },
+  );
+}
+
+export interface CommandCreationBody {
+  type: CommandType;
+  args?: unknown;
+  target: Static<typeof Target>;
+  ttl?: number;
+  expiresAt?: string;
+  timeout?: number;
+  collapseKey?: string | null;
+  offline?: 'queue' | 'skip';
+}
+
+export const CommandCreation = Type.Unsafe<CommandCreationBody>({
+  title: 'CommandCreation',
+  type: 'object',
+  required: ['type'],
+  discriminator: { propertyName: 'type' },
+  oneOf: COMMAND_TYPE_NAMES.map(creationOf),
+});
+
+export const CreationHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 128,
+      pattern: '^[\\u0021-\\u007e]+$',
+      description:
+        'Makes a repeated request harmless: the same key with the same body is answered with the command it made before.',
+    }),
+  ),
+});
+
+const CountsSchema = Type.Object(
+  {
+    ...(Object.fromEntries(
+      EXECUTION_STATES.map((state) => [state, Count(`Executions that are ${state}.`)]),
+    ) as Record<(typeof EXECUTION_STATES)[number], ReturnType<typeof Count>>),
+    total: Count('All executions made so far; final once `expanded`.'),
+  },
+  { $id: 'StateCounts', ...closed },
+);
+
+const ExecutionState = OneOf(EXECUTION_STATES, {
+  description:
+    'queued -> sent -> acked -> running -> succeeded, failed or rejected; canceled, expired, timed-out and superseded end it early.',
+});
+const TypeName = OneOf(COMMAND_TYPE_NAMES, { description: 'Command type.' });
+
+export const CommandSchema = Type.Object(
+  {
+    id: Id('Identifier of the command; later ones sort after earlier ones.', '01jb3v8x5c-k2m5n9r3'),
+    type: TypeName,
+    args: Type.Unknown({ description: 'Arguments, as the type wants them.' }),
+    target: Type.Unsafe<{ devices: string[] } | { group: string }>({
+      description: 'Devices named, or the group; `all` devices are the group `all`.',
+      oneOf: [
+        Type.Object({ devices: Type.Array(Type.String()) }, closed),
+        Type.Object({ group: Type.String() }, closed),
+      ],
+    }),
+    offline: OneOf(['queue', 'skip'] as const),
+    collapseKey: Nullable(Type.String()),
+    issuedAt: Time('When it was accepted.'),
+    expiresAt: Time('Deliver by.'),
+    timeout: Type.Number({ description: 'Finish within so many seconds of the acknowledgement.' }),
+    createdBy: Type.String({ description: 'Id of the API token it was made with.' }),
+    expanded: Type.Boolean({ description: 'Whether every device has its execution yet.' }),
+    cancelRequestedAt: Nullable(Time('When somebody asked to cancel it.')),
+    finishedAt: Nullable(Time('When the last execution became final.')),
+    counts: Type.Unsafe<Static<typeof CountsSchema>>({ $ref: 'StateCounts#' }),
+  },
+  { $id: 'Command', ...closed, description: 'What devices were told to do.' },
+);
+export type CommandDocument = Static<typeof CommandSchema>;
+
+export const ExecutionSchema = Type.Object(
+  {
+    commandId: Id('The command.', '01jb3v8x5c-k2m5n9r3'),
+    deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n9r3t'),
+    type: TypeName,
+    state: ExecutionState,
+    reason: Nullable(Type.String({ description: 'Why it ended as it did.' })),
+    data: Type.Unknown({ description: 'What the device returned; `null` for nothing.' }),
+    percent: Nullable(Type.Integer({ minimum: 0, maximum: 100, description: 'Progress.' })),
+    note: Nullable(Type.String({ description: 'Progress, in words.' })),
+    attempts: Count('How often it was handed to a gateway.'),
+    issuedAt: Time('When the command was accepted.'),
+    expiresAt: Time('Deliver by.'),
+    sentAt: Nullable(Time('When it was last handed to a gateway.')),
+    ackedAt: Nullable(Time('When the device acknowledged it.')),
+    startedAt: Nullable(Time('When the device began.')),
+    finishedAt: Nullable(Time('When it became final.')),
+    finishBy: Nullable(Time('Finish by, known from the acknowledgement on.')),
+    late: Nullable(
+      Type.Object(
+        { state: OneOf(FINAL_STATES), reason: Nullable(Type.String()), at: Time('When it was reported.') },
+        { ...closed, description: 'What the device said after the execution had already been ended.' },
+      ),
+    ),
+  },
+  { $id: 'Execution', ...closed, description: 'A command on one device.' },
+);
+export type ExecutionDocument = Static<typeof ExecutionSchema>;
+export { CountsSchema };
+
+export const CommandQuery = Type.Object(
+  {
+    ...pageQuery,
+    type: Type.Optional(TypeName),
+    state: Type.Optional(
+      OneOf(['open', 'finished'] as const, { description: '`open`: some execution is not final.' }),
+    ),
+    device: Type.Optional(Id('Only commands with an execution on this device.', 'd4x1pq0w8z7k2m5n9r3t')),
+  },
+  closed,
+);
+
+export const ExecutionQuery = Type.Object({ ...pageQuery, state: Type.Optional(ExecutionState) }, closed);
+
+export const Cancellation = Type.Unsafe<{ force?: boolean } | null>({
+  title: 'Cancellation',
+  type: ['object', 'null'],
+  additionalProperties: false,
+  properties: {
+    force: Type.Boolean({
+      default: false,
+      description:
+        'End executions that devices already acknowledged on record at once, without waiting for the devices.',
+    }),
+  },
+});

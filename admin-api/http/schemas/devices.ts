@@ -1,0 +1,77 @@
+import { type Static, Type } from 'typebox';
+import { COMPLIANCE } from '../../../protocol/index.ts';
+import { Count, closed, Id, Name, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
+
+export const DEVICE_STATES = ['connected', 'disconnected', 'blocked'] as const;
+
+export const DeviceSchema = Type.Object(
+  {
+    id: Id('Identifier of the device.', 'd4x1pq0w8z7k2m5n9r3t'),
+    name: Type.String({ description: 'Name for people.', examples: ['kiosk-17'] }),
+    groupId: Id('The group it is in.', 'berlin'),
+    platform: Type.String({ examples: ['linux-x64'] }),
+    software: Type.String({ description: 'Name and version of its software.', examples: ['agent/1.4.0'] }),
+    state: OneOf(DEVICE_STATES, { description: '`blocked` whatever its connection is.' }),
+    gateway: Nullable(Type.String({ description: 'Gateway it is connected to, or was last.' })),
+    worker: Nullable(Type.String({ examples: ['gw1/0'] })),
+    address: Nullable(Type.String({ description: 'Network address it connected from.' })),
+    caps: Type.Array(Type.String(), { description: 'Command types it handles.' }),
+    session: Count('Number of its newest session; 0 before the first.'),
+    connectedAt: Nullable(Time('Begin of its newest session.')),
+    disconnectedAt: Nullable(Time('End of its newest ended session.')),
+    closeCode: Nullable(Type.Integer({ description: 'Close code of its last ended session.' })),
+    closeReason: Nullable(Type.String()),
+    policy: Nullable(Type.String({ description: 'Policy revision in force on it.' })),
+    compliance: Nullable(OneOf(COMPLIANCE)),
+    blockedAt: Nullable(Time('When it was blocked.')),
+    createdAt: Time('When it enrolled.'),
+  },
+  { $id: 'Device', ...closed, description: 'An enrolled device.' },
+);
+export type DeviceDocument = Static<typeof DeviceSchema>;
+
+export const DeviceQuery = Type.Object(
+  {
+    ...pageQuery,
+    group: Type.Optional(Id('Only devices in this group or a subgroup of it.', 'emea')),
+    state: Type.Optional(OneOf(DEVICE_STATES, { description: 'Only devices in this state.' })),
+    gateway: Type.Optional(Id('Only devices connected to this gateway, or last connected to it.', 'gw1')),
+    text: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 128,
+        pattern: PLAIN_TEXT,
+        description: 'Part of the name or id, in any case.',
+      }),
+    ),
+  },
+  closed,
+);
+
+export const DeviceChange = Type.Object(
+  {
+    name: Type.Optional(Name('New name.', 'kiosk-17')),
+    groupId: Type.Optional(Id('Moves it into this group.', 'berlin')),
+    blocked: Type.Optional(
+      Type.Boolean({
+        description:
+          'A blocked device is sent away and not admitted; what waits for it keeps waiting until it expires.',
+      }),
+    ),
+  },
+  { title: 'DeviceChange', minProperties: 1, ...closed },
+);
+
+export const WhyQuery = Type.Object(
+  { command: Id('The command asked about.', '01jb3v8x5c-k2m5n9r3') },
+  closed,
+);
+
+export const ExplanationSchema = Type.Object(
+  {
+    sentence: Type.String({ description: 'Why the execution is where it is, for people.' }),
+    code: Type.String({ description: 'The same for programs.', examples: ['device-disconnected'] }),
+    data: Type.Record(Type.String(), Type.Unknown(), { description: 'What the sentence was made from.' }),
+  },
+  { $id: 'Explanation', ...closed, description: 'Why an execution has not run yet.' },
+);

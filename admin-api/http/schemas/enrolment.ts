@@ -1,0 +1,93 @@
+import { type Static, Type } from 'typebox';
+import { Count, closed, Id, Nullable, PLAIN_TEXT, Time } from './common.ts';
+
+export const DAY_S = 86_400;
+export const YEAR_S = 365 * DAY_S;
+
+const enrolmentToken = {
+  id: Id('Identifier of the token; not the token itself.', 'e4x1pq0w8z7k2m5n'),
+  groupId: Id('Devices that use it enrol into this group.', 'berlin'),
+  note: Type.String({ description: 'What it was made for.' }),
+  usesLeft: Count('How many devices it can still enrol.'),
+  usesMax: Count('How many it was made for.'),
+  expiresAt: Time('When it ends.'),
+  createdAt: Time('When it was made.'),
+  createdBy: Type.String({ description: 'Id of the API token it was made with.' }),
+  revokedAt: Nullable(Time('When it was revoked.')),
+};
+
+export const EnrolmentTokenSchema = Type.Object(enrolmentToken, {
+  $id: 'EnrolmentToken',
+  ...closed,
+  description: 'A right to enrol devices into one group.',
+});
+export type EnrolmentTokenDocument = Static<typeof EnrolmentTokenSchema>;
+
+export const NewEnrolmentTokenSchema = Type.Object(
+  {
+    ...enrolmentToken,
+    token: Type.String({
+      pattern: '^ppe_[A-Za-z0-9_-]{32}$',
+      description: 'The token itself. It is shown this once and not kept.',
+    }),
+  },
+  { $id: 'NewEnrolmentToken', ...closed },
+);
+
+export const EnrolmentTokenCreation = Type.Object(
+  {
+    groupId: Type.Optional({ ...Id('Devices enrol into this group.', 'berlin'), default: 'all' }),
+    uses: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1_000_000, default: 1, description: 'How many devices.' }),
+    ),
+    ttl: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: YEAR_S,
+        default: DAY_S,
+        description: 'How long it lasts, seconds.',
+      }),
+    ),
+    note: Type.Optional(Type.String({ maxLength: 256, pattern: PLAIN_TEXT, default: '' })),
+  },
+  { title: 'EnrolmentTokenCreation', ...closed },
+);
+
+/** A device of a later version may say more; like every message of devices, it is read for what is known (V-2). */
+export const EnrolRequest = Type.Object(
+  {
+    token: Type.String({ minLength: 1, maxLength: 128, description: 'Enrolment token.' }),
+    publicKey: Type.String({
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      description: 'Raw Ed25519 public key, base64url without padding.',
+    }),
+    proof: Type.String({
+      pattern: '^[A-Za-z0-9_-]{86}$',
+      description: 'Signature by that key (PROTOCOL.md, E-2), base64url without padding.',
+    }),
+    name: Type.Optional(Type.String({ maxLength: 1024, description: 'What people call the device.' })),
+    platform: Type.Optional(Type.String({ maxLength: 1024, examples: ['linux-x64'] })),
+    software: Type.Optional(Type.String({ maxLength: 1024, examples: ['agent/1.4.0'] })),
+  },
+  { title: 'EnrolRequest' },
+);
+
+const Base64Url = (description: string) =>
+  Type.String({ pattern: '^[A-Za-z0-9_-]+$', description: `${description}, base64url without padding.` });
+
+export const EnrolmentSchema = Type.Object(
+  {
+    deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
+    serverKey: Base64Url("The administration server's raw Ed25519 public key"),
+    gateways: Type.Array(Type.Object({ name: Type.String(), url: Type.String() }, closed), {
+      description: 'Gateways it may use, the best first.',
+    }),
+    membership: Type.Object(
+      { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
+      { ...closed, description: 'Its signed membership (PROTOCOL.md, S-7).' },
+    ),
+    revision: Type.Integer({ minimum: 1, description: 'The revision inside that membership.' }),
+  },
+  { $id: 'Enrolment', ...closed, description: 'What a device keeps from its enrolment (PROTOCOL.md, E-3).' },
+);
+export type EnrolmentDocument = Static<typeof EnrolmentSchema>;

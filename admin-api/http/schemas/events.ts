@@ -1,0 +1,35 @@
+import { Type } from 'typebox';
+import { closed, Id } from './common.ts';
+
+export const EventQuery = Type.Object(
+  {
+    after: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description:
+          'Begin after this event number; 0 for all that is kept. `Last-Event-ID` rules when both are given.',
+      }),
+    ),
+    type: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 64,
+        pattern: '^[a-z.-]+$',
+        description: 'Only events whose type begins so.',
+        examples: ['command.'],
+      }),
+    ),
+    command: Type.Optional(Id('Only what concerns this command.', '01jb3v8x5c-k2m5n9r3')),
+  },
+  closed,
+);
+
+export const EventHeaders = Type.Object({
+  'last-event-id': Type.Optional(
+    Type.String({
+      pattern: '^(0|[1-9][0-9]{0,15})$',
+      description: 'Number of the last event seen; the stream goes on after it.',
+    }),
+  ),
+});

@@ -1,0 +1,45 @@
+import { type Static, Type } from 'typebox';
+import { Count, closed, Nullable, OneOf, pageQuery, Time } from './common.ts';
+
+export const PageQuery = Type.Object({ ...pageQuery }, closed);
+
+export const AuditEntrySchema = Type.Object(
+  {
+    seq: Count('Number of the entry.'),
+    at: Time('When.'),
+    actor: Type.String({ description: 'Id of the API token, or `system`.' }),
+    action: Type.String({ examples: ['device.blocked'] }),
+    subject: Type.String({ description: 'What was changed.' }),
+    detail: Type.Unknown({ description: 'How.' }),
+  },
+  { $id: 'AuditEntry', ...closed, description: 'Who changed what.' },
+);
+export type AuditEntryDocument = Static<typeof AuditEntrySchema>;
+
+export const StatusSchema = Type.Object(
+  {
+    version: Type.String(),
+    store: Type.Object({ kind: OneOf(['sqlite', 'postgres'] as const) }, closed),
+    bus: Type.Object(
+      {
+        available: Type.Boolean(),
+        since: Time('Since when it is so.'),
+        reason: Type.Optional(Type.String({ description: 'Why it is not available.' })),
+      },
+      closed,
+    ),
+    directoryEpoch: Nullable(
+      Type.String({
+        description: 'Of the directory gateways admit devices by; `null` while it is not whole.',
+      }),
+    ),
+    receiptsBacklog: Nullable(Count('Batches of receipts not applied yet; `null` while the bus is away.')),
+    devices: Type.Object(
+      { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },
+      closed,
+    ),
+    openCommands: Count('Commands with an execution that is not final; counted up to 10,000.'),
+  },
+  { $id: 'Status', ...closed, description: 'How the administration server is.' },
+);
+export type StatusDocument = Static<typeof StatusSchema>;

@@ -1,0 +1,84 @@
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { BusStatus } from '../../bus/bus.ts';
+import type { CommandType } from '../../protocol/command-types.ts';
+import type { DeviceDesk } from '../desks/device-desk.ts';
+import type { EnrolmentDesk } from '../desks/enrolment-desk.ts';
+import type { GatewayDesk } from '../desks/gateway-desk.ts';
+import type { GroupDesk } from '../desks/group-desk.ts';
+import type { TokenDesk } from '../desks/token-desk.ts';
+import type { Command, LedgerEvent } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+
+/** `ttl` and `timeout` in seconds, `expiresAt` as RFC 3339. */
+export interface CommandRequest {
+  type: CommandType;
+  args?: unknown;
+  target: { devices: string[] } | { group: string } | { all: true };
+  ttl?: number;
+  expiresAt?: string;
+  timeout?: number;
+  collapseKey?: string | null;
+  offline?: 'queue' | 'skip';
+  idempotencyKey?: string;
+}
+
+/** All of them throw `Problem`. */
+export interface CommandOrders {
+  create(request: CommandRequest, actor: string): Promise<{ command: Command; existing: boolean }>;
+  cancel(id: string, options: { force: boolean }, actor: string): Promise<Command>;
+  explain(
+    deviceId: string,
+    commandId: string,
+  ): Promise<{ sentence: string; code: string; data: Record<string, unknown> }>;
+}
+
+/** Ledger events numbered above `afterSeq`, in order, none missing and none twice, until the returned function is called. */
+export interface EventSource {
+  subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void;
+}
+
+/** The part of the bus that status and readiness are told from. */
+export interface BusHealth {
+  status(): BusStatus;
+  readonly receipts: { backlog(): Promise<number> };
+  readonly directory: { epoch(): Promise<string | null> };
+}
+
+/** What the HTTP API is a face of. */
+export interface HttpServices {
+  store: Store;
+  bus: BusHealth;
+  commands: CommandOrders;
+  groups: GroupDesk;
+  devices: DeviceDesk;
+  enrolment: EnrolmentDesk;
+  gateways: GatewayDesk;
+  tokens: TokenDesk;
+  events: EventSource;
+  registry: Registry;
+  now: () => number;
+  log: Logger;
+}
+
+export interface HttpOptions {
+  version: string;
+  /** Files in PEM form; plain HTTP when absent. */
+  tls?: { certFile: string; keyFile: string };
+  /** Addresses of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
+  trustProxy?: string[];
+  /** Longest body, bytes; 1 MiB when absent. */
+  bodyLimitBytes?: number;
+  /** How long a token that was looked up is believed, milliseconds; 2,000 when absent. */
+  tokenCacheMs?: number;
+  /** Event streams at the same time; 200 when absent. */
+  maxEventStreams?: number;
+  /** Bytes an event stream may owe a slow reader before it is ended; 1 MiB when absent. */
+  eventBufferBytes?: number;
+  /** Between signs of life on an event stream, milliseconds; 15,000 when absent. */
+  eventPingMs?: number;
+  /** Failed enrolments one address may make in a minute; 30 when absent. */
+  failedEnrolmentsPerMinute?: number;
+  /** How long stopping waits for requests under way, milliseconds; 5,000 when absent. */
+  closeDeadlineMs?: number;
+}

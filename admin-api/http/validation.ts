@@ -1,0 +1,58 @@
+import { Ajv, type ErrorObject } from 'ajv';
+import type { FastifySchemaValidationError } from 'fastify';
+import type { FastifySchemaCompiler } from 'fastify/types/schema.js';
+
+/** RFC 3339, the way ECMAScript reads it; the pattern keeps out what only ECMAScript allows. */
+const DATE_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
+
+const common = {
+  allErrors: false,
+  removeAdditional: false,
+  discriminator: true,
+  strict: true,
+  strictTypes: false,
+  strictRequired: false,
+  allowUnionTypes: true,
+  formats: { 'date-time': (text: string) => DATE_TIME.test(text) && !Number.isNaN(Date.parse(text)) },
+} as const;
+
+/**
+ * Bodies are checked as they are. Path, query and headers are text on the wire, so there a number may be written as
+ * text, and defaults fill in.
+ */
+export function createValidatorCompiler(): FastifySchemaCompiler<unknown> {
+  const bodies = new Ajv(common);
+  const texts = new Ajv({ ...common, coerceTypes: true, useDefaults: true });
+  return ({ schema, httpPart }) => (httpPart === 'body' ? bodies : texts).compile(schema as object);
+}
+
+export interface FieldError {
+  path: string;
+  message: string;
+}
+
+/** What a validator found, as people read it: where, as a JSON pointer, and what is expected there. */
+export function fieldErrors(part: string, errors: readonly FastifySchemaValidationError[]): FieldError[] {
+  return errors.slice(0, 20).map((error) => describe(part, error as ErrorObject));
+}
+
+function describe(part: string, error: ErrorObject): FieldError {
+  const at = (name: unknown) => `/${part}${error.instancePath}/${String(name)}`;
+  const path = `/${part}${error.instancePath}`;
+  switch (error.keyword) {
+    case 'additionalProperties':
+      return { path: at(error.params.additionalProperty), message: 'is not known here' };
+    case 'required':
+      return { path: at(error.params.missingProperty), message: 'is required' };
+    case 'enum':
+      return { path, message: `must be one of ${error.params.allowedValues.join(', ')}` };
+    case 'const':
+      return { path, message: `must be ${JSON.stringify(error.params.allowedValue)}` };
+    case 'discriminator':
+      return { path: at(error.params.tag), message: 'must be one of the known values' };
+    case 'oneOf':
+      return { path, message: 'must have exactly one of the documented forms' };
+    default:
+      return { path, message: error.message ?? 'is not valid' };
+  }
+}
