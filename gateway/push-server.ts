@@ -48,6 +48,10 @@ interface UserData {
 /** TLS 1.2 suites with forward secrecy and authenticated encryption; 1.3 has its own. */
 const CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20';
 
+/** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT; the module declares them and does not export them. */
+const LISTEN_SHARED = 0;
+const LISTEN_EXCLUSIVE = 1;
+
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
@@ -108,7 +112,7 @@ export class PushServer {
 
   /** A port nobody listens on at the moment. */
   freePort(): number {
-    const probe = this.#tryListen(0, uWS.ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT);
+    const probe = this.#tryListen(0, LISTEN_EXCLUSIVE);
     if (!probe) throw this.#unavailable(0);
     const port = uWS.us_socket_local_port(probe as unknown as uWS.us_socket);
     uWS.us_listen_socket_close(probe);
@@ -124,11 +128,11 @@ export class PushServer {
     if (this.#closed) throw new PortUnavailable('the push server is closed');
     if (this.#token && port === this.#port) return;
     if (!this.#config.sharePort) {
-      const probe = this.#tryListen(port, uWS.ListenOptions.LIBUS_LISTEN_EXCLUSIVE_PORT);
+      const probe = this.#tryListen(port, LISTEN_EXCLUSIVE);
       if (!probe) throw this.#unavailable(port);
       uWS.us_listen_socket_close(probe);
     }
-    const token = this.#tryListen(port, uWS.ListenOptions.LIBUS_LISTEN_DEFAULT);
+    const token = this.#tryListen(port, LISTEN_SHARED);
     if (!token) throw this.#unavailable(port);
     this.unlisten();
     this.#token = token;
@@ -156,7 +160,7 @@ export class PushServer {
     );
   }
 
-  #tryListen(port: number, options: uWS.ListenOptions): uWS.us_listen_socket | null {
+  #tryListen(port: number, options: number): uWS.us_listen_socket | null {
     // The callback comes before `listen` returns. The type declarations lack host and options together.
     const listen = this.#app.listen as unknown as (
       host: string,

@@ -1,0 +1,162 @@
+/** A device for tests that does only what it is told: raw frames over a WebSocket, everything received kept in order. */
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { type RawData, WebSocket } from 'ws';
+import type { DirectoryDevice } from '../../bus/bus.ts';
+import {
+  type DeviceMessage,
+  decodeGatewayMessage,
+  encodeDeviceMessage,
+  encodeGatewayMessage,
+  encodeOrderBody,
+  type GatewayMessage,
+  proofBytes,
+  SUBPROTOCOL,
+} from '../../protocol/index.ts';
+import { waitFor } from '../wait.ts';
+
+export interface Identity {
+  id: string;
+  privateKey: KeyObject;
+  publicKey: Uint8Array;
+}
+
+export function makeIdentity(id: string): Identity {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const { x } = publicKey.export({ format: 'jwk' });
+  return { id, privateKey, publicKey: new Uint8Array(Buffer.from(x as string, 'base64url')) };
+}
+
+/** The directory's entry for a device; its membership order is not really signed, which gateways do not look at. */
+export function directoryDevice(
+  identity: Identity,
+  groups: string[],
+  more: Partial<DirectoryDevice> = {},
+): DirectoryDevice {
+  const revision = more.membershipRevision ?? 1;
+  const body = encodeOrderBody({
+    kind: 'membership',
+    target: { device: identity.id },
+    groups,
+    revision,
+    issuedAt: 1,
+  });
+  return {
+    id: identity.id,
+    publicKey: identity.publicKey,
+    blocked: false,
+    groups,
+    membership: encodeGatewayMessage({ t: 'order', body, sig: new Uint8Array(64) }),
+    membershipRevision: revision,
+    ...more,
+  };
+}
+
+export interface Closing {
+  code: number;
+  reason: string;
+}
+
+type MessageOf<T extends GatewayMessage['t']> = Extract<GatewayMessage, { t: T }>;
+
+export class RawDevice {
+  readonly socket: WebSocket;
+  readonly received: GatewayMessage[] = [];
+  closing: Closing | null = null;
+  /** Status and body of a refused upgrade. */
+  refused: { status: number; retryAfter: string | undefined; body: string } | null = null;
+
+  constructor(url: string, protocols: string[] = [SUBPROTOCOL]) {
+    this.socket = new WebSocket(url, protocols, { perMessageDeflate: false });
+    this.socket.on('message', (data: RawData) => {
+      const message = decodeGatewayMessage(new Uint8Array(data as Buffer));
+      if (message) this.received.push(message);
+    });
+    this.socket.on('close', (code, reason) => {
+      this.closing = { code, reason: reason.toString() };
+    });
+    this.socket.on('error', () => {
+      // A refusal or a cut connection; 'close' follows.
+    });
+    this.socket.on('unexpected-response', (_request, response) => {
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.on('end', () => {
+        this.refused = {
+          status: response.statusCode ?? 0,
+          retryAfter: response.headers['retry-after'],
+          body: Buffer.concat(parts).toString(),
+        };
+        this.socket.terminate();
+      });
+    });
+  }
+
+  send(message: DeviceMessage): void {
+    this.socket.send(encodeDeviceMessage(message));
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    this.socket.send(bytes);
+  }
+
+  sendText(text: string): void {
+    this.socket.send(text);
+  }
+
+  /** The first message of a kind that was not taken before; waits for it. */
+  async take<T extends GatewayMessage['t']>(kind: T): Promise<MessageOf<T>> {
+    const index = await waitFor(() => this.received.findIndex((message) => message.t === kind) + 1, {
+      what: `a ${kind} (closed: ${JSON.stringify(this.closing)})`,
+      timeoutMs: 5_000,
+    });
+    return this.received.splice(index - 1, 1)[0] as MessageOf<T>;
+  }
+
+  async closed(): Promise<Closing> {
+    await waitFor(() => this.closing !== null, { what: 'the connection to be closed' });
+    return this.closing as Closing;
+  }
+
+  async close(): Promise<void> {
+    this.socket.close(1000);
+    await this.closed();
+  }
+}
+
+export interface ProveOptions {
+  /** Signs as if for this gateway or nonce instead of those of the challenge. */
+  gateway?: string;
+  nonce?: Uint8Array;
+  membership?: number;
+}
+
+/** Waits for the challenge and answers it. */
+export async function prove(
+  device: RawDevice,
+  identity: Identity,
+  options: ProveOptions = {},
+): Promise<void> {
+  const challenge = await device.take('challenge');
+  const nonce = options.nonce ?? challenge.nonce;
+  const bytes = proofBytes(nonce, options.gateway ?? challenge.gateway, identity.id);
+  device.send({
+    t: 'prove',
+    device: identity.id,
+    sig: new Uint8Array(sign(null, bytes, identity.privateKey)),
+    software: 'raw-device 1',
+    caps: ['sync'],
+    membership: options.membership ?? 1,
+  });
+}
+
+/** Connects and is welcomed. */
+export async function connectDevice(
+  url: string,
+  identity: Identity,
+  options: ProveOptions = {},
+): Promise<{ device: RawDevice; session: number }> {
+  const device = new RawDevice(url);
+  await prove(device, identity, options);
+  const { session } = await device.take('welcome');
+  return { device, session };
+}
