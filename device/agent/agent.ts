@@ -1,0 +1,210 @@
+/**
+ * The reference agent: enrols, stays connected, runs the tasks and the sync hook its own configuration names, and reports
+ * the machine's figures.
+ */
+import type { Logger } from 'pino';
+import {
+  EnrollError,
+  enroll,
+  FileStore,
+  PushpointDevice,
+  Reconnect,
+  type ReconnectOptions,
+  type WsOptions,
+  wsDial,
+} from '../index.ts';
+import type { AgentConfig } from './config.ts';
+import { statistics } from './statistics.ts';
+import { Tasks } from './tasks.ts';
+
+const SOFTWARE = 'pushpoint-agent/0.1.0';
+/** Attempts in a row that lead nowhere before the list of gateways is asked for again (E-7). */
+const LOST_AFTER = 20;
+
+export interface AgentParts {
+  reconnect?: Partial<ReconnectOptions>;
+  ws?: WsOptions;
+}
+
+/** Why an agent ended by itself: nothing it can do changes it. */
+export interface AgentEnd {
+  reason: string;
+}
+
+export class Agent {
+  readonly #config: AgentConfig;
+  readonly #log: Logger;
+  readonly #parts: AgentParts;
+  readonly #tasks: Tasks;
+  readonly #life = new AbortController();
+  /** Resolves when the agent cannot go on (not admitted, token refused); never when it is stopped. */
+  readonly ended: Promise<AgentEnd>;
+  #end: (end: AgentEnd) => void = () => {};
+  #store: FileStore | null = null;
+  #device: PushpointDevice | null = null;
+  #stopping: Promise<void> | null = null;
+  #failures = 0;
+  #renewing = false;
+
+  constructor(config: AgentConfig, log: Logger, parts: AgentParts = {}) {
+    this.#config = config;
+    this.#log = log;
+    this.#parts = parts;
+    this.#tasks = new Tasks(config);
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  get device(): PushpointDevice | null {
+    return this.#device;
+  }
+
+  /**
+   * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws `EnrollError`
+   * when the server refuses, and `FolderInUse` when another agent uses the state folder.
+   */
+  async start(): Promise<void> {
+    if (this.#store) return;
+    const store = await FileStore.open(this.#config.stateDir);
+    this.#store = store;
+    try {
+      if (store.damagedLines > 0)
+        this.#log.warn({ lines: store.damagedLines }, 'the journal had damaged lines');
+      await this.#enrolled(store);
+      const device = this.#make(store);
+      await device.start();
+      this.#device = device;
+    } catch (error) {
+      this.#store = null;
+      await store.close();
+      throw error;
+    }
+    this.#log.info({ deviceId: this.#device.deviceId, stateDir: this.#config.stateDir }, 'agent started');
+  }
+
+  /** Running tasks get SIGTERM, and SIGKILL at the deadline; their executions are `interrupted` at the next start. */
+  stop(deadlineMs = 5_000): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.#life.abort();
+    const killed = setTimeout(() => void this.#tasks.close(0), deadlineMs);
+    await this.#device?.stop({ deadlineMs });
+    clearTimeout(killed);
+    await this.#tasks.close(0);
+    await this.#store?.close();
+    this.#log.info('agent stopped');
+  }
+
+  async #enrolled(store: FileStore): Promise<void> {
+    const { state } = await store.load();
+    if (state.identity && state.gateways.length > 0) return;
+    const pause = new Reconnect(this.#parts.reconnect);
+    for (;;) {
+      let retryAfterMs: number | undefined;
+      try {
+        const { deviceId } = await this.#enroll(store, true);
+        if ((await store.load()).state.gateways.length > 0) {
+          this.#log.info({ deviceId, server: this.#config.server }, 'enrolled');
+          return;
+        }
+        this.#log.warn({ deviceId }, 'enrolled, but there is no gateway yet: asking again');
+      } catch (error) {
+        if (!(error instanceof EnrollError) || !error.temporary) throw error;
+        retryAfterMs = error.retryAfterMs;
+        this.#log.warn(
+          { server: this.#config.server, reason: error.message },
+          'not enrolled yet: asking again',
+        );
+      }
+      const { inMs } = pause.next({ code: 1006, retryAfterMs, sessionMs: 0 });
+      await this.#pause(inMs ?? 0);
+    }
+  }
+
+  async #enroll(store: FileStore, again: boolean) {
+    const { server, token, name } = this.#config;
+    if (!token) throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_TOKEN or the file');
+    const { signal } = this.#life;
+    return enroll({ server, token, name, store, software: SOFTWARE, again, signal });
+  }
+
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#life;
+    return new Promise((resolve, reject) => {
+      const stopped = () => {
+        clearTimeout(timer);
+        reject(new EnrollError('stopped before it was enrolled'));
+      };
+      const timer = setTimeout(() => {
+        signal.removeEventListener('abort', stopped);
+        resolve();
+      }, ms);
+      if (signal.aborted) stopped();
+      else signal.addEventListener('abort', stopped, { once: true });
+    });
+  }
+
+  #make(store: FileStore): PushpointDevice {
+    const { stateDir } = this.#config;
+    const tasks = this.#tasks;
+    const device = new PushpointDevice({
+      store,
+      software: SOFTWARE,
+      log: this.#log,
+      dial: wsDial(this.#parts.ws),
+      ...(this.#parts.reconnect ? { reconnect: this.#parts.reconnect } : {}),
+    });
+    device
+      .handle('sync', (command, context) => tasks.sync(command, context), { safeToRepeat: true })
+      // A task may run for days, and stopping it must not wait for a slot.
+      .handle('task.start', (command, context) => tasks.start(command, context), { unlimited: true })
+      .handle('task.stop', (command) => tasks.stop(command), { unlimited: true })
+      .handle('statistics', () => statistics(device, tasks, { stateDir, software: SOFTWARE }), {
+        safeToRepeat: true,
+      })
+      .handle('message', (command) => {
+        this.#log.info({ commandId: command.id, topic: command.args.topic }, 'message');
+      });
+    this.#watch(device, store);
+    return device;
+  }
+
+  #watch(device: PushpointDevice, store: FileStore): void {
+    device.on('connected', ({ gateway }) => {
+      this.#failures = 0;
+      this.#log.info({ gateway: gateway.name, url: gateway.url }, 'connected');
+    });
+    device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
+      this.#log.info({ gateway: gateway.name, code, reason, advice, retryInMs }, 'disconnected');
+      if (this.#life.signal.aborted) return;
+      if (advice === 'never') {
+        this.#log.error({ code, reason }, 'the gateway does not admit this device');
+        this.#end({ reason: `the gateway does not admit this device: ${code} ${reason}` });
+      } else if (++this.#failures % LOST_AFTER === 0) {
+        void this.#renew(device, store);
+      }
+    });
+    device.on('order-refused', ({ reason, id }) => {
+      const level = reason === 'bad signature' ? 'error' : 'debug';
+      this.#log[level]({ commandId: id, reason }, 'order refused');
+    });
+  }
+
+  /** E-7: where no gateway of the list answers, the administration server may know others. */
+  async #renew(device: PushpointDevice, store: FileStore): Promise<void> {
+    if (this.#renewing || !this.#config.token) return;
+    this.#renewing = true;
+    try {
+      await this.#enroll(store, true);
+      device.setGateways((await store.load()).state.gateways);
+    } catch (error) {
+      this.#log.warn({ reason: (error as Error).message }, 'no current list of gateways');
+    } finally {
+      this.#renewing = false;
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/** The agent's configuration: a YAML file, then options given by the program that starts it. */
+import { existsSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { parse } from 'yaml';
+
+export interface TaskConfig {
+  command: string;
+  args: string[];
+  cwd?: string;
+  env?: Record<string, string>;
+}
+
+export interface SyncConfig {
+  command: string;
+  args: string[];
+  /** Milliseconds; the command's own time limit holds besides. */
+  timeoutMs?: number;
+}
+
+export interface AgentConfig {
+  /** Base URL of the administration server's HTTP API. */
+  server: string;
+  /** Enrolment token; needed until the agent is enrolled. Secret. */
+  token?: string;
+  /** Folder for the key and the state; default `./agent-state`. */
+  stateDir: string;
+  /** What people call the device; default the host name. */
+  name: string;
+  /** The only programs that commands may start. Default none. */
+  tasks: Record<string, TaskConfig>;
+  /** What a `sync` runs; default nothing, and every sync succeeds. */
+  sync?: SyncConfig;
+  /** How much of a program's last output is reported, bytes; default 8192, at most 16384. */
+  outputTailBytes: number;
+}
+
+/** What is wrong with a configuration, one line for each fault. */
+export class AgentConfigError extends Error {
+  override readonly name = 'AgentConfigError';
+}
+
+const KEYS = ['server', 'token', 'tokenFile', 'stateDir', 'name', 'tasks', 'sync', 'outputTailBytes'];
+const TASK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/**
+ * Reads `file` (a missing one is a fault), puts `options` over it, and checks the whole. `tokenFile` names a file that
+ * holds the token. Throws `AgentConfigError`.
+ */
+export function loadAgentConfig(file: string | undefined, options: Partial<AgentConfig> = {}): AgentConfig {
+  let fromFile: unknown = {};
+  if (file !== undefined) {
+    try {
+      fromFile = parse(readFileSync(file, 'utf8')) ?? {};
+    } catch (error) {
+      throw new AgentConfigError(`${file}: ${(error as Error).message}`);
+    }
+  }
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return checkAgentConfig({ ...(isMap(fromFile) ? fromFile : { '': fromFile }), ...given });
+}
+
+/** Throws `AgentConfigError` for anything that is not as `AgentConfig` says; unknown keys included. */
+export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
+  const faults: string[] = [];
+  for (const key of Object.keys(raw))
+    if (!KEYS.includes(key)) faults.push(`${key || 'the file'}: not known here`);
+  const text = (value: unknown, key: string, otherwise?: string): string => {
+    if (value === undefined && otherwise !== undefined) return otherwise;
+    if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
+    faults.push(`${key}: text is needed`);
+    return '';
+  };
+  const server = text(raw.server, 'server');
+  if (server && !/^https?:\/\//.test(server))
+    faults.push('server: a URL that begins with https:// or http://');
+  const bytes = raw.outputTailBytes ?? 8_192;
+  if (!Number.isInteger(bytes) || (bytes as number) < 0 || (bytes as number) > 16_384) {
+    faults.push('outputTailBytes: a whole number from 0 to 16384');
+  }
+  const config: AgentConfig = {
+    server,
+    stateDir: text(raw.stateDir, 'stateDir', './agent-state'),
+    name: text(raw.name, 'name', hostname() || 'device'),
+    tasks: tasks(raw.tasks, faults),
+    outputTailBytes: bytes as number,
+  };
+  const token = raw.token ?? (raw.tokenFile === undefined ? undefined : readToken(raw.tokenFile, faults));
+  if (token !== undefined) config.token = text(token, 'token');
+  if (raw.sync !== undefined && raw.sync !== null) {
+    const { timeoutMs, ...rest } = isMap(raw.sync) ? raw.sync : {};
+    config.sync = program(rest, 'sync', ['command', 'args'], faults);
+    if (timeoutMs !== undefined) {
+      if (!Number.isInteger(timeoutMs) || (timeoutMs as number) < 1)
+        faults.push('sync.timeoutMs: milliseconds');
+      else config.sync.timeoutMs = timeoutMs as number;
+    }
+  }
+  if (faults.length > 0) throw new AgentConfigError(faults.join('\n'));
+  return Object.freeze(config);
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function readToken(path: unknown, faults: string[]): string | undefined {
+  if (typeof path !== 'string' || !existsSync(path)) {
+    faults.push('tokenFile: a file that is there');
+    return undefined;
+  }
+  return readFileSync(path, 'utf8').trim();
+}
+
+function tasks(raw: unknown, faults: string[]): Record<string, TaskConfig> {
+  if (raw === undefined || raw === null) return {};
+  if (!isMap(raw)) {
+    faults.push('tasks: a map of names to programs');
+    return {};
+  }
+  const named: Record<string, TaskConfig> = {};
+  for (const [name, value] of Object.entries(raw)) {
+    if (!TASK_NAME.test(name)) faults.push(`tasks.${name}: letters, digits, dots, dashes, at most 64`);
+    named[name] = program(value, `tasks.${name}`, ['command', 'args', 'cwd', 'env'], faults);
+  }
+  return named;
+}
+
+function program(raw: unknown, path: string, known: string[], faults: string[]): TaskConfig {
+  const made: TaskConfig = { command: '', args: [] };
+  if (!isMap(raw)) {
+    faults.push(`${path}: a map with a command`);
+    return made;
+  }
+  for (const key of Object.keys(raw)) if (!known.includes(key)) faults.push(`${path}.${key}: not known here`);
+  if (typeof raw.command === 'string' && raw.command !== '') made.command = raw.command;
+  else faults.push(`${path}.command: the program to run`);
+  if (raw.args !== undefined) {
+    if (Array.isArray(raw.args)) made.args = raw.args.map(String);
+    else faults.push(`${path}.args: a list`);
+  }
+  if (raw.cwd !== undefined) {
+    if (typeof raw.cwd === 'string') made.cwd = raw.cwd;
+    else faults.push(`${path}.cwd: a folder`);
+  }
+  if (raw.env !== undefined) {
+    if (isMap(raw.env)) {
+      made.env = Object.fromEntries(Object.entries(raw.env).map(([key, value]) => [key, String(value)]));
+    } else {
+      faults.push(`${path}.env: a map`);
+    }
+  }
+  return made;
+}

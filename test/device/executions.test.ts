@@ -1,0 +1,384 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  Failed,
+  type HandlerContext,
+  MemoryStore,
+  type PushpointDevice,
+  Rejected,
+} from '../../device/index.ts';
+import { fixture } from './fixture.ts';
+import { until } from './until.ts';
+
+/** Handlers whose executions end when the test says so. */
+function gated() {
+  const begun: string[] = [];
+  const contexts = new Map<string, HandlerContext>();
+  const ends = new Map<string, (error?: Error) => void>();
+  const handlers =
+    (options = {}) =>
+    (device: PushpointDevice) => {
+      device.handle(
+        'sync',
+        (command, context) => {
+          begun.push(command.id);
+          contexts.set(command.id, context);
+          return new Promise((resolve, reject) => {
+            ends.set(command.id, (error) => (error ? reject(error) : resolve({ revision: command.id })));
+          });
+        },
+        options,
+      );
+    };
+  const running = (id: string) => until(() => begun.includes(id), `${id} to run`);
+  return { begun, contexts, ends, handlers, running };
+}
+
+test('D-3, R-1: a command is acknowledged, run, and its result sent', async () => {
+  const f = await fixture({
+    handlers: (device) => device.handle('sync', (command) => ({ revision: String(command.args.full) })),
+  });
+  await f.gateway.sendCommand('c1', { args: { full: true } });
+  const result = await f.gateway.last.first('result', 'c1');
+  assert.equal(result, { t: 'result', id: 'c1', state: 'succeeded', data: { revision: 'true' } });
+  const order = f.gateway.last.received.map((message) => message.t);
+  assert.equal(order, ['prove', 'ack', 'result']);
+  await f.end();
+});
+
+test('D-3: a command that cannot be remembered is neither acknowledged nor run', async () => {
+  const f = await fixture({ connect: false });
+  await f.gateway.session();
+  const { append } = f.store;
+  f.store.append = () => Promise.reject(new Error('disk full'));
+  await f.gateway.sendCommand('c1');
+  await until(() => f.faults.length > 0, 'a fault');
+  f.store.append = append;
+  assert.equal(f.ran, []);
+  assert.is(f.gateway.last.of('ack').length, 0);
+  await f.gateway.sendCommand('c1');
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'succeeded');
+  await f.end();
+});
+
+test('R-1: failed, rejected, unsupported and unsendable results say why', async () => {
+  const f = await fixture({
+    handlers: (device) =>
+      device
+        .handle('sync', () => {
+          throw new Failed('exit status 3', { exitStatus: 3 });
+        })
+        .handle('statistics', () => {
+          throw new Rejected('not today');
+        })
+        .handle('message', () => 'x'.repeat(40_000))
+        .handle('deep', () => {
+          let value: unknown = 1;
+          for (let i = 0; i < 30; i++) value = [value];
+          return value;
+        }),
+  });
+  for (const [id, type] of [
+    ['c1', 'sync'],
+    ['c2', 'statistics'],
+    ['c3', 'message'],
+    ['c4', 'no-such'],
+    ['c5', 'deep'],
+  ] as const) {
+    await f.gateway.sendCommand(id, { type });
+  }
+  const results = await Promise.all(
+    ['c1', 'c2', 'c3', 'c4', 'c5'].map((id) => f.gateway.last.first('result', id)),
+  );
+  assert.equal(results[0], {
+    t: 'result',
+    id: 'c1',
+    state: 'failed',
+    reason: 'exit status 3',
+    data: { exitStatus: 3 },
+  });
+  assert.equal(results[1], { t: 'result', id: 'c2', state: 'rejected', reason: 'not today' });
+  assert.is(results[2]?.state, 'failed');
+  assert.match(results[2]?.reason ?? '', /R-4/);
+  assert.equal(results[3], { t: 'result', id: 'c4', state: 'rejected', reason: 'unsupported' });
+  assert.is(results[4]?.state, 'failed');
+  await f.end();
+});
+
+test('D-4: a second delivery is acknowledged again and not run again', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  await f.gateway.sendCommand('c1');
+  await g.running('c1');
+  await f.gateway.sendCommand('c1');
+  await until(() => f.gateway.last.of('ack', 'c1').length === 2, 'a second ack');
+  g.ends.get('c1')?.();
+  await f.gateway.last.first('result', 'c1');
+  await f.gateway.sendCommand('c1');
+  await until(() => f.gateway.last.of('result', 'c1').length === 2, 'the result again');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  await f.gateway.sendCommand('c1');
+  await until(() => f.gateway.last.of('ack', 'c1').length === 3, 'an ack for what is settled');
+  await f.restart();
+  await f.gateway.sendCommand('c1');
+  await f.gateway.last.first('ack', 'c1');
+  assert.equal(g.begun, ['c1']);
+  await f.end();
+});
+
+test('R-5: after every welcome the newest word on what is not settled is said; R-6: settled ends that', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 2 } } });
+  for (const id of ['c1', 'c2', 'c3', 'c4']) await f.gateway.sendCommand(id);
+  await g.running('c2');
+  g.ends.get('c1')?.();
+  await f.gateway.last.first('result', 'c1');
+  await g.running('c3');
+  g.contexts.get('c2')?.progress(40, 'half');
+  await f.gateway.last.first('progress', 'c2');
+  f.gateway.last.socket.terminate();
+  const peer = await f.gateway.session(2);
+  await until(() => peer.received.length >= 5, 'four words');
+  assert.equal(peer.of('result', 'c1').length, 1);
+  assert.equal(peer.of('progress', 'c2'), [{ t: 'progress', id: 'c2', percent: 40, note: 'half' }]);
+  assert.equal(peer.of('progress', 'c3').length, 1);
+  assert.equal(peer.of('ack', 'c4').length, 1);
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 3, 'settled');
+  peer.socket.terminate();
+  const third = await f.gateway.session(3);
+  await third.first('ack', 'c4');
+  assert.is(third.of('result').length, 0);
+  await f.end();
+});
+
+test('R-5: what is said again is paced', async () => {
+  const f = await fixture({ options: { pace: { framesPerSecond: 50, burst: 20 } } });
+  for (let i = 0; i < 60; i++) await f.gateway.sendCommand(`c${i}`);
+  await until(() => f.gateway.last.of('result').length === 60, 'all results', 20_000);
+  f.gateway.last.socket.terminate();
+  const peer = await f.gateway.session(2);
+  await until(() => peer.of('result').length === 60, 'all again', 20_000);
+  const spanMs = (peer.times.at(-1) as number) - (peer.times[1] as number);
+  assert.ok(spanMs > 600, `60 results took ${Math.round(spanMs)} ms`);
+  await f.end();
+});
+
+test('R-5: an unsettled result is said again after a while, with doubling pauses', async () => {
+  const f = await fixture({ options: { pace: { resendAfterMs: 80 } } });
+  await f.gateway.sendCommand('c1');
+  await until(() => f.gateway.last.of('result', 'c1').length >= 4, 'three repetitions');
+  const at = f.gateway.last.times.slice(-3) as [number, number, number];
+  assert.ok(at[2] - at[1] > (at[1] - at[0]) * 1.4, `pauses ${at[1] - at[0]} and ${at[2] - at[1]}`);
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  await f.end();
+});
+
+test('R-6: settled for a command that still runs stops it, and no result follows', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  await f.gateway.sendCommand('c1');
+  await g.running('c1');
+  f.gateway.settle('c1');
+  await until(() => g.contexts.get('c1')?.signal.aborted, 'the abort');
+  g.ends.get('c1')?.();
+  await f.gateway.sendCommand('c2');
+  await g.running('c2');
+  g.ends.get('c2')?.();
+  await f.gateway.last.first('result', 'c2');
+  assert.is(f.gateway.last.of('result', 'c1').length, 0);
+  await f.end();
+});
+
+test('D-7: what was running at a crash is reported failed, interrupted, and not run again', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  await f.gateway.sendCommand('c1');
+  await g.running('c1');
+  await f.restart();
+  const result = await f.gateway.last.first('result', 'c1');
+  assert.equal(result, { t: 'result', id: 'c1', state: 'failed', reason: 'interrupted' });
+  assert.equal(g.begun, ['c1']);
+  await f.end();
+});
+
+test('D-7: a handler that is safe to repeat runs again after a crash, and so does what had not begun', async () => {
+  const g = gated();
+  const f = await fixture({
+    handlers: g.handlers({ safeToRepeat: true }),
+    options: { limits: { concurrency: 1 } },
+  });
+  await f.gateway.sendCommand('c1');
+  await f.gateway.sendCommand('c2', { issuedAt: Date.now() + 5 });
+  await g.running('c1');
+  await f.gateway.last.first('ack', 'c2');
+  await f.restart();
+  await until(() => g.begun.length === 2, 'c1 to run again');
+  g.ends.get('c1')?.();
+  await g.running('c2');
+  g.ends.get('c2')?.();
+  await f.gateway.last.first('result', 'c2');
+  assert.equal(g.begun, ['c1', 'c1', 'c2']);
+  await f.end();
+});
+
+test('D-8: a command that waits is canceled without running', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
+  await f.gateway.sendCommand('c1');
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('ack', 'c2');
+  await f.gateway.sendCancel('c2');
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'canceled');
+  g.ends.get('c1')?.();
+  await f.gateway.last.first('result', 'c1');
+  assert.equal(g.begun, ['c1']);
+  await f.end();
+});
+
+test('D-8: a command that runs is stopped and reported canceled; one that ends anyway reports its end', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  for (const id of ['c1', 'c2']) {
+    await f.gateway.sendCommand(id);
+    await g.running(id);
+    await f.gateway.sendCancel(id);
+    await until(() => g.contexts.get(id)?.signal.aborted, 'the abort');
+  }
+  g.ends.get('c1')?.(new Error('aborted'));
+  g.ends.get('c2')?.();
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'canceled');
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'succeeded');
+  await f.end();
+});
+
+test('D-8: a cancel that comes before its command keeps it from running, also after a restart', async () => {
+  const f = await fixture();
+  await f.gateway.sendCancel('c1');
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('result', 'c2');
+  await f.restart();
+  await f.gateway.sendCommand('c1');
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'canceled');
+  assert.equal(f.ran, ['c2']);
+  await f.end();
+});
+
+test('D-6: what does not finish in time is aborted and timed out, and gives its slot to the next', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
+  await f.gateway.sendCommand('c1', { timeoutMs: 150 });
+  await f.gateway.sendCommand('c2', { timeoutMs: 50 });
+  await f.gateway.sendCommand('c3');
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'timed-out', 'while it waited');
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'timed-out');
+  assert.ok(g.contexts.get('c1')?.signal.aborted);
+  await g.running('c3');
+  g.ends.get('c1')?.();
+  g.ends.get('c3')?.();
+  await f.gateway.last.first('result', 'c3');
+  assert.equal(g.begun, ['c1', 'c3']);
+  assert.is(f.gateway.last.of('result', 'c1').length, 1);
+  await f.end();
+});
+
+test('D-9: beyond the bound a command is rejected as busy, and taken when there is room again', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { maxOpen: 2 } } });
+  for (const id of ['c1', 'c2', 'c3']) await f.gateway.sendCommand(id);
+  const busy = await f.gateway.last.first('result', 'c3');
+  assert.equal(busy, { t: 'result', id: 'c3', state: 'rejected', reason: 'busy' });
+  await g.running('c1');
+  g.ends.get('c1')?.();
+  await f.gateway.last.first('result', 'c1');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 1, 'room');
+  await f.gateway.sendCommand('c4');
+  await g.running('c4');
+  await f.end();
+});
+
+test('D-9: handlers run four at a time, first come first served, and unlimited ones beside them', async () => {
+  const g = gated();
+  const f = await fixture({
+    handlers: (device) => {
+      g.handlers()(device);
+      device.handle('task.stop', () => ({ wasRunning: false }), { unlimited: true });
+    },
+  });
+  for (let i = 1; i <= 6; i++) await f.gateway.sendCommand(`c${i}`);
+  await f.gateway.last.first('ack', 'c6');
+  await f.gateway.sendCommand('stop', { type: 'task.stop' });
+  await f.gateway.last.first('result', 'stop');
+  assert.equal(g.begun, ['c1', 'c2', 'c3', 'c4']);
+  g.ends.get('c3')?.();
+  await g.running('c5');
+  g.ends.get('c1')?.();
+  await g.running('c6');
+  assert.equal(g.begun, ['c1', 'c2', 'c3', 'c4', 'c5', 'c6']);
+  await f.end();
+});
+
+test('D-10: a forgotten id is not run again by a gateway that turns back the time', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  await f.gateway.sendCommand('c1', { issuedAt: now, expiresAt: now + 1_000 });
+  await f.gateway.last.first('result', 'c1');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  f.gateway.time = () => now + 2 * 3_600_000;
+  await f.restart();
+  await until(() => f.device.counts().remembered === 0, 'forgotten');
+  f.gateway.time = () => now;
+  await f.restart();
+  await f.gateway.sendCommand('c1', { issuedAt: now, expiresAt: now + 1_000 });
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'expired');
+  assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
+test('G-4: commands run on while the device is offline, and their ends are said later', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  await f.gateway.sendCommand('c1');
+  await g.running('c1');
+  f.gateway.refuse = () => {};
+  f.gateway.last.socket.terminate();
+  await until(() => f.disconnected.length > 1, 'the connection to be gone');
+  g.ends.get('c1')?.();
+  await until(() => f.device.counts().running === 0, 'the end');
+  f.gateway.refuse = null;
+  const peer = await f.gateway.session(2);
+  assert.is((await peer.first('result', 'c1')).state, 'succeeded');
+  await f.end();
+});
+
+test('a stopped device leaves what did not end as interrupted, and waits no longer than the deadline', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers() });
+  await f.gateway.sendCommand('c1');
+  await g.running('c1');
+  const before = performance.now();
+  await f.device.stop({ deadlineMs: 100 });
+  await f.device.stop();
+  assert.ok(performance.now() - before < 2_000);
+  await f.device.start();
+  await f.gateway.session(2);
+  assert.is((await f.gateway.last.first('result', 'c1')).reason, 'interrupted');
+  await f.end();
+});
+
+test('a device that was never enrolled does not start', async () => {
+  const { PushpointDevice: Device } = await import('../../device/index.ts');
+  const device = new Device({ store: new MemoryStore() });
+  try {
+    await device.start();
+    assert.unreachable();
+  } catch (error) {
+    assert.match((error as Error).message, /not enrolled/);
+  }
+});
+
+test.run();

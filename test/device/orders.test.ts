@@ -1,0 +1,103 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { nodeCrypto } from '../../device/index.ts';
+import { type Fixture, fixture } from './fixture.ts';
+import { until } from './until.ts';
+
+async function refusal(f: Fixture): Promise<string> {
+  return (await until(() => f.refused.shift(), 'a refusal')).reason;
+}
+
+test('S-2: an order whose signature does not verify is dropped unanswered', async () => {
+  const f = await fixture();
+  const stranger = await nodeCrypto.generate();
+  f.gateway.last.send(await f.gateway.order(f.gateway.command('c1'), stranger));
+  assert.is(await refusal(f), 'bad signature');
+  const changed = await f.gateway.order(f.gateway.command('c2'));
+  changed.body[changed.body.length - 1] = (changed.body.at(-1) as number) ^ 1;
+  f.gateway.last.send(changed);
+  assert.is(await refusal(f), 'bad signature');
+  await f.gateway.sendCommand('c3');
+  await f.gateway.last.first('result', 'c3');
+  assert.equal(f.ran, ['c3']);
+  assert.is(f.gateway.peers.length, 1, 'the connection stays open');
+  await f.end();
+});
+
+test("S-4: another device's order is dropped", async () => {
+  const f = await fixture();
+  await f.gateway.sendCommand('c1', { target: { device: 'dev-2' } });
+  assert.is(await refusal(f), 'other target');
+  assert.equal(f.ran, []);
+  await f.end();
+});
+
+test('S-4: a group order is obeyed if the membership names the group, and only then', async () => {
+  const f = await fixture();
+  await f.gateway.sendCommand('c1', { target: { group: 'shops' } });
+  assert.is(await refusal(f), 'other target');
+  await f.gateway.sendMembership(1, ['root', 'shops']);
+  await f.gateway.sendCommand('c2', { target: { group: 'shops' } });
+  await f.gateway.last.first('result', 'c2');
+  await f.gateway.sendMembership(2, ['root', 'offices']);
+  await f.gateway.sendCommand('c3', { target: { group: 'shops' } });
+  assert.is(await refusal(f), 'other target');
+  assert.equal(f.ran, ['c2']);
+  await f.end();
+});
+
+test('S-7: a membership that is not newer is dropped; the newest survives a restart and is named in prove', async () => {
+  const f = await fixture();
+  assert.is((await f.gateway.last.first('prove')).membership, 0);
+  await f.gateway.sendMembership(5, ['root', 'shops']);
+  await f.gateway.sendMembership(5, ['root']);
+  assert.is(await refusal(f), 'older membership');
+  await f.gateway.sendMembership(4, ['root']);
+  assert.is(await refusal(f), 'older membership');
+  await f.restart();
+  assert.is((await f.gateway.last.first('prove')).membership, 5);
+  await f.gateway.sendCommand('c1', { target: { group: 'shops' } });
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'succeeded');
+  await f.end();
+});
+
+test('S-5: an expired command is not run and reported expired', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  await f.gateway.sendCommand('c1', { issuedAt: now - 20_000, expiresAt: now - 1_000 });
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'expired');
+  assert.equal(f.ran, []);
+  await f.end();
+});
+
+test("S-5: the device's own clock plays no part", async () => {
+  const f = await fixture();
+  const real = Date.now;
+  try {
+    Date.now = () => real() + 86_400_000 * 365;
+    f.gateway.time = () => real();
+    await f.gateway.sendCommand('c1');
+    assert.is((await f.gateway.last.first('result', 'c1')).state, 'succeeded');
+    Date.now = () => real() - 86_400_000 * 365;
+    await f.gateway.sendCommand('c2', { issuedAt: real() - 20_000, expiresAt: real() - 1_000 });
+    assert.is((await f.gateway.last.first('result', 'c2')).state, 'expired');
+  } finally {
+    Date.now = real;
+  }
+  await f.end();
+});
+
+test('S-5: server time is never earlier than the newest order verified, also after a restart', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  await f.gateway.sendCommand('c1', { issuedAt: now + 3_600_000, expiresAt: now + 7_200_000 });
+  await f.gateway.last.first('result', 'c1');
+  await f.restart();
+  // A gateway that lies about the time does not revive an older order.
+  await f.gateway.sendCommand('c2', { issuedAt: now, expiresAt: now + 3_000_000 });
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'expired');
+  assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
+test.run();

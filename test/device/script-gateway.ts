@@ -1,0 +1,229 @@
+/**
+ * A gateway that does what the test says: a real WebSocket server with the protocol's codec, and the administration
+ * server's key to sign orders with. By default it admits whoever proves the device's key and answers heartbeats.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { type DeviceKey, type DeviceState, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import {
+  type CommandOrder,
+  type DeviceMessage,
+  decodeDeviceMessage,
+  encodeGatewayMessage,
+  encodeOrderBody,
+  type GatewayAddress,
+  type GatewayMessage,
+  type OrderBody,
+  orderBytes,
+  proofBytes,
+  SUBPROTOCOL,
+} from '../../protocol/index.ts';
+import { until } from './until.ts';
+
+export class Peer {
+  readonly socket: WebSocket;
+  readonly received: DeviceMessage[] = [];
+  /** When each of `received` came, by the monotonic clock. */
+  readonly times: number[] = [];
+  closed: { code: number; reason: string } | null = null;
+
+  constructor(socket: WebSocket) {
+    this.socket = socket;
+    socket.on('close', (code, reason) => {
+      this.closed = { code, reason: reason.toString() };
+    });
+    socket.on('error', () => {});
+  }
+
+  send(message: GatewayMessage): void {
+    this.socket.send(encodeGatewayMessage(message));
+  }
+
+  of<T extends DeviceMessage['t']>(t: T, id?: string): Extract<DeviceMessage, { t: T }>[] {
+    return this.received.filter(
+      (message) => message.t === t && (id === undefined || (message as { id?: string }).id === id),
+    ) as Extract<DeviceMessage, { t: T }>[];
+  }
+
+  /** The first message of a kind, once it is there. */
+  async first<T extends DeviceMessage['t']>(t: T, id?: string): Promise<Extract<DeviceMessage, { t: T }>> {
+    return until(() => this.of(t, id)[0], `${t} ${id ?? ''}`);
+  }
+}
+
+export class ScriptGateway {
+  readonly name: string;
+  readonly serverKey: DeviceKey;
+  readonly deviceKey: DeviceKey;
+  readonly deviceId = 'dev-1';
+  readonly peers: Peer[] = [];
+  /** What `welcome` says; tests change it. */
+  heartbeatMs = 60_000;
+  gateways: GatewayAddress[] = [];
+  time = () => Date.now();
+  answerBeats = true;
+  /** Name given in the challenge, where it is to be another than `name`. */
+  claimedName: string | undefined;
+  /** Called instead of sending `welcome`. */
+  onProve: ((peer: Peer) => void) | null = null;
+  /** Answers the upgrade with plain HTTP. */
+  refuse: ((response: ServerResponse) => void) | null = null;
+  proofs = 0;
+  badProofs = 0;
+  #session = 0;
+  readonly #http: Server;
+  readonly #ws: WebSocketServer;
+
+  private constructor(name: string, serverKey: DeviceKey, deviceKey: DeviceKey) {
+    this.name = name;
+    this.serverKey = serverKey;
+    this.deviceKey = deviceKey;
+    this.#ws = new WebSocketServer({ noServer: true, handleProtocols: () => SUBPROTOCOL });
+    this.#http = createServer((request, response) => this.#plain(request, response));
+    this.#http.on('upgrade', (request, socket, head) => {
+      if (this.refuse) {
+        socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n');
+        return;
+      }
+      this.#ws.handleUpgrade(request, socket, head, (ws) => this.#accept(new Peer(ws)));
+    });
+  }
+
+  /** `like`: another gateway of the same system. */
+  static async start(name = 'gw-1', like?: ScriptGateway): Promise<ScriptGateway> {
+    const gateway = new ScriptGateway(
+      name,
+      like?.serverKey ?? (await nodeCrypto.generate()),
+      like?.deviceKey ?? (await nodeCrypto.generate()),
+    );
+    gateway.#http.listen(0, '127.0.0.1');
+    await once(gateway.#http, 'listening');
+    return gateway;
+  }
+
+  get port(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  get address(): GatewayAddress {
+    return { name: this.name, url: `ws://127.0.0.1:${this.port}` };
+  }
+
+  get last(): Peer {
+    const peer = this.peers.at(-1);
+    if (!peer) throw new Error('nobody has connected');
+    return peer;
+  }
+
+  /** The store of an enrolled device. */
+  store(state: Partial<DeviceState> = {}): MemoryStore {
+    return new MemoryStore(this.state(state));
+  }
+
+  state(state: Partial<DeviceState> = {}): DeviceState {
+    return {
+      key: this.deviceKey,
+      identity: { deviceId: this.deviceId, serverKey: this.serverKey.publicKey, server: 'http://127.0.0.1' },
+      gateways: [this.address],
+      ...state,
+    };
+  }
+
+  async order(
+    body: OrderBody,
+    key = this.serverKey,
+  ): Promise<{ t: 'order'; body: Uint8Array; sig: Uint8Array }> {
+    const bytes = encodeOrderBody(body);
+    return { t: 'order', body: bytes, sig: await nodeCrypto.sign(key.privateKey, orderBytes(bytes)) };
+  }
+
+  command(id: string, over: Partial<CommandOrder> = {}): CommandOrder {
+    const now = this.time();
+    return {
+      kind: 'command',
+      id,
+      type: 'sync',
+      args: null,
+      target: { device: this.deviceId },
+      issuedAt: now,
+      expiresAt: now + 60_000,
+      timeoutMs: 60_000,
+      ...over,
+    };
+  }
+
+  async sendCommand(id: string, over: Partial<CommandOrder> = {}): Promise<void> {
+    const peer = this.last;
+    peer.send(await this.order(this.command(id, over)));
+  }
+
+  async sendCancel(id: string, expiresAt = this.time() + 60_000): Promise<void> {
+    const target = { device: this.deviceId };
+    this.last.send(await this.order({ kind: 'cancel', id, target, issuedAt: this.time(), expiresAt }));
+  }
+
+  async sendMembership(revision: number, groups: string[]): Promise<void> {
+    const target = { device: this.deviceId };
+    this.last.send(await this.order({ kind: 'membership', target, groups, revision, issuedAt: this.time() }));
+  }
+
+  settle(id: string): void {
+    this.last.send({ t: 'settled', id, state: 'succeeded' as 'unknown' });
+  }
+
+  /** A peer that was welcomed, the `count`th. */
+  async session(count = 1): Promise<Peer> {
+    await until(() => this.proofs >= count, `session ${count} on ${this.name}`);
+    return this.last;
+  }
+
+  async stop(): Promise<void> {
+    for (const peer of this.peers) peer.socket.terminate();
+    this.#ws.close();
+    this.#http.closeAllConnections();
+    this.#http.close();
+    await once(this.#http, 'close');
+  }
+
+  #plain(_request: IncomingMessage, response: ServerResponse): void {
+    response.statusCode = 426;
+    response.end();
+  }
+
+  #accept(peer: Peer): void {
+    this.peers.push(peer);
+    const nonce = crypto.getRandomValues(new Uint8Array(32));
+    const gateway = this.claimedName ?? this.name;
+    peer.socket.on('message', (data) => {
+      const message = decodeDeviceMessage(data as Buffer);
+      if (!message) return;
+      peer.received.push(message);
+      peer.times.push(performance.now());
+      if (message.t === 'prove') void this.#prove(peer, nonce, gateway, message);
+      if (message.t === 'beat' && this.answerBeats) peer.send({ t: 'beat', time: this.time() });
+    });
+    peer.send({ t: 'challenge', nonce, gateway, time: this.time() });
+  }
+
+  async #prove(
+    peer: Peer,
+    nonce: Uint8Array,
+    gateway: string,
+    { device, sig }: Extract<DeviceMessage, { t: 'prove' }>,
+  ): Promise<void> {
+    if (!(await nodeCrypto.verify(this.deviceKey.publicKey, proofBytes(nonce, gateway, device), sig))) {
+      this.badProofs++;
+      peer.socket.close(4403);
+      return;
+    }
+    if (this.onProve) {
+      this.onProve(peer);
+      return;
+    }
+    const { heartbeatMs, gateways } = this;
+    peer.send({ t: 'welcome', session: ++this.#session, time: this.time(), heartbeatMs, gateways });
+    this.proofs++;
+  }
+}
