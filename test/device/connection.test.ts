@@ -1,0 +1,177 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodeValue } from '../../protocol/index.ts';
+import { fixture } from './fixture.ts';
+import { ScriptGateway } from './script-gateway.ts';
+import { until } from './until.ts';
+
+test('H-3: a device proves its key, and names its software, types and membership', async () => {
+  const f = await fixture({ options: { software: 'till/2.1' } });
+  const prove = await f.gateway.last.first('prove');
+  assert.is(prove.device, 'dev-1');
+  assert.is(prove.software, 'till/2.1');
+  assert.equal(prove.caps, ['sync']);
+  assert.is(f.gateway.badProofs, 0);
+  assert.is(f.device.session?.gateway.name, 'gw-1');
+  await f.end();
+});
+
+test('H-5: a device does not sign for a gateway that says another name than its address has', async () => {
+  const gateway = await ScriptGateway.start();
+  gateway.claimedName = 'gw-2';
+  const f = await fixture({ gateway, connect: false });
+  await until(() => f.disconnected.length > 0, 'the end');
+  assert.match(f.disconnected[0]?.reason ?? '', /H-5/);
+  assert.is(f.disconnected[0]?.advice, 'back-off');
+  assert.is(gateway.peers[0]?.received.length, 0);
+  await f.end();
+});
+
+test('H-8: a connection that brings no welcome is given up', async () => {
+  const gateway = await ScriptGateway.start();
+  gateway.onProve = () => {};
+  const f = await fixture({ gateway, connect: false, options: { handshakeTimeoutMs: 50 } });
+  await until(() => gateway.peers.length > 1, 'another try');
+  assert.is(f.disconnected[0]?.code, 1006);
+  await f.end();
+});
+
+test('F, H-2: a gateway that breaks a rule is left with 1002 and tried again later', async () => {
+  const f = await fixture();
+  const wrong = [
+    encodeValue({ t: 'beat', time: -1 }),
+    new Uint8Array([0xc1]),
+    encodeValue({ t: 'challenge', nonce: new Uint8Array(32), gateway: 'gw-1', time: 1 }),
+    encodeValue({ t: 'order', body: 'text', sig: new Uint8Array(64) }),
+  ];
+  for (const [index, bytes] of wrong.entries()) {
+    const peer = await f.gateway.session(index + 1);
+    peer.socket.send(bytes);
+    await until(() => peer.closed, 'the close');
+    assert.is(peer.closed?.code, 1002);
+  }
+  const peer = await f.gateway.session(wrong.length + 1);
+  peer.socket.send('text');
+  await until(() => peer.closed, 'the close');
+  assert.is(peer.closed?.code, 1002);
+  await f.end();
+});
+
+test('V-2: unknown messages and fields are skipped', async () => {
+  const f = await fixture();
+  f.gateway.last.socket.send(encodeValue({ t: 'later', x: 1 }));
+  f.gateway.last.socket.send(encodeValue({ t: 'beat', time: 1, more: [1] }));
+  await f.gateway.sendCommand('c1');
+  await f.gateway.last.first('result', 'c1');
+  assert.is(f.gateway.peers.length, 1);
+  await f.end();
+});
+
+test('B-1: beats come at the interval and carry the status; a change is said early', async () => {
+  const gateway = await ScriptGateway.start();
+  gateway.heartbeatMs = 1_000;
+  const f = await fixture({ gateway, options: { random: () => 0.1 } });
+  f.device.setStatus({ policy: 'r7', compliance: 'warn' });
+  const beat = await gateway.last.first('beat');
+  assert.equal(beat, { t: 'beat', policy: 'r7', compliance: 'warn' });
+  await until(() => gateway.last.of('beat').length >= 3, 'more beats');
+  await f.end();
+});
+
+test('B-3: after two beats without answer the device goes to another gateway', async () => {
+  const gateway = await ScriptGateway.start();
+  const other = await ScriptGateway.start('gw-2', gateway);
+  gateway.heartbeatMs = 1_000;
+  gateway.answerBeats = false;
+  const store = gateway.store({ gateways: [gateway.address, other.address] });
+  const f = await fixture({ gateway, store, options: { random: () => 0.01 } });
+  await other.session();
+  assert.is(gateway.peers[0]?.of('beat').length, 2);
+  assert.match(f.disconnected[0]?.reason ?? '', /B-3/);
+  await f.end();
+  await other.stop();
+});
+
+test('G-2, C-3: a gateway that is not there is passed over', async () => {
+  const gateway = await ScriptGateway.start();
+  const gone = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
+  const f = await fixture({ gateway, store: gateway.store({ gateways: [gone, gateway.address] }) });
+  assert.is(f.disconnected[0]?.gateway.name, 'gw-0');
+  await f.end();
+});
+
+test('G-1: the list of welcome and update replaces the stored one', async () => {
+  const gateway = await ScriptGateway.start();
+  const other = { name: 'gw-9', url: 'wss://gw9.example.net' };
+  gateway.gateways = [gateway.address, other];
+  const f = await fixture({ gateway });
+  await until(async () => (await f.store.load()).state.gateways.length === 2, 'the list of welcome');
+  gateway.last.send({ t: 'update', gateways: [gateway.address] });
+  await until(async () => (await f.store.load()).state.gateways.length === 1, 'the list of update');
+  await f.end();
+});
+
+test('G-3: a redirected device closes with 1000 and goes to the first that admits it', async () => {
+  const f = await fixture();
+  const other = await ScriptGateway.start('gw-2', f.gateway);
+  const gone = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
+  f.gateway.last.send({ t: 'redirect', to: [gone, other.address], reason: 'drain', withinMs: 20 });
+  await other.session();
+  assert.is(f.gateway.last.closed?.code, 1000);
+  assert.is(f.device.session?.gateway.name, 'gw-2');
+  assert.is(f.gateway.peers.length, 1);
+  await f.end();
+  await other.stop();
+});
+
+test('H-10: a redirect may come instead of welcome', async () => {
+  const gateway = await ScriptGateway.start();
+  const other = await ScriptGateway.start('gw-2', gateway);
+  gateway.onProve = (peer) => {
+    peer.send({ t: 'redirect', to: [other.address], reason: 'full', withinMs: 0 });
+    peer.socket.close(4001);
+  };
+  const f = await fixture({ gateway, connect: false });
+  await other.session();
+  assert.is(f.disconnected[0]?.advice, 'now');
+  await f.end();
+  await other.stop();
+});
+
+test('C-2: never means never, until the program asks for a connection', async () => {
+  const f = await fixture();
+  f.gateway.last.socket.close(4404, 'blocked');
+  await until(() => f.disconnected.length === 1, 'the end');
+  assert.is(f.disconnected[0]?.advice, 'never');
+  assert.is(f.disconnected[0]?.retryInMs, null);
+  f.device.connectNow();
+  await f.gateway.session(2);
+  assert.is(f.gateway.peers.length, 2);
+  await f.end();
+});
+
+test('C-5: an HTTP refusal counts as 1006, and its Retry-After is obeyed', async () => {
+  const gateway = await ScriptGateway.start();
+  gateway.refuse = () => {};
+  const f = await fixture({ gateway, connect: false });
+  await until(() => f.disconnected.length === 1, 'the refusal');
+  const { code, reason, retryInMs } = f.disconnected[0] as (typeof f.disconnected)[0];
+  assert.is(code, 1006);
+  assert.is(reason, 'HTTP 503');
+  assert.ok((retryInMs as number) >= 7_000);
+  await f.end();
+});
+
+test('start and stop may be called twice, and a stopped device comes back', async () => {
+  const f = await fixture();
+  await Promise.all([f.device.start(), f.device.start()]);
+  assert.is(f.gateway.peers.length, 1);
+  await Promise.all([f.device.stop(), f.device.stop()]);
+  await until(() => f.gateway.last.closed, 'the close');
+  assert.is(f.gateway.last.closed?.code, 1000);
+  await f.device.start();
+  await f.gateway.session(2);
+  await f.end();
+});
+
+test.run();
