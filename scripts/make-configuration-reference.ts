@@ -12,6 +12,25 @@ const TITLES: Record<Program, string> = {
   operator: "Operators' commands",
 };
 
+const AGENT_FILE = [
+  'Besides these settings the YAML file names the only programs that commands may start (`tasks`), and what a forced',
+  'synchronisation runs (`sync`; without it a sync does nothing and succeeds):',
+  '',
+  '```yaml',
+  'sync:',
+  '  command: /usr/local/bin/fetch-policy',
+  '  args: [--quiet]',
+  '  timeoutMs: 60000        # besides the time limit of the command itself',
+  'tasks:',
+  '  backup:',
+  '    command: /usr/local/bin/backup',
+  '    args: [--target, /srv]',
+  '    cwd: /srv              # optional',
+  '    env: { LEVEL: full }   # optional',
+  '```',
+  '',
+];
+
 export const configurationReference: GeneratedFile = {
   file: 'docs/configuration.md',
   generate: () => `${[...introduction(), ...PROGRAMS.flatMap(section), ...exitCodes()].join('\n')}\n`,
@@ -34,9 +53,9 @@ function introduction(): string[] {
     `Secrets (${secrets.map((env) => `\`${env}\``).join(', ')}, \`PUSHPOINT_TOKEN\`) are never printed. A flag can be seen by other`,
     'users of the machine in its list of processes: prefer the environment or a file for them.',
     '',
-    'When a server runs, it says so: in prose on a terminal, elsewhere with one line `ready {…}` on stdout, whose JSON',
-    'holds `program`, `pid`, and as far as it has them `api`, `apiPort`, `gateway`, `gatewayPort`, `metricsPort` and',
-    '`tokenFile`. `--ready-file` writes the same JSON to a file that appears whole. Logs go to stderr.',
+    'When a program runs, it says so: in prose on a terminal, elsewhere with one line `ready {…}` on stdout, whose JSON',
+    'holds `program`, `pid`, and as far as it has them `api`, `apiPort`, `gateway`, `gatewayPort`, `metricsPort`,',
+    '`tokenFile` and `device`. `--ready-file` writes the same JSON to a file that appears whole. Logs go to stderr.',
     '',
   ];
 }
@@ -54,18 +73,20 @@ function section(program: Program): string[] {
     ];
     return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   });
-  const operators =
-    program === 'operator'
-      ? [
-          'The API token comes from the file that `--token-file` names, else from `PUSHPOINT_TOKEN`, else from the file that',
-          '`PUSHPOINT_TOKEN_FILE` or the YAML file names, else from `./data/admin-token`.',
-          '',
-        ]
-      : [];
+  const notes =
+    program === 'agent'
+      ? AGENT_FILE
+      : program === 'operator'
+        ? [
+            'The API token comes from the file that `--token-file` names, else from `PUSHPOINT_TOKEN`, else from the file that',
+            '`PUSHPOINT_TOKEN_FILE` or the YAML file names, else from `./data/admin-token`.',
+            '',
+          ]
+        : [];
   return [
     `## ${TITLES[program]}`,
     '',
-    ...operators,
+    ...notes,
     '| flag | environment | what it is | allowed | default |',
     '|---|---|---|---|---|',
     ...rows,

@@ -26,6 +26,14 @@ export interface LoadInput {
 
 /** Throws `ConfigError` with everything that is wrong. */
 export function loadConfig<P extends Program>(program: P, input: LoadInput): ConfigOf<P> {
+  return loadConfigAndRest(program, input).config;
+}
+
+/** `rest`: what stands in the file under `otherKeys`, unchecked. Throws `ConfigError`. */
+export function loadConfigAndRest<P extends Program>(
+  program: P,
+  input: LoadInput,
+): { config: ConfigOf<P>; rest: Record<string, unknown> } {
   const options = optionsOf(program);
   const problems: string[] = [];
   const values: Record<string, string | number | undefined> = {};
@@ -45,7 +53,8 @@ export function loadConfig<P extends Program>(program: P, input: LoadInput): Con
     values[camelName(option.name)] = value;
   }
   if (problems.length > 0) throw new ConfigError(problems);
-  return Object.freeze(values) as ConfigOf<P>;
+  const rest = (input.otherKeys ?? []).flatMap((key) => (file.has(key) ? [[key, file.get(key)?.value]] : []));
+  return { config: Object.freeze(values) as ConfigOf<P>, rest: Object.fromEntries(rest) };
 }
 
 interface Found {

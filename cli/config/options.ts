@@ -30,7 +30,6 @@ export interface OptionSpec {
   unit?: string;
 }
 
-const SERVERS = ['start', 'admin', 'gateway'] as const;
 const ADMIN = ['start', 'admin'] as const;
 const GATEWAY = ['start', 'gateway'] as const;
 const DAEMONS = ['start', 'admin', 'gateway', 'agent'] as const;
@@ -303,6 +302,17 @@ export const OPTIONS = [
     default: './agent-state',
   },
   {
+    name: 'output-tail-bytes',
+    env: 'PUSHPOINT_OUTPUT_TAIL_BYTES',
+    type: 'integer',
+    min: 0,
+    max: 16_384,
+    unit: 'bytes',
+    description: "How much of a task's last output is reported",
+    programs: ['agent'],
+    default: '8192',
+  },
+  {
     name: 'name',
     env: 'PUSHPOINT_DEVICE_NAME',
     type: 'text',
@@ -324,7 +334,7 @@ export const OPTIONS = [
     env: 'PUSHPOINT_READY_FILE',
     type: 'path',
     description: 'File to write, once everything runs, with the JSON of the ready line',
-    programs: SERVERS,
+    programs: DAEMONS,
     absent: 'none is written',
   },
   {

@@ -5,6 +5,7 @@
 import { formatDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
+import { startError } from './start-errors.ts';
 
 export interface Part {
   name: string;
@@ -96,7 +97,9 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     asked(String(signal));
   });
   try {
-    const starting = assembly.start();
+    const starting = assembly.start().catch((error: unknown) => {
+      if (!stopping) throw startError(error);
+    });
     // A signal during a slow start (no database yet) must not have to wait for it.
     const first = await Promise.race([starting.then(() => null), end]);
     if (first === null) await options.onReady();
@@ -107,7 +110,6 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
       log.error({ stopDeadlineMs }, `not stopped within ${formatDuration(stopDeadlineMs)}: ending at once`);
       exitNow(EXIT.fault);
     }, stopDeadlineMs);
-    starting.catch(() => {});
     const clean = await assembly.stop();
     clearTimeout(timer);
     log.info({ reason }, 'stopped');

@@ -16,6 +16,8 @@ export interface ReadyFacts {
   gatewayPort?: number;
   metricsPort?: number;
   tokenFile?: string;
+  /** The device's id, for the agent. */
+  device?: string;
 }
 
 export function sayReady(
@@ -32,4 +34,10 @@ export function sayReady(
   }
   if (shell.stdout.isTTY === true) shell.stdout.write(`${prose.join('\n')}\n`);
   else shell.stdout.write(`ready ${json}\n`);
+}
+
+/** The API as a program on this machine reaches it. */
+export function apiUrl(host: string, port: number): string {
+  const own = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${own.includes(':') ? `[${own}]` : own}:${port}`;
 }

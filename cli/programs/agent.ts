@@ -1,0 +1,65 @@
+/** `pushpoint agent`: the reference agent, which makes this machine a device. */
+import { hostname } from 'node:os';
+import { Agent, type AgentConfig, AgentConfigError, checkAgentConfig } from '../../device/agent/index.ts';
+import { ConfigError, loadConfigAndRest } from '../config/load.ts';
+import type { ConfigOf } from '../config/options.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import type { Flags } from '../operator/operator-command.ts';
+import type { Shell } from '../shell.ts';
+import { Assembly, runUntilSignal } from './lifecycle.ts';
+import { programLog } from './logger.ts';
+import { sayReady } from './ready.ts';
+
+export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
+  const { config, rest } = loadConfigAndRest('agent', {
+    flags,
+    env: shell.env,
+    otherKeys: ['tasks', 'sync'],
+  });
+  const own = agentConfig(config, rest);
+  const log = programLog(config.logLevel);
+  const agent = new Agent(own, log);
+  const part = {
+    name: 'agent',
+    start: () => agent.start(),
+    stop: () => agent.stop(config.stopDeadline * 0.75),
+  };
+
+  return runUntilSignal({
+    shell,
+    log,
+    assembly: new Assembly([part], log),
+    stopDeadlineMs: config.stopDeadline,
+    failed: agent.ended.then(({ reason }) => reason),
+    onReady() {
+      const device = agent.device?.deviceId ?? '';
+      sayReady(
+        shell,
+        { program: 'agent', pid: process.pid, device },
+        [
+          `This machine is device ${device} (${own.name}).`,
+          `  State  ${own.stateDir}`,
+          '',
+          'Ctrl-C stops it.',
+        ],
+        config.readyFile,
+      );
+    },
+  });
+}
+
+function agentConfig(config: ConfigOf<'agent'>, rest: Record<string, unknown>): AgentConfig {
+  try {
+    return checkAgentConfig({
+      server: config.server,
+      ...(config.token === undefined ? {} : { token: config.token }),
+      stateDir: config.state,
+      name: config.name ?? hostname(),
+      outputTailBytes: config.outputTailBytes,
+      ...rest,
+    });
+  } catch (error) {
+    if (!(error instanceof AgentConfigError)) throw error;
+    throw new ConfigError(error.message.split('\n').map((line) => `${config.config ?? 'settings'}: ${line}`));
+  }
+}

@@ -1,0 +1,27 @@
+/** What keeps a program from starting: causes that are foreseen become a sentence and an exit code, without a stack. */
+import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+
+/** By the error's name: importing the classes would load every part into every program. */
+const BY_NAME: Record<string, ExitCode> = {
+  BusUnavailable: EXIT.unavailable,
+  StoreUnavailable: EXIT.unavailable,
+  EnrollError: EXIT.refused,
+  PortUnavailable: EXIT.fault,
+  FolderInUse: EXIT.fault,
+};
+const BY_CODE: Record<string, string> = {
+  EADDRINUSE: 'is in use already: does another one run?',
+  EADDRNOTAVAIL: 'is not an address of this machine',
+  EACCES: 'may not be used by this user',
+};
+
+/** The error itself when nobody foresaw it. */
+export function startError(error: unknown): unknown {
+  const { name, message, code, port, address, path } = error as Error & Record<string, unknown>;
+  const exitCode = BY_NAME[name];
+  if (exitCode !== undefined) return new CliError(exitCode, `Cannot start: ${message}`, { cause: error });
+  const known = typeof code === 'string' ? BY_CODE[code] : undefined;
+  if (known === undefined) return error;
+  const what = port === undefined ? String(path ?? message) : `port ${String(port)} of ${String(address)}`;
+  return new CliError(EXIT.fault, `Cannot start: ${what} ${known}`, { cause: error });
+}
