@@ -22,8 +22,7 @@ export function newClient(url: string, options: Omit<RedisOptions, 'replyMapping
     maxRetriesPerRequest: 0,
     autoResubscribe: false,
     retryStrategy: reconnectDelayMs,
-    // After a failover the old address may lead to a replica: only a new connection finds the new primary.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    reconnectOnError: reconnectWhenReadOnly(),
     ...options,
   }) as Client;
 }
@@ -32,6 +31,19 @@ export function newClient(url: string, options: Omit<RedisOptions, 'replyMapping
 function reconnectDelayMs(attempt: number): number {
   const cap = Math.min(50 * 2 ** Math.min(attempt - 1, 10), 2_000);
   return cap / 2 + Math.random() * (cap / 2);
+}
+
+/**
+ * After a failover the old address may lead to a replica, and only a new connection finds the new primary; but a replica
+ * that stays one is not to be connected to again and again.
+ */
+function reconnectWhenReadOnly(): (error: Error) => boolean {
+  let last = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    if (!error.message.startsWith('READONLY') || performance.now() - last < 1_000) return false;
+    last = performance.now();
+    return true;
+  };
 }
 
 /** Opens it without waiting: failures reach its `error` event, and it goes on trying. */

@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
-import { BusUnavailable } from '../bus.ts';
 import { type Argument, type Client, close, newClient, open } from './client.ts';
-import { asBusError, replyCode } from './errors.ts';
+import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Script } from './script.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
@@ -26,10 +25,10 @@ export class Commands {
       socketTimeout: 5_000,
     });
     this.#client.on('error', (error: Error) => {
-      this.#lastError = error.message || ((error as { code?: string }).code ?? 'connection failed');
+      this.#lastError = reasonOf(error);
     });
     this.#client.on('ready', () => this.#loadScripts());
-    this.#client.on('close', () => onState(this.#lastError));
+    this.#client.on('close', () => this.#onState(this.#lastError));
   }
 
   open(): void {
@@ -60,19 +59,15 @@ export class Commands {
     }
   }
 
+  /** Before the first use: `run` could bring a missing script itself, but not without changing the order of calls. */
   async #loadScripts(): Promise<void> {
+    this.#lastError = 'connection closed';
     try {
       for (const script of Object.values(SCRIPTS)) await this.#client.script('LOAD', script.lua);
-      this.#lastError = 'connection closed';
-      this.#onState(null);
     } catch (error) {
-      const known = asBusError(error);
-      this.#lastError = known instanceof Error ? known.message : String(known);
-      // A Redis that refuses our scripts is of no use; the next connection may find another.
-      if (!(known instanceof BusUnavailable))
-        this.#log.error({ err: error }, 'Redis refused a script of the bus');
-      this.#onState(this.#lastError);
-      this.#client.disconnect(true);
+      if (this.#client.status !== 'ready') return;
+      this.#log.warn({ reason: reasonOf(error) }, 'Redis did not load the scripts of the bus');
     }
+    this.#onState(null);
   }
 }

@@ -1,7 +1,7 @@
 import { type Directory, type DirectoryDevice, type DirectoryGateway, DirectoryIncomplete } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 import type { Commands } from './commands.ts';
-import { byShard, FIELD_EPOCH, type Keys, SHARDS } from './keys.ts';
+import { FIELD_EPOCH, type Keys, perShard, SHARDS } from './keys.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 type StoredDevice = [
@@ -47,7 +47,7 @@ export class RedisDirectory implements Directory {
   }
 
   async putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
-    await this.#perShard(
+    await perShard(
       devices.map(({ id }) => id),
       async (shard, indices) => {
         const pairs = indices.flatMap((index) => {
@@ -60,7 +60,7 @@ export class RedisDirectory implements Directory {
   }
 
   async removeDevices(ids: readonly string[]): Promise<void> {
-    await this.#perShard(ids, async (shard, indices) => {
+    await perShard(ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
       await this.#commands.do((client) => client.hdel(this.#keys.directory(shard), ...fields));
     });
@@ -68,7 +68,7 @@ export class RedisDirectory implements Directory {
 
   async devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]> {
     const results = new Array<DirectoryDevice | null>(ids.length);
-    await this.#perShard(ids, async (shard, indices) => {
+    await perShard(ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
       const [epoch, ...values] = await this.#commands.do((client) =>
         client.hmgetBuffer(this.#keys.directory(shard), FIELD_EPOCH, ...fields),
@@ -109,14 +109,6 @@ export class RedisDirectory implements Directory {
       this.#commands.do((client) => client.publish(this.#keys.gatewaysHint, '')),
     ]);
   }
-
-  /** All shards in one round trip. */
-  async #perShard(
-    ids: readonly string[],
-    step: (shard: number, indices: number[]) => Promise<void>,
-  ): Promise<void> {
-    await Promise.all([...byShard(ids)].map(([shard, indices]) => step(shard, indices)));
-  }
 }
 
 function allShards<T>(step: (shard: number) => Promise<T>): Promise<T>[] {
@@ -136,5 +128,13 @@ function encodeDevice(device: DirectoryDevice): Buffer {
 
 function decodeDevice(id: string, value: Buffer): DirectoryDevice {
   const [publicKey, blocked, groups, membership, membershipRevision] = decode<StoredDevice>(value);
-  return { id, publicKey, blocked, groups, membership, membershipRevision };
+  return {
+    id,
+    // Copies: a record that is kept must not keep alive the buffer it was received in.
+    publicKey: new Uint8Array(publicKey),
+    blocked,
+    groups,
+    membership: new Uint8Array(membership),
+    membershipRevision,
+  };
 }

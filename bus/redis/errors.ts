@@ -32,6 +32,18 @@ export function replyCode(error: unknown): string | null {
 export function asBusError(error: unknown): unknown {
   if (error instanceof BusUnavailable) return error;
   const code = replyCode(error);
-  if (code !== null && !CANNOT_SERVE.has(code)) return error;
-  return new BusUnavailable(error instanceof Error ? error.message : String(error), { cause: error });
+  if (code !== null && !CANNOT_SERVE.has(code)) return withoutArguments(error);
+  return new BusUnavailable(reasonOf(error));
+}
+
+/** For logs: the client's errors carry the arguments of the command, passwords among them, so they are not logged whole. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message || ((error as { code?: string }).code ?? error.name);
+}
+
+function withoutArguments(error: unknown): unknown {
+  const reply = error as { command?: { name?: string } };
+  reply.command = { name: reply.command?.name ?? '' };
+  return error;
 }

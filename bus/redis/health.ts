@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type BusStatus, BusUnavailable } from '../bus.ts';
 import type { Commands } from './commands.ts';
+import { reasonOf } from './errors.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 const PROBE_INTERVAL_MS = 5_000;
@@ -50,9 +51,12 @@ export class Health {
   }
 
   stop(): void {
+    if (this.#stopped) return;
     this.#stopped = true;
     clearTimeout(this.#timer);
-    this.#become('the bus was stopped');
+    if (this.#reason === null) this.#since = Date.now();
+    this.#reason = 'the bus was stopped';
+    this.#changed();
   }
 
   status(): BusStatus {
@@ -96,7 +100,7 @@ export class Health {
       await this.#probeSubscription();
       if (this.#connected) this.#become(null);
     } catch (error) {
-      if (this.#connected) this.#become(error instanceof Error ? error.message : String(error));
+      if (this.#connected) this.#become(reasonOf(error));
     }
   }
 
@@ -119,7 +123,7 @@ export class Health {
   }
 
   #become(reason: string | null): void {
-    if (this.#stopped && this.#reason === 'the bus was stopped') return;
+    if (this.#stopped) return;
     const was = this.#reason;
     this.#reason = reason;
     if ((was === null) !== (reason === null)) {

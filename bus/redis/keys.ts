@@ -16,11 +16,17 @@
  * | `pp:gateways` | hash | gateway's name: encoded |
  */
 
-/** Shards of presence and directory. Never to be changed while there is data: a device's shard follows from it. */
-export const SHARDS = 64;
+/**
+ * Shards of presence and directory: enough to spread them over any Redis Cluster this will run on, and few enough that
+ * a batch of a hundred devices makes few commands. Never to be changed while there is data.
+ */
+export const SHARDS = 16;
+
+/** Devices one command may name; larger shards of a batch are split. */
+const MAX_PER_COMMAND = 1_000;
 
 /** Which shard a device is in: FNV-1a over the characters of its id, modulo `SHARDS`. */
-export function shardOf(device: string): number {
+function shardOf(device: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < device.length; index += 1) {
     hash = Math.imul(hash ^ device.charCodeAt(index), 0x01000193);
@@ -28,16 +34,24 @@ export function shardOf(device: string): number {
   return (hash >>> 0) % SHARDS;
 }
 
-/** Indices of `devices` by shard, so that answers can be put back in order. */
-export function byShard(devices: readonly string[]): Map<number, number[]> {
-  const shards = new Map<number, number[]>();
+/**
+ * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `MAX_PER_COMMAND` at
+ * a time and in order. All steps are begun in one turn, so that what they ask goes out together.
+ */
+export async function perShard(
+  devices: readonly string[],
+  step: (shard: number, indices: number[]) => Promise<void>,
+): Promise<void> {
+  const shards = new Map<number, number[][]>();
   for (const [index, device] of devices.entries()) {
     const shard = shardOf(device);
-    const indices = shards.get(shard);
-    if (indices === undefined) shards.set(shard, [index]);
-    else indices.push(index);
+    const parts = shards.get(shard) ?? [];
+    if (parts.length === 0) shards.set(shard, parts);
+    const last = parts.at(-1);
+    if (last === undefined || last.length === MAX_PER_COMMAND) parts.push([index]);
+    else last.push(index);
   }
-  return shards;
+  await Promise.all([...shards].flatMap(([shard, parts]) => parts.map((indices) => step(shard, indices))));
 }
 
 /** Fields beside the devices in a shard's hash. No identifier starts with a space (protocol rule F-6). */

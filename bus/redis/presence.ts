@@ -1,6 +1,6 @@
 import type { Holder, Presence, PresenceClaim } from '../bus.ts';
 import type { Commands } from './commands.ts';
-import { byShard, FIELD_LAST_SESSION, type Keys } from './keys.ts';
+import { FIELD_LAST_SESSION, type Keys, perShard } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisPresence implements Presence {
@@ -17,7 +17,7 @@ export class RedisPresence implements Presence {
     claims: readonly PresenceClaim[],
   ): Promise<({ session: number; previous?: Holder } | null)[]> {
     const results = new Array<{ session: number; previous?: Holder } | null>(claims.length);
-    await this.#perShard(
+    await perShard(
       claims.map(({ device }) => device),
       async (shard, indices) => {
         const args = indices.flatMap((index) => {
@@ -47,7 +47,7 @@ export class RedisPresence implements Presence {
     incarnation: string,
     sessions: readonly { device: string; session: number }[],
   ): Promise<void> {
-    await this.#perShard(
+    await perShard(
       sessions.map(({ device }) => device),
       async (shard, indices) => {
         const args = indices.flatMap((index) => {
@@ -61,7 +61,7 @@ export class RedisPresence implements Presence {
 
   async locate(devices: readonly string[]): Promise<(Holder | null)[]> {
     const results = new Array<Holder | null>(devices.length);
-    await this.#perShard(devices, async (shard, indices) => {
+    await perShard(devices, async (shard, indices) => {
       const fields = indices.map((index) => devices[index] as string);
       const values = await this.#commands.do((client) => client.hmget(this.#keys.presence(shard), ...fields));
       for (const [at, index] of indices.entries()) {
@@ -70,13 +70,5 @@ export class RedisPresence implements Presence {
       }
     });
     return results;
-  }
-
-  /** All shards in one round trip. */
-  async #perShard(
-    devices: readonly string[],
-    step: (shard: number, indices: number[]) => Promise<void>,
-  ): Promise<void> {
-    await Promise.all([...byShard(devices)].map(([shard, indices]) => step(shard, indices)));
   }
 }

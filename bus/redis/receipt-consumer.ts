@@ -7,6 +7,7 @@ import {
   takeTogether,
 } from '../receipt-batches.ts';
 import { sleep } from './client.ts';
+import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 
 /** Batches asked for at once; what is over `maxBatch` receipts waits here for the next `apply`. */
@@ -84,7 +85,7 @@ export class ReceiptConsumer {
         this.#away = false;
       } catch (error) {
         // While Redis is away the bus' status says so; here one line is enough.
-        if (!this.#away) this.#log.warn({ err: error }, 'receipts cannot be consumed now');
+        if (!this.#away) this.#log.warn({ reason: reasonOf(error) }, 'receipts cannot be consumed now');
         this.#away = true;
         await sleep(AWAY_PAUSE_MS, signal);
       }
@@ -136,7 +137,10 @@ export class ReceiptConsumer {
     try {
       await this.#stream.leave(this.#waiting, this.#limits.redeliverAfterMs);
     } catch (error) {
-      this.#log.debug({ err: error }, 'left without giving back; what is open comes again in time');
+      this.#log.debug(
+        { reason: reasonOf(error) },
+        'left without giving back; what is open comes again in time',
+      );
     }
   }
 }

@@ -4,7 +4,7 @@ import type { Receipt } from '../bus.ts';
 import { decode } from '../encoding.ts';
 import { close, newClient, open } from './client.ts';
 import type { Commands } from './commands.ts';
-import { asBusError, replyCode } from './errors.ts';
+import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
@@ -39,13 +39,13 @@ export class ReceiptStream {
     this.#keys = keys;
     this.#log = log;
     this.#reader = newClient(url, { socketTimeout: SOCKET_TIMEOUT_MS });
-    this.#reader.on('error', (error: Error) => log.debug({ err: error }, 'receipts connection'));
+    this.#reader.on('error', (error: Error) => log.debug({ reason: reasonOf(error) }, 'receipts connection'));
     this.#reader.on('ready', () => {
       this.#reader.client('ID').then(
         (id) => {
           this.#readerId = Number(id);
         },
-        (error: unknown) => log.debug({ err: error }, 'receipts connection'),
+        (error: unknown) => log.debug({ reason: reasonOf(error) }, 'receipts connection'),
       );
     });
   }
@@ -99,7 +99,10 @@ export class ReceiptStream {
     try {
       await this.#commands.do((client) => client.client('UNBLOCK', id));
     } catch (error) {
-      this.#log.debug({ err: error }, 'the receipts reader was not woken; its read ends by itself');
+      this.#log.debug(
+        { reason: reasonOf(error) },
+        'the receipts reader was not woken; its read ends by itself',
+      );
     }
   }
 

@@ -17,10 +17,11 @@ export interface RedisBusOptions {
   url: string;
   /** Stands before every key and channel; `pp` when absent. */
   prefix?: string;
+  /** Silent when absent. */
   log?: Logger;
+  /** How long `start` waits for Redis, milliseconds; 10,000 when absent. */
+  startTimeoutMs?: number;
 }
-
-const START_TIMEOUT_MS = 10_000;
 
 export class RedisBus implements Bus {
   readonly leases: RedisLeases;
@@ -31,9 +32,16 @@ export class RedisBus implements Bus {
   readonly #commands: Commands;
   readonly #subscriptions: Subscriptions;
   readonly #health: Health;
+  readonly #startTimeoutMs: number;
   #stopping: Promise<void> | null = null;
 
-  constructor({ url, prefix = 'pp', log = pino({ level: 'silent' }) }: RedisBusOptions) {
+  constructor({
+    url,
+    prefix = 'pp',
+    log = pino({ level: 'silent' }),
+    startTimeoutMs = 10_000,
+  }: RedisBusOptions) {
+    this.#startTimeoutMs = startTimeoutMs;
     const keys = keysWith(prefix);
     this.#subscriptions = new Subscriptions(url, log, () => this.#health.probeNow());
     this.#commands = new Commands(url, log, (reason) => this.#health.connection(reason));
@@ -50,7 +58,7 @@ export class RedisBus implements Bus {
     this.#commands.open();
     this.#subscriptions.open();
     try {
-      await this.#health.start(START_TIMEOUT_MS);
+      await this.#health.start(this.#startTimeoutMs);
     } catch (error) {
       await this.stop();
       throw error;

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { close, newClient, open } from './client.ts';
-import { asBusError } from './errors.ts';
+import { asBusError, reasonOf } from './errors.ts';
 
 /**
  * The connection that hints arrive on. Hints are lost while it is away, so every time it is back, and all channels are
@@ -22,7 +22,9 @@ export class Subscriptions {
       // With the pings that `ping` sends: a half-open connection is found out.
       socketTimeout: 10_000,
     });
-    this.#client.on('error', (error: Error) => this.#log.debug({ err: error }, 'subscriber connection'));
+    this.#client.on('error', (error: Error) =>
+      this.#log.debug({ reason: reasonOf(error) }, 'subscriber connection'),
+    );
     this.#client.on('ready', () => this.#renew());
     this.#client.on('close', () => {
       this.#live = false;
@@ -61,7 +63,7 @@ export class Subscriptions {
       if (!this.#forget(channel, entry)) return;
       await this.#client.unsubscribe(channel).catch((error: unknown) => {
         // The connection is away, and the channel is not among those it subscribes to when it is back.
-        this.#log.debug({ err: error, channel }, 'unsubscribe');
+        this.#log.debug({ reason: reasonOf(error), channel }, 'unsubscribe');
       });
     };
   }
@@ -69,7 +71,9 @@ export class Subscriptions {
   /** Keeps traffic on the connection, see `socketTimeout`. */
   ping(): void {
     if (this.#client.status !== 'ready') return;
-    this.#client.ping().catch((error: unknown) => this.#log.debug({ err: error }, 'subscriber ping'));
+    this.#client
+      .ping()
+      .catch((error: unknown) => this.#log.debug({ reason: reasonOf(error) }, 'subscriber ping'));
   }
 
   /** Gives the connection up for a new one: it looks alive but brings nothing. */
@@ -91,7 +95,7 @@ export class Subscriptions {
     try {
       if (channels.length > 0) await this.#client.subscribe(...channels);
     } catch (error) {
-      this.#log.debug({ err: error }, 'subscribing again');
+      this.#log.debug({ reason: reasonOf(error) }, 'subscribing again');
       this.#client.disconnect(true);
       return;
     }

@@ -10,9 +10,10 @@ import { script } from '../script.ts';
 export const appendDeliveries = script(`
 local left = redis.call('PTTL', KEYS[1])
 if left <= 0 then return 0 end
-if redis.call('XLEN', KEYS[2]) + #ARGV - 2 > tonumber(ARGV[1]) then return -1 end
+local waiting = redis.call('XLEN', KEYS[2])
+if waiting + #ARGV - 2 > tonumber(ARGV[1]) then return -1 end
 for i = 3, #ARGV do redis.call('XADD', KEYS[2], '*', 'd', ARGV[i]) end
-redis.call('PEXPIRE', KEYS[2], left)
+if waiting == 0 then redis.call('PEXPIRE', KEYS[2], left) end
 redis.call('PUBLISH', ARGV[2], '')
 return 1
 `);

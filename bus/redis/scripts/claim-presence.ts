@@ -4,36 +4,39 @@ import { script } from '../script.ts';
  * Takes the devices of one shard. Session numbers are microseconds of Redis' clock, and never less than one above the
  * highest that the shard or the claimant knows, so that they grow when the clock is set back.
  *
+ * At most 1,000 claims in one call (what Lua can pass to one command).
+ *
  * KEYS 1 presence of the shard
  * ARGV 1 incarnation, 2 field with the highest session, then for each claim: device, held session or ''
  * Result: for each claim session, previous incarnation, previous session, each as text; '' for none. The session is ''
  * when a newer one holds the device.
  */
 export const claimPresence = script(`
+local fields = {ARGV[2]}
+for i = 3, #ARGV, 2 do fields[#fields + 1] = ARGV[i] end
+local stored = redis.call('HMGET', KEYS[1], unpack(fields))
 local time = redis.call('TIME')
 local session = time[1] * 1000000 + time[2]
-local last = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or 0)
-if session <= last then session = last + 1 end
-local result = {}
-local current = {}
-for i = 3, #ARGV, 2 do
-  local device, held = ARGV[i], tonumber(ARGV[i + 1])
-  local holder = current[device] or redis.call('HGET', KEYS[1], device)
+session = math.max(session, tonumber(stored[1] or 0) + 1)
+local result, changes, changed = {}, {}, {}
+for i = 2, #fields do
+  local device, held = fields[i], tonumber(ARGV[2 * i])
+  local holder = changed[device] or stored[i]
   local previous, previousSession = '', ''
   if holder then previous, previousSession = string.match(holder, '^(%S+) (%d+)$') end
-  if held and holder and tonumber(previousSession) > held then
-    result[#result + 1] = ''
-  else
-    if held and session <= held then session = held + 1 end
-    local text = string.format('%.0f', session)
-    current[device] = ARGV[1] .. ' ' .. text
-    redis.call('HSET', KEYS[1], device, current[device])
-    result[#result + 1] = text
+  local text = ''
+  if not (held and holder and tonumber(previousSession) > held) then
+    if held then session = math.max(session, held + 1) end
+    text = string.format('%.0f', session)
     session = session + 1
+    changed[device] = ARGV[1] .. ' ' .. text
+    changes[#changes + 1] = device
+    changes[#changes + 1] = changed[device]
   end
+  result[#result + 1] = text
   result[#result + 1] = previous
   result[#result + 1] = previousSession
 end
-redis.call('HSET', KEYS[1], ARGV[2], string.format('%.0f', session))
+redis.call('HSET', KEYS[1], ARGV[2], string.format('%.0f', session), unpack(changes))
 return result
 `);
