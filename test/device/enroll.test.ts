@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { fromBase64url, toBase64url } from '../../device/base64url.ts';
+import { EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import { encodeOrderBody, enrolBytes, orderBytes } from '../../protocol/index.ts';
+
+const serverKey = await nodeCrypto.generate();
+
+/** An administration server that enrols, or answers what the test says. */
+async function server(answer?: () => { status: number; headers?: Record<string, string>; body: unknown }) {
+  const asked: Record<string, string>[] = [];
+  const http: Server = createServer((request, response) => {
+    let text = '';
+    request.on('data', (chunk) => {
+      text += chunk;
+    });
+    request.on('end', async () => {
+      const body = JSON.parse(text);
+      asked.push({ ...body, url: request.url });
+      const reply = answer?.() ?? { status: 201, body: await enrolment() };
+      response.writeHead(reply.status, {
+        'content-type': 'application/json',
+        ...('headers' in reply && reply.headers),
+      });
+      response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
+    });
+  });
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
+  const stop = async () => {
+    http.closeAllConnections();
+    http.close();
+    await once(http, 'close');
+  };
+  return { url, asked, stop };
+}
+
+async function enrolment(device = 'dev-1', key = serverKey) {
+  const body = encodeOrderBody({
+    kind: 'membership',
+    target: { device: 'dev-1' },
+    groups: ['root'],
+    revision: 1,
+    issuedAt: 1,
+  });
+  const sig = await nodeCrypto.sign(serverKey.privateKey, orderBytes(body));
+  return {
+    deviceId: device,
+    serverKey: toBase64url(key.publicKey),
+    gateways: [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
+    membership: { body: toBase64url(body), sig: toBase64url(sig) },
+    revision: 1,
+  };
+}
+
+const about = { token: 'secret', name: 'till-7' };
+
+test('E-2, E-4: a device proves the key it makes, and keeps what the answer says', async () => {
+  const s = await server();
+  const store = new MemoryStore();
+  const identity = await enroll({ ...about, server: s.url, store });
+  assert.is(identity.deviceId, 'dev-1');
+  const asked = s.asked[0] as Record<string, string>;
+  assert.is(asked.url, '/v1/enroll');
+  const publicKey = fromBase64url(asked.publicKey, 32);
+  assert.ok(
+    await nodeCrypto.verify(publicKey, enrolBytes('secret', publicKey), fromBase64url(asked.proof, 64)),
+  );
+  assert.is(asked.name, 'till-7');
+  const { state } = await store.load();
+  assert.equal(state.key?.publicKey, publicKey);
+  assert.is(state.gateways.length, 1);
+  await enroll({ ...about, server: s.url, store });
+  assert.is(s.asked.length, 1, 'an enrolled device does not ask again');
+  await s.stop();
+});
+
+test('E-5: a device that lost the answer asks again with the same key', async () => {
+  const s = await server();
+  const flaky = await server(() => ({
+    status: 503,
+    headers: { 'retry-after': '3' },
+    body: { detail: 'later' },
+  }));
+  const store = new MemoryStore();
+  const error = await enroll({ ...about, server: flaky.url, store }).catch((e) => e);
+  assert.instance(error, EnrollError);
+  assert.is(error.temporary, true);
+  assert.is(error.retryAfterMs, 3_000);
+  await enroll({ ...about, server: s.url, store });
+  assert.is(s.asked[0]?.publicKey, flaky.asked[0]?.publicKey);
+  await s.stop();
+  await flaky.stop();
+});
+
+test('E-6: a refusal is final and shows what the server says; no answer is not', async () => {
+  const s = await server(() => ({
+    status: 403,
+    body: { code: 'token_expired', detail: 'the token has expired' },
+  }));
+  const refused = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
+  assert.is(refused.message, 'the token has expired');
+  assert.is(refused.code, 'token_expired');
+  assert.is(refused.temporary, false);
+  await s.stop();
+  const gone = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
+  assert.is(gone.temporary, true);
+});
+
+test('E-3: an answer that is not as it should be is not kept', async () => {
+  const good = await enrolment();
+  for (const body of [
+    'no json',
+    {},
+    { ...good, deviceId: 'dev-2' },
+    { ...good, serverKey: toBase64url((await nodeCrypto.generate()).publicKey) },
+    { ...good, gateways: [{ name: '!', url: 'x' }] },
+  ]) {
+    const s = await server(() => ({ status: 201, body }));
+    const store = new MemoryStore();
+    const error = await enroll({ ...about, server: s.url, store }).catch((e) => e);
+    assert.instance(error, EnrollError);
+    assert.is((await store.load()).state.identity, undefined);
+    await s.stop();
+  }
+});
+
+test('E-4: the pinned key of the server does not change when a device enrols again', async () => {
+  const s = await server();
+  const store = new MemoryStore();
+  await enroll({ ...about, server: s.url, store });
+  const { state } = await store.load();
+  const other = new MemoryStore({
+    ...state,
+    identity: { ...(state.identity as NonNullable<typeof state.identity>), serverKey: new Uint8Array(32) },
+  });
+  const error = await enroll({ ...about, server: s.url, store: other, again: true }).catch((e) => e);
+  assert.match(error.message, /E-4/);
+  await s.stop();
+});
+
+test.run();
