@@ -13,6 +13,9 @@ export interface HeldLease {
   number: number;
 }
 
+/** Incarnations remembered: as many as can be lost while answers to claims are outstanding. */
+const REMEMBERED = 32;
+
 export interface LeaseEvents {
   /** A lease was acquired; for any but the first, sessions have to be claimed anew. */
   acquired(lease: HeldLease): void;
@@ -29,6 +32,8 @@ export class LeaseKeeper {
   readonly #log: Logger;
   #lease: HeldLease | null = null;
   #acquired = 0;
+  /** The last incarnations of this process, the newest last. */
+  readonly #incarnations: string[] = [];
   /** Monotonic time at which the last successful extension was begun. */
   #extendedAt = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -61,6 +66,11 @@ export class LeaseKeeper {
   /** The lease, if it cannot have expired by this process's own clock. Nobody may be admitted without. */
   held(): HeldLease | null {
     return this.#lease && performance.now() - this.#extendedAt < this.#ttlMs ? this.#lease : null;
+  }
+
+  /** Whether this incarnation is, or was lately, this very process. */
+  wasOurs(incarnation: string): boolean {
+    return this.#incarnations.includes(incarnation);
   }
 
   /** Resolves after the first attempt, successful or not; attempts go on. */
@@ -116,6 +126,8 @@ export class LeaseKeeper {
       }
       const incarnation = await this.#leases.acquire(this.#identity, this.#load(), this.#ttlMs);
       this.#lease = { incarnation, number: ++this.#acquired };
+      this.#incarnations.push(incarnation);
+      if (this.#incarnations.length > REMEMBERED) this.#incarnations.shift();
       this.#extendedAt = begunAt;
       this.#health.good();
       this.#log.info({ incarnation }, 'lease acquired');

@@ -28,6 +28,8 @@ export interface ReclaimParts {
   metrics: Metrics;
   /** Whether `lease` is still the worker's. */
   current(lease: HeldLease): boolean;
+  /** Whether this incarnation is, or was, this very process. */
+  wasOurs(incarnation: string): boolean;
   log: Logger;
 }
 
@@ -62,21 +64,37 @@ async function reclaimBatch(
 ): Promise<void> {
   const wanted = await dismissUnwanted(parts, batch);
   if (wanted.length === 0) return;
-  const { bus } = parts;
   const held = wanted.map(({ state }) => ({ device: state.device, heldSession: state.session }));
-  const claims = await bus.presence.claim(lease.incarnation, held);
-  const sessions = claims.map((claim) => claim?.session ?? null);
-  // A claim whose answer was lost and that is made again finds its own first one "newer": that one is ours.
-  const denied = sessions.flatMap((session, index) => (session === null ? [index] : []));
-  const holders = denied.length ? await bus.presence.locate(denied.map((index) => held[index]!.device)) : [];
-  denied.forEach((index, i) => {
-    const holder = holders[i];
-    if (holder?.incarnation === lease.incarnation) sessions[index] = holder.session;
-  });
+  const sessions = await claimHeld(parts, lease, held);
   if (!parts.current(lease)) return;
   wanted.forEach((connection, index) => {
-    takeOver(parts, lease, connection, held[index]!.device, sessions[index] ?? null);
+    const device = held[index]?.device;
+    if (device !== undefined) takeOver(parts, lease, connection, device, sessions[index] ?? null);
   });
+}
+
+interface Held {
+  device: string;
+  heldSession: number;
+}
+
+/** The new session numbers, in order; `null` where another worker holds a newer session. */
+async function claimHeld(parts: ReclaimParts, lease: HeldLease, held: Held[]): Promise<(number | null)[]> {
+  const { presence } = parts.bus;
+  const claims = await presence.claim(lease.incarnation, held);
+  const sessions = claims.map((claim) => claim?.session ?? null);
+  const denied = held.filter((_, index) => sessions[index] === null);
+  if (denied.length === 0) return sessions;
+  // An earlier claim of ours whose answer was lost is "newer" as well: that session is this worker's own.
+  const holders = await presence.locate(denied.map(({ device }) => device));
+  const own = denied.flatMap(({ device }, index) => {
+    const holder = holders[index];
+    return holder && parts.wasOurs(holder.incarnation) ? [{ device, heldSession: holder.session }] : [];
+  });
+  if (own.length === 0) return sessions;
+  const again = await presence.claim(lease.incarnation, own);
+  const found = new Map(own.map(({ device }, index) => [device, again[index]?.session ?? null]));
+  return sessions.map((session, index) => session ?? found.get(held[index]?.device ?? '') ?? null);
 }
 
 function takeOver(

@@ -361,6 +361,7 @@ export class GatewayWorker {
           gateways: this.#gateways,
           spool: this.#spool,
           metrics: this.#metrics,
+          wasOurs: (other) => this.#keeper.wasOurs(other),
           current: (other) => this.#keeper.last?.number === other.number && !this.#leaving,
           log: this.#log,
         },

@@ -1,0 +1,91 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MemoryBus } from '../../bus/memory-bus.ts';
+import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
+import { waitFor } from '../wait.ts';
+import { connectDevice, prove, RawDevice } from './raw-device.ts';
+import { CuttableBus, Rig, withRig } from './rig.ts';
+
+test('while the bus is away sockets stay, beats are answered, and nobody is admitted', () =>
+  withRig({}, async (rig) => {
+    const { device } = await connectDevice(rig.url, await rig.enrol());
+    const newcomer = await rig.enrol();
+    const halfway = new RawDevice(rig.url);
+    await waitFor(() => halfway.received.length === 1);
+    rig.bus.cut(true);
+    device.send({ t: 'beat' });
+    await device.take('beat');
+    await prove(halfway, newcomer);
+    assert.is((await halfway.closed()).code, CLOSE.notReady);
+    const late = new RawDevice(rig.url);
+    await late.closed();
+    assert.is(late.refused?.status, 503);
+    const readiness = rig.worker.readiness();
+    assert.not(readiness.ready);
+    assert.is(readiness.dependencies.bus?.reason, 'cut off');
+    rig.bus.cut(false);
+    await connectDevice(rig.url, newcomer);
+    device.send({ t: 'beat' });
+    await device.take('beat');
+  }));
+
+test('what devices say while the bus is away arrives when it is back, results and acknowledgements in order', () =>
+  withRig({}, async (rig) => {
+    const identity = await rig.enrol();
+    const { device } = await connectDevice(rig.url, identity);
+    await rig.receipt('connected');
+    rig.bus.cut(true);
+    for (let i = 0; i < 50; i++) {
+      device.send({ t: 'ack', id: `c${i}` });
+      device.send({ t: 'result', id: `c${i}`, state: 'succeeded' });
+    }
+    device.send({ t: 'beat' });
+    await device.take('beat');
+    await waitFor(async () => (await rig.metric('receipt_append_retries_total')) > 0);
+    assert.is(await rig.metric('receipts_spooled'), 100);
+    rig.bus.cut(false);
+    await rig.receipt('result', ({ command }) => command === 'c49');
+    const said = rig.receipts.flatMap((receipt) =>
+      receipt.kind === 'ack' || receipt.kind === 'result' ? [`${receipt.kind} ${receipt.command}`] : [],
+    );
+    assert.equal(said, Array.from({ length: 50 }, (_, i) => [`ack c${i}`, `result c${i}`]).flat());
+    assert.is(await rig.metric('receipts_spooled'), 0);
+  }));
+
+test('an outbox entry appended while the worker could not read is delivered when it can', () =>
+  withRig({}, async (rig) => {
+    const identity = await rig.enrol();
+    const { device } = await connectDevice(rig.url, identity);
+    const incarnation = await rig.incarnation();
+    rig.bus.cut(true);
+    const frame = encodeGatewayMessage({ t: 'settled', id: 'c1', state: 'succeeded' });
+    await rig.bus.inner.outboxes.append(incarnation, [{ devices: [identity.id], frame }]);
+    device.send({ t: 'beat' });
+    await device.take('beat');
+    assert.is(device.received.length, 0);
+    rig.bus.cut(false);
+    assert.is((await device.take('settled')).id, 'c1');
+  }));
+
+test('a worker started without a bus listens, admits nobody, and admits when the bus is there', async () => {
+  const bus = new CuttableBus(new MemoryBus());
+  await bus.start();
+  bus.cut(true);
+  const rig = new Rig({ bus });
+  try {
+    await rig.worker.start();
+    const early = new RawDevice(rig.url);
+    await early.closed();
+    assert.is(early.refused?.status, 503);
+    bus.cut(false);
+    await bus.directory.setEpoch('1');
+    const identity = await rig.enrol();
+    await waitFor(() => rig.worker.readiness().ready);
+    await connectDevice(rig.url, identity);
+  } finally {
+    await rig.stop();
+    await bus.stop();
+  }
+});
+
+test.run();

@@ -1,0 +1,144 @@
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BusUnavailable, type Receipt, type Receipts } from '../../bus/bus.ts';
+import { Metrics } from '../../gateway/metrics.ts';
+import { ReceiptSpool, type ReceiptSpoolOptions } from '../../gateway/receipt-spool.ts';
+import { waitFor } from '../wait.ts';
+
+class FakeReceipts implements Pick<Receipts, 'append'> {
+  batches: Receipt[][] = [];
+  answer: () => Promise<'appended' | 'full'> = async () => 'appended';
+  underWay = 0;
+  mostUnderWay = 0;
+
+  async append(batch: readonly Receipt[]): Promise<'appended' | 'full'> {
+    this.mostUnderWay = Math.max(this.mostUnderWay, ++this.underWay);
+    try {
+      const outcome = await this.answer();
+      if (outcome === 'appended') this.batches.push([...batch]);
+      return outcome;
+    } finally {
+      this.underWay--;
+    }
+  }
+
+  get all(): Receipt[] {
+    return this.batches.flat();
+  }
+}
+
+function makeSpool(options: Partial<ReceiptSpoolOptions> = {}) {
+  const receipts = new FakeReceipts();
+  const metrics = new Metrics();
+  const spool = new ReceiptSpool(
+    receipts as unknown as Receipts,
+    { batch: 500, delayMs: 5, limit: 100, limitBytes: 1e9, ...options },
+    metrics,
+    pino({ level: 'silent' }),
+  );
+  return { receipts, metrics, spool };
+}
+
+const away = () => Promise.reject(new BusUnavailable('away'));
+const progress = (n: number): Receipt => ({ kind: 'progress', device: 'd', command: `p${n}`, at: n });
+const ack = (n: number): Receipt => ({ kind: 'ack', device: 'd', command: `a${n}`, at: n });
+const result = (n: number): Receipt => ({
+  kind: 'result',
+  device: 'd',
+  command: `r${n}`,
+  state: 'succeeded',
+  at: n,
+});
+const kinds = (receipts: Receipt[]) => receipts.map(({ kind }) => kind);
+
+test('receipts travel in batches, one append at a time, in the order they came', async () => {
+  const { receipts, spool } = makeSpool({ batch: 10 });
+  for (let i = 0; i < 35; i++) spool.add(result(i));
+  assert.ok(await spool.flush(Date.now() + 1_000));
+  spool.stop();
+  assert.equal(
+    receipts.batches.map((batch) => batch.length),
+    [10, 10, 10, 5],
+  );
+  assert.is(receipts.mostUnderWay, 1);
+  assert.equal(
+    receipts.all.map(({ at }) => (typeof at === 'number' ? at : -1)),
+    Array.from({ length: 35 }, (_, i) => i),
+  );
+});
+
+test('a batch that was refused or failed is kept and tried again', async () => {
+  const { receipts, metrics, spool } = makeSpool();
+  let failures = 0;
+  receipts.answer = async () => {
+    failures++;
+    if (failures === 1) throw new BusUnavailable('away');
+    return failures === 2 ? 'full' : 'appended';
+  };
+  spool.add(result(1));
+  await waitFor(() => receipts.all.length === 1);
+  spool.stop();
+  assert.is(metrics.receiptsRetried, 2);
+  assert.is(spool.size, 0);
+});
+
+test('at the bound progress goes first, then acknowledgements, then results, the oldest of each', async () => {
+  const { receipts, metrics, spool } = makeSpool({ limit: 6, batch: 1 });
+  receipts.answer = away;
+  spool.add({ kind: 'outbox-lost', incarnation: 'i', at: 0 });
+  await waitFor(() => metrics.receiptsRetried > 0);
+  // The batch on its way counts, so five more fit.
+  for (const receipt of [progress(1), ack(1), result(1), progress(2), ack(2)]) spool.add(receipt);
+  spool.add(result(2));
+  assert.is(metrics.receiptsDropped.get('progress'), 1);
+  spool.add(result(3));
+  assert.is(metrics.receiptsDropped.get('progress'), 2);
+  spool.add(result(4));
+  spool.add(result(5));
+  assert.is(metrics.receiptsDropped.get('ack'), 2);
+  spool.add(result(6));
+  assert.is(metrics.receiptsDropped.get('result'), 1);
+  spool.add(progress(3));
+  assert.is(metrics.receiptsDropped.get('progress'), 3, 'a newcomer of a lower rank goes itself');
+  assert.is(spool.size, 6);
+  receipts.answer = async () => 'appended';
+  assert.ok(await spool.flush(Date.now() + 2_000));
+  spool.stop();
+  assert.equal(kinds(receipts.all), ['outbox-lost', 'result', 'result', 'result', 'result', 'result']);
+  assert.equal(
+    receipts.all.slice(1).map((receipt) => receipt.at),
+    [2, 3, 4, 5, 6],
+  );
+});
+
+test('the bound counts bytes as well', async () => {
+  const { receipts, metrics, spool } = makeSpool({ limit: 1_000, limitBytes: 10_000 });
+  receipts.answer = away;
+  for (let i = 0; i < 20; i++) spool.add(result(i), 1_000);
+  assert.ok(spool.size <= 9);
+  assert.ok(metrics.receiptsDropped.get('result') >= 11);
+  spool.stop();
+});
+
+test('a hundred thousand receipts at the bound cost no more than a moment', () => {
+  const { receipts, spool } = makeSpool({ limit: 20_000 });
+  receipts.answer = away;
+  const began = performance.now();
+  for (let i = 0; i < 100_000; i++) spool.add(i % 3 === 0 ? result(i) : i % 3 === 1 ? ack(i) : progress(i));
+  const tookMs = performance.now() - began;
+  assert.is(spool.size, 20_000);
+  assert.ok(tookMs < 2_000, `${tookMs} ms`);
+  spool.stop();
+});
+
+test('a flush gives up at its deadline and says so', async () => {
+  const { receipts, spool } = makeSpool();
+  receipts.answer = away;
+  spool.add(result(1));
+  assert.not(await spool.flush(Date.now() + 150));
+  spool.stop();
+  assert.is(spool.size, 1);
+});
+
+test.run();
