@@ -44,16 +44,6 @@ export function createAdminMetrics(registry: Registry) {
       help: 'Gateway workers that hold a lease.',
       registers,
     }),
-    busAvailable: new Gauge({
-      name: 'pushpoint_admin_bus_available',
-      help: '1 while the bus can be reached.',
-      registers,
-    }),
-    receiptsBacklog: new Gauge({
-      name: 'pushpoint_admin_receipts_backlog',
-      help: 'Batches of receipts that wait to be applied.',
-      registers,
-    }),
   };
 }
 

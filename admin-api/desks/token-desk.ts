@@ -32,12 +32,15 @@ export class TokenDesk {
     });
   }
 
-  /** Makes an admin token when no usable one exists, and returns its text, this once; `null` when one exists. */
-  async ensureFirst(): Promise<string | null> {
-    return this.#store.transaction(async (tx) => {
-      if (await tx.apiTokens.any('admin', this.#now())) return null;
+  /**
+   * Makes an admin token when no usable one exists. `keep` gets its text, this once and before the token is on record: a
+   * crash in between leaves a text that is not valid yet, and the next start makes another.
+   */
+  async ensureFirst(keep: (token: string) => void | Promise<void>): Promise<void> {
+    await this.#store.transaction(async (tx) => {
+      if (await tx.apiTokens.any('admin', this.#now())) return;
       const { token } = await this.#create(tx, { name: 'first admin', role: 'admin' }, 'system');
-      return token;
+      await keep(token);
     });
   }
 

@@ -16,7 +16,7 @@ const time = (at: number) => new Date(at).toISOString();
 
 /** Throws `Problem` not-found for a device, command or execution that is not on record. */
 export async function explain(
-  parts: { store: Store; bus: Bus; workers: LiveWorkers; now: () => number; resendAfterMs: number },
+  parts: { store: Store; bus: Bus; workers: LiveWorkers; resendAfterMs: number },
   deviceId: string,
   commandId: string,
 ): Promise<Explanation> {

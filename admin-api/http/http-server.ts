@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { Authenticator, useAuth } from './auth.ts';
 import { FailedAttempts } from './failed-attempts.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
@@ -78,7 +78,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
   };
   const app = Fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.bodyLimitBytes ?? MIB,
     requestTimeout: 30_000,
     keepAliveTimeout: 72_000,

@@ -119,7 +119,7 @@ export interface OpenApiOperation {
     description?: string;
     schema: OpenApiSchema;
   }[];
-  requestBody?: { content: Record<string, { schema: OpenApiSchema }> };
+  requestBody?: { required?: boolean; content: Record<string, { schema: OpenApiSchema }> };
   responses: Record<
     string,
     {
@@ -150,8 +150,10 @@ function nameForms(document: OpenApiDocument): OpenApiDocument {
     return { $ref: `#/components/schemas/${schema.title}` };
   };
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
-    for (const media of Object.values(operation.requestBody?.content ?? {})) {
+    if (!operation.requestBody) continue;
+    for (const media of Object.values(operation.requestBody.content)) {
       const { schema } = media;
+      if (Array.isArray(schema.type) && schema.type.includes('null')) operation.requestBody.required = false;
       const { discriminator } = schema;
       if (discriminator && schema.oneOf) {
         const mapping: Record<string, string> = {};

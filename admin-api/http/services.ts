@@ -23,14 +23,10 @@ export interface CommandRequest {
   idempotencyKey?: string;
 }
 
-/** All of them throw `Problem`. */
+/** Both throw `Problem`. */
 export interface CommandOrders {
   create(request: CommandRequest, actor: string): Promise<{ command: Command; existing: boolean }>;
   cancel(id: string, options: { force: boolean }, actor: string): Promise<Command>;
-  explain(
-    deviceId: string,
-    commandId: string,
-  ): Promise<{ sentence: string; code: string; data: Record<string, unknown> }>;
 }
 
 /** Ledger events numbered above `afterSeq`, in order, none missing and none twice, until the returned function is called. */
@@ -50,6 +46,11 @@ export interface HttpServices {
   store: Store;
   bus: BusHealth;
   commands: CommandOrders;
+  /** Why an execution is where it is; throws `Problem`. */
+  explain(
+    deviceId: string,
+    commandId: string,
+  ): Promise<{ sentence: string; code: string; data: Record<string, unknown> }>;
   groups: GroupDesk;
   devices: DeviceDesk;
   enrolment: EnrolmentDesk;

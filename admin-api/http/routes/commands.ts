@@ -44,7 +44,7 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
           },
         },
       },
-      problems: ['unknown-reference', 'past-expiry', 'idempotency-conflict'],
+      problems: ['unknown-reference', 'past-expiry', 'idempotency-conflict', 'too-large'],
     }),
     async (request, reply) => {
       const { body } = request;
@@ -151,18 +151,12 @@ function checkCreation({ type, args, ttl, expiresAt }: CommandCreationBody): voi
   }
   if (type !== 'message') return;
   try {
-    const bytes = encodeValue(args);
-    if (bytes.length <= LIMITS.argsBytes) {
-      decodeValue(bytes);
-      return;
-    }
+    decodeValue(encodeValue(args));
   } catch (error) {
     if (!(error instanceof ProtocolError || error instanceof RangeError)) throw error;
-    const message = `must be nested at most ${LIMITS.depth} deep, with whole numbers up to 2^53`;
+    const message = `must be nested at most ${LIMITS.depth} deep and hold finite numbers only`;
     throw new InvalidRequest([{ path: '/body/args', message }]);
   }
-  const message = `must take at most ${LIMITS.argsBytes} bytes`;
-  throw new InvalidRequest([{ path: '/body/args', message }]);
 }
 
 function unknownCommand(id: string): Problem {

@@ -10,7 +10,8 @@ import type { HttpServices } from '../services.ts';
 const tag = 'Devices';
 const TheDevice = { description: 'The device.', schema: Ref(DeviceSchema) };
 
-export function deviceRoutes(app: App, { store, devices, commands }: HttpServices): void {
+export function deviceRoutes(app: App, services: HttpServices): void {
+  const { store, devices } = services;
   app.get(
     '/v1/devices',
     operation({
@@ -112,6 +113,6 @@ export function deviceRoutes(app: App, { store, devices, commands }: HttpService
       answers: { 200: { description: 'Why.', schema: Ref(ExplanationSchema) } },
       problems: ['not-found'],
     }),
-    async (request) => commands.explain(request.params.id, request.query.command),
+    async (request) => services.explain(request.params.id, request.query.command),
   );
 }

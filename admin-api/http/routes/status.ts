@@ -4,7 +4,7 @@ import { PageOf, Ref } from '../schemas/common.ts';
 import { AuditEntrySchema, PageQuery, type StatusDocument, StatusSchema } from '../schemas/operations.ts';
 import type { HttpOptions, HttpServices } from '../services.ts';
 
-const OPEN_COMMANDS_MAX = 10_000;
+const OPEN_COMMANDS_MAX = 1000;
 
 export function statusRoutes(app: App, services: HttpServices, { version }: HttpOptions): void {
   const { store } = services;
@@ -43,7 +43,7 @@ async function status({ store, bus }: HttpServices, version: string): Promise<St
   const [total, connected, open] = await Promise.all([
     store.devices.count({}),
     store.devices.count({ state: 'connected' }),
-    store.commands.openIds(OPEN_COMMANDS_MAX),
+    store.commands.list({ state: 'open' }, { limit: OPEN_COMMANDS_MAX }),
   ]);
   return {
     version,
@@ -52,6 +52,6 @@ async function status({ store, bus }: HttpServices, version: string): Promise<St
     directoryEpoch,
     receiptsBacklog,
     devices: { total, connected },
-    openCommands: open.length,
+    openCommands: open.items.length,
   };
 }

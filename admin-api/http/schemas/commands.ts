@@ -11,7 +11,7 @@ const Target = Type.Unsafe<{ devices: string[] } | { group: string } | { all: tr
   oneOf: [
     Type.Object(
       {
-        devices: Type.Array(Id('Device.', 'd4x1pq0w8z7k2m5n9r3t'), { minItems: 1, maxItems: DEVICES_MAX }),
+        devices: Type.Array(Id('Device.', 'd4x1pq0w8z7k2m5n'), { minItems: 1, maxItems: DEVICES_MAX }),
       },
       closed,
     ),
@@ -137,7 +137,7 @@ const TypeName = OneOf(COMMAND_TYPE_NAMES, { description: 'Command type.' });
 
 export const CommandSchema = Type.Object(
   {
-    id: Id('Identifier of the command; later ones sort after earlier ones.', '01jb3v8x5c-k2m5n9r3'),
+    id: Id('Identifier of the command; later ones sort after earlier ones.', 'c01jb3v8x5c0k2m5n9r3'),
     type: TypeName,
     args: Type.Unknown({ description: 'Arguments, as the type wants them.' }),
     target: Type.Unsafe<{ devices: string[] } | { group: string }>({
@@ -164,8 +164,8 @@ export type CommandDocument = Static<typeof CommandSchema>;
 
 export const ExecutionSchema = Type.Object(
   {
-    commandId: Id('The command.', '01jb3v8x5c-k2m5n9r3'),
-    deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n9r3t'),
+    commandId: Id('The command.', 'c01jb3v8x5c0k2m5n9r3'),
+    deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n'),
     type: TypeName,
     state: ExecutionState,
     reason: Nullable(Type.String({ description: 'Why it ended as it did.' })),
@@ -199,7 +199,7 @@ export const CommandQuery = Type.Object(
     state: Type.Optional(
       OneOf(['open', 'finished'] as const, { description: '`open`: some execution is not final.' }),
     ),
-    device: Type.Optional(Id('Only commands with an execution on this device.', 'd4x1pq0w8z7k2m5n9r3t')),
+    device: Type.Optional(Id('Only commands with an execution on this device.', 'd4x1pq0w8z7k2m5n')),
   },
   closed,
 );

@@ -6,7 +6,7 @@ export const DEVICE_STATES = ['connected', 'disconnected', 'blocked'] as const;
 
 export const DeviceSchema = Type.Object(
   {
-    id: Id('Identifier of the device.', 'd4x1pq0w8z7k2m5n9r3t'),
+    id: Id('Identifier of the device.', 'd4x1pq0w8z7k2m5n'),
     name: Type.String({ description: 'Name for people.', examples: ['kiosk-17'] }),
     groupId: Id('The group it is in.', 'berlin'),
     platform: Type.String({ examples: ['linux-x64'] }),
@@ -63,7 +63,7 @@ export const DeviceChange = Type.Object(
 );
 
 export const WhyQuery = Type.Object(
-  { command: Id('The command asked about.', '01jb3v8x5c-k2m5n9r3') },
+  { command: Id('The command asked about.', 'c01jb3v8x5c0k2m5n9r3') },
   closed,
 );
 

@@ -20,7 +20,7 @@ export const EventQuery = Type.Object(
         examples: ['command.'],
       }),
     ),
-    command: Type.Optional(Id('Only what concerns this command.', '01jb3v8x5c-k2m5n9r3')),
+    command: Type.Optional(Id('Only what concerns this command.', 'c01jb3v8x5c0k2m5n9r3')),
   },
   closed,
 );

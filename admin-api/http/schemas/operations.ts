@@ -38,7 +38,7 @@ export const StatusSchema = Type.Object(
       { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },
       closed,
     ),
-    openCommands: Count('Commands with an execution that is not final; counted up to 10,000.'),
+    openCommands: Count('Commands with an execution that is not final; counted up to 1,000.'),
   },
   { $id: 'Status', ...closed, description: 'How the administration server is.' },
 );

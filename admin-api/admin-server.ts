@@ -1,0 +1,200 @@
+/**
+ * The administration server: puts its parts together, starts them in the order they need each other, and stops them in
+ * the opposite one. Several may run on one database and one bus; none is special.
+ */
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { nanoid } from 'nanoid';
+import type { Logger } from 'pino';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Bus } from '../bus/bus.ts';
+import { DeviceDesk } from './desks/device-desk.ts';
+import { EnrolmentDesk } from './desks/enrolment-desk.ts';
+import { GatewayDesk } from './desks/gateway-desk.ts';
+import { GroupDesk } from './desks/group-desk.ts';
+import { TokenDesk } from './desks/token-desk.ts';
+import { DirectoryProjector } from './directory-projector.ts';
+import { CommandDesk } from './dispatch/command-desk.ts';
+import { CommandFrames } from './dispatch/command-frames.ts';
+import { Dispatcher } from './dispatch/dispatcher.ts';
+import { Expander } from './dispatch/expander.ts';
+import { explain } from './dispatch/explain.ts';
+import { HolderMail } from './dispatch/holder-mail.ts';
+import { EventHub } from './event-hub.ts';
+import { GatewayRegistrar } from './gateway-registrar.ts';
+import { createHttpServer } from './http/http-server.ts';
+import type { HttpServices } from './http/services.ts';
+import { Ingest } from './ledger/ingest.ts';
+import { Outcomes } from './ledger/outcomes.ts';
+import { Sweeper } from './ledger/sweeper.ts';
+import { LiveWorkers } from './live-workers.ts';
+import { createAdminMetrics } from './metrics.ts';
+import { OrderSigner } from './order-signer.ts';
+import type { Store } from './store/store.ts';
+
+const DAY_MS = 86_400_000;
+
+export interface AdminConfig {
+  /** Interface and port of the HTTP API; port 0 takes a free one. */
+  host: string;
+  port: number;
+  /** Version of the program, shown in the API. */
+  version: string;
+  /** PEM files; plain HTTP when absent. */
+  tls?: { certFile: string; keyFile: string };
+  /** Sent and not acknowledged for this long: sent again; 30,000 ms when absent. */
+  resendAfterMs?: number;
+  /** How long finished commands stay on record; 30 days when absent. */
+  keepCommandsMs?: number;
+  /** How long events can be resumed from; 1 day, and at most 200,000 of them, when absent. */
+  keepEventsMs?: number;
+}
+
+export interface AdminServerParts {
+  config: AdminConfig;
+  /** Both started before the server starts and stopped after it stopped; whoever made them does it. */
+  store: Store;
+  bus: Bus;
+  log: Logger;
+  /**
+   * Keeps the first admin token, which is made when there is no usable one. It is on record only after this resolved, so
+   * that a token nobody knows never is.
+   */
+  keepFirstToken: (token: string) => void | Promise<void>;
+  /** The clock of the ledger, milliseconds since the Unix epoch. */
+  now?: () => number;
+}
+
+interface Running {
+  http: FastifyInstance;
+  /** In the order they stop. */
+  stops: (() => Promise<void>)[];
+}
+
+export class AdminServer {
+  readonly #parts: AdminServerParts;
+  #running: Running | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(parts: AdminServerParts) {
+    this.#parts = parts;
+  }
+
+  /** Port of the HTTP API, once started. */
+  get port(): number {
+    const address = this.#running?.http.server.address() as AddressInfo | null | undefined;
+    if (!address) throw new Error('the administration server is not started');
+    return address.port;
+  }
+
+  async start(): Promise<void> {
+    const { config, store, bus, log } = this.#parts;
+    const now = this.#parts.now ?? Date.now;
+    const resendAfterMs = config.resendAfterMs ?? 30_000;
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    const metrics = createAdminMetrics(registry);
+    const signer = await OrderSigner.load(store.meta);
+
+    const hub = new EventHub(store.events, log);
+    const outcomes = new Outcomes(store, hub, now);
+    const frames = new CommandFrames(signer);
+    const mail = new HolderMail(bus, log);
+    const projector = new DirectoryProjector({ store, bus, signer, log });
+    const workers = new LiveWorkers(bus, log);
+    const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
+    const expander = new Expander({ store, dispatcher, outcomes, log, now });
+    const ingest = new Ingest({
+      store,
+      bus,
+      dispatcher,
+      mail,
+      frames,
+      projector,
+      outcomes,
+      hub,
+      metrics,
+      log,
+      now,
+    });
+    const sweeper = new Sweeper(
+      { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
+      {
+        intervalMs: 1000,
+        resendAfterMs,
+        keepCommandsMs: config.keepCommandsMs ?? 30 * DAY_MS,
+        keepEventsMs: config.keepEventsMs ?? DAY_MS,
+        keepEvents: 200_000,
+      },
+    );
+    const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
+
+    const deskParts = { store, directory: projector, mail, hub, now, log };
+    const groups = new GroupDesk(deskParts);
+    const tokens = new TokenDesk({ store, now });
+    const services: HttpServices = {
+      store,
+      bus,
+      commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
+      explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
+      groups,
+      devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
+      enrolment: new EnrolmentDesk({ ...deskParts, signer }),
+      gateways: new GatewayDesk({ ...deskParts, leases: workers }),
+      tokens,
+      events: hub,
+      registry,
+      now,
+      log,
+    };
+    const http = await createHttpServer(services, {
+      version: config.version,
+      ...(config.tls && { tls: config.tls }),
+    });
+
+    this.#running = {
+      http,
+      stops: [
+        () => http.close(),
+        () => groups.stop(),
+        () => workers.stop(),
+        () => sweeper.stop(),
+        () => ingest.stop(),
+        () => expander.stop(),
+        () => dispatcher.stop(),
+        () => projector.stop(),
+        () => hub.stop(),
+      ],
+    };
+    await hub.start();
+    await projector.start();
+    dispatcher.start();
+    await workers.start((up, gone) => {
+      metrics.workers.set(workers.list().length);
+      if (gone.length > 0) sweeper.workersGone();
+      registrar
+        .workersChanged(up, gone)
+        .catch((error) => log.warn({ err: error }, 'a change of workers is not on record'));
+    });
+    await ingest.start(nanoid());
+    sweeper.start();
+    await tokens.ensureFirst(this.#parts.keepFirstToken);
+    await http.listen({ host: config.host, port: config.port });
+    log.info({ host: config.host, port: this.port, store: store.kind }, 'administration server started');
+  }
+
+  /** Idempotent. What is under way is finished or left for the next start; nothing accepted is lost. */
+  async stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    for (const stop of this.#running?.stops ?? []) {
+      await stop().catch((error) =>
+        this.#parts.log.warn({ err: error }, 'a part did not stop in an orderly way'),
+      );
+    }
+    this.#parts.log.info('administration server stopped');
+  }
+}
