@@ -155,9 +155,10 @@ export class Admission {
       if (!claim) return null;
       const { previous } = claim;
       if (!previous) return { session: claim.session };
-      if (previous.incarnation !== held.incarnation) {
+      const device = approved[index]?.prove.device;
+      if (device !== undefined && previous.incarnation !== held.incarnation) {
         const deliveries = moved.get(previous.incarnation) ?? [];
-        deliveries.push(replacedElsewhere(approved[index]!.prove.device, previous.session));
+        deliveries.push(replacedElsewhere(device, previous.session));
         moved.set(previous.incarnation, deliveries);
       }
       return { session: claim.session, replaced: previous.session };

@@ -75,8 +75,7 @@ export class ReceiptSpool {
   add(receipt: Receipt, payloadBytes = 0): void {
     const spooled: Spooled = { receipt, bytes: payloadBytes + RECEIPT_OVERHEAD };
     this.#queue.push(spooled);
-    this.#counts[RANK[receipt.kind]]!++;
-    this.#count++;
+    this.#counted(spooled, 1);
     this.#bytes += spooled.bytes;
     while (this.#overBound() && this.#dropOne());
     this.#schedule();
@@ -115,25 +114,25 @@ export class ReceiptSpool {
   #dropOne(): boolean {
     const rank = this.#counts.findIndex((count) => count > 0);
     if (rank === -1) return false;
-    let at = Math.max(this.#search[rank]!, this.#head);
-    while (at < this.#queue.length) {
-      const spooled = this.#queue[at];
-      if (spooled && RANK[spooled.receipt.kind] === rank) break;
-      at++;
+    let at = Math.max(this.#search[rank] ?? 0, this.#head);
+    let spooled = this.#queue[at];
+    while (at < this.#queue.length && (!spooled || RANK[spooled.receipt.kind] !== rank)) {
+      spooled = this.#queue[++at];
     }
+    if (!spooled) return false;
     this.#search[rank] = at + 1;
-    const spooled = this.#queue[at]!;
     this.#queue[at] = undefined;
-    this.#forget(spooled);
+    this.#counted(spooled, -1);
     this.#bytes -= spooled.bytes;
     this.#metrics.receiptsDropped.add(spooled.receipt.kind);
     this.#compact();
     return true;
   }
 
-  #forget(spooled: Spooled): void {
-    this.#counts[RANK[spooled.receipt.kind]]!--;
-    this.#count--;
+  #counted({ receipt }: Spooled, change: 1 | -1): void {
+    const rank = RANK[receipt.kind];
+    this.#counts[rank] = (this.#counts[rank] ?? 0) + change;
+    this.#count += change;
   }
 
   #schedule(): void {
@@ -159,7 +158,7 @@ export class ReceiptSpool {
       const spooled = this.#queue[this.#head];
       this.#queue[this.#head++] = undefined;
       if (!spooled) continue;
-      this.#forget(spooled);
+      this.#counted(spooled, -1);
       batch.push(spooled);
     }
     this.#compact();

@@ -83,6 +83,8 @@ export class GatewayWorker {
   #settingsWork: Promise<void> = Promise.resolve();
   #draining = false;
   #started = false;
+  /** Settings are followed from the first listening on. */
+  #serving = false;
   #leaving = false;
   #stopping: Promise<void> | null = null;
 
@@ -230,8 +232,10 @@ export class GatewayWorker {
       if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
       await this.#watcher.start();
       await this.#keeper.start();
+      if (this.#leaving) return;
       this.#ticker.start();
-      if (!this.#leaving) this.#listener.apply(this.#gateways.own);
+      this.#serving = true;
+      this.#listener.apply(this.#gateways.own);
     } catch (error) {
       await this.stop({ deadlineMs: 1_000 });
       throw error;
@@ -385,7 +389,7 @@ export class GatewayWorker {
     const changed = this.#gateways.update(listed);
     const { own } = this.#gateways;
     if (own !== before) this.#log.debug({ settings: own }, 'settings');
-    if (this.#server.port !== 0 || this.#listener.problem !== undefined) this.#listen(own);
+    if (this.#serving) this.#listen(own);
     if (!own.runPushServer) this.#sendAllAway();
     if (changed.size > 0 || own.group !== before.group) {
       this.#settingsWork = this.#settingsWork.then(async () => {

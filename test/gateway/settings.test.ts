@@ -58,6 +58,17 @@ test('a push server that is switched off sends its devices away and refuses othe
     await connectDevice(rig.url, identity);
   }));
 
+test('a push server that is off at the start listens once it is switched on', async () => {
+  const port = await freePort();
+  await withRig({ settings: { port, runPushServer: false } }, async (rig) => {
+    assert.not(rig.worker.readiness().ready);
+    assert.is((await rig.bus.leases.list()).length, 1);
+    await rig.putGateway({ port, runPushServer: true });
+    await waitFor(() => rig.worker.port === port);
+    await connectDevice(rig.url, await rig.enrol());
+  });
+});
+
 test('a change of port keeps the sessions; a port that is taken is reported while the old one goes on', async () => {
   const [first, second] = [await freePort(), await freePort()];
   await withRig({ settings: { port: first }, config: { leaseTtlMs: 300 } }, async (rig) => {

@@ -12,13 +12,12 @@ test('a stop sends devices elsewhere, appends what they said, and gives presence
     const { device, session } = await connectDevice(rig.url, identity);
     const halfway = new RawDevice(rig.url);
     await waitFor(() => halfway.received.length === 1);
-    await waitFor(() => device.received.some(({ t }) => t === 'update') || rig.log.length > 0);
     const order: string[] = [];
     const { inner } = rig.bus;
-    const spy = <T extends object, K extends keyof T>(part: T, key: K) => {
+    const spy = <T extends object, K extends keyof T>(what: string, part: T, key: K) => {
       const original = part[key] as unknown as (...args: unknown[]) => unknown;
       part[key] = ((...args: unknown[]) => {
-        if (order.at(-1) !== String(key)) order.push(String(key));
+        if (order.at(-1) !== what) order.push(what);
         return original.apply(part, args);
       }) as unknown as T[K];
     };
@@ -26,9 +25,10 @@ test('a stop sends devices elsewhere, appends what they said, and gives presence
     device.send({ t: 'result', id: 'c1', state: 'succeeded' });
     device.send({ t: 'beat' });
     await device.take('beat');
-    spy(inner.presence, 'release');
-    spy(inner.leases, 'release');
+    spy('presence', inner.presence, 'release');
+    spy('lease', inner.leases, 'release');
     await rig.worker.stop({ deadlineMs: 5_000 });
+    assert.equal(order, ['presence', 'lease']);
     const redirect = await device.take('redirect');
     assert.is(redirect.reason, 'drain');
     assert.equal(redirect.to, [{ name: 'gw2', url: 'ws://gw2.example.net' }]);
