@@ -37,7 +37,11 @@ export function sayReady(
 }
 
 /** The API as a program on this machine reaches it. */
-export function apiUrl(host: string, port: number): string {
+export function apiUrl(
+  { apiHost: host, apiTlsCert }: { apiHost: string; apiTlsCert: string | undefined },
+  port: number,
+): string {
   const own = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return `http://${own.includes(':') ? `[${own}]` : own}:${port}`;
+  const scheme = apiTlsCert === undefined ? 'http' : 'https';
+  return `${scheme}://${own.includes(':') ? `[${own}]` : own}:${port}`;
 }

@@ -1,0 +1,64 @@
+/** The real thing for the demo: what `pushpoint start` runs, in a temporary folder and on free ports. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ApiClient } from '../api-client.ts';
+import { loadConfig } from '../config/load.ts';
+import { adminParts, busPart, gatewayConfig, gatewayPart, registrationPart } from '../programs/compose.ts';
+import { Assembly } from '../programs/lifecycle.ts';
+import { programLog } from '../programs/logger.ts';
+import { apiUrl } from '../programs/ready.ts';
+
+export interface Site {
+  api: ApiClient;
+  tokenFile: string;
+  stop(): Promise<void>;
+}
+
+const STOP_DEADLINE_MS = 8_000;
+
+export async function startSite(signal: AbortSignal, logLevel: string): Promise<Site> {
+  const folder = mkdtempSync(join(tmpdir(), 'pushpoint-demo-'));
+  const flags = {
+    dataDir: folder,
+    apiPort: '0',
+    host: '127.0.0.1',
+    port: '0',
+    metricsPort: '0',
+    drainPerSecond: '100000',
+    logLevel,
+  };
+  const config = loadConfig('start', { flags, env: {} });
+  const log = programLog(config.logLevel);
+  const { bus, part } = busPart(undefined, log);
+  const admin = adminParts(config, bus, log);
+  const gateway = gatewayPart(
+    gatewayConfig(config, (port) => `ws://127.0.0.1:${port}`),
+    bus,
+    log,
+    STOP_DEADLINE_MS,
+  );
+  const assembly = new Assembly(
+    [part, ...admin.parts, gateway.part, registrationPart(config.name, bus)],
+    log,
+  );
+  try {
+    await assembly.start();
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return {
+    api: new ApiClient({
+      server: apiUrl(config, admin.server.port),
+      token: readFileSync(admin.tokenFile, 'utf8').trim(),
+      timeoutMs: 30_000,
+      signal,
+    }),
+    tokenFile: admin.tokenFile,
+    async stop() {
+      await assembly.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

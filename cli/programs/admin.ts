@@ -1,0 +1,38 @@
+/** `pushpoint admin`: an administration server; gateways join it through Redis. */
+import { loadConfig } from '../config/load.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import type { Flags } from '../operator/operator-command.ts';
+import type { Shell } from '../shell.ts';
+import { adminParts, busPart } from './compose.ts';
+import { Assembly, runUntilSignal } from './lifecycle.ts';
+import { programLog } from './logger.ts';
+import { apiUrl, sayReady } from './ready.ts';
+
+export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
+  const config = loadConfig('admin', { flags, env: shell.env });
+  const log = programLog(config.logLevel);
+  const { bus, part } = busPart(config.redisUrl, log);
+  const admin = adminParts(config, bus, log);
+
+  return runUntilSignal({
+    shell,
+    log,
+    assembly: new Assembly([part, ...admin.parts], log),
+    stopDeadlineMs: config.stopDeadline,
+    onReady() {
+      const api = apiUrl(config, admin.server.port);
+      sayReady(
+        shell,
+        { program: 'admin', pid: process.pid, api, apiPort: admin.server.port, tokenFile: admin.tokenFile },
+        [
+          'The administration server runs.',
+          `  HTTP API     ${api}  (browse it: ${api}/docs)`,
+          `  Admin token  ${admin.tokenFile}  (written by the first start on an empty database)`,
+          '',
+          'Join a gateway to it: REDIS_URL=… pushpoint gateway --name gw1 --address ws://this-machine:13295',
+        ],
+        config.readyFile,
+      );
+    },
+  });
+}

@@ -1,0 +1,59 @@
+/** The programs as commands. Each is loaded only when it runs, so that operators' commands start fast. */
+import type { Command } from 'commander';
+import { addConfigFlags } from '../config/flags.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import { countFlag, type Flags, type OperatorShell } from '../operator/operator-command.ts';
+
+type Run = (shell: OperatorShell['shell'], flags: Flags) => Promise<ExitCode>;
+
+export function addPrograms(parent: Command, { shell, ending }: OperatorShell): void {
+  const program = (name: string, description: string, load: () => Promise<Run>): Command =>
+    parent
+      .command(name)
+      .description(description)
+      .action(async (flags: Flags) => {
+        const run = await load();
+        ending.code = await run(shell, flags);
+      });
+
+  addConfigFlags(
+    program(
+      'start',
+      'everything in one process: administration server, one gateway, SQLite',
+      async () => (await import('./start.ts')).runStart,
+    ),
+    'start',
+  );
+  addConfigFlags(
+    program(
+      'admin',
+      'an administration server; gateways join through Redis',
+      async () => (await import('./admin.ts')).runAdmin,
+    ),
+    'admin',
+  );
+  addConfigFlags(
+    program(
+      'gateway',
+      'a gateway (push server); joins administration servers through Redis',
+      async () => (await import('./gateway.ts')).runGateway,
+    ),
+    'gateway',
+  );
+  addConfigFlags(
+    program(
+      'agent',
+      'the reference agent: makes this machine a device',
+      async () => (await import('./agent.ts')).runAgent,
+    ),
+    'agent',
+  );
+  program(
+    'demo',
+    'starts the real thing in a temporary folder, with devices, and tells what happens',
+    async () => (await import('./demo.ts')).runDemo,
+  )
+    .option('--devices <count>', 'devices to connect', countFlag, 1_000)
+    .option('--keep', 'leave it running afterwards')
+    .option('--json', 'print the last line only');
+}

@@ -1,0 +1,60 @@
+/** `pushpoint start`: everything in one process, joined by the in-process bus. */
+import { relative } from 'node:path';
+import { loadConfig } from '../config/load.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import type { Flags } from '../operator/operator-command.ts';
+import type { Shell } from '../shell.ts';
+import { adminParts, busPart, gatewayConfig, gatewayPart, registrationPart } from './compose.ts';
+import { Assembly, runUntilSignal } from './lifecycle.ts';
+import { programLog } from './logger.ts';
+import { apiUrl, sayReady } from './ready.ts';
+
+export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
+  const config = loadConfig('start', { flags, env: shell.env });
+  const scheme = config.tlsCert === undefined ? 'ws' : 'wss';
+  const forGateway = gatewayConfig(config, (port) => `${scheme}://127.0.0.1:${port}`);
+  const log = programLog(config.logLevel);
+  const { bus, part } = busPart(undefined, log);
+  const admin = adminParts(config, bus, log);
+  const gateway = gatewayPart(forGateway, bus, log, config.stopDeadline);
+
+  return runUntilSignal({
+    shell,
+    log,
+    assembly: new Assembly([part, ...admin.parts, gateway.part, registrationPart(config.name, bus)], log),
+    stopDeadlineMs: config.stopDeadline,
+    onReady() {
+      const api = apiUrl(config, admin.server.port);
+      const address = config.address ?? `${scheme}://127.0.0.1:${gateway.worker.port}`;
+      const server = api === 'http://127.0.0.1:8080' ? '' : ` --server ${api}`;
+      const tokenFile = relative(process.cwd(), admin.tokenFile) || admin.tokenFile;
+      const token = tokenFile === 'data/admin-token' ? '' : ` --token-file ${tokenFile}`;
+      sayReady(
+        shell,
+        {
+          program: 'start',
+          pid: process.pid,
+          api,
+          apiPort: admin.server.port,
+          gateway: address,
+          gatewayPort: gateway.worker.port,
+          metricsPort: gateway.worker.metricsPort,
+          tokenFile: admin.tokenFile,
+        },
+        [
+          'Pushpoint runs.',
+          `  HTTP API     ${api}  (browse it: ${api}/docs)`,
+          `  Gateway      ${address}`,
+          `  Admin token  ${tokenFile}`,
+          '',
+          'In another terminal, make this machine a device and force a synchronisation:',
+          `  pushpoint agent --server ${api} --token "$(pushpoint enroll-token --quiet${server}${token})"`,
+          `  pushpoint sync --all --wait${server}${token}`,
+          '',
+          'Ctrl-C stops it in order.',
+        ],
+        config.readyFile,
+      );
+    },
+  });
+}

@@ -1,0 +1,57 @@
+/** One invocation of `pushpoint`: from arguments to an exit code. */
+import { Command, CommanderError } from 'commander';
+import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
+import { addCommandsCommands } from './operator/commands.ts';
+import { addDevicesCommands } from './operator/devices.ts';
+import { addGatewaysCommands } from './operator/gateways.ts';
+import { addGroupsCommands } from './operator/groups.ts';
+import { addObserveCommands } from './operator/observe.ts';
+import type { Ending } from './operator/operator-command.ts';
+import { addSendCommands } from './operator/send.ts';
+import { addTokenCommands } from './operator/tokens.ts';
+import { addPrograms } from './programs/program-commands.ts';
+import type { Shell } from './shell.ts';
+import { version } from './version.ts';
+
+export async function run(argv: readonly string[], shell: Shell): Promise<ExitCode> {
+  const ending: Ending = { code: EXIT.ok };
+  try {
+    await buildCommands(shell, ending).parseAsync([...argv], { from: 'user' });
+    return ending.code;
+  } catch (error) {
+    // Commander has printed its message already; --help and --version end with 0, everything else is wrong usage.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof CliError) {
+      if (error.message !== '') shell.stderr.write(`${error.message}\n`);
+      return error.exitCode;
+    }
+    shell.stderr.write(`Unexpected fault: ${(error as Error)?.stack ?? String(error)}\n`);
+    return EXIT.fault;
+  }
+}
+
+/** The whole tree of commands. */
+export function buildCommands(shell: Shell, ending: Ending): Command {
+  const program = new Command('pushpoint')
+    .description('WebSocket-first push gateway for managed devices')
+    .version(version())
+    .showHelpAfterError('(add --help for what there is)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void shell.stdout.write(text),
+      writeErr: (text) => void shell.stderr.write(text),
+    });
+  const operators = { shell, ending };
+  program.commandsGroup('Programs:');
+  addPrograms(program, operators);
+  program.commandsGroup('Commanding devices:');
+  addSendCommands(program, operators);
+  addCommandsCommands(program, operators);
+  program.commandsGroup('Looking after things:');
+  addDevicesCommands(program, operators);
+  addGroupsCommands(program, operators);
+  addGatewaysCommands(program, operators);
+  addTokenCommands(program, operators);
+  addObserveCommands(program, operators);
+  return program;
+}
