@@ -90,7 +90,12 @@ export class EnrolmentDesk {
     if (!holdsKey(request)) {
       throw new Problem('unauthorized', 'The proof is not a signature of this token by this key.');
     }
-    const id = await store.transaction((tx) => this.#admit(tx, request));
+    const admit = () => store.transaction((tx) => this.#admit(tx, request));
+    // The same device may be asking twice at once; whoever comes second finds it the second time.
+    const id = await admit().catch((error) => {
+      if (error instanceof Problem && error.code === 'conflict') return admit();
+      throw error;
+    });
     hub.notify();
     await directory.devicesChanged([id]);
     const [device] = await store.devices.withPaths([id]);

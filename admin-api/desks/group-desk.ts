@@ -41,8 +41,7 @@ export class GroupDesk {
 
   async change(id: string, change: { name?: string; parentId?: string }, actor: string): Promise<Group> {
     const { store, now, hub } = this.#parts;
-    let moved = false;
-    const group = await store.transaction(async (tx) => {
+    const { group, moved } = await store.transaction(async (tx) => {
       const before = await tx.groups.get(id);
       if (!before) throw unknownGroup(id);
       const at = now();
@@ -53,11 +52,11 @@ export class GroupDesk {
       }
       if (change.parentId !== undefined && change.parentId !== before.parentId) {
         await tx.groups.move(id, change.parentId);
-        moved = true;
         const detail = { parentId: change.parentId, before: before.parentId };
         await recordChange(tx, at, actor, 'group.moved', id, detail, { id, parentId: change.parentId });
       }
-      return (await tx.groups.get(id)) ?? before;
+      const group = (await tx.groups.get(id)) ?? before;
+      return { group, moved: group.parentId !== before.parentId };
     });
     hub.notify();
     if (moved) this.#renewLater(id);

@@ -16,6 +16,8 @@ export interface Caller {
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access;
+    /** Answers for as long as the caller stays. */
+    endless?: boolean;
   }
   interface FastifyRequest {
     caller: Caller | null;

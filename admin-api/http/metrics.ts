@@ -29,6 +29,7 @@ export type HttpMetrics = ReturnType<typeof createHttpMetrics>;
 
 export function useMetrics(app: FastifyInstance, metrics: HttpMetrics): void {
   app.addHook('onResponse', (request, reply, done) => {
+    if (request.routeOptions.config.endless && reply.statusCode === 200) return done();
     const route = request.is404 ? 'none' : (request.routeOptions.url ?? 'none');
     metrics.requestSeconds.observe(
       { method: request.method, route, status: reply.statusCode },

@@ -50,7 +50,7 @@ export function operation<const O extends Operation>(spec: O) {
       tags: [tag],
       security: access === 'open' ? [] : [{ token: [] }],
       ...(access !== 'open' && { 'x-role': access }),
-      response: { ...responses(answers), ...refusals(impliedProblems(spec).concat(problems)) },
+      response: { ...refusals(impliedProblems(spec).concat(problems)), ...responses(answers) },
     },
   };
 }

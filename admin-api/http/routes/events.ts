@@ -24,19 +24,23 @@ Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.crea
       200: { description: 'The stream.', mediaType: 'text/event-stream', schema: Type.String() },
     },
   });
-  app.get('/v1/events', { ...spec, exposeHeadRoute: false }, async (request, reply) => {
-    const { after, type, command } = request.query;
-    const lastSeen = request.headers['last-event-id'];
-    const { authorization } = request.headers;
-    await streams.open(reply.raw, {
-      after: lastSeen === undefined ? after : Number(lastSeen),
-      filter: { type, command },
-      mayRead: () =>
-        authenticator.authenticate(authorization).then(
-          () => true,
-          (error) => toProblem(error).code !== 'unauthorized',
-        ),
-    });
-    reply.hijack();
-  });
+  app.get(
+    '/v1/events',
+    { ...spec, config: { ...spec.config, endless: true }, exposeHeadRoute: false },
+    async (request, reply) => {
+      const { after, type, command } = request.query;
+      const lastSeen = request.headers['last-event-id'];
+      const { authorization } = request.headers;
+      await streams.open(reply.raw, {
+        after: lastSeen === undefined ? after : Number(lastSeen),
+        filter: { type, command },
+        mayRead: () =>
+          authenticator.authenticate(authorization).then(
+            () => true,
+            (error) => toProblem(error).code !== 'unauthorized',
+          ),
+      });
+      reply.hijack();
+    },
+  );
 }

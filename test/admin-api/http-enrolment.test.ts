@@ -1,0 +1,200 @@
+import { createPublicKey, verify } from 'node:crypto';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { decodeOrderBody, orderBytes } from '../../protocol/index.ts';
+import { enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
+
+let http: Http;
+test.before(async () => {
+  http = await startHttp({ failedEnrolmentsPerMinute: 1000 });
+  await http.call('POST', '/v1/groups', { body: { id: 'berlin', name: 'Berlin' } });
+});
+test.after(() => http.stop());
+
+async function makeToken(body: object = {}) {
+  const answer = await http.call('POST', '/v1/enrolment-tokens', { body });
+  assert.is(answer.status, 201);
+  return answer.body;
+}
+
+const enroll = (body: unknown) => http.call('POST', '/v1/enroll', { as: null, body });
+
+test('an enrolment token is made, read, listed without itself, and revoked', async () => {
+  const { token, ...record } = await makeToken({ groupId: 'berlin', uses: 3, ttl: 60, note: 'kiosks' });
+  assert.match(token, /^ppe_[A-Za-z0-9_-]{32}$/);
+  assert.is(record.usesLeft, 3);
+  assert.is(Date.parse(record.expiresAt) - Date.parse(record.createdAt), 60_000);
+  assert.equal((await http.call('GET', `/v1/enrolment-tokens/${record.id}`)).body, record);
+  const { items } = (await http.call('GET', '/v1/enrolment-tokens')).body;
+  assert.equal(
+    items.find((item: { id: string }) => item.id === record.id),
+    record,
+  );
+  assert.is((await http.call('DELETE', `/v1/enrolment-tokens/${record.id}`)).status, 204);
+  assert.is((await http.call('DELETE', `/v1/enrolment-tokens/${record.id}`)).status, 204);
+  assert.ok((await http.call('GET', `/v1/enrolment-tokens/${record.id}`)).body.revokedAt);
+  assert.is((await http.call('GET', '/v1/enrolment-tokens/nobody')).status, 404);
+  assert.is((await http.call('DELETE', '/v1/enrolment-tokens/nobody')).status, 404);
+});
+
+test('a token is for a group that exists, for one device and one day unless it says otherwise', async () => {
+  const made = await makeToken();
+  assert.is(made.usesMax, 1);
+  assert.is(made.groupId, 'all');
+  assert.is(Date.parse(made.expiresAt) - Date.parse(made.createdAt), 86_400_000);
+  assert.is((await http.call('POST', '/v1/enrolment-tokens', { body: { groupId: 'nowhere' } })).status, 422);
+});
+
+test('E-3: a device that enrols gets its id, the key to pin, its gateways and a membership signed by that key', async () => {
+  await http.call('POST', '/v1/gateways', {
+    body: { name: 'gw-all', address: 'wss://all.example.net:13295' },
+  });
+  await http.call('POST', '/v1/gateways', {
+    body: { name: 'gw-berlin', groupId: 'berlin', address: 'wss://berlin.example.net:13295' },
+  });
+  await http.call('POST', '/v1/gateways', {
+    body: { name: 'gw-off', groupId: 'berlin', address: 'wss://off.example.net:1', runPushServer: false },
+  });
+  const { token } = await makeToken({ groupId: 'berlin' });
+  const { status, body } = await enroll(enrolBody(token, makeDeviceKeys()));
+  assert.is(status, 201);
+  assert.equal(
+    body.gateways.map((gateway: { name: string }) => gateway.name),
+    ['gw-berlin', 'gw-all'],
+  );
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: body.serverKey }, format: 'jwk' });
+  const signed = Buffer.from(body.membership.body, 'base64url');
+  assert.ok(verify(null, orderBytes(signed), key, Buffer.from(body.membership.sig, 'base64url')));
+  const order = decodeOrderBody(signed);
+  assert.equal(order?.kind === 'membership' && [order.target.device, order.groups, order.revision], [
+    body.deviceId,
+    ['all', 'berlin'],
+    body.revision,
+  ]);
+  const [entry] = await http.bus.directory.devices([body.deviceId]);
+  assert.ok(entry, 'gateways know the device before it is answered');
+});
+
+test('E-5: enrolling again with the same key gives the same device and takes no use of the token', async () => {
+  const { token, id } = await makeToken({ uses: 2 });
+  const keys = makeDeviceKeys();
+  const first = await enroll(enrolBody(token, keys));
+  const second = await enroll(enrolBody(token, keys, { name: 'renamed' }));
+  assert.is(second.status, 201);
+  assert.is(second.body.deviceId, first.body.deviceId);
+  assert.is((await http.call('GET', `/v1/enrolment-tokens/${id}`)).body.usesLeft, 1);
+  assert.is((await enroll(enrolBody(token, makeDeviceKeys()))).status, 201);
+  assert.is(
+    (await enroll(enrolBody(token, keys))).body.deviceId,
+    first.body.deviceId,
+    'the token is used up',
+  );
+});
+
+test('E-5: a device that asks twice at once is one device', async () => {
+  const { token, id } = await makeToken({ uses: 2 });
+  const body = enrolBody(token, makeDeviceKeys());
+  const answers = await Promise.all([enroll(body), enroll(body), enroll(body)]);
+  assert.is(new Set(answers.map((answer) => answer.body.deviceId)).size, 1);
+  assert.is((await http.call('GET', `/v1/enrolment-tokens/${id}`)).body.usesLeft, 1);
+});
+
+test('a token enrols as many devices as it says, also when they all come at once', async () => {
+  const { token } = await makeToken({ uses: 3 });
+  const answers = await Promise.all(
+    Array.from({ length: 6 }, () => enroll(enrolBody(token, makeDeviceKeys()))),
+  );
+  assert.equal(answers.map((answer) => answer.status).sort(), [201, 201, 201, 410, 410, 410]);
+});
+
+test('tokens that are used up, expired or revoked are gone, and say which', async () => {
+  const usedUp = await makeToken();
+  await enroll(enrolBody(usedUp.token, makeDeviceKeys()));
+  const revoked = await makeToken();
+  await http.call('DELETE', `/v1/enrolment-tokens/${revoked.id}`);
+  const expired = await makeToken({ ttl: 1 });
+  for (const [token, word] of [
+    [usedUp.token, 'used up'],
+    [revoked.token, 'revoked'],
+  ]) {
+    const { status, body } = await enroll(enrolBody(token, makeDeviceKeys()));
+    assert.is(status, 410);
+    assert.ok(body.detail.includes(word), body.detail);
+  }
+  http.clock.offsetMs = 2000;
+  try {
+    const { status, body } = await enroll(enrolBody(expired.token, makeDeviceKeys()));
+    assert.is(status, 410);
+    assert.ok(body.detail.includes('expired'), body.detail);
+  } finally {
+    http.clock.offsetMs = 0;
+  }
+});
+
+test('E-2: a proof by another key, of another token, or of garbage enrols nobody', async () => {
+  const { token, id } = await makeToken();
+  const keys = makeDeviceKeys();
+  const other = makeDeviceKeys();
+  const good = enrolBody(token, keys) as { proof: string };
+  const byAnother = { ...good, proof: (enrolBody(token, other) as { proof: string }).proof };
+  const ofAnother = { ...good, proof: (enrolBody(`ppe_${'x'.repeat(32)}`, keys) as { proof: string }).proof };
+  const noPoint = { ...good, publicKey: Buffer.alloc(32, 0xff).toString('base64url') };
+  for (const body of [byAnother, ofAnother, noPoint]) assert.is((await enroll(body)).status, 401);
+  for (const change of [{ proof: 'AAAA' }, { proof: '*'.repeat(86) }, { publicKey: 7 }, { token: '' }]) {
+    assert.is((await enroll({ ...good, ...change })).status, 400, JSON.stringify(change));
+  }
+  assert.is((await http.call('GET', `/v1/enrolment-tokens/${id}`)).body.usesLeft, 1);
+});
+
+test('an unknown token enrols nobody, not even with a known key', async () => {
+  const { token } = await makeToken();
+  const keys = makeDeviceKeys();
+  await enroll(enrolBody(token, keys));
+  for (const device of [keys, makeDeviceKeys()]) {
+    assert.is((await enroll(enrolBody(`ppe_${'x'.repeat(32)}`, device))).status, 401);
+  }
+});
+
+test('the key of a blocked device does not enrol again', async () => {
+  const { token } = await makeToken({ uses: 5 });
+  const keys = makeDeviceKeys();
+  const { deviceId } = (await enroll(enrolBody(token, keys))).body;
+  await http.call('PATCH', `/v1/devices/${deviceId}`, { body: { blocked: true } });
+  assert.is((await enroll(enrolBody(token, keys))).status, 409);
+});
+
+test('V-2: what a later device says besides is ignored', async () => {
+  const { token } = await makeToken();
+  assert.is((await enroll(enrolBody(token, makeDeviceKeys(), { model: 'X1' }))).status, 201);
+});
+
+test('what a device calls itself is made fit to be shown', async () => {
+  const { token } = await makeToken({ uses: 2 });
+  const name = `  evil\u001b[31m\u202e\n${'x'.repeat(500)}`;
+  const { deviceId } = (await enroll(enrolBody(token, makeDeviceKeys(), { name, software: 's'.repeat(900) })))
+    .body;
+  const device = (await http.call('GET', `/v1/devices/${deviceId}`)).body;
+  assert.ok(device.name.startsWith('evil [31m'));
+  assert.is(device.name.length, 128);
+  assert.is(device.software.length, 64);
+  const nameless = (await enroll(enrolBody(token, makeDeviceKeys(), { name: '\u0000' }))).body.deviceId;
+  assert.is((await http.call('GET', `/v1/devices/${nameless}`)).body.name, nameless);
+});
+
+test('an address that fails too often waits, and is told how long', async () => {
+  const limited = await startHttp({ failedEnrolmentsPerMinute: 3 });
+  try {
+    const bad = enrolBody(`ppe_${'x'.repeat(32)}`, makeDeviceKeys());
+    const call = () => limited.call('POST', '/v1/enroll', { as: null, body: bad });
+    for (let i = 0; i < 3; i++) assert.is((await call()).status, 401);
+    const refused = await call();
+    assert.is(refused.status, 429);
+    assert.ok(Number(refused.headers.get('retry-after')) > 0);
+    limited.clock.offsetMs = 61_000;
+    assert.is((await call()).status, 401);
+  } finally {
+    await limited.stop();
+  }
+});
+
+test.run();

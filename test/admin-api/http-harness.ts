@@ -1,0 +1,199 @@
+/** The administration server's HTTP API on a real socket, over a real SQLite store and the in-process bus. */
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import pino from 'pino';
+import { Registry } from 'prom-client';
+import { DeviceDesk } from '../../admin-api/desks/device-desk.ts';
+import { EnrolmentDesk } from '../../admin-api/desks/enrolment-desk.ts';
+import { GatewayDesk } from '../../admin-api/desks/gateway-desk.ts';
+import { GroupDesk } from '../../admin-api/desks/group-desk.ts';
+import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
+import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
+import { CommandDesk } from '../../admin-api/dispatch/command-desk.ts';
+import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
+import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
+import { Expander } from '../../admin-api/dispatch/expander.ts';
+import { explain } from '../../admin-api/dispatch/explain.ts';
+import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
+import { EventHub } from '../../admin-api/event-hub.ts';
+import { createHttpServer } from '../../admin-api/http/http-server.ts';
+import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
+import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
+import { LiveWorkers } from '../../admin-api/live-workers.ts';
+import { createAdminMetrics } from '../../admin-api/metrics.ts';
+import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Role } from '../../admin-api/store/records.ts';
+import { MemoryBus } from '../../bus/memory-bus.ts';
+import { enrolBytes } from '../../protocol/index.ts';
+import { AnswerChecker } from './answer-checker.ts';
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  body: any;
+}
+
+export interface CallOptions {
+  /** Role whose token is sent, a token itself, or `null` for none; admin when absent. */
+  as?: Role | string | null;
+  body?: unknown;
+  /** Sent as it is instead of `body`. */
+  text?: string;
+  headers?: Record<string, string>;
+}
+
+export interface DeviceKeys {
+  publicKey: Buffer;
+  privateKey: KeyObject;
+}
+
+export function makeDeviceKeys(): DeviceKeys {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  return { publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url'), privateKey };
+}
+
+export function enrolBody(token: string, { publicKey, privateKey }: DeviceKeys, more: object = {}): object {
+  const proof = sign(null, enrolBytes(token, publicKey), privateKey);
+  return {
+    token,
+    publicKey: publicKey.toString('base64url'),
+    proof: proof.toString('base64url'),
+    name: 'kiosk',
+    platform: 'linux-x64',
+    software: 'test/1',
+    ...more,
+  };
+}
+
+export async function startHttp(
+  options: Partial<HttpOptions> = {},
+  change: (services: HttpServices) => Partial<HttpServices> = () => ({}),
+) {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-http-'));
+  const logged: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line: string) => logged.push(line) });
+  const store = openStore({ dataDir, log });
+  await store.start();
+  const bus = new MemoryBus({ log });
+  await bus.start();
+  const clock = { offsetMs: 0 };
+  const now = () => Date.now() + clock.offsetMs;
+  const signer = await OrderSigner.load(store.meta);
+  const projector = new DirectoryProjector({ store, bus, signer, log });
+  await projector.start();
+  const hub = new EventHub(store.events, log);
+  await hub.start();
+  const outcomes = new Outcomes(store, hub, now);
+  const frames = new CommandFrames(signer);
+  const registry = new Registry();
+  const metrics = createAdminMetrics(registry);
+  const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
+  const expander = new Expander({ store, dispatcher, outcomes, log, now });
+  const mail = new HolderMail(bus, log);
+  const workers = new LiveWorkers(bus, log, 20);
+  await workers.start(() => {});
+  const parts = { store, directory: projector, mail, hub, now, log };
+  const groups = new GroupDesk(parts);
+  const tokens = new TokenDesk({ store, now });
+  const services: HttpServices = {
+    store,
+    bus,
+    explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
+    commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
+    groups,
+    devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
+    enrolment: new EnrolmentDesk({ ...parts, signer }),
+    gateways: new GatewayDesk({ ...parts, leases: workers }),
+    tokens,
+    events: hub,
+    registry,
+    now,
+    log,
+  };
+  const app: FastifyInstance = await createHttpServer(
+    { ...services, ...change(services) },
+    { version: '0.0.0-test', tokenCacheMs: 100, closeDeadlineMs: 500, ...options },
+  );
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const secrets: Record<Role, string> = { viewer: '', operator: '', admin: '' };
+  await tokens.ensureFirst((token) => {
+    secrets.admin = token;
+  });
+  for (const role of ['viewer', 'operator'] as const) {
+    secrets[role] = (await tokens.create({ name: role, role }, 'test')).token;
+  }
+  const checker = new AnswerChecker(app.swagger());
+
+  /** Every answer is held against the OpenAPI document. */
+  async function call(
+    method: string,
+    route: string,
+    { as = 'admin', body, text, headers = {} }: CallOptions = {},
+  ) {
+    const token = as === null ? undefined : (secrets[as as Role] ?? as);
+    const sent = text ?? (body === undefined ? undefined : JSON.stringify(body));
+    const response = await fetch(`${url}${route}`, {
+      method,
+      headers: {
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(sent !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(sent !== undefined && { body: sent }),
+    });
+    const received = await response.text();
+    const isJson = (response.headers.get('content-type') ?? '').includes('json');
+    const answer: Answer = {
+      status: response.status,
+      headers: response.headers,
+      body: isJson && method !== 'HEAD' ? JSON.parse(received) : received,
+    };
+    checker.check(method, route, answer);
+    return answer;
+  }
+
+  async function enrol(groupId = 'all', more: object = {}, keys = makeDeviceKeys()): Promise<string> {
+    const { token } = (await call('POST', '/v1/enrolment-tokens', { body: { groupId } })).body;
+    const { body } = await call('POST', '/v1/enroll', { as: null, body: enrolBody(token, keys, more) });
+    return body.deviceId;
+  }
+
+  async function stop() {
+    await app.close();
+    await groups.stop();
+    await workers.stop();
+    await expander.stop();
+    await dispatcher.stop();
+    await hub.stop();
+    await projector.stop();
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+
+  return {
+    app,
+    url,
+    call,
+    enrol,
+    stop,
+    store,
+    bus,
+    hub,
+    projector,
+    tokens,
+    services,
+    secrets,
+    clock,
+    dataDir,
+    logged,
+    checker,
+  };
+}
+
+export type Http = Awaited<ReturnType<typeof startHttp>>;

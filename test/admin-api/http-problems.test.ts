@@ -1,0 +1,253 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request as httpsRequest } from 'node:https';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { StoreUnavailable } from '../../admin-api/store/store.ts';
+import { BusUnavailable } from '../../bus/bus.ts';
+import { type Http, startHttp } from './http-harness.ts';
+
+let http: Http;
+test.before(async () => {
+  http = await startHttp();
+});
+test.after(() => http.stop());
+
+function assertProblem(answer: Awaited<ReturnType<Http['call']>>, status: number, code: string): void {
+  assert.is(answer.status, status, JSON.stringify(answer.body));
+  assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/);
+  assert.is(answer.body.code, code);
+  assert.is(answer.body.type, `urn:pushpoint:problem:${code}`);
+  assert.is(answer.body.status, status);
+  assert.ok(answer.body.detail.length > 0);
+}
+
+test('malformed, empty, poisoned and mistyped bodies are problems', async () => {
+  for (const text of [
+    '{',
+    '{"name":',
+    'nothing',
+    '{"name":"x","__proto__":{"admin":true}}',
+    '"text"',
+    '[]',
+    '7',
+    '',
+  ]) {
+    const answer = await http.call('POST', '/v1/groups', {
+      text,
+      headers: { 'content-type': 'application/json' },
+    });
+    assertProblem(answer, 400, 'bad-request');
+  }
+  assertProblem(await http.call('POST', '/v1/groups'), 400, 'bad-request');
+  for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
+    const answer = await http.call('POST', '/v1/groups', {
+      text: 'name=x',
+      headers: { 'content-type': type },
+    });
+    assertProblem(answer, 415, 'unsupported-media-type');
+  }
+});
+
+test('a body over the limit is refused with 413', async () => {
+  const answer = await http.call('POST', '/v1/groups', { body: { name: 'x'.repeat(1024 * 1024) } });
+  assertProblem(answer, 413, 'too-large');
+});
+
+test('unknown members, wrong types and wrong lengths are named with their place', async () => {
+  const cases: [object, string][] = [
+    [{ name: 'x', color: 'red' }, '/body/color'],
+    [{ name: 7 }, '/body/name'],
+    [{ name: '' }, '/body/name'],
+    [{ name: 'x'.repeat(129) }, '/body/name'],
+    [{ name: 'a\u0000b' }, '/body/name'],
+    [{ name: 'x', id: '-x' }, '/body/id'],
+    [{}, '/body/name'],
+  ];
+  for (const [body, place] of cases) {
+    const answer = await http.call('POST', '/v1/groups', { body });
+    assertProblem(answer, 400, 'bad-request');
+    assert.is(answer.body.errors[0].path, place);
+    assert.ok(answer.body.detail.includes(place));
+  }
+});
+
+test('queries and paths are checked: unknown parameters, bad cursors, limits and ids', async () => {
+  for (const route of [
+    '/v1/devices?colour=red',
+    '/v1/devices?limit=0',
+    '/v1/devices?limit=1001',
+    '/v1/devices?limit=ten',
+    '/v1/devices?state=dancing',
+    '/v1/devices?cursor=nonsense',
+    '/v1/groups?cursor=%00',
+    '/v1/commands?cursor=W10',
+    '/v1/audit?cursor=W10',
+    '/v1/devices?text=%00',
+    '/v1/devices/%00',
+    '/v1/devices/has%20space',
+    '/v1/events?after=-1',
+  ]) {
+    assertProblem(await http.call('GET', route), 400, 'bad-request');
+  }
+  assert.is((await http.call('GET', '/v1/devices?limit=1000')).status, 200);
+});
+
+test('an address that is not there is 404, a method that is not is 405 with those that are', async () => {
+  for (const route of ['/', '/v1', '/v2/groups', '/v1/groups/a/b/c', '/favicon.ico']) {
+    assertProblem(await http.call('GET', route, { as: null }), 404, 'not-found');
+  }
+  const answer = await http.call('PUT', '/v1/groups/all');
+  assertProblem(answer, 405, 'method-not-allowed');
+  assert.is(answer.headers.get('allow'), 'DELETE, GET, HEAD, PATCH');
+  assertProblem(await http.call('GET', '/v1/%E0%A4%A'), 400, 'bad-request');
+});
+
+test('bytes that are not HTTP are answered with a problem too', async () => {
+  const port = Number(new URL(http.url).port);
+  const answer = await new Promise<string>((resolve, reject) => {
+    let text = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write('\u0016\u0003 nonsense\r\n\r\n'));
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('end', () => resolve(text));
+    socket.on('error', reject);
+  });
+  assert.match(answer, /^HTTP\/1\.1 400 /);
+  assert.match(answer, /application\/problem\+json/);
+});
+
+test('answers are not to be cached, sniffed or framed, and other origins are not let in', async () => {
+  const { headers } = await http.call('GET', '/v1/groups', { headers: { origin: 'https://evil.example' } });
+  assert.is(headers.get('cache-control'), 'no-store');
+  assert.is(headers.get('x-content-type-options'), 'nosniff');
+  assert.is(headers.get('x-frame-options'), 'DENY');
+  assert.is(headers.get('access-control-allow-origin'), null);
+});
+
+test('an unexpected error is logged, and nothing of it is told', async () => {
+  const broken = await startHttp({}, () => ({
+    explain: () => Promise.reject(new Error('password=hunter2')),
+  }));
+  try {
+    const answer = await broken.call('GET', '/v1/devices/a/why?command=b');
+    assertProblem(answer, 500, 'internal');
+    assert.not.ok(JSON.stringify(answer.body).includes('hunter2'));
+    assert.match(answer.body.instance, /^urn:pushpoint:request:/);
+    const line = broken.logged.find((text) => text.includes('hunter2')) ?? '';
+    assert.ok(line.includes(answer.body.instance.split(':').pop()));
+  } finally {
+    await broken.stop();
+  }
+});
+
+test('while the store or the bus is away, the answer is 503 with when to try again', async () => {
+  const away = await startHttp({}, ({ commands, bus }) => ({
+    explain: () => Promise.reject(new StoreUnavailable('no database')),
+    commands: {
+      ...commands,
+      create: () => Promise.reject(new BusUnavailable('no redis')),
+      cancel: commands.cancel,
+    },
+    bus: {
+      ...bus,
+      receipts: bus.receipts,
+      directory: bus.directory,
+      status: () => ({ available: false, since: 0, reason: 'no redis' }),
+    },
+  }));
+  try {
+    const answers = [
+      await away.call('GET', '/v1/devices/a/why?command=b'),
+      await away.call('POST', '/v1/commands', { body: { type: 'sync', target: { all: true } } }),
+    ];
+    for (const answer of answers) {
+      assertProblem(answer, 503, 'unavailable');
+      assert.is(answer.headers.get('retry-after'), '5');
+    }
+    const ready = await away.call('GET', '/ready', { as: null });
+    assert.is(ready.status, 503);
+    assert.equal(ready.body, { ready: false, store: true, bus: false });
+    const status = await away.call('GET', '/v1/status');
+    assert.equal(
+      [status.body.bus.available, status.body.bus.reason, status.body.receiptsBacklog],
+      [false, 'no redis', null],
+    );
+  } finally {
+    await away.stop();
+  }
+});
+
+test('health and metrics are open, and metrics name routes, never addresses', async () => {
+  assert.is((await http.call('GET', '/live', { as: null })).status, 200);
+  assert.equal((await http.call('GET', '/ready', { as: null })).body, {
+    ready: true,
+    store: true,
+    bus: true,
+  });
+  await http.call('GET', '/v1/devices/secret-name');
+  const { body } = await http.call('GET', '/metrics', { as: null });
+  assert.match(
+    body,
+    /pushpoint_admin_http_request_seconds_count\{method="GET",route="\/v1\/devices\/:id",status="404"\}/,
+  );
+  assert.not.match(body, /secret-name/);
+});
+
+test('with a certificate the API speaks TLS only', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'pushpoint-tls-'));
+  const [keyFile, certFile] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
+  const openssl = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost';
+  execFileSync('openssl', [...openssl.split(' '), '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+  const secure = await startHttp({ tls: { certFile, keyFile } });
+  try {
+    assert.match(secure.url, /^https:/);
+    const status = await new Promise((resolve, reject) => {
+      const sent = httpsRequest(
+        `${secure.url}/live`,
+        { rejectUnauthorized: false, agent: false },
+        (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        },
+      );
+      sent.on('error', reject).end();
+    });
+    assert.is(status, 200);
+    assert.ok(
+      await fetch(secure.url.replace('https', 'http')).then(
+        () => false,
+        () => true,
+      ),
+    );
+  } finally {
+    await secure.stop();
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('closing ends idle connections at once and cuts what hangs at the deadline', async () => {
+  const closing = await startHttp({ closeDeadlineMs: 200 }, () => ({ explain: () => new Promise(() => {}) }));
+  await closing.call('GET', '/live');
+  const hanging = fetch(`${closing.url}/v1/devices/a/why?command=b`, {
+    headers: { authorization: `Bearer ${closing.secrets.admin}` },
+  }).then(
+    () => 'answered',
+    () => 'cut',
+  );
+  await new Promise<void>((resolve) => {
+    const look = () =>
+      closing.app.server.getConnections((_error, count) => (count > 0 ? resolve() : setImmediate(look)));
+    look();
+  });
+  const startedAt = performance.now();
+  await closing.stop();
+  assert.ok(performance.now() - startedAt < 3000);
+  assert.is(await hanging, 'cut');
+});
+
+test.run();
