@@ -1,0 +1,47 @@
+/**
+ * Which gateway for which device: weighted rendezvous hashing. Every device has an order of its own over the gateways, in
+ * which a gateway comes first for a share of the devices that is proportional to its weight; a gateway that joins
+ * or leaves changes the first place of its own share only. Administration servers and gateways compute the same order.
+ */
+
+export interface RankedGateway {
+  name: string;
+  /** Share of newcomers it should get, relative to the others; 0: only when nothing else is left. */
+  weight: number;
+}
+
+/** The gateways in the order this device should use them, the best first. */
+export function rankGateways<T extends RankedGateway>(device: string, gateways: readonly T[]): T[] {
+  if (gateways.length < 2) return [...gateways];
+  return gateways
+    .map((gateway) => ({ gateway, score: rankingScore(device, gateway.name, gateway.weight) }))
+    .sort((a, b) => b.score - a.score || (a.gateway.name < b.gateway.name ? -1 : 1))
+    .map(({ gateway }) => gateway);
+}
+
+/**
+ * Higher is better: `-weight / ln(h)` with h evenly distributed between 0 and 1 by device and gateway. Gateways of weight 0 come
+ * last, in an order that is still the device's own.
+ */
+export function rankingScore(device: string, gateway: string, weight: number): number {
+  const h = unit(device, gateway);
+  return weight > 0 ? -weight / Math.log(h) : h - 1;
+}
+
+/** An even number between 0 and 1, both excluded, from two texts. */
+function unit(device: string, gateway: string): number {
+  const low = hash(device, gateway, 0x811c9dc5);
+  const high = hash(device, gateway, 0x01000193);
+  return ((high >>> 6) * 2 ** 27 + (low >>> 5) + 0.5) / 2 ** 53;
+}
+
+/** FNV-1a over both texts, then the finaliser of MurmurHash3, without which similar names give similar numbers. */
+function hash(device: string, gateway: string, seed: number): number {
+  let h = seed;
+  for (let i = 0; i < device.length; i++) h = Math.imul(h ^ device.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ 0xff, 0x01000193);
+  for (let i = 0; i < gateway.length; i++) h = Math.imul(h ^ gateway.charCodeAt(i), 0x01000193);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
