@@ -51,10 +51,6 @@ export class ExecutionBook {
     return this.#forgotten;
   }
 
-  get openCount(): number {
-    return this.#counts.open;
-  }
-
   counts(): { running: number; unsettled: number; remembered: number } {
     return { running: this.#counts.running, unsettled: this.#counts.open, remembered: this.#entries.size };
   }

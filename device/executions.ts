@@ -3,10 +3,10 @@
  * "Delivery" and "Results").
  */
 import type { CancelOrder, CommandOrder, DeviceMessage } from '../protocol/index.ts';
-import { clip } from './clip.ts';
-import { type Execution, ExecutionBook, type Live, open } from './execution-book.ts';
-import { Aborted, type AbortReason, type Handlers, type Registered } from './handlers.ts';
-import { outcome, outcomeOfError } from './outcome.ts';
+import { type Execution, ExecutionBook, open } from './execution-book.ts';
+import { ExecutionRuns } from './execution-runs.ts';
+import type { Handlers, Registered } from './handlers.ts';
+import { outcome } from './outcome.ts';
 import type { ServerClock } from './server-clock.ts';
 import type { DeviceStore, Outcome, StoredDevice } from './store.ts';
 import type { Words } from './words.ts';
@@ -29,11 +29,6 @@ export interface ExecutionLimits {
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
 
-/** A handler still at work after this long is told of by a first `progress`, milliseconds. */
-const FIRST_PROGRESS_MS = 500;
-/** D-5 */
-const PROGRESS_EVERY_MS = 1_000;
-
 export class Executions {
   readonly #handlers: Handlers;
   readonly #clock: ServerClock;
@@ -41,12 +36,7 @@ export class Executions {
   readonly #events: ExecutionEvents;
   readonly #book: ExecutionBook;
   readonly #words: Words;
-  /** Ids that wait for a free slot, in the order they came. */
-  readonly #waiting = new Set<string>();
-  #slotsTaken = 0;
-  /** Handlers whose promise is open, also after their execution timed out. */
-  readonly #working = new Set<Promise<void>>();
-  #resumed = false;
+  readonly #runs: ExecutionRuns;
   #stopping = false;
   #dead = false;
 
@@ -61,22 +51,32 @@ export class Executions {
       events: ExecutionEvents;
     },
   ) {
-    this.#handlers = parts.handlers;
-    this.#clock = parts.clock;
-    this.#limits = parts.limits;
-    this.#events = parts.events;
+    const { handlers, clock, limits, events } = parts;
+    this.#handlers = handlers;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#events = events;
     this.#book = new ExecutionBook(stored, parts.store);
     this.#words = parts.words((id) => this.#newest(id));
+    this.#runs = new ExecutionRuns({
+      book: this.#book,
+      handlers,
+      clock,
+      concurrency: limits.concurrency,
+      started: events.started,
+      progressed: (id) => this.#words.say(id),
+      finish: (entry, end) => this.#finish(entry, end),
+      fault: events.fault,
+    });
   }
 
   get words(): Words {
     return this.#words;
   }
 
-  /** Figures for people: executions that wait, run, and are finished but not settled. */
+  /** Executions that wait, that run, that are not settled (these two among them), and ids that are remembered. */
   counts(): { waiting: number; running: number; unsettled: number; remembered: number } {
-    const { running, unsettled, remembered } = this.#book.counts();
-    return { waiting: this.#waiting.size, running, unsettled, remembered };
+    return { waiting: this.#runs.waiting, ...this.#book.counts() };
   }
 
   /** After a restart: what was running is over (D-7), unless running it twice does no harm. */
@@ -86,7 +86,7 @@ export class Executions {
       const { record } = entry;
       if (record.state !== 'acked' && record.state !== 'running') continue;
       const safe = this.#handlers.get(record.command.type)?.options.safeToRepeat ?? false;
-      if (record.state === 'acked' || safe) this.#waiting.add(record.id);
+      if (record.state === 'acked' || safe) this.#runs.recovered(record.id);
       else changes.push(this.#finish(entry, outcome('failed', 'interrupted')));
     }
     await Promise.all(changes);
@@ -94,19 +94,17 @@ export class Executions {
 
   /** Ids whose newest word is said after every `welcome` (R-5). */
   unsettled(): string[] {
-    for (const entry of this.#book.all()) if (entry.live) entry.live.word = 'progress';
-    return [...this.#book.all()].filter((entry) => open(entry.record)).map((entry) => entry.record.id);
+    const ids: string[] = [];
+    for (const { record, live } of this.#book.all()) {
+      if (live) live.word = 'progress';
+      if (open(record)) ids.push(record.id);
+    }
+    return ids;
   }
 
-  /** The time is known: what waited for that since the restart may go on, or has run out of time meanwhile (D-6). */
+  /** A gateway has told the time. */
   resume(): void {
-    if (this.#resumed) return;
-    this.#resumed = true;
-    for (const id of this.#waiting) {
-      const entry = this.#book.get(id);
-      if (entry) this.#arm(entry);
-    }
-    this.#pump();
+    this.#runs.resume();
   }
 
   async command(order: CommandOrder, expired: boolean): Promise<void> {
@@ -119,10 +117,8 @@ export class Executions {
       return this.#words.sayOnce({ t: 'result', id, state: 'expired' });
     }
     const { maxOpen, maxRemembered } = this.#limits;
-    if (
-      this.#book.openCount + this.#abandoned() >= maxOpen ||
-      this.#book.counts().remembered >= maxRemembered
-    ) {
+    const { unsettled, remembered } = this.#book.counts();
+    if (unsettled + this.#runs.abandoned >= maxOpen || remembered >= maxRemembered) {
       return this.#words.sayOnce({ t: 'result', id, state: 'rejected', reason: 'busy' });
     }
     await this.#accept(order, this.#handlers.get(order.type));
@@ -135,33 +131,23 @@ export class Executions {
       const entry = this.#book.add({ ...base, state: 'finished', outcome: end });
       return this.#record(entry, () => this.#said(order.id, order.type, end));
     }
-    const begins = (handler.options.unlimited || this.#freeSlot()) && this.#resumed;
-    if (begins && !handler.options.unlimited) this.#slotsTaken++;
-    const ackedAt = this.#clock.now();
-    const state = begins ? 'running' : 'acked';
-    const entry = this.#book.add({ ...base, state, command: order, ackedAt });
-    if (begins) entry.live = this.#live(!handler.options.unlimited);
+    const live = this.#runs.begin(handler);
+    const state = live ? 'running' : 'acked';
+    const entry = this.#book.add({ ...base, state, command: order, ackedAt: this.#clock.now() });
+    entry.live = live;
     try {
       entry.ready = this.#book.write(entry);
       await entry.ready;
     } catch (error) {
       // D-3: what cannot be remembered is not answered; it will come again.
       this.#book.drop(order.id);
-      this.#release(entry);
-      this.#pump();
+      this.#runs.release(entry);
       this.#events.fault(error);
       return;
     }
     if (this.#dead) return;
     this.#words.say(order.id);
-    // A cancel may have come while the disk was busy.
-    if (entry.record.state !== state) return;
-    this.#arm(entry);
-    if (begins) this.#run(entry, order, handler);
-    else {
-      this.#waiting.add(order.id);
-      this.#pump();
-    }
+    this.#runs.acknowledged(entry, order, handler);
   }
 
   /** D-4 */
@@ -185,27 +171,20 @@ export class Executions {
     }
     await entry.ready.catch(() => undefined);
     if (this.#book.get(order.id) !== entry) return;
-    if (entry.record.state === 'acked') {
-      this.#waiting.delete(order.id);
-      await this.#finish(entry, outcome('canceled'));
-    } else if (entry.record.state === 'running') {
-      this.#abort(entry, 'canceled');
-    }
+    if (this.#runs.withdraw(order.id)) await this.#finish(entry, outcome('canceled'));
+    else this.#runs.abort(entry, 'canceled');
   }
 
-  /** R-6 */
+  /**
+   * R-6: the answer to a result. Nobody signed it, so it neither stops what runs nor keeps anything from running: where the
+   * ledger ended an execution by itself, a cancel says so (R-2), and a result too many does no harm.
+   */
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
-    if (!entry || !open(entry.record)) return;
-    await entry.ready.catch(() => undefined);
-    if (this.#book.get(id) !== entry || !open(entry.record)) return;
+    if (entry?.record.state !== 'finished') return;
     const { issuedAt, expiresAt } = entry.record;
-    this.#abort(entry, 'settled');
-    this.#waiting.delete(id);
     this.#words.forget(id);
     this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled' });
-    this.#release(entry);
-    this.#pump();
     this.#events.settled(id, state);
     await this.#record(entry, () => {});
   }
@@ -228,13 +207,7 @@ export class Executions {
   /** Takes no more commands, asks handlers to stop, and waits for them, no longer than the deadline. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping = true;
-    for (const entry of this.#book.all()) this.#abort(entry, 'stopped');
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const deadline = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, deadlineMs);
-    });
-    await Promise.race([Promise.all(this.#working), deadline]);
-    clearTimeout(timer);
+    await this.#runs.stop(deadlineMs);
     this.kill();
   }
 
@@ -242,132 +215,9 @@ export class Executions {
   kill(): void {
     this.#stopping = true;
     this.#dead = true;
-    for (const entry of this.#book.all()) {
-      this.#abort(entry, 'stopped');
-      clearTimeout(entry.deadline);
-    }
+    this.#runs.kill();
     this.#words.detach();
     this.#book.close();
-  }
-
-  /* ---- running ---- */
-
-  #freeSlot(): boolean {
-    return this.#slotsTaken < this.#limits.concurrency && this.#waiting.size === 0;
-  }
-
-  /** Handlers that go on although their execution is over. */
-  #abandoned(): number {
-    return Math.max(0, this.#working.size - this.#book.counts().running);
-  }
-
-  #live(takesSlot: boolean): Live {
-    return { takesSlot, controller: new AbortController(), word: 'ack', progressAt: 0 };
-  }
-
-  /** Starts what waits, first come first served, as far as there are slots. */
-  #pump(): void {
-    if (this.#stopping || !this.#resumed) return;
-    for (const id of this.#waiting) {
-      const entry = this.#book.get(id);
-      const record = entry?.record;
-      if (!entry || (record?.state !== 'acked' && record?.state !== 'running')) {
-        this.#waiting.delete(id);
-        continue;
-      }
-      const handler = this.#handlers.get(record.command.type);
-      if (!handler) {
-        this.#waiting.delete(id);
-        void this.#finish(entry, outcome('rejected', 'unsupported'));
-        continue;
-      }
-      const takesSlot = !handler.options.unlimited;
-      if (takesSlot && this.#slotsTaken >= this.#limits.concurrency) continue;
-      this.#waiting.delete(id);
-      if (takesSlot) this.#slotsTaken++;
-      entry.live = this.#live(takesSlot);
-      const running = { ...record, state: 'running' as const };
-      this.#book.change(entry, running);
-      entry.ready = this.#book.write(entry);
-      entry.ready.then(
-        () => {
-          if (entry.record === running && !this.#stopping) this.#run(entry, record.command, handler);
-        },
-        (error) => {
-          this.#events.fault(error);
-          // Not on record as started, so that a crash now would start it a second time: it is not started at all.
-          if (entry.record === running) void this.#finish(entry, outcome('failed', 'state not writable'));
-        },
-      );
-    }
-  }
-
-  /** The finish-by clock (D-6), from the acknowledgement on. */
-  #arm(entry: Execution): void {
-    const { record } = entry;
-    if (record.state !== 'acked' && record.state !== 'running') return;
-    const leftMs = record.ackedAt + record.command.timeoutMs - this.#clock.now();
-    entry.deadline = setTimeout(
-      () => {
-        this.#waiting.delete(record.id);
-        this.#abort(entry, 'timed-out');
-        void this.#finish(entry, outcome('timed-out'));
-      },
-      Math.max(0, leftMs),
-    );
-  }
-
-  #run(entry: Execution, command: CommandOrder, handler: Registered): void {
-    const { live } = entry;
-    if (!live) return;
-    const { signal } = live.controller;
-    const over = () => entry.live !== live;
-    const { target: _, kind: __, ...shown } = command;
-    this.#events.started(command.id, command.type);
-    live.progressTimer = setTimeout(() => this.#sayProgress(entry, live), FIRST_PROGRESS_MS);
-    const work = (async () => {
-      let end: Outcome | null;
-      try {
-        // Also a handler that aborts before it began is called: it may have something to undo.
-        const data = await handler.run(shown, {
-          signal,
-          progress: (percent, note) => {
-            if (!over()) this.#progress(entry, live, percent, note);
-          },
-        });
-        end = outcome('succeeded', undefined, data);
-      } catch (error) {
-        end = outcomeOfError(error, signal);
-      }
-      if (end && !over() && !this.#dead) await this.#finish(entry, end);
-    })().finally(() => this.#working.delete(work));
-    this.#working.add(work);
-  }
-
-  #progress(entry: Execution, live: Live, percent?: number, note?: string): void {
-    if (percent !== undefined && Number.isFinite(percent)) {
-      live.percent = Math.round(Math.min(100, Math.max(0, percent)));
-    }
-    if (note !== undefined) live.note = clip(note, 256);
-    const waitMs = live.progressAt + PROGRESS_EVERY_MS - performance.now();
-    if (live.progressAt !== 0 && waitMs > 0) {
-      live.progressTimer ??= setTimeout(() => this.#sayProgress(entry, live), waitMs);
-    } else {
-      this.#sayProgress(entry, live);
-    }
-  }
-
-  #sayProgress(entry: Execution, live: Live): void {
-    clearTimeout(live.progressTimer);
-    live.progressTimer = undefined;
-    if (entry.live !== live || this.#dead) return;
-    live.word = 'progress';
-    live.progressAt = performance.now();
-    this.#words.say(entry.record.id);
-  }
-
-  #abort(entry: Execution, why: AbortReason): void {
-    if (entry.live && !entry.live.controller.signal.aborted) entry.live.controller.abort(new Aborted(why));
   }
 
   /** R-3: remembered first, then said. */
@@ -376,23 +226,13 @@ export class Executions {
     const { id, issuedAt, expiresAt } = record;
     const type = 'command' in record ? record.command.type : '';
     this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end });
-    this.#release(entry);
-    this.#pump();
+    this.#runs.release(entry);
     await this.#record(entry, () => this.#said(id, type, end));
   }
 
   #said(id: string, type: string, end: Outcome): void {
     this.#words.say(id);
     this.#events.finished(id, type, end);
-  }
-
-  /** Gives back what a running execution held. */
-  #release(entry: Execution): void {
-    clearTimeout(entry.deadline);
-    if (!entry.live) return;
-    clearTimeout(entry.live.progressTimer);
-    if (entry.live.takesSlot) this.#slotsTaken--;
-    entry.live = undefined;
   }
 
   /** An end that could not be written is said all the same: after a crash it would be `interrupted`, too late (R-2). */

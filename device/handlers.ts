@@ -44,8 +44,8 @@ export class Failed extends Error {
   }
 }
 
-/** `settled`: the ledger ended the execution by itself (R-6). `stopped`: this program ends. */
-export type AbortReason = 'canceled' | 'timed-out' | 'settled' | 'stopped';
+/** `stopped`: this program ends. */
+export type AbortReason = 'canceled' | 'timed-out' | 'stopped';
 
 /** Why a handler's signal was aborted: the signal's `reason`. */
 export class Aborted extends Error {

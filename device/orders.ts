@@ -53,8 +53,8 @@ export class Orders {
     }
     if (body === null) return { as: 'skipped' };
     const known = body.kind === 'membership' ? {} : { id: body.id };
-    this.#clock.verified(body.issuedAt);
     if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
+    this.#clock.verified(body.issuedAt);
     if (body.kind === 'membership') {
       if (body.revision <= (this.#membership?.revision ?? 0)) {
         return { as: 'refused', reason: 'older membership' };
@@ -62,7 +62,7 @@ export class Orders {
       this.#membership = body;
       return { as: 'accepted', body };
     }
-    if (this.#clock.now() >= body.expiresAt) return { as: 'expired', body };
+    if (this.#clock.now() > body.expiresAt) return { as: 'expired', body };
     return { as: 'accepted', body };
   }
 

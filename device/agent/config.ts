@@ -1,7 +1,5 @@
-/** The agent's configuration: a YAML file, then options given by the program that starts it. */
-import { existsSync, readFileSync } from 'node:fs';
+/** The agent's configuration, as the program that starts it gathers it from flags, environment and file. */
 import { hostname } from 'node:os';
-import { parse } from 'yaml';
 
 export interface TaskConfig {
   command: string;
@@ -39,31 +37,13 @@ export class AgentConfigError extends Error {
   override readonly name = 'AgentConfigError';
 }
 
-const KEYS = ['server', 'token', 'tokenFile', 'stateDir', 'name', 'tasks', 'sync', 'outputTailBytes'];
+const KEYS = ['server', 'token', 'stateDir', 'name', 'tasks', 'sync', 'outputTailBytes'];
 const TASK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-
-/**
- * Reads `file` (a missing one is a fault), puts `options` over it, and checks the whole. `tokenFile` names a file that
- * holds the token. Throws `AgentConfigError`.
- */
-export function loadAgentConfig(file: string | undefined, options: Partial<AgentConfig> = {}): AgentConfig {
-  let fromFile: unknown = {};
-  if (file !== undefined) {
-    try {
-      fromFile = parse(readFileSync(file, 'utf8')) ?? {};
-    } catch (error) {
-      throw new AgentConfigError(`${file}: ${(error as Error).message}`);
-    }
-  }
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  return checkAgentConfig({ ...(isMap(fromFile) ? fromFile : { '': fromFile }), ...given });
-}
 
 /** Throws `AgentConfigError` for anything that is not as `AgentConfig` says; unknown keys included. */
 export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
   const faults: string[] = [];
-  for (const key of Object.keys(raw))
-    if (!KEYS.includes(key)) faults.push(`${key || 'the file'}: not known here`);
+  for (const key of Object.keys(raw)) if (!KEYS.includes(key)) faults.push(`${key}: not known here`);
   const text = (value: unknown, key: string, otherwise?: string): string => {
     if (value === undefined && otherwise !== undefined) return otherwise;
     if (typeof value === 'string' && value !== '' && !value.includes('\0')) return value;
@@ -84,8 +64,7 @@ export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
     tasks: tasks(raw.tasks, faults),
     outputTailBytes: bytes as number,
   };
-  const token = raw.token ?? (raw.tokenFile === undefined ? undefined : readToken(raw.tokenFile, faults));
-  if (token !== undefined) config.token = text(token, 'token');
+  if (raw.token !== undefined) config.token = text(raw.token, 'token');
   if (raw.sync !== undefined && raw.sync !== null) {
     const { timeoutMs, ...rest } = isMap(raw.sync) ? raw.sync : {};
     config.sync = program(rest, 'sync', ['command', 'args'], faults);
@@ -101,14 +80,6 @@ export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
 
 function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function readToken(path: unknown, faults: string[]): string | undefined {
-  if (typeof path !== 'string' || !existsSync(path)) {
-    faults.push('tokenFile: a file that is there');
-    return undefined;
-  }
-  return readFileSync(path, 'utf8').trim();
 }
 
 function tasks(raw: unknown, faults: string[]): Record<string, TaskConfig> {

@@ -1,9 +1,2 @@
-export { Agent, type AgentEnd, type AgentParts } from './agent.ts';
-export {
-  type AgentConfig,
-  AgentConfigError,
-  checkAgentConfig,
-  loadAgentConfig,
-  type SyncConfig,
-  type TaskConfig,
-} from './config.ts';
+export { Agent } from './agent.ts';
+export { type AgentConfig, AgentConfigError, checkAgentConfig } from './config.ts';

@@ -12,7 +12,7 @@ test('H-3: a device proves its key, and names its software, types and membership
   assert.is(prove.software, 'till/2.1');
   assert.equal(prove.caps, ['sync']);
   assert.is(f.gateway.badProofs, 0);
-  assert.is(f.device.session?.gateway.name, 'gw-1');
+  await until(() => f.device.session?.gateway.name === 'gw-1', 'the session');
   await f.end();
 });
 
@@ -117,8 +117,9 @@ test('G-3: a redirected device closes with 1000 and goes to the first that admit
   const gone = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
   f.gateway.last.send({ t: 'redirect', to: [gone, other.address], reason: 'drain', withinMs: 20 });
   await other.session();
+  await until(() => f.gateway.last.closed, 'the close');
   assert.is(f.gateway.last.closed?.code, 1000);
-  assert.is(f.device.session?.gateway.name, 'gw-2');
+  await until(() => f.device.session?.gateway.name === 'gw-2', 'the session there');
   assert.is(f.gateway.peers.length, 1);
   await f.end();
   await other.stop();
@@ -152,7 +153,7 @@ test('C-2: never means never, until the program asks for a connection', async ()
 
 test('C-5: an HTTP refusal counts as 1006, and its Retry-After is obeyed', async () => {
   const gateway = await ScriptGateway.start();
-  gateway.refuse = () => {};
+  gateway.refuse = 7;
   const f = await fixture({ gateway, connect: false });
   await until(() => f.disconnected.length === 1, 'the refusal');
   const { code, reason, retryInMs } = f.disconnected[0] as (typeof f.disconnected)[0];

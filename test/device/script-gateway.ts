@@ -68,8 +68,8 @@ export class ScriptGateway {
   claimedName: string | undefined;
   /** Called instead of sending `welcome`. */
   onProve: ((peer: Peer) => void) | null = null;
-  /** Answers the upgrade with plain HTTP. */
-  refuse: ((response: ServerResponse) => void) | null = null;
+  /** Answers the upgrade with 503 and this Retry-After, seconds. */
+  refuse: number | null = null;
   proofs = 0;
   badProofs = 0;
   #session = 0;
@@ -83,8 +83,9 @@ export class ScriptGateway {
     this.#ws = new WebSocketServer({ noServer: true, handleProtocols: () => SUBPROTOCOL });
     this.#http = createServer((request, response) => this.#plain(request, response));
     this.#http.on('upgrade', (request, socket, head) => {
-      if (this.refuse) {
-        socket.end('HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n');
+      if (this.refuse !== null) {
+        const head503 = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${this.refuse}\r\n`;
+        socket.end(`${head503}Content-Length: 0\r\n\r\n`);
         return;
       }
       this.#ws.handleUpgrade(request, socket, head, (ws) => this.#accept(new Peer(ws)));
