@@ -56,10 +56,10 @@ export type GatewayConfigInput = Partial<Omit<GatewayConfig, 'initial' | 'name'>
   initial: Partial<GatewaySettings> & { group: string };
 };
 
-export const DEFAULT_PUSH_PORT = 13295;
-export const DEFAULT_METRICS_PORT = 13296;
+const DEFAULT_PUSH_PORT = 13295;
+const DEFAULT_METRICS_PORT = 13296;
 
-export const GATEWAY_DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
+const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   workerNumber: 0,
   host: '0.0.0.0',
   sharePort: false,
@@ -142,7 +142,7 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
     ...input.initial,
     port,
   });
-  const config = { ...GATEWAY_DEFAULTS, ...given, initial } as GatewayConfig;
+  const config = { ...DEFAULTS, ...given, initial } as GatewayConfig;
 
   const problems = RANGES.flatMap(([key, min, max]) => rangeProblem(key, config[key], min, max));
   problems.push(...settingsProblems(initial));

@@ -7,29 +7,28 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import type { Bus, DirectoryGateway, GatewaySettings } from '../bus/bus.ts';
+import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
 import { type GatewayConfig, tickMs } from './config.ts';
 import { Connections } from './connections.ts';
-import { DeliveryDesk } from './delivery.ts';
 import { DeviceMessages } from './device-messages.ts';
 import { type DoorState, Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
 import { Nonces } from './handshake.ts';
 import { Dependency, HealthServer, type Readiness } from './health.ts';
 import { Interner } from './interner.ts';
-import { type HeldLease, LeaseKeeper } from './lease-keeper.ts';
-import { announce, drain } from './leaving.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { LeaseWork } from './lease-work.ts';
+import { drain } from './leaving.ts';
 import { Listener } from './listener.ts';
 import { LoadMeter } from './load.ts';
 import { Metrics } from './metrics.ts';
-import { OutboxReader } from './outbox-reader.ts';
 import { PresenceReleases } from './presence-releases.ts';
 import { PushServer } from './push-server.ts';
 import { ReceiptSpool } from './receipt-spool.ts';
-import { reclaim } from './reclaim.ts';
 import type { Connection, DeviceSocket } from './session.ts';
+import { SettingsFollower } from './settings-follower.ts';
 import { SettingsWatcher } from './settings-watcher.ts';
 import { Sweep } from './sweep.ts';
 import { Ticker } from './ticker.ts';
@@ -74,17 +73,12 @@ export class GatewayWorker {
   readonly #gatekeeper: Gatekeeper;
   readonly #listener: Listener;
   readonly #keeper: LeaseKeeper;
+  readonly #leaseWork: LeaseWork;
   readonly #watcher: SettingsWatcher;
+  readonly #follower: SettingsFollower;
   readonly #sweep: Sweep;
   readonly #ticker: Ticker;
-  #reader: OutboxReader | null = null;
-  /** What follows from leases and settings, one after another. */
-  #leaseWork: Promise<void> = Promise.resolve();
-  #settingsWork: Promise<void> = Promise.resolve();
-  #draining = false;
   #started = false;
-  /** Settings are followed from the first listening on. */
-  #serving = false;
   #leaving = false;
   #stopping: Promise<void> | null = null;
 
@@ -170,6 +164,17 @@ export class GatewayWorker {
       bufferedBytes: () => this.#connections.bufferedBytes(),
       problem: () => this.#listener.problem,
     });
+    this.#leaseWork = new LeaseWork({
+      bus,
+      gateway: config.name,
+      worker: this.name,
+      connections: this.#connections,
+      gateways: this.#gateways,
+      spool: this.#spool,
+      metrics: this.#metrics,
+      outboxPollMs: config.outboxPollMs,
+      log: this.#log,
+    });
     this.#keeper = new LeaseKeeper(
       bus.leases,
       {
@@ -183,14 +188,25 @@ export class GatewayWorker {
       () => load.read(),
       config.leaseTtlMs,
       this.#leaseHealth,
-      { acquired: (lease) => this.#leaseAcquired(lease), lost: (lease) => this.#leaseLost(lease) },
+      {
+        acquired: (lease) => this.#leaseWork.acquired(lease, this.#keeper),
+        lost: (lease) => this.#leaseWork.lost(lease),
+      },
       this.#log,
     );
+    this.#follower = new SettingsFollower({
+      connections: this.#connections,
+      gateways: this.#gateways,
+      listener: this.#listener,
+      drainPerSecond: config.drainPerSecond,
+      onProblem: () => void this.#keeper.beat(),
+      log: this.#log,
+    });
     this.#watcher = new SettingsWatcher(
       bus.directory,
       config.settingsPollMs,
       this.#directoryHealth,
-      (gateways) => this.#gatewaysRead(gateways),
+      (gateways) => this.#follower.gatewaysRead(gateways),
       this.#log,
     );
     this.#sweep = new Sweep(this.#connections, config, this.#ticker);
@@ -234,8 +250,7 @@ export class GatewayWorker {
       await this.#keeper.start();
       if (this.#leaving) return;
       this.#ticker.start();
-      this.#serving = true;
-      this.#listener.apply(this.#gateways.own);
+      this.#follower.start();
     } catch (error) {
       await this.stop({ deadlineMs: 1_000 });
       throw error;
@@ -270,7 +285,7 @@ export class GatewayWorker {
   async #stop(deadline: number): Promise<void> {
     this.#log.info({ sessions: this.sessions }, 'gateway worker stops');
     this.#leaving = true;
-    this.#listener.close();
+    this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
     const hadConnections = this.#connections.count > 0;
     await drain(this.#connections, this.#gateways, {
@@ -280,8 +295,7 @@ export class GatewayWorker {
     });
     await this.#within(deadline, this.#admission.settled(), 'admission');
     this.#ticker.stop();
-    await this.#within(deadline, this.#leaseWork, 'leases');
-    await this.#within(deadline, this.#reader?.stop(), 'outbox');
+    await this.#within(deadline, this.#leaseWork.stop(), 'outbox');
     if (!(await this.#spool.flush(deadline))) {
       this.#log.warn({ receipts: this.#spool.size }, 'receipts not appended: devices will say them again');
     }
@@ -296,8 +310,7 @@ export class GatewayWorker {
   }
 
   /** Waits for `work`, but no longer than `deadline`, and at least a moment. */
-  async #within(deadline: number, work: Promise<unknown> | undefined, what: string): Promise<void> {
-    if (!work) return;
+  async #within(deadline: number, work: Promise<unknown>, what: string): Promise<void> {
     const abort = new AbortController();
     const tooLate = pause(Math.max(50, deadline - Date.now()), true, { signal: abort.signal }).catch(
       () => false,
@@ -331,100 +344,5 @@ export class GatewayWorker {
     this.#connections.send(connection, challenge);
     this.#listener.changed();
     return connection;
-  }
-
-  #leaseAcquired(lease: HeldLease): void {
-    const { incarnation } = lease;
-    const desk = new DeliveryDesk(this.#connections, this.#spool, this.#metrics, incarnation);
-    const reader = new OutboxReader(
-      this.#bus.outboxes,
-      incarnation,
-      this.#config.outboxPollMs,
-      {
-        deliver: (entries) => desk.deliver(entries),
-        lost: () => {
-          this.#outboxLost(incarnation);
-          // The lease is probably gone as well: find out now.
-          void this.#keeper.beat();
-        },
-      },
-      this.#log,
-    );
-    const before = this.#reader;
-    this.#reader = reader;
-    this.#leaseWork = this.#leaseWork.then(async () => {
-      await before?.stop();
-      if (this.#reader !== reader || this.#leaving) return;
-      reader.start();
-      await reclaim(
-        {
-          bus: this.#bus,
-          gateway: this.#config.name,
-          worker: this.name,
-          connections: this.#connections,
-          gateways: this.#gateways,
-          spool: this.#spool,
-          metrics: this.#metrics,
-          wasOurs: (other) => this.#keeper.wasOurs(other),
-          current: (other) => this.#keeper.last?.number === other.number && !this.#leaving,
-          log: this.#log,
-        },
-        lease,
-      );
-    });
-  }
-
-  #leaseLost(lease: HeldLease): void {
-    this.#metrics.leasesLost++;
-    this.#outboxLost(lease.incarnation);
-  }
-
-  #outboxLost(incarnation: string): void {
-    this.#metrics.outboxesLost++;
-    this.#spool.add({ kind: 'outbox-lost', incarnation, at: Date.now() });
-  }
-
-  #gatewaysRead(listed: DirectoryGateway[]): void {
-    const before = this.#gateways.own;
-    const changed = this.#gateways.update(listed);
-    const { own } = this.#gateways;
-    if (own !== before) this.#log.debug({ settings: own }, 'settings');
-    if (this.#serving) this.#listen(own);
-    if (!own.runPushServer) this.#sendAllAway();
-    if (changed.size > 0 || own.group !== before.group) {
-      this.#settingsWork = this.#settingsWork.then(async () => {
-        await announce(this.#connections, this.#gateways, changed);
-        const used = new Set([...this.#connections.sessions.values()].map(({ state }) => state.scope));
-        this.#gateways.keepOnly(used);
-      });
-    }
-  }
-
-  #listen(own: GatewaySettings): void {
-    const problem = this.#listener.problem;
-    try {
-      this.#listener.apply(own);
-    } catch (error) {
-      if (this.#listener.problem === problem) return;
-      this.#log.error({ err: error, port: own.port }, 'not listening as the settings say');
-      void this.#keeper.beat();
-    }
-  }
-
-  /** The push server was switched off: as at a stop, but the worker stays and can be switched on again. */
-  #sendAllAway(): void {
-    if (this.#draining || this.#leaving || this.#connections.count === 0) return;
-    this.#draining = true;
-    this.#settingsWork = this.#settingsWork
-      .then(() =>
-        drain(this.#connections, this.#gateways, {
-          perSecond: this.#config.drainPerSecond,
-          deadline: Number.POSITIVE_INFINITY,
-          canceled: () => this.#leaving || this.#gateways.own.runPushServer,
-        }),
-      )
-      .finally(() => {
-        this.#draining = false;
-      });
   }
 }

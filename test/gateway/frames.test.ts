@@ -61,7 +61,7 @@ test('R-4: a result whose data is too long ends the connection', () =>
     assert.match(closing.reason, 'R-4');
   }));
 
-test('C-1: a device that sends more frames than it may is closed with tooFast', () =>
+test('F-7: a device that sends more frames than it may is closed with tooFast', () =>
   withRig({ config: { messagesPerSecond: 10, messageBurst: 20 } }, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol());
     for (let i = 0; i < 15; i++) device.send({ t: 'beat' });

@@ -1,0 +1,74 @@
+/**
+ * What follows from a lease: an outbox to read, and sessions to be claimed under it. Done lease by lease: a new one begins
+ * only when the reader of the one before has finished, so that nothing of two leases is mixed.
+ */
+
+import { DeliveryDesk } from './delivery.ts';
+import type { HeldLease, LeaseKeeper } from './lease-keeper.ts';
+import { OutboxReader } from './outbox-reader.ts';
+import { type ReclaimParts, reclaim } from './reclaim.ts';
+
+export interface LeaseWorkParts extends Omit<ReclaimParts, 'current' | 'wasOurs'> {
+  outboxPollMs: number;
+}
+
+export class LeaseWork {
+  readonly #parts: LeaseWorkParts;
+  #reader: OutboxReader | null = null;
+  #work: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(parts: LeaseWorkParts) {
+    this.#parts = parts;
+  }
+
+  acquired(lease: HeldLease, keeper: LeaseKeeper): void {
+    const before = this.#reader;
+    const reader = this.#makeReader(lease, keeper);
+    this.#reader = reader;
+    this.#work = this.#work.then(async () => {
+      await before?.stop();
+      if (this.#reader !== reader || this.#stopped) return;
+      reader.start();
+      await reclaim(
+        {
+          ...this.#parts,
+          wasOurs: (incarnation) => keeper.wasOurs(incarnation),
+          current: ({ number }) => keeper.last?.number === number && !this.#stopped,
+        },
+        lease,
+      );
+    });
+  }
+
+  lost({ incarnation }: HeldLease): void {
+    this.#parts.metrics.leasesLost++;
+    this.#outboxLost(incarnation);
+  }
+
+  /** Finishes what is being delivered or claimed, and begins nothing more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#work;
+    await this.#reader?.stop();
+  }
+
+  #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
+    const { connections, spool, metrics, bus, outboxPollMs, log } = this.#parts;
+    const desk = new DeliveryDesk(connections, spool, metrics, incarnation);
+    const events = {
+      deliver: desk.deliver.bind(desk),
+      lost: () => {
+        this.#outboxLost(incarnation);
+        // The lease is probably gone as well: find out now.
+        void keeper.beat();
+      },
+    };
+    return new OutboxReader(bus.outboxes, incarnation, outboxPollMs, events, log);
+  }
+
+  #outboxLost(incarnation: string): void {
+    this.#parts.metrics.outboxesLost++;
+    this.#parts.spool.add({ kind: 'outbox-lost', incarnation, at: Date.now() });
+  }
+}
