@@ -43,7 +43,10 @@ export interface Store {
   start(): Promise<void>;
   /** Idempotent. */
   stop(): Promise<void>;
-  /** All or nothing. Nested calls join the outer transaction. */
+  /**
+   * All or nothing. Calls on the store that `work` gets join the transaction, further `transaction` calls included; calls
+   * on this store from inside `work` are refused. `work` may run again when the transaction lost against another one.
+   */
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
 }
 
@@ -106,8 +109,8 @@ export interface Devices {
   delete(id: string): Promise<boolean>;
   /**
    * Applies connects and disconnects. A connect counts only when its session is larger than the one on record, a
-   * disconnect when it is at least as large, so late and repeated reports change nothing. Returns the ids whose
-   * connection state changed, and for ended sessions those ids once more in `ended`.
+   * disconnect when it is at least as large, so late and repeated reports change nothing. `connected`: devices that have
+   * a newer session now, also those on record as connected before; `disconnected`: devices that had one and have none now.
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
   applyStatus(
@@ -199,10 +202,14 @@ export interface Commands {
     limit: number,
     now: number,
   ): Promise<{ devices: string[]; superseded: { command: string; device: string }[]; done: boolean }>;
+  /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /** Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. */
   finishIfDone(ids: readonly string[], at: number): Promise<string[]>;
-  /** Open commands, for the sweep that catches what `finishIfDone` missed. */
+  /**
+   * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one before ended,
+   * and starts anew after a page that was not full.
+   */
   openIds(limit: number): Promise<string[]>;
   /** Deletes finished commands with their executions that finished before then; returns how many. */
   prune(finishedBefore: number, limit: number): Promise<number>;
@@ -266,11 +273,9 @@ export interface Executions {
    * Moves open executions forward, never back: a row whose state is not further than the one on record changes nothing
    * but the times and progress that were unknown. On an execution that is already final, a reported end is kept as `late`.
    * `changed`: rows whose state changed. `current`: for every row with a final `state` and for every `acked` or `running` row that
-   * found the execution final, the state on record now (`null`: no such execution).
+   * found the execution final or missing, the state on record now (`null`: no such execution).
    */
-  advance(
-    rows: readonly Advance[],
-  ): Promise<{
+  advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];
     current: (ExecutionKey & { state: ExecutionState | null })[];
   }>;
@@ -284,7 +289,7 @@ export interface Executions {
     state: ExecutionState,
     reason: string,
     at: number,
-  ): Promise<ExecutionKey[]>;
+  ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
   /** Queued with `expiresAt` before `now`, or sent with it before `now - sentGraceMs`. */
   overdueDeliveries(
     now: number,

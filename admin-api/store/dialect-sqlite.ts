@@ -1,0 +1,167 @@
+/**
+ * SQLite in one file, through @photostructure/sqlite, which has the API of node:sqlite. Kysely's own SQLite dialect
+ * expects better-sqlite3; `StatementCache` gives it that shape.
+ */
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  Kysely,
+  SqliteAdapter,
+  SqliteDriver,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+} from 'kysely';
+import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts';
+import type { Schema } from './schema.ts';
+import { type SqlDialect, storableRows } from './sql-dialect.ts';
+import { storableText } from './storable-text.ts';
+
+/** How long a statement waits, blocking the process, for another process that writes to the file. */
+const BUSY_TIMEOUT_MS = 2_000;
+const STATEMENTS_MAX = 500;
+
+/** Primary result codes (sqlite.org/rescode.html): busy, locked, read-only, I/O error, full, cannot open. */
+const UNAVAILABLE_CODES: ReadonlySet<number> = new Set([5, 6, 8, 10, 13, 14]);
+const CONSTRAINT_PRIMARY_KEY = 1555;
+const CONSTRAINT_UNIQUE = 2067;
+
+export function sqliteDialect(file: string): SqlDialect {
+  return {
+    kind: 'sqlite',
+    migrations: SQLITE_MIGRATIONS,
+    async open() {
+      return new Kysely<Schema>({ dialect: fileDialect(await openFile(file)) });
+    },
+    rowsOf(columns, rows) {
+      const json = JSON.stringify(storableRows(columns, rows));
+      const list = Object.keys(columns).map((name, i) => sql`value ->> ${sql.lit(i)} as ${sql.ref(name)}`);
+      return sql`(select ${sql.join(list)} from json_each(${json})) as r`;
+    },
+    forUpdate: () => sql``,
+    async lock() {},
+    isUnavailable: (error) => UNAVAILABLE_CODES.has(resultCode(error) & 0xff),
+    isConflict: () => false,
+    isDuplicate: (error) => [CONSTRAINT_PRIMARY_KEY, CONSTRAINT_UNIQUE].includes(resultCode(error)),
+  };
+}
+
+/** SQLite's extended result code; 0 for errors that are not SQLite's. */
+function resultCode(error: unknown): number {
+  const code = (error as { sqliteExtendedCode?: unknown } | null)?.sqliteExtendedCode;
+  return typeof code === 'number' ? code : 0;
+}
+
+async function openFile(file: string): Promise<DatabaseSyncInstance> {
+  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+  // Made here so that only its owner can read it, the write-ahead log beside it included.
+  closeSync(openSync(file, 'a', 0o600));
+  const database = new DatabaseSync(file);
+  try {
+    database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    await useWriteAheadLog(database);
+    // FULL: a commit reaches the disk before it is answered, so that a power cut loses nothing that was promised.
+    database.exec('pragma synchronous = full');
+    database.exec('pragma foreign_keys = on');
+    database.exec('pragma temp_store = memory');
+    // Batches touch rows all over the file: copying each page back once in a while beats doing so after every batch.
+    database.exec('pragma wal_autocheckpoint = 16000');
+    database.exec('pragma cache_size = -65536');
+    database.exec('pragma journal_size_limit = 134217728');
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  return database;
+}
+
+/** Changing the journal mode needs the file for itself and does not wait for it as other statements do. */
+async function useWriteAheadLog(database: DatabaseSyncInstance): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      database.exec('pragma journal_mode = wal');
+      return;
+    } catch (error) {
+      if ((resultCode(error) & 0xff) !== 5 || attempt === 20) throw error;
+      await delay(50);
+    }
+  }
+}
+
+function fileDialect(database: DatabaseSyncInstance): Dialect {
+  return {
+    createDriver: () => new FileDriver(database),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+    createAdapter: () => new SqliteAdapter(),
+    createIntrospector: (db) => new SqliteIntrospector(db),
+  };
+}
+
+class FileDriver extends SqliteDriver {
+  readonly #database: DatabaseSyncInstance;
+  constructor(database: DatabaseSyncInstance) {
+    super({ database: new StatementCache(database) });
+    this.#database = database;
+  }
+  /** Takes the write lock at once: a transaction that reads first and writes later could not wait for it. */
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+  }
+  /** After some errors (disk full) SQLite has rolled back by itself, and saying so again would hide the error. */
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.#database.isTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
+  }
+}
+
+interface Statement {
+  readonly reader: boolean;
+  all(parameters: readonly unknown[]): unknown[];
+  run(parameters: readonly unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint };
+  iterate(parameters: readonly unknown[]): IterableIterator<unknown>;
+}
+
+/** What Kysely's SQLite driver asks of better-sqlite3. Keeps prepared statements: preparing costs more than most of them. */
+class StatementCache {
+  readonly #database: DatabaseSyncInstance;
+  readonly #statements = new Map<string, Statement>();
+  constructor(database: DatabaseSyncInstance) {
+    this.#database = database;
+  }
+
+  prepare(text: string): Statement {
+    const known = this.#statements.get(text);
+    if (known !== undefined) return known;
+    const oldest = this.#statements.keys().next();
+    if (this.#statements.size >= STATEMENTS_MAX && !oldest.done) this.#statements.delete(oldest.value);
+    const statement = shaped(this.#database.prepare(text));
+    this.#statements.set(text, statement);
+    return statement;
+  }
+
+  close(): void {
+    this.#statements.clear();
+    this.#database.close();
+  }
+}
+
+function shaped(statement: StatementSyncInstance): Statement {
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => statement.all(...parameters.map(bindable)),
+    run: (parameters) => statement.run(...parameters.map(bindable)),
+    iterate: (parameters) => statement.iterate(...parameters.map(bindable)),
+  };
+}
+
+/** The library binds what it does not know as NULL without a word. */
+function bindable(value: unknown): unknown {
+  if (typeof value === 'string') return storableText(value);
+  if (value === null || typeof value === 'bigint' || value instanceof Uint8Array) return value;
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new TypeError(`a value of type ${typeof value} cannot be stored`);
+}

@@ -1,0 +1,75 @@
+import { sql } from 'kysely';
+import type { LedgerEvent } from './records.ts';
+import type { Scope } from './scope.ts';
+import type { Events } from './store.ts';
+
+const COLUMNS = { position: 'integer', at: 'integer', type: 'text', data: 'text' } as const;
+
+export class SqlEvents implements Events {
+  readonly #scope: Scope;
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  async append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void> {
+    if (events.length === 0) return;
+    const { dialect } = this.#scope;
+    const rows = events.map(({ at, type, data }, position) => ({
+      position,
+      at,
+      type,
+      data: JSON.stringify(data ?? null),
+    }));
+    await this.#scope.atomic(async (db) => {
+      // Numbers are given out before commits; whoever appends next waits here until this transaction has ended.
+      await dialect.lock(db, 'events');
+      await sql`
+        insert into events (at, type, data_json)
+        select at, type, data from ${dialect.rowsOf(COLUMNS, rows)} order by position`.execute(db);
+    });
+  }
+
+  after(seq: number, limit: number): Promise<LedgerEvent[]> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .selectFrom('events')
+        .selectAll()
+        .where('seq', '>', seq)
+        .orderBy('seq')
+        .limit(limit)
+        .execute();
+      return rows.map((row) => ({
+        seq: row.seq,
+        at: row.at,
+        type: row.type,
+        data: JSON.parse(row.data_json),
+      }));
+    });
+  }
+
+  bounds(): Promise<{ first: number; last: number }> {
+    return this.#scope.once(async (db) => {
+      // Two subqueries: SQLite finds one end of an index at once, but reads all of it for both ends in one SELECT.
+      const { rows } = await sql<{ first: number; last: number }>`
+        select coalesce((select min(seq) from events), 0) as first,
+          coalesce((select max(seq) from events), 0) as last`.execute(db);
+      return rows[0] as { first: number; last: number };
+    });
+  }
+
+  prune(before: number, keep: number): Promise<number> {
+    return this.#scope.atomic(async (db) => {
+      // The first event to stay by age, found from the old end, and the last to go by number.
+      const { rows } = await sql<{ young: number | null; excess: number | null }>`
+        select (select seq from events where at >= ${before} order by seq limit 1) as young,
+          (select seq from events order by seq desc limit 1 offset ${keep}) as excess`.execute(db);
+      const { young, excess } = rows[0] ?? { young: null, excess: null };
+      const drop = Math.max(young === null ? Number.MAX_SAFE_INTEGER : young - 1, excess ?? 0);
+      const { numDeletedRows } = await db
+        .deleteFrom('events')
+        .where('seq', '<=', drop)
+        .executeTakeFirstOrThrow();
+      return Number(numDeletedRows);
+    });
+  }
+}

@@ -1,0 +1,311 @@
+import { type RawBuilder, sql } from 'kysely';
+import type { ExecutionState } from '../../protocol/index.ts';
+import { bulkUpdate } from './bulk-update.ts';
+import { supersede } from './command-expansion.ts';
+import { advanceExecutions } from './execution-advance.ts';
+import { EXECUTION_KEY, type JoinedExecution, toExecution } from './execution-rows.ts';
+import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
+import type { Execution, Page, PageRequest } from './records.ts';
+import type { Scope } from './scope.ts';
+import type { Database } from './sql-dialect.ts';
+import { stateCode, stateOf } from './state-codes.ts';
+import type { Advance, ExecutionFilter, ExecutionKey, Executions, QueuedExecution } from './store.ts';
+
+const DEVICE = { device: 'text' } as const;
+const DEVICE_SESSION = { device: 'text', session: 'integer' } as const;
+const SENT_COLUMNS = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
+
+const KEY_IN_ROWS = { command_id: 'command', device_id: 'device' } as const;
+const KEY_OF_ROW = sql`command_id as command, device_id as device`;
+const KEY_OF_E = sql`e.command_id as command, e.device_id as device`;
+
+/** Queued executions one statement of `connectedWithQueued` looks at; between statements others get their turn. */
+const SWEEP_ROWS = 5_000;
+
+type WithState = ExecutionKey & { state: ExecutionState };
+
+/**
+ * States are written out in SQL and not bound: SQLite uses a partial index only when it sees the index's own condition.
+ */
+export class SqlExecutions implements Executions {
+  readonly #scope: Scope;
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  get({ command, device }: ExecutionKey): Promise<Execution | null> {
+    return this.#scope.once(async (db) => {
+      const row = await joined(db)
+        .where('e.command_id', '=', command)
+        .where('e.device_id', '=', device)
+        .executeTakeFirst();
+      return row === undefined ? null : toExecution(row);
+    });
+  }
+
+  /** Of one command in the order of device ids; otherwise newest command first. */
+  list(
+    { command, device, state }: ExecutionFilter,
+    { limit, cursor }: PageRequest,
+  ): Promise<Page<Execution>> {
+    const last = readCursor(cursor, ['text', 'text']);
+    return this.#scope.once(async (db) => {
+      let query = joined(db);
+      if (state !== undefined) query = query.where(sql<boolean>`e.state = ${sql.lit(stateCode(state))}`);
+      if (device !== undefined) query = query.where('e.device_id', '=', device);
+      if (command !== undefined) {
+        query = query.where('e.command_id', '=', command).orderBy('e.device_id');
+        if (last !== null) query = query.where('e.device_id', '>', last[1]);
+      } else {
+        query = query.orderBy('e.command_id', 'desc').orderBy('e.device_id', 'desc');
+        if (last !== null) {
+          query = query.where(sql<boolean>`(e.command_id, e.device_id) < (${last[0]}, ${last[1]})`);
+        }
+      }
+      const rows = await query.limit(rowsOfPage(limit)).execute();
+      return toPage(rows.map(toExecution), limit, (row) => [row.commandId, row.deviceId]);
+    });
+  }
+
+  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecution[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<QueuedExecution>`
+        select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey"
+        from (
+          select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place
+          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and e.state = 0) as q
+        join commands c on c.id = q.command
+        where q.place <= ${perDevice} order by q.command, q.device`.execute(db);
+      return rows;
+    });
+  }
+
+  async connectedWithQueued(limit: number): Promise<string[]> {
+    const found: string[] = [];
+    for (let after = ''; ; ) {
+      const page = await this.#scope.once(async (db) => {
+        const { rows } = await sql<{ device: string; connected: number | null }>`
+          select q.device, d.connected
+          from (select distinct e.device_id as device from executions e
+            where e.state = 0 and e.device_id > ${after} order by e.device_id limit ${sql.lit(SWEEP_ROWS)}) as q
+          left join devices d on d.id = q.device and d.connected = 1 and d.blocked_at is null
+          order by q.device`.execute(db);
+        return rows;
+      });
+      for (const row of page) if (row.connected === 1) found.push(row.device);
+      const last = page.at(-1);
+      if (found.length >= limit || last === undefined || page.length < SWEEP_ROWS) break;
+      after = last.device;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return found.slice(0, limit);
+  }
+
+  markSent(
+    rows: readonly (ExecutionKey & { incarnation: string; session: number })[],
+    at: number,
+  ): Promise<ExecutionKey[]> {
+    return this.#scope.once((db) =>
+      bulkUpdate<ExecutionKey, typeof SENT_COLUMNS>(db, this.#scope.dialect, {
+        table: 'executions',
+        columns: SENT_COLUMNS,
+        rows,
+        key: KEY_IN_ROWS,
+        set: sql`state = 1, attempts = e.attempts + 1, sent_at = ${at}, incarnation = r.incarnation, session = r.session`,
+        where: sql`e.state = 0`,
+        returning: KEY_OF_ROW,
+      }),
+    );
+  }
+
+  requeue(rows: readonly ExecutionKey[], incarnation: string): Promise<ExecutionKey[]> {
+    return this.#scope.once((db) => this.#requeueKeys(db, rows, sql`e.incarnation = ${incarnation}`));
+  }
+
+  requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]> {
+    return this.#scope.atomic(async (db) => {
+      const { rows: keys } = await sql<ExecutionKey & { session: number }>`
+        select ${KEY_OF_E}, e.session from ${this.#scope.dialect.rowsOf(DEVICE_SESSION, rows)}
+        join executions e on e.device_id = r.device and e.state = 1 and e.session <= r.session`.execute(db);
+      // Sent again through a newer session since it was read: that one must be left alone.
+      return bulkUpdate<ExecutionKey, typeof KEY_AND_SESSION>(db, this.#scope.dialect, {
+        table: 'executions',
+        columns: KEY_AND_SESSION,
+        rows: keys.map(({ command, device, session }) => ({ command, device, sent_session: session })),
+        key: KEY_IN_ROWS,
+        set: sql`state = 0`,
+        where: sql`e.state = 1 and e.session <= r.sent_session`,
+        returning: KEY_OF_ROW,
+      });
+    });
+  }
+
+  requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]> {
+    return this.#requeueWhere(sql`e.incarnation = ${incarnation}`, limit);
+  }
+
+  incarnations(): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ incarnation: string }>`
+        select distinct incarnation from executions where state = 1 order by incarnation`.execute(db);
+      return rows.map((row) => row.incarnation);
+    });
+  }
+
+  requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]> {
+    return this.#requeueWhere(sql`e.sent_at < ${before}`, limit);
+  }
+
+  #requeueWhere(condition: RawBuilder<unknown>, limit: number): Promise<ExecutionKey[]> {
+    return this.#scope.atomic(async (db) => {
+      const { rows } = await sql<ExecutionKey>`
+        select ${KEY_OF_E} from executions e where e.state = 1 and ${condition} limit ${limit}`.execute(db);
+      return this.#requeueKeys(db, rows, condition);
+    });
+  }
+
+  #requeueKeys(
+    db: Database,
+    rows: readonly ExecutionKey[],
+    condition: RawBuilder<unknown>,
+  ): Promise<ExecutionKey[]> {
+    return bulkUpdate<ExecutionKey, typeof EXECUTION_KEY>(db, this.#scope.dialect, {
+      table: 'executions',
+      columns: EXECUTION_KEY,
+      rows,
+      key: KEY_IN_ROWS,
+      set: sql`state = 0`,
+      where: sql`e.state = 1 and ${condition}`,
+      returning: KEY_OF_ROW,
+    });
+  }
+
+  async advance(rows: readonly Advance[]): ReturnType<Executions['advance']> {
+    if (rows.length === 0) return { changed: [], current: [] };
+    return this.#scope.atomic((db) => advanceExecutions(db, this.#scope.dialect, rows));
+  }
+
+  async finish(
+    rows: readonly ExecutionKey[],
+    from: readonly ExecutionState[],
+    state: ExecutionState,
+    reason: string,
+    at: number,
+  ): Promise<WithState[]> {
+    if (rows.length === 0 || from.length === 0) return [];
+    return this.#scope.atomic(async (db) => {
+      const { dialect } = this.#scope;
+      const { rows: found } = await sql<ExecutionKey & { state: number }>`
+        select ${KEY_OF_E}, e.state from ${dialect.rowsOf(EXECUTION_KEY, rows)}
+        join executions e on e.command_id = r.command and e.device_id = r.device
+        where e.state in (${codes(from)})
+        order by e.command_id, e.device_id ${dialect.forUpdate('e')}`.execute(db);
+      await bulkUpdate(db, dialect, {
+        table: 'executions',
+        columns: EXECUTION_KEY,
+        rows: found,
+        key: KEY_IN_ROWS,
+        set: sql`state = ${sql.lit(stateCode(state))}, reason = ${reason}, finished_at = ${at}`,
+        where: sql`1 = 1`,
+      });
+      return found.map(withState);
+    });
+  }
+
+  overdueDeliveries(now: number, sentGraceMs: number, limit: number): Promise<WithState[]> {
+    return this.#withStates(sql`
+      select ${KEY_OF_E}, e.state
+      from commands c join executions e on e.command_id = c.id and e.state in (0, 1)
+      where c.finished_at is null and c.expires_at < ${now}
+        and (e.state = 0 or c.expires_at < ${now - sentGraceMs})
+      limit ${limit}`);
+  }
+
+  overdueFinishes(now: number, limit: number): Promise<ExecutionKey[]> {
+    return this.#keys(sql`
+      select ${KEY_OF_E} from executions e
+      where e.state in (2, 3) and e.finish_by < ${now} order by e.finish_by limit ${limit}`);
+  }
+
+  ofCommand(
+    command: string,
+    states: readonly ExecutionState[],
+    after: string,
+    limit: number,
+  ): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      if (states.length === 0) return [];
+      const { rows } = await sql<{ device: string }>`
+        select e.device_id as device from executions e
+        where e.command_id = ${command} and e.state in (${codes(states)}) and e.device_id > ${after}
+        order by e.device_id limit ${limit}`.execute(db);
+      return rows.map((row) => row.device);
+    });
+  }
+
+  openOf(device: string, limit: number): Promise<WithState[]> {
+    return this.#withStates(sql`
+      select ${KEY_OF_E}, e.state from executions e
+      where e.device_id = ${device} and e.state < 10 order by e.command_id limit ${limit}`);
+  }
+
+  cancelRequested(keys: readonly ExecutionKey[]): Promise<ExecutionKey[]> {
+    return this.#keys(sql`
+      select r.command, r.device from ${this.#scope.dialect.rowsOf(EXECUTION_KEY, keys)}
+      join commands c on c.id = r.command and c.cancel_requested_at is not null`);
+  }
+
+  /** A newer command that was itself canceled or expired takes nobody's place. */
+  supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]> {
+    return this.#scope.atomic(async (db) => {
+      const { rows } = await sql<ExecutionKey>`
+        select ${KEY_OF_E} from ${this.#deviceRows(devices)}
+        join executions e on e.device_id = r.device and e.state = 0
+        join commands c on c.id = e.command_id and c.collapse_key is not null
+        where exists (
+          select 1 from executions newer join commands n on n.id = newer.command_id
+          where newer.device_id = e.device_id and newer.command_id > e.command_id
+            and newer.state not in (${codes(['canceled', 'expired'])}) and n.collapse_key = c.collapse_key)`.execute(
+        db,
+      );
+      return supersede(db, this.#scope.dialect, rows, at);
+    });
+  }
+
+  #keys(query: RawBuilder<unknown>): Promise<ExecutionKey[]> {
+    return this.#scope.once(async (db) => (await (query as RawBuilder<ExecutionKey>).execute(db)).rows);
+  }
+
+  #withStates(query: RawBuilder<unknown>): Promise<WithState[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await (query as RawBuilder<ExecutionKey & { state: number }>).execute(db);
+      return rows.map(withState);
+    });
+  }
+
+  #deviceRows(devices: readonly string[]) {
+    return this.#scope.dialect.rowsOf(
+      DEVICE,
+      [...new Set(devices)].map((device) => ({ device })),
+    );
+  }
+}
+
+const KEY_AND_SESSION = { ...EXECUTION_KEY, sent_session: 'integer' } as const;
+
+function codes(states: readonly ExecutionState[]): RawBuilder<unknown> {
+  return sql.join(states.map((state) => sql.lit(stateCode(state))));
+}
+
+function withState({ command, device, state }: ExecutionKey & { state: number }): WithState {
+  return { command, device, state: stateOf(state) };
+}
+
+function joined(db: Database) {
+  return db
+    .selectFrom('executions as e')
+    .innerJoin('commands as c', 'c.id', 'e.command_id')
+    .selectAll('e')
+    .select(['c.type', 'c.issued_at', 'c.expires_at'])
+    .$castTo<JoinedExecution>();
+}

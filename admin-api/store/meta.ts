@@ -1,0 +1,40 @@
+import type { Scope } from './scope.ts';
+import type { Database } from './sql-dialect.ts';
+import type { Meta } from './store.ts';
+
+export class SqlMeta implements Meta {
+  readonly #scope: Scope;
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  get(key: string): Promise<string | null> {
+    return this.#scope.once((db) => read(db, key));
+  }
+
+  setOnce(key: string, value: string): Promise<string> {
+    return this.#scope.atomic(async (db) => {
+      await db
+        .insertInto('meta')
+        .values({ key, value })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      return (await read(db, key)) ?? value;
+    });
+  }
+
+  set(key: string, value: string): Promise<void> {
+    return this.#scope.once(async (db) => {
+      await db
+        .insertInto('meta')
+        .values({ key, value })
+        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
+        .execute();
+    });
+  }
+}
+
+async function read(db: Database, key: string): Promise<string | null> {
+  const row = await db.selectFrom('meta').select('value').where('key', '=', key).executeTakeFirst();
+  return row?.value ?? null;
+}

@@ -1,0 +1,157 @@
+/**
+ * The schema for PostgreSQL. Keys are compared byte by byte (collation "C"), as SQLite does, so that lists have the same
+ * order and a group's subtree is a range of paths. What each index of `executions` is for: see `sqlite.ts`.
+ */
+import type { Migration } from './migration.ts';
+
+export const POSTGRES_MIGRATIONS: readonly Migration[] = [
+  {
+    number: 1,
+    name: 'first',
+    statements: [
+      `create table groups (
+        id text collate "C" primary key,
+        parent_id text collate "C" references groups (id),
+        name text not null,
+        path text collate "C" not null unique,
+        search text not null,
+        created_at bigint not null
+      )`,
+      `create index groups_parent on groups (parent_id)`,
+      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All devices', 'all/', 'all all devices', 0)`,
+      `create table devices (
+        id text collate "C" primary key,
+        group_id text collate "C" not null references groups (id),
+        name text not null,
+        search text not null,
+        platform text not null,
+        software text not null,
+        public_key bytea not null unique,
+        membership_revision bigint not null,
+        blocked_at bigint,
+        created_at bigint not null,
+        session bigint not null,
+        connected smallint not null,
+        gateway text collate "C",
+        worker text collate "C",
+        incarnation text collate "C",
+        address text,
+        caps_json text not null,
+        connected_at bigint,
+        disconnected_at bigint,
+        close_code integer,
+        close_reason text,
+        policy text,
+        compliance text
+      )`,
+      `create index devices_group on devices (group_id, id)`,
+      `create index devices_connected on devices (incarnation, id, gateway) where connected = 1`,
+      `create table enrolment_tokens (
+        id text collate "C" primary key,
+        hash bytea not null unique,
+        group_id text collate "C" not null,
+        note text not null,
+        uses_left integer not null,
+        uses_max integer not null,
+        expires_at bigint not null,
+        created_at bigint not null,
+        created_by text not null,
+        revoked_at bigint
+      )`,
+      `create table api_tokens (
+        id text collate "C" primary key,
+        hash bytea not null unique,
+        name text not null,
+        role text not null,
+        created_at bigint not null,
+        created_by text not null,
+        expires_at bigint,
+        revoked_at bigint,
+        last_used_at bigint
+      )`,
+      `create table gateways (
+        name text collate "C" primary key,
+        group_id text collate "C" not null references groups (id),
+        run_push_server smallint not null,
+        port integer not null,
+        address text not null,
+        connection_limit integer not null,
+        revision bigint not null,
+        created_at bigint not null,
+        updated_at bigint not null
+      )`,
+      `create table commands (
+        id text collate "C" primary key,
+        type text not null,
+        args_json text not null,
+        target_json text not null,
+        offline text not null,
+        collapse_key text collate "C",
+        issued_at bigint not null,
+        expires_at bigint not null,
+        timeout_ms bigint not null,
+        created_by text not null,
+        expanded smallint not null,
+        expand_cursor text collate "C" not null,
+        cancel_requested_at bigint,
+        finished_at bigint
+      )`,
+      `create index commands_unexpanded on commands (id) where expanded = 0`,
+      `create index commands_open on commands (expires_at, id) where finished_at is null`,
+      `create index commands_finished on commands (finished_at) where finished_at is not null`,
+      `create table idempotency (
+        created_by text collate "C" not null,
+        key text collate "C" not null,
+        body_hash bytea not null,
+        command_id text collate "C" not null,
+        created_at bigint not null,
+        primary key (created_by, key)
+      )`,
+      `create index idempotency_age on idempotency (created_at)`,
+      `create table executions (
+        command_id text collate "C" not null,
+        device_id text collate "C" not null,
+        state smallint not null,
+        attempts integer not null,
+        percent integer,
+        sent_at bigint,
+        acked_at bigint,
+        started_at bigint,
+        finished_at bigint,
+        finish_by bigint,
+        session bigint,
+        incarnation text collate "C",
+        reason text,
+        note text,
+        late_state smallint,
+        late_at bigint,
+        late_reason text,
+        data_json text,
+        primary key (command_id, device_id)
+      )`,
+      `create index executions_command_state on executions (command_id, state, device_id)`,
+      `create index executions_device on executions (device_id, command_id)`,
+      `create index executions_queued on executions (device_id, command_id) where state = 0`,
+      `create index executions_sent on executions (device_id, session, sent_at, incarnation, command_id) where state = 1`,
+      `create index executions_finish_by on executions (finish_by) where state in (2, 3)`,
+      `create table events (
+        seq bigint generated always as identity primary key,
+        at bigint not null,
+        type text not null,
+        data_json text not null
+      )`,
+      `create table audit (
+        seq bigint generated always as identity primary key,
+        at bigint not null,
+        actor text not null,
+        action text not null,
+        subject text not null,
+        detail_json text not null
+      )`,
+      `create table meta (
+        key text collate "C" primary key,
+        value text not null
+      )`,
+    ],
+  },
+];

@@ -1,0 +1,162 @@
+/**
+ * The schema for SQLite. Tables with a key of their own are kept in the order of that key (WITHOUT ROWID). The queries
+ * each index of `executions` serves are named beside it; every one of them costs on each insert, so there are no others.
+ */
+import type { Migration } from './migration.ts';
+
+export const SQLITE_MIGRATIONS: readonly Migration[] = [
+  {
+    number: 1,
+    name: 'first',
+    statements: [
+      `create table groups (
+        id text primary key,
+        parent_id text references groups (id),
+        name text not null,
+        path text not null unique,
+        search text not null,
+        created_at integer not null
+      ) without rowid`,
+      `create index groups_parent on groups (parent_id)`,
+      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All devices', 'all/', 'all all devices', 0)`,
+      `create table devices (
+        id text primary key,
+        group_id text not null references groups (id),
+        name text not null,
+        search text not null,
+        platform text not null,
+        software text not null,
+        public_key blob not null unique,
+        membership_revision integer not null,
+        blocked_at integer,
+        created_at integer not null,
+        session integer not null,
+        connected integer not null,
+        gateway text,
+        worker text,
+        incarnation text,
+        address text,
+        caps_json text not null,
+        connected_at integer,
+        disconnected_at integer,
+        close_code integer,
+        close_reason text,
+        policy text,
+        compliance text
+      ) without rowid`,
+      `create index devices_group on devices (group_id, id)`,
+      `create index devices_connected on devices (incarnation, id, gateway) where connected = 1`,
+      `create table enrolment_tokens (
+        id text primary key,
+        hash blob not null unique,
+        group_id text not null,
+        note text not null,
+        uses_left integer not null,
+        uses_max integer not null,
+        expires_at integer not null,
+        created_at integer not null,
+        created_by text not null,
+        revoked_at integer
+      ) without rowid`,
+      `create table api_tokens (
+        id text primary key,
+        hash blob not null unique,
+        name text not null,
+        role text not null,
+        created_at integer not null,
+        created_by text not null,
+        expires_at integer,
+        revoked_at integer,
+        last_used_at integer
+      ) without rowid`,
+      `create table gateways (
+        name text primary key,
+        group_id text not null references groups (id),
+        run_push_server integer not null,
+        port integer not null,
+        address text not null,
+        connection_limit integer not null,
+        revision integer not null,
+        created_at integer not null,
+        updated_at integer not null
+      ) without rowid`,
+      `create table commands (
+        id text primary key,
+        type text not null,
+        args_json text not null,
+        target_json text not null,
+        offline text not null,
+        collapse_key text,
+        issued_at integer not null,
+        expires_at integer not null,
+        timeout_ms integer not null,
+        created_by text not null,
+        expanded integer not null,
+        expand_cursor text not null,
+        cancel_requested_at integer,
+        finished_at integer
+      ) without rowid`,
+      `create index commands_unexpanded on commands (id) where expanded = 0`,
+      `create index commands_open on commands (expires_at, id) where finished_at is null`,
+      `create index commands_finished on commands (finished_at) where finished_at is not null`,
+      `create table idempotency (
+        created_by text not null,
+        key text not null,
+        body_hash blob not null,
+        command_id text not null,
+        created_at integer not null,
+        primary key (created_by, key)
+      ) without rowid`,
+      `create index idempotency_age on idempotency (created_at)`,
+      `create table executions (
+        command_id text not null,
+        device_id text not null,
+        state integer not null,
+        attempts integer not null,
+        percent integer,
+        sent_at integer,
+        acked_at integer,
+        started_at integer,
+        finished_at integer,
+        finish_by integer,
+        session integer,
+        incarnation text,
+        reason text,
+        note text,
+        late_state integer,
+        late_at integer,
+        late_reason text,
+        data_json text,
+        primary key (command_id, device_id)
+      ) without rowid`,
+      // Counts of a command, whether it is done, what is overdue to be delivered, lists by state.
+      `create index executions_command_state on executions (command_id, state, device_id)`,
+      // History of a device; a newer command with the same collapse key.
+      `create index executions_device on executions (device_id, command_id)`,
+      // What waits for a device.
+      `create index executions_queued on executions (device_id, command_id) where state = 0`,
+      // What is out without an acknowledgement; small, so sweeps may read all of it.
+      `create index executions_sent on executions (device_id, session, sent_at, incarnation, command_id) where state = 1`,
+      // What takes longer than its time limit.
+      `create index executions_finish_by on executions (finish_by) where state in (2, 3)`,
+      `create table events (
+        seq integer primary key autoincrement,
+        at integer not null,
+        type text not null,
+        data_json text not null
+      )`,
+      `create table audit (
+        seq integer primary key autoincrement,
+        at integer not null,
+        actor text not null,
+        action text not null,
+        subject text not null,
+        detail_json text not null
+      )`,
+      `create table meta (
+        key text primary key,
+        value text not null
+      ) without rowid`,
+    ],
+  },
+];

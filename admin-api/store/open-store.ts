@@ -1,0 +1,35 @@
+import path from 'node:path';
+import type { Logger } from 'pino';
+import { postgresDialect } from './dialect-postgres.ts';
+import { sqliteDialect } from './dialect-sqlite.ts';
+import { sqlStore } from './sql-store.ts';
+import type { Store } from './store.ts';
+
+export interface StoreOptions {
+  /** `postgres://user:password@host:port/database`. Absent: a SQLite file in `dataDir`. */
+  databaseUrl?: string | undefined;
+  /** Folder of the SQLite file, made with mode 0700 when missing. Absent: `data`. */
+  dataDir?: string | undefined;
+  /** PostgreSQL connections to open at most. Absent: 10. */
+  poolSize?: number | undefined;
+  /** After how long PostgreSQL gives up a statement, milliseconds. Absent: 30,000. */
+  statementTimeoutMs?: number | undefined;
+  log: Logger;
+}
+
+/** The store, not yet started. Throws when the URL is of another kind of database. */
+export function openStore({
+  databaseUrl,
+  dataDir = 'data',
+  poolSize = 10,
+  statementTimeoutMs = 30_000,
+  log,
+}: StoreOptions): Store {
+  if (databaseUrl === undefined || databaseUrl === '') {
+    return sqlStore(sqliteDialect(path.join(dataDir, 'pushpoint.db')), Date.now);
+  }
+  if (!/^postgres(ql)?:\/\//.test(databaseUrl)) {
+    throw new Error('DATABASE_URL: only postgres:// is supported; leave it out for SQLite');
+  }
+  return sqlStore(postgresDialect({ url: databaseUrl, poolSize, statementTimeoutMs, log }), Date.now);
+}

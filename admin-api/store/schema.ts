@@ -1,0 +1,169 @@
+/**
+ * The tables as Kysely sees them; `migrations/` makes them. Booleans are 0 and 1, times are milliseconds since the Unix
+ * epoch, `*_json` columns are JSON as text, states are the numbers of `state-codes.ts`: the same in both databases.
+ */
+import type { Generated } from 'kysely';
+
+type Flag = 0 | 1;
+
+export interface GroupTable {
+  id: string;
+  parent_id: string | null;
+  name: string;
+  path: string;
+  /** Id and name in lower case, for text filters that fold case alike in both databases. */
+  search: string;
+  created_at: number;
+}
+
+export interface DeviceTable {
+  id: string;
+  group_id: string;
+  name: string;
+  search: string;
+  platform: string;
+  software: string;
+  public_key: Uint8Array;
+  membership_revision: number;
+  blocked_at: number | null;
+  created_at: number;
+  session: number;
+  connected: Flag;
+  gateway: string | null;
+  worker: string | null;
+  incarnation: string | null;
+  address: string | null;
+  caps_json: string;
+  connected_at: number | null;
+  disconnected_at: number | null;
+  close_code: number | null;
+  close_reason: string | null;
+  policy: string | null;
+  compliance: string | null;
+}
+
+export interface EnrolmentTokenTable {
+  id: string;
+  hash: Uint8Array;
+  group_id: string;
+  note: string;
+  uses_left: number;
+  uses_max: number;
+  expires_at: number;
+  created_at: number;
+  created_by: string;
+  revoked_at: number | null;
+}
+
+export interface ApiTokenTable {
+  id: string;
+  hash: Uint8Array;
+  name: string;
+  role: string;
+  created_at: number;
+  created_by: string;
+  expires_at: number | null;
+  revoked_at: number | null;
+  last_used_at: number | null;
+}
+
+export interface GatewayTable {
+  name: string;
+  group_id: string;
+  run_push_server: Flag;
+  port: number;
+  address: string;
+  connection_limit: number;
+  revision: number;
+  created_at: number;
+  updated_at: number;
+}
+
+export interface CommandTable {
+  id: string;
+  type: string;
+  args_json: string;
+  target_json: string;
+  offline: string;
+  collapse_key: string | null;
+  issued_at: number;
+  expires_at: number;
+  timeout_ms: number;
+  created_by: string;
+  expanded: Flag;
+  /** The last device id that has its row; empty before the first. */
+  expand_cursor: string;
+  cancel_requested_at: number | null;
+  finished_at: number | null;
+}
+
+export interface IdempotencyTable {
+  created_by: string;
+  key: string;
+  body_hash: Uint8Array;
+  command_id: string;
+  created_at: number;
+}
+
+export interface ExecutionTable {
+  command_id: string;
+  device_id: string;
+  state: number;
+  reason: string | null;
+  data_json: string | null;
+  percent: number | null;
+  note: string | null;
+  attempts: number;
+  sent_at: number | null;
+  acked_at: number | null;
+  started_at: number | null;
+  finished_at: number | null;
+  finish_by: number | null;
+  incarnation: string | null;
+  session: number | null;
+  late_state: number | null;
+  late_reason: string | null;
+  late_at: number | null;
+}
+
+export interface EventTable {
+  seq: Generated<number>;
+  at: number;
+  type: string;
+  data_json: string;
+}
+
+export interface AuditTable {
+  seq: Generated<number>;
+  at: number;
+  actor: string;
+  action: string;
+  subject: string;
+  detail_json: string;
+}
+
+export interface MetaTable {
+  key: string;
+  value: string;
+}
+
+export interface MigrationTable {
+  number: number;
+  name: string;
+  applied_at: number;
+}
+
+export interface Schema {
+  groups: GroupTable;
+  devices: DeviceTable;
+  enrolment_tokens: EnrolmentTokenTable;
+  api_tokens: ApiTokenTable;
+  gateways: GatewayTable;
+  commands: CommandTable;
+  idempotency: IdempotencyTable;
+  executions: ExecutionTable;
+  events: EventTable;
+  audit: AuditTable;
+  meta: MetaTable;
+  migrations: MigrationTable;
+}

@@ -1,0 +1,107 @@
+/**
+ * What the files of this folder run their statements in: the open database, or the transaction of a caller. It turns
+ * the drivers' errors into `StoreUnavailable` and runs transactions again that lost against another one.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Kysely } from 'kysely';
+import { migrate } from './migrations/migrate.ts';
+import type { Schema } from './schema.ts';
+import type { Database, SqlDialect } from './sql-dialect.ts';
+import { StoreUnavailable } from './store.ts';
+
+export interface Scope {
+  readonly dialect: SqlDialect;
+  /** For a single statement: no transaction is opened around it. */
+  once<T>(work: (db: Database) => Promise<T>): Promise<T>;
+  /** All or nothing; joins the caller's transaction when there is one. `work` may run more than once. */
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T>;
+}
+
+const ATTEMPTS = 6;
+const RETRY_DELAY_MS = 20;
+
+/** The scope of a store that was handed out by `transaction`. */
+export class JoinedScope implements Scope {
+  readonly dialect: SqlDialect;
+  readonly #db: Database;
+  constructor(dialect: SqlDialect, db: Database) {
+    this.dialect = dialect;
+    this.#db = db;
+  }
+  once<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return work(this.#db);
+  }
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return work(this.#db);
+  }
+}
+
+/** The scope of the store itself. */
+export class OuterScope implements Scope {
+  readonly dialect: SqlDialect;
+  #db: Kysely<Schema> | undefined;
+  /** Set while this code runs inside a transaction of this scope. */
+  readonly #inside = new AsyncLocalStorage<{ open: boolean }>();
+
+  constructor(dialect: SqlDialect) {
+    this.dialect = dialect;
+  }
+
+  async open(now: number): Promise<void> {
+    if (this.#db !== undefined) return;
+    let db: Kysely<Schema> | undefined;
+    try {
+      db = await this.dialect.open();
+      await migrate(db, this.dialect, now);
+      this.#db = db;
+    } catch (error) {
+      await db?.destroy();
+      throw this.#translated(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    const db = this.#db;
+    this.#db = undefined;
+    await db?.destroy();
+  }
+
+  once<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return this.#attempts(work);
+  }
+
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return this.#attempts(async (db) => {
+      const inside = { open: true };
+      try {
+        return await db.transaction().execute((tx) => this.#inside.run(inside, () => work(tx)));
+      } finally {
+        inside.open = false;
+      }
+    });
+  }
+
+  async #attempts<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      // SQLite has one connection, so this call would wait for the very transaction that waits for it.
+      if (this.#inside.getStore()?.open === true) {
+        throw new Error('inside a transaction, use the store that the transaction hands out');
+      }
+      if (this.#db === undefined) throw new StoreUnavailable('the store is not open');
+      try {
+        return await work(this.#db);
+      } catch (error) {
+        if (attempt === ATTEMPTS || !this.dialect.isConflict(error)) throw this.#translated(error);
+      }
+      await delay(Math.random() * RETRY_DELAY_MS * attempt);
+    }
+  }
+
+  #translated(error: unknown): unknown {
+    if (error instanceof StoreUnavailable) return error;
+    const unavailable = this.dialect.isUnavailable(error) || this.dialect.isConflict(error);
+    if (!unavailable) return error;
+    return new StoreUnavailable(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}

@@ -1,0 +1,53 @@
+/** The few things the two databases do differently. Everything else in this folder is their common subset of SQL. */
+import type { Kysely, RawBuilder, Transaction } from 'kysely';
+import type { Migration } from './migrations/migration.ts';
+import type { Schema } from './schema.ts';
+import { storableText } from './storable-text.ts';
+
+export type Database = Kysely<Schema> | Transaction<Schema>;
+
+/** Names and types of the columns of a table that is passed as one parameter. */
+export type Columns = Readonly<Record<string, 'text' | 'integer'>>;
+export type RowOf<C extends Columns> = {
+  readonly [K in keyof C]: (C[K] extends 'text' ? string : number) | null;
+};
+
+export interface SqlDialect {
+  readonly kind: 'sqlite' | 'postgres';
+  readonly migrations: readonly Migration[];
+  /** Opens the database; rejects with what the driver says. */
+  open(): Promise<Kysely<Schema>>;
+  /** A table expression named `r` of these rows, passed as one JSON parameter. */
+  rowsOf<C extends Columns>(columns: C, rows: readonly RowOf<C>[]): RawBuilder<unknown>;
+  /** Ends a SELECT whose rows of `table` (its alias) the transaction will change. */
+  forUpdate(table: string): RawBuilder<unknown>;
+  /**
+   * Holds `name` until the transaction ends; one holder at a time. SQLite needs none: its write transactions follow one
+   * another anyway.
+   */
+  lock(db: Database, name: LockName): Promise<void>;
+  /** The database cannot be reached, is full, or did not answer in time: `StoreUnavailable`. */
+  isUnavailable(error: unknown): boolean;
+  /** The transaction lost against another one and may be tried again from its start. */
+  isConflict(error: unknown): boolean;
+  /** A row with that key exists already. */
+  isDuplicate(error: unknown): boolean;
+}
+
+/** Arbitrary constants, distinct from each other, known to every version. */
+export const LOCKS = { migrate: 7_361_001, events: 7_361_002, groups: 7_361_003 } as const;
+export type LockName = keyof typeof LOCKS;
+
+/** Rows in the order of the columns' names, with text both databases can keep. */
+export function storableRows<C extends Columns>(
+  columns: C,
+  rows: readonly RowOf<C>[],
+): (string | number | null)[][] {
+  const names = Object.keys(columns);
+  return rows.map((row) =>
+    names.map((name) => {
+      const value = row[name] ?? null;
+      return typeof value === 'string' ? storableText(value) : value;
+    }),
+  );
+}

@@ -1,0 +1,50 @@
+import { SqlApiTokens } from './api-tokens.ts';
+import { SqlAudit } from './audit.ts';
+import { SqlCommands } from './commands.ts';
+import { SqlDevices } from './devices.ts';
+import { SqlEnrolmentTokens } from './enrolment-tokens.ts';
+import { SqlEvents } from './events.ts';
+import { SqlExecutions } from './executions.ts';
+import { SqlGateways } from './gateways.ts';
+import { SqlGroups } from './groups.ts';
+import { SqlMeta } from './meta.ts';
+import { JoinedScope, OuterScope, type Scope } from './scope.ts';
+import type { SqlDialect } from './sql-dialect.ts';
+import type { Store } from './store.ts';
+
+function families(scope: Scope) {
+  return {
+    kind: scope.dialect.kind,
+    groups: new SqlGroups(scope),
+    devices: new SqlDevices(scope),
+    enrolmentTokens: new SqlEnrolmentTokens(scope),
+    apiTokens: new SqlApiTokens(scope),
+    gateways: new SqlGateways(scope),
+    commands: new SqlCommands(scope),
+    executions: new SqlExecutions(scope),
+    events: new SqlEvents(scope),
+    audit: new SqlAudit(scope),
+    meta: new SqlMeta(scope),
+  };
+}
+
+export function sqlStore(dialect: SqlDialect, now: () => number): Store {
+  const scope = new OuterScope(dialect);
+  return {
+    ...families(scope),
+    start: () => scope.open(now()),
+    stop: () => scope.close(),
+    transaction: (work) => scope.atomic((db) => work(joinedStore(new JoinedScope(dialect, db)))),
+  };
+}
+
+/** The store inside a transaction; starting and stopping it is the business of the one outside. */
+function joinedStore(scope: JoinedScope): Store {
+  const store: Store = {
+    ...families(scope),
+    start: async () => {},
+    stop: async () => {},
+    transaction: (work) => work(store),
+  };
+  return store;
+}
