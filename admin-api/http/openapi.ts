@@ -150,6 +150,10 @@ function nameForms(document: OpenApiDocument): OpenApiDocument {
     return { $ref: `#/components/schemas/${schema.title}` };
   };
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
+    // What has a default may be left out; handlers see it always.
+    for (const parameter of operation.parameters ?? []) {
+      if ('default' in parameter.schema) parameter.required = false;
+    }
     if (!operation.requestBody) continue;
     for (const media of Object.values(operation.requestBody.content)) {
       const { schema } = media;

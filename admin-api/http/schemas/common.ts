@@ -14,7 +14,8 @@ export function OneOf<const T extends readonly string[]>(values: T, options: obj
 }
 
 export function Nullable<T extends TSchema>(schema: T) {
-  return Type.Union([schema, Type.Null()]);
+  const { description } = schema as { description?: string };
+  return Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
 }
 
 /** A reference to a schema registered under its `$id`, typed as what it refers to. */
