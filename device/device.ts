@@ -378,6 +378,8 @@ export class PushpointDevice {
   #fault(error: unknown): void {
     const fault = error instanceof Error ? error : new Error(String(error));
     this.#log.error({ err: fault, deviceId: this.deviceId }, 'fault in the device');
-    this.#events.emit('fault', fault);
+    const told = this.#events.emit('fault', fault);
+    // Where the program neither listens nor logs, it is still not swallowed.
+    if (!told && !this.#options.log) console.error('pushpoint device:', fault);
   }
 }

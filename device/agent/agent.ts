@@ -3,6 +3,7 @@
  * the machine's figures.
  */
 import type { Logger } from 'pino';
+import { CLOSE } from '../../protocol/index.ts';
 import {
   EnrollError,
   enroll,
@@ -181,6 +182,7 @@ export class Agent {
     device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
       this.#log.info({ gateway: gateway.name, code, reason, advice, retryInMs }, 'disconnected');
       if (this.#life.signal.aborted) return;
+      if (code === CLOSE.replaced) this.#log.warn('another program uses the same key (H-9)');
       if (advice === 'never') {
         this.#log.error({ code, reason }, 'the gateway does not admit this device');
         this.#end({ reason: `the gateway does not admit this device: ${code} ${reason}` });

@@ -6,6 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Agent, type AgentConfig, checkAgentConfig } from '../../device/agent/index.ts';
 import { FileStore, FolderInUse } from '../../device/index.ts';
+import type { GatewayAddress } from '../../protocol/index.ts';
+import { enrolment, scriptAdmin } from './script-admin.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
@@ -221,6 +223,27 @@ test('an agent without a token, or stopped while its server is away, does not en
   const started = waiting.start().catch((error) => error);
   await waiting.stop();
   assert.instance(await started, Error);
+});
+
+test('E-7: an agent whose gateways lead nowhere asks its server for others', async () => {
+  const gw = await ScriptGateway.start();
+  let known: GatewayAddress[] = [];
+  const admin = await scriptAdmin(async () => ({ status: 201, body: await enrolment(gw.serverKey, known) }));
+  const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
+  folders.push(join(stateDir, '..'));
+  const store = await FileStore.open(stateDir);
+  await store.saveState(gw.state({ gateways: [] }));
+  await store.close();
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  const started = agent.start();
+  await until(() => admin.asked.length >= 2, 'an agent without gateways to ask again');
+  known = [{ name: 'gw-0', url: 'ws://127.0.0.1:1' }];
+  await started;
+  known = [gw.address];
+  await gw.session();
+  await agent.stop();
+  await admin.stop();
+  await gw.stop();
 });
 
 test('a configuration is checked as a whole', () => {

@@ -151,6 +151,15 @@ test('C-2: never means never, until the program asks for a connection', async ()
   await f.end();
 });
 
+test('V-3: a gateway that speaks no common version is not tried again', async () => {
+  const f = await fixture();
+  f.gateway.last.socket.close(4401);
+  await until(() => f.disconnected.length === 1, 'the end');
+  assert.is(f.disconnected[0]?.retryInMs, null);
+  assert.is(f.device.session, null);
+  await f.end();
+});
+
 test('C-5: an HTTP refusal counts as 1006, and its Retry-After is obeyed', async () => {
   const gateway = await ScriptGateway.start();
   gateway.refuse = 7;

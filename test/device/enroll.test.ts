@@ -1,66 +1,14 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fromBase64url, toBase64url } from '../../device/base64url.ts';
 import { EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
-import { encodeOrderBody, enrolBytes, orderBytes } from '../../protocol/index.ts';
-
-const serverKey = await nodeCrypto.generate();
-
-/** An administration server that enrols, or answers what the test says. */
-async function server(answer?: () => { status: number; headers?: Record<string, string>; body: unknown }) {
-  const asked: Record<string, string>[] = [];
-  const http: Server = createServer((request, response) => {
-    let text = '';
-    request.on('data', (chunk) => {
-      text += chunk;
-    });
-    request.on('end', async () => {
-      const body = JSON.parse(text);
-      asked.push({ ...body, url: request.url });
-      const reply = answer?.() ?? { status: 201, body: await enrolment() };
-      response.writeHead(reply.status, {
-        'content-type': 'application/json',
-        ...('headers' in reply && reply.headers),
-      });
-      response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
-    });
-  });
-  http.listen(0, '127.0.0.1');
-  await once(http, 'listening');
-  const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  const stop = async () => {
-    http.closeAllConnections();
-    http.close();
-    await once(http, 'close');
-  };
-  return { url, asked, stop };
-}
-
-async function enrolment(device = 'dev-1', key = serverKey) {
-  const body = encodeOrderBody({
-    kind: 'membership',
-    target: { device: 'dev-1' },
-    groups: ['root'],
-    revision: 1,
-    issuedAt: 1,
-  });
-  const sig = await nodeCrypto.sign(serverKey.privateKey, orderBytes(body));
-  return {
-    deviceId: device,
-    serverKey: toBase64url(key.publicKey),
-    gateways: [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
-    membership: { body: toBase64url(body), sig: toBase64url(sig) },
-    revision: 1,
-  };
-}
+import { enrolBytes } from '../../protocol/index.ts';
+import { enrolment, scriptAdmin } from './script-admin.ts';
 
 const about = { token: 'secret', name: 'till-7' };
 
-test('E-2, E-4: a device proves the key it makes, and keeps what the answer says', async () => {
-  const s = await server();
+test('E-1, E-2, E-4: a device proves the key it makes, and keeps what the answer says', async () => {
+  const s = await scriptAdmin();
   const store = new MemoryStore();
   const identity = await enroll({ ...about, server: s.url, store });
   assert.is(identity.deviceId, 'dev-1');
@@ -73,6 +21,8 @@ test('E-2, E-4: a device proves the key it makes, and keeps what the answer says
   assert.is(asked.name, 'till-7');
   const { state } = await store.load();
   assert.equal(state.key?.publicKey, publicKey);
+  const secret = toBase64url(state.key?.privateKey as Uint8Array);
+  assert.not(JSON.stringify(asked).includes(secret), 'the private key stays');
   assert.is(state.gateways.length, 1);
   await enroll({ ...about, server: s.url, store });
   assert.is(s.asked.length, 1, 'an enrolled device does not ask again');
@@ -80,8 +30,8 @@ test('E-2, E-4: a device proves the key it makes, and keeps what the answer says
 });
 
 test('E-5: a device that lost the answer asks again with the same key', async () => {
-  const s = await server();
-  const flaky = await server(() => ({
+  const s = await scriptAdmin();
+  const flaky = await scriptAdmin(() => ({
     status: 503,
     headers: { 'retry-after': '3' },
     body: { detail: 'later' },
@@ -98,7 +48,7 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
 });
 
 test('E-6: a refusal is final and shows what the server says; no answer is not', async () => {
-  const s = await server(() => ({
+  const s = await scriptAdmin(() => ({
     status: 403,
     body: { code: 'token_expired', detail: 'the token has expired' },
   }));
@@ -112,7 +62,7 @@ test('E-6: a refusal is final and shows what the server says; no answer is not',
 });
 
 test('E-3: an answer that is not as it should be is not kept', async () => {
-  const good = await enrolment();
+  const good = await enrolment(await nodeCrypto.generate());
   for (const body of [
     'no json',
     {},
@@ -120,7 +70,7 @@ test('E-3: an answer that is not as it should be is not kept', async () => {
     { ...good, serverKey: toBase64url((await nodeCrypto.generate()).publicKey) },
     { ...good, gateways: [{ name: '!', url: 'x' }] },
   ]) {
-    const s = await server(() => ({ status: 201, body }));
+    const s = await scriptAdmin(() => ({ status: 201, body }));
     const store = new MemoryStore();
     const error = await enroll({ ...about, server: s.url, store }).catch((e) => e);
     assert.instance(error, EnrollError);
@@ -130,7 +80,7 @@ test('E-3: an answer that is not as it should be is not kept', async () => {
 });
 
 test('E-4: the pinned key of the server does not change when a device enrols again', async () => {
-  const s = await server();
+  const s = await scriptAdmin();
   const store = new MemoryStore();
   await enroll({ ...about, server: s.url, store });
   const { state } = await store.load();

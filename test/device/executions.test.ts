@@ -105,6 +105,30 @@ test('R-1: failed, rejected, unsupported and unsendable results say why', async 
   await f.end();
 });
 
+test('R-3: a result is remembered before it is sent', async () => {
+  const f = await fixture();
+  const { append } = f.store;
+  let release: (() => void) | undefined;
+  f.store.append = async (entries) => {
+    const ends = entries.some((entry) => 'put' in entry && entry.put.state === 'finished');
+    if (ends) {
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    }
+    return append.call(f.store, entries);
+  };
+  await f.gateway.sendCommand('c1');
+  await until(() => release, 'the result to be written');
+  await f.gateway.sendCommand('no-such', { type: 'x', target: { device: 'dev-2' } });
+  await until(() => f.refused.length > 0, 'a later order');
+  assert.is(f.gateway.last.of('result').length, 0);
+  release?.();
+  await f.gateway.last.first('result', 'c1');
+  f.store.append = append;
+  await f.end();
+});
+
 test('D-4: a second delivery is acknowledged again and not run again', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });

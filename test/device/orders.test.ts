@@ -100,4 +100,27 @@ test('S-5: server time is never earlier than the newest order verified, also aft
   await f.end();
 });
 
+test('S-6: replayed orders do nothing', async () => {
+  const f = await fixture();
+  const { gateway } = f;
+  const command = await gateway.order(gateway.command('c1'));
+  const target = { device: gateway.deviceId };
+  const membership = (revision: number, groups: string[]) =>
+    gateway.order({ kind: 'membership', target, groups, revision, issuedAt: Date.now() });
+  const old = await membership(1, ['root', 'vault']);
+  gateway.last.send(old);
+  gateway.last.send(await membership(2, ['root']));
+  gateway.last.send(command);
+  await gateway.last.first('result', 'c1');
+  gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  gateway.last.send(command);
+  gateway.last.send(old);
+  assert.is(await refusal(f), 'older membership');
+  await gateway.sendCommand('c2', { target: { group: 'vault' } });
+  assert.is(await refusal(f), 'other target');
+  assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
 test.run();
