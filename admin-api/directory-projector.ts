@@ -166,6 +166,8 @@ export class DirectoryProjector {
         address: gateway.address,
         connectionLimit: gateway.connectionLimit,
         revision: gateway.revision,
+        draining: false,
+        weight: gateway.connectionLimit,
       })),
     );
     for (const { name } of await this.#bus.directory.gateways()) {

@@ -28,6 +28,8 @@ export interface WorkerIdentity {
 
 export interface WorkerLoad {
   connections: number;
+  /** Connections it takes at most: its share of the gateway's limit, or what its file descriptors allow. */
+  limit: number;
   /** Sessions admitted since the last extension, per second. */
   admissionRate: number;
   /** Bytes buffered for slow readers. */
@@ -35,9 +37,20 @@ export interface WorkerLoad {
   /** Resident memory, bytes, and share of one core used, 0 to 1. */
   memoryBytes: number;
   cpu: number;
+  /** Round trips of WebSocket pings to a sample of its devices; absent until some were measured. */
+  roundTripMs?: { p50: number; p90: number; p99: number };
+  /** Port it listens on; absent while it does not listen (off, full, leaving). */
+  port?: number;
+  /** Revision of the gateway's settings it has applied; 0 for those it was started with. */
+  revision: number;
+  /** It sends its devices away: why, and how many are left. */
+  leaving?: { why: LeavingReason; left: number };
   /** Why the worker does not serve as its settings say; absent when it does. */
   problem?: string;
 }
+
+/** `drain`: an operator drains the gateway; `off`: its push server was switched off; `port`: devices of the old port. */
+export type LeavingReason = 'drain' | 'off' | 'port' | 'stop';
 
 export interface Lease {
   /** nanoid made anew with every acquisition: two leases of one worker never share it. */
@@ -227,6 +240,10 @@ export interface DirectoryGateway extends GatewaySettings {
   name: string;
   /** Grows with every change of the settings. */
   revision: number;
+  /** An operator drains it: it admits nobody and sends its devices away until this is taken back. */
+  draining: boolean;
+  /** For `rankGateways`: its free capacity, in steps; 0 while it is down, full, off or draining. */
+  weight: number;
 }
 
 export interface Directory {

@@ -23,6 +23,7 @@ export interface Scope {
 export class GatewayList {
   readonly #name: string;
   #own: GatewaySettings;
+  #revision = 0;
   #gateways: DirectoryGateway[] = [];
   #scopes = new Map<string, Scope>();
 
@@ -37,11 +38,21 @@ export class GatewayList {
     return this.#own;
   }
 
+  /** Revision of `own`; 0 for those it was started with. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** Takes the directory's list over; returns the scopes whose list of gateways changed. */
   update(listed: readonly DirectoryGateway[]): Set<Scope> {
     const own = listed.find((gateway) => gateway.name === this.#name);
-    if (own) this.#own = own;
-    const all = own ? [...listed] : [...listed, { name: this.#name, revision: 0, ...this.#own }];
+    if (own) {
+      this.#own = own;
+      this.#revision = own.revision;
+    }
+    const all = own
+      ? [...listed]
+      : [...listed, { name: this.#name, revision: 0, draining: false, weight: 1, ...this.#own }];
     all.sort((a, b) => this.#rank(a.name) - this.#rank(b.name) || (a.name < b.name ? -1 : 1));
     this.#gateways = all;
     const changed = new Set<Scope>();

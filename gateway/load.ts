@@ -6,6 +6,11 @@ export interface LoadSources {
   /** Sessions admitted since the last call. */
   takeAdmissions(): number;
   bufferedBytes(): number;
+  /** Most connections it takes. */
+  limit(): number;
+  /** Port it listens on, and the revision of the settings it applied. */
+  port(): number | undefined;
+  revision(): number;
   problem(): string | undefined;
 }
 
@@ -32,12 +37,16 @@ export class LoadMeter {
       // It reads a file, which fails without file descriptors: the last value has to do.
     }
     const problem = this.#sources.problem();
+    const port = this.#sources.port();
     return {
       connections: this.#sources.connections(),
+      limit: this.#sources.limit(),
       admissionRate: this.#sources.takeAdmissions() / seconds,
       bufferedBytes: this.#sources.bufferedBytes(),
       memoryBytes: this.#memoryBytes,
       cpu: (cpu.user + cpu.system) / 1e6 / seconds,
+      revision: this.#sources.revision(),
+      ...(port === undefined ? {} : { port }),
       ...(problem === undefined ? {} : { problem }),
     };
   }

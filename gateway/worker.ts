@@ -162,6 +162,9 @@ export class GatewayWorker {
       connections: () => this.#connections.count,
       takeAdmissions: () => this.#admission.takeCount(),
       bufferedBytes: () => this.#connections.bufferedBytes(),
+      limit: () => this.#listener.limit,
+      port: () => (this.#server.listening ? this.#server.port : undefined),
+      revision: () => this.#gateways.revision,
       problem: () => this.#listener.problem,
     });
     this.#leaseWork = new LeaseWork({

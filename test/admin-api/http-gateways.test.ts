@@ -24,6 +24,8 @@ function lease(gateway: string, worker: string, load: Partial<WorkerLoad> = {}) 
   const identity = { worker, gateway, host: 'host-1', pid: 4, version: '1.0.0', initial };
   const whole = {
     connections: 3,
+    limit: 1000,
+    revision: 1,
     admissionRate: 1.5,
     bufferedBytes: 10,
     memoryBytes: 1000,

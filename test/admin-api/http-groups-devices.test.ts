@@ -143,7 +143,15 @@ test('moving a group renews the membership of every device below it', async () =
 });
 
 async function connect(device: string) {
-  const load = { connections: 1, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0 };
+  const load = {
+    connections: 1,
+    limit: 10,
+    revision: 1,
+    admissionRate: 0,
+    bufferedBytes: 0,
+    memoryBytes: 0,
+    cpu: 0,
+  };
   const initial = {
     group: 'all',
     runPushServer: true,

@@ -24,6 +24,8 @@ export const identity: WorkerIdentity = {
 
 export const load: WorkerLoad = {
   connections: 0,
+  limit: 50_000,
+  revision: 1,
   admissionRate: 0,
   bufferedBytes: 0,
   memoryBytes: 1,
@@ -69,7 +71,7 @@ export function device(id: string, membershipRevision = 1): DirectoryDevice {
 }
 
 export function gateway(name: string, revision = 1): DirectoryGateway {
-  return { ...identity.initial, name, revision };
+  return { ...identity.initial, name, revision, draining: false, weight: 50_000 };
 }
 
 /** Binary parts as plain arrays: whether they came as Buffer or as Uint8Array is nobody's business. */

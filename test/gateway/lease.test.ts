@@ -48,7 +48,7 @@ test('H-9: of the sessions claimed anew, those that a newer session took are clo
     // A worker elsewhere takes the device; its close for this worker goes to an outbox nobody reads any more.
     const elsewhere = await rig.bus.leases.acquire(
       { ...((await rig.bus.leases.list())[0]?.identity as never as object), worker: 'gw2/0' } as never,
-      { connections: 0, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0 },
+      { connections: 0, limit: 10, revision: 0, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0 },
       60_000,
     );
     await rig.bus.presence.claim(elsewhere, [{ device: identity.id }]);

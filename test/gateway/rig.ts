@@ -134,6 +134,8 @@ export class Rig {
         address: 'ws://gw1.example.net:13295',
         connectionLimit: 1_000,
         revision: 1,
+        draining: false,
+        weight: 1000,
         ...settings,
       },
     ]);
