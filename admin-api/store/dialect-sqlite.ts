@@ -150,11 +150,21 @@ class StatementCache {
 }
 
 function shaped(statement: StatementSyncInstance): Statement {
+  const names = statement.columns().map((column) => column.name);
+  // Rows as arrays: the library makes them in half the time it takes for objects, and its objects have no prototype.
+  if (names.length > 0) statement.setReturnArrays(true);
+  const toRow = (values: readonly unknown[]) => {
+    const row: Record<string, unknown> = {};
+    for (let i = 0; i < names.length; i++) row[names[i] as string] = values[i];
+    return row;
+  };
   return {
-    reader: statement.columns().length > 0,
-    all: (parameters) => statement.all(...parameters.map(bindable)),
+    reader: names.length > 0,
+    all: (parameters) => statement.all(...parameters.map(bindable)).map(toRow),
     run: (parameters) => statement.run(...parameters.map(bindable)),
-    iterate: (parameters) => statement.iterate(...parameters.map(bindable)),
+    *iterate(parameters) {
+      for (const values of statement.iterate(...parameters.map(bindable))) yield toRow(values);
+    },
   };
 }
 

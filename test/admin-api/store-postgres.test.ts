@@ -1,0 +1,94 @@
+import pg from 'pg';
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
+import { startPostgres } from '../services/postgres.ts';
+import { waitFor } from '../wait.ts';
+import { storeContract } from './store-contract.ts';
+import { rejects } from './store-fixtures.ts';
+
+const log = pino({ level: 'silent' });
+const server = await startPostgres({ fsync: false });
+const stores = new Map<Store, string>();
+
+async function open(databaseUrl: string): Promise<Store> {
+  const store = openStore({ databaseUrl, poolSize: 4, log });
+  stores.set(store, databaseUrl);
+  await store.start();
+  return store;
+}
+
+async function cleanUp(): Promise<void> {
+  for (const store of stores.keys()) await store.stop();
+  stores.clear();
+}
+
+storeContract('PostgreSQL', {
+  fresh: async () => open(await server.createDatabase()),
+  second: async (store) => open(stores.get(store) as string),
+  cleanUp,
+});
+
+test.after.each(cleanUp);
+test.after(() => server.stop());
+
+test('a database that a newer version migrated is refused', async () => {
+  const url = await server.createDatabase();
+  await (await open(url)).stop();
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query("insert into migrations (number, name, applied_at) values (999, 'later', 0)");
+  await client.end();
+  await rejects(open(url), (error) => assert.match(error.message, /newer version/));
+});
+
+test('two servers that start at once on an empty database both start', async () => {
+  const url = await server.createDatabase();
+  const both = await Promise.all([open(url), open(url), open(url)]);
+  for (const store of both) assert.is((await store.groups.get('all'))?.path, 'all/');
+});
+
+test('a transaction that deadlocks with another is run again', async () => {
+  const url = await server.createDatabase();
+  const [one, two] = await Promise.all([open(url), open(url)]);
+  await one.meta.set('a', '');
+  await one.meta.set('b', '');
+  let runs = 0;
+  let both = 0;
+  const bump = (store: Store, first: string, second: string) =>
+    store.transaction(async (tx) => {
+      runs++;
+      await tx.meta.set(first, store === one ? 'one' : 'two');
+      both++;
+      await waitFor(() => both >= 2, { what: 'both hold one row' });
+      await tx.meta.set(second, store === one ? 'one' : 'two');
+    });
+  await Promise.all([bump(one, 'a', 'b'), bump(two, 'b', 'a')]);
+  assert.is(runs, 3);
+  assert.is(await one.meta.get('a'), await one.meta.get('b'));
+});
+
+test('without its database a store says so, and works again once it is back; what was committed is there', async () => {
+  const store = await open(await server.createDatabase());
+  await store.meta.set('k', 'v');
+  await server.kill();
+  const unavailable = (error: unknown) => assert.instance(error, StoreUnavailable, String(error));
+  await rejects(store.meta.get('k'), unavailable);
+  await rejects(
+    store.transaction((tx) => tx.meta.set('k', 'w')),
+    unavailable,
+  );
+  await server.restart();
+  await waitFor(async () => (await store.meta.get('k').catch(() => null)) === 'v', {
+    what: 'the store is back',
+  });
+});
+
+test('a database that cannot be reached at start is unavailable', async () => {
+  const store = openStore({ databaseUrl: 'postgres://x@127.0.0.1:1/x', log });
+  await rejects(store.start(), (error) => assert.instance(error, StoreUnavailable));
+});
+
+test.run();

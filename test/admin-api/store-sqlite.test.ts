@@ -1,0 +1,109 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { DatabaseSync } from '@photostructure/sqlite';
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Store } from '../../admin-api/store/store.ts';
+import { StoreUnavailable } from '../../admin-api/store/store.ts';
+import { storeContract } from './store-contract.ts';
+import { rejects, T0 } from './store-fixtures.ts';
+
+const log = pino({ level: 'silent' });
+const folders: string[] = [];
+const stores: Store[] = [];
+
+function folder(): string {
+  const made = mkdtempSync(path.join(tmpdir(), 'store-'));
+  folders.push(made);
+  return path.join(made, 'data');
+}
+
+async function open(dataDir: string): Promise<Store> {
+  const store = openStore({ dataDir, log });
+  stores.push(store);
+  await store.start();
+  return store;
+}
+
+function startWriter(dataDir: string, prefix: string) {
+  const script = fileURLToPath(new URL('./store-writer.js', import.meta.url));
+  return spawn(process.execPath, [script, dataDir, prefix], { stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+async function cleanUp(): Promise<void> {
+  for (const store of stores.splice(0)) await store.stop();
+  for (const made of folders.splice(0)) rmSync(made, { recursive: true, force: true });
+}
+
+storeContract('SQLite', { fresh: () => open(folder()), second: async (store) => store, cleanUp });
+
+test.after.each(cleanUp);
+
+test('only the owner can read the folder and the file', async () => {
+  const dataDir = folder();
+  await open(dataDir);
+  assert.is(statSync(dataDir).mode & 0o777, 0o700);
+  assert.is(statSync(path.join(dataDir, 'pushpoint.db')).mode & 0o777, 0o600);
+});
+
+test('a database that a newer version migrated is refused, and left as it is', async () => {
+  const dataDir = folder();
+  await (await open(dataDir)).stop();
+  const file = path.join(dataDir, 'pushpoint.db');
+  const database = new DatabaseSync(file);
+  database.exec("insert into migrations (number, name, applied_at) values (999, 'later', 0)");
+  database.close();
+  await rejects(open(dataDir), (error) => assert.match(error.message, /newer version/));
+});
+
+test('two servers that start at once on a new file both start', async () => {
+  const dataDir = folder();
+  const children = [startWriter(dataDir, 'a'), startWriter(dataDir, 'b')];
+  await Promise.all(children.map((child) => once(createInterface({ input: child.stdout }), 'line')));
+  for (const child of children) {
+    child.kill('SIGKILL');
+    await once(child, 'close');
+  }
+  const store = await open(dataDir);
+  assert.is((await store.commands.getMany(['a1', 'b1'])).length, 2);
+});
+
+test('a file another process holds is unavailable, not broken', async () => {
+  const dataDir = folder();
+  const store = await open(dataDir);
+  const database = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
+  database.exec('begin exclusive');
+  await rejects(store.meta.set('k', 'v'), (error) => assert.instance(error, StoreUnavailable));
+  database.exec('rollback');
+  database.close();
+  await store.meta.set('k', 'v');
+});
+
+test('what was said to be committed is there after kill -9', async () => {
+  const dataDir = folder();
+  const child = startWriter(dataDir, 'c');
+  const committed: number[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    committed.push(Number(line));
+    if (committed.length === 300) child.kill('SIGKILL');
+  }
+  const store = await open(dataDir);
+  const events = new Set((await store.events.after(0, 100_000)).map((event) => event.data));
+  assert.ok(committed.length >= 300);
+  for (const number of committed) {
+    assert.ok(events.has(number), `event ${number}`);
+    const command = await store.commands.get(`c${number}`);
+    assert.is(command?.issuedAt, T0, `command ${number}`);
+  }
+  // Nothing half-done either: each event came with its command.
+  for (const number of events) assert.ok(await store.commands.get(`c${number}`));
+});
+
+test.run();
