@@ -20,6 +20,8 @@ import { EventStreams } from './sse.ts';
 import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
+/** Event streams and everybody else's; far more than operators need, and fewer than there are file descriptors. */
+const CONNECTIONS_MAX = 10_000;
 
 /**
  * The HTTP API, ready to `listen`. `close` ends event streams, refuses what is new, waits for what is under way
@@ -90,6 +92,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
     clientErrorHandler: answerMalformedHttp,
     https: https ?? null,
   });
+  app.server.maxConnections = CONNECTIONS_MAX;
   return app as unknown as App;
 }
 

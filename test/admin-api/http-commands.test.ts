@@ -22,6 +22,7 @@ test('a command is answered 202 at once with where to read it', async () => {
   assert.is(headers.get('location'), `/v1/commands/${body.id}`);
   assert.equal(body.args, { full: true });
   assert.is(body.timeout, 1.5);
+  assert.equal([body.expanded, body.counts.total], [true, 1]);
   assert.is(Date.parse(body.expiresAt) - Date.parse(body.issuedAt), 60_000);
   const read = await http.call('GET', `/v1/commands/${body.id}`, { as: 'viewer' });
   assert.is(read.body.counts.queued, 1);

@@ -55,11 +55,11 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
         actorOf(request),
       );
       if (existing) reply.header('idempotency-replayed', 'true');
-      const counts = existing ? await store.commands.counts([command.id]) : undefined;
+      const counts = await store.commands.counts([command.id]);
       return reply
         .code(202)
         .header('location', `/v1/commands/${command.id}`)
-        .send(presentCommand(command, counts?.get(command.id)));
+        .send(presentCommand(command, counts.get(command.id)));
     },
   );
 
