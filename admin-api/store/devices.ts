@@ -289,7 +289,7 @@ async function change(db: Database, id: string, values: object): Promise<void> {
   if (numUpdatedRows === 0n) throw new Problem('not-found', `there is no device ${id}`);
 }
 
-export function toDevice(row: DeviceTable): Device {
+function toDevice(row: DeviceTable): Device {
   return {
     id: row.id,
     groupId: row.group_id,
