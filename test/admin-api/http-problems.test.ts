@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { type Http, startHttp } from './http-harness.ts';
+import { CERT, KEY } from './localhost-certificate.ts';
 
 let http: Http;
 test.before(async () => {
@@ -201,20 +201,16 @@ test('health and metrics are open, and metrics name routes, never addresses', as
 test('with a certificate the API speaks TLS only', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'pushpoint-tls-'));
   const [keyFile, certFile] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
-  const openssl = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost';
-  execFileSync('openssl', [...openssl.split(' '), '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+  await writeFile(certFile, CERT);
+  await writeFile(keyFile, KEY);
   const secure = await startHttp({ tls: { certFile, keyFile } });
   try {
     assert.match(secure.url, /^https:/);
     const status = await new Promise((resolve, reject) => {
-      const sent = httpsRequest(
-        `${secure.url}/live`,
-        { rejectUnauthorized: false, agent: false },
-        (response) => {
-          response.resume();
-          resolve(response.statusCode);
-        },
-      );
+      const sent = httpsRequest(`${secure.url}/live`, { ca: CERT, agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
       sent.on('error', reject).end();
     });
     assert.is(status, 200);
