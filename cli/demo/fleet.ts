@@ -4,7 +4,7 @@ import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
 
 /** How long one synchronisation takes, milliseconds: long enough to be interrupted, different for each. */
 const SYNC_MIN_MS = 100;
-const SYNC_SPREAD_MS = 900;
+const SYNC_SPREAD_MS = 1_400;
 
 /** What a device says it ran of one command. */
 export interface Runs {
@@ -23,11 +23,14 @@ export class DemoDevice {
   /** Survives the death of the device, as a disk would. */
   readonly #store = new MemoryStore();
   #life: { device: PushpointDevice; dead: boolean } | undefined;
+  readonly #onCompleted: (command: string) => void;
   #stopTask: (() => void) | undefined;
 
-  constructor(name: string, group: string) {
+  /** `onCompleted` is told the command at the very moment a run comes to its end. */
+  constructor(name: string, group: string, onCompleted: (command: string) => void) {
     this.name = name;
     this.group = group;
+    this.#onCompleted = onCompleted;
   }
 
   get connected(): boolean {
@@ -56,6 +59,7 @@ export class DemoDevice {
       // A dead program runs nothing to its end, although this process goes on.
       if (life.dead) return new Promise(() => {});
       runs.completed++;
+      this.#onCompleted(id);
       return result;
     };
     device.handle(

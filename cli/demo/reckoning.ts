@@ -1,6 +1,6 @@
 /** The demo's judgement: the ledger, read through the HTTP API, against what every device says it ran. */
 
-import { isFinal } from '../../protocol/index.ts';
+import { isFinal } from '../../protocol/execution-states.ts';
 import type { ApiClient } from '../api-client.ts';
 import type { CommandView, ExecutionView } from '../operator/views.ts';
 import type { DemoDevice } from './fleet.ts';

@@ -33,12 +33,15 @@ export class Scenario {
   readonly fleet: DemoDevice[];
   readonly given: Given[] = [];
   readonly #parts: ScenarioParts;
+  /** Called whenever a device brought a run to its end. */
+  #watch: (command: string) => void = () => {};
 
   constructor(devices: number, parts: ScenarioParts) {
     this.#parts = parts;
     this.fleet = Array.from({ length: devices }, (_, index) => {
       const group = GROUPS[index % GROUPS.length] ?? '';
-      return new DemoDevice(`${group}-${String(index).padStart(4, '0')}`, group);
+      const name = `${group}-${String(index).padStart(4, '0')}`;
+      return new DemoDevice(name, group, (command) => this.#watch(command));
     });
   }
 
@@ -114,21 +117,31 @@ export class Scenario {
     const { tell } = this.#parts;
     const began = Date.now();
     const command = await this.#command('sync', {}, { all: true }, this.fleet);
-    const doneNow = (): number => this.fleet.filter((device) => device.completed(command.id) > 0).length;
-    await this.#until('part of the sync is done', () => doneNow() >= this.fleet.length * KILL_AT_SHARE);
-    const doneBefore = doneNow();
+    const enough = Math.ceil(this.fleet.length * KILL_AT_SHARE);
     const step = Math.round(1 / KILLED_SHARE);
     const victims = this.fleet.filter((_, index) => index % step === 0);
-    const running = victims.filter(({ runs }) => runs.has(command.id));
-    const cutShort = running.filter((device) => device.completed(command.id) === 0).length;
-    await Promise.all(victims.map((device) => device.kill()));
-    tell(
-      `forced sync of all: with ${doneBefore} done, ${victims.length} devices lose power (${cutShort} while synchronising)`,
-    );
+    let cutShort = 0;
+    let deaths: Promise<unknown> | undefined;
+    const check = (): void => {
+      if (deaths !== undefined || this.#done(command) < enough) return;
+      cutShort = victims.filter(({ runs }) => runs.get(command.id)?.completed === 0).length;
+      deaths = Promise.all(victims.map((device) => device.kill()));
+      tell(
+        `forced sync of all: with ${this.#done(command)} done, ${victims.length} devices lose power, ${cutShort} of them while synchronising`,
+      );
+    };
+    this.#watch = check;
+    check();
+    await this.#until('part of the sync is done', () => deaths !== undefined);
+    await deaths;
     await pause(AWAY_MS);
     await Promise.all(victims.map((device) => device.start()));
     const done = await this.#follow(command);
     tell(`  they came back: ${countsText(done.counts)} of ${done.counts.total}, ${seconds(began)}`);
+  }
+
+  #done(command: CommandView): number {
+    return this.fleet.filter((device) => device.completed(command.id) > 0).length;
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 /** `pushpoint commands`: what was commanded, and what became of it. */
 import { type Command, Option } from 'commander';
-import { EXECUTION_STATES } from '../../protocol/index.ts';
+import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
 import { COMMAND_COLUMNS, countsText, EXECUTION_COLUMNS, targetText } from './execution-table.ts';
 import {
   countFlag,

@@ -1,6 +1,6 @@
 /** `pushpoint devices`. */
 import { type Command, Option } from 'commander';
-import { EXECUTION_STATES } from '../../protocol/index.ts';
+import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';

@@ -1,6 +1,6 @@
 /** Executions and commands as people read them. */
-import type { ExecutionState } from '../../protocol/index.ts';
-import { EXECUTION_STATES, isFinal } from '../../protocol/index.ts';
+import type { ExecutionState } from '../../protocol/execution-states.ts';
+import { EXECUTION_STATES, isFinal } from '../../protocol/execution-states.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { relativeTime, timeBetween } from './times.ts';

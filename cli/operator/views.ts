@@ -1,5 +1,5 @@
 /** What the HTTP API answers, as far as the commands show it. Times are RFC 3339 in UTC. */
-import type { ExecutionState } from '../../protocol/index.ts';
+import type { ExecutionState } from '../../protocol/execution-states.ts';
 
 export interface GroupView {
   id: string;

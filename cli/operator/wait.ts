@@ -2,8 +2,10 @@
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { followCommand } from '../follow.ts';
 import { LiveLine } from '../output/live-line.ts';
+import type { Output } from '../output/output.ts';
 import { countsText, EXECUTION_COLUMNS, finalCount } from './execution-table.ts';
 import type { OperatorContext } from './operator-command.ts';
+import { areAgentFigures, FIGURE_COLUMNS, figureFields } from './statistics-table.ts';
 import type { CommandView, ExecutionView } from './views.ts';
 
 export interface WaitOptions {
@@ -72,7 +74,7 @@ async function showOutcome(
     if (shown.length >= limit || (state !== undefined && (command.counts[state] ?? 0) === 0)) continue;
     shown.push(...(await api.list<ExecutionView>(path, { state }, limit - shown.length)).items);
   }
-  if (shown.length > 0) out.table(EXECUTION_COLUMNS, shown, '');
+  showExecutions(out, command, shown);
   const wanted = all ? command.counts.total : command.counts.total - command.counts.succeeded;
   if (wanted > shown.length) {
     out.note(
@@ -80,4 +82,16 @@ async function showOutcome(
     );
   }
   out.line(`${command.id} finished: ${countsText(command.counts)}`);
+}
+
+function showExecutions(out: Output, command: CommandView, shown: readonly ExecutionView[]): void {
+  const [only] = shown;
+  if (only === undefined) return;
+  if (command.type === 'statistics' && shown.length === 1 && only.state === 'succeeded') {
+    out.fields([['device', only.deviceId] as const, ...figureFields(only.data)]);
+  } else if (command.type === 'statistics' && areAgentFigures(shown)) {
+    out.table(FIGURE_COLUMNS, shown, '');
+  } else {
+    out.table(EXECUTION_COLUMNS, shown, '');
+  }
 }
