@@ -1,3 +1,5 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
@@ -88,6 +90,29 @@ test('`after` begins in the past, and a slow reader gets everything all the same
   await append(300, { pad: 'x'.repeat(1000) });
   await reader.until((events) => events.length === 1500, '1,500 events');
   assert.equal(numbers(reader), range(appended - 1499, appended));
+});
+
+test('a reader that stops reading costs a bounded buffer, and gets everything once it reads on', async () => {
+  const { last } = await http.store.events.bounds();
+  const sockets: Socket[] = [];
+  http.app.server.once('connection', (socket: Socket) => sockets.push(socket));
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { authorization: `Bearer ${http.secrets.viewer}` };
+    const url = `${http.url}/v1/events?after=${last}`;
+    httpRequest(url, { headers, agent: false }, resolve).on('error', reject).end();
+  });
+  await append(10);
+  await append(1500, { pad: 'x'.repeat(10_000) });
+  await waitFor(() => (sockets[0]?.writableLength ?? 0) > 0, { what: 'the stream to be full' });
+  assert.ok((sockets[0]?.writableLength ?? 0) < 2_000_000, 'one page at most waits in memory');
+  let text = '';
+  response.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
+  });
+  const ids = () => [...text.matchAll(/"n":(\d+)/g)].map((match) => Number(match[1]));
+  await waitFor(() => text.includes(`"n":${appended},`), { what: 'the last event' });
+  response.destroy();
+  assert.equal(ids(), range(appended - 1509, appended));
 });
 
 test('filters leave out what was not asked for, and still move the position', async () => {
