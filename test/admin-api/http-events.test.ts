@@ -101,9 +101,11 @@ test('a reader that stops reading costs a bounded buffer, and gets everything on
     const url = `${http.url}/v1/events?after=${last}`;
     httpRequest(url, { headers, agent: false }, resolve).on('error', reject).end();
   });
+  const witness = await follow(`?after=${last}`);
   await append(10);
   await append(1500, { pad: 'x'.repeat(10_000) });
-  await waitFor(() => (sockets[0]?.writableLength ?? 0) > 0, { what: 'the stream to be full' });
+  await witness.until((events) => events.length === 1510, 'everybody else to have everything');
+  assert.ok((sockets[0]?.writableLength ?? 0) > 0, 'the stream is full');
   assert.ok((sockets[0]?.writableLength ?? 0) < 2_000_000, 'one page at most waits in memory');
   let text = '';
   response.setEncoding('utf8').on('data', (chunk) => {
