@@ -81,17 +81,15 @@ async function pickGroup(
   const groups = sql`select g.id from groups g join groups top on top.id = ${group}
     where g.path >= top.path and g.path < substr(top.path, 1, length(top.path) - 1) || '0'`;
   const rest = sql`d.id > ${command.expand_cursor} and d.created_at <= ${command.issued_at}`;
-  const some = await sql<Picked>`
+  const some = await sql<{ n: number }>`
+    select count(*) as n from (select 1 from devices d
+      where d.group_id in (${groups}) and ${rest} limit ${sql.lit(SMALL_GROUP + 1)}) as sample`.execute(db);
+  // `coalesce` keeps the databases from collecting a large group through its index and sorting it for every page.
+  const large = (some.rows[0]?.n ?? 0) > SMALL_GROUP;
+  const groupId = large ? sql`coalesce(d.group_id, '')` : sql`d.group_id`;
+  const { rows: left } = await sql<Picked>`
     select d.id, d.blocked_at from devices d
-    where d.group_id in (${groups}) and ${rest} limit ${SMALL_GROUP + 1}`.execute(db);
-  let left = some.rows.sort((a, b) => byId(a.id, b.id));
-  if (left.length > SMALL_GROUP) {
-    // `coalesce` keeps the databases from collecting the whole group through its index and sorting it for every page.
-    const paged = await sql<Picked>`
-      select d.id, d.blocked_at from devices d
-      where coalesce(d.group_id, '') in (${groups}) and ${rest} order by d.id limit ${limit + 1}`.execute(db);
-    left = paged.rows;
-  }
+    where ${groupId} in (${groups}) and ${rest} order by d.id limit ${limit + 1}`.execute(db);
   const devices = left.slice(0, limit);
   return {
     devices,

@@ -75,7 +75,9 @@ export class SqlExecutions implements Executions {
           select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place
           from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and e.state = 0) as q
         join commands c on c.id = q.command
-        where q.place <= ${perDevice} order by q.command, q.device`.execute(db);
+        where q.place <= ${perDevice} - (
+          select count(*) from executions s where s.device_id = q.device and s.state = 1)
+        order by q.command, q.device`.execute(db);
       return rows;
     });
   }
@@ -149,6 +151,16 @@ export class SqlExecutions implements Executions {
       const { rows } = await sql<{ incarnation: string }>`
         select distinct incarnation from executions where state = 1 order by incarnation`.execute(db);
       return rows.map((row) => row.incarnation);
+    });
+  }
+
+  sentByIncarnation(): Promise<Map<string, number>> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ incarnation: string; sent: number }>`
+        select incarnation, count(*) as sent from executions where state = 1 group by incarnation`.execute(
+        db,
+      );
+      return new Map(rows.map((row) => [row.incarnation, Number(row.sent)]));
     });
   }
 

@@ -248,7 +248,10 @@ export interface ExecutionFilter {
 export interface Executions {
   get(key: ExecutionKey): Promise<Execution | null>;
   list(filter: ExecutionFilter, page: PageRequest): Promise<Page<Execution>>;
-  /** Queued executions of these devices, oldest command first, at most `perDevice` each. */
+  /**
+   * Queued executions of these devices, oldest command first: so many that with those sent and not acknowledged a device has at
+   * most `perDevice`.
+   */
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecution[]>;
   /** Devices on record as connected that have something queued; the sweep that catches missed wakes. */
   connectedWithQueued(limit: number): Promise<string[]>;
@@ -265,6 +268,8 @@ export interface Executions {
   requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]>;
   /** sent -> queued, for whatever was sent through that incarnation; at most `limit`. */
   requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]>;
+  /** Sent and not acknowledged, by the incarnation it went through. */
+  sentByIncarnation(): Promise<Map<string, number>>;
   /** Incarnations that something on record as sent went through. */
   incarnations(): Promise<string[]>;
   /** sent -> queued, for whatever was sent before then; at most `limit`. */
