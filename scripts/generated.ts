@@ -1,9 +1,11 @@
-export interface GeneratedFile {
-  /** From the root of the repository. */
-  file: string;
-  /** Its whole text; the same every time, on every machine. */
-  generate(): string | Promise<string>;
-}
+import type { GeneratedFile } from './generated-file.ts';
+import { apiReference } from './make-api-reference.ts';
+import { configurationReference } from './make-configuration-reference.ts';
+import { makeVectors } from './vectors/make.ts';
 
 /** References that are made from the code: `scripts/generate.ts` writes them, the checks compare them. */
-export const generatedFiles: readonly GeneratedFile[] = [];
+export const generatedFiles: readonly GeneratedFile[] = [
+  apiReference,
+  configurationReference,
+  { file: 'protocol/vectors.json', generate: makeVectors },
+];

@@ -6,7 +6,7 @@ import type { OpenApiDocument, OpenApiOperation, OpenApiSchema } from '../admin-
 import type { HttpServices } from '../admin-api/http/services.ts';
 import { PROBLEM_CODES, Problem } from '../admin-api/problems.ts';
 import { bounds, cell, membersOf, typeOf } from './api-schema-text.ts';
-import type { GeneratedFile } from './generated.ts';
+import type { GeneratedFile } from './generated-file.ts';
 
 export const apiReference: GeneratedFile = {
   file: 'docs/api.md',

@@ -2,7 +2,7 @@
 import { OPTIONS, type OptionSpec, optionsOf, PROGRAMS, type Program } from '../cli/config/options.ts';
 import { allowedValues } from '../cli/config/values.ts';
 import { EXIT_MEANINGS } from '../cli/exit-codes.ts';
-import type { GeneratedFile } from './generated.ts';
+import type { GeneratedFile } from './generated-file.ts';
 
 const TITLES: Record<Program, string> = {
   start: '`pushpoint start`',
