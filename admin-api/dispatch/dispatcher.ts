@@ -10,8 +10,12 @@ import type { CommandFrames } from './command-frames.ts';
 
 /** Devices looked at in one round. */
 const ROUND = 1000;
-/** Unacknowledged executions handed to one device in one round; the rest follow as it acknowledges. */
+/** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
+/** The same for one worker, so that a command to everyone floods none, and one that is slow holds up only its own. */
+const PER_WORKER = 4000;
+/** How soon room is looked for again for what waits for a worker. */
+const RETRY_ROOM_MS = 25;
 const RETRY_GONE_MS = 100;
 const RETRY_FULL_MS = 250;
 const RETRY_FAULT_MS = 1000;
@@ -32,8 +36,11 @@ export class Dispatcher {
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #due = new Set<string>();
-  /** Devices that had more queued than one round takes. */
+  /** Devices that had more queued than they may have unacknowledged. */
   readonly #backlogged = new Set<string>();
+  /** By incarnation, the devices that wait until their worker has room. */
+  readonly #waiting = new Map<string, Set<string>>();
+  #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   #running: Promise<void> | undefined;
   #state: 'new' | 'started' | 'stopping' = 'new';
@@ -65,6 +72,7 @@ export class Dispatcher {
     this.#state = 'stopping';
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+    clearTimeout(this.#roomTimer);
     await this.#running;
   }
 
@@ -129,9 +137,57 @@ export class Dispatcher {
     const located = await this.#bus.presence.locate(waiting);
     const holders = new Map(waiting.map((device, i) => [device, located[i] ?? null]));
     const commands = await this.#commandsOf(queued);
-    const due = await this.#endWhatMustNotGo(queued, commands, holders);
-    this.#noteBacklog(due);
+    const possible = await this.#endWhatMustNotGo(queued, commands, holders);
+    this.#noteBacklog(possible);
+    if (possible.length === 0) return;
+    const due = await this.#withinWindows(possible);
     if (due.length > 0) await this.#send(due, commands);
+  }
+
+  /** As many as each worker has room for; the devices of the others wait for theirs. */
+  async #withinWindows(possible: readonly Due[]): Promise<Due[]> {
+    const sent = await this.#store.executions.sentByIncarnation();
+    const full = new Set<string>();
+    return possible.filter(({ device, holder: { incarnation } }) => {
+      const count = sent.get(incarnation) ?? 0;
+      if (count < PER_WORKER && !full.has(incarnation)) {
+        sent.set(incarnation, count + 1);
+        return true;
+      }
+      // Nothing later goes ahead of what waits: a device gets its commands in order.
+      full.add(incarnation);
+      const waiting = this.#waiting.get(incarnation) ?? new Set();
+      this.#waiting.set(incarnation, waiting.add(device));
+      this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_ROOM_MS);
+      return false;
+    });
+  }
+
+  /** Wakes as many waiting devices as their workers have room for now. */
+  #wakeWaiting(): void {
+    this.#roomTimer = undefined;
+    if (this.#state !== 'started') return;
+    this.#store.executions.sentByIncarnation().then(
+      (sent) => {
+        for (const [incarnation, devices] of this.#waiting) {
+          let room = PER_WORKER - (sent.get(incarnation) ?? 0);
+          for (const device of devices) {
+            if (room-- <= 0) break;
+            devices.delete(device);
+            this.#due.add(device);
+          }
+          if (devices.size === 0) this.#waiting.delete(incarnation);
+        }
+        this.#run();
+        if (this.#waiting.size > 0) {
+          this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_ROOM_MS);
+        }
+      },
+      (error) => {
+        this.#log.warn({ err: error }, 'dispatch waits');
+        this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_FAULT_MS);
+      },
+    );
   }
 
   async #commandsOf(rows: readonly ExecutionKey[]): Promise<Map<string, Command>> {

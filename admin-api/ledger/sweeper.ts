@@ -13,6 +13,8 @@ const CHUNK = 2000;
 /** An acknowledgement may still be on its way when the deliver-by clock runs out. */
 const SENT_GRACE_MS = 15_000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
+/** Looks at everything queued: a net for wakes that a crash swallowed. */
+const MISSED_WAKES_EVERY_MS = 10_000;
 
 export interface SweeperOptions {
   intervalMs: number;
@@ -48,6 +50,7 @@ export class Sweeper {
   #timer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
   #housekeptAt = 0;
+  #wokeAt = 0;
   #recordOfIncarnations: 'check' | 'checked' = 'check';
   #stopping = false;
 
@@ -88,7 +91,10 @@ export class Sweeper {
     await this.#sweepClocks(now);
     await this.#resend(now);
     this.#parts.expander.expand(await this.#parts.store.commands.unexpanded(100));
-    this.#parts.dispatcher.wake(await this.#parts.store.executions.connectedWithQueued(CHUNK));
+    if (Math.abs(now - this.#wokeAt) >= MISSED_WAKES_EVERY_MS) {
+      this.#wokeAt = now;
+      this.#parts.dispatcher.wake(await this.#parts.store.executions.connectedWithQueued(CHUNK));
+    }
     if (Math.abs(now - this.#housekeptAt) >= HOUSEKEEPING_EVERY_MS) {
       this.#housekeptAt = now;
       this.#recordOfIncarnations = 'check';

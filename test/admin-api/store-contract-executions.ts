@@ -13,10 +13,34 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
       await addCommand(store, id, { collapseKey: id === 'c1' ? 'k' : null });
     await store.executions.markSent([sent('c1', 'd0001')], T0);
     const queued = await store.executions.queuedFor(['d0001', 'd0000', 'd0000', 'nope'], 2);
-    assert.equal(names(queued), ['c1/d0000', 'c2/d0000', 'c2/d0001', 'c3/d0001']);
+    assert.equal(names(queued), ['c1/d0000', 'c2/d0000', 'c2/d0001']);
     assert.equal(queued[0], { command: 'c1', device: 'd0000', expiresAt: T0 + 60_000, collapseKey: 'k' });
     assert.equal(await store.executions.queuedFor([], 2), []);
   });
+
+  rule(
+    'what is sent and not acknowledged is counted by worker and against the number for a device',
+    async (store) => {
+      await addDevices(store, 'd', 2);
+      for (const id of ['c1', 'c2', 'c3']) await addCommand(store, id);
+      const rows = [
+        sent('c1', 'd0000', 7, 'inc-1'),
+        sent('c1', 'd0001', 7, 'inc-2'),
+        sent('c2', 'd0001', 7, 'inc-2'),
+      ];
+      await store.executions.markSent(rows, T0);
+      assert.equal([...(await store.executions.sentByIncarnation())].sort(), [
+        ['inc-1', 1],
+        ['inc-2', 2],
+      ]);
+      assert.equal(names(await store.executions.queuedFor(['d0000', 'd0001'], 2)), ['c2/d0000']);
+      assert.equal(names(await store.executions.queuedFor(['d0000', 'd0001'], 3)), [
+        'c2/d0000',
+        'c3/d0000',
+        'c3/d0001',
+      ]);
+    },
+  );
 
   rule('only what is still queued is marked sent', async (store) => {
     await addDevices(store, 'd', 2);
