@@ -60,7 +60,6 @@ export type CommandType = keyof typeof COMMAND_TYPES;
 export const COMMAND_TYPE_NAMES = Object.keys(COMMAND_TYPES) as [CommandType, ...CommandType[]];
 
 export type ArgsOf<T extends CommandType> = Static<(typeof COMMAND_TYPES)[T]['args']>;
-export type ResultOf<T extends CommandType> = Static<(typeof COMMAND_TYPES)[T]['result']>;
 
 /** Deliver-by clock where a command names none: seven days. */
 export const DEFAULT_TTL_MS = 7 * 24 * 60 * MINUTE;

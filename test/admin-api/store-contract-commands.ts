@@ -1,5 +1,4 @@
 import * as assert from 'uvu/assert';
-import type { Rule, StoreUnderTest } from './store-contract.ts';
 import {
   addCommand,
   addDevice,
@@ -10,6 +9,7 @@ import {
   sent,
   T0,
 } from './store-fixtures.ts';
+import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 export function commandRules(rule: Rule, under: StoreUnderTest): void {
   rule('a command comes back as it was put in', async (store) => {

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import type { ExecutionKey } from '../../admin-api/store/store.ts';
-import type { Rule, StoreUnderTest } from './store-contract.ts';
 import { addCommand, addDevices, report, sent, T0 } from './store-fixtures.ts';
+import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 const names = (keys: readonly ExecutionKey[]) =>
   keys.map(({ command, device }) => `${command}/${device}`).sort();

@@ -2,8 +2,8 @@
 import * as assert from 'uvu/assert';
 import { Problem } from '../../admin-api/problems.ts';
 import type { Page } from '../../admin-api/store/records.ts';
-import type { Rule } from './store-contract.ts';
 import { addDevice, addDevices, connect, disconnect, T0 } from './store-fixtures.ts';
+import type { Rule } from './store-under-test.ts';
 
 export async function refused(code: string, work: () => unknown): Promise<void> {
   try {

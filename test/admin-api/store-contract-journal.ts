@@ -1,8 +1,8 @@
 /** Transactions, events, audit, single values. */
 import * as assert from 'uvu/assert';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
-import type { Rule, StoreUnderTest } from './store-contract.ts';
 import { addDevice, rejects, T0 } from './store-fixtures.ts';
+import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 export function journalRules(rule: Rule, under: StoreUnderTest): void {
   rule('a transaction is all or nothing, and calls inside join it', async (store) => {

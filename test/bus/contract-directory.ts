@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { DirectoryIncomplete } from '../../bus/bus.ts';
 import { waitFor } from '../wait.ts';
-import type { Rule } from './contract.ts';
+import type { Rule } from './bus-under-test.ts';
 import { rejectsWith } from './expect.ts';
 import { device, gateway, numbers, plain } from './samples.ts';
 

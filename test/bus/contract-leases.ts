@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
-import type { Rule } from './contract.ts';
+import type { Rule } from './bus-under-test.ts';
 import { delivery, identity, LONG_MS, load } from './samples.ts';
 
 export function leaseRules(rule: Rule): void {

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BusUnavailable } from '../../bus/bus.ts';
-import type { BusUnderTest, Rule } from './contract.ts';
+import type { BusUnderTest, Rule } from './bus-under-test.ts';
 import { rejectsWith } from './expect.ts';
 import { ack, identity, LONG_MS, load } from './samples.ts';
 

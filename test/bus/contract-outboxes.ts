@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { type Bus, type Delivery, OUTBOX_MAX_ENTRIES } from '../../bus/bus.ts';
 import { waitFor } from '../wait.ts';
-import type { Rule } from './contract.ts';
+import type { Rule } from './bus-under-test.ts';
 import { delivery, identity, LONG_MS, load, numbers, numbersOf, plain } from './samples.ts';
 
 async function worker(bus: Bus, ttlMs = LONG_MS): Promise<string> {

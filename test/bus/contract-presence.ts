@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import type { Rule } from './contract.ts';
+import type { Rule } from './bus-under-test.ts';
 import { numbers } from './samples.ts';
 
 export function presenceRules(rule: Rule): void {

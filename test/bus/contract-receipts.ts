@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { RECEIPTS_MAX_ENTRIES, type Receipt } from '../../bus/bus.ts';
 import { waitFor } from '../wait.ts';
-import type { Rule } from './contract.ts';
+import type { Rule } from './bus-under-test.ts';
 import { ack, acked, numbers, plain } from './samples.ts';
 
 export function receiptRules(rule: Rule): void {

@@ -1,24 +1,12 @@
 /** The rules of `bus/bus.ts` that every implementation is held to, one file per part. */
 import { test } from 'uvu';
-import type { Bus } from '../../bus/bus.ts';
+import type { BusUnderTest, Rule } from './bus-under-test.ts';
 import { directoryRules } from './contract-directory.ts';
 import { leaseRules } from './contract-leases.ts';
 import { lifeRules } from './contract-life.ts';
 import { outboxRules } from './contract-outboxes.ts';
 import { presenceRules } from './contract-presence.ts';
 import { receiptRules } from './contract-receipts.ts';
-
-export interface BusUnderTest {
-  /** A started bus with nothing in it. */
-  fresh(): Promise<Bus>;
-  /** One that was not started. */
-  unstarted(): Bus;
-  /** Ends whatever the buses ran on. */
-  close(): Promise<void>;
-}
-
-/** Registers the rule `title`; `body` gets a fresh bus, which is stopped afterwards. */
-export type Rule = (title: string, body: (bus: Bus) => Promise<void>) => void;
 
 /** Registers all rules for `subject`; the caller runs them with `test.run()`. */
 export function busContract(subject: BusUnderTest): void {
