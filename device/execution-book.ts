@@ -25,8 +25,14 @@ export function open(record: ExecutionRecord): boolean {
   return record.state === 'acked' || record.state === 'running' || record.state === 'finished';
 }
 
-/** Ids are kept this much longer than D-10 asks, for gateways whose clocks differ, milliseconds. */
-const GRACE_MS = 3_600_000;
+/** Refused for want of room: owed to the ledger like every end, but it takes none of the room for work (D-9). */
+function turnedAway(record: ExecutionRecord): boolean {
+  if (record.state !== 'finished') return false;
+  return record.outcome.state === 'rejected' && record.outcome.reason === BUSY;
+}
+
+/** Reason of a rejection for want of room (D-9). */
+export const BUSY = 'busy';
 
 const done = Promise.resolve();
 
@@ -34,21 +40,19 @@ const done = Promise.resolve();
 export class ExecutionBook {
   readonly #entries = new Map<string, Execution>();
   readonly #store: DeviceStore;
-  #counts = { running: 0, open: 0 };
+  #counts = { running: 0, open: 0, turnedAway: 0 };
   #closed = false;
-  #forgotten: number;
   #marked: number;
 
   constructor(stored: StoredDevice, store: DeviceStore) {
     this.#store = store;
-    this.#forgotten = stored.marks.forgotten;
     this.#marked = stored.marks.issuedAt;
     for (const record of stored.executions) this.add(record);
   }
 
-  /** Latest `expiresAt` of a forgotten id (D-10). */
-  get forgotten(): number {
-    return this.#forgotten;
+  /** Executions that are not settled, those turned away not counted. */
+  get taken(): number {
+    return this.#counts.open - this.#counts.turnedAway;
   }
 
   counts(): { running: number; unsettled: number; remembered: number } {
@@ -98,16 +102,20 @@ export class ExecutionBook {
     await this.#append([{ marks: { issuedAt } }]);
   }
 
-  /** `now` is the server's time. */
-  async sweep(now: number): Promise<void> {
+  /**
+   * Forgets what is over and expired by `issuedAt`, the newest signed time (D-10). No gateway can move that time, and as
+   * server time is never earlier (S-5), a forgotten command that comes again is expired.
+   */
+  async sweep(issuedAt: number): Promise<void> {
     const gone: JournalEntry[] = [];
     for (const { record } of this.#entries.values()) {
-      if (open(record) || record.expiresAt + GRACE_MS > now) continue;
-      gone.push({ forget: record.id, expiresAt: record.expiresAt });
-      this.#forgotten = Math.max(this.#forgotten, record.expiresAt);
+      if (open(record) || record.expiresAt >= issuedAt) continue;
+      gone.push({ forget: record.id, issuedAt });
       this.drop(record.id);
     }
-    if (gone.length > 0) await this.#append(gone);
+    if (gone.length === 0) return;
+    this.#marked = Math.max(this.#marked, issuedAt);
+    await this.#append(gone);
   }
 
   close(): void {
@@ -122,5 +130,6 @@ export class ExecutionBook {
   #count(record: ExecutionRecord, by: 1 | -1): void {
     if (record.state === 'running') this.#counts.running += by;
     if (open(record)) this.#counts.open += by;
+    if (turnedAway(record)) this.#counts.turnedAway += by;
   }
 }

@@ -3,7 +3,7 @@
  * "Delivery" and "Results").
  */
 import type { CancelOrder, CommandOrder, DeviceMessage } from '../protocol/index.ts';
-import { type Execution, ExecutionBook, open } from './execution-book.ts';
+import { BUSY, type Execution, ExecutionBook, open } from './execution-book.ts';
 import { ExecutionRuns } from './execution-runs.ts';
 import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
@@ -21,7 +21,7 @@ export interface ExecutionEvents {
 export interface ExecutionLimits {
   /** Handlers that run at once, those registered as `unlimited` not counted. */
   concurrency: number;
-  /** Executions that are not settled; more are rejected as `busy` (D-9). */
+  /** Executions that are not settled, those rejected as `busy` not counted; more are rejected so (D-9). */
   maxOpen: number;
   /** Ids that are remembered, settled ones included (D-10). */
   maxRemembered: number;
@@ -112,25 +112,25 @@ export class Executions {
     const { id } = order;
     const known = this.#book.get(id);
     if (known) return this.#again(known);
-    // An id that was forgotten may come back with an honest signature: D-10 keeps it from running twice.
-    if (expired || order.expiresAt <= this.#book.forgotten) {
-      return this.#words.sayOnce({ t: 'result', id, state: 'expired' });
-    }
+    if (expired) return this.#words.sayOnce({ t: 'result', id, state: 'expired' });
     const { maxOpen, maxRemembered } = this.#limits;
-    const { unsettled, remembered } = this.#book.counts();
-    if (unsettled + this.#runs.abandoned >= maxOpen || remembered >= maxRemembered) {
-      return this.#words.sayOnce({ t: 'result', id, state: 'rejected', reason: 'busy' });
+    if (this.#book.counts().remembered >= maxRemembered) {
+      return this.#words.sayOnce({ t: 'result', id, ...outcome('rejected', BUSY) });
     }
-    await this.#accept(order, this.#handlers.get(order.type));
+    // Remembered, so that a second delivery already on its way is not run after the ledger has it as rejected.
+    if (this.#book.taken + this.#runs.abandoned >= maxOpen) return this.#reject(order, BUSY);
+    const handler = this.#handlers.get(order.type);
+    await (handler ? this.#accept(order, handler) : this.#reject(order, 'unsupported'));
   }
 
-  async #accept(order: CommandOrder, handler: Registered | undefined): Promise<void> {
+  #reject({ id, type, issuedAt, expiresAt }: CommandOrder, reason: string): Promise<void> {
+    const end = outcome('rejected', reason);
+    const entry = this.#book.add({ id, issuedAt, expiresAt, state: 'finished', outcome: end });
+    return this.#record(entry, () => this.#said(id, type, end));
+  }
+
+  async #accept(order: CommandOrder, handler: Registered): Promise<void> {
     const base = { id: order.id, issuedAt: order.issuedAt, expiresAt: order.expiresAt };
-    if (!handler) {
-      const end = outcome('rejected', 'unsupported');
-      const entry = this.#book.add({ ...base, state: 'finished', outcome: end });
-      return this.#record(entry, () => this.#said(order.id, order.type, end));
-    }
     const live = this.#runs.begin(handler);
     const state = live ? 'running' : 'acked';
     const entry = this.#book.add({ ...base, state, command: order, ackedAt: this.#clock.now() });
@@ -191,9 +191,9 @@ export class Executions {
 
   /** Forgets what D-10 allows to forget. */
   async sweep(): Promise<void> {
-    if (!this.#clock.known || this.#dead) return;
+    if (this.#dead) return;
     try {
-      await this.#book.sweep(this.#clock.now());
+      await this.#book.sweep(this.#clock.newestIssuedAt);
     } catch (error) {
       this.#events.fault(error);
     }

@@ -37,18 +37,16 @@ export type ExecutionRecord = { id: string; issuedAt: number; expiresAt: number 
   | { state: 'settled' | 'withheld' }
 );
 
-/** Both only grow; milliseconds since the epoch. */
 export interface Marks {
-  /** Newest `issuedAt` that verified (S-5). */
+  /** Newest `issuedAt` that verified (S-5); it only grows; milliseconds since the epoch. */
   issuedAt: number;
-  /** Latest `expiresAt` of an execution that was forgotten (D-10). */
-  forgotten: number;
 }
 
 export type JournalEntry =
   | { put: ExecutionRecord }
-  | { forget: string; expiresAt: number }
-  | { marks: Partial<Marks> };
+  /** With the signed time that allows it (D-10), so that the one is never on record without the other. */
+  | { forget: string; issuedAt: number }
+  | { marks: Marks };
 
 export interface StoredDevice {
   state: DeviceState;
@@ -72,15 +70,15 @@ export interface DeviceStore {
 /** The journal's meaning, shared by the stores. */
 export class JournalView {
   readonly executions = new Map<string, ExecutionRecord>();
-  readonly marks: Marks = { issuedAt: 0, forgotten: 0 };
+  readonly marks: Marks = { issuedAt: 0 };
 
   apply(entry: JournalEntry): void {
     if ('put' in entry) {
       this.executions.set(entry.put.id, entry.put);
-      this.#raise({ issuedAt: entry.put.issuedAt });
+      this.#raise(entry.put);
     } else if ('forget' in entry) {
       this.executions.delete(entry.forget);
-      this.#raise({ forgotten: entry.expiresAt });
+      this.#raise(entry);
     } else {
       this.#raise(entry.marks);
     }
@@ -96,8 +94,7 @@ export class JournalView {
     return { state: { ...state }, executions: [...this.executions.values()], marks: { ...this.marks } };
   }
 
-  #raise({ issuedAt = 0, forgotten = 0 }: Partial<Marks>): void {
+  #raise({ issuedAt }: Marks): void {
     this.marks.issuedAt = Math.max(this.marks.issuedAt, issuedAt);
-    this.marks.forgotten = Math.max(this.marks.forgotten, forgotten);
   }
 }

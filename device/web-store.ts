@@ -80,7 +80,7 @@ export class WebStore implements DeviceStore {
       answer(transaction.objectStore(STATE).get('marks')),
       answer(transaction.objectStore(EXECUTIONS).getAll()),
     ]);
-    this.#view.apply({ marks: (marks as Marks | undefined) ?? {} });
+    this.#view.apply({ marks: (marks as Marks | undefined) ?? { issuedAt: 0 } });
     for (const put of records) this.#view.apply({ put } as JournalEntry);
     return this.#view.stored((state as DeviceState | undefined) ?? { gateways: [] });
   }

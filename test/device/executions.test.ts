@@ -329,6 +329,7 @@ test('D-9: beyond the bound a command is rejected as busy, and taken when there 
   for (const id of ['c1', 'c2', 'c3']) await f.gateway.sendCommand(id);
   const busy = await f.gateway.last.first('result', 'c3');
   assert.equal(busy, { t: 'result', id: 'c3', state: 'rejected', reason: 'busy' });
+  f.gateway.settle('c3');
   await g.running('c1');
   g.ends.get('c1')?.();
   await f.gateway.last.first('result', 'c1');
@@ -336,6 +337,37 @@ test('D-9: beyond the bound a command is rejected as busy, and taken when there 
   await until(() => f.device.counts().unsettled === 1, 'room');
   await f.gateway.sendCommand('c4');
   await g.running('c4');
+  await f.end();
+});
+
+test('R-3: a busy rejection is remembered: a delivery that comes later is answered with it, also after a restart', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { maxOpen: 1 } } });
+  for (const id of ['c1', 'c2']) await f.gateway.sendCommand(id);
+  await f.gateway.last.first('result', 'c2');
+  await g.running('c1');
+  g.ends.get('c1')?.();
+  await f.gateway.last.first('result', 'c1');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 1, 'room');
+  await f.gateway.sendCommand('c2');
+  await until(() => f.gateway.last.of('result', 'c2').length === 2, 'the same answer');
+  await f.restart();
+  await f.gateway.sendCommand('c2');
+  const again = await f.gateway.last.first('result', 'c2');
+  assert.is(again.reason, 'busy');
+  await f.gateway.sendCommand('c3');
+  await g.running('c3');
+  assert.equal(g.begun, ['c1', 'c3']);
+  await f.end();
+});
+
+test('D-9: a device without room for one more id says busy without remembering it', async () => {
+  const f = await fixture({ options: { limits: { maxRemembered: 1 } } });
+  for (const id of ['c1', 'c2']) await f.gateway.sendCommand(id);
+  assert.is((await f.gateway.last.first('result', 'c2')).reason, 'busy');
+  assert.is(f.device.counts().remembered, 1);
+  assert.equal(f.ran, ['c1']);
   await f.end();
 });
 
@@ -360,21 +392,43 @@ test('D-9: handlers run four at a time, first come first served, and unlimited o
   await f.end();
 });
 
-test('D-10: a forgotten id is not run again by a gateway that turns back the time', async () => {
+test('D-10: an id is forgotten when a signed time is past its expiry, and does not run again after that', async () => {
   const f = await fixture();
   const now = Date.now();
-  await f.gateway.sendCommand('c1', { issuedAt: now, expiresAt: now + 1_000 });
+  const old = { issuedAt: now, expiresAt: now + 1_000 };
+  await f.gateway.sendCommand('c1', old);
   await f.gateway.last.first('result', 'c1');
   f.gateway.settle('c1');
   await until(() => f.device.counts().unsettled === 0, 'settled');
-  f.gateway.time = () => now + 2 * 3_600_000;
+  await f.gateway.sendCommand('c2', { issuedAt: now + 1_001, expiresAt: now + 9_000_000 });
+  await f.gateway.last.first('result', 'c2');
   await f.restart();
-  await until(() => f.device.counts().remembered === 0, 'forgotten');
+  await until(() => f.device.counts().remembered === 1, 'forgotten');
+  f.gateway.time = () => now - 1_000_000;
+  await f.restart();
+  await f.gateway.sendCommand('c1', old);
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'expired');
+  assert.equal(f.ran, ['c1', 'c2']);
+  await f.end();
+});
+
+test('D-10: a gateway that lies about the time can neither make a device forget nor have good commands refused later', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  const long = { issuedAt: now, expiresAt: now + 30 * 86_400_000 };
+  await f.gateway.sendCommand('c1', long);
+  await f.gateway.last.first('result', 'c1');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  f.gateway.time = () => now + 60 * 86_400_000;
+  await f.restart();
   f.gateway.time = () => now;
   await f.restart();
-  await f.gateway.sendCommand('c1', { issuedAt: now, expiresAt: now + 1_000 });
-  assert.is((await f.gateway.last.first('result', 'c1')).state, 'expired');
-  assert.equal(f.ran, ['c1']);
+  await f.gateway.sendCommand('c1', long);
+  await f.gateway.sendCommand('c2');
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'succeeded');
+  assert.equal(f.ran, ['c1', 'c2']);
+  assert.is(f.device.counts().remembered, 2);
   await f.end();
 });
 
