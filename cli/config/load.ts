@@ -3,7 +3,15 @@
  * once, each with where it stands and what is allowed there; the result is frozen.
  */
 import { CliError, EXIT } from '../exit-codes.ts';
-import { type ConfigOf, camelName, OPTIONS, type OptionSpec, optionsOf, type Program } from './options.ts';
+import {
+  AGENT_FILE_KEYS,
+  type ConfigOf,
+  camelName,
+  OPTIONS,
+  type OptionSpec,
+  optionsOf,
+  type Program,
+} from './options.ts';
 import { type FileSetting, readSettingsFile } from './settings-file.ts';
 import { allowedValues, parseValue } from './values.ts';
 
@@ -20,7 +28,7 @@ export interface LoadInput {
   /** What stood on the command line, by camel-case name. */
   flags: Readonly<Record<string, unknown>>;
   env: NodeJS.ProcessEnv;
-  /** Keys in the file that someone else checks (the agent's tasks). */
+  /** Keys in the file that the caller checks (the agent's tasks). */
   otherKeys?: readonly string[];
 }
 
@@ -86,7 +94,7 @@ function readFile(
   // One file may serve several programs on a machine: a key of another program is skipped, an unknown one is not.
   const known = new Set([
     ...OPTIONS.filter((option) => !('noFile' in option)).map((option): string => option.name),
-    ...(input.otherKeys ?? []),
+    ...AGENT_FILE_KEYS,
   ]);
   for (const setting of readSettingsFile(path, problems)) {
     if (!known.has(setting.key)) {

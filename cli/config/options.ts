@@ -385,6 +385,9 @@ export const OPTIONS = [
   },
 ] as const satisfies readonly OptionSpec[];
 
+/** What the agent's file holds besides settings; `device/agent` checks it. */
+export const AGENT_FILE_KEYS = ['tasks', 'sync'] as const;
+
 type Spec = (typeof OPTIONS)[number];
 
 type Camel<T extends string> = T extends `${infer Head}-${infer Tail}`

@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 import { Agent, type AgentConfig, AgentConfigError, checkAgentConfig } from '../../device/agent/index.ts';
 import { ConfigError, loadConfigAndRest } from '../config/load.ts';
-import type { ConfigOf } from '../config/options.ts';
+import { AGENT_FILE_KEYS, type ConfigOf } from '../config/options.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
@@ -14,7 +14,7 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   const { config, rest } = loadConfigAndRest('agent', {
     flags,
     env: shell.env,
-    otherKeys: ['tasks', 'sync'],
+    otherKeys: AGENT_FILE_KEYS,
   });
   const own = agentConfig(config, rest);
   const log = programLog(config.logLevel);

@@ -87,7 +87,7 @@ test('everything that is wrong is reported at once, with its source, its value a
 });
 
 test('a key of another program is skipped, so that one file can serve a whole machine', ({ folder }) => {
-  const config = file(folder, 'api-port: 9090\nstate: /var/lib/agent\n');
+  const config = file(folder, 'api-port: 9090\nstate: /var/lib/agent\ntasks: {}\n');
   assert.is(loadConfig('admin', { flags: { config, redisUrl: 'redis://h' }, env: {} }).apiPort, 9090);
 });
 
