@@ -23,6 +23,7 @@ const COLUMN_TYPES = { text: 'text', integer: 'bigint' } as const;
 export function postgresDialect(options: PostgresOptions): SqlDialect {
   return {
     kind: 'postgres',
+    oneConnection: false,
     migrations: POSTGRES_MIGRATIONS,
     async open() {
       return new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(options) }) });

@@ -34,6 +34,7 @@ const CONSTRAINT_UNIQUE = 2067;
 export function sqliteDialect(file: string): SqlDialect {
   return {
     kind: 'sqlite',
+    oneConnection: true,
     migrations: SQLITE_MIGRATIONS,
     async open() {
       return new Kysely<Schema>({ dialect: fileDialect(await openFile(file)) });

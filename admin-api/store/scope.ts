@@ -5,6 +5,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
+import { GroupCommit } from './group-commit.ts';
 import { migrate } from './migrations/migrate.ts';
 import type { Schema } from './schema.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
@@ -41,11 +42,13 @@ export class JoinedScope implements Scope {
 export class OuterScope implements Scope {
   readonly dialect: SqlDialect;
   #db: Kysely<Schema> | undefined;
+  readonly #groupCommit: GroupCommit | undefined;
   /** Set while this code runs inside a transaction of this scope. */
   readonly #inside = new AsyncLocalStorage<{ open: boolean }>();
 
   constructor(dialect: SqlDialect) {
     this.dialect = dialect;
+    this.#groupCommit = dialect.oneConnection ? new GroupCommit() : undefined;
   }
 
   async open(now: number): Promise<void> {
@@ -74,11 +77,15 @@ export class OuterScope implements Scope {
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
     return this.#attempts(async (db) => {
       const inside = { open: true };
-      try {
-        return await db.transaction().execute((tx) => this.#inside.run(inside, () => work(tx)));
-      } finally {
-        inside.open = false;
-      }
+      const guarded = async (tx: Database): Promise<T> => {
+        try {
+          return await this.#inside.run(inside, () => work(tx));
+        } finally {
+          inside.open = false;
+        }
+      };
+      if (this.#groupCommit) return this.#groupCommit.run(db, guarded);
+      return db.transaction().execute(guarded);
     });
   }
 

@@ -14,6 +14,8 @@ export type RowOf<C extends Columns> = {
 
 export interface SqlDialect {
   readonly kind: 'sqlite' | 'postgres';
+  /** Transactions wait for each other; they are committed in groups. */
+  readonly oneConnection: boolean;
   readonly migrations: readonly Migration[];
   /** Opens the database; rejects with what the driver says. */
   open(): Promise<Kysely<Schema>>;

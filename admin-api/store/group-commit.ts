@@ -1,0 +1,60 @@
+/**
+ * Transactions that wait for the one connection at the same time are committed together, each in a savepoint of its own: one
+ * of them can fail without the others, and the wait for the disk is shared. Nobody is answered before the commit.
+ */
+import { type Kysely, sql } from 'kysely';
+import type { Schema } from './schema.ts';
+import type { Database } from './sql-dialect.ts';
+
+/** Transactions in one commit; each waits for all of them. */
+const GROUP_MAX = 64;
+
+interface Waiting {
+  work: (db: Database) => Promise<unknown>;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+export class GroupCommit {
+  readonly #waiting: Waiting[] = [];
+  #running = false;
+
+  run<T>(db: Kysely<Schema>, work: (db: Database) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ work, resolve: resolve as (value: unknown) => void, reject });
+      if (!this.#running) void this.#commitAll(db);
+    });
+  }
+
+  async #commitAll(db: Kysely<Schema>): Promise<void> {
+    this.#running = true;
+    // Who asks in the same turn of the event loop goes along.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) await commit(db, this.#waiting.splice(0, GROUP_MAX));
+    this.#running = false;
+  }
+}
+
+async function commit(db: Kysely<Schema>, group: readonly Waiting[]): Promise<void> {
+  const answers: (() => void)[] = [];
+  try {
+    await db.transaction().execute(async (tx) => {
+      for (const { work, resolve, reject } of group) {
+        await sql`savepoint member`.execute(tx);
+        try {
+          const value = await work(tx);
+          answers.push(() => resolve(value));
+        } catch (error) {
+          // When the database has given up the whole transaction, this fails as well and everyone hears of it.
+          await sql`rollback to member`.execute(tx);
+          answers.push(() => reject(error));
+        }
+        await sql`release member`.execute(tx);
+      }
+    });
+  } catch (error) {
+    for (const { reject } of group) reject(error);
+    return;
+  }
+  for (const answer of answers) answer();
+}
