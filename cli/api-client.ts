@@ -1,4 +1,6 @@
 /** The HTTP API as the operators' commands see it: JSON in, JSON out, and errors that say what to do. */
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { CliError, EXIT } from './exit-codes.ts';
 
 /** RFC 9457, as far as the server says it. */
@@ -84,10 +86,8 @@ export class ApiClient {
   }
 
   async request<T>(method: string, path: string, input: RequestInput = {}): Promise<T> {
-    const signal = AbortSignal.any([AbortSignal.timeout(this.#options.timeoutMs), ...this.#outerSignal()]);
-    const response = await this.#fetch(method, path, input, signal);
-    const text = await this.#readText(response);
-    if (!response.ok) throw this.#errorOf(response, text);
+    const { status, retryAfter, text } = await this.#exchange(method, path, input);
+    if (status < 200 || status > 299) throw this.#errorOf(status, retryAfter, text);
     if (text === '') return undefined as T;
     try {
       return JSON.parse(text) as T;
@@ -99,19 +99,37 @@ export class ApiClient {
     }
   }
 
-  /** The body of an answer that has no end (server-sent events); `signal` closes it. */
+  /**
+   * The body of an answer that has no end (server-sent events), on a connection of its own; `signal` closes it. Not through
+   * fetch, which opens another connection in place of one that was cut, and lets go of signals that it should follow.
+   */
   async open(path: string, input: RequestInput, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    const opening = new AbortController();
-    const timer = setTimeout(() => opening.abort(new Error('no answer')), this.#options.timeoutMs);
+    const url = this.#url(path, input.query);
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = send(url, { agent: false, headers: this.#headers(input) });
+    const cut = (): void => {
+      request.destroy(new Error('closed'));
+    };
+    const timer = setTimeout(cut, this.#options.timeoutMs);
+    const signals = [signal, ...this.#outerSignal()];
+    for (const each of signals) each.addEventListener('abort', cut);
+    request.once('close', () => {
+      for (const each of signals) each.removeEventListener('abort', cut);
+    });
+    if (signals.some((each) => each.aborted)) cut();
     try {
-      const response = await this.#fetch(
-        'GET',
-        path,
-        input,
-        AbortSignal.any([signal, opening.signal, ...this.#outerSignal()]),
-      );
-      if (!response.ok) throw this.#errorOf(response, await this.#readText(response));
-      return (response.body as AsyncIterable<Uint8Array> | null) ?? nothing();
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        request.once('response', resolve).once('error', reject);
+        request.end();
+      });
+      // From here on the reader hears of errors.
+      request.on('error', () => {});
+      if (response.statusCode === 200) return response;
+      const text = await readText(response);
+      throw this.#errorOf(response.statusCode ?? 0, response.headers['retry-after'] ?? null, text);
+    } catch (error) {
+      request.destroy();
+      throw error instanceof CliError ? error : this.#unreachable(error);
     } finally {
       clearTimeout(timer);
     }
@@ -121,41 +139,59 @@ export class ApiClient {
     return this.#options.signal === undefined ? [] : [this.#options.signal];
   }
 
-  async #fetch(method: string, path: string, input: RequestInput, signal: AbortSignal): Promise<Response> {
+  #url(path: string, query: Query = {}): URL {
     const url = new URL(this.server + path);
-    for (const [name, value] of Object.entries(input.query ?? {})) {
+    for (const [name, value] of Object.entries(query)) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
-    const headers: Record<string, string> = {
+    return url;
+  }
+
+  #headers(input: RequestInput): Record<string, string> {
+    return {
       accept: 'application/json, text/event-stream',
       authorization: `Bearer ${this.#options.token}`,
+      ...(input.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...input.headers,
     };
-    if (input.body !== undefined) headers['content-type'] = 'application/json';
+  }
+
+  async #exchange(
+    method: string,
+    path: string,
+    input: RequestInput,
+  ): Promise<{ status: number; retryAfter: string | null; text: string }> {
+    const abort = new AbortController();
+    const stop = (): void => abort.abort();
+    const timer = setTimeout(
+      () => abort.abort(new DOMException('too late', 'TimeoutError')),
+      this.#options.timeoutMs,
+    );
+    const { signal } = this.#options;
+    signal?.addEventListener('abort', stop);
+    if (signal?.aborted === true) stop();
     try {
-      return await fetch(url, {
+      const response = await fetch(this.#url(path, input.query), {
         method,
-        headers,
-        signal,
+        headers: this.#headers(input),
+        signal: abort.signal,
         redirect: 'error',
         ...(input.body === undefined ? {} : { body: JSON.stringify(input.body) }),
       });
+      const text = await response.text();
+      return { status: response.status, retryAfter: response.headers.get('retry-after'), text };
     } catch (error) {
       throw this.#unreachable(error);
-    }
-  }
-
-  async #readText(response: Response): Promise<string> {
-    try {
-      return await response.text();
-    } catch (error) {
-      throw this.#unreachable(error);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stop);
     }
   }
 
   #unreachable(error: unknown): CliError {
     if (this.#options.signal?.aborted === true) return new CliError(EXIT.interrupted, 'Interrupted.');
-    const cause = (error as { cause?: { code?: string; message?: string } }).cause;
+    const failure = error as Error & { code?: string; cause?: { code?: string; message?: string } };
+    const cause = failure.cause ?? failure;
     const why =
       (error as Error).name === 'TimeoutError'
         ? `no answer within ${this.#options.timeoutMs / 1000} s`
@@ -166,31 +202,35 @@ export class ApiClient {
     );
   }
 
-  #errorOf(response: Response, text: string): CliError {
+  #errorOf(status: number, retryAfter: string | null, text: string): CliError {
     const problem = parseProblem(text);
     const code = problem?.code;
-    const detail = problem?.detail ?? problem?.title ?? `HTTP status ${response.status}`;
+    const detail = problem?.detail ?? problem?.title ?? `HTTP status ${status}`;
     const fields = (problem?.errors ?? []).map(({ path, message }) => `\n  - ${path}: ${message}`).join('');
-    const retryAfter = response.headers.get('retry-after');
     const again = retryAfter === null ? '' : ` Try again in ${retryAfter} s.`;
-    if (response.status === 401) {
+    if (status === 401) {
       return new ApiRefused(
         401,
         `${detail} Set --token-file or PUSHPOINT_TOKEN to a token of ${this.server}.`,
         code,
       );
     }
-    if (response.status >= 400 && response.status < 500) {
-      return new ApiRefused(response.status, `Refused: ${detail}${fields}${again}`, code);
+    if (status >= 400 && status < 500) {
+      return new ApiRefused(status, `Refused: ${detail}${fields}${again}`, code);
     }
-    if ([502, 503, 504].includes(response.status)) {
+    if ([502, 503, 504].includes(status)) {
       return new ApiUnavailable(`${this.server} cannot serve now: ${detail}${again}`);
     }
     return new CliError(EXIT.fault, `${this.server} failed: ${detail}`);
   }
 }
 
-async function* nothing(): AsyncGenerator<Uint8Array, void, void> {}
+async function readText(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of chunks) text += decoder.decode(chunk, { stream: true });
+  return text;
+}
 
 function parseProblem(text: string): ProblemDocument | undefined {
   try {

@@ -75,13 +75,16 @@ export async function readEventStream(options: EventStreamOptions): Promise<void
   let retryMs = minRetryMs;
   while (!signal.aborted) {
     const connection = new AbortController();
+    // Listened to by hand: a signal made by AbortSignal.any may be collected before it told anybody.
+    const end = (): void => connection.abort();
+    signal.addEventListener('abort', end);
     let silence = setTimeout(() => connection.abort(new Error('silence')), silenceMs);
     let why = 'the server ended the stream';
     try {
       const chunks = await api.open(
         '/v1/events',
         { query: options.query, headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId } },
-        AbortSignal.any([signal, connection.signal]),
+        connection.signal,
       );
       options.onConnected?.(true);
       for await (const event of parseEvents(chunks)) {
@@ -100,6 +103,7 @@ export async function readEventStream(options: EventStreamOptions): Promise<void
       why = (error as Error).message;
     } finally {
       clearTimeout(silence);
+      signal.removeEventListener('abort', end);
       connection.abort();
     }
     if (signal.aborted) return;

@@ -28,12 +28,15 @@ export async function followCommand(options: FollowOptions): Promise<CommandView
   const deadline =
     options.waitTimeoutMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.waitTimeoutMs;
   const streamEnd = new AbortController();
+  const endStream = (): void => streamEnd.abort();
+  signal.addEventListener('abort', endStream);
+  if (signal.aborted) endStream();
   const wake = new Wake();
   let live = false;
   const stream = readEventStream({
     api,
     query: { command: commandId },
-    signal: AbortSignal.any([signal, streamEnd.signal]),
+    signal: streamEnd.signal,
     onConnected: (connected) => {
       live = connected;
       wake.ring();
@@ -70,7 +73,8 @@ export async function followCommand(options: FollowOptions): Promise<CommandView
       }
     }
   } finally {
-    streamEnd.abort();
+    signal.removeEventListener('abort', endStream);
+    endStream();
     await stream;
   }
 }
@@ -86,10 +90,13 @@ class Wake {
   }
 
   async wait(ms: number, signal: AbortSignal): Promise<void> {
-    if (!this.#rung) {
+    if (!this.#rung && !signal.aborted) {
       const heard = new AbortController();
-      this.#listener = () => heard.abort();
-      await pause(ms, AbortSignal.any([signal, heard.signal]));
+      const hear = (): void => heard.abort();
+      this.#listener = hear;
+      signal.addEventListener('abort', hear);
+      await pause(ms, heard.signal);
+      signal.removeEventListener('abort', hear);
       this.#listener = undefined;
     }
     this.#rung = false;
