@@ -100,8 +100,8 @@ export class AdminServer {
     const outcomes = new Outcomes(store, hub, now);
     const frames = new CommandFrames(signer);
     const mail = new HolderMail(bus, log);
-    const projector = new DirectoryProjector({ store, bus, signer, log });
     const workers = new LiveWorkers(bus, log);
+    const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
     const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
     const expander = new Expander({ store, dispatcher, outcomes, log, now });
     const ingest = new Ingest({
@@ -171,6 +171,7 @@ export class AdminServer {
     dispatcher.start();
     await workers.start((up, gone) => {
       metrics.workers.set(workers.list().length);
+      projector.gatewaysChangedSoon();
       if (gone.length > 0) sweeper.workersGone();
       registrar
         .workersChanged(up, gone)

@@ -1,7 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
-import type { Bus, DirectoryDevice } from '../bus/bus.ts';
+import type { Bus, DirectoryDevice, DirectoryGateway, Lease } from '../bus/bus.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
+import { type FleetGateway, fleetOf } from './balance/fleet.ts';
+import { gatewayWeight } from './balance/weights.ts';
 import type { OrderSigner } from './order-signer.ts';
 import type { Device } from './store/records.ts';
 import type { Store } from './store/store.ts';
@@ -16,15 +19,22 @@ export function groupsOnPath(path: string): string[] {
   return path.split('/').filter((id) => id !== '');
 }
 
+/** The workers that hold a lease; `known` once they were read. */
+export interface LeaseList {
+  readonly known: boolean;
+  list(): readonly Lease[];
+}
+
 /**
  * Projects what gateways must know from SQL into the bus's directory: wholly at every start and whenever the directory
- * is lost, and row by row as things change. What could not be written is written again until it is; a row that
+ * is lost, and row by row as things change. Gateways are compared every second, for their weights change with their load. What could not be written is written again until it is; a row that
  * is stale all the same (a crash between SQL and the bus) is mended when its device connects.
  */
 export class DirectoryProjector {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #signer: OrderSigner;
+  readonly #leases: LeaseList;
   readonly #log: Logger;
   readonly #pendingDevices = new Set<string>();
   #gatewaysPending = false;
@@ -33,10 +43,11 @@ export class DirectoryProjector {
   #lastWrite: Promise<void> = Promise.resolve();
   #stopping = false;
 
-  constructor(parts: { store: Store; bus: Bus; signer: OrderSigner; log: Logger }) {
+  constructor(parts: { store: Store; bus: Bus; signer: OrderSigner; leases: LeaseList; log: Logger }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
     this.#signer = parts.signer;
+    this.#leases = parts.leases;
     this.#log = parts.log;
   }
 
@@ -104,13 +115,10 @@ export class DirectoryProjector {
       }
       await this.#writeDevices(ids);
     }
-    if (this.#gatewaysPending) {
+    do {
       this.#gatewaysPending = false;
-      await this.#writeGateways().catch((error) => {
-        this.#gatewaysPending = true;
-        throw error;
-      });
-    }
+      await this.#writeGateways();
+    } while (this.#gatewaysPending && !this.#stopping);
   }
 
   async #projectAll(): Promise<void> {
@@ -154,25 +162,33 @@ export class DirectoryProjector {
     if (missing.length > 0) await this.#bus.directory.removeDevices(missing);
   }
 
+  /** Writes those that differ from what the directory holds: what an older row overwrote is mended with the next look. */
   async #writeGateways(): Promise<void> {
-    const gateways = await this.#store.gateways.all();
-    const known = new Set(gateways.map((gateway) => gateway.name));
-    await this.#bus.directory.putGateways(
-      gateways.map((gateway) => ({
-        name: gateway.name,
-        group: gateway.groupId,
-        runPushServer: gateway.runPushServer,
-        port: gateway.port,
-        address: gateway.address,
-        connectionLimit: gateway.connectionLimit,
-        revision: gateway.revision,
-        draining: false,
-        weight: gateway.connectionLimit,
-      })),
-    );
-    for (const { name } of await this.#bus.directory.gateways()) {
-      if (!known.has(name)) await this.#bus.directory.removeGateway(name);
-    }
+    const written = new Map((await this.#bus.directory.gateways()).map((entry) => [entry.name, entry]));
+    const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
+    const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
+    const changed = entries.filter((entry) => !isDeepStrictEqual(entry, written.get(entry.name)));
+    if (changed.length > 0) await this.#bus.directory.putGateways(changed);
+    for (const { name } of entries) written.delete(name);
+    for (const name of written.keys()) await this.#bus.directory.removeGateway(name);
+  }
+
+  #gatewayEntry(gateway: FleetGateway, written: DirectoryGateway | undefined): DirectoryGateway {
+    const before = written?.connectionLimit === gateway.connectionLimit ? written.weight : undefined;
+    return {
+      name: gateway.name,
+      group: gateway.groupId,
+      runPushServer: gateway.runPushServer,
+      port: gateway.port,
+      address: gateway.address,
+      connectionLimit: gateway.connectionLimit,
+      revision: gateway.revision,
+      draining: gateway.drainingSince !== null,
+      // Before the leases were read nothing is known against the weight that was.
+      weight: this.#leases.known
+        ? gatewayWeight(gateway, before)
+        : (before ?? (gateway.runPushServer && gateway.drainingSince === null ? gateway.connectionLimit : 0)),
+    };
   }
 
   #entry(device: DeviceWithPath): DirectoryDevice {

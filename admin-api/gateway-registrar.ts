@@ -66,6 +66,8 @@ export class GatewayRegistrar {
         address: initial.address,
         connectionLimit: initial.connectionLimit,
         revision: 1,
+        drainingSince: null,
+        drainedAt: null,
         createdAt: at,
         updatedAt: at,
       });

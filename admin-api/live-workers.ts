@@ -12,6 +12,7 @@ export class LiveWorkers {
   #leases = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
+  #known = false;
   #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
 
   constructor(bus: Bus, log: Logger, intervalMs = 1000) {
@@ -33,6 +34,11 @@ export class LiveWorkers {
     await this.#refreshing;
   }
 
+  /** Whether the list was read at all. */
+  get known(): boolean {
+    return this.#known;
+  }
+
   list(): readonly Lease[] {
     return [...this.#leases.values()];
   }
@@ -52,6 +58,7 @@ export class LiveWorkers {
       this.#log.warn({ err: error }, 'leases could not be read');
       return;
     }
+    this.#known = true;
     const before = this.#leases;
     this.#leases = new Map(leases.map((lease) => [lease.incarnation, lease]));
     const up = leases.filter((lease) => !before.has(lease.incarnation));

@@ -1,4 +1,5 @@
 import type { Lease } from '../../bus/bus.ts';
+import { type FleetGateway, fleetGateway } from '../balance/fleet.ts';
 import { Problem } from '../problems.ts';
 import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
 import { type DeskParts, recordChange } from './desk-parts.ts';
@@ -18,13 +19,8 @@ export interface GatewayRequest {
 export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
 
 /** A gateway's settings with what its workers say now. */
-export interface GatewayView extends Gateway {
-  state: 'up' | 'down' | 'off' | 'problem';
-  /** Present in state `problem`. */
-  problem?: string;
-  connections: number;
+export interface GatewayView extends FleetGateway {
   connectedOnRecord: number;
-  workers: readonly Lease[];
 }
 
 /** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
@@ -48,6 +44,8 @@ export class GatewayDesk {
       address: gatewayAddress(request.address),
       connectionLimit: request.connectionLimit ?? DEFAULT_CONNECTION_LIMIT,
       revision: 1,
+      drainingSince: null,
+      drainedAt: null,
       createdAt: at,
       updatedAt: at,
     };
@@ -70,10 +68,39 @@ export class GatewayDesk {
     if (wanted.address !== undefined) wanted.address = gatewayAddress(wanted.address);
     const gateway = await store.transaction(async (tx) => {
       const at = now();
+      const before = await tx.gateways.get(name);
+      if (!before) throw unknownGateway(name);
+      const moved = wanted.address === undefined && wanted.port !== undefined ? wanted.port : before.port;
+      if (moved !== before.port) wanted.address = addressOnPort(before.address, before.port, moved);
       const updated = await tx.gateways.update(name, wanted, at);
       if (!updated) throw unknownGateway(name);
       await recordChange(tx, at, actor, 'gateway.updated', name, { ...wanted }, { name });
       return updated;
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, await store.devices.connectedByGateway());
+  }
+
+  /** Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes nothing. */
+  async drain(name: string, actor: string): Promise<GatewayView> {
+    return this.#setDraining(name, true, actor);
+  }
+
+  async cancelDrain(name: string, actor: string): Promise<GatewayView> {
+    return this.#setDraining(name, false, actor);
+  }
+
+  async #setDraining(name: string, draining: boolean, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const gateway = await store.transaction(async (tx) => {
+      const at = now();
+      const changed = await tx.gateways.setDraining(name, draining ? at : null, at);
+      const action = draining ? 'gateway.draining' : 'gateway.drain-canceled';
+      if (changed) await recordChange(tx, at, actor, action, name, {}, { name });
+      const gateway = changed ?? (await tx.gateways.get(name));
+      if (!gateway) throw unknownGateway(name);
+      return gateway;
     });
     hub.notify();
     directory.gatewaysChangedSoon();
@@ -112,35 +139,24 @@ export class GatewayDesk {
   }
 
   #workersOf(name: string): Lease[] {
-    return this.#leases
-      .list()
-      .filter((lease) => lease.identity.gateway === name)
-      .sort((a, b) => (a.identity.worker < b.identity.worker ? -1 : 1));
+    return this.#leases.list().filter((lease) => lease.identity.gateway === name);
   }
 
   #view(gateway: Gateway, connected: Record<string, number>): GatewayView {
-    const workers = this.#workersOf(gateway.name);
-    const problem = workers.find((lease) => lease.load.problem !== undefined)?.load.problem;
-    const state = !gateway.runPushServer
-      ? 'off'
-      : workers.length === 0
-        ? 'down'
-        : problem !== undefined
-          ? 'problem'
-          : 'up';
-    return {
-      ...gateway,
-      state,
-      ...(state === 'problem' && problem !== undefined && { problem }),
-      connections: workers.reduce((sum, lease) => sum + lease.load.connections, 0),
-      connectedOnRecord: connected[gateway.name] ?? 0,
-      workers,
-    };
+    const view = fleetGateway(gateway, this.#workersOf(gateway.name));
+    return { ...view, connectedOnRecord: connected[gateway.name] ?? 0 };
   }
 }
 
 function unknownGateway(name: string): Problem {
   return new Problem('not-found', `There is no gateway ${name}.`);
+}
+
+/** The address with the new port when its port was the push server's own; an address of another port (a proxy's) stays. */
+export function addressOnPort(address: string, before: number, after: number): string {
+  const [, scheme = '', host = '', port = scheme === 'wss' ? '443' : '80'] =
+    /^(wss?):\/\/(.+?)(?::(\d+))?$/i.exec(address) ?? [];
+  return Number(port) === before ? `${scheme}://${host}:${after}` : address;
 }
 
 /** What devices dial: `ws` or `wss` with host and port only. Throws `Problem`. */

@@ -1,4 +1,6 @@
+import type { Lease } from '../../bus/bus.ts';
 import { EXECUTION_STATES } from '../../protocol/index.ts';
+import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../desks/enrolment-desk.ts';
 import type { GatewayView } from '../desks/gateway-desk.ts';
 import type {
@@ -121,23 +123,63 @@ export function presentGateway(view: GatewayView): GatewayDocument {
     revision,
     state,
     ...(problem !== undefined && { problem }),
+    applied: view.applied,
+    draining: view.drainingSince !== null,
+    drainingSince: timeOrNull(view.drainingSince),
+    drainedAt: timeOrNull(view.drainedAt),
+    ...(view.leaving && { leaving: view.leaving }),
+    load: wholeLoad(view),
     connections: view.connections,
     connectedOnRecord: view.connectedOnRecord,
-    workers: view.workers.map(({ incarnation, identity, load }) => ({
-      worker: identity.worker,
-      incarnation,
-      host: identity.host,
-      pid: identity.pid,
-      version: identity.version,
-      connections: load.connections,
-      admissionRate: load.admissionRate,
-      bufferedBytes: load.bufferedBytes,
-      memoryBytes: load.memoryBytes,
-      cpu: load.cpu,
-      ...(load.problem !== undefined && { problem: load.problem }),
-    })),
+    workers: view.workers.map(presentWorker),
     createdAt: time(view.createdAt),
     updatedAt: time(view.updatedAt),
+  };
+}
+
+/** Percentiles cannot be added up: the median and p90 are means weighted by connections, p99 is the worst worker's. */
+function wholeLoad({ workers, connections, capacity }: GatewayView): GatewayDocument['load'] {
+  const loads = workers.map(({ load }) => load);
+  const measured = loads.flatMap(({ connections, roundTripMs }) =>
+    roundTripMs ? [{ share: Math.max(1, connections), ...roundTripMs }] : [],
+  );
+  const shares = sum(measured, (each) => each.share);
+  const mean = (key: 'p50' | 'p90') => sum(measured, (each) => each[key] * each.share) / shares;
+  return {
+    connections,
+    limit: capacity,
+    admissionRate: sum(loads, (load) => load.admissionRate),
+    ...(measured.length > 0 && {
+      roundTripMs: {
+        p50: mean('p50'),
+        p90: mean('p90'),
+        p99: Math.max(...measured.map((each) => each.p99)),
+      },
+    }),
+    cpu: sum(loads, (load) => load.cpu),
+    memoryBytes: sum(loads, (load) => load.memoryBytes),
+    bufferedBytes: sum(loads, (load) => load.bufferedBytes),
+  };
+}
+
+function presentWorker({ incarnation, identity, load }: Lease): GatewayDocument['workers'][number] {
+  return {
+    worker: identity.worker,
+    incarnation,
+    host: identity.host,
+    pid: identity.pid,
+    version: identity.version,
+    connections: load.connections,
+    limit: load.limit,
+    admissionRate: load.admissionRate,
+    bufferedBytes: load.bufferedBytes,
+    memoryBytes: load.memoryBytes,
+    cpu: load.cpu,
+    revision: load.revision,
+    ...(load.roundTripMs && { roundTripMs: load.roundTripMs }),
+    ...(load.port !== undefined && { port: load.port }),
+    ...(load.leaving && { leaving: load.leaving }),
+    ...(load.problem !== undefined && { problem: load.problem }),
   };
 }
 

@@ -229,6 +229,43 @@ export class SqlDevices implements Devices {
     });
   }
 
+  placements(): Promise<{ groupId: string; groupPath: string; gateway: string; devices: number }[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ groupId: string; groupPath: string; gateway: string; devices: number }>`
+        select c.group_id as "groupId", g.path as "groupPath", c.gateway as gateway, c.n as devices
+        from (select gateway, group_id, count(*) as n from devices
+          where connected = 1 and gateway is not null group by gateway, group_id) as c
+        join groups as g on g.id = c.group_id`.execute(db);
+      return rows;
+    });
+  }
+
+  connectedIn(gateway: string, group: string, after: string, limit: number): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .selectFrom('devices')
+        .select('id')
+        .where(sql<boolean>`connected = 1`)
+        .where('gateway', '=', gateway)
+        .where('group_id', '=', group)
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit)
+        .execute();
+      return rows.map((row) => row.id);
+    });
+  }
+
+  countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ groupId: string; groupPath: string; devices: number }>`
+        select g.id as "groupId", g.path as "groupPath", c.n as devices
+        from (select group_id, count(*) as n from devices group by group_id) as c
+        join groups as g on g.id = c.group_id order by g.path`.execute(db);
+      return rows;
+    });
+  }
+
   connectedByGateway(): Promise<Record<string, number>> {
     return this.#scope.once(async (db) => {
       const { rows } = await sql<{ gateway: string | null; n: number }>`

@@ -49,6 +49,8 @@ export class SqlGateways implements Gateways {
           address: gateway.address,
           connection_limit: gateway.connectionLimit,
           revision: gateway.revision,
+          draining_since: gateway.drainingSince,
+          drained_at: gateway.drainedAt,
           created_at: gateway.createdAt,
           updated_at: gateway.updatedAt,
         })
@@ -81,6 +83,33 @@ export class SqlGateways implements Gateways {
     });
   }
 
+  setDraining(name: string, since: number | null, at: number): Promise<Gateway | null> {
+    return this.#scope.once(async (db) => {
+      const row = await db
+        .updateTable('gateways')
+        .set({ draining_since: since, drained_at: null, updated_at: at, revision: sql`revision + 1` })
+        .where('name', '=', name)
+        .where('draining_since', since === null ? 'is not' : 'is', null)
+        .returningAll()
+        .executeTakeFirst();
+      return row === undefined ? null : toGateway(row);
+    });
+  }
+
+  markDrained(name: string, revision: number, at: number): Promise<boolean> {
+    return this.#scope.once(async (db) => {
+      const { numUpdatedRows } = await db
+        .updateTable('gateways')
+        .set({ drained_at: at })
+        .where('name', '=', name)
+        .where('revision', '=', revision)
+        .where('draining_since', 'is not', null)
+        .where('drained_at', 'is', null)
+        .executeTakeFirstOrThrow();
+      return numUpdatedRows > 0n;
+    });
+  }
+
   delete(name: string): Promise<boolean> {
     return this.#scope.once(async (db) => {
       const { numDeletedRows } = await db
@@ -101,6 +130,8 @@ function toGateway(row: GatewayTable): Gateway {
     address: row.address,
     connectionLimit: row.connection_limit,
     revision: row.revision,
+    drainingSince: row.draining_since,
+    drainedAt: row.drained_at,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Scope } from './scope.ts';
 import type { Database } from './sql-dialect.ts';
 import type { Meta } from './store.ts';
@@ -30,6 +31,27 @@ export class SqlMeta implements Meta {
         .values({ key, value })
         .onConflict((conflict) => conflict.column('key').doUpdateSet({ value }))
         .execute();
+    });
+  }
+
+  /** The value is the end of the lease in 15 digits, which compare as text, and the owner. */
+  hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean> {
+    const digits = (ms: number) => String(ms).padStart(15, '0');
+    const value = `${digits(now + ttlMs)} ${owner}`;
+    return this.#scope.once(async (db) => {
+      const { numInsertedOrUpdatedRows } = await db
+        .insertInto('meta')
+        .values({ key, value })
+        .onConflict((conflict) =>
+          conflict
+            .column('key')
+            .doUpdateSet({ value })
+            .where(
+              sql<boolean>`(substr(meta.value, 17) = ${owner} or substr(meta.value, 1, 15) <= ${digits(now)})`,
+            ),
+        )
+        .executeTakeFirstOrThrow();
+      return numInsertedOrUpdatedRows !== 0n;
     });
   }
 }

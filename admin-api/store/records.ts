@@ -81,6 +81,10 @@ export interface Gateway {
   address: string;
   connectionLimit: number;
   revision: number;
+  /** Since when an operator drains it; `null` when it is not drained. */
+  drainingSince: number | null;
+  /** When its last device had left. */
+  drainedAt: number | null;
   createdAt: number;
   updatedAt: number;
 }

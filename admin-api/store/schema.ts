@@ -75,6 +75,8 @@ export interface GatewayTable {
   address: string;
   connection_limit: number;
   revision: number;
+  draining_since: number | null;
+  drained_at: number | null;
   created_at: number;
   updated_at: number;
 }

@@ -124,6 +124,12 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
+  /** Devices on record as connected, by their own group and gateway; `groupPath` is that of the group. */
+  placements(): Promise<{ groupId: string; groupPath: string; gateway: string; devices: number }[]>;
+  /** Ids above `after`, in order, of devices connected to the gateway that are in this very group. */
+  connectedIn(gateway: string, group: string, after: string, limit: number): Promise<string[]>;
+  /** Enrolled devices by their own group; groups without any are left out. */
+  countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]>;
   /** Devices connected per gateway. */
   connectedByGateway(): Promise<Record<string, number>>;
 }
@@ -164,6 +170,10 @@ export interface Gateways {
     change: Partial<Pick<Gateway, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>>,
     at: number,
   ): Promise<Gateway | null>;
+  /** Begins (`since`) or ends (`null`) draining and grows the revision; `null` when there was nothing to change. */
+  setDraining(name: string, since: number | null, at: number): Promise<Gateway | null>;
+  /** Once per drain: `true` for the caller that put it on record, while the revision is still that one. */
+  markDrained(name: string, revision: number, at: number): Promise<boolean>;
   delete(name: string): Promise<boolean>;
 }
 
@@ -347,6 +357,11 @@ export interface Meta {
   /** Sets the value if there is none; returns the one on record afterwards. */
   setOnce(key: string, value: string): Promise<string>;
   set(key: string, value: string): Promise<void>;
+  /**
+   * Takes or keeps the lease `key` until `now + ttlMs`; `false` while another owner holds it. With a `ttlMs` of 0 the owner
+   * gives it back. Times are the callers' clocks.
+   */
+  hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean>;
 }
 
 export type { CommandTarget };

@@ -84,7 +84,9 @@ export async function startHttp(
   const clock = { offsetMs: 0 };
   const now = () => Date.now() + clock.offsetMs;
   const signer = await OrderSigner.load(store.meta);
-  const projector = new DirectoryProjector({ store, bus, signer, log });
+  const workers = new LiveWorkers(bus, log, 20);
+  await workers.start(() => {});
+  const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
   await projector.start();
   const hub = new EventHub(store.events, log);
   await hub.start();
@@ -95,8 +97,6 @@ export async function startHttp(
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
   const mail = new HolderMail(bus, log);
-  const workers = new LiveWorkers(bus, log, 20);
-  await workers.start(() => {});
   const parts = { store, directory: projector, mail, hub, now, log };
   const groups = new GroupDesk(parts);
   const tokens = new TokenDesk({ store, now });

@@ -367,6 +367,31 @@ export function inventoryRules(rule: Rule): void {
     assert.is(await store.apiTokens.any('admin', 44), false);
   });
 
+  rule('devices are counted and listed where they are connected, by their own group', async (store) => {
+    await store.groups.create(group('a'));
+    for (const id of ['d1', 'd2', 'd3']) await addDevice(store, id, 'a');
+    await addDevice(store, 'd4');
+    await addDevice(store, 'd5');
+    await store.devices.applySessions(['d1', 'd2', 'd4', 'd3'].map((id) => connect(id, 1)));
+    await store.devices.applySessions([disconnect('d3', 1)]);
+    const placements = await store.devices.placements();
+    assert.equal(
+      placements.sort((a, b) => (a.groupId < b.groupId ? -1 : 1)),
+      [
+        { groupId: 'a', groupPath: 'all/a/', gateway: 'gw1', devices: 2 },
+        { groupId: 'all', groupPath: 'all/', gateway: 'gw1', devices: 1 },
+      ],
+    );
+    assert.equal(await store.devices.connectedIn('gw1', 'a', '', 10), ['d1', 'd2']);
+    assert.equal(await store.devices.connectedIn('gw1', 'a', 'd1', 10), ['d2']);
+    assert.equal(await store.devices.connectedIn('gw1', 'a', '', 1), ['d1']);
+    assert.equal(await store.devices.connectedIn('gw2', 'a', '', 10), []);
+    assert.equal(await store.devices.countByGroup(), [
+      { groupId: 'all', groupPath: 'all/', devices: 2 },
+      { groupId: 'a', groupPath: 'all/a/', devices: 3 },
+    ]);
+  });
+
   rule("a gateway's name is taken once, and each change grows its revision", async (store) => {
     const gateway = {
       name: 'gw1',
@@ -376,6 +401,8 @@ export function inventoryRules(rule: Rule): void {
       address: 'push.example',
       connectionLimit: 50_000,
       revision: 1,
+      drainingSince: null,
+      drainedAt: null,
       createdAt: T0,
       updatedAt: T0,
     };
@@ -392,6 +419,17 @@ export function inventoryRules(rule: Rule): void {
     assert.is(await store.gateways.update('gw2', { port: 2 }, T0), null);
     await refused('unknown-reference', () => store.gateways.update('gw1', { groupId: 'nowhere' }, T0));
     await refused('unknown-reference', () => store.gateways.create({ ...gateway, name: 'b', groupId: 'x' }));
+    const draining = await store.gateways.setDraining('gw1', T0 + 2, T0 + 2);
+    assert.equal([draining?.drainingSince, draining?.drainedAt, draining?.revision], [T0 + 2, null, 3]);
+    assert.is(await store.gateways.setDraining('gw1', T0 + 3, T0 + 3), null);
+    assert.is(await store.gateways.markDrained('gw1', 2, T0 + 4), false);
+    assert.is(await store.gateways.markDrained('gw1', 3, T0 + 4), true);
+    assert.is(await store.gateways.markDrained('gw1', 3, T0 + 5), false);
+    assert.is((await store.gateways.get('gw1'))?.drainedAt, T0 + 4);
+    const back = await store.gateways.setDraining('gw1', null, T0 + 6);
+    assert.equal([back?.drainingSince, back?.drainedAt, back?.revision], [null, null, 4]);
+    assert.is(await store.gateways.setDraining('gw1', null, T0 + 7), null);
+    assert.is(await store.gateways.markDrained('gw1', 4, T0 + 8), false);
     assert.is((await store.gateways.all()).length, 1);
     assert.is((await store.gateways.list({ limit: 1 })).next, null);
     assert.is(await store.gateways.delete('gw1'), true);

@@ -67,7 +67,8 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       operationId: 'changeGateway',
       tag,
       summary: 'Change settings of a gateway',
-      description: 'Its workers take them up within seconds.',
+      description:
+        'Its workers take them up within seconds; `applied` says when. When only the port changes and the address named the old one, the address follows.',
       params: GatewayParams,
       body: GatewayChange,
       answers: { 200: TheGateway },
@@ -75,6 +76,40 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
     }),
     async (request) =>
       presentGateway(await gateways.update(request.params.name, request.body, actorOf(request))),
+  );
+
+  app.post(
+    '/v1/gateways/:name/drain',
+    operation({
+      access: 'admin',
+      operationId: 'drainGateway',
+      tag,
+      summary: 'Drain a gateway',
+      description:
+        'It refuses newcomers and sends its devices to other gateways at a pace; `leaving` and `state` tell how far it is.',
+      params: GatewayParams,
+      answers: { 202: TheGateway },
+      problems: ['not-found'],
+    }),
+    async (request, reply) => {
+      const view = await gateways.drain(request.params.name, actorOf(request));
+      return reply.code(202).send(presentGateway(view));
+    },
+  );
+
+  app.delete(
+    '/v1/gateways/:name/drain',
+    operation({
+      access: 'admin',
+      operationId: 'cancelDrain',
+      tag,
+      summary: 'Cancel the drain of a gateway',
+      description: 'It takes newcomers again, and devices that have not left stay.',
+      params: GatewayParams,
+      answers: { 200: TheGateway },
+      problems: ['not-found'],
+    }),
+    async (request) => presentGateway(await gateways.cancelDrain(request.params.name, actorOf(request))),
   );
 
   app.delete(

@@ -1,9 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { LIMITS } from '../../../protocol/index.ts';
+import { GATEWAY_STATES } from '../../balance/fleet.ts';
 import { DEFAULT_CONNECTION_LIMIT, DEFAULT_PUSH_PORT } from '../../desks/gateway-desk.ts';
-import { Count, closed, Id, OneOf, pageQuery, Time } from './common.ts';
-
-export const GATEWAY_STATES = ['up', 'down', 'off', 'problem'] as const;
+import { Count, closed, Id, Nullable, OneOf, pageQuery, Time } from './common.ts';
 
 const GatewayName = Id('Name of the gateway.', 'gw1');
 const settings = {
@@ -24,6 +23,26 @@ const settings = {
   }),
 };
 
+const LEAVING_REASONS = ['drain', 'off', 'port', 'stop'] as const;
+const Leaving = Type.Object(
+  {
+    why: OneOf(LEAVING_REASONS, {
+      description:
+        '`drain`: an operator drains it; `off`: it was switched off; `port`: devices of its old port; `stop`: it stops.',
+    }),
+    left: Count('Devices still to go.'),
+  },
+  { ...closed, description: 'It sends devices away.' },
+);
+
+const milliseconds = (description: string) => Type.Number({ minimum: 0, description });
+const RoundTrip = Type.Object(
+  { p50: milliseconds('The median.'), p90: milliseconds('90 %.'), p99: milliseconds('99 %.') },
+  { ...closed, description: 'Round trips of pings to a sample of its devices, milliseconds.' },
+);
+
+const admissionRate = Type.Number({ minimum: 0, description: 'Devices admitted per second, lately.' });
+
 const WorkerSchema = Type.Object(
   {
     worker: Type.String({ examples: ['gw1/0'] }),
@@ -32,10 +51,15 @@ const WorkerSchema = Type.Object(
     pid: Type.Integer(),
     version: Type.String(),
     connections: Count('Devices connected to it.'),
-    admissionRate: Type.Number({ minimum: 0, description: 'Devices admitted per second, lately.' }),
+    limit: Count('Devices it takes at most.'),
+    admissionRate,
     bufferedBytes: Count('Bytes waiting for slow devices.'),
     memoryBytes: Count('Resident memory.'),
     cpu: Type.Number({ minimum: 0, description: 'Share of one core, 0 to 1.' }),
+    revision: Count('Revision of the settings it works by; 0 for those it was started with.'),
+    roundTripMs: Type.Optional(RoundTrip),
+    port: Type.Optional(Type.Integer({ description: 'Port it listens on; absent while it does not.' })),
+    leaving: Type.Optional(Leaving),
     problem: Type.Optional(Type.String({ description: 'Why it does not serve as the settings say.' })),
   },
   { $id: 'Worker', ...closed, description: 'One process of a gateway.' },
@@ -48,9 +72,26 @@ export const GatewaySchema = Type.Object(
     revision: Count('Grows with every change of the settings.'),
     state: OneOf(GATEWAY_STATES, {
       description:
-        '`off`: told not to serve; `down`: no worker of it is alive; `problem`: a worker cannot do as told.',
+        '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do as told; `draining`: an operator drains it; `drained`: the last device has left; `leaving`: its devices are sent away because it was switched off or stops; `off`: told not to serve; `down`: no worker of it is alive.',
     }),
-    problem: Type.Optional(Type.String({ description: 'What is wrong when the state is `problem`.' })),
+    problem: Type.Optional(Type.String({ description: 'What a worker of it cannot do, and why.' })),
+    applied: Type.Boolean({ description: 'Whether every worker works by the newest settings.' }),
+    draining: Type.Boolean({ description: 'Whether an operator drains it.' }),
+    drainingSince: Nullable(Time('When the drain began.')),
+    drainedAt: Nullable(Time('When the last device had left in this drain.')),
+    leaving: Type.Optional(Leaving),
+    load: Type.Object(
+      {
+        connections: Count('Devices connected.'),
+        limit: Count('Devices its workers take at most, all told.'),
+        admissionRate,
+        roundTripMs: Type.Optional(RoundTrip),
+        cpu: Type.Number({ minimum: 0, description: 'Cores used.' }),
+        memoryBytes: Count('Resident memory.'),
+        bufferedBytes: Count('Bytes waiting for slow devices.'),
+      },
+      { ...closed, description: 'Its workers together.' },
+    ),
     connections: Count('Devices connected, as its workers say now.'),
     connectedOnRecord: Count('Devices on record as connected to it.'),
     workers: Type.Array(Type.Unsafe<Static<typeof WorkerSchema>>({ $ref: 'Worker#' })),

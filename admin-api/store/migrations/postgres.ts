@@ -154,4 +154,13 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 2,
+    name: 'draining and balance',
+    statements: [
+      `alter table gateways add column draining_since bigint`,
+      `alter table gateways add column drained_at bigint`,
+      `create index devices_placement on devices (gateway, group_id, id) where connected = 1`,
+    ],
+  },
 ];

@@ -159,4 +159,14 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       ) without rowid`,
     ],
   },
+  {
+    number: 2,
+    name: 'draining and balance',
+    statements: [
+      `alter table gateways add column draining_since integer`,
+      `alter table gateways add column drained_at integer`,
+      // How many devices of each group are on each gateway, and which.
+      `create index devices_placement on devices (gateway, group_id, id) where connected = 1`,
+    ],
+  },
 ];

@@ -1,0 +1,108 @@
+import type { Lease, LeavingReason } from '../../bus/bus.ts';
+import type { Gateway } from '../store/records.ts';
+
+/**
+ * `up`: it serves; `starting`: its workers are alive and do not listen yet; `problem`: a worker cannot do as told;
+ * `draining`, `leaving`: its devices are being sent away, by an operator's drain or because it is switched off or stops;
+ * `drained`: the last has left; `off`: told not to serve; `down`: no worker of it is alive.
+ */
+export const GATEWAY_STATES = [
+  'up',
+  'starting',
+  'problem',
+  'draining',
+  'drained',
+  'leaving',
+  'off',
+  'down',
+] as const;
+export type GatewayState = (typeof GATEWAY_STATES)[number];
+
+/** A gateway's settings with what its workers say now, added up. */
+export interface FleetGateway extends Gateway {
+  state: GatewayState;
+  /** What a worker of it says is wrong, whatever the state. */
+  problem?: string;
+  /** Every live worker works by the newest settings, and there is one. */
+  applied: boolean;
+  workers: readonly Lease[];
+  connections: number;
+  /** Connections its live workers take at most, and never more than the gateway's limit. */
+  capacity: number;
+  leaving?: { why: LeavingReason; left: number };
+  /** Devices may be here: it is told to serve, is not drained, and a worker of it stays. */
+  serving: boolean;
+  /** It takes newcomers now. */
+  admitting: boolean;
+}
+
+/** Worst first: what the gateway as a whole is said to be leaving for. */
+const LEAVING_ORDER: readonly LeavingReason[] = ['stop', 'drain', 'off', 'port'];
+
+/** Joins gateways with the leases of their workers. */
+export function fleetOf(gateways: readonly Gateway[], leases: readonly Lease[]): FleetGateway[] {
+  const byGateway = new Map<string, Lease[]>();
+  for (const lease of leases) {
+    const { gateway } = lease.identity;
+    const workers = byGateway.get(gateway);
+    if (workers) workers.push(lease);
+    else byGateway.set(gateway, [lease]);
+  }
+  return gateways.map((gateway) => fleetGateway(gateway, byGateway.get(gateway.name) ?? []));
+}
+
+export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetGateway {
+  const workers = [...leases].sort((a, b) => (a.identity.worker < b.identity.worker ? -1 : 1));
+  const loads = workers.map(({ load }) => load);
+  const connections = sum(loads, (load) => load.connections);
+  const capacity = Math.min(
+    gateway.connectionLimit,
+    sum(loads, (load) => load.limit),
+  );
+  const problem = loads.find((load) => load.problem !== undefined)?.problem;
+  const leaving = leavingOf(loads.map((load) => load.leaving));
+  const stays = loads.some((load) => load.leaving === undefined || load.leaving.why === 'port');
+  const serving = gateway.runPushServer && gateway.drainingSince === null && stays;
+  const listens = loads.some((load) => load.port !== undefined);
+  const facts = {
+    ...gateway,
+    applied: loads.length > 0 && loads.every((load) => load.revision >= gateway.revision),
+    workers,
+    connections,
+    capacity,
+    ...(problem !== undefined && { problem }),
+    ...(leaving && { leaving }),
+    serving,
+    admitting: serving && listens && connections < capacity,
+  };
+  return { ...facts, state: stateOf(facts, listens) };
+}
+
+function stateOf(gateway: Omit<FleetGateway, 'state'>, listens: boolean): GatewayState {
+  const { workers, connections, applied, leaving, problem } = gateway;
+  const left = connections === 0 && leaving === undefined;
+  if (!gateway.runPushServer) return workers.length === 0 || left ? 'off' : 'leaving';
+  if (workers.length === 0) return 'down';
+  if (gateway.drainingSince !== null) return applied && left ? 'drained' : 'draining';
+  if (!gateway.serving) return 'leaving';
+  if (problem !== undefined) return 'problem';
+  // A full gateway does not listen either.
+  return listens || connections > 0 ? 'up' : 'starting';
+}
+
+function leavingOf(
+  parts: readonly ({ why: LeavingReason; left: number } | undefined)[],
+): { why: LeavingReason; left: number } | undefined {
+  const known = parts.filter((part) => part !== undefined);
+  const why = LEAVING_ORDER.find((reason) => known.some((part) => part.why === reason));
+  return why && { why, left: sum(known, (part) => part.left) };
+}
+
+/** Whether a gateway's scope holds the group with this path: its own group, or one above it. */
+export function serves(gateway: { groupId: string }, groupPath: string): boolean {
+  return groupPath.startsWith(`${gateway.groupId}/`) || groupPath.includes(`/${gateway.groupId}/`);
+}
+
+export function sum<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((total, item) => total + value(item), 0);
+}

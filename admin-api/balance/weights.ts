@@ -1,0 +1,27 @@
+/**
+ * Weights for the ranking: a gateway's free capacity in eighths of its limit, so that they change now and then and not
+ * with every device. The directory holds the weights in force; they are computed from those, by every administration
+ * server alike.
+ */
+import type { FleetGateway } from './fleet.ts';
+
+const STEPS = 8;
+/** How far beyond a step's edge the free capacity must be before the step changes, in steps. */
+const STICKY = 0.25;
+
+/**
+ * The weight of a gateway: its limit times the eighths of it that are free, rounded up; 0 while it admits nobody.
+ * `before` is the weight in force, absent for a gateway that is new.
+ */
+export function gatewayWeight(
+  gateway: Pick<FleetGateway, 'admitting' | 'connectionLimit' | 'capacity' | 'connections'>,
+  before?: number,
+): number {
+  if (!gateway.admitting) return 0;
+  const limit = gateway.connectionLimit;
+  const free = ((gateway.capacity - gateway.connections) / limit) * STEPS;
+  const held = Math.round(((before ?? 0) / limit) * STEPS);
+  const stays = held > 0 && held <= STEPS && free > held - 1 - STICKY && free < held + STICKY;
+  const steps = stays ? held : Math.max(1, Math.ceil(free));
+  return Math.max(1, Math.round((steps * limit) / STEPS));
+}
