@@ -63,6 +63,8 @@ export class ApiClient {
   constructor(options: ApiClientOptions) {
     this.#options = options;
     this.server = options.server;
+    // Every request under way listens, and there may be many.
+    if (options.signal !== undefined) setMaxListeners(0, options.signal);
   }
 
   get<T>(path: string, query: Query = {}): Promise<T> {
