@@ -1,4 +1,5 @@
 /** The HTTP API as the operators' commands see it: JSON in, JSON out, and errors that say what to do. */
+import { setMaxListeners } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { CliError, EXIT } from './exit-codes.ts';
