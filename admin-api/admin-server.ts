@@ -129,7 +129,7 @@ export class AdminServer {
     );
     const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
 
-    const deskParts = { store, directory: projector, mail, hub, now, log };
+    const deskParts = { store, directory: projector, leases: workers, mail, hub, now, log };
     const groups = new GroupDesk(deskParts);
     const tokens = new TokenDesk({ store, now });
     const services: HttpServices = {
@@ -140,7 +140,7 @@ export class AdminServer {
       groups,
       devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
       enrolment: new EnrolmentDesk({ ...deskParts, signer }),
-      gateways: new GatewayDesk({ ...deskParts, leases: workers }),
+      gateways: new GatewayDesk(deskParts),
       tokens,
       events: hub,
       registry,

@@ -36,6 +36,7 @@ export class DirectoryProjector {
   readonly #signer: OrderSigner;
   readonly #leases: LeaseList;
   readonly #log: Logger;
+  #weights: ReadonlyMap<string, number> = new Map();
   readonly #pendingDevices = new Set<string>();
   #gatewaysPending = false;
   #timer: NodeJS.Timeout | undefined;
@@ -89,6 +90,11 @@ export class DirectoryProjector {
   devicesChangedSoon(ids: readonly string[]): void {
     for (const id of ids) this.#pendingDevices.add(id);
     this.#kick();
+  }
+
+  /** The weight the directory has for a gateway; `undefined` while it has none. */
+  weightOf(gateway: string): number | undefined {
+    return this.#weights.get(gateway);
   }
 
   gatewaysChangedSoon(): void {
@@ -169,6 +175,7 @@ export class DirectoryProjector {
     const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const changed = entries.filter((entry) => !isDeepStrictEqual(entry, written.get(entry.name)));
     if (changed.length > 0) await this.#bus.directory.putGateways(changed);
+    this.#weights = new Map(entries.map(({ name, weight }) => [name, weight]));
     for (const { name } of entries) written.delete(name);
     for (const name of written.keys()) await this.#bus.directory.removeGateway(name);
   }

@@ -1,5 +1,9 @@
 import type { Logger } from 'pino';
-import type { Device } from '../store/records.ts';
+import type { Delivery, Holder, Lease } from '../../bus/bus.ts';
+import { encodeGatewayMessage } from '../../protocol/index.ts';
+import { serves } from '../balance/fleet.ts';
+import { addressesOf, readFleet } from '../balance/placement.ts';
+import { outOfScope } from '../balance/redirects.ts';
 import type { Store } from '../store/store.ts';
 
 /** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
@@ -8,6 +12,7 @@ export interface DirectoryChanges {
   devicesChanged(ids: readonly string[]): Promise<void>;
   devicesChangedSoon(ids: readonly string[]): void;
   gatewaysChangedSoon(): void;
+  weightOf(gateway: string): number | undefined;
   membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array };
   membershipFrame(device: MembershipSubject): Uint8Array;
 }
@@ -22,6 +27,11 @@ export interface MembershipSubject {
 export interface DeviceMail {
   sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
   close(devices: readonly string[], code: number, reason: string): Promise<void>;
+  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  deliver(
+    devices: readonly string[],
+    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
+  ): Promise<void>;
 }
 
 /** What every desk works with. A desk changes SQL with its audit entry and event first, and tells the others after. */
@@ -29,6 +39,8 @@ export interface DeskParts {
   store: Store;
   directory: DirectoryChanges;
   mail: DeviceMail;
+  /** Workers that are alive. */
+  leases: { list(): readonly Lease[] };
   /** Told that events were appended. */
   hub: { notify(): void };
   now: () => number;
@@ -58,16 +70,28 @@ export async function writeDirectory(parts: DeskParts, ids: readonly string[]): 
   }
 }
 
-/** Puts new memberships into the directory and hands them to those of the devices that are connected. */
-export async function renewMemberships(parts: DeskParts, ids: readonly string[]): Promise<void> {
+/**
+ * Puts new memberships into the directory and hands them to those of the devices that are connected, with the gateways
+ * they may use from now on. A device whose gateway does not serve its new group is sent to one that does. Returns how
+ * many were sent away.
+ */
+export async function renewMemberships(parts: DeskParts, ids: readonly string[]): Promise<number> {
   await writeDirectory(parts, ids);
-  const devices: (Device & { groupPath: string })[] = await parts.store.devices.withPaths(ids);
-  const connected = devices.filter((device) => device.connected);
-  for (let start = 0; start < connected.length; start += 50) {
-    await Promise.all(
-      connected
-        .slice(start, start + 50)
-        .map((device) => parts.mail.sendFrame([device.id], parts.directory.membershipFrame(device))),
-    );
-  }
+  const devices = new Map((await parts.store.devices.withPaths(ids)).map((device) => [device.id, device]));
+  const fleet = await readFleet(parts);
+  let sentAway = 0;
+  await parts.mail.deliver([...devices.keys()], (id, { incarnation, session }) => {
+    const device = devices.get(id);
+    if (!device) return [];
+    const membership = { devices: [id], frame: parts.directory.membershipFrame(device) };
+    const gateways = addressesOf(fleet.ranked(id, device.groupPath));
+    const gateway = fleet.gatewayOf(incarnation);
+    if (gateway && !serves(gateway, device.groupPath)) {
+      sentAway += 1;
+      return [membership, outOfScope([{ id, session }], gateways)];
+    }
+    const update = encodeGatewayMessage({ t: 'update', gateways });
+    return gateways.length === 0 ? [membership] : [membership, { devices: [id], frame: update }];
+  });
+  return sentAway;
 }

@@ -1,7 +1,8 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, verify } from 'node:crypto';
 import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import { addressesOf, readFleet } from '../balance/placement.ts';
 import { Problem } from '../problems.ts';
-import { type Device, type EnrolmentToken, type Gateway, ROOT_GROUP } from '../store/records.ts';
+import { type Device, type EnrolmentToken, ROOT_GROUP } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { type DeskParts, recordChange } from './desk-parts.ts';
 import { hashSecret, newId, newSecret, plainText } from './identifiers.ts';
@@ -103,7 +104,7 @@ export class EnrolmentDesk {
     return {
       device,
       serverKey: this.#serverKey,
-      gateways: gatewaysFor(device.id, device.groupPath, await store.gateways.all()),
+      gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
       membership: directory.membershipFor(device),
       revision: device.membershipRevision,
     };
@@ -159,19 +160,4 @@ function holdsKey({ token, publicKey, proof }: EnrolmentRequest): boolean {
   } catch {
     return false;
   }
-}
-
-/**
- * The running gateways whose scope holds the group: the nearest scope first, and among equals each device in an order of
- * its own, so that devices spread.
- */
-function gatewaysFor(device: string, groupPath: string, gateways: readonly Gateway[]): GatewayAddress[] {
-  const path = groupPath.split('/');
-  const rank = (gateway: Gateway) => createHash('sha256').update(`${device}/${gateway.name}`).digest('hex');
-  return gateways
-    .filter((gateway) => gateway.runPushServer && path.includes(gateway.groupId))
-    .map((gateway) => ({ gateway, depth: path.indexOf(gateway.groupId), rank: rank(gateway) }))
-    .sort((a, b) => b.depth - a.depth || (a.rank < b.rank ? -1 : 1))
-    .slice(0, LIMITS.gateways)
-    .map(({ gateway }) => ({ name: gateway.name, url: gateway.address }));
 }

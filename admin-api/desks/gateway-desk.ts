@@ -26,11 +26,9 @@ export interface GatewayView extends FleetGateway {
 /** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
 export class GatewayDesk {
   readonly #parts: DeskParts;
-  readonly #leases: { list(): readonly Lease[] };
 
-  constructor(parts: DeskParts & { leases: { list(): readonly Lease[] } }) {
+  constructor(parts: DeskParts) {
     this.#parts = parts;
-    this.#leases = parts.leases;
   }
 
   async create(request: GatewayRequest, actor: string): Promise<GatewayView> {
@@ -139,7 +137,7 @@ export class GatewayDesk {
   }
 
   #workersOf(name: string): Lease[] {
-    return this.#leases.list().filter((lease) => lease.identity.gateway === name);
+    return this.#parts.leases.list().filter((lease) => lease.identity.gateway === name);
   }
 
   #view(gateway: Gateway, connected: Record<string, number>): GatewayView {

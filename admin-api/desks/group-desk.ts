@@ -1,9 +1,12 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { Problem } from '../problems.ts';
 import { type Group, ROOT_GROUP } from '../store/records.ts';
 import { type DeskParts, recordChange, renewMemberships } from './desk-parts.ts';
 import { newId } from './identifiers.ts';
 
 const CHUNK = 500;
+/** A thousand a second. */
+const MS_PER_DEVICE_SENT_AWAY = 1;
 
 /** What operators change about groups. Every method throws `Problem`; the rules of the tree are the store's. */
 export class GroupDesk {
@@ -91,11 +94,11 @@ export class GroupDesk {
     let cursor: string | undefined;
     do {
       const page = await this.#parts.store.devices.list({ group }, { limit: CHUNK, cursor });
-      await renewMemberships(
-        this.#parts,
-        page.items.map((device) => device.id),
-      );
+      const ids = page.items.map((device) => device.id);
+      const sentAway = await renewMemberships(this.#parts, ids);
       cursor = page.next ?? undefined;
+      // They all come to other gateways at once.
+      if (cursor !== undefined) await pause(sentAway * MS_PER_DEVICE_SENT_AWAY);
     } while (cursor !== undefined && !this.#stopping);
   }
 }

@@ -19,18 +19,31 @@ export class HolderMail {
   }
 
   async sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
-    await this.#send(devices, (held) => ({ devices: held.map(([device]) => device), frame }));
+    await this.#send(devices, (held) => [{ devices: held.map(([device]) => device), frame }]);
   }
 
   /** Closes the sessions these devices have now, not one that begins later. */
   async close(devices: readonly string[], code: number, reason: string): Promise<void> {
-    await this.#send(devices, (held) => ({
-      devices: held.map(([device]) => device),
-      close: { code, reason, sessions: held.map(([, holder]) => holder.session) },
-    }));
+    await this.#send(devices, (held) => [
+      {
+        devices: held.map(([device]) => device),
+        close: { code, reason, sessions: held.map(([, holder]) => holder.session) },
+      },
+    ]);
   }
 
-  async #send(devices: readonly string[], toDelivery: (held: [string, Holder][]) => Delivery): Promise<void> {
+  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  async deliver(
+    devices: readonly string[],
+    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
+  ): Promise<void> {
+    await this.#send(devices, (held) => held.flatMap(([device, holder]) => toDeliveries(device, holder)));
+  }
+
+  async #send(
+    devices: readonly string[],
+    toDeliveries: (held: [string, Holder][]) => Delivery[],
+  ): Promise<void> {
     try {
       for (let start = 0; start < devices.length; start += CHUNK) {
         const some = devices.slice(start, start + CHUNK);
@@ -44,7 +57,7 @@ export class HolderMail {
         }
         await Promise.all(
           [...byWorker].map(([incarnation, held]) =>
-            this.#bus.outboxes.append(incarnation, [toDelivery(held)]),
+            this.#bus.outboxes.append(incarnation, toDeliveries(held)),
           ),
         );
       }

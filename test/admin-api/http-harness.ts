@@ -97,7 +97,7 @@ export async function startHttp(
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
   const mail = new HolderMail(bus, log);
-  const parts = { store, directory: projector, mail, hub, now, log };
+  const parts = { store, directory: projector, leases: workers, mail, hub, now, log };
   const groups = new GroupDesk(parts);
   const tokens = new TokenDesk({ store, now });
   const services: HttpServices = {
@@ -108,7 +108,7 @@ export async function startHttp(
     groups,
     devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
     enrolment: new EnrolmentDesk({ ...parts, signer }),
-    gateways: new GatewayDesk({ ...parts, leases: workers }),
+    gateways: new GatewayDesk(parts),
     tokens,
     events: hub,
     registry,

@@ -1,0 +1,55 @@
+import type { Lease } from '../../bus/bus.ts';
+import { rankGateways } from '../../bus/ranking.ts';
+import { type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import type { Store } from '../store/store.ts';
+import { type FleetGateway, fleetOf, serves } from './fleet.ts';
+import { gatewayWeight } from './weights.ts';
+
+export interface PlacementParts {
+  store: Store;
+  leases: { list(): readonly Lease[] };
+  directory: { weightOf(gateway: string): number | undefined };
+}
+
+export interface WeighedGateway extends FleetGateway {
+  /** As the directory has it, so that gateways rank alike. */
+  weight: number;
+}
+
+/** The gateways at one moment, and where devices belong among them. */
+export interface Fleet {
+  readonly gateways: readonly WeighedGateway[];
+  /** Gateways told to serve the group, in the order this device should use them. */
+  ranked(device: string, groupPath: string): WeighedGateway[];
+  /** The gateway that worker is of; `undefined` for one whose lease is not known (yet, or any more). */
+  gatewayOf(incarnation: string): WeighedGateway | undefined;
+}
+
+export async function readFleet({ store, leases, directory }: PlacementParts): Promise<Fleet> {
+  const gateways = fleetOf(await store.gateways.all(), leases.list()).map((gateway) => ({
+    ...gateway,
+    weight: directory.weightOf(gateway.name) ?? gatewayWeight(gateway),
+  }));
+  const listed = gateways.filter(isListed);
+  const byIncarnation = new Map(
+    gateways.flatMap((gateway) => gateway.workers.map(({ incarnation }) => [incarnation, gateway] as const)),
+  );
+  return {
+    gateways,
+    ranked: (device, groupPath) =>
+      rankGateways(
+        device,
+        listed.filter((gateway) => serves(gateway, groupPath)),
+      ),
+    gatewayOf: (incarnation) => byIncarnation.get(incarnation),
+  };
+}
+
+/** Whether devices are told of it at all: also while it is down, for it may be back when they dial. */
+function isListed(gateway: FleetGateway): boolean {
+  return gateway.runPushServer && gateway.drainingSince === null;
+}
+
+export function addressesOf(gateways: readonly { name: string; address: string }[]): GatewayAddress[] {
+  return gateways.slice(0, LIMITS.gateways).map(({ name, address }) => ({ name, url: address }));
+}
