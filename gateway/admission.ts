@@ -8,11 +8,12 @@ import type { Logger } from 'pino';
 import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../bus/bus.ts';
 import { CLOSE, type Prove } from '../protocol/index.ts';
 import type { Connections } from './connections.ts';
-import { type GatewayList, redirectFrame, welcomeFrame } from './gateway-list.ts';
+import type { GatewayList } from './gateway-list.ts';
 import { judge } from './handshake.ts';
 import type { Dependency } from './health.ts';
 import { flatten, type Interner } from './interner.ts';
 import type { HeldLease } from './lease-keeper.ts';
+import { redirectFrame, welcomeFrame } from './list-frames.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
 import { type Connection, type Proving, remoteAddress, type Session } from './session.ts';
 
@@ -222,7 +223,8 @@ export class Admission {
       ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
     });
     connection.socket.cork(() => {
-      connections.send(connection, welcomeFrame(session.scope, session.session, now, heartbeatMs));
+      const list = gateways.ranked(session.scope, session.device);
+      connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
       if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);
     });
   }

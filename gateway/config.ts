@@ -11,10 +11,10 @@ export interface GatewayConfig {
   name: string;
   /** Number of this worker process in the gateway; `<name>/<workerNumber>` is the worker's name. */
   workerNumber: number;
+  /** How many workers the gateway has; they share out its limits. */
+  workers: number;
   /** Interface to listen on. */
   host: string;
-  /** Whether sibling processes listen on the same port; when not, an occupied port is an error. */
-  sharePort: boolean;
   /** Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one. */
   initial: GatewaySettings;
   /** PEM files; `null` serves without TLS (behind a proxy, or on loopback). */
@@ -26,9 +26,9 @@ export interface GatewayConfig {
   heartbeatIntervalMs: number;
   /** Time from open to a valid `prove`, milliseconds. */
   handshakeTimeoutMs: number;
-  /** Connections that may be between open and `welcome` at once. */
+  /** Connections of the whole gateway that may be between open and `welcome` at once. */
   maxUnauthenticated: number;
-  /** Upgrades accepted per second, averaged over two seconds. */
+  /** Upgrades and probes a worker accepts per second, averaged over two seconds. */
   admissionsPerSecond: number;
   /** Bytes that may wait for one slow reader before its connection is closed. */
   maxBackpressureBytes: number;
@@ -47,7 +47,7 @@ export interface GatewayConfig {
   /** Receipts kept while the bus is away, and the bytes they may take. */
   receiptSpool: number;
   receiptSpoolBytes: number;
-  /** Sessions sent away per second while draining. */
+  /** Sessions of the whole gateway sent away per second when they have to leave. */
   drainPerSecond: number;
 }
 
@@ -61,8 +61,8 @@ const DEFAULT_METRICS_PORT = 13296;
 
 const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   workerNumber: 0,
+  workers: 1,
   host: '0.0.0.0',
-  sharePort: false,
   tls: null,
   metricsPort: DEFAULT_METRICS_PORT,
   metricsHost: '127.0.0.1',
@@ -96,6 +96,7 @@ export class GatewayConfigError extends Error {
 /** Numbers and the range each must be in. */
 const RANGES: [keyof GatewayConfig, number, number][] = [
   ['workerNumber', 0, 1_023],
+  ['workers', 1, 1_024],
   ['heartbeatIntervalMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs],
   ['handshakeTimeoutMs', 100, 60_000],
   ['maxUnauthenticated', 1, 1_000_000],
@@ -151,6 +152,7 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
   if (config.metricsPort !== null) {
     problems.push(...rangeProblem('metricsPort', config.metricsPort, 0, 65_535));
   }
+  if (config.workerNumber >= config.workers) problems.push('workerNumber must be below workers');
   if (config.messageBurst < config.messagesPerSecond) {
     problems.push('messageBurst must not be below messagesPerSecond');
   }
@@ -159,6 +161,11 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
   }
   if (problems.length > 0) throw new GatewayConfigError(problems);
   return Object.freeze(config);
+}
+
+/** This worker's part of what the whole gateway may have of something, a whole number; the parts add up to `total`. */
+export function shareOf(total: number, { workers, workerNumber }: GatewayConfig): number {
+  return Math.floor(total / workers) + (workerNumber < total % workers ? 1 : 0);
 }
 
 /** Silence after which a device counts as gone, milliseconds (B-4). */

@@ -68,10 +68,11 @@ export class Connections {
     return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
   }
 
-  open(socket: DeviceSocket, nonce: Uint8Array, tick: number, budget: number): Connection {
+  open(socket: DeviceSocket, port: number, nonce: Uint8Array, tick: number, budget: number): Connection {
     const connection: Connection = {
       id: ++this.#lastId,
       socket,
+      port,
       state: { name: 'proving', nonce },
       openedAt: Date.now(),
       openedTick: tick,

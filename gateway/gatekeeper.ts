@@ -6,6 +6,8 @@ import type { Refusal } from './push-server.ts';
 
 export interface DoorState {
   leaving: boolean;
+  /** Where else to go: the value of `Pushpoint-Gateways` (C-5). */
+  elsewhere(): string;
   full: boolean;
   crowded: boolean;
   /** What is missing to admit anyone; `null` when nothing is. */
@@ -30,9 +32,9 @@ export class Gatekeeper {
   }
 
   refusal(): Refusal | null {
-    const { leaving, full, crowded, missing } = this.#state();
-    if (leaving) return this.#refuse('leaving', 'the gateway leaves', 1);
-    if (full) return this.#refuse('full', 'the gateway is full', 15);
+    const { leaving, full, crowded, missing, elsewhere } = this.#state();
+    if (leaving) return this.#refuse('leaving', 'the gateway leaves', 1, elsewhere());
+    if (full) return this.#refuse('full', 'the gateway is full', 15, elsewhere());
     if (missing !== null) return this.#refuse('not-ready', `the gateway is not ready: ${missing}`, 3);
     if (crowded) return this.#refuse('crowded', 'too many connections before welcome', 2);
     if (!this.#takeToken()) return this.#refuse('rate', 'too many connections at once', 2);
@@ -52,8 +54,8 @@ export class Gatekeeper {
   }
 
   /** The delay is spread over twice `seconds`, so that those refused together do not return together. */
-  #refuse(kind: RefusalReason, reason: string, seconds: number): Refusal {
+  #refuse(kind: RefusalReason, reason: string, seconds: number, gateways = ''): Refusal {
     this.#count(kind);
-    return { reason, retryAfterSeconds: seconds + Math.floor(Math.random() * (seconds + 1)) };
+    return { reason, retryAfterSeconds: seconds + Math.floor(Math.random() * (seconds + 1)), gateways };
   }
 }

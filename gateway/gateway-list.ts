@@ -1,66 +1,75 @@
 /**
- * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one `Scope`, so
- * its list is chosen and encoded once.
+ * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one `Scope`;
+ * the order in it is each device's own (bus/ranking.ts), and a list is put together from entries encoded once.
  */
 import { type DirectoryGateway, type GatewaySettings, toGatewayAddress } from '../bus/bus.ts';
-import {
-  encodeGatewayMessage,
-  encodeValue,
-  type GatewayAddress,
-  LIMITS,
-  type RedirectReason,
-} from '../protocol/index.ts';
+import { rankGateways } from '../bus/ranking.ts';
+import { encodeValue, LIMITS } from '../protocol/index.ts';
 
-/** The groups of a device, root first, and the gateways it may therefore use. */
+/** A gateway that may be named to devices: in service, and not drained. */
+export interface ListedGateway {
+  readonly name: string;
+  readonly weight: number;
+  readonly group: string;
+  readonly url: string;
+  /** Its name and url in MessagePack. */
+  readonly encoded: Uint8Array;
+}
+
+/** The groups of a device, root first, and the gateways it may therefore use, by name. */
 export interface Scope {
   readonly groups: readonly string[];
-  /** This gateway first, then by name; only those that run their push server. */
-  gateways: GatewayAddress[];
-  /** `gateways` in MessagePack. */
-  encodedGateways: Uint8Array;
+  gateways: readonly ListedGateway[];
 }
+
+/** What this gateway itself is told to be. */
+export type OwnGateway = Pick<DirectoryGateway, keyof GatewaySettings | 'draining' | 'revision'>;
 
 export class GatewayList {
   readonly #name: string;
-  #own: GatewaySettings;
-  #revision = 0;
-  #gateways: DirectoryGateway[] = [];
+  #own: OwnGateway;
+  #gateways: ListedGateway[] = [];
   #scopes = new Map<string, Scope>();
+  /** This gateway's group and those above it, as far as devices' groups told. */
+  #above = new Set<string>();
 
   constructor(name: string, initial: GatewaySettings) {
     this.#name = name;
-    this.#own = initial;
+    this.#own = beginning(initial);
     this.update([]);
   }
 
-  /** This gateway's settings: the operators', or those it was started with while the directory has none. */
-  get own(): GatewaySettings {
+  /** Before anything was read: what this gateway is started with, in place of what the constructor was told. */
+  begin(initial: GatewaySettings): void {
+    this.#own = beginning(initial);
+    this.update([]);
+  }
+
+  /** This gateway's settings: the operators', or those it was started with (revision 0) while the directory has none. */
+  get own(): OwnGateway {
     return this.#own;
   }
 
-  /** Revision of `own`; 0 for those it was started with. */
-  get revision(): number {
-    return this.#revision;
-  }
-
-  /** Takes the directory's list over; returns the scopes whose list of gateways changed. */
-  update(listed: readonly DirectoryGateway[]): Set<Scope> {
+  /**
+   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it.
+   * `ownAddress`, when given, stands in the lists in place of the address that the settings name.
+   */
+  update(listed: readonly DirectoryGateway[], ownAddress?: string): Set<Scope> {
     const own = listed.find((gateway) => gateway.name === this.#name);
-    if (own) {
-      this.#own = own;
-      this.#revision = own.revision;
-    }
-    const all = own
-      ? [...listed]
-      : [...listed, { name: this.#name, revision: 0, draining: false, weight: 1, ...this.#own }];
-    all.sort((a, b) => this.#rank(a.name) - this.#rank(b.name) || (a.name < b.name ? -1 : 1));
-    this.#gateways = all;
+    if (own && own.group !== this.#own.group) this.#above.clear();
+    if (own) this.#own = own;
+    const weight = this.#own.connectionLimit;
+    const all = own ? listed : [...listed, { name: this.#name, weight, ...this.#own }];
+    const before = new Map(this.#gateways.map((gateway) => [gateway.name, gateway]));
+    this.#gateways = all
+      .filter(({ runPushServer, draining }) => runPushServer && !draining)
+      .map((gateway) => {
+        const address = gateway.name === this.#name ? (ownAddress ?? gateway.address) : gateway.address;
+        return listedGateway({ ...gateway, address }, before.get(gateway.name));
+      })
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
     const changed = new Set<Scope>();
-    for (const scope of this.#scopes.values()) {
-      const before = JSON.stringify(scope.gateways);
-      this.#fill(scope);
-      if (JSON.stringify(scope.gateways) !== before) changed.add(scope);
-    }
+    for (const scope of this.#scopes.values()) if (this.#fill(scope)) changed.add(scope);
     return changed;
   }
 
@@ -69,7 +78,7 @@ export class GatewayList {
     const key = groups.join('/');
     let scope = this.#scopes.get(key);
     if (!scope) {
-      scope = { groups: [...groups], gateways: [], encodedGateways: new Uint8Array() };
+      scope = { groups: [...groups], gateways: [] };
       this.#fill(scope);
       this.#scopes.set(key, scope);
     }
@@ -86,33 +95,49 @@ export class GatewayList {
     return groups.includes(this.#own.group);
   }
 
-  /** The gateways of `scope` other than this one: where to send a device away to. */
-  others(scope: Scope): GatewayAddress[] {
-    return scope.gateways.filter((gateway) => gateway.name !== this.#name);
+  /** The gateways of `scope`, the best for this device first. */
+  ranked(scope: Scope, device: string): ListedGateway[] {
+    return rankGateways(device, scope.gateways).slice(0, LIMITS.gateways);
   }
 
-  #rank(name: string): number {
-    return name === this.#name ? 0 : 1;
+  /** The same without this gateway: where to send a device away to. */
+  elsewhere(scope: Scope, device: string): ListedGateway[] {
+    return this.ranked(scope, device).filter(({ name }) => name !== this.#name);
   }
 
-  #fill(scope: Scope): void {
-    scope.gateways = this.#gateways
-      .filter((gateway) => gateway.runPushServer && scope.groups.includes(gateway.group))
-      .slice(0, LIMITS.gateways)
-      .map(toGatewayAddress);
-    scope.encodedGateways = encodeValue(scope.gateways);
+  /** The same with this gateway first, if it is among them: where to send a device that is only to dial anew. */
+  ownFirst(scope: Scope, device: string): ListedGateway[] {
+    const own = scope.gateways.filter(({ name }) => name === this.#name);
+    return [...own, ...this.elsewhere(scope, device)].slice(0, LIMITS.gateways);
+  }
+
+  /** Other gateways with room that serve everybody this one serves, as far as its devices' groups told; by name. */
+  alternatives(): ListedGateway[] {
+    return this.#gateways.filter(
+      ({ name, group, weight }) =>
+        name !== this.#name && weight > 0 && (group === this.#own.group || this.#above.has(group)),
+    );
+  }
+
+  /** Whether anything that a device is told changed. */
+  #fill(scope: Scope): boolean {
+    const end = scope.groups.indexOf(this.#own.group);
+    for (const group of scope.groups.slice(0, end + 1)) this.#above.add(group);
+    const before = scope.gateways;
+    scope.gateways = this.#gateways.filter(({ group }) => scope.groups.includes(group));
+    return (
+      before.length !== scope.gateways.length ||
+      before.some(({ name, url }, i) => scope.gateways[i]?.name !== name || scope.gateways[i]?.url !== url)
+    );
   }
 }
 
-/** `welcome` (H-6) with the scope's list as it was encoded once: it is the last field, so an empty one makes room. */
-export function welcomeFrame(scope: Scope, session: number, time: number, heartbeatMs: number): Uint8Array {
-  const head = encodeGatewayMessage({ t: 'welcome', session, time, heartbeatMs, gateways: [] });
-  const frame = new Uint8Array(head.length - 1 + scope.encodedGateways.length);
-  frame.set(head.subarray(0, head.length - 1));
-  frame.set(scope.encodedGateways, head.length - 1);
-  return frame;
+function beginning(initial: GatewaySettings): OwnGateway {
+  return { ...initial, draining: false, revision: 0 };
 }
 
-export function redirectFrame(to: GatewayAddress[], reason: RedirectReason): Uint8Array {
-  return encodeGatewayMessage({ t: 'redirect', to, reason, withinMs: 0 });
+function listedGateway(gateway: DirectoryGateway, before: ListedGateway | undefined): ListedGateway {
+  const { name, weight, group, address: url } = gateway;
+  const encoded = before?.url === url ? before.encoded : encodeValue(toGatewayAddress(gateway));
+  return { name, weight, group, url, encoded };
 }

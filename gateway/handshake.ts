@@ -4,15 +4,8 @@
  */
 import { createPublicKey, randomFillSync, verify } from 'node:crypto';
 import type { DirectoryDevice } from '../bus/bus.ts';
-import {
-  CLOSE,
-  type CloseCode,
-  type GatewayAddress,
-  LIMITS,
-  type Prove,
-  proofBytes,
-} from '../protocol/index.ts';
-import type { GatewayList } from './gateway-list.ts';
+import { CLOSE, type CloseCode, LIMITS, type Prove, proofBytes } from '../protocol/index.ts';
+import type { GatewayList, ListedGateway } from './gateway-list.ts';
 
 export interface Applicant {
   prove: Prove;
@@ -24,7 +17,7 @@ export interface Rejection {
   code: CloseCode;
   reason: string;
   /** Sent as a `redirect` with reason `scope` before the close (H-10). */
-  redirectTo?: GatewayAddress[];
+  redirectTo?: ListedGateway[];
 }
 
 interface Verifier {
@@ -51,7 +44,7 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
     : {
         code: CLOSE.outOfScope,
         reason: 'H-10: this gateway serves another group',
-        redirectTo: gateways.others(gateways.scope(device.groups)),
+        redirectTo: gateways.elsewhere(gateways.scope(device.groups), device.id),
       };
 
 /** In this order: the cheap ones first, and where to go is told only to the device itself. */

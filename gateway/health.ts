@@ -55,14 +55,28 @@ export interface Readiness {
   dependencies: Record<string, DependencyReport>;
 }
 
-export class HealthServer {
-  readonly #readiness: () => Readiness;
-  readonly #registry: Registry;
+export interface HealthSources<T extends { ready: boolean }> {
+  /** The answer of `/ready`: 200 when it is `ready`, otherwise 503. */
+  readiness(): T;
+  /** The answer of `/metrics`. */
+  metrics(): Promise<MetricsText>;
+}
+
+export interface MetricsText {
+  contentType: string;
+  text: string;
+}
+
+export async function registryMetrics(registry: Registry): Promise<MetricsText> {
+  return { contentType: registry.contentType, text: await registry.metrics() };
+}
+
+export class HealthServer<T extends { ready: boolean } = Readiness> {
+  readonly #sources: HealthSources<T>;
   #server: Server | null = null;
 
-  constructor(readiness: () => Readiness, registry: Registry) {
-    this.#readiness = readiness;
-    this.#registry = registry;
+  constructor(sources: HealthSources<T>) {
+    this.#sources = sources;
   }
 
   /** The port it listens on; 0 when it does not. */
@@ -101,14 +115,16 @@ export class HealthServer {
         json(response, 200, { live: true });
         return;
       case '/ready': {
-        const readiness = this.#readiness();
+        const readiness = this.#sources.readiness();
         json(response, readiness.ready ? 200 : 503, readiness);
         return;
       }
-      case '/metrics':
-        response.setHeader('Content-Type', this.#registry.contentType);
-        response.end(await this.#registry.metrics());
+      case '/metrics': {
+        const { contentType, text } = await this.#sources.metrics();
+        response.setHeader('Content-Type', contentType);
+        response.end(text);
         return;
+      }
       default:
         json(response, 404, { error: 'not found: /live, /ready and /metrics are here' });
     }

@@ -5,5 +5,5 @@ export {
   type GatewayConfigInput,
   parseGatewayConfig,
 } from './config.ts';
-export { PortUnavailable } from './push-server.ts';
+export { PortUnavailable } from './port-probe.ts';
 export { GatewayWorker } from './worker.ts';

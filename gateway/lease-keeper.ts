@@ -24,7 +24,7 @@ export interface LeaseEvents {
 
 export class LeaseKeeper {
   readonly #leases: Leases;
-  readonly #identity: WorkerIdentity;
+  readonly #identity: () => WorkerIdentity;
   readonly #load: () => WorkerLoad;
   readonly #ttlMs: number;
   readonly #health: Dependency;
@@ -42,7 +42,7 @@ export class LeaseKeeper {
 
   constructor(
     leases: Leases,
-    identity: WorkerIdentity,
+    identity: () => WorkerIdentity,
     load: () => WorkerLoad,
     ttlMs: number,
     health: Dependency,
@@ -124,7 +124,7 @@ export class LeaseKeeper {
         this.#log.warn({ incarnation: lost.incarnation }, 'lease lost');
         this.#events.lost(lost);
       }
-      const incarnation = await this.#leases.acquire(this.#identity, this.#load(), this.#ttlMs);
+      const incarnation = await this.#leases.acquire(this.#identity(), this.#load(), this.#ttlMs);
       this.#lease = { incarnation, number: ++this.#acquired };
       this.#incarnations.push(incarnation);
       if (this.#incarnations.length > REMEMBERED) this.#incarnations.shift();

@@ -1,41 +1,76 @@
 /**
  * Whether, and where, the worker listens: as its settings say, while there is room. A full worker stops listening, so that the
- * kernel sends newcomers to its siblings, and listens again below 85 %.
+ * kernel sends newcomers to its siblings, and listens again below 85 %. When its siblings are full too it listens all the
+ * same, to refuse and say where else to go.
  */
-import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
-import type { GatewaySettings } from '../bus/bus.ts';
+import type { Descriptors } from './descriptors.ts';
 import type { PushServer } from './push-server.ts';
 
+/** Shares of the connection limit and of the process's file descriptors. */
 const LOW_WATER = 0.85;
-/** Share of the process's file descriptors that connections may take; beyond, accept would spin at EMFILE. */
-const DESCRIPTOR_SHARE = 0.9;
+const DESCRIPTORS_FULL = 0.9;
+/** Refusing takes descriptors for a moment too: from here on not even that. */
+const DESCRIPTORS_EXHAUSTED = 0.95;
+/** Descriptors of the process itself: bus, log, event loop. */
+const OWN_DESCRIPTORS = 40;
+/** Connections that never ask for an upgrade are seen at the next look only. */
+const LOOK_MS = 100;
+
+/** `open`: newcomers can be admitted. `refusing`: it listens to refuse them. */
+export type Door = 'open' | 'refusing' | 'closed';
+
+export interface ListenerParts {
+  server: PushServer;
+  descriptors: Descriptors;
+  connections(): number;
+  /** Port it is to listen on, and this worker's part of the connection limit. */
+  port(): number;
+  share(): number;
+  /** What is wanted of the door when there is room. */
+  wanted(): Door;
+  /** Resolves when the port may be listened on, rejects with `PortUnavailable` when not. */
+  clearPort(port: number): Promise<void>;
+  /** No siblings share the port: when this worker is full, the gateway is. */
+  alone: boolean;
+  /** Called at every look. */
+  onLook(): void;
+  log: Logger;
+}
 
 export class Listener {
-  readonly #server: PushServer;
-  readonly #connections: () => number;
-  readonly #descriptorLimit: number;
-  readonly #log: Logger;
-  #settings: GatewaySettings;
+  readonly #parts: ListenerParts;
   #full = false;
+  #exhausted = false;
+  #siblingsFull: boolean;
   #closed = false;
   #problem: string | undefined;
+  #error: unknown;
+  /** The last port that could be listened on. */
+  #goodPort = 0;
+  #settling: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
 
-  constructor(server: PushServer, settings: GatewaySettings, connections: () => number, log: Logger) {
-    this.#server = server;
-    this.#settings = settings;
-    this.#connections = connections;
-    this.#descriptorLimit = Math.floor(fileDescriptorLimit() * DESCRIPTOR_SHARE);
-    this.#log = log;
+  constructor(parts: ListenerParts) {
+    this.#parts = parts;
+    this.#siblingsFull = parts.alone;
   }
 
   /** Connections the worker takes at most. */
   get limit(): number {
-    return Math.min(this.#settings.connectionLimit, this.#descriptorLimit);
+    const descriptors = Math.floor(this.#parts.descriptors.limit * DESCRIPTORS_FULL) - OWN_DESCRIPTORS;
+    return Math.min(this.#parts.share(), Math.max(1, descriptors));
   }
 
   get full(): boolean {
     return this.#full;
+  }
+
+  get door(): Door {
+    if (this.#closed || this.#exhausted) return 'closed';
+    const wanted = this.#parts.wanted();
+    if (wanted !== 'open' || !this.#full) return wanted;
+    return this.#siblingsFull ? 'refusing' : 'closed';
   }
 
   /** Why it does not listen as its settings say. */
@@ -43,55 +78,111 @@ export class Listener {
     return this.#problem;
   }
 
-  /** Listens as `settings` say. Throws `PortUnavailable`; then it goes on as it was, and tries again at the next call. */
-  apply(settings: GatewaySettings): void {
-    this.#settings = settings;
-    this.#full = this.#connections() >= this.limit * (this.#full ? LOW_WATER : 1);
-    try {
-      this.#follow();
-    } catch (error) {
-      this.#problem = error instanceof Error ? error.message : String(error);
-      throw error;
+  /** Nothing is under way: it listens as it should, or there is a problem. */
+  get settled(): boolean {
+    return this.#settling === null;
+  }
+
+  /** Listens for the first time. Rejects with `PortUnavailable`. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => this.#look(), LOOK_MS);
+    this.#look();
+    await this.apply();
+    if (this.#problem !== undefined) {
+      this.#parts.log.error({ problem: this.#problem }, 'cannot listen');
+      throw this.#error;
     }
-    this.#problem = undefined;
+  }
+
+  /**
+   * Listens as the settings say now; resolves once it does or there is a `problem`. Then it goes on as it was, and tries again
+   * at the next call.
+   */
+  apply(): Promise<void> {
+    if (!this.#listens()) this.#parts.server.unlisten();
+    this.#settling ??= this.#settle();
+    return this.#settling;
+  }
+
+  /** Whether the worker's siblings, if any, are full as well. */
+  setSiblingsFull(full: boolean): void {
+    this.#siblingsFull = full || this.#parts.alone;
+    void this.apply();
   }
 
   /** A connection opened or closed. */
   changed(): void {
-    const count = this.#connections();
-    if (this.#full ? count >= this.limit * LOW_WATER : count < this.limit) return;
-    this.#full = !this.#full;
-    this.#log.info({ connections: count, limit: this.limit, full: this.#full }, 'connection limit');
-    try {
-      this.#follow();
-      this.#problem = undefined;
-    } catch (error) {
-      this.#problem = error instanceof Error ? error.message : String(error);
-      this.#log.error({ err: error }, 'not listening again');
-    }
+    this.#measure();
   }
 
   /** Listens no more, whatever changes. */
   close(): void {
     this.#closed = true;
-    this.#server.unlisten();
+    if (this.#timer) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#parts.server.unlisten();
   }
 
-  #follow(): void {
-    if (this.#closed || this.#full || !this.#settings.runPushServer) {
-      this.#server.unlisten();
-      return;
+  #listens(): boolean {
+    return this.door !== 'closed';
+  }
+
+  #look(): void {
+    this.#measure();
+    const { server, onLook } = this.#parts;
+    if (this.#listens() !== server.listening && this.#problem === undefined) void this.apply();
+    onLook();
+  }
+
+  #measure(): void {
+    const { connections, descriptors, log } = this.#parts;
+    const { limit } = this;
+    const count = connections();
+    const taken = descriptors.used / descriptors.limit;
+    const full = this.#full
+      ? count >= limit * LOW_WATER || taken >= LOW_WATER
+      : count >= limit || taken >= DESCRIPTORS_FULL;
+    const exhausted = taken >= (this.#exhausted ? DESCRIPTORS_FULL : DESCRIPTORS_EXHAUSTED);
+    if (full === this.#full && exhausted === this.#exhausted) return;
+    this.#full = full;
+    this.#exhausted = exhausted;
+    log.info({ connections: count, limit, full, descriptors: descriptors.used }, 'room for connections');
+    void this.apply();
+  }
+
+  async #settle(): Promise<void> {
+    // Not in the caller's turn: `#settling` must be set before it is cleared.
+    await Promise.resolve();
+    const { server, clearPort, port, log } = this.#parts;
+    let wanted = port();
+    try {
+      while (this.#listens() && !(server.listening && server.port === wanted)) {
+        await clearPort(wanted);
+        if (!this.#listens()) break;
+        if (wanted === port()) server.listen(wanted);
+        wanted = port();
+      }
+      if (server.listening) this.#goodPort = server.port;
+      this.#problem = undefined;
+    } catch (error) {
+      this.#error = error;
+      this.#problem = error instanceof Error ? error.message : String(error);
+      log.debug({ err: error, port: wanted }, 'not listening as the settings say');
+      await this.#fallBack();
     }
-    this.#server.listen(this.#settings.port);
+    this.#settling = null;
+    if (!this.#listens()) server.unlisten();
   }
-}
 
-/** File descriptors this process may have open; what cannot be found out counts as 1,024. */
-export function fileDescriptorLimit(): number {
-  try {
-    const line = readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+(\S+)/m)?.[1];
-    return line === 'unlimited' ? Number.MAX_SAFE_INTEGER : Number(line) || 1_024;
-  } catch {
-    return 1_024;
+  /** A worker that did not listen at the moment, for it was full, returns to the port it had. */
+  async #fallBack(): Promise<void> {
+    const { server, clearPort, log } = this.#parts;
+    if (server.listening || this.#goodPort === 0 || !this.#listens()) return;
+    try {
+      await clearPort(this.#goodPort);
+      server.listen(this.#goodPort);
+    } catch (error) {
+      log.error({ err: error, port: this.#goodPort }, 'the port of before cannot be listened on either');
+    }
   }
 }

@@ -1,5 +1,6 @@
 /** What the worker reports of its own load with every extension of its lease. */
-import type { WorkerLoad } from '../bus/bus.ts';
+import type { LeavingReason, WorkerLoad } from '../bus/bus.ts';
+import type { Percentiles } from './round-trips.ts';
 
 export interface LoadSources {
   connections(): number;
@@ -11,6 +12,8 @@ export interface LoadSources {
   /** Port it listens on, and the revision of the settings it applied. */
   port(): number | undefined;
   revision(): number;
+  roundTripMs(): Percentiles | undefined;
+  leaving(): { why: LeavingReason; left: number } | undefined;
   problem(): string | undefined;
 }
 
@@ -38,6 +41,8 @@ export class LoadMeter {
     }
     const problem = this.#sources.problem();
     const port = this.#sources.port();
+    const roundTripMs = this.#sources.roundTripMs();
+    const leaving = this.#sources.leaving();
     return {
       connections: this.#sources.connections(),
       limit: this.#sources.limit(),
@@ -46,6 +51,8 @@ export class LoadMeter {
       memoryBytes: this.#memoryBytes,
       cpu: (cpu.user + cpu.system) / 1e6 / seconds,
       revision: this.#sources.revision(),
+      ...(roundTripMs === undefined ? {} : { roundTripMs }),
+      ...(leaving === undefined ? {} : { leaving }),
       ...(port === undefined ? {} : { port }),
       ...(problem === undefined ? {} : { problem }),
     };

@@ -3,6 +3,7 @@
  * run once per frame.
  */
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Percentiles } from './round-trips.ts';
 
 const PREFIX = 'pushpoint_gateway_';
 
@@ -26,6 +27,11 @@ export interface Gauges {
   sessions(): number;
   spooledReceipts(): number;
   bufferedBytes(): number;
+  /** Connections it takes at most. */
+  limit(): number;
+  /** Connections that have to leave. */
+  leaving(): number;
+  roundTripMs(): Percentiles | undefined;
 }
 
 export class Metrics {
@@ -38,6 +44,7 @@ export class Metrics {
   heartbeats = 0;
   deliveries = 0;
   undelivered = 0;
+  probes = 0;
   outboxesLost = 0;
   leasesLost = 0;
   receiptsAppended = 0;
@@ -84,10 +91,26 @@ export class Metrics {
       });
 
     gauge('connections', 'Open WebSockets.', gauges.connections);
+    gauge('connections_limit', 'Most WebSockets it takes.', gauges.limit);
+    gauge('connections_leaving', 'WebSockets that have to leave (drain, off, port, stop).', gauges.leaving);
     gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
     gauge('sessions', 'Devices connected.', gauges.sessions);
     gauge('receipts_spooled', 'Receipts that wait for the bus.', gauges.spooledReceipts);
     gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
+    new Gauge({
+      name: `${PREFIX}round_trip_seconds`,
+      help: 'Round trips of WebSocket pings to a sample of the devices.',
+      labelNames: ['worker', 'quantile'],
+      registers,
+      collect() {
+        const measured = gauges.roundTripMs();
+        if (!measured) return;
+        this.set({ worker, quantile: '0.5' }, measured.p50 / 1_000);
+        this.set({ worker, quantile: '0.9' }, measured.p90 / 1_000);
+        this.set({ worker, quantile: '0.99' }, measured.p99 / 1_000);
+      },
+    });
+    counter('probes_total', 'Probes of devices answered.', () => this.probes);
     counter('connections_opened_total', 'WebSockets opened.', () => this.opened);
     counter('sessions_admitted_total', 'Devices welcomed.', () => this.admitted);
     counter('sessions_reclaimed_total', 'Sessions claimed anew after a lost lease.', () => this.reclaimed);

@@ -1,6 +1,6 @@
 /**
- * The sockets, and the only place that knows uWebSockets.js. It refuses or upgrades, hands every event on as a plain
- * call, and listens and stops listening. WebSockets are accepted on `/` only.
+ * The sockets, and the only place that knows uWebSockets.js. It refuses or upgrades, answers probes, hands every event on
+ * as a plain call, and listens and stops listening. WebSockets are accepted on `/` only.
  *
  * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving `upgrade`,
  * a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence the try/catch around
@@ -12,69 +12,154 @@ import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
 import { LIMITS, SUBPROTOCOL } from '../protocol/index.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from './config.ts';
+import { PortUnavailable } from './port-probe.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 
 /** Why a newcomer is refused before the upgrade, and after how many seconds it may try again. */
 export interface Refusal {
   reason: string;
   retryAfterSeconds: number;
+  /** Value of the header `Pushpoint-Gateways`: where else to go (C-5). */
+  gateways?: string;
 }
 
 export interface PushServerEvents {
-  /** Asked for every upgrade; `null` lets it pass. */
+  /** Asked for every upgrade and every probe; `null` lets it pass. */
   refusal(): Refusal | null;
   /** An upgrade without our subprotocol was refused. */
   wrongProtocol(): void;
-  open(socket: DeviceSocket): Connection;
+  probed(): void;
+  open(socket: DeviceSocket, port: number): Connection;
   /** `bytes` is only valid during the call. */
   message(connection: Connection, bytes: Uint8Array, isBinary: boolean): void;
   /** The socket is writable again. */
   writable(connection: Connection): void;
+  /** `payload` is only valid during the call; empty for pings that the push server sent by itself. */
+  pong(connection: Connection, payload: Uint8Array): void;
   /** Also called for closings by `end` and `close`, from inside them. */
   close(connection: Connection, code: number, reason: string): void;
   /** A handler threw; never expected. */
   fault(error: unknown): void;
 }
 
-/** The port cannot be listened on. */
-export class PortUnavailable extends Error {
-  override readonly name = 'PortUnavailable';
-}
-
 interface UserData {
   connection: Connection | undefined;
+}
+
+/** One port's own server, so that every connection is known by the port it came by. */
+interface Door {
+  readonly port: number;
+  readonly app: uWS.TemplatedApp;
+  token: uWS.us_listen_socket | null;
+  connections: number;
 }
 
 /** TLS 1.2 suites with forward secrecy and authenticated encryption; 1.3 has its own. */
 const CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20';
 
-/** LIBUS_LISTEN_DEFAULT and LIBUS_LISTEN_EXCLUSIVE_PORT; the module declares them and does not export them. */
+/** LIBUS_LISTEN_DEFAULT: with SO_REUSEPORT; the module declares it and does not export it. */
 const LISTEN_SHARED = 0;
-const LISTEN_EXCLUSIVE = 1;
+
+/** Where devices measure how far a gateway is (G-5). */
+const PROBE_PATH = '/probe';
 
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
-  readonly #app: uWS.TemplatedApp;
-  #token: uWS.us_listen_socket | null = null;
-  #port = 0;
+  readonly #doors = new Map<number, Door>();
+  #door: Door | null = null;
   #closed = false;
 
   /** Throws when the TLS files are not usable: uWebSockets.js itself would say nothing. */
   constructor(config: GatewayConfig, events: PushServerEvents) {
     this.#config = config;
     this.#events = events;
-    this.#app = config.tls ? secureApp(config.tls) : uWS.App();
-    this.#app.ws<UserData>('/', {
+    if (config.tls) checkTls(config.tls);
+  }
+
+  /** The port listened on last; 0 before the first time. */
+  get port(): number {
+    return this.#door?.port ?? 0;
+  }
+
+  get listening(): boolean {
+    return this.#door?.token != null;
+  }
+
+  /** Open connections that came by another port than the one listened on last. */
+  get onOtherPorts(): number {
+    let count = 0;
+    for (const door of this.#doors.values()) if (door !== this.#door) count += door.connections;
+    return count;
+  }
+
+  /**
+   * Listens on `port`, and only then stops listening where it did before. Throws `PortUnavailable` and leaves everything
+   * as it was. The port is shared with whoever shares it: `probePort` first.
+   */
+  listen(port: number): void {
+    if (this.#closed) throw new PortUnavailable('the push server is closed');
+    if (this.listening && port === this.port) return;
+    const door = this.#doors.get(port) ?? this.#open(port);
+    const token = tryListen(door.app, this.#config.host, port);
+    if (!token) {
+      throw new PortUnavailable(
+        `cannot listen on ${this.#config.host} port ${port}: in use by another program, or not permitted`,
+      );
+    }
+    this.unlisten();
+    door.token = token;
+    this.#door = door;
+    this.#doors.set(port, door);
+    this.#forgetUnused();
+  }
+
+  /** Stops listening; open connections stay. */
+  unlisten(): void {
+    const door = this.#door;
+    const token = door?.token;
+    if (!door || !token) return;
+    door.token = null;
+    uWS.us_listen_socket_close(token);
+  }
+
+  /** Cuts every connection that is still there. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.unlisten();
+    this.#closed = true;
+    for (const { app } of this.#doors.values()) app.close();
+    this.#doors.clear();
+  }
+
+  /** Ports of before whose connections are all gone. */
+  #forgetUnused(): void {
+    for (const door of this.#doors.values()) {
+      if (door === this.#door || door.connections > 0) continue;
+      door.app.close();
+      this.#doors.delete(door.port);
+    }
+  }
+
+  #open(port: number): Door {
+    const { tls } = this.#config;
+    const door: Door = { port, app: tls ? secureApp(tls) : uWS.App(), token: null, connections: 0 };
+    const events = this.#events;
+    door.app.ws<UserData>('/', {
       compression: uWS.DISABLED,
       maxPayloadLength: LIMITS.frameBytes,
-      maxBackpressure: config.maxBackpressureBytes,
+      maxBackpressure: this.#config.maxBackpressureBytes,
       closeOnBackpressureLimit: 0,
-      idleTimeout: idleTimeoutSeconds(config),
+      idleTimeout: idleTimeoutSeconds(this.#config),
       maxLifetime: 0,
       sendPingsAutomatically: true,
       upgrade: (res, req, context) => this.#upgrade(res, req, context),
-      open: (ws) => this.#guard(() => this.#open(ws)),
+      open: (ws) => {
+        door.connections++;
+        this.#guard(() => {
+          ws.getUserData().connection = events.open(ws, port);
+        });
+      },
       message: (ws, message, isBinary) => {
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.message(connection, new Uint8Array(message), isBinary));
@@ -83,96 +168,19 @@ export class PushServer {
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.writable(connection));
       },
+      pong: (ws, payload) => {
+        const { connection } = ws.getUserData();
+        if (connection) this.#guard(() => events.pong(connection, new Uint8Array(payload)));
+      },
       close: (ws, code, message) => {
+        door.connections--;
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.close(connection, code, Buffer.from(message).toString()));
       },
     });
-    this.#app.any('/*', (res) => {
-      this.#guard(() => {
-        res
-          .writeStatus('426 Upgrade Required')
-          .writeHeader('Content-Type', 'text/plain; charset=utf-8')
-          .end(
-            `This is a Pushpoint gateway: connect a WebSocket to / with subprotocol ${SUBPROTOCOL}.\n`,
-            true,
-          );
-      });
-    });
-  }
-
-  /** The port listened on last; 0 before the first time. */
-  get port(): number {
-    return this.#port;
-  }
-
-  get listening(): boolean {
-    return this.#token !== null;
-  }
-
-  /** A port nobody listens on at the moment. */
-  freePort(): number {
-    const probe = this.#tryListen(0, LISTEN_EXCLUSIVE);
-    if (!probe) throw this.#unavailable(0);
-    const port = uWS.us_socket_local_port(probe as unknown as uWS.us_socket);
-    uWS.us_listen_socket_close(probe);
-    return port;
-  }
-
-  /**
-   * Listens on `port`, and only then stops listening where it did before. Throws `PortUnavailable` and
-   * leaves everything as it was. Unless the port is meant to be shared an occupied one is noticed: uWebSockets.js would
-   * quietly share it with whoever is there.
-   */
-  listen(port: number): void {
-    if (this.#closed) throw new PortUnavailable('the push server is closed');
-    if (this.#token && port === this.#port) return;
-    if (!this.#config.sharePort) {
-      const probe = this.#tryListen(port, LISTEN_EXCLUSIVE);
-      if (!probe) throw this.#unavailable(port);
-      uWS.us_listen_socket_close(probe);
-    }
-    const token = this.#tryListen(port, LISTEN_SHARED);
-    if (!token) throw this.#unavailable(port);
-    this.unlisten();
-    this.#token = token;
-    this.#port = port;
-  }
-
-  /** Stops listening; open connections stay. */
-  unlisten(): void {
-    const token = this.#token;
-    this.#token = null;
-    if (token) uWS.us_listen_socket_close(token);
-  }
-
-  /** Cuts every connection that is still there. Idempotent. */
-  close(): void {
-    if (this.#closed) return;
-    this.unlisten();
-    this.#closed = true;
-    this.#app.close();
-  }
-
-  #unavailable(port: number): PortUnavailable {
-    return new PortUnavailable(
-      `cannot listen on ${this.#config.host} port ${port}: in use by another program, or not permitted`,
-    );
-  }
-
-  #tryListen(port: number, options: number): uWS.us_listen_socket | null {
-    // The callback comes before `listen` returns. The type declarations lack host and options together.
-    const listen = this.#app.listen as unknown as (
-      host: string,
-      port: number,
-      options: number,
-      listening: (token: uWS.us_listen_socket | false) => void,
-    ) => void;
-    let token: uWS.us_listen_socket | null = null;
-    listen.call(this.#app, this.#config.host, port, options, (socket) => {
-      token = socket || null;
-    });
-    return token;
+    door.app.get(PROBE_PATH, (res) => this.#guard(() => this.#probe(res)));
+    door.app.any('/*', (res) => this.#guard(() => tellToUpgrade(res)));
+    return door;
   }
 
   #upgrade(res: uWS.HttpResponse, req: uWS.HttpRequest, context: uWS.us_socket_context_t): void {
@@ -180,7 +188,7 @@ export class PushServer {
       res.onAborted(ignore);
       const refusal = this.#events.refusal();
       if (refusal) {
-        refuse(res, '503 Service Unavailable', refusal.reason, refusal.retryAfterSeconds);
+        refuse(res, '503 Service Unavailable', refusal.reason, refusal);
         return;
       }
       if (!offers(req.getHeader('sec-websocket-protocol'), SUBPROTOCOL)) {
@@ -201,8 +209,19 @@ export class PushServer {
     }
   }
 
-  #open(ws: uWS.WebSocket<UserData>): void {
-    ws.getUserData().connection = this.#events.open(ws);
+  /** G-5. Who would be refused is told so here: a gateway that admits nobody is not near. */
+  #probe(res: uWS.HttpResponse): void {
+    const refusal = this.#events.refusal();
+    if (refusal) {
+      refuse(res, '503 Service Unavailable', refusal.reason, refusal);
+      return;
+    }
+    this.#events.probed();
+    res.cork(() => {
+      writeForBrowsers(res.writeStatus('204 No Content'))
+        .writeHeader('Pushpoint-Gateway', this.#config.name)
+        .endWithoutBody();
+    });
   }
 
   #guard(run: () => void): void {
@@ -214,12 +233,48 @@ export class PushServer {
   }
 }
 
+function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_listen_socket | null {
+  // The callback comes before `listen` returns. The type declarations lack host and options together.
+  const listen = app.listen as unknown as (
+    host: string,
+    port: number,
+    options: number,
+    listening: (token: uWS.us_listen_socket | false) => void,
+  ) => void;
+  let token: uWS.us_listen_socket | null = null;
+  listen.call(app, host, port, LISTEN_SHARED, (socket) => {
+    token = socket || null;
+  });
+  return token;
+}
+
 function ignore(): void {}
 
-function refuse(res: uWS.HttpResponse, status: string, reason: string, retryAfterSeconds?: number): void {
+function tellToUpgrade(res: uWS.HttpResponse): void {
+  res
+    .writeStatus('426 Upgrade Required')
+    .writeHeader('Content-Type', 'text/plain; charset=utf-8')
+    .end(`This is a Pushpoint gateway: connect a WebSocket to / with subprotocol ${SUBPROTOCOL}.\n`, true);
+}
+
+/** Web pages of any origin may read the answer, and no cache may give it. */
+function writeForBrowsers(res: uWS.HttpResponse): uWS.HttpResponse {
+  return res
+    .writeHeader('Cache-Control', 'no-store')
+    .writeHeader('Access-Control-Allow-Origin', '*')
+    .writeHeader('Access-Control-Expose-Headers', 'Pushpoint-Gateway, Pushpoint-Gateways, Retry-After');
+}
+
+function refuse(
+  res: uWS.HttpResponse,
+  status: string,
+  reason: string,
+  { retryAfterSeconds, gateways }: Partial<Refusal> = {},
+): void {
   res.cork(() => {
-    res.writeStatus(status).writeHeader('Content-Type', 'text/plain; charset=utf-8');
+    writeForBrowsers(res.writeStatus(status)).writeHeader('Content-Type', 'text/plain; charset=utf-8');
     if (retryAfterSeconds !== undefined) res.writeHeader('Retry-After', String(retryAfterSeconds));
+    if (gateways) res.writeHeader('Pushpoint-Gateways', gateways);
     res.end(`${reason}\n`, true);
   });
 }
@@ -229,12 +284,16 @@ export function offers(header: string, protocol: string): boolean {
   return header.split(',').some((item) => item.trim() === protocol);
 }
 
-function secureApp(files: { certFile: string; keyFile: string }): uWS.TemplatedApp {
+function checkTls(files: { certFile: string; keyFile: string }): void {
   try {
     tls.createSecureContext({ cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) });
   } catch (error) {
     throw new Error(`TLS files ${files.certFile} and ${files.keyFile} are not usable`, { cause: error });
   }
+}
+
+function secureApp(files: { certFile: string; keyFile: string }): uWS.TemplatedApp {
+  checkTls(files);
   return uWS.SSLApp({
     cert_file_name: files.certFile,
     key_file_name: files.keyFile,

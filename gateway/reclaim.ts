@@ -9,8 +9,9 @@ import { type Bus, type DirectoryDevice, DirectoryIncomplete } from '../bus/bus.
 import { CLOSE } from '../protocol/index.ts';
 import { connectedReceipt } from './admission.ts';
 import type { Connections } from './connections.ts';
-import { type GatewayList, redirectFrame } from './gateway-list.ts';
+import type { GatewayList } from './gateway-list.ts';
 import type { HeldLease } from './lease-keeper.ts';
+import { redirectFrame } from './list-frames.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
 import { type AdmittedConnection, isAdmitted, remoteAddress } from './session.ts';
@@ -141,7 +142,8 @@ async function dismissUnwanted(
     if (!device) connections.close(connection, CLOSE.unknownDevice, 'H-3: no such device');
     else if (device.blocked) connections.close(connection, CLOSE.blocked, 'H-3: blocked by an operator');
     else if (!gateways.serves(device.groups)) {
-      connections.send(connection, redirectFrame(gateways.others(gateways.scope(device.groups)), 'scope'));
+      const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
+      connections.send(connection, redirectFrame(to, 'scope'));
       connections.close(connection, CLOSE.outOfScope, 'H-10: this gateway serves another group');
     } else connection.state.scope = gateways.scope(device.groups);
     return isAdmitted(connection);

@@ -13,6 +13,7 @@ export interface DeviceSocket {
   end(code: number, reason: string): void;
   close(): void;
   cork(run: () => void): unknown;
+  ping(payload: Uint8Array): number;
   getBufferedAmount(): number;
   getRemoteAddressAsText(): ArrayBuffer;
 }
@@ -56,6 +57,8 @@ export interface Connection {
   /** Unique in this process; logs show it with the worker's own prefix. */
   readonly id: number;
   readonly socket: DeviceSocket;
+  /** Port of ours that it came by. */
+  readonly port: number;
   state: ConnectionState;
   /** Milliseconds since the Unix epoch. */
   readonly openedAt: number;

@@ -1,105 +1,103 @@
 /** What follows from the gateways' settings: where to listen, whom to tell, whom to send away. */
 import type { Logger } from 'pino';
-import type { DirectoryGateway, GatewaySettings } from '../bus/bus.ts';
+import type { DirectoryGateway } from '../bus/bus.ts';
+import { AddressCheck } from './address-check.ts';
+import { announce } from './announce.ts';
 import type { Connections } from './connections.ts';
-import type { GatewayList, Scope } from './gateway-list.ts';
-import { announce, drain } from './leaving.ts';
+import type { Departures } from './departures.ts';
+import type { GatewayList, OwnGateway, Scope } from './gateway-list.ts';
 import type { Listener } from './listener.ts';
 
 export interface SettingsFollowerParts {
+  gateway: string;
   connections: Connections;
   gateways: GatewayList;
   listener: Listener;
-  drainPerSecond: number;
-  /** The worker has a problem to report with its load. */
-  onProblem(): void;
+  departures: Departures;
   log: Logger;
 }
 
 export class SettingsFollower {
   readonly #parts: SettingsFollowerParts;
+  readonly #address: AddressCheck;
   #state: 'new' | 'following' | 'stopped' = 'new';
-  #draining = false;
+  #listed: readonly DirectoryGateway[] = [];
+  #applied = 0;
+  #loggedProblem: string | undefined;
   #work: Promise<void> = Promise.resolve();
 
   constructor(parts: SettingsFollowerParts) {
     this.#parts = parts;
+    this.#address = new AddressCheck(() => this.gatewaysRead(this.#listed));
   }
 
-  /** Listens as the settings say, for the first time. Throws `PortUnavailable`. */
-  start(): void {
+  /** Revision of the settings that are wholly applied; 0 for those the gateway was started with. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  /** What keeps the settings from being applied. */
+  get problem(): string | undefined {
+    return this.#parts.listener.problem ?? this.#address.problem;
+  }
+
+  /** Follows the settings from now on. Rejects with `PortUnavailable`. */
+  async start(): Promise<void> {
     this.#state = 'following';
-    this.#parts.listener.apply(this.#parts.gateways.own);
+    await this.#parts.listener.start();
+    this.gatewaysRead(this.#listed);
   }
 
-  /** Listens no more and follows no more settings. */
+  /** Follows no more settings. */
   stop(): void {
     this.#state = 'stopped';
-    this.#parts.listener.close();
   }
 
   /** The directory's list of gateways was read. */
   gatewaysRead(listed: readonly DirectoryGateway[]): void {
-    const { gateways, connections, log } = this.#parts;
+    if (this.#state === 'stopped') return;
+    const { gateway, gateways, listener, departures, log } = this.#parts;
+    this.#listed = listed;
     const before = gateways.own;
-    const changed = gateways.update(listed);
+    const { address } = listed.find(({ name }) => name === gateway) ?? before;
+    const changed = gateways.update(listed, this.#address.follow(address));
     const { own } = gateways;
-    if (
-      own.group !== before.group ||
-      own.port !== before.port ||
-      own.runPushServer !== before.runPushServer
-    ) {
-      log.info({ settings: own }, 'settings changed');
-    }
+    if (tells(own, before)) log.info({ settings: own }, 'settings changed');
     if (this.#state !== 'following') return;
-    this.#listen(own);
-    if (!own.runPushServer && connections.count > 0) this.#sendAllAway();
+    departures.begin();
+    void listener.apply().then(() => {
+      // The devices that came by the old port.
+      departures.begin();
+      this.#conclude(own);
+    });
     if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
   }
 
-  /** A port that cannot be listened on is reported once, and tried again at every reading. */
-  #listen(own: GatewaySettings): void {
-    const { listener, log, onProblem } = this.#parts;
-    const { problem } = listener;
-    try {
-      listener.apply(own);
-    } catch (error) {
-      if (listener.problem === problem) return;
-      log.error({ err: error, port: own.port }, 'not listening as the settings say');
-      onProblem();
+  /** What cannot be applied is logged once, and tried again at every reading. */
+  #conclude(own: OwnGateway): void {
+    const { problem } = this;
+    if (problem !== this.#loggedProblem && problem !== undefined) {
+      this.#parts.log.error({ problem, revision: own.revision }, 'settings not applied');
+    }
+    this.#loggedProblem = problem;
+    if (problem === undefined && this.#address.good && own === this.#parts.gateways.own) {
+      this.#applied = own.revision;
     }
   }
 
-  #announce(changed: ReadonlySet<Scope>): void {
-    const { connections, gateways } = this.#parts;
-    this.#then(async () => {
-      await announce(connections, gateways, changed);
-      gateways.keepOnly(new Set([...connections.sessions.values()].map(({ state }) => state.scope)));
-    });
-  }
-
-  /** The push server was switched off: as at a stop, but the worker stays and can be switched on again. */
-  #sendAllAway(): void {
-    if (this.#draining) return;
-    this.#draining = true;
-    const { connections, gateways, drainPerSecond } = this.#parts;
-    this.#then(async () => {
-      try {
-        await drain(connections, gateways, {
-          perSecond: drainPerSecond,
-          deadline: Number.POSITIVE_INFINITY,
-          canceled: () => this.#state === 'stopped' || gateways.own.runPushServer,
-        });
-      } finally {
-        this.#draining = false;
-      }
-    });
-  }
-
   /** One after another, so that a device is not told of an older list after a newer one. */
-  #then(work: () => Promise<void>): void {
+  #announce(changed: ReadonlySet<Scope>): void {
+    const { connections, gateways, departures, log } = this.#parts;
     this.#work = this.#work
-      .then(work)
-      .catch((error: unknown) => this.#parts.log.error({ err: error }, 'settings not followed'));
+      .then(async () => {
+        departures.beginScope(await announce(connections, gateways, changed));
+        gateways.keepOnly(new Set([...connections.sessions.values()].map(({ state }) => state.scope)));
+      })
+      .catch((error: unknown) => log.error({ err: error }, 'settings not followed'));
   }
+}
+
+function tells(own: OwnGateway, before: OwnGateway): boolean {
+  const keys = ['group', 'runPushServer', 'port', 'address', 'connectionLimit', 'draining'] as const;
+  return keys.some((key) => own[key] !== before[key]);
 }

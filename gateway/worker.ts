@@ -6,27 +6,31 @@ import os from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
-import { Registry } from 'prom-client';
-import type { Bus, GatewaySettings } from '../bus/bus.ts';
+import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
+import type { Bus, GatewaySettings, WorkerLoad } from '../bus/bus.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
-import { type GatewayConfig, tickMs } from './config.ts';
+import { type GatewayConfig, shareOf, tickMs } from './config.ts';
 import { Connections } from './connections.ts';
+import { Departures } from './departures.ts';
+import { Descriptors } from './descriptors.ts';
 import { DeviceMessages } from './device-messages.ts';
+import { elsewhereHeader } from './elsewhere.ts';
 import { type DoorState, Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
 import { Nonces } from './handshake.ts';
-import { Dependency, HealthServer, type Readiness } from './health.ts';
+import { Dependency, HealthServer, type Readiness, registryMetrics } from './health.ts';
 import { Interner } from './interner.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LeaseWork } from './lease-work.ts';
-import { drain } from './leaving.ts';
-import { Listener } from './listener.ts';
+import { type Door, Listener } from './listener.ts';
 import { LoadMeter } from './load.ts';
 import { Metrics } from './metrics.ts';
+import { freePort, probePort } from './port-probe.ts';
 import { PresenceReleases } from './presence-releases.ts';
 import { PushServer } from './push-server.ts';
 import { ReceiptSpool } from './receipt-spool.ts';
+import { RoundTrips } from './round-trips.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 import { SettingsFollower } from './settings-follower.ts';
 import { SettingsWatcher } from './settings-watcher.ts';
@@ -42,13 +46,39 @@ export interface GatewayWorkerParts {
   registry?: Registry;
   /** Version of the program, for the lease. */
   version?: string;
+  /** For a worker whose siblings share the port. */
+  siblings?: Siblings;
+}
+
+/** What a worker asks whoever knows its siblings. */
+export interface Siblings {
+  /** Resolves when the port may be listened on, rejects with `PortUnavailable` when a stranger has it. */
+  clearPort(port: number): Promise<void>;
+  /** Something in the worker's `state()` changed. */
+  changed(): void;
+}
+
+/** What a worker shows of itself. */
+export interface WorkerState {
+  /** Of its lease; `null` before the first. */
+  incarnation: string | null;
+  /** Port on which newcomers can come in; 0 when there is none. */
+  port: number;
+  full: boolean;
+  connections: number;
+  readiness: Readiness;
+  problem?: string;
 }
 
 export interface StopOptions {
   /** Time the stop may take, milliseconds; 10 s when absent. */
   deadlineMs?: number;
+  /** Whether newcomers are told where else to go meanwhile: not while siblings go on; true when absent. */
+  refuse?: boolean;
 }
 
+/** How often the bus is told how far the devices' leaving is, milliseconds. */
+const LEAVING_REPORT_MS = 1_000;
 /** Time given to closing handshakes that are on their way when the sockets are cut. */
 const CLOSING_GRACE_MS = 100;
 
@@ -57,13 +87,14 @@ export class GatewayWorker {
   readonly #config: Readonly<GatewayConfig>;
   readonly #bus: Bus;
   readonly #log: Logger;
-  readonly #initial: GatewaySettings;
+  readonly #siblings: Siblings | null;
   readonly #metrics = new Metrics();
   readonly #nonces = new Nonces();
   readonly #directoryHealth = new Dependency();
   readonly #leaseHealth = new Dependency();
   readonly #server: PushServer;
   readonly #health: HealthServer;
+  readonly #registry: Registry;
   readonly #gateways: GatewayList;
   readonly #spool: ReceiptSpool;
   readonly #releases: PresenceReleases;
@@ -72,36 +103,45 @@ export class GatewayWorker {
   readonly #messages: DeviceMessages;
   readonly #gatekeeper: Gatekeeper;
   readonly #listener: Listener;
+  readonly #departures: Departures;
+  readonly #roundTrips: RoundTrips;
   readonly #keeper: LeaseKeeper;
   readonly #leaseWork: LeaseWork;
   readonly #watcher: SettingsWatcher;
   readonly #follower: SettingsFollower;
   readonly #sweep: Sweep;
   readonly #ticker: Ticker;
+  #initial: GatewaySettings;
   #started = false;
-  #leaving = false;
+  #leaving: Door | null = null;
+  /** What the bus and the siblings were told last of what they want to know at once, and when. */
+  #told = '';
+  #toldAt = 0;
   #stopping: Promise<void> | null = null;
 
   /** Throws when the TLS files are not usable. */
-  constructor({ config, bus, log, registry, version }: GatewayWorkerParts) {
+  constructor({ config, bus, log, registry, version, siblings }: GatewayWorkerParts) {
     this.name = `${config.name}/${config.workerNumber}`;
     this.#config = config;
     this.#bus = bus;
+    this.#siblings = siblings ?? null;
+    this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
     this.#server = new PushServer(config, {
       refusal: () => this.#gatekeeper.refusal(),
       wrongProtocol: () => this.#metrics.refused.add('subprotocol'),
-      open: (socket) => this.#open(socket),
+      probed: () => this.#metrics.probes++,
+      open: (socket, port) => this.#open(socket, port),
       message: (connection, bytes, isBinary) => this.#messages.receive(connection, bytes, isBinary),
       writable: (connection) => this.#connections.writable(connection),
+      pong: (connection, payload) => this.#roundTrips.pong(connection, payload),
       close: (connection, code, reason) => this.#connections.closed(connection, code, reason),
       fault: (error) => {
         this.#metrics.faults++;
         this.#log.error({ err: error }, 'a socket event was not handled');
       },
     });
-    this.#initial = this.#withRealPort(config.initial);
-    this.#gateways = new GatewayList(config.name, this.#initial);
+    this.#gateways = new GatewayList(config.name, config.initial);
     this.#ticker = new Ticker(tickMs(config), () => this.#sweep.tick(this.#ticker.now));
     this.#spool = new ReceiptSpool(
       bus.receipts,
@@ -157,15 +197,36 @@ export class GatewayWorker {
       () => this.#door(),
       (reason) => this.#metrics.refused.add(reason),
     );
-    this.#listener = new Listener(this.#server, this.#initial, () => this.#connections.count, this.#log);
+    this.#roundTrips = new RoundTrips(this.#connections);
+    this.#departures = new Departures({
+      connections: this.#connections,
+      gateways: this.#gateways,
+      server: this.#server,
+      perSecond: shareOf(config.drainPerSecond, config) || 1,
+      log: this.#log,
+    });
+    this.#listener = new Listener({
+      server: this.#server,
+      descriptors: new Descriptors(),
+      connections: () => this.#connections.count,
+      port: () => this.#gateways.own.port,
+      share: () => shareOf(this.#gateways.own.connectionLimit, config),
+      wanted: () => this.#wantedDoor(),
+      clearPort: (port) => (siblings ? siblings.clearPort(port) : probePort(config.host, port)),
+      alone: siblings === undefined,
+      onLook: () => this.#tell(),
+      log: this.#log,
+    });
     const load = new LoadMeter({
       connections: () => this.#connections.count,
       takeAdmissions: () => this.#admission.takeCount(),
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
-      port: () => (this.#server.listening ? this.#server.port : undefined),
-      revision: () => this.#gateways.revision,
-      problem: () => this.#listener.problem,
+      port: () => this.#openPort() || undefined,
+      revision: () => this.#follower.applied,
+      roundTripMs: () => this.#roundTrips.percentiles(),
+      leaving: () => this.#leavingReport(),
+      problem: () => this.#follower.problem,
     });
     this.#leaseWork = new LeaseWork({
       bus,
@@ -180,14 +241,14 @@ export class GatewayWorker {
     });
     this.#keeper = new LeaseKeeper(
       bus.leases,
-      {
+      () => ({
         worker: this.name,
         gateway: config.name,
         host: os.hostname(),
         pid: process.pid,
         version: version ?? 'unknown',
         initial: this.#initial,
-      },
+      }),
       () => load.read(),
       config.leaseTtlMs,
       this.#leaseHealth,
@@ -198,11 +259,11 @@ export class GatewayWorker {
       this.#log,
     );
     this.#follower = new SettingsFollower({
+      gateway: config.name,
       connections: this.#connections,
       gateways: this.#gateways,
       listener: this.#listener,
-      drainPerSecond: config.drainPerSecond,
-      onProblem: () => void this.#keeper.beat(),
+      departures: this.#departures,
       log: this.#log,
     });
     this.#watcher = new SettingsWatcher(
@@ -220,8 +281,15 @@ export class GatewayWorker {
       sessions: () => this.#connections.sessions.size,
       spooledReceipts: () => this.#spool.size,
       bufferedBytes: () => this.#connections.bufferedBytes(),
+      limit: () => this.#listener.limit,
+      leaving: () => this.#departures.left,
+      roundTripMs: () => this.#roundTrips.percentiles(),
     });
-    this.#health = new HealthServer(() => this.readiness(), metricsRegistry);
+    this.#registry = metricsRegistry;
+    this.#health = new HealthServer({
+      readiness: () => this.readiness(),
+      metrics: () => registryMetrics(metricsRegistry),
+    });
   }
 
   /** The port devices connect to. */
@@ -249,11 +317,13 @@ export class GatewayWorker {
     try {
       const { metricsPort, metricsHost } = this.#config;
       if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
+      await this.#takeRealPort();
       await this.#watcher.start();
       await this.#keeper.start();
       if (this.#leaving) return;
       this.#ticker.start();
-      this.#follower.start();
+      this.#roundTrips.start();
+      await this.#follower.start();
     } catch (error) {
       await this.stop({ deadlineMs: 1_000 });
       throw error;
@@ -265,37 +335,59 @@ export class GatewayWorker {
    * Leaves in order: no newcomers; devices sent away at a pace; what they said appended; presence, then the lease, given back;
    * sockets closed. Idempotent.
    */
-  stop({ deadlineMs = 10_000 }: StopOptions = {}): Promise<void> {
-    this.#stopping ??= this.#stop(Date.now() + deadlineMs);
+  stop({ deadlineMs = 10_000, refuse = true }: StopOptions = {}): Promise<void> {
+    this.#stopping ??= this.#stop(Date.now() + deadlineMs, refuse);
     return this.#stopping;
+  }
+
+  /** Whether all siblings are full: then this one, when it is full as well, listens to say where else to go. */
+  setSiblingsFull(full: boolean): void {
+    this.#listener.setSiblingsFull(full);
+  }
+
+  state(): WorkerState {
+    const { problem } = this.#follower;
+    return {
+      incarnation: this.#keeper.last?.incarnation ?? null,
+      port: this.#openPort(),
+      full: this.#listener.full,
+      connections: this.#connections.count,
+      readiness: this.readiness(),
+      ...(problem === undefined ? {} : { problem }),
+    };
+  }
+
+  /** All metrics, as prom-client's aggregation takes them. */
+  metricsJson(): Promise<MetricObjectWithValues<MetricValue<string>>[]> {
+    return this.#registry.getMetricsAsJSON();
   }
 
   /** What `/ready` answers. */
   readiness(): Readiness {
     const bus = this.#bus.status();
-    const listening = this.#server.listening || this.#listener.full;
+    const listening = this.#openPort() !== 0 || (this.#listener.full && !this.#departures.all);
     const since = new Date(bus.since).toISOString();
     const dependencies: Readiness['dependencies'] = {
       bus: { ok: bus.available, since, ...(bus.reason === undefined ? {} : { reason: bus.reason }) },
       lease: this.#leaseHealth.report(),
       directory: this.#directoryHealth.report(),
     };
-    const off = this.#leaving || !this.#gateways.own.runPushServer;
+    const off = this.#leaving !== null || this.#departures.all;
     const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
     return { ready, listening, leaving: off, dependencies };
   }
 
-  async #stop(deadline: number): Promise<void> {
+  async #stop(deadline: number, refuse: boolean): Promise<void> {
     this.#log.info({ sessions: this.sessions }, 'gateway worker stops');
-    this.#leaving = true;
+    this.#leaving = refuse ? 'refusing' : 'closed';
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
     const hadConnections = this.#connections.count > 0;
-    await drain(this.#connections, this.#gateways, {
-      perSecond: this.#config.drainPerSecond,
-      deadline,
-      canceled: () => false,
-    });
+    if (hadConnections) void this.#listener.apply();
+    await this.#within(deadline, this.#departures.stop(deadline), 'devices');
+    this.#leaving = 'closed';
+    this.#listener.close();
+    this.#roundTrips.stop();
     await this.#within(deadline, this.#admission.settled(), 'admission');
     this.#ticker.stop();
     await this.#within(deadline, this.#leaseWork.stop(), 'outbox');
@@ -323,26 +415,66 @@ export class GatewayWorker {
     if (late) this.#log.warn({ part: what }, 'did not stop in time');
   }
 
-  #withRealPort(initial: GatewaySettings): GatewaySettings {
-    if (initial.port !== 0) return initial;
-    const port = this.#server.freePort();
-    return { ...initial, port, address: initial.address.replace(/:0(?=\/|$)/, `:${port}`) };
+  /** Port 0 of the settings to start with becomes a free one. */
+  async #takeRealPort(): Promise<void> {
+    const { initial, host } = this.#config;
+    if (initial.port !== 0) return;
+    const port = await freePort(host);
+    this.#initial = { ...initial, port, address: initial.address.replace(/:0(?=\/|$)/, `:${port}`) };
+    this.#gateways.begin(this.#initial);
+  }
+
+  #wantedDoor(): Door {
+    if (this.#leaving) return this.#leaving;
+    switch (this.#departures.why) {
+      case 'drain':
+        return 'refusing';
+      case 'off':
+        return this.#connections.count > 0 ? 'refusing' : 'closed';
+      default:
+        return 'open';
+    }
+  }
+
+  /** The port on which newcomers can come in; 0 when there is none. */
+  #openPort(): number {
+    return this.#server.listening && this.#listener.door === 'open' ? this.#server.port : 0;
+  }
+
+  #leavingReport(): WorkerLoad['leaving'] {
+    const { why, left } = this.#departures;
+    return why === null || (left === 0 && why !== 'drain') ? undefined : { why, left };
+  }
+
+  /** What others should know of soon: once when it changed, and once a second while devices leave. */
+  #tell(): void {
+    const { port, full, problem, incarnation } = this.state();
+    const { why, left } = this.#departures;
+    const now = [port, full, problem, incarnation, why, this.#follower.applied].join('|');
+    const again = left > 0 && performance.now() - this.#toldAt >= LEAVING_REPORT_MS;
+    if (now === this.#told && !again) return;
+    this.#told = now;
+    this.#toldAt = performance.now();
+    this.#siblings?.changed();
+    if (!this.#stopping) void this.#keeper.beat();
   }
 
   #door(): DoorState {
     const { available } = this.#bus.status();
     return {
-      leaving: this.#leaving || !this.#gateways.own.runPushServer,
-      full: this.#connections.count >= this.#listener.limit,
-      crowded: this.#connections.unauthenticated.size >= this.#config.maxUnauthenticated,
+      leaving: this.#leaving !== null || this.#departures.all,
+      elsewhere: () => elsewhereHeader(this.#gateways.alternatives()),
+      full: this.#listener.full,
+      crowded:
+        this.#connections.unauthenticated.size >= shareOf(this.#config.maxUnauthenticated, this.#config),
       missing: available ? (this.#keeper.held() ? null : 'no lease') : 'no bus',
     };
   }
 
-  #open(socket: DeviceSocket): Connection {
+  #open(socket: DeviceSocket, port: number): Connection {
     const nonce = this.#nonces.next();
     const { name, messageBurst } = this.#config;
-    const connection = this.#connections.open(socket, nonce, this.#ticker.now, messageBurst);
+    const connection = this.#connections.open(socket, port, nonce, this.#ticker.now, messageBurst);
     const challenge = encodeGatewayMessage({ t: 'challenge', nonce, gateway: name, time: Date.now() });
     this.#connections.send(connection, challenge);
     this.#listener.changed();

@@ -63,7 +63,13 @@ export class RawDevice {
   readonly received: GatewayMessage[] = [];
   closing: Closing | null = null;
   /** Status and body of a refused upgrade. */
-  refused: { status: number; retryAfter: string | undefined; body: string } | null = null;
+  refused: {
+    status: number;
+    retryAfter: string | undefined;
+    /** The header `Pushpoint-Gateways` (C-5). */
+    gateways: string | undefined;
+    body: string;
+  } | null = null;
 
   constructor(url: string, protocols: string[] = [SUBPROTOCOL]) {
     this.socket = new WebSocket(url, protocols, { perMessageDeflate: false });
@@ -84,6 +90,7 @@ export class RawDevice {
         this.refused = {
           status: response.statusCode ?? 0,
           retryAfter: response.headers['retry-after'],
+          gateways: response.headers['pushpoint-gateways'] as string | undefined,
           body: Buffer.concat(parts).toString(),
         };
         this.socket.terminate();

@@ -1,7 +1,7 @@
 /** A gateway worker over an in-process bus, a directory with devices, and everything the worker reported. */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import type { Bus, BusStatus, DirectoryGateway, Receipt } from '../../bus/bus.ts';
+import type { Bus, BusStatus, DirectoryGateway, Receipt, WorkerLoad } from '../../bus/bus.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
@@ -131,7 +131,7 @@ export class Rig {
         group: ROOT,
         runPushServer: true,
         port: 13295,
-        address: 'ws://gw1.example.net:13295',
+        address: 'ws://127.0.0.1:13295',
         connectionLimit: 1_000,
         revision: 1,
         draining: false,
@@ -158,6 +158,15 @@ export class Rig {
     const incarnation = mine.at(-1)?.incarnation;
     if (incarnation === undefined) throw new Error('the worker has no lease');
     return incarnation;
+  }
+
+  /** What the worker reported of its load last. */
+  async load(): Promise<WorkerLoad> {
+    const lease = (await this.bus.inner.leases.list()).find(
+      ({ identity }) => identity.worker === this.worker.name,
+    );
+    if (!lease) throw new Error('the worker has no lease');
+    return lease.load;
   }
 
   /** The first receipt of a kind that fits; waits for it. */

@@ -1,9 +1,11 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { PortUnavailable } from '../../gateway/index.ts';
 import { CLOSE } from '../../protocol/index.ts';
 import { freePort, waitFor } from '../wait.ts';
-import { connectDevice, RawDevice } from './raw-device.ts';
+import { connectDevice, prove, RawDevice } from './raw-device.ts';
 import { BRANCH, Rig, ROOT, withRig } from './rig.ts';
 
 test('the worker announces the settings it was started with, and those in the directory rule', async () => {
@@ -27,10 +29,7 @@ test('G-1: sessions are told when their list of gateways changed, and only then'
     const other = await connectDevice(rig.url, await rig.enrol([ROOT, BRANCH]));
     await rig.putGateway({ name: 'gw2', group: BRANCH, address: 'ws://gw2.example.net' });
     const { gateways } = await other.device.take('update');
-    assert.equal(
-      gateways.map(({ name }) => name),
-      ['gw1', 'gw2'],
-    );
+    assert.equal(gateways.map(({ name }) => name).sort(), ['gw1', 'gw2']);
     device.send({ t: 'beat' });
     await device.take('beat');
     assert.is(device.received.length, 0);
@@ -69,37 +68,134 @@ test('a push server that is off at the start listens once it is switched on', as
   });
 });
 
-test('a change of port keeps the sessions; a port that is taken is reported while the old one goes on', async () => {
+test('G-3: at a change of port the new one is served first, then the devices of the old one are sent to it', async () => {
   const [first, second] = [await freePort(), await freePort()];
-  await withRig({ settings: { port: first }, config: { leaseTtlMs: 300 } }, async (rig) => {
-    const { device } = await connectDevice(rig.url, await rig.enrol());
-    await rig.putGateway({ port: second });
-    await waitFor(() => rig.worker.port === second);
-    await connectDevice(`ws://127.0.0.1:${second}/`, await rig.enrol());
+  const settings = { port: first, address: `ws://127.0.0.1:${first}` };
+  await withRig({ settings, config: { drainPerSecond: 20 } }, async (rig) => {
+    await rig.putGateway({ name: 'gw0', address: 'ws://127.0.0.1:1' });
+    const old = await Promise.all(
+      Array.from({ length: 6 }, async () => connectDevice(rig.url, await rig.enrol())),
+    );
+    const address = `ws://127.0.0.1:${second}`;
+    await rig.putGateway({ port: second, address, revision: 2 });
+    await waitFor(async () => (await rig.load()).leaving?.why === 'port');
+    const { device } = await connectDevice(address, await rig.enrol());
+    for (const { device: leaver } of old) {
+      const { to, reason } = await leaver.take('redirect');
+      assert.is(reason, 'drain');
+      assert.equal(
+        to.map(({ url }) => url),
+        [address, 'ws://127.0.0.1:1'],
+      );
+      assert.is((await leaver.closed()).code, CLOSE.draining);
+    }
+    const load = await waitFor(async () => {
+      const now = await rig.load();
+      return now.leaving === undefined && now;
+    });
+    assert.is(load.port, second);
+    assert.is(load.revision, 2);
     const late = new RawDevice(`ws://127.0.0.1:${first}/`);
     await late.closed();
+    assert.is(late.refused, null, 'nobody listens there any more');
+    device.received.length = 0;
     device.send({ t: 'beat' });
     await device.take('beat');
-
-    const occupant = new Rig({ config: { name: 'gw9' }, bus: rig.bus });
-    await occupant.worker.start();
-    try {
-      await rig.putGateway({ port: occupant.worker.port });
-      await waitFor(async () => {
-        const leases = await rig.bus.leases.list();
-        return leases
-          .find(({ identity }) => identity.gateway === 'gw1')
-          ?.load.problem?.includes('cannot listen');
-      });
-      assert.is(rig.worker.port, second);
-      await connectDevice(rig.url, await rig.enrol());
-      await rig.putGateway({ port: first });
-      await waitFor(() => rig.worker.port === first);
-    } finally {
-      await occupant.stop();
-    }
   });
 });
+
+test('a port that is taken is reported with what to do, and the old one goes on serving', async () => {
+  const port = await freePort();
+  await withRig({ settings: { port } }, async (rig) => {
+    const { device } = await connectDevice(rig.url, await rig.enrol());
+    const stranger = createServer();
+    stranger.listen(0, '127.0.0.1');
+    await once(stranger, 'listening');
+    const taken = (stranger.address() as AddressInfo).port;
+    try {
+      await rig.putGateway({ port: taken, revision: 2 });
+      const load = await waitFor(async () => {
+        const now = await rig.load();
+        return now.problem !== undefined && now;
+      });
+      assert.match(load.problem ?? '', `port ${taken} is in use by another program`);
+      assert.is(load.port, port);
+      assert.is(load.revision, 1);
+      assert.is(load.leaving, undefined);
+      await connectDevice(rig.url, await rig.enrol());
+    } finally {
+      stranger.close();
+    }
+    await once(stranger, 'close');
+    await waitFor(async () => (await rig.load()).revision === 2, {
+      what: 'the port to be taken once it is free',
+    });
+    assert.is(rig.worker.port, taken);
+    assert.is((await device.closed()).code, CLOSE.draining);
+  });
+});
+
+test('an address that does not resolve is reported, and devices are told the one before', () =>
+  withRig({ settings: {} }, async (rig) => {
+    await waitFor(async () => (await rig.load()).revision === 1);
+    await rig.putGateway({ address: 'ws://gateway.invalid:13295', revision: 2 });
+    await waitFor(async () => (await rig.load()).problem?.includes('gateway.invalid does not resolve'));
+    const device = new RawDevice(rig.url);
+    await prove(device, await rig.enrol());
+    assert.equal((await device.take('welcome')).gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
+    assert.is((await rig.load()).revision, 1);
+    await rig.putGateway({ address: 'ws://localhost:13295', revision: 3 });
+    assert.equal((await device.take('update')).gateways, [{ name: 'gw1', url: 'ws://localhost:13295' }]);
+    await waitFor(async () => (await rig.load()).revision === 3);
+    assert.is((await rig.load()).problem, undefined);
+  }));
+
+test('C-5: a gateway that is drained sends its devices away at the pace and says to newcomers where else to go', () =>
+  withRig({ settings: {}, config: { drainPerSecond: 20 } }, async (rig) => {
+    await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
+    const devices = await Promise.all(
+      Array.from({ length: 8 }, async () => (await connectDevice(rig.url, await rig.enrol())).device),
+    );
+    await rig.putGateway({ draining: true, revision: 2 });
+    const load = await waitFor(async () => {
+      const now = await rig.load();
+      return now.leaving && now;
+    });
+    assert.is(load.leaving?.why, 'drain');
+    assert.is(load.port, undefined);
+    const refused = new RawDevice(rig.url);
+    await refused.closed();
+    assert.is(refused.refused?.status, 503);
+    assert.is(refused.refused?.gateways, 'gw2 ws://gw2.example.net');
+    assert.ok(Number(refused.refused?.retryAfter) >= 1);
+    for (const device of devices) {
+      assert.equal((await device.take('redirect')).to, [{ name: 'gw2', url: 'ws://gw2.example.net' }]);
+      assert.is((await device.closed()).code, CLOSE.draining);
+    }
+    await waitFor(async () => (await rig.load()).leaving?.left === 0);
+    assert.is((await rig.bus.leases.list()).length, 1, 'the lease stays');
+  }));
+
+test('a drain that is taken back ends at once: who is still there stays, and newcomers are welcome', () =>
+  withRig({ settings: {}, config: { drainPerSecond: 2 } }, async (rig) => {
+    const devices = await Promise.all(
+      Array.from({ length: 6 }, async () => (await connectDevice(rig.url, await rig.enrol())).device),
+    );
+    await rig.putGateway({ draining: true, revision: 2 });
+    await waitFor(() => devices.some(({ closing }) => closing));
+    await rig.putGateway({ revision: 3 });
+    await waitFor(async () => {
+      const { leaving, port, revision } = await rig.load();
+      return leaving === undefined && port === rig.worker.port && revision === 3;
+    });
+    const stayed = devices.filter(({ closing }) => !closing);
+    assert.ok(stayed.length >= 3, `${stayed.length} stayed`);
+    await connectDevice(rig.url, await rig.enrol());
+    for (const device of stayed) {
+      device.send({ t: 'beat' });
+      await device.take('beat');
+    }
+  }));
 
 test('a port in use at the start is an error that says so, and leaves no lease', () =>
   withRig({}, async (rig) => {
@@ -129,16 +225,23 @@ test('H-10: a gateway that serves another group from now on sends the others awa
     await inside.device.take('beat');
   }));
 
-test('a full worker stops listening and listens again below 85 %', () =>
+test('C-5: a full gateway refuses, says where else to go, and admits again below 85 %', () =>
   withRig({ config: { initial: { group: ROOT, port: 0, connectionLimit: 10 } } }, async (rig) => {
     const identities = await Promise.all(Array.from({ length: 11 }, () => rig.enrol()));
     const devices = [];
     for (const identity of identities.slice(0, 10)) devices.push(await connectDevice(rig.url, identity));
     const last = identities[10];
     if (!last) throw new Error('no device');
-    const refused = new RawDevice(rig.url);
-    await refused.closed();
-    assert.is(refused.received.length, 0);
+    await rig.putGateway({ port: rig.worker.port, connectionLimit: 10 });
+    await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
+    await rig.putGateway({ name: 'gw3', address: 'ws://gw3.example.net', weight: 0 });
+    await rig.putGateway({ name: 'gw4', address: 'ws://gw4.example.net', group: BRANCH });
+    await waitFor(async () => {
+      const refused = new RawDevice(rig.url);
+      await refused.closed();
+      assert.is(refused.refused?.status, 503);
+      return refused.refused?.gateways === 'gw2 ws://gw2.example.net';
+    });
     await devices[0]?.device.close();
     await waitFor(async () => (await rig.metric('connections')) === 9);
     const stillRefused = new RawDevice(rig.url);
