@@ -158,6 +158,7 @@ export class AdminServer {
         () => http.close(),
         () => groups.stop(),
         () => workers.stop(),
+        () => registrar.stop(),
         () => sweeper.stop(),
         () => ingest.stop(),
         () => expander.stop(),
@@ -173,9 +174,7 @@ export class AdminServer {
       metrics.workers.set(workers.list().length);
       projector.gatewaysChangedSoon();
       if (gone.length > 0) sweeper.workersGone();
-      registrar
-        .workersChanged(up, gone)
-        .catch((error) => log.warn({ err: error }, 'a change of workers is not on record'));
+      registrar.workersChanged(up, gone);
     });
     await ingest.start(nanoid());
     sweeper.start();

@@ -1,9 +1,12 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Lease } from '../bus/bus.ts';
 import { ID_PATTERN } from '../protocol/index.ts';
 import type { DirectoryProjector } from './directory-projector.ts';
 import type { EventHub } from './event-hub.ts';
 import type { Store } from './store/store.ts';
+
+const RETRY_MS = 1000;
 
 /**
  * Puts gateways on record that announce themselves through a lease and are not known yet, with the settings they were
@@ -15,6 +18,8 @@ export class GatewayRegistrar {
   readonly #hub: EventHub;
   readonly #log: Logger;
   readonly #now: () => number;
+  #work: Promise<void> = Promise.resolve();
+  #stopping = false;
 
   constructor(parts: {
     store: Store;
@@ -30,7 +35,27 @@ export class GatewayRegistrar {
     this.#now = parts.now;
   }
 
-  async workersChanged(up: readonly Lease[], gone: readonly Lease[]): Promise<void> {
+  /** Takes note of what came and went, as soon as the store lets it. */
+  workersChanged(up: readonly Lease[], gone: readonly Lease[]): void {
+    this.#work = this.#work.then(async () => {
+      while (!this.#stopping) {
+        try {
+          await this.#record(up, gone);
+          return;
+        } catch (error) {
+          this.#log.warn({ err: error }, 'a change of workers is not on record; trying again');
+          await pause(RETRY_MS);
+        }
+      }
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#work;
+  }
+
+  async #record(up: readonly Lease[], gone: readonly Lease[]): Promise<void> {
     const at = this.#now();
     for (const { identity } of up) {
       if (await this.#register(identity.gateway, identity.initial, at)) {

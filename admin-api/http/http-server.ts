@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { Authenticator, useAuth } from './auth.ts';
 import { FailedAttempts } from './failed-attempts.ts';
@@ -117,8 +119,17 @@ function useSecurityHeaders(app: App): void {
 }
 
 function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void {
+  // Opened ahead of need by clients, and not idle in the eyes of the server: closing would wait for them.
+  const unused = new Set<Socket>();
+  const opened = app.server instanceof TlsServer ? 'secureConnection' : 'connection';
+  app.server.on(opened, (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  app.server.on('request', ({ socket }) => unused.delete(socket));
   app.addHook('preClose', (done) => {
     streams.stop();
+    for (const socket of unused) socket.destroy();
     const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs);
     app.server.once('close', () => clearTimeout(cut));
     done();

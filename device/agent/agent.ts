@@ -8,10 +8,12 @@ import {
   EnrollError,
   enroll,
   FileStore,
+  httpProbe,
   PushpointDevice,
   Reconnect,
   type ReconnectOptions,
   type WsOptions,
+  watchInterfaces,
   wsDial,
 } from '../index.ts';
 import type { AgentConfig } from './config.ts';
@@ -128,7 +130,7 @@ export class Agent {
 
   async #enroll(store: FileStore, again: boolean) {
     const { server, token, name } = this.#config;
-    if (!token) throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_TOKEN or the file');
+    if (!token) throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
     const { signal } = this.#life;
     return enroll({ server, token, name, store, software: SOFTWARE, again, signal });
   }
@@ -157,6 +159,8 @@ export class Agent {
       software: SOFTWARE,
       log: this.#log,
       dial: wsDial(this.#parts.ws),
+      probe: httpProbe(this.#parts.ws),
+      watchNetwork: watchInterfaces(),
       ...(this.#parts.reconnect ? { reconnect: this.#parts.reconnect } : {}),
     });
     device
@@ -182,6 +186,8 @@ export class Agent {
     device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
       this.#log.info({ gateway: gateway.name, code, reason, advice, retryInMs }, 'disconnected');
       if (this.#life.signal.aborted) return;
+      if (code === CLOSE.protocolError)
+        this.#log.error({ reason }, 'a fault of this program or the gateway (C-2)');
       if (code === CLOSE.replaced) this.#log.warn('another program uses the same key (H-9)');
       if (advice === 'never') {
         this.#log.error({ code, reason }, 'the gateway does not admit this device');
