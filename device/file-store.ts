@@ -119,18 +119,20 @@ export class FileStore implements DeviceStore {
 /* Binary fields travel as base64url in device.json. */
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, membership, gateways } = state;
+  const { key, identity, membership, gateways, home } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
     membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
     gateways,
+    home,
   };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: what this program wrote itself, read once
 function fromJson(json: any): DeviceState {
   const state: DeviceState = { gateways: json.gateways };
+  if (typeof json.home === 'string') state.home = json.home;
   if (json.key) {
     state.key = {
       publicKey: fromBase64url(json.key.publicKey, 32),

@@ -1,19 +1,37 @@
 import type { GatewayAddress } from '../protocol/index.ts';
+import { type Distances, PROBE_DEFAULTS, type ProbeOptions, tieBand } from './gateway-probe.ts';
 
-function dialable(address: GatewayAddress): boolean {
-  return /^wss?:\/\//i.test(address.url);
+const NOTHING_MEASURED: Distances = new Map();
+
+function usable(list: readonly GatewayAddress[], from: string | undefined): GatewayAddress[] {
+  const pattern = from && /^wss:/i.test(from) ? /^wss:\/\//i : /^wss?:\/\//i;
+  return list.filter(({ url }) => pattern.test(url));
 }
 
 /**
- * Which gateway to try next: those a redirect named first, then the list in its order, going round after failures.
- * A session puts the list back to its beginning, the best gateway.
+ * Which gateway to try next: those a redirect named first, then the list, going round after failures. The list is tried in
+ * the server's order, as far as what was measured does not speak against it (G-11). A session puts the list back to
+ * its gateway.
  */
 export class GatewayChoice {
+  readonly #band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'>;
   #list: GatewayAddress[] = [];
+  /** The list in the order it is tried. */
+  #order: GatewayAddress[] = [];
   #redirects: GatewayAddress[] = [];
   #next = 0;
+  #home: string | undefined;
+  #distances = NOTHING_MEASURED;
+  #avoided: string | undefined;
 
-  constructor(list: readonly GatewayAddress[]) {
+  /** `home`: url of the gateway of the last session, also of an earlier program's. */
+  constructor(
+    list: readonly GatewayAddress[],
+    home?: string,
+    band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'> = PROBE_DEFAULTS,
+  ) {
+    this.#band = band;
+    this.#home = home;
     this.replace(list);
   }
 
@@ -21,19 +39,54 @@ export class GatewayChoice {
     return this.#list;
   }
 
-  /** `welcome` and `update` carry the whole list (G-1); an empty one is not believed, as it would strand the device. */
-  replace(list: readonly GatewayAddress[]): boolean {
-    const usable = list.filter(dialable);
-    if (usable.length === 0 || JSON.stringify(usable) === JSON.stringify(this.#list)) return false;
-    this.#list = usable;
-    this.#next = 0;
+  get home(): string | undefined {
+    return this.#home;
+  }
+
+  /** Whether there is a gateway to return to. */
+  get settled(): boolean {
+    return this.#list.some(({ url }) => url === this.#home);
+  }
+
+  /**
+   * `welcome` and `update` carry the whole list (G-1); an empty one is not believed, as it would strand the device. `from`: url
+   * of the gateway that says so; by TLS, nothing without it is believed.
+   */
+  replace(list: readonly GatewayAddress[], from?: string): boolean {
+    const next = usable(list, from);
+    if (next.length === 0 || JSON.stringify(next) === JSON.stringify(this.#list)) return false;
+    this.#list = next;
+    this.#sort();
+    this.#next = Math.max(0, this.#indexOf(this.#home));
     return true;
   }
 
-  /** Go to these first (G-3). A device that came by TLS is not sent to where there is none. */
+  /** News of how far the gateways are; it does not change which is the next. */
+  measured(distances: Distances): void {
+    const next = this.#order[this.#next]?.url;
+    this.#distances = distances;
+    this.#avoided = undefined;
+    this.#sort();
+    this.#next = Math.max(0, this.#indexOf(next));
+  }
+
+  /** G-11: begins with the best. One to be avoided, which the device has cause to leave, comes last however near. */
+  arrange(distances: Distances, avoided?: string): void {
+    this.#distances = distances;
+    this.#avoided = avoided;
+    this.#sort();
+    this.#next = 0;
+  }
+
+  /** Go to these first (G-3), and if none of them admits the device, to another than `from`. */
   redirect(to: readonly GatewayAddress[], from: string): void {
-    const secure = /^wss:/i.test(from);
-    this.#redirects = to.filter((address) => dialable(address) && (!secure || /^wss:/i.test(address.url)));
+    this.#redirects = usable(to, from);
+    this.leave(from);
+  }
+
+  /** The next is another than this one. */
+  leave(url: string): void {
+    if (this.#order[this.#next]?.url === url) this.#advance();
   }
 
   get redirected(): boolean {
@@ -41,19 +94,40 @@ export class GatewayChoice {
   }
 
   current(): GatewayAddress | undefined {
-    return this.#redirects[0] ?? this.#list[this.#next % Math.max(1, this.#list.length)];
+    return this.#redirects[0] ?? this.#order[this.#next];
   }
 
   /** `current` did not work out, or asked to be left. */
   rotate(): void {
     if (this.#redirects.length > 0) this.#redirects.shift();
-    else this.#next = (this.#next + 1) % Math.max(1, this.#list.length);
+    else this.#advance();
   }
 
-  /** A session is open: its gateway is the one to return to, and the others follow in the list's order. */
-  arrived(address: GatewayAddress): void {
+  /** A session is open: its gateway is the one to return to. Says whether that is news. */
+  arrived(address: GatewayAddress): boolean {
     this.#redirects = [];
-    const index = this.#list.findIndex((known) => known.url === address.url);
-    this.#next = Math.max(0, index);
+    this.#next = Math.max(0, this.#indexOf(address.url));
+    const news = this.#home !== address.url;
+    this.#home = address.url;
+    return news;
+  }
+
+  #advance(): void {
+    this.#next = (this.#next + 1) % Math.max(1, this.#order.length);
+  }
+
+  #indexOf(url: string | undefined): number {
+    return this.#order.findIndex((known) => known.url === url);
+  }
+
+  /** The tie band, then what was not measured or is slower, then what did not answer; each in the list's order. */
+  #sort(): void {
+    const band = tieBand(this.#distances, this.#band);
+    const place = ({ url }: GatewayAddress): number => {
+      if (url === this.#avoided) return 3;
+      if (band.has(url)) return 0;
+      return this.#distances.get(url) === null ? 2 : 1;
+    };
+    this.#order = [...this.#list].sort((a, b) => place(a) - place(b));
   }
 }

@@ -21,6 +21,7 @@ export class Heartbeat {
   #earlyTimer: ReturnType<typeof setTimeout> | undefined;
   #earlyAt = 0;
   #unanswered = 0;
+  #verifyTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(send: (beat: Beat) => void, lost: () => void) {
     this.#send = send;
@@ -39,12 +40,23 @@ export class Heartbeat {
   stop(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#earlyTimer);
+    clearTimeout(this.#verifyTimer);
     this.#timer = undefined;
     this.#earlyTimer = undefined;
+    this.#verifyTimer = undefined;
   }
 
   answered(): void {
     this.#unanswered = 0;
+    clearTimeout(this.#verifyTimer);
+    this.#verifyTimer = undefined;
+  }
+
+  /** There is reason to doubt the connection: it answers a beat within this time, or is lost (G-14). */
+  verify(withinMs: number): void {
+    if (!this.#timer || this.#verifyTimer) return;
+    this.#verifyTimer = setTimeout(() => this.#lost(), withinMs);
+    this.#send({ t: 'beat', ...this.#status });
   }
 
   /** Said with every beat from now on, and soon if it changed. */

@@ -2,17 +2,27 @@
 import { webCrypto } from './crypto-web.ts';
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
+import { watchOnline } from './network-web.ts';
+import { webProbe } from './probe-web.ts';
 import { webDial } from './socket-web.ts';
 import type { DeviceIdentity } from './store.ts';
 
 export { webCrypto } from './crypto-web.ts';
+export { watchOnline } from './network-web.ts';
 export * from './parts.ts';
+export { webProbe } from './probe-web.ts';
 export { webDial } from './socket-web.ts';
 export { WebStore } from './web-store.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
-    super({ crypto: webCrypto, dial: webDial(), ...options });
+    super({
+      crypto: webCrypto,
+      dial: webDial(),
+      probe: webProbe,
+      watchNetwork: watchOnline,
+      ...options,
+    });
   }
 }
 

@@ -10,18 +10,21 @@
 import { nodeCrypto } from './crypto-node.ts';
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
+import { httpProbe } from './probe-node.ts';
 import { wsDial } from './socket-node.ts';
 import type { DeviceIdentity } from './store.ts';
 
 export { nodeCrypto } from './crypto-node.ts';
 export { FileStore } from './file-store.ts';
 export { FolderInUse } from './folder-lock.ts';
+export { watchInterfaces } from './network-node.ts';
 export * from './parts.ts';
+export { type HttpProbeOptions, httpProbe } from './probe-node.ts';
 export { type WsOptions, wsDial } from './socket-node.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
-    super({ crypto: nodeCrypto, dial: wsDial(), ...options });
+    super({ crypto: nodeCrypto, dial: wsDial(), probe: httpProbe(), ...options });
   }
 }
 

@@ -1,5 +1,5 @@
 /** When to try again (PROTOCOL.md, section "Closing", C-2 to C-5). */
-import { type ReconnectAdvice, reconnectAdvice } from '../protocol/index.ts';
+import { CLOSE, type ReconnectAdvice, reconnectAdvice } from '../protocol/index.ts';
 
 export interface ReconnectOptions {
   /** First back-off's upper end, milliseconds. */
@@ -10,6 +10,8 @@ export interface ReconnectOptions {
   nowJitterMs: number;
   /** A session that lasted this long starts the back-off anew, milliseconds. */
   stableAfterMs: number;
+  /** Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2), milliseconds. */
+  protocolErrorMs: number;
 }
 
 export const RECONNECT_DEFAULTS: ReconnectOptions = {
@@ -17,6 +19,7 @@ export const RECONNECT_DEFAULTS: ReconnectOptions = {
   capMs: 60_000,
   nowJitterMs: 200,
   stableAfterMs: 60_000,
+  protocolErrorMs: 3_600_000,
 };
 
 /** How a connection ended, as far as the next one depends on it. */
@@ -45,8 +48,12 @@ export class Reconnect {
   }
 
   next(ended: Ended): NextTry {
-    const { nowJitterMs, stableAfterMs } = this.#options;
+    const { nowJitterMs, stableAfterMs, protocolErrorMs } = this.#options;
     if (ended.sessionMs >= stableAfterMs) this.reset();
+    if (ended.code === CLOSE.protocolError) {
+      // Not for ever: a fault in one release must not take a fleet out of reach of the next.
+      return { advice: 'back-off', inMs: this.#random() * protocolErrorMs };
+    }
     const advice = reconnectAdvice(ended.code);
     if (advice === 'never') return { advice, inMs: null };
     if (advice === 'now' && !this.#hurried) {
@@ -62,6 +69,12 @@ export class Reconnect {
   reset(): void {
     this.#failures = 0;
     this.#hurried = false;
+  }
+
+  /** The network is another: what failed on the old one does not count, and devices that moved together spread out. */
+  afresh(): number {
+    this.reset();
+    return this.#random() * this.#options.nowJitterMs;
   }
 
   /** Exponential to the cap, then full jitter over all of it, so that a capped fleet stays spread out. */

@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws';
 import { LIMITS, SUBPROTOCOL } from '../protocol/index.ts';
+import { refusalGateways } from './refusal-gateways.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { Dial, SocketClosed } from './socket.ts';
 
@@ -32,6 +33,8 @@ export function wsDial(options: WsOptions = {}): Dial {
       const after = retryAfterMs(response.headers['retry-after']);
       refusal = { code: 1006, reason: `HTTP ${response.statusCode}` };
       if (after !== undefined) refusal.retryAfterMs = after;
+      const elsewhere = refusalGateways(response.headers['pushpoint-gateways']);
+      if (elsewhere.length > 0) refusal.gateways = elsewhere;
       response.resume();
       request.destroy();
       // With this listener in place ws leaves the rest to us, and reports the end itself after terminate.

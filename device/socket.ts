@@ -1,3 +1,5 @@
+import type { GatewayAddress } from '../protocol/index.ts';
+
 /** A WebSocket as the SDK sees it, so that `ws`, a browser's own, or a program's can carry a connection. */
 export interface DeviceSocket {
   send(frame: Uint8Array): void;
@@ -14,6 +16,8 @@ export interface SocketClosed {
   reason: string;
   /** What an HTTP refusal's Retry-After asked for, milliseconds. */
   retryAfterMs?: number;
+  /** Where an HTTP refusal sends the device instead (C-5). */
+  gateways?: GatewayAddress[];
 }
 
 /** `closed` comes exactly once, also for a connection that never opened; nothing comes after it. */

@@ -130,7 +130,8 @@ export class Agent {
 
   async #enroll(store: FileStore, again: boolean) {
     const { server, token, name } = this.#config;
-    if (!token) throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
+    if (!token)
+      throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
     const { signal } = this.#life;
     return enroll({ server, token, name, store, software: SOFTWARE, again, signal });
   }

@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GatewayChoice } from '../../device/gateway-choice.ts';
 import { Reconnect } from '../../device/index.ts';
+import { refusalGateways } from '../../device/refusal-gateways.ts';
 import { retryAfterMs } from '../../device/retry-after.ts';
 import { ServerClock } from '../../device/server-clock.ts';
 
@@ -37,7 +38,7 @@ test('C-2: the range of a close code alone says when to try again', () => {
     [4199, 'now'],
     [4200, 'back-off'],
     [4399, 'back-off'],
-    [4400, 'never'],
+    [4401, 'never'],
     [4599, 'never'],
     [4600, 'back-off'],
     [1000, 'back-off'],
@@ -48,6 +49,19 @@ test('C-2: the range of a close code alone says when to try again', () => {
     const next = new Reconnect({}, () => 0.5).next({ code, sessionMs: 100_000 });
     assert.is(next.advice, advice, String(code));
     assert.is(next.inMs, advice === 'never' ? null : advice === 'now' ? 100 : 500, String(code));
+  }
+});
+
+test('C-2: 4400 alone is not for ever: any time within an hour, again and again', () => {
+  for (const [random, inMs] of [
+    [0, 0],
+    [0.5, 1_800_000],
+    [0.999, 3_596_400],
+  ] as const) {
+    const reconnect = new Reconnect({}, () => random);
+    for (let i = 0; i < 3; i++) {
+      assert.equal(reconnect.next({ code: 4400, sessionMs: 0 }), { advice: 'back-off', inMs });
+    }
   }
 });
 
@@ -99,6 +113,36 @@ test('G-3: those a redirect names come first, and never from TLS to none', () =>
     return name;
   });
   assert.equal(tried, ['b', 'c', 'a']);
+});
+
+test('G-1, G-3: nothing a gateway says leads from TLS to none; a list from elsewhere may', () => {
+  const choice = new GatewayChoice([gateway('a', 'wss')]);
+  assert.not(choice.replace([gateway('plain')], 'wss://a'));
+  assert.ok(choice.replace([gateway('plain'), gateway('b', 'wss')], 'wss://a'));
+  assert.equal(
+    choice.list.map(({ name }) => name),
+    ['b'],
+  );
+  choice.redirect([gateway('plain')], 'wss://a');
+  assert.not(choice.redirected);
+  assert.ok(choice.replace([gateway('plain'), gateway('b', 'wss')], 'ws://plain'));
+  assert.ok(choice.replace([gateway('plain')]));
+});
+
+test('G-2: a new list does not make a device return to another gateway than its own', () => {
+  const choice = new GatewayChoice([gateway('a'), gateway('b')]);
+  assert.ok(choice.arrived(gateway('b')));
+  assert.not(choice.arrived(gateway('b')));
+  choice.replace([gateway('a'), gateway('c'), gateway('b')]);
+  assert.is(choice.current()?.name, 'b');
+});
+
+test('C-5: gateways named by a refusal are read; what is not like that is left out', () => {
+  const read = (header: string) => refusalGateways(header).map(({ name, url }) => `${name} ${url}`);
+  assert.equal(read('gw-1 wss://a:1,gw-2  ws://b'), ['gw-1 wss://a:1', 'gw-2 ws://b']);
+  assert.equal(read('gw-1, gw 1 ws://b, .x ws://c, gw-4 nowhere, gw-5 ws://e'), ['gw-5 ws://e']);
+  assert.is(read(Array(20).fill('gw-1 ws://a').join()).length, 8);
+  assert.equal(refusalGateways(undefined), []);
 });
 
 test('S-5: server time runs by the monotonic clock and never before the newest order', () => {

@@ -70,6 +70,12 @@ export class ScriptGateway {
   onProve: ((peer: Peer) => void) | null = null;
   /** Answers the upgrade with 503 and this Retry-After, seconds. */
   refuse: number | null = null;
+  /** Gateways that such a refusal names. */
+  elsewhere: GatewayAddress[] = [];
+  /** How `GET /probe` is answered, and how often it was asked. */
+  probeStatus = 204;
+  probeDelayMs = 0;
+  probes = 0;
   proofs = 0;
   badProofs = 0;
   #session = 0;
@@ -84,7 +90,9 @@ export class ScriptGateway {
     this.#http = createServer((request, response) => this.#plain(request, response));
     this.#http.on('upgrade', (request, socket, head) => {
       if (this.refuse !== null) {
-        const head503 = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${this.refuse}\r\n`;
+        let head503 = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${this.refuse}\r\n`;
+        const named = this.elsewhere.map(({ name, url }) => `${name} ${url}`).join(', ');
+        if (named) head503 += `Pushpoint-Gateways: ${named}\r\n`;
         socket.end(`${head503}Content-Length: 0\r\n\r\n`);
         return;
       }
@@ -188,7 +196,14 @@ export class ScriptGateway {
     await once(this.#http, 'close');
   }
 
-  #plain(_request: IncomingMessage, response: ServerResponse): void {
+  #plain(request: IncomingMessage, response: ServerResponse): void {
+    if (request.url === '/probe') {
+      this.probes++;
+      response.statusCode = this.probeStatus;
+      response.setHeader('pushpoint-gateway', this.claimedName ?? this.name);
+      setTimeout(() => response.end(), this.probeDelayMs);
+      return;
+    }
     response.statusCode = 426;
     response.end();
   }

@@ -1,0 +1,86 @@
+/** How far away gateways are (PROTOCOL.md, G-10), and which of them are near enough to be worth the same (G-11). */
+import type { GatewayAddress } from '../protocol/index.ts';
+
+/**
+ * Asks one gateway `count` times, one after another on one connection, and resolves with how long each took, in milliseconds.
+ * Rejects when the gateway refuses, is not the one its address belongs to, or does not answer within `timeoutMs`.
+ */
+export type Probe = (
+  gateway: GatewayAddress,
+  limits: { count: number; timeoutMs: number; signal: AbortSignal },
+) => Promise<number[]>;
+
+export interface ProbeOptions {
+  /** Requests to each gateway; their median counts. Default 3. */
+  count: number;
+  /** Longest time for one request, milliseconds. Default 2 s. */
+  timeoutMs: number;
+  /** Gateways probed at a time. Default 4. */
+  concurrency: number;
+  /** Gateways probed in a round, from the head of the list. Default 8. */
+  maxGateways: number;
+  /** A gateway is in the tie band up to the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms. */
+  bandFactor: number;
+  bandMs: number;
+  /** Mean pause between the rounds of a connected device, milliseconds. Default 30 min. */
+  everyMs: number;
+  /** Mean pause after a round that speaks for leaving, milliseconds. Default 1 min. */
+  confirmMs: number;
+  /** Rounds in a row that must speak for leaving. Default 2. */
+  rounds: number;
+  /** A gateway is not left for a nearer one before the device was there this long, milliseconds. Default 10 min. */
+  dwellMs: number;
+  /** The same where the device was sent there to balance the load. Default 6 h. */
+  balancedDwellMs: number;
+}
+
+export const PROBE_DEFAULTS: ProbeOptions = {
+  count: 3,
+  timeoutMs: 2_000,
+  concurrency: 4,
+  maxGateways: 8,
+  bandFactor: 1.5,
+  bandMs: 10,
+  everyMs: 1_800_000,
+  confirmMs: 60_000,
+  rounds: 2,
+  dwellMs: 600_000,
+  balancedDwellMs: 21_600_000,
+};
+
+/** Round-trip times by url, milliseconds; `null` for a gateway that refused or did not answer. */
+export type Distances = ReadonlyMap<string, number | null>;
+
+/** Probes the head of the list. Gateways that cannot be measured are a finding and no error, so it never rejects. */
+export async function probeRound(
+  gateways: readonly GatewayAddress[],
+  probe: Probe,
+  { count, timeoutMs, concurrency, maxGateways }: ProbeOptions,
+  signal: AbortSignal,
+): Promise<Distances> {
+  const distances = new Map<string, number | null>();
+  const waiting = gateways.slice(0, maxGateways);
+  const lane = async () => {
+    for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
+      const times = await probe(next, { count, timeoutMs, signal }).catch(() => []);
+      distances.set(next.url, median(times));
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, lane));
+  return distances;
+}
+
+/** The urls in the tie band: those nobody would notice a difference between (G-11). */
+export function tieBand(
+  distances: Distances,
+  { bandFactor, bandMs }: Pick<ProbeOptions, 'bandFactor' | 'bandMs'>,
+): Set<string> {
+  const measured = [...distances].filter((entry): entry is [string, number] => entry[1] !== null);
+  const fastest = Math.min(...measured.map(([, ms]) => ms));
+  return new Set(measured.filter(([, ms]) => ms <= fastest * bandFactor + bandMs).map(([url]) => url));
+}
+
+function median(times: readonly number[]): number | null {
+  const sorted = [...times].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? null;
+}

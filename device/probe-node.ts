@@ -1,0 +1,47 @@
+import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Probe } from './gateway-probe.ts';
+import { checkProbeAnswer, probeUrl } from './probe-request.ts';
+
+export interface HttpProbeOptions {
+  /** Certificate authorities to trust instead of the system's, PEM. */
+  ca?: string | Buffer | (string | Buffer)[];
+}
+
+/** Probes with node:http, over one connection, so that all but the first request measure the way alone. */
+export function httpProbe({ ca }: HttpProbeOptions = {}): Probe {
+  return async (gateway, { count, timeoutMs, signal }) => {
+    const url = probeUrl(gateway);
+    const secure = url.protocol === 'https:';
+    const request = secure ? httpsRequest : httpRequest;
+    const keep = { keepAlive: true, maxSockets: 1 };
+    const agent = secure ? new HttpsAgent({ ...keep, ...(ca ? { ca } : {}) }) : new HttpAgent(keep);
+    const once = () =>
+      new Promise<number>((resolve, reject) => {
+        const began = performance.now();
+        const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+        const sent = request(url, { agent, signal: within }, (response) => {
+          const ms = performance.now() - began;
+          response.resume();
+          response.on('error', reject);
+          response.on('end', () => {
+            try {
+              checkProbeAnswer(gateway, response.statusCode, response.headers['pushpoint-gateway']);
+              resolve(ms);
+            } catch (error) {
+              reject(error);
+            }
+          });
+        });
+        sent.on('error', reject);
+        sent.end();
+      });
+    try {
+      const times: number[] = [];
+      while (times.length < count) times.push(await once());
+      return times;
+    } finally {
+      agent.destroy();
+    }
+  };
+}

@@ -1,0 +1,314 @@
+/**
+ * Keeps the device connected: dials the gateways of its list, waits when it must, chooses anew when there is cause, and goes
+ * where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the connection is others' business.
+ */
+import { CLOSE, type GatewayAddress, type GatewayMessage, type Welcome } from '../protocol/index.ts';
+import { Connection, type ConnectionEnd, type Credentials } from './connection.ts';
+import type { DeviceCrypto } from './crypto.ts';
+import type { DeviceEvents } from './device-events.ts';
+import { GatewayChoice } from './gateway-choice.ts';
+import { type Distances, type Probe, type ProbeOptions, probeRound } from './gateway-probe.ts';
+import { GatewayWatch } from './gateway-watch.ts';
+import { type DeviceStatus, Heartbeat } from './heartbeat.ts';
+import { Reconnect, type ReconnectOptions } from './reconnect.ts';
+import type { Dial } from './socket.ts';
+
+export interface UplinkParts {
+  dial: Dial;
+  crypto: DeviceCrypto;
+  handshakeTimeoutMs: number;
+  reconnect: Partial<ReconnectOptions>;
+  /** `null`: the list is used in its order. */
+  probe: Probe | null;
+  probing: ProbeOptions;
+  random: () => number;
+}
+
+/** What of a session is not the uplink's own. */
+export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'beat' }>;
+
+export interface UplinkHooks {
+  /** What the next connection proves. */
+  credentials(): Credentials;
+  opened(connection: Connection, message: Welcome): void;
+  message(message: SessionMessage): void;
+  ended(how: DeviceEvents['disconnected']): void;
+  /** There is another list, or another gateway to return to, than was on record. `list`: it is the list. */
+  changed(kept: { gateways: GatewayAddress[]; home?: string }, list: boolean): void;
+  fault(error: unknown): void;
+}
+
+/** G-14 */
+const VERIFY_WITHIN_MS = 10_000;
+/** Close codes that say this gateway is not the one to return to (G-2). */
+const LEAVE = new Set<number>([
+  CLOSE.draining,
+  CLOSE.redirected,
+  CLOSE.outOfScope,
+  CLOSE.overloaded,
+  CLOSE.notReady,
+]);
+
+type Timer = ReturnType<typeof setTimeout>;
+type Phase =
+  | { is: 'stopped' }
+  /** Nothing happens by itself (C-2: never; no gateway known). */
+  | { is: 'idle' }
+  | { is: 'waiting'; timer: Timer }
+  | { is: 'choosing'; life: AbortController }
+  | { is: 'connected'; connection: Connection; leaving?: Timer };
+
+export class Uplink {
+  readonly #parts: UplinkParts;
+  readonly #hooks: UplinkHooks;
+  readonly #reconnect: Reconnect;
+  readonly #heartbeat: Heartbeat;
+  readonly #watch: GatewayWatch;
+  #gateways = new GatewayChoice([]);
+  #phase: Phase = { is: 'stopped' };
+  /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
+  #chooseFirst: { avoid?: string } | null = null;
+  /** The redirect under way is there to balance the load. */
+  #balanced = false;
+
+  constructor(parts: UplinkParts, hooks: UplinkHooks) {
+    this.#parts = parts;
+    this.#hooks = hooks;
+    this.#reconnect = new Reconnect(parts.reconnect, parts.random);
+    this.#heartbeat = new Heartbeat(
+      (beat) => this.#connection?.send(beat),
+      () => this.#unanswered(),
+    );
+    this.#watch = new GatewayWatch({
+      options: parts.probing,
+      round: (signal) => this.#round(signal),
+      list: () => this.#gateways.list,
+      measured: (distances) => this.#gateways.measured(distances),
+      move: (to) => this.#move(to),
+      random: parts.random,
+    });
+  }
+
+  get #connection(): Connection | null {
+    return this.#phase.is === 'connected' ? this.#phase.connection : null;
+  }
+
+  get list(): readonly GatewayAddress[] {
+    return this.#gateways.list;
+  }
+
+  status(status: DeviceStatus): void {
+    this.#heartbeat.status(status);
+  }
+
+  start({ gateways, home }: { gateways: readonly GatewayAddress[]; home?: string }): void {
+    if (this.#phase.is !== 'stopped') return;
+    this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing);
+    this.#chooseFirst = this.#gateways.settled ? null : {};
+    this.#reconnect.reset();
+    this.#phase = { is: 'idle' };
+    this.#attempt();
+  }
+
+  /** `abrupt`: without a word to the gateway. */
+  stop(abrupt: boolean): void {
+    const connection = this.#connection;
+    this.#rest({ is: 'stopped' });
+    this.#watch.left();
+    if (abrupt) connection?.giveUp('killed');
+    else connection?.close('stopped');
+  }
+
+  /** A person or a program asks for a connection. */
+  connectNow(): void {
+    if (this.#phase.is !== 'idle' && this.#phase.is !== 'waiting') return;
+    this.#reconnect.reset();
+    this.#attempt();
+  }
+
+  /** A list from elsewhere than a gateway. */
+  offer(list: readonly GatewayAddress[]): void {
+    if (this.#phase.is === 'stopped') return;
+    if (this.#gateways.replace(list)) this.#changed(true);
+    if (this.#phase.is === 'idle') this.connectNow();
+  }
+
+  /** G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made anew, soon. */
+  networkChanged(): void {
+    const { is } = this.#phase;
+    if (is === 'stopped' || is === 'idle') return;
+    const connection = this.#connection;
+    if (connection?.open) {
+      this.#heartbeat.verify(VERIFY_WITHIN_MS);
+      if (this.#parts.probe) void this.#watch.check();
+      return;
+    }
+    this.#chooseFirst = {};
+    connection?.giveUp('the network changed');
+    this.#wait(this.#reconnect.afresh());
+  }
+
+  /* ---- towards a connection ---- */
+
+  #attempt(): void {
+    const { probe } = this.#parts;
+    if (!this.#gateways.current()) {
+      this.#rest({ is: 'idle' });
+      this.#hooks.fault(new Error('no gateway is known: enrol again for a current list (E-7)'));
+    } else if (this.#chooseFirst && probe && !this.#gateways.redirected && this.list.length > 1) {
+      void this.#choose(this.#chooseFirst.avoid);
+    } else {
+      this.#dial();
+    }
+  }
+
+  async #choose(avoid: string | undefined): Promise<void> {
+    const life = new AbortController();
+    this.#rest({ is: 'choosing', life });
+    const distances = await this.#round(life.signal);
+    if (life.signal.aborted) return;
+    this.#gateways.arrange(distances, avoid);
+    this.#dial();
+  }
+
+  #round(signal: AbortSignal): Promise<Distances> {
+    const { probe, probing } = this.#parts;
+    if (!probe) return Promise.resolve(new Map());
+    const own = this.#connection?.address.url;
+    // A long list is not probed to its end, and without its own gateway a device could compare nothing.
+    const ownFirst = [...this.list].sort((a, b) => Number(b.url === own) - Number(a.url === own));
+    return probeRound(ownFirst, probe, probing, signal);
+  }
+
+  #dial(): void {
+    const address = this.#gateways.current();
+    if (!address) return;
+    this.#chooseFirst = null;
+    const { dial, crypto, handshakeTimeoutMs } = this.#parts;
+    const credentials = this.#hooks.credentials();
+    try {
+      const connection = new Connection(
+        address,
+        { dial, crypto, credentials, handshakeTimeoutMs },
+        {
+          welcome: (message) => this.#welcome(connection, message),
+          message: (message) => this.#message(connection, message),
+          ended: (end) => this.#ended(address, end),
+        },
+      );
+      this.#rest({ is: 'connected', connection });
+    } catch (error) {
+      // A url that cannot be dialed at all.
+      this.#hooks.fault(error);
+      this.#ended(address, { code: 1006, reason: String(error), after: 'dialing', sessionMs: 0 });
+    }
+  }
+
+  #welcome(connection: Connection, message: Welcome): void {
+    const { address } = connection;
+    const list = this.#gateways.replace(message.gateways, address.url);
+    const home = this.#gateways.arrived(address);
+    if (list || home) this.#changed(list);
+    this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
+    if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
+    this.#balanced = false;
+    this.#hooks.opened(connection, message);
+  }
+
+  #message(connection: Connection, message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void {
+    switch (message.t) {
+      case 'update':
+        if (this.#gateways.replace(message.gateways, connection.address.url)) this.#changed(true);
+        return;
+      case 'redirect':
+        this.#redirect(connection, message);
+        return;
+      case 'beat':
+        this.#heartbeat.answered();
+        break;
+    }
+    this.#hooks.message(message);
+  }
+
+  /* ---- away from one ---- */
+
+  /** G-3: at a random moment of the time allowed, so that those who were told together do not arrive together. */
+  #redirect(
+    connection: Connection,
+    { to, withinMs, reason }: Extract<GatewayMessage, { t: 'redirect' }>,
+  ): void {
+    const { url } = connection.address;
+    this.#gateways.redirect(to, url);
+    this.#balanced = this.#gateways.redirected && reason === 'balance';
+    if (!this.#gateways.redirected) this.#chooseFirst = { avoid: url };
+    const phase = this.#phase;
+    if (phase.is !== 'connected' || !connection.open) return;
+    clearTimeout(phase.leaving);
+    phase.leaving = setTimeout(() => connection.close('redirected'), this.#parts.random() * withinMs);
+  }
+
+  /** G-12: the device found a better gateway by itself. */
+  #move(to: GatewayAddress): void {
+    const connection = this.#connection;
+    if (!connection?.open || this.#gateways.redirected) return;
+    this.#gateways.redirect([to], connection.address.url);
+    connection.close('moving to a nearer gateway');
+  }
+
+  /** B-3, G-13 */
+  #unanswered(): void {
+    const connection = this.#connection;
+    if (!connection) return;
+    this.#gateways.leave(connection.address.url);
+    this.#chooseFirst = { avoid: connection.address.url };
+    connection.giveUp('B-3: heartbeats not answered');
+  }
+
+  #ended(address: GatewayAddress, end: ConnectionEnd): void {
+    const { code, reason, sessionMs } = end;
+    this.#heartbeat.stop();
+    this.#watch.left();
+    if (this.#phase.is === 'stopped') {
+      this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
+      return;
+    }
+    const gateways = this.#gateways;
+    // One that was itself named by a refusal is not asked for names: two full ones would send the device to and fro (G-15).
+    const named = !gateways.redirected && end.gateways !== undefined;
+    if (named && end.gateways) gateways.redirect(end.gateways, address.url);
+    const moving = gateways.redirected && gateways.current()?.url !== address.url;
+    if (!moving) {
+      if (end.after !== 'session') gateways.rotate();
+      else if (LEAVE.has(code)) gateways.leave(address.url);
+      // Told to leave and not where to (G-13).
+      if (code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
+    }
+    const next = this.#reconnect.next({
+      // Asked to go elsewhere, the device goes at once, whatever it closed with itself (G-3).
+      code: moving && (code === 1000 || named) ? CLOSE.redirected : code,
+      retryAfterMs: named ? undefined : end.retryAfterMs,
+      sessionMs,
+    });
+    if (next.inMs === null) this.#rest({ is: 'idle' });
+    else this.#wait(next.inMs);
+    this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs: next.inMs });
+  }
+
+  #wait(inMs: number): void {
+    this.#rest({ is: 'waiting', timer: setTimeout(() => this.#attempt(), inMs) });
+  }
+
+  /** Leaves the phase before, with what it held. */
+  #rest(next: Phase): void {
+    const before = this.#phase;
+    if (before.is === 'waiting') clearTimeout(before.timer);
+    else if (before.is === 'choosing') before.life.abort();
+    else if (before.is === 'connected') clearTimeout(before.leaving);
+    this.#phase = next;
+  }
+
+  #changed(list: boolean): void {
+    const { home } = this.#gateways;
+    this.#hooks.changed({ gateways: [...this.list], ...(home === undefined ? {} : { home }) }, list);
+  }
+}

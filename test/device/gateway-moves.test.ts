@@ -1,0 +1,257 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { webProbe } from '../../device/index.browser.ts';
+import { type DeviceOptions, httpProbe, type Probe, watchInterfaces } from '../../device/index.ts';
+import { type Fixture, fixture } from './fixture.ts';
+import { ScriptGateway } from './script-gateway.ts';
+import { until } from './until.ts';
+
+/** Two gateways, `gw-1` and `gw-2`, and a device whose probes find what the test says. */
+async function pair(options: Partial<DeviceOptions> = {}, { home = false, connect = true } = {}) {
+  const one = await ScriptGateway.start();
+  const two = await ScriptGateway.start('gw-2', one);
+  const gateways = [one.address, two.address];
+  const p = {
+    one,
+    two,
+    probes: [] as string[],
+    /** Milliseconds by gateway; one that is not here refuses. */
+    times: { 'gw-1': 100, 'gw-2': 1 } as Record<string, number>,
+    f: null as unknown as Fixture,
+    async at(gateway: ScriptGateway, sessions = 1) {
+      await gateway.session(sessions);
+      await until(() => p.f.device.session?.gateway.name === gateway.name, `a session at ${gateway.name}`);
+    },
+    async end() {
+      await p.f.end();
+      await two.stop();
+    },
+  };
+  const probe: Probe = async ({ name }) => {
+    p.probes.push(name);
+    const ms = p.times[name];
+    if (ms === undefined) throw new Error('refused');
+    return [ms, ms, ms];
+  };
+  p.f = await fixture({
+    gateway: one,
+    store: one.store({ gateways, ...(home ? { home: one.address.url } : {}) }),
+    connect: false,
+    options: { probe, probing: { dwellMs: 0, confirmMs: 20 }, ...options },
+  });
+  if (connect) await p.at(home ? one : two);
+  return p;
+}
+
+test('G-10, G-11: at its first start a device goes to the nearest, and returns there without probing', async () => {
+  const p = await pair();
+  assert.equal(p.probes.sort(), ['gw-1', 'gw-2']);
+  p.two.last.socket.terminate();
+  await p.at(p.two, 2);
+  await p.f.device.stop({ abrupt: true });
+  await p.f.device.start();
+  await p.at(p.two, 3);
+  assert.is(p.probes.length, 2);
+  assert.is(p.one.peers.length, 0);
+  assert.is((await p.f.store.load()).state.home, p.two.address.url);
+  await p.end();
+});
+
+test('G-11: where no gateway answers probes, or none are wanted, the list is used in its order', async () => {
+  const none: Partial<DeviceOptions>[] = [
+    { probing: false },
+    { probe: async () => Promise.reject(new Error()) },
+  ];
+  for (const options of none) {
+    const p = await pair(options, { connect: false });
+    await p.at(p.one);
+    assert.equal(p.probes, []);
+    await p.end();
+  }
+});
+
+test('G-13: after two beats without answer a device probes, and leaves for another however far', async () => {
+  const p = await pair({ random: () => 0.01 }, { home: true, connect: false });
+  p.one.heartbeatMs = 1_000;
+  p.one.answerBeats = false;
+  p.times = { 'gw-1': 1, 'gw-2': 900 };
+  await p.at(p.two);
+  assert.equal(p.probes.sort(), ['gw-1', 'gw-2']);
+  assert.match(p.f.disconnected[0]?.reason ?? '', /B-3/);
+  await p.end();
+});
+
+test('G-10: a redirect that names where to go is obeyed without probing', async () => {
+  const p = await pair({}, { home: true });
+  p.one.last.send({ t: 'redirect', to: [p.two.address], reason: 'drain', withinMs: 5 });
+  await p.at(p.two);
+  assert.equal(p.probes, []);
+  assert.is(p.f.disconnected[0]?.advice, 'now');
+  await p.end();
+});
+
+test('G-13: told to leave and not where to, a device probes and goes elsewhere', async () => {
+  for (const leave of ['redirect', '4000'] as const) {
+    const p = await pair({}, { home: true });
+    p.times = { 'gw-1': 1, 'gw-2': 900 };
+    if (leave === 'redirect') p.one.last.send({ t: 'redirect', to: [], reason: 'drain', withinMs: 0 });
+    else p.one.last.socket.close(4000);
+    await p.at(p.two);
+    assert.equal(p.probes.sort(), ['gw-1', 'gw-2']);
+    await p.end();
+  }
+});
+
+test('G-12: a connected device moves after two rounds, with 1000, and what runs goes on', async () => {
+  const p = await pair({}, { home: true });
+  p.f.device.networkChanged();
+  await p.at(p.two);
+  await until(() => p.one.last.closed, 'the close');
+  assert.is(p.one.last.closed?.code, 1000);
+  assert.is(p.probes.length, 4);
+  assert.is(p.f.disconnected[0]?.advice, 'now');
+  await p.end();
+});
+
+test('G-12: a device does not move before its time at a gateway is over', async () => {
+  const p = await pair({ probing: { dwellMs: 600_000, confirmMs: 1, everyMs: 2 } }, { home: true });
+  await until(() => p.probes.length >= 10, 'rounds');
+  assert.is(p.two.peers.length, 0);
+  await p.end();
+});
+
+test('G-14: a change of network has an open session verified by a beat', async () => {
+  const p = await pair({ probing: false }, { home: true });
+  p.f.device.networkChanged();
+  p.f.device.networkChanged();
+  await p.one.last.first('beat');
+  assert.is(p.one.last.of('beat').length, 1);
+  assert.is(p.f.disconnected.length, 0);
+  await p.end();
+});
+
+test('G-13, G-14: a change of network without a session has the gateways probed and dialed soon', async () => {
+  const reconnect = { baseMs: 3_600_000, capMs: 3_600_000, nowJitterMs: 1 };
+  const p = await pair({ reconnect, random: () => 0.9 }, { home: true, connect: false });
+  await p.at(p.one);
+  p.one.last.socket.terminate();
+  await until(() => p.f.disconnected.length === 1, 'the end');
+  p.f.device.networkChanged();
+  await p.at(p.two);
+  assert.equal(p.probes.sort(), ['gw-1', 'gw-2']);
+  await p.end();
+});
+
+test('G-14: never means never on every network', async () => {
+  const p = await pair({}, { home: true });
+  p.one.last.socket.close(4404);
+  await until(() => p.f.disconnected.length === 1, 'the end');
+  p.f.device.networkChanged();
+  assert.equal(p.probes, []);
+  p.f.device.connectNow();
+  await p.at(p.one, 2);
+  await p.end();
+});
+
+test('G-14: the network is watched while the device runs', async () => {
+  let tell: (() => void) | null = null;
+  const p = await pair(
+    {
+      watchNetwork: (changed) => {
+        tell = changed;
+        return () => {
+          tell = null;
+        };
+      },
+    },
+    { home: true },
+  );
+  (tell as unknown as () => void)();
+  await until(() => p.probes.length >= 2, 'a round');
+  await p.f.device.stop();
+  assert.is(tell, null);
+  await p.end();
+});
+
+test('G-14: another address is another network; a temporary one of IPv6, or none at all, is not', async () => {
+  const ip = (address: string, family: 'IPv4' | 'IPv6' = 'IPv4') =>
+    [{ address, family, netmask: '255.255.255.0', internal: false }] as never;
+  let now: ReturnType<Parameters<typeof watchInterfaces>[1] & object> = {};
+  let reads = 0;
+  let changes = 0;
+  const stop = watchInterfaces(1, () => {
+    reads++;
+    return now;
+  })(() => changes++);
+  const after = async (interfaces: typeof now) => {
+    now = interfaces;
+    const before = reads;
+    await until(() => reads >= before + 2, 'a look');
+    return changes;
+  };
+  assert.is(await after({ eth0: ip('10.0.0.5') }), 1);
+  assert.is(await after({ eth0: ip('10.0.0.5') }), 1);
+  assert.is(await after({}), 1);
+  assert.is(await after({ wlan0: ip('10.0.0.5') }), 2);
+  assert.is(await after({ wlan0: ip('2001:db8:0:1:aaaa:bbbb:1:1', 'IPv6') }), 3);
+  assert.is(await after({ wlan0: ip('2001:db8:0:1:cccc:dddd:1:2', 'IPv6') }), 3);
+  stop();
+});
+
+test('G-15: a device goes to the gateways a refusal names, and from there on through its own list', async () => {
+  const p = await pair({ probing: false }, { home: true, connect: false });
+  const three = await ScriptGateway.start('gw-3', p.one);
+  const four = await ScriptGateway.start('gw-4', p.one);
+  p.one.refuse = 3_600;
+  p.one.elsewhere = [three.address, four.address];
+  three.refuse = 0;
+  three.elsewhere = [p.one.address];
+  await p.f.device.stop({ abrupt: true });
+  p.f.disconnected.length = 0;
+  await p.f.device.start();
+  await p.at(four);
+  assert.equal(
+    p.f.disconnected.map(({ gateway, advice }) => `${gateway.name} ${advice}`),
+    ['gw-1 now', 'gw-3 back-off'],
+  );
+  await p.end();
+  await three.stop();
+  await four.stop();
+});
+
+test('G-10: over real sockets, far, refusing, strange and missing gateways are passed over', async () => {
+  for (const probe of [httpProbe(), webProbe]) {
+    const near = await ScriptGateway.start('gw-near');
+    const far = await ScriptGateway.start('gw-far', near);
+    const full = await ScriptGateway.start('gw-full', near);
+    const strange = await ScriptGateway.start('gw-strange', near);
+    far.probeDelayMs = 400;
+    full.probeStatus = 503;
+    strange.claimedName = 'gw-other';
+    const gone = { name: 'gw-gone', url: 'ws://127.0.0.1:1' };
+    const gateways = [far.address, full.address, strange.address, gone, near.address];
+    const f = await fixture({
+      gateway: near,
+      store: near.store({ gateways }),
+      options: { probe, probing: { timeoutMs: 5_000 } },
+    });
+    assert.equal([near.probes, far.probes, full.probes, strange.probes], [3, 3, 1, 1]);
+    assert.is(f.disconnected.length, 0);
+    await f.end();
+    for (const other of [far, full, strange]) await other.stop();
+  }
+});
+
+test('G-10: a gateway that does not answer in time is not measured', async () => {
+  const slow = await ScriptGateway.start('gw-slow');
+  slow.probeDelayMs = 5_000;
+  const { signal } = new AbortController();
+  for (const probe of [httpProbe(), webProbe]) {
+    const error = await probe(slow.address, { count: 3, timeoutMs: 30, signal }).catch((why) => why);
+    assert.instance(error, Error);
+  }
+  assert.is(slow.probes, 2);
+  await slow.stop();
+});
+
+test.run();
