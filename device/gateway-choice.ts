@@ -1,5 +1,15 @@
-import type { GatewayAddress } from '../protocol/index.ts';
+import { CLOSE, type GatewayAddress } from '../protocol/index.ts';
+import type { ConnectionEnd } from './connection.ts';
 import { type Distances, PROBE_DEFAULTS, type ProbeOptions, tieBand } from './gateway-probe.ts';
+
+/** Close codes that say this gateway is not the one to return to (G-2). */
+const LEAVE = new Set<number>([
+  CLOSE.draining,
+  CLOSE.redirected,
+  CLOSE.outOfScope,
+  CLOSE.overloaded,
+  CLOSE.notReady,
+]);
 
 const NOTHING_MEASURED: Distances = new Map();
 
@@ -97,6 +107,25 @@ export class GatewayChoice {
     return this.#redirects[0] ?? this.#order[this.#next];
   }
 
+  /**
+   * A connection ended. Returns whether the device was sent elsewhere, and how the end counts for the pause that follows: one
+   * that leads elsewhere is "now", whatever the device closed with itself (G-3).
+   */
+  ended(
+    { url }: GatewayAddress,
+    end: Pick<ConnectionEnd, 'code' | 'after' | 'gateways'>,
+  ): { sent: boolean; code: number } {
+    // One that was itself named by a refusal is not asked for names: two full ones would send the device to and fro (G-15).
+    const named = this.redirected ? undefined : end.gateways;
+    if (named) this.redirect(this.#inListOrder(named), url);
+    const sent = this.redirected && this.current()?.url !== url;
+    if (!sent) {
+      if (end.after !== 'session') this.rotate();
+      else if (LEAVE.has(end.code)) this.leave(url);
+    }
+    return { sent, code: sent && (named || end.code === 1000) ? CLOSE.redirected : end.code };
+  }
+
   /** `current` did not work out, or asked to be left. */
   rotate(): void {
     if (this.#redirects.length > 0) this.#redirects.shift();
@@ -114,6 +143,15 @@ export class GatewayChoice {
 
   #advance(): void {
     this.#next = (this.#next + 1) % Math.max(1, this.#order.length);
+  }
+
+  /** Who is refused with others is told the same names as they: by their own lists they go different ways. */
+  #inListOrder(named: readonly GatewayAddress[]): GatewayAddress[] {
+    const place = ({ url }: GatewayAddress): number => {
+      const index = this.#indexOf(url);
+      return index < 0 ? this.#order.length : index;
+    };
+    return [...named].sort((a, b) => place(a) - place(b));
   }
 
   #indexOf(url: string | undefined): number {

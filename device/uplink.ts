@@ -40,15 +40,6 @@ export interface UplinkHooks {
 
 /** G-14 */
 const VERIFY_WITHIN_MS = 10_000;
-/** Close codes that say this gateway is not the one to return to (G-2). */
-const LEAVE = new Set<number>([
-  CLOSE.draining,
-  CLOSE.redirected,
-  CLOSE.outOfScope,
-  CLOSE.overloaded,
-  CLOSE.notReady,
-]);
-
 type Timer = ReturnType<typeof setTimeout>;
 type Phase =
   | { is: 'stopped' }
@@ -68,6 +59,8 @@ export class Uplink {
   #phase: Phase = { is: 'stopped' };
   /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
+  /** Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5). */
+  #shunned: { url: string; until: number } | null = null;
   /** The redirect under way is there to balance the load. */
   #balanced = false;
 
@@ -106,6 +99,7 @@ export class Uplink {
     this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing);
     this.#chooseFirst = this.#gateways.settled ? null : {};
     this.#reconnect.reset();
+    this.#shunned = null;
     this.#phase = { is: 'idle' };
     this.#attempt();
   }
@@ -123,6 +117,7 @@ export class Uplink {
   connectNow(): void {
     if (this.#phase.is !== 'idle' && this.#phase.is !== 'waiting') return;
     this.#reconnect.reset();
+    this.#shunned = null;
     this.#attempt();
   }
 
@@ -152,6 +147,16 @@ export class Uplink {
 
   #attempt(): void {
     const { probe } = this.#parts;
+    const shunned = this.#shunned;
+    if (shunned && this.#gateways.current()?.url === shunned.url) {
+      const earlyMs = shunned.until - performance.now();
+      if (earlyMs > 0 && this.list.length < 2) {
+        this.#wait(earlyMs);
+        return;
+      }
+      if (earlyMs > 0) this.#gateways.leave(shunned.url);
+      else this.#shunned = null;
+    }
     if (!this.#gateways.current()) {
       this.#rest({ is: 'idle' });
       this.#hooks.fault(new Error('no gateway is known: enrol again for a current list (E-7)'));
@@ -272,21 +277,14 @@ export class Uplink {
       this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
       return;
     }
-    const gateways = this.#gateways;
-    // One that was itself named by a refusal is not asked for names: two full ones would send the device to and fro (G-15).
-    const named = !gateways.redirected && end.gateways !== undefined;
-    if (named && end.gateways) gateways.redirect(end.gateways, address.url);
-    const moving = gateways.redirected && gateways.current()?.url !== address.url;
-    if (!moving) {
-      if (end.after !== 'session') gateways.rotate();
-      else if (LEAVE.has(code)) gateways.leave(address.url);
-      // Told to leave and not where to (G-13).
-      if (code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
-    }
+    const { sent, code: counts } = this.#gateways.ended(address, end);
+    // Told to leave and not where to (G-13).
+    if (!sent && code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
+    const refused = sent && end.gateways !== undefined;
+    if (refused) this.#shunned = { url: address.url, until: performance.now() + (end.retryAfterMs ?? 0) };
     const next = this.#reconnect.next({
-      // Asked to go elsewhere, the device goes at once, whatever it closed with itself (G-3).
-      code: moving && (code === 1000 || named) ? CLOSE.redirected : code,
-      retryAfterMs: named ? undefined : end.retryAfterMs,
+      code: counts,
+      retryAfterMs: refused ? undefined : end.retryAfterMs,
       sessionMs,
     });
     if (next.inMs === null) this.#rest({ is: 'idle' });

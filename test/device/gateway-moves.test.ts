@@ -203,7 +203,8 @@ test('G-15: a device goes to the gateways a refusal names, and from there on thr
   const three = await ScriptGateway.start('gw-3', p.one);
   const four = await ScriptGateway.start('gw-4', p.one);
   p.one.refuse = 3_600;
-  p.one.elsewhere = [three.address, four.address];
+  p.one.elsewhere = [three.address, p.two.address, four.address];
+  p.two.refuse = 0;
   three.refuse = 0;
   three.elsewhere = [p.one.address];
   await p.f.device.stop({ abrupt: true });
@@ -212,11 +213,30 @@ test('G-15: a device goes to the gateways a refusal names, and from there on thr
   await p.at(four);
   assert.equal(
     p.f.disconnected.map(({ gateway, advice }) => `${gateway.name} ${advice}`),
-    ['gw-1 now', 'gw-3 back-off'],
+    ['gw-1 now', 'gw-2 back-off', 'gw-3 back-off'],
   );
   await p.end();
   await three.stop();
   await four.stop();
+});
+
+test('C-5: a device that was refused with names does not come back before Retry-After', async () => {
+  const p = await pair({ probing: false }, { home: true, connect: false });
+  const three = await ScriptGateway.start('gw-3', p.one);
+  p.one.refuse = 3_600;
+  p.one.elsewhere = [three.address];
+  three.refuse = 0;
+  p.two.refuse = 0;
+  await p.f.device.stop({ abrupt: true });
+  p.f.disconnected.length = 0;
+  await p.f.device.start();
+  await until(() => p.f.disconnected.length >= 6, 'attempts');
+  const names = p.f.disconnected.slice(0, 6).map(({ gateway }) => gateway.name);
+  assert.equal(names, ['gw-1', 'gw-3', 'gw-2', 'gw-2', 'gw-2', 'gw-2']);
+  p.one.refuse = null;
+  p.f.device.connectNow();
+  await p.end();
+  await three.stop();
 });
 
 test('G-10: over real sockets, far, refusing, strange and missing gateways are passed over', async () => {
