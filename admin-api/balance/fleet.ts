@@ -32,6 +32,8 @@ export interface FleetGateway extends Gateway {
   leaving?: { why: LeavingReason; left: number };
   /** Devices may be here: it is told to serve, is not drained, and a worker of it stays. */
   serving: boolean;
+  /** Devices can be here: it serves and listens, or holds some (a full one does not listen). */
+  usable: boolean;
   /** It takes newcomers now. */
   admitting: boolean;
 }
@@ -73,6 +75,7 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
     ...(problem !== undefined && { problem }),
     ...(leaving && { leaving }),
     serving,
+    usable: serving && (listens || connections > 0),
     admitting: serving && listens && connections < capacity,
   };
   return { ...facts, state: stateOf(facts, listens) };
