@@ -6,4 +6,6 @@ export {
   parseGatewayConfig,
 } from './config.ts';
 export { PortUnavailable } from './port-probe.ts';
+export { superviseWorker } from './supervisor/supervise-worker.ts';
+export { type GatewayReadiness, Supervisor } from './supervisor/supervisor.ts';
 export { GatewayWorker } from './worker.ts';

@@ -64,6 +64,8 @@ export interface WorkerState {
   incarnation: string | null;
   /** Port on which newcomers can come in; 0 when there is none. */
   port: number;
+  /** Port it listens on, be it only to refuse; 0 when there is none. */
+  listens: number;
   full: boolean;
   connections: number;
   readiness: Readiness;
@@ -350,6 +352,7 @@ export class GatewayWorker {
     return {
       incarnation: this.#keeper.last?.incarnation ?? null,
       port: this.#openPort(),
+      listens: this.#server.listening ? this.#server.port : 0,
       full: this.#listener.full,
       connections: this.#connections.count,
       readiness: this.readiness(),
@@ -448,9 +451,10 @@ export class GatewayWorker {
 
   /** What others should know of soon: once when it changed, and once a second while devices leave. */
   #tell(): void {
-    const { port, full, problem, incarnation } = this.state();
+    const { port, listens, full, problem, incarnation } = this.state();
     const { why, left } = this.#departures;
-    const now = [port, full, problem, incarnation, why, this.#follower.applied].join('|');
+    const { applied } = this.#follower;
+    const now = [port, listens, full, problem, incarnation, why, applied, this.#listener.limit].join('|');
     const again = left > 0 && performance.now() - this.#toldAt >= LEAVING_REPORT_MS;
     if (now === this.#told && !again) return;
     this.#told = now;

@@ -87,7 +87,7 @@ function tlsFiles(
 
 /** Throws `ConfigError` for what only the gateway itself can tell is wrong. */
 export function gatewayConfig(
-  config: Omit<ConfigOf<'gateway'>, 'redisUrl' | 'config'>,
+  config: Omit<ConfigOf<'gateway'>, 'redisUrl' | 'config' | 'workers'>,
   defaultAddress?: (port: number) => string,
 ): Readonly<GatewayConfig> {
   const { port } = config;

@@ -1,19 +1,37 @@
-/** `pushpoint gateway`: a push server; joins administration servers through Redis. */
+/** `pushpoint gateway`: a push server of several worker processes; joins administration servers through Redis. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import type { Bus } from '../../bus/bus.ts';
+import { type GatewayConfig, Supervisor } from '../../gateway/index.ts';
 import { loadConfig } from '../config/load.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
-import { busPart, gatewayConfig, gatewayPart } from './compose.ts';
-import { Assembly, runUntilSignal } from './lifecycle.ts';
+import { busPart, gatewayConfig } from './compose.ts';
+import type { WorkerOrders } from './gateway-worker.ts';
+import { Assembly, type Part, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { sayReady } from './ready.ts';
 
+const WORKER_ENTRY = fileURLToPath(new URL('./gateway-worker.js', import.meta.url));
+
 export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> {
   const config = loadConfig('gateway', { flags, env: shell.env });
-  const own = gatewayConfig(config);
+  const own: Readonly<GatewayConfig> = Object.freeze({
+    ...gatewayConfig(config),
+    workers: config.workers ?? availableParallelism(),
+  });
   const log = programLog(config.logLevel);
   const { bus, part } = busPart(config.redisUrl, log);
-  const { worker, part: gateway } = gatewayPart(own, bus, log, config.stopDeadline);
+  // A quarter is left for the parts that stop after it.
+  const stopDeadlineMs = config.stopDeadline * 0.75;
+  const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
+    redisUrl: config.redisUrl,
+    logLevel: config.logLevel,
+    stopDeadlineMs,
+  });
 
   return runUntilSignal({
     shell,
@@ -21,23 +39,42 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
     assembly: new Assembly([part, gateway], log),
     stopDeadlineMs: config.stopDeadline,
     onReady() {
-      const address = own.initial.address.replace(/:0(?=\/|$)/, `:${worker.port}`);
+      const { port, metricsPort } = supervisor;
+      const address = own.initial.address.replace(/:0(?=\/|$)/, `:${port}`);
       sayReady(
         shell,
-        {
-          program: 'gateway',
-          pid: process.pid,
-          gateway: address,
-          gatewayPort: worker.port,
-          metricsPort: worker.metricsPort,
-        },
+        { program: 'gateway', pid: process.pid, gateway: address, gatewayPort: port, metricsPort },
         [
-          `Gateway ${config.name} listens on port ${worker.port}.`,
+          `Gateway ${config.name} listens on port ${port}, ${own.workers} worker(s).`,
           `  Devices dial  ${address}`,
-          `  Health        http://${config.metricsHost}:${worker.metricsPort}/ready`,
+          `  Health        http://${config.metricsHost}:${metricsPort}/ready`,
         ],
         config.readyFile,
       );
     },
   });
+}
+
+function supervisorPart(
+  config: Readonly<GatewayConfig>,
+  bus: Bus,
+  log: Logger,
+  orders: Omit<WorkerOrders, 'config'>,
+): { supervisor: Supervisor; part: Part } {
+  const supervisor = new Supervisor({
+    config,
+    bus,
+    log,
+    fork: (own) => forkWorker({ ...orders, config: own }),
+  });
+  const stop = (): Promise<void> => supervisor.stop({ deadlineMs: orders.stopDeadlineMs });
+  return { supervisor, part: { name: 'gateway', start: () => supervisor.start(), stop } };
+}
+
+function forkWorker(orders: WorkerOrders): ChildProcess {
+  const child = fork(WORKER_ENTRY, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  child.send(orders, () => {
+    // A process that could not be started says so by its 'error' and 'exit'.
+  });
+  return child;
 }

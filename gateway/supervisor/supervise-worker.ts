@@ -1,0 +1,111 @@
+/** A worker process from inside: a `GatewayWorker` that asks its supervisor about ports, tells it how it is, and stops when told. */
+import type { Logger } from 'pino';
+import type { Bus } from '../../bus/bus.ts';
+import type { GatewayConfig } from '../config.ts';
+import { PortUnavailable } from '../port-probe.ts';
+import { GatewayWorker } from '../worker.ts';
+import { type FromWorker, STATE_PERIOD_MS, type ToWorker } from './messages.ts';
+
+export interface SuperviseWorkerParts {
+  config: Readonly<GatewayConfig>;
+  /** Started and stopped here. */
+  bus: Bus;
+  log: Logger;
+  version?: string;
+  /** Time a stop may take that nobody gave a deadline for (the supervisor died, or SIGTERM), milliseconds. */
+  stopDeadlineMs: number;
+}
+
+/**
+ * Runs until the supervisor says so or is gone, or SIGTERM. Ctrl-C at a terminal reaches workers as well and is the supervisor's
+ * to act on. Resolves with the exit code.
+ */
+export async function superviseWorker(parts: SuperviseWorkerParts): Promise<number> {
+  const { config, bus, log, version, stopDeadlineMs } = parts;
+  const channel = new Channel();
+  const worker = new GatewayWorker({
+    config,
+    bus,
+    log,
+    ...(version === undefined ? {} : { version }),
+    siblings: {
+      clearPort: (port) => channel.clearPort(port),
+      changed: () => channel.say({ t: 'state', state: worker.state() }),
+    },
+  });
+  const stopped = new Promise<{ deadlineMs: number; refuse: boolean }>((resolve) => {
+    channel.on('stop', ({ deadlineMs }) => resolve({ deadlineMs, refuse: true }));
+    process.once('disconnect', () => resolve({ deadlineMs: stopDeadlineMs, refuse: true }));
+    // Alone among its siblings it must not refuse in their name.
+    process.on('SIGTERM', () => resolve({ deadlineMs: stopDeadlineMs, refuse: false }));
+    process.on('SIGINT', () => {});
+  });
+  channel.on('siblings-full', ({ full }) => worker.setSiblingsFull(full));
+  channel.on('metrics', async ({ id }) =>
+    channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
+  );
+  const telling = setInterval(() => channel.say({ t: 'state', state: worker.state() }), STATE_PERIOD_MS);
+  try {
+    await bus.start();
+    const starting = worker.start();
+    // Whoever is told to stop while starting is not kept from it.
+    const early = await Promise.race([starting, stopped]);
+    if (!early) {
+      channel.say({ t: 'state', state: worker.state() });
+      channel.say({ t: 'started' });
+    }
+    const { deadlineMs, refuse } = early ?? (await stopped);
+    await worker.stop({ deadlineMs, refuse });
+    return 0;
+  } catch (error) {
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    log.error({ err: error }, 'worker process cannot start');
+    channel.say({ t: 'failed', name, message });
+    return 1;
+  } finally {
+    clearInterval(telling);
+    await bus.stop();
+    if (process.connected) process.disconnect();
+  }
+}
+
+type Kind = ToWorker['t'];
+type Of<K extends Kind> = Extract<ToWorker, { t: K }>;
+
+/** The worker's end of the channel. */
+class Channel {
+  readonly #handlers = new Map<Kind, (message: never) => unknown>();
+  readonly #asked = new Map<number, (problem: string | undefined) => void>();
+  #lastId = 0;
+
+  constructor() {
+    process.on('message', (message) => {
+      const { t } = message as ToWorker;
+      this.#handlers.get(t)?.(message as never);
+    });
+    this.on('port', ({ id, problem }) => {
+      this.#asked.get(id)?.(problem);
+      this.#asked.delete(id);
+    });
+  }
+
+  on<K extends Kind>(kind: K, handler: (message: Of<K>) => unknown): void {
+    this.#handlers.set(kind, handler);
+  }
+
+  say(message: FromWorker): void {
+    // Without a supervisor the worker stops, which 'disconnect' sees to.
+    if (process.connected) process.send?.(message, undefined, undefined, () => {});
+  }
+
+  clearPort(port: number): Promise<void> {
+    if (!process.connected) return Promise.reject(new PortUnavailable('the supervisor is gone'));
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, (problem) =>
+        problem === undefined ? resolve() : reject(new PortUnavailable(problem)),
+      );
+      this.say({ t: 'port', id, port });
+    });
+  }
+}

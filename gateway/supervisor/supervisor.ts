@@ -1,0 +1,213 @@
+/**
+ * The gateway as a whole: starts its worker processes and restarts those that die, tells them which ports are free and when
+ * all of them are full, adds up their health and metrics on one port. It touches no device's connection.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Logger } from 'pino';
+import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
+import type { Bus } from '../../bus/bus.ts';
+import type { GatewayConfig } from '../config.ts';
+import { HealthServer, type MetricsText, type Readiness } from '../health.ts';
+import { freePort } from '../port-probe.ts';
+import { PortBroker } from './port-broker.ts';
+import { type SlotState, WorkerSlot } from './worker-slot.ts';
+
+export interface SupervisorParts {
+  /** Of the whole gateway; `workerNumber` says nothing here. */
+  config: Readonly<GatewayConfig>;
+  /** To give back the leases of workers that died. Started before the supervisor, stopped after it. */
+  bus: Bus;
+  /** Starts a process that runs `superviseWorker` with this configuration. */
+  fork(config: Readonly<GatewayConfig>): ChildProcess;
+  log: Logger;
+}
+
+export interface WorkerReport {
+  worker: string;
+  state: SlotState;
+  pid?: number;
+  /** Processes that died and were followed by another. */
+  restarts: number;
+  /** Port it admits newcomers on. */
+  port?: number;
+  connections: number;
+  full: boolean;
+  problem?: string;
+  dependencies?: Readiness['dependencies'];
+}
+
+/** What `/ready` answers. */
+export interface GatewayReadiness {
+  /** At least one worker admits newcomers. */
+  ready: boolean;
+  workers: WorkerReport[];
+}
+
+export class Supervisor {
+  readonly #parts: SupervisorParts;
+  readonly #health: HealthServer<GatewayReadiness>;
+  readonly #broker: PortBroker;
+  readonly #registry = new Registry();
+  #slots: WorkerSlot[] = [];
+  #initialPort = 0;
+  #allFull = false;
+  #releases: Promise<void> = Promise.resolve();
+  #stopping: Promise<void> | null = null;
+
+  constructor(parts: SupervisorParts) {
+    this.#parts = parts;
+    this.#broker = new PortBroker(parts.config.host, (port) =>
+      this.#slots.some(({ last }) => last?.listens === port),
+    );
+    this.#health = new HealthServer({
+      readiness: () => this.readiness(),
+      metrics: () => this.#metrics(),
+    });
+    this.#register();
+  }
+
+  /** The port devices connect to. */
+  get port(): number {
+    return this.#slots.find(({ last }) => last?.port)?.last?.port ?? this.#initialPort;
+  }
+
+  /** The port of health and metrics; 0 when there is none. */
+  get metricsPort(): number {
+    return this.#health.port;
+  }
+
+  /** Resolves once a worker serves; when none can, stops again and rejects with why the first could not. */
+  async start(): Promise<void> {
+    const { config, fork, log } = this.#parts;
+    const initial = await this.#initial();
+    this.#initialPort = initial.port;
+    this.#slots = Array.from({ length: config.workers }, (_, workerNumber) => {
+      const own = Object.freeze({ ...config, initial, workerNumber, metricsPort: null });
+      const slot: WorkerSlot = new WorkerSlot(
+        `${config.name}/${workerNumber}`,
+        () => fork(own),
+        {
+          changed: () => this.#changed(),
+          clearPort: (port) => this.#broker.clear(port),
+          ended: (incarnation) => this.#releaseLease(incarnation),
+        },
+        log,
+      );
+      return slot;
+    });
+    try {
+      const { metricsPort, metricsHost } = config;
+      if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
+      if (this.#stopping) return;
+      await firstStarted(this.#slots.map((slot) => slot.start()));
+    } catch (error) {
+      await this.stop({ deadlineMs: 2_000 });
+      throw error;
+    }
+    log.info({ port: this.port, metricsPort: this.metricsPort, workers: config.workers }, 'gateway started');
+  }
+
+  /** All workers leave in order, at once; what is left of them at the deadline is killed. Idempotent. */
+  stop({ deadlineMs = 10_000 }: { deadlineMs?: number } = {}): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  readiness(): GatewayReadiness {
+    const workers = this.#slots.map(({ name, state, pid, restarts, last }) => ({
+      worker: name,
+      state,
+      ...(pid === undefined ? {} : { pid }),
+      restarts,
+      ...(last?.port ? { port: last.port } : {}),
+      connections: last?.connections ?? 0,
+      full: last?.full ?? false,
+      ...(last?.problem === undefined ? {} : { problem: last.problem }),
+      ...(last ? { dependencies: last.readiness.dependencies } : {}),
+    }));
+    const ready = this.#slots.some(({ state, last }) => state === 'running' && last?.readiness.ready);
+    return { ready, workers };
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    await Promise.all(this.#slots.map((slot) => slot.stop(deadlineMs)));
+    await this.#releases;
+    await this.#health.stop();
+  }
+
+  /** Port 0 becomes a free one here: chosen by each worker, it would not be one port. */
+  async #initial(): Promise<GatewayConfig['initial']> {
+    const { initial, host } = this.#parts.config;
+    if (initial.port !== 0) return initial;
+    const port = await freePort(host);
+    return Object.freeze({
+      ...initial,
+      port,
+      address: initial.address.replace(/:0(?=\/|$)/, `:${port}`),
+    });
+  }
+
+  #changed(): void {
+    const running = this.#slots.filter(({ state, last }) => state === 'running' && last);
+    const allFull = running.length > 0 && running.every(({ last }) => last?.full);
+    // Said again at every change, as a process that was started meanwhile does not know.
+    if (!allFull && !this.#allFull) return;
+    this.#allFull = allFull;
+    for (const slot of running) slot.send({ t: 'siblings-full', full: allFull });
+  }
+
+  /** The dead worker's devices count as gone now and not only when the lease expires. */
+  #releaseLease(incarnation: string | null): void {
+    if (incarnation === null) return;
+    const { bus, log } = this.#parts;
+    this.#releases = this.#releases.then(async () => {
+      try {
+        await bus.leases.release(incarnation);
+      } catch (error) {
+        log.warn({ err: error, incarnation }, 'lease of a dead worker not released: it will expire');
+      }
+    });
+  }
+
+  async #metrics(): Promise<MetricsText> {
+    const all = await Promise.all([
+      this.#registry.getMetricsAsJSON(),
+      ...this.#slots.map((slot) => slot.metrics()),
+    ]);
+    const registry = AggregatorRegistry.aggregate(all);
+    return { contentType: registry.contentType, text: await registry.metrics() };
+  }
+
+  #register(): void {
+    const slots = () => this.#slots;
+    const registers = [this.#registry];
+    new Gauge({
+      name: 'pushpoint_gateway_worker_up',
+      help: 'Whether the worker process runs.',
+      labelNames: ['worker'],
+      registers,
+      collect() {
+        for (const { name, state } of slots()) this.set({ worker: name }, state === 'running' ? 1 : 0);
+      },
+    });
+    new Counter({
+      name: 'pushpoint_gateway_worker_restarts_total',
+      help: 'Worker processes started in place of one that died.',
+      labelNames: ['worker'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { name, restarts } of slots()) this.inc({ worker: name }, restarts);
+      },
+    });
+  }
+}
+
+/** Resolves at the first success, or rejects with the first failure once all have failed. */
+async function firstStarted(starts: Promise<void>[]): Promise<void> {
+  try {
+    await Promise.any(starts);
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  }
+}
