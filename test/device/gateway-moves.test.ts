@@ -268,9 +268,8 @@ test('G-10: a gateway that does not answer in time is not measured', async () =>
   const { signal } = new AbortController();
   for (const probe of [httpProbe(), webProbe]) {
     const error = await probe(slow.address, { count: 3, timeoutMs: 30, signal }).catch((why) => why);
-    assert.instance(error, Error);
+    assert.is(error.name, probe === webProbe ? 'TimeoutError' : 'AbortError');
   }
-  assert.is(slow.probes, 2);
   await slow.stop();
 });
 
