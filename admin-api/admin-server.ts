@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
+import { Balancer } from './balance/balancer.ts';
 import { DeviceDesk } from './desks/device-desk.ts';
 import { EnrolmentDesk } from './desks/enrolment-desk.ts';
 import { GatewayDesk } from './desks/gateway-desk.ts';
@@ -44,6 +45,8 @@ export interface AdminConfig {
   tls?: { certFile: string; keyFile: string };
   /** Sent and not acknowledged for this long: sent again; 30,000 ms when absent. */
   resendAfterMs?: number;
+  /** Most devices moved a second to spread the load, 0 for none; 100 when absent. */
+  balanceMovesPerSecond?: number;
   /** How long finished commands stay on record; 30 days when absent. */
   keepCommandsMs?: number;
   /** How long events can be resumed from; 1 day, and at most 200,000 of them, when absent. */
@@ -129,6 +132,11 @@ export class AdminServer {
     );
     const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
 
+    const balancer = new Balancer(
+      { store, leases: workers, directory: projector, mail, hub, metrics, log, now },
+      { movesPerSecond: config.balanceMovesPerSecond ?? 100 },
+    );
+
     const deskParts = { store, directory: projector, leases: workers, mail, hub, now, log };
     const groups = new GroupDesk(deskParts);
     const tokens = new TokenDesk({ store, now });
@@ -157,6 +165,7 @@ export class AdminServer {
       stops: [
         () => http.close(),
         () => groups.stop(),
+        () => balancer.stop(),
         () => workers.stop(),
         () => registrar.stop(),
         () => sweeper.stop(),
@@ -178,6 +187,7 @@ export class AdminServer {
     });
     await ingest.start(nanoid());
     sweeper.start();
+    balancer.start();
     await tokens.ensureFirst(this.#parts.keepFirstToken);
     await http.listen({ host: config.host, port: config.port });
     log.info({ host: config.host, port: this.port, store: store.kind }, 'administration server started');

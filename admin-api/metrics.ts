@@ -39,6 +39,17 @@ export function createAdminMetrics(registry: Registry) {
       buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
       registers,
     }),
+    balanceMoves: new Counter({
+      name: 'pushpoint_admin_balance_moves_total',
+      help: 'Devices told to go to another gateway to spread the load, by gateways.',
+      labelNames: ['from', 'to'],
+      registers,
+    }),
+    balanceDeviation: new Gauge({
+      name: 'pushpoint_admin_balance_deviation',
+      help: 'How far the most uneven gateway is from its share of the devices, as a part of it; from the server that balances.',
+      registers,
+    }),
     workers: new Gauge({
       name: 'pushpoint_admin_workers',
       help: 'Gateway workers that hold a lease.',

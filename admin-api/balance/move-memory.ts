@@ -1,0 +1,75 @@
+import type { Placed } from './classes.ts';
+
+/** How long a move may take to be on record; afterwards the device counts where the record says. */
+const ARRIVAL_MS = 30_000;
+
+interface Move {
+  from: string;
+  to: string;
+  group: { id: string; path: string };
+  at: number;
+}
+
+/**
+ * Which devices were moved lately. A device is moved once in `dwellMs` at most; until its arrival is on record it counts as
+ * being where it was sent. Bounded by what is moved in that time.
+ */
+export class MoveMemory {
+  readonly #dwellMs: number;
+  /** When each may be moved again, oldest first. */
+  readonly #resting = new Map<string, number>();
+  readonly #underWay = new Map<string, Move>();
+
+  constructor(dwellMs: number) {
+    this.#dwellMs = dwellMs;
+  }
+
+  rests(device: string): boolean {
+    return this.#resting.has(device);
+  }
+
+  moved(device: string, move: Move): void {
+    this.#resting.delete(device);
+    this.#resting.set(device, move.at + this.#dwellMs);
+    this.#underWay.set(device, move);
+  }
+
+  /** Leaves the device alone for a while that is not a move between two gateways. */
+  rest(device: string, now: number): void {
+    this.#resting.delete(device);
+    this.#resting.set(device, now + this.#dwellMs);
+  }
+
+  forgetOld(now: number): void {
+    for (const [device, until] of this.#resting) {
+      if (until > now) break;
+      this.#resting.delete(device);
+    }
+  }
+
+  clear(): void {
+    this.#resting.clear();
+    this.#underWay.clear();
+  }
+
+  underWay(): string[] {
+    return [...this.#underWay.keys()];
+  }
+
+  /** What to add to the counts on record for devices that are under way; `at` is where the record has each, `null` for nowhere. */
+  corrections(at: ReadonlyMap<string, string | null>, now: number): Placed[] {
+    const corrections: Placed[] = [];
+    for (const [device, move] of this.#underWay) {
+      const here = at.get(device);
+      const left = here === null || here === move.from;
+      if (!left || here === undefined || now - move.at > ARRIVAL_MS) {
+        this.#underWay.delete(device);
+        continue;
+      }
+      const { id: groupId, path: groupPath } = move.group;
+      corrections.push({ groupId, groupPath, gateway: move.to, devices: 1 });
+      if (here === move.from) corrections.push({ groupId, groupPath, gateway: move.from, devices: -1 });
+    }
+    return corrections;
+  }
+}

@@ -1,0 +1,266 @@
+/** The balancer over a real store and the in-process bus; workers and devices are played. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pino from 'pino';
+import { Registry } from 'prom-client';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Balancer } from '../../admin-api/balance/balancer.ts';
+import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
+import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
+import { EventHub } from '../../admin-api/event-hub.ts';
+import { LiveWorkers } from '../../admin-api/live-workers.ts';
+import { createAdminMetrics } from '../../admin-api/metrics.ts';
+import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Position, WorkerLoad } from '../../bus/bus.ts';
+import { MemoryBus } from '../../bus/memory-bus.ts';
+import { CLOSE, decodeGatewayMessage, type Redirect } from '../../protocol/index.ts';
+import { waitFor } from '../wait.ts';
+import { addDevices, T0 } from './store-fixtures.ts';
+
+interface Left {
+  device: string;
+  from: string;
+  redirect: Redirect;
+  code: number;
+  atMs: number;
+}
+
+/** A worker that obeys: devices it is told to close connect to the first gateway their redirect names. */
+class PlayedWorker {
+  readonly gateway: string;
+  readonly sessions = new Map<string, number>();
+  readonly site: Site;
+  incarnation = '';
+  position: Position | null = null;
+  load: WorkerLoad;
+
+  constructor(site: Site, gateway: string, limit: number) {
+    this.site = site;
+    this.gateway = gateway;
+    this.load = {
+      connections: 0,
+      limit,
+      revision: 1,
+      admissionRate: 0,
+      bufferedBytes: 0,
+      memoryBytes: 0,
+      cpu: 0,
+      port: 1,
+    };
+  }
+
+  async start(): Promise<void> {
+    const { gateway, load } = this;
+    const initial = { group: 'all', runPushServer: true, port: 1, address: 'ws://x:1', connectionLimit: 1 };
+    const identity = { worker: `${gateway}/0`, gateway, host: 'h', pid: 1, version: '1', initial };
+    this.incarnation = await this.site.bus.leases.acquire(identity, load, 60_000);
+  }
+
+  async connect(devices: readonly string[]): Promise<void> {
+    const { bus, store } = this.site;
+    const claims = await bus.presence.claim(
+      this.incarnation,
+      devices.map((device) => ({ device })),
+    );
+    const connected = {
+      incarnation: this.incarnation,
+      worker: `${this.gateway}/0`,
+      gateway: this.gateway,
+      address: '192.0.2.1',
+      software: 'agent 1',
+      caps: ['sync'],
+    };
+    const changes = devices.map((device, i) => ({
+      device,
+      session: claims[i]?.session ?? 0,
+      connected,
+      at: T0,
+    }));
+    for (const { device, session } of changes) this.sessions.set(device, session);
+    await store.devices.applySessions(changes);
+    await this.report();
+  }
+
+  async report(change: Partial<WorkerLoad> = {}): Promise<void> {
+    this.load = { ...this.load, ...change, connections: this.sessions.size };
+    await this.site.bus.leases.extend(this.incarnation, this.load, 60_000);
+  }
+
+  /** Reads the outbox once and does what it says. */
+  async obey(): Promise<void> {
+    const { bus, left, workers } = this.site;
+    const { position, entries } = await bus.outboxes.read(this.incarnation, this.position, 1000);
+    this.position = position;
+    const atMs = performance.now();
+    for (const { delivery } of entries) {
+      for (const [i, device] of delivery.devices.entries()) {
+        if (!delivery.close || !delivery.frame) continue;
+        assert.is(delivery.close.sessions?.[i], this.sessions.get(device), 'the session it has is closed');
+        const redirect = decodeGatewayMessage(delivery.frame) as Redirect;
+        left.push({
+          device,
+          from: this.gateway,
+          redirect,
+          code: delivery.close.code,
+          atMs,
+        });
+        this.sessions.delete(device);
+        await workers.get(redirect.to[0]?.name as string)?.connect([device]);
+      }
+    }
+    if (entries.length > 0) await this.report();
+  }
+}
+
+type Site = Awaited<ReturnType<typeof startSite>>;
+let site: Site;
+
+async function startSite(movesPerSecond: number) {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-balancer-'));
+  const log = pino({ level: 'silent' });
+  const store = openStore({ dataDir, log });
+  await store.start();
+  const bus = new MemoryBus({ log });
+  await bus.start();
+  const leases = new LiveWorkers(bus, log, 20);
+  const signer = await OrderSigner.load(store.meta);
+  const directory = new DirectoryProjector({ store, bus, signer, leases, log });
+  await leases.start(() => directory.gatewaysChangedSoon());
+  await directory.start();
+  const hub = new EventHub(store.events, log);
+  const mail = new HolderMail(bus, log);
+  const registry = new Registry();
+  const metrics = createAdminMetrics(registry);
+  const parts = { store, leases, directory, mail, hub, metrics, log, now: Date.now };
+  const balancer = new Balancer(parts, { movesPerSecond });
+  const workers = new Map<string, PlayedWorker>();
+  const left: Left[] = [];
+
+  async function addGateway(name: string, groupId = 'all', limit = 1000): Promise<PlayedWorker> {
+    await store.gateways.create({
+      name,
+      groupId,
+      runPushServer: true,
+      port: 1,
+      address: `ws://${name}:1`,
+      connectionLimit: limit,
+      revision: 1,
+      drainingSince: null,
+      drainedAt: null,
+      createdAt: T0,
+      updatedAt: T0,
+    });
+    const worker = new PlayedWorker(made, name, limit);
+    await worker.start();
+    workers.set(name, worker);
+    return worker;
+  }
+
+  async function stop(): Promise<void> {
+    await balancer.stop();
+    await leases.stop();
+    await directory.stop();
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+  const made = { store, bus, leases, directory, balancer, parts, registry, workers, left, addGateway, stop };
+  return made;
+}
+
+async function play(until: () => boolean | Promise<boolean>): Promise<void> {
+  await waitFor(
+    async () => {
+      for (const worker of [...site.workers.values()]) await worker.obey();
+      return until();
+    },
+    { timeoutMs: 30_000 },
+  );
+}
+
+const counts = () => [...site.workers.values()].map((worker) => worker.sessions.size);
+const spread = () => {
+  const all = counts();
+  const mean = all.reduce((sum, n) => sum + n, 0) / all.length;
+  return Math.max(...all.map((n) => Math.abs(n - mean) / mean));
+};
+
+test.before(async () => {
+  site = await startSite(50);
+});
+test.after(() => site.stop());
+
+test('a gateway that joins gets its share, a bounded number of devices a second, each told where to go', async () => {
+  const devices = await addDevices(site.store, 'd', 300);
+  const gw1 = await site.addGateway('gw1');
+  const gw2 = await site.addGateway('gw2');
+  await gw1.connect(devices.slice(0, 150));
+  await gw2.connect(devices.slice(150));
+  await site.addGateway('gw3');
+  site.balancer.start();
+  await play(() => spread() <= 0.1);
+  assert.ok(site.left.length <= 100, `${site.left.length} moves`);
+  assert.is(new Set(site.left.map((left) => left.device)).size, site.left.length, 'nobody moves twice');
+  for (const { redirect, code } of site.left) {
+    assert.equal(redirect.to[0], { name: 'gw3', url: 'ws://gw3:1' });
+    assert.is(redirect.to.length, 3);
+    assert.is(redirect.reason, 'balance');
+    assert.is(code, CLOSE.redirected);
+  }
+  for (const { atMs } of site.left) {
+    const within = site.left.filter((left) => left.atMs >= atMs && left.atMs < atMs + 700).length;
+    assert.ok(within <= 50, `${within} moves within a second`);
+  }
+  const events = (await site.store.events.after(0, 100)).filter((event) => event.type === 'balance.moved');
+  const moved = events.map((event) => event.data as { from: string; to: string; count: number });
+  assert.is(
+    moved.reduce((sum, { count }) => sum + count, 0),
+    site.left.length,
+  );
+  assert.match(await site.registry.metrics(), /pushpoint_admin_balance_moves_total\{from="gw1",to="gw3"\}/);
+});
+
+test('a device that is on a gateway outside its scope is sent to one of its group', async () => {
+  await site.store.groups.create({ id: 'lab', parentId: 'all', name: 'Lab', createdAt: T0 });
+  const lab = await site.addGateway('lab1', 'lab');
+  const [stray] = await addDevices(site.store, 'stray', 1);
+  site.left.length = 0;
+  await lab.connect([stray as string]);
+  await play(() => site.left.length > 0);
+  const [left] = site.left;
+  assert.equal([left?.device, left?.from, left?.code], [stray, 'lab1', CLOSE.outOfScope]);
+  assert.equal(left?.redirect.to.map(({ name }) => name).sort(), ['gw1', 'gw2', 'gw3']);
+  await lab.report();
+});
+
+test('a drained gateway gets nobody; that it is empty is told once', async () => {
+  const gw3 = site.workers.get('gw3') as PlayedWorker;
+  const draining = await site.store.gateways.setDraining('gw3', T0, T0);
+  const away = [...gw3.sessions.keys()];
+  gw3.sessions.clear();
+  await site.workers.get('gw1')?.connect(away);
+  const { port: _port, ...silent } = gw3.load;
+  gw3.load = silent;
+  await gw3.report({ revision: draining?.revision ?? 0 });
+  await play(async () => (await site.store.gateways.get('gw3'))?.drainedAt !== null);
+  await play(() => Math.abs((counts()[0] as number) - (counts()[1] as number)) <= 15);
+  assert.is(gw3.sessions.size, 0);
+  const events = await site.store.events.after(0, 1000);
+  assert.equal(
+    events.filter((event) => event.type === 'gateway.drained').map((event) => event.data),
+    [{ name: 'gw3' }],
+  );
+});
+
+test('one administration server balances at a time, and hands over when it stops', async () => {
+  const other = new Balancer(site.parts, { movesPerSecond: 50 });
+  assert.is(await site.store.meta.hold('balancer', 'another', 1000, Date.now()), false);
+  await site.balancer.stop();
+  assert.is(await site.store.meta.hold('balancer', 'another', 1000, Date.now()), true);
+  await other.stop();
+});
+
+test.run();
