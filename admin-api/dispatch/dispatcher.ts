@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Delivery, type Holder } from '../../bus/bus.ts';
 import { groupsOnPath } from '../directory-projector.ts';
-import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { type Outcomes, recordChanges, recordRequeued } from '../ledger/outcomes.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { Command } from '../store/records.ts';
 import { ROOT_GROUP } from '../store/records.ts';
@@ -256,7 +256,11 @@ export class Dispatcher {
     }
     if (answer === 'appended') return;
     this.#metrics.undispatched.inc({ why: answer }, mail.rows.length);
-    await this.#store.executions.requeue(mail.rows, incarnation);
+    const at = this.#now();
+    const superseded = await this.#store.transaction(async (tx) =>
+      recordRequeued(tx, await tx.executions.requeue(mail.rows, incarnation), at),
+    );
+    if (superseded.length > 0) await this.#outcomes.commandsMayBeDone(superseded.map((row) => row.command));
     const delayMs = { gone: RETRY_GONE_MS, full: RETRY_FULL_MS, unavailable: RETRY_FAULT_MS }[answer];
     this.wakeLater([...new Set(mail.rows.map((row) => row.device))], delayMs);
   }

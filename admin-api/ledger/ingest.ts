@@ -8,7 +8,7 @@ import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { Advance, ExecutionKey, Store } from '../store/store.ts';
-import { type Outcomes, recordChanges } from './outcomes.ts';
+import { type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
@@ -152,7 +152,8 @@ export class Ingest {
   }
 
   async #requeue(tx: Store, reduced: ReducedReceipts, applied: Applied, now: number): Promise<void> {
-    const requeued = [];
+    const requeued: ExecutionKey[] = [];
+    const undelivered: ExecutionKey[] = [];
     if (reduced.endedSessions.length > 0) {
       const rows = await tx.executions.requeueSessions(reduced.endedSessions);
       this.#metrics.requeued.inc({ why: 'session-ended' }, rows.length);
@@ -169,27 +170,11 @@ export class Ingest {
     for (const [incarnation, keys] of reduced.undelivered) {
       const rows = await tx.executions.requeue(keys, incarnation);
       this.#metrics.requeued.inc({ why: 'undelivered' }, rows.length);
-      await recordChanges(
-        tx,
-        rows.map((row) => ({ ...row, state: 'queued' as const })),
-        now,
-      );
+      undelivered.push(...rows);
     }
-    if (requeued.length === 0) return;
-    const devices = [...new Set(requeued.map((row) => row.device))];
-    const superseded = await tx.executions.supersedeStale(devices, now);
-    const gone = new Set(superseded.map((row) => `${row.command} ${row.device}`));
-    await recordChanges(
-      tx,
-      [
-        ...requeued
-          .filter((row) => !gone.has(`${row.command} ${row.device}`))
-          .map((row) => ({ ...row, state: 'queued' as const })),
-        ...superseded.map((row) => ({ ...row, state: 'superseded' as const })),
-      ],
-      now,
-    );
-    for (const device of devices) applied.requeued.add(device);
+    const superseded = await recordRequeued(tx, [...requeued, ...undelivered], now);
+    // Who could not be reached is tried again a little later: see `followUp`.
+    for (const { device } of requeued) applied.requeued.add(device);
     for (const row of superseded) applied.ended.add(row.command);
   }
 

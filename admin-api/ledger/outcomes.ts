@@ -17,6 +17,30 @@ export async function recordChanges(tx: Store, changes: readonly Change[], at: n
 }
 
 /**
+ * For executions that just fell back to `queued`: supersedes those that a newer command has replaced while they were on
+ * their way, and records both kinds of change. Returns the superseded ones.
+ */
+export async function recordRequeued(
+  tx: Store,
+  rows: readonly ExecutionKey[],
+  at: number,
+): Promise<ExecutionKey[]> {
+  if (rows.length === 0) return [];
+  const superseded = await tx.executions.supersedeStale([...new Set(rows.map((row) => row.device))], at);
+  const gone = new Set(superseded.map((row) => `${row.command} ${row.device}`));
+  const queued = rows.filter((row) => !gone.has(`${row.command} ${row.device}`));
+  await recordChanges(
+    tx,
+    [
+      ...queued.map((row) => ({ ...row, state: 'queued' as const })),
+      ...superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+    ],
+    at,
+  );
+  return superseded;
+}
+
+/**
  * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last execution
  * is final.
  */

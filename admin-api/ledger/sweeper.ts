@@ -7,7 +7,7 @@ import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
-import { type Outcomes, recordChanges } from './outcomes.ts';
+import { type Outcomes, recordRequeued } from './outcomes.ts';
 
 const CHUNK = 2000;
 /** An acknowledgement may still be on its way when the deliver-by clock runs out. */
@@ -157,18 +157,7 @@ export class Sweeper {
       const at = this.#parts.now();
       const { rows, superseded } = await this.#parts.store.transaction(async (tx) => {
         const rows = await requeue(tx);
-        const superseded =
-          rows.length > 0
-            ? await tx.executions.supersedeStale([...new Set(rows.map((row) => row.device))], at)
-            : [];
-        await recordChanges(
-          tx,
-          [
-            ...rows.map((row) => ({ ...row, state: 'queued' as const })),
-            ...superseded.map((row) => ({ ...row, state: 'superseded' as const })),
-          ],
-          at,
-        );
+        const superseded = await recordRequeued(tx, rows, at);
         return { rows, superseded };
       });
       this.#parts.metrics.requeued.inc({ why }, rows.length);
