@@ -1,0 +1,157 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MemoryStore } from '../../device/index.ts';
+import { waitFor } from '../wait.ts';
+import { gate, TestDevice, workFor, workUntilStopped } from './fleet.ts';
+import { allConnected, withLab } from './lab.ts';
+import type { ProgramName } from './site.ts';
+import { Wire } from './wire.ts';
+
+const { testLab } = withLab({ bus: 'redis' });
+
+testLab('what waited for a device is delivered on whichever gateway it returns to', async (lab) => {
+  const device = await lab.device();
+  const first = device.gateway as ProgramName;
+  await device.stop();
+  await lab.operator.onRecord(device, 'disconnected');
+  const { id } = await lab.operator.send('task.start', [device]);
+  await lab.site.kill(first, 'SIGTERM');
+  await device.start();
+  await lab.operator.reaches(id, device, 'succeeded');
+  assert.is.not(device.gateway, first);
+  assert.is(device.started(id), 1);
+  await lab.site.start(first);
+  await lab.gatewaysUp();
+});
+
+testLab(
+  'G-4: what runs goes on while the device moves, and its end is said on the other gateway',
+  async (lab) => {
+    const device = await lab.device();
+    const hold = gate();
+    device.work = hold.work;
+    const first = device.gateway as ProgramName;
+    const { id } = await lab.operator.send('task.start', [device]);
+    await lab.operator.reaches(id, device, 'running');
+    await lab.site.kill(first);
+    await waitFor(() => device.connected && device.gateway !== first, { what: 'the device to move' });
+    hold.open();
+    await lab.operator.reaches(id, device, 'succeeded');
+    assert.is(device.started(id), 1);
+    await lab.site.start(first);
+    await lab.gatewaysUp();
+  },
+);
+
+testLab(
+  'D-4: a gateway that dies between delivery and acknowledgement has the command sent again, and it runs once',
+  async (lab) => {
+    const wire = new Wire();
+    const device = await lab.device({ wire });
+    const first = device.gateway as ProgramName;
+    let dying: Promise<void> | undefined;
+    wire.loses = ({ t }) => {
+      if (t === 'ack') dying ??= lab.site.kill(first);
+      return dying !== undefined && device.gateway === first;
+    };
+    const { id } = await lab.operator.send('task.start', [device]);
+    await waitFor(() => dying !== undefined, { what: 'the acknowledgement to be tried' });
+    await dying;
+    await lab.operator.reaches(id, device, 'succeeded');
+    assert.is(device.started(id), 1);
+    await lab.site.start(first);
+    await lab.gatewaysUp();
+  },
+);
+
+testLab(
+  'a gateway that is stopped in order sends its devices to the other, and every command ends',
+  async (lab) => {
+    const devices = await lab.fleet(60, { work: workFor(200, 1_500) });
+    const { id } = await lab.operator.send('sync', devices, { all: true });
+    await waitFor(() => devices.some((device) => device.completed(id) === 1), {
+      what: 'the sync to be under way',
+    });
+    await lab.site.kill('gw1', 'SIGTERM');
+    await allConnected(devices);
+    assert.is((await lab.operator.finished(id)).counts.succeeded, 60);
+    assert.ok(devices.every((device) => device.gateway === 'gw2'));
+    const codes = devices.flatMap(({ closings }) => closings.map(({ code }) => code));
+    assert.ok(
+      codes.every((code) => code === 4000 || code === 1000),
+      `${codes}`,
+    );
+    await lab.site.start('gw1');
+    await lab.gatewaysUp();
+  },
+);
+
+testLab('H-9: a device with two connections, on two gateways, keeps the newer', async (lab) => {
+  const device = await lab.device();
+  const { state } = await (device.store as MemoryStore).load();
+  const other = state.gateways.find(({ name }) => name !== device.gateway);
+  if (!other) throw new Error('there is no other gateway');
+  const copy = new TestDevice({
+    name: 'copy',
+    group: 'all',
+    store: new MemoryStore({ ...state, gateways: [other] }),
+  });
+  await copy.start();
+  try {
+    await waitFor(() => device.closings.length > 0, { what: 'the older session to end' });
+    assert.is(device.closings[0]?.code, 4205);
+  } finally {
+    await copy.stop();
+  }
+});
+
+testLab(
+  'E-7: a device whose list is empty enrols again, with the token that is used up, and gets one that leads somewhere',
+  async (lab) => {
+    for (const name of ['gw1', 'gw2']) {
+      await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { runPushServer: false } });
+    }
+    const token = await lab.operator.enrolmentToken('all', 1);
+    const lonely = new TestDevice({ name: 'lonely', group: 'all' });
+    await lonely.enrol(lab.site.server, token);
+    const { id } = lonely;
+    assert.equal((await lonely.store.load()).state.gateways, []);
+    for (const name of ['gw1', 'gw2']) {
+      await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { runPushServer: true } });
+    }
+    await lab.gatewaysUp();
+    await lonely.enrol(lab.site.server, token, true);
+    lab.devices.push(lonely);
+    assert.is(lonely.id, id);
+    await lab.connect([lonely]);
+    const command = await lab.operator.send('sync', [lonely]);
+    await lab.operator.reaches(command.id, lonely, 'succeeded');
+  },
+);
+
+testLab('a frozen gateway loses its devices to the other, and does no harm when it wakes', async (lab) => {
+  const devices = await lab.fleet(20, { work: workUntilStopped });
+  const { id } = await lab.operator.send('task.start', devices);
+  await waitFor(() => devices.every((device) => device.started(id) === 1), { what: 'the tasks to run' });
+  await lab.site.kill('gw1', 'SIGSTOP');
+  const held = devices.filter(({ gateway }) => gateway === 'gw1');
+  for (const device of held) await device.crash();
+  for (const device of held) device.work = workUntilStopped;
+  for (const device of held) await device.start();
+  await waitFor(() => held.every(({ gateway }) => gateway === 'gw2'), {
+    timeoutMs: 60_000,
+    what: 'the devices to move',
+  });
+  await lab.site.kill('gw1', 'SIGCONT');
+  const next = await lab.operator.send('message', devices);
+  for (const device of devices) device.work = () => 'heard';
+  await lab.operator.cancel(id);
+  await lab.operator.finished(next.id);
+  await lab.operator.finished(id);
+  for (const device of held) {
+    assert.is((await lab.operator.execution(id, device)).reason, 'interrupted');
+    assert.is(device.gateway, 'gw2');
+  }
+});
+
+test.run();

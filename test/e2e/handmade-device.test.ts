@@ -1,0 +1,175 @@
+/** A device made by hand, from PROTOCOL.md and frames alone, at the real thing; enrolment by the SDK and by hand. */
+import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type EnrollError, enroll, MemoryStore } from '../../device/index.ts';
+import { encodeDeviceMessage, enrolBytes } from '../../protocol/index.ts';
+import { connectDevice, RawDevice } from '../gateway/raw-device.ts';
+import { waitFor } from '../wait.ts';
+import { TestDevice } from './fleet.ts';
+import { type Lab, withLab } from './lab.ts';
+
+const { testLab } = withLab({ bus: 'memory' });
+
+interface HandMade {
+  id: string;
+  privateKey: KeyObject;
+  publicKey: Uint8Array;
+  url: string;
+}
+
+/** E-2 by hand. */
+async function enrolByHand(lab: Lab): Promise<HandMade> {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
+  const token = await lab.operator.enrolmentToken('all', 1);
+  const proof = sign(null, enrolBytes(token, raw), privateKey).toString('base64url');
+  const response = await fetch(`${lab.site.server}/v1/enroll`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ token, publicKey: raw.toString('base64url'), proof }),
+  });
+  assert.is(response.status, 201);
+  const answer = (await response.json()) as { deviceId: string; gateways: { url: string }[] };
+  const url = answer.gateways[0]?.url ?? '';
+  return { id: answer.deviceId, privateKey, publicKey: new Uint8Array(raw), url };
+}
+
+testLab('E-1: the private key stays with the device, and whoever has it is the device', async (lab) => {
+  const bodies: string[] = [];
+  const eavesdropper = createServer(async (request, response) => {
+    let body = '';
+    for await (const part of request) body += part;
+    bodies.push(body);
+    const answer = await fetch(`${lab.site.server}${request.url}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    });
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
+  });
+  await new Promise<void>((resolve) => eavesdropper.listen(0, '127.0.0.1', resolve));
+  const server = `http://127.0.0.1:${(eavesdropper.address() as AddressInfo).port}`;
+  const store = new MemoryStore();
+  try {
+    const token = await lab.operator.enrolmentToken('all', 1);
+    await enroll({ server, token, store, name: 'original' });
+  } finally {
+    eavesdropper.closeAllConnections();
+    eavesdropper.close();
+  }
+  const { state } = await store.load();
+  const { privateKey, publicKey } = state.key ??
+    assert.unreachable('no key') ?? { privateKey: 0, publicKey: 0 };
+  const [said = ''] = bodies;
+  assert.is(JSON.parse(said).publicKey, Buffer.from(publicKey as Uint8Array).toString('base64url'));
+  // An Ed25519 private key is a seed of 32 bytes, in whatever wrapping.
+  const seed = Buffer.from(privateKey as Uint8Array).subarray(-32);
+  for (const encoding of ['base64url', 'base64', 'hex'] as const) {
+    assert.not.ok(said.includes(seed.toString(encoding).replace(/=+$/, '')), encoding);
+  }
+  const [original, copy] = ['original', 'copy'].map(
+    (name) => new TestDevice({ name, group: 'all', store: new MemoryStore(state) }),
+  ) as [TestDevice, TestDevice];
+  original.id = copy.id = state.identity?.deviceId ?? '';
+  lab.devices.push(original);
+  await original.start();
+  await waitFor(() => original.connected, { what: 'the device to connect' });
+  await copy.start();
+  try {
+    await waitFor(() => original.closings.some(({ code }) => code === 4205), {
+      what: 'the copy to replace it',
+    });
+  } finally {
+    await copy.stop();
+  }
+});
+
+testLab('E-6: what is wrong with an enrolment is said with a status and a code', async (lab) => {
+  const enrolWith = (token: string) =>
+    enroll({ server: lab.site.server, token, store: new MemoryStore(), name: 'nobody' }).then(
+      () => 'enrolled',
+      (error: EnrollError) => `${error.status} ${error.code} ${error.temporary ? 'try again' : 'stop'}`,
+    );
+  assert.is(await enrolWith('ppe_notATokenAtAll'), '401 unauthorized stop');
+  const token = await lab.operator.enrolmentToken('all', 1);
+  const store = new MemoryStore();
+  await enroll({ server: lab.site.server, token, store, name: 'first' });
+  assert.is(await enrolWith(token), '410 gone stop');
+  const id = (await store.load()).state.identity?.deviceId;
+  await lab.operator.api.request('PATCH', `/v1/devices/${id}`, { body: { blocked: true } });
+  const again = enroll({ server: lab.site.server, token, store, name: 'first', again: true });
+  assert.is(await again.catch((error: EnrollError) => error.code), 'conflict');
+  await lab.operator.api.request('DELETE', `/v1/devices/${id}`);
+});
+
+testLab('V-3: an upgrade that offers no version this gateway speaks is refused with 400', async (lab) => {
+  const { url } = await enrolByHand(lab);
+  const device = new RawDevice(url, ['pushpoint.v9', 'mqtt']);
+  await device.closed();
+  assert.is(device.refused?.status, 400);
+});
+
+testLab('F-7: a device may say 200 things at once, and is closed with 4207 when it goes on', async (lab) => {
+  const identity = await enrolByHand(lab);
+  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const beat = encodeDeviceMessage({ t: 'beat' });
+  for (let n = 0; n < 190; n++) device.sendBytes(beat);
+  await waitFor(() => device.received.filter(({ t }) => t === 'beat').length === 190, {
+    what: 'every beat to be answered',
+  });
+  assert.is(device.closing, null);
+  for (let n = 0; n < 400; n++) device.sendBytes(beat);
+  assert.is((await device.closed()).code, 4207);
+});
+
+testLab('R-1: a result without an ack before it stands for both, and is settled', async (lab) => {
+  const identity = await enrolByHand(lab);
+  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const { body } = await device.take('order');
+  assert.ok(body.length > 0);
+  const command = await lab.operator.api.request<{ id: string }>('POST', '/v1/commands', {
+    body: { type: 'sync', target: { devices: [identity.id] } },
+  });
+  await device.take('order');
+  device.send({ t: 'result', id: command.id, state: 'succeeded', data: { revision: 'by hand' } });
+  const settled = await device.take('settled');
+  assert.is(settled.id, command.id);
+  assert.is(settled.state, 'succeeded');
+  await lab.operator.finished(command.id);
+  const [execution] = await lab.operator.executions(command.id);
+  assert.equal(execution?.data, { revision: 'by hand' });
+  assert.ok(execution?.ackedAt);
+  await device.close();
+});
+
+testLab('R-6: a result of a command that the ledger never had is settled as unknown', async (lab) => {
+  const identity = await enrolByHand(lab);
+  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const id = `c${createHash('sha256').update(identity.id).digest('hex').slice(0, 19)}`;
+  device.send({ t: 'result', id, state: 'succeeded' });
+  assert.equal(await device.take('settled'), { t: 'settled', id, state: 'unknown' });
+  await device.close();
+});
+
+testLab(
+  'a device cannot speak for another: its words on a command that was not for it change nothing',
+  async (lab) => {
+    const victim = await lab.device();
+    await victim.stop();
+    const { id } = await lab.operator.send('sync', [victim]);
+    const identity = await enrolByHand(lab);
+    const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+    device.send({ t: 'ack', id });
+    device.send({ t: 'result', id, state: 'succeeded' });
+    assert.is((await device.take('settled')).state, 'unknown');
+    assert.is((await lab.operator.execution(id, victim)).state, 'queued');
+    await victim.start();
+    await lab.operator.reaches(id, victim, 'succeeded');
+    await device.close();
+  },
+);
+
+test.run();

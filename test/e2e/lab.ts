@@ -1,0 +1,170 @@
+import { type suite, test } from 'uvu';
+import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { waitFor } from '../wait.ts';
+import { TestDevice, type TestDeviceOptions } from './fleet.ts';
+import { Operator } from './operator.ts';
+import { reconcile } from './reconcile.ts';
+import { Site, type SiteOptions } from './site.ts';
+
+type Uvu = ReturnType<typeof suite>;
+
+/** A site, devices, and an operator who gives commands. */
+export class Lab {
+  readonly site: Site;
+  readonly operator: Operator;
+  readonly devices: TestDevice[] = [];
+  readonly #groups = new Set(['all']);
+  #made = 0;
+
+  private constructor(site: Site) {
+    this.site = site;
+    this.operator = new Operator(site.api());
+  }
+
+  static async start(options: SiteOptions): Promise<Lab> {
+    const lab = new Lab(await Site.start(options));
+    try {
+      await lab.gatewaysUp();
+      return lab;
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
+  }
+
+  /** Every gateway of the site is up on record. */
+  async gatewaysUp(): Promise<void> {
+    const names = this.site.gatewayNames;
+    await waitFor(
+      async () => {
+        const { items } = await this.operator.gateways();
+        return names.every((name) => items.some((row) => row.name === name && row.state === 'up'));
+      },
+      { timeoutMs: 20_000, intervalMs: 50, what: `gateways ${names.join(', ')} to be up` },
+    );
+  }
+
+  async group(id: string, parentId?: string): Promise<string> {
+    if (!this.#groups.has(id)) await this.operator.createGroup(id, parentId);
+    this.#groups.add(id);
+    return id;
+  }
+
+  /** Enrolled devices, not started. */
+  async enrolled(count: number, options: Partial<TestDeviceOptions> = {}): Promise<TestDevice[]> {
+    const group = options.group ?? 'all';
+    const token = await this.operator.enrolmentToken(group, count);
+    const devices = Array.from(
+      { length: count },
+      () => new TestDevice({ name: `device-${++this.#made}`, ...options, group }),
+    );
+    await forEachAtOnce(devices, 32, (device) => device.enrol(this.site.server, token));
+    this.devices.push(...devices);
+    return devices;
+  }
+
+  /** Enrolled devices, connected, also on record. */
+  async fleet(count: number, options: Partial<TestDeviceOptions> = {}): Promise<TestDevice[]> {
+    const devices = await this.enrolled(count, options);
+    await this.connect(devices);
+    return devices;
+  }
+
+  async device(options: Partial<TestDeviceOptions> = {}): Promise<TestDevice> {
+    return (await this.fleet(1, options))[0] as TestDevice;
+  }
+
+  async connect(devices: readonly TestDevice[]): Promise<void> {
+    await forEachAtOnce(devices, 50, (device) => device.start());
+    await allConnected(devices);
+    if (devices.length > 20) await this.operator.connected(this.devices.filter((d) => d.connected).length);
+    else for (const device of devices) await this.operator.onRecord(device, 'connected');
+  }
+
+  /** The ledger and the devices agree on everything that was given since the last time. */
+  async reconcile(): Promise<void> {
+    await reconcile(this.operator);
+    this.operator.given.length = 0;
+  }
+
+  /** Stops and deletes all devices, so that the next test begins with none. */
+  async dismiss(): Promise<void> {
+    const devices = this.devices.splice(0);
+    await Promise.all(devices.map((device) => device.stop()));
+    await forEachAtOnce(devices, 16, (device) =>
+      this.operator.api.request('DELETE', `/v1/devices/${device.id}`),
+    );
+    this.operator.given.length = 0;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.devices.map((device) => device.stop()));
+    await this.site.stop();
+  }
+}
+
+export async function allConnected(devices: readonly TestDevice[], timeoutMs = 60_000): Promise<void> {
+  await waitFor(() => devices.every((device) => device.connected), {
+    timeoutMs,
+    intervalMs: 25,
+    what: 'every device to be connected',
+  });
+}
+
+type Body = (lab: Lab) => Promise<void>;
+
+export interface LabTests {
+  /** Registers a test that gets the lab; after it the ledger and the devices must agree, and the devices go. */
+  testLab(title: string, body: Body): void;
+}
+
+/** Tests that share one lab, started before the first of them and stopped after the last. */
+export function withLab(options: SiteOptions, uvu: Uvu = test, prefix = ''): LabTests {
+  let lab: Lab | undefined;
+  let failure: unknown;
+  uvu.before(async () => {
+    // uvu says nothing of what a hook throws; the tests do.
+    lab = await Lab.start(options).catch((error: unknown) => {
+      failure = error;
+      return undefined;
+    });
+  });
+  uvu.after(async () => {
+    await lab?.stop();
+  });
+  return {
+    testLab(title, body) {
+      uvu(`${prefix}${title}`, async () => {
+        if (!lab) throw failure;
+        try {
+          await body(lab);
+          await lab.reconcile();
+        } catch (error) {
+          console.error(lab.site.lastWords());
+          throw error;
+        } finally {
+          await lab.dismiss();
+        }
+      });
+    },
+  };
+}
+
+const FORMS: Record<string, SiteOptions> = {
+  'one process': { bus: 'memory' },
+  'Redis and PostgreSQL': { bus: 'redis', store: 'postgres' },
+};
+
+/** The same tests over both forms in which Pushpoint runs. */
+export function withBothLabs(options: Pick<SiteOptions, 'gatewayFlags'> = {}): {
+  testBoth: LabTests['testLab'];
+} {
+  const labs = Object.entries(FORMS).map(([form, site]) =>
+    withLab({ ...site, ...options }, test, `${form}: `),
+  );
+  return {
+    testBoth(title, body) {
+      for (const { testLab } of labs) testLab(title, body);
+    },
+  };
+}

@@ -1,0 +1,153 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ApiClient } from '../../cli/api-client.ts';
+import { type PostgresServer, startPostgres } from '../services/postgres.ts';
+import { type Program, startCli } from '../services/processes.ts';
+import { type RedisServer, startRedis } from '../services/redis.ts';
+import { freePort } from '../wait.ts';
+
+export interface SiteOptions {
+  /** `memory`: one process, `pushpoint start`. `redis`: an administration server and gateways, a process each. */
+  bus: 'memory' | 'redis';
+  /** SQLite when absent. */
+  store?: 'sqlite' | 'postgres';
+  /** Over Redis; 2 when absent. Named `gw1`, `gw2` and so on. */
+  gateways?: number;
+  /** Flags for whatever holds devices' connections. */
+  gatewayFlags?: readonly string[];
+}
+
+/** What `start` starts: over the in-process bus there is `admin` only, and it is everything. */
+export type ProgramName = 'admin' | `gw${number}`;
+
+/** The real programs, as processes that are killed and started again with the same data and on the same ports. */
+export class Site {
+  readonly #options: SiteOptions;
+  readonly #folder: string;
+  readonly #commands: Map<ProgramName, readonly string[]>;
+  readonly #programs = new Map<ProgramName, Program>();
+  readonly #postgres: PostgresServer | undefined;
+  readonly #redis: RedisServer | undefined;
+  readonly server: string;
+  #token = '';
+
+  private constructor(parts: {
+    options: SiteOptions;
+    folder: string;
+    commands: Map<ProgramName, readonly string[]>;
+    server: string;
+    redis: RedisServer | undefined;
+    postgres: PostgresServer | undefined;
+  }) {
+    this.#options = parts.options;
+    this.#folder = parts.folder;
+    this.#commands = parts.commands;
+    this.#redis = parts.redis;
+    this.#postgres = parts.postgres;
+    this.server = parts.server;
+  }
+
+  /** Resolves when everything runs and the gateways are known, so that devices can enrol and connect. */
+  static async start(options: SiteOptions): Promise<Site> {
+    const folder = await mkdtemp(join(tmpdir(), 'site-'));
+    const redis = options.bus === 'redis' ? await startRedis() : undefined;
+    const postgres = options.store === 'postgres' ? await startPostgres({ fsync: false }) : undefined;
+    const apiPort = await freePort();
+    const admin = [
+      ...['--data-dir', join(folder, 'data'), '--api-port', String(apiPort)],
+      ...(postgres ? ['--database-url', await postgres.createDatabase()] : []),
+    ];
+    const commands = new Map<ProgramName, readonly string[]>();
+    if (redis) {
+      commands.set('admin', ['admin', ...admin, '--redis-url', redis.url]);
+      for (let n = 1; n <= (options.gateways ?? 2); n++) {
+        const gateway = await gatewayFlags(`gw${n}`, options);
+        commands.set(`gw${n}`, ['gateway', ...gateway, '--redis-url', redis.url]);
+      }
+    } else {
+      commands.set('admin', ['start', ...admin, ...(await gatewayFlags('gw1', options))]);
+    }
+    const server = `http://127.0.0.1:${apiPort}`;
+    const site = new Site({ options, folder, commands, server, redis, postgres });
+    try {
+      for (const name of commands.keys()) await site.start(name);
+    } catch (error) {
+      await site.stop();
+      throw error;
+    }
+    return site;
+  }
+
+  get redis(): RedisServer {
+    if (!this.#redis) throw new Error('this site has no Redis');
+    return this.#redis;
+  }
+
+  get programs(): ProgramName[] {
+    return [...this.#commands.keys()];
+  }
+
+  get gatewayNames(): string[] {
+    return this.#options.bus === 'memory' ? ['gw1'] : this.programs.filter((name) => name !== 'admin');
+  }
+
+  /** The first token, which `admin` keeps in its data folder. */
+  get token(): string {
+    return this.#token;
+  }
+
+  api(token = this.#token): ApiClient {
+    return new ApiClient({ server: this.server, token, timeoutMs: 20_000 });
+  }
+
+  /** Starts a program that does not run. */
+  async start(name: ProgramName): Promise<void> {
+    const command = this.#commands.get(name);
+    if (!command) throw new Error(`there is no ${name} here`);
+    await this.#programs.get(name)?.stop();
+    const program = startCli([...command, '--log-level', 'warn'], { cwd: this.#folder });
+    this.#programs.set(name, program);
+    await program.waitForLine(/^ready /, 30_000);
+    this.#token ||= (await readFile(join(this.#folder, 'data', 'admin-token'), 'utf8')).trim();
+  }
+
+  /** SIGKILL when absent; resolves when the process is gone. */
+  async kill(name: ProgramName, signal?: NodeJS.Signals): Promise<void> {
+    await this.#programs.get(name)?.kill(signal);
+  }
+
+  running(name: ProgramName): boolean {
+    return this.#programs.get(name)?.running ?? false;
+  }
+
+  /** What the programs wrote last, for the message of a test that fails. */
+  lastWords(lines = 15): string {
+    return [...this.#programs]
+      .map(([name, { lines: said }]) => [`---- ${name}`, ...said.slice(-lines).map(shorten)].join('\n'))
+      .join('\n');
+  }
+
+  /** Idempotent. Programs that hang are killed. */
+  async stop(): Promise<void> {
+    // Gateways first: they hand in what they still hold.
+    for (const name of this.programs.reverse()) await this.#programs.get(name)?.stop(5_000);
+    await this.#redis?.stop();
+    await this.#postgres?.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Without the middle of a stack trace. */
+function shorten(line: string): string {
+  return line.length > 700 ? `${line.slice(0, 350)} ... ${line.slice(-350)}` : line;
+}
+
+async function gatewayFlags(name: string, options: SiteOptions): Promise<string[]> {
+  const port = await freePort();
+  return [
+    ...['--name', name, '--host', '127.0.0.1', '--port', String(port), '--metrics-port', '0'],
+    ...['--address', `ws://127.0.0.1:${port}`, '--drain-per-second', '100000'],
+    ...(options.gatewayFlags ?? []),
+  ];
+}

@@ -1,0 +1,74 @@
+import { type DeviceSocket, type Dial, type SocketEvents, wsDial } from '../../device/index.ts';
+import {
+  type DeviceMessage,
+  decodeDeviceMessage,
+  decodeGatewayMessage,
+  type GatewayMessage,
+} from '../../protocol/index.ts';
+
+/** Nobody listens on the discard port. */
+const NOWHERE = 'ws://127.0.0.1:9/';
+
+/** What passes between one device and its gateways, kept in order, and held back where a test says so. */
+export class Wire {
+  /** Frames from gateways, as they came. */
+  readonly heard: { frame: Uint8Array; message: GatewayMessage | null }[] = [];
+  /** What the device wanted to say, whether it was held back or not. */
+  readonly said: (DeviceMessage & { heldBack: boolean })[] = [];
+  /** The device's words that get lost on the way. */
+  loses: (message: DeviceMessage) => boolean = () => false;
+  /** While false the device cannot reach any gateway. */
+  dialable = true;
+  #events: SocketEvents | undefined;
+  #socket: DeviceSocket | undefined;
+  readonly dial: Dial;
+
+  constructor(dial: Dial = wsDial()) {
+    this.dial = (url, events) => {
+      this.#events = events;
+      const socket = dial(this.dialable ? url : NOWHERE, {
+        ...events,
+        opened: () => events.opened(),
+        closed: (how) => events.closed(how),
+        frame: (frame) => {
+          this.heard.push({ frame: frame.slice(), message: decodeGatewayMessage(frame) });
+          events.frame(frame);
+        },
+      });
+      this.#socket = socket;
+      return {
+        send: (frame) => {
+          const message = decodeDeviceMessage(frame);
+          const heldBack = message !== null && this.loses(message);
+          if (message) this.said.push({ ...message, heldBack });
+          if (!heldBack) socket.send(frame);
+        },
+        close: (code, reason) => socket.close(code, reason),
+        terminate: () => socket.terminate(),
+        get bufferedBytes() {
+          return socket.bufferedBytes;
+        },
+      };
+    };
+  }
+
+  /** Says something the device did not say, over its connection. */
+  inject(frame: Uint8Array): void {
+    this.#socket?.send(frame);
+  }
+
+  /** Brings a frame to the device (again), as if the gateway had sent it now. */
+  bring(frame: Uint8Array): void {
+    this.#events?.frame(frame);
+  }
+
+  /** The connection breaks without a close frame. */
+  cut(): void {
+    this.#socket?.terminate();
+  }
+
+  /** Orders that came, by their frames. */
+  get orders(): Uint8Array[] {
+    return this.heard.filter(({ message }) => message?.t === 'order').map(({ frame }) => frame);
+  }
+}
