@@ -9,6 +9,8 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Balancer } from './balance/balancer.ts';
+import { coverageOf } from './balance/coverage.ts';
+import { explainPlacement } from './balance/explain-placement.ts';
 import { DeviceDesk } from './desks/device-desk.ts';
 import { EnrolmentDesk } from './desks/enrolment-desk.ts';
 import { GatewayDesk } from './desks/gateway-desk.ts';
@@ -145,6 +147,8 @@ export class AdminServer {
       bus,
       commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
       explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
+      placement: (device) => explainPlacement(deskParts, device),
+      coverage: () => coverageOf(deskParts),
       groups,
       devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
       enrolment: new EnrolmentDesk({ ...deskParts, signer }),

@@ -3,7 +3,7 @@ import swaggerUi from '@fastify/swagger-ui';
 import type { App } from './operation.ts';
 import { CommandSchema, CountsSchema, ExecutionSchema } from './schemas/commands.ts';
 import { ProblemSchema } from './schemas/common.ts';
-import { DeviceSchema, ExplanationSchema } from './schemas/devices.ts';
+import { DeviceSchema, ExplanationSchema, PlacementSchema } from './schemas/devices.ts';
 import { EnrolmentSchema, EnrolmentTokenSchema, NewEnrolmentTokenSchema } from './schemas/enrolment.ts';
 import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
 import { GroupSchema } from './schemas/groups.ts';
@@ -15,6 +15,7 @@ const SCHEMAS = [
   GroupSchema,
   DeviceSchema,
   ExplanationSchema,
+  PlacementSchema,
   EnrolmentSchema,
   EnrolmentTokenSchema,
   NewEnrolmentTokenSchema,

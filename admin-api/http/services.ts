@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { BusStatus } from '../../bus/bus.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
+import type { Coverage } from '../balance/coverage.ts';
+import type { Placement } from '../balance/explain-placement.ts';
 import type { DeviceDesk } from '../desks/device-desk.ts';
 import type { EnrolmentDesk } from '../desks/enrolment-desk.ts';
 import type { GatewayDesk } from '../desks/gateway-desk.ts';
@@ -51,6 +53,9 @@ export interface HttpServices {
     deviceId: string,
     commandId: string,
   ): Promise<{ sentence: string; code: string; data: Record<string, unknown> }>;
+  /** Why a device is connected where it is; throws `Problem`. */
+  placement(deviceId: string): Promise<Placement>;
+  coverage(): Promise<Coverage>;
   groups: GroupDesk;
   devices: DeviceDesk;
   enrolment: EnrolmentDesk;

@@ -6,6 +6,8 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { Registry } from 'prom-client';
+import { coverageOf } from '../../admin-api/balance/coverage.ts';
+import { explainPlacement } from '../../admin-api/balance/explain-placement.ts';
 import { DeviceDesk } from '../../admin-api/desks/device-desk.ts';
 import { EnrolmentDesk } from '../../admin-api/desks/enrolment-desk.ts';
 import { GatewayDesk } from '../../admin-api/desks/gateway-desk.ts';
@@ -105,6 +107,8 @@ export async function startHttp(
     bus,
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
     commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
+    placement: (device) => explainPlacement(parts, device),
+    coverage: () => coverageOf(parts),
     groups,
     devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
     enrolment: new EnrolmentDesk({ ...parts, signer }),

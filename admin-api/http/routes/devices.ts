@@ -4,7 +4,14 @@ import { type App, operation } from '../operation.ts';
 import { presentDevice, presentExecution, presentPage } from '../presenters.ts';
 import { ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
-import { DeviceChange, DeviceQuery, DeviceSchema, ExplanationSchema, WhyQuery } from '../schemas/devices.ts';
+import {
+  DeviceChange,
+  DeviceQuery,
+  DeviceSchema,
+  ExplanationSchema,
+  PlacementSchema,
+  WhyQuery,
+} from '../schemas/devices.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Devices';
@@ -114,5 +121,19 @@ export function deviceRoutes(app: App, services: HttpServices): void {
       problems: ['not-found'],
     }),
     async (request) => services.explain(request.params.id, request.query.command),
+  );
+
+  app.get(
+    '/v1/devices/:id/placement',
+    operation({
+      access: 'viewer',
+      operationId: 'explainPlacement',
+      tag,
+      summary: 'Say why a device is connected where it is',
+      params: IdParams,
+      answers: { 200: { description: 'Why.', schema: Ref(PlacementSchema) } },
+      problems: ['not-found'],
+    }),
+    async (request) => services.placement(request.params.id),
   );
 }

@@ -34,16 +34,17 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
   );
 }
 
-async function status({ store, bus }: HttpServices, version: string): Promise<StatusDocument> {
+async function status({ store, bus, coverage }: HttpServices, version: string): Promise<StatusDocument> {
   const { available, since, reason } = bus.status();
   // While the bus is away the rest is still worth telling.
   const [directoryEpoch, receiptsBacklog] = available
     ? await Promise.all([bus.directory.epoch().catch(() => null), bus.receipts.backlog().catch(() => null)])
     : [null, null];
-  const [total, connected, open] = await Promise.all([
+  const [total, connected, open, thin] = await Promise.all([
     store.devices.count({}),
     store.devices.count({ state: 'connected' }),
     store.commands.list({ state: 'open' }, { limit: OPEN_COMMANDS_MAX }),
+    coverage(),
   ]);
   return {
     version,
@@ -52,6 +53,7 @@ async function status({ store, bus }: HttpServices, version: string): Promise<St
     directoryEpoch,
     receiptsBacklog,
     devices: { total, connected },
+    coverage: thin,
     openCommands: open.items.length,
   };
 }

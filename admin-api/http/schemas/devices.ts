@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { COMPLIANCE } from '../../../protocol/index.ts';
+import { GATEWAY_STATES } from '../../balance/fleet.ts';
 import { Count, closed, Id, Name, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
 
 export const DEVICE_STATES = ['connected', 'disconnected', 'blocked'] as const;
@@ -74,4 +75,49 @@ export const ExplanationSchema = Type.Object(
     data: Type.Record(Type.String(), Type.Unknown(), { description: 'What the sentence was made from.' }),
   },
   { $id: 'Explanation', ...closed, description: 'Why an execution has not run yet.' },
+);
+
+export const PlacementSchema = Type.Object(
+  {
+    sentence: Type.String({ description: 'Why the device is connected where it is, for people.' }),
+    code: OneOf(
+      [
+        'first',
+        'only',
+        'moved',
+        'others-unavailable',
+        'chosen',
+        'leaving',
+        'out-of-scope',
+        'offline',
+        'no-gateway',
+        'blocked',
+      ],
+      { description: 'The same for programs.' },
+    ),
+    data: Type.Object(
+      {
+        gateway: Nullable(Type.String({ description: 'Gateway it is connected to.' })),
+        rank: Nullable(
+          Type.Integer({ minimum: 1, description: 'Place of that gateway in the list of the device.' }),
+        ),
+        list: Type.Array(
+          Type.Object(
+            {
+              name: Type.String(),
+              weight: Type.Number({
+                minimum: 0,
+                description: 'Its free capacity in steps; 0 while it takes nobody.',
+              }),
+              state: OneOf(GATEWAY_STATES),
+            },
+            closed,
+          ),
+          { description: 'The gateways the device may use, in an order of its own.' },
+        ),
+      },
+      closed,
+    ),
+  },
+  { $id: 'Placement', ...closed, description: 'Why a device is where it is.' },
 );

@@ -38,6 +38,23 @@ export const StatusSchema = Type.Object(
       { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },
       closed,
     ),
+    coverage: Type.Object(
+      {
+        total: Count('How many groups.'),
+        groups: Type.Array(
+          Type.Object(
+            {
+              groupId: Type.String({ examples: ['berlin'] }),
+              devices: Count('Devices in this very group.'),
+              gateways: Type.Array(Type.String(), { description: 'The usable gateway, if there is one.' }),
+            },
+            closed,
+          ),
+          { description: 'Those with the most devices, 100 at most.' },
+        ),
+      },
+      { ...closed, description: 'Groups with devices and fewer than two usable gateways.' },
+    ),
     openCommands: Count('Commands with an execution that is not final; counted up to 1,000.'),
   },
   { $id: 'Status', ...closed, description: 'How the administration server is.' },
