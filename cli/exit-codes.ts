@@ -1,6 +1,6 @@
 /** What a script learns from `pushpoint` when it ends; documented in docs/configuration.md. */
 export const EXIT = {
-  /** Done; with `--wait`: every execution succeeded. */
+  /** Done; with `--wait`: every execution succeeded, or the gateway did as told. */
   ok: 0,
   /** A fault nobody foresaw. */
   fault: 1,
@@ -10,9 +10,9 @@ export const EXIT = {
   refused: 3,
   /** The server cannot be reached, or says that it cannot serve now. */
   unavailable: 4,
-  /** `--wait`: every execution is final, and some did not succeed. */
+  /** `--wait`: every execution is final, and some did not succeed; or a gateway did not do as it was told. */
   notAllSucceeded: 5,
-  /** `--wait-timeout` elapsed before every execution was final. */
+  /** `--wait-timeout` elapsed before that. */
   waitTimeout: 6,
   /** Interrupted by the operator (Ctrl-C). */
   interrupted: 130,
@@ -21,13 +21,16 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
-  [EXIT.ok, 'done; with `--wait`: every execution succeeded'],
+  [EXIT.ok, 'done; with `--wait`: every execution succeeded, or the gateway did as told'],
   [EXIT.fault, 'unexpected fault'],
   [EXIT.usage, 'wrong usage or bad configuration; nothing was tried'],
   [EXIT.refused, 'the server refused the request (4xx)'],
   [EXIT.unavailable, 'the server cannot be reached or cannot serve now'],
-  [EXIT.notAllSucceeded, '`--wait`: finished, but some executions did not succeed'],
-  [EXIT.waitTimeout, '`--wait-timeout` elapsed before every execution was final'],
+  [
+    EXIT.notAllSucceeded,
+    '`--wait`: finished, but some executions did not succeed, or the gateway did not do as told',
+  ],
+  [EXIT.waitTimeout, '`--wait-timeout` elapsed before that'],
   [EXIT.interrupted, 'interrupted (Ctrl-C)'],
 ];
 

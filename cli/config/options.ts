@@ -117,6 +117,17 @@ export const OPTIONS = [
     default: '1d',
   },
   {
+    name: 'balance-moves-per-second',
+    env: 'PUSHPOINT_BALANCE_MOVES_PER_SECOND',
+    type: 'integer',
+    min: 0,
+    max: 10_000,
+    unit: 'per-second',
+    description: 'Most devices moved from one gateway to another to spread the load; 0 moves none',
+    programs: ADMIN,
+    default: '100',
+  },
+  {
     name: 'redis-url',
     env: 'REDIS_URL',
     type: 'url',

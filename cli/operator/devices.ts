@@ -15,7 +15,7 @@ import {
   withLimit,
 } from './operator-command.ts';
 import { relativeTime } from './times.ts';
-import type { DeviceView, ExecutionView, ExplanationView } from './views.ts';
+import type { DeviceView, ExecutionView, ExplanationView, PlacementView } from './views.ts';
 
 const COLUMNS: readonly Column<DeviceView>[] = [
   { title: 'ID', value: (row) => row.id },
@@ -61,7 +61,13 @@ export function addDevicesCommands(program: Command, shell: OperatorShell): void
 
   operatorCommand(devices, shell, 'show <device>', 'one device', async ({ api, out }, [text]) => {
     const id = await resolveId(api, 'devices', text ?? '');
-    showDevice(out, await api.get<DeviceView>(`/v1/devices/${encodeURIComponent(id)}`));
+    const path = `/v1/devices/${encodeURIComponent(id)}`;
+    const [device, placement] = await Promise.all([
+      api.get<DeviceView>(path),
+      api.get<PlacementView>(`${path}/placement`),
+    ]);
+    if (out.json) return out.document({ ...device, placement });
+    showDevice(out, device, placement);
   });
 
   const change = (usage: string, description: string, body: (group: string | undefined) => unknown): void => {
@@ -136,7 +142,7 @@ function since(device: DeviceView): string {
   return relativeTime(device.state === 'connected' ? device.connectedAt : device.disconnectedAt);
 }
 
-function showDevice(out: Output, device: DeviceView): void {
+function showDevice(out: Output, device: DeviceView, placement?: PlacementView): void {
   if (out.json) {
     out.document(device);
     return;
@@ -154,5 +160,14 @@ function showDevice(out: Output, device: DeviceView): void {
     ['Compliance', device.compliance],
     ['Last close', device.closeCode === null ? null : `${device.closeCode} ${device.closeReason ?? ''}`],
     ['Enrolled', relativeTime(device.createdAt)],
+    ...(placement === undefined ? [] : placementFields(placement)),
   ]);
+}
+
+function placementFields({ sentence, data }: PlacementView): [string, string | null][] {
+  const list = data.list.map(({ name, state }) => (state === 'up' ? name : `${name} (${state})`));
+  return [
+    ['Placement', sentence],
+    ['Gateways', list.length === 0 ? null : list.join(', ')],
+  ];
 }

@@ -1,13 +1,13 @@
 /** `pushpoint gateways`: distribution points and how they are. */
 import { type Command, InvalidArgumentError } from 'commander';
-import { CliError, EXIT } from '../exit-codes.ts';
-import type { Output } from '../output/output.ts';
-import { paintState } from '../output/style.ts';
-import type { Column } from '../output/table.ts';
+import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import { GATEWAY_COLUMNS, showCoverage, showGateway } from './gateway-tables.ts';
+import { drainOutcome, followGateway, type GatewayWait, settingsOutcome } from './gateway-wait.ts';
 import { resolveId } from './lookup.ts';
 import {
   countFlag,
   DEFAULT,
+  durationFlag,
   type Flags,
   limitOf,
   noteMore,
@@ -17,27 +17,7 @@ import {
   portFlag,
   withLimit,
 } from './operator-command.ts';
-import type { GatewayView, WorkerView } from './views.ts';
-
-const COLUMNS: readonly Column<GatewayView>[] = [
-  { title: 'NAME', value: (row) => row.name },
-  { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
-  { title: 'GROUP', value: (row) => row.groupId },
-  { title: 'ADDRESS', value: (row) => row.address, shrink: true },
-  { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
-  { title: 'LIMIT', value: (row) => row.connectionLimit, align: 'right' },
-  { title: 'PROBLEM', value: (row) => row.problem, shrink: true },
-];
-
-const WORKER_COLUMNS: readonly Column<WorkerView>[] = [
-  { title: 'WORKER', value: (row) => row.worker },
-  { title: 'HOST', value: (row) => `${row.host} (${row.pid})`, shrink: true },
-  { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
-  { title: 'ADMITTED/S', value: (row) => row.admissionRate.toFixed(1), align: 'right' },
-  { title: 'BUFFERED', value: (row) => `${Math.round(row.bufferedBytes / 1024)} KiB`, align: 'right' },
-  { title: 'MEMORY', value: (row) => `${Math.round(row.memoryBytes / 1048576)} MiB`, align: 'right' },
-  { title: 'CPU', value: (row) => `${Math.round(row.cpu * 100)} %`, align: 'right' },
-];
+import type { GatewayView, StatusView } from './views.ts';
 
 const pathOf = (name: string | undefined): string => `/v1/gateways/${encodeURIComponent(name ?? '')}`;
 
@@ -54,8 +34,9 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
     async ({ api, out }, _, flags) => {
       const page = await api.list<GatewayView>('/v1/gateways', {}, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(COLUMNS, page.items, 'No gateways.');
+      out.table(GATEWAY_COLUMNS, page.items, 'No gateways.');
       noteMore(out, page.next);
+      showCoverage(out, await api.get<StatusView>('/v1/status'));
     },
     DEFAULT,
   );
@@ -84,19 +65,51 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
     ),
   );
 
-  withSettings(
+  withWait(
+    withSettings(
+      operatorCommand(
+        gateways,
+        shell,
+        'set <name>',
+        'change settings; the gateway takes them up within seconds',
+        async (context, [name], flags) => {
+          const { api, out } = context;
+          const body = await settingsOf(context, flags);
+          if (Object.keys(body).length === 0)
+            throw new CliError(EXIT.usage, 'Nothing to change: name a setting.');
+          const before = await api.get<GatewayView>(pathOf(name));
+          const changed = await api.request<GatewayView>('PATCH', pathOf(name), { body });
+          if (flags.wait !== true) return showGateway(out, changed);
+          return waitAndShow(context, name, flags, settingsOutcome(before));
+        },
+      ),
+    ),
+    'wait until the settings are in force, or it is known why they cannot be',
+  );
+
+  withWait(
     operatorCommand(
       gateways,
       shell,
-      'set <name>',
-      'change settings; the gateway obeys at once',
+      'drain <name>',
+      'refuse newcomers and send its devices to other gateways',
       async (context, [name], flags) => {
-        const body = await settingsOf(context, flags);
-        if (Object.keys(body).length === 0)
-          throw new CliError(EXIT.usage, 'Nothing to change: name a setting.');
-        showGateway(context.out, await context.api.request<GatewayView>('PATCH', pathOf(name), { body }));
+        const view = await context.api.request<GatewayView>('POST', `${pathOf(name)}/drain`);
+        if (flags.wait !== true) return showGateway(context.out, view);
+        return waitAndShow(context, name, flags, drainOutcome);
       },
     ),
+    'wait until the last device has left',
+  );
+
+  operatorCommand(
+    gateways,
+    shell,
+    'undrain <name>',
+    'take newcomers again; devices that have not left stay',
+    async ({ api, out }, [name]) => {
+      showGateway(out, await api.request<GatewayView>('DELETE', `${pathOf(name)}/drain`));
+    },
   );
 
   operatorCommand(
@@ -110,6 +123,24 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
       else out.line(`Deleted ${name}.`);
     },
   );
+}
+
+function withWait(command: Command, description: string): Command {
+  return command
+    .option('--wait', description)
+    .option('--wait-timeout <duration>', 'give up waiting after this long', durationFlag);
+}
+
+async function waitAndShow(
+  context: OperatorContext,
+  name: string | undefined,
+  flags: Flags,
+  outcome: GatewayWait['outcome'],
+): Promise<ExitCode> {
+  const waitTimeoutMs = flags.waitTimeout as number | undefined;
+  const end = await followGateway(context, pathOf(name), { outcome, waitTimeoutMs });
+  showGateway(context.out, end.gateway);
+  return end.outcome === 'done' ? EXIT.ok : EXIT.notAllSucceeded;
 }
 
 function withSettings(command: Command): Command {
@@ -135,24 +166,4 @@ async function settingsOf({ api }: OperatorContext, flags: Flags): Promise<Recor
     connectionLimit: flags.limit,
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
-}
-
-function showGateway(out: Output, gateway: GatewayView): void {
-  if (out.json) {
-    out.document(gateway);
-    return;
-  }
-  out.fields([
-    ['Gateway', gateway.name],
-    ['State', gateway.problem === undefined ? gateway.state : `${gateway.state}: ${gateway.problem}`],
-    ['Serves', `group ${gateway.groupId}`],
-    ['Push server', `${gateway.runPushServer ? 'on' : 'off'}, port ${gateway.port}`],
-    ['Address', gateway.address],
-    ['Connections', `${gateway.connections} of at most ${gateway.connectionLimit}`],
-    ['On record', `${gateway.connectedOnRecord} devices connected`],
-  ]);
-  if (gateway.workers.length > 0) {
-    out.line();
-    out.table(WORKER_COLUMNS, gateway.workers, '');
-  }
 }

@@ -75,18 +75,44 @@ export interface ExplanationView {
   data: Record<string, unknown>;
 }
 
+export interface RoundTripView {
+  p50: number;
+  p90: number;
+  p99: number;
+}
+
+export interface LeavingView {
+  why: 'drain' | 'off' | 'port' | 'stop';
+  left: number;
+}
+
 export interface WorkerView {
   worker: string;
   host: string;
   pid: number;
   version: string;
   connections: number;
+  limit: number;
   admissionRate: number;
   bufferedBytes: number;
   memoryBytes: number;
   cpu: number;
+  revision: number;
+  roundTripMs?: RoundTripView;
+  port?: number;
+  leaving?: LeavingView;
   problem?: string;
 }
+
+export type GatewayState =
+  | 'up'
+  | 'starting'
+  | 'problem'
+  | 'draining'
+  | 'drained'
+  | 'leaving'
+  | 'off'
+  | 'down';
 
 export interface GatewayView {
   name: string;
@@ -96,13 +122,41 @@ export interface GatewayView {
   address: string;
   connectionLimit: number;
   revision: number;
-  state: 'up' | 'down' | 'off' | 'problem';
+  state: GatewayState;
   problem?: string;
+  applied: boolean;
+  draining: boolean;
+  drainingSince: string | null;
+  drainedAt: string | null;
+  leaving?: LeavingView;
+  load: {
+    connections: number;
+    limit: number;
+    admissionRate: number;
+    roundTripMs?: RoundTripView;
+    cpu: number;
+    memoryBytes: number;
+    bufferedBytes: number;
+  };
   connections: number;
   connectedOnRecord: number;
   workers: WorkerView[];
   createdAt: string;
   updatedAt: string;
+}
+
+export interface StatusView {
+  coverage: { total: number; groups: { groupId: string; devices: number; gateways: string[] }[] };
+}
+
+export interface PlacementView {
+  sentence: string;
+  code: string;
+  data: {
+    gateway: string | null;
+    rank: number | null;
+    list: { name: string; weight: number; state: GatewayState }[];
+  };
 }
 
 export interface EnrolmentTokenView {

@@ -43,6 +43,9 @@ export function paintState(cell: string, style: Style): string {
     case 'problem':
     case 'down':
       return style.red(cell);
+    case 'starting':
+    case 'draining':
+    case 'leaving':
     case 'canceled':
     case 'superseded':
     case 'running':

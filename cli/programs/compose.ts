@@ -51,6 +51,7 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
       version: version(),
       keepCommandsMs: config.keepCommands,
       keepEventsMs: config.keepEvents,
+      balanceMovesPerSecond: config.balanceMovesPerSecond,
       ...(tls === null ? {} : { tls }),
     },
     store,

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { WorkerLoad } from '../../bus/bus.ts';
+import { CLOSE, decodeGatewayMessage } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
@@ -149,6 +150,196 @@ test('a worker that cannot do as told makes its gateway a problem, and says whic
     return body.state === 'problem' && body;
   });
   assert.is(view.problem, 'port 13295 is taken');
+  await http.bus.leases.release(incarnation);
+});
+
+const eventually = (name: string, is: (body: Awaited<ReturnType<typeof read>>) => unknown) =>
+  waitFor(async () => {
+    const body = await read(name);
+    return is(body) && body;
+  });
+
+async function events(name: string): Promise<string[]> {
+  const found = await http.store.events.after(0, 10_000);
+  return found.filter((event) => (event.data as { name?: string }).name === name).map((event) => event.type);
+}
+
+test('a drain is told to the gateway, seen until the last device has left, and can be canceled', async () => {
+  await make({ name: 'leaver', address: 'ws://a:1' });
+  const incarnation = await lease('leaver', 'leaver/0', { port: 13_295 });
+  await eventually('leaver', (body) => body.state === 'up' && body.applied);
+  const drained = await http.call('POST', '/v1/gateways/leaver/drain');
+  assert.is(drained.status, 202);
+  assert.equal([drained.body.draining, drained.body.state, drained.body.applied], [true, 'draining', false]);
+  assert.ok(drained.body.drainingSince);
+  const inDirectory = await waitFor(async () =>
+    (await http.bus.directory.gateways()).find(({ name, draining }) => name === 'leaver' && draining),
+  );
+  assert.equal([inDirectory.weight, inDirectory.revision], [0, 2]);
+  const load = { limit: 1000, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0, revision: 2 };
+  await http.bus.leases.extend(
+    incarnation,
+    { ...load, connections: 2, leaving: { why: 'drain', left: 2 } },
+    60_000,
+  );
+  const leaving = await eventually('leaver', (body) => body.leaving);
+  assert.equal(
+    [leaving.state, leaving.leaving, leaving.applied],
+    ['draining', { why: 'drain', left: 2 }, true],
+  );
+  await http.bus.leases.extend(incarnation, { ...load, connections: 0 }, 60_000);
+  await eventually('leaver', (body) => body.state === 'drained');
+  assert.is((await http.call('POST', '/v1/gateways/leaver/drain')).body.revision, 2);
+  const canceled = await http.call('DELETE', '/v1/gateways/leaver/drain');
+  assert.is(canceled.status, 200);
+  assert.equal(
+    [canceled.body.draining, canceled.body.drainingSince, canceled.body.revision],
+    [false, null, 3],
+  );
+  assert.is((await http.call('DELETE', '/v1/gateways/leaver/drain')).body.revision, 3);
+  assert.equal(
+    (await events('leaver')).filter((type) => type.startsWith('gateway.drain')),
+    ['gateway.draining', 'gateway.drain-canceled'],
+  );
+  assert.is((await http.call('POST', '/v1/gateways/nothing/drain')).status, 404);
+  assert.is((await http.call('DELETE', '/v1/gateways/nothing/drain')).status, 404);
+  assert.is((await http.call('POST', '/v1/gateways/leaver/drain', { as: 'operator' })).status, 403);
+  await http.bus.leases.release(incarnation);
+});
+
+test('the address follows the port when it named the old one, and stays when it named another', async () => {
+  const change = async (name: string, body: object) =>
+    (await http.call('PATCH', `/v1/gateways/${name}`, { body })).body.address;
+  await make({ name: 'p1', address: 'ws://gw.example.net:13295' });
+  assert.is(await change('p1', { port: 4001 }), 'ws://gw.example.net:4001');
+  assert.is(await change('p1', { port: 4002, address: 'ws://proxy:443' }), 'ws://proxy:443');
+  assert.is(await change('p1', { port: 4003 }), 'ws://proxy:443');
+  await make({ name: 'p2', address: 'wss://[::1]:443', port: 443 });
+  assert.is(await change('p2', { port: 4001 }), 'wss://[::1]:4001');
+  await make({ name: 'p3', address: 'wss://gw.example.net', port: 443 });
+  assert.is(await change('p3', { port: 8443 }), 'wss://gw.example.net:8443');
+});
+
+test('states tell apart what starts, serves, leaves, and is off; loads are added up', async () => {
+  await make({ name: 'states', address: 'ws://a:1' });
+  const incarnation = await lease('states', 'states/0', { connections: 0, revision: 0 });
+  const starting = await eventually('states', (body) => body.workers.length === 1);
+  assert.equal([starting.state, starting.applied], ['starting', false]);
+  const roundTripMs = { p50: 1, p90: 2, p99: 3 };
+  const second = await lease('states', 'states/1', { port: 13_295, connections: 6, roundTripMs });
+  const up = await eventually('states', (body) => body.state === 'up');
+  assert.equal(
+    [up.load.connections, up.load.limit, up.load.admissionRate, up.load.cpu, up.load.roundTripMs],
+    [6, 2000, 3, 0.5, roundTripMs],
+  );
+  await http.call('PATCH', '/v1/gateways/states', { body: { runPushServer: false } });
+  assert.is((await read('states')).state, 'leaving');
+  await http.bus.leases.release(second);
+  await eventually('states', (body) => body.state === 'off');
+  await http.bus.leases.release(incarnation);
+});
+
+test('the weight of a gateway is its free capacity in eighths, and 0 while it takes nobody', async () => {
+  await make({ name: 'weighed', address: 'ws://a:1', connectionLimit: 800 });
+  const weight = async () =>
+    (await http.bus.directory.gateways()).find((gateway) => gateway.name === 'weighed')?.weight;
+  const incarnation = await lease('weighed', 'weighed/0', { port: 1, connections: 0, limit: 800 });
+  const load = {
+    limit: 800,
+    admissionRate: 0,
+    bufferedBytes: 0,
+    memoryBytes: 0,
+    cpu: 0,
+    revision: 1,
+    port: 1,
+  };
+  await waitFor(async () => (await weight()) === 800, { what: 'the whole capacity' });
+  for (const [connections, expected] of [
+    [350, 500],
+    // Just beyond the edge of the step: not worth telling everyone.
+    [401, 500],
+    [430, 400],
+    [799, 100],
+    [800, 0],
+  ] as const) {
+    await http.bus.leases.extend(incarnation, { ...load, connections }, 60_000);
+    await eventually('weighed', (body) => body.connections === connections);
+    http.projector.gatewaysChangedSoon();
+    await waitFor(async () => (await weight()) === expected, { what: `${expected} at ${connections}` });
+  }
+  await http.bus.leases.release(incarnation);
+  await waitFor(async () => (await weight()) === 0);
+});
+
+test('groups with devices and fewer than two gateways in service are told, and why a device is where it is', async () => {
+  await http.call('POST', '/v1/groups', { body: { name: 'Lab', id: 'lab' } });
+  const device = await http.enrol('lab');
+  const coverage = async () => (await http.call('GET', '/v1/status', { as: 'viewer' })).body.coverage;
+  const placement = async () =>
+    (await http.call('GET', `/v1/devices/${device}/placement`, { as: 'viewer' })).body;
+  assert.equal(await coverage(), { total: 1, groups: [{ groupId: 'lab', devices: 1, gateways: [] }] });
+  assert.is((await placement()).code, 'offline');
+  await make({ name: 'lab1', groupId: 'lab', address: 'ws://lab1:1' });
+  await make({ name: 'lab2', groupId: 'lab', address: 'ws://lab2:1' });
+  const leases = [await lease('lab1', 'lab1/0', { port: 1 })];
+  await eventually('lab1', (body) => body.state === 'up');
+  assert.equal((await coverage()).groups, [{ groupId: 'lab', devices: 1, gateways: ['lab1'] }]);
+  leases.push(await lease('lab2', 'lab2/0', { port: 1 }));
+  await eventually('lab2', (body) => body.state === 'up');
+  assert.equal(await coverage(), { total: 0, groups: [] });
+
+  const connect = (gateway: string, session: number) => ({
+    device,
+    session,
+    connected: { incarnation: 'i', worker: `${gateway}/0`, gateway, address: '', software: 's', caps: [] },
+    at: Date.now(),
+  });
+  await http.store.devices.applySessions([connect('lab1', 1)]);
+  const here = await placement();
+  assert.is(here.data.gateway, 'lab1');
+  const names = here.data.list.map((gateway: { name: string }) => gateway.name);
+  assert.is(here.data.rank, names.indexOf('lab1') + 1);
+  assert.ok(['lab1', 'lab2'].every((name) => names.includes(name)));
+  await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'all' } });
+  const moved = await placement();
+  assert.equal([moved.code, moved.data.rank], ['out-of-scope', null]);
+  assert.match(moved.sentence, /lab1 does not serve group all/);
+  assert.is((await http.call('GET', '/v1/devices/nobody/placement')).status, 404);
+  for (const incarnation of leases) await http.bus.leases.release(incarnation);
+});
+
+test('a device that is moved to another group is sent to a gateway of that group, exactly its session', async () => {
+  await http.call('POST', '/v1/groups', { body: { name: 'Shop', id: 'shop' } });
+  await http.call('POST', '/v1/groups', { body: { name: 'Till', id: 'till', parentId: 'shop' } });
+  await http.call('POST', '/v1/groups', { body: { name: 'Depot', id: 'depot' } });
+  await make({ name: 'shop1', groupId: 'shop', address: 'ws://shop1:1' });
+  await make({ name: 'depot1', groupId: 'depot', address: 'ws://depot1:1' });
+  const device = await http.enrol('shop');
+  const incarnation = await lease('shop1', 'shop1/0', { port: 1 });
+  await eventually('shop1', (body) => body.state === 'up');
+  const [claim] = await http.bus.presence.claim(incarnation, [{ device }]);
+  const delivered = async () => {
+    const { entries } = await http.bus.outboxes.read(incarnation, null, 100);
+    return entries.map(({ delivery }) => ({
+      close: delivery.close,
+      message: delivery.frame && decodeGatewayMessage(delivery.frame),
+    }));
+  };
+  await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'till' } });
+  const stays = await delivered();
+  assert.equal(
+    stays.map(({ message }) => message?.t),
+    ['order', 'update'],
+  );
+  assert.ok(stays.every(({ close }) => close === undefined));
+  await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'depot' } });
+  const [order, redirect] = (await delivered()).slice(2);
+  assert.is(order?.message?.t, 'order');
+  assert.equal(redirect?.close, { code: CLOSE.outOfScope, reason: 'scope', sessions: [claim?.session] });
+  const { message } = redirect ?? {};
+  assert.ok(message?.t === 'redirect' && message.reason === 'scope' && message.withinMs === 0);
+  assert.ok(message.to.some(({ name }) => name === 'depot1'));
+  assert.not.ok(message.to.some(({ name }) => name === 'shop1'));
   await http.bus.leases.release(incarnation);
 });
 

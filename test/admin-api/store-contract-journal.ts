@@ -116,4 +116,23 @@ export function journalRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(await store.meta.get('k'), 'z');
     assert.is(await store.meta.get('none'), null);
   });
+  rule(
+    'a lease has one owner at a time, who keeps it, gives it back, or loses it to the clock',
+    async (store) => {
+      const other = await under.second(store);
+      const taken = await Promise.all([
+        store.meta.hold('job', 'a', 100, 1000),
+        other.meta.hold('job', 'b', 100, 1000),
+      ]);
+      assert.is(taken.filter(Boolean).length, 1);
+      const [owner, rival] = taken[0] ? ['a', 'b'] : ['b', 'a'];
+      assert.is(await store.meta.hold('job', owner as string, 100, 1050), true);
+      assert.is(await store.meta.hold('job', rival as string, 100, 1149), false);
+      assert.is(await store.meta.hold('job', rival as string, 100, 1150), true);
+      assert.is(await store.meta.hold('job', owner as string, 100, 1160), false);
+      assert.is(await store.meta.hold('job', rival as string, 0, 1160), true);
+      assert.is(await store.meta.hold('job', owner as string, 100, 1160), true);
+      assert.is(await store.meta.hold('other', rival as string, 100, 1160), true);
+    },
+  );
 }

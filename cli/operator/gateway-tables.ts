@@ -1,0 +1,107 @@
+/** Gateways as people read them. */
+import type { Output } from '../output/output.ts';
+import { paintState } from '../output/style.ts';
+import type { Column } from '../output/table.ts';
+import { relativeTime } from './times.ts';
+import type { GatewayView, LeavingView, RoundTripView, StatusView, WorkerView } from './views.ts';
+
+export const GATEWAY_COLUMNS: readonly Column<GatewayView>[] = [
+  { title: 'NAME', value: (row) => row.name },
+  { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
+  { title: 'GROUP', value: (row) => row.groupId },
+  { title: 'ADDRESS', value: (row) => row.address, shrink: true },
+  { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
+  { title: 'LIMIT', value: (row) => row.connectionLimit, align: 'right' },
+  { title: 'LOAD', value: (row) => percent(row.connections, row.connectionLimit), align: 'right' },
+  { title: 'ADMITTED/S', value: (row) => row.load.admissionRate.toFixed(1), align: 'right' },
+  { title: 'RTT MS P50/P99', value: (row) => roundTripText(row.load.roundTripMs), align: 'right' },
+  { title: 'LEAVING', value: (row) => leavingText(row.leaving) },
+  { title: 'PROBLEM', value: (row) => row.problem, shrink: true },
+];
+
+const WORKER_COLUMNS: readonly Column<WorkerView>[] = [
+  { title: 'WORKER', value: (row) => row.worker },
+  { title: 'HOST', value: (row) => `${row.host} (${row.pid})`, shrink: true },
+  { title: 'PORT', value: (row) => row.port, align: 'right' },
+  { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
+  { title: 'LIMIT', value: (row) => row.limit, align: 'right' },
+  { title: 'ADMITTED/S', value: (row) => row.admissionRate.toFixed(1), align: 'right' },
+  { title: 'RTT MS P50/P99', value: (row) => roundTripText(row.roundTripMs), align: 'right' },
+  { title: 'BUFFERED', value: (row) => `${Math.round(row.bufferedBytes / 1024)} KiB`, align: 'right' },
+  { title: 'MEMORY', value: (row) => `${Math.round(row.memoryBytes / 1048576)} MiB`, align: 'right' },
+  { title: 'CPU', value: (row) => `${Math.round(row.cpu * 100)} %`, align: 'right' },
+  { title: 'LEAVING', value: (row) => leavingText(row.leaving) },
+];
+
+const WHY: Record<LeavingView['why'], string> = {
+  drain: 'drained',
+  off: 'switched off',
+  port: 'came by the old port',
+  stop: 'stopping',
+};
+
+function percent(part: number, whole: number): string {
+  return `${whole > 0 ? Math.round((100 * part) / whole) : 0} %`;
+}
+
+function roundTripText(roundTrip: RoundTripView | undefined): string | null {
+  return roundTrip === undefined ? null : `${milliseconds(roundTrip.p50)}/${milliseconds(roundTrip.p99)}`;
+}
+
+function milliseconds(value: number): string {
+  return value < 10 ? value.toFixed(1) : String(Math.round(value));
+}
+
+/** `120 left (drained)`. */
+export function leavingText(leaving: LeavingView | undefined): string | null {
+  return leaving === undefined ? null : `${leaving.left} left (${WHY[leaving.why]})`;
+}
+
+/** One line for each group whose devices have nowhere to go when a gateway fails. */
+export function showCoverage(out: Output, { coverage }: StatusView): void {
+  if (coverage.total === 0) return;
+  out.line();
+  out.line(out.style.bold('Groups without a second gateway'));
+  for (const { groupId, devices, gateways } of coverage.groups.slice(0, 20)) {
+    const [only] = gateways;
+    const count = `${devices} device${devices === 1 ? '' : 's'}`;
+    out.line(`${groupId}: ${count}, ${only === undefined ? 'no gateway in service' : `only ${only}`}`);
+  }
+  if (coverage.total > 20) out.line(`and ${coverage.total - 20} more`);
+}
+
+export function showGateway(out: Output, gateway: GatewayView): void {
+  if (out.json) {
+    out.document(gateway);
+    return;
+  }
+  const { load } = gateway;
+  out.fields([
+    ['Gateway', gateway.name],
+    ['State', gateway.problem === undefined ? gateway.state : `${gateway.state}: ${gateway.problem}`],
+    ['Serves', `group ${gateway.groupId}`],
+    ['Push server', `${gateway.runPushServer ? 'on' : 'off'}, port ${gateway.port}`],
+    ['Address', gateway.address],
+    ['Settings', gateway.applied ? 'in force' : 'not in force yet'],
+    ['Draining', gateway.drainingSince === null ? 'no' : drainText(gateway)],
+    ['Leaving', leavingText(gateway.leaving)],
+    ['Connections', `${gateway.connections} of at most ${gateway.connectionLimit}`],
+    ['On record', `${gateway.connectedOnRecord} devices connected`],
+    ['Round trips', roundTripFields(load.roundTripMs)],
+  ]);
+  if (gateway.workers.length > 0) {
+    out.line();
+    out.table(WORKER_COLUMNS, gateway.workers, '');
+  }
+}
+
+function drainText({ drainingSince, drainedAt }: GatewayView): string {
+  const since = `since ${relativeTime(drainingSince)}`;
+  return drainedAt === null ? since : `${since}, empty since ${relativeTime(drainedAt)}`;
+}
+
+function roundTripFields(roundTrip: RoundTripView | undefined): string | null {
+  if (roundTrip === undefined) return null;
+  const { p50, p90, p99 } = roundTrip;
+  return `p50 ${milliseconds(p50)} ms, p90 ${milliseconds(p90)} ms, p99 ${milliseconds(p99)} ms`;
+}

@@ -1,0 +1,66 @@
+/** `--wait` of the gateway commands: what the gateway says is followed until it has done as told, or says why it cannot. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { CliError, EXIT } from '../exit-codes.ts';
+import { LiveLine } from '../output/live-line.ts';
+import { leavingText } from './gateway-tables.ts';
+import type { OperatorContext } from './operator-command.ts';
+import type { GatewayView } from './views.ts';
+
+const LOOK_EVERY_MS = 500;
+/** A problem that was there before may be the next one's as well; it counts when it stays this long. */
+const OLD_PROBLEM_MS = 5_000;
+
+export interface GatewayWait {
+  /** What is done, once it is. */
+  outcome(gateway: GatewayView, waitedMs: number): 'done' | 'failed' | null;
+  waitTimeoutMs?: number | undefined;
+}
+
+/** Throws `CliError` when the time is over or Ctrl-C was pressed. */
+export async function followGateway(
+  { api, out, shell, signal }: OperatorContext,
+  path: string,
+  { outcome, waitTimeoutMs }: GatewayWait,
+): Promise<{ gateway: GatewayView; outcome: 'done' | 'failed' }> {
+  const line = new LiveLine(shell);
+  const startedAt = Date.now();
+  try {
+    for (;;) {
+      const gateway = await api.get<GatewayView>(path);
+      const waited = Date.now() - startedAt;
+      const end = outcome(gateway, waited);
+      if (end !== null) return { gateway, outcome: end };
+      if (!out.json) line.update(progressText(gateway));
+      if (waitTimeoutMs !== undefined && waited >= waitTimeoutMs) {
+        throw new CliError(EXIT.waitTimeout, `Gave up waiting: ${progressText(gateway)}.`);
+      }
+      await pause(LOOK_EVERY_MS, undefined, { signal }).catch(() => {
+        throw new CliError(EXIT.interrupted, '');
+      });
+    }
+  } finally {
+    line.end();
+  }
+}
+
+function progressText(gateway: GatewayView): string {
+  const { name, state, connections } = gateway;
+  const leaving = leavingText(gateway.leaving) ?? `${connections} connected`;
+  return `${name}: ${state}, ${leaving}${gateway.applied ? '' : ', settings not in force yet'}`;
+}
+
+/** Empty; a gateway that does not run holds nobody. */
+export function drainOutcome(gateway: GatewayView): 'done' | 'failed' | null {
+  if (!gateway.draining) return 'failed';
+  return ['drained', 'off', 'down'].includes(gateway.state) ? 'done' : null;
+}
+
+/** In force at every worker; a gateway that does not run takes its settings up when it starts. */
+export function settingsOutcome(before: GatewayView) {
+  return (gateway: GatewayView, waitedMs: number): 'done' | 'failed' | null => {
+    const { problem } = gateway;
+    if (problem !== undefined && (problem !== before.problem || waitedMs >= OLD_PROBLEM_MS)) return 'failed';
+    if (gateway.workers.length === 0) return 'done';
+    return gateway.applied && problem === undefined ? 'done' : null;
+  };
+}
