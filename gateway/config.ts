@@ -17,6 +17,8 @@ export interface GatewayConfig {
   host: string;
   /** Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one. */
   initial: GatewaySettings;
+  /** Port that sibling workers serve already, for when that of the settings cannot be listened on; 0: there is none. */
+  fallbackPort: number;
   /** PEM files; `null` serves without TLS (behind a proxy, or on loopback). */
   tls: { certFile: string; keyFile: string } | null;
   /** Port of `/live`, `/ready` and `/metrics`; 0 takes a free one, `null` means none. */
@@ -63,6 +65,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   workerNumber: 0,
   workers: 1,
   host: '0.0.0.0',
+  fallbackPort: 0,
   tls: null,
   metricsPort: DEFAULT_METRICS_PORT,
   metricsHost: '127.0.0.1',
@@ -97,6 +100,7 @@ export class GatewayConfigError extends Error {
 const RANGES: [keyof GatewayConfig, number, number][] = [
   ['workerNumber', 0, 1_023],
   ['workers', 1, 1_024],
+  ['fallbackPort', 0, 65_535],
   ['heartbeatIntervalMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs],
   ['handshakeTimeoutMs', 100, 60_000],
   ['maxUnauthenticated', 1, 1_000_000],

@@ -33,6 +33,8 @@ export interface ListenerParts {
   clearPort(port: number): Promise<void>;
   /** No siblings share the port: when this worker is full, the gateway is. */
   alone: boolean;
+  /** Port to use while `port` cannot be listened on and this worker had no other; 0: there is none. */
+  fallbackPort: number;
   /** Called at every look. */
   onLook(): void;
   log: Logger;
@@ -47,13 +49,14 @@ export class Listener {
   #problem: string | undefined;
   #error: unknown;
   /** The last port that could be listened on. */
-  #goodPort = 0;
+  #goodPort: number;
   #settling: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
     this.#siblingsFull = parts.alone;
+    this.#goodPort = parts.fallbackPort;
   }
 
   /** Connections the worker takes at most. */
@@ -83,12 +86,12 @@ export class Listener {
     return this.#settling === null;
   }
 
-  /** Listens for the first time. Rejects with `PortUnavailable`. */
+  /** Listens for the first time. Rejects with `PortUnavailable` when there is not even a port to fall back on. */
   async start(): Promise<void> {
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     this.#look();
     await this.apply();
-    if (this.#problem !== undefined) {
+    if (this.#problem !== undefined && !this.#parts.server.listening) {
       this.#parts.log.error({ problem: this.#problem }, 'cannot listen');
       throw this.#error;
     }
@@ -174,7 +177,7 @@ export class Listener {
     if (!this.#listens()) server.unlisten();
   }
 
-  /** A worker that did not listen at the moment, for it was full, returns to the port it had. */
+  /** A worker that does not listen, for it was full or is new, takes the port that served before. */
   async #fallBack(): Promise<void> {
     const { server, clearPort, log } = this.#parts;
     if (server.listening || this.#goodPort === 0 || !this.#listens()) return;

@@ -1,6 +1,6 @@
 /** What the worker reports of its own load with every extension of its lease. */
 import type { LeavingReason, WorkerLoad } from '../bus/bus.ts';
-import type { Percentiles } from './round-trips.ts';
+import type { Percentiles } from './percentiles.ts';
 
 export interface LoadSources {
   connections(): number;

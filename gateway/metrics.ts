@@ -3,7 +3,7 @@
  * run once per frame.
  */
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Percentiles } from './round-trips.ts';
+import type { Percentiles } from './percentiles.ts';
 
 const PREFIX = 'pushpoint_gateway_';
 

@@ -3,6 +3,7 @@
  * that answers a ping of ours counts, so a device cannot make numbers up beyond its own delay.
  */
 import type { Connections } from './connections.ts';
+import { type Percentiles, percentiles } from './percentiles.ts';
 import { type AdmittedConnection, type Connection, isAdmitted } from './session.ts';
 
 /** 20 pings a second, to nobody twice within 5 s. */
@@ -12,12 +13,6 @@ const ROTATION_MS = 5_000;
 const PATIENCE_MS = 20_000;
 const SAMPLES = 512;
 const OUTSTANDING = 512;
-
-export interface Percentiles {
-  p50: number;
-  p90: number;
-  p99: number;
-}
 
 export class RoundTrips {
   readonly #connections: Connections;
@@ -55,11 +50,7 @@ export class RoundTrips {
 
   /** Milliseconds; `undefined` until something was measured. */
   percentiles(): Percentiles | undefined {
-    const count = Math.min(this.#measured, SAMPLES);
-    if (count === 0) return undefined;
-    const sorted = this.#samples.slice(0, count).sort();
-    const at = (share: number): number => sorted[Math.min(count - 1, Math.floor(count * share))] ?? 0;
-    return { p50: at(0.5), p90: at(0.9), p99: at(0.99) };
+    return percentiles(this.#samples.subarray(0, Math.min(this.#measured, SAMPLES)));
   }
 
   #ping(): void {

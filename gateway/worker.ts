@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
-import type { Bus, GatewaySettings, WorkerLoad } from '../bus/bus.ts';
+import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
@@ -15,15 +15,14 @@ import { Connections } from './connections.ts';
 import { Departures } from './departures.ts';
 import { Descriptors } from './descriptors.ts';
 import { DeviceMessages } from './device-messages.ts';
-import { elsewhereHeader } from './elsewhere.ts';
-import { type DoorState, Gatekeeper } from './gatekeeper.ts';
+import { Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
 import { Nonces } from './handshake.ts';
 import { Dependency, HealthServer, type Readiness, registryMetrics } from './health.ts';
 import { Interner } from './interner.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LeaseWork } from './lease-work.ts';
-import { type Door, Listener } from './listener.ts';
+import { Listener } from './listener.ts';
 import { LoadMeter } from './load.ts';
 import { Metrics } from './metrics.ts';
 import { freePort, probePort } from './port-probe.ts';
@@ -36,6 +35,7 @@ import { SettingsFollower } from './settings-follower.ts';
 import { SettingsWatcher } from './settings-watcher.ts';
 import { Sweep } from './sweep.ts';
 import { Ticker } from './ticker.ts';
+import { type WorkerState, WorkerStatus } from './worker-status.ts';
 
 export interface GatewayWorkerParts {
   config: Readonly<GatewayConfig>;
@@ -58,20 +58,6 @@ export interface Siblings {
   changed(): void;
 }
 
-/** What a worker shows of itself. */
-export interface WorkerState {
-  /** Of its lease; `null` before the first. */
-  incarnation: string | null;
-  /** Port on which newcomers can come in; 0 when there is none. */
-  port: number;
-  /** Port it listens on, be it only to refuse; 0 when there is none. */
-  listens: number;
-  full: boolean;
-  connections: number;
-  readiness: Readiness;
-  problem?: string;
-}
-
 export interface StopOptions {
   /** Time the stop may take, milliseconds; 10 s when absent. */
   deadlineMs?: number;
@@ -79,15 +65,12 @@ export interface StopOptions {
   refuse?: boolean;
 }
 
-/** How often the bus is told how far the devices' leaving is, milliseconds. */
-const LEAVING_REPORT_MS = 1_000;
 /** Time given to closing handshakes that are on their way when the sockets are cut. */
 const CLOSING_GRACE_MS = 100;
 
 export class GatewayWorker {
   readonly name: string;
   readonly #config: Readonly<GatewayConfig>;
-  readonly #bus: Bus;
   readonly #log: Logger;
   readonly #siblings: Siblings | null;
   readonly #metrics = new Metrics();
@@ -111,21 +94,17 @@ export class GatewayWorker {
   readonly #leaseWork: LeaseWork;
   readonly #watcher: SettingsWatcher;
   readonly #follower: SettingsFollower;
+  readonly #status: WorkerStatus;
   readonly #sweep: Sweep;
   readonly #ticker: Ticker;
   #initial: GatewaySettings;
   #started = false;
-  #leaving: Door | null = null;
-  /** What the bus and the siblings were told last of what they want to know at once, and when. */
-  #told = '';
-  #toldAt = 0;
   #stopping: Promise<void> | null = null;
 
   /** Throws when the TLS files are not usable. */
   constructor({ config, bus, log, registry, version, siblings }: GatewayWorkerParts) {
     this.name = `${config.name}/${config.workerNumber}`;
     this.#config = config;
-    this.#bus = bus;
     this.#siblings = siblings ?? null;
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
@@ -196,7 +175,7 @@ export class GatewayWorker {
     });
     this.#gatekeeper = new Gatekeeper(
       config.admissionsPerSecond,
-      () => this.#door(),
+      () => this.#status.door(),
       (reason) => this.#metrics.refused.add(reason),
     );
     this.#roundTrips = new RoundTrips(this.#connections);
@@ -213,9 +192,10 @@ export class GatewayWorker {
       connections: () => this.#connections.count,
       port: () => this.#gateways.own.port,
       share: () => shareOf(this.#gateways.own.connectionLimit, config),
-      wanted: () => this.#wantedDoor(),
+      wanted: () => this.#status.wantedDoor,
       clearPort: (port) => (siblings ? siblings.clearPort(port) : probePort(config.host, port)),
       alone: siblings === undefined,
+      fallbackPort: config.fallbackPort,
       onLook: () => this.#tell(),
       log: this.#log,
     });
@@ -224,10 +204,10 @@ export class GatewayWorker {
       takeAdmissions: () => this.#admission.takeCount(),
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
-      port: () => this.#openPort() || undefined,
+      port: () => this.#status.openPort || undefined,
       revision: () => this.#follower.applied,
       roundTripMs: () => this.#roundTrips.percentiles(),
-      leaving: () => this.#leavingReport(),
+      leaving: () => this.#status.leaving,
       problem: () => this.#follower.problem,
     });
     this.#leaseWork = new LeaseWork({
@@ -275,6 +255,19 @@ export class GatewayWorker {
       (gateways) => this.#follower.gatewaysRead(gateways),
       this.#log,
     );
+    this.#status = new WorkerStatus({
+      config,
+      bus,
+      connections: this.#connections,
+      gateways: this.#gateways,
+      server: this.#server,
+      listener: this.#listener,
+      departures: this.#departures,
+      follower: this.#follower,
+      keeper: this.#keeper,
+      leaseHealth: this.#leaseHealth,
+      directoryHealth: this.#directoryHealth,
+    });
     this.#sweep = new Sweep(this.#connections, config, this.#ticker);
     const metricsRegistry = registry ?? new Registry();
     this.#metrics.register(metricsRegistry, this.name, {
@@ -322,7 +315,7 @@ export class GatewayWorker {
       await this.#takeRealPort();
       await this.#watcher.start();
       await this.#keeper.start();
-      if (this.#leaving) return;
+      if (this.#stopping) return;
       this.#ticker.start();
       this.#roundTrips.start();
       await this.#follower.start();
@@ -348,16 +341,7 @@ export class GatewayWorker {
   }
 
   state(): WorkerState {
-    const { problem } = this.#follower;
-    return {
-      incarnation: this.#keeper.last?.incarnation ?? null,
-      port: this.#openPort(),
-      listens: this.#server.listening ? this.#server.port : 0,
-      full: this.#listener.full,
-      connections: this.#connections.count,
-      readiness: this.readiness(),
-      ...(problem === undefined ? {} : { problem }),
-    };
+    return this.#status.state();
   }
 
   /** All metrics, as prom-client's aggregation takes them. */
@@ -367,28 +351,17 @@ export class GatewayWorker {
 
   /** What `/ready` answers. */
   readiness(): Readiness {
-    const bus = this.#bus.status();
-    const listening = this.#openPort() !== 0 || (this.#listener.full && !this.#departures.all);
-    const since = new Date(bus.since).toISOString();
-    const dependencies: Readiness['dependencies'] = {
-      bus: { ok: bus.available, since, ...(bus.reason === undefined ? {} : { reason: bus.reason }) },
-      lease: this.#leaseHealth.report(),
-      directory: this.#directoryHealth.report(),
-    };
-    const off = this.#leaving !== null || this.#departures.all;
-    const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
-    return { ready, listening, leaving: off, dependencies };
+    return this.#status.readiness();
   }
 
   async #stop(deadline: number, refuse: boolean): Promise<void> {
     this.#log.info({ sessions: this.sessions }, 'gateway worker stops');
-    this.#leaving = refuse ? 'refusing' : 'closed';
+    this.#status.stop(refuse ? 'refusing' : 'closed');
+    void this.#listener.apply();
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
     const hadConnections = this.#connections.count > 0;
-    if (hadConnections) void this.#listener.apply();
     await this.#within(deadline, this.#departures.stop(deadline), 'devices');
-    this.#leaving = 'closed';
     this.#listener.close();
     this.#roundTrips.stop();
     await this.#within(deadline, this.#admission.settled(), 'admission');
@@ -427,52 +400,11 @@ export class GatewayWorker {
     this.#gateways.begin(this.#initial);
   }
 
-  #wantedDoor(): Door {
-    if (this.#leaving) return this.#leaving;
-    switch (this.#departures.why) {
-      case 'drain':
-        return 'refusing';
-      case 'off':
-        return this.#connections.count > 0 ? 'refusing' : 'closed';
-      default:
-        return 'open';
-    }
-  }
-
-  /** The port on which newcomers can come in; 0 when there is none. */
-  #openPort(): number {
-    return this.#server.listening && this.#listener.door === 'open' ? this.#server.port : 0;
-  }
-
-  #leavingReport(): WorkerLoad['leaving'] {
-    const { why, left } = this.#departures;
-    return why === null || (left === 0 && why !== 'drain') ? undefined : { why, left };
-  }
-
-  /** What others should know of soon: once when it changed, and once a second while devices leave. */
+  /** What others want to know soon. */
   #tell(): void {
-    const { port, listens, full, problem, incarnation } = this.state();
-    const { why, left } = this.#departures;
-    const { applied } = this.#follower;
-    const now = [port, listens, full, problem, incarnation, why, applied, this.#listener.limit].join('|');
-    const again = left > 0 && performance.now() - this.#toldAt >= LEAVING_REPORT_MS;
-    if (now === this.#told && !again) return;
-    this.#told = now;
-    this.#toldAt = performance.now();
+    if (!this.#status.takeNews()) return;
     this.#siblings?.changed();
     if (!this.#stopping) void this.#keeper.beat();
-  }
-
-  #door(): DoorState {
-    const { available } = this.#bus.status();
-    return {
-      leaving: this.#leaving !== null || this.#departures.all,
-      elsewhere: () => elsewhereHeader(this.#gateways.alternatives()),
-      full: this.#listener.full,
-      crowded:
-        this.#connections.unauthenticated.size >= shareOf(this.#config.maxUnauthenticated, this.#config),
-      missing: available ? (this.#keeper.held() ? null : 'no lease') : 'no bus',
-    };
   }
 
   #open(socket: DeviceSocket, port: number): Connection {

@@ -68,7 +68,7 @@ export class Supervisor {
 
   /** The port devices connect to. */
   get port(): number {
-    return this.#slots.find(({ last }) => last?.port)?.last?.port ?? this.#initialPort;
+    return this.#servingPort || this.#initialPort;
   }
 
   /** The port of health and metrics; 0 when there is none. */
@@ -85,7 +85,7 @@ export class Supervisor {
       const own = Object.freeze({ ...config, initial, workerNumber, metricsPort: null });
       const slot: WorkerSlot = new WorkerSlot(
         `${config.name}/${workerNumber}`,
-        () => fork(own),
+        () => fork(Object.freeze({ ...own, fallbackPort: this.#servingPort })),
         {
           changed: () => this.#changed(),
           clearPort: (port) => this.#broker.clear(port),
@@ -133,6 +133,11 @@ export class Supervisor {
     await Promise.all(this.#slots.map((slot) => slot.stop(deadlineMs)));
     await this.#releases;
     await this.#health.stop();
+  }
+
+  /** The port that workers serve now; 0 when none does. */
+  get #servingPort(): number {
+    return this.#slots.find(({ last }) => last?.port)?.last?.port ?? 0;
   }
 
   /** Port 0 becomes a free one here: chosen by each worker, it would not be one port. */

@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
-import type { WorkerState } from '../worker.ts';
+import type { WorkerState } from '../worker-status.ts';
 import type { FromWorker, MetricsJson, ToWorker } from './messages.ts';
 
 const FIRST_PAUSE_MS = 500;

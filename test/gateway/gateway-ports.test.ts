@@ -27,6 +27,12 @@ test('a port that another program has is never shared with it: every worker says
       assert.is(load.revision, 1);
     }
     await gateway.connect(4, before);
+    // A worker that is replaced now serves what its sibling serves.
+    const [victim] = await gateway.leases();
+    process.kill(victim?.identity.pid ?? 0, 'SIGKILL');
+    await gateway.until(({ workers }) =>
+      workers.some(({ restarts, port: served }) => restarts === 1 && served === before),
+    );
     stranger.close();
     await once(stranger, 'close');
     await gateway.put({});

@@ -30,6 +30,27 @@ test('G-1: sessions are told when their list of gateways changed, and only then'
     await rig.putGateway({ name: 'gw2', group: BRANCH, address: 'ws://gw2.example.net' });
     const { gateways } = await other.device.take('update');
     assert.equal(gateways.map(({ name }) => name).sort(), ['gw1', 'gw2']);
+    // New weights change the order only for those who come.
+    await rig.putGateway({
+      name: 'gw2',
+      group: BRANCH,
+      address: 'ws://gw2.example.net',
+      weight: 3,
+      revision: 2,
+    });
+    await rig.putGateway({
+      name: 'gw2',
+      group: BRANCH,
+      address: 'ws://gw2.example.net:1',
+      weight: 3,
+      revision: 3,
+    });
+    const again = await other.device.take('update');
+    assert.is(again.gateways.find(({ name }) => name === 'gw2')?.url, 'ws://gw2.example.net:1');
+    assert.equal(
+      other.device.received.filter(({ t }) => t === 'update'),
+      [],
+    );
     device.send({ t: 'beat' });
     await device.take('beat');
     assert.is(device.received.length, 0);

@@ -1,0 +1,155 @@
+/**
+ * How a worker stands: whether newcomers may come, what it shows of itself to the bus, its supervisor and `/ready`, and when any
+ * of that is news.
+ */
+import type { Bus, WorkerLoad } from '../bus/bus.ts';
+import { type GatewayConfig, shareOf } from './config.ts';
+import type { Connections } from './connections.ts';
+import type { Departures } from './departures.ts';
+import { elsewhereHeader } from './elsewhere.ts';
+import type { DoorState } from './gatekeeper.ts';
+import type { GatewayList } from './gateway-list.ts';
+import type { Dependency, Readiness } from './health.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
+import type { Door, Listener } from './listener.ts';
+import type { PushServer } from './push-server.ts';
+import type { SettingsFollower } from './settings-follower.ts';
+
+/** How often progress is told while devices leave, milliseconds. */
+const LEAVING_REPORT_MS = 1_000;
+
+/** What a worker shows of itself. */
+export interface WorkerState {
+  /** Of its lease; `null` before the first. */
+  incarnation: string | null;
+  /** Port on which newcomers can come in; 0 when there is none. */
+  port: number;
+  /** Port it listens on, be it only to refuse; 0 when there is none. */
+  listens: number;
+  full: boolean;
+  connections: number;
+  readiness: Readiness;
+  problem?: string;
+}
+
+export interface WorkerStatusParts {
+  config: Readonly<GatewayConfig>;
+  bus: Bus;
+  connections: Connections;
+  gateways: GatewayList;
+  server: PushServer;
+  listener: Listener;
+  departures: Departures;
+  follower: SettingsFollower;
+  keeper: LeaseKeeper;
+  leaseHealth: Dependency;
+  directoryHealth: Dependency;
+}
+
+export class WorkerStatus {
+  readonly #parts: WorkerStatusParts;
+  /** What the door is to be while the worker stops. */
+  #stopping: Door | null = null;
+  #told = '';
+  #toldAt = 0;
+
+  constructor(parts: WorkerStatusParts) {
+    this.#parts = parts;
+  }
+
+  get stopping(): boolean {
+    return this.#stopping !== null;
+  }
+
+  /** The worker stops; `door` as long as it does. */
+  stop(door: Door): void {
+    this.#stopping = door;
+  }
+
+  /** What the door should be, were there room for everybody. */
+  get wantedDoor(): Door {
+    if (this.#stopping) return this.#stopping;
+    const { departures, connections } = this.#parts;
+    switch (departures.why) {
+      case 'drain':
+        return 'refusing';
+      case 'off':
+        return connections.count > 0 ? 'refusing' : 'closed';
+      default:
+        return 'open';
+    }
+  }
+
+  /** The port on which newcomers can come in; 0 when there is none. */
+  get openPort(): number {
+    const { server, listener } = this.#parts;
+    return server.listening && listener.door === 'open' ? server.port : 0;
+  }
+
+  /** A drain is told of as long as it is asked for, the rest while there are devices that have to leave. */
+  get leaving(): WorkerLoad['leaving'] {
+    const { why, left } = this.#parts.departures;
+    return why === null || (left === 0 && why !== 'drain') ? undefined : { why, left };
+  }
+
+  state(): WorkerState {
+    const { keeper, server, listener, connections, follower } = this.#parts;
+    const { problem } = follower;
+    return {
+      incarnation: keeper.last?.incarnation ?? null,
+      port: this.openPort,
+      listens: server.listening ? server.port : 0,
+      full: listener.full,
+      connections: connections.count,
+      readiness: this.readiness(),
+      ...(problem === undefined ? {} : { problem }),
+    };
+  }
+
+  readiness(): Readiness {
+    const { bus, listener, leaseHealth, directoryHealth } = this.#parts;
+    const { available, since, reason } = bus.status();
+    const off = this.stopping || this.#parts.departures.all;
+    const listening = this.openPort !== 0 || (listener.full && !off);
+    const dependencies: Readiness['dependencies'] = {
+      bus: {
+        ok: available,
+        since: new Date(since).toISOString(),
+        ...(reason === undefined ? {} : { reason }),
+      },
+      lease: leaseHealth.report(),
+      directory: directoryHealth.report(),
+    };
+    const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
+    return { ready, listening, leaving: off, dependencies };
+  }
+
+  /** What decides over a newcomer. */
+  door(): DoorState {
+    const { bus, config, connections, departures, gateways, keeper, listener } = this.#parts;
+    return {
+      leaving: this.stopping || departures.all,
+      elsewhere: () => elsewhereHeader(gateways.alternatives()),
+      full: listener.full,
+      crowded: connections.unauthenticated.size >= shareOf(config.maxUnauthenticated, config),
+      missing: bus.status().available ? (keeper.held() ? null : 'no lease') : 'no bus',
+    };
+  }
+
+  /** Whether there is something others should know of now, said once: a change, or how far the leaving is. */
+  takeNews(): boolean {
+    const { departures, follower, listener, keeper, server } = this.#parts;
+    const { why, left } = departures;
+    const incarnation = keeper.last?.incarnation;
+    const { applied, problem } = follower;
+    const now = [
+      ...[this.openPort, server.listening, listener.full, listener.limit],
+      ...[incarnation, why, applied, problem],
+    ].join('|');
+    const again = left > 0 && performance.now() - this.#toldAt >= LEAVING_REPORT_MS;
+    if (now === this.#told && !again) return false;
+    this.#told = now;
+    this.#toldAt = performance.now();
+    return true;
+  }
+}

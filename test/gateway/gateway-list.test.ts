@@ -1,0 +1,83 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { DirectoryGateway } from '../../bus/bus.ts';
+import { elsewhereHeader } from '../../gateway/elsewhere.ts';
+import { GatewayList, type ListedGateway } from '../../gateway/gateway-list.ts';
+import { redirectFrame, updateFrame, welcomeFrame } from '../../gateway/list-frames.ts';
+import { decodeGatewayMessage, LIMITS } from '../../protocol/index.ts';
+
+const SETTINGS = { runPushServer: true, port: 1, connectionLimit: 100 };
+
+function gateway(name: string, group = 'berlin', more: Partial<DirectoryGateway> = {}): DirectoryGateway {
+  const own = { name, group, address: `ws://${name}`, revision: 1, draining: false, weight: 100 };
+  return { ...SETTINGS, ...own, ...more };
+}
+
+function listOf(...gateways: DirectoryGateway[]): GatewayList {
+  const list = new GatewayList('gw1', { ...SETTINGS, group: 'berlin', address: 'ws://gw1' });
+  list.update(gateways);
+  return list;
+}
+
+const names = (gateways: readonly { name: string }[]) => gateways.map(({ name }) => name);
+
+test('H-6: frames with a list are what the codec reads, whatever the length of the list', () => {
+  for (const count of [0, 1, 15, 16, LIMITS.gateways]) {
+    const list = listOf(...Array.from({ length: count }, (_, i) => gateway(`g${i}`, 'all')));
+    const ranked = list.elsewhere(list.scope(['all']), 'dev');
+    const to = ranked.map(({ name, url }) => ({ name, url }));
+    assert.is(to.length, count);
+    assert.equal(decodeGatewayMessage(welcomeFrame(ranked, 7, 8, 1_000)), {
+      t: 'welcome',
+      session: 7,
+      time: 8,
+      heartbeatMs: 1_000,
+      gateways: to,
+    });
+    assert.equal(decodeGatewayMessage(updateFrame(ranked)), { t: 'update', gateways: to });
+    const redirect = { t: 'redirect', to, reason: 'scope', withinMs: 0 };
+    assert.equal(decodeGatewayMessage(redirectFrame(ranked, 'scope')), redirect);
+  }
+});
+
+test('H-6: a list has no more gateways than the limit', () => {
+  const list = listOf(...Array.from({ length: LIMITS.gateways + 5 }, (_, i) => gateway(`g${i}`)));
+  assert.is(list.ranked(list.scope(['berlin']), 'dev').length, LIMITS.gateways);
+});
+
+test('a gateway stays in the lists at the address that is told to use, and is left out while it is drained', () => {
+  const list = listOf(gateway('gw1'));
+  const scope = list.scope(['berlin']);
+  assert.is(list.update([gateway('gw1', 'berlin', { address: 'ws://bad' })], 'ws://gw1').size, 0);
+  assert.is(list.ranked(scope, 'dev')[0]?.url, 'ws://gw1');
+  assert.is(list.update([gateway('gw1', 'berlin', { draining: true })]).size, 1);
+  assert.equal(list.ranked(scope, 'dev'), []);
+});
+
+test('C-5: named are the gateways with room that serve the same group or one above it, as far as devices told', () => {
+  const list = listOf(
+    ...[gateway('gw1'), gateway('a', 'all'), gateway('b'), gateway('c', 'kiosks')],
+    gateway('d', 'berlin', { weight: 0 }),
+  );
+  assert.equal(names(list.alternatives()), ['b']);
+  list.scope(['all', 'berlin', 'kiosks']);
+  assert.equal(names(list.alternatives()), ['a', 'b']);
+});
+
+test('C-5: the header names at most 8, starts anywhere, and leaves out addresses that would break it', () => {
+  const listed = (name: string, url = `ws://${name}`): ListedGateway => ({
+    ...{ name, url, group: 'all', weight: 1 },
+    encoded: new Uint8Array(),
+  });
+  const three = [listed('a'), listed('b'), listed('c')];
+  assert.is(elsewhereHeader(three, 0), 'a ws://a, b ws://b, c ws://c');
+  assert.is(elsewhereHeader(three, 0.99), 'c ws://c, a ws://a, b ws://b');
+  assert.is(
+    elsewhereHeader([listed('a', 'ws://a,b'), listed('b', 'ws://b\r\nX: y'), listed('c', 'ws://c d')]),
+    '',
+  );
+  const many = Array.from({ length: 20 }, (_, i) => listed(`g${i}`));
+  assert.is(elsewhereHeader(many, 0.9).split(', ').length, 8);
+});
+
+test.run();
