@@ -7,5 +7,5 @@ export {
 } from './config.ts';
 export { PortUnavailable } from './port-probe.ts';
 export { superviseWorker } from './supervisor/supervise-worker.ts';
-export { type GatewayReadiness, Supervisor } from './supervisor/supervisor.ts';
+export { Supervisor } from './supervisor/supervisor.ts';
 export { GatewayWorker } from './worker.ts';
