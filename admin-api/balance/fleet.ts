@@ -29,6 +29,7 @@ export interface FleetGateway extends Gateway {
   connections: number;
   /** Connections its live workers take at most, and never more than the gateway's limit. */
   capacity: number;
+  /** Devices its workers send away; absent when none is left. */
   leaving?: { why: LeavingReason; left: number };
   /** Devices may be here: it is told to serve, is not drained, and a worker of it stays. */
   serving: boolean;
@@ -98,7 +99,8 @@ function leavingOf(
 ): { why: LeavingReason; left: number } | undefined {
   const known = parts.filter((part) => part !== undefined);
   const why = LEAVING_ORDER.find((reason) => known.some((part) => part.why === reason));
-  return why && { why, left: sum(known, (part) => part.left) };
+  const left = sum(known, (part) => part.left);
+  return why && left > 0 ? { why, left } : undefined;
 }
 
 /** Whether a gateway's scope holds the group with this path: its own group, or one above it. */

@@ -187,8 +187,13 @@ test('a drain is told to the gateway, seen until the last device has left, and c
     [leaving.state, leaving.leaving, leaving.applied],
     ['draining', { why: 'drain', left: 2 }, true],
   );
-  await http.bus.leases.extend(incarnation, { ...load, connections: 0 }, 60_000);
-  await eventually('leaver', (body) => body.state === 'drained');
+  await http.bus.leases.extend(
+    incarnation,
+    { ...load, connections: 0, leaving: { why: 'drain', left: 0 } },
+    60_000,
+  );
+  const empty = await eventually('leaver', (body) => body.state === 'drained');
+  assert.is(empty.leaving, undefined);
   assert.is((await http.call('POST', '/v1/gateways/leaver/drain')).body.revision, 2);
   const canceled = await http.call('DELETE', '/v1/gateways/leaver/drain');
   assert.is(canceled.status, 200);
