@@ -131,14 +131,14 @@ export class Dispatcher {
   }
 
   async #round(devices: string[]): Promise<void> {
-    const queued = await this.#store.executions.queuedFor(devices, PER_DEVICE);
+    const { due: queued, heldBack } = await this.#store.executions.queuedFor(devices, PER_DEVICE);
+    for (const device of heldBack) this.#backlogged.add(device);
     if (queued.length === 0) return;
     const waiting = [...new Set(queued.map((row) => row.device))];
     const located = await this.#bus.presence.locate(waiting);
     const holders = new Map(waiting.map((device, i) => [device, located[i] ?? null]));
     const commands = await this.#commandsOf(queued);
     const possible = await this.#endWhatMustNotGo(queued, commands, holders);
-    this.#noteBacklog(possible);
     if (possible.length === 0) return;
     const due = await this.#withinWindows(possible);
     if (due.length > 0) await this.#send(due, commands);
@@ -218,12 +218,6 @@ export class Dispatcher {
     await this.#outcomes.finish(canceled, ['queued'], 'canceled', 'canceled before it was sent');
     await this.#outcomes.finish(skipped, ['queued'], 'canceled', 'device offline');
     return due;
-  }
-
-  #noteBacklog(due: readonly Due[]): void {
-    const count = new Map<string, number>();
-    for (const { device } of due) count.set(device, (count.get(device) ?? 0) + 1);
-    for (const [device, n] of count) if (n >= PER_DEVICE) this.#backlogged.add(device);
   }
 
   async #send(due: readonly Due[], commands: Map<string, Command>): Promise<void> {

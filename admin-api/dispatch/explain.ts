@@ -35,7 +35,10 @@ export async function explain(
     }
     throw new Problem('not-found', `Command ${commandId} was not for device ${deviceId}.`);
   }
-  if (execution.state !== 'queued') return explainBeyondQueue(execution, device, parts.resendAfterMs);
+  if (execution.state !== 'queued') {
+    const explanation = explainBeyondQueue(execution, device, parts.resendAfterMs);
+    return isFinal(execution.state) ? explanation : withCircumstances(explanation, device, command);
+  }
   let holder: Holder | null | undefined;
   try {
     [holder] = await bus.presence.locate([deviceId]);
@@ -60,7 +63,7 @@ function explainBeyondQueue(execution: Execution, device: Device | null, resendA
     const done = percent === null ? '' : `, ${percent} % done`;
     return {
       code: 'running',
-      sentence: `The device is running it since ${time(startedAt ?? ackedAt ?? 0)}${done}; it has until ${time(finishBy ?? 0)}.`,
+      sentence: `The device has said that it runs it since ${time(startedAt ?? ackedAt ?? 0)}${done}; it has until ${time(finishBy ?? 0)}.`,
       data: { startedAt, percent, note: execution.note, finishBy },
     };
   }
@@ -76,6 +79,42 @@ function explainBeyondQueue(execution: Execution, device: Device | null, resendA
     sentence: `It was sent through gateway ${device?.gateway ?? 'unknown'} at ${time(sentAt ?? 0)} and the device has not acknowledged it yet; without an answer it is sent again at ${time((sentAt ?? 0) + resendAfterMs)}.`,
     data: { sentAt, gateway: device?.gateway ?? null, attempts: execution.attempts },
   };
+}
+
+/** What a device said last is not what it does now: whether it is still there, and whether it is to stop. */
+function withCircumstances(explanation: Explanation, device: Device | null, command: Command): Explanation {
+  const more: string[] = [];
+  const back = 'it says what became of it when it is back';
+  if (!device) more.push('The device was deleted.');
+  else if (device.blockedAt !== null)
+    more.push(`The device has been blocked since ${time(device.blockedAt)}.`);
+  else if (!device.connected) more.push(`The device ${absence(device)}; ${back}.`);
+  if (command.cancelRequestedAt !== null) {
+    const reached = device?.connected
+      ? 'the device has been asked to stop'
+      : 'the device is asked to stop when it is back';
+    more.push(`It was canceled at ${time(command.cancelRequestedAt)}: ${reached}.`);
+  }
+  return {
+    code: explanation.code,
+    sentence: [explanation.sentence, ...more].join(' '),
+    data: {
+      ...explanation.data,
+      connected: device?.connected ?? false,
+      blockedAt: device?.blockedAt ?? null,
+      disconnectedAt: device?.connected ? null : (device?.disconnectedAt ?? null),
+      cancelRequestedAt: command.cancelRequestedAt,
+    },
+  };
+}
+
+function absence(device: Device): string {
+  const { disconnectedAt, closeCode, connectedAt } = device;
+  if (disconnectedAt !== null) {
+    const ended = closeCode === null ? 'without a close code' : `with ${closeCode}, ${closeName(closeCode)}`;
+    return `has been offline since ${time(disconnectedAt)} (its last session ended ${ended})`;
+  }
+  return connectedAt === null ? 'has never connected' : 'is not connected';
 }
 
 async function explainQueued(facts: {
@@ -113,15 +152,9 @@ async function explainQueued(facts: {
     };
   }
   if (!holder) {
-    const last =
-      device.disconnectedAt !== null
-        ? `has been offline since ${time(device.disconnectedAt)} (its last session ended with ${device.closeCode ?? 'no code'}, ${closeName(device.closeCode ?? 0)})`
-        : device.connectedAt === null
-          ? 'has never connected'
-          : 'is not connected';
     return {
       code: 'offline',
-      sentence: `The device ${last}. ${until}`,
+      sentence: `The device ${absence(device)}. ${until}`,
       data: {
         disconnectedAt: device.disconnectedAt,
         closeCode: device.closeCode,
@@ -139,8 +172,8 @@ async function explainQueued(facts: {
       data: { incarnation: holder.incarnation, expiresAt },
     };
   }
-  const ahead = await parts.store.executions.queuedFor([device.id], 100);
-  const before = ahead.findIndex((row) => row.command === execution.commandId);
+  const { due } = await parts.store.executions.queuedFor([device.id], 100);
+  const before = due.findIndex((row) => row.command === execution.commandId);
   if (before > 0) {
     return {
       code: 'waiting-turn',

@@ -12,6 +12,8 @@ import { type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
+/** What a server had read when it was killed waits this long for another; what is applied twice changes nothing. */
+const TAKE_OVER_AFTER_MS = 10_000;
 /** A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle. */
 const UNDELIVERED_RETRY_MS = 1000;
 const REQUEUE_CHUNK = 5000;
@@ -73,6 +75,7 @@ export class Ingest {
   async start(consumer: string): Promise<void> {
     this.#stopConsuming = await this.#bus.receipts.consume(consumer, (batch) => this.apply(batch), {
       maxBatch: MAX_BATCH,
+      redeliverAfterMs: TAKE_OVER_AFTER_MS,
     });
   }
 

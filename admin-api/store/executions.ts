@@ -9,7 +9,14 @@ import type { Execution, Page, PageRequest } from './records.ts';
 import type { Scope } from './scope.ts';
 import type { Database } from './sql-dialect.ts';
 import { stateCode, stateOf } from './state-codes.ts';
-import type { Advance, ExecutionFilter, ExecutionKey, Executions, QueuedExecution } from './store.ts';
+import type {
+  Advance,
+  ExecutionFilter,
+  ExecutionKey,
+  Executions,
+  QueuedExecution,
+  QueuedExecutions,
+} from './store.ts';
 
 const DEVICE = { device: 'text' } as const;
 const DEVICE_SESSION = { device: 'text', session: 'integer' } as const;
@@ -67,18 +74,22 @@ export class SqlExecutions implements Executions {
     });
   }
 
-  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecution[]> {
+  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions> {
     return this.#scope.once(async (db) => {
-      const { rows } = await sql<QueuedExecution>`
-        select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey"
+      // One more than a device has room for, and the first of a device without room, tell that something is held back.
+      const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
+        select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
         from (
-          select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place
+          select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place,
+            ${perDevice} - (select count(*) from executions s where s.device_id = e.device_id and s.state = 1) as room
           from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and e.state = 0) as q
         join commands c on c.id = q.command
-        where q.place <= ${perDevice} - (
-          select count(*) from executions s where s.device_id = q.device and s.state = 1)
+        where q.place = 1 or q.place <= q.room + 1
         order by q.command, q.device`.execute(db);
-      return rows;
+      return {
+        due: rows.filter(({ place, room }) => place <= room).map(({ place: _, room: __, ...row }) => row),
+        heldBack: rows.filter(({ place, room }) => place > room).map(({ device }) => device),
+      };
     });
   }
 
@@ -277,9 +288,8 @@ export class SqlExecutions implements Executions {
         where exists (
           select 1 from executions newer join commands n on n.id = newer.command_id
           where newer.device_id = e.device_id and newer.command_id > e.command_id
-            and newer.state not in (${codes(['canceled', 'expired'])}) and n.collapse_key = c.collapse_key)`.execute(
-        db,
-      );
+            and newer.state not in (${codes(['canceled', 'expired'])}) and n.collapse_key = c.collapse_key
+            and (n.offline = 'queue' or newer.state > 0))`.execute(db);
       return supersede(db, this.#scope.dialect, rows, at);
     });
   }

@@ -203,8 +203,8 @@ export interface Commands {
   unexpanded(limit: number): Promise<string[]>;
   /**
    * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its cursor: queued,
-   * or canceled at once when the command was canceled or the device is blocked. With a collapse key, supersedes
-   * queued executions of older commands with the same key on these devices. Two servers calling at once do not
+   * or canceled at once when the command was canceled or the device is blocked. With a collapse key, and unless it is skipped where a device is offline,
+   * supersedes queued executions of older commands with the same key on these devices. Two servers calling at once do not
    * make a row twice. `devices` are those now queued; `superseded` those superseded.
    */
   expand(
@@ -236,6 +236,12 @@ export interface QueuedExecution extends ExecutionKey {
   collapseKey: string | null;
 }
 
+export interface QueuedExecutions {
+  due: QueuedExecution[];
+  /** Devices that have more queued than they have room for. */
+  heldBack: string[];
+}
+
 /** What devices said of one execution in one batch of receipts, reduced to the furthest state. */
 export interface Advance extends ExecutionKey {
   state: ExecutionState;
@@ -262,7 +268,7 @@ export interface Executions {
    * Queued executions of these devices, oldest command first: so many that with those sent and not acknowledged a device has at
    * most `perDevice`.
    */
-  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecution[]>;
+  queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions>;
   /** Devices on record as connected that have something queued; the sweep that catches missed wakes. */
   connectedWithQueued(limit: number): Promise<string[]>;
   /**
