@@ -38,6 +38,7 @@ export interface TestDeviceOptions {
   /** See the SDK's `pace`. */
   resendAfterMs?: number;
   concurrency?: number;
+  handshakeTimeoutMs?: number;
 }
 
 /** From one start to its stop or death. */
@@ -110,6 +111,7 @@ export class TestDevice {
       safeToRepeat = [],
       resendAfterMs,
       concurrency,
+      handshakeTimeoutMs,
     } = this.options;
     const device = new PushpointDevice({
       store: this.store,
@@ -118,6 +120,7 @@ export class TestDevice {
       ...(wire && { dial: wire.dial }),
       ...(resendAfterMs && { pace: { resendAfterMs } }),
       ...(concurrency && { limits: { concurrency } }),
+      ...(handshakeTimeoutMs && { handshakeTimeoutMs }),
     });
     const life: Life = { device, dead: false, atWork: new Set() };
     this.#life = life;

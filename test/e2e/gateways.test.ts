@@ -130,7 +130,7 @@ testLab(
 );
 
 testLab('a frozen gateway loses its devices to the other, and does no harm when it wakes', async (lab) => {
-  const devices = await lab.fleet(20, { work: workUntilStopped });
+  const devices = await lab.fleet(20, { work: workUntilStopped, handshakeTimeoutMs: 2_000 });
   const { id } = await lab.operator.send('task.start', devices);
   await waitFor(() => devices.every((device) => device.started(id) === 1), { what: 'the tasks to run' });
   await lab.site.kill('gw1', 'SIGSTOP');
