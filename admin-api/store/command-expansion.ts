@@ -34,8 +34,9 @@ export async function expandCommand(
       ? await pickListed(db, dialect, target.devices, command.expand_cursor, limit)
       : await pickGroup(db, target.group, command, limit);
   const devices = await insertRows(db, dialect, command, page.devices, now);
-  const superseded =
-    command.collapse_key === null ? [] : await supersedeOlder(db, dialect, command, devices, now);
+  // What may be skipped takes nobody's place: the device would be left with neither.
+  const supersedes = command.collapse_key !== null && command.offline === 'queue';
+  const superseded = supersedes ? await supersedeOlder(db, dialect, command, devices, now) : [];
   await db
     .updateTable('commands')
     .set({ expand_cursor: page.cursor, expanded: page.done ? 1 : 0 })

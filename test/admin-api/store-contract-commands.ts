@@ -132,6 +132,21 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.equal(await store.executions.cancelRequested(keys), keys.slice(0, 1));
   });
 
+  rule(
+    "a command that is skipped where a device is offline takes nobody's place until it is sent",
+    async (store) => {
+      await addDevices(store, 'd', 2);
+      await addCommand(store, 'c1', { collapseKey: 'k' });
+      await store.commands.create(newCommand('c2', { collapseKey: 'k', offline: 'skip' }));
+      assert.equal((await store.commands.expand('c2', 10, T0)).superseded, []);
+      assert.equal(await store.executions.supersedeStale(['d0000', 'd0001'], T0), []);
+      await store.executions.markSent([sent('c2', 'd0000')], T0);
+      assert.equal(await store.executions.supersedeStale(['d0000', 'd0001'], T0), [
+        { command: 'c1', device: 'd0000' },
+      ]);
+    },
+  );
+
   rule('a newer command supersedes what is queued with its collapse key, and nothing else', async (store) => {
     await addDevices(store, 'd', 3);
     await addCommand(store, 'c1', { collapseKey: 'k' });

@@ -51,7 +51,8 @@ const limits = {
   offline: Type.Optional(
     OneOf(['queue', 'skip'] as const, {
       default: 'queue',
-      description: 'For devices that are not connected: wait for them, or leave them out.',
+      description:
+        'For devices that are not connected: wait for them, or leave them out. A command that leaves them out supersedes nothing before it is sent.',
     }),
   ),
 };
