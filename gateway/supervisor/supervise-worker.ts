@@ -4,6 +4,7 @@ import type { Bus } from '../../bus/bus.ts';
 import type { GatewayConfig } from '../config.ts';
 import { PortUnavailable } from '../port-probe.ts';
 import { GatewayWorker } from '../worker.ts';
+import type { WorkerState } from '../worker-status.ts';
 import { type FromWorker, STATE_PERIOD_MS, type ToWorker } from './messages.ts';
 
 export interface SuperviseWorkerParts {
@@ -30,7 +31,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     ...(version === undefined ? {} : { version }),
     siblings: {
       clearPort: (port) => channel.clearPort(port),
-      changed: () => channel.say({ t: 'state', state: worker.state() }),
+      changed: () => channel.sayState(worker.state()),
     },
   });
   const stopped = new Promise<{ deadlineMs: number; refuse: boolean }>((resolve) => {
@@ -44,7 +45,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
   channel.on('metrics', async ({ id }) =>
     channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
   );
-  const telling = setInterval(() => channel.say({ t: 'state', state: worker.state() }), STATE_PERIOD_MS);
+  const telling = setInterval(() => channel.sayState(worker.state()), STATE_PERIOD_MS);
   try {
     await bus.start();
     const starting = worker.start();
@@ -77,6 +78,7 @@ class Channel {
   readonly #handlers = new Map<Kind, (message: never) => unknown>();
   readonly #asked = new Map<number, (problem: string | undefined) => void>();
   #lastId = 0;
+  #stateWaits = false;
 
   constructor() {
     process.on('message', (message) => {
@@ -96,6 +98,16 @@ class Channel {
   say(message: FromWorker): void {
     // Without a supervisor the worker stops, which 'disconnect' sees to.
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
+  }
+
+  /** Not while the one before waits: to a supervisor that is frozen they would pile up. */
+  sayState(state: WorkerState): void {
+    if (this.#stateWaits || !process.connected) return;
+    this.#stateWaits = true;
+    const message: FromWorker = { t: 'state', state };
+    process.send?.(message, undefined, undefined, () => {
+      this.#stateWaits = false;
+    });
   }
 
   clearPort(port: number): Promise<void> {
