@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { classesOf, type DeviceClass, type Placed } from './classes.ts';
-import { sum } from './fleet.ts';
+import { serves, sum } from './fleet.ts';
 import { MoveMemory } from './move-memory.ts';
 import { Mover, type MoverParts } from './mover.ts';
 import { type Fleet, type PlacementParts, readFleet } from './placement.ts';
@@ -15,8 +15,9 @@ const RENEW_MS = 5_000;
 /** Between two looks while devices are moved, and at other times. */
 const BUSY_MS = 1000;
 const IDLE_MS = 3000;
-/** Part of the time that counting devices may take. */
-const COUNTING_SHARE = 0.1;
+/** Part of the time that a look may take: counting very many devices keeps SQLite, and with it the process, busy. */
+const BUSY_SHARE = 0.1;
+const IDLE_SHARE = 0.02;
 /** Devices found outside their scope that are sent away in one look. */
 const STRAYS = 100;
 
@@ -80,7 +81,8 @@ export class Balancer {
       .then((pauseMs) => {
         if (this.#stopping) return;
         const took = performance.now() - startedAt;
-        this.#timer = setTimeout(() => this.#look(), Math.max(pauseMs, took / COUNTING_SHARE));
+        const share = pauseMs === BUSY_MS ? BUSY_SHARE : IDLE_SHARE;
+        this.#timer = setTimeout(() => this.#look(), Math.max(pauseMs, took / share));
       });
   }
 
@@ -170,12 +172,13 @@ export class Balancer {
 
   /** A net for devices that were moved to another group while nobody could tell their gateway. */
   async #sendStraysAway(fleet: Fleet, placed: readonly Placed[]): Promise<void> {
+    const gateways = new Map(fleet.gateways.map((gateway) => [gateway.name, gateway]));
     let left = STRAYS;
-    for (const { groupId, groupPath, gateway } of placed) {
+    for (const { groupId, groupPath, gateway, devices } of placed) {
+      const here = gateways.get(gateway);
+      if (!here || devices <= 0 || serves(here, groupPath)) continue;
+      left -= await this.#mover.sendStraysAway(fleet, here, { id: groupId, path: groupPath }, left);
       if (left <= 0 || this.#stopping) return;
-      const stray = fleet.gateways.find(({ name }) => name === gateway);
-      if (stray)
-        left -= await this.#mover.sendStraysAway(fleet, stray, { id: groupId, path: groupPath }, left);
     }
   }
 

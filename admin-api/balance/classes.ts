@@ -22,16 +22,18 @@ export interface DeviceClass extends BalanceClass {
  */
 export function classesOf(placed: readonly Placed[], gateways: readonly FleetGateway[]): DeviceClass[] {
   const usable = gateways.filter((gateway) => gateway.usable);
-  const namesOfGroup = new Map<string, string[]>();
+  const choices = new Map<string, { names: string[]; key: string }>();
   const classes = new Map<string, DeviceClass>();
   for (const { groupId, groupPath, gateway, devices } of placed) {
-    let names = namesOfGroup.get(groupId);
-    if (!names) {
-      names = usable.filter((each) => serves(each, groupPath)).map(({ name }) => name);
-      namesOfGroup.set(groupId, names.sort());
+    let choice = choices.get(groupId);
+    if (!choice) {
+      const names = usable.filter((each) => serves(each, groupPath)).map(({ name }) => name);
+      names.sort();
+      choice = { names, key: names.join(' ') };
+      choices.set(groupId, choice);
     }
+    const { names, key } = choice;
     if (!names.includes(gateway)) continue;
-    const key = names.join(' ');
     const known = classes.get(key);
     const made: DeviceClass = known ?? {
       key,

@@ -1,7 +1,6 @@
 import type { DeviceMail } from '../desks/desk-parts.ts';
 import type { Store } from '../store/store.ts';
 import type { DeviceClass } from './classes.ts';
-import { serves } from './fleet.ts';
 import type { MoveMemory } from './move-memory.ts';
 import { addressesOf, type Fleet, type WeighedGateway } from './placement.ts';
 import type { PlannedMove } from './plan.ts';
@@ -64,14 +63,13 @@ export class Mover {
     return moved;
   }
 
-  /** Sends devices of the group away from a gateway that does not serve it; returns how many. */
+  /** Sends devices of the group away from a gateway whose scope does not hold it; returns how many. */
   async sendStraysAway(
     fleet: Fleet,
     gateway: WeighedGateway,
     group: { id: string; path: string },
     most: number,
   ): Promise<number> {
-    if (serves(gateway, group.path)) return 0;
     const { store, mail, memory, now } = this.#parts;
     const found = await store.devices.connectedIn(gateway.name, group.id, '', most);
     let sent = 0;

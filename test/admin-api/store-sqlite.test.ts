@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,6 +9,7 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { SQLITE_MIGRATIONS } from '../../admin-api/store/migrations/sqlite.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Store } from '../../admin-api/store/store.ts';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
@@ -61,6 +62,22 @@ test('a database that a newer version migrated is refused, and left as it is', a
   database.exec("insert into migrations (number, name, applied_at) values (999, 'later', 0)");
   database.close();
   await rejects(open(dataDir), (error) => assert.match(error.message, /newer version/));
+});
+
+test('a database from before draining is migrated, and keeps what was in it', async () => {
+  const dataDir = folder();
+  mkdirSync(dataDir, { recursive: true });
+  const database = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
+  const [first] = SQLITE_MIGRATIONS;
+  for (const statement of first?.statements ?? []) database.exec(statement);
+  database.exec(`create table migrations (number integer primary key, name text not null, applied_at bigint not null);
+    insert into migrations values (1, 'first', 0);
+    insert into gateways values ('gw1', 'all', 1, 13295, 'ws://gw1:13295', 10, 7, 1, 2)`);
+  database.close();
+  const store = await open(dataDir);
+  const gateway = await store.gateways.get('gw1');
+  assert.equal([gateway?.revision, gateway?.drainingSince, gateway?.drainedAt], [7, null, null]);
+  assert.is((await store.gateways.setDraining('gw1', T0, T0))?.drainingSince, T0);
 });
 
 test('two servers that start at once on a new file both start', async () => {
