@@ -1,0 +1,62 @@
+/** A process full of devices; `fleet.ts` forks it and tells it what to do. It ends when whoever forked it does. */
+import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { FleetDevice } from './fleet-device.ts';
+import type { FromFleet, News, Order, Runs, ToFleet } from './fleet-messages.ts';
+
+/** News are gathered this long, milliseconds. */
+const NEWS_EVERY_MS = 50;
+const AT_ONCE = 50;
+
+const devices = new Map<string, FleetDevice>();
+let news: News[] = [];
+
+function tell(message: FromFleet): void {
+  if (process.connected) process.send?.(message);
+}
+
+function note(item: News): void {
+  if (news.length === 0) {
+    setTimeout(() => {
+      tell({ news });
+      news = [];
+    }, NEWS_EVERY_MS);
+  }
+  news.push(item);
+}
+
+function named(ids: readonly string[]): FleetDevice[] {
+  return ids.map((id) => {
+    const device = devices.get(id);
+    if (!device) throw new Error(`${id} is not a device of this process`);
+    return device;
+  });
+}
+
+async function obey(order: Order): Promise<unknown> {
+  switch (order.do) {
+    case 'enrol': {
+      const made = order.names.map((name) => new FleetDevice(name, note));
+      await forEachAtOnce(made, AT_ONCE, (device) => device.enrol(order.server, order.token));
+      for (const device of made) devices.set(device.id, device);
+      return made.map(({ id }) => id);
+    }
+    case 'start':
+      return forEachAtOnce(named(order.ids), AT_ONCE, (device) => device.start(order.options));
+    case 'stop':
+      return forEachAtOnce(named(order.ids), AT_ONCE, (device) => device.stop());
+    case 'runs': {
+      const runs: Runs[] = [];
+      for (const device of devices.values()) runs.push(...device.runs);
+      return runs;
+    }
+  }
+}
+
+process.on('message', ({ id, order }: ToFleet) => {
+  obey(order).then(
+    (value) => tell({ id, value }),
+    (error: unknown) =>
+      tell({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+  );
+});
+process.on('disconnect', () => process.exit());

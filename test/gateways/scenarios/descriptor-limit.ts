@@ -1,0 +1,112 @@
+import { connect, type Socket } from 'node:net';
+import * as assert from 'uvu/assert';
+import type { DeviceView } from '../../../cli/operator/views.ts';
+import type { FleetMember } from '../fleet.ts';
+import { cpuShare, limitDescriptors, descriptorLimit as limitOf, openDescriptors } from '../processes.ts';
+import { percent, type World } from '../world.ts';
+
+const DEVICES = 1_000;
+const NAME = 'gw4';
+/** Devices the worker has room for, and newcomers to its gateway: more than its part of them. */
+const ROOM = 30;
+const NEWCOMERS = 150;
+/** Connections that never ask for anything; the worker must not be driven to the limit by them either. */
+const SILENT = 100;
+/** The gateway's share of descriptors at which a worker is full. */
+const FULL = 0.9;
+const MEASURED_MS = 3_000;
+const MOST_CPU = 0.5;
+
+export async function descriptorLimit(world: World): Promise<void> {
+  await world.gateways(5);
+  await world.devices(DEVICES);
+  const { workers, address } = await world.gateway(NAME);
+  const [held, sibling] = workers;
+  if (!held || !sibling) throw new Error(`${NAME} has no two workers`);
+  const usual = await limitOf(held.pid);
+  const limit = Math.floor(((await openDescriptors(held.pid)) + ROOM) / FULL);
+  await limitDescriptors(held.pid, limit);
+  const strangers: Socket[] = [];
+  try {
+    const newcomers = await world.enrol(NEWCOMERS, 'all');
+    await world.fleet.start(newcomers, { home: { name: NAME, url: address } });
+    await fills(world, held.worker, newcomers);
+    for (let n = 0; n < SILENT; n++) strangers.push(stranger(new URL(address)));
+    await doesNotSpin(world, held.pid, limit);
+    for (const socket of strangers) socket.destroy();
+    await returns(world, held.worker);
+    await world.fleet.stop(newcomers);
+  } finally {
+    for (const socket of strangers) socket.destroy();
+    await limitDescriptors(held.pid, usual);
+  }
+  await world.allConnected();
+}
+
+/** The worker takes what it has room for, and its sibling everybody else. */
+async function fills(world: World, worker: string, newcomers: readonly FleetMember[]): Promise<void> {
+  await world.gatewayTells(NAME, `${worker} listens no more`, ({ workers }) => {
+    return workers.some((each) => each.worker === worker && each.port === undefined);
+  });
+  await world.allConnected();
+  const { workers, state, port } = await world.gateway(NAME);
+  const others = workers.filter((each) => each.worker !== worker);
+  assert.ok(
+    others.every((each) => each.port === port),
+    'the sibling listens',
+  );
+  assert.is(state, 'up');
+  const here = newcomers.filter(({ where }) => where?.gateway === NAME).length;
+  assert.is(here, newcomers.length, `${here} of ${newcomers.length} newcomers are on ${NAME}`);
+  const taken = workers.find((each) => each.worker === worker)?.connections ?? 0;
+  world.say(`${worker} stopped listening at ${taken} devices; all ${here} newcomers are on ${NAME}`);
+}
+
+async function doesNotSpin(world: World, pid: number, limit: number): Promise<void> {
+  const share = await cpuShare(pid, MEASURED_MS);
+  const open = await openDescriptors(pid);
+  world.say(`${open} of ${limit} descriptors open, ${percent(share)} of a core`);
+  assert.ok(share < MOST_CPU, `it uses ${percent(share)} of a core with nothing to do`);
+  assert.ok(open < limit, 'it has reached its limit');
+}
+
+/** When enough of its devices have left, it listens again, and newcomers reach it. */
+async function returns(world: World, worker: string): Promise<void> {
+  const own = await devicesOf(world, worker);
+  const leaving = own.slice(0, Math.ceil(own.length * 0.3));
+  await world.fleet.stop(leaving);
+  const { connections } = await workerOf(world, worker, 'listens again', ({ port }) => port !== undefined);
+  const { address } = await world.gateway(NAME);
+  await world.fleet.start(leaving, { home: { name: NAME, url: address } });
+  await world.allConnected();
+  await workerOf(world, worker, 'takes newcomers', (now) => now.connections > connections);
+  world.say(`${worker} listened again after ${leaving.length} of ${own.length} devices had left`);
+}
+
+async function workerOf(
+  world: World,
+  worker: string,
+  what: string,
+  holds: (worker: { connections: number; port?: number }) => boolean,
+): Promise<{ connections: number }> {
+  const { workers } = await world.gatewayTells(NAME, `${worker} ${what}`, (view) =>
+    view.workers.some((each) => each.worker === worker && holds(each)),
+  );
+  return workers.find((each) => each.worker === worker) ?? { connections: 0 };
+}
+
+async function devicesOf(world: World, worker: string): Promise<FleetMember[]> {
+  const { items } = await world.site.api.list<DeviceView>('/v1/devices', { gateway: NAME }, 10_000);
+  return items
+    .filter((device) => device.worker === worker)
+    .map(({ id }) => world.fleet.members.get(id))
+    .filter((member) => member !== undefined);
+}
+
+/** Opens a connection and says nothing. */
+function stranger({ hostname, port }: URL): Socket {
+  const socket = connect(Number(port), hostname);
+  // Refused or cut, as it may be.
+  socket.on('error', () => {});
+  return socket;
+}

@@ -1,0 +1,91 @@
+import { connect } from 'node:net';
+import * as assert from 'uvu/assert';
+import { freePort } from '../../wait.ts';
+import { Traffic } from '../traffic.ts';
+import { since, type World } from '../world.ts';
+
+const DEVICES = 4_000;
+const MOVING = 1_000;
+const COMMANDS_PER_SECOND = 30;
+
+export async function liveSettings(world: World): Promise<void> {
+  const names = await world.gateways(5);
+  const devices = await world.devices(DEVICES);
+  const name = fullest(world, names);
+  const traffic = new Traffic(world.ledger, {
+    perSecond: COMMANDS_PER_SECOND,
+    devices: devices.map(({ id }) => id),
+  });
+  try {
+    await changesPort(world, name);
+    await offAndOn(world, name, names);
+  } finally {
+    const { commands } = await traffic.stop();
+    world.say(`${commands} commands meanwhile`);
+  }
+}
+
+/** With so many devices one of the gateways has a thousand at least. */
+function fullest(world: World, names: readonly string[]): string {
+  const [name = ''] = [...names].sort((a, b) => world.fleet.count(b) - world.fleet.count(a));
+  assert.ok(world.fleet.count(name) >= MOVING, `${name} has ${world.fleet.count(name)} devices`);
+  return name;
+}
+
+async function changesPort(world: World, name: string): Promise<void> {
+  const { port: before, address } = await world.gateway(name);
+  const had = world.fleet.on(name);
+  const port = await freePort();
+  const began = performance.now();
+  const changed = await world.change(name, { port });
+  assert.is(changed.address, address.replace(`:${before}`, `:${port}`), 'the address follows the port');
+  // The new port serves before anybody has to leave the old one.
+  await world.until('the new port to answer', 10_000, () => accepts(port));
+  await world.until(
+    'all to be on the new port',
+    40_000,
+    () => had.every(({ where }) => where?.gateway === name && where.port === port),
+    () => `${had.filter(({ where }) => where?.port === port).length} of ${had.length} on the new port`,
+  );
+  await world.gatewayTells(name, 'is settled on the new port', ({ state, applied, leaving, workers }) => {
+    return state === 'up' && applied && !leaving && workers.every((worker) => worker.port === port);
+  });
+  await world.allConnected();
+  const old = world.fleet.connected.filter(({ where }) => where?.port === before);
+  assert.is(old.length, 0, 'devices on the old port');
+  assert.not(await accepts(before), 'the old port is closed');
+  world.say(`${had.length} devices of ${name} on its new port in ${since(began)}`);
+}
+
+async function offAndOn(world: World, name: string, names: readonly string[]): Promise<void> {
+  const had = world.fleet.count(name);
+  let began = performance.now();
+  await world.change(name, { runPushServer: false });
+  await world.gatewayTells(
+    name,
+    'is off',
+    ({ state, connections }) => state === 'off' && connections === 0,
+    30_000,
+  );
+  await world.allConnected();
+  assert.is(world.fleet.count(name), 0);
+  world.say(`${name} switched off: its ${had} devices are elsewhere in ${since(began)}`);
+  began = performance.now();
+  await world.change(name, { runPushServer: true });
+  await world.gatewayTells(name, 'is up', ({ state, applied }) => state === 'up' && applied);
+  await world.spreadHolds(names, 60_000);
+  await world.allConnected();
+  world.say(`${name} switched on: ${world.fleet.count(name)} devices are back in ${since(began)}`);
+}
+
+/** Whether somebody listens there. */
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}

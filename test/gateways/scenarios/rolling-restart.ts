@@ -1,0 +1,45 @@
+import * as assert from 'uvu/assert';
+import { Traffic } from '../traffic.ts';
+import { since, type World } from '../world.ts';
+
+const DEVICES = 1_000;
+const COMMANDS_PER_SECOND = 100;
+const GROUP_SYNC_EVERY_MS = 3_000;
+
+export async function rollingRestart(world: World): Promise<void> {
+  const names = await world.gateways(5);
+  const devices = await world.devices(DEVICES);
+  const groups = world.wholeGroups();
+  assert.ok(groups.length > 0, 'there are whole groups');
+  const traffic = new Traffic(world.ledger, {
+    perSecond: COMMANDS_PER_SECOND,
+    devices: devices.map(({ id }) => id),
+    groups,
+    groupEveryMs: GROUP_SYNC_EVERY_MS,
+  });
+  let pace = 0;
+  try {
+    for (const name of names) await restart(world, name);
+    await world.allConnected();
+  } finally {
+    const sent = await traffic.stop();
+    pace = sent.perSecond;
+    world.say(`${sent.commands} commands meanwhile, ${pace.toFixed(0)} a second to single devices`);
+  }
+  assert.ok(pace >= COMMANDS_PER_SECOND * 0.9, `only ${pace} commands a second were given`);
+}
+
+async function restart(world: World, name: string): Promise<void> {
+  const began = performance.now();
+  const had = world.fleet.count(name);
+  const { code, signal } = await world.site.stopGateway(name);
+  assert.equal([code, signal], [0, null], `${name} ended with ${signal ?? code}`);
+  const stopped = since(began);
+  await world.allConnected();
+  assert.is(world.fleet.count(name), 0);
+  await world.site.startGateway(name);
+  await world.gatewayTells(name, 'is up', ({ state, applied, workers }) => {
+    return state === 'up' && applied && workers.length === 2;
+  });
+  world.say(`${name} stopped in ${stopped} with ${had} devices, up again after ${since(began)}`);
+}

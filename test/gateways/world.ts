@@ -1,0 +1,200 @@
+/** A site with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
+import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
+import { waitFor } from '../wait.ts';
+import { Fleet, type FleetMember } from './fleet.ts';
+import { Ledger, type Target } from './ledger.ts';
+import { Site } from './site.ts';
+
+/** Connection limits, and so the weights: one gateway is half as large again. */
+const LIMITS: Record<string, number> = { gw4: 2_100 };
+const USUAL_LIMIT = 1_400;
+const GROUP_SIZE = 250;
+
+export type GatewayPatch = Partial<
+  Pick<GatewayDocument, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>
+>;
+
+export class World {
+  readonly site: Site;
+  readonly fleet = new Fleet();
+  readonly ledger: Ledger;
+  /** Says on stderr how far the scenario is. */
+  readonly say: (text: string) => void;
+  worstSpread = 0;
+  #groups = 0;
+
+  private constructor(site: Site, say: (text: string) => void) {
+    this.site = site;
+    this.ledger = new Ledger(site.api, this.fleet);
+    this.say = say;
+  }
+
+  static async start(say: (text: string) => void): Promise<World> {
+    return new World(await Site.start(), say);
+  }
+
+  async stop(): Promise<void> {
+    await this.fleet.close();
+    await this.site.stop();
+  }
+
+  /** Gateways `gw1` to `gw<count>` run and are up on record. Returns their names. */
+  async gateways(count: number): Promise<string[]> {
+    const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
+    for (const name of names) {
+      if (!this.site.gateways.includes(name)) await this.site.startGateway(name, LIMITS[name] ?? USUAL_LIMIT);
+    }
+    await this.until('gateways to be up', 20_000, async () => {
+      const views = await Promise.all(names.map((name) => this.gateway(name)));
+      return views.every(({ state, applied, workers }) => state === 'up' && applied && workers.length === 2);
+    });
+    return names;
+  }
+
+  gateway(name: string): Promise<GatewayDocument> {
+    return this.site.api.get(`/v1/gateways/${name}`);
+  }
+
+  change(name: string, body: GatewayPatch): Promise<GatewayDocument> {
+    return this.site.api.request('PATCH', `/v1/gateways/${name}`, { body });
+  }
+
+  /** Waits until the API tells of the gateway what it should; says at the deadline what it told last. */
+  async gatewayTells(
+    name: string,
+    what: string,
+    holds: (view: GatewayDocument) => boolean,
+    timeoutMs = 20_000,
+  ): Promise<GatewayDocument> {
+    let last: GatewayDocument | undefined;
+    try {
+      await this.until(`${name}: ${what}`, timeoutMs, async () => {
+        last = await this.gateway(name);
+        return holds(last);
+      });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}; last seen ${JSON.stringify(last)}`, { cause: error });
+    }
+    return last as GatewayDocument;
+  }
+
+  async group(id: string, parentId = 'all'): Promise<void> {
+    await this.site.api.request('POST', '/v1/groups', { body: { name: id, id, parentId } });
+  }
+
+  async enrol(count: number, group: string): Promise<FleetMember[]> {
+    const { token } = await this.site.api.request<{ token: string }>('POST', '/v1/enrolment-tokens', {
+      body: { groupId: group, uses: count },
+    });
+    return this.fleet.enrol(count, group, this.site.server, token);
+  }
+
+  /** Exactly `count` devices are connected, also on record: whole groups of 250 directly below the root. */
+  async devices(count: number): Promise<FleetMember[]> {
+    const { fleet } = this;
+    const began = performance.now();
+    const surplus = fleet.started.slice(count);
+    if (surplus.length > 0) await fleet.stop(surplus);
+    const idle = [...fleet.members.values()].filter(({ started }) => !started);
+    const wanted = idle.slice(0, Math.max(0, count - fleet.started.length));
+    while (fleet.started.length + wanted.length < count) {
+      const id = `house-${++this.#groups}`;
+      await this.group(id);
+      wanted.push(...(await this.enrol(GROUP_SIZE, id)));
+    }
+    if (wanted.length > 0) this.say(`${wanted.length} devices enrolled, ${since(began)}`);
+    await fleet.start(wanted);
+    await this.allConnected();
+    this.say(`${count} devices connected, ${since(began)}`);
+    return fleet.started;
+  }
+
+  /** Every device that was started is connected, by its own word and on record. */
+  async allConnected(timeoutMs = 60_000): Promise<void> {
+    const { started } = this.fleet;
+    await this.until(
+      'all devices to be connected',
+      timeoutMs,
+      () => started.every(({ where }) => where !== null),
+      () => `${started.filter(({ where }) => where !== null).length} of ${started.length} connected`,
+    );
+    await this.until('the devices to be connected on record', 20_000, async () => {
+      const { devices } = await this.site.api.get<{ devices: { connected: number } }>('/v1/status');
+      return devices.connected === started.length;
+    });
+  }
+
+  /** Groups of which every device is connected, as targets of commands. */
+  wholeGroups(): Target[] {
+    const groups = new Map<string, FleetMember[]>();
+    for (const member of this.fleet.members.values()) {
+      groups.set(member.group, [...(groups.get(member.group) ?? []), member]);
+    }
+    return [...groups]
+      .filter(([, members]) => members.every(({ started }) => started))
+      .map(([group, members]) => ({ group, devices: members.map(({ id }) => id) }));
+  }
+
+  /** The largest deviation from the share that the limits give each of these gateways, as a part of that share. */
+  async spread(names: readonly string[]): Promise<number> {
+    const views = await Promise.all(names.map((name) => this.gateway(name)));
+    const limits = views.reduce((sum, view) => sum + view.connectionLimit, 0);
+    const counts = names.map((name) => this.fleet.count(name));
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    return Math.max(
+      ...views.map(({ connectionLimit }, n) => {
+        const target = (total * connectionLimit) / limits;
+        return Math.abs((counts[n] ?? 0) - target) / target;
+      }),
+    );
+  }
+
+  /** Waits until the devices are spread within 10 % of the weights, and holds that against the whole suite. */
+  async spreadHolds(names: readonly string[], timeoutMs = 60_000): Promise<number> {
+    let spread = 1;
+    await this.until(
+      'the spread to be within 10 %',
+      timeoutMs,
+      async () => {
+        spread = await this.spread(names);
+        return spread <= 0.1;
+      },
+      () => `spread ${percent(spread)}`,
+      300,
+    );
+    this.say(`${this.fleet.connected.length} devices on ${names.length} gateways, spread ${percent(spread)}`);
+    this.worstSpread = Math.max(this.worstSpread, spread);
+    return spread;
+  }
+
+  /** Waits for a condition, and says every few seconds how far it is. */
+  async until(
+    what: string,
+    timeoutMs: number,
+    condition: () => boolean | Promise<boolean>,
+    progress?: () => string,
+    intervalMs = 50,
+  ): Promise<void> {
+    let saidAt = performance.now();
+    const look = () => {
+      if (progress && performance.now() - saidAt > 2_000) {
+        saidAt = performance.now();
+        this.say(progress());
+      }
+      return condition();
+    };
+    try {
+      await waitFor(look, { timeoutMs, intervalMs, what });
+    } catch (error) {
+      throw progress ? new Error(`${(error as Error).message}: ${progress()}`, { cause: error }) : error;
+    }
+  }
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+export function since(began: number): string {
+  return `${((performance.now() - began) / 1_000).toFixed(1)} s`;
+}
