@@ -64,7 +64,8 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
   );
   const problem = loads.find((load) => load.problem !== undefined)?.problem;
   const leaving = leavingOf(loads.map((load) => load.leaving));
-  const stays = loads.some((load) => load.leaving === undefined || load.leaving.why === 'port');
+  // A drain that was taken back, or a switch back on, is not yet known to the worker that still says `drain` or `off`.
+  const stays = loads.some((load) => load.leaving?.why !== 'stop');
   const serving = gateway.runPushServer && gateway.drainingSince === null && stays;
   const listens = loads.some((load) => load.port !== undefined);
   const facts = {

@@ -34,9 +34,9 @@ const WORKER_COLUMNS: readonly Column<WorkerView>[] = [
 ];
 
 const WHY: Record<LeavingView['why'], string> = {
-  drain: 'drained',
+  drain: 'drain',
   off: 'switched off',
-  port: 'came by the old port',
+  port: 'old port',
   stop: 'stopping',
 };
 
@@ -52,7 +52,7 @@ function milliseconds(value: number): string {
   return value < 10 ? value.toFixed(1) : String(Math.round(value));
 }
 
-/** `120 left (drained)`. */
+/** `120 left (drain)`. */
 export function leavingText(leaving: LeavingView | undefined): string | null {
   return leaving === undefined ? null : `${leaving.left} left (${WHY[leaving.why]})`;
 }

@@ -237,6 +237,27 @@ test('states tell apart what starts, serves, leaves, and is off; loads are added
     [up.load.connections, up.load.limit, up.load.admissionRate, up.load.cpu, up.load.roundTripMs],
     [6, 2000, 3, 0.5, roundTripMs],
   );
+  const load = { limit: 1000, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0, revision: 1 };
+  for (const each of [incarnation, second]) {
+    await http.bus.leases.extend(
+      each,
+      { ...load, connections: 3, leaving: { why: 'stop', left: 3 } },
+      60_000,
+    );
+  }
+  const stopping = await eventually('states', (body) => body.state === 'leaving');
+  assert.equal(stopping.leaving, { why: 'stop', left: 6 });
+  // The newest settings say that it serves; its workers have yet to hear of it.
+  for (const each of [incarnation, second]) {
+    await http.bus.leases.extend(
+      each,
+      { ...load, connections: 0, leaving: { why: 'drain', left: 0 } },
+      60_000,
+    );
+  }
+  await eventually('states', (body) => body.state === 'starting');
+  await http.bus.leases.extend(second, { ...load, connections: 1 }, 60_000);
+  await eventually('states', (body) => body.connections === 1);
   await http.call('PATCH', '/v1/gateways/states', { body: { runPushServer: false } });
   assert.is((await read('states')).state, 'leaving');
   await http.bus.leases.release(second);

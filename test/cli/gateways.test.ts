@@ -87,7 +87,7 @@ test('the list tells load, round trips, what leaves, and groups without a second
   );
   assert.is(code, 0);
   assert.match(shell.out, /gw1 +up +all +ws:\/\/gw1:13295 +250 +1000 +25 % +1\.3 +1\.2\/32 +- +-/);
-  assert.match(shell.out, /gw2 +draining .*120 left \(drained\)/);
+  assert.match(shell.out, /gw2 +draining .*120 left \(drain\)/);
   assert.match(shell.out, /lab: 7 devices, no gateway in service\nshop: 1 device, only gw1\n/);
 });
 
@@ -100,7 +100,7 @@ test('a drain is asked for, and waited for until the last device has left', asyn
   );
   assert.is(code, 0);
   assert.is(asked[0], 'POST /v1/gateways/gw1/drain');
-  assert.match(shell.err, /gw1: draining, 9 left \(drained\)/);
+  assert.match(shell.err, /gw1: draining, 9 left \(drain\)/);
   assert.match(shell.out, /State +drained/);
   const undrained = await pushpoint(['gateways', 'undrain', 'gw1'], answering([gateway()]));
   assert.equal([undrained.code, undrained.asked], [0, ['DELETE /v1/gateways/gw1/drain']]);
