@@ -68,10 +68,20 @@ export class Site {
     return [...this.#flags.keys()];
   }
 
-  /** Starts a gateway on a free port; one that ran before, with the flags it had then. */
-  async startGateway(name: string, connectionLimit = 0): Promise<void> {
-    const flags = this.#flags.get(name) ?? (await this.#newFlags(name, connectionLimit));
-    this.#flags.set(name, flags);
+  /** Settles on what a gateway is to be started with; its port is free now. */
+  async addGateway(name: string, connectionLimit: number): Promise<void> {
+    const port = String(await freePort());
+    this.#flags.set(name, [
+      ...['--name', name, '--host', '127.0.0.1', '--port', port, '--address', `ws://127.0.0.1:${port}`],
+      ...['--workers', String(WORKERS), '--connection-limit', String(connectionLimit)],
+      ...['--drain-per-second', String(DRAIN_PER_SECOND)],
+    ]);
+  }
+
+  /** Starts a gateway that was added and does not run; the flags are always the same. */
+  async startGateway(name: string): Promise<void> {
+    const flags = this.#flags.get(name);
+    if (!flags) throw new Error(`there is no ${name}`);
     await this.#programs.get(name)?.stop();
     const program = this.runGateway(flags);
     this.#programs.set(name, program);
@@ -110,15 +120,6 @@ export class Site {
     for (const name of names.slice(-1)) await this.#programs.get(name)?.stop(5_000);
     await this.#redis.stop();
     await rm(this.#folder, { recursive: true, force: true });
-  }
-
-  async #newFlags(name: string, connectionLimit: number): Promise<string[]> {
-    const port = String(await freePort());
-    return [
-      ...['--name', name, '--host', '127.0.0.1', '--port', port, '--address', `ws://127.0.0.1:${port}`],
-      ...['--workers', String(WORKERS), '--connection-limit', String(connectionLimit)],
-      ...['--drain-per-second', String(DRAIN_PER_SECOND)],
-    ];
   }
 }
 

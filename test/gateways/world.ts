@@ -41,9 +41,9 @@ export class World {
   /** Gateways `gw1` to `gw<count>` run and are up on record. Returns their names. */
   async gateways(count: number): Promise<string[]> {
     const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
-    for (const name of names) {
-      if (!this.site.gateways.includes(name)) await this.site.startGateway(name, LIMITS[name] ?? USUAL_LIMIT);
-    }
+    const missing = names.filter((name) => !this.site.gateways.includes(name));
+    for (const name of missing) await this.site.addGateway(name, LIMITS[name] ?? USUAL_LIMIT);
+    await Promise.all(missing.map((name) => this.site.startGateway(name)));
     await this.until('gateways to be up', 20_000, async () => {
       const views = await Promise.all(names.map((name) => this.gateway(name)));
       return views.every(({ state, applied, workers }) => state === 'up' && applied && workers.length === 2);
