@@ -127,7 +127,7 @@ export class Connection {
     const phase = this.#phase;
     if (phase.is === 'open') {
       if (message.t === 'challenge' || message.t === 'welcome') {
-        throw new ProtocolError('H-6', `${message.t} in an open session`, CLOSE.protocolError);
+        throw new ProtocolError('H-11', `${message.t} in an open session`, CLOSE.protocolError);
       }
       this.#hooks.message(message);
       return;
@@ -146,7 +146,7 @@ export class Connection {
       this.#hooks.welcome(message);
       return;
     }
-    throw new ProtocolError('H-2', `${message.t} while ${phase.is}`, CLOSE.protocolError);
+    throw new ProtocolError('H-11', `${message.t} while ${phase.is}`, CLOSE.protocolError);
   }
 
   async #prove(nonce: Uint8Array, gateway: string): Promise<void> {

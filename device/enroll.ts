@@ -67,7 +67,7 @@ export class EnrollError extends Error {
  */
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const { store, crypto, token } = options;
-  const { state } = await store.load();
+  const { state, executions } = await store.load();
   if (state.identity && !options.again) return state.identity;
   const key = state.key ?? (await crypto.generate());
   if (!state.key) await store.saveState({ ...state, key });
@@ -81,11 +81,21 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
     software: clip(options.software, 64),
   });
   const next = await read(answer, options, { ...state, key });
-  if (state.identity && toBase64url(state.identity.serverKey) !== toBase64url(next.identity.serverKey)) {
+  if (
+    state.identity &&
+    toBase64url(state.identity.serverKey) !== toBase64url(next.state.identity.serverKey)
+  ) {
     throw new EnrollError('the server has another key than the one this device trusts (E-4)');
   }
-  await store.saveState(next);
-  return next.identity;
+  await store.saveState(next.state);
+  // What another device was told to do is not this one's (E-5). Its results would go to a ledger that does not know them.
+  const foreign = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
+  const { issuedAt } = next;
+  await store.append([
+    ...(foreign ? executions.map(({ id }) => ({ forget: id, issuedAt })) : []),
+    { marks: { issuedAt } },
+  ]);
+  return next.state.identity;
 }
 
 async function post(options: EnrollOptions, body: object): Promise<Record<string, unknown>> {
@@ -127,7 +137,7 @@ async function read(
   answer: Record<string, unknown>,
   { crypto, server }: EnrollOptions,
   state: DeviceState,
-): Promise<DeviceState & { identity: DeviceIdentity }> {
+): Promise<{ state: DeviceState & { identity: DeviceIdentity }; issuedAt: number }> {
   try {
     const { deviceId, membership } = answer;
     if (typeof deviceId !== 'string' || !ID_PATTERN.test(deviceId)) throw new TypeError('deviceId');
@@ -148,12 +158,22 @@ async function read(
       return { name, url };
     });
     return {
-      ...state,
-      identity: { deviceId, serverKey, server },
-      membership: { body, sig },
-      gateways: gateways.length > 0 ? gateways : state.gateways,
+      state: {
+        ...state,
+        identity: { deviceId, serverKey, server },
+        ...(order.revision > heldRevision(state, deviceId) ? { membership: { body, sig } } : {}),
+        gateways: gateways.length > 0 ? gateways : state.gateways,
+      },
+      issuedAt: order.issuedAt,
     };
   } catch (error) {
     throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`);
   }
+}
+
+/** Revisions count for one device id (S-7): as another device, it holds none. */
+function heldRevision({ identity, membership }: DeviceState, deviceId: string): number {
+  if (!membership || identity?.deviceId !== deviceId) return 0;
+  const held = decodeOrderBody(membership.body);
+  return held?.kind === 'membership' ? held.revision : 0;
 }

@@ -1,3 +1,4 @@
+import type { ServerClock } from './server-clock.ts';
 import type { DeviceStore, ExecutionRecord, JournalEntry, StoredDevice } from './store.ts';
 
 /** What a running execution holds, besides its record. */
@@ -40,12 +41,15 @@ const done = Promise.resolve();
 export class ExecutionBook {
   readonly #entries = new Map<string, Execution>();
   readonly #store: DeviceStore;
+  readonly #clock: ServerClock;
   #counts = { running: 0, open: 0, turnedAway: 0 };
   #closed = false;
+  /** The floor on record (S-5). */
   #marked: number;
 
-  constructor(stored: StoredDevice, store: DeviceStore) {
+  constructor(stored: StoredDevice, store: DeviceStore, clock: ServerClock) {
     this.#store = store;
+    this.#clock = clock;
     this.#marked = stored.marks.issuedAt;
     for (const record of stored.executions) this.add(record);
   }
@@ -91,22 +95,22 @@ export class ExecutionBook {
     this.#entries.delete(id);
   }
 
+  /** Takes the floor along, so that the order that raised it is not acknowledged before it is on record. */
   write(entry: Execution): Promise<void> {
-    this.#marked = Math.max(this.#marked, entry.record.issuedAt);
-    return this.#append([{ put: entry.record }]);
+    return this.#append([{ put: entry.record }, ...this.#news()]);
   }
 
-  async mark(issuedAt: number): Promise<void> {
-    if (issuedAt <= this.#marked) return;
-    this.#marked = issuedAt;
-    await this.#append([{ marks: { issuedAt } }]);
+  async mark(): Promise<void> {
+    const news = this.#news();
+    if (news.length > 0) await this.#append(news);
   }
 
   /**
-   * Forgets what is over and expired by `issuedAt`, the newest signed time (D-10). No gateway can move that time, and as
-   * server time is never earlier (S-5), a forgotten command that comes again is expired.
+   * Forgets what is over and expired by the floor (D-10). No gateway can move that forward, and as server time is never
+   * earlier (S-5), a forgotten command that comes again is expired.
    */
-  async sweep(issuedAt: number): Promise<void> {
+  async sweep(): Promise<void> {
+    const issuedAt = this.#clock.floor;
     const gone: JournalEntry[] = [];
     for (const { record } of this.#entries.values()) {
       if (open(record) || record.expiresAt >= issuedAt) continue;
@@ -120,6 +124,14 @@ export class ExecutionBook {
 
   close(): void {
     this.#closed = true;
+  }
+
+  /** The floor, if it is not on record yet. */
+  #news(): JournalEntry[] {
+    const issuedAt = this.#clock.floor;
+    if (issuedAt <= this.#marked) return [];
+    this.#marked = issuedAt;
+    return [{ marks: { issuedAt } }];
   }
 
   async #append(entries: JournalEntry[]): Promise<void> {

@@ -58,11 +58,12 @@ export class ExecutionRuns {
   /** The time is known: what was recovered may go on, or has run out of time meanwhile (D-6). */
   resume(): void {
     if (this.#resumed) return;
-    this.#resumed = true;
     for (const id of this.#waiting) {
       const entry = this.#parts.book.get(id);
       if (entry) this.#arm(entry);
     }
+    // Only now may anything begin: what ran out of time does not wait any more.
+    this.#resumed = true;
     this.pump();
   }
 
@@ -182,15 +183,14 @@ export class ExecutionRuns {
     if (record.state !== 'acked' && record.state !== 'running') return;
     const { timeoutMs } = record.command;
     const leftMs = record.ackedAt + timeoutMs - this.#parts.clock.now();
-    entry.deadline = setTimeout(
-      () => {
-        this.#waiting.delete(record.id);
-        this.abort(entry, 'timed-out');
-        void this.#parts.finish(entry, outcome('timed-out'));
-      },
-      // Gateways' clocks differ: no clock makes more of it than there was.
-      Math.max(0, Math.min(timeoutMs, leftMs)),
-    );
+    const timedOut = () => {
+      this.#waiting.delete(record.id);
+      this.abort(entry, 'timed-out');
+      void this.#parts.finish(entry, outcome('timed-out'));
+    };
+    // Gateways' clocks differ: no clock makes more of it than there was.
+    if (leftMs > 0) entry.deadline = setTimeout(timedOut, Math.min(timeoutMs, leftMs));
+    else timedOut();
   }
 
   #run(entry: Execution, command: CommandOrder, handler: Registered): void {

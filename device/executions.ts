@@ -56,7 +56,7 @@ export class Executions {
     this.#clock = clock;
     this.#limits = limits;
     this.#events = events;
-    this.#book = new ExecutionBook(stored, parts.store);
+    this.#book = new ExecutionBook(stored, parts.store, clock);
     this.#words = parts.words((id) => this.#newest(id));
     this.#runs = new ExecutionRuns({
       book: this.#book,
@@ -111,7 +111,7 @@ export class Executions {
     if (this.#stopping) return;
     const { id } = order;
     const known = this.#book.get(id);
-    if (known) return this.#again(known);
+    if (known) return this.#again(known, order);
     if (expired) return this.#words.sayOnce({ t: 'result', id, state: 'expired' });
     const { maxOpen, maxRemembered } = this.#limits;
     if (this.#book.counts().remembered >= maxRemembered) {
@@ -151,10 +151,15 @@ export class Executions {
   }
 
   /** D-4 */
-  async #again(entry: Execution): Promise<void> {
+  async #again(entry: Execution, { issuedAt, expiresAt }: CommandOrder): Promise<void> {
     const { record } = entry;
-    if (record.state === 'withheld') return this.#finish(entry, outcome('canceled'));
-    if (record.state === 'settled') return this.#words.sayOnce({ t: 'ack', id: record.id });
+    if (record.state === 'withheld') {
+      // Remembered for as long as the command could be taken, which may be longer than its cancel was good for.
+      this.#book.change(entry, { ...record, issuedAt, expiresAt: Math.max(expiresAt, record.expiresAt) });
+      return this.#finish(entry, outcome('canceled'));
+    }
+    // The ledger has its end.
+    if (record.state === 'settled') return;
     if (entry.live) entry.live.word = 'ack';
     await entry.ready.catch(() => undefined);
     this.#words.say(record.id);
@@ -171,7 +176,9 @@ export class Executions {
     }
     await entry.ready.catch(() => undefined);
     if (this.#book.get(order.id) !== entry) return;
-    if (this.#runs.withdraw(order.id)) await this.#finish(entry, outcome('canceled'));
+    // The server has not heard of the end.
+    if (entry.record.state === 'finished') this.#words.say(order.id);
+    else if (this.#runs.withdraw(order.id)) await this.#finish(entry, outcome('canceled'));
     else this.#runs.abort(entry, 'canceled');
   }
 
@@ -193,15 +200,15 @@ export class Executions {
   async sweep(): Promise<void> {
     if (this.#dead) return;
     try {
-      await this.#book.sweep(this.#clock.newestIssuedAt);
+      await this.#book.sweep();
     } catch (error) {
       this.#events.fault(error);
     }
   }
 
   /** An order that left no other trace still counts for the time (S-5). */
-  witnessed(issuedAt: number): void {
-    this.#book.mark(issuedAt).catch((error) => this.#events.fault(error));
+  witnessed(): void {
+    this.#book.mark().catch((error) => this.#events.fault(error));
   }
 
   /** Takes no more commands, asks handlers to stop, and waits for them, no longer than the deadline. */

@@ -57,27 +57,27 @@ export class Inbox {
   }
 
   async #order(order: Order): Promise<void> {
-    const { orders, executions, clock, membership, refused, fault } = this.#parts;
+    const { orders, executions, membership, refused, fault } = this.#parts;
     const verdict = await orders.judge(order);
     if (verdict.as === 'skipped') return;
     if (verdict.as === 'refused') {
       const { reason, id } = verdict;
       refused(id === undefined ? { reason } : { reason, id });
-      executions.witnessed(clock.newestIssuedAt);
+      executions.witnessed();
       return;
     }
     const { body } = verdict;
     if (body.kind === 'membership') {
       membership({ body: order.body, sig: order.sig }, { groups: body.groups, revision: body.revision });
-      executions.witnessed(body.issuedAt);
+      executions.witnessed();
     } else if (body.kind === 'command') {
       // Not awaited: several commands share one sync to the disk. Their effects stay in order.
       void executions.command(body, verdict.as === 'expired').catch(fault);
-      if (verdict.as === 'expired') executions.witnessed(body.issuedAt);
+      if (verdict.as === 'expired') executions.witnessed();
     } else {
       if (verdict.as === 'expired') refused({ reason: 'expired', id: body.id });
       else void executions.cancel(body).catch(fault);
-      executions.witnessed(body.issuedAt);
+      executions.witnessed();
     }
   }
 }

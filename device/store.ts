@@ -40,7 +40,7 @@ export type ExecutionRecord = { id: string; issuedAt: number; expiresAt: number 
 );
 
 export interface Marks {
-  /** Newest `issuedAt` that verified (S-5); it only grows; milliseconds since the epoch. */
+  /** The floor of server time (S-5); it only grows; milliseconds since the epoch. */
   issuedAt: number;
 }
 
@@ -77,7 +77,6 @@ export class JournalView {
   apply(entry: JournalEntry): void {
     if ('put' in entry) {
       this.executions.set(entry.put.id, entry.put);
-      this.#raise(entry.put);
     } else if ('forget' in entry) {
       this.executions.delete(entry.forget);
       this.#raise(entry);

@@ -13,7 +13,6 @@ import {
   type GatewayMessage,
   type OrderBody,
   type OrderTarget,
-  REDIRECT_REASONS,
 } from './messages.ts';
 
 export { ProtocolError } from './frame-scan.ts';
@@ -144,7 +143,7 @@ export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuf
  */
 export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
   const fields = decodeMap(bytes);
-  switch (text(fields, 't', 32)) {
+  switch (text(fields, 't', LIMITS.wordLength)) {
     case 'prove':
       return {
         t: 'prove',
@@ -204,7 +203,7 @@ export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayB
 /** A gateway's frame as a message; `null` for one of a later version (V-2). Throws `ProtocolError`. */
 export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
   const fields = decodeMap(bytes);
-  switch (text(fields, 't', 32)) {
+  switch (text(fields, 't', LIMITS.wordLength)) {
     case 'challenge':
       return {
         t: 'challenge',
@@ -229,14 +228,18 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
       };
     case 'settled':
-      return { t: 'settled', id: id(fields, 'id'), state: text(fields, 'state', 32) as 'unknown' };
+      return {
+        t: 'settled',
+        id: id(fields, 'id'),
+        state: text(fields, 'state', LIMITS.wordLength) as 'unknown',
+      };
     case 'update':
       return { t: 'update', gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress) };
     case 'redirect':
       return {
         t: 'redirect',
         to: list(fields, 'to', LIMITS.gateways, gatewayAddress),
-        reason: oneOf(fields, 'reason', REDIRECT_REASONS),
+        reason: text(fields, 'reason', LIMITS.wordLength),
         withinMs: integer(fields, 'withinMs'),
       };
     default:
@@ -271,7 +274,7 @@ function orderTarget(value: unknown): OrderTarget {
  */
 export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
   const fields = decodeMap(bytes);
-  switch (text(fields, 'kind', 32)) {
+  switch (text(fields, 'kind', LIMITS.wordLength)) {
     case 'command':
       return {
         kind: 'command',

@@ -15,7 +15,9 @@ export const LIMITS = {
   depth: 16,
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
-  /** Longest `reason`, characters. */
+  /** Longest word of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the `reason` of `redirect`. */
+  wordLength: 32,
+  /** Longest `reason` of a result, characters. */
   reasonLength: 512,
   /** Longest `note` of a progress report, characters. */
   noteLength: 256,

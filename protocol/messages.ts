@@ -57,6 +57,7 @@ export interface Update {
   gateways: GatewayAddress[];
 }
 
+/** The reasons of this version; a device reads any other as well, so that later gateways may have more. */
 export const REDIRECT_REASONS = ['drain', 'balance', 'scope', 'full'] as const;
 export type RedirectReason = (typeof REDIRECT_REASONS)[number];
 
@@ -64,7 +65,8 @@ export type RedirectReason = (typeof REDIRECT_REASONS)[number];
 export interface Redirect {
   t: 'redirect';
   to: GatewayAddress[];
-  reason: RedirectReason;
+  /** A `RedirectReason`, or one of a later version. */
+  reason: string;
   withinMs: number;
 }
 

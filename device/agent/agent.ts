@@ -208,7 +208,12 @@ export class Agent {
     if (this.#renewing || !this.#config.token) return;
     this.#renewing = true;
     try {
-      await this.#enroll(store, true);
+      const before = device.deviceId;
+      const { deviceId } = await this.#enroll(store, true);
+      if (deviceId !== before) {
+        this.#end({ reason: `the server knows this machine as another device now: ${deviceId}` });
+        return;
+      }
       device.setGateways((await store.load()).state.gateways);
     } catch (error) {
       this.#log.warn({ reason: (error as Error).message }, 'no current list of gateways');

@@ -68,6 +68,7 @@ const fromGateway: [string, GatewayMessage][] = [
   ['settled, superseded', { t: 'settled', id: COMMAND, state: 'superseded' }],
   ['settled, unknown', { t: 'settled', id: COMMAND, state: 'unknown' }],
   ['update', { t: 'update', gateways: GATEWAYS }],
+  ['update without gateways', { t: 'update', gateways: [] }],
   ['redirect', { t: 'redirect', to: GATEWAYS.slice(1), reason: 'drain', withinMs: 30_000 }],
   ['redirect to anywhere', { t: 'redirect', to: [], reason: 'balance', withinMs: 0 }],
 ];
@@ -119,6 +120,18 @@ export function frameVectors() {
         t: 'beat',
         time: Number.MAX_SAFE_INTEGER,
       }),
+      other(
+        'gateway',
+        'G-3: a reason of a later version',
+        map({ t: str('redirect'), to: array(), reason: str('weather'), withinMs: '00' }),
+        { t: 'redirect', to: [], reason: 'weather', withinMs: 0 },
+      ),
+      other(
+        'device',
+        'F-4: a key twice, the last one counts',
+        `83${str('t')}${str('ack')}${str('id')}${str('cmd-0009')}${str('id')}${str(COMMAND)}`,
+        ack,
+      ),
       other('device', 'F-4: keys in another order', map({ id: str(COMMAND), t: str('ack') }), ack),
       other(
         'device',

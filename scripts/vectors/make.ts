@@ -13,6 +13,7 @@ import { frameVectors } from './frames.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, keyView, NONCE, SERVER_KEY, signWith, TOKEN } from './keys.ts';
 import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
 import { refusedVectors } from './refused.ts';
+import { timingVectors } from './timing.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
 
@@ -57,8 +58,10 @@ export function makeVectors(): string {
       'Hex is lower case. In messages and orders, {"hex": ...} stands for binary.',
       'written: what our encoder writes, and what it means. Another encoder may write other bytes for the same message.',
       'alsoRead: frames as other encoders write them; message null: skipped (V-2).',
-      'refused: frames that break a rule. From a device, the gateway closes with closeCode; from a gateway, see section F.',
+      'refused: frames that break a rule; who receives one closes with closeCode (section F).',
       'walkthroughs: the conversations of PROTOCOL.md, frame by frame.',
+      'serverTime: after each step, server time and its floor (S-5). atMs is the monotonic clock, told a time of welcome or beat.',
+      'backOff: how the connections of one device end in turn, and in what range of milliseconds it dials again (C-2, C-4, C-5).',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without a signature.',
     ],
     limits: LIMITS,
@@ -71,6 +74,7 @@ export function makeVectors(): string {
     refusedBodies: refusedBodyVectors(),
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
+    ...timingVectors(),
   };
   return `${JSON.stringify(vectors, null, 1)}\n`;
 }

@@ -39,6 +39,13 @@ const bodies: Record<string, OrderBody> = {
     issuedAt: NOW + 60_000,
     expiresAt: NOW + 7 * DAY,
   },
+  'cancel of a command that has not come': {
+    kind: 'cancel',
+    id: 'cmd-0009',
+    target: { device: DEVICE },
+    issuedAt: NOW + 60_000,
+    expiresAt: NOW + DAY,
+  },
   membership: { kind: 'membership', target: { device: DEVICE }, groups: GROUPS, revision: 3, issuedAt: NOW },
 };
 
@@ -91,6 +98,24 @@ export function bodyVectors() {
     { name: 'F-5: integers as float64 and uint64', body: map(plain), order: plainView },
     { name: 'V-2: an unknown field', body: map({ ...plain, colour: str('red') }), order: plainView },
     { name: 'F-6: no args', body: map(withoutArgs), order: { ...plainView, args: null } },
+    {
+      name: 'V-2: an unknown field of a cancel',
+      body: map({
+        kind: str('cancel'),
+        id: str('cmd-0003'),
+        target: map({ device: str(DEVICE) }),
+        issuedAt: float64(NOW),
+        expiresAt: float64(NOW + DAY),
+        why: str('too late'),
+      }),
+      order: {
+        kind: 'cancel',
+        id: 'cmd-0003',
+        target: { device: DEVICE },
+        issuedAt: NOW,
+        expiresAt: NOW + DAY,
+      },
+    },
     { name: 'V-2: an unknown kind', body: map({ kind: str('poem'), id: str('cmd-0003') }), order: null },
   ];
 }

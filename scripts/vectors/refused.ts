@@ -1,4 +1,4 @@
-/** Frames that end a connection, each with the rule it breaks; the close code of all of them is 4400. */
+/** Frames that end a connection, each with the rule it breaks: a gateway closes with 4400, a device with 1002. */
 import { CLOSE, LIMITS } from '../../protocol/index.ts';
 import { DEVICE, NONCE, NOW } from './keys.ts';
 import { array, bin, float64, map, nested, str, uint64 } from './wire.ts';
@@ -88,7 +88,7 @@ const fromGateway: typeof device = [
   ],
   ['F-6', 'an order without a body', map({ ...order, body: bin(new Uint8Array(0)) })],
   ['F-6', 'an order signed with 65 bytes', map({ ...order, sig: bin(new Uint8Array(65)) })],
-  ['F-6', 'an unknown reason', map({ ...redirect, reason: str('mood') })],
+  ['F-6', 'a reason of 33 characters', map({ ...redirect, reason: long(33) })],
   ['F-5', 'a negative withinMs', map({ ...redirect, withinMs: 'ff' })],
 ];
 
@@ -97,7 +97,7 @@ export function refusedVectors() {
     name,
     from,
     rule,
-    closeCode: CLOSE.protocolError,
+    closeCode: from === 'device' ? CLOSE.protocolError : 1002,
     hex,
   });
   return [

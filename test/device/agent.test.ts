@@ -228,7 +228,10 @@ test('an agent without a token, or stopped while its server is away, does not en
 test('E-7: an agent whose gateways lead nowhere asks its server for others', async () => {
   const gw = await ScriptGateway.start();
   let known: GatewayAddress[] = [];
-  const admin = await scriptAdmin(async () => ({ status: 201, body: await enrolment(gw.serverKey, known) }));
+  const admin = await scriptAdmin(async () => ({
+    status: 201,
+    body: await enrolment(gw.serverKey, { gateways: known }),
+  }));
   const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
   folders.push(join(stateDir, '..'));
   const store = await FileStore.open(stateDir);

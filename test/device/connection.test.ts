@@ -36,7 +36,7 @@ test('H-8: a connection that brings no welcome is given up', async () => {
   await f.end();
 });
 
-test('F, H-2: a gateway that breaks a rule is left with 1002 and tried again later', async () => {
+test('F-5, F-6, H-11: a gateway that breaks a rule, or speaks out of turn, is left with 1002 and tried again later', async () => {
   const f = await fixture();
   const wrong = [
     encodeValue({ t: 'beat', time: -1 }),
@@ -54,6 +54,16 @@ test('F, H-2: a gateway that breaks a rule is left with 1002 and tried again lat
   peer.socket.send('text');
   await until(() => peer.closed, 'the close');
   assert.is(peer.closed?.code, 1002);
+  await f.end();
+});
+
+test('H-11: before welcome only a challenge and a redirect are in turn', async () => {
+  const gateway = await ScriptGateway.start();
+  gateway.onProve = (peer) => peer.send({ t: 'settled', id: 'c1', state: 'unknown' });
+  const f = await fixture({ gateway, connect: false });
+  await until(() => gateway.peers[0]?.closed, 'the close');
+  assert.equal(gateway.peers[0]?.closed, { code: 1002, reason: 'H-11' });
+  await until(() => gateway.peers.length > 1, 'another try');
   await f.end();
 });
 

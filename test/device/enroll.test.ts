@@ -1,9 +1,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fromBase64url, toBase64url } from '../../device/base64url.ts';
-import { EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
-import { enrolBytes } from '../../protocol/index.ts';
+import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import { decodeOrderBody, enrolBytes } from '../../protocol/index.ts';
 import { enrolment, scriptAdmin } from './script-admin.ts';
+
+function revisionOf({ membership }: DeviceState): number {
+  const order = decodeOrderBody(membership?.body ?? new Uint8Array());
+  return order?.kind === 'membership' ? order.revision : 0;
+}
 
 const about = { token: 'secret', name: 'till-7' };
 
@@ -45,6 +50,28 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
   assert.is(s.asked[0]?.publicKey, flaky.asked[0]?.publicKey);
   await s.stop();
   await flaky.stop();
+});
+
+test('E-5: as another device it forgets membership and commands, and keeps the floor', async () => {
+  const serverKey = await nodeCrypto.generate();
+  let answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 7, issuedAt: 5_000 });
+  const s = await scriptAdmin(() => ({ status: 201, body: answer }));
+  const store = new MemoryStore();
+  await enroll({ ...about, server: s.url, store });
+  await store.append([{ put: { id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'settled' } }]);
+  answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 6, issuedAt: 4_000 });
+  await enroll({ ...about, server: s.url, store, again: true });
+  const same = await store.load();
+  assert.is(same.executions.length, 1);
+  assert.is(revisionOf(same.state), 7, 'S-7: an older membership is not taken');
+  answer = await enrolment(serverKey, { deviceId: 'dev-2', revision: 1, issuedAt: 4_000 });
+  assert.is((await enroll({ ...about, server: s.url, store, again: true })).deviceId, 'dev-2');
+  const other = await store.load();
+  assert.equal(other.executions, []);
+  assert.is(revisionOf(other.state), 1);
+  assert.equal(other.marks, { issuedAt: 5_000 });
+  assert.equal(other.state.key, same.state.key);
+  await s.stop();
 });
 
 test('E-6: a refusal is final and shows what the server says; no answer is not', async () => {

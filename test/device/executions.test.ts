@@ -129,7 +129,7 @@ test('R-3: a result is remembered before it is sent', async () => {
   await f.end();
 });
 
-test('D-4: a second delivery is acknowledged again and not run again', async () => {
+test('D-4: a second delivery is acknowledged again and not run again, and once settled not answered', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });
   await f.gateway.sendCommand('c1');
@@ -143,11 +143,15 @@ test('D-4: a second delivery is acknowledged again and not run again', async () 
   f.gateway.settle('c1');
   await until(() => f.device.counts().unsettled === 0, 'settled');
   await f.gateway.sendCommand('c1');
-  await until(() => f.gateway.last.of('ack', 'c1').length === 3, 'an ack for what is settled');
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('ack', 'c2');
+  assert.is(f.gateway.last.of('ack', 'c1').length, 2);
   await f.restart();
   await f.gateway.sendCommand('c1');
-  await f.gateway.last.first('ack', 'c1');
-  assert.equal(g.begun, ['c1']);
+  await f.gateway.sendCommand('c3');
+  await f.gateway.last.first('ack', 'c3');
+  assert.equal([...f.gateway.last.of('ack', 'c1'), ...f.gateway.last.of('result', 'c1')], []);
+  assert.equal(g.begun, ['c1', 'c2', 'c3']);
   await f.end();
 });
 
@@ -305,6 +309,59 @@ test('D-8: a cancel that comes before its command keeps it from running, also af
   await f.end();
 });
 
+test('D-8: a command that came after its cancel is remembered for its own time, not for that of the cancel', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  const long = { issuedAt: now, expiresAt: now + 9_000_000 };
+  await f.gateway.sendCancel('c1', now + 1_000);
+  await f.gateway.sendCommand('c1', long);
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'canceled');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  f.gateway.time = () => now + 5_000;
+  await f.restart();
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('result', 'c2');
+  await f.restart();
+  await f.gateway.sendCommand('c1', long);
+  await f.gateway.sendCommand('c3');
+  await f.gateway.last.first('result', 'c3');
+  assert.equal(f.ran, ['c2', 'c3']);
+  await f.end();
+});
+
+test('D-8: a cancel for what has its end brings the result again until it is settled, and then nothing', async () => {
+  const f = await fixture();
+  await f.gateway.sendCommand('c1');
+  await f.gateway.last.first('result', 'c1');
+  await f.gateway.sendCancel('c1');
+  await until(() => f.gateway.last.of('result', 'c1').length === 2, 'the result again');
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  await f.gateway.sendCancel('c1');
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('result', 'c2');
+  assert.is(f.gateway.last.of('result', 'c1').length, 2);
+  assert.is(f.gateway.last.of('result', 'c1')[1]?.state, 'succeeded');
+  await f.end();
+});
+
+test('D-6, D-7: after a restart, what had not begun and has no time left is timed out; what had begun is interrupted', async () => {
+  const g = gated();
+  const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
+  await f.gateway.sendCommand('c1', { timeoutMs: 10_000 });
+  await g.running('c1');
+  await f.gateway.sendCommand('c2', { timeoutMs: 10_000 });
+  await f.gateway.last.first('ack', 'c2');
+  const now = Date.now();
+  f.gateway.time = () => now + 60_000;
+  await f.restart();
+  assert.is((await f.gateway.last.first('result', 'c1')).reason, 'interrupted');
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'timed-out');
+  assert.equal(g.begun, ['c1']);
+  await f.end();
+});
+
 test('D-6: what does not finish in time is aborted and timed out, and gives its slot to the next', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
@@ -400,6 +457,8 @@ test('D-10: an id is forgotten when a signed time is past its expiry, and does n
   await f.gateway.last.first('result', 'c1');
   f.gateway.settle('c1');
   await until(() => f.device.counts().unsettled === 0, 'settled');
+  f.gateway.time = () => now + 2_000;
+  await f.restart();
   await f.gateway.sendCommand('c2', { issuedAt: now + 1_001, expiresAt: now + 9_000_000 });
   await f.gateway.last.first('result', 'c2');
   await f.restart();

@@ -90,13 +90,33 @@ test("S-5: the device's own clock plays no part", async () => {
 test('S-5: server time is never earlier than the newest order verified, also after a restart', async () => {
   const f = await fixture();
   const now = Date.now();
+  f.gateway.time = () => now + 3_600_000;
+  await f.restart();
   await f.gateway.sendCommand('c1', { issuedAt: now + 3_600_000, expiresAt: now + 7_200_000 });
   await f.gateway.last.first('result', 'c1');
+  f.gateway.time = () => now;
   await f.restart();
   // A gateway that lies about the time does not revive an older order.
   await f.gateway.sendCommand('c2', { issuedAt: now, expiresAt: now + 3_000_000 });
   assert.is((await f.gateway.last.first('result', 'c2')).state, 'expired');
   assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
+test('S-5: orders of a server whose clock was ahead for a while do not make later ones expire', async () => {
+  const f = await fixture();
+  const now = Date.now();
+  const ahead = now + 3_600_000;
+  await f.gateway.sendCommand('c1', { issuedAt: ahead, expiresAt: ahead + 60_000 });
+  await f.gateway.last.first('result', 'c1');
+  const target = { device: f.gateway.deviceId };
+  const groups = ['root'];
+  f.gateway.last.send(
+    await f.gateway.order({ kind: 'membership', target, groups, revision: 1, issuedAt: ahead }),
+  );
+  await f.restart();
+  await f.gateway.sendCommand('c2', { issuedAt: now, expiresAt: now + 60_000 });
+  assert.is((await f.gateway.last.first('result', 'c2')).state, 'succeeded');
   await f.end();
 });
 

@@ -5,6 +5,7 @@ import { Reconnect } from '../../device/index.ts';
 import { refusalGateways } from '../../device/refusal-gateways.ts';
 import { retryAfterMs } from '../../device/retry-after.ts';
 import { ServerClock } from '../../device/server-clock.ts';
+import { vectors } from '../protocol/vectors-file.ts';
 
 const lost = { code: 1006, sessionMs: 0 };
 
@@ -145,19 +146,33 @@ test('C-5: gateways named by a refusal are read; what is not like that is left o
   assert.equal(refusalGateways(undefined), []);
 });
 
-test('S-5: server time runs by the monotonic clock and never before the newest order', () => {
-  let monotonic = 0;
-  const clock = new ServerClock(500, () => monotonic);
-  assert.is(clock.now(), 500);
-  clock.told(1_000);
-  monotonic = 250;
-  assert.is(clock.now(), 1_250);
-  clock.verified(9_000);
-  assert.is(clock.now(), 9_000);
-  clock.verified(8_000);
-  assert.is(clock.now(), 9_000);
-  monotonic = 10_000;
-  assert.is(clock.now(), 11_000);
+test('S-5: server time and its floor are as the vectors say', () => {
+  for (const { name, steps } of vectors.serverTime) {
+    let atMs = 0;
+    let clock = new ServerClock(0, () => atMs);
+    for (const [index, step] of steps.entries()) {
+      atMs = step.atMs;
+      if (step.restart) clock = new ServerClock(clock.floor, () => atMs);
+      if (step.told !== undefined) clock.told(step.told);
+      if (step.issuedAt !== undefined) clock.verified(step.issuedAt);
+      assert.is(clock.now(), step.serverTime, `${name}, step ${index + 1}`);
+      assert.is(clock.floor, step.floor, `${name}, step ${index + 1}`);
+    }
+  }
+});
+
+test('C-2, C-4, C-5: devices dial again in the ranges of the vectors', () => {
+  for (const { name, steps } of vectors.backOff) {
+    for (const random of [0, 0.999]) {
+      const reconnect = new Reconnect({}, () => random);
+      for (const [index, { withinMs, ...ended }] of steps.entries()) {
+        const { inMs } = reconnect.next(ended);
+        const what = `${name}, step ${index + 1}: ${inMs}`;
+        if (withinMs === null) assert.is(inMs, null, what);
+        else assert.ok(inMs !== null && inMs >= withinMs[0] && inMs <= withinMs[1], what);
+      }
+    }
+  }
 });
 
 test.run();

@@ -39,24 +39,29 @@ export async function scriptAdmin(answer?: () => Reply | Promise<Reply>) {
   return { url, asked, stop };
 }
 
-/** The body of a good answer for `dev-1` (E-3). */
+/** The body of a good answer (E-3). */
 export async function enrolment(
   serverKey: DeviceKey,
-  gateways: GatewayAddress[] = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
+  {
+    gateways = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
+    deviceId = 'dev-1',
+    revision = 1,
+    issuedAt = 1,
+  }: { gateways?: GatewayAddress[]; deviceId?: string; revision?: number; issuedAt?: number } = {},
 ) {
   const body = encodeOrderBody({
     kind: 'membership',
-    target: { device: 'dev-1' },
+    target: { device: deviceId },
     groups: ['root'],
-    revision: 1,
-    issuedAt: 1,
+    revision,
+    issuedAt,
   });
   const sig = await nodeCrypto.sign(serverKey.privateKey, orderBytes(body));
   return {
-    deviceId: 'dev-1',
+    deviceId,
     serverKey: toBase64url(serverKey.publicKey),
     gateways,
     membership: { body: toBase64url(body), sig: toBase64url(sig) },
-    revision: 1,
+    revision,
   };
 }

@@ -49,6 +49,7 @@ test('the table of limits has the limits of the code', () => {
     `| \`args\` encoded | ${argsBytes} bytes nested ${depth} deep |`,
     `| \`data\` encoded | ${resultBytes} bytes nested ${depth} deep |`,
     `| \`reason\` | ${reasonLength} characters |`,
+    `| \`t\` \`kind\` \`state\` of \`settled\` \`reason\` of \`redirect\` | ${LIMITS.wordLength} characters |`,
     `| \`note\` | ${noteLength} characters |`,
     `| \`policy\` | ${policyLength} characters |`,
     `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,

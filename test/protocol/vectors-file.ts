@@ -26,6 +26,21 @@ interface Vectors {
   refusedBodies: { name: string; rule: string; body: string }[];
   walkthroughs: { name: string; frames: FrameVector[] }[];
   closeCodes: { code: number; name: string; advice: string }[];
+  serverTime: {
+    name: string;
+    steps: {
+      atMs: number;
+      told?: number;
+      issuedAt?: number;
+      restart?: true;
+      serverTime: number;
+      floor: number;
+    }[];
+  }[];
+  backOff: {
+    name: string;
+    steps: { code: number; sessionMs: number; retryAfterMs?: number; withinMs: [number, number] | null }[];
+  }[];
 }
 
 const file = new URL('../../../protocol/vectors.json', import.meta.url);
