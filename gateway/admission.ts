@@ -227,6 +227,14 @@ export class Admission {
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
       if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);
     });
+    if (prove.membership > device.membershipRevision) {
+      // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the rule of E-5.
+      const revisions = { held: prove.membership, current: device.membershipRevision };
+      this.#parts.log.warn(
+        { deviceId: prove.device, ...revisions },
+        'device holds a membership of the future',
+      );
+    }
   }
 
   /** Tells the workers that held these devices before to close their sessions (H-9). */

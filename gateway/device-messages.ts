@@ -66,7 +66,7 @@ export class DeviceMessages {
       return;
     }
     try {
-      if (!isBinary) throw new ProtocolError('F-2', 'a text frame');
+      if (!isBinary) throw new ProtocolError('F-1', 'a text frame');
       // Binary inside a result would be a view of memory that is gone after this call: decode a copy.
       this.#dispatch(connection, decodeDeviceMessage(bytes.slice()), bytes.length);
     } catch (error) {

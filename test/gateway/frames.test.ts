@@ -16,14 +16,14 @@ function random(seed: number): () => number {
   };
 }
 
-test('F-2: a text frame ends the connection, before and after welcome', () =>
+test('F-1: a text frame ends the connection, before and after welcome', () =>
   withRig({}, async (rig) => {
     const early = new RawDevice(rig.url);
     await early.take('challenge');
     early.sendText('{"t":"prove"}');
     const closing = await early.closed();
     assert.is(closing.code, CLOSE.protocolError);
-    assert.match(closing.reason, 'F-2');
+    assert.match(closing.reason, 'F-1');
     const { device } = await connectDevice(rig.url, await rig.enrol());
     device.sendText('hello');
     assert.is((await device.closed()).code, CLOSE.protocolError);

@@ -102,6 +102,10 @@ test('S-7: the membership follows welcome when prove names an older revision, an
     current.device.send({ t: 'beat' });
     await current.device.take('beat');
     assert.is(current.device.received.length, 0);
+    await connectDevice(rig.url, identity, { membership: 9 });
+    const told = rig.log.filter(({ msg }) => msg === 'device holds a membership of the future');
+    assert.is(told.length, 1);
+    assert.is(told[0]?.held, 9);
   }));
 
 test('H-3: an unknown device, a blocked one and a bad proof each get their own code, never to return', () =>
