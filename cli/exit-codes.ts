@@ -16,6 +16,8 @@ export const EXIT = {
   waitTimeout: 6,
   /** Interrupted by the operator (Ctrl-C). */
   interrupted: 130,
+  /** Who read the output has gone, as in `| head -1`: what a shell says of a program that SIGPIPE ended. */
+  outputClosed: 141,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
@@ -32,6 +34,7 @@ export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
   ],
   [EXIT.waitTimeout, '`--wait-timeout` elapsed before that'],
   [EXIT.interrupted, 'interrupted (Ctrl-C)'],
+  [EXIT.outputClosed, 'nobody reads the output any more, as after `| head -1`'],
 ];
 
 /** Ends the command with `exitCode`; `message` is for the person at the terminal, complete and without a stack. */

@@ -1,4 +1,5 @@
 /** `--wait`: the progress line, the outcome, and the exit code that scripts compare. */
+import { roughDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { followCommand } from '../follow.ts';
 import { LiveLine } from '../output/live-line.ts';
@@ -10,11 +11,16 @@ import type { CommandView, ExecutionView } from './views.ts';
 
 export interface WaitOptions {
   waitTimeoutMs?: number | undefined;
+  /** Default 5 s. */
+  hintAfterMs?: number;
   /** Show what devices answered (statistics), and not only what went wrong. */
   showAll?: boolean;
   /** Most executions to show. */
   limit?: number;
 }
+
+/** With devices that stay away, `--wait` lasts as long as the command may: people are told once, after this long. */
+const HINT_AFTER_MS = 5_000;
 
 export async function waitForCommand(
   context: OperatorContext,
@@ -24,6 +30,20 @@ export async function waitForCommand(
   const { api, out, shell, signal } = context;
   const line = new LiveLine(shell);
   let command: CommandView;
+  let newest: CommandView | undefined;
+  let hintDue = false;
+  const hintTimer = setTimeout(() => {
+    hintDue = true;
+    hint();
+  }, options.hintAfterMs ?? HINT_AFTER_MS);
+  const hint = (): void => {
+    if (!hintDue || out.json || options.waitTimeoutMs !== undefined || newest === undefined) return;
+    const text = awayText(newest);
+    if (text === undefined) return;
+    hintDue = false;
+    line.end();
+    out.note(text);
+  };
   try {
     command = await followCommand({
       api,
@@ -31,14 +51,28 @@ export async function waitForCommand(
       signal,
       waitTimeoutMs: options.waitTimeoutMs,
       onChange: (now) => {
+        newest = now;
         if (!out.json) line.update(progressText(now));
+        hint();
       },
     });
   } finally {
+    clearTimeout(hintTimer);
     line.end();
   }
   await showOutcome(context, command, options);
   return command.counts.succeeded === command.counts.total ? EXIT.ok : EXIT.notAllSucceeded;
+}
+
+/** `undefined` while nothing waits for a device alone. */
+function awayText({ counts, expanded, expiresAt, finishedAt, issuedAt }: CommandView): string | undefined {
+  const { total, queued } = counts;
+  // What runs, or is on its way, is not held up by devices that are away.
+  if (!expanded || finishedAt !== null || queued === 0 || finalCount(counts) + queued < total)
+    return undefined;
+  const upTo = roughDuration(Date.parse(expiresAt) - Date.parse(issuedAt));
+  const who = queued === 1 ? '1 device is' : `${queued} devices are`;
+  return `${who} offline or out of reach. The command waits up to ${upTo}: --wait-timeout gives up earlier, --offline skip does not wait for them.`;
 }
 
 function progressText(command: CommandView): string {

@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { run } from '../../cli/run.ts';
@@ -186,6 +189,49 @@ test('enroll-token alone makes a token and prints it alone on stdout', async () 
   assert.is(shell.out, 'ppe_abc\n');
   assert.is(shell.err, '');
   assert.equal(asked, ['POST /v1/enrolment-tokens']);
+});
+
+test('--wait says after a while that devices are offline, and how not to wait for them', async () => {
+  let asked = 0;
+  const { code, shell } = await pushpoint(['sync', '--all', '--wait'], (request, response) => {
+    if (request.method === 'POST') return json(response, 202, commandView());
+    if (request.url?.includes('/executions')) return json(response, 200, { items: [], next: null });
+    if (request.url?.startsWith('/v1/events')) return json(response, 404, {});
+    const finishedAt = '2026-01-01T00:00:09.000Z';
+    // Without a stream it looks about once a second: by the eighth time the five seconds are over.
+    if (++asked < 8) return json(response, 200, commandView({}, { succeeded: 1, queued: 1 }));
+    return json(response, 200, commandView({ finishedAt }, { succeeded: 2 }));
+  });
+  assert.is(code, 0);
+  const hint =
+    '1 device is offline or out of reach. The command waits up to 7d: --wait-timeout gives up earlier';
+  assert.is(shell.err.split(hint).length, 2, shell.err);
+});
+
+test('exit 141, and not a word: nobody reads the output any more', async () => {
+  const groups = Array.from({ length: 2_000 }, (_, i) => ({
+    id: `g${i}`,
+    name: 'x'.repeat(64),
+    parentId: null,
+    path: '/',
+    createdAt: '2026-01-01T00:00:00.000Z',
+  }));
+  const server = await smallServer((_, response) => json(response, 200, { items: groups, next: null }));
+  const main = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
+  const env = { ...process.env, PUSHPOINT_TOKEN: 'ppt_x', PUSHPOINT_SERVER: server.url };
+  const child = spawn(process.execPath, [main, 'groups', 'list', '--limit', 'all', '--json'], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.destroy();
+  let said = '';
+  child.stderr.on('data', (text) => {
+    said += text;
+  });
+  const [code] = await once(child, 'exit');
+  assert.is(code, 141, said);
+  assert.is(said, '');
+  await server.stop();
 });
 
 test.run();
