@@ -13,6 +13,7 @@ export class Lab {
   readonly site: Site;
   readonly operator: Operator;
   readonly devices: TestDevice[] = [];
+  readonly #left: TestDevice[] = [];
   readonly #groups = new Set(['all']);
   #made = 0;
 
@@ -87,14 +88,19 @@ export class Lab {
     this.operator.given.length = 0;
   }
 
-  /** Stops and deletes all devices, so that the next test begins with none. */
+  /** Stops all devices. */
   async dismiss(): Promise<void> {
     const devices = this.devices.splice(0);
+    this.#left.push(...devices);
     await Promise.all(devices.map((device) => device.stop()));
-    await forEachAtOnce(devices, 16, (device) =>
+    this.operator.given.length = 0;
+  }
+
+  /** Deletes what an earlier test left, so that commands to all are for the devices of this one. */
+  async tidy(): Promise<void> {
+    await forEachAtOnce(this.#left.splice(0), 16, (device) =>
       this.operator.api.request('DELETE', `/v1/devices/${device.id}`),
     );
-    this.operator.given.length = 0;
   }
 
   async stop(): Promise<void> {
@@ -137,6 +143,7 @@ export function withLab(options: SiteOptions, uvu: Uvu = test, prefix = ''): Lab
       uvu(`${prefix}${title}`, async () => {
         if (!lab) throw failure;
         try {
+          await lab.tidy();
           await body(lab);
           await lab.reconcile();
         } catch (error) {

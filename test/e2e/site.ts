@@ -63,7 +63,9 @@ export class Site {
       commands.set('admin', ['admin', ...admin, '--redis-url', redis.url]);
       for (let n = 1; n <= (options.gateways ?? 2); n++) {
         const gateway = await gatewayFlags(`gw${n}`, options);
-        commands.set(`gw${n}`, ['gateway', ...gateway, '--redis-url', redis.url]);
+        // One with several workers, the others with as few processes as can be.
+        const workers = n === 1 ? '2' : '1';
+        commands.set(`gw${n}`, ['gateway', ...gateway, '--workers', workers, '--redis-url', redis.url]);
       }
     } else {
       commands.set('admin', ['start', ...admin, ...(await gatewayFlags('gw1', options))]);
@@ -112,9 +114,28 @@ export class Site {
     this.#token ||= (await readFile(join(this.#folder, 'data', 'admin-token'), 'utf8')).trim();
   }
 
-  /** SIGKILL when absent; resolves when the process is gone. */
-  async kill(name: ProgramName, signal?: NodeJS.Signals): Promise<void> {
-    await this.#programs.get(name)?.kill(signal);
+  /** Kills a program with its workers, as when its machine dies; resolves when it is gone. */
+  async kill(name: ProgramName): Promise<void> {
+    await this.#programs.get(name)?.killGroup();
+  }
+
+  /** Asks a program to stop in order; resolves when it has. */
+  async end(name: ProgramName): Promise<void> {
+    await this.#programs.get(name)?.kill('SIGTERM');
+  }
+
+  /** A program stands still, with its workers, until it is thawed. */
+  freeze(name: ProgramName): void {
+    this.#signalGroup(name, 'SIGSTOP');
+  }
+
+  thaw(name: ProgramName): void {
+    this.#signalGroup(name, 'SIGCONT');
+  }
+
+  #signalGroup(name: ProgramName, signal: NodeJS.Signals): void {
+    const program = this.#programs.get(name);
+    if (program?.running) process.kill(-program.pid, signal);
   }
 
   running(name: ProgramName): boolean {
