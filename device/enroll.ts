@@ -9,6 +9,7 @@ import {
 import { fromBase64url, toBase64url } from './base64url.ts';
 import { clip } from './clip.ts';
 import type { DeviceCrypto } from './crypto.ts';
+import { open } from './execution-book.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { DeviceIdentity, DeviceState, DeviceStore } from './store.ts';
 
@@ -88,13 +89,12 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
     throw new EnrollError('the server has another key than the one this device trusts (E-4)');
   }
   await store.saveState(next.state);
-  // What another device was told to do is not this one's (E-5). Its results would go to a ledger that does not know them.
-  const foreign = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
-  const { issuedAt } = next;
-  await store.append([
-    ...(foreign ? executions.map(({ id }) => ({ forget: id, issuedAt })) : []),
-    { marks: { issuedAt } },
-  ]);
+  // What another device was told is neither run nor reported by this one (E-5); should it come again, it has run here.
+  const other = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
+  const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({
+    put: { id, issuedAt, expiresAt, state: 'settled' as const },
+  }));
+  await store.append([...over, { marks: { issuedAt: next.issuedAt } }]);
   return next.state.identity;
 }
 

@@ -136,7 +136,14 @@ export class ExecutionBook {
 
   async #append(entries: JournalEntry[]): Promise<void> {
     // A program that has ended writes nothing; what a handler still reports is then lost, as it would be in a crash.
-    if (!this.#closed) await this.#store.append(entries);
+    if (this.#closed) return;
+    try {
+      await this.#store.append(entries);
+    } catch (error) {
+      // What was among these is not on record: the next write takes it along again.
+      this.#marked = 0;
+      throw error;
+    }
   }
 
   #count(record: ExecutionRecord, by: 1 | -1): void {

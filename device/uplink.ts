@@ -61,6 +61,8 @@ export class Uplink {
   #chooseFirst: { avoid?: string } | null = null;
   /** Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5). */
   #shunned: { url: string; until: number } | null = null;
+  /** The device closes because it was told to: that is "now", wherever it goes (G-3). */
+  #leaving = false;
   /** The redirect under way is there to balance the load. */
   #balanced = false;
 
@@ -249,7 +251,10 @@ export class Uplink {
     const phase = this.#phase;
     if (phase.is !== 'connected' || !connection.open) return;
     clearTimeout(phase.leaving);
-    phase.leaving = setTimeout(() => connection.close('redirected'), this.#parts.random() * withinMs);
+    phase.leaving = setTimeout(() => {
+      this.#leaving = true;
+      connection.close('redirected');
+    }, this.#parts.random() * withinMs);
   }
 
   /** G-12: the device found a better gateway by itself. */
@@ -283,10 +288,11 @@ export class Uplink {
     const refused = sent && end.gateways !== undefined;
     if (refused) this.#shunned = { url: address.url, until: performance.now() + (end.retryAfterMs ?? 0) };
     const next = this.#reconnect.next({
-      code: counts,
+      code: this.#leaving ? CLOSE.redirected : counts,
       retryAfterMs: refused ? undefined : end.retryAfterMs,
       sessionMs,
     });
+    this.#leaving = false;
     if (next.inMs === null) this.#rest({ is: 'idle' });
     else this.#wait(next.inMs);
     this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs: next.inMs });

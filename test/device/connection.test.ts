@@ -136,6 +136,15 @@ test('G-3: a redirected device closes with 1000 and goes to the first that admit
   await other.stop();
 });
 
+test('G-3: a device that is asked to leave and not told where to dials its list again now', async () => {
+  const f = await fixture();
+  f.gateway.last.send({ t: 'redirect', to: [], reason: 'of a later version', withinMs: 1 });
+  await f.gateway.session(2);
+  assert.is(f.disconnected[0]?.code, 1000);
+  assert.is(f.disconnected[0]?.advice, 'now');
+  await f.end();
+});
+
 test('H-10: a redirect may come instead of welcome', async () => {
   const gateway = await ScriptGateway.start();
   const other = await ScriptGateway.start('gw-2', gateway);

@@ -52,22 +52,23 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
   await flaky.stop();
 });
 
-test('E-5: as another device it forgets membership and commands, and keeps the floor', async () => {
+test('E-5: as another device it takes any membership, owes nothing any more, and keeps ids and the floor', async () => {
   const serverKey = await nodeCrypto.generate();
   let answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 7, issuedAt: 5_000 });
   const s = await scriptAdmin(() => ({ status: 201, body: answer }));
   const store = new MemoryStore();
   await enroll({ ...about, server: s.url, store });
-  await store.append([{ put: { id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'settled' } }]);
+  const outcome = { state: 'succeeded' as const };
+  await store.append([{ put: { id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'finished', outcome } }]);
   answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 6, issuedAt: 4_000 });
   await enroll({ ...about, server: s.url, store, again: true });
   const same = await store.load();
-  assert.is(same.executions.length, 1);
+  assert.is(same.executions[0]?.state, 'finished');
   assert.is(revisionOf(same.state), 7, 'S-7: an older membership is not taken');
   answer = await enrolment(serverKey, { deviceId: 'dev-2', revision: 1, issuedAt: 4_000 });
   assert.is((await enroll({ ...about, server: s.url, store, again: true })).deviceId, 'dev-2');
   const other = await store.load();
-  assert.equal(other.executions, []);
+  assert.equal(other.executions, [{ id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'settled' }]);
   assert.is(revisionOf(other.state), 1);
   assert.equal(other.marks, { issuedAt: 5_000 });
   assert.equal(other.state.key, same.state.key);
