@@ -27,7 +27,11 @@ export interface FleetMember {
   where: Arrival | null;
   /** All of its arrivals, in order. */
   readonly arrivals: Arrival[];
+  /** How its connections and attempts ended, the newest last: for people. */
+  readonly endings: string[];
 }
+
+const ENDINGS_KEPT = 20;
 
 export class Fleet {
   readonly members = new Map<string, FleetMember>();
@@ -67,7 +71,15 @@ export class Fleet {
         const own = names.filter((_, index) => index % PROCESSES === n);
         const ids = await process.ask<string[]>({ do: 'enrol', server, token, names: own });
         return ids.map(
-          (id): FleetMember => ({ id, group, process, started: false, where: null, arrivals: [] }),
+          (id): FleetMember => ({
+            id,
+            group,
+            process,
+            started: false,
+            where: null,
+            arrivals: [],
+            endings: [],
+          }),
         );
       }),
     );
@@ -94,6 +106,17 @@ export class Fleet {
   /** What every device says it ran. */
   async runs(): Promise<Runs[]> {
     return (await Promise.all(this.#processes.map((process) => process.ask<Runs[]>({ do: 'runs' })))).flat();
+  }
+
+  /** The last endings of these devices, the most frequent first: for the message of what failed. */
+  endingsOf(members: readonly FleetMember[]): string {
+    const counts = new Map<string, number>();
+    for (const { endings, where } of members) {
+      const story = `${endings.slice(-4).join(' | ')} -> ${where ? `${where.gateway}:${where.port}` : 'nowhere'}`;
+      counts.set(story, (counts.get(story) ?? 0) + 1);
+    }
+    const sorted = [...counts].sort(([, a], [, b]) => b - a).slice(0, 8);
+    return sorted.map(([story, count]) => `\n    ${count} x ${story}`).join('');
   }
 
   lastWords(): string {
@@ -123,6 +146,10 @@ export class Fleet {
         member.where = null;
       }
       if ('connected' in item) this.#arrived(member, item);
+      else {
+        member.endings.push(`${item.ended} ${item.reason}`);
+        if (member.endings.length > ENDINGS_KEPT) member.endings.shift();
+      }
     }
   }
 

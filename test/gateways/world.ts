@@ -1,5 +1,6 @@
 /** A site with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
+import type { DeviceView } from '../../cli/operator/views.ts';
 import { waitFor } from '../wait.ts';
 import { Fleet, type FleetMember } from './fleet.ts';
 import { Ledger, type Target } from './ledger.ts';
@@ -118,10 +119,34 @@ export class World {
       () => started.every(({ where }) => where !== null),
       () => `${started.filter(({ where }) => where !== null).length} of ${started.length} connected`,
     );
-    await this.until('the devices to be connected on record', 20_000, async () => {
-      const { devices } = await this.site.api.get<{ devices: { connected: number } }>('/v1/status');
-      return devices.connected === started.length;
+    let onRecord = 0;
+    await this.until(
+      'the devices to be connected on record',
+      30_000,
+      async () => {
+        const { devices } = await this.site.api.get<{ devices: { connected: number } }>('/v1/status');
+        onRecord = devices.connected;
+        return onRecord === started.length;
+      },
+      () => `${onRecord} of ${started.length} on record`,
+    ).catch(async (error: Error) => {
+      throw new Error(`${error.message}${await this.#offRecord()}`, { cause: error });
     });
+  }
+
+  /** Devices whose record says something else than they do. */
+  async #offRecord(): Promise<string> {
+    const { items } = await this.site.api.list<DeviceView>('/v1/devices', {}, 100_000);
+    const wrong = items.filter(({ id, state }) => {
+      return (state === 'connected') !== (this.fleet.members.get(id)?.where != null);
+    });
+    const shown = wrong.slice(0, 5).map((device) => {
+      const member = this.fleet.members.get(device.id);
+      const last = member?.arrivals.at(-1);
+      const arrived = last ? `${last.gateway} at ${new Date(last.at).toISOString()}` : 'never';
+      return `\n    ${device.id}: on record ${device.state}, ${device.gateway}, connected ${device.connectedAt}, disconnected ${device.disconnectedAt} ${device.closeCode} ${device.closeReason}; arrived ${arrived}, ended ${member?.endings.at(-1)}`;
+    });
+    return `; ${wrong.length} differ${shown.join('')}`;
   }
 
   /** Groups of which every device is connected, as targets of commands. */

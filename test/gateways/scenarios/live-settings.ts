@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { freePort } from '../../wait.ts';
+import type { FleetMember } from '../fleet.ts';
 import { Traffic } from '../traffic.ts';
 import { since, type World } from '../world.ts';
 
@@ -41,12 +42,18 @@ async function changesPort(world: World, name: string): Promise<void> {
   assert.is(changed.address, address.replace(`:${before}`, `:${port}`), 'the address follows the port');
   // The new port serves before anybody has to leave the old one.
   await world.until('the new port to answer', 10_000, () => accepts(port));
-  await world.until(
-    'all to be on the new port',
-    40_000,
-    () => had.every(({ where }) => where?.gateway === name && where.port === port),
-    () => `${had.filter(({ where }) => where?.port === port).length} of ${had.length} on the new port`,
-  );
+  const there = ({ where }: FleetMember) => where?.gateway === name && where.port === port;
+  const elsewhere = () => had.filter((member) => !there(member));
+  await world
+    .until(
+      'all to be on the new port',
+      40_000,
+      () => had.every(there),
+      () => `${had.length - elsewhere().length} of ${had.length} on the new port`,
+    )
+    .catch((error: Error) => {
+      throw new Error(`${error.message}${world.fleet.endingsOf(elsewhere())}`, { cause: error });
+    });
   await world.gatewayTells(name, 'is settled on the new port', ({ state, applied, leaving, workers }) => {
     return state === 'up' && applied && !leaving && workers.every((worker) => worker.port === port);
   });
