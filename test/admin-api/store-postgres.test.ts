@@ -1,3 +1,4 @@
+// time limit: 240 s
 import pg from 'pg';
 import pino from 'pino';
 import { test } from 'uvu';

@@ -83,7 +83,7 @@ testBoth('what runs is not superseded by a newer command', async (lab) => {
   await lab.operator.reaches(first.id, device, 'running');
   const why = await lab.operator.why(device, first.id);
   assert.is(why.code, 'running');
-  assert.match(why.sentence, /^The device is running it since \S+; it has until \S+\.$/);
+  assert.match(why.sentence, /^The device has said that it runs it since \S+; it has until \S+\.$/);
   const second = await lab.operator.send('sync', [device]);
   await lab.operator.reaches(second.id, device, ['acked', 'running']);
   assert.is((await lab.operator.execution(first.id, device)).state, 'running');
