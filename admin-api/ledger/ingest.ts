@@ -197,9 +197,10 @@ export class Ingest {
   /** Confirms reported ends, and asks devices to stop what the ledger has already ended. */
   async #confirm({ current, toCancel }: Applied): Promise<void> {
     const ended = current.filter((row) => !isFinal(row.said));
-    for (const { command, device } of [...toCancel, ...ended]) {
-      await this.#mail.sendFrame([device], this.#frames.cancelForDevice(command, device, this.#now()));
-    }
+    // All at once: one after the other, a batch of many commands would wait for as many round trips to the bus.
+    const cancels = [...toCancel, ...ended].map(({ command, device }) =>
+      this.#mail.sendFrame([device], this.#frames.cancelForDevice(command, device, this.#now())),
+    );
     const settled = new Map<string, { id: string; state: FinalState | 'unknown'; devices: string[] }>();
     for (const { command, device, state, said } of current) {
       if (!isFinal(said)) continue;
@@ -209,9 +210,10 @@ export class Ingest {
       settled.set(key, group);
       group.devices.push(device);
     }
-    for (const { id, state, devices } of settled.values()) {
-      await this.#mail.sendFrame(devices, encodeGatewayMessage({ t: 'settled', id, state }));
-    }
+    const confirmations = [...settled.values()].map(({ id, state, devices }) =>
+      this.#mail.sendFrame(devices, encodeGatewayMessage({ t: 'settled', id, state })),
+    );
+    await Promise.all([...cancels, ...confirmations]);
   }
 
   /**

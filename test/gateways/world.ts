@@ -1,5 +1,6 @@
 /** A site with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
+import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
 import type { DeviceView } from '../../cli/operator/views.ts';
 import { waitFor } from '../wait.ts';
 import { Fleet, type FleetMember } from './fleet.ts';
@@ -120,15 +121,17 @@ export class World {
       () => `${started.filter(({ where }) => where !== null).length} of ${started.length} connected`,
     );
     let onRecord = 0;
+    let backlog: number | null = 0;
     await this.until(
       'the devices to be connected on record',
       30_000,
       async () => {
-        const { devices } = await this.site.api.get<{ devices: { connected: number } }>('/v1/status');
-        onRecord = devices.connected;
+        const status = await this.site.api.get<StatusDocument>('/v1/status');
+        onRecord = status.devices.connected;
+        backlog = status.receiptsBacklog;
         return onRecord === started.length;
       },
-      () => `${onRecord} of ${started.length} on record`,
+      () => `${onRecord} of ${started.length} on record, backlog of ${backlog} batches of receipts`,
     ).catch(async (error: Error) => {
       throw new Error(`${error.message}${await this.#offRecord()}`, { cause: error });
     });
