@@ -15,7 +15,9 @@ export class FleetAtWork {
   }
 
   static async connect(lab: Lab, count: number): Promise<FleetAtWork> {
-    return new FleetAtWork(lab, await lab.fleet(count, { work: workFor(200, 3_000) }));
+    // A result that vanished with Redis is said again after this long: a minute where nobody waits for it.
+    const resendAfterMs = 3_000;
+    return new FleetAtWork(lab, await lab.fleet(count, { work: workFor(200, 3_000), resendAfterMs }));
   }
 
   begin(): Promise<CommandView> {
