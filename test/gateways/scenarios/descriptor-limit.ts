@@ -15,15 +15,15 @@ const AT_ONCE = 10;
 const SILENT = 100;
 /** The gateway's share of descriptors at which a worker is full. */
 const FULL = 0.9;
-const MEASURED_MS = 3_000;
+const MEASURED_MS = 2_000;
 const MOST_CPU = 0.5;
 
 export async function descriptorLimit(world: World): Promise<void> {
   await world.gateways(5);
   await world.devices(DEVICES);
   const { workers, address } = await world.gateway(NAME);
-  const [held, sibling] = workers;
-  if (!held || !sibling) throw new Error(`${NAME} has no two workers`);
+  const [held] = workers;
+  if (!held || workers.length < 2) throw new Error(`${NAME} has no two workers`);
   const usual = await limitOf(held.pid);
   const limit = Math.floor(((await openDescriptors(held.pid)) + ROOM) / FULL);
   await limitDescriptors(held.pid, limit);
@@ -34,10 +34,14 @@ export async function descriptorLimit(world: World): Promise<void> {
     for (let n = 0; n < newcomers.length; n += AT_ONCE) {
       await world.fleet.start(newcomers.slice(n, n + AT_ONCE), { home: { name: NAME, url: address } });
     }
-    await fills(world, held.worker, sibling.connections, newcomers);
+    // At once: the balancer soon moves devices off this gateway, which has more than its part now.
+    await world.gatewayTells(NAME, `${held.worker} listens no more`, ({ workers }) => {
+      return workers.some((each) => each.worker === held.worker && each.port === undefined);
+    });
     for (let n = 0; n < SILENT; n++) strangers.push(stranger(new URL(address)));
     await doesNotSpin(world, held.pid, limit);
     for (const socket of strangers) socket.destroy();
+    await fills(world, held.worker, newcomers);
     await returns(world, held.worker);
     await world.fleet.stop(newcomers);
   } finally {
@@ -47,38 +51,19 @@ export async function descriptorLimit(world: World): Promise<void> {
   await world.allConnected();
 }
 
-/** The worker takes what it has room for, and its sibling, which had `before` devices, everybody else. */
-async function fills(
-  world: World,
-  worker: string,
-  before: number,
-  newcomers: readonly FleetMember[],
-): Promise<void> {
-  await world.gatewayTells(NAME, `${worker} listens no more`, ({ workers }) => {
-    return workers.some((each) => each.worker === worker && each.port === undefined);
-  });
+/** The worker takes what it has room for, and its sibling everybody else. */
+async function fills(world: World, worker: string, newcomers: readonly FleetMember[]): Promise<void> {
   await world.allConnected();
   const { workers, state, port } = await world.gateway(NAME);
-  const others = workers.filter((each) => each.worker !== worker);
-  assert.ok(
-    others.every((each) => each.port === port),
-    'the sibling listens',
-  );
+  const siblings = workers.filter((each) => each.worker !== worker);
+  assert.ok(siblings.every((each) => each.port === port) && siblings.length > 0, 'the sibling listens');
   assert.is(state, 'up');
-  const here = newcomers.filter(({ where }) => where?.gateway === NAME).length;
-  const connectionsOf = (one: boolean) =>
-    workers
-      .filter((each) => (each.worker === worker) === one)
-      .reduce((sum, each) => sum + each.connections, 0);
+  const came = newcomers.filter(({ arrivals }) => arrivals[0]?.gateway === NAME).length;
   world.say(
-    `${worker} stopped listening at ${connectionsOf(true)} devices, its sibling has ${connectionsOf(false)}; ${here} of ${newcomers.length} newcomers are on ${NAME}`,
+    `${worker} listened no more: ${came} of ${newcomers.length} newcomers came in at ${NAME} all the same`,
   );
-  // Those who had come in when the worker was found full were told of other gateways.
-  assert.ok(here >= newcomers.length * 0.75, `${here} of ${newcomers.length} newcomers are on ${NAME}`);
-  assert.ok(
-    connectionsOf(false) > before,
-    `its sibling had ${before} devices, and has ${connectionsOf(false)}`,
-  );
+  // Those whose connection the worker had taken when it was found full were told of other gateways.
+  assert.ok(came >= newcomers.length * 0.75, `${came} of ${newcomers.length} newcomers came in at ${NAME}`);
 }
 
 async function doesNotSpin(world: World, pid: number, limit: number): Promise<void> {

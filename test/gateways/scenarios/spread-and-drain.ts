@@ -63,6 +63,7 @@ async function joins(world: World, devices: readonly FleetMember[]): Promise<voi
   world.say(
     `${moved.length} moved once, ${joined} of them to gw5; at most ${told} told and ${arrived} arrived in a second`,
   );
+  assert.ok(joined > 0, 'a gateway that joins gets devices; was it there before?');
   assert.ok(told <= MOVES_PER_SECOND, `${told} moves in a second, ${MOVES_PER_SECOND} are allowed`);
   assert.ok(arrived <= ARRIVALS_PER_SECOND, `${arrived} arrivals in a second`);
   // One whose session ended by itself just then is told and does not hear it.
