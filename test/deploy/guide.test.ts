@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GATEWAY_STATES } from '../../admin-api/balance/fleet.ts';
 import { createHttpMetrics } from '../../admin-api/http/metrics.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { type Gauges, Metrics } from '../../gateway/metrics.ts';
 import { CLOSE } from '../../protocol/index.ts';
-import { configurationReference } from '../../scripts/make-configuration-reference.ts';
 import { ROOT, read } from './deploy-files.ts';
 
 const guide = read('docs/operations.md');
@@ -19,7 +19,12 @@ function metricsOfTheCode(): string[] {
   createHttpMetrics(registry);
   // Only names are read here: nothing is collected.
   new Metrics().register(registry, 'gw1/0', {} as Gauges);
-  return registry.getMetricsAsArray().map(({ name }) => name);
+  // Those of the supervisor, which starts processes, are read from its text.
+  const supervisor = read('gateway/supervisor/supervisor.ts').matchAll(/name: '(pushpoint_[a-z_]+)'/g);
+  return [
+    ...registry.getMetricsAsArray().map(({ name }) => name),
+    ...[...supervisor].map(([, name = '']) => name),
+  ];
 }
 
 test('the guide explains every metric there is, in a row of its own, and none that is not', () => {
@@ -48,6 +53,13 @@ test('C-1: the guide says for every close code what to do', () => {
   assert.equal(Object.fromEntries(rows), { ...CLOSE });
 });
 
+test('the guide says what every state of a gateway means, and every answer of `devices show` about its place', () => {
+  const source = read('admin-api/balance/explain-placement.ts');
+  const codes = [...source.matchAll(/^ {2}\| '([a-z-]+)'/gm)].map((match) => match[1] ?? '');
+  assert.ok(codes.length > 0);
+  for (const word of [...GATEWAY_STATES, ...codes]) assert.ok(guide.includes(`| \`${word}\` |`), word);
+});
+
 test('the guide says for every answer of `devices why` what to do', () => {
   const source = read('admin-api/dispatch/explain.ts');
   const codes = new Set([...source.matchAll(/code: '([a-z-]+)'/g)].map((match) => match[1] ?? ''));
@@ -59,14 +71,25 @@ test('variables and flags of programs that the guide names exist', () => {
   const env = new Set([...options.map((option) => option.env), 'PUSHPOINT_TOKEN']);
   for (const [name] of guide.matchAll(/\bPUSHPOINT_[A-Z_]+/g)) assert.ok(env.has(name), name);
   // Flags of operators' commands are not in the table of settings.
-  const operators = ['json', 'run', 'limit', 'group', 'ttl', 'timeout', 'role', 'uses'];
+  const operators = [
+    'json',
+    'run',
+    'limit',
+    'group',
+    'ttl',
+    'timeout',
+    'role',
+    'uses',
+    'wait',
+    'wait-timeout',
+  ];
   const flags = new Set([...options.map((option) => option.name), ...operators]);
   for (const [, name = ''] of guide.matchAll(/`--([a-z-]+)/g)) assert.ok(flags.has(name), name);
 });
 
 test('links of the guide lead somewhere', () => {
   // Written with the first measurements; the guide says "where present".
-  const optional = ['../bench/RESULTS.md', configurationReference.file.replace('docs/', '')];
+  const optional = ['../bench/RESULTS.md'];
   const anchors = [...guide.matchAll(/^#+ (.+)$/gm)].map((match) =>
     (match[1] ?? '')
       .toLowerCase()
