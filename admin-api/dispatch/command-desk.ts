@@ -123,7 +123,9 @@ export class CommandDesk {
       ),
     );
     await this.#eachOpen(id, ['sent', 'acked', 'running'], async (devices) => {
-      for (const device of devices) await mail.sendFrame([device], frames.cancelForDevice(id, device, at));
+      await mail.sendFrames(
+        devices.map((device) => ({ devices: [device], frame: frames.cancelForDevice(id, device, at) })),
+      );
       if (!options.force) return;
       await outcomes.finish(
         devices.map((device) => ({ command: id, device })),

@@ -18,8 +18,32 @@ export class HolderMail {
     this.#log = log;
   }
 
-  async sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
-    await this.#send(devices, (held) => [{ devices: held.map(([device]) => device), frame }]);
+  sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
+    return this.sendFrames([{ devices, frame }]);
+  }
+
+  /** Several frames, each for its own devices, with one look at who holds whom. */
+  async sendFrames(letters: readonly { devices: readonly string[]; frame: Uint8Array }[]): Promise<void> {
+    const devices = [...new Set(letters.flatMap((letter) => letter.devices))];
+    const framesOf = new Map<string, number[]>();
+    for (const [i, letter] of letters.entries()) {
+      for (const device of letter.devices) {
+        const frames = framesOf.get(device);
+        if (frames) frames.push(i);
+        else framesOf.set(device, [i]);
+      }
+    }
+    await this.#send(devices, (held) => {
+      const deliveries: (Delivery | undefined)[] = [];
+      for (const [device] of held) {
+        for (const i of framesOf.get(device) ?? []) {
+          const delivery = deliveries[i];
+          if (delivery) delivery.devices.push(device);
+          else deliveries[i] = { devices: [device], frame: (letters[i] as { frame: Uint8Array }).frame };
+        }
+      }
+      return deliveries.filter((delivery) => delivery !== undefined);
+    });
   }
 
   /** Closes the sessions these devices have now, not one that begins later. */

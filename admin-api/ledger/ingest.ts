@@ -197,10 +197,10 @@ export class Ingest {
   /** Confirms reported ends, and asks devices to stop what the ledger has already ended. */
   async #confirm({ current, toCancel }: Applied): Promise<void> {
     const ended = current.filter((row) => !isFinal(row.said));
-    // All at once: one after the other, a batch of many commands would wait for as many round trips to the bus.
-    const cancels = [...toCancel, ...ended].map(({ command, device }) =>
-      this.#mail.sendFrame([device], this.#frames.cancelForDevice(command, device, this.#now())),
-    );
+    const cancels = [...toCancel, ...ended].map(({ command, device }) => ({
+      devices: [device],
+      frame: this.#frames.cancelForDevice(command, device, this.#now()),
+    }));
     const settled = new Map<string, { id: string; state: FinalState | 'unknown'; devices: string[] }>();
     for (const { command, device, state, said } of current) {
       if (!isFinal(said)) continue;
@@ -210,10 +210,11 @@ export class Ingest {
       settled.set(key, group);
       group.devices.push(device);
     }
-    const confirmations = [...settled.values()].map(({ id, state, devices }) =>
-      this.#mail.sendFrame(devices, encodeGatewayMessage({ t: 'settled', id, state })),
-    );
-    await Promise.all([...cancels, ...confirmations]);
+    const confirmations = [...settled.values()].map(({ id, state, devices }) => ({
+      devices,
+      frame: encodeGatewayMessage({ t: 'settled', id, state }),
+    }));
+    await this.#mail.sendFrames([...cancels, ...confirmations]);
   }
 
   /**
@@ -225,14 +226,16 @@ export class Ingest {
     const known = new Map(devices.map((device) => [device.id, device]));
     const unknown: string[] = [];
     const blocked: string[] = [];
+    const memberships: { devices: string[]; frame: Uint8Array }[] = [];
     for (const { device: id, membership } of connected) {
       const device = known.get(id);
       if (!device) unknown.push(id);
       else if (device.blockedAt !== null) blocked.push(id);
       else if (membership < device.membershipRevision) {
-        await this.#mail.sendFrame([id], this.#projector.membershipFrame(device));
+        memberships.push({ devices: [id], frame: this.#projector.membershipFrame(device) });
       }
     }
+    await this.#mail.sendFrames(memberships);
     if (unknown.length > 0 || blocked.length > 0) {
       this.#projector.devicesChangedSoon([...unknown, ...blocked]);
       await this.#mail.close(unknown, CLOSE.unknownDevice, 'not enrolled here');

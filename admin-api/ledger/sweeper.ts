@@ -195,9 +195,12 @@ export class Sweeper {
 
   async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
     const { mail, frames, now } = this.#parts;
-    for (const { command, device } of keys) {
-      await mail.sendFrame([device], frames.cancelForDevice(command, device, now()));
-    }
+    await mail.sendFrames(
+      keys.map(({ command, device }) => ({
+        devices: [device],
+        frame: frames.cancelForDevice(command, device, now()),
+      })),
+    );
   }
 
   async #housekeep(now: number): Promise<void> {
