@@ -272,12 +272,6 @@ export class SqlExecutions implements Executions {
       where e.device_id = ${device} and e.state < 10 order by e.command_id limit ${limit}`);
   }
 
-  cancelRequested(keys: readonly ExecutionKey[]): Promise<ExecutionKey[]> {
-    return this.#keys(sql`
-      select r.command, r.device from ${this.#scope.dialect.rowsOf(EXECUTION_KEY, keys)}
-      join commands c on c.id = r.command and c.cancel_requested_at is not null`);
-  }
-
   /** A newer command that was itself canceled or expired takes nobody's place. */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]> {
     return this.#scope.atomic(async (db) => {

@@ -328,8 +328,6 @@ export interface Executions {
   ): Promise<string[]>;
   /** Open executions of a device (queued, sent, acked, running). */
   openOf(device: string, limit: number): Promise<(ExecutionKey & { state: ExecutionState })[]>;
-  /** Of these executions, those whose command was asked to be canceled. */
-  cancelRequested(keys: readonly ExecutionKey[]): Promise<ExecutionKey[]>;
   /**
    * Supersedes queued executions of these devices for which a newer command with the same collapse key exists.
    */

@@ -125,11 +125,6 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.is((await store.commands.get('c1'))?.cancelRequestedAt, T0 + 5);
     assert.equal(await store.commands.expand('c1', 5, T0), { devices: [], superseded: [], done: true });
     assert.is((await store.commands.counts(['c1'])).get('c1')?.canceled, 2);
-    const keys = [
-      { command: 'c1', device: 'd0000' },
-      { command: 'nope', device: 'd0000' },
-    ];
-    assert.equal(await store.executions.cancelRequested(keys), keys.slice(0, 1));
   });
 
   rule(
