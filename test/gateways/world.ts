@@ -23,6 +23,7 @@ export class World {
   /** Says on stderr how far the scenario is. */
   readonly say: (text: string) => void;
   worstSpread = 0;
+  readonly #housed: FleetMember[] = [];
   #groups = 0;
 
   private constructor(site: Site, say: (text: string) => void) {
@@ -91,24 +92,24 @@ export class World {
     return this.fleet.enrol(count, group, this.site.server, token);
   }
 
-  /** Exactly `count` devices are connected, also on record: whole groups of 250 directly below the root. */
+  /** Exactly `count` devices are connected, also on record: groups of 250 directly below the root. */
   async devices(count: number): Promise<FleetMember[]> {
     const { fleet } = this;
     const began = performance.now();
-    const surplus = fleet.started.slice(count);
-    if (surplus.length > 0) await fleet.stop(surplus);
-    const idle = [...fleet.members.values()].filter(({ started }) => !started);
-    const wanted = idle.slice(0, Math.max(0, count - fleet.started.length));
-    while (fleet.started.length + wanted.length < count) {
+    const missing = Math.ceil((count - this.#housed.length) / GROUP_SIZE);
+    for (let n = 0; n < missing; n++) {
       const id = `house-${++this.#groups}`;
       await this.group(id);
-      wanted.push(...(await this.enrol(GROUP_SIZE, id)));
+      this.#housed.push(...(await this.enrol(GROUP_SIZE, id)));
     }
-    if (wanted.length > 0) this.say(`${wanted.length} devices enrolled, ${since(began)}`);
-    await fleet.start(wanted);
+    if (missing > 0) this.say(`${missing * GROUP_SIZE} devices enrolled, ${since(began)}`);
+    const wanted = this.#housed.slice(0, count);
+    const keep = new Set(wanted);
+    await fleet.stop(fleet.started.filter((member) => !keep.has(member)));
+    await fleet.start(wanted.filter(({ started }) => !started));
     await this.allConnected();
     this.say(`${count} devices connected, ${since(began)}`);
-    return fleet.started;
+    return wanted;
   }
 
   /** Every device that was started is connected, by its own word and on record. */
@@ -152,12 +153,11 @@ export class World {
     return `; ${wrong.length} differ${shown.join('')}`;
   }
 
-  /** Groups of which every device is connected, as targets of commands. */
+  /** The groups that `devices` made and of which every device is connected, as targets of commands. */
   wholeGroups(): Target[] {
     const groups = new Map<string, FleetMember[]>();
-    for (const member of this.fleet.members.values()) {
+    for (const member of this.#housed)
       groups.set(member.group, [...(groups.get(member.group) ?? []), member]);
-    }
     return [...groups]
       .filter(([, members]) => members.every(({ started }) => started))
       .map(([group, members]) => ({ group, devices: members.map(({ id }) => id) }));

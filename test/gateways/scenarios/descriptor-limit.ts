@@ -95,7 +95,11 @@ async function returns(world: World, worker: string): Promise<void> {
 }
 
 async function devicesOf(world: World, worker: string): Promise<FleetMember[]> {
-  const { items } = await world.site.api.list<DeviceView>('/v1/devices', { gateway: NAME, state: 'connected' }, 10_000);
+  const { items } = await world.site.api.list<DeviceView>(
+    '/v1/devices',
+    { gateway: NAME, state: 'connected' },
+    10_000,
+  );
   return items
     .filter((device) => device.worker === worker)
     .map(({ id }) => world.fleet.members.get(id))
