@@ -45,6 +45,7 @@ export class Ingest {
   readonly #log: Logger;
   readonly #now: () => number;
   #stopConsuming: (() => Promise<void>) | undefined;
+  #following: Promise<void> = Promise.resolve();
 
   constructor(parts: {
     store: Store;
@@ -82,6 +83,7 @@ export class Ingest {
   async stop(): Promise<void> {
     await this.#stopConsuming?.();
     this.#stopConsuming = undefined;
+    await this.#following;
   }
 
   async apply(batch: readonly Receipt[]): Promise<void> {
@@ -91,7 +93,9 @@ export class Ingest {
     const reduced = reduceReceipts(batch, now);
     const applied = await this.#store.transaction((tx) => this.#write(tx, reduced, now));
     end();
-    await this.#followUp(reduced, applied).catch((error) =>
+    // The next batch is written while this one is followed up, but no further ahead than that.
+    await this.#following;
+    this.#following = this.#followUp(reduced, applied).catch((error) =>
       this.#log.warn({ err: error }, 'what follows from a batch was not done now; it is repeated'),
     );
   }

@@ -11,7 +11,7 @@ import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 
 /** Batches asked for at once; what is over `maxBatch` receipts waits here for the next `apply`. */
-const READ_COUNT = 64;
+const READ_COUNT = 256;
 /** Pause before Redis is asked again after it was away, milliseconds. */
 const AWAY_PAUSE_MS = 200;
 
