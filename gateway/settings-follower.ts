@@ -56,7 +56,7 @@ export class SettingsFollower {
   /** The directory's list of gateways was read. */
   gatewaysRead(listed: readonly DirectoryGateway[]): void {
     if (this.#state === 'stopped') return;
-    const { gateway, gateways, listener, departures, log } = this.#parts;
+    const { gateway, gateways, listener, log } = this.#parts;
     this.#listed = listed;
     const before = gateways.own;
     const { address } = listed.find(({ name }) => name === gateway) ?? before;
@@ -64,13 +64,18 @@ export class SettingsFollower {
     const { own } = gateways;
     if (tells(own, before)) log.info({ settings: own }, 'settings changed');
     if (this.#state !== 'following') return;
-    departures.begin();
+    this.#beginDepartures();
     void listener.apply().then(() => {
-      // The devices that came by the old port.
-      departures.begin();
+      this.#beginDepartures();
       this.#conclude(own);
     });
     if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
+  }
+
+  /** The devices of an old port stay until there is an address by which they can come to the new one. */
+  #beginDepartures(): void {
+    const { departures } = this.#parts;
+    if (departures.why !== 'port' || this.#address.good) departures.begin();
   }
 
   /** What cannot be applied is logged once, and tried again at every reading. */
