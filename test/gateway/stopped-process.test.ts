@@ -20,13 +20,16 @@ test('a worker process stopped for longer than its lease and continued keeps its
       publicKey: new Uint8Array(),
     });
     const sessions = () => reports.flatMap((report) => (report.kind === 'connected' ? [report] : []));
-    await waitFor(() => sessions().length === 1);
+    await waitFor(() => sessions().length >= 1);
     child.kill('SIGSTOP');
     device.send({ t: 'beat' });
     await new Promise((resolve) => setTimeout(resolve, 600));
     child.kill('SIGCONT');
-    await waitFor(() => sessions().length === 2);
-    const [before, after] = sessions();
+    // On a busy machine a lease this short may be lost once more.
+    const stopped = sessions().length;
+    await waitFor(() => sessions().length > stopped);
+    const before = sessions()[0];
+    const after = sessions().at(-1);
     assert.is(before?.session, session);
     assert.ok((after?.session ?? 0) > session);
     assert.is.not(after?.incarnation, before?.incarnation);
