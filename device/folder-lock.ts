@@ -8,7 +8,7 @@ import { join } from 'node:path';
 export class FolderInUse extends Error {
   override readonly name = 'FolderInUse';
   constructor(folder: string, holder: string) {
-    super(`${folder} is in use by process ${holder.split(' ')[0]}`);
+    super(`${folder} is in use by process ${holder.split(' ')[0]}: stop it, or use another folder`);
   }
 }
 

@@ -1,7 +1,13 @@
 import { createServer } from 'node:net';
 
+/**
+ * How much longer than asked anything is waited for: a deadline is there to end a test that hangs, and must not fail one
+ * whose machine is busy.
+ */
+const PATIENCE = 3;
+
 export interface WaitOptions {
-  /** Rejects after this many milliseconds; 10,000 when absent. */
+  /** How long it may take on an idle machine, milliseconds; 10,000 when absent. Rejects after three times as long. */
   timeoutMs?: number;
   /** Milliseconds between two looks; 10 when absent. */
   intervalMs?: number;
@@ -17,7 +23,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   { timeoutMs = 10_000, intervalMs = 10, what = 'a condition' }: WaitOptions = {},
 ): Promise<Exclude<T, undefined | null | false | 0 | ''>> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs * PATIENCE;
   let cause: unknown;
   for (;;) {
     try {
@@ -28,7 +34,10 @@ export async function waitFor<T>(
       cause = error;
     }
     if (performance.now() >= deadline) {
-      throw new Error(`waited ${timeoutMs} ms in vain for ${what}`, cause === undefined ? {} : { cause });
+      throw new Error(
+        `waited ${timeoutMs * PATIENCE} ms in vain for ${what}`,
+        cause === undefined ? {} : { cause },
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, intervalMs));
   }

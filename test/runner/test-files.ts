@@ -14,8 +14,8 @@ export interface TestFile {
 
 /** Test files of these folders of `test/` run one at a time, and get longer. */
 const serialFolders = ['e2e', 'faults'];
-const TIME_LIMIT_MS = 60_000;
-const SERIAL_TIME_LIMIT_MS = 180_000;
+const TIME_LIMIT_MS = 120_000;
+const SERIAL_TIME_LIMIT_MS = 300_000;
 
 /**
  * Test files by their sources, so that a compiled file whose source is gone does not run and one that was not compiled
