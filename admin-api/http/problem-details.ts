@@ -9,6 +9,8 @@ import { type FieldError, fieldErrors } from './validation.ts';
 
 const MEDIA_TYPE = 'application/problem+json; charset=utf-8';
 const RETRY_AFTER_S = 5;
+/** A refused body up to this long is read to its end and dropped, bytes. */
+const DROPPED_BODY_MAX = 16 * 1024 * 1024;
 
 /** A body that is well-formed and still wrong, with the places. */
 export class InvalidRequest extends Problem {
@@ -73,6 +75,10 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     request.log.error({ err: error, requestId: request.id, method: request.method, route }, 'request failed');
   }
   if (problem.retryAfter !== undefined) reply.header('retry-after', problem.retryAfter);
+  if (problem.code === 'too-large' && Number(request.headers['content-length']) <= DROPPED_BODY_MAX) {
+    // Closing while the caller still writes would reset the connection, and the answer would be lost with it.
+    reply.removeHeader('connection');
+  }
   if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="pushpoint"');
   // Serialised here: a reply may already carry another content type.
   return reply

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
@@ -55,6 +56,24 @@ test('malformed, empty, poisoned and mistyped bodies are problems', async () => 
 test('a body over the limit is refused with 413', async () => {
   const answer = await http.call('POST', '/v1/groups', { body: { name: 'x'.repeat(1024 * 1024) } });
   assertProblem(answer, 413, 'too-large');
+});
+
+test('whoever sends a body over the limit reads the answer, however late the body ends', async () => {
+  const length = 2 * 1024 * 1024;
+  const { port } = new URL(http.url);
+  const socket = connect(Number(port), '127.0.0.1');
+  socket.write(
+    'POST /v1/groups HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: keep-alive\r\n' +
+      `authorization: Bearer ${http.secrets.admin}\r\ncontent-length: ${length}\r\n\r\n`,
+  );
+  const [first] = await once(socket, 'data');
+  assert.match(String(first), /^HTTP\/1\.1 413 /);
+  const half = 'x'.repeat(length / 2);
+  for (const part of [half, half]) await new Promise((resolve) => socket.write(part, resolve));
+  socket.write('GET /v1/nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+  const [second] = await once(socket, 'data');
+  assert.match(String(second), /^HTTP\/1\.1 40[14] /, 'the connection is still of use');
+  socket.destroy();
 });
 
 test('unknown members, wrong types and wrong lengths are named with their place', async () => {
