@@ -5,9 +5,12 @@ import { Client } from 'pg';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
+import { makeCertificates } from './certificates.ts';
 import { startPostgres } from './postgres.ts';
 import { Program } from './processes.ts';
 import { startRedis } from './redis.ts';
+import { startClusterSite } from './redis-cluster.ts';
+import { startSentinelSite } from './redis-sentinel.ts';
 
 async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { maxRetriesPerRequest: 1 });
@@ -51,6 +54,43 @@ test('a frozen Redis can be stopped', async () => {
   const server = await startRedis();
   await server.kill('SIGSTOP');
   await server.stop();
+});
+
+test('sentinels over TLS with passwords replace a primary that was killed', async () => {
+  const certificates = await makeCertificates();
+  const site = await startSentinelSite({
+    password: 'one',
+    sentinelPassword: 'two',
+    tls: certificates,
+    downAfterMs: 500,
+  });
+  try {
+    const old = await site.primary();
+    await old.kill();
+    const next = await site.failedOver(old);
+    assert.equal(await site.replicas(), [old]);
+    assert.is.not(next, old);
+  } finally {
+    await site.stop();
+    await certificates.remove();
+  }
+});
+
+test('a cluster replaces a primary that was killed, and one that is asked to leave', async () => {
+  const site = await startClusterSite({ password: 'one', nodeTimeoutMs: 1_000 });
+  try {
+    const old = await site.primaryOf('a');
+    await old.kill();
+    await site.failedOver(old);
+    const next = await site.primaryOf('a');
+    assert.is.not(next, old);
+    await old.restart();
+    await waitFor(async () => (await site.replicasOf(next)).includes(old), { what: 'it to be a replica' });
+    await waitFor(() => site.failOver(next).then(() => true), { what: 'its replica to be in step' });
+    assert.is(await site.primaryOf('a'), old);
+  } finally {
+    await site.stop();
+  }
 });
 
 test('a PostgreSQL keeps what was committed over kill -9, and databases do not see each other', async () => {
