@@ -141,6 +141,55 @@ export interface Execution {
 
 export type StateCounts = Record<ExecutionState, number> & { total: number };
 
+/**
+ * `opening`: the two ends have not both been there yet; `open`: they have; `ended`: for good, and `end` says why.
+ */
+export const TUNNEL_STATES = ['opening', 'open', 'ended'] as const;
+export type TunnelState = (typeof TUNNEL_STATES)[number];
+
+/** Where a tunnel is joined. */
+export interface TunnelTurn {
+  gateway: string;
+  worker: string;
+  incarnation: string;
+  /** `tunnel.open` that tells the device. */
+  commandId: string;
+  /** Until when the tickets are good. */
+  joinBy: number;
+}
+
+export interface Tunnel {
+  id: string;
+  deviceId: string;
+  host: string;
+  port: number;
+  /** Why the operator wants it; may be empty. */
+  reason: string;
+  /** API token id of the operator. */
+  createdBy: string;
+  createdAt: number;
+  /** End of its life. */
+  expiresAt: number;
+  state: TunnelState;
+  /** When both ends were there first. */
+  openedAt: number | null;
+  endedAt: number | null;
+  /** A word for programs and a sentence for people. */
+  end: { code: string; reason: string } | null;
+  /** The worker it is on now, counted from 1; 0 and no `at` when there never was one. */
+  turn: number;
+  at: TunnelTurn | null;
+  deviceHere: boolean;
+  operatorHere: boolean;
+  /** Streams open, as the device said last. */
+  streams: number;
+  /** From the device, and to it, on all gateways it has been on. */
+  bytesUp: number;
+  bytesDown: number;
+  /** Joins that were refused. */
+  refused: number;
+}
+
 export interface LedgerEvent {
   seq: number;
   at: number;

@@ -128,6 +128,44 @@ export interface ExecutionTable {
   late_at: number | null;
 }
 
+export interface TunnelTable {
+  id: string;
+  device_id: string;
+  host: string;
+  port: number;
+  reason: string;
+  created_by: string;
+  created_at: number;
+  expires_at: number;
+  state: number;
+  opened_at: number | null;
+  ended_at: number | null;
+  end_code: string | null;
+  end_reason: string | null;
+  /** The worker it is on now, counted from 1; 0 when it never had one. */
+  turn: number;
+  /** `tunnel.open` of this turn. */
+  command_id: string | null;
+  join_by: number;
+  device_here: Flag;
+  operator_here: Flag;
+  streams: number;
+  /** Joins that were refused. */
+  refused: number;
+}
+
+/** One worker a tunnel was on. */
+export interface TunnelTurnTable {
+  tunnel_id: string;
+  turn: number;
+  gateway: string;
+  worker: string;
+  incarnation: string;
+  began_at: number;
+  bytes_up: number;
+  bytes_down: number;
+}
+
 export interface EventTable {
   seq: Generated<number>;
   at: number;
@@ -164,6 +202,8 @@ export interface Schema {
   commands: CommandTable;
   idempotency: IdempotencyTable;
   executions: ExecutionTable;
+  tunnels: TunnelTable;
+  tunnel_turns: TunnelTurnTable;
   events: EventTable;
   audit: AuditTable;
   meta: MetaTable;

@@ -37,7 +37,12 @@ export interface SqlDialect {
 }
 
 /** Arbitrary constants, distinct from each other, known to every version. */
-export const LOCKS = { migrate: 7_361_001, events: 7_361_002, groups: 7_361_003 } as const;
+export const LOCKS = {
+  migrate: 7_361_001,
+  events: 7_361_002,
+  groups: 7_361_003,
+  tunnels: 7_361_004,
+} as const;
 export type LockName = keyof typeof LOCKS;
 
 /** Rows in the order of the columns' names, with text both databases can keep. */

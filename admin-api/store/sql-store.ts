@@ -11,6 +11,7 @@ import { SqlMeta } from './meta.ts';
 import { JoinedScope, OuterScope, type Scope } from './scope.ts';
 import type { SqlDialect } from './sql-dialect.ts';
 import type { Store } from './store.ts';
+import { SqlTunnels } from './tunnels.ts';
 
 function families(scope: Scope) {
   return {
@@ -22,6 +23,7 @@ function families(scope: Scope) {
     gateways: new SqlGateways(scope),
     commands: new SqlCommands(scope),
     executions: new SqlExecutions(scope),
+    tunnels: new SqlTunnels(scope),
     events: new SqlEvents(scope),
     audit: new SqlAudit(scope),
     meta: new SqlMeta(scope),

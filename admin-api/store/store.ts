@@ -21,6 +21,9 @@ import type {
   PageRequest,
   Role,
   StateCounts,
+  Tunnel,
+  TunnelState,
+  TunnelTurn,
 } from './records.ts';
 
 export class StoreUnavailable extends Error {
@@ -36,6 +39,7 @@ export interface Store {
   readonly gateways: Gateways;
   readonly commands: Commands;
   readonly executions: Executions;
+  readonly tunnels: Tunnels;
   readonly events: Events;
   readonly audit: Audit;
   readonly meta: Meta;
@@ -332,6 +336,76 @@ export interface Executions {
    * Supersedes queued executions of these devices for which a newer command with the same collapse key exists.
    */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]>;
+}
+
+export interface NewTunnel
+  extends Pick<
+    Tunnel,
+    'id' | 'deviceId' | 'host' | 'port' | 'reason' | 'createdBy' | 'createdAt' | 'expiresAt' | 'end'
+  > {
+  /** Absent for one that ends as it begins. */
+  at: TunnelTurn | null;
+}
+
+export interface TunnelFilter {
+  device?: string;
+  /** `live`: not ended. */
+  state?: TunnelState | 'live';
+  createdBy?: string;
+}
+
+/** What a worker said of a tunnel it has or had. Byte counts are totals of that turn. */
+export interface TunnelReport {
+  tunnel: string;
+  turn: number;
+  here?: { side: 'device' | 'operator'; joined: boolean };
+  bytesUp?: number;
+  bytesDown?: number;
+  streams?: number;
+  refused?: boolean;
+  end?: { code: string; reason: string };
+}
+
+/** What a live tunnel depends on. */
+export interface TunnelDependencies {
+  tunnel: Tunnel;
+  /** Of the command that tells the device; `null` when it is not on record (yet). */
+  command: { state: ExecutionState; reason: string | null } | null;
+  /** The token it was opened with is revoked, expired or unknown. */
+  tokenEnded: boolean;
+  device: 'enrolled' | 'blocked' | 'deleted';
+}
+
+export interface Tunnels {
+  /** Refused when as many are live as there may be for this device, or this operator. */
+  create(
+    tunnel: NewTunnel,
+    limits: { perDevice: number; perOperator: number },
+  ): Promise<'created' | 'device-full' | 'operator-full'>;
+  get(id: string): Promise<Tunnel | null>;
+  /** Newest first. */
+  list(filter: TunnelFilter, page: PageRequest): Promise<Page<Tunnel>>;
+  /** Live tunnels by the incarnation they are on. */
+  liveByIncarnation(): Promise<Map<string, number>>;
+  /** All live tunnels with what may end them. */
+  dependencies(now: number): Promise<TunnelDependencies[]>;
+  /** Goes on at another worker, if it is live and on that turn still; nobody is there yet. */
+  move(id: string, fromTurn: number, to: TunnelTurn, at: number): Promise<Tunnel | null>;
+  /**
+   * Takes reports in the order they were made. A report of an earlier turn counts its bytes and changes nothing else. `opened`
+   * and `ended`: tunnels that are so for the first time.
+   */
+  apply(
+    reports: readonly TunnelReport[],
+    at: number,
+  ): Promise<{ opened: Tunnel[]; ended: Tunnel[]; refused: Tunnel[] }>;
+  /** Ends those that are live; returns them. `onTurn`: only while it is on that turn. */
+  end(
+    tunnels: readonly { id: string; onTurn?: number; code: string; reason: string }[],
+    at: number,
+  ): Promise<Tunnel[]>;
+  /** Deletes tunnels that ended before then; returns how many. */
+  prune(endedBefore: number, limit: number): Promise<number>;
 }
 
 export interface Events {

@@ -4,6 +4,7 @@ import { commandRules } from './store-contract-commands.ts';
 import { executionRules } from './store-contract-executions.ts';
 import { inventoryRules } from './store-contract-inventory.ts';
 import { journalRules } from './store-contract-journal.ts';
+import { tunnelRules } from './store-contract-tunnels.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 export function storeContract(name: string, under: StoreUnderTest): void {
@@ -13,6 +14,7 @@ export function storeContract(name: string, under: StoreUnderTest): void {
   inventoryRules(rule);
   commandRules(rule, under);
   executionRules(rule, under);
+  tunnelRules(rule, under);
   journalRules(rule, under);
   rules.run();
 }

@@ -169,4 +169,47 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index devices_placement on devices (gateway, group_id, id) where connected = 1`,
     ],
   },
+  {
+    number: 3,
+    name: 'tunnels',
+    statements: [
+      `create table tunnels (
+        id text primary key,
+        device_id text not null,
+        host text not null,
+        port integer not null,
+        reason text not null,
+        created_by text not null,
+        created_at integer not null,
+        expires_at integer not null,
+        state integer not null,
+        opened_at integer,
+        ended_at integer,
+        end_code text,
+        end_reason text,
+        turn integer not null,
+        command_id text,
+        join_by integer not null,
+        device_here integer not null,
+        operator_here integer not null,
+        streams integer not null,
+        refused integer not null
+      ) without rowid`,
+      `create index tunnels_device on tunnels (device_id, id)`,
+      // What is not ended: looked at every second, and counted against the limits.
+      `create index tunnels_live on tunnels (device_id, created_by, id) where state < 2`,
+      `create index tunnels_ended on tunnels (ended_at) where state = 2`,
+      `create table tunnel_turns (
+        tunnel_id text not null,
+        turn integer not null,
+        gateway text not null,
+        worker text not null,
+        incarnation text not null,
+        began_at integer not null,
+        bytes_up integer not null,
+        bytes_down integer not null,
+        primary key (tunnel_id, turn)
+      ) without rowid`,
+    ],
+  },
 ];
