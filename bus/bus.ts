@@ -5,7 +5,7 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the bus, so
  * the caller always knows what was not done and keeps it.
  */
-import type { Compliance, GatewayAddress, ReportableState } from '../protocol/index.ts';
+import type { Compliance, GatewayAddress, ReportableState, TunnelSide } from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -47,6 +47,8 @@ export interface WorkerLoad {
   leaving?: { why: LeavingReason; left: number };
   /** Why the worker does not serve as its settings say; absent when it does. */
   problem?: string;
+  /** Tunnels it has, and has room for. Absent: it takes none. */
+  tunnels?: { open: number; limit: number };
 }
 
 /** `drain`: an operator drains the gateway; `off`: its push server was switched off; `port`: devices of the old port. */
@@ -75,14 +77,50 @@ export interface Leases {
 /**
  * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker reports
  * devices it could not hand the frame to as `undelivered`. With `close`, the sessions named are closed after the frame
- * (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session the device has.
+ * (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session the device has. `tunnel` and
+ * `tunnelEnd` are for the worker itself and come with no devices.
  */
 export interface Delivery {
   devices: string[];
   frame?: Uint8Array;
   commandId?: string;
   close?: { code: number; reason: string; sessions?: number[] };
+  tunnel?: TunnelGrant;
+  /** Ends the tunnel, joined or not; `reason` is told to both legs. */
+  tunnelEnd?: { id: string; reason: string };
 }
+
+/**
+ * Two legs may join here. A grant for a tunnel that the worker has already brings new tickets: it may go on here after a
+ * leg was away for too long.
+ */
+export interface TunnelGrant {
+  /** An identifier. */
+  id: string;
+  device: string;
+  /** What the device will connect to, for the log. */
+  host: string;
+  port: number;
+  /** SHA-256 (32 bytes) of each side's ticket, the text as it travels. */
+  deviceHash: Uint8Array;
+  operatorHash: Uint8Array;
+  /** The tickets expire, milliseconds since the Unix epoch. */
+  joinBy: number;
+  /** It ends after so long without a message, milliseconds. */
+  idleMs: number;
+  /** It ends so long after the grant, milliseconds. */
+  lifeMs: number;
+  /** It ends after so many bytes both ways together, at this worker; 0: no limit. */
+  maxBytes: number;
+}
+
+/**
+ * `joined`: a side's ticket was good. `left`: its leg is gone; it may resume. `resumed`: it did. `counters`: figures of a tunnel that is
+ * in use, every 10 s. `moving`: the legs were told that the gateway leaves. `refused`: somebody who named this tunnel was not let
+ * in; `reason` is a `TunnelRefusal`. `ended`: over at this worker; `reason` is a `TunnelEndReason`, or what `tunnelEnd` said.
+ */
+export const TUNNEL_EVENTS = ['joined', 'left', 'resumed', 'counters', 'moving', 'refused', 'ended'] as const;
+export type TunnelEvent = (typeof TUNNEL_EVENTS)[number];
 
 export interface OutboxEntry {
   offset: string;
@@ -157,7 +195,26 @@ export type Receipt =
   /** The worker could not hand `command` to these devices: they are not here, or did not read. */
   | { kind: 'undelivered'; command: string; devices: string[]; incarnation: string; at: number }
   /** The worker's outbox is gone; what was sent through it may not have arrived. */
-  | { kind: 'outbox-lost'; incarnation: string; at: number };
+  | { kind: 'outbox-lost'; incarnation: string; at: number }
+  /**
+   * What became of a tunnel. Bytes are those of all messages between the legs since the tunnel came to this worker: `bytesUp` from
+   * the device, `bytesDown` from the operator; `streams` those open now, as the device says.
+   */
+  | {
+      kind: 'tunnel';
+      tunnel: string;
+      device: string;
+      event: TunnelEvent;
+      side?: TunnelSide;
+      reason?: string;
+      /** Where the leg came from, with `joined`, `resumed` and `refused`. */
+      address?: string;
+      bytesUp: number;
+      bytesDown: number;
+      streams: number;
+      incarnation: string;
+      at: number;
+    };
 
 export interface Receipts {
   /** Appends a batch whole or not at all. `full`: administration servers are too far behind; nothing was appended. */

@@ -18,6 +18,7 @@ const RANK: Record<Receipt['kind'], number> = {
   connected: 3,
   disconnected: 3,
   'outbox-lost': 3,
+  tunnel: 2,
 };
 const RANKS = 4;
 

@@ -42,6 +42,42 @@ export const MessageArgs = Type.Object(
 );
 export const MessageResult = Type.Unknown();
 
+const Name = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' });
+
+/** Sent by the administration server itself, never by an operator. The ticket is a secret: no answer and no log shows it. */
+export const TunnelOpenArgs = Type.Object(
+  {
+    tunnel: Name,
+    gateway: Type.Object(
+      { name: Name, url: Type.String({ minLength: 1, maxLength: 512 }) },
+      { additionalProperties: false, description: 'Where to dial.' },
+    ),
+    worker: Type.Integer({
+      minimum: 0,
+      maximum: 1_023,
+      description: 'Number of the worker that has the tunnel.',
+    }),
+    ticket: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    host: Type.String({ minLength: 1, maxLength: 255 }),
+    port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+    lifeMs: Type.Integer({ minimum: 1, description: 'Time the tunnel may still last, milliseconds.' }),
+    resume: Type.Optional(
+      Type.Boolean({
+        description: 'The tunnel exists and goes on here; refused by a device that does not have it.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+export const TunnelOpenResult = Type.Object({});
+export const TunnelCloseArgs = Type.Object(
+  { tunnel: Name, reason: Type.Optional(Type.String({ maxLength: 256 })) },
+  { additionalProperties: false },
+);
+export const TunnelCloseResult = Type.Object({
+  wasOpen: Type.Boolean({ description: 'Whether there was anything to close.' }),
+});
+
 const MINUTE = 60_000;
 
 /**
@@ -54,10 +90,16 @@ export const COMMAND_TYPES = {
   'task.stop': { args: TaskArgs, result: TaskStopResult, timeoutMs: 5 * MINUTE, collapseKey: null },
   statistics: { args: StatisticsArgs, result: StatisticsResult, timeoutMs: 5 * MINUTE, collapseKey: null },
   message: { args: MessageArgs, result: MessageResult, timeoutMs: 15 * MINUTE, collapseKey: null },
+  'tunnel.open': { args: TunnelOpenArgs, result: TunnelOpenResult, timeoutMs: MINUTE, collapseKey: null },
+  'tunnel.close': { args: TunnelCloseArgs, result: TunnelCloseResult, timeoutMs: MINUTE, collapseKey: null },
 } as const;
 
 export type CommandType = keyof typeof COMMAND_TYPES;
 export const COMMAND_TYPE_NAMES = Object.keys(COMMAND_TYPES) as [CommandType, ...CommandType[]];
+
+/** The types that operators send; the others are parts of something the administration server does. */
+export const OPERATOR_COMMAND_TYPES = ['sync', 'task.start', 'task.stop', 'statistics', 'message'] as const;
+export type OperatorCommandType = (typeof OPERATOR_COMMAND_TYPES)[number];
 
 export type ArgsOf<T extends CommandType> = Static<(typeof COMMAND_TYPES)[T]['args']>;
 

@@ -4,3 +4,4 @@ export * from './execution-states.ts';
 export * from './limits.ts';
 export * from './messages.ts';
 export * from './signing.ts';
+export * from './tunnels.ts';

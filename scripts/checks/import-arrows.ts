@@ -9,12 +9,13 @@ const arrows: Record<Area, readonly string[]> = {
   bus: ['protocol'],
   gateway: ['protocol', 'bus'],
   'admin-api': ['protocol', 'bus'],
-  device: ['protocol'],
-  cli: ['protocol', 'bus', 'gateway', 'admin-api', 'device'],
+  tunnel: ['protocol'],
+  device: ['protocol', 'tunnel'],
+  cli: ['protocol', 'bus', 'gateway', 'admin-api', 'tunnel', 'device'],
   // The console knows the HTTP API only.
   console: [],
   // The load tools start the same services and programs as the tests do.
-  bench: ['protocol', 'device', 'test/services/', 'test/wait.ts'],
+  bench: ['protocol', 'tunnel', 'device', 'test/services/', 'test/wait.ts'],
   test: areas,
   scripts: areas,
 };

@@ -7,6 +7,7 @@ export const areas = [
   'bus',
   'gateway',
   'admin-api',
+  'tunnel',
   'device',
   'cli',
   'console',

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { OpenApiDocument } from '../../admin-api/http/openapi.ts';
-import { COMMAND_TYPE_NAMES } from '../../protocol/command-types.ts';
+import { OPERATOR_COMMAND_TYPES } from '../../protocol/command-types.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
 let http: Http;
@@ -128,7 +128,7 @@ test('a command is one of as many forms as there are types, each with its own ar
   const { schemas } = document.components;
   const creation = schemas.CommandCreation;
   assert.is(creation?.discriminator?.propertyName, 'type');
-  assert.equal(Object.keys(creation?.discriminator?.mapping ?? {}), COMMAND_TYPE_NAMES);
+  assert.equal(Object.keys(creation?.discriminator?.mapping ?? {}), OPERATOR_COMMAND_TYPES);
   for (const reference of Object.values(creation?.discriminator?.mapping ?? {})) {
     const form = schemas[reference.split('/').pop() ?? ''];
     assert.ok(form?.properties?.args);
@@ -139,7 +139,7 @@ test('a command is one of as many forms as there are types, each with its own ar
 test('examples of commands are commands', async () => {
   const device = await http.enrol();
   await http.call('POST', '/v1/groups', { body: { id: 'berlin', name: 'Berlin' } });
-  for (const type of COMMAND_TYPE_NAMES) {
+  for (const type of OPERATOR_COMMAND_TYPES) {
     const form = document.components.schemas[`CommandCreation_${type}`];
     const [example] = (form?.examples ?? []) as { target: object }[];
     assert.ok(example, type);

@@ -24,6 +24,29 @@ export function outboxRules(rule: Rule): void {
     assert.equal(plain(entries.map((entry) => entry.delivery)), plain([rich, bare, delivery(3)]));
   });
 
+  rule('grants and ends of tunnels come as they were appended', async (bus) => {
+    const incarnation = await worker(bus);
+    const opened: Delivery = {
+      devices: [],
+      tunnel: {
+        id: 'tun-1',
+        device: 'd1',
+        host: '127.0.0.1',
+        port: 22,
+        deviceHash: new Uint8Array(32).fill(0xc1),
+        operatorHash: new Uint8Array(32).fill(0x00),
+        joinBy: 1_763_769_600_123,
+        idleMs: 600_000,
+        lifeMs: 43_200_000,
+        maxBytes: 5_000_000_000_000,
+      },
+    };
+    const ended: Delivery = { devices: [], tunnelEnd: { id: 'tun-1', reason: 'closed' } };
+    await bus.outboxes.append(incarnation, [opened, delivery(2), ended]);
+    const { entries } = await bus.outboxes.read(incarnation, null, 10);
+    assert.equal(plain(entries.map((entry) => entry.delivery)), plain([opened, delivery(2), ended]));
+  });
+
   rule('appends that are not awaited keep their order', async (bus) => {
     const incarnation = await worker(bus);
     await Promise.all(numbers(1, 200).map((number) => bus.outboxes.append(incarnation, [delivery(number)])));

@@ -16,7 +16,21 @@ export function receiptRules(rule: Rule): void {
         data: { nested: [1, 'two', null, 2.5, { three: true }] },
         at: 1_763_769_600_123,
       };
-      assert.is(await receipts.append([result, ack(1)]), 'appended');
+      const tunnel: Receipt = {
+        kind: 'tunnel',
+        tunnel: 'tun-1',
+        device: 'd1',
+        event: 'ended',
+        side: 'operator',
+        reason: 'idle',
+        address: '127.0.0.1',
+        bytesUp: 5_000_000_000_000,
+        bytesDown: 0,
+        streams: 3,
+        incarnation: 'abc',
+        at: 1_763_769_600_123,
+      };
+      assert.is(await receipts.append([result, tunnel, ack(1)]), 'appended');
       assert.is(await receipts.append([ack(2)]), 'appended');
       assert.is(await receipts.backlog(), 2);
       const applied: Receipt[] = [];
@@ -24,8 +38,8 @@ export function receiptRules(rule: Rule): void {
         applied.push(...batch);
       });
       await receipts.append([ack(3)]);
-      await waitFor(() => applied.length >= 4, { what: 'all receipts' });
-      assert.equal(plain(applied), plain([result, ack(1), ack(2), ack(3)]));
+      await waitFor(() => applied.length >= 5, { what: 'all receipts' });
+      assert.equal(plain(applied), plain([result, tunnel, ack(1), ack(2), ack(3)]));
       await waitFor(async () => (await receipts.backlog()) === 0, { what: 'an empty backlog' });
     },
   );

@@ -6,6 +6,7 @@ import {
   COMMAND_TYPES,
   type CommandType,
   DEFAULT_TTL_MS,
+  OPERATOR_COMMAND_TYPES,
 } from '../../protocol/command-types.ts';
 import { ID_PATTERN, LIMITS } from '../../protocol/index.ts';
 
@@ -18,7 +19,7 @@ function data(type: CommandType, value: unknown): boolean {
 }
 
 test('S-3: every command type is an identifier with clocks within the limits', () => {
-  assert.equal(COMMAND_TYPE_NAMES, ['sync', 'task.start', 'task.stop', 'statistics', 'message']);
+  assert.equal(COMMAND_TYPE_NAMES, [...OPERATOR_COMMAND_TYPES, 'tunnel.open', 'tunnel.close']);
   for (const type of COMMAND_TYPE_NAMES) {
     assert.match(type, ID_PATTERN);
     assert.ok(type.length <= LIMITS.capabilityLength);
@@ -61,6 +62,36 @@ test('D-1: a message has a topic and perhaps a body', () => {
     assert.not(args('message', wrong));
   }
   assert.ok(data('message', undefined) && data('message', 'anything'));
+});
+
+test('D-1: a tunnel is opened with a ticket at one gateway, to one host and port', () => {
+  const open = {
+    tunnel: 'tun-1',
+    gateway: { name: 'gw1', url: 'wss://gw1.example.net:13295' },
+    worker: 0,
+    ticket: 'A'.repeat(43),
+    host: '127.0.0.1',
+    port: 22,
+    lifeMs: 3_600_000,
+  };
+  assert.ok(args('tunnel.open', open) && args('tunnel.open', { ...open, resume: true }));
+  for (const wrong of [
+    { ...open, ticket: 'A'.repeat(42) },
+    { ...open, port: 0 },
+    { ...open, host: '' },
+    { ...open, worker: -1 },
+    { ...open, gateway: { name: 'gw1' } },
+    { ...open, command: 'sh' },
+    {},
+  ]) {
+    assert.not(args('tunnel.open', wrong));
+  }
+  assert.ok(data('tunnel.open', {}));
+  assert.ok(
+    args('tunnel.close', { tunnel: 'tun-1', reason: 'done' }) && args('tunnel.close', { tunnel: 'tun-1' }),
+  );
+  assert.not(args('tunnel.close', {}));
+  assert.ok(data('tunnel.close', { wasOpen: true }) && !data('tunnel.close', {}));
 });
 
 test.run();

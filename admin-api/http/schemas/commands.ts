@@ -1,5 +1,10 @@
 import { type Static, type TSchema, Type } from 'typebox';
-import { COMMAND_TYPE_NAMES, COMMAND_TYPES, type CommandType } from '../../../protocol/command-types.ts';
+import {
+  COMMAND_TYPE_NAMES,
+  COMMAND_TYPES,
+  OPERATOR_COMMAND_TYPES,
+  type OperatorCommandType,
+} from '../../../protocol/command-types.ts';
 import { EXECUTION_STATES, FINAL_STATES, LIMITS } from '../../../protocol/index.ts';
 import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
 
@@ -60,7 +65,7 @@ const limits = {
 /** Types whose arguments may be left out. */
 const isOptional = (args: TSchema) => ((args as { required?: string[] }).required ?? []).length === 0;
 
-const example: Record<CommandType, object> = {
+const example: Record<OperatorCommandType, object> = {
   sync: { type: 'sync', target: { all: true } },
   'task.start': { type: 'task.start', args: { task: 'backup' }, target: { devices: ['kiosk-17'] } },
   'task.stop': { type: 'task.stop', args: { task: 'backup' }, target: { devices: ['kiosk-17'] } },
@@ -72,7 +77,7 @@ const example: Record<CommandType, object> = {
   },
 };
 
-function creationOf(type: CommandType) {
+function creationOf(type: OperatorCommandType) {
   const { args, timeoutMs } = COMMAND_TYPES[type];
   return Type.Object(
     {
@@ -90,7 +95,7 @@ function creationOf(type: CommandType) {
 }
 
 export interface CommandCreationBody {
-  type: CommandType;
+  type: OperatorCommandType;
   args?: unknown;
   target: Static<typeof Target>;
   ttl?: number;
@@ -105,7 +110,7 @@ export const CommandCreation = Type.Unsafe<CommandCreationBody>({
   type: 'object',
   required: ['type'],
   discriminator: { propertyName: 'type' },
-  oneOf: COMMAND_TYPE_NAMES.map(creationOf),
+  oneOf: OPERATOR_COMMAND_TYPES.map(creationOf),
 });
 
 export const CreationHeaders = Type.Object({
