@@ -2,9 +2,9 @@
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
 import type { DeviceView } from '../../cli/operator/views.ts';
+import { Fleet, type FleetMember } from '../fleet/fleet.ts';
+import { Ledger, type Target } from '../fleet/ledger.ts';
 import { waitFor } from '../wait.ts';
-import { Fleet, type FleetMember } from './fleet.ts';
-import { Ledger, type Target } from './ledger.ts';
 import { Site } from './site.ts';
 
 /** Connection limits, and so the weights: one gateway is half as large again. */

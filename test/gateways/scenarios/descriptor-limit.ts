@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
 import type { DeviceView } from '../../../cli/operator/views.ts';
-import type { FleetMember } from '../fleet.ts';
+import type { FleetMember } from '../../fleet/fleet.ts';
 import { cpuShare, limitDescriptors, descriptorLimit as limitOf, openDescriptors } from '../processes.ts';
 import { percent, type World } from '../world.ts';
 

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import type { Arrival, FleetMember } from '../fleet.ts';
+import type { Arrival, FleetMember } from '../../fleet/fleet.ts';
 import { since, type World } from '../world.ts';
 
 /** The tree, root first: group and parent. */

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
+import type { FleetMember } from '../../fleet/fleet.ts';
+import { Traffic } from '../../fleet/traffic.ts';
 import { freePort } from '../../wait.ts';
-import type { FleetMember } from '../fleet.ts';
-import { Traffic } from '../traffic.ts';
 import { since, type World } from '../world.ts';
 
 const DEVICES = 4_000;

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { Traffic } from '../traffic.ts';
+import { Traffic } from '../../fleet/traffic.ts';
 import { since, type World } from '../world.ts';
 
 const DEVICES = 1_000;

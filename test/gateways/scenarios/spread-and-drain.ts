@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { readEventStream } from '../../../cli/event-stream.ts';
-import type { Arrival, FleetMember } from '../fleet.ts';
+import type { Arrival, FleetMember } from '../../fleet/fleet.ts';
 import { DRAIN_PER_SECOND } from '../site.ts';
 import { percent, type World } from '../world.ts';
 

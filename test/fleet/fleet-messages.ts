@@ -1,4 +1,4 @@
-/** What the harness and its fleet processes say to each other. */
+/** What a test and its fleet processes say to each other. */
 import type { GatewayAddress } from '../../protocol/index.ts';
 
 export interface StartOptions {
@@ -11,8 +11,16 @@ export interface StartOptions {
 export type Order =
   /** Answered with the devices' ids. */
   | { do: 'enrol'; server: string; token: string; names: string[] }
+  /** Takes devices over that a process before this one had, from what it kept on disk. */
+  | { do: 'resume'; devices: { id: string; name: string }[] }
   | { do: 'start'; ids: string[]; options: StartOptions }
   | { do: 'stop'; ids: string[] }
+  /** As a power cut: without a word, and what runs is cut short. */
+  | { do: 'crash'; ids: string[] }
+  /** Starts a second copy of each, with the same identity and a memory of its own. */
+  | { do: 'copy'; ids: string[] }
+  /** Resolves when no copy and no original of a copy has an unsettled execution; ends the copies. */
+  | { do: 'end copies'; ids: string[] }
   /** Answered with `Runs[]`. */
   | { do: 'runs' };
 
@@ -20,8 +28,15 @@ export type Order =
 export interface Runs {
   device: string;
   command: string;
+  /** 0; 1 for the copy of a device. */
+  place: number;
   started: number;
+  /** Came to their end. */
   completed: number;
+  /** Were under way when the device died. */
+  cutShort: number;
+  /** Grows from one command to the next that this device began for the first time. */
+  order: number;
 }
 
 /** `at`: milliseconds since the Unix epoch. */

@@ -1,14 +1,8 @@
 /** Thousands of devices in a few processes, and where each of them says it is. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import type { GatewayAddress } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
-import type { FromFleet, News, Order, Runs } from './fleet-messages.ts';
-
-const PROCESSES = 2;
-const ORDER_LIMIT_MS = 120_000;
-const ENTRY = fileURLToPath(new URL('./fleet-process.js', import.meta.url));
+import type { News, Order, Runs } from './fleet-messages.ts';
+import { FleetProcess, type FleetProcessOptions } from './fleet-program.ts';
 
 /** One arrival of a device. `port` is that of the address it dialed. */
 export interface Arrival {
@@ -19,6 +13,7 @@ export interface Arrival {
 
 export interface FleetMember {
   readonly id: string;
+  readonly name: string;
   readonly group: string;
   readonly process: FleetProcess;
   /** Told to run. */
@@ -43,8 +38,12 @@ export class Fleet {
   readonly #processes: FleetProcess[];
   #made = 0;
 
-  constructor() {
-    this.#processes = Array.from({ length: PROCESSES }, () => new FleetProcess((news) => this.#hear(news)));
+  constructor(processes: readonly FleetProcessOptions[] = [{}, {}]) {
+    this.#processes = processes.map((options) => new FleetProcess(options, (news) => this.#hear(news)));
+  }
+
+  get processes(): readonly FleetProcess[] {
+    return this.#processes;
   }
 
   get started(): FleetMember[] {
@@ -68,11 +67,12 @@ export class Fleet {
     const names = Array.from({ length: count }, () => `device-${++this.#made}`);
     const parts = await Promise.all(
       this.#processes.map(async (process, n) => {
-        const own = names.filter((_, index) => index % PROCESSES === n);
+        const own = names.filter((_, index) => index % this.#processes.length === n);
         const ids = await process.ask<string[]>({ do: 'enrol', server, token, names: own });
         return ids.map(
-          (id): FleetMember => ({
+          (id, index): FleetMember => ({
             id,
+            name: own[index] ?? '',
             group,
             process,
             started: false,
@@ -103,6 +103,43 @@ export class Fleet {
     await waitFor(() => members.every(({ where }) => where === null), { what: 'devices to have stopped' });
   }
 
+  /** They vanish without a word, in the middle of what they do. */
+  async crash(members: readonly FleetMember[]): Promise<void> {
+    for (const member of members) {
+      member.started = false;
+      this.#gone(member);
+    }
+    await this.#each(members, (ids) => ({ do: 'crash', ids }));
+  }
+
+  /** The same devices connected from a second place. */
+  async copy(members: readonly FleetMember[]): Promise<void> {
+    await this.#each(members, (ids) => ({ do: 'copy', ids }));
+  }
+
+  /** Ends the copies once everything that either place took is on record; nothing may be sent to these devices meanwhile. */
+  async endCopies(members: readonly FleetMember[]): Promise<void> {
+    await this.#each(members, (ids) => ({ do: 'end copies', ids }));
+  }
+
+  of(process: FleetProcess): FleetMember[] {
+    return [...this.members.values()].filter((member) => member.process === process);
+  }
+
+  /** kill -9 of one process, with its devices. */
+  async kill(process: FleetProcess): Promise<void> {
+    await process.kill();
+    for (const member of this.of(process)) this.#gone(member);
+  }
+
+  /** A process that was killed, again, with the same devices; those that had been started are started. */
+  async revive(process: FleetProcess): Promise<void> {
+    const members = this.of(process);
+    process.start();
+    await process.ask({ do: 'resume', devices: members.map(({ id, name }) => ({ id, name })) });
+    await this.start(members.filter(({ started }) => started));
+  }
+
   /** What every device says it ran. */
   async runs(): Promise<Runs[]> {
     return (await Promise.all(this.#processes.map((process) => process.ask<Runs[]>({ do: 'runs' })))).flat();
@@ -125,7 +162,7 @@ export class Fleet {
 
   /** Ends the processes. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all(this.#processes.map((process) => process.close()));
+    await Promise.all(this.#processes.map((process) => process.kill()));
   }
 
   async #each(members: readonly FleetMember[], order: (ids: string[]) => Order): Promise<void> {
@@ -141,16 +178,19 @@ export class Fleet {
     for (const item of news) {
       const member = this.members.get(item.device);
       if (!member) continue;
-      if (member.where) {
-        this.#counts.set(member.where.gateway, this.count(member.where.gateway) - 1);
-        member.where = null;
-      }
+      this.#gone(member);
       if ('connected' in item) this.#arrived(member, item);
       else {
         member.endings.push(`${item.ended} ${item.reason}`);
         if (member.endings.length > ENDINGS_KEPT) member.endings.shift();
       }
     }
+  }
+
+  #gone(member: FleetMember): void {
+    if (!member.where) return;
+    this.#counts.set(member.where.gateway, this.count(member.where.gateway) - 1);
+    member.where = null;
   }
 
   #arrived(member: FleetMember, { at, connected }: Extract<News, { connected: unknown }>): void {
@@ -162,63 +202,5 @@ export class Fleet {
     this.#counts.set(gateway, count);
     this.peaks.set(gateway, Math.max(count, this.peaks.get(gateway) ?? 0));
     this.onArrival(member, arrival);
-  }
-}
-
-class FleetProcess {
-  readonly #child: ChildProcess;
-  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
-  #nextId = 0;
-  #output = '';
-  #ended = false;
-
-  constructor(onNews: (news: News[]) => void) {
-    this.#child = fork(ENTRY, [], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        this.#output = (this.#output + text).slice(-4_000);
-      });
-    }
-    this.#child.on('message', (message) => {
-      const said = message as FromFleet;
-      if ('news' in said) return onNews(said.news);
-      const waiting = this.#waiting.get(said.id);
-      if (said.error === undefined) waiting?.resolve(said.value);
-      else waiting?.reject(new Error(said.error));
-    });
-    this.#child.once('exit', (code, signal) => {
-      this.#ended = true;
-      const error = new Error(`a fleet process ended (${signal ?? code}): ${this.#output}`);
-      for (const { reject } of this.#waiting.values()) reject(error);
-    });
-  }
-
-  get output(): string {
-    return this.#output;
-  }
-
-  async ask<T>(order: Order): Promise<T> {
-    if (this.#ended) throw new Error(`a fleet process has ended: ${this.#output}`);
-    const id = ++this.#nextId;
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      return (await new Promise<unknown>((resolve, reject) => {
-        this.#waiting.set(id, { resolve, reject });
-        const late = () =>
-          reject(new Error(`a fleet process did not ${order.do} within ${ORDER_LIMIT_MS} ms`));
-        timer = setTimeout(late, ORDER_LIMIT_MS);
-        this.#child.send({ id, order });
-      })) as T;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(id);
-    }
-  }
-
-  async close(): Promise<void> {
-    if (this.#ended) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await ended;
   }
 }

@@ -1,0 +1,16 @@
+/** A command that was answered 202, and what the API tells of its executions. */
+import type { ExecutionView as PlainExecutionView } from '../../cli/operator/views.ts';
+import type { CommandType } from '../../protocol/command-types.ts';
+import type { FinalState } from '../../protocol/index.ts';
+
+export interface Given {
+  id: string;
+  type: CommandType;
+  devices: readonly string[];
+  may: readonly FinalState[];
+  /** Monotonic times of the request and of its answer, milliseconds. */
+  askedAt: number;
+  answeredAt: number;
+}
+
+export type ExecutionView = PlainExecutionView & { late: { state: string } | null };

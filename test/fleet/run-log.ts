@@ -1,0 +1,54 @@
+/** What the devices of one process ran; in a file as well, where the process must not forget it when it is killed. */
+import { openSync, readFileSync, writeSync } from 'node:fs';
+import type { Runs } from './fleet-messages.ts';
+
+export class RunLog {
+  readonly #runs = new Map<string, Runs>();
+  readonly #file: number | undefined;
+  #order = 0;
+
+  /** With a file, goes on from what it holds: whatever was under way was cut short. */
+  constructor(path?: string) {
+    if (path === undefined) return;
+    this.#file = openSync(path, 'a+');
+    for (const line of readFileSync(path, 'utf8').split('\n')) {
+      const [what, device = '', command = ''] = line.split(' ');
+      if (what === 's') this.#of(device, command, 0).started++;
+      if (what === 'c') this.#of(device, command, 0).completed++;
+    }
+    for (const runs of this.#runs.values()) runs.cutShort = runs.started - runs.completed;
+  }
+
+  get all(): Runs[] {
+    return [...this.#runs.values()];
+  }
+
+  started(device: string, command: string, place: number): void {
+    this.#of(device, command, place).started++;
+    this.#write(`s ${device} ${command}\n`);
+  }
+
+  completed(device: string, command: string, place: number): void {
+    this.#of(device, command, place).completed++;
+    this.#write(`c ${device} ${command}\n`);
+  }
+
+  cutShort(device: string, command: string, place: number): void {
+    this.#of(device, command, place).cutShort++;
+  }
+
+  #of(device: string, command: string, place: number): Runs {
+    const key = `${device} ${command} ${place}`;
+    const runs = this.#runs.get(key) ?? {
+      ...{ device, command, place, started: 0, completed: 0, cutShort: 0 },
+      order: ++this.#order,
+    };
+    this.#runs.set(key, runs);
+    return runs;
+  }
+
+  /** In the kernel's hands when this returns, so that it survives the process, as the device's own journal does. */
+  #write(line: string): void {
+    if (this.#file !== undefined) writeSync(this.#file, line);
+  }
+}
