@@ -171,7 +171,7 @@ export class PushpointDevice {
   }
 
   async #start(): Promise<void> {
-    const { store, crypto, limits, pace, watchNetwork } = this.#options;
+    const { store, crypto, limits, pace, watchNetwork, random } = this.#options;
     const stored = await store.load();
     const { key, identity } = stored.state;
     if (!key || !identity) throw new Error('this device is not enrolled');
@@ -183,7 +183,7 @@ export class PushpointDevice {
       store,
       clock,
       handlers: this.#handlers,
-      words: (newest) => new Words(newest, pace),
+      words: (newest) => new Words(newest, pace, random),
       limits: { ...EXECUTION_DEFAULTS, ...limits },
       events: {
         started: (id, type) => this.#events.emit('execution-started', { id, type }),

@@ -196,6 +196,11 @@ export class Executions {
     await this.#record(entry, () => {});
   }
 
+  /** the gateway had no room for the result. */
+  keep(id: string, retryMs: number): void {
+    if (this.#book.get(id)?.record.state === 'finished') this.#words.keep(id, retryMs);
+  }
+
   /** Forgets what D-10 allows to forget. */
   async sweep(): Promise<void> {
     if (this.#dead) return;

@@ -35,6 +35,8 @@ export class Inbox {
       this.#enqueue(() => this.#order(message));
     } else if (message.t === 'settled') {
       this.#enqueue(() => executions.settled(message.id, message.state));
+    } else if (message.t === 'keep') {
+      executions.keep(message.id, message.retryMs);
     } else {
       clock.told(message.time);
       void executions.sweep();

@@ -25,7 +25,7 @@ export interface UplinkParts {
 }
 
 /** What of a session is not the uplink's own. */
-export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'beat' }>;
+export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'keep' | 'beat' }>;
 
 export interface UplinkHooks {
   /** What the next connection proves. */

@@ -31,13 +31,20 @@ export class Words {
   readonly #news = new Set<string>();
   readonly #repeats = new Set<string>();
   readonly #resend = new Map<string, { dueAt: number; pauseMs: number }>();
+  readonly #random: () => number;
   #tokens: number;
   #filledAt = performance.now();
   #timer: ReturnType<typeof setTimeout> | null = null;
   #resendTimer: ReturnType<typeof setTimeout> | null = null;
+  #resendTimerAt = 0;
 
-  constructor(newest: (id: string) => DeviceMessage | null, options: Partial<WordsOptions> = {}) {
+  constructor(
+    newest: (id: string) => DeviceMessage | null,
+    options: Partial<WordsOptions> = {},
+    random: () => number = Math.random,
+  ) {
     this.#newest = newest;
+    this.#random = random;
     this.#options = { ...WORDS_DEFAULTS, ...options };
     this.#tokens = this.#options.burst;
   }
@@ -80,6 +87,15 @@ export class Words {
     this.#resend.delete(id);
   }
 
+  /** The gateway had no room for this result. */
+  keep(id: string, retryMs: number): void {
+    if (!this.#link) return;
+    const dueAt = performance.now() + retryMs * (1 + this.#random());
+    // Half: said again and not heard of, it has the first pause of R-5 before it.
+    this.#resend.set(id, { dueAt, pauseMs: this.#options.resendAfterMs / 2 });
+    this.#repeatAt(dueAt);
+  }
+
   #take(): boolean {
     const { framesPerSecond, burst } = this.#options;
     const now = performance.now();
@@ -115,16 +131,21 @@ export class Words {
     const before = this.#resend.get(id);
     const pauseMs = before ? Math.min(RESEND_CAP_MS, before.pauseMs * 2) : resendAfterMs;
     this.#resend.set(id, { dueAt: performance.now() + pauseMs, pauseMs });
-    this.#resendTimer ??= setTimeout(() => this.#repeat(), resendAfterMs);
+    if (!this.#resendTimer) this.#repeatAt(performance.now() + resendAfterMs);
+  }
+
+  #repeatAt(at: number): void {
+    if (this.#resendTimer && this.#resendTimerAt <= at) return;
+    if (this.#resendTimer) clearTimeout(this.#resendTimer);
+    this.#resendTimerAt = at;
+    this.#resendTimer = setTimeout(() => this.#repeat(), Math.max(0, at - performance.now()));
   }
 
   #repeat(): void {
     this.#resendTimer = null;
     const now = performance.now();
     for (const [id, { dueAt }] of this.#resend) if (dueAt <= now + 1) this.#repeats.add(id);
-    if (this.#resend.size > 0) {
-      this.#resendTimer = setTimeout(() => this.#repeat(), Math.max(10, this.#options.resendAfterMs / 4));
-    }
+    if (this.#resend.size > 0) this.#repeatAt(now + Math.max(10, this.#options.resendAfterMs / 4));
     this.#flush();
   }
 }

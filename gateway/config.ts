@@ -49,6 +49,8 @@ export interface GatewayConfig {
   /** Receipts kept while the bus is away, and the bytes they may take. */
   receiptSpool: number;
   receiptSpoolBytes: number;
+  /** When a device is to say again a result for which there was no room, milliseconds. */
+  resultRetryMs: number;
   /** Sessions of the whole gateway sent away per second when they have to leave. */
   drainPerSecond: number;
 }
@@ -83,6 +85,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   receiptDelayMs: 5,
   receiptSpool: 100_000,
   receiptSpoolBytes: 128 * 1024 * 1024,
+  resultRetryMs: 30_000,
   drainPerSecond: 1_000,
 });
 
@@ -115,6 +118,7 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['receiptDelayMs', 0, 1_000],
   ['receiptSpool', 1, 10_000_000],
   ['receiptSpoolBytes', 1024, Number.MAX_SAFE_INTEGER],
+  ['resultRetryMs', LIMITS.retryMinMs, LIMITS.retryMaxMs],
   ['drainPerSecond', 1, 1_000_000],
 ];
 

@@ -26,6 +26,10 @@ export interface Gauges {
   unauthenticated(): number;
   sessions(): number;
   spooledReceipts(): number;
+  /** Share of the spool's bound that is taken. */
+  spoolFill(): number;
+  /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
+  spoolOldestAt(): number | null;
   bufferedBytes(): number;
   /** Connections it takes at most. */
   limit(): number;
@@ -50,6 +54,7 @@ export class Metrics {
   receiptsAppended = 0;
   receiptsRetried = 0;
   progressDropped = 0;
+  resultsHandedBack = 0;
   faults = 0;
   readonly closed = new LabeledCount();
   readonly refused = new LabeledCount();
@@ -96,6 +101,11 @@ export class Metrics {
     gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
     gauge('sessions', 'Devices connected.', gauges.sessions);
     gauge('receipts_spooled', 'Receipts that wait for the bus.', gauges.spooledReceipts);
+    gauge('receipts_spool_fill', 'Share of the room for waiting receipts that is taken.', gauges.spoolFill);
+    gauge('receipts_waiting_seconds', 'How long the oldest waiting receipt waits.', () => {
+      const at = gauges.spoolOldestAt();
+      return at === null ? 0 : Math.max(0, Date.now() - at) / 1_000;
+    });
     gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
     new Gauge({
       name: `${PREFIX}round_trip_seconds`,
@@ -125,6 +135,11 @@ export class Metrics {
     counter('receipts_appended_total', 'Receipts handed to the bus.', () => this.receiptsAppended);
     counter('receipt_append_retries_total', 'Appends that failed.', () => this.receiptsRetried);
     counter('progress_limited_total', 'Progress reports beyond one a second.', () => this.progressDropped);
+    counter(
+      'results_handed_back_total',
+      'Results devices keep for want of room.',
+      () => this.resultsHandedBack,
+    );
     counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
     labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.refused);

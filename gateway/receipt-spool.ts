@@ -1,8 +1,8 @@
 /**
  * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is away. The
  * spool is bounded in number and bytes; at the bound progress goes first, then acknowledgements, status and
- * `undelivered`, then results, and what tells sessions apart last. Devices keep results and send them again, so even
- * that loses nothing for good.
+ * `undelivered`. When only results and what tells sessions apart is left, a new result is not taken: its device is told to
+ * keep it (R-7). So nothing that an execution needs is lost.
  */
 import type { Logger } from 'pino';
 import type { Receipt, Receipts } from '../bus/bus.ts';
@@ -27,6 +27,8 @@ const RETRY_MAX_MS = 2_000;
 /** What a receipt costs beside its payload, bytes. */
 const RECEIPT_OVERHEAD = 200;
 
+export type ResultReceipt = Extract<Receipt, { kind: 'result' }>;
+
 export interface ReceiptSpoolOptions {
   batch: number;
   delayMs: number;
@@ -44,6 +46,7 @@ export class ReceiptSpool {
   readonly #options: ReceiptSpoolOptions;
   readonly #metrics: Metrics;
   readonly #log: Logger;
+  readonly #onResultRefused: (result: ResultReceipt) => void;
   /** Oldest first; a hole is a receipt that was dropped. */
   #queue: (Spooled | undefined)[] = [];
   #head = 0;
@@ -60,16 +63,37 @@ export class ReceiptSpool {
   #waiters: (() => void)[] = [];
   #stopped = false;
 
-  constructor(receipts: Receipts, options: ReceiptSpoolOptions, metrics: Metrics, log: Logger) {
+  /** `onResultRefused`: there is no room for this result, and it is not counted as dropped. */
+  constructor(
+    receipts: Receipts,
+    options: ReceiptSpoolOptions,
+    metrics: Metrics,
+    log: Logger,
+    onResultRefused: (result: ResultReceipt) => void,
+  ) {
     this.#receipts = receipts;
     this.#options = options;
     this.#metrics = metrics;
     this.#log = log;
+    this.#onResultRefused = onResultRefused;
   }
 
   /** Receipts that wait, the batch being appended included. */
   get size(): number {
     return this.#count + this.#batch.length;
+  }
+
+  /** Share of the bound that is taken, of number or bytes, whichever is larger. */
+  get fill(): number {
+    const { limit, limitBytes } = this.#options;
+    return Math.max(this.size / limit, this.#bytes / limitBytes);
+  }
+
+  /** Since when the oldest receipt waits, milliseconds since the Unix epoch; `null` when none waits. */
+  get oldestAt(): number | null {
+    if (this.size === 0) return null;
+    const oldest = this.#batch[0] ?? this.#queue.find((spooled) => spooled !== undefined);
+    return oldest?.receipt.at ?? null;
   }
 
   /** Takes a receipt; `payloadBytes` is the size of what a device sent in it. */
@@ -78,7 +102,7 @@ export class ReceiptSpool {
     this.#queue.push(spooled);
     this.#counted(spooled, 1);
     this.#bytes += spooled.bytes;
-    while (this.#overBound() && this.#dropOne());
+    while (this.#overBound() && this.#makeRoom());
     this.#schedule();
   }
 
@@ -111,10 +135,19 @@ export class ReceiptSpool {
     return this.size > this.#options.limit || this.#bytes > this.#options.limitBytes;
   }
 
-  /** Drops the oldest receipt of the lowest rank there is; false when nothing is left to drop. */
-  #dropOne(): boolean {
+  /**
+   * Gives up the oldest receipt of the lowest rank there is, of results the newest: whoever said that is most likely still
+   * here to be told. False when nothing is left to give up.
+   */
+  #makeRoom(): boolean {
     const rank = this.#counts.findIndex((count) => count > 0);
     if (rank === -1) return false;
+    const newest = this.#queue.at(-1);
+    if (rank === RANK.result && newest?.receipt.kind === 'result') {
+      this.#queue.pop();
+      this.#forget(newest);
+      return true;
+    }
     let at = Math.max(this.#search[rank] ?? 0, this.#head);
     let spooled = this.#queue[at];
     while (at < this.#queue.length && (!spooled || RANK[spooled.receipt.kind] !== rank)) {
@@ -123,11 +156,17 @@ export class ReceiptSpool {
     if (!spooled) return false;
     this.#search[rank] = at + 1;
     this.#queue[at] = undefined;
-    this.#counted(spooled, -1);
-    this.#bytes -= spooled.bytes;
-    this.#metrics.receiptsDropped.add(spooled.receipt.kind);
-    this.#compact();
+    this.#forget(spooled);
     return true;
+  }
+
+  #forget(spooled: Spooled): void {
+    const { receipt, bytes } = spooled;
+    this.#counted(spooled, -1);
+    this.#bytes -= bytes;
+    this.#compact();
+    if (receipt.kind === 'result') this.#onResultRefused(receipt);
+    else this.#metrics.receiptsDropped.add(receipt.kind);
   }
 
   #counted({ receipt }: Spooled, change: 1 | -1): void {

@@ -29,6 +29,7 @@ import { freePort, probePort } from './port-probe.ts';
 import { PresenceReleases } from './presence-releases.ts';
 import { PushServer } from './push-server.ts';
 import { ReceiptSpool } from './receipt-spool.ts';
+import { handBack } from './refused-results.ts';
 import { RoundTrips } from './round-trips.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 import { SettingsFollower } from './settings-follower.ts';
@@ -134,6 +135,7 @@ export class GatewayWorker {
       },
       this.#metrics,
       this.#log,
+      (result) => handBack(result, this.#connections, this.#metrics, config.resultRetryMs),
     );
     this.#releases = new PresenceReleases(
       bus.presence,
@@ -275,6 +277,8 @@ export class GatewayWorker {
       unauthenticated: () => this.#connections.unauthenticated.size,
       sessions: () => this.#connections.sessions.size,
       spooledReceipts: () => this.#spool.size,
+      spoolFill: () => this.#spool.fill,
+      spoolOldestAt: () => this.#spool.oldestAt,
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
       leaving: () => this.#departures.left,

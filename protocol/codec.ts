@@ -233,6 +233,12 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         id: id(fields, 'id'),
         state: text(fields, 'state', LIMITS.wordLength) as 'unknown',
       };
+    case 'keep':
+      return {
+        t: 'keep',
+        id: id(fields, 'id'),
+        retryMs: integer(fields, 'retryMs', LIMITS.retryMinMs, LIMITS.retryMaxMs),
+      };
     case 'update':
       return { t: 'update', gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress) };
     case 'redirect':

@@ -41,6 +41,9 @@ export const LIMITS = {
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,
+  /** Pause a gateway may ask for before a result is said again, milliseconds. */
+  retryMinMs: 1_000,
+  retryMaxMs: 3_600_000,
   /** Deliver-by clock: the longest time a command may wait for its device, milliseconds (30 days). */
   ttlMaxMs: 30 * 86_400_000,
   /** Finish-by clock: the longest time an execution may take after its acknowledgement (7 days). */

@@ -51,6 +51,14 @@ export interface Settled {
   state: FinalState | 'unknown';
 }
 
+/** The gateway has no room for this result: the device keeps it and says it again later. */
+export interface Keep {
+  t: 'keep';
+  id: string;
+  /** After at least so long, milliseconds. */
+  retryMs: number;
+}
+
 /** The list of gateways changed (G-1). */
 export interface Update {
   t: 'update';
@@ -70,7 +78,7 @@ export interface Redirect {
   withinMs: number;
 }
 
-export type GatewayMessage = Challenge | Welcome | BeatAnswer | Order | Settled | Update | Redirect;
+export type GatewayMessage = Challenge | Welcome | BeatAnswer | Order | Settled | Keep | Update | Redirect;
 
 /* ---- device to gateway ---- */
 

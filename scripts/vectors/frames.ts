@@ -67,6 +67,7 @@ const fromGateway: [string, GatewayMessage][] = [
   ['settled', { t: 'settled', id: COMMAND, state: 'succeeded' }],
   ['settled, superseded', { t: 'settled', id: COMMAND, state: 'superseded' }],
   ['settled, unknown', { t: 'settled', id: COMMAND, state: 'unknown' }],
+  ['keep', { t: 'keep', id: COMMAND, retryMs: 30_000 }],
   ['update', { t: 'update', gateways: GATEWAYS }],
   ['update without gateways', { t: 'update', gateways: [] }],
   ['redirect', { t: 'redirect', to: GATEWAYS.slice(1), reason: 'drain', withinMs: 30_000 }],

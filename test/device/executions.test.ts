@@ -181,6 +181,24 @@ test('R-5: after every welcome the newest word on what is not settled is said; R
   await f.end();
 });
 
+test('R-7: a result that the gateway hands back is said again after the time it asks for, and kept until it is settled', async () => {
+  const f = await fixture({ options: { random: () => 0 } });
+  await f.gateway.sendCommand('c1');
+  await f.gateway.last.first('result', 'c1');
+  const handedBackAt = performance.now();
+  f.gateway.last.send({ t: 'keep', id: 'c1', retryMs: 1_000 });
+  // Unknown, and not a result of this device: nothing to be said.
+  f.gateway.last.send({ t: 'keep', id: 'c2', retryMs: 1_000 });
+  await until(() => f.gateway.last.of('result', 'c1').length === 2, 'said again');
+  assert.ok(performance.now() - handedBackAt >= 990);
+  assert.is(f.device.counts().unsettled, 1);
+  f.gateway.settle('c1');
+  await until(() => f.device.counts().unsettled === 0, 'settled');
+  assert.is(f.gateway.last.of('result').length, 2);
+  assert.equal(f.faults, []);
+  await f.end();
+});
+
 test('R-5: what is said again is paced', async () => {
   const f = await fixture({ options: { pace: { framesPerSecond: 50, burst: 20 } } });
   for (let i = 0; i < 60; i++) await f.gateway.sendCommand(`c${i}`);

@@ -52,6 +52,34 @@ test('what devices say while the bus is away arrives when it is back, results an
     assert.is(await rig.metric('receipts_spooled'), 0);
   }));
 
+test('R-7: at the bound a device is told to keep its result, and nothing is missing once it has said it again', () =>
+  withRig({ config: { receiptSpool: 40, resultRetryMs: 1_000 } }, async (rig) => {
+    const identity = await rig.enrol();
+    const { device } = await connectDevice(rig.url, identity);
+    await rig.receipt('connected');
+    rig.bus.cut(true);
+    for (let i = 0; i < 50; i++) {
+      device.send({ t: 'ack', id: `c${i}` });
+      device.send({ t: 'result', id: `c${i}`, state: 'succeeded' });
+    }
+    device.send({ t: 'beat' });
+    await waitFor(() => device.received.some(({ t }) => t === 'beat'));
+    const keeps = device.received.flatMap((message) => (message.t === 'keep' ? [message] : []));
+    const kept = new Set(keeps.map(({ id }) => id));
+    assert.ok(kept.size >= 10 && keeps.every(({ retryMs }) => retryMs === 1_000));
+    assert.is(await rig.metric('results_handed_back_total'), kept.size);
+    assert.is(await rig.metric('receipts_spooled'), 40);
+    assert.is(await rig.metric('receipts_dropped_total', 'result'), 0);
+    assert.is(await rig.metric('receipts_spool_fill'), 1);
+    assert.ok((await rig.metric('receipts_waiting_seconds')) > 0);
+    rig.bus.cut(false);
+    await waitFor(async () => (await rig.metric('receipts_spooled')) === 0);
+    for (const id of kept) device.send({ t: 'result', id, state: 'succeeded' });
+    await waitFor(() => rig.receipts.filter(({ kind }) => kind === 'result').length >= 50);
+    const results = rig.receipts.flatMap((receipt) => (receipt.kind === 'result' ? [receipt.command] : []));
+    assert.equal(results.sort(), Array.from({ length: 50 }, (_, i) => `c${i}`).sort());
+  }));
+
 test('an outbox entry appended while the worker could not read is delivered when it can', () =>
   withRig({}, async (rig) => {
     const identity = await rig.enrol();

@@ -31,13 +31,15 @@ class FakeReceipts implements Pick<Receipts, 'append'> {
 function makeSpool(options: Partial<ReceiptSpoolOptions> = {}) {
   const receipts = new FakeReceipts();
   const metrics = new Metrics();
+  const handedBack: Receipt[] = [];
   const spool = new ReceiptSpool(
     receipts as unknown as Receipts,
     { batch: 500, delayMs: 5, limit: 100, limitBytes: 1e9, ...options },
     metrics,
     pino({ level: 'silent' }),
+    (result) => handedBack.push(result),
   );
-  return { receipts, metrics, spool };
+  return { receipts, metrics, spool, handedBack };
 }
 
 const away = () => Promise.reject(new BusUnavailable('away'));
@@ -83,8 +85,8 @@ test('a batch that was refused or failed is kept and tried again', async () => {
   assert.is(spool.size, 0);
 });
 
-test('at the bound progress goes first, then acknowledgements, then results, the oldest of each', async () => {
-  const { receipts, metrics, spool } = makeSpool({ limit: 6, batch: 1 });
+test('at the bound progress goes first, then acknowledgements, the oldest of each; new results are handed back', async () => {
+  const { receipts, metrics, spool, handedBack } = makeSpool({ limit: 6, batch: 1 });
   receipts.answer = away;
   spool.add({ kind: 'outbox-lost', incarnation: 'i', at: 0 });
   await waitFor(() => metrics.receiptsRetried > 0);
@@ -98,7 +100,8 @@ test('at the bound progress goes first, then acknowledgements, then results, the
   spool.add(result(5));
   assert.is(metrics.receiptsDropped.get('ack'), 2);
   spool.add(result(6));
-  assert.is(metrics.receiptsDropped.get('result'), 1);
+  assert.equal(handedBack, [result(6)], 'R-7: only results are left, so the device has to keep this one');
+  assert.is(metrics.receiptsDropped.get('result'), 0);
   spool.add(progress(3));
   assert.is(metrics.receiptsDropped.get('progress'), 3, 'a newcomer of a lower rank goes itself');
   assert.is(spool.size, 6);
@@ -108,17 +111,44 @@ test('at the bound progress goes first, then acknowledgements, then results, the
   assert.equal(kinds(receipts.all), ['outbox-lost', 'result', 'result', 'result', 'result', 'result']);
   assert.equal(
     receipts.all.slice(1).map((receipt) => receipt.at),
-    [2, 3, 4, 5, 6],
+    [1, 2, 3, 4, 5],
   );
 });
 
 test('the bound counts bytes as well', async () => {
-  const { receipts, metrics, spool } = makeSpool({ limit: 1_000, limitBytes: 10_000 });
+  const { receipts, spool, handedBack } = makeSpool({ limit: 1_000, limitBytes: 10_000 });
   receipts.answer = away;
   for (let i = 0; i < 20; i++) spool.add(result(i), 1_000);
   assert.ok(spool.size <= 9);
-  assert.ok(metrics.receiptsDropped.get('result') >= 11);
+  assert.is(handedBack.length + spool.size, 20);
+  assert.ok(spool.fill > 0.8 && spool.fill <= 1);
   spool.stop();
+});
+
+test('R-7: what tells sessions apart is kept before results, and each of those is handed back', async () => {
+  const { receipts, metrics, spool, handedBack } = makeSpool({ limit: 4, batch: 1 });
+  receipts.answer = away;
+  spool.add(result(0));
+  await waitFor(() => metrics.receiptsRetried > 0);
+  for (let i = 1; i < 4; i++) spool.add(result(i));
+  const left = (n: number): Receipt => ({
+    kind: 'disconnected',
+    device: `d${n}`,
+    session: n,
+    code: 1006,
+    reason: '',
+    at: n,
+  });
+  spool.add(left(1));
+  spool.add(left(2));
+  assert.equal(handedBack, [result(1), result(2)]);
+  spool.add(result(4));
+  assert.equal(handedBack.slice(2), [result(4)]);
+  receipts.answer = async () => 'appended';
+  assert.ok(await spool.flush(Date.now() + 2_000));
+  spool.stop();
+  assert.equal(receipts.all, [result(0), result(3), left(1), left(2)]);
+  assert.is(metrics.receiptsDropped.values.size, 0);
 });
 
 test('a hundred thousand receipts at the bound cost no more than a moment', () => {

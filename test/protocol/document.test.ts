@@ -58,6 +58,7 @@ test('the table of limits has the limits of the code', () => {
     `| groups of a device | ${LIMITS.groups} |`,
     `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ${LIMITS.signatureBytes} bytes |`,
     `| heartbeat interval | ${LIMITS.heartbeatMinMs / 1_000} s to ${LIMITS.heartbeatMaxMs / 60_000} min |`,
+    `| \`retryMs\` of \`keep\` | ${LIMITS.retryMinMs / 1_000} s to ${LIMITS.retryMaxMs / 60_000} min |`,
     `| deliver by | ${LIMITS.ttlMaxMs / 86_400_000} days after issue |`,
     `| finish by | ${LIMITS.timeoutMaxMs / 86_400_000} days |`,
   ];

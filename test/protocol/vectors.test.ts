@@ -82,7 +82,16 @@ test('every message of both directions is among the golden frames', () => {
       ...new Set(vectors.written.filter((v) => v.from === from).map((v) => (v.message as { t: string }).t)),
     ].sort();
   assert.equal(named('device'), ['ack', 'beat', 'progress', 'prove', 'result']);
-  assert.equal(named('gateway'), ['beat', 'challenge', 'order', 'redirect', 'settled', 'update', 'welcome']);
+  assert.equal(named('gateway'), [
+    'beat',
+    'challenge',
+    'keep',
+    'order',
+    'redirect',
+    'settled',
+    'update',
+    'welcome',
+  ]);
 });
 
 test('S-1: orders sign and verify with the server key, over the body as it travels', () => {
