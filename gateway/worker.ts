@@ -34,6 +34,7 @@ import { RoundTrips } from './round-trips.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 import { SettingsFollower } from './settings-follower.ts';
 import { SettingsWatcher } from './settings-watcher.ts';
+import { createSignatureCheck } from './signature-check.ts';
 import { Sweep } from './sweep.ts';
 import { Ticker } from './ticker.ts';
 import { type WorkerState, WorkerStatus } from './worker-status.ts';
@@ -160,6 +161,7 @@ export class GatewayWorker {
       gateways: this.#gateways,
       spool: this.#spool,
       interner,
+      isSigned: createSignatureCheck(),
       directoryHealth: this.#directoryHealth,
       lease: () => this.#keeper.held(),
       log: this.#log,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 interface Manifest {
   dependencies?: Record<string, string>;
+  optionalDependencies?: Record<string, string>;
   devDependencies?: Record<string, string>;
 }
 
@@ -12,8 +13,8 @@ export async function findReadmeProblems(root: string): Promise<string[]> {
     readFile(join(root, 'README.md'), 'utf8'),
     readFile(join(root, 'package.json'), 'utf8'),
   ]);
-  const { dependencies, devDependencies } = JSON.parse(manifest) as Manifest;
-  return Object.keys({ ...dependencies, ...devDependencies })
+  const { dependencies, optionalDependencies, devDependencies } = JSON.parse(manifest) as Manifest;
+  return Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies })
     .filter((name) => !readme.includes(`\`${name}\``))
     .map((name) => `README.md does not say what the dependency \`${name}\` is for`);
 }
