@@ -14,8 +14,8 @@ const arrows: Record<Area, readonly string[]> = {
   cli: ['protocol', 'bus', 'gateway', 'admin-api', 'tunnel', 'device'],
   // The console knows the HTTP API only.
   console: [],
-  // The load tools start the same services and programs as the tests do.
-  bench: ['protocol', 'tunnel', 'device', 'test/services/', 'test/wait.ts'],
+  // The load tools start the same services and programs as the tests do, and put devices straight into the store.
+  bench: ['protocol', 'tunnel', 'device', 'admin-api/store/', 'test/services/', 'test/wait.ts'],
   test: areas,
   scripts: areas,
 };

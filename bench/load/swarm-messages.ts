@@ -1,0 +1,46 @@
+/** What a swarm and its processes say to each other. */
+
+import type { Phase } from './connection.ts';
+import type { DialectName } from './dialects.ts';
+
+export interface SwarmProcessStart {
+  dialect: DialectName;
+  options: Readonly<Record<string, string>>;
+  targets: readonly { host: string; port: number }[];
+  /** Devices of this process: numbers `from` to `to`, exclusive. */
+  from: number;
+  to: number;
+}
+
+export type SwarmRequest =
+  | { op: 'prepare' }
+  /** Dials all that are not connected, at most `atOnce` of them between connect and ready. */
+  | { op: 'open'; atOnce: number }
+  /** Whether lost connections are dialed again. */
+  | { op: 'returning'; on: boolean }
+  /** Which target the devices dial the next time. */
+  | { op: 'target'; index: number }
+  /** Every n-th device stops reading, or all read again (0). */
+  | { op: 'stall'; every: number }
+  | { op: 'state' }
+  | { op: 'count'; kind: string; key: string }
+  | { op: 'take'; kind: string }
+  | { op: 'close'; how: 'close' | 'reset' };
+
+export interface SwarmState {
+  phases: Partial<Record<Phase, number>>;
+  /** Connections that became ready, closings by code (`closed 1006`), refusals by status, and the dialect's own. */
+  counters: Record<string, number>;
+}
+
+export interface SwarmAnswers {
+  prepare: Uint8Array[];
+  open: null;
+  returning: null;
+  target: null;
+  stall: number;
+  state: SwarmState;
+  count: number;
+  take: Map<string, Float64Array>;
+  close: null;
+}

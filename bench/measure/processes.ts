@@ -1,0 +1,72 @@
+/** What the kernel says about processes: memory, CPU, children. Linux only. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** USER_HZ: ticks of /proc/<pid>/stat in a second, the same on every Linux of our time. */
+const TICKS_PER_SECOND = 100;
+
+interface Stat {
+  parent: number;
+  /** Of the process itself, ended threads included, milliseconds. */
+  cpuMs: number;
+}
+
+function readStat(pid: number): Stat | null {
+  const text = read(`/proc/${pid}/stat`);
+  if (text === null) return null;
+  // The name in parentheses may hold spaces: the fields after it count from the third.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  return { parent: Number(fields[1]), cpuMs: (ticks * 1_000) / TICKS_PER_SECOND };
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    // It ended meanwhile.
+    return null;
+  }
+}
+
+/** These processes and all their descendants that live now. */
+export function processTree(roots: readonly number[]): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name);
+    const stat = Number.isInteger(pid) ? readStat(pid) : null;
+    if (stat) parents.set(pid, stat.parent);
+  }
+  const tree = new Set(roots.filter((pid) => parents.has(pid)));
+  for (let before = -1; before !== tree.size; ) {
+    before = tree.size;
+    for (const [pid, parent] of parents) if (tree.has(parent)) tree.add(pid);
+  }
+  return [...tree];
+}
+
+/** Proportional set size: pages shared with others count in part. Bytes; 0 for a process that is gone. */
+export function pssBytes(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => {
+    const line = read(`/proc/${pid}/smaps_rollup`)?.match(/^Pss:\s+(\d+) kB/m);
+    return sum + Number(line?.[1] ?? 0) * 1024;
+  }, 0);
+}
+
+/** CPU these processes used since they started, user and system, milliseconds. */
+export function cpuMs(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs ?? 0), 0);
+}
+
+/** What the machine has in use, caches not counted, bytes. */
+export function memoryUsed(): number {
+  const info = read('/proc/meminfo') ?? '';
+  const value = (name: string): number =>
+    Number(info.match(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm'))?.[1] ?? 0);
+  return (value('MemTotal') - value('MemAvailable')) * 1024;
+}
+
+/** The most files a process may have open here. */
+export function descriptorLimit(): number {
+  const hard = read('/proc/self/limits')?.match(/^Max open files\s+\S+\s+(\S+)/m)?.[1];
+  return hard === undefined || hard === 'unlimited' ? 1_000_000 : Number(hard);
+}

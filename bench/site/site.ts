@@ -1,0 +1,210 @@
+/**
+ * The programs under test as users run them: Redis, one administration server (SQLite unless told otherwise), gateways of
+ * several workers, each a process of its own.
+ */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Program, startCli } from '../../test/services/processes.ts';
+import { type RedisServer, startRedis } from '../../test/services/redis.ts';
+import { freePort, waitFor } from '../../test/wait.ts';
+import { cpuMs, descriptorLimit, processTree, pssBytes } from '../measure/processes.ts';
+import { seedDevices } from './seed.ts';
+
+export interface SiteOptions {
+  publicKeys: readonly Uint8Array[];
+  databaseUrl: string | undefined;
+  /** Names of the gateways, and the port of each. */
+  gateways: readonly string[];
+  ports: readonly number[];
+  /** Workers of each gateway; enough for the descriptor limit when absent. */
+  workers?: number;
+  /** Added to the flags of the gateways. */
+  gatewayFlags?: readonly string[];
+  say(text: string): void;
+}
+
+/** Kinds of server processes, measured apart. */
+export type Kind = 'gateway' | 'admin' | 'redis';
+
+export interface Usage {
+  pss: Record<Kind, number>;
+  cpuMs: Record<Kind, number>;
+}
+
+/** A worker stops listening at 90 % of its descriptors; the kernel's spreading is not exact. */
+const FILL = 0.8;
+
+export class Site {
+  readonly workers: number;
+  readonly gateways: readonly { name: string; port: number }[];
+  readonly #folder: string;
+  readonly #options: SiteOptions;
+  readonly #programs = new Map<string, Program>();
+  #redis: RedisServer | null = null;
+  #apiPort = 0;
+  #token = '';
+  #stopping: Promise<void> | null = null;
+
+  private constructor(options: SiteOptions, folder: string, gateways: Site['gateways']) {
+    this.#options = options;
+    this.#folder = folder;
+    this.gateways = gateways;
+    this.workers =
+      options.workers ?? Math.max(2, Math.ceil(options.publicKeys.length / (descriptorLimit() * FILL)));
+  }
+
+  /** Resolves when devices can be admitted. */
+  static async start(options: SiteOptions): Promise<Site> {
+    const folder = await mkdtemp(join(tmpdir(), 'pushpoint-bench-'));
+    const gateways = options.gateways.map((name, index) => ({ name, port: options.ports[index] as number }));
+    const site = new Site(options, folder, gateways);
+    try {
+      await site.#start();
+      return site;
+    } catch (error) {
+      const said = site.lastWords();
+      await site.stop();
+      throw new Error(`the programs did not start:\n${said}`, { cause: error });
+    }
+  }
+
+  get api(): { port: number; token: string } {
+    return { port: this.#apiPort, token: this.#token };
+  }
+
+  /** Memory and CPU of the server processes, the workers of the gateways included. */
+  usage(): Usage {
+    const pids = this.pids();
+    const each = <T>(read: (pids: number[]) => T): Record<Kind, T> => ({
+      gateway: read(pids.gateway),
+      admin: read(pids.admin),
+      redis: read(pids.redis),
+    });
+    return { pss: each(pssBytes), cpuMs: each(cpuMs) };
+  }
+
+  pids(): Record<Kind, number[]> {
+    const gateways = this.gateways.map(({ name }) => this.#programs.get(name)?.pid ?? -1);
+    return {
+      gateway: processTree(gateways),
+      admin: processTree([this.#programs.get('admin')?.pid ?? -1]),
+      redis: this.#redis ? [this.#redis.pid] : [],
+    };
+  }
+
+  /** The worker processes of a gateway. */
+  workerPids(gateway: string): number[] {
+    const root = this.#programs.get(gateway)?.pid ?? -1;
+    return processTree([root]).filter((pid) => pid !== root);
+  }
+
+  /** Kills a gateway with all its workers at once, as a power cut would. */
+  async killGateway(name: string): Promise<void> {
+    await this.#programs.get(name)?.killGroup();
+  }
+
+  async startGateway(name: string): Promise<void> {
+    const port = this.gateways.find((gateway) => gateway.name === name)?.port;
+    await this.#programs.get(name)?.stop();
+    const args = [
+      ...['gateway', '--name', name, '--host', '0.0.0.0', '--port', String(port), '--metrics-port', '0'],
+      ...['--address', `ws://127.0.0.1:${port}`, '--workers', String(this.workers)],
+      ...['--connection-limit', String(this.workers * descriptorLimit())],
+      ...[
+        '--redis-url',
+        this.#redis?.url ?? '',
+        '--log-level',
+        'warn',
+        ...(this.#options.gatewayFlags ?? []),
+      ],
+    ];
+    await this.#run(name, args);
+  }
+
+  /** What the programs wrote last. */
+  lastWords(lines = 15): string {
+    return [...this.#programs]
+      .flatMap(([name, { lines: said }]) => [
+        `---- ${name}`,
+        ...said.slice(-lines).map((line) => line.slice(0, 500)),
+      ])
+      .join('\n');
+  }
+
+  /** Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    const { publicKeys, databaseUrl, say } = this.#options;
+    const dataDir = join(this.#folder, 'data');
+    await seedDevices({ dataDir, databaseUrl, publicKeys, progress: () => {} });
+    say(`${publicKeys.length} devices on record`);
+    this.#redis = await startRedis();
+    this.#apiPort = await freePort();
+    const database = databaseUrl === undefined ? [] : ['--database-url', databaseUrl];
+    await this.#run('admin', [
+      ...[
+        'admin',
+        '--data-dir',
+        dataDir,
+        '--api-port',
+        String(this.#apiPort),
+        '--redis-url',
+        this.#redis.url,
+      ],
+      // Who is where is the scenarios' business.
+      ...['--balance-moves-per-second', '0', '--log-level', 'warn', ...database],
+    ]);
+    this.#token = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();
+    await Promise.all(this.gateways.map(({ name }) => this.startGateway(name)));
+    const waiting = new Set(this.gateways.map(({ name }) => name));
+    for (const name of waiting) {
+      await waitFor(async () => (await this.get<{ state: string }>(`/v1/gateways/${name}`)).state === 'up', {
+        timeoutMs: 30_000,
+        what: `${name} to be up`,
+      });
+    }
+    say(`programs run: ${this.gateways.length} gateway(s) of ${this.workers} workers`);
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return this.#request('GET', path);
+  }
+
+  async post<T>(path: string, body: unknown): Promise<T> {
+    return this.#request('POST', path, body);
+  }
+
+  async #request<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await fetch(`http://127.0.0.1:${this.#apiPort}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text.slice(0, 300)}`);
+    return JSON.parse(text) as T;
+  }
+
+  async #run(name: string, args: readonly string[]): Promise<void> {
+    const program = startCli(args, { cwd: this.#folder });
+    this.#programs.set(name, program);
+    // The directory is written before: a signature for each device.
+    await program.waitForLine(/^ready /, 30_000 + this.#options.publicKeys.length);
+  }
+
+  async #stop(): Promise<void> {
+    const names = [...this.#programs.keys()].filter((name) => name !== 'admin');
+    await Promise.all(names.map((name) => this.#programs.get(name)?.stop(2_000)));
+    await this.#programs.get('admin')?.stop(5_000);
+    await this.#redis?.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
