@@ -73,6 +73,7 @@ async function runOne(scenario: Scenario, bench: Bench): Promise<boolean> {
   process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
     await bench.watched(scenario.run(bench));
+    bench.disturbance();
     return true;
   } catch (error) {
     bench.say(`FAILED: ${error instanceof Error ? error.stack : String(error)}`);

@@ -1,6 +1,6 @@
 /** What a scenario is, and what it gets to work with: it says what it does, gives figures and invariants, nothing else. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { memoryUsed } from './measure/processes.ts';
+import { machineCpu, memoryUsed } from './measure/processes.ts';
 import type { Row, Rows } from './rows.ts';
 
 export interface Scenario {
@@ -45,6 +45,7 @@ export class Bench {
   readonly #rows: Rows;
   readonly #began = performance.now();
   readonly #parts: Stoppable[] = [];
+  readonly #cpu = machineCpu();
 
   constructor(options: BenchOptions, rows: Rows) {
     this.devices = options.devices;
@@ -91,6 +92,18 @@ export class Bench {
   use<T extends Stoppable>(part: T): T {
     this.#parts.push(part);
     return part;
+  }
+
+  /** How much of the machine somebody else used since the scenario began: what the other figures are worth. */
+  disturbance(): void {
+    const { all, busy, own } = machineCpu();
+    const cpu = this.#cpu;
+    const others = busy - cpu.busy - (own - cpu.own);
+    this.figure(
+      'share of the machine that others used meanwhile',
+      '%',
+      (Math.max(0, others) / (all - cpu.all)) * 100,
+    );
   }
 
   /** Ends the parts used so far, the last first; idempotent. */

@@ -1,5 +1,7 @@
 import type { Scenario } from './scenario.ts';
+import { fanout } from './scenarios/fanout.ts';
 import { idle } from './scenarios/idle.ts';
+import { unicast } from './scenarios/unicast.ts';
 
 /** In the order `all` runs them. */
-export const SCENARIOS: readonly Scenario[] = [idle];
+export const SCENARIOS: readonly Scenario[] = [idle, fanout, unicast];

@@ -8,6 +8,8 @@ interface Stat {
   parent: number;
   /** Of the process itself, ended threads included, milliseconds. */
   cpuMs: number;
+  /** Of its children that ended. */
+  childrenCpuMs: number;
 }
 
 function readStat(pid: number): Stat | null {
@@ -15,8 +17,9 @@ function readStat(pid: number): Stat | null {
   if (text === null) return null;
   // The name in parentheses may hold spaces: the fields after it count from the third.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const ticks = Number(fields[11]) + Number(fields[12]);
-  return { parent: Number(fields[1]), cpuMs: (ticks * 1_000) / TICKS_PER_SECOND };
+  const ms = (first: number): number =>
+    ((Number(fields[first]) + Number(fields[first + 1])) * 1_000) / TICKS_PER_SECOND;
+  return { parent: Number(fields[1]), cpuMs: ms(11), childrenCpuMs: ms(13) };
 }
 
 function read(path: string): string | null {
@@ -44,17 +47,40 @@ export function processTree(roots: readonly number[]): number[] {
   return [...tree];
 }
 
-/** Proportional set size: pages shared with others count in part. Bytes; 0 for a process that is gone. */
+/**
+ * Proportional set size (pages shared with others count in part) without pages of files: those are the program itself, whose
+ * share depends on who else runs it. Bytes; 0 for a process that is gone.
+ */
 export function pssBytes(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {
-    const line = read(`/proc/${pid}/smaps_rollup`)?.match(/^Pss:\s+(\d+) kB/m);
-    return sum + Number(line?.[1] ?? 0) * 1024;
+    const rollup = read(`/proc/${pid}/smaps_rollup`) ?? '';
+    const kilobytes = (name: string): number =>
+      Number(rollup.match(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm'))?.[1] ?? 0);
+    return sum + (kilobytes('Pss_Anon') + kilobytes('Pss_Shmem')) * 1024;
   }, 0);
 }
 
 /** CPU these processes used since they started, user and system, milliseconds. */
 export function cpuMs(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + (readStat(pid)?.cpuMs ?? 0), 0);
+}
+
+/** CPU that a process and all its descendants used, those that ended included, milliseconds. */
+function cpuMsOfTree(root: number): number {
+  return processTree([root]).reduce((sum, pid) => {
+    const stat = readStat(pid);
+    return sum + (stat ? stat.cpuMs + stat.childrenCpuMs : 0);
+  }, 0);
+}
+
+/** How busy the whole machine was since it started, and how much of that was this process and its descendants; milliseconds. */
+export function machineCpu(): { all: number; busy: number; own: number } {
+  const ticks =
+    (read('/proc/stat') ?? '').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number) ?? [];
+  const all = ticks.reduce((sum, count) => sum + count, 0);
+  const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
+  const ms = (count: number): number => (count * 1_000) / TICKS_PER_SECOND;
+  return { all: ms(all), busy: ms(all - idle), own: cpuMsOfTree(process.pid) };
 }
 
 /** What the machine has in use, caches not counted, bytes. */

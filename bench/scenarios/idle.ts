@@ -29,7 +29,7 @@ async function run(bench: Bench): Promise<void> {
   const machineEmpty = memoryUsed();
   const began = sharedNow();
 
-  const { ready, tookMs } = await connectAll(bench, fleet);
+  const { ready, tookMs } = await connectAll(bench, swarm);
   await ingested(bench, fleet);
   const connected = site.usage();
   bench.figure('devices held', 'devices', ready, { atLeast: devices });
@@ -77,6 +77,10 @@ async function ingested(bench: Bench, { site }: Awaited<ReturnType<typeof prepar
 }
 
 function memory(bench: Bench, empty: Usage, full: Usage, devices: number): void {
+  for (const kind of KINDS) {
+    const megabytes = (usage: Usage): string => (usage.pss[kind] / 1e6).toFixed(1);
+    bench.say(`${kind}: ${megabytes(empty)} MB without devices, ${megabytes(full)} MB with`);
+  }
   const perDevice = (kinds: readonly Kind[]): number =>
     kinds.reduce((sum, kind) => sum + full.pss[kind] - empty.pss[kind], 0) / devices;
   bench.figure('memory per device, gateway', 'bytes', perDevice(['gateway']), { atMost: 2_000 });

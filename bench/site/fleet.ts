@@ -41,7 +41,7 @@ export async function prepareFleet(
 }
 
 /** All devices connect as fast as they may; resolves when they are ready, or with fewer after the time limit. */
-export async function connectAll(bench: Bench, { swarm }: Fleet): Promise<{ ready: number; tookMs: number }> {
+export async function connectAll(bench: Bench, swarm: Swarm): Promise<{ ready: number; tookMs: number }> {
   const began = performance.now();
   await swarm.returning(true);
   await swarm.open();

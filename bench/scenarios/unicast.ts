@@ -1,0 +1,136 @@
+/**
+ * Commands to single devices at a given rate: API to device, and API to the moment the device learns that its result is on
+ * record (`settled`, which comes after the commit). Times count from when a command was due, so that a server that is
+ * behind is not spared.
+ */
+import { HttpCaller } from '../load/http-caller.ts';
+import { deviceId } from '../load/keys.ts';
+import { sharedNow } from '../measure/clock.ts';
+import { percentile } from '../measure/percentiles.ts';
+import type { Bench, Scenario } from '../scenario.ts';
+import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
+
+const RATE = 1_000;
+const MEASURE_S = 30;
+/** What the highest sustained rate is looked for among, and for how long each is held. */
+const STEPS = [500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000, 6_000, 8_000];
+const STEP_S = 8;
+/** A rate is sustained when nearly all results are on record this soon after the last command. */
+const SUSTAINED_MS = 1_000;
+const TICK_MS = 2;
+
+export const unicast: Scenario = {
+  name: 'unicast',
+  title: 'commands to single devices: latency at 1,000 a second, and the highest rate sustained',
+  devices: 10_000,
+  quickDevices: 500,
+  run,
+};
+
+async function run(bench: Bench): Promise<void> {
+  const fleet = await prepareFleet(bench);
+  await connectAll(bench, fleet.swarm);
+  const caller = bench.use(
+    new HttpCaller({
+      port: fleet.site.api.port,
+      path: '/v1/commands',
+      token: fleet.site.api.token,
+      connections: 64,
+    }),
+  );
+  await bench.pause(bench.quick ? 200 : 3_000);
+  await hold(bench, fleet, caller, bench.quick ? 100 : RATE, 2);
+  const rate = bench.quick ? 100 : RATE;
+  const before = fleet.site.usage();
+  const steady = await hold(bench, fleet, caller, rate, bench.quick ? 3 : MEASURE_S);
+  const after = fleet.site.usage();
+  latencies(bench, `at ${rate}/s, API to device`, steady.arrived, { atMost: 10 });
+  latencies(bench, `at ${rate}/s, API to settled`, steady.settled);
+  for (const kind of ['gateway', 'admin', 'redis'] as const) {
+    const each = ((after.cpuMs[kind] - before.cpuMs[kind]) * 1_000) / steady.accepted;
+    bench.figure(`CPU per command, ${kind}`, 'µs', each);
+  }
+  bench.invariant('commands accepted and never run', steady.accepted - steady.arrived.length);
+  bench.invariant('commands accepted and never settled', steady.accepted - steady.settled.length);
+  bench.invariant('commands not accepted', steady.offered - steady.accepted);
+  if (!bench.quick) await sustained(bench, fleet, caller);
+}
+
+function latencies(bench: Bench, what: string, times: Float64Array, p99?: { atMost: number }): void {
+  bench.figure(`${what}, p50`, 'ms', percentile(times, 0.5));
+  bench.figure(`${what}, p99`, 'ms', percentile(times, 0.99), p99);
+  bench.figure(`${what}, p99.9`, 'ms', percentile(times, 0.999));
+}
+
+async function sustained(bench: Bench, fleet: Fleet, caller: HttpCaller): Promise<void> {
+  let best = 0;
+  for (const rate of STEPS) {
+    const outcome = await hold(bench, fleet, caller, rate, STEP_S);
+    const held = outcome.accepted === outcome.offered && percentile(outcome.settled, 0.99) <= SUSTAINED_MS;
+    const p99 = percentile(outcome.settled, 0.99).toFixed(0);
+    bench.say(`${rate}/s: ${outcome.accepted} of ${outcome.offered} accepted, settled p99 ${p99} ms`);
+    if (!held) break;
+    best = rate;
+  }
+  bench.figure('highest rate sustained', 'commands/s', best, { atLeast: 3_000 });
+}
+
+interface Held {
+  offered: number;
+  accepted: number;
+  /** Milliseconds from when each command was due, in ascending order. */
+  arrived: Float64Array;
+  settled: Float64Array;
+}
+
+async function hold(
+  bench: Bench,
+  { swarm }: Fleet,
+  caller: HttpCaller,
+  rate: number,
+  seconds: number,
+): Promise<Held> {
+  const due = new Map<string, number>();
+  const offered = rate * seconds;
+  const began = sharedNow();
+  let sent = 0;
+  let answered = 0;
+  while (sent < offered) {
+    const now = sharedNow();
+    for (; sent < offered && began + (sent * 1_000) / rate <= now; sent++) {
+      const at = began + (sent * 1_000) / rate;
+      const device = deviceId(Math.floor(Math.random() * bench.devices));
+      // Commands of one device must not supersede each other.
+      const body = { type: 'sync', target: { devices: [device] }, collapseKey: null };
+      caller.post(JSON.stringify(body), (status, text) => {
+        answered++;
+        if (status === 202) due.set((JSON.parse(text) as { id: string }).id, at);
+      });
+    }
+    await bench.pause(TICK_MS);
+  }
+  const deadline = performance.now() + 20_000;
+  while (answered < offered && performance.now() < deadline) await bench.pause(20);
+  const arrived: number[] = [];
+  const settled: number[] = [];
+  // The rest of the way: looked for until all is there.
+  for (;;) {
+    collect(await swarm.take('arrived'), due, arrived);
+    collect(await swarm.take('settled'), due, settled);
+    if ((settled.length >= due.size && arrived.length >= due.size) || performance.now() > deadline) break;
+    await bench.pause(100);
+  }
+  return {
+    offered,
+    accepted: due.size,
+    arrived: Float64Array.from(arrived).sort(),
+    settled: Float64Array.from(settled).sort(),
+  };
+}
+
+function collect(marks: Map<string, Float64Array>, due: Map<string, number>, into: number[]): void {
+  for (const [id, [at]] of marks) {
+    const since = due.get(id);
+    if (since !== undefined && at !== undefined) into.push(at - since);
+  }
+}
