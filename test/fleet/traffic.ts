@@ -31,6 +31,7 @@ export class Traffic {
   readonly #underWay = new Set<Promise<unknown>>();
   #sent = 0;
   #groupsSent = 0;
+  #answered = 0;
   #paused = false;
   #failure: unknown;
 
@@ -39,6 +40,11 @@ export class Traffic {
     this.#options = options;
     this.#random = options.random ?? Math.random;
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** Commands that were answered so far. */
+  get answered(): number {
+    return this.#answered;
   }
 
   /** Nothing more is sent until `resume`; resolves when all that was under way is answered. */
@@ -81,7 +87,10 @@ export class Traffic {
     const { variety } = this.#options;
     const sending = this.#ledger
       .send(type, target, variety?.options())
-      .then((given) => variety?.given(given))
+      .then((given) => {
+        this.#answered++;
+        return variety?.given(given);
+      })
       .catch((error: unknown) => {
         this.#failure ??= error;
       });

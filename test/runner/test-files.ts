@@ -12,10 +12,12 @@ export interface TestFile {
   serial: boolean;
 }
 
-/** Test files of these folders of `test/` run one at a time, and get longer. */
-const serialFolders = ['e2e', 'faults'];
+/** Test files of these folders of `test/` run one at a time. */
+const SERIAL_FOLDERS = ['faults'];
+/** Those of these start whole sites, and get longer. */
+const LONG_FOLDERS = ['e2e', 'faults'];
 const TIME_LIMIT_MS = 120_000;
-const SERIAL_TIME_LIMIT_MS = 300_000;
+const LONG_TIME_LIMIT_MS = 300_000;
 
 /**
  * Test files by their sources, so that a compiled file whose source is gone does not run and one that was not compiled
@@ -33,9 +35,10 @@ export async function findTestFiles(
   return names.map((name) => {
     const path = join(compiled, name.replace(/\.ts$/, '.js'));
     if (!existsSync(path)) throw new Error(`test/${name} is not compiled: npm run build`);
-    const serial = serialFolders.some((folder) => name.startsWith(`${folder}/`));
+    const isIn = (folder: string) => name.startsWith(`${folder}/`);
+    const usual = LONG_FOLDERS.some(isIn) ? LONG_TIME_LIMIT_MS : TIME_LIMIT_MS;
     const limit = readTimeLimit(readFileSync(join(sources, name), 'utf8'));
-    return { name, path, serial, timeLimitMs: limit ?? (serial ? SERIAL_TIME_LIMIT_MS : TIME_LIMIT_MS) };
+    return { name, path, serial: SERIAL_FOLDERS.some(isIn), timeLimitMs: limit ?? usual };
   });
 }
 
