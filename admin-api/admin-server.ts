@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
+import { Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { Balancer } from './balance/balancer.ts';
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
@@ -31,11 +32,15 @@ import { Ingest } from './ledger/ingest.ts';
 import { Outcomes } from './ledger/outcomes.ts';
 import { Sweeper } from './ledger/sweeper.ts';
 import { LiveWorkers } from './live-workers.ts';
-import { createAdminMetrics } from './metrics.ts';
+import { createAdminMetrics, registerAdminGauges } from './metrics.ts';
 import { OrderSigner } from './order-signer.ts';
 import type { Store } from './store/store.ts';
+import { StoreWatch } from './store-watch.ts';
+import { VitalSigns } from './vital-signs.ts';
 
 const DAY_MS = 86_400_000;
+/** A loop that waits for a database that hangs comes round after half a minute. */
+const STUCK_AFTER_SECONDS = 300;
 
 export interface AdminConfig {
   /** Interface and port of the HTTP API; port 0 takes a free one. */
@@ -99,6 +104,9 @@ export class AdminServer {
     const registry = new Registry();
     collectDefaultMetrics({ register: registry });
     const metrics = createAdminMetrics(registry);
+    const storeWatch = new StoreWatch(store, log);
+    const loops = new Loops(STUCK_AFTER_SECONDS);
+    const vitalSigns = new VitalSigns({ bus, store: storeWatch, loops });
     const signer = await OrderSigner.load(store.meta);
 
     const hub = new EventHub(store.events, log);
@@ -121,6 +129,7 @@ export class AdminServer {
       metrics,
       log,
       now,
+      watch: storeWatch,
     });
     const sweeper = new Sweeper(
       { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
@@ -145,6 +154,8 @@ export class AdminServer {
     const services: HttpServices = {
       store,
       bus,
+      storeWatch,
+      vitalSigns,
       commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
       explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
       placement: (device) => explainPlacement(deskParts, device),
@@ -164,6 +175,32 @@ export class AdminServer {
       ...(config.tls && { tls: config.tls }),
     });
 
+    loops.watch('sweeper', () => sweeper.rounds);
+    loops.watch('events', () => hub.rounds);
+    loops.watch('leases', () => workers.rounds);
+    loops.watch('directory', () => projector.rounds);
+    loops.watch(
+      'dispatcher',
+      () => dispatcher.rounds,
+      () => dispatcher.idle,
+    );
+    loops.watch(
+      'receipts',
+      () => ingest.rounds,
+      () => ingest.idle,
+    );
+    registerAdminGauges(registry, {
+      ready: () => vitalSigns.readiness().ready,
+      stuck: () => vitalSigns.stuck,
+      lostSeconds: () =>
+        Object.entries(vitalSigns.readiness().dependencies).map(([name, report]) => [
+          name,
+          lostSeconds(report),
+        ]),
+      receiptsBacklog: () =>
+        bus.status().available ? bus.receipts.backlog().catch(() => null) : Promise.resolve(null),
+    });
+
     this.#running = {
       http,
       stops: [
@@ -178,8 +215,11 @@ export class AdminServer {
         () => dispatcher.stop(),
         () => projector.stop(),
         () => hub.stop(),
+        () => storeWatch.stop(),
+        async () => loops.stop(),
       ],
     };
+    await storeWatch.start();
     await hub.start();
     await projector.start();
     dispatcher.start();
@@ -192,6 +232,7 @@ export class AdminServer {
     await ingest.start(nanoid());
     sweeper.start();
     balancer.start();
+    loops.start();
     await tokens.ensureFirst(this.#parts.keepFirstToken);
     await http.listen({ host: config.host, port: config.port });
     log.info({ host: config.host, port: this.port, store: store.kind }, 'administration server started');

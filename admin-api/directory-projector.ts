@@ -43,6 +43,7 @@ export class DirectoryProjector {
   #work: Promise<void> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
   #stopping = false;
+  #rounds = 0;
 
   constructor(parts: { store: Store; bus: Bus; signer: OrderSigner; leases: LeaseList; log: Logger }) {
     this.#store = parts.store;
@@ -50,6 +51,11 @@ export class DirectoryProjector {
     this.#signer = parts.signer;
     this.#leases = parts.leases;
     this.#log = parts.log;
+  }
+
+  /** Rounds that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   async start(): Promise<void> {
@@ -108,6 +114,7 @@ export class DirectoryProjector {
       .catch((error) => this.#log.warn({ err: error }, 'the directory could not be written; trying again'))
       .finally(() => {
         this.#work = undefined;
+        this.#rounds++;
       });
   }
 

@@ -25,10 +25,16 @@ export class EventHub {
   #reading: Promise<void> | undefined;
   #again = false;
   #stopping = false;
+  #rounds = 0;
 
   constructor(events: Events, log: Logger) {
     this.#events = events;
     this.#log = log;
+  }
+
+  /** Looks for new events that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   async start(): Promise<void> {
@@ -55,6 +61,7 @@ export class EventHub {
       .catch((error) => this.#log.warn({ err: error }, 'events could not be read'))
       .finally(() => {
         this.#reading = undefined;
+        this.#rounds++;
         if (this.#again) {
           this.#again = false;
           this.notify();

@@ -13,6 +13,7 @@ export class LiveWorkers {
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
   #known = false;
+  #rounds = 0;
   #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
 
   constructor(bus: Bus, log: Logger, intervalMs = 1000) {
@@ -34,6 +35,11 @@ export class LiveWorkers {
     await this.#refreshing;
   }
 
+  /** Looks that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
   /** Whether the list was read at all. */
   get known(): boolean {
     return this.#known;
@@ -46,6 +52,7 @@ export class LiveWorkers {
   async refresh(): Promise<void> {
     this.#refreshing ??= this.#read().finally(() => {
       this.#refreshing = undefined;
+      this.#rounds++;
     });
     return this.#refreshing;
   }

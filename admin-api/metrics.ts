@@ -1,6 +1,15 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** The administration server's own metrics, named in one place; those of its HTTP API are in `http/metrics.ts`. */
+/** What is asked for when metrics are collected. */
+export interface AdminGauges {
+  ready(): boolean;
+  stuck(): number;
+  lostSeconds(): [dependency: string, seconds: number][];
+  /** Batches of receipts not applied yet; `null` when that is not known. */
+  receiptsBacklog(): Promise<number | null>;
+}
+
 export function createAdminMetrics(registry: Registry) {
   const registers = [registry];
   return {
@@ -59,3 +68,41 @@ export function createAdminMetrics(registry: Registry) {
 }
 
 export type AdminMetrics = ReturnType<typeof createAdminMetrics>;
+
+/** The metrics that are read when they are asked for. */
+export function registerAdminGauges(registry: Registry, gauges: AdminGauges): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'pushpoint_admin_ready',
+    help: 'Whether everything the server depends on is there.',
+    registers,
+    collect() {
+      this.set(gauges.ready() ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_loops_stuck',
+    help: 'Loops of the process that go round no more.',
+    registers,
+    collect() {
+      this.set(gauges.stuck());
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_dependency_lost_seconds',
+    help: 'How long something it depends on has not been there.',
+    labelNames: ['dependency'],
+    registers,
+    collect() {
+      for (const [dependency, seconds] of gauges.lostSeconds()) this.set({ dependency }, seconds);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_receipts_backlog',
+    help: 'Batches of receipts that no administration server has applied yet.',
+    registers,
+    async collect() {
+      this.set((await gauges.receiptsBacklog()) ?? Number.NaN);
+    },
+  });
+}

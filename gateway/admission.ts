@@ -6,11 +6,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../bus/bus.ts';
+import type { Dependency } from '../bus/vital-signs.ts';
 import { CLOSE, type Prove } from '../protocol/index.ts';
 import type { Connections } from './connections.ts';
 import type { GatewayList } from './gateway-list.ts';
 import { judge } from './handshake.ts';
-import type { Dependency } from './health.ts';
 import { flatten, type Interner } from './interner.ts';
 import type { HeldLease } from './lease-keeper.ts';
 import { redirectFrame, welcomeFrame } from './list-frames.ts';

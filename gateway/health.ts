@@ -1,53 +1,17 @@
 /**
- * `/live`, `/ready` and `/metrics` on a small HTTP server of their own. `live`: the event loop turns. `ready`: newcomers can
- * be admitted; the answer names what is missing, and since when.
+ * `/live`, `/ready` and `/metrics` on a small HTTP server of their own. `ready` fails as soon as newcomers cannot be admitted.
+ * `live` fails only when a restart is the remedy, and that slowly: without Redis it is not, for it would drop every device. Both
+ * name what is missing, and since when.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-
-/** Something the worker needs; remembers since when it is as it is. */
-export class Dependency {
-  #ok = false;
-  #since = Date.now();
-  #reason: string | undefined = 'not tried yet';
-
-  get ok(): boolean {
-    return this.#ok;
-  }
-
-  good(): void {
-    this.#become(true, undefined);
-  }
-
-  bad(reason: string): void {
-    this.#become(false, reason);
-  }
-
-  report(): DependencyReport {
-    return {
-      ok: this.#ok,
-      since: new Date(this.#since).toISOString(),
-      ...(this.#reason === undefined ? {} : { reason: this.#reason }),
-    };
-  }
-
-  #become(ok: boolean, reason: string | undefined): void {
-    if (ok !== this.#ok) this.#since = Date.now();
-    this.#ok = ok;
-    this.#reason = reason;
-  }
-}
-
-export interface DependencyReport {
-  ok: boolean;
-  /** ISO 8601. */
-  since: string;
-  reason?: string;
-}
+import type { DependencyReport } from '../bus/vital-signs.ts';
 
 export interface Readiness {
   ready: boolean;
+  /** Since when it is, or is not; ISO 8601. */
+  since: string;
   /** Newcomers can connect, or could if it were not full. */
   listening: boolean;
   /** It stops, or its push server is switched off. */
@@ -55,9 +19,20 @@ export interface Readiness {
   dependencies: Record<string, DependencyReport>;
 }
 
+/** What `/live` answers. */
+export interface Liveness {
+  live: boolean;
+  /** What the program does again and again; `ok` is false for what is stuck. */
+  loops: Record<string, DependencyReport>;
+  /** As in `/ready`, for people: they do not decide over `live`. */
+  dependencies: Record<string, DependencyReport>;
+}
+
 export interface HealthSources<T extends { ready: boolean }> {
   /** The answer of `/ready`: 200 when it is `ready`, otherwise 503. */
   readiness(): T;
+  /** The answer of `/live`: 200 when it is `live`, otherwise 503. */
+  liveness(): { live: boolean };
   /** The answer of `/metrics`. */
   metrics(): Promise<MetricsText>;
 }
@@ -111,9 +86,11 @@ export class HealthServer<T extends { ready: boolean } = Readiness> {
 
   async #answer(url: string, response: ServerResponse): Promise<void> {
     switch (url.split('?')[0]) {
-      case '/live':
-        json(response, 200, { live: true });
+      case '/live': {
+        const liveness = this.#sources.liveness();
+        json(response, liveness.live ? 200 : 503, liveness);
         return;
+      }
       case '/ready': {
         const readiness = this.#sources.readiness();
         json(response, readiness.ready ? 200 : 503, readiness);

@@ -5,7 +5,7 @@
  */
 import type { Logger } from 'pino';
 import type { Leases, WorkerIdentity, WorkerLoad } from '../bus/bus.ts';
-import type { Dependency } from './health.ts';
+import type { Dependency } from '../bus/vital-signs.ts';
 
 export interface HeldLease {
   incarnation: string;
@@ -32,6 +32,7 @@ export class LeaseKeeper {
   readonly #log: Logger;
   #lease: HeldLease | null = null;
   #acquired = 0;
+  #rounds = 0;
   /** The last incarnations of this process, the newest last. */
   readonly #incarnations: string[] = [];
   /** Monotonic time at which the last successful extension was begun. */
@@ -63,6 +64,11 @@ export class LeaseKeeper {
     return this.#lease;
   }
 
+  /** Attempts to extend or acquire that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
   /** The lease, if it cannot have expired by this process's own clock. Nobody may be admitted without. */
   held(): HeldLease | null {
     return this.#lease && performance.now() - this.#extendedAt < this.#ttlMs ? this.#lease : null;
@@ -85,6 +91,7 @@ export class LeaseKeeper {
     this.#beating = this.#beating.then(async () => {
       if (this.#stopped) return;
       const done = await this.#extendOrAcquire();
+      this.#rounds++;
       const thirdMs = this.#ttlMs / 3;
       if (!this.#stopped) {
         if (this.#timer) clearTimeout(this.#timer);

@@ -22,6 +22,11 @@ export class LeaseWork {
     this.#parts = parts;
   }
 
+  /** Grows with every read of the outbox. */
+  get rounds(): number {
+    return this.#reader?.rounds ?? 0;
+  }
+
   acquired(lease: HeldLease, keeper: LeaseKeeper): void {
     const before = this.#reader;
     const reader = this.#makeReader(lease, keeper);

@@ -36,6 +36,11 @@ export interface Gauges {
   /** Connections that have to leave. */
   leaving(): number;
   roundTripMs(): Percentiles | undefined;
+  ready(): boolean;
+  /** For each dependency, seconds for which it has not been there. */
+  lostSeconds(): [dependency: string, seconds: number][];
+  /** Loops that go round no more. */
+  stuck(): number;
 }
 
 export class Metrics {
@@ -118,6 +123,17 @@ export class Metrics {
         this.set({ worker, quantile: '0.5' }, measured.p50 / 1_000);
         this.set({ worker, quantile: '0.9' }, measured.p90 / 1_000);
         this.set({ worker, quantile: '0.99' }, measured.p99 / 1_000);
+      },
+    });
+    gauge('ready', 'Whether newcomers can be admitted.', () => (gauges.ready() ? 1 : 0));
+    gauge('loops_stuck', 'Loops of the process that go round no more.', gauges.stuck);
+    new Gauge({
+      name: `${PREFIX}dependency_lost_seconds`,
+      help: 'How long something it needs has not been there.',
+      labelNames: ['worker', 'dependency'],
+      registers,
+      collect() {
+        for (const [dependency, seconds] of gauges.lostSeconds()) this.set({ worker, dependency }, seconds);
       },
     });
     counter('probes_total', 'Probes of devices answered.', () => this.probes);

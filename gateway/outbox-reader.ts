@@ -27,6 +27,7 @@ export class OutboxReader {
   #hinted = false;
   #stopped = false;
   #failing = false;
+  #rounds = 0;
 
   constructor(
     outboxes: Outboxes,
@@ -40,6 +41,11 @@ export class OutboxReader {
     this.#pollMs = pollMs;
     this.#events = events;
     this.#log = log;
+  }
+
+  /** Reads that came to an end, with what they brought handed over. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   start(): void {
@@ -110,6 +116,7 @@ export class OutboxReader {
         if (lost) this.#events.lost();
         await this.#events.deliver(entries);
         this.#position = position;
+        this.#rounds++;
         more = entries.length === BATCH;
         if (entries.length > 0) await this.#outboxes.trim(this.#incarnation, position);
       }
@@ -117,6 +124,7 @@ export class OutboxReader {
     } catch (error) {
       if (!this.#failing) this.#log.warn({ err: error }, 'outbox not read: trying again');
       this.#failing = true;
+      this.#rounds++;
     }
   }
 }

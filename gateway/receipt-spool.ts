@@ -60,6 +60,7 @@ export class ReceiptSpool {
   #appending = false;
   #timer: NodeJS.Timeout | null = null;
   #retryMs = 0;
+  #rounds = 0;
   #waiters: (() => void)[] = [];
   #stopped = false;
 
@@ -81,6 +82,11 @@ export class ReceiptSpool {
   /** Receipts that wait, the batch being appended included. */
   get size(): number {
     return this.#count + this.#batch.length;
+  }
+
+  /** Appends that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   /** Share of the bound that is taken, of number or bytes, whichever is larger. */
@@ -242,6 +248,7 @@ export class ReceiptSpool {
       this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, this.#retryMs * 2));
     } finally {
       this.#appending = false;
+      this.#rounds++;
       const waiters = this.#waiters;
       this.#waiters = [];
       if (this.#retryMs === 0) for (const resume of waiters) resume();

@@ -1,7 +1,7 @@
 /** Watches the directory: the gateways' settings, and whether it is whole. By hint and by interval, as hints may be lost. */
 import type { Logger } from 'pino';
 import type { Directory, DirectoryGateway } from '../bus/bus.ts';
-import type { Dependency } from './health.ts';
+import type { Dependency } from '../bus/vital-signs.ts';
 
 /** Polling is faster while nobody can be admitted. */
 const INCOMPLETE_POLL_MS = 500;

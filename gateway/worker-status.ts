@@ -3,13 +3,14 @@
  * of that is news.
  */
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
+import { Dependency, type Loops } from '../bus/vital-signs.ts';
 import { type GatewayConfig, shareOf } from './config.ts';
 import type { Connections } from './connections.ts';
 import type { Departures } from './departures.ts';
 import { elsewhereHeader } from './elsewhere.ts';
 import type { DoorState } from './gatekeeper.ts';
 import type { GatewayList } from './gateway-list.ts';
-import type { Dependency, Readiness } from './health.ts';
+import type { Liveness, Readiness } from './health.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Door, Listener } from './listener.ts';
 import type { PushServer } from './push-server.ts';
@@ -29,6 +30,8 @@ export interface WorkerState {
   full: boolean;
   connections: number;
   readiness: Readiness;
+  /** Everything it does again and again goes round. */
+  live: boolean;
   problem?: string;
 }
 
@@ -44,12 +47,14 @@ export interface WorkerStatusParts {
   keeper: LeaseKeeper;
   leaseHealth: Dependency;
   directoryHealth: Dependency;
+  loops: Loops;
 }
 
 export class WorkerStatus {
   readonly #parts: WorkerStatusParts;
   /** What the door is to be while the worker stops. */
   #stopping: Door | null = null;
+  readonly #ready = new Dependency();
   #told = '';
   #toldAt = 0;
 
@@ -102,6 +107,7 @@ export class WorkerStatus {
       full: listener.full,
       connections: connections.count,
       readiness: this.readiness(),
+      live: this.#parts.loops.live,
       ...(problem === undefined ? {} : { problem }),
     };
   }
@@ -121,7 +127,14 @@ export class WorkerStatus {
       directory: directoryHealth.report(),
     };
     const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
-    return { ready, listening, leaving: off, dependencies };
+    if (ready) this.#ready.good();
+    else this.#ready.bad('');
+    return { ready, since: this.#ready.report().since, listening, leaving: off, dependencies };
+  }
+
+  liveness(): Liveness {
+    const { loops } = this.#parts;
+    return { live: loops.live, loops: loops.report(), dependencies: this.readiness().dependencies };
   }
 
   /** What decides over a newcomer. */
@@ -140,6 +153,8 @@ export class WorkerStatus {
   takeNews(): boolean {
     const { departures, follower, listener, keeper, server } = this.#parts;
     const { why, left } = departures;
+    // Asked all the time, so that it knows since when.
+    this.readiness();
     const incarnation = keeper.last?.incarnation;
     const { applied, problem } = follower;
     const now = [

@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus, GatewaySettings } from '../bus/bus.ts';
+import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
@@ -18,7 +19,7 @@ import { DeviceMessages } from './device-messages.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
 import { Nonces } from './handshake.ts';
-import { Dependency, HealthServer, type Readiness, registryMetrics } from './health.ts';
+import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
 import { Interner } from './interner.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LeaseWork } from './lease-work.ts';
@@ -69,6 +70,8 @@ export interface StopOptions {
 
 /** Time given to closing handshakes that are on their way when the sockets are cut. */
 const CLOSING_GRACE_MS = 100;
+/** Each loop goes round every few seconds, also when it fails. */
+const STUCK_AFTER_SECONDS = 60;
 
 export class GatewayWorker {
   readonly name: string;
@@ -79,6 +82,7 @@ export class GatewayWorker {
   readonly #nonces = new Nonces();
   readonly #directoryHealth = new Dependency();
   readonly #leaseHealth = new Dependency();
+  readonly #loops = new Loops(STUCK_AFTER_SECONDS);
   readonly #server: PushServer;
   readonly #health: HealthServer;
   readonly #registry: Registry;
@@ -271,7 +275,19 @@ export class GatewayWorker {
       keeper: this.#keeper,
       leaseHealth: this.#leaseHealth,
       directoryHealth: this.#directoryHealth,
+      loops: this.#loops,
     });
+    this.#loops.watch('lease', () => this.#keeper.rounds);
+    this.#loops.watch(
+      'outbox',
+      () => this.#leaseWork.rounds,
+      () => this.#keeper.last === null,
+    );
+    this.#loops.watch(
+      'receipts',
+      () => this.#spool.rounds,
+      () => this.#spool.size === 0,
+    );
     this.#sweep = new Sweep(this.#connections, config, this.#ticker);
     const metricsRegistry = registry ?? new Registry();
     this.#metrics.register(metricsRegistry, this.name, {
@@ -285,10 +301,15 @@ export class GatewayWorker {
       limit: () => this.#listener.limit,
       leaving: () => this.#departures.left,
       roundTripMs: () => this.#roundTrips.percentiles(),
+      ready: () => this.readiness().ready,
+      lostSeconds: () =>
+        Object.entries(this.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
+      stuck: () => this.#loops.stuck,
     });
     this.#registry = metricsRegistry;
     this.#health = new HealthServer({
       readiness: () => this.readiness(),
+      liveness: () => this.liveness(),
       metrics: () => registryMetrics(metricsRegistry),
     });
   }
@@ -323,6 +344,7 @@ export class GatewayWorker {
       await this.#keeper.start();
       if (this.#stopping) return;
       this.#ticker.start();
+      this.#loops.start();
       this.#roundTrips.start();
       await this.#follower.start();
     } catch (error) {
@@ -360,6 +382,11 @@ export class GatewayWorker {
     return this.#status.readiness();
   }
 
+  /** What `/live` answers. */
+  liveness(): Liveness {
+    return this.#status.liveness();
+  }
+
   async #stop(deadline: number, refuse: boolean): Promise<void> {
     this.#log.info({ sessions: this.sessions }, 'gateway worker stops');
     this.#status.stop(refuse ? 'refusing' : 'closed');
@@ -372,6 +399,7 @@ export class GatewayWorker {
     this.#roundTrips.stop();
     await this.#within(deadline, this.#admission.settled(), 'admission');
     this.#ticker.stop();
+    this.#loops.stop();
     await this.#within(deadline, this.#leaseWork.stop(), 'outbox');
     if (!(await this.#spool.flush(deadline))) {
       this.#log.warn({ receipts: this.#spool.size }, 'receipts not appended: devices will say them again');

@@ -43,6 +43,7 @@ export class Dispatcher {
   #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   #running: Promise<void> | undefined;
+  #roundCount = 0;
   #state: 'new' | 'started' | 'stopping' = 'new';
 
   constructor(parts: {
@@ -61,6 +62,15 @@ export class Dispatcher {
     this.#metrics = parts.metrics;
     this.#log = parts.log;
     this.#now = parts.now;
+  }
+
+  /** Rounds that came to an end. */
+  get rounds(): number {
+    return this.#roundCount;
+  }
+
+  get idle(): boolean {
+    return this.#running === undefined;
   }
 
   start(): void {
@@ -103,6 +113,7 @@ export class Dispatcher {
     if (this.#state !== 'started' || this.#running || this.#due.size === 0) return;
     this.#running = this.#rounds().finally(() => {
       this.#running = undefined;
+      this.#roundCount++;
       this.#run();
     });
   }
@@ -118,6 +129,7 @@ export class Dispatcher {
       }
       try {
         await this.#round(devices);
+        this.#roundCount++;
       } catch (error) {
         if (error instanceof BusUnavailable || error instanceof StoreUnavailable) {
           this.#log.warn({ err: error, devices: devices.length }, 'dispatch waits');

@@ -4,6 +4,7 @@ import { hashSecret } from '../desks/identifiers.ts';
 import { Problem } from '../problems.ts';
 import { ROLES, type Role } from '../store/records.ts';
 import type { ApiTokens } from '../store/store.ts';
+import type { StoreWatch } from '../store-watch.ts';
 
 /** Who may call a route: `open` for anybody, else at least this role. */
 export type Access = Role | 'open';
@@ -103,7 +104,7 @@ function invalid(): Problem {
 }
 
 /** Admits each request by its route's `access`. A route under /v1 that names none cannot be registered. */
-export function useAuth(app: FastifyInstance, authenticator: Authenticator): void {
+export function useAuth(app: FastifyInstance, authenticator: Authenticator, watch: StoreWatch): void {
   app.decorateRequest('caller', null);
   app.addHook('onRoute', ({ url, config }) => {
     if (url.startsWith('/v1') && config?.access === undefined) throw new Error(`${url}: who may call it?`);
@@ -111,7 +112,7 @@ export function useAuth(app: FastifyInstance, authenticator: Authenticator): voi
   app.addHook('onRequest', async (request) => {
     const access = request.routeOptions.config.access ?? 'open';
     if (access === 'open') return;
-    const caller = await authenticator.authenticate(request.headers.authorization);
+    const caller = await watch.guard(() => authenticator.authenticate(request.headers.authorization));
     if (ROLES.indexOf(caller.role) < ROLES.indexOf(access)) {
       throw new Problem('forbidden', `This needs a token with the role ${access}; yours is ${caller.role}.`);
     }

@@ -19,6 +19,7 @@ import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import type { HttpOptions, HttpServices } from './services.ts';
 import { EventStreams } from './sse.ts';
+import { useStoreGuard } from './store-guard.ts';
 import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
@@ -43,9 +44,10 @@ export async function createHttpServer(
   useMetrics(app as unknown as FastifyInstance, metrics);
   useSecurityHeaders(app);
   const { tokenCacheMs: cacheMs = 2000 } = options;
-  const { store, now, log } = services;
+  const { store, storeWatch, now, log } = services;
+  useStoreGuard(app as unknown as FastifyInstance, storeWatch);
   const authenticator = new Authenticator({ tokens: store.apiTokens, now, log, cacheMs });
-  useAuth(app as unknown as FastifyInstance, authenticator);
+  useAuth(app as unknown as FastifyInstance, authenticator, storeWatch);
   const streams = new EventStreams({
     events: store.events,
     source: services.events,

@@ -11,6 +11,8 @@ import type { GroupDesk } from '../desks/group-desk.ts';
 import type { TokenDesk } from '../desks/token-desk.ts';
 import type { Command, LedgerEvent } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
+import type { StoreWatch } from '../store-watch.ts';
+import type { VitalSigns } from '../vital-signs.ts';
 
 /** `ttl` and `timeout` in seconds, `expiresAt` as RFC 3339. */
 export interface CommandRequest {
@@ -47,6 +49,9 @@ export interface BusHealth {
 export interface HttpServices {
   store: Store;
   bus: BusHealth;
+  /** Refuses what needs the store while it is away. */
+  storeWatch: StoreWatch;
+  vitalSigns: VitalSigns;
   commands: CommandOrders;
   /** Why an execution is where it is; throws `Problem`. */
   explain(

@@ -7,7 +7,8 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
-import type { Advance, ExecutionKey, Store } from '../store/store.ts';
+import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
+import type { StoreWatch } from '../store-watch.ts';
 import { type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
@@ -44,6 +45,9 @@ export class Ingest {
   readonly #metrics: AdminMetrics;
   readonly #log: Logger;
   readonly #now: () => number;
+  readonly #watch: StoreWatch;
+  #rounds = 0;
+  #applying = 0;
   #stopConsuming: (() => Promise<void>) | undefined;
   #following: Promise<void> = Promise.resolve();
 
@@ -59,6 +63,7 @@ export class Ingest {
     metrics: AdminMetrics;
     log: Logger;
     now: () => number;
+    watch: StoreWatch;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -71,6 +76,16 @@ export class Ingest {
     this.#metrics = parts.metrics;
     this.#log = parts.log;
     this.#now = parts.now;
+    this.#watch = parts.watch;
+  }
+
+  /** Batches applied, or not, so far. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
+  get idle(): boolean {
+    return this.#applying === 0;
   }
 
   async start(consumer: string): Promise<void> {
@@ -87,6 +102,19 @@ export class Ingest {
   }
 
   async apply(batch: readonly Receipt[]): Promise<void> {
+    this.#applying++;
+    try {
+      await this.#apply(batch);
+    } catch (error) {
+      if (error instanceof StoreUnavailable) this.#watch.failed();
+      throw error;
+    } finally {
+      this.#applying--;
+      this.#rounds++;
+    }
+  }
+
+  async #apply(batch: readonly Receipt[]): Promise<void> {
     const end = this.#metrics.applySeconds.startTimer();
     for (const receipt of batch) this.#metrics.receipts.inc({ kind: receipt.kind });
     const now = this.#now();

@@ -53,10 +53,16 @@ export class Sweeper {
   #wokeAt = 0;
   #recordOfIncarnations: 'check' | 'checked' = 'check';
   #stopping = false;
+  #rounds = 0;
 
   constructor(parts: SweeperParts, options: SweeperOptions) {
     this.#parts = parts;
     this.#options = options;
+  }
+
+  /** Sweeps that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
   }
 
   start(): void {
@@ -82,6 +88,7 @@ export class Sweeper {
       .catch((error) => this.#parts.log.warn({ err: error }, 'a sweep was not finished; trying again'))
       .finally(() => {
         this.#sweeping = undefined;
+        this.#rounds++;
       });
   }
 

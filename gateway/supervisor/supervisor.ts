@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import type { Bus } from '../../bus/bus.ts';
+import { Dependency, type DependencyReport, Loops } from '../../bus/vital-signs.ts';
 import type { GatewayConfig } from '../config.ts';
 import { HealthServer, type MetricsText, type Readiness } from '../health.ts';
 import { freePort } from '../port-probe.ts';
@@ -25,6 +26,10 @@ export interface SupervisorParts {
 export interface WorkerReport {
   worker: string;
   state: SlotState;
+  /** Since when it is in that state, ISO 8601. */
+  since: string;
+  /** Whether newcomers can be admitted there. */
+  ready: boolean;
   pid?: number;
   /** Processes that died and were followed by another. */
   restarts: number;
@@ -40,14 +45,28 @@ export interface WorkerReport {
 export interface GatewayReadiness {
   /** At least one worker admits newcomers. */
   ready: boolean;
+  /** Since when it is, or is not; ISO 8601. */
+  since: string;
   workers: WorkerReport[];
 }
+
+/** What `/live` answers. */
+export interface GatewayLiveness {
+  live: boolean;
+  loops: Record<string, DependencyReport>;
+  workers: WorkerReport[];
+}
+
+/** The pauses between attempts to start a worker are 30 s at most. */
+const NO_WORKER_SECONDS = 120;
 
 export class Supervisor {
   readonly #parts: SupervisorParts;
   readonly #health: HealthServer<GatewayReadiness>;
   readonly #broker: PortBroker;
   readonly #registry = new Registry();
+  readonly #ready = new Dependency();
+  readonly #loops = new Loops(NO_WORKER_SECONDS);
   #slots: WorkerSlot[] = [];
   #initialPort = 0;
   #allFull = false;
@@ -61,8 +80,14 @@ export class Supervisor {
     );
     this.#health = new HealthServer({
       readiness: () => this.readiness(),
+      liveness: () => this.liveness(),
       metrics: () => this.#metrics(),
     });
+    this.#loops.watch(
+      'workers',
+      () => 0,
+      () => this.#slots.some(({ state }) => state === 'running'),
+    );
     this.#register();
   }
 
@@ -99,6 +124,7 @@ export class Supervisor {
       const { metricsPort, metricsHost } = config;
       if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
       if (this.#stopping) return;
+      this.#loops.start();
       await firstStarted(this.#slots.map((slot) => slot.start()));
     } catch (error) {
       await this.stop({ deadlineMs: 2_000 });
@@ -114,9 +140,11 @@ export class Supervisor {
   }
 
   readiness(): GatewayReadiness {
-    const workers = this.#slots.map(({ name, state, pid, restarts, last }) => ({
+    const workers = this.#slots.map(({ name, state, stateSince, pid, restarts, last }) => ({
       worker: name,
       state,
+      since: new Date(stateSince).toISOString(),
+      ready: state === 'running' && (last?.readiness.ready ?? false),
       ...(pid === undefined ? {} : { pid }),
       restarts,
       ...(last?.port ? { port: last.port } : {}),
@@ -125,11 +153,19 @@ export class Supervisor {
       ...(last?.problem === undefined ? {} : { problem: last.problem }),
       ...(last ? { dependencies: last.readiness.dependencies } : {}),
     }));
-    const ready = this.#slots.some(({ state, last }) => state === 'running' && last?.readiness.ready);
-    return { ready, workers };
+    const ready = workers.some((worker) => worker.ready);
+    if (ready) this.#ready.good();
+    else this.#ready.bad('');
+    return { ready, since: this.#ready.report().since, workers };
+  }
+
+  /** Workers that are stuck are replaced; only a gateway without any running worker is not live, and has no device to lose. */
+  liveness(): GatewayLiveness {
+    return { live: this.#loops.live, loops: this.#loops.report(), workers: this.readiness().workers };
   }
 
   async #stop(deadlineMs: number): Promise<void> {
+    this.#loops.stop();
     await Promise.all(this.#slots.map((slot) => slot.stop(deadlineMs)));
     await this.#releases;
     await this.#health.stop();
@@ -153,6 +189,8 @@ export class Supervisor {
   }
 
   #changed(): void {
+    // Asked at every change, so that it knows since when.
+    this.readiness();
     const running = this.#slots.filter(({ state, last }) => state === 'running' && last);
     const allFull = running.length > 0 && running.every(({ last }) => last?.full);
     // Said again at every change, as a process that was started meanwhile does not know.

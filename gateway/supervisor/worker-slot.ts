@@ -41,6 +41,8 @@ export class WorkerSlot {
   #pause: NodeJS.Timeout | null = null;
   #watch: NodeJS.Timeout | null = null;
   #silentLooks = 0;
+  #stateSince = Date.now();
+  #replaced = false;
   #failure: Error | null = null;
   #firstOutcome: { resolve(): void; reject(error: Error): void } | null = null;
   #onEnd: (() => void) | null = null;
@@ -56,6 +58,11 @@ export class WorkerSlot {
 
   get state(): SlotState {
     return this.#state;
+  }
+
+  /** Since when it is in its state, milliseconds since the Unix epoch. */
+  get stateSince(): number {
+    return this.#stateSince;
   }
 
   /** What its process said last; `null` while there is none that serves. */
@@ -128,6 +135,7 @@ export class WorkerSlot {
   }
 
   #become(state: SlotState): void {
+    if (state !== this.#state) this.#stateSince = Date.now();
     this.#state = state;
     this.#events.changed();
   }
@@ -136,6 +144,7 @@ export class WorkerSlot {
     this.#begunAt = performance.now();
     this.#silentLooks = 0;
     this.#failure = null;
+    this.#replaced = false;
     const child = this.#fork();
     this.#child = child;
     child.on('message', (message) => this.#hear(child, message as FromWorker));
@@ -161,6 +170,7 @@ export class WorkerSlot {
         return;
       case 'state':
         this.#last = message.state;
+        if (!message.state.live) this.#replace(child);
         this.#events.changed();
         return;
       case 'port':
@@ -169,6 +179,14 @@ export class WorkerSlot {
       case 'metrics':
         this.#metrics.get(message.id)?.(message.metrics);
     }
+  }
+
+  /** Something in it goes round no more: it leaves in order, and another comes in its place. */
+  #replace(child: ChildProcess): void {
+    if (this.#replaced || this.#state !== 'running') return;
+    this.#replaced = true;
+    this.#log.error({ pid: child.pid }, 'worker process is stuck: replaced');
+    child.kill('SIGTERM');
   }
 
   async #answerPort(id: number, port: number): Promise<void> {

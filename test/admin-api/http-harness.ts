@@ -29,7 +29,10 @@ import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Role } from '../../admin-api/store/records.ts';
+import { StoreWatch } from '../../admin-api/store-watch.ts';
+import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
+import { Loops } from '../../bus/vital-signs.ts';
 import { enrolBytes } from '../../protocol/index.ts';
 import { AnswerChecker } from './answer-checker.ts';
 
@@ -102,9 +105,13 @@ export async function startHttp(
   const parts = { store, directory: projector, leases: workers, mail, hub, now, log };
   const groups = new GroupDesk(parts);
   const tokens = new TokenDesk({ store, now });
+  const storeWatch = new StoreWatch(store, log);
+  await storeWatch.start();
   const services: HttpServices = {
     store,
     bus,
+    storeWatch,
+    vitalSigns: new VitalSigns({ bus, store: storeWatch, loops: new Loops(60) }),
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
     commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
     placement: (device) => explainPlacement(parts, device),
@@ -169,6 +176,7 @@ export async function startHttp(
 
   async function stop() {
     await app.close();
+    await storeWatch.stop();
     await groups.stop();
     await workers.stop();
     await expander.stop();

@@ -6,8 +6,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { HttpServices } from '../../admin-api/http/services.ts';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
+import type { StoreWatch } from '../../admin-api/store-watch.ts';
+import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
+import { Loops } from '../../bus/vital-signs.ts';
 import { type Http, startHttp } from './http-harness.ts';
 import { CERT, KEY } from './localhost-certificate.ts';
 
@@ -16,6 +20,10 @@ test.before(async () => {
   http = await startHttp();
 });
 test.after(() => http.stop());
+
+function withBus(store: StoreWatch, bus: HttpServices['bus']): Pick<HttpServices, 'bus' | 'vitalSigns'> {
+  return { bus, vitalSigns: new VitalSigns({ bus, store, loops: new Loops(60) }) };
+}
 
 function assertProblem(answer: Awaited<ReturnType<Http['call']>>, status: number, code: string): void {
   assert.is(answer.status, status, JSON.stringify(answer.body));
@@ -165,19 +173,19 @@ test('an unexpected error is logged, and nothing of it is told', async () => {
 });
 
 test('while the store or the bus is away, the answer is 503 with when to try again', async () => {
-  const away = await startHttp({}, ({ commands, bus }) => ({
+  const away = await startHttp({}, ({ commands, bus, storeWatch }) => ({
     explain: () => Promise.reject(new StoreUnavailable('no database')),
     commands: {
       ...commands,
       create: () => Promise.reject(new BusUnavailable('no redis')),
       cancel: commands.cancel,
     },
-    bus: {
+    ...withBus(storeWatch, {
       ...bus,
       receipts: bus.receipts,
       directory: bus.directory,
       status: () => ({ available: false, since: 0, reason: 'no redis' }),
-    },
+    }),
   }));
   try {
     const answers = [
@@ -190,7 +198,11 @@ test('while the store or the bus is away, the answer is 503 with when to try aga
     }
     const ready = await away.call('GET', '/ready', { as: null });
     assert.is(ready.status, 503);
-    assert.equal(ready.body, { ready: false, store: true, bus: false });
+    assert.equal(
+      [ready.body.ready, ready.body.dependencies.store.ok, ready.body.dependencies.bus],
+      [false, true, { ok: false, since: '1970-01-01T00:00:00.000Z', reason: 'no redis' }],
+    );
+    assert.is(ready.body.since, '1970-01-01T00:00:00.000Z');
     const status = await away.call('GET', '/v1/status');
     assert.equal(
       [status.body.bus.available, status.body.bus.reason, status.body.receiptsBacklog],
@@ -203,11 +215,8 @@ test('while the store or the bus is away, the answer is 503 with when to try aga
 
 test('health and metrics are open, and metrics name routes, never addresses', async () => {
   assert.is((await http.call('GET', '/live', { as: null })).status, 200);
-  assert.equal((await http.call('GET', '/ready', { as: null })).body, {
-    ready: true,
-    store: true,
-    bus: true,
-  });
+  const { ready, dependencies } = (await http.call('GET', '/ready', { as: null })).body;
+  assert.equal([ready, dependencies.store.ok, dependencies.bus.ok], [true, true, true]);
   await http.call('GET', '/v1/devices/secret-name');
   const { body } = await http.call('GET', '/metrics', { as: null });
   assert.match(

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Readiness } from '../../gateway/health.ts';
+import type { Liveness, Readiness } from '../../gateway/health.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
@@ -27,7 +27,14 @@ test('live answers while the bus is away; what is not there is 404', () =>
   withRig({ config }, async (rig) => {
     rig.bus.cut(true);
     const base = `http://127.0.0.1:${rig.worker.metricsPort}`;
-    assert.is((await fetch(`${base}/live`)).status, 200);
+    const live = await fetch(`${base}/live`);
+    assert.is(live.status, 200);
+    const { loops, dependencies } = (await live.json()) as Liveness;
+    assert.equal(Object.keys(loops), ['lease', 'outbox', 'receipts']);
+    assert.ok(Object.values(loops).every(({ ok, since }) => ok && Date.parse(since) <= Date.now()));
+    assert.equal([dependencies.bus?.ok, dependencies.bus?.reason], [false, 'cut off']);
+    assert.is(await rig.metric('ready'), 0);
+    assert.ok((await rig.metric('dependency_lost_seconds', 'bus')) >= 0);
     assert.is((await fetch(`${base}/nothing`)).status, 404);
   }));
 

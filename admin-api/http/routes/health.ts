@@ -1,42 +1,49 @@
 import { Type } from 'typebox';
 import { type App, operation } from '../operation.ts';
+import { Time } from '../schemas/common.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Health';
-const CHECK_MS = 1000;
-const CHECK_DEADLINE_MS = 2000;
 
-const Health = Type.Object({ ok: Type.Boolean() });
-const Readiness = Type.Object({ ready: Type.Boolean(), store: Type.Boolean(), bus: Type.Boolean() });
+const Report = Type.Object({
+  ok: Type.Boolean(),
+  since: Time('Since when it is as it is.'),
+  reason: Type.Optional(Type.String({ description: 'Why it is not there.' })),
+});
+const Dependencies = Type.Record(Type.String(), Report, {
+  description: 'What the server needs: `store`, `bus`, and `canary`, the way to the gateways and back.',
+});
+const Readiness = Type.Object({
+  ready: Type.Boolean(),
+  since: Time('Since when it is, or is not.'),
+  dependencies: Dependencies,
+});
+const Liveness = Type.Object({
+  live: Type.Boolean(),
+  loops: Type.Record(Type.String(), Report, {
+    description: 'What the server does again and again; not `ok` is what is stuck.',
+  }),
+  dependencies: Dependencies,
+});
 
-/** Open to anybody, so what they cost is bounded: the store is asked at most once a second. */
-export function healthRoutes(app: App, { store, bus, registry, now, log }: HttpServices): void {
-  let checkedAt = Number.NEGATIVE_INFINITY;
-  let check: Promise<boolean> = Promise.resolve(false);
-  const storeAnswers = () => {
-    if (now() - checkedAt >= CHECK_MS) {
-      checkedAt = now();
-      check = within(store.events.bounds(), CHECK_DEADLINE_MS).then(
-        () => true,
-        (error) => {
-          log.warn({ err: error }, 'the store does not answer');
-          return false;
-        },
-      );
-    }
-    return check;
-  };
-
+/** Open to anybody, so they only tell what is known already. */
+export function healthRoutes(app: App, { vitalSigns, registry }: HttpServices): void {
   app.get(
     '/live',
     operation({
       access: 'open',
       operationId: 'live',
       tag,
-      summary: 'Say whether the process answers',
-      answers: { 200: { description: 'It does.', schema: Health } },
+      summary: 'Say whether the process works, whatever it depends on',
+      answers: {
+        200: { description: 'It does.', schema: Liveness },
+        503: { description: 'A part of it is stuck: restart it.', schema: Liveness },
+      },
     }),
-    async () => ({ ok: true }),
+    async (_request, reply) => {
+      const liveness = vitalSigns.liveness();
+      return reply.code(liveness.live ? 200 : 503).send(liveness);
+    },
   );
 
   app.get(
@@ -45,17 +52,16 @@ export function healthRoutes(app: App, { store, bus, registry, now, log }: HttpS
       access: 'open',
       operationId: 'ready',
       tag,
-      summary: 'Say whether store and bus can be reached',
+      summary: 'Say whether everything it depends on is there',
       answers: {
-        200: { description: 'Both can.', schema: Readiness },
-        503: { description: 'One cannot.', schema: Readiness },
+        200: { description: 'It is.', schema: Readiness },
+        503: { description: 'Something is not; which, and since when.', schema: Readiness },
       },
     }),
     async (_request, reply) => {
-      const body = { store: await storeAnswers(), bus: bus.status().available };
-      const ready = body.store && body.bus;
-      if (!ready) reply.header('retry-after', 5);
-      return reply.code(ready ? 200 : 503).send({ ready, ...body });
+      const readiness = vitalSigns.readiness();
+      if (!readiness.ready) reply.header('retry-after', 5);
+      return reply.code(readiness.ready ? 200 : 503).send(readiness);
     },
   );
 
@@ -80,12 +86,4 @@ export function healthRoutes(app: App, { store, bus, registry, now, log }: HttpS
         .serializer(String)
         .send(await registry.metrics()),
   );
-}
-
-async function within<T>(work: Promise<T>, deadlineMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

@@ -1,0 +1,16 @@
+import type { FastifyInstance } from 'fastify';
+import type { StoreWatch } from '../store-watch.ts';
+
+/**
+ * Everything below `/v1` needs the store: while it is away that is answered with 503 and `Retry-After` at once, and so is what is
+ * waiting for it when it is found away. Event streams that are open stay: they go on where they were.
+ */
+export function useStoreGuard(app: FastifyInstance, watch: StoreWatch): void {
+  app.addHook('onRoute', (route) => {
+    if (!route.url.startsWith('/v1') || route.config?.endless) return;
+    const { handler } = route;
+    route.handler = function (request, reply) {
+      return watch.guard(async () => handler.call(this, request, reply));
+    };
+  });
+}

@@ -1,0 +1,112 @@
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { StoreUnavailable } from '../../admin-api/store/store.ts';
+import { StoreWatch } from '../../admin-api/store-watch.ts';
+import { waitFor } from '../wait.ts';
+import { startHttp } from './http-harness.ts';
+
+/** A database that does what the test says. */
+class FakeMeta {
+  reads: () => Promise<string | null> = async () => null;
+  writes: () => Promise<void> = async () => {};
+  get = () => this.reads();
+  set = () => this.writes();
+  setOnce = async (_key: string, value: string) => value;
+  hold = async () => true;
+}
+
+const away = () => Promise.reject(new StoreUnavailable('connection refused'));
+
+function watchOf(meta: FakeMeta): StoreWatch {
+  return new StoreWatch(
+    { meta } as unknown as ConstructorParameters<typeof StoreWatch>[0],
+    pino({ level: 'silent' }),
+  );
+}
+
+const failure = async (work: Promise<unknown>): Promise<Error> =>
+  work.then(
+    () => assert.unreachable('it should have failed') as never,
+    (error: Error) => error,
+  );
+
+test('work that waits for a database found away is refused at once, and so is what comes later', async () => {
+  const meta = new FakeMeta();
+  const watch = watchOf(meta);
+  await watch.look();
+  assert.is(await watch.guard(async () => 7), 7);
+  const hangs = failure(watch.guard(() => new Promise(() => {})));
+  meta.reads = away;
+  await watch.look();
+  assert.instance(await hangs, StoreUnavailable);
+  let tried = false;
+  assert.instance(
+    await failure(
+      watch.guard(async () => {
+        tried = true;
+      }),
+    ),
+    StoreUnavailable,
+  );
+  assert.not(tried);
+  const { ok, since, reason } = watch.dependency.report();
+  assert.equal([ok, reason], [false, 'connection refused']);
+  assert.ok(Math.abs(Date.parse(since) - Date.now()) < 60_000);
+  meta.reads = async () => null;
+  await waitFor(async () => {
+    await watch.look();
+    return watch.dependency.ok;
+  });
+  assert.is(await watch.guard(async () => 8), 8);
+});
+
+test('a database that can be read and not written is not ready, and goes on answering what needs reading only', async () => {
+  const meta = new FakeMeta();
+  const watch = watchOf(meta);
+  await watch.look();
+  meta.writes = () => Promise.reject(new StoreUnavailable('disk full'));
+  await failure(watch.guard(away));
+  await waitFor(() => !watch.dependency.ok);
+  assert.is(watch.dependency.reason, 'disk full');
+  assert.is(await watch.guard(async () => 7), 7);
+  meta.writes = async () => {};
+  await waitFor(async () => {
+    await watch.look();
+    return watch.dependency.ok;
+  });
+});
+
+test('without its database the API answers 503 and when to try again, and says since when in /ready', async () => {
+  const http = await startHttp();
+  try {
+    const { meta } = http.store;
+    const { get } = meta;
+    meta.get = away;
+    await http.services.storeWatch.look();
+    for (const [method, route] of [
+      ['GET', '/v1/devices'],
+      ['POST', '/v1/commands'],
+      ['POST', '/v1/enroll'],
+    ] as const) {
+      const answer = await http.call(method, route, { as: null, ...(method === 'POST' && { body: {} }) });
+      // Whoever sends nonsense is told so all the same.
+      if (answer.status === 400 || answer.status === 401) continue;
+      assert.is(answer.status, 503, route);
+    }
+    const answer = await http.call('POST', '/v1/commands', { body: { type: 'sync', target: { all: true } } });
+    assert.equal([answer.status, answer.headers.get('retry-after')], [503, '5']);
+    const ready = await http.call('GET', '/ready', { as: null });
+    assert.equal([ready.status, ready.body.dependencies.store.ok], [503, false]);
+    assert.is(ready.body.dependencies.store.reason, 'connection refused');
+    assert.is((await http.call('GET', '/live', { as: null })).status, 200, 'a restart would not help');
+    meta.get = get;
+    await http.services.storeWatch.look();
+    assert.is((await http.call('GET', '/v1/devices')).status, 200);
+    assert.is((await http.call('GET', '/ready', { as: null })).status, 200);
+  } finally {
+    await http.stop();
+  }
+});
+
+test.run();
