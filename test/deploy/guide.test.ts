@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GATEWAY_STATES } from '../../admin-api/balance/fleet.ts';
 import { createHttpMetrics } from '../../admin-api/http/metrics.ts';
-import { createAdminMetrics } from '../../admin-api/metrics.ts';
+import { type AdminGauges, createAdminMetrics, registerAdminGauges } from '../../admin-api/metrics.ts';
 import { optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { type Gauges, Metrics } from '../../gateway/metrics.ts';
 import { CLOSE } from '../../protocol/index.ts';
@@ -17,6 +17,7 @@ function metricsOfTheCode(): string[] {
   const registry = new Registry();
   createAdminMetrics(registry);
   createHttpMetrics(registry);
+  registerAdminGauges(registry, {} as AdminGauges);
   // Only names are read here: nothing is collected.
   new Metrics().register(registry, 'gw1/0', {} as Gauges);
   // Those of the supervisor, which starts processes, are read from its text.
