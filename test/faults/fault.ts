@@ -1,0 +1,31 @@
+import type { Random } from './random.ts';
+import type { World } from './world.ts';
+
+/** Something that goes wrong in a world. */
+export interface Fault {
+  /** For people: `gw1 killed`. */
+  name: string;
+  begin(world: World, random: Random): Promise<void> | void;
+  /** Takes it back; absent where it is over by itself. */
+  end?(world: World): Promise<void> | void;
+  /** How long it is in force, milliseconds. */
+  holdMs: number;
+  /** Everything has to work while it is in force, so recovery is measured before its end as well. */
+  survivable?: boolean;
+  /** Devices may not lose their connections by it. */
+  keepsSockets?: boolean;
+}
+
+/** Times of the faults, milliseconds: as the field has them, or the shortest that still cross every deadline. */
+export interface Times {
+  /** A program stands still: longer than a lease. */
+  stopped: number;
+  /** Redis stands still, or nobody can be reached. */
+  away: number;
+  /** Until a program that died is started again. */
+  dead: number;
+  slow: number;
+}
+
+export const FULL: Times = { stopped: 30_000, away: 60_000, dead: 4_000, slow: 10_000 };
+export const QUICK: Times = { stopped: 14_000, away: 14_000, dead: 1_500, slow: 5_000 };

@@ -1,0 +1,56 @@
+/** Links that are slow, cut, or go silent; and devices that are in two places. */
+import type { Fault, Times } from '../fault.ts';
+import type { LinkName } from '../site.ts';
+
+const DELAY_MS = 150;
+const COPIES = 15;
+
+export function linkSlow(name: LinkName, times: Times): Fault {
+  return {
+    name: `${name} slow`,
+    begin: (world) => world.site.link(name).slow(DELAY_MS),
+    end: (world) => world.site.link(name).heal(),
+    holdMs: times.slow,
+    survivable: true,
+    keepsSockets: true,
+  };
+}
+
+export function linkCut(name: LinkName, times: Times): Fault {
+  return {
+    name: `${name} cut`,
+    begin: (world) => world.site.link(name).cut(),
+    end: (world) => world.site.link(name).heal(),
+    holdMs: times.slow,
+    keepsSockets: !name.startsWith('devices'),
+  };
+}
+
+/** Half-open: longer than a lease. */
+export function linkSilent(name: LinkName, times: Times): Fault {
+  return {
+    name: `${name} half-open`,
+    begin: (world) => world.site.link(name).silence(),
+    end: (world) => world.site.link(name).heal(),
+    holdMs: times.stopped,
+    keepsSockets: !name.startsWith('devices'),
+  };
+}
+
+/** Some devices have copies that connect from elsewhere with the same identity, and take turns with them. */
+export function devicesTwice(times: Times): Fault {
+  return {
+    name: 'devices connected twice',
+    begin: (world, random) =>
+      world.fleet.copy(
+        random.some(
+          COPIES,
+          world.devices.filter(({ process }) => process !== world.keptProcess),
+        ),
+      ),
+    async end(world) {
+      await world.quiet(() => world.fleet.endCopies(world.devices));
+    },
+    holdMs: times.slow,
+  };
+}

@@ -1,0 +1,113 @@
+/** Redis, PostgreSQL and the disk, as they fail. */
+import { Redis } from 'ioredis';
+import type { Fault, Times } from '../fault.ts';
+import { signalTree } from '../process-tree.ts';
+import type { World } from '../world.ts';
+
+async function toldRedis(world: World, ...commands: string[][]): Promise<void> {
+  const redis = new Redis(world.site.redis.url, { maxRetriesPerRequest: 1 });
+  try {
+    for (const [command = '', ...args] of commands) await redis.call(command, ...args);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+export function redisRestarted(times: Times, { empty = false } = {}): Fault {
+  return {
+    name: `Redis restarted ${empty ? 'empty' : 'with its data'}`,
+    begin: (world) => world.site.redis.kill(),
+    end: (world) => world.site.redis.restart({ empty }),
+    holdMs: times.dead,
+    keepsSockets: true,
+  };
+}
+
+/** Emptied under everybody's hands, while every connection stays. */
+export function redisFlushed(): Fault {
+  return {
+    name: 'Redis emptied',
+    begin: (world) => toldRedis(world, ['flushall']),
+    holdMs: 0,
+    keepsSockets: true,
+  };
+}
+
+export function redisStopped(times: Times): Fault {
+  return {
+    name: 'Redis stopped',
+    begin: (world) => world.site.redis.kill('SIGSTOP'),
+    end: (world) => world.site.redis.kill('SIGCONT'),
+    holdMs: times.away,
+    keepsSockets: true,
+  };
+}
+
+export function subscriptionsKilled(): Fault {
+  return {
+    name: 'pub/sub connections killed',
+    begin: (world) => toldRedis(world, ['client', 'kill', 'type', 'pubsub']),
+    holdMs: 0,
+    survivable: true,
+    keepsSockets: true,
+  };
+}
+
+/** What is announced reaches nobody, although everything else works: hints are only hints. */
+export function hintsLost(times: Times): Fault {
+  const allow = (sign: '+' | '-') => ['acl', 'setuser', 'default', `${sign}subscribe`, `${sign}ssubscribe`];
+  return {
+    name: 'hints lost',
+    begin: (world) => toldRedis(world, allow('-'), ['client', 'kill', 'type', 'pubsub']),
+    end: (world) => toldRedis(world, allow('+')),
+    holdMs: times.slow,
+    keepsSockets: true,
+  };
+}
+
+/** Redis reads, and refuses to write. */
+export function redisFull(times: Times): Fault {
+  return {
+    name: 'the memory limit of Redis reached',
+    begin: (world) =>
+      toldRedis(
+        world,
+        ['config', 'set', 'maxmemory-policy', 'noeviction'],
+        ['config', 'set', 'maxmemory', '1'],
+      ),
+    end: (world) => toldRedis(world, ['config', 'set', 'maxmemory', '0']),
+    holdMs: times.stopped,
+    keepsSockets: true,
+  };
+}
+
+export function postgresRestarted(times: Times): Fault {
+  return {
+    name: 'PostgreSQL restarted',
+    begin: (world) => world.site.postgres.kill(),
+    end: (world) => world.site.postgres.restart(),
+    holdMs: times.dead,
+    keepsSockets: true,
+  };
+}
+
+/** With the processes of its sessions: nothing answers, nothing is refused. */
+export function postgresStopped(times: Times): Fault {
+  return {
+    name: 'PostgreSQL stopped',
+    begin: (world) => signalTree(world.site.postgres.pid, 'SIGSTOP'),
+    end: (world) => signalTree(world.site.postgres.pid, 'SIGCONT'),
+    holdMs: times.stopped,
+    keepsSockets: true,
+  };
+}
+
+export function diskFull(times: Times): Fault {
+  return {
+    name: 'disk full under SQLite',
+    begin: (world) => world.site.disk.fill(),
+    end: (world) => world.site.disk.free(),
+    holdMs: times.slow,
+    keepsSockets: true,
+  };
+}

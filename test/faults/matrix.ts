@@ -1,0 +1,103 @@
+/** Plays scenarios: several worlds side by side, because most of a scenario is waiting. */
+import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { Random } from './random.ts';
+import { describe, play, type Scenario } from './scenario.ts';
+import type { Shape } from './site.ts';
+import { World } from './world.ts';
+
+export class Matrix {
+  readonly #seed: number;
+  readonly #lanes: number;
+  readonly #began = performance.now();
+  readonly #totals = { scenarios: 0, executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0 };
+  #slowestRecoverySeconds = 0;
+  #failed = 0;
+
+  constructor({ seed, lanes }: { seed: number; lanes: number }) {
+    this.#seed = seed;
+    this.#lanes = lanes;
+  }
+
+  /** Resolves with the exit code. */
+  async run(scenarios: readonly Scenario[]): Promise<number> {
+    this.#say(`${scenarios.length} scenarios, seed ${this.#seed}`);
+    const queue = new Queue(scenarios);
+    const lanes = Array.from({ length: this.#lanes }, (_, n) => n + 1);
+    await forEachAtOnce(lanes, lanes.length, (lane) => this.#lane(lane, queue));
+    const { lost, duplicated, nonFinal, outOfOrder } = this.#totals;
+    const slowestRecoverySeconds = Number(this.#slowestRecoverySeconds.toFixed(1));
+    console.log(JSON.stringify({ ...this.#totals, slowestRecoverySeconds, seed: this.#seed }));
+    return this.#failed + lost + duplicated + nonFinal + outOfOrder === 0 ? 0 : 1;
+  }
+
+  async #lane(lane: number, queue: Queue): Promise<void> {
+    let world: World | undefined;
+    const close = async () => {
+      if (!world) return;
+      for (const [name, count] of Object.entries(world.ledger.totals)) {
+        this.#totals[name as keyof World['ledger']['totals']] += count;
+      }
+      const ended = world;
+      world = undefined;
+      await ended.stop();
+    };
+    try {
+      for (;;) {
+        const scenario = queue.next(world?.site.shape);
+        if (!scenario) break;
+        if (world?.site.shape !== scenario.shape) await close();
+        this.#totals.scenarios++;
+        const what = `${scenario.name}: ${scenario.faults.map(({ name }) => name).join(', and ')}`;
+        const began = performance.now();
+        try {
+          world ??= await World.start(scenario.shape);
+          const outcome = await play(world, scenario, new Random(`${scenario.name} ${this.#seed}`));
+          this.#slowestRecoverySeconds = Math.max(this.#slowestRecoverySeconds, outcome.recoverySeconds);
+          if (outcome.problems.length > 0) throw new Error(describe(outcome.problems));
+          const working = `${outcome.recoverySeconds.toFixed(1)} s until all worked`;
+          this.#say(`${lane} holds   ${what}; ${working}, ${since(began)} in all`);
+        } catch (error) {
+          this.#failed++;
+          this.#say(`${lane} FAILED  ${what}, after ${since(began)}: ${tell(error)}`);
+          if (world) this.#say(`${world.site.lastWords()}\n${world.fleet.lastWords()}`);
+          await close();
+        }
+      }
+    } finally {
+      await close();
+    }
+  }
+
+  #say(text: string): void {
+    process.stderr.write(`${since(this.#began)} ${text}\n`);
+  }
+}
+
+/** Scenarios that are still to be played, those of the same world one after the other. */
+class Queue {
+  readonly #waiting: Scenario[];
+
+  constructor(scenarios: readonly Scenario[]) {
+    this.#waiting = [...scenarios];
+  }
+
+  /** Of the same shape when there is one, else of the shape that has most left. */
+  next(shape: Shape | undefined): Scenario | undefined {
+    const counts = new Map<Shape, number>();
+    for (const each of this.#waiting) counts.set(each.shape, (counts.get(each.shape) ?? 0) + 1);
+    const [most] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [];
+    const wanted = shape && counts.has(shape) ? shape : most;
+    const at = this.#waiting.findIndex((each) => each.shape === wanted);
+    return at < 0 ? undefined : this.#waiting.splice(at, 1)[0];
+  }
+}
+
+function since(began: number): string {
+  return `${((performance.now() - began) / 1_000).toFixed(1)} s`;
+}
+
+function tell(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause === undefined ? '' : `\n  because: ${tell(error.cause)}`;
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,113 @@
+/** One fault, or several at once, while commands flow and devices come and go; and the judgement of it. */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Given } from '../fleet/given.ts';
+import { listed } from '../fleet/ledger.ts';
+import { Traffic } from '../fleet/traffic.ts';
+import { Churn } from './churn.ts';
+import type { Fault } from './fault.ts';
+import type { Random } from './random.ts';
+import { recordProblems } from './record.ts';
+import type { Shape } from './site.ts';
+import type { World } from './world.ts';
+
+export interface Scenario {
+  name: string;
+  /** What it needs; scenarios with the same shape share a world. */
+  shape: Shape;
+  faults: readonly Fault[];
+  /** Within which everything has to work again on an idle machine, milliseconds. */
+  recoverMs: number;
+  /** Belongs to the short run. */
+  quick: boolean;
+}
+
+export interface Outcome {
+  /** Until everything worked again: the longest. */
+  recoverySeconds: number;
+  problems: string[];
+}
+
+const PER_SECOND = 15;
+const GROUP_EVERY_MS = 2_500;
+const WARM_UP_MS = 1_500;
+const AFTER_MS = 500;
+const AT_ONCE = 150;
+
+export async function play(world: World, scenario: Scenario, random: Random): Promise<Outcome> {
+  const { faults, recoverMs } = scenario;
+  const problems: string[] = [];
+  const traffic = startTraffic(world, random);
+  world.traffic = traffic;
+  const inMemory = world.devices.filter(({ process }) => process !== world.keptProcess);
+  const churn = new Churn(world.fleet, inMemory, random);
+  let recoverySeconds = 0;
+  const recover = async (inForce: boolean) => {
+    await churn.settle();
+    recoverySeconds = Math.max(recoverySeconds, await world.works(recoverMs, inForce));
+  };
+  const begun: Fault[] = [];
+  try {
+    churn.start();
+    await pause(WARM_UP_MS);
+    const keepsSockets = faults.every((fault) => fault.keepsSockets);
+    if (keepsSockets) await churn.settle();
+    const watch = new Set(keepsSockets ? world.fleet.connected : []);
+    for (const fault of faults) {
+      begun.push(fault);
+      await fault.begin(world, random);
+    }
+    const began = performance.now();
+    if (faults.every((fault) => fault.survivable)) await recover(true);
+    await pause(Math.max(0, ...faults.map(({ holdMs }) => holdMs - (performance.now() - began))));
+    const dropped = [...watch].filter(({ where }) => where === null);
+    if (dropped.length > 0) {
+      problems.push(`${dropped.length} devices lost their connections:${world.fleet.endingsOf(dropped)}`);
+    }
+    for (const fault of begun.splice(0).reverse()) await fault.end?.(world);
+    await recover(false);
+    await pause(AFTER_MS);
+  } finally {
+    for (const fault of begun.reverse()) await fault.end?.(world);
+    await traffic.stop();
+    await churn.settle();
+  }
+  problems.push(...(await judge(world)));
+  return { recoverySeconds, problems };
+}
+
+/** Everything that was given has ended, and ledger, database and devices agree. */
+async function judge(world: World): Promise<string[]> {
+  const judgement = await world.ledger.judge({ ordered: world.site.shape.admins === 1 });
+  const problems = [...judgement.problems, ...(await recordProblems(world, judgement))];
+  problems.push(...world.api.complaints.splice(0).map((text) => `the API: ${text}`));
+  return problems;
+}
+
+function startTraffic(world: World, random: Random): Traffic {
+  const cancel = async ({ id, may }: Given) => {
+    if (may.includes('canceled')) await world.api.request('POST', `/v1/commands/${id}/cancel`, { body: {} });
+  };
+  return new Traffic(world.ledger, {
+    perSecond: PER_SECOND,
+    devices: world.devices.map(({ id }) => id),
+    groups: world.targets,
+    groupTypes: ['sync', 'message', 'statistics', 'task.start', 'message'],
+    groupEveryMs: GROUP_EVERY_MS,
+    random: random.next,
+    atOnce: AT_ONCE,
+    variety: {
+      // Most have to succeed; some are taken back at once, or replaced by the next of their kind.
+      options() {
+        const drawn = random.next();
+        if (drawn < 0.05) return { may: ['canceled'] };
+        return drawn < 0.1 ? { may: ['superseded'], collapseKey: 'newest' } : {};
+      },
+      given: cancel,
+    },
+  });
+}
+
+/** For the message of a scenario that failed. */
+export function describe(problems: readonly string[]): string {
+  return `${problems.length} problems:${listed(problems)}`;
+}

@@ -1,0 +1,110 @@
+/** The matrix: a line for each scenario. */
+import { type Fault, FULL, QUICK, type Times } from './fault.ts';
+import { devicesTwice, linkCut, linkSilent, linkSlow } from './make/network.ts';
+import {
+  clockSteps,
+  devicesKilled,
+  devicesStopped,
+  killed,
+  stopped,
+  supervisorKilled,
+  supervisorStopped,
+  workerKilled,
+  workerStopped,
+} from './make/programs.ts';
+import {
+  diskFull,
+  hintsLost,
+  postgresRestarted,
+  postgresStopped,
+  redisFlushed,
+  redisFull,
+  redisRestarted,
+  redisStopped,
+  subscriptionsKilled,
+} from './make/services.ts';
+import type { Random } from './random.ts';
+import type { Scenario } from './scenario.ts';
+import type { Shape } from './site.ts';
+
+/** One administration server on SQLite; two on PostgreSQL; everything in one process. */
+const ONE: Shape = { admins: 1, store: 'sqlite', bus: 'redis' };
+const TWO: Shape = { admins: 2, store: 'postgres', bus: 'redis' };
+const WHOLE: Shape = { admins: 1, store: 'sqlite', bus: 'memory' };
+
+const USUAL_MS = 40_000;
+
+interface Line {
+  name: string;
+  shape: Shape;
+  fault: Fault;
+  /** Belongs to the short run. */
+  quick?: true;
+  recoverMs?: number;
+}
+
+function lines(times: Times): Line[] {
+  return [
+    { name: 'worker-killed', shape: ONE, fault: workerKilled('gw1'), quick: true },
+    { name: 'worker-stopped', shape: ONE, fault: workerStopped('gw1', times), quick: true },
+    { name: 'supervisor-killed', shape: ONE, fault: supervisorKilled('gw1', times) },
+    { name: 'supervisor-stopped', shape: ONE, fault: supervisorStopped('gw1', times) },
+    { name: 'gateway-killed', shape: ONE, fault: killed('gw1', times, true), quick: true },
+    { name: 'gateway-stopped', shape: TWO, fault: stopped('gw1', times) },
+    { name: 'admin-killed', shape: ONE, fault: killed('admin1', times), quick: true },
+    { name: 'admin-stopped', shape: ONE, fault: stopped('admin1', times) },
+    { name: 'one-of-two-admins-killed', shape: TWO, fault: killed('admin1', times, true), quick: true },
+    { name: 'one-of-two-admins-stopped', shape: TWO, fault: stopped('admin1', times, true) },
+    { name: 'everything-in-one-killed', shape: WHOLE, fault: killed('whole', times), quick: true },
+    { name: 'everything-in-one-stopped', shape: WHOLE, fault: stopped('whole', times) },
+    { name: 'devices-killed', shape: ONE, fault: devicesKilled(times), quick: true },
+    { name: 'devices-stopped', shape: TWO, fault: devicesStopped(times) },
+    { name: 'devices-twice', shape: ONE, fault: devicesTwice(times) },
+    { name: 'redis-restarted', shape: ONE, fault: redisRestarted(times) },
+    { name: 'redis-restarted-empty', shape: ONE, fault: redisRestarted(times, { empty: true }), quick: true },
+    { name: 'redis-emptied', shape: TWO, fault: redisFlushed() },
+    { name: 'redis-stopped', shape: TWO, fault: redisStopped(times), quick: true },
+    { name: 'redis-full', shape: ONE, fault: redisFull(times) },
+    { name: 'subscriptions-killed', shape: ONE, fault: subscriptionsKilled() },
+    { name: 'hints-lost', shape: ONE, fault: hintsLost(times), quick: true },
+    { name: 'postgres-restarted', shape: TWO, fault: postgresRestarted(times), quick: true },
+    { name: 'postgres-stopped', shape: TWO, fault: postgresStopped(times) },
+    { name: 'disk-full', shape: ONE, fault: diskFull(times), quick: true },
+    { name: 'disk-full-whole', shape: WHOLE, fault: diskFull(times) },
+    { name: 'gateway-redis-slow', shape: ONE, fault: linkSlow('gw1-redis', times) },
+    { name: 'gateway-redis-cut', shape: ONE, fault: linkCut('gw1-redis', times) },
+    { name: 'gateway-redis-silent', shape: TWO, fault: linkSilent('gw1-redis', times), quick: true },
+    { name: 'admin-redis-slow', shape: ONE, fault: linkSlow('admin1-redis', times) },
+    { name: 'admin-redis-cut', shape: TWO, fault: linkCut('admin1-redis', times) },
+    { name: 'admin-redis-silent', shape: ONE, fault: linkSilent('admin1-redis', times) },
+    { name: 'device-links-slow', shape: TWO, fault: linkSlow('devices-gw1', times) },
+    { name: 'device-links-cut', shape: ONE, fault: linkCut('devices-gw1', times) },
+    { name: 'device-links-silent', shape: TWO, fault: linkSilent('devices-gw1', times), quick: true },
+    { name: 'admin-clock-forward', shape: ONE, fault: clockSteps('admin1', 1, times) },
+    { name: 'admin-clock-back', shape: TWO, fault: clockSteps('admin1', -1, times) },
+    { name: 'gateway-clock-forward', shape: TWO, fault: clockSteps('gw1', 1, times) },
+    { name: 'gateway-clock-back', shape: ONE, fault: clockSteps('gw1', -1, times) },
+    { name: 'device-clocks-forward', shape: ONE, fault: clockSteps('devices', 1, times) },
+    { name: 'device-clocks-back', shape: TWO, fault: clockSteps('devices', -1, times) },
+    { name: 'whole-clock-back', shape: WHOLE, fault: clockSteps('whole', -1, times), quick: true },
+  ];
+}
+
+/** The matrix of the full or of the quick run; with `drawn` scenarios of two faults at once in addition. */
+export function scenarios(quick: boolean, drawn: number, random: Random): Scenario[] {
+  const times = quick ? QUICK : FULL;
+  const made = lines(times).map(
+    ({ name, shape, fault, quick: inQuick = false, recoverMs = USUAL_MS }): Scenario => ({
+      ...{ name, shape, faults: [fault], recoverMs, quick: inQuick },
+    }),
+  );
+  return [...made, ...Array.from({ length: drawn }, (_, n) => twoAtOnce(n + 1, times, random))];
+}
+
+/** Two different faults that can be in force together in one world, whatever becomes of them. */
+function twoAtOnce(number: number, times: Times, random: Random): Scenario {
+  const shape = random.one([ONE, TWO]);
+  const possible = lines(times).filter((line) => line.shape === shape);
+  const faults = random.some(2, possible).map(({ fault }) => fault);
+  return { name: `two-at-once-${number}`, shape, faults, recoverMs: 2 * USUAL_MS, quick: true };
+}

@@ -1,0 +1,223 @@
+/**
+ * The programs of one world, each a process, with a proxy on every link between them and a clock of their own. All that a
+ * fault can be made to is here; `make/` makes them.
+ */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type PostgresServer, startPostgres } from '../services/postgres.ts';
+import { type Program, startCli } from '../services/processes.ts';
+import { type RedisServer, startRedis } from '../services/redis.ts';
+import { freePort } from '../wait.ts';
+import { SmallDisk } from './small-disk.ts';
+import { TcpProxy } from './tcp-proxy.ts';
+
+/** What a world consists of. `whole` is `pushpoint start`: everything in one process, without Redis. */
+export interface Shape {
+  admins: 1 | 2;
+  store: 'sqlite' | 'postgres';
+  bus: 'redis' | 'memory';
+}
+
+export type ProgramName = 'whole' | `admin${1 | 2}` | `gw${1 | 2}`;
+export type LinkName = `${ProgramName}-redis` | `devices-${ProgramName}`;
+
+const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
+/** Short, so that devices notice within a scenario that nobody answers. */
+const HEARTBEAT = '4s';
+
+export class Site {
+  readonly shape: Shape;
+  readonly folder: string;
+  readonly links = new Map<LinkName, TcpProxy>();
+  /** One for each administration server. */
+  readonly servers: string[] = [];
+  readonly #flags = new Map<ProgramName, readonly string[]>();
+  readonly #programs = new Map<ProgramName, Program>();
+  #redis: RedisServer | undefined;
+  #postgres: PostgresServer | undefined;
+  #disk: SmallDisk | undefined;
+  #databaseUrl: string | undefined;
+  token = '';
+
+  private constructor(shape: Shape, folder: string) {
+    this.shape = shape;
+    this.folder = folder;
+  }
+
+  static async start(shape: Shape): Promise<Site> {
+    const site = new Site(shape, await mkdtemp(join(tmpdir(), 'faults-')));
+    try {
+      await site.#start();
+      return site;
+    } catch (error) {
+      const said = site.lastWords();
+      await site.stop();
+      throw new Error(`the site did not start:\n${said}`, { cause: error });
+    }
+  }
+
+  get redis(): RedisServer {
+    if (!this.#redis) throw new Error('there is no Redis here');
+    return this.#redis;
+  }
+
+  get postgres(): PostgresServer {
+    if (!this.#postgres) throw new Error('there is no PostgreSQL here');
+    return this.#postgres;
+  }
+
+  /** The disk under SQLite. */
+  get disk(): SmallDisk {
+    if (!this.#disk) throw new Error('no disk of its own could be mounted: that needs root');
+    return this.#disk;
+  }
+
+  /** A file or a URL. */
+  get database(): string {
+    return this.#databaseUrl ?? join(this.folder, 'data', 'pushpoint.db');
+  }
+
+  get programs(): ProgramName[] {
+    return [...this.#flags.keys()];
+  }
+
+  get gateways(): ProgramName[] {
+    const names = this.programs.filter((name) => name.startsWith('gw'));
+    return names.length > 0 ? names : ['whole'];
+  }
+
+  get admins(): ProgramName[] {
+    const names = this.programs.filter((name) => name.startsWith('admin'));
+    return names.length > 0 ? names : ['whole'];
+  }
+
+  link(name: LinkName): TcpProxy {
+    const link = this.links.get(name);
+    if (!link) throw new Error(`there is no link ${name}`);
+    return link;
+  }
+
+  program(name: ProgramName): Program {
+    const program = this.#programs.get(name);
+    if (!program) throw new Error(`there is no ${name}`);
+    return program;
+  }
+
+  /** Environment of a program or a fleet process whose clock can be shifted by this name. */
+  clockEnvironment(name: string): Record<string, string> {
+    return { NODE_OPTIONS: `--import=${CLOCK_PRELOAD}`, FAULTS_CLOCK: this.#clockFile(name) };
+  }
+
+  /** The wall clock of the named program is off by so much from now on, milliseconds. */
+  async shiftClock(name: string, offsetMs: number): Promise<void> {
+    await writeFile(this.#clockFile(name), String(offsetMs));
+  }
+
+  /** Starts a program that does not run. */
+  async startProgram(name: ProgramName): Promise<void> {
+    const flags = this.#flags.get(name);
+    if (!flags) throw new Error(`there is no ${name}`);
+    await this.#programs.get(name)?.stop();
+    const program = startCli([...flags, '--log-level', 'warn'], {
+      cwd: this.folder,
+      env: this.clockEnvironment(name),
+    });
+    this.#programs.set(name, program);
+    await program.waitForLine(/^ready /, 60_000);
+  }
+
+  /** What the programs wrote last. */
+  lastWords(lines = 12): string {
+    return [...this.#programs]
+      .flatMap(([name, { lines: said }]) => [`---- ${name}`, ...said.slice(-lines).map(shorten)])
+      .join('\n');
+  }
+
+  /** Idempotent. */
+  async stop(): Promise<void> {
+    const kill = (name: ProgramName) => this.#programs.get(name)?.killGroup();
+    await Promise.all(this.programs.map(kill));
+    await Promise.all([...this.#programs.values()].map((program) => program.stop()));
+    await Promise.all([...this.links.values()].map((link) => link.stop()));
+    await this.#redis?.stop();
+    await this.#postgres?.stop();
+    await this.#disk?.unmount();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async #start(): Promise<void> {
+    const { shape, folder } = this;
+    const data = join(folder, 'data');
+    await mkdir(data);
+    if (shape.store === 'sqlite') this.#disk = await SmallDisk.mount(data);
+    else {
+      this.#postgres = await startPostgres({ fsync: false });
+      this.#databaseUrl = await this.#postgres.createDatabase();
+    }
+    if (shape.bus === 'redis') await this.#planSeveral(data);
+    else await this.#planWhole(data);
+    // The first makes the first token; gateways that start side by side save time.
+    const [first, ...others] = this.admins;
+    if (first) await this.startProgram(first);
+    this.token = (await readFile(join(data, 'admin-token'), 'utf8')).trim();
+    const rest = [...others, ...this.gateways.filter((name) => name !== first)];
+    await Promise.all(rest.map((name) => this.startProgram(name)));
+  }
+
+  async #planSeveral(data: string): Promise<void> {
+    this.#redis = await startRedis();
+    const { port } = this.#redis;
+    for (let n = 1; n <= this.shape.admins; n++) {
+      const name = `admin${n}` as ProgramName;
+      const flags = await this.#adminFlags(data);
+      this.#flags.set(name, ['admin', ...flags, '--redis-url', await this.#linkTo(`${name}-redis`, port)]);
+    }
+    for (const [name, workers] of [
+      ['gw1', 2],
+      ['gw2', 1],
+    ] as const) {
+      const redis = await this.#linkTo(`${name}-redis`, port);
+      const flags = await this.#gatewayFlags(name);
+      this.#flags.set(name, ['gateway', ...flags, '--workers', String(workers), '--redis-url', redis]);
+    }
+  }
+
+  async #planWhole(data: string): Promise<void> {
+    const flags = [...(await this.#adminFlags(data)), ...(await this.#gatewayFlags('whole'))];
+    this.#flags.set('whole', ['start', ...flags]);
+  }
+
+  async #linkTo(name: LinkName, port: number): Promise<string> {
+    const proxy = await TcpProxy.start(port);
+    this.links.set(name, proxy);
+    return `redis://127.0.0.1:${proxy.port}`;
+  }
+
+  async #adminFlags(data: string): Promise<string[]> {
+    const port = await freePort();
+    this.servers.push(`http://127.0.0.1:${port}`);
+    const database = this.#databaseUrl === undefined ? [] : ['--database-url', this.#databaseUrl];
+    return ['--data-dir', data, '--api-port', String(port), ...database];
+  }
+
+  async #gatewayFlags(name: ProgramName): Promise<string[]> {
+    const port = await freePort();
+    const proxy = await TcpProxy.start(port);
+    this.links.set(`devices-${name}`, proxy);
+    return [
+      ...['--name', name, '--host', '127.0.0.1', '--port', String(port), '--metrics-port', '0'],
+      ...['--address', `ws://127.0.0.1:${proxy.port}`, '--drain-per-second', '100000'],
+      ...['--heartbeat-interval', HEARTBEAT],
+    ];
+  }
+
+  #clockFile(name: string): string {
+    return join(this.folder, `clock-${name}`);
+  }
+}
+
+/** Without the middle of a stack trace. */
+function shorten(line: string): string {
+  return line.length > 600 ? `${line.slice(0, 300)} ... ${line.slice(-300)}` : line;
+}
