@@ -7,6 +7,8 @@ export interface SwarmProcessStart {
   dialect: DialectName;
   options: Readonly<Record<string, string>>;
   targets: readonly { host: string; port: number }[];
+  /** Each device dials the target of its number. */
+  spread: boolean;
   /** Devices of this process: numbers `from` to `to`, exclusive. */
   from: number;
   to: number;

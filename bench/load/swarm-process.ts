@@ -44,6 +44,7 @@ class SwarmProcess implements Keeper {
     );
     const { from, to } = start;
     this.#connections = Array.from({ length: to - from }, (_, index) => new Connection(from + index, this));
+    if (start.spread) for (const connection of this.#connections) connection.target = connection.number;
     this.#phases.idle = to - from;
     if (this.#dialect.heartbeat) setInterval(() => this.#heartbeats(), HEARTBEAT_TICK_MS);
   }

@@ -14,6 +14,8 @@ export interface SwarmOptions {
   /** For the dialect. */
   options?: Record<string, string>;
   targets: readonly { host: string; port: number }[];
+  /** Devices are spread over all targets; otherwise all dial the first until told another. */
+  spread?: boolean;
   /** Handshakes under way at once, in all processes together. */
   atOnce?: number;
 }
@@ -57,6 +59,7 @@ export class Swarm {
           dialect,
           targets,
           options: options.options ?? {},
+          spread: options.spread ?? false,
           from: member.from,
           to: member.to,
         };

@@ -1,10 +1,11 @@
 /**
- * A WebSocket client that only listens: for servers that publish without admission. A message's key is the word before its
- * first space, so that each publish is told from the next. With `answerBytes` it answers each with so many bytes.
+ * A WebSocket client that only listens: for servers that publish without admission. With `answerBytes` it answers each
+ * message with so many bytes.
  */
 import { sharedNow } from '../../measure/clock.ts';
 import type { DialectFactory } from '../dialect.ts';
 import { clientFrame } from '../frames.ts';
+import { messageKey } from '../message-key.ts';
 
 const dialect: DialectFactory = ({ marks, counters, options }) => {
   const answerBytes = Number(options.answerBytes ?? 0);
@@ -16,15 +17,9 @@ const dialect: DialectFactory = ({ marks, counters, options }) => {
     message: (connection, payload) => {
       const at = sharedNow();
       counters.add('messages');
-      marks.add('arrived', keyOf(payload), at);
+      marks.add('arrived', messageKey(payload), at);
       if (answer) connection.send(answer);
     },
   };
 };
 export default dialect;
-
-function keyOf(payload: Uint8Array): string {
-  const end = payload.indexOf(32);
-  const word = payload.subarray(0, Math.min(end < 0 ? 16 : end, 64));
-  return Buffer.from(word.buffer, word.byteOffset, word.length).toString('latin1');
-}
