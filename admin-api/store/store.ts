@@ -354,10 +354,10 @@ export interface TunnelFilter {
   createdBy?: string;
 }
 
-/** What a worker said of a tunnel it has or had. Byte counts are totals of that turn. */
+/** What a worker said of a tunnel it has or had. Byte counts are totals since the tunnel came to it. */
 export interface TunnelReport {
   tunnel: string;
-  turn: number;
+  incarnation: string;
   here?: { side: 'device' | 'operator'; joined: boolean };
   bytesUp?: number;
   bytesDown?: number;
@@ -392,8 +392,8 @@ export interface Tunnels {
   /** Goes on at another worker, if it is live and on that turn still; nobody is there yet. */
   move(id: string, fromTurn: number, to: TunnelTurn, at: number): Promise<Tunnel | null>;
   /**
-   * Takes reports in the order they were made. A report of an earlier turn counts its bytes and changes nothing else. `opened`
-   * and `ended`: tunnels that are so for the first time.
+   * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and changes nothing
+   * else. `opened` and `ended`: tunnels that are so for the first time.
    */
   apply(
     reports: readonly TunnelReport[],

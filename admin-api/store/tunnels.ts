@@ -152,12 +152,14 @@ export class SqlTunnels implements Tunnels {
       const ended = new Set<string>();
       const refused = new Set<string>();
       for (const report of reports) {
-        await count(db, report);
-        await setHere(db, report);
-        if (report.refused === true && (await countRefusal(db, report.tunnel))) refused.add(report.tunnel);
-        if (report.here?.joined === true && (await openIfBothHere(db, report, at))) opened.add(report.tunnel);
-        if (report.end && (await end(db, report.tunnel, report.turn, report.end, at)))
-          ended.add(report.tunnel);
+        const { tunnel, here } = report;
+        if (report.refused === true && (await countRefusal(db, tunnel))) refused.add(tunnel);
+        const turn = await turnOf(db, report);
+        if (turn === null) continue;
+        await count(db, report, turn);
+        await setHere(db, report, turn);
+        if (here?.joined === true && (await openIfBothHere(db, tunnel, turn, at))) opened.add(tunnel);
+        if (report.end && (await end(db, tunnel, turn, report.end, at))) ended.add(tunnel);
       }
       return {
         opened: await tunnelsOf(db, [...opened]),
@@ -227,7 +229,24 @@ async function insertTurn(
     .execute();
 }
 
-async function count(db: Database, { tunnel, turn, bytesUp, bytesDown }: TunnelReport): Promise<void> {
+/** The last turn that worker had the tunnel for. */
+async function turnOf(db: Database, { tunnel, incarnation }: TunnelReport): Promise<number | null> {
+  const row = await db
+    .selectFrom('tunnel_turns')
+    .select('turn')
+    .where('tunnel_id', '=', tunnel)
+    .where('incarnation', '=', incarnation)
+    .orderBy('turn', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.turn ?? null;
+}
+
+async function count(
+  db: Database,
+  { tunnel, bytesUp, bytesDown }: TunnelReport,
+  turn: number,
+): Promise<void> {
   if (bytesUp === undefined && bytesDown === undefined) return;
   const up = bytesUp ?? 0;
   const down = bytesDown ?? 0;
@@ -243,7 +262,7 @@ async function count(db: Database, { tunnel, turn, bytesUp, bytesDown }: TunnelR
     .execute();
 }
 
-async function setHere(db: Database, { tunnel, turn, here, streams }: TunnelReport): Promise<void> {
+async function setHere(db: Database, { tunnel, here, streams }: TunnelReport, turn: number): Promise<void> {
   if (here === undefined && streams === undefined) return;
   const flag = here?.joined ? 1 : 0;
   await db
@@ -272,7 +291,8 @@ async function countRefusal(db: Database, id: string): Promise<boolean> {
 
 async function openIfBothHere(
   db: Database,
-  { tunnel, turn }: TunnelReport,
+  tunnel: string,
+  turn: number,
   openedAt: number,
 ): Promise<boolean> {
   const { numUpdatedRows } = await db

@@ -30,9 +30,9 @@ async function add(store: Store, id: string, change: Partial<NewTunnel> = {}): P
   assert.is(await store.tunnels.create(tunnel(id, change), { perDevice: 100, perOperator: 100 }), 'created');
 }
 
-const joined = (tunnel: string, side: 'device' | 'operator', onTurn = 1): TunnelReport => ({
+const joined = (tunnel: string, side: 'device' | 'operator', incarnation = 'inc-1'): TunnelReport => ({
   tunnel,
-  turn: onTurn,
+  incarnation,
   here: { side, joined: true },
 });
 
@@ -79,7 +79,7 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
     assert.equal(first.opened, []);
     const both = [
       joined('u1', 'device'),
-      { tunnel: 'u1', turn: 1, here: { side: 'operator', joined: false } },
+      { tunnel: 'u1', incarnation: 'inc-1', here: { side: 'operator', joined: false } },
     ];
     const second = await store.tunnels.apply(both as TunnelReport[], T0 + 2);
     assert.equal(
@@ -93,9 +93,9 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
 
   rule('bytes are totals that never shrink, whatever comes late or twice', async (store) => {
     await add(store, 'u1');
-    const count = (turn: number, bytesUp: number, bytesDown: number): TunnelReport => ({
+    const count = (n: number, bytesUp: number, bytesDown: number): TunnelReport => ({
       tunnel: 'u1',
-      turn,
+      incarnation: `inc-${n}`,
       bytesUp,
       bytesDown,
       streams: 3,
@@ -118,11 +118,19 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(moves.filter(Boolean).length, 1);
     const moved = moves.find(Boolean);
     assert.equal([moved?.turn, moved?.state, moved?.deviceHere], [2, 'open', false]);
-    const late: TunnelReport = { tunnel: 'u1', turn: 1, end: { code: 'operator-lost', reason: 'late' } };
+    const late: TunnelReport = {
+      tunnel: 'u1',
+      incarnation: 'inc-1',
+      end: { code: 'operator-lost', reason: 'late' },
+    };
     assert.equal((await store.tunnels.apply([late, joined('u1', 'device')], T0 + 2)).ended, []);
     assert.is((await store.tunnels.get('u1'))?.deviceHere, false);
     assert.equal(await store.tunnels.liveByIncarnation(), new Map([[moved?.at?.incarnation ?? '', 1]]));
-    const now: TunnelReport = { tunnel: 'u1', turn: 2, end: { code: 'idle', reason: 'nothing said' } };
+    const now: TunnelReport = {
+      tunnel: 'u1',
+      incarnation: moved?.at?.incarnation ?? '',
+      end: { code: 'idle', reason: 'nothing said' },
+    };
     assert.is((await store.tunnels.apply([now], T0 + 3)).ended[0]?.end?.code, 'idle');
     assert.is(await store.tunnels.move('u1', 2, turn('c4'), T0 + 4), null);
   });
@@ -150,11 +158,15 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
     await add(store, 'u1');
     let told = 0;
     for (let i = 0; i < 15; i++) {
-      told += (await store.tunnels.apply([{ tunnel: 'u1', turn: 1, refused: true }], T0)).refused.length;
+      told += (await store.tunnels.apply([{ tunnel: 'u1', incarnation: 'inc-1', refused: true }], T0)).refused
+        .length;
     }
     assert.is(told, 10);
     assert.is((await store.tunnels.get('u1'))?.refused, 15);
-    assert.equal((await store.tunnels.apply([{ tunnel: 'none', turn: 1, refused: true }], T0)).refused, []);
+    assert.equal(
+      (await store.tunnels.apply([{ tunnel: 'none', incarnation: 'inc-1', refused: true }], T0)).refused,
+      [],
+    );
   });
 
   rule('what a live tunnel depends on is known: its command, its operator, its device', async (store) => {
