@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Loops, lostSeconds } from '../bus/vital-signs.ts';
+import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
 import { Balancer } from './balance/balancer.ts';
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
@@ -36,6 +37,10 @@ import { createAdminMetrics, registerAdminGauges } from './metrics.ts';
 import { OrderSigner } from './order-signer.ts';
 import type { Store } from './store/store.ts';
 import { StoreWatch } from './store-watch.ts';
+import { TunnelDesk, type TunnelSettings } from './tunnels/tunnel-desk.ts';
+import { TunnelEndings } from './tunnels/tunnel-endings.ts';
+import { TunnelIngest } from './tunnels/tunnel-ingest.ts';
+import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
 import { VitalSigns } from './vital-signs.ts';
 
 const DAY_MS = 86_400_000;
@@ -58,7 +63,11 @@ export interface AdminConfig {
   keepCommandsMs?: number;
   /** How long events can be resumed from; 1 day, and at most 200,000 of them, when absent. */
   keepEventsMs?: number;
+  /** See `TunnelSettings`; `TUNNEL_SETTINGS` for what is absent. */
+  tunnels?: Partial<TunnelSettings>;
 }
+
+const TUNNEL_SETTINGS: TunnelSettings = { perDevice: 8, perOperator: 32, ...TUNNEL_DEFAULTS };
 
 export interface AdminServerParts {
   config: AdminConfig;
@@ -117,6 +126,12 @@ export class AdminServer {
     const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
     const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
     const expander = new Expander({ store, dispatcher, outcomes, log, now });
+    const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
+    const endings = new TunnelEndings(tunnelParts);
+    const keeper = new TunnelKeeper(
+      { ...tunnelParts, endings, leases: workers },
+      { intervalMs: 1000, keepMs: config.keepCommandsMs ?? 30 * DAY_MS },
+    );
     const ingest = new Ingest({
       store,
       bus,
@@ -124,6 +139,7 @@ export class AdminServer {
       mail,
       frames,
       projector,
+      tunnels: new TunnelIngest(endings, keeper),
       outcomes,
       hub,
       metrics,
@@ -164,6 +180,10 @@ export class AdminServer {
       devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
       enrolment: new EnrolmentDesk({ ...deskParts, signer }),
       gateways: new GatewayDesk(deskParts),
+      tunnels: new TunnelDesk(
+        { ...tunnelParts, endings, directory: projector, leases: workers },
+        { ...TUNNEL_SETTINGS, ...config.tunnels },
+      ),
       tokens,
       events: hub,
       registry,
@@ -209,6 +229,7 @@ export class AdminServer {
         () => balancer.stop(),
         () => workers.stop(),
         () => registrar.stop(),
+        () => keeper.stop(),
         () => sweeper.stop(),
         () => ingest.stop(),
         () => expander.stop(),
@@ -226,11 +247,15 @@ export class AdminServer {
     await workers.start((up, gone) => {
       metrics.workers.set(workers.list().length);
       projector.gatewaysChangedSoon();
-      if (gone.length > 0) sweeper.workersGone();
+      if (gone.length > 0) {
+        sweeper.workersGone();
+        keeper.lookSoon();
+      }
       registrar.workersChanged(up, gone);
     });
     await ingest.start(nanoid());
     sweeper.start();
+    keeper.start();
     balancer.start();
     loops.start();
     await tokens.ensureFirst(this.#parts.keepFirstToken);

@@ -59,6 +59,17 @@ export function createAdminMetrics(registry: Registry) {
       help: 'How far the most uneven gateway is from its share of the devices, as a part of it; from the server that balances.',
       registers,
     }),
+    tunnelsLive: new Gauge({
+      name: 'pushpoint_admin_tunnels',
+      help: 'Tunnels that have not ended.',
+      registers,
+    }),
+    tunnelsEnded: new Counter({
+      name: 'pushpoint_admin_tunnels_ended_total',
+      help: 'Tunnels that ended, by why.',
+      labelNames: ['code'],
+      registers,
+    }),
     workers: new Gauge({
       name: 'pushpoint_admin_workers',
       help: 'Gateway workers that hold a lease.',

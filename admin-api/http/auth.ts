@@ -9,6 +9,9 @@ import type { StoreWatch } from '../store-watch.ts';
 /** Who may call a route: `open` for anybody, else at least this role. */
 export type Access = Role | 'open';
 
+/** Puts on record that this caller was refused; the request's body is read and not validated. */
+export type RouteRefusal = (caller: Caller, request: FastifyRequest) => Promise<void>;
+
 export interface Caller {
   tokenId: string;
   role: Role;
@@ -17,11 +20,14 @@ export interface Caller {
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access;
+    refused?: RouteRefusal;
     /** Answers for as long as the caller stays. */
     endless?: boolean;
   }
   interface FastifyRequest {
     caller: Caller | null;
+    /** Why the caller may not, on routes that put that on record. */
+    refusal: Problem | null;
   }
 }
 
@@ -106,6 +112,7 @@ function invalid(): Problem {
 /** Admits each request by its route's `access`. A route under /v1 that names none cannot be registered. */
 export function useAuth(app: FastifyInstance, authenticator: Authenticator, watch: StoreWatch): void {
   app.decorateRequest('caller', null);
+  app.decorateRequest('refusal', null);
   app.addHook('onRoute', ({ url, config }) => {
     if (url.startsWith('/v1') && config?.access === undefined) throw new Error(`${url}: who may call it?`);
   });
@@ -114,14 +121,28 @@ export function useAuth(app: FastifyInstance, authenticator: Authenticator, watc
     if (access === 'open') return;
     const caller = await watch.guard(() => authenticator.authenticate(request.headers.authorization));
     if (ROLES.indexOf(caller.role) < ROLES.indexOf(access)) {
-      throw new Problem('forbidden', `This needs a token with the role ${access}; yours is ${caller.role}.`);
+      const why = `This needs a token with the role ${access}; yours is ${caller.role}.`;
+      const refusal = new Problem('forbidden', why);
+      if (!request.routeOptions.config.refused) throw refusal;
+      request.refusal = refusal;
     }
     request.caller = caller;
+  });
+  app.addHook('preValidation', async (request) => {
+    const { refusal, caller } = request;
+    if (!refusal || !caller) return;
+    await request.routeOptions.config.refused?.(caller, request);
+    throw refusal;
   });
 }
 
 /** The id of the API token of a request on a route that is not open. */
 export function actorOf(request: FastifyRequest<object>): string {
+  return callerOf(request).tokenId;
+}
+
+/** The same with its role. */
+export function callerOf(request: FastifyRequest<object>): Caller {
   if (!request.caller) throw new Error('an open route has no caller');
-  return request.caller.tokenId;
+  return request.caller;
 }

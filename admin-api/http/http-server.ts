@@ -17,6 +17,7 @@ import { groupRoutes } from './routes/groups.ts';
 import { healthRoutes } from './routes/health.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
+import { tunnelRoutes } from './routes/tunnels.ts';
 import type { HttpOptions, HttpServices } from './services.ts';
 import { EventStreams } from './sse.ts';
 import { useStoreGuard } from './store-guard.ts';
@@ -62,6 +63,7 @@ export async function createHttpServer(
   await useOpenApi(app, options.version);
   commandRoutes(app, services);
   deviceRoutes(app, services);
+  tunnelRoutes(app, services);
   groupRoutes(app, services);
   enrolmentRoutes(app, services, new FailedAttempts(options.failedEnrolmentsPerMinute ?? 30, now));
   gatewayRoutes(app, services);

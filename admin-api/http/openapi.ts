@@ -9,6 +9,7 @@ import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
 import { GroupSchema } from './schemas/groups.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
 import { ApiTokenSchema, NewApiTokenSchema } from './schemas/tokens.ts';
+import { OpenedTunnelSchema, TunnelSchema } from './schemas/tunnels.ts';
 
 const SCHEMAS = [
   ProblemSchema,
@@ -26,6 +27,8 @@ const SCHEMAS = [
   CountsSchema,
   CommandSchema,
   ExecutionSchema,
+  TunnelSchema,
+  OpenedTunnelSchema,
   AuditEntrySchema,
   StatusSchema,
 ];
@@ -33,6 +36,7 @@ const SCHEMAS = [
 const TAGS = {
   Commands: 'Telling devices what to do, and what became of it.',
   Devices: 'Enrolled devices.',
+  Tunnels: 'A port on a device, reached through a gateway.',
   Groups: 'The tree of groups devices are in.',
   Enrolment: 'How devices come in.',
   Gateways: 'Distribution points that run the push server.',

@@ -3,7 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { TSchema } from 'typebox';
 import { PROBLEM_CODES, Problem, type ProblemCode } from '../problems.ts';
-import type { Access } from './auth.ts';
+import type { Access, RouteRefusal } from './auth.ts';
 import { ProblemSchema, Ref } from './schemas/common.ts';
 
 /** The HTTP server as routes see it: bodies, queries and parameters typed by their schemas. */
@@ -24,6 +24,8 @@ interface Answer {
 
 interface Operation {
   access: Access;
+  /** Called when a token's role is too low, with the request's body read: puts on record who wanted what. */
+  refused?: RouteRefusal;
   operationId: string;
   tag: string;
   summary: string;
@@ -42,11 +44,11 @@ const STATUS = new Map(PROBLEM_CODES.map((code) => [code, new Problem(code, '').
 
 /** One operation of the API as fastify takes it: the same schemas validate and make the OpenAPI document. */
 export function operation<const O extends Operation>(spec: O) {
-  const { access, tag, answers, problems = [], ...rest } = spec;
+  const { access, tag, answers, problems = [], refused, ...rest } = spec;
   return {
-    config: { access: access as Access },
+    config: { access: access as Access, ...(refused && { refused: refused as RouteRefusal }) },
     schema: {
-      ...(rest as Omit<O, 'access' | 'tag' | 'answers' | 'problems'>),
+      ...(rest as Omit<O, 'access' | 'refused' | 'tag' | 'answers' | 'problems'>),
       tags: [tag],
       security: access === 'open' ? [] : [{ token: [] }],
       ...(access !== 'open' && { 'x-role': access }),

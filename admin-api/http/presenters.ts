@@ -13,7 +13,9 @@ import type {
   Group,
   Page,
   StateCounts,
+  Tunnel,
 } from '../store/records.ts';
+import type { OpenedTunnel } from '../tunnels/tunnel-desk.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
 import type { EnrolmentDocument, EnrolmentTokenDocument } from './schemas/enrolment.ts';
@@ -21,6 +23,7 @@ import type { GatewayDocument } from './schemas/gateways.ts';
 import type { GroupDocument } from './schemas/groups.ts';
 import type { AuditEntryDocument } from './schemas/operations.ts';
 import type { ApiTokenDocument } from './schemas/tokens.ts';
+import type { OpenedTunnelDocument, TunnelDocument } from './schemas/tunnels.ts';
 
 /** Records as JSON, member by member: nothing leaves the server that is not named here. */
 
@@ -193,7 +196,7 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
   return {
     id: command.id,
     type: command.type,
-    args: command.args ?? {},
+    args: shownArgs(command),
     target: command.target,
     offline: command.offline,
     collapseKey: command.collapseKey,
@@ -205,6 +208,48 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
     cancelRequestedAt: timeOrNull(command.cancelRequestedAt),
     finishedAt: timeOrNull(command.finishedAt),
     counts,
+  };
+}
+
+/** The ticket of a tunnel is for the device alone. */
+function shownArgs({ type, args }: Command): unknown {
+  if (type !== 'tunnel.open' || typeof args !== 'object') return args ?? {};
+  return { ...args, ticket: '[hidden]' };
+}
+
+export function presentTunnel(tunnel: Tunnel): TunnelDocument {
+  const { id, deviceId, host, port, reason, createdBy, state, end, turn, at } = tunnel;
+  return {
+    id,
+    deviceId,
+    host,
+    port,
+    reason,
+    state,
+    end,
+    createdBy,
+    createdAt: time(tunnel.createdAt),
+    openedAt: timeOrNull(tunnel.openedAt),
+    endedAt: timeOrNull(tunnel.endedAt),
+    expiresAt: time(tunnel.expiresAt),
+    gateway: at?.gateway ?? null,
+    worker: at?.worker ?? null,
+    moves: Math.max(0, turn - 1),
+    deviceHere: tunnel.deviceHere,
+    operatorHere: tunnel.operatorHere,
+    streams: tunnel.streams,
+    bytesUp: tunnel.bytesUp,
+    bytesDown: tunnel.bytesDown,
+    refusedJoins: tunnel.refused,
+  };
+}
+
+export function presentOpenedTunnel({ tunnel, join }: OpenedTunnel): OpenedTunnelDocument {
+  if (!join) return { tunnel: presentTunnel(tunnel), join };
+  const { gateway, url, worker, ticket, expiresAt } = join;
+  return {
+    tunnel: presentTunnel(tunnel),
+    join: { gateway: { name: gateway, url }, worker, ticket, expiresAt: time(expiresAt) },
   };
 }
 

@@ -12,6 +12,7 @@ import type { TokenDesk } from '../desks/token-desk.ts';
 import type { Command, LedgerEvent } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
+import type { TunnelDesk } from '../tunnels/tunnel-desk.ts';
 import type { VitalSigns } from '../vital-signs.ts';
 
 /** `ttl` and `timeout` in seconds, `expiresAt` as RFC 3339. */
@@ -65,6 +66,7 @@ export interface HttpServices {
   devices: DeviceDesk;
   enrolment: EnrolmentDesk;
   gateways: GatewayDesk;
+  tunnels: TunnelDesk;
   tokens: TokenDesk;
   events: EventSource;
   registry: Registry;

@@ -9,6 +9,7 @@ import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
+import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
@@ -26,6 +27,7 @@ interface Applied {
   current: { command: string; device: string; state: string | null; said: Advance['state'] }[];
   /** Going on although their command was asked to be canceled: the device may not have heard of it. */
   toCancel: ExecutionKey[];
+  tunnels: AppliedTunnels;
 }
 
 /**
@@ -40,6 +42,7 @@ export class Ingest {
   readonly #mail: HolderMail;
   readonly #frames: CommandFrames;
   readonly #projector: DirectoryProjector;
+  readonly #tunnels: TunnelIngest;
   readonly #outcomes: Outcomes;
   readonly #hub: EventHub;
   readonly #metrics: AdminMetrics;
@@ -58,6 +61,7 @@ export class Ingest {
     mail: HolderMail;
     frames: CommandFrames;
     projector: DirectoryProjector;
+    tunnels: TunnelIngest;
     outcomes: Outcomes;
     hub: EventHub;
     metrics: AdminMetrics;
@@ -71,6 +75,7 @@ export class Ingest {
     this.#mail = parts.mail;
     this.#frames = parts.frames;
     this.#projector = parts.projector;
+    this.#tunnels = parts.tunnels;
     this.#outcomes = parts.outcomes;
     this.#hub = parts.hub;
     this.#metrics = parts.metrics;
@@ -135,6 +140,7 @@ export class Ingest {
       ended: new Set(),
       current: [],
       toCancel: [],
+      tunnels: await this.#tunnels.write(tx, reduced.tunnels, now),
     };
     await this.#writeSessions(tx, reduced, now);
     await this.#writeAdvances(tx, reduced.advances, applied, now);
@@ -179,6 +185,9 @@ export class Ingest {
       applied.ended.add(row.command);
       this.#metrics.finished.inc({ state: row.state });
     }
+    applied.tunnels.commandEnded ||= commands.some(
+      ({ id, type }) => type === 'tunnel.open' && applied.ended.has(id),
+    );
     const said = new Map(advances.map((row) => [`${row.command} ${row.device}`, row.state]));
     for (const row of current) {
       const state = said.get(`${row.command} ${row.device}`);
@@ -222,6 +231,7 @@ export class Ingest {
       this.#dispatcher.wakeLater([...new Set(keys.map((row) => row.device))], UNDELIVERED_RETRY_MS);
     }
     if (applied.ended.size > 0) await this.#outcomes.commandsMayBeDone(applied.ended);
+    await this.#tunnels.followUp(applied.tunnels);
     await this.#confirm(applied);
     if (reduced.connected.length > 0) await this.#checkConnected(reduced.connected);
   }

@@ -1,6 +1,7 @@
 import type { Receipt } from '../../bus/bus.ts';
 import { type Compliance, type ExecutionState, isFinal } from '../../protocol/index.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
+import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 
 /** One batch of receipts, reduced to what it changes: one row per device and per execution. */
 export interface ReducedReceipts {
@@ -14,6 +15,8 @@ export interface ReducedReceipts {
   /** By incarnation. */
   undelivered: Map<string, ExecutionKey[]>;
   lostOutboxes: string[];
+  /** In the order they came; of figures that follow each other only the last. */
+  tunnels: TunnelReceipt[];
 }
 
 const RANK: Record<ExecutionState, number> = {
@@ -44,6 +47,8 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
   const advances = new Map<string, Advance>();
   const undelivered = new Map<string, ExecutionKey[]>();
   const lostOutboxes = new Set<string>();
+  const tunnels: TunnelReceipt[] = [];
+  const counters = new Map<string, number>();
 
   const sessionOf = (device: string, session: number, at: number): SessionChange | null => {
     const known = sessions.get(device);
@@ -107,6 +112,15 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
       case 'outbox-lost':
         lostOutboxes.add(receipt.incarnation);
         break;
+      case 'tunnel': {
+        const key = `${receipt.tunnel} ${receipt.incarnation}`;
+        const before = receipt.event === 'counters' ? counters.get(key) : undefined;
+        if (before === undefined) tunnels.push(receipt);
+        else tunnels[before] = receipt;
+        if (receipt.event === 'counters') counters.set(key, before ?? tunnels.length - 1);
+        else counters.delete(key);
+        break;
+      }
     }
   }
 
@@ -120,6 +134,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
     advances: [...advances.values()],
     undelivered,
     lostOutboxes: [...lostOutboxes],
+    tunnels,
   };
 }
 

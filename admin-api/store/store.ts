@@ -393,12 +393,18 @@ export interface Tunnels {
   move(id: string, fromTurn: number, to: TunnelTurn, at: number): Promise<Tunnel | null>;
   /**
    * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and changes nothing
-   * else. `opened` and `ended`: tunnels that are so for the first time.
+   * else. `opened` and `ended`: tunnels that are so for the first time; `arrived`: moved ones that have both ends again, and the
+   * incarnation they left; `refused`: at most ten times each.
    */
   apply(
     reports: readonly TunnelReport[],
     at: number,
-  ): Promise<{ opened: Tunnel[]; ended: Tunnel[]; refused: Tunnel[] }>;
+  ): Promise<{
+    opened: Tunnel[];
+    ended: Tunnel[];
+    refused: Tunnel[];
+    arrived: { id: string; left: string }[];
+  }>;
   /** Ends those that are live; returns them. `onTurn`: only while it is on that turn. */
   end(
     tunnels: readonly { id: string; onTurn?: number; code: string; reason: string }[],

@@ -151,6 +151,7 @@ export class SqlTunnels implements Tunnels {
       const opened = new Set<string>();
       const ended = new Set<string>();
       const refused = new Set<string>();
+      const arrived: { id: string; left: string }[] = [];
       for (const report of reports) {
         const { tunnel, here } = report;
         if (report.refused === true && (await countRefusal(db, tunnel))) refused.add(tunnel);
@@ -158,13 +159,18 @@ export class SqlTunnels implements Tunnels {
         if (turn === null) continue;
         await count(db, report, turn);
         await setHere(db, report, turn);
-        if (here?.joined === true && (await openIfBothHere(db, tunnel, turn, at))) opened.add(tunnel);
+        if (here?.joined === true) {
+          if (await openIfBothHere(db, tunnel, turn, at)) opened.add(tunnel);
+          const left = await leftByArriving(db, tunnel, turn);
+          if (left !== null) arrived.push({ id: tunnel, left });
+        }
         if (report.end && (await end(db, tunnel, turn, report.end, at))) ended.add(tunnel);
       }
       return {
         opened: await tunnelsOf(db, [...opened]),
         ended: await tunnelsOf(db, [...ended]),
         refused: await tunnelsOf(db, [...refused]),
+        arrived,
       };
     });
   }
@@ -305,6 +311,22 @@ async function openIfBothHere(
     .where('operator_here', '=', 1)
     .executeTakeFirstOrThrow();
   return numUpdatedRows > 0n;
+}
+
+/** The incarnation before this one, once both ends of a moved tunnel are there. */
+async function leftByArriving(db: Database, tunnel: string, turn: number): Promise<string | null> {
+  if (turn < 2) return null;
+  const row = await db
+    .selectFrom('tunnels as t')
+    .innerJoin('tunnel_turns as u', 'u.tunnel_id', 't.id')
+    .select('u.incarnation')
+    .where('t.id', '=', tunnel)
+    .where('t.turn', '=', turn)
+    .where('t.device_here', '=', 1)
+    .where('t.operator_here', '=', 1)
+    .where('u.turn', '=', turn - 1)
+    .executeTakeFirst();
+  return row?.incarnation ?? null;
 }
 
 async function end(

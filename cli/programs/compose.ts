@@ -52,6 +52,13 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
       keepCommandsMs: config.keepCommands,
       keepEventsMs: config.keepEvents,
       balanceMovesPerSecond: config.balanceMovesPerSecond,
+      tunnels: {
+        perDevice: config.tunnelsPerDevice,
+        perOperator: config.tunnelsPerOperator,
+        idleMs: config.tunnelIdle,
+        lifeMs: config.tunnelLife,
+        maxBytes: config.tunnelMaxBytes,
+      },
       ...(tls === null ? {} : { tls }),
     },
     store,

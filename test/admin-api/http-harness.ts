@@ -30,10 +30,15 @@ import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Role } from '../../admin-api/store/records.ts';
 import { StoreWatch } from '../../admin-api/store-watch.ts';
+import { TunnelDesk } from '../../admin-api/tunnels/tunnel-desk.ts';
+import { TunnelEndings } from '../../admin-api/tunnels/tunnel-endings.ts';
+import { TunnelIngest } from '../../admin-api/tunnels/tunnel-ingest.ts';
+import { TunnelKeeper } from '../../admin-api/tunnels/tunnel-keeper.ts';
+import type { TunnelReceipt } from '../../admin-api/tunnels/tunnel-reports.ts';
 import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { Loops } from '../../bus/vital-signs.ts';
-import { enrolBytes } from '../../protocol/index.ts';
+import { enrolBytes, TUNNEL_DEFAULTS } from '../../protocol/index.ts';
 import { AnswerChecker } from './answer-checker.ts';
 
 export interface Answer {
@@ -103,6 +108,19 @@ export async function startHttp(
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
   const mail = new HolderMail(bus, log);
   const parts = { store, directory: projector, leases: workers, mail, hub, now, log };
+  const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
+  const endings = new TunnelEndings(tunnelParts);
+  const keeper = new TunnelKeeper(
+    { ...tunnelParts, endings, leases: workers },
+    { intervalMs: 20, keepMs: 3_600_000 },
+  );
+  keeper.start();
+  const tunnelIngest = new TunnelIngest(endings, keeper);
+  /** What a worker says of tunnels, as ingest puts it on record. */
+  async function tunnelsSaid(receipts: TunnelReceipt[]): Promise<void> {
+    const applied = await store.transaction((tx) => tunnelIngest.write(tx, receipts, now()));
+    await tunnelIngest.followUp(applied);
+  }
   const groups = new GroupDesk(parts);
   const tokens = new TokenDesk({ store, now });
   const storeWatch = new StoreWatch(store, log);
@@ -120,6 +138,10 @@ export async function startHttp(
     devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
     enrolment: new EnrolmentDesk({ ...parts, signer }),
     gateways: new GatewayDesk(parts),
+    tunnels: new TunnelDesk(
+      { ...tunnelParts, endings, directory: projector, leases: workers },
+      { perDevice: 2, perOperator: 3, ...TUNNEL_DEFAULTS },
+    ),
     tokens,
     events: hub,
     registry,
@@ -178,6 +200,7 @@ export async function startHttp(
     await app.close();
     await storeWatch.stop();
     await groups.stop();
+    await keeper.stop();
     await workers.stop();
     await expander.stop();
     await dispatcher.stop();
@@ -193,6 +216,9 @@ export async function startHttp(
     url,
     call,
     enrol,
+    tunnelsSaid,
+    /** Sends nothing until it is started. */
+    dispatcher,
     stop,
     store,
     bus,

@@ -131,6 +131,10 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
       incarnation: moved?.at?.incarnation ?? '',
       end: { code: 'idle', reason: 'nothing said' },
     };
+    const on = moved?.at?.incarnation;
+    assert.equal((await store.tunnels.apply([joined('u1', 'device', on)], T0 + 3)).arrived, []);
+    const both = await store.tunnels.apply([joined('u1', 'operator', on)], T0 + 3);
+    assert.equal([both.arrived, both.opened], [[{ id: 'u1', left: 'inc-1' }], []]);
     assert.is((await store.tunnels.apply([now], T0 + 3)).ended[0]?.end?.code, 'idle');
     assert.is(await store.tunnels.move('u1', 2, turn('c4'), T0 + 4), null);
   });

@@ -17,7 +17,8 @@ event is \`reset\` with \`first\` and \`last\`: read anew what you build upon. A
 
 Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.created\`, \`command.finished\`, \`devices\` {connected, disconnected},
 \`device.enrolled\`, \`.renamed\`, \`.moved\`, \`.blocked\`, \`.unblocked\`, \`.deleted\`, \`group.created\`, \`.renamed\`, \`.moved\`, \`.deleted\`,
-\`gateway.created\`, \`.updated\`, \`.deleted\`, \`.up\`, \`.down\`, \`.draining\`, \`.drained\`, \`.drain-canceled\`, and
+\`gateway.created\`, \`.updated\`, \`.deleted\`, \`.up\`, \`.down\`, \`.draining\`, \`.drained\`, \`.drain-canceled\`,
+\`tunnel.created\`, \`.opened\`, \`.moved\`, \`.ended\` (\`code\`, \`reason\`, bytes), \`.join-refused\`, and
 \`balance.moved\` (how many devices were sent from one gateway to another).`,
     querystring: EventQuery,
     headers: EventHeaders,

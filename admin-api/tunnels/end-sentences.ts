@@ -1,0 +1,27 @@
+import { TUNNEL_END_REASONS, type TunnelEndReason } from '../../protocol/index.ts';
+
+/** What a person is told of an end that a gateway reported. */
+const SENTENCES: Record<TunnelEndReason, string> = {
+  closed: 'It was closed.',
+  'not-joined': 'One side did not come in time.',
+  'operator-left': 'The operator left.',
+  'device-left': 'The device left, or lost its connection for too long.',
+  idle: 'Nothing went through it for too long.',
+  life: 'Its time was up.',
+  bytes: 'It carried as many bytes as it may.',
+  moved: 'It went on at another gateway.',
+  'gateway-left': 'The gateway stopped, and the tunnel was not moved in time.',
+  'gateway-lost': 'The gateway that joined it is gone.',
+  protocol: 'One side broke the protocol.',
+  refused: 'The device refused it.',
+};
+
+const reasons: ReadonlySet<string> = new Set(TUNNEL_END_REASONS);
+
+/** What a gateway says is one of its words, or the text that it was told to end the tunnel with. */
+export function endOf(said: string | undefined): { code: string; reason: string } {
+  if (said !== undefined && reasons.has(said)) {
+    return { code: said, reason: SENTENCES[said as TunnelEndReason] };
+  }
+  return { code: 'closed', reason: said ?? SENTENCES.closed };
+}

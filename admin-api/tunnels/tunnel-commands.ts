@@ -1,0 +1,45 @@
+import { LIMITS } from '../../protocol/index.ts';
+import { sortableId } from '../sortable-id.ts';
+import type { Store } from '../store/store.ts';
+
+/** How long a device may take to hear of a tunnel, and to join it. */
+export const TUNNEL_COMMAND_MS = 60_000;
+
+/** Puts a command of a tunnel to one device on record, in the caller's transaction; the dispatcher is to be woken after it. */
+export async function addTunnelCommand(
+  tx: Store,
+  command: {
+    id: string;
+    type: 'tunnel.open' | 'tunnel.close';
+    args: Record<string, unknown>;
+    device: string;
+    createdBy: string;
+    at: number;
+  },
+): Promise<void> {
+  const { id, type, args, device, createdBy, at } = command;
+  await tx.commands.create({
+    id,
+    type,
+    args,
+    target: { devices: [device] },
+    // A tunnel is wanted now: a device that is away does not open it later.
+    offline: 'skip',
+    collapseKey: null,
+    issuedAt: at,
+    expiresAt: at + TUNNEL_COMMAND_MS,
+    timeoutMs: TUNNEL_COMMAND_MS,
+    createdBy,
+  });
+  await tx.commands.expand(id, 1, at);
+  await tx.events.append([{ at, type: 'command.created', data: { id, type } }]);
+}
+
+export function newCommandId(at: number): string {
+  return sortableId('c', at);
+}
+
+/** As long as a reason may be that travels to a device. */
+export function clipReason(reason: string): string {
+  return reason.length <= LIMITS.noteLength ? reason : `${reason.slice(0, LIMITS.noteLength - 1)}…`;
+}

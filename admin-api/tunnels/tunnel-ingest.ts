@@ -1,0 +1,48 @@
+import type { Tunnel } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import type { TunnelEndings } from './tunnel-endings.ts';
+import { recordTunnel, recordTunnelEnds } from './tunnel-record.ts';
+import { type TunnelReceipt, toReport } from './tunnel-reports.ts';
+
+export interface AppliedTunnels {
+  ended: Tunnel[];
+  /** Moved tunnels that are whole at their new worker. */
+  arrived: { id: string; left: string }[];
+  /** A device answered, or did not: the keeper looks at once. */
+  commandEnded: boolean;
+}
+
+/** What workers say of tunnels, put on record with the rest of a batch. */
+export class TunnelIngest {
+  readonly #endings: TunnelEndings;
+  readonly #keeper: { lookSoon(): void };
+
+  constructor(endings: TunnelEndings, keeper: { lookSoon(): void }) {
+    this.#endings = endings;
+    this.#keeper = keeper;
+  }
+
+  async write(tx: Store, receipts: readonly TunnelReceipt[], now: number): Promise<AppliedTunnels> {
+    if (receipts.length === 0) return { ended: [], arrived: [], commandEnded: false };
+    const { opened, ended, refused, arrived } = await tx.tunnels.apply(receipts.map(toReport), now);
+    for (const tunnel of opened) await recordTunnel(tx, now, 'system', 'tunnel.opened', tunnel);
+    for (const tunnel of refused) {
+      for (const receipt of receipts) {
+        if (receipt.event !== 'refused' || receipt.tunnel !== tunnel.id) continue;
+        const { side, reason, address } = receipt;
+        await recordTunnel(tx, now, 'system', 'tunnel.join-refused', tunnel, { side, why: reason, address });
+      }
+    }
+    await recordTunnelEnds(tx, now, 'system', ended);
+    return { ended, arrived, commandEnded: false };
+  }
+
+  async followUp({ ended, arrived, commandEnded }: AppliedTunnels): Promise<void> {
+    this.#endings.count(ended);
+    for (const { id, left } of arrived) {
+      // It would wait there for legs that do not come back.
+      await this.#endings.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
+    }
+    if (commandEnded) this.#keeper.lookSoon();
+  }
+}

@@ -1,0 +1,121 @@
+import type { Lease } from '../../bus/bus.ts';
+import { isFinal } from '../../protocol/index.ts';
+import type { Tunnel } from '../store/records.ts';
+import type { TunnelDependencies } from '../store/store.ts';
+import type { TunnelEnd, TunnelEndings, TunnelEndingsParts } from './tunnel-endings.ts';
+
+/** Gateways end what is over by themselves; this long after they should have, it is done here. */
+const GRACE_MS = 15_000;
+const PRUNE_EVERY_MS = 60_000;
+const PRUNE_CHUNK = 1000;
+
+export interface TunnelKeeperParts extends TunnelEndingsParts {
+  endings: TunnelEndings;
+  leases: { list(): readonly Lease[] };
+}
+
+/**
+ * Ends tunnels that have lost what they depend on: the gateway's worker, the right of the operator, the device, the
+ * device's consent, time. Looks at every live tunnel once a second, and at once when something happened. Safe to do twice
+ * and by several servers at once.
+ */
+export class TunnelKeeper {
+  readonly #parts: TunnelKeeperParts;
+  readonly #options: { intervalMs: number; keepMs: number };
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+  #again = false;
+  #stopping = false;
+  #prunedAt = 0;
+
+  /** `keepMs`: how long ended tunnels stay on record. */
+  constructor(parts: TunnelKeeperParts, options: { intervalMs: number; keepMs: number }) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.lookSoon(), this.#options.intervalMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  lookSoon(): void {
+    if (this.#stopping) return;
+    if (this.#looking) {
+      this.#again = true;
+      return;
+    }
+    this.#looking = this.#look()
+      .catch((error) => this.#parts.log.warn({ err: error }, 'tunnels were not looked at; trying again'))
+      .finally(() => {
+        this.#looking = undefined;
+        if (this.#again) {
+          this.#again = false;
+          this.lookSoon();
+        }
+      });
+  }
+
+  async #look(): Promise<void> {
+    const { store, endings, metrics, now } = this.#parts;
+    const at = now();
+    const live = await store.tunnels.dependencies(at);
+    metrics.tunnelsLive.set(live.length);
+    const ends = live.map((facts) => endFor(facts, at)).filter((end) => end !== null);
+    const ended = new Set(ends.map(({ id }) => id));
+    const standing = live.map(({ tunnel }) => tunnel).filter(({ id }) => !ended.has(id));
+    await endings.end([...ends, ...(await this.#gatewayLost(standing))], 'system');
+    if (Math.abs(at - this.#prunedAt) < PRUNE_EVERY_MS) return;
+    this.#prunedAt = at;
+    await store.tunnels.prune(at - this.#options.keepMs, PRUNE_CHUNK);
+  }
+
+  /** An incarnation that was on record and holds no lease now, asked for after that, never will again. */
+  async #gatewayLost(tunnels: readonly Tunnel[]): Promise<TunnelEnd[]> {
+    const known = new Set(this.#parts.leases.list().map((lease) => lease.incarnation));
+    const suspects = tunnels.filter(({ at }) => at !== null && !known.has(at.incarnation));
+    if (suspects.length === 0) return [];
+    const leases = await this.#parts.bus.leases.list();
+    const alive = new Set(leases.map((lease) => lease.incarnation));
+    return suspects.flatMap(({ id, turn, at }) => {
+      if (at === null || alive.has(at.incarnation)) return [];
+      const reason = `Gateway ${at.gateway} is gone (worker ${at.worker}).`;
+      return [{ id, onTurn: turn, code: 'gateway-lost', reason }];
+    });
+  }
+}
+
+/** Why this tunnel must end now; `null` when it may stay. */
+function endFor({ tunnel, command, tokenEnded, device }: TunnelDependencies, now: number): TunnelEnd | null {
+  const { id, turn, deviceHere, state, at, expiresAt } = tunnel;
+  const end = (code: string, reason: string) => ({ id, code, reason });
+  if (device === 'deleted') return end('device-deleted', 'The device was deleted.');
+  if (device === 'blocked') return end('device-blocked', 'The device was blocked.');
+  if (tokenEnded) return end('operator-revoked', 'The API token it was opened with ended.');
+  if (expiresAt + GRACE_MS <= now) return end('life', 'Its time was up.');
+  if (command && isFinal(command.state) && command.state !== 'succeeded' && !deviceHere) {
+    return { ...end(...refusalOf(command.state, command.reason)), onTurn: turn };
+  }
+  if (state === 'opening' && at && at.joinBy + GRACE_MS <= now) {
+    return { ...end('not-joined', 'One side did not come in time.'), onTurn: turn };
+  }
+  return null;
+}
+
+/** What became of the command that told the device. */
+function refusalOf(state: string, reason: string | null): [code: string, reason: string] {
+  const why = reason === null || reason === '' ? 'it gave no reason' : reason;
+  if (state === 'rejected') {
+    return reason === 'unsupported'
+      ? ['refused', 'The device refused it: its software has no tunnels.']
+      : ['refused', `The device refused it: ${why}`];
+  }
+  if (state === 'failed') return ['device-failed', `The device could not join: ${why}`];
+  if (reason === 'device offline') return ['device-offline', 'The device is not connected.'];
+  return ['device-failed', `The device did not join: ${why}`];
+}
