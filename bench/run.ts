@@ -2,11 +2,13 @@
 import { parseArgs } from 'node:util';
 import { Rows } from './rows.ts';
 import { Bench, type Scenario } from './scenario.ts';
+import { quick } from './scenarios/quick.ts';
 import { SCENARIOS } from './scenarios.ts';
 
 const USAGE = `npm run bench -- SCENARIO [SCENARIO ...] [options]
 npm run bench -- all [options]      every scenario, within an hour on 2 cores
-npm run bench -- quick [options]    every scenario small and short: figures are told, only invariants are judged
+npm run bench -- quick [options]    every scenario small and short: figures are told, only invariants are judged;
+                                    with names, these scenarios so
 
   --devices N         devices, instead of the scenario's own number
   --json FILE         write the rows as JSON: {"rows":[{"scenario","what","unit","bound","figure","held"}...]}
@@ -42,8 +44,9 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return values.help ? 0 : 2;
   }
-  const quick = positionals.includes('quick');
-  const chosen = choose(positionals.filter((name) => name !== 'quick'));
+  const names = positionals.filter((name) => name !== 'quick');
+  const isQuick = names.length < positionals.length;
+  const chosen = isQuick && names.length === 0 ? [quick] : choose(names);
   const devices = values.devices === undefined ? undefined : positive('--devices', values.devices);
   const memoryLimit = positive('--memory-limit', values['memory-limit']) * 2 ** 30;
   const rows = new Rows(values.json);
@@ -52,8 +55,8 @@ async function main(): Promise<number> {
     const bench = new Bench(
       {
         scenario: scenario.name,
-        devices: devices ?? (quick ? scenario.quickDevices : scenario.devices),
-        quick,
+        devices: devices ?? (isQuick ? scenario.quickDevices : scenario.devices),
+        quick: isQuick,
         databaseUrl: values['database-url'],
         memoryLimit,
       },

@@ -37,10 +37,11 @@ export class MemoryExhausted extends Error {
 }
 
 export class Bench {
+  /** Whose rows these are; a run of several parts changes it. */
+  scenario: string;
   readonly devices: number;
   readonly quick: boolean;
   readonly databaseUrl: string | undefined;
-  readonly #scenario: string;
   readonly #memoryLimit: number;
   readonly #rows: Rows;
   readonly #began = performance.now();
@@ -51,7 +52,7 @@ export class Bench {
     this.devices = options.devices;
     this.quick = options.quick;
     this.databaseUrl = options.databaseUrl;
-    this.#scenario = options.scenario;
+    this.scenario = options.scenario;
     this.#memoryLimit = options.memoryLimit;
     this.#rows = rows;
   }
@@ -59,14 +60,14 @@ export class Bench {
   /** Progress, for people. */
   say(text: string): void {
     const seconds = ((performance.now() - this.#began) / 1_000).toFixed(1).padStart(6);
-    process.stderr.write(`${seconds} s  ${this.#scenario}: ${text}\n`);
+    process.stderr.write(`${seconds} s  ${this.scenario}: ${text}\n`);
   }
 
   /** One measured figure. A bound is judged unless the run is a quick one. */
   figure(what: string, unit: string, figure: number, bound?: Bound): void {
     const judged = bound !== undefined && !this.quick;
     const row: Row = {
-      scenario: this.#scenario,
+      scenario: this.scenario,
       what,
       unit,
       bound: judged ? (Object.values(bound)[0] ?? null) : null,
@@ -79,7 +80,7 @@ export class Bench {
   /** Something that must be so at any scale and on any machine: how often it was not, which must be never. */
   invariant(what: string, violations: number): void {
     this.#rows.add({
-      scenario: this.#scenario,
+      scenario: this.scenario,
       what,
       unit: 'violations',
       bound: 0,

@@ -1,8 +1,12 @@
 import type { Scenario } from './scenario.ts';
 import { fanout } from './scenarios/fanout.ts';
+import { flood } from './scenarios/flood.ts';
 import { idle } from './scenarios/idle.ts';
 import { peers } from './scenarios/peers.ts';
+import { slow } from './scenarios/slow.ts';
+import { soak } from './scenarios/soak.ts';
+import { storm } from './scenarios/storm.ts';
 import { unicast } from './scenarios/unicast.ts';
 
 /** In the order `all` runs them. */
-export const SCENARIOS: readonly Scenario[] = [idle, fanout, unicast, peers];
+export const SCENARIOS: readonly Scenario[] = [idle, fanout, unicast, storm, slow, flood, peers, soak];

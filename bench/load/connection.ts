@@ -14,7 +14,8 @@ export interface Keeper {
   readonly returning: boolean;
   /** The request that upgrades; the same for all. */
   readonly request: Uint8Array;
-  target(number: number): { host: string; port: number };
+  target(index: number): { host: string; port: number };
+  readonly targets: number;
   opened(connection: Connection): void;
   message(connection: Connection, payload: Uint8Array, opcode: number): void;
   phaseChanged(connection: Connection, before: Phase): void;
@@ -37,6 +38,8 @@ export class Connection implements TcpOwner {
   /** The dialect's own. */
   state: unknown = undefined;
   readyAt = 0;
+  /** In a session that is not its first, and not reached by a command in it yet. */
+  returned = false;
   #rest = EMPTY;
   #closeCode = 0;
   #retryAfterMs: number | undefined;
@@ -82,6 +85,7 @@ export class Connection implements TcpOwner {
 
   /** The dialect is satisfied: the server has taken the device in. */
   ready(now: number): void {
+    this.returned = this.readyAt > 0;
     this.readyAt = now;
     this.#enter('ready');
   }
@@ -97,6 +101,12 @@ export class Connection implements TcpOwner {
 
   resume(): void {
     resumeTcp(this);
+  }
+
+  /** Breaks off without a word, and returns if the swarm's do. */
+  cut(): void {
+    closeTcp(this, 'reset');
+    this.#gone(NO_CLOSE_FRAME);
   }
 
   /** Leaves for good. */
@@ -141,6 +151,8 @@ export class Connection implements TcpOwner {
     const sessionMs = wasReady ? performance.now() - this.readyAt : 0;
     this.#rest = EMPTY;
     this.#keeper.ended(this, code, wasReady);
+    // Who was not admitted tries the next, as the SDK does.
+    if (!wasReady) this.target = (this.target + 1) % this.#keeper.targets;
     if (!this.#keeper.returning) {
       this.#enter('gone');
       return;

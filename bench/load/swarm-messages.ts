@@ -24,6 +24,8 @@ export type SwarmRequest =
   | { op: 'target'; index: number }
   /** Every n-th device stops reading, or all read again (0). */
   | { op: 'stall'; every: number }
+  /** The devices whose number leaves `rest` when divided by `every` lose their connection. */
+  | { op: 'cut'; every: number; rest: number }
   | { op: 'state' }
   | { op: 'count'; kind: string; key: string }
   | { op: 'take'; kind: string }
@@ -41,6 +43,7 @@ export interface SwarmAnswers {
   returning: null;
   target: null;
   stall: number;
+  cut: null;
   state: SwarmState;
   count: number;
   take: Map<string, Float64Array>;

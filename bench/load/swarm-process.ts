@@ -49,6 +49,10 @@ class SwarmProcess implements Keeper {
     if (this.#dialect.heartbeat) setInterval(() => this.#heartbeats(), HEARTBEAT_TICK_MS);
   }
 
+  get targets(): number {
+    return this.#start.targets.length;
+  }
+
   target(index: number): { host: string; port: number } {
     const { targets } = this.#start;
     return targets[index % targets.length] as { host: string; port: number };
@@ -102,6 +106,12 @@ class SwarmProcess implements Keeper {
         return null;
       case 'stall':
         return this.#stall(request.every);
+      case 'cut':
+        for (const connection of this.#connections) {
+          if (connection.phase === 'ready' && connection.number % request.every === request.rest)
+            connection.cut();
+        }
+        return null;
       case 'state':
         return { phases: this.#phases, counters: this.#counters.values };
       case 'count':

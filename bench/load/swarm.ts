@@ -101,6 +101,11 @@ export class Swarm {
     return (await this.#all({ op: 'stall', every })).reduce((sum, count) => sum + count, 0);
   }
 
+  /** The devices whose number leaves `rest` when divided by `every` lose their connection; they come back if they may. */
+  async cut(every: number, rest: number): Promise<void> {
+    await this.#all({ op: 'cut', every, rest: Math.floor(rest) });
+  }
+
   async state(): Promise<SwarmState> {
     const states = await this.#all({ op: 'state' });
     return {

@@ -21,8 +21,14 @@ export const fanout: Scenario = {
   title: 'one forced sync to all, against bare uWebSockets.js',
   devices: 50_000,
   quickDevices: 1_000,
-  run,
+  async run(bench) {
+    await measureFanout(bench, await prepareFleet(bench));
+  },
 };
+
+function rounds({ quick }: Bench): number {
+  return quick ? 2 : ROUNDS;
+}
 
 interface Reached {
   p50: number;
@@ -30,8 +36,7 @@ interface Reached {
   last: number;
 }
 
-async function run(bench: Bench): Promise<void> {
-  const fleet = await prepareFleet(bench);
+export async function measureFanout(bench: Bench, fleet: Fleet): Promise<void> {
   const listening = await bare(bench, fleet.site.workers, false);
   const answering = await bare(bench, fleet.site.workers, true);
   tell(bench, 'bare uWebSockets.js', listening);
@@ -62,32 +67,32 @@ async function bare(bench: Bench, processes: number, answers: boolean): Promise<
   );
   await connectAll(bench, swarm);
   await bench.pause(bench.quick ? 200 : 2_000);
-  const rounds: Reached[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
+  const all: Reached[] = [];
+  for (let round = 0; round < rounds(bench); round++) {
     const key = `publish-${round}`;
     const bytes = Buffer.alloc(ORDER_BYTES, 'x');
     bytes.write(`${key} `);
     const began = sharedNow();
     server.publish(bytes);
     const last = await arrivals(bench, swarm, key, began);
-    rounds.push(last);
+    all.push(last);
     await bench.pause(bench.quick ? 100 : 1_000);
   }
   await swarm.stop();
   await server.stop();
-  return median(rounds);
+  return median(all);
 }
 
 async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached> {
   const { devices } = bench;
   await connectAll(bench, swarm);
   await bench.pause(bench.quick ? 500 : 5_000);
-  const rounds: Reached[] = [];
+  const all: Reached[] = [];
   const durable: number[] = [];
   let missed = 0;
   let notSucceeded = 0;
   const before = site.usage();
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds(bench); round++) {
     const began = sharedNow();
     const id = await forceSync(site, { all: true });
     const command = await whenFinished(bench, site, id, 60_000);
@@ -95,9 +100,9 @@ async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached>
     const times = (await swarm.take('arrived')).get(id) ?? new Float64Array();
     missed += devices - times.length;
     notSucceeded += devices - command.counts.succeeded;
-    rounds.push(reached(times, began));
+    all.push(reached(times, began));
     bench.say(
-      `round ${round + 1}: ${JSON.stringify(rounds.at(-1))}, durable after ${durable.at(-1)?.toFixed(0)} ms`,
+      `round ${round + 1}: ${JSON.stringify(all.at(-1))}, durable after ${durable.at(-1)?.toFixed(0)} ms`,
     );
     await bench.pause(bench.quick ? 100 : 1_000);
   }
@@ -114,12 +119,16 @@ async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached>
     { atMost: 4 },
   );
   for (const kind of ['gateway', 'admin', 'redis'] as const) {
-    const each = ((after.cpuMs[kind] - before.cpuMs[kind]) * 1_000) / (ROUNDS * devices);
+    const each = ((after.cpuMs[kind] - before.cpuMs[kind]) * 1_000) / (rounds(bench) * devices);
     bench.figure(`CPU per execution, ${kind}`, 'µs', each);
   }
   const { counters } = await swarm.state();
-  bench.figure('executions delivered more than once', 'share', (counters.repeated ?? 0) / (ROUNDS * devices));
-  return median(rounds);
+  bench.figure(
+    'executions delivered more than once',
+    'share',
+    (counters.repeated ?? 0) / (rounds(bench) * devices),
+  );
+  return median(all);
 }
 
 async function arrivals(bench: Bench, swarm: Swarm, key: string, began: number): Promise<Reached> {

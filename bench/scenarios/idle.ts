@@ -3,7 +3,7 @@ import { sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
 import { memoryUsed } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
-import { connectAll, prepareFleet } from '../site/fleet.ts';
+import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
@@ -16,12 +16,13 @@ export const idle: Scenario = {
   title: 'authenticated devices held: admission, memory, rest',
   devices: 50_000,
   quickDevices: 1_000,
-  run,
+  async run(bench) {
+    await measureIdle(bench, await prepareFleet(bench));
+  },
 };
 
-async function run(bench: Bench): Promise<void> {
+export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   const { devices } = bench;
-  const fleet = await prepareFleet(bench);
   const { site, swarm } = fleet;
   await bench.pause(bench.quick ? 500 : 3_000);
   const empty = site.usage();
@@ -64,7 +65,7 @@ async function run(bench: Bench): Promise<void> {
 }
 
 /** The administration server has every device on record as connected. */
-async function ingested(bench: Bench, { site }: Awaited<ReturnType<typeof prepareFleet>>): Promise<void> {
+async function ingested(bench: Bench, { site }: Fleet): Promise<void> {
   const deadline = performance.now() + 60_000;
   for (;;) {
     const { devices } = await site.get<{ devices: { connected: number } }>('/v1/status');

@@ -7,6 +7,9 @@ import { openStore } from '../../admin-api/store/open-store.ts';
 import { deviceId } from '../load/keys.ts';
 
 const CHUNK = 2_000;
+/** One device in so many is in this group; it is for commands that are not for all. */
+export const FEW_EVERY = 25;
+export const FEW = 'few';
 
 export interface SeedOptions {
   dataDir: string;
@@ -25,6 +28,7 @@ export async function seedDevices({
   await store.start();
   try {
     const createdAt = Date.now();
+    await store.groups.create({ id: FEW, parentId: 'all', name: FEW, createdAt });
     for (let from = 0; from < publicKeys.length; from += CHUNK) {
       await store.transaction(async ({ devices }) => {
         for (let number = from; number < Math.min(publicKeys.length, from + CHUNK); number++) {
@@ -32,7 +36,7 @@ export async function seedDevices({
           const publicKey = publicKeys[number] as Uint8Array;
           await devices.create({
             id,
-            groupId: 'all',
+            groupId: number % FEW_EVERY === 0 ? FEW : 'all',
             name: id,
             platform: 'bench',
             software: 'bench 1',

@@ -22,8 +22,10 @@ import { deviceId, privateKey, publicKey } from '../keys.ts';
 const HEARTBEAT = clientFrame(encodeDeviceMessage({ t: 'beat' }));
 const RESULT_DATA = { revision: 'bench' };
 
-/** What a session leaves behind while commands are not settled. */
-type Unsettled = Map<string, Uint8Array>;
+/** By command, its result that is not settled, and when it was said last. */
+type Unsettled = Map<string, { result: Uint8Array; saidAt: number }>;
+/** R-6: a result that is not settled is said again. */
+const SAY_AGAIN_MS = 60_000;
 
 interface Answer {
   id: string;
@@ -71,12 +73,18 @@ class PushpointDialect implements Dialect {
       case 'welcome':
         this.heartbeatMs = message.heartbeatMs;
         connection.ready(performance.now());
-        for (const result of (connection.state as Unsettled | undefined)?.values() ?? [])
-          connection.send(result);
+        sayAgain(connection, 0);
         break;
       case 'order':
         this.#order(connection, message, payload);
         break;
+      case 'keep': {
+        // Distributed from `retryMs` to twice that (R-7).
+        const { id, retryMs } = message;
+        this.#tools.counters.add('keep');
+        setTimeout(() => sayAgain(connection, 0, id), retryMs * (1 + Math.random()));
+        break;
+      }
       case 'settled':
         this.#tools.marks.add('settled', message.id, sharedNow());
         (connection.state as Unsettled | undefined)?.delete(message.id);
@@ -89,6 +97,7 @@ class PushpointDialect implements Dialect {
   heartbeat(connection: Connection): void {
     connection.send(HEARTBEAT);
     this.#tools.counters.add('heartbeats');
+    sayAgain(connection, SAY_AGAIN_MS);
   }
 
   #prove(connection: Connection, { nonce, gateway }: Challenge): void {
@@ -122,13 +131,17 @@ class PushpointDialect implements Dialect {
   }
 
   #run(connection: Connection, { id, both, result }: Answer): void {
-    const unsettled = (connection.state as Unsettled | undefined) ?? new Map<string, Uint8Array>();
+    const unsettled: Unsettled = (connection.state as Unsettled | undefined) ?? new Map();
     connection.state = unsettled;
+    if (connection.returned) {
+      connection.returned = false;
+      this.#tools.marks.add('working', '', sharedNow());
+    }
     if (unsettled.has(id)) {
       this.#tools.counters.add('repeated');
     } else {
       this.#tools.marks.add('arrived', id, sharedNow());
-      unsettled.set(id, result);
+      unsettled.set(id, { result, saidAt: performance.now() });
     }
     connection.send(both);
   }
@@ -139,6 +152,18 @@ class PushpointDialect implements Dialect {
     const key = privateKey(number);
     if (this.#keepKeys) this.#keys.set(number, key);
     return key;
+  }
+}
+
+/** Results said longer ago than that, of one command or of all. */
+function sayAgain(connection: Connection, olderThanMs: number, only?: string): void {
+  const unsettled = connection.state as Unsettled | undefined;
+  if (!unsettled || connection.phase !== 'ready') return;
+  const now = performance.now();
+  for (const [id, entry] of unsettled) {
+    if (now - entry.saidAt < olderThanMs || (only !== undefined && id !== only)) continue;
+    entry.saidAt = now;
+    connection.send(entry.result);
   }
 }
 

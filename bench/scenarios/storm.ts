@@ -1,0 +1,103 @@
+/**
+ * Devices lost at once, and back: first those of a worker that is killed, then all of a gateway that is killed with its
+ * workers. Lost devices return by the SDK's rules. A device counts as working when, in its new session, it was reached by a
+ * command that was given right after the kill.
+ */
+import type { Swarm } from '../load/swarm.ts';
+import { sharedNow } from '../measure/clock.ts';
+import type { Bench, Scenario } from '../scenario.ts';
+import { forceSync, whenFinished } from '../site/commands.ts';
+import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
+
+const TIME_LIMIT_MS = 90_000;
+
+export const storm: Scenario = {
+  name: 'storm',
+  title: 'devices lost with a worker, then with a gateway, and back',
+  devices: 50_000,
+  quickDevices: 1_000,
+  async run(bench) {
+    const fleet = await prepareFleet(bench, { gateways: ['gw1', 'gw2'] });
+    await measureStorm(bench, fleet);
+  },
+};
+
+export async function measureStorm(bench: Bench, fleet: Fleet): Promise<void> {
+  const { site, swarm } = fleet;
+  await connectAll(bench, swarm);
+  await bench.pause(bench.quick ? 200 : 3_000);
+  await lose(bench, fleet, 'a worker killed', async () => {
+    const [worker] = site.workerPids('gw1');
+    if (worker === undefined) throw new Error('gw1 has no worker');
+    process.kill(worker, 'SIGKILL');
+  });
+  await bench.pause(bench.quick ? 200 : 5_000);
+  await lose(bench, fleet, 'a gateway killed', () => site.killGateway('gw1'));
+}
+
+async function lose(
+  bench: Bench,
+  { site, swarm }: Fleet,
+  what: string,
+  kill: () => Promise<void>,
+): Promise<void> {
+  for (const kind of ['lost', 'ready', 'working', 'arrived']) await swarm.take(kind);
+  const loadBefore = swarm.cpuMs;
+  const before = site.usage();
+  const began = sharedNow();
+  await kill();
+  const id = await forceSync(site, { all: true });
+  const lost = await back(bench, swarm);
+  const took = sharedNow() - began;
+  const returned = (await swarm.take('ready')).get('') ?? new Float64Array();
+  const working = (await swarm.take('working')).get('') ?? new Float64Array();
+  bench.say(
+    `${what}: ${lost} lost, ${returned.length} returned, ${working.length} working after ${took.toFixed(0)} ms`,
+  );
+  bench.figure(`${what}: devices lost at once`, 'devices', lost);
+  const at = (times: Float64Array, share: number): number =>
+    times.length < Math.ceil(lost * share)
+      ? Number.NaN
+      : ((times[Math.ceil(lost * share) - 1] as number) - began) / 1_000;
+  bench.figure(`${what}: 99 % connected`, 's', at(returned, 0.99));
+  bench.figure(`${what}: 50 % back and working`, 's', at(working, 0.5));
+  bench.figure(`${what}: 90 % back and working`, 's', at(working, 0.9));
+  bench.figure(`${what}: 99 % back and working`, 's', at(working, 0.99), { atMost: 15 });
+  bench.figure(`${what}: all back and working`, 's', at(working, 1));
+  const after = site.usage();
+  const share = (from: number, to: number): number => ((to - from) / took) * 100;
+  bench.figure(
+    `${what}: CPU meanwhile, gateways that live`,
+    '% of a core',
+    share(0, Math.max(0, after.cpuMs.gateway - before.cpuMs.gateway)),
+  );
+  bench.figure(
+    `${what}: CPU meanwhile, administration server`,
+    '% of a core',
+    share(before.cpuMs.admin, after.cpuMs.admin),
+  );
+  bench.figure(`${what}: CPU meanwhile, load generator`, '% of a core', share(loadBefore, swarm.cpuMs));
+  const command = await whenFinished(bench, site, id, TIME_LIMIT_MS);
+  bench.invariant(`${what}: devices not back`, lost - Math.min(lost, returned.length));
+  bench.invariant(`${what}: executions not succeeded`, bench.devices - command.counts.succeeded);
+  const reached = (await swarm.take('arrived')).get(id) ?? [];
+  bench.invariant(`${what}: commands run twice`, Math.max(0, reached.length - bench.devices));
+}
+
+/** Waits until all lost devices work again, or the time is up; how many were lost. */
+async function back(bench: Bench, swarm: Swarm): Promise<number> {
+  const deadline = performance.now() + TIME_LIMIT_MS;
+  let said = performance.now();
+  for (;;) {
+    await bench.pause(100);
+    const lost = await swarm.count('lost', '');
+    const working = await swarm.count('working', '');
+    const { phases } = await swarm.state();
+    if (lost > 0 && working >= lost && phases.ready === bench.devices) return lost;
+    if (performance.now() > deadline) return lost;
+    if (performance.now() - said > 5_000) {
+      said = performance.now();
+      bench.say(`${lost} lost, ${phases.ready ?? 0} connected, ${working} of the lost working`);
+    }
+  }
+}
