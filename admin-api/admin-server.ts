@@ -13,6 +13,7 @@ import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
 import { Balancer } from './balance/balancer.ts';
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
+import { Canaries } from './canaries.ts';
 import { DeviceDesk } from './desks/device-desk.ts';
 import { EnrolmentDesk } from './desks/enrolment-desk.ts';
 import { GatewayDesk } from './desks/gateway-desk.ts';
@@ -55,10 +56,14 @@ export interface AdminConfig {
   version: string;
   /** PEM files; plain HTTP when absent. */
   tls?: { certFile: string; keyFile: string };
+  /** Addresses or ranges of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
+  trustProxy?: string[];
   /** Sent and not acknowledged for this long: sent again; 30,000 ms when absent. */
   resendAfterMs?: number;
   /** Most devices moved a second to spread the load, 0 for none; 100 when absent. */
   balanceMovesPerSecond?: number;
+  /** How often each gateway worker's canary gets a no-op, 0 for never; 15,000 ms when absent. */
+  canaryIntervalMs?: number;
   /** How long finished commands stay on record; 30 days when absent. */
   keepCommandsMs?: number;
   /** How long events can be resumed from; 1 day, and at most 200,000 of them, when absent. */
@@ -132,6 +137,11 @@ export class AdminServer {
       { ...tunnelParts, endings, leases: workers },
       { intervalMs: 1000, keepMs: config.keepCommandsMs ?? 30 * DAY_MS },
     );
+    const canaries = new Canaries(
+      { store, bus, signer, leases: workers, mail, metrics, log, now },
+      config.canaryIntervalMs ?? 15_000,
+    );
+    vitalSigns.add('canary', () => canaries.dependency.report());
     const ingest = new Ingest({
       store,
       bus,
@@ -146,6 +156,7 @@ export class AdminServer {
       log,
       now,
       watch: storeWatch,
+      canaries,
     });
     const sweeper = new Sweeper(
       { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
@@ -193,6 +204,7 @@ export class AdminServer {
     const http = await createHttpServer(services, {
       version: config.version,
       ...(config.tls && { tls: config.tls }),
+      ...(config.trustProxy && { trustProxy: config.trustProxy }),
     });
 
     loops.watch('sweeper', () => sweeper.rounds);
@@ -227,6 +239,7 @@ export class AdminServer {
         () => http.close(),
         () => groups.stop(),
         () => balancer.stop(),
+        () => canaries.stop(),
         () => workers.stop(),
         () => registrar.stop(),
         () => keeper.stop(),
@@ -257,6 +270,7 @@ export class AdminServer {
     sweeper.start();
     keeper.start();
     balancer.start();
+    canaries.start();
     loops.start();
     await tokens.ensureFirst(this.#parts.keepFirstToken);
     await http.listen({ host: config.host, port: config.port });

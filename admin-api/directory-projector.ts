@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import type { Bus, DirectoryDevice, DirectoryGateway, Lease } from '../bus/bus.ts';
+import { canaryOf } from '../bus/canary.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { type FleetGateway, fleetOf } from './balance/fleet.ts';
 import { gatewayWeight } from './balance/weights.ts';
@@ -37,6 +38,8 @@ export class DirectoryProjector {
   readonly #leases: LeaseList;
   readonly #log: Logger;
   #weights: ReadonlyMap<string, number> = new Map();
+  /** Canaries as they were written, by id: incarnation and group. */
+  #canaries: ReadonlyMap<string, string> = new Map();
   readonly #pendingDevices = new Set<string>();
   #gatewaysPending = false;
   #timer: NodeJS.Timeout | undefined;
@@ -135,6 +138,7 @@ export class DirectoryProjector {
   }
 
   async #projectAll(): Promise<void> {
+    this.#canaries = new Map();
     const startedAt = Date.now();
     let after = '';
     let count = 0;
@@ -179,12 +183,44 @@ export class DirectoryProjector {
   async #writeGateways(): Promise<void> {
     const written = new Map((await this.#bus.directory.gateways()).map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
+    await this.#writeCanaries(fleet);
     const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const changed = entries.filter((entry) => !isDeepStrictEqual(entry, written.get(entry.name)));
     if (changed.length > 0) await this.#bus.directory.putGateways(changed);
     this.#weights = new Map(entries.map(({ name, weight }) => [name, weight]));
     for (const { name } of entries) written.delete(name);
     for (const name of written.keys()) await this.#bus.directory.removeGateway(name);
+  }
+
+  /** What lets the canaries of live workers in. Leases are known by now, or nothing changes. */
+  async #writeCanaries(fleet: readonly FleetGateway[]): Promise<void> {
+    if (!this.#leases.known) return;
+    const canaries = new Map<string, string>();
+    const entries: DirectoryDevice[] = [];
+    for (const { groupId, workers } of fleet) {
+      for (const { incarnation, identity } of workers) {
+        if (!identity.canaryKey) continue;
+        const id = canaryOf(identity.worker);
+        const written = `${incarnation} ${groupId}`;
+        canaries.set(id, written);
+        if (this.#canaries.get(id) === written) continue;
+        const membershipRevision = 1;
+        const membership = this.membershipFrame({ id, groupPath: groupId, membershipRevision });
+        const key = identity.canaryKey;
+        entries.push({
+          id,
+          publicKey: key,
+          blocked: false,
+          groups: [groupId],
+          membership,
+          membershipRevision,
+        });
+      }
+    }
+    const gone = [...this.#canaries.keys()].filter((id) => !canaries.has(id));
+    if (entries.length > 0) await this.#bus.directory.putDevices(entries);
+    if (gone.length > 0) await this.#bus.directory.removeDevices(gone);
+    this.#canaries = canaries;
   }
 
   #gatewayEntry(gateway: FleetGateway, written: DirectoryGateway | undefined): DirectoryGateway {

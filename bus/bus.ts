@@ -24,6 +24,8 @@ export interface WorkerIdentity {
   version: string;
   /** What the gateway was started with; registers a gateway the administration server does not know yet. */
   initial: GatewaySettings;
+  /** Raw public key of the worker's canary (canary.ts); absent when it keeps none. */
+  canaryKey?: Uint8Array;
 }
 
 export interface WorkerLoad {

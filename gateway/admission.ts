@@ -6,6 +6,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../bus/bus.ts';
+import { isCanary } from '../bus/canary.ts';
 import type { Dependency } from '../bus/vital-signs.ts';
 import { CLOSE, type Prove } from '../protocol/index.ts';
 import type { Connections } from './connections.ts';
@@ -15,7 +16,7 @@ import { flatten, type Interner } from './interner.ts';
 import type { HeldLease } from './lease-keeper.ts';
 import { redirectFrame, welcomeFrame } from './list-frames.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
-import { type Connection, type Proving, remoteAddress, type Session } from './session.ts';
+import { type Connection, isLoopback, type Proving, remoteAddress, type Session } from './session.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
 const BATCH = 256;
@@ -67,6 +68,10 @@ export class Admission {
   /** Takes a `prove` in; the outcome reaches the device later, as `welcome` or as a close. */
   submit(connection: Connection & { state: Proving }, prove: Prove): void {
     const { nonce } = connection.state;
+    if (isCanary(prove.device) && !isLoopback(connection)) {
+      this.#parts.connections.close(connection, CLOSE.unknownDevice, 'H-3: no such device');
+      return;
+    }
     this.#parts.connections.beginAdmission(connection);
     this.#queue.push({ connection, nonce, prove });
     this.#running ??= this.#run();
@@ -218,12 +223,20 @@ export class Admission {
       connections.close(connection, CLOSE.replaced, 'H-9: a newer connection of this device');
       return;
     }
-    this.#welcomed++;
     const now = Date.now();
-    spool.add({
-      ...connectedReceipt(session, lease.incarnation, worker, gateway, remoteAddress(connection.socket), now),
-      ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
-    });
+    if (!isLoopback(connection)) this.#welcomed++;
+    if (!isLoopback(connection))
+      spool.add({
+        ...connectedReceipt(
+          session,
+          lease.incarnation,
+          worker,
+          gateway,
+          remoteAddress(connection.socket),
+          now,
+        ),
+        ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
+      });
     connection.socket.cork(() => {
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));

@@ -53,6 +53,8 @@ export interface GatewayConfig {
   resultRetryMs: number;
   /** Sessions of the whole gateway sent away per second when they have to leave. */
   drainPerSecond: number;
+  /** Whether the worker keeps a canary (canary.ts). */
+  canary: boolean;
 }
 
 export type GatewayConfigInput = Partial<Omit<GatewayConfig, 'initial' | 'name'>> & {
@@ -87,6 +89,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   receiptSpoolBytes: 128 * 1024 * 1024,
   resultRetryMs: 30_000,
   drainPerSecond: 1_000,
+  canary: false,
 });
 
 /** Everything that is wrong with a configuration, one line each. */

@@ -14,6 +14,7 @@ import {
   type DeviceSocket,
   ENDED,
   isAdmitted,
+  isLoopback,
   type Proving,
   type Session,
 } from './session.ts';
@@ -38,15 +39,22 @@ export class Connections {
   readonly #sessions = new Map<string, AdmittedConnection>();
   /** Connections whose frames wait in a buffer. */
   readonly #slow = new Set<Connection>();
+  /** The session of the worker's canary, which is among `#sessions` and not counted. */
+  #canary: Connection | null = null;
   #lastId = 0;
 
   constructor(parts: ConnectionsParts) {
     this.#parts = parts;
   }
 
-  /** Open connections. */
+  /** Open connections; the canary's is none. */
   get count(): number {
-    return this.#unauthenticated.size + this.#sessions.size;
+    return this.#unauthenticated.size + this.devices;
+  }
+
+  /** Devices connected. */
+  get devices(): number {
+    return this.#sessions.size - (this.#canary ? 1 : 0);
   }
 
   /** Connections not welcomed yet, the oldest first. */
@@ -54,6 +62,7 @@ export class Connections {
     return this.#unauthenticated;
   }
 
+  /** By device, the canary's among them. */
   get sessions(): ReadonlyMap<string, AdmittedConnection> {
     return this.#sessions;
   }
@@ -82,6 +91,7 @@ export class Connections {
       framesOut: 0,
       bytesOut: 0,
     };
+    if (isLoopback(connection)) return connection;
     this.#unauthenticated.add(connection);
     this.#parts.metrics.opened++;
     return connection;
@@ -102,7 +112,8 @@ export class Connections {
     this.#unauthenticated.delete(connection);
     connection.state = session;
     this.#sessions.set(session.device, connection as AdmittedConnection);
-    this.#parts.metrics.admitted++;
+    if (isLoopback(connection)) this.#canary = connection;
+    else this.#parts.metrics.admitted++;
     if (older) this.close(older, CLOSE.replaced, 'a newer connection of this device');
     return true;
   }
@@ -153,7 +164,8 @@ export class Connections {
     const { metrics, log } = this.#parts;
     this.#unauthenticated.delete(connection);
     this.#slow.delete(connection);
-    metrics.closed.add(closeName(code));
+    if (this.#canary === connection) this.#canary = null;
+    if (!isLoopback(connection)) metrics.closed.add(closeName(code));
     if (isAdmitted(connection)) {
       const { state } = connection;
       (connection as Connection).state = ENDED;
@@ -170,6 +182,7 @@ export class Connections {
     const { device } = session;
     if ((this.#sessions.get(device) as Connection | undefined) === connection) this.#sessions.delete(device);
     if (code !== CLOSE.replaced) releases.add(device, session.session);
+    if (isLoopback(connection)) return;
     spool.add({ kind: 'disconnected', device, session: session.session, code, reason, at: Date.now() });
     log.info(
       {

@@ -10,7 +10,7 @@ import { CLOSE } from '../protocol/index.ts';
 import type { Connections } from './connections.ts';
 import type { GatewayList } from './gateway-list.ts';
 import { redirectFrame } from './list-frames.ts';
-import { type AdmittedConnection, type Connection, isAdmitted } from './session.ts';
+import { type AdmittedConnection, type Connection, isAdmitted, isLoopback } from './session.ts';
 
 const STEP_MS = 50;
 /** Share of the time until the deadline that the devices may take to leave; the rest is for what they said last. */
@@ -83,7 +83,7 @@ export class Departures {
     const { connections, perSecond } = this.#parts;
     this.#stopping = true;
     const timeMs = Math.max(1, (deadline - Date.now()) * SHARE_OF_DEADLINE);
-    this.#pace = Math.max(perSecond, (connections.sessions.size * 1_000) / timeMs);
+    this.#pace = Math.max(perSecond, (connections.devices * 1_000) / timeMs);
     await this.#running;
     this.begin();
     await this.#running;
@@ -131,6 +131,7 @@ export class Departures {
   }
 
   #mustLeave(connection: Connection): boolean {
+    if (isLoopback(connection)) return false;
     return this.all || connection.port !== this.#parts.server.port;
   }
 

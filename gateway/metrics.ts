@@ -36,6 +36,8 @@ export interface Gauges {
   /** Connections that have to leave. */
   leaving(): number;
   roundTripMs(): Percentiles | undefined;
+  /** No-ops to the canary that the ledger confirmed. */
+  canaryConfirmed(): number;
   ready(): boolean;
   /** For each dependency, seconds for which it has not been there. */
   lostSeconds(): [dependency: string, seconds: number][];
@@ -136,6 +138,11 @@ export class Metrics {
         for (const [dependency, seconds] of gauges.lostSeconds()) this.set({ worker, dependency }, seconds);
       },
     });
+    counter(
+      'canary_round_trips_total',
+      'No-ops to the canary that the ledger confirmed.',
+      gauges.canaryConfirmed,
+    );
     counter('probes_total', 'Probes of devices answered.', () => this.probes);
     counter('connections_opened_total', 'WebSockets opened.', () => this.opened);
     counter('sessions_admitted_total', 'Devices welcomed.', () => this.admitted);

@@ -14,7 +14,7 @@ import type { HeldLease } from './lease-keeper.ts';
 import { redirectFrame } from './list-frames.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
-import { type AdmittedConnection, isAdmitted, remoteAddress } from './session.ts';
+import { type AdmittedConnection, isAdmitted, isLoopback, remoteAddress } from './session.ts';
 
 const BATCH = 500;
 const RETRY_MS = 250;
@@ -118,6 +118,7 @@ function takeOver(
   const { state } = connection;
   state.session = session;
   state.leaseNumber = lease.number;
+  if (isLoopback(connection)) return;
   metrics.reclaimed++;
   const address = remoteAddress(connection.socket);
   spool.add(connectedReceipt(state, lease.incarnation, worker, gateway, address, Date.now()));

@@ -57,7 +57,7 @@ export interface Connection {
   /** Unique in this process; logs show it with the worker's own prefix. */
   readonly id: number;
   readonly socket: DeviceSocket;
-  /** Port of ours that it came by. */
+  /** Port of ours that it came by; 0 for the worker's own canary, which came by none. */
   readonly port: number;
   state: ConnectionState;
   /** Milliseconds since the Unix epoch. */
@@ -77,6 +77,11 @@ export type AdmittedConnection = Connection & { state: Session };
 
 export const ADMITTING: Admitting = Object.freeze({ name: 'admitting' });
 export const ENDED: Ended = Object.freeze({ name: 'ended' });
+
+/** The worker's own canary: not counted among the devices. */
+export function isLoopback(connection: Connection): boolean {
+  return connection.port === 0;
+}
 
 export function isAdmitted(connection: Connection): connection is AdmittedConnection {
   return connection.state.name === 'admitted';

@@ -47,6 +47,8 @@ export interface WorkerStatusParts {
   keeper: LeaseKeeper;
   leaseHealth: Dependency;
   directoryHealth: Dependency;
+  /** Absent when the worker keeps no canary. */
+  canaryHealth?: Dependency;
   loops: Loops;
 }
 
@@ -113,7 +115,7 @@ export class WorkerStatus {
   }
 
   readiness(): Readiness {
-    const { bus, listener, leaseHealth, directoryHealth } = this.#parts;
+    const { bus, listener, leaseHealth, directoryHealth, canaryHealth } = this.#parts;
     const { available, since, reason } = bus.status();
     const off = this.stopping || this.#parts.departures.all;
     const listening = this.openPort !== 0 || (listener.full && !off);
@@ -125,6 +127,7 @@ export class WorkerStatus {
       },
       lease: leaseHealth.report(),
       directory: directoryHealth.report(),
+      ...(canaryHealth && { canary: canaryHealth.report() }),
     };
     const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
     if (ready) this.#ready.good();

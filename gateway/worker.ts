@@ -11,6 +11,7 @@ import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
+import { Canary } from './canary.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
 import { Connections } from './connections.ts';
 import { Departures } from './departures.ts';
@@ -103,6 +104,7 @@ export class GatewayWorker {
   readonly #status: WorkerStatus;
   readonly #sweep: Sweep;
   readonly #ticker: Ticker;
+  readonly #canary: Canary | null;
   #initial: GatewaySettings;
   #started = false;
   #stopping: Promise<void> | null = null;
@@ -238,6 +240,7 @@ export class GatewayWorker {
         pid: process.pid,
         version: version ?? 'unknown',
         initial: this.#initial,
+        ...(this.#canary && { canaryKey: this.#canary.publicKey }),
       }),
       () => load.read(),
       config.leaseTtlMs,
@@ -263,6 +266,20 @@ export class GatewayWorker {
       (gateways) => this.#follower.gatewaysRead(gateways),
       this.#log,
     );
+    const canaryHealth = new Dependency();
+    this.#canary = config.canary
+      ? new Canary({
+          worker: this.name,
+          gateway: config.name,
+          directory: bus.directory,
+          heartbeatMs: config.heartbeatIntervalMs,
+          open: (socket) => this.#open(socket, 0),
+          receive: (connection, bytes) => this.#messages.receive(connection, bytes, true),
+          close: (connection, code, reason) => this.#connections.close(connection, code, reason),
+          health: canaryHealth,
+          log: this.#log,
+        })
+      : null;
     this.#status = new WorkerStatus({
       config,
       bus,
@@ -275,6 +292,7 @@ export class GatewayWorker {
       keeper: this.#keeper,
       leaseHealth: this.#leaseHealth,
       directoryHealth: this.#directoryHealth,
+      ...(config.canary && { canaryHealth }),
       loops: this.#loops,
     });
     this.#loops.watch('lease', () => this.#keeper.rounds);
@@ -293,7 +311,7 @@ export class GatewayWorker {
     this.#metrics.register(metricsRegistry, this.name, {
       connections: () => this.#connections.count,
       unauthenticated: () => this.#connections.unauthenticated.size,
-      sessions: () => this.#connections.sessions.size,
+      sessions: () => this.#connections.devices,
       spooledReceipts: () => this.#spool.size,
       spoolFill: () => this.#spool.fill,
       spoolOldestAt: () => this.#spool.oldestAt,
@@ -301,6 +319,7 @@ export class GatewayWorker {
       limit: () => this.#listener.limit,
       leaving: () => this.#departures.left,
       roundTripMs: () => this.#roundTrips.percentiles(),
+      canaryConfirmed: () => this.#canary?.confirmed ?? 0,
       ready: () => this.readiness().ready,
       lostSeconds: () =>
         Object.entries(this.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
@@ -326,7 +345,7 @@ export class GatewayWorker {
 
   /** Devices connected. */
   get sessions(): number {
-    return this.#connections.sessions.size;
+    return this.#connections.devices;
   }
 
   /**
@@ -347,6 +366,7 @@ export class GatewayWorker {
       this.#loops.start();
       this.#roundTrips.start();
       await this.#follower.start();
+      this.#canary?.start();
     } catch (error) {
       await this.stop({ deadlineMs: 1_000 });
       throw error;
@@ -394,6 +414,7 @@ export class GatewayWorker {
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
     const hadConnections = this.#connections.count > 0;
+    this.#canary?.stop();
     await this.#within(deadline, this.#departures.stop(deadline), 'devices');
     this.#listener.close();
     this.#roundTrips.stop();

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Bus, Receipt } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
+import { type Canaries, withoutCanaries } from '../canaries.ts';
 import type { DirectoryProjector } from '../directory-projector.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
@@ -49,6 +50,7 @@ export class Ingest {
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #watch: StoreWatch;
+  readonly #canaries: Canaries;
   #rounds = 0;
   #applying = 0;
   #stopConsuming: (() => Promise<void>) | undefined;
@@ -68,6 +70,7 @@ export class Ingest {
     log: Logger;
     now: () => number;
     watch: StoreWatch;
+    canaries: Canaries;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -82,6 +85,7 @@ export class Ingest {
     this.#log = parts.log;
     this.#now = parts.now;
     this.#watch = parts.watch;
+    this.#canaries = parts.canaries;
   }
 
   /** Batches applied, or not, so far. */
@@ -121,16 +125,22 @@ export class Ingest {
 
   async #apply(batch: readonly Receipt[]): Promise<void> {
     const end = this.#metrics.applySeconds.startTimer();
-    for (const receipt of batch) this.#metrics.receipts.inc({ kind: receipt.kind });
+    const { receipts, results } = withoutCanaries(batch);
+    for (const receipt of receipts) this.#metrics.receipts.inc({ kind: receipt.kind });
     const now = this.#now();
-    const reduced = reduceReceipts(batch, now);
-    const applied = await this.#store.transaction((tx) => this.#write(tx, reduced, now));
+    const reduced = reduceReceipts(receipts, now);
+    const applied = await this.#store.transaction(async (tx) => {
+      await this.#canaries.record(tx, results);
+      return this.#write(tx, reduced, now);
+    });
     end();
     // The next batch is written while this one is followed up, but no further ahead than that.
     await this.#following;
-    this.#following = this.#followUp(reduced, applied).catch((error) =>
-      this.#log.warn({ err: error }, 'what follows from a batch was not done now; it is repeated'),
-    );
+    this.#following = this.#followUp(reduced, applied)
+      .then(() => this.#canaries.confirm(results))
+      .catch((error) =>
+        this.#log.warn({ err: error }, 'what follows from a batch was not done now; it is repeated'),
+      );
   }
 
   async #write(tx: Store, reduced: ReducedReceipts, now: number): Promise<Applied> {

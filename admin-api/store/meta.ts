@@ -34,6 +34,35 @@ export class SqlMeta implements Meta {
     });
   }
 
+  setMany(rows: readonly { key: string; value: string }[]): Promise<void> {
+    return this.#scope.once(async (db) => {
+      if (rows.length === 0) return;
+      await db
+        .insertInto('meta')
+        .values(rows)
+        .onConflict((conflict) =>
+          conflict.column('key').doUpdateSet((row) => ({ value: row.ref('excluded.value') })),
+        )
+        .execute();
+    });
+  }
+
+  list(prefix: string): Promise<{ key: string; value: string }[]> {
+    return this.#scope.once((db) =>
+      db
+        .selectFrom('meta')
+        .select(['key', 'value'])
+        .where(sql<boolean>`substr(key, 1, ${prefix.length}) = ${prefix}`)
+        .execute(),
+    );
+  }
+
+  delete(keys: readonly string[]): Promise<void> {
+    return this.#scope.once(async (db) => {
+      if (keys.length > 0) await db.deleteFrom('meta').where('key', 'in', keys).execute();
+    });
+  }
+
   /** The value is the end of the lease in 15 digits, which compare as text, and the owner. */
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean> {
     const digits = (ms: number) => String(ms).padStart(15, '0');

@@ -441,6 +441,10 @@ export interface Meta {
   /** Sets the value if there is none; returns the one on record afterwards. */
   setOnce(key: string, value: string): Promise<string>;
   set(key: string, value: string): Promise<void>;
+  setMany(rows: readonly { key: string; value: string }[]): Promise<void>;
+  /** Those whose key begins with `prefix`. */
+  list(prefix: string): Promise<{ key: string; value: string }[]>;
+  delete(keys: readonly string[]): Promise<void>;
   /**
    * Takes or keeps the lease `key` until `now + ttlMs`; `false` while another owner holds it. With a `ttlMs` of 0 the owner
    * gives it back. Times are the callers' clocks.

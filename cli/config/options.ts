@@ -181,6 +181,25 @@ export const OPTIONS = [
     default: '0',
   },
   {
+    name: 'canary-interval',
+    env: 'PUSHPOINT_CANARY_INTERVAL',
+    type: 'duration',
+    min: 0,
+    max: 3_600_000,
+    description: "How often a no-op goes to each gateway worker's own device and back; 0 for never",
+    programs: ADMIN,
+    default: '15s',
+  },
+  {
+    name: 'trust-proxy',
+    env: 'PUSHPOINT_TRUST_PROXY',
+    type: 'text',
+    description:
+      'Addresses of reverse proxies in front of the HTTP API whose `X-Forwarded-For` is believed, with commas: `10.0.0.5`, `10.0.0.0/8`, `loopback`',
+    programs: ADMIN,
+    absent: 'the address that connects counts',
+  },
+  {
     name: 'redis-url',
     env: 'REDIS_URL',
     type: 'url',
@@ -367,6 +386,16 @@ export const OPTIONS = [
     description: 'Devices sent away per second when the gateway stops, is drained or changes its port',
     programs: GATEWAY,
     default: '1000',
+  },
+  {
+    name: 'canary',
+    env: 'PUSHPOINT_CANARY',
+    type: 'choice',
+    choices: ['on', 'off'],
+    description:
+      'Whether each worker keeps a device of its own, by which administration servers see that it can be reached',
+    programs: GATEWAY,
+    default: 'on',
   },
   {
     name: 'server',

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -59,6 +60,8 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
         lifeMs: config.tunnelLife,
         maxBytes: config.tunnelMaxBytes,
       },
+      canaryIntervalMs: config.canaryInterval,
+      ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
       ...(tls === null ? {} : { tls }),
     },
     store,
@@ -71,6 +74,26 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
   ];
   return { parts, server, tokenFile };
+}
+
+/** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */
+function proxyList(text: string): string[] {
+  const list = text.split(',').map((entry) => entry.trim());
+  const wrong = list.filter((entry) => !isProxyAddress(entry));
+  if (wrong.length > 0) {
+    throw new ConfigError([
+      `--trust-proxy: ${wrong.map((entry) => JSON.stringify(entry)).join(', ')} is no address`,
+    ]);
+  }
+  return list;
+}
+
+function isProxyAddress(entry: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(entry)) return true;
+  const [address = '', bits, ...more] = entry.split('/');
+  const version = isIP(address);
+  if (version === 0 || more.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
 /** Readable by this user only, whole or not there, and on the disk before it is on record. */
@@ -115,6 +138,7 @@ export function gatewayConfig(
       admissionsPerSecond: config.admissionsPerSecond,
       maxBackpressureBytes: config.maxBackpressure,
       drainPerSecond: config.drainPerSecond,
+      canary: config.canary === 'on',
       initial: {
         group: config.gatewayGroup,
         port,

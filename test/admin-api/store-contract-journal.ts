@@ -115,6 +115,17 @@ export function journalRules(rule: Rule, under: StoreUnderTest): void {
     await store.meta.set('k', 'z');
     assert.is(await store.meta.get('k'), 'z');
     assert.is(await store.meta.get('none'), null);
+    await store.meta.setMany([]);
+    await store.meta.setMany([
+      { key: 'job 1', value: 'a' },
+      { key: 'job_2', value: 'b' },
+    ]);
+    await store.meta.setMany([{ key: 'job 1', value: 'c' }]);
+    assert.equal(await store.meta.list('job '), [{ key: 'job 1', value: 'c' }]);
+    await store.meta.delete([]);
+    await store.meta.delete(['job 1', 'none']);
+    assert.equal(await store.meta.list('job '), []);
+    assert.is(await store.meta.get('job_2'), 'b');
   });
   rule(
     'a lease has one owner at a time, who keeps it, gives it back, or loses it to the clock',

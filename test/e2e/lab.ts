@@ -163,7 +163,7 @@ const FORMS: Record<string, SiteOptions> = {
 };
 
 /** The same tests over both forms in which Pushpoint runs. */
-export function withBothLabs(options: Pick<SiteOptions, 'gatewayFlags'> = {}): {
+export function withBothLabs(options: Pick<SiteOptions, 'gatewayFlags' | 'adminFlags'> = {}): {
   testBoth: LabTests['testLab'];
 } {
   const labs = Object.entries(FORMS).map(([form, site]) =>

@@ -16,6 +16,8 @@ export interface SiteOptions {
   gateways?: number;
   /** Flags for whatever holds devices' connections. */
   gatewayFlags?: readonly string[];
+  /** Flags for the administration server. */
+  adminFlags?: readonly string[];
 }
 
 /** What `start` starts: over the in-process bus there is `admin` only, and it is everything. */
@@ -57,6 +59,7 @@ export class Site {
     const admin = [
       ...['--data-dir', join(folder, 'data'), '--api-port', String(apiPort)],
       ...(postgres ? ['--database-url', await postgres.createDatabase()] : []),
+      ...(options.adminFlags ?? []),
     ];
     const commands = new Map<ProgramName, readonly string[]>();
     if (redis) {
