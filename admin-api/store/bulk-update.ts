@@ -1,48 +1,55 @@
 /** One UPDATE for many rows, each with values of its own. */
 import { type RawBuilder, sql } from 'kysely';
-import type { Columns, Database, RowOf, SqlDialect } from './sql-dialect.ts';
+import { type Columns, type Database, type RowOf, RowValue, type SqlDialect } from './sql-dialect.ts';
 
-interface BulkUpdate<C extends Columns> {
+/** A column of the rows that are passed, wherever the statement needs it. */
+type ColumnOf<C extends Columns> = (name: keyof C & string) => RawBuilder<unknown>;
+
+interface BulkUpdate<C extends Columns, R extends RowOf<C>> {
   table: 'executions' | 'devices';
   columns: C;
-  rows: readonly RowOf<C>[];
+  rows: readonly R[];
   /** Columns of the table and the columns of `rows` that name them. */
-  key: Readonly<Record<string, string>>;
-  /** The row as it is named `e`, the new values `r`. */
-  set: RawBuilder<unknown>;
+  key: Readonly<Record<string, keyof C & string>>;
+  /** The row on record is named `e`; `r` gives the new values. */
+  set: (r: ColumnOf<C>) => RawBuilder<unknown>;
   /** Rows for which this does not hold are left alone; looked at again after waiting for another transaction. */
-  where: RawBuilder<unknown>;
-  /** Columns of the table, unqualified and unlike those of `rows`; nothing comes back without. */
-  returning?: RawBuilder<unknown>;
+  where: (r: ColumnOf<C>) => RawBuilder<unknown>;
 }
 
 /**
- * PostgreSQL locks the rows in the order of their key before it changes any, so that two such statements wait for each
- * other instead of deadlocking; SQLite has one writer.
+ * Returns those of `rows` that changed something. To be called inside a transaction. SQLite has one writer and runs a prepared
+ * statement for each row, at a quarter of what one UPDATE ... FROM costs it. PostgreSQL takes them in one statement, and locks
+ * the rows in the order of their key before it changes any, so that two such statements wait for each other instead of deadlocking.
  */
-export async function bulkUpdate<T, C extends Columns>(
+export async function bulkUpdate<C extends Columns, R extends RowOf<C>>(
   db: Database,
   dialect: SqlDialect,
-  { table, columns, rows, key, set, where, returning }: BulkUpdate<C>,
-): Promise<T[]> {
+  { table, columns, rows, key, set, where }: BulkUpdate<C, R>,
+): Promise<R[]> {
   if (rows.length === 0) return [];
-  const source = dialect.rowsOf(columns, rows);
-  const answer = returning === undefined ? sql`` : sql`returning ${returning}`;
-  const on = sql.join(
-    Object.entries(key).map(([column, name]) => sql`e.${sql.ref(column)} = r.${sql.ref(name)}`),
-    sql` and `,
-  );
-  if (dialect.kind === 'sqlite') {
-    const { rows: changed } = await sql<T>`
-      update ${sql.table(table)} as e set ${set} from ${source}
-      where ${on} and ${where} ${answer}`.execute(db);
-    return changed;
+  const keys = Object.entries(key);
+  const matches = (r: ColumnOf<C>) =>
+    sql.join(
+      keys.map(([column, name]) => sql`e.${sql.ref(column)} = ${r(name)}`),
+      sql` and `,
+    );
+  if (dialect.runForEach) {
+    const value: ColumnOf<C> = (name) => sql`${new RowValue(name)}`;
+    const query = sql`update ${sql.table(table)} as e set ${set(value)} where ${matches(value)} and ${where(value)}`;
+    return dialect.runForEach(db, query, rows);
   }
-  const order = sql.join(Object.keys(key).map((column) => sql`e.${sql.ref(column)}`));
-  const { rows: changed } = await sql<T>`
+  const column: ColumnOf<C> = (name) => sql`r.${sql.ref(name)}`;
+  const order = sql.join(keys.map(([name]) => sql`e.${sql.ref(name)}`));
+  const names = sql.join(keys.map(([, name]) => column(name)));
+  const { rows: changed } = await sql<R>`
     with r as materialized (
-      select r.* from ${source} join ${sql.table(table)} as e on ${on}
-      where ${where} order by ${order} for update of e)
-    update ${sql.table(table)} as e set ${set} from r where ${on} ${answer}`.execute(db);
-  return changed;
+      select r.* from ${dialect.rowsOf(columns, rows)} join ${sql.table(table)} as e on ${matches(column)}
+      where ${where(column)} order by ${order} for update of e)
+    update ${sql.table(table)} as e set ${set(column)} from r where ${matches(column)} returning ${names}`.execute(
+    db,
+  );
+  const keyOf = (row: R) => JSON.stringify(keys.map(([, name]) => row[name]));
+  const known = new Set(changed.map(keyOf));
+  return rows.filter((row) => known.delete(keyOf(row)));
 }

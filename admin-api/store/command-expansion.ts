@@ -15,6 +15,7 @@ interface Picked {
 /** Groups with at most this many devices are read through the index on groups and sorted; larger ones in id order. */
 const SMALL_GROUP = 5_000;
 const ID = { id: 'text' } as const;
+const DEVICE = { device: 'text' } as const;
 const NEW_ROWS = { device: 'text', state: 'integer', reason: 'text', finished_at: 'integer' } as const;
 
 export async function expandCommand(
@@ -119,7 +120,14 @@ async function insertRows(
         }
       : { device, state: stateCode('queued'), reason: null, finished_at: null },
   );
-  if (rows.length > 0) {
+  if (queued.length === devices.length && queued.length > 0) {
+    await sql`
+      insert into executions (command_id, device_id, state, attempts)
+      select ${command.id}, r.device, 0, 0 from ${dialect.rowsOf(
+        DEVICE,
+        queued.map(({ id: device }) => ({ device })),
+      )}`.execute(db);
+  } else if (rows.length > 0) {
     await sql`
       insert into executions (command_id, device_id, state, attempts, reason, finished_at)
       select ${command.id}, r.device, r.state, 0, r.reason, r.finished_at
@@ -142,7 +150,7 @@ async function supersedeOlder(
       ID,
       devices.map((id) => ({ id })),
     )}
-    join executions e on e.device_id = r.id and e.state = 0 and e.command_id < ${command.id}
+    join executions e on e.device_id = r.id and e.state < 10 and e.state = 0 and e.command_id < ${command.id}
     join commands c on c.id = e.command_id and c.collapse_key = ${command.collapse_key}`.execute(db);
   return supersede(db, dialect, rows, now);
 }
@@ -154,13 +162,14 @@ export async function supersede(
   keys: readonly ExecutionKey[],
   at: number,
 ): Promise<ExecutionKey[]> {
-  return bulkUpdate<ExecutionKey, typeof EXECUTION_KEY>(db, dialect, {
+  const superseded = await bulkUpdate(db, dialect, {
     table: 'executions',
     columns: EXECUTION_KEY,
     rows: keys,
     key: { command_id: 'command', device_id: 'device' },
-    set: sql`state = ${sql.lit(stateCode('superseded'))}, reason = 'a newer command took its place', finished_at = ${at}`,
-    where: sql`e.state = 0`,
-    returning: sql`command_id as command, device_id as device`,
+    set: () =>
+      sql`state = ${sql.lit(stateCode('superseded'))}, reason = 'a newer command took its place', finished_at = ${at}`,
+    where: () => sql`e.state = 0`,
   });
+  return superseded.map(({ command, device }) => ({ command, device }));
 }

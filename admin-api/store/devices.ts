@@ -14,6 +14,7 @@ import { searchPattern, searchText } from './text-filters.ts';
 
 const ID = { id: 'text' } as const;
 const DEVICE = { device: 'text' } as const;
+const SESSION_COLUMN_NAMES = Object.keys(SESSION_COLUMNS) as (keyof typeof SESSION_COLUMNS)[];
 
 export class SqlDevices implements Devices {
   readonly #scope: Scope;
@@ -147,12 +148,13 @@ export class SqlDevices implements Devices {
         columns: SESSION_COLUMNS,
         rows: [...changed.values()],
         key: { id: 'id' },
-        set: sql.join(
-          Object.keys(SESSION_COLUMNS)
-            .filter((column) => column !== 'id')
-            .map((column) => sql`${sql.ref(column)} = r.${sql.ref(column)}`),
-        ),
-        where: sql`1 = 1`,
+        set: (r) =>
+          sql.join(
+            SESSION_COLUMN_NAMES.filter((column) => column !== 'id').map(
+              (column) => sql`${sql.ref(column)} = ${r(column)}`,
+            ),
+          ),
+        where: () => sql`1 = 1`,
       });
     });
     return { connected, disconnected };
@@ -161,8 +163,8 @@ export class SqlDevices implements Devices {
   async applyStatus(
     rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
   ): Promise<string[]> {
-    return this.#scope.once(async (db) => {
-      const changed = await bulkUpdate<{ id: string }, typeof STATUS_COLUMNS>(db, this.#scope.dialect, {
+    return this.#scope.atomic(async (db) => {
+      const changed = await bulkUpdate(db, this.#scope.dialect, {
         table: 'devices',
         columns: STATUS_COLUMNS,
         rows: rows.map(({ device, policy, compliance }) => ({
@@ -171,12 +173,12 @@ export class SqlDevices implements Devices {
           new_compliance: compliance ?? null,
         })),
         key: { id: 'device' },
-        set: sql`policy = coalesce(r.new_policy, policy), compliance = coalesce(r.new_compliance, compliance)`,
-        where: sql`((r.new_policy is not null and r.new_policy is distinct from e.policy)
-          or (r.new_compliance is not null and r.new_compliance is distinct from e.compliance))`,
-        returning: sql`id`,
+        set: (r) => sql`policy = coalesce(${r('new_policy')}, policy),
+          compliance = coalesce(${r('new_compliance')}, compliance)`,
+        where: (r) => sql`((${r('new_policy')} is not null and ${r('new_policy')} is distinct from e.policy)
+          or (${r('new_compliance')} is not null and ${r('new_compliance')} is distinct from e.compliance))`,
       });
-      return changed.map((row) => row.id);
+      return changed.map((row) => row.device);
     });
   }
 
@@ -199,16 +201,16 @@ export class SqlDevices implements Devices {
       const there = sql`e.connected = 1 and e.incarnation = ${incarnation}`;
       const { rows } = await sql<{ device: string }>`
         select e.id as device from devices e where ${there} order by e.id limit ${limit}`.execute(db);
-      const changed = await bulkUpdate<{ id: string }, typeof DEVICE>(db, this.#scope.dialect, {
+      const changed = await bulkUpdate(db, this.#scope.dialect, {
         table: 'devices',
         columns: DEVICE,
         rows,
         key: { id: 'device' },
-        set: sql`connected = 0, disconnected_at = ${at}, close_code = null, close_reason = 'worker lost'`,
-        where: there,
-        returning: sql`id`,
+        set: () =>
+          sql`connected = 0, disconnected_at = ${at}, close_code = null, close_reason = 'worker lost'`,
+        where: () => there,
       });
-      return changed.map((row) => row.id);
+      return changed.map((row) => row.device);
     });
   }
 

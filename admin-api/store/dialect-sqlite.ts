@@ -19,7 +19,7 @@ import {
 } from 'kysely';
 import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts';
 import type { Schema } from './schema.ts';
-import { type SqlDialect, storableRows } from './sql-dialect.ts';
+import { RowValue, type SqlDialect, storableRows } from './sql-dialect.ts';
 import { storableText } from './storable-text.ts';
 
 /** How long a statement waits, blocking the process, for another process that writes to the file. */
@@ -32,17 +32,31 @@ const CONSTRAINT_PRIMARY_KEY = 1555;
 const CONSTRAINT_UNIQUE = 2067;
 
 export function sqliteDialect(file: string): SqlDialect {
+  let statements: StatementCache | undefined;
   return {
     kind: 'sqlite',
     oneConnection: true,
     migrations: SQLITE_MIGRATIONS,
     async open() {
-      return new Kysely<Schema>({ dialect: fileDialect(await openFile(file)) });
+      const database = await openFile(file);
+      statements = new StatementCache(database);
+      return new Kysely<Schema>({ dialect: fileDialect(database, statements) });
     },
     rowsOf(columns, rows) {
-      const json = JSON.stringify(storableRows(columns, rows));
+      const [only, ...others] = Object.keys(columns);
+      const values = storableRows(columns, rows);
+      if (only !== undefined && others.length === 0) {
+        // A flat list: looking into a row of the list costs as much as the row.
+        return sql`(select value as ${sql.ref(only)} from json_each(${JSON.stringify(values.flat())})) as r`;
+      }
+      const json = JSON.stringify(values);
       const list = Object.keys(columns).map((name, i) => sql`value ->> ${sql.lit(i)} as ${sql.ref(name)}`);
       return sql`(select ${sql.join(list)} from json_each(${json})) as r`;
+    },
+    runForEach(db, query, rows) {
+      if (!statements) throw new Error('the database is not open');
+      const { sql: text, parameters } = query.compile(db);
+      return runForEach(statements.prepare(text), parameters, rows);
     },
     forUpdate: () => sql``,
     async lock() {},
@@ -94,9 +108,9 @@ async function useWriteAheadLog(database: DatabaseSyncInstance): Promise<void> {
   }
 }
 
-function fileDialect(database: DatabaseSyncInstance): Dialect {
+function fileDialect(database: DatabaseSyncInstance, statements: StatementCache): Dialect {
   return {
-    createDriver: () => new FileDriver(database),
+    createDriver: () => new FileDriver(database, statements),
     createQueryCompiler: () => new SqliteQueryCompiler(),
     createAdapter: () => new SqliteAdapter(),
     createIntrospector: (db) => new SqliteIntrospector(db),
@@ -105,8 +119,8 @@ function fileDialect(database: DatabaseSyncInstance): Dialect {
 
 class FileDriver extends SqliteDriver {
   readonly #database: DatabaseSyncInstance;
-  constructor(database: DatabaseSyncInstance) {
-    super({ database: new StatementCache(database) });
+  constructor(database: DatabaseSyncInstance, statements: StatementCache) {
+    super({ database: statements });
     this.#database = database;
   }
   /** Takes the write lock at once: a transaction that reads first and writes later could not wait for it. */
@@ -167,6 +181,17 @@ function shaped(statement: StatementSyncInstance): Statement {
       for (const values of statement.iterate(...parameters.map(bindable))) yield toRow(values);
     },
   };
+}
+
+function runForEach<R>(statement: Statement, parameters: readonly unknown[], rows: readonly R[]): R[] {
+  const values = [...parameters];
+  const places = parameters.flatMap((value, place) =>
+    value instanceof RowValue ? [{ place, column: value.column as keyof R }] : [],
+  );
+  return rows.filter((row) => {
+    for (const { place, column } of places) values[place] = row[column] ?? null;
+    return Number(statement.run(values).changes) > 0;
+  });
 }
 
 /** The library binds what it does not know as NULL without a word. */

@@ -8,11 +8,87 @@ import type { Advance, ExecutionKey, Executions } from './store.ts';
 
 type Answer = Awaited<ReturnType<Executions['advance']>>;
 
+const KEY = { command_id: 'command', device_id: 'device' } as const;
+const MOVE_COLUMNS = {
+  ...EXECUTION_KEY,
+  code: 'integer',
+  new_percent: 'integer',
+  new_note: 'text',
+  new_acked_at: 'integer',
+  new_started_at: 'integer',
+  new_finished_at: 'integer',
+  new_finish_by: 'integer',
+  new_reason: 'text',
+  new_data: 'text',
+} as const;
+
+/**
+ * Most reports move an open execution further, and one statement that says so on condition does it. Only what is left is read:
+ * repetitions, reports that come late, another end than the one on record.
+ */
 export async function advanceExecutions(
   db: Database,
   dialect: SqlDialect,
   reports: readonly Advance[],
 ): Promise<Answer> {
+  const firsts = new Map<string, Advance>();
+  for (const report of reports) if (!firsts.has(keyOf(report))) firsts.set(keyOf(report), report);
+  const moved = await moveForward(db, dialect, [...firsts.values()]);
+  const done = new Set<Advance>(moved);
+  const rest = moved.length === reports.length ? [] : reports.filter((report) => !done.has(report));
+  const answer = await advanceOthers(db, dialect, rest);
+  const changed = moved.map(({ command, device, state }) => ({ command, device, state }));
+  return {
+    changed: [...changed, ...answer.changed],
+    current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
+  };
+}
+
+/** What `advanced` says of an open execution in an earlier state; returns the reports that found one. */
+async function moveForward(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<Advance[]> {
+  const moved = await bulkUpdate(db, dialect, {
+    table: 'executions',
+    columns: MOVE_COLUMNS,
+    rows: reports.map(toMove),
+    key: KEY,
+    set: (r) => sql`state = ${r('code')}, percent = coalesce(${r('new_percent')}, e.percent),
+      note = coalesce(${r('new_note')}, e.note), acked_at = coalesce(e.acked_at, ${r('new_acked_at')}),
+      started_at = coalesce(e.started_at, ${r('new_started_at')}), finished_at = ${r('new_finished_at')},
+      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')}, data_json = ${r('new_data')}`,
+    where: (r) => sql`e.state < ${sql.lit(FIRST_FINAL_CODE)} and e.state < ${r('code')}`,
+  });
+  return moved.map(({ report }) => report);
+}
+
+function toMove(report: Advance) {
+  const code = stateCode(report.state);
+  const final = code >= FIRST_FINAL_CODE;
+  return {
+    report,
+    command: report.command,
+    device: report.device,
+    code,
+    new_percent: report.percent,
+    new_note: report.note,
+    new_acked_at: report.ackedAt,
+    new_started_at: report.startedAt,
+    new_finished_at: final ? report.finishedAt : null,
+    new_finish_by: report.finishBy,
+    new_reason: final ? report.reason : null,
+    new_data: final && report.data !== undefined ? JSON.stringify(report.data) : null,
+  };
+}
+
+async function advanceOthers(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<Answer> {
+  if (reports.length === 0) return { changed: [], current: [] };
   const { rows } = await sql<AdvanceRow & ExecutionKey>`
     select e.command_id as command, e.device_id as device, e.state, e.reason, null as data_json, e.percent, e.note,
       e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at
@@ -66,11 +142,13 @@ async function write(
     table: 'executions',
     columns: ADVANCE_COLUMNS,
     rows,
-    key: { command_id: 'command', device_id: 'device' },
-    set: sql`state = r.state, reason = r.reason, data_json = coalesce(r.data_json, e.data_json), percent = r.percent,
-      note = r.note, acked_at = r.acked_at, started_at = r.started_at, finished_at = r.finished_at,
-      finish_by = r.finish_by, late_state = r.late_state, late_reason = r.late_reason, late_at = r.late_at`,
-    where: sql`1 = 1`,
+    key: KEY,
+    set: (r) => sql`state = ${r('state')}, reason = ${r('reason')},
+      data_json = coalesce(${r('data_json')}, e.data_json), percent = ${r('percent')}, note = ${r('note')},
+      acked_at = ${r('acked_at')}, started_at = ${r('started_at')}, finished_at = ${r('finished_at')},
+      finish_by = ${r('finish_by')}, late_state = ${r('late_state')}, late_reason = ${r('late_reason')},
+      late_at = ${r('late_at')}`,
+    where: () => sql`1 = 1`,
   });
 }
 

@@ -8,7 +8,7 @@ import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { Execution, Page, PageRequest } from './records.ts';
 import type { Scope } from './scope.ts';
 import type { Database } from './sql-dialect.ts';
-import { stateCode, stateOf } from './state-codes.ts';
+import { FIRST_FINAL_CODE, stateCode, stateOf } from './state-codes.ts';
 import type {
   Advance,
   ExecutionFilter,
@@ -23,7 +23,8 @@ const DEVICE_SESSION = { device: 'text', session: 'integer' } as const;
 const SENT_COLUMNS = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
 
 const KEY_IN_ROWS = { command_id: 'command', device_id: 'device' } as const;
-const KEY_OF_ROW = sql`command_id as command, device_id as device`;
+/** As the partial indices of open executions say it; SQLite uses them only where it reads these very words. */
+const OPEN = sql`e.state < 10`;
 const KEY_OF_E = sql`e.command_id as command, e.device_id as device`;
 
 /** Queued executions one statement of `connectedWithQueued` looks at; between statements others get their turn. */
@@ -58,7 +59,10 @@ export class SqlExecutions implements Executions {
     const last = readCursor(cursor, ['text', 'text']);
     return this.#scope.once(async (db) => {
       let query = joined(db);
-      if (state !== undefined) query = query.where(sql<boolean>`e.state = ${sql.lit(stateCode(state))}`);
+      if (state !== undefined) {
+        query = query.where(sql<boolean>`e.state = ${sql.lit(stateCode(state))}`);
+        if (isOpen(state)) query = query.where(sql<boolean>`${OPEN}`);
+      }
       if (device !== undefined) query = query.where('e.device_id', '=', device);
       if (command !== undefined) {
         query = query.where('e.command_id', '=', command).orderBy('e.device_id');
@@ -81,8 +85,9 @@ export class SqlExecutions implements Executions {
         select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
         from (
           select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place,
-            ${perDevice} - (select count(*) from executions s where s.device_id = e.device_id and s.state = 1) as room
-          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and e.state = 0) as q
+            ${perDevice} - (select count(*) from executions s
+              where s.device_id = e.device_id and s.state < 10 and s.state = 1) as room
+          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and ${OPEN} and e.state = 0) as q
         join commands c on c.id = q.command
         where q.place = 1 or q.place <= q.room + 1
         order by q.command, q.device`.execute(db);
@@ -100,8 +105,9 @@ export class SqlExecutions implements Executions {
         const { rows } = await sql<{ device: string; connected: number | null }>`
           select q.device, d.connected
           from (select distinct e.device_id as device from executions e
-            where e.state = 0 and e.device_id > ${after} order by e.device_id limit ${sql.lit(SWEEP_ROWS)}) as q
+            where ${OPEN} and e.device_id > ${after} order by e.device_id limit ${sql.lit(SWEEP_ROWS)}) as q
           left join devices d on d.id = q.device and d.connected = 1 and d.blocked_at is null
+            and exists (select 1 from executions e where e.device_id = d.id and ${OPEN} and e.state = 0)
           order by q.device`.execute(db);
         return rows;
       });
@@ -118,38 +124,41 @@ export class SqlExecutions implements Executions {
     rows: readonly (ExecutionKey & { incarnation: string; session: number })[],
     at: number,
   ): Promise<ExecutionKey[]> {
-    return this.#scope.once((db) =>
-      bulkUpdate<ExecutionKey, typeof SENT_COLUMNS>(db, this.#scope.dialect, {
+    return this.#scope.atomic(async (db) => {
+      const sent = await bulkUpdate(db, this.#scope.dialect, {
         table: 'executions',
         columns: SENT_COLUMNS,
         rows,
         key: KEY_IN_ROWS,
-        set: sql`state = 1, attempts = e.attempts + 1, sent_at = ${at}, incarnation = r.incarnation, session = r.session`,
-        where: sql`e.state = 0`,
-        returning: KEY_OF_ROW,
-      }),
-    );
+        set: (r) => sql`state = 1, attempts = e.attempts + 1, sent_at = ${at},
+          incarnation = ${r('incarnation')}, session = ${r('session')}`,
+        where: () => sql`e.state = 0`,
+      });
+      return sent.map(toKey);
+    });
   }
 
   requeue(rows: readonly ExecutionKey[], incarnation: string): Promise<ExecutionKey[]> {
-    return this.#scope.once((db) => this.#requeueKeys(db, rows, sql`e.incarnation = ${incarnation}`));
+    return this.#scope.atomic((db) => this.#requeueKeys(db, rows, sql`e.incarnation = ${incarnation}`));
   }
 
   requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]> {
     return this.#scope.atomic(async (db) => {
       const { rows: keys } = await sql<ExecutionKey & { session: number }>`
         select ${KEY_OF_E}, e.session from ${this.#scope.dialect.rowsOf(DEVICE_SESSION, rows)}
-        join executions e on e.device_id = r.device and e.state = 1 and e.session <= r.session`.execute(db);
+        join executions e on e.device_id = r.device and ${OPEN} and e.state = 1 and e.session <= r.session`.execute(
+        db,
+      );
       // Sent again through a newer session since it was read: that one must be left alone.
-      return bulkUpdate<ExecutionKey, typeof KEY_AND_SESSION>(db, this.#scope.dialect, {
+      const requeued = await bulkUpdate(db, this.#scope.dialect, {
         table: 'executions',
         columns: KEY_AND_SESSION,
         rows: keys.map(({ command, device, session }) => ({ command, device, sent_session: session })),
         key: KEY_IN_ROWS,
-        set: sql`state = 0`,
-        where: sql`e.state = 1 and e.session <= r.sent_session`,
-        returning: KEY_OF_ROW,
+        set: () => sql`state = 0`,
+        where: (r) => sql`e.state = 1 and e.session <= ${r('sent_session')}`,
       });
+      return requeued.map(toKey);
     });
   }
 
@@ -187,20 +196,20 @@ export class SqlExecutions implements Executions {
     });
   }
 
-  #requeueKeys(
+  async #requeueKeys(
     db: Database,
     rows: readonly ExecutionKey[],
     condition: RawBuilder<unknown>,
   ): Promise<ExecutionKey[]> {
-    return bulkUpdate<ExecutionKey, typeof EXECUTION_KEY>(db, this.#scope.dialect, {
+    const requeued = await bulkUpdate(db, this.#scope.dialect, {
       table: 'executions',
       columns: EXECUTION_KEY,
       rows,
       key: KEY_IN_ROWS,
-      set: sql`state = 0`,
-      where: sql`e.state = 1 and ${condition}`,
-      returning: KEY_OF_ROW,
+      set: () => sql`state = 0`,
+      where: () => sql`e.state = 1 and ${condition}`,
     });
+    return requeued.map(toKey);
   }
 
   async advance(rows: readonly Advance[]): ReturnType<Executions['advance']> {
@@ -228,8 +237,8 @@ export class SqlExecutions implements Executions {
         columns: EXECUTION_KEY,
         rows: found,
         key: KEY_IN_ROWS,
-        set: sql`state = ${sql.lit(stateCode(state))}, reason = ${reason}, finished_at = ${at}`,
-        where: sql`1 = 1`,
+        set: () => sql`state = ${sql.lit(stateCode(state))}, reason = ${reason}, finished_at = ${at}`,
+        where: () => sql`1 = 1`,
       });
       return found.map(withState);
     });
@@ -238,7 +247,7 @@ export class SqlExecutions implements Executions {
   overdueDeliveries(now: number, sentGraceMs: number, limit: number): Promise<WithState[]> {
     return this.#withStates(sql`
       select ${KEY_OF_E}, e.state
-      from commands c join executions e on e.command_id = c.id and e.state in (0, 1)
+      from commands c join executions e on e.command_id = c.id and ${OPEN} and e.state in (0, 1)
       where c.finished_at is null and c.expires_at < ${now}
         and (e.state = 0 or c.expires_at < ${now - sentGraceMs})
       limit ${limit}`);
@@ -260,7 +269,8 @@ export class SqlExecutions implements Executions {
       if (states.length === 0) return [];
       const { rows } = await sql<{ device: string }>`
         select e.device_id as device from executions e
-        where e.command_id = ${command} and e.state in (${codes(states)}) and e.device_id > ${after}
+        where e.command_id = ${command} and ${states.every(isOpen) ? OPEN : sql`1 = 1`}
+          and e.state in (${codes(states)}) and e.device_id > ${after}
         order by e.device_id limit ${limit}`.execute(db);
       return rows.map((row) => row.device);
     });
@@ -269,7 +279,7 @@ export class SqlExecutions implements Executions {
   openOf(device: string, limit: number): Promise<WithState[]> {
     return this.#withStates(sql`
       select ${KEY_OF_E}, e.state from executions e
-      where e.device_id = ${device} and e.state < 10 order by e.command_id limit ${limit}`);
+      where e.device_id = ${device} and ${OPEN} order by e.command_id limit ${limit}`);
   }
 
   /** A newer command that was itself canceled or expired takes nobody's place. */
@@ -277,7 +287,7 @@ export class SqlExecutions implements Executions {
     return this.#scope.atomic(async (db) => {
       const { rows } = await sql<ExecutionKey>`
         select ${KEY_OF_E} from ${this.#deviceRows(devices)}
-        join executions e on e.device_id = r.device and e.state = 0
+        join executions e on e.device_id = r.device and ${OPEN} and e.state = 0
         join commands c on c.id = e.command_id and c.collapse_key is not null
         where exists (
           select 1 from executions newer join commands n on n.id = newer.command_id
@@ -305,6 +315,14 @@ export class SqlExecutions implements Executions {
       [...new Set(devices)].map((device) => ({ device })),
     );
   }
+}
+
+function toKey({ command, device }: ExecutionKey): ExecutionKey {
+  return { command, device };
+}
+
+function isOpen(state: ExecutionState): boolean {
+  return stateCode(state) < FIRST_FINAL_CODE;
 }
 
 const KEY_AND_SESSION = { ...EXECUTION_KEY, sent_session: 'integer' } as const;

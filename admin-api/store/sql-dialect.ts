@@ -12,6 +12,14 @@ export type RowOf<C extends Columns> = {
   readonly [K in keyof C]: (C[K] extends 'text' ? string : number) | null;
 };
 
+/** Stands in a statement for the value a row has in that column. */
+export class RowValue {
+  readonly column: string;
+  constructor(column: string) {
+    this.column = column;
+  }
+}
+
 export interface SqlDialect {
   readonly kind: 'sqlite' | 'postgres';
   /** Transactions wait for each other; they are committed in groups. */
@@ -21,6 +29,11 @@ export interface SqlDialect {
   open(): Promise<Kysely<Schema>>;
   /** A table expression named `r` of these rows, passed as one JSON parameter. */
   rowsOf<C extends Columns>(columns: C, rows: readonly RowOf<C>[]): RawBuilder<unknown>;
+  /**
+   * Runs a statement once for each row, in order, with the row's values in place of every `RowValue`; returns the rows for which it
+   * changed something. Absent where one statement for all rows is faster.
+   */
+  runForEach?<R>(db: Database, statement: RawBuilder<unknown>, rows: readonly R[]): R[];
   /** Ends a SELECT whose rows of `table` (its alias) the transaction will change. */
   forUpdate(table: string): RawBuilder<unknown>;
   /**

@@ -205,4 +205,16 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 4,
+    name: 'indices of executions that a change of state does not touch',
+    statements: [
+      `drop index executions_command_state`,
+      `drop index executions_queued`,
+      `drop index executions_sent`,
+      `create index executions_command_open on executions (command_id, device_id) where state < 10`,
+      `create index executions_open on executions (device_id, command_id) where state < 10`,
+      `create index executions_sent on executions (incarnation, sent_at) where state = 1`,
+    ],
+  },
 ];

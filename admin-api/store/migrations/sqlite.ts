@@ -212,4 +212,19 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       ) without rowid`,
     ],
   },
+  {
+    number: 4,
+    name: 'indices of executions that a change of state does not touch',
+    statements: [
+      `drop index executions_command_state`,
+      `drop index executions_queued`,
+      `drop index executions_sent`,
+      // Whether a command is done, what is overdue to be delivered, its open executions.
+      `create index executions_command_open on executions (command_id) where state < 10`,
+      // What waits for a device, and what is out.
+      `create index executions_open on executions (device_id, command_id) where state < 10`,
+      // What is out without an acknowledgement, by the worker it went through; small, so sweeps may read all of it.
+      `create index executions_sent on executions (incarnation, sent_at) where state = 1`,
+    ],
+  },
 ];
