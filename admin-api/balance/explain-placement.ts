@@ -1,7 +1,7 @@
 import { CLOSE, LIMITS } from '../../protocol/index.ts';
 import { Problem } from '../problems.ts';
 import type { Device } from '../store/records.ts';
-import type { GatewayState } from './fleet.ts';
+import { type GatewayState, serves } from './fleet.ts';
 import { type Fleet, type PlacementParts, readFleet, type WeighedGateway } from './placement.ts';
 
 export type PlacementCode =
@@ -29,6 +29,8 @@ export interface Placement {
   };
 }
 
+type Placed = Device & { groupPath: string };
+
 /** Why a device is connected where it is. Throws `Problem` not-found. */
 export async function explainPlacement(parts: PlacementParts, id: string): Promise<Placement> {
   const [device] = await parts.store.devices.withPaths([id]);
@@ -43,7 +45,7 @@ export async function explainPlacement(parts: PlacementParts, id: string): Promi
 }
 
 function reason(
-  device: Device,
+  device: Placed,
   gateway: string | null,
   index: number,
   ranked: readonly WeighedGateway[],
@@ -63,10 +65,7 @@ function reason(
     };
   }
   if (ranked.length === 1) {
-    return {
-      code: 'only',
-      sentence: `Gateway ${gateway} is the only one that serves group ${device.groupId}.`,
-    };
+    return { code: 'only', sentence: onlyOne(gateway, device, fleet) };
   }
   const place = `${ordinal(index + 1)} of ${ranked.length} in the list of this device`;
   if (index === 0) return { code: 'first', sentence: `Gateway ${gateway} is ${place}.` };
@@ -89,6 +88,15 @@ function reason(
     code: 'chosen',
     sentence: `The device chose gateway ${gateway}, ${place}: when it connected, those before it (${names}) were slower, did not answer, or were not ahead of it yet.`,
   };
+}
+
+function onlyOne(gateway: string, device: Placed, fleet: Fleet): string {
+  const others = fleet.gateways
+    .filter((each) => each.name !== gateway && serves(each, device.groupPath))
+    .map(({ name, state }) => `${name} (${state})`);
+  if (others.length === 0) return `Gateway ${gateway} is the only one that serves group ${device.groupId}.`;
+  const count = others.length > 3 ? ` and ${others.length - 3} more` : '';
+  return `Gateway ${gateway} is the only one in service for group ${device.groupId}; not in service: ${others.slice(0, 3).join(', ')}${count}.`;
 }
 
 function whereNext(

@@ -1,6 +1,7 @@
 /** `pushpoint devices`. */
 import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
+import { CliError, EXIT } from '../exit-codes.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
@@ -110,13 +111,18 @@ export function addDevicesCommands(program: Command, shell: OperatorShell): void
   operatorCommand(
     devices,
     shell,
-    'why <device> <command>',
-    'why a command has not run there yet',
+    'why <device> [command]',
+    'why a command, or the newest there, has not run yet',
     async ({ api, out }, [text, command]) => {
       const id = await resolveId(api, 'devices', text ?? '');
-      const query = { command: command ?? '' };
-      const why = await api.get<ExplanationView>(`/v1/devices/${encodeURIComponent(id)}/why`, query);
+      const path = `/v1/devices/${encodeURIComponent(id)}`;
+      const newest = async () =>
+        (await api.list<ExecutionView>(`${path}/executions`, {}, 1)).items[0]?.commandId;
+      const wanted = command ?? (await newest());
+      if (wanted === undefined) throw new CliError(EXIT.refused, `Nothing was commanded to ${id}.`);
+      const why = await api.get<ExplanationView>(`${path}/why`, { command: wanted });
       if (out.json) out.document(why);
+      else if (command === undefined) out.line(`${wanted}: ${why.sentence}`);
       else out.line(why.sentence);
     },
   );

@@ -40,11 +40,13 @@ export function executionDetail(row: ExecutionView): string {
   return parts.filter((part) => part !== null && part !== '').join(' · ');
 }
 
-/** `key value, key value` for a flat object, JSON for everything else. */
+/** `key value, key value` for a flat object, without what is empty; JSON for everything else. */
 function dataText(data: unknown): string {
   if (typeof data !== 'object' || data === null || Array.isArray(data)) return JSON.stringify(data);
   return Object.entries(data)
-    .map(([key, value]) => `${key} ${typeof value === 'string' ? value.trim() : JSON.stringify(value)}`)
+    .map(([key, value]) => [key, typeof value === 'string' ? value.trim() : JSON.stringify(value)])
+    .filter(([, value]) => value !== '')
+    .map(([key, value]) => `${key} ${value}`)
     .join(', ');
 }
 

@@ -11,8 +11,8 @@ export const GATEWAY_COLUMNS: readonly Column<GatewayView>[] = [
   { title: 'GROUP', value: (row) => row.groupId },
   { title: 'ADDRESS', value: (row) => row.address, shrink: true },
   { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
-  { title: 'LIMIT', value: (row) => row.connectionLimit, align: 'right' },
-  { title: 'LOAD', value: (row) => percent(row.connections, row.connectionLimit), align: 'right' },
+  { title: 'LIMIT', value: limitOf, align: 'right' },
+  { title: 'LOAD', value: (row) => percent(row.connections, limitOf(row)), align: 'right' },
   { title: 'ADMITTED/S', value: (row) => row.load.admissionRate.toFixed(1), align: 'right' },
   { title: 'RTT MS P50/P99', value: (row) => roundTripText(row.load.roundTripMs), align: 'right' },
   { title: 'LEAVING', value: (row) => leavingText(row.leaving) },
@@ -39,6 +39,11 @@ const WHY: Record<LeavingView['why'], string> = {
   port: 'old port',
   stop: 'stopping',
 };
+
+/** What it takes now: its workers may have fewer descriptors than the settings ask for. */
+function limitOf({ workers, load, connectionLimit }: GatewayView): number {
+  return workers.length === 0 ? connectionLimit : load.limit;
+}
 
 function percent(part: number, whole: number): string {
   return `${whole > 0 ? Math.round((100 * part) / whole) : 0} %`;
@@ -85,7 +90,7 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     ['Settings', gateway.applied ? 'in force' : 'not in force yet'],
     ['Draining', gateway.drainingSince === null ? 'no' : drainText(gateway)],
     ['Leaving', leavingText(gateway.leaving)],
-    ['Connections', `${gateway.connections} of at most ${gateway.connectionLimit}`],
+    ['Connections', connectionsText(gateway)],
     ['On record', `${gateway.connectedOnRecord} devices connected`],
     ['Round trips', roundTripFields(load.roundTripMs)],
   ]);
@@ -93,6 +98,14 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     out.line();
     out.table(WORKER_COLUMNS, gateway.workers, '');
   }
+}
+
+function connectionsText(gateway: GatewayView): string {
+  const limit = limitOf(gateway);
+  const { connections, connectionLimit } = gateway;
+  const why =
+    limit < connectionLimit ? ` (${connectionLimit} by its settings, fewer by its descriptors)` : '';
+  return `${connections} of at most ${limit}${why}`;
 }
 
 function drainText({ drainingSince, drainedAt }: GatewayView): string {

@@ -9,6 +9,8 @@ import type { GatewayView } from './views.ts';
 const LOOK_EVERY_MS = 500;
 /** A problem that was there before may be the next one's as well; it counts when it stays this long. */
 const OLD_PROBLEM_MS = 5_000;
+/** Gateways take settings up within seconds, or there is something wrong that their state tells. */
+const TAKEN_UP_MS = 5_000;
 
 export interface GatewayWait {
   /** What is done, once it is. */
@@ -40,6 +42,17 @@ export async function followGateway(
     }
   } finally {
     line.end();
+  }
+}
+
+/** The gateway once its workers work by the newest settings; as it is when that takes longer than a few seconds. */
+export async function whenTakenUp({ api, signal }: OperatorContext, path: string): Promise<GatewayView> {
+  for (const until = Date.now() + TAKEN_UP_MS; ; ) {
+    const gateway = await api.get<GatewayView>(path);
+    if (gateway.applied || gateway.workers.length === 0 || Date.now() >= until) return gateway;
+    await pause(LOOK_EVERY_MS, undefined, { signal }).catch(() => {
+      throw new CliError(EXIT.interrupted, '');
+    });
   }
 }
 

@@ -2,7 +2,13 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 import { GATEWAY_COLUMNS, showCoverage, showGateway } from './gateway-tables.ts';
-import { drainOutcome, followGateway, type GatewayWait, settingsOutcome } from './gateway-wait.ts';
+import {
+  drainOutcome,
+  followGateway,
+  type GatewayWait,
+  settingsOutcome,
+  whenTakenUp,
+} from './gateway-wait.ts';
 import { resolveId } from './lookup.ts';
 import {
   countFlag,
@@ -107,8 +113,9 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
     shell,
     'undrain <name>',
     'take newcomers again; devices that have not left stay',
-    async ({ api, out }, [name]) => {
-      showGateway(out, await api.request<GatewayView>('DELETE', `${pathOf(name)}/drain`));
+    async (context, [name]) => {
+      await context.api.request('DELETE', `${pathOf(name)}/drain`);
+      showGateway(context.out, await whenTakenUp(context, pathOf(name)));
     },
   );
 

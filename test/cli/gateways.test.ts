@@ -102,8 +102,22 @@ test('a drain is asked for, and waited for until the last device has left', asyn
   assert.is(asked[0], 'POST /v1/gateways/gw1/drain');
   assert.match(shell.err, /gw1: draining, 9 left \(drain\)/);
   assert.match(shell.out, /State +drained/);
-  const undrained = await pushpoint(['gateways', 'undrain', 'gw1'], answering([gateway()]));
-  assert.equal([undrained.code, undrained.asked], [0, ['DELETE /v1/gateways/gw1/drain']]);
+});
+
+test('an undrain is shown once the workers have taken it up', async () => {
+  const stale = gateway({ applied: false, leaving: { why: 'drain', left: 3 } });
+  const undrain = ['gateways', 'undrain', 'gw1'];
+  const { code, shell, asked } = await pushpoint(undrain, answering([stale, gateway()], stale));
+  assert.is(code, 0);
+  assert.equal(asked, ['DELETE /v1/gateways/gw1/drain', 'GET /v1/gateways/gw1', 'GET /v1/gateways/gw1']);
+  assert.match(shell.out, /Settings +in force/);
+  assert.not.match(shell.out, /3 left/);
+});
+
+test('the limit shown is the one in force: workers with few descriptors take fewer', async () => {
+  const few = gateway({ load: { ...gateway().load, limit: 881 } });
+  const { shell } = await pushpoint(['gateways', 'show', 'gw1'], answering([few]));
+  assert.match(shell.out, /250 of at most 881 \(1000 by its settings, fewer by its descriptors\)/);
 });
 
 test('a drain that somebody cancels is not done: exit 5; one that takes too long: exit 6', async () => {

@@ -172,6 +172,26 @@ test('a name stands for an id when only one thing has it', async () => {
   assert.match(two.shell.err, /2 devices are called "Twin".*a, b/);
 });
 
+test('why a device has not acted is asked of the newest command when none is named', async () => {
+  const handle: Handle = (request, response) => {
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://x');
+    const [, id] = /^\/v1\/devices\/([^/]+)$/.exec(pathname) ?? [];
+    if (id !== undefined) return json(response, 200, { id });
+    if (pathname.endsWith('/executions')) {
+      const items = pathname.includes('idle') ? [] : [{ commandId: 'c9' }];
+      return json(response, 200, { items, next: null });
+    }
+    return json(response, 200, { sentence: `about ${searchParams.get('command')}` });
+  };
+  const newest = await pushpoint(['devices', 'why', 'd7'], handle);
+  assert.equal([newest.code, newest.shell.out], [0, 'c9: about c9\n']);
+  const named = await pushpoint(['devices', 'why', 'd7', 'c1'], handle);
+  assert.is(named.shell.out, 'about c1\n');
+  const none = await pushpoint(['devices', 'why', 'idle'], handle);
+  assert.is(none.code, 3);
+  assert.match(none.shell.err, /Nothing was commanded to idle/);
+});
+
 test('enroll-token alone makes a token and prints it alone on stdout', async () => {
   const made = {
     id: 'e1',
