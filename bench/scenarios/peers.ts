@@ -39,18 +39,24 @@ export const peers: Scenario = {
 async function run(bench: Bench): Promise<void> {
   const measured: PeerFigures[] = [];
   const missing: string[] = [];
-  // Others measure ours in a quick run.
-  if (!bench.quick) measured.push(await alone(bench, () => measurePushpoint(bench)));
+  let ours: PeerFigures | undefined;
+  const add = async (measure: () => Promise<PeerFigures>): Promise<PeerFigures> => {
+    const figures = await alone(bench, measure);
+    measured.push(figures);
+    tell(bench, figures, ours);
+    return figures;
+  };
+  // Other scenarios measure ours in a quick run.
+  if (!bench.quick) ours = await add(() => measurePushpoint(bench));
   for (const peer of PEERS) {
     try {
-      measured.push(await alone(bench, () => measurePeer(bench, peer)));
+      await add(() => measurePeer(bench, peer));
     } catch (error) {
       if (!(error instanceof PeerMissing)) throw error;
       missing.push(`${peer.name}: ${error.message}`);
       bench.say(`${peer.name} is left out: ${error.message}`);
     }
   }
-  for (const figures of measured) tell(bench, figures, bench.quick ? undefined : measured[0]);
   process.stdout.write(`\n${peersTable(measured, missing)}\n\n`);
 }
 
@@ -74,7 +80,7 @@ function tell(bench: Bench, figures: PeerFigures, ours: PeerFigures | undefined)
   bench.figure(`${name}: one message to all, p50`, 'ms', figures.p50Ms);
   bench.figure(`${name}: one message to all, p99`, 'ms', figures.p99Ms);
   bench.figure(`${name}: one message to all, last`, 'ms', figures.lastMs);
-  if (ours === undefined || figures === ours) return;
+  if (ours === undefined) return;
   bench.figure(`${name}: memory per connection, to ours`, 'x', figures.bytesPerDevice / ours.bytesPerDevice);
   bench.figure(`${name}: CPU per connect, to ours`, 'x', figures.cpuUsPerConnect / ours.cpuUsPerConnect);
   bench.figure(`${name}: last of all reached, to ours`, 'x', figures.lastMs / ours.lastMs);
