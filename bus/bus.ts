@@ -267,6 +267,11 @@ export interface Presence {
   release(incarnation: string, sessions: readonly { device: string; session: number }[]): Promise<void>;
   /** Who holds each device, in order; a holder whose lease is gone may still be named: compare with `Leases.list`. */
   locate(devices: readonly string[]): Promise<(Holder | null)[]>;
+  /**
+   * Removes entries of holders whose leases are gone. Looks at about `limit` entries, going on where it left off, so
+   * calling it now and then keeps what killed workers left behind from staying for ever. Returns how many it removed.
+   */
+  sweep(limit: number): Promise<number>;
 }
 
 /* ---- directory: what a gateway must know to admit a device ---- */
@@ -337,6 +342,33 @@ export interface BusStatus {
   since: number;
   /** Why not, when not available. */
   reason?: string;
+  /** What it is made of, each with the server it is connected to. Absent when it has no parts. */
+  parts?: BusPart[];
+  /** What works and should be changed all the same: settings of Redis with which data may go missing. */
+  warnings?: string[];
+}
+
+export interface BusPart {
+  /** `commands`: asks and writes; `subscription`: brings hints; `receipts`: waits for receipts. */
+  name: 'commands' | 'subscription' | 'receipts';
+  /** Host and port. */
+  server: string;
+  ok: boolean;
+  /** Since when `ok` is what it is, milliseconds since the Unix epoch. */
+  since: number;
+  reason?: string;
+}
+
+/** What is counted since the bus was made. */
+export interface BusCounts {
+  /** Connections made anew, whatever had become of the former ones. */
+  reconnects: number;
+  /** Subscriptions given up for a new one because they brought nothing. */
+  subscriptionsReplaced: number;
+  /** Times that Redis went on with another history of its data: a restart, a failover. */
+  historyChanges: number;
+  /** From publishing to oneself to receiving it, milliseconds; the last one measured, `null` before the first. */
+  probeRoundTripMs: number | null;
 }
 
 export interface Bus {
@@ -350,6 +382,7 @@ export interface Bus {
   /** Idempotent; consumers and hints end. */
   stop(): Promise<void>;
   status(): BusStatus;
+  counts(): BusCounts;
 }
 
 /** A list of gateways as devices see it. */

@@ -1,6 +1,6 @@
 /** The bus of one process: nothing to install, nothing outlives the process. */
 import type { Logger } from 'pino';
-import { type Bus, type BusStatus, BusUnavailable } from './bus.ts';
+import { type Bus, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';
 import { MemoryPresence } from './memory/presence.ts';
 import { MemoryReceipts } from './memory/receipts.ts';
@@ -24,7 +24,7 @@ export class MemoryBus implements Bus {
     this.leases = this.#workers.leases;
     this.outboxes = this.#workers.outboxes;
     this.receipts = new MemoryReceipts(assertRunning, options.log);
-    this.presence = new MemoryPresence(assertRunning);
+    this.presence = new MemoryPresence(assertRunning, (incarnation) => this.#workers.isAlive(incarnation));
     this.directory = new MemoryDirectory(assertRunning);
   }
 
@@ -48,6 +48,10 @@ export class MemoryBus implements Bus {
     return this.#state === 'running'
       ? { available: true, since: this.#since }
       : { available: false, since: this.#since, reason: this.#reason() };
+  }
+
+  counts(): BusCounts {
+    return { reconnects: 0, subscriptionsReplaced: 0, historyChanges: 0, probeRoundTripMs: null };
   }
 
   #become(state: 'running' | 'stopped'): void {

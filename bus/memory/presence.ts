@@ -3,10 +3,14 @@ import type { Holder, Presence } from '../bus.ts';
 export class MemoryPresence implements Presence {
   readonly #holders = new Map<string, Holder>();
   readonly #assertRunning: () => void;
+  readonly #isAlive: (incarnation: string) => boolean;
   #lastSession = 0;
+  #sweep: MapIterator<[string, Holder]> | null = null;
 
-  constructor(assertRunning: () => void) {
+  /** `isAlive`: whether that incarnation has a lease. */
+  constructor(assertRunning: () => void, isAlive: (incarnation: string) => boolean) {
     this.#assertRunning = assertRunning;
+    this.#isAlive = isAlive;
   }
 
   async claim(...[incarnation, claims]: Parameters<Presence['claim']>): ReturnType<Presence['claim']> {
@@ -31,6 +35,24 @@ export class MemoryPresence implements Presence {
   async locate(devices: readonly string[]): Promise<(Holder | null)[]> {
     this.#assertRunning();
     return devices.map((device) => this.#holders.get(device) ?? null);
+  }
+
+  async sweep(limit: number): Promise<number> {
+    this.#assertRunning();
+    let removed = 0;
+    this.#sweep ??= this.#holders.entries();
+    for (let looked = 0; looked < limit; looked += 1) {
+      const next = this.#sweep.next();
+      if (next.done) {
+        this.#sweep = null;
+        break;
+      }
+      const [device, { incarnation }] = next.value;
+      if (this.#isAlive(incarnation)) continue;
+      this.#holders.delete(device);
+      removed += 1;
+    }
+    return removed;
   }
 
   stop(): void {

@@ -32,6 +32,10 @@ export class MemoryWorkers {
     this.#assertRunning = assertRunning;
   }
 
+  isAlive(incarnation: string): boolean {
+    return this.#find(incarnation) !== undefined;
+  }
+
   readonly leases: Leases = {
     acquire: async (identity: WorkerIdentity, load: WorkerLoad, ttlMs: number) => {
       this.#assertRunning();

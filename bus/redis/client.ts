@@ -1,5 +1,8 @@
 /** How the connections to Redis are made, and what all of them have in common. */
-import { Redis, type RedisOptions } from 'ioredis';
+import { connect as connectTcp } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { AbstractConnector, Redis, type RedisOptions } from 'ioredis';
+import type { Credentials, Endpoint, RedisTarget, TlsOptions } from './settings.ts';
 
 export type Argument = string | number | Buffer;
 
@@ -7,42 +10,110 @@ export type Argument = string | number | Buffer;
 export type Client = Redis &
   Record<'evalBuffer' | 'evalshaBuffer' | 'xautoclaimBuffer', (...args: Argument[]) => Promise<unknown>>;
 
+/** A server that accepts no connection within this time is not there, milliseconds. */
+const CONNECT_TIMEOUT_MS = 2_000;
+
+interface Following {
+  /** Where the next connection goes. Its rejections reach the client's `error` event, and it is asked again. */
+  locate(): Promise<Endpoint>;
+  /** Pause before the nth attempt in a row, milliseconds. */
+  delayMs(attempt: number): number;
+}
+
 /**
- * A connection that is not opened yet. It reconnects for as long as it is not disconnected, but sends nothing again by
- * itself: what was under way when it broke is rejected at once, and what comes before it is back as well, so that the
- * caller always knows what was not done (and nothing is appended twice behind its back).
+ * A connection that is not opened yet, each time to where `locate` says. It reconnects for as long as it is not
+ * disconnected, but sends nothing again by itself: what was under way when it broke is rejected at once, and what comes
+ * before it is back as well, so that the caller always knows what was not done (and nothing is appended twice behind its
+ * back).
  */
-export function newClient(url: string, options: Omit<RedisOptions, 'replyMapping'>): Client {
-  return new Redis(url, {
-    lazyConnect: true,
+export function newClient(
+  target: RedisTarget,
+  following: Following,
+  options: Omit<RedisOptions, 'replyMapping'>,
+): Client {
+  const all = {
+    ...commonOptions(target.credentials, target.tls),
+    db: target.database,
     connectionName: 'pushpoint',
-    connectTimeout: 5_000,
+    Connector: connectorTo(following, target.tls),
+    retryStrategy: following.delayMs,
+    ...options,
+  };
+  // The declaration of `Connector` asks for more than the client does.
+  return new Redis(all as never) as unknown as Client;
+}
+
+/** A connection to one sentinel, or to one server of a cluster to be asked about the others. */
+export function sentinelClient(target: RedisTarget & { kind: 'sentinel' }, endpoint: Endpoint): Redis {
+  return new Redis({
+    ...commonOptions(target.sentinelCredentials, target.tls),
+    ...endpoint,
+    connectionName: 'pushpoint-sentinel',
+    commandTimeout: 1_000,
+    socketTimeout: 2_000,
+    retryStrategy: reconnectDelayMs,
+  });
+}
+
+/** A connection to one server of a cluster, to ask it about the others; it is not made again when it ends. */
+export function seedClient(target: RedisTarget, endpoint: Endpoint): Redis {
+  return new Redis({
+    ...commonOptions(target.credentials, target.tls),
+    ...endpoint,
+    connectionName: 'pushpoint-seed',
+    commandTimeout: 1_000,
+    retryStrategy: () => null,
+  });
+}
+
+function commonOptions({ username, password }: Credentials, tls: TlsOptions | null) {
+  return {
+    lazyConnect: true,
+    connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 30_000,
     enableOfflineQueue: false,
+    // What the server says of itself is looked at by `Link`.
+    enableReadyCheck: false,
     maxRetriesPerRequest: 0,
     autoResubscribe: false,
-    retryStrategy: reconnectDelayMs,
-    reconnectOnError: reconnectWhenReadOnly(),
-    ...options,
-  }) as Client;
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(tls !== null && { tls }),
+  };
 }
 
 /** Back-off from 50 ms to 2 s with jitter over its upper half. */
-function reconnectDelayMs(attempt: number): number {
+export function reconnectDelayMs(attempt: number): number {
   const cap = Math.min(50 * 2 ** Math.min(attempt - 1, 10), 2_000);
   return cap / 2 + Math.random() * (cap / 2);
 }
 
-/**
- * After a failover the old address may lead to a replica, and only a new connection finds the new primary; but a replica
- * that stays one is not to be connected to again and again.
- */
-function reconnectWhenReadOnly(): (error: Error) => boolean {
-  let last = Number.NEGATIVE_INFINITY;
-  return (error) => {
-    if (!error.message.startsWith('READONLY') || performance.now() - last < 1_000) return false;
-    last = performance.now();
-    return true;
+function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null) {
+  return class extends AbstractConnector {
+    constructor() {
+      super(1_000);
+    }
+
+    async connect(emit: (type: string, error: Error) => void) {
+      this.connecting = true;
+      for (let attempt = 1; ; attempt += 1) {
+        const endpoint = await locate().catch((error: Error) => {
+          emit('error', error);
+          return null;
+        });
+        if (!this.connecting) throw new Error('Connection is closed.');
+        if (endpoint !== null) {
+          const address = { host: endpoint.host, port: endpoint.port };
+          this.stream = tls === null ? connectTcp(address) : connectTls({ ...address, ...tls });
+          this.stream.once('error', (error) => {
+            this.firstError = error;
+          });
+          return this.stream;
+        }
+        // The client would give up for good if this rejected.
+        await new Promise((resolve) => setTimeout(resolve, delayMs(attempt)));
+      }
+    }
   };
 }
 

@@ -1,6 +1,8 @@
 import { type Directory, type DirectoryDevice, type DirectoryGateway, DirectoryIncomplete } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
+import type { Client } from './client.ts';
 import type { Commands } from './commands.ts';
+import type { Histories } from './histories.ts';
 import { FIELD_EPOCH, type Keys, perShard, SHARDS } from './keys.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -14,39 +16,54 @@ type StoredDevice = [
 
 /**
  * Each shard's hash carries the epoch beside the devices, so that one command answers both "which device" and "is this
- * shard whole": a shard that was lost never looks like one without the device.
+ * shard whole": a shard that was lost never looks like one without the device. With the epoch stands the history of the
+ * data that it was written in: in another one the last changes may be missing, so the directory is not whole, and a device
+ * that is not found is not known to be missing.
  */
 export class RedisDirectory implements Directory {
   readonly #commands: Commands;
   readonly #subscriptions: Subscriptions;
   readonly #keys: Keys;
+  readonly #histories: Histories;
+  /** Histories as what `setEpoch` vouches for began to be written, by shard. */
+  #begunIn: (string | null)[] | null = null;
 
-  constructor(commands: Commands, subscriptions: Subscriptions, keys: Keys) {
+  constructor(commands: Commands, subscriptions: Subscriptions, keys: Keys, histories: Histories) {
     this.#commands = commands;
     this.#subscriptions = subscriptions;
     this.#keys = keys;
+    this.#histories = histories;
   }
 
   async epoch(): Promise<string | null> {
+    this.#begunIn = this.#historiesNow();
     const [epoch, ...ofShards] = await Promise.all([
-      this.#commands.do((client) => client.get(this.#keys.directoryEpoch)),
-      ...allShards((shard) =>
-        this.#commands.do((client) => client.hget(this.#keys.directory(shard), FIELD_EPOCH)),
-      ),
+      this.#commands.do(this.#keys.directoryEpoch, (client) => client.get(this.#keys.directoryEpoch)),
+      ...allShards((shard) => this.#hash(shard, (client, key) => client.hget(key, FIELD_EPOCH))),
     ]);
-    return epoch && ofShards.every((ofShard) => ofShard === epoch) ? epoch : null;
+    const whole = ofShards.every(
+      (mark, shard) => mark && this.#isWhole(shard, mark) && epochIn(mark) === epoch,
+    );
+    return epoch && whole ? epoch : null;
   }
 
   async setEpoch(epoch: string): Promise<void> {
+    const histories = this.#begunIn ?? this.#historiesNow();
     await Promise.all(
       allShards((shard) =>
-        this.#commands.do((client) => client.hset(this.#keys.directory(shard), FIELD_EPOCH, epoch)),
+        this.#hash(shard, (client, key) =>
+          client.hset(key, FIELD_EPOCH, `${epoch} ${histories[shard] ?? ''}`),
+        ),
       ),
     );
-    await this.#commands.do((client) => client.set(this.#keys.directoryEpoch, epoch));
+    await this.#commands.do(this.#keys.directoryEpoch, (client) =>
+      client.set(this.#keys.directoryEpoch, epoch),
+    );
+    this.#begunIn = null;
   }
 
   async putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
+    this.#begunIn ??= this.#historiesNow();
     await perShard(
       devices.map(({ id }) => id),
       async (shard, indices) => {
@@ -54,7 +71,7 @@ export class RedisDirectory implements Directory {
           const device = devices[index] as DirectoryDevice;
           return [device.id, encodeDevice(device)];
         });
-        await this.#commands.do((client) => client.hset(this.#keys.directory(shard), ...pairs));
+        await this.#hash(shard, (client, key) => client.hset(key, ...pairs));
       },
     );
   }
@@ -62,7 +79,7 @@ export class RedisDirectory implements Directory {
   async removeDevices(ids: readonly string[]): Promise<void> {
     await perShard(ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
-      await this.#commands.do((client) => client.hdel(this.#keys.directory(shard), ...fields));
+      await this.#hash(shard, (client, key) => client.hdel(key, ...fields));
     });
   }
 
@@ -70,11 +87,13 @@ export class RedisDirectory implements Directory {
     const results = new Array<DirectoryDevice | null>(ids.length);
     await perShard(ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
-      const [epoch, ...values] = await this.#commands.do((client) =>
-        client.hmgetBuffer(this.#keys.directory(shard), FIELD_EPOCH, ...fields),
+      const [mark, ...values] = await this.#hash(shard, (client, key) =>
+        client.hmgetBuffer(key, FIELD_EPOCH, ...fields),
       );
-      if (!epoch)
-        throw new DirectoryIncomplete(`shard ${shard} of the directory was not written, or is lost`);
+      if (!mark) throw new DirectoryIncomplete(`shard ${shard} of the directory was not written, or is lost`);
+      if (values.includes(null) && !this.#isWhole(shard, mark.toString())) {
+        throw new DirectoryIncomplete(`shard ${shard} of the directory may lack what was written last`);
+      }
       for (const [at, index] of indices.entries()) {
         const value = values[at];
         results[index] = value ? decodeDevice(fields[at] as string, value) : null;
@@ -94,7 +113,9 @@ export class RedisDirectory implements Directory {
   }
 
   async gateways(): Promise<DirectoryGateway[]> {
-    const values = await this.#commands.do((client) => client.hvalsBuffer(this.#keys.gateways));
+    const values = await this.#commands.do(this.#keys.gateways, (client) =>
+      client.hvalsBuffer(this.#keys.gateways),
+    );
     return values.map((value) => decode<DirectoryGateway>(value));
   }
 
@@ -102,16 +123,36 @@ export class RedisDirectory implements Directory {
     return this.#subscriptions.on(this.#keys.gatewaysHint, onChange);
   }
 
-  /** The change, then its hint, in one round trip. */
-  async #change(command: Parameters<Commands['do']>[0]): Promise<void> {
+  /** The change and its hint, begun together. */
+  async #change(command: (client: Client) => Promise<unknown>): Promise<void> {
     await Promise.all([
-      this.#commands.do(command),
-      this.#commands.do((client) => client.publish(this.#keys.gatewaysHint, '')),
+      this.#commands.do(this.#keys.gateways, command),
+      this.#subscriptions.publish(this.#commands, this.#keys.gatewaysHint),
     ]);
+  }
+
+  #hash<T>(shard: number, command: (client: Client, key: string) => Promise<T>): Promise<T> {
+    const key = this.#keys.directory(shard);
+    return this.#commands.do(key, (client) => command(client, key));
+  }
+
+  #historiesNow(): (string | null)[] {
+    return allShards((shard) => this.#histories.of(this.#keys.directory(shard)));
+  }
+
+  #isWhole(shard: number, mark: string): boolean {
+    const written = mark.slice(mark.indexOf(' ') + 1);
+    const now = this.#histories.of(this.#keys.directory(shard));
+    // A server that does not tell its history leaves nothing to compare.
+    return now === null || written === '' || written === now;
   }
 }
 
-function allShards<T>(step: (shard: number) => Promise<T>): Promise<T>[] {
+function epochIn(mark: string): string {
+  return mark.slice(0, mark.indexOf(' '));
+}
+
+function allShards<T>(step: (shard: number) => T): T[] {
   return Array.from({ length: SHARDS }, (_, shard) => step(shard));
 }
 

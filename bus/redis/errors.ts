@@ -1,18 +1,22 @@
 import { BusUnavailable } from '../bus.ts';
+import type { Endpoint } from './settings.ts';
 
 /** First words of Redis' error replies that say it cannot serve now; every other reply is a fault of ours. */
 const CANNOT_SERVE = new Set([
+  'ASK',
   'BUSY',
   'CLUSTERDOWN',
   'LOADING',
   'MASTERDOWN',
   'MISCONF',
+  'MOVED',
   'NOAUTH',
   'NOPERM',
   'NOREPLICAS',
   'OOM',
   'READONLY',
   'TRYAGAIN',
+  'UNBLOCKED',
   'UNKILLABLE',
   'WRONGPASS',
 ]);
@@ -23,6 +27,26 @@ export function replyCode(error: unknown): string | null {
   // Redis before 7 wraps what a command inside a script said: "ERR Error running script ...: -OOM command not allowed".
   const wrapped = /^ERR .*-(OOM|READONLY|MISCONF|NOREPLICAS) /.exec(error.message);
   return wrapped?.[1] ?? /^[A-Z]{2,}\b/.exec(error.message)?.[0] ?? null;
+}
+
+export interface Redirection {
+  /** `moved`: for good; `ask`: for this once, while the slot changes hands. */
+  kind: 'moved' | 'ask';
+  slot: number;
+  endpoint: Endpoint;
+}
+
+/** Where a server of a cluster sends a command that it does not serve; `null` for any other error. */
+export function redirectionOf(error: unknown): Redirection | null {
+  const code = replyCode(error);
+  if (code !== 'MOVED' && code !== 'ASK') return null;
+  const [, slot, host, port] = /^\w+ (\d+) (\S+):(\d+)$/.exec((error as Error).message) ?? [];
+  if (host === undefined) return null;
+  return {
+    kind: code === 'MOVED' ? 'moved' : 'ask',
+    slot: Number(slot),
+    endpoint: { host, port: Number(port) },
+  };
 }
 
 /**

@@ -1,42 +1,66 @@
 import type { Logger } from 'pino';
 import { type BusStatus, BusUnavailable } from '../bus.ts';
-import type { Commands } from './commands.ts';
-import { reasonOf } from './errors.ts';
-import type { Subscriptions } from './subscriptions.ts';
+import { type Commands, reasonAt } from './commands.ts';
+import type { Histories } from './histories.ts';
+import type { Keys } from './keys.ts';
+import { LineProbe } from './line-probe.ts';
+import type { Link } from './link.ts';
+import { Parts } from './parts.ts';
+import { warningsAbout } from './server-facts.ts';
+import type { Line, Subscriptions } from './subscriptions.ts';
+import type { Topology } from './topology.ts';
 
-const PROBE_INTERVAL_MS = 5_000;
+const PROBE_INTERVAL_MS = 1_500;
+/** How long a subscription to another server may take to be there before that counts as wrong, milliseconds. */
+const FIRST_CONNECTION_MS = 2_500;
 /** While something is wrong. */
-const PROBE_AGAIN_MS = 1_000;
-/** Probes in a row that may fail to come back through the subscription before it is given up for a new one. */
-const ECHOES_MISSED = 2;
+const PROBE_AGAIN_MS = 500;
+
+export interface HealthParts {
+  /** Channels and, with that, probes are sharded. */
+  sharded: boolean;
+  topology: Topology;
+  commands: Commands;
+  subscriptions: Subscriptions;
+  histories: Histories;
+  keys: Keys;
+  /** Of this bus. */
+  id: string;
+  log: Logger;
+  /** Whether this program is the one of several on a machine that logs what an operator should change. */
+  tellWarnings: boolean;
+}
+
+/** A connection of somebody else's to where `key` is. */
+export interface WatchedLink {
+  key: string;
+  link: Link;
+}
 
 /**
  * Whether the bus works. Connected is not enough: Redis may refuse writes (full memory, a replica since a failover), and
- * a subscription may look alive and bring nothing. So every few seconds something is written, announced, and expected
- * back.
+ * a subscription may look alive and bring nothing. So every second or two every server is asked what it is, something
+ * is written, announced, and expected back; what fails is connected anew.
  */
 export class Health {
-  readonly #commands: Commands;
-  readonly #subscriptions: Subscriptions;
-  readonly #probeKey: string;
-  readonly #log: Logger;
+  readonly #with: HealthParts;
+  readonly #parts = new Parts();
+  readonly #probes = new Map<Line, LineProbe>();
+  readonly #watched = new Set<WatchedLink>();
+  readonly #warnings = new Map<string, string[]>();
+  readonly #told = new Set<string>();
   #reason: string | null = 'not started';
   #since = Date.now();
-  #connected = false;
   #stopped = false;
   #timer: NodeJS.Timeout | undefined;
   #probing = false;
   #probeAgain = false;
-  #echoed = true;
-  #echoesMissed = 0;
-  #listening = false;
   #changed: () => void = () => {};
+  roundTripMs: number | null = null;
+  subscriptionsReplaced = 0;
 
-  constructor(commands: Commands, subscriptions: Subscriptions, probeKey: string, log: Logger) {
-    this.#commands = commands;
-    this.#subscriptions = subscriptions;
-    this.#probeKey = probeKey;
-    this.#log = log;
+  constructor(parts: HealthParts) {
+    this.#with = parts;
   }
 
   /** Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within `timeoutMs`. */
@@ -54,23 +78,40 @@ export class Health {
     if (this.#stopped) return;
     this.#stopped = true;
     clearTimeout(this.#timer);
+    for (const probe of this.#probes.values()) probe.stop();
     if (this.#reason === null) this.#since = Date.now();
     this.#reason = 'the bus was stopped';
     this.#changed();
   }
 
   status(): BusStatus {
-    return this.#reason === null
-      ? { available: true, since: this.#since }
-      : { available: false, since: this.#since, reason: this.#reason };
+    const warnings = [...this.#warnings.values()].flat();
+    const problem = this.#with.topology.problem();
+    if (problem !== null && this.#reason === null) warnings.push(problem);
+    return {
+      available: this.#reason === null,
+      since: this.#since,
+      ...(this.#reason !== null && { reason: this.#reason }),
+      parts: this.#parts.list(),
+      ...(warnings.length > 0 && { warnings }),
+    };
   }
 
-  /** The commands connection became usable (`null`) or ceased to be (why). */
-  connection(reason: string | null): void {
+  watch(watched: WatchedLink): () => void {
+    this.#watched.add(watched);
+    return () => this.#watched.delete(watched);
+  }
+
+  /** A connection became usable or ceased to be, or servers changed. */
+  connectionsChanged(): void {
     if (this.#stopped) return;
-    this.#connected = reason === null;
-    if (reason === null) this.probeNow();
-    else this.#become(reason);
+    const { links } = this.#with.commands;
+    this.#parts.keep('commands', links.keys());
+    for (const [place, link] of links) {
+      if (!link.usable) this.#set('commands', place, link, link.reason);
+    }
+    this.#conclude();
+    this.probeNow();
   }
 
   /** Something may have changed. */
@@ -86,7 +127,7 @@ export class Health {
       this.#probing = true;
       do {
         this.#probeAgain = false;
-        if (this.#connected) await this.#probe();
+        await this.#probe();
       } while (this.#probeAgain && !this.#stopped);
       this.#probing = false;
       this.#schedule(this.#reason === null ? PROBE_INTERVAL_MS : PROBE_AGAIN_MS);
@@ -94,32 +135,144 @@ export class Health {
   }
 
   async #probe(): Promise<void> {
-    this.#subscriptions.ping();
+    const { commands, subscriptions } = this.#with;
+    subscriptions.ping();
+    await Promise.all([...commands.links].map(([place, link]) => this.#probePlace(place, link)));
+    if (this.#stopped) return;
+    this.#probeWatched();
+    for (const [line, probe] of this.#probes) {
+      if ([...subscriptions.lines.values()].includes(line)) continue;
+      probe.stop();
+      this.#probes.delete(line);
+    }
+    this.#parts.keep('subscription', subscriptions.lines.keys());
+    this.#parts.keep('commands', commands.links.keys());
+    this.#conclude();
+  }
+
+  async #probePlace(place: string, link: Link): Promise<void> {
+    const { commands, subscriptions, histories, topology, keys, id } = this.#with;
+    if (!link.usable) {
+      this.#set('commands', place, link, link.reason);
+      return;
+    }
     try {
-      await this.#commands.do((client) => client.set(this.#probeKey, '', 'PX', PROBE_INTERVAL_MS * 3));
-      await this.#probeSubscription();
-      if (this.#connected) this.#become(null);
+      const { history } = await link.examine();
+      histories.note(place, history);
+      await this.#lookAtSettings(place, link);
+      const key = keys.probe(topology.tagOf(place), id);
+      await commands.do(key, (client) => client.set(key, '', 'PX', PROBE_INTERVAL_MS * 4));
+      this.#set('commands', place, link, null);
     } catch (error) {
-      if (this.#connected) this.#become(reasonOf(error));
+      this.#set('commands', place, link, reasonAt(link, error));
+      topology.look();
+      // It answers nothing, or is a replica now. Whatever else it refuses, a new connection would be refused as well.
+      if (link.usable && /no answer within|timed out|replica|READONLY/.test(reasonAt(link, error))) {
+        link.renew(reasonAt(link, error));
+      }
+      return;
+    }
+    const line = subscriptions.lines.get(place);
+    if (line === undefined) return;
+    if (!line.live) {
+      // One that is being connected for the first time is missed by nobody yet, unless that takes long.
+      if (!line.wasLive && performance.now() - line.openedAt < FIRST_CONNECTION_MS) return;
+      this.#set('subscription', place, line.link, line.link.reason);
+      return;
+    }
+    try {
+      await this.#probeOf(place, line).send();
+    } catch (error) {
+      this.#set('subscription', place, line.link, reasonAt(link, error));
     }
   }
 
-  async #probeSubscription(): Promise<void> {
-    if (!this.#listening) {
-      await this.#subscriptions.on(this.#probeKey, () => {
-        this.#echoed = true;
-      });
-      this.#listening = true;
+  #probeOf(place: string, line: Line): LineProbe {
+    const { commands, subscriptions, topology, keys, id, sharded, log } = this.#with;
+    const existing = this.#probes.get(line);
+    if (existing !== undefined) return existing;
+    const probe = new LineProbe(commands, line, keys.probe(topology.tagOf(place), id), sharded, {
+      echoed: (roundTripMs) => {
+        this.roundTripMs = roundTripMs;
+        this.#set('subscription', place, line.link, null);
+        this.#conclude();
+      },
+      failed: (reason) => {
+        if (this.#stopped || !line.live) return;
+        log.warn({ server: line.link.server, reason }, 'the subscription to Redis is replaced');
+        this.subscriptionsReplaced += 1;
+        this.#set('subscription', place, line.link, reason);
+        this.#conclude();
+        topology.look();
+        subscriptions.replace(line, reason);
+      },
+    });
+    this.#probes.set(line, probe);
+    return probe;
+  }
+
+  #probeWatched(): void {
+    const { histories, log } = this.#with;
+    const seen: string[] = [];
+    for (const { key, link } of this.#watched) {
+      seen.push(key);
+      const now = histories.of(key);
+      const its = link.facts?.history ?? '';
+      if (link.usable && now !== null && its !== '' && its !== now) {
+        log.warn({ server: link.server }, 'a connection was left at a former primary, and is replaced');
+        link.renew('left at a former primary');
+      }
+      this.#set('receipts', key, link, link.usable ? null : link.reason);
     }
-    this.#echoesMissed = this.#echoed ? 0 : this.#echoesMissed + 1;
-    if (this.#echoesMissed >= ECHOES_MISSED && this.#subscriptions.live) {
-      this.#log.warn('the subscription to Redis brings nothing, connecting it anew');
-      this.#echoesMissed = 0;
-      this.#subscriptions.reconnect();
+    this.#parts.keep('receipts', seen);
+  }
+
+  /** Once for each server and each of its lives. */
+  async #lookAtSettings(place: string, link: Link): Promise<void> {
+    const { endpoint, facts } = link;
+    const life = `${place} ${facts?.history}`;
+    if (facts === null || endpoint === null || this.#told.has(life)) return;
+    this.#told.add(life);
+    let saves: string | null = null;
+    if (facts.appendOnly === false) {
+      // Managed servers do not let everybody read their settings.
+      const answer = (await link.client.config('GET', 'save').catch(() => [])) as string[];
+      saves = answer[1] ?? null;
     }
-    this.#echoed = false;
-    await this.#commands.do((client) => client.publish(this.#probeKey, ''));
-    if (!this.#subscriptions.live) throw new BusUnavailable('the subscription is not connected');
+    const warnings = warningsAbout(facts, saves, endpoint);
+    this.#warnings.set(place, warnings);
+    for (const warning of warnings) {
+      if (this.#with.tellWarnings && !this.#told.has(warning)) this.#with.log.warn(warning);
+      this.#told.add(warning);
+    }
+  }
+
+  #set(
+    name: 'commands' | 'subscription' | 'receipts',
+    place: string,
+    link: Link,
+    reason: string | null,
+  ): void {
+    if (!this.#stopped) this.#parts.set(name, place, link.server, reason);
+  }
+
+  #conclude(): void {
+    const { commands } = this.#with;
+    for (const place of this.#warnings.keys()) if (!commands.links.has(place)) this.#warnings.delete(place);
+    this.#become(this.#problem());
+  }
+
+  #problem(): string | null {
+    const { topology, sharded } = this.#with;
+    const bad = this.#parts.list().find(({ ok }) => !ok);
+    if (bad !== undefined) return `${bad.name}: ${bad.reason}`;
+    const [place, ...others] = topology.places();
+    if (place === undefined) return topology.problem() ?? 'no server is known';
+    const unknown = [place, ...others].find((each) => !this.#parts.has('commands', each));
+    if (unknown !== undefined) return `${unknown}: not connected yet`;
+    // In a cluster there is a subscription only where there is a channel.
+    if (!sharded && !this.#parts.has('subscription', place)) return 'the subscription is not connected';
+    return null;
   }
 
   #become(reason: string | null): void {
@@ -128,8 +281,8 @@ export class Health {
     this.#reason = reason;
     if ((was === null) !== (reason === null)) {
       this.#since = Date.now();
-      if (reason === null) this.#log.info('Redis is available');
-      else this.#log.warn({ reason }, 'Redis is not available');
+      if (reason === null) this.#with.log.info('Redis is available');
+      else this.#with.log.warn({ reason }, 'Redis is not available');
     }
     this.#changed();
   }

@@ -14,6 +14,10 @@
  * | `pp:directory:{<shard>}` | hash | device: encoded, and the epoch |
  * | `pp:directory:epoch` | string | the epoch |
  * | `pp:gateways` | hash | gateway's name: encoded |
+ * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
+ *
+ * Channels are `pp:{<incarnation>}:hint`, `pp:hint:gateways` and that of the probe; in a Redis Cluster they are sharded, and
+ * what is in `{}` decides over them as well.
  */
 
 /**
@@ -23,7 +27,7 @@
 export const SHARDS = 16;
 
 /** Devices one command may name; larger shards of a batch are split. */
-const MAX_PER_COMMAND = 1_000;
+export const MAX_PER_COMMAND = 1_000;
 
 /** Which shard a device is in: FNV-1a over the characters of its id, modulo `SHARDS`. */
 function shardOf(device: string): number {
@@ -66,7 +70,7 @@ export function keysWith(prefix: string) {
     lease: (incarnation: string) => `${prefix}:{${incarnation}}:lease`,
     epoch: (incarnation: string) => `${prefix}:{${incarnation}}:epoch`,
     outbox: (incarnation: string) => `${prefix}:{${incarnation}}:outbox`,
-    outboxHint: (incarnation: string) => `${prefix}:hint:${incarnation}`,
+    outboxHint: (incarnation: string) => `${prefix}:{${incarnation}}:hint`,
 
     receipts: `${prefix}:{receipts}`,
     deadReceipts: `${prefix}:{receipts}:dead`,
@@ -77,7 +81,7 @@ export function keysWith(prefix: string) {
     gateways: `${prefix}:gateways`,
     gatewaysHint: `${prefix}:hint:gateways`,
 
-    /** Written and announced by each bus to find out whether Redis takes writes and its subscription is alive. */
-    probe: (id: string) => `${prefix}:probe:${id}`,
+    /** Key and channel: written and announced by each bus to find out whether a server takes writes and brings hints. */
+    probe: (tag: string, bus: string) => `${prefix}:probe:{${tag}}:${bus}`,
   };
 }

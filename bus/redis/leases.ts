@@ -2,26 +2,40 @@ import { nanoid } from 'nanoid';
 import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 import type { Commands } from './commands.ts';
-import type { Keys } from './keys.ts';
+import type { Histories, HistoryWatch } from './histories.ts';
+import { type Keys, SHARDS } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisLeases implements Leases {
   readonly #commands: Commands;
   readonly #keys: Keys;
+  readonly #histories: Histories;
+  /**
+   * What the leases of this process stand for: the outbox and the presence of the worker's devices, wherever those are
+   * kept. When a part of Redis goes on with another history, some of that may be missing, so the lease is lost with it.
+   */
+  readonly #watches = new Map<string, HistoryWatch>();
 
-  constructor(commands: Commands, keys: Keys) {
+  constructor(commands: Commands, keys: Keys, histories: Histories) {
     this.#commands = commands;
     this.#keys = keys;
+    this.#histories = histories;
   }
 
   async acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string> {
     const incarnation = nanoid();
+    // Begun before it is made: a failover in between counts.
+    const watch = this.#histories.watch([
+      this.#keys.lease(incarnation),
+      ...Array.from({ length: SHARDS }, (_, shard) => this.#keys.presence(shard)),
+    ]);
     const endsAt = await this.#commands.run(
       SCRIPTS.acquireLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation)],
       [Math.ceil(ttlMs), encode(identity), encode(load), nanoid()],
     );
     await this.#list(incarnation, Number(endsAt));
+    this.#watches.set(incarnation, watch);
     return incarnation;
   }
 
@@ -31,29 +45,41 @@ export class RedisLeases implements Leases {
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
       [Math.ceil(ttlMs), encode(load)],
     );
-    if (Number(endsAt) === 0) return 'lost';
+    if (Number(endsAt) === 0) {
+      this.#watches.delete(incarnation);
+      return 'lost';
+    }
+    if (this.#watches.get(incarnation)?.changed()) {
+      await this.release(incarnation);
+      return 'lost';
+    }
     await this.#list(incarnation, Number(endsAt));
     return 'held';
   }
 
   async release(incarnation: string): Promise<void> {
     await Promise.all([
-      this.#commands.do((client) =>
+      this.#commands.do(this.#keys.lease(incarnation), (client) =>
         client.del(
           this.#keys.lease(incarnation),
           this.#keys.epoch(incarnation),
           this.#keys.outbox(incarnation),
         ),
       ),
-      this.#commands.do((client) => client.zrem(this.#keys.leases, incarnation)),
+      this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, incarnation)),
     ]);
+    this.#watches.delete(incarnation);
   }
 
   async list(): Promise<Lease[]> {
-    const incarnations = await this.#commands.do((client) => client.zrange(this.#keys.leases, '0', '-1'));
+    const incarnations = await this.#commands.do(this.#keys.leases, (client) =>
+      client.zrange(this.#keys.leases, '0', '-1'),
+    );
     const found = await Promise.all(
       incarnations.map((incarnation) =>
-        this.#commands.do((client) => client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load')),
+        this.#commands.do(this.#keys.lease(incarnation), (client) =>
+          client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load'),
+        ),
       ),
     );
     const leases: Lease[] = [];
@@ -71,11 +97,15 @@ export class RedisLeases implements Leases {
       }
     }
     // A lease is listed only after it was made, and an incarnation never returns: what is not there has expired.
-    if (expired.length > 0) await this.#commands.do((client) => client.zrem(this.#keys.leases, ...expired));
+    if (expired.length > 0) {
+      await this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, ...expired));
+    }
     return leases;
   }
 
   #list(incarnation: string, endsAt: number): Promise<unknown> {
-    return this.#commands.do((client) => client.zadd(this.#keys.leases, endsAt, incarnation));
+    return this.#commands.do(this.#keys.leases, (client) =>
+      client.zadd(this.#keys.leases, endsAt, incarnation),
+    );
   }
 }

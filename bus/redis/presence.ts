@@ -1,11 +1,13 @@
 import type { Holder, Presence, PresenceClaim } from '../bus.ts';
 import type { Commands } from './commands.ts';
-import { FIELD_LAST_SESSION, type Keys, perShard } from './keys.ts';
+import { FIELD_LAST_SESSION, type Keys, MAX_PER_COMMAND, perShard, SHARDS } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisPresence implements Presence {
   readonly #commands: Commands;
   readonly #keys: Keys;
+  /** Where the next sweep goes on. */
+  #swept = { shard: 0, cursor: '0' };
 
   constructor(commands: Commands, keys: Keys) {
     this.#commands = commands;
@@ -63,12 +65,41 @@ export class RedisPresence implements Presence {
     const results = new Array<Holder | null>(devices.length);
     await perShard(devices, async (shard, indices) => {
       const fields = indices.map((index) => devices[index] as string);
-      const values = await this.#commands.do((client) => client.hmget(this.#keys.presence(shard), ...fields));
+      const values = await this.#commands.do(this.#keys.presence(shard), (client) =>
+        client.hmget(this.#keys.presence(shard), ...fields),
+      );
       for (const [at, index] of indices.entries()) {
         const [incarnation, session] = values[at]?.split(' ') ?? [];
         results[index] = incarnation ? { incarnation, session: Number(session) } : null;
       }
     });
     return results;
+  }
+
+  async sweep(limit: number): Promise<number> {
+    const { shard, cursor } = this.#swept;
+    const key = this.#keys.presence(shard);
+    const [next, pairs] = await this.#commands.do(key, (client) => client.hscan(key, cursor, 'COUNT', limit));
+    this.#swept = next === '0' ? { shard: (shard + 1) % SHARDS, cursor: '0' } : { shard, cursor: next };
+    const args: string[] = [];
+    const alive = new Map<string, Promise<boolean>>();
+    for (let index = 0; index + 1 < pairs.length; index += 2) {
+      const [device, holder] = [pairs[index] as string, pairs[index + 1] as string];
+      const [incarnation] = holder.split(' ');
+      if (device === FIELD_LAST_SESSION || incarnation === undefined) continue;
+      if (!alive.has(incarnation)) alive.set(incarnation, this.#isAlive(incarnation));
+      if (!(await alive.get(incarnation))) args.push(device, holder);
+    }
+    let removed = 0;
+    for (let start = 0; start < args.length; start += 2 * MAX_PER_COMMAND) {
+      const part = args.slice(start, start + 2 * MAX_PER_COMMAND);
+      removed += Number(await this.#commands.run(SCRIPTS.releasePresence, [key], part));
+    }
+    return removed;
+  }
+
+  #isAlive(incarnation: string): Promise<boolean> {
+    const key = this.#keys.lease(incarnation);
+    return this.#commands.do(key, async (client) => (await client.exists(key)) === 1);
   }
 }

@@ -14,6 +14,9 @@ import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 const READ_COUNT = 256;
 /** Pause before Redis is asked again after it was away, milliseconds. */
 const AWAY_PAUSE_MS = 200;
+/** A consumer asks at least every few seconds; one that was silent for so long is gone, milliseconds. */
+const FORGOTTEN_AFTER_MS = 5 * 60_000;
+const FORGET_INTERVAL_MS = 60_000;
 
 /**
  * One loop: take over what others left, read what is new, apply, drop. Only what was applied is dropped; everything else
@@ -29,6 +32,7 @@ export class ReceiptConsumer {
   #waiting: StreamBatch[] = [];
   #rejections = 0;
   #nextClaimAt = 0;
+  #nextForgetAt = 0;
   #away = false;
   #ended: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | null = null;
@@ -48,6 +52,11 @@ export class ReceiptConsumer {
   start(): void {
     this.#stream.open();
     this.#ended = this.#run();
+  }
+
+  /** Servers changed. */
+  follow(): void {
+    this.#stream.follow();
   }
 
   /** Waits for the `apply` in progress, at most `CONSUMER_END_DEADLINE_MS`. Idempotent. */
@@ -129,8 +138,17 @@ export class ReceiptConsumer {
       this.#waiting.push(...claimed.batches);
       while (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
     } while (cursor !== '0-0' && !this.#ending.signal.aborted);
+    await this.#forgetDead();
     const interval = Math.min(Math.max(this.#limits.redeliverAfterMs / 4, 20), 5_000);
     this.#nextClaimAt = performance.now() + interval;
+  }
+
+  /** Servers that were killed leave their names in the group. */
+  async #forgetDead(): Promise<void> {
+    if (performance.now() < this.#nextForgetAt) return;
+    this.#nextForgetAt = performance.now() + FORGET_INTERVAL_MS;
+    const forgotten = await this.#stream.forgetIdle(FORGOTTEN_AFTER_MS);
+    if (forgotten > 0) this.#log.info({ forgotten }, 'consumers that were gone are forgotten');
   }
 
   async #leave(): Promise<void> {

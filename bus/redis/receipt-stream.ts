@@ -1,21 +1,24 @@
-import type { Redis } from 'ioredis';
 import type { Logger } from 'pino';
-import type { Receipt } from '../bus.ts';
+import { BusUnavailable, type Receipt } from '../bus.ts';
 import { decode } from '../encoding.ts';
-import { close, newClient, open } from './client.ts';
 import type { Commands } from './commands.ts';
 import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
+import { Link } from './link.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
+import type { Topology } from './topology.ts';
 
 const GROUP = 'ledger';
 /** Consumer name that batches given back in good order are put on: nobody reads under it. */
 const NOBODY = 'nobody';
 /** Undecodable entries kept for a person to look at. */
 const MAX_DEAD_ENTRIES = 1_000;
+/** Names forgotten in one call. */
+const MAX_FORGOTTEN = 100;
 /** Longest wait of one blocking read; the connection counts as dead when it says nothing for much longer. */
 const BLOCK_MS = 2_000;
-const SOCKET_TIMEOUT_MS = 10_000;
+const SOCKET_TIMEOUT_MS = 4_000;
 
 export interface StreamBatch {
   id: string;
@@ -27,45 +30,64 @@ type RawEntry = [id: Buffer, fields: Buffer[] | null];
 /** The stream of receipts as one consumer of its group sees it. Reads block, so they have a connection of their own. */
 export class ReceiptStream {
   readonly consumer: string;
+  readonly link: Link;
+  readonly #topology: Topology;
   readonly #commands: Commands;
   readonly #keys: Keys;
   readonly #log: Logger;
-  readonly #reader: Redis;
   #readerId: number | null = null;
 
-  constructor(url: string, commands: Commands, keys: Keys, consumer: string, log: Logger) {
+  constructor(
+    target: RedisTarget,
+    topology: Topology,
+    commands: Commands,
+    keys: Keys,
+    consumer: string,
+    log: Logger,
+  ) {
     this.consumer = consumer;
+    this.#topology = topology;
     this.#commands = commands;
     this.#keys = keys;
     this.#log = log;
-    this.#reader = newClient(url, { socketTimeout: SOCKET_TIMEOUT_MS });
-    this.#reader.on('error', (error: Error) => log.debug({ reason: reasonOf(error) }, 'receipts connection'));
-    this.#reader.on('ready', () => {
-      this.#reader.client('ID').then(
-        (id) => {
-          this.#readerId = Number(id);
+    this.link = new Link(
+      target,
+      () => this.#locate(),
+      { socketTimeout: SOCKET_TIMEOUT_MS },
+      {
+        prepare: async ({ client }) => {
+          this.#readerId = Number(await client.client('ID'));
         },
-        (error: unknown) => log.debug({ reason: reasonOf(error) }, 'receipts connection'),
-      );
-    });
+        usable: () => {},
+        lost: ({ reason }) => log.debug({ reason }, 'receipts connection'),
+      },
+    );
   }
 
   open(): void {
-    open(this.#reader);
+    this.link.open();
   }
 
   close(): Promise<void> {
-    return close(this.#reader);
+    return this.link.close();
   }
 
   get ready(): boolean {
-    return this.#reader.status === 'ready';
+    return this.link.usable;
+  }
+
+  /** Servers changed: the stream may be elsewhere. */
+  follow(): void {
+    const place = this.#topology.placeOf(this.#keys.receipts);
+    const current = place === null ? null : this.#topology.current(place);
+    if (current === null || this.link.endpoint === null || endpointName(current) === this.link.server) return;
+    this.link.renew(`${this.link.server}: the stream is not there any more`);
   }
 
   /** Idempotent. A group made anew starts at the oldest entry, so nothing is skipped. */
   async createGroup(): Promise<void> {
     try {
-      await this.#commands.do((client) =>
+      await this.#commands.do(this.#keys.receipts, (client) =>
         client.xgroup('CREATE', this.#keys.receipts, GROUP, '0', 'MKSTREAM'),
       );
     } catch (error) {
@@ -76,7 +98,7 @@ export class ReceiptStream {
   /** New batches for this consumer; waits up to `blockMs` for one. Rejects with `BusUnavailable`. */
   async read(count: number, blockMs: number): Promise<StreamBatch[]> {
     const answer = (await this.#withGroup(() =>
-      this.#reader.xreadgroupBuffer(
+      this.link.client.xreadgroupBuffer(
         'GROUP',
         GROUP,
         this.consumer,
@@ -97,7 +119,7 @@ export class ReceiptStream {
     const id = this.#readerId;
     if (id === null || !this.ready) return;
     try {
-      await this.#commands.do((client) => client.client('UNBLOCK', id));
+      await this.#commands.do(this.#keys.receipts, (client) => client.client('UNBLOCK', id));
     } catch (error) {
       this.#log.debug(
         { reason: reasonOf(error) },
@@ -113,7 +135,7 @@ export class ReceiptStream {
     count: number,
   ): Promise<{ cursor: string; batches: StreamBatch[] }> {
     const [next, entries] = (await this.#withGroup(() =>
-      this.#commands.do((client) =>
+      this.#commands.do(this.#keys.receipts, (client) =>
         client.xautoclaimBuffer(this.#keys.receipts, GROUP, this.consumer, idleMs, cursor, 'COUNT', count),
       ),
     )) as [Buffer, RawEntry[]];
@@ -137,11 +159,31 @@ export class ReceiptStream {
     );
   }
 
+  /** Forgets consumers with nothing on their names who said nothing for `idleMs`: they were killed. */
+  async forgetIdle(idleMs: number): Promise<number> {
+    const forgotten = await this.#withGroup(() =>
+      this.#commands.run(
+        SCRIPTS.forgetConsumers,
+        [this.#keys.receipts],
+        [GROUP, idleMs, MAX_FORGOTTEN, this.consumer],
+      ),
+    );
+    return Number(forgotten);
+  }
+
+  async #locate(): Promise<Endpoint> {
+    const place = this.#topology.placeOf(this.#keys.receipts);
+    if (place === null) throw new BusUnavailable(this.#topology.problem() ?? 'nobody serves the receipts');
+    return this.#topology.locate(place);
+  }
+
   /** A Redis that restarted empty has no group: it is made again, and the command asked once more. */
   async #withGroup<T>(command: () => Promise<T>): Promise<T> {
     try {
       return await command();
     } catch (error) {
+      // A read that waited on a primary that is one no more.
+      if (replyCode(error) === 'READONLY' || replyCode(error) === 'MOVED') this.#topology.look();
       if (replyCode(error) !== 'NOGROUP') throw asBusError(error);
       this.#log.warn('the receipts stream is gone, Redis lost its data; starting it anew');
       await this.createGroup();

@@ -3,33 +3,50 @@ import { RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import { encode } from '../encoding.ts';
 import { type Apply, CONSUME_DEFAULTS } from '../receipt-batches.ts';
 import type { Commands } from './commands.ts';
+import { reasonOf } from './errors.ts';
+import type { WatchedLink } from './health.ts';
+import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
 import { ReceiptConsumer } from './receipt-consumer.ts';
 import { ReceiptStream } from './receipt-stream.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { RedisTarget } from './settings.ts';
+import type { Topology } from './topology.ts';
+
+/** What was appended last is kept for as long as replicas may lag, in milliseconds and in bytes. */
+const KEPT_MS = 5_000;
+const KEPT_BYTES = 4 * 1024 * 1024;
+
+export interface RedisReceiptsParts {
+  target: RedisTarget;
+  topology: Topology;
+  commands: Commands;
+  keys: Keys;
+  histories: Histories;
+  /** Has the connection of every consumer watched. */
+  watch: (watched: WatchedLink) => () => void;
+  log: Logger;
+}
 
 export class RedisReceipts implements Receipts {
-  readonly #url: string;
-  readonly #commands: Commands;
-  readonly #keys: Keys;
-  readonly #log: Logger;
+  readonly #with: RedisReceiptsParts;
   readonly #consumers = new Set<ReceiptConsumer>();
+  #history: HistoryWatch;
+  #kept: { at: number; batch: Buffer }[] = [];
+  #keptBytes = 0;
 
-  constructor(url: string, commands: Commands, keys: Keys, log: Logger) {
-    this.#url = url;
-    this.#commands = commands;
-    this.#keys = keys;
-    this.#log = log;
+  constructor(parts: RedisReceiptsParts) {
+    this.#with = parts;
+    this.#history = parts.histories.watch([parts.keys.receipts]);
   }
 
   async append(batch: readonly Receipt[]): Promise<'appended' | 'full'> {
     if (batch.length === 0) return 'appended';
-    const answer = await this.#commands.run(
-      SCRIPTS.appendReceipts,
-      [this.#keys.receipts],
-      [RECEIPTS_MAX_ENTRIES, encode(batch)],
-    );
-    return answer === 1 ? 'appended' : 'full';
+    const encoded = encode(batch);
+    const answer = await this.#append(encoded);
+    if (answer !== 1) return 'full';
+    this.#keep(encoded);
+    return 'appended';
   }
 
   async consume(
@@ -37,23 +54,87 @@ export class RedisReceipts implements Receipts {
     apply: Apply,
     options: { maxBatch?: number; redeliverAfterMs?: number } = {},
   ): Promise<() => Promise<void>> {
-    const stream = new ReceiptStream(this.#url, this.#commands, this.#keys, name, this.#log);
-    const consumer = new ReceiptConsumer(stream, apply, { ...CONSUME_DEFAULTS, ...options }, this.#log);
+    const { target, topology, commands, keys, watch, log } = this.#with;
+    const stream = new ReceiptStream(target, topology, commands, keys, name, log);
+    const consumer = new ReceiptConsumer(stream, apply, { ...CONSUME_DEFAULTS, ...options }, log);
     await stream.createGroup();
+    const endWatch = watch({ key: keys.receipts, link: stream.link });
     consumer.start();
     this.#consumers.add(consumer);
     return async () => {
+      endWatch();
       await consumer.stop();
       this.#consumers.delete(consumer);
     };
   }
 
   backlog(): Promise<number> {
-    return this.#commands.do((client) => client.xlen(this.#keys.receipts));
+    return this.#with.commands.do(this.#with.keys.receipts, (client) =>
+      client.xlen(this.#with.keys.receipts),
+    );
+  }
+
+  /** Servers changed. */
+  follow(): void {
+    for (const consumer of this.#consumers) consumer.follow();
+    this.historyChanged();
+  }
+
+  /**
+   * A primary that takes over may lack what was appended last, and nobody would know: it is appended again. Most of it
+   * comes twice with that, as after a consumer that died; `apply` is idempotent.
+   */
+  historyChanged(): void {
+    if (!this.#history.changed()) return;
+    this.#history = this.#with.histories.watch([this.#with.keys.receipts]);
+    const again = this.#kept;
+    this.#kept = [];
+    this.#keptBytes = 0;
+    if (again.length > 0) void this.#appendAgain(again.map(({ batch }) => batch));
   }
 
   async stop(): Promise<void> {
     await Promise.all([...this.#consumers].map((consumer) => consumer.stop()));
     this.#consumers.clear();
+  }
+
+  #append(batch: Buffer): Promise<unknown> {
+    return this.#with.commands.run(
+      SCRIPTS.appendReceipts,
+      [this.#with.keys.receipts],
+      [RECEIPTS_MAX_ENTRIES, batch],
+    );
+  }
+
+  #keep(batch: Buffer): void {
+    const now = performance.now();
+    // A copy: what is small may be a view into a large buffer.
+    this.#kept.push({ at: now, batch: Buffer.from(batch) });
+    this.#keptBytes += batch.length;
+    let gone = 0;
+    for (const { at, batch: oldest } of this.#kept) {
+      if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
+      this.#keptBytes -= oldest.length;
+      gone += 1;
+    }
+    // Not one by one: that would move all others each time.
+    if (gone > 0) this.#kept = this.#kept.slice(gone);
+  }
+
+  async #appendAgain(batches: readonly Buffer[]): Promise<void> {
+    const { log } = this.#with;
+    for (const [index, batch] of batches.entries()) {
+      try {
+        await this.#append(batch);
+        this.#keep(batch);
+      } catch (error) {
+        log.warn(
+          { reason: reasonOf(error), batches: batches.length - index },
+          'receipts from before Redis changed were not appended again; what they said is learnt later',
+        );
+        return;
+      }
+    }
+    log.info({ batches: batches.length }, 'receipts from before Redis changed were appended again');
   }
 }

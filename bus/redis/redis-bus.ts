@@ -1,26 +1,35 @@
-/** The bus over Redis 6.2 or later. `keys.ts` lists what it keeps there, `scripts/` each atomic step. */
+/**
+ * The bus over Redis 6.2 or later (a cluster: 7.0). `keys.ts` lists what it keeps there, `scripts/` each atomic step,
+ * `topology.ts` where it is.
+ */
 import { nanoid } from 'nanoid';
 import { type Logger, pino } from 'pino';
-import { type Bus, type BusStatus, BusUnavailable } from '../bus.ts';
+import { type Bus, type BusCounts, type BusStatus, BusUnavailable } from '../bus.ts';
+import type { Client } from './client.ts';
+import { ClusterTopology } from './cluster-topology.ts';
 import { Commands } from './commands.ts';
 import { RedisDirectory } from './directory.ts';
 import { Health } from './health.ts';
+import { Histories } from './histories.ts';
 import { keysWith } from './keys.ts';
 import { RedisLeases } from './leases.ts';
 import { RedisOutboxes } from './outboxes.ts';
 import { RedisPresence } from './presence.ts';
 import { RedisReceipts } from './receipts.ts';
+import { SentinelTopology } from './sentinels.ts';
+import { parseRedisSettings, type RedisSettings, type RedisTarget } from './settings.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { StandaloneTopology, type Topology } from './topology.ts';
 
-export interface RedisBusOptions {
-  /** `redis://` or `rediss://`, with user, password and database where needed. */
-  url: string;
-  /** Stands before every key and channel; `pp` when absent. */
+export interface RedisBusOptions extends RedisSettings {
+  /** Stands before every key and channel; `pp` when absent. Without braces. */
   prefix?: string;
   /** Silent when absent. */
   log?: Logger;
   /** How long `start` waits for Redis, milliseconds; 10,000 when absent. */
   startTimeoutMs?: number;
+  /** Whether to log what should be changed in Redis' settings; true when absent. */
+  tellWarnings?: boolean;
 }
 
 export class RedisBus implements Bus {
@@ -29,32 +38,53 @@ export class RedisBus implements Bus {
   readonly receipts: RedisReceipts;
   readonly presence: RedisPresence;
   readonly directory: RedisDirectory;
+  readonly #topology: Topology;
+  readonly #histories: Histories;
   readonly #commands: Commands;
   readonly #subscriptions: Subscriptions;
   readonly #health: Health;
   readonly #startTimeoutMs: number;
+  #started = false;
   #stopping: Promise<void> | null = null;
 
+  /** Throws `RedisSettingsError`. */
   constructor({
-    url,
     prefix = 'pp',
     log = pino({ level: 'silent' }),
     startTimeoutMs = 10_000,
+    tellWarnings = true,
+    ...settings
   }: RedisBusOptions) {
     this.#startTimeoutMs = startTimeoutMs;
+    const target = parseRedisSettings(settings);
+    const sharded = target.kind === 'cluster';
     const keys = keysWith(prefix);
-    this.#subscriptions = new Subscriptions(url, log, () => this.#health.probeNow());
-    this.#commands = new Commands(url, log, (reason) => this.#health.connection(reason));
-    this.#health = new Health(this.#commands, this.#subscriptions, keys.probe(nanoid()), log);
-    this.leases = new RedisLeases(this.#commands, keys);
-    this.outboxes = new RedisOutboxes(this.#commands, this.#subscriptions, keys);
-    this.receipts = new RedisReceipts(url, this.#commands, keys, log);
-    this.presence = new RedisPresence(this.#commands, keys);
-    this.directory = new RedisDirectory(this.#commands, this.#subscriptions, keys);
+    const id = nanoid();
+    const topology = topologyOf(target, () => this.#commands.clients, log);
+    const histories = new Histories(topology, () => this.receipts.historyChanged());
+    const changed = () => this.#health.connectionsChanged();
+    const commands = new Commands(target, topology, histories, log, changed);
+    const probeChannel = (place: string) => keys.probe(topology.tagOf(place), id);
+    const subscriptions = new Subscriptions(target, topology, probeChannel, log, changed);
+    this.#topology = topology;
+    this.#histories = histories;
+    this.#commands = commands;
+    this.#subscriptions = subscriptions;
+    this.#health = new Health({
+      ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings },
+    });
+    this.leases = new RedisLeases(commands, keys, histories);
+    this.outboxes = new RedisOutboxes(commands, subscriptions, keys, histories, sharded);
+    const watch = this.#health.watch.bind(this.#health);
+    this.receipts = new RedisReceipts({ target, topology, commands, keys, histories, watch, log });
+    this.presence = new RedisPresence(commands, keys);
+    this.directory = new RedisDirectory(commands, subscriptions, keys, histories);
   }
 
   async start(): Promise<void> {
     if (this.#stopping !== null) throw new BusUnavailable('the bus was stopped');
+    this.#started = true;
+    this.#topology.start(() => this.#follow());
     this.#commands.open();
     this.#subscriptions.open();
     try {
@@ -74,10 +104,40 @@ export class RedisBus implements Bus {
     return this.#health.status();
   }
 
+  counts(): BusCounts {
+    return {
+      reconnects: this.#commands.reconnects + this.#subscriptions.reconnects,
+      subscriptionsReplaced: this.#health.subscriptionsReplaced,
+      historyChanges: this.#histories.changes,
+      probeRoundTripMs: this.#health.roundTripMs,
+    };
+  }
+
+  /** Servers changed their roles. */
+  #follow(): void {
+    if (this.#stopping !== null) return;
+    this.#commands.follow();
+    this.#histories.follow();
+    this.#subscriptions.follow();
+    this.receipts.follow();
+  }
+
   async #stop(): Promise<void> {
     // Consumers end first: they still acknowledge what they applied.
     await this.receipts.stop();
     this.#health.stop();
+    if (this.#started) await this.#topology.stop();
     await Promise.all([this.#subscriptions.close(), this.#commands.close()]);
+  }
+}
+
+function topologyOf(target: RedisTarget, connected: () => readonly Client[], log: Logger): Topology {
+  switch (target.kind) {
+    case 'sentinel':
+      return new SentinelTopology(target, log);
+    case 'cluster':
+      return new ClusterTopology(target, connected, log);
+    default:
+      return new StandaloneTopology(target.endpoints[0]);
   }
 }

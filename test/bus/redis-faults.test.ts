@@ -167,19 +167,36 @@ fault(
   },
 );
 
-fault('Redis restarted with its data: nothing is lost, and positions hold', async (bus) => {
-  const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
-  await bus.outboxes.append(incarnation, [delivery(1), delivery(2)]);
-  const { position } = await bus.outboxes.read(incarnation, null, 1);
-  await bus.receipts.append([ack(1)]);
-  await server.restart();
-  await waitFor(() => bus.status().available, { what: 'the status' });
-  const read = await bus.outboxes.read(incarnation, position, 10);
-  assert.is(read.lost, false);
-  assert.equal(numbersOf(read.entries), [2]);
-  const applied = await collect(bus);
-  await waitFor(() => applied.includes(1), { what: 'the receipt' });
-});
+fault(
+  'Redis restarted with its data: nothing is missing, and as the last moments might be, readers are told',
+  async (bus) => {
+    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+    await bus.outboxes.append(incarnation, [delivery(1), delivery(2)]);
+    const { position } = await bus.outboxes.read(incarnation, null, 1);
+    await bus.directory.putDevices([device('d1')]);
+    await bus.directory.setEpoch('1');
+    await bus.receipts.append([ack(1)]);
+    await server.restart();
+    await waitFor(() => bus.status().available, { what: 'the status' });
+    assert.is(bus.counts().historyChanges, 1);
+    const read = await bus.outboxes.read(incarnation, position, 10);
+    assert.is(read.lost, true);
+    assert.equal(numbersOf(read.entries), [1, 2], 'from the start');
+    assert.is((await bus.outboxes.read(incarnation, read.position, 10)).lost, false);
+    assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
+    assert.is(await bus.outboxes.append(incarnation, [delivery(3)]), 'gone');
+
+    assert.equal((await bus.directory.devices(['d1']))[0]?.id, 'd1');
+    await rejectsWith(bus.directory.devices(['d2']), DirectoryIncomplete);
+    assert.is(await bus.directory.epoch(), null);
+    await bus.directory.setEpoch('1');
+    assert.is(await bus.directory.epoch(), '1');
+    assert.equal(await bus.directory.devices(['d2']), [null]);
+
+    const applied = await collect(bus);
+    await waitFor(() => applied.includes(1), { what: 'the receipt' });
+  },
+);
 
 fault('a Redis that hangs: commands end as BusUnavailable, and work again once it goes on', async (bus) => {
   await server.kill('SIGSTOP');

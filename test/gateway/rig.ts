@@ -1,7 +1,7 @@
 /** A gateway worker over an in-process bus, a directory with devices, and everything the worker reported. */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import type { Bus, BusStatus, DirectoryGateway, Receipt, WorkerLoad } from '../../bus/bus.ts';
+import type { Bus, BusCounts, BusStatus, DirectoryGateway, Receipt, WorkerLoad } from '../../bus/bus.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
@@ -39,6 +39,10 @@ export class CuttableBus implements Bus {
   cut(away: boolean): void {
     this.away = away;
     this.#since = Date.now();
+  }
+
+  counts(): BusCounts {
+    return this.inner.counts();
   }
 
   status(): BusStatus {

@@ -5,6 +5,7 @@ import { buryReceipts } from './bury-receipts.ts';
 import { claimPresence } from './claim-presence.ts';
 import { dropReceipts } from './drop-receipts.ts';
 import { extendLease } from './extend-lease.ts';
+import { forgetConsumers } from './forget-consumers.ts';
 import { leaveReceipts } from './leave-receipts.ts';
 import { readOutbox } from './read-outbox.ts';
 import { releasePresence } from './release-presence.ts';
@@ -17,6 +18,7 @@ export const SCRIPTS = {
   claimPresence,
   dropReceipts,
   extendLease,
+  forgetConsumers,
   leaveReceipts,
   readOutbox,
   releasePresence,
