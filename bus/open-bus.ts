@@ -2,10 +2,13 @@ import type { Logger } from 'pino';
 import type { Bus } from './bus.ts';
 import { MemoryBus } from './memory-bus.ts';
 import { RedisBus } from './redis/redis-bus.ts';
+import type { RedisSettings } from './redis/settings.ts';
 
-/** The bus that the configuration asks for: Redis when there is a URL, this process alone when not. Not started yet. */
-export function openBus(options: { redisUrl?: string; log: Logger }): Bus {
-  return options.redisUrl === undefined
-    ? new MemoryBus({ log: options.log })
-    : new RedisBus({ url: options.redisUrl, log: options.log });
+/**
+ * The bus that the configuration asks for: Redis when there are settings for it, this process alone when not. Not started
+ * yet. `tellWarnings`: see `RedisBusOptions`. Throws `RedisSettingsError`.
+ */
+export function openBus(options: { redis?: RedisSettings; log: Logger; tellWarnings?: boolean }): Bus {
+  const { redis, log, tellWarnings = true } = options;
+  return redis === undefined ? new MemoryBus({ log }) : new RedisBus({ ...redis, log, tellWarnings });
 }

@@ -33,6 +33,7 @@ export class RedisReceipts implements Receipts {
   readonly #consumers = new Set<ReceiptConsumer>();
   #history: HistoryWatch;
   #kept: { at: number; batch: Buffer }[] = [];
+  #firstKept = 0;
   #keptBytes = 0;
 
   constructor(parts: RedisReceiptsParts) {
@@ -87,8 +88,9 @@ export class RedisReceipts implements Receipts {
   historyChanged(): void {
     if (!this.#history.changed()) return;
     this.#history = this.#with.histories.watch([this.#with.keys.receipts]);
-    const again = this.#kept;
+    const again = this.#kept.slice(this.#firstKept);
     this.#kept = [];
+    this.#firstKept = 0;
     this.#keptBytes = 0;
     if (again.length > 0) void this.#appendAgain(again.map(({ batch }) => batch));
   }
@@ -111,14 +113,20 @@ export class RedisReceipts implements Receipts {
     // A copy: what is small may be a view into a large buffer.
     this.#kept.push({ at: now, batch: Buffer.from(batch) });
     this.#keptBytes += batch.length;
-    let gone = 0;
-    for (const { at, batch: oldest } of this.#kept) {
-      if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
-      this.#keptBytes -= oldest.length;
-      gone += 1;
+    for (
+      let oldest = this.#kept[this.#firstKept];
+      oldest !== undefined;
+      oldest = this.#kept[this.#firstKept]
+    ) {
+      if (now - oldest.at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
+      this.#keptBytes -= oldest.batch.length;
+      this.#firstKept += 1;
     }
-    // Not one by one: that would move all others each time.
-    if (gone > 0) this.#kept = this.#kept.slice(gone);
+    // Seldom: it moves all that are left.
+    if (this.#firstKept > 1_000 && this.#firstKept * 2 > this.#kept.length) {
+      this.#kept = this.#kept.slice(this.#firstKept);
+      this.#firstKept = 0;
+    }
   }
 
   async #appendAgain(batches: readonly Buffer[]): Promise<void> {

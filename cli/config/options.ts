@@ -9,7 +9,7 @@ export interface OptionSpec {
   /** The flag without its dashes, and the key in the YAML file. */
   name: string;
   env: string;
-  type: 'text' | 'path' | 'url' | 'port' | 'integer' | 'duration' | 'choice';
+  type: 'text' | 'path' | 'url' | 'redis-url' | 'port' | 'integer' | 'duration' | 'choice';
   description: string;
   programs: readonly Program[];
   /** As a person would write it. Without one the setting may be absent. */
@@ -32,6 +32,8 @@ export interface OptionSpec {
 
 const ADMIN = ['start', 'admin'] as const;
 const GATEWAY = ['start', 'gateway'] as const;
+/** Programs that only work together with others. */
+const JOINED = ['admin', 'gateway'] as const;
 const DAEMONS = ['start', 'admin', 'gateway', 'agent'] as const;
 
 export const OPTIONS = [
@@ -202,12 +204,89 @@ export const OPTIONS = [
   {
     name: 'redis-url',
     env: 'REDIS_URL',
-    type: 'url',
-    schemes: ['redis', 'rediss'],
-    description: 'Redis that joins administration servers and gateways',
-    programs: ['admin', 'gateway'],
-    requiredFor: ['admin', 'gateway'],
+    type: 'redis-url',
+    description:
+      'Redis that joins administration servers and gateways: one server, the sentinels that watch it, or a cluster',
+    programs: JOINED,
+    requiredFor: JOINED,
     secret: true,
+  },
+  {
+    name: 'redis-password',
+    env: 'REDIS_PASSWORD',
+    type: 'text',
+    description: 'Password of the Redis servers, in place of one in the URL',
+    programs: JOINED,
+    absent: 'that in the URL, if any',
+    secret: true,
+  },
+  {
+    name: 'redis-password-file',
+    env: 'REDIS_PASSWORD_FILE',
+    type: 'path',
+    description: 'File with the password of the Redis servers',
+    programs: JOINED,
+    absent: 'none is read',
+  },
+  {
+    name: 'redis-sentinel-user',
+    env: 'REDIS_SENTINEL_USER',
+    type: 'text',
+    description: 'User at the sentinels; the one in the URL is of the Redis servers',
+    programs: JOINED,
+    absent: 'the default user',
+  },
+  {
+    name: 'redis-sentinel-password',
+    env: 'REDIS_SENTINEL_PASSWORD',
+    type: 'text',
+    description: 'Password of the sentinels',
+    programs: JOINED,
+    absent: 'none',
+    secret: true,
+  },
+  {
+    name: 'redis-sentinel-password-file',
+    env: 'REDIS_SENTINEL_PASSWORD_FILE',
+    type: 'path',
+    description: 'File with the password of the sentinels',
+    programs: JOINED,
+    absent: 'none is read',
+  },
+  {
+    name: 'redis-tls-ca',
+    env: 'REDIS_TLS_CA',
+    type: 'path',
+    description:
+      'PEM file with the authorities that sign the certificates of Redis (rediss) and its sentinels',
+    programs: JOINED,
+    absent: 'the authorities that Node.js trusts',
+  },
+  {
+    name: 'redis-tls-cert',
+    env: 'REDIS_TLS_CERT',
+    type: 'path',
+    description: 'PEM file with the certificate to show to Redis; needs redis-tls-key',
+    programs: JOINED,
+    absent: 'none is shown',
+  },
+  {
+    name: 'redis-tls-key',
+    env: 'REDIS_TLS_KEY',
+    type: 'path',
+    description: 'PEM file with the private key of redis-tls-cert',
+    programs: JOINED,
+    absent: 'none',
+  },
+  {
+    name: 'redis-tls-verify',
+    env: 'REDIS_TLS_VERIFY',
+    type: 'choice',
+    choices: ['yes', 'no'],
+    description:
+      'Whether certificates of Redis are checked; `no` believes anybody and is not for anything but trials',
+    programs: JOINED,
+    default: 'yes',
   },
   {
     name: 'name',

@@ -1,5 +1,6 @@
 /** `pushpoint admin`: an administration server; gateways join it through Redis. */
 import { loadConfig } from '../config/load.ts';
+import { redisSettings } from '../config/redis.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
@@ -11,7 +12,7 @@ import { apiUrl, sayReady } from './ready.ts';
 export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
   const config = loadConfig('admin', { flags, env: shell.env });
   const log = programLog(config.logLevel);
-  const { bus, part } = busPart(config.redisUrl, log);
+  const { bus, part } = busPart(redisSettings(config), log);
   const admin = adminParts(config, bus, log);
 
   return runUntilSignal({

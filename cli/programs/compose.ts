@@ -13,6 +13,7 @@ import { AdminServer } from '../../admin-api/admin-server.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Bus } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
+import type { RedisSettings } from '../../bus/redis/settings.ts';
 import {
   type GatewayConfig,
   GatewayConfigError,
@@ -24,12 +25,14 @@ import type { ConfigOf } from '../config/options.ts';
 import { version } from '../version.ts';
 import type { Part } from './lifecycle.ts';
 
-export function busPart(redisUrl: string | undefined, log: Logger): { bus: Bus; part: Part } {
-  const bus = openBus({ ...(redisUrl === undefined ? {} : { redisUrl }), log });
+export function busPart(redis: RedisSettings | undefined, log: Logger): { bus: Bus; part: Part } {
+  const bus = openBus({ ...(redis === undefined ? {} : { redis }), log });
   return { bus, part: { name: 'bus', start: () => bus.start(), stop: () => bus.stop() } };
 }
 
-type AdminSettings = Omit<ConfigOf<'admin'>, 'redisUrl' | 'config'>;
+/** What about Redis is `redisSettings`' business. */
+type WithoutRedis<T> = Omit<T, Extract<keyof T, `redis${string}`>>;
+type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config'>>;
 
 export interface AdminParts {
   parts: Part[];
@@ -118,7 +121,7 @@ function tlsFiles(
 
 /** Throws `ConfigError` for what only the gateway itself can tell is wrong. */
 export function gatewayConfig(
-  config: Omit<ConfigOf<'gateway'>, 'redisUrl' | 'config' | 'workers'>,
+  config: WithoutRedis<Omit<ConfigOf<'gateway'>, 'config' | 'workers'>>,
   defaultAddress?: (port: number) => string,
 ): Readonly<GatewayConfig> {
   const { port } = config;

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { openBus } from '../../bus/open-bus.ts';
+import type { RedisSettings } from '../../bus/redis/settings.ts';
 import { type GatewayConfig, superviseWorker } from '../../gateway/index.ts';
 import { version } from '../version.ts';
 import { programLog } from './logger.ts';
@@ -12,7 +13,7 @@ import { programLog } from './logger.ts';
 /** The first message. */
 export interface WorkerOrders {
   config: Readonly<GatewayConfig>;
-  redisUrl: string;
+  redis: RedisSettings;
   logLevel: string;
   stopDeadlineMs: number;
 }
@@ -20,9 +21,10 @@ export interface WorkerOrders {
 async function run(): Promise<void> {
   if (!process.connected) throw new Error('this is a part of `pushpoint gateway`: start that');
   const [orders] = (await once(process, 'message')) as [WorkerOrders];
-  const { config, redisUrl, logLevel, stopDeadlineMs } = orders;
+  const { config, redis, logLevel, stopDeadlineMs } = orders;
   const log = programLog(logLevel);
-  const bus = openBus({ redisUrl, log });
+  // What should be changed in Redis the supervisor says, once for all workers.
+  const bus = openBus({ redis, log, tellWarnings: false });
   process.exitCode = await superviseWorker({ config, bus, log, version: version(), stopDeadlineMs });
 }
 

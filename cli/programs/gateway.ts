@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import { type GatewayConfig, Supervisor } from '../../gateway/index.ts';
 import { loadConfig } from '../config/load.ts';
+import { redisSettings } from '../config/redis.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
@@ -24,11 +25,12 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
     workers: config.workers ?? availableParallelism(),
   });
   const log = programLog(config.logLevel);
-  const { bus, part } = busPart(config.redisUrl, log);
+  const redis = redisSettings(config);
+  const { bus, part } = busPart(redis, log);
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
-    redisUrl: config.redisUrl,
+    redis,
     logLevel: config.logLevel,
     stopDeadlineMs,
   });

@@ -198,7 +198,9 @@ export function receiptRules(rule: Rule): void {
       assert.equal([...applied, ...others], [1, 2]);
     },
   );
+}
 
+export function receiptBoundRules(rule: Rule): void {
   rule(
     'receipts nobody consumes are full at the bound, and nothing is appended then',
     async ({ receipts }) => {

@@ -4,12 +4,16 @@ import type { BusUnderTest, Rule } from './bus-under-test.ts';
 import { directoryRules } from './contract-directory.ts';
 import { leaseRules } from './contract-leases.ts';
 import { lifeRules } from './contract-life.ts';
-import { outboxRules } from './contract-outboxes.ts';
+import { outboxBoundRules, outboxRules } from './contract-outboxes.ts';
 import { presenceRules } from './contract-presence.ts';
-import { receiptRules } from './contract-receipts.ts';
+import { receiptBoundRules, receiptRules } from './contract-receipts.ts';
 
-/** Registers all rules for `subject`; the caller runs them with `test.run()`. */
-export function busContract(subject: BusUnderTest): void {
+/**
+ * Registers all rules for `subject`; the caller runs them with `test.run()`. Without `bounds` those are left out that take
+ * long because they fill something: the same scripts hold them to the bounds on every kind of Redis.
+ */
+export function busContract(subject: BusUnderTest, options: { bounds?: boolean } = {}): void {
+  const { bounds = true } = options;
   const rule: Rule = (title, body) => {
     test(title, async () => {
       const bus = await subject.fresh();
@@ -23,7 +27,9 @@ export function busContract(subject: BusUnderTest): void {
   lifeRules(rule, subject);
   leaseRules(rule);
   outboxRules(rule);
+  if (bounds) outboxBoundRules(rule);
   receiptRules(rule);
+  if (bounds) receiptBoundRules(rule);
   presenceRules(rule);
   directoryRules(rule);
   test.after(() => subject.close());

@@ -9,7 +9,7 @@ import { busContract } from './contract.ts';
 test('without the URL of a Redis, the bus is the one in this process', () => {
   const log = pino({ level: 'silent' });
   assert.instance(openBus({ log }), MemoryBus);
-  assert.instance(openBus({ log, redisUrl: 'redis://127.0.0.1:1' }), RedisBus);
+  assert.instance(openBus({ log, redis: { url: 'redis://127.0.0.1:1' } }), RedisBus);
 });
 
 busContract({
