@@ -16,6 +16,8 @@ import type { Topology } from './topology.ts';
 /** What was appended last is kept for as long as replicas may lag, in milliseconds and in bytes. */
 const KEPT_MS = 5_000;
 const KEPT_BYTES = 4 * 1024 * 1024;
+/** How long it is tried to append them again, milliseconds. */
+const APPENDED_AGAIN_MS = 30_000;
 
 export interface RedisReceiptsParts {
   target: RedisTarget;
@@ -35,6 +37,7 @@ export class RedisReceipts implements Receipts {
   #kept: { at: number; batch: Buffer }[] = [];
   #firstKept = 0;
   #keptBytes = 0;
+  #stopped = false;
 
   constructor(parts: RedisReceiptsParts) {
     this.#with = parts;
@@ -96,6 +99,7 @@ export class RedisReceipts implements Receipts {
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
     await Promise.all([...this.#consumers].map((consumer) => consumer.stop()));
     this.#consumers.clear();
   }
@@ -131,16 +135,23 @@ export class RedisReceipts implements Receipts {
 
   async #appendAgain(batches: readonly Buffer[]): Promise<void> {
     const { log } = this.#with;
-    for (const [index, batch] of batches.entries()) {
+    const deadline = performance.now() + APPENDED_AGAIN_MS;
+    for (let index = 0; index < batches.length; ) {
+      const batch = batches[index] as Buffer;
       try {
         await this.#append(batch);
         this.#keep(batch);
+        index += 1;
       } catch (error) {
-        log.warn(
-          { reason: reasonOf(error), batches: batches.length - index },
-          'receipts from before Redis changed were not appended again; what they said is learnt later',
-        );
-        return;
+        if (this.#stopped || performance.now() > deadline) {
+          log.warn(
+            { reason: reasonOf(error), batches: batches.length - index },
+            'receipts from before Redis changed were not appended again; what they said is learnt later',
+          );
+          return;
+        }
+        // The new primary is known a moment before the connection to it is in use.
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }
     log.info({ batches: batches.length }, 'receipts from before Redis changed were appended again');
