@@ -1,6 +1,7 @@
 import type { GatewayAddress, ReconnectAdvice } from '../protocol/index.ts';
 import type { RefusalReason } from './orders.ts';
 import type { Outcome } from './store.ts';
+import type { TunnelNews } from './tunnels/tunnels.ts';
 
 export interface SessionInfo {
   gateway: GatewayAddress;
@@ -26,6 +27,11 @@ export interface DeviceEvents {
   'execution-started': { id: string; type: string };
   'execution-finished': { id: string; type: string } & Outcome;
   'execution-settled': { id: string; state: string };
+  'tunnel-opened': TunnelNews;
+  /** For a `reason`. */
+  'tunnel-ended': TunnelNews;
+  /** A stream of a tunnel asked for what the device does not allow. */
+  'stream-refused': TunnelNews;
   /** Something that should not happen: the store cannot be written, a listener threw. */
   fault: Error;
 }

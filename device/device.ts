@@ -19,6 +19,7 @@ import type { ReconnectOptions } from './reconnect.ts';
 import { ServerClock } from './server-clock.ts';
 import type { Dial } from './socket.ts';
 import type { DeviceState, DeviceStore } from './store.ts';
+import { type DeviceTunnelOptions, DeviceTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
 import { Uplink } from './uplink.ts';
 import { Words, type WordsOptions } from './words.ts';
@@ -42,6 +43,8 @@ export interface DeviceOptions {
   probing?: Partial<ProbeOptions> | false;
   /** Tells of changes of the network (G-14); a program that knows better calls `networkChanged` itself. */
   watchNetwork?: NetworkWatch;
+  /** Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is `unsupported`. */
+  tunnels?: DeviceTunnelOptions;
   /** From 0 up to 1, for jitter. */
   random?: () => number;
 }
@@ -61,6 +64,7 @@ export class PushpointDevice {
   readonly #handlers = new Handlers();
   readonly #events: TypedEvents<DeviceEvents>;
   readonly #uplink: Uplink;
+  readonly #tunnels: DeviceTunnels | null;
   #running: Running | null = null;
   #starting: Promise<void> | null = null;
   #session: SessionInfo | null = null;
@@ -91,6 +95,7 @@ export class PushpointDevice {
         fault: (error) => this.#fault(error),
       },
     );
+    this.#tunnels = this.#makeTunnels(options.tunnels);
   }
 
   /** The device's id, once started. */
@@ -105,6 +110,11 @@ export class PushpointDevice {
 
   get gateways(): readonly GatewayAddress[] {
     return this.#running ? this.#uplink.list : [];
+  }
+
+  /** Tunnels open now. */
+  get tunnels(): number {
+    return this.#tunnels?.size ?? 0;
   }
 
   counts(): ReturnType<Executions['counts']> {
@@ -162,12 +172,31 @@ export class PushpointDevice {
     if (!running) return;
     this.#unwatchNetwork?.();
     this.#unwatchNetwork = undefined;
+    this.#tunnels?.stop(abrupt);
     if (abrupt) running.executions.kill();
     else await running.executions.stop(deadlineMs);
     this.#uplink.stop(abrupt);
     this.#running = null;
     this.#starting = null;
     await this.#saving;
+  }
+
+  #makeTunnels(options: DeviceTunnelOptions | undefined): DeviceTunnels | null {
+    if (!options) return null;
+    const { dial } = options;
+    if (!dial) throw new Error('tunnels need a dial');
+    const tunnels = new DeviceTunnels(
+      { ...options, dial },
+      {
+        opened: (news) => this.#events.emit('tunnel-opened', news),
+        ended: (news) => this.#events.emit('tunnel-ended', news),
+        refused: (news) => this.#events.emit('stream-refused', news),
+      },
+    );
+    // Whoever waits at the other end of a tunnel waits for seconds, not for a slot.
+    this.handle('tunnel.open', (command) => tunnels.open(command), { unlimited: true });
+    this.handle('tunnel.close', (command) => tunnels.close(command), { unlimited: true });
+    return tunnels;
   }
 
   async #start(): Promise<void> {

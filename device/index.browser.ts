@@ -6,22 +6,27 @@ import { watchOnline } from './network-web.ts';
 import { webProbe } from './probe-web.ts';
 import { webDial } from './socket-web.ts';
 import type { DeviceIdentity } from './store.ts';
+import { webLegDial } from './tunnels/dial-web.ts';
 
 export { webCrypto } from './crypto-web.ts';
 export { watchOnline } from './network-web.ts';
 export * from './parts.ts';
 export { webProbe } from './probe-web.ts';
 export { webDial } from './socket-web.ts';
+export { webLegDial } from './tunnels/dial-web.ts';
 export { WebStore } from './web-store.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
+    const { tunnels } = options;
     super({
       crypto: webCrypto,
       dial: webDial(),
       probe: webProbe,
       watchNetwork: watchOnline,
       ...options,
+      // A page has no TCP: it serves streams itself or not at all.
+      ...(tunnels ? { tunnels: { dial: webLegDial(), ...tunnels } } : {}),
     });
   }
 }

@@ -13,6 +13,8 @@ import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
 import { httpProbe } from './probe-node.ts';
 import { wsDial } from './socket-node.ts';
 import type { DeviceIdentity } from './store.ts';
+import { wsLegDial } from './tunnels/dial-node.ts';
+import { tcpConnect } from './tunnels/tcp-node.ts';
 
 export { nodeCrypto } from './crypto-node.ts';
 export { FileStore } from './file-store.ts';
@@ -21,10 +23,23 @@ export { watchInterfaces } from './network-node.ts';
 export * from './parts.ts';
 export { type HttpProbeOptions, httpProbe } from './probe-node.ts';
 export { type WsOptions, wsDial } from './socket-node.ts';
+export { type LegDialOptions, wsLegDial } from './tunnels/dial-node.ts';
+export { joinSocket, joinStreams, tcpConnect } from './tunnels/tcp-node.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
-    super({ crypto: nodeCrypto, dial: wsDial(), probe: httpProbe(), ...options });
+    const { tunnels } = options;
+    super({
+      crypto: nodeCrypto,
+      dial: wsDial(),
+      probe: httpProbe(),
+      ...options,
+      ...(tunnels
+        ? {
+            tunnels: { dial: wsLegDial(), connect: tcpConnect, allocate: Buffer.allocUnsafeSlow, ...tunnels },
+          }
+        : {}),
+    });
   }
 }
 

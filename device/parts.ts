@@ -25,4 +25,5 @@ export type {
   Outcome,
   StoredDevice,
 } from './store.ts';
+export type { DeviceTunnelOptions, ServeStream, TunnelNews, TunnelTarget } from './tunnels/tunnels.ts';
 export type { WordsOptions } from './words.ts';

@@ -4,7 +4,7 @@
  */
 import os from 'node:os';
 import type { GatewaySettings } from '../bus/bus.ts';
-import { ID_PATTERN, LIMITS } from '../protocol/index.ts';
+import { ID_PATTERN, LIMITS, TUNNEL_LIMITS } from '../protocol/index.ts';
 
 export interface GatewayConfig {
   /** Name of the gateway (distribution point), an identifier (F-6). */
@@ -55,6 +55,18 @@ export interface GatewayConfig {
   drainPerSecond: number;
   /** Whether the worker keeps a canary (canary.ts). */
   canary: boolean;
+  /** Tunnels of the whole gateway; 0: it takes none. */
+  maxTunnels: number;
+  /** Bytes that may wait for the legs of one worker's tunnels, all together. */
+  tunnelBufferBytes: number;
+  /** How often a leg is asked for a sign of life, milliseconds; two that are missed end it (T-5). */
+  tunnelPingMs: number;
+  /** So long is a leg that dropped waited for, milliseconds (T-4). */
+  tunnelHoldMs: number;
+  /** How often figures of tunnels in use are reported, milliseconds. */
+  tunnelCountersMs: number;
+  /** Folder of Unix sockets by which workers pass legs to each other; `null`: they do not. */
+  siblingDir: string | null;
 }
 
 export type GatewayConfigInput = Partial<Omit<GatewayConfig, 'initial' | 'name'>> & {
@@ -90,6 +102,12 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   resultRetryMs: 30_000,
   drainPerSecond: 1_000,
   canary: false,
+  maxTunnels: 500,
+  tunnelBufferBytes: 256 * 1024 * 1024,
+  tunnelPingMs: TUNNEL_LIMITS.pingMs,
+  tunnelHoldMs: TUNNEL_LIMITS.holdMs,
+  tunnelCountersMs: 10_000,
+  siblingDir: null,
 });
 
 /** Everything that is wrong with a configuration, one line each. */
@@ -123,6 +141,11 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['receiptSpoolBytes', 1024, Number.MAX_SAFE_INTEGER],
   ['resultRetryMs', LIMITS.retryMinMs, LIMITS.retryMaxMs],
   ['drainPerSecond', 1, 1_000_000],
+  ['maxTunnels', 0, 100_000],
+  ['tunnelBufferBytes', 1024 * 1024, Number.MAX_SAFE_INTEGER],
+  ['tunnelPingMs', 20, 3_600_000],
+  ['tunnelHoldMs', 20, 3_600_000],
+  ['tunnelCountersMs', 20, 3_600_000],
 ];
 
 function rangeProblem(what: string, value: unknown, min: number, max: number): string[] {

@@ -5,6 +5,7 @@ import type { Connections } from './connections.ts';
 import type { Metrics } from './metrics.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
 import type { AdmittedConnection } from './session.ts';
+import type { TunnelDesk } from './tunnels/tunnel-desk.ts';
 
 /** Devices served before others get their turn: some 10 ms of sending. */
 const SLICE = 1_000;
@@ -16,16 +17,26 @@ interface Task {
   device: string;
 }
 
+export interface DeliveryDeskParts {
+  connections: Connections;
+  spool: ReceiptSpool;
+  metrics: Metrics;
+  tunnels: Pick<TunnelDesk, 'deliver'>;
+  incarnation: string;
+}
+
 export class DeliveryDesk {
   readonly #connections: Connections;
   readonly #spool: ReceiptSpool;
   readonly #metrics: Metrics;
+  readonly #tunnels: Pick<TunnelDesk, 'deliver'>;
   readonly #incarnation: string;
 
-  constructor(connections: Connections, spool: ReceiptSpool, metrics: Metrics, incarnation: string) {
+  constructor({ connections, spool, metrics, tunnels, incarnation }: DeliveryDeskParts) {
     this.#connections = connections;
     this.#spool = spool;
     this.#metrics = metrics;
+    this.#tunnels = tunnels;
     this.#incarnation = incarnation;
   }
 
@@ -34,6 +45,7 @@ export class DeliveryDesk {
     let tasks = new Map<AdmittedConnection, Task | Task[]>();
     let count = 0;
     for (const { delivery } of entries) {
+      if (delivery.tunnel || delivery.tunnelEnd) this.#tunnels.deliver(delivery);
       for (const [index, device] of delivery.devices.entries()) {
         this.#assign(tasks, delivery, device, index, missed);
         if (++count % SLICE === 0) {

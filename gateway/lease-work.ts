@@ -7,9 +7,11 @@ import { DeliveryDesk } from './delivery.ts';
 import type { HeldLease, LeaseKeeper } from './lease-keeper.ts';
 import { OutboxReader } from './outbox-reader.ts';
 import { type ReclaimParts, reclaim } from './reclaim.ts';
+import type { TunnelDesk } from './tunnels/tunnel-desk.ts';
 
 export interface LeaseWorkParts extends Omit<ReclaimParts, 'current' | 'wasOurs'> {
   outboxPollMs: number;
+  tunnels: TunnelDesk;
 }
 
 export class LeaseWork {
@@ -35,6 +37,7 @@ export class LeaseWork {
       await before?.stop();
       if (this.#reader !== reader || this.#stopped) return;
       reader.start();
+      this.#parts.tunnels.reincarnated();
       await reclaim(
         {
           ...this.#parts,
@@ -59,8 +62,8 @@ export class LeaseWork {
   }
 
   #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
-    const { connections, spool, metrics, bus, outboxPollMs, log } = this.#parts;
-    const desk = new DeliveryDesk(connections, spool, metrics, incarnation);
+    const { connections, spool, metrics, bus, outboxPollMs, tunnels, log } = this.#parts;
+    const desk = new DeliveryDesk({ connections, spool, metrics, tunnels, incarnation });
     const events = {
       deliver: desk.deliver.bind(desk),
       lost: () => {

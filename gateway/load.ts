@@ -15,6 +15,7 @@ export interface LoadSources {
   roundTripMs(): Percentiles | undefined;
   leaving(): { why: LeavingReason; left: number } | undefined;
   problem(): string | undefined;
+  tunnels(): { open: number; limit: number } | undefined;
 }
 
 export class LoadMeter {
@@ -43,6 +44,7 @@ export class LoadMeter {
     const port = this.#sources.port();
     const roundTripMs = this.#sources.roundTripMs();
     const leaving = this.#sources.leaving();
+    const tunnels = this.#sources.tunnels();
     return {
       connections: this.#sources.connections(),
       limit: this.#sources.limit(),
@@ -55,6 +57,7 @@ export class LoadMeter {
       ...(leaving === undefined ? {} : { leaving }),
       ...(port === undefined ? {} : { port }),
       ...(problem === undefined ? {} : { problem }),
+      ...(tunnels === undefined ? {} : { tunnels }),
     };
   }
 }

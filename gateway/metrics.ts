@@ -43,6 +43,10 @@ export interface Gauges {
   lostSeconds(): [dependency: string, seconds: number][];
   /** Loops that go round no more. */
   stuck(): number;
+  tunnels(): number;
+  tunnelLegs(): number;
+  tunnelBufferedBytes(): number;
+  tunnelBytes(): { up: number; down: number };
 }
 
 export class Metrics {
@@ -66,6 +70,9 @@ export class Metrics {
   readonly closed = new LabeledCount();
   readonly refused = new LabeledCount();
   readonly receiptsDropped = new LabeledCount();
+  readonly tunnelEvents = new LabeledCount();
+  readonly tunnelsRefused = new LabeledCount();
+  readonly tunnelsEnded = new LabeledCount();
 
   register(registry: Registry, worker: string, gauges: Gauges): void {
     const registers = [registry];
@@ -114,6 +121,9 @@ export class Metrics {
       return at === null ? 0 : Math.max(0, Date.now() - at) / 1_000;
     });
     gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
+    gauge('tunnels', 'Tunnels that may be used.', gauges.tunnels);
+    gauge('tunnel_legs', 'Open WebSockets of tunnels.', gauges.tunnelLegs);
+    gauge('tunnel_buffered_bytes', 'Bytes that wait for legs of tunnels.', gauges.tunnelBufferedBytes);
     new Gauge({
       name: `${PREFIX}round_trip_seconds`,
       help: 'Round trips of WebSocket pings to a sample of the devices.',
@@ -167,5 +177,23 @@ export class Metrics {
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
     labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.refused);
     labeled('receipts_dropped_total', 'Receipts dropped at the bound.', 'kind', this.receiptsDropped);
+    labeled('tunnel_events_total', 'What happened to tunnels.', 'event', this.tunnelEvents);
+    labeled(
+      'tunnel_legs_refused_total',
+      'Legs of tunnels not let in, by reason.',
+      'reason',
+      this.tunnelsRefused,
+    );
+    labeled('tunnels_ended_total', 'Tunnels that ended, by reason.', 'reason', this.tunnelsEnded);
+    new Counter({
+      name: `${PREFIX}tunnel_bytes_total`,
+      help: 'Bytes that passed through tunnels, up from devices and down to them.',
+      labelNames: ['worker', 'way'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [way, bytes] of Object.entries(gauges.tunnelBytes())) this.inc({ worker, way }, bytes);
+      },
+    });
   }
 }

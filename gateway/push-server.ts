@@ -1,6 +1,6 @@
 /**
  * The sockets, and the only place that knows uWebSockets.js. It refuses or upgrades, answers probes, hands every event on
- * as a plain call, and listens and stops listening. WebSockets are accepted on `/` only.
+ * as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices) and `/tunnel` (legs of tunnels).
  *
  * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving `upgrade`,
  * a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence the try/catch around
@@ -10,10 +10,12 @@
 import uWS from 'uWebSockets.js';
 import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
-import { LIMITS, SUBPROTOCOL } from '../protocol/index.ts';
+import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../protocol/index.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from './config.ts';
 import { PortUnavailable } from './port-probe.ts';
 import type { Connection, DeviceSocket } from './session.ts';
+import { LEG_BUFFER_BYTES } from './tunnels/leg.ts';
+import type { SocketLeg } from './tunnels/reception.ts';
 
 /** Why a newcomer is refused before the upgrade, and after how many seconds it may try again. */
 export interface Refusal {
@@ -38,6 +40,10 @@ export interface PushServerEvents {
   pong(connection: Connection, payload: Uint8Array): void;
   /** Also called for closings by `end` and `close`, from inside them. */
   close(connection: Connection, code: number, reason: string): void;
+  /** Asked for every upgrade of a leg. */
+  legRefusal(): Refusal | null;
+  /** A leg of a tunnel; its events go to it directly. */
+  legOpen(socket: DeviceSocket): SocketLeg;
   /** A handler threw; never expected. */
   fault(error: unknown): void;
 }
@@ -46,12 +52,17 @@ interface UserData {
   connection: Connection | undefined;
 }
 
+interface LegData {
+  leg: SocketLeg | undefined;
+}
+
 /** One port's own server, so that every connection is known by the port it came by. */
 interface Door {
   readonly port: number;
   readonly app: uWS.TemplatedApp;
   token: uWS.us_listen_socket | null;
   connections: number;
+  legs: number;
 }
 
 /** TLS 1.2 suites with forward secrecy and authenticated encryption; 1.3 has its own. */
@@ -135,7 +146,7 @@ export class PushServer {
   /** Ports of before whose connections are all gone. */
   #forgetUnused(): void {
     for (const door of this.#doors.values()) {
-      if (door === this.#door || door.connections > 0) continue;
+      if (door === this.#door || door.connections > 0 || door.legs > 0) continue;
       door.app.close();
       this.#doors.delete(door.port);
     }
@@ -143,7 +154,8 @@ export class PushServer {
 
   #open(port: number): Door {
     const { tls } = this.#config;
-    const door: Door = { port, app: tls ? secureApp(tls) : uWS.App(), token: null, connections: 0 };
+    const app = tls ? secureApp(tls) : uWS.App();
+    const door: Door = { port, app, token: null, connections: 0, legs: 0 };
     const events = this.#events;
     door.app.ws<UserData>('/', {
       compression: uWS.DISABLED,
@@ -153,7 +165,9 @@ export class PushServer {
       idleTimeout: idleTimeoutSeconds(this.#config),
       maxLifetime: 0,
       sendPingsAutomatically: true,
-      upgrade: (res, req, context) => this.#upgrade(res, req, context),
+      upgrade: (res, req, context) => {
+        this.#upgrade<UserData>(res, req, context, SUBPROTOCOL, events.refusal, { connection: undefined });
+      },
       open: (ws) => {
         door.connections++;
         this.#guard(() => {
@@ -178,29 +192,68 @@ export class PushServer {
         if (connection) this.#guard(() => events.close(connection, code, Buffer.from(message).toString()));
       },
     });
+    this.#openLegs(door);
     door.app.get(PROBE_PATH, (res) => this.#guard(() => this.#probe(res)));
     door.app.any('/*', (res) => this.#guard(() => tellToUpgrade(res)));
     return door;
   }
 
-  #upgrade(res: uWS.HttpResponse, req: uWS.HttpRequest, context: uWS.us_socket_context_t): void {
+  #openLegs(door: Door): void {
+    const events = this.#events;
+    door.app.ws<LegData>(TUNNEL_PATH, {
+      compression: uWS.DISABLED,
+      maxPayloadLength: TUNNEL_LIMITS.frameBytes,
+      maxBackpressure: LEG_BUFFER_BYTES,
+      closeOnBackpressureLimit: 0,
+      // Only a backstop: legs and gateway ask each other for signs of life.
+      idleTimeout: 240,
+      maxLifetime: 0,
+      sendPingsAutomatically: false,
+      upgrade: (res, req, context) => {
+        this.#upgrade<LegData>(res, req, context, TUNNEL_SUBPROTOCOL, events.legRefusal, { leg: undefined });
+      },
+      open: (ws) => {
+        door.legs++;
+        this.#guard(() => {
+          ws.getUserData().leg = events.legOpen(ws);
+        });
+      },
+      message: (ws, message, isBinary) => {
+        const { leg } = ws.getUserData();
+        if (leg) this.#guard(() => leg.message(new Uint8Array(message), isBinary));
+      },
+      close: (ws) => {
+        door.legs--;
+        const { leg } = ws.getUserData();
+        if (leg) this.#guard(() => leg.closedByPeer());
+      },
+    });
+  }
+
+  #upgrade<Data>(
+    res: uWS.HttpResponse,
+    req: uWS.HttpRequest,
+    context: uWS.us_socket_context_t,
+    subprotocol: string,
+    refusalOf: () => Refusal | null,
+    data: Data,
+  ): void {
     try {
       res.onAborted(ignore);
-      const refusal = this.#events.refusal();
+      const refusal = refusalOf();
       if (refusal) {
         refuse(res, '503 Service Unavailable', refusal.reason, refusal);
         return;
       }
-      if (!offers(req.getHeader('sec-websocket-protocol'), SUBPROTOCOL)) {
+      if (!offers(req.getHeader('sec-websocket-protocol'), subprotocol)) {
         this.#events.wrongProtocol();
-        refuse(res, '400 Bad Request', `the WebSocket must offer subprotocol ${SUBPROTOCOL}`);
+        refuse(res, '400 Bad Request', `the WebSocket must offer subprotocol ${subprotocol}`);
         return;
       }
-      const data: UserData = { connection: undefined };
       res.upgrade(
         data,
         req.getHeader('sec-websocket-key'),
-        SUBPROTOCOL,
+        subprotocol,
         req.getHeader('sec-websocket-extensions'),
         context,
       );

@@ -39,6 +39,7 @@ import { SettingsWatcher } from './settings-watcher.ts';
 import { createSignatureCheck } from './signature-check.ts';
 import { Sweep } from './sweep.ts';
 import { Ticker } from './ticker.ts';
+import { WorkerTunnels } from './tunnels/worker-tunnels.ts';
 import { type WorkerState, WorkerStatus } from './worker-status.ts';
 
 export interface GatewayWorkerParts {
@@ -105,6 +106,7 @@ export class GatewayWorker {
   readonly #sweep: Sweep;
   readonly #ticker: Ticker;
   readonly #canary: Canary | null;
+  readonly #tunnels: WorkerTunnels;
   #initial: GatewaySettings;
   #started = false;
   #stopping: Promise<void> | null = null;
@@ -125,6 +127,8 @@ export class GatewayWorker {
       writable: (connection) => this.#connections.writable(connection),
       pong: (connection, payload) => this.#roundTrips.pong(connection, payload),
       close: (connection, code, reason) => this.#connections.closed(connection, code, reason),
+      legRefusal: () => this.#tunnels.refusal(),
+      legOpen: (leg) => this.#tunnels.open(leg),
       fault: (error) => {
         this.#metrics.faults++;
         this.#log.error({ err: error }, 'a socket event was not handled');
@@ -149,6 +153,14 @@ export class GatewayWorker {
       () => this.#keeper.last?.incarnation ?? null,
       this.#log,
     );
+    this.#tunnels = new WorkerTunnels({
+      config,
+      spool: this.#spool,
+      metrics: this.#metrics,
+      incarnation: () => this.#keeper.last?.incarnation ?? null,
+      leaving: () => this.#status.stopping || this.#departures.all,
+      log: this.#log,
+    });
     this.#connections = new Connections({
       idPrefix: nanoid(6),
       metrics: this.#metrics,
@@ -219,6 +231,7 @@ export class GatewayWorker {
       roundTripMs: () => this.#roundTrips.percentiles(),
       leaving: () => this.#status.leaving,
       problem: () => this.#follower.problem,
+      tunnels: () => this.#tunnels.load,
     });
     this.#leaseWork = new LeaseWork({
       bus,
@@ -229,6 +242,7 @@ export class GatewayWorker {
       spool: this.#spool,
       metrics: this.#metrics,
       outboxPollMs: config.outboxPollMs,
+      tunnels: this.#tunnels.desk,
       log: this.#log,
     });
     this.#keeper = new LeaseKeeper(
@@ -324,6 +338,10 @@ export class GatewayWorker {
       lostSeconds: () =>
         Object.entries(this.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
       stuck: () => this.#loops.stuck,
+      tunnels: () => this.#tunnels.desk.size,
+      tunnelLegs: () => this.#tunnels.desk.legs,
+      tunnelBufferedBytes: () => this.#tunnels.desk.bufferedBytes(),
+      tunnelBytes: () => this.#tunnels.desk.bytes(),
     });
     this.#registry = metricsRegistry;
     this.#health = new HealthServer({
@@ -365,6 +383,7 @@ export class GatewayWorker {
       this.#ticker.start();
       this.#loops.start();
       this.#roundTrips.start();
+      await this.#tunnels.start();
       await this.#follower.start();
       this.#canary?.start();
     } catch (error) {
@@ -413,9 +432,11 @@ export class GatewayWorker {
     void this.#listener.apply();
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
-    const hadConnections = this.#connections.count > 0;
     this.#canary?.stop();
+    const hadConnections = this.#connections.count > 0 || this.#tunnels.desk.legs > 0;
+    const tunnelsLeft = this.#tunnels.leave(deadline);
     await this.#within(deadline, this.#departures.stop(deadline), 'devices');
+    await this.#within(deadline, tunnelsLeft, 'tunnels');
     this.#listener.close();
     this.#roundTrips.stop();
     await this.#within(deadline, this.#admission.settled(), 'admission');

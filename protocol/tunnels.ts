@@ -18,7 +18,7 @@ export const TUNNEL_LIMITS = {
   textBytes: 4_096,
   /** Bytes of a stream that may be sent and not consumed. */
   streamWindow: 256 * 1024,
-  /** Bytes of all streams together that may be sent and not received. */
+  /** Bytes of DATA frames of all streams together that may be sent and not received. */
   tunnelWindow: 1024 * 1024,
   /** Streams open at once. */
   streams: 64,
@@ -47,7 +47,7 @@ export const TUNNEL_DEFAULTS = {
 /**
  * Why a tunnel ended. `closed`: somebody closed it. `not-joined`: a side did not come before its ticket expired. `operator-left`
  * and `device-left`: that side was away for longer than it is waited for, or left for good. `moved`: it goes on at
- * another gateway. `gateway-left`: the gateway stopped before it could be moved. `gateway-lost`: the gateway died.
+ * another gateway. `busy`: the gateway had no room for it. `gateway-left`: the gateway stopped before it could be moved. `gateway-lost`: the gateway died.
  */
 export const TUNNEL_END_REASONS = [
   'closed',
@@ -60,6 +60,7 @@ export const TUNNEL_END_REASONS = [
   'moved',
   'gateway-left',
   'gateway-lost',
+  'busy',
   'protocol',
   'refused',
 ] as const;
@@ -94,6 +95,8 @@ export const TUNNEL_CLOSE = {
   /** No `join` or `resume` in time. */
   joinTimeout: 4253,
   internal: 4254,
+  /** Too many tunnels or legs at the moment. */
+  busy: 4255,
   /** The tunnel is over; the `end` before says why. */
   ended: 4450,
   /** The `refused` before says why. */

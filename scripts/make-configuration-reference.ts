@@ -14,7 +14,8 @@ const TITLES: Record<Program, string> = {
 
 const AGENT_FILE = [
   'Besides these settings the YAML file names the only programs that commands may start (`tasks`), and what a forced',
-  'synchronisation runs (`sync`; without it a sync does nothing and succeeds):',
+  'synchronisation runs (`sync`; without it a sync does nothing and succeeds). What operators reach through tunnels is what `tunnels`',
+  'names, and nothing without it: a port of this machine, or `host:port` of another:',
   '',
   '```yaml',
   'sync:',
@@ -27,6 +28,9 @@ const AGENT_FILE = [
   '    args: [--target, /srv]',
   '    cwd: /srv              # optional',
   '    env: { LEVEL: full }   # optional',
+  'tunnels:',
+  '  allow: [22, db.internal:5432]',
+  '  max: 8                   # tunnels at once; optional',
   '```',
   '',
 ];

@@ -569,7 +569,7 @@ export const OPTIONS = [
 ] as const satisfies readonly OptionSpec[];
 
 /** What the agent's file holds besides settings; `device/agent` checks it. */
-export const AGENT_FILE_KEYS = ['tasks', 'sync'] as const;
+export const AGENT_FILE_KEYS = ['tasks', 'sync', 'tunnels'] as const;
 
 type Spec = (typeof OPTIONS)[number];
 

@@ -15,6 +15,7 @@ import {
   type WsOptions,
   watchInterfaces,
   wsDial,
+  wsLegDial,
 } from '../index.ts';
 import type { AgentConfig } from './config.ts';
 import { statistics } from './statistics.ts';
@@ -153,7 +154,7 @@ export class Agent {
   }
 
   #make(store: FileStore): PushpointDevice {
-    const { stateDir } = this.#config;
+    const { stateDir, tunnels } = this.#config;
     const tasks = this.#tasks;
     const device = new PushpointDevice({
       store,
@@ -162,6 +163,7 @@ export class Agent {
       dial: wsDial(this.#parts.ws),
       probe: httpProbe(this.#parts.ws),
       watchNetwork: watchInterfaces(),
+      tunnels: { allow: tunnels.allow, maxTunnels: tunnels.max, dial: wsLegDial(this.#parts.ws) },
       ...(this.#parts.reconnect ? { reconnect: this.#parts.reconnect } : {}),
     });
     device
@@ -196,6 +198,15 @@ export class Agent {
       } else if (++this.#failures % LOST_AFTER === 0) {
         void this.#renew(device, store);
       }
+    });
+    device.on('tunnel-opened', ({ tunnel, host, port }) => {
+      this.#log.info({ tunnelId: tunnel, host, port }, 'tunnel opened');
+    });
+    device.on('tunnel-ended', ({ tunnel, host, port, reason }) => {
+      this.#log.info({ tunnelId: tunnel, host, port, reason }, 'tunnel ended');
+    });
+    device.on('stream-refused', ({ tunnel, host, port, reason }) => {
+      this.#log.warn({ tunnelId: tunnel, host, port, reason }, 'stream of a tunnel refused');
     });
     device.on('order-refused', ({ reason, id }) => {
       const level = reason === 'bad signature' ? 'error' : 'debug';

@@ -1,5 +1,6 @@
 /** The agent's configuration, as the program that starts it gathers it from flags, environment and file. */
 import { hostname } from 'node:os';
+import { AllowList } from '../tunnels/allow-list.ts';
 
 export interface TaskConfig {
   command: string;
@@ -15,6 +16,13 @@ export interface SyncConfig {
   timeoutMs?: number;
 }
 
+export interface TunnelConfig {
+  /** `22`: a port of this machine; `db.internal:5432`: one of another. */
+  allow: (string | number)[];
+  /** Tunnels at once. */
+  max: number;
+}
+
 export interface AgentConfig {
   /** Base URL of the administration server's HTTP API. */
   server: string;
@@ -28,6 +36,8 @@ export interface AgentConfig {
   tasks: Record<string, TaskConfig>;
   /** What a `sync` runs; default nothing, and every sync succeeds. */
   sync?: SyncConfig;
+  /** What operators' tunnels may reach. Default nothing. */
+  tunnels: TunnelConfig;
   /** How much of a program's last output is reported, bytes; default 8192, at most 16384. */
   outputTailBytes: number;
 }
@@ -37,7 +47,7 @@ export class AgentConfigError extends Error {
   override readonly name = 'AgentConfigError';
 }
 
-const KEYS = ['server', 'token', 'stateDir', 'name', 'tasks', 'sync', 'outputTailBytes'];
+const KEYS = ['server', 'token', 'stateDir', 'name', 'tasks', 'sync', 'tunnels', 'outputTailBytes'];
 const TASK_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
 /** Throws `AgentConfigError` for anything that is not as `AgentConfig` says; unknown keys included. */
@@ -62,6 +72,7 @@ export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
     stateDir: text(raw.stateDir, 'stateDir', './agent-state'),
     name: text(raw.name, 'name', hostname() || 'device'),
     tasks: tasks(raw.tasks, faults),
+    tunnels: tunnels(raw.tunnels, faults),
     outputTailBytes: bytes as number,
   };
   if (raw.token !== undefined) config.token = text(raw.token, 'token');
@@ -94,6 +105,38 @@ function tasks(raw: unknown, faults: string[]): Record<string, TaskConfig> {
     named[name] = program(value, `tasks.${name}`, ['command', 'args', 'cwd', 'env'], faults);
   }
   return named;
+}
+
+function tunnels(raw: unknown, faults: string[]): TunnelConfig {
+  const made: TunnelConfig = { allow: [], max: 8 };
+  if (raw === undefined || raw === null) return made;
+  if (!isMap(raw)) {
+    faults.push('tunnels: a map with `allow`');
+    return made;
+  }
+  for (const key of Object.keys(raw)) {
+    if (!['allow', 'max'].includes(key)) faults.push(`tunnels.${key}: not known here`);
+  }
+  if (Number.isInteger(raw.max) && (raw.max as number) >= 0 && (raw.max as number) <= 1_000) {
+    made.max = raw.max as number;
+  } else if (raw.max !== undefined) {
+    faults.push('tunnels.max: a whole number from 0 to 1000');
+  }
+  const allow = raw.allow ?? [];
+  if (!Array.isArray(allow)) {
+    faults.push('tunnels.allow: a list of ports and of host:port');
+    return made;
+  }
+  for (const [index, entry] of allow.entries()) {
+    try {
+      if (typeof entry !== 'number' && typeof entry !== 'string') throw new Error('a port, or host:port');
+      new AllowList([entry]);
+      made.allow.push(entry);
+    } catch (error) {
+      faults.push(`tunnels.allow[${index}]: ${(error as Error).message}`);
+    }
+  }
+  return made;
 }
 
 function program(raw: unknown, path: string, known: string[], faults: string[]): TaskConfig {

@@ -3,6 +3,9 @@
  * all of them are full, adds up their health and metrics on one port. It touches no device's connection.
  */
 import type { ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import type { Bus } from '../../bus/bus.ts';
@@ -69,6 +72,8 @@ export class Supervisor {
   readonly #loops = new Loops(NO_WORKER_SECONDS);
   #slots: WorkerSlot[] = [];
   #initialPort = 0;
+  /** Where workers pass legs of tunnels to each other. */
+  #siblingDir: string | null = null;
   #allFull = false;
   #releases: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
@@ -106,8 +111,9 @@ export class Supervisor {
     const { config, fork, log } = this.#parts;
     const initial = await this.#initial();
     this.#initialPort = initial.port;
+    const siblingDir = await this.#makeSiblingDir();
     this.#slots = Array.from({ length: config.workers }, (_, workerNumber) => {
-      const own = Object.freeze({ ...config, initial, workerNumber, metricsPort: null });
+      const own = Object.freeze({ ...config, initial, workerNumber, metricsPort: null, siblingDir });
       const slot: WorkerSlot = new WorkerSlot(
         `${config.name}/${workerNumber}`,
         () => fork(Object.freeze({ ...own, fallbackPort: this.#servingPort })),
@@ -169,6 +175,19 @@ export class Supervisor {
     await Promise.all(this.#slots.map((slot) => slot.stop(deadlineMs)));
     await this.#releases;
     await this.#health.stop();
+    if (this.#siblingDir !== null) await rm(this.#siblingDir, { recursive: true, force: true });
+  }
+
+  /** Only this user may enter it. Without one the gateway serves, but takes no tunnels. */
+  async #makeSiblingDir(): Promise<string | null> {
+    const { workers, siblingDir } = this.#parts.config;
+    if (workers === 1 || siblingDir !== null) return siblingDir;
+    try {
+      this.#siblingDir = await mkdtemp(join(tmpdir(), 'pushpoint-'));
+    } catch (error) {
+      this.#parts.log.error({ err: error }, 'no folder for sockets between workers: no tunnels');
+    }
+    return this.#siblingDir;
   }
 
   /** The port that workers serve now; 0 when none does. */

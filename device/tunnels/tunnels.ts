@@ -1,0 +1,219 @@
+/**
+ * The device's end of tunnels: obeys `tunnel.open` and `tunnel.close`, and lets no stream through that the device's own list
+ * does not allow (T-12). A tunnel lives on when its command has succeeded.
+ */
+import { TUNNEL_LIMITS } from '../../protocol/index.ts';
+import {
+  type LegDial,
+  type LegTimes,
+  type Refusal,
+  type StreamHandlers,
+  Tunnel,
+  type TunnelStream,
+  type TunnelTicket,
+} from '../../tunnel/index.ts';
+import { type Command, Rejected } from '../handlers.ts';
+import { AllowList } from './allow-list.ts';
+
+export interface TunnelTarget {
+  host: string;
+  port: number;
+}
+
+/** Serves a stream: what it returns hears of it. To refuse, call `stream.reset`. */
+export type ServeStream = (stream: TunnelStream) => StreamHandlers;
+
+export interface DeviceTunnelOptions {
+  /**
+   * What tunnels may reach: `22` (a port of this device), `db.internal:5432`. Nothing by default. Each is connected to by TCP, unless
+   * `serve` takes it.
+   */
+  allow?: readonly (string | number)[];
+  /** Targets that the program serves itself. */
+  serve?: (target: TunnelTarget) => ServeStream | undefined;
+  /** Tunnels at once; default 8. */
+  maxTunnels?: number;
+  /** Dials gateways; the platform's own when absent. */
+  dial?: LegDial;
+  /** Connects to what is allowed; the platform's own when absent. A browser has none. */
+  connect?: (target: TunnelTarget) => ServeStream;
+  allocate?: (bytes: number) => Uint8Array;
+  times?: Partial<LegTimes>;
+}
+
+export interface TunnelNews {
+  tunnel: string;
+  host: string;
+  port: number;
+  /** With `ended`. */
+  reason?: string;
+}
+
+export interface DeviceTunnelEvents {
+  opened(news: TunnelNews): void;
+  ended(news: TunnelNews): void;
+  /** A stream was not let through. */
+  refused(news: TunnelNews): void;
+}
+
+interface OpenTunnel {
+  tunnel: Tunnel;
+  target: TunnelTarget;
+  life: ReturnType<typeof setTimeout> | undefined;
+}
+
+type Dialing = DeviceTunnelOptions & { dial: LegDial };
+
+/** The longest time a timer takes, milliseconds. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+export class DeviceTunnels {
+  readonly #options: Dialing;
+  readonly #events: DeviceTunnelEvents;
+  readonly #allowed: AllowList;
+  readonly #open = new Map<string, OpenTunnel>();
+  #stopped = false;
+
+  /** Throws when an entry of `allow` is none. */
+  constructor(options: Dialing, events: DeviceTunnelEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#allowed = new AllowList(options.allow ?? []);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** `tunnel.open`: resolves once this end is in. Throws `Rejected` for what is not allowed here. */
+  async open(command: Command): Promise<Record<string, never>> {
+    const { target, ticket, lifeMs, resume } = argsOf(command);
+    const known = this.#open.get(ticket.tunnel);
+    if (this.#stopped) throw new Rejected('the device stops');
+    if (resume) {
+      if (!known) throw new Rejected('no such tunnel here');
+      if (known.target.host !== target.host || known.target.port !== target.port) {
+        throw new Rejected('the tunnel leads elsewhere');
+      }
+      await known.tunnel.moveTo(ticket);
+      return {};
+    }
+    if (known) throw new Rejected('the tunnel is open already');
+    const why = this.#whyNot(target);
+    if (why !== null) throw new Rejected(why);
+    if (this.#open.size >= (this.#options.maxTunnels ?? 8)) throw new Rejected('too many tunnels');
+    await this.#begin(ticket, target, lifeMs);
+    return {};
+  }
+
+  /** `tunnel.close` */
+  close(command: Command): { wasOpen: boolean } {
+    const { tunnel, reason } = (command.args ?? {}) as { tunnel?: unknown; reason?: unknown };
+    if (typeof tunnel !== 'string') throw new Rejected('arguments: tunnel is needed');
+    return { wasOpen: this.#end(tunnel, typeof reason === 'string' ? reason : 'closed') };
+  }
+
+  /** All tunnels end. `abrupt`: as if the program had been killed. */
+  stop(abrupt = false): void {
+    this.#stopped = true;
+    for (const [id, { tunnel }] of [...this.#open]) {
+      if (abrupt) tunnel.abandon();
+      this.#end(id, 'device-left');
+    }
+  }
+
+  async #begin(ticket: TunnelTicket, target: TunnelTarget, lifeMs: number): Promise<void> {
+    const { dial, allocate, times } = this.#options;
+    const news = { tunnel: ticket.tunnel, ...target };
+    const tunnel = new Tunnel(
+      ticket,
+      {
+        side: 'device',
+        dial,
+        accept: (asked) => this.#accept(asked, target, news),
+        ...(allocate ? { allocate } : {}),
+        ...(times ? { times } : {}),
+      },
+      {
+        ended: (reason) => {
+          this.#forget(ticket.tunnel);
+          this.#events.ended({ ...news, reason });
+        },
+      },
+    );
+    const entry: OpenTunnel = { tunnel, target, life: undefined };
+    this.#open.set(ticket.tunnel, entry);
+    // The gateway sees to it as well; a gateway is not what the device relies on.
+    entry.life = setTimeout(() => this.#end(ticket.tunnel, 'life'), Math.min(lifeMs, TIMER_MAX_MS));
+    await tunnel.start();
+    this.#events.opened(news);
+  }
+
+  /** Every stream is looked at, whatever the operator's end asks for. */
+  #accept(asked: TunnelTarget, target: TunnelTarget, news: TunnelNews): ServeStream | Refusal {
+    const same = asked.host === target.host && asked.port === target.port;
+    const why = same ? this.#whyNot(asked) : 'this tunnel leads elsewhere';
+    if (why !== null) {
+      this.#events.refused({ ...news, ...asked, reason: why });
+      return { code: 'refused', reason: why };
+    }
+    const serve = this.#options.serve?.(asked) ?? this.#options.connect?.(asked);
+    return serve ?? { code: 'refused', reason: 'nothing is served here' };
+  }
+
+  #whyNot(target: TunnelTarget): string | null {
+    const { host, port } = target;
+    if (this.#options.serve?.(target)) return null;
+    if (this.#allowed.allows(host, port) && this.#options.connect) return null;
+    return `this device does not allow tunnels to ${host} port ${port}`;
+  }
+
+  #end(id: string, reason: string): boolean {
+    const entry = this.#open.get(id);
+    if (!entry) return false;
+    this.#forget(id);
+    entry.tunnel.close(reason);
+    this.#events.ended({ tunnel: id, ...entry.target, reason });
+    return true;
+  }
+
+  #forget(id: string): void {
+    clearTimeout(this.#open.get(id)?.life);
+    this.#open.delete(id);
+  }
+}
+
+/** Arguments are as the server signed them, which does not make them well-formed. */
+function argsOf({ args }: Command): {
+  target: TunnelTarget;
+  ticket: TunnelTicket;
+  lifeMs: number;
+  resume: boolean;
+} {
+  const { tunnel, gateway, worker, ticket, host, port, lifeMs, resume } = (args ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const { name, url } = (gateway ?? {}) as Record<string, unknown>;
+  const text = (value: unknown, what: string, most: number): string => {
+    if (typeof value === 'string' && value !== '' && value.length <= most) return value;
+    throw new Rejected(`arguments: ${what} is needed`);
+  };
+  const whole = (value: unknown, what: string, least: number, most: number): number => {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+    throw new Rejected(`arguments: ${what} is needed`);
+  };
+  const address = { name: text(name, 'gateway.name', 64), url: text(url, 'gateway.url', 512) };
+  if (!/^wss?:\/\//.test(address.url)) throw new Rejected('arguments: gateway.url is no WebSocket URL');
+  return {
+    target: { host: text(host, 'host', TUNNEL_LIMITS.hostLength), port: whole(port, 'port', 1, 65_535) },
+    ticket: {
+      tunnel: text(tunnel, 'tunnel', 64),
+      gateway: address,
+      worker: whole(worker, 'worker', 0, 1_023),
+      ticket: text(ticket, 'ticket', TUNNEL_LIMITS.secretLength),
+    },
+    lifeMs: whole(lifeMs, 'lifeMs', 1, Number.MAX_SAFE_INTEGER),
+    resume: resume === true,
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * Legs as they come to this process, whichever worker of the gateway has their tunnel: siblings share the port, so the kernel
+ * may hand a leg to any of them. The first message names the worker; what is not ours is passed through.
+ */
+import {
+  decodeLegMessage,
+  encodeTunnelMessage,
+  TUNNEL_CLOSE,
+  TUNNEL_LIMITS,
+  TunnelError,
+} from '../../protocol/index.ts';
+import { type DeviceSocket, remoteAddress } from '../session.ts';
+import type { Leg, LegInput, LocalLeg } from './leg.ts';
+import type { Passage } from './passage.ts';
+
+export interface ReceptionParts {
+  workerNumber: number;
+  desk: { enter(leg: Leg): LegInput };
+  /** The way to sibling workers; `null` where there are none. */
+  passage: Passage | null;
+  /** A leg that did not read what was sent to it was cut. */
+  slow(): void;
+}
+
+/** A close reason is at most 123 bytes (RFC 6455, 5.5). */
+const REASON_BYTES = 120;
+
+export class Reception {
+  readonly #parts: ReceptionParts;
+
+  constructor(parts: ReceptionParts) {
+    this.#parts = parts;
+  }
+
+  /** A WebSocket opened at `/tunnel`. */
+  open(socket: DeviceSocket): SocketLeg {
+    return new SocketLeg(socket, this.#parts);
+  }
+}
+
+/** A leg whose WebSocket is in this process. */
+export class SocketLeg implements LocalLeg {
+  readonly address: string;
+  readonly #socket: DeviceSocket;
+  readonly #parts: ReceptionParts;
+  #input: LegInput | null = null;
+  #open = true;
+
+  constructor(socket: DeviceSocket, parts: ReceptionParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+    this.address = remoteAddress(socket);
+  }
+
+  get bufferedBytes(): number {
+    return this.#open ? this.#socket.getBufferedAmount() : 0;
+  }
+
+  say(message: Parameters<Leg['say']>[0]): void {
+    this.sayText(Buffer.from(encodeTunnelMessage(message)));
+  }
+
+  sayText(text: Uint8Array): void {
+    if (this.#open && this.#socket.send(text, false) === 2) this.#cut();
+  }
+
+  frame(bytes: Uint8Array): void {
+    if (!this.#open) return;
+    // Dropped at the bound: gaps are not for the other end to find out (T-9).
+    if (this.#socket.send(bytes, true) === 2) this.#cut();
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
+    this.#closed();
+  }
+
+  /* ---- from the push server ---- */
+
+  message(bytes: Uint8Array, isBinary: boolean): void {
+    if (!this.#open) return;
+    if (this.#input !== null && isBinary) {
+      this.#input.frame(bytes);
+      return;
+    }
+    if (bytes.length > TUNNEL_LIMITS.textBytes) {
+      this.close(TUNNEL_CLOSE.protocolError, 'T-2: a message too long');
+      return;
+    }
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+    if (this.#input === null) this.#first(text, isBinary);
+    else this.#input.text(text);
+  }
+
+  closedByPeer(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#closed();
+  }
+
+  #first(text: string, isBinary: boolean): void {
+    const { workerNumber, desk, passage } = this.#parts;
+    const worker = isBinary ? null : workerOf(text);
+    if (worker === null || worker === workerNumber) this.#input = desk.enter(this);
+    else if (passage) this.#input = passage.through(worker, this);
+    else {
+      this.say({ t: 'refused', reason: 'wrong-worker' });
+      this.close(TUNNEL_CLOSE.unreachable, 'wrong-worker');
+      return;
+    }
+    if (isBinary) this.#input.frame(new Uint8Array());
+    else this.#input.text(text);
+  }
+
+  /** It would not get a close frame through. */
+  #cut(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#socket.close();
+    this.#parts.slow();
+    this.#closed();
+  }
+
+  #closed(): void {
+    const input = this.#input;
+    this.#input = null;
+    input?.closed();
+  }
+}
+
+/** The worker that a first message names; `null` for one that is none, which the desk refuses. */
+function workerOf(text: string): number | null {
+  try {
+    const message = decodeLegMessage(text);
+    return message?.t === 'join' || message?.t === 'resume' ? message.worker : null;
+  } catch (error) {
+    if (error instanceof TunnelError) return null;
+    throw error;
+  }
+}

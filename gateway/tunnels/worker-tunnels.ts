@@ -1,0 +1,92 @@
+/** The tunnels of a worker, put together: door, reception, desk, and the passage to siblings. */
+import type { Logger } from 'pino';
+import { type GatewayConfig, shareOf } from '../config.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Refusal } from '../push-server.ts';
+import type { ReceiptSpool } from '../receipt-spool.ts';
+import type { DeviceSocket } from '../session.ts';
+import { Passage } from './passage.ts';
+import { Reception, type SocketLeg } from './reception.ts';
+import { TunnelDesk } from './tunnel-desk.ts';
+
+export interface WorkerTunnelsParts {
+  config: Readonly<GatewayConfig>;
+  spool: ReceiptSpool;
+  metrics: Metrics;
+  incarnation(): string | null;
+  leaving(): boolean;
+  log: Logger;
+}
+
+/** Of the time until the worker must have stopped, what tunnels may take to go elsewhere. */
+const SHARE_OF_DEADLINE = 0.5;
+
+export class WorkerTunnels {
+  readonly desk: TunnelDesk;
+  readonly #parts: WorkerTunnelsParts;
+  readonly #reception: Reception;
+  readonly #passage: Passage | null;
+  /** Legs reach this worker whichever sibling they come to. */
+  #reachable: boolean;
+
+  constructor(parts: WorkerTunnelsParts) {
+    this.#parts = parts;
+    const { config, spool, metrics, incarnation, leaving, log } = parts;
+    this.desk = new TunnelDesk({
+      spool,
+      metrics,
+      log,
+      incarnation,
+      leaving,
+      limit: shareOf(config.maxTunnels, config),
+      bufferBytes: config.tunnelBufferBytes,
+      pingMs: config.tunnelPingMs,
+      holdMs: config.tunnelHoldMs,
+      countersMs: config.tunnelCountersMs,
+      lookMs: Math.max(10, Math.min(1_000, config.tunnelPingMs / 4, config.tunnelHoldMs / 4)),
+    });
+    const { siblingDir: dir, workerNumber } = config;
+    this.#passage = dir === null ? null : new Passage({ dir, workerNumber, desk: this.desk, log });
+    this.#reachable = config.workers === 1 || dir !== null;
+    this.#reception = new Reception({
+      workerNumber,
+      desk: this.desk,
+      passage: this.#passage,
+      slow: () => metrics.tunnelEvents.add('slow-leg'),
+    });
+  }
+
+  /** For the lease; `undefined` where there are to be none. */
+  get load(): { open: number; limit: number } | undefined {
+    const { size, limit } = this.desk;
+    return limit === 0 || !this.#reachable ? undefined : { open: size, limit };
+  }
+
+  /** What decides over a leg before its upgrade. */
+  refusal(): Refusal | null {
+    if (!this.#parts.leaving() || this.desk.size > 0) return null;
+    return { reason: 'the gateway leaves', retryAfterSeconds: 1 };
+  }
+
+  open(socket: DeviceSocket): SocketLeg {
+    return this.#reception.open(socket);
+  }
+
+  /** Where the passage cannot be opened, the worker serves without tunnels. */
+  async start(): Promise<void> {
+    try {
+      await this.#passage?.start();
+    } catch (error) {
+      this.#reachable = false;
+      this.#parts.log.error({ err: error }, 'no tunnels: siblings cannot pass legs through');
+    }
+    this.desk.start();
+  }
+
+  /** Tunnels go elsewhere, or end, well before `deadline` (milliseconds since the Unix epoch). */
+  async leave(deadline: number): Promise<void> {
+    const now = Date.now();
+    await this.desk.leave(now + (deadline - now) * SHARE_OF_DEADLINE);
+    await this.#passage?.stop();
+  }
+}

@@ -1,0 +1,164 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { checkAgentConfig } from '../../device/agent/index.ts';
+import { AllowList } from '../../device/tunnels/allow-list.ts';
+import { DeviceTunnels } from '../../device/tunnels/tunnels.ts';
+import { decodeLegMessage, decodeTunnelFrame, encodeHello, encodeOpen } from '../../protocol/index.ts';
+import type { LegDial, LegSocketEvents } from '../../tunnel/index.ts';
+
+/** A gateway that lets everybody in. */
+function fakeGateway() {
+  const legs: { url: string; events: LegSocketEvents; texts: string[]; frames: Uint8Array[] }[] = [];
+  const dial: LegDial = (url, events) => {
+    const leg = { url, events, texts: [] as string[], frames: [] as Uint8Array[] };
+    legs.push(leg);
+    queueMicrotask(() => events.opened());
+    return {
+      sendText: (text) => {
+        leg.texts.push(text);
+        const message = decodeLegMessage(text);
+        if (message?.t !== 'join') return;
+        const limits = { idleMs: 1, lifeMs: 1, maxBytes: 0 };
+        events.text(JSON.stringify({ t: 'joined', resume: 'r'.repeat(43), ...limits }));
+        events.text(JSON.stringify({ t: 'peer', here: true, pair: 1 }));
+        events.binary(encodeHello({ pair: 1, window: 262_144, highest: 0, streams: [] }));
+      },
+      sendBinary: (frame) => legs[legs.indexOf(leg)]?.frames.push(frame),
+      close: () => {},
+      terminate: () => {},
+    };
+  };
+  return { legs, dial };
+}
+
+const args = {
+  tunnel: 'tun-1',
+  gateway: { name: 'gw1', url: 'ws://127.0.0.1:9' },
+  worker: 0,
+  ticket: 't'.repeat(43),
+  host: '127.0.0.1',
+  port: 22,
+  lifeMs: 3_600_000,
+};
+
+function command(more: object = {}, type = 'tunnel.open') {
+  return { id: 'cmd-1', type, issuedAt: 0, expiresAt: 0, timeoutMs: 1, args: { ...args, ...more } };
+}
+
+function makeTunnels(allow: (string | number)[] = [], max?: number) {
+  const gateway = fakeGateway();
+  const connected: string[] = [];
+  const refused: string[] = [];
+  const tunnels = new DeviceTunnels(
+    {
+      allow,
+      dial: gateway.dial,
+      connect: ({ host, port }) => {
+        return (stream) => {
+          connected.push(`${host}:${port}`);
+          stream.accepted();
+          return { data: () => {}, end: () => {}, writable: () => {}, closed: () => {} };
+        };
+      },
+      ...(max === undefined ? {} : { maxTunnels: max }),
+    },
+    { opened: () => {}, ended: () => {}, refused: ({ reason }) => refused.push(reason ?? '') },
+  );
+  return { tunnels, gateway, connected, refused };
+}
+
+async function rejection(opening: Promise<unknown>): Promise<string> {
+  try {
+    await opening;
+  } catch (error) {
+    assert.is((error as Error).name, 'Rejected');
+    return (error as Error).message;
+  }
+  throw new Error('opened');
+}
+
+test('T-12: nothing is allowed that is not named, and a port alone means this device', () => {
+  assert.is(new AllowList([]).allows('127.0.0.1', 22), false);
+  const list = new AllowList([22, '5432', 'db.internal:5432', '[fe80::1]:80', '10.0.0.7:3389']);
+  for (const [host, port] of [
+    ['127.0.0.1', 22],
+    ['localhost', 22],
+    ['LOCALHOST', 22],
+    ['::1', 5432],
+    ['db.internal', 5432],
+    ['DB.internal', 5432],
+    ['fe80::1', 80],
+    ['10.0.0.7', 3389],
+  ] as const) {
+    assert.ok(list.allows(host, port), `${host} ${port}`);
+  }
+  for (const [host, port] of [
+    ['127.0.0.1', 23],
+    ['127.0.0.2', 22],
+    ['0.0.0.0', 22],
+    ['db.internal', 22],
+    ['evil.db.internal', 5432],
+    ['db.internal.', 5432],
+    ['10.0.0.7', 22],
+    ['', 22],
+  ] as const) {
+    assert.not(list.allows(host, port), `${host} ${port}`);
+  }
+  for (const wrong of ['', 'ssh', 0, 65_536, '22;23', 'a b:22', ':22', 'host:', '1.2.3.4:5:6']) {
+    assert.throws(() => new AllowList([wrong]), undefined, String(wrong));
+  }
+});
+
+test('T-12: a tunnel to what the device does not allow is rejected, and nobody is dialed', async () => {
+  const { tunnels, gateway } = makeTunnels([22]);
+  for (const more of [{ port: 23 }, { host: '10.0.0.1' }, { host: '0.0.0.0' }]) {
+    assert.match(await rejection(tunnels.open(command(more))), 'this device does not allow tunnels to');
+  }
+  for (const more of [
+    { ticket: '' },
+    { gateway: { name: 'gw1', url: 'http://x' } },
+    { worker: 'x' },
+    { port: 0 },
+    { tunnel: 7 },
+  ]) {
+    assert.match(await rejection(tunnels.open(command(more))), 'arguments: ');
+  }
+  assert.match(await rejection(tunnels.open(command({ resume: true }))), 'no such tunnel');
+  assert.is(gateway.legs.length, 0);
+});
+
+test('T-12: every stream is held against the list and the signed target, whatever the operator asks for', async () => {
+  const { tunnels, gateway, connected, refused } = makeTunnels([22, 23]);
+  assert.equal(await tunnels.open(command()), {});
+  const [leg] = gateway.legs;
+  assert.is(leg?.url, 'ws://127.0.0.1:9/tunnel');
+  leg?.events.binary(encodeOpen(1, '127.0.0.1', 22));
+  leg?.events.binary(encodeOpen(2, '127.0.0.1', 23));
+  leg?.events.binary(encodeOpen(3, '10.0.0.1', 22));
+  assert.equal(connected, ['127.0.0.1:22']);
+  assert.equal(refused, ['this tunnel leads elsewhere', 'this tunnel leads elsewhere']);
+  const answers = (leg?.frames ?? []).slice(1).map((frame) => decodeTunnelFrame(frame).type);
+  assert.equal(answers, ['opened', 'reset', 'reset']);
+  assert.match(await rejection(tunnels.open(command())), 'open already');
+  assert.match(await rejection(tunnels.open(command({ resume: true, port: 23 }))), 'leads elsewhere');
+  assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: true });
+  assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: false });
+});
+
+test('a device takes as many tunnels as it may and no more, and the agent none unless it is told to', async () => {
+  const { tunnels } = makeTunnels([22], 1);
+  await tunnels.open(command());
+  assert.match(await rejection(tunnels.open(command({ tunnel: 'tun-2' }))), 'too many');
+  tunnels.stop();
+  assert.is(tunnels.size, 0);
+  const config = { server: 'https://a' };
+  assert.equal(checkAgentConfig(config).tunnels, { allow: [], max: 8 });
+  const own = { ...config, tunnels: { allow: [22, 'db:5432'], max: 2 } };
+  assert.equal(checkAgentConfig(own).tunnels, { allow: [22, 'db:5432'], max: 2 });
+  assert.throws(
+    () => checkAgentConfig({ ...config, tunnels: { allow: ['ssh'], most: 1, max: -1 } }),
+    /tunnels\.most[\s\S]*tunnels\.max[\s\S]*tunnels\.allow\[0\]/,
+  );
+});
+
+test.run();

@@ -1,0 +1,240 @@
+/**
+ * One end of a tunnel as a program uses it: streams that outlive the connections they go over. Made with a ticket, carried on with
+ * another (`moveTo`) when its gateway leaves.
+ */
+import type { TunnelSide } from '../protocol/index.ts';
+import {
+  type LegClosed,
+  type LegDial,
+  type LegLimits,
+  type LegOver,
+  type LegTimes,
+  TunnelLeg,
+  type TunnelTicket,
+} from './leg.ts';
+import { Multiplexer, type MultiplexerParts } from './multiplexer.ts';
+import type { StreamHandlers, TunnelStream } from './stream.ts';
+
+export interface TunnelHooks {
+  /** The gateway let this end in; also after every move and resumption. */
+  joined?(gateway: { name: string; url: string }, limits: LegLimits): void;
+  /** Whether both ends are there and streams flow. */
+  connected?(connected: boolean): void;
+  /** This end's connection dropped; it is being made again. */
+  dropped?(how: LegClosed): void;
+  /** The gateway leaves: the tunnel ends unless `moveTo` comes soon. Once for each gateway. */
+  moving?(): void;
+  /** The tunnel is over, exactly once; `close` does not call it. `reason`: a `TunnelEndReason`, a `TunnelRefusal` or words. */
+  ended?(reason: string): void;
+  /** Streams open now. */
+  streams?(count: number): void;
+}
+
+export interface TunnelParts
+  extends Pick<MultiplexerParts, 'accept' | 'allocate' | 'streamWindow' | 'tunnelWindow'> {
+  side: TunnelSide;
+  dial: LegDial;
+  times?: Partial<LegTimes>;
+  /** How long `moveTo` is waited for once there is no gateway, milliseconds; default 30 s. */
+  moveMs?: number;
+}
+
+export class Tunnel {
+  readonly id: string;
+  readonly #parts: TunnelParts;
+  readonly #hooks: TunnelHooks;
+  readonly #streams: Multiplexer;
+  #leg: TunnelLeg | null = null;
+  /** The one it moves to. */
+  #next: TunnelLeg | null = null;
+  #over = false;
+  #moving = false;
+  #bytesSent = 0;
+  #bytesReceived = 0;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
+  readonly #first: { promise: Promise<void>; resolve(): void; reject(error: Error): void };
+
+  constructor(ticket: TunnelTicket, parts: TunnelParts, hooks: TunnelHooks = {}) {
+    this.id = ticket.tunnel;
+    this.#parts = parts;
+    this.#hooks = hooks;
+    const { side, accept, allocate, streamWindow, tunnelWindow } = parts;
+    this.#streams = new Multiplexer({
+      side,
+      send: (frame) => {
+        this.#bytesSent += frame.length;
+        this.#leg?.sendFrame(frame);
+      },
+      fault: (error) => this.#finish('protocol', `protocol: ${error.message}`),
+      changed: (count) => {
+        if (side === 'device') this.#leg?.say({ t: 'stats', streams: count });
+        this.#hooks.streams?.(count);
+      },
+      ...(accept ? { accept } : {}),
+      ...(allocate ? { allocate } : {}),
+      ...(streamWindow === undefined ? {} : { streamWindow }),
+      ...(tunnelWindow === undefined ? {} : { tunnelWindow }),
+    });
+    this.#first = deferred();
+    this.#first.promise.catch(() => undefined);
+    this.#leg = this.#makeLeg(ticket);
+  }
+
+  /** Streams open now. */
+  get streams(): number {
+    return this.#streams.streams;
+  }
+
+  /** Both ends are there. */
+  get connected(): boolean {
+    return this.#streams.ready;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Of all frames, since the beginning. */
+  get bytes(): { sent: number; received: number } {
+    return { sent: this.#bytesSent, received: this.#bytesReceived };
+  }
+
+  /** Resolves once the gateway let this end in. Rejects with why not. */
+  start(): Promise<void> {
+    this.#leg?.start();
+    return this.#first.promise;
+  }
+
+  /** A stream to `host` and `port` as the device sees them. Throws `TooManyStreams`. */
+  open(
+    target: { host: string; port: number },
+    handlers: StreamHandlers | ((stream: TunnelStream) => StreamHandlers),
+  ): TunnelStream {
+    return this.#streams.open(target, handlers);
+  }
+
+  /** Goes on at another gateway, or anew at the same. Resolves once this end is in; rejects when it is not let in. */
+  moveTo(ticket: TunnelTicket): Promise<void> {
+    if (this.#over) return Promise.reject(new Error('the tunnel is over'));
+    this.#next?.leave('moved');
+    const { promise, resolve, reject } = deferred();
+    const next = this.#makeLeg(ticket, { resolve, reject });
+    this.#next = next;
+    next.start();
+    return promise;
+  }
+
+  /** Ends the tunnel; the other end hears `reason`. Idempotent. */
+  close(reason = 'closed'): void {
+    if (!this.#over) this.#end(reason, reason);
+  }
+
+  /** As if the program had been killed. */
+  abandon(): void {
+    this.#leg?.abandon();
+    this.#next?.abandon();
+    if (!this.#over) this.#end('abandoned', 'abandoned');
+  }
+
+  /** Drops the connection as a bad network would. */
+  drop(): void {
+    this.#leg?.drop();
+  }
+
+  #makeLeg(ticket: TunnelTicket, move?: { resolve(): void; reject(error: Error): void }): TunnelLeg {
+    const { side, dial, times } = this.#parts;
+    const leg: TunnelLeg = new TunnelLeg(
+      ticket,
+      { side, dial, ...(times ? { times } : {}) },
+      {
+        joined: (limits) => {
+          if (leg === this.#next) this.#switchTo(leg);
+          this.#hooks.joined?.(leg.gateway, limits);
+          if (side === 'device') leg.say({ t: 'stats', streams: this.#streams.streams });
+          (move ?? this.#first).resolve();
+        },
+        peer: (here, pair) => {
+          if (leg !== this.#leg) return;
+          if (here) this.#streams.paired(pair);
+          else this.#streams.unpaired();
+          this.#hooks.connected?.(here);
+        },
+        frame: (frame) => {
+          if (leg !== this.#leg) return;
+          this.#bytesReceived += frame.length;
+          this.#streams.receive(frame);
+        },
+        move: () => {
+          if (leg === this.#leg) this.#tellMoving();
+        },
+        dropped: (how) => {
+          if (leg === this.#leg) this.#hooks.dropped?.(how);
+        },
+        over: (how) => this.#legOver(leg, how, move),
+      },
+    );
+    return leg;
+  }
+
+  #switchTo(leg: TunnelLeg): void {
+    const before = this.#leg;
+    this.#leg = leg;
+    this.#next = null;
+    this.#moving = false;
+    clearTimeout(this.#waiting);
+    this.#streams.unpaired();
+    before?.leave('moved');
+  }
+
+  #legOver(leg: TunnelLeg, { reason, moving }: LegOver, move?: { reject(error: Error): void }): void {
+    if (leg === this.#next) {
+      this.#next = null;
+      move?.reject(new Error(reason));
+      return;
+    }
+    if (leg !== this.#leg) return;
+    this.#leg = null;
+    this.#first.reject(new Error(reason));
+    if (!moving) {
+      this.#finish(reason);
+      return;
+    }
+    this.#tellMoving();
+    const moveMs = this.#parts.moveMs ?? 30_000;
+    clearTimeout(this.#waiting);
+    this.#waiting = setTimeout(() => this.#finish(reason === 'moved' ? 'gateway-left' : reason), moveMs);
+  }
+
+  #tellMoving(): void {
+    if (this.#moving) return;
+    this.#moving = true;
+    this.#hooks.moving?.();
+  }
+
+  #finish(reason: string, said = reason): void {
+    if (this.#over) return;
+    this.#end(reason, said);
+    this.#first.reject(new Error(reason));
+    this.#hooks.ended?.(said);
+  }
+
+  #end(reason: string, said: string): void {
+    this.#over = true;
+    clearTimeout(this.#waiting);
+    this.#leg?.leave(reason === 'protocol' ? 'protocol' : said);
+    this.#next?.leave(said);
+    this.#leg = null;
+    this.#next = null;
+    this.#streams.close(said);
+  }
+}
+
+function deferred(): { promise: Promise<void>; resolve(): void; reject(error: Error): void } {
+  let resolve = () => {};
+  let reject: (error: Error) => void = () => {};
+  const promise = new Promise<void>((onDone, onFail) => {
+    resolve = onDone;
+    reject = onFail;
+  });
+  return { promise, resolve, reject };
+}
