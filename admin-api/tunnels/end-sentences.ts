@@ -2,6 +2,7 @@ import { TUNNEL_END_REASONS, type TunnelEndReason } from '../../protocol/index.t
 
 /** What a person is told of an end that a gateway reported. */
 const SENTENCES: Record<TunnelEndReason, string> = {
+  busy: 'The gateway had no room for it.',
   closed: 'It was closed.',
   'not-joined': 'One side did not come in time.',
   'operator-left': 'The operator left.',
