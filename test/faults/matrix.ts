@@ -5,28 +5,36 @@ import { describe, play, type Scenario } from './scenario.ts';
 import type { Shape } from './site.ts';
 import { World } from './world.ts';
 
+export interface MatrixOptions {
+  seed: number;
+  /** Worlds side by side. */
+  lanes: number;
+  /** It is expected to fail: deadlines are short, and the first scenario that fails ends it. */
+  expectFailure: boolean;
+}
+
+const HURRY = 4;
+
 export class Matrix {
-  readonly #seed: number;
-  readonly #lanes: number;
+  readonly #options: MatrixOptions;
   readonly #began = performance.now();
   readonly #totals = { scenarios: 0, executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0 };
   #slowestRecoverySeconds = 0;
   #failed = 0;
 
-  constructor({ seed, lanes }: { seed: number; lanes: number }) {
-    this.#seed = seed;
-    this.#lanes = lanes;
+  constructor(options: MatrixOptions) {
+    this.#options = options;
   }
 
   /** Resolves with the exit code. */
   async run(scenarios: readonly Scenario[]): Promise<number> {
-    this.#say(`${scenarios.length} scenarios, seed ${this.#seed}`);
+    this.#say(`${scenarios.length} scenarios, seed ${this.#options.seed}`);
     const queue = new Queue(scenarios);
-    const lanes = Array.from({ length: this.#lanes }, (_, n) => n + 1);
+    const lanes = Array.from({ length: this.#options.lanes }, (_, n) => n + 1);
     await forEachAtOnce(lanes, lanes.length, (lane) => this.#lane(lane, queue));
     const { lost, duplicated, nonFinal, outOfOrder } = this.#totals;
     const slowestRecoverySeconds = Number(this.#slowestRecoverySeconds.toFixed(1));
-    console.log(JSON.stringify({ ...this.#totals, slowestRecoverySeconds, seed: this.#seed }));
+    console.log(JSON.stringify({ ...this.#totals, slowestRecoverySeconds, seed: this.#options.seed }));
     return this.#failed + lost + duplicated + nonFinal + outOfOrder === 0 ? 0 : 1;
   }
 
@@ -43,15 +51,21 @@ export class Matrix {
     };
     try {
       for (;;) {
+        const { seed, expectFailure } = this.#options;
         const scenario = queue.next(world?.site.shape);
-        if (!scenario) break;
+        if (!scenario || (expectFailure && this.#failed > 0)) break;
         if (world?.site.shape !== scenario.shape) await close();
         this.#totals.scenarios++;
         const what = `${scenario.name}: ${scenario.faults.map(({ name }) => name).join(', and ')}`;
         const began = performance.now();
         try {
           world ??= await World.start(scenario.shape);
-          const outcome = await play(world, scenario, new Random(`${scenario.name} ${this.#seed}`));
+          const outcome = await play(
+            world,
+            scenario,
+            new Random(`${scenario.name} ${seed}`),
+            expectFailure ? HURRY : 1,
+          );
           this.#slowestRecoverySeconds = Math.max(this.#slowestRecoverySeconds, outcome.recoverySeconds);
           if (outcome.problems.length > 0) throw new Error(describe(outcome.problems));
           const working = `${outcome.recoverySeconds.toFixed(1)} s until all worked`;

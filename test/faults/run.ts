@@ -1,9 +1,13 @@
 /**
  * The fault matrix: `node dist/test/faults/run.js [--quick] [--seed N] [--random N] [--list] [name ...]`. The last line of
  * stdout is JSON with the totals; the exit code is 0 only when every scenario held and nothing was lost.
+ *
+ * `--mutate NAME` plays it without one of the mechanisms of recovery, and must fail; `--mutate all` does that for each of them,
+ * with the scenarios that depend on it, and fails when one run does not.
  */
 import { parseArgs } from 'node:util';
 import { Matrix } from './matrix.ts';
+import { MUTATIONS, runMutated } from './mutations.ts';
 import { Random } from './random.ts';
 import { scenarios } from './scenarios.ts';
 
@@ -14,6 +18,8 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string' },
     random: { type: 'string' },
     lanes: { type: 'string' },
+    mutate: { type: 'string' },
+    'expect-failure': { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
@@ -36,6 +42,22 @@ const chosen =
         return scenario;
       });
 
+async function mutated(name: string): Promise<number> {
+  const wanted = MUTATIONS.filter((mutation) => name === 'all' || mutation.name === name);
+  if (wanted.length === 0)
+    throw new Error(`there is no ${name}: ${MUTATIONS.map((each) => each.name).join(', ')}`);
+  const unnoticed: string[] = [];
+  for (const mutation of wanted) {
+    process.stderr.write(`without a mechanism, ${mutation.name}: ${mutation.title}\n`);
+    const names = positionals.length > 0 ? positionals : mutation.shownBy;
+    const args = ['--quick', '--expect-failure', '--lanes', '1', '--seed', String(seed), ...names];
+    if ((await runMutated(mutation, args)) === 0) unnoticed.push(mutation.name);
+  }
+  console.log(JSON.stringify({ mutations: wanted.length, unnoticed }));
+  if (name === 'all') return unnoticed.length;
+  return unnoticed.length > 0 ? 0 : 1;
+}
+
 if (values.list) {
   for (const { name, quick, faults, shape } of all) {
     const where = `${shape.admins} on ${shape.store}, ${shape.bus}`;
@@ -43,7 +65,10 @@ if (values.list) {
       `${name}${quick ? ' (quick)' : ''}: ${faults.map((fault) => fault.name).join(', and ')} [${where}]`,
     );
   }
+} else if (values.mutate !== undefined) {
+  process.exitCode = await mutated(values.mutate);
 } else {
-  const matrix = new Matrix({ seed, lanes: whole('lanes', values.lanes, 3) });
+  const lanes = whole('lanes', values.lanes, 3);
+  const matrix = new Matrix({ seed, lanes, expectFailure: values['expect-failure'] });
   process.exitCode = await matrix.run(chosen);
 }

@@ -1,6 +1,6 @@
 /** The matrix: a line for each scenario. */
 import { type Fault, FULL, QUICK, type Times } from './fault.ts';
-import { devicesTwice, linkCut, linkSilent, linkSlow } from './make/network.ts';
+import { devicesTwice, linkCut, linkOneWay, linkSilent, linkSlow } from './make/network.ts';
 import {
   clockSteps,
   devicesKilled,
@@ -80,6 +80,7 @@ function lines(times: Times): Line[] {
     { name: 'device-links-slow', shape: TWO, fault: linkSlow('devices-gw1', times) },
     { name: 'device-links-cut', shape: ONE, fault: linkCut('devices-gw1', times) },
     { name: 'device-links-silent', shape: TWO, fault: linkSilent('devices-gw1', times), quick: true },
+    { name: 'device-links-one-way', shape: ONE, fault: linkOneWay('devices-gw1', times), quick: true },
     { name: 'admin-clock-forward', shape: ONE, fault: clockSteps('admin1', 1, times) },
     { name: 'admin-clock-back', shape: TWO, fault: clockSteps('admin1', -1, times) },
     { name: 'gateway-clock-forward', shape: TWO, fault: clockSteps('gw1', 1, times) },

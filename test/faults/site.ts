@@ -128,7 +128,7 @@ export class Site {
   }
 
   /** What the programs wrote last. */
-  lastWords(lines = 12): string {
+  lastWords(lines = 8): string {
     return [...this.#programs]
       .flatMap(([name, { lines: said }]) => [`---- ${name}`, ...said.slice(-lines).map(shorten)])
       .join('\n');
@@ -219,5 +219,5 @@ export class Site {
 
 /** Without the middle of a stack trace. */
 function shorten(line: string): string {
-  return line.length > 600 ? `${line.slice(0, 300)} ... ${line.slice(-300)}` : line;
+  return line.length > 400 ? `${line.slice(0, 200)} ... ${line.slice(-200)}` : line;
 }

@@ -1,8 +1,16 @@
 /** A link between two programs that a scenario can slow down, cut, and let go silent. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** `silent`: connections stay open, and nothing comes through in either direction: half-open to both ends. */
-type Condition = { is: 'whole' } | { is: 'slow'; delayMs: number } | { is: 'cut' } | { is: 'silent' };
+/**
+ * `silent`: connections stay open, and nothing comes through in either direction: half-open to both ends. `one-way`: whoever
+ * dialed hears everything and is not heard.
+ */
+type Condition =
+  | { is: 'whole' }
+  | { is: 'slow'; delayMs: number }
+  | { is: 'cut' }
+  | { is: 'silent' }
+  | { is: 'one-way' };
 
 export class TcpProxy {
   readonly #server: Server;
@@ -47,16 +55,15 @@ export class TcpProxy {
     this.#condition = { is: 'silent' };
   }
 
-  /** What was open through a silence has lost bytes, and breaks now. */
+  oneWay(): void {
+    this.#condition = { is: 'one-way' };
+  }
+
+  /** What was open meanwhile may have lost bytes, and breaks now. */
   heal(): void {
     const was = this.#condition.is;
     this.#condition = { is: 'whole' };
-    if (was === 'silent') this.#destroyAll();
-  }
-
-  /** Breaks every connection once. */
-  break(): void {
-    this.#destroyAll();
+    if (was === 'silent' || was === 'one-way') this.#destroyAll();
   }
 
   async stop(): Promise<void> {
@@ -74,17 +81,17 @@ export class TcpProxy {
       return;
     }
     const far = connect({ port: this.#targetPort, host: '127.0.0.1', noDelay: true });
-    this.#carry(near, far);
-    this.#carry(far, near);
+    this.#carry(near, far, true);
+    this.#carry(far, near, false);
   }
 
-  #carry(from: Socket, to: Socket): void {
+  #carry(from: Socket, to: Socket, fromDialer: boolean): void {
     this.#sockets.add(from);
     from.on('error', () => {
       // 'close' follows.
     });
     from.on('data', (bytes) => {
-      if (this.#condition.is === 'silent') return;
+      if (this.#condition.is === 'silent' || (this.#condition.is === 'one-way' && fromDialer)) return;
       if (this.#condition.is === 'slow') {
         setTimeout(() => this.#write(from, to, bytes), this.#condition.delayMs);
       } else {
@@ -93,8 +100,9 @@ export class TcpProxy {
     });
     from.on('close', () => {
       this.#sockets.delete(from);
-      // In a silence the other end does not hear of it either.
-      if (this.#condition.is !== 'silent') to.destroy();
+      // Where words do not come through, the end of them does not either.
+      if (this.#condition.is === 'silent' || (this.#condition.is === 'one-way' && fromDialer)) return;
+      to.destroy();
     });
   }
 

@@ -14,9 +14,9 @@ import { type ProgramName, type Shape, Site } from './site.ts';
 
 /** Devices of each group; a third of them live in the process that is killed. */
 const GROUPS: Record<string, { parent: string; devices: number }> = {
-  left: { parent: 'all', devices: 60 },
+  left: { parent: 'all', devices: 45 },
   'left-inner': { parent: 'left', devices: 30 },
-  right: { parent: 'all', devices: 60 },
+  right: { parent: 'all', devices: 45 },
 };
 const WORKERS: Partial<Record<ProgramName, number>> = { gw1: 2 };
 
@@ -107,11 +107,10 @@ export class World {
 
   async #connected(limitMs: number): Promise<void> {
     const away = () => this.fleet.started.filter(({ where }) => where === null);
-    await waitFor(() => away().length === 0, { timeoutMs: limitMs, what: 'devices to be connected' }).catch(
-      (error: Error) => {
-        throw new Error(`${error.message}; ${away().length} are not:${this.fleet.endingsOf(away())}`);
-      },
-    );
+    const options = { timeoutMs: limitMs, intervalMs: 50, what: 'devices to be connected' };
+    await waitFor(() => away().length === 0, options).catch((error: Error) => {
+      throw new Error(`${error.message}; ${away().length} are not:${this.fleet.endingsOf(away())}`);
+    });
   }
 
   /** Nobody has to wait for the resend of an earlier one: whatever it takes, this one is new. */

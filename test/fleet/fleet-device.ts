@@ -63,7 +63,9 @@ export class FleetDevice {
   async enrol(server: string, token: string): Promise<void> {
     const store = await this.#opened();
     const options = { server, token, store, name: this.name, software: 'fleet/1', timeoutMs: 60_000 };
-    this.id = (await enroll(options)).deviceId;
+    // Again when the server could not: as long as it has the same key, it is the same device.
+    const enrolled = () => enroll(options);
+    this.id = (await waitFor(enrolled, { timeoutMs: 30_000, intervalMs: 500, what: 'enrolment' })).deviceId;
   }
 
   /** Resolves when the first attempt at a connection has come to something. */

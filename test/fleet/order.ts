@@ -46,3 +46,14 @@ export function outOfOrder(
   }
   return problems;
 }
+
+function story(
+  id: string,
+  device: string,
+  given: readonly Given[],
+  rows: ReadonlyMap<string, readonly ExecutionView[]>,
+): string {
+  const { type, devices } = given.find((each) => each.id === id) ?? {};
+  const row = rows.get(id)?.find(({ deviceId }) => deviceId === device);
+  return `${type} ${id} (to ${devices?.length}, issued ${row?.issuedAt}, sent ${row?.sentAt}, acked ${row?.ackedAt})`;
+}

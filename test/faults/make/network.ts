@@ -37,6 +37,16 @@ export function linkSilent(name: LinkName, times: Times): Fault {
   };
 }
 
+/** Devices hear their gateway and are not heard. */
+export function linkOneWay(name: LinkName, times: Times): Fault {
+  return {
+    name: `${name} one-way`,
+    begin: (world) => world.site.link(name).oneWay(),
+    end: (world) => world.site.link(name).heal(),
+    holdMs: times.stopped,
+  };
+}
+
 /** Some devices have copies that connect from elsewhere with the same identity, and take turns with them. */
 export function devicesTwice(times: Times): Fault {
   return {

@@ -61,6 +61,7 @@ export function hintsLost(times: Times): Fault {
     begin: (world) => toldRedis(world, allow('-'), ['client', 'kill', 'type', 'pubsub']),
     end: (world) => toldRedis(world, allow('+')),
     holdMs: times.slow,
+    survivable: true,
     keepsSockets: true,
   };
 }
