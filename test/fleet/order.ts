@@ -37,9 +37,8 @@ export function outOfOrder(
     let earliest: Step | undefined;
     for (const step of own.reverse()) {
       if (earliest && earliest.answeredAt < step.askedAt) {
-        problems.push(
-          `outOfOrder: ${device} began ${step.id} before ${earliest.id}, which was given earlier`,
-        );
+        const told = [step, earliest].map(({ id }) => story(id, device, given, rows)).join(' before ');
+        problems.push(`outOfOrder: ${device} began ${told}, which was given earlier`);
       }
       if (!earliest || step.answeredAt < earliest.answeredAt) earliest = step;
     }
