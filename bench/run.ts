@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { Rows } from './rows.ts';
 import { Bench, type Scenario } from './scenario.ts';
-import { quick } from './scenarios/quick.ts';
+import { together } from './scenarios/together.ts';
 import { SCENARIOS } from './scenarios.ts';
 
 const USAGE = `npm run bench -- SCENARIO [SCENARIO ...] [options]
@@ -12,6 +12,7 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
 
   --devices N         devices, instead of the scenario's own number
   --json FILE         write the rows as JSON: {"rows":[{"scenario","what","unit","bound","figure","held"}...]}
+  --together          the scenarios named on one fleet, one after the other, in place of a fleet for each
   --database-url URL  measure with this PostgreSQL database, which must be empty, instead of SQLite
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
   --list              the scenarios, a line each
@@ -30,6 +31,7 @@ async function main(): Promise<number> {
       json: { type: 'string' },
       'database-url': { type: 'string' },
       'memory-limit': { type: 'string', default: '20' },
+      together: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -46,7 +48,8 @@ async function main(): Promise<number> {
   }
   const names = positionals.filter((name) => name !== 'quick');
   const isQuick = names.length < positionals.length;
-  const chosen = isQuick && names.length === 0 ? [quick] : choose(names);
+  const oneFleet = values.together || (isQuick && names.length === 0);
+  const chosen = oneFleet ? [together(names.filter((name) => name !== 'all'))] : choose(names);
   const devices = values.devices === undefined ? undefined : positive('--devices', values.devices);
   const memoryLimit = positive('--memory-limit', values['memory-limit']) * 2 ** 30;
   const rows = new Rows(values.json);

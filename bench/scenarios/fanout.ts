@@ -14,7 +14,7 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 /** A `sync` order of a group as devices get it, and their acknowledgement and result; a test of the frame's size is below. */
 const ORDER_BYTES = 260;
 const ANSWER_BYTES = 130;
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 export const fanout: Scenario = {
   name: 'fanout',

@@ -28,7 +28,7 @@ export async function measureFlood(bench: Bench, { site, swarm }: Fleet): Promis
   const workers = site.gateways.flatMap(({ name }) => site.workerPids(name));
   const lostBefore = await swarm.count('lost', '');
   const cpuBefore = site.usage().cpuMs.gateway;
-  const port = (site.gateways.at(-1) as { port: number }).port;
+  const port = (site.gateways[0] as { port: number }).port;
   const perSecond = bench.quick ? PER_SECOND / 20 : PER_SECOND;
   const storm = bench.use(await Flood.start({ port, perSecond, devices: bench.devices }));
   const began = performance.now();

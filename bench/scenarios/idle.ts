@@ -8,8 +8,8 @@ import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
 /** Long enough for buffers and garbage of the admissions to go. */
-const SETTLE_MS = 15_000;
-const REST_MS = 60_000;
+const SETTLE_MS = 10_000;
+const REST_MS = 45_000;
 
 export const idle: Scenario = {
   name: 'idle',
