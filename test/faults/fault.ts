@@ -25,7 +25,9 @@ export interface Times {
   /** Until a program that died is started again. */
   dead: number;
   slow: number;
+  /** How far a replica is behind. */
+  lag: number;
 }
 
-export const FULL: Times = { stopped: 30_000, away: 60_000, dead: 4_000, slow: 10_000 };
-export const QUICK: Times = { stopped: 14_000, away: 14_000, dead: 1_500, slow: 5_000 };
+export const FULL: Times = { stopped: 30_000, away: 60_000, dead: 4_000, slow: 10_000, lag: 4_000 };
+export const QUICK: Times = { stopped: 14_000, away: 14_000, dead: 1_500, slow: 5_000, lag: 2_000 };

@@ -13,7 +13,10 @@ import {
   workerStopped,
 } from './make/programs.ts';
 import {
+  clusterPrimaryKilled,
   diskFull,
+  failover,
+  failoverToLagging,
   hintsLost,
   postgresRestarted,
   postgresStopped,
@@ -27,9 +30,11 @@ import type { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
 import type { Shape } from './site.ts';
 
-/** One administration server on SQLite; two on PostgreSQL; everything in one process. */
+/** One administration server on SQLite; two on PostgreSQL; everything in one process; Redis as it is made to last. */
 const ONE: Shape = { admins: 1, store: 'sqlite', bus: 'redis' };
 const TWO: Shape = { admins: 2, store: 'postgres', bus: 'redis' };
+const SENTINEL: Shape = { admins: 1, store: 'sqlite', bus: 'sentinel' };
+const CLUSTER: Shape = { admins: 2, store: 'postgres', bus: 'cluster' };
 const WHOLE: Shape = { admins: 1, store: 'sqlite', bus: 'memory' };
 
 const USUAL_MS = 40_000;
@@ -65,6 +70,10 @@ function lines(times: Times): Line[] {
     { name: 'redis-emptied', shape: TWO, fault: redisFlushed() },
     { name: 'redis-stopped', shape: TWO, fault: redisStopped(times), quick: true },
     { name: 'redis-full', shape: ONE, fault: redisFull(times) },
+    { name: 'sentinel-failover', shape: SENTINEL, fault: failover() },
+    { name: 'sentinel-failover-lagging', shape: SENTINEL, fault: failoverToLagging(times), quick: true },
+    { name: 'cluster-primary-killed', shape: CLUSTER, fault: clusterPrimaryKilled(times) },
+    { name: 'cluster-gateway-killed', shape: CLUSTER, fault: killed('gw1', times, true) },
     { name: 'subscriptions-killed', shape: ONE, fault: subscriptionsKilled() },
     { name: 'hints-lost', shape: ONE, fault: hintsLost(times), quick: true },
     { name: 'postgres-restarted', shape: TWO, fault: postgresRestarted(times), quick: true },

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
+import { type ClusterSite, startClusterSite } from '../services/redis-cluster.ts';
+import { type SentinelSite, startSentinelSite } from '../services/redis-sentinel.ts';
 import { freePort } from '../wait.ts';
 import { SmallDisk } from './small-disk.ts';
 import { TcpProxy } from './tcp-proxy.ts';
@@ -16,7 +18,7 @@ import { TcpProxy } from './tcp-proxy.ts';
 export interface Shape {
   admins: 1 | 2;
   store: 'sqlite' | 'postgres';
-  bus: 'redis' | 'memory';
+  bus: 'redis' | 'sentinel' | 'cluster' | 'memory';
 }
 
 export type ProgramName = 'whole' | `admin${1 | 2}` | `gw${1 | 2}`;
@@ -35,6 +37,8 @@ export class Site {
   readonly #flags = new Map<ProgramName, readonly string[]>();
   readonly #programs = new Map<ProgramName, Program>();
   #redis: RedisServer | undefined;
+  #sentinel: SentinelSite | undefined;
+  #cluster: ClusterSite | undefined;
   #postgres: PostgresServer | undefined;
   #disk: SmallDisk | undefined;
   #databaseUrl: string | undefined;
@@ -60,6 +64,16 @@ export class Site {
   get redis(): RedisServer {
     if (!this.#redis) throw new Error('there is no Redis here');
     return this.#redis;
+  }
+
+  get sentinel(): SentinelSite {
+    if (!this.#sentinel) throw new Error('there is no Sentinel here');
+    return this.#sentinel;
+  }
+
+  get cluster(): ClusterSite {
+    if (!this.#cluster) throw new Error('there is no cluster here');
+    return this.#cluster;
   }
 
   get postgres(): PostgresServer {
@@ -141,6 +155,8 @@ export class Site {
     await Promise.all([...this.#programs.values()].map((program) => program.stop()));
     await Promise.all([...this.links.values()].map((link) => link.stop()));
     await this.#redis?.stop();
+    await this.#sentinel?.stop();
+    await this.#cluster?.stop();
     await this.#postgres?.stop();
     await this.#disk?.unmount();
     await rm(this.folder, { recursive: true, force: true });
@@ -155,8 +171,8 @@ export class Site {
       this.#postgres = await startPostgres({ fsync: false });
       this.#databaseUrl = await this.#postgres.createDatabase();
     }
-    if (shape.bus === 'redis') await this.#planSeveral(data);
-    else await this.#planWhole(data);
+    if (shape.bus === 'memory') await this.#planWhole(data);
+    else await this.#planSeveral(data, await this.#startRedis());
     // The first makes the first token; gateways that start side by side save time.
     const [first, ...others] = this.admins;
     if (first) await this.startProgram(first);
@@ -165,33 +181,46 @@ export class Site {
     await Promise.all(rest.map((name) => this.startProgram(name)));
   }
 
-  async #planSeveral(data: string): Promise<void> {
+  /** Resolves with the URL that leads a program there: through a proxy, where there is one address only. */
+  async #startRedis(): Promise<(program: ProgramName) => Promise<string>> {
+    const { bus } = this.shape;
+    if (bus === 'sentinel') {
+      this.#sentinel = await startSentinelSite();
+      const { url } = this.#sentinel;
+      return async () => url;
+    }
+    if (bus === 'cluster') {
+      this.#cluster = await startClusterSite();
+      const { url } = this.#cluster;
+      return async () => url;
+    }
     this.#redis = await startRedis();
     const { port } = this.#redis;
+    return async (program) => {
+      const proxy = await TcpProxy.start(port);
+      this.links.set(`${program}-redis`, proxy);
+      return `redis://127.0.0.1:${proxy.port}`;
+    };
+  }
+
+  async #planSeveral(data: string, redisUrl: (program: ProgramName) => Promise<string>): Promise<void> {
     for (let n = 1; n <= this.shape.admins; n++) {
       const name = `admin${n}` as ProgramName;
       const flags = await this.#adminFlags(data);
-      this.#flags.set(name, ['admin', ...flags, '--redis-url', await this.#linkTo(`${name}-redis`, port)]);
+      this.#flags.set(name, ['admin', ...flags, '--redis-url', await redisUrl(name)]);
     }
     for (const [name, workers] of [
       ['gw1', 2],
       ['gw2', 1],
     ] as const) {
-      const redis = await this.#linkTo(`${name}-redis`, port);
-      const flags = await this.#gatewayFlags(name);
-      this.#flags.set(name, ['gateway', ...flags, '--workers', String(workers), '--redis-url', redis]);
+      const flags = [...(await this.#gatewayFlags(name)), '--workers', String(workers)];
+      this.#flags.set(name, ['gateway', ...flags, '--redis-url', await redisUrl(name)]);
     }
   }
 
   async #planWhole(data: string): Promise<void> {
     const flags = [...(await this.#adminFlags(data)), ...(await this.#gatewayFlags('whole'))];
     this.#flags.set('whole', ['start', ...flags]);
-  }
-
-  async #linkTo(name: LinkName, port: number): Promise<string> {
-    const proxy = await TcpProxy.start(port);
-    this.links.set(name, proxy);
-    return `redis://127.0.0.1:${proxy.port}`;
   }
 
   async #adminFlags(data: string): Promise<string[]> {

@@ -1,5 +1,8 @@
 /** Redis, PostgreSQL and the disk, as they fail. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import type { RedisServer } from '../../services/redis.ts';
+import { waitFor } from '../../wait.ts';
 import type { Fault, Times } from '../fault.ts';
 import { signalTree } from '../process-tree.ts';
 import type { World } from '../world.ts';
@@ -78,6 +81,61 @@ export function redisFull(times: Times): Fault {
       ),
     end: (world) => toldRedis(world, ['config', 'set', 'maxmemory', '0']),
     holdMs: times.stopped,
+    keepsSockets: true,
+  };
+}
+
+/** The primary dies with what its replica never heard of, and Sentinel makes that replica the primary. */
+export function failoverToLagging(times: Times): Fault {
+  let old: RedisServer | undefined;
+  return {
+    name: 'Sentinel fails over to a replica that lags',
+    async begin({ site: { sentinel } }) {
+      old = await sentinel.primary();
+      const primary = sentinel.connect(old);
+      try {
+        const inStep = async () => (await primary.info('replication')).includes('state=online');
+        await waitFor(inStep, { timeoutMs: 20_000, intervalMs: 100, what: 'a replica in step' });
+        await primary.call('ACL', 'SETUSER', 'default', '-psync', '-sync');
+        await primary.call('CLIENT', 'KILL', 'TYPE', 'replica');
+      } finally {
+        primary.disconnect();
+      }
+      await pause(times.lag);
+      await old.kill();
+      await sentinel.failedOver(old);
+    },
+    end: () => old?.restart(),
+    holdMs: times.dead,
+    survivable: true,
+    keepsSockets: true,
+  };
+}
+
+/** In good order: what the old primary had, the new one has. */
+export function failover(): Fault {
+  return {
+    name: 'Sentinel fails over',
+    begin: async ({ site: { sentinel } }) => void (await sentinel.failOver()),
+    holdMs: 0,
+    survivable: true,
+    keepsSockets: true,
+  };
+}
+
+/** Every command to the bus in turn is in another server's hands. */
+export function clusterPrimaryKilled(times: Times): Fault {
+  let old: RedisServer | undefined;
+  return {
+    name: 'a primary of the cluster killed',
+    async begin({ site: { cluster } }, random) {
+      old = random.one(await cluster.primaries());
+      await old.kill();
+      await cluster.failedOver(old);
+    },
+    end: () => old?.restart(),
+    holdMs: times.dead,
+    survivable: true,
     keepsSockets: true,
   };
 }
