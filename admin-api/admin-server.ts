@@ -257,6 +257,7 @@ export class AdminServer {
     await hub.start();
     await projector.start();
     dispatcher.start();
+    await registrar.start();
     await workers.start((up, gone) => {
       metrics.workers.set(workers.list().length);
       projector.gatewaysChangedSoon();
@@ -264,8 +265,10 @@ export class AdminServer {
         sweeper.workersGone();
         keeper.lookSoon();
       }
-      registrar.workersChanged(up, gone);
+      registrar.workersChanged(up, gone, workers.list());
     });
+    // Also when there is nobody: what is on record as up may have gone while no server ran.
+    if (workers.known) registrar.workersChanged([], [], workers.list());
     await ingest.start(nanoid());
     sweeper.start();
     keeper.start();

@@ -47,6 +47,26 @@ export class SqlMeta implements Meta {
     });
   }
 
+  replace(key: string, before: string | null, value: string): Promise<boolean> {
+    return this.#scope.once(async (db) => {
+      if (before === null) {
+        const { numInsertedOrUpdatedRows } = await db
+          .insertInto('meta')
+          .values({ key, value })
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirstOrThrow();
+        return numInsertedOrUpdatedRows !== 0n;
+      }
+      const { numUpdatedRows } = await db
+        .updateTable('meta')
+        .set({ value })
+        .where('key', '=', key)
+        .where('value', '=', before)
+        .executeTakeFirstOrThrow();
+      return numUpdatedRows !== 0n;
+    });
+  }
+
   list(prefix: string): Promise<{ key: string; value: string }[]> {
     return this.#scope.once((db) =>
       db

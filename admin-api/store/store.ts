@@ -442,6 +442,8 @@ export interface Meta {
   setOnce(key: string, value: string): Promise<string>;
   set(key: string, value: string): Promise<void>;
   setMany(rows: readonly { key: string; value: string }[]): Promise<void>;
+  /** Sets the value if the one on record is `before`, `null` for none; whether it did. */
+  replace(key: string, before: string | null, value: string): Promise<boolean>;
   /** Those whose key begins with `prefix`. */
   list(prefix: string): Promise<{ key: string; value: string }[]>;
   delete(keys: readonly string[]): Promise<void>;

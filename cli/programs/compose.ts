@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
+import { DatabaseLock } from '../../admin-api/store/database-lock.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Bus } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
@@ -72,7 +73,9 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
     log,
     keepFirstToken: (token) => writeToken(tokenFile, token),
   });
+  const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
   const parts: Part[] = [
+    { name: 'lock of the database', start: async () => lock?.take(), stop: async () => lock?.release() },
     { name: 'store', start: () => store.start(), stop: () => store.stop() },
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
   ];

@@ -8,6 +8,7 @@ const BY_NAME: Record<string, ExitCode> = {
   EnrollError: EXIT.refused,
   PortUnavailable: EXIT.fault,
   FolderInUse: EXIT.fault,
+  DatabaseInUse: EXIT.fault,
 };
 const BY_CODE: Record<string, string> = {
   EADDRINUSE: 'is in use already: does another one run?',

@@ -115,6 +115,11 @@ export function journalRules(rule: Rule, under: StoreUnderTest): void {
     await store.meta.set('k', 'z');
     assert.is(await store.meta.get('k'), 'z');
     assert.is(await store.meta.get('none'), null);
+    assert.is(await store.meta.replace('k', 'y', 'x'), false);
+    assert.is(await store.meta.replace('k', 'z', 'x'), true);
+    assert.is(await store.meta.replace('new', null, 'first'), true);
+    assert.is(await store.meta.replace('new', null, 'second'), false);
+    assert.equal([await store.meta.get('k'), await store.meta.get('new')], ['x', 'first']);
     await store.meta.setMany([]);
     await store.meta.setMany([
       { key: 'job 1', value: 'a' },
