@@ -15,16 +15,21 @@ export interface Row {
 export class Rows {
   readonly all: Row[] = [];
   readonly #file: string | undefined;
+  readonly #print: (line: string) => void;
 
   /** `file` is written anew with every row, so that a run that is cut leaves what it had. */
-  constructor(file: string | undefined) {
+  constructor(
+    file: string | undefined,
+    print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),
+  ) {
     this.#file = file;
+    this.#print = print;
   }
 
   add(row: Row): void {
     const figure = row.figure !== null && Number.isFinite(row.figure) ? round(row.figure) : null;
     this.all.push({ ...row, figure, held: figure === null && row.held !== null ? false : row.held });
-    process.stdout.write(`${line(this.all.at(-1) as Row)}\n`);
+    this.#print(line(this.all.at(-1) as Row));
     if (this.#file !== undefined)
       writeFileSync(this.#file, `${JSON.stringify({ rows: this.all }, null, 2)}\n`);
   }
