@@ -149,7 +149,7 @@ export class AdminServer {
       mail,
       frames,
       projector,
-      tunnels: new TunnelIngest(endings, keeper),
+      tunnels: new TunnelIngest(endings, keeper, workers),
       outcomes,
       hub,
       metrics,

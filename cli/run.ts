@@ -9,6 +9,7 @@ import { addObserveCommands } from './operator/observe.ts';
 import type { Ending } from './operator/operator-command.ts';
 import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
+import { addTunnelCommands } from './operator/tunnels.ts';
 import { addPrograms } from './programs/program-commands.ts';
 import type { Shell } from './shell.ts';
 import { version } from './version.ts';
@@ -47,6 +48,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   program.commandsGroup('Commanding devices:');
   addSendCommands(program, operators);
   addCommandsCommands(program, operators);
+  addTunnelCommands(program, operators);
   program.commandsGroup('Looking after things:');
   addDevicesCommands(program, operators);
   addGroupsCommands(program, operators);

@@ -1,3 +1,7 @@
+import { createWriteStream, fstatSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
+import { isatty } from 'node:tty';
 import { EXIT } from './exit-codes.ts';
 
 /** What surrounds a command: streams, environment, and Ctrl-C; tests hand in their own. */
@@ -7,32 +11,58 @@ export interface OutputStream {
   columns?: number | undefined;
 }
 
+/** Standard input and output as bytes, for a program in between. */
+export interface ByteStreams {
+  input: Readable;
+  /** Its end closes standard output, which the reader sees at once. */
+  output: Writable;
+}
+
 export interface Shell {
   env: NodeJS.ProcessEnv;
   stdout: OutputStream;
   stderr: OutputStream;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
   onInterrupt(onInterrupt: (signal: string) => void): () => void;
+  /** Instead of `stdout`, once. A hangup (SIGHUP) ends the input from then on. */
+  bytes(): ByteStreams;
 }
 
 /**
  * Ends the process without a word when the reader of stdout has gone (`pushpoint groups list | head -1`). Notes that nobody
  * reads are no reason to end. Other errors of the two streams are thrown.
  */
-export function endWhenUnread(): void {
+function endWhenUnread(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.outputClosed);
     throw error;
   });
-  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
 }
 
 export function processShell(): Shell {
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  let stdout: NodeJS.WriteStream | undefined;
+  // Made when it is first needed: `bytes` needs the descriptor for itself.
+  const standardOutput = () => {
+    if (!stdout) {
+      stdout = process.stdout;
+      endWhenUnread();
+    }
+    return stdout;
+  };
   return {
     env: process.env,
-    stdout: process.stdout,
+    stdout: {
+      write: (text) => standardOutput().write(text),
+      get isTTY() {
+        return isatty(1);
+      },
+      get columns() {
+        return isatty(1) ? standardOutput().columns : undefined;
+      },
+    },
     stderr: process.stderr,
     onInterrupt(onInterrupt) {
       process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
@@ -40,5 +70,17 @@ export function processShell(): Shell {
         process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
       };
     },
+    bytes() {
+      const input = process.stdin;
+      process.once('SIGHUP', () => input.destroy());
+      return { input, output: writerOf(1) };
+    },
   };
+}
+
+/** Pipes and sockets without waiting for the reader, which `process.stdout` does; they close when they end. */
+function writerOf(fd: number): Writable {
+  const kind = fstatSync(fd);
+  if (kind.isFIFO() || kind.isSocket()) return new Socket({ fd, readable: false, writable: true });
+  return createWriteStream('', { fd });
 }

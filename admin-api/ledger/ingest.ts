@@ -129,6 +129,7 @@ export class Ingest {
     for (const receipt of receipts) this.#metrics.receipts.inc({ kind: receipt.kind });
     const now = this.#now();
     const reduced = reduceReceipts(receipts, now);
+    await this.#tunnels.prepare(reduced.tunnels);
     const applied = await this.#store.transaction(async (tx) => {
       await this.#canaries.record(tx, results);
       return this.#write(tx, reduced, now);

@@ -394,11 +394,13 @@ export interface Tunnels {
   /**
    * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and changes nothing
    * else. `opened` and `ended`: tunnels that are so for the first time; `arrived`: moved ones that have both ends again, and the
-   * incarnation they left; `refused`: at most ten times each.
+   * incarnation they left; `refused`: at most ten times each. A worker that got a new incarnation and still has its tunnels is
+   * known by its name: `workerOf` tells that of an incarnation.
    */
   apply(
     reports: readonly TunnelReport[],
     at: number,
+    workerOf?: (incarnation: string) => string | undefined,
   ): Promise<{
     opened: Tunnel[];
     ended: Tunnel[];

@@ -146,7 +146,7 @@ export class SqlTunnels implements Tunnels {
     });
   }
 
-  apply(...[reports, at]: Parameters<Tunnels['apply']>): ReturnType<Tunnels['apply']> {
+  apply(...[reports, at, workerOf]: Parameters<Tunnels['apply']>): ReturnType<Tunnels['apply']> {
     return this.#scope.atomic(async (db) => {
       const opened = new Set<string>();
       const ended = new Set<string>();
@@ -155,7 +155,7 @@ export class SqlTunnels implements Tunnels {
       for (const report of reports) {
         const { tunnel, here } = report;
         if (report.refused === true && (await countRefusal(db, tunnel))) refused.add(tunnel);
-        const turn = await turnOf(db, report);
+        const turn = (await turnOf(db, report)) ?? (await adopted(db, report, workerOf));
         if (turn === null) continue;
         await count(db, report, turn);
         await setHere(db, report, turn);
@@ -246,6 +246,24 @@ async function turnOf(db: Database, { tunnel, incarnation }: TunnelReport): Prom
     .limit(1)
     .executeTakeFirst();
   return row?.turn ?? null;
+}
+
+/** The tunnel's turn when its worker goes on under a new incarnation. */
+async function adopted(
+  db: Database,
+  { tunnel, incarnation }: TunnelReport,
+  workerOf: (incarnation: string) => string | undefined = () => undefined,
+): Promise<number | null> {
+  const worker = workerOf(incarnation);
+  const [known] = worker === undefined ? [] : await tunnelsOf(db, [tunnel]);
+  if (!known || known.at?.worker !== worker || known.state === 'ended') return null;
+  await db
+    .updateTable('tunnel_turns')
+    .set({ incarnation })
+    .where('tunnel_id', '=', tunnel)
+    .where('turn', '=', known.turn)
+    .execute();
+  return known.turn;
 }
 
 async function count(

@@ -1,8 +1,14 @@
+import type { Lease } from '../../bus/bus.ts';
 import type { Tunnel } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { TunnelEndings } from './tunnel-endings.ts';
 import { recordTunnel, recordTunnelEnds } from './tunnel-record.ts';
 import { type TunnelReceipt, toReport } from './tunnel-reports.ts';
+
+export interface TunnelIngestLeases {
+  list(): readonly Lease[];
+  refresh(): Promise<void>;
+}
 
 export interface AppliedTunnels {
   ended: Tunnel[];
@@ -16,15 +22,28 @@ export interface AppliedTunnels {
 export class TunnelIngest {
   readonly #endings: TunnelEndings;
   readonly #keeper: { lookSoon(): void };
+  readonly #leases: TunnelIngestLeases;
 
-  constructor(endings: TunnelEndings, keeper: { lookSoon(): void }) {
+  constructor(endings: TunnelEndings, keeper: { lookSoon(): void }, leases: TunnelIngestLeases) {
     this.#endings = endings;
     this.#keeper = keeper;
+    this.#leases = leases;
+  }
+
+  /** Before a batch is written: makes sure that the workers that speak are known by name. */
+  async prepare(receipts: readonly TunnelReceipt[]): Promise<void> {
+    const known = this.#workers();
+    if (receipts.some(({ incarnation }) => !known.has(incarnation))) await this.#leases.refresh();
   }
 
   async write(tx: Store, receipts: readonly TunnelReceipt[], now: number): Promise<AppliedTunnels> {
     if (receipts.length === 0) return { ended: [], arrived: [], commandEnded: false };
-    const { opened, ended, refused, arrived } = await tx.tunnels.apply(receipts.map(toReport), now);
+    const workers = this.#workers();
+    const { opened, ended, refused, arrived } = await tx.tunnels.apply(
+      receipts.map(toReport),
+      now,
+      (incarnation) => workers.get(incarnation),
+    );
     for (const tunnel of opened) await recordTunnel(tx, now, 'system', 'tunnel.opened', tunnel);
     for (const tunnel of refused) {
       for (const receipt of receipts) {
@@ -44,5 +63,9 @@ export class TunnelIngest {
       await this.#endings.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
     }
     if (commandEnded) this.#keeper.lookSoon();
+  }
+
+  #workers(): Map<string, string> {
+    return new Map(this.#leases.list().map(({ incarnation, identity }) => [incarnation, identity.worker]));
   }
 }

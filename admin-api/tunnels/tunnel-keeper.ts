@@ -6,12 +6,22 @@ import type { TunnelEnd, TunnelEndings, TunnelEndingsParts } from './tunnel-endi
 
 /** Gateways end what is over by themselves; this long after they should have, it is done here. */
 const GRACE_MS = 15_000;
+/** A worker whose lease was lost with the bus's memory has a new one soon, and says so. */
+const LEASE_BACK_MS = 3_000;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_CHUNK = 1000;
 
 export interface TunnelKeeperParts extends TunnelEndingsParts {
   endings: TunnelEndings;
   leases: { list(): readonly Lease[] };
+}
+
+export interface TunnelKeeperOptions {
+  intervalMs: number;
+  /** How long ended tunnels stay on record. */
+  keepMs: number;
+  /** How long a worker may be without a lease before its tunnels have ended; 3 s when absent. */
+  leaseBackMs?: number;
 }
 
 /**
@@ -21,17 +31,18 @@ export interface TunnelKeeperParts extends TunnelEndingsParts {
  */
 export class TunnelKeeper {
   readonly #parts: TunnelKeeperParts;
-  readonly #options: { intervalMs: number; keepMs: number };
+  readonly #options: Required<TunnelKeeperOptions>;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #again = false;
   #stopping = false;
   #prunedAt = 0;
+  /** Tunnels whose worker has no lease, and since when. */
+  #suspects = new Map<string, number>();
 
-  /** `keepMs`: how long ended tunnels stay on record. */
-  constructor(parts: TunnelKeeperParts, options: { intervalMs: number; keepMs: number }) {
+  constructor(parts: TunnelKeeperParts, options: TunnelKeeperOptions) {
     this.#parts = parts;
-    this.#options = options;
+    this.#options = { leaseBackMs: LEASE_BACK_MS, ...options };
   }
 
   start(): void {
@@ -69,21 +80,26 @@ export class TunnelKeeper {
     const ends = live.map((facts) => endFor(facts, at)).filter((end) => end !== null);
     const ended = new Set(ends.map(({ id }) => id));
     const standing = live.map(({ tunnel }) => tunnel).filter(({ id }) => !ended.has(id));
-    await endings.end([...ends, ...(await this.#gatewayLost(standing))], 'system');
+    await endings.end([...ends, ...(await this.#gatewayLost(standing, at))], 'system');
     if (Math.abs(at - this.#prunedAt) < PRUNE_EVERY_MS) return;
     this.#prunedAt = at;
     await store.tunnels.prune(at - this.#options.keepMs, PRUNE_CHUNK);
   }
 
   /** An incarnation that was on record and holds no lease now, asked for after that, never will again. */
-  async #gatewayLost(tunnels: readonly Tunnel[]): Promise<TunnelEnd[]> {
+  async #gatewayLost(tunnels: readonly Tunnel[], now: number): Promise<TunnelEnd[]> {
     const known = new Set(this.#parts.leases.list().map((lease) => lease.incarnation));
-    const suspects = tunnels.filter(({ at }) => at !== null && !known.has(at.incarnation));
-    if (suspects.length === 0) return [];
-    const leases = await this.#parts.bus.leases.list();
+    const unknown = tunnels.filter(({ at }) => at !== null && !known.has(at.incarnation));
+    const leases = unknown.length === 0 ? [] : await this.#parts.bus.leases.list();
     const alive = new Set(leases.map((lease) => lease.incarnation));
-    return suspects.flatMap(({ id, turn, at }) => {
+    const before = this.#suspects;
+    this.#suspects = new Map();
+    return unknown.flatMap(({ id, turn, at }) => {
       if (at === null || alive.has(at.incarnation)) return [];
+      const key = `${id} ${at.incarnation}`;
+      const since = before.get(key) ?? now;
+      this.#suspects.set(key, since);
+      if (Math.abs(now - since) < this.#options.leaseBackMs) return [];
       const reason = `Gateway ${at.gateway} is gone (worker ${at.worker}).`;
       return [{ id, onTurn: turn, code: 'gateway-lost', reason }];
     });

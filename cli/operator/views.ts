@@ -185,3 +185,33 @@ export interface ApiTokenView {
   /** Only in the answer to its creation. */
   token?: string;
 }
+
+export interface TunnelView {
+  id: string;
+  deviceId: string;
+  host: string;
+  port: number;
+  reason: string;
+  state: 'opening' | 'open' | 'ended';
+  end: { code: string; reason: string } | null;
+  createdBy: string;
+  createdAt: string;
+  openedAt: string | null;
+  endedAt: string | null;
+  expiresAt: string;
+  gateway: string | null;
+  worker: string | null;
+  moves: number;
+  deviceHere: boolean;
+  operatorHere: boolean;
+  streams: number;
+  bytesUp: number;
+  bytesDown: number;
+  refusedJoins: number;
+}
+
+export interface OpenedTunnelView {
+  tunnel: TunnelView;
+  /** The ticket is secret, and good for one join. */
+  join: { gateway: { name: string; url: string }; worker: number; ticket: string; expiresAt: string } | null;
+}

@@ -34,6 +34,7 @@ export function paintState(cell: string, style: Style): string {
     case 'succeeded':
     case 'connected':
     case 'up':
+    case 'open':
       return style.green(cell);
     case 'failed':
     case 'rejected':

@@ -112,12 +112,13 @@ export async function startHttp(
   const endings = new TunnelEndings(tunnelParts);
   const keeper = new TunnelKeeper(
     { ...tunnelParts, endings, leases: workers },
-    { intervalMs: 20, keepMs: 3_600_000 },
+    { intervalMs: 20, keepMs: 3_600_000, leaseBackMs: 200 },
   );
   keeper.start();
-  const tunnelIngest = new TunnelIngest(endings, keeper);
+  const tunnelIngest = new TunnelIngest(endings, keeper, workers);
   /** What a worker says of tunnels, as ingest puts it on record. */
   async function tunnelsSaid(receipts: TunnelReceipt[]): Promise<void> {
+    await tunnelIngest.prepare(receipts);
     const applied = await store.transaction((tx) => tunnelIngest.write(tx, receipts, now()));
     await tunnelIngest.followUp(applied);
   }

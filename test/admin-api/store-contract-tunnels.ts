@@ -139,6 +139,21 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(await store.tunnels.move('u1', 2, turn('c4'), T0 + 4), null);
   });
 
+  rule('a worker that goes on under a new incarnation is known by its name', async (store) => {
+    await add(store, 'u1');
+    const count = (incarnation: string, bytesUp: number) =>
+      store.tunnels.apply([{ tunnel: 'u1', incarnation, bytesUp }], T0, (asked) =>
+        asked === 'inc-9' ? 'gw1/0' : 'gw1/1',
+      );
+    await count('inc-8', 5);
+    await count('inc-9', 7);
+    const record = await store.tunnels.get('u1');
+    assert.equal([record?.bytesUp, record?.at?.incarnation], [7, 'inc-9']);
+    await store.tunnels.end([{ id: 'u1', code: 'closed', reason: '' }], T0);
+    await count('inc-10', 9);
+    assert.is((await store.tunnels.get('u1'))?.bytesUp, 7);
+  });
+
   rule('a tunnel ends once, for the first reason there was', async (store) => {
     await add(store, 'u1');
     const ended = await store.tunnels.end(

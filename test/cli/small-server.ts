@@ -59,6 +59,9 @@ export function testShell(env: NodeJS.ProcessEnv = {}): TestShell {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    bytes() {
+      throw new Error('no bytes here');
+    },
     interrupt() {
       for (const listener of listeners) listener('SIGINT');
     },

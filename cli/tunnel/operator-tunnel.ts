@@ -1,0 +1,170 @@
+/**
+ * The operator's end of one tunnel: asks for it, joins it, takes it to another gateway when its own leaves, and finds out
+ * why it ended. What happens on the way is said in words.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { wsLegDial } from '../../device/tunnels/dial-node.ts';
+import { Tunnel, type TunnelTicket } from '../../tunnel/index.ts';
+import { type ApiClient, ApiUnavailable } from '../api-client.ts';
+import { CliError, EXIT } from '../exit-codes.ts';
+import type { OpenedTunnelView, TunnelView } from '../operator/views.ts';
+
+export interface TunnelWish {
+  deviceId: string;
+  port: number;
+  host?: string;
+  reason?: string;
+  /** Seconds. */
+  timeLimit?: number;
+}
+
+export interface OperatorTunnelParts {
+  api: ApiClient;
+  /** For the person at the terminal. */
+  note: (text: string) => void;
+}
+
+/** How long an end is looked for on record: a gateway is given up when its lease has ended. */
+const END_KNOWN_WITHIN_MS = 20_000;
+const MOVE_WITHIN_MS = 25_000;
+const ASK_AGAIN_MS = 500;
+
+export class OperatorTunnel {
+  readonly view: TunnelView;
+  /** Resolves when the tunnel is over, with why in words; never when this side closed it. */
+  readonly ended: Promise<string>;
+  readonly #parts: OperatorTunnelParts;
+  readonly #tunnel: Tunnel;
+  #gateway: string;
+  #isConnected = false;
+  #wasConnected = false;
+  readonly #onConnected = new Set<() => void>();
+
+  private constructor(opened: OpenedTunnelView & { join: object }, parts: OperatorTunnelParts) {
+    this.view = opened.tunnel;
+    this.#parts = parts;
+    const ticket = ticketOf(opened);
+    this.#gateway = ticket.gateway.name;
+    let end: (reason: string) => void = () => {};
+    this.ended = new Promise((resolve) => {
+      end = resolve;
+    });
+    this.#tunnel = new Tunnel(
+      ticket,
+      { side: 'operator', dial: wsLegDial(), allocate: (bytes) => Buffer.allocUnsafeSlow(bytes) },
+      {
+        joined: ({ name }) => this.#joined(name),
+        connected: (connected) => this.#connected(connected),
+        dropped: ({ reason }) =>
+          this.#note(`Connection to gateway ${this.#gateway} lost${reason && ` (${reason})`}; resuming.`),
+        moving: () => void this.#move().catch((error) => this.#note((error as Error).message)),
+        ended: (reason) => void this.#whyEnded(reason).then(end),
+      },
+    );
+  }
+
+  /** Joins; rejects with `CliError` when there is no tunnel to be had, with the reason. */
+  static async open(wish: TunnelWish, parts: OperatorTunnelParts): Promise<OperatorTunnel> {
+    const opened = await parts.api.request<OpenedTunnelView>('POST', '/v1/tunnels', { body: wish });
+    const { tunnel, join } = opened;
+    if (!join)
+      throw new CliError(EXIT.notAllSucceeded, `No tunnel: ${tunnel.end?.reason ?? 'it ended at once'}`);
+    const operator = new OperatorTunnel({ tunnel, join }, parts);
+    const failed = operator.#tunnel.start().then(
+      () => new Promise<never>(() => {}),
+      () => operator.ended.then((why) => why),
+    );
+    const why = await Promise.race([operator.#firstConnected(), operator.ended, failed]);
+    if (why === undefined) return operator;
+    throw new CliError(EXIT.notAllSucceeded, `No tunnel: ${why}`);
+  }
+
+  get id(): string {
+    return this.view.id;
+  }
+
+  get gateway(): string {
+    return this.#gateway;
+  }
+
+  get streams(): number {
+    return this.#tunnel.streams;
+  }
+
+  /** Both ends are there at the moment. */
+  get connected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** A stream to what the tunnel leads to. Throws `TooManyStreams`. */
+  stream(handlers: Parameters<Tunnel['open']>[1]): ReturnType<Tunnel['open']> {
+    const { host, port } = this.view;
+    return this.#tunnel.open({ host, port }, handlers);
+  }
+
+  /** Leaves for good. */
+  close(): void {
+    this.#tunnel.close('operator-left');
+  }
+
+  #firstConnected(): Promise<undefined> {
+    return new Promise((resolve) => {
+      this.#onConnected.add(() => resolve(undefined));
+    });
+  }
+
+  #joined(gateway: string): void {
+    if (gateway !== this.#gateway) this.#note(`The tunnel goes on at gateway ${gateway}.`);
+    this.#gateway = gateway;
+  }
+
+  #connected(connected: boolean): void {
+    if (connected && this.#wasConnected) this.#note('Both ends are connected again.');
+    this.#isConnected = connected;
+    this.#wasConnected ||= connected;
+    if (connected) for (const tell of this.#onConnected) tell();
+  }
+
+  /** The gateway leaves. Another may not be there at once. */
+  async #move(): Promise<void> {
+    this.#note(`Gateway ${this.#gateway} leaves; moving to another.`);
+    const deadline = performance.now() + MOVE_WITHIN_MS;
+    while (!this.#tunnel.over) {
+      try {
+        const opened = await this.#parts.api.request<OpenedTunnelView>('POST', `/v1/tunnels/${this.id}/move`);
+        if (!opened.join) return;
+        await this.#tunnel.moveTo(ticketOf({ ...opened, join: opened.join }));
+        return;
+      } catch (error) {
+        // Refused for good: the tunnel has ended, or is not ours to move any more.
+        const final = error instanceof CliError && !(error instanceof ApiUnavailable);
+        if (final || performance.now() > deadline) throw error;
+      }
+      await pause(ASK_AGAIN_MS);
+    }
+  }
+
+  /** What this end saw is a guess; the record says why. */
+  async #whyEnded(seen: string): Promise<string> {
+    const deadline = performance.now() + END_KNOWN_WITHIN_MS;
+    for (;;) {
+      try {
+        const { state, end } = await this.#parts.api.get<TunnelView>(`/v1/tunnels/${this.id}`);
+        if (state === 'ended') return `${end?.reason ?? seen} (${end?.code ?? seen})`;
+      } catch (error) {
+        if (!(error instanceof ApiUnavailable)) return seen;
+      }
+      if (performance.now() > deadline) return `${seen} (not on record yet)`;
+      await pause(ASK_AGAIN_MS);
+    }
+  }
+
+  #note(text: string): void {
+    this.#parts.note(text);
+  }
+}
+
+function ticketOf({ tunnel, join }: OpenedTunnelView & { join: object | null }): TunnelTicket {
+  const { gateway, worker, ticket } = join as NonNullable<OpenedTunnelView['join']>;
+  return { tunnel: tunnel.id, gateway, worker, ticket };
+}
