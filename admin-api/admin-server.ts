@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
+import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
 import { Balancer } from './balance/balancer.ts';
@@ -221,6 +222,7 @@ export class AdminServer {
       () => ingest.rounds,
       () => ingest.idle,
     );
+    registerBusMetrics(registry, bus);
     registerAdminGauges(registry, {
       ready: () => vitalSigns.readiness().ready,
       stuck: () => vitalSigns.stuck,

@@ -1,5 +1,5 @@
 import type { Bus } from '../bus/bus.ts';
-import type { DependencyReport, Loops } from '../bus/vital-signs.ts';
+import { busReport, type DependencyReport, type Loops } from '../bus/vital-signs.ts';
 import type { StoreWatch } from './store-watch.ts';
 
 /** What `/ready` answers. */
@@ -52,14 +52,9 @@ export class VitalSigns {
   }
 
   #dependencies(): Record<string, DependencyReport> {
-    const { available, since, reason } = this.#bus.status();
     return {
       store: this.#store.dependency.report(),
-      bus: {
-        ok: available,
-        since: new Date(since).toISOString(),
-        ...(reason === undefined ? {} : { reason }),
-      },
+      bus: busReport(this.#bus.status()),
       ...Object.fromEntries([...this.#more].map(([name, report]) => [name, report()])),
     };
   }

@@ -3,6 +3,7 @@
  * needs and does not hold in its own hands: without it `ready` fails at once. A **loop** is work the program itself
  * does again and again: one that goes round no more can be mended by a restart only, and `live` fails, slowly.
  */
+import type { BusStatus } from './bus.ts';
 
 export interface DependencyReport {
   ok: boolean;
@@ -10,6 +11,22 @@ export interface DependencyReport {
   since: string;
   /** Why it is not there. */
   reason?: string;
+  /** What it is made of, where that is told apart. */
+  parts?: (DependencyReport & { name: string; server: string })[];
+  /** It is there, and something about it should be changed all the same. */
+  warnings?: string[];
+}
+
+export function busReport({ available, since, reason, parts, warnings }: BusStatus): DependencyReport {
+  return {
+    ok: available,
+    since: new Date(since).toISOString(),
+    ...(reason !== undefined && { reason }),
+    ...(parts !== undefined && {
+      parts: parts.map((part) => ({ ...part, since: new Date(part.since).toISOString() })),
+    }),
+    ...(warnings !== undefined && { warnings }),
+  };
 }
 
 /** Remembers since when it is as it is. */

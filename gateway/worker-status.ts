@@ -3,7 +3,7 @@
  * of that is news.
  */
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
-import { Dependency, type Loops } from '../bus/vital-signs.ts';
+import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
 import { type GatewayConfig, shareOf } from './config.ts';
 import type { Connections } from './connections.ts';
 import type { Departures } from './departures.ts';
@@ -116,15 +116,10 @@ export class WorkerStatus {
 
   readiness(): Readiness {
     const { bus, listener, leaseHealth, directoryHealth, canaryHealth } = this.#parts;
-    const { available, since, reason } = bus.status();
     const off = this.stopping || this.#parts.departures.all;
     const listening = this.openPort !== 0 || (listener.full && !off);
     const dependencies: Readiness['dependencies'] = {
-      bus: {
-        ok: available,
-        since: new Date(since).toISOString(),
-        ...(reason === undefined ? {} : { reason }),
-      },
+      bus: busReport(bus.status()),
       lease: leaseHealth.report(),
       directory: directoryHealth.report(),
       ...(canaryHealth && { canary: canaryHealth.report() }),

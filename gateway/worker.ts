@@ -8,6 +8,7 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus, GatewaySettings } from '../bus/bus.ts';
+import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
@@ -343,6 +344,7 @@ export class GatewayWorker {
       tunnelBufferedBytes: () => this.#tunnels.desk.bufferedBytes(),
       tunnelBytes: () => this.#tunnels.desk.bytes(),
     });
+    registerBusMetrics(metricsRegistry, bus, { worker: this.name });
     this.#registry = metricsRegistry;
     this.#health = new HealthServer({
       readiness: () => this.readiness(),

@@ -26,6 +26,9 @@ export interface SweeperOptions {
   keepEvents: number;
 }
 
+/** Entries of presence looked at in each sweep: those that killed workers left are gone within minutes. */
+const PRESENCE_LOOKED_AT = 1_000;
+
 export interface SweeperParts {
   store: Store;
   bus: Bus;
@@ -102,6 +105,7 @@ export class Sweeper {
       this.#wokeAt = now;
       this.#parts.dispatcher.wake(await this.#parts.store.executions.connectedWithQueued(CHUNK));
     }
+    await this.#parts.bus.presence.sweep(PRESENCE_LOOKED_AT);
     if (Math.abs(now - this.#housekeptAt) >= HOUSEKEEPING_EVERY_MS) {
       this.#housekeptAt = now;
       this.#recordOfIncarnations = 'check';

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import type { Rule } from './bus-under-test.ts';
-import { numbers } from './samples.ts';
+import { identity, LONG_MS, load, numbers } from './samples.ts';
 
 export function presenceRules(rule: Rule): void {
   rule('a claim takes the device and names who held it before', async ({ presence }) => {
@@ -90,5 +90,27 @@ export function presenceRules(rule: Rule): void {
     assert.equal(await presence.claim('a', []), []);
     assert.equal(await presence.locate([]), []);
     await presence.release('a', []);
+  });
+
+  rule('sweeping removes what workers without a lease left behind, and nothing else', async (bus) => {
+    const dead = await bus.leases.acquire(identity, load, LONG_MS);
+    const alive = await bus.leases.acquire(identity, load, LONG_MS);
+    const ids = numbers(1, 60).map((number) => `d${number}`);
+    await bus.presence.claim(
+      dead,
+      ids.map((id) => ({ device: id })),
+    );
+    await bus.presence.claim(alive, [{ device: 'd1' }, { device: 'd2' }]);
+    await bus.leases.release(dead);
+    let removed = 0;
+    // In parts: more often than there are shards, and entries.
+    for (let part = 0; part < 200 && removed < 58; part += 1) removed += await bus.presence.sweep(5);
+    assert.is(removed, 58);
+    const holders = await bus.presence.locate(ids);
+    assert.equal(
+      holders.map((holder) => holder?.incarnation ?? null),
+      ids.map((_, index) => (index < 2 ? alive : null)),
+    );
+    for (let part = 0; part < 200; part += 1) assert.is(await bus.presence.sweep(5), 0);
   });
 }

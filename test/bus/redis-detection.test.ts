@@ -5,9 +5,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Bus } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { SCRIPTS } from '../../bus/redis/scripts/index.ts';
 import { startRedis } from '../services/redis.ts';
 import { waitFor } from '../wait.ts';
-import { delivery, identity, LONG_MS, load } from './samples.ts';
+import { ack, delivery, identity, LONG_MS, load } from './samples.ts';
 import { startProxy } from './tcp-proxy.ts';
 
 const server = await startRedis();
@@ -124,6 +125,59 @@ test('an eviction policy and missing persistence are told once in the log, and i
     await redis.config('SET', 'maxmemory-policy', 'noeviction');
     await redis.config('SET', 'appendonly', 'yes');
     redis.disconnect();
+  }
+});
+
+test('a user with the rights that the operations guide names is enough', async () => {
+  const redis = new Redis(server.url);
+  const rights = '~pp:* &pp:* +@all -@admin -@dangerous +info +client|unblock +config|get'.split(' ');
+  await redis.call('ACL', 'SETUSER', 'pushpoint', 'on', '>own', ...rights);
+  const bus = new RedisBus({ url: server.url.replace('://', '://pushpoint:own@') });
+  try {
+    await bus.start();
+    const { incarnation, count } = await hintsOf(bus);
+    await bus.outboxes.append(incarnation, [delivery(1)]);
+    await waitFor(() => count() > 0, { what: 'the hint' });
+    let applied = 0;
+    const end = await bus.receipts.consume('one', async (batch) => {
+      applied += batch.length;
+    });
+    await bus.receipts.append([ack(1)]);
+    await waitFor(() => applied === 1, { what: 'the receipt' });
+    await end();
+    await bus.directory.setEpoch('1');
+    assert.is(await bus.directory.epoch(), '1');
+    await bus.presence.sweep(10);
+    assert.is((await bus.leases.list()).length > 0, true);
+    assert.is(bus.status().available, true);
+  } finally {
+    redis.disconnect();
+    await bus.stop();
+  }
+});
+
+test('names that killed administration servers left in the group are forgotten, others are not', async () => {
+  const redis = new Redis(server.url);
+  const bus = new RedisBus({ url: server.url, prefix: 'forget' });
+  const key = 'forget:{receipts}';
+  try {
+    await bus.start();
+    await bus.receipts.append([ack(1)]);
+    await redis.xgroup('CREATE', key, 'ledger', '0');
+    await redis.xgroup('CREATECONSUMER', key, 'ledger', 'killed long ago');
+    await redis.xgroup('CREATECONSUMER', key, 'ledger', 'just started');
+    // It was silent for longer than this test runs.
+    const long = 10 * 60_000;
+    await redis.xreadgroup('GROUP', 'ledger', 'owes one', 'COUNT', 1, 'STREAMS', key, '>');
+    const forget = (idleMs: number) =>
+      redis.eval(SCRIPTS.forgetConsumers.lua, 1, key, 'ledger', idleMs, 100, 'just started');
+    assert.is(await forget(long), 0);
+    await waitFor(async () => (await forget(1)) === 1, { what: 'one to be idle for a millisecond' });
+    const left = (await redis.xinfo('CONSUMERS', key, 'ledger')) as string[][];
+    assert.equal(left.map(([, name]) => name).sort(), ['just started', 'owes one']);
+  } finally {
+    redis.disconnect();
+    await bus.stop();
   }
 });
 

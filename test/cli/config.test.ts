@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ConfigError, loadConfig } from '../../cli/config/load.ts';
 import { OPTIONS, type OptionSpec, optionsOf, PROGRAMS } from '../../cli/config/options.ts';
+import { redisSettings } from '../../cli/config/redis.ts';
 import { parseValue } from '../../cli/config/values.ts';
 
 const test = suite<{ folder: string }>('configuration');
@@ -99,6 +100,50 @@ test('admin and gateway cannot run without Redis, and a gateway not without a na
   const problems = problemsOf(() => loadConfig('gateway', { flags: {}, env: {} }));
   assert.match(problems.join(), /--name/);
   assert.match(problems.join(), /REDIS_URL/);
+});
+
+test('passwords and certificates of Redis come from files as well, and are read to the end of the line', ({
+  folder,
+}) => {
+  const path = (name: string, text: string) => {
+    const at = join(folder, name);
+    writeFileSync(at, text);
+    return at;
+  };
+  const env = {
+    REDIS_URL: 'rediss+sentinel://me@a,b/main',
+    REDIS_PASSWORD_FILE: path('one', 'one \n'),
+    REDIS_SENTINEL_PASSWORD_FILE: path('two', 'two'),
+    REDIS_SENTINEL_USER: 'you',
+    REDIS_TLS_CA: path('ca.pem', 'PEM'),
+  };
+  assert.equal(redisSettings(loadConfig('admin', { flags: {}, env })), {
+    url: env.REDIS_URL,
+    password: 'one ',
+    sentinelUsername: 'you',
+    sentinelPassword: 'two',
+    tls: { ca: 'PEM' },
+  });
+});
+
+test('what is wrong about Redis is said at once, and without its secrets', ({ folder }) => {
+  const load = (env: NodeJS.ProcessEnv) =>
+    problemsOf(() => redisSettings(loadConfig('admin', { flags: {}, env }))).join('\n');
+  const missing = join(folder, 'missing');
+  const text = load({
+    REDIS_URL: 'redis://h',
+    REDIS_PASSWORD: 'hunter2',
+    REDIS_PASSWORD_FILE: missing,
+    REDIS_TLS_CA: missing,
+  });
+  assert.match(text, /--redis-password and --redis-password-file must not both be given/);
+  assert.match(text, /--redis-tls-ca: .*missing cannot be read \(ENOENT\)/);
+  assert.match(
+    load({ REDIS_URL: 'redis://:hunter2@a,b' }),
+    /--redis-url \(or REDIS_URL\): redis:\/\/ takes one server/,
+  );
+  assert.match(load({ REDIS_URL: 'redis://h', REDIS_TLS_VERIFY: 'no' }), /begins with redis, not rediss/);
+  assert.not.match(text + load({ REDIS_URL: 'redis://:hunter2@a,b' }), /hunter2/);
 });
 
 test('secrets are not repeated in errors', () => {

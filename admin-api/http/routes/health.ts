@@ -5,10 +5,21 @@ import type { HttpServices } from '../services.ts';
 
 const tag = 'Health';
 
-const Report = Type.Object({
+const report = {
   ok: Type.Boolean(),
   since: Time('Since when it is as it is.'),
   reason: Type.Optional(Type.String({ description: 'Why it is not there.' })),
+};
+const Report = Type.Object({
+  ...report,
+  parts: Type.Optional(
+    Type.Array(Type.Object({ name: Type.String(), server: Type.String(), ...report }), {
+      description: 'What it is made of: of the bus, its connections.',
+    }),
+  ),
+  warnings: Type.Optional(
+    Type.Array(Type.String(), { description: 'What should be changed although it is there.' }),
+  ),
 });
 const Dependencies = Type.Record(Type.String(), Report, {
   description: 'What the server needs: `store`, `bus`, and `canary`, the way to the gateways and back.',

@@ -35,7 +35,7 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
 }
 
 async function status({ store, bus, coverage }: HttpServices, version: string): Promise<StatusDocument> {
-  const { available, since, reason } = bus.status();
+  const { available, since, reason, parts, warnings } = bus.status();
   // While the bus is away the rest is still worth telling.
   const [directoryEpoch, receiptsBacklog] = available
     ? await Promise.all([bus.directory.epoch().catch(() => null), bus.receipts.backlog().catch(() => null)])
@@ -49,7 +49,13 @@ async function status({ store, bus, coverage }: HttpServices, version: string): 
   return {
     version,
     store: { kind: store.kind },
-    bus: { available, since: time(since), ...(reason !== undefined && { reason }) },
+    bus: {
+      available,
+      since: time(since),
+      ...(reason !== undefined && { reason }),
+      ...(parts !== undefined && { parts: parts.map((part) => ({ ...part, since: time(part.since) })) }),
+      ...(warnings !== undefined && { warnings }),
+    },
     directoryEpoch,
     receiptsBacklog,
     devices: { total, connected },

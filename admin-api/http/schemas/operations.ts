@@ -25,6 +25,24 @@ export const StatusSchema = Type.Object(
         available: Type.Boolean(),
         since: Time('Since when it is so.'),
         reason: Type.Optional(Type.String({ description: 'Why it is not available.' })),
+        parts: Type.Optional(
+          Type.Array(
+            Type.Object(
+              {
+                name: OneOf(['commands', 'subscription', 'receipts'] as const),
+                server: Type.String({ description: 'Host and port.' }),
+                ok: Type.Boolean(),
+                since: Time('Since when it is so.'),
+                reason: Type.Optional(Type.String({ description: 'Why it does not work.' })),
+              },
+              closed,
+            ),
+            { description: 'Its connections to Redis.' },
+          ),
+        ),
+        warnings: Type.Optional(
+          Type.Array(Type.String(), { description: 'Settings of Redis that should be changed.' }),
+        ),
       },
       closed,
     ),
