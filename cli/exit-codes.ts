@@ -14,6 +14,8 @@ export const EXIT = {
   notAllSucceeded: 5,
   /** `--wait-timeout` elapsed before that. */
   waitTimeout: 6,
+  /** `pushpoint agent`: the gateways refuse this device for good; starting it again changes nothing. */
+  notAdmitted: 7,
   /** Interrupted by the operator (Ctrl-C). */
   interrupted: 130,
   /** Who read the output has gone, as in `| head -1`: what a shell says of a program that SIGPIPE ended. */
@@ -33,6 +35,10 @@ export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
     '`--wait`: finished, but some executions did not succeed, or the gateway did not do as told',
   ],
   [EXIT.waitTimeout, '`--wait-timeout` elapsed before that'],
+  [
+    EXIT.notAdmitted,
+    '`pushpoint agent`: the gateways refuse this device for good; its last line says why and what to do',
+  ],
   [EXIT.interrupted, 'interrupted (Ctrl-C)'],
   [EXIT.outputClosed, 'nobody reads the output any more, as after `| head -1`'],
 ];

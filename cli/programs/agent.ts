@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { Agent, type AgentConfig, AgentConfigError, checkAgentConfig } from '../../device/agent/index.ts';
 import { ConfigError, loadConfigAndRest } from '../config/load.ts';
 import { AGENT_FILE_KEYS, type ConfigOf } from '../config/options.ts';
-import type { ExitCode } from '../exit-codes.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
 import { Assembly, runUntilSignal } from './lifecycle.ts';
@@ -30,7 +30,7 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
     log,
     assembly: new Assembly([part], log),
     stopDeadlineMs: config.stopDeadline,
-    failed: agent.ended.then(({ reason }) => reason),
+    failed: agent.ended.then(({ reason }) => ({ reason, code: EXIT.notAdmitted })),
     onReady() {
       const device = agent.device?.deviceId ?? '';
       sayReady(

@@ -72,8 +72,8 @@ export interface RunOptions {
   stopDeadlineMs: number;
   /** Called once everything runs. */
   onReady: () => void | Promise<void>;
-  /** Resolves when the program should end by itself (a part failed for good). */
-  failed?: Promise<string>;
+  /** Resolves when the program should end by itself (a part failed for good), with a sentence for a person. */
+  failed?: Promise<{ reason: string; code: ExitCode }>;
   /** Ends the process at once; tests hand in their own. */
   exitNow?: (code: number) => void;
 }
@@ -85,7 +85,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
   let asked: (reason: string) => void = () => {};
   const end = new Promise<{ reason: string; code: ExitCode }>((resolve) => {
     asked = (reason) => resolve({ reason, code: EXIT.ok });
-    options.failed?.then((reason) => resolve({ reason, code: EXIT.fault }));
+    options.failed?.then(resolve);
   });
   const release = shell.onInterrupt((signal) => {
     if (stopping) {
@@ -113,6 +113,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     const clean = await assembly.stop();
     clearTimeout(timer);
     log.info({ reason }, 'stopped');
+    if (code !== EXIT.ok) shell.stderr.write(`${reason}\n`);
     return clean ? code : EXIT.fault;
   } finally {
     release();

@@ -194,7 +194,7 @@ export class Agent {
       if (code === CLOSE.replaced) this.#log.warn('another program uses the same key (H-9)');
       if (advice === 'never') {
         this.#log.error({ code, reason }, 'the gateway does not admit this device');
-        this.#end({ reason: `the gateway does not admit this device: ${code} ${reason}` });
+        this.#end({ reason: refusal(device.deviceId ?? '', code, reason) });
       } else if (++this.#failures % LOST_AFTER === 0) {
         void this.#renew(device, store);
       }
@@ -222,7 +222,9 @@ export class Agent {
       const before = device.deviceId;
       const { deviceId } = await this.#enroll(store, true);
       if (deviceId !== before) {
-        this.#end({ reason: `the server knows this machine as another device now: ${deviceId}` });
+        this.#end({
+          reason: `The server knows this machine as another device now, ${deviceId}: start the agent again to go on as that one.`,
+        });
         return;
       }
       device.setGateways((await store.load()).state.gateways);
@@ -232,4 +234,19 @@ export class Agent {
       this.#renewing = false;
     }
   }
+}
+
+const ENROL_AGAIN = 'Empty its state folder and start it with an enrolment token to make it a device again.';
+
+/** What to do about codes that mean "never" (C-2). */
+const REMEDIES: Record<number, string> = {
+  [CLOSE.unknownDevice]: `It was deleted, or is enrolled with another server. ${ENROL_AGAIN}`,
+  [CLOSE.badProof]: `Its key is not the one on record. ${ENROL_AGAIN}`,
+  [CLOSE.blocked]: 'An operator blocked it: `pushpoint devices unblock`, then start the agent again.',
+  [CLOSE.unsupportedVersion]: 'The gateway does not speak its version of the protocol: update this program.',
+};
+
+function refusal(device: string, code: number, reason: string): string {
+  const remedy = REMEDIES[code] ?? 'Start it again once the cause is mended.';
+  return `The gateway does not admit device ${device}: ${code} ${reason}. ${remedy}`;
 }

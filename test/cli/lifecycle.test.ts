@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { EXIT } from '../../cli/exit-codes.ts';
 import { Assembly, type Part, runUntilSignal } from '../../cli/programs/lifecycle.ts';
 import { sayReady } from '../../cli/programs/ready.ts';
 import { waitFor } from '../wait.ts';
@@ -101,9 +102,10 @@ test('a part that fails to stop does not keep the others from stopping, and show
   assert.equal(done.slice(-3), ['stop b', 'error: part did not stop in order', 'stop a']);
 });
 
-test('a program whose part gives up ends by itself with exit code 1', async () => {
-  const { run } = scene({ a: {} });
-  assert.is(await run({ failed: Promise.resolve('not admitted') }), 1);
+test('a program whose part gives up ends by itself, with the exit code and the words it gives', async () => {
+  const { run, shell } = scene({ a: {} });
+  assert.is(await run({ failed: Promise.resolve({ reason: 'not admitted', code: EXIT.notAdmitted }) }), 7);
+  assert.is(shell.err, 'not admitted\n');
 });
 
 test('ready is one line with JSON, and the ready file appears whole', () => {
