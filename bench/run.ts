@@ -1,4 +1,5 @@
 /** `npm run bench -- SCENARIO [options]`. The exit code is 1 when an invariant broke or a scenario failed; bounds are in the rows. */
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Rows } from './rows.ts';
 import { Bench, type Scenario } from './scenario.ts';
@@ -14,6 +15,8 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
   --json FILE         write the rows as JSON: {"rows":[{"scenario","what","unit","bound","figure","held"}...]}
   --together          the scenarios named on one fleet, one after the other, in place of a fleet for each
   --database-url URL  measure with this PostgreSQL database, which must be empty, instead of SQLite
+  --keep DIR          keep databases with devices on record there, for the next run with as many (SQLite only)
+  --profile DIR       leave CPU profiles of the server programs there (they make the programs slower)
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
   --list              the scenarios, a line each
   --help              this text
@@ -30,6 +33,8 @@ async function main(): Promise<number> {
       devices: { type: 'string' },
       json: { type: 'string' },
       'database-url': { type: 'string' },
+      keep: { type: 'string' },
+      profile: { type: 'string' },
       'memory-limit': { type: 'string', default: '20' },
       together: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
@@ -61,6 +66,8 @@ async function main(): Promise<number> {
         devices: devices ?? (isQuick ? scenario.quickDevices : scenario.devices),
         quick: isQuick,
         databaseUrl: values['database-url'],
+        keepDir: values.keep === undefined ? undefined : resolve(values.keep),
+        profileDir: values.profile === undefined ? undefined : resolve(values.profile),
         memoryLimit,
       },
       rows,

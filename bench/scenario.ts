@@ -20,6 +20,10 @@ export interface BenchOptions {
   quick: boolean;
   /** Of PostgreSQL to measure with; SQLite without it. */
   databaseUrl: string | undefined;
+  /** Where databases with devices on record are kept from run to run. */
+  keepDir: string | undefined;
+  /** Where the server programs leave CPU profiles; they make none without it. */
+  profileDir: string | undefined;
   /** Memory the machine may have in use before the scenario is given up, bytes. */
   memoryLimit: number;
 }
@@ -42,6 +46,8 @@ export class Bench {
   readonly devices: number;
   readonly quick: boolean;
   readonly databaseUrl: string | undefined;
+  readonly keepDir: string | undefined;
+  readonly profileDir: string | undefined;
   readonly #memoryLimit: number;
   readonly #rows: Rows;
   readonly #began = performance.now();
@@ -52,6 +58,8 @@ export class Bench {
     this.devices = options.devices;
     this.quick = options.quick;
     this.databaseUrl = options.databaseUrl;
+    this.keepDir = options.keepDir;
+    this.profileDir = options.profileDir;
     this.scenario = options.scenario;
     this.#memoryLimit = options.memoryLimit;
     this.#rows = rows;

@@ -3,6 +3,7 @@
 import { freePort } from '../../test/wait.ts';
 import { Swarm } from '../load/swarm.ts';
 import type { Bench } from '../scenario.ts';
+import { bringKept, keepSeeded, seedDevices } from './seed.ts';
 import { Site, type SiteOptions } from './site.ts';
 
 export interface Fleet {
@@ -25,19 +26,29 @@ export async function prepareFleet(
       targets: ports.map((port) => ({ host: '127.0.0.1', port })),
     }),
   );
-  const publicKeys = await swarm.prepare();
-  bench.say(`${publicKeys.length} keys`);
   const site = bench.use(
     await Site.start({
       ...options,
       gateways,
       ports,
-      publicKeys,
+      devices: bench.devices,
+      seed: (dataDir) => seed(bench, swarm, dataDir),
       databaseUrl: bench.databaseUrl,
+      profileDir: bench.profileDir,
       say: (text) => bench.say(text),
     }),
   );
   return { site, swarm };
+}
+
+async function seed(bench: Bench, swarm: Swarm, dataDir: string): Promise<void> {
+  const { databaseUrl, devices, keepDir } = bench;
+  const keeps = databaseUrl === undefined ? keepDir : undefined;
+  if (keeps !== undefined && (await bringKept(keeps, devices, dataDir))) return;
+  const publicKeys = await swarm.prepare();
+  bench.say(`${publicKeys.length} keys`);
+  await seedDevices({ dataDir, databaseUrl, publicKeys });
+  if (keeps !== undefined) await keepSeeded(keeps, devices, dataDir);
 }
 
 /** All devices connect as fast as they may; resolves when they are ready, or with fewer after the time limit. */

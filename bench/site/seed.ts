@@ -2,6 +2,9 @@
  * Devices put on record as enrolment would, straight into the store: a quarter of a million enrolments by HTTP would take
  * longer than all measurements. The administration server writes the directory from it when it starts.
  */
+import { existsSync } from 'node:fs';
+import { cp, rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import pino from 'pino';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { deviceId } from '../load/keys.ts';
@@ -15,15 +18,9 @@ export interface SeedOptions {
   dataDir: string;
   databaseUrl: string | undefined;
   publicKeys: readonly Uint8Array[];
-  progress(done: number): void;
 }
 
-export async function seedDevices({
-  dataDir,
-  databaseUrl,
-  publicKeys,
-  progress,
-}: SeedOptions): Promise<void> {
+export async function seedDevices({ dataDir, databaseUrl, publicKeys }: SeedOptions): Promise<void> {
   const store = openStore({ dataDir, databaseUrl, log: pino({ level: 'silent' }) });
   await store.start();
   try {
@@ -45,9 +42,28 @@ export async function seedDevices({
           });
         }
       });
-      progress(Math.min(publicKeys.length, from + CHUNK));
     }
   } finally {
     await store.stop();
   }
+}
+
+/** Where a database with so many devices is kept between runs. */
+function keptAt(keepDir: string, devices: number): string {
+  return join(keepDir, `devices-${devices}`);
+}
+
+/** Brings a kept database to `dataDir`; `false` when there is none for this number of devices. */
+export async function bringKept(keepDir: string, devices: number, dataDir: string): Promise<boolean> {
+  const kept = keptAt(keepDir, devices);
+  if (!existsSync(kept)) return false;
+  await cp(kept, dataDir, { recursive: true });
+  return true;
+}
+
+/** Keeps the database of `dataDir`, which nobody has open. */
+export async function keepSeeded(keepDir: string, devices: number, dataDir: string): Promise<void> {
+  const kept = keptAt(keepDir, devices);
+  await cp(dataDir, `${kept}.part`, { recursive: true });
+  await rename(`${kept}.part`, kept);
 }

@@ -5,14 +5,16 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Program, startCli } from '../../test/services/processes.ts';
+import { fileURLToPath } from 'node:url';
+import { Program } from '../../test/services/processes.ts';
 import { type RedisServer, startRedis } from '../../test/services/redis.ts';
 import { freePort, waitFor } from '../../test/wait.ts';
 import { cpuMs, descriptorLimit, processTree, pssBytes } from '../measure/processes.ts';
-import { seedDevices } from './seed.ts';
 
 export interface SiteOptions {
-  publicKeys: readonly Uint8Array[];
+  devices: number;
+  /** Makes the database in this folder, with the devices on record. */
+  seed(dataDir: string): Promise<void>;
   databaseUrl: string | undefined;
   /** Names of the gateways, and the port of each; the first one is started, the others by `startGateway`. */
   gateways: readonly string[];
@@ -21,6 +23,8 @@ export interface SiteOptions {
   workers?: number;
   /** Added to the flags of the gateways. */
   gatewayFlags?: readonly string[];
+  /** Where the programs leave CPU profiles. */
+  profileDir?: string | undefined;
   say(text: string): void;
 }
 
@@ -31,6 +35,8 @@ export interface Usage {
   pss: Record<Kind, number>;
   cpuMs: Record<Kind, number>;
 }
+
+const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 /** A worker stops listening at 90 % of its descriptors; the kernel's spreading is not exact. */
 const FILL = 0.8;
@@ -50,8 +56,7 @@ export class Site {
     this.#options = options;
     this.#folder = folder;
     this.gateways = gateways;
-    this.workers =
-      options.workers ?? Math.max(2, Math.ceil(options.publicKeys.length / (descriptorLimit() * FILL)));
+    this.workers = options.workers ?? Math.max(2, Math.ceil(options.devices / (descriptorLimit() * FILL)));
   }
 
   /** Resolves when devices can be admitted. */
@@ -145,10 +150,10 @@ export class Site {
   }
 
   async #start(): Promise<void> {
-    const { publicKeys, databaseUrl, say } = this.#options;
+    const { devices, seed, databaseUrl, say } = this.#options;
     const dataDir = join(this.#folder, 'data');
-    await seedDevices({ dataDir, databaseUrl, publicKeys, progress: () => {} });
-    say(`${publicKeys.length} devices on record`);
+    await seed(dataDir);
+    say(`${devices} devices on record`);
     this.#redis = await startRedis();
     this.#apiPort = await freePort();
     const database = databaseUrl === undefined ? [] : ['--database-url', databaseUrl];
@@ -193,16 +198,21 @@ export class Site {
   }
 
   async #run(name: string, args: readonly string[]): Promise<void> {
-    const program = startCli(args, { cwd: this.#folder });
+    const { profileDir } = this.#options;
+    // Workers are forked with the flags of their supervisor.
+    const flags = profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
+    const program = new Program(process.execPath, [...flags, MAIN, ...args], { cwd: this.#folder });
     this.#programs.set(name, program);
     // The directory is written before: a signature for each device.
-    await program.waitForLine(/^ready /, 30_000 + this.#options.publicKeys.length);
+    await program.waitForLine(/^ready /, 30_000 + this.#options.devices);
   }
 
   async #stop(): Promise<void> {
+    // Profiles are written at an orderly end.
+    const [gatewayMs, adminMs] = this.#options.profileDir === undefined ? [2_000, 5_000] : [30_000, 30_000];
     const names = [...this.#programs.keys()].filter((name) => name !== 'admin');
-    await Promise.all(names.map((name) => this.#programs.get(name)?.stop(2_000)));
-    await this.#programs.get('admin')?.stop(5_000);
+    await Promise.all(names.map((name) => this.#programs.get(name)?.stop(gatewayMs)));
+    await this.#programs.get('admin')?.stop(adminMs);
     await this.#redis?.stop();
     await rm(this.#folder, { recursive: true, force: true });
   }

@@ -13,7 +13,15 @@ test.after(() => rmSync(folder, { recursive: true }));
 function bench(quick: boolean): { bench: Bench; rows: Rows; file: string } {
   const file = join(folder, `${quick}.json`);
   const rows = new Rows(file, () => {});
-  const options = { scenario: 'idle', devices: 10, quick, databaseUrl: undefined, memoryLimit: 2 ** 40 };
+  const options = {
+    scenario: 'idle',
+    devices: 10,
+    quick,
+    databaseUrl: undefined,
+    keepDir: undefined,
+    profileDir: undefined,
+    memoryLimit: 2 ** 40,
+  };
   return { bench: new Bench(options, rows), rows, file };
 }
 
