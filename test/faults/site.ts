@@ -5,12 +5,13 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { type ClusterSite, startClusterSite } from '../services/redis-cluster.ts';
 import { type SentinelSite, startSentinelSite } from '../services/redis-sentinel.ts';
-import { freePort } from '../wait.ts';
+import { lastingPort } from './ports.ts';
 import { SmallDisk } from './small-disk.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
@@ -27,6 +28,8 @@ export type LinkName = `${ProgramName}-redis` | `devices-${ProgramName}`;
 const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
 /** Short, so that devices notice within a scenario that nobody answers. */
 const HEARTBEAT = '4s';
+const START_ATTEMPTS = 5;
+const START_AGAIN_MS = 1_000;
 
 export class Site {
   readonly shape: Shape;
@@ -128,8 +131,19 @@ export class Site {
     await writeFile(this.#clockFile(name), String(offsetMs));
   }
 
-  /** Starts a program that does not run. */
+  /** Starts a program that does not run; again when it ends before it serves, as whoever keeps programs running does. */
   async startProgram(name: ProgramName): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#startOnce(name);
+      } catch (error) {
+        if (attempt === START_ATTEMPTS) throw error;
+        await pause(START_AGAIN_MS);
+      }
+    }
+  }
+
+  async #startOnce(name: ProgramName): Promise<void> {
     const flags = this.#flags.get(name);
     if (!flags) throw new Error(`there is no ${name}`);
     await this.#programs.get(name)?.stop();
@@ -224,14 +238,14 @@ export class Site {
   }
 
   async #adminFlags(data: string): Promise<string[]> {
-    const port = await freePort();
+    const port = await lastingPort();
     this.servers.push(`http://127.0.0.1:${port}`);
     const database = this.#databaseUrl === undefined ? [] : ['--database-url', this.#databaseUrl];
     return ['--data-dir', data, '--api-port', String(port), ...database];
   }
 
   async #gatewayFlags(name: ProgramName): Promise<string[]> {
-    const port = await freePort();
+    const port = await lastingPort();
     const proxy = await TcpProxy.start(port);
     this.links.set(`devices-${name}`, proxy);
     return [
