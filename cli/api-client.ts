@@ -68,6 +68,11 @@ export class ApiClient {
     if (options.signal !== undefined) setMaxListeners(0, options.signal);
   }
 
+  /** The same, ended by another signal. */
+  withSignal(signal: AbortSignal): ApiClient {
+    return new ApiClient({ ...this.#options, signal });
+  }
+
   get<T>(path: string, query: Query = {}): Promise<T> {
     return this.request('GET', path, { query });
   }

@@ -7,6 +7,7 @@ import { addGatewaysCommands } from './operator/gateways.ts';
 import { addGroupsCommands } from './operator/groups.ts';
 import { addObserveCommands } from './operator/observe.ts';
 import type { Ending } from './operator/operator-command.ts';
+import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
 import { addTunnelCommands } from './operator/tunnels.ts';
@@ -53,6 +54,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addDevicesCommands(program, operators);
   addGroupsCommands(program, operators);
   addGatewaysCommands(program, operators);
+  addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
   addObserveCommands(program, operators);
   return program;

@@ -8,6 +8,7 @@ import { MoveMemory } from './move-memory.ts';
 import { Mover, type MoverParts } from './mover.ts';
 import { type Fleet, type PlacementParts, readFleet } from './placement.ts';
 import { type BalanceGateway, planMoves } from './plan.ts';
+import { isRehearsal } from './rehearsals.ts';
 
 const LEASE = 'balancer';
 const LEASE_MS = 15_000;
@@ -118,7 +119,9 @@ export class Balancer {
     const { store, now } = this.#parts;
     const at = now();
     this.#memory.forgetOld(at);
-    const placed: Placed[] = await store.devices.placements();
+    const placed: Placed[] = (await store.devices.placements()).filter(
+      ({ groupId }) => !isRehearsal(groupId),
+    );
     const underWay = await store.devices.getMany(this.#memory.underWay());
     const where = new Map(underWay.map((device) => [device.id, device.connected ? device.gateway : null]));
     return [...placed, ...this.#memory.corrections(where, at)];

@@ -86,6 +86,9 @@ test('variables and flags of programs that the guide names exist', () => {
     'uses',
     'wait',
     'wait-timeout',
+    'gateway',
+    'devices',
+    'clean',
   ];
   const flags = new Set([...options.map((option) => option.name), ...operators]);
   for (const [, name = ''] of guide.matchAll(/`--([a-z-]+)/g)) assert.ok(flags.has(name), name);
