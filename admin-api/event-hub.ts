@@ -13,7 +13,7 @@ interface Subscriber {
 
 /**
  * Hands the ledger's events to subscribers in order, without gap or repeat. One reader per process follows the table and
- * keeps the newest events; a subscriber that is further behind reads the table itself until it has caught up.
+ * keeps the newest events while somebody listens; a subscriber that is further behind reads the table itself until it has caught up.
  */
 export class EventHub {
   readonly #events: Events;
@@ -21,6 +21,8 @@ export class EventHub {
   readonly #subscribers = new Set<Subscriber>();
   #recent: LedgerEvent[] = [];
   #last = 0;
+  /** Nobody listened for a while: what was appended meanwhile was not read. */
+  #idle = false;
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> | undefined;
   #again = false;
@@ -53,6 +55,10 @@ export class EventHub {
   /** Something was appended. */
   notify(): void {
     if (this.#stopping) return;
+    if (this.#subscribers.size === 0) {
+      this.#idle = true;
+      return;
+    }
     if (this.#reading) {
       this.#again = true;
       return;
@@ -73,11 +79,18 @@ export class EventHub {
   subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void {
     const subscriber: Subscriber = { seq: afterSeq, onEvents, pumping: false };
     this.#subscribers.add(subscriber);
-    void this.#pump(subscriber);
+    if (this.#idle) this.notify();
+    else void this.#pump(subscriber);
     return () => this.#subscribers.delete(subscriber);
   }
 
   async #read(): Promise<void> {
+    if (this.#idle) {
+      this.#last = (await this.#events.bounds()).last;
+      this.#recent = [];
+      this.#idle = false;
+      for (const subscriber of this.#subscribers) void this.#pump(subscriber);
+    }
     for (;;) {
       const events = await this.#events.after(this.#last, PAGE);
       const newest = events[events.length - 1];

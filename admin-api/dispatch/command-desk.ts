@@ -5,15 +5,24 @@ import type { EventHub } from '../event-hub.ts';
 import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
-import { type Command, type CommandTarget, type OfflinePolicy, ROOT_GROUP } from '../store/records.ts';
+import {
+  type Command,
+  type CommandTarget,
+  type OfflinePolicy,
+  ROOT_GROUP,
+  type StateCounts,
+} from '../store/records.ts';
 import type { NewCommand, Store } from '../store/store.ts';
 import type { CommandFrames } from './command-frames.ts';
+import { CommandIntake, describeDevices, unknownDevices } from './command-intake.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Expander } from './expander.ts';
 import type { HolderMail } from './holder-mail.ts';
 
 /** Devices one command may name; more than that is what groups are for. */
 export const MAX_NAMED_DEVICES = 10_000;
+/** A command that names at most so many devices is put on record together with others. */
+const FEW_DEVICES = 20;
 /** Execution rows made before the answer; the rest follow at once. */
 const FIRST_CHUNK = 500;
 const CANCEL_CHUNK = 1000;
@@ -45,20 +54,37 @@ export interface CommandDeskParts {
   now: () => number;
 }
 
+export interface CreatedCommand {
+  command: Command;
+  counts: StateCounts;
+  /** It was made by an earlier request with the same idempotency key. */
+  existing: boolean;
+}
+
 /** Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is needed. */
 export class CommandDesk {
   readonly #parts: CommandDeskParts;
+  readonly #intake: CommandIntake;
 
   constructor(parts: CommandDeskParts) {
     this.#parts = parts;
+    this.#intake = new CommandIntake(parts);
   }
 
   /** Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict. */
-  async create(request: CommandRequest, actor: string): Promise<{ command: Command; existing: boolean }> {
-    const { store, dispatcher, expander, outcomes, hub } = this.#parts;
+  async create(request: CommandRequest, actor: string): Promise<CreatedCommand> {
     const now = this.#parts.now();
     const target = toTarget(request.target);
     const command = toCommand(request, target, actor, now);
+    if ('devices' in target && target.devices.length <= FEW_DEVICES && command.idempotency === undefined) {
+      return { ...(await this.#intake.take({ ...command, target })), existing: false };
+    }
+    return this.#createLarge(command, actor);
+  }
+
+  async #createLarge(command: NewCommand, actor: string): Promise<CreatedCommand> {
+    const { store, dispatcher, expander, outcomes, hub } = this.#parts;
+    const { target, issuedAt: now } = command;
     await this.#refuseUnknown(target);
     const { answer, chunk } = await store.transaction(async (tx) => {
       const answer = await tx.commands.create(command);
@@ -97,8 +123,9 @@ export class CommandDesk {
       else hub.notify();
     }
     const stored = await store.commands.get(id);
-    if (!stored) throw new Problem('internal', 'The command is not on record.');
-    return { command: stored, existing: 'existing' in answer };
+    const counts = (await store.commands.counts([id])).get(id);
+    if (!stored || !counts) throw new Problem('internal', 'The command is not on record.');
+    return { command: stored, counts, existing: 'existing' in answer };
   }
 
   /**
@@ -161,9 +188,7 @@ export class CommandDesk {
     const known = new Set((await store.devices.getMany(target.devices)).map((device) => device.id));
     const unknown = target.devices.filter((id) => !known.has(id));
     if (unknown.length === 0) return;
-    const some = unknown.slice(0, 5).join(', ');
-    const rest = unknown.length > 5 ? ` and ${unknown.length - 5} more` : '';
-    throw new Problem('unknown-reference', `No such device: ${some}${rest}. Nothing was sent to the others.`);
+    throw unknownDevices(unknown);
   }
 }
 
@@ -178,7 +203,7 @@ function toTarget(target: CommandRequest['target']): CommandTarget {
 }
 
 function describeTarget(target: CommandTarget): unknown {
-  return 'group' in target ? target : { devices: target.devices.length, first: target.devices.slice(0, 5) };
+  return 'group' in target ? target : describeDevices(target.devices);
 }
 
 function toCommand(request: CommandRequest, target: CommandTarget, actor: string, now: number): NewCommand {

@@ -9,7 +9,7 @@ import type { EnrolmentDesk } from '../desks/enrolment-desk.ts';
 import type { GatewayDesk } from '../desks/gateway-desk.ts';
 import type { GroupDesk } from '../desks/group-desk.ts';
 import type { TokenDesk } from '../desks/token-desk.ts';
-import type { Command, LedgerEvent } from '../store/records.ts';
+import type { Command, LedgerEvent, StateCounts } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
 import type { TunnelDesk } from '../tunnels/tunnel-desk.ts';
@@ -30,7 +30,10 @@ export interface CommandRequest {
 
 /** Both throw `Problem`. */
 export interface CommandOrders {
-  create(request: CommandRequest, actor: string): Promise<{ command: Command; existing: boolean }>;
+  create(
+    request: CommandRequest,
+    actor: string,
+  ): Promise<{ command: Command; counts: StateCounts; existing: boolean }>;
   cancel(id: string, options: { force: boolean }, actor: string): Promise<Command>;
 }
 

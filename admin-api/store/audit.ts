@@ -1,7 +1,17 @@
+import { sql } from 'kysely';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { AuditEntry, Page, PageRequest } from './records.ts';
 import type { Scope } from './scope.ts';
-import type { Audit } from './store.ts';
+import type { Audit, NewAuditEntry } from './store.ts';
+
+const COLUMNS = {
+  at: 'integer',
+  actor: 'text',
+  action: 'text',
+  subject: 'text',
+  detail_json: 'text',
+  position: 'integer',
+} as const;
 
 export class SqlAudit implements Audit {
   readonly #scope: Scope;
@@ -9,10 +19,17 @@ export class SqlAudit implements Audit {
     this.#scope = scope;
   }
 
-  append({ at, actor, action, subject, detail }: Parameters<Audit['append']>[0]): Promise<void> {
+  append(...entries: readonly NewAuditEntry[]): Promise<void> {
     return this.#scope.once(async (db) => {
-      const detail_json = JSON.stringify(detail ?? null);
-      await db.insertInto('audit').values({ at, actor, action, subject, detail_json }).execute();
+      if (entries.length === 0) return;
+      const rows = entries.map(({ detail, ...entry }, position) => ({
+        ...entry,
+        detail_json: JSON.stringify(detail ?? null),
+        position,
+      }));
+      await sql`
+        insert into audit (at, actor, action, subject, detail_json) select at, actor, action, subject, detail_json
+        from ${this.#scope.dialect.rowsOf(COLUMNS, rows)} order by position`.execute(db);
     });
   }
 

@@ -1,6 +1,7 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { expandCommand } from './command-expansion.ts';
+import { createListed } from './listed-commands.ts';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCounts } from './records.ts';
 import type { CommandTable } from './schema.ts';
@@ -54,6 +55,12 @@ export class SqlCommands implements Commands {
         .execute();
       return { created: true as const };
     });
+  }
+
+  createListed(
+    ...[commands, now]: Parameters<Commands['createListed']>
+  ): ReturnType<Commands['createListed']> {
+    return this.#scope.atomic((db) => createListed(db, this.#scope.dialect, commands, now));
   }
 
   async get(id: string): Promise<Command | null> {

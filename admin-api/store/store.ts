@@ -199,6 +199,18 @@ export interface Commands {
    * `conflict`: with another body.
    */
   create(command: NewCommand): Promise<{ created: true } | { existing: string } | { conflict: string }>;
+  /**
+   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is queued for, and for how
+   * many it was canceled at once, or the devices that are not on record, and then the command is not made. Idempotency keys are not
+   * looked at.
+   */
+  createListed(
+    commands: readonly (NewCommand & { target: { devices: string[] } })[],
+    now: number,
+  ): Promise<{
+    answers: ({ queued: string[]; canceled: number } | { unknown: string[] })[];
+    superseded: ExecutionKey[];
+  }>;
   get(id: string): Promise<Command | null>;
   getMany(ids: readonly string[]): Promise<Command[]>;
   list(filter: CommandFilter, page: PageRequest): Promise<Page<Command>>;
@@ -426,14 +438,17 @@ export interface Events {
   prune(before: number, keep: number): Promise<number>;
 }
 
+export interface NewAuditEntry {
+  at: number;
+  actor: string;
+  action: string;
+  subject: string;
+  detail: unknown;
+}
+
 export interface Audit {
-  append(entry: {
-    at: number;
-    actor: string;
-    action: string;
-    subject: string;
-    detail: unknown;
-  }): Promise<void>;
+  /** In this order. */
+  append(...entries: readonly NewAuditEntry[]): Promise<void>;
   list(page: PageRequest): Promise<Page<AuditEntry>>;
 }
 

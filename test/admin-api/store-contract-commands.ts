@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import type { NewCommand } from '../../admin-api/store/store.ts';
 import {
   addCommand,
   addDevice,
@@ -28,6 +29,44 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
       ['c1'],
     );
   });
+
+  rule(
+    'commands to named devices are made together, each with its executions or not at all',
+    async (store) => {
+      for (const id of ['d1', 'd2', 'd3']) await addDevice(store, id);
+      await store.devices.setBlocked('d3', T0);
+      const listed = (id: string, devices: string[], change: Partial<NewCommand> = {}) => {
+        return { ...newCommand(id, change), target: { devices } };
+      };
+      const { answers, superseded } = await store.commands.createListed(
+        [
+          listed('c1', ['d1', 'd2'], { collapseKey: 'k' }),
+          listed('c2', ['d1', 'nobody']),
+          listed('c3', ['d3', 'd1'], { collapseKey: 'k' }),
+          listed('c4', ['d2'], { collapseKey: 'k', offline: 'skip' }),
+        ],
+        T0 + 1,
+      );
+      assert.equal(answers, [
+        { queued: ['d1', 'd2'], canceled: 0 },
+        { unknown: ['nobody'] },
+        { queued: ['d1'], canceled: 1 },
+        { queued: ['d2'], canceled: 0 },
+      ]);
+      assert.equal(superseded, [{ command: 'c1', device: 'd1' }]);
+      assert.is(await store.commands.get('c2'), null);
+      assert.is((await store.commands.get('c1'))?.expanded, true);
+      assert.equal(await store.commands.unexpanded(10), []);
+      assert.is((await store.executions.get({ command: 'c1', device: 'd1' }))?.state, 'superseded');
+      assert.is((await store.executions.get({ command: 'c1', device: 'd2' }))?.state, 'queued');
+      const blocked = await store.executions.get({ command: 'c3', device: 'd3' });
+      assert.equal(
+        [blocked?.state, blocked?.reason, blocked?.finishedAt],
+        ['canceled', 'device blocked', T0 + 1],
+      );
+      assert.equal(await store.commands.expand('c1', 10, T0), { devices: [], superseded: [], done: true });
+    },
+  );
 
   rule('an idempotency key gives the first command again, and refuses another body', async (store) => {
     const keyed = (id: string, body: number, createdBy = 'token-1') =>

@@ -50,16 +50,15 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       const { body } = request;
       checkCreation(body);
       const idempotencyKey = request.headers['idempotency-key'];
-      const { command, existing } = await commands.create(
+      const { command, counts, existing } = await commands.create(
         { ...body, ...(idempotencyKey !== undefined && { idempotencyKey }) },
         actorOf(request),
       );
       if (existing) reply.header('idempotency-replayed', 'true');
-      const counts = await store.commands.counts([command.id]);
       return reply
         .code(202)
         .header('location', `/v1/commands/${command.id}`)
-        .send(presentCommand(command, counts.get(command.id)));
+        .send(presentCommand(command, counts));
     },
   );
 

@@ -1,0 +1,143 @@
+import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { Problem } from '../problems.ts';
+import type { Command, StateCounts } from '../store/records.ts';
+import { noCounts } from '../store/state-codes.ts';
+import type { Commands, NewCommand, Store } from '../store/store.ts';
+import type { Dispatcher } from './dispatcher.ts';
+
+export type ListedCommand = NewCommand & { target: { devices: string[] } };
+export interface TakenIn {
+  command: Command;
+  counts: StateCounts;
+}
+
+type Answer = Awaited<ReturnType<Commands['createListed']>>['answers'][number];
+
+interface Waiting {
+  command: ListedCommand;
+  resolve: (taken: Promise<TakenIn>) => void;
+  reject: (error: unknown) => void;
+}
+
+/** Commands in one transaction: what arrives while one is written waits for the next. */
+const BATCH = 128;
+
+/**
+ * Takes commands to few named devices. Requests that arrive together are put on record together, in one transaction; each is
+ * answered after its commit.
+ */
+export class CommandIntake {
+  readonly #store: Store;
+  readonly #dispatcher: Dispatcher;
+  readonly #outcomes: Outcomes;
+  readonly #waiting: Waiting[] = [];
+  #running = false;
+
+  constructor(parts: { store: Store; dispatcher: Dispatcher; outcomes: Outcomes }) {
+    this.#store = parts.store;
+    this.#dispatcher = parts.dispatcher;
+    this.#outcomes = parts.outcomes;
+  }
+
+  /** Rejects with a `Problem`, unknown-reference, when a device is not on record, and with what the store says. */
+  take(command: ListedCommand): Promise<TakenIn> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ command, resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    // Who asks in the same turn of the event loop goes along.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) await this.#takeAll(this.#waiting.splice(0, BATCH));
+    this.#running = false;
+  }
+
+  async #takeAll(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const commands = batch.map(({ command }) => command);
+      const { answers, superseded } = await this.#record(commands);
+      const followed = this.#followUp(commands, answers, new Set(superseded.map((row) => row.command)));
+      for (const [i, { command, resolve, reject }] of batch.entries()) {
+        const answer = answers[i] as Answer;
+        if ('unknown' in answer) reject(unknownDevices(answer.unknown));
+        else resolve(this.#taken(command, answer, followed));
+      }
+    } catch (error) {
+      // One of them may have been the reason: each for itself then.
+      const [only, ...others] = batch;
+      if (others.length === 0) only?.reject(error);
+      else for (const waiting of batch) await this.#takeAll([waiting]);
+    }
+  }
+
+  #record(commands: readonly ListedCommand[]): ReturnType<Commands['createListed']> {
+    const now = Math.max(...commands.map(({ issuedAt }) => issuedAt));
+    return this.#store.transaction(async (tx) => {
+      const outcome = await tx.commands.createListed(commands, now);
+      const made = commands.filter((_, i) => 'queued' in (outcome.answers[i] as Answer));
+      await recordChanges(
+        tx,
+        outcome.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+        now,
+      );
+      await tx.events.append(
+        made.map(({ id, type, issuedAt }) => ({ at: issuedAt, type: 'command.created', data: { id, type } })),
+      );
+      await tx.audit.append(
+        ...made.map(({ id, type, target, issuedAt, createdBy }) => ({
+          at: issuedAt,
+          actor: createdBy,
+          action: 'command.create',
+          subject: id,
+          detail: { type, target: describeDevices(target.devices) },
+        })),
+      );
+      return outcome;
+    });
+  }
+
+  async #followUp(
+    commands: readonly ListedCommand[],
+    answers: readonly Answer[],
+    superseded: ReadonlySet<string>,
+  ): Promise<void> {
+    const ended = new Set(superseded);
+    for (const [i, answer] of answers.entries()) {
+      if (!('queued' in answer)) continue;
+      this.#dispatcher.wake(answer.queued);
+      if (answer.queued.length === 0) ended.add((commands[i] as ListedCommand).id);
+    }
+    await this.#outcomes.commandsMayBeDone(ended);
+  }
+
+  async #taken(
+    { idempotency: _, ...command }: ListedCommand,
+    { queued, canceled }: Extract<Answer, { queued: string[] }>,
+    followed: Promise<void>,
+  ): Promise<TakenIn> {
+    await followed;
+    if (queued.length === 0) {
+      const stored = await this.#store.commands.get(command.id);
+      const counts = (await this.#store.commands.counts([command.id])).get(command.id);
+      if (stored && counts) return { command: stored, counts };
+    }
+    const counts = { ...noCounts(), queued: queued.length, canceled, total: queued.length + canceled };
+    return {
+      command: { ...command, expanded: true, cancelRequestedAt: null, finishedAt: null },
+      counts,
+    };
+  }
+}
+
+export function unknownDevices(unknown: readonly string[]): Problem {
+  const some = unknown.slice(0, 5).join(', ');
+  const rest = unknown.length > 5 ? ` and ${unknown.length - 5} more` : '';
+  return new Problem('unknown-reference', `No such device: ${some}${rest}. Nothing was sent to the others.`);
+}
+
+export function describeDevices(devices: readonly string[]): unknown {
+  return { devices: devices.length, first: devices.slice(0, 5) };
+}

@@ -1,0 +1,117 @@
+/** Commands that name few devices, many at once: what one such command takes in statements is the same for a hundred. */
+import { sql } from 'kysely';
+import { supersede } from './command-expansion.ts';
+import type { Database, SqlDialect } from './sql-dialect.ts';
+import { stateCode } from './state-codes.ts';
+import type { Commands, ExecutionKey, NewCommand } from './store.ts';
+
+type Answer = Awaited<ReturnType<Commands['createListed']>>;
+
+const ID = { id: 'text' } as const;
+const NEW_COMMAND = {
+  id: 'text',
+  type: 'text',
+  args_json: 'text',
+  target_json: 'text',
+  offline: 'text',
+  collapse_key: 'text',
+  issued_at: 'integer',
+  expires_at: 'integer',
+  timeout_ms: 'integer',
+  created_by: 'text',
+  expand_cursor: 'text',
+} as const;
+const NEW_EXECUTION = {
+  command: 'text',
+  device: 'text',
+  state: 'integer',
+  reason: 'text',
+  finished_at: 'integer',
+} as const;
+const NEWER = { command: 'text', device: 'text', collapse_key: 'text' } as const;
+
+type Listed = NewCommand & { target: { devices: string[] } };
+
+export async function createListed(
+  db: Database,
+  dialect: SqlDialect,
+  commands: readonly Listed[],
+  now: number,
+): Promise<Answer> {
+  const blocked = await blockedAmong(db, dialect, commands);
+  const answers = commands.map(({ target }): Answer['answers'][number] => {
+    const unknown = target.devices.filter((device) => !blocked.has(device));
+    if (unknown.length > 0) return { unknown };
+    const queued = target.devices.filter((device) => blocked.get(device) === false);
+    return { queued, canceled: target.devices.length - queued.length };
+  });
+  const made = commands.filter((_, i) => 'queued' in (answers[i] as object));
+  if (made.length === 0) return { answers, superseded: [] };
+  await insertCommands(db, dialect, made);
+  const executions = made.flatMap(({ id: command, target }) =>
+    target.devices.map((device) =>
+      blocked.get(device)
+        ? { command, device, state: stateCode('canceled'), reason: 'device blocked', finished_at: now }
+        : { command, device, state: stateCode('queued'), reason: null, finished_at: null },
+    ),
+  );
+  await sql`
+    insert into executions (command_id, device_id, state, attempts, reason, finished_at)
+    select r.command, r.device, r.state, 0, r.reason, r.finished_at
+    from ${dialect.rowsOf(NEW_EXECUTION, executions)}`.execute(db);
+  return { answers, superseded: await supersedeOlder(db, dialect, made, now) };
+}
+
+/** Whether each device that is on record is blocked. */
+async function blockedAmong(db: Database, dialect: SqlDialect, commands: readonly Listed[]) {
+  const ids = [...new Set(commands.flatMap(({ target }) => target.devices))];
+  const { rows } = await sql<{ id: string; blocked_at: number | null }>`
+    select d.id, d.blocked_at from ${dialect.rowsOf(
+      ID,
+      ids.map((id) => ({ id })),
+    )} join devices d on d.id = r.id`.execute(db);
+  return new Map(rows.map((row) => [row.id, row.blocked_at !== null]));
+}
+
+async function insertCommands(db: Database, dialect: SqlDialect, commands: readonly Listed[]): Promise<void> {
+  const rows = commands.map((command) => ({
+    id: command.id,
+    type: command.type,
+    args_json: JSON.stringify(command.args ?? null),
+    target_json: JSON.stringify(command.target),
+    offline: command.offline,
+    collapse_key: command.collapseKey,
+    issued_at: command.issuedAt,
+    expires_at: command.expiresAt,
+    timeout_ms: command.timeoutMs,
+    created_by: command.createdBy,
+    expand_cursor: [...command.target.devices].sort().at(-1) ?? '',
+  }));
+  const columns = sql.join(Object.keys(NEW_COMMAND).map((name) => sql.ref(name)));
+  await sql`
+    insert into commands (${columns}, expanded) select ${columns}, 1
+    from ${dialect.rowsOf(NEW_COMMAND, rows)}`.execute(db);
+}
+
+/** Also among the new ones themselves: of two for one device the older is superseded at once. */
+async function supersedeOlder(
+  db: Database,
+  dialect: SqlDialect,
+  commands: readonly Listed[],
+  now: number,
+): Promise<ExecutionKey[]> {
+  // What may be skipped takes nobody's place: the device would be left with neither.
+  const newer = commands.flatMap(({ id: command, target, collapseKey, offline }) =>
+    collapseKey === null || offline !== 'queue'
+      ? []
+      : target.devices.map((device) => ({ command, device, collapse_key: collapseKey })),
+  );
+  if (newer.length === 0) return [];
+  const { rows } = await sql<ExecutionKey>`
+    select distinct e.command_id as command, e.device_id as device
+    from ${dialect.rowsOf(NEWER, newer)}
+    join executions n on n.command_id = r.command and n.device_id = r.device and n.state < 10
+    join executions e on e.device_id = r.device and e.state < 10 and e.state = 0 and e.command_id < r.command
+    join commands c on c.id = e.command_id and c.collapse_key = r.collapse_key`.execute(db);
+  return supersede(db, dialect, rows, now);
+}
