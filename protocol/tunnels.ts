@@ -17,7 +17,7 @@ export const TUNNEL_LIMITS = {
   frameBytes: 64 * 1024 + 64,
   textBytes: 4_096,
   /** Bytes of a stream that may be sent and not consumed. */
-  streamWindow: 256 * 1024,
+  streamWindow: 512 * 1024,
   /** Bytes of DATA frames of all streams together that may be sent and not received. */
   tunnelWindow: 1024 * 1024,
   /** Streams open at once. */

@@ -233,7 +233,7 @@ export class Multiplexer {
   /** Whoever sends learns how much has arrived, so that no more than that much is ever on the way (T-9). */
   #count(bytes: number): void {
     this.#receivedBytes += bytes;
-    if (this.#receivedBytes - this.#receivedSaid < TUNNEL_LIMITS.tunnelWindow / 4) return;
+    if (this.#receivedBytes - this.#receivedSaid < TUNNEL_LIMITS.tunnelWindow / 2) return;
     this.#receivedSaid = this.#receivedBytes;
     this.#say(encodeReceived(this.#receivedBytes));
   }

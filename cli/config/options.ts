@@ -467,6 +467,17 @@ export const OPTIONS = [
     default: '1000',
   },
   {
+    name: 'max-tunnels',
+    env: 'PUSHPOINT_MAX_TUNNELS',
+    type: 'integer',
+    min: 0,
+    max: 100_000,
+    unit: 'tunnels',
+    description: 'Most tunnels through the gateway at once; 0: it takes none',
+    programs: GATEWAY,
+    default: '500',
+  },
+  {
     name: 'canary',
     env: 'PUSHPOINT_CANARY',
     type: 'choice',

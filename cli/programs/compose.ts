@@ -144,6 +144,7 @@ export function gatewayConfig(
       admissionsPerSecond: config.admissionsPerSecond,
       maxBackpressureBytes: config.maxBackpressure,
       drainPerSecond: config.drainPerSecond,
+      maxTunnels: config.maxTunnels,
       canary: config.canary === 'on',
       initial: {
         group: config.gatewayGroup,

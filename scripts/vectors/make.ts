@@ -14,6 +14,7 @@ import { DEVICE, DEVICE_KEY, GATEWAY, keyView, NONCE, SERVER_KEY, signWith, TOKE
 import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
 import { refusedVectors } from './refused.ts';
 import { timingVectors } from './timing.ts';
+import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
 
@@ -62,6 +63,7 @@ export function makeVectors(): string {
       'walkthroughs: the conversations of PROTOCOL.md, frame by frame.',
       'serverTime: after each step, server time and its floor (S-5). atMs is the monotonic clock, told a time of welcome or beat.',
       'backOff: how the connections of one device end in turn, and in what range of milliseconds it dials again (C-2, C-4, C-5).',
+      'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; refusedTunnelFrames: what ends a tunnel.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without a signature.',
     ],
     limits: LIMITS,
@@ -75,6 +77,7 @@ export function makeVectors(): string {
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
     ...timingVectors(),
+    ...tunnelVectors(),
   };
   return `${JSON.stringify(vectors, null, 1)}\n`;
 }

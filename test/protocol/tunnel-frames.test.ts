@@ -22,7 +22,7 @@ import {
   type TunnelFrame,
   writeDataHeader,
 } from '../../protocol/index.ts';
-import { documentText, fromHex, toHex } from './vectors-file.ts';
+import { documentText, fromHex, toHex, toView, vectors } from './vectors-file.ts';
 
 const far = 2 ** 40 + 5;
 
@@ -110,6 +110,19 @@ test('T-6: what is no frame is refused', () => {
   const long = dataFrame(1, 0, new Uint8Array(TUNNEL_LIMITS.dataBytes + 1));
   assert.throws(() => decodeTunnelFrame(long));
   assert.is(decodeTunnelFrame(long.subarray(0, -1)).type, 'data');
+});
+
+test('T-6: the vectors are read as they say', () => {
+  for (const { name, hex, frame } of vectors.tunnelFrames) {
+    assert.equal(toView(decodeTunnelFrame(fromHex(hex))), frame, name);
+  }
+  for (const { name, hex, rule } of vectors.refusedTunnelFrames) {
+    assert.throws(
+      () => decodeTunnelFrame(fromHex(hex)),
+      (error: unknown) => error instanceof TunnelError && error.rule === rule,
+      name,
+    );
+  }
 });
 
 test('T-11: a reason that is too long is cut, and codes of later versions are read', () => {

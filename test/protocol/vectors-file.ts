@@ -37,6 +37,8 @@ interface Vectors {
       floor: number;
     }[];
   }[];
+  tunnelFrames: { name: string; hex: string; frame: unknown }[];
+  refusedTunnelFrames: { name: string; hex: string; rule: string }[];
   backOff: {
     name: string;
     steps: { code: number; sessionMs: number; retryAfterMs?: number; withinMs: [number, number] | null }[];

@@ -223,7 +223,7 @@ test('T-6, T-7, T-8, T-9, T-10: an end that breaks a rule is found out, and noth
     ['T-8', [data(7, 0, Uint8Array.of(1))]],
     ['T-8', [data(1, 5, Uint8Array.of(1))]],
     ['T-8', [encodeOpened(1)]],
-    ['T-9', [0, 1, 2, 3, 4].map((index) => data(1, index * full.length, full))],
+    ['T-9', Array.from({ length: 9 }, (_, index) => data(1, index * full.length, full))],
     ['T-9', [encodeCredit(1, 1_000_000)]],
     ['T-9', [encodeReceived(1)]],
     ['T-10', [encodeFin(1, 5)]],
