@@ -89,6 +89,11 @@ export class Site {
     return this.#redis;
   }
 
+  get postgres(): PostgresServer {
+    if (!this.#postgres) throw new Error('this site has no PostgreSQL');
+    return this.#postgres;
+  }
+
   get programs(): ProgramName[] {
     return [...this.#commands.keys()];
   }
