@@ -1,6 +1,6 @@
 /** What a scenario is, and what it gets to work with: it says what it does, gives figures and invariants, nothing else. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { machineCpu, memoryUsed } from './measure/processes.ts';
+import { machineCpu, memoryUse } from './measure/processes.ts';
 import type { Row, Rows } from './rows.ts';
 
 export interface Scenario {
@@ -71,6 +71,11 @@ export class Bench {
     process.stderr.write(`${seconds} s  ${this.scenario}: ${text}\n`);
   }
 
+  /** Memory that may still be taken before the scenario is given up, bytes. */
+  get roomBytes(): number {
+    return this.#memoryLimit - memoryUse().used;
+  }
+
   /** One measured figure. A bound is judged unless the run is a quick one. */
   figure(what: string, unit: string, figure: number, bound?: Bound): void {
     const judged = bound !== undefined && !this.quick;
@@ -130,7 +135,7 @@ export class Bench {
     const watch = async (): Promise<never> => {
       for (;;) {
         await pause(MEMORY_LOOK_MS, undefined, { signal: ended.signal });
-        const used = memoryUsed();
+        const { used } = memoryUse();
         if (used > this.#memoryLimit) {
           throw new MemoryExhausted(`${(used / 2 ** 30).toFixed(1)} GiB of memory are in use: given up`);
         }

@@ -1,4 +1,5 @@
 import type { Scenario } from './scenario.ts';
+import { ceiling } from './scenarios/ceiling.ts';
 import { fanout } from './scenarios/fanout.ts';
 import { flood } from './scenarios/flood.ts';
 import { idle } from './scenarios/idle.ts';
@@ -9,4 +10,14 @@ import { storm } from './scenarios/storm.ts';
 import { unicast } from './scenarios/unicast.ts';
 
 /** In the order `all` runs them. */
-export const SCENARIOS: readonly Scenario[] = [idle, fanout, unicast, storm, slow, flood, peers, soak];
+export const SCENARIOS: readonly Scenario[] = [
+  idle,
+  fanout,
+  unicast,
+  storm,
+  slow,
+  flood,
+  peers,
+  ceiling,
+  soak,
+];

@@ -16,8 +16,8 @@ export interface SwarmProcessStart {
 
 export type SwarmRequest =
   | { op: 'prepare' }
-  /** Dials all that are not connected, at most `atOnce` of them between connect and ready. */
-  | { op: 'open'; atOnce: number }
+  /** Dials this share of the devices, where they are not connected, at most `atOnce` of them between connect and ready. */
+  | { op: 'open'; atOnce: number; share: number }
   /** Whether lost connections are dialed again. */
   | { op: 'returning'; on: boolean }
   /** Which target the devices dial the next time. */

@@ -20,6 +20,7 @@ class SwarmProcess implements Keeper {
   readonly #connections: Connection[];
   readonly #phases: Partial<Record<Phase, number>> = {};
   #next = 0;
+  #upTo = 0;
   #underWay = 0;
   #atOnce = 0;
   #heartbeatSlot = 0;
@@ -95,6 +96,7 @@ class SwarmProcess implements Keeper {
         return this.#dialect.prepare?.(this.#start.from, this.#start.to) ?? [];
       case 'open':
         this.#atOnce = request.atOnce;
+        this.#upTo = Math.ceil(this.#connections.length * request.share);
         this.#next = 0;
         this.#dialMore();
         return null;
@@ -128,7 +130,7 @@ class SwarmProcess implements Keeper {
   }
 
   #dialMore(): void {
-    while (this.#underWay < this.#atOnce && this.#next < this.#connections.length) {
+    while (this.#underWay < this.#atOnce && this.#next < this.#upTo) {
       const connection = this.#connections[this.#next++] as Connection;
       if (connection.phase !== 'idle' && connection.phase !== 'gone') continue;
       connection.dial();

@@ -83,9 +83,16 @@ export class Swarm {
     return (await this.#all({ op: 'prepare' })).flat();
   }
 
-  /** Starts dialing; `settled` tells when it is done. */
-  async open(): Promise<void> {
-    await this.#all({ op: 'open', atOnce: Math.ceil(this.#atOnce / this.#members.length) });
+  /** Starts dialing, so many devices in all; `whenReady` tells when it is done. */
+  async open(devices = this.devices): Promise<void> {
+    const share = devices / this.devices;
+    await this.#all({ op: 'open', atOnce: Math.ceil(this.#atOnce / this.#members.length), share });
+  }
+
+  /** Dials nobody more, and lets nobody return. */
+  async hold(): Promise<void> {
+    await this.#all({ op: 'open', atOnce: 0, share: 0 });
+    await this.returning(false);
   }
 
   async returning(on: boolean): Promise<void> {
@@ -132,27 +139,20 @@ export class Swarm {
     return new Map([...lists].map(([key, list]) => [key, Float64Array.from(list).sort()]));
   }
 
-  /** Waits until so many devices are ready, telling `progress`; returns how many are when the time is up. */
-  async whenReady(
-    count: number,
-    timeoutMs: number,
-    progress: (state: SwarmState) => void = () => {},
-  ): Promise<number> {
-    return this.until(({ phases }) => (phases.ready ?? 0) >= count, timeoutMs, progress).then(
-      ({ phases }) => phases.ready ?? 0,
-    );
+  /** Waits until so many devices are ready; returns how many are when that is so or the time is up. */
+  async whenReady(count: number, timeoutMs: number): Promise<number> {
+    const { phases } = await this.until(({ phases: { ready = 0 } }) => ready >= count, timeoutMs);
+    return phases.ready ?? 0;
   }
 
   /** Looks until `holds` or the time is up; the last state seen. */
   async until(
     holds: (state: SwarmState) => boolean,
-    timeoutMs: number,
-    progress: (state: SwarmState) => void = () => {},
+    timeoutMs = Number.POSITIVE_INFINITY,
   ): Promise<SwarmState> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const state = await this.state();
-      progress(state);
       if (holds(state) || performance.now() > deadline) return state;
       await new Promise((resolve) => setTimeout(resolve, STATE_INTERVAL_MS));
     }

@@ -83,12 +83,22 @@ export function machineCpu(): { all: number; busy: number; own: number } {
   return { all: ms(all), busy: ms(all - idle), own: cpuMsOfTree(process.pid) };
 }
 
-/** What the machine has in use, caches not counted, bytes. */
-export function memoryUsed(): number {
+export interface MemoryUse {
+  /** By everything, caches not counted, bytes. */
+  used: number;
+  /** By the kernel for itself, what it could give back not counted: sockets, files. */
+  kernel: number;
+}
+
+/** Of the whole machine. */
+export function memoryUse(): MemoryUse {
   const info = read('/proc/meminfo') ?? '';
-  const value = (name: string): number =>
-    Number(info.match(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm'))?.[1] ?? 0);
-  return (value('MemTotal') - value('MemAvailable')) * 1024;
+  const bytes = (name: string): number =>
+    Number(info.match(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm'))?.[1] ?? 0) * 1024;
+  return {
+    used: bytes('MemTotal') - bytes('MemAvailable'),
+    kernel: bytes('SUnreclaim') + bytes('KernelStack') + bytes('PageTables') + bytes('Percpu'),
+  };
 }
 
 /** The most files a process may have open here. */

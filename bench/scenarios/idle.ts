@@ -1,9 +1,10 @@
 /** Authenticated devices held: what one costs to admit, to keep, and at rest. */
 import { sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
-import { memoryUsed } from '../measure/processes.ts';
+import { memoryUse } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
+import { ingested } from '../site/on-record.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
@@ -27,11 +28,11 @@ export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   await bench.pause(bench.quick ? 500 : 3_000);
   const empty = site.usage();
   const loadBefore = swarm.cpuMs;
-  const machineEmpty = memoryUsed();
+  const machineEmpty = memoryUse().used;
   const began = sharedNow();
 
   const { ready, tookMs } = await connectAll(bench, swarm);
-  await ingested(bench, fleet);
+  await ingested(bench, site, devices);
   const connected = site.usage();
   bench.figure('devices held', 'devices', ready, { atLeast: devices });
   bench.invariant('devices not admitted', devices - ready);
@@ -51,7 +52,7 @@ export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   const after = site.usage();
   const restMs = performance.now() - beganRest;
   memory(bench, empty, after, ready);
-  const wholeMachine = (memoryUsed() - machineEmpty) / ready;
+  const wholeMachine = (memoryUse().used - machineEmpty) / ready;
   bench.figure('memory per device, kernel and load generator included', 'bytes', wholeMachine);
   const share = (kind: Kind): number => ((after.cpuMs[kind] - before.cpuMs[kind]) / restMs) * 100;
   bench.figure('CPU at rest, gateway', '% of a core', share('gateway'), { atMost: 5 });
@@ -62,19 +63,6 @@ export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   const lost = Object.entries(counters).filter(([name]) => /^(lost|failed|refused)/.test(name));
   if (lost.length > 0)
     bench.say(`on the way: ${lost.map(([name, count]) => `${name} × ${count}`).join(', ')}`);
-}
-
-/** The administration server has every device on record as connected. */
-async function ingested(bench: Bench, { site }: Fleet): Promise<void> {
-  const deadline = performance.now() + 60_000;
-  for (;;) {
-    const { devices } = await site.get<{ devices: { connected: number } }>('/v1/status');
-    if (devices.connected >= bench.devices || performance.now() > deadline) {
-      bench.invariant('devices connected and not on record as connected', bench.devices - devices.connected);
-      return;
-    }
-    await bench.pause(200);
-  }
 }
 
 function memory(bench: Bench, empty: Usage, full: Usage, devices: number): void {

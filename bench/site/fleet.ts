@@ -51,19 +51,39 @@ async function seed(bench: Bench, swarm: Swarm, dataDir: string): Promise<void> 
   if (keeps !== undefined) await keepSeeded(keeps, devices, dataDir);
 }
 
-/** All devices connect as fast as they may; resolves when they are ready, or with fewer after the time limit. */
-export async function connectAll(bench: Bench, swarm: Swarm): Promise<{ ready: number; tookMs: number }> {
+/** Devices stop dialing with this much memory left. */
+const ROOM_BYTES = 512 * 2 ** 20;
+
+/**
+ * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with fewer when nobody
+ * became ready for a minute or memory runs out.
+ */
+export async function connectAll(
+  bench: Bench,
+  swarm: Swarm,
+  devices = bench.devices,
+): Promise<{ ready: number; tookMs: number }> {
   const began = performance.now();
   await swarm.returning(true);
-  await swarm.open();
+  await swarm.open(devices);
   let said = 0;
-  const ready = await swarm.whenReady(bench.devices, 60_000 + bench.devices * 2, ({ phases }) => {
-    const now = Math.floor((performance.now() - began) / 5_000);
-    if (now === said) return;
-    said = now;
-    bench.say(`${phases.ready ?? 0} of ${bench.devices} connected`);
+  let best = 0;
+  let progressAt = performance.now();
+  const { phases } = await swarm.until(({ phases: { ready = 0 } }) => {
+    const now = performance.now();
+    if (ready > best) {
+      best = ready;
+      progressAt = now;
+    }
+    if (now - began > (said + 1) * 5_000) {
+      said = Math.floor((now - began) / 5_000);
+      bench.say(`${ready} of ${devices} connected`);
+    }
+    return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES;
   });
+  const ready = phases.ready ?? 0;
+  if (ready < devices) await swarm.hold();
   const tookMs = performance.now() - began;
-  bench.say(`${ready} of ${bench.devices} connected in ${(tookMs / 1_000).toFixed(1)} s`);
+  bench.say(`${ready} of ${devices} connected in ${(tookMs / 1_000).toFixed(1)} s`);
   return { ready, tookMs };
 }
