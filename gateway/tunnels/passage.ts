@@ -2,7 +2,7 @@
  * Passing legs through to the sibling worker that has their tunnel, over a Unix socket in a folder that only this user may enter.
  * Each connection carries one leg, as records: kind (1 byte), length (4, big-endian), payload.
  */
-import { mkdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
@@ -35,6 +35,7 @@ export class Passage {
   async start(): Promise<void> {
     const { dir, workerNumber, log } = this.#parts;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
+    assertPrivate(dir);
     const path = socketPath(dir, workerNumber);
     try {
       // Of a process of before, which is gone: each number has one process at a time.
@@ -96,7 +97,13 @@ export class Passage {
     const server = this.#server;
     this.#server = null;
     for (const socket of this.#sockets) socket.destroy();
-    if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
+    if (!server) return;
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+    try {
+      rmdirSync(this.#parts.dir);
+    } catch {
+      // Siblings are still there: the last of them removes it, should their supervisor be gone.
+    }
   }
 
   /** A sibling passes a leg through to us. */
@@ -180,6 +187,14 @@ class RecordReader {
     this.#rest = data.length > 0 ? data : null;
     return true;
   }
+}
+
+/** Tickets pass through here: the folder must be ours, whoever made it. Throws an `Error`. */
+function assertPrivate(dir: string): void {
+  const found = lstatSync(dir);
+  const ours = process.getuid === undefined || found.uid === process.getuid();
+  if (found.isDirectory() && ours && (found.mode & 0o077) === 0) return;
+  throw new Error(`${dir} is not a folder that only this user may enter`);
 }
 
 function socketPath(dir: string, workerNumber: number): string {
