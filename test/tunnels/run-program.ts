@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
 
 export interface ProgramEnd {
   code: number | null;
@@ -38,13 +40,10 @@ export function runProgram(
   });
 }
 
-async function feed(stdin: NodeJS.WritableStream, input: Iterable<Buffer>): Promise<void> {
+async function feed(stdin: Writable, input: Iterable<Buffer>): Promise<void> {
+  const closed = once(stdin, 'close');
   for (const piece of input) {
-    if (!stdin.write(piece)) {
-      await new Promise<void>((resolve) => {
-        stdin.once('drain', resolve).once('close', resolve);
-      });
-    }
+    if (!stdin.write(piece)) await Promise.race([once(stdin, 'drain'), closed]);
   }
   stdin.end();
 }

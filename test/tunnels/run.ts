@@ -1,0 +1,68 @@
+/**
+ * The scenarios of tunnels: `node dist/test/tunnels/run.js [--list] [name or number ...]`. The last line of stdout is
+ * JSON with the totals; the exit code is 0 only when every scenario held and every byte arrived.
+ */
+import { parseArgs } from 'node:util';
+import type { TunnelView } from '../../cli/operator/views.ts';
+import { SCENARIOS } from './scenarios.ts';
+import { since, World } from './world.ts';
+
+const { values, positionals } = parseArgs({
+  options: { list: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+
+if (values.list) {
+  for (const [n, { name, title }] of SCENARIOS.entries()) console.log(`${n + 1} ${name}: ${title}`);
+} else {
+  process.exitCode = await runAll(positionals);
+}
+
+async function runAll(wanted: readonly string[]): Promise<number> {
+  for (const text of wanted) {
+    if (!SCENARIOS.some((_, n) => isMeant(n, text)))
+      throw new Error(`there is no scenario ${text}; see --list`);
+  }
+  const numbers = SCENARIOS.map((_, n) => n).filter(
+    (n) => wanted.length === 0 || wanted.some((text) => isMeant(n, text)),
+  );
+  let failed = 0;
+  const began = performance.now();
+  const world = await World.start((text) => process.stderr.write(`   ${text}\n`));
+  let tunnels = 0;
+  try {
+    for (const n of numbers) await SCENARIOS[n]?.prepare?.(world);
+    for (const n of numbers) {
+      const scenario = SCENARIOS[n];
+      if (!scenario) continue;
+      const from = performance.now();
+      process.stderr.write(`${n + 1} ${scenario.name}: ${scenario.title}\n`);
+      try {
+        await scenario.run(world);
+        process.stderr.write(`   holds, ${since(from)}\n`);
+      } catch (error) {
+        failed += 1;
+        process.stderr.write(
+          `   FAILED after ${since(from)}: ${describe(error)}\n${world.site.lastWords()}\n`,
+        );
+      }
+    }
+    tunnels = (await world.site.api.list<TunnelView>('/v1/tunnels', {}, 100_000)).items.length;
+  } finally {
+    await world.stop();
+  }
+  process.stderr.write(`${since(began)} in all\n`);
+  const { bytes, mismatched, resumed, relayRatio, sshRatio } = world;
+  console.log(JSON.stringify({ tunnels, bytes, mismatched, resumed, relayRatio, sshRatio }));
+  return failed + mismatched === 0 ? 0 : 1;
+}
+
+function isMeant(n: number, text: string): boolean {
+  return SCENARIOS[n]?.name === text || String(n + 1) === text;
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause === undefined ? '' : `\n  because: ${describe(error.cause)}`;
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,57 @@
+/** What the scenarios share, and what they add up. */
+import { type SshServer, startSshServer } from './openssh.ts';
+import { Site } from './site.ts';
+
+export class World {
+  readonly site: Site;
+  readonly ssh: SshServer;
+  /** Says on stderr how far the scenario is. */
+  readonly say: (text: string) => void;
+  /** Bytes that were checked at their other end, and transfers that were not as they should be. */
+  bytes = 0;
+  mismatched = 0;
+  resumed = 0;
+  relayRatio: number | null = null;
+  sshRatio: number | null = null;
+
+  private constructor(site: Site, ssh: SshServer, say: (text: string) => void) {
+    this.site = site;
+    this.ssh = ssh;
+    this.say = say;
+  }
+
+  static async start(say: (text: string) => void): Promise<World> {
+    const ssh = await startSshServer();
+    try {
+      return new World(await Site.start(), ssh, say);
+    } catch (error) {
+      await ssh.stop();
+      throw error;
+    }
+  }
+
+  /** A transfer that was checked; `fault` says what was wrong with it. */
+  checked(bytes: number, fault: string | null, what: string): void {
+    this.bytes += bytes;
+    if (fault === null) return;
+    this.mismatched += 1;
+    this.say(`${what}: ${fault}`);
+  }
+
+  async stop(): Promise<void> {
+    await this.site.stop();
+    await this.ssh.stop();
+  }
+}
+
+export interface Scenario {
+  name: string;
+  title: string;
+  /** Before the first of all. */
+  prepare?(world: World): Promise<void>;
+  run(world: World): Promise<void>;
+}
+
+export function since(began: number): string {
+  return `${((performance.now() - began) / 1_000).toFixed(1)} s`;
+}
