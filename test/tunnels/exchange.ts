@@ -95,7 +95,8 @@ async function serve(socket: Socket): Promise<void> {
   const hash = createHash('sha256');
   let head = Buffer.alloc(0);
   let sending: Promise<void> | undefined;
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
+  // The other direction goes on when this one has ended.
+  for await (const chunk of socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     let bytes = chunk;
     if (!sending) {
       head = Buffer.concat([head, chunk]);

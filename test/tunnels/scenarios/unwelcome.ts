@@ -178,7 +178,7 @@ async function wrongTickets(site: Site, agent: AgentAt, port: number): Promise<O
 }
 
 /** Joined as the operator, with the device there. */
-async function paired(site: Site, opened: Opened): Promise<{ leg: RawLeg; pair: number }> {
+async function paired(opened: Opened): Promise<{ leg: RawLeg; pair: number }> {
   const leg = await join(opened);
   const { pair = 0 } = await leg.told('peer', ({ here }) => here === true);
   return { leg, pair };
@@ -203,7 +203,7 @@ async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Open
   ) => {
     const opened = await open(site, agent, to);
     all.push(opened);
-    const { leg, pair } = await paired(site, opened);
+    const { leg, pair } = await paired(opened);
     await act(leg, pair);
     const end = await endOf(site, opened.id);
     assert.is(end.code, 'protocol', `${what}: ${end.code} ${end.reason}`);
@@ -229,12 +229,12 @@ async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Open
     leg.send(data(9, 0, 10));
   });
   const opened = await open(site, agent, port);
-  const { leg } = await paired(site, opened);
+  const { leg } = await paired(opened);
   leg.socket.send('{"t":"peer","here":');
   assert.is(await leg.closed(), TUNNEL_CLOSE.protocolError);
   await site.api.request('POST', `/v1/tunnels/${opened.id}/close`);
   const large = await open(site, agent, port);
-  const second = await paired(site, large);
+  const second = await paired(large);
   second.leg.send(new Uint8Array(10 * TUNNEL_LIMITS.frameBytes));
   assert.ok(await second.leg.closed());
   await site.api.request('POST', `/v1/tunnels/${large.id}/close`);
@@ -247,7 +247,7 @@ async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Open
 /** A ticket for one port does not open another one of the same device, allowed or not. */
 async function otherPlacesInside(site: Site, agent: AgentAt, port: number): Promise<void> {
   const opened = await open(site, agent, port);
-  const { leg, pair } = await paired(site, opened);
+  const { leg, pair } = await paired(opened);
   leg.send(hello(pair, 2));
   leg.send(encodeOpen(1, '127.0.0.1', 22));
   leg.send(encodeOpen(2, 'localhost', port));
