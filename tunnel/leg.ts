@@ -227,9 +227,7 @@ export class TunnelLeg {
         this.#hooks.move(message.withinMs);
         return;
       case 'refused':
-        // The ticket was not looked at.
-        if (message.reason === 'wrong-worker' || message.reason === 'busy') this.#ticketSent = false;
-        else this.#finish({ reason: message.reason, moving: false });
+        this.#refused(message.reason);
         return;
       case 'end':
         this.#finish({ reason: message.reason, moving: message.reason === 'moved' });
@@ -248,6 +246,15 @@ export class TunnelLeg {
     // The first word after `joined` tells the gateway that the secret arrived.
     this.say({ t: 'ping' });
     this.#hooks.joined({ idleMs: limits.idleMs, lifeMs: limits.lifeMs, maxBytes: limits.maxBytes });
+  }
+
+  #refused(reason: string): void {
+    // The ticket was not looked at.
+    if (reason === 'wrong-worker' || reason === 'busy') this.#ticketSent = false;
+    else {
+      const forgotten = reason === 'unknown-tunnel' && this.#everJoined;
+      this.#finish({ reason: forgotten ? 'gateway-lost' : reason, moving: false });
+    }
   }
 
   /** T-5 */

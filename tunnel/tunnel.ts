@@ -195,7 +195,9 @@ export class Tunnel {
     if (leg !== this.#leg) return;
     this.#leg = null;
     this.#first.reject(new Error(reason));
-    if (!moving) {
+    // At the same gateway it is the next leg that took its place, and that may be heard of first.
+    const replaced = this.#next !== null && reason === 'replaced';
+    if (!moving && !replaced) {
       this.#finish(reason);
       return;
     }

@@ -377,6 +377,41 @@ test('T-5: when a gateway leaves, the same streams go on at another', async () =
   });
 });
 
+test('T-5: new tickets at the same gateway carry the same streams on', async () => {
+  await withRig({}, async (rig) => {
+    const made = await granted(rig);
+    const device = makeEnd('device', made.device, { accept: () => echo });
+    const operator = makeEnd('operator', made.operator);
+    try {
+      await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
+      const got: Buffer[] = [];
+      const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
+        data: (part) => {
+          got.push(Buffer.from(part));
+          own.consumed(part.length);
+        },
+        end: () => {},
+        writable: () => {},
+        closed: () => {},
+      }));
+      let expected = 0;
+      for (let round = 0; round < 5; round++) {
+        const bytes = pattern(700_000, round);
+        expected += bytes.length;
+        stream.write(bytes);
+        const next = await granted(rig, { id: made.grant.id });
+        await Promise.all([operator.tunnel.moveTo(next.operator), device.tunnel.moveTo(next.device)]);
+      }
+      await waitFor(() => Buffer.concat(got).length === expected, { what: 'all bytes back' });
+      assert.equal([operator.ended, device.ended], [[], []]);
+      assert.is(await rig.metric('tunnels'), 1);
+    } finally {
+      operator.tunnel.close();
+      device.tunnel.close();
+    }
+  });
+});
+
 test('T-5: a tunnel that nobody moves ends with its gateway, and both ends hear why', async () => {
   await withRig({}, async (rig) => {
     const made = await granted(rig);
