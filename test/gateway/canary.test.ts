@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CANARY_COMMAND, canaryOf, isCanary } from '../../bus/canary.ts';
 import { CLOSE, encodeGatewayMessage, encodeOrderBody, ID_PATTERN } from '../../protocol/index.ts';
-import { waitFor } from '../wait.ts';
+import { freePort, waitFor } from '../wait.ts';
 import { connectDevice, directoryDevice, makeIdentity, prove, RawDevice } from './raw-device.ts';
 import { type Rig, ROOT, withRig } from './rig.ts';
 
@@ -52,7 +52,7 @@ test("a worker's canary has an id that is an identifier and no worker's sibling 
 });
 
 test('a registered canary answers a no-op through the spool, is confirmed, and counts nowhere', () =>
-  withRig({ config }, async (rig) => {
+  withRig({ config: { ...config, leaseTtlMs: 900 } }, async (rig) => {
     const { device: real } = await connectDevice(rig.url, await rig.enrol());
     await register(rig);
     await waitFor(() => holder(rig));
@@ -67,17 +67,19 @@ test('a registered canary answers a no-op through the spool, is confirmed, and c
     assert.is(await rig.metric('sessions'), 1);
     assert.is(await rig.metric('connections'), 1);
     assert.is(await rig.metric('sessions_admitted_total'), 1);
-    assert.is((await rig.load()).connections, 1);
+    await waitFor(async () => (await rig.load()).connections === 1);
     assert.is(rig.receipts.filter(({ kind }) => kind === 'connected').length, 1);
     assert.ok(rig.worker.readiness().dependencies.canary?.ok);
     real.close();
   }));
 
 test('a canary holds up neither a drain nor a stop', async () => {
-  await withRig({ config, settings: {} }, async (rig) => {
+  const port = await freePort();
+  const settings = { port, address: `ws://127.0.0.1:${port}` };
+  await withRig({ config: { ...config, leaseTtlMs: 900 }, settings }, async (rig) => {
     await register(rig);
     await waitFor(() => holder(rig));
-    await rig.putGateway({ draining: true, revision: 2 });
+    await rig.putGateway({ ...settings, draining: true, revision: 2 });
     await waitFor(
       async () => (await rig.load()).leaving?.why === 'drain' && (await rig.load()).leaving?.left === 0,
     );
