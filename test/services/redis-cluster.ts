@@ -102,9 +102,9 @@ class Site implements ClusterSite {
     const { password, tls } = this.#options;
     const client = new Redis(server.url, {
       maxRetriesPerRequest: 1,
-      // A server that hangs (SIGSTOP) must not hold up those who ask.
-      connectTimeout: 1_000,
-      commandTimeout: 1_000,
+      // A server that hangs (SIGSTOP) must not hold up those who ask for good; a busy machine takes a while.
+      connectTimeout: 5_000,
+      commandTimeout: 5_000,
       ...(password !== undefined && { password }),
       ...(tls && { tls: { rejectUnauthorized: false } }),
     });
