@@ -18,6 +18,8 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
   --keep DIR          keep databases with devices on record there, for the next run with as many (SQLite only)
   --profile DIR       leave CPU profiles of the server programs there (they make the programs slower)
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
+  --measured FILE     scaling: calculate with the rows of an earlier run (scenario costs) instead of the committed ones
+  --write             scaling: write docs/scaling.md's figures and plots, and the figures it calculated with
   --list              the scenarios, a line each
   --help              this text
 
@@ -37,6 +39,8 @@ async function main(): Promise<number> {
       profile: { type: 'string' },
       'memory-limit': { type: 'string', default: '20' },
       together: { type: 'boolean', default: false },
+      measured: { type: 'string' },
+      write: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -69,6 +73,8 @@ async function main(): Promise<number> {
         keepDir: values.keep === undefined ? undefined : resolve(values.keep),
         profileDir: values.profile === undefined ? undefined : resolve(values.profile),
         memoryLimit,
+        measuredFile: values.measured,
+        writeDocs: values.write,
       },
       rows,
     );

@@ -26,6 +26,10 @@ export interface BenchOptions {
   profileDir: string | undefined;
   /** Memory the machine may have in use before the scenario is given up, bytes. */
   memoryLimit: number;
+  /** Rows of an earlier run, for scenarios that calculate with measured figures. */
+  measuredFile?: string | undefined;
+  /** Scenarios that make documents write them. */
+  writeDocs?: boolean;
 }
 
 type Bound = { atMost: number } | { atLeast: number };
@@ -48,6 +52,8 @@ export class Bench {
   readonly databaseUrl: string | undefined;
   readonly keepDir: string | undefined;
   readonly profileDir: string | undefined;
+  readonly measuredFile: string | undefined;
+  readonly writeDocs: boolean;
   readonly #memoryLimit: number;
   readonly #rows: Rows;
   readonly #began = performance.now();
@@ -60,6 +66,8 @@ export class Bench {
     this.databaseUrl = options.databaseUrl;
     this.keepDir = options.keepDir;
     this.profileDir = options.profileDir;
+    this.measuredFile = options.measuredFile;
+    this.writeDocs = options.writeDocs ?? false;
     this.scenario = options.scenario;
     this.#memoryLimit = options.memoryLimit;
     this.#rows = rows;

@@ -1,9 +1,11 @@
 import type { Scenario } from './scenario.ts';
 import { ceiling } from './scenarios/ceiling.ts';
+import { costs } from './scenarios/costs.ts';
 import { fanout } from './scenarios/fanout.ts';
 import { flood } from './scenarios/flood.ts';
 import { idle } from './scenarios/idle.ts';
 import { peers } from './scenarios/peers.ts';
+import { scaling } from './scenarios/scaling.ts';
 import { slow } from './scenarios/slow.ts';
 import { soak } from './scenarios/soak.ts';
 import { storm } from './scenarios/storm.ts';
@@ -19,5 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   flood,
   peers,
   ceiling,
+  costs,
+  scaling,
   soak,
 ];

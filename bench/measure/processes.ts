@@ -66,7 +66,7 @@ export function cpuMs(pids: readonly number[]): number {
 }
 
 /** CPU that a process and all its descendants used, those that ended included, milliseconds. */
-function cpuMsOfTree(root: number): number {
+export function cpuMsOfTree(root: number): number {
   return processTree([root]).reduce((sum, pid) => {
     const stat = readStat(pid);
     return sum + (stat ? stat.cpuMs + stat.childrenCpuMs : 0);

@@ -14,9 +14,9 @@ export interface Fleet {
 /** Keys made, devices on record, programs up; nobody connected yet. */
 export async function prepareFleet(
   bench: Bench,
-  options: Partial<Pick<SiteOptions, 'gateways' | 'workers' | 'gatewayFlags'>> = {},
+  options: Partial<Pick<SiteOptions, 'gateways' | 'workers' | 'gatewayFlags' | 'databaseUrl'>> = {},
 ): Promise<Fleet> {
-  const gateways = options.gateways ?? ['gw1'];
+  const { gateways = ['gw1'], databaseUrl = bench.databaseUrl } = options;
   const ports = await Promise.all(gateways.map(() => freePort()));
   const swarm = bench.use(
     await Swarm.start({
@@ -32,8 +32,8 @@ export async function prepareFleet(
       gateways,
       ports,
       devices: bench.devices,
-      seed: (dataDir) => seed(bench, swarm, dataDir),
-      databaseUrl: bench.databaseUrl,
+      seed: (dataDir) => seed(bench, swarm, dataDir, databaseUrl),
+      databaseUrl,
       profileDir: bench.profileDir,
       say: (text) => bench.say(text),
     }),
@@ -41,8 +41,13 @@ export async function prepareFleet(
   return { site, swarm };
 }
 
-async function seed(bench: Bench, swarm: Swarm, dataDir: string): Promise<void> {
-  const { databaseUrl, devices, keepDir } = bench;
+async function seed(
+  bench: Bench,
+  swarm: Swarm,
+  dataDir: string,
+  databaseUrl: string | undefined,
+): Promise<void> {
+  const { devices, keepDir } = bench;
   const keeps = databaseUrl === undefined ? keepDir : undefined;
   if (keeps !== undefined && (await bringKept(keeps, devices, dataDir))) return;
   const publicKeys = await swarm.prepare();

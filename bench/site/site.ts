@@ -74,6 +74,11 @@ export class Site {
     }
   }
 
+  get redisUrl(): string {
+    if (!this.#redis) throw new Error('Redis does not run');
+    return this.#redis.url;
+  }
+
   get api(): { port: number; token: string } {
     return { port: this.#apiPort, token: this.#token };
   }

@@ -40,6 +40,8 @@ const WHY: Record<LeavingView['why'], string> = {
   stop: 'stopping',
 };
 
+const devicesText = (count: number): string => `${count} device${count === 1 ? '' : 's'}`;
+
 /** What it takes now: its workers may have fewer descriptors than the settings ask for. */
 function limitOf({ workers, load, connectionLimit }: GatewayView): number {
   return workers.length === 0 ? connectionLimit : load.limit;
@@ -69,8 +71,9 @@ export function showCoverage(out: Output, { coverage }: StatusView): void {
   out.line(out.style.bold('Groups without a second gateway'));
   for (const { groupId, devices, gateways } of coverage.groups.slice(0, 20)) {
     const [only] = gateways;
-    const count = `${devices} device${devices === 1 ? '' : 's'}`;
-    out.line(`${groupId}: ${count}, ${only === undefined ? 'no gateway in service' : `only ${only}`}`);
+    out.line(
+      `${groupId}: ${devicesText(devices)}, ${only === undefined ? 'no gateway in service' : `only ${only}`}`,
+    );
   }
   if (coverage.total > 20) out.line(`and ${coverage.total - 20} more`);
 }
@@ -91,7 +94,7 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     ['Draining', gateway.drainingSince === null ? 'no' : drainText(gateway)],
     ['Leaving', leavingText(gateway.leaving)],
     ['Connections', connectionsText(gateway)],
-    ['On record', `${gateway.connectedOnRecord} devices connected`],
+    ['On record', `${devicesText(gateway.connectedOnRecord)} connected`],
     ['Round trips', roundTripFields(load.roundTripMs)],
   ]);
   if (gateway.workers.length > 0) {

@@ -24,7 +24,7 @@ const arrows: Record<Area, readonly string[]> = {
 const packages: { name: string; where: readonly string[] }[] = [
   { name: 'uWebSockets.js', where: ['gateway/', 'bench/', 'test/', 'scripts/'] },
   { name: 'ioredis', where: ['bus/redis/', 'bench/', 'test/'] },
-  { name: 'pg', where: ['admin-api/store/', 'test/'] },
+  { name: 'pg', where: ['admin-api/store/', 'bench/', 'test/'] },
   { name: '@photostructure/sqlite', where: ['admin-api/store/', 'test/'] },
 ];
 
