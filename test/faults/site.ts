@@ -28,7 +28,7 @@ export type LinkName = `${ProgramName}-redis` | `devices-${ProgramName}`;
 const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
 /** Short, so that devices notice within a scenario that nobody answers. */
 const HEARTBEAT = '4s';
-const START_ATTEMPTS = 5;
+const START_ATTEMPTS = 12;
 const START_AGAIN_MS = 1_000;
 
 export class Site {
