@@ -45,6 +45,8 @@ export class DirectoryProjector {
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
+  /** Devices of the write that follows the one under way. */
+  #nextWrite: { ids: Set<string>; written: Promise<void> } | undefined;
   #stopping = false;
   #rounds = 0;
 
@@ -92,7 +94,7 @@ export class DirectoryProjector {
 
   /** Writes these devices as they stand in SQL, or removes them where SQL no longer has them. */
   async devicesChanged(ids: readonly string[]): Promise<void> {
-    await this.#writeDevices([...ids]);
+    await this.#writeDevices(ids);
   }
 
   /** The same without waiting: it is repeated until it is done. */
@@ -155,19 +157,32 @@ export class DirectoryProjector {
     this.#log.info({ devices: count, durationMs: Date.now() - startedAt }, 'directory written');
   }
 
-  /** One write at a time: a row read earlier must never be written over one read later. */
-  #writeDevices(ids: string[]): Promise<void> {
-    const written = this.#lastWrite.then(async () => {
-      for (const id of ids) this.#pendingDevices.delete(id);
-      try {
-        await this.#copyDevices(ids);
-      } catch (error) {
-        for (const id of ids) this.#pendingDevices.add(id);
-        throw error;
-      }
-    });
-    this.#lastWrite = written.catch(() => {});
-    return written;
+  /**
+   * One write at a time: a row read earlier must never be written over one read later. Who asks while one is under way goes
+   * along with the next.
+   */
+  #writeDevices(ids: readonly string[]): Promise<void> {
+    let next = this.#nextWrite;
+    if (!next || next.ids.size >= CHUNK) {
+      const gathered = new Set<string>();
+      const written = this.#lastWrite.then(() => this.#writeGathered(gathered));
+      this.#lastWrite = written.catch(() => {});
+      next = { ids: gathered, written };
+      this.#nextWrite = next;
+    }
+    for (const id of ids) next.ids.add(id);
+    return next.written;
+  }
+
+  async #writeGathered(gathered: Set<string>): Promise<void> {
+    if (this.#nextWrite?.ids === gathered) this.#nextWrite = undefined;
+    for (const id of gathered) this.#pendingDevices.delete(id);
+    try {
+      await this.#copyDevices([...gathered]);
+    } catch (error) {
+      for (const id of gathered) this.#pendingDevices.add(id);
+      throw error;
+    }
   }
 
   async #copyDevices(ids: string[]): Promise<void> {

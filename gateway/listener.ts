@@ -14,6 +14,8 @@ const DESCRIPTORS_FULL = 0.9;
 const DESCRIPTORS_EXHAUSTED = 0.95;
 /** Descriptors of the process itself: bus, log, event loop. */
 const OWN_DESCRIPTORS = 40;
+/** Connections opened or closed until descriptors are counted again. */
+const CHANGES_PER_LOOK = 16;
 /** Connections that never ask for an upgrade are seen at the next look only. */
 const LOOK_MS = 100;
 
@@ -43,6 +45,9 @@ export interface ListenerParts {
 export class Listener {
   readonly #parts: ListenerParts;
   #full = false;
+  #changes = 0;
+  /** Share of the descriptors in use when they were last counted. */
+  #descriptorShare = 0;
   #exhausted = false;
   #siblingsFull: boolean;
   #closed = false;
@@ -113,9 +118,10 @@ export class Listener {
     void this.apply();
   }
 
-  /** A connection opened or closed. */
+  /** A connection opened or closed. Asking the kernel for descriptors each time would cost as much as opening it. */
   changed(): void {
-    this.#measure();
+    if (++this.#changes % CHANGES_PER_LOOK === 0) this.#measure();
+    else if (this.#full !== this.#isFull(this.#descriptorShare)) this.#measure();
   }
 
   /** Listens no more, whatever changes. */
@@ -142,15 +148,22 @@ export class Listener {
     const { limit } = this;
     const count = connections();
     const taken = descriptors.used / descriptors.limit;
-    const full = this.#full
-      ? count >= limit * LOW_WATER || taken >= LOW_WATER
-      : count >= limit || taken >= DESCRIPTORS_FULL;
+    this.#descriptorShare = taken;
+    const full = this.#isFull(taken);
     const exhausted = taken >= (this.#exhausted ? DESCRIPTORS_FULL : DESCRIPTORS_EXHAUSTED);
     if (full === this.#full && exhausted === this.#exhausted) return;
     this.#full = full;
     this.#exhausted = exhausted;
     log.info({ connections: count, limit, full, descriptors: descriptors.used }, 'room for connections');
     void this.apply();
+  }
+
+  #isFull(taken: number): boolean {
+    const { limit } = this;
+    const count = this.#parts.connections();
+    return this.#full
+      ? count >= limit * LOW_WATER || taken >= LOW_WATER
+      : count >= limit || taken >= DESCRIPTORS_FULL;
   }
 
   async #settle(): Promise<void> {
