@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { BarePublisher } from '../bare/bare-publisher.ts';
@@ -98,8 +99,8 @@ function answerOf(child: ChildProcess, name: string): Promise<ServerAnswer> {
 
 function versionOf(name: string): string {
   try {
-    const require = createRequire(import.meta.url);
-    return (require(`${name}/package.json`) as { version: string }).version;
+    const file = createRequire(import.meta.url).resolve(`${name}/package.json`);
+    return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
   } catch {
     throw new PeerMissing(`${name} is not installed: npm ci, with development packages`);
   }
