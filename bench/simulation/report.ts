@@ -60,6 +60,8 @@ export function figuresAsMarkdown(measurements: Measurements): string {
   const row = (name: string, value: (report: FleetReport) => string) =>
     `| ${name} | ${reports.map(value).join(' | ')} |`;
   return [
+    `Calculated from figures of ${measurements.conditions}`,
+    '',
     `| | ${FLEETS.map((devices) => `${count(devices)} devices`).join(' | ')} |`,
     `|---|${FLEETS.map(() => '---:|').join('')}`,
     row('gateways (and what decides)', ({ site }) => `${whole(site.gateways)} (${site.gatewaysBecause})`),
@@ -89,8 +91,6 @@ export function figuresAsMarkdown(measurements: Measurements): string {
       (name) =>
         `| \`${name}\` | ${number(measurements.costs[name].figure)} | ${describeCost(name)} | ${measurements.costs[name].source} |`,
     ),
-    '',
-    `Conditions of the measurement: ${measurements.conditions}`,
     '',
     'The model against fan-outs that were measured:',
     '',
