@@ -2,6 +2,10 @@
  * A connection and what state it is in. A session is an authenticated connection: the `admitted` state. There may be
  * hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse clock, and strings
  * that many devices share are shared (`interner.ts`).
+ *
+ * What V8's heap keeps for one device, bytes, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24 to
+ * 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`) 32, the
+ * device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and compliance are shared.
  */
 import type { Compliance } from '../protocol/index.ts';
 import type { Scope } from './gateway-list.ts';
