@@ -1,10 +1,13 @@
 import type { Random } from './random.ts';
+import type { ProgramName } from './site.ts';
 import type { World } from './world.ts';
 
 /** Something that goes wrong in a world. */
 export interface Fault {
   /** For people: `gw1 killed`. */
   name: string;
+  /** What it happens to; two at once happen to different things. */
+  to: ProgramName | 'redis' | 'postgres' | 'disk' | 'devices' | 'links';
   begin(world: World, random: Random): Promise<void> | void;
   /** Takes it back; absent where it is over by itself. */
   end?(world: World): Promise<void> | void;

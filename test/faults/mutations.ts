@@ -4,10 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startGuard } from '../services/guard.ts';
 
 interface Patch {
   /** Below `dist/`. */
@@ -91,6 +92,7 @@ export const MUTATIONS: readonly Mutation[] = [
 export async function runMutated({ patches }: Mutation, args: readonly string[]): Promise<number> {
   const compiled = fileURLToPath(new URL('../../', import.meta.url));
   const folder = await mkdtemp(join(tmpdir(), 'mutated-'));
+  const guard = startGuard({ folder });
   try {
     await cp(compiled, join(folder, 'dist'), { recursive: true });
     for (const name of ['node_modules', 'package.json']) {
@@ -98,11 +100,12 @@ export async function runMutated({ patches }: Mutation, args: readonly string[])
     }
     for (const patch of patches) await apply(join(folder, 'dist'), patch);
     const entry = join(folder, 'dist', 'test', 'faults', 'run.js');
-    const child = spawn(process.execPath, [entry, ...args], { stdio: 'inherit' });
+    const child = spawn(process.execPath, [entry, ...args], { stdio: 'inherit', detached: true });
+    guard.watch(child.pid ?? null);
     const [code] = (await once(child, 'exit')) as [number | null];
     return code ?? 1;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await guard.release();
   }
 }
 

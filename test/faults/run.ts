@@ -30,6 +30,11 @@ function whole(name: string, text: string | undefined, otherwise: number): numbe
   return value;
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // The guards end what runs and remove the folders as soon as this process is gone.
+  process.once(signal, () => process.exit(signal === 'SIGINT' ? 130 : 143));
+}
+
 const seed = whole('seed', values.seed, Math.floor(Math.random() * 1_000_000));
 const drawn = whole('random', values.random, values.quick ? 1 : 3);
 const all = scenarios(values.quick, drawn, new Random(`drawn ${seed}`));

@@ -111,10 +111,12 @@ export function scenarios(quick: boolean, drawn: number, random: Random): Scenar
   return [...made, ...Array.from({ length: drawn }, (_, n) => twoAtOnce(n + 1, times, random))];
 }
 
-/** Two different faults that can be in force together in one world, whatever becomes of them. */
+/** Two faults of the matrix that happen to different things of one world. */
 function twoAtOnce(number: number, times: Times, random: Random): Scenario {
   const shape = random.one([ONE, TWO]);
   const possible = lines(times).filter((line) => line.shape === shape);
-  const faults = random.some(2, possible).map(({ fault }) => fault);
+  const first = random.one(possible).fault;
+  const second = random.one(possible.filter(({ fault }) => fault.to !== first.to)).fault;
+  const faults = [first, second];
   return { name: `two-at-once-${number}`, shape, faults, recoverMs: 2 * USUAL_MS, quick: true };
 }

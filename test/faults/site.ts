@@ -2,10 +2,11 @@
  * The programs of one world, each a process, with a proxy on every link between them and a clock of their own. All that a
  * fault can be made to is here; `make/` makes them.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { startGuard } from '../services/guard.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
@@ -44,12 +45,14 @@ export class Site {
   #cluster: ClusterSite | undefined;
   #postgres: PostgresServer | undefined;
   #disk: SmallDisk | undefined;
+  readonly #guard;
   #databaseUrl: string | undefined;
   token = '';
 
   private constructor(shape: Shape, folder: string) {
     this.shape = shape;
     this.folder = folder;
+    this.#guard = startGuard({ folder });
   }
 
   static async start(shape: Shape): Promise<Site> {
@@ -173,7 +176,7 @@ export class Site {
     await this.#cluster?.stop();
     await this.#postgres?.stop();
     await this.#disk?.unmount();
-    await rm(this.folder, { recursive: true, force: true });
+    await this.#guard.release();
   }
 
   async #start(): Promise<void> {

@@ -8,6 +8,7 @@ const COPIES = 15;
 export function linkSlow(name: LinkName, times: Times): Fault {
   return {
     name: `${name} slow`,
+    to: 'links',
     begin: (world) => world.site.link(name).slow(DELAY_MS),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.slow,
@@ -19,6 +20,7 @@ export function linkSlow(name: LinkName, times: Times): Fault {
 export function linkCut(name: LinkName, times: Times): Fault {
   return {
     name: `${name} cut`,
+    to: 'links',
     begin: (world) => world.site.link(name).cut(),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.slow,
@@ -30,6 +32,7 @@ export function linkCut(name: LinkName, times: Times): Fault {
 export function linkSilent(name: LinkName, times: Times): Fault {
   return {
     name: `${name} half-open`,
+    to: 'links',
     begin: (world) => world.site.link(name).silence(),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.stopped,
@@ -41,6 +44,7 @@ export function linkSilent(name: LinkName, times: Times): Fault {
 export function linkOneWay(name: LinkName, times: Times): Fault {
   return {
     name: `${name} one-way`,
+    to: 'links',
     begin: (world) => world.site.link(name).oneWay(),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.stopped,
@@ -51,6 +55,7 @@ export function linkOneWay(name: LinkName, times: Times): Fault {
 export function devicesTwice(times: Times): Fault {
   return {
     name: 'devices connected twice',
+    to: 'devices',
     begin: (world, random) =>
       world.fleet.copy(
         random.some(

@@ -16,6 +16,7 @@ async function workerOf(world: World, gateway: ProgramName): Promise<number> {
 export function killed(program: ProgramName, times: Times, survivable = false): Fault {
   return {
     name: `${program} killed`,
+    to: program,
     begin: (world) => world.site.program(program).killGroup(),
     end: (world) => world.site.startProgram(program),
     holdMs: times.dead,
@@ -27,6 +28,7 @@ export function killed(program: ProgramName, times: Times, survivable = false): 
 export function workerKilled(gateway: ProgramName): Fault {
   return {
     name: `a worker of ${gateway} killed`,
+    to: gateway,
     begin: async (world) => signalOne(await workerOf(world, gateway), 'SIGKILL'),
     holdMs: 0,
   };
@@ -36,6 +38,7 @@ export function workerKilled(gateway: ProgramName): Fault {
 export function supervisorKilled(gateway: ProgramName, times: Times): Fault {
   return {
     name: `the supervisor of ${gateway} killed`,
+    to: gateway,
     begin: (world) => signalOne(world.site.program(gateway).pid, 'SIGKILL'),
     end: (world) => world.site.startProgram(gateway),
     holdMs: times.dead,
@@ -46,6 +49,7 @@ export function supervisorKilled(gateway: ProgramName, times: Times): Fault {
 export function stopped(program: ProgramName, times: Times, survivable = false): Fault {
   return {
     name: `${program} stopped`,
+    to: program,
     begin: (world) => signalTree(world.site.program(program).pid, 'SIGSTOP'),
     end: (world) => signalTree(world.site.program(program).pid, 'SIGCONT'),
     holdMs: times.stopped,
@@ -57,6 +61,7 @@ export function workerStopped(gateway: ProgramName, times: Times): Fault {
   let worker = 0;
   return {
     name: `a worker of ${gateway} stopped`,
+    to: gateway,
     async begin(world) {
       worker = await workerOf(world, gateway);
       signalOne(worker, 'SIGSTOP');
@@ -70,6 +75,7 @@ export function workerStopped(gateway: ProgramName, times: Times): Fault {
 export function supervisorStopped(gateway: ProgramName, times: Times): Fault {
   return {
     name: `the supervisor of ${gateway} stopped`,
+    to: gateway,
     begin: (world) => signalOne(world.site.program(gateway).pid, 'SIGSTOP'),
     end: (world) => signalOne(world.site.program(gateway).pid, 'SIGCONT'),
     holdMs: times.stopped,
@@ -82,6 +88,7 @@ export function supervisorStopped(gateway: ProgramName, times: Times): Fault {
 export function devicesKilled(times: Times): Fault {
   return {
     name: 'devices killed',
+    to: 'devices',
     begin: (world) => world.fleet.kill(world.keptProcess),
     end: (world) => world.fleet.revive(world.keptProcess),
     holdMs: times.dead,
@@ -91,6 +98,7 @@ export function devicesKilled(times: Times): Fault {
 export function devicesStopped(times: Times): Fault {
   return {
     name: 'devices stopped',
+    to: 'devices',
     begin: (world) => world.keptProcess.signal('SIGSTOP'),
     end: (world) => world.keptProcess.signal('SIGCONT'),
     holdMs: times.stopped,
@@ -101,6 +109,7 @@ export function devicesStopped(times: Times): Fault {
 export function clockSteps(name: ProgramName | 'devices', hours: 1 | -1, times: Times): Fault {
   return {
     name: `the clock of ${name} steps an hour ${hours > 0 ? 'forward' : 'back'}`,
+    to: name,
     begin: (world) => world.site.shiftClock(name, hours * HOUR_MS),
     end: (world) => world.site.shiftClock(name, 0),
     holdMs: times.slow,

@@ -19,6 +19,7 @@ async function toldRedis(world: World, ...commands: string[][]): Promise<void> {
 export function redisRestarted(times: Times, { empty = false } = {}): Fault {
   return {
     name: `Redis restarted ${empty ? 'empty' : 'with its data'}`,
+    to: 'redis',
     begin: (world) => world.site.redis.kill(),
     end: (world) => world.site.redis.restart({ empty }),
     holdMs: times.dead,
@@ -30,6 +31,7 @@ export function redisRestarted(times: Times, { empty = false } = {}): Fault {
 export function redisFlushed(): Fault {
   return {
     name: 'Redis emptied',
+    to: 'redis',
     begin: (world) => toldRedis(world, ['flushall']),
     holdMs: 0,
     keepsSockets: true,
@@ -39,6 +41,7 @@ export function redisFlushed(): Fault {
 export function redisStopped(times: Times): Fault {
   return {
     name: 'Redis stopped',
+    to: 'redis',
     begin: (world) => world.site.redis.kill('SIGSTOP'),
     end: (world) => world.site.redis.kill('SIGCONT'),
     holdMs: times.away,
@@ -49,6 +52,7 @@ export function redisStopped(times: Times): Fault {
 export function subscriptionsKilled(): Fault {
   return {
     name: 'pub/sub connections killed',
+    to: 'redis',
     begin: (world) => toldRedis(world, ['client', 'kill', 'type', 'pubsub']),
     holdMs: 0,
     survivable: true,
@@ -61,6 +65,7 @@ export function hintsLost(times: Times): Fault {
   const allow = (sign: '+' | '-') => ['acl', 'setuser', 'default', `${sign}subscribe`, `${sign}ssubscribe`];
   return {
     name: 'hints lost',
+    to: 'redis',
     begin: (world) => toldRedis(world, allow('-'), ['client', 'kill', 'type', 'pubsub']),
     end: (world) => toldRedis(world, allow('+')),
     holdMs: times.slow,
@@ -73,6 +78,7 @@ export function hintsLost(times: Times): Fault {
 export function redisFull(times: Times): Fault {
   return {
     name: 'the memory limit of Redis reached',
+    to: 'redis',
     begin: (world) =>
       toldRedis(
         world,
@@ -90,6 +96,7 @@ export function failoverToLagging(times: Times): Fault {
   let old: RedisServer | undefined;
   return {
     name: 'Sentinel fails over to a replica that lags',
+    to: 'redis',
     async begin({ site: { sentinel } }) {
       old = await sentinel.primary();
       const primary = sentinel.connect(old);
@@ -116,6 +123,7 @@ export function failoverToLagging(times: Times): Fault {
 export function failover(): Fault {
   return {
     name: 'Sentinel fails over',
+    to: 'redis',
     begin: async ({ site: { sentinel } }) => void (await sentinel.failOver()),
     holdMs: 0,
     survivable: true,
@@ -128,6 +136,7 @@ export function clusterPrimaryKilled(times: Times): Fault {
   let old: RedisServer | undefined;
   return {
     name: 'a primary of the cluster killed',
+    to: 'redis',
     async begin({ site: { cluster } }, random) {
       old = random.one(await cluster.primaries());
       await old.kill();
@@ -143,6 +152,7 @@ export function clusterPrimaryKilled(times: Times): Fault {
 export function postgresRestarted(times: Times): Fault {
   return {
     name: 'PostgreSQL restarted',
+    to: 'postgres',
     begin: (world) => world.site.postgres.kill(),
     end: (world) => world.site.postgres.restart(),
     holdMs: times.dead,
@@ -154,6 +164,7 @@ export function postgresRestarted(times: Times): Fault {
 export function postgresStopped(times: Times): Fault {
   return {
     name: 'PostgreSQL stopped',
+    to: 'postgres',
     begin: (world) => signalTree(world.site.postgres.pid, 'SIGSTOP'),
     end: (world) => signalTree(world.site.postgres.pid, 'SIGCONT'),
     holdMs: times.stopped,
@@ -164,6 +175,7 @@ export function postgresStopped(times: Times): Fault {
 export function diskFull(times: Times): Fault {
   return {
     name: 'disk full under SQLite',
+    to: 'disk',
     begin: (world) => world.site.disk.fill(),
     end: (world) => world.site.disk.free(),
     holdMs: times.slow,
