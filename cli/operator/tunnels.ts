@@ -108,8 +108,8 @@ async function openTunnel(
     if (flags.stdio === true) return await serveStdio(context, tunnel, interrupted);
     return await serveListener(context, tunnel, { interrupted, line, note, flags });
   } finally {
-    tunnel.close();
     line.end();
+    await tunnel.close();
   }
 }
 

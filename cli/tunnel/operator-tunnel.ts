@@ -28,6 +28,7 @@ export interface OperatorTunnelParts {
 const END_KNOWN_WITHIN_MS = 20_000;
 const MOVE_WITHIN_MS = 25_000;
 const ASK_AGAIN_MS = 500;
+const CLOSE_WITHIN_MS = 5_000;
 
 export class OperatorTunnel {
   readonly view: TunnelView;
@@ -102,9 +103,16 @@ export class OperatorTunnel {
     return this.#tunnel.open({ host, port }, handlers);
   }
 
-  /** Leaves for good. */
-  close(): void {
+  /** Leaves for good. A gateway that cannot hear it now would wait for this end a while, and hears it from the server. */
+  async close(): Promise<void> {
+    const mute = !this.#isConnected && !this.#tunnel.over;
     this.#tunnel.close('operator-left');
+    if (!mute) return;
+    // What interrupted the command does not interrupt this.
+    const api = this.#parts.api.withSignal(AbortSignal.timeout(CLOSE_WITHIN_MS));
+    await api.request('POST', `/v1/tunnels/${this.id}/close`).catch((error) => {
+      this.#note(`The tunnel is not closed yet: ${(error as Error).message}`);
+    });
   }
 
   #firstConnected(): Promise<undefined> {

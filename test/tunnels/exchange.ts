@@ -80,7 +80,8 @@ export async function startExchangeServer(): Promise<{ port: number; stop(): voi
     });
     void serve(socket).catch(() => socket.destroy());
   });
-  server.listen(0, '127.0.0.1');
+  // A thousand connections may come at the same moment.
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 });
   await once(server, 'listening');
   return {
     port: (server.address() as { port: number }).port,

@@ -62,7 +62,7 @@ export const manyTunnels: Scenario = {
       const resumed = gateway.program.lines.filter((line) => line.includes('"event":"resumed"')).length;
       assert.ok(resumed > 0, 'legs came back');
       world.resumed += resumed;
-      for (const tunnel of tunnels) tunnel.close();
+      await Promise.all(tunnels.map((tunnel) => tunnel.close()));
       await waitFor(async () => (await liveTunnels(world)) === 0, { what: 'all tunnels to have ended' });
     } finally {
       await devices.stop();
@@ -79,7 +79,9 @@ async function openAll(
   const wishes = Array.from({ length: TUNNELS }, (_, n) => ids[n % ids.length] as string);
   return Promise.all(
     wishes.map(async (deviceId) => {
-      const tunnel = await OperatorTunnel.open({ deviceId, port }, { api: site.api, note: () => {} });
+      const open = () => OperatorTunnel.open({ deviceId, port }, { api: site.api, note: () => {} });
+      // A hundred at the same moment; the server may ask for patience.
+      const tunnel = await waitFor(open, { what: 'a tunnel', intervalMs: 500 });
       void tunnel.ended.then((why) => say(`a tunnel ended: ${why}`));
       return tunnel;
     }),
