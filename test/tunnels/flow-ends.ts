@@ -1,62 +1,158 @@
 /**
- * The two ends of one fast stream, and a plain relay between them to compare with:
- * `serve` (listens, prints its port; sends without end to whoever asks for `D`, takes from whoever says `U`),
- * `relay PORT` (listens, prints its port; passes on to PORT), `run PORT D|U SECONDS` (prints bytes per second).
+ * The two ends of one fast stream, and a plain relay between them to compare with. A byte says which way it flows: `D` from the
+ * device, `U` to it. Each mode prints what it is ready with, or `rate` in bytes per second:
+ *
+ * - `device SERVER TOKEN`: the device's end. A device that serves the stream itself, and listens on a port for the same by TCP.
+ * - `relay PORT`: listens, and passes on to PORT.
+ * - `tcp PORT D|U SECONDS`: the operator's end, by TCP to PORT.
+ * - `tunnel SERVER DEVICE PORT D|U SECONDS`: the operator's end, by a tunnel; the API token is in PUSHPOINT_TOKEN.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
+import { ApiClient } from '../../cli/api-client.ts';
+import { OperatorTunnel } from '../../cli/tunnel/operator-tunnel.ts';
+import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
+import type { StreamHandlers, TunnelStream } from '../../tunnel/index.ts';
 
 const BLOCK = Buffer.alloc(256 * 1024, 0xa5);
+const FROM_DEVICE = 0x44;
 /** Until the stream has found its pace. */
 const WARM_UP_MS = 500;
 
 const [mode, ...args] = process.argv.slice(2);
 
-async function listen(serve: (socket: Socket) => void): Promise<void> {
+async function listen(serve: (socket: Socket) => void): Promise<number> {
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => socket.destroy());
     serve(socket);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  console.log(`ready ${(server.address() as { port: number }).port}`);
+  return (server.address() as { port: number }).port;
 }
 
-function pump(socket: Socket): void {
+function pumpSocket(socket: Socket): void {
   while (!socket.destroyed && socket.write(BLOCK));
-  socket.once('drain', () => pump(socket));
+  socket.once('drain', () => pumpSocket(socket));
 }
 
-async function run(port: number, direction: string, seconds: number): Promise<number> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-  await once(socket, 'connect');
-  socket.write(direction);
-  const moved = () => (direction === 'D' ? socket.bytesRead : socket.bytesWritten - socket.writableLength);
-  if (direction === 'D') socket.on('data', () => {});
-  else pump(socket);
+function pumpStream(stream: TunnelStream): void {
+  while (!stream.over && stream.write(BLOCK));
+}
+
+/** Counts what comes, and sends without end once `sends` says so. */
+function streamEnd(
+  stream: TunnelStream,
+  sends: (first: Uint8Array) => boolean,
+  count: (bytes: number) => void,
+): StreamHandlers {
+  let sending: boolean | undefined;
+  return {
+    data: (bytes) => {
+      sending ??= sends(bytes);
+      if (sending) pumpStream(stream);
+      count(bytes.length);
+      stream.consumed(bytes.length);
+    },
+    end: () => stream.end(),
+    writable: () => pumpStream(stream),
+    closed: () => {
+      // Its tunnel ended; so does the measurement.
+    },
+  };
+}
+
+async function rateOf(moved: () => number, seconds: number): Promise<number> {
   await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));
   const [before, began] = [moved(), performance.now()];
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  const rate = (moved() - before) / ((performance.now() - began) / 1_000);
+  return (moved() - before) / ((performance.now() - began) / 1_000);
+}
+
+async function device(server: string, token: string): Promise<void> {
+  const port = await listen((socket) => {
+    socket.once('data', (first) => {
+      if (first[0] === FROM_DEVICE) pumpSocket(socket);
+      else socket.on('data', () => {});
+    });
+  });
+  const store = new MemoryStore();
+  const { deviceId } = await enroll({ server, token, store, name: 'flow' });
+  const serve = (stream: TunnelStream) => {
+    stream.accepted();
+    return streamEnd(
+      stream,
+      (first) => first[0] === FROM_DEVICE,
+      () => {},
+    );
+  };
+  await new PushpointDevice({
+    store,
+    tunnels: { serve: (to) => (to.port === port ? serve : undefined) },
+  }).start();
+  console.log(`ready ${JSON.stringify({ deviceId, port })}`);
+}
+
+async function overTcp(port: number, way: string, seconds: number): Promise<number> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true });
+  await once(socket, 'connect');
+  socket.on('data', () => {});
+  socket.write(way);
+  if (way === 'U') pumpSocket(socket);
+  const rate = await rateOf(
+    () => (way === 'D' ? socket.bytesRead : socket.bytesWritten - socket.writableLength),
+    seconds,
+  );
   socket.destroy();
   return rate;
 }
 
-if (mode === 'serve') {
-  await listen((socket) => {
-    socket.once('data', (first) => {
-      if (first[0] === 0x44) pump(socket);
-      else socket.resume();
-    });
-  });
-} else if (mode === 'relay') {
-  await listen((socket) => {
-    const target = connect({ port: Number(args[0]), host: '127.0.0.1', noDelay: true });
+async function overTunnel(
+  wish: { server: string; deviceId: string; port: number },
+  way: string,
+  seconds: number,
+): Promise<number> {
+  const { server, ...rest } = wish;
+  const api = new ApiClient({ server, token: process.env.PUSHPOINT_TOKEN ?? '', timeoutMs: 30_000 });
+  const tunnel = await OperatorTunnel.open(rest, { api, note: () => {} });
+  let received = 0;
+  const stream = tunnel.stream((made) =>
+    streamEnd(
+      made,
+      () => false,
+      (bytes) => (received += bytes),
+    ),
+  );
+  stream.write(Buffer.from(way));
+  if (way === 'U') pumpStream(stream);
+  const rate = await rateOf(() => (way === 'D' ? received : stream.bytesWritten), seconds);
+  await tunnel.close();
+  return rate;
+}
+
+const [first = '', second = '', third = '', fourth = '', fifth = ''] = args;
+switch (mode) {
+  case 'device':
+    await device(first, second);
+    break;
+  case 'relay':
+    console.log(`ready ${await listen(relayTo(Number(first)))}`);
+    break;
+  case 'tcp':
+    console.log(`rate ${await overTcp(Number(first), second, Number(third))}`);
+    break;
+  default: {
+    const wish = { server: first, deviceId: second, port: Number(third) };
+    console.log(`rate ${await overTunnel(wish, fourth, Number(fifth))}`);
+  }
+}
+
+function relayTo(port: number): (socket: Socket) => void {
+  return (socket) => {
+    const target = connect({ port, host: '127.0.0.1', noDelay: true });
     target.on('error', () => socket.destroy());
     socket.once('close', () => target.destroy());
     target.once('close', () => socket.destroy());
     socket.pipe(target).pipe(socket);
-  });
-} else {
-  console.log(`rate ${await run(Number(args[0]), args[1] ?? 'D', Number(args[2] ?? 1))}`);
+  };
 }
