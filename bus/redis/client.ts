@@ -35,19 +35,18 @@ export function newClient(
     ...commonOptions(target.credentials, target.tls),
     db: target.database,
     connectionName: 'pushpoint',
-    Connector: connectorTo(following, target.tls),
+    ...connectorTo(following, target.tls),
     retryStrategy: following.delayMs,
     ...options,
   };
-  // The declaration of `Connector` asks for more than the client does.
-  return new Redis(all as never) as unknown as Client;
+  return new Redis(all) as unknown as Client;
 }
 
 /** A connection to one sentinel, or to one server of a cluster to be asked about the others. */
 export function sentinelClient(target: RedisTarget & { kind: 'sentinel' }, endpoint: Endpoint): Redis {
   return new Redis({
     ...commonOptions(target.sentinelCredentials, target.tls),
-    ...endpoint,
+    ...alwaysAt(endpoint, target.tls),
     connectionName: 'pushpoint-sentinel',
     commandTimeout: 1_000,
     socketTimeout: 2_000,
@@ -59,7 +58,7 @@ export function sentinelClient(target: RedisTarget & { kind: 'sentinel' }, endpo
 export function seedClient(target: RedisTarget, endpoint: Endpoint): Redis {
   return new Redis({
     ...commonOptions(target.credentials, target.tls),
-    ...endpoint,
+    ...alwaysAt(endpoint, target.tls),
     connectionName: 'pushpoint-seed',
     commandTimeout: 1_000,
     retryStrategy: () => null,
@@ -88,8 +87,12 @@ export function reconnectDelayMs(attempt: number): number {
   return cap / 2 + Math.random() * (cap / 2);
 }
 
-function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null) {
-  return class extends AbstractConnector {
+function alwaysAt(endpoint: Endpoint, tls: TlsOptions | null): { Connector: never } {
+  return connectorTo({ locate: async () => endpoint, delayMs: reconnectDelayMs }, tls);
+}
+
+function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null): { Connector: never } {
+  const Connector = class extends AbstractConnector {
     constructor() {
       super(1_000);
     }
@@ -105,8 +108,9 @@ function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null) {
         if (endpoint !== null) {
           const address = { host: endpoint.host, port: endpoint.port };
           this.stream = tls === null ? connectTcp(address) : connectTls({ ...address, ...tls });
-          this.stream.once('error', (error) => {
-            this.firstError = error;
+          // For as long as it lives: the client listens for one error only, and TLS may have another one after that.
+          this.stream.on('error', (error: Error) => {
+            this.firstError ??= error;
           });
           return this.stream;
         }
@@ -115,6 +119,8 @@ function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null) {
       }
     }
   };
+  // The declaration asks for more than the client does.
+  return { Connector: Connector as never };
 }
 
 /** Opens it without waiting: failures reach its `error` event, and it goes on trying. */
