@@ -15,6 +15,8 @@ export interface Fault {
   holdMs: number;
   /** Everything has to work while it is in force, so recovery is measured before its end as well. */
   survivable?: boolean;
+  /** Times on record are not comparable. */
+  misdates?: boolean;
   /** Devices may not lose their connections by it. */
   keepsSockets?: boolean;
 }

@@ -81,15 +81,14 @@ export async function play(
   for (const fault of begun.reverse()) await fault.end?.(world);
   await traffic.stop();
   await churn.settle();
-  problems.push(...(await judge(world, hurry)));
+  problems.push(...(await judge(world, scenario, hurry)));
   return { recoverySeconds, problems };
 }
 
 /** Everything that was given has ended, and ledger, database and devices agree. */
-async function judge(world: World, hurry: number): Promise<string[]> {
+async function judge(world: World, { faults }: Scenario, hurry: number): Promise<string[]> {
   const judgement = await world.ledger.judge({
-    // Two servers send at the same time.
-    ordered: world.site.shape.admins === 1,
+    ordered: world.site.shape.admins === 1 && !faults.some(({ misdates }) => misdates),
     finishLimitMs: FINISH_LIMIT_MS / hurry,
   });
   const problems = [...judgement.problems, ...(await recordProblems(world, judgement))];

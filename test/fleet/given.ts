@@ -8,9 +8,6 @@ export interface Given {
   type: CommandType;
   devices: readonly string[];
   may: readonly FinalState[];
-  /** Monotonic times of the request and of its answer, milliseconds. */
-  askedAt: number;
-  answeredAt: number;
 }
 
 export type ExecutionView = PlainExecutionView & { late: { state: string } | null };

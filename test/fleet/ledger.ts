@@ -60,7 +60,6 @@ export class Ledger {
   async send(type: CommandType, target: Target, { collapseKey, may = [] }: SendOptions = {}): Promise<Given> {
     const isGroup = 'group' in target;
     const args = type.startsWith('task.') ? { task: 'backup' } : type === 'message' ? { topic: 'test' } : {};
-    const askedAt = performance.now();
     const { id } = await this.#api.request<CommandView>('POST', '/v1/commands', {
       body: {
         type,
@@ -73,7 +72,7 @@ export class Ledger {
       headers: { 'idempotency-key': randomUUID() },
     });
     const devices = isGroup ? target.devices : target;
-    const given = { id, type, devices, may, askedAt, answeredAt: performance.now() };
+    const given = { id, type, devices, may };
     this.#given.push(given);
     this.known.add(id);
     return given;

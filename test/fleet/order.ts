@@ -3,14 +3,15 @@ import type { ExecutionView, Given } from './given.ts';
 
 interface Step {
   id: string;
-  askedAt: number;
-  answeredAt: number;
+  type: string;
   order: number;
+  issuedAt: number;
+  finishedAt: number;
 }
 
 /**
- * A device begins commands in the order in which they were given: of two, the one that was answered before the other was asked
- * for is begun first, unless one of them had to be sent again.
+ * Commands come in no guaranteed order (D-2), but one that was issued after another had succeeded is begun after it. By the
+ * clock of the one server that wrote both times.
  */
 export function outOfOrder(
   given: readonly Given[],
@@ -18,41 +19,39 @@ export function outOfOrder(
   runs: ReadonlyMap<string, readonly Runs[]>,
 ): string[] {
   const problems: string[] = [];
-  const steps = new Map<string, Step[]>();
-  for (const { id, askedAt, answeredAt } of given) {
-    const once = new Set(
-      rows
-        .get(id)
-        ?.filter(({ attempts }) => attempts === 1)
-        .map((row) => row.deviceId),
-    );
-    for (const { device, place, order, cutShort } of runs.get(id) ?? []) {
-      if (!once.has(device) || place !== 0 || cutShort > 0) continue;
-      steps.set(device, [...(steps.get(device) ?? []), { id, askedAt, answeredAt, order }]);
-    }
-  }
-  for (const [device, own] of steps) {
-    own.sort((a, b) => a.order - b.order);
-    // Of those begun later, the one that was answered first.
-    let earliest: Step | undefined;
-    for (const step of own.reverse()) {
-      if (earliest && earliest.answeredAt < step.askedAt) {
-        const told = [step, earliest].map(({ id }) => story(id, device, given, rows)).join(' before ');
-        problems.push(`outOfOrder: ${device} began ${told}, which was given earlier`);
+  for (const [device, steps] of stepsByDevice(given, rows, runs)) {
+    steps.sort((a, b) => b.order - a.order);
+    // Of those begun later than the one that is looked at, the one that ended first.
+    let first: Step | undefined;
+    for (const step of steps) {
+      if (first && first.finishedAt < step.issuedAt) {
+        const told = [step, first].map(
+          ({ id, type, issuedAt, finishedAt }) => `${type} ${id} (${issuedAt} to ${finishedAt})`,
+        );
+        problems.push(`outOfOrder: ${device} began ${told.join(' before ')}`);
       }
-      if (!earliest || step.answeredAt < earliest.answeredAt) earliest = step;
+      if (!first || step.finishedAt < first.finishedAt) first = step;
     }
   }
   return problems;
 }
 
-function story(
-  id: string,
-  device: string,
+function stepsByDevice(
   given: readonly Given[],
   rows: ReadonlyMap<string, readonly ExecutionView[]>,
-): string {
-  const { type, devices } = given.find((each) => each.id === id) ?? {};
-  const row = rows.get(id)?.find(({ deviceId }) => deviceId === device);
-  return `${type} ${id} (to ${devices?.length}, issued ${row?.issuedAt}, sent ${row?.sentAt}, acked ${row?.ackedAt})`;
+  runs: ReadonlyMap<string, readonly Runs[]>,
+): Map<string, Step[]> {
+  const devices = new Map<string, Step[]>();
+  for (const { id, type } of given) {
+    const orders = new Map(runs.get(id)?.map(({ device, order }) => [device, order]));
+    for (const { deviceId, state, issuedAt, finishedAt } of rows.get(id) ?? []) {
+      const order = orders.get(deviceId);
+      if (order === undefined || state !== 'succeeded' || finishedAt === null) continue;
+      const step = { id, type, order, issuedAt: Date.parse(issuedAt), finishedAt: Date.parse(finishedAt) };
+      const steps = devices.get(deviceId);
+      if (steps) steps.push(step);
+      else devices.set(deviceId, [step]);
+    }
+  }
+  return devices;
 }

@@ -114,5 +114,6 @@ export function clockSteps(name: ProgramName | 'devices', hours: 1 | -1, times: 
     end: (world) => world.site.shiftClock(name, 0),
     holdMs: times.slow,
     survivable: true,
+    misdates: true,
   };
 }
