@@ -1,7 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
-import type { Bus, DirectoryDevice, DirectoryGateway, Lease } from '../bus/bus.ts';
+import {
+  type Bus,
+  BusUnavailable,
+  type DirectoryDevice,
+  type DirectoryGateway,
+  type Lease,
+} from '../bus/bus.ts';
 import { canaryOf } from '../bus/canary.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { type FleetGateway, fleetOf } from './balance/fleet.ts';
@@ -42,6 +48,8 @@ export class DirectoryProjector {
   #canaries: ReadonlyMap<string, string> = new Map();
   readonly #pendingDevices = new Set<string>();
   #gatewaysPending = false;
+  /** Everything was written since the start. */
+  #whole = false;
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
@@ -63,8 +71,14 @@ export class DirectoryProjector {
     return this.#rounds;
   }
 
+  /** A bus that fails meanwhile does not keep the server from starting: the rest is written once it is back. */
   async start(): Promise<void> {
-    await this.#projectAll();
+    try {
+      await this.#projectAll();
+    } catch (error) {
+      if (!(error instanceof BusUnavailable)) throw error;
+      this.#log.warn({ err: error }, 'the directory could not be written; trying again');
+    }
     this.#timer = setInterval(() => this.#kick(), 1000);
   }
 
@@ -125,7 +139,7 @@ export class DirectoryProjector {
 
   async #catchUp(): Promise<void> {
     const epoch = await this.#bus.directory.epoch();
-    if (epoch === null) await this.#projectAll();
+    if (epoch === null || !this.#whole) await this.#projectAll();
     while (this.#pendingDevices.size > 0 && !this.#stopping) {
       const ids: string[] = [];
       for (const id of this.#pendingDevices) {
@@ -154,6 +168,7 @@ export class DirectoryProjector {
     if (this.#stopping) return;
     await this.#writeGateways();
     await this.#bus.directory.setEpoch(await this.#store.meta.setOnce(EPOCH, nanoid()));
+    this.#whole = true;
     this.#log.info({ devices: count, durationMs: Date.now() - startedAt }, 'directory written');
   }
 

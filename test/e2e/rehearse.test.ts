@@ -73,10 +73,11 @@ testLab(
     assert.match(why, 'There is no gateway nowhere.');
     await lab.operator.api.request('PATCH', '/v1/gateways/gw2', { body: { connectionLimit: 10 } });
     try {
-      await waitFor(
-        async () =>
-          (await lab.operator.gateways()).items.find(({ name }) => name === 'gw2')?.load.limit === 10,
-      );
+      await waitFor(async () => {
+        const { items } = await lab.operator.gateways();
+        const load = items.find(({ name }) => name === 'gw2')?.load;
+        return load?.limit === 10 && load.connections === 0;
+      });
       const [full, room] = await refused('--gateway', 'gw1', '--devices', '50');
       assert.is(full, 3);
       assert.match(room, 'gw2: room for 10 more devices, 50 are asked for.');
