@@ -46,7 +46,7 @@ async function installServices(): Promise<void> {
 }
 
 const { values, positionals } = parseArgs({
-  options: { concurrency: { type: 'string', default: '2' } },
+  options: { concurrency: { type: 'string', default: '3' } },
   allowPositionals: true,
 });
 const concurrency = Number(values.concurrency);
