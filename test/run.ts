@@ -46,7 +46,7 @@ async function installServices(): Promise<void> {
 }
 
 const { values, positionals } = parseArgs({
-  options: { concurrency: { type: 'string', default: '3' } },
+  options: { concurrency: { type: 'string', default: '2' } },
   allowPositionals: true,
 });
 const concurrency = Number(values.concurrency);

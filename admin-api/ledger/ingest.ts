@@ -1,5 +1,6 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Bus, Receipt } from '../../bus/bus.ts';
+import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
 import { type Canaries, withoutCanaries } from '../canaries.ts';
 import type { DirectoryProjector } from '../directory-projector.ts';
@@ -20,6 +21,8 @@ const TAKE_OVER_AFTER_MS = 10_000;
 /** A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle. */
 const UNDELIVERED_RETRY_MS = 1000;
 const REQUEUE_CHUNK = 5000;
+const START_PATIENCE_MS = 30_000;
+const START_RETRY_MS = 250;
 
 interface Applied {
   requeued: Set<string>;
@@ -97,11 +100,21 @@ export class Ingest {
     return this.#applying === 0;
   }
 
+  /** A bus that fails while the server starts is waited for; rejects with `BusUnavailable` after `START_PATIENCE_MS`. */
   async start(consumer: string): Promise<void> {
-    this.#stopConsuming = await this.#bus.receipts.consume(consumer, (batch) => this.apply(batch), {
-      maxBatch: MAX_BATCH,
-      redeliverAfterMs: TAKE_OVER_AFTER_MS,
-    });
+    const giveUpAt = performance.now() + START_PATIENCE_MS;
+    while (this.#stopConsuming === undefined) {
+      try {
+        this.#stopConsuming = await this.#bus.receipts.consume(consumer, (batch) => this.apply(batch), {
+          maxBatch: MAX_BATCH,
+          redeliverAfterMs: TAKE_OVER_AFTER_MS,
+        });
+      } catch (error) {
+        if (!(error instanceof BusUnavailable) || performance.now() > giveUpAt) throw error;
+        this.#log.warn({ err: error }, 'receipts cannot be read yet; trying again');
+        await pause(START_RETRY_MS);
+      }
+    }
   }
 
   async stop(): Promise<void> {
