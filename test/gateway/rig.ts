@@ -5,7 +5,7 @@ import type { Bus, BusCounts, BusStatus, DirectoryGateway, Receipt, WorkerLoad }
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
-import { waitFor } from '../wait.ts';
+import { freePort, waitFor } from '../wait.ts';
 import { directoryDevice, type Identity, makeIdentity } from './raw-device.ts';
 
 /** A bus that can be cut off: everything rejects with `BusUnavailable` while `away`. */
@@ -85,6 +85,8 @@ export class Rig {
   readonly #ownsBus: boolean;
   #stopConsuming: (() => Promise<void>) | null = null;
   #devices = 0;
+  /** Of the gateway in the directory; other files use theirs at the same time. */
+  #port = 0;
 
   constructor(options: RigOptions) {
     this.#ownsBus = options.bus === undefined;
@@ -110,6 +112,7 @@ export class Rig {
   }
 
   async start(options: RigOptions): Promise<void> {
+    this.#port = await freePort();
     if (this.#ownsBus) await this.bus.start();
     if (options.settings) await this.putGateway(options.settings);
     if (options.whole !== false) await this.bus.directory.setEpoch('1');
@@ -134,7 +137,7 @@ export class Rig {
         name: 'gw1',
         group: ROOT,
         runPushServer: true,
-        port: 13295,
+        port: this.#port,
         address: 'ws://127.0.0.1:13295',
         connectionLimit: 1_000,
         revision: 1,
