@@ -13,7 +13,7 @@ export interface TestFile {
 }
 
 /** Test files of these folders of `test/` run one at a time. */
-const SERIAL_FOLDERS = ['faults'];
+const SERIAL_FOLDERS = ['e2e', 'faults'];
 /** Those of these start whole sites, and get longer. */
 const LONG_FOLDERS = ['e2e', 'faults'];
 const TIME_LIMIT_MS = 120_000;
