@@ -224,19 +224,14 @@ export class Admission {
       return;
     }
     const now = Date.now();
-    if (!isLoopback(connection)) this.#welcomed++;
-    if (!isLoopback(connection))
+    if (!isLoopback(connection)) {
+      this.#welcomed++;
+      const address = remoteAddress(connection.socket);
       spool.add({
-        ...connectedReceipt(
-          session,
-          lease.incarnation,
-          worker,
-          gateway,
-          remoteAddress(connection.socket),
-          now,
-        ),
+        ...connectedReceipt(session, lease.incarnation, worker, gateway, address, now),
         ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
       });
+    }
     connection.socket.cork(() => {
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));

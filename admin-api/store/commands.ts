@@ -1,7 +1,7 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { expandCommand } from './command-expansion.ts';
-import { createListed } from './listed-commands.ts';
+import { createListed, rowOf } from './listed-commands.ts';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCounts } from './records.ts';
 import type { CommandTable } from './schema.ts';
@@ -37,16 +37,7 @@ export class SqlCommands implements Commands {
       await db
         .insertInto('commands')
         .values({
-          id: command.id,
-          type: command.type,
-          args_json: JSON.stringify(command.args ?? null),
-          target_json: JSON.stringify(command.target),
-          offline: command.offline,
-          collapse_key: command.collapseKey,
-          issued_at: command.issuedAt,
-          expires_at: command.expiresAt,
-          timeout_ms: command.timeoutMs,
-          created_by: command.createdBy,
+          ...rowOf(command),
           expanded: 0,
           expand_cursor: '',
           cancel_requested_at: null,

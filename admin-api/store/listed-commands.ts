@@ -75,6 +75,18 @@ async function blockedAmong(db: Database, dialect: SqlDialect, commands: readonl
 
 async function insertCommands(db: Database, dialect: SqlDialect, commands: readonly Listed[]): Promise<void> {
   const rows = commands.map((command) => ({
+    ...rowOf(command),
+    expand_cursor: [...command.target.devices].sort().at(-1) ?? '',
+  }));
+  const columns = sql.join(Object.keys(NEW_COMMAND).map((name) => sql.ref(name)));
+  await sql`
+    insert into commands (${columns}, expanded) select ${columns}, 1
+    from ${dialect.rowsOf(NEW_COMMAND, rows)}`.execute(db);
+}
+
+/** The part of a command's row that its sender decides. */
+export function rowOf(command: NewCommand) {
+  return {
     id: command.id,
     type: command.type,
     args_json: JSON.stringify(command.args ?? null),
@@ -85,12 +97,7 @@ async function insertCommands(db: Database, dialect: SqlDialect, commands: reado
     expires_at: command.expiresAt,
     timeout_ms: command.timeoutMs,
     created_by: command.createdBy,
-    expand_cursor: [...command.target.devices].sort().at(-1) ?? '',
-  }));
-  const columns = sql.join(Object.keys(NEW_COMMAND).map((name) => sql.ref(name)));
-  await sql`
-    insert into commands (${columns}, expanded) select ${columns}, 1
-    from ${dialect.rowsOf(NEW_COMMAND, rows)}`.execute(db);
+  };
 }
 
 /** Also among the new ones themselves: of two for one device the older is superseded at once. */

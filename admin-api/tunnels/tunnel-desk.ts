@@ -1,9 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Lease } from '../../bus/bus.ts';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import { readFleet } from '../balance/placement.ts';
 import { unknownDevice } from '../desks/device-desk.ts';
-import { plainText } from '../desks/identifiers.ts';
+import { hashSecret, plainText } from '../desks/identifiers.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
 import type { Device, Role, Tunnel, TunnelTurn } from '../store/records.ts';
@@ -256,8 +256,8 @@ export class TunnelDesk {
         device: tunnel.deviceId,
         host: tunnel.host,
         port: tunnel.port,
-        deviceHash: sha256(secrets.device),
-        operatorHash: sha256(secrets.operator),
+        deviceHash: hashSecret(secrets.device),
+        operatorHash: hashSecret(secrets.operator),
         joinBy: turn.joinBy,
         idleMs: this.#settings.idleMs,
         lifeMs: Math.max(1, tunnel.expiresAt - at),
@@ -316,10 +316,6 @@ export class TunnelDesk {
 
 function newTicket(): string {
   return randomBytes(32).toString('base64url');
-}
-
-function sha256(text: string): Uint8Array {
-  return createHash('sha256').update(text).digest();
 }
 
 /** Of `gw1/3`, 3. */

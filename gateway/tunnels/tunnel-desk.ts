@@ -45,6 +45,7 @@ const JOIN_MS = 10_000;
 const MOST_UNJOINED = 1_000;
 /** Text messages of one leg between two pings; anybody who says more has nothing good in mind. */
 const TEXTS_PER_PING = 500;
+const MOST_LOGGED_A_MINUTE = 60;
 /** Time that both ends have to go on elsewhere when the gateway leaves. */
 const MOVE_MS = 30_000;
 
@@ -56,6 +57,7 @@ export class TunnelDesk {
   readonly #legs = new Set<LegSession>();
   #unjoined = 0;
   readonly #waiting = new Map<LegSession, { entry: Entry; timer: NodeJS.Timeout }>();
+  readonly #refusals = { minute: 0, count: 0 };
   readonly #endedBytes = { up: 0, down: 0 };
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
@@ -203,9 +205,19 @@ export class TunnelDesk {
 
   #refuse(session: LegSession, reason: TunnelRefusal): void {
     this.#parts.metrics.tunnelsRefused.add(reason);
-    this.#parts.log.info({ reason, address: session.leg.address }, 'tunnel leg refused');
+    this.#logRefusal(session, reason);
     session.leg.say({ t: 'refused', reason });
     session.leg.close(reason === 'busy' ? TUNNEL_CLOSE.busy : TUNNEL_CLOSE.refused, reason);
+  }
+
+  /** Anybody can be refused as often as they like, and must not fill the log with it. */
+  #logRefusal(session: LegSession, reason: TunnelRefusal): void {
+    const refusals = this.#refusals;
+    const minute = Math.floor(performance.now() / 60_000);
+    if (refusals.minute !== minute) Object.assign(refusals, { minute, count: 0 });
+    if (++refusals.count > MOST_LOGGED_A_MINUTE) return;
+    const last = refusals.count === MOST_LOGGED_A_MINUTE ? { last: 'of this minute: see the metric' } : {};
+    this.#parts.log.info({ reason, address: session.leg.address, ...last }, 'tunnel leg refused');
   }
 
   #gone(session: LegSession): void {

@@ -1,0 +1,92 @@
+/** From settings to the parts of an administration server: built here, started elsewhere (`Assembly`), in this order. */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { AdminServer } from '../../admin-api/admin-server.ts';
+import { DatabaseLock } from '../../admin-api/store/database-lock.ts';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Bus } from '../../bus/bus.ts';
+import { ConfigError } from '../config/load.ts';
+import type { ConfigOf } from '../config/options.ts';
+import { version } from '../version.ts';
+import type { Part } from './lifecycle.ts';
+import { tlsFiles, type WithoutRedis } from './program-settings.ts';
+
+type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config'>>;
+
+export interface AdminParts {
+  parts: Part[];
+  server: AdminServer;
+  /** Where the first start on an empty database leaves the first admin token. */
+  tokenFile: string;
+}
+
+/** The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`. */
+export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminParts {
+  const tls = tlsFiles('--api-tls-cert', config.apiTlsCert, '--api-tls-key', config.apiTlsKey);
+  const dataDir = resolve(config.dataDir);
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const store = openStore({ dataDir, databaseUrl: config.databaseUrl, log });
+  const tokenFile = join(dataDir, 'admin-token');
+  const server = new AdminServer({
+    config: {
+      host: config.apiHost,
+      port: config.apiPort,
+      version: version(),
+      keepCommandsMs: config.keepCommands,
+      keepEventsMs: config.keepEvents,
+      balanceMovesPerSecond: config.balanceMovesPerSecond,
+      tunnels: {
+        perDevice: config.tunnelsPerDevice,
+        perOperator: config.tunnelsPerOperator,
+        idleMs: config.tunnelIdle,
+        lifeMs: config.tunnelLife,
+        maxBytes: config.tunnelMaxBytes,
+      },
+      canaryIntervalMs: config.canaryInterval,
+      ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
+      ...(tls === null ? {} : { tls }),
+    },
+    store,
+    bus,
+    log,
+    keepFirstToken: (token) => writeToken(tokenFile, token),
+  });
+  const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
+  const parts: Part[] = [
+    { name: 'lock of the database', start: async () => lock?.take(), stop: async () => lock?.release() },
+    { name: 'store', start: () => store.start(), stop: () => store.stop() },
+    { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
+  ];
+  return { parts, server, tokenFile };
+}
+
+/** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */
+function proxyList(text: string): string[] {
+  const list = text.split(',').map((entry) => entry.trim());
+  const wrong = list.filter((entry) => !isProxyAddress(entry));
+  if (wrong.length > 0) {
+    throw new ConfigError([
+      `--trust-proxy: ${wrong.map((entry) => JSON.stringify(entry)).join(', ')} is no address`,
+    ]);
+  }
+  return list;
+}
+
+function isProxyAddress(entry: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(entry)) return true;
+  const [address = '', bits, ...more] = entry.split('/');
+  const version = isIP(address);
+  if (version === 0 || more.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+/** Readable by this user only, whole or not there, and on the disk before it is on record. */
+async function writeToken(path: string, token: string): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: 'wx', flush: true });
+  await rename(temporary, path);
+}

@@ -1,0 +1,88 @@
+/** From settings to the parts of a gateway: built here, started elsewhere (`Assembly`). */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Bus } from '../../bus/bus.ts';
+import {
+  type GatewayConfig,
+  GatewayConfigError,
+  GatewayWorker,
+  parseGatewayConfig,
+} from '../../gateway/index.ts';
+import { ConfigError } from '../config/load.ts';
+import type { ConfigOf } from '../config/options.ts';
+import { version } from '../version.ts';
+import type { Part } from './lifecycle.ts';
+import { tlsFiles, type WithoutRedis } from './program-settings.ts';
+
+/** Throws `ConfigError` for what only the gateway itself can tell is wrong. */
+export function gatewayConfig(
+  config: WithoutRedis<Omit<ConfigOf<'gateway'>, 'config' | 'workers'>>,
+  defaultAddress?: (port: number) => string,
+): Readonly<GatewayConfig> {
+  const { port } = config;
+  const tls = tlsFiles('--tls-cert', config.tlsCert, '--tls-key', config.tlsKey);
+  const address = config.address ?? defaultAddress?.(port);
+  const metricsPort = port === 0 || port + 1_000 > 65_535 ? 0 : port + 1_000;
+  try {
+    return parseGatewayConfig({
+      name: config.name,
+      host: config.host,
+      tls,
+      metricsHost: config.metricsHost,
+      metricsPort: config.metricsPort ?? metricsPort,
+      heartbeatIntervalMs: config.heartbeatInterval,
+      handshakeTimeoutMs: config.handshakeTimeout,
+      maxUnauthenticated: config.maxUnauthenticated,
+      admissionsPerSecond: config.admissionsPerSecond,
+      maxBackpressureBytes: config.maxBackpressure,
+      drainPerSecond: config.drainPerSecond,
+      maxTunnels: config.maxTunnels,
+      canary: config.canary === 'on',
+      initial: {
+        group: config.gatewayGroup,
+        port,
+        connectionLimit: config.connectionLimit,
+        ...(address === undefined ? {} : { address }),
+      },
+    });
+  } catch (error) {
+    if (error instanceof GatewayConfigError) throw new ConfigError(error.problems);
+    throw error;
+  }
+}
+
+export function gatewayPart(
+  config: Readonly<GatewayConfig>,
+  bus: Bus,
+  log: Logger,
+  stopDeadlineMs: number,
+): { worker: GatewayWorker; part: Part } {
+  const worker = new GatewayWorker({ config, bus, log, version: version() });
+  // A quarter is left for the parts that stop after it.
+  const stop = (): Promise<void> => worker.stop({ deadlineMs: stopDeadlineMs * 0.75 });
+  return { worker, part: { name: 'gateway', start: () => worker.start(), stop } };
+}
+
+const REGISTRATION_LIMIT_MS = 15_000;
+
+/**
+ * Waits until the administration server of this process knows the gateway: devices that enrol earlier would be told of
+ * none.
+ */
+export function registrationPart(name: string, bus: Bus): Part {
+  const stopped = new AbortController();
+  return {
+    name: 'registration of the gateway',
+    async start() {
+      const deadline = Date.now() + REGISTRATION_LIMIT_MS;
+      while (!(await bus.directory.gateways()).some((gateway) => gateway.name === name)) {
+        if (stopped.signal.aborted) return;
+        if (Date.now() > deadline) throw new Error(`gateway ${name} was not registered in time`);
+        await pause(20, undefined, { signal: stopped.signal }).catch(() => undefined);
+      }
+    },
+    async stop() {
+      stopped.abort();
+    },
+  };
+}
