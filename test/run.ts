@@ -46,7 +46,7 @@ async function installServices(): Promise<void> {
 }
 
 const { values, positionals } = parseArgs({
-  options: { concurrency: { type: 'string', default: '2' } },
+  options: { concurrency: { type: 'string', default: '3' } },
   allowPositionals: true,
 });
 const concurrency = Number(values.concurrency);
@@ -69,16 +69,7 @@ if (files.length === 0) {
   totals.failed += 1;
 }
 await installServices();
-await runAll(
-  files.filter((file) => !file.serial),
-  concurrency,
-  folder,
-);
-await runAll(
-  files.filter((file) => file.serial),
-  1,
-  folder,
-);
+await runAll(files, concurrency, folder);
 await rm(folder, { recursive: true, force: true });
 await guard.release();
 console.log(`${totals.passed} passed, ${totals.failed} failed`);

@@ -43,15 +43,23 @@ export async function waitFor<T>(
   }
 }
 
-/** A TCP port of 127.0.0.1 that nobody listened on a moment ago. Another process may take it before you do. */
+/** Below what kernels give to outgoing connections, so that a program finds its port free when it is started again. */
+const LOWEST_PORT = 20_000;
+const HIGHEST_PORT = 32_000;
+
+/** A TCP port of 127.0.0.1 that nobody listens on, and that nobody gets by accident. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', resolve);
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = LOWEST_PORT + Math.floor(Math.random() * (HIGHEST_PORT - LOWEST_PORT));
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`no free port from ${LOWEST_PORT} to ${HIGHEST_PORT}`);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
 }

@@ -1,12 +1,11 @@
-import { type suite, test } from 'uvu';
+import { test } from 'uvu';
 import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import type { DeviceView } from '../../cli/operator/views.ts';
 import { waitFor } from '../wait.ts';
 import { TestDevice, type TestDeviceOptions } from './fleet.ts';
 import { Operator } from './operator.ts';
 import { reconcile } from './reconcile.ts';
 import { Site, type SiteOptions } from './site.ts';
-
-type Uvu = ReturnType<typeof suite>;
 
 /** A site, devices, and an operator who gives commands. */
 export class Lab {
@@ -82,6 +81,12 @@ export class Lab {
     else for (const device of devices) await this.operator.onRecord(device, 'connected');
   }
 
+  /** Stops a device; what is sent to it from now on waits for its return. */
+  async away(device: TestDevice): Promise<DeviceView> {
+    await device.stop();
+    return this.operator.onRecord(device, 'disconnected');
+  }
+
   /** The ledger and the devices agree on everything that was given since the last time. */
   async reconcile(): Promise<void> {
     await reconcile(this.operator);
@@ -125,22 +130,22 @@ export interface LabTests {
 }
 
 /** Tests that share one lab, started before the first of them and stopped after the last. */
-export function withLab(options: SiteOptions, uvu: Uvu = test, prefix = ''): LabTests {
+export function withLab(options: SiteOptions): LabTests {
   let lab: Lab | undefined;
   let failure: unknown;
-  uvu.before(async () => {
+  test.before(async () => {
     // uvu says nothing of what a hook throws; the tests do.
     lab = await Lab.start(options).catch((error: unknown) => {
       failure = error;
       return undefined;
     });
   });
-  uvu.after(async () => {
+  test.after(async () => {
     await lab?.stop();
   });
   return {
     testLab(title, body) {
-      uvu(`${prefix}${title}`, async () => {
+      test(title, async () => {
         if (!lab) throw failure;
         try {
           await lab.tidy();
@@ -153,25 +158,6 @@ export function withLab(options: SiteOptions, uvu: Uvu = test, prefix = ''): Lab
           await lab.dismiss();
         }
       });
-    },
-  };
-}
-
-const FORMS: Record<string, SiteOptions> = {
-  'one process': { bus: 'memory' },
-  'Redis and PostgreSQL': { bus: 'redis', store: 'postgres' },
-};
-
-/** The same tests over both forms in which Pushpoint runs. */
-export function withBothLabs(options: Pick<SiteOptions, 'gatewayFlags' | 'adminFlags'> = {}): {
-  testBoth: LabTests['testLab'];
-} {
-  const labs = Object.entries(FORMS).map(([form, site]) =>
-    withLab({ ...site, ...options }, test, `${form}: `),
-  );
-  return {
-    testBoth(title, body) {
-      for (const { testLab } of labs) testLab(title, body);
     },
   };
 }

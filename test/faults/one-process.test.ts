@@ -1,7 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { workFor } from '../e2e/fleet.ts';
-import { allConnected, withLab } from '../e2e/lab.ts';
+import { withLab } from '../e2e/lab.ts';
 import { waitFor } from '../wait.ts';
 
 const { testLab } = withLab({ bus: 'memory' });
@@ -18,7 +17,7 @@ testLab(
         body: { type: 'message', args: { topic: key }, target: { devices: [device.id] } },
         headers: { 'idempotency-key': key },
       });
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < 2; round++) {
       const keys = Array.from({ length: 60 }, (_, n) => `round-${round}-${n}`);
       const answers = keys.map((key) =>
         ask(key).then(
@@ -37,7 +36,7 @@ testLab(
         accepted.push(again.id);
       }
     }
-    assert.is(new Set(accepted).size, 180);
+    assert.is(new Set(accepted).size, 120);
     await lab.connect([device]);
     for (const id of accepted) {
       operator.given.push({ command: await operator.command(id), devices: [device] });
@@ -46,39 +45,23 @@ testLab(
   },
 );
 
-testLab(
-  'what was answered 202 survives kill -9 at that moment, and in the middle of 1,000 executions',
-  async (lab) => {
-    const { operator, site } = lab;
-    const devices = await lab.enrolled(1_000, { work: workFor(200, 3_000), concurrency: 8 });
-
-    console.log('  kill -9 right after the answer, the devices away');
-    const early: string[] = [];
-    for (let round = 0; round < 3; round++) {
-      // To more devices than are laid out before the answer: the rest is made by whoever starts next.
-      early.push((await operator.send('message', devices, { all: true })).id);
-      await site.kill('admin');
-      await site.start('admin');
-    }
-    for (const id of early) {
-      await waitFor(async () => (await operator.command(id)).counts.total === 1_000, {
-        what: `all executions of ${id}`,
-      });
-    }
-    await lab.connect(devices);
-    for (const id of early) assert.is((await operator.finished(id, 60_000)).counts.succeeded, 1_000);
-
-    console.log('  kill -9 of everything but the devices, in the middle');
-    const { id } = await operator.send('task.start', devices, { all: true });
-    await waitFor(() => devices.filter((device) => device.completed(id) === 1).length >= 300, {
-      timeoutMs: 30_000,
-      what: '300 of 1,000 to be done',
-    });
+testLab('what was answered 202 survives kill -9 at that moment', async (lab) => {
+  const { operator, site } = lab;
+  const devices = await lab.enrolled(600);
+  const early: string[] = [];
+  for (let round = 0; round < 3; round++) {
+    // To more devices than are laid out before the answer: the rest is made by whoever starts next.
+    early.push((await operator.send('message', devices, { all: true })).id);
     await site.kill('admin');
     await site.start('admin');
-    assert.is((await operator.finished(id, 60_000)).counts.succeeded, 1_000);
-    await allConnected(devices);
-  },
-);
+  }
+  for (const id of early) {
+    await waitFor(async () => (await operator.command(id)).counts.total === devices.length, {
+      what: `all executions of ${id}`,
+    });
+  }
+  await lab.connect(devices);
+  for (const id of early) assert.is((await operator.finished(id, 60_000)).counts.succeeded, devices.length);
+});
 
 test.run();

@@ -12,7 +12,7 @@ import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { type ClusterSite, startClusterSite } from '../services/redis-cluster.ts';
 import { type SentinelSite, startSentinelSite } from '../services/redis-sentinel.ts';
-import { lastingPort } from './ports.ts';
+import { freePort } from '../wait.ts';
 import { SmallDisk } from './small-disk.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
@@ -241,14 +241,14 @@ export class Site {
   }
 
   async #adminFlags(data: string): Promise<string[]> {
-    const port = await lastingPort();
+    const port = await freePort();
     this.servers.push(`http://127.0.0.1:${port}`);
     const database = this.#databaseUrl === undefined ? [] : ['--database-url', this.#databaseUrl];
     return ['--data-dir', data, '--api-port', String(port), ...database];
   }
 
   async #gatewayFlags(name: ProgramName): Promise<string[]> {
-    const port = await lastingPort();
+    const port = await freePort();
     const proxy = await TcpProxy.start(port);
     this.links.set(`devices-${name}`, proxy);
     return [

@@ -8,16 +8,12 @@ export interface TestFile {
   /** The compiled file. */
   path: string;
   timeLimitMs: number;
-  /** Runs alone, after the others: it needs the whole machine. */
-  serial: boolean;
 }
 
-/** Test files of these folders of `test/` run one at a time. */
-const SERIAL_FOLDERS = ['e2e', 'faults'];
-/** Those of these start whole sites, and get longer. */
+/** Test files of these folders of `test/` start whole sites: they get longer, and begin before the others. */
 const LONG_FOLDERS = ['e2e', 'faults'];
-const TIME_LIMIT_MS = 120_000;
-const LONG_TIME_LIMIT_MS = 300_000;
+const TIME_LIMIT_MS = 180_000;
+const LONG_TIME_LIMIT_MS = 400_000;
 
 /**
  * Test files by their sources, so that a compiled file whose source is gone does not run and one that was not compiled
@@ -32,14 +28,17 @@ export async function findTestFiles(
     .filter((name) => name.endsWith('.test.ts'))
     .filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)))
     .sort();
-  return names.map((name) => {
+  const files = names.map((name) => {
     const path = join(compiled, name.replace(/\.ts$/, '.js'));
     if (!existsSync(path)) throw new Error(`test/${name} is not compiled: npm run build`);
-    const isIn = (folder: string) => name.startsWith(`${folder}/`);
-    const usual = LONG_FOLDERS.some(isIn) ? LONG_TIME_LIMIT_MS : TIME_LIMIT_MS;
     const limit = readTimeLimit(readFileSync(join(sources, name), 'utf8'));
-    return { name, path, serial: SERIAL_FOLDERS.some(isIn), timeLimitMs: limit ?? usual };
+    return { name, path, timeLimitMs: limit ?? (isLong(name) ? LONG_TIME_LIMIT_MS : TIME_LIMIT_MS) };
   });
+  return [...files.filter(({ name }) => isLong(name)), ...files.filter(({ name }) => !isLong(name))];
+}
+
+function isLong(name: string): boolean {
+  return LONG_FOLDERS.some((folder) => name.startsWith(`${folder}/`));
 }
 
 /** Milliseconds, from a comment among the first lines of a test file: `// time limit: 120 s`. */
