@@ -11,32 +11,29 @@ testLab(
     const { operator, site } = lab;
     const [device] = await lab.enrolled(1);
     if (!device) throw new Error('no device');
-    const accepted: string[] = [];
     const ask = (key: string) =>
       operator.api.request<{ id: string }>('POST', '/v1/commands', {
         body: { type: 'message', args: { topic: key }, target: { devices: [device.id] } },
         headers: { 'idempotency-key': key },
       });
-    for (let round = 0; round < 2; round++) {
-      const keys = Array.from({ length: 60 }, (_, n) => `round-${round}-${n}`);
-      const answers = keys.map((key) =>
-        ask(key).then(
-          ({ id }) => ({ key, id }),
-          () => ({ key, id: undefined }),
-        ),
-      );
-      await Promise.race(answers);
-      await site.kill('admin');
-      const before = await Promise.all(answers);
-      await site.start('admin');
-      for (const { key, id } of before) {
-        if (id !== undefined) assert.is((await operator.command(id)).id, id);
-        const again = await ask(key);
-        if (id !== undefined) assert.is(again.id, id, key);
-        accepted.push(again.id);
-      }
+    const answers = Array.from({ length: 60 }, (_, n) => `key-${n}`).map((key) =>
+      ask(key).then(
+        ({ id }) => ({ key, id }),
+        () => ({ key, id: undefined }),
+      ),
+    );
+    await Promise.race(answers);
+    await site.kill('admin');
+    const before = await Promise.all(answers);
+    await site.start('admin');
+    const accepted: string[] = [];
+    for (const { key, id } of before) {
+      if (id !== undefined) assert.is((await operator.command(id)).id, id);
+      const again = await ask(key);
+      if (id !== undefined) assert.is(again.id, id, key);
+      accepted.push(again.id);
     }
-    assert.is(new Set(accepted).size, 120);
+    assert.is(new Set(accepted).size, 60);
     await lab.connect([device]);
     for (const id of accepted) {
       operator.given.push({ command: await operator.command(id), devices: [device] });
@@ -49,7 +46,7 @@ testLab('what was answered 202 survives kill -9 at that moment', async (lab) => 
   const { operator, site } = lab;
   const devices = await lab.enrolled(600);
   const early: string[] = [];
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     // To more devices than are laid out before the answer: the rest is made by whoever starts next.
     early.push((await operator.send('message', devices, { all: true })).id);
     await site.kill('admin');

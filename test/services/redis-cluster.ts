@@ -146,7 +146,16 @@ class Site implements ClusterSite {
   async failOver(primary: RedisServer): Promise<void> {
     const [replica] = await this.replicasOf(primary);
     if (replica === undefined) throw new Error('this server has no replica');
-    await this.#ask(replica, (client) => client.cluster('FAILOVER'));
+    // A replica gives up an attempt after 5 s without a word, and may be asked again then.
+    let askAt = 0;
+    const isPrimary = async () => {
+      if (performance.now() >= askAt) {
+        await this.#ask(replica, (client) => client.cluster('FAILOVER'));
+        askAt = performance.now() + 6_000;
+      }
+      return (await this.#ask(replica, (client) => client.role()))[0] === 'master';
+    };
+    await waitFor(isPrimary, { timeoutMs: 30_000, intervalMs: 100, what: 'the replica to take over' });
     await this.failedOver(primary);
   }
 

@@ -25,7 +25,11 @@ const REFUSED: readonly Refused[] = [
     what: 'a port that another program holds',
     prepare: async () => {
       const port = await freePort();
-      const server = createServer().listen({ port, host: '127.0.0.1', exclusive: true });
+      const server = createServer((socket) => socket.destroy()).listen({
+        port,
+        host: '127.0.0.1',
+        exclusive: true,
+      });
       return { change: { port }, undo: () => new Promise<void>((resolve) => server.close(() => resolve())) };
     },
     says: /port \d+ is in use by another program/,
