@@ -96,7 +96,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   outboxPollMs: 1_000,
   settingsPollMs: 5_000,
   receiptBatch: 500,
-  receiptDelayMs: 5,
+  receiptDelayMs: 20,
   receiptSpool: 100_000,
   receiptSpoolBytes: 128 * 1024 * 1024,
   resultRetryMs: 30_000,

@@ -14,6 +14,11 @@ export interface StoreOptions {
   poolSize?: number | undefined;
   /** After how long PostgreSQL gives up a statement, milliseconds. Absent: 30,000. */
   statementTimeoutMs?: number | undefined;
+  /**
+   * Throw when the store itself is used inside one of its transactions: SQLite has one connection, and would wait for ever. For
+   * tests: following every promise takes a tenth of the server's time.
+   */
+  checkNesting?: boolean | undefined;
   log: Logger;
 }
 
@@ -23,13 +28,15 @@ export function openStore({
   dataDir = 'data',
   poolSize = 10,
   statementTimeoutMs = 30_000,
+  checkNesting = false,
   log,
 }: StoreOptions): Store {
   if (databaseUrl === undefined || databaseUrl === '') {
-    return sqlStore(sqliteDialect(path.join(dataDir, 'pushpoint.db')), Date.now);
+    return sqlStore(sqliteDialect(path.join(dataDir, 'pushpoint.db')), Date.now, checkNesting);
   }
   if (!/^postgres(ql)?:\/\//.test(databaseUrl)) {
     throw new Error('DATABASE_URL: only postgres:// is supported; leave it out for SQLite');
   }
-  return sqlStore(postgresDialect({ url: databaseUrl, poolSize, statementTimeoutMs, log }), Date.now);
+  const dialect = postgresDialect({ url: databaseUrl, poolSize, statementTimeoutMs, log });
+  return sqlStore(dialect, Date.now, checkNesting);
 }

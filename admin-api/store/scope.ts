@@ -43,12 +43,14 @@ export class OuterScope implements Scope {
   readonly dialect: SqlDialect;
   #db: Kysely<Schema> | undefined;
   readonly #groupCommit: GroupCommit | undefined;
-  /** Set while this code runs inside a transaction of this scope. */
-  readonly #inside = new AsyncLocalStorage<{ open: boolean }>();
+  /** Set while this code runs inside a transaction of this scope; absent when nobody checks. */
+  readonly #inside: AsyncLocalStorage<{ open: boolean }> | undefined;
 
-  constructor(dialect: SqlDialect) {
+  /** `checkNesting`: see `StoreOptions`. */
+  constructor(dialect: SqlDialect, checkNesting: boolean) {
     this.dialect = dialect;
     this.#groupCommit = dialect.oneConnection ? new GroupCommit() : undefined;
+    this.#inside = checkNesting ? new AsyncLocalStorage() : undefined;
   }
 
   async open(now: number): Promise<void> {
@@ -75,24 +77,28 @@ export class OuterScope implements Scope {
   }
 
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    const checked = this.#inside ? this.#checked(this.#inside, work) : work;
     return this.#attempts(async (db) => {
-      const inside = { open: true };
-      const guarded = async (tx: Database): Promise<T> => {
-        try {
-          return await this.#inside.run(inside, () => work(tx));
-        } finally {
-          inside.open = false;
-        }
-      };
-      if (this.#groupCommit) return this.#groupCommit.run(db, guarded);
-      return db.transaction().execute(guarded);
+      if (this.#groupCommit) return this.#groupCommit.run(db, checked);
+      return db.transaction().execute(checked);
     });
+  }
+
+  #checked<T>(inside: AsyncLocalStorage<{ open: boolean }>, work: (db: Database) => Promise<T>) {
+    return async (tx: Database): Promise<T> => {
+      const state = { open: true };
+      try {
+        return await inside.run(state, () => work(tx));
+      } finally {
+        state.open = false;
+      }
+    };
   }
 
   async #attempts<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       // SQLite has one connection, so this call would wait for the very transaction that waits for it.
-      if (this.#inside.getStore()?.open === true) {
+      if (this.#inside?.getStore()?.open === true) {
         throw new Error('inside a transaction, use the store that the transaction hands out');
       }
       if (this.#db === undefined) throw new StoreUnavailable('the store is not open');

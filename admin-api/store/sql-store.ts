@@ -30,8 +30,8 @@ function families(scope: Scope) {
   };
 }
 
-export function sqlStore(dialect: SqlDialect, now: () => number): Store {
-  const scope = new OuterScope(dialect);
+export function sqlStore(dialect: SqlDialect, now: () => number, checkNesting: boolean): Store {
+  const scope = new OuterScope(dialect, checkNesting);
   return {
     ...families(scope),
     start: () => scope.open(now()),

@@ -121,7 +121,7 @@ let site: Site;
 async function startSite(movesPerSecond: number) {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-balancer-'));
   const log = pino({ level: 'silent' });
-  const store = openStore({ dataDir, log });
+  const store = openStore({ dataDir, checkNesting: true, log });
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();

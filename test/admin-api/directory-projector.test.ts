@@ -16,7 +16,7 @@ import { addDevices } from './store-fixtures.ts';
 test('a bus that fails while a server starts delays the directory, also one that an earlier server wrote', async () => {
   const log = pino({ level: 'silent' });
   const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));
-  const store = openStore({ dataDir, log });
+  const store = openStore({ dataDir, checkNesting: true, log });
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();

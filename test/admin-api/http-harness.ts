@@ -87,7 +87,7 @@ export async function startHttp(
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-http-'));
   const logged: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => logged.push(line) });
-  const store = openStore({ dataDir, log });
+  const store = openStore({ dataDir, checkNesting: true, log });
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();

@@ -15,7 +15,7 @@ const server = await startPostgres({ fsync: false });
 const stores = new Map<Store, string>();
 
 async function open(databaseUrl: string): Promise<Store> {
-  const store = openStore({ databaseUrl, poolSize: 4, log });
+  const store = openStore({ databaseUrl, poolSize: 4, checkNesting: true, log });
   stores.set(store, databaseUrl);
   await store.start();
   return store;

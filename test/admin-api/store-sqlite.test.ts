@@ -28,7 +28,7 @@ function folder(): string {
 }
 
 async function open(dataDir: string): Promise<Store> {
-  const store = openStore({ dataDir, log });
+  const store = openStore({ dataDir, checkNesting: true, log });
   stores.push(store);
   await store.start();
   return store;

@@ -27,7 +27,7 @@ export interface Outcome {
   problems: string[];
 }
 
-const PER_SECOND = 15;
+const PER_SECOND = 8;
 const GROUP_EVERY_MS = 2_500;
 const WARM_UP_MS = 1_500;
 const AFTER_MS = 500;
