@@ -13,8 +13,8 @@ export interface PostgresServer {
   readonly url: string;
   /** Of the process that runs now; throws when none does. */
   readonly pid: number;
-  /** A fresh, empty database; its URL. */
-  createDatabase(): Promise<string>;
+  /** A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL. */
+  createDatabase(like?: string): Promise<string>;
   /** SIGKILL when absent. Resolves once the process has ended, or at once for SIGSTOP and SIGCONT. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Stops it if it runs (sessions are cut), and starts it on the same port with its data. */
@@ -98,13 +98,14 @@ async function prepare(
     get pid() {
       return service.pid;
     },
-    async createDatabase() {
+    async createDatabase(like) {
       databases += 1;
       const name = `test_${databases}`;
       const client = new Client({ connectionString: urlOf(port, 'postgres') });
       await client.connect();
       try {
-        await client.query(`create database ${name}`);
+        const template = like === undefined ? '' : ` template ${new URL(like).pathname.slice(1)}`;
+        await client.query(`create database ${name}${template}`);
       } finally {
         await client.end();
       }

@@ -1,7 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { withLab } from '../e2e/lab.ts';
-import { waitFor } from '../wait.ts';
+import { withLab } from './lab.ts';
 
 const { testLab } = withLab({ bus: 'memory' });
 
@@ -41,24 +40,5 @@ testLab(
     }
   },
 );
-
-testLab('what was answered 202 survives kill -9 at that moment', async (lab) => {
-  const { operator, site } = lab;
-  const devices = await lab.enrolled(600);
-  const early: string[] = [];
-  for (let round = 0; round < 2; round++) {
-    // To more devices than are laid out before the answer: the rest is made by whoever starts next.
-    early.push((await operator.send('message', devices, { all: true })).id);
-    await site.kill('admin');
-    await site.start('admin');
-  }
-  for (const id of early) {
-    await waitFor(async () => (await operator.command(id)).counts.total === devices.length, {
-      what: `all executions of ${id}`,
-    });
-  }
-  await lab.connect(devices);
-  for (const id of early) assert.is((await operator.finished(id, 60_000)).counts.succeeded, devices.length);
-});
 
 test.run();
