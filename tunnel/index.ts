@@ -1,6 +1,7 @@
 /** Tunnels' ends: pure, for devices and operators alike; connections and TCP come from outside. */
 export type {
   LegDial,
+  LegSocket,
   LegSocketEvents,
   LegTimes,
   TunnelTicket,

@@ -16,7 +16,7 @@ import {
 
 /** A WebSocket as a leg sees it. */
 export interface LegSocket {
-  /** The frame may be changed by it. */
+  /** The frame stays as it is until the other end has it, or it is never used again. */
   sendBinary(frame: Uint8Array): void;
   sendText(text: string): void;
   close(code: number, reason: string): void;
@@ -35,6 +35,7 @@ export interface LegClosed {
 export interface LegSocketEvents {
   opened(): void;
   text(text: string): void;
+  /** `frame` is only valid during the call. */
   binary(frame: Uint8Array): void;
   closed(how: LegClosed): void;
 }

@@ -23,6 +23,7 @@ import { type StreamHandlers, type StreamPort, TunnelStream } from './stream.ts'
 
 export interface MultiplexerParts {
   side: TunnelSide;
+  /** `frame` is filled anew once the other end has said that it has these bytes. */
   send(frame: Uint8Array): void;
   /** The other end broke a rule: the tunnel cannot go on. */
   fault(error: TunnelError): void;
@@ -46,6 +47,9 @@ type Hello = Extract<TunnelFrame, { type: 'hello' }>;
 
 /** RESETs said again after a resumption, as they may have been lost. */
 const RESETS_KEPT = TUNNEL_LIMITS.streams;
+const WHOLE_FRAME = DATA_HEADER + TUNNEL_LIMITS.dataBytes;
+/** Whole frames kept to be filled again: what one fast stream has on the way and before it. */
+const SPARE_FRAMES = 16;
 
 export class Multiplexer {
   readonly #parts: MultiplexerParts;
@@ -66,6 +70,8 @@ export class Multiplexer {
   #receivedBytes = 0;
   #receivedSaid = 0;
   #pumping = false;
+  /** Large memory is slow to get and, for the garbage collector, to get rid of. */
+  readonly #spare: Uint8Array[] = [];
   readonly #port: StreamPort;
 
   constructor(parts: MultiplexerParts) {
@@ -73,7 +79,8 @@ export class Multiplexer {
     this.#window = parts.streamWindow ?? TUNNEL_LIMITS.streamWindow;
     this.#tunnelWindow = parts.tunnelWindow ?? TUNNEL_LIMITS.tunnelWindow;
     this.#port = {
-      allocate: parts.allocate ?? ((bytes) => new Uint8Array(bytes)),
+      allocate: (bytes) => this.#allocate(bytes),
+      release: (frame) => this.#release(frame),
       wake: (stream) => this.#wake(stream),
       credit: (stream, offset) => this.#say(encodeCredit(stream.id, offset)),
       opened: (stream) => this.#say(encodeOpened(stream.id)),
@@ -146,6 +153,7 @@ export class Multiplexer {
     this.#state = 'over';
     for (const stream of [...this.#streams.values()]) stream.fail({ code: 'lost', reason, remote: true });
     this.#turns.clear();
+    this.#spare.length = 0;
   }
 
   #take(frame: TunnelFrame): void {
@@ -268,6 +276,15 @@ export class Multiplexer {
       this.#resets.delete(oldest);
     }
     this.#say(frame);
+  }
+
+  #allocate(bytes: number): Uint8Array {
+    const spare = bytes === WHOLE_FRAME ? this.#spare.pop() : undefined;
+    return spare ?? this.#parts.allocate?.(bytes) ?? new Uint8Array(bytes);
+  }
+
+  #release(frame: Uint8Array): void {
+    if (frame.length === WHOLE_FRAME && this.#spare.length < SPARE_FRAMES) this.#spare.push(frame);
   }
 
   /** What is in the hello need not be said before it, and must be after it. */

@@ -23,7 +23,7 @@ export interface StreamReset {
 export interface StreamHandlers {
   /** The device has connected it; only the operator's end hears that. */
   opened?(): void;
-  /** `bytes` may be kept; call `consumed` when they are done with. */
+  /** `bytes` is only valid during the call; say `consumed` when they, or a copy of them, are done with. */
   data(bytes: Uint8Array): void;
   /** The other end sends no more. */
   end(): void;
@@ -36,6 +36,8 @@ export interface StreamHandlers {
 /** What the stream needs of its multiplexer. */
 export interface StreamPort {
   allocate(bytes: number): Uint8Array;
+  /** The other end has this frame: its memory may be used again. */
+  release(frame: Uint8Array): void;
   /** There is something to send, or to say. */
   wake(stream: TunnelStream): void;
   credit(stream: TunnelStream, offset: number): void;
@@ -269,7 +271,7 @@ export class TunnelStream {
     let gone = 0;
     while (gone < this.#queue.length && (this.#queue[gone] as Outgoing).end <= upTo) gone++;
     if (gone > 0) {
-      this.#queue.splice(0, gone);
+      for (const { frame } of this.#queue.splice(0, gone)) this.#out.release(frame);
       this.#sent = Math.max(0, this.#sent - gone);
       this.#sentTo = Math.max(this.#sentTo, Math.min(upTo, this.#written));
     }

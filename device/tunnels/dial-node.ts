@@ -1,6 +1,13 @@
-import { WebSocket } from 'ws';
-import { TUNNEL_LIMITS, TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
-import type { LegDial } from '../../tunnel/index.ts';
+/**
+ * Dials the legs of tunnels, with a WebSocket client of their own: most of what a tunnel costs at its ends is spent here, and a general client
+ * allocates and copies for every message.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
+import type { LegDial, LegSocket, LegSocketEvents } from '../../tunnel/index.ts';
+import { clientFrame, LegFrameReader, OPCODE } from './leg-frames.ts';
 
 export interface LegDialOptions {
   /** Certificate authorities to trust instead of the system's, PEM. */
@@ -12,52 +19,206 @@ export interface LegDialOptions {
 /** HTTP answers of something that has no tunnels, and never will while it is what it is. */
 const NO_TUNNELS = new Set([400, 404, 426]);
 const LOOPBACK = /^(127\.[0-9.]+|\[::1\]|localhost)$/;
+const HEAD_BYTES = 16 * 1024;
+/** Of the other side to close the connection after a close frame. */
+const CLOSE_MS = 5_000;
+/** RFC 6455, 1.3. */
+const ACCEPT_SALT = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-/** Dials the legs of tunnels with the `ws` package. */
+/** Dials the legs of tunnels over TCP or TLS. */
 export function wsLegDial(options: LegDialOptions = {}): LegDial {
-  return (url, events) => {
-    const { protocol, hostname } = new URL(url);
+  return (url, events) => new NodeLegSocket(new URL(url), events, options);
+}
+
+class NodeLegSocket implements LegSocket {
+  readonly #events: LegSocketEvents;
+  readonly #socket: Socket;
+  readonly #masked: boolean;
+  readonly #key = randomBytes(16).toString('base64');
+  readonly #reader: LegFrameReader;
+  /** Of the HTTP answer; `null` once it is read. */
+  #head: Buffer | null = Buffer.alloc(0);
+  #timer: NodeJS.Timeout | undefined;
+  #corked = false;
+  #closing = false;
+  #code = 1006;
+  #reason = '';
+  #nobody = false;
+
+  constructor(url: URL, events: LegSocketEvents, options: LegDialOptions) {
+    const secure = url.protocol === 'wss:';
     // RFC 6455 masks what clients send so that proxies in between do not take it for requests of another kind. Nobody in between
     // can read what is encrypted or stays on this machine, and masking takes more time than all else here.
-    const unmasked = protocol === 'wss:' || LOOPBACK.test(hostname);
-    const socket = new WebSocket(url, TUNNEL_SUBPROTOCOL, {
-      perMessageDeflate: false,
-      maxPayload: TUNNEL_LIMITS.frameBytes,
-      handshakeTimeout: options.handshakeTimeoutMs ?? 10_000,
-      followRedirects: false,
-      skipUTF8Validation: true,
-      ...(unmasked ? { generateMask: (mask: Buffer) => void mask.fill(0) } : {}),
-      ...(options.ca ? { ca: options.ca } : {}),
+    this.#masked = !secure && !LOOPBACK.test(url.hostname);
+    this.#events = events;
+    this.#reader = new LegFrameReader({
+      message: (payload, isBinary) => {
+        if (this.#closing) return;
+        if (isBinary) events.binary(payload);
+        else events.text(payload.toString());
+      },
+      control: (opcode, payload) => this.#control(opcode, payload),
+      fault: (code, reason) => {
+        this.close(code, reason);
+        this.#socket.destroy(new Error(reason));
+      },
     });
-    let fault = '';
-    let nobody = false;
-    socket.binaryType = 'nodebuffer';
-    socket.on('open', () => events.opened());
-    socket.on('message', (data, isBinary) => {
-      if (isBinary) events.binary(data as Buffer);
-      else events.text(data.toString());
-    });
-    socket.on('unexpected-response', (request, response) => {
-      fault = `HTTP ${response.statusCode}`;
-      nobody = NO_TUNNELS.has(response.statusCode ?? 0);
-      response.resume();
-      request.destroy();
-      socket.terminate();
-    });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      fault ||= error.message || error.code || 'no connection';
-      nobody ||= error.code === 'ECONNREFUSED' || isRefused(error);
-    });
-    socket.on('close', (code, reason) => {
-      events.closed({ code, reason: reason.toString() || fault, ...(nobody ? { nobody } : {}) });
-    });
-    return {
-      sendBinary: (frame) => socket.send(frame),
-      sendText: (text) => socket.send(text),
-      close: (code, reason) => socket.close(code, reason.slice(0, 40)),
-      terminate: () => socket.terminate(),
+    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const to = {
+      host,
+      port: Number(url.port) || (secure ? 443 : 80),
+      noDelay: true,
+      onread: {
+        buffer: () => this.#reader.room,
+        callback: (bytes: number, data: Uint8Array) => {
+          this.#read(bytes, data);
+          return true;
+        },
+      },
     };
-  };
+    const { ca } = options;
+    const servername = isIP(host) ? {} : { servername: host };
+    const socket = secure ? connectTls({ ...to, ...servername, ...(ca ? { ca } : {}) }) : connectTcp(to);
+    this.#socket = socket;
+    socket.on(secure ? 'secureConnect' : 'connect', () => socket.write(this.#request(url)));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#reason ||= error.message || error.code || 'no connection';
+      this.#nobody ||= error.code === 'ECONNREFUSED' || isRefused(error);
+    });
+    socket.on('end', () => socket.end());
+    socket.on('close', () => this.#closed());
+    const handshakeMs = options.handshakeTimeoutMs ?? 10_000;
+    this.#timer = setTimeout(() => this.#give('no answer'), handshakeMs);
+  }
+
+  sendBinary(frame: Uint8Array): void {
+    this.#send(OPCODE.binary, frame);
+  }
+
+  sendText(text: string): void {
+    this.#send(OPCODE.text, Buffer.from(text));
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#head !== null) {
+      this.terminate();
+      return;
+    }
+    if (this.#closing) return;
+    const payload = Buffer.alloc(2 + Buffer.byteLength(reason.slice(0, 40)));
+    payload.writeUInt16BE(code, 0);
+    payload.write(reason.slice(0, 40), 2);
+    this.#send(OPCODE.close, payload);
+    this.#closing = true;
+    this.#timer = setTimeout(() => this.terminate(), CLOSE_MS);
+  }
+
+  terminate(): void {
+    this.#reader.stop();
+    this.#socket.destroy();
+  }
+
+  /** All that is sent at one time goes into one write. */
+  #send(opcode: number, payload: Uint8Array): void {
+    if (this.#closing || this.#head !== null || !this.#socket.writable) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      process.nextTick(() => {
+        this.#corked = false;
+        this.#socket.uncork();
+      });
+    }
+    const [header, bytes] = clientFrame(opcode, payload, this.#masked);
+    this.#socket.write(header);
+    if (bytes.length > 0) this.#socket.write(bytes);
+  }
+
+  #read(bytes: number, data: Uint8Array): void {
+    if (this.#head === null) this.#reader.filled(bytes);
+    else this.#answer(Buffer.concat([this.#head, data.subarray(0, bytes)]));
+  }
+
+  /** The HTTP answer, as far as it has come. */
+  #answer(head: Buffer): void {
+    this.#head = head;
+    const end = head.indexOf('\r\n\r\n');
+    if (end < 0) {
+      if (head.length > HEAD_BYTES) this.#give('an answer that is not HTTP');
+      return;
+    }
+    const [first = '', ...lines] = head.subarray(0, end).toString('latin1').split('\r\n');
+    const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(first)?.[1] ?? 0);
+    if (status !== 101) {
+      this.#nobody = NO_TUNNELS.has(status);
+      this.#give(`HTTP ${status}`);
+      return;
+    }
+    const field = (name: string) =>
+      lines
+        .find((line) => line.toLowerCase().startsWith(`${name}:`))
+        ?.slice(name.length + 1)
+        .trim() ?? '';
+    const accept = createHash('sha1').update(`${this.#key}${ACCEPT_SALT}`).digest('base64');
+    const agreed =
+      field('upgrade').toLowerCase() === 'websocket' &&
+      field('sec-websocket-accept') === accept &&
+      field('sec-websocket-protocol') === TUNNEL_SUBPROTOCOL &&
+      field('sec-websocket-extensions') === '';
+    if (!agreed) {
+      this.#give('an answer that is not the WebSocket asked for');
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#head = null;
+    this.#events.opened();
+    // What came behind the answer.
+    const rest = head.subarray(end + 4);
+    if (rest.length > HEAD_BYTES) {
+      this.#give('too much at once');
+      return;
+    }
+    this.#reader.room.set(rest);
+    this.#reader.filled(rest.length);
+  }
+
+  #control(opcode: number, payload: Buffer): void {
+    if (opcode === OPCODE.ping) this.#send(OPCODE.pong, Buffer.from(payload));
+    if (opcode !== OPCODE.close) return;
+    this.#reader.stop();
+    this.#code = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
+    this.#reason = payload.subarray(2).toString();
+    this.close(this.#code === 1005 ? 1000 : this.#code, '');
+    this.#socket.end();
+  }
+
+  #request({ pathname, search, host }: URL): string {
+    return [
+      `GET ${pathname}${search} HTTP/1.1`,
+      `Host: ${host}`,
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      `Sec-WebSocket-Key: ${this.#key}`,
+      'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Protocol: ${TUNNEL_SUBPROTOCOL}`,
+      '\r\n',
+    ].join('\r\n');
+  }
+
+  #give(reason: string): void {
+    this.#reason ||= reason;
+    this.terminate();
+  }
+
+  #closed(): void {
+    clearTimeout(this.#timer);
+    this.#reader.stop();
+    this.#events.closed({
+      code: this.#code,
+      reason: this.#reason,
+      ...(this.#nobody ? { nobody: true } : {}),
+    });
+  }
 }
 
 /** Several addresses were tried, and nobody listens at any of them. */

@@ -77,8 +77,9 @@ export function joinStreams(
   }
   return {
     data: (bytes) => {
-      output.write(bytes, (error) => {
-        if (!error) stream.consumed(bytes.length);
+      const { length } = bytes;
+      output.write(Buffer.from(bytes), (error) => {
+        if (!error) stream.consumed(length);
       });
     },
     end: () => {

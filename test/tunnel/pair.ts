@@ -33,13 +33,13 @@ export class Pair {
   constructor(more: Partial<MultiplexerParts> = {}) {
     this.operator = new Multiplexer({
       side: 'operator',
-      send: (frame) => this.toDevice.push(frame),
+      send: (frame) => this.toDevice.push(frame.slice()),
       fault: (error) => this.faults.push(`operator ${error.message}`),
       ...more,
     });
     this.device = new Multiplexer({
       side: 'device',
-      send: (frame) => this.toOperator.push(frame),
+      send: (frame) => this.toOperator.push(frame.slice()),
       fault: (error) => this.faults.push(`device ${error.message}`),
       accept: () => (stream) => {
         stream.accepted();

@@ -19,6 +19,9 @@ const FROM_DEVICE = 0x44;
 /** Until the stream has found its pace. */
 const WARM_UP_MS = 500;
 
+// As programs end by themselves, so that profilers get to write what they saw.
+process.once('SIGTERM', () => process.exit());
+
 const [mode, ...args] = process.argv.slice(2);
 
 async function listen(serve: (socket: Socket) => void): Promise<number> {
