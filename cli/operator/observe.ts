@@ -3,13 +3,17 @@ import type { Command } from 'commander';
 import { readEventStream, type StreamEvent } from '../event-stream.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { plain } from '../output/table.ts';
+import { showCoverage } from './gateway-tables.ts';
 import { type OperatorShell, operatorCommand } from './operator-command.ts';
+import type { StatusView } from './views.ts';
 
 export function addObserveCommands(program: Command, shell: OperatorShell): void {
   operatorCommand(program, shell, 'status', 'how the administration server is', async ({ api, out }) => {
-    const status = await api.get<Record<string, unknown>>('/v1/status');
+    const status = await api.get<StatusView>('/v1/status');
     if (out.json) return out.document(status);
-    out.fields([['server', api.server] as const, ...flatten(status)]);
+    const { coverage, ...rest } = status;
+    out.fields([['server', api.server] as const, ...flatten(rest)]);
+    showCoverage(out, status);
   });
 
   operatorCommand(
