@@ -106,7 +106,6 @@ export class TunnelLeg {
   #socket: LegSocket | null = null;
   #joined = false;
   #everJoined = false;
-  #ticketSent = false;
   #secret: string | null = null;
   #over = false;
   /** Since when it is not joined, milliseconds of the monotonic clock. */
@@ -199,7 +198,6 @@ export class TunnelLeg {
     const { tunnel, worker, ticket } = this.#ticket;
     const who = { tunnel, worker, side: this.#side };
     if (this.#secret !== null) return { t: 'resume', ...who, secret: this.#secret };
-    this.#ticketSent = true;
     return { t: 'join', ...who, ticket };
   }
 
@@ -251,11 +249,9 @@ export class TunnelLeg {
 
   #refused(reason: string): void {
     // The ticket was not looked at.
-    if (reason === 'wrong-worker' || reason === 'busy') this.#ticketSent = false;
-    else {
-      const forgotten = reason === 'unknown-tunnel' && this.#everJoined;
-      this.#finish({ reason: forgotten ? 'gateway-lost' : reason, moving: false });
-    }
+    if (reason === 'wrong-worker' || reason === 'busy') return;
+    const forgotten = reason === 'unknown-tunnel' && this.#everJoined;
+    this.#finish({ reason: forgotten ? 'gateway-lost' : reason, moving: false });
   }
 
   /** T-5 */
@@ -294,9 +290,7 @@ export class TunnelLeg {
     if (lost || awayMs >= this.#times.holdMs) {
       return { reason: this.#everJoined ? 'gateway-lost' : 'unreachable', moving: false };
     }
-    if (this.#everJoined || !this.#ticketSent) return null;
-    // Whether the single-use ticket was taken cannot be known.
-    return { reason: reason || 'the connection broke while joining', moving: false };
+    return null;
   }
 
   #finish(how: LegOver): void {

@@ -35,6 +35,8 @@ interface Side {
   leg: Leg | null;
   ticketHash: Uint8Array;
   ticketUsed: boolean;
+  /** The leg that used the ticket has said something since: it heard `joined`, and needs the ticket no more (T-3). */
+  ticketSpent: boolean;
   /** Of the secret to resume with; the one before is good until the leg showed that it got the new one (T-4). */
   secretHash: Uint8Array | null;
   previousHash: Uint8Array | null;
@@ -115,6 +117,7 @@ export class GatewayTunnel {
       return refusal;
     }
     const secret = randomBytes(32).toString('base64url');
+    const event = message.t === 'join' && !side.ticketUsed ? 'joined' : 'resumed';
     if (message.t === 'join') {
       side.ticketUsed = true;
       side.previousHash = null;
@@ -126,7 +129,6 @@ export class GatewayTunnel {
     const { idleMs, maxBytes } = this.#grant;
     const lifeMs = Math.max(0, this.#startedAt + this.#grant.lifeMs - this.#parts.now());
     leg.say({ t: 'joined', resume: secret, idleMs, lifeMs, maxBytes });
-    const event = message.t === 'join' ? 'joined' : 'resumed';
     this.#parts.report(this, { event, side: name, address: leg.address });
     this.#tellPeers(name);
     if (this.#moveBy !== null)
@@ -136,7 +138,10 @@ export class GatewayTunnel {
 
   /** The first word of a leg after `joined`: it has the new secret. */
   confirmed(name: TunnelSide): void {
-    this.#sides[name].previousHash = null;
+    const side = this.#sides[name];
+    side.previousHash = null;
+    // Not one that came meanwhile, for another leg (`renew`).
+    side.ticketSpent = side.ticketUsed;
   }
 
   /** The leg closed. */
@@ -223,7 +228,7 @@ export class GatewayTunnel {
 
   #checkTicket(side: Side, { ticket }: TunnelJoin): TunnelRefusal | null {
     if (!sameHash(sha256(ticket), side.ticketHash)) return 'bad-ticket';
-    if (side.ticketUsed) return 'used-ticket';
+    if (side.ticketSpent) return 'used-ticket';
     return this.#parts.now() >= this.#grant.joinBy ? 'expired-ticket' : null;
   }
 
@@ -248,7 +253,15 @@ export class GatewayTunnel {
 }
 
 function newSide(ticketHash: Uint8Array): Side {
-  return { leg: null, ticketHash, ticketUsed: false, secretHash: null, previousHash: null, leftAt: 0 };
+  return {
+    leg: null,
+    ticketHash,
+    ticketUsed: false,
+    ticketSpent: false,
+    secretHash: null,
+    previousHash: null,
+    leftAt: 0,
+  };
 }
 
 function otherSide(side: TunnelSide): TunnelSide {

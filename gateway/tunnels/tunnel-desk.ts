@@ -320,6 +320,7 @@ class LegSession implements LegInput {
       return;
     }
     this.#heard = true;
+    if (this.#state === 'joined') this.#confirm(this.#tunnel);
     this.#tunnel.pass(this.#side, bytes);
   }
 
@@ -350,10 +351,7 @@ class LegSession implements LegInput {
       this.#refuse('T-2: a message before joined');
       return;
     }
-    if (this.#state === 'joined') {
-      this.#state = 'confirmed';
-      this.#tunnel.confirmed(this.#side);
-    }
+    if (this.#state === 'joined') this.#confirm(this.#tunnel);
     this.#say(message, this.#tunnel);
   }
 
@@ -380,6 +378,12 @@ class LegSession implements LegInput {
     this.#heard = false;
     if (this.#missed >= 2) this.leg.close(TUNNEL_CLOSE.silent, 'T-5: nothing heard');
     else this.leg.say({ t: 'ping' });
+  }
+
+  /** T-3, T-4: it heard `joined`. */
+  #confirm(tunnel: GatewayTunnel): void {
+    this.#state = 'confirmed';
+    tunnel.confirmed(this.#side);
   }
 
   #say(message: LegMessage | null, tunnel: GatewayTunnel): void {

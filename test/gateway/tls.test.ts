@@ -5,7 +5,8 @@ import tls from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
-import { decodeGatewayMessage, SUBPROTOCOL } from '../../protocol/index.ts';
+import { wsLegDial } from '../../device/index.ts';
+import { decodeGatewayMessage, SUBPROTOCOL, TUNNEL_CLOSE } from '../../protocol/index.ts';
 import { Rig, ROOT, withRig } from './rig.ts';
 
 /** Self-signed for localhost, made for this test and used nowhere else. */
@@ -54,6 +55,31 @@ test('F-1: a gateway with a certificate serves wss', () =>
     });
     assert.is(decodeGatewayMessage(new Uint8Array(first))?.t, 'challenge');
     socket.terminate();
+  }));
+
+test('T-1: legs of tunnels come by wss, and trust no other certificate', () =>
+  withRig({ config: config() }, async (rig) => {
+    const closed = (ca?: string) =>
+      new Promise<{ code: number; reason: string; texts: string[] }>((resolve) => {
+        const texts: string[] = [];
+        const leg = wsLegDial(ca ? { ca } : {})(new URL('/tunnel', rig.url.replace('ws:', 'wss:')).href, {
+          opened: () => {
+            const who = { tunnel: 'u000000000000000none', worker: 0, side: 'operator' };
+            leg.sendText(JSON.stringify({ t: 'resume', ...who, secret: 'A'.repeat(43) }));
+          },
+          text: (text) => texts.push(text),
+          binary: () => {},
+          closed: ({ code, reason }) => resolve({ code, reason, texts }),
+        });
+      });
+    assert.equal(await closed(CERT), {
+      code: TUNNEL_CLOSE.refused,
+      reason: 'unknown-tunnel',
+      texts: ['{"t":"refused","reason":"unknown-tunnel"}'],
+    });
+    const refused = await closed();
+    assert.is(refused.code, 1006);
+    assert.match(refused.reason, /self.signed/);
   }));
 
 test('TLS 1.2 is served with forward secrecy and authenticated encryption only', () =>

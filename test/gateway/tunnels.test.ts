@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TUNNEL_CLOSE } from '../../protocol/index.ts';
+import { wsLegDial } from '../../device/index.ts';
+import { encodeHello, TUNNEL_CLOSE } from '../../protocol/index.ts';
 import type { TunnelStream } from '../../tunnel/index.ts';
 import { pattern } from '../tunnel/pair.ts';
 import { waitFor } from '../wait.ts';
@@ -158,6 +159,8 @@ test('T-3: wrong, swapped, used and expired tickets are refused and reported, an
     assert.is((await refusal(rig, (leg) => leg.join('operator', made.device))).reason, 'bad-ticket');
     assert.is((await refusal(rig, (leg) => leg.join('device', made.operator))).reason, 'bad-ticket');
     const { operator, device } = await joined(rig, made);
+    operator.say({ t: 'ping' });
+    await operator.take('pong');
     assert.is((await refusal(rig, (leg) => leg.join('operator', made.operator))).reason, 'used-ticket');
     const foreign = { ...made.device, tunnel: other.device.tunnel };
     assert.ok(
@@ -182,6 +185,51 @@ test('T-3: wrong, swapped, used and expired tickets are refused and reported, an
     assert.is((await refusal(rig, (leg) => leg.join('device', never.device))).reason, 'unknown-tunnel');
     assert.ok((await rig.metric('tunnel_legs_refused_total', 'unknown-tunnel')) >= 1);
     for (const leg of [operator, device, early]) leg.close();
+  });
+});
+
+test('T-3: a leg that never heard `joined` comes with the same ticket again, and the first word after it spends the ticket', async () => {
+  await withRig({}, async (rig) => {
+    const made = await granted(rig);
+    const { operator, device } = await joined(rig, made);
+    // The gateway has not noticed yet that this leg dropped.
+    const again = await new RawLeg(rig.url).open();
+    again.join('operator', made.operator);
+    await again.take('joined');
+    assert.is((await operator.closed()).code, TUNNEL_CLOSE.replaced);
+    again.close();
+    const third = await new RawLeg(rig.url).open();
+    third.join('operator', made.operator);
+    const { resume } = await third.take('joined');
+    const { pair } = await third.take('peer');
+    third.socket.send(encodeHello({ pair, window: 65_536, highest: 0, streams: [] }));
+    await waitFor(() => device.frames.length === 1, { what: 'the frame' });
+    assert.is((await refusal(rig, (leg) => leg.join('operator', made.operator))).reason, 'used-ticket');
+    third.close();
+    const fourth = await new RawLeg(rig.url).open();
+    fourth.resume('operator', made.operator, resume);
+    await fourth.take('joined');
+    fourth.close();
+    device.close();
+  });
+});
+
+test('T-3: an end whose connection breaks before `joined` joins nevertheless', async () => {
+  await withRig({}, async (rig) => {
+    const made = await granted(rig);
+    let dialed = 0;
+    const dial = wsLegDial();
+    const end = makeEnd('operator', made.operator, {
+      dial: (url, events) => {
+        dialed += 1;
+        if (dialed > 1) return dial(url, events);
+        const socket = dial(url, { ...events, text: () => socket.terminate() });
+        return socket;
+      },
+    });
+    await end.tunnel.start();
+    assert.is(dialed, 2);
+    end.tunnel.close();
   });
 });
 

@@ -37,6 +37,7 @@ async function runAll(wanted: readonly string[]): Promise<number> {
       if (!scenario) continue;
       const from = performance.now();
       process.stderr.write(`${n + 1} ${scenario.name}: ${scenario.title}\n`);
+      world.site.begin();
       try {
         await scenario.run(world);
         process.stderr.write(`   holds, ${since(from)}\n`);
@@ -64,5 +65,12 @@ function isMeant(n: number, text: string): boolean {
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const cause = error.cause === undefined ? '' : `\n  because: ${describe(error.cause)}`;
-  return `${error.stack ?? error.message}${cause}`;
+  return `${shortened(error.stack ?? error.message)}${cause}`;
+}
+
+/** Errors of programs may tell all that these said, and the end of it is what matters. */
+function shortened(text: string, most = 40): string {
+  const lines = text.split('\n');
+  if (lines.length <= most) return text;
+  return [lines[0], `  (${lines.length - most} lines)`, ...lines.slice(1 - most)].join('\n');
 }

@@ -34,6 +34,8 @@ export class Site {
   readonly folder: string;
   readonly #redis: RedisServer;
   readonly #programs = new Map<string, Program>();
+  /** Lines that each program had written when the scenario began. */
+  readonly #before = new Map<Program, number>();
   #started = 0;
 
   private constructor(parts: { server: string; token: string; folder: string; redis: RedisServer }) {
@@ -186,13 +188,17 @@ export class Site {
     return [...this.#programs].filter(([, { output }]) => output.includes(text)).map(([name]) => name);
   }
 
-  /** What the programs wrote last. */
-  lastWords(lines = 12): string {
+  /** A scenario begins: `lastWords` are of what comes now. */
+  begin(): void {
+    for (const program of this.#programs.values()) this.#before.set(program, program.lines.length);
+  }
+
+  /** What the programs wrote last since `begin`; nothing of those that wrote nothing. */
+  lastWords(lines = 40): string {
     return [...this.#programs]
-      .flatMap(([name, { lines: said }]) => [
-        `---- ${name}`,
-        ...said.slice(-lines).map((l) => l.slice(0, 500)),
-      ])
+      .map(([name, program]) => ({ name, said: program.lines.slice(this.#before.get(program) ?? 0) }))
+      .filter(({ said }) => said.length > 0)
+      .flatMap(({ name, said }) => [`---- ${name}`, ...said.slice(-lines).map((line) => line.slice(0, 500))])
       .join('\n');
   }
 

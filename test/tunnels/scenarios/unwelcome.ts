@@ -168,6 +168,8 @@ async function wrongTickets(site: Site, agent: AgentAt, port: number): Promise<O
   await refusedWith(await join(one, { tunnel: 'u000000000000000none' }), 'unknown-tunnel');
   const good = await join(one);
   await good.told('joined');
+  good.say({ t: 'ping' });
+  await good.told('pong');
   await refusedWith(await join(one), 'used-ticket');
   await waitFor(async () => (await site.tunnel(one.id)).refusedJoins >= 4, { what: 'refusals on record' });
   const [entry] = await site.audit('tunnel.join-refused', one.id);
