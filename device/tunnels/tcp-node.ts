@@ -1,6 +1,7 @@
 /** Streams of tunnels and Node's own: what comes from one goes into the other, each direction with its own end. */
 import { connect, Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
+import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import type { StreamHandlers, TunnelStream } from '../../tunnel/index.ts';
 import type { ServeStream, TunnelTarget } from './tunnels.ts';
 
@@ -30,6 +31,35 @@ export function tcpConnect(target: TunnelTarget): ServeStream {
   };
 }
 
+/** From here on memory is used again: garbage collection of large blocks takes longer than copying into them. */
+const LARGE = 16 * 1024;
+/** As many as a stream's window has. */
+const MOST_SPARE = TUNNEL_LIMITS.streamWindow / TUNNEL_LIMITS.dataBytes;
+
+/** Copies of what is only valid during a call. */
+class Copies {
+  readonly #spare: Buffer[] = [];
+  readonly #again: boolean;
+
+  /** `again`: memory may be used again when its write is done. A socket has no use for it then; other streams may hand it on. */
+  constructor(again: boolean) {
+    this.#again = again;
+  }
+
+  /** Starts with `bytes`, and may be longer. */
+  of(bytes: Uint8Array): Buffer {
+    if (!this.#again || bytes.length < LARGE) return Buffer.from(bytes);
+    const memory = this.#spare.pop() ?? Buffer.allocUnsafeSlow(TUNNEL_LIMITS.dataBytes);
+    memory.set(bytes);
+    return memory;
+  }
+
+  done(memory: Buffer): void {
+    if (this.#again && memory.length === TUNNEL_LIMITS.dataBytes && this.#spare.length < MOST_SPARE)
+      this.#spare.push(memory);
+  }
+}
+
 type Why = (error?: Error) => { code: 'aborted' | 'unreachable'; reason: string };
 
 const ABORTED: Why = (error) => ({ code: 'aborted', reason: error?.message ?? 'the connection broke' });
@@ -50,6 +80,7 @@ export function joinStreams(
   output: Writable,
   why: Why = ABORTED,
 ): StreamHandlers {
+  const copies = new Copies(output instanceof Socket);
   let fault: Error | undefined;
   let inputEnded = false;
   const giveUp = () => {
@@ -78,8 +109,11 @@ export function joinStreams(
   return {
     data: (bytes) => {
       const { length } = bytes;
-      output.write(Buffer.from(bytes), (error) => {
-        if (!error) stream.consumed(length);
+      const memory = copies.of(bytes);
+      output.write(memory.subarray(0, length), (error) => {
+        if (error) return;
+        copies.done(memory);
+        stream.consumed(length);
       });
     },
     end: () => {

@@ -5,7 +5,7 @@
 import { parseArgs } from 'node:util';
 import type { TunnelView } from '../../cli/operator/views.ts';
 import { SCENARIOS } from './scenarios.ts';
-import { since, World } from './world.ts';
+import { type Scenario, since, World } from './world.ts';
 
 const { values, positionals } = parseArgs({
   options: { list: { type: 'boolean', default: false } },
@@ -32,21 +32,10 @@ async function runAll(wanted: readonly string[]): Promise<number> {
   let tunnels = 0;
   try {
     for (const n of numbers) await SCENARIOS[n]?.prepare?.(world);
-    for (const n of numbers) {
-      const scenario = SCENARIOS[n];
-      if (!scenario) continue;
-      const from = performance.now();
-      process.stderr.write(`${n + 1} ${scenario.name}: ${scenario.title}\n`);
+    for (const together of turns(numbers)) {
       world.site.begin();
-      try {
-        await scenario.run(world);
-        process.stderr.write(`   holds, ${since(from)}\n`);
-      } catch (error) {
-        failed += 1;
-        process.stderr.write(
-          `   FAILED after ${since(from)}: ${describe(error)}\n${world.site.lastWords()}\n`,
-        );
-      }
+      const held = await Promise.all(together.map((n) => play(world, n)));
+      failed += held.filter((holds) => !holds).length;
     }
     tunnels = (await world.site.api.list<TunnelView>('/v1/tunnels', {}, 100_000)).items.length;
   } finally {
@@ -56,6 +45,34 @@ async function runAll(wanted: readonly string[]): Promise<number> {
   const { bytes, mismatched, resumed, relayRatio, sshRatio } = world;
   console.log(JSON.stringify({ tunnels, bytes, mismatched, resumed, relayRatio, sshRatio }));
   return failed + mismatched === 0 ? 0 : 1;
+}
+
+/** Scenarios one after the other, those that only wait together. */
+function turns(numbers: readonly number[]): number[][] {
+  const all: number[][] = [];
+  for (const n of numbers) {
+    const before = all.at(-1)?.at(-1);
+    const beside = before !== undefined && SCENARIOS[before]?.waits && SCENARIOS[n]?.waits;
+    if (beside) all.at(-1)?.push(n);
+    else all.push([n]);
+  }
+  return all;
+}
+
+/** Whether it holds. */
+async function play(world: World, n: number): Promise<boolean> {
+  const { name, title, run } = SCENARIOS[n] as Scenario;
+  const from = performance.now();
+  process.stderr.write(`${n + 1} ${name}: ${title}\n`);
+  try {
+    await run(world);
+    process.stderr.write(`   ${name} holds, ${since(from)}\n`);
+    return true;
+  } catch (error) {
+    const words = `${describe(error)}\n${world.site.lastWords()}`;
+    process.stderr.write(`   ${name} FAILED after ${since(from)}: ${words}\n`);
+    return false;
+  }
 }
 
 function isMeant(n: number, text: string): boolean {

@@ -47,6 +47,8 @@ export class World {
 export interface Scenario {
   name: string;
   title: string;
+  /** It mostly waits for time limits: it is played beside those before it that do. */
+  waits?: true;
   /** Before the first of all. */
   prepare?(world: World): Promise<void>;
   run(world: World): Promise<void>;

@@ -13,6 +13,7 @@ const KNOWN_WITHIN_MS = 20_000;
 
 export const gatewayGone: Scenario = {
   name: 'gateway-gone',
+  waits: true,
   title:
     'a drained gateway: the tunnel goes on elsewhere, whole; a killed one: both ends and the ledger know why',
   async run(world) {

@@ -57,6 +57,7 @@ let left: Left | undefined;
 
 export const unwelcome: Scenario = {
   name: 'unwelcome',
+  waits: true,
   title:
     'wrong tickets, ports, hosts, roles, windows and garbage: refused, on record, nothing leaks, nothing crashes',
   prepare: leaveTicket,
