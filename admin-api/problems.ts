@@ -7,6 +7,7 @@ const STATUS = {
   forbidden: 403,
   'not-found': 404,
   'method-not-allowed': 405,
+  'request-timeout': 408,
   conflict: 409,
   'idempotency-conflict': 409,
   'not-empty': 409,

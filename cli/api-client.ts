@@ -223,11 +223,11 @@ export class ApiClient {
         code,
       );
     }
+    if ([408, 502, 503, 504].includes(status)) {
+      return new ApiUnavailable(`${this.server} cannot serve now: ${detail}${again}`);
+    }
     if (status >= 400 && status < 500) {
       return new ApiRefused(status, `Refused: ${detail}${fields}${again}`, code);
-    }
-    if ([502, 503, 504].includes(status)) {
-      return new ApiUnavailable(`${this.server} cannot serve now: ${detail}${again}`);
     }
     return new CliError(EXIT.fault, `${this.server} failed: ${detail}`);
   }

@@ -7,7 +7,7 @@ import { FailedAttempts } from './failed-attempts.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
 import { serveOpenApi, useOpenApi } from './openapi.ts';
 import type { App } from './operation.ts';
-import { answerMalformedHttp, sendProblem, useProblemDetails } from './problem-details.ts';
+import { answerWithoutRequest, sendProblem, useProblemDetails } from './problem-details.ts';
 import { commandRoutes } from './routes/commands.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { enrolmentRoutes } from './routes/enrolment.ts';
@@ -95,7 +95,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
     frameworkErrors: (error, request, reply) => {
       sendProblem(request, reply, error);
     },
-    clientErrorHandler: answerMalformedHttp,
+    clientErrorHandler: answerWithoutRequest,
     https: https ?? null,
   });
   app.server.maxConnections = CONNECTIONS_MAX;

@@ -109,12 +109,18 @@ export function useProblemDetails(app: FastifyInstance): void {
   });
 }
 
-/** Bytes that are not HTTP never become a request; they are answered all the same, and the connection ends. */
-export function answerMalformedHttp(_error: Error, socket: Socket): void {
+/** Bytes that never become a request, or not in time, are answered all the same, and the connection ends. */
+export function answerWithoutRequest(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable) return;
-  const body = JSON.stringify(problemDocument(new Problem('bad-request', 'This is not well-formed HTTP.')));
+  const problem =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? new Problem('request-timeout', 'The request did not arrive whole in time.', 1)
+      : new Problem('bad-request', 'This is not well-formed HTTP.');
+  const document = problemDocument(problem);
+  const body = JSON.stringify(document);
+  const retryAfter = problem.retryAfter === undefined ? '' : `retry-after: ${problem.retryAfter}\r\n`;
   socket.end(
-    `HTTP/1.1 400 Bad Request\r\ncontent-type: ${MEDIA_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n` +
-      `connection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${document.status} ${document.title}\r\ncontent-type: ${MEDIA_TYPE}\r\n${retryAfter}` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request as httpsRequest } from 'node:https';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'uvu';
@@ -211,6 +211,24 @@ test('while the store or the bus is away, the answer is 503 with when to try aga
   } finally {
     await away.stop();
   }
+});
+
+test('a request that does not arrive in time is answered 408 and may be sent again, garbage 400', async () => {
+  const answerTo = async (code: string) => {
+    const connected = once(http.app.server, 'connection');
+    const client = connect(Number(new URL(http.url).port), '127.0.0.1');
+    const [socket] = (await connected) as [Socket];
+    http.app.server.emit('clientError', Object.assign(new Error('as the server tells it'), { code }), socket);
+    let text = '';
+    for await (const chunk of client) text += String(chunk);
+    return text;
+  };
+  const late = await answerTo('ERR_HTTP_REQUEST_TIMEOUT');
+  assert.match(
+    late,
+    /^HTTP\/1\.1 408 Request Timeout\r\n.*\r\nretry-after: 1\r\n.*"code":"request-timeout"/s,
+  );
+  assert.match(await answerTo('HPE_INVALID_METHOD'), /^HTTP\/1\.1 400 Bad Request\r\n/);
 });
 
 test('health and metrics are open, and metrics name routes, never addresses', async () => {

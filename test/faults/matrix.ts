@@ -13,7 +13,7 @@ export interface MatrixOptions {
   expectFailure: boolean;
 }
 
-const HURRY = 4;
+const HURRY = 8;
 
 export class Matrix {
   readonly #options: MatrixOptions;

@@ -37,7 +37,7 @@ const SENTINEL: Shape = { admins: 1, store: 'sqlite', bus: 'sentinel' };
 const CLUSTER: Shape = { admins: 2, store: 'postgres', bus: 'cluster' };
 const WHOLE: Shape = { admins: 1, store: 'sqlite', bus: 'memory' };
 
-const USUAL_MS = 40_000;
+const USUAL_MS = 80_000;
 
 interface Line {
   name: string;
