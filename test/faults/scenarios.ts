@@ -71,7 +71,7 @@ function lines(times: Times): Line[] {
     { name: 'redis-stopped', shape: TWO, fault: redisStopped(times) },
     { name: 'redis-full', shape: ONE, fault: redisFull(times) },
     { name: 'sentinel-failover', shape: SENTINEL, fault: failover() },
-    { name: 'sentinel-failover-lagging', shape: SENTINEL, fault: failoverToLagging(times), quick: true },
+    { name: 'sentinel-failover-lagging', shape: SENTINEL, fault: failoverToLagging(times) },
     { name: 'cluster-primary-killed', shape: CLUSTER, fault: clusterPrimaryKilled(times) },
     { name: 'cluster-gateway-killed', shape: CLUSTER, fault: killed('gw1', times, true) },
     { name: 'subscriptions-killed', shape: ONE, fault: subscriptionsKilled() },

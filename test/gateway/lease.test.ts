@@ -29,7 +29,7 @@ test('a worker that lost its lease claims its sessions anew, with new numbers, a
       [again.device, again.software, again.caps, again.membership],
       [identity.id, 'raw-device 1', ['sync'], 1],
     );
-    assert.is((await rig.receipt('outbox-lost')).incarnation, before);
+    await rig.receipt('outbox-lost', (receipt) => receipt.incarnation === before);
     assert.equal(await rig.bus.presence.locate([identity.id]), [{ incarnation, session: again.session }]);
     assert.is(device.closing, null);
     const frame = encodeGatewayMessage({ t: 'settled', id: 'c1', state: 'succeeded' });
