@@ -2,8 +2,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MemoryStore } from '../../device/index.ts';
 import { waitFor } from '../wait.ts';
-import { gate, TestDevice, workFor, workUntilStopped } from './fleet.ts';
-import { allConnected, withLab } from './lab.ts';
+import { gate, TestDevice, workUntilStopped } from './fleet.ts';
+import { withLab } from './lab.ts';
 import type { ProgramName } from './site.ts';
 import { Wire } from './wire.ts';
 
@@ -60,28 +60,6 @@ testLab(
     await lab.operator.reaches(id, device, 'succeeded');
     assert.is(device.started(id), 1);
     await lab.site.start(first);
-    await lab.gatewaysUp();
-  },
-);
-
-testLab(
-  'a gateway that is stopped in order sends its devices to the other, and every command ends',
-  async (lab) => {
-    const devices = await lab.fleet(60, { work: workFor(200, 1_500) });
-    const { id } = await lab.operator.send('sync', devices, { all: true });
-    await waitFor(() => devices.some((device) => device.completed(id) === 1), {
-      what: 'the sync to be under way',
-    });
-    await lab.site.end('gw1');
-    await allConnected(devices);
-    assert.is((await lab.operator.finished(id)).counts.succeeded, 60);
-    assert.ok(devices.every((device) => device.gateway === 'gw2'));
-    const codes = devices.flatMap(({ closings }) => closings.map(({ code }) => code));
-    assert.ok(
-      codes.every((code) => code === 4000 || code === 1000),
-      `${codes}`,
-    );
-    await lab.site.start('gw1');
     await lab.gatewaysUp();
   },
 );

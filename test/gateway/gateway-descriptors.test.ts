@@ -34,33 +34,6 @@ async function worker(gateway: GatewayProcess, index: number) {
   return found;
 }
 
-test('a worker at its descriptor limit stops listening and does not spin, its sibling takes over, and it returns', () =>
-  withGateway(2, async (gateway) => {
-    const pid = (await worker(gateway, 0)).pid ?? 0;
-    limitDescriptors(pid);
-    const limit = LIMIT * 0.9 - 40;
-    await waitFor(async () => (await gateway.leases())[0]?.load.limit === limit);
-    const devices = await gateway.connect(limit);
-    while (!(await worker(gateway, 0)).full) devices.push(...(await gateway.connect(5)));
-    const held = (await worker(gateway, 0)).connections;
-    assert.is(held, limit);
-    assert.is((await worker(gateway, 0)).port, undefined);
-    // The sibling alone takes all that come now.
-    devices.push(...(await gateway.connect(40)));
-    assert.is((await worker(gateway, 0)).connections, held);
-    await waitFor(async () => (await worker(gateway, 1)).connections === devices.length - held);
-    assert.ok(devices.every(({ closing }) => !closing));
-    const share = await cpuShare(pid, 1_500);
-    assert.ok(share < 0.4, `${share} of a core`);
-    for (const device of devices) device.socket.close(1000);
-    await gateway.until(({ workers }) => workers.every(({ port, full }) => port && !full));
-    const again = await gateway.connect(20);
-    assert.ok(again.every(({ closing }) => !closing));
-    await waitFor(async () => (await worker(gateway, 0)).connections > 0, {
-      what: 'the worker to take some again',
-    });
-  }));
-
 test('connections that never become WebSockets do not make a worker spin at its descriptor limit', () =>
   withGateway(1, async (gateway) => {
     const [device] = await gateway.connect(1);
