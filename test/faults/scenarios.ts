@@ -78,7 +78,7 @@ function lines(times: Times): Line[] {
     { name: 'hints-lost', shape: ONE, fault: hintsLost(times) },
     { name: 'postgres-restarted', shape: TWO, fault: postgresRestarted(times), quick: true },
     { name: 'postgres-stopped', shape: TWO, fault: postgresStopped(times) },
-    { name: 'disk-full', shape: ONE, fault: diskFull(times), quick: true },
+    { name: 'disk-full', shape: ONE, fault: diskFull(times) },
     { name: 'disk-full-whole', shape: WHOLE, fault: diskFull(times) },
     { name: 'gateway-redis-slow', shape: ONE, fault: linkSlow('gw1-redis', times) },
     { name: 'gateway-redis-cut', shape: ONE, fault: linkCut('gw1-redis', times) },
