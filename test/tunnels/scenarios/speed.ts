@@ -16,7 +16,7 @@ const WINDOW_MS = 3_000;
 /** How much later 99 of 100 commands may arrive. */
 const MOST_DELAY = 2;
 /** To measure what is judged. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 
 /** From the device, or to it. */
 type Way = 'D' | 'U';
