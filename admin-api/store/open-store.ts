@@ -16,7 +16,7 @@ export interface StoreOptions {
   statementTimeoutMs?: number | undefined;
   /**
    * Throw when the store itself is used inside one of its transactions: SQLite has one connection, and would wait for ever. For
-   * tests: following every promise takes a tenth of the server's time.
+   * tests: it takes following every promise of the process.
    */
   checkNesting?: boolean | undefined;
   log: Logger;

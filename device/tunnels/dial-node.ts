@@ -22,6 +22,8 @@ const LOOPBACK = /^(127\.[0-9.]+|\[::1\]|localhost)$/;
 const HEAD_BYTES = 16 * 1024;
 /** Of the other side to close the connection after a close frame. */
 const CLOSE_MS = 5_000;
+/** Bytes that wait to be sent; with more, pings stay unanswered: whoever only asks and never reads must not fill memory. */
+const PONG_BACKLOG = 8 * 1024 * 1024;
 /** RFC 6455, 1.3. */
 const ACCEPT_SALT = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -183,7 +185,9 @@ class NodeLegSocket implements LegSocket {
   }
 
   #control(opcode: number, payload: Buffer): void {
-    if (opcode === OPCODE.ping) this.#send(OPCODE.pong, Buffer.from(payload));
+    if (opcode === OPCODE.ping && this.#socket.writableLength < PONG_BACKLOG) {
+      this.#send(OPCODE.pong, Buffer.from(payload));
+    }
     if (opcode !== OPCODE.close) return;
     this.#reader.stop();
     this.#code = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
