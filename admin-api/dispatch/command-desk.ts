@@ -5,16 +5,16 @@ import type { EventHub } from '../event-hub.ts';
 import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
-import {
-  type Command,
-  type CommandTarget,
-  type OfflinePolicy,
-  ROOT_GROUP,
-  type StateCounts,
-} from '../store/records.ts';
+import { type Command, type CommandTarget, type OfflinePolicy, ROOT_GROUP } from '../store/records.ts';
 import type { NewCommand, Store } from '../store/store.ts';
 import type { CommandFrames } from './command-frames.ts';
-import { CommandIntake, describeDevices, unknownDevices } from './command-intake.ts';
+import {
+  CommandIntake,
+  describeDevices,
+  keyConflict,
+  type TakenIn,
+  unknownDevices,
+} from './command-intake.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Expander } from './expander.ts';
 import type { HolderMail } from './holder-mail.ts';
@@ -54,13 +54,6 @@ export interface CommandDeskParts {
   now: () => number;
 }
 
-export interface CreatedCommand {
-  command: Command;
-  counts: StateCounts;
-  /** It was made by an earlier request with the same idempotency key. */
-  existing: boolean;
-}
-
 /** Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is needed. */
 export class CommandDesk {
   readonly #parts: CommandDeskParts;
@@ -72,17 +65,17 @@ export class CommandDesk {
   }
 
   /** Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict. */
-  async create(request: CommandRequest, actor: string): Promise<CreatedCommand> {
+  async create(request: CommandRequest, actor: string): Promise<TakenIn> {
     const now = this.#parts.now();
     const target = toTarget(request.target);
     const command = toCommand(request, target, actor, now);
-    if ('devices' in target && target.devices.length <= FEW_DEVICES && command.idempotency === undefined) {
-      return { ...(await this.#intake.take({ ...command, target })), existing: false };
+    if ('devices' in target && target.devices.length <= FEW_DEVICES) {
+      return this.#intake.take({ ...command, target });
     }
     return this.#createLarge(command, actor);
   }
 
-  async #createLarge(command: NewCommand, actor: string): Promise<CreatedCommand> {
+  async #createLarge(command: NewCommand, actor: string): Promise<TakenIn> {
     const { store, dispatcher, expander, outcomes, hub } = this.#parts;
     const { target, issuedAt: now } = command;
     await this.#refuseUnknown(target);
@@ -107,12 +100,7 @@ export class CommandDesk {
       });
       return { answer, chunk };
     });
-    if ('conflict' in answer) {
-      throw new Problem(
-        'idempotency-conflict',
-        `This Idempotency-Key was used for command ${answer.conflict} with another body; use a new key.`,
-      );
-    }
+    if ('conflict' in answer) throw keyConflict(answer.conflict);
     const id = 'existing' in answer ? answer.existing : command.id;
     if (chunk) {
       dispatcher.wake(chunk.devices);

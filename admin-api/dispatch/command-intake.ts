@@ -9,6 +9,8 @@ export type ListedCommand = NewCommand & { target: { devices: string[] } };
 export interface TakenIn {
   command: Command;
   counts: StateCounts;
+  /** It was made by an earlier request with the same idempotency key. */
+  existing: boolean;
 }
 
 type Answer = Awaited<ReturnType<Commands['createListed']>>['answers'][number];
@@ -21,6 +23,9 @@ interface Waiting {
 
 /** Commands in one transaction: what arrives while one is written waits for the next. */
 const BATCH = 128;
+/** Commands that wait to be put on record; who comes on top of them is told to come again. */
+export const WAITING_MAX = 2_000;
+const COME_AGAIN_S = 1;
 
 /**
  * Takes commands to few named devices. Requests that arrive together are put on record together, in one transaction; each is
@@ -39,8 +44,15 @@ export class CommandIntake {
     this.#outcomes = parts.outcomes;
   }
 
-  /** Rejects with a `Problem`, unknown-reference, when a device is not on record, and with what the store says. */
-  take(command: ListedCommand): Promise<TakenIn> {
+  /**
+   * Rejects with a `Problem`, unknown-reference when a device is not on record, idempotency-conflict when its key was used with
+   * another body, unavailable when too many wait; and with what the store says.
+   */
+  async take(command: ListedCommand): Promise<TakenIn> {
+    if (this.#waiting.length >= WAITING_MAX) {
+      const why = `${WAITING_MAX} commands wait to be put on record already: send fewer at once.`;
+      throw new Problem('unavailable', why, COME_AGAIN_S);
+    }
     return new Promise((resolve, reject) => {
       this.#waiting.push({ command, resolve, reject });
       if (!this.#running) void this.#run();
@@ -63,6 +75,8 @@ export class CommandIntake {
       for (const [i, { command, resolve, reject }] of batch.entries()) {
         const answer = answers[i] as Answer;
         if ('unknown' in answer) reject(unknownDevices(answer.unknown));
+        else if ('conflict' in answer) reject(keyConflict(answer.conflict));
+        else if ('existing' in answer) resolve(this.#onRecord(answer.existing, true));
         else resolve(this.#taken(command, answer, followed));
       }
     } catch (error) {
@@ -119,17 +133,28 @@ export class CommandIntake {
     followed: Promise<void>,
   ): Promise<TakenIn> {
     await followed;
-    if (queued.length === 0) {
-      const stored = await this.#store.commands.get(command.id);
-      const counts = (await this.#store.commands.counts([command.id])).get(command.id);
-      if (stored && counts) return { command: stored, counts };
-    }
+    if (queued.length === 0) return this.#onRecord(command.id, false);
     const counts = { ...noCounts(), queued: queued.length, canceled, total: queued.length + canceled };
     return {
       command: { ...command, expanded: true, cancelRequestedAt: null, finishedAt: null },
       counts,
+      existing: false,
     };
   }
+
+  async #onRecord(id: string, existing: boolean): Promise<TakenIn> {
+    const command = await this.#store.commands.get(id);
+    const counts = (await this.#store.commands.counts([id])).get(id);
+    if (!command || !counts) throw new Problem('internal', 'The command is not on record.');
+    return { command, counts, existing };
+  }
+}
+
+export function keyConflict(command: string): Problem {
+  return new Problem(
+    'idempotency-conflict',
+    `This Idempotency-Key was used for command ${command} with another body; use a new key.`,
+  );
 }
 
 export function unknownDevices(unknown: readonly string[]): Problem {

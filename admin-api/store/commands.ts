@@ -1,12 +1,12 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { expandCommand } from './command-expansion.ts';
+import { claimKeys } from './idempotency-keys.ts';
 import { createListed, rowOf } from './listed-commands.ts';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCounts } from './records.ts';
 import type { CommandTable } from './schema.ts';
 import type { Scope } from './scope.ts';
-import type { Database } from './sql-dialect.ts';
 import { noCounts, stateOf } from './state-codes.ts';
 import type { CommandFilter, Commands, NewCommand } from './store.ts';
 
@@ -26,14 +26,8 @@ export class SqlCommands implements Commands {
 
   create(command: NewCommand): ReturnType<Commands['create']> {
     return this.#scope.atomic(async (db) => {
-      const { idempotency } = command;
-      if (idempotency !== undefined) {
-        const earlier = await claimKey(db, command, idempotency);
-        if (earlier !== undefined) {
-          const same = Buffer.compare(earlier.body_hash, idempotency.bodyHash) === 0;
-          return same ? { existing: earlier.command_id } : { conflict: earlier.command_id };
-        }
-      }
+      const used = (await claimKeys(db, this.#scope.dialect, [command])).get(command.id);
+      if (used !== undefined) return used;
       await db
         .insertInto('commands')
         .values({
@@ -194,26 +188,6 @@ export class SqlCommands implements Commands {
       [...new Set(ids)].map((id) => ({ id })),
     );
   }
-}
-
-/** What the key was used for before; `undefined` when it is this command's now. Waits for a transaction that just claimed it. */
-async function claimKey(
-  db: Database,
-  { id, createdBy, issuedAt }: NewCommand,
-  { key, bodyHash }: { key: string; bodyHash: Uint8Array },
-) {
-  const { numInsertedOrUpdatedRows } = await db
-    .insertInto('idempotency')
-    .values({ created_by: createdBy, key, body_hash: bodyHash, command_id: id, created_at: issuedAt })
-    .onConflict((conflict) => conflict.doNothing())
-    .executeTakeFirstOrThrow();
-  if (numInsertedOrUpdatedRows !== 0n) return undefined;
-  return db
-    .selectFrom('idempotency')
-    .selectAll()
-    .where('created_by', '=', createdBy)
-    .where('key', '=', key)
-    .executeTakeFirstOrThrow();
 }
 
 function toCommand(row: CommandTable): Command {

@@ -1,6 +1,7 @@
 /** Commands that name few devices, many at once: what one such command takes in statements is the same for a hundred. */
 import { sql } from 'kysely';
 import { supersede } from './command-expansion.ts';
+import { claimKeys } from './idempotency-keys.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
 import { stateCode } from './state-codes.ts';
 import type { Commands, ExecutionKey, NewCommand } from './store.ts';
@@ -39,9 +40,13 @@ export async function createListed(
   now: number,
 ): Promise<Answer> {
   const blocked = await blockedAmong(db, dialect, commands);
-  const answers = commands.map(({ target }): Answer['answers'][number] => {
+  const isKnown = ({ target }: Listed) => target.devices.every((device) => blocked.has(device));
+  const used = await claimKeys(db, dialect, commands.filter(isKnown));
+  const answers = commands.map(({ id, target }): Answer['answers'][number] => {
     const unknown = target.devices.filter((device) => !blocked.has(device));
     if (unknown.length > 0) return { unknown };
+    const inUse = used.get(id);
+    if (inUse) return inUse;
     const queued = target.devices.filter((device) => blocked.get(device) === false);
     return { queued, canceled: target.devices.length - queued.length };
   });

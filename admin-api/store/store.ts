@@ -193,22 +193,24 @@ export interface CommandFilter {
   device?: string;
 }
 
+/**
+ * The idempotency key was accepted before from the same creator, for the command named: `existing` with the same body, `conflict` with
+ * another one.
+ */
+export type KeyInUse = { existing: string } | { conflict: string };
+
 export interface Commands {
-  /**
-   * `existing`: the same idempotency key of the same creator with the same body was accepted before;
-   * `conflict`: with another body.
-   */
-  create(command: NewCommand): Promise<{ created: true } | { existing: string } | { conflict: string }>;
+  create(command: NewCommand): Promise<{ created: true } | KeyInUse>;
   /**
    * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is queued for, and for how
-   * many it was canceled at once, or the devices that are not on record, and then the command is not made. Idempotency keys are not
-   * looked at.
+   * many it was canceled at once, or why it was not made: the devices that are not on record, or else an idempotency key in use, be it
+   * by one earlier in the list.
    */
   createListed(
     commands: readonly (NewCommand & { target: { devices: string[] } })[],
     now: number,
   ): Promise<{
-    answers: ({ queued: string[]; canceled: number } | { unknown: string[] })[];
+    answers: ({ queued: string[]; canceled: number } | { unknown: string[] } | KeyInUse)[];
     superseded: ExecutionKey[];
   }>;
   get(id: string): Promise<Command | null>;

@@ -1,12 +1,19 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WAITING_MAX } from '../../admin-api/dispatch/command-intake.ts';
+import type { HttpServices } from '../../admin-api/http/services.ts';
+import { Problem } from '../../admin-api/problems.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
 let http: Http;
 let device: string;
+let commands: HttpServices['commands'];
 test.before(async () => {
-  http = await startHttp();
+  http = await startHttp({}, (services) => {
+    commands = services.commands;
+    return {};
+  });
   await http.call('POST', '/v1/groups', { body: { id: 'berlin', name: 'Berlin' } });
   device = await http.enrol('berlin');
 });
@@ -27,6 +34,22 @@ test('a command is answered 202 at once with where to read it', async () => {
   const read = await http.call('GET', `/v1/commands/${body.id}`, { as: 'viewer' });
   assert.is(read.body.counts.queued, 1);
   assert.is(read.body.counts.total, 1);
+});
+
+test('more commands than may wait are refused with a time to come again, the others are on record', async () => {
+  const answers = await Promise.allSettled(
+    Array.from({ length: WAITING_MAX + 3 }, () =>
+      commands.create({ type: 'message', args: { topic: 't' }, target: { devices: [device] } }, 'test'),
+    ),
+  );
+  const refused = answers.flatMap((answer) =>
+    answer.status === 'rejected' ? [answer.reason as Problem] : [],
+  );
+  assert.is(refused.length, 3);
+  for (const problem of refused) {
+    assert.instance(problem, Problem);
+    assert.equal([problem.status, problem.code, problem.retryAfter], [503, 'unavailable', 1]);
+  }
 });
 
 test('every type is taken with the arguments it wants', async () => {

@@ -78,6 +78,35 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(await store.commands.get('c2'), null);
   });
 
+  rule('commands made together keep to their idempotency keys, also among themselves', async (store) => {
+    await addDevice(store, 'd1');
+    const keyed = (id: string, key: string, body: number, device = 'd1') => ({
+      ...newCommand(id, { idempotency: { key, bodyHash: new Uint8Array(32).fill(body) } }),
+      target: { devices: [device] },
+    });
+    const { answers: first } = await store.commands.createListed(
+      [keyed('c1', 'a', 1), keyed('c2', 'b', 1, 'nobody'), keyed('c3', 'a', 1), keyed('c4', 'a', 2)],
+      T0,
+    );
+    assert.equal(first, [
+      { queued: ['d1'], canceled: 0 },
+      { unknown: ['nobody'] },
+      { existing: 'c1' },
+      { conflict: 'c1' },
+    ]);
+    const { answers: second } = await store.commands.createListed(
+      [keyed('c5', 'b', 1), keyed('c6', 'a', 1), keyed('c7', 'c', 1)],
+      T0,
+    );
+    const queued = { queued: ['d1'], canceled: 0 };
+    assert.equal(second, [queued, { existing: 'c1' }, queued], 'a key that made nothing is not used up');
+    const onRecord = await store.commands.getMany(['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']);
+    assert.equal(
+      onRecord.map(({ id }) => id),
+      ['c1', 'c5', 'c7'],
+    );
+  });
+
   rule('one idempotency key used at once by two servers makes one command', async (store) => {
     const other = await under.second(store);
     const idempotency = { key: 'key', bodyHash: new Uint8Array(32) };
@@ -88,6 +117,20 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     );
     assert.is(made.filter((one) => 'created' in one).length, 1);
     assert.is(made.filter((one) => 'existing' in one).length, 3);
+    await addDevice(store, 'd1');
+    const keys = ['k1', 'k2', 'k3', 'k4'];
+    const together = await Promise.all(
+      ['d', 'e', 'f', 'g'].map((prefix, i) => {
+        const listed = keys.map((key) => ({
+          ...newCommand(`${prefix}${key}`, { idempotency: { key, bodyHash: new Uint8Array(32) } }),
+          target: { devices: ['d1'] },
+        }));
+        return (i % 2 ? other : store).commands.createListed(i < 2 ? listed : listed.reverse(), T0);
+      }),
+    );
+    const answers = together.flatMap((one) => one.answers);
+    assert.is(answers.filter((one) => 'queued' in one).length, 4);
+    assert.is(answers.filter((one) => 'existing' in one).length, 12);
   });
 
   rule(

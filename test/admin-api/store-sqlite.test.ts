@@ -84,7 +84,11 @@ test('a database from before draining is migrated, and keeps what was in it', as
 test('two servers that start at once on a new file both start', async () => {
   const dataDir = folder();
   const children = [startWriter(dataDir, 'a'), startWriter(dataDir, 'b')];
-  await Promise.all(children.map((child) => once(createInterface({ input: child.stdout }), 'line')));
+  const firstLines = children.map((child) => once(createInterface({ input: child.stdout }), 'line'));
+  const ends = children.map((child) =>
+    once(child, 'exit').then(([code]) => Promise.reject(new Error(`exit code ${code}`))),
+  );
+  await Promise.race([Promise.all(firstLines), ...ends]);
   for (const child of children) {
     child.kill('SIGKILL');
     await once(child, 'close');

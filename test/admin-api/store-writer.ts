@@ -3,6 +3,7 @@
  * prints each number once it is committed; a test kills it.
  */
 import { writeSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import pino from 'pino';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { newCommand } from './store-fixtures.ts';
@@ -16,4 +17,6 @@ for (let number = 1; ; number++) {
     await tx.events.append([{ at: 1, type: 'written', data: number }]);
   });
   writeSync(1, `${number}\n`);
+  // SQLite does not queue who waits for its lock: another process gets it while nobody holds it, or not at all.
+  await pause(2);
 }

@@ -16,7 +16,7 @@ export async function rollingRestart(world: World): Promise<void> {
     devices: devices.map(({ id }) => id),
     groups,
     groupEveryMs: GROUP_SYNC_EVERY_MS,
-    atOnce: 200,
+    atOnce: 50,
   });
   try {
     for (const name of names) {
@@ -37,8 +37,9 @@ async function restart(world: World, name: string): Promise<void> {
   const { code, signal } = await world.site.stopGateway(name);
   assert.equal([code, signal], [0, null], `${name} ended with ${signal ?? code}`);
   const stopped = since(began);
+  const gone = () => world.fleet.count(name) === 0;
+  await world.until(`the devices of ${name} to have noticed`, 60_000, gone);
   await world.allConnected();
-  assert.is(world.fleet.count(name), 0);
   await world.site.startGateway(name);
   await world.gatewayTells(name, 'is up', ({ state, applied, workers }) => {
     return state === 'up' && applied && workers.length === 2;
