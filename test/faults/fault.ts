@@ -11,6 +11,8 @@ export interface Fault {
   begin(world: World, random: Random): Promise<void> | void;
   /** Takes it back; absent where it is over by itself. */
   end?(world: World): Promise<void> | void;
+  /** Its end waits for something that may not happen while another fault is in force. */
+  endsLast?: boolean;
   /** How long it is in force, milliseconds. */
   holdMs: number;
   /** Everything has to work while it is in force, so recovery is measured before its end as well. */

@@ -73,18 +73,24 @@ export async function play(
     if (dropped.length > 0) {
       problems.push(`${dropped.length} devices lost their connections:${world.fleet.endingsOf(dropped)}`);
     }
-    for (const fault of begun.splice(0).reverse()) await fault.end?.(world);
+    await endAll(world, begun);
     await recover(false);
     await pause(AFTER_MS);
   } catch (error) {
     // What became of the commands is judged all the same.
     problems.push(`it did not recover: ${(error as Error).message}`);
   }
-  for (const fault of begun.reverse()) await fault.end?.(world);
+  await endAll(world, begun);
   await traffic.stop();
   await churn.settle();
   problems.push(...(await judge(world, scenario, hurry)));
   return { recoverySeconds, problems };
+}
+
+/** The last that began ends first; one whose end fails is not ended twice. */
+async function endAll(world: World, begun: Fault[]): Promise<void> {
+  begun.sort((a, b) => Number(b.endsLast ?? false) - Number(a.endsLast ?? false));
+  for (let fault = begun.pop(); fault; fault = begun.pop()) await fault.end?.(world);
 }
 
 /** Everything that was given has ended, and ledger, database and devices agree. */

@@ -56,6 +56,7 @@ export function devicesTwice(times: Times): Fault {
   return {
     name: 'devices connected twice',
     to: 'devices',
+    endsLast: true,
     begin: (world, random) =>
       world.fleet.copy(
         random.some(
