@@ -1,5 +1,6 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { encodeGatewayMessage, encodeOrderBody, type OrderBody, orderBytes } from '../protocol/index.ts';
+import { createSigner, type Signer } from './order-signature.ts';
 import type { Meta } from './store/store.ts';
 
 const KEY = 'signing-key';
@@ -9,12 +10,12 @@ const KEY = 'signing-key';
  * in the store, so that several administration servers on one database sign with the same key.
  */
 export class OrderSigner {
-  readonly #privateKey: KeyObject;
+  readonly #signer: Signer;
   /** Raw, 32 bytes. */
   readonly publicKey: Uint8Array;
 
   private constructor(privateKey: KeyObject) {
-    this.#privateKey = privateKey;
+    this.#signer = createSigner(privateKey);
     const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
     this.publicKey = Buffer.from(jwk.x as string, 'base64url');
   }
@@ -35,7 +36,7 @@ export class OrderSigner {
 
   sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
     const body = encodeOrderBody(order);
-    return { body, sig: sign(null, orderBytes(body), this.#privateKey) };
+    return { body, sig: this.#signer(orderBytes(body)) };
   }
 
   /** The signed order as the frame that travels to the device. */
