@@ -58,7 +58,7 @@ async function changesPort(world: World, name: string): Promise<void> {
       throw new Error(`${error.message}${world.fleet.endingsOf(had.filter(awaited))}`, { cause: error });
     });
   const arrived = had.filter(({ where }) => where?.gateway === name).length;
-  assert.ok(arrived >= had.length * 0.9, `${arrived} of ${had.length} stayed with ${name}`);
+  assert.ok(arrived >= had.length * 0.75, `${arrived} of ${had.length} stayed with ${name}`);
   await world.gatewayTells(name, 'is settled on the new port', ({ state, applied, leaving, workers }) => {
     return state === 'up' && applied && !leaving && workers.every((worker) => worker.port === port);
   });
