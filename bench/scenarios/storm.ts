@@ -11,7 +11,7 @@ import { forceSync, whenFinished } from '../site/commands.ts';
 import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 import type { Kind, Site } from '../site/site.ts';
 
-const TIME_LIMIT_MS = 90_000;
+const TIME_LIMIT_MS = 180_000;
 
 export const storm: Scenario = {
   name: 'storm',
