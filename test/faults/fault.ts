@@ -19,6 +19,8 @@ export interface Fault {
   survivable?: boolean;
   /** Times on record are not comparable. */
   misdates?: boolean;
+  /** What it takes from whom, long enough to be noticed: they have to say so while it is in force. */
+  darkens?: { from: 'admins' | 'everybody' | ProgramName; dependency: 'bus' | 'store' };
   /** Devices may not lose their connections by it. */
   keepsSockets?: boolean;
 }

@@ -3,8 +3,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Given } from '../fleet/given.ts';
 import { listed } from '../fleet/ledger.ts';
 import { Traffic } from '../fleet/traffic.ts';
+import { waitFor } from '../wait.ts';
 import { Churn } from './churn.ts';
 import type { Fault } from './fault.ts';
+import { HealthWatch } from './health.ts';
 import type { Random } from './random.ts';
 import { recordProblems } from './record.ts';
 import type { Shape } from './site.ts';
@@ -55,6 +57,8 @@ export async function play(
     recoverySeconds = Math.max(recoverySeconds, await world.works(recoverMs, inForce));
   };
   const begun: Fault[] = [];
+  const health = new HealthWatch(world.site);
+  health.start();
   try {
     churn.start();
     await pause(WARM_UP_MS);
@@ -73,18 +77,36 @@ export async function play(
     if (dropped.length > 0) {
       problems.push(`${dropped.length} devices lost their connections:${world.fleet.endingsOf(dropped)}`);
     }
+    if (faults.length === 1) problems.push(...kept(world, faults[0] as Fault, health));
     await endAll(world, begun);
     await recover(false);
+    const options = { timeoutMs: recoverMs, intervalMs: 200, what: 'all programs to be ready' };
+    await waitFor(async () => (await health.allReady()) === undefined, options).catch(
+      async (error: Error) => {
+        throw new Error(`${error.message}: ${await health.allReady()}`);
+      },
+    );
     await pause(AFTER_MS);
   } catch (error) {
     // What became of the commands is judged all the same.
     problems.push(`it did not recover: ${(error as Error).message}`);
   }
   await endAll(world, begun);
+  await health.stop();
+  problems.push(...health.complaints.slice(0, 3));
   await traffic.stop();
   await churn.settle();
   problems.push(...(await judge(world, scenario, hurry)));
   return { recoverySeconds, problems };
+}
+
+/** What programs kept to themselves: that they miss what the fault took from them. */
+function kept({ site }: World, { darkens }: Fault, { missed }: HealthWatch): string[] {
+  if (!darkens) return [];
+  const { from, dependency } = darkens;
+  const who = from === 'everybody' ? site.programs : from === 'admins' ? site.admins : [from];
+  const silent = who.filter((name) => !missed.get(name)?.has(dependency));
+  return silent.map((name) => `${name} did not say at /ready that it misses its ${dependency}`);
 }
 
 /** The last that began ends first; one whose end fails is not ended twice. */

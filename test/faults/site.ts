@@ -26,6 +26,12 @@ export interface Shape {
 export type ProgramName = 'whole' | `admin${1 | 2}` | `gw${1 | 2}`;
 export type LinkName = `${ProgramName}-redis` | `devices-${ProgramName}`;
 
+/** Of the line that a program prints when it serves. */
+interface Ports {
+  apiPort?: number;
+  metricsPort?: number;
+}
+
 const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
 /** Short, so that devices notice within a scenario that nobody answers. */
 const HEARTBEAT = '4s';
@@ -40,6 +46,7 @@ export class Site {
   readonly servers: string[] = [];
   readonly #flags = new Map<ProgramName, readonly string[]>();
   readonly #programs = new Map<ProgramName, Program>();
+  readonly #health = new Map<ProgramName, string>();
   #redis: RedisServer | undefined;
   #sentinel: SentinelSite | undefined;
   #cluster: ClusterSite | undefined;
@@ -155,7 +162,14 @@ export class Site {
       env: this.clockEnvironment(name),
     });
     this.#programs.set(name, program);
-    await program.waitForLine(/^ready /, 60_000);
+    const said = JSON.parse((await program.waitForLine(/^ready /, 60_000)).slice('ready '.length)) as Ports;
+    // In one process the administration server's, which knows of the store as well.
+    this.#health.set(name, `http://127.0.0.1:${said.apiPort ?? said.metricsPort}`);
+  }
+
+  /** Where the program tells how it is; `undefined` before it has been started. */
+  healthOf(name: ProgramName): string | undefined {
+    return this.#health.get(name);
   }
 
   /** What the programs wrote last. */

@@ -1,6 +1,6 @@
 /** Links that are slow, cut, or go silent; and devices that are in two places. */
 import type { Fault, Times } from '../fault.ts';
-import type { LinkName } from '../site.ts';
+import type { LinkName, ProgramName } from '../site.ts';
 
 const DELAY_MS = 150;
 const COPIES = 15;
@@ -17,6 +17,13 @@ export function linkSlow(name: LinkName, times: Times): Fault {
   };
 }
 
+/** A program without its link to Redis; devices are nobody's dependency. */
+function darkensOf(name: LinkName): Pick<Fault, 'darkens'> {
+  return name.startsWith('devices')
+    ? {}
+    : { darkens: { from: name.split('-')[0] as ProgramName, dependency: 'bus' } };
+}
+
 export function linkCut(name: LinkName, times: Times): Fault {
   return {
     name: `${name} cut`,
@@ -24,6 +31,7 @@ export function linkCut(name: LinkName, times: Times): Fault {
     begin: (world) => world.site.link(name).cut(),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.slow,
+    ...darkensOf(name),
     keepsSockets: !name.startsWith('devices'),
   };
 }
@@ -36,6 +44,7 @@ export function linkSilent(name: LinkName, times: Times): Fault {
     begin: (world) => world.site.link(name).silence(),
     end: (world) => world.site.link(name).heal(),
     holdMs: times.stopped,
+    ...darkensOf(name),
     keepsSockets: !name.startsWith('devices'),
   };
 }

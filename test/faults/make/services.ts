@@ -45,6 +45,7 @@ export function redisStopped(times: Times): Fault {
     begin: (world) => world.site.redis.kill('SIGSTOP'),
     end: (world) => world.site.redis.kill('SIGCONT'),
     holdMs: times.away,
+    darkens: { from: 'everybody', dependency: 'bus' },
     keepsSockets: true,
   };
 }
@@ -168,6 +169,7 @@ export function postgresStopped(times: Times): Fault {
     begin: (world) => signalTree(world.site.postgres.pid, 'SIGSTOP'),
     end: (world) => signalTree(world.site.postgres.pid, 'SIGCONT'),
     holdMs: times.stopped,
+    darkens: { from: 'admins', dependency: 'store' },
     keepsSockets: true,
   };
 }
@@ -178,6 +180,7 @@ export function diskFull(times: Times): Fault {
     to: 'disk',
     begin: (world) => world.site.disk.fill(),
     end: (world) => world.site.disk.free(),
+    // The log beside the database may have room for as long, so nobody has to say that it cannot write.
     holdMs: times.slow,
     keepsSockets: true,
   };
