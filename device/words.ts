@@ -144,8 +144,13 @@ export class Words {
   #repeat(): void {
     this.#resendTimer = null;
     const now = performance.now();
-    for (const [id, { dueAt }] of this.#resend) if (dueAt <= now + 1) this.#repeats.add(id);
-    if (this.#resend.size > 0) this.#repeatAt(now + Math.max(10, this.#options.resendAfterMs / 4));
+    let next = now + this.#options.resendAfterMs / 4;
+    for (const [id, { dueAt }] of this.#resend) {
+      if (dueAt <= now) this.#repeats.add(id);
+      // A timer set in a long turn of the event loop comes early: it counts from the turn's beginning.
+      else next = Math.min(next, dueAt);
+    }
+    if (this.#resend.size > 0) this.#repeatAt(Math.max(now + 10, next));
     this.#flush();
   }
 }
