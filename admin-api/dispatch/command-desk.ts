@@ -12,6 +12,7 @@ import {
   CommandIntake,
   describeDevices,
   keyConflict,
+  onRecord,
   type TakenIn,
   unknownDevices,
 } from './command-intake.ts';
@@ -64,7 +65,7 @@ export class CommandDesk {
     this.#intake = new CommandIntake(parts);
   }
 
-  /** Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict. */
+  /** Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict, unavailable. */
   async create(request: CommandRequest, actor: string): Promise<TakenIn> {
     const now = this.#parts.now();
     const target = toTarget(request.target);
@@ -110,10 +111,7 @@ export class CommandDesk {
       if (ended.length > 0) await outcomes.commandsMayBeDone(ended);
       else hub.notify();
     }
-    const stored = await store.commands.get(id);
-    const counts = (await store.commands.counts([id])).get(id);
-    if (!stored || !counts) throw new Problem('internal', 'The command is not on record.');
-    return { command: stored, counts, existing: 'existing' in answer };
+    return onRecord(store, id, 'existing' in answer);
   }
 
   /**

@@ -76,7 +76,7 @@ export class CommandIntake {
         const answer = answers[i] as Answer;
         if ('unknown' in answer) reject(unknownDevices(answer.unknown));
         else if ('conflict' in answer) reject(keyConflict(answer.conflict));
-        else if ('existing' in answer) resolve(this.#onRecord(answer.existing, true));
+        else if ('existing' in answer) resolve(onRecord(this.#store, answer.existing, true));
         else resolve(this.#taken(command, answer, followed));
       }
     } catch (error) {
@@ -133,7 +133,7 @@ export class CommandIntake {
     followed: Promise<void>,
   ): Promise<TakenIn> {
     await followed;
-    if (queued.length === 0) return this.#onRecord(command.id, false);
+    if (queued.length === 0) return onRecord(this.#store, command.id, false);
     const counts = { ...noCounts(), queued: queued.length, canceled, total: queued.length + canceled };
     return {
       command: { ...command, expanded: true, cancelRequestedAt: null, finishedAt: null },
@@ -141,13 +141,14 @@ export class CommandIntake {
       existing: false,
     };
   }
+}
 
-  async #onRecord(id: string, existing: boolean): Promise<TakenIn> {
-    const command = await this.#store.commands.get(id);
-    const counts = (await this.#store.commands.counts([id])).get(id);
-    if (!command || !counts) throw new Problem('internal', 'The command is not on record.');
-    return { command, counts, existing };
-  }
+/** The command as it is on record now. */
+export async function onRecord(store: Store, id: string, existing: boolean): Promise<TakenIn> {
+  const command = await store.commands.get(id);
+  const counts = (await store.commands.counts([id])).get(id);
+  if (!command || !counts) throw new Problem('internal', 'The command is not on record.');
+  return { command, counts, existing };
 }
 
 export function keyConflict(command: string): Problem {

@@ -91,8 +91,8 @@ export async function play(
     // What became of the commands is judged all the same.
     problems.push(`it did not recover: ${(error as Error).message}`);
   }
-  await endAll(world, begun);
   await health.stop();
+  await endAll(world, begun);
   problems.push(...health.complaints.slice(0, 3));
   await traffic.stop();
   await churn.settle();

@@ -29,7 +29,7 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       tag,
       summary: 'Send a command',
       description:
-        'Answered once the command is on record; from then on nothing loses it. Its executions are made and delivered afterwards: `GET` it, or follow the events. A device that enrols in a group, or leaves it, while a command to the group is laid out may be among its devices or not. 503 with `Retry-After` also when more requests wait than the server can put on record in time.',
+        'Answered once the command is on record; from then on nothing loses it. Its executions are made and delivered afterwards: `GET` it, or follow the events. A device that enrols in a group, or leaves it, while a command to the group is laid out may be among its devices or not. 503 with `Retry-After` also when 2,000 commands to at most 20 named devices each wait to be put on record already.',
       headers: CreationHeaders,
       body: CommandCreation,
       answers: {
