@@ -105,6 +105,7 @@ export class ReceiptSpool {
   /** Takes a receipt; `payloadBytes` is the size of what a device sent in it. */
   add(receipt: Receipt, payloadBytes = 0): void {
     const spooled: Spooled = { receipt, bytes: payloadBytes + RECEIPT_OVERHEAD };
+    this.#leaveOutBefore(receipt);
     this.#queue.push(spooled);
     this.#counted(spooled, 1);
     this.#bytes += spooled.bytes;
@@ -135,6 +136,16 @@ export class ReceiptSpool {
     this.#stopped = true;
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
+  }
+
+  /** A result says as well that its command was acknowledged: an acknowledgement right before it has nothing to add. */
+  #leaveOutBefore(receipt: Receipt): void {
+    const last = this.#queue.at(-1);
+    if (receipt.kind !== 'result' || last?.receipt.kind !== 'ack') return;
+    if (last.receipt.command !== receipt.command || last.receipt.device !== receipt.device) return;
+    this.#queue.pop();
+    this.#counted(last, -1);
+    this.#bytes -= last.bytes;
   }
 
   #overBound(): boolean {

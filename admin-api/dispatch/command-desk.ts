@@ -104,10 +104,10 @@ export class CommandDesk {
     if ('conflict' in answer) throw keyConflict(answer.conflict);
     const id = 'existing' in answer ? answer.existing : command.id;
     if (chunk) {
-      dispatcher.wake(chunk.devices);
+      dispatcher.wake(chunk.queued);
       if (!chunk.done) expander.expand([id]);
       const ended = chunk.superseded.map((row) => row.command);
-      if (chunk.done && chunk.devices.length === 0) ended.push(id);
+      if (chunk.done && chunk.queued.length === 0) ended.push(id);
       if (ended.length > 0) await outcomes.commandsMayBeDone(ended);
       else hub.notify();
     }

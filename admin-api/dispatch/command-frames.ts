@@ -3,6 +3,12 @@ import type { Command } from '../store/records.ts';
 
 const KEPT = 256;
 
+/** What a device is told of a command. */
+export type CommandToSend = Pick<
+  Command,
+  'id' | 'type' | 'args' | 'target' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
+>;
+
 /**
  * Commands as signed frames. A command to a group is signed once and the same bytes go to every device of the group; a
  * command to named devices is signed for each.
@@ -16,7 +22,7 @@ export class CommandFrames {
   }
 
   /** For every device whose membership names the command's target group. */
-  forGroup(command: Command, group: string): Uint8Array {
+  forGroup(command: CommandToSend, group: string): Uint8Array {
     let frame = this.#shared.get(command.id);
     if (!frame) {
       frame = this.#frame(command, { group });
@@ -27,7 +33,7 @@ export class CommandFrames {
     return frame;
   }
 
-  forDevice(command: Command, device: string): Uint8Array {
+  forDevice(command: CommandToSend, device: string): Uint8Array {
     return this.#frame(command, { device });
   }
 
@@ -42,7 +48,7 @@ export class CommandFrames {
     });
   }
 
-  #frame(command: Command, target: { device: string } | { group: string }): Uint8Array {
+  #frame(command: CommandToSend, target: { device: string } | { group: string }): Uint8Array {
     return this.#signer.frame({
       kind: 'command',
       id: command.id,

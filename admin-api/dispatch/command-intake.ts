@@ -2,7 +2,7 @@ import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Command, StateCounts } from '../store/records.ts';
 import { noCounts } from '../store/state-codes.ts';
-import type { Commands, NewCommand, Store } from '../store/store.ts';
+import type { Commands, ExecutionKey, NewCommand, Routes, Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
 export type ListedCommand = NewCommand & { target: { devices: string[] } };
@@ -70,7 +70,15 @@ export class CommandIntake {
   async #takeAll(batch: readonly Waiting[]): Promise<void> {
     try {
       const commands = batch.map(({ command }) => command);
-      const { answers, superseded } = await this.#record(commands);
+      const routes = await this.#dispatcher.routes([
+        ...new Set(commands.flatMap(({ target }) => target.devices)),
+      ]);
+      const { answers, superseded } = await this.#record(commands, routes);
+      void this.#dispatcher.carry(
+        sentAtOnce(commands, answers),
+        new Map(commands.map((command) => [command.id, command])),
+        routes,
+      );
       const followed = this.#followUp(commands, answers, new Set(superseded.map((row) => row.command)));
       for (const [i, { command, resolve, reject }] of batch.entries()) {
         const answer = answers[i] as Answer;
@@ -87,18 +95,21 @@ export class CommandIntake {
     }
   }
 
-  #record(commands: readonly ListedCommand[]): ReturnType<Commands['createListed']> {
+  #record(commands: readonly ListedCommand[], routes: Routes): ReturnType<Commands['createListed']> {
     const now = Math.max(...commands.map(({ issuedAt }) => issuedAt));
     return this.#store.transaction(async (tx) => {
-      const outcome = await tx.commands.createListed(commands, now);
+      const outcome = await tx.commands.createListed(commands, now, routes);
       const made = commands.filter((_, i) => 'queued' in (outcome.answers[i] as Answer));
-      await recordChanges(
-        tx,
-        outcome.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
-        now,
-      );
       await tx.events.append(
         made.map(({ id, type, issuedAt }) => ({ at: issuedAt, type: 'command.created', data: { id, type } })),
+      );
+      await recordChanges(
+        tx,
+        [
+          ...outcome.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+          ...sentAtOnce(commands, outcome.answers).map((row) => ({ ...row, state: 'sent' as const })),
+        ],
+        now,
       );
       await tx.audit.append(
         ...made.map(({ id, type, target, issuedAt, createdBy }) => ({
@@ -122,25 +133,39 @@ export class CommandIntake {
     for (const [i, answer] of answers.entries()) {
       if (!('queued' in answer)) continue;
       this.#dispatcher.wake(answer.queued);
-      if (answer.queued.length === 0) ended.add((commands[i] as ListedCommand).id);
+      if (answer.queued.length + answer.sent.length === 0) ended.add((commands[i] as ListedCommand).id);
     }
     await this.#outcomes.commandsMayBeDone(ended);
   }
 
   async #taken(
     { idempotency: _, ...command }: ListedCommand,
-    { queued, canceled }: Extract<Answer, { queued: string[] }>,
+    { queued, sent, canceled }: Extract<Answer, { queued: string[] }>,
     followed: Promise<void>,
   ): Promise<TakenIn> {
     await followed;
-    if (queued.length === 0) return onRecord(this.#store, command.id, false);
-    const counts = { ...noCounts(), queued: queued.length, canceled, total: queued.length + canceled };
+    const open = queued.length + sent.length;
+    if (open === 0) return onRecord(this.#store, command.id, false);
+    const counts = {
+      ...noCounts(),
+      queued: queued.length,
+      sent: sent.length,
+      canceled,
+      total: open + canceled,
+    };
     return {
       command: { ...command, expanded: true, cancelRequestedAt: null, finishedAt: null },
       counts,
       existing: false,
     };
   }
+}
+
+function sentAtOnce(commands: readonly ListedCommand[], answers: readonly Answer[]): ExecutionKey[] {
+  return commands.flatMap(({ id: command }, i) => {
+    const answer = answers[i] as Answer;
+    return 'sent' in answer ? answer.sent.map((device) => ({ command, device })) : [];
+  });
 }
 
 /** The command as it is on record now. */

@@ -1,19 +1,29 @@
 import type { Logger } from 'pino';
-import { type Bus, BusUnavailable, type Delivery, type Holder } from '../../bus/bus.ts';
-import { groupsOnPath } from '../directory-projector.ts';
+import { type Bus, BusUnavailable, type Holder } from '../../bus/bus.ts';
 import { type Outcomes, recordChanges, recordRequeued } from '../ledger/outcomes.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { Command } from '../store/records.ts';
-import { ROOT_GROUP } from '../store/records.ts';
-import { type ExecutionKey, type QueuedExecution, type Store, StoreUnavailable } from '../store/store.ts';
-import type { CommandFrames } from './command-frames.ts';
+import {
+  type ExecutionKey,
+  type QueuedExecution,
+  type Routes,
+  type Store,
+  StoreUnavailable,
+} from '../store/store.ts';
+import type { CommandFrames, CommandToSend } from './command-frames.ts';
+import { type WorkerMail, workerMail } from './worker-mail.ts';
 
 /** Devices looked at in one round. */
 const ROUND = 1000;
 /** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
-/** The same for one worker, so that a command to everyone floods none, and one that is slow holds up only its own. */
-const PER_WORKER = 4000;
+/**
+ * The same for one worker, so that one that is slow holds up only its own. About as many devices as a worker has, so that a command to
+ * everyone is on its way before the answers are written.
+ */
+const PER_WORKER = 16_000;
+/** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
+const ROUTES_WITHIN_MS = 100;
 /** How soon room is looked for again for what waits for a worker. */
 const RETRY_ROOM_MS = 25;
 const RETRY_GONE_MS = 100;
@@ -23,9 +33,10 @@ const RETRY_FAULT_MS = 1000;
 type Due = QueuedExecution & { holder: Holder };
 
 /**
- * Takes queued executions of devices that are reachable and hands them to the workers that hold the devices. It is
- * woken with device ids: a command was made, a device connected, something fell back to queued. There is no other path
- * to a device. A wake may come too often or, after a crash, never: the sweeper wakes whoever has something queued.
+ * Hands executions to the workers that hold the devices; there is no other path to a device. Who puts executions on record asks for
+ * the `routes` of their devices, has those with a route and nothing in the way put on record as sent, and passes them to `carry`. For
+ * whatever is queued it is woken with device ids: a command was made, a device connected, something fell back to queued. A wake may
+ * come too often or, after a crash, never: the sweeper wakes whoever has something queued.
  */
 export class Dispatcher {
   readonly #store: Store;
@@ -43,6 +54,8 @@ export class Dispatcher {
   #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   #running: Promise<void> | undefined;
+  /** What is on record as sent goes out in the order it got there. */
+  #carrying: Promise<void> = Promise.resolve();
   #roundCount = 0;
   #state: 'new' | 'started' | 'stopping' = 'new';
 
@@ -84,6 +97,65 @@ export class Dispatcher {
     this.#timers.clear();
     clearTimeout(this.#roomTimer);
     await this.#running;
+    await this.#carrying;
+  }
+
+  /** For those of `devices` that are reachable now and whose workers have room; for none while the bus or the store is away. */
+  async routes(devices: readonly string[]): Promise<Routes> {
+    if (devices.length === 0 || this.#state !== 'started') return new Map();
+    let given: NodeJS.Timeout | undefined;
+    const late = new Promise<Routes>((resolve) => {
+      given = setTimeout(resolve, ROUTES_WITHIN_MS, new Map());
+    });
+    const found = this.#findRoutes(devices).catch((error): Routes => {
+      if (!(error instanceof BusUnavailable || error instanceof StoreUnavailable)) throw error;
+      return new Map();
+    });
+    return Promise.race([found, late]).finally(() => clearTimeout(given));
+  }
+
+  async #findRoutes(devices: readonly string[]): Promise<Routes> {
+    const located = await this.#bus.presence.locate(devices);
+    const sent = await this.#store.executions.sentByIncarnation();
+    const routes = new Map<string, Holder>();
+    for (const [i, device] of devices.entries()) {
+      const holder = located[i];
+      if (!holder) continue;
+      const count = sent.get(holder.incarnation) ?? 0;
+      if (count >= PER_WORKER) continue;
+      sent.set(holder.incarnation, count + 1);
+      routes.set(device, holder);
+    }
+    return routes;
+  }
+
+  /**
+   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What cannot be handed over is
+   * queued again. Never rejects.
+   */
+  carry(
+    rows: readonly ExecutionKey[],
+    commands: ReadonlyMap<string, CommandToSend>,
+    routes: Routes,
+  ): Promise<void> {
+    if (rows.length === 0) return this.#carrying;
+    this.#carrying = this.#carrying
+      .then(() => this.#carry(rows, commands, routes))
+      .catch((error) =>
+        // They are on record as sent: the sweeper sends them again.
+        this.#log.warn({ err: error, executions: rows.length }, 'not handed to workers; sent again later'),
+      );
+    return this.#carrying;
+  }
+
+  async #carry(
+    rows: readonly ExecutionKey[],
+    commands: ReadonlyMap<string, CommandToSend>,
+    routes: Routes,
+  ): Promise<void> {
+    const mail = await workerMail(this.#store, this.#frames, rows, commands, routes);
+    await Promise.all(mail.map((one) => this.#append(one)));
+    this.#metrics.dispatched.inc(rows.length);
   }
 
   /** Something may be due for these devices. */
@@ -234,7 +306,7 @@ export class Dispatcher {
 
   async #send(due: readonly Due[], commands: Map<string, Command>): Promise<void> {
     const at = this.#now();
-    const holders = new Map(due.map((row) => [row.device, row.holder]));
+    const routes = new Map(due.map((row) => [row.device, row.holder]));
     const claimed = await this.#store.transaction(async (tx) => {
       const rows = await tx.executions.markSent(
         due.map(({ command, device, holder }) => ({ command, device, ...holder })),
@@ -247,80 +319,25 @@ export class Dispatcher {
       );
       return rows;
     });
-    const byWorker = await this.#deliveries(claimed, commands, holders);
-    await Promise.all([...byWorker].map(([incarnation, mail]) => this.#append(incarnation, mail)));
-    this.#metrics.dispatched.inc(claimed.length);
+    await this.carry(claimed, commands, routes);
   }
 
-  async #append(incarnation: string, mail: { deliveries: Delivery[]; rows: ExecutionKey[] }): Promise<void> {
+  async #append({ incarnation, deliveries, rows }: WorkerMail): Promise<void> {
     let answer: 'appended' | 'gone' | 'full' | 'unavailable';
     try {
-      answer = await this.#bus.outboxes.append(incarnation, mail.deliveries);
+      answer = await this.#bus.outboxes.append(incarnation, deliveries);
     } catch (error) {
       if (!(error instanceof BusUnavailable)) throw error;
       answer = 'unavailable';
     }
     if (answer === 'appended') return;
-    this.#metrics.undispatched.inc({ why: answer }, mail.rows.length);
+    this.#metrics.undispatched.inc({ why: answer }, rows.length);
     const at = this.#now();
     const superseded = await this.#store.transaction(async (tx) =>
-      recordRequeued(tx, await tx.executions.requeue(mail.rows, incarnation), at),
+      recordRequeued(tx, await tx.executions.requeue(rows, incarnation), at),
     );
     if (superseded.length > 0) await this.#outcomes.commandsMayBeDone(superseded.map((row) => row.command));
     const delayMs = { gone: RETRY_GONE_MS, full: RETRY_FULL_MS, unavailable: RETRY_FAULT_MS }[answer];
-    this.wakeLater([...new Set(mail.rows.map((row) => row.device))], delayMs);
-  }
-
-  /** Per worker, one delivery for all devices of a group command and one for each device that is addressed by name. */
-  async #deliveries(
-    rows: readonly ExecutionKey[],
-    commands: Map<string, Command>,
-    holders: Map<string, Holder>,
-  ): Promise<Map<string, { deliveries: Delivery[]; rows: ExecutionKey[] }>> {
-    const inGroup = await this.#membersOf(rows, commands);
-    const byWorker = new Map<string, { deliveries: Delivery[]; rows: ExecutionKey[] }>();
-    const shared = new Map<string, Delivery>();
-    const ordered = [...rows].sort((a, b) => (a.command < b.command ? -1 : a.command > b.command ? 1 : 0));
-    for (const row of ordered) {
-      const command = commands.get(row.command);
-      const incarnation = holders.get(row.device)?.incarnation;
-      if (!command || incarnation === undefined) continue;
-      const mail = byWorker.get(incarnation) ?? { deliveries: [], rows: [] };
-      byWorker.set(incarnation, mail);
-      mail.rows.push(row);
-      if ('group' in command.target && inGroup(row.device, command.target.group)) {
-        const key = `${incarnation} ${command.id}`;
-        const delivery = shared.get(key);
-        if (delivery) delivery.devices.push(row.device);
-        else {
-          const frame = this.#frames.forGroup(command, command.target.group);
-          const made = { devices: [row.device], frame, commandId: command.id };
-          shared.set(key, made);
-          mail.deliveries.push(made);
-        }
-      } else {
-        const frame = this.#frames.forDevice(command, row.device);
-        mail.deliveries.push({ devices: [row.device], frame, commandId: command.id });
-      }
-    }
-    return byWorker;
-  }
-
-  /**
-   * Whether a device is in a group now. One that has left the target group since the command was made would refuse the
-   * shared frame, so it is addressed by name.
-   */
-  async #membersOf(
-    rows: readonly ExecutionKey[],
-    commands: Map<string, Command>,
-  ): Promise<(device: string, group: string) => boolean> {
-    const asked = rows.filter((row) => {
-      const target = commands.get(row.command)?.target;
-      return target && 'group' in target && target.group !== ROOT_GROUP;
-    });
-    const ids = [...new Set(asked.map((row) => row.device))];
-    const devices = ids.length > 0 ? await this.#store.devices.withPaths(ids) : [];
-    const groups = new Map(devices.map(({ id, groupPath }) => [id, groupsOnPath(groupPath)]));
-    return (device, group) => group === ROOT_GROUP || (groups.get(device)?.includes(group) ?? false);
+    this.wakeLater([...new Set(rows.map((row) => row.device))], delayMs);
   }
 }

@@ -66,17 +66,23 @@ export class Expander {
   }
 
   async #chunk(id: string): Promise<boolean> {
+    const routes = await this.#dispatcher.routes(await this.#store.commands.nextToExpand(id, CHUNK));
     const at = this.#now();
     const chunk = await this.#store.transaction(async (tx) => {
-      const result = await tx.commands.expand(id, CHUNK, at);
+      const { sent, ...result } = await tx.commands.expand(id, CHUNK, at, routes);
+      const rows = sent.map((device) => ({ command: id, device }));
       await recordChanges(
         tx,
-        result.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+        [
+          ...result.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+          ...rows.map((row) => ({ ...row, state: 'sent' as const })),
+        ],
         at,
       );
-      return result;
+      return { ...result, rows, command: await tx.commands.get(id) };
     });
-    this.#dispatcher.wake(chunk.devices);
+    if (chunk.command) void this.#dispatcher.carry(chunk.rows, new Map([[id, chunk.command]]), routes);
+    this.#dispatcher.wake(chunk.queued);
     const done = new Set(chunk.superseded.map((row) => row.command));
     if (chunk.done) done.add(id);
     if (done.size > 0) await this.#outcomes.commandsMayBeDone(done);

@@ -12,7 +12,7 @@ import type { AdminMetrics } from '../metrics.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
-import { type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
+import { finishCommands, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
@@ -27,6 +27,7 @@ const START_RETRY_MS = 250;
 interface Applied {
   requeued: Set<string>;
   progressed: Set<string>;
+  /** Commands that may be finished, as an execution of theirs ended. */
   ended: Set<string>;
   current: { command: string; device: string; state: string | null; said: Advance['state'] }[];
   /** Going on although their command was asked to be canceled: the device may not have heard of it. */
@@ -170,6 +171,7 @@ export class Ingest {
     await this.#writeAdvances(tx, reduced.advances, applied, now);
     // After the advances: what was acknowledged in its session's last moment is not sent again.
     await this.#requeue(tx, reduced, applied, now);
+    for (const id of await finishCommands(tx, [...applied.ended], now)) applied.ended.delete(id);
     return applied;
   }
 

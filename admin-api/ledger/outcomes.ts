@@ -41,6 +41,20 @@ export async function recordRequeued(
 }
 
 /**
+ * Marks those of these commands as finished that are; returns them. In the transaction that ended executions it may miss one: another
+ * transaction, not committed yet, ends the others.
+ */
+export async function finishCommands(tx: Store, ids: readonly string[], at: number): Promise<string[]> {
+  const done = await tx.commands.finishIfDone(ids, at);
+  if (done.length === 0) return done;
+  const counts = await tx.commands.counts(done);
+  await tx.events.append(
+    done.map((id) => ({ at, type: 'command.finished', data: { id, counts: counts.get(id) } })),
+  );
+  return done;
+}
+
+/**
  * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last execution
  * is final.
  */
@@ -81,14 +95,7 @@ export class Outcomes {
     const ids = [...new Set(commands)];
     if (ids.length > 0) {
       const at = this.#now();
-      await this.#store.transaction(async (tx) => {
-        const done = await tx.commands.finishIfDone(ids, at);
-        if (done.length === 0) return;
-        const counts = await tx.commands.counts(done);
-        await tx.events.append(
-          done.map((id) => ({ at, type: 'command.finished', data: { id, counts: counts.get(id) } })),
-        );
-      });
+      await this.#store.transaction((tx) => finishCommands(tx, ids, at));
     }
     this.#hub.notify();
   }

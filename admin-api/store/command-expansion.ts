@@ -3,9 +3,10 @@ import { sql } from 'kysely';
 import { bulkUpdate } from './bulk-update.ts';
 import { EXECUTION_KEY } from './execution-rows.ts';
 import type { CommandTable } from './schema.ts';
+import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
 import { stateCode } from './state-codes.ts';
-import type { Commands, CommandTarget, ExecutionKey } from './store.ts';
+import type { Commands, CommandTarget, ExecutionKey, Routes } from './store.ts';
 
 interface Picked {
   id: string;
@@ -16,7 +17,6 @@ interface Picked {
 const SMALL_GROUP = 5_000;
 const ID = { id: 'text' } as const;
 const DEVICE = { device: 'text' } as const;
-const NEW_ROWS = { device: 'text', state: 'integer', reason: 'text', finished_at: 'integer' } as const;
 
 export async function expandCommand(
   db: Database,
@@ -24,32 +24,51 @@ export async function expandCommand(
   id: string,
   limit: number,
   now: number,
+  routes: Routes,
 ): ReturnType<Commands['expand']> {
   const { rows } = await sql<CommandTable>`
     select * from commands as c where id = ${id} ${dialect.forUpdate('c')}`.execute(db);
   const command = rows[0];
-  if (command === undefined || command.expanded === 1) return { devices: [], superseded: [], done: true };
-  const target = JSON.parse(command.target_json) as CommandTarget;
-  const page =
-    'devices' in target
-      ? await pickListed(db, dialect, target.devices, command.expand_cursor, limit)
-      : await pickGroup(db, target.group, command, limit);
-  const devices = await insertRows(db, dialect, command, page.devices, now);
+  if (command === undefined || command.expanded === 1) {
+    return { queued: [], sent: [], superseded: [], done: true };
+  }
+  const page = await pick(db, dialect, command, limit);
+  const { queued, sent } = await insertRows(db, dialect, command, page.devices, routes, now);
   // What may be skipped takes nobody's place: the device would be left with neither.
   const supersedes = command.collapse_key !== null && command.offline === 'queue';
-  const superseded = supersedes ? await supersedeOlder(db, dialect, command, devices, now) : [];
+  const superseded = supersedes ? await supersedeOlder(db, dialect, command, queued, now) : [];
   await db
     .updateTable('commands')
     .set({ expand_cursor: page.cursor, expanded: page.done ? 1 : 0 })
     .where('id', '=', id)
     .execute();
-  return { devices, superseded, done: page.done };
+  return { queued, sent, superseded, done: page.done };
+}
+
+export async function nextToExpand(
+  db: Database,
+  dialect: SqlDialect,
+  id: string,
+  limit: number,
+): Promise<string[]> {
+  const { rows } = await sql<CommandTable>`select * from commands where id = ${id} and expanded = 0`.execute(
+    db,
+  );
+  if (rows[0] === undefined) return [];
+  return (await pick(db, dialect, rows[0], limit)).devices.map((device) => device.id);
 }
 
 interface PickedPage {
   devices: Picked[];
   cursor: string;
   done: boolean;
+}
+
+function pick(db: Database, dialect: SqlDialect, command: CommandTable, limit: number): Promise<PickedPage> {
+  const target = JSON.parse(command.target_json) as CommandTarget;
+  return 'devices' in target
+    ? pickListed(db, dialect, target.devices, command.expand_cursor, limit)
+    : pickGroup(db, target.group, command, limit);
 }
 
 function byId(a: string, b: string): number {
@@ -101,40 +120,47 @@ async function pickGroup(
   };
 }
 
-/** Returns those that are queued. */
 async function insertRows(
   db: Database,
   dialect: SqlDialect,
   command: CommandTable,
   devices: readonly Picked[],
+  routes: Routes,
   now: number,
-): Promise<string[]> {
+): Promise<{ queued: string[]; sent: string[] }> {
   const canceled = command.cancel_requested_at !== null;
-  const queued = canceled ? [] : devices.filter((device) => device.blocked_at === null);
-  const rows = devices.map(({ id: device, blocked_at }) =>
-    canceled || blocked_at !== null
-      ? {
-          device,
-          state: stateCode('canceled'),
-          reason: canceled ? 'canceled before it was queued' : 'device blocked',
-          finished_at: now,
-        }
-      : { device, state: stateCode('queued'), reason: null, finished_at: null },
+  const possible = canceled ? [] : devices.filter((device) => device.blocked_at === null);
+  const routed = command.expires_at > now ? possible.map(({ id }) => id).filter((id) => routes.has(id)) : [];
+  const free = await withNothingWaiting(db, dialect, routed);
+  const sent = routed.filter((device) => free.has(device));
+  await insertSent(
+    db,
+    dialect,
+    sent.map((device) => ({ command: command.id, device })),
+    routes,
+    now,
   );
-  if (queued.length === devices.length && queued.length > 0) {
+  const queued = possible.map(({ id }) => id).filter((device) => !free.has(device));
+  if (queued.length > 0) {
     await sql`
       insert into executions (command_id, device_id, state, attempts)
       select ${command.id}, r.device, 0, 0 from ${dialect.rowsOf(
         DEVICE,
-        queued.map(({ id: device }) => ({ device })),
+        queued.map((device) => ({ device })),
       )}`.execute(db);
-  } else if (rows.length > 0) {
+  }
+  const ended = canceled ? devices : devices.filter((device) => device.blocked_at !== null);
+  if (ended.length > 0) {
+    const reason = canceled ? 'canceled before it was queued' : 'device blocked';
     await sql`
       insert into executions (command_id, device_id, state, attempts, reason, finished_at)
-      select ${command.id}, r.device, r.state, 0, r.reason, r.finished_at
-      from ${dialect.rowsOf(NEW_ROWS, rows)}`.execute(db);
+      select ${command.id}, r.device, ${sql.lit(stateCode('canceled'))}, 0, ${reason}, ${now}
+      from ${dialect.rowsOf(
+        DEVICE,
+        ended.map(({ id }) => ({ device: id })),
+      )}`.execute(db);
   }
-  return queued.map((device) => device.id);
+  return { queued, sent };
 }
 
 async function supersedeOlder(

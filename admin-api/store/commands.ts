@@ -1,6 +1,6 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../protocol/command-types.ts';
-import { expandCommand } from './command-expansion.ts';
+import { expandCommand, nextToExpand } from './command-expansion.ts';
 import { claimKeys } from './idempotency-keys.ts';
 import { createListed, rowOf } from './listed-commands.ts';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
@@ -8,13 +8,14 @@ import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCou
 import type { CommandTable } from './schema.ts';
 import type { Scope } from './scope.ts';
 import { noCounts, stateOf } from './state-codes.ts';
-import type { CommandFilter, Commands, NewCommand } from './store.ts';
+import type { CommandFilter, Commands, NewCommand, Routes } from './store.ts';
 
 const ID = { id: 'text' } as const;
 
 /** How long an idempotency key is remembered at least, and how many execution rows go in one statement. */
 const IDEMPOTENCY_KEPT_MS = 48 * 3_600_000;
 const PRUNE_ROWS = 5_000;
+const NO_ROUTES: Routes = new Map();
 
 export class SqlCommands implements Commands {
   readonly #scope: Scope;
@@ -43,9 +44,9 @@ export class SqlCommands implements Commands {
   }
 
   createListed(
-    ...[commands, now]: Parameters<Commands['createListed']>
+    ...[commands, now, routes = NO_ROUTES]: Parameters<Commands['createListed']>
   ): ReturnType<Commands['createListed']> {
-    return this.#scope.atomic((db) => createListed(db, this.#scope.dialect, commands, now));
+    return this.#scope.atomic((db) => createListed(db, this.#scope.dialect, commands, now, routes));
   }
 
   async get(id: string): Promise<Command | null> {
@@ -103,8 +104,14 @@ export class SqlCommands implements Commands {
     });
   }
 
-  expand(id: string, limit: number, now: number): ReturnType<Commands['expand']> {
-    return this.#scope.atomic((db) => expandCommand(db, this.#scope.dialect, id, limit, now));
+  expand(
+    ...[id, limit, now, routes = NO_ROUTES]: Parameters<Commands['expand']>
+  ): ReturnType<Commands['expand']> {
+    return this.#scope.atomic((db) => expandCommand(db, this.#scope.dialect, id, limit, now, routes));
+  }
+
+  nextToExpand(id: string, limit: number): Promise<string[]> {
+    return this.#scope.once((db) => nextToExpand(db, this.#scope.dialect, id, limit));
   }
 
   requestCancel(id: string, at: number): Promise<boolean> {

@@ -2,9 +2,10 @@
 import { sql } from 'kysely';
 import { supersede } from './command-expansion.ts';
 import { claimKeys } from './idempotency-keys.ts';
+import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
 import { stateCode } from './state-codes.ts';
-import type { Commands, ExecutionKey, NewCommand } from './store.ts';
+import type { Commands, ExecutionKey, NewCommand, Routes } from './store.ts';
 
 type Answer = Awaited<ReturnType<Commands['createListed']>>;
 
@@ -38,33 +39,79 @@ export async function createListed(
   dialect: SqlDialect,
   commands: readonly Listed[],
   now: number,
+  routes: Routes,
 ): Promise<Answer> {
   const blocked = await blockedAmong(db, dialect, commands);
   const isKnown = ({ target }: Listed) => target.devices.every((device) => blocked.has(device));
   const used = await claimKeys(db, dialect, commands.filter(isKnown));
+  const made = commands.filter((command) => isKnown(command) && !used.has(command.id));
+  const free = await freeToSend(db, dialect, made, blocked, routes, now);
   const answers = commands.map(({ id, target }): Answer['answers'][number] => {
     const unknown = target.devices.filter((device) => !blocked.has(device));
     if (unknown.length > 0) return { unknown };
     const inUse = used.get(id);
     if (inUse) return inUse;
-    const queued = target.devices.filter((device) => blocked.get(device) === false);
-    return { queued, canceled: target.devices.length - queued.length };
+    const possible = target.devices.filter((device) => blocked.get(device) === false);
+    return {
+      queued: possible.filter((device) => !free.has(device)),
+      sent: possible.filter((device) => free.has(device)),
+      canceled: target.devices.length - possible.length,
+    };
   });
-  const made = commands.filter((_, i) => 'queued' in (answers[i] as object));
   if (made.length === 0) return { answers, superseded: [] };
   await insertCommands(db, dialect, made);
   const executions = made.flatMap(({ id: command, target }) =>
-    target.devices.map((device) =>
-      blocked.get(device)
-        ? { command, device, state: stateCode('canceled'), reason: 'device blocked', finished_at: now }
-        : { command, device, state: stateCode('queued'), reason: null, finished_at: null },
-    ),
+    target.devices.map((device) => ({ command, device })),
+  );
+  const sent = executions.filter(({ device }) => free.has(device));
+  await insertSent(db, dialect, sent, routes, now);
+  await insertOthers(
+    db,
+    dialect,
+    executions.filter(({ device }) => !free.has(device)),
+    blocked,
+    now,
+  );
+  return { answers, superseded: await supersedeOlder(db, dialect, made, now) };
+}
+
+/** Devices that have a route and that only one of the commands names, with nothing in its way. */
+async function freeToSend(
+  db: Database,
+  dialect: SqlDialect,
+  commands: readonly Listed[],
+  blocked: ReadonlyMap<string, boolean>,
+  routes: Routes,
+  now: number,
+): Promise<Set<string>> {
+  const times = new Map<string, number>();
+  for (const { target } of commands) {
+    for (const device of target.devices) times.set(device, (times.get(device) ?? 0) + 1);
+  }
+  const routed = commands
+    .filter(({ expiresAt }) => expiresAt > now)
+    .flatMap(({ target }) => target.devices)
+    .filter((device) => times.get(device) === 1 && routes.has(device) && blocked.get(device) === false);
+  return withNothingWaiting(db, dialect, routed);
+}
+
+async function insertOthers(
+  db: Database,
+  dialect: SqlDialect,
+  keys: readonly ExecutionKey[],
+  blocked: ReadonlyMap<string, boolean>,
+  now: number,
+): Promise<void> {
+  if (keys.length === 0) return;
+  const rows = keys.map(({ command, device }) =>
+    blocked.get(device)
+      ? { command, device, state: stateCode('canceled'), reason: 'device blocked', finished_at: now }
+      : { command, device, state: stateCode('queued'), reason: null, finished_at: null },
   );
   await sql`
     insert into executions (command_id, device_id, state, attempts, reason, finished_at)
     select r.command, r.device, r.state, 0, r.reason, r.finished_at
-    from ${dialect.rowsOf(NEW_EXECUTION, executions)}`.execute(db);
-  return { answers, superseded: await supersedeOlder(db, dialect, made, now) };
+    from ${dialect.rowsOf(NEW_EXECUTION, rows)}`.execute(db);
 }
 
 /** Whether each device that is on record is blocked. */

@@ -199,18 +199,22 @@ export interface CommandFilter {
  */
 export type KeyInUse = { existing: string } | { conflict: string };
 
+/** Through which worker and session each device can be reached now; who is not named cannot, or has no room. */
+export type Routes = ReadonlyMap<string, { incarnation: string; session: number }>;
+
 export interface Commands {
   create(command: NewCommand): Promise<{ created: true } | KeyInUse>;
   /**
-   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is queued for, and for how
-   * many it was canceled at once, or why it was not made: the devices that are not on record, or else an idempotency key in use, be it
-   * by one earlier in the list.
+   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is queued for, those it is
+   * sent to, and for how many it was canceled at once, or why it was not made: the devices that are not on record, or else an
+   * idempotency key in use, be it by one earlier in the list. A device that two of the commands name is sent neither.
    */
   createListed(
     commands: readonly (NewCommand & { target: { devices: string[] } })[],
     now: number,
+    routes?: Routes,
   ): Promise<{
-    answers: ({ queued: string[]; canceled: number } | { unknown: string[] } | KeyInUse)[];
+    answers: ({ queued: string[]; sent: string[]; canceled: number } | { unknown: string[] } | KeyInUse)[];
     superseded: ExecutionKey[];
   }>;
   get(id: string): Promise<Command | null>;
@@ -221,15 +225,24 @@ export interface Commands {
   unexpanded(limit: number): Promise<string[]>;
   /**
    * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its cursor: queued,
-   * or canceled at once when the command was canceled or the device is blocked. With a collapse key, and unless it is skipped where a device is offline,
+   * sent at once when the device has a route and nothing queued or sent, so that nothing is overtaken (`markSent` says what that
+   * means), or canceled at once when the command was canceled or the device is blocked. With a collapse key, and unless it is skipped where a device is offline,
    * supersedes queued executions of older commands with the same key on these devices. Two servers calling at once do not
-   * make a row twice. `devices` are those now queued; `superseded` those superseded.
+   * make a row twice. `queued` and `sent` are the devices with such a row now; `superseded` those superseded.
    */
   expand(
     id: string,
     limit: number,
     now: number,
-  ): Promise<{ devices: string[]; superseded: { command: string; device: string }[]; done: boolean }>;
+    routes?: Routes,
+  ): Promise<{
+    queued: string[];
+    sent: string[];
+    superseded: { command: string; device: string }[];
+    done: boolean;
+  }>;
+  /** Devices that `expand` with the same `limit` would make rows for now, to find their routes; somebody else may be faster. */
+  nextToExpand(id: string, limit: number): Promise<string[]>;
   /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /** Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. */

@@ -48,10 +48,10 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
         T0 + 1,
       );
       assert.equal(answers, [
-        { queued: ['d1', 'd2'], canceled: 0 },
+        { queued: ['d1', 'd2'], sent: [], canceled: 0 },
         { unknown: ['nobody'] },
-        { queued: ['d1'], canceled: 1 },
-        { queued: ['d2'], canceled: 0 },
+        { queued: ['d1'], sent: [], canceled: 1 },
+        { queued: ['d2'], sent: [], canceled: 0 },
       ]);
       assert.equal(superseded, [{ command: 'c1', device: 'd1' }]);
       assert.is(await store.commands.get('c2'), null);
@@ -64,7 +64,12 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
         [blocked?.state, blocked?.reason, blocked?.finishedAt],
         ['canceled', 'device blocked', T0 + 1],
       );
-      assert.equal(await store.commands.expand('c1', 10, T0), { devices: [], superseded: [], done: true });
+      assert.equal(await store.commands.expand('c1', 10, T0), {
+        queued: [],
+        sent: [],
+        superseded: [],
+        done: true,
+      });
     },
   );
 
@@ -89,7 +94,7 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
       T0,
     );
     assert.equal(first, [
-      { queued: ['d1'], canceled: 0 },
+      { queued: ['d1'], sent: [], canceled: 0 },
       { unknown: ['nobody'] },
       { existing: 'c1' },
       { conflict: 'c1' },
@@ -98,7 +103,7 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
       [keyed('c5', 'b', 1), keyed('c6', 'a', 1), keyed('c7', 'c', 1)],
       T0,
     );
-    const queued = { queued: ['d1'], canceled: 0 };
+    const queued = { queued: ['d1'], sent: [], canceled: 0 };
     assert.equal(second, [queued, { existing: 'c1' }, queued], 'a key that made nothing is not used up');
     const onRecord = await store.commands.getMany(['c1', 'c2', 'c3', 'c4', 'c5', 'c6', 'c7']);
     assert.equal(
@@ -147,13 +152,24 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
       await store.devices.setBlocked('b', T0);
       await store.commands.create(newCommand('c1', { target: { group: 'g' } }));
       assert.equal(await store.commands.unexpanded(10), ['c1']);
-      assert.equal(await store.commands.expand('c1', 2, T0), { devices: ['a'], superseded: [], done: false });
       assert.equal(await store.commands.expand('c1', 2, T0), {
-        devices: ['c', 'd'],
+        queued: ['a'],
+        sent: [],
+        superseded: [],
+        done: false,
+      });
+      assert.equal(await store.commands.expand('c1', 2, T0), {
+        queued: ['c', 'd'],
+        sent: [],
         superseded: [],
         done: true,
       });
-      assert.equal(await store.commands.expand('c1', 2, T0), { devices: [], superseded: [], done: true });
+      assert.equal(await store.commands.expand('c1', 2, T0), {
+        queued: [],
+        sent: [],
+        superseded: [],
+        done: true,
+      });
       assert.equal(await store.commands.unexpanded(10), []);
       const counts = (await store.commands.counts(['c1', 'nope'])).get('c1');
       assert.is(counts?.total, 4);
@@ -167,8 +183,13 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     await addDevices(store, 'd', 3);
     const devices = ['d0002', 'gone', 'd0000', 'd0002'];
     await store.commands.create(newCommand('c1', { target: { devices } }));
-    assert.equal((await store.commands.expand('c1', 2, T0)).devices, ['d0000', 'd0002']);
-    assert.equal(await store.commands.expand('c1', 2, T0), { devices: [], superseded: [], done: true });
+    assert.equal((await store.commands.expand('c1', 2, T0)).queued, ['d0000', 'd0002']);
+    assert.equal(await store.commands.expand('c1', 2, T0), {
+      queued: [],
+      sent: [],
+      superseded: [],
+      done: true,
+    });
   });
 
   rule('a large group is expanded page by page, each device once', async (store) => {
@@ -177,8 +198,10 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     await store.commands.create(newCommand('c1', { target: { group: 'g' } }));
     const devices: string[] = [];
     for (let done = false; !done; ) {
+      const next = await store.commands.nextToExpand('c1', 500);
       const page = await store.commands.expand('c1', 500, T0);
-      devices.push(...page.devices);
+      assert.equal(page.queued, next);
+      devices.push(...page.queued);
       done = page.done;
     }
     assert.equal(devices, ids);
@@ -193,7 +216,7 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
       [store, other, store, other].map(async (server) => {
         for (let done = false; !done; ) {
           const page = await server.commands.expand('c1', 20, T0);
-          devices.push(...page.devices);
+          devices.push(...page.queued);
           done = page.done;
         }
       }),
@@ -201,6 +224,77 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.equal(devices.sort(), ids);
     assert.is((await store.commands.counts(['c1'])).get('c1')?.total, 300);
   });
+
+  rule(
+    'a device with a route gets a new command at once, unless something is queued or sent to it',
+    async (store) => {
+      for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await addDevice(store, id);
+      await addCommand(store, 'c1', { target: { devices: ['b', 'c', 'd'] } });
+      await store.executions.markSent([sent('c1', 'c'), sent('c1', 'd')], T0);
+      await store.executions.advance([report('c1', 'd', 'running')]);
+      await store.devices.setBlocked('e', T0);
+      const to = (...devices: string[]) =>
+        new Map(devices.map((id) => [id, { incarnation: 'inc', session: 7 }]));
+      await store.commands.create(newCommand('c2'));
+      const page = await store.commands.expand('c2', 10, T0 + 5, to('a', 'b', 'c', 'd', 'e'));
+      assert.equal(page, { queued: ['b', 'c', 'f'], sent: ['a', 'd'], superseded: [], done: true });
+      const execution = await store.executions.get({ command: 'c2', device: 'a' });
+      assert.equal(
+        [
+          execution?.state,
+          execution?.attempts,
+          execution?.sentAt,
+          execution?.incarnation,
+          execution?.session,
+        ],
+        ['sent', 1, T0 + 5, 'inc', 7],
+      );
+      assert.equal(await store.executions.requeue([{ command: 'c2', device: 'a' }], 'inc'), [
+        { command: 'c2', device: 'a' },
+      ]);
+
+      const listed = (id: string, devices: string[], change: Partial<NewCommand> = {}) => {
+        return { ...newCommand(id, change), target: { devices } };
+      };
+      for (const id of ['x', 'y', 'z']) await addDevice(store, id);
+      const { answers } = await store.commands.createListed(
+        [
+          listed('c3', ['x', 'y', 'a']),
+          listed('c4', ['y']),
+          listed('c5', ['z'], { expiresAt: T0 + 5 }),
+          listed('c6', ['e']),
+        ],
+        T0 + 5,
+        to('a', 'e', 'x', 'y', 'z'),
+      );
+      assert.equal(answers, [
+        { queued: ['y', 'a'], sent: ['x'], canceled: 0 },
+        { queued: ['y'], sent: [], canceled: 0 },
+        { queued: ['z'], sent: [], canceled: 0 },
+        { queued: [], sent: [], canceled: 1 },
+      ]);
+      assert.is((await store.executions.get({ command: 'c3', device: 'x' }))?.state, 'sent');
+      assert.is((await store.executions.get({ command: 'c3', device: 'y' }))?.state, 'queued');
+    },
+  );
+
+  rule(
+    'a command that is canceled or has expired goes to nobody, also where there is a route',
+    async (store) => {
+      await addDevice(store, 'a');
+      const routes = new Map([['a', { incarnation: 'inc', session: 1 }]]);
+      await store.commands.create(newCommand('c1'));
+      await store.commands.requestCancel('c1', T0);
+      assert.equal(await store.commands.expand('c1', 9, T0, routes), {
+        queued: [],
+        sent: [],
+        superseded: [],
+        done: true,
+      });
+      await store.commands.create(newCommand('c2', { expiresAt: T0 + 1 }));
+      assert.equal((await store.commands.expand('c2', 9, T0 + 1, routes)).queued, ['a']);
+    },
+  );
 
   rule('rows made after a cancel are canceled at once', async (store) => {
     await addDevices(store, 'd', 3);
@@ -210,7 +304,12 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(await store.commands.requestCancel('c1', T0 + 6), true);
     assert.is(await store.commands.requestCancel('nope', T0), false);
     assert.is((await store.commands.get('c1'))?.cancelRequestedAt, T0 + 5);
-    assert.equal(await store.commands.expand('c1', 5, T0), { devices: [], superseded: [], done: true });
+    assert.equal(await store.commands.expand('c1', 5, T0), {
+      queued: [],
+      sent: [],
+      superseded: [],
+      done: true,
+    });
     assert.is((await store.commands.counts(['c1'])).get('c1')?.canceled, 2);
   });
 

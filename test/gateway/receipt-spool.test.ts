@@ -70,6 +70,27 @@ test('receipts travel in batches, one append at a time, in the order they came',
   );
 });
 
+test('a result says that its command was acknowledged: the acknowledgement right before it is left out', async () => {
+  const { receipts, metrics, spool } = makeSpool();
+  const ackOf = (device: string, command: string): Receipt => ({ kind: 'ack', device, command, at: 1 });
+  for (const receipt of [
+    ackOf('d', 'r1'),
+    result(1),
+    ackOf('d', 'r2'),
+    ackOf('e', 'r2'),
+    result(2),
+    result(3),
+  ]) {
+    spool.add(receipt);
+  }
+  assert.is(spool.size, 5);
+  assert.ok(await spool.flush(Date.now() + 1_000));
+  spool.stop();
+  assert.equal(kinds(receipts.all), ['result', 'ack', 'ack', 'result', 'result']);
+  assert.is(metrics.receiptsDropped.get('ack'), 0);
+  assert.is(spool.fill, 0);
+});
+
 test('a batch that was refused or failed is kept and tried again', async () => {
   const { receipts, metrics, spool } = makeSpool();
   let failures = 0;

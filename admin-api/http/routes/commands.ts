@@ -93,8 +93,10 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
     }),
     async (request) => {
       const { id } = request.params;
-      const [command, counts] = await Promise.all([store.commands.get(id), store.commands.counts([id])]);
+      const command = await store.commands.get(id);
       if (!command) throw unknownCommand(id);
+      // Read afterwards: the counts of a command that is finished are its last ones.
+      const counts = await store.commands.counts([id]);
       return presentCommand(command, counts.get(id));
     },
   );
