@@ -18,6 +18,7 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
   --keep DIR          keep databases with devices on record there, for the next run with as many (SQLite only)
   --profile DIR       leave CPU profiles of the server programs there (they make the programs slower)
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
+  --time-limit MIN    ceiling: connect no more devices after so many minutes of the run (all: 57; alone: no limit)
   --measured FILE     scaling: calculate with the rows of an earlier run (scenario costs) instead of the committed ones
   --write             scaling: write docs/scaling.md's figures and plots, and the figures it calculated with
   --list              the scenarios, a line each
@@ -25,6 +26,9 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
 
 Rows go to stdout, progress to stderr. Everything runs on loopback and ends with the run.
 `;
+
+/** An hour, less what the last scenario measures after connecting. */
+const ALL_WITHIN_MS = 57 * 60_000;
 
 process.exitCode = await main();
 
@@ -38,6 +42,7 @@ async function main(): Promise<number> {
       keep: { type: 'string' },
       profile: { type: 'string' },
       'memory-limit': { type: 'string', default: '20' },
+      'time-limit': { type: 'string' },
       together: { type: 'boolean', default: false },
       measured: { type: 'string' },
       write: { type: 'boolean', default: false },
@@ -61,6 +66,7 @@ async function main(): Promise<number> {
   const chosen = oneFleet ? [together(names.filter((name) => name !== 'all'))] : choose(names);
   const devices = values.devices === undefined ? undefined : positive('--devices', values.devices);
   const memoryLimit = positive('--memory-limit', values['memory-limit']) * 2 ** 30;
+  const limitMs = timeLimitMs(values['time-limit'], names.includes('all'));
   const rows = new Rows(values.json);
   let failed = 0;
   for (const scenario of chosen) {
@@ -73,6 +79,7 @@ async function main(): Promise<number> {
         keepDir: values.keep === undefined ? undefined : resolve(values.keep),
         profileDir: values.profile === undefined ? undefined : resolve(values.profile),
         memoryLimit,
+        ...(limitMs !== undefined && { doneBy: limitMs }),
         measuredFile: values.measured,
         writeDocs: values.write,
       },
@@ -111,6 +118,12 @@ function choose(names: readonly string[]): readonly Scenario[] {
     if (!scenario) throw new Error(`there is no scenario ${wanted}: --list tells which there are`);
     return scenario;
   });
+}
+
+/** On the clock of `performance.now()`, which begins with the process. */
+function timeLimitMs(text: string | undefined, all: boolean): number | undefined {
+  if (text !== undefined) return positive('--time-limit', text) * 60_000;
+  return all ? ALL_WITHIN_MS : undefined;
 }
 
 function positive(flag: string, text: string): number {

@@ -26,6 +26,8 @@ export interface BenchOptions {
   profileDir: string | undefined;
   /** Memory the machine may have in use before the scenario is given up, bytes. */
   memoryLimit: number;
+  /** When scenarios that take as much time as there is have to be done, by `performance.now()`. */
+  doneBy?: number;
   /** Rows of an earlier run, for scenarios that calculate with measured figures. */
   measuredFile?: string | undefined;
   /** Scenarios that make documents write them. */
@@ -55,6 +57,7 @@ export class Bench {
   readonly measuredFile: string | undefined;
   readonly writeDocs: boolean;
   readonly #memoryLimit: number;
+  readonly #doneBy: number;
   readonly #rows: Rows;
   readonly #began = performance.now();
   readonly #parts: Stoppable[] = [];
@@ -70,6 +73,7 @@ export class Bench {
     this.writeDocs = options.writeDocs ?? false;
     this.scenario = options.scenario;
     this.#memoryLimit = options.memoryLimit;
+    this.#doneBy = options.doneBy ?? Number.POSITIVE_INFINITY;
     this.#rows = rows;
   }
 
@@ -82,6 +86,10 @@ export class Bench {
   /** Memory that may still be taken before the scenario is given up, bytes. */
   get roomBytes(): number {
     return this.#memoryLimit - memoryUse().used;
+  }
+
+  get timeIsUp(): boolean {
+    return performance.now() > this.#doneBy;
   }
 
   /** One measured figure. A bound is judged unless the run is a quick one. */

@@ -1,11 +1,14 @@
 /**
  * Reads this worker's outbox from its own position, on a hint and at an interval, and hands each entry to `delivery.ts`.
- * What was handed over is trimmed. One reader serves one lease; the next lease has a new outbox and a new reader.
+ * What was handed over is trimmed soon after. One reader serves one lease; the next lease has a new outbox and a new reader.
  */
 import type { Logger } from 'pino';
 import type { OutboxEntry, Outboxes, Position } from '../bus/bus.ts';
 
 const BATCH = 200;
+/** What was handed over is trimmed so often at most, or after so many entries: trimming costs as much as reading. */
+const TRIM_EVERY_MS = 250;
+const TRIM_ENTRIES = 2_000;
 
 export interface OutboxReaderEvents {
   deliver(entries: readonly OutboxEntry[]): Promise<void>;
@@ -20,6 +23,9 @@ export class OutboxReader {
   readonly #events: OutboxReaderEvents;
   readonly #log: Logger;
   #position: Position | null = null;
+  /** Entries handed over and not trimmed. */
+  #untrimmed = 0;
+  #trimmedAt = Number.NEGATIVE_INFINITY;
   #unsubscribe: (() => Promise<void>) | null = null;
   #subscribing = false;
   #timer: NodeJS.Timeout | null = null;
@@ -77,6 +83,15 @@ export class OutboxReader {
     await this.#endSubscription();
   }
 
+  async #trim(position: Position): Promise<void> {
+    const now = performance.now();
+    if (this.#untrimmed === 0) return;
+    if (this.#untrimmed < TRIM_ENTRIES && now - this.#trimmedAt < TRIM_EVERY_MS) return;
+    await this.#outboxes.trim(this.#incarnation, position);
+    this.#untrimmed = 0;
+    this.#trimmedAt = now;
+  }
+
   async #subscribe(): Promise<void> {
     if (this.#unsubscribe || this.#subscribing || this.#stopped) return;
     this.#subscribing = true;
@@ -118,7 +133,8 @@ export class OutboxReader {
         this.#position = position;
         this.#rounds++;
         more = entries.length === BATCH;
-        if (entries.length > 0) await this.#outboxes.trim(this.#incarnation, position);
+        this.#untrimmed += entries.length;
+        await this.#trim(position);
       }
       this.#failing = false;
     } catch (error) {

@@ -1,4 +1,4 @@
-import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { changesEvent, type Outcomes } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Command, StateCounts } from '../store/records.ts';
 import { noCounts } from '../store/state-codes.ts';
@@ -100,17 +100,18 @@ export class CommandIntake {
     return this.#store.transaction(async (tx) => {
       const outcome = await tx.commands.createListed(commands, now, routes);
       const made = commands.filter((_, i) => 'queued' in (outcome.answers[i] as Answer));
-      await tx.events.append(
-        made.map(({ id, type, issuedAt }) => ({ at: issuedAt, type: 'command.created', data: { id, type } })),
-      );
-      await recordChanges(
-        tx,
-        [
-          ...outcome.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
-          ...sentAtOnce(commands, outcome.answers).map((row) => ({ ...row, state: 'sent' as const })),
-        ],
-        now,
-      );
+      const changes = [
+        ...outcome.superseded.map((row) => ({ ...row, state: 'superseded' as const })),
+        ...sentAtOnce(commands, outcome.answers).map((row) => ({ ...row, state: 'sent' as const })),
+      ];
+      await tx.events.append([
+        ...made.map(({ id, type, issuedAt }) => ({
+          at: issuedAt,
+          type: 'command.created',
+          data: { id, type },
+        })),
+        ...(changes.length > 0 ? [changesEvent(changes, now)] : []),
+      ]);
       await tx.audit.append(
         ...made.map(({ id, type, target, issuedAt, createdBy }) => ({
           at: issuedAt,

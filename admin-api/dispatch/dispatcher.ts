@@ -24,6 +24,8 @@ const PER_DEVICE = 32;
 const PER_WORKER = 16_000;
 /** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
 const ROUTES_WITHIN_MS = 100;
+/** How long a count of what workers have unacknowledged is good enough for routes. */
+const COUNTED_FOR_MS = 100;
 /** How soon room is looked for again for what waits for a worker. */
 const RETRY_ROOM_MS = 25;
 const RETRY_GONE_MS = 100;
@@ -53,6 +55,8 @@ export class Dispatcher {
   readonly #waiting = new Map<string, Set<string>>();
   #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
+  #counted = new Map<string, number>();
+  #countedAt = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
   /** What is on record as sent goes out in the order it got there. */
   #carrying: Promise<void> = Promise.resolve();
@@ -116,7 +120,7 @@ export class Dispatcher {
 
   async #findRoutes(devices: readonly string[]): Promise<Routes> {
     const located = await this.#bus.presence.locate(devices);
-    const sent = await this.#store.executions.sentByIncarnation();
+    const sent = await this.#sentLately();
     const routes = new Map<string, Holder>();
     for (const [i, device] of devices.entries()) {
       const holder = located[i];
@@ -127,6 +131,16 @@ export class Dispatcher {
       routes.set(device, holder);
     }
     return routes;
+  }
+
+  /** What each worker has unacknowledged, with what has been routed since it was counted. */
+  async #sentLately(): Promise<Map<string, number>> {
+    const now = performance.now();
+    if (now - this.#countedAt > COUNTED_FOR_MS) {
+      this.#countedAt = now;
+      this.#counted = await this.#store.executions.sentByIncarnation();
+    }
+    return this.#counted;
   }
 
   /**

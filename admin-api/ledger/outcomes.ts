@@ -6,14 +6,15 @@ type Change = ExecutionKey & { state: ExecutionState };
 
 /** Appends what changed to the events, as one event. */
 export async function recordChanges(tx: Store, changes: readonly Change[], at: number): Promise<void> {
-  if (changes.length === 0) return;
-  await tx.events.append([
-    {
-      at,
-      type: 'executions',
-      data: { changes: changes.map(({ command, device, state }) => [command, device, state]) },
-    },
-  ]);
+  if (changes.length > 0) await tx.events.append([changesEvent(changes, at)]);
+}
+
+export function changesEvent(changes: readonly Change[], at: number) {
+  return {
+    at,
+    type: 'executions',
+    data: { changes: changes.map(({ command, device, state }) => [command, device, state]) },
+  };
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Transactions that wait for the one connection at the same time are committed together, each in a savepoint of its own: one
- * of them can fail without the others, and the wait for the disk is shared. Nobody is answered before the commit.
+ * Transactions that wait for the one connection at the same time are committed together, each in a savepoint of its own when there
+ * are several: one of them can fail without the others, and the wait for the disk is shared. Nobody is answered before the commit.
  */
 import { type Kysely, sql } from 'kysely';
 import type { Schema } from './schema.ts';
@@ -39,6 +39,12 @@ async function commit(db: Kysely<Schema>, group: readonly Waiting[]): Promise<vo
   const answers: (() => void)[] = [];
   try {
     await db.transaction().execute(async (tx) => {
+      const [only] = group;
+      if (only !== undefined && group.length === 1) {
+        const value = await only.work(tx);
+        answers.push(() => only.resolve(value));
+        return;
+      }
       for (const { work, resolve, reject } of group) {
         await sql`savepoint member`.execute(tx);
         try {

@@ -1,6 +1,6 @@
 /**
- * How many devices one machine holds: a quarter first, then as many as there are to be, or until memory runs out. Where it ends, and what
- * the memory went to, are the result.
+ * How many devices one machine holds: a quarter first, then as many as there are to be, or until memory or the time runs out. Where it
+ * ends, and what the memory went to, are the result.
  */
 import { type MemoryUse, memoryUse, pssBytes } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -89,6 +89,8 @@ async function hold(bench: Bench, fleet: Fleet, devices: number, empty: Look): P
     (cpuMs / (performance.now() - beganRest)) * 100,
   );
   if (held < devices)
-    bench.say(`the wall: ${held} devices with ${(full.machine.used / 2 ** 30).toFixed(1)} GiB in use`);
+    bench.say(
+      `the wall: ${held} devices with ${(full.machine.used / 2 ** 30).toFixed(1)} GiB in use${bench.timeIsUp ? ', the time is up' : ''}`,
+    );
   return held >= devices;
 }

@@ -124,7 +124,7 @@ async function expansion(bench: Bench, { site }: Fleet, cpu: Meter): Promise<Cpu
   await bench.pause(2_000);
   const figures = each(before, cpu(), bench.devices);
   await site.post(`/v1/commands/${id}/cancel`, {});
-  await whenFinished(bench, site, id, 60_000);
+  await whenFinished(site, id, 60_000);
   return figures;
 }
 
@@ -163,7 +163,7 @@ async function unanswered(bench: Bench, { site, swarm }: Fleet, cpu: Meter): Pro
   }
   const after = cpu();
   await swarm.stall(0);
-  await whenFinished(bench, site, id, 60_000);
+  await whenFinished(site, id, 60_000);
   await swarm.take('arrived');
   bench.say(`${sent} of ${bench.devices} were sent without an answer`);
   return each(before, after, sent);
@@ -186,7 +186,7 @@ async function answered(bench: Bench, { site, swarm }: Fleet, cpu: Meter, rounds
   for (let round = 0; round < rounds; round += 1) {
     const began = sharedNow();
     const id = await forceSync(site, { all: true });
-    await whenFinished(bench, site, id, 120_000);
+    await whenFinished(site, id, 120_000);
     durable.push(sharedNow() - began);
     const times = (await swarm.take('arrived')).get(id) ?? new Float64Array();
     missed += bench.devices - times.length;

@@ -95,7 +95,7 @@ async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached>
   for (let round = 0; round < rounds(bench); round++) {
     const began = sharedNow();
     const id = await forceSync(site, { all: true });
-    const command = await whenFinished(bench, site, id, 60_000);
+    const command = await whenFinished(site, id, 60_000);
     durable.push(sharedNow() - began);
     const times = (await swarm.take('arrived')).get(id) ?? new Float64Array();
     missed += devices - times.length;

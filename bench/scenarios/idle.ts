@@ -8,8 +8,9 @@ import { ingested } from '../site/on-record.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
-/** Long enough for buffers and garbage of the admissions to go. */
-const SETTLE_MS = 10_000;
+/** Long enough for buffers and garbage to go: of the start before memory is read first, of the admissions before rest begins. */
+const START_SETTLE_MS = 15_000;
+const SETTLE_MS = 30_000;
 const REST_MS = 45_000;
 
 export const idle: Scenario = {
@@ -25,7 +26,7 @@ export const idle: Scenario = {
 export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   const { devices } = bench;
   const { site, swarm } = fleet;
-  await bench.pause(bench.quick ? 500 : 3_000);
+  await bench.pause(bench.quick ? 500 : START_SETTLE_MS);
   const empty = site.usage();
   const loadBefore = swarm.cpuMs;
   const machineEmpty = memoryUse().used;

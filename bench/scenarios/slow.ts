@@ -55,7 +55,7 @@ export async function measureSlow(bench: Bench, fleet: Fleet): Promise<void> {
   bench.invariant('stalled devices not back', bench.devices - ready);
   let lost = 0;
   for (const id of stalling.commands) {
-    const { counts } = await whenFinished(bench, fleet.site, id, 120_000);
+    const { counts } = await whenFinished(fleet.site, id, 120_000);
     lost += counts.total - counts.succeeded - (counts.superseded ?? 0);
   }
   bench.invariant('executions lost', lost);

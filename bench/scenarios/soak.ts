@@ -117,7 +117,7 @@ function told({ pss }: Sample): string {
 /** A sync to all; `done` tells how many devices have not run it. */
 async function begin(bench: Bench, { site }: Fleet): Promise<{ id: string; done: Promise<number> }> {
   const id = await forceSync(site, { all: true });
-  const done = whenFinished(bench, site, id, 120_000).then(({ counts }) => {
+  const done = whenFinished(site, id, 120_000).then(({ counts }) => {
     // One that did not reach a device in time gives way to the next.
     return bench.devices - counts.succeeded - (counts.superseded ?? 0);
   });

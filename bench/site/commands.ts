@@ -1,5 +1,4 @@
 /** Commands given through the HTTP API, and what became of them. */
-import type { Bench } from '../scenario.ts';
 import type { Site } from './site.ts';
 
 interface CommandView {
@@ -11,8 +10,6 @@ interface CommandView {
 
 export type Target = { all: true } | { group: string } | { devices: string[] };
 
-const POLL_MS = 50;
-
 export async function forceSync(site: Site, target: Target): Promise<string> {
   return (await site.post<CommandView>('/v1/commands', { type: 'sync', target })).id;
 }
@@ -23,17 +20,24 @@ export async function sendMessage(site: Site, target: Target, bytes: number): Pr
   return (await site.post<CommandView>('/v1/commands', { type: 'message', args, target })).id;
 }
 
-/** Waits until every execution of the command is final on record, or the time is up. */
-export async function whenFinished(
-  bench: Bench,
-  site: Site,
-  id: string,
-  timeoutMs: number,
-): Promise<CommandView> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const command = await site.get<CommandView>(`/v1/commands/${id}`);
-    if (command.finishedAt !== null || performance.now() > deadline) return command;
-    await bench.pause(POLL_MS);
+/**
+ * Waits until every execution of the command is final on record, or the time is up. The event is waited for, as programs should:
+ * asking again and again has all its executions counted each time.
+ */
+export async function whenFinished(site: Site, id: string, timeoutMs: number): Promise<CommandView> {
+  const given = new AbortController();
+  const timer = setTimeout(() => given.abort(), timeoutMs);
+  const view = () => site.get<CommandView>(`/v1/commands/${id}`);
+  try {
+    const events = await site.events(`type=command.finished&command=${id}`, given.signal);
+    const command = await view();
+    if (command.finishedAt !== null) return command;
+    for await (const text of events) if (text.includes('event: command.finished')) break;
+  } catch (error) {
+    if (!given.signal.aborted) throw error;
+  } finally {
+    clearTimeout(timer);
+    given.abort();
   }
+  return view();
 }

@@ -61,7 +61,7 @@ const ROOM_BYTES = 512 * 2 ** 20;
 
 /**
  * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with fewer when nobody
- * became ready for a minute or memory runs out.
+ * became ready for a minute, or memory or the run's time is up.
  */
 export async function connectAll(
   bench: Bench,
@@ -84,7 +84,7 @@ export async function connectAll(
       said = Math.floor((now - began) / 5_000);
       bench.say(`${ready} of ${devices} connected`);
     }
-    return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES;
+    return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES || bench.timeIsUp;
   });
   const ready = phases.ready ?? 0;
   if (ready < devices) await swarm.hold();

@@ -188,6 +188,16 @@ export class Site {
     return this.#request('POST', path, body);
   }
 
+  /** The text of the event stream as it comes. */
+  async events(query: string, signal: AbortSignal): Promise<AsyncIterable<string>> {
+    const response = await fetch(`http://127.0.0.1:${this.#apiPort}/v1/events?${query}`, {
+      headers: { authorization: `Bearer ${this.#token}` },
+      signal,
+    });
+    if (!response.ok || !response.body) throw new Error(`GET /v1/events: ${response.status}`);
+    return response.body.pipeThrough(new TextDecoderStream());
+  }
+
   async #request<T>(method: string, path: string, body?: unknown): Promise<T> {
     const response = await fetch(`http://127.0.0.1:${this.#apiPort}${path}`, {
       method,

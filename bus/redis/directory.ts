@@ -3,7 +3,7 @@ import { decode, encode } from '../encoding.ts';
 import type { Client } from './client.ts';
 import type { Commands } from './commands.ts';
 import type { Histories } from './histories.ts';
-import { FIELD_EPOCH, type Keys, perShard, SHARDS } from './keys.ts';
+import { FIELD_EPOCH, type Keys, perShard } from './keys.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 type StoredDevice = [
@@ -39,7 +39,7 @@ export class RedisDirectory implements Directory {
     this.#begunIn = this.#historiesNow();
     const [epoch, ...ofShards] = await Promise.all([
       this.#commands.do(this.#keys.directoryEpoch, (client) => client.get(this.#keys.directoryEpoch)),
-      ...allShards((shard) => this.#hash(shard, (client, key) => client.hget(key, FIELD_EPOCH))),
+      ...this.#allShards((shard) => this.#hash(shard, (client, key) => client.hget(key, FIELD_EPOCH))),
     ]);
     const whole = ofShards.every(
       (mark, shard) => mark && this.#isWhole(shard, mark) && epochIn(mark) === epoch,
@@ -50,7 +50,7 @@ export class RedisDirectory implements Directory {
   async setEpoch(epoch: string): Promise<void> {
     const histories = this.#begunIn ?? this.#historiesNow();
     await Promise.all(
-      allShards((shard) =>
+      this.#allShards((shard) =>
         this.#hash(shard, (client, key) =>
           client.hset(key, FIELD_EPOCH, `${epoch} ${histories[shard] ?? ''}`),
         ),
@@ -65,6 +65,7 @@ export class RedisDirectory implements Directory {
   async putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
     this.#begunIn ??= this.#historiesNow();
     await perShard(
+      this.#keys,
       devices.map(({ id }) => id),
       async (shard, indices) => {
         const pairs = indices.flatMap((index) => {
@@ -77,7 +78,7 @@ export class RedisDirectory implements Directory {
   }
 
   async removeDevices(ids: readonly string[]): Promise<void> {
-    await perShard(ids, async (shard, indices) => {
+    await perShard(this.#keys, ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
       await this.#hash(shard, (client, key) => client.hdel(key, ...fields));
     });
@@ -85,7 +86,7 @@ export class RedisDirectory implements Directory {
 
   async devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]> {
     const results = new Array<DirectoryDevice | null>(ids.length);
-    await perShard(ids, async (shard, indices) => {
+    await perShard(this.#keys, ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
       const [mark, ...values] = await this.#hash(shard, (client, key) =>
         client.hmgetBuffer(key, FIELD_EPOCH, ...fields),
@@ -131,13 +132,17 @@ export class RedisDirectory implements Directory {
     ]);
   }
 
+  #allShards<T>(step: (shard: number) => T): T[] {
+    return Array.from({ length: this.#keys.shards }, (_, shard) => step(shard));
+  }
+
   #hash<T>(shard: number, command: (client: Client, key: string) => Promise<T>): Promise<T> {
     const key = this.#keys.directory(shard);
     return this.#commands.do(key, (client) => command(client, key));
   }
 
   #historiesNow(): (string | null)[] {
-    return allShards((shard) => this.#histories.of(this.#keys.directory(shard)));
+    return this.#allShards((shard) => this.#histories.of(this.#keys.directory(shard)));
   }
 
   #isWhole(shard: number, mark: string): boolean {
@@ -150,10 +155,6 @@ export class RedisDirectory implements Directory {
 
 function epochIn(mark: string): string {
   return mark.slice(0, mark.indexOf(' '));
-}
-
-function allShards<T>(step: (shard: number) => T): T[] {
-  return Array.from({ length: SHARDS }, (_, shard) => step(shard));
 }
 
 function encodeDevice(device: DirectoryDevice): Buffer {

@@ -10,8 +10,8 @@
  * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: an encoded delivery |
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
- * | `pp:presence:{<shard>}` | hash | device: `<incarnation> <session>`, and the highest session given out |
- * | `pp:directory:{<shard>}` | hash | device: encoded, and the epoch |
+ * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`, and the highest session given out |
+ * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: encoded, and the epoch |
  * | `pp:directory:epoch` | string | the epoch |
  * | `pp:gateways` | hash | gateway's name: encoded |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
@@ -21,21 +21,23 @@
  */
 
 /**
- * Shards of presence and directory: enough to spread them over any Redis Cluster this will run on, and few enough that
- * a batch of a hundred devices makes few commands. Never to be changed while there is data.
+ * Shards of presence and directory in a Redis Cluster: enough to spread them over any this will run on, and few enough that a batch
+ * of a hundred devices makes few commands. Never to be changed while there is data. Without a cluster there is one, so that a
+ * handful of devices is one command.
  */
-export const SHARDS = 16;
+const CLUSTER_SHARDS = 16;
 
 /** Devices one command may name; larger shards of a batch are split. */
 export const MAX_PER_COMMAND = 1_000;
 
-/** Which shard a device is in: FNV-1a over the characters of its id, modulo `SHARDS`. */
-function shardOf(device: string): number {
+/** Which shard a device is in: FNV-1a over the characters of its id, modulo `shards`. */
+function shardOf(device: string, shards: number): number {
+  if (shards === 1) return 0;
   let hash = 0x811c9dc5;
   for (let index = 0; index < device.length; index += 1) {
     hash = Math.imul(hash ^ device.charCodeAt(index), 0x01000193);
   }
-  return (hash >>> 0) % SHARDS;
+  return (hash >>> 0) % shards;
 }
 
 /**
@@ -43,12 +45,13 @@ function shardOf(device: string): number {
  * a time and in order. All steps are begun in one turn, so that what they ask goes out together.
  */
 export async function perShard(
+  { shards: count }: Keys,
   devices: readonly string[],
   step: (shard: number, indices: number[]) => Promise<void>,
 ): Promise<void> {
   const shards = new Map<number, number[][]>();
   for (const [index, device] of devices.entries()) {
-    const shard = shardOf(device);
+    const shard = shardOf(device, count);
     const parts = shards.get(shard) ?? [];
     if (parts.length === 0) shards.set(shard, parts);
     const last = parts.at(-1);
@@ -64,8 +67,11 @@ export const FIELD_EPOCH = ' epoch';
 
 export type Keys = ReturnType<typeof keysWith>;
 
-export function keysWith(prefix: string) {
+/** `sharded`: the data is in a Redis Cluster. */
+export function keysWith(prefix: string, sharded: boolean) {
+  const inShard = sharded ? (shard: number) => `:{${shard}}` : () => '';
   return {
+    shards: sharded ? CLUSTER_SHARDS : 1,
     leases: `${prefix}:leases`,
     lease: (incarnation: string) => `${prefix}:{${incarnation}}:lease`,
     epoch: (incarnation: string) => `${prefix}:{${incarnation}}:epoch`,
@@ -75,8 +81,8 @@ export function keysWith(prefix: string) {
     receipts: `${prefix}:{receipts}`,
     deadReceipts: `${prefix}:{receipts}:dead`,
 
-    presence: (shard: number) => `${prefix}:presence:{${shard}}`,
-    directory: (shard: number) => `${prefix}:directory:{${shard}}`,
+    presence: (shard: number) => `${prefix}:presence${inShard(shard)}`,
+    directory: (shard: number) => `${prefix}:directory${inShard(shard)}`,
     directoryEpoch: `${prefix}:directory:epoch`,
     gateways: `${prefix}:gateways`,
     gatewaysHint: `${prefix}:hint:gateways`,

@@ -3,7 +3,7 @@ import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 import type { Commands } from './commands.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
-import { type Keys, SHARDS } from './keys.ts';
+import type { Keys } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisLeases implements Leases {
@@ -27,7 +27,7 @@ export class RedisLeases implements Leases {
     // Begun before it is made: a failover in between counts.
     const watch = this.#histories.watch([
       this.#keys.lease(incarnation),
-      ...Array.from({ length: SHARDS }, (_, shard) => this.#keys.presence(shard)),
+      ...Array.from({ length: this.#keys.shards }, (_, shard) => this.#keys.presence(shard)),
     ]);
     const endsAt = await this.#commands.run(
       SCRIPTS.acquireLease,

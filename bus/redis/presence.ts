@@ -1,6 +1,6 @@
 import type { Holder, Presence, PresenceClaim } from '../bus.ts';
 import type { Commands } from './commands.ts';
-import { FIELD_LAST_SESSION, type Keys, MAX_PER_COMMAND, perShard, SHARDS } from './keys.ts';
+import { FIELD_LAST_SESSION, type Keys, MAX_PER_COMMAND, perShard } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisPresence implements Presence {
@@ -20,6 +20,7 @@ export class RedisPresence implements Presence {
   ): Promise<({ session: number; previous?: Holder } | null)[]> {
     const results = new Array<{ session: number; previous?: Holder } | null>(claims.length);
     await perShard(
+      this.#keys,
       claims.map(({ device }) => device),
       async (shard, indices) => {
         const args = indices.flatMap((index) => {
@@ -50,6 +51,7 @@ export class RedisPresence implements Presence {
     sessions: readonly { device: string; session: number }[],
   ): Promise<void> {
     await perShard(
+      this.#keys,
       sessions.map(({ device }) => device),
       async (shard, indices) => {
         const args = indices.flatMap((index) => {
@@ -63,7 +65,7 @@ export class RedisPresence implements Presence {
 
   async locate(devices: readonly string[]): Promise<(Holder | null)[]> {
     const results = new Array<Holder | null>(devices.length);
-    await perShard(devices, async (shard, indices) => {
+    await perShard(this.#keys, devices, async (shard, indices) => {
       const fields = indices.map((index) => devices[index] as string);
       const values = await this.#commands.do(this.#keys.presence(shard), (client) =>
         client.hmget(this.#keys.presence(shard), ...fields),
@@ -80,7 +82,8 @@ export class RedisPresence implements Presence {
     const { shard, cursor } = this.#swept;
     const key = this.#keys.presence(shard);
     const [next, pairs] = await this.#commands.do(key, (client) => client.hscan(key, cursor, 'COUNT', limit));
-    this.#swept = next === '0' ? { shard: (shard + 1) % SHARDS, cursor: '0' } : { shard, cursor: next };
+    this.#swept =
+      next === '0' ? { shard: (shard + 1) % this.#keys.shards, cursor: '0' } : { shard, cursor: next };
     const args: string[] = [];
     const alive = new Map<string, Promise<boolean>>();
     for (let index = 0; index + 1 < pairs.length; index += 2) {

@@ -58,7 +58,7 @@ export class RedisBus implements Bus {
     this.#startTimeoutMs = startTimeoutMs;
     const target = parseRedisSettings(settings);
     const sharded = target.kind === 'cluster';
-    const keys = keysWith(prefix);
+    const keys = keysWith(prefix, sharded);
     const id = nanoid();
     const topology = topologyOf(target, () => this.#commands.clients, log);
     const histories = new Histories(topology, () => this.receipts.historyChanged());

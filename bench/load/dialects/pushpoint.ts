@@ -3,7 +3,6 @@
  * results until they are settled and says them again after `welcome`. It does not check signatures of orders: that work
  * is the device's, and devices have a processor each.
  */
-import { type KeyObject, sign } from 'node:crypto';
 import {
   type Challenge,
   decodeGatewayMessage,
@@ -17,7 +16,7 @@ import { sharedNow } from '../../measure/clock.ts';
 import type { Connection } from '../connection.ts';
 import type { Dialect, DialectTools } from '../dialect.ts';
 import { clientFrame, joined } from '../frames.ts';
-import { deviceId, privateKey, publicKey } from '../keys.ts';
+import { type DeviceKey, deviceId, deviceKey } from '../keys.ts';
 
 const HEARTBEAT = clientFrame(encodeDeviceMessage({ t: 'beat' }));
 const RESULT_DATA = { revision: 'bench' };
@@ -39,7 +38,7 @@ class PushpointDialect implements Dialect {
   readonly headers = [`Sec-WebSocket-Protocol: ${SUBPROTOCOL}`];
   heartbeatMs = 60_000;
   readonly #tools: DialectTools;
-  readonly #keys = new Map<number, KeyObject>();
+  readonly #keys = new Map<number, DeviceKey>();
   readonly #keepKeys: boolean;
   #lastOrder = new Uint8Array();
   #lastAnswer: Answer | null = null;
@@ -51,7 +50,7 @@ class PushpointDialect implements Dialect {
 
   prepare(from: number, to: number): Uint8Array[] {
     const keys: Uint8Array[] = [];
-    for (let number = from; number < to; number++) keys.push(publicKey(this.#key(number)));
+    for (let number = from; number < to; number++) keys.push(this.#key(number).publicKey);
     return keys;
   }
 
@@ -102,7 +101,7 @@ class PushpointDialect implements Dialect {
 
   #prove(connection: Connection, { nonce, gateway }: Challenge): void {
     const device = deviceId(connection.number);
-    const sig = new Uint8Array(sign(null, proofBytes(nonce, gateway, device), this.#key(connection.number)));
+    const sig = this.#key(connection.number).sign(proofBytes(nonce, gateway, device));
     connection.send(
       clientFrame(
         encodeDeviceMessage({ t: 'prove', device, sig, software: 'bench 1', caps: ['sync'], membership: 1 }),
@@ -146,10 +145,10 @@ class PushpointDialect implements Dialect {
     connection.send(both);
   }
 
-  #key(number: number): KeyObject {
+  #key(number: number): DeviceKey {
     const known = this.#keys.get(number);
     if (known) return known;
-    const key = privateKey(number);
+    const key = deviceKey(number);
     if (this.#keepKeys) this.#keys.set(number, key);
     return key;
   }
