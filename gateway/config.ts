@@ -87,7 +87,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   metricsHost: '127.0.0.1',
   heartbeatIntervalMs: 60_000,
   handshakeTimeoutMs: 10_000,
-  maxUnauthenticated: 5_000,
+  maxUnauthenticated: 12_000,
   admissionsPerSecond: 3_000,
   maxBackpressureBytes: 1024 * 1024,
   messagesPerSecond: 100,

@@ -431,7 +431,7 @@ export const OPTIONS = [
     unit: 'connections',
     description: 'Most connections that have not proved yet who they are',
     programs: GATEWAY,
-    default: '5000',
+    default: '12000',
   },
   {
     name: 'admissions-per-second',
