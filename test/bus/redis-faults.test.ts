@@ -73,10 +73,8 @@ fault('a Redis emptied in the middle: receipts are consumed again without help',
 fault('a lost part of the directory is not taken for unknown devices', async (bus, redis, prefix) => {
   await bus.directory.putDevices([device('d1'), device('d2')]);
   await bus.directory.setEpoch('1');
-  const shards = await redis.keys(`${prefix}:directory:{*}`);
-  await redis.del(...shards.slice(1));
+  assert.is(await redis.del(`${prefix}:directory`), 1);
   assert.is(await bus.directory.epoch(), null);
-  await redis.del(...shards);
   await rejectsWith(bus.directory.devices(['d1']), DirectoryIncomplete);
 });
 
