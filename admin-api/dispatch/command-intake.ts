@@ -1,3 +1,4 @@
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { changesEvent, type Outcomes } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Command, StateCounts } from '../store/records.ts';
@@ -23,6 +24,12 @@ interface Waiting {
 
 /** Commands in one transaction: what arrives while one is written waits for the next. */
 const BATCH = 128;
+/**
+ * After a batch the next one waits so long for more, unless so many wait already: transaction, outbox and hint cost about as much for
+ * one command as for ten. Who asks after a pause is not kept waiting.
+ */
+const GATHER_MS = 5;
+const ENOUGH = 64;
 /** Commands that wait to be put on record; who comes on top of them is told to come again. */
 export const WAITING_MAX = 2_000;
 const COME_AGAIN_S = 1;
@@ -62,8 +69,11 @@ export class CommandIntake {
   async #run(): Promise<void> {
     this.#running = true;
     // Who asks in the same turn of the event loop goes along.
-    await new Promise((resolve) => setImmediate(resolve));
-    while (this.#waiting.length > 0) await this.#takeAll(this.#waiting.splice(0, BATCH));
+    await turn();
+    while (this.#waiting.length > 0) {
+      await this.#takeAll(this.#waiting.splice(0, BATCH));
+      if (this.#waiting.length < ENOUGH) await delay(GATHER_MS);
+    }
     this.#running = false;
   }
 
