@@ -12,7 +12,7 @@ import type { AdminMetrics } from '../metrics.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
-import { finishCommands, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
+import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
@@ -171,7 +171,7 @@ export class Ingest {
     await this.#writeAdvances(tx, reduced.advances, applied, now);
     // After the advances: what was acknowledged in its session's last moment is not sent again.
     await this.#requeue(tx, reduced, applied, now);
-    for (const id of await finishCommands(tx, [...applied.ended], now)) applied.ended.delete(id);
+    for (const id of await finishCommandsAlong(tx, [...applied.ended], now)) applied.ended.delete(id);
     return applied;
   }
 

@@ -41,18 +41,28 @@ export async function recordRequeued(
   return superseded;
 }
 
-/**
- * Marks those of these commands as finished that are; returns them. In the transaction that ended executions it may miss one: another
- * transaction, not committed yet, ends the others.
- */
-export async function finishCommands(tx: Store, ids: readonly string[], at: number): Promise<string[]> {
-  const done = await tx.commands.finishIfDone(ids, at);
+/** Marks those of these commands as finished that are; returns them. */
+async function finishCommands(
+  tx: Store,
+  ids: readonly string[],
+  at: number,
+  only?: 'free',
+): Promise<string[]> {
+  const done = await tx.commands.finishIfDone(ids, at, only);
   if (done.length === 0) return done;
   const counts = await tx.commands.counts(done);
   await tx.events.append(
     done.map((id) => ({ at, type: 'command.finished', data: { id, counts: counts.get(id) } })),
   );
   return done;
+}
+
+/**
+ * The same in the transaction that ended executions. It may miss one whose others end in a transaction that is not committed yet, and
+ * waits for none: this transaction has appended events, which whoever holds a command may be waiting to do.
+ */
+export function finishCommandsAlong(tx: Store, ids: readonly string[], at: number): Promise<string[]> {
+  return finishCommands(tx, ids, at, 'free');
 }
 
 /**

@@ -126,14 +126,16 @@ export class SqlCommands implements Commands {
     });
   }
 
-  async finishIfDone(ids: readonly string[], at: number): Promise<string[]> {
+  async finishIfDone(ids: readonly string[], at: number, only?: 'free'): Promise<string[]> {
     if (ids.length === 0) return [];
+    const { dialect } = this.#scope;
+    const locked = only === 'free' ? dialect.forUpdateOfFree('c') : dialect.forUpdate('c');
     return this.#scope.atomic(async (db) => {
       const done = sql<SqlBool>`c.finished_at is null and c.expanded = 1 and not exists (
         select 1 from executions e where e.command_id = c.id and e.state < 10)`;
       const { rows } = await sql<{ id: string }>`
         select c.id from ${this.#idRows(ids)} join commands c on c.id = r.id
-        where ${done} order by c.id ${this.#scope.dialect.forUpdate('c')}`.execute(db);
+        where ${done} order by c.id ${locked}`.execute(db);
       if (rows.length === 0) return [];
       const finished = rows.map((row) => row.id);
       await sql`update commands set finished_at = ${at}

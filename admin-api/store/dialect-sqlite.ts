@@ -59,6 +59,7 @@ export function sqliteDialect(file: string): SqlDialect {
       return runForEach(statements.prepare(text), parameters, rows);
     },
     forUpdate: () => sql``,
+    forUpdateOfFree: () => sql``,
     async lock() {},
     isUnavailable: (error) => UNAVAILABLE_CODES.has(resultCode(error) & 0xff),
     isConflict: () => false,

@@ -36,6 +36,8 @@ export interface SqlDialect {
   runForEach?<R>(db: Database, statement: RawBuilder<unknown>, rows: readonly R[]): R[];
   /** Ends a SELECT whose rows of `table` (its alias) the transaction will change. */
   forUpdate(table: string): RawBuilder<unknown>;
+  /** The same, without those that another transaction changes just now. */
+  forUpdateOfFree(table: string): RawBuilder<unknown>;
   /**
    * Holds `name` until the transaction ends; one holder at a time. SQLite needs none: its write transactions follow one
    * another anyway.

@@ -245,8 +245,11 @@ export interface Commands {
   nextToExpand(id: string, limit: number): Promise<string[]>;
   /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
   requestCancel(id: string, at: number): Promise<boolean>;
-  /** Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. */
-  finishIfDone(ids: readonly string[], at: number): Promise<string[]>;
+  /**
+   * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. `free` leaves out those that
+   * another transaction is changing, so that it waits for nobody.
+   */
+  finishIfDone(ids: readonly string[], at: number, only?: 'free'): Promise<string[]>;
   /**
    * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one before ended,
    * and starts anew after a page that was not full.

@@ -17,8 +17,11 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 const WORKERS = 2;
 const ROUNDS = 5;
 const REST_MS = 30_000;
-/** How long the programs are watched doing nothing, for what they use without devices. */
-const BASE_MS = 10_000;
+/** How long the programs are watched doing nothing, for what they use without devices; after what a start leaves to do. */
+const START_SETTLE_MS = 20_000;
+const BASE_MS = 15_000;
+/** Garbage of the admissions is gone by then. */
+const SETTLE_MS = 30_000;
 
 type Part = 'gateway' | 'admin' | 'redis' | 'sql' | 'load';
 type Cpu = Record<Part, number>;
@@ -89,10 +92,10 @@ async function run(bench: Bench): Promise<void> {
 }
 
 async function meterOf(bench: Bench, read: Meter): Promise<Meter> {
-  await bench.pause(2_000);
+  await bench.pause(bench.quick ? 500 : START_SETTLE_MS);
   const began = performance.now();
   const before = read();
-  await bench.pause(BASE_MS);
+  await bench.pause(bench.quick ? 1_000 : BASE_MS);
   const after = read();
   const each = 1 / (performance.now() - began);
   return () => {
@@ -144,6 +147,7 @@ async function admissions(
   }
   await bench.pause(2_000);
   const figures = each(before, cpu(), bench.devices);
+  await bench.pause(bench.quick ? 500 : SETTLE_MS);
   tell('gatewayBytesPerDevice', 'bytes', (site.usage().pss.gateway - usage.pss.gateway) / bench.devices);
   return figures;
 }

@@ -112,14 +112,18 @@ async function measurePeer(bench: Bench, peer: Peer): Promise<PeerFigures> {
   return { name: peer.name, version: server.version, how: peer.how, ...idle, ...fanout };
 }
 
-/** Some subscribe a connection a moment after it is open; those that tell how many they have are asked. */
+/**
+ * Some subscribe a connection a moment after it is open; those that tell how many they have are asked. nchan, with several workers, may
+ * never count them all; whether each got the message is seen by the message itself.
+ */
 async function subscribed(bench: Bench, peer: Peer, server: RunningPeer, held: number): Promise<void> {
   if (!server.subscribers) return;
   for (const deadline = performance.now() + 30_000; ; await bench.pause(200)) {
     const counted = await server.subscribers();
     if (counted === held) return;
     if (performance.now() > deadline) {
-      throw new Error(`${peer.name} counts ${counted} subscribers, and ${held} are connected`);
+      bench.say(`${peer.name} counts ${counted} subscribers, and ${held} are connected; goes on`);
+      return;
     }
   }
 }

@@ -1,9 +1,9 @@
 import type { CostFigures } from './costs.ts';
 import { fastest, type Resources, type Run, runFluid, type Stage } from './fluid.ts';
 
-/** Unacknowledged executions of one worker (`admin-api/dispatch/dispatcher.ts`), and devices in one of its rounds. */
-const WINDOW_PER_WORKER = 4_000;
-const ROUND = 1_000;
+/** Unacknowledged executions of one worker (`admin-api/dispatch/dispatcher.ts`), and devices handed over at a time (`expander.ts`). */
+const WINDOW_PER_WORKER = 16_000;
+const ROUND = 2_000;
 
 /** What a command to all devices runs on. */
 export interface FanoutSite {

@@ -8,7 +8,7 @@ import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
 import { startPostgres } from '../services/postgres.ts';
 import { waitFor } from '../wait.ts';
 import { storeContract } from './store-contract.ts';
-import { rejects } from './store-fixtures.ts';
+import { addCommand, rejects, T0 } from './store-fixtures.ts';
 
 const log = pino({ level: 'silent' });
 const server = await startPostgres({ fsync: false });
@@ -74,6 +74,17 @@ test('a transaction that deadlocks with another is run again', async () => {
   await Promise.all([bump(one, 'a', 'b'), bump(two, 'b', 'a')]);
   assert.is(runs, 3);
   assert.is(await one.meta.get('a'), await one.meta.get('b'));
+});
+
+test('a command that another transaction is changing is not waited for by who asks for free ones only', async () => {
+  const store = await open(await server.createDatabase(migrated));
+  for (const id of ['c1', 'c2']) await addCommand(store, id, { target: { devices: [] } });
+  await store.transaction(async (tx) => {
+    await tx.commands.requestCancel('c1', T0);
+    const elsewhere = await open(stores.get(store) as string);
+    assert.equal(await elsewhere.commands.finishIfDone(['c1', 'c2'], T0, 'free'), ['c2']);
+  });
+  assert.equal(await store.commands.finishIfDone(['c1', 'c2'], T0, 'free'), ['c1']);
 });
 
 test('without its database a store says so, and works again once it is back; what was committed is there', async () => {
