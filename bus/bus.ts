@@ -159,8 +159,8 @@ export interface Outboxes {
   onHint(incarnation: string, onHint: () => void): Promise<() => Promise<void>>;
 }
 
-/** Entries an outbox may hold unread before `append` answers `full`. */
-export const OUTBOX_MAX_ENTRIES = 20_000;
+/** Entries an outbox may hold, unread or not trimmed yet, before `append` answers `full`. */
+export const OUTBOX_MAX_ENTRIES = 40_000;
 
 /* ---- receipts: what devices and workers say ---- */
 

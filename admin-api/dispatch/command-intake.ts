@@ -42,13 +42,15 @@ export class CommandIntake {
   readonly #store: Store;
   readonly #dispatcher: Dispatcher;
   readonly #outcomes: Outcomes;
+  readonly #now: () => number;
   readonly #waiting: Waiting[] = [];
   #running = false;
 
-  constructor(parts: { store: Store; dispatcher: Dispatcher; outcomes: Outcomes }) {
+  constructor(parts: { store: Store; dispatcher: Dispatcher; outcomes: Outcomes; now: () => number }) {
     this.#store = parts.store;
     this.#dispatcher = parts.dispatcher;
     this.#outcomes = parts.outcomes;
+    this.#now = parts.now;
   }
 
   /**
@@ -77,12 +79,10 @@ export class CommandIntake {
     this.#running = false;
   }
 
-  async #takeAll(batch: readonly Waiting[]): Promise<void> {
+  async #takeAll(batch: readonly Waiting[], knownRoutes?: Routes): Promise<void> {
     try {
       const commands = batch.map(({ command }) => command);
-      const routes = await this.#dispatcher.routes([
-        ...new Set(commands.flatMap(({ target }) => target.devices)),
-      ]);
+      const routes = knownRoutes ?? (await this.#routesOf(commands));
       const { answers, superseded } = await this.#record(commands, routes);
       void this.#dispatcher.carry(
         sentAtOnce(commands, answers),
@@ -101,12 +101,16 @@ export class CommandIntake {
       // One of them may have been the reason: each for itself then.
       const [only, ...others] = batch;
       if (others.length === 0) only?.reject(error);
-      else for (const waiting of batch) await this.#takeAll([waiting]);
+      else for (const waiting of batch) await this.#takeAll([waiting], new Map());
     }
   }
 
+  #routesOf(commands: readonly ListedCommand[]): Promise<Routes> {
+    return this.#dispatcher.routes([...new Set(commands.flatMap(({ target }) => target.devices))]);
+  }
+
   #record(commands: readonly ListedCommand[], routes: Routes): ReturnType<Commands['createListed']> {
-    const now = Math.max(...commands.map(({ issuedAt }) => issuedAt));
+    const now = this.#now();
     return this.#store.transaction(async (tx) => {
       const outcome = await tx.commands.createListed(commands, now, routes);
       const made = commands.filter((_, i) => 'queued' in (outcome.answers[i] as Answer));

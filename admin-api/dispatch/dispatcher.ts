@@ -11,20 +11,16 @@ import {
   StoreUnavailable,
 } from '../store/store.ts';
 import type { CommandFrames, CommandToSend } from './command-frames.ts';
+import { Room } from './room.ts';
 import { type WorkerMail, workerMail } from './worker-mail.ts';
 
 /** Devices looked at in one round. */
 const ROUND = 1000;
 /** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
-/**
- * The same for one worker, so that one that is slow holds up only its own. About as many devices as a worker has, so that a command to
- * everyone is on its way before the answers are written.
- */
-const PER_WORKER = 16_000;
 /** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
 const ROUTES_WITHIN_MS = 100;
-/** How long a count of what workers have unacknowledged is good enough for routes. */
+/** How long a count of what is unacknowledged is good enough for routes. */
 const COUNTED_FOR_MS = 100;
 /** How soon room is looked for again for what waits for a worker. */
 const RETRY_ROOM_MS = 25;
@@ -55,8 +51,10 @@ export class Dispatcher {
   readonly #waiting = new Map<string, Set<string>>();
   #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
-  #counted = new Map<string, number>();
+  #room = new Room(new Map());
   #countedAt = Number.NEGATIVE_INFINITY;
+  /** Devices to which something could not be handed over: nothing goes ahead of it until it is tried again. */
+  readonly #held = new Set<string>();
   #running: Promise<void> | undefined;
   /** What is on record as sent goes out in the order it got there. */
   #carrying: Promise<void> = Promise.resolve();
@@ -104,7 +102,7 @@ export class Dispatcher {
     await this.#carrying;
   }
 
-  /** For those of `devices` that are reachable now and whose workers have room; for none while the bus or the store is away. */
+  /** For those of `devices` that are reachable now and whose workers have room; for none where that cannot be found out. Never rejects. */
   async routes(devices: readonly string[]): Promise<Routes> {
     if (devices.length === 0 || this.#state !== 'started') return new Map();
     let given: NodeJS.Timeout | undefined;
@@ -112,7 +110,7 @@ export class Dispatcher {
       given = setTimeout(resolve, ROUTES_WITHIN_MS, new Map());
     });
     const found = this.#findRoutes(devices).catch((error): Routes => {
-      if (!(error instanceof BusUnavailable || error instanceof StoreUnavailable)) throw error;
+      this.#log.debug({ err: error }, 'no routes: what is put on record now is queued');
       return new Map();
     });
     return Promise.race([found, late]).finally(() => clearTimeout(given));
@@ -120,32 +118,23 @@ export class Dispatcher {
 
   async #findRoutes(devices: readonly string[]): Promise<Routes> {
     const located = await this.#bus.presence.locate(devices);
-    const sent = await this.#sentLately();
+    const now = performance.now();
+    if (now - this.#countedAt > COUNTED_FOR_MS) {
+      this.#countedAt = now;
+      this.#room = new Room(await this.#store.executions.sentByIncarnation());
+    }
     const routes = new Map<string, Holder>();
     for (const [i, device] of devices.entries()) {
       const holder = located[i];
-      if (!holder) continue;
-      const count = sent.get(holder.incarnation) ?? 0;
-      if (count >= PER_WORKER) continue;
-      sent.set(holder.incarnation, count + 1);
-      routes.set(device, holder);
+      if (holder && !this.#held.has(device) && this.#room.take(holder.incarnation))
+        routes.set(device, holder);
     }
     return routes;
   }
 
-  /** What each worker has unacknowledged, with what has been routed since it was counted. */
-  async #sentLately(): Promise<Map<string, number>> {
-    const now = performance.now();
-    if (now - this.#countedAt > COUNTED_FOR_MS) {
-      this.#countedAt = now;
-      this.#counted = await this.#store.executions.sentByIncarnation();
-    }
-    return this.#counted;
-  }
-
   /**
-   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What cannot be handed over is
-   * queued again. Never rejects.
+   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What the outboxes do not take is
+   * queued again; what fails otherwise stays sent, and the sweeper sends it again. Never rejects.
    */
   carry(
     rows: readonly ExecutionKey[],
@@ -167,9 +156,35 @@ export class Dispatcher {
     commands: ReadonlyMap<string, CommandToSend>,
     routes: Routes,
   ): Promise<void> {
-    const mail = await workerMail(this.#store, this.#frames, rows, commands, routes);
+    const held = new Map<string, ExecutionKey[]>();
+    const free = rows.filter((row) => {
+      const incarnation = routes.get(row.device)?.incarnation;
+      if (!this.#held.has(row.device) || incarnation === undefined) return true;
+      held.set(incarnation, [...(held.get(incarnation) ?? []), row]);
+      return false;
+    });
+    const mail = await workerMail(this.#store, this.#frames, free, commands, routes);
     await Promise.all(mail.map((one) => this.#append(one)));
-    this.#metrics.dispatched.inc(rows.length);
+    this.#metrics.dispatched.inc(free.length);
+    for (const [incarnation, rows] of held) await this.#takeBack(incarnation, rows, 'unavailable');
+  }
+
+  /** The devices are tried again then, and not sooner. */
+  #hold(devices: readonly string[], delayMs: number): void {
+    for (const device of devices) this.#held.add(device);
+    this.#after(delayMs, () => {
+      for (const device of devices) this.#held.delete(device);
+      this.wake(devices);
+    });
+  }
+
+  #after(delayMs: number, work: () => void): void {
+    if (this.#state === 'stopping') return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      work();
+    }, delayMs);
+    this.#timers.add(timer);
   }
 
   /** Something may be due for these devices. */
@@ -179,12 +194,7 @@ export class Dispatcher {
   }
 
   wakeLater(devices: readonly string[], delayMs: number): void {
-    if (devices.length === 0 || this.#state === 'stopping') return;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.wake(devices);
-    }, delayMs);
-    this.#timers.add(timer);
+    if (devices.length > 0) this.#after(delayMs, () => this.wake(devices));
   }
 
   /** These devices acknowledged or ended something: whoever was held back goes on. */
@@ -228,7 +238,8 @@ export class Dispatcher {
     }
   }
 
-  async #round(devices: string[]): Promise<void> {
+  async #round(woken: string[]): Promise<void> {
+    const devices = woken.filter((device) => !this.#held.has(device));
     const { due: queued, heldBack } = await this.#store.executions.queuedFor(devices, PER_DEVICE);
     for (const device of heldBack) this.#backlogged.add(device);
     if (queued.length === 0) return;
@@ -244,14 +255,10 @@ export class Dispatcher {
 
   /** As many as each worker has room for; the devices of the others wait for theirs. */
   async #withinWindows(possible: readonly Due[]): Promise<Due[]> {
-    const sent = await this.#store.executions.sentByIncarnation();
+    const room = new Room(await this.#store.executions.sentByIncarnation());
     const full = new Set<string>();
     return possible.filter(({ device, holder: { incarnation } }) => {
-      const count = sent.get(incarnation) ?? 0;
-      if (count < PER_WORKER && !full.has(incarnation)) {
-        sent.set(incarnation, count + 1);
-        return true;
-      }
+      if (!full.has(incarnation) && room.take(incarnation)) return true;
       // Nothing later goes ahead of what waits: a device gets its commands in order.
       full.add(incarnation);
       const waiting = this.#waiting.get(incarnation) ?? new Set();
@@ -267,10 +274,10 @@ export class Dispatcher {
     if (this.#state !== 'started') return;
     this.#store.executions.sentByIncarnation().then(
       (sent) => {
+        const room = new Room(sent);
         for (const [incarnation, devices] of this.#waiting) {
-          let room = PER_WORKER - (sent.get(incarnation) ?? 0);
           for (const device of devices) {
-            if (room-- <= 0) break;
+            if (!room.take(incarnation)) break;
             devices.delete(device);
             this.#due.add(device);
           }
@@ -337,21 +344,26 @@ export class Dispatcher {
   }
 
   async #append({ incarnation, deliveries, rows }: WorkerMail): Promise<void> {
-    let answer: 'appended' | 'gone' | 'full' | 'unavailable';
-    try {
-      answer = await this.#bus.outboxes.append(incarnation, deliveries);
-    } catch (error) {
+    const answer = await this.#bus.outboxes.append(incarnation, deliveries).catch((error): 'unavailable' => {
       if (!(error instanceof BusUnavailable)) throw error;
-      answer = 'unavailable';
-    }
-    if (answer === 'appended') return;
-    this.#metrics.undispatched.inc({ why: answer }, rows.length);
+      return 'unavailable';
+    });
+    if (answer !== 'appended') await this.#takeBack(incarnation, rows, answer);
+  }
+
+  /** What was not handed over is queued again, and tried again in a while; nothing goes ahead of it. */
+  async #takeBack(
+    incarnation: string,
+    rows: readonly ExecutionKey[],
+    why: 'gone' | 'full' | 'unavailable',
+  ): Promise<void> {
+    const delayMs = { gone: RETRY_GONE_MS, full: RETRY_FULL_MS, unavailable: RETRY_FAULT_MS }[why];
+    this.#hold([...new Set(rows.map((row) => row.device))], delayMs);
+    this.#metrics.undispatched.inc({ why }, rows.length);
     const at = this.#now();
     const superseded = await this.#store.transaction(async (tx) =>
       recordRequeued(tx, await tx.executions.requeue(rows, incarnation), at),
     );
     if (superseded.length > 0) await this.#outcomes.commandsMayBeDone(superseded.map((row) => row.command));
-    const delayMs = { gone: RETRY_GONE_MS, full: RETRY_FULL_MS, unavailable: RETRY_FAULT_MS }[answer];
-    this.wakeLater([...new Set(rows.map((row) => row.device))], delayMs);
   }
 }

@@ -79,11 +79,13 @@ export class HolderMail {
           held.push([some[i] as string, holder]);
           byWorker.set(holder.incarnation, held);
         }
-        await Promise.all(
+        const answers = await Promise.all(
           [...byWorker].map(([incarnation, held]) =>
             this.#bus.outboxes.append(incarnation, toDeliveries(held)),
           ),
         );
+        if (answers.includes('full'))
+          this.#log.warn('mail to devices dropped: the outbox of a worker is full');
       }
     } catch (error) {
       if (!(error instanceof BusUnavailable)) throw error;

@@ -1,0 +1,28 @@
+/**
+ * Unacknowledged executions of one worker, so that one that is slow holds up only its own. About as many devices as a worker has, so
+ * that a command to everyone is on its way before the answers are written.
+ */
+const PER_WORKER = 16_000;
+/** Of all workers together: what the ledger takes in well within the time after which the sweeper sends again. */
+const IN_ALL = 150_000;
+
+/** How much more may go out. */
+export class Room {
+  readonly #sent: Map<string, number>;
+  #inAll = 0;
+
+  /** `sent`: unacknowledged executions by the incarnation they went through; counted on here. */
+  constructor(sent: Map<string, number>) {
+    this.#sent = sent;
+    for (const count of sent.values()) this.#inAll += count;
+  }
+
+  /** Takes room for one; `false` when there is none. */
+  take(incarnation: string): boolean {
+    const count = this.#sent.get(incarnation) ?? 0;
+    if (count >= PER_WORKER || this.#inAll >= IN_ALL) return false;
+    this.#sent.set(incarnation, count + 1);
+    this.#inAll++;
+    return true;
+  }
+}
