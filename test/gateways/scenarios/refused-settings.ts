@@ -1,8 +1,9 @@
 import uWS from 'uWebSockets.js';
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:net';
 import * as assert from 'uvu/assert';
 import { ApiRefused } from '../../../cli/api-client.ts';
-import { freePort } from '../../wait.ts';
+import { freePort, waitFor } from '../../wait.ts';
 import type { GatewayPatch, World } from '../world.ts';
 
 const DEVICES = 1_000;
@@ -24,12 +25,7 @@ const REFUSED: readonly Refused[] = [
   {
     what: 'a port that another program holds',
     prepare: async () => {
-      const port = await freePort();
-      const server = createServer((socket) => socket.destroy()).listen({
-        port,
-        host: '127.0.0.1',
-        exclusive: true,
-      });
+      const { server, port } = await holdPort();
       return { change: { port }, undo: () => new Promise<void>((resolve) => server.close(() => resolve())) };
     },
     says: /port \d+ is in use by another program/,
@@ -138,6 +134,20 @@ async function doesNotStart(world: World): Promise<void> {
   } finally {
     await program.stop();
   }
+}
+
+/** What was free may be somebody's a moment later, also of tests that run beside this one: then another. */
+async function holdPort(): Promise<{ server: Server; port: number }> {
+  return waitFor(
+    async () => {
+      const port = await freePort();
+      const server = createServer((socket) => socket.destroy());
+      server.listen({ port, host: '127.0.0.1', exclusive: true });
+      await once(server, 'listening');
+      return { server, port };
+    },
+    { what: 'a port to hold' },
+  );
 }
 
 /** Held with SO_REUSEPORT, so that the kernel would let a second program of this user in. */
