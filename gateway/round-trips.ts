@@ -6,7 +6,7 @@ import type { Connections } from './connections.ts';
 import { type Percentiles, percentiles } from './percentiles.ts';
 import { type AdmittedConnection, type Connection, isAdmitted } from './session.ts';
 
-/** Four pings a second, to nobody twice within 5 s: each wakes the worker twice, which is most of what one at rest does. */
+/** Four pings a second, to nobody twice within 5 s: each wakes the worker twice. */
 const PERIOD_MS = 250;
 const ROTATION_MS = 5_000;
 /** A pong that did not come by then does not count: the device may be gone. */

@@ -160,7 +160,9 @@ export class Dispatcher {
     const free = rows.filter((row) => {
       const incarnation = routes.get(row.device)?.incarnation;
       if (!this.#held.has(row.device) || incarnation === undefined) return true;
-      held.set(incarnation, [...(held.get(incarnation) ?? []), row]);
+      const behind = held.get(incarnation);
+      if (behind) behind.push(row);
+      else held.set(incarnation, [row]);
       return false;
     });
     const mail = await workerMail(this.#store, this.#frames, free, commands, routes);

@@ -41,7 +41,7 @@ function look({ site, swarm }: Fleet): Look {
 
 /** Whether all were held. */
 async function hold(bench: Bench, fleet: Fleet, devices: number, empty: Look): Promise<boolean> {
-  const { ready, tookMs } = await connectAll(bench, fleet.swarm, devices);
+  const { ready, tookMs } = await connectAll(bench, fleet.swarm, devices, () => bench.timeIsUp);
   const settled = performance.now();
   if (ready === devices) await ingested(bench, fleet.site, devices);
   await bench.pause(Math.max(0, (bench.quick ? 500 : SETTLE_MS) - (performance.now() - settled)));

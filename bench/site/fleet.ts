@@ -61,12 +61,13 @@ const ROOM_BYTES = 512 * 2 ** 20;
 
 /**
  * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with fewer when nobody
- * became ready for a minute, or memory or the run's time is up.
+ * became ready for a minute, memory runs out, or `enough` says so.
  */
 export async function connectAll(
   bench: Bench,
   swarm: Swarm,
   devices = bench.devices,
+  enough: () => boolean = () => false,
 ): Promise<{ ready: number; tookMs: number }> {
   const began = performance.now();
   await swarm.returning(true);
@@ -84,7 +85,7 @@ export async function connectAll(
       said = Math.floor((now - began) / 5_000);
       bench.say(`${ready} of ${devices} connected`);
     }
-    return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES || bench.timeIsUp;
+    return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES || enough();
   });
   const ready = phases.ready ?? 0;
   if (ready < devices) await swarm.hold();
