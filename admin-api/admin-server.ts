@@ -147,6 +147,7 @@ export class AdminServer {
       store,
       bus,
       dispatcher,
+      expander,
       mail,
       frames,
       projector,

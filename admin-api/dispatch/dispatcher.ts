@@ -21,7 +21,7 @@ const PER_DEVICE = 32;
 /** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
 const ROUTES_WITHIN_MS = 100;
 /** How long a count of what is unacknowledged is good enough for routes. */
-const COUNTED_FOR_MS = 100;
+const COUNTED_FOR_MS = 500;
 /** How soon room is looked for again for what waits for a worker. */
 const RETRY_ROOM_MS = 25;
 const RETRY_GONE_MS = 100;
@@ -107,7 +107,8 @@ export class Dispatcher {
     if (devices.length === 0 || this.#state !== 'started') return new Map();
     let given: NodeJS.Timeout | undefined;
     const late = new Promise<Routes>((resolve) => {
-      given = setTimeout(resolve, ROUTES_WITHIN_MS, new Map());
+      // After a long turn of the event loop timers come before the answers that arrived meanwhile, which would be in time.
+      given = setTimeout(() => setImmediate(() => setImmediate(resolve, new Map())), ROUTES_WITHIN_MS);
     });
     const found = this.#findRoutes(devices).catch((error): Routes => {
       this.#log.debug({ err: error }, 'no routes: what is put on record now is queued');

@@ -1,9 +1,17 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
-import { type Store, StoreUnavailable } from '../store/store.ts';
+import { type Routes, type Store, StoreUnavailable } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
 const CHUNK = 2000;
+/** So long is what is laid out ahead of answers to it: 50,000 devices have their command by then. */
+const HEAD_START_MS = 3_000;
+
+interface Ahead {
+  routes: Routes;
+  last: string | undefined;
+}
 
 /**
  * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million devices is
@@ -16,7 +24,10 @@ export class Expander {
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #waiting = new Set<string>();
+  /** By command, the routes of its next devices: looked for while those before them are written. */
+  readonly #ahead = new Map<string, Promise<Ahead>>();
   #running: Promise<void> | undefined;
+  #begunAt = 0;
   #stopping = false;
 
   constructor(parts: {
@@ -41,6 +52,7 @@ export class Expander {
   expand(commands: Iterable<string>): void {
     for (const id of commands) this.#waiting.add(id);
     if (this.#running || this.#stopping || this.#waiting.size === 0) return;
+    this.#begunAt = performance.now();
     this.#running = this.#run().then(
       () => {
         this.#running = undefined;
@@ -49,10 +61,21 @@ export class Expander {
       (error) => {
         // What waits stays; the sweeper asks again.
         this.#running = undefined;
+        this.#ahead.clear();
         const level = error instanceof StoreUnavailable ? 'warn' : 'error';
         this.#log[level]({ err: error }, 'a command could not be expanded; trying again');
       },
     );
+  }
+
+  /**
+   * Resolves when nothing is laid out, or its head start is over: whoever puts answers on record waits for that, so that the last device is
+   * not kept waiting by the answers of the first. A command to a million takes its turns with the answers from then on.
+   */
+  async headStart(): Promise<void> {
+    const left = this.#begunAt + HEAD_START_MS - performance.now();
+    if (this.#running && left > 0)
+      await Promise.race([this.#running, delay(left, undefined, { ref: false })]);
   }
 
   async #run(): Promise<void> {
@@ -66,7 +89,14 @@ export class Expander {
   }
 
   async #chunk(id: string): Promise<boolean> {
-    const routes = await this.#dispatcher.routes(await this.#store.commands.nextToExpand(id, CHUNK));
+    const { routes, last } = await (this.#ahead.get(id) ?? this.#lookAhead(id));
+    this.#ahead.delete(id);
+    if (last !== undefined) {
+      const next = this.#lookAhead(id, last);
+      // Whoever takes it hears of a failure.
+      next.catch(() => {});
+      this.#ahead.set(id, next);
+    }
     const at = this.#now();
     const chunk = await this.#store.transaction(async (tx) => {
       const { sent, ...result } = await tx.commands.expand(id, CHUNK, at, routes);
@@ -84,8 +114,16 @@ export class Expander {
     if (chunk.command) void this.#dispatcher.carry(chunk.rows, new Map([[id, chunk.command]]), routes);
     this.#dispatcher.wake(chunk.queued);
     const done = new Set(chunk.superseded.map((row) => row.command));
-    if (chunk.done) done.add(id);
+    if (chunk.done) {
+      this.#ahead.delete(id);
+      done.add(id);
+    }
     if (done.size > 0) await this.#outcomes.commandsMayBeDone(done);
     return chunk.done;
+  }
+
+  async #lookAhead(id: string, after?: string): Promise<Ahead> {
+    const devices = await this.#store.commands.nextToExpand(id, CHUNK, after);
+    return { routes: await this.#dispatcher.routes(devices), last: devices.at(-1) };
   }
 }

@@ -6,6 +6,7 @@ import { type Canaries, withoutCanaries } from '../canaries.ts';
 import type { DirectoryProjector } from '../directory-projector.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Expander } from '../dispatch/expander.ts';
 import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
@@ -44,6 +45,7 @@ export class Ingest {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #dispatcher: Dispatcher;
+  readonly #expander: Expander;
   readonly #mail: HolderMail;
   readonly #frames: CommandFrames;
   readonly #projector: DirectoryProjector;
@@ -64,6 +66,7 @@ export class Ingest {
     store: Store;
     bus: Bus;
     dispatcher: Dispatcher;
+    expander: Expander;
     mail: HolderMail;
     frames: CommandFrames;
     projector: DirectoryProjector;
@@ -79,6 +82,7 @@ export class Ingest {
     this.#store = parts.store;
     this.#bus = parts.bus;
     this.#dispatcher = parts.dispatcher;
+    this.#expander = parts.expander;
     this.#mail = parts.mail;
     this.#frames = parts.frames;
     this.#projector = parts.projector;
@@ -127,6 +131,7 @@ export class Ingest {
   async apply(batch: readonly Receipt[]): Promise<void> {
     this.#applying++;
     try {
+      await this.#expander.headStart();
       await this.#apply(batch);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();

@@ -50,12 +50,15 @@ export async function nextToExpand(
   dialect: SqlDialect,
   id: string,
   limit: number,
+  after: string | undefined,
 ): Promise<string[]> {
   const { rows } = await sql<CommandTable>`select * from commands where id = ${id} and expanded = 0`.execute(
     db,
   );
-  if (rows[0] === undefined) return [];
-  return (await pick(db, dialect, rows[0], limit)).devices.map((device) => device.id);
+  const [command] = rows;
+  if (command === undefined) return [];
+  const there = after === undefined ? command : { ...command, expand_cursor: after };
+  return (await pick(db, dialect, there, limit)).devices.map((device) => device.id);
 }
 
 interface PickedPage {

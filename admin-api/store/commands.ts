@@ -110,8 +110,8 @@ export class SqlCommands implements Commands {
     return this.#scope.atomic((db) => expandCommand(db, this.#scope.dialect, id, limit, now, routes));
   }
 
-  nextToExpand(id: string, limit: number): Promise<string[]> {
-    return this.#scope.once((db) => nextToExpand(db, this.#scope.dialect, id, limit));
+  nextToExpand(id: string, limit: number, after?: string): Promise<string[]> {
+    return this.#scope.once((db) => nextToExpand(db, this.#scope.dialect, id, limit, after));
   }
 
   requestCancel(id: string, at: number): Promise<boolean> {
@@ -132,7 +132,8 @@ export class SqlCommands implements Commands {
     const locked = only === 'free' ? dialect.forUpdateOfFree('c') : dialect.forUpdate('c');
     return this.#scope.atomic(async (db) => {
       const done = sql<SqlBool>`c.finished_at is null and c.expanded = 1 and not exists (
-        select 1 from executions e where e.command_id = c.id and e.state < 10)`;
+        select 1 from executions e ${dialect.byIndex('executions_command_open')}
+        where e.command_id = c.id and e.state < 10)`;
       const { rows } = await sql<{ id: string }>`
         select c.id from ${this.#idRows(ids)} join commands c on c.id = r.id
         where ${done} order by c.id ${locked}`.execute(db);

@@ -39,6 +39,7 @@ export function postgresDialect(options: PostgresOptions): SqlDialect {
       return sql`json_to_recordset(${JSON.stringify(objects)}::json) as r(${sql.join(list)})`;
     },
     forUpdate: (table) => sql`for update of ${sql.ref(table)}`,
+    byIndex: () => sql``,
     forUpdateOfFree: (table) => sql`for update of ${sql.ref(table)} skip locked`,
     async lock(db, name) {
       await sql`select pg_advisory_xact_lock(${sql.lit(LOCKS[name])})`.execute(db);

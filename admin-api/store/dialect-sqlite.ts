@@ -60,6 +60,7 @@ export function sqliteDialect(file: string): SqlDialect {
     },
     forUpdate: () => sql``,
     forUpdateOfFree: () => sql``,
+    byIndex: (name) => sql`indexed by ${sql.ref(name)}`,
     async lock() {},
     isUnavailable: (error) => UNAVAILABLE_CODES.has(resultCode(error) & 0xff),
     isConflict: () => false,
@@ -87,7 +88,7 @@ async function openFile(file: string): Promise<DatabaseSyncInstance> {
     database.exec('pragma temp_store = memory');
     // Batches touch rows all over the file: copying each page back once in a while beats doing so after every batch.
     database.exec('pragma wal_autocheckpoint = 16000');
-    database.exec('pragma cache_size = -65536');
+    database.exec('pragma cache_size = -32768');
     database.exec('pragma journal_size_limit = 134217728');
   } catch (error) {
     database.close();

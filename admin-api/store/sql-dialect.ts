@@ -38,6 +38,8 @@ export interface SqlDialect {
   forUpdate(table: string): RawBuilder<unknown>;
   /** The same, without those that another transaction changes just now. */
   forUpdateOfFree(table: string): RawBuilder<unknown>;
+  /** Follows a table's alias: SQLite, left to itself, prefers the primary key to an index with few entries. */
+  byIndex(name: string): RawBuilder<unknown>;
   /**
    * Holds `name` until the transaction ends; one holder at a time. SQLite needs none: its write transactions follow one
    * another anyway.

@@ -241,8 +241,11 @@ export interface Commands {
     superseded: { command: string; device: string }[];
     done: boolean;
   }>;
-  /** Devices that `expand` with the same `limit` would make rows for now, to find their routes; somebody else may be faster. */
-  nextToExpand(id: string, limit: number): Promise<string[]>;
+  /**
+   * Devices that `expand` with the same `limit` would make rows for now, or once it has come to the device `after`, to find their
+   * routes; somebody else may be faster.
+   */
+  nextToExpand(id: string, limit: number, after?: string): Promise<string[]>;
   /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /**

@@ -4,7 +4,10 @@ import { freePort } from '../../test/wait.ts';
 import { Swarm } from '../load/swarm.ts';
 import type { Bench } from '../scenario.ts';
 import { bringKept, keepSeeded, seedDevices } from './seed.ts';
-import { Site, type SiteOptions } from './site.ts';
+import { Site, type SiteOptions, workersFor } from './site.ts';
+
+/** Handshakes at a time for each worker: it admits in batches. */
+const AT_ONCE = 64;
 
 export interface Fleet {
   site: Site;
@@ -24,6 +27,7 @@ export async function prepareFleet(
       dialect: 'pushpoint',
       options: { keepKeys: bench.devices <= 100_000 ? 'yes' : 'no' },
       targets: ports.map((port) => ({ host: '127.0.0.1', port })),
+      atOnce: Math.max(256, AT_ONCE * (options.workers ?? workersFor(bench.devices))),
     }),
   );
   const site = bench.use(

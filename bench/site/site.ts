@@ -39,7 +39,12 @@ export interface Usage {
 const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
 /** A worker stops listening at 90 % of its descriptors; the kernel's spreading is not exact. */
-const FILL = 0.8;
+const FILL = 0.85;
+
+/** As many as the descriptor limit asks for. */
+export function workersFor(devices: number): number {
+  return Math.max(2, Math.ceil(devices / (descriptorLimit() * FILL)));
+}
 
 export class Site {
   readonly workers: number;
@@ -56,7 +61,7 @@ export class Site {
     this.#options = options;
     this.#folder = folder;
     this.gateways = gateways;
-    this.workers = options.workers ?? Math.max(2, Math.ceil(options.devices / (descriptorLimit() * FILL)));
+    this.workers = options.workers ?? workersFor(options.devices);
   }
 
   /** Resolves when devices can be admitted. */

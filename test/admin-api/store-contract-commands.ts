@@ -197,8 +197,11 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     const ids = await addDevices(store, 'd', 5_200, 'g');
     await store.commands.create(newCommand('c1', { target: { group: 'g' } }));
     const devices: string[] = [];
+    let ahead: string[] | undefined;
     for (let done = false; !done; ) {
       const next = await store.commands.nextToExpand('c1', 500);
+      if (ahead !== undefined) assert.equal(next, ahead);
+      ahead = await store.commands.nextToExpand('c1', 500, next.at(-1));
       const page = await store.commands.expand('c1', 500, T0);
       assert.equal(page.queued, next);
       devices.push(...page.queued);
