@@ -9,7 +9,7 @@ import { cpuMs } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { forceSync, whenFinished } from '../site/commands.ts';
 import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
-import type { Kind, Site } from '../site/site.ts';
+import { type Kind, type Site, workersFor } from '../site/site.ts';
 
 const TIME_LIMIT_MS = 180_000;
 
@@ -19,7 +19,9 @@ export const storm: Scenario = {
   devices: 50_000,
   quickDevices: 1_000,
   async run(bench) {
-    const fleet = await prepareFleet(bench, { gateways: ['gw1', 'gw2'] });
+    // One worker more than descriptors ask for: there is room for the devices of the one that is killed.
+    const workers = workersFor(bench.devices) + 1;
+    const fleet = await prepareFleet(bench, { gateways: ['gw1', 'gw2'], workers });
     await measureStorm(bench, fleet);
   },
 };
