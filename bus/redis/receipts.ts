@@ -34,9 +34,10 @@ export class RedisReceipts implements Receipts {
   readonly #with: RedisReceiptsParts;
   readonly #consumers = new Set<ReceiptConsumer>();
   #history: HistoryWatch;
+  /** The oldest first. */
   #kept: { at: number; batch: Buffer }[] = [];
-  #firstKept = 0;
   #keptBytes = 0;
+  #forgetting: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(parts: RedisReceiptsParts) {
@@ -91,15 +92,15 @@ export class RedisReceipts implements Receipts {
   historyChanged(): void {
     if (!this.#history.changed()) return;
     this.#history = this.#with.histories.watch([this.#with.keys.receipts]);
-    const again = this.#kept.slice(this.#firstKept);
+    const again = this.#kept;
     this.#kept = [];
-    this.#firstKept = 0;
     this.#keptBytes = 0;
     if (again.length > 0) void this.#appendAgain(again.map(({ batch }) => batch));
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    clearTimeout(this.#forgetting);
     await Promise.all([...this.#consumers].map((consumer) => consumer.stop()));
     this.#consumers.clear();
   }
@@ -113,24 +114,27 @@ export class RedisReceipts implements Receipts {
   }
 
   #keep(batch: Buffer): void {
-    const now = performance.now();
     // A copy: what is small may be a view into a large buffer.
-    this.#kept.push({ at: now, batch: Buffer.from(batch) });
+    this.#kept.push({ at: performance.now(), batch: Buffer.from(batch) });
     this.#keptBytes += batch.length;
-    for (
-      let oldest = this.#kept[this.#firstKept];
-      oldest !== undefined;
-      oldest = this.#kept[this.#firstKept]
-    ) {
-      if (now - oldest.at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
-      this.#keptBytes -= oldest.batch.length;
-      this.#firstKept += 1;
+    this.#forget();
+  }
+
+  /** Also while nothing is appended: after a burst it would be kept for as long as it is quiet. */
+  #forget(): void {
+    const now = performance.now();
+    let forgotten = 0;
+    for (const { at, batch } of this.#kept) {
+      if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
+      this.#keptBytes -= batch.length;
+      forgotten += 1;
     }
-    // Seldom: it moves all that are left.
-    if (this.#firstKept > 1_000 && this.#firstKept * 2 > this.#kept.length) {
-      this.#kept = this.#kept.slice(this.#firstKept);
-      this.#firstKept = 0;
-    }
+    this.#kept.splice(0, forgotten);
+    if (this.#kept.length === 0 || this.#stopped) return;
+    this.#forgetting ??= setTimeout(() => {
+      this.#forgetting = undefined;
+      this.#forget();
+    }, KEPT_MS).unref();
   }
 
   async #appendAgain(batches: readonly Buffer[]): Promise<void> {
