@@ -37,7 +37,6 @@ export class RedisReceipts implements Receipts {
   /** The oldest first. */
   #kept: { at: number; batch: Buffer }[] = [];
   #keptBytes = 0;
-  #forgetting: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(parts: RedisReceiptsParts) {
@@ -100,7 +99,6 @@ export class RedisReceipts implements Receipts {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearTimeout(this.#forgetting);
     await Promise.all([...this.#consumers].map((consumer) => consumer.stop()));
     this.#consumers.clear();
   }
@@ -114,15 +112,11 @@ export class RedisReceipts implements Receipts {
   }
 
   #keep(batch: Buffer): void {
-    // A copy: what is small may be a view into a large buffer.
-    this.#kept.push({ at: performance.now(), batch: Buffer.from(batch) });
-    this.#keptBytes += batch.length;
-    this.#forget();
-  }
-
-  /** Also while nothing is appended: after a burst it would be kept for as long as it is quiet. */
-  #forget(): void {
     const now = performance.now();
+    // A copy: what is small may be a view into a large buffer.
+    this.#kept.push({ at: now, batch: Buffer.from(batch) });
+    this.#keptBytes += batch.length;
+    // Only here, not by a clock: while Redis is away nothing is appended, and what was appended last is what may be missing.
     let forgotten = 0;
     for (const { at, batch } of this.#kept) {
       if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
@@ -130,11 +124,6 @@ export class RedisReceipts implements Receipts {
       forgotten += 1;
     }
     this.#kept.splice(0, forgotten);
-    if (this.#kept.length === 0 || this.#stopped) return;
-    this.#forgetting ??= setTimeout(() => {
-      this.#forgetting = undefined;
-      this.#forget();
-    }, KEPT_MS).unref();
   }
 
   async #appendAgain(batches: readonly Buffer[]): Promise<void> {
