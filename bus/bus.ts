@@ -233,6 +233,8 @@ export interface Receipts {
   ): Promise<() => Promise<void>>;
   /** Batches appended and not yet dropped. */
   backlog(): Promise<number>;
+  /** For how long the oldest of them has been waiting, milliseconds; 0 when there is none. */
+  oldestAgeMs(): Promise<number>;
 }
 
 /** Appended batches that may wait before `append` answers `full`. */

@@ -20,10 +20,8 @@ const ROUND = 1000;
 const PER_DEVICE = 32;
 /** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
 const ROUTES_WITHIN_MS = 100;
-/** How long a count of what is unacknowledged is good enough for routes. */
-const COUNTED_FOR_MS = 500;
-/** How soon room is looked for again for what waits for a worker. */
-const RETRY_ROOM_MS = 25;
+/** How long a count of what is unacknowledged is good enough, and how soon room is looked for again: counting reads every such row. */
+const COUNTED_FOR_MS = 250;
 const RETRY_GONE_MS = 100;
 const RETRY_FULL_MS = 250;
 const RETRY_FAULT_MS = 1000;
@@ -51,7 +49,7 @@ export class Dispatcher {
   readonly #waiting = new Map<string, Set<string>>();
   #roomTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
-  #room = new Room(new Map());
+  #counted = new Room(new Map());
   #countedAt = Number.NEGATIVE_INFINITY;
   /** Devices to which something could not be handed over: nothing goes ahead of it until it is tried again. */
   readonly #held = new Set<string>();
@@ -119,18 +117,22 @@ export class Dispatcher {
 
   async #findRoutes(devices: readonly string[]): Promise<Routes> {
     const located = await this.#bus.presence.locate(devices);
-    const now = performance.now();
-    if (now - this.#countedAt > COUNTED_FOR_MS) {
-      this.#countedAt = now;
-      this.#room = new Room(await this.#store.executions.sentByIncarnation());
-    }
+    const room = await this.#room();
     const routes = new Map<string, Holder>();
     for (const [i, device] of devices.entries()) {
       const holder = located[i];
-      if (holder && !this.#held.has(device) && this.#room.take(holder.incarnation))
-        routes.set(device, holder);
+      if (holder && !this.#held.has(device) && room.take(holder.incarnation)) routes.set(device, holder);
     }
     return routes;
+  }
+
+  async #room(): Promise<Room> {
+    const now = performance.now();
+    if (now - this.#countedAt >= COUNTED_FOR_MS) {
+      this.#countedAt = now;
+      this.#counted = new Room(await this.#store.executions.sentByIncarnation());
+    }
+    return this.#counted;
   }
 
   /**
@@ -258,7 +260,7 @@ export class Dispatcher {
 
   /** As many as each worker has room for; the devices of the others wait for theirs. */
   async #withinWindows(possible: readonly Due[]): Promise<Due[]> {
-    const room = new Room(await this.#store.executions.sentByIncarnation());
+    const room = await this.#room();
     const full = new Set<string>();
     return possible.filter(({ device, holder: { incarnation } }) => {
       if (!full.has(incarnation) && room.take(incarnation)) return true;
@@ -266,7 +268,7 @@ export class Dispatcher {
       full.add(incarnation);
       const waiting = this.#waiting.get(incarnation) ?? new Set();
       this.#waiting.set(incarnation, waiting.add(device));
-      this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_ROOM_MS);
+      this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
       return false;
     });
   }
@@ -275,12 +277,12 @@ export class Dispatcher {
   #wakeWaiting(): void {
     this.#roomTimer = undefined;
     if (this.#state !== 'started') return;
-    this.#store.executions.sentByIncarnation().then(
-      (sent) => {
-        const room = new Room(sent);
+    this.#room().then(
+      (room) => {
         for (const [incarnation, devices] of this.#waiting) {
+          let left = room.left(incarnation);
           for (const device of devices) {
-            if (!room.take(incarnation)) break;
+            if (left-- === 0) break;
             devices.delete(device);
             this.#due.add(device);
           }
@@ -288,7 +290,7 @@ export class Dispatcher {
         }
         this.#run();
         if (this.#waiting.size > 0) {
-          this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_ROOM_MS);
+          this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
         }
       },
       (error) => {

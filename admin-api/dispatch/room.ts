@@ -17,11 +17,15 @@ export class Room {
     for (const count of sent.values()) this.#inAll += count;
   }
 
+  /** For so many there is room now. */
+  left(incarnation: string): number {
+    return Math.max(0, Math.min(PER_WORKER - (this.#sent.get(incarnation) ?? 0), IN_ALL - this.#inAll));
+  }
+
   /** Takes room for one; `false` when there is none. */
   take(incarnation: string): boolean {
-    const count = this.#sent.get(incarnation) ?? 0;
-    if (count >= PER_WORKER || this.#inAll >= IN_ALL) return false;
-    this.#sent.set(incarnation, count + 1);
+    if (this.left(incarnation) === 0) return false;
+    this.#sent.set(incarnation, (this.#sent.get(incarnation) ?? 0) + 1);
     this.#inAll++;
     return true;
   }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Bus } from '../../bus/bus.ts';
+import { type Bus, BusUnavailable } from '../../bus/bus.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Expander } from '../dispatch/expander.ts';
@@ -157,8 +157,17 @@ export class Sweeper {
     }
   }
 
+  /**
+   * Only what was unanswered as far as answers are on record: while they wait to be applied, sending again what has been answered would
+   * make more of them, and the wait longer. Without a bus nothing could be sent.
+   */
   async #resend(now: number): Promise<void> {
-    const before = now - this.#options.resendAfterMs;
+    const behindMs = await this.#parts.bus.receipts.oldestAgeMs().catch((error) => {
+      if (!(error instanceof BusUnavailable)) throw error;
+      return null;
+    });
+    if (behindMs === null) return;
+    const before = now - behindMs - this.#options.resendAfterMs;
     await this.#requeueAll((tx) => tx.executions.requeueSentBefore(before, CHUNK), 'unacknowledged');
   }
 

@@ -80,16 +80,16 @@ export class SqlExecutions implements Executions {
 
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions> {
     return this.#scope.once(async (db) => {
-      // One more than a device has room for, and the first of a device without room, tell that something is held back.
+      // One more than a device has room for, and the first of a device without room, tell that something is held back. The states are 0,
+      // queued, and 1, sent: their sum is how many are sent.
       const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
         select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
         from (
-          select ${KEY_OF_E}, row_number() over (partition by e.device_id order by e.command_id) as place,
-            ${perDevice} - (select count(*) from executions s
-              where s.device_id = e.device_id and s.state < 10 and s.state = 1) as room
-          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and ${OPEN} and e.state = 0) as q
+          select ${KEY_OF_E}, e.state, row_number() over (partition by e.device_id, e.state order by e.command_id) as place,
+            ${perDevice} - cast(sum(e.state) over (partition by e.device_id) as integer) as room
+          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and ${OPEN} and e.state in (0, 1)) as q
         join commands c on c.id = q.command
-        where q.place = 1 or q.place <= q.room + 1
+        where q.state = 0 and (q.place = 1 or q.place <= q.room + 1)
         order by q.command, q.device`.execute(db);
       return {
         due: rows.filter(({ place, room }) => place <= room).map(({ place: _, room: __, ...row }) => row),

@@ -12,7 +12,8 @@ import {
 
 interface Batch {
   receipts: readonly Receipt[];
-  dropped: boolean;
+  /** By the monotonic clock. */
+  appendedAt: number;
 }
 
 interface Consumer {
@@ -25,12 +26,13 @@ interface Consumer {
 /** Batches in arrival order. Handed out from a turn of the event loop of their own, never from inside `append`. */
 export class MemoryReceipts implements Receipts {
   readonly #waiting: Batch[] = [];
+  /** Appended and not dropped, the oldest first. */
+  readonly #open = new Set<Batch>();
   readonly #consumers = new Set<Consumer>();
   readonly #redeliveries = new Set<NodeJS.Timeout>();
   readonly #assertRunning: () => void;
   readonly #log: Logger | undefined;
   #wakeUps: (() => void)[] = [];
-  #backlog = 0;
 
   constructor(assertRunning: () => void, log?: Logger) {
     this.#assertRunning = assertRunning;
@@ -39,10 +41,11 @@ export class MemoryReceipts implements Receipts {
 
   async append(batch: readonly Receipt[]): Promise<'appended' | 'full'> {
     this.#assertRunning();
-    if (this.#backlog >= RECEIPTS_MAX_ENTRIES) return 'full';
+    if (this.#open.size >= RECEIPTS_MAX_ENTRIES) return 'full';
     if (batch.length === 0) return 'appended';
-    this.#backlog += 1;
-    this.#waiting.push({ receipts: batch, dropped: false });
+    const appended = { receipts: batch, appendedAt: performance.now() };
+    this.#open.add(appended);
+    this.#waiting.push(appended);
     this.#wake();
     return 'appended';
   }
@@ -58,7 +61,13 @@ export class MemoryReceipts implements Receipts {
 
   async backlog(): Promise<number> {
     this.#assertRunning();
-    return this.#backlog;
+    return this.#open.size;
+  }
+
+  async oldestAgeMs(): Promise<number> {
+    this.#assertRunning();
+    const [oldest] = this.#open;
+    return oldest ? performance.now() - oldest.appendedAt : 0;
   }
 
   async stop(): Promise<void> {
@@ -88,7 +97,7 @@ export class MemoryReceipts implements Receipts {
     let rejections = 0;
     while (!signal.aborted) {
       await turn();
-      const batches = takeTogether(this.#waiting, limits.maxBatch).filter((batch) => !batch.dropped);
+      const batches = takeTogether(this.#waiting, limits.maxBatch).filter((batch) => this.#open.has(batch));
       if (batches.length === 0) {
         if (!signal.aborted && this.#waiting.length === 0) await this.#somethingNew();
         continue;
@@ -112,18 +121,14 @@ export class MemoryReceipts implements Receipts {
   #drop(batches: readonly Batch[], redelivery: NodeJS.Timeout): void {
     clearTimeout(redelivery);
     this.#redeliveries.delete(redelivery);
-    for (const batch of batches) {
-      if (batch.dropped) continue;
-      batch.dropped = true;
-      this.#backlog -= 1;
-    }
+    for (const batch of batches) this.#open.delete(batch);
   }
 
   /** What is not dropped `afterMs` from now is handed out again, to whoever is there. */
   #redeliverLater(batches: readonly Batch[], afterMs: number): NodeJS.Timeout {
     const timer = setTimeout(() => {
       this.#redeliveries.delete(timer);
-      this.#waiting.unshift(...batches.filter((batch) => !batch.dropped));
+      this.#waiting.unshift(...batches.filter((batch) => this.#open.has(batch)));
       this.#wake();
     }, afterMs);
     this.#redeliveries.add(timer);

@@ -78,6 +78,11 @@ export class RedisReceipts implements Receipts {
     );
   }
 
+  async oldestAgeMs(): Promise<number> {
+    const age = await this.#with.commands.run(SCRIPTS.oldestReceipts, [this.#with.keys.receipts], []);
+    return Math.max(0, Number(age));
+  }
+
   /** Servers changed. */
   follow(): void {
     for (const consumer of this.#consumers) consumer.follow();

@@ -30,9 +30,13 @@ export function receiptRules(rule: Rule): void {
         incarnation: 'abc',
         at: 1_763_769_600_123,
       };
+      assert.is(await receipts.oldestAgeMs(), 0);
       assert.is(await receipts.append([result, tunnel, ack(1)]), 'appended');
       assert.is(await receipts.append([ack(2)]), 'appended');
       assert.is(await receipts.backlog(), 2);
+      await waitFor(async () => (await receipts.oldestAgeMs()) >= 50, {
+        what: 'the first batch to grow old',
+      });
       const applied: Receipt[] = [];
       await receipts.consume('one', async (batch) => {
         applied.push(...batch);
@@ -41,6 +45,7 @@ export function receiptRules(rule: Rule): void {
       await waitFor(() => applied.length >= 5, { what: 'all receipts' });
       assert.equal(plain(applied), plain([result, tunnel, ack(1), ack(2), ack(3)]));
       await waitFor(async () => (await receipts.backlog()) === 0, { what: 'an empty backlog' });
+      assert.is(await receipts.oldestAgeMs(), 0);
     },
   );
 

@@ -7,6 +7,7 @@ import { dropReceipts } from './drop-receipts.ts';
 import { extendLease } from './extend-lease.ts';
 import { forgetConsumers } from './forget-consumers.ts';
 import { leaveReceipts } from './leave-receipts.ts';
+import { oldestReceipts } from './oldest-receipts.ts';
 import { readOutbox } from './read-outbox.ts';
 import { releasePresence } from './release-presence.ts';
 
@@ -20,6 +21,7 @@ export const SCRIPTS = {
   extendLease,
   forgetConsumers,
   leaveReceipts,
+  oldestReceipts,
   readOutbox,
   releasePresence,
 };
