@@ -17,14 +17,23 @@ import {
   SqliteQueryCompiler,
   sql,
 } from 'kysely';
+import { Checkpoints } from './checkpoints.ts';
 import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts';
 import type { Schema } from './schema.ts';
 import { RowValue, type SqlDialect, storableRows } from './sql-dialect.ts';
 import { storableText } from './storable-text.ts';
+import { LogNotSynced, WriteAheadLog } from './write-ahead-log.ts';
 
 /** How long a statement waits, blocking the process, for another process that writes to the file. */
 const BUSY_TIMEOUT_MS = 2_000;
 const STATEMENTS_MAX = 500;
+/**
+ * Pages of the write-ahead log at which it is copied back: batches touch rows all over the file, and copying each page once in a while
+ * beats doing so after every batch. At four times as many SQLite does it by itself.
+ */
+const CHECKPOINT_PAGES = 16_000;
+/** Statements that may change rows; that others are taken for one costs a sync. */
+const WRITES = /\b(insert|update|delete|create|drop|alter)\b/i;
 
 /** Primary result codes (sqlite.org/rescode.html): busy, locked, read-only, I/O error, full, cannot open. */
 const UNAVAILABLE_CODES: ReadonlySet<number> = new Set([5, 6, 8, 10, 13, 14]);
@@ -33,14 +42,16 @@ const CONSTRAINT_UNIQUE = 2067;
 
 export function sqliteDialect(file: string): SqlDialect {
   let statements: StatementCache | undefined;
+  let log: WriteAheadLog | undefined;
   return {
     kind: 'sqlite',
     oneConnection: true,
     migrations: SQLITE_MIGRATIONS,
     async open() {
       const database = await openFile(file);
-      statements = new StatementCache(database);
-      return new Kysely<Schema>({ dialect: fileDialect(database, statements) });
+      log = new WriteAheadLog(`${file}-wal`, new Checkpoints(database, file, CHECKPOINT_PAGES));
+      statements = new StatementCache(database, log);
+      return new Kysely<Schema>({ dialect: fileDialect(database, statements, log) });
     },
     rowsOf(columns, rows) {
       const [only, ...others] = Object.keys(columns);
@@ -58,11 +69,13 @@ export function sqliteDialect(file: string): SqlDialect {
       const { sql: text, parameters } = query.compile(db);
       return runForEach(statements.prepare(text), parameters, rows);
     },
+    durable: async () => log?.onDisk(),
     forUpdate: () => sql``,
     forUpdateOfFree: () => sql``,
     byIndex: (name) => sql`indexed by ${sql.ref(name)}`,
     async lock() {},
-    isUnavailable: (error) => UNAVAILABLE_CODES.has(resultCode(error) & 0xff),
+    isUnavailable: (error) =>
+      error instanceof LogNotSynced || UNAVAILABLE_CODES.has(resultCode(error) & 0xff),
     isConflict: () => false,
     isDuplicate: (error) => [CONSTRAINT_PRIMARY_KEY, CONSTRAINT_UNIQUE].includes(resultCode(error)),
   };
@@ -82,12 +95,11 @@ async function openFile(file: string): Promise<DatabaseSyncInstance> {
   try {
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     await useWriteAheadLog(database);
-    // FULL: a commit reaches the disk before it is answered, so that a power cut loses nothing that was promised.
-    database.exec('pragma synchronous = full');
+    // Syncs the log before its pages are copied back. That a commit reaches the disk before it is answered is the business of `WriteAheadLog`.
+    database.exec('pragma synchronous = normal');
     database.exec('pragma foreign_keys = on');
     database.exec('pragma temp_store = memory');
-    // Batches touch rows all over the file: copying each page back once in a while beats doing so after every batch.
-    database.exec('pragma wal_autocheckpoint = 16000');
+    database.exec(`pragma wal_autocheckpoint = ${4 * CHECKPOINT_PAGES}`);
     database.exec('pragma cache_size = -32768');
     database.exec('pragma journal_size_limit = 134217728');
   } catch (error) {
@@ -110,9 +122,13 @@ async function useWriteAheadLog(database: DatabaseSyncInstance): Promise<void> {
   }
 }
 
-function fileDialect(database: DatabaseSyncInstance, statements: StatementCache): Dialect {
+function fileDialect(
+  database: DatabaseSyncInstance,
+  statements: StatementCache,
+  log: WriteAheadLog,
+): Dialect {
   return {
-    createDriver: () => new FileDriver(database, statements),
+    createDriver: () => new FileDriver(database, statements, log),
     createQueryCompiler: () => new SqliteQueryCompiler(),
     createAdapter: () => new SqliteAdapter(),
     createIntrospector: (db) => new SqliteIntrospector(db),
@@ -121,9 +137,11 @@ function fileDialect(database: DatabaseSyncInstance, statements: StatementCache)
 
 class FileDriver extends SqliteDriver {
   readonly #database: DatabaseSyncInstance;
-  constructor(database: DatabaseSyncInstance, statements: StatementCache) {
+  readonly #log: WriteAheadLog;
+  constructor(database: DatabaseSyncInstance, statements: StatementCache, log: WriteAheadLog) {
     super({ database: statements });
     this.#database = database;
+    this.#log = log;
   }
   /** Takes the write lock at once: a transaction that reads first and writes later could not wait for it. */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
@@ -132,6 +150,10 @@ class FileDriver extends SqliteDriver {
   /** After some errors (disk full) SQLite has rolled back by itself, and saying so again would hide the error. */
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     if (this.#database.isTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
+  }
+  override async destroy(): Promise<void> {
+    await this.#log.close();
+    await super.destroy();
   }
 }
 
@@ -145,9 +167,13 @@ interface Statement {
 /** What Kysely's SQLite driver asks of better-sqlite3. Keeps prepared statements: preparing costs more than most of them. */
 class StatementCache {
   readonly #database: DatabaseSyncInstance;
+  readonly #log: WriteAheadLog;
   readonly #statements = new Map<string, Statement>();
-  constructor(database: DatabaseSyncInstance) {
+  /** Something was written and not committed. */
+  #written = false;
+  constructor(database: DatabaseSyncInstance, log: WriteAheadLog) {
     this.#database = database;
+    this.#log = log;
   }
 
   prepare(text: string): Statement {
@@ -155,10 +181,22 @@ class StatementCache {
     if (known !== undefined) return known;
     const oldest = this.#statements.keys().next();
     if (this.#statements.size >= STATEMENTS_MAX && !oldest.done) this.#statements.delete(oldest.value);
-    const statement = shaped(this.#database.prepare(text));
+    const statement = shaped(this.#database.prepare(text), WRITES.test(text) ? this.#wrote : this.#ran);
     this.#statements.set(text, statement);
     return statement;
   }
+
+  readonly #wrote = (): void => {
+    this.#written = true;
+    this.#ran();
+  };
+
+  /** A statement ran: outside of a transaction, and as its end, it has committed what was written. */
+  readonly #ran = (): void => {
+    if (!this.#written || this.#database.isTransaction) return;
+    this.#written = false;
+    this.#log.committed();
+  };
 
   close(): void {
     this.#statements.clear();
@@ -166,7 +204,8 @@ class StatementCache {
   }
 }
 
-function shaped(statement: StatementSyncInstance): Statement {
+/** `ran` is called after each run. */
+function shaped(statement: StatementSyncInstance, ran: () => void): Statement {
   const names = statement.columns().map((column) => column.name);
   // Rows as arrays: the library makes them in half the time it takes for objects, and its objects have no prototype.
   if (names.length > 0) statement.setReturnArrays(true);
@@ -177,10 +216,19 @@ function shaped(statement: StatementSyncInstance): Statement {
   };
   return {
     reader: names.length > 0,
-    all: (parameters) => statement.all(...parameters.map(bindable)).map(toRow),
-    run: (parameters) => statement.run(...parameters.map(bindable)),
+    all(parameters) {
+      const rows = statement.all(...parameters.map(bindable)).map(toRow);
+      ran();
+      return rows;
+    },
+    run(parameters) {
+      const changed = statement.run(...parameters.map(bindable));
+      ran();
+      return changed;
+    },
     *iterate(parameters) {
       for (const values of statement.iterate(...parameters.map(bindable))) yield toRow(values);
+      ran();
     },
   };
 }

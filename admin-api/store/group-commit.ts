@@ -1,6 +1,7 @@
 /**
  * Transactions that wait for the one connection at the same time are committed together, each in a savepoint of its own when there
- * are several: one of them can fail without the others, and the wait for the disk is shared. Nobody is answered before the commit.
+ * are several: one of them can fail without the others. Nobody is answered before the commit is on the disk; the next are at work while
+ * these wait for that.
  */
 import { type Kysely, sql } from 'kysely';
 import type { Schema } from './schema.ts';
@@ -16,8 +17,14 @@ interface Waiting {
 }
 
 export class GroupCommit {
+  readonly #durable: () => Promise<void> | undefined;
   readonly #waiting: Waiting[] = [];
   #running = false;
+
+  /** `durable`: resolves when what is committed is on the disk. */
+  constructor(durable: () => Promise<void> | undefined) {
+    this.#durable = durable;
+  }
 
   run<T>(db: Kysely<Schema>, work: (db: Database) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -30,37 +37,48 @@ export class GroupCommit {
     this.#running = true;
     // Who asks in the same turn of the event loop goes along.
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#waiting.length > 0) await commit(db, this.#waiting.splice(0, GROUP_MAX));
+    while (this.#waiting.length > 0) await this.#commit(db, this.#waiting.splice(0, GROUP_MAX));
     this.#running = false;
+  }
+
+  async #commit(db: Kysely<Schema>, group: readonly Waiting[]): Promise<void> {
+    const answers: (() => void)[] = [];
+    const refuse = (error: unknown) => {
+      for (const { reject } of group) reject(error);
+    };
+    try {
+      await commit(db, group, answers);
+    } catch (error) {
+      refuse(error);
+      return;
+    }
+    const answer = () => {
+      for (const each of answers) each();
+    };
+    void Promise.resolve(this.#durable()).then(answer, refuse);
   }
 }
 
-async function commit(db: Kysely<Schema>, group: readonly Waiting[]): Promise<void> {
-  const answers: (() => void)[] = [];
-  try {
-    await db.transaction().execute(async (tx) => {
-      const [only] = group;
-      if (only !== undefined && group.length === 1) {
-        const value = await only.work(tx);
-        answers.push(() => only.resolve(value));
-        return;
+/** Puts into `answers` what to tell each. */
+async function commit(db: Kysely<Schema>, group: readonly Waiting[], answers: (() => void)[]): Promise<void> {
+  await db.transaction().execute(async (tx) => {
+    const [only] = group;
+    if (only !== undefined && group.length === 1) {
+      const value = await only.work(tx);
+      answers.push(() => only.resolve(value));
+      return;
+    }
+    for (const { work, resolve, reject } of group) {
+      await sql`savepoint member`.execute(tx);
+      try {
+        const value = await work(tx);
+        answers.push(() => resolve(value));
+      } catch (error) {
+        // When the database has given up the whole transaction, this fails as well and everyone hears of it.
+        await sql`rollback to member`.execute(tx);
+        answers.push(() => reject(error));
       }
-      for (const { work, resolve, reject } of group) {
-        await sql`savepoint member`.execute(tx);
-        try {
-          const value = await work(tx);
-          answers.push(() => resolve(value));
-        } catch (error) {
-          // When the database has given up the whole transaction, this fails as well and everyone hears of it.
-          await sql`rollback to member`.execute(tx);
-          answers.push(() => reject(error));
-        }
-        await sql`release member`.execute(tx);
-      }
-    });
-  } catch (error) {
-    for (const { reject } of group) reject(error);
-    return;
-  }
-  for (const answer of answers) answer();
+      await sql`release member`.execute(tx);
+    }
+  });
 }

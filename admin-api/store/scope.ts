@@ -49,7 +49,7 @@ export class OuterScope implements Scope {
   /** `checkNesting`: see `StoreOptions`. */
   constructor(dialect: SqlDialect, checkNesting: boolean) {
     this.dialect = dialect;
-    this.#groupCommit = dialect.oneConnection ? new GroupCommit() : undefined;
+    this.#groupCommit = dialect.oneConnection ? new GroupCommit(() => dialect.durable?.()) : undefined;
     this.#inside = checkNesting ? new AsyncLocalStorage() : undefined;
   }
 
@@ -73,7 +73,12 @@ export class OuterScope implements Scope {
   }
 
   once<T>(work: (db: Database) => Promise<T>): Promise<T> {
-    return this.#attempts(work);
+    return this.#attempts(async (db) => {
+      const value = await work(db);
+      // Reads as well: nobody hears of what a power cut might take back.
+      await this.dialect.durable?.();
+      return value;
+    });
   }
 
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {

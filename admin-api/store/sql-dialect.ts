@@ -34,6 +34,11 @@ export interface SqlDialect {
    * changed something. Absent where one statement for all rows is faster.
    */
   runForEach?<R>(db: Database, statement: RawBuilder<unknown>, rows: readonly R[]): R[];
+  /**
+   * Resolves when what was committed before the call is on the disk: to be waited for before anybody is answered. Absent where a commit
+   * says so itself.
+   */
+  durable?(): Promise<void>;
   /** Ends a SELECT whose rows of `table` (its alias) the transaction will change. */
   forUpdate(table: string): RawBuilder<unknown>;
   /** The same, without those that another transaction changes just now. */
