@@ -87,6 +87,8 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
+    // What is logged of a request names it: a logger for each costs as much as its authentication.
+    childLoggerFactory: (logger) => logger,
     bodyLimit: options.bodyLimitBytes ?? MIB,
     requestTimeout: 30_000,
     keepAliveTimeout: 72_000,
