@@ -211,6 +211,7 @@ export class Admission {
     if (connection.state.name !== 'admitting') {
       // It left while it was claimed; nobody else knows of this session.
       connections.release(prove.device, claim.session);
+      connections.endOlder(prove.device, claim.session);
       return;
     }
     const session: Session = {

@@ -118,6 +118,13 @@ export class Connections {
     return true;
   }
 
+  /** `session` took the device's presence and came to nothing: the older session it has here would be found by nobody. */
+  endOlder(device: string, session: number): void {
+    const older = this.#sessions.get(device);
+    if (!older || older.state.session > session) return;
+    this.close(older, CLOSE.replaced, 'H-9: a newer connection of this device, which left');
+  }
+
   /** Whether the frame was handed over. A frame that is dropped closes the connection (4204). */
   send(connection: Connection, frame: Uint8Array): boolean {
     if (connection.state.name === 'ended') return false;

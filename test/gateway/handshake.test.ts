@@ -296,6 +296,35 @@ test('H-9: many connections of one device at once leave exactly one, the one pre
     assert.is(rig.worker.sessions, 1);
   }));
 
+test('H-9: one that leaves before its welcome leaves no session behind that nobody finds', () =>
+  withRig({}, async (rig) => {
+    const identity = await rig.enrol();
+    const first = await connectDevice(rig.url, identity);
+    const { presence } = rig.bus.inner;
+    const claim = presence.claim.bind(presence);
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    presence.claim = async (...args) => {
+      const claims = await claim(...args);
+      await answered;
+      return claims;
+    };
+    const second = new RawDevice(rig.url);
+    await prove(second, identity);
+    const holder = async () => (await presence.locate([identity.id]))[0];
+    await waitFor(async () => ((await holder())?.session ?? 0) > first.session, { what: 'the claim' });
+    second.socket.terminate();
+    await waitFor(() => rig.log.some(({ msg }) => msg === 'connection closed before welcome'));
+    presence.claim = claim;
+    answer();
+    assert.is((await first.device.closed()).code, CLOSE.replaced);
+    await waitFor(async () => (await holder()) === null, { what: 'nobody to hold the device' });
+    const again = await connectDevice(rig.url, identity);
+    assert.is((await holder())?.session, again.session);
+  }));
+
 test('a device that moves its group in the directory is judged by the new one at its next connection', () =>
   withRig({ settings: { group: BRANCH } }, async (rig) => {
     const identity = await rig.enrol([ROOT, BRANCH]);
