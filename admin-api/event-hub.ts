@@ -34,7 +34,7 @@ export class EventHub {
     this.#log = log;
   }
 
-  /** Looks for new events that came to an end. */
+  /** Looks for new events that came to an end, also those that found nobody listening. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -57,6 +57,8 @@ export class EventHub {
     if (this.#stopping) return;
     if (this.#subscribers.size === 0) {
       this.#idle = true;
+      // A round with nothing to do: it tells that there still are rounds.
+      this.#rounds++;
       return;
     }
     if (this.#reading) {

@@ -37,6 +37,12 @@ async function append(count: number, more: object = {}, type = 'test'): Promise<
 const numbers = (reader: EventReader) => reader.events.map((event) => event.data.n);
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
+test('the hub goes round while nobody listens', async () => {
+  await waitFor(async () => /event_streams 0\n/.test((await http.call('GET', '/metrics')).body));
+  const { rounds } = http.hub;
+  await waitFor(() => http.hub.rounds > rounds + 1, { what: 'rounds' });
+});
+
 test('a stream begins with what happens next, and carries number, type and data', async () => {
   await append(1);
   const reader = await follow();
