@@ -88,8 +88,9 @@ export class Bench {
     return this.#memoryLimit - memoryUse().used;
   }
 
-  get timeIsUp(): boolean {
-    return performance.now() > this.#doneBy;
+  /** Milliseconds until whoever takes as much time as there is has to be done. */
+  get timeLeftMs(): number {
+    return this.#doneBy - performance.now();
   }
 
   /** One measured figure. A bound is judged unless the run is a quick one. */

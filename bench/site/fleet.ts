@@ -14,20 +14,22 @@ export interface Fleet {
   swarm: Swarm;
 }
 
-/** Keys made, devices on record, programs up; nobody connected yet. */
+/** Keys made, devices on record, programs up; nobody connected yet. As many devices as the scenario has, unless told otherwise. */
 export async function prepareFleet(
   bench: Bench,
-  options: Partial<Pick<SiteOptions, 'gateways' | 'workers' | 'gatewayFlags' | 'databaseUrl'>> = {},
+  options: Partial<
+    Pick<SiteOptions, 'devices' | 'gateways' | 'workers' | 'gatewayFlags' | 'databaseUrl'>
+  > = {},
 ): Promise<Fleet> {
-  const { gateways = ['gw1'], databaseUrl = bench.databaseUrl } = options;
+  const { devices = bench.devices, gateways = ['gw1'], databaseUrl = bench.databaseUrl } = options;
   const ports = await Promise.all(gateways.map(() => freePort()));
   const swarm = bench.use(
     await Swarm.start({
-      devices: bench.devices,
+      devices,
       dialect: 'pushpoint',
-      options: { keepKeys: bench.devices <= 100_000 ? 'yes' : 'no' },
+      options: { keepKeys: devices <= 100_000 ? 'yes' : 'no' },
       targets: ports.map((port) => ({ host: '127.0.0.1', port })),
-      atOnce: Math.max(256, AT_ONCE * (options.workers ?? workersFor(bench.devices))),
+      atOnce: Math.max(256, AT_ONCE * (options.workers ?? workersFor(devices))),
     }),
   );
   const site = bench.use(
@@ -35,8 +37,8 @@ export async function prepareFleet(
       ...options,
       gateways,
       ports,
-      devices: bench.devices,
-      seed: (dataDir) => seed(bench, swarm, dataDir, databaseUrl),
+      devices,
+      seed: (dataDir) => seed(bench, swarm, devices, dataDir, databaseUrl),
       databaseUrl,
       profileDir: bench.profileDir,
       say: (text) => bench.say(text),
@@ -48,10 +50,11 @@ export async function prepareFleet(
 async function seed(
   bench: Bench,
   swarm: Swarm,
+  devices: number,
   dataDir: string,
   databaseUrl: string | undefined,
 ): Promise<void> {
-  const { devices, keepDir } = bench;
+  const { keepDir } = bench;
   const keeps = databaseUrl === undefined ? keepDir : undefined;
   if (keeps !== undefined && (await bringKept(keeps, devices, dataDir))) return;
   const publicKeys = await swarm.prepare();
