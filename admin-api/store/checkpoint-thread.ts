@@ -13,7 +13,11 @@ parentPort?.on('message', (message: 'checkpoint' | 'close') => {
     parentPort?.close();
     return;
   }
-  // `passive` waits for nobody, and nobody waits for it (sqlite.org/pragma.html#pragma_wal_checkpoint).
-  for (let pass = 0; pass < PASSES; pass++) database.exec('pragma wal_checkpoint(passive)');
+  try {
+    // `passive` waits for nobody, and nobody waits for it (sqlite.org/pragma.html#pragma_wal_checkpoint).
+    for (let pass = 0; pass < PASSES; pass++) database.exec('pragma wal_checkpoint(passive)');
+  } catch {
+    // A full disk, say: the log keeps what is in it, and the next time comes.
+  }
   parentPort?.postMessage('done');
 });

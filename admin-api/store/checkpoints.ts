@@ -24,12 +24,14 @@ export class Checkpoints {
     this.#pages = pages;
   }
 
-  /** To be called after each commit, outside of a transaction. */
+  /** To be called after each commit, outside of a transaction. Never throws: what was committed is, also when a full disk has no room for it. */
   committed(): void {
-    if (this.#state === 'copied') {
-      this.#database.exec('pragma wal_checkpoint(passive)');
-      this.#state = 'waiting';
-    } else if (this.#state === 'waiting' && ++this.#commits % COMMITS_BETWEEN_LOOKS === 0) this.#look();
+    try {
+      if (this.#state === 'copied') this.#copyRest();
+      else if (this.#state === 'waiting' && ++this.#commits % COMMITS_BETWEEN_LOOKS === 0) this.#look();
+    } catch {
+      // It stays in the log, and is tried again; SQLite says what is wrong when a commit fails for it.
+    }
   }
 
   async close(): Promise<void> {
@@ -40,6 +42,11 @@ export class Checkpoints {
     thread.ref();
     thread.postMessage('close');
     await ended;
+  }
+
+  #copyRest(): void {
+    this.#state = 'waiting';
+    this.#database.exec('pragma wal_checkpoint(passive)');
   }
 
   #look(): void {
@@ -59,7 +66,7 @@ export class Checkpoints {
     thread.on('message', () => {
       this.#state = 'copied';
     });
-    // SQLite's own checkpoints go on at a longer log: the disk says there what is wrong with it.
+    // It did not start: SQLite's own checkpoints go on, at a longer log.
     thread.on('error', () => {
       this.#state = 'given-up';
     });

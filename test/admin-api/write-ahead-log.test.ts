@@ -45,6 +45,17 @@ test('after a sync that failed nobody is answered any more, also when the next w
     database.close();
   }));
 
+test('a log that cannot be copied back fails no commit', () =>
+  inFolder(async (folder) => {
+    const file = path.join(folder, 'a.db');
+    const database = openDatabase(file);
+    const checkpoints = new Checkpoints(database, file, 1);
+    database.close();
+    assert.throws(() => database.exec('pragma wal_checkpoint(noop)'));
+    for (let commit = 0; commit < 100; commit++) checkpoints.committed();
+    await checkpoints.close();
+  }));
+
 test('the log is copied back while transactions go on, and begun anew', () =>
   inFolder(async (folder) => {
     const file = path.join(folder, 'a.db');
