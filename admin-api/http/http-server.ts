@@ -87,7 +87,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
-    // What is logged of a request names it: a logger for each costs as much as its authentication.
+    // What is logged of a request names it: a logger for each costs a third of its authentication.
     childLoggerFactory: (logger) => logger,
     bodyLimit: options.bodyLimitBytes ?? MIB,
     requestTimeout: 30_000,

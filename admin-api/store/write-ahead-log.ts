@@ -43,7 +43,8 @@ export class WriteAheadLog {
   }
 
   async close(): Promise<void> {
-    await this.#running?.catch(() => {});
+    // Until nobody needs another sync of a file that is closed. What failed was told to those who wait.
+    await this.onDisk().catch(() => {});
     if (this.#handle !== undefined) closeSync(this.#handle);
     this.#handle = undefined;
     await this.#checkpoints.close();

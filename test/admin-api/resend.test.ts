@@ -18,7 +18,7 @@ import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
-import { addCommand, addDevice, newCommand, sent } from './store-fixtures.ts';
+import { addCommand, addDevice, sent } from './store-fixtures.ts';
 
 const RESEND_AFTER_MS = 300;
 const INITIAL = { group: 'all', runPushServer: true, port: 1, address: 'ws://x:1', connectionLimit: 1 };
@@ -41,13 +41,13 @@ test('what has been answered is not sent again while the answer waits to be put 
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();
-  const outcomes = new Outcomes(store, new EventHub(store.events, log), now);
+  const hub = new EventHub(store.events, log);
+  const outcomes = new Outcomes(store, hub, now);
   const frames = new CommandFrames(await OrderSigner.load(store.meta));
   const metrics = createAdminMetrics(new Registry());
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
   const mail = new HolderMail(bus, log);
-  const hub = new EventHub(store.events, log);
   const sweeper = new Sweeper(
     { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
     {
@@ -62,8 +62,7 @@ test('what has been answered is not sent again while the answer waits to be put 
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
     const stateOf = async (command: string) => (await store.executions.get({ command, device: 'd1' }))?.state;
     await addDevice(store, 'd1');
-    const issued = newCommand('', { issuedAt: now(), expiresAt: now() + 3_600_000 });
-    await addCommand(store, 'c1', { ...issued, id: 'c1' });
+    await addCommand(store, 'c1', { issuedAt: now(), expiresAt: now() + 3_600_000 });
     await store.executions.markSent([sent('c1', 'd1', 1, incarnation)], now());
     await bus.receipts.append([{ kind: 'ack', device: 'd1', command: 'c1', at: now() }]);
     sweeper.start();
