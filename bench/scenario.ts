@@ -1,5 +1,6 @@
 /** What a scenario is, and what it gets to work with: it says what it does, gives figures and invariants, nothing else. */
 import { setTimeout as pause } from 'node:timers/promises';
+import { STILL_MS } from './measure/clock.ts';
 import { machineCpu, memoryUse } from './measure/processes.ts';
 import type { Row, Rows } from './rows.ts';
 
@@ -144,6 +145,20 @@ export class Bench {
 
   async pause(ms: number): Promise<void> {
     await pause(ms);
+  }
+
+  /**
+   * Waits until there are as many as `wanted`, or no more have come for a minute: what is lost is judged by that, and never by how
+   * slow the machine is. Resolves with how many there are.
+   */
+  async until(wanted: number, there: () => number | Promise<number>, lookMs = 50): Promise<number> {
+    let most = Number.NEGATIVE_INFINITY;
+    for (let cameAt = performance.now(); ; await pause(lookMs)) {
+      const count = await there();
+      if (count >= wanted || performance.now() - cameAt > STILL_MS) return count;
+      if (count > most) cameAt = performance.now();
+      most = Math.max(most, count);
+    }
   }
 
   /** Does `work`, and rejects with `MemoryExhausted` as soon as the machine has more memory in use than it may. */

@@ -5,12 +5,13 @@
 import type { Logger } from 'pino';
 import type { Receipt } from '../bus/bus.ts';
 import {
+  BeatAnswers,
   CLOSE,
   type DeviceMessage,
   decodeDeviceMessage,
-  encodeGatewayMessage,
   ProtocolError,
   type Prove,
+  plainBeat,
 } from '../protocol/index.ts';
 import type { Admission } from './admission.ts';
 import type { Connections } from './connections.ts';
@@ -46,8 +47,7 @@ export class DeviceMessages {
   readonly #parts: DeviceMessagesParts;
   readonly #ticksPerSecond: number;
   readonly #budgetPerTick: number;
-  #beatFrame = new Uint8Array();
-  #beatFrameAt = 0;
+  readonly #beatAnswers = new BeatAnswers();
 
   constructor(parts: DeviceMessagesParts) {
     this.#parts = parts;
@@ -68,7 +68,7 @@ export class DeviceMessages {
     try {
       if (!isBinary) throw new ProtocolError('F-1', 'a text frame');
       // Binary inside a result would be a view of memory that is gone after this call: decode a copy.
-      this.#dispatch(connection, decodeDeviceMessage(bytes.slice()), bytes.length);
+      this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes.slice()), bytes.length);
     } catch (error) {
       if (error instanceof ProtocolError) {
         connections.close(connection, error.closeCode, error.message);
@@ -108,7 +108,7 @@ export class DeviceMessages {
     const at = Date.now();
     if (message.t === 'beat') {
       this.#parts.metrics.heartbeats++;
-      this.#parts.connections.send(connection, this.#beatAnswer(at));
+      this.#parts.connections.send(connection, this.#beatAnswers.at(at));
     }
     // A session that could not even take the answer has ended.
     const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
@@ -130,14 +130,5 @@ export class DeviceMessages {
         return receipt;
       }
     }
-  }
-
-  /** The same bytes for all beats of one millisecond (B-2). */
-  #beatAnswer(at: number): Uint8Array {
-    if (at !== this.#beatFrameAt) {
-      this.#beatFrameAt = at;
-      this.#beatFrame = encodeGatewayMessage({ t: 'beat', time: at });
-    }
-    return this.#beatFrame;
   }
 }

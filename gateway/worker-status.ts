@@ -18,6 +18,8 @@ import type { SettingsFollower } from './settings-follower.ts';
 
 /** How often progress is told while devices leave, milliseconds. */
 const LEAVING_REPORT_MS = 1_000;
+/** How often the worker asks itself whether it is ready, milliseconds. */
+const READINESS_PERIOD_MS = 1_000;
 
 /** What a worker shows of itself. */
 export interface WorkerState {
@@ -57,7 +59,8 @@ export class WorkerStatus {
   /** What the door is to be while the worker stops. */
   #stopping: Door | null = null;
   readonly #ready = new Dependency();
-  #told = '';
+  #readinessAt = Number.NEGATIVE_INFINITY;
+  #told: readonly unknown[] = [];
   #toldAt = 0;
 
   constructor(parts: WorkerStatusParts) {
@@ -151,18 +154,28 @@ export class WorkerStatus {
   takeNews(): boolean {
     const { departures, follower, listener, keeper, server } = this.#parts;
     const { why, left } = departures;
-    // Asked all the time, so that it knows since when.
-    this.readiness();
-    const incarnation = keeper.last?.incarnation;
+    const at = performance.now();
+    if (at - this.#readinessAt >= READINESS_PERIOD_MS) {
+      // Asked all the time, so that it knows since when.
+      this.#readinessAt = at;
+      this.readiness();
+    }
+    const { full, limit } = listener;
     const { applied, problem } = follower;
     const now = [
-      ...[this.openPort, server.listening, listener.full, listener.limit],
-      ...[incarnation, why, applied, problem],
-    ].join('|');
-    const again = left > 0 && performance.now() - this.#toldAt >= LEAVING_REPORT_MS;
-    if (now === this.#told && !again) return false;
+      this.openPort,
+      server.listening,
+      full,
+      limit,
+      keeper.last?.incarnation,
+      why,
+      applied,
+      problem,
+    ];
+    const again = left > 0 && at - this.#toldAt >= LEAVING_REPORT_MS;
+    if (!again && now.every((value, index) => value === this.#told[index])) return false;
     this.#told = now;
-    this.#toldAt = performance.now();
+    this.#toldAt = at;
     return true;
   }
 }

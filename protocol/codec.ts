@@ -7,6 +7,7 @@ import { REPORTABLE_STATES } from './execution-states.ts';
 import { ProtocolError, scanFrame } from './frame-scan.ts';
 import { ID_PATTERN, LIMITS } from './limits.ts';
 import {
+  type Beat,
   COMPLIANCE,
   type DeviceMessage,
   type GatewayAddress,
@@ -142,6 +143,19 @@ export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuf
   return frame;
 }
 
+const PLAIN_BEAT: Readonly<Beat> = Object.freeze({ t: 'beat' });
+const PLAIN_BEAT_FRAME = pack(PLAIN_BEAT);
+
+/**
+ * The message in `frame` if it is a heartbeat without anything to say, told by its bytes: nearly all frames of a fleet at rest are.
+ * Else `null`, and `decodeDeviceMessage` knows.
+ */
+export function plainBeat(frame: Uint8Array): Readonly<Beat> | null {
+  if (frame.length !== PLAIN_BEAT_FRAME.length) return null;
+  for (let at = 0; at < frame.length; at++) if (frame[at] !== PLAIN_BEAT_FRAME[at]) return null;
+  return PLAIN_BEAT;
+}
+
 /**
  * A device's frame as a message; `null` for a message of a later version, which is skipped (V-2).
  * Throws `ProtocolError`.
@@ -204,6 +218,19 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
 
 export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayBuffer> {
   return pack(defined(message));
+}
+
+/** Answers to heartbeats (B-2), each written over the one before: of a frame that goes to every device, only the time differs. */
+export class BeatAnswers {
+  readonly #frame = encodeGatewayMessage({ t: 'beat', time: Date.now() });
+  // What comes last is the time, a float64.
+  readonly #time = new DataView(this.#frame.buffer, this.#frame.length - Float64Array.BYTES_PER_ELEMENT);
+
+  /** The frame holds until the next call. */
+  at(time: number): Uint8Array<ArrayBuffer> {
+    this.#time.setFloat64(0, time);
+    return this.#frame;
+  }
 }
 
 /** A gateway's frame as a message; `null` for one of a later version (V-2). Throws `ProtocolError`. */

@@ -3,3 +3,9 @@ export function sharedNow(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1_000 + nanoseconds / 1e6;
 }
+
+/**
+ * How long nothing more may come before what is missing counts as lost, milliseconds. An order nobody acknowledged is sent again after
+ * half of it.
+ */
+export const STILL_MS = 60_000;

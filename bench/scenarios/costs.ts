@@ -127,7 +127,7 @@ async function expansion(bench: Bench, { site }: Fleet, cpu: Meter): Promise<Cpu
   await bench.pause(2_000);
   const figures = each(before, cpu(), bench.devices);
   await site.post(`/v1/commands/${id}/cancel`, {});
-  await whenFinished(site, id, 60_000);
+  await whenFinished(site, id);
   return figures;
 }
 
@@ -167,7 +167,7 @@ async function unanswered(bench: Bench, { site, swarm }: Fleet, cpu: Meter): Pro
   }
   const after = cpu();
   await swarm.stall(0);
-  await whenFinished(site, id, 60_000);
+  await whenFinished(site, id);
   await swarm.take('arrived');
   bench.say(`${sent} of ${bench.devices} were sent without an answer`);
   return each(before, after, sent);
@@ -190,7 +190,7 @@ async function answered(bench: Bench, { site, swarm }: Fleet, cpu: Meter, rounds
   for (let round = 0; round < rounds; round += 1) {
     const began = sharedNow();
     const id = await forceSync(site, { all: true });
-    await whenFinished(site, id, 120_000);
+    await whenFinished(site, id);
     durable.push(sharedNow() - began);
     const times = (await swarm.take('arrived')).get(id) ?? new Float64Array();
     missed += bench.devices - times.length;

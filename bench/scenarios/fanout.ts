@@ -95,7 +95,7 @@ async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached>
   for (let round = 0; round < rounds(bench); round++) {
     const began = sharedNow();
     const id = await forceSync(site, { all: true });
-    const command = await whenFinished(site, id, 60_000);
+    const command = await whenFinished(site, id);
     durable.push(sharedNow() - began);
     const times = (await swarm.take('arrived')).get(id) ?? new Float64Array();
     missed += devices - times.length;
@@ -132,9 +132,7 @@ async function pushpoint(bench: Bench, { site, swarm }: Fleet): Promise<Reached>
 }
 
 async function arrivals(bench: Bench, swarm: Swarm, key: string, began: number): Promise<Reached> {
-  const deadline = performance.now() + 30_000;
-  while ((await swarm.count('arrived', key)) < bench.devices && performance.now() < deadline)
-    await bench.pause(50);
+  await bench.until(bench.devices, () => swarm.count('arrived', key));
   return reached((await swarm.take('arrived')).get(key) ?? new Float64Array(), began);
 }
 

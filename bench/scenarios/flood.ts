@@ -65,7 +65,7 @@ export async function measureFlood(bench: Bench, { site, swarm }: Fleet): Promis
 async function syncSeconds(bench: Bench, { site }: Fleet): Promise<{ seconds: number; open: number }> {
   const began = sharedNow();
   const id = await forceSync(site, { all: true });
-  const { counts } = await whenFinished(site, id, 60_000);
+  const { counts } = await whenFinished(site, id);
   bench.say(
     `a sync to all: ${counts.succeeded} of ${bench.devices} after ${((sharedNow() - began) / 1_000).toFixed(1)} s`,
   );

@@ -138,7 +138,7 @@ async function measurePushpoint(bench: Bench): Promise<PeerFigures> {
     idle.held,
     () => forceSync(site, { all: true }),
     async (id) => {
-      await whenFinished(site, id, 120_000);
+      await whenFinished(site, id);
     },
   );
   return {

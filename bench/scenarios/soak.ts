@@ -74,8 +74,7 @@ export async function measureSoak(bench: Bench, { site, swarm }: Fleet): Promise
     await bench.pause(Math.max(0, (second + 1) * 1_000 - (performance.now() - began)));
   }
   open += (await sync?.done) ?? 0;
-  const deadline = performance.now() + 120_000;
-  while (caller.open > 0 && performance.now() < deadline) await bench.pause(100);
+  await bench.until(0, () => -caller.open, 100);
   const ready = await swarm.whenReady(bench.devices, 60_000);
   bench.invariant('devices not connected at the end', bench.devices - ready);
   bench.invariant('syncs to all not run by every device', open);
@@ -117,7 +116,7 @@ function told({ pss }: Sample): string {
 /** A sync to all; `done` tells how many devices have not run it. */
 async function begin(bench: Bench, { site }: Fleet): Promise<{ id: string; done: Promise<number> }> {
   const id = await forceSync(site, { all: true });
-  const done = whenFinished(site, id, 120_000).then(({ counts }) => {
+  const done = whenFinished(site, id).then(({ counts }) => {
     // One that did not reach a device in time gives way to the next.
     return bench.devices - counts.succeeded - (counts.superseded ?? 0);
   });

@@ -31,7 +31,7 @@ export async function measureStorm(bench: Bench, fleet: Fleet): Promise<void> {
   await site.startGateway('gw2');
   await connectAll(bench, swarm);
   // Everybody was reached in the session it has: whoever is reached anew later has come back.
-  await whenFinished(site, await forceSync(site, { all: true }), TIME_LIMIT_MS);
+  await whenFinished(site, await forceSync(site, { all: true }));
   await bench.pause(bench.quick ? 200 : 3_000);
   await lose(bench, fleet, 'a worker killed', async () => {
     const [worker] = site.workerPids('gw1');
@@ -76,7 +76,7 @@ async function lose(
     bench.figure(`${what}: CPU meanwhile, ${kind}`, '% of a core', share(ms));
   }
   bench.figure(`${what}: CPU meanwhile, load generator`, '% of a core', share(swarm.cpuMs - loadBefore));
-  const command = await whenFinished(site, id, TIME_LIMIT_MS);
+  const command = await whenFinished(site, id);
   bench.invariant(`${what}: devices not back`, lost - Math.min(lost, returned.length));
   bench.invariant(`${what}: executions not succeeded`, bench.devices - command.counts.succeeded);
   const reached = (await swarm.take('arrived')).get(id) ?? [];

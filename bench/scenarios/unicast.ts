@@ -110,17 +110,16 @@ async function hold(
     }
     await bench.pause(TICK_MS);
   }
-  const deadline = performance.now() + 60_000;
-  while (answered < offered && performance.now() < deadline) await bench.pause(20);
+  await bench.until(offered, () => answered, 20);
   const arrived = new Map<string, number>();
   const settled = new Map<string, number>();
-  // The rest of the way: looked for until all is there.
-  for (;;) {
+  // The rest of the way.
+  const there = async () => {
     collect(await swarm.take('arrived'), due, arrived);
     collect(await swarm.take('settled'), due, settled);
-    if ((settled.size >= due.size && arrived.size >= due.size) || performance.now() > deadline) break;
-    await bench.pause(100);
-  }
+    return arrived.size + settled.size;
+  };
+  await bench.until(due.size * 2, there, 100);
   return {
     offered,
     accepted: due.size,

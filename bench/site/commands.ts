@@ -1,4 +1,5 @@
 /** Commands given through the HTTP API, and what became of them. */
+import { STILL_MS } from '../measure/clock.ts';
 import type { Site } from './site.ts';
 
 interface CommandView {
@@ -21,10 +22,19 @@ export async function sendMessage(site: Site, target: Target, bytes: number): Pr
 }
 
 /**
- * Waits until every execution of the command is final on record, or the time is up. The event is waited for, as programs should:
- * asking again and again has all its executions counted each time.
+ * Waits until every execution of the command is final on record, or nothing has become of any for a minute. The event is waited for, as
+ * programs should: asking again and again has all its executions counted each time.
  */
-export async function whenFinished(site: Site, id: string, timeoutMs: number): Promise<CommandView> {
+export async function whenFinished(site: Site, id: string): Promise<CommandView> {
+  for (let before = ''; ; ) {
+    const command = await whenFinishedWithin(site, id, STILL_MS);
+    const counts = JSON.stringify(command.counts);
+    if (command.finishedAt !== null || counts === before) return command;
+    before = counts;
+  }
+}
+
+async function whenFinishedWithin(site: Site, id: string, timeoutMs: number): Promise<CommandView> {
   const given = new AbortController();
   const timer = setTimeout(() => given.abort(), timeoutMs);
   const view = () => site.get<CommandView>(`/v1/commands/${id}`);

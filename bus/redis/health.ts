@@ -157,11 +157,13 @@ export class Health {
       return;
     }
     try {
-      const { history } = await link.examine();
+      const key = keys.probe(topology.tagOf(place), id);
+      const [{ history }] = await Promise.all([
+        link.examine(),
+        commands.do(key, (client) => client.set(key, '', 'PX', PROBE_INTERVAL_MS * 4)),
+      ]);
       histories.note(place, history);
       await this.#lookAtSettings(place, link);
-      const key = keys.probe(topology.tagOf(place), id);
-      await commands.do(key, (client) => client.set(key, '', 'PX', PROBE_INTERVAL_MS * 4));
       this.#set('commands', place, link, null);
     } catch (error) {
       this.#set('commands', place, link, reasonAt(link, error));

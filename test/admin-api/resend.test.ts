@@ -1,4 +1,4 @@
-/** What the sweeper sends again, over a real store and the in-process bus; nobody applies receipts unless the test does. */
+/** What is sent again, and in which order, over a real store and the in-process bus; nobody applies receipts unless the test does. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,6 +16,8 @@ import { Sweeper } from '../../admin-api/ledger/sweeper.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Command } from '../../admin-api/store/records.ts';
+import type { Store } from '../../admin-api/store/store.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
 import { addCommand, addDevice, sent } from './store-fixtures.ts';
@@ -33,7 +35,14 @@ const LOAD = {
   cpu: 0,
 };
 
-test('what has been answered is not sent again while the answer waits to be put on record', async () => {
+interface Site {
+  store: Store;
+  bus: MemoryBus;
+  dispatcher: Dispatcher;
+  sweeper: Sweeper;
+}
+
+async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-resend-'));
   const log = pino({ level: 'silent' });
   const now = Date.now;
@@ -59,29 +68,85 @@ test('what has been answered is not sent again while the answer waits to be put 
     },
   );
   try {
+    await body({ store, bus, dispatcher, sweeper });
+  } finally {
+    await sweeper.stop();
+    await dispatcher.stop();
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true });
+  }
+}
+
+const LASTING = () => ({ issuedAt: Date.now(), expiresAt: Date.now() + 3_600_000 });
+
+async function stateOf(store: Store, command: string): Promise<string | undefined> {
+  return (await store.executions.get({ command, device: 'd1' }))?.state;
+}
+
+test('what has been answered is not sent again while the answer waits to be put on record', () =>
+  withSite(async ({ store, bus, sweeper }) => {
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
-    const stateOf = async (command: string) => (await store.executions.get({ command, device: 'd1' }))?.state;
     await addDevice(store, 'd1');
-    await addCommand(store, 'c1', { issuedAt: now(), expiresAt: now() + 3_600_000 });
-    await store.executions.markSent([sent('c1', 'd1', 1, incarnation)], now());
-    await bus.receipts.append([{ kind: 'ack', device: 'd1', command: 'c1', at: now() }]);
+    await addCommand(store, 'c1', LASTING());
+    await store.executions.markSent([sent('c1', 'd1', 1, incarnation)], Date.now());
+    await bus.receipts.append([{ kind: 'ack', device: 'd1', command: 'c1', at: Date.now() }]);
     sweeper.start();
     const longAfter = performance.now() + 3 * RESEND_AFTER_MS;
     const rounds = sweeper.rounds;
     await waitFor(() => performance.now() > longAfter && sweeper.rounds > rounds + 5, {
       what: 'sweeps long after the command was sent',
     });
-    assert.is(await stateOf('c1'), 'sent');
+    assert.is(await stateOf(store, 'c1'), 'sent');
     // Applied by somebody who found nothing in it for this execution: now it is known to be unanswered.
     const stop = await bus.receipts.consume('one', async () => {});
-    await waitFor(async () => (await stateOf('c1')) === 'queued', { what: 'the command to be queued again' });
+    await waitFor(async () => (await stateOf(store, 'c1')) === 'queued', {
+      what: 'the command to be queued again',
+    });
     await stop();
-  } finally {
-    await sweeper.stop();
-    await bus.stop();
-    await store.stop();
-    await rm(dataDir, { recursive: true });
-  }
-});
+  }));
+
+test('D-2: nothing is sent ahead of a command that its worker had no room for', () =>
+  withSite(async ({ store, bus, dispatcher }) => {
+    const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
+    await bus.presence.claim(incarnation, [{ device: 'd1' }]);
+    await addDevice(store, 'd1');
+    const other = { devices: ['d2'], frame: new Uint8Array(1) };
+    while ((await bus.outboxes.append(incarnation, new Array(4_000).fill(other))) === 'appended');
+    dispatcher.start();
+    await addCommand(store, 'c1', LASTING());
+    const route = await dispatcher.routes(['d1']);
+    assert.is(route.get('d1')?.incarnation, incarnation, 'reachable');
+    await store.executions.markSent([sent('c1', 'd1', 1, incarnation)], Date.now());
+    const [first] = await store.commands.getMany(['c1']);
+    await dispatcher.carry([{ command: 'c1', device: 'd1' }], new Map([['c1', first as Command]]), route);
+    assert.is(await stateOf(store, 'c1'), 'queued', 'the outbox is full');
+    assert.is((await dispatcher.routes(['d1'])).size, 0, 'no way past it');
+
+    // Carried by somebody who asked for the route before.
+    await addCommand(store, 'c2', LASTING());
+    await store.executions.markSent([sent('c2', 'd1', 1, incarnation)], Date.now());
+    const [second] = await store.commands.getMany(['c2']);
+    const carried = dispatcher.carry(
+      [{ command: 'c2', device: 'd1' }],
+      new Map([['c2', second as Command]]),
+      route,
+    );
+    const { position } = await bus.outboxes.read(incarnation, null, 100_000);
+    await bus.outboxes.trim(incarnation, position);
+    await carried;
+    const handedOver: (string | undefined)[] = [];
+    let read = position;
+    await waitFor(
+      async () => {
+        const { position, entries } = await bus.outboxes.read(incarnation, read, 100);
+        read = position;
+        for (const { delivery } of entries) handedOver.push(delivery.commandId);
+        return handedOver.length >= 2;
+      },
+      { what: 'both to be handed over' },
+    );
+    assert.equal(handedOver, ['c1', 'c2']);
+  }));
 
 test.run();

@@ -1,4 +1,5 @@
 /** What only Redis can do to the bus: lose its data, go away, cut connections, hold what nobody can read. */
+import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -291,6 +292,21 @@ fault('scripts that Redis forgot are brought again', async (bus, redis) => {
   const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
   assert.is(await bus.outboxes.append(incarnation, [delivery(1)]), 'appended');
 });
+
+fault(
+  'receipts appended right before Redis lost everything are appended again, however long it was away',
+  async (bus) => {
+    assert.is(await bus.receipts.append([ack(1)]), 'appended');
+    await server.kill();
+    await waitFor(() => !bus.status().available, { what: 'the status to say so' });
+    // Longer than receipts are kept while others follow them.
+    await pause(6_000);
+    await server.restart({ empty: true });
+    await waitFor(() => bus.status().available, { what: 'the bus to come back' });
+    const applied = await collect(bus);
+    await waitFor(() => applied.includes(1), { what: 'the receipt that Redis lost' });
+  },
+);
 
 test('a password and a database in the URL are used', async () => {
   const redis = new Redis(server.url);

@@ -1,17 +1,20 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  BeatAnswers,
   type DeviceMessage,
   decodeDeviceMessage,
   decodeGatewayMessage,
   decodeOrderBody,
   decodeValue,
   encodeDeviceMessage,
+  encodeGatewayMessage,
   encodeOrderBody,
   encodeValue,
   LIMITS,
   type OrderBody,
   ProtocolError,
+  plainBeat,
   REPORTABLE_STATES,
 } from '../../protocol/index.ts';
 import { fromHex, toHex } from './vectors-file.ts';
@@ -229,6 +232,30 @@ test('F-2: a decoded message does not share memory with the frame', () => {
   const order = decodeGatewayMessage(frame) as { body: Uint8Array };
   frame.fill(0);
   assert.is(toHex(order.body), '010203');
+});
+
+test('B-1: a beat that says nothing is known by its bytes, and is what they decode to', () => {
+  const beat = encodeDeviceMessage({ t: 'beat' });
+  assert.equal(plainBeat(beat), decodeDeviceMessage(beat));
+  assert.is(plainBeat(encodeDeviceMessage({ t: 'beat', policy: 'p' })), null);
+  for (let at = 0; at < beat.length; at++) {
+    assert.is(plainBeat(beat.subarray(0, at)), null, 'cut short');
+    for (let bit = 1; bit < 256; bit <<= 1) {
+      const other = beat.slice();
+      other[at] = (other[at] as number) ^ bit;
+      assert.is(plainBeat(other), null, toHex(other));
+    }
+  }
+  assert.is(plainBeat(fromHex(`${toHex(beat)}c0`)), null, 'something follows');
+});
+
+test('B-2: an answer written over the one before it is encoded as any other', () => {
+  const answers = new BeatAnswers();
+  for (const time of [0, 1, 1_795_341_660_000, Number.MAX_SAFE_INTEGER]) {
+    assert.equal(decodeGatewayMessage(answers.at(time)), { t: 'beat', time });
+  }
+  const now = Date.now();
+  assert.equal(answers.at(now), encodeGatewayMessage({ t: 'beat', time: now }));
 });
 
 test.run();
