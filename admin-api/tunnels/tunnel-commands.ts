@@ -1,5 +1,6 @@
 import { LIMITS } from '../../protocol/index.ts';
 import { sortableId } from '../sortable-id.ts';
+import type { OfflinePolicy } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
 /** How long a device may take to hear of a tunnel, and to join it. */
@@ -11,20 +12,20 @@ export async function addTunnelCommand(
   command: {
     id: string;
     type: 'tunnel.open' | 'tunnel.close';
+    offline: OfflinePolicy;
     args: Record<string, unknown>;
     device: string;
     createdBy: string;
     at: number;
   },
 ): Promise<void> {
-  const { id, type, args, device, createdBy, at } = command;
+  const { id, type, offline, args, device, createdBy, at } = command;
   await tx.commands.create({
     id,
     type,
     args,
     target: { devices: [device] },
-    // A tunnel is wanted now: a device that is away does not open it later.
-    offline: 'skip',
+    offline,
     collapseKey: null,
     issuedAt: at,
     expiresAt: at + TUNNEL_COMMAND_MS,

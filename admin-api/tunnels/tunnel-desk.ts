@@ -230,6 +230,8 @@ export class TunnelDesk {
     return addTunnelCommand(tx, {
       id: turn.commandId,
       type: 'tunnel.open',
+      // A tunnel is wanted now: a device that is away does not open it later. One that has it may be between gateways itself.
+      offline: resume ? 'queue' : 'skip',
       args: {
         tunnel: tunnel.id,
         gateway: { name: chosen.gateway.name, url: chosen.gateway.address },

@@ -83,6 +83,8 @@ export class TunnelEndings {
       addTunnelCommand(tx, {
         id: newCommandId(at),
         type: 'tunnel.close',
+        // A device that is away hears from its gateway, or gives up by itself.
+        offline: 'skip',
         args: { tunnel: id, reason: clipReason(reason) },
         device,
         createdBy,

@@ -124,8 +124,10 @@ export function joinStreams(
     },
     closed: (reset) => {
       if (!reset) return;
-      // What is cut short must not look like an end.
-      if (output instanceof Socket && !output.connecting) output.resetAndDestroy();
+      // What is cut short must not look like an end. What has ended is not: a reset while the end is on its way fails, and libuv keeps
+      // the descriptor for ever.
+      const cutShort = !output.writableEnded || output.writableLength > 0;
+      if (output instanceof Socket && !output.connecting && cutShort) output.resetAndDestroy();
       input.destroy();
       output.destroy();
     },

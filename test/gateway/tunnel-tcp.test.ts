@@ -105,6 +105,39 @@ test('T-11: a target where nobody listens, and a connection that breaks, do not 
   server.close();
 });
 
+test('T-10, T-11: an end and a reset in one breath leave no connection behind', async () => {
+  const open = new Set<Socket>();
+  const { server, port } = await listen((socket) => {
+    open.add(socket);
+    socket.on('data', () => {});
+    socket.on('close', () => open.delete(socket));
+    // Whoever is gone does not take it.
+    const timer = setInterval(() => socket.write('still there?'), 20);
+    socket.on('close', () => clearInterval(timer));
+  });
+  await withRig({}, async (rig) => {
+    await withTunnel(rig, port, async (_local, { operator, device }) => {
+      for (let n = 0; n < 10; n++) {
+        const nothing = () => {};
+        let connected = false;
+        const opened = () => {
+          connected = true;
+        };
+        const handlers = { opened, data: nothing, end: nothing, writable: nothing, closed: nothing };
+        const stream = operator.tunnel.open({ host: '127.0.0.1', port }, handlers);
+        await waitFor(() => connected, { what: 'the target to be connected' });
+        stream.write(Buffer.from('the last words'));
+        stream.end();
+        stream.reset('aborted', 'never mind');
+      }
+      await waitFor(() => device.tunnel.streams === 0 && open.size === 0, {
+        what: 'every connection to the target to be closed',
+      });
+    });
+  });
+  server.close();
+});
+
 test('T-9: a reader that stands still stops the writer, and memory is bounded by the windows', async () => {
   const readers: Socket[] = [];
   const { server, port } = await listen((socket) => {

@@ -104,6 +104,8 @@ async function serve(socket: Socket): Promise<void> {
       if (head.length < HEADER) continue;
       const order = { seedUp: head.readUInt32LE(8), lengthUp: head.readUInt32LE(12) };
       sending = send(socket, { ...order, seedDown: 0, lengthDown: 0 });
+      // Awaited below, unless reading fails first.
+      sending.catch(() => {});
       bytes = head.subarray(HEADER);
     }
     hash.update(bytes);

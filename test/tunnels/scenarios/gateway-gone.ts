@@ -38,7 +38,8 @@ export const gatewayGone: Scenario = {
     const before = await site.newestTunnel(agent.id);
     const drained = performance.now();
     await site.api.request('POST', `/v1/gateways/${before.gateway}/drain`);
-    world.checked(DRAIN_BYTES * 2, await transfer.done, 'transfer over a drain');
+    const fault = await transfer.done;
+    world.checked(DRAIN_BYTES * 2, fault && `${fault}; ${local.program.output}`, 'transfer over a drain');
     await local.program.waitForLine(/^The tunnel goes on at gateway /);
     const moved = await waitFor(async () => {
       const tunnel = await site.tunnel(before.id);
