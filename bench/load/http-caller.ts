@@ -5,34 +5,36 @@ export interface HttpCallerOptions {
   port: number;
   path: string;
   token: string;
-  /** Connections, and so requests under way at once. */
+  /** Most connections, and so requests under way at once. */
   connections: number;
 }
 
 interface Call {
   body: string;
+  /** Status 0: the connection ended before there was an answer. */
   answered: (status: number, body: string) => void;
 }
 
 export class HttpCaller {
   readonly #options: HttpCallerOptions;
-  readonly #lines: Line[];
+  readonly #lines = new Set<Line>();
+  /** The last one used is used first: the server closes those that are not needed. */
+  readonly #idle: Line[] = [];
   readonly #waiting: Call[] = [];
   #stopped = false;
 
   constructor(options: HttpCallerOptions) {
     this.#options = options;
-    this.#lines = Array.from({ length: options.connections }, () => this.#line());
   }
 
   /** Requests not answered yet. */
   get open(): number {
-    return this.#waiting.length + this.#lines.filter((line) => line.call !== null).length;
+    return this.#waiting.length + this.#lines.size - this.#idle.length;
   }
 
   post(body: string, answered: Call['answered']): void {
     const call = { body, answered };
-    const line = this.#lines.find((idle) => idle.call === null);
+    const line = this.#idle.pop() ?? this.#another();
     if (line) line.send(call);
     else this.#waiting.push(call);
   }
@@ -42,33 +44,63 @@ export class HttpCaller {
     for (const line of this.#lines) line.end();
   }
 
-  #line(): Line {
-    return new Line(this.#options, (line) => {
-      const next = this.#stopped ? undefined : this.#waiting.shift();
-      if (next) line.send(next);
+  #another(): Line | undefined {
+    if (this.#lines.size >= this.#options.connections) return undefined;
+    const line: Line = new Line(this.#options, {
+      free: () => this.#free(line),
+      gone: () => this.#gone(line),
     });
+    this.#lines.add(line);
+    return line;
+  }
+
+  #free(line: Line): void {
+    const next = this.#waiting.shift();
+    if (next) line.send(next);
+    else this.#idle.push(line);
+  }
+
+  #gone(line: Line): void {
+    this.#lines.delete(line);
+    const at = this.#idle.indexOf(line);
+    if (at >= 0) this.#idle.splice(at, 1);
+    const next = this.#stopped ? undefined : this.#waiting.shift();
+    if (next) this.#another()?.send(next);
   }
 }
 
+interface LineHooks {
+  /** The request was answered, and there is room for another. */
+  free(): void;
+  /** Closed, by whichever end. */
+  gone(): void;
+}
+
 class Line {
-  call: Call | null = null;
   readonly #head: string;
   readonly #socket: Socket;
-  readonly #idle: (line: Line) => void;
+  readonly #hooks: LineHooks;
+  #call: Call | null = null;
   #text = '';
 
-  constructor({ port, path, token }: HttpCallerOptions, idle: (line: Line) => void) {
-    this.#idle = idle;
+  constructor({ port, path, token }: HttpCallerOptions, hooks: LineHooks) {
+    this.#hooks = hooks;
     this.#head = `POST ${path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\n`;
+    let why = 'the connection was closed';
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
     this.#socket.setEncoding('latin1');
     this.#socket.on('data', (text: string) => this.#received(text));
-    this.#socket.on('error', () => this.#answer(0, 'the connection failed'));
-    this.#socket.on('close', () => this.#answer(0, 'the connection was closed'));
+    this.#socket.on('error', ({ message }) => {
+      why = message;
+    });
+    this.#socket.on('close', () => {
+      this.#answer(0, why);
+      hooks.gone();
+    });
   }
 
   send(call: Call): void {
-    this.call = call;
+    this.#call = call;
     this.#socket.write(`${this.#head}Content-Length: ${Buffer.byteLength(call.body)}\r\n\r\n${call.body}`);
   }
 
@@ -77,6 +109,8 @@ class Line {
   }
 
   #received(text: string): void {
+    // Before it closes a connection that was not used for long, the server may say so.
+    if (this.#call === null) return;
     this.#text += text;
     const head = this.#text.indexOf('\r\n\r\n');
     if (head < 0) return;
@@ -86,12 +120,12 @@ class Line {
     const status = Number(this.#text.slice(9, 12));
     this.#text = '';
     this.#answer(status, body);
+    this.#hooks.free();
   }
 
   #answer(status: number, body: string): void {
-    const { call } = this;
-    this.call = null;
+    const call = this.#call;
+    this.#call = null;
     call?.answered(status, body);
-    if (status !== 0) this.#idle(this);
   }
 }

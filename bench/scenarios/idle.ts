@@ -3,7 +3,7 @@ import { sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
 import { memoryUse } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
-import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
+import { connectAll, type Fleet, prepareFleet, tellTroubles } from '../site/fleet.ts';
 import { ingested } from '../site/on-record.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
@@ -59,11 +59,9 @@ export async function measureIdle(bench: Bench, fleet: Fleet): Promise<void> {
   bench.figure('CPU at rest, gateway', '% of a core', share('gateway'), { atMost: 5 });
   bench.figure('CPU at rest, administration server', '% of a core', share('admin'));
   bench.figure('CPU at rest, Redis', '% of a core', share('redis'));
-  const { phases, counters } = await swarm.state();
+  const { phases } = await swarm.state();
   bench.invariant('devices lost at rest', ready - (phases.ready ?? 0));
-  const lost = Object.entries(counters).filter(([name]) => /^(lost|failed|refused)/.test(name));
-  if (lost.length > 0)
-    bench.say(`on the way: ${lost.map(([name, count]) => `${name} × ${count}`).join(', ')}`);
+  await tellTroubles(bench, swarm);
 }
 
 function memory(bench: Bench, empty: Usage, full: Usage, devices: number): void {

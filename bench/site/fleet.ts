@@ -95,8 +95,21 @@ export async function connectAll(
     return ready >= devices || now - progressAt > 60_000 || bench.roomBytes < ROOM_BYTES || enough();
   });
   const ready = phases.ready ?? 0;
-  if (ready < devices) await swarm.hold();
   const tookMs = performance.now() - began;
   bench.say(`${ready} of ${devices} connected in ${(tookMs / 1_000).toFixed(1)} s`);
+  if (ready < devices) {
+    const others = Object.entries(phases).filter(([phase, count]) => phase !== 'ready' && count > 0);
+    bench.say(`the others: ${others.map(([phase, count]) => `${count} ${phase}`).join(', ')}`);
+    await tellTroubles(bench, swarm);
+    await swarm.hold();
+  }
   return { ready, tookMs };
+}
+
+/** Says what connections ended with, if any did: `lost` sessions, `failed` and `refused` attempts. */
+export async function tellTroubles(bench: Bench, swarm: Swarm): Promise<void> {
+  const { counters } = await swarm.state();
+  const troubles = Object.entries(counters).filter(([name]) => /^(lost|failed|refused)/.test(name));
+  if (troubles.length === 0) return;
+  bench.say(`on the way: ${troubles.map(([name, count]) => `${name} × ${count}`).join(', ')}`);
 }
