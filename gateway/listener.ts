@@ -14,10 +14,10 @@ const DESCRIPTORS_FULL = 0.9;
 const DESCRIPTORS_EXHAUSTED = 0.95;
 /** Descriptors of the process itself: bus, log, event loop. */
 const OWN_DESCRIPTORS = 40;
-/** Connections opened or closed until descriptors are counted again. */
+/** Sockets accepted, connections opened or closed until descriptors are counted again. */
 const CHANGES_PER_LOOK = 16;
-/** Connections that never ask for an upgrade are seen at the next look only. */
-const LOOK_MS = 100;
+/** For what changes without a call: descriptors of other kinds, and what is wanted of the door. */
+const LOOK_MS = 200;
 
 /** `open`: newcomers can be admitted. `refusing`: it listens to refuse them. */
 export type Door = 'open' | 'refusing' | 'closed';
@@ -118,7 +118,7 @@ export class Listener {
     void this.apply();
   }
 
-  /** A connection opened or closed. Asking the kernel for descriptors each time would cost as much as opening it. */
+  /** A socket was accepted, or a connection opened or closed. Asking the kernel for descriptors each time would cost as much as opening it. */
   changed(): void {
     if (++this.#changes % CHANGES_PER_LOOK === 0) this.#measure();
     else if (this.#full !== this.#isFull(this.#descriptorShare)) this.#measure();

@@ -26,6 +26,8 @@ export interface Refusal {
 }
 
 export interface PushServerEvents {
+  /** A socket was accepted, or closed without having become a WebSocket. */
+  socketsChanged(): void;
   /** Asked for every upgrade and every probe; `null` lets it pass. */
   refusal(): Refusal | null;
   /** An upgrade without our subprotocol was refused. */
@@ -157,6 +159,7 @@ export class PushServer {
     const app = tls ? secureApp(tls) : uWS.App();
     const door: Door = { port, app, token: null, connections: 0, legs: 0 };
     const events = this.#events;
+    door.app.filter(() => this.#guard(events.socketsChanged));
     door.app.ws<UserData>('/', {
       compression: uWS.DISABLED,
       maxPayloadLength: LIMITS.frameBytes,

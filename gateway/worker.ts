@@ -120,6 +120,7 @@ export class GatewayWorker {
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
     this.#server = new PushServer(config, {
+      socketsChanged: () => this.#listener.changed(),
       refusal: () => this.#gatekeeper.refusal(),
       wrongProtocol: () => this.#metrics.refused.add('subprotocol'),
       probed: () => this.#metrics.probes++,

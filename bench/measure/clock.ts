@@ -9,3 +9,6 @@ export function sharedNow(): number {
  * half of it.
  */
 export const STILL_MS = 60_000;
+
+/** Long enough after the start of a server for what its start left in its heap to go, milliseconds: memory without devices is read then. */
+export const START_SETTLE_MS = 15_000;

@@ -1,5 +1,5 @@
 /** Authenticated devices held: what one costs to admit, to keep, and at rest. */
-import { sharedNow } from '../measure/clock.ts';
+import { START_SETTLE_MS, sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
 import { memoryUse } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -8,8 +8,7 @@ import { ingested } from '../site/on-record.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
-/** Long enough for buffers and garbage to go: of the start before memory is read first, of the admissions before rest begins. */
-const START_SETTLE_MS = 15_000;
+/** Long enough for buffers and garbage of the admissions to go before rest begins. */
 const SETTLE_MS = 30_000;
 const REST_MS = 45_000;
 

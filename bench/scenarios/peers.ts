@@ -3,7 +3,7 @@
  * peers' clients prove nothing and answer nothing (MQTT acknowledges); ours do all they do in the field.
  */
 import { Swarm } from '../load/swarm.ts';
-import { sharedNow } from '../measure/clock.ts';
+import { START_SETTLE_MS, sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
 import { cpuMs, processTree, pssBytes } from '../measure/processes.ts';
 import { mosquitto } from '../peers/debian/mosquitto.ts';
@@ -156,7 +156,7 @@ type Idle = Pick<
 >;
 
 async function measureIdle(bench: Bench, swarm: Swarm, pids: () => readonly number[]): Promise<Idle> {
-  await bench.pause(bench.quick ? 300 : 2_000);
+  await bench.pause(bench.quick ? 300 : START_SETTLE_MS);
   const empty = { pss: pssBytes(pids()), cpuMs: cpuMs(pids()) };
   const began = performance.now();
   await swarm.open();

@@ -8,7 +8,7 @@ import { sharedNow } from '../measure/clock.ts';
 import { cpuMs } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { forceSync, whenFinished } from '../site/commands.ts';
-import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
+import { connectAll, type Fleet, prepareFleet, tellTroubles } from '../site/fleet.ts';
 import { type Kind, type Site, workersFor } from '../site/site.ts';
 
 const TIME_LIMIT_MS = 180_000;
@@ -61,6 +61,7 @@ async function lose(
   bench.say(
     `${what}: ${lost} lost, ${returned.length} returned, ${working.length} working after ${took.toFixed(0)} ms`,
   );
+  await tellTroubles(bench, swarm);
   bench.figure(`${what}: devices lost at once`, 'devices', lost);
   const at = (times: Float64Array, share: number): number =>
     times.length < Math.ceil(lost * share)
