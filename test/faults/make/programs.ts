@@ -18,7 +18,9 @@ export function killed(program: ProgramName, times: Times, survivable = false): 
     name: `${program} killed`,
     to: program,
     begin: (world) => world.site.program(program).killGroup(),
+    // It starts only where it reaches what it needs.
     end: (world) => world.site.startProgram(program),
+    endsLast: true,
     holdMs: times.dead,
     survivable,
   };
@@ -41,6 +43,7 @@ export function supervisorKilled(gateway: ProgramName, times: Times): Fault {
     to: gateway,
     begin: (world) => signalOne(world.site.program(gateway).pid, 'SIGKILL'),
     end: (world) => world.site.startProgram(gateway),
+    endsLast: true,
     holdMs: times.dead,
   };
 }
