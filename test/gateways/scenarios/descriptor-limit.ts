@@ -29,6 +29,10 @@ export async function descriptorLimit(world: World): Promise<void> {
   await limitDescriptors(held.pid, limit);
   const strangers: Socket[] = [];
   try {
+    // It looks at its limit once a second; nobody lowers it under a running worker otherwise.
+    await world.gatewayTells(NAME, `${held.worker} knows its limit`, ({ workers }) => {
+      return workers.some((each) => each.worker === held.worker && each.limit < limit);
+    });
     const newcomers = await world.enrol(NEWCOMERS, 'all');
     // A few at a time: those whose connection a worker had taken when it was found full are sent elsewhere.
     for (let n = 0; n < newcomers.length; n += AT_ONCE) {
