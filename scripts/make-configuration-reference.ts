@@ -28,10 +28,14 @@ const AGENT_FILE = [
   '    args: [--target, /srv]',
   '    cwd: /srv              # optional',
   '    env: { LEVEL: full }   # optional',
+  '    passEnv: [HTTPS_PROXY] # optional: taken over from the agent',
   'tunnels:',
   '  allow: [22, db.internal:5432]',
   '  max: 8                   # tunnels at once; optional',
   '```',
+  '',
+  'A program gets a clean environment: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_*`, `TZ`, `TMPDIR` and',
+  '`XDG_RUNTIME_DIR` (on Windows what its programs need to start), what `passEnv` names, and what `env` sets. The same holds for `sync`.',
   '',
 ];
 

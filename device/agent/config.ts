@@ -6,12 +6,17 @@ export interface TaskConfig {
   command: string;
   args: string[];
   cwd?: string;
+  /** Variables to set. */
   env?: Record<string, string>;
+  /** Names of variables taken over from the agent's own environment. */
+  passEnv?: string[];
 }
 
 export interface SyncConfig {
   command: string;
   args: string[];
+  env?: Record<string, string>;
+  passEnv?: string[];
   /** Milliseconds; the command's own time limit holds besides. */
   timeoutMs?: number;
 }
@@ -78,7 +83,7 @@ export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
   if (raw.token !== undefined) config.token = text(raw.token, 'token');
   if (raw.sync !== undefined && raw.sync !== null) {
     const { timeoutMs, ...rest } = isMap(raw.sync) ? raw.sync : {};
-    config.sync = program(rest, 'sync', ['command', 'args'], faults);
+    config.sync = program(rest, 'sync', ['command', 'args', 'env', 'passEnv'], faults);
     if (timeoutMs !== undefined) {
       if (!Number.isInteger(timeoutMs) || (timeoutMs as number) < 1)
         faults.push('sync.timeoutMs: milliseconds');
@@ -102,7 +107,7 @@ function tasks(raw: unknown, faults: string[]): Record<string, TaskConfig> {
   const named: Record<string, TaskConfig> = {};
   for (const [name, value] of Object.entries(raw)) {
     if (!TASK_NAME.test(name)) faults.push(`tasks.${name}: letters, digits, dots, dashes, at most 64`);
-    named[name] = program(value, `tasks.${name}`, ['command', 'args', 'cwd', 'env'], faults);
+    named[name] = program(value, `tasks.${name}`, ['command', 'args', 'cwd', 'env', 'passEnv'], faults);
   }
   return named;
 }
@@ -161,6 +166,13 @@ function program(raw: unknown, path: string, known: string[], faults: string[]):
       made.env = Object.fromEntries(Object.entries(raw.env).map(([key, value]) => [key, String(value)]));
     } else {
       faults.push(`${path}.env: a map`);
+    }
+  }
+  if (raw.passEnv !== undefined) {
+    if (Array.isArray(raw.passEnv) && raw.passEnv.every((name) => typeof name === 'string')) {
+      made.passEnv = raw.passEnv;
+    } else {
+      faults.push(`${path}.passEnv: a list of names of variables`);
     }
   }
   return made;

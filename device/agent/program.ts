@@ -2,16 +2,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { TaskConfig } from './config.ts';
 import { OutputTail } from './output-tail.ts';
+import { taskEnvironment } from './task-environment.ts';
 
 export interface ProgramEnd {
   exitStatus?: number;
   signal?: string;
   output: string;
-}
-
-/** The agent's own settings, its token among them, are not the programs' business. */
-function inherited(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith('PUSHPOINT_')));
 }
 
 /** Time from SIGTERM to SIGKILL, milliseconds. */
@@ -34,7 +30,7 @@ export class Program {
       detached: true,
       shell: false,
       ...(config.cwd === undefined ? {} : { cwd: config.cwd }),
-      env: { ...inherited(), ...config.env },
+      env: taskEnvironment(config),
     });
     this.#child.stdout?.on('data', (chunk: Buffer) => tail.add(chunk));
     this.#child.stderr?.on('data', (chunk: Buffer) => tail.add(chunk));
