@@ -21,7 +21,7 @@ import type { Dial } from './socket.ts';
 import type { DeviceState, DeviceStore } from './store.ts';
 import { type DeviceTunnelOptions, DeviceTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
-import { Uplink } from './uplink.ts';
+import { type KeptGateways, Uplink } from './uplink.ts';
 import { Words, type WordsOptions } from './words.ts';
 
 export interface DeviceOptions {
@@ -267,7 +267,7 @@ export class PushpointDevice {
     this.#events.emit('disconnected', how);
   }
 
-  #keep(kept: Pick<DeviceState, 'gateways' | 'home'>, list: boolean): void {
+  #keep(kept: KeptGateways, list: boolean): void {
     this.#save(kept);
     if (list) this.#events.emit('gateways', kept.gateways);
   }

@@ -119,12 +119,13 @@ export class FileStore implements DeviceStore {
 /* Binary fields travel as base64url in device.json. */
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, membership, gateways, home } = state;
+  const { key, identity, membership, gateways, older, home } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
     membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
     gateways,
+    older,
     home,
   };
 }
@@ -132,6 +133,7 @@ function toJson(state: DeviceState): unknown {
 // biome-ignore lint/suspicious/noExplicitAny: what this program wrote itself, read once
 function fromJson(json: any): DeviceState {
   const state: DeviceState = { gateways: json.gateways };
+  if (Array.isArray(json.older)) state.older = json.older;
   if (typeof json.home === 'string') state.home = json.home;
   if (json.key) {
     state.key = {

@@ -11,6 +11,9 @@ const LEAVE = new Set<number>([
   CLOSE.notReady,
 ]);
 
+/** Addresses kept behind the list. */
+const MAX_OLDER = 32;
+
 const NOTHING_MEASURED: Distances = new Map();
 
 function usable(list: readonly GatewayAddress[], from: string | undefined): GatewayAddress[] {
@@ -26,7 +29,9 @@ function usable(list: readonly GatewayAddress[], from: string | undefined): Gate
 export class GatewayChoice {
   readonly #band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'>;
   #list: GatewayAddress[] = [];
-  /** The list in the order it is tried. */
+  /** Addresses of earlier lists, the newest first: tried after the list until a gateway of it has admitted the device (G-1). */
+  #older: GatewayAddress[] = [];
+  /** The list in the order it is tried, and the older addresses after it. */
   #order: GatewayAddress[] = [];
   #redirects: GatewayAddress[] = [];
   #next = 0;
@@ -39,14 +44,26 @@ export class GatewayChoice {
     list: readonly GatewayAddress[],
     home?: string,
     band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'> = PROBE_DEFAULTS,
+    older: readonly GatewayAddress[] = [],
   ) {
     this.#band = band;
     this.#home = home;
+    this.#older = usable(older, undefined);
     this.replace(list);
+    this.#sort();
   }
 
   get list(): readonly GatewayAddress[] {
     return this.#list;
+  }
+
+  get older(): readonly GatewayAddress[] {
+    return this.#older;
+  }
+
+  /** Addresses there are to try. */
+  get size(): number {
+    return this.#order.length;
   }
 
   get home(): string | undefined {
@@ -65,9 +82,12 @@ export class GatewayChoice {
   replace(list: readonly GatewayAddress[], from?: string): boolean {
     const next = usable(list, from);
     if (next.length === 0 || JSON.stringify(next) === JSON.stringify(this.#list)) return false;
+    const listed = new Set(next.map(({ url }) => url));
+    const before = usable([...this.#list, ...this.#older], from);
+    this.#older = before.filter(({ url }) => !listed.has(url)).slice(0, MAX_OLDER);
     this.#list = next;
     this.#sort();
-    this.#next = Math.max(0, this.#indexOf(this.#home));
+    this.#next = this.settled ? this.#indexOf(this.#home) : 0;
     return true;
   }
 
@@ -132,13 +152,21 @@ export class GatewayChoice {
     else this.#advance();
   }
 
-  /** A session is open: its gateway is the one to return to. Says whether that is news. */
+  /**
+   * A session is open: its gateway is the one to return to, and if the list has it, the older addresses have done their duty. Says
+   * whether that is news. To be called before `replace` takes the list of this session's `welcome`.
+   */
   arrived(address: GatewayAddress): boolean {
     this.#redirects = [];
-    this.#next = Math.max(0, this.#indexOf(address.url));
     const news = this.#home !== address.url;
     this.#home = address.url;
-    return news;
+    const done = this.#older.length > 0 && this.settled;
+    if (done) {
+      this.#older = [];
+      this.#sort();
+    }
+    this.#next = Math.max(0, this.#indexOf(address.url));
+    return news || done;
   }
 
   #advance(): void {
@@ -166,6 +194,6 @@ export class GatewayChoice {
       if (band.has(url)) return 0;
       return this.#distances.get(url) === null ? 2 : 1;
     };
-    this.#order = [...this.#list].sort((a, b) => place(a) - place(b));
+    this.#order = [...this.#list].sort((a, b) => place(a) - place(b)).concat(this.#older);
   }
 }

@@ -8,7 +8,10 @@ export interface ReconnectOptions {
   capMs: number;
   /** Spread of a reconnection asked for at once, milliseconds. */
   nowJitterMs: number;
-  /** A session that lasted this long starts the back-off anew, milliseconds. */
+  /** Reconnections at once that may follow each other; from there on one more every `nowRefillMs`. */
+  nowBurst: number;
+  nowRefillMs: number;
+  /** A session that lasted this long resets the back-off, milliseconds. */
   stableAfterMs: number;
   /** Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2), milliseconds. */
   protocolErrorMs: number;
@@ -18,6 +21,8 @@ export const RECONNECT_DEFAULTS: ReconnectOptions = {
   baseMs: 1_000,
   capMs: 60_000,
   nowJitterMs: 200,
+  nowBurst: 10,
+  nowRefillMs: 10_000,
   stableAfterMs: 60_000,
   protocolErrorMs: 3_600_000,
 };
@@ -39,28 +44,34 @@ export interface NextTry {
 export class Reconnect {
   readonly #options: ReconnectOptions;
   readonly #random: () => number;
+  readonly #now: () => number;
   #failures = 0;
-  #hurried = false;
+  /** Reconnections at once that are left, and when they were counted, by the monotonic clock. */
+  #hurries: number;
+  #countedAt: number;
 
-  constructor(options: Partial<ReconnectOptions> = {}, random: () => number = Math.random) {
+  constructor(
+    options: Partial<ReconnectOptions> = {},
+    random: () => number = Math.random,
+    now: () => number = () => performance.now(),
+  ) {
     this.#options = { ...RECONNECT_DEFAULTS, ...options };
     this.#random = random;
+    this.#now = now;
+    this.#hurries = this.#options.nowBurst;
+    this.#countedAt = now();
   }
 
   next(ended: Ended): NextTry {
     const { nowJitterMs, stableAfterMs, protocolErrorMs } = this.#options;
-    if (ended.sessionMs >= stableAfterMs) this.reset();
+    if (ended.sessionMs >= stableAfterMs) this.#failures = 0;
     if (ended.code === CLOSE.protocolError) {
       // Not for ever: a fault in one release must not take a fleet out of reach of the next.
       return { advice: 'back-off', inMs: this.#random() * protocolErrorMs };
     }
     const advice = reconnectAdvice(ended.code);
     if (advice === 'never') return { advice, inMs: null };
-    if (advice === 'now' && !this.#hurried) {
-      // Once: a gateway that keeps saying "now" must not be dialed in a loop (C-4).
-      this.#hurried = true;
-      return { advice, inMs: this.#random() * nowJitterMs };
-    }
+    if (advice === 'now' && this.#mayHurry()) return { advice, inMs: this.#random() * nowJitterMs };
     // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning together.
     return { advice, inMs: (ended.retryAfterMs ?? 0) + this.#backOff() };
   }
@@ -68,13 +79,24 @@ export class Reconnect {
   /** A person or a program asked for a connection: what was learned from failures does not count any more. */
   reset(): void {
     this.#failures = 0;
-    this.#hurried = false;
+    this.#hurries = this.#options.nowBurst;
   }
 
   /** The network is another: what failed on the old one does not count, and devices that moved together spread out. */
   afresh(): number {
     this.reset();
     return this.#random() * this.#options.nowJitterMs;
+  }
+
+  /** Moves in good order come one by one; gateways that send a device to and fro without end meet this bound (C-4). */
+  #mayHurry(): boolean {
+    const { nowBurst, nowRefillMs } = this.#options;
+    const now = this.#now();
+    this.#hurries = Math.min(nowBurst, this.#hurries + (now - this.#countedAt) / nowRefillMs);
+    this.#countedAt = now;
+    if (this.#hurries < 1) return false;
+    this.#hurries--;
+    return true;
   }
 
   /** Exponential to the cap, then full jitter over all of it, so that a capped fleet stays spread out. */

@@ -16,6 +16,8 @@ export interface DeviceState {
   key?: DeviceKey;
   identity?: DeviceIdentity;
   gateways: GatewayAddress[];
+  /** Addresses of earlier lists that are tried after those of `gateways` (G-1). */
+  older?: GatewayAddress[];
   /** Url of the gateway of the last session: the one to return to (G-2). */
   home?: string;
   /** The newest membership order, as it was signed (S-7). */

@@ -12,6 +12,7 @@ import { GatewayWatch } from './gateway-watch.ts';
 import { type DeviceStatus, Heartbeat } from './heartbeat.ts';
 import { Reconnect, type ReconnectOptions } from './reconnect.ts';
 import type { Dial } from './socket.ts';
+import type { DeviceState } from './store.ts';
 
 export interface UplinkParts {
   dial: Dial;
@@ -27,6 +28,9 @@ export interface UplinkParts {
 /** What of a session is not the uplink's own. */
 export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'keep' | 'beat' }>;
 
+/** What outlives the program. */
+export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home'>;
+
 export interface UplinkHooks {
   /** What the next connection proves. */
   credentials(): Credentials;
@@ -34,7 +38,7 @@ export interface UplinkHooks {
   message(message: SessionMessage): void;
   ended(how: DeviceEvents['disconnected']): void;
   /** There is another list, or another gateway to return to, than was on record. `list`: it is the list. */
-  changed(kept: { gateways: GatewayAddress[]; home?: string }, list: boolean): void;
+  changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
 }
 
@@ -96,9 +100,9 @@ export class Uplink {
     this.#heartbeat.status(status);
   }
 
-  start({ gateways, home }: { gateways: readonly GatewayAddress[]; home?: string }): void {
+  start({ gateways, older, home }: KeptGateways): void {
     if (this.#phase.is !== 'stopped') return;
-    this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing);
+    this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing, older);
     this.#chooseFirst = this.#gateways.settled ? null : {};
     this.#reconnect.reset();
     this.#shunned = null;
@@ -152,7 +156,7 @@ export class Uplink {
     const shunned = this.#shunned;
     if (shunned && this.#gateways.current()?.url === shunned.url) {
       const earlyMs = shunned.until - performance.now();
-      if (earlyMs > 0 && this.list.length < 2) {
+      if (earlyMs > 0 && this.#gateways.size < 2) {
         this.#wait(earlyMs);
         return;
       }
@@ -213,9 +217,9 @@ export class Uplink {
 
   #welcome(connection: Connection, message: Welcome): void {
     const { address } = connection;
+    const news = this.#gateways.arrived(address);
     const list = this.#gateways.replace(message.gateways, address.url);
-    const home = this.#gateways.arrived(address);
-    if (list || home) this.#changed(list);
+    if (list || news) this.#changed(list);
     this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
     if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
     this.#balanced = false;
@@ -312,7 +316,8 @@ export class Uplink {
   }
 
   #changed(list: boolean): void {
-    const { home } = this.#gateways;
-    this.#hooks.changed({ gateways: [...this.list], ...(home === undefined ? {} : { home }) }, list);
+    const { home, older } = this.#gateways;
+    const kept = { gateways: [...this.list], older: [...older] };
+    this.#hooks.changed({ ...kept, ...(home === undefined ? {} : { home }) }, list);
   }
 }

@@ -35,8 +35,12 @@ const clocks: [name: string, steps: (ClockStep & { serverTime: number; floor: nu
   ],
 ];
 
-/** How connections of one device ended, in turn, and within what time it dials again; `null`: not by itself. */
+/**
+ * How connections of one device ended, in turn, and within what time it dials again; `null`: not by itself. `atMs`: when, by
+ * the monotonic clock; 0 when absent.
+ */
 interface EndStep {
+  atMs?: number;
   code: number;
   sessionMs: number;
   retryAfterMs?: number;
@@ -44,6 +48,8 @@ interface EndStep {
 }
 
 const lost = (to: number): EndStep => ({ code: 1006, sessionMs: 0, withinMs: [0, to] });
+
+const now = (atMs: number): EndStep => ({ atMs, code: 4001, sessionMs: 0, withinMs: [0, 999] });
 
 const backOffs: [name: string, steps: EndStep[]][] = [
   [
@@ -61,13 +67,27 @@ const backOffs: [name: string, steps: EndStep[]][] = [
     ],
   ],
   [
-    'now is now once, and does not count',
+    'now does not count as a failure, whatever came before it',
     [
-      { code: 4000, sessionMs: 0, withinMs: [0, 1_000] },
+      lost(1_000),
+      { code: 4000, sessionMs: 0, withinMs: [0, 999] },
+      { code: 4001, sessionMs: 1_500, withinMs: [0, 999] },
+      lost(2_000),
+      { code: 4003, sessionMs: 60_000, withinMs: [0, 999] },
+      lost(1_000),
+    ],
+  ],
+  [
+    'now is granted ten times at once, and once more every 10 s: beyond that it is a failure',
+    [
+      ...Array.from({ length: 10 }, () => now(0)),
       { code: 4001, sessionMs: 0, withinMs: [0, 1_000] },
       { code: 4001, sessionMs: 0, withinMs: [0, 2_000] },
-      { code: 4003, sessionMs: 60_000, withinMs: [0, 1_000] },
-      lost(1_000),
+      now(10_000),
+      { atMs: 10_000, code: 4001, sessionMs: 0, withinMs: [0, 4_000] },
+      now(25_000),
+      now(31_000),
+      { atMs: 32_000, code: 4001, sessionMs: 0, withinMs: [0, 8_000] },
     ],
   ],
   [

@@ -120,6 +120,45 @@ test('G-12: a device does not move before its time at a gateway is over', async 
   await p.end();
 });
 
+test('G-1: a list that leads nowhere strands nobody: the addresses before it are tried after it, also after a restart', async () => {
+  const p = await pair({ probing: false }, { home: true });
+  const gone = { name: 'gw-2', url: 'ws://127.0.0.1:1' };
+  p.one.last.send({ t: 'update', gateways: [gone] });
+  await until(() => p.f.device.gateways.length === 1, 'the list');
+  p.one.last.socket.close(4000);
+  await p.at(p.one, 2);
+  p.one.refuse = 0;
+  await p.f.device.stop({ abrupt: true });
+  await p.f.device.start();
+  await p.at(p.two);
+  await p.f.device.stop({ abrupt: true });
+  const kept = (await p.f.store.load()).state;
+  assert.equal([kept.gateways, kept.home], [[gone], p.two.address.url]);
+  assert.equal(
+    kept.older?.map(({ name }) => name),
+    ['gw-1', 'gw-2'],
+  );
+  await p.end();
+});
+
+test('C-4: a device that is sent on again and again follows each time without a back-off', async () => {
+  const p = await pair(
+    { probing: false, random: () => 0.99, reconnect: { baseMs: 3_600_000, capMs: 3_600_000 } },
+    { home: true },
+  );
+  for (let move = 1; move <= 4; move++) {
+    const [from, to] = move % 2 ? [p.one, p.two] : [p.two, p.one];
+    from.last.send({ t: 'redirect', to: [to.address], reason: 'balance', withinMs: 0 });
+    from.last.socket.close(4001);
+    await p.at(to, Math.ceil(move / 2) + (to === p.one ? 1 : 0));
+  }
+  assert.equal(
+    p.f.disconnected.map(({ advice }) => advice),
+    ['now', 'now', 'now', 'now'],
+  );
+  await p.end();
+});
+
 test('G-14: a change of network has an open session verified by a beat', async () => {
   const p = await pair({ probing: false }, { home: true });
   p.f.device.networkChanged();

@@ -66,12 +66,35 @@ test('C-2: 4400 alone is not for ever: any time within an hour, again and again'
   }
 });
 
-test('C-4: "now" is taken at its word once, until a session was stable', () => {
+test('C-4: who is told to go somewhere goes now, however short its sessions; only failures back off', () => {
   const reconnect = new Reconnect({}, () => 1);
+  for (let i = 0; i < 4; i++) reconnect.next(lost);
+  for (let i = 0; i < 5; i++) assert.is(reconnect.next({ code: 4001, sessionMs: 1_500 }).inMs, 200);
+  assert.is(reconnect.next(lost).inMs, 16_000);
+});
+
+test('C-4: gateways that send a device round and round are followed ten times, then once in 10 s', () => {
+  let at = 0;
+  const reconnect = new Reconnect(
+    {},
+    () => 1,
+    () => at,
+  );
+  const followed = () => {
+    let count = 0;
+    while (reconnect.next({ code: 4001, sessionMs: 10 }).inMs === 200) count++;
+    return count;
+  };
+  assert.is(followed(), 10);
+  at = 9_999;
+  assert.is(followed(), 0);
+  at = 10_000;
+  assert.is(followed(), 1);
+  at = 3_600_000;
+  assert.is(followed(), 10);
+  at += 60_000;
   assert.is(reconnect.next({ code: 4001, sessionMs: 10 }).inMs, 200);
-  assert.is(reconnect.next({ code: 4001, sessionMs: 10 }).inMs, 1_000);
-  assert.is(reconnect.next({ code: 4001, sessionMs: 10 }).inMs, 2_000);
-  assert.is(reconnect.next({ code: 4001, sessionMs: 60_000 }).inMs, 200);
+  assert.is(reconnect.next(lost).inMs, 16_000);
 });
 
 test('C-5: Retry-After is never undercut', () => {
@@ -138,6 +161,40 @@ test('G-2: a new list does not make a device return to another gateway than its 
   assert.is(choice.current()?.name, 'b');
 });
 
+test('G-1: older addresses stay behind a new list until a gateway of it has admitted the device', () => {
+  const choice = new GatewayChoice([gateway('a'), gateway('b')]);
+  choice.arrived(gateway('a'));
+  choice.replace([gateway('c'), gateway('b')], 'ws://a');
+  const round = () =>
+    Array.from({ length: 4 }, () => {
+      const name = choice.current()?.name;
+      choice.rotate();
+      return name;
+    });
+  assert.equal(round(), ['c', 'b', 'a', 'c']);
+  choice.arrived(gateway('a'));
+  choice.replace([gateway('d')], 'ws://a');
+  const names = (list: readonly { name: string }[]) => list.map(({ name }) => name);
+  assert.equal(names(choice.older), ['c', 'b', 'a']);
+  const later = new GatewayChoice(choice.list, choice.home, undefined, choice.older);
+  assert.is(later.size, 4);
+  assert.ok(later.arrived(gateway('d')));
+  assert.equal(names(later.older), []);
+  assert.is(later.size, 1);
+});
+
+test('G-1: no address without TLS is kept behind a list that came by TLS, and no more than 32 are kept', () => {
+  const choice = new GatewayChoice([gateway('a'), gateway('b', 'wss')]);
+  choice.replace([gateway('c', 'wss')], 'wss://b');
+  assert.equal(
+    choice.older.map(({ url }) => url),
+    ['wss://b'],
+  );
+  for (let i = 0; i < 100; i++) choice.replace([gateway(`n${i}`, 'wss')], 'wss://b');
+  assert.is(choice.older.length, 32);
+  assert.is(choice.older[0]?.name, 'n98');
+});
+
 test('C-5: gateways named by a refusal are read; what is not like that is left out', () => {
   const read = (header: string) => refusalGateways(header).map(({ name, url }) => `${name} ${url}`);
   assert.equal(read('gw-1 wss://a:1,gw-2  ws://b'), ['gw-1 wss://a:1', 'gw-2 ws://b']);
@@ -164,8 +221,14 @@ test('S-5: server time and its floor are as the vectors say', () => {
 test('C-2, C-4, C-5: devices dial again in the ranges of the vectors', () => {
   for (const { name, steps } of vectors.backOff) {
     for (const random of [0, 0.999]) {
-      const reconnect = new Reconnect({}, () => random);
-      for (const [index, { withinMs, ...ended }] of steps.entries()) {
+      let now = 0;
+      const reconnect = new Reconnect(
+        {},
+        () => random,
+        () => now,
+      );
+      for (const [index, { atMs = 0, withinMs, ...ended }] of steps.entries()) {
+        now = atMs;
         const { inMs } = reconnect.next(ended);
         const what = `${name}, step ${index + 1}: ${inMs}`;
         if (withinMs === null) assert.is(inMs, null, what);

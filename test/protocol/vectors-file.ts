@@ -41,7 +41,13 @@ interface Vectors {
   refusedTunnelFrames: { name: string; hex: string; rule: string }[];
   backOff: {
     name: string;
-    steps: { code: number; sessionMs: number; retryAfterMs?: number; withinMs: [number, number] | null }[];
+    steps: {
+      atMs?: number;
+      code: number;
+      sessionMs: number;
+      retryAfterMs?: number;
+      withinMs: [number, number] | null;
+    }[];
   }[];
 }
 
