@@ -240,7 +240,7 @@ export class Admission {
         ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
       });
     }
-    connection.socket.cork(() => {
+    connections.cork(connection, () => {
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
       if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);

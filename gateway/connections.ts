@@ -42,6 +42,9 @@ export class Connections {
   /** The session of the worker's canary, which is among `#sessions` and not counted. */
   #canary: Connection | null = null;
   #lastId = 0;
+  /** The connection whose frames are being gathered, and how it is to be closed after that. */
+  #corked: Connection | null = null;
+  #closing: { code: number; reason: string } | null = null;
 
   constructor(parts: ConnectionsParts) {
     this.#parts = parts;
@@ -141,6 +144,26 @@ export class Connections {
     return true;
   }
 
+  /**
+   * Sends the frames of `run` in one go. A close in there ends the connection only afterwards: uWebSockets.js would leave TCP open
+   * after the close frame, for as long as the other side does.
+   */
+  cork(connection: Connection, run: () => void): void {
+    if (this.#corked) {
+      run();
+      return;
+    }
+    this.#corked = connection;
+    try {
+      connection.socket.cork(run);
+    } finally {
+      const closing = this.#closing;
+      this.#corked = null;
+      this.#closing = null;
+      if (closing) connection.socket.end(closing.code, closing.reason);
+    }
+  }
+
   writable(connection: Connection): void {
     if (connection.state.name !== 'ended' && connection.socket.getBufferedAmount() === 0) {
       this.#slow.delete(connection);
@@ -151,7 +174,9 @@ export class Connections {
   close(connection: Connection, code: number, reason: string): void {
     if (connection.state.name === 'ended') return;
     this.closed(connection, code, reason);
-    connection.socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
+    const text = Buffer.from(reason).subarray(0, REASON_BYTES).toString();
+    if (connection === this.#corked) this.#closing = { code, reason: text };
+    else connection.socket.end(code, text);
   }
 
   /** Gives back a session that was claimed and is not needed. */

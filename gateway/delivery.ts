@@ -83,7 +83,7 @@ export class DeliveryDesk {
     for (const [connection, todo] of tasks) {
       if (!Array.isArray(todo)) this.#performOne(connection, todo, missed);
       else if (connection.state.name === 'admitted') {
-        connection.socket.cork(() => {
+        this.#connections.cork(connection, () => {
           for (const task of todo) this.#performOne(connection, task, missed);
         });
       } else for (const task of todo) this.#miss(task.delivery, task.device, missed);

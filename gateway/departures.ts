@@ -139,7 +139,7 @@ export class Departures {
     const { connections, gateways } = this.#parts;
     const { scope, device } = connection.state;
     const to = why === 'port' ? gateways.ownFirst(scope, device) : gateways.elsewhere(scope, device);
-    connection.socket.cork(() => {
+    connections.cork(connection, () => {
       connections.send(connection, redirectFrame(to, 'drain'));
       connections.close(connection, CLOSE.draining, WHY[why]);
     });
@@ -149,7 +149,7 @@ export class Departures {
     const { connections, gateways } = this.#parts;
     if (!isAdmitted(connection) || gateways.serves(connection.state.scope.groups)) return;
     const { scope, device } = connection.state;
-    connection.socket.cork(() => {
+    connections.cork(connection, () => {
       connections.send(connection, redirectFrame(gateways.elsewhere(scope, device), 'scope'));
       connections.close(connection, CLOSE.outOfScope, 'H-10: this gateway serves another group');
     });
