@@ -2,11 +2,12 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import { postgresDialect } from './dialect-postgres.ts';
 import { sqliteDialect } from './dialect-sqlite.ts';
+import { postgresAddress } from './postgres-url.ts';
 import { sqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
 
 export interface StoreOptions {
-  /** `postgres://user:password@host:port/database`. Absent: a SQLite file in `dataDir`. */
+  /** See `postgres-url.ts`. Absent: a SQLite file in `dataDir`. */
   databaseUrl?: string | undefined;
   /** Folder of the SQLite file, made with mode 0700 when missing. Absent: `data`. */
   dataDir?: string | undefined;
@@ -22,7 +23,7 @@ export interface StoreOptions {
   log: Logger;
 }
 
-/** The store, not yet started. Throws when the URL is of another kind of database. */
+/** The store, not yet started. Throws `StoreSettingsError` when the URL cannot be used. */
 export function openStore({
   databaseUrl,
   dataDir = 'data',
@@ -34,9 +35,7 @@ export function openStore({
   if (databaseUrl === undefined || databaseUrl === '') {
     return sqlStore(sqliteDialect(path.join(dataDir, 'pushpoint.db')), Date.now, checkNesting);
   }
-  if (!/^postgres(ql)?:\/\//.test(databaseUrl)) {
-    throw new Error('DATABASE_URL: only postgres:// is supported; leave it out for SQLite');
-  }
-  const dialect = postgresDialect({ url: databaseUrl, poolSize, statementTimeoutMs, log });
+  const address = postgresAddress(databaseUrl);
+  const dialect = postgresDialect({ address, poolSize, statementTimeoutMs, log });
   return sqlStore(dialect, Date.now, checkNesting);
 }

@@ -10,6 +10,7 @@ import { migrate } from './migrations/migrate.ts';
 import type { Schema } from './schema.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
 import { StoreUnavailable } from './store.ts';
+import { StoreSettingsError } from './store-settings-error.ts';
 
 export interface Scope {
   readonly dialect: SqlDialect;
@@ -62,7 +63,8 @@ export class OuterScope implements Scope {
       this.#db = db;
     } catch (error) {
       await db?.destroy();
-      throw this.#translated(error);
+      // Waiting would not help; once the store was open, it is only unavailable until a person put it right.
+      throw error instanceof StoreSettingsError ? error : this.#translated(error);
     }
   }
 

@@ -9,7 +9,7 @@ export interface OptionSpec {
   /** The flag without its dashes, and the key in the YAML file. */
   name: string;
   env: string;
-  type: 'text' | 'path' | 'url' | 'redis-url' | 'port' | 'integer' | 'duration' | 'choice';
+  type: 'text' | 'path' | 'url' | 'postgres-url' | 'redis-url' | 'port' | 'integer' | 'duration' | 'choice';
   description: string;
   programs: readonly Program[];
   /** As a person would write it. Without one the setting may be absent. */
@@ -91,9 +91,9 @@ export const OPTIONS = [
   {
     name: 'database-url',
     env: 'DATABASE_URL',
-    type: 'url',
-    schemes: ['postgres', 'postgresql'],
-    description: 'PostgreSQL database to use in place of SQLite',
+    type: 'postgres-url',
+    description:
+      'PostgreSQL database to use in place of SQLite, as libpq takes it: sslmode, sslrootcert, sockets, PG* variables, password files',
     programs: ADMIN,
     absent: 'SQLite in the data folder',
     secret: true,

@@ -20,6 +20,8 @@ export function allowedValues(option: OptionSpec): string {
       return `one of ${(option.choices ?? []).join(', ')}`;
     case 'url':
       return `a URL that begins with ${(option.schemes ?? []).map((scheme) => `${scheme}://`).join(' or ')}`;
+    case 'postgres-url':
+      return 'a URL such as postgres://user@host/database or postgres:///database?host=/var/run/postgresql';
     case 'redis-url':
       return 'a URL such as redis://host:6379, redis+sentinel://host:26379,host/primary or redis+cluster://host,host (with TLS: rediss)';
     case 'path':
@@ -46,6 +48,9 @@ export function parseValue(option: OptionSpec, raw: unknown): string | number | 
       return (option.choices ?? []).includes(raw) ? raw : undefined;
     case 'url':
       return url(raw.trim(), option.schemes ?? []);
+    case 'postgres-url':
+      // `admin-api/store/postgres-url.ts` looks at the rest.
+      return /^postgres(ql)?:\/\//.test(raw.trim()) ? raw.trim() : undefined;
     case 'redis-url':
       // `cli/config/redis.ts` looks at the rest.
       return /^rediss?(\+sentinel|\+cluster)?:\/\/[^\s/]/.test(raw.trim()) ? raw.trim() : undefined;

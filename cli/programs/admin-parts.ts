@@ -8,6 +8,8 @@ import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
 import { DatabaseLock } from '../../admin-api/store/database-lock.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Store } from '../../admin-api/store/store.ts';
+import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
 import type { Bus } from '../../bus/bus.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
@@ -29,7 +31,7 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
   const tls = tlsFiles('--api-tls-cert', config.apiTlsCert, '--api-tls-key', config.apiTlsKey);
   const dataDir = resolve(config.dataDir);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  const store = openStore({ dataDir, databaseUrl: config.databaseUrl, log });
+  const store = storeOf(dataDir, config.databaseUrl, log);
   const tokenFile = join(dataDir, 'admin-token');
   const server = new AdminServer({
     config: {
@@ -62,6 +64,15 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
   ];
   return { parts, server, tokenFile };
+}
+
+function storeOf(dataDir: string, databaseUrl: string | undefined, log: Logger): Store {
+  try {
+    return openStore({ dataDir, databaseUrl, log });
+  } catch (error) {
+    if (error instanceof StoreSettingsError) throw new ConfigError([`--database-url: ${error.message}`]);
+    throw error;
+  }
 }
 
 /** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */

@@ -5,6 +5,8 @@ import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 const BY_NAME: Record<string, ExitCode> = {
   BusUnavailable: EXIT.unavailable,
   StoreUnavailable: EXIT.unavailable,
+  // A person must change something: systemd does not try again (RestartPreventExitStatus).
+  StoreSettingsError: EXIT.usage,
   EnrollError: EXIT.refused,
   PortUnavailable: EXIT.fault,
   FolderInUse: EXIT.fault,

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdtemp, readFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,6 +11,9 @@ import { Service } from './service.ts';
 export interface PostgresServer {
   /** Of the database `postgres`; tests make their own with `createDatabase`. */
   readonly url: string;
+  readonly port: number;
+  /** Where its Unix socket is. */
+  readonly socketFolder: string;
   /** Of the process that runs now; throws when none does. */
   readonly pid: number;
   /** A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL. */
@@ -21,6 +24,17 @@ export interface PostgresServer {
   restart(): Promise<void>;
   /** Idempotent. */
   stop(): Promise<void>;
+}
+
+export interface PostgresOptions {
+  /** Off: starts and writes faster; a killed process still loses nothing, only a killed machine would. */
+  fsync?: boolean;
+  /** Lines of pg_hba.conf; everyone is trusted when absent. */
+  hba?: readonly string[];
+  /** PEM files; no TLS when absent. */
+  tls?: { cert: string; key: string };
+  /** More settings: `name=value`. */
+  settings?: readonly string[];
 }
 
 const run = promisify(execFile);
@@ -40,14 +54,11 @@ export async function ensurePostgres(): Promise<{ initdb: string; postgres: stri
   return installed;
 }
 
-/**
- * A PostgreSQL of the test's own on a free port of 127.0.0.1, everyone trusted, data in a temporary folder. With
- * `fsync: false` it starts and writes faster; a killed process still loses nothing, only a killed machine would.
- */
-export async function startPostgres(options: { fsync?: boolean } = {}): Promise<PostgresServer> {
+/** A PostgreSQL of the test's own on a free port of 127.0.0.1 and a socket, data in a temporary folder. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const programs = await ensurePostgres();
   for (let attempt = 1; ; attempt += 1) {
-    const server = await prepare(programs, options.fsync ?? true);
+    const server = await prepare(programs, options);
     try {
       await server.restart();
       return server;
@@ -61,7 +72,7 @@ export async function startPostgres(options: { fsync?: boolean } = {}): Promise<
 
 async function prepare(
   programs: { initdb: string; postgres: string },
-  fsync: boolean,
+  { fsync = true, hba, tls, settings = [] }: PostgresOptions,
 ): Promise<PostgresServer> {
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'pg-'));
@@ -77,17 +88,35 @@ async function prepare(
     arguments: [
       ...['-D', data, '-p', String(port), '-h', '127.0.0.1', '-k', folder],
       ...['-c', `fsync=${fsync ? 'on' : 'off'}`, '-c', 'shared_buffers=32MB', '-c', 'max_connections=100'],
+      ...(tls === undefined ? [] : ['-c', 'ssl=on', '-c', `ssl_cert_file=${folder}/own.pem`]),
+      ...(tls === undefined ? [] : ['-c', `ssl_key_file=${folder}/own.key`]),
+      ...settings.flatMap((setting) => ['-c', setting]),
     ],
     user,
     env,
     stopSignal: 'SIGINT',
     endSignal: 'QUIT',
-    answers: () => answers(urlOf(port, 'postgres')),
+    answers: () => answers(socketUrlOf(folder, port)),
     startTimeoutMs: 30_000,
   });
   try {
     const flags = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'];
     await run(programs.initdb, flags, { ...user, env, cwd: folder });
+    // Over the socket the tests' own connections are trusted always.
+    if (hba !== undefined) {
+      await writeFile(join(data, 'pg_hba.conf'), `${['local all postgres trust', ...hba].join('\n')}\n`);
+    }
+    for (const [from, to] of tls === undefined
+      ? []
+      : ([
+          [tls.cert, 'own.pem'],
+          [tls.key, 'own.key'],
+        ] as const)) {
+      const own = join(folder, to);
+      await copyFile(from, own);
+      await chmod(own, 0o600);
+      if (user !== undefined) await chown(own, user.uid, user.gid);
+    }
   } catch (error) {
     await service.stop();
     throw error;
@@ -95,13 +124,15 @@ async function prepare(
   let databases = 0;
   return {
     url: urlOf(port, 'postgres'),
+    port,
+    socketFolder: folder,
     get pid() {
       return service.pid;
     },
     async createDatabase(like) {
       databases += 1;
       const name = `test_${databases}`;
-      const client = new Client({ connectionString: urlOf(port, 'postgres') });
+      const client = new Client({ connectionString: socketUrlOf(folder, port) });
       await client.connect();
       try {
         const template = like === undefined ? '' : ` template ${new URL(like).pathname.slice(1)}`;
@@ -124,6 +155,10 @@ function urlOf(port: number, database: string): string {
   return `postgres://postgres@127.0.0.1:${port}/${database}`;
 }
 
+function socketUrlOf(folder: string, port: number): string {
+  return `postgres:///postgres?user=postgres&port=${port}&host=${encodeURIComponent(folder)}`;
+}
+
 async function answers(url: string): Promise<boolean> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
   client.on('error', () => {
@@ -141,7 +176,7 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /** PostgreSQL refuses to run as root; root lends it the user that the package made, or nobody. */
-async function unprivilegedUser(): Promise<{ uid: number; gid: number } | undefined> {
+export async function unprivilegedUser(): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const users = (await readFile('/etc/passwd', 'utf8')).split('\n').map((line) => line.split(':'));
   for (const name of ['postgres', 'nobody']) {
