@@ -1,5 +1,6 @@
 /** One invocation of `pushpoint`: from arguments to an exit code. */
 import { Command, CommanderError } from 'commander';
+import { addCompletionCommand } from './completion/completion-command.ts';
 import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
 import { addCommandsCommands } from './operator/commands.ts';
 import { addDevicesCommands } from './operator/devices.ts';
@@ -57,5 +58,6 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
   addObserveCommands(program, operators);
+  addCompletionCommand(program, shell);
   return program;
 }

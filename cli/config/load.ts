@@ -37,14 +37,24 @@ export function loadConfig<P extends Program>(program: P, input: LoadInput): Con
   return loadConfigAndRest(program, input).config;
 }
 
+/** One setting as a program will use it. */
+export interface EffectiveSetting {
+  name: string;
+  /** `null` where none is set and there is no default; secrets are not shown. */
+  value: string | null;
+  /** `--port`, `environment PUSHPOINT_LISTEN_PORT`, `pushpoint.yaml:3: port`, or `default`. */
+  source: string;
+}
+
 /** `rest`: what stands in the file under `otherKeys`, unchecked. Throws `ConfigError`. */
 export function loadConfigAndRest<P extends Program>(
   program: P,
   input: LoadInput,
-): { config: ConfigOf<P>; rest: Record<string, unknown> } {
+): { config: ConfigOf<P>; rest: Record<string, unknown>; effective: EffectiveSetting[] } {
   const options = optionsOf(program);
   const problems: string[] = [];
   const values: Record<string, string | number | undefined> = {};
+  const effective: EffectiveSetting[] = [];
 
   const file = readFile(options, input, problems);
   for (const option of options) {
@@ -59,15 +69,24 @@ export function loadConfigAndRest<P extends Program>(
       problems.push(`--${option.name} (or ${option.env}) is required: ${option.description}`);
     }
     values[camelName(option.name)] = value;
+    effective.push(effectiveSetting(option, found));
   }
   if (problems.length > 0) throw new ConfigError(problems);
   const rest = (input.otherKeys ?? []).flatMap((key) => (file.has(key) ? [[key, file.get(key)?.value]] : []));
-  return { config: Object.freeze(values) as ConfigOf<P>, rest: Object.fromEntries(rest) };
+  return { config: Object.freeze(values) as ConfigOf<P>, rest: Object.fromEntries(rest), effective };
+}
+
+function effectiveSetting(option: OptionSpec, found: Found | undefined): EffectiveSetting {
+  const { name } = option;
+  if (found === undefined) return { name, value: null, source: 'default' };
+  const value = option.secret === true ? 'set (not shown)' : String(found.raw);
+  return { name, value, source: found.byDefault === true ? 'default' : found.source };
 }
 
 interface Found {
   raw: unknown;
   source: string;
+  byDefault?: true;
 }
 
 function find(option: OptionSpec, input: LoadInput, file: Map<string, FileSetting>): Found | undefined {
@@ -80,7 +99,7 @@ function find(option: OptionSpec, input: LoadInput, file: Map<string, FileSettin
   if (setting !== undefined) return { raw: setting.value, source: `${setting.place}: ${option.name}` };
   return option.default === undefined
     ? undefined
-    : { raw: option.default, source: `default of --${option.name}` };
+    : { raw: option.default, source: `default of --${option.name}`, byDefault: true };
 }
 
 function readFile(

@@ -48,7 +48,8 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   });
 }
 
-function agentConfig(config: ConfigOf<'agent'>, rest: Record<string, unknown>): AgentConfig {
+/** Throws `ConfigError` for what only the agent itself can tell is wrong. */
+export function agentConfig(config: ConfigOf<'agent'>, rest: Record<string, unknown>): AgentConfig {
   try {
     return checkAgentConfig({
       server: config.server,

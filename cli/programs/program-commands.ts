@@ -4,6 +4,9 @@ import { addConfigFlags } from '../config/flags.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { countFlag, type Flags, type OperatorShell } from '../operator/operator-command.ts';
 
+/** Programs with settings of their own. */
+const CHECKED_PROGRAMS = ['start', 'admin', 'gateway', 'agent'] as const;
+
 type Run = (shell: OperatorShell['shell'], flags: Flags) => Promise<ExitCode>;
 
 export function addPrograms(parent: Command, { shell, ending }: OperatorShell): void {
@@ -56,4 +59,26 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     .option('--devices <count>', 'devices to connect', countFlag, 1_000)
     .option('--keep', 'leave it running afterwards')
     .option('--json', 'print the last line only');
+  addConfigCheck(parent, { shell, ending });
+}
+
+function addConfigCheck(parent: Command, { shell, ending }: OperatorShell): void {
+  const check = parent
+    .command('config')
+    .description('check the settings of a program without starting it')
+    .command('check')
+    .description('show what a program would start with, and where each setting comes from');
+  for (const program of CHECKED_PROGRAMS) {
+    addConfigFlags(
+      check
+        .command(program)
+        .description(`check the settings of pushpoint ${program}; takes its options`)
+        .option('--json', 'JSON for programs instead of a table')
+        .action(async (flags: Flags) => {
+          const { checkConfig } = await import('./config-check.ts');
+          ending.code = await checkConfig(shell, program, flags);
+        }),
+      program,
+    );
+  }
 }
