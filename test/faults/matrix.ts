@@ -9,11 +9,7 @@ export interface MatrixOptions {
   seed: number;
   /** Worlds side by side. */
   lanes: number;
-  /** It is expected to fail: deadlines are short, and the first scenario that fails ends it. */
-  expectFailure: boolean;
 }
-
-const HURRY = 8;
 
 export class Matrix {
   readonly #options: MatrixOptions;
@@ -51,21 +47,16 @@ export class Matrix {
     };
     try {
       for (;;) {
-        const { seed, expectFailure } = this.#options;
         const scenario = queue.next(world?.site.shape);
-        if (!scenario || (expectFailure && this.#failed > 0)) break;
+        if (!scenario) break;
         if (world?.site.shape !== scenario.shape) await close();
         this.#totals.scenarios++;
         const what = `${scenario.name}: ${scenario.faults.map(({ name }) => name).join(', and ')}`;
         const began = performance.now();
         try {
           world ??= await World.start(scenario.shape);
-          const outcome = await play(
-            world,
-            scenario,
-            new Random(`${scenario.name} ${seed}`),
-            expectFailure ? HURRY : 1,
-          );
+          const random = new Random(`${scenario.name} ${this.#options.seed}`);
+          const outcome = await play(world, scenario, random);
           this.#slowestRecoverySeconds = Math.max(this.#slowestRecoverySeconds, outcome.recoverySeconds);
           if (outcome.problems.length > 0) throw new Error(describe(outcome.problems));
           const working = `${outcome.recoverySeconds.toFixed(1)} s until all worked`;

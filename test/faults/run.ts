@@ -2,12 +2,13 @@
  * The fault matrix: `node dist/test/faults/run.js [--quick] [--seed N] [--random N] [--list] [name ...]`. The last line of
  * stdout is JSON with the totals; the exit code is 0 only when every scenario held and nothing was lost.
  *
- * `--mutate NAME` plays it without one of the mechanisms of recovery, and must fail; `--mutate all` does that for each of them,
- * with the scenarios that depend on it, and fails when one run does not.
+ * `--mutate NAME` switches a mechanism of recovery off and plays the proof that must notice, `--mutate all` each of them;
+ * `--seeds 5` with five seeds. Exit code 0 only when every proof holds with its mechanism and fails without, with each seed.
  */
 import { parseArgs } from 'node:util';
 import { Matrix } from './matrix.ts';
-import { MUTATIONS, runMutated } from './mutations.ts';
+import { MUTATIONS } from './mutate/mutations.ts';
+import { prove } from './mutate/prove.ts';
 import { Random } from './random.ts';
 import { scenarios } from './scenarios.ts';
 
@@ -19,7 +20,7 @@ const { values, positionals } = parseArgs({
     random: { type: 'string' },
     lanes: { type: 'string' },
     mutate: { type: 'string' },
-    'expect-failure': { type: 'boolean', default: false },
+    seeds: { type: 'string' },
   },
   allowPositionals: true,
 });
@@ -51,16 +52,10 @@ async function mutated(name: string): Promise<number> {
   const wanted = MUTATIONS.filter((mutation) => name === 'all' || mutation.name === name);
   if (wanted.length === 0)
     throw new Error(`there is no ${name}: ${MUTATIONS.map((each) => each.name).join(', ')}`);
-  const unnoticed: string[] = [];
-  for (const mutation of wanted) {
-    process.stderr.write(`without a mechanism, ${mutation.name}: ${mutation.title}\n`);
-    const names = positionals.length > 0 ? positionals : mutation.shownBy;
-    const args = ['--quick', '--expect-failure', '--lanes', '1', '--seed', String(seed), ...names];
-    if ((await runMutated(mutation, args)) === 0) unnoticed.push(mutation.name);
-  }
-  console.log(JSON.stringify({ mutations: wanted.length, unnoticed }));
-  if (name === 'all') return unnoticed.length;
-  return unnoticed.length > 0 ? 0 : 1;
+  const seeds = Array.from({ length: whole('seeds', values.seeds, 1) }, (_, n) => seed + n);
+  const { unnoticed, broken } = await prove(wanted, seeds);
+  console.log(JSON.stringify({ mutations: wanted.length, unnoticed, broken, seeds }));
+  return seeds.length === 0 || unnoticed.length + broken.length > 0 ? 1 : 0;
 }
 
 if (values.list) {
@@ -74,6 +69,5 @@ if (values.list) {
   process.exitCode = await mutated(values.mutate);
 } else {
   const lanes = whole('lanes', values.lanes, 3);
-  const matrix = new Matrix({ seed, lanes, expectFailure: values['expect-failure'] });
-  process.exitCode = await matrix.run(chosen);
+  process.exitCode = await new Matrix({ seed, lanes }).run(chosen);
 }

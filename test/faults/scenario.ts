@@ -37,15 +37,8 @@ const AT_ONCE = 150;
 const MOVED = '1000 redirected';
 const FINISH_LIMIT_MS = 60_000;
 
-/** `hurry`: limits are divided by it, for a run that is expected to fail. */
-export async function play(
-  world: World,
-  scenario: Scenario,
-  random: Random,
-  hurry: number,
-): Promise<Outcome> {
-  const { faults } = scenario;
-  const recoverMs = scenario.recoverMs / hurry;
+export async function play(world: World, scenario: Scenario, random: Random): Promise<Outcome> {
+  const { faults, recoverMs } = scenario;
   const problems: string[] = [];
   const traffic = startTraffic(world, random);
   world.traffic = traffic;
@@ -96,7 +89,7 @@ export async function play(
   problems.push(...health.complaints.slice(0, 3));
   await traffic.stop();
   await churn.settle();
-  problems.push(...(await judge(world, scenario, hurry)));
+  problems.push(...(await judge(world, scenario)));
   return { recoverySeconds, problems };
 }
 
@@ -116,10 +109,10 @@ async function endAll(world: World, begun: Fault[]): Promise<void> {
 }
 
 /** Everything that was given has ended, and ledger, database and devices agree. */
-async function judge(world: World, { faults }: Scenario, hurry: number): Promise<string[]> {
+async function judge(world: World, { faults }: Scenario): Promise<string[]> {
   const judgement = await world.ledger.judge({
     ordered: world.site.shape.admins === 1 && !faults.some(({ misdates }) => misdates),
-    finishLimitMs: FINISH_LIMIT_MS / hurry,
+    finishLimitMs: FINISH_LIMIT_MS,
   });
   const problems = [...judgement.problems, ...(await recordProblems(world, judgement))];
   problems.push(...world.api.complaints.splice(0).map((text) => `the API: ${text}`));

@@ -13,8 +13,12 @@ const OUTPUT_KEPT_BYTES = 4_000_000;
 /** How long what a test file started may take to go away after it has ended. */
 const SETTLE_MS = 3_000;
 
-/** Runs one test file in a process group of its own, with temporary files in a folder below `folder`. */
-export async function runFile(file: TestFile, folder: string): Promise<FileOutcome> {
+/** Runs one test file in a process group of its own, with temporary files in a folder below `folder`; `env` is added. */
+export async function runFile(
+  file: TestFile,
+  folder: string,
+  env: Record<string, string> = {},
+): Promise<FileOutcome> {
   const temporary = await mkdtemp(join(folder, 'f-'));
   // PostgreSQL runs as another user and must reach its own folder below this one.
   await chmod(temporary, 0o711);
@@ -25,6 +29,7 @@ export async function runFile(file: TestFile, folder: string): Promise<FileOutco
     detached: true,
     env: {
       ...process.env,
+      ...env,
       TMPDIR: temporary,
       NO_COLOR: '1',
       PUSHPOINT_TEST_FILE: id,

@@ -26,13 +26,22 @@ interface Summary {
 
 /** The last summary that uvu printed, if any: a test may print another one as somebody's output. */
 export function parseSummary(output: string): Summary | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: uvu colours its summary
-  const plain = output.replace(/\x1b\[[0-9;]*m/g, '');
+  const plain = withoutColour(output);
   const pattern = /^ {2}Total: +(\d+)\n {2}Passed: +(\d+)\n {2}Skipped: +(\d+)$/gm;
   const last = [...plain.matchAll(pattern)].at(-1);
   if (last === undefined) return undefined;
   const [total, passed, skipped] = last.slice(1).map(Number);
   return { total: total ?? 0, passed: passed ?? 0, skipped: skipped ?? 0 };
+}
+
+/** Titles of the tests that uvu says failed. */
+export function failedTests(output: string): string[] {
+  return [...withoutColour(output).matchAll(/^ {3}FAIL {2}"(.*)"$/gm)].map(([, title = '']) => title);
+}
+
+function withoutColour(output: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: uvu colours what it says
+  return output.replace(/\x1b\[[0-9;]*m/g, '');
 }
 
 /** Fails closed: a file passes only when it says how many tests it ran, ran all of them, and ended well by itself. */
