@@ -39,7 +39,10 @@ export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
     EXIT.notAdmitted,
     '`pushpoint agent`: the gateways refuse this device for good; its last line says why and what to do',
   ],
-  [EXIT.interrupted, 'interrupted (Ctrl-C)'],
+  [
+    EXIT.interrupted,
+    'interrupted (Ctrl-C), or a question was answered with no; programs that run until they are stopped end with 0',
+  ],
   [EXIT.outputClosed, 'nobody reads the output any more, as after `| head -1`'],
 ];
 

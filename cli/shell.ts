@@ -1,5 +1,6 @@
 import { createWriteStream, fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { createInterface } from 'node:readline/promises';
 import type { Readable, Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { EXIT } from './exit-codes.ts';
@@ -22,6 +23,10 @@ export interface Shell {
   env: NodeJS.ProcessEnv;
   stdout: OutputStream;
   stderr: OutputStream;
+  /** Whether a person is at a terminal and can answer. */
+  readonly interactive: boolean;
+  /** Asks a person at a terminal; `undefined` where nobody can answer (scripts, pipes). */
+  confirm(question: string): Promise<boolean | undefined>;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
   onInterrupt(onInterrupt: (signal: string) => void): () => void;
   /** Instead of `stdout`, once. A hangup (SIGHUP) ends the input from then on. */
@@ -64,6 +69,18 @@ export function processShell(): Shell {
       },
     },
     stderr: process.stderr,
+    get interactive() {
+      return isatty(0) && isatty(2);
+    },
+    async confirm(question) {
+      if (!this.interactive) return undefined;
+      const lines = createInterface({ input: process.stdin, output: process.stderr });
+      try {
+        return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim());
+      } finally {
+        lines.close();
+      }
+    },
     onInterrupt(onInterrupt) {
       process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
       return () => {

@@ -4,6 +4,7 @@
  * results. `message` is an application's own.
  */
 import { type Static, Type } from 'typebox';
+import { COMMAND_DEFAULTS } from './command-defaults.ts';
 
 const TaskName = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' });
 
@@ -78,20 +79,15 @@ export const TunnelCloseResult = Type.Object({
   wasOpen: Type.Boolean({ description: 'Whether there was anything to close.' }),
 });
 
-const MINUTE = 60_000;
-
-/**
- * `timeoutMs` is the default finish-by clock; `collapseKey` the key that makes a newer command supersede an undelivered
- * older one, `null` for types that never collapse by themselves.
- */
+/** The schemas of each type, and its defaults. */
 export const COMMAND_TYPES = {
-  sync: { args: SyncArgs, result: SyncResult, timeoutMs: 15 * MINUTE, collapseKey: 'sync' },
-  'task.start': { args: TaskArgs, result: TaskStartResult, timeoutMs: 60 * MINUTE, collapseKey: null },
-  'task.stop': { args: TaskArgs, result: TaskStopResult, timeoutMs: 5 * MINUTE, collapseKey: null },
-  statistics: { args: StatisticsArgs, result: StatisticsResult, timeoutMs: 5 * MINUTE, collapseKey: null },
-  message: { args: MessageArgs, result: MessageResult, timeoutMs: 15 * MINUTE, collapseKey: null },
-  'tunnel.open': { args: TunnelOpenArgs, result: TunnelOpenResult, timeoutMs: MINUTE, collapseKey: null },
-  'tunnel.close': { args: TunnelCloseArgs, result: TunnelCloseResult, timeoutMs: MINUTE, collapseKey: null },
+  sync: { args: SyncArgs, result: SyncResult, ...COMMAND_DEFAULTS.sync },
+  'task.start': { args: TaskArgs, result: TaskStartResult, ...COMMAND_DEFAULTS['task.start'] },
+  'task.stop': { args: TaskArgs, result: TaskStopResult, ...COMMAND_DEFAULTS['task.stop'] },
+  statistics: { args: StatisticsArgs, result: StatisticsResult, ...COMMAND_DEFAULTS.statistics },
+  message: { args: MessageArgs, result: MessageResult, ...COMMAND_DEFAULTS.message },
+  'tunnel.open': { args: TunnelOpenArgs, result: TunnelOpenResult, ...COMMAND_DEFAULTS['tunnel.open'] },
+  'tunnel.close': { args: TunnelCloseArgs, result: TunnelCloseResult, ...COMMAND_DEFAULTS['tunnel.close'] },
 } as const;
 
 export type CommandType = keyof typeof COMMAND_TYPES;
@@ -102,6 +98,3 @@ export const OPERATOR_COMMAND_TYPES = ['sync', 'task.start', 'task.stop', 'stati
 export type OperatorCommandType = (typeof OPERATOR_COMMAND_TYPES)[number];
 
 export type ArgsOf<T extends CommandType> = Static<(typeof COMMAND_TYPES)[T]['args']>;
-
-/** Deliver-by clock where a command names none: seven days. */
-export const DEFAULT_TTL_MS = 7 * 24 * 60 * MINUTE;

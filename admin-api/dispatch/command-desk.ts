@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { COMMAND_TYPES, type CommandType, DEFAULT_TTL_MS } from '../../protocol/command-types.ts';
+import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
+import { COMMAND_TYPES, type CommandType } from '../../protocol/command-types.ts';
 import { encodeValue, LIMITS } from '../../protocol/index.ts';
 import type { EventHub } from '../event-hub.ts';
 import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';

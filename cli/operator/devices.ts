@@ -5,6 +5,7 @@ import { CliError, EXIT } from '../exit-codes.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
+import { confirmed, withYes } from './confirmation.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
 import {
@@ -95,18 +96,21 @@ export function addDevicesCommands(program: Command, shell: OperatorShell): void
     },
   );
 
-  operatorCommand(
+  const remove = operatorCommand(
     devices,
     shell,
     'delete <device>',
     'forget a device; it must enrol again',
-    async ({ api, out }, [text]) => {
+    async (context, [text], flags) => {
+      const { api, out } = context;
       const id = await resolveId(api, 'devices', text ?? '');
+      await confirmed(context, flags, `Forget ${id}? Its open commands end, and it must enrol again.`);
       await api.request('DELETE', `/v1/devices/${encodeURIComponent(id)}`);
       if (out.json) out.document({ deleted: id });
       else out.line(`Deleted ${id}.`);
     },
   );
+  withYes(remove);
 
   operatorCommand(
     devices,
@@ -145,7 +149,12 @@ export function addDevicesCommands(program: Command, shell: OperatorShell): void
 }
 
 function since(device: DeviceView): string {
-  return relativeTime(device.state === 'connected' ? device.connectedAt : device.disconnectedAt);
+  const times = {
+    connected: device.connectedAt,
+    disconnected: device.disconnectedAt,
+    blocked: device.blockedAt,
+  };
+  return relativeTime(times[device.state]);
 }
 
 function showDevice(out: Output, device: DeviceView, placement?: PlacementView): void {

@@ -52,6 +52,7 @@ export function operatorCommand(
   options: { isDefault?: boolean } = {},
 ): Command {
   const command = parent.command(usage, options).description(description);
+  if (options.isDefault === true) refuseUnknownCommands(parent, command);
   command.option('--json', 'JSON for programs instead of tables');
   addConfigFlags(command, 'operator');
   command.action(async (...all: unknown[]) => {
@@ -75,6 +76,16 @@ export function operatorCommand(
     }
   });
   return command;
+}
+
+/** The word after `pushpoint groups` reaches the default command as an argument when no command has that name. */
+function refuseUnknownCommands(parent: Command, standIn: Command): void {
+  standIn.allowExcessArguments().hook('preAction', ({ args }) => {
+    const [word] = args;
+    if (word === undefined) return;
+    const names = parent.commands.map((each) => each.name()).join(', ');
+    standIn.error(`error: unknown command '${word}' of ${parent.name()}; there is ${names}`);
+  });
 }
 
 /** --token-file, then PUSHPOINT_TOKEN, then the file named by environment or settings, then the one `start` writes. */

@@ -1,8 +1,11 @@
 /** The commands that command devices: sync, task, stats and message. */
 import { type Command, Option } from 'commander';
 import { nanoid } from 'nanoid';
+import { COMMAND_DEFAULTS } from '../../protocol/command-defaults.ts';
 import type { ApiClient } from '../api-client.ts';
+import { roughDuration } from '../config/duration.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import { confirmTarget, withYes } from './confirmation.ts';
 import {
   countFlag,
   durationFlag,
@@ -45,13 +48,15 @@ function send(
   shell: OperatorShell,
   usage: string,
   description: string,
-  type: string,
+  type: keyof typeof COMMAND_DEFAULTS,
   argsOf: ArgsOf,
 ): Command {
   const command = operatorCommand(parent, shell, usage, description, (context, positional, flags) =>
     sendAndWait(context, type, argsOf(positional, flags), flags),
   );
   withTargets(command);
+  withYes(command);
+  const { collapseKey, timeoutMs } = COMMAND_DEFAULTS[type];
   return command
     .option(
       '--ttl <duration>',
@@ -60,7 +65,7 @@ function send(
     )
     .option(
       '--timeout <duration>',
-      'finish by: how long a device may take, from its acknowledgement',
+      `finish by: how long a device may take, from its acknowledgement (default: ${roughDuration(timeoutMs)})`,
       durationFlag,
     )
     .addOption(
@@ -68,7 +73,10 @@ function send(
         .choices(['queue', 'skip'])
         .default('queue'),
     )
-    .option('--collapse-key <key>', 'supersedes what is not delivered yet with the same key')
+    .option(
+      '--collapse-key <key>',
+      `supersedes what is not delivered yet with the same key (default: ${collapseKey ?? 'none'})`,
+    )
     .option('--idempotency-key <key>', 'the same key again does not command twice')
     .option('--wait', 'follow it until every execution is final')
     .option('--wait-timeout <duration>', 'give up waiting after this long; the command goes on', durationFlag)
@@ -82,10 +90,12 @@ async function sendAndWait(
   flags: Flags,
 ): Promise<ExitCode | undefined> {
   const { api, out } = context;
+  const target = await targetOf(api, flags);
+  await confirmTarget(context, flags, target, type);
   const body = {
     type,
     args,
-    target: await targetOf(api, flags),
+    target,
     offline: flags.offline,
     ...(flags.ttl === undefined ? {} : { ttl: (flags.ttl as number) / 1000 }),
     ...(flags.timeout === undefined ? {} : { timeout: (flags.timeout as number) / 1000 }),

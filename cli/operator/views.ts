@@ -146,6 +146,7 @@ export interface GatewayView {
 }
 
 export interface StatusView {
+  devices: { total: number; connected: number };
   coverage: { total: number; groups: { groupId: string; devices: number; gateways: string[] }[] };
 }
 

@@ -59,6 +59,8 @@ export function testShell(env: NodeJS.ProcessEnv = {}): TestShell {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    interactive: false,
+    confirm: async () => undefined,
     bytes() {
       throw new Error('no bytes here');
     },

@@ -1,11 +1,11 @@
 import { Value } from 'typebox/value';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
 import {
   COMMAND_TYPE_NAMES,
   COMMAND_TYPES,
   type CommandType,
-  DEFAULT_TTL_MS,
   OPERATOR_COMMAND_TYPES,
 } from '../../protocol/command-types.ts';
 import { ID_PATTERN, LIMITS } from '../../protocol/index.ts';
