@@ -19,6 +19,7 @@ import { DeviceDesk } from './desks/device-desk.ts';
 import { EnrolmentDesk } from './desks/enrolment-desk.ts';
 import { GatewayDesk } from './desks/gateway-desk.ts';
 import { GroupDesk } from './desks/group-desk.ts';
+import { LocateDesk } from './desks/locate-desk.ts';
 import { TokenDesk } from './desks/token-desk.ts';
 import { DirectoryProjector } from './directory-projector.ts';
 import { CommandDesk } from './dispatch/command-desk.ts';
@@ -192,6 +193,7 @@ export class AdminServer {
       groups,
       devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
       enrolment: new EnrolmentDesk({ ...deskParts, signer }),
+      locate: new LocateDesk({ ...deskParts, signer }),
       gateways: new GatewayDesk(deskParts),
       tunnels: new TunnelDesk(
         { ...tunnelParts, endings, directory: projector, leases: workers },

@@ -1,5 +1,18 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { encodeGatewayMessage, encodeOrderBody, type OrderBody, orderBytes } from '../protocol/index.ts';
+import {
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from 'node:crypto';
+import {
+  encodeGatewayMessage,
+  encodeOrderBody,
+  type GatewayAddress,
+  locatedBytes,
+  type OrderBody,
+  orderBytes,
+} from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 import type { Meta } from './store/store.ts';
 
@@ -13,8 +26,10 @@ export class OrderSigner {
   readonly #signer: Signer;
   /** Raw, 32 bytes. */
   readonly publicKey: Uint8Array;
+  readonly #privateKey: KeyObject;
 
   private constructor(privateKey: KeyObject) {
+    this.#privateKey = privateKey;
     this.#signer = createSigner(privateKey);
     const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
     this.publicKey = Buffer.from(jwk.x as string, 'base64url');
@@ -37,6 +52,19 @@ export class OrderSigner {
   sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
     const body = encodeOrderBody(order);
     return { body, sig: this.#signer(orderBytes(body)) };
+  }
+
+  /** Of an answer to a device that asked where to go (G-16). */
+  signLocated(nonce: Uint8Array, device: string, gateways: readonly GatewayAddress[]): Uint8Array {
+    return this.#signer(locatedBytes(nonce, device, gateways));
+  }
+
+  /** A secret of 32 bytes that all servers with this key share and nobody else can know. */
+  secretFor(purpose: string): Uint8Array {
+    const { d } = this.#privateKey.export({ format: 'jwk' });
+    return createHmac('sha256', Buffer.from(d as string, 'base64url'))
+      .update(`pushpoint ${purpose}`)
+      .digest();
   }
 
   /** The signed order as the frame that travels to the device. */

@@ -4,6 +4,7 @@
  */
 import type { ArgsOf, CommandType } from '../protocol/command-types.ts';
 import type { GatewayAddress, Welcome } from '../protocol/index.ts';
+import type { Fetch } from './api-request.ts';
 import type { Connection } from './connection.ts';
 import type { DeviceCrypto } from './crypto.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
@@ -12,6 +13,7 @@ import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateway-probe.t
 import { type Handler, type HandlerOptions, Handlers } from './handlers.ts';
 import type { DeviceStatus } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
+import { locate } from './locate.ts';
 import { type DeviceLog, silent } from './log.ts';
 import type { NetworkWatch } from './network-watch.ts';
 import { Orders } from './orders.ts';
@@ -41,6 +43,10 @@ export interface DeviceOptions {
   probe?: Probe;
   /** How and how often; `false`: never. */
   probing?: Partial<ProbeOptions> | false;
+  /** Base URL of the administration server's API, to ask where to go (G-16); that of the enrolment when absent. */
+  server?: string;
+  /** Makes requests to the administration server; the platform's when absent. */
+  fetch?: Fetch;
   /** Tells of changes of the network (G-14); a program that knows better calls `networkChanged` itself. */
   watchNetwork?: NetworkWatch;
   /** Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is `unsupported`. */
@@ -91,6 +97,7 @@ export class PushpointDevice {
         opened: (connection, message) => this.#opened(connection, message),
         message: (message) => this.#running?.inbox.take(message),
         ended: (how) => this.#ended(how),
+        locate: (signal) => this.#locate(signal),
         changed: (kept, list) => this.#keep(kept, list),
         fault: (error) => this.#fault(error),
       },
@@ -157,7 +164,7 @@ export class PushpointDevice {
     this.#uplink.networkChanged();
   }
 
-  /** A list of gateways from elsewhere than a gateway, for example from enrolling again (E-7). */
+  /** A list of gateways from elsewhere than a gateway, for example from a file of the program's own. */
   setGateways(list: GatewayAddress[]): void {
     this.#uplink.offer(list);
   }
@@ -265,6 +272,23 @@ export class PushpointDevice {
     this.#session = null;
     this.#running?.executions.words.detach();
     this.#events.emit('disconnected', how);
+  }
+
+  async #locate(signal: AbortSignal): Promise<readonly GatewayAddress[]> {
+    if (!this.#running) throw new Error('not started');
+    const { identity, key } = this.#running.state;
+    const { crypto, fetch, server = identity.server } = this.#options;
+    const where = { deviceId: identity.deviceId, server };
+    try {
+      const gateways = await locate({ identity, server, key, crypto, signal, fetch });
+      this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
+      return gateways;
+    } catch (error) {
+      const { message } = error as Error;
+      if (!signal.aborted)
+        this.#log.warn({ ...where, reason: message }, 'the server does not say where to go');
+      throw error;
+    }
   }
 
   #keep(kept: KeptGateways, list: boolean): void {

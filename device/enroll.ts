@@ -4,13 +4,14 @@ import {
   enrolBytes,
   type GatewayAddress,
   ID_PATTERN,
+  LIMITS,
   orderBytes,
 } from '../protocol/index.ts';
+import { ApiError, apiPost, type Fetch } from './api-request.ts';
 import { fromBase64url, toBase64url } from './base64url.ts';
 import { clip } from './clip.ts';
 import type { DeviceCrypto } from './crypto.ts';
 import { open } from './execution-book.ts';
-import { retryAfterMs } from './retry-after.ts';
 import type { DeviceIdentity, DeviceState, DeviceStore } from './store.ts';
 
 export interface EnrollOptions {
@@ -29,37 +30,13 @@ export interface EnrollOptions {
   /** Longest time for the request, milliseconds; default 15 s. */
   timeoutMs?: number;
   signal?: AbortSignal;
+  /** Makes the request; the platform's when absent. */
+  fetch?: Fetch;
 }
 
 /** The administration server did not enrol the device. `temporary`: asking again later may help (E-6). */
-export class EnrollError extends Error {
+export class EnrollError extends ApiError {
   override readonly name = 'EnrollError';
-  readonly temporary: boolean;
-  /** HTTP status; 0 where there was no answer. */
-  readonly status: number;
-  /** The server's word for what went wrong, or ''. */
-  readonly code: string;
-  readonly retryAfterMs: number | undefined;
-  constructor(
-    message: string,
-    {
-      temporary = false,
-      status = 0,
-      code = '',
-      retryAfter,
-    }: {
-      temporary?: boolean;
-      status?: number;
-      code?: string;
-      retryAfter?: number | undefined;
-    } = {},
-  ) {
-    super(message);
-    this.temporary = temporary;
-    this.status = status;
-    this.code = code;
-    this.retryAfterMs = retryAfter;
-  }
 }
 
 /**
@@ -73,14 +50,16 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const key = state.key ?? (await crypto.generate());
   if (!state.key) await store.saveState({ ...state, key });
   const proof = await crypto.sign(key.privateKey, enrolBytes(token, key.publicKey));
-  const answer = await post(options, {
+  const { server, timeoutMs, signal, fetch } = options;
+  const body = {
     token,
     publicKey: toBase64url(key.publicKey),
     proof: toBase64url(proof),
     name: clip(options.name, 128),
     platform: clip(options.platform, 64),
     software: clip(options.software, 64),
-  });
+  };
+  const answer = await apiPost({ server, path: 'v1/enroll', body, timeoutMs, signal, fetch }, EnrollError);
   const next = await read(answer, options, { ...state, key });
   if (
     state.identity &&
@@ -96,41 +75,6 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   }));
   await store.append([...over, { marks: { issuedAt: next.issuedAt } }]);
   return next.state.identity;
-}
-
-async function post(options: EnrollOptions, body: object): Promise<Record<string, unknown>> {
-  const base = options.server.endsWith('/') ? options.server : `${options.server}/`;
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? 15_000);
-  let response: Response;
-  let text: string;
-  try {
-    response = await fetch(new URL('v1/enroll', base), {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
-      body: JSON.stringify(body),
-      redirect: 'error',
-      signal: options.signal ? AbortSignal.any([timeout, options.signal]) : timeout,
-    });
-    text = await response.text();
-  } catch (error) {
-    const { message, cause } = error as Error;
-    const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
-    throw new EnrollError(`no answer from ${options.server}: ${why}`, { temporary: true });
-  }
-  let json: Record<string, unknown> = {};
-  try {
-    json = JSON.parse(text);
-  } catch {
-    if (response.ok) throw new EnrollError('the answer is not JSON', { status: response.status });
-  }
-  if (response.ok) return json;
-  const detail = typeof json.detail === 'string' ? json.detail : json.title;
-  throw new EnrollError(typeof detail === 'string' ? detail : `HTTP ${response.status}`, {
-    temporary: response.status === 429 || response.status >= 500,
-    status: response.status,
-    code: typeof json.code === 'string' ? json.code : '',
-    retryAfter: retryAfterMs(response.headers.get('retry-after')),
-  });
 }
 
 async function read(
@@ -153,10 +97,7 @@ async function read(
     ) {
       throw new TypeError('membership');
     }
-    const gateways = (answer.gateways as GatewayAddress[]).map(({ name, url }) => {
-      if (!ID_PATTERN.test(name) || !URL.canParse(url)) throw new TypeError('gateways');
-      return { name, url };
-    });
+    const gateways = readGateways(answer.gateways);
     return {
       state: {
         ...state,
@@ -169,6 +110,17 @@ async function read(
   } catch (error) {
     throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`);
   }
+}
+
+/** A list of gateways in JSON. Throws `TypeError` when it is not one. */
+export function readGateways(list: unknown): GatewayAddress[] {
+  if (!Array.isArray(list) || list.length > LIMITS.gateways) throw new TypeError('gateways');
+  return list.map(({ name, url }: Partial<GatewayAddress>) => {
+    if (name === undefined || !ID_PATTERN.test(name)) throw new TypeError('gateways');
+    if (url === undefined || url.length > LIMITS.urlLength || !URL.canParse(url))
+      throw new TypeError('gateways');
+    return { name, url };
+  });
 }
 
 /** Revisions count for one device id (S-7): as another device, it holds none. */

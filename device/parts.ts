@@ -1,5 +1,6 @@
 /** What both entry points export. Nothing in here may reach for Node or for a browser. */
 
+export { ApiError, type Fetch } from './api-request.ts';
 export type { DeviceCrypto, DeviceKey } from './crypto.ts';
 export type { DeviceOptions } from './device.ts';
 export type { DeviceEvents, SessionInfo } from './device-events.ts';

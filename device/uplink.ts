@@ -37,17 +37,23 @@ export interface UplinkHooks {
   opened(connection: Connection, message: Welcome): void;
   message(message: SessionMessage): void;
   ended(how: DeviceEvents['disconnected']): void;
+  /** Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing. */
+  locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
   /** There is another list, or another gateway to return to, than was on record. `list`: it is the list. */
   changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
 }
 
+/** Attempts in a row without a session after which the device asks where to go, and asks again (G-16). */
+const ASK_AFTER = 10;
 /** G-14 */
 const VERIFY_WITHIN_MS = 10_000;
+/** Where to go was told, as if by a redirect. */
+const TOLD = { code: CLOSE.redirected, sessionMs: 0 };
 type Timer = ReturnType<typeof setTimeout>;
 type Phase =
   | { is: 'stopped' }
-  /** Nothing happens by itself (C-2: never; no gateway known). */
+  /** Nothing happens by itself (C-2: never). */
   | { is: 'idle' }
   | { is: 'waiting'; timer: Timer }
   | { is: 'choosing'; life: AbortController }
@@ -65,6 +71,11 @@ export class Uplink {
   #chooseFirst: { avoid?: string } | null = null;
   /** Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5). */
   #shunned: { url: string; until: number } | null = null;
+  /** Attempts in a row that brought no session. */
+  #failed = 0;
+  /** Asking where to go; not again before `#askFrom`, by the monotonic clock. */
+  #asking: AbortController | null = null;
+  #askFrom = 0;
   /** The device closes because it was told to: that is "now", wherever it goes (G-3). */
   #leaving = false;
   /** The redirect under way is there to balance the load. */
@@ -106,6 +117,7 @@ export class Uplink {
     this.#chooseFirst = this.#gateways.settled ? null : {};
     this.#reconnect.reset();
     this.#shunned = null;
+    this.#failed = 0;
     this.#phase = { is: 'idle' };
     this.#attempt();
   }
@@ -114,6 +126,7 @@ export class Uplink {
   stop(abrupt: boolean): void {
     const connection = this.#connection;
     this.#rest({ is: 'stopped' });
+    this.#asking?.abort();
     this.#watch.left();
     if (abrupt) connection?.giveUp('killed');
     else connection?.close('stopped');
@@ -127,11 +140,14 @@ export class Uplink {
     this.#attempt();
   }
 
-  /** A list from elsewhere than a gateway. */
+  /** A list from elsewhere than a gateway: where it is news, it is tried soon. */
   offer(list: readonly GatewayAddress[]): void {
-    if (this.#phase.is === 'stopped') return;
-    if (this.#gateways.replace(list)) this.#changed(true);
-    if (this.#phase.is === 'idle') this.connectNow();
+    const { is } = this.#phase;
+    if (is === 'stopped') return;
+    const news = this.#gateways.replace(list);
+    if (news) this.#changed(true);
+    if (is === 'idle') this.connectNow();
+    else if (news && is === 'waiting') this.#wait(this.#reconnect.next(TOLD).inMs ?? 0);
   }
 
   /** G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made anew, soon. */
@@ -164,12 +180,28 @@ export class Uplink {
       else this.#shunned = null;
     }
     if (!this.#gateways.current()) {
-      this.#rest({ is: 'idle' });
-      this.#hooks.fault(new Error('no gateway is known: enrol again for a current list (E-7)'));
+      void this.#ask();
+      this.#wait(this.#reconnect.next({ code: 1006, sessionMs: 0 }).inMs ?? 0);
     } else if (this.#chooseFirst && probe && !this.#gateways.redirected && this.list.length > 1) {
       void this.#choose(this.#chooseFirst.avoid);
     } else {
       this.#dial();
+    }
+  }
+
+  /** G-16: goes on dialing meanwhile; the pauses between attempts spread those who ask. */
+  async #ask(): Promise<void> {
+    if (this.#asking || performance.now() < this.#askFrom) return;
+    const asking = new AbortController();
+    this.#asking = asking;
+    try {
+      const list = await this.#hooks.locate(asking.signal);
+      if (!asking.signal.aborted) this.offer(list);
+    } catch (error) {
+      const { retryAfterMs } = error as { retryAfterMs?: number };
+      this.#askFrom = performance.now() + (retryAfterMs ?? 0);
+    } finally {
+      this.#asking = null;
     }
   }
 
@@ -217,6 +249,8 @@ export class Uplink {
 
   #welcome(connection: Connection, message: Welcome): void {
     const { address } = connection;
+    this.#failed = 0;
+    this.#asking?.abort();
     const news = this.#gateways.arrived(address);
     const list = this.#gateways.replace(message.gateways, address.url);
     if (list || news) this.#changed(list);
@@ -289,6 +323,7 @@ export class Uplink {
     const { sent, code: counts } = this.#gateways.ended(address, end);
     // Told to leave and not where to (G-13).
     if (!sent && code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
+    if (end.after !== 'session' && ++this.#failed % ASK_AFTER === 0) void this.#ask();
     const refused = sent && end.gateways !== undefined;
     if (refused) this.#shunned = { url: address.url, until: performance.now() + (end.retryAfterMs ?? 0) };
     const next = this.#reconnect.next({
@@ -297,9 +332,14 @@ export class Uplink {
       sessionMs,
     });
     this.#leaving = false;
-    if (next.inMs === null) this.#rest({ is: 'idle' });
+    if (next.inMs === null) this.#never();
     else this.#wait(next.inMs);
     this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs: next.inMs });
+  }
+
+  #never(): void {
+    this.#asking?.abort();
+    this.#rest({ is: 'idle' });
   }
 
   #wait(inMs: number): void {

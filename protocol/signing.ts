@@ -34,3 +34,18 @@ export function orderBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
 export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('enroll', publicKey, text.encode(token));
 }
+
+/** What a device signs to be told where to go (G-16); `challenge` is the server's text, `nonce` the device's own 32 bytes. */
+export function locateBytes(nonce: Uint8Array, challenge: string, device: string): Uint8Array<ArrayBuffer> {
+  return signedBytes('locate', nonce, text.encode(`${challenge}\0${device}`));
+}
+
+/** What the administration server signs with its answer (G-16): this list, for this device, after this question. */
+export function locatedBytes(
+  nonce: Uint8Array,
+  device: string,
+  gateways: readonly { name: string; url: string }[],
+): Uint8Array<ArrayBuffer> {
+  const list = gateways.map(({ name, url }) => `${name}\0${url}\0`).join('');
+  return signedBytes('located', nonce, text.encode(`${device}\0${list}`));
+}

@@ -1,6 +1,6 @@
-import { createPublicKey, verify } from 'node:crypto';
 import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
+import { holdsKey } from '../key-proof.ts';
 import { Problem } from '../problems.ts';
 import { type Device, type EnrolmentToken, ROOT_GROUP } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -88,7 +88,8 @@ export class EnrolmentDesk {
    */
   async enroll(request: EnrolmentRequest): Promise<Enrolment> {
     const { store, directory, hub } = this.#parts;
-    if (!holdsKey(request)) {
+    const { token, publicKey, proof } = request;
+    if (!holdsKey(publicKey, enrolBytes(token, publicKey), proof)) {
       throw new Problem('unauthorized', 'The proof is not a signature of this token by this key.');
     }
     const admit = () => store.transaction((tx) => this.#admit(tx, request));
@@ -148,16 +149,4 @@ function refusal(why: 'unknown' | 'revoked' | 'expired' | 'used-up'): Problem {
   if (why === 'unknown') return new Problem('unauthorized', 'There is no such enrolment token.');
   const what = { revoked: 'was revoked', expired: 'has expired', 'used-up': 'is used up' }[why];
   return new Problem('gone', `This enrolment token ${what}; ask an operator for a new one.`);
-}
-
-/** Ed25519 (RFC 8032) over the bytes of E-2. A key that is no point of the curve holds nothing. */
-function holdsKey({ token, publicKey, proof }: EnrolmentRequest): boolean {
-  if (publicKey.length !== LIMITS.publicKeyBytes || proof.length !== LIMITS.signatureBytes) return false;
-  try {
-    const x = Buffer.from(publicKey).toString('base64url');
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-    return verify(null, enrolBytes(token, publicKey), key, proof);
-  } catch {
-    return false;
-  }
 }

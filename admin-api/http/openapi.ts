@@ -4,7 +4,12 @@ import type { App } from './operation.ts';
 import { CommandSchema, CountsSchema, ExecutionSchema } from './schemas/commands.ts';
 import { ProblemSchema } from './schemas/common.ts';
 import { DeviceSchema, ExplanationSchema, PlacementSchema } from './schemas/devices.ts';
-import { EnrolmentSchema, EnrolmentTokenSchema, NewEnrolmentTokenSchema } from './schemas/enrolment.ts';
+import {
+  EnrolmentSchema,
+  EnrolmentTokenSchema,
+  LocatedSchema,
+  NewEnrolmentTokenSchema,
+} from './schemas/enrolment.ts';
 import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
 import { GroupSchema } from './schemas/groups.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
@@ -18,6 +23,7 @@ const SCHEMAS = [
   ExplanationSchema,
   PlacementSchema,
   EnrolmentSchema,
+  LocatedSchema,
   EnrolmentTokenSchema,
   NewEnrolmentTokenSchema,
   ApiTokenSchema,

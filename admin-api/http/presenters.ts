@@ -3,6 +3,7 @@ import { EXECUTION_STATES } from '../../protocol/index.ts';
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../desks/enrolment-desk.ts';
 import type { GatewayView } from '../desks/gateway-desk.ts';
+import type { Located } from '../desks/locate-desk.ts';
 import type {
   ApiToken,
   AuditEntry,
@@ -18,7 +19,7 @@ import type {
 import type { OpenedTunnel } from '../tunnels/tunnel-desk.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
-import type { EnrolmentDocument, EnrolmentTokenDocument } from './schemas/enrolment.ts';
+import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';
 import type { GatewayDocument } from './schemas/gateways.ts';
 import type { GroupDocument } from './schemas/groups.ts';
 import type { AuditEntryDocument } from './schemas/operations.ts';
@@ -98,6 +99,10 @@ export function presentEnrolment(enrolment: Enrolment): EnrolmentDocument {
     membership: { body: base64url(enrolment.membership.body), sig: base64url(enrolment.membership.sig) },
     revision: enrolment.revision,
   };
+}
+
+export function presentLocated({ gateways, sig }: Located): LocatedDocument {
+  return { gateways, sig: base64url(sig) };
 }
 
 export function presentApiToken(token: ApiToken): ApiTokenDocument {

@@ -8,6 +8,7 @@ import type { DeviceDesk } from '../desks/device-desk.ts';
 import type { EnrolmentDesk } from '../desks/enrolment-desk.ts';
 import type { GatewayDesk } from '../desks/gateway-desk.ts';
 import type { GroupDesk } from '../desks/group-desk.ts';
+import type { LocateDesk } from '../desks/locate-desk.ts';
 import type { TokenDesk } from '../desks/token-desk.ts';
 import type { Command, LedgerEvent, StateCounts } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -68,6 +69,7 @@ export interface HttpServices {
   groups: GroupDesk;
   devices: DeviceDesk;
   enrolment: EnrolmentDesk;
+  locate: LocateDesk;
   gateways: GatewayDesk;
   tunnels: TunnelDesk;
   tokens: TokenDesk;

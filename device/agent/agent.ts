@@ -22,8 +22,6 @@ import { statistics } from './statistics.ts';
 import { Tasks } from './tasks.ts';
 
 const SOFTWARE = 'pushpoint-agent/0.1.0';
-/** Attempts in a row that lead nowhere before the list of gateways is asked for again (E-7). */
-const LOST_AFTER = 20;
 
 export interface AgentParts {
   reconnect?: Partial<ReconnectOptions>;
@@ -47,8 +45,6 @@ export class Agent {
   #store: FileStore | null = null;
   #device: PushpointDevice | null = null;
   #stopping: Promise<void> | null = null;
-  #failures = 0;
-  #renewing = false;
 
   constructor(config: AgentConfig, log: Logger, parts: AgentParts = {}) {
     this.#config = config;
@@ -105,17 +101,14 @@ export class Agent {
 
   async #enrolled(store: FileStore): Promise<void> {
     const { state } = await store.load();
-    if (state.identity && state.gateways.length > 0) return;
+    if (state.identity) return;
     const pause = new Reconnect(this.#parts.reconnect);
     for (;;) {
       let retryAfterMs: number | undefined;
       try {
-        const { deviceId } = await this.#enroll(store, true);
-        if ((await store.load()).state.gateways.length > 0) {
-          this.#log.info({ deviceId, server: this.#config.server }, 'enrolled');
-          return;
-        }
-        this.#log.warn({ deviceId }, 'enrolled, but there is no gateway yet: asking again');
+        const { deviceId } = await this.#enroll(store);
+        this.#log.info({ deviceId, server: this.#config.server }, 'enrolled');
+        return;
       } catch (error) {
         if (!(error instanceof EnrollError) || !error.temporary) throw error;
         retryAfterMs = error.retryAfterMs;
@@ -129,12 +122,12 @@ export class Agent {
     }
   }
 
-  async #enroll(store: FileStore, again: boolean) {
+  async #enroll(store: FileStore) {
     const { server, token, name } = this.#config;
     if (!token)
       throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
     const { signal } = this.#life;
-    return enroll({ server, token, name, store, software: SOFTWARE, again, signal });
+    return enroll({ server, token, name, store, software: SOFTWARE, signal });
   }
 
   #pause(ms: number): Promise<void> {
@@ -154,10 +147,11 @@ export class Agent {
   }
 
   #make(store: FileStore): PushpointDevice {
-    const { stateDir, tunnels } = this.#config;
+    const { server, stateDir, tunnels } = this.#config;
     const tasks = this.#tasks;
     const device = new PushpointDevice({
       store,
+      server,
       software: SOFTWARE,
       log: this.#log,
       dial: wsDial(this.#parts.ws),
@@ -177,13 +171,12 @@ export class Agent {
       .handle('message', (command) => {
         this.#log.info({ commandId: command.id, topic: command.args.topic }, 'message');
       });
-    this.#watch(device, store);
+    this.#watch(device);
     return device;
   }
 
-  #watch(device: PushpointDevice, store: FileStore): void {
+  #watch(device: PushpointDevice): void {
     device.on('connected', ({ gateway }) => {
-      this.#failures = 0;
       this.#log.info({ gateway: gateway.name, url: gateway.url }, 'connected');
     });
     device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
@@ -195,8 +188,6 @@ export class Agent {
       if (advice === 'never') {
         this.#log.error({ code, reason }, 'the gateway does not admit this device');
         this.#end({ reason: refusal(device.deviceId ?? '', code, reason) });
-      } else if (++this.#failures % LOST_AFTER === 0) {
-        void this.#renew(device, store);
       }
     });
     device.on('tunnel-opened', ({ tunnel, host, port }) => {
@@ -212,27 +203,6 @@ export class Agent {
       const level = reason === 'bad signature' ? 'error' : 'debug';
       this.#log[level]({ commandId: id, reason }, 'order refused');
     });
-  }
-
-  /** E-7: where no gateway of the list answers, the administration server may know others. */
-  async #renew(device: PushpointDevice, store: FileStore): Promise<void> {
-    if (this.#renewing || !this.#config.token) return;
-    this.#renewing = true;
-    try {
-      const before = device.deviceId;
-      const { deviceId } = await this.#enroll(store, true);
-      if (deviceId !== before) {
-        this.#end({
-          reason: `The server knows this machine as another device now, ${deviceId}: start the agent again to go on as that one.`,
-        });
-        return;
-      }
-      device.setGateways((await store.load()).state.gateways);
-    } catch (error) {
-      this.#log.warn({ reason: (error as Error).message }, 'no current list of gateways');
-    } finally {
-      this.#renewing = false;
-    }
   }
 }
 

@@ -39,6 +39,8 @@ export const GATEWAYS = [
 ];
 export const GROUPS = ['root', 'berlin', 'kiosks'];
 export const TOKEN = 'pet_3kX9';
+/** A server's own text; here all zeros. */
+export const CHALLENGE = 'A'.repeat(51);
 /** 2026-11-22T10:00:00Z */
 export const NOW = 1_795_341_600_000;
 

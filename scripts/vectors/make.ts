@@ -5,12 +5,25 @@ import {
   closeName,
   enrolBytes,
   LIMITS,
+  locateBytes,
+  locatedBytes,
   proofBytes,
   reconnectAdvice,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
 import { frameVectors } from './frames.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, keyView, NONCE, SERVER_KEY, signWith, TOKEN } from './keys.ts';
+import {
+  CHALLENGE,
+  DEVICE,
+  DEVICE_KEY,
+  GATEWAY,
+  GATEWAYS,
+  keyView,
+  NONCE,
+  SERVER_KEY,
+  signWith,
+  TOKEN,
+} from './keys.ts';
 import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
 import { refusedVectors } from './refused.ts';
 import { timingVectors } from './timing.ts';
@@ -19,11 +32,11 @@ import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
 
 function signatureVectors() {
-  const signed = (name: string, inputs: object, bytes: Uint8Array) => {
-    const sig = signWith(DEVICE_KEY, bytes);
+  const signed = (name: string, inputs: object, bytes: Uint8Array, key: 'device' | 'server' = 'device') => {
+    const sig = signWith(key === 'device' ? DEVICE_KEY : SERVER_KEY, bytes);
     return {
       name,
-      key: 'device',
+      key,
       inputs,
       signedBytes: hexOf(bytes),
       sig: hexOf(sig),
@@ -40,6 +53,17 @@ function signatureVectors() {
       'H-4 prove',
       { nonce: hexOf(NONCE), gateway: GATEWAY, device: DEVICE },
       proofBytes(NONCE, GATEWAY, DEVICE),
+    ),
+    signed(
+      'G-16 locate',
+      { nonce: hexOf(NONCE), challenge: CHALLENGE, device: DEVICE },
+      locateBytes(NONCE, CHALLENGE, DEVICE),
+    ),
+    signed(
+      'G-16 located',
+      { nonce: hexOf(NONCE), device: DEVICE, gateways: GATEWAYS },
+      locatedBytes(NONCE, DEVICE, GATEWAYS),
+      'server',
     ),
   ];
 }

@@ -12,6 +12,7 @@ import { DeviceDesk } from '../../admin-api/desks/device-desk.ts';
 import { EnrolmentDesk } from '../../admin-api/desks/enrolment-desk.ts';
 import { GatewayDesk } from '../../admin-api/desks/gateway-desk.ts';
 import { GroupDesk } from '../../admin-api/desks/group-desk.ts';
+import { LocateDesk } from '../../admin-api/desks/locate-desk.ts';
 import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
 import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
 import { CommandDesk } from '../../admin-api/dispatch/command-desk.ts';
@@ -138,6 +139,7 @@ export async function startHttp(
     groups,
     devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
     enrolment: new EnrolmentDesk({ ...parts, signer }),
+    locate: new LocateDesk({ ...parts, signer }),
     gateways: new GatewayDesk(parts),
     tunnels: new TunnelDesk(
       { ...tunnelParts, endings, directory: projector, leases: workers },
@@ -197,6 +199,11 @@ export async function startHttp(
     return body.deviceId;
   }
 
+  /** A gateway that devices are told of. */
+  async function serves(name: string, address: string, groupId = 'all'): Promise<void> {
+    await call('POST', '/v1/gateways', { body: { name, address, groupId } });
+  }
+
   async function stop() {
     await app.close();
     await storeWatch.stop();
@@ -217,6 +224,7 @@ export async function startHttp(
     url,
     call,
     enrol,
+    serves,
     tunnelsSaid,
     /** Sends nothing until it is started. */
     dispatcher,
@@ -225,6 +233,8 @@ export async function startHttp(
     bus,
     hub,
     projector,
+    signer,
+    workers,
     tokens,
     services,
     secrets,

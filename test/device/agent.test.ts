@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { Agent, type AgentConfig, checkAgentConfig } from '../../device/agent/index.ts';
 import { FileStore, FolderInUse } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
-import { enrolment, scriptAdmin } from './script-admin.ts';
+import { enrolment, located, scriptAdmin } from './script-admin.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
@@ -225,23 +225,23 @@ test('an agent without a token, or stopped while its server is away, does not en
   assert.instance(await started, Error);
 });
 
-test('E-7: an agent whose gateways lead nowhere asks its server for others', async () => {
+test('E-7, G-16: an agent that was enrolled before there was a gateway starts, asks on, and connects to the first', async () => {
   const gw = await ScriptGateway.start();
   let known: GatewayAddress[] = [];
-  const admin = await scriptAdmin(async () => ({
-    status: 201,
-    body: await enrolment(gw.serverKey, { gateways: known }),
-  }));
+  const admin = await scriptAdmin(async (asked) =>
+    asked.url === '/v1/locate'
+      ? located(gw.serverKey, gw.deviceKey, asked, known)
+      : { status: 201, body: await enrolment(gw.serverKey, { gateways: [] }) },
+  );
   const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
   folders.push(join(stateDir, '..'));
   const store = await FileStore.open(stateDir);
-  await store.saveState(gw.state({ gateways: [] }));
+  await store.saveState({ key: gw.deviceKey, gateways: [] });
   await store.close();
   const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
-  const started = agent.start();
-  await until(() => admin.asked.length >= 2, 'an agent without gateways to ask again');
-  known = [{ name: 'gw-0', url: 'ws://127.0.0.1:1' }];
-  await started;
+  await agent.start();
+  await until(() => admin.asked.length >= 6, 'an agent without gateways to ask again');
+  assert.is(admin.asked.filter(({ url }) => url === '/v1/enroll').length, 1);
   known = [gw.address];
   await gw.session();
   await agent.stop();

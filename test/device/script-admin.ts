@@ -1,10 +1,16 @@
-/** An administration server of which there is only the enrolment: it enrols everybody, or answers what the test says. */
+/** An administration server that only enrols and tells devices where to go: everybody, or as the test says. */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { toBase64url } from '../../device/base64url.ts';
+import { fromBase64url, toBase64url } from '../../device/base64url.ts';
 import { type DeviceKey, nodeCrypto } from '../../device/index.ts';
-import { encodeOrderBody, type GatewayAddress, orderBytes } from '../../protocol/index.ts';
+import {
+  encodeOrderBody,
+  type GatewayAddress,
+  locateBytes,
+  locatedBytes,
+  orderBytes,
+} from '../../protocol/index.ts';
 
 interface Reply {
   status: number;
@@ -14,16 +20,19 @@ interface Reply {
 
 const ownKey = await nodeCrypto.generate();
 
-export async function scriptAdmin(answer?: () => Reply | Promise<Reply>) {
-  const asked: Record<string, string>[] = [];
+type Asked = Record<string, string>;
+
+export async function scriptAdmin(answer?: (asked: Asked) => Reply | Promise<Reply>) {
+  const asked: Asked[] = [];
   const http: Server = createServer((request, response) => {
     let text = '';
     request.on('data', (chunk) => {
       text += chunk;
     });
     request.on('end', async () => {
-      asked.push({ ...JSON.parse(text), url: request.url });
-      const reply: Reply = (await answer?.()) ?? { status: 201, body: await enrolment(ownKey) };
+      const question = { ...JSON.parse(text), url: request.url };
+      asked.push(question);
+      const reply: Reply = (await answer?.(question)) ?? { status: 201, body: await enrolment(ownKey) };
       response.writeHead(reply.status, { 'content-type': 'application/json', ...reply.headers });
       response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
     });
@@ -64,4 +73,23 @@ export async function enrolment(
     membership: { body: toBase64url(body), sig: toBase64url(sig) },
     revision,
   };
+}
+
+const CHALLENGE = toBase64url(new Uint8Array(38).fill(7));
+
+/** A good answer to a device that asks where to go (G-16): a challenge first, and the list to who signed that. */
+export async function located(
+  serverKey: DeviceKey,
+  deviceKey: DeviceKey,
+  { device = '', nonce: text = '', challenge, proof }: Asked,
+  gateways: GatewayAddress[],
+): Promise<Reply> {
+  if (challenge === undefined) return { status: 200, body: { challenge: CHALLENGE } };
+  const nonce = fromBase64url(text, 32);
+  const signed = locateBytes(nonce, CHALLENGE, device);
+  if (!(await nodeCrypto.verify(deviceKey.publicKey, signed, fromBase64url(proof, 64)))) {
+    return { status: 401, body: { detail: 'the proof does not verify' } };
+  }
+  const sig = await nodeCrypto.sign(serverKey.privateKey, locatedBytes(nonce, device, gateways));
+  return { status: 200, body: { gateways, sig: toBase64url(sig) } };
 }

@@ -107,6 +107,24 @@ testLab(
   },
 );
 
+testLab(
+  'E-7, G-16: a device that was enrolled while no gateway served connects once one does, by itself',
+  async (lab) => {
+    const serving = async (on: boolean) => {
+      for (const name of ['gw1', 'gw2']) {
+        await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { runPushServer: on } });
+      }
+    };
+    await serving(false);
+    const [early] = await lab.enrolled(1);
+    assert.equal((await early?.store.load())?.state.gateways, []);
+    await early?.start();
+    await serving(true);
+    await lab.gatewaysUp();
+    await waitFor(() => early?.connected, { timeoutMs: 60_000, what: 'the device to find a gateway' });
+  },
+);
+
 testLab('a frozen gateway loses its devices to the other, and does no harm when it wakes', async (lab) => {
   const devices = await lab.fleet(20, { work: workUntilStopped, handshakeTimeoutMs: 2_000 });
   const { id } = await lab.operator.send('task.start', devices);

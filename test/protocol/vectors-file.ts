@@ -13,7 +13,10 @@ interface Vectors {
   keys: Record<'device' | 'server', { seed: string; publicKey: string; publicKeyBase64url: string }>;
   signatures: {
     name: string;
-    inputs: Record<string, string>;
+    key: 'device' | 'server';
+    inputs: Partial<Record<'publicKey' | 'token' | 'nonce' | 'gateway' | 'device' | 'challenge', string>> & {
+      gateways?: { name: string; url: string }[];
+    };
     signedBytes: string;
     sig: string;
     sigBase64url: string;

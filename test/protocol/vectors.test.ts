@@ -13,6 +13,7 @@ import {
   encodeOrderBody,
   enrolBytes,
   type GatewayMessage,
+  locatedBytes,
   type OrderBody,
   orderBytes,
   ProtocolError,
@@ -122,9 +123,9 @@ test('S-3, S-4, S-7: order bodies that break a rule are refused with its number'
   }
 });
 
-test('E-2, H-4: what a device signs is spelled out byte by byte', () => {
-  const [enrol, prove] = vectors.signatures;
-  assert.ok(enrol && prove);
+test('E-2, H-4, G-16: what is signed beside orders is spelled out byte by byte', () => {
+  const [enrol, prove, locate, located] = vectors.signatures;
+  assert.ok(enrol && prove && locate && located);
   const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
   assert.is(
     enrol.signedBytes,
@@ -144,8 +145,19 @@ test('E-2, H-4: what a device signs is spelled out byte by byte', () => {
     ),
     prove.signedBytes,
   );
-  const { seed, publicKey: raw } = vectors.keys.device;
-  for (const { name, signedBytes, sig, sigBase64url } of vectors.signatures) {
+  assert.is(
+    locate.signedBytes,
+    `${ascii('pushpoint.v1 locate\0')}${locate.inputs.nonce}${ascii(`${locate.inputs.challenge}\0${locate.inputs.device}`)}`,
+  );
+  const { nonce = '', device = '' } = located.inputs;
+  const listed = located.inputs.gateways ?? [];
+  assert.is(
+    located.signedBytes,
+    `${ascii('pushpoint.v1 located\0')}${nonce}${ascii(`${device}\0${listed.map(({ name, url }) => `${name}\0${url}\0`).join('')}`)}`,
+  );
+  assert.is(toHex(locatedBytes(fromHex(nonce), device, listed)), located.signedBytes);
+  for (const { name, key, signedBytes, sig, sigBase64url } of vectors.signatures) {
+    const { seed, publicKey: raw } = vectors.keys[key];
     assert.is(sign(null, fromHex(signedBytes), privateKey(seed)).toString('hex'), sig, name);
     assert.ok(verify(null, fromHex(signedBytes), publicKey(raw), fromHex(sig)), name);
     assert.is(Buffer.from(sigBase64url, 'base64url').toString('hex'), sig, name);

@@ -2,23 +2,27 @@ import { Problem } from '../../problems.ts';
 import { actorOf } from '../auth.ts';
 import type { FailedAttempts } from '../failed-attempts.ts';
 import { type App, operation } from '../operation.ts';
-import { presentEnrolment, presentEnrolmentToken, presentPage } from '../presenters.ts';
+import { presentEnrolment, presentEnrolmentToken, presentLocated, presentPage } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   EnrolmentSchema,
   EnrolmentTokenCreation,
   EnrolmentTokenSchema,
   EnrolRequest,
+  LocatedSchema,
+  LocateRequestSchema,
   NewEnrolmentTokenSchema,
 } from '../schemas/enrolment.ts';
 import { PageQuery } from '../schemas/operations.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Enrolment';
+/** The longest question is half of it. */
+const LOCATE_BODY_BYTES = 1_024;
 
 export function enrolmentRoutes(
   app: App,
-  { store, enrolment }: HttpServices,
+  { store, enrolment, locate }: HttpServices,
   failedAttempts: FailedAttempts,
 ): void {
   app.post(
@@ -50,6 +54,40 @@ export function enrolmentRoutes(
       }
     },
   );
+
+  app.post('/v1/locate', {
+    bodyLimit: LOCATE_BODY_BYTES,
+    ...operation({
+      access: 'open',
+      operationId: 'locate',
+      tag,
+      summary: 'Tell a device where to go',
+      description:
+        'For an enrolled device that no gateway admits (PROTOCOL.md, G-16). Asked without a proof it answers a challenge, good for a minute; with one, the gateways the device may use.',
+      body: LocateRequestSchema,
+      answers: { 200: { description: 'A challenge, or the gateways.', schema: Ref(LocatedSchema) } },
+      problems: ['unauthorized', 'conflict', 'too-many-requests'],
+    }),
+    // Before the body is read.
+    onRequest: async (request) => failedAttempts.check(request.ip),
+    handler: async (request) => {
+      const { device, nonce: text, challenge, proof } = request.body;
+      const nonce = Buffer.from(text, 'base64url');
+      try {
+        if ((challenge === undefined) !== (proof === undefined)) {
+          throw new Problem('bad-request', 'challenge and proof: both, or neither.');
+        }
+        if (challenge === undefined || proof === undefined) {
+          return { challenge: locate.challenge({ device, nonce }) };
+        }
+        const question = { device, nonce, challenge, proof: Buffer.from(proof, 'base64url') };
+        return presentLocated(await locate.locate(question));
+      } catch (error) {
+        if (error instanceof Problem && error.code === 'unauthorized') failedAttempts.failed(request.ip);
+        throw error;
+      }
+    },
+  });
 
   app.get(
     '/v1/enrolment-tokens',

@@ -75,13 +75,49 @@ export const EnrolRequest = Type.Object(
 const Base64Url = (description: string) =>
   Type.String({ pattern: '^[A-Za-z0-9_-]+$', description: `${description}, base64url without padding.` });
 
+const Addresses = Type.Array(Type.Object({ name: Type.String(), url: Type.String() }, closed), {
+  description: 'Gateways it may use, the best first.',
+});
+
+/** Read for what is known, as `EnrolRequest`. */
+export const LocateRequestSchema = Type.Object(
+  {
+    device: Id('The device that asks.', 'd4x1pq0w8z7k2m5n'),
+    nonce: Type.String({
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      description: '32 bytes of its choice, base64url without padding.',
+    }),
+    challenge: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9_-]{51}$',
+        description: 'From the answer to the same question without it.',
+      }),
+    ),
+    proof: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9_-]{86}$',
+        description: "Signature by the device's key (PROTOCOL.md, G-16), base64url without padding.",
+      }),
+    ),
+  },
+  { title: 'LocateRequest' },
+);
+
+export const LocatedSchema = Type.Object(
+  {
+    challenge: Type.Optional(Base64Url('To be signed, when the question came without a proof')),
+    gateways: Type.Optional(Addresses),
+    sig: Type.Optional(Base64Url("The list's signature by the administration server's key")),
+  },
+  { $id: 'Located', ...closed, description: 'A challenge, or where the device may go (PROTOCOL.md, G-16).' },
+);
+export type LocatedDocument = Static<typeof LocatedSchema>;
+
 export const EnrolmentSchema = Type.Object(
   {
     deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
     serverKey: Base64Url("The administration server's raw Ed25519 public key"),
-    gateways: Type.Array(Type.Object({ name: Type.String(), url: Type.String() }, closed), {
-      description: 'Gateways it may use, the best first.',
-    }),
+    gateways: Addresses,
     membership: Type.Object(
       { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
       { ...closed, description: 'Its signed membership (PROTOCOL.md, S-7).' },

@@ -1,0 +1,82 @@
+/** Requests to the administration server's HTTP API, and how they fail (E-6). */
+import { retryAfterMs } from './retry-after.ts';
+
+/** The platform's `fetch`, or one that takes another way. */
+export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
+
+export interface ApiRequest {
+  /** Base URL of the API. */
+  server: string;
+  /** Below the base URL, without a slash before it. */
+  path: string;
+  body: object;
+  /** Longest time, milliseconds; default 15 s. */
+  timeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
+  fetch?: Fetch | undefined;
+}
+
+interface Failure {
+  temporary?: boolean;
+  status?: number;
+  code?: string;
+  retryAfter?: number | undefined;
+}
+
+/** There was no good answer. `temporary`: asking again later may help. */
+export class ApiError extends Error {
+  override readonly name: string = 'ApiError';
+  readonly temporary: boolean;
+  /** HTTP status; 0 where there was no answer. */
+  readonly status: number;
+  /** The server's word for what went wrong, or ''. */
+  readonly code: string;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, { temporary = false, status = 0, code = '', retryAfter }: Failure = {}) {
+    super(message);
+    this.temporary = temporary;
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = retryAfter;
+  }
+}
+
+/** Posts JSON and resolves with the answer's. Throws what `Refusal` makes of a failure. */
+export async function apiPost(
+  { server, path, body, timeoutMs = 15_000, signal, fetch = globalThis.fetch }: ApiRequest,
+  Refusal: typeof ApiError = ApiError,
+): Promise<Record<string, unknown>> {
+  const base = server.endsWith('/') ? server : `${server}/`;
+  const timeout = AbortSignal.timeout(timeoutMs);
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(new URL(path, base), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      body: JSON.stringify(body),
+      redirect: 'error',
+      signal: signal ? AbortSignal.any([timeout, signal]) : timeout,
+    });
+    text = await response.text();
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
+    throw new Refusal(`no answer from ${server}: ${why}`, { temporary: true });
+  }
+  let json: Record<string, unknown> = {};
+  try {
+    json = JSON.parse(text);
+  } catch {
+    if (response.ok) throw new Refusal('the answer is not JSON', { status: response.status });
+  }
+  if (response.ok) return json;
+  const detail = typeof json.detail === 'string' ? json.detail : json.title;
+  throw new Refusal(typeof detail === 'string' ? detail : `HTTP ${response.status}`, {
+    temporary: response.status === 429 || response.status >= 500,
+    status: response.status,
+    code: typeof json.code === 'string' ? json.code : '',
+    retryAfter: retryAfterMs(response.headers.get('retry-after')),
+  });
+}

@@ -1,0 +1,117 @@
+import { createPublicKey, randomBytes, sign, verify } from 'node:crypto';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { LocateDesk } from '../../admin-api/desks/locate-desk.ts';
+import type { Problem } from '../../admin-api/problems.ts';
+import { locateBytes, locatedBytes } from '../../protocol/index.ts';
+import { type DeviceKeys, enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
+
+let http: Http;
+test.before(async () => {
+  http = await startHttp({ failedEnrolmentsPerMinute: 8 });
+});
+test.after(() => http.stop());
+
+const post = (body: unknown) => http.call('POST', '/v1/locate', { as: null, body });
+
+async function enrolled(keys = makeDeviceKeys()) {
+  const { token } = (await http.call('POST', '/v1/enrolment-tokens', { body: {} })).body;
+  const { body } = await http.call('POST', '/v1/enroll', { as: null, body: enrolBody(token, keys) });
+  return { keys, id: body.deviceId as string, serverKey: body.serverKey as string };
+}
+
+async function challenge(device: string, nonce: Buffer): Promise<string> {
+  const { status, body } = await post({ device, nonce: nonce.toString('base64url') });
+  assert.is(status, 200);
+  return body.challenge;
+}
+
+function proven(device: string, nonce: Buffer, text: string, { privateKey }: DeviceKeys) {
+  const proof = sign(null, locateBytes(nonce, text, device), privateKey).toString('base64url');
+  return { device, nonce: nonce.toString('base64url'), challenge: text, proof };
+}
+
+async function ask(device: string, keys: DeviceKeys) {
+  const nonce = randomBytes(32);
+  return { nonce, answer: await post(proven(device, nonce, await challenge(device, nonce), keys)) };
+}
+
+test('G-16: a device that proves its key is told its gateways, signed for its own question', async () => {
+  const { id, keys, serverKey } = await enrolled();
+  await http.serves('gw1', 'ws://127.0.0.1:13295');
+  const { nonce, answer } = await ask(id, keys);
+  assert.is(answer.status, 200);
+  const { gateways, sig } = answer.body;
+  assert.equal(gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: serverKey }, format: 'jwk' });
+  assert.ok(verify(null, locatedBytes(nonce, id, gateways), key, Buffer.from(sig, 'base64url')));
+});
+
+test('G-16: a challenge is good for a minute, for one device and nonce', async () => {
+  const { id, keys } = await enrolled();
+  const nonce = randomBytes(32);
+  const text = await challenge(id, nonce);
+  assert.is((await post(proven(id, randomBytes(32), text, keys))).status, 401);
+  assert.is(
+    (
+      await post(
+        proven(id, nonce, `${text.slice(0, 20)}${text[20] === 'A' ? 'B' : 'A'}${text.slice(21)}`, keys),
+      )
+    ).status,
+    401,
+  );
+  http.clock.offsetMs += 61_000;
+  assert.is((await post(proven(id, nonce, text, keys))).status, 401);
+  assert.is((await ask(id, keys)).answer.status, 200);
+});
+
+test('G-16: strangers, and devices that are blocked, learn nothing; an address that fails often has to wait', async () => {
+  http.clock.offsetMs += 61_000;
+  const { id, keys } = await enrolled();
+  assert.is((await ask(id, makeDeviceKeys())).answer.status, 401);
+  assert.is((await ask('nobody', keys)).answer.status, 401);
+  await http.call('PATCH', `/v1/devices/${id}`, { body: { blocked: true } });
+  assert.is((await ask(id, keys)).answer.status, 409);
+  assert.is((await post({ device: id, nonce: 'x'.repeat(43), challenge: 'x'.repeat(51) })).status, 400);
+  assert.is((await post({ device: 'x'.repeat(2_000), nonce: '' })).status, 413);
+  for (let i = 0; i < 6; i++) await ask(id, makeDeviceKeys());
+  const refused = await post({ device: id, nonce: randomBytes(32).toString('base64url') });
+  assert.is(refused.status, 429);
+  assert.ok(Number(refused.headers.get('retry-after')) > 0);
+});
+
+test('G-16: a device is answered once in five seconds', async () => {
+  http.clock.offsetMs += 61_000;
+  const { id, keys } = await enrolled();
+  assert.is((await ask(id, keys)).answer.status, 200);
+  const again = (await ask(id, keys)).answer;
+  assert.is(again.status, 429);
+  assert.is(again.headers.get('retry-after'), '5');
+  http.clock.offsetMs += 5_000;
+  assert.is((await ask(id, keys)).answer.status, 200);
+});
+
+test('G-16: all devices together get 200 answers a second; the others are told different times', () => {
+  let now = 0;
+  const { signer, store, workers: leases, projector: directory } = http;
+  const desk = new LocateDesk({ signer, store, leases, directory, now: () => now });
+  const question = { device: 'd1', nonce: randomBytes(32) };
+  const refusals = (count: number) =>
+    Array.from({ length: count }, () => {
+      try {
+        desk.challenge(question);
+        return null;
+      } catch (error) {
+        return (error as Problem).retryAfter ?? 0;
+      }
+    }).filter((after) => after !== null);
+  assert.is(refusals(200).length, 0);
+  const told = refusals(100);
+  assert.is(told.length, 100);
+  assert.ok(Math.min(...told) >= 5 && Math.max(...told) <= 60);
+  assert.ok(new Set(told).size > 10);
+  now = 500;
+  assert.is(refusals(150).length, 50);
+});
+
+test.run();

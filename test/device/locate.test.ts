@@ -1,0 +1,97 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { nodeCrypto } from '../../device/index.ts';
+import type { GatewayAddress } from '../../protocol/index.ts';
+import { fixture } from './fixture.ts';
+import { located, scriptAdmin } from './script-admin.ts';
+import { ScriptGateway } from './script-gateway.ts';
+import { until } from './until.ts';
+
+const NOWHERE = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
+
+/** A device whose list is `list`, and a server that knows `gw-1`. */
+async function lost(
+  list: GatewayAddress[],
+  answer: (asked: Record<string, string>, gw: ScriptGateway) => ReturnType<typeof located>,
+) {
+  const gw = await ScriptGateway.start();
+  const admin = await scriptAdmin((asked) => answer(asked, gw));
+  const { identity } = gw.state();
+  if (!identity) throw new Error('no identity');
+  const store = gw.store({ gateways: list, identity: { ...identity, server: admin.url } });
+  const f = await fixture({ gateway: gw, store, connect: false });
+  const end = async () => {
+    await f.end();
+    await admin.stop();
+  };
+  return { gw, admin, f, end };
+}
+
+test('G-16: after ten attempts that lead nowhere a device asks where to go, and goes there', async () => {
+  const l = await lost([NOWHERE], (asked, gw) => located(gw.serverKey, gw.deviceKey, asked, [gw.address]));
+  await l.gw.session();
+  assert.ok(l.f.disconnected.length >= 10, String(l.f.disconnected.length));
+  assert.equal(
+    l.admin.asked.map(({ url }) => url),
+    ['/v1/locate', '/v1/locate'],
+  );
+  const { gateways, older } = (await l.f.store.load()).state;
+  assert.equal(gateways, [l.gw.address]);
+  assert.equal(older, []);
+  await l.end();
+});
+
+test('G-16: a device without any gateway asks until there is one', async () => {
+  let known: GatewayAddress[] = [];
+  const l = await lost([], (asked, gw) => located(gw.serverKey, gw.deviceKey, asked, known));
+  await until(() => l.admin.asked.length >= 6, 'three questions');
+  known = [l.gw.address];
+  await l.gw.session();
+  assert.is(l.f.faults.length, 0);
+  await l.end();
+});
+
+test('G-16: an answer that the pinned key did not sign for this question is not believed', async () => {
+  const stranger = await nodeCrypto.generate();
+  let old: Awaited<ReturnType<typeof located>> | null = null;
+  let good = false;
+  const l = await lost([], async (asked, gw) => {
+    const answer = await located(gw.serverKey, gw.deviceKey, asked, [gw.address]);
+    if (good || asked.proof === undefined) return answer;
+    old ??= answer;
+    // Signed by another key, then for a question of before, then with an address changed.
+    const tried = l.admin.asked.filter(({ proof }) => proof !== undefined).length % 3;
+    if (tried === 0) return located(stranger, gw.deviceKey, asked, [gw.address]);
+    if (tried === 1 && answer !== old) return old;
+    return { ...answer, body: { ...(answer.body as object), gateways: [{ ...gw.address, name: 'gw-9' }] } };
+  });
+  await until(() => l.admin.asked.length >= 12, 'six answers');
+  assert.equal((await l.f.store.load()).state.gateways, []);
+  assert.is(l.gw.peers.length, 0);
+  good = true;
+  await l.gw.session();
+  await l.end();
+});
+
+test('G-16: Retry-After is kept, and after a code that means never nothing is asked', async () => {
+  let status = 429;
+  const l = await lost([], async (asked, gw) =>
+    status === 200
+      ? located(gw.serverKey, gw.deviceKey, asked, [gw.address])
+      : { status, headers: { 'retry-after': '3600' }, body: { detail: 'later' } },
+  );
+  await until(() => l.admin.asked.length === 1, 'a question');
+  status = 200;
+  await l.f.device.stop({ abrupt: true });
+  await l.f.device.start();
+  // Its back-off brings many more attempts in the meantime than the one question that was asked.
+  l.f.device.setGateways([l.gw.address]);
+  await l.gw.session();
+  assert.is(l.admin.asked.length, 1);
+  l.gw.last.socket.close(4404);
+  await until(() => l.f.disconnected.some(({ code }) => code === 4404), 'the end');
+  assert.is(l.admin.asked.length, 1);
+  await l.end();
+});
+
+test.run();
