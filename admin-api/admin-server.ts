@@ -60,6 +60,8 @@ export interface AdminConfig {
   tls?: { certFile: string; keyFile: string };
   /** Addresses or ranges of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
   trustProxy?: string[];
+  /** Path below which a proxy serves the API; the root when absent. */
+  basePath?: string;
   /** Sent and not acknowledged for this long: sent again; 30,000 ms when absent. */
   resendAfterMs?: number;
   /** Most devices moved a second to spread the load, 0 for none; 100 when absent. */
@@ -209,6 +211,7 @@ export class AdminServer {
       version: config.version,
       ...(config.tls && { tls: config.tls }),
       ...(config.trustProxy && { trustProxy: config.trustProxy }),
+      ...(config.basePath && { basePath: config.basePath }),
     });
 
     loops.watch('sweeper', () => sweeper.rounds);

@@ -2,6 +2,7 @@
 import { findStaleFiles } from './checks/generated-files.ts';
 import { findImportProblems } from './checks/import-arrows.ts';
 import { findMachinePaths } from './checks/machine-paths.ts';
+import { findOpenApiProblems } from './checks/openapi.ts';
 import { findRuleProblems } from './checks/protocol-rules.ts';
 import { findReadmeProblems } from './checks/readme.ts';
 import { runTool } from './checks/run-tool.ts';
@@ -17,6 +18,7 @@ const checks: { name: string; find(root: string): Promise<string[]> }[] = [
   { name: 'protocol rules have tests', find: findRuleProblems },
   { name: 'binaries of uWebSockets.js', find: findBinaryProblems },
   { name: 'unused code and dependencies', find: (root) => runTool(root, 'knip', ['--no-progress']) },
+  { name: 'OpenAPI document', find: findOpenApiProblems },
   { name: 'generated references', find: findStaleFiles },
   { name: 'dependencies in README.md', find: findReadmeProblems },
   { name: 'paths of our machines', find: findMachinePaths },

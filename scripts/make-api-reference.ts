@@ -13,8 +13,8 @@ export const apiReference: GeneratedFile = {
   generate: async () => `${toMarkdown(await readDocument()).join('\n')}\n`,
 };
 
-/** Routes are registered and never called, so nothing stands behind them. */
-async function readDocument(): Promise<OpenApiDocument> {
+/** The document as a server without a base path serves it. Routes are registered and never called, so nothing stands behind them. */
+export async function readDocument(): Promise<OpenApiDocument> {
   const services = {
     store: { apiTokens: {}, events: {} },
     registry: new Registry(),

@@ -3,11 +3,14 @@ import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { Authenticator, useAuth } from './auth.ts';
+import { useBasePath, withoutBasePath } from './base-path.ts';
 import { FailedAttempts } from './failed-attempts.ts';
+import { refuseUnreadIdempotencyKeys } from './idempotency.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
 import { serveOpenApi, useOpenApi } from './openapi.ts';
 import type { App } from './operation.ts';
 import { answerWithoutRequest, sendProblem, useProblemDetails } from './problem-details.ts';
+import { answerRequestIds, requestIds } from './request-ids.ts';
 import { commandRoutes } from './routes/commands.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { enrolmentRoutes } from './routes/enrolment.ts';
@@ -43,6 +46,7 @@ export async function createHttpServer(
   useProblemDetails(app as unknown as FastifyInstance);
   const metrics = createHttpMetrics(services.registry);
   useMetrics(app as unknown as FastifyInstance, metrics);
+  answerRequestIds(app as unknown as FastifyInstance);
   useSecurityHeaders(app);
   const { tokenCacheMs: cacheMs = 2000 } = options;
   const { store, storeWatch, now, log } = services;
@@ -56,11 +60,14 @@ export async function createHttpServer(
     log,
     maxStreams: options.maxEventStreams ?? 200,
     bufferBytes: options.eventBufferBytes ?? MIB,
-    pingMs: options.eventPingMs ?? 15_000,
+    pingMs: options.eventPingMs ?? 10_000,
   });
   useDeadline(app, streams, options.closeDeadlineMs ?? 5000);
 
-  await useOpenApi(app, options.version);
+  refuseUnreadIdempotencyKeys(app as unknown as FastifyInstance);
+  useBasePath(app as unknown as FastifyInstance, options.basePath ?? '');
+
+  await useOpenApi(app, options.version, options.basePath);
   commandRoutes(app, services);
   deviceRoutes(app, services);
   tunnelRoutes(app, services);
@@ -92,7 +99,8 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
     bodyLimit: options.bodyLimitBytes ?? MIB,
     requestTimeout: 30_000,
     keepAliveTimeout: 72_000,
-    requestIdHeader: false,
+    genReqId: requestIds(),
+    rewriteUrl: withoutBasePath(options.basePath ?? ''),
     trustProxy: options.trustProxy ?? false,
     frameworkErrors: (error, request, reply) => {
       sendProblem(request, reply, error);

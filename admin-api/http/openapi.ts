@@ -53,10 +53,10 @@ const TAGS = {
 
 const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations in seconds unless a name ends in Ms.
 Members a body does not know are refused. Lists come in pages: pass \`next\` of one answer as \`cursor\` of the next
-request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs.`;
+request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs. Every answer carries \`X-Request-Id\`: the caller's own, or one that the server made.`;
 
 /** Registers what the document is made from; must come before the routes. */
-export async function useOpenApi(app: App, version: string): Promise<void> {
+export async function useOpenApi(app: App, version: string, basePath?: string): Promise<void> {
   for (const schema of SCHEMAS) app.addSchema(schema);
   await app.register(swagger, {
     openapi: {
@@ -67,6 +67,7 @@ export async function useOpenApi(app: App, version: string): Promise<void> {
         description: DESCRIPTION,
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
+      servers: [{ url: basePath || '/', description: 'This administration server.' }],
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       components: {
         securitySchemes: {

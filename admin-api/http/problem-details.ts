@@ -85,7 +85,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     .code(problem.status)
     .type(MEDIA_TYPE)
     .serializer((document: unknown) => JSON.stringify(document))
-    .send(problemDocument(problem, internal ? request.id : undefined));
+    .send(problemDocument(problem, request.id));
 }
 
 /** Every answer that is not a success is a problem document: errors, addresses and methods that do not exist. */

@@ -85,6 +85,8 @@ export interface HttpOptions {
   tls?: { certFile: string; keyFile: string };
   /** Addresses of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
   trustProxy?: string[];
+  /** Path below which a proxy serves the API, such as `/pushpoint`; the root when absent. */
+  basePath?: string;
   /** Longest body, bytes; 1 MiB when absent. */
   bodyLimitBytes?: number;
   /** How long a token that was looked up is believed, milliseconds; 2,000 when absent. */
@@ -93,7 +95,7 @@ export interface HttpOptions {
   maxEventStreams?: number;
   /** Bytes an event stream may owe a slow reader before it is ended; 1 MiB when absent. */
   eventBufferBytes?: number;
-  /** Between signs of life on an event stream, milliseconds; 15,000 when absent. */
+  /** Between signs of life on an event stream, milliseconds; 10,000 when absent. */
   eventPingMs?: number;
   /** Failed enrolments one address may make in a minute; 30 when absent. */
   failedEnrolmentsPerMinute?: number;

@@ -193,6 +193,15 @@ export const OPTIONS = [
     default: '15s',
   },
   {
+    name: 'base-path',
+    env: 'PUSHPOINT_BASE_PATH',
+    type: 'text',
+    description:
+      'Path below which a proxy serves the HTTP API, such as `/pushpoint`; the proxy may pass the path on or take it off',
+    programs: ADMIN,
+    absent: 'none: the root',
+  },
+  {
     name: 'trust-proxy',
     env: 'PUSHPOINT_TRUST_PROXY',
     type: 'text',

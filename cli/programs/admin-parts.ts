@@ -49,6 +49,7 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
         maxBytes: config.tunnelMaxBytes,
       },
       canaryIntervalMs: config.canaryInterval,
+      ...(config.basePath === undefined ? {} : { basePath: basePath(config.basePath) }),
       ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
       ...(tls === null ? {} : { tls }),
     },
@@ -73,6 +74,13 @@ function storeOf(dataDir: string, databaseUrl: string | undefined, log: Logger):
     if (error instanceof StoreSettingsError) throw new ConfigError([`--database-url: ${error.message}`]);
     throw error;
   }
+}
+
+/** Throws `ConfigError` for what is no path; a slash at its end is taken off. */
+function basePath(text: string): string {
+  const path = text.replace(/\/+$/, '');
+  if (path === '' || /^(\/[\w.~-]+)+$/.test(path)) return path;
+  throw new ConfigError([`--base-path: ${JSON.stringify(text)} is not a path such as /pushpoint`]);
 }
 
 /** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */

@@ -3,10 +3,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 
 /** Runs a program of node_modules; no problems when it exits with 0, else its output as one. */
-export async function runTool(root: string, tool: string, args: readonly string[]): Promise<string[]> {
+export async function runTool(
+  root: string,
+  tool: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<string[]> {
   const child = spawn(join(root, 'node_modules', '.bin', tool), args, {
     cwd: root,
-    env: { ...process.env, NO_COLOR: '1' },
+    env: { ...process.env, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

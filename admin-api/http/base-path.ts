@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify';
+
+/**
+ * Behind a proxy that serves the API below a path, with or without taking the path off: both are understood. `Location`,
+ * the OpenAPI document and the page at `/` name the path.
+ */
+export function withoutBasePath(basePath: string): (request: { url?: string | undefined }) => string {
+  return ({ url = '/' }) => {
+    if (basePath === '' || !url.startsWith(basePath)) return url;
+    const rest = url.slice(basePath.length);
+    return rest === '' || rest.startsWith('?') ? `/${rest}` : rest.startsWith('/') ? rest : url;
+  };
+}
+
+/** Puts the path in front of every `Location`, and leads whoever opens `/` to the documentation. */
+export function useBasePath(app: FastifyInstance, basePath: string): void {
+  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs/', 302));
+  app.addHook('onSend', async (_request, reply) => {
+    const location = reply.getHeader('location');
+    if (typeof location === 'string' && location.startsWith('/')) {
+      reply.header('location', `${basePath}${location}`);
+    }
+  });
+}

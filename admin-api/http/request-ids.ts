@@ -1,0 +1,25 @@
+/** One id for each request: in its answer, in its problem document and in the log. */
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { nanoid } from 'nanoid';
+
+export const REQUEST_ID_HEADER = 'x-request-id';
+/** What a caller or proxy may name a request; anything else is replaced. */
+const GIVEN = /^[\w.-]{1,128}$/;
+
+/** Takes the caller's `X-Request-Id` where it is a plain word, else counts from a random start. */
+export function requestIds(): (request: IncomingMessage) => string {
+  const start = nanoid(10);
+  let count = 0;
+  return ({ headers }) => {
+    const given = headers[REQUEST_ID_HEADER];
+    return typeof given === 'string' && GIVEN.test(given) ? given : `${start}-${(count++).toString(36)}`;
+  };
+}
+
+export function answerRequestIds(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header(REQUEST_ID_HEADER, request.id);
+    done();
+  });
+}
