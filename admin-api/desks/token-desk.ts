@@ -37,7 +37,10 @@ export class TokenDesk {
    * crash in between leaves a text that is not valid yet, and the next start makes another.
    */
   async ensureFirst(keep: (token: string) => void | Promise<void>): Promise<void> {
+    if (await this.#store.apiTokens.any('admin', this.#now())) return;
     await this.#store.transaction(async (tx) => {
+      // Servers that start at once on an empty database: the first makes it, the others see it after that.
+      await tx.apiTokens.lockFirst();
       if (await tx.apiTokens.any('admin', this.#now())) return;
       const { token } = await this.#create(tx, { name: 'first admin', role: 'admin' }, 'system');
       await keep(token);

@@ -71,6 +71,10 @@ export class SqlApiTokens implements ApiTokens {
     });
   }
 
+  lockFirst(): Promise<void> {
+    return this.#scope.atomic((db) => this.#scope.dialect.lock(db, 'firstToken'));
+  }
+
   touch(id: string, at: number): Promise<void> {
     return this.#scope.once(async (db) => {
       await db.updateTable('api_tokens').set({ last_used_at: at }).where('id', '=', id).execute();

@@ -64,6 +64,7 @@ export const LOCKS = {
   events: 7_361_002,
   groups: 7_361_003,
   tunnels: 7_361_004,
+  firstToken: 7_361_005,
 } as const;
 export type LockName = keyof typeof LOCKS;
 

@@ -159,6 +159,8 @@ export interface ApiTokens {
   revoke(id: string, at: number): Promise<boolean>;
   /** Whether a usable token of that role exists. */
   any(role: Role, now: number): Promise<boolean>;
+  /** Until the transaction ends nobody else gets here: for servers that make the first token at once. */
+  lockFirst(): Promise<void>;
   touch(id: string, at: number): Promise<void>;
 }
 

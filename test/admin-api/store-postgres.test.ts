@@ -3,6 +3,7 @@ import pg from 'pg';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
 import { startPostgres } from '../services/postgres.ts';
@@ -54,6 +55,27 @@ test('two servers that start at once on an empty database both start', async () 
   const url = await server.createDatabase();
   const both = await Promise.all([open(url), open(url), open(url)]);
   for (const store of both) assert.is((await store.groups.get('all'))?.path, 'all/');
+});
+
+test('servers that start at once on an empty database make one admin token between them', async () => {
+  const url = await server.createDatabase(migrated);
+  const all = await Promise.all([open(url), open(url), open(url)]);
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const waiting = async () => {
+    const { rows } = await client.query("select 1 from pg_locks where locktype = 'advisory' and not granted");
+    return rows.length;
+  };
+  const kept: string[] = [];
+  const keep = async (token: string) => {
+    kept.push(token);
+    // Until the others have come as far, or can come no further.
+    await waitFor(async () => kept.length + (await waiting()) >= all.length, { what: 'the other servers' });
+  };
+  await Promise.all(all.map((store) => new TokenDesk({ store, now: () => T0 }).ensureFirst(keep)));
+  await client.end();
+  assert.is(kept.length, 1);
+  assert.is((await (all[0] as Store).apiTokens.list({ limit: 10 })).items.length, 1);
 });
 
 test('a transaction that deadlocks with another is run again', async () => {
