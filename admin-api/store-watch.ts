@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import { Dependency } from '../bus/vital-signs.ts';
 import { type Store, StoreUnavailable } from './store/store.ts';
@@ -7,18 +8,30 @@ const LOOK_MS = 1_000;
 const PATIENCE_MS = 5_000;
 const PROBE = 'store-probe';
 
+/** The size of what is written to find out: it must need room of its own, and not fit where something small was. */
+const PROBE_BYTES = 48 * 1024;
+
+/** What a piece of work asks of the database. */
+export type StoreUse = 'read' | 'write';
+
+interface Waiting {
+  use: StoreUse;
+  since: number;
+  refuse: (error: StoreUnavailable) => void;
+}
+
 /**
- * Whether the database answers, looked at once a second, and whether it can be written, looked at once something failed. Requests
- * are refused at once while it does not answer, and those that wait for it when it is found away are not left
- * waiting: whether what they asked for was done is not known then, as with any connection that breaks.
+ * Whether the database answers, looked at once a second, and whether it can be written, looked at once something failed or took
+ * long: a full disk, a standby, a lost synchronous replica. Requests are refused at once while what they need is away, and those
+ * that wait for it when it is found away are not left waiting: whether what they asked for was done is not known then, as
+ * with any connection that breaks.
  */
 export class StoreWatch {
   readonly dependency = new Dependency();
   readonly #store: Pick<Store, 'meta'>;
   readonly #log: Logger;
-  /** Refuse the requests that wait for the database. */
-  readonly #waiting = new Set<(error: StoreUnavailable) => void>();
-  #answers = false;
+  readonly #waiting = new Set<Waiting>();
+  readonly #works: Record<StoreUse, boolean> = { read: false, write: true };
   #suspect = false;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -53,18 +66,18 @@ export class StoreWatch {
     void this.look();
   }
 
-  /** Throws `StoreUnavailable` while the database does not answer. */
-  assertAvailable(): void {
-    if (!this.#answers) throw this.#error();
+  /** Throws `StoreUnavailable` while the database does not do that. */
+  assertAvailable(use: StoreUse): void {
+    if (!this.#works.read || !this.#works[use]) throw this.#error();
   }
 
-  /** What `work` comes to, or `StoreUnavailable` as soon as the database is found away. */
-  async guard<T>(work: () => Promise<T>): Promise<T> {
-    this.assertAvailable();
-    let refuse: (error: StoreUnavailable) => void = () => {};
-    const lost = new Promise<never>((_, reject) => {
-      refuse = reject;
-      this.#waiting.add(refuse);
+  /** What `work` comes to, or `StoreUnavailable` as soon as the database is found not to do that. */
+  async guard<T>(use: StoreUse, work: () => Promise<T>): Promise<T> {
+    this.assertAvailable(use);
+    let waiting: Waiting | undefined;
+    const lost = new Promise<never>((_, refuse) => {
+      waiting = { use, refuse, since: performance.now() };
+      this.#waiting.add(waiting);
     });
     try {
       return await Promise.race([work(), lost]);
@@ -72,7 +85,7 @@ export class StoreWatch {
       if (error instanceof StoreUnavailable) this.failed();
       throw error;
     } finally {
-      this.#waiting.delete(refuse);
+      this.#waiting.delete(waiting as Waiting);
     }
   }
 
@@ -81,21 +94,35 @@ export class StoreWatch {
   }
 
   async #ask(): Promise<void> {
-    let answers = false;
+    const late = performance.now() - PATIENCE_MS;
+    for (const { since } of this.#waiting) if (since < late) this.#suspect = true;
+    // What fails while this look is under way is for the next one.
+    const suspect = this.#suspect;
+    this.#suspect = false;
+    const works = { read: false, write: false };
     try {
       await inTime(this.#store.meta.get(PROBE));
-      answers = true;
-      this.#answers = true;
-      if (this.#suspect) await inTime(this.#store.meta.set(PROBE, String(Date.now())));
-      this.#suspect = false;
+      works.read = true;
+      this.#works.read = true;
+      if (suspect) await this.#write();
+      works.write = true;
       if (!this.dependency.ok) this.#log.info('the store answers');
       this.dependency.good();
     } catch (error) {
-      this.#answers = answers;
       if (this.dependency.ok) this.#log.warn({ err: error }, 'the store does not answer');
       this.dependency.bad(error instanceof Error ? error.message : String(error));
-      if (!this.#answers) for (const refuse of this.#waiting) refuse(this.#error());
+      // Written again before it counts as whole.
+      this.#suspect = true;
     }
+    Object.assign(this.#works, works);
+    for (const { use, refuse } of this.#waiting) if (!works[use]) refuse(this.#error());
+  }
+
+  /** Random, so that it cannot be packed into less. */
+  async #write(): Promise<void> {
+    const probe = randomBytes(PROBE_BYTES).toString('base64');
+    await inTime(this.#store.meta.set(PROBE, probe));
+    await inTime(this.#store.meta.set(PROBE, ''));
   }
 }
 

@@ -119,7 +119,7 @@ export function useAuth(app: FastifyInstance, authenticator: Authenticator, watc
   app.addHook('onRequest', async (request) => {
     const access = request.routeOptions.config.access ?? 'open';
     if (access === 'open') return;
-    const caller = await watch.guard(() => authenticator.authenticate(request.headers.authorization));
+    const caller = await watch.guard('read', () => authenticator.authenticate(request.headers.authorization));
     if (ROLES.indexOf(caller.role) < ROLES.indexOf(access)) {
       const why = `This needs a token with the role ${access}; yours is ${caller.role}.`;
       const refusal = new Problem('forbidden', why);

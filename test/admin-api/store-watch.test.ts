@@ -35,15 +35,15 @@ test('work that waits for a database found away is refused at once, and so is wh
   const meta = new FakeMeta();
   const watch = watchOf(meta);
   await watch.look();
-  assert.is(await watch.guard(async () => 7), 7);
-  const hangs = failure(watch.guard(() => new Promise(() => {})));
+  assert.is(await watch.guard('read', async () => 7), 7);
+  const hangs = failure(watch.guard('read', () => new Promise(() => {})));
   meta.reads = away;
   await watch.look();
   assert.instance(await hangs, StoreUnavailable);
   let tried = false;
   assert.instance(
     await failure(
-      watch.guard(async () => {
+      watch.guard('read', async () => {
         tried = true;
       }),
     ),
@@ -58,7 +58,7 @@ test('work that waits for a database found away is refused at once, and so is wh
     await watch.look();
     return watch.dependency.ok;
   });
-  assert.is(await watch.guard(async () => 8), 8);
+  assert.is(await watch.guard('read', async () => 8), 8);
 });
 
 test('a database that can be read and not written is not ready, and goes on answering what needs reading only', async () => {
@@ -66,10 +66,16 @@ test('a database that can be read and not written is not ready, and goes on answ
   const watch = watchOf(meta);
   await watch.look();
   meta.writes = () => Promise.reject(new StoreUnavailable('disk full'));
-  await failure(watch.guard(away));
+  await failure(watch.guard('write', away));
   await waitFor(() => !watch.dependency.ok);
   assert.is(watch.dependency.reason, 'disk full');
-  assert.is(await watch.guard(async () => 7), 7);
+  let tried = false;
+  const write = watch.guard('write', async () => {
+    tried = true;
+  });
+  assert.instance(await failure(write), StoreUnavailable);
+  assert.not(tried, 'what would change something is refused at once');
+  assert.is(await watch.guard('read', async () => 7), 7);
   meta.writes = async () => {};
   await waitFor(async () => {
     await watch.look();

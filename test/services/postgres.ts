@@ -35,6 +35,8 @@ export interface PostgresOptions {
   tls?: { cert: string; key: string };
   /** More settings: `name=value`. */
   settings?: readonly string[];
+  /** The folder to make its own in; that of temporary files when absent. */
+  under?: string;
 }
 
 const run = promisify(execFile);
@@ -72,10 +74,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 
 async function prepare(
   programs: { initdb: string; postgres: string },
-  { fsync = true, hba, tls, settings = [] }: PostgresOptions,
+  { fsync = true, hba, tls, settings = [], under = tmpdir() }: PostgresOptions,
 ): Promise<PostgresServer> {
   const port = await freePort();
-  const folder = await mkdtemp(join(tmpdir(), 'pg-'));
+  const folder = await mkdtemp(join(under, 'pg-'));
   const data = join(folder, 'data');
   await chmod(folder, 0o700);
   const user = await unprivilegedUser();
