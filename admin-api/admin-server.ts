@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
+import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
 import { Balancer } from './balance/balancer.ts';
@@ -102,6 +103,7 @@ interface Running {
 export class AdminServer {
   readonly #parts: AdminServerParts;
   #running: Running | undefined;
+  #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: AdminServerParts) {
@@ -115,7 +117,12 @@ export class AdminServer {
     return address.port;
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const { config, store, bus, log } = this.#parts;
     const now = this.#parts.now ?? Date.now;
     const resendAfterMs = config.resendAfterMs ?? 30_000;
@@ -229,6 +236,7 @@ export class AdminServer {
       () => ingest.idle,
     );
     registerBusMetrics(registry, bus);
+    registerLogMetrics(registry, log);
     registerAdminGauges(registry, {
       ready: () => vitalSigns.readiness().ready,
       stuck: () => vitalSigns.stuck,
@@ -295,6 +303,8 @@ export class AdminServer {
   }
 
   async #stop(): Promise<void> {
+    // A part that is stopped first and started afterwards would go on.
+    await this.#starting?.catch(() => undefined);
     for (const stop of this.#running?.stops ?? []) {
       await stop().catch((error) =>
         this.#parts.log.warn({ err: error }, 'a part did not stop in an orderly way'),

@@ -1,4 +1,4 @@
-import { createWriteStream, fstatSync } from 'node:fs';
+import { createWriteStream, fstatSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import type { Readable, Writable } from 'node:stream';
@@ -22,11 +22,14 @@ export interface ByteStreams {
 export interface Shell {
   env: NodeJS.ProcessEnv;
   stdout: OutputStream;
+  /** What it has no room for is dropped. */
   stderr: OutputStream;
   /** Whether a person is at a terminal and can answer. */
   readonly interactive: boolean;
   /** Asks a person at a terminal; `undefined` where nobody can answer (scripts, pipes). */
   confirm(question: string): Promise<boolean | undefined>;
+  /** Says on stdout that a program runs. That nobody can read it is no reason to end. */
+  announce(text: string): void;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
   onInterrupt(onInterrupt: (signal: string) => void): () => void;
   /** Instead of `stdout`, once. A hangup (SIGHUP) ends the input from then on. */
@@ -45,9 +48,8 @@ function endWhenUnread(): void {
 }
 
 export function processShell(): Shell {
-  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
+  // Notes that have no room, or that nobody reads, are no reason to end.
+  process.stderr.on('error', () => undefined);
   let stdout: NodeJS.WriteStream | undefined;
   // Made when it is first needed: `bytes` needs the descriptor for itself.
   const standardOutput = () => {
@@ -68,7 +70,6 @@ export function processShell(): Shell {
         return isatty(1) ? standardOutput().columns : undefined;
       },
     },
-    stderr: process.stderr,
     get interactive() {
       return isatty(0) && isatty(2);
     },
@@ -81,6 +82,16 @@ export function processShell(): Shell {
         lines.close();
       }
     },
+    stderr: {
+      write: (text) => attempt(() => process.stderr.write(text)),
+      get isTTY() {
+        return process.stderr.isTTY;
+      },
+      get columns() {
+        return process.stderr.columns;
+      },
+    },
+    announce: (text) => attempt(() => writeSync(1, text)),
     onInterrupt(onInterrupt) {
       process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
       return () => {
@@ -93,6 +104,14 @@ export function processShell(): Shell {
       return { input, output: writerOf(1) };
     },
   };
+}
+
+function attempt(write: () => unknown): void {
+  try {
+    write();
+  } catch {
+    // Files throw where pipes emit.
+  }
 }
 
 /** Pipes and sockets without waiting for the reader, which `process.stdout` does; they close when they end. */

@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
+import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
@@ -109,7 +110,7 @@ export class GatewayWorker {
   readonly #canary: Canary | null;
   readonly #tunnels: WorkerTunnels;
   #initial: GatewaySettings;
-  #started = false;
+  #starting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
 
   /** Throws when the TLS files are not usable. */
@@ -346,6 +347,7 @@ export class GatewayWorker {
       tunnelBytes: () => this.#tunnels.desk.bytes(),
     });
     registerBusMetrics(metricsRegistry, bus, { worker: this.name });
+    registerLogMetrics(metricsRegistry, log, { worker: this.name });
     this.#registry = metricsRegistry;
     this.#health = new HealthServer({
       readiness: () => this.readiness(),
@@ -374,25 +376,36 @@ export class GatewayWorker {
    * Rejects with `PortUnavailable`, or when the port of health and metrics is taken; then everything is stopped again.
    */
   async start(): Promise<void> {
-    if (this.#started) throw new Error('a worker starts once');
-    this.#started = true;
+    if (this.#starting) throw new Error('a worker starts once');
+    this.#starting = this.#start();
     try {
-      const { metricsPort, metricsHost } = this.#config;
-      if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
-      await this.#takeRealPort();
-      await this.#watcher.start();
-      await this.#keeper.start();
-      if (this.#stopping) return;
-      this.#ticker.start();
-      this.#loops.start();
-      this.#roundTrips.start();
-      await this.#tunnels.start();
-      await this.#follower.start();
-      this.#canary?.start();
+      await this.#starting;
     } catch (error) {
       await this.stop({ deadlineMs: 1_000 });
       throw error;
     }
+  }
+
+  /** Ends at the next step once the worker stops, which waits for it. */
+  async #start(): Promise<void> {
+    if (this.#stopping) return;
+    const { metricsPort, metricsHost } = this.#config;
+    if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
+    if (this.#stopping) return;
+    await this.#takeRealPort();
+    if (this.#stopping) return;
+    await this.#watcher.start();
+    if (this.#stopping) return;
+    await this.#keeper.start();
+    if (this.#stopping) return;
+    this.#ticker.start();
+    this.#loops.start();
+    this.#roundTrips.start();
+    await this.#tunnels.start();
+    if (this.#stopping) return;
+    await this.#follower.start();
+    if (this.#stopping) return;
+    this.#canary?.start();
     this.#log.info({ port: this.port, metricsPort: this.metricsPort }, 'gateway worker started');
   }
 
@@ -432,6 +445,8 @@ export class GatewayWorker {
   async #stop(deadline: number, refuse: boolean): Promise<void> {
     this.#log.info({ sessions: this.sessions }, 'gateway worker stops');
     this.#status.stop(refuse ? 'refusing' : 'closed');
+    const started = this.#starting?.catch(() => undefined) ?? Promise.resolve();
+    await this.#within(deadline, started, 'start');
     void this.#listener.apply();
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');

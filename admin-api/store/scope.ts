@@ -43,6 +43,7 @@ export class JoinedScope implements Scope {
 export class OuterScope implements Scope {
   readonly dialect: SqlDialect;
   #db: Kysely<Schema> | undefined;
+  #opening: Promise<void> | undefined;
   readonly #groupCommit: GroupCommit | undefined;
   /** Set while this code runs inside a transaction of this scope; absent when nobody checks. */
   readonly #inside: AsyncLocalStorage<{ open: boolean }> | undefined;
@@ -54,7 +55,14 @@ export class OuterScope implements Scope {
     this.#inside = checkNesting ? new AsyncLocalStorage() : undefined;
   }
 
-  async open(now: number): Promise<void> {
+  open(now: number): Promise<void> {
+    this.#opening ??= this.#open(now).finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(now: number): Promise<void> {
     if (this.#db !== undefined) return;
     let db: Kysely<Schema> | undefined;
     try {
@@ -68,7 +76,9 @@ export class OuterScope implements Scope {
     }
   }
 
+  /** Also of what is still opening. */
   async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
     const db = this.#db;
     this.#db = undefined;
     await db?.destroy();

@@ -2,7 +2,6 @@
  * The process of one worker of a gateway; `gateway.ts` starts it and tells it, in the first message, what to be. Secrets come
  * that way too: arguments and environment can be read by others.
  */
-import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
@@ -18,14 +17,17 @@ export interface WorkerOrders {
   stopDeadlineMs: number;
 }
 
-async function run(): Promise<void> {
+function run(): void {
   if (!process.connected) throw new Error('this is a part of `pushpoint gateway`: start that');
-  const [orders] = (await once(process, 'message')) as [WorkerOrders];
-  const { config, redis, logLevel, stopDeadlineMs } = orders;
+  // Within the event: a stop may follow at once, and nobody would hear it before `superviseWorker` listens.
+  process.once('message', (orders) => void serve(orders as WorkerOrders));
+}
+
+async function serve({ config, redis, logLevel, stopDeadlineMs }: WorkerOrders): Promise<void> {
   const log = programLog(logLevel);
   // What should be changed in Redis the supervisor says, once for all workers.
   const bus = openBus({ redis, log, tellWarnings: false });
   process.exitCode = await superviseWorker({ config, bus, log, version: version(), stopDeadlineMs });
 }
 
-if (process.argv[1] !== undefined && pathToFileURL(process.argv[1]).href === import.meta.url) await run();
+if (process.argv[1] !== undefined && pathToFileURL(process.argv[1]).href === import.meta.url) run();

@@ -1,16 +1,21 @@
 /**
  * What all programs share: parts started in order and stopped in reverse, within a deadline, at the first SIGTERM or
- * SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop.
+ * SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop. Whatever hangs, the process has
+ * ended soon after the deadline.
  */
 import { formatDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
 import { startError } from './start-errors.ts';
+import { killAt } from './stop-watchdog.ts';
 
 export interface Part {
   name: string;
   start(): Promise<unknown>;
-  /** Idempotent. */
+  /**
+   * Idempotent. Called while `start` runs, it makes that end soon, and releases also what `start` still made; `start` may
+   * then resolve or reject.
+   */
   stop(): Promise<unknown>;
 }
 
@@ -24,7 +29,9 @@ export class Assembly {
   readonly #parts: readonly Part[];
   readonly #log: StopLog;
   #started: Part[] = [];
-  #stopping = false;
+  /** The start of the part that is starting; it never rejects. */
+  #starting: Promise<unknown> = Promise.resolve();
+  #stopping: Promise<boolean> | null = null;
 
   constructor(parts: readonly Part[], log: StopLog) {
     this.#parts = parts;
@@ -38,8 +45,10 @@ export class Assembly {
       if (this.#stopping) return;
       // Counted before it runs: a part whose start failed half-way is stopped as well.
       this.#started.unshift(part);
+      const starting = part.start();
+      this.#starting = starting.catch(() => undefined);
       try {
-        await part.start();
+        await starting;
       } catch (error) {
         await this.stop();
         throw error;
@@ -47,15 +56,22 @@ export class Assembly {
     }
   }
 
-  /** Stops what was started, the last first. A part that fails to stop is logged; the others stop all the same. */
-  async stop(): Promise<boolean> {
-    this.#stopping = true;
-    const parts = this.#started;
-    this.#started = [];
+  /**
+   * Stops what was started, the last first, and waits for what is still starting. A part that fails to stop is logged;
+   * the others stop all the same.
+   */
+  stop(): Promise<boolean> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<boolean> {
     let clean = true;
-    for (const part of parts) {
+    for (const part of this.#started) {
       try {
         await part.stop();
+        // Only the first of them can still be starting: the parts below it serve it until it has ended.
+        await this.#starting;
       } catch (error) {
         clean = false;
         this.#log.error({ err: error, part: part.name }, 'part did not stop in order');
@@ -76,11 +92,19 @@ export interface RunOptions {
   failed?: Promise<{ reason: string; code: ExitCode }>;
   /** Ends the process at once; tests hand in their own. */
   exitNow?: (code: number) => void;
+  /** Has the process killed at a time even if its main thread hangs; tests hand in their own. */
+  watchdog?: (inMs: number) => void;
 }
+
+/** After the last part stopped, the time for what the process still does by itself, milliseconds. */
+const LINGER_MS = 2_000;
+/** The process that hangs is killed this long after its deadline, milliseconds. */
+const HANGS_MS = 1_000;
 
 /** Runs until a signal. Rejects when a part cannot be started. */
 export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
-  const { shell, log, assembly, stopDeadlineMs, exitNow = (code) => process.exit(code) } = options;
+  const { shell, log, assembly, stopDeadlineMs, watchdog = killAt } = options;
+  const { exitNow = (code) => process.exit(code) } = options;
   let stopping = false;
   let asked: (reason: string) => void = () => {};
   const end = new Promise<{ reason: string; code: ExitCode }>((resolve) => {
@@ -106,16 +130,27 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     const { reason, code } = first ?? (await end);
     stopping = true;
     log.info({ reason }, 'stopping');
+    watchdog(stopDeadlineMs + HANGS_MS);
     const timer = setTimeout(() => {
       log.error({ stopDeadlineMs }, `not stopped within ${formatDuration(stopDeadlineMs)}: ending at once`);
       exitNow(EXIT.fault);
     }, stopDeadlineMs);
     const clean = await assembly.stop();
+    await starting.catch(() => undefined);
     clearTimeout(timer);
     log.info({ reason }, 'stopped');
     if (code !== EXIT.ok) shell.stderr.write(`${reason}\n`);
     return clean ? code : EXIT.fault;
   } finally {
     release();
+    // Not waited for: it fires only in a process that something else keeps alive.
+    const lingers = () => {
+      log.error(
+        { kept: process.getActiveResourcesInfo() },
+        'stopped, but the process does not end: ending it',
+      );
+      exitNow(Number(process.exitCode ?? EXIT.fault));
+    };
+    setTimeout(lingers, Math.min(LINGER_MS, stopDeadlineMs)).unref();
   }
 }

@@ -1,8 +1,11 @@
 /** The log of a program: JSON lines on stderr, so that stdout stays for the ready line. */
 import { type Logger, pino } from 'pino';
+import type { CountingLog } from '../../bus/log-metrics.ts';
+import { LogSink } from './log-sink.ts';
 
-export function programLog(level: string): Logger {
-  return pino(
+export function programLog(level: string): Logger & CountingLog {
+  const sink = new LogSink(2);
+  const log = pino(
     {
       level,
       base: null,
@@ -25,6 +28,8 @@ export function programLog(level: string): Logger {
         censor: '(hidden)',
       },
     },
-    pino.destination({ dest: 2, sync: true }),
+    sink,
   );
+  // Child loggers have it too: their prototype is this one.
+  return Object.assign(log, { droppedLines: () => sink.dropped });
 }

@@ -32,8 +32,8 @@ export function sayReady(
     writeFileSync(temporary, `${json}\n`);
     renameSync(temporary, readyFile);
   }
-  if (shell.stdout.isTTY === true) shell.stdout.write(`${prose.join('\n')}\n`);
-  else shell.stdout.write(`ready ${json}\n`);
+  if (shell.stdout.isTTY === true) shell.announce(`${prose.join('\n')}\n`);
+  else shell.announce(`ready ${json}\n`);
 }
 
 /** The API as a program on this machine reaches it. */

@@ -44,6 +44,7 @@ export class Agent {
   #end: (end: AgentEnd) => void = () => {};
   #store: FileStore | null = null;
   #device: PushpointDevice | null = null;
+  #starting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
 
   constructor(config: AgentConfig, log: Logger, parts: AgentParts = {}) {
@@ -64,14 +65,22 @@ export class Agent {
    * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws `EnrollError`
    * when the server refuses, and `FolderInUse` when another agent uses the state folder.
    */
-  async start(): Promise<void> {
-    if (this.#store) return;
+  start(): Promise<void> {
+    this.#starting ??= this.#start().catch((error) => {
+      this.#starting = null;
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
     const store = await FileStore.open(this.#config.stateDir);
     this.#store = store;
     try {
       if (store.damagedLines > 0)
         this.#log.warn({ lines: store.damagedLines }, 'the journal had damaged lines');
       await this.#enrolled(store);
+      if (this.#life.signal.aborted) throw new EnrollError('stopped while it started');
       const device = this.#make(store);
       await device.start();
       this.#device = device;
@@ -91,6 +100,7 @@ export class Agent {
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#life.abort();
+    await this.#starting?.catch(() => undefined);
     const killed = setTimeout(() => void this.#tasks.close(0), deadlineMs);
     await this.#device?.stop({ deadlineMs });
     clearTimeout(killed);

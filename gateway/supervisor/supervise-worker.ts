@@ -17,6 +17,9 @@ export interface SuperviseWorkerParts {
   stopDeadlineMs: number;
 }
 
+/** A worker that hangs in its stop ends this long after the deadline, milliseconds. */
+const HANGS_MS = 1_000;
+
 /**
  * Runs until the supervisor says so or is gone, or SIGTERM. Ctrl-C at a terminal reaches workers as well and is the supervisor's
  * to act on. Resolves with the exit code.
@@ -46,9 +49,15 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
   );
   const telling = setInterval(() => channel.sayState(worker.state()), STATE_PERIOD_MS);
+  // Whatever hangs: a worker without a supervisor has nobody to kill it.
+  void stopped.then(({ deadlineMs }) => {
+    setTimeout(() => process.exit(1), deadlineMs + HANGS_MS).unref();
+  });
   try {
-    await bus.start();
-    const starting = worker.start();
+    const starting = (async () => {
+      await bus.start();
+      await worker.start();
+    })();
     // Whoever is told to stop while starting is not kept from it.
     const early = await Promise.race([starting, stopped]);
     if (!early) {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import type { Bus } from '../../bus/bus.ts';
+import { registerLogMetrics } from '../../bus/log-metrics.ts';
 import { Dependency, type DependencyReport, Loops } from '../../bus/vital-signs.ts';
 import type { GatewayConfig } from '../config.ts';
 import { HealthServer, type MetricsText, type Readiness } from '../health.ts';
@@ -76,6 +77,8 @@ export class Supervisor {
   #siblingDir: string | null = null;
   #allFull = false;
   #releases: Promise<void> = Promise.resolve();
+  /** Everything up to the start of the workers. */
+  #preparing: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
   constructor(parts: SupervisorParts) {
@@ -108,6 +111,21 @@ export class Supervisor {
 
   /** Resolves once a worker serves; when none can, stops again and rejects with why the first could not. */
   async start(): Promise<void> {
+    const { config, log } = this.#parts;
+    this.#preparing = this.#prepare();
+    try {
+      await this.#preparing;
+      if (this.#stopping) return;
+      this.#loops.start();
+      await firstStarted(this.#slots.map((slot) => slot.start()));
+    } catch (error) {
+      await this.stop({ deadlineMs: 2_000 });
+      throw error;
+    }
+    log.info({ port: this.port, metricsPort: this.metricsPort, workers: config.workers }, 'gateway started');
+  }
+
+  async #prepare(): Promise<void> {
     const { config, fork, log } = this.#parts;
     const initial = await this.#initial();
     this.#initialPort = initial.port;
@@ -126,17 +144,8 @@ export class Supervisor {
       );
       return slot;
     });
-    try {
-      const { metricsPort, metricsHost } = config;
-      if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
-      if (this.#stopping) return;
-      this.#loops.start();
-      await firstStarted(this.#slots.map((slot) => slot.start()));
-    } catch (error) {
-      await this.stop({ deadlineMs: 2_000 });
-      throw error;
-    }
-    log.info({ port: this.port, metricsPort: this.metricsPort, workers: config.workers }, 'gateway started');
+    const { metricsPort, metricsHost } = config;
+    if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
   }
 
   /** All workers leave in order, at once; what is left of them at the deadline is killed. Idempotent. */
@@ -171,6 +180,7 @@ export class Supervisor {
   }
 
   async #stop(deadlineMs: number): Promise<void> {
+    await this.#preparing.catch(() => undefined);
     this.#loops.stop();
     await Promise.all(this.#slots.map((slot) => slot.stop(deadlineMs)));
     await this.#releases;
@@ -243,6 +253,7 @@ export class Supervisor {
   #register(): void {
     const slots = () => this.#slots;
     const registers = [this.#registry];
+    registerLogMetrics(this.#registry, this.#parts.log);
     new Gauge({
       name: 'pushpoint_gateway_worker_up',
       help: 'Whether the worker process runs.',

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { EXIT } from '../../cli/exit-codes.ts';
 import { Assembly, type Part, runUntilSignal } from '../../cli/programs/lifecycle.ts';
 import { sayReady } from '../../cli/programs/ready.ts';
+import { startFile } from '../services/processes.ts';
 import { waitFor } from '../wait.ts';
 import { testShell } from './small-server.ts';
 
@@ -33,6 +34,7 @@ function scene(parts: Record<string, Partial<Pick<Part, 'start' | 'stop'>>>) {
       stopDeadlineMs: 5_000,
       onReady: () => void done.push('ready'),
       exitNow: (code) => void exits.push(code),
+      watchdog: () => {},
       ...over,
     });
   return { done, shell, exits, run };
@@ -71,6 +73,33 @@ test('a signal during a slow start ends it', async () => {
   shell.interrupt();
   assert.is(await running, 0);
   assert.equal(done, ['start a', 'start b', 'stop b', 'stop a']);
+});
+
+test('a stop waits for what is still starting, and for what its start makes after the stop', async () => {
+  let begun: () => void = () => {};
+  const slow = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const { done, shell, run } = scene({ a: {}, b: { start: () => slow } });
+  const running = run();
+  await waitFor(() => done.includes('start b'));
+  shell.interrupt();
+  await waitFor(() => done.includes('stop b'));
+  assert.not(done.includes('stop a'), 'what b still uses');
+  begun();
+  assert.is(await running, 0);
+  assert.equal(done, ['start a', 'start b', 'stop b', 'stop a']);
+});
+
+test('a process that something keeps alive after the stop, or whose main thread hangs, is ended', async () => {
+  for (const [program, end] of [
+    ['keepsOpen', { code: 0, signal: null }],
+    ['hangs', { code: null, signal: 'SIGKILL' }],
+  ] as const) {
+    const child = startFile('test/cli/stubborn-program.js', [program]);
+    await child.waitForLine('ready');
+    assert.equal(await child.stop(20_000), end, child.output);
+  }
 });
 
 test('a second signal, and a stop beyond its deadline, end the process at once', async () => {

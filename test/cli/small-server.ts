@@ -55,6 +55,9 @@ export function testShell(env: NodeJS.ProcessEnv = {}): TestShell {
     err: '',
     stdout: { write: (text) => (shell.out += text) },
     stderr: { write: (text) => (shell.err += text) },
+    announce(text) {
+      shell.out += text;
+    },
     onInterrupt(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

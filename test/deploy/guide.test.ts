@@ -8,6 +8,7 @@ import { createHttpMetrics } from '../../admin-api/http/metrics.ts';
 import { type AdminGauges, createAdminMetrics, registerAdminGauges } from '../../admin-api/metrics.ts';
 import type { Bus } from '../../bus/bus.ts';
 import { registerBusMetrics } from '../../bus/bus-metrics.ts';
+import { registerLogMetrics } from '../../bus/log-metrics.ts';
 import { optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { type Gauges, Metrics } from '../../gateway/metrics.ts';
 import { CLOSE } from '../../protocol/index.ts';
@@ -22,6 +23,7 @@ function metricsOfTheCode(): string[] {
   registerAdminGauges(registry, {} as AdminGauges);
   // Only names are read here: nothing is collected.
   registerBusMetrics(registry, {} as Bus);
+  registerLogMetrics(registry, {});
   new Metrics().register(registry, 'gw1/0', {} as Gauges);
   // Those of the supervisor, which starts processes, are read from its text.
   const supervisor = read('gateway/supervisor/supervisor.ts').matchAll(/name: '(pushpoint_[a-z_]+)'/g);

@@ -7,6 +7,8 @@ export interface ProgramOptions {
   /** Added to ours, without what would configure the program by accident (PUSHPOINT_*, REDIS_URL, DATABASE_URL). */
   env?: Record<string, string>;
   cwd?: string;
+  /** Where its stderr goes; to `lines` when absent. */
+  stderr?: number;
 }
 
 export interface Exit {
@@ -47,13 +49,12 @@ export class Program {
       cwd: options.cwd,
       env: { ...cleanEnvironment(), ...options.env },
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', options.stderr ?? 'pipe'],
     });
     this.#child = child;
     this.pid = child.pid ?? -1;
     this.#guard.watch(child.pid ?? null);
-    collectLines(child.stdout, this.lines);
-    collectLines(child.stderr, this.lines);
+    for (const stream of [child.stdout, child.stderr]) if (stream) collectLines(stream, this.lines);
     this.exited = new Promise((resolve, reject) => {
       child.once('error', reject);
       // `close` comes after the last output, `exit` may not.
