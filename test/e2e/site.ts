@@ -146,6 +146,13 @@ export class Site {
     if (program?.running) process.kill(-program.pid, signal);
   }
 
+  /** The process that runs, or ran last, under this name. */
+  program(name: ProgramName): Program {
+    const program = this.#programs.get(name);
+    if (!program) throw new Error(`${name} was not started`);
+    return program;
+  }
+
   running(name: ProgramName): boolean {
     return this.#programs.get(name)?.running ?? false;
   }

@@ -14,7 +14,9 @@ export interface MatrixOptions {
 export class Matrix {
   readonly #options: MatrixOptions;
   readonly #began = performance.now();
-  readonly #totals = { scenarios: 0, executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0 };
+  readonly #totals = {
+    ...{ scenarios: 0, executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0, falseEnds: 0 },
+  };
   #slowestRecoverySeconds = 0;
   #failed = 0;
 
@@ -28,10 +30,10 @@ export class Matrix {
     const queue = new Queue(scenarios);
     const lanes = Array.from({ length: this.#options.lanes }, (_, n) => n + 1);
     await forEachAtOnce(lanes, lanes.length, (lane) => this.#lane(lane, queue));
-    const { lost, duplicated, nonFinal, outOfOrder } = this.#totals;
+    const { lost, duplicated, nonFinal, outOfOrder, falseEnds } = this.#totals;
     const slowestRecoverySeconds = Number(this.#slowestRecoverySeconds.toFixed(1));
     console.log(JSON.stringify({ ...this.#totals, slowestRecoverySeconds, seed: this.#options.seed }));
-    return this.#failed + lost + duplicated + nonFinal + outOfOrder === 0 ? 0 : 1;
+    return this.#failed + lost + duplicated + nonFinal + outOfOrder + falseEnds === 0 ? 0 : 1;
   }
 
   async #lane(lane: number, queue: Queue): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Given } from '../fleet/given.ts';
 import { listed } from '../fleet/ledger.ts';
 import { Traffic } from '../fleet/traffic.ts';
+import { trueTime } from '../fleet/true-time.ts';
 import { waitFor } from '../wait.ts';
 import { Churn } from './churn.ts';
 import type { Fault } from './fault.ts';
@@ -110,8 +111,10 @@ async function endAll(world: World, begun: Fault[]): Promise<void> {
 
 /** Everything that was given has ended, and ledger, database and devices agree. */
 async function judge(world: World, { faults }: Scenario): Promise<string[]> {
+  const misdated = faults.some(({ misdates }) => misdates);
   const judgement = await world.ledger.judge({
-    ordered: world.site.shape.admins === 1 && !faults.some(({ misdates }) => misdates),
+    ordered: world.site.shape.admins === 1 && !misdated,
+    misdated,
     finishLimitMs: FINISH_LIMIT_MS,
   });
   const problems = [...judgement.problems, ...(await recordProblems(world, judgement))];
@@ -120,8 +123,11 @@ async function judge(world: World, { faults }: Scenario): Promise<string[]> {
 }
 
 function startTraffic(world: World, random: Random): Traffic {
-  const cancel = async ({ id, may }: Given) => {
-    if (may.includes('canceled')) await world.api.request('POST', `/v1/commands/${id}/cancel`, { body: {} });
+  const cancel = async (given: Given) => {
+    const { id, may } = given;
+    if (!may.includes('canceled') || given.skip) return;
+    given.canceledAt = trueTime();
+    await world.api.request('POST', `/v1/commands/${id}/cancel`, { body: {} });
   };
   return new Traffic(world.ledger, {
     perSecond: PER_SECOND,

@@ -12,6 +12,7 @@ import {
 import { COMMAND_TYPE_NAMES } from '../../protocol/command-types.ts';
 import { waitFor } from '../wait.ts';
 import type { News, StartOptions } from './fleet-messages.ts';
+import { heardDial } from './heard-wire.ts';
 import type { RunLog } from './run-log.ts';
 
 /** Shorter than a device's own, so that a scenario takes a minute and not an hour; the shape is the same. */
@@ -79,6 +80,7 @@ export class FleetDevice {
     const device = new PushpointDevice({
       store,
       software: 'fleet/1',
+      dial: heardDial((command) => this.#parts.runs.heard(this.id, command, this.#place)),
       reconnect: RECONNECT,
       pace: { resendAfterMs: RESEND_AFTER_MS },
       handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,

@@ -8,6 +8,15 @@ export interface Given {
   type: CommandType;
   devices: readonly string[];
   may: readonly FinalState[];
+  /** When it was asked for, by `trueTime`. */
+  askedAt: number;
+  ttlMs: number | null;
+  timeoutMs: number;
+  collapseKey: string | null;
+  skip: boolean;
+  /** When its cancel was asked for. */
+  canceledAt?: number;
 }
 
-export type ExecutionView = PlainExecutionView & { late: { state: string } | null };
+/** `inTime`: by the ledger's own word, the device's end was with its gateway before the one that is recorded. */
+export type ExecutionView = PlainExecutionView & { late: { state: string; inTime?: boolean } | null };

@@ -6,13 +6,17 @@ import type { CommandView } from '../../cli/operator/views.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { type FinalState, isFinal } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
+import { falseEnds } from './false-ends.ts';
 import type { Fleet } from './fleet.ts';
 import type { Runs } from './fleet-messages.ts';
 import type { ExecutionView, Given } from './given.ts';
 import { outOfOrder } from './order.ts';
+import { trueTime } from './true-time.ts';
 
 const ALL = 1_000_000;
 const SHOWN = 15;
+/** Longer than any clock here steps. */
+const USUAL_TIMEOUT_S = 3 * 3_600;
 const FINISH_LIMIT_MS = 60_000;
 /** Types whose handlers in `fleet-device.ts` are declared safe to repeat. */
 const SAFE_TO_REPEAT: readonly CommandType[] = ['sync'];
@@ -25,9 +29,14 @@ export interface SendOptions {
   collapseKey?: string;
   /** Final states besides `succeeded` that are as good here. */
   may?: readonly FinalState[];
+  /** Deliver by, and finish by, seconds; the server's own, and longer than any clock of the fault matrix steps, when absent. */
+  ttl?: number;
+  timeout?: number;
+  /** Given up for devices that are not connected. */
+  skip?: boolean;
 }
 
-export type Fault = 'lost' | 'duplicated' | 'nonFinal' | 'outOfOrder';
+export type Fault = 'lost' | 'duplicated' | 'nonFinal' | 'outOfOrder' | 'falseEnds';
 
 export interface Totals extends Record<Fault, number> {
   executions: number;
@@ -45,7 +54,9 @@ export interface Judgement {
 export type Requests = Pick<ApiClient, 'get' | 'list' | 'request'>;
 
 export class Ledger {
-  readonly totals: Totals = { executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0 };
+  readonly totals: Totals = {
+    ...{ executions: 0, lost: 0, duplicated: 0, nonFinal: 0, outOfOrder: 0, falseEnds: 0 },
+  };
   /** Ids of everything that was ever given. */
   readonly known = new Set<string>();
   readonly #api: Requests;
@@ -57,7 +68,9 @@ export class Ledger {
     this.#fleet = fleet;
   }
 
-  async send(type: CommandType, target: Target, { collapseKey, may = [] }: SendOptions = {}): Promise<Given> {
+  async send(type: CommandType, target: Target, options: SendOptions = {}): Promise<Given> {
+    const { collapseKey = null, may = [], ttl, timeout = USUAL_TIMEOUT_S, skip = false } = options;
+    const askedAt = trueTime();
     const isGroup = 'group' in target;
     const args = type.startsWith('task.') ? { task: 'backup' } : type === 'message' ? { topic: 'test' } : {};
     const { id } = await this.#api.request<CommandView>('POST', '/v1/commands', {
@@ -65,14 +78,14 @@ export class Ledger {
         type,
         args,
         target: isGroup ? { group: target.group } : { devices: target },
-        collapseKey: collapseKey ?? null,
-        // Longer than any clock here steps.
-        timeout: 3 * 3_600,
+        ...{ collapseKey, timeout, offline: skip ? 'skip' : 'queue' },
+        ...(ttl !== undefined && { ttl }),
       },
       headers: { 'idempotency-key': randomUUID() },
     });
     const devices = isGroup ? target.devices : target;
-    const given = { id, type, devices, may };
+    const times = { askedAt, ttlMs: ttl === undefined ? null : ttl * 1_000, timeoutMs: timeout * 1_000 };
+    const given: Given = { id, type, devices, may, collapseKey, skip, ...times };
     this.#given.push(given);
     this.known.add(id);
     return given;
@@ -92,7 +105,11 @@ export class Ledger {
    * Waits until everything that was given since the last time has ended, and compares what the API tells with the devices' own
    * lists. Adds to the totals.
    */
-  async judge({ ordered = false, finishLimitMs = FINISH_LIMIT_MS } = {}): Promise<Judgement> {
+  async judge({
+    ordered = false,
+    finishLimitMs = FINISH_LIMIT_MS,
+    misdated = false,
+  } = {}): Promise<Judgement> {
     const given = this.#given;
     this.#given = [];
     const problems = await this.#unfinished(given, finishLimitMs);
@@ -103,6 +120,9 @@ export class Ledger {
       rows.set(each.id, items);
       problems.push(...this.#judge(each, items, runs.get(each.id) ?? []));
     });
+    const wrongly = falseEnds(given, rows, runs, misdated);
+    this.totals.falseEnds += wrongly.length;
+    problems.push(...wrongly);
     if (ordered) {
       const wrong = outOfOrder(given, rows, runs);
       this.totals.outOfOrder += wrong.length;

@@ -1,6 +1,7 @@
 /** What the devices of one process ran; in a file as well, where the process must not forget it when it is killed. */
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import type { Runs } from './fleet-messages.ts';
+import { trueTime } from './true-time.ts';
 
 export class RunLog {
   readonly #runs = new Map<string, Runs>();
@@ -12,9 +13,10 @@ export class RunLog {
     if (path === undefined) return;
     this.#file = openSync(path, 'a+');
     for (const line of readFileSync(path, 'utf8').split('\n')) {
-      const [what, device = '', command = ''] = line.split(' ');
-      if (what === 's') this.#of(device, command, 0).started++;
+      const [what, device = '', command = '', at = ''] = line.split(' ');
+      if (what === 's') this.#start(device, command, 0, Number(at));
       if (what === 'c') this.#of(device, command, 0).completed++;
+      if (what === 'h') this.#of(device, command, 0).heardAt ??= Number(at);
     }
     for (const runs of this.#runs.values()) runs.cutShort = runs.started - runs.completed;
   }
@@ -24,8 +26,9 @@ export class RunLog {
   }
 
   started(device: string, command: string, place: number): void {
-    this.#of(device, command, place).started++;
-    this.#write(`s ${device} ${command}\n`);
+    const at = trueTime();
+    this.#start(device, command, place, at);
+    this.#write(`s ${device} ${command} ${at}\n`);
   }
 
   completed(device: string, command: string, place: number): void {
@@ -33,14 +36,27 @@ export class RunLog {
     this.#write(`c ${device} ${command}\n`);
   }
 
+  /** A gateway had its success by now. */
+  heard(device: string, command: string, place: number): void {
+    const runs = this.#of(device, command, place);
+    if (runs.heardAt !== null) return;
+    runs.heardAt = trueTime();
+    this.#write(`h ${device} ${command} ${runs.heardAt}\n`);
+  }
+
   cutShort(device: string, command: string, place: number): void {
     this.#of(device, command, place).cutShort++;
+  }
+
+  #start(device: string, command: string, place: number, at: number): void {
+    const runs = this.#of(device, command, place);
+    if (runs.started++ === 0) runs.begunAt = at;
   }
 
   #of(device: string, command: string, place: number): Runs {
     const key = `${device} ${command} ${place}`;
     const runs = this.#runs.get(key) ?? {
-      ...{ device, command, place, started: 0, completed: 0, cutShort: 0 },
+      ...{ device, command, place, started: 0, completed: 0, cutShort: 0, heardAt: null, begunAt: 0 },
       order: ++this.#order,
     };
     this.#runs.set(key, runs);

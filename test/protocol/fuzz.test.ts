@@ -14,7 +14,8 @@ import {
   type OrderBody,
   ProtocolError,
 } from '../../protocol/index.ts';
-import { fromHex, toHex, vectors } from './vectors-file.ts';
+import { mutateFrame, vectorFrames } from './frame-mutator.ts';
+import { fromHex, toHex } from './vectors-file.ts';
 
 const ROUNDS = 20_000;
 
@@ -58,40 +59,6 @@ function feed(bytes: Uint8Array): number {
   return taken;
 }
 
-const seeds = [
-  ...vectors.written.map((v) => v.hex),
-  ...vectors.alsoRead.map((v) => v.hex),
-  ...vectors.refused.map((v) => v.hex),
-  ...vectors.bodies.map((v) => v.body),
-  ...vectors.refusedBodies.map((v) => v.body),
-  ...vectors.orders.map((v) => v.body),
-].map(fromHex);
-
-function mutate(frame: Uint8Array, next: (below: number) => number): Uint8Array {
-  const bytes = [...frame];
-  for (let changes = 1 + next(4); changes > 0; changes--) {
-    const at = next(bytes.length + 1);
-    switch (next(5)) {
-      case 0:
-        bytes[Math.min(at, Math.max(0, bytes.length - 1))] = next(256);
-        break;
-      case 1:
-        bytes.splice(at, 0, next(256));
-        break;
-      case 2:
-        bytes.splice(at, 1 + next(4));
-        break;
-      case 3:
-        // The tags from c0 to df are where the types are.
-        bytes.splice(at, 1, 0xc0 + next(32));
-        break;
-      default:
-        bytes.splice(at, 0, ...bytes.slice(next(bytes.length + 1)).slice(0, 64));
-    }
-  }
-  return Uint8Array.from(bytes);
-}
-
 test('F-2, F-4, F-5, F-6: random bytes give a message, nothing, or a protocol error', () => {
   const next = random(1);
   for (let round = 0; round < ROUNDS; round++) {
@@ -106,8 +73,8 @@ test('F-2, F-4, F-5, F-6: mutated frames give a valid message, nothing, or a pro
   const next = random(2);
   let taken = 0;
   for (let round = 0; round < ROUNDS; round++) {
-    const seed = seeds[next(seeds.length)];
-    if (seed !== undefined) taken += feed(mutate(seed, next));
+    const frame = vectorFrames[next(vectorFrames.length)];
+    if (frame !== undefined) taken += feed(mutateFrame(frame, next));
   }
   // The fuzz is worth something only if some of it gets through.
   assert.ok(taken > ROUNDS / 100, `${taken} taken`);

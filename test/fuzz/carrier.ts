@@ -1,0 +1,70 @@
+/** A device with good manners that joins any tunnel it is asked to, and leaves its leg to whoever asked for the tunnel. */
+import type { OpenedTunnelView } from '../../cli/operator/views.ts';
+import { decodeOrderBody } from '../../protocol/index.ts';
+import type { TunnelTicket } from '../../tunnel/index.ts';
+import type { Operator } from '../e2e/operator.ts';
+import { connectDevice, type Identity, type RawDevice } from '../gateway/raw-device.ts';
+import { waitFor } from '../wait.ts';
+
+const BEAT_MS = 10_000;
+const LOOK_MS = 5;
+
+export interface OpenedTunnel {
+  id: string;
+  operator: TunnelTicket;
+  device: TunnelTicket;
+}
+
+export class Carrier {
+  readonly identity: Identity;
+  readonly #socket: RawDevice;
+  readonly #tickets = new Map<string, TunnelTicket>();
+  readonly #timers: NodeJS.Timeout[] = [];
+
+  private constructor(identity: Identity, socket: RawDevice) {
+    this.identity = identity;
+    this.#socket = socket;
+    this.#timers.push(setInterval(() => this.#answer(), LOOK_MS));
+    this.#timers.push(setInterval(() => socket.send({ t: 'beat' }), BEAT_MS));
+  }
+
+  static async start(url: string, identity: Identity): Promise<Carrier> {
+    return new Carrier(identity, (await connectDevice(url, identity)).device);
+  }
+
+  /** Why its session ended, which it must not. */
+  get lost(): string | null {
+    const { closing } = this.#socket;
+    return closing && `${closing.code} ${closing.reason}`;
+  }
+
+  /** Tickets for both ends. */
+  async open({ api }: Operator): Promise<OpenedTunnel> {
+    const body = { deviceId: this.identity.id, port: 22 };
+    const { tunnel, join } = await api.request<OpenedTunnelView>('POST', '/v1/tunnels', { body });
+    if (!join) throw new Error(`no tunnel: ${JSON.stringify(tunnel.end)}`);
+    const device = await waitFor(() => this.#tickets.get(tunnel.id), { what: 'the ticket of the device' });
+    this.#tickets.delete(tunnel.id);
+    const { gateway, worker, ticket } = join;
+    return { id: tunnel.id, operator: { tunnel: tunnel.id, gateway, worker, ticket }, device };
+  }
+
+  stop(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#socket.socket.terminate();
+  }
+
+  #answer(): void {
+    for (const message of this.#socket.received.splice(0)) {
+      if (message.t !== 'order') continue;
+      const order = decodeOrderBody(message.body);
+      if (order?.kind !== 'command') continue;
+      if (order.type === 'tunnel.open') {
+        const { tunnel, gateway, worker, ticket } = order.args as TunnelTicket;
+        this.#tickets.set(tunnel, { tunnel, gateway, worker, ticket });
+      }
+      const data = order.type === 'tunnel.close' ? { wasOpen: false } : {};
+      this.#socket.send({ t: 'result', id: order.id, state: 'succeeded', data });
+    }
+  }
+}
