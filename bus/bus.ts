@@ -5,7 +5,13 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the bus, so
  * the caller always knows what was not done and keeps it.
  */
-import type { Compliance, GatewayAddress, ReportableState, TunnelSide } from '../protocol/index.ts';
+import type {
+  Compliance,
+  GatewayAddress,
+  MeasuredGateway,
+  ReportableState,
+  TunnelSide,
+} from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -182,7 +188,15 @@ export type Receipt =
       at: number;
     }
   | { kind: 'disconnected'; device: string; session: number; code: number; reason: string; at: number }
-  | { kind: 'status'; device: string; policy?: string; compliance?: Compliance; at: number }
+  | {
+      kind: 'status';
+      device: string;
+      policy?: string;
+      compliance?: Compliance;
+      /** What it measured now, in place of what it said before (B-1). */
+      measured?: MeasuredGateway[];
+      at: number;
+    }
   | { kind: 'ack'; device: string; command: string; at: number }
   | { kind: 'progress'; device: string; command: string; percent?: number; note?: string; at: number }
   | {

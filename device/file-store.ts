@@ -119,7 +119,7 @@ export class FileStore implements DeviceStore {
 /* Binary fields travel as base64url in device.json. */
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, membership, gateways, older, home } = state;
+  const { key, identity, membership, gateways, older, home, measured } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
@@ -127,6 +127,7 @@ function toJson(state: DeviceState): unknown {
     gateways,
     older,
     home,
+    measured,
   };
 }
 
@@ -135,6 +136,7 @@ function fromJson(json: any): DeviceState {
   const state: DeviceState = { gateways: json.gateways };
   if (Array.isArray(json.older)) state.older = json.older;
   if (typeof json.home === 'string') state.home = json.home;
+  if (json.measured) state.measured = Object.fromEntries(Object.entries(json.measured).filter(isMeasure));
   if (json.key) {
     state.key = {
       publicKey: fromBase64url(json.key.publicKey, 32),
@@ -152,4 +154,8 @@ function fromJson(json: any): DeviceState {
     state.membership = { body: fromBase64url(json.membership.body), sig: fromBase64url(json.membership.sig) };
   }
   return state;
+}
+
+function isMeasure(entry: [string, unknown]): entry is [string, number] {
+  return typeof entry[1] === 'number' && entry[1] >= 0;
 }

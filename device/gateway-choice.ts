@@ -1,6 +1,6 @@
-import { CLOSE, type GatewayAddress } from '../protocol/index.ts';
+import { BAND_WIDTH, type BandWidth, CLOSE, type GatewayAddress, tieBands } from '../protocol/index.ts';
 import type { ConnectionEnd } from './connection.ts';
-import { type Distances, PROBE_DEFAULTS, type ProbeOptions, tieBand } from './gateway-probe.ts';
+import type { Distances } from './gateway-probe.ts';
 
 /** Close codes that say this gateway is not the one to return to (G-2). */
 const LEAVE = new Set<number>([
@@ -14,36 +14,37 @@ const LEAVE = new Set<number>([
 /** Addresses kept behind the list. */
 const MAX_OLDER = 32;
 
-const NOTHING_MEASURED: Distances = new Map();
-
 function usable(list: readonly GatewayAddress[], from: string | undefined): GatewayAddress[] {
   const pattern = from && /^wss:/i.test(from) ? /^wss:\/\//i : /^wss?:\/\//i;
   return list.filter(({ url }) => pattern.test(url));
 }
 
 /**
- * Which gateway to try next: those a redirect named first, then the list, going round after failures. The list is tried in
- * the server's order, as far as what was measured does not speak against it (G-11). A session puts the list back to
- * its gateway.
+ * Which gateway to try next: those a redirect named first, then the gateway of the last session, then the others, the nearest
+ * first by what was measured (G-11); once all were tried, again from the beginning.
  */
 export class GatewayChoice {
-  readonly #band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'>;
+  readonly #band: BandWidth;
   #list: GatewayAddress[] = [];
   /** Addresses of earlier lists, the newest first: tried after the list until a gateway of it has admitted the device (G-1). */
   #older: GatewayAddress[] = [];
-  /** The list in the order it is tried, and the older addresses after it. */
+  /** The list in the order it is tried, `home` aside, and the older addresses after it. */
   #order: GatewayAddress[] = [];
   #redirects: GatewayAddress[] = [];
-  #next = 0;
+  /** Urls tried, or to be left, since the last session or the last time all were. */
+  readonly #tried = new Set<string>();
   #home: string | undefined;
-  #distances = NOTHING_MEASURED;
+  /** The next round begins with `home`. */
+  #homeFirst = true;
+  /** Milliseconds by name, for an address may change; `null` for one that did not answer. */
+  readonly #distances = new Map<string, number | null>();
   #avoided: string | undefined;
 
   /** `home`: url of the gateway of the last session, also of an earlier program's. */
   constructor(
     list: readonly GatewayAddress[],
     home?: string,
-    band: Pick<ProbeOptions, 'bandFactor' | 'bandMs'> = PROBE_DEFAULTS,
+    band: BandWidth = BAND_WIDTH,
     older: readonly GatewayAddress[] = [],
   ) {
     this.#band = band;
@@ -87,36 +88,41 @@ export class GatewayChoice {
     this.#older = before.filter(({ url }) => !listed.has(url)).slice(0, MAX_OLDER);
     this.#list = next;
     this.#sort();
-    this.#next = this.settled ? this.#indexOf(this.#home) : 0;
+    for (const tried of this.#tried) if (!this.#knows(tried)) this.#tried.delete(tried);
+    if (this.#order.every(({ url }) => this.#tried.has(url))) this.#tried.clear();
     return true;
   }
 
-  /** News of how far the gateways are; it does not change which is the next. */
+  /** All that is known of how far the gateways are; it does not change where the device returns to. */
   measured(distances: Distances): void {
-    const next = this.#order[this.#next]?.url;
-    this.#distances = distances;
     this.#avoided = undefined;
-    this.#sort();
-    this.#next = Math.max(0, this.#indexOf(next));
+    this.#note(distances);
   }
 
   /** G-11: begins with the best. One to be avoided, which the device has cause to leave, comes last however near. */
   arrange(distances: Distances, avoided?: string): void {
-    this.#distances = distances;
     this.#avoided = avoided;
-    this.#sort();
-    this.#next = 0;
+    this.#note(distances);
+    this.#homeFirst = false;
+    this.#tried.clear();
   }
 
-  /** Go to these first (G-3), and if none of them admits the device, to another than `from`. */
-  redirect(to: readonly GatewayAddress[], from: string): void {
-    this.#redirects = usable(to, from);
+  /**
+   * Go to these first (G-3), the nearest of them first, and if none of them admits the device, to another than `from`.
+   * `first`: the first of them is meant, whatever was measured.
+   */
+  redirect(to: readonly GatewayAddress[], from: string, first = false): void {
+    const [meant, ...others] = usable(to, from);
+    if (!meant) this.#redirects = [];
+    else if (first) this.#redirects = [meant, ...this.#nearestFirst(others)];
+    else this.#redirects = this.#nearestFirst([meant, ...others]);
     this.leave(from);
   }
 
   /** The next is another than this one. */
   leave(url: string): void {
-    if (this.#order[this.#next]?.url === url) this.#advance();
+    if (this.#knows(url)) this.#tried.add(url);
+    if (this.#order.every((known) => this.#tried.has(known.url))) this.#again(url);
   }
 
   get redirected(): boolean {
@@ -124,7 +130,7 @@ export class GatewayChoice {
   }
 
   current(): GatewayAddress | undefined {
-    return this.#redirects[0] ?? this.#order[this.#next];
+    return this.#redirects[0] ?? this.#candidates.find(({ url }) => !this.#tried.has(url));
   }
 
   /**
@@ -137,7 +143,7 @@ export class GatewayChoice {
   ): { sent: boolean; code: number } {
     // One that was itself named by a refusal is not asked for names: two full ones would send the device to and fro (G-15).
     const named = this.redirected ? undefined : end.gateways;
-    if (named) this.redirect(this.#inListOrder(named), url);
+    if (named) this.redirect(this.#inListOrder(named), url, true);
     const sent = this.redirected && this.current()?.url !== url;
     if (!sent) {
       if (end.after !== 'session') this.rotate();
@@ -148,8 +154,9 @@ export class GatewayChoice {
 
   /** `current` did not work out, or asked to be left. */
   rotate(): void {
+    const current = this.current();
     if (this.#redirects.length > 0) this.#redirects.shift();
-    else this.#advance();
+    else if (current) this.leave(current.url);
   }
 
   /**
@@ -158,6 +165,8 @@ export class GatewayChoice {
    */
   arrived(address: GatewayAddress): boolean {
     this.#redirects = [];
+    this.#tried.clear();
+    this.#homeFirst = true;
     const news = this.#home !== address.url;
     this.#home = address.url;
     const done = this.#older.length > 0 && this.settled;
@@ -165,35 +174,59 @@ export class GatewayChoice {
       this.#older = [];
       this.#sort();
     }
-    this.#next = Math.max(0, this.#indexOf(address.url));
     return news || done;
   }
 
-  #advance(): void {
-    this.#next = (this.#next + 1) % Math.max(1, this.#order.length);
+  get #candidates(): GatewayAddress[] {
+    const home = this.#homeFirst && this.#list.find(({ url }) => url === this.#home);
+    return home ? [home, ...this.#order.filter(({ url }) => url !== home.url)] : this.#order;
+  }
+
+  /** All were tried: from the beginning, but not with the one tried last if there is another. */
+  #again(last: string): void {
+    this.#tried.clear();
+    if (this.#order.length > 1 && this.#candidates[0]?.url === last) this.#tried.add(last);
+  }
+
+  #knows(url: string): boolean {
+    return this.#order.some((known) => known.url === url);
+  }
+
+  #note(distances: Distances): void {
+    this.#distances.clear();
+    for (const { name, url } of this.#list) {
+      const ms = distances.get(url);
+      if (ms !== undefined) this.#distances.set(name, ms);
+    }
+    this.#sort();
+  }
+
+  #sort(): void {
+    this.#order = [...this.#nearestFirst(this.#list), ...this.#older];
   }
 
   /** Who is refused with others is told the same names as they: by their own lists they go different ways. */
   #inListOrder(named: readonly GatewayAddress[]): GatewayAddress[] {
     const place = ({ url }: GatewayAddress): number => {
-      const index = this.#indexOf(url);
+      const index = this.#order.findIndex((known) => known.url === url);
       return index < 0 ? this.#order.length : index;
     };
     return [...named].sort((a, b) => place(a) - place(b));
   }
 
-  #indexOf(url: string | undefined): number {
-    return this.#order.findIndex((known) => known.url === url);
-  }
-
-  /** The tie band, then what was not measured or is slower, then what did not answer; each in the list's order. */
-  #sort(): void {
-    const band = tieBand(this.#distances, this.#band);
-    const place = ({ url }: GatewayAddress): number => {
-      if (url === this.#avoided) return 3;
-      if (band.has(url)) return 0;
-      return this.#distances.get(url) === null ? 2 : 1;
+  /** Tie band after tie band, then what was not measured, then what did not answer; each in the order given. */
+  #nearestFirst(gateways: readonly GatewayAddress[]): GatewayAddress[] {
+    const measured = gateways.flatMap(({ name, url }): [string, number][] => {
+      const ms = this.#distances.get(name);
+      return typeof ms === 'number' ? [[url, ms]] : [];
+    });
+    const bands = tieBands(measured, this.#band);
+    const place = ({ name, url }: GatewayAddress): number => {
+      if (url === this.#avoided) return bands.length + 2;
+      if (this.#distances.get(name) === null) return bands.length + 1;
+      const band = bands.findIndex((urls) => urls.includes(url));
+      return band < 0 ? bands.length : band;
     };
-    this.#order = [...this.#list].sort((a, b) => place(a) - place(b)).concat(this.#older);
+    return [...gateways].sort((a, b) => place(a) - place(b));
   }
 }

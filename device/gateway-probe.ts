@@ -1,5 +1,5 @@
-/** How far away gateways are (PROTOCOL.md, G-10), and which of them are near enough to be worth the same (G-11). */
-import type { GatewayAddress } from '../protocol/index.ts';
+/** How far away gateways are (PROTOCOL.md, G-10). */
+import { BAND_WIDTH, type BandWidth, type GatewayAddress } from '../protocol/index.ts';
 
 /**
  * Asks one gateway `count` times, one after another on one connection, and resolves with how long each took, in milliseconds.
@@ -10,7 +10,8 @@ export type Probe = (
   limits: { count: number; timeoutMs: number; signal: AbortSignal },
 ) => Promise<number[]>;
 
-export interface ProbeOptions {
+/** With the width of the tie band (G-11): the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms. */
+export interface ProbeOptions extends BandWidth {
   /** Requests to each gateway; their median counts. Default 3. */
   count: number;
   /** Longest time for one request, milliseconds. Default 2 s. */
@@ -19,16 +20,21 @@ export interface ProbeOptions {
   concurrency: number;
   /** Gateways probed in a round, from the head of the list. Default 8. */
   maxGateways: number;
-  /** A gateway is in the tie band up to the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms. */
-  bandFactor: number;
-  bandMs: number;
   /** Mean pause between the rounds of a connected device, milliseconds. Default 30 min. */
   everyMs: number;
+  /**
+   * Least pause before the first round at a gateway that is not the nearest measured, at most twice this; then doubling up
+   * to `everyMs`. Where a gateway was never measured: up to ten times this. Milliseconds, default 1 min.
+   */
+  soonMs: number;
   /** Mean pause after a round that speaks for leaving, milliseconds. Default 1 min. */
   confirmMs: number;
   /** Rounds in a row that must speak for leaving. Default 2. */
   rounds: number;
-  /** A gateway is not left for a nearer one before the device was there this long, milliseconds. Default 10 min. */
+  /**
+   * A gateway is not left for a nearer one before the device was there this long, milliseconds. Default 10 min. None where the
+   * device came because its nearer one was gone, unless it went back there less than this ago.
+   */
   dwellMs: number;
   /** The same where the device was sent there to balance the load. Default 6 h. */
   balancedDwellMs: number;
@@ -39,9 +45,9 @@ export const PROBE_DEFAULTS: ProbeOptions = {
   timeoutMs: 2_000,
   concurrency: 4,
   maxGateways: 8,
-  bandFactor: 1.5,
-  bandMs: 10,
+  ...BAND_WIDTH,
   everyMs: 1_800_000,
+  soonMs: 60_000,
   confirmMs: 60_000,
   rounds: 2,
   dwellMs: 600_000,
@@ -70,14 +76,9 @@ export async function probeRound(
   return distances;
 }
 
-/** The urls in the tie band: those nobody would notice a difference between (G-11). */
-export function tieBand(
-  distances: Distances,
-  { bandFactor, bandMs }: Pick<ProbeOptions, 'bandFactor' | 'bandMs'>,
-): Set<string> {
-  const measured = [...distances].filter((entry): entry is [string, number] => entry[1] !== null);
-  const fastest = Math.min(...measured.map(([, ms]) => ms));
-  return new Set(measured.filter(([, ms]) => ms <= fastest * bandFactor + bandMs).map(([url]) => url));
+/** Without those that did not answer. */
+export function measuredOf(distances: Distances): [string, number][] {
+  return [...distances].filter((entry): entry is [string, number] => entry[1] !== null);
 }
 
 function median(times: readonly number[]): number | null {

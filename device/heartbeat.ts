@@ -1,4 +1,5 @@
 import type { Beat, Compliance } from '../protocol/index.ts';
+import type { MeasureNews } from './measure-news.ts';
 
 /** What a device says about itself with its heartbeats (B-1). */
 export interface DeviceStatus {
@@ -15,6 +16,7 @@ const EARLY_EVERY_MS = 1_000;
 export class Heartbeat {
   readonly #send: (beat: Beat) => void;
   readonly #lost: () => void;
+  readonly #news: MeasureNews;
   #status: DeviceStatus = {};
   #intervalMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -23,9 +25,10 @@ export class Heartbeat {
   #unanswered = 0;
   #verifyTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(send: (beat: Beat) => void, lost: () => void) {
+  constructor(send: (beat: Beat) => void, lost: () => void, news: MeasureNews) {
     this.#send = send;
     this.#lost = lost;
+    this.#news = news;
   }
 
   /** The first beat comes at a random moment of the interval, so that a fleet that came together beats apart. */
@@ -34,7 +37,7 @@ export class Heartbeat {
     this.#intervalMs = intervalMs;
     this.#unanswered = 0;
     this.#timer = setTimeout(() => this.#tick(), random() * intervalMs);
-    if (Object.keys(this.#status).length > 0) this.#early();
+    if (Object.keys(this.#status).length > 0 || this.#news.urgent) this.#early();
   }
 
   stop(): void {
@@ -56,7 +59,7 @@ export class Heartbeat {
   verify(withinMs: number): void {
     if (!this.#timer || this.#verifyTimer) return;
     this.#verifyTimer = setTimeout(() => this.#lost(), withinMs);
-    this.#send({ t: 'beat', ...this.#status });
+    this.#beat();
   }
 
   /** Said with every beat from now on, and soon if it changed. */
@@ -67,6 +70,16 @@ export class Heartbeat {
     if (changed && this.#timer) this.#early();
   }
 
+  /** There may be something new in what is to be told of gateways. */
+  news(): void {
+    if (this.#news.urgent && this.#timer) this.#early();
+  }
+
+  #beat(): void {
+    const measured = this.#news.take();
+    this.#send({ t: 'beat', ...this.#status, ...(measured && { measured }) });
+  }
+
   #early(): void {
     if (this.#earlyTimer) return;
     const waitMs = this.#earlyAt === 0 ? 0 : this.#earlyAt + EARLY_EVERY_MS - performance.now();
@@ -74,7 +87,7 @@ export class Heartbeat {
       () => {
         this.#earlyTimer = undefined;
         this.#earlyAt = performance.now();
-        this.#send({ t: 'beat', ...this.#status });
+        this.#beat();
       },
       Math.max(0, waitMs),
     );
@@ -87,6 +100,6 @@ export class Heartbeat {
     }
     this.#unanswered++;
     this.#timer = setTimeout(() => this.#tick(), this.#intervalMs);
-    this.#send({ t: 'beat', ...this.#status });
+    this.#beat();
   }
 }

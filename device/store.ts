@@ -20,6 +20,8 @@ export interface DeviceState {
   older?: GatewayAddress[];
   /** Url of the gateway of the last session: the one to return to (G-2). */
   home?: string;
+  /** How far gateways are, milliseconds by name, as measured last (G-10). */
+  measured?: Readonly<Record<string, number>>;
   /** The newest membership order, as it was signed (S-7). */
   membership?: { body: Uint8Array; sig: Uint8Array };
 }

@@ -7,9 +7,11 @@ import { Connection, type ConnectionEnd, type Credentials } from './connection.t
 import type { DeviceCrypto } from './crypto.ts';
 import type { DeviceEvents } from './device-events.ts';
 import { GatewayChoice } from './gateway-choice.ts';
+import { GatewayMeasures } from './gateway-measures.ts';
 import { type Distances, type Probe, type ProbeOptions, probeRound } from './gateway-probe.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 import { type DeviceStatus, Heartbeat } from './heartbeat.ts';
+import { MeasureNews } from './measure-news.ts';
 import { Reconnect, type ReconnectOptions } from './reconnect.ts';
 import type { Dial } from './socket.ts';
 import type { DeviceState } from './store.ts';
@@ -29,7 +31,7 @@ export interface UplinkParts {
 export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'keep' | 'beat' }>;
 
 /** What outlives the program. */
-export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home'>;
+export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home' | 'measured'>;
 
 export interface UplinkHooks {
   /** What the next connection proves. */
@@ -39,7 +41,7 @@ export interface UplinkHooks {
   ended(how: DeviceEvents['disconnected']): void;
   /** Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing. */
   locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
-  /** There is another list, or another gateway to return to, than was on record. `list`: it is the list. */
+  /** There is another list, another gateway to return to, or another distance, than was stored. `list`: it is the list. */
   changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
 }
@@ -65,7 +67,9 @@ export class Uplink {
   readonly #reconnect: Reconnect;
   readonly #heartbeat: Heartbeat;
   readonly #watch: GatewayWatch;
+  readonly #news = new MeasureNews();
   #gateways = new GatewayChoice([]);
+  #measures: GatewayMeasures;
   #phase: Phase = { is: 'stopped' };
   /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
@@ -88,12 +92,15 @@ export class Uplink {
     this.#heartbeat = new Heartbeat(
       (beat) => this.#connection?.send(beat),
       () => this.#unanswered(),
+      this.#news,
     );
+    this.#measures = new GatewayMeasures(parts.probing);
     this.#watch = new GatewayWatch({
       options: parts.probing,
-      round: (signal) => this.#round(signal),
+      round: (signal, rivals) => this.#round(signal, rivals),
       list: () => this.#gateways.list,
-      measured: (distances) => this.#gateways.measured(distances),
+      standing: () => this.#measures.standing(this.list, this.#connection?.address.name ?? ''),
+      measured: () => this.#gateways.measured(this.#measures.of(this.list)),
       move: (to) => this.#move(to),
       random: parts.random,
     });
@@ -111,9 +118,11 @@ export class Uplink {
     this.#heartbeat.status(status);
   }
 
-  start({ gateways, older, home }: KeptGateways): void {
+  start({ gateways, older, home, measured }: KeptGateways): void {
     if (this.#phase.is !== 'stopped') return;
     this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing, older);
+    this.#measures = new GatewayMeasures(this.#parts.probing, measured);
+    this.#gateways.measured(this.#measures.of(this.list));
     this.#chooseFirst = this.#gateways.settled ? null : {};
     this.#reconnect.reset();
     this.#shunned = null;
@@ -144,7 +153,7 @@ export class Uplink {
   offer(list: readonly GatewayAddress[]): void {
     const { is } = this.#phase;
     if (is === 'stopped') return;
-    const news = this.#gateways.replace(list);
+    const news = this.#replace(list);
     if (news) this.#changed(true);
     if (is === 'idle') this.connectNow();
     else if (news && is === 'waiting') this.#wait(this.#reconnect.next(TOLD).inMs ?? 0);
@@ -208,19 +217,37 @@ export class Uplink {
   async #choose(avoid: string | undefined): Promise<void> {
     const life = new AbortController();
     this.#rest({ is: 'choosing', life });
-    const distances = await this.#round(life.signal);
+    await this.#round(life.signal);
     if (life.signal.aborted) return;
-    this.#gateways.arrange(distances, avoid);
+    this.#gateways.arrange(this.#measures.of(this.list), avoid);
     this.#dial();
   }
 
-  #round(signal: AbortSignal): Promise<Distances> {
+  /** `rivals`: only the gateways that tell whether to leave the one it is on. */
+  async #round(signal: AbortSignal, rivals = false): Promise<Distances> {
     const { probe, probing } = this.#parts;
-    if (!probe) return Promise.resolve(new Map());
-    const own = this.#connection?.address.url;
+    if (!probe) return new Map();
+    const own = this.#connection?.address;
+    const { list } = this;
+    const asked = rivals && own ? this.#measures.rivals(list, own.name) : list;
     // A long list is not probed to its end, and without its own gateway a device could compare nothing.
-    const ownFirst = [...this.list].sort((a, b) => Number(b.url === own) - Number(a.url === own));
-    return probeRound(ownFirst, probe, probing, signal);
+    const ownFirst = [...asked].sort((a, b) => Number(b.url === own?.url) - Number(a.url === own?.url));
+    const found = await probeRound(ownFirst, probe, probing, signal);
+    if (signal.aborted) return found;
+    if (this.#measures.note(ownFirst, found)) {
+      this.#news.changed(this.#measures.told);
+      this.#changed(false);
+    } else {
+      this.#news.unchanged(this.#measures.told);
+    }
+    this.#heartbeat.news();
+    return this.#measures.of(ownFirst.filter(({ url }) => found.has(url)));
+  }
+
+  #replace(list: readonly GatewayAddress[], from?: string): boolean {
+    if (!this.#gateways.replace(list, from)) return false;
+    this.#gateways.measured(this.#measures.of(this.list));
+    return true;
   }
 
   #dial(): void {
@@ -252,7 +279,7 @@ export class Uplink {
     this.#failed = 0;
     this.#asking?.abort();
     const news = this.#gateways.arrived(address);
-    const list = this.#gateways.replace(message.gateways, address.url);
+    const list = this.#replace(message.gateways, address.url);
     if (list || news) this.#changed(list);
     this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
     if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
@@ -263,7 +290,9 @@ export class Uplink {
   #message(connection: Connection, message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void {
     switch (message.t) {
       case 'update':
-        if (this.#gateways.replace(message.gateways, connection.address.url)) this.#changed(true);
+        if (!this.#replace(message.gateways, connection.address.url)) return;
+        this.#changed(true);
+        if (this.#parts.probe) this.#watch.listed();
         return;
       case 'redirect':
         this.#redirect(connection, message);
@@ -283,8 +312,9 @@ export class Uplink {
     { to, withinMs, reason }: Extract<GatewayMessage, { t: 'redirect' }>,
   ): void {
     const { url } = connection.address;
-    this.#gateways.redirect(to, url);
-    this.#balanced = this.#gateways.redirected && reason === 'balance';
+    const balance = reason === 'balance';
+    this.#gateways.redirect(to, url, balance);
+    this.#balanced = this.#gateways.redirected && balance;
     if (!this.#gateways.redirected) this.#chooseFirst = { avoid: url };
     const phase = this.#phase;
     if (phase.is !== 'connected' || !connection.open) return;
@@ -315,6 +345,7 @@ export class Uplink {
   #ended(address: GatewayAddress, end: ConnectionEnd): void {
     const { code, reason, sessionMs } = end;
     this.#heartbeat.stop();
+    this.#news.sessionEnded();
     this.#watch.left();
     if (this.#phase.is === 'stopped') {
       this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
@@ -357,7 +388,7 @@ export class Uplink {
 
   #changed(list: boolean): void {
     const { home, older } = this.#gateways;
-    const kept = { gateways: [...this.list], older: [...older] };
+    const kept = { gateways: [...this.list], older: [...older], measured: this.#measures.kept };
     this.#hooks.changed({ ...kept, ...(home === undefined ? {} : { home }) }, list);
   }
 }

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Receipt } from '../bus/bus.ts';
 import {
+  type Beat,
   BeatAnswers,
   CLOSE,
   type DeviceMessage,
@@ -109,10 +110,23 @@ export class DeviceMessages {
     if (message.t === 'beat') {
       this.#parts.metrics.heartbeats++;
       this.#parts.connections.send(connection, this.#beatAnswers.at(at));
+      if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);
     }
     // A session that could not even take the answer has ended.
     const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
     if (receipt) this.#parts.spool.add(receipt, length);
+  }
+
+  /** What a device measured may change what is stored of it, and so counts as many messages; never as its last ones. */
+  #affordsMeasures(connection: Connection): boolean {
+    const { messageBurst, metrics } = this.#parts;
+    const price = messageBurst / 4;
+    if (connection.budget < messageBurst / 2 + price) {
+      metrics.measuresDropped++;
+      return false;
+    }
+    connection.budget -= price;
+    return true;
   }
 
   #receipt(session: Session, message: Exclude<DeviceMessage, Prove>, at: number): Receipt | null {
@@ -131,4 +145,8 @@ export class DeviceMessages {
       }
     }
   }
+}
+
+function withoutMeasures({ measured: _, ...beat }: Beat): Beat {
+  return beat;
 }

@@ -65,6 +65,7 @@ export class Metrics {
   receiptsAppended = 0;
   receiptsRetried = 0;
   progressDropped = 0;
+  measuresDropped = 0;
   resultsHandedBack = 0;
   faults = 0;
   readonly closed = new LabeledCount();
@@ -167,6 +168,11 @@ export class Metrics {
     counter('leases_lost_total', 'Times the lease was found lost.', () => this.leasesLost);
     counter('receipts_appended_total', 'Receipts handed to the bus.', () => this.receiptsAppended);
     counter('receipt_append_retries_total', 'Appends that failed.', () => this.receiptsRetried);
+    counter(
+      'measures_limited_total',
+      "Reports of gateways' distances from devices that say much.",
+      () => this.measuresDropped,
+    );
     counter('progress_limited_total', 'Progress reports beyond one a second.', () => this.progressDropped);
     counter(
       'results_handed_back_total',

@@ -12,6 +12,7 @@ import {
   type DeviceMessage,
   type GatewayAddress,
   type GatewayMessage,
+  type MeasuredGateway,
   type OrderBody,
   type OrderTarget,
 } from './messages.ts';
@@ -124,6 +125,11 @@ function gatewayAddress(value: unknown): GatewayAddress {
   return { name: id(value as Fields, 'name'), url: text(value as Fields, 'url', LIMITS.urlLength) };
 }
 
+function measuredGateway(value: unknown): MeasuredGateway {
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'measured: maps');
+  return { name: id(value as Fields, 'name'), ms: integer(value as Fields, 'ms', 0, LIMITS.measuredMaxMs) };
+}
+
 /** A copy without what is undefined: to delete it would make the object slow to read and to pack. */
 function defined<T extends object>(value: T): T {
   const copy: Partial<T> = {};
@@ -182,6 +188,10 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
           fields.compliance === undefined || fields.compliance === null
             ? undefined
             : oneOf(fields, 'compliance', COMPLIANCE),
+        measured:
+          fields.measured === undefined || fields.measured === null
+            ? undefined
+            : list(fields, 'measured', LIMITS.measured, measuredGateway),
       }) as DeviceMessage;
     case 'ack':
       return { t: 'ack', id: id(fields, 'id') };

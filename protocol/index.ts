@@ -4,6 +4,7 @@ export * from './execution-states.ts';
 export * from './limits.ts';
 export * from './messages.ts';
 export * from './signing.ts';
+export * from './tie-band.ts';
 export * from './tunnel-frames.ts';
 export * from './tunnel-messages.ts';
 export * from './tunnels.ts';

@@ -31,6 +31,9 @@ export const LIMITS = {
   /** Gateways in a list, and the longest URL of one, characters. */
   gateways: 32,
   urlLength: 512,
+  /** Gateways whose distance a heartbeat tells, and the longest distance, milliseconds (B-1). */
+  measured: 16,
+  measuredMaxMs: 60_000,
   /** Groups of a device, from the root down to its own (S-7): how deep the tree may be. */
   groups: 32,
   /** Nonce of a challenge, bytes. */

@@ -98,12 +98,20 @@ export interface Prove {
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
 export type Compliance = (typeof COMPLIANCE)[number];
 
+/** How far a gateway is from the device that says so (G-10): the median of its probes, whole milliseconds. */
+export interface MeasuredGateway {
+  name: string;
+  ms: number;
+}
+
 /** Heartbeat (B-1); what changed since the last one reaches the administration server. */
 export interface Beat {
   t: 'beat';
   /** Revision of the policy in force on the device. */
   policy?: string;
   compliance?: Compliance;
+  /** Said once after every change, the nearest first; replaces what was said before. Empty: nothing could be measured. */
+  measured?: MeasuredGateway[];
 }
 
 /** The command is remembered and will not be run a second time (D-3). */

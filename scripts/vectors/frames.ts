@@ -18,6 +18,17 @@ const fromDevice: [string, DeviceMessage][] = [
   ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: 0 }],
   ['beat with nothing new', { t: 'beat' }],
   ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
+  [
+    'beat with distances',
+    {
+      t: 'beat',
+      measured: [
+        { name: GATEWAY, ms: 0 },
+        { name: 'gw2', ms: 60_000 },
+      ],
+    },
+  ],
+  ['beat that says nothing could be measured', { t: 'beat', measured: [] }],
   ['ack', { t: 'ack', id: COMMAND }],
   ['progress with nothing', { t: 'progress', id: COMMAND }],
   ['progress with everything', { t: 'progress', id: COMMAND, percent: 40, note: '4 of 10 files' }],

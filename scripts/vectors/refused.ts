@@ -66,6 +66,18 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'a capability of 65 characters', map({ ...prove, caps: array(long(65)) })],
   ['F-6', 'a policy of 65 characters', map({ t: str('beat'), policy: long(65) })],
   ['F-6', 'an unknown compliance', map({ t: str('beat'), compliance: str('fine') })],
+  ['F-6', '17 distances', map({ t: str('beat'), measured: many(17, map({ name: str('gw1'), ms: '00' })) })],
+  ['F-6', 'a distance without a name', map({ t: str('beat'), measured: array(map({ ms: '00' })) })],
+  [
+    'F-5',
+    'a negative distance',
+    map({ t: str('beat'), measured: array(map({ name: str('gw1'), ms: 'ff' })) }),
+  ],
+  [
+    'F-5',
+    'a distance above a minute',
+    map({ t: str('beat'), measured: array(map({ name: str('gw1'), ms: float64(60_001) })) }),
+  ],
   ['F-6', 'a note of 257 characters', map({ ...progress, note: long(257) })],
   ['F-6', 'a reason of 513 characters', map({ ...result, reason: long(513) })],
   ['F-6', 'an unknown state', map({ ...result, state: str('done') })],

@@ -114,7 +114,10 @@ test('G-12: a connected device moves after two rounds, with 1000, and what runs 
 });
 
 test('G-12: a device does not move before its time at a gateway is over', async () => {
-  const p = await pair({ probing: { dwellMs: 600_000, confirmMs: 1, everyMs: 2 } }, { home: true });
+  const p = await pair(
+    { probing: { dwellMs: 600_000, soonMs: 1, confirmMs: 1, everyMs: 2 } },
+    { home: true },
+  );
   await until(() => p.probes.length >= 10, 'rounds');
   assert.is(p.two.peers.length, 0);
   await p.end();
@@ -125,7 +128,7 @@ test('G-1: a list that leads nowhere strands nobody: the addresses before it are
   const gone = { name: 'gw-2', url: 'ws://127.0.0.1:1' };
   p.one.last.send({ t: 'update', gateways: [gone] });
   await until(() => p.f.device.gateways.length === 1, 'the list');
-  p.one.last.socket.close(4000);
+  p.one.last.socket.terminate();
   await p.at(p.one, 2);
   p.one.refuse = 0;
   await p.f.device.stop({ abrupt: true });
@@ -157,6 +160,55 @@ test('C-4: a device that is sent on again and again follows each time without a 
     ['now', 'now', 'now', 'now'],
   );
   await p.end();
+});
+
+test('B-1: what was measured is said once, in the beat after the welcome, and kept across restarts', async () => {
+  const p = await pair();
+  const { measured } = await p.two.last.first('beat');
+  assert.equal(measured, [
+    { name: 'gw-2', ms: 1 },
+    { name: 'gw-1', ms: 100 },
+  ]);
+  p.f.device.setStatus({ policy: 'r1' });
+  await until(() => p.two.last.of('beat').length >= 2, 'another beat');
+  assert.equal(p.two.last.of('beat')[1], { t: 'beat', policy: 'r1' });
+  assert.equal((await p.f.store.load()).state.measured, { 'gw-1': 100, 'gw-2': 1 });
+  await p.end();
+});
+
+test('G-2, G-12: the nearest lost, a device goes to the next nearest, and back when the nearest is there again', async () => {
+  const one = await ScriptGateway.start();
+  const [two, three] = [await ScriptGateway.start('gw-2', one), await ScriptGateway.start('gw-3', one)];
+  const times: Record<string, number> = { 'gw-1': 120, 'gw-2': 2, 'gw-3': 40 };
+  let silent = '';
+  const asked: string[] = [];
+  const probe: Probe = async ({ name }) => {
+    asked.push(name);
+    if (name === silent) throw new Error('gone');
+    return [times[name] as number];
+  };
+  const f = await fixture({
+    gateway: one,
+    store: one.store({ gateways: [one.address, two.address, three.address] }),
+    connect: false,
+    options: { probe, probing: { soonMs: 10, confirmMs: 10 } },
+  });
+  await two.session();
+  silent = two.name;
+  two.refuse = 0;
+  two.last.socket.terminate();
+  await three.session();
+  asked.length = 0;
+  await until(() => asked.filter((name) => name === two.name).length >= 2, 'the nearest to be asked for');
+  assert.not.ok(asked.includes(one.name), 'what is farther is not asked for');
+  assert.is(one.peers.length, 0);
+  two.refuse = null;
+  silent = '';
+  await two.session(2);
+  await until(() => three.last.closed?.code === 1000, 'the device to have left');
+  assert.is(one.peers.length, 0);
+  await f.end();
+  for (const other of [two, three]) await other.stop();
 });
 
 test('G-14: a change of network has an open session verified by a beat', async () => {

@@ -1,9 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GatewayChoice } from '../../device/gateway-choice.ts';
-import { type Distances, PROBE_DEFAULTS, probeRound, tieBand } from '../../device/gateway-probe.ts';
+import { GatewayMeasures } from '../../device/gateway-measures.ts';
+import { type Distances, measuredOf, PROBE_DEFAULTS, probeRound } from '../../device/gateway-probe.ts';
 import { GatewayWatch } from '../../device/gateway-watch.ts';
-import type { GatewayAddress } from '../../protocol/index.ts';
+import { MeasureNews } from '../../device/measure-news.ts';
+import { type GatewayAddress, tieBand, tieBands } from '../../protocol/index.ts';
 
 const MINUTE = 60_000;
 const gateway = (name: string): GatewayAddress => ({ name, url: `ws://${name}` });
@@ -48,11 +50,23 @@ test('G-10: a round goes to 8 gateways at most, 4 at a time', async () => {
 
 test('G-11: the tie band goes to one and a half times the fastest and 10 ms', () => {
   const band = (times: Record<string, number | null>) =>
-    [...tieBand(found(times), PROBE_DEFAULTS)].map((url) => url.slice(5)).join('');
+    [...tieBand(measuredOf(found(times)), PROBE_DEFAULTS)]
+      .map((url) => url.slice(5))
+      .sort()
+      .join('');
   assert.is(band({ a: 1, b: 11.5, c: 11.6 }), 'ab');
   assert.is(band({ a: 161, b: 160, c: 100 }), 'bc');
   assert.is(band({ a: null, b: 5_000 }), 'b');
   assert.is(band({ a: null }), '');
+  assert.equal(
+    tieBands([
+      ['far', 120],
+      ['b', 45],
+      ['near', 2],
+      ['a', 40],
+    ]),
+    [['near'], ['a', 'b'], ['far']],
+  );
 });
 
 function order(choice: GatewayChoice): string {
@@ -65,12 +79,12 @@ function order(choice: GatewayChoice): string {
     .join('');
 }
 
-test('G-11: in the band the order of the list decides; then slower ones, then those that did not answer', () => {
-  const choice = new GatewayChoice(gateways('abcdef'));
-  choice.arrange(found({ a: null, b: 80, c: 12, d: 3, e: null }));
-  assert.is(order(choice), 'cdbfae');
+test('G-11: in a band the order of the list decides; band after band, then those not probed, then the silent', () => {
+  const choice = new GatewayChoice(gateways('abcdefgh'));
+  choice.arrange(found({ a: null, b: 80, c: 12, d: 3, e: null, g: 200, h: 75 }));
+  assert.is(order(choice), 'cdbhgfae');
   choice.replace(gateways('dfcba'));
-  assert.is(order(choice), 'dcfba');
+  assert.is(order(choice), 'dcbfa');
   choice.arrange(found({ a: null, b: null, c: null, d: null, f: null }));
   assert.is(order(choice), 'dfcba');
 });
@@ -88,13 +102,44 @@ test('G-11: what was measured during a session does not change where the device 
   assert.is(order(choice), 'bac');
 });
 
+test('G-2, G-11: after the loss of its gateway a device dials the others in the order of what it measured', () => {
+  for (const [lost, next] of [
+    ['a', 'abdc'],
+    ['b', 'badc'],
+    ['c', 'cabd'],
+  ] as const) {
+    const choice = new GatewayChoice(gateways('cdba'), `ws://${lost}`);
+    choice.measured(found({ a: 2, b: 40, c: 300, d: 120 }));
+    assert.is(order(choice), next);
+    assert.is(order(choice), next, 'and again from the beginning');
+    choice.arrived(gateway(lost));
+    choice.ended(gateway(lost), { code: 1006, after: 'session' });
+    assert.is(order(choice), next);
+    choice.arrived(gateway(lost));
+    choice.ended(gateway(lost), { code: 4200, after: 'session' });
+    assert.is(order(choice).slice(0, 3), next.slice(1));
+  }
+});
+
+test('G-3: of the gateways a redirect names the nearest comes first; to balance, the one that is meant', () => {
+  const choice = new GatewayChoice(gateways('abcd'), 'ws://a');
+  choice.measured(found({ a: 2, b: 40, c: 300 }));
+  choice.redirect(gateways('cdb'), 'ws://a');
+  assert.is(order(choice).slice(0, 3), 'bcd');
+  choice.redirect(gateways('cdb'), 'ws://a', true);
+  assert.is(order(choice).slice(0, 3), 'cbd');
+});
+
+type Standing = ReturnType<GatewayMeasures['standing']>;
+
 /** A device at gateway `b` of `abc`, whose clock and rounds are the test's. */
-function watched(balanced = false) {
+function watched(balanced = false, standing: Standing = 'near') {
   let now = 0;
   const w = {
     times: { a: 1, b: 900, c: 1 } as Record<string, number | null>,
     moves: [] as string[],
     rounds: 0,
+    standing,
   };
   const watch = new GatewayWatch({
     options: PROBE_DEFAULTS,
@@ -103,6 +148,7 @@ function watched(balanced = false) {
       return found(w.times);
     },
     list: () => gateways('abc'),
+    standing: () => w.standing,
     measured: () => {},
     move: ({ name }) => w.moves.push(name),
     random: () => 0.5,
@@ -179,6 +225,119 @@ test('G-12: a session that ended during a round is not moved by it', async () =>
   assert.equal(w.moves, []);
   await w.round(1);
   assert.is(w.rounds, 2);
+});
+
+test('G-12: a device that lost the nearest goes back without a wait, but not a second time in ten minutes', async () => {
+  const w = watched(false, 'away');
+  await w.round(1);
+  await w.round(1);
+  assert.equal(w.moves, ['a']);
+  w.watch.left();
+  w.standing = 'near';
+  w.watch.arrived('ws://a');
+  w.watch.left();
+  w.standing = 'away';
+  w.watch.arrived('ws://b');
+  for (let i = 0; i < 9; i++) await w.round(1);
+  assert.equal(w.moves, ['a']);
+  await w.round(1);
+  assert.equal(w.moves, ['a', 'a']);
+  w.watch.left();
+});
+
+/** The pauses that timers are set to while `run` runs. */
+function pausesOf(run: () => void): number[] {
+  const pauses: number[] = [];
+  const real = globalThis.setTimeout;
+  globalThis.setTimeout = ((_: () => void, ms: number) => {
+    pauses.push(ms);
+    return real(() => {}, 0);
+  }) as typeof setTimeout;
+  try {
+    run();
+  } finally {
+    globalThis.setTimeout = real;
+  }
+  return pauses;
+}
+
+test('G-10: away from the nearest the next round comes within two minutes, where one was never probed within ten', () => {
+  for (const [standing, least, most] of [
+    ['away', 1, 2],
+    ['unsure', 1, 10],
+    ['near', 15, 45],
+  ] as const) {
+    const pauses = [0, 0.999].flatMap((random) => {
+      const watch = new GatewayWatch({
+        options: PROBE_DEFAULTS,
+        round: async () => found({}),
+        list: () => gateways('ab'),
+        standing: () => standing,
+        measured: () => {},
+        move: () => {},
+        random: () => random,
+      });
+      return pausesOf(() => watch.arrived('ws://b'));
+    });
+    assert.is(pauses[0], least * MINUTE, standing);
+    assert.ok((pauses[1] ?? 0) > most * 0.98 * MINUTE && (pauses[1] ?? 0) < most * MINUTE, standing);
+  }
+});
+
+const measures = () => new GatewayMeasures(PROBE_DEFAULTS);
+
+test('B-1: what hardly changed is no news, and a gateway that is silent for a while keeps its distance', () => {
+  const held = measures();
+  assert.ok(held.note(gateways('abc'), found({ a: 2, b: 40, c: 120 })));
+  assert.not(held.note(gateways('abc'), found({ a: 6.9, b: 49, c: 91 })));
+  assert.not(held.note(gateways('abc'), found({ a: null })));
+  assert.equal(held.told, [
+    { name: 'a', ms: 2 },
+    { name: 'b', ms: 40 },
+    { name: 'c', ms: 120 },
+  ]);
+  assert.equal(held.of(gateways('abc')), found({ a: null, b: 40, c: 120 }));
+  assert.ok(held.note(gateways('abc'), found({ c: 80 })));
+  assert.equal(new GatewayMeasures(PROBE_DEFAULTS, held.kept).told[2], { name: 'c', ms: 80 });
+});
+
+test('G-12: rivals are the gateways measured nearer and those never probed, and nobody else', () => {
+  const held = measures();
+  assert.is(held.standing(gateways('abcd'), 'b'), 'unsure');
+  held.note(gateways('abc'), found({ a: 2, b: 40, c: 120 }));
+  const rivals = (own: string) =>
+    held
+      .rivals(gateways('abcd'), own)
+      .map(({ name }) => name)
+      .join('');
+  assert.equal([rivals('a'), rivals('b'), rivals('c')], ['ad', 'abd', 'abcd']);
+  held.note(gateways('d'), found({ d: null }));
+  assert.equal([rivals('a'), rivals('b')], ['a', 'ab']);
+  assert.equal(
+    ['a', 'b'].map((own) => held.standing(gateways('abcd'), own)),
+    ['near', 'away'],
+  );
+});
+
+test('B-1: measures are said once, again where a session ended right after, and after a day', () => {
+  let now = 0;
+  const news = new MeasureNews(() => now);
+  const measured = [{ name: 'a', ms: 2 }];
+  news.changed(measured);
+  assert.ok(news.urgent);
+  assert.is(news.take(), measured);
+  assert.is(news.take(), undefined);
+  news.unchanged(measured);
+  assert.is(news.take(), undefined);
+  news.sessionEnded();
+  assert.not(news.urgent, 'it waits for the next beat');
+  assert.is(news.take(), measured);
+  now += 2 * MINUTE;
+  news.sessionEnded();
+  assert.is(news.take(), undefined);
+  now += 24 * 60 * MINUTE;
+  news.unchanged(measured);
+  assert.is(news.take(), measured);
 });
 
 test.run();

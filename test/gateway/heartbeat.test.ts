@@ -53,4 +53,22 @@ test('B-1: what a device says of itself goes on only when it changed', () =>
     );
   }));
 
+test('B-1: what a device measured goes on, costs many messages, and is dropped before it costs the session', () =>
+  withRig({ config: { messagesPerSecond: 1, messageBurst: 200 } }, async (rig) => {
+    const { device } = await connectDevice(rig.url, await rig.enrol());
+    device.send({ t: 'beat', policy: 'p1', measured: [{ name: 'gw1', ms: 2 }] });
+    for (let ms = 0; ms < 50; ms++) device.send({ t: 'beat', measured: ms % 2 ? [] : [{ name: 'gw1', ms }] });
+    device.send({ t: 'beat', policy: 'last' });
+    await rig.receipt('status', ({ policy }) => policy === 'last');
+    const said = rig.receipts.flatMap((receipt) => (receipt.kind === 'status' ? [receipt] : []));
+    assert.equal(
+      said.map(({ policy, measured }) => [policy, measured]),
+      [
+        ['p1', [{ name: 'gw1', ms: 2 }]],
+        ['last', undefined],
+      ],
+    );
+    assert.is(device.closing, null);
+  }));
+
 test.run();
