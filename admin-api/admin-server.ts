@@ -33,6 +33,8 @@ import { EventHub } from './event-hub.ts';
 import { GatewayRegistrar } from './gateway-registrar.ts';
 import { createHttpServer } from './http/http-server.ts';
 import type { HttpServices } from './http/services.ts';
+import { Ends } from './ledger/ends.ts';
+import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { Outcomes } from './ledger/outcomes.ts';
 import { Sweeper } from './ledger/sweeper.ts';
@@ -69,6 +71,8 @@ export interface AdminConfig {
   balanceMovesPerSecond?: number;
   /** How often each gateway worker's canary gets a no-op, 0 for never; 15,000 ms when absent. */
   canaryIntervalMs?: number;
+  /** How long an end waits for a worker that was lost and may have heard from the device; 5 minutes when absent. */
+  gatewayPatienceMs?: number;
   /** How long finished commands stay on record; 30 days when absent. */
   keepCommandsMs?: number;
   /** How long events can be resumed from; 1 day, and at most 200,000 of them, when absent. */
@@ -90,7 +94,7 @@ export interface AdminServerParts {
    * that a token nobody knows never is.
    */
   keepFirstToken: (token: string) => void | Promise<void>;
-  /** The clock of the ledger, milliseconds since the Unix epoch. */
+  /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */
   now?: () => number;
 }
 
@@ -124,7 +128,7 @@ export class AdminServer {
 
   async #start(): Promise<void> {
     const { config, store, bus, log } = this.#parts;
-    const now = this.#parts.now ?? Date.now;
+    const now = this.#parts.now ?? (() => bus.clock.now());
     const resendAfterMs = config.resendAfterMs ?? 30_000;
     const registry = new Registry();
     collectDefaultMetrics({ register: registry });
@@ -171,7 +175,7 @@ export class AdminServer {
       canaries,
     });
     const sweeper = new Sweeper(
-      { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
+      { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },
       {
         intervalMs: 1000,
         resendAfterMs,
@@ -180,6 +184,14 @@ export class AdminServer {
         keepEvents: 200_000,
       },
     );
+    const frontier = new Frontier({
+      store,
+      bus,
+      now,
+      log,
+      patienceMs: config.gatewayPatienceMs ?? 300_000,
+    });
+    const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
     const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
 
     const balancer = new Balancer(
@@ -195,12 +207,12 @@ export class AdminServer {
       bus,
       storeWatch,
       vitalSigns,
-      commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
+      commands: new CommandDesk({ store, dispatcher, expander, outcomes, ends, mail, frames, hub, now }),
       explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
       placement: (device) => explainPlacement(deskParts, device),
       coverage: () => coverageOf(deskParts),
       groups,
-      devices: new DeviceDesk({ ...deskParts, outcomes, dispatcher }),
+      devices: new DeviceDesk({ ...deskParts, outcomes, ends, dispatcher }),
       enrolment: new EnrolmentDesk({ ...deskParts, signer }),
       locate: new LocateDesk({ ...deskParts, signer }),
       gateways: new GatewayDesk(deskParts),
@@ -222,6 +234,7 @@ export class AdminServer {
     });
 
     loops.watch('sweeper', () => sweeper.rounds);
+    loops.watch('ends', () => ends.rounds);
     loops.watch('events', () => hub.rounds);
     loops.watch('leases', () => workers.rounds);
     loops.watch('directory', () => projector.rounds);
@@ -259,6 +272,7 @@ export class AdminServer {
         () => workers.stop(),
         () => registrar.stop(),
         () => keeper.stop(),
+        () => ends.stop(),
         () => sweeper.stop(),
         () => ingest.stop(),
         () => expander.stop(),
@@ -274,7 +288,9 @@ export class AdminServer {
     await projector.start();
     dispatcher.start();
     await registrar.start();
+    await frontier.start();
     await workers.start((up, gone) => {
+      frontier.saw(workers.list()).catch((error) => log.debug({ err: error }, 'workers not noted yet'));
       metrics.workers.set(workers.list().length);
       projector.gatewaysChangedSoon();
       if (gone.length > 0) {
@@ -287,6 +303,7 @@ export class AdminServer {
     if (workers.known) registrar.workersChanged([], [], workers.list());
     await ingest.start(nanoid());
     sweeper.start();
+    ends.start();
     keeper.start();
     balancer.start();
     canaries.start();

@@ -36,6 +36,18 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['state'],
       registers,
     }),
+    ended: new Counter({
+      name: 'pushpoint_admin_executions_ended_total',
+      help: 'Executions that the ledger ended after they had been sent or were due, by state, and whether all gateways had been heard.',
+      labelNames: ['state', 'heard'],
+      registers,
+    }),
+    late: new Counter({
+      name: 'pushpoint_admin_late_ends_total',
+      help: 'Ends that devices reported for executions ended before, by the end given, the one reported, and whether the gateway had it in time.',
+      labelNames: ['ended', 'late', 'in_time'],
+      registers,
+    }),
     receipts: new Counter({
       name: 'pushpoint_admin_receipts_total',
       help: 'Receipts applied, by kind.',

@@ -67,6 +67,10 @@ export interface Lease {
   incarnation: string;
   identity: WorkerIdentity;
   load: WorkerLoad;
+  /** When it was acquired, by the bus' own clock. */
+  since: number;
+  /** The newest `heard`; 0 before the first. */
+  heardUpTo: number;
 }
 
 export interface Leases {
@@ -74,10 +78,31 @@ export interface Leases {
   acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string>;
   /** `lost`: it expired; the worker must acquire anew. Never revives a lease that expired. */
   extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'>;
-  /** Ends the lease and drops its outbox. Idempotent. */
-  release(incarnation: string): Promise<void>;
+  /** All receipts that the worker had at `upTo` or earlier, by `BusClock.now`, have been appended. Without a lease it does nothing. */
+  heard(incarnation: string, upTo: number): Promise<void>;
+  /**
+   * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker has nothing left to append and never will have:
+   * `left` says so for at least 15 minutes.
+   */
+  release(incarnation: string, options?: { allHeard?: boolean }): Promise<void>;
+  /** Those of `incarnations` that were released with `allHeard`. */
+  left(incarnations: readonly string[]): Promise<string[]>;
   /** All leases that have not expired. */
   list(): Promise<Lease[]>;
+}
+
+/* ---- the clock that all share ---- */
+
+/**
+ * One time for all programs of an installation, whatever their own clocks say: that of the Redis server that keeps the receipts, or
+ * of the process where there is no Redis. Between measurements it goes on by the monotonic clock, and small corrections never
+ * turn it back.
+ */
+export interface BusClock {
+  /** Milliseconds since the Unix epoch; the process' own clock until it was measured. */
+  now(): number;
+  /** How far the process' own clock is ahead of `now`, milliseconds; `null` before it was measured. */
+  aheadMs(): number | null;
 }
 
 /* ---- outboxes: what waits for a worker ---- */
@@ -170,7 +195,7 @@ export const OUTBOX_MAX_ENTRIES = 40_000;
 
 /* ---- receipts: what devices and workers say ---- */
 
-/** `at` is the worker's clock, milliseconds since the Unix epoch; `session` orders the sessions of one device. */
+/** `at` is when the worker had it, by `BusClock.now`; `session` orders the sessions of one device. */
 export type Receipt =
   | {
       kind: 'connected';
@@ -249,6 +274,11 @@ export interface Receipts {
   backlog(): Promise<number>;
   /** For how long the oldest of them has been waiting, milliseconds; 0 when there is none. */
   oldestAgeMs(): Promise<number>;
+  /**
+   * Places in the order of appending, to be compared as text: that of the newest batch ever appended, and that of the oldest
+   * which is not dropped, `null` for none. What was appended up to `appended` is applied once `open` is `null` or greater.
+   */
+  progress(): Promise<{ appended: string; open: string | null }>;
 }
 
 /** Appended batches that may wait before `append` answers `full`. */
@@ -393,6 +423,7 @@ export interface Bus {
   readonly receipts: Receipts;
   readonly presence: Presence;
   readonly directory: Directory;
+  readonly clock: BusClock;
   /** Resolves once the bus works, rejects with `BusUnavailable` when it does not come up within 10 s. */
   start(): Promise<void>;
   /** Idempotent; consumers and hints end. */

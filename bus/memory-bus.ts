@@ -1,6 +1,6 @@
 /** The bus of one process: nothing to install, nothing outlives the process. */
 import type { Logger } from 'pino';
-import { type Bus, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
+import { type Bus, type BusClock, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';
 import { MemoryPresence } from './memory/presence.ts';
 import { MemoryReceipts } from './memory/receipts.ts';
@@ -12,15 +12,19 @@ export class MemoryBus implements Bus {
   readonly receipts: MemoryReceipts;
   readonly presence: MemoryPresence;
   readonly directory: MemoryDirectory;
+  readonly clock: BusClock;
   readonly #workers: MemoryWorkers;
   #state: 'new' | 'running' | 'stopped' = 'new';
   #since = Date.now();
 
-  constructor(options: { log?: Logger } = {}) {
+  /** `now`: the clock of the process; `Date.now` when absent. */
+  constructor(options: { log?: Logger; now?: () => number } = {}) {
+    const now = options.now ?? Date.now;
+    this.clock = { now, aheadMs: () => 0 };
     const assertRunning = () => {
       if (this.#state !== 'running') throw new BusUnavailable(this.#reason());
     };
-    this.#workers = new MemoryWorkers(assertRunning);
+    this.#workers = new MemoryWorkers(assertRunning, now);
     this.leases = this.#workers.leases;
     this.outboxes = this.#workers.outboxes;
     this.receipts = new MemoryReceipts(assertRunning, options.log);

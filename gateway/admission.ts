@@ -207,7 +207,7 @@ export class Admission {
   }
 
   #welcome({ connection, prove, device }: Approved, claim: Claimed, lease: HeldLease): void {
-    const { connections, gateways, heartbeatMs, interner, spool, gateway, worker } = this.#parts;
+    const { bus, connections, gateways, heartbeatMs, interner, spool, gateway, worker } = this.#parts;
     if (connection.state.name !== 'admitting') {
       // It left while it was claimed; nobody else knows of this session.
       connections.release(prove.device, claim.session);
@@ -231,7 +231,7 @@ export class Admission {
       connections.close(connection, CLOSE.replaced, 'H-9: a newer connection of this device');
       return;
     }
-    const now = Date.now();
+    const now = bus.clock.now();
     if (!isLoopback(connection)) {
       this.#welcomed++;
       const address = remoteAddress(connection.socket);

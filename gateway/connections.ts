@@ -25,6 +25,8 @@ export interface ConnectionsParts {
   metrics: Metrics;
   spool: ReceiptSpool;
   releases: PresenceReleases;
+  /** The clock that all programs share. */
+  now: () => number;
   log: Logger;
   /** Called after a connection is gone. */
   onClosed(): void;
@@ -210,12 +212,12 @@ export class Connections {
   }
 
   #endSession(connection: Connection, session: Session, code: number, reason: string): void {
-    const { log, spool, releases } = this.#parts;
+    const { log, spool, releases, now } = this.#parts;
     const { device } = session;
     if ((this.#sessions.get(device) as Connection | undefined) === connection) this.#sessions.delete(device);
     if (code !== CLOSE.replaced) releases.add(device, session.session);
     if (isLoopback(connection)) return;
-    spool.add({ kind: 'disconnected', device, session: session.session, code, reason, at: Date.now() });
+    spool.add({ kind: 'disconnected', device, session: session.session, code, reason, at: now() });
     log.info(
       {
         deviceId: device,

@@ -23,6 +23,7 @@ export interface DeliveryDeskParts {
   metrics: Metrics;
   tunnels: Pick<TunnelDesk, 'deliver'>;
   incarnation: string;
+  now: () => number;
 }
 
 export class DeliveryDesk {
@@ -31,13 +32,15 @@ export class DeliveryDesk {
   readonly #metrics: Metrics;
   readonly #tunnels: Pick<TunnelDesk, 'deliver'>;
   readonly #incarnation: string;
+  readonly #now: () => number;
 
-  constructor({ connections, spool, metrics, tunnels, incarnation }: DeliveryDeskParts) {
+  constructor({ connections, spool, metrics, tunnels, incarnation, now }: DeliveryDeskParts) {
     this.#connections = connections;
     this.#spool = spool;
     this.#metrics = metrics;
     this.#tunnels = tunnels;
     this.#incarnation = incarnation;
+    this.#now = now;
   }
 
   async deliver(entries: readonly OutboxEntry[]): Promise<void> {
@@ -114,7 +117,7 @@ export class DeliveryDesk {
   }
 
   #report(missed: Map<string, string[]>): void {
-    const at = Date.now();
+    const at = this.#now();
     for (const [command, devices] of missed) {
       for (let start = 0; start < devices.length; start += DEVICES_PER_RECEIPT) {
         const part = devices.slice(start, start + DEVICES_PER_RECEIPT);

@@ -41,6 +41,8 @@ export interface DeviceMessagesParts {
   ticker: Ticker;
   messagesPerSecond: number;
   messageBurst: number;
+  /** The clock that all programs share. */
+  now: () => number;
   log: Logger;
 }
 
@@ -106,7 +108,7 @@ export class DeviceMessages {
 
   #dispatchAdmitted(connection: AdmittedConnection, message: DeviceMessage, length: number): void {
     if (message.t === 'prove') throw new ProtocolError('H-7', 'prove after welcome');
-    const at = Date.now();
+    const at = this.#parts.now();
     if (message.t === 'beat') {
       this.#parts.metrics.heartbeats++;
       this.#parts.connections.send(connection, this.#beatAnswers.at(at));

@@ -101,8 +101,8 @@ export class LeaseKeeper {
     return this.#beating;
   }
 
-  /** Ends the lease. Idempotent. */
-  async stop(): Promise<void> {
+  /** Ends the lease. Idempotent. `allHeard`: nothing is left to be appended. */
+  async stop(allHeard: boolean): Promise<void> {
     this.#stopped = true;
     if (this.#timer) clearTimeout(this.#timer);
     await this.#beating;
@@ -110,7 +110,7 @@ export class LeaseKeeper {
     this.#lease = null;
     if (!lease) return;
     try {
-      await this.#leases.release(lease.incarnation);
+      await this.#leases.release(lease.incarnation, { allHeard });
     } catch (error) {
       this.#log.warn({ err: error }, 'lease not released: it will expire');
     }

@@ -63,7 +63,14 @@ export class LeaseWork {
 
   #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
     const { connections, spool, metrics, bus, outboxPollMs, tunnels, log } = this.#parts;
-    const desk = new DeliveryDesk({ connections, spool, metrics, tunnels, incarnation });
+    const desk = new DeliveryDesk({
+      connections,
+      spool,
+      metrics,
+      tunnels,
+      incarnation,
+      now: bus.clock.now.bind(bus.clock),
+    });
     const events = {
       deliver: desk.deliver.bind(desk),
       lost: () => {
@@ -77,6 +84,7 @@ export class LeaseWork {
 
   #outboxLost(incarnation: string): void {
     this.#parts.metrics.outboxesLost++;
-    this.#parts.spool.add({ kind: 'outbox-lost', incarnation, at: Date.now() });
+    const { spool, bus } = this.#parts;
+    spool.add({ kind: 'outbox-lost', incarnation, at: bus.clock.now() });
   }
 }

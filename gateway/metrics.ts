@@ -29,6 +29,8 @@ export interface Gauges {
   /** Share of the spool's bound that is taken. */
   spoolFill(): number;
   /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
+  /** The clock that all programs share. */
+  now(): number;
   spoolOldestAt(): number | null;
   bufferedBytes(): number;
   /** Connections it takes at most. */
@@ -119,7 +121,7 @@ export class Metrics {
     gauge('receipts_spool_fill', 'Share of the room for waiting receipts that is taken.', gauges.spoolFill);
     gauge('receipts_waiting_seconds', 'How long the oldest waiting receipt waits.', () => {
       const at = gauges.spoolOldestAt();
-      return at === null ? 0 : Math.max(0, Date.now() - at) / 1_000;
+      return at === null ? 0 : Math.max(0, gauges.now() - at) / 1_000;
     });
     gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
     gauge('tunnels', 'Tunnels that may be used.', gauges.tunnels);

@@ -102,6 +102,11 @@ export class ReceiptSpool {
     return oldest?.receipt.at ?? null;
   }
 
+  /** All receipts up to this moment, by the clock that all programs share, have been appended. */
+  heardUpTo(now: number): number {
+    return Math.min(this.oldestAt ?? now, now) - 1;
+  }
+
   /** Takes a receipt; `payloadBytes` is the size of what a device sent in it. */
   add(receipt: Receipt, payloadBytes = 0): void {
     const spooled: Spooled = { receipt, bytes: payloadBytes + RECEIPT_OVERHEAD };

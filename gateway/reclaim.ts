@@ -105,7 +105,7 @@ function takeOver(
   device: string,
   session: number | null,
 ): void {
-  const { connections, spool, gateway, worker, metrics } = parts;
+  const { bus, connections, spool, gateway, worker, metrics } = parts;
   if (!isAdmitted(connection)) {
     // It ended meanwhile, and released only its old session.
     if (session !== null && !connections.sessions.has(device)) connections.release(device, session);
@@ -121,7 +121,7 @@ function takeOver(
   if (isLoopback(connection)) return;
   metrics.reclaimed++;
   const address = remoteAddress(connection.socket);
-  spool.add(connectedReceipt(state, lease.incarnation, worker, gateway, address, Date.now()));
+  spool.add(connectedReceipt(state, lease.incarnation, worker, gateway, address, bus.clock.now()));
 }
 
 /** Closes whom the directory would not admit; returns the others. */

@@ -23,6 +23,7 @@ import { Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
 import { Nonces } from './handshake.ts';
 import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
+import { HeardReports } from './heard-reports.ts';
 import { Interner } from './interner.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LeaseWork } from './lease-work.ts';
@@ -79,6 +80,8 @@ const STUCK_AFTER_SECONDS = 60;
 
 export class GatewayWorker {
   readonly name: string;
+  /** The clock that all programs share. */
+  readonly #now: () => number;
   readonly #config: Readonly<GatewayConfig>;
   readonly #log: Logger;
   readonly #siblings: Siblings | null;
@@ -102,6 +105,7 @@ export class GatewayWorker {
   readonly #roundTrips: RoundTrips;
   readonly #keeper: LeaseKeeper;
   readonly #leaseWork: LeaseWork;
+  readonly #heard: HeardReports;
   readonly #watcher: SettingsWatcher;
   readonly #follower: SettingsFollower;
   readonly #status: WorkerStatus;
@@ -120,6 +124,7 @@ export class GatewayWorker {
     this.#siblings = siblings ?? null;
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
+    this.#now = bus.clock.now.bind(bus.clock);
     this.#server = new PushServer(config, {
       socketsChanged: () => this.#listener.changed(),
       refusal: () => this.#gatekeeper.refusal(),
@@ -162,6 +167,7 @@ export class GatewayWorker {
       metrics: this.#metrics,
       incarnation: () => this.#keeper.last?.incarnation ?? null,
       leaving: () => this.#status.stopping || this.#departures.all,
+      now: this.#now,
       log: this.#log,
     });
     this.#connections = new Connections({
@@ -169,6 +175,7 @@ export class GatewayWorker {
       metrics: this.#metrics,
       spool: this.#spool,
       releases: this.#releases,
+      now: this.#now,
       log: this.#log,
       onClosed: () => this.#listener.changed(),
     });
@@ -196,6 +203,7 @@ export class GatewayWorker {
       ticker: this.#ticker,
       messagesPerSecond: config.messagesPerSecond,
       messageBurst: config.messageBurst,
+      now: this.#now,
       log: this.#log,
     });
     this.#gatekeeper = new Gatekeeper(
@@ -263,11 +271,20 @@ export class GatewayWorker {
       config.leaseTtlMs,
       this.#leaseHealth,
       {
-        acquired: (lease) => this.#leaseWork.acquired(lease, this.#keeper),
+        acquired: (lease) => {
+          this.#leaseWork.acquired(lease, this.#keeper);
+          void this.#heard.tell();
+        },
         lost: (lease) => this.#leaseWork.lost(lease),
       },
       this.#log,
     );
+    this.#heard = new HeardReports({
+      bus,
+      heardUpTo: (now) => this.#spool.heardUpTo(now),
+      incarnation: () => this.#keeper.last?.incarnation ?? null,
+      log: this.#log,
+    });
     this.#follower = new SettingsFollower({
       gateway: config.name,
       connections: this.#connections,
@@ -331,6 +348,7 @@ export class GatewayWorker {
       sessions: () => this.#connections.devices,
       spooledReceipts: () => this.#spool.size,
       spoolFill: () => this.#spool.fill,
+      now: this.#now,
       spoolOldestAt: () => this.#spool.oldestAt,
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
@@ -398,6 +416,7 @@ export class GatewayWorker {
     if (this.#stopping) return;
     await this.#keeper.start();
     if (this.#stopping) return;
+    this.#heard.start();
     this.#ticker.start();
     this.#loops.start();
     this.#roundTrips.start();
@@ -461,13 +480,15 @@ export class GatewayWorker {
     this.#ticker.stop();
     this.#loops.stop();
     await this.#within(deadline, this.#leaseWork.stop(), 'outbox');
-    if (!(await this.#spool.flush(deadline))) {
+    const allHeard = await this.#spool.flush(deadline);
+    if (!allHeard) {
       this.#log.warn({ receipts: this.#spool.size }, 'receipts not appended: devices will say them again');
     }
     this.#spool.stop();
+    this.#heard.stop();
     await this.#within(deadline, this.#releases.flush(), 'presence');
     this.#releases.stop();
-    await this.#within(deadline, this.#keeper.stop(), 'lease');
+    await this.#within(deadline, this.#keeper.stop(allHeard), 'lease');
     if (hadConnections) await pause(Math.min(CLOSING_GRACE_MS, Math.max(0, deadline - Date.now())));
     this.#server.close();
     await this.#health.stop();
@@ -505,7 +526,7 @@ export class GatewayWorker {
     const nonce = this.#nonces.next();
     const { name, messageBurst } = this.#config;
     const connection = this.#connections.open(socket, port, nonce, this.#ticker.now, messageBurst);
-    const challenge = encodeGatewayMessage({ t: 'challenge', nonce, gateway: name, time: Date.now() });
+    const challenge = encodeGatewayMessage({ t: 'challenge', nonce, gateway: name, time: this.#now() });
     this.#connections.send(connection, challenge);
     this.#listener.changed();
     return connection;

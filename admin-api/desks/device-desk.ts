@@ -1,5 +1,5 @@
-import { CLOSE, OPEN_STATES } from '../../protocol/index.ts';
-import { recordChanges } from '../ledger/outcomes.ts';
+import { CLOSE } from '../../protocol/index.ts';
+import { endAndRecord } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -10,6 +10,7 @@ const CHUNK = 500;
 export interface DeviceDeskParts extends DeskParts {
   /** Marks commands as finished whose last execution became final. */
   outcomes: { commandsMayBeDone(commands: Iterable<string>): Promise<void> };
+  ends: { soon(): Promise<void> };
   dispatcher: { wake(devices: Iterable<string>): void };
 }
 
@@ -39,7 +40,7 @@ export class DeviceDesk {
     return after;
   }
 
-  /** Ends what is open for it; its executions stay on record. */
+  /** Ends what is open for it, what was sent to it a moment later; its executions stay on record. */
   async delete(id: string, actor: string): Promise<void> {
     const { store, now, hub, mail, outcomes } = this.#parts;
     const commands = new Set<string>();
@@ -47,16 +48,12 @@ export class DeviceDesk {
       const device = await tx.devices.get(id);
       if (!device) throw unknownDevice(id);
       const at = now();
-      for (;;) {
-        const open = await tx.executions.openOf(id, CHUNK);
-        const ended = await tx.executions.finish(open, OPEN_STATES, 'canceled', 'device deleted', at);
-        await recordChanges(
-          tx,
-          ended.map((key) => ({ ...key, state: 'canceled' as const })),
-          at,
-        );
-        for (const { command } of ended) commands.add(command);
-        if (open.length < CHUNK || ended.length === 0) break;
+      for (let after = ''; ; ) {
+        const open = await tx.executions.openOf(id, CHUNK, after);
+        await endAndRecord(tx, open, 'delete', at);
+        for (const { command } of open) commands.add(command);
+        after = open.at(-1)?.command ?? '';
+        if (open.length < CHUNK) break;
       }
       await tx.devices.delete(id);
       const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
@@ -66,6 +63,7 @@ export class DeviceDesk {
     await outcomes.commandsMayBeDone(commands);
     await writeDirectory(this.#parts, [id]);
     await mail.close([id], CLOSE.unknownDevice, 'deleted');
+    void this.#parts.ends.soon();
   }
 
   async #apply(

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
 import { COMMAND_TYPES, type CommandType } from '../../protocol/command-types.ts';
-import { encodeValue, LIMITS } from '../../protocol/index.ts';
+import { encodeValue, LIMITS, OPEN_STATES } from '../../protocol/index.ts';
 import type { EventHub } from '../event-hub.ts';
+import type { Ends } from '../ledger/ends.ts';
 import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
@@ -28,6 +30,9 @@ const FEW_DEVICES = 20;
 /** Execution rows made before the answer; the rest follow at once. */
 const FIRST_CHUNK = 500;
 const CANCEL_CHUNK = 1000;
+/** How long the answer to a cancel by force waits for the end on record, and how often it looks. */
+const FORCE_PATIENCE_MS = 2_000;
+const FORCE_LOOK_MS = 100;
 
 export interface CommandRequest {
   type: CommandType;
@@ -50,6 +55,7 @@ export interface CommandDeskParts {
   dispatcher: Dispatcher;
   expander: Expander;
   outcomes: Outcomes;
+  ends: Pick<Ends, 'soon'>;
   mail: HolderMail;
   frames: CommandFrames;
   hub: EventHub;
@@ -116,8 +122,9 @@ export class CommandDesk {
   }
 
   /**
-   * What is queued is canceled at once. What is with a device is canceled when the device says so; with `force` it is canceled
-   * on record now, and what the device reports later is kept as late.
+   * What was never sent is canceled at once; what was sent and is not acknowledged, as soon as it is known that its device had not said
+   * more. What the device has acknowledged is canceled when it says so; with `force` it is canceled like the rest, and what the
+   * device reports later is kept as late.
    */
   async cancel(id: string, options: { force: boolean }, actor: string): Promise<Command> {
     const { store, outcomes, mail, frames, now } = this.#parts;
@@ -128,38 +135,38 @@ export class CommandDesk {
       await tx.commands.requestCancel(id, at);
       await tx.audit.append({ at, actor, action: 'command.cancel', subject: id, detail: options });
     });
-    await this.#eachOpen(id, ['queued'], (devices) =>
-      outcomes.finish(
-        devices.map((device) => ({ command: id, device })),
-        ['queued'],
-        'canceled',
-        'canceled before it was sent',
-      ),
-    );
-    await this.#eachOpen(id, ['sent', 'acked', 'running'], async (devices) => {
+    await this.#eachOpen(id, async (devices) => {
+      const keys = devices.map((device) => ({ command: id, device }));
+      const { ended } = await outcomes.end(keys, options.force ? 'force' : 'cancel');
+      const over = new Set(ended.map((row) => row.device));
       await mail.sendFrames(
-        devices.map((device) => ({ devices: [device], frame: frames.cancelForDevice(id, device, at) })),
-      );
-      if (!options.force) return;
-      await outcomes.finish(
-        devices.map((device) => ({ command: id, device })),
-        ['queued', 'sent', 'acked', 'running'],
-        'canceled',
-        'canceled by force; the device may have run it',
+        devices
+          .filter((device) => !over.has(device))
+          .map((device) => ({ devices: [device], frame: frames.cancelForDevice(id, device, at) })),
       );
     });
+    if (options.force) await this.#ended(id);
+    else void this.#parts.ends.soon();
     await outcomes.commandsMayBeDone([id]);
     return (await store.commands.get(id)) as Command;
   }
 
-  async #eachOpen(
-    id: string,
-    states: ('queued' | 'sent' | 'acked' | 'running')[],
-    work: (devices: string[]) => Promise<unknown>,
-  ): Promise<void> {
+  /** Resolves when nothing of it is open, or after a while: a gateway may not have told yet what it heard. */
+  async #ended(id: string): Promise<void> {
+    const { ends, store } = this.#parts;
+    const until = performance.now() + FORCE_PATIENCE_MS;
+    for (;;) {
+      await ends.soon();
+      const open = await store.executions.ofCommand(id, OPEN_STATES, '', 1);
+      if (open.length === 0 || performance.now() > until) return;
+      await delay(FORCE_LOOK_MS);
+    }
+  }
+
+  async #eachOpen(id: string, work: (devices: string[]) => Promise<unknown>): Promise<void> {
     let after = '';
     for (;;) {
-      const devices = await this.#parts.store.executions.ofCommand(id, states, after, CANCEL_CHUNK);
+      const devices = await this.#parts.store.executions.ofCommand(id, OPEN_STATES, after, CANCEL_CHUNK);
       if (devices.length === 0) return;
       await work(devices);
       after = devices[devices.length - 1] as string;

@@ -305,14 +305,13 @@ export class Dispatcher {
     return new Map((await this.#store.commands.getMany(ids)).map((command) => [command.id, command]));
   }
 
-  /** Ends what expired, was canceled or must not wait; returns what can go to a device now. */
+  /** Ends what was canceled or must not wait; returns what can go to a device now. What has expired is left to its clock. */
   async #endWhatMustNotGo(
     queued: readonly QueuedExecution[],
     commands: Map<string, Command>,
     holders: Map<string, Holder | null>,
   ): Promise<Due[]> {
     const now = this.#now();
-    const expired: ExecutionKey[] = [];
     const canceled: ExecutionKey[] = [];
     const skipped: ExecutionKey[] = [];
     const due: Due[] = [];
@@ -320,13 +319,12 @@ export class Dispatcher {
       const command = commands.get(row.command);
       const holder = holders.get(row.device);
       if (!command || command.cancelRequestedAt !== null) canceled.push(row);
-      else if (row.expiresAt <= now) expired.push(row);
+      else if (row.expiresAt <= now) continue;
       else if (holder) due.push({ ...row, holder });
       else if (command.offline === 'skip') skipped.push(row);
     }
-    await this.#outcomes.finish(expired, ['queued'], 'expired', 'not delivered in time');
-    await this.#outcomes.finish(canceled, ['queued'], 'canceled', 'canceled before it was sent');
-    await this.#outcomes.finish(skipped, ['queued'], 'canceled', 'device offline');
+    await this.#outcomes.end(canceled, 'cancel');
+    await this.#outcomes.end(skipped, 'skip');
     return due;
   }
 

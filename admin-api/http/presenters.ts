@@ -277,7 +277,7 @@ export function presentExecution(execution: Execution): ExecutionDocument {
     startedAt: timeOrNull(execution.startedAt),
     finishedAt: timeOrNull(execution.finishedAt),
     finishBy: timeOrNull(execution.finishBy),
-    late: late && { state: late.state, reason: late.reason, at: time(late.at) },
+    late: late && { state: late.state, reason: late.reason, at: time(late.at), inTime: late.inTime },
   };
 }
 

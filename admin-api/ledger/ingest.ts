@@ -205,10 +205,14 @@ export class Ingest {
     );
     for (const row of advances) {
       const timeoutMs = timeouts.get(row.command);
-      if (timeoutMs !== undefined) row.finishBy = now + timeoutMs;
+      // From when the gateway had the acknowledgement: receipts may have waited.
+      if (timeoutMs !== undefined) row.finishBy = (row.ackedAt ?? now) + timeoutMs;
       if (!isFinal(row.state) && canceled.has(row.command)) applied.toCancel.push(row);
     }
-    const { changed, current } = await tx.executions.advance(advances);
+    const { changed, current, late } = await tx.executions.advance(advances);
+    for (const { ended, state, inTime } of late) {
+      this.#metrics.late.inc({ ended, late: state, in_time: inTime ? 'yes' : 'no' });
+    }
     await recordChanges(tx, changed, now);
     for (const row of changed) {
       applied.progressed.add(row.device);

@@ -1,6 +1,7 @@
 import type { ExecutionState } from '../../protocol/index.ts';
 import type { EventHub } from '../event-hub.ts';
-import type { ExecutionKey, Store } from '../store/store.ts';
+import { ENDINGS } from '../store/endings.ts';
+import type { Ending, ExecutionKey, Executions, Store } from '../store/store.ts';
 
 type Change = ExecutionKey & { state: ExecutionState };
 
@@ -39,6 +40,23 @@ export async function recordRequeued(
     at,
   );
   return superseded;
+}
+
+/** Ends what was never sent, marks the rest, and records the change. */
+export async function endAndRecord(
+  tx: Store,
+  keys: readonly ExecutionKey[],
+  ending: Ending,
+  at: number,
+): ReturnType<Executions['end']> {
+  const answer = await tx.executions.end(keys, ending, at);
+  const { state } = ENDINGS[ending];
+  await recordChanges(
+    tx,
+    answer.ended.map((row) => ({ ...row, state })),
+    at,
+  );
+  return answer;
 }
 
 /** Marks those of these commands as finished that are; returns them. */
@@ -82,7 +100,7 @@ export class Outcomes {
 
   /** Gives those still in one of `from` their final state; returns them. */
   async finish(
-    keys: readonly ExecutionKey[],
+    keys: readonly (ExecutionKey & { asOf?: number })[],
     from: readonly ExecutionState[],
     state: ExecutionState,
     reason: string,
@@ -100,6 +118,15 @@ export class Outcomes {
     });
     await this.commandsMayBeDone(finished.map((row) => row.command));
     return finished;
+  }
+
+  /** Ends what was never sent, and marks the rest to be ended soon; returns both. */
+  async end(keys: readonly ExecutionKey[], ending: Ending): ReturnType<Executions['end']> {
+    if (keys.length === 0) return { ended: [], marked: [] };
+    const at = this.#now();
+    const answer = await this.#store.transaction((tx) => endAndRecord(tx, keys, ending, at));
+    await this.commandsMayBeDone(answer.ended.map((row) => row.command));
+    return answer;
   }
 
   async commandsMayBeDone(commands: Iterable<string>): Promise<void> {

@@ -36,8 +36,8 @@ const RANK: Record<ExecutionState, number> = {
 const DAY = 86_400_000;
 
 /**
- * Reduces receipts that arrived by `now`. A worker's clock is believed for display when it is within the past day; nothing
- * that ends an execution depends on it.
+ * Reduces receipts that arrived by `now`. When a worker had them is by the clock that all share; what cannot be, as it is in the
+ * future or more than a day ago, counts as now.
  */
 export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();

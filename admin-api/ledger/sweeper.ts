@@ -1,17 +1,14 @@
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable } from '../../bus/bus.ts';
-import type { CommandFrames } from '../dispatch/command-frames.ts';
+import { OneAtATime } from '../../bus/one-at-a-time.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Expander } from '../dispatch/expander.ts';
-import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
 import { type Outcomes, recordRequeued } from './outcomes.ts';
 
 const CHUNK = 2000;
-/** An acknowledgement may still be on its way when the deliver-by clock runs out. */
-const SENT_GRACE_MS = 15_000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
 /** Looks at everything queued: a net for wakes that a crash swallowed. */
 const MISSED_WAKES_EVERY_MS = 10_000;
@@ -35,8 +32,6 @@ export interface SweeperParts {
   dispatcher: Dispatcher;
   expander: Expander;
   outcomes: Outcomes;
-  mail: HolderMail;
-  frames: CommandFrames;
   hub: EventHub;
   metrics: AdminMetrics;
   log: Logger;
@@ -44,39 +39,43 @@ export interface SweeperParts {
 }
 
 /**
- * Everything that time does, and everything that a crash left undone: clocks that ran out, deliveries without an answer, workers
- * that are gone, commands half expanded. Each step is safe to do twice and by several servers at once.
+ * Everything that a crash left undone: deliveries without an answer, workers that are gone, commands half expanded. Each step is safe to do twice and by several servers at once.
  */
 export class Sweeper {
   readonly #parts: SweeperParts;
   readonly #options: SweeperOptions;
   #timer: NodeJS.Timeout | undefined;
-  #sweeping: Promise<void> | undefined;
+  readonly #sweeps: OneAtATime;
   #housekeptAt = 0;
   #wokeAt = 0;
   #recordOfIncarnations: 'check' | 'checked' = 'check';
   #stopping = false;
-  #rounds = 0;
 
   constructor(parts: SweeperParts, options: SweeperOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#sweeps = new OneAtATime(
+      () => this.#sweep(),
+      (error) => parts.log.warn({ err: error }, 'a sweep was not finished; trying again'),
+    );
   }
 
   /** Sweeps that came to an end. */
   get rounds(): number {
-    return this.#rounds;
+    return this.#sweeps.rounds;
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.sweepSoon(), this.#options.intervalMs);
+    this.#timer = setInterval(() => {
+      if (!this.#sweeps.running) this.sweepSoon();
+    }, this.#options.intervalMs);
     this.sweepSoon();
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#timer);
-    await this.#sweeping;
+    await this.#sweeps.settled();
   }
 
   /** A worker's lease ended: what went through it is looked at with the next sweep, which begins now. */
@@ -85,20 +84,15 @@ export class Sweeper {
     this.sweepSoon();
   }
 
+  /** During a sweep, after it: that one may have looked too early. */
   sweepSoon(): void {
-    if (this.#sweeping || this.#stopping) return;
-    this.#sweeping = this.#sweep()
-      .catch((error) => this.#parts.log.warn({ err: error }, 'a sweep was not finished; trying again'))
-      .finally(() => {
-        this.#sweeping = undefined;
-        this.#rounds++;
-      });
+    if (!this.#stopping) void this.#sweeps.ask();
   }
 
   async #sweep(): Promise<void> {
+    if (this.#stopping) return;
     const now = this.#parts.now();
     await this.#sweepDeadIncarnations(now);
-    await this.#sweepClocks(now);
     await this.#resend(now);
     this.#parts.expander.expand(await this.#parts.store.commands.unexpanded(100));
     if (Math.abs(now - this.#wokeAt) >= MISSED_WAKES_EVERY_MS) {
@@ -120,14 +114,15 @@ export class Sweeper {
   async #sweepDeadIncarnations(now: number): Promise<void> {
     if (this.#recordOfIncarnations === 'checked') return;
     const { store, bus, log } = this.#parts;
-    const onRecord = new Set([
-      ...(await store.devices.incarnations()),
-      ...(await store.executions.incarnations()),
-    ]);
-    const leases = await bus.leases.list();
-    for (const { incarnation } of leases) onRecord.delete(incarnation);
+    // Before it is read: who asks for it from here on asks for another check.
     this.#recordOfIncarnations = 'checked';
     try {
+      const onRecord = new Set([
+        ...(await store.devices.incarnations()),
+        ...(await store.executions.incarnations()),
+      ]);
+      const leases = await bus.leases.list();
+      for (const { incarnation } of leases) onRecord.delete(incarnation);
       for (const incarnation of onRecord) {
         const executions = await this.#requeueAll((tx) =>
           tx.executions.requeueIncarnation(incarnation, CHUNK),
@@ -188,39 +183,6 @@ export class Sweeper {
       count += rows.length;
       if (rows.length < CHUNK) return count;
     }
-  }
-
-  async #sweepClocks(now: number): Promise<void> {
-    const { store, outcomes } = this.#parts;
-    for (;;) {
-      const overdue = await store.executions.overdueDeliveries(now, SENT_GRACE_MS, CHUNK);
-      const neverSent = overdue.filter((row) => row.state === 'queued');
-      const unanswered = overdue.filter((row) => row.state === 'sent');
-      await outcomes.finish(neverSent, ['queued'], 'expired', 'not delivered in time');
-      await outcomes.finish(unanswered, ['sent'], 'expired', 'sent, but never acknowledged');
-      if (overdue.length < CHUNK) break;
-    }
-    for (;;) {
-      const overdue = await store.executions.overdueFinishes(now, CHUNK);
-      const ended = await outcomes.finish(
-        overdue,
-        ['acked', 'running'],
-        'timed-out',
-        'the device did not finish in time',
-      );
-      await this.#askToStop(ended);
-      if (overdue.length < CHUNK) break;
-    }
-  }
-
-  async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
-    const { mail, frames, now } = this.#parts;
-    await mail.sendFrames(
-      keys.map(({ command, device }) => ({
-        devices: [device],
-        frame: frames.cancelForDevice(command, device, now()),
-      })),
-    );
   }
 
   async #housekeep(now: number): Promise<void> {

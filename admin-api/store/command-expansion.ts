@@ -1,7 +1,6 @@
 /** Making the execution rows of a command, a page of devices at a time. */
 import { sql } from 'kysely';
-import { bulkUpdate } from './bulk-update.ts';
-import { EXECUTION_KEY } from './execution-rows.ts';
+import { endOrMark } from './mark-ends.ts';
 import type { CommandTable } from './schema.ts';
 import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 import type { Database, SqlDialect } from './sql-dialect.ts';
@@ -185,21 +184,12 @@ async function supersedeOlder(
   return supersede(db, dialect, rows, now);
 }
 
-/** queued -> superseded, for those still queued. */
+/** queued -> superseded, for those still queued and never sent; those that were sent once end so a little later. */
 export async function supersede(
   db: Database,
   dialect: SqlDialect,
   keys: readonly ExecutionKey[],
   at: number,
 ): Promise<ExecutionKey[]> {
-  const superseded = await bulkUpdate(db, dialect, {
-    table: 'executions',
-    columns: EXECUTION_KEY,
-    rows: keys,
-    key: { command_id: 'command', device_id: 'device' },
-    set: () =>
-      sql`state = ${sql.lit(stateCode('superseded'))}, reason = 'a newer command took its place', finished_at = ${at}`,
-    where: () => sql`e.state = 0`,
-  });
-  return superseded.map(({ command, device }) => ({ command, device }));
+  return (await endOrMark(db, dialect, keys, 'supersede', at)).ended;
 }

@@ -1,7 +1,8 @@
 /** What devices reported, applied to the executions on record: one read, one write for a whole batch. */
 import { sql } from 'kysely';
 import { bulkUpdate } from './bulk-update.ts';
-import { ADVANCE_COLUMNS, type AdvanceRow, advanced, EXECUTION_KEY } from './execution-rows.ts';
+import { ADVANCE_COLUMNS, type AdvanceRow, advanced, EXECUTION_KEY, lateInTime } from './execution-rows.ts';
+import { staysMarked } from './mark-ends.ts';
 import type { Database, RowOf, SqlDialect } from './sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from './state-codes.ts';
 import type { Advance, ExecutionKey, Executions } from './store.ts';
@@ -41,6 +42,7 @@ export async function advanceExecutions(
   return {
     changed: [...changed, ...answer.changed],
     current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
+    late: answer.late,
   };
 }
 
@@ -58,7 +60,9 @@ async function moveForward(
     set: (r) => sql`state = ${r('code')}, percent = coalesce(${r('new_percent')}, e.percent),
       note = coalesce(${r('new_note')}, e.note), acked_at = coalesce(e.acked_at, ${r('new_acked_at')}),
       started_at = coalesce(e.started_at, ${r('new_started_at')}), finished_at = ${r('new_finished_at')},
-      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')}, data_json = ${r('new_data')}`,
+      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')}, data_json = ${r('new_data')},
+      ending = case when ${staysMarked(r('code'))} then e.ending end,
+      as_of = case when ${staysMarked(r('code'))} then e.as_of end`,
     where: (r) => sql`e.state < ${sql.lit(FIRST_FINAL_CODE)} and e.state < ${r('code')}`,
   });
   return moved.map(({ report }) => report);
@@ -88,10 +92,10 @@ async function advanceOthers(
   dialect: SqlDialect,
   reports: readonly Advance[],
 ): Promise<Answer> {
-  if (reports.length === 0) return { changed: [], current: [] };
+  if (reports.length === 0) return { changed: [], current: [], late: [] };
   const { rows } = await sql<AdvanceRow & ExecutionKey>`
     select e.command_id as command, e.device_id as device, e.state, e.reason, null as data_json, e.percent, e.note,
-      e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at
+      e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at, e.ending, e.as_of
     from ${dialect.rowsOf(EXECUTION_KEY, reports)}
     join executions e on e.command_id = r.command and e.device_id = r.device
     order by e.command_id, e.device_id ${dialect.forUpdate('e')}`.execute(db);
@@ -104,15 +108,19 @@ async function advanceOthers(
 
   const written: RowOf<typeof ADVANCE_COLUMNS>[] = [];
   const changed: Answer['changed'] = [];
+  const late: Answer['late'] = [];
   for (const [key, row] of after) {
     const was = before.get(key) as AdvanceRow;
     if (differs(was, row)) written.push(row);
+    if (row.late_state !== null && was.late_state === null) {
+      late.push({ ended: stateOf(row.state), state: stateOf(row.late_state), inTime: lateInTime(row) });
+    }
     if (row.state !== was.state) {
       changed.push({ command: row.command, device: row.device, state: stateOf(row.state) });
     }
   }
   await write(db, dialect, written);
-  return { changed, current: current(reports, before, after) };
+  return { changed, current: current(reports, before, after), late };
 }
 
 /** What the devices may be told: their result is on record, or their execution has ended or is not known here. */
@@ -147,7 +155,7 @@ async function write(
       data_json = coalesce(${r('data_json')}, e.data_json), percent = ${r('percent')}, note = ${r('note')},
       acked_at = ${r('acked_at')}, started_at = ${r('started_at')}, finished_at = ${r('finished_at')},
       finish_by = ${r('finish_by')}, late_state = ${r('late_state')}, late_reason = ${r('late_reason')},
-      late_at = ${r('late_at')}`,
+      late_at = ${r('late_at')}, ending = ${r('ending')}, as_of = ${r('as_of')}`,
     where: () => sql`1 = 1`,
   });
 }

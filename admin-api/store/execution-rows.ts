@@ -1,6 +1,7 @@
 /** Execution rows: what they look like outside, and how a report moves one. Pure. */
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { FinalState } from '../../protocol/index.ts';
+import { endingOf, LASTING } from './endings.ts';
 import type { Execution } from './records.ts';
 import type { ExecutionTable } from './schema.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from './state-codes.ts';
@@ -23,6 +24,8 @@ export const ADVANCE_COLUMNS = {
   late_state: 'integer',
   late_reason: 'text',
   late_at: 'integer',
+  ending: 'integer',
+  as_of: 'integer',
 } as const;
 
 export type AdvanceRow = Pick<ExecutionTable, Exclude<keyof typeof ADVANCE_COLUMNS, 'command' | 'device'>>;
@@ -61,13 +64,26 @@ export function advanced(row: AdvanceRow, report: Advance): AdvanceRow {
       next.reason = report.reason;
       next.data_json = report.data === undefined ? null : JSON.stringify(report.data);
     }
+    Object.assign(next, marksAfter(row, code));
   }
   return next;
 }
 
+/** The mark of a row that moves to the state `code`. */
+function marksAfter(row: Pick<ExecutionTable, 'ending' | 'as_of'>, code: number) {
+  const stays = code < FIRST_FINAL_CODE && row.ending !== null && row.ending >= LASTING;
+  return { ending: stays ? row.ending : null, as_of: stays ? row.as_of : null };
+}
+
 export type JoinedExecution = ExecutionTable & { type: string; issued_at: number; expires_at: number };
 
+/** Whether a late end was with the gateway by the moment as of which the ledger gave another. */
+export function lateInTime({ as_of, late_at }: Pick<ExecutionTable, 'as_of' | 'late_at'>): boolean {
+  return as_of !== null && late_at !== null && late_at <= as_of;
+}
+
 export function toExecution(row: JoinedExecution): Execution {
+  const ending = endingOf(row.ending);
   return {
     commandId: row.command_id,
     deviceId: row.device_id,
@@ -90,6 +106,12 @@ export function toExecution(row: JoinedExecution): Execution {
     late:
       row.late_state === null
         ? null
-        : { state: stateOf(row.late_state) as FinalState, reason: row.late_reason, at: row.late_at ?? 0 },
+        : {
+            state: stateOf(row.late_state) as FinalState,
+            reason: row.late_reason,
+            at: row.late_at ?? 0,
+            inTime: lateInTime(row),
+          },
+    ending: ending === null || row.state >= FIRST_FINAL_CODE ? null : { how: ending, asOf: row.as_of ?? 0 },
   };
 }

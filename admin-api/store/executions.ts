@@ -2,8 +2,11 @@ import { type RawBuilder, sql } from 'kysely';
 import type { ExecutionState } from '../../protocol/index.ts';
 import { bulkUpdate } from './bulk-update.ts';
 import { supersede } from './command-expansion.ts';
+import { dueEnds, nextDue } from './due-ends.ts';
+import type { Ending } from './endings.ts';
 import { advanceExecutions } from './execution-advance.ts';
 import { EXECUTION_KEY, type JoinedExecution, toExecution } from './execution-rows.ts';
+import { endOrMark } from './mark-ends.ts';
 import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
 import type { Execution, Page, PageRequest } from './records.ts';
 import type { Scope } from './scope.ts';
@@ -11,6 +14,8 @@ import type { Database } from './sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from './state-codes.ts';
 import type {
   Advance,
+  Clock,
+  DueEnd,
   ExecutionFilter,
   ExecutionKey,
   Executions,
@@ -85,11 +90,12 @@ export class SqlExecutions implements Executions {
       const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
         select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
         from (
-          select ${KEY_OF_E}, e.state, row_number() over (partition by e.device_id, e.state order by e.command_id) as place,
+          select ${KEY_OF_E}, e.state, e.ending,
+            row_number() over (partition by e.device_id, e.state, e.ending order by e.command_id) as place,
             ${perDevice} - cast(sum(e.state) over (partition by e.device_id) as integer) as room
           from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and ${OPEN} and e.state in (0, 1)) as q
         join commands c on c.id = q.command
-        where q.state = 0 and (q.place = 1 or q.place <= q.room + 1)
+        where q.state = 0 and q.ending is null and (q.place = 1 or q.place <= q.room + 1)
         order by q.command, q.device`.execute(db);
       return {
         due: rows.filter(({ place, room }) => place <= room).map(({ place: _, room: __, ...row }) => row),
@@ -132,7 +138,7 @@ export class SqlExecutions implements Executions {
         key: KEY_IN_ROWS,
         set: (r) => sql`state = 1, attempts = e.attempts + 1, sent_at = ${at},
           incarnation = ${r('incarnation')}, session = ${r('session')}`,
-        where: () => sql`e.state = 0`,
+        where: () => sql`e.state = 0 and e.ending is null`,
       });
       return sent.map(toKey);
     });
@@ -213,12 +219,12 @@ export class SqlExecutions implements Executions {
   }
 
   async advance(rows: readonly Advance[]): ReturnType<Executions['advance']> {
-    if (rows.length === 0) return { changed: [], current: [] };
+    if (rows.length === 0) return { changed: [], current: [], late: [] };
     return this.#scope.atomic((db) => advanceExecutions(db, this.#scope.dialect, rows));
   }
 
   async finish(
-    rows: readonly ExecutionKey[],
+    rows: readonly (ExecutionKey & { asOf?: number })[],
     from: readonly ExecutionState[],
     state: ExecutionState,
     reason: string,
@@ -227,36 +233,40 @@ export class SqlExecutions implements Executions {
     if (rows.length === 0 || from.length === 0) return [];
     return this.#scope.atomic(async (db) => {
       const { dialect } = this.#scope;
-      const { rows: found } = await sql<ExecutionKey & { state: number }>`
-        select ${KEY_OF_E}, e.state from ${dialect.rowsOf(EXECUTION_KEY, rows)}
+      const given = rows.map(({ command, device, asOf }) => ({ command, device, moment: asOf ?? at }));
+      const { rows: found } = await sql<ExecutionKey & { state: number; moment: number }>`
+        select ${KEY_OF_E}, e.state, r.moment from ${dialect.rowsOf(KEY_AND_MOMENT, given)}
         join executions e on e.command_id = r.command and e.device_id = r.device
         where e.state in (${codes(from)})
         order by e.command_id, e.device_id ${dialect.forUpdate('e')}`.execute(db);
       await bulkUpdate(db, dialect, {
         table: 'executions',
-        columns: EXECUTION_KEY,
-        rows: found,
+        columns: KEY_AND_MOMENT,
+        rows: found.map(({ command, device, moment }) => ({ command, device, moment })),
         key: KEY_IN_ROWS,
-        set: () => sql`state = ${sql.lit(stateCode(state))}, reason = ${reason}, finished_at = ${at}`,
+        set: (r) =>
+          sql`state = ${sql.lit(stateCode(state))}, reason = ${reason}, finished_at = ${at},
+            as_of = ${r('moment')}, ending = null`,
         where: () => sql`1 = 1`,
       });
       return found.map(withState);
     });
   }
 
-  overdueDeliveries(now: number, sentGraceMs: number, limit: number): Promise<WithState[]> {
-    return this.#withStates(sql`
-      select ${KEY_OF_E}, e.state
-      from commands c join executions e on e.command_id = c.id and ${OPEN} and e.state in (0, 1)
-      where c.finished_at is null and c.expires_at < ${now}
-        and (e.state = 0 or c.expires_at < ${now - sentGraceMs})
-      limit ${limit}`);
+  end(
+    rows: readonly ExecutionKey[],
+    ending: Ending,
+    at: number,
+  ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }> {
+    return this.#scope.atomic((db) => endOrMark(db, this.#scope.dialect, rows, ending, at));
   }
 
-  overdueFinishes(now: number, limit: number): Promise<ExecutionKey[]> {
-    return this.#keys(sql`
-      select ${KEY_OF_E} from executions e
-      where e.state in (2, 3) and e.finish_by < ${now} order by e.finish_by limit ${limit}`);
+  nextDue(expiredUpTo: number): Promise<number | null> {
+    return this.#scope.once((db) => nextDue(db, expiredUpTo));
+  }
+
+  due(clock: Clock, before: number, after: DueEnd | null, limit: number): Promise<DueEnd[]> {
+    return this.#scope.once((db) => dueEnds(db, this.#scope.dialect, clock, before, after, limit));
   }
 
   ofCommand(
@@ -276,10 +286,10 @@ export class SqlExecutions implements Executions {
     });
   }
 
-  openOf(device: string, limit: number): Promise<WithState[]> {
+  openOf(device: string, limit: number, after = ''): Promise<WithState[]> {
     return this.#withStates(sql`
       select ${KEY_OF_E}, e.state from executions e
-      where e.device_id = ${device} and ${OPEN} order by e.command_id limit ${limit}`);
+      where e.device_id = ${device} and ${OPEN} and e.command_id > ${after} order by e.command_id limit ${limit}`);
   }
 
   /** A newer command that was itself canceled or expired takes nobody's place. */
@@ -287,7 +297,7 @@ export class SqlExecutions implements Executions {
     return this.#scope.atomic(async (db) => {
       const { rows } = await sql<ExecutionKey>`
         select ${KEY_OF_E} from ${this.#deviceRows(devices)}
-        join executions e on e.device_id = r.device and ${OPEN} and e.state = 0
+        join executions e on e.device_id = r.device and ${OPEN} and e.state = 0 and e.ending is null
         join commands c on c.id = e.command_id and c.collapse_key is not null
         where exists (
           select 1 from executions newer join commands n on n.id = newer.command_id
@@ -296,10 +306,6 @@ export class SqlExecutions implements Executions {
             and (n.offline = 'queue' or newer.state > 0))`.execute(db);
       return supersede(db, this.#scope.dialect, rows, at);
     });
-  }
-
-  #keys(query: RawBuilder<unknown>): Promise<ExecutionKey[]> {
-    return this.#scope.once(async (db) => (await (query as RawBuilder<ExecutionKey>).execute(db)).rows);
   }
 
   #withStates(query: RawBuilder<unknown>): Promise<WithState[]> {
@@ -325,6 +331,7 @@ function isOpen(state: ExecutionState): boolean {
   return stateCode(state) < FIRST_FINAL_CODE;
 }
 
+const KEY_AND_MOMENT = { ...EXECUTION_KEY, moment: 'integer' } as const;
 const KEY_AND_SESSION = { ...EXECUTION_KEY, sent_session: 'integer' } as const;
 
 function codes(states: readonly ExecutionState[]): RawBuilder<unknown> {

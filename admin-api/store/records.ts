@@ -4,6 +4,7 @@
  */
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { Compliance, ExecutionState, FinalState } from '../../protocol/index.ts';
+import type { Ending } from './endings.ts';
 
 /** The group every other is below; made by the first migration, cannot be moved or deleted. */
 export const ROOT_GROUP = 'all';
@@ -136,7 +137,18 @@ export interface Execution {
   incarnation: string | null;
   session: number | null;
   /** What the device reported after the ledger had already given a final state. */
-  late: { state: FinalState; reason: string | null; at: number } | null;
+  late: LateEnd | null;
+  /** How the ledger is about to end it, as of when, once everything that gateways have heard is applied. */
+  ending: { how: Ending; asOf: number } | null;
+}
+
+export interface LateEnd {
+  state: FinalState;
+  reason: string | null;
+  /** When the gateway had it. */
+  at: number;
+  /** The gateway had it by the moment as of which the ledger ended the execution: that end was false. */
+  inTime: boolean;
 }
 
 export type StateCounts = Record<ExecutionState, number> & { total: number };

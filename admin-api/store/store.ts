@@ -6,6 +6,7 @@
  * reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
 import type { Compliance, ExecutionState } from '../../protocol/index.ts';
+import type { Ending } from './endings.ts';
 import type {
   ApiToken,
   AuditEntry,
@@ -300,6 +301,21 @@ export interface ExecutionFilter {
   state?: ExecutionState;
 }
 
+export type Clock = 'finish' | 'delivery' | 'ending';
+
+export interface DueEnd extends ExecutionKey {
+  state: ExecutionState;
+  /** The moment that counts. */
+  asOf: number;
+  /** How often it was sent. */
+  attempts: number;
+  ending: Ending | null;
+  /** The session the device has, as far as is known. */
+  session: { incarnation: string; since: number } | null;
+  /** The incarnation it was last sent through. */
+  through: string | null;
+}
+
 export interface Executions {
   get(key: ExecutionKey): Promise<Execution | null>;
   list(filter: ExecutionFilter, page: PageRequest): Promise<Page<Execution>>;
@@ -333,31 +349,40 @@ export interface Executions {
    * Moves open executions forward, never back: a row whose state is not further than the one on record changes nothing
    * but the times and progress that were unknown. On an execution that is already final, a reported end is kept as `late`.
    * `changed`: rows whose state changed. `current`: for every row with a final `state` and for every `acked` or `running` row that
-   * found the execution final or missing, the state on record now (`null`: no such execution).
+   * found the execution final or missing, the state on record now (`null`: no such execution). `late`: what is kept as late now.
    */
   advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];
     current: (ExecutionKey & { state: ExecutionState | null })[];
+    late: { ended: ExecutionState; state: ExecutionState; inTime: boolean }[];
   }>;
   /**
-   * Gives a final state to those still in one of `from`; returns them with the state they were in. Used for expiry, time
-   * limits, cancel, skip and supersede.
+   * Gives a final state to those still in one of `from`; returns them with the state they were in. `asOf`: the moment that counted;
+   * `at` when absent.
    */
   finish(
-    rows: readonly ExecutionKey[],
+    rows: readonly (ExecutionKey & { asOf?: number })[],
     from: readonly ExecutionState[],
     state: ExecutionState,
     reason: string,
     at: number,
   ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
-  /** Queued with `expiresAt` before `now`, or sent with it before `now - sentGraceMs`. */
-  overdueDeliveries(
-    now: number,
-    sentGraceMs: number,
-    limit: number,
-  ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
-  /** Acked or running with `finishBy` before `now`. */
-  overdueFinishes(now: number, limit: number): Promise<ExecutionKey[]>;
+  /**
+   * Ends those that were never sent, as of now, and marks those that were and are in a state that `ending` counts for: they are sent no
+   * more, and are `due` to end as of `at`. An acknowledgement takes the mark away again, unless it was made by force.
+   */
+  end(
+    rows: readonly ExecutionKey[],
+    ending: Ending,
+    at: number,
+  ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }>;
+  /** When the next end is due by any clock; of deliver-by times only those above `expiredUpTo`. Costs three reads of an index. */
+  nextDue(expiredUpTo: number): Promise<number | null>;
+  /**
+   * What is due before then, in the order of its moment, from the one after `after` on: by the finish-by time (acked, running), the
+   * deliver-by time (queued, sent) or because it is marked.
+   */
+  due(clock: Clock, before: number, after: DueEnd | null, limit: number): Promise<DueEnd[]>;
   /** Executions of a command in one of these states with a device id above `after`. */
   ofCommand(
     command: string,
@@ -365,10 +390,14 @@ export interface Executions {
     after: string,
     limit: number,
   ): Promise<string[]>;
-  /** Open executions of a device (queued, sent, acked, running). */
-  openOf(device: string, limit: number): Promise<(ExecutionKey & { state: ExecutionState })[]>;
+  /** Open executions of a device (queued, sent, acked, running), of commands above `after`. */
+  openOf(
+    device: string,
+    limit: number,
+    after?: string,
+  ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
   /**
-   * Supersedes queued executions of these devices for which a newer command with the same collapse key exists.
+   * Supersedes (as `end` does) queued executions of these devices for which a newer command with the same collapse key exists.
    */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]>;
 }
@@ -494,4 +523,4 @@ export interface Meta {
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean>;
 }
 
-export type { CommandTarget };
+export type { CommandTarget, Ending };

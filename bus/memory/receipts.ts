@@ -14,6 +14,8 @@ interface Batch {
   receipts: readonly Receipt[];
   /** By the monotonic clock. */
   appendedAt: number;
+  /** The first is 1. */
+  number: number;
 }
 
 interface Consumer {
@@ -32,6 +34,7 @@ export class MemoryReceipts implements Receipts {
   readonly #redeliveries = new Set<NodeJS.Timeout>();
   readonly #assertRunning: () => void;
   readonly #log: Logger | undefined;
+  #appended = 0;
   #wakeUps: (() => void)[] = [];
 
   constructor(assertRunning: () => void, log?: Logger) {
@@ -43,7 +46,7 @@ export class MemoryReceipts implements Receipts {
     this.#assertRunning();
     if (this.#open.size >= RECEIPTS_MAX_ENTRIES) return 'full';
     if (batch.length === 0) return 'appended';
-    const appended = { receipts: batch, appendedAt: performance.now() };
+    const appended = { receipts: batch, appendedAt: performance.now(), number: ++this.#appended };
     this.#open.add(appended);
     this.#waiting.push(appended);
     this.#wake();
@@ -68,6 +71,12 @@ export class MemoryReceipts implements Receipts {
     this.#assertRunning();
     const [oldest] = this.#open;
     return oldest ? performance.now() - oldest.appendedAt : 0;
+  }
+
+  async progress(): Promise<{ appended: string; open: string | null }> {
+    this.#assertRunning();
+    const [oldest] = this.#open;
+    return { appended: place(this.#appended), open: oldest ? place(oldest.number) : null };
   }
 
   async stop(): Promise<void> {
@@ -157,4 +166,9 @@ export class MemoryReceipts implements Receipts {
       if (signal.aborted) done();
     });
   }
+}
+
+/** In digits that compare as text. */
+function place(number: number): string {
+  return String(number).padStart(16, '0');
 }

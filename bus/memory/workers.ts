@@ -26,10 +26,13 @@ interface Worker extends Lease {
 export class MemoryWorkers {
   readonly #workers = new Map<string, Worker>();
   readonly #hints = new Hints();
+  readonly #left = new Set<string>();
   readonly #assertRunning: () => void;
+  readonly #now: () => number;
 
-  constructor(assertRunning: () => void) {
+  constructor(assertRunning: () => void, now: () => number) {
     this.#assertRunning = assertRunning;
+    this.#now = now;
   }
 
   isAlive(incarnation: string): boolean {
@@ -44,6 +47,8 @@ export class MemoryWorkers {
         incarnation,
         identity,
         load,
+        since: this.#now(),
+        heardUpTo: 0,
         expiresAtMs: monotonicMs() + ttlMs,
         epoch: nanoid(),
         lastOffset: 0,
@@ -59,16 +64,29 @@ export class MemoryWorkers {
       worker.expiresAtMs = monotonicMs() + ttlMs;
       return 'held';
     },
-    release: async (incarnation) => {
+    heard: async (incarnation, upTo) => {
+      this.#assertRunning();
+      const worker = this.#find(incarnation);
+      if (worker !== undefined) worker.heardUpTo = upTo;
+    },
+    release: async (incarnation, { allHeard = false } = {}) => {
       this.#assertRunning();
       this.#workers.delete(incarnation);
+      // Workers of this process: there are never many.
+      if (allHeard) this.#left.add(incarnation);
+    },
+    left: async (incarnations) => {
+      this.#assertRunning();
+      return incarnations.filter((incarnation) => this.#left.has(incarnation));
     },
     list: async () => {
       this.#assertRunning();
       const leases: Lease[] = [];
       for (const incarnation of [...this.#workers.keys()]) {
         const worker = this.#find(incarnation);
-        if (worker !== undefined) leases.push({ incarnation, identity: worker.identity, load: worker.load });
+        if (worker === undefined) continue;
+        const { identity, load, since, heardUpTo } = worker;
+        leases.push({ incarnation, identity, load, since, heardUpTo });
       }
       return leases;
     },

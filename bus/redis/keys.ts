@@ -5,7 +5,8 @@
  * | key | type | holds |
  * |---|---|---|
  * | `pp:leases` | sorted set | incarnations by the time their lease ends; a list to validate, not the truth |
- * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load` |
+ * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard` |
+ * | `pp:{<incarnation>}:left` | string, expires | nothing: the worker left and had nothing more to append |
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
  * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: an encoded delivery |
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
@@ -74,6 +75,7 @@ export function keysWith(prefix: string, sharded: boolean) {
     shards: sharded ? CLUSTER_SHARDS : 1,
     leases: `${prefix}:leases`,
     lease: (incarnation: string) => `${prefix}:{${incarnation}}:lease`,
+    left: (incarnation: string) => `${prefix}:{${incarnation}}:left`,
     epoch: (incarnation: string) => `${prefix}:{${incarnation}}:epoch`,
     outbox: (incarnation: string) => `${prefix}:{${incarnation}}:outbox`,
     outboxHint: (incarnation: string) => `${prefix}:{${incarnation}}:hint`,

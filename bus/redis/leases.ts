@@ -6,6 +6,9 @@ import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
+/** How long it is known that a worker left in good order, seconds. */
+const LEFT_KNOWN_S = 3_600;
+
 export class RedisLeases implements Leases {
   readonly #commands: Commands;
   readonly #keys: Keys;
@@ -57,7 +60,18 @@ export class RedisLeases implements Leases {
     return 'held';
   }
 
-  async release(incarnation: string): Promise<void> {
+  async heard(incarnation: string, upTo: number): Promise<void> {
+    // Another history may lack what was appended: the next extension finds the lease lost.
+    if (this.#watches.get(incarnation)?.changed()) return;
+    await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [upTo]);
+  }
+
+  async release(incarnation: string, { allHeard = false } = {}): Promise<void> {
+    if (allHeard) {
+      await this.#commands.do(this.#keys.left(incarnation), (client) =>
+        client.set(this.#keys.left(incarnation), '', 'EX', LEFT_KNOWN_S),
+      );
+    }
     await Promise.all([
       this.#commands.do(this.#keys.lease(incarnation), (client) =>
         client.del(
@@ -71,6 +85,17 @@ export class RedisLeases implements Leases {
     this.#watches.delete(incarnation);
   }
 
+  async left(incarnations: readonly string[]): Promise<string[]> {
+    const found = await Promise.all(
+      incarnations.map((incarnation) =>
+        this.#commands.do(this.#keys.left(incarnation), (client) =>
+          client.exists(this.#keys.left(incarnation)),
+        ),
+      ),
+    );
+    return incarnations.filter((_, index) => found[index] === 1);
+  }
+
   async list(): Promise<Lease[]> {
     const incarnations = await this.#commands.do(this.#keys.leases, (client) =>
       client.zrange(this.#keys.leases, '0', '-1'),
@@ -78,19 +103,21 @@ export class RedisLeases implements Leases {
     const found = await Promise.all(
       incarnations.map((incarnation) =>
         this.#commands.do(this.#keys.lease(incarnation), (client) =>
-          client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load'),
+          client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load', 'since', 'heard'),
         ),
       ),
     );
     const leases: Lease[] = [];
     const expired: string[] = [];
     for (const [index, incarnation] of incarnations.entries()) {
-      const [identity, load] = found[index] ?? [];
+      const [identity, load, since, heard] = found[index] ?? [];
       if (identity && load) {
         leases.push({
           incarnation,
           identity: decode<WorkerIdentity>(identity),
           load: decode<WorkerLoad>(load),
+          since: Number(since ?? 0),
+          heardUpTo: Number(heard ?? 0),
         });
       } else {
         expired.push(incarnation);

@@ -83,6 +83,12 @@ export class RedisReceipts implements Receipts {
     return Math.max(0, Number(age));
   }
 
+  async progress(): Promise<{ appended: string; open: string | null }> {
+    const answer = await this.#with.commands.run(SCRIPTS.receiptsProgress, [this.#with.keys.receipts], []);
+    const [last, oldest] = (answer as string[]).map(String);
+    return { appended: place(last ?? ''), open: oldest ? place(oldest) : null };
+  }
+
   /** Servers changed. */
   follow(): void {
     for (const consumer of this.#consumers) consumer.follow();
@@ -154,4 +160,11 @@ export class RedisReceipts implements Receipts {
     }
     log.info({ batches: batches.length }, 'receipts from before Redis changed were appended again');
   }
+}
+
+/** An id of the stream, `<ms>-<number>`, in digits that compare as text; '' comes before all. */
+function place(id: string): string {
+  if (id === '') return '';
+  const [ms = '', number = ''] = id.split('-');
+  return `${ms.padStart(16, '0')}-${number.padStart(20, '0')}`;
 }

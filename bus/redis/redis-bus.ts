@@ -5,13 +5,15 @@
 import { nanoid } from 'nanoid';
 import { type Logger, pino } from 'pino';
 import { type Bus, type BusCounts, type BusStatus, BusUnavailable } from '../bus.ts';
+import { MeasuredClock } from '../clock.ts';
 import type { Client } from './client.ts';
 import { ClusterTopology } from './cluster-topology.ts';
 import { Commands } from './commands.ts';
 import { RedisDirectory } from './directory.ts';
+import { reasonOf } from './errors.ts';
 import { Health } from './health.ts';
 import { Histories } from './histories.ts';
-import { keysWith } from './keys.ts';
+import { type Keys, keysWith } from './keys.ts';
 import { RedisLeases } from './leases.ts';
 import { RedisOutboxes } from './outboxes.ts';
 import { RedisPresence } from './presence.ts';
@@ -20,6 +22,9 @@ import { SentinelTopology } from './sentinels.ts';
 import { parseRedisSettings, type RedisSettings, type RedisTarget } from './settings.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { StandaloneTopology, type Topology } from './topology.ts';
+
+/** How often Redis is asked for the time, milliseconds. */
+const CLOCK_EVERY_MS = 5_000;
 
 export interface RedisBusOptions extends RedisSettings {
   /** Stands before every key and channel; `pp` when absent. Without braces. */
@@ -38,6 +43,10 @@ export class RedisBus implements Bus {
   readonly receipts: RedisReceipts;
   readonly presence: RedisPresence;
   readonly directory: RedisDirectory;
+  readonly clock = new MeasuredClock();
+  readonly #keys: Keys;
+  readonly #log: Logger;
+  #clockTimer: NodeJS.Timeout | undefined;
   readonly #topology: Topology;
   readonly #histories: Histories;
   readonly #commands: Commands;
@@ -66,6 +75,8 @@ export class RedisBus implements Bus {
     const commands = new Commands(target, topology, histories, log, changed);
     const probeChannel = (place: string) => keys.probe(topology.tagOf(place), id);
     const subscriptions = new Subscriptions(target, topology, probeChannel, log, changed);
+    this.#keys = keys;
+    this.#log = log;
     this.#topology = topology;
     this.#histories = histories;
     this.#commands = commands;
@@ -93,6 +104,8 @@ export class RedisBus implements Bus {
       await this.stop();
       throw error;
     }
+    await this.#askTime();
+    this.#clockTimer = setInterval(() => void this.#askTime(), CLOCK_EVERY_MS);
   }
 
   stop(): Promise<void> {
@@ -122,7 +135,19 @@ export class RedisBus implements Bus {
     this.receipts.follow();
   }
 
+  /** Of the server with the receipts: in a cluster each has its own clock. */
+  async #askTime(): Promise<void> {
+    const askedAt = performance.now();
+    try {
+      const [seconds, micros] = await this.#commands.do(this.#keys.receipts, (client) => client.time());
+      this.clock.measured(Number(seconds) * 1000 + Number(micros) / 1000, askedAt, performance.now());
+    } catch (error) {
+      this.#log.debug({ reason: reasonOf(error) }, 'Redis did not tell the time');
+    }
+  }
+
   async #stop(): Promise<void> {
+    clearInterval(this.#clockTimer);
     // Consumers end first: they still acknowledge what they applied.
     await this.receipts.stop();
     this.#health.stop();

@@ -109,6 +109,17 @@ export const OPTIONS = [
     default: '30d',
   },
   {
+    name: 'gateway-patience',
+    env: 'PUSHPOINT_GATEWAY_PATIENCE',
+    type: 'duration',
+    min: 0,
+    max: 7 * 86_400_000,
+    description:
+      'How long an execution that is due to end waits for a gateway worker that was lost and may have heard from its device',
+    programs: ADMIN,
+    default: '5m',
+  },
+  {
     name: 'keep-events',
     env: 'PUSHPOINT_KEEP_EVENTS',
     type: 'duration',

@@ -40,6 +40,7 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
       version: version(),
       keepCommandsMs: config.keepCommands,
       keepEventsMs: config.keepEvents,
+      gatewayPatienceMs: config.gatewayPatience,
       balanceMovesPerSecond: config.balanceMovesPerSecond,
       tunnels: {
         perDevice: config.tunnelsPerDevice,

@@ -33,6 +33,8 @@ export interface TunnelDeskParts {
   countersMs: number;
   /** Every device and tunnel has to leave. */
   leaving(): boolean;
+  /** The clock that all programs share. */
+  now: () => number;
   /** Time between two looks at all time limits, milliseconds. */
   lookMs: number;
 }
@@ -153,7 +155,7 @@ export class TunnelDesk {
     const { holdMs, limit, log } = this.#parts;
     const tunnel = new GatewayTunnel(grant, {
       holdMs,
-      now: Date.now,
+      now: this.#parts.now,
       report: (which, report) => this.#report(which, report),
       ended: (which, reason) => this.#ended(which, reason),
     });
@@ -240,7 +242,7 @@ export class TunnelDesk {
       bytesDown,
       streams,
       incarnation: incarnation() ?? '',
-      at: Date.now(),
+      at: this.#parts.now(),
     });
     metrics.tunnelEvents.add(report.event);
     if (report.event === 'counters') return;

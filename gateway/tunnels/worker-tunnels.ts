@@ -15,6 +15,8 @@ export interface WorkerTunnelsParts {
   metrics: Metrics;
   incarnation(): string | null;
   leaving(): boolean;
+  /** The clock that all programs share. */
+  now: () => number;
   log: Logger;
 }
 
@@ -31,13 +33,14 @@ export class WorkerTunnels {
 
   constructor(parts: WorkerTunnelsParts) {
     this.#parts = parts;
-    const { config, spool, metrics, incarnation, leaving, log } = parts;
+    const { config, spool, metrics, incarnation, leaving, now, log } = parts;
     this.desk = new TunnelDesk({
       spool,
       metrics,
       log,
       incarnation,
       leaving,
+      now,
       limit: shareOf(config.maxTunnels, config),
       bufferBytes: config.tunnelBufferBytes,
       pingMs: config.tunnelPingMs,

@@ -24,6 +24,8 @@ import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { createHttpServer } from '../../admin-api/http/http-server.ts';
 import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
+import { Ends } from '../../admin-api/ledger/ends.ts';
+import { Frontier } from '../../admin-api/ledger/frontier.ts';
 import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
 import { LiveWorkers } from '../../admin-api/live-workers.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
@@ -108,6 +110,9 @@ export async function startHttp(
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
   const mail = new HolderMail(bus, log);
+  const frontier = new Frontier({ store, bus, now, log, patienceMs: 300_000 });
+  const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
+  ends.start();
   const parts = { store, directory: projector, leases: workers, mail, hub, now, log };
   const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
   const endings = new TunnelEndings(tunnelParts);
@@ -133,11 +138,11 @@ export async function startHttp(
     storeWatch,
     vitalSigns: new VitalSigns({ bus, store: storeWatch, loops: new Loops(60) }),
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
-    commands: new CommandDesk({ store, dispatcher, expander, outcomes, mail, frames, hub, now }),
+    commands: new CommandDesk({ store, dispatcher, expander, outcomes, ends, mail, frames, hub, now }),
     placement: (device) => explainPlacement(parts, device),
     coverage: () => coverageOf(parts),
     groups,
-    devices: new DeviceDesk({ ...parts, outcomes, dispatcher }),
+    devices: new DeviceDesk({ ...parts, outcomes, ends, dispatcher }),
     enrolment: new EnrolmentDesk({ ...parts, signer }),
     locate: new LocateDesk({ ...parts, signer }),
     gateways: new GatewayDesk(parts),
@@ -209,6 +214,7 @@ export async function startHttp(
     await storeWatch.stop();
     await groups.stop();
     await keeper.stop();
+    await ends.stop();
     await workers.stop();
     await expander.stop();
     await dispatcher.stop();

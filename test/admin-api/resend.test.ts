@@ -9,7 +9,6 @@ import * as assert from 'uvu/assert';
 import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
 import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
 import { Expander } from '../../admin-api/dispatch/expander.ts';
-import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
 import { Sweeper } from '../../admin-api/ledger/sweeper.ts';
@@ -56,9 +55,8 @@ async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
   const metrics = createAdminMetrics(new Registry());
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
-  const mail = new HolderMail(bus, log);
   const sweeper = new Sweeper(
-    { store, bus, dispatcher, expander, outcomes, mail, frames, hub, metrics, log, now },
+    { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },
     {
       intervalMs: 20,
       resendAfterMs: RESEND_AFTER_MS,

@@ -346,16 +346,21 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.is(old?.finishedAt, T0 + 9);
   });
 
-  rule('what falls back to queued behind a newer command of its key is superseded then', async (store) => {
-    await addDevices(store, 'd', 2);
-    await addCommand(store, 'c1', { collapseKey: 'k' });
-    await store.executions.markSent([sent('c1', 'd0000'), sent('c1', 'd0001')], T0);
-    await addCommand(store, 'c2', { collapseKey: 'k', target: { devices: ['d0000'] } });
-    await store.executions.requeueIncarnation('inc-1', 10);
-    assert.equal(await store.executions.supersedeStale(['d0000', 'd0001'], T0), [
-      { command: 'c1', device: 'd0000' },
-    ]);
-  });
+  rule(
+    'what falls back to queued behind a newer command of its key is marked to be superseded',
+    async (store) => {
+      await addDevices(store, 'd', 2);
+      await addCommand(store, 'c1', { collapseKey: 'k' });
+      await store.executions.markSent([sent('c1', 'd0000'), sent('c1', 'd0001')], T0);
+      await addCommand(store, 'c2', { collapseKey: 'k', target: { devices: ['d0000'] } });
+      await store.executions.requeueIncarnation('inc-1', 10);
+      // It was sent: its end may be on its way.
+      assert.equal(await store.executions.supersedeStale(['d0000', 'd0001'], T0), []);
+      const marked = async (device: string) =>
+        (await store.executions.get({ command: 'c1', device }))?.ending?.how ?? null;
+      assert.equal([await marked('d0000'), await marked('d0001')], ['supersede', null]);
+    },
+  );
 
   rule('a command is finished when it is expanded and nothing of it is open, once', async (store) => {
     const [device] = (await addDevices(store, 'd', 1)) as [string];

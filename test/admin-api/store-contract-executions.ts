@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import type { ExecutionKey } from '../../admin-api/store/store.ts';
-import { addCommand, addDevices, report, sent, T0 } from './store-fixtures.ts';
+import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 const names = (keys: readonly ExecutionKey[]) =>
@@ -109,7 +109,7 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     const running = report('c1', 'd0000', 'running', { startedAt: 20, percent: 40, note: 'half' });
     assert.equal((await store.executions.advance([running])).changed, [{ ...key, state: 'running' }]);
     const acked = report('c1', 'd0000', 'acked', { ackedAt: 10, finishBy: 99, percent: 1 });
-    assert.equal(await store.executions.advance([acked]), { changed: [], current: [] });
+    assert.equal(await store.executions.advance([acked]), { changed: [], current: [], late: [] });
     const sentAgain = report('c1', 'd0000', 'acked', { ackedAt: 15, finishBy: 104 });
     assert.equal((await store.executions.advance([sentAgain])).changed, []);
     await store.executions.advance([report('c1', 'd0000', 'running', { startedAt: 30, percent: 60 })]);
@@ -128,7 +128,11 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     await addCommand(store, 'c1');
     const data = { output: 'a\0b', list: [1, null, true] };
     const result = report('c1', 'd0000', 'failed', { ackedAt: 1, finishedAt: 2, reason: 'no \0 disk', data });
-    const answer = { changed: [{ ...key, state: 'failed' }], current: [{ ...key, state: 'failed' }] };
+    const answer = {
+      changed: [{ ...key, state: 'failed' }],
+      current: [{ ...key, state: 'failed' }],
+      late: [],
+    };
     assert.equal(await store.executions.advance([result]), answer);
     assert.equal(await store.executions.advance([result]), { ...answer, changed: [] });
     const execution = await store.executions.get(key);
@@ -149,13 +153,14 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
       assert.equal(await store.executions.advance([late]), {
         changed: [],
         current: [{ ...key, state: 'expired' }],
+        late: [{ ended: 'expired', state: 'succeeded', inTime: false }],
       });
       const acked = report('c1', 'd0000', 'acked', { ackedAt: T0 + 9 });
       assert.equal((await store.executions.advance([acked])).current, [{ ...key, state: 'expired' }]);
       const execution = await store.executions.get(key);
       assert.is(execution?.state, 'expired');
       assert.is(execution?.data, null);
-      assert.equal(execution?.late, { state: 'succeeded', reason: 'r', at: T0 + 9 });
+      assert.equal(execution?.late, { state: 'succeeded', reason: 'r', at: T0 + 9, inTime: false });
     },
   );
 
@@ -170,6 +175,7 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
         { command: 'nope', device: 'd', state: null },
         { command: 'nope', device: 'e', state: null },
       ],
+      late: [],
     });
   });
 
@@ -209,22 +215,95 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     assert.is((await store.executions.get({ command: 'c1', device: 'd0002' }))?.state, 'acked');
   });
 
+  rule('due: queued or sent past the deliver-by time, acked past the finish-by time', async (store) => {
+    const { executions } = store;
+    await addDevices(store, 'd', 4);
+    await store.devices.applySessions([connect('d0001', 7, 'inc-7')]);
+    assert.is(await executions.nextDue(0), null);
+    await addCommand(store, 'c1', { expiresAt: T0 + 100 });
+    await executions.markSent([sent('c1', 'd0001', 7, 'inc-7')], T0);
+    await executions.advance([report('c1', 'd0002', 'acked', { finishBy: T0 + 50 })]);
+    await executions.advance([report('c1', 'd0003', 'succeeded', { finishBy: T0 + 10 })]);
+    assert.is(await executions.nextDue(0), T0 + 50);
+    assert.equal(await executions.due('delivery', T0 + 100, null, 9), []);
+    const due = await executions.due('delivery', T0 + 101, null, 9);
+    const row = { command: 'c1', asOf: T0 + 100, ending: null };
+    const session = { incarnation: 'inc-7', since: T0 + 7 };
+    assert.equal(due, [
+      { ...row, device: 'd0000', state: 'queued', attempts: 0, session: null, through: null },
+      { ...row, device: 'd0001', state: 'sent', attempts: 1, session, through: 'inc-7' },
+    ]);
+    assert.equal(await executions.due('delivery', T0 + 101, due[0] ?? null, 9), [due[1]]);
+    assert.is((await executions.due('delivery', T0 + 101, null, 1)).length, 1);
+    assert.equal(await executions.due('finish', T0 + 50, null, 9), []);
+    const [late] = await executions.due('finish', T0 + 51, null, 9);
+    assert.equal([late?.device, late?.asOf, late?.state], ['d0002', T0 + 50, 'acked']);
+    await executions.finish([{ command: 'c1', device: 'd0002' }], ['acked'], 'timed-out', 'late', T0 + 60);
+    assert.is(await executions.nextDue(0), T0 + 100);
+    assert.is(await executions.nextDue(T0 + 100), null);
+  });
+
+  rule('what was never sent ends at once, and what was is marked and sent no more', async (store) => {
+    const { executions } = store;
+    await addDevices(store, 'd', 4);
+    await addCommand(store, 'c1');
+    await executions.markSent(
+      ['d0001', 'd0002', 'd0003'].map((device) => sent('c1', device, 1, device === 'd0001' ? 'a' : 'b')),
+      T0,
+    );
+    await executions.requeueIncarnation('a', 9);
+    await executions.advance([report('c1', 'd0003', 'acked')]);
+    const keys = ['d0000', 'd0001', 'd0002', 'd0003'].map((device) => ({ command: 'c1', device }));
+    const { ended, marked } = await executions.end(keys, 'cancel', T0 + 5);
+    assert.equal(names(ended), ['c1/d0000']);
+    assert.equal(names(marked), ['c1/d0001', 'c1/d0002']);
+    const first = await executions.get(keys[0] as ExecutionKey);
+    assert.equal([first?.state, first?.reason], ['canceled', 'canceled before it was sent']);
+    assert.equal((await executions.get(keys[1] as ExecutionKey))?.ending, { how: 'cancel', asOf: T0 + 5 });
+    assert.equal(await executions.queuedFor(['d0001'], 9), { due: [], heldBack: [] });
+    assert.equal(await executions.markSent([sent('c1', 'd0001')], T0 + 6), []);
+    assert.is(await executions.nextDue(Number.MAX_SAFE_INTEGER), T0 + 5);
+    assert.equal(names(await executions.due('ending', T0 + 6, null, 9)), ['c1/d0001', 'c1/d0002']);
+    // Asked again later, the first moment stands.
+    assert.equal((await executions.end(keys, 'cancel', T0 + 9)).marked, []);
+    await executions.advance([report('c1', 'd0002', 'acked')]);
+    assert.equal(names(await executions.due('ending', T0 + 6, null, 9)), ['c1/d0001']);
+    assert.equal(names((await executions.end(keys, 'force', T0 + 9)).marked), [
+      'c1/d0001',
+      'c1/d0002',
+      'c1/d0003',
+    ]);
+    await executions.advance([report('c1', 'd0002', 'running')]);
+    assert.is((await executions.due('ending', T0 + 10, null, 9)).length, 3, 'force stays');
+    await executions.advance([report('c1', 'd0002', 'succeeded', { finishedAt: T0 })]);
+    assert.equal(names(await executions.due('ending', T0 + 10, null, 9)), ['c1/d0001', 'c1/d0003']);
+  });
+
   rule(
-    'overdue: queued past the deliver-by time, sent past it and a grace, acked past the finish-by time',
+    'a late end was in time when its gateway had it by the moment that counted, and not by when it was ended',
     async (store) => {
-      await addDevices(store, 'd', 3);
-      await addCommand(store, 'c1', { expiresAt: T0 + 100 });
-      await store.executions.markSent([sent('c1', 'd0001')], T0);
-      await store.executions.advance([report('c1', 'd0002', 'acked', { finishBy: T0 + 500 })]);
       const { executions } = store;
-      assert.equal(await executions.overdueDeliveries(T0 + 100, 50, 9), []);
-      assert.equal(await executions.overdueDeliveries(T0 + 101, 50, 9), [
-        { command: 'c1', device: 'd0000', state: 'queued' },
+      await addDevices(store, 'd', 2);
+      await addCommand(store, 'c1');
+      for (const device of ['d0000', 'd0001']) {
+        await executions.advance([report('c1', device, 'acked', { finishBy: T0 + 50 })]);
+        const row = { command: 'c1', device, asOf: T0 + 50 };
+        await executions.finish([row], ['acked'], 'timed-out', 'late', T0 + 60);
+      }
+      const { late } = await executions.advance([
+        report('c1', 'd0000', 'succeeded', { finishedAt: T0 + 50 }),
+        report('c1', 'd0001', 'succeeded', { finishedAt: T0 + 51 }),
       ]);
-      assert.is((await executions.overdueDeliveries(T0 + 151, 50, 9)).length, 2);
-      assert.is((await executions.overdueDeliveries(T0 + 151, 50, 1)).length, 1);
-      assert.equal(await executions.overdueFinishes(T0 + 500, 9), []);
-      assert.equal(await executions.overdueFinishes(T0 + 501, 9), [{ command: 'c1', device: 'd0002' }]);
+      const given = { ended: 'timed-out', state: 'succeeded' };
+      assert.equal(
+        late.sort((a, b) => Number(b.inTime) - Number(a.inTime)),
+        [
+          { ...given, inTime: true },
+          { ...given, inTime: false },
+        ],
+      );
+      assert.is((await executions.get({ command: 'c1', device: 'd0000' }))?.late?.inTime, true);
+      assert.is((await executions.get({ command: 'c1', device: 'd0001' }))?.late?.inTime, false);
     },
   );
 

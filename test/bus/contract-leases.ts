@@ -1,17 +1,24 @@
 import * as assert from 'uvu/assert';
+import type { Leases } from '../../bus/bus.ts';
 import { waitFor } from '../wait.ts';
 import type { Rule } from './bus-under-test.ts';
 import { delivery, identity, LONG_MS, load } from './samples.ts';
+
+/** What may be compared whole: the bus itself says when a lease began. */
+async function listed(leases: Leases) {
+  return (await leases.list()).map(({ since, ...lease }) => ({ ...lease, hasBegun: since > 0 }));
+}
 
 export function leaseRules(rule: Rule): void {
   rule(
     'a lease is listed with the identity it was acquired with and the load it was last extended with',
     async ({ leases }) => {
       const incarnation = await leases.acquire(identity, load, LONG_MS);
-      assert.equal(await leases.list(), [{ incarnation, identity, load }]);
+      const lease = { incarnation, identity, heardUpTo: 0, hasBegun: true };
+      assert.equal(await listed(leases), [{ ...lease, load }]);
       const busier = { ...load, connections: 12_345, cpu: 0.75, problem: 'port in use' };
       assert.is(await leases.extend(incarnation, busier, LONG_MS), 'held');
-      assert.equal(await leases.list(), [{ incarnation, identity, load: busier }]);
+      assert.equal(await listed(leases), [{ ...lease, load: busier }]);
     },
   );
 
@@ -56,6 +63,40 @@ export function leaseRules(rule: Rule): void {
     assert.equal(await leases.list(), []);
     assert.is(await leases.extend(incarnation, load, LONG_MS), 'lost');
     assert.equal((await outboxes.read(incarnation, null, 10)).entries, []);
+  });
+
+  rule('a lease says up to when receipts were heard, and only while it is held', async ({ leases }) => {
+    const incarnation = await leases.acquire(identity, load, LONG_MS);
+    await leases.heard(incarnation, 1_795_341_600_123);
+    assert.is(await leases.extend(incarnation, load, LONG_MS), 'held');
+    assert.equal(
+      (await leases.list()).map(({ heardUpTo }) => heardUpTo),
+      [1_795_341_600_123],
+    );
+    await leases.release(incarnation);
+    await leases.heard(incarnation, 1_795_341_600_124);
+    assert.equal(await leases.list(), []);
+  });
+
+  rule('of two leases of one worker it is known which is newer', async ({ leases }) => {
+    const first = await leases.acquire(identity, load, LONG_MS);
+    const [{ since = 0 } = {}] = await leases.list();
+    await waitFor(async () => {
+      const next = await leases.acquire(identity, load, LONG_MS);
+      const lease = (await leases.list()).find(({ incarnation }) => incarnation === next);
+      return (lease?.since ?? 0) > since;
+    });
+    assert.ok((await leases.list()).some(({ incarnation }) => incarnation === first));
+  });
+
+  rule('a worker that leaves says whether all it heard was appended', async ({ leases }) => {
+    const all = await leases.acquire(identity, load, LONG_MS);
+    const some = await leases.acquire(identity, load, LONG_MS);
+    assert.equal(await leases.left([all, some]), []);
+    await leases.release(all, { allHeard: true });
+    await leases.release(some);
+    assert.equal(await leases.left([some, all, 'nobody']), [all]);
+    assert.equal(await leases.left([]), []);
   });
 
   rule('an incarnation nobody ever had is lost', async ({ leases }) => {

@@ -49,6 +49,43 @@ export function receiptRules(rule: Rule): void {
     },
   );
 
+  rule('it can be told whether everything appended up to a moment is applied', async ({ receipts }) => {
+    const passed = async (mark: string) => {
+      const { open } = await receipts.progress();
+      return open === null || open > mark;
+    };
+    const empty = (await receipts.progress()).appended;
+    assert.ok(await passed(empty));
+    await receipts.append([ack(1)]);
+    const first = (await receipts.progress()).appended;
+    assert.ok(first > empty);
+    assert.not(await passed(first));
+    for (let number = 2; number <= 12; number++) await receipts.append([ack(number)]);
+    const last = (await receipts.progress()).appended;
+    assert.ok(last > first);
+    const held: (() => void)[] = [];
+    const applied: number[] = [];
+    await receipts.consume(
+      'one',
+      (batch) =>
+        new Promise((done) => {
+          applied.push(...acked([batch]));
+          held.push(done);
+        }),
+      { maxBatch: 6 },
+    );
+    await waitFor(() => held.length === 1);
+    assert.not(await passed(first), 'handed out is not applied');
+    held.shift()?.();
+    await waitFor(() => passed(first));
+    assert.not(await passed(last));
+    await waitFor(() => held.length === 1);
+    held.shift()?.();
+    await waitFor(() => passed(last));
+    assert.equal(applied, numbers(1, 12));
+    assert.is((await receipts.progress()).appended, last);
+  });
+
   rule('apply is never called from inside append, and never while it is under way', async ({ receipts }) => {
     let underway = 0;
     let most = 0;

@@ -18,9 +18,11 @@ export class CuttableBus implements Bus {
   readonly receipts: Bus['receipts'];
   readonly presence: Bus['presence'];
   readonly directory: Bus['directory'];
+  readonly clock: Bus['clock'];
 
   constructor(inner: Bus) {
     this.inner = inner;
+    this.clock = inner.clock;
     this.leases = this.#guard(inner.leases);
     this.outboxes = this.#guard(inner.outboxes);
     this.receipts = this.#guard(inner.receipts);

@@ -188,7 +188,14 @@ export const ExecutionSchema = Type.Object(
     finishBy: Nullable(Time('Finish by, known from the acknowledgement on.')),
     late: Nullable(
       Type.Object(
-        { state: OneOf(FINAL_STATES), reason: Nullable(Type.String()), at: Time('When it was reported.') },
+        {
+          state: OneOf(FINAL_STATES),
+          reason: Nullable(Type.String()),
+          at: Time('When the gateway had it.'),
+          inTime: Type.Boolean({
+            description: 'The gateway had it by the moment as of which the ledger ended the execution.',
+          }),
+        },
         { ...closed, description: 'What the device said after the execution had already been ended.' },
       ),
     ),

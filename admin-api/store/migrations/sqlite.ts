@@ -227,4 +227,13 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index executions_sent on executions (incarnation, sent_at) where state = 1`,
     ],
   },
+  {
+    number: 5,
+    name: 'ends that wait for what gateways have heard',
+    statements: [
+      `alter table executions add column ending integer`,
+      `alter table executions add column as_of integer`,
+      `create index executions_ending on executions (as_of) where ending is not null and state < 10`,
+    ],
+  },
 ];

@@ -8,9 +8,10 @@ import { script } from '../script.ts';
  * Result: when the lease ends, ms of Redis' clock
  */
 export const acquireLease = script(`
-redis.call('HSET', KEYS[1], 'identity', ARGV[2], 'load', ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'identity', ARGV[2], 'load', ARGV[3], 'since', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[1])
-local time = redis.call('TIME')
-return time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[1]
+return now + ARGV[1]
 `);

@@ -6,9 +6,11 @@ import { claimPresence } from './claim-presence.ts';
 import { dropReceipts } from './drop-receipts.ts';
 import { extendLease } from './extend-lease.ts';
 import { forgetConsumers } from './forget-consumers.ts';
+import { heard } from './heard.ts';
 import { leaveReceipts } from './leave-receipts.ts';
 import { oldestReceipts } from './oldest-receipts.ts';
 import { readOutbox } from './read-outbox.ts';
+import { receiptsProgress } from './receipts-progress.ts';
 import { releasePresence } from './release-presence.ts';
 
 export const SCRIPTS = {
@@ -20,8 +22,10 @@ export const SCRIPTS = {
   dropReceipts,
   extendLease,
   forgetConsumers,
+  heard,
   leaveReceipts,
   oldestReceipts,
   readOutbox,
+  receiptsProgress,
   releasePresence,
 };

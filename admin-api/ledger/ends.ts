@@ -1,0 +1,202 @@
+import type { Logger } from 'pino';
+import { OneAtATime } from '../../bus/one-at-a-time.ts';
+import type { ExecutionState } from '../../protocol/index.ts';
+import type { CommandFrames } from '../dispatch/command-frames.ts';
+import type { HolderMail } from '../dispatch/holder-mail.ts';
+import type { AdminMetrics } from '../metrics.ts';
+import { ENDINGS, markable } from '../store/endings.ts';
+import type { Clock, DueEnd, ExecutionKey, Store } from '../store/store.ts';
+import { type Frontier, isAway } from './frontier.ts';
+import type { Outcomes } from './outcomes.ts';
+
+const CHUNK = 2000;
+const CLOCKS: readonly Clock[] = ['finish', 'delivery', 'ending'];
+/** A word that a device says just in time is with its gateway a moment later; it counts for more than the clock. */
+const WORD_ON_ITS_WAY_MS = 500;
+/** How often it is asked what is due next. */
+const LOOK_EVERY_MS = 500;
+/** What is due waits for gateways: looked at so soon again, and so much more seldom than a look takes. */
+const WAIT_MIN_MS = 150;
+const WAIT_MAX_MS = 5_000;
+const WAIT_PER_MS = 10;
+/** Rest between two looks that found something. */
+const NEXT_MS = 20;
+/** Everything past its deliver-by time is looked at again, should rows have been made late. */
+const ALL_EXPIRED_EVERY_MS = 60_000;
+/** Names of workers in a reason. */
+const NAMES_MAX = 3;
+
+export interface EndsParts {
+  store: Store;
+  frontier: Frontier;
+  outcomes: Outcomes;
+  mail: HolderMail;
+  frames: CommandFrames;
+  metrics: AdminMetrics;
+  now: () => number;
+  log: Logger;
+}
+
+interface End {
+  from: readonly ExecutionState[];
+  state: ExecutionState;
+  reason: string;
+}
+
+/**
+ * Gives the ends that come from clocks and from marks (`endings.ts`), each once everything is applied that gateways had by the moment that
+ * counts. Each step is safe to do twice and by several servers at once.
+ */
+export class Ends {
+  readonly #parts: EndsParts;
+  readonly #passes: OneAtATime;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = true;
+  /** Nothing queued or sent is left of commands to be delivered by then. */
+  #expiredUpTo = 0;
+  #expiredAllAt = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: EndsParts) {
+    this.#parts = parts;
+    this.#passes = new OneAtATime(
+      () => this.#pass(),
+      (error) => {
+        parts.log.warn({ err: error }, 'what is due was not ended; trying again');
+        this.#again(LOOK_EVERY_MS);
+      },
+    );
+  }
+
+  get rounds(): number {
+    return this.#passes.rounds;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    void this.soon();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await this.#passes.settled();
+    clearTimeout(this.#timer);
+  }
+
+  /** Ends what may be ended now; resolves when that is done. */
+  soon(): Promise<void> {
+    return this.#passes.ask();
+  }
+
+  #again(delayMs: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#stopped) this.#timer = setTimeout(() => void this.soon(), delayMs);
+  }
+
+  async #pass(): Promise<void> {
+    const { store, now } = this.#parts;
+    const begunAt = performance.now();
+    if (begunAt - this.#expiredAllAt >= ALL_EXPIRED_EVERY_MS) {
+      this.#expiredAllAt = begunAt;
+      this.#expiredUpTo = 0;
+    }
+    const next = await store.executions.nextDue(this.#expiredUpTo);
+    const at = now();
+    if (next === null || next >= at) {
+      this.#again(next === null ? LOOK_EVERY_MS : Math.min(LOOK_EVERY_MS, next - at + 1));
+      return;
+    }
+    await this.#look();
+    let waiting = 0;
+    for (const clock of CLOCKS) waiting += await this.#endDue(clock, at);
+    const tookMs = performance.now() - begunAt;
+    const pauseMs = Math.min(WAIT_MAX_MS, Math.max(WAIT_MIN_MS, tookMs * WAIT_PER_MS));
+    this.#again(waiting > 0 ? pauseMs : NEXT_MS);
+  }
+
+  async #look(): Promise<void> {
+    try {
+      await this.#parts.frontier.refresh();
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      this.#parts.log.debug({ err: error }, 'gateways cannot be asked: what was sent is not ended');
+    }
+  }
+
+  /** Returns how many of what is due have to wait. */
+  async #endDue(clock: Clock, at: number): Promise<number> {
+    const { store } = this.#parts;
+    let after: DueEnd | null = null;
+    let waiting = 0;
+    let firstWaiting = at;
+    for (;;) {
+      const due: DueEnd[] = await store.executions.due(clock, at, after, CHUNK);
+      const ends = new Map<string, { end: End; rows: DueEnd[] }>();
+      for (const row of due) {
+        const end = this.#endOf(clock, row, at);
+        if (end === null) {
+          waiting++;
+          firstWaiting = Math.min(firstWaiting, row.asOf);
+          continue;
+        }
+        const key = `${end.state} ${end.from[0]} ${end.reason}`;
+        const same = ends.get(key);
+        if (same) same.rows.push(row);
+        else ends.set(key, { end, rows: [row] });
+      }
+      for (const { end, rows } of ends.values()) await this.#end(end, rows);
+      after = due.at(-1) ?? null;
+      if (due.length < CHUNK) break;
+    }
+    if (clock === 'delivery') this.#expiredUpTo = firstWaiting - 1;
+    return waiting;
+  }
+
+  /** `null`: not yet. */
+  #endOf(clock: Clock, row: DueEnd, at: number): End | null {
+    const { asOf, ending, state, attempts, session, through } = row;
+    if (clock === 'delivery' && state === 'queued' && attempts === 0) {
+      return { from: ['queued'], state: 'expired', reason: 'not delivered in time' };
+    }
+    const graceMs = clock === 'ending' && ending !== 'cancel' ? 0 : WORD_ON_ITS_WAY_MS;
+    if (asOf + graceMs > at) return null;
+    const verdict = this.#parts.frontier.verdict(asOf + graceMs, session, through);
+    if (verdict === 'wait') return null;
+    const end = endBy(clock, row);
+    const { unheard } = verdict;
+    if (unheard.length === 0) return end;
+    const names = unheard.slice(0, NAMES_MAX).join(', ') + (unheard.length > NAMES_MAX ? ', …' : '');
+    return { ...end, reason: `${end.reason}; ${names} not heard from` };
+  }
+
+  async #end({ from, state, reason }: End, rows: readonly DueEnd[]): Promise<void> {
+    const { outcomes, metrics } = this.#parts;
+    const ended = await outcomes.finish(rows, from, state, reason);
+    const heard = reason.endsWith('not heard from') ? 'no' : 'yes';
+    metrics.ended.inc({ state, heard }, ended.length);
+    if (state === 'timed-out') await this.#askToStop(ended);
+  }
+
+  async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
+    const { mail, frames, now } = this.#parts;
+    await mail.sendFrames(
+      keys.map(({ command, device }) => ({
+        devices: [device],
+        frame: frames.cancelForDevice(command, device, now()),
+      })),
+    );
+  }
+}
+
+function endBy(clock: Clock, { ending, state }: DueEnd): End {
+  if (clock === 'finish') {
+    return { from: ['acked', 'running'], state: 'timed-out', reason: 'the device did not finish in time' };
+  }
+  if (clock === 'delivery' || ending === null) {
+    return { from: ['queued', 'sent'], state: 'expired', reason: 'sent, but never acknowledged' };
+  }
+  const kind = ENDINGS[ending];
+  const acknowledged = state === 'acked' || state === 'running';
+  const reason = acknowledged && 'acknowledged' in kind ? kind.acknowledged : kind.sent;
+  return { from: markable(ending), state: kind.state, reason };
+}
