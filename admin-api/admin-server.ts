@@ -30,9 +30,11 @@ import { Expander } from './dispatch/expander.ts';
 import { explain } from './dispatch/explain.ts';
 import { HolderMail } from './dispatch/holder-mail.ts';
 import { EventHub } from './event-hub.ts';
+import { FleetWatch } from './fleet-watch.ts';
 import { GatewayRegistrar } from './gateway-registrar.ts';
 import { createHttpServer } from './http/http-server.ts';
 import type { HttpServices } from './http/services.ts';
+import { loadInstallation } from './installation.ts';
 import { Ends } from './ledger/ends.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
@@ -136,6 +138,9 @@ export class AdminServer {
     const storeWatch = new StoreWatch(store, log);
     const loops = new Loops(STUCK_AFTER_SECONDS);
     const vitalSigns = new VitalSigns({ bus, store: storeWatch, loops });
+    const installation = await loadInstallation(store.meta);
+    // Before anything is read or written there: it may be somebody else's.
+    await bus.owner.claim(installation);
     const signer = await OrderSigner.load(store.meta);
 
     const hub = new EventHub(store.events, log);
@@ -144,6 +149,9 @@ export class AdminServer {
     const mail = new HolderMail(bus, log);
     const workers = new LiveWorkers(bus, log);
     const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
+    vitalSigns.add('directory', () => projector.dependency.report());
+    const fleet = new FleetWatch({ meta: store.meta, leases: workers, log, now });
+    vitalSigns.add('fleet', () => fleet.report());
     const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
     const expander = new Expander({ store, dispatcher, outcomes, log, now });
     const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
@@ -205,6 +213,12 @@ export class AdminServer {
     const services: HttpServices = {
       store,
       bus,
+      directory: {
+        get state() {
+          return projector.state;
+        },
+        installation,
+      },
       storeWatch,
       vitalSigns,
       commands: new CommandDesk({ store, dispatcher, expander, outcomes, ends, mail, frames, hub, now }),
@@ -213,7 +227,7 @@ export class AdminServer {
       coverage: () => coverageOf(deskParts),
       groups,
       devices: new DeviceDesk({ ...deskParts, outcomes, ends, dispatcher }),
-      enrolment: new EnrolmentDesk({ ...deskParts, signer }),
+      enrolment: new EnrolmentDesk({ ...deskParts, signer, installation }),
       locate: new LocateDesk({ ...deskParts, signer }),
       gateways: new GatewayDesk(deskParts),
       tunnels: new TunnelDesk(
@@ -252,6 +266,9 @@ export class AdminServer {
     registerLogMetrics(registry, log);
     registerAdminGauges(registry, {
       ready: () => vitalSigns.readiness().ready,
+      directory: () => ({ ...projector.state, ...projector.counts }),
+      connected: () => fleet.connected,
+      fleetGone: () => fleet.warning !== null,
       stuck: () => vitalSigns.stuck,
       lostSeconds: () =>
         Object.entries(vitalSigns.readiness().dependencies).map(([name, report]) => [
@@ -268,6 +285,7 @@ export class AdminServer {
         () => http.close(),
         () => groups.stop(),
         () => balancer.stop(),
+        () => fleet.stop(),
         () => canaries.stop(),
         () => workers.stop(),
         () => registrar.stop(),
@@ -299,6 +317,7 @@ export class AdminServer {
       }
       registrar.workersChanged(up, gone, workers.list());
     });
+    await fleet.start();
     // Also when there is nobody: what is on record as up may have gone while no server ran.
     if (workers.known) registrar.workersChanged([], [], workers.list());
     await ingest.start(nanoid());

@@ -1,25 +1,30 @@
 import { isDeepStrictEqual } from 'node:util';
-import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import {
   type Bus,
   BusUnavailable,
   type DirectoryDevice,
   type DirectoryGateway,
+  DirectoryIncomplete,
+  type DirectoryState,
   type Lease,
 } from '../bus/bus.ts';
 import { canaryOf } from '../bus/canary.ts';
+import { Dependency } from '../bus/vital-signs.ts';
 import { encodeGatewayMessage } from '../protocol/index.ts';
 import { type FleetGateway, fleetOf } from './balance/fleet.ts';
 import { gatewayWeight } from './balance/weights.ts';
+import { changed, type DeviceWithPath, writeAll } from './directory-writer.ts';
 import type { OrderSigner } from './order-signer.ts';
-import type { Device } from './store/records.ts';
 import type { Store } from './store/store.ts';
 
-type DeviceWithPath = Device & { groupPath: string };
-
 const CHUNK = 1000;
-const EPOCH = 'directory-epoch';
+/** How often it is looked at whether the directory is whole. */
+const LOOK_MS = 1_000;
+/** For how long after a look it counts as looked after. */
+const VOUCH_MS = 15_000;
+/** Writings begun in one round: what empties Redis again and again is given time. */
+const ATTEMPTS = 5;
 
 /** Ids of the groups on a path, root first: `all/emea/` gives `all`, `emea`. */
 export function groupsOnPath(path: string): string[] {
@@ -32,10 +37,18 @@ export interface LeaseList {
   list(): readonly Lease[];
 }
 
+/** What became of writings of the whole directory. */
+export interface DirectoryCounts {
+  written: number;
+  /** Begun, and lost before the end: Redis was emptied, or somebody else wrote. */
+  lost: number;
+}
+
 /**
  * Projects what gateways must know from SQL into the bus's directory: wholly at every start and whenever the directory
- * is lost, and row by row as things change. Gateways are compared every second, for their weights change with their load. What could not be written is written again until it is; a row that
- * is stale all the same (a crash between SQL and the bus) is mended when its device connects.
+ * is not whole, and row by row as things change. Every second it looks whether the directory is whole and this
+ * installation's, and compares gateways, for their weights change with their load. What could not be written is written
+ * again until it is; a row that is stale all the same (a crash between SQL and the bus) is corrected when its device connects.
  */
 export class DirectoryProjector {
   readonly #store: Store;
@@ -49,7 +62,13 @@ export class DirectoryProjector {
   readonly #pendingDevices = new Set<string>();
   #gatewaysPending = false;
   /** Everything was written since the start. */
-  #whole = false;
+  #written = false;
+  /** The generation that was there at the first look; `undefined` before it. */
+  #first: string | null | undefined;
+  #state: DirectoryState = { generation: null, devices: 0, writing: false, problem: 'not looked at yet' };
+  readonly counts: DirectoryCounts = { written: 0, lost: 0 };
+  /** The directory is whole and this installation's. */
+  readonly dependency = new Dependency();
   #timer: NodeJS.Timeout | undefined;
   #work: Promise<void> | undefined;
   #lastWrite: Promise<void> = Promise.resolve();
@@ -74,18 +93,23 @@ export class DirectoryProjector {
   /** A bus that fails meanwhile does not keep the server from starting: the rest is written once it is back. */
   async start(): Promise<void> {
     try {
-      await this.#projectAll();
+      await this.#keepWhole();
     } catch (error) {
-      if (!(error instanceof BusUnavailable)) throw error;
-      this.#log.warn({ err: error }, 'the directory could not be written; trying again');
+      this.#failed(error);
+      if (!(error instanceof BusUnavailable || error instanceof DirectoryIncomplete)) throw error;
     }
-    this.#timer = setInterval(() => this.#kick(), 1000);
+    this.#timer = setInterval(() => this.#kick(), LOOK_MS);
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#timer);
     await this.#work;
+  }
+
+  /** How the directory was at the last look. */
+  get state(): DirectoryState {
+    return this.#state;
   }
 
   /** The signed membership of a device (S-7). */
@@ -130,16 +154,20 @@ export class DirectoryProjector {
   #kick(): void {
     if (this.#work || this.#stopping) return;
     this.#work = this.#catchUp()
-      .catch((error) => this.#log.warn({ err: error }, 'the directory could not be written; trying again'))
+      .catch((error) => this.#failed(error))
       .finally(() => {
         this.#work = undefined;
         this.#rounds++;
       });
   }
 
+  #failed(error: unknown): void {
+    this.dependency.bad(error instanceof Error ? error.message : String(error));
+    this.#log.warn({ err: error }, 'the directory could not be written; trying again');
+  }
+
   async #catchUp(): Promise<void> {
-    const epoch = await this.#bus.directory.epoch();
-    if (epoch === null || !this.#whole) await this.#projectAll();
+    await this.#keepWhole();
     while (this.#pendingDevices.size > 0 && !this.#stopping) {
       const ids: string[] = [];
       for (const id of this.#pendingDevices) {
@@ -153,23 +181,73 @@ export class DirectoryProjector {
     } while (this.#gatewaysPending && !this.#stopping);
   }
 
-  async #projectAll(): Promise<void> {
-    this.#canaries = new Map();
-    const startedAt = Date.now();
-    let after = '';
-    let count = 0;
-    for (;;) {
-      const devices = await this.#store.devices.scan(after, CHUNK);
-      if (devices.length === 0 || this.#stopping) break;
-      await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
-      after = devices[devices.length - 1]?.id ?? after;
-      count += devices.length;
+  /** Looks whether the directory is whole, writes it when it is not, and says to gateways that somebody looks after it. */
+  async #keepWhole(): Promise<void> {
+    await this.#look();
+    for (let attempt = 0; attempt < ATTEMPTS && !this.#stopping; attempt++) {
+      if (this.#written && this.#state.generation !== null) break;
+      if (!(await this.#project())) break;
+      await this.#look();
     }
-    if (this.#stopping) return;
-    await this.#writeGateways();
-    await this.#bus.directory.setEpoch(await this.#store.meta.setOnce(EPOCH, nanoid()));
-    this.#whole = true;
-    this.#log.info({ devices: count, durationMs: Date.now() - startedAt }, 'directory written');
+    const { generation } = this.#state;
+    if (generation !== null) await this.#bus.directory.vouch(generation, VOUCH_MS);
+  }
+
+  async #look(): Promise<void> {
+    const state = await this.#bus.directory.look();
+    this.#state = state;
+    if (this.#first === undefined) this.#first = state.generation;
+    // Another server wrote it since: there is no need to do it once more.
+    if (state.generation !== null && state.generation !== this.#first) this.#written = true;
+    if (state.generation !== null) {
+      this.dependency.good();
+      return;
+    }
+    const problem = state.problem ?? 'the directory is not whole';
+    if (this.dependency.ok) this.#log.warn({ problem }, 'the directory is not whole: it is written again');
+    this.dependency.bad(problem);
+  }
+
+  /** `false`: somebody else is at it. */
+  async #project(): Promise<boolean> {
+    const startedAt = Date.now();
+    const writing = await this.#bus.directory.begin({ clear: this.#state.altered === true });
+    if (writing === null) return false;
+    this.#canaries = new Map();
+    try {
+      const generation = await writeAll(
+        {
+          store: this.#store,
+          entry: (device) => this.#entry(device),
+          inTurn: (work) => this.#inTurn(work),
+          stale: (ids) => {
+            for (const id of ids) this.#pendingDevices.add(id);
+          },
+          last: () => this.#writeGateways(),
+          stopping: () => this.#stopping,
+        },
+        writing,
+      );
+      if (generation === null) return false;
+    } catch (error) {
+      if (!(error instanceof DirectoryIncomplete)) throw error;
+      this.counts.lost++;
+      this.#log.warn({ reason: error.message }, 'the directory is written once more');
+      return true;
+    }
+    this.#written = true;
+    this.counts.written++;
+    this.#log.info({ durationMs: Date.now() - startedAt }, 'directory written');
+    return true;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#lastWrite.then(work);
+    this.#lastWrite = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
   }
 
   /**
@@ -180,8 +258,7 @@ export class DirectoryProjector {
     let next = this.#nextWrite;
     if (!next || next.ids.size >= CHUNK) {
       const gathered = new Set<string>();
-      const written = this.#lastWrite.then(() => this.#writeGathered(gathered));
-      this.#lastWrite = written.catch(() => {});
+      const written = this.#inTurn(() => this.#writeGathered(gathered));
       next = { ids: gathered, written };
       this.#nextWrite = next;
     }
@@ -200,26 +277,44 @@ export class DirectoryProjector {
     }
   }
 
-  async #copyDevices(ids: string[]): Promise<void> {
-    const devices = await this.#store.devices.withPaths(ids);
-    const found = new Set(devices.map((device) => device.id));
-    if (devices.length > 0)
-      await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
-    const missing = ids.filter((id) => !found.has(id));
-    if (missing.length > 0) await this.#bus.directory.removeDevices(missing);
+  /** Until SQL says what was written: another server may have written a newer row before this one wrote the older. */
+  async #copyDevices(ids: readonly string[]): Promise<void> {
+    let devices = await this.#store.devices.withPaths(ids);
+    for (let left = ids; left.length > 0; ) {
+      const found = new Set(devices.map((device) => device.id));
+      if (devices.length > 0)
+        await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
+      const missing = left.filter((id) => !found.has(id));
+      if (missing.length > 0) await this.#bus.directory.removeDevices(missing);
+      const written = devices;
+      const now = await this.#store.devices.withPaths(left);
+      const came = now.map(({ id }) => id).filter((id) => !found.has(id));
+      left = [...changed(written, now), ...came];
+      devices = now.filter(({ id }) => left.includes(id));
+    }
   }
 
   /** Writes those that differ from what the directory holds: what an older row overwrote is mended with the next look. */
   async #writeGateways(): Promise<void> {
-    const written = new Map((await this.#bus.directory.gateways()).map((entry) => [entry.name, entry]));
+    const listed = await this.#listed();
+    const written = new Map(listed?.map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
     await this.#writeCanaries(fleet);
     const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
-    const changed = entries.filter((entry) => !isDeepStrictEqual(entry, written.get(entry.name)));
-    if (changed.length > 0) await this.#bus.directory.putGateways(changed);
+    const same = entries.every((entry) => isDeepStrictEqual(entry, written.get(entry.name)));
+    // In one step: a list that lacks a gateway, however shortly, is what devices would be told.
+    if (!listed || !same || listed.length !== entries.length) await this.#bus.directory.setGateways(entries);
     this.#weights = new Map(entries.map(({ name, weight }) => [name, weight]));
-    for (const { name } of entries) written.delete(name);
-    for (const name of written.keys()) await this.#bus.directory.removeGateway(name);
+  }
+
+  /** `null` when there is none, or not this installation's. */
+  async #listed(): Promise<DirectoryGateway[] | null> {
+    try {
+      return await this.#bus.directory.gateways();
+    } catch (error) {
+      if (error instanceof DirectoryIncomplete) return null;
+      throw error;
+    }
   }
 
   /** What lets the canaries of live workers in. Leases are known by now, or nothing changes. */

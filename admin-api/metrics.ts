@@ -1,10 +1,18 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { DirectoryState } from '../bus/bus.ts';
+import type { DirectoryCounts } from './directory-projector.ts';
 
 /** The administration server's own metrics, named in one place; those of its HTTP API are in `http/metrics.ts`. */
 /** What is asked for when metrics are collected. */
 export interface AdminGauges {
   ready(): boolean;
   stuck(): number;
+  /** The directory at the last look, and what became of writings of it. */
+  directory(): DirectoryState & DirectoryCounts;
+  /** Devices connected, by the word of the workers. */
+  connected(): number;
+  /** None is connected where many were. */
+  fleetGone(): boolean;
   lostSeconds(): [dependency: string, seconds: number][];
   /** Batches of receipts not applied yet; `null` when that is not known. */
   receiptsBacklog(): Promise<number | null>;
@@ -127,6 +135,50 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
     registers,
     collect() {
       this.set(gauges.stuck());
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_directory_whole',
+    help: 'Whether the directory that gateways admit devices by is whole and of this installation.',
+    registers,
+    collect() {
+      this.set(gauges.directory().generation === null ? 0 : 1);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_directory_devices',
+    help: 'Entries in the directory, those of canaries included.',
+    registers,
+    collect() {
+      this.set(gauges.directory().devices);
+    },
+  });
+  new Counter({
+    name: 'pushpoint_admin_directory_writes_total',
+    help: 'Writings of the whole directory, by outcome: written, or lost because Redis was emptied meanwhile.',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      const { written, lost } = gauges.directory();
+      this.reset();
+      this.inc({ outcome: 'written' }, written);
+      this.inc({ outcome: 'lost' }, lost);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_devices_connected',
+    help: 'Devices connected, by the word of the gateways.',
+    registers,
+    collect() {
+      this.set(gauges.connected());
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_fleet_gone',
+    help: 'Whether no device is connected where many were.',
+    registers,
+    collect() {
+      this.set(gauges.fleetGone() ? 1 : 0);
     },
   });
   new Gauge({

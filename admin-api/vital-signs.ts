@@ -37,6 +37,11 @@ export class VitalSigns {
     return this.#loops.stuck;
   }
 
+  /** What a person should look at although everything is there. */
+  warnings(): string[] {
+    return Object.values(this.#dependencies()).flatMap(({ warnings = [] }) => warnings);
+  }
+
   readiness(): AdminReadiness {
     const dependencies = this.#dependencies();
     const all = Object.values(dependencies);

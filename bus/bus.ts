@@ -17,6 +17,38 @@ export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
 }
 
+/* ---- whose it is ---- */
+
+/**
+ * One database, and every program that works for it. `id` is random and made with the database, an identifier; `epoch`
+ * counts from 1 and grows when an older copy of the database was restored.
+ */
+export interface Installation {
+  id: string;
+  epoch: number;
+}
+
+/** Which installation the bus serves. Two that share one Redis need a prefix each. */
+export interface Owner {
+  /** The one this program works for. A gateway has no database: it learns it here once, `null` until then. */
+  readonly current: Installation | null;
+  /**
+   * An administration server takes the bus for its installation, before it does anything else with it. Rejects with
+   * `ForeignInstallation` when it is another's, with `InstallationRestored` when a later epoch was seen.
+   */
+  claim(own: Installation): Promise<void>;
+}
+
+/** The bus serves another installation. */
+export class ForeignInstallation extends Error {
+  override readonly name = 'ForeignInstallation';
+}
+
+/** The database is older than what the bus has seen. */
+export class InstallationRestored extends Error {
+  override readonly name = 'InstallationRestored';
+}
+
 /* ---- leases: which worker is alive ---- */
 
 /** Who a worker is; constant for the life of its lease. */
@@ -356,26 +388,60 @@ export interface DirectoryGateway extends GatewaySettings {
   weight: number;
 }
 
+/** How the directory is; cheap to ask for. */
+export interface DirectoryState {
+  /** Made anew with every writing; `null` while the directory is not whole. */
+  generation: string | null;
+  /** Entries in it. */
+  devices: number;
+  /** An administration server writes all of it now. */
+  writing: boolean;
+  /** Why it is not whole. */
+  problem?: string;
+  /** Its contents changed in a way that no program of the installation changes them: nothing in it counts. */
+  altered?: true;
+}
+
+/**
+ * A directory being written. What was there before stays valid until `finish`, and what `putDevices` and `removeDevices`
+ * change meanwhile goes into both. Both methods reject with `DirectoryIncomplete` as soon as something that was written
+ * is gone, or somebody else writes: then all of it is to be written again.
+ */
+export interface DirectoryWriting {
+  put(devices: readonly DirectoryDevice[]): Promise<void>;
+  /** Proves that all of it is there, and marks it as whole, in one step; resolves with the generation. */
+  finish(): Promise<string>;
+}
+
+/** Whole or absent: it never looks as if it lacked a device because a part of it was lost. */
 export interface Directory {
+  look(): Promise<DirectoryState>;
+  /** Begins to write all of it. `null`: another administration server is at it. `clear`: what is there is not valid. */
+  begin(options?: { clear?: boolean }): Promise<DirectoryWriting | null>;
   /**
-   * The revision the directory was last wholly written with, or `null` when it was never written or is lost. While it
-   * is `null` a gateway admits nobody and turns nobody away for good.
+   * An administration server looks after this generation. Devices are turned away for good only within `ttlMs` of that:
+   * a gateway that is cut off together with a part of Redis knows nothing of those enrolled since.
    */
-  epoch(): Promise<string | null>;
-  /** Marks the directory as whole. Written last after all devices and gateways were put. */
-  setEpoch(epoch: string): Promise<void>;
+  vouch(generation: string, ttlMs: number): Promise<void>;
+  /** Puts or replaces these. While nothing is there and nobody writes, nothing is done: whoever writes will read them. */
   putDevices(devices: readonly DirectoryDevice[]): Promise<void>;
   removeDevices(ids: readonly string[]): Promise<void>;
-  /** In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` while `epoch` is `null`. */
+  /**
+   * In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` when it cannot be known,
+   * and when one of them is missing or blocked and the directory is not whole, not vouched for, or another installation's.
+   */
   devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;
+  /** The list becomes this one, in one step. */
+  setGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   putGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   removeGateway(name: string): Promise<void>;
+  /** Rejects with `DirectoryIncomplete` while the list was not written, or is lost or another installation's. */
   gateways(): Promise<DirectoryGateway[]>;
   /** Calls `onChange` soon after gateways were put or removed; hints may be lost, so poll as well. */
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>>;
 }
 
-/** The directory was never written, or Redis lost it: nothing can be said about any device yet. */
+/** Nothing can be said about a device: the directory is not there, not whole, or not this installation's. */
 export class DirectoryIncomplete extends Error {
   override readonly name = 'DirectoryIncomplete';
 }
@@ -418,6 +484,7 @@ export interface BusCounts {
 }
 
 export interface Bus {
+  readonly owner: Owner;
   readonly leases: Leases;
   readonly outboxes: Outboxes;
   readonly receipts: Receipts;

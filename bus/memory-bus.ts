@@ -2,11 +2,13 @@
 import type { Logger } from 'pino';
 import { type Bus, type BusClock, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';
+import { MemoryOwner } from './memory/owner.ts';
 import { MemoryPresence } from './memory/presence.ts';
 import { MemoryReceipts } from './memory/receipts.ts';
 import { MemoryWorkers } from './memory/workers.ts';
 
 export class MemoryBus implements Bus {
+  readonly owner = new MemoryOwner();
   readonly leases;
   readonly outboxes;
   readonly receipts: MemoryReceipts;

@@ -3,6 +3,7 @@
  * what comes next; `ended` is called exactly once, and nothing after it.
  */
 import {
+  type Challenge,
   CLOSE,
   type DeviceMessage,
   decodeGatewayMessage,
@@ -22,6 +23,8 @@ export interface Credentials {
   privateKey: Uint8Array;
   software: string;
   caps: string[];
+  /** The only one whose gateways get a proof; any where it is absent. */
+  installation?: string | undefined;
   /** Revision of the membership held. */
   membership: number;
 }
@@ -137,7 +140,7 @@ export class Connection {
       return;
     }
     if (message.t === 'challenge' && phase.is === 'awaiting challenge') {
-      void this.#prove(message.nonce, message.gateway);
+      void this.#prove(message);
       return;
     }
     if (message.t === 'welcome' && phase.is === 'awaiting welcome') {
@@ -149,11 +152,15 @@ export class Connection {
     throw new ProtocolError('H-11', `${message.t} while ${phase.is}`, CLOSE.protocolError);
   }
 
-  async #prove(nonce: Uint8Array, gateway: string): Promise<void> {
+  async #prove({ nonce, gateway, installation }: Challenge): Promise<void> {
+    const own = this.#credentials.installation;
     if (gateway !== this.address.name) {
       // H-5: a proof made for this name could be used at that gateway.
-      this.#socket.close(1000, 'H-5');
-      this.#end({ code: 1006, reason: `H-5: ${this.address.url} says it is ${gateway}` }, 'refused');
+      this.#refuse(`${this.address.url} says it is ${gateway}`);
+      return;
+    }
+    if (own !== undefined && installation !== own) {
+      this.#refuse(`${this.address.url} is a gateway of installation ${installation}, not of ${own}`);
       return;
     }
     this.#phase = { is: 'proving' };
@@ -169,5 +176,11 @@ export class Connection {
     } catch (error) {
       this.giveUp(`cannot sign: ${error instanceof Error ? error.message : error}`);
     }
+  }
+
+  /** H-5 */
+  #refuse(why: string): void {
+    this.#socket.close(1000, 'H-5');
+    this.#end({ code: 1006, reason: `H-5: ${why}` }, 'refused');
   }
 }

@@ -253,6 +253,7 @@ export class PushpointDevice {
       privateKey: state.key.privateKey,
       software: (this.#options.software ?? 'pushpoint-device').slice(0, 64),
       caps: this.#handlers.types.slice(0, 32),
+      installation: state.identity.installation,
       membership: orders.membership?.revision ?? 0,
     };
   }

@@ -86,6 +86,10 @@ async function read(
     const { deviceId, membership } = answer;
     if (typeof deviceId !== 'string' || !ID_PATTERN.test(deviceId)) throw new TypeError('deviceId');
     const serverKey = fromBase64url(answer.serverKey, 32);
+    const { installation, epoch } = answer;
+    if (typeof installation !== 'string' || !ID_PATTERN.test(installation))
+      throw new TypeError('installation');
+    if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) throw new TypeError('epoch');
     const { body: bodyText, sig: sigText } = membership as { body: unknown; sig: unknown };
     const body = fromBase64url(bodyText);
     const sig = fromBase64url(sigText, 64);
@@ -101,7 +105,7 @@ async function read(
     return {
       state: {
         ...state,
-        identity: { deviceId, serverKey, server },
+        identity: { deviceId, serverKey, installation, epoch, server },
         ...(order.revision > heldRevision(state, deviceId) ? { membership: { body, sig } } : {}),
         gateways: gateways.length > 0 ? gateways : state.gateways,
       },

@@ -7,6 +7,9 @@ export interface DeviceIdentity {
   deviceId: string;
   /** Ed25519 public key of the administration server, raw: the only one whose orders are obeyed. */
   serverKey: Uint8Array;
+  /** The installation it enrolled at, and its epoch then; absent where that was before there were any. */
+  installation?: string;
+  epoch?: number;
   /** Base URL it enrolled at. */
   server: string;
 }

@@ -74,11 +74,14 @@ export class SettingsWatcher {
   async #read(): Promise<void> {
     try {
       this.#unsubscribe ??= await this.#directory.onGatewaysChange(() => void this.refresh());
-      const [epoch, gateways] = await Promise.all([this.#directory.epoch(), this.#directory.gateways()]);
-      if (epoch === null) this.#health.bad('the directory was not written yet, or is lost');
+      const [{ generation, problem }, gateways] = await Promise.all([
+        this.#directory.look(),
+        this.#directory.gateways(),
+      ]);
+      if (generation === null) this.#health.bad(problem ?? 'the directory is not whole');
       else this.#health.good();
       // A directory that lost its data lists no gateways: that is no reason to forget them.
-      if (epoch !== null || gateways.length > 0) this.#onGateways(gateways);
+      if (generation !== null || gateways.length > 0) this.#onGateways(gateways);
     } catch (error) {
       this.#health.bad(error instanceof Error ? error.message : String(error));
       this.#log.debug({ err: error }, 'settings not read');

@@ -146,7 +146,7 @@ export class WorkerStatus {
       elsewhere: () => elsewhereHeader(gateways.alternatives()),
       full: listener.full,
       crowded: connections.unauthenticated.size >= shareOf(config.maxUnauthenticated, config),
-      missing: bus.status().available ? (keeper.held() ? null : 'no lease') : 'no bus',
+      missing: missing(bus, keeper),
     };
   }
 
@@ -178,4 +178,11 @@ export class WorkerStatus {
     this.#toldAt = at;
     return true;
   }
+}
+
+function missing(bus: Bus, keeper: LeaseKeeper): string | null {
+  if (!bus.status().available) return 'no bus';
+  // Without it there is nothing to say in the challenge (H-2).
+  if (bus.owner.current === null) return 'no administration server has been here yet';
+  return keeper.held() ? null : 'no lease';
 }

@@ -11,7 +11,7 @@ import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
-import { encodeGatewayMessage } from '../protocol/index.ts';
+import { CLOSE, encodeGatewayMessage } from '../protocol/index.ts';
 import { Admission } from './admission.ts';
 import { Canary } from './canary.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
@@ -83,6 +83,7 @@ export class GatewayWorker {
   /** The clock that all programs share. */
   readonly #now: () => number;
   readonly #config: Readonly<GatewayConfig>;
+  readonly #bus: Bus;
   readonly #log: Logger;
   readonly #siblings: Siblings | null;
   readonly #metrics = new Metrics();
@@ -121,6 +122,7 @@ export class GatewayWorker {
   constructor({ config, bus, log, registry, version, siblings }: GatewayWorkerParts) {
     this.name = `${config.name}/${config.workerNumber}`;
     this.#config = config;
+    this.#bus = bus;
     this.#siblings = siblings ?? null;
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
@@ -526,7 +528,17 @@ export class GatewayWorker {
     const nonce = this.#nonces.next();
     const { name, messageBurst } = this.#config;
     const connection = this.#connections.open(socket, port, nonce, this.#ticker.now, messageBurst);
-    const challenge = encodeGatewayMessage({ t: 'challenge', nonce, gateway: name, time: this.#now() });
+    const installation = this.#bus.owner.current?.id;
+    if (installation === undefined) {
+      this.#connections.close(
+        connection,
+        CLOSE.notReady,
+        'H-2: the gateway does not know its installation yet',
+      );
+      return connection;
+    }
+    const time = this.#now();
+    const challenge = encodeGatewayMessage({ t: 'challenge', nonce, gateway: name, installation, time });
     this.#connections.send(connection, challenge);
     this.#listener.changed();
     return connection;

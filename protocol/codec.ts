@@ -252,6 +252,7 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         t: 'challenge',
         nonce: bytesOf(fields, 'nonce', LIMITS.nonceBytes),
         gateway: id(fields, 'gateway'),
+        installation: id(fields, 'installation'),
         time: integer(fields, 'time'),
       };
     case 'welcome':

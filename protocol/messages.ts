@@ -12,11 +12,13 @@ export interface GatewayAddress {
 
 /* ---- gateway to device ---- */
 
-/** First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks. */
+/** First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks, `installation` whose it is. */
 export interface Challenge {
   t: 'challenge';
   nonce: Uint8Array;
   gateway: string;
+  /** Whose gateway it is (E-3). */
+  installation: string;
   time: number;
 }
 

@@ -1,3 +1,4 @@
+import type { Installation } from '../../bus/bus.ts';
 import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
 import { holdsKey } from '../key-proof.ts';
@@ -25,6 +26,7 @@ export interface EnrolmentRequest {
 export interface Enrolment {
   device: Device;
   serverKey: Uint8Array;
+  installation: Installation;
   gateways: GatewayAddress[];
   membership: { body: Uint8Array; sig: Uint8Array };
   /** The revision inside the membership. */
@@ -35,10 +37,12 @@ export interface Enrolment {
 export class EnrolmentDesk {
   readonly #parts: DeskParts;
   readonly #serverKey: Uint8Array;
+  readonly #installation: Installation;
 
-  constructor(parts: DeskParts & { signer: { readonly publicKey: Uint8Array } }) {
+  constructor(parts: DeskParts & { signer: { readonly publicKey: Uint8Array }; installation: Installation }) {
     this.#parts = parts;
     this.#serverKey = parts.signer.publicKey;
+    this.#installation = parts.installation;
   }
 
   /** `ttl` in seconds. The token itself is in the answer only; the store keeps its hash. */
@@ -105,6 +109,7 @@ export class EnrolmentDesk {
     return {
       device,
       serverKey: this.#serverKey,
+      installation: this.#installation,
       gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
       membership: directory.membershipFor(device),
       revision: device.membershipRevision,

@@ -95,6 +95,8 @@ export function presentEnrolment(enrolment: Enrolment): EnrolmentDocument {
   return {
     deviceId: enrolment.device.id,
     serverKey: base64url(enrolment.serverKey),
+    installation: enrolment.installation.id,
+    epoch: enrolment.installation.epoch,
     gateways: enrolment.gateways,
     membership: { body: base64url(enrolment.membership.body), sig: base64url(enrolment.membership.sig) },
     revision: enrolment.revision,

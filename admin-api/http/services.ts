@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { BusStatus } from '../../bus/bus.ts';
+import type { BusStatus, DirectoryState, Installation } from '../../bus/bus.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { Coverage } from '../balance/coverage.ts';
 import type { Placement } from '../balance/explain-placement.ts';
@@ -47,13 +47,19 @@ export interface EventSource {
 export interface BusHealth {
   status(): BusStatus;
   readonly receipts: { backlog(): Promise<number> };
-  readonly directory: { epoch(): Promise<string | null> };
+}
+
+/** How the directory was at the last look, and whose it is. */
+export interface DirectoryHealth {
+  readonly state: DirectoryState;
+  readonly installation: Installation;
 }
 
 /** What the HTTP API is a face of. */
 export interface HttpServices {
   store: Store;
   bus: BusHealth;
+  directory: DirectoryHealth;
   /** Refuses what needs the store while it is away. */
   storeWatch: StoreWatch;
   vitalSigns: VitalSigns;

@@ -1,43 +1,89 @@
-import { type Directory, type DirectoryDevice, type DirectoryGateway, DirectoryIncomplete } from '../bus.ts';
+import { nanoid } from 'nanoid';
+import {
+  type Directory,
+  type DirectoryDevice,
+  type DirectoryGateway,
+  DirectoryIncomplete,
+  type DirectoryState,
+  type DirectoryWriting,
+} from '../bus.ts';
 import { Hints } from './hints.ts';
 
 const GATEWAYS = 'gateways';
 
+type Devices = Map<string, DirectoryDevice>;
+
 export class MemoryDirectory implements Directory {
-  readonly #devices = new Map<string, DirectoryDevice>();
+  #whole: { generation: string; devices: Devices } | null = null;
+  #writing: { generation: string; devices: Devices } | null = null;
   readonly #gateways = new Map<string, DirectoryGateway>();
   readonly #hints = new Hints();
   readonly #assertRunning: () => void;
-  #epoch: string | null = null;
 
   constructor(assertRunning: () => void) {
     this.#assertRunning = assertRunning;
   }
 
-  async epoch(): Promise<string | null> {
+  async look(): Promise<DirectoryState> {
     this.#assertRunning();
-    return this.#epoch;
+    return {
+      generation: this.#whole?.generation ?? null,
+      devices: (this.#whole ?? this.#writing)?.devices.size ?? 0,
+      writing: this.#writing !== null,
+      ...(this.#whole === null && { problem: 'the directory was not written yet' }),
+    };
   }
 
-  async setEpoch(epoch: string): Promise<void> {
+  /** The one process that uses it begins anew whenever it likes. */
+  async begin({ clear = false } = {}): Promise<DirectoryWriting> {
     this.#assertRunning();
-    this.#epoch = epoch;
+    if (clear) this.#whole = null;
+    const writing = { generation: nanoid(12), devices: new Map() };
+    this.#writing = writing;
+    const assertOwn = () => {
+      this.#assertRunning();
+      if (this.#writing !== writing) throw new DirectoryIncomplete('somebody else writes the directory');
+    };
+    return {
+      put: async (devices) => {
+        assertOwn();
+        for (const device of devices) this.#set(device.id, device);
+      },
+      finish: async () => {
+        assertOwn();
+        this.#whole = writing;
+        this.#writing = null;
+        return writing.generation;
+      },
+    };
+  }
+
+  /** Nobody can be cut off from the memory of his own process. */
+  async vouch(): Promise<void> {
+    this.#assertRunning();
   }
 
   async putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
     this.#assertRunning();
-    for (const device of devices) this.#devices.set(device.id, device);
+    for (const device of devices) this.#set(device.id, device);
   }
 
   async removeDevices(ids: readonly string[]): Promise<void> {
     this.#assertRunning();
-    for (const id of ids) this.#devices.delete(id);
+    for (const id of ids) this.#set(id, null);
   }
 
   async devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]> {
     this.#assertRunning();
-    if (this.#epoch === null) throw new DirectoryIncomplete('the directory was not written yet');
-    return ids.map((id) => this.#devices.get(id) ?? null);
+    const whole = this.#whole;
+    if (whole === null) throw new DirectoryIncomplete('the directory was not written yet');
+    return ids.map((id) => whole.devices.get(id) ?? null);
+  }
+
+  async setGateways(gateways: readonly DirectoryGateway[]): Promise<void> {
+    this.#assertRunning();
+    this.#gateways.clear();
+    await this.putGateways(gateways);
   }
 
   async putGateways(gateways: readonly DirectoryGateway[]): Promise<void> {
@@ -65,5 +111,12 @@ export class MemoryDirectory implements Directory {
 
   stop(): void {
     this.#hints.clear();
+  }
+
+  #set(id: string, device: DirectoryDevice | null): void {
+    for (const each of [this.#whole, this.#writing]) {
+      if (device) each?.devices.set(id, device);
+      else each?.devices.delete(id);
+    }
   }
 }

@@ -1,182 +1,252 @@
-import { type Directory, type DirectoryDevice, type DirectoryGateway, DirectoryIncomplete } from '../bus.ts';
+import { nanoid } from 'nanoid';
+import {
+  BusUnavailable,
+  type Directory,
+  type DirectoryDevice,
+  type DirectoryGateway,
+  DirectoryIncomplete,
+  type DirectoryState,
+  type DirectoryWriting,
+  type Installation,
+} from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 import type { Client } from './client.ts';
-import type { Commands } from './commands.ts';
+import { decodeDevice, encodeDevice, GENERATION_LENGTH } from './directory-entry.ts';
+import {
+  type Mark,
+  parseLook,
+  parseMark,
+  type ShardLook,
+  ShardMemory,
+  whyNotOwn,
+} from './directory-shard.ts';
+import { lost, RedisDirectoryWriting } from './directory-writing.ts';
 import type { Histories } from './histories.ts';
-import { FIELD_EPOCH, type Keys, perShard } from './keys.ts';
+import { FIELD_MARK, FIELD_OWNER, type Keys, MAX_PER_SCRIPT, perShard } from './keys.ts';
+import type { OwnCommands, RedisOwner } from './owner.ts';
+import type { Script } from './script.ts';
+import { SCRIPTS } from './scripts/index.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
-type StoredDevice = [
-  publicKey: Uint8Array,
-  blocked: boolean,
-  groups: string[],
-  membership: Uint8Array,
-  membershipRevision: number,
-];
+/** A writing of which nothing was heard for so long is given up for that of another server, milliseconds. */
+const GIVEN_UP_MS = 10_000;
+
+export interface RedisDirectoryParts {
+  commands: OwnCommands;
+  subscriptions: Subscriptions;
+  keys: Keys;
+  histories: Histories;
+  owner: RedisOwner;
+}
 
 /**
- * Each shard's hash carries the epoch beside the devices, so that one command answers both "which device" and "is this
- * shard whole": a shard that was lost never looks like one without the device. With the epoch stands the history of the
- * data that it was written in: in another one the last changes may be missing, so the directory is not whole, and a device
- * that is not found is not known to be missing.
+ * Each shard's hash carries a mark beside the devices, so that one command answers both "which device" and "is this
+ * shard whole, and whose": a shard that was lost never looks like one without the device.
  */
 export class RedisDirectory implements Directory {
-  readonly #commands: Commands;
-  readonly #subscriptions: Subscriptions;
-  readonly #keys: Keys;
-  readonly #histories: Histories;
-  /** Histories as what `setEpoch` vouches for began to be written, by shard. */
-  #begunIn: (string | null)[] | null = null;
+  readonly #with: RedisDirectoryParts;
+  readonly #memories: readonly ShardMemory[];
 
-  constructor(commands: Commands, subscriptions: Subscriptions, keys: Keys, histories: Histories) {
-    this.#commands = commands;
-    this.#subscriptions = subscriptions;
-    this.#keys = keys;
-    this.#histories = histories;
+  constructor(parts: RedisDirectoryParts) {
+    this.#with = parts;
+    this.#memories = Array.from({ length: parts.keys.shards }, () => new ShardMemory());
   }
 
-  async epoch(): Promise<string | null> {
-    this.#begunIn = this.#historiesNow();
-    const [epoch, ...ofShards] = await Promise.all([
-      this.#commands.do(this.#keys.directoryEpoch, (client) => client.get(this.#keys.directoryEpoch)),
-      ...this.#allShards((shard) => this.#hash(shard, (client, key) => client.hget(key, FIELD_EPOCH))),
-    ]);
-    const whole = ofShards.every(
-      (mark, shard) => mark && this.#isWhole(shard, mark) && epochIn(mark) === epoch,
-    );
-    return epoch && whole ? epoch : null;
-  }
-
-  async setEpoch(epoch: string): Promise<void> {
-    const histories = this.#begunIn ?? this.#historiesNow();
-    await Promise.all(
-      this.#allShards((shard) =>
-        this.#hash(shard, (client, key) =>
-          client.hset(key, FIELD_EPOCH, `${epoch} ${histories[shard] ?? ''}`),
-        ),
+  async look(): Promise<DirectoryState> {
+    const shards = await Promise.all(
+      this.#memories.map(async (_, shard) =>
+        parseLook((await this.#run(shard, SCRIPTS.lookDirectory, [])) as Buffer[]),
       ),
     );
-    await this.#commands.do(this.#keys.directoryEpoch, (client) =>
-      client.set(this.#keys.directoryEpoch, epoch),
-    );
-    this.#begunIn = null;
+    const problems = shards.map((look, shard) => this.#problemOf(look, shard));
+    const problem = problems.find((each) => each !== null);
+    return {
+      generation: problem === undefined ? (shards[0]?.mark?.generation ?? null) : null,
+      devices: shards.reduce((sum, { devices }) => sum + devices, 0),
+      writing: shards.some(({ writing }) => writing),
+      ...(problem && { problem: problem.text }),
+      ...(problems.some((each) => each?.altered) && { altered: true as const }),
+    };
   }
 
-  async putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
-    this.#begunIn ??= this.#historiesNow();
-    await perShard(
-      this.#keys,
-      devices.map(({ id }) => id),
-      async (shard, indices) => {
-        const pairs = indices.flatMap((index) => {
-          const device = devices[index] as DirectoryDevice;
-          return [device.id, encodeDevice(device)];
-        });
-        await this.#hash(shard, (client, key) => client.hset(key, ...pairs));
-      },
-    );
-  }
-
-  async removeDevices(ids: readonly string[]): Promise<void> {
-    await perShard(this.#keys, ids, async (shard, indices) => {
-      const fields = indices.map((index) => ids[index] as string);
-      await this.#hash(shard, (client, key) => client.hdel(key, ...fields));
+  async begin({ clear = false } = {}): Promise<DirectoryWriting | null> {
+    const { owner } = this.#with;
+    const installation = owner.current;
+    if (installation === null) throw new BusUnavailable('nobody claimed this Redis yet');
+    const histories = this.#memories.map((_, shard) => this.#historyOf(shard) ?? '');
+    const generation = nanoid(GENERATION_LENGTH);
+    const begin = async (shard: number, givenUpMs: number) =>
+      Number(
+        await this.#run(shard, SCRIPTS.beginDirectory, [
+          ...[installation.id, generation, String(givenUpMs), clear ? '1' : ''],
+        ]),
+      );
+    // Whoever has the first shard has them all.
+    if ((await begin(0, GIVEN_UP_MS)) === 0) return null;
+    await Promise.all(this.#memories.map((_, shard) => (shard === 0 ? 1 : begin(shard, 0))));
+    return new RedisDirectoryWriting({
+      ...{ generation, installation, histories },
+      run: (shard, script, args) => this.#run(shard, script, args),
+      put: (devices, token) => this.#write(installation, token, devices, []),
     });
+  }
+
+  async vouch(generation: string, ttlMs: number): Promise<void> {
+    const { commands, keys, owner } = this.#with;
+    const value = `${owner.current?.id} ${generation}`;
+    await commands.do(keys.directoryVouched, (client) =>
+      client.set(keys.directoryVouched, value, 'PX', ttlMs),
+    );
+  }
+
+  putDevices(devices: readonly DirectoryDevice[]): Promise<void> {
+    return this.#write(this.#installation(), '', devices, []);
+  }
+
+  removeDevices(ids: readonly string[]): Promise<void> {
+    return this.#write(this.#installation(), '', [], ids);
   }
 
   async devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]> {
     const results = new Array<DirectoryDevice | null>(ids.length);
-    await perShard(this.#keys, ids, async (shard, indices) => {
+    const unsure = new Map<number, Mark>();
+    await perShard(this.#with.keys, ids, async (shard, indices) => {
       const fields = indices.map((index) => ids[index] as string);
-      const [mark, ...values] = await this.#hash(shard, (client, key) =>
-        client.hmgetBuffer(key, FIELD_EPOCH, ...fields),
+      const [marked, ...values] = await this.#hash(shard, (client, key) =>
+        client.hmgetBuffer(key, FIELD_MARK, ...fields),
       );
-      if (!mark) throw new DirectoryIncomplete(`shard ${shard} of the directory was not written, or is lost`);
-      if (values.includes(null) && !this.#isWhole(shard, mark.toString())) {
-        throw new DirectoryIncomplete(`shard ${shard} of the directory may lack what was written last`);
-      }
+      const mark = parseMark(marked?.toString() ?? '');
+      const why = whyNotOwn(mark, this.#with.owner.current);
+      if (mark === null || why !== null) throw new DirectoryIncomplete(why ?? '');
       for (const [at, index] of indices.entries()) {
         const value = values[at];
-        results[index] = value ? decodeDevice(fields[at] as string, value) : null;
+        const device = value ? decodeDevice(fields[at] as string, value) : null;
+        results[index] = device;
+        if (device === null || device.blocked) unsure.set(shard, mark);
       }
     });
+    if (unsure.size > 0) await this.#assertSure(unsure);
     return results;
   }
 
+  async setGateways(gateways: readonly DirectoryGateway[]): Promise<void> {
+    await this.#putGateways(gateways, 'all');
+  }
+
   async putGateways(gateways: readonly DirectoryGateway[]): Promise<void> {
-    if (gateways.length === 0) return;
-    const pairs = gateways.flatMap((gateway) => [gateway.name, encode(gateway)]);
-    await this.#change((client) => client.hset(this.#keys.gateways, ...pairs));
+    await this.#putGateways(gateways, 'some');
   }
 
   async removeGateway(name: string): Promise<void> {
-    await this.#change((client) => client.hdel(this.#keys.gateways, name));
+    const { commands, keys } = this.#with;
+    await this.#andHint(commands.do(keys.gateways, (client) => client.hdel(keys.gateways, name)));
   }
 
   async gateways(): Promise<DirectoryGateway[]> {
-    const values = await this.#commands.do(this.#keys.gateways, (client) =>
-      client.hvalsBuffer(this.#keys.gateways),
-    );
-    return values.map((value) => decode<DirectoryGateway>(value));
+    const { commands, keys, owner } = this.#with;
+    const fields = await commands.do(keys.gateways, (client) => client.hgetallBuffer(keys.gateways));
+    const { [FIELD_OWNER]: listOf, ...entries } = fields;
+    if (owner.current === null || listOf?.toString() !== owner.current.id) {
+      throw new DirectoryIncomplete('the list of gateways was not written yet, or is lost');
+    }
+    return Object.values(entries).map((value) => decode<DirectoryGateway>(value));
   }
 
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>> {
-    return this.#subscriptions.on(this.#keys.gatewaysHint, onChange);
+    return this.#with.subscriptions.on(this.#with.keys.gatewaysHint, onChange);
+  }
+
+  #installation(): Installation {
+    const { current } = this.#with.owner;
+    if (current === null)
+      throw new BusUnavailable('it is not known yet which installation this Redis serves');
+    return current;
+  }
+
+  /** What nobody may be turned away for good on: a part that may lack the last changes, or that nobody looks after. */
+  async #assertSure(marks: ReadonlyMap<number, Mark>): Promise<void> {
+    const { commands, keys } = this.#with;
+    for (const [shard, mark] of marks) {
+      if (!this.#isInItsHistory(shard, mark)) throw new DirectoryIncomplete(mayLack(shard));
+    }
+    const vouched = await commands.do(keys.directoryVouched, (client) => client.get(keys.directoryVouched));
+    for (const { installation, generation } of marks.values()) {
+      if (vouched !== `${installation} ${generation}`) {
+        throw new DirectoryIncomplete('no administration server looks after this directory now');
+      }
+    }
+  }
+
+  #problemOf(look: ShardLook, shard: number): { text: string; altered?: true } | null {
+    const { mark, writing } = look;
+    const why = whyNotOwn(mark, this.#with.owner.current);
+    if (why !== null) return { text: mark === null && writing ? 'the directory is being written' : why };
+    const altered = this.#memories[shard]?.compare(look) ?? null;
+    if (altered !== null) return { text: `the directory was altered: ${altered}`, altered: true };
+    return mark && !this.#isInItsHistory(shard, mark) ? { text: mayLack(shard) } : null;
+  }
+
+  /** A batch names a device once: the last word on it counts. */
+  async #write(
+    installation: Installation,
+    generation: string,
+    puts: readonly DirectoryDevice[],
+    removals: readonly string[],
+  ): Promise<void> {
+    const byId = new Map<string, DirectoryDevice | null>(puts.map((device) => [device.id, device]));
+    for (const id of removals) byId.set(id, null);
+    const ids = [...byId.keys()];
+    const step = async (shard: number, indices: number[]) => {
+      const args = indices.flatMap((index) => {
+        const id = ids[index] as string;
+        const device = byId.get(id);
+        if (!device) return [id, '', ''];
+        const { digest, value } = encodeDevice(device);
+        return [id, digest, value];
+      });
+      const answer = Number(
+        await this.#run(shard, SCRIPTS.writeDirectory, [installation.id, generation, ...args]),
+      );
+      if (answer === 0) throw lost();
+      if (answer === 3)
+        throw new BusUnavailable('the directory in this Redis is that of another installation');
+    };
+    await perShard(this.#with.keys, ids, step, MAX_PER_SCRIPT);
+  }
+
+  async #putGateways(gateways: readonly DirectoryGateway[], which: 'all' | 'some'): Promise<void> {
+    const { commands, keys } = this.#with;
+    const pairs = gateways.flatMap((gateway) => [gateway.name, encode(gateway)]);
+    const args = [this.#installation().id, which, ...pairs];
+    await this.#andHint(commands.run(SCRIPTS.setGateways, [keys.gateways], args));
   }
 
   /** The change and its hint, begun together. */
-  async #change(command: (client: Client) => Promise<unknown>): Promise<void> {
-    await Promise.all([
-      this.#commands.do(this.#keys.gateways, command),
-      this.#subscriptions.publish(this.#commands, this.#keys.gatewaysHint),
-    ]);
+  async #andHint(change: Promise<unknown>): Promise<void> {
+    const { commands, keys, subscriptions } = this.#with;
+    await Promise.all([change, subscriptions.publish(commands, keys.gatewaysHint)]);
   }
 
-  #allShards<T>(step: (shard: number) => T): T[] {
-    return Array.from({ length: this.#keys.shards }, (_, shard) => step(shard));
+  #run(shard: number, script: Script, args: readonly (string | Buffer)[]): Promise<unknown> {
+    return this.#with.commands.run(script, [this.#with.keys.directory(shard)], args);
   }
 
   #hash<T>(shard: number, command: (client: Client, key: string) => Promise<T>): Promise<T> {
-    const key = this.#keys.directory(shard);
-    return this.#commands.do(key, (client) => command(client, key));
+    const key = this.#with.keys.directory(shard);
+    return this.#with.commands.do(key, (client) => command(client, key));
   }
 
-  #historiesNow(): (string | null)[] {
-    return this.#allShards((shard) => this.#histories.of(this.#keys.directory(shard)));
+  #historyOf(shard: number): string | null {
+    return this.#with.histories.of(this.#with.keys.directory(shard));
   }
 
-  #isWhole(shard: number, mark: string): boolean {
-    const written = mark.slice(mark.indexOf(' ') + 1);
-    const now = this.#histories.of(this.#keys.directory(shard));
+  #isInItsHistory(shard: number, { history }: Mark): boolean {
+    const now = this.#historyOf(shard);
     // A server that does not tell its history leaves nothing to compare.
-    return now === null || written === '' || written === now;
+    return now === null || history === '' || history === now;
   }
 }
 
-function epochIn(mark: string): string {
-  return mark.slice(0, mark.indexOf(' '));
-}
-
-function encodeDevice(device: DirectoryDevice): Buffer {
-  const stored: StoredDevice = [
-    device.publicKey,
-    device.blocked,
-    device.groups,
-    device.membership,
-    device.membershipRevision,
-  ];
-  return encode(stored);
-}
-
-function decodeDevice(id: string, value: Buffer): DirectoryDevice {
-  const [publicKey, blocked, groups, membership, membershipRevision] = decode<StoredDevice>(value);
-  return {
-    id,
-    // Copies: a record that is kept must not keep alive the buffer it was received in.
-    publicKey: new Uint8Array(publicKey),
-    blocked,
-    groups,
-    membership: new Uint8Array(membership),
-    membershipRevision,
-  };
+function mayLack(shard: number): string {
+  return `shard ${shard} of the directory may lack what was written last`;
 }

@@ -5,6 +5,7 @@ import type { Histories } from './histories.ts';
 import type { Keys } from './keys.ts';
 import { LineProbe } from './line-probe.ts';
 import type { Link } from './link.ts';
+import type { RedisOwner } from './owner.ts';
 import { Parts } from './parts.ts';
 import { warningsAbout } from './server-facts.ts';
 import type { Line, Subscriptions } from './subscriptions.ts';
@@ -24,6 +25,7 @@ export interface HealthParts {
   subscriptions: Subscriptions;
   histories: Histories;
   keys: Keys;
+  owner: RedisOwner;
   /** Of this bus. */
   id: string;
   log: Logger;
@@ -139,6 +141,7 @@ export class Health {
     subscriptions.ping();
     await Promise.all([...commands.links].map(([place, link]) => this.#probePlace(place, link)));
     if (this.#stopped) return;
+    await this.#lookWhose();
     this.#probeWatched();
     for (const [line, probe] of this.#probes) {
       if ([...subscriptions.lines.values()].includes(line)) continue;
@@ -186,6 +189,15 @@ export class Health {
       await this.#probeOf(place, line).send();
     } catch (error) {
       this.#set('subscription', place, line.link, reasonAt(link, error));
+    }
+  }
+
+  async #lookWhose(): Promise<void> {
+    try {
+      await this.#with.owner.look();
+    } catch (error) {
+      // A server that does not answer is known by its own part.
+      this.#with.log.debug({ err: error }, 'it is not known now whose Redis is');
     }
   }
 
@@ -272,6 +284,7 @@ export class Health {
     if (place === undefined) return topology.problem() ?? 'no server is known';
     const unknown = [place, ...others].find((each) => !this.#parts.has('commands', each));
     if (unknown !== undefined) return `${unknown}: not connected yet`;
+    if (this.#with.owner.problem !== null) return this.#with.owner.problem;
     // In a cluster there is a subscription only where there is a channel.
     if (!sharded && !this.#parts.has('subscription', place)) return 'the subscription is not connected';
     return null;

@@ -12,9 +12,10 @@
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`, and the highest session given out |
- * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: encoded, and the epoch |
- * | `pp:directory:epoch` | string | the epoch |
- * | `pp:gateways` | hash | gateway's name: encoded |
+ * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
+ * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, encoded; mark, writing, counts |
+ * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server looks after |
+ * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
  *
  * Channels are `pp:{<incarnation>}:hint`, `pp:hint:gateways` and that of the probe; in a Redis Cluster they are sharded, and
@@ -30,6 +31,8 @@ const CLUSTER_SHARDS = 16;
 
 /** Devices one command may name; larger shards of a batch are split. */
 export const MAX_PER_COMMAND = 1_000;
+/** The same for a script that works on each of them: nobody else is served meanwhile. */
+export const MAX_PER_SCRIPT = 250;
 
 /** Which shard a device is in: FNV-1a over the characters of its id, modulo `shards`. */
 function shardOf(device: string, shards: number): number {
@@ -42,13 +45,14 @@ function shardOf(device: string, shards: number): number {
 }
 
 /**
- * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `MAX_PER_COMMAND` at
- * a time and in order. All steps are begun in one turn, so that what they ask goes out together.
+ * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `most` at a time and in
+ * order. All steps are begun in one turn, so that what they ask goes out together.
  */
 export async function perShard(
   { shards: count }: Keys,
   devices: readonly string[],
   step: (shard: number, indices: number[]) => Promise<void>,
+  most = MAX_PER_COMMAND,
 ): Promise<void> {
   const shards = new Map<number, number[][]>();
   for (const [index, device] of devices.entries()) {
@@ -56,7 +60,7 @@ export async function perShard(
     const parts = shards.get(shard) ?? [];
     if (parts.length === 0) shards.set(shard, parts);
     const last = parts.at(-1);
-    if (last === undefined || last.length === MAX_PER_COMMAND) parts.push([index]);
+    if (last === undefined || last.length === most) parts.push([index]);
     else last.push(index);
   }
   await Promise.all([...shards].flatMap(([shard, parts]) => parts.map((indices) => step(shard, indices))));
@@ -64,7 +68,8 @@ export async function perShard(
 
 /** Fields beside the devices in a shard's hash. No identifier starts with a space (protocol rule F-6). */
 export const FIELD_LAST_SESSION = ' last';
-export const FIELD_EPOCH = ' epoch';
+export const FIELD_MARK = ' mark';
+export const FIELD_OWNER = ' owner';
 
 export type Keys = ReturnType<typeof keysWith>;
 
@@ -85,7 +90,8 @@ export function keysWith(prefix: string, sharded: boolean) {
 
     presence: (shard: number) => `${prefix}:presence${inShard(shard)}`,
     directory: (shard: number) => `${prefix}:directory${inShard(shard)}`,
-    directoryEpoch: `${prefix}:directory:epoch`,
+    directoryVouched: `${prefix}:directory:vouched`,
+    installation: `${prefix}:installation`,
     gateways: `${prefix}:gateways`,
     gatewaysHint: `${prefix}:hint:gateways`,
 

@@ -1,16 +1,16 @@
 import { nanoid } from 'nanoid';
 import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
-import type { Commands } from './commands.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
+import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 /** How long it is known that a worker left in good order, seconds. */
 const LEFT_KNOWN_S = 3_600;
 
 export class RedisLeases implements Leases {
-  readonly #commands: Commands;
+  readonly #commands: OwnCommands;
   readonly #keys: Keys;
   readonly #histories: Histories;
   /**
@@ -19,7 +19,7 @@ export class RedisLeases implements Leases {
    */
   readonly #watches = new Map<string, HistoryWatch>();
 
-  constructor(commands: Commands, keys: Keys, histories: Histories) {
+  constructor(commands: OwnCommands, keys: Keys, histories: Histories) {
     this.#commands = commands;
     this.#keys = keys;
     this.#histories = histories;

@@ -7,9 +7,9 @@ import {
   type Position,
 } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
-import type { Commands } from './commands.ts';
 import type { Histories } from './histories.ts';
 import type { Keys } from './keys.ts';
+import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -18,7 +18,7 @@ const START = '0-0';
 const OTHER_EPOCH = '-';
 
 export class RedisOutboxes implements Outboxes {
-  readonly #commands: Commands;
+  readonly #commands: OwnCommands;
   readonly #subscriptions: Subscriptions;
   readonly #keys: Keys;
 
@@ -27,7 +27,7 @@ export class RedisOutboxes implements Outboxes {
 
   /** `sharded`: channels are, as in a cluster. */
   constructor(
-    commands: Commands,
+    commands: OwnCommands,
     subscriptions: Subscriptions,
     keys: Keys,
     histories: Histories,

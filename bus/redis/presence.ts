@@ -1,15 +1,15 @@
 import type { Holder, Presence, PresenceClaim } from '../bus.ts';
-import type { Commands } from './commands.ts';
 import { FIELD_LAST_SESSION, type Keys, MAX_PER_COMMAND, perShard } from './keys.ts';
+import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 export class RedisPresence implements Presence {
-  readonly #commands: Commands;
+  readonly #commands: OwnCommands;
   readonly #keys: Keys;
   /** Where the next sweep goes on. */
   #swept = { shard: 0, cursor: '0' };
 
-  constructor(commands: Commands, keys: Keys) {
+  constructor(commands: OwnCommands, keys: Keys) {
     this.#commands = commands;
     this.#keys = keys;
   }

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import { BusUnavailable, type Receipt } from '../bus.ts';
 import { decode } from '../encoding.ts';
-import type { Commands } from './commands.ts';
 import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { Link } from './link.ts';
+import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
@@ -32,7 +32,7 @@ export class ReceiptStream {
   readonly consumer: string;
   readonly link: Link;
   readonly #topology: Topology;
-  readonly #commands: Commands;
+  readonly #commands: OwnCommands;
   readonly #keys: Keys;
   readonly #log: Logger;
   #readerId: number | null = null;
@@ -40,7 +40,7 @@ export class ReceiptStream {
   constructor(
     target: RedisTarget,
     topology: Topology,
-    commands: Commands,
+    commands: OwnCommands,
     keys: Keys,
     consumer: string,
     log: Logger,
@@ -97,6 +97,7 @@ export class ReceiptStream {
 
   /** New batches for this consumer; waits up to `blockMs` for one. Rejects with `BusUnavailable`. */
   async read(count: number, blockMs: number): Promise<StreamBatch[]> {
+    this.#commands.assertOwn();
     const answer = (await this.#withGroup(() =>
       this.link.client.xreadgroupBuffer(
         'GROUP',
@@ -111,6 +112,8 @@ export class ReceiptStream {
         '>',
       ),
     )) as [Buffer, RawEntry[]][] | null;
+    // Another installation's receipts are none of this one's business: they wait there for whoever they are for.
+    this.#commands.assertOwn();
     return this.#decode(answer?.[0]?.[1] ?? []);
   }
 
@@ -186,6 +189,7 @@ export class ReceiptStream {
       if (replyCode(error) === 'READONLY' || replyCode(error) === 'MOVED') this.#topology.look();
       if (replyCode(error) !== 'NOGROUP') throw asBusError(error);
       this.#log.warn('the receipts stream is gone, Redis lost its data; starting it anew');
+      await this.#commands.lookAgain();
       await this.createGroup();
       return await command().catch((again) => {
         throw asBusError(again);

@@ -2,11 +2,11 @@ import type { Logger } from 'pino';
 import { RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import { encode } from '../encoding.ts';
 import { type Apply, CONSUME_DEFAULTS } from '../receipt-batches.ts';
-import type { Commands } from './commands.ts';
 import { reasonOf } from './errors.ts';
 import type { WatchedLink } from './health.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
+import type { OwnCommands } from './owner.ts';
 import { ReceiptConsumer } from './receipt-consumer.ts';
 import { ReceiptStream } from './receipt-stream.ts';
 import { SCRIPTS } from './scripts/index.ts';
@@ -22,7 +22,7 @@ const APPENDED_AGAIN_MS = 30_000;
 export interface RedisReceiptsParts {
   target: RedisTarget;
   topology: Topology;
-  commands: Commands;
+  commands: OwnCommands;
   keys: Keys;
   histories: Histories;
   /** Has the connection of every consumer watched. */

@@ -4,7 +4,7 @@
  */
 import { nanoid } from 'nanoid';
 import { type Logger, pino } from 'pino';
-import { type Bus, type BusCounts, type BusStatus, BusUnavailable } from '../bus.ts';
+import { type Bus, type BusCounts, type BusStatus, BusUnavailable, type Installation } from '../bus.ts';
 import { MeasuredClock } from '../clock.ts';
 import type { Client } from './client.ts';
 import { ClusterTopology } from './cluster-topology.ts';
@@ -16,6 +16,7 @@ import { Histories } from './histories.ts';
 import { type Keys, keysWith } from './keys.ts';
 import { RedisLeases } from './leases.ts';
 import { RedisOutboxes } from './outboxes.ts';
+import { OwnCommands, RedisOwner } from './owner.ts';
 import { RedisPresence } from './presence.ts';
 import { RedisReceipts } from './receipts.ts';
 import { SentinelTopology } from './sentinels.ts';
@@ -29,6 +30,8 @@ const CLOCK_EVERY_MS = 5_000;
 export interface RedisBusOptions extends RedisSettings {
   /** Stands before every key and channel; `pp` when absent. Without braces. */
   prefix?: string;
+  /** The installation it works for, when that is known already. */
+  installation?: Installation;
   /** Silent when absent. */
   log?: Logger;
   /** How long `start` waits for Redis, milliseconds; 10,000 when absent. */
@@ -38,6 +41,7 @@ export interface RedisBusOptions extends RedisSettings {
 }
 
 export class RedisBus implements Bus {
+  readonly owner: RedisOwner;
   readonly leases: RedisLeases;
   readonly outboxes: RedisOutboxes;
   readonly receipts: RedisReceipts;
@@ -62,6 +66,7 @@ export class RedisBus implements Bus {
     log = pino({ level: 'silent' }),
     startTimeoutMs = 10_000,
     tellWarnings = true,
+    installation,
     ...settings
   }: RedisBusOptions) {
     this.#startTimeoutMs = startTimeoutMs;
@@ -81,15 +86,18 @@ export class RedisBus implements Bus {
     this.#histories = histories;
     this.#commands = commands;
     this.#subscriptions = subscriptions;
+    const owner = new RedisOwner(commands, keys.installation, log, installation ?? null);
+    this.owner = owner;
     this.#health = new Health({
-      ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings },
+      ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
-    this.leases = new RedisLeases(commands, keys, histories);
-    this.outboxes = new RedisOutboxes(commands, subscriptions, keys, histories, sharded);
+    const own = new OwnCommands(commands, owner);
+    this.leases = new RedisLeases(own, keys, histories);
+    this.outboxes = new RedisOutboxes(own, subscriptions, keys, histories, sharded);
     const watch = this.#health.watch.bind(this.#health);
-    this.receipts = new RedisReceipts({ target, topology, commands, keys, histories, watch, log });
-    this.presence = new RedisPresence(commands, keys);
-    this.directory = new RedisDirectory(commands, subscriptions, keys, histories);
+    this.receipts = new RedisReceipts({ target, topology, commands: own, keys, histories, watch, log });
+    this.presence = new RedisPresence(own, keys);
+    this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }
 
   async start(): Promise<void> {

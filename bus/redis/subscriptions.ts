@@ -111,7 +111,7 @@ export class Subscriptions {
   }
 
   /** Announces something on a channel, without a message. Rejects with `BusUnavailable`. */
-  async publish(commands: Commands, channel: string): Promise<void> {
+  async publish(commands: Pick<Commands, 'do'>, channel: string): Promise<void> {
     await commands.do(channel, (client) =>
       this.#target.kind === 'cluster' ? client.spublish(channel, '') : client.publish(channel, ''),
     );

@@ -232,6 +232,15 @@ export const OPTIONS = [
     secret: true,
   },
   {
+    name: 'redis-prefix',
+    env: 'REDIS_PREFIX',
+    type: 'text',
+    description:
+      'What stands before every key and channel in Redis: letters, digits, `.`, `_`, `-`. Installations that share one Redis need one each',
+    programs: JOINED,
+    default: 'pp',
+  },
+  {
     name: 'redis-password',
     env: 'REDIS_PASSWORD',
     type: 'text',

@@ -12,7 +12,7 @@ import type { ConfigOf } from './options.ts';
 type RedisConfig = Pick<ConfigOf<'gateway'>, Extract<keyof ConfigOf<'gateway'>, `redis${string}`>>;
 
 /** Reads the files named. Throws `ConfigError`, which repeats no secret. */
-export function redisSettings(config: RedisConfig): RedisSettings {
+export function redisSettings(config: RedisConfig): RedisSettings & { prefix: string } {
   const problems: string[] = [];
   const read = (flag: string, path: string | undefined) => {
     if (path === undefined) return undefined;
@@ -44,8 +44,14 @@ export function redisSettings(config: RedisConfig): RedisSettings {
     ...named('key', read('redis-tls-key', config.redisTlsKey)),
     ...(config.redisTlsVerify === 'no' && { verify: false }),
   };
-  const settings: RedisSettings = {
+  if (!/^[A-Za-z0-9._-]{1,32}$/.test(config.redisPrefix)) {
+    problems.push(
+      `--redis-prefix: ${JSON.stringify(config.redisPrefix)} is not allowed; expected 1 to 32 letters, digits, ".", "_" or "-"`,
+    );
+  }
+  const settings: RedisSettings & { prefix: string } = {
     url: config.redisUrl,
+    prefix: config.redisPrefix,
     ...named('password', password),
     ...named('sentinelUsername', config.redisSentinelUser),
     ...named('sentinelPassword', sentinelPassword),

@@ -4,7 +4,10 @@ import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
 import type { Part } from './lifecycle.ts';
 
-export function busPart(redis: RedisSettings | undefined, log: Logger): { bus: Bus; part: Part } {
+export function busPart(
+  redis: (RedisSettings & { prefix: string }) | undefined,
+  log: Logger,
+): { bus: Bus; part: Part } {
   const bus = openBus({ ...(redis === undefined ? {} : { redis }), log });
   return { bus, part: { name: 'bus', start: () => bus.start(), stop: () => bus.stop() } };
 }

@@ -3,6 +3,7 @@
  * that way too: arguments and environment can be read by others.
  */
 import { pathToFileURL } from 'node:url';
+import type { Installation } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
 import { type GatewayConfig, superviseWorker } from '../../gateway/index.ts';
@@ -12,7 +13,9 @@ import { programLog } from './logger.ts';
 /** The first message. */
 export interface WorkerOrders {
   config: Readonly<GatewayConfig>;
-  redis: RedisSettings;
+  redis: RedisSettings & { prefix: string };
+  /** Of the gateway, when it is known already: a worker that is restarted must not learn another. */
+  installation?: Installation;
   logLevel: string;
   stopDeadlineMs: number;
 }
@@ -23,10 +26,10 @@ function run(): void {
   process.once('message', (orders) => void serve(orders as WorkerOrders));
 }
 
-async function serve({ config, redis, logLevel, stopDeadlineMs }: WorkerOrders): Promise<void> {
+async function serve({ config, redis, installation, logLevel, stopDeadlineMs }: WorkerOrders): Promise<void> {
   const log = programLog(logLevel);
   // What should be changed in Redis the supervisor says, once for all workers.
-  const bus = openBus({ redis, log, tellWarnings: false });
+  const bus = openBus({ redis, log, tellWarnings: false, ...(installation && { installation }) });
   process.exitCode = await superviseWorker({ config, bus, log, version: version(), stopDeadlineMs });
 }
 

@@ -74,10 +74,14 @@ function supervisorPart(
     config,
     bus,
     log,
-    fork: (own) => forkWorker({ ...orders, config: own }),
+    fork: (own) => forkWorker({ ...orders, ...known(bus), config: own }),
   });
   const stop = (): Promise<void> => supervisor.stop({ deadlineMs: orders.stopDeadlineMs });
   return { supervisor, part: { name: 'gateway', start: () => supervisor.start(), stop } };
+}
+
+function known({ owner: { current } }: Bus): Pick<WorkerOrders, 'installation'> {
+  return current === null ? {} : { installation: current };
 }
 
 function forkWorker(orders: WorkerOrders): ChildProcess {

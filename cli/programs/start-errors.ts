@@ -8,6 +8,8 @@ const BY_NAME: Record<string, ExitCode> = {
   // A person must change something: systemd does not try again (RestartPreventExitStatus).
   StoreSettingsError: EXIT.usage,
   EnrollError: EXIT.refused,
+  ForeignInstallation: EXIT.refused,
+  InstallationRestored: EXIT.refused,
   PortUnavailable: EXIT.fault,
   FolderInUse: EXIT.fault,
   DatabaseInUse: EXIT.fault,

@@ -6,7 +6,7 @@ import {
   type GatewayMessage,
   proofBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, NONCE, NOW, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
 
@@ -69,7 +69,7 @@ const fromDevice: [string, DeviceMessage][] = [
 ];
 
 const fromGateway: [string, GatewayMessage][] = [
-  ['challenge', { t: 'challenge', nonce: NONCE, gateway: GATEWAY, time: NOW }],
+  ['challenge', { t: 'challenge', nonce: NONCE, gateway: GATEWAY, installation: INSTALLATION, time: NOW }],
   ['welcome', { t: 'welcome', session: 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS }],
   ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
   ['beat', { t: 'beat', time: NOW + 60_000 }],

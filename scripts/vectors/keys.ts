@@ -33,6 +33,7 @@ export function signWith(key: VectorKey, bytes: Uint8Array): Uint8Array {
 export const NONCE = Uint8Array.from({ length: 32 }, (_, i) => 0xa0 + i);
 export const DEVICE = 'dev-7Q2m';
 export const GATEWAY = 'gw1';
+export const INSTALLATION = 'i7k2m5n4x1pq0w8z';
 export const GATEWAYS = [
   { name: 'gw1', url: 'wss://gw1.example.net:13295' },
   { name: 'gw2', url: 'wss://gw2.example.net:13295' },

@@ -19,7 +19,13 @@ const prove = {
 const result = { t: str('result'), id: str('cmd-0001'), state: str('succeeded') };
 const progress = { t: str('progress'), id: str('cmd-0001') };
 const ack = { t: str('ack'), id: str('cmd-0001') };
-const challenge = { t: str('challenge'), nonce: bin(NONCE), gateway: str('gw1'), time: float64(NOW) };
+const challenge = {
+  t: str('challenge'),
+  nonce: bin(NONCE),
+  gateway: str('gw1'),
+  installation: str('i7Kq'),
+  time: float64(NOW),
+};
 const gateway = map({ name: str('gw1'), url: str('wss://gw1.example.net:13295') });
 const welcome = {
   t: str('welcome'),
@@ -91,6 +97,11 @@ const fromGateway: typeof device = [
   ['F-5', 'a heartbeat interval above 15 minutes', map({ ...welcome, heartbeatMs: float64(900_001) })],
   ['F-6', 'a nonce of 31 bytes', map({ ...challenge, nonce: bin(NONCE.subarray(1)) })],
   ['F-6', 'a gateway without a name', map({ ...challenge, gateway: str('') })],
+  [
+    'F-6',
+    'a challenge that names no installation',
+    map({ t: challenge.t, nonce: challenge.nonce, gateway: challenge.gateway, time: challenge.time }),
+  ],
   ['F-6', '33 gateways', map({ ...welcome, gateways: many(33, gateway) })],
   ['F-6', 'a gateway that is text', map({ t: str('update'), gateways: array(str('gw1')) })],
   [

@@ -6,7 +6,7 @@ import {
   type GatewayMessage,
   proofBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, NONCE, NOW, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
 import { hexOf, view } from './wire.ts';
 
@@ -19,7 +19,7 @@ function handshake(nonce: Uint8Array, time: number, session: number, membership:
   const sig = signWith(DEVICE_KEY, proofBytes(nonce, GATEWAY, DEVICE));
   const caps = ['sync', 'task.start', 'task.stop'];
   return [
-    gateway({ t: 'challenge', nonce, gateway: GATEWAY, time }),
+    gateway({ t: 'challenge', nonce, gateway: GATEWAY, installation: INSTALLATION, time }),
     device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, membership }),
     gateway({ t: 'welcome', session, time, heartbeatMs: 60_000, gateways: GATEWAYS }),
   ];

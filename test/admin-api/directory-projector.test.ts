@@ -11,6 +11,7 @@ import { openStore } from '../../admin-api/store/open-store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
+import { writeDirectory } from '../write-directory.ts';
 import { addDevices } from './store-fixtures.ts';
 
 test('a bus that fails while a server starts delays the directory, also one that an earlier server wrote', async () => {
@@ -24,13 +25,17 @@ test('a bus that fails while a server starts delays the directory, also one that
   const leases = { known: true, list: () => [] };
   const projector = new DirectoryProjector({ store, bus, signer, leases, log });
   const ids = await addDevices(store, 'd', 3);
-  await bus.directory.setEpoch('of before');
+  await writeDirectory(bus);
   const { directory } = bus;
-  const put = directory.putDevices.bind(directory);
+  const begin = directory.begin.bind(directory);
   let failures = 2;
-  directory.putDevices = async (devices) => {
-    if (failures-- > 0) throw new BusUnavailable('tried');
-    return put(devices);
+  directory.begin = async (options) => {
+    const writing = await begin(options);
+    const put: typeof writing.put = async (devices) => {
+      if (failures-- > 0) throw new BusUnavailable('tried');
+      return writing.put(devices);
+    };
+    return { ...writing, put };
   };
   try {
     await projector.start();

@@ -206,7 +206,9 @@ test('the status counts devices and what is open', async () => {
   assert.ok(body.openCommands > 0);
   assert.is(body.store.kind, 'sqlite');
   assert.is(body.bus.available, true);
-  await waitFor(async () => (await http.call('GET', '/v1/status')).body.directoryEpoch !== null);
+  assert.match(body.installation.id, /^i[0-9a-z]{15}$/);
+  assert.is(body.installation.epoch, 1);
+  await waitFor(async () => (await http.call('GET', '/v1/status')).body.directory.generation !== null);
 });
 
 test.run();

@@ -24,6 +24,7 @@ import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { createHttpServer } from '../../admin-api/http/http-server.ts';
 import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
+import { loadInstallation } from '../../admin-api/installation.ts';
 import { Ends } from '../../admin-api/ledger/ends.ts';
 import { Frontier } from '../../admin-api/ledger/frontier.ts';
 import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
@@ -96,6 +97,8 @@ export async function startHttp(
   await bus.start();
   const clock = { offsetMs: 0 };
   const now = () => Date.now() + clock.offsetMs;
+  const installation = await loadInstallation(store.meta);
+  await bus.owner.claim(installation);
   const signer = await OrderSigner.load(store.meta);
   const workers = new LiveWorkers(bus, log, 20);
   await workers.start(() => {});
@@ -135,6 +138,12 @@ export async function startHttp(
   const services: HttpServices = {
     store,
     bus,
+    directory: {
+      get state() {
+        return projector.state;
+      },
+      installation,
+    },
     storeWatch,
     vitalSigns: new VitalSigns({ bus, store: storeWatch, loops: new Loops(60) }),
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
@@ -143,7 +152,7 @@ export async function startHttp(
     coverage: () => coverageOf(parts),
     groups,
     devices: new DeviceDesk({ ...parts, outcomes, ends, dispatcher }),
-    enrolment: new EnrolmentDesk({ ...parts, signer }),
+    enrolment: new EnrolmentDesk({ ...parts, signer, installation }),
     locate: new LocateDesk({ ...parts, signer }),
     gateways: new GatewayDesk(parts),
     tunnels: new TunnelDesk(

@@ -183,7 +183,6 @@ test('while the store or the bus is away, the answer is 503 with when to try aga
     ...withBus(storeWatch, {
       ...bus,
       receipts: bus.receipts,
-      directory: bus.directory,
       status: () => ({ available: false, since: 0, reason: 'no redis' }),
     }),
   }));

@@ -1,25 +1,35 @@
 import * as assert from 'uvu/assert';
 import { DirectoryIncomplete } from '../../bus/bus.ts';
 import { waitFor } from '../wait.ts';
+import { claim, writeDirectory } from '../write-directory.ts';
 import type { Rule } from './bus-under-test.ts';
 import { rejectsWith } from './expect.ts';
-import { device, gateway, numbers, plain } from './samples.ts';
+import { device, gateway, LONG_MS, numbers, plain } from './samples.ts';
 
 export function directoryRules(rule: Rule): void {
-  rule('until it was marked as whole, the directory says nothing about any device', async ({ directory }) => {
-    assert.is(await directory.epoch(), null);
+  rule('until it was marked as whole, the directory says nothing about any device', async (bus) => {
+    const { directory } = bus;
+    await claim(bus);
+    assert.is((await directory.look()).generation, null);
     await rejectsWith(directory.devices(['d1']), DirectoryIncomplete);
     await directory.putDevices([device('d1')]);
     await rejectsWith(directory.devices(['d1']), DirectoryIncomplete);
-    await directory.setEpoch('1');
-    assert.is(await directory.epoch(), '1');
+    const writing = await directory.begin();
+    await writing?.put([device('d1')]);
+    await rejectsWith(directory.devices(['d1']), DirectoryIncomplete);
+    assert.is((await directory.look()).writing, true);
+    const generation = (await writing?.finish()) as string;
+    await directory.vouch(generation, LONG_MS);
+    assert.equal(await directory.look(), { generation, devices: 1, writing: false });
     assert.equal(plain(await directory.devices(['d1', 'd2'])), plain([device('d1'), null]));
-    await directory.setEpoch('2');
-    assert.is(await directory.epoch(), '2');
+    const next = await writeDirectory(bus);
+    assert.is.not(next, generation);
+    assert.equal(await directory.look(), { generation: next, devices: 0, writing: false });
   });
 
-  rule('hundreds of devices are put, looked up in order, changed and removed', async ({ directory }) => {
-    await directory.setEpoch('1');
+  rule('hundreds of devices are put, looked up in order, changed and removed', async (bus) => {
+    const { directory } = bus;
+    await writeDirectory(bus);
     const ids = numbers(1, 500).map((number) => `device-${number}`);
     await directory.putDevices(ids.map((id) => device(id)));
     await directory.putDevices([{ ...device('device-3', 2), blocked: true, groups: [] }]);
@@ -31,9 +41,38 @@ export function directoryRules(rule: Rule): void {
       found.slice(3).map((entry) => entry?.id),
       [...ids.slice(3), 'device-500'],
     );
+    const { generation, devices } = await directory.look();
+    assert.is(devices, ids.length - 2);
+    assert.ok(generation);
   });
 
-  rule('gateways are put, changed and removed', async ({ directory }) => {
+  rule('while it is written again it stays as it is, and what changes meanwhile is in both', async (bus) => {
+    const { directory } = bus;
+    const before = await writeDirectory(bus, [device('stays'), device('goes'), device('changes')]);
+    const writing = await directory.begin();
+    await writing?.put([device('stays', 2), device('removed'), device('changes')]);
+    await directory.putDevices([device('changes', 7), device('new')]);
+    await directory.removeDevices(['removed']);
+    assert.is((await directory.look()).generation, before);
+    const now = ['stays', 'goes', 'changes', 'new', 'removed'];
+    assert.equal((await directory.devices(now)).map((entry) => entry?.membershipRevision).slice(1), [
+      1,
+      7,
+      1,
+      undefined,
+    ]);
+    const generation = (await writing?.finish()) as string;
+    await directory.vouch(generation, LONG_MS);
+    assert.equal(
+      (await directory.devices(now)).map((entry) => entry?.membershipRevision),
+      [2, undefined, 7, 1, undefined],
+    );
+    assert.equal(await directory.look(), { generation, devices: 3, writing: false });
+  });
+
+  rule('gateways are put, changed and removed', async (bus) => {
+    const { directory } = bus;
+    await claim(bus);
     await directory.putGateways([gateway('gw1'), gateway('gw2')]);
     await directory.putGateways([{ ...gateway('gw2', 2), runPushServer: false }]);
     const listed = (await directory.gateways()).sort((a, b) => a.name.localeCompare(b.name));
@@ -44,9 +83,13 @@ export function directoryRules(rule: Rule): void {
       (await directory.gateways()).map(({ name }) => name),
       ['gw2'],
     );
+    await directory.setGateways([gateway('gw3')]);
+    assert.equal(await directory.gateways(), [gateway('gw3')]);
   });
 
-  rule('a change of the gateways is hinted until stopped', async ({ directory }) => {
+  rule('a change of the gateways is hinted until stopped', async (bus) => {
+    const { directory } = bus;
+    await claim(bus);
     let [first, second] = [0, 0];
     const stop = await directory.onGatewaysChange(() => {
       first += 1;
@@ -63,8 +106,9 @@ export function directoryRules(rule: Rule): void {
     assert.is(first, before);
   });
 
-  rule('nothing put and nothing asked is fine', async ({ directory }) => {
-    await directory.setEpoch('1');
+  rule('nothing put and nothing asked is fine', async (bus) => {
+    const { directory } = bus;
+    await writeDirectory(bus);
     await directory.putDevices([]);
     await directory.removeDevices([]);
     await directory.putGateways([]);

@@ -38,7 +38,7 @@ export function lifeRules(rule: Rule, subject: BusUnderTest): void {
     );
     await rejectsWith(bus.presence.claim('x', [{ device: 'd' }]), BusUnavailable);
     await rejectsWith(bus.presence.locate(['d']), BusUnavailable);
-    await rejectsWith(bus.directory.epoch(), BusUnavailable);
+    await rejectsWith(bus.directory.look(), BusUnavailable);
     await rejectsWith(bus.directory.devices(['d']), BusUnavailable);
     await rejectsWith(
       bus.directory.onGatewaysChange(() => {}),

@@ -8,6 +8,7 @@ import type { RedisServer } from '../services/redis.ts';
 import { startClusterSite } from '../services/redis-cluster.ts';
 import { startSentinelSite } from '../services/redis-sentinel.ts';
 import { waitFor } from '../wait.ts';
+import { claim, writeDirectory } from '../write-directory.ts';
 import { rejectsWith } from './expect.ts';
 import { ack, acked, delivery, device, gateway, identity, LONG_MS, load } from './samples.ts';
 
@@ -66,11 +67,11 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
   const bus = new RedisBus({ url: site.url, password: PASSWORD });
   try {
     await bus.start();
+    await claim(bus);
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
     await bus.outboxes.append(incarnation, [delivery(1)]);
     const { position } = await bus.outboxes.read(incarnation, null, 10);
-    await bus.directory.putDevices([device('d1')]);
-    await bus.directory.setEpoch('1');
+    await writeDirectory(bus, [device('d1')]);
     await bus.presence.claim(incarnation, [{ device: 'd1' }]);
     const old = await site.primary();
     const [replica] = (await site.replicas()) as [RedisServer];
@@ -91,7 +92,7 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
     assert.is(await bus.outboxes.append(incarnation, [delivery(3)]), 'gone');
     assert.equal((await bus.directory.devices(['d1']))[0]?.id, 'd1');
     await rejectsWith(bus.directory.devices(['d2']), DirectoryIncomplete);
-    assert.is(await bus.directory.epoch(), null, 'to be written again');
+    assert.is((await bus.directory.look()).generation, null, 'to be written again');
     const applied = await collect(bus);
     await waitFor(() => applied.includes(7), { what: 'the receipt that the replica never had' });
     await bringsHints(bus);
@@ -136,8 +137,9 @@ test('Sentinel: an old primary that goes on serving us, but is cut off from the 
     const next = await site.primary();
     for (const { server } of bus.status().parts ?? []) assert.is(server, `127.0.0.1:${next.port}`);
     assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
-    await bus.directory.setEpoch('there');
-    assert.is(await ask(site, next, (client) => client.get('pp:directory:epoch')), 'there');
+    const generation = await writeDirectory(bus);
+    const mark = await ask(site, next, (client) => client.hget('pp:directory', ' mark'));
+    assert.is(mark?.split(' ')[0], generation);
     await bringsHints(bus);
   } finally {
     await bus.stop();
@@ -150,6 +152,7 @@ test('Cluster: failovers are noticed wherever they happen, and slots may move un
   const bus = new RedisBus({ url: site.url, password: PASSWORD });
   try {
     await bus.start();
+    await claim(bus);
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
     await bus.outboxes.append(incarnation, [delivery(1)]);
     const { position } = await bus.outboxes.read(incarnation, null, 10);

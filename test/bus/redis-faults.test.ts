@@ -7,6 +7,7 @@ import { type Bus, BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts'
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
+import { claim, writeDirectory } from '../write-directory.ts';
 import { rejectsWith } from './expect.ts';
 import { ack, acked, delivery, device, gateway, identity, LONG_MS, load, numbersOf } from './samples.ts';
 
@@ -49,14 +50,13 @@ fault('a Redis emptied in the middle: lease lost, outbox lost, directory incompl
   const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
   await bus.outboxes.append(incarnation, [delivery(1)]);
   const { position } = await bus.outboxes.read(incarnation, null, 10);
-  await bus.directory.putDevices([device('d1')]);
-  await bus.directory.setEpoch('1');
+  await writeDirectory(bus, [device('d1')]);
   await redis.flushall();
   assert.is((await bus.outboxes.read(incarnation, position, 10)).lost, true);
   assert.is(await bus.outboxes.append(incarnation, [delivery(2)]), 'gone');
   assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
   assert.equal(await bus.leases.list(), []);
-  assert.is(await bus.directory.epoch(), null);
+  assert.is((await bus.directory.look()).generation, null);
   await rejectsWith(bus.directory.devices(['d1']), DirectoryIncomplete);
   assert.is(bus.status().available, true);
 });
@@ -72,10 +72,9 @@ fault('a Redis emptied in the middle: receipts are consumed again without help',
 });
 
 fault('a lost part of the directory is not taken for unknown devices', async (bus, redis, prefix) => {
-  await bus.directory.putDevices([device('d1'), device('d2')]);
-  await bus.directory.setEpoch('1');
+  await writeDirectory(bus, [device('d1'), device('d2')]);
   assert.is(await redis.del(`${prefix}:directory`), 1);
-  assert.is(await bus.directory.epoch(), null);
+  assert.is((await bus.directory.look()).generation, null);
   await rejectsWith(bus.directory.devices(['d1']), DirectoryIncomplete);
 });
 
@@ -172,8 +171,7 @@ fault(
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
     await bus.outboxes.append(incarnation, [delivery(1), delivery(2)]);
     const { position } = await bus.outboxes.read(incarnation, null, 1);
-    await bus.directory.putDevices([device('d1')]);
-    await bus.directory.setEpoch('1');
+    await writeDirectory(bus, [device('d1')]);
     await bus.receipts.append([ack(1)]);
     await server.restart();
     await waitFor(() => bus.status().available, { what: 'the status' });
@@ -187,9 +185,9 @@ fault(
 
     assert.equal((await bus.directory.devices(['d1']))[0]?.id, 'd1');
     await rejectsWith(bus.directory.devices(['d2']), DirectoryIncomplete);
-    assert.is(await bus.directory.epoch(), null);
-    await bus.directory.setEpoch('1');
-    assert.is(await bus.directory.epoch(), '1');
+    assert.is((await bus.directory.look()).generation, null);
+    const generation = await writeDirectory(bus, [device('d1')]);
+    assert.is((await bus.directory.look()).generation, generation);
     assert.equal(await bus.directory.devices(['d2']), [null]);
 
     const applied = await collect(bus);
@@ -320,11 +318,11 @@ test('a password and a database in the URL are used', async () => {
     url.password = 'secret';
     const bus = new RedisBus({ url: url.href, prefix: 'db3' });
     await bus.start();
-    await bus.directory.setEpoch('1');
+    const generation = await writeDirectory(bus);
     await bus.stop();
     await redis.auth('secret');
     await redis.select(3);
-    assert.is(await redis.get('db3:directory:epoch'), '1');
+    assert.match((await redis.hget('db3:directory', ' mark')) ?? '', generation);
   } finally {
     await redis.config('SET', 'requirepass', '');
     redis.disconnect();
@@ -344,6 +342,7 @@ fault('stop ends in time while Redis hangs', async (bus) => {
 });
 
 fault('an error that a caller may log does not carry what was sent', async (bus, redis, prefix) => {
+  await claim(bus);
   await redis.set(`${prefix}:gateways`, 'of another type');
   let error: unknown;
   await bus.directory.putGateways([gateway('gw1')]).catch((caught: unknown) => {

@@ -119,6 +119,7 @@ test('passwords and certificates of Redis come from files as well, and are read 
   };
   assert.equal(redisSettings(loadConfig('admin', { flags: {}, env })), {
     url: env.REDIS_URL,
+    prefix: 'pp',
     password: 'one ',
     sentinelUsername: 'you',
     sentinelPassword: 'two',

@@ -41,7 +41,13 @@ test('F-5, F-6, H-11: a gateway that breaks a rule, or speaks out of turn, is le
   const wrong = [
     encodeValue({ t: 'beat', time: -1 }),
     new Uint8Array([0xc1]),
-    encodeValue({ t: 'challenge', nonce: new Uint8Array(32), gateway: 'gw-1', time: 1 }),
+    encodeValue({
+      t: 'challenge',
+      nonce: new Uint8Array(32),
+      gateway: 'gw-1',
+      installation: 'i-test',
+      time: 1,
+    }),
     encodeValue({ t: 'order', body: 'text', sig: new Uint8Array(64) }),
   ];
   for (const [index, bytes] of wrong.entries()) {

@@ -56,7 +56,14 @@ export async function enrolment(
     deviceId = 'dev-1',
     revision = 1,
     issuedAt = 1,
-  }: { gateways?: GatewayAddress[]; deviceId?: string; revision?: number; issuedAt?: number } = {},
+    installation = 'i-test',
+  }: {
+    gateways?: GatewayAddress[];
+    installation?: string;
+    deviceId?: string;
+    revision?: number;
+    issuedAt?: number;
+  } = {},
 ) {
   const body = encodeOrderBody({
     kind: 'membership',
@@ -68,6 +75,8 @@ export async function enrolment(
   const sig = await nodeCrypto.sign(serverKey.privateKey, orderBytes(body));
   return {
     deviceId,
+    installation,
+    epoch: 1,
     serverKey: toBase64url(serverKey.publicKey),
     gateways,
     membership: { body: toBase64url(body), sig: toBase64url(sig) },

@@ -64,6 +64,7 @@ export class ScriptGateway {
   gateways: GatewayAddress[] = [];
   time = () => Date.now();
   answerBeats = true;
+  installation = 'i-test';
   /** Name given in the challenge, where it is to be another than `name`. */
   claimedName: string | undefined;
   /** Called instead of sending `welcome`. */
@@ -220,7 +221,7 @@ export class ScriptGateway {
       if (message.t === 'prove') void this.#prove(peer, nonce, gateway, message);
       if (message.t === 'beat' && this.answerBeats) peer.send({ t: 'beat', time: this.time() });
     });
-    peer.send({ t: 'challenge', nonce, gateway, time: this.time() });
+    peer.send({ t: 'challenge', nonce, gateway, installation: this.installation, time: this.time() });
   }
 
   async #prove(

@@ -6,6 +6,7 @@ import type { GatewayReadiness } from '../../gateway/supervisor/supervisor.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
+import { writeDirectory } from '../write-directory.ts';
 import { connectDevice, directoryDevice, type Identity, makeIdentity, type RawDevice } from './raw-device.ts';
 
 export const GROUP = 'root';
@@ -54,8 +55,8 @@ export class GatewayProcess {
       weight: 1_000,
       ...settings,
     };
+    await writeDirectory(bus);
     await bus.directory.putGateways([gateway]);
-    await bus.directory.setEpoch('1');
     const program = startCli([
       ...[
         'gateway',

@@ -184,7 +184,7 @@ test('H-3: while the directory is not whole nobody is admitted and nobody is tur
     await prove(device, identity);
     assert.is((await device.closed()).code, CLOSE.notReady);
     assert.not(rig.worker.readiness().ready);
-    await rig.bus.directory.setEpoch('1');
+    await rig.makeWhole();
     await connectDevice(rig.url, identity);
     assert.ok(rig.worker.readiness().ready);
   }));

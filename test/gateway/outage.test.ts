@@ -107,7 +107,7 @@ test('a worker started without a bus listens, admits nobody, and admits when the
     await early.closed();
     assert.is(early.refused?.status, 503);
     bus.cut(false);
-    await bus.directory.setEpoch('1');
+    await rig.makeWhole();
     const identity = await rig.enrol();
     await waitFor(() => rig.worker.readiness().ready);
     await connectDevice(rig.url, identity);

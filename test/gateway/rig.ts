@@ -1,16 +1,26 @@
 /** A gateway worker over an in-process bus, a directory with devices, and everything the worker reported. */
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import type { Bus, BusCounts, BusStatus, DirectoryGateway, Receipt, WorkerLoad } from '../../bus/bus.ts';
+import type {
+  Bus,
+  BusCounts,
+  BusStatus,
+  DirectoryDevice,
+  DirectoryGateway,
+  Receipt,
+  WorkerLoad,
+} from '../../bus/bus.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
 import { freePort, waitFor } from '../wait.ts';
+import { claim, writeDirectory } from '../write-directory.ts';
 import { directoryDevice, type Identity, makeIdentity } from './raw-device.ts';
 
 /** A bus that can be cut off: everything rejects with `BusUnavailable` while `away`. */
 export class CuttableBus implements Bus {
   readonly inner: Bus;
+  readonly owner: Bus['owner'];
   away = false;
   #since = Date.now();
   readonly leases: Bus['leases'];
@@ -23,6 +33,7 @@ export class CuttableBus implements Bus {
   constructor(inner: Bus) {
     this.inner = inner;
     this.clock = inner.clock;
+    this.owner = inner.owner;
     this.leases = this.#guard(inner.leases);
     this.outboxes = this.#guard(inner.outboxes);
     this.receipts = this.#guard(inner.receipts);
@@ -87,6 +98,7 @@ export class Rig {
   readonly #ownsBus: boolean;
   #stopConsuming: (() => Promise<void>) | null = null;
   #devices = 0;
+  readonly #enrolled: DirectoryDevice[] = [];
   /** Of the gateway in the directory; other files use theirs at the same time. */
   #port = 0;
 
@@ -116,14 +128,20 @@ export class Rig {
   async start(options: RigOptions): Promise<void> {
     this.#port = await freePort();
     if (this.#ownsBus) await this.bus.start();
+    await claim(this.bus.inner);
     if (options.settings) await this.putGateway(options.settings);
-    if (options.whole !== false) await this.bus.directory.setEpoch('1');
+    if (options.whole !== false) await this.makeWhole();
     if (this.#ownsBus) {
       this.#stopConsuming = await this.bus.inner.receipts.consume('test', async (batch) => {
         this.receipts.push(...batch);
       });
     }
     await this.worker.start();
+  }
+
+  /** Writes the directory as an administration server does. */
+  async makeWhole(): Promise<void> {
+    await writeDirectory(this.bus.inner, this.#enrolled);
   }
 
   async stop(): Promise<void> {
@@ -156,7 +174,9 @@ export class Rig {
     more: Parameters<typeof directoryDevice>[2] = {},
   ): Promise<Identity> {
     const identity = makeIdentity(`device-${++this.#devices}`);
-    await this.bus.inner.directory.putDevices([directoryDevice(identity, groups, more)]);
+    const device = directoryDevice(identity, groups, more);
+    this.#enrolled.push(device);
+    await this.bus.inner.directory.putDevices([device]);
     return identity;
   }
 

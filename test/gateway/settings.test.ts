@@ -278,9 +278,9 @@ test('a directory that lost its data is no reason to forget the gateways', () =>
     await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
     const { device } = await connectDevice(rig.url, await rig.enrol());
     await waitFor(() => rig.worker.readiness().ready);
-    const { epoch, gateways } = rig.bus.inner.directory;
+    const { look, gateways } = rig.bus.inner.directory;
     let reads = 0;
-    rig.bus.inner.directory.epoch = async () => null;
+    rig.bus.inner.directory.look = async () => ({ generation: null, devices: 0, writing: false });
     rig.bus.inner.directory.gateways = async () => {
       reads++;
       return [];
@@ -291,7 +291,7 @@ test('a directory that lost its data is no reason to forget the gateways', () =>
     await device.take('beat');
     assert.is(device.received.length, 0);
     assert.not(rig.worker.readiness().ready);
-    rig.bus.inner.directory.epoch = epoch;
+    rig.bus.inner.directory.look = look;
     rig.bus.inner.directory.gateways = gateways;
   }));
 

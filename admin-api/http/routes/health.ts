@@ -22,7 +22,8 @@ const Report = Type.Object({
   ),
 });
 const Dependencies = Type.Record(Type.String(), Report, {
-  description: 'What the server needs: `store`, `bus`, and `canary`, the way to the gateways and back.',
+  description:
+    'What the server needs: `store`, `bus`, `directory`, which gateways admit devices by, and `canary`, the way to the gateways and back. `fleet` only warns.',
 });
 const Readiness = Type.Object({
   ready: Type.Boolean(),

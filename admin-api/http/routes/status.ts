@@ -1,3 +1,4 @@
+import type { DirectoryState } from '../../../bus/bus.ts';
 import { type App, operation } from '../operation.ts';
 import { presentAuditEntry, presentPage, time } from '../presenters.ts';
 import { PageOf, Ref } from '../schemas/common.ts';
@@ -34,12 +35,11 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
   );
 }
 
-async function status({ store, bus, coverage }: HttpServices, version: string): Promise<StatusDocument> {
+async function status(services: HttpServices, version: string): Promise<StatusDocument> {
+  const { store, bus, directory, coverage, vitalSigns } = services;
   const { available, since, reason, parts, warnings } = bus.status();
   // While the bus is away the rest is still worth telling.
-  const [directoryEpoch, receiptsBacklog] = available
-    ? await Promise.all([bus.directory.epoch().catch(() => null), bus.receipts.backlog().catch(() => null)])
-    : [null, null];
+  const receiptsBacklog = available ? await bus.receipts.backlog().catch(() => null) : null;
   const [total, connected, open, thin] = await Promise.all([
     store.devices.count({}),
     store.devices.count({ state: 'connected' }),
@@ -56,10 +56,21 @@ async function status({ store, bus, coverage }: HttpServices, version: string): 
       ...(parts !== undefined && { parts: parts.map((part) => ({ ...part, since: time(part.since) })) }),
       ...(warnings !== undefined && { warnings }),
     },
-    directoryEpoch,
+    installation: directory.installation,
+    directory: presentDirectory(directory.state),
+    warnings: vitalSigns.warnings(),
     receiptsBacklog,
     devices: { total, connected },
     coverage: thin,
     openCommands: open.items.length,
   };
+}
+
+function presentDirectory({
+  generation,
+  devices,
+  writing,
+  problem,
+}: DirectoryState): StatusDocument['directory'] {
+  return { generation, devices, writing, ...(problem !== undefined && { problem }) };
 }

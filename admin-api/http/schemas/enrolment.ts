@@ -117,6 +117,11 @@ export const EnrolmentSchema = Type.Object(
   {
     deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
     serverKey: Base64Url("The administration server's raw Ed25519 public key"),
+    installation: Id('Whose device it is; gateways of any other are not its own.', 'i7k2m5n4x1pq0w8z'),
+    epoch: Type.Integer({
+      minimum: 1,
+      description: 'Of the installation: grows when a backup was restored.',
+    }),
     gateways: Addresses,
     membership: Type.Object(
       { body: Base64Url('Signed body'), sig: Base64Url('Signature') },

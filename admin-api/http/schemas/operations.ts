@@ -46,11 +46,25 @@ export const StatusSchema = Type.Object(
       },
       closed,
     ),
-    directoryEpoch: Nullable(
-      Type.String({
-        description: 'Of the directory gateways admit devices by; `null` while it is not whole.',
-      }),
+    installation: Type.Object(
+      {
+        id: Type.String({ description: 'Made with the database.' }),
+        epoch: Count('Grows when an older copy of the database was restored.'),
+      },
+      { ...closed, description: 'Whose server this is: one database and all programs that work for it.' },
     ),
+    directory: Type.Object(
+      {
+        generation: Nullable(
+          Type.String({ description: 'Of the whole directory; `null` while it is not whole.' }),
+        ),
+        devices: Count('Entries in it, those of canaries included.'),
+        writing: Type.Boolean({ description: 'An administration server writes all of it now.' }),
+        problem: Type.Optional(Type.String({ description: 'Why it is not whole.' })),
+      },
+      { ...closed, description: 'What gateways admit devices by.' },
+    ),
+    warnings: Type.Array(Type.String(), { description: 'What a person should look at.' }),
     receiptsBacklog: Nullable(Count('Batches of receipts not applied yet; `null` while the bus is away.')),
     devices: Type.Object(
       { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },

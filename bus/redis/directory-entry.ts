@@ -1,0 +1,46 @@
+/** How a device stands in the directory: generation and digest, which Redis' side of it adds up, and the rest encoded. */
+import { createHash } from 'node:crypto';
+import type { DirectoryDevice } from '../bus.ts';
+import { decode, encode } from '../encoding.ts';
+
+/** Characters of a generation, and of a digest in hexadecimal; `scripts/write-directory.ts` relies on both. */
+export const GENERATION_LENGTH = 12;
+const DIGEST_LENGTH = 12;
+const PREFIX_LENGTH = GENERATION_LENGTH + DIGEST_LENGTH;
+
+type StoredDevice = [
+  publicKey: Uint8Array,
+  blocked: boolean,
+  groups: string[],
+  membership: Uint8Array,
+  membershipRevision: number,
+];
+
+/** The digest is over the id and the value: 48 bits, to be added up modulo 2^48. */
+export function encodeDevice(device: DirectoryDevice): { digest: string; value: Buffer } {
+  const stored: StoredDevice = [
+    device.publicKey,
+    device.blocked,
+    device.groups,
+    device.membership,
+    device.membershipRevision,
+  ];
+  const value = encode(stored);
+  const digest = createHash('sha1').update(device.id).update(value).digest('hex').slice(0, DIGEST_LENGTH);
+  return { digest, value };
+}
+
+export function decodeDevice(id: string, stored: Buffer): DirectoryDevice {
+  const [publicKey, blocked, groups, membership, membershipRevision] = decode<StoredDevice>(
+    stored.subarray(PREFIX_LENGTH),
+  );
+  return {
+    id,
+    // Copies: a record that is kept must not keep alive the buffer it was received in.
+    publicKey: new Uint8Array(publicKey),
+    blocked,
+    groups,
+    membership: new Uint8Array(membership),
+    membershipRevision,
+  };
+}
