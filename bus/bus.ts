@@ -37,6 +37,8 @@ export interface Owner {
    * `ForeignInstallation` when it is another's, with `InstallationRestored` when a later epoch was seen.
    */
   claim(own: Installation): Promise<void>;
+  /** Whose the bus is at this moment, and the latest epoch it has seen; `null`: nobody's. */
+  held(): Promise<Installation | null>;
 }
 
 /** The bus serves another installation. */

@@ -9,6 +9,7 @@ const TITLES: Record<Program, string> = {
   admin: '`pushpoint admin`',
   gateway: '`pushpoint gateway`',
   agent: '`pushpoint agent`',
+  restored: '`pushpoint restored`',
   operator: "Operators' commands",
 };
 

@@ -7,6 +7,10 @@ export class MemoryOwner implements Owner {
     return this.#current;
   }
 
+  async held(): Promise<Installation | null> {
+    return this.#current;
+  }
+
   async claim(own: Installation): Promise<void> {
     const { id, epoch } = this.#current ?? own;
     if (id !== own.id) {

@@ -67,7 +67,11 @@ export class RedisOwner implements Owner {
     this.#become(null);
   }
 
-  /** Asks Redis whose it is. Rejects with `BusUnavailable`. */
+  held(): Promise<Installation | null> {
+    return this.#ask(null, 0);
+  }
+
+  /** Looks whether Redis is still this installation's. Rejects with `BusUnavailable`. */
   async look(): Promise<void> {
     const held = await this.#ask(this.#claims ? this.#current : null, GONE_AFTER_MS);
     if (held === null) return this.#become(null);

@@ -2,7 +2,7 @@
  * Every setting of every program, once. Flags, environment variables, the keys of the YAML file, help texts and
  * docs/configuration.md all come from this table.
  */
-export const PROGRAMS = ['start', 'admin', 'gateway', 'agent', 'operator'] as const;
+export const PROGRAMS = ['start', 'admin', 'gateway', 'agent', 'restored', 'operator'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 export interface OptionSpec {
@@ -34,6 +34,8 @@ const ADMIN = ['start', 'admin'] as const;
 const GATEWAY = ['start', 'gateway'] as const;
 /** Programs that only work together with others. */
 const JOINED = ['admin', 'gateway'] as const;
+const ON_DATABASE = [...ADMIN, 'restored'] as const;
+const ON_REDIS = [...JOINED, 'restored'] as const;
 const DAEMONS = ['start', 'admin', 'gateway', 'agent'] as const;
 
 export const OPTIONS = [
@@ -85,7 +87,7 @@ export const OPTIONS = [
     env: 'PUSHPOINT_DATA_DIR',
     type: 'path',
     description: 'Folder of the SQLite database and of the first token',
-    programs: ADMIN,
+    programs: ON_DATABASE,
     default: './data',
   },
   {
@@ -94,7 +96,7 @@ export const OPTIONS = [
     type: 'postgres-url',
     description:
       'PostgreSQL database to use in place of SQLite, as libpq takes it: sslmode, sslrootcert, sockets, PG* variables, password files',
-    programs: ADMIN,
+    programs: ON_DATABASE,
     absent: 'SQLite in the data folder',
     secret: true,
   },
@@ -227,7 +229,7 @@ export const OPTIONS = [
     type: 'redis-url',
     description:
       'Redis that joins administration servers and gateways: one server, the sentinels that watch it, or a cluster',
-    programs: JOINED,
+    programs: ON_REDIS,
     requiredFor: JOINED,
     secret: true,
   },
@@ -237,7 +239,7 @@ export const OPTIONS = [
     type: 'text',
     description:
       'What stands before every key and channel in Redis: letters, digits, `.`, `_`, `-`. Installations that share one Redis need one each',
-    programs: JOINED,
+    programs: ON_REDIS,
     default: 'pp',
   },
   {
@@ -245,7 +247,7 @@ export const OPTIONS = [
     env: 'REDIS_PASSWORD',
     type: 'text',
     description: 'Password of the Redis servers, in place of one in the URL',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'that in the URL, if any',
     secret: true,
   },
@@ -254,7 +256,7 @@ export const OPTIONS = [
     env: 'REDIS_PASSWORD_FILE',
     type: 'path',
     description: 'File with the password of the Redis servers',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'none is read',
   },
   {
@@ -262,7 +264,7 @@ export const OPTIONS = [
     env: 'REDIS_SENTINEL_USER',
     type: 'text',
     description: 'User at the sentinels; the one in the URL is of the Redis servers',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'the default user',
   },
   {
@@ -270,7 +272,7 @@ export const OPTIONS = [
     env: 'REDIS_SENTINEL_PASSWORD',
     type: 'text',
     description: 'Password of the sentinels',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'none',
     secret: true,
   },
@@ -279,7 +281,7 @@ export const OPTIONS = [
     env: 'REDIS_SENTINEL_PASSWORD_FILE',
     type: 'path',
     description: 'File with the password of the sentinels',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'none is read',
   },
   {
@@ -288,7 +290,7 @@ export const OPTIONS = [
     type: 'path',
     description:
       'PEM file with the authorities that sign the certificates of Redis (rediss) and its sentinels',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'the authorities that Node.js trusts',
   },
   {
@@ -296,7 +298,7 @@ export const OPTIONS = [
     env: 'REDIS_TLS_CERT',
     type: 'path',
     description: 'PEM file with the certificate to show to Redis; needs redis-tls-key',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'none is shown',
   },
   {
@@ -304,7 +306,7 @@ export const OPTIONS = [
     env: 'REDIS_TLS_KEY',
     type: 'path',
     description: 'PEM file with the private key of redis-tls-cert',
-    programs: JOINED,
+    programs: ON_REDIS,
     absent: 'none',
   },
   {
@@ -314,7 +316,7 @@ export const OPTIONS = [
     choices: ['yes', 'no'],
     description:
       'Whether certificates of Redis are checked; `no` believes anybody and is not for anything but trials',
-    programs: JOINED,
+    programs: ON_REDIS,
     default: 'yes',
   },
   {

@@ -68,7 +68,7 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
   return { parts, server, tokenFile };
 }
 
-function storeOf(dataDir: string, databaseUrl: string | undefined, log: Logger): Store {
+export function storeOf(dataDir: string, databaseUrl: string | undefined, log: Logger): Store {
   try {
     return openStore({ dataDir, databaseUrl, log });
   } catch (error) {

@@ -51,6 +51,14 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     ),
     'agent',
   );
+  addConfigFlags(
+    program(
+      'restored',
+      'after an older copy of the database was restored: begins a new epoch of the installation',
+      async () => (await import('./restored.ts')).runRestored,
+    ),
+    'restored',
+  );
   program(
     'demo',
     'starts the real thing in a temporary folder, with devices, and tells what happens',
