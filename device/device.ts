@@ -2,7 +2,7 @@
  * A device: keeps one session with the gateways it was given, obeys the orders of its administration server, and sees to
  * it that the end of every execution gets on record.
  */
-import type { ArgsOf, CommandType } from '../protocol/command-types.ts';
+import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import type { GatewayAddress, Welcome } from '../protocol/index.ts';
 import type { Fetch } from './api-request.ts';
 import type { Connection } from './connection.ts';
@@ -133,7 +133,7 @@ export class PushpointDevice {
   }
 
   /** Says how commands of a type are run; before `start`, which tells the gateway and recovers what was running. */
-  handle<T extends CommandType>(type: T, handler: Handler<ArgsOf<T>>, options?: HandlerOptions): this;
+  handle<T extends CommandType>(type: T, handler: Handler<CommandArgs[T]>, options?: HandlerOptions): this;
   handle(type: string, handler: Handler, options?: HandlerOptions): this;
   handle(type: string, handler: Handler<never>, options?: HandlerOptions): this {
     this.#handlers.add(type, handler as Handler, options);

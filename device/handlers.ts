@@ -1,4 +1,4 @@
-import type { ArgsOf, CommandType } from '../protocol/command-types.ts';
+import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import type { CommandOrder } from '../protocol/index.ts';
 
 /** A command as a handler gets it. Arguments are as the server signed them: check what you rely on. */
@@ -66,7 +66,7 @@ export interface Registered {
 export class Handlers {
   readonly #byType = new Map<string, Registered>();
 
-  add<T extends CommandType>(type: T, run: Handler<ArgsOf<T>>, options?: HandlerOptions): void;
+  add<T extends CommandType>(type: T, run: Handler<CommandArgs[T]>, options?: HandlerOptions): void;
   add(type: string, run: Handler, options?: HandlerOptions): void;
   add(type: string, run: Handler<never>, options: HandlerOptions = {}): void {
     this.#byType.set(type, { run: run as Handler, options });

@@ -2,7 +2,7 @@
  * Frames to messages and back. Decoding is strict about the fields it knows and silent about those it does not
  * (V-2), so that either end may be newer than the other.
  */
-import { Packr } from 'msgpackr';
+import { pack, unpack } from '#msgpack';
 import { REPORTABLE_STATES } from './execution-states.ts';
 import { ProtocolError, scanFrame } from './frame-scan.ts';
 import { ID_PATTERN, LIMITS } from './limits.ts';
@@ -19,31 +19,17 @@ import {
 
 export { ProtocolError } from './frame-scan.ts';
 
-const packr = new Packr({
-  useRecords: false,
-  variableMapSize: true,
-  mapsAsObjects: true,
-  // 'auto': a 64-bit integer that a double holds exactly is a number; the type declarations lag behind.
-  int64AsType: 'auto' as 'number',
-  encodeUndefinedAsNil: true,
-});
-
 type Fields = Record<string, unknown>;
-
-function pack(value: unknown): Uint8Array<ArrayBuffer> {
-  // msgpackr returns a view into a pooled buffer that it never rewrites; the copy keeps a frame from pinning the pool.
-  return new Uint8Array(packr.pack(value));
-}
 
 /** Encodes any value that fits in MessagePack; the shape is the caller's. */
 export function encodeValue(value: unknown): Uint8Array<ArrayBuffer> {
   return pack(value);
 }
 
-function unpack(bytes: Uint8Array, depth: number): unknown {
+function read(bytes: Uint8Array, depth: number): unknown {
   scanFrame(bytes, depth);
   try {
-    return packr.unpack(bytes);
+    return unpack(bytes);
   } catch {
     throw new ProtocolError('F-2', 'not one MessagePack value');
   }
@@ -54,12 +40,12 @@ function unpack(bytes: Uint8Array, depth: number): unknown {
  * with `data` in them. Throws `ProtocolError`.
  */
 export function decodeValue(bytes: Uint8Array): unknown {
-  return unpack(bytes, LIMITS.depth + 4);
+  return read(bytes, LIMITS.depth + 4);
 }
 
 function decodeMap(bytes: Uint8Array): Fields {
   if (bytes.length > LIMITS.frameBytes) throw new ProtocolError('F-3', 'frame too long');
-  const value = unpack(bytes, LIMITS.depth + 1);
+  const value = read(bytes, LIMITS.depth + 1);
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
     throw new ProtocolError('F-2', 'a frame is one map');
   }

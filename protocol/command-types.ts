@@ -4,6 +4,7 @@
  * results. `message` is an application's own.
  */
 import { type Static, Type } from 'typebox';
+import type { CommandType } from './command-args.ts';
 import { COMMAND_DEFAULTS } from './command-defaults.ts';
 
 const TaskName = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' });
@@ -88,9 +89,9 @@ export const COMMAND_TYPES = {
   message: { args: MessageArgs, result: MessageResult, ...COMMAND_DEFAULTS.message },
   'tunnel.open': { args: TunnelOpenArgs, result: TunnelOpenResult, ...COMMAND_DEFAULTS['tunnel.open'] },
   'tunnel.close': { args: TunnelCloseArgs, result: TunnelCloseResult, ...COMMAND_DEFAULTS['tunnel.close'] },
-} as const;
+} as const satisfies Record<CommandType, object>;
 
-export type CommandType = keyof typeof COMMAND_TYPES;
+export type { CommandType } from './command-args.ts';
 export const COMMAND_TYPE_NAMES = Object.keys(COMMAND_TYPES) as [CommandType, ...CommandType[]];
 
 /** The types that operators send; the others are parts of something the administration server does. */

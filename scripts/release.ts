@@ -42,7 +42,7 @@ function step(command: string, ...args: string[]): void {
 }
 
 function release(version: string, dryRun: boolean): void {
-  const { name, version: current } = JSON.parse(readFileSync('package.json', 'utf8'));
+  const { name, version: current, workspaces } = JSON.parse(readFileSync('package.json', 'utf8'));
   if (output('git', 'status', '--porcelain') !== '') {
     throw new Error('The tree has changes that are not committed: commit or stash them');
   }
@@ -65,12 +65,14 @@ function release(version: string, dryRun: boolean): void {
     return;
   }
   writeFileSync('CHANGELOG.md', changelog);
-  if (version !== current) step('npm', 'version', version, '--no-git-tag-version');
+  // The packages of the workspace have the version of the whole.
+  const all = workspaces === undefined ? [] : ['--workspaces', '--include-workspace-root'];
+  if (version !== current) step('npm', 'version', version, '--no-git-tag-version', ...all);
   step('git', 'commit', '--all', '--quiet', '--message', `Release ${version}`);
   step('git', 'tag', '--annotate', tag, '--message', `${name} ${version}`);
-  step('npm', 'pack');
+  step('npm', 'pack', ...all);
   console.log(
-    `Released ${name} ${version} here. To publish it:\n  git push origin main ${tag}\n  npm publish *.tgz`,
+    `Released ${name} ${version} here. To publish it:\n  git push origin main ${tag}\n  npm publish FILE.tgz, for each of them`,
   );
 }
 

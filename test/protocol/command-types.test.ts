@@ -1,8 +1,10 @@
 import { Value } from 'typebox/value';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { CommandArgs } from '../../protocol/command-args.ts';
 import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
 import {
+  type ArgsOf,
   COMMAND_TYPE_NAMES,
   COMMAND_TYPES,
   type CommandType,
@@ -17,6 +19,22 @@ function args(type: CommandType, value: unknown): boolean {
 function data(type: CommandType, value: unknown): boolean {
   return Value.Check(COMMAND_TYPES[type].result, value);
 }
+
+/** Does not compile when a schema and the type that handlers see differ; the schema of statistics has no properties. */
+type Same<A, B> = [A, B] extends [B, A] ? true : never;
+type Compared = Exclude<CommandType, 'statistics'>;
+const agreed: { [T in Compared]: Same<ArgsOf<T>, CommandArgs[T]> } = {
+  sync: true,
+  'task.start': true,
+  'task.stop': true,
+  message: true,
+  'tunnel.open': true,
+  'tunnel.close': true,
+};
+
+test('the arguments that handlers see are those that the schemas let through', () => {
+  assert.equal(Object.keys(agreed).concat('statistics').sort(), [...COMMAND_TYPE_NAMES].sort());
+});
 
 test('S-3: every command type is an identifier with clocks within the limits', () => {
   assert.equal(COMMAND_TYPE_NAMES, [...OPERATOR_COMMAND_TYPES, 'tunnel.open', 'tunnel.close']);

@@ -1,0 +1,24 @@
+/** Arguments of the command types as handlers get them; command-types.ts has their schemas, and holds both to be the same. */
+export interface CommandArgs {
+  sync: {
+    /** Fetch everything, not only what changed. */
+    full?: boolean;
+  };
+  'task.start': { task: string };
+  'task.stop': { task: string };
+  statistics: Record<string, never>;
+  message: { topic: string; body?: unknown };
+  'tunnel.open': {
+    tunnel: string;
+    gateway: { name: string; url: string };
+    worker: number;
+    ticket: string;
+    host: string;
+    port: number;
+    lifeMs: number;
+    resume?: boolean;
+  };
+  'tunnel.close': { tunnel: string; reason?: string };
+}
+
+export type CommandType = keyof CommandArgs;
