@@ -140,15 +140,22 @@ export class Balancer {
     this.#unbalanced = plan.unbalanced;
     const byKey = new Map<string, DeviceClass>(classes.map((each) => [each.key, each]));
     const done = new Map<string, { from: string; to: string; count: number }>();
+    const moved = (from: string, to: string, count: number) => {
+      if (count === 0) return;
+      metrics.balanceMoves.inc({ from, to }, count);
+      const key = `${from} ${to}`;
+      done.set(key, { from, to, count: (done.get(key)?.count ?? 0) + count });
+    };
     for (const move of plan.moves) {
       const each = byKey.get(move.class);
       if (!each || this.#stopping) continue;
-      const count = await this.#mover.move(fleet, each, move);
-      if (count === 0) continue;
-      metrics.balanceMoves.inc({ from: move.from, to: move.to }, count);
-      const key = `${move.from} ${move.to}`;
-      const before = done.get(key)?.count ?? 0;
-      done.set(key, { from: move.from, to: move.to, count: before + count });
+      moved(move.from, move.to, await this.#mover.move(fleet, each, move));
+    }
+    for (const relief of plan.reliefs) {
+      const each = byKey.get(relief.class);
+      if (!each || this.#stopping) continue;
+      const went = await this.#mover.relieve(fleet, each, relief, plan.room);
+      for (const [to, count] of went) moved(relief.from, to, count);
     }
     if (done.size === 0) return;
     const at = now();
@@ -168,6 +175,8 @@ export class Balancer {
           capacity,
           connections: Math.max(connections, onRecord.get(name) ?? 0),
           admitting,
+          // A lease and the records are each behind the other at times: what both say is so.
+          surplus: Math.max(0, Math.min(connections, onRecord.get(name) ?? 0) - capacity),
         },
       ]),
     );
@@ -177,10 +186,10 @@ export class Balancer {
   async #sendStraysAway(fleet: Fleet, placed: readonly Placed[]): Promise<void> {
     const gateways = new Map(fleet.gateways.map((gateway) => [gateway.name, gateway]));
     let left = STRAYS;
-    for (const { groupId, groupPath, gateway, devices } of placed) {
+    for (const { gateway, devices, ...slice } of placed) {
       const here = gateways.get(gateway);
-      if (!here || devices <= 0 || serves(here, groupPath)) continue;
-      left -= await this.#mover.sendStraysAway(fleet, here, { id: groupId, path: groupPath }, left);
+      if (!here || devices <= 0 || serves(here, slice.groupPath)) continue;
+      left -= await this.#mover.sendStraysAway(fleet, here, slice, left);
       if (left <= 0 || this.#stopping) return;
     }
   }

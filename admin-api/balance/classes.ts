@@ -1,48 +1,64 @@
 import type { FleetGateway } from './fleet.ts';
 import { serves } from './fleet.ts';
+import { bandsOfText } from './nearness.ts';
 import type { BalanceClass } from './plan.ts';
 
-/** Devices of one group on one gateway. */
+/** Devices of one group on one gateway that measured alike how near gateways are (`nearness.ts`). */
 export interface Placed {
   groupId: string;
   groupPath: string;
   gateway: string;
+  near: string;
   devices: number;
 }
 
+/** Devices that are looked for together. */
+export type Slice = Pick<Placed, 'groupId' | 'groupPath' | 'near'>;
+
 export interface DeviceClass extends BalanceClass {
   devices: Map<string, number>;
-  /** The groups of the class that have devices on each gateway, with their paths. */
-  groups: Map<string, Map<string, string>>;
+  /** Which devices of the class are on each gateway. */
+  slices: Map<string, Slice[]>;
 }
 
 /**
- * Joins groups whose devices have the same usable gateways to choose from. Devices on other gateways (drained, out of
- * scope) are in no class: they are sent away anyway.
+ * Joins devices that may be moved between the same usable gateways. One that measured them may be moved within its tie band, and
+ * not at all where it is not in that. Devices on other gateways (drained, out of scope) are in no class: they are sent away anyway.
  */
 export function classesOf(placed: readonly Placed[], gateways: readonly FleetGateway[]): DeviceClass[] {
   const usable = gateways.filter((gateway) => gateway.usable);
-  const choices = new Map<string, { names: string[]; key: string }>();
+  const scopes = new Map<string, string[]>();
   const classes = new Map<string, DeviceClass>();
-  for (const { groupId, groupPath, gateway, devices } of placed) {
-    let choice = choices.get(groupId);
-    if (!choice) {
-      const names = usable.filter((each) => serves(each, groupPath)).map(({ name }) => name);
-      names.sort();
-      choice = { names, key: names.join(' ') };
-      choices.set(groupId, choice);
+  for (const { groupId, groupPath, gateway, near, devices } of placed) {
+    let scope = scopes.get(groupId);
+    if (!scope) {
+      scope = usable.filter((each) => serves(each, groupPath)).map(({ name }) => name);
+      scope.sort();
+      scopes.set(groupId, scope);
     }
-    const { names, key } = choice;
-    if (!names.includes(gateway)) continue;
+    if (!scope.includes(gateway)) continue;
+    const names = choicesOf(scope, gateway, near);
+    const key = names.length === scope.length ? names.join(' ') : `${names.join(' ')} of ${scope.join(' ')}`;
     const known = classes.get(key);
     const made: DeviceClass = known ?? {
       key,
       devices: new Map(names.map((name) => [name, 0])),
-      groups: new Map(names.map((name) => [name, new Map()])),
+      slices: new Map(names.map((name) => [name, []])),
+      scope,
     };
     classes.set(key, made);
     made.devices.set(gateway, (made.devices.get(gateway) ?? 0) + devices);
-    if (devices > 0) made.groups.get(gateway)?.set(groupId, groupPath);
+    if (devices > 0) made.slices.get(gateway)?.push({ groupId, groupPath, near });
   }
   return [...classes.values()];
+}
+
+/** The gateways among which balancing may choose for a device that is on one of them. */
+function choicesOf(scope: string[], gateway: string, near: string): string[] {
+  if (near === '') return scope;
+  for (const band of bandsOfText(near)) {
+    const choices = scope.filter((name) => band.includes(name));
+    if (choices.length > 0) return choices.includes(gateway) ? choices : [gateway];
+  }
+  return [gateway];
 }

@@ -1,4 +1,4 @@
-import type { Placed } from './classes.ts';
+import type { Placed, Slice } from './classes.ts';
 
 /** How long a move may take to be on record; afterwards the device counts where the record says. */
 const ARRIVAL_MS = 30_000;
@@ -6,7 +6,7 @@ const ARRIVAL_MS = 30_000;
 interface Move {
   from: string;
   to: string;
-  group: { id: string; path: string };
+  slice: Slice;
   at: number;
 }
 
@@ -66,9 +66,8 @@ export class MoveMemory {
         this.#underWay.delete(device);
         continue;
       }
-      const { id: groupId, path: groupPath } = move.group;
-      corrections.push({ groupId, groupPath, gateway: move.to, devices: 1 });
-      if (here === move.from) corrections.push({ groupId, groupPath, gateway: move.from, devices: -1 });
+      corrections.push({ ...move.slice, gateway: move.to, devices: 1 });
+      if (here === move.from) corrections.push({ ...move.slice, gateway: move.from, devices: -1 });
     }
     return corrections;
   }

@@ -1,9 +1,10 @@
 import type { DeviceMail } from '../desks/desk-parts.ts';
 import type { Store } from '../store/store.ts';
-import type { DeviceClass } from './classes.ts';
+import type { DeviceClass, Slice } from './classes.ts';
 import type { MoveMemory } from './move-memory.ts';
+import { nearestFirst } from './nearness.ts';
 import { addressesOf, type Fleet, type WeighedGateway } from './placement.ts';
-import type { PlannedMove } from './plan.ts';
+import type { PlannedMove, PlannedRelief } from './plan.ts';
 import { balanceRedirect, outOfScope } from './redirects.ts';
 
 /** Devices looked at for each one to move: among five gateways a fifth of them belong on the one that joined. */
@@ -12,6 +13,8 @@ const LOOKED_AT_MIN = 500;
 const LOOKED_AT_MAX = 5000;
 const QUERIES_MAX = 20;
 const CURSORS_MAX = 10_000;
+/** A device that just connected may be about to tell what it measured. */
+const SETTLE_MS = 5_000;
 
 export interface MoverParts {
   store: Store;
@@ -22,7 +25,7 @@ export interface MoverParts {
 
 interface Candidate {
   id: string;
-  group: { id: string; path: string };
+  slice: Slice;
   ranked: WeighedGateway[];
 }
 
@@ -38,7 +41,6 @@ export class Mover {
 
   /** Returns how many devices were told to go. */
   async move(fleet: Fleet, each: DeviceClass, { from, to, count }: PlannedMove): Promise<number> {
-    const { mail, memory, now } = this.#parts;
     const target = fleet.gateways.find((gateway) => gateway.name === to);
     if (!target) return 0;
     const candidates = await this.#candidates(fleet, each, from, count);
@@ -51,27 +53,62 @@ export class Mover {
         .slice(0, count)
         .map(({ candidate }) => [candidate.id, candidate]),
     );
+    return this.#send(fleet, from, chosen, () => target);
+  }
+
+  /**
+   * Off a gateway that is over its limit: each to the nearest that has room, as far as it measured. `room` is what there is, and is
+   * left with what there is afterwards. Returns how many went where.
+   */
+  async relieve(
+    fleet: Fleet,
+    each: DeviceClass,
+    { from, count }: PlannedRelief,
+    room: Map<string, number>,
+  ): Promise<Map<string, number>> {
+    const candidates = (await this.#candidates(fleet, each, from, count)).slice(0, count);
+    const went = new Map<string, number>();
+    await this.#send(fleet, from, new Map(candidates.map((one) => [one.id, one])), ({ ranked, slice }) => {
+      const others = ranked.filter(({ name }) => name !== from && (room.get(name) ?? 0) >= 1);
+      const [target] = nearestFirst(others, slice.near);
+      if (target) {
+        room.set(target.name, (room.get(target.name) ?? 0) - 1);
+        went.set(target.name, (went.get(target.name) ?? 0) + 1);
+      }
+      return target;
+    });
+    return went;
+  }
+
+  async #send(
+    fleet: Fleet,
+    from: string,
+    chosen: ReadonlyMap<string, Candidate>,
+    targetOf: (candidate: Candidate) => WeighedGateway | undefined,
+  ): Promise<number> {
+    const { mail, memory, now } = this.#parts;
     let moved = 0;
     await mail.deliver([...chosen.keys()], (id, { incarnation, session }) => {
       const candidate = chosen.get(id);
       if (!candidate || fleet.gatewayOf(incarnation)?.name !== from) return [];
-      memory.moved(id, { from, to, group: candidate.group, at: now() });
+      const target = targetOf(candidate);
+      if (!target) return [];
+      memory.moved(id, { from, to: target.name, slice: candidate.slice, at: now() });
       moved += 1;
-      const others = candidate.ranked.filter((gateway) => gateway.name !== to);
+      const others = candidate.ranked.filter(({ name }) => name !== target.name);
       return [balanceRedirect([{ id, session }], addressesOf([target, ...others]))];
     });
     return moved;
   }
 
-  /** Sends devices of the group away from a gateway whose scope does not hold it; returns how many. */
-  async sendStraysAway(
-    fleet: Fleet,
-    gateway: WeighedGateway,
-    group: { id: string; path: string },
-    most: number,
-  ): Promise<number> {
+  /** Sends these devices away from a gateway whose scope does not hold their group; returns how many. */
+  async sendStraysAway(fleet: Fleet, gateway: WeighedGateway, slice: Slice, most: number): Promise<number> {
     const { store, mail, memory, now } = this.#parts;
-    const found = await store.devices.connectedIn(gateway.name, group.id, '', most);
+    const found = await store.devices.connectedIn(gateway.name, slice, {
+      after: '',
+      before: now(),
+      limit: most,
+    });
     let sent = 0;
     await mail.deliver(
       found.filter((id) => !memory.rests(id)),
@@ -79,7 +116,7 @@ export class Mover {
         if (fleet.gatewayOf(incarnation)?.name !== gateway.name) return [];
         memory.rest(id, now());
         sent += 1;
-        return [outOfScope([{ id, session }], addressesOf(fleet.ranked(id, group.path)))];
+        return [outOfScope([{ id, session }], addressesOf(fleet.ranked(id, slice.groupPath)))];
       },
     );
     return sent;
@@ -88,24 +125,27 @@ export class Mover {
   async #candidates(fleet: Fleet, each: DeviceClass, from: string, count: number): Promise<Candidate[]> {
     const { store, memory } = this.#parts;
     const wanted = Math.min(LOOKED_AT_MAX, Math.max(LOOKED_AT_MIN, count * LOOKED_AT_FOR_EACH));
-    const groups = [...(each.groups.get(from) ?? [])].map(([id, path]) => ({ id, path }));
+    const slices = each.slices.get(from) ?? [];
+    const before = this.#parts.now() - SETTLE_MS;
     const found: Candidate[] = [];
     if (this.#cursors.size > CURSORS_MAX) this.#cursors.clear();
-    const first = Math.floor(Math.random() * groups.length);
-    for (let i = 0; i < Math.min(groups.length, QUERIES_MAX) && found.length < wanted; i++) {
-      const group = groups[(first + i) % groups.length];
-      if (!group) break;
-      const key = `${from} ${group.id}`;
+    const first = Math.floor(Math.random() * slices.length);
+    for (let i = 0; i < Math.min(slices.length, QUERIES_MAX) && found.length < wanted; i++) {
+      const slice = slices[(first + i) % slices.length];
+      if (!slice) break;
+      const key = `${from} ${slice.groupId} ${slice.near}`;
       const after = this.#cursors.get(key) ?? '';
-      const ids = await store.devices.connectedIn(from, group.id, after, wanted - found.length);
-      if (ids.length < wanted - found.length && after !== '') {
-        const again = await store.devices.connectedIn(from, group.id, '', wanted - found.length - ids.length);
+      const limit = wanted - found.length;
+      const ids = await store.devices.connectedIn(from, slice, { after, before, limit });
+      if (ids.length < limit && after !== '') {
+        const rest = { after: '', before, limit: limit - ids.length };
+        const again = await store.devices.connectedIn(from, slice, rest);
         ids.push(...again.filter((id) => id <= after));
       }
       const last = ids.at(-1);
       if (last !== undefined) this.#cursors.set(key, last);
       for (const id of ids) {
-        if (!memory.rests(id)) found.push({ id, group, ranked: fleet.ranked(id, group.path) });
+        if (!memory.rests(id)) found.push({ id, slice, ranked: fleet.ranked(id, slice.groupPath) });
       }
     }
     return found;

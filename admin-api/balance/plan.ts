@@ -2,9 +2,11 @@
  * How many devices should move from which gateway to which, so that connections are spread as the gateways' limits say. Pure:
  * which devices, and when, is `balancer.ts`.
  *
- * Devices fall into classes: those with the same gateways to choose from. Within a class a gateway's target is its share of
+ * Devices fall into classes: those with the same gateways to choose from, which is the nearest where they measured. Within a class a gateway's target is its share of
  * the limits. A class is left alone until a share is off by more than 8 %, and is then brought within 4 %. Devices go only from
  * above a target to below one, and only while that brings both nearer, so a move is never undone by the next one.
+ *
+ * Off a gateway that is over its limit, devices without room among those go to any gateway of their scope that has some.
  */
 import { sum } from './fleet.ts';
 
@@ -17,6 +19,8 @@ export interface BalanceGateway {
   connections: number;
   /** Whether it takes newcomers; one that does not can still be too full. */
   admitting: boolean;
+  /** Devices that are surely on it above its capacity. */
+  surplus: number;
 }
 
 /** Those with one gateway are planned for as well: nothing can be moved, but they take room. */
@@ -25,6 +29,15 @@ export interface BalanceClass {
   key: string;
   /** Devices of the class by gateway: every gateway it may use, also those without one. */
   devices: ReadonlyMap<string, number>;
+  /** Every usable gateway that serves these devices, near or not. */
+  scope: readonly string[];
+}
+
+/** Devices of a class that a gateway is over its limit with; where they go is chosen for each. */
+export interface PlannedRelief {
+  class: string;
+  from: string;
+  count: number;
 }
 
 export interface PlannedMove {
@@ -36,6 +49,9 @@ export interface PlannedMove {
 
 export interface Plan {
   moves: PlannedMove[];
+  reliefs: PlannedRelief[];
+  /** Room that the moves leave, by gateway. */
+  room: Map<string, number>;
   /** Keys of the classes that are out of balance, or were and are not yet back. */
   unbalanced: Set<string>;
   /** The largest deviation from a target, as a share of it; classes too small to be balanced are left out. */
@@ -81,7 +97,49 @@ export function planMoves(
     left -= sum(planned, (move) => move.count);
     moves.push(...planned);
   }
-  return { moves, unbalanced, deviation };
+  const room = new Map(
+    [...gateways].map(([name, gateway]) => [name, roomOf(gateway, inbound.get(name) ?? 0)] as const),
+  );
+  return { moves, reliefs: reliefsOf(gateways, classes, moves, room, left), room, unbalanced, deviation };
+}
+
+function roomOf(gateway: BalanceGateway | undefined, inbound: number): number {
+  if (!gateway?.admitting) return 0;
+  return Math.max(0, Math.floor(gateway.capacity * FILL - gateway.connections - inbound));
+}
+
+/** Those that can go nowhere near: the largest classes first, as many as there is room for. */
+function reliefsOf(
+  gateways: ReadonlyMap<string, BalanceGateway>,
+  classes: readonly BalanceClass[],
+  moves: readonly PlannedMove[],
+  room: ReadonlyMap<string, number>,
+  budget: number,
+): PlannedRelief[] {
+  const reliefs: PlannedRelief[] = [];
+  let left = budget;
+  for (const [from, { surplus }] of gateways) {
+    const leaving = sum(
+      moves.filter((move) => move.from === from),
+      (move) => move.count,
+    );
+    let over = surplus - leaving;
+    const here = classes
+      .filter(({ devices, scope }) => (devices.get(from) ?? 0) > 0 && scope.length > devices.size)
+      .filter(
+        ({ devices }) => ![...devices.keys()].some((name) => name !== from && (room.get(name) ?? 0) >= 1),
+      )
+      .sort((a, b) => (b.devices.get(from) ?? 0) - (a.devices.get(from) ?? 0));
+    for (const { key, devices, scope } of here) {
+      const free = sum(scope, (name) => room.get(name) ?? 0);
+      const count = Math.min(over, left, devices.get(from) ?? 0, free);
+      if (count < 1) continue;
+      reliefs.push({ class: key, from, count });
+      over -= count;
+      left -= count;
+    }
+  }
+  return reliefs;
 }
 
 function off(count: number, target = 0): { devices: number; share: number } {
@@ -105,11 +163,7 @@ function movesWithin(
     // Parts of a device come after whole ones, however small the gateway's share is.
     return Math.abs(devices) < 1 ? devices * 1e-6 : devices / Math.max(target.get(name) ?? 0, 1);
   };
-  const room = (name: string) => {
-    const gateway = gateways.get(name);
-    if (!gateway?.admitting) return 0;
-    return gateway.capacity * FILL - gateway.connections - (inbound.get(name) ?? 0);
-  };
+  const room = (name: string) => roomOf(gateways.get(name), inbound.get(name) ?? 0);
   const names = [...counts.keys()];
   for (let left = budget; left > 0; left--) {
     const from = best(names, excess);

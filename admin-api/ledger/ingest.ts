@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
+import { nearText } from '../balance/nearness.ts';
 import { type Canaries, withoutCanaries } from '../canaries.ts';
 import type { DirectoryProjector } from '../directory-projector.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
@@ -186,6 +187,10 @@ export class Ingest {
       if (connected.length > 0 || disconnected.length > 0) {
         await tx.events.append([{ at: now, type: 'devices', data: { connected, disconnected } }]);
       }
+    }
+    if (reduced.measures.length > 0) {
+      const rows = reduced.measures.map((row) => ({ ...row, near: nearText(row.measured) }));
+      await tx.devices.applyMeasures(rows);
     }
     if (reduced.statuses.length > 0) {
       const changed = await tx.devices.applyStatus(reduced.statuses);

@@ -1,5 +1,5 @@
 import type { Receipt } from '../../bus/bus.ts';
-import { type Compliance, type ExecutionState, isFinal } from '../../protocol/index.ts';
+import { type Compliance, type ExecutionState, isFinal, type MeasuredGateway } from '../../protocol/index.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 
@@ -10,6 +10,7 @@ export interface ReducedReceipts {
   endedSessions: { device: string; session: number }[];
   connected: { device: string; session: number; membership: number }[];
   statuses: { device: string; policy?: string; compliance?: Compliance }[];
+  measures: { device: string; measured: MeasuredGateway[] }[];
   /** `finishBy` is still unknown here: it needs the command's time limit. */
   advances: Advance[];
   /** By incarnation. */
@@ -44,6 +45,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
   const ended = new Map<string, number>();
   const memberships = new Map<string, number>();
   const statuses = new Map<string, { device: string; policy?: string; compliance?: Compliance }>();
+  const measures = new Map<string, MeasuredGateway[]>();
   const advances = new Map<string, Advance>();
   const undelivered = new Map<string, ExecutionKey[]>();
   const lostOutboxes = new Set<string>();
@@ -89,6 +91,8 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
         break;
       }
       case 'status':
+        if (receipt.measured) measures.set(receipt.device, receipt.measured);
+        if (receipt.policy === undefined && receipt.compliance === undefined) break;
         statuses.set(receipt.device, {
           ...statuses.get(receipt.device),
           device: receipt.device,
@@ -131,6 +135,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
       .filter((change) => change.connected && !change.disconnected)
       .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? 0 })),
     statuses: [...statuses.values()],
+    measures: [...measures].map(([device, measured]) => ({ device, measured })),
     advances: [...advances.values()],
     undelivered,
     lostOutboxes: [...lostOutboxes],

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Compliance } from '../../protocol/index.ts';
+import type { Compliance, MeasuredGateway } from '../../protocol/index.ts';
 import { Problem } from '../problems.ts';
 import { bulkUpdate } from './bulk-update.ts';
 import { SESSION_COLUMNS, sessionApplied } from './device-sessions.ts';
@@ -82,6 +82,7 @@ export class SqlDevices implements Devices {
           session: 0,
           connected: 0,
           caps_json: '[]',
+          near: '',
         })
         .onConflict((conflict) => conflict.doNothing())
         .executeTakeFirstOrThrow();
@@ -182,6 +183,26 @@ export class SqlDevices implements Devices {
     });
   }
 
+  applyMeasures(
+    rows: readonly { device: string; near: string; measured: MeasuredGateway[] }[],
+  ): Promise<void> {
+    return this.#scope.atomic(async (db) => {
+      await bulkUpdate(db, this.#scope.dialect, {
+        table: 'devices',
+        columns: MEASURE_COLUMNS,
+        rows: rows.map(({ device, near, measured }) => ({
+          device,
+          new_near: near,
+          new_measured: measured.length === 0 ? null : JSON.stringify(measured),
+        })),
+        key: { id: 'device' },
+        set: (r) => sql`near = ${r('new_near')}, measured_json = ${r('new_measured')}`,
+        where: (r) =>
+          sql`(e.near <> ${r('new_near')} or e.measured_json is distinct from ${r('new_measured')})`,
+      });
+    });
+  }
+
   incarnations(): Promise<string[]> {
     return this.#scope.once(async (db) => {
       // From one to the next through the index: there are a hundred thousand devices and a handful of incarnations.
@@ -231,26 +252,32 @@ export class SqlDevices implements Devices {
     });
   }
 
-  placements(): Promise<{ groupId: string; groupPath: string; gateway: string; devices: number }[]> {
+  placements(): ReturnType<Devices['placements']> {
     return this.#scope.once(async (db) => {
-      const { rows } = await sql<{ groupId: string; groupPath: string; gateway: string; devices: number }>`
-        select c.group_id as "groupId", g.path as "groupPath", c.gateway as gateway, c.n as devices
-        from (select gateway, group_id, count(*) as n from devices
-          where connected = 1 and gateway is not null group by gateway, group_id) as c
+      const { rows } = await sql<Awaited<ReturnType<Devices['placements']>>[number]>`
+        select c.group_id as "groupId", g.path as "groupPath", c.gateway as gateway, c.near as near, c.n as devices
+        from (select gateway, group_id, near, count(*) as n from devices
+          where connected = 1 and gateway is not null group by gateway, group_id, near) as c
         join groups as g on g.id = c.group_id`.execute(db);
       return rows;
     });
   }
 
-  connectedIn(gateway: string, group: string, after: string, limit: number): Promise<string[]> {
+  connectedIn(
+    gateway: string,
+    { groupId, near }: { groupId: string; near: string },
+    { after, before, limit }: { after: string; before: number; limit: number },
+  ): Promise<string[]> {
     return this.#scope.once(async (db) => {
       const rows = await db
         .selectFrom('devices')
         .select('id')
         .where(sql<boolean>`connected = 1`)
         .where('gateway', '=', gateway)
-        .where('group_id', '=', group)
+        .where('group_id', '=', groupId)
+        .where('near', '=', near)
         .where('id', '>', after)
+        .where('connected_at', '<=', before)
         .orderBy('id')
         .limit(limit)
         .execute();
@@ -284,6 +311,7 @@ export class SqlDevices implements Devices {
   }
 }
 
+const MEASURE_COLUMNS = { device: 'text', new_near: 'text', new_measured: 'text' } as const;
 const STATUS_COLUMNS = { device: 'text', new_policy: 'text', new_compliance: 'text' } as const;
 
 function withPath(db: Database) {
@@ -352,5 +380,6 @@ function toDevice(row: DeviceTable): Device {
     closeReason: row.close_reason,
     policy: row.policy,
     compliance: row.compliance as Compliance | null,
+    measured: row.measured_json === null ? [] : (JSON.parse(row.measured_json) as MeasuredGateway[]),
   };
 }

@@ -3,7 +3,7 @@
  * epoch by the administration server's clock; `null` means "never" or "none".
  */
 import type { CommandType } from '../../protocol/command-types.ts';
-import type { Compliance, ExecutionState, FinalState } from '../../protocol/index.ts';
+import type { Compliance, ExecutionState, FinalState, MeasuredGateway } from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
 
 /** The group every other is below; made by the first migration, cannot be moved or deleted. */
@@ -45,6 +45,8 @@ export interface Device {
   closeReason: string | null;
   policy: string | null;
   compliance: Compliance | null;
+  /** How far it said gateways are, the nearest first; empty when it never did. */
+  measured: MeasuredGateway[];
 }
 
 export interface EnrolmentToken {

@@ -40,6 +40,9 @@ export interface DeviceTable {
   close_reason: string | null;
   policy: string | null;
   compliance: string | null;
+  /** See balance/nearness.ts. */
+  near: string;
+  measured_json: string | null;
 }
 
 export interface EnrolmentTokenTable {

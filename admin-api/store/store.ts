@@ -5,7 +5,7 @@
  * Every method is one transaction unless it is called on the store that `transaction` hands out. A method that cannot
  * reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
-import type { Compliance, ExecutionState } from '../../protocol/index.ts';
+import type { Compliance, ExecutionState, MeasuredGateway } from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
 import type {
   ApiToken,
@@ -121,6 +121,10 @@ export interface Devices {
   applyStatus(
     rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
   ): Promise<string[]>;
+  /** What devices measured, with the text that balancing counts them by. Rows that say the same already are not written. */
+  applyMeasures(
+    rows: readonly { device: string; near: string; measured: MeasuredGateway[] }[],
+  ): Promise<void>;
   /** Incarnations that devices are on record as connected through. */
   incarnations(): Promise<string[]>;
   /** Devices on record as connected through that incarnation, marked disconnected; at most `limit`. */
@@ -129,10 +133,19 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
-  /** Devices on record as connected, by their own group and gateway; `groupPath` is that of the group. */
-  placements(): Promise<{ groupId: string; groupPath: string; gateway: string; devices: number }[]>;
-  /** Ids above `after`, in order, of devices connected to the gateway that are in this very group. */
-  connectedIn(gateway: string, group: string, after: string, limit: number): Promise<string[]>;
+  /** Devices on record as connected, by their own group, gateway and what they measured; `groupPath` is that of the group. */
+  placements(): Promise<
+    { groupId: string; groupPath: string; gateway: string; near: string; devices: number }[]
+  >;
+  /**
+   * Ids above `after`, in order, of devices connected to the gateway, no later than `before`, that are in this very group and measured
+   * alike.
+   */
+  connectedIn(
+    gateway: string,
+    of: { groupId: string; near: string },
+    page: { after: string; before: number; limit: number },
+  ): Promise<string[]>;
   /** Enrolled devices by their own group; groups without any are left out. */
   countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]>;
   /** Devices connected per gateway. */

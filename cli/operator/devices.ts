@@ -180,7 +180,12 @@ function showDevice(out: Output, device: DeviceView, placement?: PlacementView):
 }
 
 function placementFields({ sentence, data }: PlacementView): [string, string | null][] {
-  const list = data.list.map(({ name, state }) => (state === 'up' ? name : `${name} (${state})`));
+  const list = data.list.map(({ name, state, ms }) => {
+    const notes = [state === 'up' ? null : state, ms == null ? null : `${ms} ms`].filter(
+      (note) => note !== null,
+    );
+    return notes.length === 0 ? name : `${name} (${notes.join(', ')})`;
+  });
   return [
     ['Placement', sentence],
     ['Gateways', list.length === 0 ? null : list.join(', ')],

@@ -156,7 +156,7 @@ export interface PlacementView {
   data: {
     gateway: string | null;
     rank: number | null;
-    list: { name: string; weight: number; state: GatewayState }[];
+    list: { name: string; weight: number; state: GatewayState; ms: number | null }[];
   };
 }
 

@@ -73,7 +73,7 @@ class Simulation {
     for (const [name, { limit, state }] of this.gateways) {
       if (state !== 'up') continue;
       const connections = this.count(name);
-      gateways.set(name, { limit, capacity: limit, connections, admitting: connections < limit });
+      gateways.set(name, { limit, capacity: limit, connections, admitting: connections < limit, surplus: 0 });
     }
     const byKey = new Map<string, Map<string, number>>();
     for (const { group, at } of this.devices.values()) {
@@ -84,7 +84,11 @@ class Simulation {
       byKey.set(key, counts);
       if (at !== null && counts.has(at)) counts.set(at, (counts.get(at) ?? 0) + 1);
     }
-    const classes: BalanceClass[] = [...byKey].map(([key, devices]) => ({ key, devices }));
+    const classes: BalanceClass[] = [...byKey].map(([key, devices]) => ({
+      key,
+      devices,
+      scope: [...devices.keys()],
+    }));
     const plan = planMoves(gateways, classes, this.active, budget);
     let moved = 0;
     for (const { class: key, from, to, count } of plan.moves) {
@@ -225,7 +229,7 @@ test('devices that must be somewhere leave the room there to them', () => {
 });
 
 test('nobody is moved to a gateway that does not admit, or is full, and small differences stay', () => {
-  const gateway = { limit: 100, capacity: 100, connections: 0, admitting: true };
+  const gateway = { limit: 100, capacity: 100, connections: 0, admitting: true, surplus: 0 };
   const plan = (to: Partial<BalanceGateway>, here: number, there: number) =>
     planMoves(
       new Map([
@@ -239,6 +243,7 @@ test('nobody is moved to a gateway that does not admit, or is full, and small di
             ['a', here],
             ['b', there],
           ]),
+          scope: ['a', 'b'],
         },
       ],
       new Set(['a b']),

@@ -7,6 +7,7 @@ import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Balancer } from '../../admin-api/balance/balancer.ts';
+import { nearText } from '../../admin-api/balance/nearness.ts';
 import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
 import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
@@ -234,6 +235,50 @@ test('a device that is on a gateway outside its scope is sent to one of its grou
   assert.equal([left?.device, left?.from, left?.code], [stray, 'lab1', CLOSE.outOfScope]);
   assert.equal(left?.redirect.to.map(({ name }) => name).sort(), ['gw1', 'gw2', 'gw3']);
   await lab.report();
+});
+
+/** Looks of the balancer from now on. */
+function looks(): { count: number } {
+  const { devices } = site.store;
+  const seen = { count: 0 };
+  const placements = devices.placements.bind(devices);
+  devices.placements = () => {
+    seen.count++;
+    return placements();
+  };
+  return seen;
+}
+
+test('devices that measured stay at the nearest, and leave it only as far as it is over its limit, for the next', async () => {
+  await site.store.groups.create({ id: 'near', parentId: 'all', name: 'Near', createdAt: T0 });
+  const near = await site.addGateway('near', 'near');
+  const middle = await site.addGateway('middle', 'near');
+  await site.addGateway('far', 'near');
+  const [devices, strangers] = await Promise.all([
+    addDevices(site.store, 'n', 60, 'near'),
+    addDevices(site.store, 'm', 3, 'near'),
+  ]);
+  const measured = [
+    { name: 'near', ms: 2 },
+    { name: 'middle', ms: 40 },
+    { name: 'far', ms: 120 },
+  ];
+  await site.store.devices.applyMeasures(
+    devices.map((device) => ({ device, near: nearText(measured), measured })),
+  );
+  site.left.length = 0;
+  await near.connect(devices);
+  await middle.connect(strangers);
+  const seen = looks();
+  await play(() => seen.count >= 5);
+  assert.equal(site.left, []);
+  near.load = { ...near.load, limit: 50 };
+  await near.report();
+  await play(() => near.sessions.size <= 50);
+  const before = seen.count;
+  await play(() => seen.count >= before + 3);
+  assert.is(near.sessions.size, 50);
+  assert.equal([...new Set(site.left.map(({ redirect }) => redirect.to[0]?.name))], ['middle']);
 });
 
 test('a drained gateway gets nobody; that it is empty is told once', async () => {

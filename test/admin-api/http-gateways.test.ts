@@ -326,6 +326,47 @@ test('groups with devices and fewer than two gateways in service are told, and w
   const names = here.data.list.map((gateway: { name: string }) => gateway.name);
   assert.is(here.data.rank, names.indexOf('lab1') + 1);
   assert.ok(['lab1', 'lab2'].every((name) => names.includes(name)));
+  const measured = (lab1: number, lab2: number) =>
+    http.store.devices.applyMeasures([
+      {
+        device,
+        near: '',
+        measured: [
+          { name: 'lab1', ms: lab1 },
+          { name: 'lab2', ms: lab2 },
+        ],
+      },
+    ]);
+  await measured(2, 40);
+  const nearest = await placement();
+  assert.equal(
+    [nearest.code, nearest.sentence],
+    ['nearest', 'Gateway lab1 is the nearest that this device measured: lab1 2 ms (lab2 40 ms).'],
+  );
+  assert.equal(nearest.data.list.flatMap(({ ms }: { ms: number | null }) => ms ?? []).sort(), [2, 40]);
+  await measured(2, 3);
+  assert.ok(['first', 'chosen'].includes((await placement()).code));
+  await measured(40, 2);
+  await http.store.devices.applySessions([
+    { device, session: 1, disconnected: { code: 1006, reason: 'lost' }, at: Date.now() },
+    connect('lab1', 2),
+  ]);
+  const displaced = await placement();
+  assert.is(displaced.code, 'displaced');
+  assert.match(
+    displaced.sentence,
+    /on gateway lab1 40 ms, although it measured nearer ones \(lab2 2 ms\): it came at .* had ended \(1006 lost\)/,
+  );
+  await http.bus.leases.release(leases.pop() as string);
+  await eventually('lab2', (body) => body.state === 'down');
+  const alone = await placement();
+  assert.is(alone.code, 'others-unavailable');
+  assert.match(alone.sentence, /none of those takes devices \(lab2 \(down\)\)/);
+  await http.call('POST', '/v1/gateways/lab2/drain');
+  await eventually('lab2', (body) => body.drainingSince !== null);
+  const unlisted = await placement();
+  assert.is(unlisted.code, 'nearest');
+  assert.match(unlisted.sentence, /Nearer, but not to be used now: lab2 2 ms, down\.$/);
   await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'all' } });
   const moved = await placement();
   assert.equal([moved.code, moved.data.rank], ['out-of-scope', null]);

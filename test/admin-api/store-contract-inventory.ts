@@ -378,14 +378,36 @@ export function inventoryRules(rule: Rule): void {
     assert.equal(
       placements.sort((a, b) => (a.groupId < b.groupId ? -1 : 1)),
       [
-        { groupId: 'a', groupPath: 'all/a/', gateway: 'gw1', devices: 2 },
-        { groupId: 'all', groupPath: 'all/', gateway: 'gw1', devices: 1 },
+        { groupId: 'a', groupPath: 'all/a/', gateway: 'gw1', near: '', devices: 2 },
+        { groupId: 'all', groupPath: 'all/', gateway: 'gw1', near: '', devices: 1 },
       ],
     );
-    assert.equal(await store.devices.connectedIn('gw1', 'a', '', 10), ['d1', 'd2']);
-    assert.equal(await store.devices.connectedIn('gw1', 'a', 'd1', 10), ['d2']);
-    assert.equal(await store.devices.connectedIn('gw1', 'a', '', 1), ['d1']);
-    assert.equal(await store.devices.connectedIn('gw2', 'a', '', 10), []);
+    const here = (
+      gateway: string,
+      near: string,
+      page: { after?: string; before?: number; limit?: number } = {},
+    ) =>
+      store.devices.connectedIn(
+        gateway,
+        { groupId: 'a', near },
+        { after: '', before: Number.MAX_SAFE_INTEGER, limit: 10, ...page },
+      );
+    assert.equal(await here('gw1', ''), ['d1', 'd2']);
+    assert.equal(await here('gw1', '', { after: 'd1' }), ['d2']);
+    assert.equal(await here('gw1', '', { limit: 1 }), ['d1']);
+    assert.equal(await here('gw1', '', { before: 0 }), []);
+    assert.equal(await here('gw2', ''), []);
+    const measured = [{ name: 'gw1', ms: 2 }];
+    await store.devices.applyMeasures([
+      { device: 'd2', near: 'gw1', measured },
+      { device: 'nobody', near: 'gw1', measured },
+    ]);
+    assert.equal([await here('gw1', ''), await here('gw1', 'gw1')], [['d1'], ['d2']]);
+    assert.equal((await store.devices.get('d2'))?.measured, measured);
+    assert.is((await store.devices.placements()).length, 3);
+    await store.devices.applyMeasures([{ device: 'd2', near: '', measured: [] }]);
+    assert.equal((await store.devices.get('d2'))?.measured, []);
+    assert.is((await store.devices.placements()).length, 2);
     assert.equal(await store.devices.countByGroup(), [
       { groupId: 'all', groupPath: 'all/', devices: 2 },
       { groupId: 'a', groupPath: 'all/a/', devices: 3 },

@@ -82,6 +82,8 @@ export const PlacementSchema = Type.Object(
     sentence: Type.String({ description: 'Why the device is connected where it is, for people.' }),
     code: OneOf(
       [
+        'nearest',
+        'displaced',
         'first',
         'only',
         'moved',
@@ -110,6 +112,9 @@ export const PlacementSchema = Type.Object(
                 description: 'Its free capacity in steps; 0 while it takes nobody.',
               }),
               state: OneOf(GATEWAY_STATES),
+              ms: Nullable(
+                Type.Integer({ minimum: 0, description: 'How far it is, milliseconds, as the device told.' }),
+              ),
             },
             closed,
           ),

@@ -226,4 +226,14 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index executions_ending on executions (as_of) where ending is not null and state < 10`,
     ],
   },
+  {
+    number: 6,
+    name: 'how near gateways are to devices',
+    statements: [
+      `alter table devices add column near text collate "C" not null default ''`,
+      `alter table devices add column measured_json text`,
+      `drop index devices_placement`,
+      `create index devices_placement on devices (gateway, group_id, near, id) where connected = 1`,
+    ],
+  },
 ];

@@ -236,4 +236,15 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index executions_ending on executions (as_of) where ending is not null and state < 10`,
     ],
   },
+  {
+    number: 6,
+    name: 'how near gateways are to devices',
+    statements: [
+      `alter table devices add column near text not null default ''`,
+      `alter table devices add column measured_json text`,
+      `drop index devices_placement`,
+      // Which devices, and how many, of each group are on each gateway, by what they measured.
+      `create index devices_placement on devices (gateway, group_id, near, id) where connected = 1`,
+    ],
+  },
 ];
