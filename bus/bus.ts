@@ -493,8 +493,12 @@ export interface Bus {
   readonly presence: Presence;
   readonly directory: Directory;
   readonly clock: BusClock;
-  /** Resolves once the bus works, rejects with `BusUnavailable` when it does not come up within 10 s. */
-  start(): Promise<void>;
+  /**
+   * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s, or, with `waiting`, never: that is
+   * told why whenever the reason changes, until the bus works or is stopped. What a person must change (a wrong password) rejects
+   * either way.
+   */
+  start(options?: { waiting?: (reason: string) => void }): Promise<void>;
   /** Idempotent; consumers and hints end. */
   stop(): Promise<void>;
   status(): BusStatus;

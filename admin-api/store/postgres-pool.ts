@@ -43,7 +43,8 @@ export async function openPool(options: PostgresPoolOptions): Promise<PostgresPo
       options.log.debug({ tls: tls !== false, limits: way.limits }, 'database reached');
       return poolOf(options, way);
     } catch (error) {
-      failure ??= error;
+      // The last says more: that a server has no TLS is no reason where it is only preferred.
+      failure = error;
       if (!mayGoAnotherWay(error)) break;
     }
   }

@@ -8,6 +8,7 @@ import type { Link } from './link.ts';
 import type { RedisOwner } from './owner.ts';
 import { Parts } from './parts.ts';
 import { warningsAbout } from './server-facts.ts';
+import { RedisSettingsError } from './settings.ts';
 import type { Line, Subscriptions } from './subscriptions.ts';
 import type { Topology } from './topology.ts';
 
@@ -16,6 +17,12 @@ const PROBE_INTERVAL_MS = 1_500;
 const FIRST_CONNECTION_MS = 2_500;
 /** While something is wrong. */
 const PROBE_AGAIN_MS = 500;
+
+/** How long a start says nothing about waiting, milliseconds. */
+const QUIET_MS = 1_000;
+/** What no waiting changes: refused credentials, a database or a kind of server that is not there, a certificate. */
+const FOR_A_PERSON =
+  /WRONGPASS|NOAUTH|NOPERM|invalid password|AUTH.* without any password|DB index|use redis\+cluster|no sharded pub\/sub|certificate|altnames/i;
 
 export interface HealthParts {
   /** Channels and, with that, probes are sharded. */
@@ -65,14 +72,25 @@ export class Health {
     this.#with = parts;
   }
 
-  /** Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within `timeoutMs`. */
-  async start(timeoutMs: number): Promise<void> {
+  /**
+   * Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within `timeoutMs`, for which
+   * `waiting` means without end, and with `RedisSettingsError` when waiting would not help.
+   */
+  async start(timeoutMs: number, waiting?: (reason: string) => void): Promise<void> {
     const deadline = performance.now() + timeoutMs;
+    let told: string | null = null;
     this.probeNow();
     while (this.#reason !== null) {
+      const reason = this.#reason;
+      if (FOR_A_PERSON.test(reason)) throw new RedisSettingsError(`Redis: ${reason}`);
       const left = deadline - performance.now();
-      if (left <= 0 || this.#stopped) throw new BusUnavailable(`Redis: ${this.#reason}`);
-      await this.#change(left);
+      if ((left <= 0 && waiting === undefined) || this.#stopped) throw new BusUnavailable(`Redis: ${reason}`);
+      // A moment is allowed for connecting, which is no reason to say anything.
+      if (left < timeoutMs - QUIET_MS && reason !== told) {
+        waiting?.(reason);
+        told = reason;
+      }
+      await this.#change(waiting === undefined ? left : QUIET_MS);
     }
   }
 

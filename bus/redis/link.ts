@@ -27,6 +27,7 @@ export class Link {
   /** Connections made after the first. */
   reconnects = 0;
   readonly #cluster: boolean;
+  readonly #database: number;
   readonly #events: LinkEvents;
   #endpoint: Endpoint | null = null;
   #usable = false;
@@ -41,6 +42,7 @@ export class Link {
     events: LinkEvents,
   ) {
     this.#cluster = target.kind === 'cluster';
+    this.#database = target.database;
     this.#events = events;
     const locateAndRemember = async () => {
       this.#endpoint = await locate();
@@ -104,6 +106,8 @@ export class Link {
     const introduction = this.#introductions;
     const current = () => introduction === this.#introductions && this.client.status === 'ready';
     try {
+      // The client selects it as well, and where it does not exist goes on in database 0.
+      if (this.#database > 0) await within(INTRODUCTION_MS, this.client.select(this.#database));
       const facts = parseInfo(await within(INTRODUCTION_MS, this.#info()));
       const against = objection(facts, this.#cluster);
       if (against !== null) throw new BusUnavailable(`${this.server}: ${against}`);

@@ -100,14 +100,14 @@ export class RedisBus implements Bus {
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }
 
-  async start(): Promise<void> {
+  async start({ waiting }: { waiting?: (reason: string) => void } = {}): Promise<void> {
     if (this.#stopping !== null) throw new BusUnavailable('the bus was stopped');
     this.#started = true;
     this.#topology.start(() => this.#follow());
     this.#commands.open();
     this.#subscriptions.open();
     try {
-      await this.#health.start(this.#startTimeoutMs);
+      await this.#health.start(this.#startTimeoutMs, waiting);
     } catch (error) {
       await this.stop();
       throw error;

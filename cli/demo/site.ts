@@ -10,6 +10,7 @@ import { gatewayConfig, gatewayPart, registrationPart } from '../programs/gatewa
 import { Assembly } from '../programs/lifecycle.ts';
 import { programLog } from '../programs/logger.ts';
 import { apiUrl } from '../programs/ready.ts';
+import { WaitingRoom } from '../programs/waiting-room.ts';
 
 export interface Site {
   api: ApiClient;
@@ -32,8 +33,9 @@ export async function startSite(signal: AbortSignal, logLevel: string): Promise<
   };
   const config = loadConfig('start', { flags, env: {} });
   const log = programLog(config.logLevel);
-  const { bus, part } = busPart(undefined, log);
-  const admin = adminParts(config, bus, log);
+  const room = new WaitingRoom({ host: config.apiHost, port: null }, log);
+  const { bus, part } = busPart(undefined, room, log);
+  const admin = adminParts(config, bus, room, log);
   const gateway = gatewayPart(
     gatewayConfig(config, (port) => `ws://127.0.0.1:${port}`),
     bus,

@@ -16,6 +16,7 @@ import type { ConfigOf } from '../config/options.ts';
 import { version } from '../version.ts';
 import type { Part } from './lifecycle.ts';
 import { tlsFiles, type WithoutRedis } from './program-settings.ts';
+import type { WaitingPlace, WaitingRoom } from './waiting-room.ts';
 
 type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config'>>;
 
@@ -26,9 +27,18 @@ export interface AdminParts {
   tokenFile: string;
 }
 
+/** Where an administration server waits: on the port of its API. */
+export function waitingPlace(config: AdminSettings): WaitingPlace {
+  return { host: config.apiHost, port: config.apiPort, tls: apiTls(config) };
+}
+
+function apiTls(config: AdminSettings) {
+  return tlsFiles('--api-tls-cert', config.apiTlsCert, '--api-tls-key', config.apiTlsKey);
+}
+
 /** The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`. */
-export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminParts {
-  const tls = tlsFiles('--api-tls-cert', config.apiTlsCert, '--api-tls-key', config.apiTlsKey);
+export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, log: Logger): AdminParts {
+  const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const store = storeOf(dataDir, config.databaseUrl, log);
@@ -62,7 +72,13 @@ export function adminParts(config: AdminSettings, bus: Bus, log: Logger): AdminP
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
   const parts: Part[] = [
     { name: 'lock of the database', start: async () => lock?.take(), stop: async () => lock?.release() },
-    { name: 'store', start: () => store.start(), stop: () => store.stop() },
+    // A file that cannot be opened does not become one by waiting.
+    room.untilThere(
+      { name: 'store', start: () => store.start(), stop: () => store.stop() },
+      'store',
+      config.databaseUrl === undefined ? [] : ['StoreUnavailable'],
+    ),
+    room.leave(),
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
   ];
   return { parts, server, tokenFile };

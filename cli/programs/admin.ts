@@ -4,22 +4,24 @@ import { redisSettings } from '../config/redis.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
-import { adminParts } from './admin-parts.ts';
+import { adminParts, waitingPlace } from './admin-parts.ts';
 import { busPart } from './bus-part.ts';
 import { Assembly, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { apiUrl, sayReady } from './ready.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
   const config = loadConfig('admin', { flags, env: shell.env });
   const log = programLog(config.logLevel);
-  const { bus, part } = busPart(redisSettings(config), log);
-  const admin = adminParts(config, bus, log);
+  const room = new WaitingRoom(waitingPlace(config), log);
+  const { bus, part } = busPart(redisSettings(config), room, log);
+  const admin = adminParts(config, bus, room, log);
 
   return runUntilSignal({
     shell,
     log,
-    assembly: new Assembly([part, ...admin.parts], log),
+    assembly: new Assembly([room.enter(), part, ...admin.parts], log),
     stopDeadlineMs: config.stopDeadline,
     onReady() {
       const api = apiUrl(config, admin.server.port);

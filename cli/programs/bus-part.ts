@@ -3,11 +3,24 @@ import type { Bus } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
 import type { Part } from './lifecycle.ts';
+import type { WaitingRoom } from './waiting-room.ts';
 
+/** The part waits for Redis, in `room`. */
 export function busPart(
   redis: (RedisSettings & { prefix: string }) | undefined,
+  room: WaitingRoom,
   log: Logger,
 ): { bus: Bus; part: Part } {
   const bus = openBus({ ...(redis === undefined ? {} : { redis }), log });
-  return { bus, part: { name: 'bus', start: () => bus.start(), stop: () => bus.stop() } };
+  const start = async () => {
+    // A port that somebody else has ends the program; the wait itself has no end.
+    let failed: (error: unknown) => void = () => {};
+    const unheard = new Promise<never>((_, reject) => {
+      failed = reject;
+    });
+    const waiting = (reason: string) => void room.waitsFor('bus', reason).catch(failed);
+    await Promise.race([bus.start({ waiting }), unheard]);
+    room.there('bus');
+  };
+  return { bus, part: { name: 'bus', start, stop: () => bus.stop() } };
 }

@@ -16,6 +16,7 @@ import type { WorkerOrders } from './gateway-worker.ts';
 import { Assembly, type Part, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { sayReady } from './ready.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 const WORKER_ENTRY = fileURLToPath(new URL('./gateway-worker.js', import.meta.url));
 
@@ -33,7 +34,8 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   });
   const log = programLog(config.logLevel);
   const redis = redisSettings(config);
-  const { bus, part } = busPart(redis, log);
+  const room = new WaitingRoom({ host: own.metricsHost, port: own.metricsPort }, log);
+  const { bus, part } = busPart(redis, room, log);
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
@@ -45,7 +47,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   return runUntilSignal({
     shell,
     log,
-    assembly: new Assembly([part, gateway], log),
+    assembly: new Assembly([room.enter(), part, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
     onReady() {
       const { port, metricsPort } = supervisor;

@@ -7,6 +7,7 @@ const BY_NAME: Record<string, ExitCode> = {
   StoreUnavailable: EXIT.unavailable,
   // A person must change something: systemd does not try again (RestartPreventExitStatus).
   StoreSettingsError: EXIT.usage,
+  RedisSettingsError: EXIT.usage,
   EnrollError: EXIT.refused,
   ForeignInstallation: EXIT.refused,
   InstallationRestored: EXIT.refused,

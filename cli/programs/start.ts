@@ -4,26 +4,31 @@ import { loadConfig } from '../config/load.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
-import { adminParts } from './admin-parts.ts';
+import { adminParts, waitingPlace } from './admin-parts.ts';
 import { busPart } from './bus-part.ts';
 import { gatewayConfig, gatewayPart, registrationPart } from './gateway-parts.ts';
 import { Assembly, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { apiUrl, sayReady } from './ready.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
   const config = loadConfig('start', { flags, env: shell.env });
   const scheme = config.tlsCert === undefined ? 'ws' : 'wss';
   const forGateway = gatewayConfig(config, (port) => `${scheme}://127.0.0.1:${port}`);
   const log = programLog(config.logLevel);
-  const { bus, part } = busPart(undefined, log);
-  const admin = adminParts(config, bus, log);
+  const room = new WaitingRoom(waitingPlace(config), log);
+  const { bus, part } = busPart(undefined, room, log);
+  const admin = adminParts(config, bus, room, log);
   const gateway = gatewayPart(forGateway, bus, log, config.stopDeadline);
 
   return runUntilSignal({
     shell,
     log,
-    assembly: new Assembly([part, ...admin.parts, gateway.part, registrationPart(config.name, bus)], log),
+    assembly: new Assembly(
+      [room.enter(), part, ...admin.parts, gateway.part, registrationPart(config.name, bus)],
+      log,
+    ),
     stopDeadlineMs: config.stopDeadline,
     onReady() {
       const api = apiUrl(config, admin.server.port);

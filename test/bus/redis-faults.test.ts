@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Bus, BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { RedisSettingsError } from '../../bus/redis/settings.ts';
 import { startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { claim, writeDirectory } from '../write-directory.ts';
@@ -313,8 +314,8 @@ test('a password and a database in the URL are used', async () => {
   try {
     url.pathname = '/3';
     url.password = 'wrong';
-    const refused = new RedisBus({ url: url.href, startTimeoutMs: 500 });
-    await rejectsWith(refused.start(), BusUnavailable);
+    const refused = new RedisBus({ url: url.href });
+    await rejectsWith(refused.start(), RedisSettingsError);
     url.password = 'secret';
     const bus = new RedisBus({ url: url.href, prefix: 'db3' });
     await bus.start();

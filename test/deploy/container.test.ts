@@ -8,8 +8,9 @@ import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
 import { parseDuration } from '../../cli/config/duration.ts';
 import { loadConfig } from '../../cli/config/load.ts';
-import { optionsOf, PROGRAMS, type Program } from '../../cli/config/options.ts';
-import { startCli } from '../services/processes.ts';
+import { optionsOf, PROGRAMS, type Program as ProgramName } from '../../cli/config/options.ts';
+import { type Program, startCli } from '../services/processes.ts';
+import { freePort, waitFor } from '../wait.ts';
 import { ROOT, read, settingsIn } from './deploy-files.ts';
 
 const run = promisify(execFile);
@@ -68,7 +69,7 @@ test('variables that compose.yaml asks for stand in example.env, and no others',
 test('each program is given settings it has, and with its sample secrets they are whole and valid', () => {
   assert.equal(ours.map(([name]) => name).sort(), ['admin', 'gateway1', 'gateway2']);
   for (const [name, service] of ours) {
-    const program = service.command[0] as Program;
+    const program = service.command[0] as ProgramName;
     const known = new Set(optionsOf(program).map((option) => option.env));
     const env = { ...service.environment };
     for (const key of Object.keys(env)) assert.ok(known.has(key), `${name}: ${program} has no ${key}`);
@@ -107,7 +108,7 @@ test('every service has bounds, and a program time to stop in order', () => {
     if (!ours.some(([own]) => own === name)) assert.ok(service.healthcheck, `${name}: healthcheck`);
   }
   for (const [name, service] of ours) {
-    const options = optionsOf(service.command[0] as Program);
+    const options = optionsOf(service.command[0] as ProgramName);
     const fallback = (setting: string) => options.find((option) => option.name === setting)?.default ?? '';
     const grace = parseDuration(service.stop_grace_period) ?? 0;
     assert.ok(grace >= (parseDuration(fallback('stop-deadline')) ?? 0) + 10_000, name);
@@ -123,26 +124,38 @@ test('Redis refuses when it is full and keeps what it was told', () => {
   assert.match(command, /--maxmemory-policy noeviction/);
 });
 
-test('the health check passes while the program lives, and fails before and after', async () => {
+test('the health check passes while the program lives, also while it waits for Redis, and fails before and after', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'health-'));
   const file = join(folder, 'ready.json');
+  const apiPort = String(await freePort());
+  const env = {
+    PUSHPOINT_READY_FILE: file,
+    PUSHPOINT_API_LISTEN_PORT: apiPort,
+    PUSHPOINT_METRICS_LISTEN_PORT: String(await freePort()),
+  };
   const check = () =>
-    run(process.execPath, [join(ROOT, FOLDER, 'healthcheck.mjs')], {
-      env: { ...process.env, PUSHPOINT_READY_FILE: file },
-    }).then(
+    run(process.execPath, [join(ROOT, FOLDER, 'healthcheck.mjs')], { env: { ...process.env, ...env } }).then(
       () => true,
       () => false,
     );
-  const ports = ['--api-port', '0', '--port', '0', '--metrics-port', '0'];
-  const program = startCli(['start', ...ports, '--data-dir', join(folder, 'data'), '--ready-file', file]);
+  const own = ['--api-port', apiPort, '--data-dir', join(folder, 'data'), '--ready-file', file];
+  const away = `redis://127.0.0.1:${await freePort()}`;
+  const waiting = startCli(['admin', ...own, '--redis-url', away]);
+  let program: Program | undefined;
   try {
     assert.is(await check(), false);
+    await waiting.waitForLine(/waiting for the bus/);
+    await waitFor(check, { what: 'a program that waits to be healthy' });
+    await waiting.stop();
+    assert.is(await check(), false);
+    program = startCli(['start', ...own, '--port', '0', '--metrics-port', '0']);
     await program.waitForLine(/^ready /);
     assert.is(await check(), true);
     await program.kill();
     assert.is(await check(), false);
   } finally {
-    await program.stop();
+    await waiting.stop();
+    await program?.stop();
     rmSync(folder, { recursive: true });
   }
 });

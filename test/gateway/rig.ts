@@ -41,8 +41,8 @@ export class CuttableBus implements Bus {
     this.directory = this.#guard(inner.directory);
   }
 
-  start(): Promise<void> {
-    return this.inner.start();
+  start(options?: Parameters<Bus['start']>[0]): Promise<void> {
+    return this.inner.start(options);
   }
 
   stop(): Promise<void> {
