@@ -126,7 +126,9 @@ export class ExecutionRuns {
       if (takesSlot && this.#slotsTaken >= concurrency) continue;
       this.#waiting.delete(id);
       entry.live = this.#take(takesSlot);
-      void this.#note(entry, { ...record, state: 'running' }, handler);
+      // What waited has not begun yet, unless an earlier program was running it.
+      const runs = record.state === 'running' ? (record.runs ?? 1) + 1 : 1;
+      void this.#note(entry, { ...record, state: 'running', runs }, handler);
     }
   }
 

@@ -8,7 +8,7 @@ import { ExecutionRuns } from './execution-runs.ts';
 import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
 import type { ServerClock } from './server-clock.ts';
-import type { DeviceStore, Outcome, StoredDevice } from './store.ts';
+import type { DeviceStore, ExecutionRecord, Outcome, StoredDevice } from './store.ts';
 import type { Words } from './words.ts';
 
 export interface ExecutionEvents {
@@ -26,6 +26,9 @@ export interface ExecutionLimits {
   /** Ids that are remembered, settled ones included (D-10). */
   maxRemembered: number;
 }
+
+/** Runs of one execution, the first among them: one that ends its own program each time must have an end (D-7). */
+const MOST_RUNS = 3;
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
 
@@ -85,11 +88,15 @@ export class Executions {
     for (const entry of this.#book.inOrder()) {
       const { record } = entry;
       if (record.state !== 'acked' && record.state !== 'running') continue;
-      const safe = this.#handlers.get(record.command.type)?.options.safeToRepeat ?? false;
-      if (record.state === 'acked' || safe) this.#runs.recovered(record.id);
+      if (record.state === 'acked' || this.#mayRunAgain(record)) this.#runs.recovered(record.id);
       else changes.push(this.#finish(entry, outcome('failed', 'interrupted')));
     }
     await Promise.all(changes);
+  }
+
+  #mayRunAgain({ command, runs = 1 }: Extract<ExecutionRecord, { command: CommandOrder }>): boolean {
+    const { safeToRepeat, goesOn } = this.#handlers.get(command.type)?.options ?? {};
+    return goesOn?.(command) || (safeToRepeat === true && runs < MOST_RUNS);
   }
 
   /** Ids whose newest word is said after every `welcome` (R-5). */

@@ -25,6 +25,11 @@ export type Handler<Args = unknown> = (command: Command<Args>, context: HandlerC
 export interface HandlerOptions {
   /** Running it twice does no harm: an execution cut short by a crash is run again instead of failing. */
   safeToRepeat?: boolean;
+  /**
+   * Asked after a restart about an execution that had begun: whether its work goes on outside of this program. Then the handler is
+   * called again, to follow it to its end.
+   */
+  goesOn?: (command: Pick<CommandOrder, 'id' | 'args'>) => boolean;
   /** Runs at once beside the others, whatever the limit; for handlers that wait long, or that stop others. */
   unlimited?: boolean;
 }

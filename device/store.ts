@@ -38,10 +38,14 @@ export interface Outcome {
 
 /**
  * One execution, replaced as a whole when it changes. `ackedAt` is the server's time. `withheld` is a command that was
- * canceled before it came (D-8).
+ * canceled before it came (D-8). `runs` says how often it has begun; 1 where it is absent.
  */
-export type ExecutionRecord = { id: string; issuedAt: number; expiresAt: number } & (
-  | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number }
+export type ExecutionRecord = {
+  id: string;
+  issuedAt: number;
+  expiresAt: number;
+} & (
+  | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number; runs?: number }
   | { state: 'finished'; outcome: Outcome }
   | { state: 'settled' | 'withheld' }
 );

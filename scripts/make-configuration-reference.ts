@@ -30,6 +30,7 @@ const AGENT_FILE = [
   '    cwd: /srv              # optional',
   '    env: { LEVEL: full }   # optional',
   '    passEnv: [HTTPS_PROXY] # optional: taken over from the agent',
+  '    keepRunning: false     # optional; true: goes on when the agent ends',
   'tunnels:',
   '  allow: [22, db.internal:5432]',
   '  max: 8                   # tunnels at once; optional',
@@ -37,6 +38,14 @@ const AGENT_FILE = [
   '',
   'A program gets a clean environment: `PATH`, `HOME`, `USER`, `LOGNAME`, `SHELL`, `LANG`, `LC_*`, `TZ`, `TMPDIR` and',
   '`XDG_RUNTIME_DIR` (on Windows what its programs need to start), what `passEnv` names, and what `env` sets. The same holds for `sync`.',
+  '',
+  'Tasks and the hook end with the agent: SIGTERM to the process group, and SIGKILL after ten seconds while it has members (sooner',
+  'if `--stop-deadline` says so). What an agent that was killed left running is ended by the next one; until then the task is',
+  '`already running`. A task with `keepRunning: true` goes on instead, and the next agent takes it over: it counts in `statistics`,',
+  '`task.stop` and time limits end it, and its execution goes on. Its output is not reported, nor its exit status once the agent',
+  'was started again. Under systemd it also needs `KillMode=process`. On Linux only: elsewhere nothing is found again.',
+  '',
+  'Every process of a run has its id in `PUSHPOINT_TASK_RUN`.',
   '',
 ];
 

@@ -19,6 +19,7 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   const own = agentConfig(config, rest);
   const log = programLog(config.logLevel);
   const agent = new Agent(own, log);
+  process.once('exit', () => agent.kill());
   const part = {
     name: 'agent',
     start: () => agent.start(),

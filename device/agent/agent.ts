@@ -26,6 +26,8 @@ const SOFTWARE = 'pushpoint-agent/0.1.0';
 export interface AgentParts {
   reconnect?: Partial<ReconnectOptions>;
   ws?: WsOptions;
+  /** From SIGTERM to SIGKILL for tasks, milliseconds; 10 s when absent. */
+  killAfterMs?: number;
 }
 
 /** Why an agent ended by itself: nothing it can do changes it. */
@@ -51,7 +53,7 @@ export class Agent {
     this.#config = config;
     this.#log = log;
     this.#parts = parts;
-    this.#tasks = new Tasks(config);
+    this.#tasks = new Tasks(config, log, parts.killAfterMs);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -81,6 +83,7 @@ export class Agent {
         this.#log.warn({ lines: store.damagedLines }, 'the journal had damaged lines');
       await this.#enrolled(store);
       if (this.#life.signal.aborted) throw new EnrollError('stopped while it started');
+      this.#tasks.open();
       const device = this.#make(store);
       await device.start();
       this.#device = device;
@@ -96,6 +99,11 @@ export class Agent {
   stop(deadlineMs = 5_000): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
     return this.#stopping;
+  }
+
+  /** For a process that ends at once: tasks do not outlive it. */
+  kill(): void {
+    this.#tasks.kill();
   }
 
   async #stop(deadlineMs: number): Promise<void> {
@@ -173,7 +181,10 @@ export class Agent {
     device
       .handle('sync', (command, context) => tasks.sync(command, context), { safeToRepeat: true })
       // A task may run for days, and stopping it must not wait for a slot.
-      .handle('task.start', (command, context) => tasks.start(command, context), { unlimited: true })
+      .handle('task.start', (command, context) => tasks.start(command, context), {
+        unlimited: true,
+        goesOn: (command) => tasks.goesOn(command),
+      })
       .handle('task.stop', (command) => tasks.stop(command), { unlimited: true })
       .handle('statistics', () => statistics(device, tasks, { stateDir, software: SOFTWARE }), {
         safeToRepeat: true,

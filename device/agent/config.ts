@@ -3,6 +3,8 @@ import { hostname } from 'node:os';
 import { AllowList } from '../tunnels/allow-list.ts';
 
 export interface TaskConfig {
+  /** It goes on when the agent ends, and the next agent takes it over; its output is not reported. Default `false`. */
+  keepRunning?: boolean;
   command: string;
   args: string[];
   cwd?: string;
@@ -107,7 +109,12 @@ function tasks(raw: unknown, faults: string[]): Record<string, TaskConfig> {
   const named: Record<string, TaskConfig> = {};
   for (const [name, value] of Object.entries(raw)) {
     if (!TASK_NAME.test(name)) faults.push(`tasks.${name}: letters, digits, dots, dashes, at most 64`);
-    named[name] = program(value, `tasks.${name}`, ['command', 'args', 'cwd', 'env', 'passEnv'], faults);
+    named[name] = program(
+      value,
+      `tasks.${name}`,
+      ['command', 'args', 'cwd', 'env', 'passEnv', 'keepRunning'],
+      faults,
+    );
   }
   return named;
 }
@@ -167,6 +174,10 @@ function program(raw: unknown, path: string, known: string[], faults: string[]):
     } else {
       faults.push(`${path}.env: a map`);
     }
+  }
+  if (raw.keepRunning !== undefined) {
+    if (typeof raw.keepRunning === 'boolean') made.keepRunning = raw.keepRunning;
+    else faults.push(`${path}.keepRunning: true or false`);
   }
   if (raw.passEnv !== undefined) {
     if (Array.isArray(raw.passEnv) && raw.passEnv.every((name) => typeof name === 'string')) {

@@ -20,11 +20,18 @@ export class OutputTail {
     if (this.#chunks.length > 64) this.#chunks = [Buffer.concat(this.#chunks)];
   }
 
-  /** As UTF-8; a character cut in half at the beginning is left out, and so are NULs. */
+  /** As UTF-8, within the limit also after what is not UTF-8 was replaced; a character cut in half is left out, and so are NULs. */
   text(): string {
     const all = Buffer.concat(this.#chunks);
-    let from = Math.max(0, all.length - this.#max);
-    if (from > 0) while (from < all.length && ((all[from] as number) & 0xc0) === 0x80) from++;
-    return clip(all.subarray(from).toString('utf8'));
+    const text = Buffer.from(clip(lastOf(all, this.#max).toString('utf8')));
+    return lastOf(text, this.#max).toString('utf8');
   }
+}
+
+/** At most `max` bytes, less the rest of a character that began before them. */
+function lastOf(text: Buffer, max: number): Buffer {
+  if (text.length <= max) return text;
+  let from = text.length - max;
+  while (from < text.length && ((text[from] as number) & 0xc0) === 0x80) from++;
+  return text.subarray(from);
 }

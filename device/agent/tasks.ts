@@ -1,84 +1,204 @@
 /** `task.start`, `task.stop` and `sync`: the programs that the agent's own configuration names, and no others. */
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
 import { Aborted, type Command, Failed, type HandlerContext, Rejected } from '../index.ts';
-import type { AgentConfig } from './config.ts';
-import { Program, type ProgramEnd } from './program.ts';
+import type { AgentConfig, TaskConfig } from './config.ts';
+import { leftGroup, ProcessGroup, startOf } from './process-group.ts';
+import { Program, type ProgramEnd, type Run, TakenOver } from './program.ts';
+import { type TaskRecord, TaskRecords } from './task-records.ts';
+
+/** The sync hook among the records: no task has this name. */
+const SYNC = '';
+
+type TasksConfig = Pick<AgentConfig, 'tasks' | 'sync' | 'outputTailBytes' | 'stateDir'>;
 
 export class Tasks {
-  readonly #config: Pick<AgentConfig, 'tasks' | 'sync' | 'outputTailBytes'>;
-  readonly #running = new Map<string, Program>();
-  /** Tasks that a `task.stop` ends. */
-  readonly #stopped = new Set<Program>();
-  #syncing: Program | null = null;
+  readonly #config: TasksConfig;
+  readonly #log: Logger;
+  readonly #killAfterMs: number;
+  /** By name; the sync hook is among them. */
+  readonly #running = new Map<string, Run>();
+  /** What a `task.stop` ends. */
+  readonly #stopped = new Set<Run>();
+  #records: TaskRecords | null = null;
+  #closing = false;
 
-  constructor(config: Pick<AgentConfig, 'tasks' | 'sync' | 'outputTailBytes'>) {
+  /** `killAfterMs`: from SIGTERM to SIGKILL. */
+  constructor(config: TasksConfig, log: Logger, killAfterMs = 10_000) {
     this.#config = config;
+    this.#log = log;
+    this.#killAfterMs = killAfterMs;
+  }
+
+  /** Deals with what an earlier agent left running: takes over what is configured to go on, and ends the rest. */
+  open(): void {
+    const records = new TaskRecords(this.#config.stateDir);
+    this.#records = records;
+    for (const record of records.all()) {
+      const { task, command, startedAt } = record;
+      const pgid = leftGroup(record);
+      if (pgid === null) {
+        this.#forget(record);
+        continue;
+      }
+      const left = new TakenOver(new ProcessGroup(pgid), { command, startedAt, kept: this.#keeps(task) });
+      this.#hold(record, left);
+      this.#log.warn(
+        { task: task || 'sync', pid: pgid, ends: !left.kept },
+        'left running by an earlier agent',
+      );
+      // The name is taken until it has ended: never two of it at a time.
+      if (!left.kept) void left.stop(this.#killAfterMs);
+    }
+  }
+
+  /** Whether the command's task goes on from an earlier agent. */
+  goesOn({ args, id }: { args: unknown; id: string }): boolean {
+    const run = this.#running.get(String((args as { task?: unknown } | null)?.task));
+    return run instanceof TakenOver && run.kept && run.command === id;
   }
 
   /** Names of the tasks that run, with the time since, seconds. */
   running(): { task: string; seconds: number }[] {
-    const now = performance.now();
-    return [...this.#running].map(([task, program]) => ({
-      task,
-      seconds: Math.round((now - program.startedAt) / 1000),
-    }));
+    const now = Date.now();
+    return [...this.#running]
+      .filter(([task]) => task !== SYNC)
+      .map(([task, run]) => ({ task, seconds: Math.max(0, Math.round((now - run.startedAt) / 1000)) }));
   }
 
   async start(command: Command, { signal }: HandlerContext): Promise<ProgramEnd> {
     const name = taskName(command);
     const config = Object.hasOwn(this.#config.tasks, name) ? this.#config.tasks[name] : undefined;
     if (!config) throw new Rejected('no such task');
-    if (this.#running.has(name)) throw new Rejected('already running');
-    const program = new Program(config, this.#config.outputTailBytes);
-    this.#running.set(name, program);
+    const goesOn = this.goesOn(command);
+    if (!goesOn && this.#running.has(name)) throw new Rejected('already running');
+    const run = goesOn ? (this.#running.get(name) as Run) : this.#begin(name, command, config, signal);
     try {
-      const end = await endOf(program, signal);
-      if (this.#stopped.has(program)) throw new Failed('stopped', end);
+      const end = await endOf(run, signal, this.#killAfterMs);
+      if (this.#stopped.has(run)) throw new Failed('stopped', end);
+      if (goesOn) throw new Failed('ended, exit status unknown: the agent was started again meanwhile', end);
       return succeeded(end);
     } finally {
-      this.#running.delete(name);
-      this.#stopped.delete(program);
+      this.#stopped.delete(run);
     }
   }
 
   async stop(command: Command): Promise<{ wasRunning: boolean }> {
     const name = taskName(command);
     if (!Object.hasOwn(this.#config.tasks, name)) throw new Rejected('no such task');
-    const program = this.#running.get(name);
-    if (!program) return { wasRunning: false };
-    this.#stopped.add(program);
-    await program.stop();
+    const run = this.#running.get(name);
+    if (!run) return { wasRunning: false };
+    this.#stopped.add(run);
+    await run.stop(this.#killAfterMs);
     return { wasRunning: true };
   }
 
-  async sync(_command: Command, { signal }: HandlerContext): Promise<ProgramEnd> {
-    const { sync, outputTailBytes } = this.#config;
+  async sync(command: Command, { signal }: HandlerContext): Promise<ProgramEnd> {
+    const { sync } = this.#config;
     if (!sync) return { output: 'no hook configured' };
     // Two at a time would work on the same files.
-    while (this.#syncing) await this.#syncing.ended.catch(() => undefined);
-    if (signal.aborted) throw signal.reason;
-    const program = new Program(sync, outputTailBytes);
-    this.#syncing = program;
+    while (this.#running.has(SYNC)) await this.#running.get(SYNC)?.ended.catch(() => undefined);
+    const run = this.#begin(SYNC, command, sync, signal);
     let late = false;
     const timer = sync.timeoutMs
       ? setTimeout(() => {
           late = true;
-          void program.stop();
+          void run.stop(this.#killAfterMs);
         }, sync.timeoutMs)
       : undefined;
     try {
-      const end = await endOf(program, signal);
+      const end = await endOf(run, signal, this.#killAfterMs);
       if (late) throw new Failed(`the hook took longer than ${sync.timeoutMs} ms`, end);
       return succeeded(end);
     } finally {
       clearTimeout(timer);
-      this.#syncing = null;
     }
   }
 
-  /** Ends everything that still runs. */
+  /** Ends everything that still runs and is not configured to go on. */
   async close(killAfterMs: number): Promise<void> {
-    const programs = [...this.#running.values(), ...(this.#syncing ? [this.#syncing] : [])];
-    await Promise.all(programs.map((program) => program.stop(killAfterMs)));
+    this.#closing = true;
+    await Promise.all(this.#ours().map((run) => run.stop(killAfterMs)));
+  }
+
+  /** The same when the process itself ends at once: nothing can be waited for. */
+  kill(): void {
+    this.#closing = true;
+    for (const run of this.#ours()) run.kill();
+  }
+
+  #ours(): Run[] {
+    return [...this.#running.values()].filter(({ kept }) => !kept);
+  }
+
+  #keeps(task: string): boolean {
+    return (Object.hasOwn(this.#config.tasks, task) && this.#config.tasks[task]?.keepRunning) || false;
+  }
+
+  /** Stored first: a run that the agent does not live to see the end of is found by the next one. */
+  #begin(task: string, { id }: Command, config: TaskConfig, signal: AbortSignal): Run {
+    if (signal.aborted || this.#closing) throw signal.reason ?? new Failed('stopped');
+    const { outputTailBytes } = this.#config;
+    const record: TaskRecord = { run: randomUUID(), task, command: id, startedAt: Date.now() };
+    this.#records?.put(record);
+    const kept = this.#keeps(task);
+    const program = new Program(config, { run: record.run, command: id, outputTailBytes, kept });
+    this.#hold(record, program);
+    const { pid } = program;
+    if (pid !== undefined) this.#store({ ...record, pgid: pid, start: startOf(pid) });
+    return program;
+  }
+
+  #hold(record: TaskRecord, run: Run): void {
+    this.#running.set(record.task, run);
+    const over = () => {
+      if (this.#running.get(record.task) === run) this.#running.delete(record.task);
+      this.#forget(record);
+    };
+    run.ended.then(over, over);
+  }
+
+  /** Without it the run is still found, by its id. */
+  #store(record: TaskRecord): void {
+    try {
+      this.#records?.put(record);
+    } catch (error) {
+      this.#log.warn({ err: error, task: record.task }, 'process id of a task not stored');
+    }
+  }
+
+  /** What is stored too long is found to have ended by the next agent. */
+  #forget({ run, task }: TaskRecord): void {
+    try {
+      this.#records?.remove(run);
+    } catch (error) {
+      this.#log.warn({ err: error, task }, 'end of a task not stored');
+    }
+  }
+}
+
+/** The end of a run, which a cancel, a time limit or the agent's end brings about; one that is kept outlives the agent. */
+async function endOf(run: Run, signal: AbortSignal, killAfterMs: number): Promise<ProgramEnd> {
+  const stopped = () => signal.reason instanceof Aborted && signal.reason.why === 'stopped';
+  let onAbort = () => {};
+  const left = new Promise<never>((_, reject) => {
+    onAbort = () => {
+      if (run.kept && stopped()) reject(signal.reason);
+      else void run.stop(killAfterMs);
+    };
+  });
+  left.catch(() => undefined);
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const end = await Promise.race([run.ended, left]);
+    if (signal.aborted && signal.reason instanceof Aborted) throw new Failed(signal.reason.why, end);
+    return end;
+  } catch (error) {
+    if (error instanceof Failed || error instanceof Aborted) throw error;
+    throw new Failed(`cannot be started: ${(error as NodeJS.ErrnoException).code ?? error}`);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
@@ -91,21 +211,4 @@ function taskName({ args }: Command): string {
 function succeeded(end: ProgramEnd): ProgramEnd {
   if (end.exitStatus === 0) return end;
   throw new Failed(end.signal ? `signal ${end.signal}` : `exit status ${end.exitStatus}`, end);
-}
-
-/** The end of the program, which a cancel, a time limit or the agent's end brings about. */
-async function endOf(program: Program, signal: AbortSignal): Promise<ProgramEnd> {
-  const stop = () => void program.stop();
-  if (signal.aborted) stop();
-  else signal.addEventListener('abort', stop, { once: true });
-  let end: ProgramEnd;
-  try {
-    end = await program.ended;
-  } catch (error) {
-    throw new Failed(`cannot be started: ${(error as NodeJS.ErrnoException).code ?? error}`);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-  if (signal.aborted && signal.reason instanceof Aborted) throw new Failed(signal.reason.why, end);
-  return end;
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AgentConfigError, checkAgentConfig } from '../../device/agent/index.ts';
@@ -31,7 +32,10 @@ async function seenBy(run: (tasks: Tasks) => Promise<{ output: string }>, progra
   };
   Object.assign(process.env, surroundings);
   try {
-    return JSON.parse((await run(new Tasks(config))).output) as Record<string, string>;
+    return JSON.parse((await run(new Tasks(config, pino({ level: 'silent' })))).output) as Record<
+      string,
+      string
+    >;
   } finally {
     for (const name of Object.keys(surroundings)) delete process.env[name];
     rmSync(folder, { recursive: true });
@@ -47,7 +51,10 @@ test('a program gets a clean environment: what finds tools, home and language, a
   for (const run of [start, sync]) {
     const seen = await seenBy(run, {});
     const foreign = Object.keys(seen).filter(
-      (name) => !/^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TMPDIR|XDG_RUNTIME_DIR|LC_\w+)$/.test(name),
+      (name) =>
+        !/^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TMPDIR|XDG_RUNTIME_DIR|PUSHPOINT_TASK_RUN|LC_\w+)$/.test(
+          name,
+        ),
     );
     assert.equal(foreign, []);
     assert.is(seen.PATH, process.env.PATH);

@@ -1,0 +1,129 @@
+/** The process group of one run of a program: whether it has members, and its end. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Between two looks at a group that is to end, milliseconds. */
+const LOOK_MS = 50;
+/** A group that has members this long after SIGKILL is given up: no signal ends a process that hangs in the kernel. */
+const GIVE_UP_MS = 5_000;
+/** In the environment of every process of a run: by it a run is found whose process id was not stored. */
+export const RUN_VARIABLE = 'PUSHPOINT_TASK_RUN';
+
+interface ProcessStat {
+  pid: number;
+  state: string;
+  group: number;
+  /** Start time since boot, in ticks: process ids come again, pairs do not. */
+  start: string;
+}
+
+/** From /proc (proc_pid_stat(5)); `null` without /proc, or without such a process. */
+function statOf(pid: number | string): ProcessStat | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The second field is the program's name, in parentheses, and may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { pid: Number(pid), state: fields[0] ?? '', group: Number(fields[2]), start: fields[19] ?? '' };
+  } catch {
+    return null;
+  }
+}
+
+function living(): ProcessStat[] {
+  let names: string[];
+  try {
+    names = readdirSync('/proc');
+  } catch {
+    return [];
+  }
+  const stats = names.filter((name) => /^\d+$/.test(name)).map(statOf);
+  return stats.filter((stat): stat is ProcessStat => stat !== null && !'ZX'.includes(stat.state));
+}
+
+function marked(pid: number, run: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`${RUN_VARIABLE}=${run}`);
+  } catch {
+    return false;
+  }
+}
+
+/** Start time of a process as `/proc` tells it, or ''. */
+export function startOf(pid: number): string {
+  return statOf(pid)?.start ?? '';
+}
+
+/**
+ * The group that a run of an earlier agent left behind, or `null`: never that of strangers who got its process id meanwhile,
+ * nor the one this process itself is in.
+ */
+export function leftGroup(run: { run: string; pgid?: number; start?: string }): number | null {
+  const found = findGroup(run);
+  return found === null || found <= 1 || found === statOf('self')?.group ? null : found;
+}
+
+function findGroup({ run, pgid, start }: { run: string; pgid?: number; start?: string }): number | null {
+  if (pgid === undefined) return living().find(({ pid }) => marked(pid, run))?.group ?? null;
+  const leader = statOf(pgid);
+  if (leader && leader.start !== start) return null;
+  const members = living().filter(({ group }) => group === pgid);
+  const ours = members.some(({ pid }) => (leader !== null && pid === pgid) || marked(pid, run));
+  return ours ? pgid : null;
+}
+
+export class ProcessGroup {
+  readonly #pgid: number;
+  #killAt = Number.POSITIVE_INFINITY;
+  #ending: Promise<void> | null = null;
+
+  constructor(pgid: number) {
+    this.#pgid = pgid;
+  }
+
+  /** Processes that have ended and wait for their parent do not count. */
+  get empty(): boolean {
+    try {
+      process.kill(this.#target, 0);
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === 'ESRCH';
+    }
+    if (process.platform !== 'linux') return false;
+    return !living().some(({ group }) => group === this.#pgid);
+  }
+
+  /**
+   * SIGTERM now, SIGKILL to whoever is left after `killAfterMs`; asked again, the earlier time counts. Resolves when the
+   * group is empty.
+   */
+  end(killAfterMs: number): Promise<void> {
+    this.#killAt = Math.min(this.#killAt, performance.now() + killAfterMs);
+    if (!this.#ending) {
+      this.signal('SIGTERM');
+      this.#ending = this.#untilEmpty();
+    }
+    return this.#ending;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    try {
+      process.kill(this.#target, signal);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // It ended by itself in this very moment, or what is left of it belongs to another user now.
+      if (code !== 'ESRCH' && code !== 'EPERM') throw error;
+    }
+  }
+
+  /** A negative number means the group; Windows has none. */
+  get #target(): number {
+    return process.platform === 'win32' ? this.#pgid : -this.#pgid;
+  }
+
+  async #untilEmpty(): Promise<void> {
+    while (!this.empty) {
+      const late = performance.now() - this.#killAt;
+      if (late > GIVE_UP_MS) return;
+      if (late >= 0) this.signal('SIGKILL');
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+}
