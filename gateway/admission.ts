@@ -41,6 +41,8 @@ export interface AdmissionParts {
   isSigned: SignatureCheck;
   directoryHealth: Dependency;
   lease(): HeldLease | null;
+  /** Devices the worker takes at most. */
+  limit(): number;
   log: Logger;
 }
 
@@ -132,7 +134,22 @@ export class Admission {
       const device = devices[index] ?? null;
       if (this.#passes(waiting, device)) approved.push({ ...waiting, device });
     }
-    if (approved.length > 0) await this.#claimAndWelcome(approved);
+    const fitting = this.#fitting(approved);
+    if (fitting.length > 0) await this.#claimAndWelcome(fitting);
+  }
+
+  /** Those there is room for. The door counts devices only, so more may have come than fit. */
+  #fitting(approved: Approved[]): Approved[] {
+    const { connections, gateways, limit } = this.#parts;
+    let room = limit() - connections.devices;
+    return approved.filter(({ connection, device }) => {
+      if (isLoopback(connection) || connections.sessions.has(device.id) || room-- > 0) return true;
+      const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
+      if (to.length > 0) connections.send(connection, redirectFrame(to, 'full'));
+      const code = to.length > 0 ? CLOSE.redirected : CLOSE.overloaded;
+      connections.close(connection, code, 'the gateway is full');
+      return false;
+    });
   }
 
   async #lookUp(batch: Waiting[]): Promise<(DirectoryDevice | null)[]> {

@@ -5,6 +5,7 @@
 import os from 'node:os';
 import type { GatewaySettings } from '../bus/bus.ts';
 import { ID_PATTERN, LIMITS, TUNNEL_LIMITS } from '../protocol/index.ts';
+import { AddressList } from './addresses.ts';
 
 export interface GatewayConfig {
   /** Name of the gateway (distribution point), an identifier (F-6). */
@@ -26,10 +27,14 @@ export interface GatewayConfig {
   metricsHost: string;
   /** Heartbeat interval devices are told, milliseconds; silence of 2.5 intervals closes (B-4). */
   heartbeatIntervalMs: number;
-  /** Time from open to a valid `prove`, milliseconds. */
+  /** Time from accept to a valid `prove`, or to a leg's good ticket, milliseconds (H-8). */
   handshakeTimeoutMs: number;
-  /** Connections of the whole gateway that may be between open and `welcome` at once. */
+  /** Sockets of the whole gateway, of whatever kind, that may be between accept and trust at once. */
   maxUnauthenticated: number;
+  /** Of these, most from one address; from its prefix (IPv4 /24, IPv6 /64) twice as many. */
+  maxUnauthenticatedPerAddress: number;
+  /** Addresses and CIDR prefixes of proxies, separated by commas: many devices come from there, and these have no share. */
+  sharedAddresses: string;
   /** Upgrades and probes a worker accepts per second, averaged over two seconds. */
   admissionsPerSecond: number;
   /** Bytes that may wait for one slow reader before its connection is closed. */
@@ -88,6 +93,8 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   heartbeatIntervalMs: 60_000,
   handshakeTimeoutMs: 10_000,
   maxUnauthenticated: 12_000,
+  maxUnauthenticatedPerAddress: 3_000,
+  sharedAddresses: '',
   admissionsPerSecond: 3_000,
   maxBackpressureBytes: 1024 * 1024,
   messagesPerSecond: 100,
@@ -128,6 +135,7 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['heartbeatIntervalMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs],
   ['handshakeTimeoutMs', 100, 60_000],
   ['maxUnauthenticated', 1, 1_000_000],
+  ['maxUnauthenticatedPerAddress', 1, 1_000_000],
   ['admissionsPerSecond', 1, 1_000_000],
   ['maxBackpressureBytes', LIMITS.frameBytes, 1024 * 1024 * 1024],
   ['messagesPerSecond', 1, 100_000],
@@ -182,6 +190,11 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
   const problems = RANGES.flatMap(([key, min, max]) => rangeProblem(key, config[key], min, max));
   problems.push(...settingsProblems(initial));
   if (!ID_PATTERN.test(config.name)) problems.push('name must be an identifier');
+  try {
+    new AddressList(config.sharedAddresses);
+  } catch (error) {
+    problems.push(`sharedAddresses: ${(error as Error).message}`);
+  }
   if (typeof config.host !== 'string' || config.host === '') problems.push('host must not be empty');
   if (config.metricsPort !== null) {
     problems.push(...rangeProblem('metricsPort', config.metricsPort, 0, 65_535));

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import { CLOSE, closeName } from '../protocol/index.ts';
 import type { Metrics } from './metrics.ts';
+import type { CutReason, Newcomer, Newcomers } from './newcomers.ts';
 import type { PresenceReleases } from './presence-releases.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
 import {
@@ -27,9 +28,10 @@ export interface ConnectionsParts {
   releases: PresenceReleases;
   /** The clock that all programs share. */
   now: () => number;
+  newcomers: Newcomers;
   log: Logger;
-  /** Called after a connection is gone. */
-  onClosed(): void;
+  /** Called after a device was admitted or a connection is gone. */
+  onChanged(): void;
 }
 
 /** A close reason is at most 123 bytes (RFC 6455, 5.5). */
@@ -82,14 +84,22 @@ export class Connections {
     return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
   }
 
-  open(socket: DeviceSocket, port: number, nonce: Uint8Array, tick: number, budget: number): Connection {
+  /** `newcomer` is `null` for the canary. */
+  open(
+    socket: DeviceSocket,
+    port: number,
+    newcomer: Newcomer | null,
+    nonce: Uint8Array,
+    tick: number,
+    budget: number,
+  ): Connection {
     const connection: Connection = {
       id: ++this.#lastId,
       socket,
       port,
       state: { name: 'proving', nonce },
       openedAt: Date.now(),
-      openedTick: tick,
+      newcomer,
       heardTick: tick,
       budget,
       framesIn: 0,
@@ -97,6 +107,10 @@ export class Connections {
       bytesOut: 0,
     };
     if (isLoopback(connection)) return connection;
+    if (newcomer) {
+      const cut = (why: CutReason) => this.#cutNewcomer(connection, why);
+      this.#parts.newcomers.become(newcomer, 'handshake', { cut });
+    }
     this.#unauthenticated.add(connection);
     this.#parts.metrics.opened++;
     return connection;
@@ -105,6 +119,7 @@ export class Connections {
   /** `prove` came; the nonce is not needed twice. */
   beginAdmission(connection: Connection & { state: Proving }): void {
     (connection as Connection).state = ADMITTING;
+    if (connection.newcomer) this.#parts.newcomers.admitting(connection.newcomer);
   }
 
   /**
@@ -115,11 +130,13 @@ export class Connections {
     const older = this.#sessions.get(session.device);
     if (older && older.state.session > session.session) return false;
     this.#unauthenticated.delete(connection);
+    this.#isNewcomerNoMore(connection);
     connection.state = session;
     this.#sessions.set(session.device, connection as AdmittedConnection);
     if (isLoopback(connection)) this.#canary = connection;
     else this.#parts.metrics.admitted++;
     if (older) this.close(older, CLOSE.replaced, 'a newer connection of this device');
+    this.#parts.onChanged();
     return true;
   }
 
@@ -175,10 +192,28 @@ export class Connections {
   /** Closes with a close frame. Nothing happens to a connection that ended before. */
   close(connection: Connection, code: number, reason: string): void {
     if (connection.state.name === 'ended') return;
+    const trusted = connection.newcomer === null;
     this.closed(connection, code, reason);
+    // A stranger that never closes its side would keep the socket for a while: only so many may.
+    if (!trusted && !this.#parts.newcomers.mayLinger()) {
+      connection.socket.close();
+      return;
+    }
     const text = Buffer.from(reason).subarray(0, REASON_BYTES).toString();
     if (connection === this.#corked) this.#closing = { code, reason: text };
     else connection.socket.end(code, text);
+  }
+
+  #cutNewcomer(connection: Connection, why: CutReason): void {
+    if (why === 'late') this.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
+    // Without a close frame: the socket itself is what is wanted.
+    else this.#cut(connection, CLOSE.overloaded, 'too many connections before welcome');
+  }
+
+  #isNewcomerNoMore(connection: Connection): void {
+    const { newcomer } = connection;
+    connection.newcomer = null;
+    if (newcomer) this.#parts.newcomers.leave(newcomer);
   }
 
   /** Gives back a session that was claimed and is not needed. */
@@ -197,6 +232,7 @@ export class Connections {
     if (connection.state.name === 'ended') return;
     const { metrics, log } = this.#parts;
     this.#unauthenticated.delete(connection);
+    this.#isNewcomerNoMore(connection);
     this.#slow.delete(connection);
     if (this.#canary === connection) this.#canary = null;
     if (!isLoopback(connection)) metrics.closed.add(closeName(code));
@@ -208,7 +244,7 @@ export class Connections {
       connection.state = ENDED;
       log.debug({ connectionId: this.logId(connection), code, reason }, 'connection closed before welcome');
     }
-    this.#parts.onClosed();
+    this.#parts.onChanged();
   }
 
   #endSession(connection: Connection, session: Session, code: number, reason: string): void {

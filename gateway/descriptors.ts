@@ -27,6 +27,22 @@ export class Descriptors {
   }
 }
 
+/** Share of the descriptors that everything together takes when strangers take all they can: below where a worker stops listening. */
+const WITH_NEWCOMERS = 0.8;
+/** However few descriptors are left, so many sockets may be on their way to trust. */
+const FEWEST_NEWCOMERS = 8;
+
+/** How many sockets of strangers there may be, of `most`: half of the descriptors, and what others leave of them. */
+export function newcomersBound(
+  descriptors: { limit: number; used: number },
+  newcomers: number,
+  most: number,
+): number {
+  const { limit, used } = descriptors;
+  const left = used === 0 ? limit : Math.floor(limit * WITH_NEWCOMERS) - (used - newcomers);
+  return Math.max(Math.min(FEWEST_NEWCOMERS, most), Math.min(most, Math.floor(limit / 2), left));
+}
+
 function readLimit(): number | undefined {
   try {
     const line = readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+(\S+)/m)?.[1];

@@ -25,7 +25,10 @@ export type Door = 'open' | 'refusing' | 'closed';
 export interface ListenerParts {
   server: PushServer;
   descriptors: Descriptors;
+  /** Devices connected. */
   connections(): number;
+  /** Descriptors were counted: others go by them too. */
+  measured(used: number, limit: number): void;
   /** Port it is to listen on, and this worker's part of the connection limit. */
   port(): number;
   share(): number;
@@ -144,17 +147,19 @@ export class Listener {
   }
 
   #measure(): void {
-    const { connections, descriptors, log } = this.#parts;
+    const { connections, descriptors, log, measured } = this.#parts;
     const { limit } = this;
     const count = connections();
-    const taken = descriptors.used / descriptors.limit;
+    const { used } = descriptors;
+    const taken = used / descriptors.limit;
     this.#descriptorShare = taken;
+    measured(used, descriptors.limit);
     const full = this.#isFull(taken);
     const exhausted = taken >= (this.#exhausted ? DESCRIPTORS_FULL : DESCRIPTORS_EXHAUSTED);
     if (full === this.#full && exhausted === this.#exhausted) return;
     this.#full = full;
     this.#exhausted = exhausted;
-    log.info({ connections: count, limit, full, descriptors: descriptors.used }, 'room for connections');
+    log.info({ connections: count, limit, full, descriptors: used }, 'room for connections');
     void this.apply();
   }
 

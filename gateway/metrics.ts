@@ -24,6 +24,9 @@ export class LabeledCount {
 export interface Gauges {
   connections(): number;
   unauthenticated(): number;
+  /** Sockets not trusted yet, by kind, and how many there may be. */
+  newcomers(): Readonly<Record<string, number>>;
+  newcomersLimit(): number;
   sessions(): number;
   spooledReceipts(): number;
   /** Share of the spool's bound that is taken. */
@@ -72,6 +75,7 @@ export class Metrics {
   faults = 0;
   readonly closed = new LabeledCount();
   readonly refused = new LabeledCount();
+  readonly newcomersCut = new LabeledCount();
   readonly receiptsDropped = new LabeledCount();
   readonly tunnelEvents = new LabeledCount();
   readonly tunnelsRefused = new LabeledCount();
@@ -116,6 +120,16 @@ export class Metrics {
     gauge('connections_limit', 'Most WebSockets it takes.', gauges.limit);
     gauge('connections_leaving', 'WebSockets that have to leave (drain, off, port, stop).', gauges.leaving);
     gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
+    new Gauge({
+      name: `${PREFIX}newcomers`,
+      help: 'Sockets not trusted yet, by kind.',
+      labelNames: ['worker', 'kind'],
+      registers,
+      collect() {
+        for (const [kind, count] of Object.entries(gauges.newcomers())) this.set({ worker, kind }, count);
+      },
+    });
+    gauge('newcomers_limit', 'Most sockets not trusted yet.', gauges.newcomersLimit);
     gauge('sessions', 'Devices connected.', gauges.sessions);
     gauge('receipts_spooled', 'Receipts that wait for the bus.', gauges.spooledReceipts);
     gauge('receipts_spool_fill', 'Share of the room for waiting receipts that is taken.', gauges.spoolFill);
@@ -184,6 +198,12 @@ export class Metrics {
     counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
     labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.refused);
+    labeled(
+      'newcomers_cut_total',
+      'Sockets not trusted yet that were closed, by why.',
+      'reason',
+      this.newcomersCut,
+    );
     labeled('receipts_dropped_total', 'Receipts dropped at the bound.', 'kind', this.receiptsDropped);
     labeled('tunnel_events_total', 'What happened to tunnels.', 'event', this.tunnelEvents);
     labeled(

@@ -1,6 +1,6 @@
 /**
- * The sockets, and the only place that knows uWebSockets.js. It refuses or upgrades, answers probes, hands every event on
- * as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices) and `/tunnel` (legs of tunnels).
+ * The sockets, and the only place that calls uWebSockets.js. It refuses or upgrades, answers probes, hands every
+ * event on as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices) and `/tunnel` (legs of tunnels).
  *
  * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving `upgrade`,
  * a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence the try/catch around
@@ -11,7 +11,10 @@ import uWS from 'uWebSockets.js';
 import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
 import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../protocol/index.ts';
+import { AcceptedSockets } from './accepted-sockets.ts';
+import { originOf } from './addresses.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from './config.ts';
+import type { Newcomer, Newcomers } from './newcomers.ts';
 import { PortUnavailable } from './port-probe.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 import { LEG_BUFFER_BYTES } from './tunnels/leg.ts';
@@ -29,11 +32,11 @@ export interface PushServerEvents {
   /** A socket was accepted, or closed without having become a WebSocket. */
   socketsChanged(): void;
   /** Asked for every upgrade and every probe; `null` lets it pass. */
-  refusal(): Refusal | null;
+  refusal(prefix: string): Refusal | null;
   /** An upgrade without our subprotocol was refused. */
   wrongProtocol(): void;
   probed(): void;
-  open(socket: DeviceSocket, port: number): Connection;
+  open(socket: DeviceSocket, port: number, newcomer: Newcomer): Connection;
   /** `bytes` is only valid during the call. */
   message(connection: Connection, bytes: Uint8Array, isBinary: boolean): void;
   /** The socket is writable again. */
@@ -43,9 +46,9 @@ export interface PushServerEvents {
   /** Also called for closings by `end` and `close`, from inside them. */
   close(connection: Connection, code: number, reason: string): void;
   /** Asked for every upgrade of a leg. */
-  legRefusal(): Refusal | null;
+  legRefusal(prefix: string): Refusal | null;
   /** A leg of a tunnel; its events go to it directly. */
-  legOpen(socket: DeviceSocket): SocketLeg;
+  legOpen(socket: DeviceSocket, newcomer: Newcomer): SocketLeg;
   /** A handler threw; never expected. */
   fault(error: unknown): void;
 }
@@ -80,13 +83,19 @@ export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
   readonly #doors = new Map<number, Door>();
+  readonly #newcomers: Newcomers;
+  readonly #accepted: AcceptedSockets;
+  /** Whose upgrade is under way: `open` is called inside it. */
+  #upgrading: Newcomer | null = null;
   #door: Door | null = null;
   #closed = false;
 
   /** Throws when the TLS files are not usable: uWebSockets.js itself would say nothing. */
-  constructor(config: GatewayConfig, events: PushServerEvents) {
+  constructor(config: GatewayConfig, events: PushServerEvents, newcomers: Newcomers) {
     this.#config = config;
     this.#events = events;
+    this.#newcomers = newcomers;
+    this.#accepted = new AcceptedSockets(newcomers, events.fault);
     if (config.tls) checkTls(config.tls);
   }
 
@@ -159,7 +168,12 @@ export class PushServer {
     const app = tls ? secureApp(tls) : uWS.App();
     const door: Door = { port, app, token: null, connections: 0, legs: 0 };
     const events = this.#events;
-    door.app.filter(() => this.#guard(events.socketsChanged));
+    door.app.filter((res, count) =>
+      this.#guard(() => {
+        this.#accepted.changed(res, Number(count));
+        events.socketsChanged();
+      }),
+    );
     door.app.ws<UserData>('/', {
       compression: uWS.DISABLED,
       maxPayloadLength: LIMITS.frameBytes,
@@ -174,7 +188,7 @@ export class PushServer {
       open: (ws) => {
         door.connections++;
         this.#guard(() => {
-          ws.getUserData().connection = events.open(ws, port);
+          ws.getUserData().connection = events.open(ws, port, this.#opened(ws));
         });
       },
       message: (ws, message, isBinary) => {
@@ -191,13 +205,14 @@ export class PushServer {
       },
       close: (ws, code, message) => {
         door.connections--;
+        if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.close(connection, code, Buffer.from(message).toString()));
       },
     });
     this.#openLegs(door);
     door.app.get(PROBE_PATH, (res) => this.#guard(() => this.#probe(res)));
-    door.app.any('/*', (res) => this.#guard(() => tellToUpgrade(res)));
+    door.app.any('/*', (res) => this.#guard(() => this.#accepted.answer(res, () => tellToUpgrade(res))));
     return door;
   }
 
@@ -213,12 +228,14 @@ export class PushServer {
       maxLifetime: 0,
       sendPingsAutomatically: false,
       upgrade: (res, req, context) => {
-        this.#upgrade<LegData>(res, req, context, TUNNEL_SUBPROTOCOL, events.legRefusal, { leg: undefined });
+        this.#upgrade<LegData>(res, req, context, TUNNEL_SUBPROTOCOL, events.legRefusal, {
+          leg: undefined,
+        });
       },
       open: (ws) => {
         door.legs++;
         this.#guard(() => {
-          ws.getUserData().leg = events.legOpen(ws);
+          ws.getUserData().leg = events.legOpen(ws, this.#opened(ws));
         });
       },
       message: (ws, message, isBinary) => {
@@ -227,6 +244,7 @@ export class PushServer {
       },
       close: (ws) => {
         door.legs--;
+        if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
         const { leg } = ws.getUserData();
         if (leg) this.#guard(() => leg.closedByPeer());
       },
@@ -238,45 +256,51 @@ export class PushServer {
     req: uWS.HttpRequest,
     context: uWS.us_socket_context_t,
     subprotocol: string,
-    refusalOf: () => Refusal | null,
+    refusalOf: (prefix: string) => Refusal | null,
     data: Data,
   ): void {
     try {
-      res.onAborted(ignore);
-      const refusal = refusalOf();
+      const origin = originOf(new Uint8Array(res.getRemoteAddress()));
+      const refusal = refusalOf(origin.prefix);
       if (refusal) {
-        refuse(res, '503 Service Unavailable', refusal.reason, refusal);
+        this.#accepted.answer(res, () => refuse(res, '503 Service Unavailable', refusal.reason, refusal));
         return;
       }
       if (!offers(req.getHeader('sec-websocket-protocol'), subprotocol)) {
         this.#events.wrongProtocol();
-        refuse(res, '400 Bad Request', `the WebSocket must offer subprotocol ${subprotocol}`);
+        const reason = `the WebSocket must offer subprotocol ${subprotocol}`;
+        this.#accepted.answer(res, () => refuse(res, '400 Bad Request', reason));
         return;
       }
-      res.upgrade(
-        data,
-        req.getHeader('sec-websocket-key'),
-        subprotocol,
-        req.getHeader('sec-websocket-extensions'),
-        context,
-      );
+      const key = req.getHeader('sec-websocket-key');
+      const extensions = req.getHeader('sec-websocket-extensions');
+      this.#accepted.upgrade(res, origin, (newcomer) => {
+        this.#upgrading = newcomer;
+        res.upgrade(data, key, subprotocol, extensions, context);
+      });
     } catch (error) {
       this.#events.fault(error);
     }
   }
 
+  /** The newcomer whose WebSocket opened. */
+  #opened(ws: uWS.WebSocket<UserData> | uWS.WebSocket<LegData>): Newcomer {
+    this.#accepted.webSocket = ws;
+    const newcomer = this.#upgrading;
+    this.#upgrading = null;
+    if (newcomer && !newcomer.left) return newcomer;
+    const address = new Uint8Array(ws.getRemoteAddress());
+    return this.#newcomers.add({ cut: () => ws.close() }, address, 'handshake');
+  }
+
   /** G-5. Who would be refused is told so here: a gateway that admits nobody is not near. */
   #probe(res: uWS.HttpResponse): void {
-    const refusal = this.#events.refusal();
-    if (refusal) {
-      refuse(res, '503 Service Unavailable', refusal.reason, refusal);
-      return;
-    }
-    this.#events.probed();
-    res.cork(() => {
-      writeForBrowsers(res.writeStatus('204 No Content'))
-        .writeHeader('Pushpoint-Gateway', this.#config.name)
-        .endWithoutBody();
+    const { prefix } = originOf(new Uint8Array(res.getRemoteAddress()));
+    const refusal = this.#events.refusal(prefix);
+    if (!refusal) this.#events.probed();
+    this.#accepted.answer(res, () => {
+      if (refusal) refuse(res, '503 Service Unavailable', refusal.reason, refusal);
+      else answerProbe(res, this.#config.name);
     });
   }
 
@@ -304,13 +328,21 @@ function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_li
   return token;
 }
 
-function ignore(): void {}
+function answerProbe(res: uWS.HttpResponse, gateway: string): void {
+  res.cork(() => {
+    writeForBrowsers(res.writeStatus('204 No Content'))
+      .writeHeader('Pushpoint-Gateway', gateway)
+      .endWithoutBody();
+  });
+}
 
 function tellToUpgrade(res: uWS.HttpResponse): void {
-  res
-    .writeStatus('426 Upgrade Required')
-    .writeHeader('Content-Type', 'text/plain; charset=utf-8')
-    .end(`This is a Pushpoint gateway: connect a WebSocket to / with subprotocol ${SUBPROTOCOL}.\n`, true);
+  res.cork(() => {
+    res
+      .writeStatus('426 Upgrade Required')
+      .writeHeader('Content-Type', 'text/plain; charset=utf-8')
+      .end(`This is a Pushpoint gateway: connect a WebSocket to / with subprotocol ${SUBPROTOCOL}.\n`, true);
+  });
 }
 
 /** Web pages of any origin may read the answer, and no cache may give it. */

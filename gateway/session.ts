@@ -9,6 +9,7 @@
  */
 import type { Compliance } from '../protocol/index.ts';
 import type { Scope } from './gateway-list.ts';
+import type { Newcomer } from './newcomers.ts';
 
 /** What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be called. */
 export interface DeviceSocket {
@@ -66,7 +67,8 @@ export interface Connection {
   state: ConnectionState;
   /** Milliseconds since the Unix epoch. */
   readonly openedAt: number;
-  readonly openedTick: number;
+  /** Its place among those not trusted yet; `null` once it is trusted, and for the canary. */
+  newcomer: Newcomer | null;
   /** Tick in which the device last sent a frame. */
   heardTick: number;
   /** Frames the device may still send, refilled by time. */

@@ -2,6 +2,7 @@
 import { CLOSE } from '../protocol/index.ts';
 import { type GatewayConfig, heartbeatTimeoutMs } from './config.ts';
 import type { Connections } from './connections.ts';
+import type { Newcomers } from './newcomers.ts';
 import type { Ticker } from './ticker.ts';
 
 /** Sessions are looked at less often than every tick: their limit is long, and there are many. */
@@ -9,28 +10,18 @@ const SESSION_TICKS = 4;
 
 export class Sweep {
   readonly #connections: Connections;
-  readonly #handshakeTicks: number;
+  readonly #newcomers: Newcomers;
   readonly #silenceTicks: number;
 
-  constructor(connections: Connections, config: GatewayConfig, ticker: Ticker) {
+  constructor(connections: Connections, newcomers: Newcomers, config: GatewayConfig, ticker: Ticker) {
     this.#connections = connections;
-    this.#handshakeTicks = ticker.ticks(config.handshakeTimeoutMs);
+    this.#newcomers = newcomers;
     this.#silenceTicks = ticker.ticks(heartbeatTimeoutMs(config));
   }
 
   tick(now: number): void {
-    this.#closeSlowHandshakes(now);
+    this.#newcomers.sweep();
     if (now % SESSION_TICKS === 0) this.#closeSilentSessions(now);
-  }
-
-  /** H-8. Those whose `prove` is being checked wait for us, not we for them. */
-  #closeSlowHandshakes(now: number): void {
-    for (const connection of this.#connections.unauthenticated) {
-      if (now - connection.openedTick <= this.#handshakeTicks) return;
-      if (connection.state.name === 'proving') {
-        this.#connections.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
-      }
-    }
   }
 
   /** B-4 */

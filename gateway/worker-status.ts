@@ -4,7 +4,7 @@
  */
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
 import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
-import { type GatewayConfig, shareOf } from './config.ts';
+import type { GatewayConfig } from './config.ts';
 import type { Connections } from './connections.ts';
 import type { Departures } from './departures.ts';
 import { elsewhereHeader } from './elsewhere.ts';
@@ -13,6 +13,7 @@ import type { GatewayList } from './gateway-list.ts';
 import type { Liveness, Readiness } from './health.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Door, Listener } from './listener.ts';
+import type { Newcomers } from './newcomers.ts';
 import type { PushServer } from './push-server.ts';
 import type { SettingsFollower } from './settings-follower.ts';
 
@@ -41,6 +42,7 @@ export interface WorkerStatusParts {
   config: Readonly<GatewayConfig>;
   bus: Bus;
   connections: Connections;
+  newcomers: Newcomers;
   gateways: GatewayList;
   server: PushServer;
   listener: Listener;
@@ -140,12 +142,12 @@ export class WorkerStatus {
 
   /** What decides over a newcomer. */
   door(): DoorState {
-    const { bus, config, connections, departures, gateways, keeper, listener } = this.#parts;
+    const { bus, departures, gateways, keeper, listener, newcomers } = this.#parts;
     return {
       leaving: this.stopping || departures.all,
       elsewhere: () => elsewhereHeader(gateways.alternatives()),
       full: listener.full,
-      crowded: connections.unauthenticated.size >= shareOf(config.maxUnauthenticated, config),
+      crowded: newcomers.crowded,
       missing: missing(bus, keeper),
     };
   }

@@ -12,12 +12,13 @@ import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { CLOSE, encodeGatewayMessage } from '../protocol/index.ts';
+import { AddressList } from './addresses.ts';
 import { Admission } from './admission.ts';
 import { Canary } from './canary.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
 import { Connections } from './connections.ts';
 import { Departures } from './departures.ts';
-import { Descriptors } from './descriptors.ts';
+import { Descriptors, newcomersBound } from './descriptors.ts';
 import { DeviceMessages } from './device-messages.ts';
 import { Gatekeeper } from './gatekeeper.ts';
 import { GatewayList } from './gateway-list.ts';
@@ -30,9 +31,10 @@ import { LeaseWork } from './lease-work.ts';
 import { Listener } from './listener.ts';
 import { LoadMeter } from './load.ts';
 import { Metrics } from './metrics.ts';
+import { type Newcomer, Newcomers } from './newcomers.ts';
 import { freePort, probePort } from './port-probe.ts';
 import { PresenceReleases } from './presence-releases.ts';
-import { PushServer } from './push-server.ts';
+import { PushServer, type PushServerEvents } from './push-server.ts';
 import { ReceiptSpool } from './receipt-spool.ts';
 import { handBack } from './refused-results.ts';
 import { RoundTrips } from './round-trips.ts';
@@ -97,6 +99,7 @@ export class GatewayWorker {
   readonly #gateways: GatewayList;
   readonly #spool: ReceiptSpool;
   readonly #releases: PresenceReleases;
+  readonly #newcomers: Newcomers;
   readonly #connections: Connections;
   readonly #admission: Admission;
   readonly #messages: DeviceMessages;
@@ -114,6 +117,7 @@ export class GatewayWorker {
   readonly #ticker: Ticker;
   readonly #canary: Canary | null;
   readonly #tunnels: WorkerTunnels;
+  #newcomersLimit: number;
   #initial: GatewaySettings;
   #starting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
@@ -127,25 +131,35 @@ export class GatewayWorker {
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
     this.#now = bus.clock.now.bind(bus.clock);
-    this.#server = new PushServer(config, {
+    this.#ticker = new Ticker(tickMs(config), () => this.#sweep.tick(this.#ticker.now));
+    this.#newcomersLimit = shareOf(config.maxUnauthenticated, config) || 1;
+    this.#newcomers = new Newcomers({
+      bound: () => this.#newcomersLimit,
+      perAddress: shareOf(config.maxUnauthenticatedPerAddress, config) || 1,
+      shared: new AddressList(config.sharedAddresses),
+      now: () => this.#ticker.now,
+      limitTicks: this.#ticker.ticks(config.handshakeTimeoutMs),
+      cuts: this.#metrics.newcomersCut,
+    });
+    const events: PushServerEvents = {
       socketsChanged: () => this.#listener.changed(),
-      refusal: () => this.#gatekeeper.refusal(),
+      refusal: (prefix) => this.#gatekeeper.refusal(prefix),
       wrongProtocol: () => this.#metrics.refused.add('subprotocol'),
       probed: () => this.#metrics.probes++,
-      open: (socket, port) => this.#open(socket, port),
+      open: (socket, port, newcomer) => this.#open(socket, port, newcomer),
       message: (connection, bytes, isBinary) => this.#messages.receive(connection, bytes, isBinary),
       writable: (connection) => this.#connections.writable(connection),
       pong: (connection, payload) => this.#roundTrips.pong(connection, payload),
       close: (connection, code, reason) => this.#connections.closed(connection, code, reason),
-      legRefusal: () => this.#tunnels.refusal(),
-      legOpen: (leg) => this.#tunnels.open(leg),
+      legRefusal: (prefix) => this.#tunnels.refusal() ?? this.#gatekeeper.hurried(prefix),
+      legOpen: (leg, newcomer) => this.#tunnels.open(leg, newcomer),
       fault: (error) => {
         this.#metrics.faults++;
         this.#log.error({ err: error }, 'a socket event was not handled');
       },
-    });
+    };
+    this.#server = new PushServer(config, events, this.#newcomers);
     this.#gateways = new GatewayList(config.name, config.initial);
-    this.#ticker = new Ticker(tickMs(config), () => this.#sweep.tick(this.#ticker.now));
     this.#spool = new ReceiptSpool(
       bus.receipts,
       {
@@ -167,6 +181,7 @@ export class GatewayWorker {
       config,
       spool: this.#spool,
       metrics: this.#metrics,
+      newcomers: this.#newcomers,
       incarnation: () => this.#keeper.last?.incarnation ?? null,
       leaving: () => this.#status.stopping || this.#departures.all,
       now: this.#now,
@@ -178,8 +193,9 @@ export class GatewayWorker {
       spool: this.#spool,
       releases: this.#releases,
       now: this.#now,
+      newcomers: this.#newcomers,
       log: this.#log,
-      onClosed: () => this.#listener.changed(),
+      onChanged: () => this.#listener.changed(),
     });
     const interner = new Interner();
     this.#admission = new Admission({
@@ -194,6 +210,7 @@ export class GatewayWorker {
       isSigned: createSignatureCheck(),
       directoryHealth: this.#directoryHealth,
       lease: () => this.#keeper.held(),
+      limit: () => this.#listener.limit,
       log: this.#log,
     });
     this.#messages = new DeviceMessages({
@@ -224,7 +241,8 @@ export class GatewayWorker {
     this.#listener = new Listener({
       server: this.#server,
       descriptors: new Descriptors(),
-      connections: () => this.#connections.count,
+      connections: () => this.#connections.devices,
+      measured: (used, limit) => this.#boundNewcomers(used, limit),
       port: () => this.#gateways.own.port,
       share: () => shareOf(this.#gateways.own.connectionLimit, config),
       wanted: () => this.#status.wantedDoor,
@@ -309,7 +327,7 @@ export class GatewayWorker {
           gateway: config.name,
           directory: bus.directory,
           heartbeatMs: config.heartbeatIntervalMs,
-          open: (socket) => this.#open(socket, 0),
+          open: (socket) => this.#open(socket, 0, null),
           receive: (connection, bytes) => this.#messages.receive(connection, bytes, true),
           close: (connection, code, reason) => this.#connections.close(connection, code, reason),
           health: canaryHealth,
@@ -320,6 +338,7 @@ export class GatewayWorker {
       config,
       bus,
       connections: this.#connections,
+      newcomers: this.#newcomers,
       gateways: this.#gateways,
       server: this.#server,
       listener: this.#listener,
@@ -342,11 +361,13 @@ export class GatewayWorker {
       () => this.#spool.rounds,
       () => this.#spool.size === 0,
     );
-    this.#sweep = new Sweep(this.#connections, config, this.#ticker);
+    this.#sweep = new Sweep(this.#connections, this.#newcomers, config, this.#ticker);
     const metricsRegistry = registry ?? new Registry();
     this.#metrics.register(metricsRegistry, this.name, {
       connections: () => this.#connections.count,
       unauthenticated: () => this.#connections.unauthenticated.size,
+      newcomers: () => this.#newcomers.counts,
+      newcomersLimit: () => this.#newcomersLimit,
       sessions: () => this.#connections.devices,
       spooledReceipts: () => this.#spool.size,
       spoolFill: () => this.#spool.fill,
@@ -524,10 +545,16 @@ export class GatewayWorker {
     if (!this.#stopping) void this.#keeper.beat();
   }
 
-  #open(socket: DeviceSocket, port: number): Connection {
+  #boundNewcomers(used: number, limit: number): void {
+    const most = shareOf(this.#config.maxUnauthenticated, this.#config) || 1;
+    this.#newcomersLimit = newcomersBound({ used, limit }, this.#newcomers.size, most);
+    this.#newcomers.enforce();
+  }
+
+  #open(socket: DeviceSocket, port: number, newcomer: Newcomer | null): Connection {
     const nonce = this.#nonces.next();
     const { name, messageBurst } = this.#config;
-    const connection = this.#connections.open(socket, port, nonce, this.#ticker.now, messageBurst);
+    const connection = this.#connections.open(socket, port, newcomer, nonce, this.#ticker.now, messageBurst);
     const installation = this.#bus.owner.current?.id;
     if (installation === undefined) {
       this.#connections.close(

@@ -460,9 +460,31 @@ export const OPTIONS = [
     min: 1,
     max: 1_000_000,
     unit: 'connections',
-    description: 'Most connections that have not proved yet who they are',
+    description:
+      'Most sockets that have not proved yet who they are, of whatever kind; fewer when file descriptors are scarce',
     programs: GATEWAY,
     default: '12000',
+  },
+  {
+    name: 'max-unauthenticated-per-address',
+    env: 'PUSHPOINT_MAX_UNAUTHENTICATED_PER_ADDRESS',
+    type: 'integer',
+    min: 1,
+    max: 1_000_000,
+    unit: 'connections',
+    description:
+      'Of these, most from one IP address, at most a quarter; twice as many from its prefix (IPv4 /24, IPv6 /64)',
+    programs: GATEWAY,
+    default: '3000',
+  },
+  {
+    name: 'shared-addresses',
+    env: 'PUSHPOINT_SHARED_ADDRESSES',
+    type: 'text',
+    description:
+      'Addresses and prefixes such as `10.0.0.5,192.0.2.0/24` of proxies and load balancers: they have no share of their own',
+    programs: GATEWAY,
+    absent: 'every address has its share',
   },
   {
     name: 'admissions-per-second',

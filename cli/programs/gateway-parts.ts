@@ -33,6 +33,8 @@ export function gatewayConfig(
       heartbeatIntervalMs: config.heartbeatInterval,
       handshakeTimeoutMs: config.handshakeTimeout,
       maxUnauthenticated: config.maxUnauthenticated,
+      maxUnauthenticatedPerAddress: config.maxUnauthenticatedPerAddress,
+      ...(config.sharedAddresses === undefined ? {} : { sharedAddresses: config.sharedAddresses }),
       admissionsPerSecond: config.admissionsPerSecond,
       maxBackpressureBytes: config.maxBackpressure,
       drainPerSecond: config.drainPerSecond,

@@ -25,6 +25,8 @@ export const LEG_BUFFER_BYTES = 2 * 1024 * 1024;
 
 /** A leg whose WebSocket is in this process. */
 export interface LocalLeg extends Leg {
+  /** Its ticket was good. */
+  trusted(): void;
   /** A text message as it is to be sent; `text` is used during the call only. */
   sayText(text: Uint8Array): void;
 }

@@ -9,7 +9,8 @@ import type { Logger } from 'pino';
 import { encodeTunnelMessage, TUNNEL_CLOSE, TUNNEL_LIMITS } from '../../protocol/index.ts';
 import { LEG_BUFFER_BYTES, type Leg, type LegInput, type LocalLeg } from './leg.ts';
 
-const KIND = { address: 0, text: 1, frame: 2, close: 3 } as const;
+/** `joined`: a text that says the ticket was good. */
+const KIND = { address: 0, text: 1, frame: 2, close: 3, joined: 4 } as const;
 const HEADER = 5;
 /** Twice what one leg may wait with: here the tail of a burst may wait on both sides of the socket. */
 const PASSAGE_BUFFER_BYTES = 2 * LEG_BUFFER_BYTES;
@@ -62,7 +63,10 @@ export class Passage {
     const reader = new RecordReader((kind, payload) => {
       if (kind === KIND.frame) leg.frame(payload);
       else if (kind === KIND.text) leg.sayText(payload);
-      else if (kind === KIND.close && payload.length >= 2) {
+      else if (kind === KIND.joined) {
+        leg.trusted();
+        leg.sayText(payload);
+      } else if (kind === KIND.close && payload.length >= 2) {
         leg.close(payload.readUInt16BE(0), payload.subarray(2).toString());
       }
     });
@@ -146,7 +150,8 @@ class RemoteLeg implements Leg {
   }
 
   say(message: Parameters<Leg['say']>[0]): void {
-    writeRecord(this.#socket, KIND.text, Buffer.from(encodeTunnelMessage(message)));
+    const kind = message.t === 'joined' ? KIND.joined : KIND.text;
+    writeRecord(this.#socket, kind, Buffer.from(encodeTunnelMessage(message)));
   }
 
   frame(bytes: Uint8Array): void {

@@ -9,6 +9,7 @@ import {
   TUNNEL_LIMITS,
   TunnelError,
 } from '../../protocol/index.ts';
+import type { CutReason, Newcomer, Newcomers } from '../newcomers.ts';
 import { type DeviceSocket, remoteAddress } from '../session.ts';
 import type { Leg, LegInput, LocalLeg } from './leg.ts';
 import type { Passage } from './passage.ts';
@@ -18,6 +19,7 @@ export interface ReceptionParts {
   desk: { enter(leg: Leg): LegInput };
   /** The way to sibling workers; `null` where there are none. */
   passage: Passage | null;
+  newcomers: Newcomers;
   /** A leg that did not read what was sent to it was cut. */
   slow(): void;
 }
@@ -33,8 +35,8 @@ export class Reception {
   }
 
   /** A WebSocket opened at `/tunnel`. */
-  open(socket: DeviceSocket): SocketLeg {
-    return new SocketLeg(socket, this.#parts);
+  open(socket: DeviceSocket, newcomer: Newcomer): SocketLeg {
+    return new SocketLeg(socket, newcomer, this.#parts);
   }
 }
 
@@ -44,19 +46,30 @@ export class SocketLeg implements LocalLeg {
   readonly #socket: DeviceSocket;
   readonly #parts: ReceptionParts;
   #input: LegInput | null = null;
+  /** `null` once its ticket was good. */
+  #newcomer: Newcomer | null;
   #open = true;
 
-  constructor(socket: DeviceSocket, parts: ReceptionParts) {
+  constructor(socket: DeviceSocket, newcomer: Newcomer, parts: ReceptionParts) {
     this.#socket = socket;
     this.#parts = parts;
+    this.#newcomer = newcomer;
     this.address = remoteAddress(socket);
+    parts.newcomers.become(newcomer, 'leg', { cut: (why) => this.#cutNewcomer(why) });
   }
 
   get bufferedBytes(): number {
     return this.#open ? this.#socket.getBufferedAmount() : 0;
   }
 
+  trusted(): void {
+    const newcomer = this.#newcomer;
+    this.#newcomer = null;
+    if (newcomer) this.#parts.newcomers.leave(newcomer);
+  }
+
   say(message: Parameters<Leg['say']>[0]): void {
+    if (message.t === 'joined') this.trusted();
     this.sayText(Buffer.from(encodeTunnelMessage(message)));
   }
 
@@ -73,7 +86,11 @@ export class SocketLeg implements LocalLeg {
   close(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
+    if (this.#newcomer === null || this.#parts.newcomers.mayLinger()) {
+      this.#socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
+    } else {
+      this.#socket.close();
+    }
     this.#closed();
   }
 
@@ -123,7 +140,18 @@ export class SocketLeg implements LocalLeg {
     this.#closed();
   }
 
+  #cutNewcomer(why: CutReason): void {
+    if (why === 'late') {
+      this.close(TUNNEL_CLOSE.joinTimeout, 'T-2: no join in time');
+    } else if (this.#open) {
+      this.#open = false;
+      this.#socket.close();
+      this.#closed();
+    }
+  }
+
   #closed(): void {
+    this.trusted();
     const input = this.#input;
     this.#input = null;
     input?.closed();

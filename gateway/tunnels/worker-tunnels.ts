@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { type GatewayConfig, shareOf } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Newcomer, Newcomers } from '../newcomers.ts';
 import type { Refusal } from '../push-server.ts';
 import type { ReceiptSpool } from '../receipt-spool.ts';
 import type { DeviceSocket } from '../session.ts';
@@ -13,6 +14,7 @@ export interface WorkerTunnelsParts {
   config: Readonly<GatewayConfig>;
   spool: ReceiptSpool;
   metrics: Metrics;
+  newcomers: Newcomers;
   incarnation(): string | null;
   leaving(): boolean;
   /** The clock that all programs share. */
@@ -55,6 +57,7 @@ export class WorkerTunnels {
       workerNumber,
       desk: this.desk,
       passage: this.#passage,
+      newcomers: parts.newcomers,
       slow: () => metrics.tunnelEvents.add('slow-leg'),
     });
   }
@@ -71,8 +74,8 @@ export class WorkerTunnels {
     return { reason: 'the gateway leaves', retryAfterSeconds: 1 };
   }
 
-  open(socket: DeviceSocket): SocketLeg {
-    return this.#reception.open(socket);
+  open(socket: DeviceSocket, newcomer: Newcomer): SocketLeg {
+    return this.#reception.open(socket, newcomer);
   }
 
   /** Where the passage cannot be opened, the worker serves without tunnels. */

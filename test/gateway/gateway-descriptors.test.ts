@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WebSocket } from 'ws';
+import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type GatewayProcess, withGateway } from './gateway-process.ts';
 
@@ -34,28 +35,50 @@ async function worker(gateway: GatewayProcess, index: number) {
   return found;
 }
 
-test('connections that never become WebSockets do not make a worker spin at its descriptor limit', () =>
-  withGateway(1, async (gateway) => {
-    const [device] = await gateway.connect(1);
-    const pid = (await worker(gateway, 0)).pid ?? 0;
-    limitDescriptors(pid);
-    await waitFor(async () => (await gateway.leases())[0]?.load.limit === LIMIT * 0.9 - 40);
-    const sockets: Socket[] = Array.from({ length: 2 * LIMIT }, () =>
-      connect(gateway.settings.port, '127.0.0.1').on('error', () => {}),
-    );
-    await waitFor(async () => (await worker(gateway, 0)).full);
-    const share = await cpuShare(pid, 1_500);
-    assert.ok(share < 0.4, `${share} of a core`);
-    device?.send({ t: 'beat' });
-    await device?.take('beat');
-    for (const socket of sockets) {
-      if (socket.closed) continue;
-      socket.destroy();
-      await once(socket, 'close');
-    }
-    await gateway.until(({ workers }) => workers.every(({ port, full }) => port && !full));
-    await gateway.connect(3);
-    assert.is(device?.closing, null);
-  }));
+async function cuts(gateway: GatewayProcess): Promise<number> {
+  const lines =
+    (await gateway.metrics()).match(/^pushpoint_gateway_newcomers_cut_total\{.*\} (\d+)$/gm) ?? [];
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+/** Strangers come from another prefix than the devices. */
+const attacks: [string, (port: number) => Socket | WebSocket][] = [
+  [
+    'connections that never become WebSockets',
+    (port) => connect({ port, host: '127.0.0.1', localAddress: '127.0.9.1' }),
+  ],
+  [
+    'WebSockets of tunnels that say nothing',
+    (port) =>
+      new WebSocket(`ws://127.0.0.1:${port}/tunnel`, TUNNEL_SUBPROTOCOL, { localAddress: '127.0.9.1' }),
+  ],
+];
+
+for (const [what, attack] of attacks) {
+  test(`${what} neither bring a worker to its descriptor limit nor keep devices out`, () =>
+    withGateway(1, async (gateway) => {
+      const [device] = await gateway.connect(1);
+      const pid = (await worker(gateway, 0)).pid ?? 0;
+      limitDescriptors(pid);
+      await waitFor(async () => (await gateway.leases())[0]?.load.limit === LIMIT * 0.9 - 40);
+      const sockets = Array.from({ length: 2 * LIMIT }, () =>
+        attack(gateway.settings.port).on('error', () => {}),
+      );
+      await waitFor(async () => (await cuts(gateway)) > LIMIT);
+      const share = await cpuShare(pid, 1_500);
+      assert.ok(share < 0.4, `${share} of a core`);
+      device?.send({ t: 'beat' });
+      await device?.take('beat');
+      await gateway.connect(3);
+      const { full, port } = await worker(gateway, 0);
+      assert.is(full, false);
+      assert.is(port, gateway.settings.port);
+      for (const socket of sockets) {
+        if ('destroy' in socket) socket.destroy();
+        else socket.terminate();
+      }
+      assert.is(device?.closing, null);
+    }));
+}
 
 test.run();

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
+import { MemoryBus } from '../../bus/memory-bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
 import { CLOSE, encodeGatewayMessage, encodeValue } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
@@ -243,18 +244,42 @@ test('H-8: a connection without a prove in time is closed', () =>
     assert.is(device.closing, null);
   }));
 
-test('C-5: more connections before welcome than allowed are refused with 503 and Retry-After', () =>
-  withRig({ config: { maxUnauthenticated: 2 } }, async (rig) => {
-    await new RawDevice(rig.url).take('challenge');
+test('more connections before welcome than allowed: the oldest makes room', () =>
+  withRig({ config: { maxUnauthenticated: 2, sharedAddresses: '127.0.0.1' } }, async (rig) => {
+    const first = new RawDevice(rig.url);
+    await first.take('challenge');
     const second = new RawDevice(rig.url);
     await second.take('challenge');
+    await connectDevice(rig.url, await rig.enrol());
+    assert.is((await first.closed()).code, 1006);
+    assert.is(second.closing, null);
+  }));
+
+test('C-5: while all that may come are being admitted, more are refused with 503 and Retry-After', () => {
+  const inner = new MemoryBus();
+  const look = inner.directory.devices.bind(inner.directory);
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  inner.directory.devices = async (ids) => {
+    await held;
+    return look(ids);
+  };
+  const config = { maxUnauthenticated: 2, sharedAddresses: '127.0.0.1' };
+  return withRig({ config, ownBus: inner }, async (rig) => {
+    const devices = [new RawDevice(rig.url), new RawDevice(rig.url)];
+    for (const device of devices) await prove(device, await rig.enrol());
+    await waitFor(async () => (await rig.metric('newcomers', 'admitting')) === 2);
     const third = new RawDevice(rig.url);
     await third.closed();
     assert.is(third.refused?.status, 503);
     assert.ok(Number(third.refused?.retryAfter) >= 1);
-    await second.close();
+    release();
+    for (const device of devices) await device.take('welcome');
     await connectDevice(rig.url, await rig.enrol());
-  }));
+  });
+});
 
 test('C-5: more upgrades a second than allowed are refused with 503', () =>
   withRig({ config: { admissionsPerSecond: 1 } }, async (rig) => {

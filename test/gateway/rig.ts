@@ -84,6 +84,8 @@ export interface RigOptions {
   /** The directory is whole; true when absent. */
   whole?: boolean;
   bus?: CuttableBus;
+  /** The bus inside, when it is the rig's own. */
+  ownBus?: Bus;
 }
 
 export const ROOT = 'root';
@@ -104,7 +106,7 @@ export class Rig {
 
   constructor(options: RigOptions) {
     this.#ownsBus = options.bus === undefined;
-    this.bus = options.bus ?? new CuttableBus(new MemoryBus());
+    this.bus = options.bus ?? new CuttableBus(options.ownBus ?? new MemoryBus());
     const config = parseGatewayConfig({
       name: 'gw1',
       host: '127.0.0.1',

@@ -1,0 +1,55 @@
+/**
+ * Where sockets come from: an address and its prefix (IPv4 /24, IPv6 /64), as keys that are cheap to compare. An IPv4 address
+ * inside an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+ */
+import { BlockList, isIP } from 'node:net';
+
+export interface Origin {
+  address: string;
+  prefix: string;
+}
+
+const V4_IN_V6 = Buffer.from('00000000000000000000ffff', 'hex');
+
+/** `bytes`: 4 or 16, as the kernel has them. Anything else is one origin of its own. */
+export function originOf(bytes: Uint8Array): Origin {
+  const mapped = bytes.length === 16 && V4_IN_V6.equals(bytes.subarray(0, 12));
+  const own = mapped ? bytes.subarray(12) : bytes;
+  if (own.length === 4) {
+    const prefix = `${own[0]}.${own[1]}.${own[2]}`;
+    return { address: `${prefix}.${own[3]}`, prefix };
+  }
+  if (own.length !== 16) return { address: 'unknown', prefix: 'unknown' };
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((own[2 * i] ?? 0) << 8) | (own[2 * i + 1] ?? 0)).toString(16),
+  );
+  return { address: groups.join(':'), prefix: groups.slice(0, 4).join(':') };
+}
+
+/** Addresses and prefixes as an operator names them. */
+export class AddressList {
+  readonly #list = new BlockList();
+
+  /** `text`: addresses and CIDR prefixes, separated by commas. Throws an `Error` that names what is wrong. */
+  constructor(text: string) {
+    for (const item of text.split(',').map((part) => part.trim())) {
+      if (item !== '') this.#add(item);
+    }
+  }
+
+  has(address: string): boolean {
+    const version = isIP(address);
+    return version !== 0 && this.#list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+  }
+
+  #add(item: string): void {
+    const [address = '', length, rest] = item.split('/');
+    const version = isIP(address);
+    const most = version === 4 ? 32 : 128;
+    const bits = length === undefined ? most : /^\d{1,3}$/.test(length) ? Number(length) : Number.NaN;
+    if (version === 0 || rest !== undefined || !(bits <= most)) {
+      throw new Error(`${JSON.stringify(item)} is neither an IP address nor a prefix such as 192.0.2.0/24`);
+    }
+    this.#list.addSubnet(address, bits, version === 4 ? 'ipv4' : 'ipv6');
+  }
+}

@@ -1,0 +1,173 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WebSocket } from 'ws';
+import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
+import { waitFor } from '../wait.ts';
+import { connectDevice, makeIdentity, prove, RawDevice } from './raw-device.ts';
+import { type Rig, withRig } from './rig.ts';
+
+/** The stranger's address; devices come from 127.0.0.1, another prefix. */
+const STRANGER = '127.0.9.1';
+
+function silentSocket(rig: Rig, localAddress = STRANGER): Socket {
+  const socket = connect({ port: rig.worker.port, host: '127.0.0.1', localAddress });
+  return socket.on('error', () => {});
+}
+
+function silentLeg(rig: Rig, localAddress = STRANGER): WebSocket {
+  const leg = new WebSocket(`${rig.url}tunnel`, TUNNEL_SUBPROTOCOL, { localAddress });
+  return leg.on('error', () => {});
+}
+
+/** Keeps `count` sockets open: for each that is closed another. Returns what ends it. */
+function keepOpen(count: number, open: () => Socket | WebSocket): () => void {
+  let over = false;
+  const sockets = new Set<Socket | WebSocket>();
+  const one = () => {
+    if (over) return;
+    const socket = open();
+    sockets.add(socket);
+    socket.on('close', () => {
+      sockets.delete(socket);
+      setImmediate(one);
+    });
+  };
+  for (let n = 0; n < count; n++) one();
+  return () => {
+    over = true;
+    for (const socket of sockets) {
+      if ('destroy' in socket) socket.destroy();
+      else socket.terminate();
+    }
+  };
+}
+
+const closed = (socket: Socket | WebSocket) => once(socket, 'close') as Promise<[number]>;
+
+test('H-8: whatever a stranger does, its time counts from accept on: silent, asking slowly, probing, a leg without a join', () =>
+  withRig({ config: { handshakeTimeoutMs: 1_000 } }, async (rig) => {
+    const silent = silentSocket(rig);
+    const slow = silentSocket(rig, '127.0.10.1');
+    slow.write('GET / HTTP/1.1\r\nX-A: ');
+    const dripping = setInterval(() => slow.write('a'), 20);
+    const probing = silentSocket(rig, '127.0.11.1');
+    const asking = setInterval(() => probing.write('GET /probe HTTP/1.1\r\nHost: x\r\n\r\n'), 100);
+    let answers = 0;
+    probing.on('data', () => answers++);
+    const leg = silentLeg(rig, '127.0.12.1');
+    const device = new RawDevice(rig.url);
+    await waitFor(async () => (await rig.metric('newcomers', 'leg')) === 1);
+    await waitFor(async () => (await rig.metric('newcomers', 'handshake')) === 1);
+    await waitFor(async () => (await rig.metric('newcomers', 'accepted')) === 3);
+    const [[code], closing] = await Promise.all([
+      closed(leg),
+      device.closed(),
+      closed(silent),
+      closed(slow),
+      closed(probing),
+    ]);
+    for (const timer of [dripping, asking]) clearInterval(timer);
+    assert.is(code, 4253);
+    assert.is(closing.code, 4202);
+    assert.ok(answers > 2, `${answers} probes answered on one connection`);
+    assert.is(await rig.metric('newcomers_cut_total', 'late'), 5);
+    assert.is(await rig.metric('newcomers'), 0);
+    assert.is(await rig.metric('faults_total'), 0);
+  }));
+
+for (const [kind, open] of [
+  ['sockets that say nothing', silentSocket],
+  ['legs that say nothing', silentLeg],
+] as const) {
+  test(`210 ${kind}, opened again and again, keep no device out at a limit of 200`, () =>
+    withRig(
+      {
+        config: {
+          maxUnauthenticated: 200,
+          admissionsPerSecond: 1_000_000,
+          initial: { group: 'root', port: 0, connectionLimit: 200 },
+        },
+      },
+      async (rig) => {
+        const stop = keepOpen(210, () => open(rig, `127.0.9.${1 + Math.floor(Math.random() * 8)}`));
+        try {
+          await waitFor(async () => (await rig.metric('newcomers_cut_total')) > 210);
+          const devices = [];
+          for (let n = 0; n < 20; n++) devices.push((await connectDevice(rig.url, await rig.enrol())).device);
+          assert.ok((await rig.metric('newcomers')) <= 200);
+          assert.equal(
+            devices.map(({ closing }) => closing),
+            devices.map(() => null),
+          );
+          assert.is(await rig.metric('faults_total'), 0);
+        } finally {
+          stop();
+        }
+      },
+    ));
+}
+
+test('an address has a quarter of the bound and its prefix half of it; the oldest of it go', () =>
+  withRig({ config: { maxUnauthenticated: 40 } }, async (rig) => {
+    const first = silentSocket(rig, '127.0.9.1');
+    await waitFor(async () => (await rig.metric('newcomers')) === 1);
+    const gone = closed(first);
+    for (let n = 0; n < 10; n++) silentSocket(rig, '127.0.9.1');
+    await gone;
+    assert.is(await rig.metric('newcomers_cut_total', 'address'), 1);
+    for (let n = 0; n < 10; n++) silentSocket(rig, '127.0.9.2');
+    await waitFor(async () => (await rig.metric('newcomers')) === 20);
+    silentSocket(rig, '127.0.9.3');
+    await waitFor(async () => (await rig.metric('newcomers_cut_total', 'prefix')) === 1);
+    assert.is(await rig.metric('newcomers'), 20);
+  }));
+
+test('when all together are too many, the largest prefix loses its oldest', () =>
+  withRig({ config: { maxUnauthenticated: 20 } }, async (rig) => {
+    const small = Array.from({ length: 10 }, (_, n) => silentSocket(rig, `127.0.${20 + n}.1`));
+    await waitFor(async () => (await rig.metric('newcomers')) === 10);
+    for (let n = 0; n < 10; n++) silentSocket(rig, `127.0.9.${1 + (n % 5)}`);
+    await waitFor(async () => (await rig.metric('newcomers')) === 20);
+    await connectDevice(rig.url, await rig.enrol());
+    assert.is(await rig.metric('newcomers_cut_total', 'crowded'), 1);
+    assert.is(await rig.metric('newcomers'), 19);
+    assert.ok(small.every(({ readyState }) => readyState === 'open'));
+  }));
+
+test('many devices come through a proxy whose address is named: it has no share', () =>
+  withRig({ config: { maxUnauthenticated: 40, sharedAddresses: '127.0.9.0/24' } }, async (rig) => {
+    for (let n = 0; n < 35; n++) silentSocket(rig, '127.0.9.1');
+    await waitFor(async () => (await rig.metric('newcomers')) === 35);
+    assert.is(await rig.metric('newcomers_cut_total'), 0);
+  }));
+
+test('a stranger that is closed and does not close its side keeps no socket beyond the bound', () =>
+  withRig({ config: { maxUnauthenticated: 8, admissionsPerSecond: 10_000 } }, async (rig) => {
+    const codes: number[] = [];
+    for (let n = 0; n < 8; n++) {
+      const device = new RawDevice(rig.url);
+      await prove(device, makeIdentity(`nobody-${n}`));
+      codes.push((await device.closed()).code);
+    }
+    assert.equal(codes, [4402, 4402, 4402, 4402, 1006, 1006, 1006, 1006]);
+    await connectDevice(rig.url, await rig.enrol());
+  }));
+
+test('devices that come together from one address are told apart or counted, and all are served', () =>
+  withRig({ config: { maxUnauthenticated: 400 } }, async (rig) => {
+    const identities = [];
+    for (let n = 0; n < 60; n++) identities.push(await rig.enrol());
+    for (let n = 0; n < 5; n++) silentSocket(rig, '127.0.0.1');
+    const devices = await Promise.all(identities.map((identity) => connectDevice(rig.url, identity)));
+    assert.equal(
+      devices.map(({ device }) => device.closing),
+      devices.map(() => null),
+    );
+    assert.is(await rig.metric('newcomers'), await rig.metric('newcomers', 'accepted'));
+    assert.ok((await rig.metric('newcomers')) <= 5);
+    assert.is(await rig.metric('faults_total'), 0);
+  }));
+
+test.run();
