@@ -3,15 +3,16 @@
  * it that the end of every execution gets on record.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
-import type { GatewayAddress, Welcome } from '../protocol/index.ts';
+import { type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
 import type { Fetch } from './api-request.ts';
+import { clip } from './clip.ts';
 import type { Connection } from './connection.ts';
 import type { DeviceCrypto } from './crypto.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
 import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions.ts';
 import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateway-probe.ts';
 import { type Handler, type HandlerOptions, Handlers } from './handlers.ts';
-import type { DeviceStatus } from './heartbeat.ts';
+import { checkStatus, type DeviceStatus } from './heartbeat.ts';
 import { Inbox } from './inbox.ts';
 import { locate } from './locate.ts';
 import { type DeviceLog, silent } from './log.ts';
@@ -140,8 +141,9 @@ export class PushpointDevice {
     return this;
   }
 
-  /** What heartbeats say from now on (B-1); a change is said within a second. */
+  /** What heartbeats say from now on (B-1); a change is said within a second. Throws `TypeError` for what cannot be said. */
   setStatus(status: DeviceStatus): void {
+    checkStatus(status);
     this.#uplink.status(status);
   }
 
@@ -251,7 +253,7 @@ export class PushpointDevice {
     return {
       deviceId: state.identity.deviceId,
       privateKey: state.key.privateKey,
-      software: (this.#options.software ?? 'pushpoint-device').slice(0, 64),
+      software: clip(this.#options.software ?? 'pushpoint-device', LIMITS.softwareLength),
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
       membership: orders.membership?.revision ?? 0,

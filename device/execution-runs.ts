@@ -1,5 +1,5 @@
 /** Which executions run, which wait their turn (D-9), and how one that runs is followed to its end. */
-import type { CommandOrder } from '../protocol/index.ts';
+import { type CommandOrder, LIMITS } from '../protocol/index.ts';
 import { clip } from './clip.ts';
 import type { Execution, ExecutionBook, Live } from './execution-book.ts';
 import { Aborted, type AbortReason, type Handlers, type Registered } from './handlers.ts';
@@ -199,7 +199,11 @@ export class ExecutionRuns {
     const { live } = entry;
     if (!live) return;
     const { signal } = live.controller;
-    const { finish, started } = this.#parts;
+    const { finish, started, fault } = this.#parts;
+    const refused = (error: Error) =>
+      fault(
+        new Error(`${command.type} ${command.id}: what its handler gave could not travel: ${error.message}`),
+      );
     if (signal.aborted) {
       // Canceled while it was being noted.
       const end = outcomeOfError(signal.reason, signal);
@@ -216,12 +220,13 @@ export class ExecutionRuns {
         const data = await handler.run(shown, {
           signal,
           progress: (percent, note) => {
+            checkProgress(percent, note);
             if (!over()) this.#progress(entry, live, percent, note);
           },
         });
-        end = outcome('succeeded', undefined, data);
+        end = outcome('succeeded', undefined, data, refused);
       } catch (error) {
-        end = outcomeOfError(error, signal);
+        end = outcomeOfError(error, signal, refused);
       }
       if (end && !over()) await finish(entry, end);
     })().finally(() => this.#working.delete(work));
@@ -229,10 +234,8 @@ export class ExecutionRuns {
   }
 
   #progress(entry: Execution, live: Live, percent?: number, note?: string): void {
-    if (percent !== undefined && Number.isFinite(percent)) {
-      live.percent = Math.round(Math.min(100, Math.max(0, percent)));
-    }
-    if (note !== undefined) live.note = clip(note, 256);
+    if (percent !== undefined) live.percent = Math.round(percent);
+    if (note !== undefined) live.note = clip(note, LIMITS.noteLength);
     const waitMs = live.progressAt + PROGRESS_EVERY_MS - performance.now();
     if (live.progressAt !== 0 && waitMs > 0) {
       live.progressTimer ??= setTimeout(() => this.#tell(entry, live), waitMs);
@@ -248,5 +251,15 @@ export class ExecutionRuns {
     live.word = 'progress';
     live.progressAt = performance.now();
     this.#parts.progressed(entry.record.id);
+  }
+}
+
+/** What cannot travel is refused where it is given. */
+function checkProgress(percent: unknown, note: unknown): void {
+  if (percent !== undefined && !(typeof percent === 'number' && percent >= 0 && percent <= 100)) {
+    throw new RangeError(`progress: percent is ${String(percent)}, and must be a number from 0 to 100`);
+  }
+  if (note !== undefined && typeof note !== 'string') {
+    throw new TypeError(`progress: the note is a ${typeof note}, and must be text`);
   }
 }

@@ -1,5 +1,5 @@
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
-import type { CommandOrder } from '../protocol/index.ts';
+import { type CommandOrder, ID_PATTERN } from '../protocol/index.ts';
 
 /** A command as a handler gets it. Arguments are as the server signed them: check what you rely on. */
 export type Command<Args = unknown> = Pick<
@@ -12,13 +12,20 @@ export type Command<Args = unknown> = Pick<
 export interface HandlerContext {
   /** Aborted when the command is canceled, its time is up, or the device stops; `reason` is an `Error` saying which. */
   signal: AbortSignal;
-  /** Reports progress, 0 to 100 percent; the newest report wins, about one a second is sent. */
+  /**
+   * Reports progress, 0 to 100 percent, rounded; the newest report wins, about one a second is sent. Notes above 256 characters are
+   * cut. Throws `RangeError` or `TypeError` for what is no percentage or no text.
+   */
   progress(percent?: number, note?: string): void;
 }
 
 /**
- * Runs one command. What it returns (any JSON value) is the result of a success; `Rejected` refuses the command,
- * `Failed` fails it with data, any other error fails it with the error's message as the reason.
+ * Runs one command. What it returns is the result of a success; `Rejected` refuses the command, `Failed` fails it with data, any
+ * other error fails it with the error's message as the reason (512 characters at most, cut).
+ *
+ * Data is null, booleans, finite numbers, text, arrays and plain objects of these, and what has a `toJSON` that gives such; at most
+ * 32,768 bytes as MessagePack and nested 16 deep. Anything else (NaN, a Map, binary, more bytes) is refused whole: the event `fault`
+ * says what and where, and the execution ends in its true state without data, its reason saying why.
  */
 export type Handler<Args = unknown> = (command: Command<Args>, context: HandlerContext) => unknown;
 
@@ -74,6 +81,7 @@ export class Handlers {
   add<T extends CommandType>(type: T, run: Handler<CommandArgs[T]>, options?: HandlerOptions): void;
   add(type: string, run: Handler, options?: HandlerOptions): void;
   add(type: string, run: Handler<never>, options: HandlerOptions = {}): void {
+    if (!ID_PATTERN.test(type)) throw new TypeError(`${JSON.stringify(type)} is no type of a command`);
     this.#byType.set(type, { run: run as Handler, options });
   }
 

@@ -1,4 +1,5 @@
-import type { Beat, Compliance } from '../protocol/index.ts';
+import { type Beat, COMPLIANCE, type Compliance, LIMITS } from '../protocol/index.ts';
+import { clip } from './clip.ts';
 import type { MeasureNews } from './measure-news.ts';
 
 /** What a device says about itself with its heartbeats (B-1). */
@@ -6,6 +7,16 @@ export interface DeviceStatus {
   /** Revision of the policy in force, at most 64 characters. */
   policy?: string;
   compliance?: Compliance;
+}
+
+/** A status that a gateway would close the connection for is refused where it is given. Throws `TypeError`. */
+export function checkStatus({ policy, compliance }: DeviceStatus): void {
+  if (policy !== undefined && (typeof policy !== 'string' || clip(policy, LIMITS.policyLength) !== policy)) {
+    throw new TypeError(`policy must be text of at most ${LIMITS.policyLength} characters`);
+  }
+  if (compliance !== undefined && !COMPLIANCE.includes(compliance)) {
+    throw new TypeError(`compliance must be one of ${COMPLIANCE.join(', ')}`);
+  }
 }
 
 /** Unanswered beats after which a connection is lost (B-3). */

@@ -98,10 +98,115 @@ test('R-1: failed, rejected, unsupported and unsendable results say why', async 
     data: { exitStatus: 3 },
   });
   assert.equal(results[1], { t: 'result', id: 'c2', state: 'rejected', reason: 'not today' });
-  assert.is(results[2]?.state, 'failed');
-  assert.match(results[2]?.reason ?? '', /R-4/);
+  assert.is(results[2]?.state, 'succeeded');
+  assert.match(results[2]?.reason ?? '', /could not travel: it has more, and may have 32768 bytes/);
   assert.equal(results[3], { t: 'result', id: 'c4', state: 'rejected', reason: 'unsupported' });
-  assert.is(results[4]?.state, 'failed');
+  assert.is(results[4]?.state, 'succeeded');
+  assert.match(results[4]?.reason ?? '', /could not travel: .* is nested more than 16 deep/);
+  assert.match(f.faults[0]?.message ?? '', /message c3: what its handler gave could not travel/);
+  await f.end();
+});
+
+test('R-4: a handler that gives what cannot travel ends in its true state, and the reason says why', async () => {
+  const shared: Record<string, unknown> = {};
+  shared.self = shared;
+  const given: [type: string, give: () => unknown, state: string, reason: RegExp][] = [
+    ['nan', () => ({ disks: [{ used: 1 }, { used: Number.NaN }] }), 'succeeded', /disks\[1\]\.used is NaN/],
+    ['map', () => ({ by: new Map([['a', 1]]) }), 'succeeded', /by is an instance of Map/],
+    ['binary', () => Buffer.from('abc'), 'succeeded', /it is binary/],
+    ['big', () => ({ n: 1n }), 'succeeded', /n is a bigint/],
+    ['cycle', () => shared, 'succeeded', /self contains itself/],
+    ['bytes', () => ({ output: 'x'.repeat(33_000) }), 'succeeded', /may have 32768 bytes/],
+    ['exact', () => 'é'.repeat(20_000), 'succeeded', /it has 40003 bytes, and may have 32768/],
+    ['undefined', () => [undefined], 'succeeded', /\[0\] is undefined/],
+    [
+      'failed',
+      () => {
+        throw new Failed('exit status 3', { exitStatus: 3, at: new Set() });
+      },
+      'failed',
+      /^exit status 3; the data could not travel: at is an instance of Set/,
+    ],
+    [
+      'throws',
+      () => {
+        throw {
+          toString() {
+            throw new Error('no');
+          },
+        };
+      },
+      'failed',
+      /an error without words/,
+    ],
+    [
+      'getter',
+      () => ({
+        get temperature() {
+          throw new Error('sensor gone');
+        },
+      }),
+      'succeeded',
+      /could not travel: sensor gone/,
+    ],
+  ];
+  const f = await fixture({
+    handlers: (device) => {
+      for (const [type, give] of given) device.handle(type, give);
+      device.handle('plain', () => ({ when: new Date(0), left: undefined, none: null, text: 'a\0b' }));
+    },
+  });
+  for (const [type, , state, reason] of given) {
+    await f.gateway.sendCommand(`c-${type}`, { type });
+    const result = await f.gateway.last.first('result', `c-${type}`);
+    assert.equal([result.state, result.data], [state, undefined], type);
+    assert.match(result.reason ?? '', reason);
+  }
+  assert.is(f.faults.length, given.length - 1, 'each but the error without words is told to the program');
+  await f.gateway.sendCommand('c-plain', { type: 'plain' });
+  assert.equal(await f.gateway.last.first('result', 'c-plain'), {
+    t: 'result',
+    id: 'c-plain',
+    state: 'succeeded',
+    data: { when: '1970-01-01T00:00:00.000Z', none: null, text: 'ab' },
+  });
+  await f.end();
+});
+
+test('D-5, B-1: progress and status that cannot travel are refused where they are given', async () => {
+  const refusals: string[] = [];
+  const attempt = (run: () => void) => {
+    try {
+      run();
+      refusals.push('taken');
+    } catch (error) {
+      refusals.push((error as Error).message);
+    }
+  };
+  const f = await fixture({
+    handlers: (device) =>
+      device.handle('sync', (_, { progress }) => {
+        attempt(() => progress(Number.NaN));
+        attempt(() => progress(101));
+        attempt(() => progress('40' as unknown as number));
+        attempt(() => progress(1, { step: 2 } as unknown as string));
+        attempt(() => progress(33.4, 'n'.repeat(300)));
+      }),
+  });
+  attempt(() => f.device.setStatus({ policy: 'p'.repeat(65) }));
+  attempt(() => f.device.setStatus({ compliance: 'fine' as 'warn' }));
+  attempt(() => f.device.setStatus({ policy: 'p1' }));
+  attempt(() => f.device.handle('no type', () => {}));
+  await f.gateway.last.first('beat');
+  await f.gateway.sendCommand('c1');
+  assert.is((await f.gateway.last.first('result', 'c1')).state, 'succeeded');
+  const [refused, taken] = [refusals.filter((why) => why !== 'taken'), refusals.length];
+  assert.is(taken, 9);
+  assert.equal(
+    refused.map((why) => /percent|note|policy|compliance|type of a command/.exec(why)?.[0]),
+    ['policy', 'compliance', 'type of a command', 'percent', 'percent', 'percent', 'note'],
+  );
+  assert.equal(f.faults, []);
   await f.end();
 });
 
