@@ -44,7 +44,9 @@ export class EnrollError extends ApiError {
  * asking again after a crash leads to the same device (E-5). Throws `EnrollError`.
  */
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
-  const { store, crypto, token } = options;
+  const { store, crypto } = options;
+  // From a file or a page, it often comes with the end of its line.
+  const token = options.token.trim();
   const { state, executions } = await store.load();
   if (state.identity && !options.again) return state.identity;
   const key = state.key ?? (await crypto.generate());

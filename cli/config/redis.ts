@@ -28,7 +28,7 @@ export function redisSettings(config: RedisConfig): RedisSettings & { prefix: st
   const secret = (flag: string, value: string | undefined, path: string | undefined) => {
     if (value !== undefined && path !== undefined)
       problems.push(`--${flag} and --${flag}-file must not both be given`);
-    const text = read(`${flag}-file`, path)?.replace(/\r?\n$/, '');
+    const text = read(`${flag}-file`, path)?.replace(/[\r\n]+$/, '');
     if (text === '') problems.push(`--${flag}-file: ${path} is empty`);
     return value ?? text;
   };

@@ -45,7 +45,7 @@ export function parseValue(option: OptionSpec, raw: unknown): string | number | 
       return ms;
     }
     case 'choice':
-      return (option.choices ?? []).includes(raw) ? raw : undefined;
+      return (option.choices ?? []).includes(raw.trim()) ? raw.trim() : undefined;
     case 'url':
       return url(raw.trim(), option.schemes ?? []);
     case 'postgres-url':
@@ -55,7 +55,8 @@ export function parseValue(option: OptionSpec, raw: unknown): string | number | 
       // `cli/config/redis.ts` looks at the rest.
       return /^rediss?(\+sentinel|\+cluster)?:\/\/[^\s/]/.test(raw.trim()) ? raw.trim() : undefined;
     default:
-      return raw;
+      // An environment file that was written on Windows leaves its line ends in every value.
+      return raw.replace(/[\r\n]+$/, '');
   }
 }
 

@@ -19,6 +19,10 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   const own = agentConfig(config, rest);
   const log = programLog(config.logLevel);
   const agent = new Agent(own, log);
+  if (process.pid === 1) {
+    const advice = 'run it under an init: tini, or the container engine (docker run --init)';
+    log.warn({ advice }, 'this is process 1, which cannot reap what tasks leave behind');
+  }
   process.once('exit', () => agent.kill());
   const part = {
     name: 'agent',

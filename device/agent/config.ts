@@ -82,7 +82,7 @@ export function checkAgentConfig(raw: Record<string, unknown>): AgentConfig {
     tunnels: tunnels(raw.tunnels, faults),
     outputTailBytes: bytes as number,
   };
-  if (raw.token !== undefined) config.token = text(raw.token, 'token');
+  if (raw.token !== undefined) config.token = text(raw.token, 'token').trim();
   if (raw.sync !== undefined && raw.sync !== null) {
     const { timeoutMs, ...rest } = isMap(raw.sync) ? raw.sync : {};
     config.sync = program(rest, 'sync', ['command', 'args', 'env', 'passEnv'], faults);

@@ -62,6 +62,26 @@ test('a flag beats the environment, which beats the file, which beats the defaul
   assert.ok(Object.isFrozen(loaded));
 });
 
+test('the line ends of a file from Windows are no part of a value, a secret or a path among them', ({
+  folder,
+}) => {
+  const password = join(folder, 'password');
+  writeFileSync(password, 'hunter2\r');
+  const env = {
+    PUSHPOINT_SERVER: 'https://a.example\r',
+    PUSHPOINT_ENROLMENT_TOKEN: 'token\r\n',
+    PUSHPOINT_AGENT_STATE: '/var/lib/x\r',
+    PUSHPOINT_LOG_LEVEL: 'debug\r',
+  };
+  const agent = loadConfig('agent', { flags: {}, env });
+  assert.is(agent.server, 'https://a.example');
+  assert.is(agent.token, 'token');
+  assert.is(agent.state, '/var/lib/x');
+  assert.is(agent.logLevel, 'debug');
+  const flags = { redisUrl: 'redis://h', redisPasswordFile: `${password}\r` };
+  assert.is(redisSettings(loadConfig('admin', { flags, env: {} })).password, 'hunter2');
+});
+
 test('an empty variable counts as not set', () => {
   assert.is(loadConfig('start', { flags: {}, env: { PUSHPOINT_LISTEN_PORT: '' } }).port, 13295);
 });

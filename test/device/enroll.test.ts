@@ -34,6 +34,16 @@ test('E-1, E-2, E-4: a device proves the key it makes, and keeps what the answer
   await s.stop();
 });
 
+test('E-2: a token that comes with the end of its line is the token', async () => {
+  const s = await scriptAdmin();
+  await enroll({ ...about, token: ' secret\r\n', server: s.url, store: new MemoryStore() });
+  const { token, publicKey, proof } = s.asked[0] as Record<string, string>;
+  assert.is(token, 'secret');
+  const key = fromBase64url(publicKey, 32);
+  assert.ok(await nodeCrypto.verify(key, enrolBytes('secret', key), fromBase64url(proof, 64)));
+  await s.stop();
+});
+
 test('E-5: a device that lost the answer asks again with the same key', async () => {
   const s = await scriptAdmin();
   const flaky = await scriptAdmin(() => ({
