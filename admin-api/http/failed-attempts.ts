@@ -4,8 +4,8 @@ const WINDOW_MS = 60_000;
 const ADDRESSES_MAX = 10_000;
 
 /**
- * Counts failures per address in windows of a minute, so that enrolment tokens cannot be guessed at speed. Bounded: when
- * more addresses fail than it holds, the one that began longest ago is forgotten.
+ * Counts failures per address (of IPv6: its /64, which is one customer) in windows of a minute, so that enrolment tokens cannot be
+ * guessed at speed. Bounded: when more addresses fail than it holds, the one that began longest ago is forgotten.
  */
 export class FailedAttempts {
   readonly #perMinute: number;
@@ -18,7 +18,8 @@ export class FailedAttempts {
   }
 
   /** Throws `Problem` when this address has failed too often lately. */
-  check(address: string): void {
+  check(ip: string): void {
+    const address = networkOf(ip);
     const window = this.#windows.get(address);
     if (!window || window.failures < this.#perMinute) return;
     const restMs = window.since + WINDOW_MS - this.#now();
@@ -29,7 +30,8 @@ export class FailedAttempts {
     }
   }
 
-  failed(address: string): void {
+  failed(ip: string): void {
+    const address = networkOf(ip);
     const now = this.#now();
     const window = this.#windows.get(address);
     if (window && now - window.since < WINDOW_MS) {
@@ -42,4 +44,18 @@ export class FailedAttempts {
     }
     this.#windows.set(address, { since: now, failures: 1 });
   }
+}
+
+/** The first 64 bits of an IPv6 address; an IPv4 address as it is, also inside an IPv6 one. */
+export function networkOf(ip: string): string {
+  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];
+  if (v4 !== undefined || !ip.includes(':')) return v4 ?? ip;
+  const [head = '', tail] = ip.split('%', 1)[0]?.split('::') ?? [];
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - after.length);
+  return [...groups, ...Array<string>(zeros).fill('0'), ...after]
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':');
 }

@@ -6,6 +6,7 @@ import { Authenticator, useAuth } from './auth.ts';
 import { useBasePath, withoutBasePath } from './base-path.ts';
 import { FailedAttempts } from './failed-attempts.ts';
 import { refuseUnreadIdempotencyKeys } from './idempotency.ts';
+import { acceptJsonOnly } from './json-body.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
 import { serveOpenApi, useOpenApi } from './openapi.ts';
 import type { App } from './operation.ts';
@@ -110,16 +111,6 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
   });
   app.server.maxConnections = CONNECTIONS_MAX;
   return app as unknown as App;
-}
-
-function acceptJsonOnly(app: App): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    // A body that is announced and empty is no body; the schema says whether one is needed.
-    if (body === '') done(null, undefined);
-    else parse(request, body as string, done);
-  });
 }
 
 function useSecurityHeaders(app: App): void {

@@ -95,8 +95,15 @@ export function useProblemDetails(app: FastifyInstance): void {
     const pattern = new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
     if (!url.includes('*')) routes.push({ pattern, methods: new Set([method].flat()) });
   });
+  // Before the body of a request to nowhere is read.
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) refuseAddress(request, reply);
+    else done();
+  });
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, error));
-  app.setNotFoundHandler((request, reply) => {
+  app.setNotFoundHandler((request, reply) => refuseAddress(request, reply));
+
+  function refuseAddress(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const path = request.url.split('?', 1)[0] ?? '';
     const methods = routes.filter(({ pattern }) => pattern.test(path)).flatMap((route) => [...route.methods]);
     if (methods.length === 0) {
@@ -106,7 +113,7 @@ export function useProblemDetails(app: FastifyInstance): void {
     reply.header('allow', allowed);
     const detail = `${request.method} is not possible here; ${allowed} is.`;
     return sendProblem(request, reply, new Problem('method-not-allowed', detail));
-  });
+  }
 }
 
 /** Bytes that never become a request, or not in time, are answered all the same, and the connection ends. */

@@ -87,7 +87,8 @@ export class TunnelDesk {
 
   /** Puts on record that somebody without the right wanted this, whatever it was: nobody has looked at it. */
   async refuse(caller: TunnelCaller, wish: Readonly<Record<string, unknown>>): Promise<void> {
-    const text = (name: string) => plainText(String(wish[name] ?? ''), MAX_WISH, '');
+    // What was wished for is not validated: anything but text and numbers is left out.
+    const text = (name: string) => plainText(wordOf(wish[name]), MAX_WISH, '');
     const { tokenId, role } = caller;
     const subject = text('deviceId') || text('id') || 'none';
     const detail = { host: text('host'), port: text('port'), reason: text('reason'), role, why: 'forbidden' };
@@ -323,4 +324,8 @@ function newTicket(): string {
 /** Of `gw1/3`, 3. */
 function workerNumber(worker: string): number {
   return Number(worker.slice(worker.lastIndexOf('/') + 1)) || 0;
+}
+
+function wordOf(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../../problems.ts';
 import { actorOf } from '../auth.ts';
 import type { FailedAttempts } from '../failed-attempts.ts';
@@ -17,6 +18,8 @@ import { PageQuery } from '../schemas/operations.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Enrolment';
+/** The longest request is half of it. */
+const ENROL_BODY_BYTES = 8 * 1_024;
 /** The longest question is half of it. */
 const LOCATE_BODY_BYTES = 1_024;
 
@@ -25,9 +28,20 @@ export function enrolmentRoutes(
   { store, enrolment, locate }: HttpServices,
   failedAttempts: FailedAttempts,
 ): void {
-  app.post(
-    '/v1/enroll',
-    operation({
+  // Before the body is read; and whatever was wrong with it counts.
+  const limited = {
+    onRequest: async (request: FastifyRequest) => failedAttempts.check(request.ip),
+    onResponse: async (request: FastifyRequest, reply: FastifyReply) => {
+      const { statusCode } = reply;
+      const counts = statusCode >= 400 && statusCode < 500 && statusCode !== 409 && statusCode !== 429;
+      if (counts) failedAttempts.failed(request.ip);
+    },
+  };
+
+  app.post('/v1/enroll', {
+    bodyLimit: ENROL_BODY_BYTES,
+    ...limited,
+    ...operation({
       access: 'open',
       operationId: 'enroll',
       tag,
@@ -38,25 +52,20 @@ export function enrolmentRoutes(
       answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
       problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
     }),
-    async (request, reply) => {
-      failedAttempts.check(request.ip);
+    handler: async (request, reply) => {
       const { publicKey, proof, ...rest } = request.body;
-      try {
-        const enrolled = await enrolment.enroll({
-          ...rest,
-          publicKey: Buffer.from(publicKey, 'base64url'),
-          proof: Buffer.from(proof, 'base64url'),
-        });
-        return reply.code(201).send(presentEnrolment(enrolled));
-      } catch (error) {
-        if (error instanceof Problem && error.status < 500) failedAttempts.failed(request.ip);
-        throw error;
-      }
+      const enrolled = await enrolment.enroll({
+        ...rest,
+        publicKey: Buffer.from(publicKey, 'base64url'),
+        proof: Buffer.from(proof, 'base64url'),
+      });
+      return reply.code(201).send(presentEnrolment(enrolled));
     },
-  );
+  });
 
   app.post('/v1/locate', {
     bodyLimit: LOCATE_BODY_BYTES,
+    ...limited,
     ...operation({
       access: 'open',
       operationId: 'locate',
@@ -68,24 +77,17 @@ export function enrolmentRoutes(
       answers: { 200: { description: 'A challenge, or the gateways.', schema: Ref(LocatedSchema) } },
       problems: ['unauthorized', 'conflict', 'too-many-requests'],
     }),
-    // Before the body is read.
-    onRequest: async (request) => failedAttempts.check(request.ip),
     handler: async (request) => {
       const { device, nonce: text, challenge, proof } = request.body;
       const nonce = Buffer.from(text, 'base64url');
-      try {
-        if ((challenge === undefined) !== (proof === undefined)) {
-          throw new Problem('bad-request', 'challenge and proof: both, or neither.');
-        }
-        if (challenge === undefined || proof === undefined) {
-          return { challenge: locate.challenge({ device, nonce }) };
-        }
-        const question = { device, nonce, challenge, proof: Buffer.from(proof, 'base64url') };
-        return presentLocated(await locate.locate(question));
-      } catch (error) {
-        if (error instanceof Problem && error.code === 'unauthorized') failedAttempts.failed(request.ip);
-        throw error;
+      if ((challenge === undefined) !== (proof === undefined)) {
+        throw new Problem('bad-request', 'challenge and proof: both, or neither.');
       }
+      if (challenge === undefined || proof === undefined) {
+        return { challenge: locate.challenge({ device, nonce }) };
+      }
+      const question = { device, nonce, challenge, proof: Buffer.from(proof, 'base64url') };
+      return presentLocated(await locate.locate(question));
     },
   });
 

@@ -1,0 +1,53 @@
+/**
+ * Bodies are JSON, and not nested deeper than anything the API takes. Reading and checking what is nested a hundred thousand deep
+ * costs a core for a while, or the stack.
+ */
+import { Problem } from '../problems.ts';
+import type { App } from './operation.ts';
+
+/** `args` may be nested 16 deep; the members around it are a few. */
+const DEPTH_MAX = 32;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const OPENING = new Set([0x5b, 0x7b]);
+const CLOSING = new Set([0x5d, 0x7d]);
+
+export function acceptJsonOnly(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // A body that is announced and empty is no body; the schema says whether one is needed.
+    if (body === '') done(null, undefined);
+    else if (isNestedDeeper(body as string, DEPTH_MAX)) {
+      done(new Problem('bad-request', `The body is nested deeper than ${DEPTH_MAX} levels.`));
+    } else parse(request, body as string, done);
+  });
+}
+
+/** Whether JSON nests arrays and objects deeper than `max`; of other text only that it ends. */
+export function isNestedDeeper(text: string, max: number): boolean {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) {
+      at = endOfString(text, at);
+    } else if (OPENING.has(unit)) {
+      if (++depth > max) return true;
+    } else if (CLOSING.has(unit)) {
+      depth--;
+    }
+  }
+  return false;
+}
+
+/** Where the string that begins at `start` ends: at its closing quote, or with the text. */
+function endOfString(text: string, start: number): number {
+  let at = start;
+  for (;;) {
+    at = text.indexOf('"', at + 1);
+    if (at === -1) return text.length;
+    let backslashes = 0;
+    while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return at;
+  }
+}
