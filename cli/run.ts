@@ -12,11 +12,13 @@ import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
 import { addTunnelCommands } from './operator/tunnels.ts';
+import { printing } from './output/printable.ts';
 import { addPrograms } from './programs/program-commands.ts';
 import type { Shell } from './shell.ts';
 import { version } from './version.ts';
 
-export async function run(argv: readonly string[], shell: Shell): Promise<ExitCode> {
+export async function run(argv: readonly string[], given: Shell): Promise<ExitCode> {
+  const shell = printing(given);
   const ending: Ending = { code: EXIT.ok };
   try {
     await buildCommands(shell, ending).parseAsync([...argv], { from: 'user' });

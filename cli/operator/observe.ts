@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { readEventStream, type StreamEvent } from '../event-stream.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
+import { printableJson } from '../output/printable.ts';
 import { plain } from '../output/table.ts';
 import { showCoverage } from './gateway-tables.ts';
 import { type OperatorShell, operatorCommand } from './operator-command.ts';
@@ -41,7 +42,7 @@ export function addObserveCommands(program: Command, shell: OperatorShell): void
 
 /** One JSON line: number, type, and what the event says. */
 function eventJson(event: StreamEvent): string {
-  return JSON.stringify({ seq: Number(event.id), type: event.event, data: parse(event.data) });
+  return printableJson(JSON.stringify({ seq: Number(event.id), type: event.event, data: parse(event.data) }));
 }
 
 function eventLine(event: StreamEvent): string {

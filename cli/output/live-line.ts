@@ -3,6 +3,7 @@
  * changed, at most one a second.
  */
 import type { Shell } from '../shell.ts';
+import { control } from './printable.ts';
 import { plain } from './table.ts';
 
 const PLAIN_INTERVAL_MS = 1_000;
@@ -23,7 +24,7 @@ export class LiveLine {
     if (this.#stream.isTTY === true) {
       this.#shown = line;
       const cut = [...line].slice(0, Math.max(10, (this.#stream.columns ?? 80) - 1)).join('');
-      this.#stream.write(`\r\u001b[2K${cut}`);
+      this.#stream.write(`${control('1G')}${control('2K')}${cut}`);
       return;
     }
     this.#pending = line;

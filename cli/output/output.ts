@@ -1,5 +1,6 @@
 /** How a command speaks: results on stdout, everything else on stderr; tables for people or JSON for programs. */
 import type { Shell } from '../shell.ts';
+import { onOneLine, printableJson } from './printable.ts';
 import { NO_STYLE, type Style, styleFor } from './style.ts';
 import { type Column, plain, renderTable } from './table.ts';
 
@@ -20,17 +21,18 @@ export class Output {
 
   /** One line of the result. */
   line(text = ''): void {
-    this.#shell.stdout.write(`${text}\n`);
+    this.#shell.stdout.write(`${onOneLine(text)}\n`);
   }
 
   /** Not part of the result: notes, progress, warnings. */
   note(text: string): void {
-    this.#shell.stderr.write(`${text}\n`);
+    this.#shell.stderr.write(`${onOneLine(text)}\n`);
   }
 
   /** The whole result as one JSON document. */
   document(value: unknown): void {
-    this.line(JSON.stringify(value, null, this.#shell.stdout.isTTY === true ? 2 : undefined));
+    const indent = this.#shell.stdout.isTTY === true ? 2 : undefined;
+    this.#shell.stdout.write(`${printableJson(JSON.stringify(value, null, indent))}\n`);
   }
 
   table<T>(columns: readonly Column<T>[], rows: readonly T[], whenEmpty: string): void {

@@ -1,4 +1,6 @@
 /** Colour, where the terminal has it. */
+import { control } from './printable.ts';
+
 export interface Style {
   bold(text: string): string;
   dim(text: string): string;
@@ -13,7 +15,7 @@ export const NO_STYLE: Style = { bold: same, dim: same, red: same, green: same, 
 const wrap =
   (open: number, close: number) =>
   (text: string): string =>
-    `\u001b[${open}m${text}\u001b[${close}m`;
+    `${control(`${open}m`)}${text}${control(`${close}m`)}`;
 const ANSI_STYLE: Style = {
   bold: wrap(1, 22),
   dim: wrap(2, 22),

@@ -1,4 +1,5 @@
 /** Tables for people: aligned columns, cut to the width of the terminal. */
+import { onOneLine, printable } from './printable.ts';
 import type { Style } from './style.ts';
 
 export interface Column<T> {
@@ -49,8 +50,7 @@ export function renderTable<T>(
 /** What devices and people name things may hold control characters; none of them reaches the terminal. */
 export function plain(value: string | number | null | undefined): string {
   if (value === null || value === undefined || value === '') return '-';
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
-  return String(value).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g, ' ');
+  return onOneLine(printable(String(value)));
 }
 
 function lengthOf(text: string): number {

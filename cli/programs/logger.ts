@@ -1,6 +1,7 @@
 /** The log of a program: JSON lines on stderr, so that stdout stays for the ready line. */
 import { type Logger, pino } from 'pino';
 import type { CountingLog } from '../../bus/log-metrics.ts';
+import { printableJson } from '../output/printable.ts';
 import { LogSink } from './log-sink.ts';
 
 export function programLog(level: string): Logger & CountingLog {
@@ -9,6 +10,7 @@ export function programLog(level: string): Logger & CountingLog {
     {
       level,
       base: null,
+      hooks: { streamWrite: printableJson },
       timestamp: pino.stdTimeFunctions.isoTime,
       redact: {
         paths: [
