@@ -9,6 +9,9 @@ import { SCRIPTS } from './scripts/index.ts';
 /** How long it is known that a worker left in good order, seconds. */
 const LEFT_KNOWN_S = 3_600;
 
+/** `installation`: the one the worker works for; '' while it does not know. */
+type StoredIdentity = WorkerIdentity & { installation: string };
+
 export class RedisLeases implements Leases {
   readonly #commands: OwnCommands;
   readonly #keys: Keys;
@@ -27,6 +30,7 @@ export class RedisLeases implements Leases {
 
   async acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string> {
     const incarnation = nanoid();
+    const own: StoredIdentity = { ...identity, installation: this.#commands.installation };
     // Begun before it is made: a failover in between counts.
     const watch = this.#histories.watch([
       this.#keys.lease(incarnation),
@@ -35,7 +39,7 @@ export class RedisLeases implements Leases {
     const endsAt = await this.#commands.run(
       SCRIPTS.acquireLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation)],
-      [Math.ceil(ttlMs), encode(identity), encode(load), nanoid()],
+      [Math.ceil(ttlMs), encode(own), encode(load), nanoid()],
     );
     await this.#list(incarnation, Number(endsAt));
     this.#watches.set(incarnation, watch);
@@ -112,9 +116,12 @@ export class RedisLeases implements Leases {
     for (const [index, incarnation] of incarnations.entries()) {
       const [identity, load, since, heard] = found[index] ?? [];
       if (identity && load) {
+        const { installation, ...worker } = decode<StoredIdentity>(identity);
+        // A gateway of another one that has not noticed yet whose Redis it is.
+        if (installation !== '' && installation !== this.#commands.installation) continue;
         leases.push({
           incarnation,
-          identity: decode<WorkerIdentity>(identity),
+          identity: worker,
           load: decode<WorkerLoad>(load),
           since: Number(since ?? 0),
           heardUpTo: Number(heard ?? 0),

@@ -131,6 +131,11 @@ export class OwnCommands {
     return this.#commands.do(key, command);
   }
 
+  /** The installation it works for; '' while that is not known. */
+  get installation(): string {
+    return this.#owner.current?.id ?? '';
+  }
+
   assertOwn(): void {
     const { problem } = this.#owner;
     if (problem !== null) throw new BusUnavailable(problem);

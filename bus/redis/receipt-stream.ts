@@ -204,7 +204,11 @@ export class ReceiptStream {
       // Claimed, but dropped by its former consumer in the meantime (Redis before 7 still names it).
       if (fields === null) continue;
       const receipts = decodeBatch(fields);
-      if (receipts === null) await this.#bury(id);
+      if (isForeign(fields, this.#commands.installation)) {
+        // Of gateways that have not noticed yet whose Redis it is: their devices are none of this installation's.
+        this.#log.warn({ entry: id }, 'receipts of another installation are dropped');
+        await this.drop([{ id, receipts: [] }]);
+      } else if (receipts === null) await this.#bury(id);
       else batches.push({ id, receipts });
     }
     return batches;
@@ -218,6 +222,11 @@ export class ReceiptStream {
       [GROUP, id, MAX_DEAD_ENTRIES],
     );
   }
+}
+
+function isForeign([, , name, installation]: readonly Buffer[], own: string): boolean {
+  const theirs = name?.toString() === 'i' ? installation?.toString() : '';
+  return theirs !== '' && theirs !== own;
 }
 
 /** `null`: not what `append` writes. */

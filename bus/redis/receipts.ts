@@ -118,7 +118,7 @@ export class RedisReceipts implements Receipts {
     return this.#with.commands.run(
       SCRIPTS.appendReceipts,
       [this.#with.keys.receipts],
-      [RECEIPTS_MAX_ENTRIES, batch],
+      [RECEIPTS_MAX_ENTRIES, batch, this.#with.commands.installation],
     );
   }
 
