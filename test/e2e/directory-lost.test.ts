@@ -52,17 +52,17 @@ testLab(
     const redis = new Redis(url);
     const watcher = new Redis(url);
     const monitor = await watcher.monitor();
-    let written = 0;
+    let flushes = 1;
+    let flushed = redis.flushall();
     monitor.on('monitor', (_time: string, [command = '', key]: string[]) => {
-      if (/^hset$/i.test(command) && key === 'pp:directory') written += 1;
+      // At its first word: the next one comes a moment later.
+      if (!/^hset$/i.test(command) || key !== 'pp:directory' || flushes === 6) return;
+      flushes += 1;
+      flushed = redis.flushall();
     });
     try {
-      await redis.flushall();
-      for (let flushes = 1; flushes < 6; flushes++) {
-        const before = written;
-        await waitFor(() => written > before, { timeoutMs: 30_000, intervalMs: 1, what: 'the writing' });
-        await redis.flushall();
-      }
+      await waitFor(() => flushes === 6, { timeoutMs: 60_000, what: 'the writings' });
+      await flushed;
     } finally {
       monitor.disconnect();
       watcher.disconnect();
@@ -86,6 +86,8 @@ testLab(
     const folder = await mkdtemp(join(tmpdir(), 'other-'));
     const other = await otherServer(lab, folder);
     try {
+      await waitFor(() => !other.running || /^ready /m.test(other.output), { timeoutMs: 30_000 });
+      assert.not(other.running, other.output);
       const { code } = await other.exited;
       assert.is(code, 3, other.output);
       const [, theirs, own] =
