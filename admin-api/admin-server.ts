@@ -39,6 +39,7 @@ import { Ends } from './ledger/ends.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { Outcomes } from './ledger/outcomes.ts';
+import { Recheck } from './ledger/recheck.ts';
 import { Sweeper } from './ledger/sweeper.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics, registerAdminGauges } from './metrics.ts';
@@ -200,6 +201,7 @@ export class AdminServer {
       patienceMs: config.gatewayPatienceMs ?? 300_000,
     });
     const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
+    const recheck = new Recheck({ store, bus, dispatcher, mail, frames, now, log });
     const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
 
     const balancer = new Balancer(
@@ -290,6 +292,7 @@ export class AdminServer {
         () => workers.stop(),
         () => registrar.stop(),
         () => keeper.stop(),
+        () => recheck.stop(),
         () => ends.stop(),
         () => sweeper.stop(),
         () => ingest.stop(),
@@ -323,6 +326,7 @@ export class AdminServer {
     await ingest.start(nanoid());
     sweeper.start();
     ends.start();
+    recheck.start();
     keeper.start();
     balancer.start();
     canaries.start();

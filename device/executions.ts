@@ -3,12 +3,13 @@
  * "Delivery" and "Results").
  */
 import type { CancelOrder, CommandOrder, DeviceMessage } from '../protocol/index.ts';
+import { clip } from './clip.ts';
 import { BUSY, type Execution, ExecutionBook, open } from './execution-book.ts';
 import { ExecutionRuns } from './execution-runs.ts';
 import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
 import type { ServerClock } from './server-clock.ts';
-import type { DeviceStore, ExecutionRecord, Outcome, StoredDevice } from './store.ts';
+import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from './store.ts';
 import type { Words } from './words.ts';
 
 export interface ExecutionEvents {
@@ -31,6 +32,13 @@ export interface ExecutionLimits {
 const MOST_RUNS = 3;
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
+
+/** A settled execution keeps this many characters of its reason: thousands are remembered. */
+const SETTLED_REASON_MAX = 64;
+
+function withoutData({ state, reason }: Outcome): SettledEnd {
+  return { state, ...(reason === undefined ? {} : { reason: clip(reason, SETTLED_REASON_MAX) }) };
+}
 
 export class Executions {
   readonly #handlers: Handlers;
@@ -165,8 +173,7 @@ export class Executions {
       this.#book.change(entry, { ...record, issuedAt, expiresAt: Math.max(expiresAt, record.expiresAt) });
       return this.#finish(entry, outcome('canceled'));
     }
-    // The ledger has its end.
-    if (record.state === 'settled') return;
+    if (record.state === 'settled') return this.#sayEnd(record.id, record.end);
     if (entry.live) entry.live.word = 'ack';
     await entry.ready.catch(() => undefined);
     this.#words.say(record.id);
@@ -183,8 +190,9 @@ export class Executions {
     }
     await entry.ready.catch(() => undefined);
     if (this.#book.get(order.id) !== entry) return;
-    // The server has not heard of the end.
-    if (entry.record.state === 'finished') this.#words.say(order.id);
+    // The server has not heard of the end, or was restored from a backup and does not have it any more.
+    if (entry.record.state === 'settled') this.#sayEnd(order.id, entry.record.end);
+    else if (entry.record.state === 'finished') this.#words.say(order.id);
     else if (this.#runs.withdraw(order.id)) await this.#finish(entry, outcome('canceled'));
     else this.#runs.abort(entry, 'canceled');
   }
@@ -196,11 +204,16 @@ export class Executions {
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
     if (entry?.record.state !== 'finished') return;
-    const { issuedAt, expiresAt } = entry.record;
+    const { issuedAt, expiresAt, outcome } = entry.record;
     this.#words.forget(id);
-    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled' });
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end: withoutData(outcome) });
     this.#events.settled(id, state);
     await this.#record(entry, () => {});
+  }
+
+  /** It is settled: nothing is owed, so it is said once for each time somebody asks. */
+  #sayEnd(id: string, end: SettledEnd | undefined): void {
+    if (end) this.#words.sayOnce({ t: 'result', id, ...end });
   }
 
   /** the gateway had no room for the result. */

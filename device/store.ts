@@ -47,8 +47,12 @@ export type ExecutionRecord = {
 } & (
   | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number; runs?: number }
   | { state: 'finished'; outcome: Outcome }
-  | { state: 'settled' | 'withheld' }
+  /** The end, without its data: a ledger that was restored from a backup may ask for it again (D-4). */
+  | { state: 'settled'; end?: SettledEnd }
+  | { state: 'withheld' }
 );
+
+export type SettledEnd = Pick<Outcome, 'state' | 'reason'>;
 
 export interface Marks {
   /** The floor of server time (S-5); it only grows; milliseconds since the epoch. */

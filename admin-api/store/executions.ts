@@ -269,6 +269,21 @@ export class SqlExecutions implements Executions {
     return this.#scope.once((db) => dueEnds(db, this.#scope.dialect, clock, before, after, limit));
   }
 
+  open(
+    after: ExecutionKey | null,
+    limit: number,
+  ): Promise<(ExecutionKey & { state: ExecutionState; ackedAt: number | null })[]> {
+    const { command, device } = after ?? { command: '', device: '' };
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<ExecutionKey & { state: number; ackedAt: number | null }>`
+        select ${KEY_OF_E}, e.state, e.acked_at as "ackedAt"
+        from executions e ${this.#scope.dialect.byIndex('executions_open')}
+        where ${OPEN} and (e.device_id, e.command_id) > (${device}, ${command})
+        order by e.device_id, e.command_id limit ${limit}`.execute(db);
+      return rows.map(({ ackedAt, ...row }) => ({ ...withState(row), ackedAt }));
+    });
+  }
+
   ofCommand(
     command: string,
     states: readonly ExecutionState[],

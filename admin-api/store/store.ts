@@ -396,6 +396,11 @@ export interface Executions {
    * deliver-by time (queued, sent) or because it is marked.
    */
   due(clock: Clock, before: number, after: DueEnd | null, limit: number): Promise<DueEnd[]>;
+  /** Open executions in the order of their devices and commands, from the one after `after` on. */
+  open(
+    after: ExecutionKey | null,
+    limit: number,
+  ): Promise<(ExecutionKey & { state: ExecutionState; ackedAt: number | null })[]>;
   /** Executions of a command in one of these states with a device id above `after`. */
   ofCommand(
     command: string,

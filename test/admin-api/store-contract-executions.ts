@@ -331,6 +331,10 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     assert.is((await listed({})).length, 10);
     assert.equal(await store.executions.ofCommand('c1', ['queued', 'sent'], 'd0001', 2), ['d0002', 'd0003']);
     assert.equal(await store.executions.ofCommand('c1', [], '', 2), []);
+    const openKeys = async (after: ExecutionKey | null, limit: number) =>
+      (await store.executions.open(after, limit)).map(({ device, command }) => `${device}/${command}`);
+    assert.equal(await openKeys(null, 3), ['d0000/c1', 'd0000/c2', 'd0001/c1']);
+    assert.equal(await openKeys({ command: 'c1', device: 'd0004' }, 9), ['d0004/c2']);
     assert.equal(await store.executions.openOf('d0003', 9), [
       { command: 'c1', device: 'd0003', state: 'sent' },
       { command: 'c2', device: 'd0003', state: 'queued' },

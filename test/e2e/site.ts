@@ -6,6 +6,7 @@ import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort } from '../wait.ts';
+import { backUp, type DatabasePlace, restore } from './backup.ts';
 
 export interface SiteOptions {
   /** `memory`: one process, `pushpoint start`. `redis`: an administration server and gateways, a process each. */
@@ -31,6 +32,7 @@ export class Site {
   readonly #programs = new Map<ProgramName, Program>();
   readonly #postgres: PostgresServer | undefined;
   readonly #redis: RedisServer | undefined;
+  readonly #database: DatabasePlace;
   readonly server: string;
   #token = '';
 
@@ -41,7 +43,9 @@ export class Site {
     server: string;
     redis: RedisServer | undefined;
     postgres: PostgresServer | undefined;
+    database: DatabasePlace;
   }) {
+    this.#database = parts.database;
     this.#options = parts.options;
     this.#folder = parts.folder;
     this.#commands = parts.commands;
@@ -56,9 +60,10 @@ export class Site {
     const redis = options.bus === 'redis' ? await startRedis() : undefined;
     const postgres = options.store === 'postgres' ? await startPostgres({ fsync: false }) : undefined;
     const apiPort = await freePort();
+    const database = { dataDir: join(folder, 'data'), databaseUrl: await postgres?.createDatabase() };
     const admin = [
-      ...['--data-dir', join(folder, 'data'), '--api-port', String(apiPort)],
-      ...(postgres ? ['--database-url', await postgres.createDatabase()] : []),
+      ...['--data-dir', database.dataDir, '--api-port', String(apiPort)],
+      ...(database.databaseUrl === undefined ? [] : ['--database-url', database.databaseUrl]),
       ...(options.adminFlags ?? []),
     ];
     const commands = new Map<ProgramName, readonly string[]>();
@@ -74,7 +79,7 @@ export class Site {
       commands.set('admin', ['start', ...admin, ...(await gatewayFlags('gw1', options))]);
     }
     const server = `http://127.0.0.1:${apiPort}`;
-    const site = new Site({ options, folder, commands, server, redis, postgres });
+    const site = new Site({ options, folder, commands, server, redis, postgres, database });
     try {
       for (const name of commands.keys()) await site.start(name);
     } catch (error) {
@@ -82,6 +87,16 @@ export class Site {
       throw error;
     }
     return site;
+  }
+
+  /** Of the database, into `file`, which is not there yet. */
+  backUp(file: string): Promise<void> {
+    return backUp(this.#database, file);
+  }
+
+  /** While the administration server does not run. */
+  restore(file: string): Promise<void> {
+    return restore(this.#database, file);
   }
 
   get redis(): RedisServer {
