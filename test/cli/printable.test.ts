@@ -81,13 +81,24 @@ test('no answer of the API, however hostile the texts in it, brings a control ch
   };
   const server = await smallServer((_request, response) => {
     response.setHeader('content-type', 'application/json');
-    response.end(JSON.stringify({ ...tunnel, name: text, items: [tunnel], next: null, detail: text }));
+    response.end(
+      JSON.stringify({
+        ...tunnel,
+        sentence: text,
+        end: { reason: text, code: text },
+        name: text,
+        items: [tunnel],
+        next: null,
+        detail: text,
+      }),
+    );
   });
   const env = { PUSHPOINT_SERVER: server.url, PUSHPOINT_TOKEN: 'ppt_x' };
   const commands = [
     ['tunnels', 'list'],
     ['tunnels', 'show', 'u1'],
-    ['devices', 'why', 'd1'],
+    ['devices', 'why', 'd1', 'c1'],
+    ['tunnels', 'close', 'u1'],
     ['devices', 'show', 'd1'],
     ['devices', 'list'],
     ['commands', 'list'],
