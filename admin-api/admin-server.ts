@@ -39,6 +39,7 @@ import { Ends } from './ledger/ends.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { Outcomes } from './ledger/outcomes.ts';
+import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
 import { Sweeper } from './ledger/sweeper.ts';
 import { LiveWorkers } from './live-workers.ts';
@@ -166,6 +167,8 @@ export class AdminServer {
       config.canaryIntervalMs ?? 15_000,
     );
     vitalSigns.add('canary', () => canaries.dependency.report());
+    const aside = new PutAside({ bus, metrics, log, now });
+    vitalSigns.add('receipts', () => aside.report());
     const ingest = new Ingest({
       store,
       bus,
@@ -182,6 +185,7 @@ export class AdminServer {
       now,
       watch: storeWatch,
       canaries,
+      aside,
     });
     const sweeper = new Sweeper(
       { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },

@@ -62,6 +62,11 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['kind'],
       registers,
     }),
+    receiptsPutAside: new Counter({
+      name: 'pushpoint_admin_receipts_put_aside_total',
+      help: 'Receipts that cannot be applied, whatever is tried.',
+      registers,
+    }),
     applySeconds: new Histogram({
       name: 'pushpoint_admin_receipts_apply_seconds',
       help: 'Time to apply one batch of receipts to the store.',

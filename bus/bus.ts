@@ -291,6 +291,9 @@ export type Receipt =
       at: number;
     };
 
+/** Receipts kept aside, and the longest one, bytes; of a longer one only the reason is kept. */
+export const ASIDE_MAX = { receipts: 1_000, bytes: 64 * 1024 } as const;
+
 export interface Receipts {
   /** Appends a batch whole or not at all. `full`: administration servers are too far behind; nothing was appended. */
   append(batch: readonly Receipt[]): Promise<'appended' | 'full'>;
@@ -304,6 +307,8 @@ export interface Receipts {
     apply: (batch: readonly Receipt[]) => Promise<void>,
     options?: { maxBatch?: number; redeliverAfterMs?: number },
   ): Promise<() => Promise<void>>;
+  /** Keeps what no consumer can apply where a person can look at it, the newest only. Nobody consumes it. */
+  putAside(wrong: readonly { receipt: unknown; why: string }[]): Promise<void>;
   /** Batches appended and not yet dropped. */
   backlog(): Promise<number>;
   /** For how long the oldest of them has been waiting, milliseconds; 0 when there is none. */

@@ -14,7 +14,9 @@ import type { AdminMetrics } from '../metrics.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { StoreWatch } from '../store-watch.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
+import { checkReceipts } from './check-receipts.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
+import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
@@ -25,6 +27,8 @@ const UNDELIVERED_RETRY_MS = 1000;
 const REQUEUE_CHUNK = 5000;
 const START_PATIENCE_MS = 30_000;
 const START_RETRY_MS = 250;
+/** How often one receipt alone is tried. */
+const ATTEMPTS = 3;
 
 interface Applied {
   requeued: Set<string>;
@@ -58,7 +62,9 @@ export class Ingest {
   readonly #now: () => number;
   readonly #watch: StoreWatch;
   readonly #canaries: Canaries;
+  readonly #aside: PutAside;
   #rounds = 0;
+  #stopping = false;
   #applying = 0;
   #stopConsuming: (() => Promise<void>) | undefined;
   #following: Promise<void> = Promise.resolve();
@@ -79,6 +85,7 @@ export class Ingest {
     now: () => number;
     watch: StoreWatch;
     canaries: Canaries;
+    aside: PutAside;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -95,6 +102,7 @@ export class Ingest {
     this.#now = parts.now;
     this.#watch = parts.watch;
     this.#canaries = parts.canaries;
+    this.#aside = parts.aside;
   }
 
   /** Batches applied, or not, so far. */
@@ -124,6 +132,7 @@ export class Ingest {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#stopConsuming?.();
     this.#stopConsuming = undefined;
     await this.#following;
@@ -133,13 +142,41 @@ export class Ingest {
     this.#applying++;
     try {
       await this.#expander.headStart();
-      await this.#apply(batch);
+      const { receipts, wrong } = checkReceipts(batch);
+      await this.#aside.take(wrong);
+      await this.#applyOrSplit(receipts);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();
       throw error;
     } finally {
       this.#applying--;
       this.#rounds++;
+    }
+  }
+
+  /** A batch that cannot be applied, although everything is there, is split until what is wrong in it is found and put aside. */
+  async #applyOrSplit(batch: readonly Receipt[], attempts = 1): Promise<void> {
+    try {
+      await this.#apply(batch);
+    } catch (error) {
+      if (this.#stopping || error instanceof StoreUnavailable || error instanceof BusUnavailable) throw error;
+      this.#log.warn(
+        { err: error, receipts: batch.length, attempts },
+        'receipts could not be applied together',
+      );
+      const [only] = batch;
+      if (batch.length > 1) {
+        const half = Math.ceil(batch.length / 2);
+        await this.#applyOrSplit(batch.slice(0, half));
+        await this.#applyOrSplit(batch.slice(half));
+      } else if (attempts < ATTEMPTS) {
+        await pause(START_RETRY_MS);
+        await this.#applyOrSplit(batch, attempts + 1);
+      } else if (only) {
+        await this.#aside.take([
+          { receipt: only, why: error instanceof Error ? error.message : String(error) },
+        ]);
+      }
     }
   }
 

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
+import { ASIDE_MAX, RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import {
   type Apply,
   applyTogether,
@@ -27,6 +27,8 @@ interface Consumer {
 
 /** Batches in arrival order. Handed out from a turn of the event loop of their own, never from inside `append`. */
 export class MemoryReceipts implements Receipts {
+  /** The oldest first. */
+  readonly aside: { receipt: unknown; why: string }[] = [];
   readonly #waiting: Batch[] = [];
   /** Appended and not dropped, the oldest first. */
   readonly #open = new Set<Batch>();
@@ -60,6 +62,12 @@ export class MemoryReceipts implements Receipts {
     consumer.ended = this.#run(consumer, apply, { ...CONSUME_DEFAULTS, ...options });
     this.#consumers.add(consumer);
     return () => this.#end(consumer);
+  }
+
+  async putAside(wrong: readonly { receipt: unknown; why: string }[]): Promise<void> {
+    this.#assertRunning();
+    this.aside.push(...wrong);
+    this.aside.splice(0, this.aside.length - ASIDE_MAX.receipts);
   }
 
   async backlog(): Promise<number> {

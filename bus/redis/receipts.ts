@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
+import { ASIDE_MAX, RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import { encode } from '../encoding.ts';
 import { type Apply, CONSUME_DEFAULTS } from '../receipt-batches.ts';
 import { reasonOf } from './errors.ts';
@@ -70,6 +70,18 @@ export class RedisReceipts implements Receipts {
       await consumer.stop();
       this.#consumers.delete(consumer);
     };
+  }
+
+  async putAside(wrong: readonly { receipt: unknown; why: string }[]): Promise<void> {
+    const key = this.#with.keys.deadReceipts;
+    // Of more only the last would be kept.
+    for (const { receipt, why } of wrong.slice(-ASIDE_MAX.receipts)) {
+      const encoded = encode(receipt);
+      const kept = encoded.length > ASIDE_MAX.bytes ? '' : encoded;
+      await this.#with.commands.do(key, (client) =>
+        client.xadd(key, 'MAXLEN', ASIDE_MAX.receipts, '*', 'why', why, 'r', kept),
+      );
+    }
   }
 
   backlog(): Promise<number> {

@@ -49,6 +49,21 @@ export function receiptRules(rule: Rule): void {
     },
   );
 
+  rule('what nobody can apply is kept aside, and is not handed out', async ({ receipts }) => {
+    await receipts.putAside([
+      { receipt: { kind: 'nonsense' }, why: 'kind: one that is known' },
+      { receipt: 'x'.repeat(100_000), why: 'a receipt: a map' },
+    ]);
+    assert.is(await receipts.backlog(), 0);
+    await receipts.append([ack(1)]);
+    const applied: Receipt[] = [];
+    await receipts.consume('one', async (batch) => {
+      applied.push(...batch);
+    });
+    await waitFor(() => applied.length > 0, { what: 'a receipt' });
+    assert.equal(plain(applied), plain([ack(1)]));
+  });
+
   rule('it can be told whether everything appended up to a moment is applied', async ({ receipts }) => {
     const passed = async (mark: string) => {
       const { open } = await receipts.progress();

@@ -1,0 +1,162 @@
+/**
+ * Receipts as they come from the bus, held against their shape: whoever can write to Redis, or a gateway of another version, must not be
+ * able to stop the ledger with one of them. What does not fit is put aside and not tried again. Texts of devices are cleaned here:
+ * control characters become spaces, so that they deceive no terminal and no log.
+ */
+import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
+import { COMPLIANCE, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';
+import { recordable } from './recordable.ts';
+
+/** Longest text that a gateway says of itself or of a socket: names of workers, incarnations, addresses. */
+const GATEWAY_TEXT = 256;
+const TUNNEL_REASON = 512;
+const DEVICES_MAX = 100_000;
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
+const EVERY_CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+
+/** Throws an `Error` that says what is wrong with `value`. */
+type Check<T> = (value: unknown) => T;
+type Shape<T> = { [K in keyof T]-?: Check<T[K]> };
+type Kind = Receipt['kind'];
+
+export interface CheckedReceipts {
+  receipts: Receipt[];
+  wrong: { receipt: unknown; why: string }[];
+}
+
+export function checkReceipts(batch: readonly unknown[]): CheckedReceipts {
+  const checked: CheckedReceipts = { receipts: [], wrong: [] };
+  for (const receipt of batch) {
+    try {
+      checked.receipts.push(checkReceipt(receipt));
+    } catch (error) {
+      checked.wrong.push({ receipt, why: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return checked;
+}
+
+const id: Check<string> = (value) => {
+  if (typeof value !== 'string' || !ID_PATTERN.test(value)) throw new Error('an identifier');
+  return value;
+};
+
+function uint(max = Number.MAX_SAFE_INTEGER): Check<number> {
+  return (value) => {
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
+      throw new Error(`an integer from 0 to ${max}`);
+    }
+    return value;
+  };
+}
+
+/** Milliseconds since the Unix epoch, perhaps with a fraction. */
+const time: Check<number> = (value) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new Error('a time');
+  return value;
+};
+
+function text(max: number): Check<string> {
+  return (value) => {
+    if (typeof value !== 'string' || value.length > max) throw new Error(`text of at most ${max} characters`);
+    return CONTROL.test(value) ? value.replace(EVERY_CONTROL, ' ') : value;
+  };
+}
+
+function oneOf<T extends string>(words: readonly T[]): Check<T> {
+  return (value) => {
+    if (!words.includes(value as T)) throw new Error(`one of ${words.join(', ')}`);
+    return value as T;
+  };
+}
+
+function listOf<T>(check: Check<T>, max: number): Check<T[]> {
+  return (value) => {
+    if (!Array.isArray(value) || value.length > max) throw new Error(`a list of at most ${max}`);
+    return value.map(check);
+  };
+}
+
+function optional<T>(check: Check<T>): Check<T | undefined> {
+  return (value) => (value === undefined || value === null ? undefined : check(value));
+}
+
+const measured: Check<{ name: string; ms: number }> = (value) => {
+  const { name, ms } = (value ?? {}) as { name?: unknown; ms?: unknown };
+  return { name: id(name), ms: uint(LIMITS.measuredMaxMs)(ms) };
+};
+
+const own = text(GATEWAY_TEXT);
+
+const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> } = {
+  connected: {
+    device: id,
+    session: uint(),
+    incarnation: own,
+    worker: own,
+    gateway: id,
+    address: own,
+    software: text(LIMITS.softwareLength),
+    caps: listOf(text(LIMITS.capabilityLength), LIMITS.capabilities),
+    membership: uint(),
+    replaced: optional(uint()),
+    at: time,
+  },
+  disconnected: { device: id, session: uint(), code: uint(65_535), reason: own, at: time },
+  status: {
+    device: id,
+    policy: optional(text(LIMITS.policyLength)),
+    compliance: optional(oneOf(COMPLIANCE)),
+    measured: optional(listOf(measured, LIMITS.measured)),
+    at: time,
+  },
+  ack: { device: id, command: id, at: time },
+  progress: {
+    device: id,
+    command: id,
+    percent: optional(uint(100)),
+    note: optional(text(LIMITS.noteLength)),
+    at: time,
+  },
+  result: {
+    device: id,
+    command: id,
+    state: oneOf(REPORTABLE_STATES),
+    reason: optional(text(LIMITS.reasonLength)),
+    data: (value) => recordable(value, LIMITS.depth + 1),
+    at: time,
+  },
+  undelivered: { command: id, devices: listOf(id, DEVICES_MAX), incarnation: own, at: time },
+  'outbox-lost': { incarnation: own, at: time },
+  tunnel: {
+    tunnel: id,
+    device: id,
+    event: oneOf(TUNNEL_EVENTS),
+    side: optional(oneOf(['operator', 'device'] as const)),
+    reason: optional(text(TUNNEL_REASON)),
+    address: optional(own),
+    bytesUp: uint(),
+    bytesDown: uint(),
+    streams: uint(),
+    incarnation: own,
+    at: time,
+  },
+};
+
+function checkReceipt(value: unknown): Receipt {
+  if (typeof value !== 'object' || value === null) throw new Error('a receipt: a map');
+  const given = value as Record<string, unknown>;
+  const { kind } = given;
+  if (typeof kind !== 'string' || !Object.hasOwn(SHAPES, kind)) throw new Error('kind: one that is known');
+  const receipt: Record<string, unknown> = { kind };
+  for (const [name, check] of Object.entries<Check<unknown>>(SHAPES[kind as Kind])) {
+    let checked: unknown;
+    try {
+      checked = check(given[name]);
+    } catch (error) {
+      throw new Error(`${kind}: ${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    if (checked !== undefined) receipt[name] = checked;
+  }
+  return receipt as unknown as Receipt;
+}

@@ -1,0 +1,37 @@
+/**
+ * What a device returned, as the ledger records it in JSON. MessagePack has more: bytes are recorded as `{ "base64": "..." }`, large
+ * integers and what JSON has no number for as text.
+ */
+
+/** Throws an `Error` for what is nested deeper than `depth`. Copies only what has to change. */
+export function recordable(value: unknown, depth: number): unknown {
+  switch (typeof value) {
+    case 'bigint':
+      return value.toString();
+    case 'number':
+      return Number.isFinite(value) ? value : String(value);
+    case 'object':
+      return value === null ? null : nested(value, depth);
+    case 'function':
+    case 'symbol':
+      throw new Error('what MessagePack has not');
+    default:
+      return value;
+  }
+}
+
+function nested(value: object, depth: number): unknown {
+  if (ArrayBuffer.isView(value)) {
+    return { base64: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') };
+  }
+  if (depth === 0) throw new Error('nested too deep');
+  if (Array.isArray(value)) {
+    const items = value.map((item) => recordable(item, depth - 1));
+    return items.some((item, index) => item !== value[index]) ? items : value;
+  }
+  const entries = Object.entries(value);
+  const changed = entries.map(([key, item]) => [key, recordable(item, depth - 1)] as const);
+  return changed.some(([, item], index) => item !== entries[index]?.[1])
+    ? Object.fromEntries(changed)
+    : value;
+}
