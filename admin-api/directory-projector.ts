@@ -15,6 +15,7 @@ import { encodeGatewayMessage } from '../protocol/index.ts';
 import { type FleetGateway, fleetOf } from './balance/fleet.ts';
 import { gatewayWeight } from './balance/weights.ts';
 import { changed, type DeviceWithPath, writeAll } from './directory-writer.ts';
+import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
 import type { OrderSigner } from './order-signer.ts';
 import type { Store } from './store/store.ts';
 
@@ -56,6 +57,7 @@ export class DirectoryProjector {
   readonly #signer: OrderSigner;
   readonly #leases: LeaseList;
   readonly #log: Logger;
+  readonly #addresses: GatewayAddresses;
   #weights: ReadonlyMap<string, number> = new Map();
   /** Canaries as they were written, by id: incarnation and group. */
   #canaries: ReadonlyMap<string, string> = new Map();
@@ -82,6 +84,7 @@ export class DirectoryProjector {
     this.#bus = parts.bus;
     this.#signer = parts.signer;
     this.#leases = parts.leases;
+    this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
     this.#log = parts.log;
   }
 
@@ -144,6 +147,17 @@ export class DirectoryProjector {
   /** The weight the directory has for a gateway; `undefined` while it has none. */
   weightOf(gateway: string): number | undefined {
     return this.#weights.get(gateway);
+  }
+
+  /** The address that devices are told of a gateway, as last recorded; `undefined` while there is none. */
+  toldOf(gateway: string): ToldAddress | undefined {
+    return this.#addresses.of(gateway);
+  }
+
+  /** The gateway stops listening at the ports it had before. */
+  async forgetFormerPorts(gateway: string): Promise<void> {
+    await this.#addresses.forgetFormer(gateway);
+    this.gatewaysChangedSoon();
   }
 
   gatewaysChangedSoon(): void {
@@ -299,6 +313,7 @@ export class DirectoryProjector {
     const listed = await this.#listed();
     const written = new Map(listed?.map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
+    await this.#addresses.follow(fleet);
     await this.#writeCanaries(fleet);
     const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const same = entries.every((entry) => isDeepStrictEqual(entry, written.get(entry.name)));
@@ -350,6 +365,7 @@ export class DirectoryProjector {
 
   #gatewayEntry(gateway: FleetGateway, written: DirectoryGateway | undefined): DirectoryGateway {
     const before = written?.connectionLimit === gateway.connectionLimit ? written.weight : undefined;
+    const address = this.#addresses.of(gateway.name);
     return {
       name: gateway.name,
       group: gateway.groupId,
@@ -359,6 +375,8 @@ export class DirectoryProjector {
       connectionLimit: gateway.connectionLimit,
       revision: gateway.revision,
       draining: gateway.drainingSince !== null,
+      told: address ? served(address) : null,
+      former: address?.former.map(served) ?? [],
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)

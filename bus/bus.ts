@@ -5,13 +5,7 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the bus, so
  * the caller always knows what was not done and keeps it.
  */
-import type {
-  Compliance,
-  GatewayAddress,
-  MeasuredGateway,
-  ReportableState,
-  TunnelSide,
-} from '../protocol/index.ts';
+import type { Compliance, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -385,8 +379,21 @@ export interface GatewaySettings {
   connectionLimit: number;
 }
 
+/** Where devices come to a gateway: the port it listens on, and the URL they dial. */
+export interface ServedAddress {
+  port: number;
+  address: string;
+}
+
 export interface DirectoryGateway extends GatewaySettings {
   name: string;
+  /**
+   * What devices are told, whatever the settings ask for: the address a worker listened at last. `null` before one did; such a gateway is
+   * in no list.
+   */
+  told: ServedAddress | null;
+  /** Where it listened before. Devices may still come there, and are sent to `told`. */
+  former: ServedAddress[];
   /** Grows with every change of the settings. */
   revision: number;
   /** An operator drains it: it admits nobody and sends its devices away until this is taken back. */
@@ -508,9 +515,4 @@ export interface Bus {
   stop(): Promise<void>;
   status(): BusStatus;
   counts(): BusCounts;
-}
-
-/** A list of gateways as devices see it. */
-export function toGatewayAddress(gateway: DirectoryGateway): GatewayAddress {
-  return { name: gateway.name, url: gateway.address };
 }

@@ -8,6 +8,8 @@ export interface RankedGateway {
   name: string;
   /** Share of newcomers it should get, relative to the others; 0: only when nothing else is left. */
   weight: number;
+  /** An operator drains it: it comes after all others, those of weight 0 included. */
+  draining?: boolean;
 }
 
 /** The gateways in the order this device should use them, the best first. */
@@ -15,7 +17,10 @@ export function rankGateways<T extends RankedGateway>(device: string, gateways: 
   if (gateways.length < 2) return [...gateways];
   return gateways
     .map((gateway) => ({ gateway, score: rankingScore(device, gateway.name, gateway.weight) }))
-    .sort((a, b) => b.score - a.score || (a.gateway.name < b.gateway.name ? -1 : 1))
+    .sort((a, b) => {
+      const last = Number(a.gateway.draining ?? false) - Number(b.gateway.draining ?? false);
+      return last || b.score - a.score || (a.gateway.name < b.gateway.name ? -1 : 1);
+    })
     .map(({ gateway }) => gateway);
 }
 

@@ -1,6 +1,6 @@
 /**
  * Whether the address for remote hosts resolves. One that does not is a problem to report, and devices go on being told the
- * last one that did.
+ * one before.
  */
 import { lookup } from 'node:dns/promises';
 
@@ -25,15 +25,14 @@ export class AddressCheck {
     return this.#problem;
   }
 
-  /** Takes the settings' address; one that did not resolve is tried again. Returns the address to tell devices. */
-  follow(address: string): string {
+  /** Takes the settings' address; one that did not resolve is tried again. */
+  follow(address: string): void {
     if (address !== this.#address) {
       this.#address = address;
       this.#state = address === this.#lastGood ? 'good' : 'checking';
       this.#problem = undefined;
     }
     if (this.#state !== 'good') void this.#check(address);
-    return this.#state === 'good' ? address : (this.#lastGood ?? address);
   }
 
   async #check(address: string): Promise<void> {

@@ -26,8 +26,10 @@ const WHY: Record<LeavingReason, string> = {
 export interface DeparturesParts {
   connections: Connections;
   gateways: GatewayList;
-  /** The port listened on, and how many connections came by another. */
-  server: { readonly port: number; readonly onOtherPorts: number };
+  /** How many connections came by ports of a kind. */
+  server: { connectionsOn(counts: (port: number) => boolean): number };
+  /** Whether who came by this port is to come by another. */
+  moved(port: number): boolean;
   perSecond: number;
   log: Logger;
 }
@@ -51,7 +53,12 @@ export class Departures {
     if (this.#stopping) return 'stop';
     if (own.draining) return 'drain';
     if (!own.runPushServer) return 'off';
-    return this.#parts.server.onOtherPorts > 0 ? 'port' : null;
+    return this.#onMovedPorts > 0 ? 'port' : null;
+  }
+
+  get #onMovedPorts(): number {
+    const { server, moved } = this.#parts;
+    return server.connectionsOn(moved);
   }
 
   /** Everybody has to leave, and nobody may come. */
@@ -64,7 +71,7 @@ export class Departures {
   get left(): number {
     const { why } = this;
     if (why === null) return 0;
-    return why === 'port' ? this.#parts.server.onOtherPorts : this.#parts.connections.count;
+    return why === 'port' ? this.#onMovedPorts : this.#parts.connections.count;
   }
 
   /** To be called when something changed that may be a reason to leave. */
@@ -76,6 +83,13 @@ export class Departures {
   beginScope(connections: readonly AdmittedConnection[]): void {
     for (const connection of connections) this.#outOfScope.push(connection);
     this.begin();
+  }
+
+  /** Somebody came by a port of before: it is told where this gateway is now, in place of a challenge (H-10). */
+  sendOn(connection: Connection): void {
+    const { connections, gateways } = this.#parts;
+    connections.send(connection, redirectFrame(gateways.itself(), 'drain'));
+    connections.close(connection, CLOSE.redirected, WHY.port);
   }
 
   /** Everybody leaves, well before `deadline` (milliseconds since the Unix epoch). Resolves when all have left. */
@@ -132,7 +146,7 @@ export class Departures {
 
   #mustLeave(connection: Connection): boolean {
     if (isLoopback(connection)) return false;
-    return this.all || connection.port !== this.#parts.server.port;
+    return this.all || this.#parts.moved(connection.port);
   }
 
   #sendAway(connection: AdmittedConnection, why: LeavingReason): void {

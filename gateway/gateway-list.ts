@@ -2,14 +2,16 @@
  * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one `Scope`;
  * the order in it is each device's own (bus/ranking.ts), and a list is put together from entries encoded once.
  */
-import { type DirectoryGateway, type GatewaySettings, toGatewayAddress } from '../bus/bus.ts';
+import type { DirectoryGateway, GatewaySettings, ServedAddress } from '../bus/bus.ts';
 import { rankGateways } from '../bus/ranking.ts';
-import { encodeValue, LIMITS } from '../protocol/index.ts';
+import { encodeValue, type GatewayAddress, LIMITS } from '../protocol/index.ts';
 
-/** A gateway that may be named to devices: in service, and not drained. */
+/** A gateway that may be named to devices: switched on, and at an address that it listened at. */
 export interface ListedGateway {
   readonly name: string;
   readonly weight: number;
+  /** It comes last, as it takes nobody; it may again by the time somebody has no other. */
+  readonly draining: boolean;
   readonly group: string;
   readonly url: string;
   /** Its name and url in MessagePack. */
@@ -23,7 +25,10 @@ export interface Scope {
 }
 
 /** What this gateway itself is told to be. */
-export type OwnGateway = Pick<DirectoryGateway, keyof GatewaySettings | 'draining' | 'revision'>;
+export type OwnGateway = Pick<
+  DirectoryGateway,
+  keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former'
+>;
 
 export class GatewayList {
   readonly #name: string;
@@ -51,10 +56,10 @@ export class GatewayList {
   }
 
   /**
-   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it.
-   * `ownAddress`, when given, stands in the lists in place of the address that the settings name.
+   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it. `serves`: where this
+   * gateway itself listens now, which the directory may not know yet.
    */
-  update(listed: readonly DirectoryGateway[], ownAddress?: string): Set<Scope> {
+  update(listed: readonly DirectoryGateway[], serves?: ServedAddress): Set<Scope> {
     const own = listed.find((gateway) => gateway.name === this.#name);
     if (own && own.group !== this.#own.group) this.#above.clear();
     if (own) this.#own = own;
@@ -62,10 +67,10 @@ export class GatewayList {
     const all = own ? listed : [...listed, { name: this.#name, weight, ...this.#own }];
     const before = new Map(this.#gateways.map((gateway) => [gateway.name, gateway]));
     this.#gateways = all
-      .filter(({ runPushServer, draining }) => runPushServer && !draining)
-      .map((gateway) => {
-        const address = gateway.name === this.#name ? (ownAddress ?? gateway.address) : gateway.address;
-        return listedGateway({ ...gateway, address }, before.get(gateway.name));
+      .flatMap((gateway) => {
+        const told = (gateway.name === this.#name && serves) || gateway.told;
+        if (!gateway.runPushServer || !told) return [];
+        return [listedGateway(gateway, told.address, before.get(gateway.name))];
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));
     const changed = new Set<Scope>();
@@ -111,11 +116,19 @@ export class GatewayList {
     return [...own, ...this.elsewhere(scope, device)].slice(0, LIMITS.gateways);
   }
 
+  /** This gateway alone, where it is now. */
+  itself(): ListedGateway[] {
+    return this.#gateways.filter(({ name }) => name === this.#name);
+  }
+
   /** Other gateways with room that serve everybody this one serves, as far as its devices' groups told; by name. */
   alternatives(): ListedGateway[] {
     return this.#gateways.filter(
-      ({ name, group, weight }) =>
-        name !== this.#name && weight > 0 && (group === this.#own.group || this.#above.has(group)),
+      ({ name, group, weight, draining }) =>
+        name !== this.#name &&
+        weight > 0 &&
+        !draining &&
+        (group === this.#own.group || this.#above.has(group)),
     );
   }
 
@@ -127,17 +140,23 @@ export class GatewayList {
     scope.gateways = this.#gateways.filter(({ group }) => scope.groups.includes(group));
     return (
       before.length !== scope.gateways.length ||
-      before.some(({ name, url }, i) => scope.gateways[i]?.name !== name || scope.gateways[i]?.url !== url)
+      before.some(({ name, url, draining }, i) => {
+        const now = scope.gateways[i];
+        return now?.name !== name || now.url !== url || now.draining !== draining;
+      })
     );
   }
 }
 
 function beginning(initial: GatewaySettings): OwnGateway {
-  return { ...initial, draining: false, revision: 0 };
+  return { ...initial, draining: false, revision: 0, told: null, former: [] };
 }
 
-function listedGateway(gateway: DirectoryGateway, before: ListedGateway | undefined): ListedGateway {
-  const { name, weight, group, address: url } = gateway;
-  const encoded = before?.url === url ? before.encoded : encodeValue(toGatewayAddress(gateway));
-  return { name, weight, group, url, encoded };
+function listedGateway(
+  { name, weight, draining, group }: DirectoryGateway,
+  url: string,
+  before: ListedGateway | undefined,
+): ListedGateway {
+  const encoded = before?.url === url ? before.encoded : encodeValue({ name, url } satisfies GatewayAddress);
+  return { name, weight, draining, group, url, encoded };
 }

@@ -31,6 +31,8 @@ export interface ListenerParts {
   measured(used: number, limit: number): void;
   /** Port it is to listen on, and this worker's part of the connection limit. */
   port(): number;
+  /** Ports of before that somebody may still come to. */
+  formerPorts(): readonly number[];
   share(): number;
   /** What is wanted of the door when there is room. */
   wanted(): Door;
@@ -39,7 +41,7 @@ export interface ListenerParts {
   /** No siblings share the port: when this worker is full, the gateway is. */
   alone: boolean;
   /** Port to use while `port` cannot be listened on and this worker had no other; 0: there is none. */
-  fallbackPort: number;
+  fallbackPort(): number;
   /** Called at every look. */
   onLook(): void;
   log: Logger;
@@ -57,14 +59,13 @@ export class Listener {
   #problem: string | undefined;
   #error: unknown;
   /** The last port that could be listened on. */
-  #goodPort: number;
+  #goodPort = 0;
   #settling: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(parts: ListenerParts) {
     this.#parts = parts;
     this.#siblingsFull = parts.alone;
-    this.#goodPort = parts.fallbackPort;
   }
 
   /** Connections the worker takes at most. */
@@ -191,19 +192,37 @@ export class Listener {
       log.debug({ err: error, port: wanted }, 'not listening as the settings say');
       await this.#fallBack();
     }
+    await this.#keepFormer();
     this.#settling = null;
     if (!this.#listens()) server.unlisten();
   }
 
   /** A worker that does not listen, for it was full or is new, takes the port that served before. */
   async #fallBack(): Promise<void> {
-    const { server, clearPort, log } = this.#parts;
-    if (server.listening || this.#goodPort === 0 || !this.#listens()) return;
+    const { server, clearPort, fallbackPort, log } = this.#parts;
+    const port = this.#goodPort || fallbackPort();
+    if (server.listening || port === 0 || !this.#listens()) return;
     try {
-      await clearPort(this.#goodPort);
-      server.listen(this.#goodPort);
+      await clearPort(port);
+      server.listen(port);
     } catch (error) {
-      log.error({ err: error, port: this.#goodPort }, 'the port of before cannot be listened on either');
+      log.error({ err: error, port }, 'the port of before cannot be listened on either');
     }
+  }
+
+  /** One that another program has by now is left to it, and tried again at the next call. */
+  async #keepFormer(): Promise<void> {
+    const { server, clearPort, formerPorts, log } = this.#parts;
+    const ports = formerPorts();
+    for (const port of ports) {
+      if (server.ports.includes(port)) continue;
+      try {
+        await clearPort(port);
+        if (this.#listens()) server.listenAside(port);
+      } catch (error) {
+        log.debug({ err: error, port }, 'a former port cannot be listened on');
+      }
+    }
+    server.keepOnly(ports);
   }
 }

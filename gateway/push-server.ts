@@ -108,41 +108,58 @@ export class PushServer {
     return this.#door?.token != null;
   }
 
-  /** Open connections that came by another port than the one listened on last. */
-  get onOtherPorts(): number {
+  /** All ports listened on, that of `port` and former ones. */
+  get ports(): number[] {
+    return [...this.#doors.values()].filter(({ token }) => token !== null).map(({ port }) => port);
+  }
+
+  /** Open connections that came by ports of this kind. */
+  connectionsOn(counts: (port: number) => boolean): number {
     let count = 0;
-    for (const door of this.#doors.values()) if (door !== this.#door) count += door.connections;
+    for (const door of this.#doors.values()) if (counts(door.port)) count += door.connections;
     return count;
   }
 
   /**
-   * Listens on `port`, and only then stops listening where it did before. Throws `PortUnavailable` and leaves everything
+   * Listens on `port`, and goes on listening where it did before (`keepOnly`). Throws `PortUnavailable` and leaves everything
    * as it was. The port is shared with whoever shares it: `probePort` first.
    */
   listen(port: number): void {
+    this.#door = this.#listenOn(port);
+    this.#forgetUnused();
+  }
+
+  /** Listens on a port of before beside the one of `listen`; as that. */
+  listenAside(port: number): void {
+    this.#listenOn(port);
+  }
+
+  /** Stops listening on all ports but the one of `listen` and these; open connections stay. */
+  keepOnly(ports: readonly number[]): void {
+    for (const door of this.#doors.values()) {
+      if (door !== this.#door && !ports.includes(door.port)) shut(door);
+    }
+    this.#forgetUnused();
+  }
+
+  #listenOn(port: number): Door {
     if (this.#closed) throw new PortUnavailable('the push server is closed');
-    if (this.listening && port === this.port) return;
     const door = this.#doors.get(port) ?? this.#open(port);
+    if (door.token) return door;
     const token = tryListen(door.app, this.#config.host, port);
     if (!token) {
       throw new PortUnavailable(
         `cannot listen on ${this.#config.host} port ${port}: in use by another program, or not permitted`,
       );
     }
-    this.unlisten();
     door.token = token;
-    this.#door = door;
     this.#doors.set(port, door);
-    this.#forgetUnused();
+    return door;
   }
 
-  /** Stops listening; open connections stay. */
+  /** Stops listening, on all ports; open connections stay. */
   unlisten(): void {
-    const door = this.#door;
-    const token = door?.token;
-    if (!door || !token) return;
-    door.token = null;
-    uWS.us_listen_socket_close(token);
+    for (const door of this.#doors.values()) shut(door);
   }
 
   /** Cuts every connection that is still there. Idempotent. */
@@ -157,7 +174,7 @@ export class PushServer {
   /** Ports of before whose connections are all gone. */
   #forgetUnused(): void {
     for (const door of this.#doors.values()) {
-      if (door === this.#door || door.connections > 0 || door.legs > 0) continue;
+      if (door === this.#door || door.token || door.connections > 0 || door.legs > 0) continue;
       door.app.close();
       this.#doors.delete(door.port);
     }
@@ -187,8 +204,10 @@ export class PushServer {
       },
       open: (ws) => {
         door.connections++;
+        // Who is sent on at once has no data any more afterwards.
+        const data = ws.getUserData();
         this.#guard(() => {
-          ws.getUserData().connection = events.open(ws, port, this.#opened(ws));
+          data.connection = events.open(ws, port, this.#opened(ws));
         });
       },
       message: (ws, message, isBinary) => {
@@ -334,6 +353,13 @@ function answerProbe(res: uWS.HttpResponse, gateway: string): void {
       .writeHeader('Pushpoint-Gateway', gateway)
       .endWithoutBody();
   });
+}
+
+/** The token is forgotten first: a listen socket closed twice ends the process. */
+function shut(door: Door): void {
+  const { token } = door;
+  door.token = null;
+  if (token) uWS.us_listen_socket_close(token);
 }
 
 function tellToUpgrade(res: uWS.HttpResponse): void {

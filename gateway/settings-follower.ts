@@ -1,6 +1,6 @@
 /** What follows from the gateways' settings: where to listen, whom to tell, whom to send away. */
 import type { Logger } from 'pino';
-import type { DirectoryGateway } from '../bus/bus.ts';
+import type { DirectoryGateway, ServedAddress } from '../bus/bus.ts';
 import { AddressCheck } from './address-check.ts';
 import { announce } from './announce.ts';
 import type { Connections } from './connections.ts';
@@ -12,6 +12,7 @@ export interface SettingsFollowerParts {
   gateway: string;
   connections: Connections;
   gateways: GatewayList;
+  server: { readonly port: number; readonly listening: boolean; readonly ports: readonly number[] };
   listener: Listener;
   departures: Departures;
   log: Logger;
@@ -23,6 +24,10 @@ export class SettingsFollower {
   #state: 'new' | 'following' | 'stopped' = 'new';
   #listed: readonly DirectoryGateway[] = [];
   #applied = 0;
+  /** Where this worker listens, as told to devices: the settings', once it listens as they say. */
+  #serves: ServedAddress | undefined;
+  /** Where it listened before, since it started: address by port. */
+  readonly #before = new Map<number, string>();
   #loggedProblem: string | undefined;
   #work: Promise<void> = Promise.resolve();
 
@@ -60,22 +65,59 @@ export class SettingsFollower {
     this.#listed = listed;
     const before = gateways.own;
     const { address } = listed.find(({ name }) => name === gateway) ?? before;
-    const changed = gateways.update(listed, this.#address.follow(address));
+    this.#address.follow(address);
+    const changed = gateways.update(listed, this.#serves);
     const { own } = gateways;
     if (tells(own, before)) log.info({ settings: own }, 'settings changed');
     if (this.#state !== 'following') return;
-    this.#beginDepartures();
+    this.#parts.departures.begin();
     void listener.apply().then(() => {
-      this.#beginDepartures();
+      this.look();
       this.#conclude(own);
     });
     if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
   }
 
-  /** The devices of an old port stay until there is an address by which they can come to the new one. */
-  #beginDepartures(): void {
-    const { departures } = this.#parts;
-    if (departures.why !== 'port' || this.#address.good) departures.begin();
+  /** To be called now and then: when the worker was full, it listens as its settings say only later. */
+  look(): void {
+    const { server, gateways, departures } = this.#parts;
+    const { own } = gateways;
+    if (this.#state !== 'following' || !server.listening || server.port !== own.port) return;
+    // The devices of an old port stay until there is an address by which they can come to the new one.
+    if (!this.#address.good && (this.#serves || own.told)) return;
+    const serves = this.#serves;
+    if (serves?.port === own.port && serves.address === own.address) return;
+    if (serves) this.#before.set(serves.port, serves.address);
+    this.#serves = { port: own.port, address: own.address };
+    const changed = gateways.update(this.#listed, this.#serves);
+    if (changed.size > 0) this.#announce(changed);
+    departures.begin();
+    this.#conclude(own);
+  }
+
+  /**
+   * Ports of before on which somebody may still come. The directory knows for how long; until it knows where this worker listens now, it
+   * does not know of the port before that either.
+   */
+  formerPorts(): number[] {
+    const { server, gateways } = this.#parts;
+    const { told, former } = gateways.own;
+    const unknown = told?.port === server.port ? [] : server.ports;
+    return [...new Set([...former.map(({ port }) => port), ...unknown])].filter(
+      (port) => port !== server.port,
+    );
+  }
+
+  /**
+   * Whether who came by this port is to come by another. Not where the address stayed the same: then something stands in front of the
+   * gateway that brings devices to the old port until it is told of the new one.
+   */
+  moved(port: number): boolean {
+    const serves = this.#serves;
+    if (!serves || port === 0 || port === serves.port || port === this.#parts.server.port) return false;
+    const { former } = this.#parts.gateways.own;
+    const then = this.#before.get(port) ?? former.find((each) => each.port === port)?.address;
+    return then !== serves.address;
   }
 
   /** What cannot be applied is logged once, and tried again at every reading. */
@@ -85,7 +127,9 @@ export class SettingsFollower {
       this.#parts.log.error({ problem, revision: own.revision }, 'settings not applied');
     }
     this.#loggedProblem = problem;
-    if (problem === undefined && this.#address.good && own === this.#parts.gateways.own) {
+    const serves = this.#serves;
+    const inForce = !own.runPushServer || (serves?.port === own.port && serves.address === own.address);
+    if (problem === undefined && this.#address.good && inForce && own === this.#parts.gateways.own) {
       this.#applied = own.revision;
     }
   }

@@ -28,8 +28,8 @@ export interface WorkerState {
   incarnation: string | null;
   /** Port on which newcomers can come in; 0 when there is none. */
   port: number;
-  /** Port it listens on, be it only to refuse; 0 when there is none. */
-  listens: number;
+  /** Ports it listens on, be it only to refuse or to send on. */
+  ports: number[];
   full: boolean;
   connections: number;
   readiness: Readiness;
@@ -110,7 +110,7 @@ export class WorkerStatus {
     return {
       incarnation: keeper.last?.incarnation ?? null,
       port: this.openPort,
-      listens: server.listening ? server.port : 0,
+      ports: server.ports,
       full: listener.full,
       connections: connections.count,
       readiness: this.readiness(),
@@ -166,7 +166,7 @@ export class WorkerStatus {
     const { applied, problem } = follower;
     const now = [
       this.openPort,
-      server.listening,
+      server.ports.join(),
       full,
       limit,
       keeper.last?.incarnation,

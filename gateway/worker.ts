@@ -235,6 +235,7 @@ export class GatewayWorker {
       connections: this.#connections,
       gateways: this.#gateways,
       server: this.#server,
+      moved: (port) => this.#follower.moved(port),
       perSecond: shareOf(config.drainPerSecond, config) || 1,
       log: this.#log,
     });
@@ -244,11 +245,12 @@ export class GatewayWorker {
       connections: () => this.#connections.devices,
       measured: (used, limit) => this.#boundNewcomers(used, limit),
       port: () => this.#gateways.own.port,
+      formerPorts: () => this.#follower.formerPorts(),
       share: () => shareOf(this.#gateways.own.connectionLimit, config),
       wanted: () => this.#status.wantedDoor,
       clearPort: (port) => (siblings ? siblings.clearPort(port) : probePort(config.host, port)),
       alone: siblings === undefined,
-      fallbackPort: config.fallbackPort,
+      fallbackPort: () => config.fallbackPort || (this.#gateways.own.told?.port ?? 0),
       onLook: () => this.#tell(),
       log: this.#log,
     });
@@ -309,6 +311,7 @@ export class GatewayWorker {
       gateway: config.name,
       connections: this.#connections,
       gateways: this.#gateways,
+      server: this.#server,
       listener: this.#listener,
       departures: this.#departures,
       log: this.#log,
@@ -540,6 +543,7 @@ export class GatewayWorker {
 
   /** What others want to know soon. */
   #tell(): void {
+    this.#follower.look();
     if (!this.#status.takeNews()) return;
     this.#siblings?.changed();
     if (!this.#stopping) void this.#keeper.beat();
@@ -555,6 +559,10 @@ export class GatewayWorker {
     const nonce = this.#nonces.next();
     const { name, messageBurst } = this.#config;
     const connection = this.#connections.open(socket, port, newcomer, nonce, this.#ticker.now, messageBurst);
+    if (this.#follower.moved(port)) {
+      this.#departures.sendOn(connection);
+      return connection;
+    }
     const installation = this.#bus.owner.current?.id;
     if (installation === undefined) {
       this.#connections.close(

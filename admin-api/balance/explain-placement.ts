@@ -57,25 +57,26 @@ function reason(
   ranked: readonly WeighedGateway[],
   fleet: Fleet,
 ): Reason {
-  const [first] = ranked;
+  const inService = ranked.filter(({ draining }) => !draining);
+  const [first] = inService;
   if (gateway === null) return whereNext(device, first);
   const here = fleet.gateways.find(({ name }) => name === gateway);
+  if (here && !here.serving && (index < 0 || here.draining)) {
+    const why = here.draining ? 'is being drained' : 'is switched off or stops';
+    return { code: 'leaving', sentence: `Gateway ${gateway} ${why}; the device is about to be sent away.` };
+  }
   if (index < 0) {
-    if (here && !here.serving) {
-      const why = here.drainingSince === null ? 'is switched off or stops' : 'is being drained';
-      return { code: 'leaving', sentence: `Gateway ${gateway} ${why}; the device is about to be sent away.` };
-    }
     return {
       code: 'out-of-scope',
       sentence: `Gateway ${gateway} does not serve group ${device.groupId}; the device is about to be sent away.`,
     };
   }
-  if (ranked.length === 1) {
+  if (inService.length === 1) {
     return { code: 'only', sentence: onlyOne(gateway, device, fleet) };
   }
-  const why = byNearness(device, gateway, ranked) ?? byRank(device, gateway, ranked, '');
+  const why = byNearness(device, gateway, inService) ?? byRank(device, gateway, inService, '');
   const unlisted = fleet.gateways.filter(
-    (each) => serves(each, device.groupPath) && !ranked.some(({ name }) => name === each.name),
+    (each) => serves(each, device.groupPath) && !inService.some(({ name }) => name === each.name),
   );
   return { ...why, sentence: why.sentence + nearerUnlisted(device, gateway, unlisted) };
 }

@@ -1,4 +1,4 @@
-import type { Lease, LeavingReason } from '../../bus/bus.ts';
+import type { Lease, LeavingReason, ServedAddress } from '../../bus/bus.ts';
 import type { Gateway } from '../store/records.ts';
 
 /**
@@ -26,6 +26,8 @@ export interface FleetGateway extends Gateway {
   /** Every live worker works by the newest settings, and there is one. */
   applied: boolean;
   workers: readonly Lease[];
+  /** Where a worker listens by the newest settings; absent while none does. */
+  serves?: ServedAddress;
   connections: number;
   /** Connections its live workers take at most, and never more than the gateway's limit. */
   capacity: number;
@@ -68,8 +70,11 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
   const stays = loads.some((load) => load.leaving?.why !== 'stop');
   const serving = gateway.runPushServer && gateway.drainingSince === null && stays;
   const listens = loads.some((load) => load.port !== undefined);
+  const { port, address, revision } = gateway;
+  const asSet = loads.some((load) => load.port === port && load.revision >= revision);
   const facts = {
     ...gateway,
+    ...(asSet && { serves: { port, address } }),
     applied: loads.length > 0 && loads.every((load) => load.revision >= gateway.revision),
     workers,
     connections,
@@ -80,7 +85,9 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
     usable: serving && (listens || connections > 0),
     admitting: serving && listens && connections < capacity,
   };
-  return { ...facts, state: stateOf(facts, listens) };
+  // One that never worked by settings of the store is told to no device yet.
+  const known = loads.some((load) => load.port !== undefined && load.revision > 0);
+  return { ...facts, state: stateOf(facts, known) };
 }
 
 function stateOf(gateway: Omit<FleetGateway, 'state'>, listens: boolean): GatewayState {

@@ -4,6 +4,7 @@ import { encodeGatewayMessage } from '../../protocol/index.ts';
 import { serves } from '../balance/fleet.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
 import { outOfScope } from '../balance/redirects.ts';
+import type { ToldAddress } from '../gateway-addresses.ts';
 import type { Store } from '../store/store.ts';
 
 /** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
@@ -13,6 +14,8 @@ export interface DirectoryChanges {
   devicesChangedSoon(ids: readonly string[]): void;
   gatewaysChangedSoon(): void;
   weightOf(gateway: string): number | undefined;
+  toldOf(gateway: string): ToldAddress | undefined;
+  forgetFormerPorts(gateway: string): Promise<void>;
   membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array };
   membershipFrame(device: MembershipSubject): Uint8Array;
 }

@@ -1,5 +1,6 @@
 import type { Lease } from '../../bus/bus.ts';
 import { type FleetGateway, fleetGateway } from '../balance/fleet.ts';
+import type { ToldAddress } from '../gateway-addresses.ts';
 import { Problem } from '../problems.ts';
 import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
 import { type DeskParts, recordChange } from './desk-parts.ts';
@@ -21,6 +22,8 @@ export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
 /** A gateway's settings with what its workers say now. */
 export interface GatewayView extends FleetGateway {
   connectedOnRecord: number;
+  /** What devices are told, and where they came before; absent while no worker ever listened. */
+  told?: ToldAddress;
 }
 
 /** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
@@ -89,6 +92,18 @@ export class GatewayDesk {
     return this.#setDraining(name, false, actor);
   }
 
+  /** It stops listening where it listened before; devices that have such an address only must find it by themselves. */
+  async releaseFormerPorts(name: string, actor: string): Promise<GatewayView> {
+    const { store, now, directory } = this.#parts;
+    const { told } = await this.view(name);
+    const detail = { ports: told?.former.map(({ port }) => port) ?? [] };
+    await store.transaction((tx) =>
+      recordChange(tx, now(), actor, 'gateway.former-ports-released', name, detail),
+    );
+    await directory.forgetFormerPorts(name);
+    return this.view(name);
+  }
+
   async #setDraining(name: string, draining: boolean, actor: string): Promise<GatewayView> {
     const { store, now, hub, directory } = this.#parts;
     const gateway = await store.transaction(async (tx) => {
@@ -142,7 +157,8 @@ export class GatewayDesk {
 
   #view(gateway: Gateway, connected: Record<string, number>): GatewayView {
     const view = fleetGateway(gateway, this.#workersOf(gateway.name));
-    return { ...view, connectedOnRecord: connected[gateway.name] ?? 0 };
+    const told = this.#parts.directory.toldOf(gateway.name);
+    return { ...view, connectedOnRecord: connected[gateway.name] ?? 0, ...(told && { told }) };
   }
 }
 

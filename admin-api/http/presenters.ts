@@ -131,6 +131,8 @@ export function presentGateway(view: GatewayView): GatewayDocument {
     address,
     connectionLimit,
     revision,
+    told: view.told?.address ?? null,
+    formerPorts: (view.told?.former ?? []).map(({ port, until }) => ({ port, until: time(until) })),
     state,
     ...(problem !== undefined && { problem }),
     applied: view.applied,

@@ -1,8 +1,9 @@
 import type { Lease } from '../../bus/bus.ts';
-import { type FleetGateway, serves } from '../balance/fleet.ts';
+import { serves } from '../balance/fleet.ts';
+import type { WeighedGateway } from '../balance/placement.ts';
 
 export interface ChosenWorker {
-  gateway: FleetGateway;
+  gateway: WeighedGateway;
   lease: Lease;
 }
 
@@ -12,7 +13,7 @@ export interface ChosenWorker {
  * reaches. `null` when there is none.
  */
 export function chooseWorker(
-  gateways: readonly FleetGateway[],
+  gateways: readonly WeighedGateway[],
   live: ReadonlyMap<string, number>,
   device: { groupPath: string; gateway: string | null },
   except?: string,
@@ -32,7 +33,7 @@ export function chooseWorker(
 }
 
 /** Legs may come to any worker of a gateway, so one that listens is enough. */
-function listens({ workers }: FleetGateway): boolean {
+function listens({ workers }: WeighedGateway): boolean {
   return workers.some(({ load }) => load.port !== undefined);
 }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Lease } from '../../bus/bus.ts';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
-import { readFleet } from '../balance/placement.ts';
+import { type PlacementParts, readFleet } from '../balance/placement.ts';
 import { unknownDevice } from '../desks/device-desk.ts';
 import { hashSecret, plainText } from '../desks/identifiers.ts';
 import { Problem } from '../problems.ts';
@@ -60,7 +60,7 @@ export interface OpenedTunnel {
 
 export interface TunnelDeskParts extends TunnelEndingsParts {
   endings: TunnelEndings;
-  directory: { weightOf(gateway: string): number | undefined };
+  directory: PlacementParts['directory'];
   leases: { list(): readonly Lease[] };
 }
 
@@ -235,7 +235,7 @@ export class TunnelDesk {
       offline: resume ? 'queue' : 'skip',
       args: {
         tunnel: tunnel.id,
-        gateway: { name: chosen.gateway.name, url: chosen.gateway.address },
+        gateway: { name: chosen.gateway.name, url: chosen.gateway.told ?? chosen.gateway.address },
         worker: workerNumber(turn.worker),
         ticket: secrets.device,
         host: tunnel.host,
@@ -279,7 +279,7 @@ export class TunnelDesk {
       tunnel,
       join: {
         gateway: gateway.name,
-        url: gateway.address,
+        url: gateway.told ?? gateway.address,
         worker: workerNumber(turn.worker),
         ticket: secrets.operator,
         expiresAt: turn.joinBy,

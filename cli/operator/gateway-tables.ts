@@ -90,6 +90,8 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     ['Serves', `group ${gateway.groupId}`],
     ['Push server', `${gateway.runPushServer ? 'on' : 'off'}, port ${gateway.port}`],
     ['Address', gateway.address],
+    ['Told', toldText(gateway)],
+    ['Old ports', formerText(gateway)],
     ['Settings', gateway.applied ? 'in force' : 'not in force yet'],
     ['Draining', gateway.drainingSince === null ? 'no' : drainText(gateway)],
     ['Leaving', leavingText(gateway.leaving)],
@@ -101,6 +103,17 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     out.line();
     out.table(WORKER_COLUMNS, gateway.workers, '');
   }
+}
+
+/** Only where it is not what the settings say. */
+function toldText({ address, told }: GatewayView): string | null {
+  if (told === address) return null;
+  return told === null ? 'nobody yet: no worker has listened' : `devices are told ${told}`;
+}
+
+function formerText({ formerPorts }: GatewayView): string | null {
+  if (formerPorts.length === 0) return null;
+  return formerPorts.map(({ port, until }) => `${port} (until ${until.slice(0, 10)})`).join(', ');
 }
 
 function connectionsText(gateway: GatewayView): string {

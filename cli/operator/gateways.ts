@@ -122,6 +122,16 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
   operatorCommand(
     gateways,
     shell,
+    'release-ports <name>',
+    'stop listening on the ports it had before',
+    async ({ api, out }, [name]) => {
+      showGateway(out, await api.request<GatewayView>('DELETE', `${pathOf(name)}/former-ports`));
+    },
+  );
+
+  operatorCommand(
+    gateways,
+    shell,
     'delete <name>',
     'forget a gateway that does not run',
     async ({ api, out }, [name]) => {

@@ -122,6 +122,9 @@ export interface GatewayView {
   address: string;
   connectionLimit: number;
   revision: number;
+  /** The URL that devices are told; `null` while no worker ever listened. */
+  told: string | null;
+  formerPorts: { port: number; until: string }[];
   state: GatewayState;
   problem?: string;
   applied: boolean;

@@ -141,7 +141,8 @@ export class Rehearsal {
     });
   }
 
-  async #connect({ name, address }: GatewayView): Promise<void> {
+  async #connect({ name, told, address: set }: GatewayView): Promise<void> {
+    const address = told ?? set;
     const { devices, progress } = this.#parts;
     await forEachAtOnce(this.#fleet, CONNECT_AT_ONCE, (device) => {
       this.#assertGoing();
@@ -165,7 +166,8 @@ export class Rehearsal {
     }
   }
 
-  async #lose({ name, address }: GatewayView): Promise<RehearsalReport> {
+  async #lose({ name, told, address: set }: GatewayView): Promise<RehearsalReport> {
+    const address = told ?? set;
     const { api, devices, waitTimeoutMs, progress } = this.#parts;
     const stream = new OutcomeStream(api);
     try {

@@ -84,7 +84,7 @@ export class Supervisor {
   constructor(parts: SupervisorParts) {
     this.#parts = parts;
     this.#broker = new PortBroker(parts.config.host, (port) =>
-      this.#slots.some(({ last }) => last?.listens === port),
+      this.#slots.some(({ last }) => last?.ports.includes(port)),
     );
     this.#health = new HealthServer({
       readiness: () => this.readiness(),

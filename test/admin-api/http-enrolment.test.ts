@@ -47,11 +47,12 @@ test('a token is for a group that exists, for one device and one day unless it s
 });
 
 test('E-3: a device that enrols gets its id, the key to pin, its gateways and a membership signed by that key', async () => {
+  await http.serves('gw-all', 'wss://all.example.net:13295');
+  await http.serves('gw-berlin', 'wss://berlin.example.net:13295', 'berlin');
+  await http.serves('gw-drained', 'wss://drained.example.net:13295');
+  await http.call('POST', '/v1/gateways/gw-drained/drain');
   await http.call('POST', '/v1/gateways', {
-    body: { name: 'gw-all', address: 'wss://all.example.net:13295' },
-  });
-  await http.call('POST', '/v1/gateways', {
-    body: { name: 'gw-berlin', groupId: 'berlin', address: 'wss://berlin.example.net:13295' },
+    body: { name: 'gw-never', address: 'wss://never.example.net:13295' },
   });
   await http.call('POST', '/v1/gateways', {
     body: { name: 'gw-off', groupId: 'berlin', address: 'wss://off.example.net:1', runPushServer: false },
@@ -64,6 +65,7 @@ test('E-3: a device that enrols gets its id, the key to pin, its gateways and a 
     rankGateways(body.deviceId, [
       { name: 'gw-all', weight: 0 },
       { name: 'gw-berlin', weight: 0 },
+      { name: 'gw-drained', weight: 0, draining: true },
     ]).map(({ name }) => name),
   );
   const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: body.serverKey }, format: 'jwk' });

@@ -304,9 +304,11 @@ test('groups with devices and fewer than two gateways in service are told, and w
   const placement = async () =>
     (await http.call('GET', `/v1/devices/${device}/placement`, { as: 'viewer' })).body;
   assert.equal(await coverage(), { total: 1, groups: [{ groupId: 'lab', devices: 1, gateways: [] }] });
+  await make({ name: 'lab1', groupId: 'lab', address: 'ws://lab1:1', port: 1 });
+  assert.is((await placement()).code, 'no-gateway', 'devices are not told of one that never listened');
+  await http.serves('lab0', 'ws://lab0:1', 'lab');
   assert.is((await placement()).code, 'offline');
-  await make({ name: 'lab1', groupId: 'lab', address: 'ws://lab1:1' });
-  await make({ name: 'lab2', groupId: 'lab', address: 'ws://lab2:1' });
+  await make({ name: 'lab2', groupId: 'lab', address: 'ws://lab2:1', port: 1 });
   const leases = [await lease('lab1', 'lab1/0', { port: 1 })];
   await eventually('lab1', (body) => body.state === 'up');
   assert.equal((await coverage()).groups, [{ groupId: 'lab', devices: 1, gateways: ['lab1'] }]);
@@ -357,6 +359,7 @@ test('groups with devices and fewer than two gateways in service are told, and w
     displaced.sentence,
     /on gateway lab1 40 ms, although it measured nearer ones \(lab2 2 ms\): it came at .* had ended \(1006 lost\)/,
   );
+  await waitFor(() => http.projector.toldOf('lab2'), { what: 'the address of lab2 to be recorded' });
   await http.bus.leases.release(leases.pop() as string);
   await eventually('lab2', (body) => body.state === 'down');
   const alone = await placement();
@@ -379,8 +382,8 @@ test('a device that is moved to another group is sent to a gateway of that group
   await http.call('POST', '/v1/groups', { body: { name: 'Shop', id: 'shop' } });
   await http.call('POST', '/v1/groups', { body: { name: 'Till', id: 'till', parentId: 'shop' } });
   await http.call('POST', '/v1/groups', { body: { name: 'Depot', id: 'depot' } });
-  await make({ name: 'shop1', groupId: 'shop', address: 'ws://shop1:1' });
-  await make({ name: 'depot1', groupId: 'depot', address: 'ws://depot1:1' });
+  await make({ name: 'shop1', groupId: 'shop', address: 'ws://shop1:1', port: 1 });
+  await http.serves('depot1', 'ws://depot1:1', 'depot');
   const device = await http.enrol('shop');
   const incarnation = await lease('shop1', 'shop1/0', { port: 1 });
   await eventually('shop1', (body) => body.state === 'up');

@@ -43,6 +43,7 @@ import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { Loops } from '../../bus/vital-signs.ts';
 import { enrolBytes, TUNNEL_DEFAULTS } from '../../protocol/index.ts';
+import { waitFor } from '../wait.ts';
 import { AnswerChecker } from './answer-checker.ts';
 
 export interface Answer {
@@ -213,9 +214,27 @@ export async function startHttp(
     return body.deviceId;
   }
 
-  /** A gateway that devices are told of. */
+  /** A gateway at whose address a worker listened, so that devices are told of it; it is down again. */
   async function serves(name: string, address: string, groupId = 'all'): Promise<void> {
-    await call('POST', '/v1/gateways', { body: { name, address, groupId } });
+    const { port } = new URL(address);
+    await call('POST', '/v1/gateways', { body: { name, address, groupId, port: Number(port) } });
+    const settings = { group: groupId, runPushServer: true, port: Number(port), address, connectionLimit: 1 };
+    const identity = {
+      worker: `${name}/0`,
+      gateway: name,
+      host: 'h',
+      pid: 1,
+      version: '1',
+      initial: settings,
+    };
+    const figures = { admissionRate: 0, bufferedBytes: 0, memoryBytes: 1, cpu: 0 };
+    const load = { connections: 0, limit: 1, revision: 1, port: Number(port), ...figures };
+    const incarnation = await bus.leases.acquire(identity, load, 60_000);
+    await waitFor(() => {
+      projector.gatewaysChangedSoon();
+      return projector.toldOf(name);
+    });
+    await bus.leases.release(incarnation);
   }
 
   async function stop() {

@@ -71,7 +71,9 @@ export function device(id: string, membershipRevision = 1): DirectoryDevice {
 }
 
 export function gateway(name: string, revision = 1): DirectoryGateway {
-  return { ...identity.initial, name, revision, draining: false, weight: 50_000 };
+  const { port, address } = identity.initial;
+  const told = { told: { port, address }, former: [{ port: 1, address: 'ws://127.0.0.1:1' }] };
+  return { ...identity.initial, name, revision, draining: false, weight: 50_000, ...told };
 }
 
 /** Binary parts as plain arrays: whether they came as Buffer or as Uint8Array is nobody's business. */

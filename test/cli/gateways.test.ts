@@ -13,6 +13,8 @@ function gateway(change: Partial<GatewayView> = {}): GatewayView {
     address: 'ws://gw1:13295',
     connectionLimit: 1000,
     revision: 1,
+    told: 'ws://gw1:13295',
+    formerPorts: [],
     state: 'up',
     applied: true,
     draining: false,

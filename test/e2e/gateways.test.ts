@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { GatewayView } from '../../cli/operator/views.ts';
 import { MemoryStore } from '../../device/index.ts';
-import { waitFor } from '../wait.ts';
+import { freePort, waitFor } from '../wait.ts';
 import { gate, TestDevice, workUntilStopped } from './fleet.ts';
 import { withLab } from './lab.ts';
 import type { ProgramName } from './site.ts';
@@ -122,6 +125,104 @@ testLab(
     await serving(true);
     await lab.gatewaysUp();
     await waitFor(() => early?.connected, { timeoutMs: 60_000, what: 'the device to find a gateway' });
+  },
+);
+
+testLab(
+  'G-1, H-10: a drain, its end and another port within moments strand nobody, neither here nor away, and nobody backs off',
+  async (lab) => {
+    const devices = await lab.fleet(20);
+    const away = await lab.fleet(4);
+    for (const device of away) await lab.away(device);
+    const set = (name: string, body: object) =>
+      lab.operator.api.request<GatewayView>('PATCH', `/v1/gateways/${name}`, { body });
+    const before = new Map(devices.map((device) => [device, device.closings.length]));
+    await lab.operator.api.request('POST', '/v1/gateways/gw1/drain');
+    await waitFor(() => devices.every(({ gateway }) => gateway === 'gw2'), { what: 'all devices on gw2' });
+    await lab.operator.api.request('DELETE', '/v1/gateways/gw1/drain');
+    const old = await lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw2');
+    const { port } = await set('gw2', { port: await freePort() });
+    const now = await waitFor(
+      async () => {
+        const view = await lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw2');
+        return view.applied && view.told === view.address && view;
+      },
+      { what: 'gw2 to be told at its new port' },
+    );
+    assert.is(new URL(now.address).port, String(port));
+    assert.equal(
+      now.formerPorts.map((former) => former.port),
+      [old.port],
+    );
+    const urls = devices.map((device) => device.sdk.gateways.find(({ name }) => name === 'gw2')?.url);
+    await waitFor(() => devices.every((device) => device.connected), { what: 'all devices to be back' });
+    await waitFor(
+      () =>
+        devices.every((device) => {
+          const own = device.sdk.session?.gateway;
+          return own !== undefined && own.url !== old.address && device.sdk.gateways.length === 2;
+        }),
+      { what: `every device at an address that is told, with both gateways listed: ${urls.join()}` },
+    );
+    for (const device of devices) {
+      const { told } = await lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw1');
+      const known = device.sdk.gateways.map(({ url }) => url).sort();
+      assert.equal(known, [told, now.address].sort());
+      for (const { code, reason } of device.closings.slice(before.get(device))) {
+        assert.ok([4000, 4001].includes(code) || reason === 'redirected', `${code} ${reason}`);
+      }
+    }
+    // With nothing but the old address of gw2, as if they had been away for weeks.
+    for (const device of away) {
+      const { state } = await device.store.load();
+      await device.store.saveState({
+        ...state,
+        gateways: [{ name: 'gw2', url: old.address }],
+        older: [],
+        home: old.address,
+      });
+      await device.start();
+    }
+    await waitFor(() => away.every(({ gateway }) => gateway === 'gw2'), { what: 'those who were away' });
+    for (const device of away) assert.ok(device.closings.some(({ code }) => code === 4001));
+  },
+);
+
+testLab(
+  'an occupied port is told to nobody: who starts anew meanwhile gets in, and after the correction there is nothing to wait for',
+  async (lab) => {
+    const [device, restarted] = await lab.fleet(2);
+    const stranger = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+    await once(stranger, 'listening');
+    const { port: taken } = stranger.address() as AddressInfo;
+    const names = ['gw1', 'gw2'];
+    const view = (name: string) => lab.operator.api.request<GatewayView>('GET', `/v1/gateways/${name}`);
+    try {
+      const before = await Promise.all(names.map(view));
+      for (const name of names) {
+        await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { port: taken } });
+      }
+      await waitFor(async () => (await Promise.all(names.map(view))).every(({ problem }) => problem));
+      for (const [i, { told, address }] of (await Promise.all(names.map(view))).entries()) {
+        assert.is(told, before[i]?.told);
+        assert.is(new URL(address).port, String(taken));
+      }
+      await restarted?.stop();
+      await restarted?.start();
+      const newcomer = await lab.device();
+      await waitFor(() => restarted?.connected, { what: 'the restarted device' });
+      for (const each of [device, restarted, newcomer]) {
+        assert.not(each?.sdk.gateways.some(({ url }) => url.endsWith(`:${taken}`)));
+      }
+      for (const [i, name] of names.entries()) {
+        const { port } = before[i] as GatewayView;
+        await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { port } });
+      }
+      await lab.gatewaysUp();
+      assert.ok([device, restarted, newcomer].every((each) => each?.connected));
+    } finally {
+      stranger.close();
+    }
   },
 );
 

@@ -9,7 +9,9 @@ import { decodeGatewayMessage, LIMITS } from '../../protocol/index.ts';
 const SETTINGS = { runPushServer: true, port: 1, connectionLimit: 100 };
 
 function gateway(name: string, group = 'berlin', more: Partial<DirectoryGateway> = {}): DirectoryGateway {
-  const own = { name, group, address: `ws://${name}`, revision: 1, draining: false, weight: 100 };
+  const address = `ws://${name}`;
+  const told = { told: { port: 1, address }, former: [] };
+  const own = { name, group, address, revision: 1, draining: false, weight: 100, ...told };
   return { ...SETTINGS, ...own, ...more };
 }
 
@@ -45,13 +47,44 @@ test('H-6: a list has no more gateways than the limit', () => {
   assert.is(list.ranked(list.scope(['berlin']), 'dev').length, LIMITS.gateways);
 });
 
-test('a gateway stays in the lists at the address that is told to use, and is left out while it is drained', () => {
-  const list = listOf(gateway('gw1'));
+test('G-1: devices are told the addresses that gateways listen at, not those that are set', () => {
+  const list = listOf(gateway('gw1'), gateway('gw2'));
   const scope = list.scope(['berlin']);
-  assert.is(list.update([gateway('gw1', 'berlin', { address: 'ws://bad' })], 'ws://gw1').size, 0);
-  assert.is(list.ranked(scope, 'dev')[0]?.url, 'ws://gw1');
-  assert.is(list.update([gateway('gw1', 'berlin', { draining: true })]).size, 1);
-  assert.equal(list.ranked(scope, 'dev'), []);
+  const urls = () =>
+    list
+      .ranked(scope, 'dev')
+      .map(({ url }) => url)
+      .sort();
+  const set = { address: 'ws://occupied', port: 2 };
+  const serves = { port: 1, address: 'ws://gw1' };
+  assert.is(list.update([gateway('gw1', 'berlin', set), gateway('gw2', 'berlin', set)], serves).size, 0);
+  assert.equal(urls(), ['ws://gw1', 'ws://gw2']);
+  const both = [
+    gateway('gw1', 'berlin', set),
+    gateway('gw2', 'berlin', { told: { port: 2, address: 'ws://new' } }),
+  ];
+  assert.is(list.update(both, { port: 2, address: 'ws://occupied' }).size, 1);
+  assert.equal(urls(), ['ws://new', 'ws://occupied']);
+  list.update([gateway('gw1'), gateway('gw2', 'berlin', { told: null })]);
+  assert.equal(urls(), ['ws://gw1']);
+  list.update([gateway('gw1', 'berlin', { runPushServer: false }), gateway('gw2')]);
+  assert.equal(urls(), ['ws://gw2']);
+});
+
+test('G-1: a gateway that is drained stays in the lists, after all others, and sessions are told', () => {
+  const full = gateway('gw2', 'berlin', { weight: 0 });
+  const list = listOf(gateway('gw1'), full, gateway('gw3'));
+  const scope = list.scope(['berlin']);
+  assert.is(list.update([gateway('gw1', 'berlin', { draining: true }), full, gateway('gw3')]).size, 1);
+  for (const device of ['a', 'b', 'c', 'd']) {
+    assert.equal(names(list.ranked(scope, device)), ['gw3', 'gw2', 'gw1']);
+  }
+  list.update([gateway('gw1', 'berlin', { draining: true })]);
+  assert.equal(
+    names(list.ranked(scope, 'a')),
+    ['gw1'],
+    'and where there is no other, it is better than none',
+  );
 });
 
 test('C-5: named are the gateways with room that serve the same group or one above it, as far as devices told', () => {
@@ -66,7 +99,7 @@ test('C-5: named are the gateways with room that serve the same group or one abo
 
 test('C-5: the header names at most 8, starts anywhere, and leaves out addresses that would break it', () => {
   const listed = (name: string, url = `ws://${name}`): ListedGateway => ({
-    ...{ name, url, group: 'all', weight: 1 },
+    ...{ name, url, group: 'all', weight: 1, draining: false },
     encoded: new Uint8Array(),
   });
   const three = [listed('a'), listed('b'), listed('c')];

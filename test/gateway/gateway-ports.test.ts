@@ -9,7 +9,7 @@ test('C-5: only when all workers are full does the gateway refuse, and then it s
     2,
     async (gateway) => {
       await gateway.bus.directory.putGateways([
-        { ...gateway.settings, name: 'gw2', address: 'ws://127.0.0.1:1', port: 1 },
+        { ...gateway.settings, name: 'gw2', told: { address: 'ws://127.0.0.1:1', port: 1 } },
       ]);
       const devices = await gateway.connect(20);
       const refused = await waitFor(async () => {

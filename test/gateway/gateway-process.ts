@@ -53,6 +53,8 @@ export class GatewayProcess {
       revision: 1,
       draining: false,
       weight: 1_000,
+      told: { port, address: `ws://127.0.0.1:${port}` },
+      former: [],
       ...settings,
     };
     await writeDirectory(bus);
@@ -116,7 +118,9 @@ export class GatewayProcess {
   }
 
   async put(change: Partial<DirectoryGateway>): Promise<void> {
-    Object.assign(this.settings, change, { revision: this.settings.revision + 1 });
+    const { revision, port: portBefore, address: addressBefore } = this.settings;
+    const { port = portBefore, address = addressBefore } = change;
+    Object.assign(this.settings, { told: { port, address } }, change, { revision: revision + 1 });
     await this.bus.directory.putGateways([this.settings]);
   }
 

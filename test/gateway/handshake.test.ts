@@ -70,7 +70,7 @@ test('H-6: a good proof is answered with welcome, and the session is reported', 
     assert.equal(holder, { incarnation: connected.incarnation, session: welcome.session });
   }));
 
-test('H-6: the list names the gateways in service whose group the device is in, ranked for this device', () =>
+test('H-6: the list names the gateways whose group the device is in, ranked for this device, drained ones last', () =>
   withRig({ settings: { group: ROOT } }, async (rig) => {
     await rig.putGateway({ name: 'gw0', group: BRANCH, address: 'ws://gw0.example.net', weight: 500 });
     await rig.putGateway({ name: 'gw2', group: 'elsewhere', address: 'ws://gw2.example.net' });
@@ -82,7 +82,9 @@ test('H-6: the list names the gateways in service whose group the device is in, 
       const ranked = rankGateways(identity.id, [
         { name: 'gw1', weight: 1_000 },
         { name: 'gw0', weight: 500 },
+        { name: 'gw4', weight: 1_000, draining: true },
       ]).map(({ name }) => name);
+      assert.is(ranked[2], 'gw4');
       firsts.add(ranked[0] ?? '');
       await waitFor(async () => {
         const device = new RawDevice(rig.url);

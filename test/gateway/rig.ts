@@ -153,9 +153,13 @@ export class Rig {
     if (this.#ownsBus) await this.bus.stop();
   }
 
+  /** Devices are told the address that is set, where the test does not say otherwise. */
   async putGateway(settings: Partial<DirectoryGateway>): Promise<void> {
+    const { port = this.#port, address = 'ws://127.0.0.1:13295' } = settings;
     await this.bus.inner.directory.putGateways([
       {
+        told: { port, address },
+        former: [],
         name: 'gw1',
         group: ROOT,
         runPushServer: true,

@@ -127,14 +127,16 @@ test('G-3: at a change of port the new one is served first, then the devices of 
 
 test('a port that is taken is reported with what to do, and the old one goes on serving', async () => {
   const port = await freePort();
-  await withRig({ settings: { port } }, async (rig) => {
+  const told = { port, address: `ws://127.0.0.1:${port}` };
+  await withRig({ settings: told }, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol());
     const stranger = createServer();
     stranger.listen(0, '127.0.0.1');
     await once(stranger, 'listening');
     const taken = (stranger.address() as AddressInfo).port;
     try {
-      await rig.putGateway({ port: taken, revision: 2 });
+      const wanted = { port: taken, address: `ws://127.0.0.1:${taken}` };
+      await rig.putGateway({ ...wanted, told, revision: 2 });
       const load = await waitFor(async () => {
         const now = await rig.load();
         return now.problem !== undefined && now;
@@ -143,7 +145,13 @@ test('a port that is taken is reported with what to do, and the old one goes on 
       assert.is(load.port, port);
       assert.is(load.revision, 1);
       assert.is(load.leaving, undefined);
-      await connectDevice(rig.url, await rig.enrol());
+      // Nobody is told of an address that nobody listens at.
+      const newcomer = new RawDevice(rig.url);
+      await prove(newcomer, await rig.enrol());
+      assert.equal((await newcomer.take('welcome')).gateways, [{ name: 'gw1', url: told.address }]);
+      device.send({ t: 'beat' });
+      await device.take('beat');
+      assert.is(device.received.filter(({ t }) => t === 'update').length, 0);
     } finally {
       stranger.close();
     }
@@ -152,7 +160,86 @@ test('a port that is taken is reported with what to do, and the old one goes on 
       what: 'the port to be taken once it is free',
     });
     assert.is(rig.worker.port, taken);
+    assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: `ws://127.0.0.1:${taken}` }]);
     assert.is((await device.closed()).code, CLOSE.draining);
+  });
+});
+
+const at = (port: number) => ({ port, address: `ws://127.0.0.1:${port}` });
+
+/** What somebody who comes by this port hears first. */
+async function welcomeAt(port: number) {
+  const device = new RawDevice(`ws://127.0.0.1:${port}/`);
+  await waitFor(() => device.received.length > 0 || device.closing, { what: `a word on port ${port}` });
+  return device;
+}
+
+test('H-10: a former port stays open, sends whoever comes to the new one, and is closed once the directory forgets it', async () => {
+  const [first, second] = [await freePort(), await freePort()];
+  await withRig({ settings: at(first) }, async (rig) => {
+    const identity = await rig.enrol();
+    await rig.putGateway({ ...at(second), told: at(first), revision: 2 });
+    await waitFor(() => rig.worker.port === second);
+    // From the first moment on, before the directory knows.
+    await waitFor(async () => {
+      const device = await welcomeAt(first);
+      if (device.received[0]?.t !== 'redirect') return false;
+      assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: at(second).address }]);
+      assert.is((await device.closed()).code, CLOSE.redirected);
+      return true;
+    });
+    await rig.putGateway({ ...at(second), former: [at(first)], revision: 2 });
+    const { device } = await connectDevice(at(second).address, identity);
+    assert.is((await welcomeAt(first)).received[0]?.t, 'redirect');
+    device.send({ t: 'beat' });
+    await device.take('beat');
+    await rig.putGateway({ ...at(second), revision: 2 });
+    await waitFor(async () => (await welcomeAt(first)).received.length === 0, {
+      what: 'the port to be free',
+    });
+  });
+});
+
+test('H-10: after a restart a gateway listens on its former ports again, as far as they are free', async () => {
+  const [first, second, taken] = [await freePort(), await freePort(), await freePort()];
+  const stranger = createServer((socket) => socket.destroy()).listen(taken, '127.0.0.1');
+  await once(stranger, 'listening');
+  const former = [at(taken), at(first)];
+  await withRig({ settings: { ...at(second), former } }, async (rig) => {
+    await waitFor(async () => (await welcomeAt(first)).received[0]?.t === 'redirect');
+    assert.is((await rig.load()).problem, undefined);
+    await connectDevice(at(second).address, await rig.enrol());
+  }).finally(() => stranger.close());
+});
+
+test('a port that is taken at the start: the gateway serves at the address it had, which the directory remembers', async () => {
+  const [first, taken] = [await freePort(), await freePort()];
+  const stranger = createServer((socket) => socket.destroy()).listen(taken, '127.0.0.1');
+  await once(stranger, 'listening');
+  await withRig({ settings: { ...at(taken), told: at(first), revision: 2 } }, async (rig) => {
+    assert.is(rig.worker.port, first);
+    const device = new RawDevice(rig.url);
+    await prove(device, await rig.enrol());
+    assert.equal((await device.take('welcome')).gateways, [{ name: 'gw1', url: at(first).address }]);
+    await waitFor(async () => (await rig.load()).problem?.includes(`port ${taken} is in use`));
+    stranger.close();
+    await waitFor(() => rig.worker.port === taken, { what: 'the port to be taken once it is free' });
+    assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: at(taken).address }]);
+  }).finally(() => stranger.close());
+});
+
+test('who comes through a proxy that still knows the old port only is served there, and nobody is sent away in vain', async () => {
+  const [first, second] = [await freePort(), await freePort()];
+  const address = 'ws://localhost:443';
+  await withRig({ settings: { port: first, address } }, async (rig) => {
+    const { device } = await connectDevice(at(first).address, await rig.enrol());
+    await waitFor(async () => (await rig.load()).revision === 1);
+    await rig.putGateway({ port: second, address, former: [{ port: first, address }], revision: 2 });
+    await waitFor(async () => (await rig.load()).revision === 2);
+    for (const port of [first, second]) await connectDevice(at(port).address, await rig.enrol());
+    assert.is((await rig.load()).leaving, undefined);
+    device.send({ t: 'beat' });
+    await device.take('beat');
   });
 });
 

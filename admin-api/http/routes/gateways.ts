@@ -113,6 +113,23 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
   );
 
   app.delete(
+    '/v1/gateways/:name/former-ports',
+    operation({
+      access: 'admin',
+      operationId: 'releaseFormerPorts',
+      tag,
+      summary: 'Release the former ports of a gateway',
+      description:
+        'A gateway whose port changed listens at the old one for 30 days, to send devices on. After this it does not, and another program may have the port.',
+      params: GatewayParams,
+      answers: { 200: TheGateway },
+      problems: ['not-found'],
+    }),
+    async (request) =>
+      presentGateway(await gateways.releaseFormerPorts(request.params.name, actorOf(request))),
+  );
+
+  app.delete(
     '/v1/gateways/:name',
     operation({
       access: 'admin',

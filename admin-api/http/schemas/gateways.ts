@@ -70,6 +70,22 @@ export const GatewaySchema = Type.Object(
     name: GatewayName,
     ...settings,
     revision: Count('Grows with every change of the settings.'),
+    told: Nullable(
+      Type.String({
+        description:
+          'The URL that devices are told: `address` once a worker listens there, and the one before until then; `null` while none ever did.',
+      }),
+    ),
+    formerPorts: Type.Array(
+      Type.Object(
+        {
+          port: Type.Integer({ minimum: 1, maximum: 65_535 }),
+          until: Time('When it stops listening there.'),
+        },
+        closed,
+      ),
+      { description: 'Where it listened before, and sends devices on that still come there.' },
+    ),
     state: OneOf(GATEWAY_STATES, {
       description:
         '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do as told; `draining`: an operator drains it; `drained`: the last device has left; `leaving`: its devices are sent away because it was switched off or stops; `off`: told not to serve; `down`: no worker of it is alive.',
