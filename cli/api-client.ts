@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { proxyAgent, proxyFetch } from '../device/proxy-node.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 
 /** RFC 9457, as far as the server says it. */
@@ -60,6 +61,7 @@ const MAX_PAGE = 1_000;
 export class ApiClient {
   readonly server: string;
   readonly #options: ApiClientOptions;
+  readonly #fetch = proxyFetch();
 
   constructor(options: ApiClientOptions) {
     this.#options = options;
@@ -114,7 +116,7 @@ export class ApiClient {
   async open(path: string, input: RequestInput, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const url = this.#url(path, input.query);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    const request = send(url, { agent: false, headers: this.#headers(input) });
+    const request = send(url, { agent: proxyAgent(url) ?? false, headers: this.#headers(input) });
     const cut = (): void => {
       request.destroy(new Error('closed'));
     };
@@ -179,7 +181,7 @@ export class ApiClient {
     signal?.addEventListener('abort', stop);
     if (signal?.aborted === true) stop();
     try {
-      const response = await fetch(this.#url(path, input.query), {
+      const response = await this.#fetch(this.#url(path, input.query), {
         method,
         headers: this.#headers(input),
         signal: abort.signal,

@@ -11,6 +11,7 @@ import { nodeCrypto } from './crypto-node.ts';
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
 import { httpProbe } from './probe-node.ts';
+import { proxyFetch } from './proxy-node.ts';
 import { wsDial } from './socket-node.ts';
 import type { DeviceIdentity } from './store.ts';
 import { wsLegDial } from './tunnels/dial-node.ts';
@@ -33,6 +34,7 @@ export class PushpointDevice extends Device {
       crypto: nodeCrypto,
       dial: wsDial(),
       probe: httpProbe(),
+      fetch: proxyFetch(),
       ...options,
       ...(tunnels
         ? {
@@ -51,6 +53,7 @@ export function enroll(
 ): Promise<DeviceIdentity> {
   return enrollDevice({
     crypto: nodeCrypto,
+    fetch: proxyFetch(),
     platform: `${process.platform}-${process.arch}`,
     software: 'pushpoint-device',
     ...options,

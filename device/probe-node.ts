@@ -2,6 +2,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Probe } from './gateway-probe.ts';
 import { checkProbeAnswer, probeUrl } from './probe-request.ts';
+import { proxyAgent } from './proxy-node.ts';
 
 export interface HttpProbeOptions {
   /** Certificate authorities to trust instead of the system's, PEM. */
@@ -15,7 +16,12 @@ export function httpProbe({ ca }: HttpProbeOptions = {}): Probe {
     const secure = url.protocol === 'https:';
     const request = secure ? httpsRequest : httpRequest;
     const keep = { keepAlive: true, maxSockets: 1 };
-    const agent = secure ? new HttpsAgent({ ...keep, ...(ca ? { ca } : {}) }) : new HttpAgent(keep);
+    const through = proxyAgent(url, { ca, keepAlive: true });
+    const agent = through
+      ? through
+      : secure
+        ? new HttpsAgent({ ...keep, ...(ca ? { ca } : {}) })
+        : new HttpAgent(keep);
     const once = () =>
       new Promise<number>((resolve, reject) => {
         const began = performance.now();

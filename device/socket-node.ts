@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws';
 import { LIMITS, SUBPROTOCOL } from '../protocol/index.ts';
+import { proxyAgent } from './proxy-node.ts';
 import { refusalGateways } from './refusal-gateways.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { Dial, SocketClosed } from './socket.ts';
@@ -11,15 +12,17 @@ export interface WsOptions {
   handshakeTimeoutMs?: number;
 }
 
-/** Dials with the `ws` package. */
+/** Dials with the `ws` package, through a proxy where the environment names one. */
 export function wsDial(options: WsOptions = {}): Dial {
   return (url, events) => {
+    const agent = proxyAgent(new URL(url), options);
     const socket = new WebSocket(url, SUBPROTOCOL, {
       perMessageDeflate: false,
       maxPayload: LIMITS.frameBytes,
       handshakeTimeout: options.handshakeTimeoutMs ?? 15_000,
       followRedirects: false,
       ...(options.ca ? { ca: options.ca } : {}),
+      ...(agent ? { agent } : {}),
     });
     let refusal: SocketClosed | undefined;
     let fault = '';

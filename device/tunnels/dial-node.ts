@@ -7,6 +7,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import type { LegDial, LegSocket, LegSocketEvents } from '../../tunnel/index.ts';
+import { connectThrough, proxyFor, secured } from '../proxy-node.ts';
 import { clientFrame, LegFrameReader, OPCODE } from './leg-frames.ts';
 
 export interface LegDialOptions {
@@ -34,7 +35,9 @@ export function wsLegDial(options: LegDialOptions = {}): LegDial {
 
 class NodeLegSocket implements LegSocket {
   readonly #events: LegSocketEvents;
-  readonly #socket: Socket;
+  /** `null` until a proxy has led there. */
+  #socket: Socket | null = null;
+  readonly #abort = new AbortController();
   readonly #masked: boolean;
   readonly #key = randomBytes(16).toString('base64');
   readonly #reader: LegFrameReader;
@@ -62,9 +65,27 @@ class NodeLegSocket implements LegSocket {
       control: (opcode, payload) => this.#control(opcode, payload),
       fault: (code, reason) => {
         this.close(code, reason);
-        this.#socket.destroy(new Error(reason));
+        this.#socket?.destroy(new Error(reason));
       },
     });
+    this.#timer = setTimeout(() => this.#give('no answer'), options.handshakeTimeoutMs ?? 10_000);
+    // Whoever dials listens from the next turn on.
+    this.#dial(url, options).catch((error: Error) => {
+      this.#reason ||= error.message;
+      this.#closed();
+    });
+  }
+
+  async #dial(url: URL, { ca }: LegDialOptions): Promise<void> {
+    const secure = url.protocol === 'wss:';
+    const proxy = proxyFor(url);
+    if (proxy) {
+      const way = await connectThrough(proxy, url, this.#abort.signal);
+      const socket = secure ? secured(way, url, ca) : way;
+      socket.on('data', (chunk: Buffer) => this.#readInto(chunk));
+      this.#attach(socket, url, secure ? 'secureConnect' : null);
+      return;
+    }
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const to = {
       host,
@@ -78,19 +99,22 @@ class NodeLegSocket implements LegSocket {
         },
       },
     };
-    const { ca } = options;
     const servername = isIP(host) ? {} : { servername: host };
     const socket = secure ? connectTls({ ...to, ...servername, ...(ca ? { ca } : {}) }) : connectTcp(to);
+    this.#attach(socket, url, secure ? 'secureConnect' : 'connect');
+  }
+
+  /** `ready` is the event after which the request goes out; `null`: now. */
+  #attach(socket: Socket, url: URL, ready: 'connect' | 'secureConnect' | null): void {
     this.#socket = socket;
-    socket.on(secure ? 'secureConnect' : 'connect', () => socket.write(this.#request(url)));
+    if (ready) socket.on(ready, () => socket.write(this.#request(url)));
+    else socket.write(this.#request(url));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.#reason ||= error.message || error.code || 'no connection';
       this.#nobody ||= error.code === 'ECONNREFUSED' || isRefused(error);
     });
     socket.on('end', () => socket.end());
     socket.on('close', () => this.#closed());
-    const handshakeMs = options.handshakeTimeoutMs ?? 10_000;
-    this.#timer = setTimeout(() => this.#give('no answer'), handshakeMs);
   }
 
   sendBinary(frame: Uint8Array): void {
@@ -117,28 +141,45 @@ class NodeLegSocket implements LegSocket {
 
   terminate(): void {
     this.#reader.stop();
-    this.#socket.destroy();
+    this.#abort.abort();
+    this.#socket?.destroy();
   }
 
   /** All that is sent at one time goes into one write. */
   #send(opcode: number, payload: Uint8Array): void {
-    if (this.#closing || this.#head !== null || !this.#socket.writable) return;
+    const socket = this.#socket;
+    if (this.#closing || this.#head !== null || !socket?.writable) return;
     if (!this.#corked) {
       this.#corked = true;
-      this.#socket.cork();
+      socket.cork();
       process.nextTick(() => {
         this.#corked = false;
-        this.#socket.uncork();
+        socket.uncork();
       });
     }
     const [header, bytes] = clientFrame(opcode, payload, this.#masked);
-    this.#socket.write(header);
-    if (bytes.length > 0) this.#socket.write(bytes);
+    socket.write(header);
+    if (bytes.length > 0) socket.write(bytes);
   }
 
   #read(bytes: number, data: Uint8Array): void {
     if (this.#head === null) this.#reader.filled(bytes);
     else this.#answer(Buffer.concat([this.#head, data.subarray(0, bytes)]));
+  }
+
+  /** What did not come into the reader's own memory. */
+  #readInto(chunk: Buffer): void {
+    if (this.#head !== null) {
+      this.#answer(Buffer.concat([this.#head, chunk]));
+      return;
+    }
+    for (let from = 0; from < chunk.length; ) {
+      const { room } = this.#reader;
+      const part = chunk.subarray(from, from + room.length);
+      room.set(part);
+      this.#reader.filled(part.length);
+      from += part.length;
+    }
   }
 
   /** The HTTP answer, as far as it has come. */
@@ -185,7 +226,7 @@ class NodeLegSocket implements LegSocket {
   }
 
   #control(opcode: number, payload: Buffer): void {
-    if (opcode === OPCODE.ping && this.#socket.writableLength < PONG_BACKLOG) {
+    if (opcode === OPCODE.ping && (this.#socket?.writableLength ?? 0) < PONG_BACKLOG) {
       this.#send(OPCODE.pong, Buffer.from(payload));
     }
     if (opcode !== OPCODE.close) return;
@@ -193,7 +234,7 @@ class NodeLegSocket implements LegSocket {
     this.#code = payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
     this.#reason = payload.subarray(2).toString();
     this.close(this.#code === 1005 ? 1000 : this.#code, '');
-    this.#socket.end();
+    this.#socket?.end();
   }
 
   #request({ pathname, search, host }: URL): string {

@@ -15,8 +15,8 @@ export interface Certificates {
 
 const run = promisify(execFile);
 
-/** An authority and one certificate of the test's own, made with openssl; valid for a day. */
-export async function makeCertificates(): Promise<Certificates> {
+/** An authority and one certificate of the test's own, made with openssl; valid for a day. `more` names are on it as well, as `IP:192.0.2.1`. */
+export async function makeCertificates(more: readonly string[] = []): Promise<Certificates> {
   const folder = await mkdtemp(join(tmpdir(), 'certificates-'));
   const file = (name: string) => join(folder, name);
   const newKey = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
@@ -30,7 +30,7 @@ export async function makeCertificates(): Promise<Certificates> {
     ...['-days', '1', '-subj', '/CN=localhost', '-CA', file('ca.pem'), '-CAkey', file('ca.key')],
     ...[
       '-addext',
-      'subjectAltName=DNS:localhost,IP:127.0.0.1',
+      `subjectAltName=${['DNS:localhost', 'IP:127.0.0.1', ...more].join(',')}`,
       '-addext',
       'basicConstraints=critical,CA:FALSE',
     ],
