@@ -1,0 +1,286 @@
+/** Ends that the ledger gives by itself, over a real store and the in-process bus; the clock and the workers are the test's. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pino from 'pino';
+import { Registry } from 'prom-client';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
+import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
+import { EventHub } from '../../admin-api/event-hub.ts';
+import { Ends } from '../../admin-api/ledger/ends.ts';
+import { Frontier } from '../../admin-api/ledger/frontier.ts';
+import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
+import { reduceReceipts } from '../../admin-api/ledger/reduce-receipts.ts';
+import { createAdminMetrics } from '../../admin-api/metrics.ts';
+import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Ending, Store } from '../../admin-api/store/store.ts';
+import type { Receipt } from '../../bus/bus.ts';
+import { MemoryBus } from '../../bus/memory-bus.ts';
+import { identity, LONG_MS, load } from '../bus/samples.ts';
+import { waitFor } from '../wait.ts';
+import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
+
+const PATIENCE_MS = 300_000;
+const DUE = T0 + 60_000;
+const KEY = { command: 'c1', device: 'd0000' };
+const D1 = { command: 'c1', device: 'd0001' };
+
+interface Site {
+  store: Store;
+  bus: MemoryBus;
+  outcomes: Outcomes;
+  /** The clock that all share. */
+  time: { now: number };
+  /** Everything that may end now ends. */
+  end(): Promise<void>;
+  /** A server that knows nothing but what is stored. */
+  restart(): Promise<void>;
+  /** A worker; 0 as it has not said yet what it heard. */
+  worker(number: number, heardUpTo?: number): Promise<string>;
+  /** Applies receipts from here on. */
+  apply(): Promise<void>;
+  execution(device?: string): Promise<string>;
+}
+
+async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-ends-'));
+  const log = pino({ level: 'silent' });
+  const time = { now: T0 };
+  const now = () => time.now;
+  const store = openStore({ dataDir, checkNesting: true, log });
+  await store.start();
+  const bus = new MemoryBus({ log, now });
+  await bus.start();
+  const outcomes = new Outcomes(store, new EventHub(store.events, log), now);
+  const frames = new CommandFrames(await OrderSigner.load(store.meta));
+  const mail = new HolderMail(bus, log);
+  const makeEnds = async () => {
+    const frontier = new Frontier({ store, bus, now, log, patienceMs: PATIENCE_MS });
+    await frontier.start();
+    const metrics = createAdminMetrics(new Registry());
+    return new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
+  };
+  let ends = await makeEnds();
+  const site: Site = {
+    store,
+    bus,
+    outcomes,
+    time,
+    end: () => ends.soon(),
+    restart: async () => {
+      ends = await makeEnds();
+    },
+    worker: async (number, heardUpTo = 0) => {
+      const incarnation = await bus.leases.acquire({ ...identity, worker: `gw${number}/0` }, load, LONG_MS);
+      await bus.leases.heard(incarnation, heardUpTo);
+      return incarnation;
+    },
+    apply: async () => {
+      await bus.receipts.consume('one', async (batch) => {
+        await store.executions.advance(reduceReceipts(batch, time.now).advances);
+      });
+      await waitFor(async () => (await bus.receipts.progress()).open === null);
+    },
+    execution: async (device = KEY.device) => {
+      const row = await store.executions.get({ command: 'c1', device });
+      return `${row?.state}: ${row?.reason ?? ''}`;
+    },
+  };
+  try {
+    await body(site);
+  } finally {
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true });
+  }
+}
+
+const result = (device: string, at: number): Receipt => ({
+  kind: 'result',
+  device,
+  command: 'c1',
+  state: 'succeeded',
+  at,
+});
+
+/** c1 on two devices, acknowledged, to be finished by `DUE`. */
+async function running({ store }: Site): Promise<void> {
+  await addDevices(store, 'd', 2);
+  await addCommand(store, 'c1');
+  const acks = [KEY, D1].map(({ device }) => report('c1', device, 'acked', { ackedAt: T0, finishBy: DUE }));
+  await store.executions.advance(acks);
+}
+
+test('no clock ends what a device finished in time, wherever its receipt waits', () =>
+  withSite(async (site) => {
+    const { bus, time } = site;
+    const worker = await site.worker(1, T0);
+    await running(site);
+    time.now = DUE + 20_000;
+    await site.end();
+    assert.is(await site.execution(), 'acked: ', 'in the spool of the worker');
+    await bus.receipts.append([result('d0000', DUE)]);
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is(await site.execution(), 'acked: ', 'in the queue');
+    await site.apply();
+    await site.end();
+    assert.is(await site.execution(), 'succeeded: ');
+    assert.is(await site.execution('d0001'), 'timed-out: the device did not finish in time');
+    const late = await site.store.executions.get(D1);
+    assert.is(late?.finishedAt, DUE + 20_000);
+  }));
+
+test('a gateway that lags holds up what its own devices may have ended, and nothing else', () =>
+  withSite(async (site) => {
+    const { store, bus, time } = site;
+    await running(site);
+    const slow = await site.worker(1, DUE - 1);
+    const quick = await site.worker(2);
+    await store.devices.applySessions([connect('d0000', 1, slow), connect('d0001', 1, quick)]);
+    time.now = DUE + 5_000;
+    await bus.leases.heard(quick, time.now);
+    await site.end();
+    assert.is(await site.execution(), 'acked: ');
+    assert.is(await site.execution('d0001'), 'timed-out: the device did not finish in time');
+    await bus.leases.heard(slow, time.now);
+    await site.end();
+    assert.is(await site.execution(), 'timed-out: the device did not finish in time');
+  }));
+
+test('a lost gateway is waited for, and then the reason says that it was not heard from', () =>
+  withSite(async (site) => {
+    const { store, bus, time } = site;
+    await running(site);
+    const lost = await site.worker(1, DUE - 1_000);
+    await site.worker(2, Number.MAX_SAFE_INTEGER);
+    time.now = DUE + 1_000;
+    await site.end();
+    await bus.leases.release(lost);
+    await site.end();
+    time.now += PATIENCE_MS - 1;
+    // Also a server that was started since knows of it.
+    await site.restart();
+    await site.end();
+    assert.is(await site.execution(), 'acked: ');
+    time.now += 1;
+    await site.end();
+    assert.is(await site.execution(), 'timed-out: the device did not finish in time; gw1/0 not heard from');
+    // It comes back, with what it had heard in time.
+    await bus.receipts.append([result('d0000', DUE)]);
+    await site.apply();
+    const { late, state } = (await store.executions.get(KEY)) ?? {};
+    assert.equal([state, late?.state, late?.at, late?.inTime], ['timed-out', 'succeeded', DUE, true]);
+  }));
+
+test('a gateway that left in good order, or came again, is not waited for', () =>
+  withSite(async (site) => {
+    const { bus, time } = site;
+    await running(site);
+    const left = await site.worker(1, DUE - 1_000);
+    const killed = await site.worker(2, DUE - 1_000);
+    time.now = DUE + 1_000;
+    await site.end();
+    await bus.leases.release(left, { allHeard: true });
+    // Started again before the lease of the one that was killed has ended.
+    time.now += 1;
+    const again = await site.worker(2);
+    await site.end();
+    assert.is(await site.execution(), 'acked: ', 'it has not said what it heard');
+    await bus.leases.heard(again, time.now);
+    await site.end();
+    assert.is(await site.execution(), 'timed-out: the device did not finish in time');
+    await bus.leases.release(killed);
+  }));
+
+test('what was never sent ends at once; what was sent, when it is known that nothing had been said', () =>
+  withSite(async (site) => {
+    const { store, bus, outcomes, time } = site;
+    const worker = await site.worker(1, T0);
+    await addDevices(store, 'd', 2);
+    await addCommand(store, 'c1');
+    await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
+    time.now = T0 + 1_000;
+    await outcomes.end([KEY, D1], 'cancel');
+    assert.is(await site.execution(), 'canceled: canceled before it was sent');
+    time.now += 1_000;
+    await site.end();
+    assert.is(await site.execution('d0001'), 'sent: ');
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is(
+      await site.execution('d0001'),
+      'canceled: canceled after it was sent; the device had not acknowledged it',
+    );
+  }));
+
+for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete'] satisfies Ending[]) {
+  test(`an end in the queue counts for more than to ${ending}`, () =>
+    withSite(async (site) => {
+      const { store, bus, outcomes, time } = site;
+      const worker = await site.worker(1, T0);
+      await addDevices(store, 'd', 2);
+      await addCommand(store, 'c1');
+      await store.executions.markSent([sent('c1', 'd0000'), sent('c1', 'd0001')], T0);
+      await store.executions.requeueIncarnation('inc-1', 9);
+      time.now = T0 + 1_000;
+      await bus.receipts.append([result('d0000', time.now)]);
+      assert.is((await outcomes.end([KEY, D1], ending)).ended.length, 0);
+      time.now += 10_000;
+      await bus.leases.heard(worker, time.now);
+      await site.end();
+      assert.is(await site.execution(), 'queued: ');
+      await site.apply();
+      await site.end();
+      assert.is(await site.execution(), 'succeeded: ');
+      assert.match(await site.execution('d0001'), /^(canceled|superseded): ./);
+    }));
+}
+
+test('what was sent expires when it is known that it was not acknowledged in time, the rest at once', () =>
+  withSite(async (site) => {
+    const { store, bus, time } = site;
+    const worker = await site.worker(1, T0);
+    await addDevices(store, 'd', 2);
+    await addCommand(store, 'c1', { expiresAt: DUE });
+    await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
+    time.now = DUE + 1;
+    await site.end();
+    assert.is(await site.execution(), 'expired: not delivered in time');
+    time.now = DUE + 1_000;
+    await site.end();
+    assert.is(await site.execution('d0001'), 'sent: ');
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is(await site.execution('d0001'), 'expired: sent, but never acknowledged');
+  }));
+
+test('what is due is ended without anybody asking, and soon after its gateway was heard', () =>
+  withSite(async (site) => {
+    const { store, bus, time } = site;
+    await running(site);
+    const worker = await site.worker(1);
+    const frontier = new Frontier({ store, bus, now: () => time.now, log: pino({ level: 'silent' }), patienceMs: 0 });
+    const { outcomes } = site;
+    const log = pino({ level: 'silent' });
+    const frames = new CommandFrames(await OrderSigner.load(store.meta));
+    const metrics = createAdminMetrics(new Registry());
+    const mail = new HolderMail(bus, log);
+    const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now: () => time.now, log });
+    ends.start();
+    try {
+      time.now = DUE + 1_000;
+      const rounds = ends.rounds;
+      await waitFor(() => ends.rounds > rounds + 2);
+      assert.is(await site.execution(), 'acked: ');
+      await bus.leases.heard(worker, time.now);
+      await waitFor(async () => (await site.execution()).startsWith('timed-out'), { timeoutMs: 5_000 });
+    } finally {
+      await ends.stop();
+    }
+  }));
+
+test.run();
