@@ -62,6 +62,8 @@ export class DirectoryProjector {
   /** Canaries as they were written, by id: incarnation and group. */
   #canaries: ReadonlyMap<string, string> = new Map();
   readonly #pendingDevices = new Set<string>();
+  /** Something was asked for during the work under way. */
+  #again = false;
   #gatewaysPending = false;
   /** Everything was written since the start. */
   #written = false;
@@ -125,7 +127,7 @@ export class DirectoryProjector {
       target: { device: device.id },
       groups: groupsOnPath(device.groupPath),
       revision: device.membershipRevision,
-      issuedAt: Date.now(),
+      issuedAt: this.#bus.clock.now(),
     });
   }
 
@@ -166,12 +168,19 @@ export class DirectoryProjector {
   }
 
   #kick(): void {
-    if (this.#work || this.#stopping) return;
+    if (this.#stopping) return;
+    if (this.#work) {
+      this.#again = true;
+      return;
+    }
+    this.#again = false;
     this.#work = this.#catchUp()
       .catch((error) => this.#failed(error))
       .finally(() => {
         this.#work = undefined;
         this.#rounds++;
+        // Asked for meanwhile; what failed is tried again with the next look.
+        if (this.#again && this.dependency.ok) this.#kick();
       });
   }
 

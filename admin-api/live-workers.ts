@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Bus, Lease } from '../bus/bus.ts';
+import { OneAtATime } from '../bus/one-at-a-time.ts';
 
 /**
  * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a worker is
@@ -11,33 +12,38 @@ export class LiveWorkers {
   readonly #intervalMs: number;
   #leases = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
-  #refreshing: Promise<void> | undefined;
+  readonly #reads: OneAtATime;
   #known = false;
-  #rounds = 0;
   #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
 
   constructor(bus: Bus, log: Logger, intervalMs = 1000) {
     this.#bus = bus;
     this.#log = log;
     this.#intervalMs = intervalMs;
+    this.#reads = new OneAtATime(
+      () => this.#read(),
+      (error) => log.error({ err: error }, 'leases were not looked at'),
+    );
   }
 
   /** `onChange` hears of incarnations that came and went, each once. */
   async start(onChange: (up: Lease[], gone: Lease[]) => void): Promise<void> {
     this.#onChange = onChange;
     await this.refresh();
-    this.#timer = setInterval(() => void this.refresh(), this.#intervalMs);
+    this.#timer = setInterval(() => {
+      if (!this.#reads.running) void this.refresh();
+    }, this.#intervalMs);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    await this.#refreshing;
+    await this.#reads.settled();
   }
 
   /** Looks that came to an end. */
   get rounds(): number {
-    return this.#rounds;
+    return this.#reads.rounds;
   }
 
   /** Whether the list was read at all. */
@@ -49,12 +55,9 @@ export class LiveWorkers {
     return [...this.#leases.values()];
   }
 
-  async refresh(): Promise<void> {
-    this.#refreshing ??= this.#read().finally(() => {
-      this.#refreshing = undefined;
-      this.#rounds++;
-    });
-    return this.#refreshing;
+  /** Resolves after a look that began after the call. */
+  refresh(): Promise<void> {
+    return this.#reads.ask();
   }
 
   async #read(): Promise<void> {

@@ -42,6 +42,8 @@ export class SettingsWatcher {
     this.#again = true;
     this.#refreshing ??= this.#run().finally(() => {
       this.#refreshing = null;
+      // Asked for between the last look at the flag and here.
+      if (this.#again && !this.#stopped) void this.refresh();
     });
     return this.#refreshing;
   }

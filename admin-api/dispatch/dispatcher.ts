@@ -45,6 +45,8 @@ export class Dispatcher {
   readonly #due = new Set<string>();
   /** Devices that had more queued than they may have unacknowledged. */
   readonly #backlogged = new Set<string>();
+  /** Devices that acknowledged or ended something since the round under way began to read. */
+  readonly #progressed = new Set<string>();
   /** By incarnation, the devices that wait until their worker has room. */
   readonly #waiting = new Map<string, Set<string>>();
   #roomTimer: NodeJS.Timeout | undefined;
@@ -204,6 +206,7 @@ export class Dispatcher {
 
   /** These devices acknowledged or ended something: whoever was held back goes on. */
   progressed(devices: Iterable<string>): void {
+    if (this.#running) for (const device of devices) this.#progressed.add(device);
     if (this.#backlogged.size === 0) return;
     const more: string[] = [];
     for (const device of devices) if (this.#backlogged.delete(device)) more.push(device);
@@ -245,8 +248,13 @@ export class Dispatcher {
 
   async #round(woken: string[]): Promise<void> {
     const devices = woken.filter((device) => !this.#held.has(device));
+    this.#progressed.clear();
     const { due: queued, heldBack } = await this.#store.executions.queuedFor(devices, PER_DEVICE);
-    for (const device of heldBack) this.#backlogged.add(device);
+    for (const device of heldBack) {
+      // What it said may have come after it was read that there is no room: nobody would look again.
+      if (this.#progressed.has(device)) this.#due.add(device);
+      else this.#backlogged.add(device);
+    }
     if (queued.length === 0) return;
     const waiting = [...new Set(queued.map((row) => row.device))];
     const located = await this.#bus.presence.locate(waiting);

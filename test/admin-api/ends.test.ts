@@ -263,7 +263,13 @@ test('what is due is ended without anybody asking, and soon after its gateway wa
     const { store, bus, time } = site;
     await running(site);
     const worker = await site.worker(1);
-    const frontier = new Frontier({ store, bus, now: () => time.now, log: pino({ level: 'silent' }), patienceMs: 0 });
+    const frontier = new Frontier({
+      store,
+      bus,
+      now: () => time.now,
+      log: pino({ level: 'silent' }),
+      patienceMs: 0,
+    });
     const { outcomes } = site;
     const log = pino({ level: 'silent' });
     const frames = new CommandFrames(await OrderSigner.load(store.meta));

@@ -104,6 +104,32 @@ test('what has been answered is not sent again while the answer waits to be put 
     await stop();
   }));
 
+test('a worker that is lost during a sweep is looked for by the next one, at once', () =>
+  withSite(async ({ store, bus, sweeper }) => {
+    const [first, second] = [
+      await bus.leases.acquire(WORKER, LOAD, 60_000),
+      await bus.leases.acquire({ ...WORKER, worker: 'gw1/1' }, LOAD, 60_000),
+    ];
+    await addDevice(store, 'd1');
+    await addCommand(store, 'c1', LASTING());
+    await store.executions.markSent([sent('c1', 'd1', 1, second)], Date.now());
+    // A sweep is under way: it has read the leases when the second worker is lost.
+    const list = bus.leases.list.bind(bus.leases);
+    let lost = false;
+    bus.leases.list = async () => {
+      const leases = await list();
+      if (lost) return leases;
+      lost = true;
+      await bus.leases.release(second);
+      sweeper.workersGone();
+      return leases;
+    };
+    sweeper.start();
+    await waitFor(() => sweeper.rounds >= 2, { what: 'the sweep after it' });
+    assert.is(await stateOf(store, 'c1'), 'queued');
+    await bus.leases.release(first);
+  }));
+
 test('D-2: nothing is sent ahead of a command that its worker had no room for', () =>
   withSite(async ({ store, bus, dispatcher }) => {
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
