@@ -1,10 +1,28 @@
-import { chmod, mkdir, open, rename } from 'node:fs/promises';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { chmod, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Makes the folder, readable by its owner only, also where it was there with other modes. */
 export async function privateFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 });
+  makeFolder(path);
   await chmod(path, 0o700);
+}
+
+/**
+ * Makes a folder and those above it, mode 0700; one that is there stays as it is. Not `recursive`: where a file system makes
+ * nothing (/proc) Node.js tries for ever.
+ */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+    return;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || dirname(path) === path || existsSync(dirname(path))) throw error;
+  }
+  makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
 }
 
 /** Makes a rename in the folder of `path` last (it is only in the cache before). */

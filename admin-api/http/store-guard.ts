@@ -7,12 +7,25 @@ import type { StoreWatch } from '../store-watch.ts';
  * waiting for it when it is found away. Event streams that are open stay: they go on where they were.
  */
 export function useStoreGuard(app: FastifyInstance, watch: StoreWatch): void {
+  const unheard = app.log.child({}, { level: 'silent' });
   app.addHook('onRoute', (route) => {
     if (!route.url.startsWith('/v1') || route.config?.endless) return;
     const { handler } = route;
     route.handler = function (request, reply) {
       const use = request.method === 'GET' || request.method === 'HEAD' ? 'read' : 'write';
-      return watch.guard(use, async () => handler.call(this, request, reply));
+      let running = true;
+      const work = async () => {
+        try {
+          return await handler.call(this, request, reply);
+        } finally {
+          running = false;
+        }
+      };
+      return watch.guard(use, work).catch((error) => {
+        // Refused while it waits for the database: what it says later is for nobody, and no fault of the program.
+        if (running) reply.log = unheard;
+        throw error;
+      });
     };
   });
 }

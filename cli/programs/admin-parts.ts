@@ -1,6 +1,5 @@
 /** From settings to the parts of an administration server: built here, started elsewhere (`Assembly`), in this order. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -14,6 +13,7 @@ import type { Bus } from '../../bus/bus.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
 import { version } from '../version.ts';
+import { usableFolder } from './folders.ts';
 import type { Part } from './lifecycle.ts';
 import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 import type { WaitingPlace, WaitingRoom } from './waiting-room.ts';
@@ -40,7 +40,7 @@ function apiTls(config: AdminSettings) {
 export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, log: Logger): AdminParts {
   const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  usableFolder('--data-dir', dataDir);
   const store = storeOf(dataDir, config.databaseUrl, log);
   const tokenFile = join(dataDir, 'admin-token');
   const server = new AdminServer({

@@ -6,6 +6,7 @@ import { AGENT_FILE_KEYS, type ConfigOf } from '../config/options.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
+import { usableFolder } from './folders.ts';
 import { Assembly, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { sayReady } from './ready.ts';
@@ -26,7 +27,12 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   process.once('exit', () => agent.kill());
   const part = {
     name: 'agent',
-    start: () => agent.start(),
+    async start() {
+      usableFolder('--state', own.stateDir);
+      await agent.start();
+      // One that gateways refuse is not ready: it ends, and says why.
+      await agent.tried;
+    },
     stop: () => agent.stop(config.stopDeadline * 0.75),
   };
 

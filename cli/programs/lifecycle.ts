@@ -101,6 +101,16 @@ const LINGER_MS = 2_000;
 /** The process that hangs is killed this long after its deadline, milliseconds. */
 const HANGS_MS = 1_000;
 
+/** What cannot be said (no such folder for the ready file) ends the program in order. */
+async function readyOrStopped({ onReady, assembly }: RunOptions): Promise<void> {
+  try {
+    await onReady();
+  } catch (error) {
+    await assembly.stop();
+    throw error;
+  }
+}
+
 /** Runs until a signal. Rejects when a part cannot be started. */
 export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
   const { shell, log, assembly, stopDeadlineMs, watchdog = killAt } = options;
@@ -126,7 +136,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     });
     // A signal during a slow start (no database yet) must not have to wait for it.
     const first = await Promise.race([starting.then(() => null), end]);
-    if (first === null) await options.onReady();
+    if (first === null) await readyOrStopped(options);
     const { reason, code } = first ?? (await end);
     stopping = true;
     log.info({ reason }, 'stopping');

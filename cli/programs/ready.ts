@@ -3,7 +3,9 @@
  * --ready-file the same JSON in a file that appears whole or not at all.
  */
 import { renameSync, writeFileSync } from 'node:fs';
+import { CliError, EXIT } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
+import { because } from './folders.ts';
 
 export interface ReadyFacts {
   program: string;
@@ -29,8 +31,12 @@ export function sayReady(
   const json = JSON.stringify(facts);
   if (readyFile !== undefined) {
     const temporary = `${readyFile}.${process.pid}.tmp`;
-    writeFileSync(temporary, `${json}\n`);
-    renameSync(temporary, readyFile);
+    try {
+      writeFileSync(temporary, `${json}\n`);
+      renameSync(temporary, readyFile);
+    } catch (error) {
+      throw new CliError(EXIT.usage, `--ready-file: ${because(readyFile, 'be written', error)}`);
+    }
   }
   if (shell.stdout.isTTY === true) shell.announce(`${prose.join('\n')}\n`);
   else shell.announce(`ready ${json}\n`);

@@ -43,7 +43,10 @@ export class Agent {
   readonly #life = new AbortController();
   /** Resolves when the agent cannot go on (not admitted, token refused); never when it is stopped. */
   readonly ended: Promise<AgentEnd>;
+  /** Resolves when the first attempt to connect was not refused for good, or the agent stops; never when it was. */
+  readonly tried: Promise<void>;
   #end: (end: AgentEnd) => void = () => {};
+  #try: () => void = () => {};
   #store: FileStore | null = null;
   #device: PushpointDevice | null = null;
   #starting: Promise<void> | null = null;
@@ -56,6 +59,9 @@ export class Agent {
     this.#tasks = new Tasks(config, log, parts.killAfterMs);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
+    });
+    this.tried = new Promise((resolve) => {
+      this.#try = resolve;
     });
   }
 
@@ -108,6 +114,7 @@ export class Agent {
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#life.abort();
+    this.#try();
     await this.#starting?.catch(() => undefined);
     const killed = setTimeout(() => void this.#tasks.close(0), deadlineMs);
     await this.#device?.stop({ deadlineMs });
@@ -198,6 +205,7 @@ export class Agent {
 
   #watch(device: PushpointDevice): void {
     device.on('connected', ({ gateway }) => {
+      this.#try();
       this.#log.info({ gateway: gateway.name, url: gateway.url }, 'connected');
     });
     device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
@@ -209,6 +217,8 @@ export class Agent {
       if (advice === 'never') {
         this.#log.error({ code, reason }, 'the gateway does not admit this device');
         this.#end({ reason: refusal(device.deviceId ?? '', code, reason) });
+      } else {
+        this.#try();
       }
     });
     device.on('tunnel-opened', ({ tunnel, host, port }) => {

@@ -127,7 +127,9 @@ export function joinStreams(
       // What is cut short must not look like an end. What has ended is not: a reset while the end is on its way fails, and libuv keeps
       // the descriptor for ever.
       const cutShort = !output.writableEnded || output.writableLength > 0;
-      if (output instanceof Socket && !output.connecting && cutShort) output.resetAndDestroy();
+      // A pipe is a Socket as well and cannot be reset: its reader sees an end, and the exit code says the rest.
+      const tcp = output instanceof Socket && !output.connecting && output.remotePort !== undefined;
+      if (tcp && cutShort) output.resetAndDestroy();
       input.destroy();
       output.destroy();
     },
