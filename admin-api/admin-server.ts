@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
+import { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
@@ -32,7 +33,7 @@ import { HolderMail } from './dispatch/holder-mail.ts';
 import { EventHub } from './event-hub.ts';
 import { FleetWatch } from './fleet-watch.ts';
 import { GatewayRegistrar } from './gateway-registrar.ts';
-import { createHttpServer } from './http/http-server.ts';
+import { createHttpServer, reloadTls } from './http/http-server.ts';
 import type { HttpServices } from './http/services.ts';
 import { loadInstallation } from './installation.ts';
 import { Ends } from './ledger/ends.ts';
@@ -110,6 +111,7 @@ interface Running {
 
 export class AdminServer {
   readonly #parts: AdminServerParts;
+  readonly #certificate = new Certificate();
   #running: Running | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
@@ -143,6 +145,7 @@ export class AdminServer {
     const installation = await loadInstallation(store.meta);
     // Before anything is read or written there: it may be somebody else's.
     await bus.owner.claim(installation);
+    if (config.tls) vitalSigns.add('certificate', () => this.#certificate.report());
     const signer = await OrderSigner.load(store.meta);
 
     const hub = new EventHub(store.events, log);
@@ -338,6 +341,17 @@ export class AdminServer {
     await tokens.ensureFirst(this.#parts.keepFirstToken);
     await http.listen({ host: config.host, port: config.port });
     log.info({ host: config.host, port: this.port, store: store.kind }, 'administration server started');
+  }
+
+  /** Reads the TLS files again; files that are no good change nothing, and log and health say so. */
+  reloadTls(): void {
+    const { config, log } = this.#parts;
+    const { tls } = config;
+    const http = this.#running?.http;
+    if (!tls || !http) return;
+    const wrong = this.#certificate.replace(() => reloadTls(http, tls));
+    if (wrong) log.error({ err: wrong }, 'the certificate is not replaced');
+    else log.info('the certificate was read again');
   }
 
   /** Idempotent. What is under way is finished or left for the next start; nothing accepted is lost. */

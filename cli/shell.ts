@@ -32,6 +32,8 @@ export interface Shell {
   announce(text: string): void;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
   onInterrupt(onInterrupt: (signal: string) => void): () => void;
+  /** Calls `onHangup` at SIGHUP, which then ends nothing, until the returned function is called. */
+  onHangup(onHangup: () => void): () => void;
   /** Instead of `stdout`, once. A hangup (SIGHUP) ends the input from then on. */
   bytes(): ByteStreams;
 }
@@ -96,6 +98,12 @@ export function processShell(): Shell {
       process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
       return () => {
         process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+      };
+    },
+    onHangup(onHangup) {
+      process.on('SIGHUP', onHangup);
+      return () => {
+        process.off('SIGHUP', onHangup);
       };
     },
     bytes() {

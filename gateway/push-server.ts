@@ -8,8 +8,7 @@
  */
 
 import uWS from 'uWebSockets.js';
-import { readFileSync } from 'node:fs';
-import tls from 'node:tls';
+import { readTlsFiles, type TlsFiles } from '../bus/certificate.ts';
 import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../protocol/index.ts';
 import { AcceptedSockets } from './accepted-sockets.ts';
 import { originOf } from './addresses.ts';
@@ -61,9 +60,11 @@ interface LegData {
   leg: SocketLeg | undefined;
 }
 
-/** One port's own server, so that every connection is known by the port it came by. */
+/** One port's own server, so that every connection is known by the port it came by; another one for each certificate. */
 interface Door {
   readonly port: number;
+  /** Counts the certificates. */
+  readonly certificate: number;
   readonly app: uWS.TemplatedApp;
   token: uWS.us_listen_socket | null;
   connections: number;
@@ -82,12 +83,13 @@ const PROBE_PATH = '/probe';
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
-  readonly #doors = new Map<number, Door>();
+  readonly #doors = new Set<Door>();
   readonly #newcomers: Newcomers;
   readonly #accepted: AcceptedSockets;
   /** Whose upgrade is under way: `open` is called inside it. */
   #upgrading: Newcomer | null = null;
   #door: Door | null = null;
+  #certificate = 0;
   #closed = false;
 
   /** Throws when the TLS files are not usable: uWebSockets.js itself would say nothing. */
@@ -96,7 +98,7 @@ export class PushServer {
     this.#events = events;
     this.#newcomers = newcomers;
     this.#accepted = new AcceptedSockets(newcomers, events.fault);
-    if (config.tls) checkTls(config.tls);
+    if (config.tls) readTlsFiles(config.tls);
   }
 
   /** The port listened on last; 0 before the first time. */
@@ -110,13 +112,13 @@ export class PushServer {
 
   /** All ports listened on, that of `port` and former ones. */
   get ports(): number[] {
-    return [...this.#doors.values()].filter(({ token }) => token !== null).map(({ port }) => port);
+    return [...this.#doors].filter(({ token }) => token !== null).map(({ port }) => port);
   }
 
   /** Open connections that came by ports of this kind. */
   connectionsOn(counts: (port: number) => boolean): number {
     let count = 0;
-    for (const door of this.#doors.values()) if (counts(door.port)) count += door.connections;
+    for (const door of this.#doors) if (counts(door.port)) count += door.connections;
     return count;
   }
 
@@ -136,7 +138,7 @@ export class PushServer {
 
   /** Stops listening on all ports but the one of `listen` and these; open connections stay. */
   keepOnly(ports: readonly number[]): void {
-    for (const door of this.#doors.values()) {
+    for (const door of this.#doors) {
       if (door !== this.#door && !ports.includes(door.port)) shut(door);
     }
     this.#forgetUnused();
@@ -144,7 +146,9 @@ export class PushServer {
 
   #listenOn(port: number): Door {
     if (this.#closed) throw new PortUnavailable('the push server is closed');
-    const door = this.#doors.get(port) ?? this.#open(port);
+    const certificate = this.#certificate;
+    const same = (door: Door) => door.port === port && door.certificate === certificate;
+    const door = [...this.#doors].find(same) ?? this.#open(port);
     if (door.token) return door;
     const token = tryListen(door.app, this.#config.host, port);
     if (!token) {
@@ -153,13 +157,29 @@ export class PushServer {
       );
     }
     door.token = token;
-    this.#doors.set(port, door);
+    this.#doors.add(door);
+    // The one with the certificate of before.
+    for (const other of this.#doors) if (other !== door && other.port === port) shut(other);
     return door;
+  }
+
+  /**
+   * Reads the TLS files again: newcomers get the new certificate, connections that are open stay as they are. Throws when the files
+   * are not usable, and leaves everything as it was.
+   */
+  reloadTls(): void {
+    if (!this.#config.tls || this.#closed) return;
+    readTlsFiles(this.#config.tls);
+    this.#certificate++;
+    for (const old of [...this.#doors].filter(({ token }) => token !== null)) {
+      const door = this.#listenOn(old.port);
+      if (old === this.#door) this.#door = door;
+    }
   }
 
   /** Stops listening, on all ports; open connections stay. */
   unlisten(): void {
-    for (const door of this.#doors.values()) shut(door);
+    for (const door of this.#doors) shut(door);
   }
 
   /** Cuts every connection that is still there. Idempotent. */
@@ -167,23 +187,24 @@ export class PushServer {
     if (this.#closed) return;
     this.unlisten();
     this.#closed = true;
-    for (const { app } of this.#doors.values()) app.close();
+    for (const { app } of this.#doors) app.close();
     this.#doors.clear();
   }
 
-  /** Ports of before whose connections are all gone. */
+  /** Ports and certificates of before whose connections are all gone. */
   #forgetUnused(): void {
-    for (const door of this.#doors.values()) {
+    for (const door of this.#doors) {
       if (door === this.#door || door.token || door.connections > 0 || door.legs > 0) continue;
       door.app.close();
-      this.#doors.delete(door.port);
+      this.#doors.delete(door);
     }
   }
 
   #open(port: number): Door {
     const { tls } = this.#config;
     const app = tls ? secureApp(tls) : uWS.App();
-    const door: Door = { port, app, token: null, connections: 0, legs: 0 };
+    const certificate = this.#certificate;
+    const door: Door = { port, certificate, app, token: null, connections: 0, legs: 0 };
     const events = this.#events;
     door.app.filter((res, count) =>
       this.#guard(() => {
@@ -398,16 +419,9 @@ export function offers(header: string, protocol: string): boolean {
   return header.split(',').some((item) => item.trim() === protocol);
 }
 
-function checkTls(files: { certFile: string; keyFile: string }): void {
-  try {
-    tls.createSecureContext({ cert: readFileSync(files.certFile), key: readFileSync(files.keyFile) });
-  } catch (error) {
-    throw new Error(`TLS files ${files.certFile} and ${files.keyFile} are not usable`, { cause: error });
-  }
-}
-
-function secureApp(files: { certFile: string; keyFile: string }): uWS.TemplatedApp {
-  checkTls(files);
+/** uWebSockets.js reads the files now. */
+function secureApp(files: TlsFiles): uWS.TemplatedApp {
+  readTlsFiles(files);
   return uWS.SSLApp({
     cert_file_name: files.certFile,
     key_file_name: files.keyFile,

@@ -2,7 +2,9 @@
  * How a worker stands: whether newcomers may come, what it shows of itself to the bus, its supervisor and `/ready`, and when any
  * of that is news.
  */
+
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
+import type { Certificate } from '../bus/certificate.ts';
 import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Connections } from './connections.ts';
@@ -53,6 +55,8 @@ export interface WorkerStatusParts {
   directoryHealth: Dependency;
   /** Absent when the worker keeps no canary. */
   canaryHealth?: Dependency;
+  /** Absent without TLS. */
+  certificate?: Certificate;
   loops: Loops;
 }
 
@@ -120,7 +124,7 @@ export class WorkerStatus {
   }
 
   readiness(): Readiness {
-    const { bus, listener, leaseHealth, directoryHealth, canaryHealth } = this.#parts;
+    const { bus, listener, leaseHealth, directoryHealth, canaryHealth, certificate } = this.#parts;
     const off = this.stopping || this.#parts.departures.all;
     const listening = this.openPort !== 0 || (listener.full && !off);
     const dependencies: Readiness['dependencies'] = {
@@ -128,6 +132,7 @@ export class WorkerStatus {
       lease: leaseHealth.report(),
       directory: directoryHealth.report(),
       ...(canaryHealth && { canary: canaryHealth.report() }),
+      ...(certificate && { certificate: certificate.report() }),
     };
     const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
     if (ready) this.#ready.good();

@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
+import { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { CLOSE, encodeGatewayMessage } from '../protocol/index.ts';
@@ -94,6 +95,7 @@ export class GatewayWorker {
   readonly #leaseHealth = new Dependency();
   readonly #loops = new Loops(STUCK_AFTER_SECONDS);
   readonly #server: PushServer;
+  readonly #certificate = new Certificate();
   readonly #health: HealthServer;
   readonly #registry: Registry;
   readonly #gateways: GatewayList;
@@ -351,6 +353,7 @@ export class GatewayWorker {
       leaseHealth: this.#leaseHealth,
       directoryHealth: this.#directoryHealth,
       ...(config.canary && { canaryHealth }),
+      ...(config.tls && { certificate: this.#certificate }),
       loops: this.#loops,
     });
     this.#loops.watch('lease', () => this.#keeper.rounds);
@@ -461,6 +464,14 @@ export class GatewayWorker {
   stop({ deadlineMs = 10_000, refuse = true }: StopOptions = {}): Promise<void> {
     this.#stopping ??= this.#stop(Date.now() + deadlineMs, refuse);
     return this.#stopping;
+  }
+
+  /** Reads the TLS files again; files that are no good change nothing, and log and health say so. */
+  reloadTls(): void {
+    if (!this.#config.tls) return;
+    const wrong = this.#certificate.replace(() => this.#server.reloadTls());
+    if (wrong) this.#log.error({ err: wrong }, 'the certificate is not replaced');
+    else this.#log.info('the certificate was read again');
   }
 
   /** Whether all siblings are full: then this one, when it is full as well, listens to say where else to go. */

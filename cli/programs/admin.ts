@@ -23,6 +23,7 @@ export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
     log,
     assembly: new Assembly([room.enter(), part, ...admin.parts], log),
     stopDeadlineMs: config.stopDeadline,
+    reload: () => admin.server.reloadTls(),
     onReady() {
       const api = apiUrl(config, admin.server.port);
       sayReady(

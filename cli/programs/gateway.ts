@@ -49,6 +49,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
     log,
     assembly: new Assembly([room.enter(), part, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
+    reload: () => supervisor.reloadTls(),
     onReady() {
       const { port, metricsPort } = supervisor;
       const address = own.initial.address.replace(/:0(?=\/|$)/, `:${port}`);

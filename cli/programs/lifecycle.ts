@@ -88,6 +88,8 @@ export interface RunOptions {
   stopDeadlineMs: number;
   /** Called once everything runs. */
   onReady: () => void | Promise<void>;
+  /** What SIGHUP has read again; without it the signal is only logged. It never ends a program. */
+  reload?: () => void;
   /** Resolves when the program should end by itself (a part failed for good), with a sentence for a person. */
   failed?: Promise<{ reason: string; code: ExitCode }>;
   /** Ends the process at once; tests hand in their own. */
@@ -130,6 +132,10 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     stopping = true;
     asked(String(signal));
   });
+  const releaseHangup = shell.onHangup(() => {
+    log.info({ signal: 'SIGHUP' }, options.reload ? 'reading certificates again' : 'nothing to read again');
+    if (!stopping) options.reload?.();
+  });
   try {
     const starting = assembly.start().catch((error: unknown) => {
       if (!stopping) throw startError(error);
@@ -153,6 +159,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     return clean ? code : EXIT.fault;
   } finally {
     release();
+    releaseHangup();
     // Not waited for: it fires only in a process that something else keeps alive.
     const lingers = () => {
       log.error(

@@ -15,6 +15,8 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
       .command(name)
       .description(description)
       .action(async (flags: Flags) => {
+        // Never a death, from the first moment on; the demonstration is for the terminal it was started in.
+        if (name !== 'demo') shell.onHangup(() => {});
         const run = await load();
         ending.code = await run(shell, flags);
       });

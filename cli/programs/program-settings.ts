@@ -1,9 +1,11 @@
+import { readTlsFiles } from '../../bus/certificate.ts';
 import { ConfigError } from '../config/load.ts';
+import { readableFile } from './folders.ts';
 
 /** What about Redis is `redisSettings`' business. */
 export type WithoutRedis<T> = Omit<T, Extract<keyof T, `redis${string}`>>;
 
-/** Throws `ConfigError` when only one of the two is given; `null` for neither. */
+/** Throws `ConfigError` when only one of the two is given, or they are not a certificate and its key; `null` for neither. */
 export function tlsFiles(
   certFlag: string,
   certFile: string | undefined,
@@ -14,5 +16,13 @@ export function tlsFiles(
   if (certFile === undefined || keyFile === undefined) {
     throw new ConfigError([`${certFlag} and ${keyFlag} must be given together`]);
   }
-  return { certFile, keyFile };
+  const files = { certFile, keyFile };
+  readableFile(certFlag, certFile);
+  readableFile(keyFlag, keyFile);
+  try {
+    readTlsFiles(files);
+  } catch (error) {
+    throw new ConfigError([`${certFlag}, ${keyFlag}: ${(error as Error).message}`]);
+  }
+  return files;
 }

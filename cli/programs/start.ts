@@ -30,6 +30,10 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
       log,
     ),
     stopDeadlineMs: config.stopDeadline,
+    reload() {
+      admin.server.reloadTls();
+      gateway.worker.reloadTls();
+    },
     onReady() {
       const api = apiUrl(config, admin.server.port);
       const address = config.address ?? `${scheme}://127.0.0.1:${gateway.worker.port}`;

@@ -2,11 +2,11 @@
  * A program that is started before its database or Redis waits for it, and says so: once, then with growing pauses. Meanwhile
  * its port answers `/live` with 200 (a restart would not help) and everything else with 503.
  */
-import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { readTlsFiles } from '../../bus/certificate.ts';
 import { Dependency } from '../../bus/vital-signs.ts';
 import type { Part } from './lifecycle.ts';
 
@@ -116,7 +116,7 @@ export class WaitingRoom {
       response.end(JSON.stringify(body));
     };
     const server = tls
-      ? createTlsServer({ cert: await readFile(tls.certFile), key: await readFile(tls.keyFile) }, answer)
+      ? createTlsServer({ ...readTlsFiles(tls), minVersion: 'TLSv1.2' }, answer)
       : createServer(answer);
     this.#server = server;
     await new Promise<void>((resolve, reject) => {

@@ -20,6 +20,8 @@ export type ToWorker =
   | { t: 'port'; id: number; problem?: string }
   | { t: 'siblings-full'; full: boolean }
   | { t: 'metrics'; id: number }
+  /** Read the TLS files again. */
+  | { t: 'reload-tls' }
   | { t: 'stop'; deadlineMs: number };
 
 /** How often a worker speaks even when nothing changed. */

@@ -45,6 +45,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     process.on('SIGINT', () => {});
   });
   channel.on('siblings-full', ({ full }) => worker.setSiblingsFull(full));
+  channel.on('reload-tls', () => worker.reloadTls());
   channel.on('metrics', async ({ id }) =>
     channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
   );

@@ -154,6 +154,11 @@ export class Supervisor {
     return this.#stopping;
   }
 
+  /** Has every worker read the TLS files again. One that starts meanwhile reads them anyway. */
+  reloadTls(): void {
+    for (const slot of this.#slots) slot.send({ t: 'reload-tls' });
+  }
+
   readiness(): GatewayReadiness {
     const workers = this.#slots.map(({ name, state, stateSince, pid, restarts, last }) => ({
       worker: name,

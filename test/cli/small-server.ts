@@ -62,6 +62,7 @@ export function testShell(env: NodeJS.ProcessEnv = {}): TestShell {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    onHangup: () => () => {},
     interactive: false,
     confirm: async () => undefined,
     bytes() {
