@@ -1,5 +1,6 @@
 import type { Random } from './random.ts';
 import type { ProgramName } from './site.ts';
+import type { TrafficKind } from './traffic-kinds.ts';
 import type { World } from './world.ts';
 
 /** Something that goes wrong in a world. */
@@ -21,6 +22,8 @@ export interface Fault {
   misdates?: boolean;
   /** What it takes from whom, long enough to be noticed: they have to say so while it is in force. */
   darkens?: { from: 'admins' | 'everybody' | ProgramName; dependency: 'bus' | 'store' };
+  /** What is asked of commands while it goes on; the usual when absent. */
+  traffic?: TrafficKind;
   /** Devices may not lose their connections by it. */
   keepsSockets?: boolean;
 }
@@ -36,7 +39,23 @@ export interface Times {
   slow: number;
   /** How far a replica is behind. */
   lag: number;
+  /** How long programs are killed at random. */
+  killing: number;
 }
 
-export const FULL: Times = { stopped: 30_000, away: 60_000, dead: 4_000, slow: 10_000, lag: 4_000 };
-export const QUICK: Times = { stopped: 14_000, away: 14_000, dead: 1_500, slow: 5_000, lag: 2_000 };
+export const FULL: Times = {
+  stopped: 30_000,
+  away: 60_000,
+  dead: 4_000,
+  slow: 10_000,
+  lag: 4_000,
+  killing: 180_000,
+};
+export const QUICK: Times = {
+  stopped: 14_000,
+  away: 14_000,
+  dead: 1_500,
+  slow: 5_000,
+  lag: 2_000,
+  killing: 30_000,
+};

@@ -1,9 +1,6 @@
 /** One fault, or several at once, while commands flow and devices come and go; and the judgement of it. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Given } from '../fleet/given.ts';
 import { listed } from '../fleet/ledger.ts';
-import { Traffic } from '../fleet/traffic.ts';
-import { trueTime } from '../fleet/true-time.ts';
 import { waitFor } from '../wait.ts';
 import { Churn } from './churn.ts';
 import type { Fault } from './fault.ts';
@@ -11,6 +8,7 @@ import { HealthWatch } from './health.ts';
 import type { Random } from './random.ts';
 import { recordProblems } from './record.ts';
 import type { Shape } from './site.ts';
+import { startTraffic } from './traffic-kinds.ts';
 import type { World } from './world.ts';
 
 export interface Scenario {
@@ -30,18 +28,16 @@ export interface Outcome {
   problems: string[];
 }
 
-const PER_SECOND = 8;
-const GROUP_EVERY_MS = 2_500;
 const WARM_UP_MS = 1_500;
 const AFTER_MS = 500;
-const AT_ONCE = 150;
 const MOVED = '1000 redirected';
 const FINISH_LIMIT_MS = 60_000;
 
 export async function play(world: World, scenario: Scenario, random: Random): Promise<Outcome> {
   const { faults, recoverMs } = scenario;
   const problems: string[] = [];
-  const traffic = startTraffic(world, random);
+  const kind = faults.find((fault) => fault.traffic)?.traffic ?? 'usual';
+  const traffic = startTraffic(world, random, kind);
   world.traffic = traffic;
   const inMemory = world.devices.filter(({ process }) => process !== world.keptProcess);
   const churn = new Churn(world.fleet, inMemory, random);
@@ -120,33 +116,6 @@ async function judge(world: World, { faults }: Scenario): Promise<string[]> {
   const problems = [...judgement.problems, ...(await recordProblems(world, judgement))];
   problems.push(...world.api.complaints.splice(0).map((text) => `the API: ${text}`));
   return problems;
-}
-
-function startTraffic(world: World, random: Random): Traffic {
-  const cancel = async (given: Given) => {
-    const { id, may } = given;
-    if (!may.includes('canceled') || given.skip) return;
-    given.canceledAt = trueTime();
-    await world.api.request('POST', `/v1/commands/${id}/cancel`, { body: {} });
-  };
-  return new Traffic(world.ledger, {
-    perSecond: PER_SECOND,
-    devices: world.devices.map(({ id }) => id),
-    groups: world.targets,
-    groupTypes: ['sync', 'message', 'statistics', 'task.start', 'message'],
-    groupEveryMs: GROUP_EVERY_MS,
-    random: random.next,
-    atOnce: AT_ONCE,
-    variety: {
-      // Most have to succeed; some are taken back at once, or replaced by the next of their kind.
-      options() {
-        const drawn = random.next();
-        if (drawn < 0.05) return { may: ['canceled'] };
-        return drawn < 0.1 ? { may: ['superseded'], collapseKey: 'newest' } : {};
-      },
-      given: cancel,
-    },
-  });
 }
 
 /** For the message of a scenario that failed. */

@@ -1,7 +1,12 @@
 /** The matrix: a line for each scenario. */
 import { type Fault, FULL, QUICK, type Times } from './fault.ts';
+import { backupRestored } from './make/backup.ts';
+import { killedAtRandom } from './make/chaos.ts';
+import { foreignServer, redisFlushedAgain, redisFlushedWhileWritten } from './make/directory.ts';
+import { movedAround, portOccupied } from './make/moves.ts';
 import { devicesTwice, linkCut, linkOneWay, linkSilent, linkSlow } from './make/network.ts';
 import {
+  clockOff,
   clockSteps,
   devicesKilled,
   devicesStopped,
@@ -13,11 +18,14 @@ import {
   workerStopped,
 } from './make/programs.ts';
 import {
+  again,
   clusterPrimaryKilled,
   diskFull,
   failover,
   failoverToLagging,
   hintsLost,
+  postgresDiskFull,
+  postgresKilledAgain,
   postgresRestarted,
   postgresStopped,
   redisFlushed,
@@ -26,6 +34,8 @@ import {
   redisStopped,
   subscriptionsKilled,
 } from './make/services.ts';
+import { hungUp, logDiskFull, startedTooEarly, stoppedWhileStarting } from './make/starts.ts';
+import { receiptsWait, whileEnding } from './make/waiting.ts';
 import type { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
 import type { Shape } from './site.ts';
@@ -38,6 +48,7 @@ const CLUSTER: Shape = { admins: 2, store: 'postgres', bus: 'cluster' };
 const WHOLE: Shape = { admins: 1, store: 'sqlite', bus: 'memory' };
 
 const USUAL_MS = 80_000;
+const LONG_MS = 2 * USUAL_MS;
 
 interface Line {
   name: string;
@@ -100,10 +111,47 @@ function lines(times: Times): Line[] {
   ];
 }
 
+/** Of issue after issue: each was seen to lose devices, or to end what had ended otherwise. Never one of a drawn pair. */
+function single(times: Times): Line[] {
+  return [
+    { name: 'redis-emptied-twice', shape: ONE, fault: redisFlushedAgain(2, 508) },
+    { name: 'redis-emptied-in-the-middle', shape: ONE, fault: redisFlushedWhileWritten(3) },
+    { name: 'redis-emptied-six-times', shape: TWO, fault: redisFlushedAgain(6, 2_500) },
+    { name: 'foreign-server', shape: ONE, fault: foreignServer(times) },
+    { name: 'killed-at-random', shape: ONE, fault: killedAtRandom(times), recoverMs: LONG_MS },
+    { name: 'killed-at-random-two', shape: TWO, fault: killedAtRandom(times), recoverMs: LONG_MS },
+    { name: 'postgres-killed-five-times', shape: TWO, fault: postgresKilledAgain(times) },
+    { name: 'redis-killed-three-times', shape: ONE, fault: again(3, redisRestarted(times), 3_000) },
+    { name: 'worker-killed-five-times', shape: ONE, fault: again(5, workerKilled('gw1'), 2_000) },
+    { name: 'servers-two-hours-apart', shape: TWO, fault: clockOff('admin1', 2, times) },
+    { name: 'server-two-hours-back', shape: ONE, fault: clockOff('admin1', -2, times) },
+    { name: 'gateway-two-hours-forward', shape: ONE, fault: whileEnding(clockOff('gw1', 2, times)) },
+    { name: 'gateway-two-hours-back', shape: TWO, fault: whileEnding(clockOff('gw1', -2, times)) },
+    { name: 'receipts-wait-finish-by', shape: ONE, fault: receiptsWait('finish-by') },
+    { name: 'receipts-wait-expiry', shape: ONE, fault: receiptsWait('expiry') },
+    { name: 'receipts-wait-collapse', shape: ONE, fault: receiptsWait('collapse') },
+    { name: 'receipts-wait-skip', shape: ONE, fault: receiptsWait('skip') },
+    { name: 'receipts-wait-cancel', shape: ONE, fault: receiptsWait('cancel') },
+    { name: 'redis-away-short-limits', shape: TWO, fault: whileEnding(redisStopped(times)) },
+    { name: 'admin-stopped-short-limits', shape: ONE, fault: whileEnding(stopped('admin1', times)) },
+    { name: 'admin-killed-short-limits', shape: ONE, fault: whileEnding(killed('admin1', times)) },
+    { name: 'postgres-away-short-limits', shape: TWO, fault: whileEnding(postgresStopped(times)) },
+    { name: 'postgres-disk-full', shape: TWO, fault: postgresDiskFull(times) },
+    { name: 'backup-restored', shape: ONE, fault: backupRestored() },
+    { name: 'gateways-moved-around', shape: ONE, fault: movedAround(times) },
+    { name: 'port-occupied', shape: ONE, fault: portOccupied(times) },
+    { name: 'started-too-early', shape: TWO, fault: startedTooEarly(times) },
+    { name: 'gateway-stopped-while-starting', shape: ONE, fault: stoppedWhileStarting('gw1') },
+    { name: 'admin-stopped-while-starting', shape: TWO, fault: stoppedWhileStarting('admin1') },
+    { name: 'log-disk-full', shape: ONE, fault: logDiskFull(times) },
+    { name: 'hung-up', shape: TWO, fault: hungUp() },
+  ];
+}
+
 /** The matrix of the full or of the quick run; with `drawn` scenarios of two faults at once in addition. */
 export function scenarios(quick: boolean, drawn: number, random: Random): Scenario[] {
   const times = quick ? QUICK : FULL;
-  const made = lines(times).map(
+  const made = [...lines(times), ...single(times)].map(
     ({ name, shape, fault, quick: inQuick = false, recoverMs = USUAL_MS }): Scenario => ({
       ...{ name, shape, faults: [fault], recoverMs, quick: inQuick },
     }),

@@ -2,13 +2,13 @@
  * The programs of one world, each a process, with a proxy on every link between them and a clock of their own. All that a
  * fault can be made to is here; `make/` makes them.
  */
-import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startGuard } from '../services/guard.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
-import { type Program, startCli } from '../services/processes.ts';
+import { type Program, startCli, startCliLoggingTo } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { type ClusterSite, startClusterSite } from '../services/redis-cluster.ts';
 import { type SentinelSite, startSentinelSite } from '../services/redis-sentinel.ts';
@@ -35,6 +35,10 @@ interface Ports {
 const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
 /** Short, so that devices notice within a scenario that nobody answers. */
 const HEARTBEAT = '4s';
+const READY_MS = 60_000;
+/** Under PostgreSQL; its log is kept small, so that nothing but a fault fills it. */
+const POSTGRES_DISK = '500m';
+const SMALL_LOG = ['max_wal_size=64MB', 'min_wal_size=32MB'];
 const START_ATTEMPTS = 12;
 const START_AGAIN_MS = 1_000;
 
@@ -54,6 +58,7 @@ export class Site {
   #disk: SmallDisk | undefined;
   readonly #guard;
   #databaseUrl: string | undefined;
+  #postgresFolder: string | undefined;
   token = '';
 
   private constructor(shape: Shape, folder: string) {
@@ -94,7 +99,7 @@ export class Site {
     return this.#postgres;
   }
 
-  /** The disk under SQLite. */
+  /** The disk under the database. */
   get disk(): SmallDisk {
     if (!this.#disk) throw new Error('no disk of its own could be mounted: that needs root');
     return this.#disk;
@@ -154,17 +159,53 @@ export class Site {
   }
 
   async #startOnce(name: ProgramName): Promise<void> {
+    await this.launch(name);
+    await this.serves(name);
+  }
+
+  /**
+   * Starts a program and does not wait for it; one that runs is stopped first. `stderr`: where it writes its log, a path;
+   * to us when absent.
+   */
+  async launch(name: ProgramName, { stderr }: { stderr?: string } = {}): Promise<Program> {
     const flags = this.#flags.get(name);
     if (!flags) throw new Error(`there is no ${name}`);
     await this.#programs.get(name)?.stop();
-    const program = startCli([...flags, '--log-level', 'warn'], {
-      cwd: this.folder,
-      env: this.clockEnvironment(name),
-    });
+    const options = { cwd: this.folder, env: this.clockEnvironment(name) };
+    const args = [...flags, '--log-level', 'warn'];
+    const program = stderr === undefined ? startCli(args, options) : startCliLoggingTo(stderr, args, options);
     this.#programs.set(name, program);
-    const said = JSON.parse((await program.waitForLine(/^ready /, 60_000)).slice('ready '.length)) as Ports;
+    return program;
+  }
+
+  /** Resolves when a program that was launched serves. */
+  async serves(name: ProgramName): Promise<void> {
+    const line = await this.program(name).waitForLine(/^ready /, READY_MS);
+    const said = JSON.parse(line.slice('ready '.length)) as Ports;
     // In one process the administration server's, which knows of the store as well.
     this.#health.set(name, `http://127.0.0.1:${said.apiPort ?? said.metricsPort}`);
+  }
+
+  /** What an operator runs once an older database is back in its place. */
+  async databaseRestored(): Promise<void> {
+    const [, ...flags] = this.#flags.get('admin1') ?? [];
+    const port = flags.indexOf('--api-port');
+    const program = startCli(['restored', ...flags.toSpliced(port, 2)], { cwd: this.folder });
+    const { code } = await program.exited;
+    await program.stop();
+    if (code !== 0) throw new Error(`pushpoint restored ended with ${code}: ${program.output}`);
+  }
+
+  /** An administration server of somebody else: the same Redis, a database of its own. */
+  async launchForeign(): Promise<Program> {
+    const flags = [
+      'admin',
+      '--data-dir',
+      join(this.folder, 'foreign'),
+      '--api-port',
+      String(await freePort()),
+    ];
+    return startCli([...flags, '--redis-url', this.redis.url], { cwd: this.folder });
   }
 
   /** Where the program tells how it is; `undefined` before it has been started. */
@@ -190,6 +231,7 @@ export class Site {
     await this.#cluster?.stop();
     await this.#postgres?.stop();
     await this.#disk?.unmount();
+    if (this.#postgresFolder) await rm(this.#postgresFolder, { recursive: true, force: true });
     await this.#guard.release();
   }
 
@@ -199,7 +241,7 @@ export class Site {
     await mkdir(data);
     if (shape.store === 'sqlite') this.#disk = await SmallDisk.mount(data);
     else {
-      this.#postgres = await startPostgres({ fsync: false });
+      this.#postgres = await this.#startPostgres();
       this.#databaseUrl = await this.#postgres.createDatabase();
     }
     if (shape.bus === 'memory') await this.#planWhole(data);
@@ -210,6 +252,15 @@ export class Site {
     this.token = (await readFile(join(data, 'admin-token'), 'utf8')).trim();
     const rest = [...others, ...this.gateways.filter((name) => name !== first)];
     await Promise.all(rest.map((name) => this.startProgram(name)));
+  }
+
+  /** On a disk of its own, where that is possible. */
+  async #startPostgres(): Promise<PostgresServer> {
+    // Outside our folder, which the user that PostgreSQL runs as cannot enter.
+    this.#postgresFolder = await mkdtemp(join(tmpdir(), 'faults-pg-'));
+    this.#disk = await SmallDisk.mount(this.#postgresFolder, POSTGRES_DISK);
+    await chmod(this.#postgresFolder, 0o755);
+    return startPostgres({ fsync: false, under: this.#postgresFolder, settings: SMALL_LOG });
   }
 
   /** Resolves with the URL that leads a program there: through a proxy, where there is one address only. */

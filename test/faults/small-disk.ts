@@ -16,10 +16,10 @@ export class SmallDisk {
     this.#unmount = unmount;
   }
 
-  /** Mounts one on an empty folder; `undefined` where that is not allowed. */
-  static async mount(folder: string): Promise<SmallDisk | undefined> {
+  /** Mounts one on an empty folder, of a size as `mount` takes it; `undefined` where that is not allowed. */
+  static async mount(folder: string, size = SIZE): Promise<SmallDisk | undefined> {
     try {
-      await run('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'tmpfs', folder]);
+      await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
     } catch {
       return undefined;
     }

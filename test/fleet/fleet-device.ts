@@ -128,11 +128,19 @@ export class FleetDevice {
     await copy.start(options);
   }
 
+  /** Resolves when the ledger has confirmed all that it did. */
+  async settled(): Promise<void> {
+    await waitFor(() => this.#settled, { timeoutMs: 30_000, what: 'a device to have settled' });
+  }
+
+  get #settled(): boolean {
+    return this.#life?.device.counts().unsettled === 0;
+  }
+
   async endCopy(): Promise<void> {
-    const settled = (device: FleetDevice) => device.#life?.device.counts().unsettled === 0;
     const copy = this.#copy;
     if (!copy) return;
-    await waitFor(() => settled(this) && settled(copy), { timeoutMs: 30_000, what: 'both to have settled' });
+    await waitFor(() => this.#settled && copy.#settled, { timeoutMs: 30_000, what: 'both to have settled' });
     this.#copy = undefined;
     await copy.stop();
   }

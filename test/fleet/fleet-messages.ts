@@ -21,6 +21,8 @@ export type Order =
   | { do: 'copy'; ids: string[] }
   /** Resolves when no copy and no original of a copy has an unsettled execution; ends the copies. */
   | { do: 'end copies'; ids: string[] }
+  /** Resolves when none of them has an unsettled execution. */
+  | { do: 'settle'; ids: string[] }
   /** Answered with `Runs[]`. */
   | { do: 'runs' };
 

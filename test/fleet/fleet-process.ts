@@ -68,6 +68,8 @@ async function obey(order: Order): Promise<unknown> {
       return forEachAtOnce(named(order.ids), AT_ONCE, (device) => device.copy({ probing: false }));
     case 'end copies':
       return forEachAtOnce(named(order.ids), AT_ONCE, (device) => device.endCopy());
+    case 'settle':
+      return forEachAtOnce(named(order.ids), AT_ONCE, (device) => device.settled());
     case 'runs':
       return runs.all;
   }

@@ -122,6 +122,11 @@ export class Fleet {
     await this.#each(members, (ids) => ({ do: 'end copies', ids }));
   }
 
+  /** Resolves when the ledger has confirmed all that these did. */
+  async settle(members: readonly FleetMember[]): Promise<void> {
+    await this.#each(members, (ids) => ({ do: 'settle', ids }));
+  }
+
   of(process: FleetProcess): FleetMember[] {
     return [...this.members.values()].filter((member) => member.process === process);
   }

@@ -52,6 +52,8 @@ export class Neighbours {
       await new RawLeg(opened.operator.gateway.url).open(),
       await new RawLeg(opened.operator.gateway.url).open(),
     ];
+    const [, device] = legs;
+    device.socket.on('message', (frame, isBinary) => isBinary && device.socket.send(frame));
     legs[0].join('operator', opened.operator);
     legs[1].join('device', opened.device);
     await legs[0].take('joined');
@@ -76,7 +78,8 @@ export class Neighbours {
       problems.push(`${ended.length} lost their sessions:${this.#fleet.endingsOf(ended)}`);
     }
     if (this.#carrier.lost) problems.push(`the device with a tunnel lost its session: ${this.#carrier.lost}`);
-    const heard = this.#legs[1].frames;
+    // There and back again.
+    const heard = this.#legs[0].frames;
     await waitFor(() => heard.length === this.#sent, { what: 'the frames of the tunnel' }).catch(() => {
       const ends = JSON.stringify(this.#legs.map(({ closing }) => closing));
       problems.push(`the tunnel carried ${heard.length} of ${this.#sent} frames; legs closed: ${ends}`);

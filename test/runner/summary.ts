@@ -36,7 +36,9 @@ export function parseSummary(output: string): Summary | undefined {
 
 /** Titles of the tests that uvu says failed. */
 export function failedTests(output: string): string[] {
-  return [...withoutColour(output).matchAll(/^ {3}FAIL {2}"(.*)"$/gm)].map(([, title = '']) => title);
+  return [...withoutColour(output).matchAll(/^ {3}FAIL {2}(?:[^"]* {2})?"(.*)"$/gm)].map(
+    ([, title = '']) => title,
+  );
 }
 
 function withoutColour(output: string): string {

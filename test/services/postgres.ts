@@ -14,6 +14,7 @@ export interface PostgresServer {
   readonly port: number;
   /** Where its Unix socket is. */
   readonly socketFolder: string;
+  readonly running: boolean;
   /** Of the process that runs now; throws when none does. */
   readonly pid: number;
   /** A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL. */
@@ -128,6 +129,9 @@ async function prepare(
     url: urlOf(port, 'postgres'),
     port,
     socketFolder: folder,
+    get running() {
+      return service.running;
+    },
     get pid() {
       return service.pid;
     },

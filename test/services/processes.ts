@@ -26,6 +26,20 @@ export function startCli(args: readonly string[], options: ProgramOptions = {}):
   return new Program(process.execPath, [`${compiled}cli/main.js`, ...args], options);
 }
 
+/** The same, with its log at a path such as `/dev/full`; only what it says on stdout is captured. */
+export function startCliLoggingTo(
+  path: string,
+  args: readonly string[],
+  options: ProgramOptions = {},
+): Program {
+  const script = 'log=$1; shift; exec "$@" 2>"$log"';
+  return new Program(
+    '/bin/sh',
+    ['-c', script, 'sh', path, process.execPath, `${compiled}cli/main.js`, ...args],
+    options,
+  );
+}
+
 /** Runs a compiled file of ours, for example `startFile('bench/load.js', ['--devices', '10'])`. */
 export function startFile(file: string, args: readonly string[] = [], options: ProgramOptions = {}): Program {
   return new Program(process.execPath, [compiled + file, ...args], options);

@@ -108,6 +108,15 @@ export function devicesStopped(times: Times): Fault {
   };
 }
 
+/** A program whose clock is wrong for as long as the fault lasts, by hours. */
+export function clockOff(name: ProgramName, hours: number, times: Times): Fault {
+  return {
+    ...clockSteps(name, 1, times),
+    name: `the clock of ${name} ${Math.abs(hours)} hours ${hours > 0 ? 'ahead' : 'behind'}`,
+    begin: (world) => world.site.shiftClock(name, hours * HOUR_MS),
+  };
+}
+
 /** A program, or `devices` or `kept-devices`, whose wall clock steps. It steps back at the end, which is a step too. */
 export function clockSteps(name: ProgramName | 'devices', hours: 1 | -1, times: Times): Fault {
   return {

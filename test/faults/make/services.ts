@@ -6,8 +6,9 @@ import { waitFor } from '../../wait.ts';
 import type { Fault, Times } from '../fault.ts';
 import { signalTree } from '../process-tree.ts';
 import type { World } from '../world.ts';
+import { allowReceipts, holdReceipts } from './held-receipts.ts';
 
-async function toldRedis(world: World, ...commands: string[][]): Promise<void> {
+export async function toldRedis(world: World, ...commands: string[][]): Promise<void> {
   const redis = new Redis(world.site.redis.url, { maxRetriesPerRequest: 1 });
   try {
     for (const [command = '', ...args] of commands) await redis.call(command, ...args);
@@ -71,6 +72,21 @@ export function hintsLost(times: Times): Fault {
     end: (world) => toldRedis(world, allow('+')),
     holdMs: times.slow,
     survivable: true,
+    keepsSockets: true,
+  };
+}
+
+/** Longer than any time limit of the commands that are given meanwhile, and than a resend. */
+const RECEIPTS_HELD_MS = 40_000;
+
+/** Everything works but for receipts, which neither gateways can write nor servers read: they wait where they are. */
+export function receiptsHeld(): Fault {
+  return {
+    name: 'receipts held back',
+    to: 'redis',
+    begin: (world) => toldRedis(world, ...holdReceipts()),
+    end: (world) => toldRedis(world, ...allowReceipts()),
+    holdMs: RECEIPTS_HELD_MS,
     keepsSockets: true,
   };
 }
@@ -150,6 +166,23 @@ export function clusterPrimaryKilled(times: Times): Fault {
   };
 }
 
+/** One after the other, each when the one before is over. */
+export function again(count: number, fault: Fault, betweenMs: number): Fault {
+  return {
+    ...fault,
+    name: `${fault.name}, ${count} times`,
+    async begin(world, random) {
+      for (let n = 1; n < count; n++) {
+        await fault.begin(world, random);
+        await pause(fault.holdMs);
+        await fault.end?.(world);
+        await pause(random.next() * betweenMs);
+      }
+      await fault.begin(world, random);
+    },
+  };
+}
+
 export function postgresRestarted(times: Times): Fault {
   return {
     name: 'PostgreSQL restarted',
@@ -161,6 +194,10 @@ export function postgresRestarted(times: Times): Fault {
   };
 }
 
+export function postgresKilledAgain(times: Times): Fault {
+  return { ...again(5, postgresRestarted(times), 4_000), traffic: 'short' };
+}
+
 /** With the processes of its sessions: nothing answers, nothing is refused. */
 export function postgresStopped(times: Times): Fault {
   return {
@@ -170,6 +207,21 @@ export function postgresStopped(times: Times): Fault {
     end: (world) => signalTree(world.site.postgres.pid, 'SIGCONT'),
     holdMs: times.stopped,
     darkens: { from: 'admins', dependency: 'store' },
+    keepsSockets: true,
+  };
+}
+
+/** Its server may end of it; whoever keeps programs running starts it again. */
+export function postgresDiskFull(times: Times): Fault {
+  return {
+    name: 'disk full under PostgreSQL',
+    to: 'disk',
+    begin: (world) => world.site.disk.fill(),
+    async end({ site }) {
+      await site.disk.free();
+      if (!site.postgres.running) await site.postgres.restart();
+    },
+    holdMs: times.slow,
     keepsSockets: true,
   };
 }

@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startGuard } from '../../services/guard.ts';
-import type { Patch } from './mutations.ts';
+import type { Patch } from './mutation.ts';
 
-/** The compiled program. */
-export const COMPILED = fileURLToPath(new URL('../../../', import.meta.url));
+const COMPILED = fileURLToPath(new URL('../../../', import.meta.url));
 /** What compiled files look for beside `dist/`. */
 const BESIDE = ['node_modules', 'package.json', 'protocol', 'PROTOCOL.md', 'docs'];
 

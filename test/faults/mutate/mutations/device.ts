@@ -1,0 +1,95 @@
+/** What a device does so that a command runs once and it finds a gateway. */
+import type { Mutation } from '../mutation.ts';
+
+export const DEVICE: readonly Mutation[] = [
+  {
+    name: 'no-dedupe',
+    title: 'a device runs whatever is delivered to it',
+    patches: [
+      {
+        file: 'device/executions.js',
+        find: 'return this.#again(known, order);',
+        replace: 'this.#book.drop(id);',
+      },
+    ],
+    proof: {
+      file: 'faults/proofs/delivered-twice',
+      test: 'a command that is delivered again does not run again',
+    },
+  },
+  {
+    name: 'no-older-addresses',
+    title: 'a new list of gateways replaces the older one at once',
+    patches: [
+      {
+        file: 'device/gateway-choice.js',
+        find: 'this.#older = before.filter(({ url }) => !listed.has(url)).slice(0, MAX_OLDER);',
+        replace: 'this.#older = [];',
+      },
+    ],
+    proof: {
+      file: 'device/reconnect',
+      test: 'G-1: older addresses stay behind a new list until a gateway of it has admitted the device',
+    },
+  },
+  {
+    name: 'moves-back-off',
+    title: 'a device that is told where to go backs off before it goes',
+    patches: [
+      {
+        file: 'device/reconnect.js',
+        find: "if (advice === 'now' && this.#mayHurry())",
+        replace: "if (advice === 'now' && this.#mayHurry() && false)",
+      },
+    ],
+    proof: {
+      file: 'device/reconnect',
+      test: 'C-4: who is told to go somewhere goes now, however short its sessions; only failures back off',
+    },
+  },
+  {
+    name: 'no-locate',
+    title: 'a device that finds no gateway asks nobody where to go',
+    patches: [
+      {
+        file: 'device/uplink.js',
+        find: 'async #ask() {\n',
+        replace: 'async #ask() {\n        if (this.#asking === null)\n            return;\n',
+      },
+    ],
+    proof: {
+      file: 'device/locate',
+      test: 'G-16: after ten attempts that lead nowhere a device asks where to go, and goes there',
+    },
+  },
+  {
+    name: 'list-order',
+    title: 'after a loss a device dials in the order of its list, whatever it measured',
+    patches: [
+      {
+        file: 'device/gateway-choice.js',
+        find: 'return [...gateways].sort((a, b) => place(a) - place(b));',
+        replace: 'void place;\n        return [...gateways];',
+      },
+    ],
+    proof: {
+      file: 'device/gateway-probe',
+      test: 'G-2, G-11: after the loss of its gateway a device dials the others in the order of what it measured',
+    },
+  },
+  {
+    name: 'no-probe-when-away',
+    title: 'a device that is not at its nearest gateway probes no sooner than others',
+    patches: [
+      {
+        file: 'device/gateway-watch.js',
+        find: 'const pauseMs = soon ? this.#soonMs(standing) : ',
+        replace: 'const pauseMs = ',
+      },
+    ],
+    proof: {
+      file: 'device/gateway-probe',
+      test: 'G-10: away from the nearest the next round comes within two minutes, where one was never probed within ten',
+    },
+  },
+];

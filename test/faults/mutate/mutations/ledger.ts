@@ -1,0 +1,52 @@
+/** What the ledger does with what it hears, and with what it does not hear. */
+import type { Mutation } from '../mutation.ts';
+
+export const LEDGER: readonly Mutation[] = [
+  {
+    name: 'no-redelivery',
+    title: 'what was sent is not sent again, whatever becomes of it',
+    patches: [
+      {
+        file: 'admin-api/store/executions.js',
+        find: 'requeueSessions(rows) {',
+        replace: 'requeueSessions(rows) { return Promise.resolve([]);',
+      },
+      {
+        file: 'admin-api/store/executions.js',
+        find: '#requeueKeys(db, rows, condition) {',
+        replace: '#requeueKeys(db, rows, condition) { return Promise.resolve([]);',
+      },
+    ],
+    proof: {
+      file: 'faults/proofs/redelivery',
+      test: 'a command that was sent and never acknowledged is sent again when the device is back',
+    },
+  },
+  {
+    name: 'ends-do-not-wait',
+    title: 'clocks end executions whose receipts wait in front of the ledger',
+    patches: [
+      {
+        file: 'admin-api/ledger/ends.js',
+        find: "if (verdict === 'wait')\n            return null;",
+        replace: "if (verdict === 'wait')\n            return endBy(clock, row);",
+      },
+    ],
+    proof: {
+      file: 'faults/proofs/receipts-wait',
+      test: 'a success that waits in front of the ledger past its finish-by time counts',
+    },
+  },
+  {
+    name: 'asked-during-a-run',
+    title: 'what is asked for during a run is not done after it',
+    patches: [
+      {
+        file: 'bus/one-at-a-time.js',
+        find: 'this.#next ??= this.#running.then(() => {\n            this.#next = undefined;\n            return this.#run();\n        });\n        return this.#next;',
+        replace: 'return this.#running;',
+      },
+    ],
+    proof: { file: 'faults/proofs/asked-meanwhile', test: 'what is asked for during a run is done after it' },
+  },
+];
