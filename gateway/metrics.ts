@@ -2,8 +2,7 @@
  * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected: the paths that count
  * run once per frame.
  */
-import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Percentiles } from './percentiles.ts';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 const PREFIX = 'pushpoint_gateway_';
 
@@ -31,16 +30,15 @@ export interface Gauges {
   spooledReceipts(): number;
   /** Share of the spool's bound that is taken. */
   spoolFill(): number;
-  /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
   /** The clock that all programs share. */
   now(): number;
+  /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
   spoolOldestAt(): number | null;
   bufferedBytes(): number;
   /** Connections it takes at most. */
   limit(): number;
   /** Connections that have to leave. */
   leaving(): number;
-  roundTripMs(): Percentiles | undefined;
   /** No-ops to the canary that the ledger confirmed. */
   canaryConfirmed(): number;
   ready(): boolean;
@@ -80,6 +78,12 @@ export class Metrics {
   readonly tunnelEvents = new LabeledCount();
   readonly tunnelsRefused = new LabeledCount();
   readonly tunnelsEnded = new LabeledCount();
+
+  #observeRoundTrip: (seconds: number) => void = () => {};
+
+  roundTrip(ms: number): void {
+    this.#observeRoundTrip(ms / 1_000);
+  }
 
   register(registry: Registry, worker: string, gauges: Gauges): void {
     const registers = [registry];
@@ -141,19 +145,14 @@ export class Metrics {
     gauge('tunnels', 'Tunnels that may be used.', gauges.tunnels);
     gauge('tunnel_legs', 'Open WebSockets of tunnels.', gauges.tunnelLegs);
     gauge('tunnel_buffered_bytes', 'Bytes that wait for legs of tunnels.', gauges.tunnelBufferedBytes);
-    new Gauge({
+    const roundTrips = new Histogram({
       name: `${PREFIX}round_trip_seconds`,
       help: 'Round trips of WebSocket pings to a sample of the devices.',
-      labelNames: ['worker', 'quantile'],
+      labelNames: ['worker'],
+      buckets: [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
       registers,
-      collect() {
-        const measured = gauges.roundTripMs();
-        if (!measured) return;
-        this.set({ worker, quantile: '0.5' }, measured.p50 / 1_000);
-        this.set({ worker, quantile: '0.9' }, measured.p90 / 1_000);
-        this.set({ worker, quantile: '0.99' }, measured.p99 / 1_000);
-      },
     });
+    this.#observeRoundTrip = (seconds) => roundTrips.observe({ worker }, seconds);
     gauge('ready', 'Whether newcomers can be admitted.', () => (gauges.ready() ? 1 : 0));
     gauge('loops_stuck', 'Loops of the process that go round no more.', gauges.stuck);
     new Gauge({

@@ -3,6 +3,7 @@
  * that answers a ping of ours counts, so a device cannot make numbers up beyond its own delay.
  */
 import type { Connections } from './connections.ts';
+import type { Metrics } from './metrics.ts';
 import { type Percentiles, percentiles } from './percentiles.ts';
 import { type AdmittedConnection, type Connection, isAdmitted } from './session.ts';
 
@@ -17,6 +18,7 @@ const OUTSTANDING = 512;
 
 export class RoundTrips {
   readonly #connections: Connections;
+  readonly #metrics: Metrics;
   /** The last measurements, milliseconds, in a ring. */
   readonly #samples = new Float64Array(SAMPLES);
   #measured = 0;
@@ -26,8 +28,9 @@ export class RoundTrips {
   #rotationAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(connections: Connections) {
+  constructor(connections: Connections, metrics: Metrics) {
     this.#connections = connections;
+    this.#metrics = metrics;
   }
 
   start(): void {
@@ -46,7 +49,9 @@ export class RoundTrips {
     const told = new DataView(payload.buffer, payload.byteOffset, 8).getFloat64(0);
     if (told !== sentAt) return;
     this.#sent.delete(connection);
-    this.#samples[this.#measured++ % SAMPLES] = performance.now() - sentAt;
+    const ms = performance.now() - sentAt;
+    this.#samples[this.#measured++ % SAMPLES] = ms;
+    this.#metrics.roundTrip(ms);
   }
 
   /** Milliseconds; `undefined` until something was measured. */

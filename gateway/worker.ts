@@ -11,6 +11,7 @@ import type { Bus, GatewaySettings } from '../bus/bus.ts';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
+import { registerProgramMetrics } from '../bus/program-metrics.ts';
 import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
 import { CLOSE, encodeGatewayMessage } from '../protocol/index.ts';
 import { AddressList } from './addresses.ts';
@@ -232,7 +233,7 @@ export class GatewayWorker {
       () => this.#status.door(),
       (reason) => this.#metrics.refused.add(reason),
     );
-    this.#roundTrips = new RoundTrips(this.#connections);
+    this.#roundTrips = new RoundTrips(this.#connections, this.#metrics);
     this.#departures = new Departures({
       connections: this.#connections,
       gateways: this.#gateways,
@@ -382,7 +383,6 @@ export class GatewayWorker {
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
       leaving: () => this.#departures.left,
-      roundTripMs: () => this.#roundTrips.percentiles(),
       canaryConfirmed: () => this.#canary?.confirmed ?? 0,
       ready: () => this.readiness().ready,
       lostSeconds: () =>
@@ -395,6 +395,7 @@ export class GatewayWorker {
     });
     registerBusMetrics(metricsRegistry, bus, { worker: this.name });
     registerLogMetrics(metricsRegistry, log, { worker: this.name });
+    registerProgramMetrics(metricsRegistry, version ?? 'unknown', { worker: this.name });
     this.#registry = metricsRegistry;
     this.#health = new HealthServer({
       readiness: () => this.readiness(),

@@ -10,6 +10,7 @@ import { redisSettings } from '../config/redis.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
+import { version } from '../version.ts';
 import { busPart } from './bus-part.ts';
 import { gatewayConfig } from './gateway-parts.ts';
 import type { WorkerOrders } from './gateway-worker.ts';
@@ -77,6 +78,7 @@ function supervisorPart(
     config,
     bus,
     log,
+    version: version(),
     fork: (own) => forkWorker({ ...orders, ...known(bus), config: own }),
   });
   const stop = (): Promise<void> => supervisor.stop({ deadlineMs: orders.stopDeadlineMs });

@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import type { Bus } from '../../bus/bus.ts';
 import { registerLogMetrics } from '../../bus/log-metrics.ts';
+import { registerProgramMetrics } from '../../bus/program-metrics.ts';
 import { Dependency, type DependencyReport, Loops } from '../../bus/vital-signs.ts';
 import type { GatewayConfig } from '../config.ts';
 import { HealthServer, type MetricsText, type Readiness } from '../health.ts';
@@ -18,6 +19,8 @@ import { PortBroker } from './port-broker.ts';
 import { type SlotState, WorkerSlot } from './worker-slot.ts';
 
 export interface SupervisorParts {
+  /** Of the program, for people. */
+  version?: string;
   /** Of the whole gateway; `workerNumber` says nothing here. */
   config: Readonly<GatewayConfig>;
   /** To give back the leases of workers that died. Started before the supervisor, stopped after it. */
@@ -259,6 +262,7 @@ export class Supervisor {
     const slots = () => this.#slots;
     const registers = [this.#registry];
     registerLogMetrics(this.#registry, this.#parts.log);
+    registerProgramMetrics(this.#registry, this.#parts.version ?? 'unknown', { worker: 'supervisor' });
     new Gauge({
       name: 'pushpoint_gateway_worker_up',
       help: 'Whether the worker process runs.',

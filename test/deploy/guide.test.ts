@@ -9,6 +9,7 @@ import { type AdminGauges, createAdminMetrics, registerAdminGauges } from '../..
 import type { Bus } from '../../bus/bus.ts';
 import { registerBusMetrics } from '../../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../../bus/log-metrics.ts';
+import { registerProgramMetrics } from '../../bus/program-metrics.ts';
 import { optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { type Gauges, Metrics } from '../../gateway/metrics.ts';
 import { CLOSE } from '../../protocol/index.ts';
@@ -24,11 +25,16 @@ function metricsOfTheCode(): string[] {
   // Only names are read here: nothing is collected.
   registerBusMetrics(registry, {} as Bus);
   registerLogMetrics(registry, {});
+  registerProgramMetrics(registry, '');
   new Metrics().register(registry, 'gw1/0', {} as Gauges);
   // Those of the supervisor, which starts processes, are read from its text.
   const supervisor = read('gateway/supervisor/supervisor.ts').matchAll(/name: '(pushpoint_[a-z_]+)'/g);
   return [
-    ...registry.getMetricsAsArray().map(({ name }) => name),
+    // Figures of the process have the names of Prometheus' own clients.
+    ...registry
+      .getMetricsAsArray()
+      .map(({ name }) => name)
+      .filter((name) => name.startsWith('pushpoint_')),
     ...[...supervisor].map(([, name = '']) => name),
   ];
 }
