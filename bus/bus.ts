@@ -289,8 +289,9 @@ export type Receipt =
 export const ASIDE_MAX = { receipts: 1_000, bytes: 64 * 1024 } as const;
 
 export interface Receipts {
-  /** Appends a batch whole or not at all. `full`: administration servers are too far behind; nothing was appended. */
-  append(batch: readonly Receipt[]): Promise<'appended' | 'full'>;
+  /**
+   * Appends a batch whole or not at all. `bytes` is about how long it is, for a bus that does not encode it. `full`: administration servers are too far behind; nothing was appended. */
+  append(batch: readonly Receipt[], bytes?: number): Promise<'appended' | 'full'>;
   /**
    * Hands batches to `apply` until the returned function is called; each batch goes to one consumer and is dropped once
    * `apply` resolves. What a consumer left unfinished (it died, `apply` rejected) is handed out again, to whoever is
@@ -316,6 +317,8 @@ export interface Receipts {
 
 /** Appended batches that may wait before `append` answers `full`. */
 export const RECEIPTS_MAX_ENTRIES = 100_000;
+/** And most bytes of them together: devices choose how long a result is. */
+export const RECEIPTS_MAX_BYTES = 256 * 1024 * 1024;
 
 /* ---- presence: which worker holds a device ---- */
 

@@ -20,7 +20,7 @@ export class MemoryBus implements Bus {
   #since = Date.now();
 
   /** `now`: the clock of the process; `Date.now` when absent. */
-  constructor(options: { log?: Logger; now?: () => number } = {}) {
+  constructor(options: { log?: Logger; now?: () => number; receiptsMaxBytes?: number } = {}) {
     const now = options.now ?? Date.now;
     this.clock = { now, aheadMs: () => 0 };
     const assertRunning = () => {
@@ -29,7 +29,7 @@ export class MemoryBus implements Bus {
     this.#workers = new MemoryWorkers(assertRunning, now);
     this.leases = this.#workers.leases;
     this.outboxes = this.#workers.outboxes;
-    this.receipts = new MemoryReceipts(assertRunning, options.log);
+    this.receipts = new MemoryReceipts(assertRunning, options.log, options.receiptsMaxBytes);
     this.presence = new MemoryPresence(assertRunning, (incarnation) => this.#workers.isAlive(incarnation));
     this.directory = new MemoryDirectory(assertRunning);
   }

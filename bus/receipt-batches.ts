@@ -8,16 +8,21 @@ export const CONSUME_DEFAULTS = { maxBatch: 2_000, redeliverAfterMs: 30_000 } as
 /** How long the end of a consumer waits for the `apply` in progress, milliseconds. */
 export const CONSUMER_END_DEADLINE_MS = 5_000;
 
-/** Takes batches off the front of `waiting`: as many as fit into `maxReceipts` together, but at least one. */
-export function takeTogether<T extends { receipts: readonly Receipt[] }>(
+/** Bytes that are applied together, batches as they were appended. */
+const TOGETHER_BYTES = 8 * 1024 * 1024;
+
+/** Takes batches off the front of `waiting`: as many as fit into `maxReceipts` and a few megabytes together, but at least one. */
+export function takeTogether<T extends { receipts: readonly Receipt[]; bytes: number }>(
   waiting: T[],
   maxReceipts: number,
 ): T[] {
   let receipts = waiting[0]?.receipts.length ?? 0;
+  let bytes = waiting[0]?.bytes ?? 0;
   let count = Math.min(1, waiting.length);
   for (; count < waiting.length; count += 1) {
     receipts += (waiting[count] as T).receipts.length;
-    if (receipts > maxReceipts) break;
+    bytes += (waiting[count] as T).bytes;
+    if (receipts > maxReceipts || bytes > TOGETHER_BYTES) break;
   }
   return waiting.splice(0, count);
 }

@@ -42,6 +42,9 @@ export interface GatewayConfig {
   /** Frames one device may send per second on average, and at once. */
   messagesPerSecond: number;
   messageBurst: number;
+  /** Bytes of a device's frames a second on average, and at once; results beyond it come later (F-7). */
+  bytesPerSecond: number;
+  byteBurst: number;
   /** How long the worker counts as alive without extending its lease, milliseconds. */
   leaseTtlMs: number;
   /** How often the outbox is read even without a hint, milliseconds. */
@@ -99,6 +102,8 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   maxBackpressureBytes: 1024 * 1024,
   messagesPerSecond: 100,
   messageBurst: 200,
+  bytesPerSecond: 64 * 1024,
+  byteBurst: 1024 * 1024,
   leaseTtlMs: 10_000,
   outboxPollMs: 1_000,
   settingsPollMs: 5_000,
@@ -140,6 +145,8 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['maxBackpressureBytes', LIMITS.frameBytes, 1024 * 1024 * 1024],
   ['messagesPerSecond', 1, 100_000],
   ['messageBurst', 1, 1_000_000],
+  ['bytesPerSecond', 1_024, 1_000_000_000],
+  ['byteBurst', LIMITS.frameBytes, 1_000_000_000],
   ['leaseTtlMs', 300, 600_000],
   ['outboxPollMs', 10, 60_000],
   ['settingsPollMs', 10, 600_000],

@@ -92,6 +92,7 @@ export class Connections {
     nonce: Uint8Array,
     tick: number,
     budget: number,
+    bytes: number,
   ): Connection {
     const connection: Connection = {
       id: ++this.#lastId,
@@ -102,6 +103,7 @@ export class Connections {
       newcomer,
       heardTick: tick,
       budget,
+      bytes,
       framesIn: 0,
       framesOut: 0,
       bytesOut: 0,

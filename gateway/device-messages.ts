@@ -27,6 +27,7 @@ import {
   type AdmittedConnection,
   type Connection,
   isAdmitted,
+  isLoopback,
   type Proving,
   type Session,
 } from './session.ts';
@@ -41,6 +42,10 @@ export interface DeviceMessagesParts {
   ticker: Ticker;
   messagesPerSecond: number;
   messageBurst: number;
+  bytesPerSecond: number;
+  byteBurst: number;
+  /** There is no room for this result of the device now (R-7). */
+  keep(connection: Connection, id: string): void;
   /** The clock that all programs share. */
   now: () => number;
   log: Logger;
@@ -50,12 +55,14 @@ export class DeviceMessages {
   readonly #parts: DeviceMessagesParts;
   readonly #ticksPerSecond: number;
   readonly #budgetPerTick: number;
+  readonly #bytesPerTick: number;
   readonly #beatAnswers = new BeatAnswers();
 
   constructor(parts: DeviceMessagesParts) {
     this.#parts = parts;
     this.#ticksPerSecond = parts.ticker.ticks(1_000);
     this.#budgetPerTick = (parts.messagesPerSecond * parts.ticker.periodMs) / 1_000;
+    this.#bytesPerTick = Math.ceil((parts.bytesPerSecond * parts.ticker.periodMs) / 1_000);
   }
 
   /** `bytes` is only read during the call. Never throws. */
@@ -64,7 +71,7 @@ export class DeviceMessages {
     if (connection.state.name === 'ended') return;
     connection.framesIn++;
     metrics.framesIn++;
-    if (!this.#withinRate(connection)) {
+    if (!this.#withinRate(connection, bytes.length)) {
       connections.close(connection, CLOSE.tooFast, 'more frames than allowed');
       return;
     }
@@ -83,13 +90,16 @@ export class DeviceMessages {
     }
   }
 
-  #withinRate(connection: Connection): boolean {
-    const { ticker, messageBurst } = this.#parts;
+  #withinRate(connection: Connection, length: number): boolean {
+    const { ticker, messageBurst, byteBurst } = this.#parts;
     const passed = ticker.now - connection.heardTick;
     if (passed > 0) {
       connection.heardTick = ticker.now;
       connection.budget = Math.min(messageBurst, connection.budget + passed * this.#budgetPerTick);
+      connection.bytes = Math.min(byteBurst, connection.bytes + passed * this.#bytesPerTick);
     }
+    // No further below 0 than a burst: who sends less again is served again soon.
+    connection.bytes = Math.max(-byteBurst, connection.bytes - length);
     if (connection.budget < 1) return false;
     connection.budget -= 1;
     return true;
@@ -114,6 +124,7 @@ export class DeviceMessages {
       this.#parts.connections.send(connection, this.#beatAnswers.at(at));
       if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);
     }
+    if (connection.bytes < 0 && !isLoopback(connection) && this.#leavesOut(connection, message)) return;
     // A session that could not even take the answer has ended.
     const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
     if (receipt) this.#parts.spool.add(receipt, length);
@@ -128,6 +139,14 @@ export class DeviceMessages {
       return false;
     }
     connection.budget -= price;
+    return true;
+  }
+
+  /** Over its bytes: what is long is not passed on. Its results come again, progress need not. */
+  #leavesOut(connection: AdmittedConnection, message: Exclude<DeviceMessage, Prove>): boolean {
+    if (message.t === 'progress') this.#parts.metrics.progressDropped++;
+    else if (message.t === 'result') this.#parts.keep(connection, message.id);
+    else return false;
     return true;
   }
 

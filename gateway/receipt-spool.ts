@@ -24,6 +24,8 @@ const RANKS = 4;
 
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2_000;
+/** Bytes of one append: whoever applies it holds all of it. */
+const BATCH_BYTES = 1024 * 1024;
 /** What a receipt costs beside its payload, bytes. */
 const RECEIPT_OVERHEAD = 200;
 
@@ -216,12 +218,14 @@ export class ReceiptSpool {
 
   #take(): Spooled[] {
     const batch: Spooled[] = [];
-    while (batch.length < this.#options.batch && this.#head < this.#queue.length) {
+    let bytes = 0;
+    while (batch.length < this.#options.batch && bytes < BATCH_BYTES && this.#head < this.#queue.length) {
       const spooled = this.#queue[this.#head];
       this.#queue[this.#head++] = undefined;
       if (!spooled) continue;
       this.#counted(spooled, -1);
       batch.push(spooled);
+      bytes += spooled.bytes;
     }
     this.#compact();
     return batch;
@@ -251,7 +255,10 @@ export class ReceiptSpool {
     if (this.#batch.length === 0) return;
     this.#appending = true;
     try {
-      const outcome = await this.#receipts.append(this.#batch.map((spooled) => spooled.receipt));
+      const outcome = await this.#receipts.append(
+        this.#batch.map((spooled) => spooled.receipt),
+        this.#batch.reduce((sum, { bytes }) => sum + bytes, 0),
+      );
       if (outcome === 'full') throw new Error('the administration server is too far behind');
       this.#metrics.receiptsAppended += this.#batch.length;
       for (const spooled of this.#batch) this.#bytes -= spooled.bytes;

@@ -73,6 +73,8 @@ export interface Connection {
   heardTick: number;
   /** Frames the device may still send, refilled by time. */
   budget: number;
+  /** Bytes it may still send; below 0 for one that sent more. A small integer. */
+  bytes: number;
   framesIn: number;
   framesOut: number;
   bytesOut: number;

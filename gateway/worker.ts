@@ -173,7 +173,10 @@ export class GatewayWorker {
       },
       this.#metrics,
       this.#log,
-      (result) => handBack(result, this.#connections, this.#metrics, config.resultRetryMs),
+      ({ device, command }) => {
+        const connection = this.#connections.sessions.get(device);
+        handBack(connection, command, this.#connections, this.#metrics, config.resultRetryMs);
+      },
     );
     this.#releases = new PresenceReleases(
       bus.presence,
@@ -225,6 +228,11 @@ export class GatewayWorker {
       ticker: this.#ticker,
       messagesPerSecond: config.messagesPerSecond,
       messageBurst: config.messageBurst,
+      bytesPerSecond: config.bytesPerSecond,
+      byteBurst: config.byteBurst,
+      keep: (connection, id) => {
+        handBack(connection, id, this.#connections, this.#metrics, config.resultRetryMs);
+      },
       now: this.#now,
       log: this.#log,
     });
@@ -569,8 +577,9 @@ export class GatewayWorker {
 
   #open(socket: DeviceSocket, port: number, newcomer: Newcomer | null): Connection {
     const nonce = this.#nonces.next();
-    const { name, messageBurst } = this.#config;
-    const connection = this.#connections.open(socket, port, newcomer, nonce, this.#ticker.now, messageBurst);
+    const { name, messageBurst, byteBurst } = this.#config;
+    const now = this.#ticker.now;
+    const connection = this.#connections.open(socket, port, newcomer, nonce, now, messageBurst, byteBurst);
     if (this.#follower.moved(port)) {
       this.#departures.sendOn(connection);
       return connection;

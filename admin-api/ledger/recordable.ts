@@ -3,6 +3,26 @@
  * integers and what JSON has no number for as text.
  */
 
+const LONG = 512;
+
+/** Whether it takes more than a few hundred bytes to write down; looks no further than it must. */
+export function isLong(value: unknown): boolean {
+  return weigh(value, LONG) < 0;
+}
+
+/** What is left of `room` when `value` has taken its part. */
+function weigh(value: unknown, room: number): number {
+  if (typeof value === 'string') return room - value.length;
+  if (typeof value !== 'object' || value === null) return room - 8;
+  if (ArrayBuffer.isView(value)) return room - value.byteLength;
+  let left = room;
+  for (const [key, item] of Object.entries(value)) {
+    left = weigh(item, left - key.length);
+    if (left < 0) return left;
+  }
+  return left;
+}
+
 /** Throws an `Error` for what is nested deeper than `depth`. Copies only what has to change. */
 export function recordable(value: unknown, depth: number): unknown {
   switch (typeof value) {

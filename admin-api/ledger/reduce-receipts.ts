@@ -2,6 +2,7 @@ import type { Receipt } from '../../bus/bus.ts';
 import { type Compliance, type ExecutionState, isFinal, type MeasuredGateway } from '../../protocol/index.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
+import { isLong } from './recordable.ts';
 
 /** One batch of receipts, reduced to what it changes: one row per device and per execution. */
 export interface ReducedReceipts {
@@ -166,6 +167,7 @@ function advanceOf(receipt: Extract<Receipt, { kind: 'ack' | 'progress' | 'resul
     advance.finishedAt = at;
     advance.reason = receipt.reason ?? null;
     if (receipt.data !== undefined) advance.data = receipt.data;
+    if (isLong(receipt.data)) advance.longData = true;
   }
   return advance;
 }

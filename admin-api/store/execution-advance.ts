@@ -34,6 +34,7 @@ export async function advanceExecutions(
 ): Promise<Answer> {
   const firsts = new Map<string, Advance>();
   for (const report of reports) if (!firsts.has(keyOf(report))) firsts.set(keyOf(report), report);
+  await leaveOutUnwanted(db, dialect, [...firsts.values()]);
   const moved = await moveForward(db, dialect, [...firsts.values()]);
   const done = new Set<Advance>(moved);
   const rest = moved.length === reports.length ? [] : reports.filter((report) => !done.has(report));
@@ -44,6 +45,23 @@ export async function advanceExecutions(
     current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
     late: answer.late,
   };
+}
+
+/** What was returned for an execution that is not open is not kept: long data is not even made into text then. */
+async function leaveOutUnwanted(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<void> {
+  const long = reports.filter(({ longData }) => longData === true);
+  if (long.length === 0) return;
+  const { rows } = await sql<ExecutionKey>`
+    select e.command_id as command, e.device_id as device
+    from ${dialect.rowsOf(EXECUTION_KEY, long)}
+    join executions e on e.command_id = r.command and e.device_id = r.device
+    where e.state < ${sql.lit(FIRST_FINAL_CODE)}`.execute(db);
+  const open = new Set(rows.map(keyOf));
+  for (const report of long) if (!open.has(keyOf(report))) delete report.data;
 }
 
 /** What `advanced` says of an open execution in an earlier state; returns the reports that found one. */

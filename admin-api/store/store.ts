@@ -306,6 +306,8 @@ export interface Advance extends ExecutionKey {
   note: string | null;
   reason: string | null;
   data?: unknown;
+  /** It takes a while to write `data` down: that is worth a look whether it is wanted. */
+  longData?: boolean;
 }
 
 export interface ExecutionFilter {

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { ASIDE_MAX, RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
+import { ASIDE_MAX, RECEIPTS_MAX_BYTES, RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import {
   type Apply,
   applyTogether,
@@ -12,6 +12,7 @@ import {
 
 interface Batch {
   receipts: readonly Receipt[];
+  bytes: number;
   /** By the monotonic clock. */
   appendedAt: number;
   /** The first is 1. */
@@ -37,18 +38,23 @@ export class MemoryReceipts implements Receipts {
   readonly #assertRunning: () => void;
   readonly #log: Logger | undefined;
   #appended = 0;
+  readonly #maxBytes: number;
+  #bytes = 0;
   #wakeUps: (() => void)[] = [];
 
-  constructor(assertRunning: () => void, log?: Logger) {
+  constructor(assertRunning: () => void, log?: Logger, maxBytes = RECEIPTS_MAX_BYTES) {
+    this.#maxBytes = maxBytes;
     this.#assertRunning = assertRunning;
     this.#log = log;
   }
 
-  async append(batch: readonly Receipt[]): Promise<'appended' | 'full'> {
+  async append(batch: readonly Receipt[], bytes = 0): Promise<'appended' | 'full'> {
     this.#assertRunning();
     if (this.#open.size >= RECEIPTS_MAX_ENTRIES) return 'full';
+    if (this.#open.size > 0 && this.#bytes + bytes > this.#maxBytes) return 'full';
     if (batch.length === 0) return 'appended';
-    const appended = { receipts: batch, appendedAt: performance.now(), number: ++this.#appended };
+    this.#bytes += bytes;
+    const appended = { receipts: batch, bytes, appendedAt: performance.now(), number: ++this.#appended };
     this.#open.add(appended);
     this.#waiting.push(appended);
     this.#wake();
@@ -138,7 +144,7 @@ export class MemoryReceipts implements Receipts {
   #drop(batches: readonly Batch[], redelivery: NodeJS.Timeout): void {
     clearTimeout(redelivery);
     this.#redeliveries.delete(redelivery);
-    for (const batch of batches) this.#open.delete(batch);
+    for (const batch of batches) if (this.#open.delete(batch)) this.#bytes -= batch.bytes;
   }
 
   /** What is not dropped `afterMs` from now is handed out again, to whoever is there. */

@@ -86,6 +86,7 @@ export function keysWith(prefix: string, sharded: boolean) {
     outboxHint: (incarnation: string) => `${prefix}:{${incarnation}}:hint`,
 
     receipts: `${prefix}:{receipts}`,
+    receiptBytes: `${prefix}:{receipts}:bytes`,
     deadReceipts: `${prefix}:{receipts}:dead`,
 
     presence: (shard: number) => `${prefix}:presence${inShard(shard)}`,

@@ -10,8 +10,11 @@ import { sleep } from './client.ts';
 import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 
-/** Batches asked for at once; what is over `maxBatch` receipts waits here for the next `apply`. */
+/** Batches asked for at once, and about how many bytes; what is over `maxBatch` receipts waits here for the next `apply`. */
 const READ_COUNT = 256;
+const READ_BYTES = 16 * 1024 * 1024;
+/** Until it is known how long batches are. */
+const FIRST_READ_COUNT = 16;
 /** Pause before Redis is asked again after it was away, milliseconds. */
 const AWAY_PAUSE_MS = 200;
 /** A consumer asks at least every few seconds; one that was silent for so long is gone, milliseconds. */
@@ -31,6 +34,7 @@ export class ReceiptConsumer {
   /** Handed out by Redis, not begun. */
   #waiting: StreamBatch[] = [];
   #rejections = 0;
+  #readCount = FIRST_READ_COUNT;
   #nextClaimAt = 0;
   #nextForgetAt = 0;
   #away = false;
@@ -109,9 +113,17 @@ export class ReceiptConsumer {
     }
     if (this.#waiting.length === 0) {
       const untilClaim = Math.max(this.#nextClaimAt - performance.now(), 1);
-      this.#waiting = await this.#stream.read(READ_COUNT, untilClaim);
+      this.#waiting = this.#measured(await this.#stream.read(this.#readCount, untilClaim));
     }
     if (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
+  }
+
+  /** Asks for fewer batches the next time when these are long. */
+  #measured(batches: StreamBatch[]): StreamBatch[] {
+    const longest = batches.reduce((most, { bytes }) => Math.max(most, bytes), 1);
+    if (batches.length > 0)
+      this.#readCount = Math.max(1, Math.min(READ_COUNT, Math.floor(READ_BYTES / longest)));
+    return batches;
   }
 
   async #applySome(): Promise<void> {
@@ -133,9 +145,9 @@ export class ReceiptConsumer {
     if (performance.now() < this.#nextClaimAt) return;
     let cursor = '0-0';
     do {
-      const claimed = await this.#stream.claim(cursor, this.#limits.redeliverAfterMs, READ_COUNT);
+      const claimed = await this.#stream.claim(cursor, this.#limits.redeliverAfterMs, this.#readCount);
       cursor = claimed.cursor;
-      this.#waiting.push(...claimed.batches);
+      this.#waiting.push(...this.#measured(claimed.batches));
       while (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
     } while (cursor !== '0-0' && !this.#ending.signal.aborted);
     await this.#forgetDead();

@@ -23,6 +23,7 @@ const SOCKET_TIMEOUT_MS = 4_000;
 export interface StreamBatch {
   id: string;
   receipts: readonly Receipt[];
+  bytes: number;
 }
 
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
@@ -148,8 +149,8 @@ export class ReceiptStream {
   async drop(batches: readonly StreamBatch[]): Promise<void> {
     await this.#commands.run(
       SCRIPTS.dropReceipts,
-      [this.#keys.receipts],
-      [GROUP, ...batches.map(({ id }) => id)],
+      [this.#keys.receipts, this.#keys.receiptBytes],
+      [GROUP, ...batches.flatMap(({ id, bytes }) => [id, bytes])],
     );
   }
 
@@ -207,9 +208,9 @@ export class ReceiptStream {
       if (isForeign(fields, this.#commands.installation)) {
         // Of gateways that have not noticed yet whose Redis it is: their devices are none of this installation's.
         this.#log.warn({ entry: id }, 'receipts of another installation are dropped');
-        await this.drop([{ id, receipts: [] }]);
+        await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
       } else if (receipts === null) await this.#bury(id);
-      else batches.push({ id, receipts });
+      else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
     return batches;
   }
@@ -218,7 +219,7 @@ export class ReceiptStream {
     this.#log.error({ entry: id }, 'a batch of receipts cannot be decoded, moved aside');
     await this.#commands.run(
       SCRIPTS.buryReceipts,
-      [this.#keys.receipts, this.#keys.deadReceipts],
+      [this.#keys.receipts, this.#keys.deadReceipts, this.#keys.receiptBytes],
       [GROUP, id, MAX_DEAD_ENTRIES],
     );
   }

@@ -25,6 +25,8 @@ export interface RedisReceiptsParts {
   commands: OwnCommands;
   keys: Keys;
   histories: Histories;
+  /** Of all batches that wait. */
+  maxBytes: number;
   /** Has the connection of every consumer watched. */
   watch: (watched: WatchedLink) => () => void;
   log: Logger;
@@ -129,8 +131,8 @@ export class RedisReceipts implements Receipts {
   #append(batch: Buffer): Promise<unknown> {
     return this.#with.commands.run(
       SCRIPTS.appendReceipts,
-      [this.#with.keys.receipts],
-      [RECEIPTS_MAX_ENTRIES, batch, this.#with.commands.installation],
+      [this.#with.keys.receipts, this.#with.keys.receiptBytes],
+      [RECEIPTS_MAX_ENTRIES, batch, this.#with.commands.installation, this.#with.maxBytes],
     );
   }
 

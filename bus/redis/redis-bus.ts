@@ -4,7 +4,14 @@
  */
 import { nanoid } from 'nanoid';
 import { type Logger, pino } from 'pino';
-import { type Bus, type BusCounts, type BusStatus, BusUnavailable, type Installation } from '../bus.ts';
+import {
+  type Bus,
+  type BusCounts,
+  type BusStatus,
+  BusUnavailable,
+  type Installation,
+  RECEIPTS_MAX_BYTES,
+} from '../bus.ts';
 import { MeasuredClock } from '../clock.ts';
 import type { Client } from './client.ts';
 import { ClusterTopology } from './cluster-topology.ts';
@@ -32,6 +39,8 @@ export interface RedisBusOptions extends RedisSettings {
   prefix?: string;
   /** The installation it works for, when that is known already. */
   installation?: Installation;
+  /** Bytes of receipts that may wait; `RECEIPTS_MAX_BYTES` when absent. */
+  receiptsMaxBytes?: number;
   /** Silent when absent. */
   log?: Logger;
   /** How long `start` waits for Redis, milliseconds; 10,000 when absent. */
@@ -67,6 +76,7 @@ export class RedisBus implements Bus {
     startTimeoutMs = 10_000,
     tellWarnings = true,
     installation,
+    receiptsMaxBytes = RECEIPTS_MAX_BYTES,
     ...settings
   }: RedisBusOptions) {
     this.#startTimeoutMs = startTimeoutMs;
@@ -95,7 +105,10 @@ export class RedisBus implements Bus {
     this.leases = new RedisLeases(own, keys, histories);
     this.outboxes = new RedisOutboxes(own, subscriptions, keys, histories, sharded);
     const watch = this.#health.watch.bind(this.#health);
-    this.receipts = new RedisReceipts({ target, topology, commands: own, keys, histories, watch, log });
+    this.receipts = new RedisReceipts({
+      ...{ target, topology, commands: own, keys, histories, watch, log },
+      maxBytes: receiptsMaxBytes,
+    });
     this.presence = new RedisPresence(own, keys);
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }

@@ -12,8 +12,15 @@ import type { Store } from '../../admin-api/store/store.ts';
 import type { Receipt } from '../../bus/bus.ts';
 import type { MemoryReceipts } from '../../bus/memory/receipts.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
+import { decodeGatewayMessage } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { addCommand, addDevice } from './store-fixtures.ts';
+
+const INITIAL = { group: 'all', runPushServer: true, port: 1, address: 'ws://x:1', connectionLimit: 1 };
+const WORKER = { worker: 'gw1/0', gateway: 'gw1', host: 'h', pid: 1, version: '1', initial: INITIAL };
+const LOAD = {
+  ...{ connections: 1, limit: 1, revision: 1, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0 },
+};
 
 interface Site {
   store: Store;
@@ -111,6 +118,29 @@ test('a receipt that the store refuses every time is found among others and put 
     assert.equal([await state('c1'), await state('c3')], ['succeeded', 'succeeded']);
     assert.is.not(await state('c2'), 'succeeded');
     assert.is((bus.receipts as unknown as MemoryReceipts).aside.length, 1);
+  }));
+
+test('what a device returns for a command it was not given is not even written down, and it is told so', () =>
+  withServer(async ({ store, bus, append }) => {
+    await addDevice(store, 'd1');
+    const data = { text: 'x'.repeat(30_000) };
+    Object.defineProperty(data, 'toJSON', { value: () => assert.unreachable('made into JSON') });
+    const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
+    await bus.presence.claim(incarnation, [{ device: 'd1' }]);
+    await append(Array.from({ length: 50 }, (_, n) => result(`made-up-${n}`, { data })));
+    await waitFor(async () => (await bus.receipts.backlog()) === 0, { what: 'all receipts to be done with' });
+    assert.is((bus.receipts as unknown as MemoryReceipts).aside.length, 0);
+    const { entries } = await waitFor(
+      async () => {
+        const read = await bus.outboxes.read(incarnation, null, 100);
+        return read.entries.length > 0 && read;
+      },
+      { what: 'the answer' },
+    );
+    const settled = entries.flatMap(
+      ({ delivery }) => decodeGatewayMessage(delivery.frame as Uint8Array) ?? [],
+    );
+    assert.ok(settled.length > 0 && settled.every((it) => it.t === 'settled' && it.state === 'unknown'));
   }));
 
 test('texts of devices come in without control characters, and binary data as base64', () => {

@@ -3,12 +3,19 @@ import { script } from '../script.ts';
 /**
  * Appends one batch of receipts.
  *
- * KEYS 1 receipts
- * ARGV 1 most entries the stream may hold, 2 encoded batch, 3 installation of those that say it, or ''
+ * KEYS 1 receipts, 2 bytes of the batches in there
+ * ARGV 1 most entries the stream may hold, 2 encoded batch, 3 installation of those that say it, or '', 4 most bytes
  * Result: 1 appended, -1 full
  */
 export const appendReceipts = script(`
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return -1 end
+local entries = redis.call('XLEN', KEYS[1])
+if entries >= tonumber(ARGV[1]) then return -1 end
+if entries == 0 then
+  redis.call('DEL', KEYS[2])
+elseif tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[2] > tonumber(ARGV[4]) then
+  return -1
+end
+redis.call('INCRBY', KEYS[2], #ARGV[2])
 redis.call('XADD', KEYS[1], '*', 'b', ARGV[2], 'i', ARGV[3])
 return 1
 `);
