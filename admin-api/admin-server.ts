@@ -71,6 +71,8 @@ export interface AdminConfig {
   trustProxy?: string[];
   /** Path below which a proxy serves the API; the root when absent. */
   basePath?: string;
+  /** Origins whose pages may be devices, or `*`; none when absent. */
+  allowedOrigins?: string[];
   /** Sent and not acknowledged for this long: sent again; 30,000 ms when absent. */
   resendAfterMs?: number;
   /** Most devices moved a second to spread the load, 0 for none; 100 when absent. */
@@ -255,6 +257,7 @@ export class AdminServer {
       ...(config.tls && { tls: config.tls }),
       ...(config.trustProxy && { trustProxy: config.trustProxy }),
       ...(config.basePath && { basePath: config.basePath }),
+      ...(config.allowedOrigins && { allowedOrigins: config.allowedOrigins }),
     });
 
     loops.watch('sweeper', () => sweeper.rounds);

@@ -14,7 +14,8 @@ export * from './parts.ts';
 export { webProbe } from './probe-web.ts';
 export { webDial } from './socket-web.ts';
 export { webLegDial } from './tunnels/dial-web.ts';
-export { WebStore } from './web-store.ts';
+export { StoreInUse } from './web-lock.ts';
+export { WebStore, type WebStoreOptions } from './web-store.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {

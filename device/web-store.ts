@@ -6,6 +6,7 @@ import {
   type Marks,
   type StoredDevice,
 } from './store.ts';
+import { lockStore } from './web-lock.ts';
 
 /* The part of IndexedDB that is used here; the compiler's browser library is not loaded for Node. */
 interface Request<T> {
@@ -52,25 +53,44 @@ function completed(transaction: Transaction): Promise<void> {
   });
 }
 
-/** A browser's IndexedDB database `name`. The private key is readable by every script of the same origin. */
+export interface WebStoreOptions {
+  /** Waits until no other tab has the database open, in place of failing; `signal` ends the wait. */
+  wait?: boolean;
+  signal?: AbortSignal;
+  /** `false`: the program sees to it that one tab or worker has it open at a time. */
+  lock?: boolean;
+  factory?: Factory;
+}
+
+/**
+ * A browser's IndexedDB database `name`. The private key is readable by every script of the same origin. One tab or worker at a
+ * time: two would be one device twice, and displace each other (H-9).
+ */
 export class WebStore implements DeviceStore {
   readonly #database: Database;
+  readonly #release: () => void;
   readonly #view = new JournalView();
 
-  private constructor(database: Database) {
+  private constructor(database: Database, release: () => void) {
     this.#database = database;
+    this.#release = release;
   }
 
-  static async open(
-    name = 'pushpoint',
-    factory = (globalThis as unknown as { indexedDB: Factory }).indexedDB,
-  ): Promise<WebStore> {
-    const request = factory.open(name, 1);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore(STATE);
-      request.result.createObjectStore(EXECUTIONS);
-    };
-    return new WebStore(await answer(request));
+  /** Throws `StoreInUse`, and an error that says so where the browser has no Web Locks. */
+  static async open(name = 'pushpoint', options: WebStoreOptions = {}): Promise<WebStore> {
+    const factory = options.factory ?? (globalThis as unknown as { indexedDB: Factory }).indexedDB;
+    const release = options.lock === false ? () => {} : await lockStore(name, options);
+    try {
+      const request = factory.open(name, 1);
+      request.onupgradeneeded = () => {
+        request.result.createObjectStore(STATE);
+        request.result.createObjectStore(EXECUTIONS);
+      };
+      return new WebStore(await answer(request), release);
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   async load(): Promise<StoredDevice> {
@@ -107,5 +127,6 @@ export class WebStore implements DeviceStore {
 
   async close(): Promise<void> {
     this.#database.close();
+    this.#release();
   }
 }

@@ -4,6 +4,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { readTlsFiles, type TlsFiles } from '../../bus/certificate.ts';
 import { Authenticator, useAuth } from './auth.ts';
 import { useBasePath, withoutBasePath } from './base-path.ts';
+import { useDevicePages } from './device-pages.ts';
 import { FailedAttempts } from './failed-attempts.ts';
 import { refuseUnreadIdempotencyKeys } from './idempotency.ts';
 import { acceptJsonOnly } from './json-body.ts';
@@ -44,6 +45,8 @@ export async function createHttpServer(
   // Presenters name every member; tests hold the answers to their schemas.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   acceptJsonOnly(app);
+  // Before anything that refuses, so that a page of an allowed origin can read the refusal.
+  useDevicePages(app as unknown as FastifyInstance, options.allowedOrigins ?? []);
   useProblemDetails(app as unknown as FastifyInstance);
   const metrics = createHttpMetrics(services.registry);
   useMetrics(app as unknown as FastifyInstance, metrics);

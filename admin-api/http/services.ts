@@ -93,6 +93,8 @@ export interface HttpOptions {
   trustProxy?: string[];
   /** Path below which a proxy serves the API, such as `/pushpoint`; the root when absent. */
   basePath?: string;
+  /** Origins whose pages may be devices, or `*`; none when absent. */
+  allowedOrigins?: string[];
   /** Longest body, bytes; 1 MiB when absent. */
   bodyLimitBytes?: number;
   /** How long a token that was looked up is believed, milliseconds; 2,000 when absent. */

@@ -224,6 +224,15 @@ export const OPTIONS = [
     absent: 'the address that connects counts',
   },
   {
+    name: 'allowed-origins',
+    env: 'PUSHPOINT_ALLOWED_ORIGINS',
+    type: 'text',
+    description:
+      'Origins whose web pages may enrol as devices, with commas: `https://kiosk.example.net`; `*` for any. They may call nothing else of the API',
+    programs: ADMIN,
+    absent: 'none but the API itself',
+  },
+  {
     name: 'redis-url',
     env: 'REDIS_URL',
     type: 'redis-url',

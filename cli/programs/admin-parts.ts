@@ -62,6 +62,7 @@ export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, l
       canaryIntervalMs: config.canaryInterval,
       ...(config.basePath === undefined ? {} : { basePath: basePath(config.basePath) }),
       ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
+      ...(config.allowedOrigins === undefined ? {} : { allowedOrigins: originList(config.allowedOrigins) }),
       ...(tls === null ? {} : { tls }),
     },
     store,
@@ -98,6 +99,22 @@ function basePath(text: string): string {
   const path = text.replace(/\/+$/, '');
   if (path === '' || /^(\/[\w.~-]+)+$/.test(path)) return path;
   throw new ConfigError([`--base-path: ${JSON.stringify(text)} is not a path such as /pushpoint`]);
+}
+
+/** Throws `ConfigError` for what is no origin as browsers write it: scheme, host, and a port that is not the usual one. */
+function originList(text: string): string[] {
+  const list = text.split(',').map((entry) => entry.trim());
+  const wrong = list.filter((entry) => entry !== '*' && !isOrigin(entry));
+  if (wrong.length > 0) {
+    throw new ConfigError([
+      `--allowed-origins: ${wrong.map((entry) => JSON.stringify(entry)).join(', ')} is no origin such as https://kiosk.example.net`,
+    ]);
+  }
+  return list;
+}
+
+function isOrigin(entry: string): boolean {
+  return URL.canParse(entry) && new URL(entry).origin === entry;
 }
 
 /** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */

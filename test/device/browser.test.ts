@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { webCrypto } from '../../device/crypto-web.ts';
 import { webDial } from '../../device/index.browser.ts';
 import { nodeCrypto } from '../../device/index.ts';
+import { lockStore } from '../../device/web-lock.ts';
 import { fixture } from './fixture.ts';
 
 /** What a compiled file imports when it is loaded. */
@@ -62,6 +63,11 @@ test('a device connects with WebCrypto and a WebSocket of the platform', async (
   await f.gateway.session(2);
   await f.device.stop({ abrupt: true });
   await f.end();
+});
+
+test('a browser without Web Locks says that a second tab would not be noticed', async () => {
+  const error = await lockStore('kiosk', {}, null).catch((why) => why);
+  assert.match(error.message, /no Web Locks .* \{ lock: false \}/);
 });
 
 test.run();
