@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { readTlsFiles, type TlsFiles } from '../../bus/certificate.ts';
+import { Problem } from '../problems.ts';
 import { Authenticator, useAuth } from './auth.ts';
 import { useBasePath, withoutBasePath } from './base-path.ts';
 import { useDevicePages } from './device-pages.ts';
@@ -11,7 +12,7 @@ import { acceptJsonOnly } from './json-body.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
 import { serveOpenApi, useOpenApi } from './openapi.ts';
 import type { App } from './operation.ts';
-import { answerWithoutRequest, sendProblem, useProblemDetails } from './problem-details.ts';
+import { answerWithoutRequest, RETRY_AFTER_S, sendProblem, useProblemDetails } from './problem-details.ts';
 import { answerRequestIds, requestIds } from './request-ids.ts';
 import { commandRoutes } from './routes/commands.ts';
 import { deviceRoutes } from './routes/devices.ts';
@@ -114,6 +115,8 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
       sendProblem(request, reply, error);
     },
     clientErrorHandler: answerWithoutRequest,
+    // Its own answer does not say when to try again; ours does.
+    return503OnClosing: false,
     https: https ?? null,
   });
   app.server.maxConnections = CONNECTIONS_MAX;
@@ -139,7 +142,12 @@ function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void 
     socket.once('close', () => unused.delete(socket));
   });
   app.server.on('request', ({ socket }) => unused.delete(socket));
+  let stopping = false;
+  app.addHook('onRequest', (_request, _reply, done) => {
+    done(stopping ? new Problem('unavailable', 'The server is stopping.', RETRY_AFTER_S) : undefined);
+  });
   app.addHook('preClose', (done) => {
+    stopping = true;
     streams.stop();
     for (const socket of unused) socket.destroy();
     const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs);

@@ -8,7 +8,8 @@ import type { ProblemDocument } from './schemas/common.ts';
 import { type FieldError, fieldErrors } from './validation.ts';
 
 const MEDIA_TYPE = 'application/problem+json; charset=utf-8';
-const RETRY_AFTER_S = 5;
+/** Where nobody can say when trying again makes sense. */
+export const RETRY_AFTER_S = 5;
 /** A refused body up to this long is read to its end and dropped, bytes. */
 const DROPPED_BODY_MAX = 16 * 1024 * 1024;
 

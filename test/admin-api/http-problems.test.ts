@@ -12,6 +12,7 @@ import type { StoreWatch } from '../../admin-api/store-watch.ts';
 import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { Loops } from '../../bus/vital-signs.ts';
+import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 import { CERT, KEY } from './localhost-certificate.ts';
 
@@ -289,6 +290,32 @@ test('closing ends idle connections at once and cuts what hangs at the deadline'
   await closing.stop();
   assert.ok(performance.now() - startedAt < 3000);
   assert.is(await hanging, 'cut');
+});
+
+test('a request on an open connection to a server that stops is told when to try again', async () => {
+  let release: (() => void) | undefined;
+  const explain = () =>
+    new Promise<never>((_, reject) => {
+      release = () => reject(new BusUnavailable('away'));
+    });
+  const closing = await startHttp({}, () => ({ explain }));
+  const { hostname, port } = new URL(closing.url);
+  const socket = connect({ host: hostname, port: Number(port) });
+  let heard = '';
+  socket.on('data', (data) => {
+    heard += data.toString();
+  });
+  const authorization = `authorization: Bearer ${closing.secrets.admin}`;
+  socket.write(`GET /v1/devices/a/why?command=b HTTP/1.1\r\nhost: a\r\n${authorization}\r\n\r\n`);
+  await waitFor(() => release !== undefined, { what: 'the first request' });
+  const stopped = closing.stop();
+  await waitFor(() => !closing.app.server.listening, { what: 'the server to stop listening' });
+  socket.write(`GET /v1/status HTTP/1.1\r\nhost: a\r\n${authorization}\r\n\r\n`);
+  await new Promise((resolve) => setImmediate(resolve));
+  release?.();
+  await stopped;
+  const second = heard.slice(heard.lastIndexOf('HTTP/1.1'));
+  assert.match(second, /^HTTP\/1.1 503[\s\S]*retry-after: \d[\s\S]*The server is stopping/i);
 });
 
 test.run();
