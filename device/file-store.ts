@@ -144,9 +144,11 @@ function fromJson(json: any): DeviceState {
     };
   }
   if (json.identity) {
+    const { deviceId, server, installation, epoch } = json.identity;
     state.identity = {
-      deviceId: json.identity.deviceId,
-      server: json.identity.server,
+      ...{ deviceId, server },
+      ...(typeof installation === 'string' && { installation }),
+      ...(typeof epoch === 'number' && { epoch }),
       serverKey: fromBase64url(json.identity.serverKey, 32),
     };
   }

@@ -11,7 +11,7 @@ import { openStore } from '../../admin-api/store/open-store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
-import { writeDirectory } from '../write-directory.ts';
+import { claim, writeDirectory } from '../write-directory.ts';
 import { addDevices } from './store-fixtures.ts';
 
 test('a bus that fails while a server starts delays the directory, also one that an earlier server wrote', async () => {
@@ -44,6 +44,45 @@ test('a bus that fails while a server starts delays the directory, also one that
     assert.ok(failures < 0);
   } finally {
     await projector.stop();
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true });
+  }
+});
+
+test('what another server changes while the directory is written is in it as it was changed last', async () => {
+  const log = pino({ level: 'silent' });
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));
+  const store = openStore({ dataDir, log });
+  await store.start();
+  const bus = new MemoryBus({ log });
+  await bus.start();
+  await claim(bus);
+  const signer = await OrderSigner.load(store.meta);
+  const leases = { known: true, list: () => [] };
+  const [one, two] = [1, 2].map(() => new DirectoryProjector({ store, bus, signer, leases, log }));
+  const ids = (await addDevices(store, 'd', 3)) as [string, string, string];
+  const { directory } = bus;
+  const begin = directory.begin.bind(directory);
+  directory.begin = async (options) => {
+    const writing = await begin(options);
+    const put: typeof writing.put = async (devices) => {
+      // The rows were read, and are not written yet.
+      await store.devices.setBlocked(ids[0], 1);
+      await store.devices.delete(ids[1]);
+      await two?.devicesChanged([ids[0], ids[1]]);
+      return writing.put(devices);
+    };
+    return { ...writing, put };
+  };
+  try {
+    await one?.start();
+    await waitFor(async () => {
+      const [blocked, deleted, other] = await directory.devices(ids);
+      return blocked?.blocked && deleted === null && other?.blocked === false;
+    });
+  } finally {
+    await one?.stop();
     await bus.stop();
     await store.stop();
     await rm(dataDir, { recursive: true });

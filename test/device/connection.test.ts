@@ -27,6 +27,22 @@ test('H-5: a device does not sign for a gateway that says another name than its 
   await f.end();
 });
 
+test('E-4, H-5: a device does not sign for a gateway of another installation, and tries again', async () => {
+  const gateway = await ScriptGateway.start();
+  const { identity } = gateway.state();
+  if (!identity) throw new Error('no identity');
+  const store = gateway.store({ identity: { ...identity, installation: 'i-own', epoch: 1 } });
+  gateway.installation = 'i-other';
+  const f = await fixture({ gateway, store, connect: false });
+  await until(() => f.disconnected.length > 1, 'two attempts');
+  assert.match(f.disconnected[0]?.reason ?? '', /H-5: .* of installation i-other, not of i-own/);
+  assert.is(f.disconnected[0]?.advice, 'back-off');
+  assert.is(gateway.peers[0]?.received.length, 0);
+  gateway.installation = 'i-own';
+  await gateway.session();
+  await f.end();
+});
+
 test('H-8: a connection that brings no welcome is given up', async () => {
   const gateway = await ScriptGateway.start();
   gateway.onProve = () => {};

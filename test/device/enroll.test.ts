@@ -29,6 +29,7 @@ test('E-1, E-2, E-4: a device proves the key it makes, and keeps what the answer
   const secret = toBase64url(state.key?.privateKey as Uint8Array);
   assert.not(JSON.stringify(asked).includes(secret), 'the private key stays');
   assert.is(state.gateways.length, 1);
+  assert.equal([state.identity?.installation, state.identity?.epoch], ['i-test', 1]);
   await enroll({ ...about, server: s.url, store });
   assert.is(s.asked.length, 1, 'an enrolled device does not ask again');
   await s.stop();
@@ -105,6 +106,8 @@ test('E-3: an answer that is not as it should be is not kept', async () => {
     'no json',
     {},
     { ...good, deviceId: 'dev-2' },
+    { ...good, installation: undefined },
+    { ...good, epoch: 0 },
     { ...good, serverKey: toBase64url((await nodeCrypto.generate()).publicKey) },
     { ...good, gateways: [{ name: '!', url: 'x' }] },
   ]) {

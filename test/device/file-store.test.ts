@@ -28,6 +28,18 @@ function settled(id: string): ExecutionRecord {
   return { id, issuedAt: 5, expiresAt: 9, state: 'settled' };
 }
 
+test('E-4: who the device is, is read as it was kept', async () => {
+  const path = folder();
+  const store = await FileStore.open(path);
+  const serverKey = new Uint8Array(32).fill(3);
+  const identity = { deviceId: 'd1', serverKey, installation: 'i1', epoch: 4, server: 'https://a.example' };
+  await store.saveState({ identity, gateways: [] });
+  await store.close();
+  const again = await FileStore.open(path);
+  assert.equal((await again.load()).state.identity, identity);
+  await again.close();
+});
+
 test('the folder is its owner’s only, and so are the files in it', async () => {
   const path = folder();
   const store = await FileStore.open(path);

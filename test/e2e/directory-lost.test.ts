@@ -69,6 +69,9 @@ testLab(
       redis.disconnect();
     }
     await works(lab, devices);
+    const metrics = await (await fetch(`${lab.site.server}/metrics`)).text();
+    assert.match(metrics, /^pushpoint_admin_directory_whole 1$/m);
+    assert.match(metrics, /^pushpoint_admin_directory_writes_total\{outcome="lost"\} [1-9]/m);
   },
 );
 

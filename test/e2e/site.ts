@@ -99,6 +99,11 @@ export class Site {
     return restore(this.#database, file);
   }
 
+  /** With `data`, the folder of the administration server. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   get redis(): RedisServer {
     if (!this.#redis) throw new Error('this site has no Redis');
     return this.#redis;

@@ -33,11 +33,12 @@ test('a plain HTTP request is told to upgrade', () =>
     assert.match(await answer.text(), 'pushpoint.v1');
   }));
 
-test('H-2: the first message is a challenge with a nonce of its own and the name of the gateway', () =>
+test('H-2: the first message is a challenge with a nonce of its own, the name of the gateway and its installation', () =>
   withRig({}, async (rig) => {
     const first = await new RawDevice(rig.url).take('challenge');
     const second = await new RawDevice(rig.url).take('challenge');
     assert.is(first.gateway, 'gw1');
+    assert.is(first.installation, rig.bus.owner.current?.id);
     assert.is(first.nonce.length, 32);
     assert.is.not(Buffer.from(first.nonce).toString('hex'), Buffer.from(second.nonce).toString('hex'));
     assert.ok(Math.abs(first.time - Date.now()) < 5_000);

@@ -88,4 +88,28 @@ export const BUS: readonly Mutation[] = [
       test: 'a process whose own clock is set has the time of the others all the same',
     },
   },
+  {
+    name: 'no-owner-look',
+    title: 'programs go on with a Redis that belongs to another installation now',
+    patches: [{ file: 'bus/redis/owner.js', find: 'if (problem !== null)', replace: 'if (false)' }],
+    proof: {
+      file: 'bus/redis-directory',
+      test: 'who is displaced while it runs leaves Redis alone, says so, and takes it back once the other is gone',
+    },
+  },
+  {
+    name: 'no-vouching',
+    title: 'devices are turned away for good by a directory that nobody looks after',
+    patches: [
+      {
+        file: 'bus/redis/directory.js',
+        find: 'await this.#assertSure(unsure);',
+        replace: 'void unsure;',
+      },
+    ],
+    proof: {
+      file: 'bus/redis-directory',
+      test: 'devices are missing or blocked for good only by a directory that a server looks after now',
+    },
+  },
 ];
