@@ -7,6 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reconnectAdvice } from '../../protocol/index.ts';
 import { type Program, startCli } from '../services/processes.ts';
+import { monitorRedis } from '../services/redis-monitor.ts';
 import { freePort, waitFor } from '../wait.ts';
 import type { TestDevice } from './fleet.ts';
 import { allConnected, type Lab, withLab } from './lab.ts';
@@ -48,15 +49,12 @@ testLab(
   'Redis emptied six times, each time while the directory is being written: no device is ended',
   async (lab) => {
     const devices = await lab.fleet(20);
-    const { url } = lab.site.redis;
-    const redis = new Redis(url);
-    const watcher = new Redis(url);
-    const monitor = await watcher.monitor();
+    const redis = new Redis(lab.site.redis.url);
     let flushes = 1;
     let flushed = redis.flushall();
-    monitor.on('monitor', (_time: string, [command = '', key]: string[]) => {
+    const end = await monitorRedis(lab.site.redis, (command, key) => {
       // At its first word: the next one comes a moment later.
-      if (!/^hset$/i.test(command) || key !== 'pp:directory' || flushes === 6) return;
+      if (command !== 'hset' || key !== 'pp:directory' || flushes === 6) return;
       flushes += 1;
       flushed = redis.flushall();
     });
@@ -64,8 +62,7 @@ testLab(
       await waitFor(() => flushes === 6, { timeoutMs: 60_000, what: 'the writings' });
       await flushed;
     } finally {
-      monitor.disconnect();
-      watcher.disconnect();
+      end();
       redis.disconnect();
     }
     await works(lab, devices);
