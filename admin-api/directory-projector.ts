@@ -18,6 +18,7 @@ import { changed, type DeviceWithPath, writeAll } from './directory-writer.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
 import type { OrderSigner } from './order-signer.ts';
 import type { Store } from './store/store.ts';
+import { type Unregistered, unregistered } from './unregistered.ts';
 
 const CHUNK = 1000;
 /** How often it is looked at whether the directory is whole. */
@@ -324,7 +325,10 @@ export class DirectoryProjector {
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
     await this.#addresses.follow(fleet);
     await this.#writeCanaries(fleet);
-    const entries = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
+    const registered = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
+    const names = new Set(registered.map(({ name }) => name));
+    const strangers = await unregistered(this.#store, this.#leases.list(), names);
+    const entries = [...registered, ...strangers.map(refusedEntry)];
     const same = entries.every((entry) => isDeepStrictEqual(entry, written.get(entry.name)));
     // In one step: a list that lacks a gateway, however shortly, is what devices would be told.
     if (!listed || !same || listed.length !== entries.length) await this.#bus.directory.setGateways(entries);
@@ -403,4 +407,9 @@ export class DirectoryProjector {
       membershipRevision: device.membershipRevision,
     };
   }
+}
+
+function refusedEntry({ name, initial, why }: Unregistered): DirectoryGateway {
+  const nobody = { revision: 0, draining: false, weight: 0, told: null, former: [] };
+  return { ...initial, name, ...nobody, refused: why };
 }

@@ -5,8 +5,10 @@ import { ID_PATTERN } from '../protocol/index.ts';
 import type { DirectoryProjector } from './directory-projector.ts';
 import type { EventHub } from './event-hub.ts';
 import type { Store } from './store/store.ts';
+import { refusalOf } from './unregistered.ts';
 
 const RETRY_MS = 1000;
+const RETRY_REFUSED_MS = 2_000;
 
 /** The workers whose coming is on record and whose going is not: incarnation to gateway and worker. */
 const UP = 'workers-up';
@@ -25,6 +27,9 @@ export class GatewayRegistrar {
   readonly #now: () => number;
   #work: Promise<void> = Promise.resolve();
   #before: string[] = [];
+  /** Gateways that could not be registered, by name; tried again, for what is missing may come. */
+  readonly #refused = new Map<string, Lease>();
+  #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
   constructor(parts: {
@@ -44,10 +49,17 @@ export class GatewayRegistrar {
   /** To be called before the leases are first read: what is on record now and holds none then is gone. */
   async start(): Promise<void> {
     this.#before = Object.keys(up(await this.#store.meta.get(UP)));
+    this.#timer = setInterval(() => {
+      if (this.#refused.size > 0) this.workersChanged([...this.#refused.values()], [], []);
+    }, RETRY_REFUSED_MS);
   }
 
   /** Takes note of what came and went, as soon as the store lets it; `all` that are there now. */
   workersChanged(came: readonly Lease[], gone: readonly Lease[], all: readonly Lease[]): void {
+    for (const { incarnation, identity } of gone) {
+      if (this.#refused.get(identity.gateway)?.incarnation === incarnation)
+        this.#refused.delete(identity.gateway);
+    }
     const here = new Set(all.map(({ incarnation }) => incarnation));
     const missed = this.#before.filter((incarnation) => !here.has(incarnation));
     this.#before = [];
@@ -67,15 +79,15 @@ export class GatewayRegistrar {
 
   async stop(): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#timer);
     await this.#work;
   }
 
   async #record(came: readonly Lease[], left: readonly string[]): Promise<void> {
     const at = this.#now();
-    for (const { identity } of came) {
-      if (await this.#register(identity.gateway, identity.initial, at)) {
-        this.#log.info({ gateway: identity.gateway }, 'gateway registered');
-      }
+    for (const lease of came) {
+      const { gateway } = lease.identity;
+      if (await this.#register(lease, at)) this.#log.info({ gateway }, 'gateway registered');
     }
     await this.#store.transaction((tx) => this.#tell(tx, came, left, at));
     this.#hub.notify();
@@ -104,21 +116,23 @@ export class GatewayRegistrar {
     }
   }
 
-  async #register(name: string, initial: Lease['identity']['initial'], at: number): Promise<boolean> {
-    if (!ID_PATTERN.test(name) || (await this.#store.gateways.get(name))) return false;
-    const group = await this.#store.groups.get(initial.group);
-    if (!group) {
-      // Serving another group than the one asked for would let in devices nobody meant it to.
-      this.#log.error(
-        { gateway: name, group: initial.group },
-        'gateway not registered: its group does not exist',
-      );
-      return false;
+  async #register(lease: Lease, at: number): Promise<boolean> {
+    const { gateway: name, initial } = lease.identity;
+    if (!ID_PATTERN.test(name)) return false;
+    const known = await this.#store.gateways.get(name);
+    // Serving another group than the one asked for would let in devices nobody meant it to.
+    const why = known ? null : await refusalOf(this.#store, initial);
+    if (why === null) this.#refused.delete(name);
+    else {
+      if (!this.#refused.has(name)) this.#log.error({ gateway: name, why }, 'gateway not registered');
+      this.#refused.set(name, lease);
+      this.#projector.gatewaysChangedSoon();
     }
+    if (known || why !== null) return false;
     const created = await this.#store.transaction(async (tx) => {
       const created = await tx.gateways.create({
         name,
-        groupId: group.id,
+        groupId: initial.group,
         runPushServer: initial.runPushServer,
         port: initial.port,
         address: initial.address,

@@ -397,8 +397,10 @@ export interface DirectoryGateway extends GatewaySettings {
   told: ServedAddress | null;
   /** Where it listened before. Devices may still come there, and are sent to `told`. */
   former: ServedAddress[];
-  /** Grows with every change of the settings. */
+  /** Grows with every change of the settings; 0 for one that is not registered. */
   revision: number;
+  /** Why it is not registered, so that it serves nobody; it is listed for itself to know. */
+  refused?: string;
   /** An operator drains it: it admits nobody and sends its devices away until this is taken back. */
   draining: boolean;
   /** For `rankGateways`: its free capacity, in steps; 0 while it is down, full, off or draining. */

@@ -27,7 +27,7 @@ export interface Scope {
 /** What this gateway itself is told to be. */
 export type OwnGateway = Pick<
   DirectoryGateway,
-  keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former'
+  keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former' | 'refused'
 >;
 
 export class GatewayList {
@@ -69,7 +69,7 @@ export class GatewayList {
     this.#gateways = all
       .flatMap((gateway) => {
         const told = (gateway.name === this.#name && serves) || gateway.told;
-        if (!gateway.runPushServer || !told) return [];
+        if (!gateway.runPushServer || !told || gateway.refused !== undefined) return [];
         return [listedGateway(gateway, told.address, before.get(gateway.name))];
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));

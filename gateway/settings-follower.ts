@@ -43,7 +43,12 @@ export class SettingsFollower {
 
   /** What keeps the settings from being applied. */
   get problem(): string | undefined {
-    return this.#parts.listener.problem ?? this.#address.problem;
+    return this.refused ?? this.#parts.listener.problem ?? this.#address.problem;
+  }
+
+  /** Why this gateway is not registered, if the administration server says so: then no device is told of it. */
+  get refused(): string | undefined {
+    return this.#parts.gateways.own.refused;
   }
 
   /** Follows the settings from now on. Rejects with `PortUnavailable`. */
@@ -124,7 +129,8 @@ export class SettingsFollower {
   #conclude(own: OwnGateway): void {
     const { problem } = this;
     if (problem !== this.#loggedProblem && problem !== undefined) {
-      this.#parts.log.error({ problem, revision: own.revision }, 'settings not applied');
+      const what = this.refused === undefined ? 'settings not applied' : 'this gateway is not registered';
+      this.#parts.log.error({ problem, revision: own.revision }, what);
     }
     this.#loggedProblem = problem;
     const serves = this.#serves;

@@ -65,6 +65,7 @@ export class WorkerStatus {
   /** What the door is to be while the worker stops. */
   #stopping: Door | null = null;
   readonly #ready = new Dependency();
+  readonly #registration = new Dependency();
   #readinessAt = Number.NEGATIVE_INFINITY;
   #told: readonly unknown[] = [];
   #toldAt = 0;
@@ -124,13 +125,16 @@ export class WorkerStatus {
   }
 
   readiness(): Readiness {
-    const { bus, listener, leaseHealth, directoryHealth, canaryHealth, certificate } = this.#parts;
+    const { bus, listener, leaseHealth, directoryHealth, canaryHealth, certificate, follower } = this.#parts;
+    if (follower.refused === undefined) this.#registration.good();
+    else this.#registration.bad(follower.refused);
     const off = this.stopping || this.#parts.departures.all;
     const listening = this.openPort !== 0 || (listener.full && !off);
     const dependencies: Readiness['dependencies'] = {
       bus: busReport(bus.status()),
       lease: leaseHealth.report(),
       directory: directoryHealth.report(),
+      registration: this.#registration.report(),
       ...(canaryHealth && { canary: canaryHealth.report() }),
       ...(certificate && { certificate: certificate.report() }),
     };

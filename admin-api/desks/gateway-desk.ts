@@ -3,6 +3,7 @@ import { type FleetGateway, fleetGateway } from '../balance/fleet.ts';
 import type { ToldAddress } from '../gateway-addresses.ts';
 import { Problem } from '../problems.ts';
 import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
+import { asGateway, type Unregistered, unregistered } from '../unregistered.ts';
 import { type DeskParts, recordChange } from './desk-parts.ts';
 
 export const DEFAULT_PUSH_PORT = 13_295;
@@ -138,8 +139,10 @@ export class GatewayDesk {
   async view(name: string): Promise<GatewayView> {
     const { store } = this.#parts;
     const gateway = await store.gateways.get(name);
-    if (!gateway) throw unknownGateway(name);
-    return this.#view(gateway, await store.devices.connectedByGateway());
+    if (gateway) return this.#view(gateway, await store.devices.connectedByGateway());
+    const [refused] = await unregistered(store, this.#workersOf(name), new Set());
+    if (!refused) throw unknownGateway(name);
+    return this.#refusedView(refused);
   }
 
   async views(page: PageRequest): Promise<Page<GatewayView>> {
@@ -148,11 +151,22 @@ export class GatewayDesk {
       store.gateways.list(page),
       store.devices.connectedByGateway(),
     ]);
-    return { items: items.map((gateway) => this.#view(gateway, connected)), next };
+    const views = items.map((gateway) => this.#view(gateway, connected));
+    if (next !== null) return { items: views, next };
+    const { leases } = this.#parts;
+    const names = new Set((await store.gateways.all()).map(({ name }) => name));
+    const refused = await unregistered(store, leases.list(), names);
+    return { items: [...views, ...refused.map((each) => this.#refusedView(each))], next };
   }
 
   #workersOf(name: string): Lease[] {
     return this.#parts.leases.list().filter((lease) => lease.identity.gateway === name);
+  }
+
+  /** One that runs and is not registered. */
+  #refusedView(refused: Unregistered): GatewayView {
+    const view = fleetGateway(asGateway(refused, this.#parts.now()), this.#workersOf(refused.name));
+    return { ...view, state: 'problem', problem: refused.why, applied: false, connectedOnRecord: 0 };
   }
 
   #view(gateway: Gateway, connected: Record<string, number>): GatewayView {

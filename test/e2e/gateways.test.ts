@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { GatewayView } from '../../cli/operator/views.ts';
 import { MemoryStore } from '../../device/index.ts';
+import { startCli } from '../services/processes.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { gate, TestDevice, workUntilStopped } from './fleet.ts';
 import { withLab } from './lab.ts';
@@ -222,6 +223,57 @@ testLab(
       assert.ok([device, restarted, newcomer].every((each) => each?.connected));
     } finally {
       stranger.close();
+    }
+  },
+);
+
+testLab(
+  'a gateway whose group is unknown says so itself, in its log, at /ready and to operators, and serves once the group is there',
+  async (lab) => {
+    const [port, metricsPort] = [await freePort(), await freePort()];
+    const program = startCli([
+      ...['gateway', '--name', 'gw9', '--host', '127.0.0.1', '--gateway-group', 'moon', '--workers', '1'],
+      ...[
+        '--port',
+        String(port),
+        '--address',
+        `ws://127.0.0.1:${port}`,
+        '--metrics-port',
+        String(metricsPort),
+      ],
+      ...['--redis-url', lab.site.redis.url, '--log-level', 'warn'],
+    ]);
+    const ready = async () => {
+      const response = await fetch(`http://127.0.0.1:${metricsPort}/ready`);
+      return { status: response.status, text: await response.text() };
+    };
+    const view = () => lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw9');
+    try {
+      await waitFor(
+        async () => (await ready().catch(() => null))?.text.includes('its group moon does not exist'),
+        {
+          what: '/ready to say it',
+          timeoutMs: 20_000,
+        },
+      );
+      assert.is((await ready()).status, 503);
+      await waitFor(() => program.lines.some((line) => line.includes('its group moon does not exist')), {
+        what: 'the log to say it',
+      });
+      const { state, problem, told } = await view();
+      assert.equal([state, told], ['problem', null]);
+      assert.match(problem ?? '', 'its group moon does not exist');
+      assert.ok((await lab.operator.gateways()).items.some(({ name }) => name === 'gw9'));
+      const device = await lab.device();
+      assert.not(device.sdk.gateways.some(({ name }) => name === 'gw9'));
+      await lab.group('moon');
+      await waitFor(async () => (await ready()).status === 200, { what: 'the gateway to serve' });
+      await waitFor(async () => (await view()).state === 'up');
+      assert.is((await view()).problem, undefined);
+    } finally {
+      await program.stop();
+      await waitFor(async () => (await view()).workers.length === 0, { timeoutMs: 20_000 });
+      await lab.operator.api.request('DELETE', '/v1/gateways/gw9');
     }
   },
 );
