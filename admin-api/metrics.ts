@@ -56,6 +56,11 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['ended', 'late', 'in_time'],
       registers,
     }),
+    displaced: new Counter({
+      name: 'pushpoint_admin_sessions_displaced_total',
+      help: 'Sessions that another program with the same key ended, as the device says.',
+      registers,
+    }),
     receipts: new Counter({
       name: 'pushpoint_admin_receipts_total',
       help: 'Receipts applied, by kind.',

@@ -238,6 +238,10 @@ export type Receipt =
       membership: number;
       /** The session this one took the device over from, when that was still held. */
       replaced?: number;
+      /** What the device calls itself now. */
+      name?: string;
+      /** The device says that another program with its key ended its last session. */
+      displaced?: true;
       at: number;
     }
   | { kind: 'disconnected'; device: string; session: number; code: number; reason: string; at: number }

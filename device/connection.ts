@@ -27,6 +27,10 @@ export interface Credentials {
   installation?: string | undefined;
   /** Revision of the membership held. */
   membership: number;
+  /** To be said (E-5). */
+  name?: string | undefined;
+  /** To be said (H-9). */
+  displaced?: boolean;
 }
 
 export interface ConnectionEnd extends SocketClosed {
@@ -164,14 +168,18 @@ export class Connection {
       return;
     }
     this.#phase = { is: 'proving' };
-    const { deviceId, privateKey, software, caps, membership } = this.#credentials;
+    const { deviceId, privateKey, software, caps, membership, name, displaced } = this.#credentials;
     try {
       const sig = await this.#crypto.sign(privateKey, proofBytes(nonce, gateway, deviceId));
       // Changed while signing: the connection ended.
       if ((this.#phase as Phase).is !== 'proving') return;
       this.#phase = { is: 'awaiting welcome' };
       this.#socket.send(
-        encodeDeviceMessage({ t: 'prove', device: deviceId, sig, software, caps, membership }),
+        encodeDeviceMessage({
+          ...{ t: 'prove', device: deviceId, sig, software, caps, membership },
+          ...(name === undefined ? {} : { name }),
+          ...(displaced ? { displaced } : {}),
+        }),
       );
     } catch (error) {
       this.giveUp(`cannot sign: ${error instanceof Error ? error.message : error}`);

@@ -3,7 +3,7 @@
  * it that the end of every execution gets on record.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
-import { type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
+import { CLOSE, type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
 import type { Fetch } from './api-request.ts';
 import { clip } from './clip.ts';
 import type { Connection } from './connection.ts';
@@ -34,6 +34,8 @@ export interface DeviceOptions {
   dial: Dial;
   /** Name and version of the program, at most 64 characters; for people. */
   software?: string;
+  /** What people call the device, where it is no longer what it enrolled with (E-5); at most 128 characters. */
+  name?: string;
   log?: DeviceLog;
   limits?: Partial<ExecutionLimits>;
   reconnect?: Partial<ReconnectOptions>;
@@ -75,6 +77,8 @@ export class PushpointDevice {
   #running: Running | null = null;
   #starting: Promise<void> | null = null;
   #session: SessionInfo | null = null;
+  /** H-9: another program with the same key ended the last session, and no gateway was told. */
+  #displaced = false;
   #unwatchNetwork: (() => void) | undefined;
   #saving: Promise<void> = Promise.resolve();
 
@@ -257,13 +261,26 @@ export class PushpointDevice {
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
       membership: orders.membership?.revision ?? 0,
+      name: this.#newName(),
+      displaced: this.#displaced,
     };
+  }
+
+  /** Once it had another name than at its enrolment, it says its name always: what was said before may not have arrived. */
+  #newName(): string | undefined {
+    const { name } = this.#options;
+    if (!this.#running || name === undefined) return undefined;
+    const own = clip(name, LIMITS.nameLength);
+    if (own === this.#running.state.enrolledAs) return undefined;
+    if (this.#running.state.enrolledAs !== undefined) this.#save({ enrolledAs: undefined });
+    return own;
   }
 
   #opened(connection: Connection, message: Welcome): void {
     if (!this.#running) return;
     const { executions, clock } = this.#running;
     clock.told(message.time);
+    this.#displaced = false;
     this.#session = { gateway: connection.address, session: message.session, since: Date.now() };
     executions.words.attach(connection, executions.unsettled());
     executions.resume();
@@ -272,6 +289,7 @@ export class PushpointDevice {
   }
 
   #ended(how: DeviceEvents['disconnected']): void {
+    if (this.#session && how.code === CLOSE.replaced) this.#displaced = true;
     this.#session = null;
     this.#running?.executions.words.detach();
     this.#events.emit('disconnected', how);

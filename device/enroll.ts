@@ -69,7 +69,7 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   ) {
     throw new EnrollError('the server has another key than the one this device trusts (E-4)');
   }
-  await store.saveState(next.state);
+  await store.saveState({ ...next.state, enrolledAs: body.name });
   // What another device was told is neither run nor reported by this one (E-5); should it come again, it has run here.
   const other = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({

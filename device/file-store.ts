@@ -122,6 +122,7 @@ function toJson(state: DeviceState): unknown {
   const { key, identity, membership, gateways, older, home, measured } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
+    enrolledAs: state.enrolledAs,
     identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
     membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
     gateways,
@@ -136,6 +137,7 @@ function fromJson(json: any): DeviceState {
   const state: DeviceState = { gateways: json.gateways };
   if (Array.isArray(json.older)) state.older = json.older;
   if (typeof json.home === 'string') state.home = json.home;
+  if (typeof json.enrolledAs === 'string') state.enrolledAs = json.enrolledAs;
   if (json.measured) state.measured = Object.fromEntries(Object.entries(json.measured).filter(isMeasure));
   if (json.key) {
     state.key = {

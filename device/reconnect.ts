@@ -15,6 +15,8 @@ export interface ReconnectOptions {
   stableAfterMs: number;
   /** Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2), milliseconds. */
   protocolErrorMs: number;
+  /** Longest pause after 4205, by which two programs with one key make room for each other (H-9), milliseconds. */
+  replacedMs: number;
 }
 
 export const RECONNECT_DEFAULTS: ReconnectOptions = {
@@ -25,6 +27,7 @@ export const RECONNECT_DEFAULTS: ReconnectOptions = {
   nowRefillMs: 10_000,
   stableAfterMs: 60_000,
   protocolErrorMs: 3_600_000,
+  replacedMs: 900_000,
 };
 
 /** How a connection ended, as far as the next one depends on it. */
@@ -46,6 +49,8 @@ export class Reconnect {
   readonly #random: () => number;
   readonly #now: () => number;
   #failures = 0;
+  /** Sessions that a newer one of the same device ended. */
+  #replaced = 0;
   /** Reconnections at once that are left, and when they were counted, by the monotonic clock. */
   #hurries: number;
   #countedAt: number;
@@ -63,8 +68,14 @@ export class Reconnect {
   }
 
   next(ended: Ended): NextTry {
-    const { nowJitterMs, stableAfterMs, protocolErrorMs } = this.#options;
+    const { baseMs, nowJitterMs, stableAfterMs, protocolErrorMs, replacedMs } = this.#options;
     if (ended.sessionMs >= stableAfterMs) this.#failures = 0;
+    if (ended.sessionMs >= 2 * replacedMs) this.#replaced = 0;
+    if (ended.code === CLOSE.replaced) {
+      // Sessions that last do not count here: they last while the other program waits.
+      const ceiling = Math.min(replacedMs, baseMs * 4 ** Math.min(this.#replaced++, 20));
+      return { advice: reconnectAdvice(ended.code), inMs: this.#random() * ceiling };
+    }
     if (ended.code === CLOSE.protocolError) {
       // Not for ever: a fault in one release must not take a fleet out of reach of the next.
       return { advice: 'back-off', inMs: this.#random() * protocolErrorMs };
@@ -79,6 +90,7 @@ export class Reconnect {
   /** A person or a program asked for a connection: what was learned from failures does not count any more. */
   reset(): void {
     this.#failures = 0;
+    this.#replaced = 0;
     this.#hurries = this.#options.nowBurst;
   }
 

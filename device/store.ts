@@ -18,6 +18,8 @@ export interface DeviceState {
   /** Made before enrolling is tried, so that a second try is known to be the same device. */
   key?: DeviceKey;
   identity?: DeviceIdentity;
+  /** The name it enrolled with; absent once it had another. */
+  enrolledAs?: string | undefined;
   gateways: GatewayAddress[];
   /** Addresses of earlier lists that are tried after those of `gateways` (G-1). */
   older?: GatewayAddress[];

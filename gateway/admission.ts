@@ -255,6 +255,8 @@ export class Admission {
       spool.add({
         ...connectedReceipt(session, lease.incarnation, worker, gateway, address, now),
         ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
+        ...(prove.name === undefined ? {} : { name: prove.name }),
+        ...(prove.displaced === undefined ? {} : { displaced: prove.displaced }),
       });
     }
     connections.cork(connection, () => {

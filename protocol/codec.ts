@@ -156,8 +156,8 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
   const fields = decodeMap(bytes);
   switch (text(fields, 't', LIMITS.wordLength)) {
     case 'prove':
-      return {
-        t: 'prove',
+      return defined({
+        t: 'prove' as const,
         device: id(fields, 'device'),
         sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
         software: text(fields, 'software', LIMITS.softwareLength),
@@ -165,7 +165,9 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
           text({ caps: value }, 'caps', LIMITS.capabilityLength),
         ),
         membership: integer(fields, 'membership'),
-      };
+        name: optionalText(fields, 'name', LIMITS.nameLength),
+        displaced: fields.displaced === true ? (true as const) : undefined,
+      }) as DeviceMessage;
     case 'beat':
       return defined({
         t: 'beat' as const,

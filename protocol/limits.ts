@@ -28,6 +28,8 @@ export const LIMITS = {
   capabilityLength: 64,
   /** Longest name and version of the device's software, characters. */
   softwareLength: 64,
+  /** Longest name for people that a device gives itself, characters. */
+  nameLength: 128,
   /** Gateways in a list, and the longest URL of one, characters. */
   gateways: 32,
   urlLength: 512,

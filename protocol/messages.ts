@@ -95,6 +95,10 @@ export interface Prove {
   caps: string[];
   /** Revision of the membership it holds, 0 for none (S-7). */
   membership: number;
+  /** What people call it, once that is not what it enrolled with (E-5). */
+  name?: string;
+  /** Another program with its key ended its last session (H-9). */
+  displaced?: true;
 }
 
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;

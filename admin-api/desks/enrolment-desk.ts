@@ -7,9 +7,9 @@ import { type Device, type EnrolmentToken, ROOT_GROUP } from '../store/records.t
 import type { Store } from '../store/store.ts';
 import { type DeskParts, recordChange } from './desk-parts.ts';
 import { hashSecret, newId, newSecret, plainText } from './identifiers.ts';
+import { takeNames } from './introductions.ts';
 
 const DAY_MS = 86_400_000;
-const NAME_LENGTH = 128;
 const PLATFORM_LENGTH = 64;
 
 export interface EnrolmentRequest {
@@ -128,13 +128,14 @@ export class EnrolmentDesk {
       if (known.blockedAt !== null) {
         throw new Problem('conflict', 'The device with this key is blocked; an operator must unblock it.');
       }
+      if (request.name !== undefined) await takeNames(tx, [{ device: known.id, name: request.name }], at);
       return known.id;
     }
     const use = await tx.enrolmentTokens.use(hash, at);
     if ('refused' in use) throw refusal(use.refused);
     const id = newId('d');
     const { groupId } = use.token;
-    const name = plainText(request.name, NAME_LENGTH, id);
+    const name = plainText(request.name, LIMITS.nameLength, id);
     await tx.devices.create({
       id,
       groupId,

@@ -71,6 +71,10 @@ export function presentDevice(device: Device): DeviceDocument {
     closeReason: device.closeReason,
     policy: device.policy,
     compliance: device.compliance,
+    displaced:
+      device.displacedAt === null
+        ? null
+        : { sessions: device.displacedCount, lastAt: time(device.displacedAt) },
     blockedAt: timeOrNull(device.blockedAt),
     createdAt: time(device.createdAt),
   };

@@ -100,6 +100,11 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> 
     caps: listOf(text(LIMITS.capabilityLength), LIMITS.capabilities),
     membership: uint(),
     replaced: optional(uint()),
+    name: optional(text(LIMITS.nameLength)),
+    displaced: optional((value) => {
+      if (value !== true) throw new Error('true');
+      return true as const;
+    }),
     at: time,
   },
   disconnected: { device: id, session: uint(), code: uint(65_535), reason: own, at: time },

@@ -4,6 +4,7 @@ import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
 import { nearText } from '../balance/nearness.ts';
 import { type Canaries, withoutCanaries } from '../canaries.ts';
+import { recordIntroductions } from '../desks/introductions.ts';
 import type { DirectoryProjector } from '../directory-projector.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
@@ -224,6 +225,10 @@ export class Ingest {
       if (connected.length > 0 || disconnected.length > 0) {
         await tx.events.append([{ at: now, type: 'devices', data: { connected, disconnected } }]);
       }
+      // Of sessions that are newer than what was stored: a report that comes twice counts once.
+      const fresh = reduced.introductions.filter(({ device }) => connected.includes(device));
+      const displaced = await recordIntroductions(tx, fresh, now);
+      if (displaced > 0) this.#metrics.displaced.inc(displaced);
     }
     if (reduced.measures.length > 0) {
       const rows = reduced.measures.map((row) => ({ ...row, near: nearText(row.measured) }));

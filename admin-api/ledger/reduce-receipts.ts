@@ -10,6 +10,8 @@ export interface ReducedReceipts {
   /** What was sent to these devices in sessions up to the one named may not have arrived. */
   endedSessions: { device: string; session: number }[];
   connected: { device: string; session: number; membership: number }[];
+  /** What devices said of themselves when they connected, by the newest session that said it. */
+  introductions: { device: string; name?: string; displaced?: true }[];
   statuses: { device: string; policy?: string; compliance?: Compliance }[];
   measures: { device: string; measured: MeasuredGateway[] }[];
   /** `finishBy` is still unknown here: it needs the command's time limit. */
@@ -45,6 +47,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
   const sessions = new Map<string, SessionChange>();
   const ended = new Map<string, number>();
   const memberships = new Map<string, number>();
+  const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
   const statuses = new Map<string, { device: string; policy?: string; compliance?: Compliance }>();
   const measures = new Map<string, MeasuredGateway[]>();
   const advances = new Map<string, Advance>();
@@ -71,6 +74,14 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
         const change = sessionOf(device, session, at);
         if (!change) break;
         memberships.set(device, receipt.membership);
+        if (receipt.name !== undefined || receipt.displaced) {
+          const { name, displaced } = receipt;
+          introductions.set(device, {
+            device,
+            ...(name !== undefined && { name }),
+            ...(displaced && { displaced }),
+          });
+        }
         change.connected = {
           incarnation: receipt.incarnation,
           worker: receipt.worker,
@@ -135,6 +146,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
     connected: [...sessions.values()]
       .filter((change) => change.connected && !change.disconnected)
       .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? 0 })),
+    introductions: [...introductions.values()],
     statuses: [...statuses.values()],
     measures: [...measures].map(([device, measured]) => ({ device, measured })),
     advances: [...advances.values()],

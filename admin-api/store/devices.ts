@@ -82,6 +82,8 @@ export class SqlDevices implements Devices {
           session: 0,
           connected: 0,
           caps_json: '[]',
+          named: 0,
+          displaced: 0,
           near: '',
         })
         .onConflict((conflict) => conflict.doNothing())
@@ -93,7 +95,52 @@ export class SqlDevices implements Devices {
   }
 
   rename(id: string, name: string): Promise<void> {
-    return this.#scope.once((db) => change(db, id, { name, search: searchText(id, name) }));
+    return this.#scope.once((db) => change(db, id, { name, named: 1, search: searchText(id, name) }));
+  }
+
+  applyNames(
+    rows: readonly { device: string; name: string }[],
+  ): Promise<{ device: string; name: string; before: string }[]> {
+    return this.#scope.atomic(async (db) => {
+      const { rows: known } = await sql<Pick<DeviceTable, 'id' | 'name'>>`
+        select e.id, e.name from ${this.#idRows(rows.map(({ device }) => device))} join devices e on e.id = r.id
+        order by e.id ${this.#scope.dialect.forUpdate('e')}`.execute(db);
+      const before = new Map(known.map(({ id, name }) => [id, name]));
+      const changed = await bulkUpdate(db, this.#scope.dialect, {
+        table: 'devices',
+        columns: NAME_COLUMNS,
+        rows: rows.map(({ device, name }) => ({
+          device,
+          new_name: name,
+          new_search: searchText(device, name),
+        })),
+        key: { id: 'device' },
+        set: (r) => sql`name = ${r('new_name')}, search = ${r('new_search')}`,
+        where: (r) => sql`(e.named = 0 and e.name <> ${r('new_name')})`,
+      });
+      return changed.map(({ device, new_name: name }) => ({
+        device,
+        name,
+        before: before.get(device) ?? '',
+      }));
+    });
+  }
+
+  applyDisplaced(devices: readonly string[], at: number): Promise<Device[]> {
+    return this.#scope.atomic(async (db) => {
+      await bulkUpdate(db, this.#scope.dialect, {
+        table: 'devices',
+        columns: DISPLACED_COLUMNS,
+        rows: devices.map((device) => ({ device, at })),
+        key: { id: 'device' },
+        set: (r) => sql`displaced_at = ${r('at')},
+          displaced = case when displaced_at >= ${at - DISPLACED_APART_MS} then displaced + 1 else 1 end`,
+        where: () => sql`1 = 1`,
+      });
+      const { rows } = await sql<DeviceTable>`
+        select e.* from ${this.#idRows(devices)} join devices e on e.id = r.id order by e.id`.execute(db);
+      return rows.map(toDevice);
+    });
   }
 
   move(id: string, groupId: string): Promise<void> {
@@ -311,6 +358,9 @@ export class SqlDevices implements Devices {
   }
 }
 
+const NAME_COLUMNS = { device: 'text', new_name: 'text', new_search: 'text' } as const;
+const DISPLACED_COLUMNS = { device: 'text', at: 'integer' } as const;
+const DISPLACED_APART_MS = 3_600_000;
 const MEASURE_COLUMNS = { device: 'text', new_near: 'text', new_measured: 'text' } as const;
 const STATUS_COLUMNS = { device: 'text', new_policy: 'text', new_compliance: 'text' } as const;
 
@@ -378,6 +428,8 @@ function toDevice(row: DeviceTable): Device {
     disconnectedAt: row.disconnected_at,
     closeCode: row.close_code,
     closeReason: row.close_reason,
+    displacedCount: row.displaced,
+    displacedAt: row.displaced_at,
     policy: row.policy,
     compliance: row.compliance as Compliance | null,
     measured: row.measured_json === null ? [] : (JSON.parse(row.measured_json) as MeasuredGateway[]),

@@ -45,6 +45,9 @@ export interface Device {
   closeReason: string | null;
   policy: string | null;
   compliance: Compliance | null;
+  /** Sessions of it that a copy with the same key ended within an hour of each other; the last one when. */
+  displacedCount: number;
+  displacedAt: number | null;
   /** How far it said gateways are, the nearest first; empty when it never did. */
   measured: MeasuredGateway[];
 }

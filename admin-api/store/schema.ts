@@ -40,6 +40,11 @@ export interface DeviceTable {
   close_reason: string | null;
   policy: string | null;
   compliance: string | null;
+  /** An operator gave it its name. */
+  named: Flag;
+  /** Sessions that copies of it ended, the last one at `displaced_at`. */
+  displaced: number;
+  displaced_at: number | null;
   /** See balance/nearness.ts. */
   near: string;
   measured_json: string | null;

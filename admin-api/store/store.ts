@@ -106,7 +106,14 @@ export interface Devices {
     publicKey: Uint8Array;
     createdAt: number;
   }): Promise<void>;
+  /** By an operator: from then on its own name for itself does not count. */
   rename(id: string, name: string): Promise<void>;
+  /** Names that devices give themselves, where no operator named them. Resolves with those that were changed. */
+  applyNames(
+    rows: readonly { device: string; name: string }[],
+  ): Promise<{ device: string; name: string; before: string }[]>;
+  /** Counts a session that a copy of the device ended; after an hour without any it starts from one. Resolves with them. */
+  applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
   /** Grows the membership revision. */
   move(id: string, groupId: string): Promise<void>;
   setBlocked(id: string, blockedAt: number | null): Promise<void>;

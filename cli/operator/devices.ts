@@ -167,6 +167,7 @@ function showDevice(out: Output, device: DeviceView, placement?: PlacementView):
     ['Name', device.name],
     ['Group', device.groupId],
     ['State', `${device.state}, since ${since(device)}`],
+    ...copies(device),
     ['Gateway', device.gateway === null ? null : `${device.gateway} (worker ${device.worker})`],
     ['Address', device.address],
     ['Software', `${device.software} on ${device.platform}`],
@@ -177,6 +178,18 @@ function showDevice(out: Output, device: DeviceView, placement?: PlacementView):
     ['Enrolled', relativeTime(device.createdAt)],
     ...(placement === undefined ? [] : placementFields(placement)),
   ]);
+}
+
+/** One alone may be a program that was frozen; from two on there are two of them at work. */
+function copies({ displaced }: DeviceView): [string, string][] {
+  if (displaced === null || displaced.sessions < 2) return [];
+  const { sessions, lastAt } = displaced;
+  return [
+    [
+      'Copies',
+      `two programs use this device's key: they ended ${sessions} sessions of each other, last ${relativeTime(lastAt)}`,
+    ],
+  ];
 }
 
 function placementFields({ sentence, data }: PlacementView): [string, string | null][] {

@@ -27,6 +27,7 @@ export interface DeviceView {
   closeReason: string | null;
   policy: string | null;
   compliance: string | null;
+  displaced: { sessions: number; lastAt: string } | null;
   blockedAt: string | null;
   createdAt: string;
 }

@@ -178,6 +178,7 @@ export class Agent {
       store,
       server,
       software: SOFTWARE,
+      name: this.#config.name,
       log: this.#log,
       dial: wsDial(this.#parts.ws),
       probe: httpProbe(this.#parts.ws),

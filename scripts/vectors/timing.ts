@@ -51,6 +51,12 @@ const lost = (to: number): EndStep => ({ code: 1006, sessionMs: 0, withinMs: [0,
 
 const now = (atMs: number): EndStep => ({ atMs, code: 4001, sessionMs: 0, withinMs: [0, 999] });
 
+const replaced = (sessionMs: number, to: number): EndStep => ({
+  code: 4205,
+  sessionMs,
+  withinMs: [0, to],
+});
+
 const backOffs: [name: string, steps: EndStep[]][] = [
   [
     'doubles up to the cap',
@@ -88,6 +94,15 @@ const backOffs: [name: string, steps: EndStep[]][] = [
       now(25_000),
       now(31_000),
       { atMs: 32_000, code: 4001, sessionMs: 0, withinMs: [0, 8_000] },
+    ],
+  ],
+  [
+    'two programs with one key make room for each other, also after sessions that lasted',
+    [
+      ...[1_000, 4_000, 16_000, 64_000, 256_000, 900_000, 900_000].map((to) => replaced(60_000, to)),
+      lost(1_000),
+      replaced(1_799_999, 900_000),
+      replaced(1_800_000, 1_000),
     ],
   ],
   [

@@ -97,6 +97,21 @@ test('E-5: enrolling again with the same key gives the same device and takes no 
   );
 });
 
+test('E-5: enrolling again with another name renames the device, unless an operator did', async () => {
+  const { token } = await makeToken();
+  const keys = makeDeviceKeys();
+  const { deviceId } = (await enroll(enrolBody(token, keys, { name: 'first' }))).body;
+  const nameNow = async () => (await http.call('GET', `/v1/devices/${deviceId}`)).body.name;
+  assert.is(await nameNow(), 'first');
+  await enroll(enrolBody(token, keys, { name: 'second\u0007' }));
+  assert.is(await nameNow(), 'second');
+  await enroll(enrolBody(token, keys, { name: ' ' }));
+  assert.is(await nameNow(), 'second');
+  await http.call('PATCH', `/v1/devices/${deviceId}`, { body: { name: 'by hand' } });
+  await enroll(enrolBody(token, keys, { name: 'third' }));
+  assert.is(await nameNow(), 'by hand');
+});
+
 test('E-5: a device that asks twice at once is one device', async () => {
   const { token, id } = await makeToken({ uses: 2 });
   const body = enrolBody(token, makeDeviceKeys());

@@ -244,6 +244,37 @@ export function inventoryRules(rule: Rule): void {
     assert.is((await store.devices.get('d'))?.incarnation, 'inc-2');
   });
 
+  rule('a device names itself until it is renamed', async (store) => {
+    await addDevice(store, 'd');
+    const before = (await store.devices.get('d'))?.name ?? '';
+    const rows = [
+      { device: 'd', name: 'till-2' },
+      { device: 'unknown', name: 'x' },
+    ];
+    assert.equal(await store.devices.applyNames(rows), [{ device: 'd', name: 'till-2', before }]);
+    assert.equal(await store.devices.applyNames(rows), []);
+    assert.is(await store.devices.count({ text: 'TILL-2' }), 1);
+    await store.devices.rename('d', 'front desk');
+    assert.equal(await store.devices.applyNames(rows), []);
+    assert.is((await store.devices.get('d'))?.name, 'front desk');
+  });
+
+  rule('sessions that a copy ended are counted, from one again after an hour without', async (store) => {
+    await addDevice(store, 'd');
+    const HOUR = 3_600_000;
+    const counts = [];
+    for (const at of [1_000, 2_000, 2_000 + HOUR, 2_001 + 2 * HOUR]) {
+      const [device] = await store.devices.applyDisplaced(['d', 'unknown'], at);
+      counts.push([device?.displacedCount, device?.displacedAt]);
+    }
+    assert.equal(counts, [
+      [1, 1_000],
+      [2, 2_000],
+      [3, 2_000 + HOUR],
+      [1, 2_001 + 2 * HOUR],
+    ]);
+  });
+
   rule(
     'a disconnect of an older session, and a connect after its own disconnect, change nothing',
     async (store) => {

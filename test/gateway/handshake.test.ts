@@ -112,6 +112,20 @@ test('S-7: the membership follows welcome when prove names an older revision, an
     assert.is(told[0]?.held, 9);
   }));
 
+test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', () =>
+  withRig({}, async (rig) => {
+    const identity = await rig.enrol();
+    await connectDevice(rig.url, identity);
+    const plain = await rig.receipt('connected');
+    assert.not('name' in plain || 'displaced' in plain);
+    const device = new RawDevice(rig.url);
+    await prove(device, identity, { name: 'till-7', displaced: true });
+    const { session } = await device.take('welcome');
+    const told = await rig.receipt('connected', (receipt) => receipt.session === session);
+    assert.is(told.name, 'till-7');
+    assert.is(told.displaced, true);
+  }));
+
 test('H-3: an unknown device, a blocked one and a bad proof each get their own code, never to return', () =>
   withRig({}, async (rig) => {
     const stranger = new RawDevice(rig.url);

@@ -135,6 +135,8 @@ export interface ProveOptions {
   gateway?: string;
   nonce?: Uint8Array;
   membership?: number;
+  name?: string;
+  displaced?: boolean;
 }
 
 /** Waits for the challenge and answers it. */
@@ -153,6 +155,8 @@ export async function prove(
     software: 'raw-device 1',
     caps: ['sync'],
     membership: options.membership ?? 1,
+    ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.displaced ? { displaced: true as const } : {}),
   });
 }
 

@@ -33,6 +33,19 @@ function nested(depth: number): unknown {
   return value;
 }
 
+test('F-6: a name that is longer than its limit breaks the rule, and so does one that is no text', () => {
+  const prove = { t: 'prove', device: 'd', sig: new Uint8Array(64), software: '', caps: [], membership: 0 };
+  for (const name of ['x'.repeat(LIMITS.nameLength + 1), 7]) {
+    breaks('F-6', () => decodeDeviceMessage(encodeValue({ ...prove, name })));
+  }
+  const own = { ...prove, name: 'x'.repeat(LIMITS.nameLength), displaced: true };
+  assert.equal(decodeDeviceMessage(encodeValue(own)), own as DeviceMessage);
+  assert.equal(
+    decodeDeviceMessage(encodeValue({ ...prove, name: null, displaced: 1 })),
+    prove as DeviceMessage,
+  );
+});
+
 test('F-3: a frame of 65,536 bytes is read, one byte more is not', () => {
   const frame = (padding: number) => encodeValue({ t: 'ack', id: 'c', padding: new Uint8Array(padding) });
   const room = LIMITS.frameBytes - (frame(1000).length - 1000);

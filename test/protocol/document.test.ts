@@ -54,6 +54,7 @@ test('the table of limits has the limits of the code', () => {
     `| \`policy\` | ${policyLength} characters |`,
     `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,
     `| \`software\` | ${LIMITS.softwareLength} characters |`,
+    `| \`name\` | ${LIMITS.nameLength} characters |`,
     `| gateways in a list; a url | ${LIMITS.gateways}; ${LIMITS.urlLength} characters |`,
     `| groups of a device | ${LIMITS.groups} |`,
     `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ${LIMITS.signatureBytes} bytes |`,

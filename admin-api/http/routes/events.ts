@@ -16,7 +16,7 @@ Reconnecting with \`Last-Event-ID\` continues without gap or repeat. When what f
 event is \`reset\` with \`first\` and \`last\`: read anew what you build upon. A comment comes every 15 s.
 
 Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.created\`, \`command.finished\`, \`devices\` {connected, disconnected},
-\`device.enrolled\`, \`.renamed\`, \`.moved\`, \`.blocked\`, \`.unblocked\`, \`.deleted\`, \`group.created\`, \`.renamed\`, \`.moved\`, \`.deleted\`,
+\`device.enrolled\`, \`.renamed\`, \`.displaced\`, \`.moved\`, \`.blocked\`, \`.unblocked\`, \`.deleted\`, \`group.created\`, \`.renamed\`, \`.moved\`, \`.deleted\`,
 \`gateway.created\`, \`.updated\`, \`.deleted\`, \`.up\`, \`.down\`, \`.draining\`, \`.drained\`, \`.drain-canceled\`,
 \`tunnel.created\`, \`.opened\`, \`.moved\`, \`.ended\` (\`code\`, \`reason\`, bytes), \`.join-refused\`, and
 \`balance.moved\` (how many devices were sent from one gateway to another).`,

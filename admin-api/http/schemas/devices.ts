@@ -24,6 +24,17 @@ export const DeviceSchema = Type.Object(
     closeReason: Nullable(Type.String()),
     policy: Nullable(Type.String({ description: 'Policy revision in force on it.' })),
     compliance: Nullable(OneOf(COMPLIANCE)),
+    displaced: Nullable(
+      Type.Object(
+        {
+          sessions: Count(
+            'Its sessions that another program with its key ended, within an hour of each other.',
+          ),
+          lastAt: Time('When it said so last.'),
+        },
+        closed,
+      ),
+    ),
     blockedAt: Nullable(Time('When it was blocked.')),
     createdAt: Time('When it enrolled.'),
   },

@@ -236,4 +236,13 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index devices_placement on devices (gateway, group_id, near, id) where connected = 1`,
     ],
   },
+  {
+    number: 7,
+    name: 'who named a device, and copies of it',
+    statements: [
+      `alter table devices add column named smallint not null default 0`,
+      `alter table devices add column displaced integer not null default 0`,
+      `alter table devices add column displaced_at bigint`,
+    ],
+  },
 ];

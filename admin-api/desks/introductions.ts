@@ -1,0 +1,44 @@
+/** What devices say of themselves when they connect: another name (E-5), and that a copy of them displaced them (H-9). */
+import { LIMITS } from '../../protocol/index.ts';
+import type { Store } from '../store/store.ts';
+import { recordChange } from './desk-parts.ts';
+import { plainText } from './identifiers.ts';
+
+/** So many sessions ended that way within an hour are no accident, as after a program was frozen for a while. */
+const COPIES_AT_WORK = 2;
+
+/** Resolves with how many were displaced. */
+export async function recordIntroductions(
+  tx: Store,
+  introductions: readonly { device: string; name?: string; displaced?: true }[],
+  at: number,
+): Promise<number> {
+  await takeNames(
+    tx,
+    introductions.flatMap(({ device, name }) => (name === undefined ? [] : [{ device, name }])),
+    at,
+  );
+  const displaced = introductions.filter((row) => row.displaced).map(({ device }) => device);
+  if (displaced.length === 0) return 0;
+  for (const { id, name, displacedCount } of await tx.devices.applyDisplaced(displaced, at)) {
+    // Once, and not at each turn.
+    if (displacedCount !== COPIES_AT_WORK) continue;
+    await recordChange(tx, at, 'system', 'device.displaced', id, { name }, { id, name });
+  }
+  return displaced.length;
+}
+
+/** A device may call itself something else as long as no operator named it. Resolves once the changed ones are stored. */
+export async function takeNames(
+  tx: Store,
+  rows: readonly { device: string; name: string }[],
+  at: number,
+): Promise<void> {
+  const wanted = rows
+    .map(({ device, name }) => ({ device, name: plainText(name, LIMITS.nameLength, '') }))
+    .filter(({ name }) => name !== '');
+  if (wanted.length === 0) return;
+  for (const { device, name, before } of await tx.devices.applyNames(wanted)) {
+    await recordChange(tx, at, 'system', 'device.renamed', device, { name, before }, { id: device, name });
+  }
+}
