@@ -18,6 +18,7 @@ import { Balancer } from './balance/balancer.ts';
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
 import { Canaries } from './canaries.ts';
+import { ClockWatch } from './clock-watch.ts';
 import { DeviceDesk } from './desks/device-desk.ts';
 import { EnrolmentDesk } from './desks/enrolment-desk.ts';
 import { GatewayDesk } from './desks/gateway-desk.ts';
@@ -157,6 +158,8 @@ export class AdminServer {
     const mail = new HolderMail(bus, log);
     const workers = new LiveWorkers(bus, log);
     const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
+    const clocks = new ClockWatch({ store, bus, log });
+    vitalSigns.add('clocks', () => clocks.report());
     vitalSigns.add('directory', () => projector.dependency.report());
     const fleet = new FleetWatch({ meta: store.meta, leases: workers, log, now });
     vitalSigns.add('fleet', () => fleet.report());
@@ -288,6 +291,7 @@ export class AdminServer {
           name,
           lostSeconds(report),
         ]),
+      clocksAheadMs: () => clocks.aheadMs(),
       receiptsBacklog: () =>
         bus.status().available ? bus.receipts.backlog().catch(() => null) : Promise.resolve(null),
     });
@@ -311,11 +315,13 @@ export class AdminServer {
         () => dispatcher.stop(),
         () => projector.stop(),
         () => hub.stop(),
+        () => clocks.stop(),
         () => storeWatch.stop(),
         async () => loops.stop(),
       ],
     };
     await storeWatch.start();
+    clocks.start();
     await hub.start();
     await projector.start();
     dispatcher.start();

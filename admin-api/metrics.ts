@@ -14,6 +14,8 @@ export interface AdminGauges {
   /** None is connected where many were. */
   fleetGone(): boolean;
   lostSeconds(): [dependency: string, seconds: number][];
+  /** How far clocks are ahead of the shared one, milliseconds; `null` while that is not known. */
+  clocksAheadMs(): [clock: string, aheadMs: number | null][];
   /** Batches of receipts not applied yet; `null` when that is not known. */
   receiptsBacklog(): Promise<number | null>;
 }
@@ -198,6 +200,18 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
     registers,
     collect() {
       for (const [dependency, seconds] of gauges.lostSeconds()) this.set({ dependency }, seconds);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_clock_ahead_seconds',
+    help: 'How far the clocks of the server and the database are ahead of the one that all programs share.',
+    labelNames: ['clock'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [clock, aheadMs] of gauges.clocksAheadMs()) {
+        if (aheadMs !== null) this.set({ clock }, aheadMs / 1000);
+      }
     },
   });
   new Gauge({

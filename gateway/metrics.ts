@@ -32,6 +32,7 @@ export interface Gauges {
   spoolFill(): number;
   /** The clock that all programs share. */
   now(): number;
+  clockAheadMs(): number | null;
   /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
   spoolOldestAt(): number | null;
   bufferedBytes(): number;
@@ -154,6 +155,9 @@ export class Metrics {
     });
     this.#observeRoundTrip = (seconds) => roundTrips.observe({ worker }, seconds);
     gauge('ready', 'Whether newcomers can be admitted.', () => (gauges.ready() ? 1 : 0));
+    gauge('clock_ahead_seconds', 'How far its clock is ahead of the one that all programs share.', () => {
+      return (gauges.clockAheadMs() ?? 0) / 1_000;
+    });
     gauge('loops_stuck', 'Loops of the process that go round no more.', gauges.stuck);
     new Gauge({
       name: `${PREFIX}dependency_lost_seconds`,

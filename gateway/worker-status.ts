@@ -5,6 +5,7 @@
 
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
 import type { Certificate } from '../bus/certificate.ts';
+import { clockReport } from '../bus/clock-check.ts';
 import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Connections } from './connections.ts';
@@ -66,6 +67,7 @@ export class WorkerStatus {
   #stopping: Door | null = null;
   readonly #ready = new Dependency();
   readonly #registration = new Dependency();
+  readonly #since = new Date();
   #readinessAt = Number.NEGATIVE_INFINITY;
   #told: readonly unknown[] = [];
   #toldAt = 0;
@@ -135,6 +137,7 @@ export class WorkerStatus {
       lease: leaseHealth.report(),
       directory: directoryHealth.report(),
       registration: this.#registration.report(),
+      clock: clockReport(new Map([['this gateway', bus.clock.aheadMs()]]), this.#since),
       ...(canaryHealth && { canary: canaryHealth.report() }),
       ...(certificate && { certificate: certificate.report() }),
     };

@@ -387,6 +387,7 @@ export class GatewayWorker {
       spooledReceipts: () => this.#spool.size,
       spoolFill: () => this.#spool.fill,
       now: this.#now,
+      clockAheadMs: () => bus.clock.aheadMs(),
       spoolOldestAt: () => this.#spool.oldestAt,
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,

@@ -2,7 +2,8 @@ import type { Bus, Holder } from '../../bus/bus.ts';
 import { closeName, isFinal } from '../../protocol/index.ts';
 import type { LiveWorkers } from '../live-workers.ts';
 import { Problem } from '../problems.ts';
-import type { Command, Device, Execution } from '../store/records.ts';
+import { ENDINGS } from '../store/endings.ts';
+import type { Command, Device, Execution, LateEnd } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
 /** Why an execution is where it is: for people as a sentence, for programs as a code with data. */
@@ -35,6 +36,7 @@ export async function explain(
     }
     throw new Problem('not-found', `Command ${commandId} was not for device ${deviceId}.`);
   }
+  if (execution.ending !== null) return explainEnding(execution.ending);
   if (execution.state !== 'queued') {
     const explanation = explainBeyondQueue(execution, device, parts.resendAfterMs);
     return isFinal(execution.state) ? explanation : withCircumstances(explanation, device, command);
@@ -48,11 +50,25 @@ export async function explain(
   return explainQueued({ execution, command, device, holder, parts });
 }
 
+function explainLate({ state, at, inTime }: LateEnd): string {
+  if (!inTime) return `The device reported ${state} at ${time(at)}, after that.`;
+  return `The device reported ${state} at ${time(at)}, in time, but the report came here only later: this end is wrong.`;
+}
+
+function explainEnding({ how, asOf }: NonNullable<Execution['ending']>): Explanation {
+  const { state } = ENDINGS[how];
+  return {
+    code: 'ending',
+    sentence: `It is to end ${state} as of ${time(asOf)}, as soon as everything is applied that gateways had heard from the device by then.`,
+    data: { state, asOf },
+  };
+}
+
 function explainBeyondQueue(execution: Execution, device: Device | null, resendAfterMs: number): Explanation {
   const { state, reason, sentAt, ackedAt, startedAt, finishedAt, finishBy, percent, late } = execution;
   if (isFinal(state)) {
     const because = reason ? `: ${reason}` : '';
-    const afterwards = late ? ` The device reported ${late.state} at ${time(late.at)}, after that.` : '';
+    const afterwards = late ? ` ${explainLate(late)}` : '';
     return {
       code: 'final',
       sentence: `It ended ${state} at ${time(finishedAt ?? 0)}${because}.${afterwards}`,

@@ -9,6 +9,15 @@ export class SqlMeta implements Meta {
     this.#scope = scope;
   }
 
+  clock(): Promise<number | null> {
+    if (this.#scope.dialect.kind === 'sqlite') return Promise.resolve(null);
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ at: number }>`
+        select cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint) as at`.execute(db);
+      return rows[0]?.at ?? null;
+    });
+  }
+
   get(key: string): Promise<string | null> {
     return this.#scope.once((db) => read(db, key));
   }

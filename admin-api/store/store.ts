@@ -533,6 +533,8 @@ export interface Audit {
 
 /** Named single values: the signing key, the directory's epoch. */
 export interface Meta {
+  /** The database's own clock, milliseconds since the Unix epoch; `null` where it has that of this process. */
+  clock(): Promise<number | null>;
   get(key: string): Promise<string | null>;
   /** Sets the value if there is none; returns the one on record afterwards. */
   setOnce(key: string, value: string): Promise<string>;

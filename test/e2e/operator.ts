@@ -14,7 +14,7 @@ import { waitFor } from '../wait.ts';
 import type { TestDevice } from './fleet.ts';
 
 export type ExecutionView = ExecutionOnly & {
-  late: { state: string; reason: string | null; at: string } | null;
+  late: { state: string; reason: string | null; at: string; inTime: boolean } | null;
 };
 
 /** A command that was answered 202, and the devices it was for. */

@@ -77,6 +77,35 @@ export function endsRules({ testLab }: LabTests): void {
     },
   );
 
+  testLab(
+    'R-2: a cancel of what a device has and did not acknowledge says so, and what it says later is kept beside it',
+    async (lab) => {
+      const wire = new Wire();
+      const device = await lab.device({ wire });
+      wire.loses = ({ t }) => t !== 'prove' && t !== 'beat';
+      const { id } = await lab.operator.send('task.start', [device]);
+      await waitFor(() => device.completed(id) === 1, { what: 'the command to run' });
+      assert.is((await lab.operator.execution(id, device)).state, 'sent');
+      await lab.operator.cancel(id);
+      const ended = await lab.operator.reaches(id, device, 'canceled');
+      assert.is(ended.reason, 'canceled after it was sent; the device had not acknowledged it');
+      wire.loses = () => false;
+      wire.cut();
+      await waitFor(() => device.settled.get(id), { what: 'its result to be settled' });
+      const { state, late } = await lab.operator.execution(id, device);
+      assert.equal([state, late?.state, late?.inTime], ['canceled', 'succeeded', false]);
+      assert.match(
+        (await lab.operator.why(device, id)).sentence,
+        /The device reported succeeded at \S+, after that\.$/,
+      );
+      const metrics = await (await fetch(`${lab.site.server}/metrics`)).text();
+      assert.match(
+        metrics,
+        /pushpoint_admin_late_ends_total\{ended="canceled",late="succeeded",in_time="no"\} [1-9]/,
+      );
+    },
+  );
+
   testLab('D-6: the clock runs for a device that went away in the middle', async (lab) => {
     const device = await lab.device({ work: workUntilStopped });
     const { id } = await lab.operator.send('task.start', [device], { timeout: 5 });

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../cli/api-client.ts';
@@ -7,6 +7,8 @@ import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort } from '../wait.ts';
 import { backUp, type DatabasePlace, restore } from './backup.ts';
+
+const CLOCK_SHIFT = new URL('../faults/clock-shift.js', import.meta.url).href;
 
 export interface SiteOptions {
   /** `memory`: one process, `pushpoint start`. `redis`: an administration server and gateways, a process each. */
@@ -17,6 +19,8 @@ export interface SiteOptions {
   gateways?: number;
   /** Flags for whatever holds devices' connections. */
   gatewayFlags?: readonly string[];
+  /** How far the wall clocks of programs are off, milliseconds. */
+  clocks?: Partial<Record<ProgramName, number>>;
   /** Flags for the administration server. */
   adminFlags?: readonly string[];
 }
@@ -136,10 +140,21 @@ export class Site {
     const command = this.#commands.get(name);
     if (!command) throw new Error(`there is no ${name} here`);
     await this.#programs.get(name)?.stop();
-    const program = startCli([...command, '--log-level', 'warn'], { cwd: this.#folder });
+    const program = startCli([...command, '--log-level', 'warn'], {
+      cwd: this.#folder,
+      ...(await this.#clockOf(name)),
+    });
     this.#programs.set(name, program);
     await program.waitForLine(/^ready /, 30_000);
     this.#token ||= (await readFile(join(this.#folder, 'data', 'admin-token'), 'utf8')).trim();
+  }
+
+  async #clockOf(name: ProgramName): Promise<{ env?: Record<string, string> }> {
+    const offMs = this.#options.clocks?.[name];
+    if (offMs === undefined) return {};
+    const file = join(this.#folder, `${name}.clock`);
+    await writeFile(file, String(offMs));
+    return { env: { NODE_OPTIONS: `--import=${CLOCK_SHIFT}`, FAULTS_CLOCK: file } };
   }
 
   /** Kills a program with its workers, as when its machine dies; resolves when it is gone. */
