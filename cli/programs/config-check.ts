@@ -7,6 +7,7 @@ import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Flags } from '../operator/operator-command.ts';
 import { Output } from '../output/output.ts';
 import type { Shell } from '../shell.ts';
+import { withGatewayBinary } from './gateway-binary.ts';
 import { tlsFiles } from './program-settings.ts';
 
 export type CheckedProgram = Exclude<Program, 'operator'>;
@@ -44,7 +45,7 @@ async function checkTogether(
     tlsFiles('--api-tls-cert', apiTlsCert, '--api-tls-key', apiTlsKey);
   }
   if (program === 'gateway' || program === 'start') {
-    const { gatewayConfig } = await import('./gateway-parts.ts');
+    const { gatewayConfig } = await withGatewayBinary(() => import('./gateway-parts.ts'));
     gatewayConfig(config as ConfigOf<'gateway'>, (port) => `ws://127.0.0.1:${port}`);
   }
   if (program === 'agent') {

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { addConfigFlags } from '../config/flags.ts';
 import type { ExitCode } from '../exit-codes.ts';
 import { countFlag, type Flags, type OperatorShell } from '../operator/operator-command.ts';
+import { withGatewayBinary } from './gateway-binary.ts';
 
 /** Programs with settings of their own. */
 const CHECKED_PROGRAMS = ['start', 'admin', 'gateway', 'agent'] as const;
@@ -25,7 +26,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'start',
       'everything in one process: administration server, one gateway, SQLite',
-      async () => (await import('./start.ts')).runStart,
+      async () => (await withGatewayBinary(() => import('./start.ts'))).runStart,
     ),
     'start',
   );
@@ -41,7 +42,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'gateway',
       'a gateway (push server); joins administration servers through Redis',
-      async () => (await import('./gateway.ts')).runGateway,
+      async () => (await withGatewayBinary(() => import('./gateway.ts'))).runGateway,
     ),
     'gateway',
   );
@@ -64,7 +65,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
   program(
     'demo',
     'starts the real thing in a temporary folder, with devices, and tells what happens',
-    async () => (await import('./demo.ts')).runDemo,
+    async () => (await withGatewayBinary(() => import('./demo.ts'))).runDemo,
   )
     .option('--devices <count>', 'devices to connect', countFlag, 1_000)
     .option('--keep', 'leave it running afterwards')

@@ -1,4 +1,4 @@
-// time limit: 120 s
+// time limit: 300 s
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
