@@ -43,7 +43,7 @@ export interface ApiClientOptions {
   signal?: AbortSignal;
 }
 
-export type Query = Readonly<Record<string, string | number | undefined>>;
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface PageOf<T> {
   items: T[];

@@ -266,7 +266,8 @@ export function presentOpenedTunnel({ tunnel, join }: OpenedTunnel): OpenedTunne
   };
 }
 
-export function presentExecution(execution: Execution): ExecutionDocument {
+/** As a list without `data` has it. */
+function presentListedExecution(execution: Execution): ExecutionDocument {
   const { late } = execution;
   return {
     commandId: execution.commandId,
@@ -274,7 +275,6 @@ export function presentExecution(execution: Execution): ExecutionDocument {
     type: execution.type,
     state: execution.state,
     reason: execution.reason,
-    data: execution.data ?? null,
     percent: execution.percent,
     note: execution.note,
     attempts: execution.attempts,
@@ -287,6 +287,14 @@ export function presentExecution(execution: Execution): ExecutionDocument {
     finishBy: timeOrNull(execution.finishBy),
     late: late && { state: late.state, reason: late.reason, at: time(late.at), inTime: late.inTime },
   };
+}
+
+export function presentExecution(execution: Execution): ExecutionDocument {
+  return { ...presentListedExecution(execution), data: execution.data ?? null };
+}
+
+export function executionPresenter(withData: boolean): (execution: Execution) => ExecutionDocument {
+  return withData ? presentExecution : presentListedExecution;
 }
 
 export function presentAuditEntry(entry: AuditEntry): AuditEntryDocument {

@@ -48,7 +48,7 @@ export class SqlExecutions implements Executions {
 
   get({ command, device }: ExecutionKey): Promise<Execution | null> {
     return this.#scope.once(async (db) => {
-      const row = await joined(db)
+      const row = await joined(db, true)
         .where('e.command_id', '=', command)
         .where('e.device_id', '=', device)
         .executeTakeFirst();
@@ -60,10 +60,11 @@ export class SqlExecutions implements Executions {
   list(
     { command, device, state }: ExecutionFilter,
     { limit, cursor }: PageRequest,
+    withData = false,
   ): Promise<Page<Execution>> {
     const last = readCursor(cursor, ['text', 'text']);
     return this.#scope.once(async (db) => {
-      let query = joined(db);
+      let query = joined(db, withData);
       if (state !== undefined) {
         query = query.where(sql<boolean>`e.state = ${sql.lit(stateCode(state))}`);
         if (isOpen(state)) query = query.where(sql<boolean>`${OPEN}`);
@@ -357,11 +358,18 @@ function withState({ command, device, state }: ExecutionKey & { state: number })
   return { command, device, state: stateOf(state) };
 }
 
-function joined(db: Database) {
+const WITHOUT_DATA = [
+  ...(['command_id', 'device_id', 'state', 'reason', 'percent', 'note', 'attempts', 'sent_at'] as const),
+  ...(['acked_at', 'started_at', 'finished_at', 'finish_by', 'incarnation', 'session'] as const),
+  ...(['late_state', 'late_reason', 'late_at', 'ending', 'as_of'] as const),
+] as const;
+
+function joined(db: Database, withData: boolean) {
   return db
     .selectFrom('executions as e')
     .innerJoin('commands as c', 'c.id', 'e.command_id')
-    .selectAll('e')
+    .select(WITHOUT_DATA.map((column) => `e.${column}` as const))
+    .select(withData ? 'e.data_json' : sql<string | null>`null`.as('data_json'))
     .select(['c.type', 'c.issued_at', 'c.expires_at'])
     .$castTo<JoinedExecution>();
 }

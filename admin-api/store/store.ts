@@ -340,7 +340,8 @@ export interface DueEnd extends ExecutionKey {
 
 export interface Executions {
   get(key: ExecutionKey): Promise<Execution | null>;
-  list(filter: ExecutionFilter, page: PageRequest): Promise<Page<Execution>>;
+  /** `withData`: with what devices returned, which may be long; otherwise `data` is `null`. */
+  list(filter: ExecutionFilter, page: PageRequest, withData?: boolean): Promise<Page<Execution>>;
   /**
    * Queued executions of these devices, oldest command first: so many that with those sent and not acknowledged a device has at
    * most `perDevice`.

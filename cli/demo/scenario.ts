@@ -106,7 +106,7 @@ export class Scenario {
     const command = await this.#command('statistics', {}, { group }, members);
     const done = await this.#follow(command);
     const path = `/v1/commands/${command.id}/executions`;
-    const sample = (await api.get<{ items: ExecutionView[] }>(path, { limit: 1 })).items[0];
+    const sample = (await api.get<{ items: ExecutionView[] }>(path, { limit: 1, data: true })).items[0];
     tell(
       `statistics of group ${group}: ${done.counts.succeeded} answers, for example ${JSON.stringify(sample?.data)}`,
     );

@@ -11,6 +11,7 @@ import {
   type OperatorContext,
   type OperatorShell,
   operatorCommand,
+  wantsData,
   withLimit,
 } from './operator-command.ts';
 import { relativeTime } from './times.ts';
@@ -55,14 +56,16 @@ export function addCommandsCommands(program: Command, shell: OperatorShell): voi
     'executions <id>',
     'what became of it on each device',
     async ({ api, out }, [id], flags) => {
-      const query = { state: flags.state as string };
+      const query = { state: flags.state as string, data: wantsData(flags) };
       const page = await api.list<ExecutionView>(`${pathOf(id)}/executions`, query, limitOf(flags));
       if (out.json) return out.document(page);
       out.table(EXECUTION_COLUMNS, page.items, 'No executions.');
       noteMore(out, page.next);
     },
   );
-  withLimit(executions).addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
+  withLimit(executions)
+    .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
+    .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 
   operatorCommand(
     commands,

@@ -14,6 +14,7 @@ import {
   noteMore,
   type OperatorShell,
   operatorCommand,
+  wantsData,
   withLimit,
 } from './operator-command.ts';
 import { relativeTime } from './times.ts';
@@ -139,13 +140,16 @@ export function addDevicesCommands(program: Command, shell: OperatorShell): void
     async ({ api, out }, [text], flags) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}/executions`;
-      const page = await api.list<ExecutionView>(path, { state: flags.state as string }, limitOf(flags));
+      const query = { state: flags.state as string, data: wantsData(flags) };
+      const page = await api.list<ExecutionView>(path, query, limitOf(flags));
       if (out.json) return out.document(page);
       out.table(DEVICE_EXECUTION_COLUMNS, page.items, 'No executions.');
       noteMore(out, page.next);
     },
   );
-  withLimit(executions).addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
+  withLimit(executions)
+    .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
+    .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 }
 
 function since(device: DeviceView): string {

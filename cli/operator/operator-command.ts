@@ -146,6 +146,14 @@ export function limitOf(flags: Flags): number {
   return flags.limit as number;
 }
 
+/** Up to here a list of executions has what devices returned, which comes in small pages. */
+const DATA_LIMIT = 100;
+
+/** Whether a list of executions is asked for with what devices returned. */
+export function wantsData(flags: Flags): boolean {
+  return flags.data === true || limitOf(flags) <= DATA_LIMIT;
+}
+
 /** Says on stderr that a list goes on. */
 export function noteMore(out: Output, next: string | null): void {
   if (next !== null) out.note('There are more; use --limit to see them.');

@@ -89,7 +89,7 @@ async function showOutcome(
   const limit = options.limit ?? 20;
   const path = `/v1/commands/${encodeURIComponent(command.id)}/executions`;
   if (out.json) {
-    const page = await api.list<ExecutionView>(path, {}, Math.max(limit, 1_000));
+    const page = await api.list<ExecutionView>(path, { data: true }, Math.max(limit, 1_000));
     out.document({
       command,
       executions: page.items,
@@ -106,7 +106,7 @@ async function showOutcome(
     : (['failed', 'rejected', 'timed-out', 'expired', 'canceled', 'superseded'] as const);
   for (const state of states) {
     if (shown.length >= limit || (state !== undefined && (command.counts[state] ?? 0) === 0)) continue;
-    shown.push(...(await api.list<ExecutionView>(path, { state }, limit - shown.length)).items);
+    shown.push(...(await api.list<ExecutionView>(path, { state, data: true }, limit - shown.length)).items);
   }
   showExecutions(out, command, shown);
   const wanted = all ? command.counts.total : command.counts.total - command.counts.succeeded;

@@ -5,6 +5,7 @@ import type { HttpServices } from '../../admin-api/http/services.ts';
 import { Problem } from '../../admin-api/problems.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
+import { addCommand, addDevices, report } from './store-fixtures.ts';
 
 let http: Http;
 let device: string;
@@ -209,6 +210,30 @@ test('the status counts devices and what is open', async () => {
   assert.match(body.installation.id, /^i[0-9a-z]{15}$/);
   assert.is(body.installation.epoch, 1);
   await waitFor(async () => (await http.call('GET', '/v1/status')).body.directory.generation !== null);
+});
+
+test('lists leave out what devices returned unless they are asked for it, and then have small pages', async () => {
+  const { store } = http;
+  const at = Date.now();
+  const devices = await addDevices(store, 'long', 30);
+  await addCommand(store, 'c-long', { issuedAt: at, expiresAt: at + 60_000, target: { devices } });
+  const data = { output: 'x'.repeat(30_000) };
+  await store.executions.advance(devices.map((device) => report('c-long', device, 'succeeded', { data })));
+  const list = async (query: string) =>
+    (await http.call('GET', `/v1/commands/c-long/executions?limit=1000${query}`)).body;
+  const plain = await list('');
+  assert.is(plain.items.length, 30);
+  assert.ok(plain.items.every((item: object) => !('data' in item)));
+  const full = await list('&data=true');
+  assert.is(full.items.length, 25);
+  assert.equal(full.items[0].data, data);
+  const rest = await list(`&data=true&cursor=${encodeURIComponent(full.next)}`);
+  assert.equal([rest.items.length, rest.next], [5, null]);
+  const ofDevice = await http.call('GET', `/v1/devices/${devices[0]}/executions`);
+  assert.ok(!('data' in ofDevice.body.items[0]));
+  const one = await http.call('GET', `/v1/commands/c-long/executions/${devices[0]}`);
+  assert.equal(one.body.data, data);
+  assert.is((await http.call('GET', '/v1/commands/c-long/executions/nobody')).status, 404);
 });
 
 test.run();

@@ -112,6 +112,7 @@ test('every route of the API is in the document', () => {
     'POST /v1/commands',
     'GET /v1/commands/{id}',
     'GET /v1/commands/{id}/executions',
+    'GET /v1/commands/{id}/executions/{deviceId}',
     'POST /v1/commands/{id}/cancel',
     'GET /v1/tunnels',
     'POST /v1/tunnels',

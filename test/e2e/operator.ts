@@ -87,9 +87,7 @@ export class Operator {
   }
 
   async execution(id: string, device: TestDevice): Promise<ExecutionView> {
-    const row = (await this.executions(id)).find(({ deviceId }) => deviceId === device.id);
-    if (!row) throw new Error(`command ${id} has no execution on ${device.name}`);
-    return row;
+    return this.api.get<ExecutionView>(`/v1/commands/${id}/executions/${device.id}`);
   }
 
   /** Waits until the execution is in the state (or one of them); answers it. */

@@ -2,7 +2,7 @@ import { decodeValue, encodeValue, LIMITS, ProtocolError } from '../../../protoc
 import { Problem } from '../../problems.ts';
 import { actorOf } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
-import { presentCommand, presentExecution, presentPage } from '../presenters.ts';
+import { executionPresenter, presentCommand, presentExecution, presentPage } from '../presenters.ts';
 import { InvalidRequest } from '../problem-details.ts';
 import {
   Cancellation,
@@ -11,6 +11,8 @@ import {
   CommandQuery,
   CommandSchema,
   CreationHeaders,
+  DATA_PAGE_MAX,
+  ExecutionParams,
   ExecutionQuery,
   ExecutionSchema,
 } from '../schemas/commands.ts';
@@ -115,10 +117,30 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
     }),
     async (request) => {
       const { id } = request.params;
-      const { limit, cursor, ...filter } = request.query;
-      const page = await store.executions.list({ command: id, ...filter }, { limit, cursor });
+      const { limit: most, cursor, data, ...filter } = request.query;
+      const limit = data ? Math.min(most, DATA_PAGE_MAX) : most;
+      const page = await store.executions.list({ command: id, ...filter }, { limit, cursor }, data);
       if (page.items.length === 0 && !(await store.commands.get(id))) throw unknownCommand(id);
-      return presentPage(page, presentExecution);
+      return presentPage(page, executionPresenter(data));
+    },
+  );
+
+  app.get(
+    '/v1/commands/:id/executions/:deviceId',
+    operation({
+      access: 'viewer',
+      operationId: 'getExecution',
+      tag,
+      summary: 'Read an execution',
+      params: ExecutionParams,
+      answers: { 200: { description: 'The execution.', schema: Ref(ExecutionSchema) } },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const { id, deviceId } = request.params;
+      const execution = await store.executions.get({ command: id, device: deviceId });
+      if (!execution) throw new Problem('not-found', `There is no execution of ${id} on ${deviceId}.`);
+      return presentExecution(execution);
     },
   );
 

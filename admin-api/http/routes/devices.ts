@@ -1,8 +1,8 @@
 import { unknownDevice } from '../../desks/device-desk.ts';
 import { actorOf } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
-import { presentDevice, presentExecution, presentPage } from '../presenters.ts';
-import { ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
+import { executionPresenter, presentDevice, presentPage } from '../presenters.ts';
+import { DATA_PAGE_MAX, ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   DeviceChange,
@@ -101,10 +101,11 @@ export function deviceRoutes(app: App, services: HttpServices): void {
     }),
     async (request) => {
       const { id } = request.params;
-      const { limit, cursor, ...filter } = request.query;
-      const page = await store.executions.list({ device: id, ...filter }, { limit, cursor });
+      const { limit: most, cursor, data, ...filter } = request.query;
+      const limit = data ? Math.min(most, DATA_PAGE_MAX) : most;
+      const page = await store.executions.list({ device: id, ...filter }, { limit, cursor }, data);
       if (page.items.length === 0 && !(await store.devices.get(id))) throw unknownDevice(id);
-      return presentPage(page, presentExecution);
+      return presentPage(page, executionPresenter(data));
     },
   );
 

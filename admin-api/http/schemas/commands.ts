@@ -175,7 +175,12 @@ export const ExecutionSchema = Type.Object(
     type: TypeName,
     state: ExecutionState,
     reason: Nullable(Type.String({ description: 'Why it ended as it did.' })),
-    data: Type.Unknown({ description: 'What the device returned; `null` for nothing.' }),
+    data: Type.Optional(
+      Type.Unknown({
+        description:
+          'What the device returned; `null` for nothing. Lists leave it out unless they are asked with `data=true`.',
+      }),
+    ),
     percent: Nullable(Type.Integer({ minimum: 0, maximum: 100, description: 'Progress.' })),
     note: Nullable(Type.String({ description: 'Progress, in words.' })),
     attempts: Count('How often it was handed to a gateway.'),
@@ -217,7 +222,28 @@ export const CommandQuery = Type.Object(
   closed,
 );
 
-export const ExecutionQuery = Type.Object({ ...pageQuery, state: Type.Optional(ExecutionState) }, closed);
+/** Items of a page with `data`, which has up to 32 kB each. */
+export const DATA_PAGE_MAX = 25;
+
+export const ExecutionQuery = Type.Object(
+  {
+    ...pageQuery,
+    state: Type.Optional(ExecutionState),
+    data: Type.Boolean({
+      default: false,
+      description: `With what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
+    }),
+  },
+  closed,
+);
+
+export const ExecutionParams = Type.Object(
+  {
+    id: Id('The command.', 'c01jb3v8x5c0k2m5n9r3'),
+    deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n'),
+  },
+  closed,
+);
 
 export const Cancellation = Type.Unsafe<{ force?: boolean } | null>({
   title: 'Cancellation',
