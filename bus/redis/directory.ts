@@ -46,6 +46,8 @@ export interface RedisDirectoryParts {
 export class RedisDirectory implements Directory {
   readonly #with: RedisDirectoryParts;
   readonly #memories: readonly ShardMemory[];
+  /** Generation of the last writing begun here: what failed is begun again at once. */
+  #lastWriting = '';
 
   constructor(parts: RedisDirectoryParts) {
     this.#with = parts;
@@ -75,14 +77,16 @@ export class RedisDirectory implements Directory {
     if (installation === null) throw new BusUnavailable('nobody claimed this Redis yet');
     const histories = this.#memories.map((_, shard) => this.#historyOf(shard) ?? '');
     const generation = nanoid(GENERATION_LENGTH);
+    const before = this.#lastWriting;
     const begin = async (shard: number, givenUpMs: number) =>
       Number(
         await this.#run(shard, SCRIPTS.beginDirectory, [
-          ...[installation.id, generation, String(givenUpMs), clear ? '1' : ''],
+          ...[installation.id, generation, String(givenUpMs), clear ? '1' : '', before],
         ]),
       );
     // Whoever has the first shard has them all.
     if ((await begin(0, GIVEN_UP_MS)) === 0) return null;
+    this.#lastWriting = generation;
     await Promise.all(this.#memories.map((_, shard) => (shard === 0 ? 1 : begin(shard, 0))));
     return new RedisDirectoryWriting({
       ...{ generation, installation, histories },

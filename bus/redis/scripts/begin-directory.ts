@@ -5,7 +5,8 @@ import { script } from '../script.ts';
  * installation's.
  *
  * KEYS 1 directory of the shard
- * ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished writing is given up, 4 '1' to clear
+ * ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished writing is given up, 4 '1' to clear,
+ *   5 generation of the caller's last writing or '': that one is over
  * Result: 1 begun, 0 somebody else is writing
  */
 export const beginDirectory = script(`
@@ -13,8 +14,9 @@ local state = redis.call('HMGET', KEYS[1], ' mark', ' writing', ' counts')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if state[2] then
-  local owner, touched = string.match(state[2], '^%S+ (%S+) (%d+)$')
-  if owner == ARGV[1] and math.abs(now - tonumber(touched)) < tonumber(ARGV[3]) then return 0 end
+  local writing, owner, touched = string.match(state[2], '^(%S+) (%S+) (%d+)$')
+  local recent = math.abs(now - tonumber(touched)) < tonumber(ARGV[3])
+  if owner == ARGV[1] and writing ~= ARGV[5] and recent then return 0 end
 end
 local own = state[1] and string.match(state[1], '^%S+ (%S+) ') == ARGV[1]
 local count, digest, version
