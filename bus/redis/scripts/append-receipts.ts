@@ -11,11 +11,12 @@ export const appendReceipts = script(`
 local entries = redis.call('XLEN', KEYS[1])
 if entries >= tonumber(ARGV[1]) then return -1 end
 if entries == 0 then
-  redis.call('DEL', KEYS[2])
-elseif tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[2] > tonumber(ARGV[4]) then
-  return -1
+  -- A full Redis refuses a script only at its first write: DEL is one that it always takes.
+  redis.call('SET', KEYS[2], #ARGV[2])
+else
+  if tonumber(redis.call('GET', KEYS[2]) or '0') + #ARGV[2] > tonumber(ARGV[4]) then return -1 end
+  redis.call('INCRBY', KEYS[2], #ARGV[2])
 end
-redis.call('INCRBY', KEYS[2], #ARGV[2])
 redis.call('XADD', KEYS[1], '*', 'b', ARGV[2], 'i', ARGV[3])
 return 1
 `);
