@@ -1,5 +1,6 @@
 import {
   type Command,
+  type DeviceOptions,
   type DeviceStore,
   enroll,
   type HandlerContext,
@@ -39,6 +40,8 @@ export interface TestDeviceOptions {
   resendAfterMs?: number;
   concurrency?: number;
   handshakeTimeoutMs?: number;
+  /** See the SDK's `probing`. */
+  probing?: DeviceOptions['probing'];
 }
 
 /** From one start to its stop or death. */
@@ -112,6 +115,7 @@ export class TestDevice {
       resendAfterMs,
       concurrency,
       handshakeTimeoutMs,
+      probing,
     } = this.options;
     const device = new PushpointDevice({
       store: this.store,
@@ -121,6 +125,7 @@ export class TestDevice {
       ...(resendAfterMs && { pace: { resendAfterMs } }),
       ...(concurrency && { limits: { concurrency } }),
       ...(handshakeTimeoutMs && { handshakeTimeoutMs }),
+      ...(probing !== undefined && { probing }),
     });
     const life: Life = { device, dead: false, atWork: new Set() };
     this.#life = life;

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../../cli/api-client.ts';
+import { TcpProxy } from '../faults/tcp-proxy.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
@@ -17,6 +18,8 @@ export interface SiteOptions {
   store?: 'sqlite' | 'postgres';
   /** Over Redis; 2 when absent. Named `gw1`, `gw2` and so on. */
   gateways?: number;
+  /** How far devices are from each gateway, in order, round trips in milliseconds; none are delayed when absent. */
+  distancesMs?: readonly number[];
   /** Flags for whatever holds devices' connections. */
   gatewayFlags?: readonly string[];
   /** How far the wall clocks of programs are off, milliseconds. */
@@ -37,6 +40,7 @@ export class Site {
   readonly #postgres: PostgresServer | undefined;
   readonly #redis: RedisServer | undefined;
   readonly #database: DatabasePlace;
+  readonly #proxies: readonly TcpProxy[];
   readonly server: string;
   #token = '';
 
@@ -48,6 +52,7 @@ export class Site {
     redis: RedisServer | undefined;
     postgres: PostgresServer | undefined;
     database: DatabasePlace;
+    proxies: readonly TcpProxy[];
   }) {
     this.#database = parts.database;
     this.#options = parts.options;
@@ -55,6 +60,7 @@ export class Site {
     this.#commands = parts.commands;
     this.#redis = parts.redis;
     this.#postgres = parts.postgres;
+    this.#proxies = parts.proxies;
     this.server = parts.server;
   }
 
@@ -71,19 +77,26 @@ export class Site {
       ...(options.adminFlags ?? []),
     ];
     const commands = new Map<ProgramName, readonly string[]>();
+    const proxies: TcpProxy[] = [];
     if (redis) {
       commands.set('admin', ['admin', ...admin, '--redis-url', redis.url]);
       for (let n = 1; n <= (options.gateways ?? 2); n++) {
-        const gateway = await gatewayFlags(`gw${n}`, options);
+        const port = await freePort();
+        const distanceMs = options.distancesMs?.[n - 1];
+        const proxy = distanceMs === undefined ? undefined : await TcpProxy.start(port);
+        proxy?.slow((distanceMs ?? 0) / 2);
+        if (proxy) proxies.push(proxy);
+        const gateway = gatewayFlags(`gw${n}`, port, proxy?.port ?? port, options);
         // One with several workers, the others with as few processes as can be.
         const workers = n === 1 ? '2' : '1';
         commands.set(`gw${n}`, ['gateway', ...gateway, '--workers', workers, '--redis-url', redis.url]);
       }
     } else {
-      commands.set('admin', ['start', ...admin, ...(await gatewayFlags('gw1', options))]);
+      const port = await freePort();
+      commands.set('admin', ['start', ...admin, ...gatewayFlags('gw1', port, port, options)]);
     }
     const server = `http://127.0.0.1:${apiPort}`;
-    const site = new Site({ options, folder, commands, server, redis, postgres, database });
+    const site = new Site({ options, folder, commands, server, redis, postgres, database, proxies });
     try {
       for (const name of commands.keys()) await site.start(name);
     } catch (error) {
@@ -203,6 +216,7 @@ export class Site {
   async stop(): Promise<void> {
     // Gateways first: they hand in what they still hold.
     for (const name of this.programs.reverse()) await this.#programs.get(name)?.stop(5_000);
+    for (const proxy of this.#proxies) await proxy.stop();
     await this.#redis?.stop();
     await this.#postgres?.stop();
     await rm(this.#folder, { recursive: true, force: true });
@@ -214,11 +228,10 @@ function shorten(line: string): string {
   return line.length > 700 ? `${line.slice(0, 350)} ... ${line.slice(-350)}` : line;
 }
 
-async function gatewayFlags(name: string, options: SiteOptions): Promise<string[]> {
-  const port = await freePort();
+function gatewayFlags(name: string, port: number, dialed: number, options: SiteOptions): string[] {
   return [
     ...['--name', name, '--host', '127.0.0.1', '--port', String(port), '--metrics-port', '0'],
-    ...['--address', `ws://127.0.0.1:${port}`, '--drain-per-second', '100000'],
+    ...['--address', `ws://127.0.0.1:${dialed}`, '--drain-per-second', '100000'],
     ...(options.gatewayFlags ?? []),
   ];
 }

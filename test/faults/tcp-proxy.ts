@@ -102,7 +102,9 @@ export class TcpProxy {
       this.#sockets.delete(from);
       // Where words do not come through, the end of them does not either.
       if (this.#condition.is === 'silent' || (this.#condition.is === 'one-way' && fromDialer)) return;
-      to.destroy();
+      // What is on its way comes before the end.
+      if (this.#condition.is === 'slow') setTimeout(() => to.destroySoon(), this.#condition.delayMs);
+      else to.destroy();
     });
   }
 
