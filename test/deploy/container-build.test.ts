@@ -1,4 +1,4 @@
-// time limit: 300 s
+// time limit: 480 s
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
