@@ -43,6 +43,8 @@ export class GatewayWatch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #life = new AbortController();
   #probing = false;
+  /** Another round was asked for during this one. */
+  #again = false;
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
@@ -78,7 +80,12 @@ export class GatewayWatch {
   async check(rivals = false): Promise<void> {
     const life = this.#life;
     const stay = this.#stay;
-    if (!stay || life.signal.aborted || this.#probing) return;
+    if (!stay || life.signal.aborted) return;
+    if (this.#probing) {
+      this.#again = true;
+      return;
+    }
+    this.#again = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#parts.list().length > 1 || this.#parts.standing(stay.url) === 'unsure') {
@@ -87,6 +94,8 @@ export class GatewayWatch {
       this.#probing = false;
       // Another session may have begun meanwhile, with a plan of its own.
       if (life.signal.aborted) return;
+      // Asked for meanwhile: the network may be another than the one that was measured.
+      if (this.#again) return this.check(rivals);
       this.#parts.measured(distances);
       const to = this.#judge(stay, distances);
       if (to) {

@@ -22,7 +22,11 @@ export class RedisLeases implements Leases {
    */
   readonly #watches = new Map<string, HistoryWatch>();
 
-  constructor(commands: OwnCommands, keys: Keys, histories: Histories) {
+  readonly #lost: () => void;
+
+  /** `lost` is told before anybody else when a lease of this process is gone: what it appended last may be gone with it. */
+  constructor(commands: OwnCommands, keys: Keys, histories: Histories, lost: () => void) {
+    this.#lost = lost;
     this.#commands = commands;
     this.#keys = keys;
     this.#histories = histories;
@@ -53,7 +57,7 @@ export class RedisLeases implements Leases {
       [Math.ceil(ttlMs), encode(load)],
     );
     if (Number(endsAt) === 0) {
-      this.#watches.delete(incarnation);
+      if (this.#watches.delete(incarnation)) this.#lost();
       return 'lost';
     }
     if (this.#watches.get(incarnation)?.changed()) {

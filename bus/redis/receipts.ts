@@ -116,6 +116,11 @@ export class RedisReceipts implements Receipts {
   historyChanged(): void {
     if (!this.#history.changed()) return;
     this.#history = this.#with.histories.watch([this.#with.keys.receipts]);
+    this.mayBeLost();
+  }
+
+  /** Somebody may have emptied Redis: what was appended last is appended again, at once. */
+  mayBeLost(): void {
     const again = this.#kept;
     this.#kept = [];
     this.#keptBytes = 0;

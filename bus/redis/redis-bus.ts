@@ -102,7 +102,7 @@ export class RedisBus implements Bus {
       ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
     const own = new OwnCommands(commands, owner);
-    this.leases = new RedisLeases(own, keys, histories);
+    this.leases = new RedisLeases(own, keys, histories, () => this.receipts.mayBeLost());
     this.outboxes = new RedisOutboxes(own, subscriptions, keys, histories, sharded);
     const watch = this.#health.watch.bind(this.#health);
     this.receipts = new RedisReceipts({

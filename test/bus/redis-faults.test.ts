@@ -35,6 +35,21 @@ function fault(title: string, body: (bus: Bus, redis: Redis, prefix: string) => 
   });
 }
 
+fault('what was appended last is appended again when Redis was emptied', async (bus, redis) => {
+  const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+  await bus.receipts.append([ack(1)]);
+  await redis.flushall();
+  await bus.receipts.append([ack(2)]);
+  assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
+  // Before anything that the worker does with its next lease.
+  const next = await bus.leases.acquire(identity, load, LONG_MS);
+  await bus.leases.heard(next, 5);
+  assert.is(await bus.receipts.backlog(), 3);
+  const applied = await collect(bus);
+  await waitFor(() => applied.length >= 3);
+  assert.equal(applied, [2, 1, 2]);
+});
+
 async function collect(bus: Bus): Promise<number[]> {
   const applied: number[] = [];
   await bus.receipts.consume(
