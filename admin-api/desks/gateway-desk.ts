@@ -9,6 +9,9 @@ import { type DeskParts, recordChange } from './desk-parts.ts';
 export const DEFAULT_PUSH_PORT = 13_295;
 export const DEFAULT_CONNECTION_LIMIT = 50_000;
 
+/** By so much a gateway's clock may be behind. */
+const CLOCKS_APART_MS = 5_000;
+
 export interface GatewayRequest {
   name: string;
   address: string;
@@ -23,6 +26,8 @@ export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
 /** A gateway's settings with what its workers say now. */
 export interface GatewayView extends FleetGateway {
   connectedOnRecord: number;
+  /** While it is drained: devices that it sent away and that serve nowhere yet. */
+  onTheWay?: number;
   /** What devices are told, and where they came before; absent while no worker ever listened. */
   told?: ToldAddress;
 }
@@ -151,7 +156,7 @@ export class GatewayDesk {
       store.gateways.list(page),
       store.devices.connectedByGateway(),
     ]);
-    const views = items.map((gateway) => this.#view(gateway, connected));
+    const views = await Promise.all(items.map((gateway) => this.#view(gateway, connected)));
     if (next !== null) return { items: views, next };
     const { leases } = this.#parts;
     const names = new Set((await store.gateways.all()).map(({ name }) => name));
@@ -169,10 +174,17 @@ export class GatewayDesk {
     return { ...view, state: 'problem', problem: refused.why, applied: false, connectedOnRecord: 0 };
   }
 
-  #view(gateway: Gateway, connected: Record<string, number>): GatewayView {
-    const view = fleetGateway(gateway, this.#workersOf(gateway.name));
-    const told = this.#parts.directory.toldOf(gateway.name);
-    return { ...view, connectedOnRecord: connected[gateway.name] ?? 0, ...(told && { told }) };
+  async #view(gateway: Gateway, connected: Record<string, number>): Promise<GatewayView> {
+    const { directory, store } = this.#parts;
+    const { name, drainingSince } = gateway;
+    const view = fleetGateway(gateway, this.#workersOf(name));
+    const connectedOnRecord = connected[name] ?? 0;
+    const told = directory.toldOf(name);
+    if (drainingSince === null) return { ...view, connectedOnRecord, ...(told && { told }) };
+    const gone = await store.devices.sentAwayFrom(name, drainingSince - CLOCKS_APART_MS);
+    // Of those that left a moment ago the ledger does not know yet.
+    const leaving = Math.max(0, connectedOnRecord - view.connections);
+    return { ...view, connectedOnRecord, onTheWay: leaving + gone, ...(told && { told }) };
   }
 }
 

@@ -144,6 +144,7 @@ export function presentGateway(view: GatewayView): GatewayDocument {
     drainingSince: timeOrNull(view.drainingSince),
     drainedAt: timeOrNull(view.drainedAt),
     ...(view.leaving && { leaving: view.leaving }),
+    ...(view.onTheWay !== undefined && { onTheWay: view.onTheWay }),
     load: wholeLoad(view),
     connections: view.connections,
     connectedOnRecord: view.connectedOnRecord,

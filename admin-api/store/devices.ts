@@ -350,6 +350,15 @@ export class SqlDevices implements Devices {
     });
   }
 
+  sentAwayFrom(gateway: string, since: number): Promise<number> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<{ n: number }>`
+        select count(*) as n from devices where connected = 0 and close_code >= 4000 and close_code < 4200
+          and gateway = ${gateway} and disconnected_at >= ${since} and blocked_at is null`.execute(db);
+      return rows[0]?.n ?? 0;
+    });
+  }
+
   #idRows(ids: readonly string[]) {
     return this.#scope.dialect.rowsOf(
       ID,

@@ -157,6 +157,8 @@ export interface Devices {
   countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]>;
   /** Devices connected per gateway. */
   connectedByGateway(): Promise<Record<string, number>>;
+  /** Devices whose last session was on that gateway, ended by being told to go elsewhere, and that are nowhere since. */
+  sentAwayFrom(gateway: string, since: number): Promise<number>;
 }
 
 export interface EnrolmentTokens {

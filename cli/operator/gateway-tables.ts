@@ -95,6 +95,7 @@ export function showGateway(out: Output, gateway: GatewayView): void {
     ['Settings', gateway.applied ? 'in force' : 'not in force yet'],
     ['Draining', gateway.drainingSince === null ? 'no' : drainText(gateway)],
     ['Leaving', leavingText(gateway.leaving)],
+    ['On the way', gateway.onTheWay ? devicesText(gateway.onTheWay) : null],
     ['Connections', connectionsText(gateway)],
     ['On record', `${devicesText(gateway.connectedOnRecord)} connected`],
     ['Round trips', roundTripFields(load.roundTripMs)],

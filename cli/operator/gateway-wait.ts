@@ -9,6 +9,8 @@ import type { GatewayView } from './views.ts';
 const LOOK_EVERY_MS = 500;
 /** A problem that was there before may be the next one's as well; it counts when it stays this long. */
 const OLD_PROBLEM_MS = 5_000;
+/** Devices try again every minute at least. */
+const LOST_MS = 180_000;
 /** Gateways take settings up within seconds, or there is something wrong that their state tells. */
 const TAKEN_UP_MS = 5_000;
 
@@ -57,15 +59,30 @@ export async function whenTakenUp({ api, signal }: OperatorContext, path: string
 }
 
 function progressText(gateway: GatewayView): string {
-  const { name, state, connections } = gateway;
+  const { name, state, connections, onTheWay = 0 } = gateway;
   const leaving = leavingText(gateway.leaving) ?? `${connections} connected`;
-  return `${name}: ${state}, ${leaving}${gateway.applied ? '' : ', settings not in force yet'}`;
+  const way = onTheWay > 0 ? `, ${onTheWay} on the way` : '';
+  return `${name}: ${state}, ${leaving}${way}${gateway.applied ? '' : ', settings not in force yet'}`;
 }
 
-/** Empty; a gateway that does not run holds nobody. */
-export function drainOutcome(gateway: GatewayView): 'done' | 'failed' | null {
-  if (!gateway.draining) return 'failed';
-  return ['drained', 'off', 'down'].includes(gateway.state) ? 'done' : null;
+/**
+ * Empty, and those that left serve elsewhere. Where the number of those that serve nowhere has not fallen for a while, they will not: that
+ * is a failure. A gateway that does not run holds nobody.
+ */
+export function drainOutcome() {
+  let fewest = Number.POSITIVE_INFINITY;
+  let fellAt = 0;
+  return (gateway: GatewayView, waitedMs: number): 'done' | 'failed' | null => {
+    const { draining, state, onTheWay = 0 } = gateway;
+    if (!draining) return 'failed';
+    const empty = ['drained', 'off', 'down'].includes(state);
+    if (empty && onTheWay === 0) return 'done';
+    if (!empty || onTheWay < fewest) {
+      fewest = empty ? onTheWay : fewest;
+      fellAt = waitedMs;
+    }
+    return waitedMs - fellAt >= LOST_MS ? 'failed' : null;
+  };
 }
 
 /** In force at every worker; a gateway that does not run takes its settings up when it starts. */

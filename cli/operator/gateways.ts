@@ -102,10 +102,10 @@ export function addGatewaysCommands(program: Command, shell: OperatorShell): voi
       async (context, [name], flags) => {
         const view = await context.api.request<GatewayView>('POST', `${pathOf(name)}/drain`);
         if (flags.wait !== true) return showGateway(context.out, view);
-        return waitAndShow(context, name, flags, drainOutcome);
+        return waitAndShow(context, name, flags, drainOutcome());
       },
     ),
-    'wait until the last device has left',
+    'wait until the last device has left and serves elsewhere',
   );
 
   operatorCommand(

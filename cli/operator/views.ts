@@ -133,6 +133,8 @@ export interface GatewayView {
   drainingSince: string | null;
   drainedAt: string | null;
   leaving?: LeavingView;
+  /** While it is drained: devices it sent away that serve nowhere yet. */
+  onTheWay?: number;
   load: {
     connections: number;
     limit: number;

@@ -158,6 +158,30 @@ export function inventoryRules(rule: Rule): void {
     assert.equal(await found('nothing'), []);
   });
 
+  rule('devices that were told to go elsewhere count until they are somewhere', async (store) => {
+    for (const id of ['d1', 'd2', 'd3', 'd4', 'd5']) await addDevice(store, id);
+    const left = (device: string, session: number, code: number, at = T0 + 20) => ({
+      ...{ device, session, at },
+      disconnected: { code, reason: '' },
+    });
+    await store.devices.applySessions(['d1', 'd2', 'd3', 'd4', 'd5'].map((id) => connect(id, 1)));
+    assert.is(await store.devices.sentAwayFrom('gw1', 0), 0);
+    await store.devices.applySessions([
+      left('d1', 1, 4000),
+      left('d2', 1, 4001),
+      left('d3', 1, 1006),
+      left('d4', 1, 4200),
+      left('d5', 1, 4000, T0 + 10),
+    ]);
+    assert.is(await store.devices.sentAwayFrom('gw1', T0 + 20), 2);
+    assert.is(await store.devices.sentAwayFrom('gw1', 0), 3);
+    assert.is(await store.devices.sentAwayFrom('gw2', 0), 0);
+    await store.devices.applySessions([connect('d1', 2)]);
+    assert.is(await store.devices.sentAwayFrom('gw1', T0 + 20), 1);
+    await store.devices.setBlocked('d2', T0);
+    assert.is(await store.devices.sentAwayFrom('gw1', T0 + 20), 0);
+  });
+
   rule('devices are filtered by subtree, state and gateway', async (store) => {
     await store.groups.create(group('a'));
     await store.groups.create(group('b', 'a'));

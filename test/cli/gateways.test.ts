@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { drainOutcome } from '../../cli/operator/gateway-wait.ts';
 import type { GatewayView } from '../../cli/operator/views.ts';
 import { run } from '../../cli/run.ts';
 import { type Handle, json, smallServer, testShell } from './small-server.ts';
@@ -104,6 +105,34 @@ test('a drain is asked for, and waited for until the last device has left', asyn
   assert.is(asked[0], 'POST /v1/gateways/gw1/drain');
   assert.match(shell.err, /gw1: draining, 9 left \(drain\)/);
   assert.match(shell.out, /State +drained/);
+});
+
+test('a drain is done only when those that left serve elsewhere, and says how many are on the way', async () => {
+  const drained = gateway({ state: 'drained', draining: true, connections: 0 });
+  const { code, shell } = await pushpoint(
+    ['gateways', 'drain', 'gw1', '--wait'],
+    answering(
+      [
+        { ...drained, onTheWay: 3 },
+        { ...drained, onTheWay: 1 },
+        { ...drained, onTheWay: 0 },
+      ],
+      drained,
+    ),
+  );
+  assert.is(code, 0);
+  assert.match(shell.err, /gw1: drained, 0 connected, 3 on the way/);
+  assert.match(shell.err, /1 on the way/);
+});
+
+test('a drain whose devices do not arrive anywhere ends as failed after three minutes without progress', () => {
+  const outcome = drainOutcome();
+  const at = (minutes: number, state: GatewayView['state'], onTheWay: number) =>
+    outcome(gateway({ state, draining: true, onTheWay }), minutes * 60_000);
+  assert.equal([at(0, 'draining', 0), at(10, 'draining', 9), at(11, 'drained', 9)], [null, null, null]);
+  assert.equal([at(13.5, 'drained', 8), at(16.4, 'drained', 8)], [null, null]);
+  assert.is(at(16.5, 'drained', 8), 'failed');
+  assert.is(at(17, 'down', 0), 'done');
 });
 
 test('an undrain is shown once the workers have taken it up', async () => {

@@ -139,7 +139,17 @@ testLab(
       lab.operator.api.request<GatewayView>('PATCH', `/v1/gateways/${name}`, { body });
     const before = new Map(devices.map((device) => [device, device.closings.length]));
     await lab.operator.api.request('POST', '/v1/gateways/gw1/drain');
+    const [held] = devices.filter(({ gateway }) => gateway === 'gw1');
     await waitFor(() => devices.every(({ gateway }) => gateway === 'gw2'), { what: 'all devices on gw2' });
+    const gw1 = () => lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw1');
+    const { connectedOnRecord } = await waitFor(
+      async () => {
+        const view = await gw1();
+        return view.state === 'drained' && view.onTheWay === 0 && view;
+      },
+      { what: 'gw1 to be drained, and nobody on the way' },
+    );
+    assert.equal([held?.gateway, connectedOnRecord], ['gw2', 0]);
     await lab.operator.api.request('DELETE', '/v1/gateways/gw1/drain');
     const old = await lab.operator.api.request<GatewayView>('GET', '/v1/gateways/gw2');
     const { port } = await set('gw2', { port: await freePort() });

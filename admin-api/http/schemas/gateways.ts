@@ -96,6 +96,9 @@ export const GatewaySchema = Type.Object(
     drainingSince: Nullable(Time('When the drain began.')),
     drainedAt: Nullable(Time('When the last device had left in this drain.')),
     leaving: Type.Optional(Leaving),
+    onTheWay: Type.Optional(
+      Count('While it is drained: devices that it sent away and that serve at no gateway yet.'),
+    ),
     load: Type.Object(
       {
         connections: Count('Devices connected.'),

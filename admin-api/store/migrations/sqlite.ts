@@ -256,4 +256,13 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `alter table devices add column displaced_at integer`,
     ],
   },
+  {
+    number: 8,
+    name: 'devices on their way to another gateway',
+    statements: [
+      // Told to go elsewhere, and not heard of since.
+      `create index devices_sent_away on devices (gateway, disconnected_at)
+        where connected = 0 and close_code >= 4000 and close_code < 4200`,
+    ],
+  },
 ];
