@@ -92,4 +92,49 @@ export const DEVICE: readonly Mutation[] = [
       test: 'G-10: away from the nearest the next round comes within two minutes, where one was never probed within ten',
     },
   },
+  {
+    name: 'no-end-kept',
+    title: 'a device forgets how a settled command ended',
+    patches: [
+      {
+        file: 'device/executions.js',
+        find: "this.#words.sayOnce({ t: 'result', id, ...end });",
+        replace: 'void id;',
+      },
+    ],
+    proof: {
+      file: 'device/executions',
+      test: 'D-4: a second delivery is acknowledged again and not run again, and once settled answered with its end',
+    },
+  },
+  {
+    name: 'interrupted-runs-again',
+    title: 'what was running at a crash runs again, whether that is harmless or not',
+    patches: [
+      {
+        file: 'device/executions.js',
+        find: "changes.push(this.#finish(entry, outcome('failed', 'interrupted')));",
+        replace: 'void outcome;',
+      },
+    ],
+    proof: {
+      file: 'device/executions',
+      test: 'D-7: what was running at a crash is reported failed, interrupted, and not run again',
+    },
+  },
+  {
+    name: 'no-task-records',
+    title: 'an agent does not remember which programs it runs',
+    patches: [
+      {
+        file: 'device/agent/task-records.js',
+        find: 'for (const record of read(this.#path))\n            this.#records.set(record.run, record);',
+        replace: '',
+      },
+    ],
+    proof: {
+      file: 'device/agent-tasks',
+      test: 'D-7: a task of an agent that was killed is ended by the next one, and until then it is already running',
+    },
+  },
 ];

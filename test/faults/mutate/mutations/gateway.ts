@@ -45,4 +45,43 @@ export const GATEWAY: readonly Mutation[] = [
       test: 'a batch that was refused or failed is kept and tried again',
     },
   },
+  {
+    name: 'no-share',
+    title: 'one address may have all sockets of strangers',
+    patches: [{ file: 'gateway/newcomers.js', find: 'this.#holdShares(newcomer, address);', replace: '' }],
+    proof: {
+      file: 'gateway/newcomers',
+      test: 'an address has a quarter of the bound and its prefix half of it; the oldest of it go',
+    },
+  },
+  {
+    name: 'strangers-stay',
+    title: 'a stranger may stay for as long as it likes',
+    patches: [
+      {
+        file: 'gateway/newcomers.js',
+        find: 'if (!newcomer.left && newcomer.since < now() - limitTicks)',
+        replace: 'if (newcomer.since < now() - limitTicks - 1e9)',
+      },
+    ],
+    proof: {
+      file: 'gateway/newcomers',
+      test: 'H-8: whatever a stranger does, its time counts from accept on: silent, asking slowly, probing, a leg without a join',
+    },
+  },
+  {
+    name: 'no-byte-budget',
+    title: 'a device may send as many bytes as its messages hold',
+    patches: [
+      {
+        file: 'gateway/device-messages.js',
+        find: 'if (connection.bytes < 0 && ',
+        replace: 'if (connection.bytes < -1e12 && ',
+      },
+    ],
+    proof: {
+      file: 'gateway/byte-budget',
+      test: 'F-7: a device has bytes as well as messages; results over them are kept by it, and come later',
+    },
+  },
 ];

@@ -32,4 +32,19 @@ export const PROGRAMS: readonly Mutation[] = [
       test: 'with a full disk under the log everything serves on and stops in order',
     },
   },
+  {
+    name: 'no-waiting',
+    title: 'a program that is started before its database or Redis ends',
+    patches: [
+      {
+        file: 'cli/programs/waiting-room.js',
+        find: 'if (!names.includes(error.name) || this.#life.signal.aborted)',
+        replace: 'if (names)',
+      },
+    ],
+    proof: {
+      file: 'cli/waiting',
+      test: 'programs started before Redis and PostgreSQL wait, live and not ready, and serve once both are there',
+    },
+  },
 ];
