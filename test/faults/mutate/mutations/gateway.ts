@@ -55,21 +55,6 @@ export const GATEWAY: readonly Mutation[] = [
     },
   },
   {
-    name: 'strangers-stay',
-    title: 'a stranger may stay for as long as it likes',
-    patches: [
-      {
-        file: 'gateway/newcomers.js',
-        find: 'if (!newcomer.left && newcomer.since < now() - limitTicks)',
-        replace: 'if (newcomer.since < now() - limitTicks - 1e9)',
-      },
-    ],
-    proof: {
-      file: 'gateway/newcomers',
-      test: 'H-8: whatever a stranger does, its time counts from accept on: silent, asking slowly, probing, a leg without a join',
-    },
-  },
-  {
     name: 'no-byte-budget',
     title: 'a device may send as many bytes as its messages hold',
     patches: [

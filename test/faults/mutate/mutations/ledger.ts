@@ -50,15 +50,6 @@ export const LEDGER: readonly Mutation[] = [
     proof: { file: 'faults/proofs/asked-meanwhile', test: 'what is asked for during a run is done after it' },
   },
   {
-    name: 'no-recheck',
-    title: 'after the restore of a backup nobody asks devices about what is open',
-    patches: [{ file: 'admin-api/ledger/recheck.js', find: 'this.#running = this.#run();', replace: '' }],
-    proof: {
-      file: 'e2e/restored-backup',
-      test: 'an older backup put back closes what has ended since (SQLite and the bus in one process)',
-    },
-  },
-  {
     name: 'wrong-receipts-stay',
     title: 'a receipt of a wrong shape is tried for ever',
     patches: [
