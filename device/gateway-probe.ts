@@ -12,7 +12,7 @@ export type Probe = (
 
 /** With the width of the tie band (G-11): the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms. */
 export interface ProbeOptions extends BandWidth {
-  /** Requests to each gateway; their median counts. Default 3. */
+  /** Requests to each gateway; the shortest counts, for whatever is busy only adds to a distance. Default 3. */
   count: number;
   /** Longest time for one request, milliseconds. Default 2 s. */
   timeoutMs: number;
@@ -69,7 +69,7 @@ export async function probeRound(
   const lane = async () => {
     for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
       const times = await probe(next, { count, timeoutMs, signal }).catch(() => []);
-      distances.set(next.url, median(times));
+      distances.set(next.url, shortest(times));
     }
   };
   await Promise.all(Array.from({ length: concurrency }, lane));
@@ -81,7 +81,6 @@ export function measuredOf(distances: Distances): [string, number][] {
   return [...distances].filter((entry): entry is [string, number] => entry[1] !== null);
 }
 
-function median(times: readonly number[]): number | null {
-  const sorted = [...times].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? null;
+function shortest(times: readonly number[]): number | null {
+  return times.length === 0 ? null : Math.min(...times);
 }

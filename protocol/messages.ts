@@ -104,7 +104,7 @@ export interface Prove {
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
 export type Compliance = (typeof COMPLIANCE)[number];
 
-/** How far a gateway is from the device that says so (G-10): the median of its probes, whole milliseconds. */
+/** How far a gateway is from the device that says so (G-10): the shortest of its probes, whole milliseconds. */
 export interface MeasuredGateway {
   name: string;
   ms: number;
