@@ -13,8 +13,8 @@
  * A call on a socket that closed or became a WebSocket is a use of freed memory. Hence: `res` of an accepted socket is forgotten
  * before it can be stale, and both handlers are set again after each answer, which clears them.
  */
-import { type Origin, originOf } from './addresses.ts';
-import type { Holder, Newcomer, Newcomers } from './newcomers.ts';
+import { type Origin, originOf } from '../bus/addresses.ts';
+import type { Holder, Newcomer, Newcomers } from '../bus/newcomers.ts';
 
 /** What one address has here. */
 class Place {
@@ -74,14 +74,14 @@ export class AcceptedSockets {
       return;
     }
     if (!this.#known) return;
-    const bytes = new Uint8Array(res.getRemoteAddress());
-    const { address } = originOf(bytes);
+    const origin = originOf(new Uint8Array(res.getRemoteAddress()));
+    const { address } = origin;
     const place = this.#places.get(address) ?? new Place();
     this.#places.set(address, place);
     const socket = new AcceptedSocket(res, address, place, () => this.#known);
     place.sockets.add(socket);
     this.#watch(socket, res);
-    socket.newcomer = this.#newcomers.add(socket, bytes);
+    socket.newcomer = this.#newcomers.add(socket, origin);
   }
 
   /**

@@ -3,9 +3,9 @@
  * runs (group, port, limit) comes through the directory instead; `initial` is only what it begins with.
  */
 import os from 'node:os';
+import { AddressList } from '../bus/addresses.ts';
 import type { GatewaySettings } from '../bus/bus.ts';
 import { ID_PATTERN, LIMITS, TUNNEL_LIMITS } from '../protocol/index.ts';
-import { AddressList } from './addresses.ts';
 
 export interface GatewayConfig {
   /** Name of the gateway (distribution point), an identifier (F-6). */

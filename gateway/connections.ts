@@ -3,9 +3,9 @@
  * happen to any of them, sending and closing. A connection is closed here and nowhere else, whoever asks for it.
  */
 import type { Logger } from 'pino';
+import type { CutReason, Newcomer, Newcomers } from '../bus/newcomers.ts';
 import { CLOSE, closeName } from '../protocol/index.ts';
 import type { Metrics } from './metrics.ts';
-import type { CutReason, Newcomer, Newcomers } from './newcomers.ts';
 import type { PresenceReleases } from './presence-releases.ts';
 import type { ReceiptSpool } from './receipt-spool.ts';
 import {

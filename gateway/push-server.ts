@@ -8,12 +8,12 @@
  */
 
 import uWS from 'uWebSockets.js';
+import { originOf } from '../bus/addresses.ts';
 import { readTlsFiles, type TlsFiles } from '../bus/certificate.ts';
+import type { Newcomer, Newcomers } from '../bus/newcomers.ts';
 import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../protocol/index.ts';
 import { AcceptedSockets } from './accepted-sockets.ts';
-import { originOf } from './addresses.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from './config.ts';
-import type { Newcomer, Newcomers } from './newcomers.ts';
 import { PortUnavailable } from './port-probe.ts';
 import type { Connection, DeviceSocket } from './session.ts';
 import { LEG_BUFFER_BYTES } from './tunnels/leg.ts';
@@ -329,8 +329,8 @@ export class PushServer {
     const newcomer = this.#upgrading;
     this.#upgrading = null;
     if (newcomer && !newcomer.left) return newcomer;
-    const address = new Uint8Array(ws.getRemoteAddress());
-    return this.#newcomers.add({ cut: () => ws.close() }, address, 'handshake');
+    const origin = originOf(new Uint8Array(ws.getRemoteAddress()));
+    return this.#newcomers.add({ cut: () => ws.close() }, origin, 'handshake');
   }
 
   /** G-5. Who would be refused is told so here: a gateway that admits nobody is not near. */

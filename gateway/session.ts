@@ -7,9 +7,10 @@
  * 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`) 32, the
  * device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and compliance are shared.
  */
+
+import type { Newcomer } from '../bus/newcomers.ts';
 import type { Compliance } from '../protocol/index.ts';
 import type { Scope } from './gateway-list.ts';
-import type { Newcomer } from './newcomers.ts';
 
 /** What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be called. */
 export interface DeviceSocket {

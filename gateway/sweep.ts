@@ -1,8 +1,9 @@
 /** The time limits of connections, checked for all of them together: one timer, not one for each. */
+
+import type { Newcomers } from '../bus/newcomers.ts';
 import { CLOSE } from '../protocol/index.ts';
 import { type GatewayConfig, heartbeatTimeoutMs } from './config.ts';
 import type { Connections } from './connections.ts';
-import type { Newcomers } from './newcomers.ts';
 import type { Ticker } from './ticker.ts';
 
 /** Sessions are looked at less often than every tick: their limit is long, and there are many. */

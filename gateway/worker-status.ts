@@ -6,6 +6,7 @@
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
 import type { Certificate } from '../bus/certificate.ts';
 import { clockReport } from '../bus/clock-check.ts';
+import type { Newcomers } from '../bus/newcomers.ts';
 import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Connections } from './connections.ts';
@@ -16,7 +17,6 @@ import type { GatewayList } from './gateway-list.ts';
 import type { Liveness, Readiness } from './health.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Door, Listener } from './listener.ts';
-import type { Newcomers } from './newcomers.ts';
 import type { PushServer } from './push-server.ts';
 import type { SettingsFollower } from './settings-follower.ts';
 

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { originOfText } from '../../bus/addresses.ts';
 import { Problem } from '../problems.ts';
 
 const WINDOW_MS = 60_000;
@@ -48,14 +50,6 @@ export class FailedAttempts {
 
 /** The first 64 bits of an IPv6 address; an IPv4 address as it is, also inside an IPv6 one. */
 export function networkOf(ip: string): string {
-  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1];
-  if (v4 !== undefined || !ip.includes(':')) return v4 ?? ip;
-  const [head = '', tail] = ip.split('%', 1)[0]?.split('::') ?? [];
-  const groups = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - groups.length - after.length);
-  return [...groups, ...Array<string>(zeros).fill('0'), ...after]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
+  const { address, prefix } = originOfText(ip);
+  return ip.includes(':') && isIP(address) !== 4 ? prefix : address;
 }

@@ -27,6 +27,7 @@ import { tunnelRoutes } from './routes/tunnels.ts';
 import type { HttpOptions, HttpServices } from './services.ts';
 import { EventStreams } from './sse.ts';
 import { useStoreGuard } from './store-guard.ts';
+import { boundStrangers } from './strangers.ts';
 import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
@@ -58,6 +59,10 @@ export async function createHttpServer(
   useStoreGuard(app as unknown as FastifyInstance, storeWatch);
   const authenticator = new Authenticator({ tokens: store.apiTokens, now, log, cacheMs });
   useAuth(app as unknown as FastifyInstance, authenticator, storeWatch);
+  boundStrangers(app as unknown as FastifyInstance, metrics, {
+    proxies: options.trustProxy,
+    limit: options.maxStrangers,
+  });
   const streams = new EventStreams({
     events: store.events,
     source: services.events,

@@ -17,6 +17,22 @@ export function createHttpMetrics(registry: Registry) {
       help: 'Event streams open.',
       registers,
     }),
+    strangersCut: new Counter({
+      name: 'pushpoint_admin_http_strangers_cut_total',
+      help: 'Connections closed before they showed a token, by why.',
+      labelNames: ['reason'],
+      registers,
+    }),
+    countStrangers(read: () => number) {
+      new Gauge({
+        name: 'pushpoint_admin_http_strangers',
+        help: 'Connections that have not shown a token yet.',
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    },
     eventStreamsDropped: new Counter({
       name: 'pushpoint_admin_event_streams_dropped_total',
       help: 'Event streams ended by the server because their reader was too slow.',

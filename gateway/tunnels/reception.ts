@@ -2,6 +2,8 @@
  * Legs as they come to this process, whichever worker of the gateway has their tunnel: siblings share the port, so the kernel
  * may hand a leg to any of them. The first message names the worker; what is not ours is passed through.
  */
+
+import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
 import {
   decodeLegMessage,
   encodeTunnelMessage,
@@ -9,7 +11,6 @@ import {
   TUNNEL_LIMITS,
   TunnelError,
 } from '../../protocol/index.ts';
-import type { CutReason, Newcomer, Newcomers } from '../newcomers.ts';
 import { type DeviceSocket, remoteAddress } from '../session.ts';
 import type { Leg, LegInput, LocalLeg } from './leg.ts';
 import type { Passage } from './passage.ts';

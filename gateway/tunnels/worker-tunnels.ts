@@ -1,8 +1,8 @@
 /** The tunnels of a worker, put together: door, reception, desk, and the passage to siblings. */
 import type { Logger } from 'pino';
+import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
 import { type GatewayConfig, shareOf } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Newcomer, Newcomers } from '../newcomers.ts';
 import type { Refusal } from '../push-server.ts';
 import type { ReceiptSpool } from '../receipt-spool.ts';
 import type { DeviceSocket } from '../session.ts';

@@ -1,7 +1,9 @@
+import { connect, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { networkOf } from '../../admin-api/http/failed-attempts.ts';
 import { isNestedDeeper } from '../../admin-api/http/json-body.ts';
+import { waitFor } from '../wait.ts';
 import { enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
 
 const LIMIT = 5;
@@ -73,6 +75,44 @@ test('the body of a request to nowhere is not read', async () => {
     assert.is((await http.call('POST', '/v1/nowhere', { as: null, text })).status, 404);
     assert.is((await http.call('PUT', '/v1/commands', { as: null, text })).status, 405);
   }
+});
+
+test('silent connections keep no operator out: they have a bound, a share, and are closed for others', async () => {
+  const bound = await startHttp({ maxStrangers: 40 });
+  const port = Number(new URL(bound.url).port);
+  const sockets = new Set<Socket>();
+  let over = false;
+  const open = (n: number) => {
+    if (over) return;
+    const localAddress = `127.0.9.${1 + (n % 8)}`;
+    const socket = connect({ port, host: '127.0.0.1', localAddress }).on('error', () => {});
+    sockets.add(socket);
+    socket.on('close', () => {
+      sockets.delete(socket);
+      setTimeout(() => open(n), 5);
+    });
+  };
+  const figure = async (name: string) => {
+    const text = await (await fetch(`${bound.url}/metrics`)).text();
+    const lines = text.match(new RegExp(`^pushpoint_admin_http_${name}(\\{.*\\})? \\d+$`, 'gm')) ?? [];
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  };
+  try {
+    for (let n = 0; n < 100; n++) open(n);
+    await waitFor(async () => (await figure('strangers_cut_total')) > 100);
+    for (let n = 0; n < 20; n++) assert.is((await bound.call('GET', '/v1/groups')).status, 200);
+    assert.ok((await figure('strangers')) <= 40);
+  } finally {
+    over = true;
+    for (const socket of sockets) socket.destroy();
+    await bound.stop();
+  }
+});
+
+test('a connection is kept for more requests once it showed a token, and not before', async () => {
+  const open = await fetch(`${http.url}/live`);
+  assert.is(open.headers.get('connection'), 'close');
+  assert.is.not((await http.call('GET', '/v1/groups')).headers.get('connection'), 'close');
 });
 
 test('nesting is counted outside of strings only', () => {

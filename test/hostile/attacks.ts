@@ -247,6 +247,12 @@ export const ATTACKS: readonly Attack[] = [
     },
     bites: grows((world) => world.gateway('tunnel_legs_refused_total'), 20),
   },
+  {
+    name: 'silent-api',
+    title: 'connections to the HTTP API that never ask for anything',
+    play: async ({ server }, signal) => keepOpen(1_500, () => tcp(server), signal),
+    bites: grows((world) => world.admin('http_strangers_cut_total'), SOCKETS),
+  },
   requests(
     'enrolments',
     'enrolments a megabyte long, and nested',

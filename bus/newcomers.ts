@@ -1,11 +1,10 @@
 /**
- * Every socket that is not trusted yet, of whatever kind: accepted and silent, asking over HTTP, a WebSocket without a proof, a leg
- * of a tunnel without a ticket. They share one bound and one time limit, counted from accept, so that strangers cannot use up what
+ * Every socket of a gateway's worker, or of the HTTP API, that is not trusted yet, of whatever kind: accepted and silent, asking over
+ * HTTP, a WebSocket without a proof, a leg of a tunnel without a ticket. They share one bound and one time limit, counted from accept, so that strangers cannot use up what
  * devices need. An address and its prefix have a share of the bound. Who is over it loses the oldest socket; when all together
  * are over the bound, the largest prefix loses its oldest.
  */
-import { type AddressList, type Origin, originOf } from './addresses.ts';
-import type { LabeledCount } from './metrics.ts';
+import type { AddressList, Origin } from './addresses.ts';
 
 /**
  * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that has to prove itself. `admitting`: its proof is being
@@ -59,7 +58,7 @@ export interface NewcomersParts {
   now(): number;
   /** Ticks from accept to trust. */
   limitTicks: number;
-  cuts: LabeledCount;
+  cuts: { add(reason: CutReason): void };
 }
 
 /** Sockets that ended with a close frame stay until the other side closes too, at most so long (uWebSockets.js). */
@@ -96,8 +95,7 @@ export class Newcomers {
   }
 
   /** A socket was accepted; others may be closed for it. */
-  add(holder: Holder, addressBytes: Uint8Array, kind: NewcomerKind = 'accepted'): Newcomer {
-    const origin = originOf(addressBytes);
+  add(holder: Holder, origin: Origin, kind: NewcomerKind = 'accepted'): Newcomer {
     const prefix = this.#prefixOf(origin);
     const newcomer: Newcomer = {
       kind,

@@ -26,6 +26,20 @@ export function originOf(bytes: Uint8Array): Origin {
   return { address: groups.join(':'), prefix: groups.slice(0, 4).join(':') };
 }
 
+/** The same of an address as text. */
+export function originOfText(text: string): Origin {
+  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+)\.(\d+)$/i.exec(text);
+  if (v4) return { address: `${v4[1]}.${v4[2]}`, prefix: v4[1] ?? '' };
+  const [own = ''] = text.split('%', 1);
+  if (isIP(own) !== 6) return { address: 'unknown', prefix: 'unknown' };
+  const [head = '', tail = ''] = own.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  const after = tail === '' ? [] : tail.split(':');
+  const zeros = own.includes('::') ? Math.max(0, 8 - groups.length - after.length) : 0;
+  const prefix = [...groups, ...Array<string>(zeros).fill('0'), ...after].slice(0, 4);
+  return { address: own, prefix: prefix.map((group) => Number.parseInt(group, 16).toString(16)).join(':') };
+}
+
 /** Addresses and prefixes as an operator names them. */
 export class AddressList {
   readonly #list = new BlockList();

@@ -1,0 +1,92 @@
+/**
+ * Connections to the HTTP API that have not shown an API token yet: they share one bound and one time limit from accept, with a share
+ * for each address and prefix, as those of gateways do. So nobody without a token keeps operators out, or takes the descriptors
+ * that the database and Redis need.
+ */
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { AddressList, originOfText } from '../../bus/addresses.ts';
+import { type CutReason, type Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import type { HttpMetrics } from './metrics.ts';
+
+const STRANGERS_MAX = 1_000;
+/** Share of the process's file descriptors. */
+const DESCRIPTORS_SHARE = 0.25;
+/** From accept to a request with a token, or to the end of the one answer that others get. */
+const LIMIT_SECONDS = 30;
+const SWEEP_MS = 1_000;
+
+/** Call after authentication is set up. `limit`: most such connections. */
+export function boundStrangers(
+  app: FastifyInstance,
+  metrics: HttpMetrics,
+  {
+    proxies = [],
+    limit = defaultLimit(),
+  }: { proxies?: readonly string[] | undefined; limit?: number | undefined },
+): void {
+  const newcomers = new Newcomers({
+    bound: () => limit,
+    perAddress: Math.max(1, Math.floor(limit / 4)),
+    shared: new AddressList(proxies.flatMap(addressesOf).join(',')),
+    now: () => Math.floor(performance.now() / 1_000),
+    limitTicks: LIMIT_SECONDS,
+    cuts: { add: (reason) => metrics.strangersCut.inc({ reason }) },
+  });
+  metrics.countStrangers(() => newcomers.size);
+  // A TLS socket is another object than the one that was accepted; both have the same other end.
+  const known = new Map<string, Newcomer>();
+  app.server.on('connection', (socket: Socket) => {
+    const key = otherEnd(socket);
+    const holder = { cut: (_why: CutReason) => void socket.destroy() };
+    const newcomer = newcomers.add(holder, originOfText(socket.remoteAddress ?? ''));
+    known.set(key, newcomer);
+    socket.once('close', () => {
+      newcomers.leave(newcomer);
+      if (known.get(key) === newcomer) known.delete(key);
+    });
+  });
+  app.addHook('onRequest', async (request: FastifyRequest) => {
+    const newcomer = request.caller && known.get(otherEnd(request.raw.socket));
+    if (newcomer) newcomers.leave(newcomer);
+  });
+  app.addHook('onSend', async (request, reply) => {
+    const newcomer = known.get(otherEnd(request.raw.socket));
+    if (newcomer && !newcomer.left) reply.header('connection', 'close');
+  });
+  const timer = setInterval(() => newcomers.sweep(), SWEEP_MS);
+  timer.unref();
+  app.addHook('onClose', async () => clearInterval(timer));
+}
+
+function otherEnd({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** As fastify takes them: addresses, prefixes, and names of ranges. */
+function addressesOf(proxy: string): string[] {
+  switch (proxy) {
+    case 'loopback':
+      return ['127.0.0.0/8', '::1'];
+    case 'linklocal':
+      return ['169.254.0.0/16', 'fe80::/10'];
+    case 'uniquelocal':
+      return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'];
+    default:
+      // A netmask in dots is fastify's; the address counts then.
+      return [/\/\d+\.\d+/.test(proxy) ? (proxy.split('/')[0] ?? '') : proxy];
+  }
+}
+
+function defaultLimit(): number {
+  try {
+    const line = readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+(\d+)/m)?.[1];
+    return line === undefined
+      ? STRANGERS_MAX
+      : Math.min(STRANGERS_MAX, Math.floor(Number(line) * DESCRIPTORS_SHARE));
+  } catch {
+    // No such file on this system.
+    return STRANGERS_MAX;
+  }
+}
