@@ -292,6 +292,7 @@ export class AdminServer {
           lostSeconds(report),
         ]),
       clocksAheadMs: () => clocks.aheadMs(),
+      storeConflicts: () => store.conflicts(),
       receiptsBacklog: () =>
         bus.status().available ? bus.receipts.backlog().catch(() => null) : Promise.resolve(null),
     });

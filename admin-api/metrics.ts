@@ -18,6 +18,7 @@ export interface AdminGauges {
   clocksAheadMs(): [clock: string, aheadMs: number | null][];
   /** Batches of receipts not applied yet; `null` when that is not known. */
   receiptsBacklog(): Promise<number | null>;
+  storeConflicts(): number;
 }
 
 export function createAdminMetrics(registry: Registry) {
@@ -220,6 +221,15 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
     registers,
     async collect() {
       this.set((await gauges.receiptsBacklog()) ?? Number.NaN);
+    },
+  });
+  new Counter({
+    name: 'pushpoint_admin_store_conflicts_total',
+    help: 'Database transactions that lost against another one (deadlocks) and were run again.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(gauges.storeConflicts());
     },
   });
 }

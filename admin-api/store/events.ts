@@ -1,9 +1,24 @@
 import { sql } from 'kysely';
 import type { LedgerEvent } from './records.ts';
-import type { Scope } from './scope.ts';
+import { type EventRow, JoinedScope, type Scope } from './scope.ts';
+import type { Database, SqlDialect } from './sql-dialect.ts';
 import type { Events } from './store.ts';
 
 const COLUMNS = { position: 'integer', at: 'integer', type: 'text', data: 'text' } as const;
+
+/** Numbers are given out before commits; whoever appends next waits here until this transaction has ended. */
+export async function appendEvents(
+  db: Database,
+  dialect: SqlDialect,
+  events: readonly EventRow[],
+): Promise<void> {
+  if (events.length === 0) return;
+  await dialect.lock(db, 'events');
+  const rows = events.map((event, position) => ({ ...event, position }));
+  await sql`
+    insert into events (at, type, data_json)
+    select at, type, data from ${dialect.rowsOf(COLUMNS, rows)} order by position`.execute(db);
+}
 
 export class SqlEvents implements Events {
   readonly #scope: Scope;
@@ -13,20 +28,10 @@ export class SqlEvents implements Events {
 
   async append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void> {
     if (events.length === 0) return;
-    const { dialect } = this.#scope;
-    const rows = events.map(({ at, type, data }, position) => ({
-      position,
-      at,
-      type,
-      data: JSON.stringify(data ?? null),
-    }));
-    await this.#scope.atomic(async (db) => {
-      // Numbers are given out before commits; whoever appends next waits here until this transaction has ended.
-      await dialect.lock(db, 'events');
-      await sql`
-        insert into events (at, type, data_json)
-        select at, type, data from ${dialect.rowsOf(COLUMNS, rows)} order by position`.execute(db);
-    });
+    const rows = events.map(({ at, type, data }) => ({ at, type, data: JSON.stringify(data ?? null) }));
+    // In a transaction its very last step: see `LOCKS`.
+    if (this.#scope instanceof JoinedScope) this.#scope.events.push(...rows);
+    else await this.#scope.atomic((db) => appendEvents(db, this.#scope.dialect, rows));
   }
 
   after(seq: number, limit: number): Promise<LedgerEvent[]> {

@@ -23,9 +23,18 @@ export interface Scope {
 const ATTEMPTS = 6;
 const RETRY_DELAY_MS = 20;
 
+/** An event as it is stored. */
+export interface EventRow {
+  at: number;
+  type: string;
+  data: string;
+}
+
 /** The scope of a store that was handed out by `transaction`. */
 export class JoinedScope implements Scope {
   readonly dialect: SqlDialect;
+  /** What the transaction appends to the events before it commits. */
+  readonly events: EventRow[] = [];
   readonly #db: Database;
   constructor(dialect: SqlDialect, db: Database) {
     this.dialect = dialect;
@@ -45,6 +54,8 @@ export class OuterScope implements Scope {
   #db: Kysely<Schema> | undefined;
   #opening: Promise<void> | undefined;
   readonly #groupCommit: GroupCommit | undefined;
+  /** Attempts that lost against another transaction. */
+  conflicts = 0;
   /** Set while this code runs inside a transaction of this scope; absent when nobody checks. */
   readonly #inside: AsyncLocalStorage<{ open: boolean }> | undefined;
 
@@ -122,7 +133,9 @@ export class OuterScope implements Scope {
       try {
         return await work(this.#db);
       } catch (error) {
-        if (attempt === ATTEMPTS || !this.dialect.isConflict(error)) throw this.#translated(error);
+        const conflict = this.dialect.isConflict(error);
+        if (conflict) this.conflicts++;
+        if (attempt === ATTEMPTS || !conflict) throw this.#translated(error);
       }
       await delay(Math.random() * RETRY_DELAY_MS * attempt);
     }

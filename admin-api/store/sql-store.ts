@@ -3,7 +3,7 @@ import { SqlAudit } from './audit.ts';
 import { SqlCommands } from './commands.ts';
 import { SqlDevices } from './devices.ts';
 import { SqlEnrolmentTokens } from './enrolment-tokens.ts';
-import { SqlEvents } from './events.ts';
+import { appendEvents, SqlEvents } from './events.ts';
 import { SqlExecutions } from './executions.ts';
 import { SqlGateways } from './gateways.ts';
 import { SqlGroups } from './groups.ts';
@@ -36,7 +36,14 @@ export function sqlStore(dialect: SqlDialect, now: () => number, checkNesting: b
     ...families(scope),
     start: () => scope.open(now()),
     stop: () => scope.close(),
-    transaction: (work) => scope.atomic((db) => work(joinedStore(new JoinedScope(dialect, db)))),
+    conflicts: () => scope.conflicts,
+    transaction: (work) =>
+      scope.atomic(async (db) => {
+        const joined = new JoinedScope(dialect, db);
+        const value = await work(joinedStore(joined));
+        await appendEvents(db, dialect, joined.events);
+        return value;
+      }),
   };
 }
 
@@ -46,6 +53,7 @@ function joinedStore(scope: JoinedScope): Store {
     ...families(scope),
     start: async () => {},
     stop: async () => {},
+    conflicts: () => 0,
     transaction: (work) => work(store),
   };
   return store;

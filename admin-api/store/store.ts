@@ -48,6 +48,8 @@ export interface Store {
   start(): Promise<void>;
   /** Idempotent. */
   stop(): Promise<void>;
+  /** Attempts that lost against another transaction (deadlocks, serialisation failures) and were repeated, since the start. */
+  conflicts(): number;
   /**
    * All or nothing. Calls on the store that `work` gets join the transaction, further `transaction` calls included; calls
    * on this store from inside `work` are refused. `work` may run again when the transaction lost against another one.

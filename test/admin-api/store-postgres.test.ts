@@ -95,7 +95,34 @@ test('a transaction that deadlocks with another is run again', async () => {
     });
   await Promise.all([bump(one, 'a', 'b'), bump(two, 'b', 'a')]);
   assert.is(runs, 3);
+  assert.is(one.conflicts() + two.conflicts(), 1, 'counted');
   assert.is(await one.meta.get('a'), await one.meta.get('b'));
+});
+
+test('a transaction that appends events before its rows does not deadlock with one that does it after', async () => {
+  const url = await server.createDatabase(migrated);
+  const [one, two] = await Promise.all([open(url), open(url)]);
+  await one.meta.set('row', '');
+  const event = { at: T0, type: 'test', data: {} };
+  let [appended, locked, runs] = [false, false, 0];
+  await Promise.all([
+    one.transaction(async (tx) => {
+      runs++;
+      await tx.events.append([event]);
+      appended = true;
+      await waitFor(() => locked, { what: 'the row to be locked' });
+      await tx.meta.set('row', 'one');
+    }),
+    two.transaction(async (tx) => {
+      runs++;
+      await tx.meta.set('row', 'two');
+      locked = true;
+      await waitFor(() => appended, { what: 'the event' });
+      await tx.events.append([event]);
+    }),
+  ]);
+  assert.equal([runs, one.conflicts(), two.conflicts()], [2, 0, 0]);
+  assert.is((await one.events.after(0, 10)).filter(({ type }) => type === 'test').length, 2);
 });
 
 test('a command that another transaction is changing is not waited for by who asks for free ones only', async () => {
