@@ -36,7 +36,7 @@ export interface ProbeOptions extends BandWidth {
    * device came because its nearer one was gone, unless it went back there less than this ago.
    */
   dwellMs: number;
-  /** The same where the device was sent there to balance the load. Default 6 h. */
+  /** The same where the device was sent there for the load although a nearer one was measured. Default 6 h. */
   balancedDwellMs: number;
 }
 

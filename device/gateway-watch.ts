@@ -26,8 +26,8 @@ interface Stay {
   url: string;
   since: number;
   dwellMs: number;
-  /** Sent here for the load: whoever did that knew what is nearer. */
-  balanced: boolean;
+  /** Sent here for the load, away from what is nearer: whoever did that knew. */
+  sent: boolean;
 }
 
 export class GatewayWatch {
@@ -54,7 +54,9 @@ export class GatewayWatch {
   /** A session is open. One with the same gateway as before goes on with its stay. `balanced`: it was sent here for that. */
   arrived(url: string, balanced = false): void {
     if (this.#stay?.url !== url) {
-      this.#stay = { url, since: this.#now(), dwellMs: this.#dwellMs(url, balanced), balanced };
+      const away = this.#parts.standing(url) === 'away';
+      const sent = balanced && away;
+      this.#stay = { url, since: this.#now(), dwellMs: this.#dwellMs(sent, away), sent };
       this.#against = 0;
       this.#soonRounds = 0;
     }
@@ -108,11 +110,11 @@ export class GatewayWatch {
   }
 
   /** A device that lost the nearest may go back at once, but one that was back a moment ago has cause to wait. */
-  #dwellMs(url: string, balanced: boolean): number {
-    const { options, standing } = this.#parts;
-    if (balanced) return options.balancedDwellMs;
+  #dwellMs(sent: boolean, away: boolean): number {
+    const { options } = this.#parts;
+    if (sent) return options.balancedDwellMs;
     const backLately = this.#now() - this.#movedAt < options.dwellMs;
-    return standing(url) === 'away' && !backLately ? 0 : options.dwellMs;
+    return away && !backLately ? 0 : options.dwellMs;
   }
 
   #judge(stay: Stay, distances: Distances) {
@@ -132,7 +134,7 @@ export class GatewayWatch {
     const stay = this.#stay;
     if (!stay) return;
     const standing = this.#against > 0 ? 'against' : this.#parts.standing(stay.url);
-    const soon = (standing === 'away' && !stay.balanced) || standing === 'unsure';
+    const soon = (standing === 'away' && !stay.sent) || standing === 'unsure';
     this.#soon = soon;
     if (!soon) this.#soonRounds = 0;
     const pauseMs = soon ? this.#soonMs(standing) : this.#usualMs(stay) * (0.5 + random());

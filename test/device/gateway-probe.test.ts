@@ -208,10 +208,17 @@ test('G-12: a device stays for 10 minutes, a session lost and opened again at th
 });
 
 test('G-12: where it was sent for balance, a device stays for 6 hours', async () => {
-  const w = watched(true);
+  const w = watched(true, 'away');
   for (let i = 0; i < 11; i++) await w.round(30);
   assert.equal(w.moves, []);
   await w.round(30);
+  assert.equal(w.moves, ['a']);
+  w.watch.left();
+});
+
+test('G-12: where it was sent for balance among what it took for equally near, it leaves as from anywhere', async () => {
+  const w = watched(true);
+  for (let i = 0; i < 10; i++) await w.round(1);
   assert.equal(w.moves, ['a']);
   w.watch.left();
 });
