@@ -52,6 +52,7 @@ export class Ends {
   readonly #passes: OneAtATime;
   #timer: NodeJS.Timeout | undefined;
   #stopped = true;
+  #failing = false;
   /** Nothing queued or sent is left of commands to be delivered by then. */
   #expiredUpTo = 0;
   #expiredAllAt = Number.NEGATIVE_INFINITY;
@@ -61,7 +62,10 @@ export class Ends {
     this.#passes = new OneAtATime(
       () => this.#pass(),
       (error) => {
-        parts.log.warn({ err: error }, 'what is due was not ended; trying again');
+        // While the store is away once is enough.
+        const level = this.#failing ? 'debug' : 'warn';
+        this.#failing = true;
+        parts.log[level]({ err: error }, 'what is due was not ended; trying again');
         this.#again(LOOK_EVERY_MS);
       },
     );
@@ -101,6 +105,7 @@ export class Ends {
       this.#expiredUpTo = 0;
     }
     const next = await store.executions.nextDue(this.#expiredUpTo);
+    this.#failing = false;
     const at = now();
     if (next === null || next >= at) {
       this.#again(next === null ? LOOK_EVERY_MS : Math.min(LOOK_EVERY_MS, next - at + 1));

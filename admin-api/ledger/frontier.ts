@@ -147,9 +147,9 @@ export class Frontier {
       const known = this.#known.get(incarnation);
       if (known) known.upTo = heardUpTo;
       else {
+        await store.meta.set(PREFIX + incarnation, JSON.stringify({ worker, host, upTo: 0 }));
         this.#known.set(incarnation, { worker, host, upTo: heardUpTo });
         this.#ended.delete(incarnation);
-        await store.meta.set(PREFIX + incarnation, JSON.stringify({ worker, host, upTo: 0 }));
       }
     }
     const gone = [...this.#known.keys()].filter((incarnation) => !listed.has(incarnation));

@@ -11,7 +11,7 @@ const PAGE = 200;
 const REST_MS = 100;
 /** Devices that were not there are asked later, again and again with longer pauses. */
 const FIRST_PAUSE_MS = 2_000;
-const LAST_PAUSE_MS = 60_000;
+const LAST_PAUSE_MS = 10 * 60_000;
 
 export interface RecheckParts {
   store: Store;
@@ -54,9 +54,11 @@ export class Recheck {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
+    let woken = false;
     for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2)) {
       try {
-        if ((await this.#pass()) === 0) break;
+        if ((await this.#pass(!woken)) === 0) break;
+        woken = true;
       } catch (error) {
         this.#parts.log.debug({ err: error }, 'devices were not asked about what is open; trying again');
       }
@@ -65,15 +67,15 @@ export class Recheck {
     this.#asked.clear();
   }
 
-  /** Returns how many could not be asked. */
-  async #pass(): Promise<number> {
+  /** Returns how many could not be asked. `wake`: look as well for who can be sent what is queued. */
+  async #pass(wake: boolean): Promise<number> {
     const { store, dispatcher } = this.#parts;
     const { signal } = this.#stopping;
     let missing = 0;
     for (let after: ExecutionKey | null = null; !signal.aborted; ) {
       const page: Awaited<ReturnType<Store['executions']['open']>> = await store.executions.open(after, PAGE);
       // Also those of devices that the database does not know to be connected.
-      dispatcher.wake(page.filter(({ state }) => state === 'queued').map(({ device }) => device));
+      if (wake) dispatcher.wake(page.filter(({ state }) => state === 'queued').map(({ device }) => device));
       missing += await this.#ask(page.filter((row) => this.#isOld(row)));
       after = page.at(-1) ?? null;
       if (page.length < PAGE) break;
