@@ -63,6 +63,8 @@ export class Program implements Run {
       env: { ...taskEnvironment(config), [RUN_VARIABLE]: run },
     });
     this.#child = child;
+    // An agent that ends does not wait for what goes on.
+    if (kept) child.unref();
     this.#group = child.pid === undefined ? null : new ProcessGroup(child.pid);
     child.stdout?.on('data', (chunk: Buffer) => tail.add(chunk));
     child.stderr?.on('data', (chunk: Buffer) => tail.add(chunk));

@@ -1,3 +1,4 @@
+// time limit: 240 s
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -89,7 +90,7 @@ async function serves(folder: string, stderr: number): Promise<void> {
     assert.ok((await dropped(`${facts.api}/metrics`)) > 0);
   } finally {
     const ends = [];
-    for (const program of programs) ends.push((await program.stop(20_000)).code);
+    for (const program of programs) ends.push((await program.stop(60_000)).code);
     await redis.stop();
     assert.equal(ends, [0, 0, 0]);
   }

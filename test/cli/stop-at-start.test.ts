@@ -1,3 +1,4 @@
+// time limit: 360 s
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +13,7 @@ interface Context {
 
 const test = suite<Context>('a stop during the start');
 /** Signals of each program, spread over the time that its start takes. */
-const POINTS = 10;
+const POINTS = 8;
 /** What a program says that had to be ended: it did not end by itself. */
 const FORCED = /ending at once|ending it|did not stop in|: killed/;
 
@@ -30,12 +31,12 @@ async function stopEverywhere(start: () => Program): Promise<void> {
   const first = start();
   await first.waitForLine(/^ready/, 30_000);
   const startMs = performance.now() - began;
-  const ends = [await first.stop(20_000)];
+  const ends = [await first.stop(60_000)];
   const outputs = [first.output];
   for (let point = 0; point < POINTS; point++) {
     const program = start();
     await pause((point * startMs * 1.1) / POINTS);
-    ends.push(await program.stop(20_000));
+    ends.push(await program.stop(60_000));
     outputs.push(program.output);
   }
   // Until it has said what it does at a signal, the system ends it.

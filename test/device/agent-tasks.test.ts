@@ -1,3 +1,4 @@
+// time limit: 180 s
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Agent, checkAgentConfig } from '../../device/agent/index.ts';
 import { FileStore } from '../../device/index.ts';
-import { type Program, startCli } from '../services/processes.ts';
+import { type Program, startCli, startFile } from '../services/processes.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
@@ -52,6 +53,15 @@ async function agentProcess({ gw, folder, stateDir }: Rig, settings: object): Pr
   return agent;
 }
 
+/** The same with a pause before SIGKILL that no test waits for. */
+async function patientAgent({ gw, stateDir }: Rig, settings: object): Promise<Program> {
+  const sessions = gw.proofs;
+  const config = { server: 'http://127.0.0.1:1', stateDir, ...settings };
+  const agent = startFile('test/device/agent-process.js', [JSON.stringify(config)]);
+  await gw.session(sessions + 1);
+  return agent;
+}
+
 const sh = (text: string) => ({ command: '/bin/sh', args: ['-c', text] });
 
 function alive(pid: number): boolean {
@@ -64,7 +74,7 @@ function alive(pid: number): boolean {
 }
 
 const pidIn = (path: string) =>
-  until(() => existsSync(path) && Number(readFileSync(path, 'utf8')), `a process id in ${path}`);
+  until(() => (existsSync(path) && Number(readFileSync(path, 'utf8'))) || false, `a process id in ${path}`);
 
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the application's own
 const dataOf = async (gw: ScriptGateway, id: string) => (await gw.last.first('result', id)).data as any;
@@ -75,11 +85,11 @@ test('D-7: a task of an agent that was killed is ended by the next one, and unti
   // It ends only when it may, however often it is asked.
   const stubborn = `exec >/dev/null 2>&1; trap 'while [ ! -e ${go} ]; do sleep 0.05; done; exit' TERM; echo $$ >${pid}; while :; do sleep 0.05; done`;
   const settings = { tasks: { work: sh(stubborn) } };
-  const first = await agentProcess(r, settings);
+  const first = await patientAgent(r, settings);
   await r.gw.sendCommand('c1', { type: 'task.start', args: { task: 'work' } });
   const left = await pidIn(pid);
   await first.kill('SIGKILL');
-  const second = await agentProcess(r, settings);
+  const second = await patientAgent(r, settings);
   assert.is((await r.gw.last.first('result', 'c1')).reason, 'interrupted');
   await r.gw.sendCommand('c2', { type: 'task.start', args: { task: 'work' } });
   assert.is((await r.gw.last.first('result', 'c2')).reason, 'already running');
@@ -114,6 +124,7 @@ test('a task that is configured to go on outlives the agent and is taken over, i
   await r.gw.sendCommand('c1', { type: 'task.start', args: { task: 'work' } });
   const task = await pidIn(pid);
   await first.stop();
+  assert.not.match(first.output, /ending it/, 'nothing of it keeps the agent');
   assert.ok(alive(task), 'after an orderly stop');
   const second = await agentProcess(r, settings);
   await r.gw.last.first('progress', 'c1');
