@@ -42,7 +42,7 @@ export class Mover {
   /** Returns how many devices were told to go. */
   async move(fleet: Fleet, each: DeviceClass, { from, to, count }: PlannedMove): Promise<number> {
     const target = fleet.gateways.find((gateway) => gateway.name === to);
-    if (!target) return 0;
+    if (!target || target.told === null) return 0;
     const candidates = await this.#candidates(fleet, each, from, count);
     // Those whose own ranking says the same stay there when they connect anew.
     const place = ({ ranked }: Candidate) => ranked.findIndex((gateway) => gateway.name === to);
