@@ -124,6 +124,10 @@ export class Newcomers {
     this.#counts[kind]++;
     newcomer.kind = kind;
     newcomer.holder = holder;
+    const address = newcomer.prefix.addresses.get(newcomer.address);
+    // Also one that could not be closed before: its holder is known now.
+    if (kind !== 'admitting' && address && !this.#closable.has(newcomer))
+      this.#makeClosable(newcomer, address);
   }
 
   /** Its proof came: it waits for us, and is not closed for others. */
@@ -187,8 +191,8 @@ export class Newcomers {
   sweep(): void {
     const last = this.#parts.now() - this.#parts.limitTicks;
     for (const newcomer of this.#closable) {
-      if (newcomer.since >= last) return;
-      this.#cut(newcomer, 'late');
+      // All are looked at: one that could not be closed for a while comes after younger ones.
+      if (newcomer.since < last) this.#cut(newcomer, 'late');
     }
   }
 

@@ -10,6 +10,7 @@ import { connectDevice, RawDevice } from '../gateway/raw-device.ts';
 import { waitFor } from '../wait.ts';
 import { TestDevice } from './fleet.ts';
 import { type Lab, withLab } from './lab.ts';
+import type { ExecutionView } from './operator.ts';
 
 const { testLab } = withLab({ bus: 'memory' });
 
@@ -139,9 +140,10 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
   assert.is(settled.id, command.id);
   assert.is(settled.state, 'succeeded');
   await lab.operator.finished(command.id);
-  const [execution] = await lab.operator.executions(command.id);
-  assert.equal(execution?.data, { revision: 'by hand' });
-  assert.ok(execution?.ackedAt);
+  const path = `/v1/commands/${command.id}/executions/${identity.id}`;
+  const execution = await lab.operator.api.get<ExecutionView>(path);
+  assert.equal(execution.data, { revision: 'by hand' });
+  assert.ok(execution.ackedAt);
   await device.close();
 });
 

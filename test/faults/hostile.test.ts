@@ -12,7 +12,7 @@ import { connectDevice, type Identity, makeIdentity, prove, RawDevice } from '..
 import { waitFor } from '../wait.ts';
 
 const HEALTHY = 40;
-const { testLab } = withLab({ bus: 'memory', gatewayFlags: ['--handshake-timeout', '2s'] });
+const { testLab } = withLab({ bus: 'memory', gatewayFlags: ['--handshake-timeout', '8s'] });
 
 /** Runs `attack` so many times at once. */
 function many<T>(times: number, attack: (n: number) => Promise<T>): Promise<T[]> {

@@ -78,6 +78,20 @@ test('H-8: whatever a stranger does, its time counts from accept on: silent, ask
     assert.is(await rig.metric('faults_total'), 0);
   }));
 
+test('H-8: of many that come together from one address, each has its time limit', () =>
+  withRig({ config: { handshakeTimeoutMs: 1_000 } }, async (rig) => {
+    const silent = Array.from({ length: 5 }, () => silentSocket(rig, '127.0.0.1'));
+    const gone = silent.map(closed);
+    const devices = Array.from({ length: 30 }, () => new RawDevice(rig.url));
+    const closings = await Promise.all(devices.map((device) => device.closed()));
+    assert.equal(
+      closings.map(({ code }) => code),
+      closings.map(() => 4202),
+    );
+    await Promise.all(gone);
+    assert.is(await rig.metric('newcomers'), 0);
+  }));
+
 for (const [kind, open] of [
   ['sockets that say nothing', silentSocket],
   ['legs that say nothing', silentLeg],
