@@ -44,10 +44,9 @@ async function sync(device: string): Promise<object> {
     body: { type: 'sync', target: { devices: [device] } },
   });
   await lab.operator.finished(id, 60_000);
-  const { items } = await lab.operator.api.get<{
-    items: { commandId: string; state: string; data: unknown }[];
-  }>(`/v1/devices/${device}/executions`);
-  const { state, data } = items.find(({ commandId }) => commandId === id) ?? {};
+  const { state, data } = await lab.operator.api.get<{ state: string; data: unknown }>(
+    `/v1/commands/${id}/executions/${device}`,
+  );
   return { state, data };
 }
 
