@@ -25,7 +25,7 @@ export function startedTooEarly(times: Times): Fault {
       }
       await Promise.all(world.site.programs.map((name) => world.site.serves(name)));
     },
-    holdMs: times.slow,
+    holdMs: times.stopped,
   };
 }
 
