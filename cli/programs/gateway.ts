@@ -50,6 +50,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
     log,
     assembly: new Assembly([room.enter(), part, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
+    live: () => supervisor.liveness().live,
     reload: () => supervisor.reloadTls(),
     onReady() {
       const { port, metricsPort } = supervisor;

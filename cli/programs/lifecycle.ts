@@ -6,6 +6,7 @@
 import { formatDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
+import { ServiceManager } from './service-manager.ts';
 import { startError } from './start-errors.ts';
 import { killAt } from './stop-watchdog.ts';
 
@@ -88,6 +89,8 @@ export interface RunOptions {
   stopDeadlineMs: number;
   /** Called once everything runs. */
   onReady: () => void | Promise<void>;
+  /** Whether a restart would not help; asked for the watchdog of systemd. */
+  live?: () => boolean;
   /** What SIGHUP has read again; without it the signal is only logged. It never ends a program. */
   reload?: () => void;
   /** Resolves when the program should end by itself (a part failed for good), with a sentence for a person. */
@@ -117,6 +120,7 @@ async function readyOrStopped({ onReady, assembly }: RunOptions): Promise<void> 
 export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
   const { shell, log, assembly, stopDeadlineMs, watchdog = killAt } = options;
   const { exitNow = (code) => process.exit(code) } = options;
+  const manager = new ServiceManager(shell.env, log);
   let stopping = false;
   let asked: (reason: string) => void = () => {};
   const end = new Promise<{ reason: string; code: ExitCode }>((resolve) => {
@@ -142,10 +146,14 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     });
     // A signal during a slow start (no database yet) must not have to wait for it.
     const first = await Promise.race([starting.then(() => null), end]);
-    if (first === null) await readyOrStopped(options);
+    if (first === null) {
+      await readyOrStopped(options);
+      manager.ready(options.live ?? (() => true));
+    }
     const { reason, code } = first ?? (await end);
     stopping = true;
     log.info({ reason }, 'stopping');
+    manager.stopping();
     watchdog(stopDeadlineMs + HANGS_MS);
     const timer = setTimeout(() => {
       log.error({ stopDeadlineMs }, `not stopped within ${formatDuration(stopDeadlineMs)}: ending at once`);

@@ -2,10 +2,12 @@
 import { type Logger, pino } from 'pino';
 import type { CountingLog } from '../../bus/log-metrics.ts';
 import { printableJson } from '../output/printable.ts';
+import { goesToJournal, withPriority } from './journal.ts';
 import { LogSink } from './log-sink.ts';
 
 export function programLog(level: string): Logger & CountingLog {
   const sink = new LogSink(2);
+  const journal = goesToJournal(2);
   const log = pino(
     {
       level,
@@ -30,7 +32,7 @@ export function programLog(level: string): Logger & CountingLog {
         censor: '(hidden)',
       },
     },
-    sink,
+    journal ? { write: (line: string) => sink.write(withPriority(line)) } : sink,
   );
   // Child loggers have it too: their prototype is this one.
   return Object.assign(log, { droppedLines: () => sink.dropped });

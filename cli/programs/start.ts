@@ -30,6 +30,7 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
       log,
     ),
     stopDeadlineMs: config.stopDeadline,
+    live: () => gateway.worker.liveness().live,
     reload() {
       admin.server.reloadTls();
       gateway.worker.reloadTls();

@@ -146,6 +146,19 @@ test('every file of deploy/systemd is a unit, a drop-in or a sample that the tes
   assert.equal(readdirSync(join(ROOT, FOLDER)).sort(), known.sort());
 });
 
+test('units say when their program is ready and lives, but the one whose tasks could say it too', () => {
+  for (const { file, program } of UNITS) {
+    const unit = read(`${FOLDER}/${file}`);
+    const notify = program !== 'agent';
+    assert.equal(unitValues(unit, 'Type'), [notify ? 'notify' : 'exec'], file);
+    // systemd-notify is a process of its own, and a start may wait for Redis and PostgreSQL without end.
+    assert.equal(unitValues(unit, 'NotifyAccess'), notify ? ['all'] : [], file);
+    assert.equal(unitValues(unit, 'WatchdogSec'), notify ? ['120s'] : [], file);
+    assert.equal(unitValues(unit, 'TimeoutStartSec'), notify ? ['infinity'] : [], file);
+    assert.equal(unitValues(unit, 'ExecReload'), notify ? ['/bin/kill -HUP $MAINPID'] : [], file);
+  }
+});
+
 test('systemd waits longer for a stop than the program takes at most', () => {
   for (const { file, program } of UNITS) {
     const option = optionsOf(program).find(({ name }) => name === 'stop-deadline');
