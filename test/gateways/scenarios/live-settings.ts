@@ -65,7 +65,13 @@ async function changesPort(world: World, name: string): Promise<void> {
   await world.allConnected();
   const old = world.fleet.connected.filter(({ where }) => where?.port === before);
   assert.is(old.length, 0, 'devices on the old port');
-  assert.not(await accepts(before), 'the old port is closed');
+  assert.ok(await accepts(before), 'the old port stays open, to send devices on');
+  await world.site.api.request('DELETE', `/v1/gateways/${name}/former-ports`);
+  await world.until(
+    'the old port to be closed once it is released',
+    10_000,
+    async () => !(await accepts(before)),
+  );
   world.say(`${arrived} of ${had.length} devices of ${name} on its new port in ${since(began)}`);
 }
 
