@@ -48,7 +48,7 @@ export const GATEWAY: readonly Mutation[] = [
   {
     name: 'no-share',
     title: 'one address may have all sockets of strangers',
-    patches: [{ file: 'gateway/newcomers.js', find: 'this.#holdShares(newcomer, address);', replace: '' }],
+    patches: [{ file: 'bus/newcomers.js', find: 'this.#holdShares(newcomer, address);', replace: '' }],
     proof: {
       file: 'gateway/newcomers',
       test: 'an address has a quarter of the bound and its prefix half of it; the oldest of it go',
