@@ -47,7 +47,7 @@ const device = {
   caps: [],
   connectedAt: new Date(Date.now() - 3_600_000).toISOString(),
   disconnectedAt: new Date(Date.now() - 1_800_000).toISOString(),
-  blockedAt: new Date().toISOString(),
+  blockedAt: new Date(Date.now() - 600_000).toISOString(),
   createdAt: new Date(Date.now() - 7_200_000).toISOString(),
 };
 
@@ -128,7 +128,7 @@ test('--help tells the defaults that matter', async () => {
 
 test('a blocked device is blocked since it was blocked', async () => {
   const { shell } = await pushpoint(['devices', 'block', 'd1'], fleet(1));
-  assert.match(shell.out, /State +blocked, since (now|1s ago)/);
+  assert.match(shell.out, /State +blocked, since 10m/);
 });
 
 test("operators' commands load neither schemas nor the device SDK", async () => {
