@@ -4,6 +4,7 @@
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { readTlsFiles } from '../../bus/certificate.ts';
@@ -30,6 +31,8 @@ export class WaitingRoom {
   readonly #dependencies = new Map<string, Dependency>();
   readonly #waits = new Map<string, { since: number; reminder: NodeJS.Timeout; reason: string }>();
   readonly #life = new AbortController();
+  /** All of them: `closeAllConnections` of a TLS server does not know those whose handshake is not done. */
+  readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
 
   constructor(place: WaitingPlace, log: Logger) {
@@ -118,6 +121,10 @@ export class WaitingRoom {
     const server = tls
       ? createTlsServer({ ...readTlsFiles(tls), minVersion: 'TLSv1.2' }, answer)
       : createServer(answer);
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server = server;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -143,7 +150,8 @@ export class WaitingRoom {
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) return;
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    const closed = new Promise((resolve) => server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
   }
 }
