@@ -28,6 +28,7 @@ function statOf(pid: number | string): ProcessStat | null {
   }
 }
 
+/** Reads all of /proc: for what one known process cannot answer. */
 function living(): ProcessStat[] {
   let names: string[];
   try {
@@ -35,8 +36,15 @@ function living(): ProcessStat[] {
   } catch {
     return [];
   }
-  const stats = names.filter((name) => /^\d+$/.test(name)).map(statOf);
-  return stats.filter((stat): stat is ProcessStat => stat !== null && !'ZX'.includes(stat.state));
+  return names
+    .filter((name) => /^\d+$/.test(name))
+    .map(statOf)
+    .filter(lives);
+}
+
+/** Processes that have ended and wait for their parent do not count. */
+function lives(stat: ProcessStat | null): stat is ProcessStat {
+  return stat !== null && !'ZX'.includes(stat.state);
 }
 
 function marked(pid: number, run: string): boolean {
@@ -65,18 +73,20 @@ function findGroup({ run, pgid, start }: { run: string; pgid?: number; start?: s
   if (pgid === undefined) return living().find(({ pid }) => marked(pid, run))?.group ?? null;
   const leader = statOf(pgid);
   if (leader && leader.start !== start) return null;
-  const members = living().filter(({ group }) => group === pgid);
-  const ours = members.some(({ pid }) => (leader !== null && pid === pgid) || marked(pid, run));
-  return ours ? pgid : null;
+  if (lives(leader) && leader.group === pgid) return pgid;
+  return living().some(({ pid, group }) => group === pgid && marked(pid, run)) ? pgid : null;
 }
 
 export class ProcessGroup {
   readonly #pgid: number;
+  /** A process that was last seen in the group, at first its leader: as long as it lives, nobody else need be asked. */
+  #member: number;
   #killAt = Number.POSITIVE_INFINITY;
   #ending: Promise<void> | null = null;
 
   constructor(pgid: number) {
     this.#pgid = pgid;
+    this.#member = pgid;
   }
 
   /** Processes that have ended and wait for their parent do not count. */
@@ -87,7 +97,11 @@ export class ProcessGroup {
       return (error as NodeJS.ErrnoException).code === 'ESRCH';
     }
     if (process.platform !== 'linux') return false;
-    return !living().some(({ group }) => group === this.#pgid);
+    const known = statOf(this.#member);
+    if (lives(known) && known.group === this.#pgid) return false;
+    const other = living().find(({ group }) => group === this.#pgid);
+    this.#member = other?.pid ?? this.#pgid;
+    return other === undefined;
   }
 
   /**

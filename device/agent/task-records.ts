@@ -33,8 +33,16 @@ export class TaskRecords {
 
   /** Once it returns, the record survives the loss of the agent. Throws when it cannot be written. */
   put(record: TaskRecord): void {
+    const before = this.#records.get(record.run);
     this.#records.set(record.run, record);
-    this.#save();
+    try {
+      this.#save();
+    } catch (error) {
+      // What is not stored must not be stored with the next record either: its run may never have begun.
+      if (before) this.#records.set(record.run, before);
+      else this.#records.delete(record.run);
+      throw error;
+    }
   }
 
   remove(run: string): void {
