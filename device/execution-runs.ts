@@ -85,13 +85,21 @@ export class ExecutionRuns {
     }
   }
 
-  /** Whether it had not begun; then it never will. */
-  withdraw(id: string): boolean {
-    return this.#waiting.delete(id);
+  /** Whether it had not begun; then it never will. What goes on from an earlier program has begun. */
+  withdraw(entry: Execution): boolean {
+    return !this.#goesOn(entry) && this.#waiting.delete(entry.record.id);
   }
 
   abort(entry: Execution, why: AbortReason): void {
-    if (entry.live && !entry.live.controller.signal.aborted) entry.live.controller.abort(new Aborted(why));
+    const { live } = entry;
+    if (live && !live.controller.signal.aborted) live.controller.abort(new Aborted(why));
+    if (live || why === 'stopped') return;
+    const left = this.#goesOn(entry);
+    if (!left || !this.#waiting.delete(entry.record.id)) return;
+    // Only its handler can end what goes on from an earlier program; that needs no slot.
+    entry.live = this.#take(false);
+    entry.live.controller.abort(new Aborted(why));
+    this.#run(entry, left.command, left.handler);
   }
 
   /** Gives back what an execution held; the next may begin. */
@@ -126,6 +134,11 @@ export class ExecutionRuns {
       if (takesSlot && this.#slotsTaken >= concurrency) continue;
       this.#waiting.delete(id);
       entry.live = this.#take(takesSlot);
+      if (this.#goesOn(entry)) {
+        // Recorded as running already, and not begun a second time.
+        this.#run(entry, record.command, handler);
+        continue;
+      }
       // What waited has not begun yet, unless an earlier program was running it.
       const runs = record.state === 'running' ? (record.runs ?? 1) + 1 : 1;
       void this.#note(entry, { ...record, state: 'running', runs }, handler);
@@ -152,6 +165,14 @@ export class ExecutionRuns {
       clearTimeout(entry.deadline);
       clearTimeout(entry.live?.progressTimer);
     }
+  }
+
+  /** What of an earlier program goes on outside of this one, and the handler that follows it. */
+  #goesOn({ record }: Execution): { command: CommandOrder; handler: Registered } | null {
+    if (record.state !== 'running') return null;
+    const { command } = record;
+    const handler = this.#parts.handlers.get(command.type);
+    return handler?.options.goesOn?.(command) ? { command, handler } : null;
   }
 
   #take(takesSlot: boolean): Live {
@@ -186,8 +207,8 @@ export class ExecutionRuns {
     const { timeoutMs } = record.command;
     const leftMs = record.ackedAt + timeoutMs - this.#parts.clock.now();
     const timedOut = () => {
-      this.#waiting.delete(record.id);
       this.abort(entry, 'timed-out');
+      this.#waiting.delete(record.id);
       void this.#parts.finish(entry, outcome('timed-out'));
     };
     // Gateways' clocks differ: no clock makes more of it than there was.
@@ -204,7 +225,7 @@ export class ExecutionRuns {
       fault(
         new Error(`${command.type} ${command.id}: what its handler gave could not travel: ${error.message}`),
       );
-    if (signal.aborted) {
+    if (signal.aborted && !handler.options.goesOn?.(command)) {
       // Canceled while it was being noted.
       const end = outcomeOfError(signal.reason, signal);
       if (end) void finish(entry, end);

@@ -193,7 +193,7 @@ export class Executions {
     // The server has not heard of the end, or was restored from a backup and does not have it any more.
     if (entry.record.state === 'settled') this.#sayEnd(order.id, entry.record.end);
     else if (entry.record.state === 'finished') this.#words.say(order.id);
-    else if (this.#runs.withdraw(order.id)) await this.#finish(entry, outcome('canceled'));
+    else if (this.#runs.withdraw(entry)) await this.#finish(entry, outcome('canceled'));
     else this.#runs.abort(entry, 'canceled');
   }
 

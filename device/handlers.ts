@@ -34,7 +34,8 @@ export interface HandlerOptions {
   safeToRepeat?: boolean;
   /**
    * Asked after a restart about an execution that had begun: whether its work goes on outside of this program. Then the handler is
-   * called again, to follow it to its end.
+   * called again, to follow it to its end; with a signal that is aborted already where its time ran out meanwhile or it was
+   * canceled, to end it.
    */
   goesOn?: (command: Pick<CommandOrder, 'id' | 'args'>) => boolean;
   /** Runs at once beside the others, whatever the limit; for handlers that wait long, or that stop others. */

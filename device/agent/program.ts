@@ -122,6 +122,7 @@ export class TakenOver implements Run {
   readonly ended: Promise<ProgramEnd>;
   readonly #group: ProcessGroup;
   #stopping: Promise<void> | null = null;
+  #over = false;
   #look: () => void = () => {};
 
   constructor(
@@ -136,13 +137,15 @@ export class TakenOver implements Run {
   }
 
   async stop(killAfterMs: number): Promise<void> {
+    // Its id may be that of strangers now.
+    if (this.#over) return;
     this.#stopping = this.#group.end(killAfterMs);
     this.#look();
     await this.ended;
   }
 
   kill(): void {
-    this.#group.signal('SIGKILL');
+    if (!this.#over) this.#group.signal('SIGKILL');
   }
 
   async #follow(): Promise<ProgramEnd> {
@@ -160,6 +163,7 @@ export class TakenOver implements Run {
         };
       });
     }
+    this.#over = true;
     return { output: '' };
   }
 }

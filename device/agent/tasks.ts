@@ -18,6 +18,8 @@ export class Tasks {
   readonly #killAfterMs: number;
   /** By name; the sync hook is among them. */
   readonly #running = new Map<string, Run>();
+  /** By command: kept runs of an earlier agent whose end was not reported yet, those that have ended among them. */
+  readonly #takenOver = new Map<string, TakenOver>();
   /** What a `task.stop` ends. */
   readonly #stopped = new Set<Run>();
   #records: TaskRecords | null = null;
@@ -48,14 +50,14 @@ export class Tasks {
         'left running by an earlier agent',
       );
       // The name is taken until it has ended: never two of it at a time.
-      if (!left.kept) void left.stop(this.#killAfterMs);
+      if (left.kept) this.#takenOver.set(command, left);
+      else void left.stop(this.#killAfterMs);
     }
   }
 
-  /** Whether the command's task goes on from an earlier agent. */
-  goesOn({ args, id }: { args: unknown; id: string }): boolean {
-    const run = this.#running.get(String((args as { task?: unknown } | null)?.task));
-    return run instanceof TakenOver && run.kept && run.command === id;
+  /** Whether the command's task goes on from an earlier agent, or has ended since: never is it begun a second time. */
+  goesOn({ id }: { id: string }): boolean {
+    return this.#takenOver.has(id);
   }
 
   /** Names of the tasks that run, with the time since, seconds. */
@@ -70,16 +72,17 @@ export class Tasks {
     const name = taskName(command);
     const config = Object.hasOwn(this.#config.tasks, name) ? this.#config.tasks[name] : undefined;
     if (!config) throw new Rejected('no such task');
-    const goesOn = this.goesOn(command);
-    if (!goesOn && this.#running.has(name)) throw new Rejected('already running');
-    const run = goesOn ? (this.#running.get(name) as Run) : this.#begin(name, command, config, signal);
+    const left = this.#takenOver.get(command.id);
+    if (!left && this.#running.has(name)) throw new Rejected('already running');
+    const run = left ?? this.#begin(name, command, config, signal);
     try {
       const end = await endOf(run, signal, this.#killAfterMs);
       if (this.#stopped.has(run)) throw new Failed('stopped', end);
-      if (goesOn) throw new Failed('ended, exit status unknown: the agent was started again meanwhile', end);
+      if (left) throw new Failed('ended, exit status unknown: the agent was started again meanwhile', end);
       return succeeded(end);
     } finally {
       this.#stopped.delete(run);
+      this.#takenOver.delete(command.id);
     }
   }
 

@@ -144,6 +144,58 @@ test('a task that is configured to go on outlives the agent and is taken over, i
   await r.gw.stop();
 });
 
+test('D-6: a task that goes on is ended by the next agent when its time ran out meanwhile, and its name is free', async () => {
+  const r = await rig();
+  const pid = r.file('pid');
+  const settings = { tasks: { work: { ...sh(`echo $$ >${pid}; exec sleep 600`), keepRunning: true } } };
+  const first = await agentProcess(r, settings);
+  await r.gw.sendCommand('c1', { type: 'task.start', args: { task: 'work' }, timeoutMs: 30_000 });
+  const task = await pidIn(pid);
+  await first.stop();
+  const now = Date.now();
+  r.gw.time = () => now + 60_000;
+  const second = await agentProcess(r, settings);
+  try {
+    assert.is((await r.gw.last.first('result', 'c1')).state, 'timed-out');
+    await until(() => !alive(task), 'the task to be ended');
+    await until(async () => {
+      await r.gw.sendCommand('c2', { type: 'statistics' });
+      return (await dataOf(r.gw, 'c2')).tasks.length === 0;
+    }, 'the name to be free again');
+  } finally {
+    if (alive(task)) process.kill(task, 'SIGKILL');
+    await second.stop();
+    await r.gw.stop();
+  }
+});
+
+test('D-7: a task that was taken over and ends before there is a session is not run again', async () => {
+  const r = await rig();
+  const [pid, runs] = [r.file('pid'), r.file('runs')];
+  const program = sh(`echo run >>${runs}; echo $$ >${pid}; exec sleep 600`);
+  const settings = { tasks: { work: { ...program, keepRunning: true } } };
+  const first = await agentProcess(r, settings);
+  await r.gw.sendCommand('c1', { type: 'task.start', args: { task: 'work' } });
+  const task = await pidIn(pid);
+  await first.stop();
+  let proved = false;
+  r.gw.onProve = () => {
+    proved = true;
+  };
+  const second = agentProcess(r, settings);
+  await until(() => proved, 'an agent that waits for its welcome');
+  process.kill(task, 'SIGKILL');
+  const stored = () => JSON.parse(readFileSync(join(r.stateDir, 'tasks.json'), 'utf8'));
+  await until(() => stored().length === 0, 'the end to be noticed');
+  r.gw.onProve = null;
+  r.gw.last.socket.terminate();
+  const agent = await second;
+  assert.match((await r.gw.last.first('result', 'c1')).reason ?? '', /^ended, exit status unknown/);
+  assert.is(readFileSync(runs, 'utf8'), 'run\n');
+  await agent.stop();
+  await r.gw.stop();
+});
+
 test('a process that got the id of an ended task is left alone', async () => {
   const r = await rig();
   const stranger = startCli(['demo', '--keep', '--devices', '1', '--json']);

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  type Aborted,
   Failed,
   type HandlerContext,
   MemoryStore,
@@ -374,6 +375,35 @@ test('D-8: a cancel stops what waits to be run again after a crash', async () =>
   await f.restart();
   await f.gateway.sendCancel('c2');
   assert.is((await f.gateway.last.first('result', 'c2')).state, 'canceled');
+  await f.end();
+});
+
+test('D-8, D-6: what goes on from an earlier program and waits is ended by its handler', async () => {
+  const g = gated();
+  let programs = 0;
+  const f = await fixture({
+    handlers: (device) => g.handlers({ goesOn: () => true, unlimited: programs++ === 0 })(device),
+    options: { limits: { concurrency: 1 } },
+  });
+  for (const id of ['c1', 'c2', 'c3']) {
+    await f.gateway.sendCommand(id, { timeoutMs: id === 'c3' ? 10_000 : 600_000 });
+    await g.running(id);
+  }
+  g.begun.length = 0;
+  const now = Date.now();
+  f.gateway.time = () => now + 60_000;
+  await f.restart();
+  assert.is((await f.gateway.last.first('result', 'c3')).state, 'timed-out');
+  await g.running('c1');
+  await f.gateway.sendCancel('c2');
+  await g.running('c2');
+  assert.equal(g.begun, ['c3', 'c1', 'c2']);
+  const why = (id: string) => (g.contexts.get(id)?.signal.reason as Aborted | undefined)?.why;
+  assert.equal(['c1', 'c2', 'c3'].map(why), [undefined, 'canceled', 'timed-out']);
+  assert.equal(f.gateway.last.of('result', 'c2'), [], 'its handler says when it has ended');
+  g.ends.get('c2')?.(new Failed('ended', 'its data'));
+  const { state, data } = await f.gateway.last.first('result', 'c2');
+  assert.equal([state, data], ['canceled', 'its data']);
   await f.end();
 });
 
