@@ -135,7 +135,7 @@ export class Ends {
     let waiting = 0;
     let firstWaiting = at;
     for (;;) {
-      const due: DueEnd[] = await store.executions.due(clock, at, after, CHUNK);
+      const due: DueEnd[] = await store.executions.due(clock, at, after, CHUNK, this.#expiredUpTo);
       const ends = new Map<string, { end: End; rows: DueEnd[] }>();
       for (const row of due) {
         const end = this.#endOf(clock, row, at);

@@ -39,24 +39,53 @@ export async function dueEnds(
   before: number,
   after: DueEnd | null,
   limit: number,
+  expiredUpTo: number,
 ): Promise<DueEnd[]> {
+  if (clock === 'delivery') return undelivered(db, dialect, before, after, limit, expiredUpTo);
   const { asOf, command, device } = after ?? { asOf: 0, command: '', device: '' };
   const from = {
     finish: sql`e.finish_by as as_of from executions e ${SESSION}
       where e.state in (2, 3) and e.finish_by >= ${asOf} and e.finish_by < ${before}
         and (e.finish_by, e.command_id, e.device_id) > (${asOf}, ${command}, ${device})
       order by e.finish_by, e.command_id, e.device_id`,
-    delivery: sql`c.expires_at as as_of
-      from commands c join executions e ${dialect.byIndex('executions_command_open')} on e.command_id = c.id and e.state < 10 and e.state in (0, 1) ${SESSION}
-      where c.finished_at is null and c.expires_at >= ${asOf} and c.expires_at < ${before}
-        and (c.expires_at, c.id, e.device_id) > (${asOf}, ${command}, ${device})
-      order by c.expires_at, c.id, e.device_id`,
     ending: sql`e.as_of from executions e ${SESSION}
       where e.ending is not null and e.state < 10 and e.as_of >= ${asOf} and e.as_of < ${before}
         and (e.as_of, e.command_id, e.device_id) > (${asOf}, ${command}, ${device})
       order by e.as_of, e.command_id, e.device_id`,
   }[clock];
   const { rows } = await sql<Row>`select ${COLUMNS}, ${from} limit ${limit}`.execute(db);
+  return rows.map(toDueEnd);
+}
+
+/** Past the deliver-by time of their commands: the rest of the command of `after`, then the commands that come after it. */
+async function undelivered(
+  db: Database,
+  dialect: SqlDialect,
+  before: number,
+  after: DueEnd | null,
+  limit: number,
+  expiredUpTo: number,
+): Promise<DueEnd[]> {
+  const select = sql`select ${COLUMNS}, c.expires_at as as_of
+    from commands c join executions e ${dialect.byIndex('executions_command_open')}
+      on e.command_id = c.id and e.state < 10 and e.state in (0, 1) ${SESSION}
+    where c.finished_at is null and c.expires_at > ${expiredUpTo} and c.expires_at < ${before}`;
+  const rows: Row[] = [];
+  if (after !== null) {
+    // Each place in an index of its own: no index spans commands and executions.
+    const rest = sql<Row>`${select} and c.id = ${after.command} and e.command_id = ${after.command}
+      and e.device_id > ${after.device} order by e.device_id limit ${limit}`;
+    rows.push(...(await rest.execute(db)).rows);
+  }
+  if (rows.length < limit) {
+    const onwards =
+      after === null
+        ? sql``
+        : sql`and c.expires_at >= ${after.asOf} and (c.expires_at, c.id) > (${after.asOf}, ${after.command})`;
+    const next = sql<Row>`${select} ${onwards}
+      order by c.expires_at, c.id, e.device_id limit ${limit - rows.length}`;
+    rows.push(...(await next.execute(db)).rows);
+  }
   return rows.map(toDueEnd);
 }
 

@@ -266,8 +266,10 @@ export class SqlExecutions implements Executions {
     return this.#scope.once((db) => nextDue(db, expiredUpTo));
   }
 
-  due(clock: Clock, before: number, after: DueEnd | null, limit: number): Promise<DueEnd[]> {
-    return this.#scope.once((db) => dueEnds(db, this.#scope.dialect, clock, before, after, limit));
+  due(clock: Clock, before: number, after: DueEnd | null, limit: number, expiredUpTo = 0): Promise<DueEnd[]> {
+    return this.#scope.once((db) =>
+      dueEnds(db, this.#scope.dialect, clock, before, after, limit, expiredUpTo),
+    );
   }
 
   open(

@@ -407,9 +407,15 @@ export interface Executions {
   nextDue(expiredUpTo: number): Promise<number | null>;
   /**
    * What is due before then, in the order of its moment, from the one after `after` on: by the finish-by time (acked, running), the
-   * deliver-by time (queued, sent) or because it is marked.
+   * deliver-by time (queued, sent) or because it is marked. Of deliver-by times only those above `expiredUpTo`; 0 when absent.
    */
-  due(clock: Clock, before: number, after: DueEnd | null, limit: number): Promise<DueEnd[]>;
+  due(
+    clock: Clock,
+    before: number,
+    after: DueEnd | null,
+    limit: number,
+    expiredUpTo?: number,
+  ): Promise<DueEnd[]>;
   /** Open executions in the order of their devices and commands, from the one after `after` on. */
   open(
     after: ExecutionKey | null,

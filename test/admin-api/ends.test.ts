@@ -258,6 +258,37 @@ test('what was sent expires when it is known that it was not acknowledged in tim
     assert.is(await site.execution('d0001'), 'expired: sent, but never acknowledged');
   }));
 
+test('what expired and is dealt with is not read again when something else is due; what has to wait is', () =>
+  withSite(async (site) => {
+    const { store, bus, time } = site;
+    const worker = await site.worker(1, T0);
+    await addDevices(store, 'd', 2);
+    await addCommand(store, 'c1', { expiresAt: DUE });
+    await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
+    const from: number[] = [];
+    const due = store.executions.due.bind(store.executions);
+    store.executions.due = (clock, before, after, limit, expiredUpTo) => {
+      if (clock === 'delivery') from.push(expiredUpTo ?? 0);
+      return due(clock, before, after, limit, expiredUpTo);
+    };
+    time.now = DUE + 1_000;
+    await site.end();
+    await site.end();
+    assert.ok(from.every((upTo) => upTo < DUE));
+    assert.is(await site.execution('d0001'), 'sent: ');
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is(await site.execution('d0001'), 'expired: sent, but never acknowledged');
+    from.length = 0;
+    await addCommand(store, 'c2', { expiresAt: time.now + 10_000 });
+    await store.executions.advance([report('c2', 'd0000', 'acked', { finishBy: time.now + 1_000 })]);
+    time.now += 5_000;
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is((await store.executions.get({ command: 'c2', device: 'd0000' }))?.state, 'timed-out');
+    assert.ok(from.length > 0 && from.every((upTo) => upTo >= DUE), String(from));
+  }));
+
 test('what is due is ended without anybody asking, and soon after its gateway was heard', () =>
   withSite(async (site) => {
     const { store, bus, time } = site;

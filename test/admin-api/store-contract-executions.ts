@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import type { ExecutionKey } from '../../admin-api/store/store.ts';
+import type { DueEnd, ExecutionKey } from '../../admin-api/store/store.ts';
 import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
@@ -235,12 +235,41 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     ]);
     assert.equal(await executions.due('delivery', T0 + 101, due[0] ?? null, 9), [due[1]]);
     assert.is((await executions.due('delivery', T0 + 101, null, 1)).length, 1);
+    assert.is((await executions.due('delivery', T0 + 101, null, 9, T0 + 99)).length, 2);
+    assert.equal(await executions.due('delivery', T0 + 101, null, 9, T0 + 100), []);
     assert.equal(await executions.due('finish', T0 + 50, null, 9), []);
     const [late] = await executions.due('finish', T0 + 51, null, 9);
     assert.equal([late?.device, late?.asOf, late?.state], ['d0002', T0 + 50, 'acked']);
     await executions.finish([{ command: 'c1', device: 'd0002' }], ['acked'], 'timed-out', 'late', T0 + 60);
     assert.is(await executions.nextDue(0), T0 + 100);
     assert.is(await executions.nextDue(T0 + 100), null);
+  });
+
+  rule('what is past its deliver-by time comes in pages, whatever command a page ends in', async (store) => {
+    const { executions } = store;
+    await addDevices(store, 'd', 3);
+    // In the order of their deliver-by times, which is not that of their ids.
+    for (const [id, by] of [
+      ['c2', 10],
+      ['c3', 10],
+      ['c1', 20],
+    ] as const) {
+      await addCommand(store, id, { expiresAt: T0 + by });
+    }
+    const inOrder = (rows: ExecutionKey[]) => rows.map(({ command, device }) => `${command}/${device}`);
+    const all = ['c2', 'c3', 'c1'].flatMap((id) => [0, 1, 2].map((number) => `${id}/d000${number}`));
+    for (const limit of [1, 2, 3, 4, 5, 9, 10]) {
+      const found: ExecutionKey[] = [];
+      for (let after: DueEnd | null = null; ; ) {
+        const page: DueEnd[] = await executions.due('delivery', T0 + 30, after, limit);
+        assert.ok(page.length <= limit);
+        found.push(...page);
+        if (page.length < limit) break;
+        after = page.at(-1) ?? null;
+      }
+      assert.equal(inOrder(found), all, `${limit} at a time`);
+    }
+    assert.equal(inOrder(await executions.due('delivery', T0 + 30, null, 9, T0 + 10)), all.slice(6));
   });
 
   rule('what was never sent ends at once, and what was is marked and sent no more', async (store) => {
