@@ -16,6 +16,10 @@ export function postgresDialect(options: PostgresPoolOptions): SqlDialect {
     async open() {
       return new Kysely<Schema>({ dialect: new PostgresDialect({ pool: await openPool(options) }) });
     },
+    async openToMigrate() {
+      const pool = await openPool({ ...options, poolSize: 1, answersAtAnyTime: true });
+      return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+    },
     rowsOf(columns, rows) {
       const names = Object.keys(columns);
       const objects = storableRows(columns, rows).map((row) =>

@@ -19,10 +19,13 @@ export interface PostgresPoolOptions {
   poolSize: number;
   /** After how long the server gives up a statement, milliseconds. */
   statementTimeoutMs: number;
+  /** However long an answer takes, it is waited for; that the server still is there is asked by TCP. */
+  answersAtAnyTime?: boolean;
   log: Logger;
 }
 
 const INT8 = 20;
+const KEEP_ALIVE_AFTER_MS = 10_000;
 /** SQLSTATE and words of those who refuse a connection because of time limits among its parameters. */
 const LIMITS_REFUSED = /unsupported startup parameter|unrecognized configuration parameter/i;
 
@@ -89,7 +92,7 @@ async function withClient<T>(config: pg.ClientConfig, use: (client: pg.Client) =
 }
 
 function clientConfig(
-  { address, statementTimeoutMs }: PostgresPoolOptions,
+  { address, statementTimeoutMs, answersAtAnyTime = false }: PostgresPoolOptions,
   { tls, limits }: Way,
 ): pg.ClientConfig {
   const { host, port, user, database, password, connectTimeoutMs, applicationName } = address;
@@ -102,7 +105,9 @@ function clientConfig(
     password: () => password ?? passwordFromFile(address).password ?? noPassword(address),
     connectionTimeoutMillis: connectTimeoutMs,
     // A server that vanished without a word (no FIN, no RST) must not hold a request for ever.
-    query_timeout: statementTimeoutMs + connectTimeoutMs,
+    ...(answersAtAnyTime
+      ? { keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS }
+      : { query_timeout: statementTimeoutMs + connectTimeoutMs }),
     keepAlive: true,
     ...(limits === 'connection'
       ? { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: statementTimeoutMs }

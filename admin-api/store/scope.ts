@@ -76,14 +76,18 @@ export class OuterScope implements Scope {
   async #open(now: number): Promise<void> {
     if (this.#db !== undefined) return;
     let db: Kysely<Schema> | undefined;
+    let patient: Kysely<Schema> | undefined;
     try {
       db = await this.dialect.open();
-      await migrate(db, this.dialect, now);
+      patient = await this.dialect.openToMigrate?.();
+      await migrate(patient ?? db, this.dialect, now);
       this.#db = db;
     } catch (error) {
       await db?.destroy();
       // Waiting would not help; once the store was open, it is only unavailable until a person put it right.
       throw error instanceof StoreSettingsError ? error : this.#translated(error);
+    } finally {
+      await patient?.destroy();
     }
   }
 

@@ -27,6 +27,11 @@ export interface SqlDialect {
   readonly migrations: readonly Migration[];
   /** Opens the database; rejects with what the driver says. */
   open(): Promise<Kysely<Schema>>;
+  /**
+   * The same with one connection whose statements are not given up: a step of the schema may read large tables. Absent where none is
+   * given up anyway.
+   */
+  openToMigrate?(): Promise<Kysely<Schema>>;
   /** A table expression named `r` of these rows, passed as one JSON parameter. */
   rowsOf<C extends Columns>(columns: C, rows: readonly RowOf<C>[]): RawBuilder<unknown>;
   /**

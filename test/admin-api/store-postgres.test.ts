@@ -4,7 +4,10 @@ import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
+import { postgresDialect } from '../../admin-api/store/dialect-postgres.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
+import { postgresAddress } from '../../admin-api/store/postgres-url.ts';
+import { sqlStore } from '../../admin-api/store/sql-store.ts';
 import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
 import { startPostgres } from '../services/postgres.ts';
 import { waitFor } from '../wait.ts';
@@ -55,6 +58,25 @@ test('two servers that start at once on an empty database both start', async () 
   const url = await server.createDatabase();
   const both = await Promise.all([open(url), open(url), open(url)]);
   for (const store of both) assert.is((await store.groups.get('all'))?.path, 'all/');
+});
+
+test('a step of the schema may take longer than any statement may later', async () => {
+  const databaseUrl = await server.createDatabase(migrated);
+  const address = postgresAddress(databaseUrl);
+  // Answers are waited for 600 ms at most, outside of migrating.
+  const options = {
+    address: { ...address, connectTimeoutMs: 500 },
+    poolSize: 2,
+    statementTimeoutMs: 100,
+    log,
+  };
+  const dialect = postgresDialect(options);
+  const number = dialect.migrations.length + 1;
+  const slow = { number, name: 'slow', statements: ['select pg_sleep(1)'] };
+  const store = sqlStore({ ...dialect, migrations: [...dialect.migrations, slow] }, Date.now, true);
+  stores.set(store, databaseUrl);
+  await store.start();
+  assert.is((await store.groups.get('all'))?.path, 'all/');
 });
 
 test('servers that start at once on an empty database make one admin token between them', async () => {

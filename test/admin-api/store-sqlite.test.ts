@@ -81,6 +81,39 @@ test('a database from before draining is migrated, and keeps what was in it', as
   assert.is((await store.gateways.setDraining('gw1', T0, T0))?.drainingSince, T0);
 });
 
+test('names that operators gave before that was kept with the device are kept from devices', async () => {
+  const dataDir = folder();
+  mkdirSync(dataDir, { recursive: true });
+  const database = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
+  database.exec(
+    'create table migrations (number integer primary key, name text not null, applied_at bigint not null)',
+  );
+  for (const { number, statements } of SQLITE_MIGRATIONS.slice(0, 6)) {
+    for (const statement of statements) database.exec(statement);
+    database.exec(`insert into migrations values (${number}, '', 0)`);
+  }
+  for (const [id, actor] of [
+    ['by-operator', 'alice'],
+    ['by-itself', 'system'],
+  ] as const) {
+    database.exec(`insert into devices (id, group_id, name, search, platform, software, public_key, membership_revision,
+        created_at, session, connected, caps_json)
+      values ('${id}', 'all', 'till', 'till', '', '', x'${Buffer.from(id).toString('hex')}', 1, 0, 0, 0, '[]');
+      insert into audit (at, actor, action, subject, detail_json)
+      values (0, '${actor}', 'device.renamed', '${id}', '{}')`);
+  }
+  database.close();
+  const store = await open(dataDir);
+  const renamed = await store.devices.applyNames(
+    ['by-operator', 'by-itself'].map((device) => ({ device, name: 'called so by itself' })),
+  );
+  assert.equal(
+    renamed.map(({ device }) => device),
+    ['by-itself'],
+  );
+  assert.is((await store.devices.get('by-operator'))?.name, 'till');
+});
+
 test('two servers that start at once on a new file both start', async () => {
   const dataDir = folder();
   const children = [startWriter(dataDir, 'a'), startWriter(dataDir, 'b')];

@@ -10,6 +10,8 @@ import type { SqlDialect } from '../sql-dialect.ts';
 export async function migrate(db: Kysely<Schema>, dialect: SqlDialect, now: number): Promise<void> {
   const newest = dialect.migrations.length;
   await db.transaction().execute(async (tx) => {
+    // Indices of large tables take minutes, and so does waiting for another server that builds them.
+    if (dialect.kind === 'postgres') await sql`set local statement_timeout = 0`.execute(tx);
     await dialect.lock(tx, 'migrate');
     await sql`create table if not exists migrations (
       number integer primary key, name text not null, applied_at bigint not null)`.execute(tx);

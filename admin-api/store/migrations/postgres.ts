@@ -241,6 +241,9 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
     name: 'who named a device, and copies of it',
     statements: [
       `alter table devices add column named smallint not null default 0`,
+      // By an operator, as far as the audit goes back.
+      `update devices set named = 1
+        where id in (select subject from audit where action = 'device.renamed' and actor <> 'system')`,
       `alter table devices add column displaced integer not null default 0`,
       `alter table devices add column displaced_at bigint`,
     ],
