@@ -26,8 +26,10 @@ export class OneAtATime {
 
   /** Resolves when a run has ended that began after the call. Never rejects. */
   ask(): Promise<void> {
+    // Also when the run before has ended and this one begins in a moment.
+    if (this.#next) return this.#next;
     if (!this.#running) return this.#run();
-    this.#next ??= this.#running.then(() => {
+    this.#next = this.#running.then(() => {
       this.#next = undefined;
       return this.#run();
     });

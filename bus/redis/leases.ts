@@ -9,8 +9,8 @@ import { SCRIPTS } from './scripts/index.ts';
 /** How long it is known that a worker left in good order, seconds. */
 const LEFT_KNOWN_S = 3_600;
 
-/** `installation`: the one the worker works for; '' while it does not know. */
-type StoredIdentity = WorkerIdentity & { installation: string };
+/** `installation`: the one the worker works for; '' while it does not know, absent when the program knows no installations. */
+type StoredIdentity = WorkerIdentity & { installation?: string };
 
 export class RedisLeases implements Leases {
   readonly #commands: OwnCommands;
@@ -122,7 +122,7 @@ export class RedisLeases implements Leases {
       if (identity && load) {
         const { installation, ...worker } = decode<StoredIdentity>(identity);
         // A gateway of another one that has not noticed yet whose Redis it is.
-        if (installation !== '' && installation !== this.#commands.installation) continue;
+        if ((installation ?? '') !== '' && installation !== this.#commands.installation) continue;
         leases.push({
           incarnation,
           identity: worker,

@@ -126,6 +126,8 @@ export class RedisBus implements Bus {
       throw error;
     }
     await this.#askTime();
+    // Meanwhile it may have been stopped.
+    if (this.#stopping !== null) throw new BusUnavailable('the bus was stopped');
     this.#clockTimer = setInterval(() => void this.#askTime(), CLOCK_EVERY_MS);
   }
 

@@ -35,6 +35,24 @@ test('what is asked for during a run is done after it, once for all who asked', 
   assert.is(work.rounds, 2);
 });
 
+test('who asks at the moment a run ends begins none beside the one that is to follow', async () => {
+  let under = 0;
+  let most = 0;
+  const work = new OneAtATime(
+    async () => {
+      most = Math.max(most, ++under);
+      await new Promise(setImmediate);
+      under--;
+    },
+    () => undefined,
+  );
+  const first = work.ask();
+  const third = first.then(() => work.ask());
+  await Promise.all([third, work.ask()]);
+  assert.is(most, 1);
+  assert.is(work.rounds, 2);
+});
+
 test('a run that fails is told of, and the next is begun all the same', async () => {
   const failures: unknown[] = [];
   let count = 0;
