@@ -7,9 +7,15 @@ import { type MeasuredGateway, tieBands } from '../../protocol/index.ts';
 /** Nearest gateways that count: the rest of a long list is far away for balancing. */
 const NAMES_MAX = 8;
 
-/** For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. */
-export function nearText(measured: readonly MeasuredGateway[]): string {
-  const nearest = [...measured].sort((a, b) => a.ms - b.ms).slice(0, NAMES_MAX);
+/**
+ * For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. Only names of `known` gateways: a device may send any, and
+ * each text is a class of its own for balancing.
+ */
+export function nearText(measured: readonly MeasuredGateway[], known: ReadonlySet<string>): string {
+  const nearest = measured
+    .filter(({ name }) => known.has(name))
+    .sort((a, b) => a.ms - b.ms)
+    .slice(0, NAMES_MAX);
   return bandsOfMeasured(nearest)
     .map((band) => [...band].sort().join(' '))
     .join('|');

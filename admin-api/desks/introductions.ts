@@ -1,7 +1,6 @@
 /** What devices say of themselves when they connect: another name (E-5), and that a copy of them displaced them (H-9). */
 import { LIMITS } from '../../protocol/index.ts';
 import type { Store } from '../store/store.ts';
-import { recordChange } from './desk-parts.ts';
 import { plainText } from './identifiers.ts';
 
 /** So many sessions ended that way within an hour are no accident, as after a program was frozen for a while. */
@@ -20,15 +19,22 @@ export async function recordIntroductions(
   );
   const displaced = introductions.filter((row) => row.displaced).map(({ device }) => device);
   if (displaced.length === 0) return 0;
-  for (const { id, name, displacedCount } of await tx.devices.applyDisplaced(displaced, at)) {
-    // Once, and not at each turn.
-    if (displacedCount !== COPIES_AT_WORK) continue;
-    await recordChange(tx, at, 'system', 'device.displaced', id, { name }, { id, name });
-  }
+  // Once, and not at each turn.
+  const told = (await tx.devices.applyDisplaced(displaced, at)).filter(
+    ({ displacedCount }) => displacedCount === COPIES_AT_WORK,
+  );
+  const action = 'device.displaced';
+  await tx.audit.append(
+    ...told.map(({ id, name }) => ({ at, actor: 'system', action, subject: id, detail: { name } })),
+  );
+  await tx.events.append(told.map(({ id, name }) => ({ at, type: action, data: { id, name } })));
   return displaced.length;
 }
 
-/** A device may call itself something else as long as no operator named it. Resolves once the changed ones are stored. */
+/**
+ * A device may call itself something else as long as no operator named it. Resolves once the changed ones are stored. Told as events
+ * only: the audit trail is never pruned, and a device may change its name as often as it connects.
+ */
 export async function takeNames(
   tx: Store,
   rows: readonly { device: string; name: string }[],
@@ -38,7 +44,8 @@ export async function takeNames(
     .map(({ device, name }) => ({ device, name: plainText(name, LIMITS.nameLength, '') }))
     .filter(({ name }) => name !== '');
   if (wanted.length === 0) return;
-  for (const { device, name, before } of await tx.devices.applyNames(wanted)) {
-    await recordChange(tx, at, 'system', 'device.renamed', device, { name, before }, { id: device, name });
-  }
+  const changed = await tx.devices.applyNames(wanted);
+  await tx.events.append(
+    changed.map(({ device, name }) => ({ at, type: 'device.renamed', data: { id: device, name } })),
+  );
 }

@@ -9,7 +9,7 @@ import { Problem } from '../problems.ts';
 const CHALLENGE_MS = 60_000;
 const TIME_BYTES = 6;
 const MAC_BYTES = 32;
-/** Answers a second, all devices together. */
+/** Answers a second, all devices together; challenges cost a hash and are not counted. */
 const PER_SECOND = 200;
 /** A device is answered once in this time, milliseconds. */
 const PER_DEVICE_MS = 5_000;
@@ -59,7 +59,6 @@ export class LocateDesk {
   }
 
   challenge(request: LocateRequest): string {
-    this.#takeToken();
     const time = Buffer.alloc(TIME_BYTES);
     time.writeUIntBE(this.#parts.now(), 0, TIME_BYTES);
     return Buffer.concat([time, this.#mac(time, request)]).toString('base64url');
@@ -67,11 +66,12 @@ export class LocateDesk {
 
   async locate(request: LocateProof): Promise<Located> {
     const { store, signer } = this.#parts;
-    this.#takeToken();
     if (!this.#isFresh(request))
       throw new Problem('unauthorized', 'The challenge is not good any more: ask for one.');
     const { device: id, nonce, challenge, proof } = request;
     this.#mayAsk(id);
+    // After what costs nothing to tell: who sends nonsense must not use up what devices need.
+    this.#takeToken();
     const [device] = await store.devices.withPaths([id]);
     if (!device || !holdsKey(device.publicKey, locateBytes(nonce, challenge, id), proof)) {
       throw new Problem('unauthorized', 'There is no such device, or the proof is not by its key.');

@@ -17,6 +17,7 @@ import type { StoreWatch } from '../store-watch.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
+import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
@@ -144,8 +145,9 @@ export class Ingest {
     try {
       await this.#expander.headStart();
       const { receipts, wrong } = checkReceipts(batch);
-      await this.#aside.take(wrong);
       await this.#applyOrSplit(receipts);
+      // Last, so that what comes again as a whole is put aside once.
+      await this.#aside.take(wrong);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();
       throw error;
@@ -174,10 +176,29 @@ export class Ingest {
         await pause(START_RETRY_MS);
         await this.#applyOrSplit(batch, attempts + 1);
       } else if (only) {
+        await this.#assertWritable();
         await this.#aside.take([
           { receipt: only, why: error instanceof Error ? error.message : String(error) },
         ]);
       }
+    }
+  }
+
+  /**
+   * Rejects with `StoreUnavailable` when what one receipt was refused for would be the end of any other, such as a lost right to a
+   * table or a damaged file: then nothing is wrong with that receipt.
+   */
+  async #assertWritable(): Promise<void> {
+    const now = this.#now();
+    try {
+      const reduced = reduceReceipts(probeReceipts(now), now);
+      await this.#store.transaction(async (tx) => {
+        await this.#write(tx, reduced, now);
+        await tx.events.append([{ at: now, type: 'devices', data: { connected: [], disconnected: [] } }]);
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new StoreUnavailable(`the store takes no receipts: ${reason}`, { cause: error });
     }
   }
 
@@ -226,18 +247,21 @@ export class Ingest {
         await tx.events.append([{ at: now, type: 'devices', data: { connected, disconnected } }]);
       }
       // Of sessions that are newer than what was stored: a report that comes twice counts once.
-      const fresh = reduced.introductions.filter(({ device }) => connected.includes(device));
+      const newer = new Set(connected);
+      const fresh = reduced.introductions.filter(({ device }) => newer.has(device));
       const displaced = await recordIntroductions(tx, fresh, now);
       if (displaced > 0) this.#metrics.displaced.inc(displaced);
     }
     if (reduced.measures.length > 0) {
-      const rows = reduced.measures.map((row) => ({ ...row, near: nearText(row.measured) }));
+      const known = new Set((await tx.gateways.all()).map(({ name }) => name));
+      const rows = reduced.measures.map((row) => ({ ...row, near: nearText(row.measured, known) }));
       await tx.devices.applyMeasures(rows);
     }
     if (reduced.statuses.length > 0) {
       const changed = await tx.devices.applyStatus(reduced.statuses);
       if (changed.length > 0) {
-        const rows = reduced.statuses.filter((row) => changed.includes(row.device));
+        const devices = new Set(changed);
+        const rows = reduced.statuses.filter(({ device }) => devices.has(device));
         await tx.events.append([{ at: now, type: 'device.status', data: { devices: rows } }]);
       }
     }

@@ -12,6 +12,10 @@ const REST_MS = 100;
 /** Devices that were not there are asked later, again and again with longer pauses. */
 const FIRST_PAUSE_MS = 2_000;
 const LAST_PAUSE_MS = 10 * 60_000;
+/** Who is away for longer is not asked: what is open of it ends by its clocks. */
+const GIVE_UP_AFTER_MS = 6 * 3_600_000;
+/** Devices that are waited for. */
+const MISSING_MAX = 100_000;
 
 export interface RecheckParts {
   store: Store;
@@ -23,80 +27,121 @@ export interface RecheckParts {
   log: Logger;
 }
 
-type Open = ExecutionKey & { ackedAt: number | null };
-
 /**
  * Once after the start of a server: each device is sent again what it has acknowledged before and what is open still, and answers with its
  * newest word (D-4). So a database that was restored from a backup learns what has ended since; devices do not say by themselves
- * what was settled.
+ * what was settled. What is open is read once; after that only the devices that were away are looked for.
  */
 export class Recheck {
   readonly #parts: RecheckParts;
   readonly #stopping = new AbortController();
-  /** Asked, as `<command> <device>`. */
-  readonly #asked = new Set<string>();
+  readonly #giveUpAfterMs: number;
+  /** Devices that were away. */
+  readonly #missing = new Set<string>();
+  /** How far what is open has been read. */
+  #readUpTo: ExecutionKey | null = null;
+  #readAll = false;
   #startedAt = 0;
-  #running: Promise<void> = Promise.resolve();
+  #done: Promise<void> = Promise.resolve();
+  #running = false;
 
-  constructor(parts: RecheckParts) {
+  constructor(parts: RecheckParts, { giveUpAfterMs = GIVE_UP_AFTER_MS } = {}) {
     this.#parts = parts;
+    this.#giveUpAfterMs = giveUpAfterMs;
+  }
+
+  /** Whether somebody is still to be asked. */
+  get running(): boolean {
+    return this.#running;
   }
 
   start(): void {
     this.#startedAt = this.#parts.now();
-    this.#running = this.#run();
+    this.#running = true;
+    this.#done = this.#run().finally(() => {
+      this.#running = false;
+      this.#missing.clear();
+    });
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#running;
+    await this.#done;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
-    let woken = false;
+    const { log } = this.#parts;
+    const giveUpAt = performance.now() + this.#giveUpAfterMs;
     for (let pauseMs = FIRST_PAUSE_MS; !signal.aborted; pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 2)) {
       try {
-        if ((await this.#pass(!woken)) === 0) break;
-        woken = true;
+        if (this.#readAll) await this.#askMissing();
+        else await this.#askAll();
+        if (this.#readAll && this.#missing.size === 0) return;
       } catch (error) {
-        this.#parts.log.debug({ err: error }, 'devices were not asked about what is open; trying again');
+        log.debug({ err: error }, 'devices were not asked about what is open; trying again');
       }
-      await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
+      // What could not be read yet is not given up: nobody was asked.
+      if (this.#readAll && performance.now() >= giveUpAt) {
+        log.info({ devices: this.#missing.size }, 'devices that are away are not asked about what is open');
+        return;
+      }
+      await this.#rest(pauseMs);
     }
-    this.#asked.clear();
   }
 
-  /** Returns how many could not be asked. `wake`: look as well for who can be sent what is queued. */
-  async #pass(wake: boolean): Promise<number> {
-    const { store, dispatcher } = this.#parts;
-    const { signal } = this.#stopping;
-    let missing = 0;
-    for (let after: ExecutionKey | null = null; !signal.aborted; ) {
-      const page: Awaited<ReturnType<Store['executions']['open']>> = await store.executions.open(after, PAGE);
+  /** Goes on where an error ended it. Looks as well for who can be sent what is queued. */
+  async #askAll(): Promise<void> {
+    const { store, bus, dispatcher } = this.#parts;
+    while (!this.#stopping.signal.aborted) {
+      const page = await store.executions.open(this.#readUpTo, PAGE);
       // Also those of devices that the database does not know to be connected.
-      if (wake) dispatcher.wake(page.filter(({ state }) => state === 'queued').map(({ device }) => device));
-      missing += await this.#ask(page.filter((row) => this.#isOld(row)));
-      after = page.at(-1) ?? null;
-      if (page.length < PAGE) break;
-      await pause(REST_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      dispatcher.wake(page.filter(({ state }) => state === 'queued').map(({ device }) => device));
+      const old = page.filter(({ ackedAt }) => ackedAt !== null && ackedAt < this.#startedAt);
+      const holders = old.length > 0 ? await bus.presence.locate(old.map(({ device }) => device)) : [];
+      await this.#send(old.filter((_, index) => holders[index]));
+      old.forEach(({ device }, index) => {
+        if (!holders[index] && this.#missing.size < MISSING_MAX) this.#missing.add(device);
+      });
+      this.#readUpTo = page.at(-1) ?? this.#readUpTo;
+      this.#readAll = page.length < PAGE;
+      if (this.#readAll) return;
+      await this.#rest(REST_MS);
     }
-    return missing;
   }
 
-  #isOld({ command, device, ackedAt }: Open): boolean {
-    return ackedAt !== null && ackedAt < this.#startedAt && !this.#asked.has(`${command} ${device}`);
+  async #askMissing(): Promise<void> {
+    const { bus } = this.#parts;
+    const devices = [...this.#missing];
+    for (let from = 0; from < devices.length && !this.#stopping.signal.aborted; from += PAGE) {
+      const some = devices.slice(from, from + PAGE);
+      const holders = await bus.presence.locate(some);
+      await this.#askOf(some.filter((_, index) => holders[index]));
+      await this.#rest(REST_MS);
+    }
   }
 
-  async #ask(rows: readonly Open[]): Promise<number> {
-    if (rows.length === 0) return 0;
-    const { store, bus, mail, frames, now } = this.#parts;
-    const holders = await bus.presence.locate(rows.map(({ device }) => device));
-    const there = rows.filter((_, index) => holders[index]);
-    const ids = [...new Set(there.map(({ command }) => command))];
+  async #askOf(there: readonly string[]): Promise<void> {
+    if (there.length === 0) return;
+    const { store } = this.#parts;
+    for (let after: ExecutionKey | null = null; ; ) {
+      const page: ExecutionKey[] = await store.executions.ackedBefore(there, this.#startedAt, after, PAGE);
+      await this.#send(page);
+      if (page.length < PAGE) break;
+      if (this.#stopping.signal.aborted) return;
+      after = page.at(-1) ?? null;
+      await this.#rest(REST_MS);
+    }
+    for (const device of there) this.#missing.delete(device);
+  }
+
+  async #send(rows: readonly ExecutionKey[]): Promise<void> {
+    if (rows.length === 0) return;
+    const { store, mail, frames, now } = this.#parts;
+    const ids = [...new Set(rows.map(({ command }) => command))];
     const commands = new Map((await store.commands.getMany(ids)).map((command) => [command.id, command]));
     await mail.sendFrames(
-      there.flatMap(({ command: id, device }) => {
+      rows.flatMap(({ command: id, device }) => {
         const command = commands.get(id);
         if (!command) return [];
         const order = { devices: [device], frame: frames.forDevice(command, device) };
@@ -105,7 +150,10 @@ export class Recheck {
         return command.cancelRequestedAt === null ? [order] : [cancel, order];
       }),
     );
-    for (const { command, device } of there) this.#asked.add(`${command} ${device}`);
-    return rows.length - there.length;
+  }
+
+  #rest(ms: number): Promise<void> {
+    const { signal } = this.#stopping;
+    return pause(ms, undefined, { signal, ref: false }).catch(() => undefined);
   }
 }

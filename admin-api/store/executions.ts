@@ -310,6 +310,23 @@ export class SqlExecutions implements Executions {
       where e.device_id = ${device} and ${OPEN} and e.command_id > ${after} order by e.command_id limit ${limit}`);
   }
 
+  ackedBefore(
+    devices: readonly string[],
+    before: number,
+    after: ExecutionKey | null,
+    limit: number,
+  ): Promise<ExecutionKey[]> {
+    const { command, device } = after ?? { command: '', device: '' };
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<ExecutionKey>`
+        select ${KEY_OF_E} from ${this.#deviceRows(devices)}
+        join executions e on e.device_id = r.device and ${OPEN} and e.acked_at < ${before}
+        where (e.device_id, e.command_id) > (${device}, ${command})
+        order by e.device_id, e.command_id limit ${limit}`.execute(db);
+      return rows;
+    });
+  }
+
   /** A newer command that was itself canceled or expired takes nobody's place. */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]> {
     return this.#scope.atomic(async (db) => {

@@ -421,6 +421,13 @@ export interface Executions {
     after: ExecutionKey | null,
     limit: number,
   ): Promise<(ExecutionKey & { state: ExecutionState; ackedAt: number | null })[]>;
+  /** Of those the ones of these devices that were acknowledged before a moment. */
+  ackedBefore(
+    devices: readonly string[],
+    before: number,
+    after: ExecutionKey | null,
+    limit: number,
+  ): Promise<ExecutionKey[]>;
   /** Executions of a command in one of these states with a device id above `after`. */
   ofCommand(
     command: string,

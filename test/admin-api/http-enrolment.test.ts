@@ -112,6 +112,22 @@ test('E-5: enrolling again with another name renames the device, unless an opera
   assert.is(await nameNow(), 'by hand');
 });
 
+test('names that a device gives itself are told as events and do not grow the audit trail', async () => {
+  const { token } = await makeToken();
+  const keys = makeDeviceKeys();
+  const { deviceId } = (await enroll(enrolBody(token, keys, { name: 'first' }))).body;
+  const audited = async () => (await http.store.audit.list({ limit: 200 })).items.length;
+  const { last } = await http.store.events.bounds();
+  const before = await audited();
+  for (const name of ['a', 'b', 'c']) await enroll(enrolBody(token, keys, { name }));
+  assert.is(await audited(), before);
+  const told = (await http.store.events.after(last, 100)).filter(({ type }) => type === 'device.renamed');
+  assert.equal(
+    told.map(({ data }) => data),
+    ['a', 'b', 'c'].map((name) => ({ id: deviceId, name })),
+  );
+});
+
 test('E-5: a device that asks twice at once is one device', async () => {
   const { token, id } = await makeToken({ uses: 2 });
   const body = enrolBody(token, makeDeviceKeys());

@@ -17,15 +17,19 @@ const placed = (gateway: string, near: string, devices: number): Placed => ({
 });
 
 test('what devices measured is stored as bands, alike for those of one place', () => {
-  const text = nearText([
+  const known = new Set(['far', 'b', 'near', 'a']);
+  const measured = [
     { name: 'far', ms: 120 },
     { name: 'b', ms: 45 },
     { name: 'near', ms: 2 },
     { name: 'a', ms: 49 },
-  ]);
+  ];
+  const text = nearText(measured, known);
   assert.is(text, 'near|a b|far');
   assert.equal(bandsOfText(text), [['near'], ['a', 'b'], ['far']]);
-  assert.equal(bandsOfText(nearText([])), []);
+  assert.equal(bandsOfText(nearText([], known)), []);
+  const madeUp = Array.from({ length: 20 }, (_, n) => ({ name: `made-up-${n}`, ms: 1 }));
+  assert.is(nearText([...madeUp, ...measured], known), text, 'names of no gateway make no class');
   const names = nearestFirst([{ name: 'x' }, { name: 'far' }, { name: 'b' }, { name: 'near' }], text);
   assert.equal(
     names.map(({ name }) => name),
@@ -64,8 +68,8 @@ test('random fleets: no device is moved out of its nearest band, but for those a
     const rows: Placed[] = [];
     for (const gateway of names) {
       const measured = names.map((name) => ({ name, ms: Math.floor(next() * 60) }));
-      rows.push(placed(gateway, nearText(measured), Math.floor(next() * 100)));
-      rows.push(placed(names[0] as string, nearText(measured), Math.floor(next() * 100)));
+      rows.push(placed(gateway, nearText(measured, new Set(names)), Math.floor(next() * 100)));
+      rows.push(placed(names[0] as string, nearText(measured, new Set(names)), Math.floor(next() * 100)));
       if (next() < 0.5) rows.push(placed(gateway, '', Math.floor(next() * 50)));
     }
     const gateways = new Map<string, BalanceGateway>();

@@ -9,17 +9,20 @@ import * as assert from 'uvu/assert';
 import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
 import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
 import { Expander } from '../../admin-api/dispatch/expander.ts';
+import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
+import { Recheck } from '../../admin-api/ledger/recheck.ts';
 import { Sweeper } from '../../admin-api/ledger/sweeper.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Command } from '../../admin-api/store/records.ts';
 import type { Store } from '../../admin-api/store/store.ts';
+import type { Position } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
-import { addCommand, addDevice, sent } from './store-fixtures.ts';
+import { addCommand, addDevice, report, sent } from './store-fixtures.ts';
 
 const RESEND_AFTER_MS = 300;
 const INITIAL = { group: 'all', runPushServer: true, port: 1, address: 'ws://x:1', connectionLimit: 1 };
@@ -171,6 +174,67 @@ test('D-2: nothing is sent ahead of a command that its worker had no room for', 
       { what: 'both to be handed over' },
     );
     assert.equal(handedOver, ['c1', 'c2']);
+  }));
+
+/** With `d1` and `d2` away, which have acknowledged `c1`; `reads` counts how often what is open was read. */
+async function withRecheck(
+  options: { giveUpAfterMs?: number },
+  body: (site: Site & { recheck: Recheck; reads: () => number }) => Promise<void>,
+): Promise<void> {
+  await withSite(async (site) => {
+    const { store, bus, dispatcher } = site;
+    const log = pino({ level: 'silent' });
+    const frames = new CommandFrames(await OrderSigner.load(store.meta));
+    await addDevice(store, 'd1');
+    await addDevice(store, 'd2');
+    await addCommand(store, 'c1', LASTING());
+    const ackedAt = Date.now() - 1_000;
+    await store.executions.advance(
+      ['d1', 'd2'].map((device) => report('c1', device, 'acked', { ackedAt, finishBy: ackedAt + 3_600_000 })),
+    );
+    let reads = 0;
+    const open = store.executions.open.bind(store.executions);
+    store.executions.open = (...page) => {
+      reads++;
+      return open(...page);
+    };
+    const mail = new HolderMail(bus, log);
+    const recheck = new Recheck({ store, bus, dispatcher, mail, frames, now: Date.now, log }, options);
+    try {
+      recheck.start();
+      await body({ ...site, recheck, reads: () => reads });
+    } finally {
+      await recheck.stop();
+    }
+  });
+}
+
+test('D-4: a device that is away after a start is asked once it is there, without reading all again', () =>
+  withRecheck({}, async ({ bus, recheck, reads }) => {
+    await waitFor(() => reads() > 0, { what: 'what is open to be read' });
+    const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
+    const asked = new Set<string>();
+    let after: Position | null = null;
+    for (const device of ['d1', 'd2']) {
+      await bus.presence.claim(incarnation, [{ device }]);
+      await waitFor(
+        async () => {
+          const { position, entries } = await bus.outboxes.read(incarnation, after, 100);
+          after = position;
+          for (const { delivery } of entries) for (const name of delivery.devices) asked.add(name);
+          return asked.has(device);
+        },
+        { what: `${device} to be asked` },
+      );
+    }
+    await waitFor(() => !recheck.running, { what: 'the end, when all were asked' });
+    assert.is(reads(), 1);
+  }));
+
+test('devices that stay away are not waited for without end', () =>
+  withRecheck({ giveUpAfterMs: 0 }, async ({ recheck, reads }) => {
+    await waitFor(() => !recheck.running, { what: 'the end' });
+    assert.is(reads(), 1);
   }));
 
 test.run();

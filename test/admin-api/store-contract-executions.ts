@@ -364,6 +364,18 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
       (await store.executions.open(after, limit)).map(({ device, command }) => `${device}/${command}`);
     assert.equal(await openKeys(null, 3), ['d0000/c1', 'd0000/c2', 'd0001/c1']);
     assert.equal(await openKeys({ command: 'c1', device: 'd0004' }, 9), ['d0004/c2']);
+    await store.executions.advance([
+      report('c1', 'd0001', 'acked', { ackedAt: T0 + 5 }),
+      report('c1', 'd0004', 'acked', { ackedAt: T0 + 5 }),
+      report('c2', 'd0004', 'acked', { ackedAt: T0 + 9 }),
+    ]);
+    const acked = (before: number, after: ExecutionKey | null, limit: number) =>
+      store.executions.ackedBefore(['d0001', 'd0003', 'd0004'], before, after, limit);
+    assert.equal(await acked(T0 + 5, null, 9), []);
+    assert.equal(await acked(T0 + 10, null, 1), [{ command: 'c1', device: 'd0001' }]);
+    assert.equal(await acked(T0 + 9, { command: 'c1', device: 'd0001' }, 9), [
+      { command: 'c1', device: 'd0004' },
+    ]);
     assert.equal(await store.executions.openOf('d0003', 9), [
       { command: 'c1', device: 'd0003', state: 'sent' },
       { command: 'c2', device: 'd0003', state: 'queued' },

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -23,6 +24,9 @@ const LOAD = {
 };
 
 interface Site {
+  dataDir: string;
+  /** Messages of the log so far. */
+  logged: string[];
   store: Store;
   bus: MemoryBus;
   get(path: string): Promise<string>;
@@ -31,7 +35,8 @@ interface Site {
 
 async function withServer(body: (site: Site) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-wrong-'));
-  const log = pino({ level: 'silent' });
+  const logged: string[] = [];
+  const log = pino({ level: 'warn' }, { write: (line) => void logged.push(JSON.parse(line).msg) });
   const store = openStore({ dataDir, log });
   await store.start();
   const bus = new MemoryBus({ log });
@@ -41,6 +46,8 @@ async function withServer(body: (site: Site) => Promise<void>): Promise<void> {
   try {
     await server.start();
     await body({
+      dataDir,
+      logged,
       store,
       bus,
       get: async (at) => (await fetch(`http://127.0.0.1:${server.port}${at}`)).text(),
@@ -118,6 +125,28 @@ test('a receipt that the store refuses every time is found among others and put 
     assert.equal([await state('c1'), await state('c3')], ['succeeded', 'succeeded']);
     assert.is.not(await state('c2'), 'succeeded');
     assert.is((bus.receipts as unknown as MemoryReceipts).aside.length, 1);
+  }));
+
+test('a store that takes no receipts at all has none put aside: they come again', () =>
+  withServer(async ({ store, bus, append, dataDir, logged }) => {
+    await addDevice(store, 'd1');
+    for (const id of ['c1', 'c2']) await addCommand(store, id, { issuedAt: at, expiresAt: at + 3_600_000 });
+    const file = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
+    file.exec('alter table executions rename to lost');
+    await append([result('c1'), result('c2')]);
+    await waitFor(() => logged.includes('receipts were not applied, will come again'), {
+      what: 'the receipts to be refused',
+    });
+    file.exec('alter table lost rename to executions');
+    file.close();
+    await waitFor(async () => (await bus.receipts.backlog()) === 0, {
+      what: 'all receipts to be done with',
+      timeoutMs: 30_000,
+    });
+    assert.is((bus.receipts as unknown as MemoryReceipts).aside.length, 0);
+    for (const command of ['c1', 'c2']) {
+      assert.is((await store.executions.get({ command, device: 'd1' }))?.state, 'succeeded');
+    }
   }));
 
 test('what a device returns for a command it was not given is not even written down, and it is told so', () =>

@@ -1,0 +1,27 @@
+import type { Receipt } from '../../bus/bus.ts';
+
+/** Of nobody: no identifier that the server makes reads so. */
+const NOBODY = 'probe-nobody';
+
+/** Receipts that change nothing, and whose application runs the statements of real ones: whether the store takes any. */
+export function probeReceipts(at: number): Receipt[] {
+  const of = { device: NOBODY, at };
+  return [
+    {
+      ...of,
+      kind: 'connected',
+      session: 0,
+      incarnation: NOBODY,
+      worker: NOBODY,
+      gateway: NOBODY,
+      address: '',
+      software: '',
+      caps: [],
+      membership: 0,
+    },
+    { ...of, kind: 'status', policy: '', compliance: 'compliant', measured: [] },
+    { ...of, kind: 'ack', command: NOBODY },
+    { ...of, kind: 'result', command: `${NOBODY}-2`, state: 'succeeded', data: null },
+    { kind: 'undelivered', command: NOBODY, devices: [NOBODY], incarnation: NOBODY, at },
+  ];
+}
