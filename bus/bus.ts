@@ -314,9 +314,10 @@ export interface Receipts {
   oldestAgeMs(): Promise<number>;
   /**
    * Places in the order of appending, to be compared as text: that of the newest batch ever appended, and that of the oldest
-   * which is not dropped, `null` for none. What was appended up to `appended` is applied once `open` is `null` or greater.
+   * which is not dropped, `null` for none. What was appended up to `appended` is applied once `open` is `null` or greater, while
+   * `stream` stays the same: another one stands for data that was emptied, and what was in there may never have been applied.
    */
-  progress(): Promise<{ appended: string; open: string | null }>;
+  progress(): Promise<{ appended: string; open: string | null; stream: string }>;
 }
 
 /** Appended batches that may wait before `append` answers `full`. */

@@ -8,13 +8,15 @@ import type { Store } from '../store/store.ts';
 
 /** A device has told all it knows so long after it connected (R-5): what it said elsewhere before has come a second time. */
 const ALL_TOLD_MS = 10_000;
-/** After Redis went on with another history of its data, workers append again what may be missing. */
+/** After Redis went on with another history of its data, or was emptied, workers append again what may be missing. */
 const APPENDED_AGAIN_MS = 10_000;
 /** How long a worker that ended is remembered, milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000;
 /** Looks that wait until the ledger has caught up; of more, the newest takes the place of the one before. */
 const LOOKS_MAX = 32;
 const PREFIX = 'worker.';
+/** Under which it is kept which stream of receipts was seen last. */
+const STREAM = 'receipts.stream';
 
 /** A worker whose lease ended without its saying that nothing is left. */
 interface Ended {
@@ -60,6 +62,8 @@ export class Frontier {
   #view: Look | null = null;
   #seeing: Promise<unknown> = Promise.resolve();
   #history = 0;
+  /** The stream of receipts that everything here speaks of; `null` before the first. */
+  #stream: string | null = null;
   #settledAt = Number.NEGATIVE_INFINITY;
 
   constructor(parts: FrontierParts) {
@@ -68,6 +72,7 @@ export class Frontier {
 
   /** Workers that were there before this server was. */
   async start(): Promise<void> {
+    this.#stream = await this.#parts.store.meta.get(STREAM);
     for (const { key, value } of await this.#parts.store.meta.list(PREFIX)) {
       const incarnation = key.slice(PREFIX.length);
       const { worker, host, upTo, endedAt } = JSON.parse(value) as Known & { endedAt?: number };
@@ -78,9 +83,7 @@ export class Frontier {
 
   /** These are the workers with a lease now. */
   saw(leases: readonly Lease[]): Promise<void> {
-    const seen = this.#seeing.then(() => this.#saw(leases));
-    this.#seeing = seen.catch(() => undefined);
-    return seen;
+    return this.#inTurn(() => this.#saw(leases));
   }
 
   /** Looks again. Rejects with `BusUnavailable` or `StoreUnavailable`; then nothing has changed. */
@@ -90,8 +93,8 @@ export class Frontier {
     const leases = await bus.leases.list();
     await this.saw(leases);
     // After the leases: what they say is appended is below the mark.
-    const { appended, open } = await bus.receipts.progress();
-    if (!this.#settled()) return;
+    const { appended, open, stream } = await bus.receipts.progress();
+    if (!(await this.#settled(stream))) return;
     if (this.#looks.length >= LOOKS_MAX) this.#looks.pop();
     this.#looks.push({ mark: appended, look: this.#look(takenAt, leases) });
     while (this.#looks[0] && (open === null || open > this.#looks[0].mark)) {
@@ -124,14 +127,40 @@ export class Frontier {
     return { unheard: unheard.map(({ worker }) => worker) };
   }
 
-  #settled(): boolean {
-    const { historyChanges } = this.#parts.bus.counts();
-    if (historyChanges !== this.#history) {
-      this.#history = historyChanges;
-      this.#settledAt = performance.now() + APPENDED_AGAIN_MS;
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.#seeing.then(step);
+    this.#seeing = done.catch(() => undefined);
+    return done;
+  }
+
+  async #settled(stream: string): Promise<boolean> {
+    const { bus, store } = this.#parts;
+    const { historyChanges } = bus.counts();
+    const emptied = this.#stream !== null && stream !== this.#stream;
+    if (historyChanges !== this.#history || emptied) {
       this.#looks = [];
+      this.#view = null;
+      this.#settledAt = performance.now() + APPENDED_AGAIN_MS;
+      await this.#inTurn(() => this.#nothingAppended());
+      this.#history = historyChanges;
+    }
+    if (stream !== this.#stream) {
+      await store.meta.set(STREAM, stream);
+      this.#stream = stream;
     }
     return performance.now() >= this.#settledAt;
+  }
+
+  /** What workers said they appended may be lost; those with a lease say it again. */
+  async #nothingAppended(): Promise<void> {
+    for (const known of this.#known.values()) known.upTo = 0;
+    for (const ended of this.#ended.values()) {
+      if (ended.upTo === 0) continue;
+      const { incarnation } = ended;
+      const forgotten = { ...ended, upTo: 0 };
+      await this.#parts.store.meta.set(PREFIX + incarnation, JSON.stringify(forgotten));
+      this.#ended.set(incarnation, forgotten);
+    }
   }
 
   #look(takenAt: number, leases: readonly Lease[]): Look {

@@ -87,10 +87,15 @@ export class MemoryReceipts implements Receipts {
     return oldest ? performance.now() - oldest.appendedAt : 0;
   }
 
-  async progress(): Promise<{ appended: string; open: string | null }> {
+  async progress(): Promise<{ appended: string; open: string | null; stream: string }> {
     this.#assertRunning();
     const [oldest] = this.#open;
-    return { appended: place(this.#appended), open: oldest ? place(oldest.number) : null };
+    // It is lost only with everything that appended to it.
+    return {
+      appended: place(this.#appended),
+      open: oldest ? place(oldest.number) : null,
+      stream: 'memory',
+    };
   }
 
   async stop(): Promise<void> {

@@ -10,6 +10,7 @@
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
  * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: an encoded delivery |
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
+ * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`, and the highest session given out |
  * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
@@ -87,6 +88,7 @@ export function keysWith(prefix: string, sharded: boolean) {
 
     receipts: `${prefix}:{receipts}`,
     receiptBytes: `${prefix}:{receipts}:bytes`,
+    receiptsStream: `${prefix}:{receipts}:stream`,
     deadReceipts: `${prefix}:{receipts}:dead`,
 
     presence: (shard: number) => `${prefix}:presence${inShard(shard)}`,

@@ -12,6 +12,14 @@ const LEFT_KNOWN_S = 3_600;
 /** `installation`: the one the worker works for; '' while it does not know, absent when the program knows no installations. */
 type StoredIdentity = WorkerIdentity & { installation?: string };
 
+/** What this process appended. */
+interface OwnReceipts {
+  /** Told before anybody else when a lease of this process is gone: what it appended last may be gone with it. */
+  mayBeLost(): void;
+  /** Some of it may be missing just now. */
+  readonly mayLack: boolean;
+}
+
 export class RedisLeases implements Leases {
   readonly #commands: OwnCommands;
   readonly #keys: Keys;
@@ -22,11 +30,10 @@ export class RedisLeases implements Leases {
    */
   readonly #watches = new Map<string, HistoryWatch>();
 
-  readonly #lost: () => void;
+  readonly #receipts: OwnReceipts;
 
-  /** `lost` is told before anybody else when a lease of this process is gone: what it appended last may be gone with it. */
-  constructor(commands: OwnCommands, keys: Keys, histories: Histories, lost: () => void) {
-    this.#lost = lost;
+  constructor(commands: OwnCommands, keys: Keys, histories: Histories, receipts: OwnReceipts) {
+    this.#receipts = receipts;
     this.#commands = commands;
     this.#keys = keys;
     this.#histories = histories;
@@ -57,7 +64,7 @@ export class RedisLeases implements Leases {
       [Math.ceil(ttlMs), encode(load)],
     );
     if (Number(endsAt) === 0) {
-      if (this.#watches.delete(incarnation)) this.#lost();
+      if (this.#watches.delete(incarnation)) this.#receipts.mayBeLost();
       return 'lost';
     }
     if (this.#watches.get(incarnation)?.changed()) {
@@ -70,7 +77,7 @@ export class RedisLeases implements Leases {
 
   async heard(incarnation: string, upTo: number): Promise<void> {
     // Another history may lack what was appended: the next extension finds the lease lost.
-    if (this.#watches.get(incarnation)?.changed()) return;
+    if (this.#watches.get(incarnation)?.changed() || this.#receipts.mayLack) return;
     await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [upTo]);
   }
 

@@ -1,3 +1,4 @@
+import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import { ASIDE_MAX, RECEIPTS_MAX_ENTRIES, type Receipt, type Receipts } from '../bus.ts';
 import { encode } from '../encoding.ts';
@@ -40,6 +41,8 @@ export class RedisReceipts implements Receipts {
   #kept: { at: number; batch: Buffer }[] = [];
   #keptBytes = 0;
   #stopped = false;
+  /** Runs of `#appendAgain` under way. */
+  #again = 0;
 
   constructor(parts: RedisReceiptsParts) {
     this.#with = parts;
@@ -97,10 +100,15 @@ export class RedisReceipts implements Receipts {
     return Math.max(0, Number(age));
   }
 
-  async progress(): Promise<{ appended: string; open: string | null }> {
-    const answer = await this.#with.commands.run(SCRIPTS.receiptsProgress, [this.#with.keys.receipts], []);
-    const [last, oldest] = (answer as string[]).map(String);
-    return { appended: place(last ?? ''), open: oldest ? place(oldest) : null };
+  async progress(): Promise<{ appended: string; open: string | null; stream: string }> {
+    const { commands, keys } = this.#with;
+    const answer = await commands.run(
+      SCRIPTS.receiptsProgress,
+      [keys.receipts, keys.receiptsStream],
+      [nanoid()],
+    );
+    const [last, oldest, stream] = (answer as string[]).map(String);
+    return { appended: place(last ?? ''), open: oldest ? place(oldest) : null, stream: stream ?? '' };
   }
 
   /** Servers changed. */
@@ -124,7 +132,14 @@ export class RedisReceipts implements Receipts {
     const again = this.#kept;
     this.#kept = [];
     this.#keptBytes = 0;
-    if (again.length > 0) void this.#appendAgain(again.map(({ batch }) => batch));
+    if (again.length === 0) return;
+    this.#again++;
+    void this.#appendAgain(again.map(({ batch }) => batch)).finally(() => this.#again--);
+  }
+
+  /** What was appended before may be missing still: nobody may say that it is there. */
+  get mayLack(): boolean {
+    return this.#again > 0;
   }
 
   async stop(): Promise<void> {
@@ -161,21 +176,24 @@ export class RedisReceipts implements Receipts {
     const deadline = performance.now() + APPENDED_AGAIN_MS;
     for (let index = 0; index < batches.length; ) {
       const batch = batches[index] as Buffer;
-      try {
-        await this.#append(batch);
+      const reason = await this.#append(batch).then(
+        (answer) => (answer === 1 ? null : 'there is no room for them'),
+        reasonOf,
+      );
+      if (reason === null) {
         this.#keep(batch);
         index += 1;
-      } catch (error) {
-        if (this.#stopped || performance.now() > deadline) {
-          log.warn(
-            { reason: reasonOf(error), batches: batches.length - index },
-            'receipts from before Redis changed were not appended again; what they said is learnt later',
-          );
-          return;
-        }
-        // The new primary is known a moment before the connection to it is in use.
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        continue;
       }
+      if (this.#stopped || performance.now() > deadline) {
+        log.warn(
+          { reason, batches: batches.length - index },
+          'receipts from before Redis changed were not appended again; what they said is learnt later',
+        );
+        return;
+      }
+      // The new primary is known a moment before the connection to it is in use.
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
     log.info({ batches: batches.length }, 'receipts from before Redis changed were appended again');
   }

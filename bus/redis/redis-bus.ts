@@ -102,13 +102,13 @@ export class RedisBus implements Bus {
       ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
     const own = new OwnCommands(commands, owner);
-    this.leases = new RedisLeases(own, keys, histories, () => this.receipts.mayBeLost());
     this.outboxes = new RedisOutboxes(own, subscriptions, keys, histories, sharded);
     const watch = this.#health.watch.bind(this.#health);
     this.receipts = new RedisReceipts({
       ...{ target, topology, commands: own, keys, histories, watch, log },
       maxBytes: receiptsMaxBytes,
     });
+    this.leases = new RedisLeases(own, keys, histories, this.receipts);
     this.presence = new RedisPresence(own, keys);
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }

@@ -176,6 +176,32 @@ test('a lost gateway is waited for, and then the reason says that it was not hea
     assert.equal([state, late?.state, late?.at, late?.inTime], ['timed-out', 'succeeded', DUE, true]);
   }));
 
+test('receipts that are lost with the data of Redis do not count as applied, nor does what their worker said', () =>
+  withSite(async (site) => {
+    const { bus, time } = site;
+    await running(site);
+    const worker = await site.worker(1);
+    time.now = DUE + 5_000;
+    await bus.receipts.append([result('d0000', DUE)]);
+    await bus.leases.heard(worker, time.now);
+    await site.end();
+    assert.is(await site.execution(), 'acked: ', 'in the queue');
+    // What a Redis says that was emptied: another stream, with nothing in it; no leases.
+    const emptied = { appended: '', open: null, stream: 'another' };
+    bus.receipts.progress = async () => emptied;
+    await bus.leases.release(worker);
+    const again = await site.worker(2);
+    await bus.leases.heard(again, time.now);
+    await site.end();
+    await site.end();
+    assert.is(await site.execution(), 'acked: ', 'lost');
+    // A server that was away meanwhile learns the same from what is stored.
+    await site.restart();
+    const { upTo, endedAt } = JSON.parse((await site.store.meta.get(`worker.${worker}`)) ?? '{}');
+    assert.equal([upTo, endedAt], [0, time.now]);
+    assert.is(await site.store.meta.get('receipts.stream'), 'another');
+  }));
+
 test('a gateway that left in good order, or came again, is not waited for', () =>
   withSite(async (site) => {
     const { bus, time } = site;

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Bus, BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
+import { type Bus, BusUnavailable, DirectoryIncomplete, RECEIPTS_MAX_BYTES } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { RedisSettingsError } from '../../bus/redis/settings.ts';
 import { startRedis } from '../services/redis.ts';
@@ -48,6 +48,47 @@ fault('what was appended last is appended again when Redis was emptied', async (
   const applied = await collect(bus);
   await waitFor(() => applied.length >= 3);
   assert.equal(applied, [2, 1, 2]);
+});
+
+fault(
+  'what finds no room is appended again once there is some; until then nobody says it is there',
+  async (bus, redis, prefix) => {
+    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+    await bus.receipts.append([ack(1)]);
+    await redis.flushall();
+    const other = new RedisBus({ url: server.url, prefix });
+    await other.start();
+    try {
+      // As if it were as large as may wait: there is no room for more.
+      await other.receipts.append([ack(2)]);
+      await redis.set(`${prefix}:{receipts}:bytes`, RECEIPTS_MAX_BYTES);
+      assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
+      const next = await bus.leases.acquire(identity, load, LONG_MS);
+      const upTo = async () => (await other.leases.list()).find((l) => l.incarnation === next)?.heardUpTo;
+      await bus.leases.heard(next, 5);
+      assert.is(await upTo(), 0);
+      assert.is(await bus.receipts.backlog(), 1);
+      const applied = await collect(other);
+      await waitFor(() => applied.includes(1), { what: 'the receipt from before' });
+      await waitFor(async () => {
+        await bus.leases.heard(next, 6);
+        return (await upTo()) === 6;
+      });
+    } finally {
+      await other.stop();
+    }
+  },
+);
+
+fault('a Redis emptied in the middle: the stream of receipts is another one', async (bus, redis) => {
+  const { stream } = await bus.receipts.progress();
+  await bus.receipts.append([ack(1)]);
+  assert.is((await bus.receipts.progress()).stream, stream);
+  await redis.flushall();
+  const emptied = await bus.receipts.progress();
+  assert.ok(emptied.stream !== stream && emptied.stream !== '');
+  await bus.receipts.append([ack(2)]);
+  assert.is((await bus.receipts.progress()).stream, emptied.stream);
 });
 
 async function collect(bus: Bus): Promise<number[]> {
