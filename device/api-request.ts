@@ -23,6 +23,14 @@ interface Failure {
   retryAfter?: number | undefined;
 }
 
+/** What the server refuses for good (E-6). */
+const FINAL = new Map([
+  [400, 'bad-request'],
+  [401, 'unauthorized'],
+  [409, 'conflict'],
+  [410, 'gone'],
+]);
+
 /** There was no good answer. `temporary`: asking again later may help. */
 export class ApiError extends Error {
   override readonly name: string = 'ApiError';
@@ -65,18 +73,30 @@ export async function apiPost(
     const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
     throw new Refusal(`no answer from ${server}: ${why}`, { temporary: true });
   }
-  let json: Record<string, unknown> = {};
-  try {
-    json = JSON.parse(text);
-  } catch {
-    if (response.ok) throw new Refusal('the answer is not JSON', { status: response.status });
+  const { status } = response;
+  const json = jsonObject(text);
+  // Whoever sits on the way, such as the login page of a network, answers as well: only the server's own word ends anything.
+  if (!json) {
+    const what = `HTTP ${status}, and not JSON as the administration server answers: something on the way?`;
+    const retryAfter = retryAfterMs(response.headers.get('retry-after'));
+    throw new Refusal(`${server}: ${what}`, { temporary: true, status, retryAfter });
   }
   if (response.ok) return json;
   const detail = typeof json.detail === 'string' ? json.detail : json.title;
-  throw new Refusal(typeof detail === 'string' ? detail : `HTTP ${response.status}`, {
-    temporary: response.status === 429 || response.status >= 500,
-    status: response.status,
-    code: typeof json.code === 'string' ? json.code : '',
+  const code = typeof json.code === 'string' ? json.code : '';
+  throw new Refusal(typeof detail === 'string' ? detail : `HTTP ${status}`, {
+    temporary: code === '' || FINAL.get(status) !== code,
+    status,
+    code,
     retryAfter: retryAfterMs(response.headers.get('retry-after')),
   });
+}
+
+function jsonObject(text: string): Record<string, unknown> | null {
+  try {
+    const json: unknown = JSON.parse(text);
+    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
 }

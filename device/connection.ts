@@ -57,7 +57,7 @@ export class Connection {
   readonly #crypto: DeviceCrypto;
   readonly #hooks: ConnectionHooks;
   readonly #socket: DeviceSocket;
-  readonly #handshakeTimer: ReturnType<typeof setTimeout>;
+  readonly #handshakeTimer: ReturnType<typeof setTimeout> | undefined;
   #phase: Phase = { is: 'dialing' };
 
   constructor(
@@ -69,7 +69,6 @@ export class Connection {
     this.#credentials = parts.credentials;
     this.#crypto = parts.crypto;
     this.#hooks = hooks;
-    this.#handshakeTimer = setTimeout(() => this.giveUp('no welcome in time'), parts.handshakeTimeoutMs);
     this.#socket = parts.dial(address.url, {
       opened: () => {
         if (this.#phase.is === 'dialing') this.#phase = { is: 'awaiting challenge' };
@@ -77,6 +76,10 @@ export class Connection {
       frame: (bytes) => this.#frame(bytes),
       closed: (how) => this.#end(how),
     });
+    // Not before: for a url that cannot be dialed, `dial` throws, and there is nothing to give up.
+    if (this.#phase.is !== 'over') {
+      this.#handshakeTimer = setTimeout(() => this.giveUp('no welcome in time'), parts.handshakeTimeoutMs);
+    }
   }
 
   get open(): boolean {

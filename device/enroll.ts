@@ -67,7 +67,9 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
     state.identity &&
     toBase64url(state.identity.serverKey) !== toBase64url(next.state.identity.serverKey)
   ) {
-    throw new EnrollError('the server has another key than the one this device trusts (E-4)');
+    throw new EnrollError('the server has another key than the one this device trusts (E-4)', {
+      temporary: true,
+    });
   }
   await store.saveState({ ...next.state, enrolledAs: body.name });
   // What another device was told is neither run nor reported by this one (E-5); should it come again, it has run here.
@@ -101,7 +103,7 @@ async function read(
       order?.kind !== 'membership' ||
       order.target.device !== deviceId
     ) {
-      throw new TypeError('membership');
+      throw new TypeError('membership, or its signature');
     }
     const gateways = readGateways(answer.gateways);
     return {
@@ -114,7 +116,8 @@ async function read(
       issuedAt: order.issuedAt,
     };
   } catch (error) {
-    throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`);
+    // Perhaps not the server's: whoever sits on the way must not end an enrolment.
+    throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`, { temporary: true });
   }
 }
 

@@ -1,5 +1,6 @@
 import { BAND_WIDTH, type BandWidth, CLOSE, type GatewayAddress, tieBands } from '../protocol/index.ts';
 import type { ConnectionEnd } from './connection.ts';
+import { dialable } from './dialable.ts';
 import type { Distances } from './gateway-probe.ts';
 
 /** Close codes that say this gateway is not the one to return to (G-2). */
@@ -16,7 +17,7 @@ const MAX_OLDER = 32;
 
 function usable(list: readonly GatewayAddress[], from: string | undefined): GatewayAddress[] {
   const pattern = from && /^wss:/i.test(from) ? /^wss:\/\//i : /^wss?:\/\//i;
-  return list.filter(({ url }) => pattern.test(url));
+  return list.filter(({ url }) => pattern.test(url) && dialable(url));
 }
 
 /**

@@ -66,10 +66,17 @@ export async function probeRound(
 ): Promise<Distances> {
   const distances = new Map<string, number | null>();
   const waiting = gateways.slice(0, maxGateways);
+  const distance = async (gateway: GatewayAddress): Promise<number | null> => {
+    // Also where a probe of the application's own throws at once, or gives something else.
+    try {
+      return shortest(await probe(gateway, { count, timeoutMs, signal }));
+    } catch {
+      return null;
+    }
+  };
   const lane = async () => {
     for (let next = waiting.shift(); next && !signal.aborted; next = waiting.shift()) {
-      const times = await probe(next, { count, timeoutMs, signal }).catch(() => []);
-      distances.set(next.url, shortest(times));
+      distances.set(next.url, await distance(next));
     }
   };
   await Promise.all(Array.from({ length: concurrency }, lane));
@@ -82,5 +89,6 @@ export function measuredOf(distances: Distances): [string, number][] {
 }
 
 function shortest(times: readonly number[]): number | null {
-  return times.length === 0 ? null : Math.min(...times);
+  const least = Math.min(...times);
+  return Number.isFinite(least) ? least : null;
 }

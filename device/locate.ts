@@ -24,7 +24,8 @@ export async function locate(options: LocateOptions): Promise<GatewayAddress[]> 
   const question = { device, nonce: toBase64url(nonce) };
   const ask = (body: object) => apiPost({ server, path: 'v1/locate', body, signal, fetch });
   const { challenge } = await ask(question);
-  if (typeof challenge !== 'string') throw new ApiError('the answer is not as G-16 says: challenge');
+  if (typeof challenge !== 'string')
+    throw new ApiError('the answer is not as G-16 says: challenge', { temporary: true });
   const proof = await crypto.sign(key.privateKey, locateBytes(nonce, challenge, device));
   const answer = await ask({ ...question, challenge, proof: toBase64url(proof) });
   try {
@@ -35,6 +36,6 @@ export async function locate(options: LocateOptions): Promise<GatewayAddress[]> 
     }
     return gateways;
   } catch (error) {
-    throw new ApiError(`the answer is not as G-16 says: ${(error as Error).message}`);
+    throw new ApiError(`the answer is not as G-16 says: ${(error as Error).message}`, { temporary: true });
   }
 }

@@ -2,7 +2,7 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Probe } from './gateway-probe.ts';
 import { checkProbeAnswer, probeUrl } from './probe-request.ts';
-import { proxyAgent } from './proxy-node.ts';
+import { connectUntil, proxyAgent } from './proxy-node.ts';
 
 export interface HttpProbeOptions {
   /** Certificate authorities to trust instead of the system's, PEM. */
@@ -25,8 +25,10 @@ export function httpProbe({ ca }: HttpProbeOptions = {}): Probe {
     const once = () =>
       new Promise<number>((resolve, reject) => {
         const began = performance.now();
+        signal.throwIfAborted();
         const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-        const sent = request(url, { agent, signal: within }, (response) => {
+        const options = { agent, signal: within, ...connectUntil(within) };
+        const sent = request(url, options, (response) => {
           const ms = performance.now() - began;
           response.resume();
           response.on('error', reject);

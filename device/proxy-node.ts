@@ -57,7 +57,10 @@ function inRange(host: string, range: string): boolean {
   return ranges.check(host, name);
 }
 
-/** A connection to the URL's host, plain TCP, through the proxy. */
+/** Longest time for a proxy to lead somewhere, milliseconds. */
+const CONNECT_MS = 10_000;
+
+/** A connection to the URL's host, plain TCP, through the proxy; settles within 10 s, and at once when `signal` says so. */
 export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Promise<Socket> {
   const target = `${url.hostname}:${portOf(url)}`;
   const { username, password } = proxy;
@@ -75,13 +78,22 @@ export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Prom
         ? {}
         : { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` }),
     },
-    ...(signal ? { signal } : {}),
   });
   return new Promise((resolve, reject) => {
-    request.once('error', (error) =>
-      reject(new Error(`proxy ${proxy.host}: ${error.message}`, { cause: error })),
-    );
+    const giveUp = (why: string) => request.destroy(new Error(why));
+    const stopped = () => giveUp('no longer wanted');
+    const timer = setTimeout(() => giveUp('no answer to CONNECT in time'), CONNECT_MS);
+    const settled = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stopped);
+    };
+    request.once('close', settled);
+    request.on('error', (error) => {
+      settled();
+      reject(new Error(`proxy ${proxy.host}: ${error.message}`, { cause: error }));
+    });
     request.once('connect', ({ statusCode }, socket: Socket, head) => {
+      settled();
       if (statusCode === 200) {
         if (head.length > 0) socket.unshift(head);
         resolve(socket);
@@ -90,8 +102,18 @@ export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Prom
       socket.destroy();
       reject(new Error(`proxy ${proxy.host} answers ${statusCode} to CONNECT ${target}`));
     });
+    if (signal?.aborted) stopped();
+    else signal?.addEventListener('abort', stopped, { once: true });
     request.end();
   });
+}
+
+/**
+ * To be spread into the options of a request through `proxyAgent`. While the proxy is asked, the request has no socket, and to
+ * destroy it then, by its own signal too, tells nobody: whoever may give it up says so to the connection as well.
+ */
+export function connectUntil(signal: AbortSignal): { connectSignal: AbortSignal } {
+  return { connectSignal: signal };
 }
 
 /** TLS with the URL's host over such a connection. */
@@ -120,16 +142,20 @@ export function proxyAgent(
   } catch (error) {
     fault = error;
   }
-  const connect = async (): Promise<Socket> => {
+  const connect = async (signal?: AbortSignal): Promise<Socket> => {
     if (fault) throw fault;
-    const socket = await connectThrough(proxy as URL, url);
+    const socket = await connectThrough(proxy as URL, url, signal);
     return isSecure(url) ? secured(socket, url, ca) : socket;
   };
   const settings = keepAlive ? { keepAlive, maxSockets: 8 } : {};
   const agent = isSecure(url) ? new HttpsAgent(settings) : new HttpAgent(settings);
   return Object.assign(agent, {
-    createConnection: (_: unknown, made: (error: unknown, socket?: Socket) => void) => {
-      connect().then(
+    createConnection: (
+      { connectSignal }: Partial<ReturnType<typeof connectUntil>>,
+      made: (error: unknown, socket?: Socket) => void,
+    ) => {
+      // node:http may take over the options of an earlier request, which is over.
+      connect(connectSignal?.aborted ? undefined : connectSignal).then(
         (socket) => made(null, socket),
         (error) => made(error),
       );
@@ -149,10 +175,12 @@ export function proxyFetch(env: Environment = process.env): Fetch {
 
 async function request(url: URL, init: RequestInit, agent: HttpAgent): Promise<Response> {
   const { method = 'GET', body, signal } = init;
+  signal?.throwIfAborted();
   const headers = Object.fromEntries(new Headers(init.headers));
   const send = isSecure(url) ? httpsRequest : httpRequest;
+  const options = { agent, method, headers, ...(signal ? { signal, ...connectUntil(signal) } : {}) };
   return new Promise((resolve, reject) => {
-    const sent = send(url, { agent, method, headers, ...(signal ? { signal } : {}) }, (response) => {
+    const sent = send(url, options, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', reject);

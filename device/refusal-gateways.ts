@@ -1,4 +1,5 @@
 import { type GatewayAddress, ID_PATTERN, LIMITS } from '../protocol/index.ts';
+import { dialable } from './dialable.ts';
 
 /** Entries that are read; a gateway names no more (C-5). */
 const MAX = 8;
@@ -13,6 +14,6 @@ export function refusalGateways(header: string | string[] | undefined): GatewayA
     .flatMap((entry) => {
       const [name = '', url = '', ...more] = entry.trim().split(/\s+/);
       const good = more.length === 0 && ID_PATTERN.test(name) && url.length <= LIMITS.urlLength;
-      return good && URL.canParse(url) ? [{ name, url }] : [];
+      return good && dialable(url) ? [{ name, url }] : [];
     });
 }

@@ -1,6 +1,6 @@
 import { WebSocket } from 'ws';
 import { LIMITS, SUBPROTOCOL } from '../protocol/index.ts';
-import { proxyAgent } from './proxy-node.ts';
+import { connectUntil, proxyAgent } from './proxy-node.ts';
 import { refusalGateways } from './refusal-gateways.ts';
 import { retryAfterMs } from './retry-after.ts';
 import type { Dial, SocketClosed } from './socket.ts';
@@ -16,13 +16,16 @@ export interface WsOptions {
 export function wsDial(options: WsOptions = {}): Dial {
   return (url, events) => {
     const agent = proxyAgent(new URL(url), options);
+    const handshakeTimeout = options.handshakeTimeoutMs ?? 15_000;
+    const gone = new AbortController();
+    const reach = AbortSignal.any([gone.signal, AbortSignal.timeout(handshakeTimeout)]);
     const socket = new WebSocket(url, SUBPROTOCOL, {
       perMessageDeflate: false,
       maxPayload: LIMITS.frameBytes,
-      handshakeTimeout: options.handshakeTimeoutMs ?? 15_000,
+      handshakeTimeout,
       followRedirects: false,
       ...(options.ca ? { ca: options.ca } : {}),
-      ...(agent ? { agent } : {}),
+      ...(agent ? { agent, ...connectUntil(reach) } : {}),
     });
     let refusal: SocketClosed | undefined;
     let fault = '';
@@ -47,6 +50,7 @@ export function wsDial(options: WsOptions = {}): Dial {
       fault = error.message;
     });
     socket.on('close', (code, reason) => {
+      gone.abort();
       events.closed(refusal ?? { code, reason: reason.toString() || fault });
     });
     return {

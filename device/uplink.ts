@@ -254,6 +254,8 @@ export class Uplink {
     const address = this.#gateways.current();
     if (!address) return;
     this.#chooseFirst = null;
+    // None of those it named took the device: where it goes now, it goes by itself.
+    this.#balanced &&= this.#gateways.redirected;
     const { dial, crypto, handshakeTimeoutMs } = this.#parts;
     const credentials = this.#hooks.credentials();
     try {

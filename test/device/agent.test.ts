@@ -225,6 +225,34 @@ test('an agent without a token, or stopped while its server is away, does not en
   assert.instance(await started, Error);
 });
 
+test('E-6: an agent behind a login page asks on until the server itself answers', async () => {
+  const gw = await ScriptGateway.start();
+  const forged = await enrolment(gw.serverKey, { gateways: [gw.address] });
+  forged.membership = (await enrolment(gw.deviceKey)).membership;
+  const onTheWay = [
+    { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>Log in</html>' },
+    { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>Not from here</html>' },
+    { status: 451, body: 'null' },
+    { status: 404, body: { message: 'no such page' } },
+    { status: 201, body: forged },
+  ];
+  const good = await enrolment(gw.serverKey, { gateways: [gw.address] });
+  const admin = await scriptAdmin(() => onTheWay.shift() ?? { status: 201, body: good });
+  const home = mkdtempSync(join(tmpdir(), 'pushpoint-agent-'));
+  folders.push(home);
+  const stateDir = join(home, 'state');
+  const store = await FileStore.open(stateDir);
+  await store.saveState({ key: gw.deviceKey, gateways: [] });
+  await store.close();
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  await agent.start();
+  await gw.session();
+  assert.is(admin.asked.length, 6);
+  await agent.stop();
+  await admin.stop();
+  await gw.stop();
+});
+
 test('E-7, G-16: an agent that was enrolled before there was a gateway starts, asks on, and connects to the first', async () => {
   const gw = await ScriptGateway.start();
   let known: GatewayAddress[] = [];

@@ -88,16 +88,45 @@ test('E-5: as another device it takes any membership, owes nothing any more, and
 
 test('E-6: a refusal is final and shows what the server says; no answer is not', async () => {
   const s = await scriptAdmin(() => ({
-    status: 403,
-    body: { code: 'token_expired', detail: 'the token has expired' },
+    status: 410,
+    body: { code: 'gone', detail: 'the token has expired' },
   }));
   const refused = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
   assert.is(refused.message, 'the token has expired');
-  assert.is(refused.code, 'token_expired');
+  assert.is(refused.code, 'gone');
   assert.is(refused.temporary, false);
   await s.stop();
   const gone = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
   assert.is(gone.temporary, true);
+});
+
+test('E-6: only the refusals of the server itself are final, whatever somebody on the way answers', async () => {
+  let answer: { status: number; headers?: Record<string, string>; body: unknown } = { status: 0, body: '' };
+  const s = await scriptAdmin(() => answer);
+  const outcome = async (status: number, body: unknown, headers = {}) => {
+    answer = { status, body, headers };
+    const error = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
+    assert.instance(error, EnrollError, `${status} ${body}`);
+    return error.temporary ? 'again' : 'final';
+  };
+  const html = { 'content-type': 'text/html' };
+  for (const status of [200, 201, 400, 401, 403, 404, 409, 410, 451, 500, 511]) {
+    assert.is(await outcome(status, '<html>Log in</html>', html), 'again', `${status} and a page`);
+    for (const body of ['null', '[]', '7', {}, { code: 'blocked' }]) {
+      assert.is(await outcome(status, body), 'again', `${status} ${JSON.stringify(body)}`);
+    }
+  }
+  assert.is(await outcome(302, '', { location: 'http://127.0.0.1:1/login' }), 'again');
+  assert.is(await outcome(403, { code: 'unauthorized' }), 'again');
+  for (const [status, code] of [
+    [400, 'bad-request'],
+    [401, 'unauthorized'],
+    [409, 'conflict'],
+    [410, 'gone'],
+  ] as const) {
+    assert.is(await outcome(status, { code }), 'final');
+  }
+  await s.stop();
 });
 
 test('E-3: an answer that is not as it should be is not kept', async () => {
@@ -115,6 +144,7 @@ test('E-3: an answer that is not as it should be is not kept', async () => {
     const store = new MemoryStore();
     const error = await enroll({ ...about, server: s.url, store }).catch((e) => e);
     assert.instance(error, EnrollError);
+    assert.is(error.temporary, true, 'E-6: it may be from somebody on the way');
     assert.is((await store.load()).state.identity, undefined);
     await s.stop();
   }

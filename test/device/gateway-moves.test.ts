@@ -162,6 +162,34 @@ test('C-4: a device that is sent on again and again follows each time without a 
   await p.end();
 });
 
+test('G-12: where none of those a redirect for balance named takes it, a device goes back as from anywhere', async () => {
+  const probing = { dwellMs: 0, confirmMs: 20, soonMs: 5, everyMs: 20 };
+  const p = await pair({ probing, random: () => 0.5 });
+  p.times = { 'gw-2': 1, 'gw-3': 100 };
+  const three = await ScriptGateway.start('gw-3', p.one);
+  p.two.last.send({ t: 'update', gateways: [p.one.address, p.two.address, three.address] });
+  await until(() => p.probes.filter((name) => name === 'gw-3').length >= 2, 'gw-3 to be measured');
+  p.one.refuse = 0;
+  p.two.last.send({ t: 'redirect', to: [p.one.address], reason: 'balance', withinMs: 0 });
+  await three.session();
+  await p.at(p.two, 2);
+  assert.is(p.one.peers.length, 0);
+  await p.end();
+  await three.stop();
+});
+
+test('G-1: addresses that cannot be dialed are left out of what a gateway names', async () => {
+  const p = await pair({ probing: false }, { home: true });
+  const bad = ['#x', '/#'].map((end, i) => ({ name: `x-${i}`, url: `${p.two.address.url}${end}` }));
+  p.one.last.send({ t: 'update', gateways: [...bad, p.two.address] });
+  await until(() => p.f.device.gateways[0]?.name === 'gw-2', 'the list');
+  p.one.last.send({ t: 'redirect', to: [...bad, p.two.address], reason: 'drain', withinMs: 0 });
+  await p.at(p.two);
+  assert.is(p.f.device.gateways.length, 1);
+  assert.is(p.f.faults.length, 0);
+  await p.end();
+});
+
 test('B-1: what was measured is said once, in the beat after the welcome, and kept across restarts', async () => {
   const p = await pair();
   const { measured } = await p.two.last.first('beat');

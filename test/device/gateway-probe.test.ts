@@ -26,6 +26,20 @@ test('G-10: the shortest of three counts, and a gateway that cannot be measured 
   assert.equal(round, found({ a: 5, b: 1, c: null }));
 });
 
+test('G-10: a probe that throws at once, or gives no times, found nothing, and the round goes on', async () => {
+  const given = [undefined, null, [Number.NaN], 'soon'];
+  const round = await probeRound(
+    gateways('abcdef'),
+    ({ name }) => {
+      if (name === 'a') throw new Error('at once');
+      return Promise.resolve((name === 'f' ? [7] : given['bcde'.indexOf(name)]) as number[]);
+    },
+    PROBE_DEFAULTS,
+    never,
+  );
+  assert.equal(round, found({ a: null, b: null, c: null, d: null, e: null, f: 7 }));
+});
+
 test('G-10: a round goes to 8 gateways at most, 4 at a time', async () => {
   let open = 0;
   let most = 0;

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Connection } from '../../device/connection.ts';
 import { GatewayChoice } from '../../device/gateway-choice.ts';
-import { Reconnect } from '../../device/index.ts';
+import { nodeCrypto, Reconnect, wsDial } from '../../device/index.ts';
 import { refusalGateways } from '../../device/refusal-gateways.ts';
 import { retryAfterMs } from '../../device/retry-after.ts';
 import { ServerClock } from '../../device/server-clock.ts';
@@ -126,6 +127,27 @@ test('G-1: a new list replaces the old and is begun at its head; an empty one is
   assert.not(choice.replace([]));
   assert.not(choice.replace([{ name: 'x', url: 'http://x' }]));
   assert.is(choice.list.length, 2);
+});
+
+test('G-1, C-5: an address that cannot be dialed is left out of a list, a redirect and a refusal', () => {
+  const urls = ['ws://x/#a', 'ws://x#', 'ws://u:p@x', 'ws://u@x', 'ws://x:99999', 'ws://', 'http://x'];
+  const bad = urls.map((url) => ({ name: 'x', url }));
+  const choice = new GatewayChoice([...bad, gateway('a')], undefined, undefined, bad);
+  assert.equal([choice.list, choice.older], [[gateway('a')], []]);
+  assert.not(choice.replace(bad, 'ws://a'));
+  choice.redirect(bad, 'ws://a');
+  assert.not(choice.redirected);
+  assert.equal(refusalGateways(urls.map((url) => `x ${url}`).join(', ')), []);
+});
+
+test('a url that cannot be dialed leaves no timer behind', () => {
+  const timers = () => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length;
+  const before = timers();
+  const credentials = { deviceId: 'd', privateKey: new Uint8Array(), software: '', caps: [], membership: 0 };
+  const parts = { dial: wsDial(), crypto: nodeCrypto, credentials, handshakeTimeoutMs: 60_000 };
+  const hooks = { welcome() {}, message() {}, ended() {} };
+  assert.throws(() => new Connection({ name: 'x', url: 'wss://h/#x' }, parts, hooks));
+  assert.is(timers(), before);
 });
 
 test('G-3: those a redirect names come first, and never from TLS to none', () => {
