@@ -5,13 +5,17 @@
  * - Of the only socket an address has here, every request from that address is.
  * - The data handler that was set at accept is called in the same event, right after the handler of the request. So a request
  *   that is answered later is claimed by its socket. Answers go that way, at the end of the event loop's turn.
+ * - That holds for requests without a body only: of others the body is judged after the handler of the request, and the data
+ *   handler may be called later or never. Nothing here takes a body, so such requests are not to come here: their sockets are closed.
+ * - Between a request's handler and its data handler no socket but its own can close.
  * - An upgrade that waits so long costs 120 µs of system calls: outside the handler its response cannot be gathered (corking it there
  *   can close the new WebSocket: uWebSockets.js then reads the state of a response that is none any more). So that is done
  *   under pressure only. Otherwise an address with several sockets here upgrades one of them, and nobody knows which: they are
  *   counted as before, and closed by uWebSockets.js alone, at most 12 s after accept.
  *
  * A call on a socket that closed or became a WebSocket is a use of freed memory. Hence: `res` of an accepted socket is forgotten
- * before it can be stale, and both handlers are set again after each answer, which clears them.
+ * before it can be stale, and both handlers are set again after each answer, which clears them. Requests set none of their own: what
+ * was set at accept is all that tells which socket is gone.
  */
 import { type Origin, originOf } from '../bus/addresses.ts';
 import type { Holder, Newcomer, Newcomers } from '../bus/newcomers.ts';
@@ -78,7 +82,7 @@ export class AcceptedSockets {
     const { address } = origin;
     const place = this.#places.get(address) ?? new Place();
     this.#places.set(address, place);
-    const socket = new AcceptedSocket(res, address, place, () => this.#known);
+    const socket = new AcceptedSocket(res, address, place);
     place.sockets.add(socket);
     this.#watch(socket, res);
     socket.newcomer = this.#newcomers.add(socket, origin);
@@ -119,11 +123,12 @@ export class AcceptedSockets {
   #ask(res: HttpSocket, serve: (newcomer: Newcomer | null) => void, upgrades: boolean): void {
     if (this.#unclaimed) this.#distrust();
     const request: Request = { res, serve, upgrades, socket: null, aborted: false };
-    res.onAborted(() => {
-      request.aborted = true;
-      if (request.socket) this.#gone(request.socket);
-    });
-    this.#unclaimed = request;
+    if (this.#known) this.#unclaimed = request;
+    else {
+      res.onAborted(() => {
+        request.aborted = true;
+      });
+    }
     if (this.#requests.push(request) === 1) setImmediate(() => this.#serveAll());
   }
 
@@ -131,8 +136,9 @@ export class AcceptedSockets {
     const requests = this.#requests;
     this.#requests = [];
     for (const request of requests) {
+      if (request === this.#unclaimed) this.#distrust();
+      if (request.socket) request.socket.request = null;
       if (request.aborted) continue;
-      if (!request.socket) this.#distrust();
       try {
         if (request.upgrades) this.#serveUpgrade(request);
         else this.#serveAnswer(request);
@@ -185,6 +191,7 @@ export class AcceptedSockets {
     res.onData(() => {
       if (!this.#unclaimed) return;
       this.#unclaimed.socket = socket;
+      socket.request = this.#unclaimed;
       this.#unclaimed = null;
       if (socket.lost) this.#find(socket, res);
     });
@@ -193,6 +200,9 @@ export class AcceptedSockets {
   #gone(socket: AcceptedSocket): void {
     const { address, place } = socket;
     socket.res = null;
+    const request = socket.request ?? this.#unclaimed;
+    if (request) request.aborted = true;
+    if (request === this.#unclaimed) this.#unclaimed = null;
     if (place.sockets.delete(socket)) {
       if (socket.newcomer) this.#newcomers.leave(socket.newcomer);
     } else if (socket.lost) {
@@ -235,11 +245,25 @@ export class AcceptedSockets {
     if (place.size === 0 && this.#places.get(address) === place) this.#places.delete(address);
   }
 
-  /** A request was not claimed: which socket became what is not known from here on. */
+  /**
+   * A request was not claimed: which socket became what is not known from here on. All are forgotten, and that request is not
+   * answered: it may be gone.
+   */
   #distrust(): void {
+    if (this.#unclaimed) this.#unclaimed.aborted = true;
     this.#unclaimed = null;
     if (!this.#known) return;
     this.#known = false;
+    for (const { sockets, lost } of this.#places.values()) {
+      for (const socket of sockets) {
+        socket.res = null;
+        if (socket.newcomer) this.#newcomers.leave(socket.newcomer);
+      }
+      for (const newcomer of lost) this.#newcomers.leave(newcomer);
+      sockets.clear();
+      lost.length = 0;
+    }
+    this.#places.clear();
     this.#fault(
       new Error('uWebSockets.js does not say which socket a request came by: strangers are limited less'),
     );
@@ -250,20 +274,20 @@ class AcceptedSocket implements Holder {
   res: HttpSocket | null;
   newcomer: Newcomer | null = null;
   lost = false;
+  /** Asked and not answered yet. */
+  request: Request | null = null;
   readonly address: string;
   readonly place: Place;
-  readonly #known: () => boolean;
 
-  constructor(res: HttpSocket, address: string, place: Place, known: () => boolean) {
+  constructor(res: HttpSocket, address: string, place: Place) {
     this.res = res;
     this.address = address;
     this.place = place;
-    this.#known = known;
   }
 
   cut(): void {
     const { res } = this;
     this.res = null;
-    if (this.#known()) res?.close();
+    res?.close();
   }
 }

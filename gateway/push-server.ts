@@ -251,8 +251,12 @@ export class PushServer {
       },
     });
     this.#openLegs(door);
-    door.app.get(PROBE_PATH, (res) => this.#guard(() => this.#probe(res)));
-    door.app.any('/*', (res) => this.#guard(() => this.#accepted.answer(res, () => tellToUpgrade(res))));
+    door.app.get(PROBE_PATH, (res, req) => this.#guard(() => this.#probe(res, req)));
+    door.app.any('/*', (res, req) =>
+      this.#guard(() => {
+        if (!closedForBody(res, req)) this.#accepted.answer(res, () => tellToUpgrade(res));
+      }),
+    );
     return door;
   }
 
@@ -300,6 +304,7 @@ export class PushServer {
     data: Data,
   ): void {
     try {
+      if (closedForBody(res, req)) return;
       const origin = originOf(new Uint8Array(res.getRemoteAddress()));
       const refusal = refusalOf(origin.prefix);
       if (refusal) {
@@ -334,7 +339,8 @@ export class PushServer {
   }
 
   /** G-5. Who would be refused is told so here: a gateway that admits nobody is not near. */
-  #probe(res: uWS.HttpResponse): void {
+  #probe(res: uWS.HttpResponse, req: uWS.HttpRequest): void {
+    if (closedForBody(res, req)) return;
     const { prefix } = originOf(new Uint8Array(res.getRemoteAddress()));
     const refusal = this.#events.refusal(prefix);
     if (!refusal) this.#events.probed();
@@ -366,6 +372,16 @@ function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_li
     token = socket || null;
   });
   return token;
+}
+
+/**
+ * Closes a socket whose request says that a body follows. None is taken here, and who sends one cannot be told apart (`accepted-sockets.ts`):
+ * also of length 0, for which uWebSockets.js calls no data handler when the request comes in pieces.
+ */
+function closedForBody(res: uWS.HttpResponse, req: uWS.HttpRequest): boolean {
+  if (req.getHeader('content-length') === '' && req.getHeader('transfer-encoding') === '') return false;
+  res.close();
+  return true;
 }
 
 function answerProbe(res: uWS.HttpResponse, gateway: string): void {

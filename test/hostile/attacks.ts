@@ -7,6 +7,7 @@ import type { Receipt } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { encodeDeviceMessage, enrolBytes, LIMITS } from '../../protocol/index.ts';
 import { connectDevice, type Identity, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
+import { bodyRequests, KINDS } from '../gateway/request-bodies.ts';
 import { again, ask, keepOpen, leg, tcp, webSocket } from './strangers.ts';
 import type { World } from './world.ts';
 
@@ -82,6 +83,7 @@ function requests(
   };
 }
 
+let bodiesClosed = 0;
 const nested = '['.repeat(100_000) + ']'.repeat(100_000);
 
 /** A device that enrolled as it should, and whose key somebody has. */
@@ -207,6 +209,24 @@ export const ATTACKS: readonly Attack[] = [
       keepOpen(50, open, signal);
     },
     bites: grows((world) => world.gateway('upgrades_refused_total', 'reason="rate"'), 50),
+  },
+  {
+    name: 'bodies',
+    title: 'requests that say that a body follows, of all kinds and in pieces',
+    async play({ gatewayUrl }, signal) {
+      const requests = bodyRequests(KINDS);
+      let next = 0;
+      const open = () => {
+        const text = requests[next++ % requests.length] ?? '';
+        const cut = next % 2 === 0 ? text.length : 30;
+        const socket = tcp(gatewayUrl, text.slice(0, cut));
+        setTimeout(() => socket.write(text.slice(cut)), 5);
+        return socket.on('data', () => {}).on('close', () => bodiesClosed++);
+      };
+      keepOpen(60, open, signal);
+    },
+    // Enough to last beyond the time limit of strangers, when what was not forgotten would be closed once more.
+    bites: grows(async () => bodiesClosed, 5_000),
   },
   {
     name: 'garbage',
