@@ -147,6 +147,12 @@ function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void 
     socket.once('close', () => unused.delete(socket));
   });
   app.server.on('request', ({ socket }) => unused.delete(socket));
+  // A TLS server does not know those whose handshake is not done among its connections.
+  const all = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    all.add(socket);
+    socket.once('close', () => all.delete(socket));
+  });
   let stopping = false;
   app.addHook('onRequest', (_request, _reply, done) => {
     done(stopping ? new Problem('unavailable', 'The server is stopping.', RETRY_AFTER_S) : undefined);
@@ -155,7 +161,9 @@ function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void 
     stopping = true;
     streams.stop();
     for (const socket of unused) socket.destroy();
-    const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs);
+    const cut = setTimeout(() => {
+      for (const socket of all) socket.destroy();
+    }, deadlineMs);
     app.server.once('close', () => clearTimeout(cut));
     done();
   });

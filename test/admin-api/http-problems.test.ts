@@ -292,6 +292,30 @@ test('closing ends idle connections at once and cuts what hangs at the deadline'
   assert.is(await hanging, 'cut');
 });
 
+test('closing cuts at the deadline what never began its TLS handshake', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'pushpoint-tls-'));
+  const [keyFile, certFile] = [path.join(folder, 'key.pem'), path.join(folder, 'cert.pem')];
+  await writeFile(certFile, CERT);
+  await writeFile(keyFile, KEY);
+  const secure = await startHttp({ tls: { certFile, keyFile }, closeDeadlineMs: 200 });
+  const accepted = once(secure.app.server, 'connection');
+  const { hostname, port } = new URL(secure.url);
+  const silent = connect({ host: hostname, port: Number(port) });
+  silent.on('error', () => {});
+  await accepted;
+  let stopped = false;
+  const stopping = secure.stop().then(() => {
+    stopped = true;
+  });
+  try {
+    await waitFor(() => stopped, { timeoutMs: 10_000, what: 'the server to be closed' });
+  } finally {
+    silent.destroy();
+    await stopping;
+    await rm(folder, { recursive: true });
+  }
+});
+
 test('a request on an open connection to a server that stops is told when to try again', async () => {
   let release: (() => void) | undefined;
   const explain = () =>
