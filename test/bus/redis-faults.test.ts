@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Bus, BusUnavailable, DirectoryIncomplete, RECEIPTS_MAX_BYTES } from '../../bus/bus.ts';
+import { encode } from '../../bus/encoding.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { RedisSettingsError } from '../../bus/redis/settings.ts';
 import { startRedis } from '../services/redis.ts';
@@ -385,6 +386,41 @@ test('a password and a database in the URL are used', async () => {
     redis.disconnect();
   }
 });
+
+fault('a bus that is stopped while it starts does not start', async (_bus, _redis, prefix) => {
+  const bus = new RedisBus({ url: server.url, prefix });
+  let stopped: Promise<void> | undefined;
+  // The last thing that a start waits for is the time.
+  bus.clock.measured = () => {
+    stopped ??= bus.stop();
+  };
+  await rejectsWith(bus.start(), BusUnavailable);
+  assert.ok(stopped);
+  await stopped;
+});
+
+fault(
+  'a lease without an installation is listed, one of another installation is not',
+  async (_, redis, prefix) => {
+    const bus = new RedisBus({ url: server.url, prefix, installation: { id: 'one', epoch: 1 } });
+    await bus.start();
+    try {
+      const own = await bus.leases.acquire(identity, load, LONG_MS);
+      const earlier = await bus.leases.acquire(identity, load, LONG_MS);
+      await redis.hset(`${prefix}:{${earlier}}:lease`, 'identity', encode(identity));
+      const foreign = await bus.leases.acquire(identity, load, LONG_MS);
+      await redis.hset(
+        `${prefix}:{${foreign}}:lease`,
+        'identity',
+        encode({ ...identity, installation: 'two' }),
+      );
+      const listed = (await bus.leases.list()).map(({ incarnation }) => incarnation);
+      assert.equal(listed.sort(), [own, earlier].sort());
+    } finally {
+      await bus.stop();
+    }
+  },
+);
 
 fault('stop ends in time while Redis hangs', async (bus) => {
   await collect(bus);
