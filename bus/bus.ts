@@ -414,7 +414,7 @@ export interface DirectoryGateway extends GatewaySettings {
 
 /** How the directory is; cheap to ask for. */
 export interface DirectoryState {
-  /** Made anew with every writing; `null` while the directory is not whole. */
+  /** New with every writing; `null` while the directory is not whole. */
   generation: string | null;
   /** Entries in it. */
   devices: number;

@@ -24,7 +24,7 @@ export class Certificate {
   #since = Date.now();
   #problem: string | undefined;
 
-  /** Runs `use`, which throws when the files are no good; then the certificate of before stays. Returns what went wrong. */
+  /** Runs `use`, which throws when the files are no good; then the previous certificate stays. Returns what went wrong. */
   replace(use: () => void): Error | undefined {
     try {
       use();

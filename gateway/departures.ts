@@ -85,7 +85,7 @@ export class Departures {
     this.begin();
   }
 
-  /** Somebody came by a port of before: it is told where this gateway is now, in place of a challenge (H-10). */
+  /** Somebody came by a former port and is told where this gateway is now, in place of a challenge (H-10). */
   sendOn(connection: Connection): void {
     const { connections, gateways } = this.#parts;
     connections.send(connection, redirectFrame(gateways.itself(), 'drain'));

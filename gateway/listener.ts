@@ -31,7 +31,7 @@ export interface ListenerParts {
   measured(used: number, limit: number): void;
   /** Port it is to listen on, and this worker's part of the connection limit. */
   port(): number;
-  /** Ports of before that somebody may still come to. */
+  /** Former ports that somebody may still come to. */
   formerPorts(): readonly number[];
   share(): number;
   /** What is wanted of the door when there is room. */
@@ -206,7 +206,7 @@ export class Listener {
       await clearPort(port);
       server.listen(port);
     } catch (error) {
-      log.error({ err: error, port }, 'the port of before cannot be listened on either');
+      log.error({ err: error, port }, 'the former port cannot be listened on either');
     }
   }
 

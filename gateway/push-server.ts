@@ -131,7 +131,7 @@ export class PushServer {
     this.#forgetUnused();
   }
 
-  /** Listens on a port of before beside the one of `listen`; as that. */
+  /** Listens on a former port beside the one of `listen`; otherwise like `listen`. */
   listenAside(port: number): void {
     this.#listenOn(port);
   }
@@ -158,7 +158,7 @@ export class PushServer {
     }
     door.token = token;
     this.#doors.add(door);
-    // The one with the certificate of before.
+    // The one with the previous certificate.
     for (const other of this.#doors) if (other !== door && other.port === port) shut(other);
     return door;
   }
@@ -191,7 +191,7 @@ export class PushServer {
     this.#doors.clear();
   }
 
-  /** Ports and certificates of before whose connections are all gone. */
+  /** Former ports and certificates whose connections are all gone. */
   #forgetUnused(): void {
     for (const door of this.#doors) {
       if (door === this.#door || door.token || door.connections > 0 || door.legs > 0) continue;

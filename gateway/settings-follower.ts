@@ -101,7 +101,7 @@ export class SettingsFollower {
   }
 
   /**
-   * Ports of before on which somebody may still come. The directory knows for how long; until it knows where this worker listens now, it
+   * Former ports on which somebody may still come. The directory knows for how long; until it knows where this worker listens now, it
    * does not know of the port before that either.
    */
   formerPorts(): number[] {
