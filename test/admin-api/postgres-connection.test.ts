@@ -47,13 +47,17 @@ async function tlsOf(url: string): Promise<boolean> {
   const store = openStore({ databaseUrl: url, poolSize: 1, log });
   await store.start();
   try {
+    // A connection of its pool: the schema was looked after on one that is closed already.
+    await store.devices.count({});
     const client = new pg.Client({ host: server.socketFolder, port: server.port, user: 'postgres' });
     await client.connect();
     const { rows } = await client.query(
       "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'pushpoint'",
     );
     await client.end();
-    return (rows as { ssl: boolean }[])[0]?.ssl ?? false;
+    const encrypted = (rows as { ssl: boolean }[]).map(({ ssl }) => ssl);
+    assert.ok(encrypted.length > 0 && new Set(encrypted).size === 1, `${encrypted}`);
+    return encrypted[0] === true;
   } finally {
     await store.stop();
   }
