@@ -1,0 +1,30 @@
+/** The mutations of the fault matrix fit the code as it is; whether their proofs notice them is played by `test:faults`. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { MUTATIONS } from './mutate/mutations.ts';
+
+const compiled = fileURLToPath(new URL('../..', import.meta.url));
+const sources = fileURLToPath(new URL('../../../test', import.meta.url));
+
+test('each mutation finds the lines that it changes, once', () => {
+  assert.ok(MUTATIONS.length >= 30);
+  for (const { name, patches } of MUTATIONS) {
+    for (const { file, find } of patches) {
+      const found = readFileSync(join(compiled, file), 'utf8').split(find).length - 1;
+      assert.is(found, 1, `${name}: ${file}`);
+    }
+  }
+});
+
+test('each mutation has a name of its own, and a proof in a file that exists', () => {
+  for (const { name, proof } of MUTATIONS) {
+    const file = join(sources, `${proof.file}.test.ts`);
+    assert.ok(existsSync(file), `${name}: ${file}`);
+  }
+  assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
+});
+
+test.run();
