@@ -40,7 +40,7 @@ export class DeviceDesk {
     return after;
   }
 
-  /** Ends what is open for it, what was sent to it a moment later; its executions stay on record. */
+  /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
   async delete(id: string, actor: string): Promise<void> {
     const { store, now, hub, mail, outcomes } = this.#parts;
     const commands = new Set<string>();

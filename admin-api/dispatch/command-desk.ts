@@ -30,7 +30,7 @@ const FEW_DEVICES = 20;
 /** Execution rows made before the answer; the rest follow at once. */
 const FIRST_CHUNK = 500;
 const CANCEL_CHUNK = 1000;
-/** How long the answer to a cancel by force waits for the end on record, and how often it looks. */
+/** How long the answer to a cancel by force waits until the end is recorded, and how often it looks. */
 const FORCE_PATIENCE_MS = 2_000;
 const FORCE_LOOK_MS = 100;
 

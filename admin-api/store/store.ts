@@ -142,7 +142,7 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
-  /** Devices on record as connected, by their own group, gateway and what they measured; `groupPath` is that of the group. */
+  /** Devices recorded as connected, by their own group, gateway and what they measured; `groupPath` is that of the group. */
   placements(): Promise<
     { groupId: string; groupPath: string; gateway: string; near: string; devices: number }[]
   >;
@@ -376,7 +376,7 @@ export interface Executions {
    * Moves open executions forward, never back: a row whose state is not further than the one on record changes nothing
    * but the times and progress that were unknown. On an execution that is already final, a reported end is kept as `late`.
    * `changed`: rows whose state changed. `current`: for every row with a final `state` and for every `acked` or `running` row that
-   * found the execution final or missing, the state on record now (`null`: no such execution). `late`: what is kept as late now.
+   * found the execution final or missing, the state recorded now (`null`: no such execution). `late`: what is kept as late now.
    */
   advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];

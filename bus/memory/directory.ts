@@ -34,7 +34,7 @@ export class MemoryDirectory implements Directory {
     };
   }
 
-  /** The one process that uses it begins anew whenever it likes. */
+  /** The one process that uses it starts over whenever it likes. */
   async begin({ clear = false } = {}): Promise<DirectoryWriting> {
     this.#assertRunning();
     if (clear) this.#whole = null;

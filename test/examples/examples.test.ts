@@ -1,4 +1,4 @@
-/** The programs in examples/, as they stand, against a real server. The page has a test of its own. */
+/** The programs in examples/, as they stand, against a real server; not the page, which needs a bundler. */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
