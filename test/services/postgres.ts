@@ -19,7 +19,7 @@ export interface PostgresServer {
   readonly pid: number;
   /** A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL. */
   createDatabase(like?: string): Promise<string>;
-  /** SIGKILL when absent. Resolves once the process has ended, or at once for SIGSTOP and SIGCONT. */
+  /** SIGKILL when absent. Resolves once it and its backends have ended, or at once for SIGSTOP and SIGCONT. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Stops it if it runs (sessions are cut), and starts it on the same port with its data. */
   restart(): Promise<void>;

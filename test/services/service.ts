@@ -64,7 +64,9 @@ export class Service {
     child.once('error', (error) => {
       failure = error.message;
     });
-    child.once('exit', (code, signal) => {
+    // Not `exit`: PostgreSQL's backends go on answering for a moment after the process that started them was killed. They have
+    // inherited its output, which closes once the last of them has ended.
+    child.once('close', (code, signal) => {
       failure = `it ended with ${signal ?? `exit code ${code}`}`;
       if (this.#child !== child) return;
       this.#child = undefined;
@@ -86,13 +88,13 @@ export class Service {
   }
 
   /**
-   * Sends the signal, and waits for the end of the process if it is one that ends it (not SIGSTOP, SIGCONT, SIGHUP).
+   * Sends the signal, and waits for the end of the process and of all that it started if it is one that ends it (not SIGSTOP, SIGCONT, SIGHUP).
    * Does nothing when it is not running.
    */
   async kill(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
-    const ended = once(child, 'exit');
+    const ended = once(child, 'close');
     child.kill(signal);
     if (['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGABRT'].includes(signal)) await ended;
   }

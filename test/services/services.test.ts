@@ -108,6 +108,30 @@ test('a PostgreSQL keeps what was committed over kill -9, and databases do not s
   }
 });
 
+test('a PostgreSQL that was killed is gone only when the last of its backends is, which answer until then', async () => {
+  const server = await startPostgres();
+  const backend = new Client({ connectionString: server.url });
+  backend.on('error', () => undefined);
+  try {
+    await backend.connect();
+    const { rows } = await backend.query('select pg_backend_pid() as pid');
+    const [{ pid: postmaster }, pid] = [server, rows[0].pid as number];
+    process.kill(pid, 'SIGSTOP');
+    let gone = false;
+    const killed = server.kill().then(() => {
+      gone = true;
+    });
+    await waitFor(() => !alive(postmaster), { what: 'the end of the process that was killed' });
+    // What waited for that process only has said so by now.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.is(gone, false);
+    process.kill(pid, 'SIGCONT');
+    await killed;
+  } finally {
+    await server.stop();
+  }
+});
+
 test('a test that is killed leaves neither its services nor their folders behind', async () => {
   const url = new URL('./redis.js', import.meta.url).href;
   const source = `
