@@ -12,29 +12,25 @@ import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { registerProgramMetrics } from '../bus/program-metrics.ts';
-import { Loops, lostSeconds } from '../bus/vital-signs.ts';
+import { Loops, lostSeconds } from '../health/health.ts';
 import { TUNNEL_DEFAULTS } from '../protocol/index.ts';
 import { Balancer } from './balance/balancer.ts';
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
-import { Canaries } from './canaries.ts';
-import { ClockWatch } from './clock-watch.ts';
-import { DeviceDesk } from './desks/device-desk.ts';
-import { EnrolmentDesk } from './desks/enrolment-desk.ts';
-import { GatewayDesk } from './desks/gateway-desk.ts';
-import { GroupDesk } from './desks/group-desk.ts';
-import { LocateDesk } from './desks/locate-desk.ts';
-import { TokenDesk } from './desks/token-desk.ts';
-import { DirectoryProjector } from './directory-projector.ts';
-import { CommandDesk } from './dispatch/command-desk.ts';
+import { GatewayRegistrar } from './directory/gateway-registrar.ts';
+import { DirectoryProjector } from './directory/projector.ts';
+import { BestEffortSender } from './dispatch/best-effort-sender.ts';
 import { CommandFrames } from './dispatch/command-frames.ts';
+import { CommandService } from './dispatch/command-service.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Expander } from './dispatch/expander.ts';
 import { explain } from './dispatch/explain.ts';
-import { HolderMail } from './dispatch/holder-mail.ts';
 import { EventHub } from './event-hub.ts';
-import { FleetWatch } from './fleet-watch.ts';
-import { GatewayRegistrar } from './gateway-registrar.ts';
+import { Canaries } from './health/canaries.ts';
+import { ClockWatch } from './health/clock-watch.ts';
+import { FleetWatch } from './health/fleet-watch.ts';
+import { Health } from './health/health.ts';
+import { StoreWatch } from './health/store-watch.ts';
 import { createHttpServer, reloadTls } from './http/http-server.ts';
 import type { HttpServices } from './http/services.ts';
 import { loadInstallation } from './installation.ts';
@@ -42,19 +38,23 @@ import { Ends } from './ledger/ends.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { Outcomes } from './ledger/outcomes.ts';
+import { OverdueExecutions } from './ledger/overdue-executions.ts';
 import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
-import { Sweeper } from './ledger/sweeper.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics, registerAdminGauges } from './metrics.ts';
 import { OrderSigner } from './order-signer.ts';
+import { DeviceService } from './services/device-service.ts';
+import { EnrolmentService } from './services/enrolment-service.ts';
+import { GatewayService } from './services/gateway-service.ts';
+import { GroupService } from './services/group-service.ts';
+import { LocateService } from './services/locate-service.ts';
+import { TokenService } from './services/token-service.ts';
 import type { Store } from './store/store.ts';
-import { StoreWatch } from './store-watch.ts';
-import { TunnelDesk, type TunnelSettings } from './tunnels/tunnel-desk.ts';
 import { TunnelEndings } from './tunnels/tunnel-endings.ts';
 import { TunnelIngest } from './tunnels/tunnel-ingest.ts';
 import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
-import { VitalSigns } from './vital-signs.ts';
+import { TunnelService, type TunnelSettings } from './tunnels/tunnel-service.ts';
 
 const DAY_MS = 86_400_000;
 /** A loop that waits for a database that hangs comes round after half a minute. */
@@ -145,24 +145,24 @@ export class AdminServer {
     const metrics = createAdminMetrics(registry);
     const storeWatch = new StoreWatch(store, log);
     const loops = new Loops(STUCK_AFTER_SECONDS);
-    const vitalSigns = new VitalSigns({ bus, store: storeWatch, loops });
+    const health = new Health({ bus, store: storeWatch, loops });
     const installation = await loadInstallation(store.meta);
     // Before anything is read or written there: it may be somebody else's.
     await bus.owner.claim(installation);
-    if (config.tls) vitalSigns.add('certificate', () => this.#certificate.report());
+    if (config.tls) health.add('certificate', () => this.#certificate.report());
     const signer = await OrderSigner.load(store.meta);
 
     const hub = new EventHub(store.events, log);
     const outcomes = new Outcomes(store, hub, now);
     const frames = new CommandFrames(signer);
-    const mail = new HolderMail(bus, log);
+    const sender = new BestEffortSender(bus, log);
     const workers = new LiveWorkers(bus, log);
     const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
     const clocks = new ClockWatch({ store, bus, log });
-    vitalSigns.add('clocks', () => clocks.report());
-    vitalSigns.add('directory', () => projector.dependency.report());
+    health.add('clocks', () => clocks.report());
+    health.add('directory', () => projector.dependency.report());
     const fleet = new FleetWatch({ meta: store.meta, leases: workers, log, now });
-    vitalSigns.add('fleet', () => fleet.report());
+    health.add('fleet', () => fleet.report());
     const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
     const expander = new Expander({ store, dispatcher, outcomes, log, now });
     const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
@@ -172,18 +172,18 @@ export class AdminServer {
       { intervalMs: 1000, keepMs: config.keepCommandsMs ?? 30 * DAY_MS },
     );
     const canaries = new Canaries(
-      { store, bus, signer, leases: workers, mail, metrics, log, now },
+      { store, bus, signer, leases: workers, sender, metrics, log, now },
       config.canaryIntervalMs ?? 15_000,
     );
-    vitalSigns.add('canary', () => canaries.dependency.report());
+    health.add('canary', () => canaries.dependency.report());
     const aside = new PutAside({ bus, metrics, log, now });
-    vitalSigns.add('receipts', () => aside.report());
+    health.add('receipts', () => aside.report());
     const ingest = new Ingest({
       store,
       bus,
       dispatcher,
       expander,
-      mail,
+      sender,
       frames,
       projector,
       tunnels: new TunnelIngest(endings, keeper, workers),
@@ -196,7 +196,7 @@ export class AdminServer {
       canaries,
       aside,
     });
-    const sweeper = new Sweeper(
+    const overdue = new OverdueExecutions(
       { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },
       {
         intervalMs: 1000,
@@ -213,18 +213,18 @@ export class AdminServer {
       log,
       patienceMs: config.gatewayPatienceMs ?? 300_000,
     });
-    const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
-    const recheck = new Recheck({ store, bus, dispatcher, mail, frames, now, log });
+    const ends = new Ends({ store, frontier, outcomes, sender, frames, metrics, now, log });
+    const recheck = new Recheck({ store, bus, dispatcher, sender, frames, now, log });
     const registrar = new GatewayRegistrar({ store, projector, hub, log, now });
 
     const balancer = new Balancer(
-      { store, leases: workers, directory: projector, mail, hub, metrics, log, now },
+      { store, leases: workers, directory: projector, sender, hub, metrics, log, now },
       { movesPerSecond: config.balanceMovesPerSecond ?? 100 },
     );
 
-    const deskParts = { store, directory: projector, leases: workers, mail, hub, now, log };
-    const groups = new GroupDesk(deskParts);
-    const tokens = new TokenDesk({ store, now });
+    const serviceParts = { store, directory: projector, leases: workers, sender, hub, now, log };
+    const groups = new GroupService(serviceParts);
+    const tokens = new TokenService({ store, now });
     const services: HttpServices = {
       store,
       bus,
@@ -235,17 +235,17 @@ export class AdminServer {
         installation,
       },
       storeWatch,
-      vitalSigns,
-      commands: new CommandDesk({ store, dispatcher, expander, outcomes, ends, mail, frames, hub, now }),
+      health,
+      commands: new CommandService({ store, dispatcher, expander, outcomes, ends, sender, frames, hub, now }),
       explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
-      placement: (device) => explainPlacement(deskParts, device),
-      coverage: () => coverageOf(deskParts),
+      placement: (device) => explainPlacement(serviceParts, device),
+      coverage: () => coverageOf(serviceParts),
       groups,
-      devices: new DeviceDesk({ ...deskParts, outcomes, ends, dispatcher }),
-      enrolment: new EnrolmentDesk({ ...deskParts, signer, installation }),
-      locate: new LocateDesk({ ...deskParts, signer }),
-      gateways: new GatewayDesk(deskParts),
-      tunnels: new TunnelDesk(
+      devices: new DeviceService({ ...serviceParts, outcomes, ends, dispatcher }),
+      enrolment: new EnrolmentService({ ...serviceParts, signer, installation }),
+      locate: new LocateService({ ...serviceParts, signer }),
+      gateways: new GatewayService(serviceParts),
+      tunnels: new TunnelService(
         { ...tunnelParts, endings, directory: projector, leases: workers },
         { ...TUNNEL_SETTINGS, ...config.tunnels },
       ),
@@ -263,7 +263,7 @@ export class AdminServer {
       ...(config.allowedOrigins && { allowedOrigins: config.allowedOrigins }),
     });
 
-    loops.watch('sweeper', () => sweeper.rounds);
+    loops.watch('overdue executions', () => overdue.rounds);
     loops.watch('ends', () => ends.rounds);
     loops.watch('events', () => hub.rounds);
     loops.watch('leases', () => workers.rounds);
@@ -281,16 +281,13 @@ export class AdminServer {
     registerBusMetrics(registry, bus);
     registerLogMetrics(registry, log);
     registerAdminGauges(registry, {
-      ready: () => vitalSigns.readiness().ready,
+      ready: () => health.readiness().ready,
       directory: () => ({ ...projector.state, ...projector.counts }),
       connected: () => fleet.connected,
       fleetGone: () => fleet.warning !== null,
-      stuck: () => vitalSigns.stuck,
+      stuck: () => health.stuck,
       lostSeconds: () =>
-        Object.entries(vitalSigns.readiness().dependencies).map(([name, report]) => [
-          name,
-          lostSeconds(report),
-        ]),
+        Object.entries(health.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
       clocksAheadMs: () => clocks.aheadMs(),
       storeConflicts: () => store.conflicts(),
       receiptsBacklog: () =>
@@ -310,7 +307,7 @@ export class AdminServer {
         () => keeper.stop(),
         () => recheck.stop(),
         () => ends.stop(),
-        () => sweeper.stop(),
+        () => overdue.stop(),
         () => ingest.stop(),
         () => expander.stop(),
         () => dispatcher.stop(),
@@ -333,7 +330,7 @@ export class AdminServer {
       metrics.workers.set(workers.list().length);
       projector.gatewaysChangedSoon();
       if (gone.length > 0) {
-        sweeper.workersGone();
+        overdue.workersGone();
         keeper.lookSoon();
       }
       registrar.workersChanged(up, gone, workers.list());
@@ -342,7 +339,7 @@ export class AdminServer {
     // Also when there is nobody: what is on record as up may have gone while no server ran.
     if (workers.known) registrar.workersChanged([], [], workers.list());
     await ingest.start(nanoid());
-    sweeper.start();
+    overdue.start();
     ends.start();
     recheck.start();
     keeper.start();

@@ -1,7 +1,7 @@
 /** The certificate a program serves with, as its health tells it: replaced while it runs, or kept when the new files are no good. */
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import type { DependencyReport } from './vital-signs.ts';
+import type { DependencyReport } from '../health/health.ts';
 
 export interface TlsFiles {
   certFile: string;

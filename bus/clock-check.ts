@@ -1,5 +1,5 @@
 /** Clocks that are apart are told of: the shared clock keeps commands from harm, but logs, certificates and tokens go by each machine's own. */
-import type { DependencyReport } from './vital-signs.ts';
+import type { DependencyReport } from '../health/health.ts';
 
 const APART_MS = 2_000;
 

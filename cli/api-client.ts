@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { proxyAgent, proxyFetch } from '../device/proxy-node.ts';
+import { proxyAgent, proxyFetch } from '../device/platform/proxy-node.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 
 /** RFC 9457, as far as the server says it. */

@@ -1,6 +1,6 @@
 import type { GatewayAddress, ReconnectAdvice } from '../protocol/index.ts';
-import type { RefusalReason } from './orders.ts';
-import type { Outcome } from './store.ts';
+import type { RefusalReason } from './executions/orders.ts';
+import type { Outcome } from './storage/store.ts';
 import type { TunnelNews } from './tunnels/tunnels.ts';
 
 export interface SessionInfo {

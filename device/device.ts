@@ -4,28 +4,28 @@
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import { CLOSE, type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
-import type { Fetch } from './api-request.ts';
-import { clip } from './clip.ts';
-import type { Connection } from './connection.ts';
-import type { DeviceCrypto } from './crypto.ts';
+import type { Connection } from './connection/connection.ts';
+import { checkStatus, type DeviceStatus } from './connection/heartbeat.ts';
+import { Inbox } from './connection/inbox.ts';
+import type { ReconnectOptions } from './connection/reconnect.ts';
+import { type KeptGateways, Uplink } from './connection/uplink.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
-import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions.ts';
-import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateway-probe.ts';
-import { type Handler, type HandlerOptions, Handlers } from './handlers.ts';
-import { checkStatus, type DeviceStatus } from './heartbeat.ts';
-import { Inbox } from './inbox.ts';
-import { locate } from './locate.ts';
+import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions/executions.ts';
+import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
+import { Orders } from './executions/orders.ts';
+import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
+import { ServerClock } from './executions/server-clock.ts';
+import { locate } from './gateways/locate.ts';
+import type { NetworkWatch } from './gateways/network-watch.ts';
+import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 import { type DeviceLog, silent } from './log.ts';
-import type { NetworkWatch } from './network-watch.ts';
-import { Orders } from './orders.ts';
-import type { ReconnectOptions } from './reconnect.ts';
-import { ServerClock } from './server-clock.ts';
-import type { Dial } from './socket.ts';
-import type { DeviceState, DeviceStore } from './store.ts';
+import type { Fetch } from './platform/api-request.ts';
+import { clip } from './platform/clip.ts';
+import type { DeviceCrypto } from './platform/crypto.ts';
+import type { Dial } from './platform/socket.ts';
+import type { DeviceState, DeviceStore } from './storage/store.ts';
 import { type DeviceTunnelOptions, DeviceTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
-import { type KeptGateways, Uplink } from './uplink.ts';
-import { Words, type WordsOptions } from './words.ts';
 
 export interface DeviceOptions {
   /** Holds the identity (see `enroll`) and everything else that outlives the program. The caller closes it. */
@@ -39,7 +39,7 @@ export interface DeviceOptions {
   log?: DeviceLog;
   limits?: Partial<ExecutionLimits>;
   reconnect?: Partial<ReconnectOptions>;
-  pace?: Partial<WordsOptions>;
+  pace?: Partial<ReportQueueOptions>;
   /** H-8, milliseconds; default 20 s. */
   handshakeTimeoutMs?: number;
   /** Measures how far gateways are (G-10). Without one the list is used in its order. */
@@ -225,7 +225,7 @@ export class PushpointDevice {
       store,
       clock,
       handlers: this.#handlers,
-      words: (newest) => new Words(newest, pace, random),
+      reportQueue: (newest) => new ReportQueue(newest, pace, random),
       limits: { ...EXECUTION_DEFAULTS, ...limits },
       events: {
         started: (id, type) => this.#events.emit('execution-started', { id, type }),
@@ -282,7 +282,7 @@ export class PushpointDevice {
     clock.told(message.time);
     this.#displaced = false;
     this.#session = { gateway: connection.address, session: message.session, since: Date.now() };
-    executions.words.attach(connection, executions.unsettled());
+    executions.reportQueue.attach(connection, executions.unsettled());
     executions.resume();
     void executions.sweep();
     this.#events.emit('connected', this.#session);
@@ -291,7 +291,7 @@ export class PushpointDevice {
   #ended(how: DeviceEvents['disconnected']): void {
     if (this.#session && how.code === CLOSE.replaced) this.#displaced = true;
     this.#session = null;
-    this.#running?.executions.words.detach();
+    this.#running?.executions.reportQueue.detach();
     this.#events.emit('disconnected', how);
   }
 

@@ -7,12 +7,12 @@ import {
   LIMITS,
   orderBytes,
 } from '../protocol/index.ts';
-import { ApiError, apiPost, type Fetch } from './api-request.ts';
-import { fromBase64url, toBase64url } from './base64url.ts';
-import { clip } from './clip.ts';
-import type { DeviceCrypto } from './crypto.ts';
-import { open } from './execution-book.ts';
-import type { DeviceIdentity, DeviceState, DeviceStore } from './store.ts';
+import { open } from './executions/book.ts';
+import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
+import { fromBase64url, toBase64url } from './platform/base64url.ts';
+import { clip } from './platform/clip.ts';
+import type { DeviceCrypto } from './platform/crypto.ts';
+import type { DeviceIdentity, DeviceState, DeviceStore } from './storage/store.ts';
 
 export interface EnrollOptions {
   /** Base URL of the administration server's HTTP API. What it answers is trusted from then on: use https (E-4). */

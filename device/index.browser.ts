@@ -1,21 +1,22 @@
 /** The device SDK for browsers: the same as for Node, with WebSocket, WebCrypto and IndexedDB of the page. */
-import { webCrypto } from './crypto-web.ts';
+
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
-import { watchOnline } from './network-web.ts';
-import { webProbe } from './probe-web.ts';
-import { webDial } from './socket-web.ts';
-import type { DeviceIdentity } from './store.ts';
+import { watchOnline } from './gateways/network-web.ts';
+import { webProbe } from './gateways/probe-web.ts';
+import { webCrypto } from './platform/crypto-web.ts';
+import { webDial } from './platform/socket-web.ts';
+import type { DeviceIdentity } from './storage/store.ts';
 import { webLegDial } from './tunnels/dial-web.ts';
 
-export { webCrypto } from './crypto-web.ts';
-export { watchOnline } from './network-web.ts';
+export { watchOnline } from './gateways/network-web.ts';
+export { webProbe } from './gateways/probe-web.ts';
 export * from './parts.ts';
-export { webProbe } from './probe-web.ts';
-export { webDial } from './socket-web.ts';
+export { webCrypto } from './platform/crypto-web.ts';
+export { webDial } from './platform/socket-web.ts';
+export { StoreInUse } from './storage/web-lock.ts';
+export { WebStore, type WebStoreOptions } from './storage/web-store.ts';
 export { webLegDial } from './tunnels/dial-web.ts';
-export { StoreInUse } from './web-lock.ts';
-export { WebStore, type WebStoreOptions } from './web-store.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {

@@ -7,23 +7,24 @@
  *     device.handle('sync', async () => ({ revision: await synchronise() }), { safeToRepeat: true });
  *     await device.start();
  */
-import { nodeCrypto } from './crypto-node.ts';
+
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
-import { httpProbe } from './probe-node.ts';
-import { proxyFetch } from './proxy-node.ts';
-import { wsDial } from './socket-node.ts';
-import type { DeviceIdentity } from './store.ts';
+import { httpProbe } from './gateways/probe-node.ts';
+import { nodeCrypto } from './platform/crypto-node.ts';
+import { proxyFetch } from './platform/proxy-node.ts';
+import { wsDial } from './platform/socket-node.ts';
+import type { DeviceIdentity } from './storage/store.ts';
 import { wsLegDial } from './tunnels/dial-node.ts';
 import { tcpConnect } from './tunnels/tcp-node.ts';
 
-export { nodeCrypto } from './crypto-node.ts';
-export { FileStore } from './file-store.ts';
-export { FolderInUse } from './folder-lock.ts';
-export { watchInterfaces } from './network-node.ts';
+export { watchInterfaces } from './gateways/network-node.ts';
+export { type HttpProbeOptions, httpProbe } from './gateways/probe-node.ts';
 export * from './parts.ts';
-export { type HttpProbeOptions, httpProbe } from './probe-node.ts';
-export { type WsOptions, wsDial } from './socket-node.ts';
+export { nodeCrypto } from './platform/crypto-node.ts';
+export { type WsOptions, wsDial } from './platform/socket-node.ts';
+export { FileStore } from './storage/file-store.ts';
+export { FolderInUse } from './storage/folder-lock.ts';
 export { type LegDialOptions, wsLegDial } from './tunnels/dial-node.ts';
 export { joinSocket, joinStreams, tcpConnect } from './tunnels/tcp-node.ts';
 

@@ -1,21 +1,22 @@
 /** What both entry points export. Nothing in here may reach for Node or for a browser. */
 
-export { ApiError, type Fetch } from './api-request.ts';
-export type { DeviceCrypto, DeviceKey } from './crypto.ts';
+export type { DeviceStatus } from './connection/heartbeat.ts';
+export { RECONNECT_DEFAULTS, Reconnect, type ReconnectOptions } from './connection/reconnect.ts';
 export type { DeviceOptions } from './device.ts';
 export type { DeviceEvents, SessionInfo } from './device-events.ts';
 export { EnrollError } from './enroll.ts';
-export type { ExecutionLimits } from './executions.ts';
-export { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateway-probe.ts';
-export type { Command, Handler, HandlerContext, HandlerOptions } from './handlers.ts';
-export { Aborted, Failed, Rejected } from './handlers.ts';
-export type { DeviceStatus } from './heartbeat.ts';
+export type { ExecutionLimits } from './executions/executions.ts';
+export type { Command, Handler, HandlerContext, HandlerOptions } from './executions/handlers.ts';
+export { Aborted, Failed, Rejected } from './executions/handlers.ts';
+export type { RefusalReason } from './executions/orders.ts';
+export type { ReportQueueOptions } from './executions/report-queue.ts';
+export type { NetworkWatch } from './gateways/network-watch.ts';
+export { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 export type { DeviceLog } from './log.ts';
-export { MemoryStore } from './memory-store.ts';
-export type { NetworkWatch } from './network-watch.ts';
-export type { RefusalReason } from './orders.ts';
-export { RECONNECT_DEFAULTS, Reconnect, type ReconnectOptions } from './reconnect.ts';
-export type { DeviceSocket, Dial, SocketClosed, SocketEvents } from './socket.ts';
+export { ApiError, type Fetch } from './platform/api-request.ts';
+export type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
+export type { DeviceSocket, Dial, SocketClosed, SocketEvents } from './platform/socket.ts';
+export { MemoryStore } from './storage/memory-store.ts';
 export type {
   DeviceIdentity,
   DeviceState,
@@ -25,6 +26,5 @@ export type {
   Marks,
   Outcome,
   StoredDevice,
-} from './store.ts';
+} from './storage/store.ts';
 export type { DeviceTunnelOptions, ServeStream, TunnelNews, TunnelTarget } from './tunnels/tunnels.ts';
-export type { WordsOptions } from './words.ts';

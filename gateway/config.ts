@@ -36,7 +36,7 @@ export interface GatewayConfig {
   /** Addresses and CIDR prefixes of proxies, separated by commas: many devices come from there, and these have no share. */
   sharedAddresses: string;
   /** Upgrades and probes a worker accepts per second, averaged over two seconds. */
-  admissionsPerSecond: number;
+  upgradesPerSecond: number;
   /** Bytes that may wait for one slow reader before its connection is closed. */
   maxBackpressureBytes: number;
   /** Frames one device may send per second on average, and at once. */
@@ -98,7 +98,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   maxUnauthenticated: 12_000,
   maxUnauthenticatedPerAddress: 3_000,
   sharedAddresses: '',
-  admissionsPerSecond: 3_000,
+  upgradesPerSecond: 3_000,
   maxBackpressureBytes: 1024 * 1024,
   messagesPerSecond: 100,
   messageBurst: 200,
@@ -141,7 +141,7 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['handshakeTimeoutMs', 100, 60_000],
   ['maxUnauthenticated', 1, 1_000_000],
   ['maxUnauthenticatedPerAddress', 1, 1_000_000],
-  ['admissionsPerSecond', 1, 1_000_000],
+  ['upgradesPerSecond', 1, 1_000_000],
   ['maxBackpressureBytes', LIMITS.frameBytes, 1024 * 1024 * 1024],
   ['messagesPerSecond', 1, 100_000],
   ['messageBurst', 1, 1_000_000],

@@ -6,7 +6,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-import type { DependencyReport } from '../bus/vital-signs.ts';
+import type { DependencyReport } from '../health/health.ts';
 
 export interface Readiness {
   ready: boolean;

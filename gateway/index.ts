@@ -5,7 +5,7 @@ export {
   type GatewayConfigInput,
   parseGatewayConfig,
 } from './config.ts';
-export { PortUnavailable } from './port-probe.ts';
+export { PortUnavailable } from './listen/port-probe.ts';
 export { superviseWorker } from './supervisor/supervise-worker.ts';
 export { Supervisor } from './supervisor/supervisor.ts';
 export { GatewayWorker } from './worker.ts';

@@ -73,7 +73,7 @@ export class Metrics {
   resultsHandedBack = 0;
   faults = 0;
   readonly closed = new LabeledCount();
-  readonly refused = new LabeledCount();
+  readonly upgradesRefused = new LabeledCount();
   readonly newcomersCut = new LabeledCount();
   readonly receiptsDropped = new LabeledCount();
   readonly tunnelEvents = new LabeledCount();
@@ -200,7 +200,7 @@ export class Metrics {
     );
     counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
-    labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.refused);
+    labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.upgradesRefused);
     labeled(
       'newcomers_cut_total',
       'Sockets not trusted yet that were closed, by why.',

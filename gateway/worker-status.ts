@@ -4,21 +4,22 @@
  */
 
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
+import { busReport } from '../bus/bus-report.ts';
 import type { Certificate } from '../bus/certificate.ts';
 import { clockReport } from '../bus/clock-check.ts';
 import type { Newcomers } from '../bus/newcomers.ts';
-import { busReport, Dependency, type Loops } from '../bus/vital-signs.ts';
+import { Dependency, type Loops } from '../health/health.ts';
+import type { DoorState } from './admission/gatekeeper.ts';
 import type { GatewayConfig } from './config.ts';
-import type { Connections } from './connections.ts';
-import type { Departures } from './departures.ts';
-import { elsewhereHeader } from './elsewhere.ts';
-import type { DoorState } from './gatekeeper.ts';
-import type { GatewayList } from './gateway-list.ts';
+import type { Draining } from './drain/draining.ts';
 import type { Liveness, Readiness } from './health.ts';
-import type { LeaseKeeper } from './lease-keeper.ts';
-import type { Door, Listener } from './listener.ts';
-import type { PushServer } from './push-server.ts';
-import type { SettingsFollower } from './settings-follower.ts';
+import type { LeaseKeeper } from './lease/keeper.ts';
+import type { Door, Listener } from './listen/listener.ts';
+import type { PushServer } from './listen/push-server.ts';
+import { alternateGatewaysHeader } from './lists/alternate-gateways.ts';
+import type { GatewayList } from './lists/gateway-list.ts';
+import type { Connections } from './sessions/connections.ts';
+import type { SettingsFollower } from './settings/follower.ts';
 
 /** How often progress is told while devices leave, milliseconds. */
 const LEAVING_REPORT_MS = 1_000;
@@ -49,7 +50,7 @@ export interface WorkerStatusParts {
   gateways: GatewayList;
   server: PushServer;
   listener: Listener;
-  departures: Departures;
+  draining: Draining;
   follower: SettingsFollower;
   keeper: LeaseKeeper;
   leaseHealth: Dependency;
@@ -88,8 +89,8 @@ export class WorkerStatus {
   /** What the door should be, were there room for everybody. */
   get wantedDoor(): Door {
     if (this.#stopping) return this.#stopping;
-    const { departures, connections } = this.#parts;
-    switch (departures.why) {
+    const { draining, connections } = this.#parts;
+    switch (draining.why) {
       case 'drain':
         return 'refusing';
       case 'off':
@@ -107,7 +108,7 @@ export class WorkerStatus {
 
   /** A drain is told of as long as it is asked for, the rest while there are devices that have to leave. */
   get leaving(): WorkerLoad['leaving'] {
-    const { why, left } = this.#parts.departures;
+    const { why, left } = this.#parts.draining;
     return why === null || (left === 0 && why !== 'drain') ? undefined : { why, left };
   }
 
@@ -130,7 +131,7 @@ export class WorkerStatus {
     const { bus, listener, leaseHealth, directoryHealth, canaryHealth, certificate, follower } = this.#parts;
     if (follower.refused === undefined) this.#registration.good();
     else this.#registration.bad(follower.refused);
-    const off = this.stopping || this.#parts.departures.all;
+    const off = this.stopping || this.#parts.draining.all;
     const listening = this.openPort !== 0 || (listener.full && !off);
     const dependencies: Readiness['dependencies'] = {
       bus: busReport(bus.status()),
@@ -154,10 +155,10 @@ export class WorkerStatus {
 
   /** What decides over a newcomer. */
   door(): DoorState {
-    const { bus, departures, gateways, keeper, listener, newcomers } = this.#parts;
+    const { bus, draining, gateways, keeper, listener, newcomers } = this.#parts;
     return {
-      leaving: this.stopping || departures.all,
-      elsewhere: () => elsewhereHeader(gateways.alternatives()),
+      leaving: this.stopping || draining.all,
+      elsewhere: () => alternateGatewaysHeader(gateways.alternatives()),
       full: listener.full,
       crowded: newcomers.crowded,
       missing: missing(bus, keeper),
@@ -166,8 +167,8 @@ export class WorkerStatus {
 
   /** Whether there is something others should know of now, said once: a change, or how far the leaving is. */
   takeNews(): boolean {
-    const { departures, follower, listener, keeper, server } = this.#parts;
-    const { why, left } = departures;
+    const { draining, follower, listener, keeper, server } = this.#parts;
+    const { why, left } = draining;
     const at = performance.now();
     if (at - this.#readinessAt >= READINESS_PERIOD_MS) {
       // Asked all the time, so that it knows since when.

@@ -14,37 +14,37 @@ import { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { type Newcomer, Newcomers } from '../bus/newcomers.ts';
 import { registerProgramMetrics } from '../bus/program-metrics.ts';
-import { Dependency, Loops, lostSeconds } from '../bus/vital-signs.ts';
+import { Dependency, Loops, lostSeconds } from '../health/health.ts';
 import { CLOSE, encodeGatewayMessage } from '../protocol/index.ts';
-import { Admission } from './admission.ts';
-import { Canary } from './canary.ts';
+import { Admission } from './admission/admission.ts';
+import { Canary } from './admission/canary.ts';
+import { Gatekeeper } from './admission/gatekeeper.ts';
+import { Nonces } from './admission/handshake.ts';
+import { Interner } from './admission/interner.ts';
+import { createSignatureCheck } from './admission/signature-check.ts';
 import { type GatewayConfig, shareOf, tickMs } from './config.ts';
-import { Connections } from './connections.ts';
-import { Departures } from './departures.ts';
-import { Descriptors, newcomersBound } from './descriptors.ts';
-import { DeviceMessages } from './device-messages.ts';
-import { Gatekeeper } from './gatekeeper.ts';
-import { GatewayList } from './gateway-list.ts';
-import { Nonces } from './handshake.ts';
+import { Draining } from './drain/draining.ts';
 import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
-import { HeardReports } from './heard-reports.ts';
-import { Interner } from './interner.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
-import { LeaseWork } from './lease-work.ts';
-import { Listener } from './listener.ts';
-import { LoadMeter } from './load.ts';
+import { LeaseKeeper } from './lease/keeper.ts';
+import { LoadMeter } from './lease/load.ts';
+import { LeaseWork } from './lease/work.ts';
+import { Descriptors, newcomersBound } from './listen/descriptors.ts';
+import { Listener } from './listen/listener.ts';
+import { freePort, probePort } from './listen/port-probe.ts';
+import { PushServer, type PushServerEvents } from './listen/push-server.ts';
+import { GatewayList } from './lists/gateway-list.ts';
 import { Metrics } from './metrics.ts';
-import { freePort, probePort } from './port-probe.ts';
-import { PresenceReleases } from './presence-releases.ts';
-import { PushServer, type PushServerEvents } from './push-server.ts';
-import { ReceiptSpool } from './receipt-spool.ts';
-import { handBack } from './refused-results.ts';
-import { RoundTrips } from './round-trips.ts';
-import type { Connection, DeviceSocket } from './session.ts';
-import { SettingsFollower } from './settings-follower.ts';
-import { SettingsWatcher } from './settings-watcher.ts';
-import { createSignatureCheck } from './signature-check.ts';
-import { Sweep } from './sweep.ts';
+import { HeardReports } from './receipts/heard-reports.ts';
+import { ReceiptSpool } from './receipts/spool.ts';
+import { DeviceMessages } from './receive/device-messages.ts';
+import { HeartbeatTimeouts } from './receive/heartbeat-timeouts.ts';
+import { Connections } from './sessions/connections.ts';
+import { PresenceReleases } from './sessions/presence-releases.ts';
+import { handBack } from './sessions/refused-results.ts';
+import { RoundTrips } from './sessions/round-trips.ts';
+import type { Connection, DeviceSocket } from './sessions/session.ts';
+import { SettingsFollower } from './settings/follower.ts';
+import { SettingsWatcher } from './settings/watcher.ts';
 import { Ticker } from './ticker.ts';
 import { WorkerTunnels } from './tunnels/worker-tunnels.ts';
 import { type WorkerState, WorkerStatus } from './worker-status.ts';
@@ -108,7 +108,7 @@ export class GatewayWorker {
   readonly #messages: DeviceMessages;
   readonly #gatekeeper: Gatekeeper;
   readonly #listener: Listener;
-  readonly #departures: Departures;
+  readonly #draining: Draining;
   readonly #roundTrips: RoundTrips;
   readonly #keeper: LeaseKeeper;
   readonly #leaseWork: LeaseWork;
@@ -116,7 +116,7 @@ export class GatewayWorker {
   readonly #watcher: SettingsWatcher;
   readonly #follower: SettingsFollower;
   readonly #status: WorkerStatus;
-  readonly #sweep: Sweep;
+  readonly #heartbeatTimeouts: HeartbeatTimeouts;
   readonly #ticker: Ticker;
   readonly #canary: Canary | null;
   readonly #tunnels: WorkerTunnels;
@@ -134,7 +134,7 @@ export class GatewayWorker {
     this.#initial = config.initial;
     this.#log = log.child({ worker: this.name });
     this.#now = bus.clock.now.bind(bus.clock);
-    this.#ticker = new Ticker(tickMs(config), () => this.#sweep.tick(this.#ticker.now));
+    this.#ticker = new Ticker(tickMs(config), () => this.#heartbeatTimeouts.tick(this.#ticker.now));
     this.#newcomersLimit = shareOf(config.maxUnauthenticated, config) || 1;
     this.#newcomers = new Newcomers({
       bound: () => this.#newcomersLimit,
@@ -147,7 +147,7 @@ export class GatewayWorker {
     const events: PushServerEvents = {
       socketsChanged: () => this.#listener.changed(),
       refusal: (prefix) => this.#gatekeeper.refusal(prefix),
-      wrongProtocol: () => this.#metrics.refused.add('subprotocol'),
+      wrongProtocol: () => this.#metrics.upgradesRefused.add('subprotocol'),
       probed: () => this.#metrics.probes++,
       open: (socket, port, newcomer) => this.#open(socket, port, newcomer),
       message: (connection, bytes, isBinary) => this.#messages.receive(connection, bytes, isBinary),
@@ -189,7 +189,7 @@ export class GatewayWorker {
       metrics: this.#metrics,
       newcomers: this.#newcomers,
       incarnation: () => this.#keeper.last?.incarnation ?? null,
-      leaving: () => this.#status.stopping || this.#departures.all,
+      leaving: () => this.#status.stopping || this.#draining.all,
       now: this.#now,
       log: this.#log,
     });
@@ -237,12 +237,12 @@ export class GatewayWorker {
       log: this.#log,
     });
     this.#gatekeeper = new Gatekeeper(
-      config.admissionsPerSecond,
+      config.upgradesPerSecond,
       () => this.#status.door(),
-      (reason) => this.#metrics.refused.add(reason),
+      (reason) => this.#metrics.upgradesRefused.add(reason),
     );
     this.#roundTrips = new RoundTrips(this.#connections, this.#metrics);
-    this.#departures = new Departures({
+    this.#draining = new Draining({
       connections: this.#connections,
       gateways: this.#gateways,
       server: this.#server,
@@ -286,7 +286,7 @@ export class GatewayWorker {
       spool: this.#spool,
       metrics: this.#metrics,
       outboxPollMs: config.outboxPollMs,
-      tunnels: this.#tunnels.desk,
+      tunnels: this.#tunnels.relay,
       log: this.#log,
     });
     this.#keeper = new LeaseKeeper(
@@ -324,7 +324,7 @@ export class GatewayWorker {
       gateways: this.#gateways,
       server: this.#server,
       listener: this.#listener,
-      departures: this.#departures,
+      draining: this.#draining,
       log: this.#log,
     });
     this.#watcher = new SettingsWatcher(
@@ -356,7 +356,7 @@ export class GatewayWorker {
       gateways: this.#gateways,
       server: this.#server,
       listener: this.#listener,
-      departures: this.#departures,
+      draining: this.#draining,
       follower: this.#follower,
       keeper: this.#keeper,
       leaseHealth: this.#leaseHealth,
@@ -376,7 +376,7 @@ export class GatewayWorker {
       () => this.#spool.rounds,
       () => this.#spool.size === 0,
     );
-    this.#sweep = new Sweep(this.#connections, this.#newcomers, config, this.#ticker);
+    this.#heartbeatTimeouts = new HeartbeatTimeouts(this.#connections, this.#newcomers, config, this.#ticker);
     const metricsRegistry = registry ?? new Registry();
     this.#metrics.register(metricsRegistry, this.name, {
       connections: () => this.#connections.count,
@@ -391,16 +391,16 @@ export class GatewayWorker {
       spoolOldestAt: () => this.#spool.oldestAt,
       bufferedBytes: () => this.#connections.bufferedBytes(),
       limit: () => this.#listener.limit,
-      leaving: () => this.#departures.left,
+      leaving: () => this.#draining.left,
       canaryConfirmed: () => this.#canary?.confirmed ?? 0,
       ready: () => this.readiness().ready,
       lostSeconds: () =>
         Object.entries(this.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
       stuck: () => this.#loops.stuck,
-      tunnels: () => this.#tunnels.desk.size,
-      tunnelLegs: () => this.#tunnels.desk.legs,
-      tunnelBufferedBytes: () => this.#tunnels.desk.bufferedBytes(),
-      tunnelBytes: () => this.#tunnels.desk.bytes(),
+      tunnels: () => this.#tunnels.relay.size,
+      tunnelLegs: () => this.#tunnels.relay.legs,
+      tunnelBufferedBytes: () => this.#tunnels.relay.bufferedBytes(),
+      tunnelBytes: () => this.#tunnels.relay.bytes(),
     });
     registerBusMetrics(metricsRegistry, bus, { worker: this.name });
     registerLogMetrics(metricsRegistry, log, { worker: this.name });
@@ -517,9 +517,9 @@ export class GatewayWorker {
     this.#follower.stop();
     await this.#within(deadline, this.#watcher.stop(), 'settings');
     this.#canary?.stop();
-    const hadConnections = this.#connections.count > 0 || this.#tunnels.desk.legs > 0;
+    const hadConnections = this.#connections.count > 0 || this.#tunnels.relay.legs > 0;
     const tunnelsLeft = this.#tunnels.leave(deadline);
-    await this.#within(deadline, this.#departures.stop(deadline), 'devices');
+    await this.#within(deadline, this.#draining.stop(deadline), 'devices');
     await this.#within(deadline, tunnelsLeft, 'tunnels');
     this.#listener.close();
     this.#roundTrips.stop();
@@ -582,7 +582,7 @@ export class GatewayWorker {
     const now = this.#ticker.now;
     const connection = this.#connections.open(socket, port, newcomer, nonce, now, messageBurst, byteBurst);
     if (this.#follower.moved(port)) {
-      this.#departures.sendOn(connection);
+      this.#draining.sendOn(connection);
       return connection;
     }
     const installation = this.#bus.owner.current?.id;

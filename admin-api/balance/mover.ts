@@ -1,4 +1,4 @@
-import type { DeviceMail } from '../desks/desk-parts.ts';
+import type { DeviceSender } from '../services/service-parts.ts';
 import type { Store } from '../store/store.ts';
 import type { DeviceClass, Slice } from './classes.ts';
 import type { MoveMemory } from './move-memory.ts';
@@ -18,7 +18,7 @@ const SETTLE_MS = 5_000;
 
 export interface MoverParts {
   store: Store;
-  mail: DeviceMail;
+  sender: DeviceSender;
   memory: MoveMemory;
   now: () => number;
 }
@@ -86,9 +86,9 @@ export class Mover {
     chosen: ReadonlyMap<string, Candidate>,
     targetOf: (candidate: Candidate) => WeighedGateway | undefined,
   ): Promise<number> {
-    const { mail, memory, now } = this.#parts;
+    const { sender, memory, now } = this.#parts;
     let moved = 0;
-    await mail.deliver([...chosen.keys()], (id, { incarnation, session }) => {
+    await sender.deliver([...chosen.keys()], (id, { incarnation, session }) => {
       const candidate = chosen.get(id);
       if (!candidate || fleet.gatewayOf(incarnation)?.name !== from) return [];
       const target = targetOf(candidate);
@@ -103,14 +103,14 @@ export class Mover {
 
   /** Sends these devices away from a gateway whose scope does not hold their group; returns how many. */
   async sendStraysAway(fleet: Fleet, gateway: WeighedGateway, slice: Slice, most: number): Promise<number> {
-    const { store, mail, memory, now } = this.#parts;
+    const { store, sender, memory, now } = this.#parts;
     const found = await store.devices.connectedIn(gateway.name, slice, {
       after: '',
       before: now(),
       limit: most,
     });
     let sent = 0;
-    await mail.deliver(
+    await sender.deliver(
       found.filter((id) => !memory.rests(id)),
       (id, { incarnation, session }) => {
         if (fleet.gatewayOf(incarnation)?.name !== gateway.name) return [];

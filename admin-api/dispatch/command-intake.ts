@@ -2,7 +2,7 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import { changesEvent, type Outcomes } from '../ledger/outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Command, StateCounts } from '../store/records.ts';
-import { noCounts } from '../store/state-codes.ts';
+import { noCounts } from '../store/sql/state-codes.ts';
 import type { Commands, ExecutionKey, NewCommand, Routes, Store } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 

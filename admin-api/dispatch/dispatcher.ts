@@ -11,8 +11,8 @@ import {
   StoreUnavailable,
 } from '../store/store.ts';
 import type { CommandFrames, CommandToSend } from './command-frames.ts';
-import { Room } from './room.ts';
-import { type WorkerMail, workerMail } from './worker-mail.ts';
+import { type OutboxBatch, outboxBatches } from './outbox-batches.ts';
+import { SendWindow } from './send-window.ts';
 
 /** Devices looked at in one round. */
 const ROUND = 1000;
@@ -32,7 +32,7 @@ type Due = QueuedExecution & { holder: Holder };
  * Hands executions to the workers that hold the devices; there is no other path to a device. Who puts executions on record asks for
  * the `routes` of their devices, has those with a route and nothing in the way put on record as sent, and passes them to `carry`. For
  * whatever is queued it is woken with device ids: a command was made, a device connected, something fell back to queued. A wake may
- * come too often or, after a crash, never: the sweeper wakes whoever has something queued.
+ * come too often or, after a crash, never: OverdueExecutions wakes whoever has something queued.
  */
 export class Dispatcher {
   readonly #store: Store;
@@ -49,9 +49,9 @@ export class Dispatcher {
   readonly #progressed = new Set<string>();
   /** By incarnation, the devices that wait until their worker has room. */
   readonly #waiting = new Map<string, Set<string>>();
-  #roomTimer: NodeJS.Timeout | undefined;
+  #windowTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
-  #counted = new Room(new Map());
+  #counted = new SendWindow(new Map());
   #countedAt = Number.NEGATIVE_INFINITY;
   /** Devices to which something could not be handed over: nothing goes ahead of it until it is tried again. */
   readonly #held = new Set<string>();
@@ -97,7 +97,7 @@ export class Dispatcher {
     this.#state = 'stopping';
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    clearTimeout(this.#roomTimer);
+    clearTimeout(this.#windowTimer);
     await this.#running;
     await this.#carrying;
   }
@@ -119,27 +119,27 @@ export class Dispatcher {
 
   async #findRoutes(devices: readonly string[]): Promise<Routes> {
     const located = await this.#bus.presence.locate(devices);
-    const room = await this.#room();
+    const window = await this.#window();
     const routes = new Map<string, Holder>();
     for (const [i, device] of devices.entries()) {
       const holder = located[i];
-      if (holder && !this.#held.has(device) && room.take(holder.incarnation)) routes.set(device, holder);
+      if (holder && !this.#held.has(device) && window.take(holder.incarnation)) routes.set(device, holder);
     }
     return routes;
   }
 
-  async #room(): Promise<Room> {
+  async #window(): Promise<SendWindow> {
     const now = performance.now();
     if (now - this.#countedAt >= COUNTED_FOR_MS) {
       this.#countedAt = now;
-      this.#counted = new Room(await this.#store.executions.sentByIncarnation());
+      this.#counted = new SendWindow(await this.#store.executions.sentByIncarnation());
     }
     return this.#counted;
   }
 
   /**
    * Hands over what was just put on record as sent along these routes, to be called in the order it was. What the outboxes do not take is
-   * queued again; what fails otherwise stays sent, and the sweeper sends it again. Never rejects.
+   * queued again; what fails otherwise stays sent, and OverdueExecutions sends it again. Never rejects.
    */
   carry(
     rows: readonly ExecutionKey[],
@@ -150,7 +150,7 @@ export class Dispatcher {
     this.#carrying = this.#carrying
       .then(() => this.#carry(rows, commands, routes))
       .catch((error) =>
-        // They are on record as sent: the sweeper sends them again.
+        // They are on record as sent: OverdueExecutions sends them again.
         this.#log.warn({ err: error, executions: rows.length }, 'not handed to workers; sent again later'),
       );
     return this.#carrying;
@@ -170,8 +170,8 @@ export class Dispatcher {
       else held.set(incarnation, [row]);
       return false;
     });
-    const mail = await workerMail(this.#store, this.#frames, free, commands, routes);
-    await Promise.all(mail.map((one) => this.#append(one)));
+    const batches = await outboxBatches(this.#store, this.#frames, free, commands, routes);
+    await Promise.all(batches.map((one) => this.#append(one)));
     this.#metrics.dispatched.inc(free.length);
     for (const [incarnation, rows] of held) await this.#takeBack(incarnation, rows, 'unavailable');
   }
@@ -268,27 +268,27 @@ export class Dispatcher {
 
   /** As many as each worker has room for; the devices of the others wait for theirs. */
   async #withinWindows(possible: readonly Due[]): Promise<Due[]> {
-    const room = await this.#room();
+    const window = await this.#window();
     const full = new Set<string>();
     return possible.filter(({ device, holder: { incarnation } }) => {
-      if (!full.has(incarnation) && room.take(incarnation)) return true;
+      if (!full.has(incarnation) && window.take(incarnation)) return true;
       // Nothing later goes ahead of what waits: a device gets its commands in order.
       full.add(incarnation);
       const waiting = this.#waiting.get(incarnation) ?? new Set();
       this.#waiting.set(incarnation, waiting.add(device));
-      this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
+      this.#windowTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
       return false;
     });
   }
 
   /** Wakes as many waiting devices as their workers have room for now. */
   #wakeWaiting(): void {
-    this.#roomTimer = undefined;
+    this.#windowTimer = undefined;
     if (this.#state !== 'started') return;
-    this.#room().then(
-      (room) => {
+    this.#window().then(
+      (window) => {
         for (const [incarnation, devices] of this.#waiting) {
-          let left = room.left(incarnation);
+          let left = window.left(incarnation);
           for (const device of devices) {
             if (left-- === 0) break;
             devices.delete(device);
@@ -298,12 +298,12 @@ export class Dispatcher {
         }
         this.#run();
         if (this.#waiting.size > 0) {
-          this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
+          this.#windowTimer ??= setTimeout(() => this.#wakeWaiting(), COUNTED_FOR_MS);
         }
       },
       (error) => {
         this.#log.warn({ err: error }, 'dispatch waits');
-        this.#roomTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_FAULT_MS);
+        this.#windowTimer ??= setTimeout(() => this.#wakeWaiting(), RETRY_FAULT_MS);
       },
     );
   }
@@ -354,7 +354,7 @@ export class Dispatcher {
     await this.carry(claimed, commands, routes);
   }
 
-  async #append({ incarnation, deliveries, rows }: WorkerMail): Promise<void> {
+  async #append({ incarnation, deliveries, rows }: OutboxBatch): Promise<void> {
     const answer = await this.#bus.outboxes.append(incarnation, deliveries).catch((error): 'unavailable' => {
       if (!(error instanceof BusUnavailable)) throw error;
       return 'unavailable';

@@ -15,7 +15,7 @@ interface Ahead {
 
 /**
  * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million devices is
- * accepted as fast as one to a single device. Where it is, is kept in the store: the sweeper resumes what a crash left.
+ * accepted as fast as one to a single device. Where it is, is kept in the store: OverdueExecutions resumes what a crash left.
  */
 export class Expander {
   readonly #store: Store;
@@ -59,7 +59,7 @@ export class Expander {
         this.expand([]);
       },
       (error) => {
-        // What waits stays; the sweeper asks again.
+        // What waits stays; OverdueExecutions asks again.
         this.#running = undefined;
         this.#ahead.clear();
         const level = error instanceof StoreUnavailable ? 'warn' : 'error';

@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { hashSecret } from '../desks/identifiers.ts';
+import type { StoreWatch } from '../health/store-watch.ts';
 import { Problem } from '../problems.ts';
+import { hashSecret } from '../services/identifiers.ts';
 import { ROLES, type Role } from '../store/records.ts';
 import type { ApiTokens } from '../store/store.ts';
-import type { StoreWatch } from '../store-watch.ts';
 
 /** Who may call a route: `open` for anybody, else at least this role. */
 export type Access = Role | 'open';

@@ -1,9 +1,9 @@
 import type { Lease } from '../../bus/bus.ts';
 import { EXECUTION_STATES } from '../../protocol/index.ts';
 import { sum } from '../balance/fleet.ts';
-import type { Enrolment } from '../desks/enrolment-desk.ts';
-import type { GatewayView } from '../desks/gateway-desk.ts';
-import type { Located } from '../desks/locate-desk.ts';
+import type { Enrolment } from '../services/enrolment-service.ts';
+import type { GatewayView } from '../services/gateway-service.ts';
+import type { Located } from '../services/locate-service.ts';
 import type {
   ApiToken,
   AuditEntry,
@@ -16,7 +16,7 @@ import type {
   StateCounts,
   Tunnel,
 } from '../store/records.ts';
-import type { OpenedTunnel } from '../tunnels/tunnel-desk.ts';
+import type { OpenedTunnel } from '../tunnels/tunnel-service.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
 import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';

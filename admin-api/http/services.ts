@@ -4,17 +4,17 @@ import type { BusStatus, DirectoryState, Installation } from '../../bus/bus.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { Coverage } from '../balance/coverage.ts';
 import type { Placement } from '../balance/explain-placement.ts';
-import type { DeviceDesk } from '../desks/device-desk.ts';
-import type { EnrolmentDesk } from '../desks/enrolment-desk.ts';
-import type { GatewayDesk } from '../desks/gateway-desk.ts';
-import type { GroupDesk } from '../desks/group-desk.ts';
-import type { LocateDesk } from '../desks/locate-desk.ts';
-import type { TokenDesk } from '../desks/token-desk.ts';
+import type { Health } from '../health/health.ts';
+import type { StoreWatch } from '../health/store-watch.ts';
+import type { DeviceService } from '../services/device-service.ts';
+import type { EnrolmentService } from '../services/enrolment-service.ts';
+import type { GatewayService } from '../services/gateway-service.ts';
+import type { GroupService } from '../services/group-service.ts';
+import type { LocateService } from '../services/locate-service.ts';
+import type { TokenService } from '../services/token-service.ts';
 import type { Command, LedgerEvent, StateCounts } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import type { StoreWatch } from '../store-watch.ts';
-import type { TunnelDesk } from '../tunnels/tunnel-desk.ts';
-import type { VitalSigns } from '../vital-signs.ts';
+import type { TunnelService } from '../tunnels/tunnel-service.ts';
 
 /** `ttl` and `timeout` in seconds, `expiresAt` as RFC 3339. */
 export interface CommandRequest {
@@ -62,7 +62,7 @@ export interface HttpServices {
   directory: DirectoryHealth;
   /** Refuses what needs the store while it is away. */
   storeWatch: StoreWatch;
-  vitalSigns: VitalSigns;
+  health: Health;
   commands: CommandOrders;
   /** Why an execution is where it is; throws `Problem`. */
   explain(
@@ -72,13 +72,13 @@ export interface HttpServices {
   /** Why a device is connected where it is; throws `Problem`. */
   placement(deviceId: string): Promise<Placement>;
   coverage(): Promise<Coverage>;
-  groups: GroupDesk;
-  devices: DeviceDesk;
-  enrolment: EnrolmentDesk;
-  locate: LocateDesk;
-  gateways: GatewayDesk;
-  tunnels: TunnelDesk;
-  tokens: TokenDesk;
+  groups: GroupService;
+  devices: DeviceService;
+  enrolment: EnrolmentService;
+  locate: LocateService;
+  gateways: GatewayService;
+  tunnels: TunnelService;
+  tokens: TokenService;
   events: EventSource;
   registry: Registry;
   now: () => number;

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { StoreWatch } from '../store-watch.ts';
+import type { StoreWatch } from '../health/store-watch.ts';
 
 /**
  * Everything below `/v1` needs the store: while it is away, or does not take what a

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
 import type { ExecutionState } from '../../protocol/index.ts';
+import type { BestEffortSender } from '../dispatch/best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
-import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { AdminMetrics } from '../metrics.ts';
-import { ENDINGS, markable } from '../store/endings.ts';
+import { ENDINGS, markable } from '../store/executions/endings.ts';
 import type { Clock, DueEnd, ExecutionKey, Store } from '../store/store.ts';
 import { type Frontier, isAway } from './frontier.ts';
 import type { Outcomes } from './outcomes.ts';
@@ -30,7 +30,7 @@ export interface EndsParts {
   store: Store;
   frontier: Frontier;
   outcomes: Outcomes;
-  mail: HolderMail;
+  sender: BestEffortSender;
   frames: CommandFrames;
   metrics: AdminMetrics;
   now: () => number;
@@ -183,8 +183,8 @@ export class Ends {
   }
 
   async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
-    const { mail, frames, now } = this.#parts;
-    await mail.sendFrames(
+    const { sender, frames, now } = this.#parts;
+    await sender.sendFrames(
       keys.map(({ command, device }) => ({
         devices: [device],
         frame: frames.cancelForDevice(command, device, now()),

@@ -3,17 +3,17 @@ import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
 import { nearText } from '../balance/nearness.ts';
-import { type Canaries, withoutCanaries } from '../canaries.ts';
-import { recordIntroductions } from '../desks/introductions.ts';
-import type { DirectoryProjector } from '../directory-projector.ts';
+import type { DirectoryProjector } from '../directory/projector.ts';
+import type { BestEffortSender } from '../dispatch/best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Expander } from '../dispatch/expander.ts';
-import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { EventHub } from '../event-hub.ts';
+import { type Canaries, withoutCanaries } from '../health/canaries.ts';
+import type { StoreWatch } from '../health/store-watch.ts';
 import type { AdminMetrics } from '../metrics.ts';
+import { recordIntroductions } from '../services/introductions.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
-import type { StoreWatch } from '../store-watch.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from './outcomes.ts';
@@ -46,14 +46,14 @@ interface Applied {
 /**
  * The way up: consumes receipts, applies each batch to the store in one transaction, and only then lets the bus drop it. What
  * follows from a batch (wakes, confirmations) comes after the commit and may be lost with the process: each is repeated by the
- * sweeper, by the device, or at the next connect.
+ * look at overdue executions, by the device, or at the next connect.
  */
 export class Ingest {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #dispatcher: Dispatcher;
   readonly #expander: Expander;
-  readonly #mail: HolderMail;
+  readonly #sender: BestEffortSender;
   readonly #frames: CommandFrames;
   readonly #projector: DirectoryProjector;
   readonly #tunnels: TunnelIngest;
@@ -76,7 +76,7 @@ export class Ingest {
     bus: Bus;
     dispatcher: Dispatcher;
     expander: Expander;
-    mail: HolderMail;
+    sender: BestEffortSender;
     frames: CommandFrames;
     projector: DirectoryProjector;
     tunnels: TunnelIngest;
@@ -93,7 +93,7 @@ export class Ingest {
     this.#bus = parts.bus;
     this.#dispatcher = parts.dispatcher;
     this.#expander = parts.expander;
-    this.#mail = parts.mail;
+    this.#sender = parts.sender;
     this.#frames = parts.frames;
     this.#projector = parts.projector;
     this.#tunnels = parts.tunnels;
@@ -362,7 +362,7 @@ export class Ingest {
       devices,
       frame: encodeGatewayMessage({ t: 'settled', id, state }),
     }));
-    await this.#mail.sendFrames([...cancels, ...confirmations]);
+    await this.#sender.sendFrames([...cancels, ...confirmations]);
   }
 
   /**
@@ -383,11 +383,11 @@ export class Ingest {
         memberships.push({ devices: [id], frame: this.#projector.membershipFrame(device) });
       }
     }
-    await this.#mail.sendFrames(memberships);
+    await this.#sender.sendFrames(memberships);
     if (unknown.length > 0 || blocked.length > 0) {
       this.#projector.devicesChangedSoon([...unknown, ...blocked]);
-      await this.#mail.close(unknown, CLOSE.unknownDevice, 'not enrolled here');
-      await this.#mail.close(blocked, CLOSE.blocked, 'blocked by an operator');
+      await this.#sender.close(unknown, CLOSE.unknownDevice, 'not enrolled here');
+      await this.#sender.close(blocked, CLOSE.blocked, 'blocked by an operator');
     }
   }
 }

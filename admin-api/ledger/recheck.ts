@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import type { BestEffortSender } from '../dispatch/best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
-import type { HolderMail } from '../dispatch/holder-mail.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
 
 /** Executions looked at together, and the rest between two such: a few percent of a core, however many are open. */
@@ -21,7 +21,7 @@ export interface RecheckParts {
   store: Store;
   bus: Bus;
   dispatcher: Dispatcher;
-  mail: HolderMail;
+  sender: BestEffortSender;
   frames: CommandFrames;
   now: () => number;
   log: Logger;
@@ -137,10 +137,10 @@ export class Recheck {
 
   async #send(rows: readonly ExecutionKey[]): Promise<void> {
     if (rows.length === 0) return;
-    const { store, mail, frames, now } = this.#parts;
+    const { store, sender, frames, now } = this.#parts;
     const ids = [...new Set(rows.map(({ command }) => command))];
     const commands = new Map((await store.commands.getMany(ids)).map((command) => [command.id, command]));
-    await mail.sendFrames(
+    await sender.sendFrames(
       rows.flatMap(({ command: id, device }) => {
         const command = commands.get(id);
         if (!command) return [];

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
+import { type EventRow, JoinedScope, type Scope } from './devices/scope.ts';
 import type { LedgerEvent } from './records.ts';
-import { type EventRow, JoinedScope, type Scope } from './scope.ts';
-import type { Database, SqlDialect } from './sql-dialect.ts';
+import type { Database, SqlDialect } from './sql/sql-dialect.ts';
 import type { Events } from './store.ts';
 
 const COLUMNS = { position: 'integer', at: 'integer', type: 'text', data: 'text' } as const;

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
-import type { Scope } from './scope.ts';
-import type { Database } from './sql-dialect.ts';
+import type { Scope } from './devices/scope.ts';
+import type { Database } from './sql/sql-dialect.ts';
 import type { Meta } from './store.ts';
 
 export class SqlMeta implements Meta {

@@ -1,8 +1,8 @@
 import path from 'node:path';
 import type { Logger } from 'pino';
-import { postgresDialect } from './dialect-postgres.ts';
-import { sqliteDialect } from './dialect-sqlite.ts';
-import { postgresAddress } from './postgres-url.ts';
+import { postgresDialect } from './sql/dialect-postgres.ts';
+import { sqliteDialect } from './sql/dialect-sqlite.ts';
+import { postgresAddress } from './sql/postgres-url.ts';
 import { sqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
 

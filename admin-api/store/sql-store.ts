@@ -1,15 +1,15 @@
-import { SqlApiTokens } from './api-tokens.ts';
-import { SqlAudit } from './audit.ts';
-import { SqlCommands } from './commands.ts';
-import { SqlDevices } from './devices.ts';
-import { SqlEnrolmentTokens } from './enrolment-tokens.ts';
+import { SqlApiTokens } from './access/api-tokens.ts';
+import { SqlAudit } from './access/audit.ts';
+import { SqlEnrolmentTokens } from './access/enrolment-tokens.ts';
+import { SqlCommands } from './commands/commands.ts';
+import { SqlDevices } from './devices/devices.ts';
+import { SqlGateways } from './devices/gateways.ts';
+import { SqlGroups } from './devices/groups.ts';
+import { JoinedScope, OuterScope, type Scope } from './devices/scope.ts';
 import { appendEvents, SqlEvents } from './events.ts';
-import { SqlExecutions } from './executions.ts';
-import { SqlGateways } from './gateways.ts';
-import { SqlGroups } from './groups.ts';
+import { SqlExecutions } from './executions/executions.ts';
 import { SqlMeta } from './meta.ts';
-import { JoinedScope, OuterScope, type Scope } from './scope.ts';
-import type { SqlDialect } from './sql-dialect.ts';
+import type { SqlDialect } from './sql/sql-dialect.ts';
 import type { Store } from './store.ts';
 import { SqlTunnels } from './tunnels.ts';
 

@@ -6,7 +6,7 @@
  * reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
 import type { Compliance, ExecutionState, MeasuredGateway } from '../../protocol/index.ts';
-import type { Ending } from './endings.ts';
+import type { Ending } from './executions/endings.ts';
 import type {
   ApiToken,
   AuditEntry,

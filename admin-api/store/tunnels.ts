@@ -1,11 +1,11 @@
 import { sql } from 'kysely';
-import { readCursor, rowsOfPage, toPage } from './page-cursor.ts';
+import type { Scope } from './devices/scope.ts';
 import { type Page, type PageRequest, TUNNEL_STATES, type Tunnel } from './records.ts';
-import type { TunnelTable } from './schema.ts';
-import type { Scope } from './scope.ts';
-import type { Database } from './sql-dialect.ts';
-import { stateOf } from './state-codes.ts';
-import { storableText } from './storable-text.ts';
+import { readCursor, rowsOfPage, toPage } from './sql/page-cursor.ts';
+import type { TunnelTable } from './sql/schema.ts';
+import type { Database } from './sql/sql-dialect.ts';
+import { stateOf } from './sql/state-codes.ts';
+import { storableText } from './sql/storable-text.ts';
 import type { TunnelDependencies, TunnelFilter, TunnelReport, Tunnels } from './store.ts';
 
 const OPENING = 0;

@@ -2,7 +2,7 @@
  * One device's connection: dials, upgrades, reads frames, dials again when the swarm is told to. What is said is the
  * dialect's business.
  */
-import { Reconnect } from '../../device/reconnect.ts';
+import { Reconnect } from '../../device/connection/reconnect.ts';
 import { clientFrame, joined, OPCODE, readFrames } from './frames.ts';
 import { closeTcp, dialTcp, pauseTcp, resumeTcp, type TcpOwner, type TcpSocket, writeTcp } from './tcp.ts';
 

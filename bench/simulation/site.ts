@@ -25,7 +25,7 @@ export interface Bounds {
   devicesPerGateway: number;
   /** After a gateway is lost, all its devices are back on the others within this time. */
   returnSeconds: number;
-  /** Newcomers a worker takes a second (`--admissions-per-second`). */
+  /** Newcomers a worker takes a second (`--upgrades-per-second`). */
   admissionsPerWorker: number;
 }
 
@@ -112,9 +112,9 @@ function countGateways(devices: number, costs: CostFigures, machines: Machines, 
   let gateways = Math.ceil(devices / most);
   let why = because;
   // The devices of one that is lost go to all others together; with few gateways that is much for each.
-  const admissionsPerSecond =
+  const upgradesPerSecond =
     machines.gatewayCores * Math.min(bounds.admissionsPerWorker, 1e6 / costs.gatewayUsPerAdmission);
-  while (devices / gateways / Math.max(1, gateways - 1) / admissionsPerSecond > bounds.returnSeconds) {
+  while (devices / gateways / Math.max(1, gateways - 1) / upgradesPerSecond > bounds.returnSeconds) {
     gateways += 1;
     why = 'return after a loss';
   }

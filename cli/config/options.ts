@@ -496,8 +496,8 @@ export const OPTIONS = [
     absent: 'every address has its share',
   },
   {
-    name: 'admissions-per-second',
-    env: 'PUSHPOINT_ADMISSIONS_PER_SECOND',
+    name: 'upgrades-per-second',
+    env: 'PUSHPOINT_UPGRADES_PER_SECOND',
     type: 'integer',
     min: 1,
     max: 1_000_000,

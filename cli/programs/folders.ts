@@ -1,7 +1,7 @@
 /** Folders and files that settings name, tried before anything starts: what is wrong with them is said in a sentence. */
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { makeFolder } from '../../device/file-mode.ts';
+import { makeFolder } from '../../device/storage/file-mode.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 
 const REASONS: Record<string, string> = {

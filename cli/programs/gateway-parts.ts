@@ -35,7 +35,7 @@ export function gatewayConfig(
       maxUnauthenticated: config.maxUnauthenticated,
       maxUnauthenticatedPerAddress: config.maxUnauthenticatedPerAddress,
       ...(config.sharedAddresses === undefined ? {} : { sharedAddresses: config.sharedAddresses }),
-      admissionsPerSecond: config.admissionsPerSecond,
+      upgradesPerSecond: config.upgradesPerSecond,
       maxBackpressureBytes: config.maxBackpressure,
       drainPerSecond: config.drainPerSecond,
       maxTunnels: config.maxTunnels,

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beginEpoch, loadInstallation } from '../../admin-api/installation.ts';
-import { DatabaseLock } from '../../admin-api/store/database-lock.ts';
+import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
 import { ForeignInstallation } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import { loadConfig } from '../config/load.ts';

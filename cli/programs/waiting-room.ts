@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { readTlsFiles } from '../../bus/certificate.ts';
-import { Dependency } from '../../bus/vital-signs.ts';
+import { Dependency } from '../../health/health.ts';
 import type { Part } from './lifecycle.ts';
 
 export interface WaitingPlace {

@@ -1,4 +1,4 @@
-import { clip } from '../clip.ts';
+import { clip } from '../platform/clip.ts';
 
 /** The last bytes of what a program printed, both streams together, in bounded memory. */
 export class OutputTail {

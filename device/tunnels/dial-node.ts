@@ -7,7 +7,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import type { LegDial, LegSocket, LegSocketEvents } from '../../tunnel/index.ts';
-import { connectThrough, proxyFor, secured } from '../proxy-node.ts';
+import { connectThrough, proxyFor, secured } from '../platform/proxy-node.ts';
 import { clientFrame, LegFrameReader, OPCODE } from './leg-frames.ts';
 
 export interface LegDialOptions {

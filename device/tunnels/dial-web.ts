@@ -1,6 +1,6 @@
 import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import type { LegDial } from '../../tunnel/index.ts';
-import { browserWebSocket, openWebSocket } from '../web-socket.ts';
+import { browserWebSocket, openWebSocket } from '../platform/web-socket.ts';
 
 /** Dials the legs of tunnels with the WebSocket of the browser, or one given. */
 export function webLegDial(WebSocketClass = browserWebSocket()): LegDial {

@@ -12,7 +12,7 @@ import {
   type TunnelStream,
   type TunnelTicket,
 } from '../../tunnel/index.ts';
-import { type Command, Rejected } from '../handlers.ts';
+import { type Command, Rejected } from '../executions/handlers.ts';
 import { AllowList } from './allow-list.ts';
 
 export interface TunnelTarget {

@@ -2,7 +2,7 @@
  * Says which ports workers may listen on. They share a port among themselves, and the kernel would let a stranger of the same
  * user share it too: so a port that no worker listens on is first listened on alone for a moment.
  */
-import { probePort } from '../port-probe.ts';
+import { probePort } from '../listen/port-probe.ts';
 
 /** By then a worker that was told "yes" listens and has said so; meanwhile the port must not be probed. */
 const GRANT_MS = 3_000;

@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import type { GatewayConfig } from '../config.ts';
-import { PortUnavailable } from '../port-probe.ts';
+import { PortUnavailable } from '../listen/port-probe.ts';
 import { GatewayWorker } from '../worker.ts';
 import type { WorkerState } from '../worker-status.ts';
 import { type FromWorker, STATE_PERIOD_MS, type ToWorker } from './messages.ts';

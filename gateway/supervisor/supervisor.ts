@@ -11,10 +11,10 @@ import { AggregatorRegistry, Counter, Gauge, Registry } from 'prom-client';
 import type { Bus } from '../../bus/bus.ts';
 import { registerLogMetrics } from '../../bus/log-metrics.ts';
 import { registerProgramMetrics } from '../../bus/program-metrics.ts';
-import { Dependency, type DependencyReport, Loops } from '../../bus/vital-signs.ts';
+import { Dependency, type DependencyReport, Loops } from '../../health/health.ts';
 import type { GatewayConfig } from '../config.ts';
 import { HealthServer, type MetricsText, type Readiness } from '../health.ts';
-import { freePort } from '../port-probe.ts';
+import { freePort } from '../listen/port-probe.ts';
 import { PortBroker } from './port-broker.ts';
 import { type SlotState, WorkerSlot } from './worker-slot.ts';
 

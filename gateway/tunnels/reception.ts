@@ -11,15 +11,15 @@ import {
   TUNNEL_LIMITS,
   TunnelError,
 } from '../../protocol/index.ts';
-import { type DeviceSocket, remoteAddress } from '../session.ts';
+import { type DeviceSocket, remoteAddress } from '../sessions/session.ts';
 import type { Leg, LegInput, LocalLeg } from './leg.ts';
-import type { Passage } from './passage.ts';
+import type { SiblingRelay } from './sibling-relay.ts';
 
 export interface ReceptionParts {
   workerNumber: number;
-  desk: { enter(leg: Leg): LegInput };
+  relay: { enter(leg: Leg): LegInput };
   /** The way to sibling workers; `null` where there are none. */
-  passage: Passage | null;
+  siblingRelay: SiblingRelay | null;
   newcomers: Newcomers;
   /** A leg that did not read what was sent to it was cut. */
   slow(): void;
@@ -119,10 +119,10 @@ export class SocketLeg implements LocalLeg {
   }
 
   #first(text: string, isBinary: boolean): void {
-    const { workerNumber, desk, passage } = this.#parts;
+    const { workerNumber, relay, siblingRelay } = this.#parts;
     const worker = isBinary ? null : workerOf(text);
-    if (worker === null || worker === workerNumber) this.#input = desk.enter(this);
-    else if (passage) this.#input = passage.through(worker, this);
+    if (worker === null || worker === workerNumber) this.#input = relay.enter(this);
+    else if (siblingRelay) this.#input = siblingRelay.through(worker, this);
     else {
       this.say({ t: 'refused', reason: 'wrong-worker' });
       this.close(TUNNEL_CLOSE.unreachable, 'wrong-worker');
@@ -159,7 +159,7 @@ export class SocketLeg implements LocalLeg {
   }
 }
 
-/** The worker that a first message names; `null` for one that is none, which the desk refuses. */
+/** The worker that a first message names; `null` for one that is none, which the relay refuses. */
 function workerOf(text: string): number | null {
   try {
     const message = decodeLegMessage(text);

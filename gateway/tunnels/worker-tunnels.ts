@@ -1,14 +1,14 @@
-/** The tunnels of a worker, put together: door, reception, desk, and the passage to siblings. */
+/** The tunnels of a worker, put together: door, reception, relay, and the relay to siblings. */
 import type { Logger } from 'pino';
 import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
 import { type GatewayConfig, shareOf } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Refusal } from '../push-server.ts';
-import type { ReceiptSpool } from '../receipt-spool.ts';
-import type { DeviceSocket } from '../session.ts';
-import { Passage } from './passage.ts';
+import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { Refusal } from '../refusal.ts';
+import type { DeviceSocket } from '../sessions/session.ts';
 import { Reception, type SocketLeg } from './reception.ts';
-import { TunnelDesk } from './tunnel-desk.ts';
+import { SiblingRelay } from './sibling-relay.ts';
+import { TunnelRelay } from './tunnel-relay.ts';
 
 export interface WorkerTunnelsParts {
   config: Readonly<GatewayConfig>;
@@ -26,17 +26,17 @@ export interface WorkerTunnelsParts {
 const SHARE_OF_DEADLINE = 0.5;
 
 export class WorkerTunnels {
-  readonly desk: TunnelDesk;
+  readonly relay: TunnelRelay;
   readonly #parts: WorkerTunnelsParts;
   readonly #reception: Reception;
-  readonly #passage: Passage | null;
+  readonly #siblingRelay: SiblingRelay | null;
   /** Legs reach this worker whichever sibling they come to. */
   #reachable: boolean;
 
   constructor(parts: WorkerTunnelsParts) {
     this.#parts = parts;
     const { config, spool, metrics, incarnation, leaving, now, log } = parts;
-    this.desk = new TunnelDesk({
+    this.relay = new TunnelRelay({
       spool,
       metrics,
       log,
@@ -51,12 +51,13 @@ export class WorkerTunnels {
       lookMs: Math.max(10, Math.min(1_000, config.tunnelPingMs / 4, config.tunnelHoldMs / 4)),
     });
     const { siblingDir: dir, workerNumber } = config;
-    this.#passage = dir === null ? null : new Passage({ dir, workerNumber, desk: this.desk, log });
+    this.#siblingRelay =
+      dir === null ? null : new SiblingRelay({ dir, workerNumber, relay: this.relay, log });
     this.#reachable = config.workers === 1 || dir !== null;
     this.#reception = new Reception({
       workerNumber,
-      desk: this.desk,
-      passage: this.#passage,
+      relay: this.relay,
+      siblingRelay: this.#siblingRelay,
       newcomers: parts.newcomers,
       slow: () => metrics.tunnelEvents.add('slow-leg'),
     });
@@ -64,13 +65,13 @@ export class WorkerTunnels {
 
   /** For the lease; `undefined` where there are to be none. */
   get load(): { open: number; limit: number } | undefined {
-    const { size, limit } = this.desk;
+    const { size, limit } = this.relay;
     return limit === 0 || !this.#reachable ? undefined : { open: size, limit };
   }
 
   /** What decides over a leg before its upgrade. */
   refusal(): Refusal | null {
-    if (!this.#parts.leaving() || this.desk.size > 0) return null;
+    if (!this.#parts.leaving() || this.relay.size > 0) return null;
     return { reason: 'the gateway leaves', retryAfterSeconds: 1 };
   }
 
@@ -78,21 +79,21 @@ export class WorkerTunnels {
     return this.#reception.open(socket, newcomer);
   }
 
-  /** Where the passage cannot be opened, the worker serves without tunnels. */
+  /** Where the relay to siblings cannot be opened, the worker serves without tunnels. */
   async start(): Promise<void> {
     try {
-      await this.#passage?.start();
+      await this.#siblingRelay?.start();
     } catch (error) {
       this.#reachable = false;
       this.#parts.log.error({ err: error }, 'no tunnels: siblings cannot pass legs through');
     }
-    this.desk.start();
+    this.relay.start();
   }
 
   /** Tunnels go elsewhere, or end, well before `deadline` (milliseconds since the Unix epoch). */
   async leave(deadline: number): Promise<void> {
     const now = Date.now();
-    await this.desk.leave(now + (deadline - now) * SHARE_OF_DEADLINE);
-    await this.#passage?.stop();
+    await this.relay.leave(now + (deadline - now) * SHARE_OF_DEADLINE);
+    await this.#siblingRelay?.stop();
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 /** Folders with TypeScript of ours, and so the areas between which import arrows hold. */
 export const areas = [
   'protocol',
+  'health',
   'bus',
   'gateway',
   'admin-api',

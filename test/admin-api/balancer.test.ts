@@ -8,8 +8,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Balancer } from '../../admin-api/balance/balancer.ts';
 import { nearText } from '../../admin-api/balance/nearness.ts';
-import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
-import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
+import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
+import { BestEffortSender } from '../../admin-api/dispatch/best-effort-sender.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { LiveWorkers } from '../../admin-api/live-workers.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
@@ -33,13 +33,13 @@ interface Left {
 class PlayedWorker {
   readonly gateway: string;
   readonly sessions = new Map<string, number>();
-  readonly site: Site;
+  readonly deployment: Deployment;
   incarnation = '';
   position: Position | null = null;
   load: WorkerLoad;
 
-  constructor(site: Site, gateway: string, limit: number) {
-    this.site = site;
+  constructor(deployment: Deployment, gateway: string, limit: number) {
+    this.deployment = deployment;
     this.gateway = gateway;
     this.load = {
       connections: 0,
@@ -57,11 +57,11 @@ class PlayedWorker {
     const { gateway, load } = this;
     const initial = { group: 'all', runPushServer: true, port: 1, address: 'ws://x:1', connectionLimit: 1 };
     const identity = { worker: `${gateway}/0`, gateway, host: 'h', pid: 1, version: '1', initial };
-    this.incarnation = await this.site.bus.leases.acquire(identity, load, 60_000);
+    this.incarnation = await this.deployment.bus.leases.acquire(identity, load, 60_000);
   }
 
   async connect(devices: readonly string[]): Promise<void> {
-    const { bus, store } = this.site;
+    const { bus, store } = this.deployment;
     const claims = await bus.presence.claim(
       this.incarnation,
       devices.map((device) => ({ device })),
@@ -87,12 +87,12 @@ class PlayedWorker {
 
   async report(change: Partial<WorkerLoad> = {}): Promise<void> {
     this.load = { ...this.load, ...change, connections: this.sessions.size };
-    await this.site.bus.leases.extend(this.incarnation, this.load, 60_000);
+    await this.deployment.bus.leases.extend(this.incarnation, this.load, 60_000);
   }
 
   /** Reads the outbox once and does what it says. */
   async obey(): Promise<void> {
-    const { bus, left, workers } = this.site;
+    const { bus, left, workers } = this.deployment;
     const { position, entries } = await bus.outboxes.read(this.incarnation, this.position, 1000);
     this.position = position;
     const atMs = performance.now();
@@ -116,10 +116,10 @@ class PlayedWorker {
   }
 }
 
-type Site = Awaited<ReturnType<typeof startSite>>;
-let site: Site;
+type Deployment = Awaited<ReturnType<typeof startDeployment>>;
+let deployment: Deployment;
 
-async function startSite(movesPerSecond: number) {
+async function startDeployment(movesPerSecond: number) {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-balancer-'));
   const log = pino({ level: 'silent' });
   const store = openStore({ dataDir, checkNesting: true, log });
@@ -132,10 +132,10 @@ async function startSite(movesPerSecond: number) {
   await leases.start(() => directory.gatewaysChangedSoon());
   await directory.start();
   const hub = new EventHub(store.events, log);
-  const mail = new HolderMail(bus, log);
+  const sender = new BestEffortSender(bus, log);
   const registry = new Registry();
   const metrics = createAdminMetrics(registry);
-  const parts = { store, leases, directory, mail, hub, metrics, log, now: Date.now };
+  const parts = { store, leases, directory, sender, hub, metrics, log, now: Date.now };
   const balancer = new Balancer(parts, { movesPerSecond });
   const workers = new Map<string, PlayedWorker>();
   const left: Left[] = [];
@@ -175,14 +175,14 @@ async function startSite(movesPerSecond: number) {
 async function play(until: () => boolean | Promise<boolean>): Promise<void> {
   await waitFor(
     async () => {
-      for (const worker of [...site.workers.values()]) await worker.obey();
+      for (const worker of [...deployment.workers.values()]) await worker.obey();
       return until();
     },
     { timeoutMs: 30_000 },
   );
 }
 
-const counts = () => [...site.workers.values()].map((worker) => worker.sessions.size);
+const counts = () => [...deployment.workers.values()].map((worker) => worker.sessions.size);
 const spread = () => {
   const all = counts();
   const mean = all.reduce((sum, n) => sum + n, 0) / all.length;
@@ -190,48 +190,57 @@ const spread = () => {
 };
 
 test.before(async () => {
-  site = await startSite(50);
+  deployment = await startDeployment(50);
 });
-test.after(() => site.stop());
+test.after(() => deployment.stop());
 
 test('a gateway that joins gets its share, a bounded number of devices a second, each told where to go', async () => {
-  const devices = await addDevices(site.store, 'd', 300);
-  const gw1 = await site.addGateway('gw1');
-  const gw2 = await site.addGateway('gw2');
+  const devices = await addDevices(deployment.store, 'd', 300);
+  const gw1 = await deployment.addGateway('gw1');
+  const gw2 = await deployment.addGateway('gw2');
   await gw1.connect(devices.slice(0, 150));
   await gw2.connect(devices.slice(150));
-  await site.addGateway('gw3');
-  site.balancer.start();
+  await deployment.addGateway('gw3');
+  deployment.balancer.start();
   await play(() => spread() <= 0.1);
-  assert.ok(site.left.length <= 100, `${site.left.length} moves`);
-  assert.is(new Set(site.left.map((left) => left.device)).size, site.left.length, 'nobody moves twice');
-  for (const { redirect, code } of site.left) {
+  assert.ok(deployment.left.length <= 100, `${deployment.left.length} moves`);
+  assert.is(
+    new Set(deployment.left.map((left) => left.device)).size,
+    deployment.left.length,
+    'nobody moves twice',
+  );
+  for (const { redirect, code } of deployment.left) {
     assert.equal(redirect.to[0], { name: 'gw3', url: 'ws://gw3:1' });
     assert.is(redirect.to.length, 3);
     assert.is(redirect.reason, 'balance');
     assert.is(code, CLOSE.redirected);
   }
-  for (const { atMs } of site.left) {
-    const within = site.left.filter((left) => left.atMs >= atMs && left.atMs < atMs + 700).length;
+  for (const { atMs } of deployment.left) {
+    const within = deployment.left.filter((left) => left.atMs >= atMs && left.atMs < atMs + 700).length;
     assert.ok(within <= 50, `${within} moves within a second`);
   }
-  const events = (await site.store.events.after(0, 100)).filter((event) => event.type === 'balance.moved');
+  const events = (await deployment.store.events.after(0, 100)).filter(
+    (event) => event.type === 'balance.moved',
+  );
   const moved = events.map((event) => event.data as { from: string; to: string; count: number });
   assert.is(
     moved.reduce((sum, { count }) => sum + count, 0),
-    site.left.length,
+    deployment.left.length,
   );
-  assert.match(await site.registry.metrics(), /pushpoint_admin_balance_moves_total\{from="gw1",to="gw3"\}/);
+  assert.match(
+    await deployment.registry.metrics(),
+    /pushpoint_admin_balance_moves_total\{from="gw1",to="gw3"\}/,
+  );
 });
 
 test('a device that is on a gateway outside its scope is sent to one of its group', async () => {
-  await site.store.groups.create({ id: 'lab', parentId: 'all', name: 'Lab', createdAt: T0 });
-  const lab = await site.addGateway('lab1', 'lab');
-  const [stray] = await addDevices(site.store, 'stray', 1);
-  site.left.length = 0;
+  await deployment.store.groups.create({ id: 'lab', parentId: 'all', name: 'Lab', createdAt: T0 });
+  const lab = await deployment.addGateway('lab1', 'lab');
+  const [stray] = await addDevices(deployment.store, 'stray', 1);
+  deployment.left.length = 0;
   await lab.connect([stray as string]);
-  await play(() => site.left.length > 0);
-  const [left] = site.left;
+  await play(() => deployment.left.length > 0);
+  const [left] = deployment.left;
   assert.equal([left?.device, left?.from, left?.code], [stray, 'lab1', CLOSE.outOfScope]);
   assert.equal(left?.redirect.to.map(({ name }) => name).sort(), ['gw1', 'gw2', 'gw3']);
   await lab.report();
@@ -239,7 +248,7 @@ test('a device that is on a gateway outside its scope is sent to one of its grou
 
 /** Looks of the balancer from now on. */
 function looks(): { count: number } {
-  const { devices } = site.store;
+  const { devices } = deployment.store;
   const seen = { count: 0 };
   const placements = devices.placements.bind(devices);
   devices.placements = () => {
@@ -250,13 +259,13 @@ function looks(): { count: number } {
 }
 
 test('devices that measured stay at the nearest, and leave it only as far as it is over its limit, for the next', async () => {
-  await site.store.groups.create({ id: 'near', parentId: 'all', name: 'Near', createdAt: T0 });
-  const near = await site.addGateway('near', 'near');
-  const middle = await site.addGateway('middle', 'near');
-  await site.addGateway('far', 'near');
+  await deployment.store.groups.create({ id: 'near', parentId: 'all', name: 'Near', createdAt: T0 });
+  const near = await deployment.addGateway('near', 'near');
+  const middle = await deployment.addGateway('middle', 'near');
+  await deployment.addGateway('far', 'near');
   const [devices, strangers] = await Promise.all([
-    addDevices(site.store, 'n', 60, 'near'),
-    addDevices(site.store, 'm', 3, 'near'),
+    addDevices(deployment.store, 'n', 60, 'near'),
+    addDevices(deployment.store, 'm', 3, 'near'),
   ]);
   const measured = [
     { name: 'near', ms: 2 },
@@ -264,37 +273,37 @@ test('devices that measured stay at the nearest, and leave it only as far as it 
     { name: 'far', ms: 120 },
   ];
   const known = new Set(['near', 'middle', 'far']);
-  await site.store.devices.applyMeasures(
+  await deployment.store.devices.applyMeasures(
     devices.map((device) => ({ device, near: nearText(measured, known), measured })),
   );
-  site.left.length = 0;
+  deployment.left.length = 0;
   await near.connect(devices);
   await middle.connect(strangers);
   const seen = looks();
   await play(() => seen.count >= 5);
-  assert.equal(site.left, []);
+  assert.equal(deployment.left, []);
   near.load = { ...near.load, limit: 50 };
   await near.report();
   await play(() => near.sessions.size <= 50);
   const before = seen.count;
   await play(() => seen.count >= before + 3);
   assert.is(near.sessions.size, 50);
-  assert.equal([...new Set(site.left.map(({ redirect }) => redirect.to[0]?.name))], ['middle']);
+  assert.equal([...new Set(deployment.left.map(({ redirect }) => redirect.to[0]?.name))], ['middle']);
 });
 
 test('a drained gateway gets nobody; that it is empty is told once', async () => {
-  const gw3 = site.workers.get('gw3') as PlayedWorker;
-  const draining = await site.store.gateways.setDraining('gw3', T0, T0);
+  const gw3 = deployment.workers.get('gw3') as PlayedWorker;
+  const draining = await deployment.store.gateways.setDraining('gw3', T0, T0);
   const away = [...gw3.sessions.keys()];
   gw3.sessions.clear();
-  await site.workers.get('gw1')?.connect(away);
+  await deployment.workers.get('gw1')?.connect(away);
   const { port: _port, ...silent } = gw3.load;
   gw3.load = silent;
   await gw3.report({ revision: draining?.revision ?? 0 });
-  await play(async () => (await site.store.gateways.get('gw3'))?.drainedAt !== null);
+  await play(async () => (await deployment.store.gateways.get('gw3'))?.drainedAt !== null);
   await play(() => Math.abs((counts()[0] as number) - (counts()[1] as number)) <= 15);
   assert.is(gw3.sessions.size, 0);
-  const events = await site.store.events.after(0, 1000);
+  const events = await deployment.store.events.after(0, 1000);
   assert.equal(
     events.filter((event) => event.type === 'gateway.drained').map((event) => event.data),
     [{ name: 'gw3' }],
@@ -302,10 +311,10 @@ test('a drained gateway gets nobody; that it is empty is told once', async () =>
 });
 
 test('one administration server balances at a time, and hands over when it stops', async () => {
-  const other = new Balancer(site.parts, { movesPerSecond: 50 });
-  assert.is(await site.store.meta.hold('balancer', 'another', 1000, Date.now()), false);
-  await site.balancer.stop();
-  assert.is(await site.store.meta.hold('balancer', 'another', 1000, Date.now()), true);
+  const other = new Balancer(deployment.parts, { movesPerSecond: 50 });
+  assert.is(await deployment.store.meta.hold('balancer', 'another', 1000, Date.now()), false);
+  await deployment.balancer.stop();
+  assert.is(await deployment.store.meta.hold('balancer', 'another', 1000, Date.now()), true);
   await other.stop();
 });
 

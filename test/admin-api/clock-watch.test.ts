@@ -2,7 +2,7 @@
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ClockWatch } from '../../admin-api/clock-watch.ts';
+import { ClockWatch } from '../../admin-api/health/clock-watch.ts';
 import type { Store } from '../../admin-api/store/store.ts';
 import { MeasuredClock } from '../../bus/clock.ts';
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
+import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';

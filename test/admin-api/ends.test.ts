@@ -6,8 +6,8 @@ import pino from 'pino';
 import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BestEffortSender } from '../../admin-api/dispatch/best-effort-sender.ts';
 import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
-import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { Ends } from '../../admin-api/ledger/ends.ts';
 import { Frontier } from '../../admin-api/ledger/frontier.ts';
@@ -28,7 +28,7 @@ const DUE = T0 + 60_000;
 const KEY = { command: 'c1', device: 'd0000' };
 const D1 = { command: 'c1', device: 'd0001' };
 
-interface Site {
+interface Deployment {
   store: Store;
   bus: MemoryBus;
   outcomes: Outcomes;
@@ -45,7 +45,7 @@ interface Site {
   execution(device?: string): Promise<string>;
 }
 
-async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
+async function withDeployment(body: (deployment: Deployment) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-ends-'));
   const log = pino({ level: 'silent' });
   const time = { now: T0 };
@@ -56,15 +56,15 @@ async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
   await bus.start();
   const outcomes = new Outcomes(store, new EventHub(store.events, log), now);
   const frames = new CommandFrames(await OrderSigner.load(store.meta));
-  const mail = new HolderMail(bus, log);
+  const sender = new BestEffortSender(bus, log);
   const makeEnds = async () => {
     const frontier = new Frontier({ store, bus, now, log, patienceMs: PATIENCE_MS });
     await frontier.start();
     const metrics = createAdminMetrics(new Registry());
-    return new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
+    return new Ends({ store, frontier, outcomes, sender, frames, metrics, now, log });
   };
   let ends = await makeEnds();
-  const site: Site = {
+  const deployment: Deployment = {
     store,
     bus,
     outcomes,
@@ -90,7 +90,7 @@ async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
     },
   };
   try {
-    await body(site);
+    await body(deployment);
   } finally {
     await bus.stop();
     await store.stop();
@@ -107,7 +107,7 @@ const result = (device: string, at: number): Receipt => ({
 });
 
 /** c1 on two devices, acknowledged, to be finished by `DUE`. */
-async function running({ store }: Site): Promise<void> {
+async function running({ store }: Deployment): Promise<void> {
   await addDevices(store, 'd', 2);
   await addCommand(store, 'c1');
   const acks = [KEY, D1].map(({ device }) => report('c1', device, 'acked', { ackedAt: T0, finishBy: DUE }));
@@ -115,139 +115,142 @@ async function running({ store }: Site): Promise<void> {
 }
 
 test('no clock ends what a device finished in time, wherever its receipt waits', () =>
-  withSite(async (site) => {
-    const { bus, time } = site;
-    const worker = await site.worker(1, T0);
-    await running(site);
+  withDeployment(async (deployment) => {
+    const { bus, time } = deployment;
+    const worker = await deployment.worker(1, T0);
+    await running(deployment);
     time.now = DUE + 20_000;
-    await site.end();
-    assert.is(await site.execution(), 'acked: ', 'in the spool of the worker');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'in the spool of the worker');
     await bus.receipts.append([result('d0000', DUE)]);
     await bus.leases.heard(worker, time.now);
-    await site.end();
-    assert.is(await site.execution(), 'acked: ', 'in the queue');
-    await site.apply();
-    await site.end();
-    assert.is(await site.execution(), 'succeeded: ');
-    assert.is(await site.execution('d0001'), 'timed-out: the device did not finish in time');
-    const late = await site.store.executions.get(D1);
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'in the queue');
+    await deployment.apply();
+    await deployment.end();
+    assert.is(await deployment.execution(), 'succeeded: ');
+    assert.is(await deployment.execution('d0001'), 'timed-out: the device did not finish in time');
+    const late = await deployment.store.executions.get(D1);
     assert.is(late?.finishedAt, DUE + 20_000);
   }));
 
 test('a gateway that lags holds up what its own devices may have ended, and nothing else', () =>
-  withSite(async (site) => {
-    const { store, bus, time } = site;
-    await running(site);
-    const slow = await site.worker(1, DUE - 1);
-    const quick = await site.worker(2);
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    await running(deployment);
+    const slow = await deployment.worker(1, DUE - 1);
+    const quick = await deployment.worker(2);
     await store.devices.applySessions([connect('d0000', 1, slow), connect('d0001', 1, quick)]);
     time.now = DUE + 5_000;
     await bus.leases.heard(quick, time.now);
-    await site.end();
-    assert.is(await site.execution(), 'acked: ');
-    assert.is(await site.execution('d0001'), 'timed-out: the device did not finish in time');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ');
+    assert.is(await deployment.execution('d0001'), 'timed-out: the device did not finish in time');
     await bus.leases.heard(slow, time.now);
-    await site.end();
-    assert.is(await site.execution(), 'timed-out: the device did not finish in time');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'timed-out: the device did not finish in time');
   }));
 
 test('a lost gateway is waited for, and then the reason says that it was not heard from', () =>
-  withSite(async (site) => {
-    const { store, bus, time } = site;
-    await running(site);
-    const lost = await site.worker(1, DUE - 1_000);
-    await site.worker(2, Number.MAX_SAFE_INTEGER);
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    await running(deployment);
+    const lost = await deployment.worker(1, DUE - 1_000);
+    await deployment.worker(2, Number.MAX_SAFE_INTEGER);
     time.now = DUE + 1_000;
-    await site.end();
+    await deployment.end();
     await bus.leases.release(lost);
-    await site.end();
+    await deployment.end();
     time.now += PATIENCE_MS - 1;
     // Also a server that was started since knows of it.
-    await site.restart();
-    await site.end();
-    assert.is(await site.execution(), 'acked: ');
+    await deployment.restart();
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ');
     time.now += 1;
-    await site.end();
-    assert.is(await site.execution(), 'timed-out: the device did not finish in time; gw1/0 not heard from');
+    await deployment.end();
+    assert.is(
+      await deployment.execution(),
+      'timed-out: the device did not finish in time; gw1/0 not heard from',
+    );
     // It comes back, with what it had heard in time.
     await bus.receipts.append([result('d0000', DUE)]);
-    await site.apply();
+    await deployment.apply();
     const { late, state } = (await store.executions.get(KEY)) ?? {};
     assert.equal([state, late?.state, late?.at, late?.inTime], ['timed-out', 'succeeded', DUE, true]);
   }));
 
 test('receipts that are lost with the data of Redis do not count as applied, nor does what their worker said', () =>
-  withSite(async (site) => {
-    const { bus, time } = site;
-    await running(site);
-    const worker = await site.worker(1);
+  withDeployment(async (deployment) => {
+    const { bus, time } = deployment;
+    await running(deployment);
+    const worker = await deployment.worker(1);
     time.now = DUE + 5_000;
     await bus.receipts.append([result('d0000', DUE)]);
     await bus.leases.heard(worker, time.now);
-    await site.end();
-    assert.is(await site.execution(), 'acked: ', 'in the queue');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'in the queue');
     // What a Redis says that was emptied: another stream, with nothing in it; no leases.
     const emptied = { appended: '', open: null, stream: 'another' };
     bus.receipts.progress = async () => emptied;
     await bus.leases.release(worker);
-    const again = await site.worker(2);
+    const again = await deployment.worker(2);
     await bus.leases.heard(again, time.now);
-    await site.end();
-    await site.end();
-    assert.is(await site.execution(), 'acked: ', 'lost');
+    await deployment.end();
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'lost');
     // A server that was away meanwhile learns the same from what is stored.
-    await site.restart();
-    const { upTo, endedAt } = JSON.parse((await site.store.meta.get(`worker.${worker}`)) ?? '{}');
+    await deployment.restart();
+    const { upTo, endedAt } = JSON.parse((await deployment.store.meta.get(`worker.${worker}`)) ?? '{}');
     assert.equal([upTo, endedAt], [0, time.now]);
-    assert.is(await site.store.meta.get('receipts.stream'), 'another');
+    assert.is(await deployment.store.meta.get('receipts.stream'), 'another');
   }));
 
 test('a gateway that left in good order, or came again, is not waited for', () =>
-  withSite(async (site) => {
-    const { bus, time } = site;
-    await running(site);
-    const left = await site.worker(1, DUE - 1_000);
-    const killed = await site.worker(2, DUE - 1_000);
+  withDeployment(async (deployment) => {
+    const { bus, time } = deployment;
+    await running(deployment);
+    const left = await deployment.worker(1, DUE - 1_000);
+    const killed = await deployment.worker(2, DUE - 1_000);
     time.now = DUE + 1_000;
-    await site.end();
+    await deployment.end();
     await bus.leases.release(left, { allHeard: true });
     // Started again before the lease of the one that was killed has ended.
     time.now += 1;
-    const again = await site.worker(2);
-    await site.end();
-    assert.is(await site.execution(), 'acked: ', 'it has not said what it heard');
+    const again = await deployment.worker(2);
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'it has not said what it heard');
     await bus.leases.heard(again, time.now);
-    await site.end();
-    assert.is(await site.execution(), 'timed-out: the device did not finish in time');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'timed-out: the device did not finish in time');
     await bus.leases.release(killed);
   }));
 
 test('what was never sent ends at once; what was sent, when it is known that nothing had been said', () =>
-  withSite(async (site) => {
-    const { store, bus, outcomes, time } = site;
-    const worker = await site.worker(1, T0);
+  withDeployment(async (deployment) => {
+    const { store, bus, outcomes, time } = deployment;
+    const worker = await deployment.worker(1, T0);
     await addDevices(store, 'd', 2);
     await addCommand(store, 'c1');
     await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
     time.now = T0 + 1_000;
     await outcomes.end([KEY, D1], 'cancel');
-    assert.is(await site.execution(), 'canceled: canceled before it was sent');
+    assert.is(await deployment.execution(), 'canceled: canceled before it was sent');
     time.now += 1_000;
-    await site.end();
-    assert.is(await site.execution('d0001'), 'sent: ');
+    await deployment.end();
+    assert.is(await deployment.execution('d0001'), 'sent: ');
     await bus.leases.heard(worker, time.now);
-    await site.end();
+    await deployment.end();
     assert.is(
-      await site.execution('d0001'),
+      await deployment.execution('d0001'),
       'canceled: canceled after it was sent; the device had not acknowledged it',
     );
   }));
 
 for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete'] satisfies Ending[]) {
   test(`an end in the queue counts for more than to ${ending}`, () =>
-    withSite(async (site) => {
-      const { store, bus, outcomes, time } = site;
-      const worker = await site.worker(1, T0);
+    withDeployment(async (deployment) => {
+      const { store, bus, outcomes, time } = deployment;
+      const worker = await deployment.worker(1, T0);
       await addDevices(store, 'd', 2);
       await addCommand(store, 'c1');
       await store.executions.markSent([sent('c1', 'd0000'), sent('c1', 'd0001')], T0);
@@ -257,37 +260,37 @@ for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete'] satisfie
       assert.is((await outcomes.end([KEY, D1], ending)).ended.length, 0);
       time.now += 10_000;
       await bus.leases.heard(worker, time.now);
-      await site.end();
-      assert.is(await site.execution(), 'queued: ');
-      await site.apply();
-      await site.end();
-      assert.is(await site.execution(), 'succeeded: ');
-      assert.match(await site.execution('d0001'), /^(canceled|superseded): ./);
+      await deployment.end();
+      assert.is(await deployment.execution(), 'queued: ');
+      await deployment.apply();
+      await deployment.end();
+      assert.is(await deployment.execution(), 'succeeded: ');
+      assert.match(await deployment.execution('d0001'), /^(canceled|superseded): ./);
     }));
 }
 
 test('what was sent expires when it is known that it was not acknowledged in time, the rest at once', () =>
-  withSite(async (site) => {
-    const { store, bus, time } = site;
-    const worker = await site.worker(1, T0);
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    const worker = await deployment.worker(1, T0);
     await addDevices(store, 'd', 2);
     await addCommand(store, 'c1', { expiresAt: DUE });
     await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
     time.now = DUE + 1;
-    await site.end();
-    assert.is(await site.execution(), 'expired: not delivered in time');
+    await deployment.end();
+    assert.is(await deployment.execution(), 'expired: not delivered in time');
     time.now = DUE + 1_000;
-    await site.end();
-    assert.is(await site.execution('d0001'), 'sent: ');
+    await deployment.end();
+    assert.is(await deployment.execution('d0001'), 'sent: ');
     await bus.leases.heard(worker, time.now);
-    await site.end();
-    assert.is(await site.execution('d0001'), 'expired: sent, but never acknowledged');
+    await deployment.end();
+    assert.is(await deployment.execution('d0001'), 'expired: sent, but never acknowledged');
   }));
 
 test('what expired and is dealt with is not read again when something else is due; what has to wait is', () =>
-  withSite(async (site) => {
-    const { store, bus, time } = site;
-    const worker = await site.worker(1, T0);
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    const worker = await deployment.worker(1, T0);
     await addDevices(store, 'd', 2);
     await addCommand(store, 'c1', { expiresAt: DUE });
     await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
@@ -298,28 +301,28 @@ test('what expired and is dealt with is not read again when something else is du
       return due(clock, before, after, limit, expiredUpTo);
     };
     time.now = DUE + 1_000;
-    await site.end();
-    await site.end();
+    await deployment.end();
+    await deployment.end();
     assert.ok(from.every((upTo) => upTo < DUE));
-    assert.is(await site.execution('d0001'), 'sent: ');
+    assert.is(await deployment.execution('d0001'), 'sent: ');
     await bus.leases.heard(worker, time.now);
-    await site.end();
-    assert.is(await site.execution('d0001'), 'expired: sent, but never acknowledged');
+    await deployment.end();
+    assert.is(await deployment.execution('d0001'), 'expired: sent, but never acknowledged');
     from.length = 0;
     await addCommand(store, 'c2', { expiresAt: time.now + 10_000 });
     await store.executions.advance([report('c2', 'd0000', 'acked', { finishBy: time.now + 1_000 })]);
     time.now += 5_000;
     await bus.leases.heard(worker, time.now);
-    await site.end();
+    await deployment.end();
     assert.is((await store.executions.get({ command: 'c2', device: 'd0000' }))?.state, 'timed-out');
     assert.ok(from.length > 0 && from.every((upTo) => upTo >= DUE), String(from));
   }));
 
 test('what is due is ended without anybody asking, and soon after its gateway was heard', () =>
-  withSite(async (site) => {
-    const { store, bus, time } = site;
-    await running(site);
-    const worker = await site.worker(1);
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    await running(deployment);
+    const worker = await deployment.worker(1);
     const frontier = new Frontier({
       store,
       bus,
@@ -327,20 +330,20 @@ test('what is due is ended without anybody asking, and soon after its gateway wa
       log: pino({ level: 'silent' }),
       patienceMs: 0,
     });
-    const { outcomes } = site;
+    const { outcomes } = deployment;
     const log = pino({ level: 'silent' });
     const frames = new CommandFrames(await OrderSigner.load(store.meta));
     const metrics = createAdminMetrics(new Registry());
-    const mail = new HolderMail(bus, log);
-    const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now: () => time.now, log });
+    const sender = new BestEffortSender(bus, log);
+    const ends = new Ends({ store, frontier, outcomes, sender, frames, metrics, now: () => time.now, log });
     ends.start();
     try {
       time.now = DUE + 1_000;
       const rounds = ends.rounds;
       await waitFor(() => ends.rounds > rounds + 2);
-      assert.is(await site.execution(), 'acked: ');
+      assert.is(await deployment.execution(), 'acked: ');
       await bus.leases.heard(worker, time.now);
-      await waitFor(async () => (await site.execution()).startsWith('timed-out'), { timeoutMs: 5_000 });
+      await waitFor(async () => (await deployment.execution()).startsWith('timed-out'), { timeoutMs: 5_000 });
     } finally {
       await ends.stop();
     }

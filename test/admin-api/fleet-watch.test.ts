@@ -1,7 +1,7 @@
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { FleetWatch } from '../../admin-api/fleet-watch.ts';
+import { FleetWatch } from '../../admin-api/health/fleet-watch.ts';
 import type { Meta } from '../../admin-api/store/store.ts';
 import type { Lease } from '../../bus/bus.ts';
 import { identity, load } from '../bus/samples.ts';

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { FleetGateway } from '../../admin-api/balance/fleet.ts';
-import { GatewayAddresses } from '../../admin-api/gateway-addresses.ts';
+import { GatewayAddresses } from '../../admin-api/directory/gateway-addresses.ts';
 import type { Meta } from '../../admin-api/store/store.ts';
 
 const DAY_MS = 86_400_000;

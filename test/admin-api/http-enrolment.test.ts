@@ -236,7 +236,7 @@ test('an address that fails too often waits, and is told how long', async () => 
 
 test('pages of allowed origins may call what devices call, and nothing else; where none are allowed, none may', async () => {
   const origin = 'https://kiosk.example.net';
-  const site = await startHttp({ allowedOrigins: [origin] });
+  const deployment = await startHttp({ allowedOrigins: [origin] });
   const preflight = async (to: Http, path: string, from: string) => {
     const { status, headers } = await fetch(`${to.url}${path}`, {
       method: 'OPTIONS',
@@ -247,18 +247,18 @@ test('pages of allowed origins may call what devices call, and nothing else; whe
   };
   const none = [null, null, null];
   for (const path of ['/v1/enroll', '/v1/locate']) {
-    assert.equal(await preflight(site, path, origin), [204, origin, 'POST', 'Content-Type']);
-    assert.equal(await preflight(site, path, 'https://other.example.net'), [405, ...none]);
+    assert.equal(await preflight(deployment, path, origin), [204, origin, 'POST', 'Content-Type']);
+    assert.equal(await preflight(deployment, path, 'https://other.example.net'), [405, ...none]);
     assert.equal(await preflight(http, path, origin), [405, ...none]);
   }
   for (const path of ['/v1/devices', '/v1/commands', '/v1/enrolment-tokens']) {
-    assert.equal(await preflight(site, path, origin), [405, ...none]);
+    assert.equal(await preflight(deployment, path, origin), [405, ...none]);
   }
-  const refused = await site.call('POST', '/v1/enroll', { as: null, body: {}, headers: { origin } });
+  const refused = await deployment.call('POST', '/v1/enroll', { as: null, body: {}, headers: { origin } });
   assert.is(refused.status, 400);
   assert.is(refused.headers.get('access-control-allow-origin'), origin, 'the page can read why');
   assert.is(refused.headers.get('vary'), 'Origin');
-  await site.stop();
+  await deployment.stop();
 });
 
 test.run();

@@ -8,20 +8,16 @@ import pino from 'pino';
 import { Registry } from 'prom-client';
 import { coverageOf } from '../../admin-api/balance/coverage.ts';
 import { explainPlacement } from '../../admin-api/balance/explain-placement.ts';
-import { DeviceDesk } from '../../admin-api/desks/device-desk.ts';
-import { EnrolmentDesk } from '../../admin-api/desks/enrolment-desk.ts';
-import { GatewayDesk } from '../../admin-api/desks/gateway-desk.ts';
-import { GroupDesk } from '../../admin-api/desks/group-desk.ts';
-import { LocateDesk } from '../../admin-api/desks/locate-desk.ts';
-import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
-import { DirectoryProjector } from '../../admin-api/directory-projector.ts';
-import { CommandDesk } from '../../admin-api/dispatch/command-desk.ts';
+import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
+import { BestEffortSender } from '../../admin-api/dispatch/best-effort-sender.ts';
 import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
+import { CommandService } from '../../admin-api/dispatch/command-service.ts';
 import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
 import { Expander } from '../../admin-api/dispatch/expander.ts';
 import { explain } from '../../admin-api/dispatch/explain.ts';
-import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
+import { Health } from '../../admin-api/health/health.ts';
+import { StoreWatch } from '../../admin-api/health/store-watch.ts';
 import { createHttpServer } from '../../admin-api/http/http-server.ts';
 import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
@@ -31,17 +27,21 @@ import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
 import { LiveWorkers } from '../../admin-api/live-workers.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { DeviceService } from '../../admin-api/services/device-service.ts';
+import { EnrolmentService } from '../../admin-api/services/enrolment-service.ts';
+import { GatewayService } from '../../admin-api/services/gateway-service.ts';
+import { GroupService } from '../../admin-api/services/group-service.ts';
+import { LocateService } from '../../admin-api/services/locate-service.ts';
+import { TokenService } from '../../admin-api/services/token-service.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Role } from '../../admin-api/store/records.ts';
-import { StoreWatch } from '../../admin-api/store-watch.ts';
-import { TunnelDesk } from '../../admin-api/tunnels/tunnel-desk.ts';
 import { TunnelEndings } from '../../admin-api/tunnels/tunnel-endings.ts';
 import { TunnelIngest } from '../../admin-api/tunnels/tunnel-ingest.ts';
 import { TunnelKeeper } from '../../admin-api/tunnels/tunnel-keeper.ts';
 import type { TunnelReceipt } from '../../admin-api/tunnels/tunnel-reports.ts';
-import { VitalSigns } from '../../admin-api/vital-signs.ts';
+import { TunnelService } from '../../admin-api/tunnels/tunnel-service.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
-import { Loops } from '../../bus/vital-signs.ts';
+import { Loops } from '../../health/health.ts';
 import { enrolBytes, TUNNEL_DEFAULTS } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { AnswerChecker } from './answer-checker.ts';
@@ -113,11 +113,11 @@ export async function startHttp(
   const metrics = createAdminMetrics(registry);
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
-  const mail = new HolderMail(bus, log);
+  const sender = new BestEffortSender(bus, log);
   const frontier = new Frontier({ store, bus, now, log, patienceMs: 300_000 });
-  const ends = new Ends({ store, frontier, outcomes, mail, frames, metrics, now, log });
+  const ends = new Ends({ store, frontier, outcomes, sender, frames, metrics, now, log });
   ends.start();
-  const parts = { store, directory: projector, leases: workers, mail, hub, now, log };
+  const parts = { store, directory: projector, leases: workers, sender, hub, now, log };
   const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
   const endings = new TunnelEndings(tunnelParts);
   const keeper = new TunnelKeeper(
@@ -132,8 +132,8 @@ export async function startHttp(
     const applied = await store.transaction((tx) => tunnelIngest.write(tx, receipts, now()));
     await tunnelIngest.followUp(applied);
   }
-  const groups = new GroupDesk(parts);
-  const tokens = new TokenDesk({ store, now });
+  const groups = new GroupService(parts);
+  const tokens = new TokenService({ store, now });
   const storeWatch = new StoreWatch(store, log);
   await storeWatch.start();
   const services: HttpServices = {
@@ -146,17 +146,17 @@ export async function startHttp(
       installation,
     },
     storeWatch,
-    vitalSigns: new VitalSigns({ bus, store: storeWatch, loops: new Loops(60) }),
+    health: new Health({ bus, store: storeWatch, loops: new Loops(60) }),
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
-    commands: new CommandDesk({ store, dispatcher, expander, outcomes, ends, mail, frames, hub, now }),
+    commands: new CommandService({ store, dispatcher, expander, outcomes, ends, sender, frames, hub, now }),
     placement: (device) => explainPlacement(parts, device),
     coverage: () => coverageOf(parts),
     groups,
-    devices: new DeviceDesk({ ...parts, outcomes, ends, dispatcher }),
-    enrolment: new EnrolmentDesk({ ...parts, signer, installation }),
-    locate: new LocateDesk({ ...parts, signer }),
-    gateways: new GatewayDesk(parts),
-    tunnels: new TunnelDesk(
+    devices: new DeviceService({ ...parts, outcomes, ends, dispatcher }),
+    enrolment: new EnrolmentService({ ...parts, signer, installation }),
+    locate: new LocateService({ ...parts, signer }),
+    gateways: new GatewayService(parts),
+    tunnels: new TunnelService(
       { ...tunnelParts, endings, directory: projector, leases: workers },
       { perDevice: 2, perOperator: 3, ...TUNNEL_DEFAULTS },
     ),

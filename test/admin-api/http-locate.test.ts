@@ -1,8 +1,8 @@
 import { createPublicKey, randomBytes, sign, verify } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { LocateDesk } from '../../admin-api/desks/locate-desk.ts';
 import type { Problem } from '../../admin-api/problems.ts';
+import { LocateService } from '../../admin-api/services/locate-service.ts';
 import { locateBytes, locatedBytes } from '../../protocol/index.ts';
 import { type DeviceKeys, enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
 
@@ -95,7 +95,7 @@ test('G-16: a device is answered once in five seconds', async () => {
 test('G-16: all devices together get 200 answers a second; the others are told different times', async () => {
   let now = 0;
   const { signer, store, workers: leases, projector: directory } = http;
-  const desk = new LocateDesk({ signer, store, leases, directory, now: () => now });
+  const service = new LocateService({ signer, store, leases, directory, now: () => now });
   const nonce = randomBytes(32);
   const proof = new Uint8Array(64);
   const question = (n: number) => ({ device: `stranger-${n}`, nonce });
@@ -103,18 +103,18 @@ test('G-16: all devices together get 200 answers a second; the others are told d
     Promise.all(
       Array.from({ length: count }, async (_, n) => {
         const request = { ...question(n), challenge: challengeOf(n), proof };
-        return desk.locate(request).then(
+        return service.locate(request).then(
           () => assert.unreachable('answered'),
           (error: Problem) => error,
         ) as Promise<Problem>;
       }),
     );
   const refusals = async (count: number) =>
-    (await asked(count, (n) => desk.challenge(question(n)))).flatMap((problem) =>
+    (await asked(count, (n) => service.challenge(question(n)))).flatMap((problem) =>
       problem.code === 'too-many-requests' ? [problem.retryAfter ?? 0] : [],
     );
   // Neither challenges nor what answers none take anything from those who prove their key.
-  for (let n = 0; n < 1_000; n++) desk.challenge(question(n));
+  for (let n = 0; n < 1_000; n++) service.challenge(question(n));
   assert.ok((await asked(1_000, () => 'x'.repeat(51))).every(({ code }) => code === 'unauthorized'));
   assert.is((await refusals(200)).length, 0);
   const told = await refusals(100);

@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Health } from '../../admin-api/health/health.ts';
+import type { StoreWatch } from '../../admin-api/health/store-watch.ts';
 import type { HttpServices } from '../../admin-api/http/services.ts';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
-import type { StoreWatch } from '../../admin-api/store-watch.ts';
-import { VitalSigns } from '../../admin-api/vital-signs.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
-import { Loops } from '../../bus/vital-signs.ts';
+import { Loops } from '../../health/health.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 import { CERT, KEY } from './localhost-certificate.ts';
@@ -22,8 +22,8 @@ test.before(async () => {
 });
 test.after(() => http.stop());
 
-function withBus(store: StoreWatch, bus: HttpServices['bus']): Pick<HttpServices, 'bus' | 'vitalSigns'> {
-  return { bus, vitalSigns: new VitalSigns({ bus, store, loops: new Loops(60) }) };
+function withBus(store: StoreWatch, bus: HttpServices['bus']): Pick<HttpServices, 'bus' | 'health'> {
+  return { bus, health: new Health({ bus, store, loops: new Loops(60) }) };
 }
 
 function assertProblem(answer: Awaited<ReturnType<Http['call']>>, status: number, code: string): void {

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type PostgresAddress, postgresAddress } from '../../admin-api/store/postgres-url.ts';
+import { type PostgresAddress, postgresAddress } from '../../admin-api/store/sql/postgres-url.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
 
 function read(url: string, env: NodeJS.ProcessEnv = {}): Partial<PostgresAddress> {

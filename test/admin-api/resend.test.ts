@@ -6,14 +6,14 @@ import pino from 'pino';
 import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BestEffortSender } from '../../admin-api/dispatch/best-effort-sender.ts';
 import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
 import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
 import { Expander } from '../../admin-api/dispatch/expander.ts';
-import { HolderMail } from '../../admin-api/dispatch/holder-mail.ts';
 import { EventHub } from '../../admin-api/event-hub.ts';
 import { Outcomes } from '../../admin-api/ledger/outcomes.ts';
+import { OverdueExecutions } from '../../admin-api/ledger/overdue-executions.ts';
 import { Recheck } from '../../admin-api/ledger/recheck.ts';
-import { Sweeper } from '../../admin-api/ledger/sweeper.ts';
 import { createAdminMetrics } from '../../admin-api/metrics.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
@@ -37,14 +37,14 @@ const LOAD = {
   cpu: 0,
 };
 
-interface Site {
+interface Deployment {
   store: Store;
   bus: MemoryBus;
   dispatcher: Dispatcher;
-  sweeper: Sweeper;
+  overdue: OverdueExecutions;
 }
 
-async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
+async function withDeployment(body: (deployment: Deployment) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-resend-'));
   const log = pino({ level: 'silent' });
   const now = Date.now;
@@ -58,7 +58,7 @@ async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
   const metrics = createAdminMetrics(new Registry());
   const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
   const expander = new Expander({ store, dispatcher, outcomes, log, now });
-  const sweeper = new Sweeper(
+  const overdue = new OverdueExecutions(
     { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },
     {
       intervalMs: 20,
@@ -69,9 +69,9 @@ async function withSite(body: (site: Site) => Promise<void>): Promise<void> {
     },
   );
   try {
-    await body({ store, bus, dispatcher, sweeper });
+    await body({ store, bus, dispatcher, overdue });
   } finally {
-    await sweeper.stop();
+    await overdue.stop();
     await dispatcher.stop();
     await bus.stop();
     await store.stop();
@@ -86,16 +86,16 @@ async function stateOf(store: Store, command: string): Promise<string | undefine
 }
 
 test('what has been answered is not sent again while the answer waits to be put on record', () =>
-  withSite(async ({ store, bus, sweeper }) => {
+  withDeployment(async ({ store, bus, overdue }) => {
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
     await addDevice(store, 'd1');
     await addCommand(store, 'c1', LASTING());
     await store.executions.markSent([sent('c1', 'd1', 1, incarnation)], Date.now());
     await bus.receipts.append([{ kind: 'ack', device: 'd1', command: 'c1', at: Date.now() }]);
-    sweeper.start();
+    overdue.start();
     const longAfter = performance.now() + 3 * RESEND_AFTER_MS;
-    const rounds = sweeper.rounds;
-    await waitFor(() => performance.now() > longAfter && sweeper.rounds > rounds + 5, {
+    const rounds = overdue.rounds;
+    await waitFor(() => performance.now() > longAfter && overdue.rounds > rounds + 5, {
       what: 'sweeps long after the command was sent',
     });
     assert.is(await stateOf(store, 'c1'), 'sent');
@@ -108,7 +108,7 @@ test('what has been answered is not sent again while the answer waits to be put 
   }));
 
 test('a worker that is lost during a sweep is looked for by the next one, at once', () =>
-  withSite(async ({ store, bus, sweeper }) => {
+  withDeployment(async ({ store, bus, overdue }) => {
     const [first, second] = [
       await bus.leases.acquire(WORKER, LOAD, 60_000),
       await bus.leases.acquire({ ...WORKER, worker: 'gw1/1' }, LOAD, 60_000),
@@ -124,17 +124,17 @@ test('a worker that is lost during a sweep is looked for by the next one, at onc
       if (lost) return leases;
       lost = true;
       await bus.leases.release(second);
-      sweeper.workersGone();
+      overdue.workersGone();
       return leases;
     };
-    sweeper.start();
-    await waitFor(() => sweeper.rounds >= 2, { what: 'the sweep after it' });
+    overdue.start();
+    await waitFor(() => overdue.rounds >= 2, { what: 'the sweep after it' });
     assert.is(await stateOf(store, 'c1'), 'queued');
     await bus.leases.release(first);
   }));
 
 test('D-2: nothing is sent ahead of a command that its worker had no room for', () =>
-  withSite(async ({ store, bus, dispatcher }) => {
+  withDeployment(async ({ store, bus, dispatcher }) => {
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
     await bus.presence.claim(incarnation, [{ device: 'd1' }]);
     await addDevice(store, 'd1');
@@ -179,10 +179,10 @@ test('D-2: nothing is sent ahead of a command that its worker had no room for', 
 /** With `d1` and `d2` away, which have acknowledged `c1`; `reads` counts how often what is open was read. */
 async function withRecheck(
   options: { giveUpAfterMs?: number },
-  body: (site: Site & { recheck: Recheck; reads: () => number }) => Promise<void>,
+  body: (deployment: Deployment & { recheck: Recheck; reads: () => number }) => Promise<void>,
 ): Promise<void> {
-  await withSite(async (site) => {
-    const { store, bus, dispatcher } = site;
+  await withDeployment(async (deployment) => {
+    const { store, bus, dispatcher } = deployment;
     const log = pino({ level: 'silent' });
     const frames = new CommandFrames(await OrderSigner.load(store.meta));
     await addDevice(store, 'd1');
@@ -198,11 +198,11 @@ async function withRecheck(
       reads++;
       return open(...page);
     };
-    const mail = new HolderMail(bus, log);
-    const recheck = new Recheck({ store, bus, dispatcher, mail, frames, now: Date.now, log }, options);
+    const sender = new BestEffortSender(bus, log);
+    const recheck = new Recheck({ store, bus, dispatcher, sender, frames, now: Date.now, log }, options);
     try {
       recheck.start();
-      await body({ ...site, recheck, reads: () => reads });
+      await body({ ...deployment, recheck, reads: () => reads });
     } finally {
       await recheck.stop();
     }

@@ -278,9 +278,9 @@ export function inventoryRules(rule: Rule): void {
     assert.equal(await store.devices.applyNames(rows), [{ device: 'd', name: 'till-2', before }]);
     assert.equal(await store.devices.applyNames(rows), []);
     assert.is(await store.devices.count({ text: 'TILL-2' }), 1);
-    await store.devices.rename('d', 'front desk');
+    await store.devices.rename('d', 'front service');
     assert.equal(await store.devices.applyNames(rows), []);
-    assert.is((await store.devices.get('d'))?.name, 'front desk');
+    assert.is((await store.devices.get('d'))?.name, 'front service');
   });
 
   rule('sessions that a copy ended are counted, from one again after an hour without', async (store) => {

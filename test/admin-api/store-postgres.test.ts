@@ -3,10 +3,10 @@ import pg from 'pg';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { TokenDesk } from '../../admin-api/desks/token-desk.ts';
-import { postgresDialect } from '../../admin-api/store/dialect-postgres.ts';
+import { TokenService } from '../../admin-api/services/token-service.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
-import { postgresAddress } from '../../admin-api/store/postgres-url.ts';
+import { postgresDialect } from '../../admin-api/store/sql/dialect-postgres.ts';
+import { postgresAddress } from '../../admin-api/store/sql/postgres-url.ts';
 import { sqlStore } from '../../admin-api/store/sql-store.ts';
 import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
 import { startPostgres } from '../services/postgres.ts';
@@ -94,7 +94,7 @@ test('servers that start at once on an empty database make one admin token betwe
     // Until the others have come as far, or can come no further.
     await waitFor(async () => kept.length + (await waiting()) >= all.length, { what: 'the other servers' });
   };
-  await Promise.all(all.map((store) => new TokenDesk({ store, now: () => T0 }).ensureFirst(keep)));
+  await Promise.all(all.map((store) => new TokenService({ store, now: () => T0 }).ensureFirst(keep)));
   await client.end();
   assert.is(kept.length, 1);
   assert.is((await (all[0] as Store).apiTokens.list({ limit: 10 })).items.length, 1);

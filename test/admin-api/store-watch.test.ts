@@ -1,8 +1,8 @@
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { StoreWatch } from '../../admin-api/health/store-watch.ts';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
-import { StoreWatch } from '../../admin-api/store-watch.ts';
 import { waitFor } from '../wait.ts';
 import { startHttp } from './http-harness.ts';
 

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Checkpoints } from '../../admin-api/store/checkpoints.ts';
-import { LogNotSynced, WriteAheadLog } from '../../admin-api/store/write-ahead-log.ts';
+import { Checkpoints } from '../../admin-api/store/sql/checkpoints.ts';
+import { LogNotSynced, WriteAheadLog } from '../../admin-api/store/sql/write-ahead-log.ts';
 import { rejects } from './store-fixtures.ts';
 
 async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {

@@ -23,7 +23,7 @@ const LOAD = {
   ...{ connections: 1, limit: 1, revision: 1, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0, cpu: 0 },
 };
 
-interface Site {
+interface Deployment {
   dataDir: string;
   /** Messages of the log so far. */
   logged: string[];
@@ -33,7 +33,7 @@ interface Site {
   append(receipts: unknown[]): Promise<unknown>;
 }
 
-async function withServer(body: (site: Site) => Promise<void>): Promise<void> {
+async function withServer(body: (deployment: Deployment) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-wrong-'));
   const logged: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line) => void logged.push(JSON.parse(line).msg) });

@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert';
 import { type Bus, DirectoryIncomplete } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import type { RedisServer } from '../services/redis.ts';
-import { startClusterSite } from '../services/redis-cluster.ts';
-import { startSentinelSite } from '../services/redis-sentinel.ts';
+import { startClusterDeployment } from '../services/redis-cluster.ts';
+import { startSentinelDeployment } from '../services/redis-sentinel.ts';
 import { waitFor } from '../wait.ts';
 import { claim, writeDirectory } from '../write-directory.ts';
 import { rejectsWith } from './expect.ts';
@@ -14,14 +14,18 @@ import { ack, acked, delivery, device, gateway, identity, LONG_MS, load } from '
 
 const PASSWORD = 'a secret';
 
-interface Site {
+interface Deployment {
   url: string;
   connect(server: RedisServer): Redis;
   stop(): Promise<void>;
 }
 
-async function ask<T>(site: Site, server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
-  const client = site.connect(server);
+async function ask<T>(
+  deployment: Deployment,
+  server: RedisServer,
+  question: (client: Redis) => Promise<T>,
+): Promise<T> {
+  const client = deployment.connect(server);
   try {
     return await question(client);
   } finally {
@@ -30,9 +34,9 @@ async function ask<T>(site: Site, server: RedisServer, question: (client: Redis)
 }
 
 /** From now on the replica learns nothing more. */
-async function cutOff(site: Site, replica: RedisServer, primary: RedisServer): Promise<void> {
-  await ask(site, replica, (client) => client.config('SET', 'masterauth', 'wrong'));
-  await ask(site, primary, (client) => client.call('CLIENT', 'KILL', 'TYPE', 'replica'));
+async function cutOff(deployment: Deployment, replica: RedisServer, primary: RedisServer): Promise<void> {
+  await ask(deployment, replica, (client) => client.config('SET', 'masterauth', 'wrong'));
+  await ask(deployment, primary, (client) => client.call('CLIENT', 'KILL', 'TYPE', 'replica'));
 }
 
 async function collect(bus: Bus): Promise<number[]> {
@@ -63,8 +67,8 @@ async function bringsHints(bus: Bus): Promise<void> {
 }
 
 test('Sentinel: what a lagging replica does not have when it takes over is noticed by everybody it concerns', async () => {
-  const site = await startSentinelSite({ password: PASSWORD });
-  const bus = new RedisBus({ url: site.url, password: PASSWORD });
+  const deployment = await startSentinelDeployment({ password: PASSWORD });
+  const bus = new RedisBus({ url: deployment.url, password: PASSWORD });
   try {
     await bus.start();
     await claim(bus);
@@ -73,17 +77,17 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
     const { position } = await bus.outboxes.read(incarnation, null, 10);
     await writeDirectory(bus, [device('d1')]);
     await bus.presence.claim(incarnation, [{ device: 'd1' }]);
-    const old = await site.primary();
-    const [replica] = (await site.replicas()) as [RedisServer];
-    await ask(site, old, (client) => client.wait(1, 5_000));
-    await cutOff(site, replica, old);
+    const old = await deployment.primary();
+    const [replica] = (await deployment.replicas()) as [RedisServer];
+    await ask(deployment, old, (client) => client.wait(1, 5_000));
+    await cutOff(deployment, replica, old);
 
     assert.is(await bus.outboxes.append(incarnation, [delivery(2)]), 'appended');
     assert.is(await bus.receipts.append([ack(7)]), 'appended');
     await bus.directory.putDevices([device('d2')]);
     await old.kill();
     await waitFor(() => !bus.status().available, { what: 'the status to say so' });
-    await site.failedOver(old);
+    await deployment.failedOver(old);
     await waitFor(() => bus.status().available, { timeoutMs: 20_000, what: 'the status' });
 
     const read = await bus.outboxes.read(incarnation, position, 10);
@@ -99,7 +103,7 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
 
     // The old primary comes back believing that it is one, until the sentinels tell it.
     await old.restart();
-    await waitFor(() => ask(site, old, (client) => client.role()).then(([role]) => role === 'slave'), {
+    await waitFor(() => ask(deployment, old, (client) => client.role()).then(([role]) => role === 'slave'), {
       timeoutMs: 20_000,
       what: 'the old primary to be a replica',
     });
@@ -107,15 +111,15 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
     await bringsHints(bus);
   } finally {
     await bus.stop();
-    await site.stop();
+    await deployment.stop();
   }
 });
 
 test('Sentinel: an old primary that goes on serving us, but is cut off from the sentinels, is left within seconds', async () => {
-  const site = await startSentinelSite({ password: PASSWORD });
-  const url = site.url.replace('://', '://pushpoint:own@');
-  for (const server of site.servers) {
-    await ask(site, server, (client) =>
+  const deployment = await startSentinelDeployment({ password: PASSWORD });
+  const url = deployment.url.replace('://', '://pushpoint:own@');
+  for (const server of deployment.servers) {
+    await ask(deployment, server, (client) =>
       client.call('ACL', 'SETUSER', 'pushpoint', 'on', '>own', '~*', '&*', '+@all'),
     );
   }
@@ -123,60 +127,65 @@ test('Sentinel: an old primary that goes on serving us, but is cut off from the 
   try {
     await bus.start();
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
-    const old = await site.primary();
+    const old = await deployment.primary();
     // Sentinels and replica are the default user: from now on nobody but us gets in.
-    await ask(site, old, async (client) => {
+    await ask(deployment, old, async (client) => {
       await client.call('ACL', 'SETUSER', 'pushpoint-test', 'on', 'nopass', '~*', '&*', '+@all');
       await client.call('AUTH', 'pushpoint-test', 'any');
       await client.call('ACL', 'SETUSER', 'default', 'off');
       await client.call('CLIENT', 'KILL', 'USER', 'default');
     });
-    await waitFor(async () => (await site.primary()) !== old, { timeoutMs: 20_000, what: 'the failover' });
+    await waitFor(async () => (await deployment.primary()) !== old, {
+      timeoutMs: 20_000,
+      what: 'the failover',
+    });
     await waitFor(() => bus.counts().historyChanges > 0, { timeoutMs: 5_000, what: 'the bus to leave' });
     await waitFor(() => bus.status().available, { what: 'the status' });
-    const next = await site.primary();
+    const next = await deployment.primary();
     for (const { server } of bus.status().parts ?? []) assert.is(server, `127.0.0.1:${next.port}`);
     assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
     const generation = await writeDirectory(bus);
-    const mark = await ask(site, next, (client) => client.hget('pp:directory', ' mark'));
+    const mark = await ask(deployment, next, (client) => client.hget('pp:directory', ' mark'));
     assert.is(mark?.split(' ')[0], generation);
     await bringsHints(bus);
   } finally {
     await bus.stop();
-    await site.stop();
+    await deployment.stop();
   }
 });
 
 test('Cluster: failovers are noticed wherever they happen, and slots may move under it', async () => {
-  const site = await startClusterSite({ password: PASSWORD });
-  const bus = new RedisBus({ url: site.url, password: PASSWORD });
+  const deployment = await startClusterDeployment({ password: PASSWORD });
+  const bus = new RedisBus({ url: deployment.url, password: PASSWORD });
   try {
     await bus.start();
     await claim(bus);
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
     await bus.outboxes.append(incarnation, [delivery(1)]);
     const { position } = await bus.outboxes.read(incarnation, null, 10);
-    const old = await site.primaryOf(`{${incarnation}}`);
-    const [replica] = (await site.replicasOf(old)) as [RedisServer];
-    await ask(site, old, (client) => client.wait(1, 5_000));
-    await cutOff(site, replica, old);
+    const old = await deployment.primaryOf(`{${incarnation}}`);
+    const [replica] = (await deployment.replicasOf(old)) as [RedisServer];
+    await ask(deployment, old, (client) => client.wait(1, 5_000));
+    await cutOff(deployment, replica, old);
     assert.is(await bus.outboxes.append(incarnation, [delivery(2)]), 'appended');
     await old.kill();
-    await site.failedOver(old);
+    await deployment.failedOver(old);
     await waitFor(() => bus.status().available, { timeoutMs: 20_000, what: 'the status' });
     assert.is((await bus.outboxes.read(incarnation, position, 10)).lost, true);
     assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost');
     await bringsHints(bus);
 
     await old.restart();
-    await ask(site, replica, (client) => client.config('SET', 'masterauth', PASSWORD));
-    await waitFor(async () => (await site.replicasOf(replica)).includes(old), { what: 'it to be a replica' });
+    await ask(deployment, replica, (client) => client.config('SET', 'masterauth', PASSWORD));
+    await waitFor(async () => (await deployment.replicasOf(replica)).includes(old), {
+      what: 'it to be a replica',
+    });
     // Whatever is kept elsewhere, devices' presence is kept everywhere.
     const second = await bus.leases.acquire(identity, load, LONG_MS);
-    const elsewhere = (await site.primaries()).filter((server) => server !== replica);
-    const holder = await site.primaryOf(`{${second}}`);
+    const elsewhere = (await deployment.primaries()).filter((server) => server !== replica);
+    const holder = await deployment.primaryOf(`{${second}}`);
     const another = elsewhere.find((server) => server !== holder) as RedisServer;
-    await site.failOver(another);
+    await deployment.failOver(another);
     await waitFor(
       async () => (await bus.leases.extend(second, load, LONG_MS).catch(() => 'held')) === 'lost',
       { what: 'the lease to be lost' },
@@ -184,7 +193,7 @@ test('Cluster: failovers are noticed wherever they happen, and slots may move un
     await waitFor(() => bus.status().available, { what: 'the status' });
     await bringsHints(bus);
 
-    await moveSlot(site, 'pp:gateways', async () => {
+    await moveSlot(deployment, 'pp:gateways', async () => {
       await bus.directory.putGateways([gateway('gw2')]);
       assert.equal(
         (await bus.directory.gateways()).map(({ name }) => name),
@@ -197,28 +206,31 @@ test('Cluster: failovers are noticed wherever they happen, and slots may move un
     );
   } finally {
     await bus.stop();
-    await site.stop();
+    await deployment.stop();
   }
 });
 
 /** Moves the slot of `key`, which nobody has written yet, to another server; calls `meanwhile` half-way. */
 async function moveSlot(
-  site: Site & { primaries(): Promise<RedisServer[]>; primaryOf(key: string): Promise<RedisServer> },
+  deployment: Deployment & {
+    primaries(): Promise<RedisServer[]>;
+    primaryOf(key: string): Promise<RedisServer>;
+  },
   key: string,
   meanwhile: () => Promise<void>,
 ): Promise<void> {
-  const from = await site.primaryOf(key);
-  const primaries = await site.primaries();
+  const from = await deployment.primaryOf(key);
+  const primaries = await deployment.primaries();
   const to = primaries.find((server) => server !== from) as RedisServer;
   const [fromId, toId] = await Promise.all(
-    [from, to].map((server) => ask(site, server, (client) => client.cluster('MYID'))),
+    [from, to].map((server) => ask(deployment, server, (client) => client.cluster('MYID'))),
   );
-  const slot = await ask(site, from, (client) => client.cluster('KEYSLOT', key));
-  await ask(site, to, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId)));
-  await ask(site, from, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId)));
+  const slot = await ask(deployment, from, (client) => client.cluster('KEYSLOT', key));
+  await ask(deployment, to, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId)));
+  await ask(deployment, from, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId)));
   await meanwhile();
   for (const server of [to, from, ...primaries]) {
-    await ask(site, server, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId)));
+    await ask(deployment, server, (client) => client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId)));
   }
 }
 

@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { makeCertificates } from '../services/certificates.ts';
-import { startSentinelSite } from '../services/redis-sentinel.ts';
+import { startSentinelDeployment } from '../services/redis-sentinel.ts';
 import { busContract } from './contract.ts';
 
 const certificates = await makeCertificates();
-const site = await startSentinelSite({
+const deployment = await startSentinelDeployment({
   password: 'p@ss/word: %',
   sentinelPassword: 'another',
   tls: certificates,
@@ -17,7 +17,7 @@ let count = 0;
 function newBus(): RedisBus {
   count += 1;
   return new RedisBus({
-    url: site.url,
+    url: deployment.url,
     password: 'p@ss/word: %',
     sentinelPassword: 'another',
     tls: { ca: readFileSync(certificates.ca, 'utf8') },
@@ -34,7 +34,7 @@ busContract(
     },
     unstarted: newBus,
     async close() {
-      await site.stop();
+      await deployment.stop();
       await certificates.remove();
     },
   },

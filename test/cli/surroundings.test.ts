@@ -23,7 +23,7 @@ test.after.each(async () => {
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
 /** `start` and a device that lets tunnels through to a port that nobody listens on. */
-async function siteWithDevice(name: string) {
+async function deploymentWithDevice(name: string) {
   const data = join(folder, name);
   const ports = ['--api-port', '0', '--port', '0', '--metrics-port', '0', '--host', '127.0.0.1'];
   const server = run('start', ...ports, '--data-dir', data);
@@ -43,7 +43,7 @@ async function siteWithDevice(name: string) {
 }
 
 test('tunnel --stdio into a pipe ends with a sentence when nothing listens on the device, and so does the tunnel', async () => {
-  const { at, port, device } = await siteWithDevice('stdio');
+  const { at, port, device } = await deploymentWithDevice('stdio');
   const command = [process.execPath, main, 'tunnel', device, String(port), '--stdio', ...at].join(' ');
   for (const redirection of ['| cat', '2>&1 | cat', '</dev/null | cat']) {
     const shell = new Program('/bin/sh', ['-c', `${command} ${redirection}`], {});
@@ -60,7 +60,7 @@ test('tunnel --stdio into a pipe ends with a sentence when nothing listens on th
 });
 
 test('an agent that gateways refuse for good does not say that it is ready', async () => {
-  const { at, device, agent, startAgent } = await siteWithDevice('refused');
+  const { at, device, agent, startAgent } = await deploymentWithDevice('refused');
   await agent.stop();
   const deleted = run('devices', 'delete', device, '--yes', ...at);
   await deleted.exited;
@@ -71,7 +71,7 @@ test('an agent that gateways refuse for good does not say that it is ready', asy
 });
 
 test('an agent whose gateways do not answer is ready: it goes on trying', async () => {
-  const { agent } = await siteWithDevice('alone');
+  const { agent } = await deploymentWithDevice('alone');
   await agent.stop();
   await programs[0]?.kill();
   const again = run('agent', '--server', 'http://127.0.0.1:1', '--state', join(folder, 'alone-state'));

@@ -3,10 +3,10 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { webCrypto } from '../../device/crypto-web.ts';
 import { webDial } from '../../device/index.browser.ts';
 import { nodeCrypto } from '../../device/index.ts';
-import { lockStore } from '../../device/web-lock.ts';
+import { webCrypto } from '../../device/platform/crypto-web.ts';
+import { lockStore } from '../../device/storage/web-lock.ts';
 import { fixture } from './fixture.ts';
 
 /** What a compiled file imports when it is loaded. */

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromBase64url, toBase64url } from '../../device/base64url.ts';
 import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
 import { decodeOrderBody, enrolBytes } from '../../protocol/index.ts';
 import { enrolment, scriptAdmin } from './script-admin.ts';
 

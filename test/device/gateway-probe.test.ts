@@ -1,10 +1,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { GatewayChoice } from '../../device/gateway-choice.ts';
-import { GatewayMeasures } from '../../device/gateway-measures.ts';
-import { type Distances, measuredOf, PROBE_DEFAULTS, probeRound } from '../../device/gateway-probe.ts';
-import { GatewayWatch } from '../../device/gateway-watch.ts';
-import { MeasureNews } from '../../device/measure-news.ts';
+import { GatewayChoice } from '../../device/gateways/choice.ts';
+import { MeasureNews } from '../../device/gateways/measure-news.ts';
+import { GatewayMeasures } from '../../device/gateways/measures.ts';
+import { type Distances, measuredOf, PROBE_DEFAULTS, probeRound } from '../../device/gateways/probe.ts';
+import { GatewayWatch } from '../../device/gateways/watch.ts';
 import { type GatewayAddress, tieBand, tieBands } from '../../protocol/index.ts';
 
 const MINUTE = 60_000;

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Connection } from '../../device/connection.ts';
-import { GatewayChoice } from '../../device/gateway-choice.ts';
+import { Connection } from '../../device/connection/connection.ts';
+import { ServerClock } from '../../device/executions/server-clock.ts';
+import { GatewayChoice } from '../../device/gateways/choice.ts';
 import { nodeCrypto, Reconnect, wsDial } from '../../device/index.ts';
-import { refusalGateways } from '../../device/refusal-gateways.ts';
-import { retryAfterMs } from '../../device/retry-after.ts';
-import { ServerClock } from '../../device/server-clock.ts';
+import { refusalGateways } from '../../device/platform/refusal-gateways.ts';
+import { retryAfterMs } from '../../device/platform/retry-after.ts';
 import { vectors } from '../protocol/vectors-file.ts';
 
 const lost = { code: 1006, sessionMs: 0 };

@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fromBase64url, toBase64url } from '../../device/base64url.ts';
 import { type DeviceKey, nodeCrypto } from '../../device/index.ts';
+import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
 import {
   encodeOrderBody,
   type GatewayAddress,

@@ -1,4 +1,4 @@
-/** Backups of a site's database and putting them back, as docs/operations.md says. */
+/** Backups of a deployment's database and putting them back, as docs/operations.md says. */
 import { execFile } from 'node:child_process';
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -23,7 +23,12 @@ test.after(async () => {
 
 async function open(tab: string, { host = '127.0.0.1', wait = false } = {}): Promise<string> {
   const token = await lab.operator.enrolmentToken('all', 1);
-  const query = new URLSearchParams({ tab, server: lab.site.server, token, ...(wait && { wait: '1' }) });
+  const query = new URLSearchParams({
+    tab,
+    server: lab.deployment.server,
+    token,
+    ...(wait && { wait: '1' }),
+  });
   return chromium.open(`http://${host}:${page.port}/?${query}`);
 }
 

@@ -19,7 +19,7 @@ for (const [whose, clocks] of Object.entries({
   test(`S-5: commands run, and end when they should, where the clock of ${whose}`, async () => {
     const lab = await Lab.start({ bus: 'redis', gateways: 1, clocks });
     try {
-      const { site, operator } = lab;
+      const { deployment, operator } = lab;
       const devices = await lab.fleet(3);
       const sync = await operator.send('sync', devices, { all: true, ttl: 600, timeout: 600 });
       const { counts, issuedAt } = await operator.finished(sync.id, 30_000);
@@ -31,7 +31,7 @@ for (const [whose, clocks] of Object.entries({
       const expires = await operator.send('sync', [gone], { ttl: 2 });
       assert.is((await operator.reaches(expires.id, gone, 'expired')).reason, 'not delivered in time');
       const told = async () => {
-        const answer = await fetch(`${site.server}/ready`);
+        const answer = await fetch(`${deployment.server}/ready`);
         return { status: answer.status, body: (await answer.json()) as Ready };
       };
       const warned = await waitFor(async () => {
@@ -45,11 +45,11 @@ for (const [whose, clocks] of Object.entries({
         warnings.some((warning) => warning.includes('the clock of this administration server')),
         'admin' in clocks,
       );
-      const metrics = await (await fetch(`${site.server}/metrics`)).text();
+      const metrics = await (await fetch(`${deployment.server}/metrics`)).text();
       const ahead = Number(/pushpoint_admin_clock_ahead_seconds\{clock="server"\} (\S+)/.exec(metrics)?.[1]);
       assert.is(Math.round(ahead / 10), 'admin' in clocks ? Math.round(clocks.admin / 10_000) : 0);
     } catch (error) {
-      console.error(lab.site.lastWords());
+      console.error(lab.deployment.lastWords());
       throw error;
     } finally {
       await lab.stop();

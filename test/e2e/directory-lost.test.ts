@@ -20,7 +20,7 @@ interface Ready {
 }
 
 async function readiness(lab: Lab): Promise<Ready> {
-  return (await (await fetch(`${lab.site.server}/ready`)).json()) as Ready;
+  return (await (await fetch(`${lab.deployment.server}/ready`)).json()) as Ready;
 }
 
 /** A code for ever, by device. */
@@ -49,10 +49,10 @@ testLab(
   'Redis emptied six times, each time while the directory is being written: no device is ended',
   async (lab) => {
     const devices = await lab.fleet(20);
-    const redis = new Redis(lab.site.redis.url);
+    const redis = new Redis(lab.deployment.redis.url);
     let flushes = 1;
     let flushed = redis.flushall();
-    const end = await monitorRedis(lab.site.redis, (command, key) => {
+    const end = await monitorRedis(lab.deployment.redis, (command, key) => {
       // At its first word: the next one comes a moment later.
       if (command !== 'hset' || key !== 'pp:directory' || flushes === 6) return;
       flushes += 1;
@@ -66,7 +66,7 @@ testLab(
       redis.disconnect();
     }
     await works(lab, devices);
-    const metrics = await (await fetch(`${lab.site.server}/metrics`)).text();
+    const metrics = await (await fetch(`${lab.deployment.server}/metrics`)).text();
     assert.match(metrics, /^pushpoint_admin_directory_whole 1$/m);
     assert.match(metrics, /^pushpoint_admin_directory_writes_total\{outcome="lost"\} [1-9]/m);
   },
@@ -74,7 +74,7 @@ testLab(
 
 async function otherServer(lab: Lab, folder: string): Promise<Program> {
   const port = String(await freePort());
-  const args = ['--data-dir', folder, '--api-port', port, '--redis-url', lab.site.redis.url];
+  const args = ['--data-dir', folder, '--api-port', port, '--redis-url', lab.deployment.redis.url];
   return startCli(['admin', ...args, '--log-level', 'warn']);
 }
 
@@ -110,14 +110,14 @@ testLab(
   async (lab) => {
     const devices = await lab.fleet(10);
     const folder = await mkdtemp(join(tmpdir(), 'other-'));
-    const redis = new Redis(lab.site.redis.url);
+    const redis = new Redis(lab.deployment.redis.url);
     // While the first stands still, nobody holds the Redis that somebody emptied.
-    lab.site.freeze('admin');
+    lab.deployment.freeze('admin');
     await redis.flushall();
     const other = await otherServer(lab, folder);
     try {
       await other.waitForLine(/^ready /, 30_000);
-      lab.site.thaw('admin');
+      lab.deployment.thaw('admin');
       const foreign = await waitFor(async () => {
         const { ready, dependencies } = await readiness(lab);
         return !ready && /belongs to installation/.test(dependencies.bus?.reason ?? '') && dependencies.bus;
@@ -142,7 +142,7 @@ testLab(
       await redis.hset('pp:installation', 'seen', 1);
       await works(lab, devices);
     } finally {
-      lab.site.thaw('admin');
+      lab.deployment.thaw('admin');
       redis.disconnect();
       await other.stop();
       await rm(folder, { recursive: true, force: true });

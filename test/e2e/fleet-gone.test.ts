@@ -12,8 +12,8 @@ interface Ready {
 }
 
 testLab('no device where twenty were is a warning in health, status and metrics', async (lab) => {
-  const { site, operator } = lab;
-  const metrics = async () => (await fetch(`${site.server}/metrics`)).text();
+  const { deployment, operator } = lab;
+  const metrics = async () => (await fetch(`${deployment.server}/metrics`)).text();
   const warnings = async () => (await operator.api.get<StatusDocument>('/v1/status')).warnings;
   const devices = await lab.fleet(20);
   await waitFor(async () => /^pushpoint_admin_devices_connected 20$/m.test(await metrics()));
@@ -21,7 +21,7 @@ testLab('no device where twenty were is a warning in health, status and metrics'
   await Promise.all(devices.map((device) => device.stop()));
   await waitFor(async () => /^pushpoint_admin_fleet_gone 1$/m.test(await metrics()));
   assert.match((await warnings())[0] ?? '', /^no device is connected, and 20 were on /);
-  const { ready, dependencies } = (await (await fetch(`${site.server}/ready`)).json()) as Ready;
+  const { ready, dependencies } = (await (await fetch(`${deployment.server}/ready`)).json()) as Ready;
   assert.ok(ready);
   assert.is(dependencies.fleet?.warnings?.length, 1);
   await lab.connect(devices);

@@ -6,9 +6,9 @@ import type { GatewayView } from '../../cli/operator/views.ts';
 import { MemoryStore } from '../../device/index.ts';
 import { startCli } from '../services/processes.ts';
 import { freePort, waitFor } from '../wait.ts';
+import type { ProgramName } from './deployment.ts';
 import { gate, TestDevice, workUntilStopped } from './fleet.ts';
 import { withLab } from './lab.ts';
-import type { ProgramName } from './site.ts';
 import { Wire } from './wire.ts';
 
 const { testLab } = withLab({ bus: 'redis' });
@@ -19,12 +19,12 @@ testLab('what waited for a device is delivered on whichever gateway it returns t
   await device.stop();
   await lab.operator.onRecord(device, 'disconnected');
   const { id } = await lab.operator.send('task.start', [device]);
-  await lab.site.end(first);
+  await lab.deployment.end(first);
   await device.start();
   await lab.operator.reaches(id, device, 'succeeded');
   assert.is.not(device.gateway, first);
   assert.is(device.started(id), 1);
-  await lab.site.start(first);
+  await lab.deployment.start(first);
   await lab.gatewaysUp();
 });
 
@@ -37,12 +37,12 @@ testLab(
     const first = device.gateway as ProgramName;
     const { id } = await lab.operator.send('task.start', [device]);
     await lab.operator.reaches(id, device, 'running');
-    await lab.site.kill(first);
+    await lab.deployment.kill(first);
     await waitFor(() => device.connected && device.gateway !== first, { what: 'the device to move' });
     hold.open();
     await lab.operator.reaches(id, device, 'succeeded');
     assert.is(device.started(id), 1);
-    await lab.site.start(first);
+    await lab.deployment.start(first);
     await lab.gatewaysUp();
   },
 );
@@ -55,7 +55,7 @@ testLab(
     const first = device.gateway as ProgramName;
     let dying: Promise<void> | undefined;
     wire.loses = ({ t }) => {
-      if (t === 'ack') dying ??= lab.site.kill(first);
+      if (t === 'ack') dying ??= lab.deployment.kill(first);
       return dying !== undefined && device.gateway === first;
     };
     const { id } = await lab.operator.send('task.start', [device]);
@@ -63,7 +63,7 @@ testLab(
     await dying;
     await lab.operator.reaches(id, device, 'succeeded');
     assert.is(device.started(id), 1);
-    await lab.site.start(first);
+    await lab.deployment.start(first);
     await lab.gatewaysUp();
   },
 );
@@ -95,14 +95,14 @@ testLab(
     }
     const token = await lab.operator.enrolmentToken('all', 1);
     const lonely = new TestDevice({ name: 'lonely', group: 'all' });
-    await lonely.enrol(lab.site.server, token);
+    await lonely.enrol(lab.deployment.server, token);
     const { id } = lonely;
     assert.equal((await lonely.store.load()).state.gateways, []);
     for (const name of ['gw1', 'gw2']) {
       await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { runPushServer: true } });
     }
     await lab.gatewaysUp();
-    await lonely.enrol(lab.site.server, token, true);
+    await lonely.enrol(lab.deployment.server, token, true);
     lab.devices.push(lonely);
     assert.is(lonely.id, id);
     await lab.connect([lonely]);
@@ -251,7 +251,7 @@ testLab(
         '--metrics-port',
         String(metricsPort),
       ],
-      ...['--redis-url', lab.site.redis.url, '--log-level', 'warn'],
+      ...['--redis-url', lab.deployment.redis.url, '--log-level', 'warn'],
     ]);
     const ready = async () => {
       const response = await fetch(`http://127.0.0.1:${metricsPort}/ready`);
@@ -292,7 +292,7 @@ testLab('a frozen gateway loses its devices to the other, and does no harm when 
   const devices = await lab.fleet(20, { work: workUntilStopped, handshakeTimeoutMs: 2_000 });
   const { id } = await lab.operator.send('task.start', devices);
   await waitFor(() => devices.every((device) => device.started(id) === 1), { what: 'the tasks to run' });
-  lab.site.freeze('gw1');
+  lab.deployment.freeze('gw1');
   const held = devices.filter(({ gateway }) => gateway === 'gw1');
   for (const device of held) await device.crash();
   for (const device of held) device.work = workUntilStopped;
@@ -301,7 +301,7 @@ testLab('a frozen gateway loses its devices to the other, and does no harm when 
     timeoutMs: 60_000,
     what: 'the devices to move',
   });
-  lab.site.thaw('gw1');
+  lab.deployment.thaw('gw1');
   const next = await lab.operator.send('message', devices);
   for (const device of devices) device.work = () => 'heard';
   // Heard of before the cancel, which would otherwise end what the ledger takes for not sent.

@@ -27,7 +27,7 @@ async function enrolByHand(lab: Lab): Promise<HandMade> {
   const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
   const token = await lab.operator.enrolmentToken('all', 1);
   const proof = sign(null, enrolBytes(token, raw), privateKey).toString('base64url');
-  const response = await fetch(`${lab.site.server}/v1/enroll`, {
+  const response = await fetch(`${lab.deployment.server}/v1/enroll`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token, publicKey: raw.toString('base64url'), proof }),
@@ -44,7 +44,7 @@ testLab('E-1: the private key stays with the device, and whoever has it is the d
     let body = '';
     for await (const part of request) body += part;
     bodies.push(body);
-    const answer = await fetch(`${lab.site.server}${request.url}`, {
+    const answer = await fetch(`${lab.deployment.server}${request.url}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body,
@@ -90,18 +90,18 @@ testLab('E-1: the private key stays with the device, and whoever has it is the d
 
 testLab('E-6: what is wrong with an enrolment is said with a status and a code', async (lab) => {
   const enrolWith = (token: string) =>
-    enroll({ server: lab.site.server, token, store: new MemoryStore(), name: 'nobody' }).then(
+    enroll({ server: lab.deployment.server, token, store: new MemoryStore(), name: 'nobody' }).then(
       () => 'enrolled',
       (error: EnrollError) => `${error.status} ${error.code} ${error.temporary ? 'try again' : 'stop'}`,
     );
   assert.is(await enrolWith('ppe_notATokenAtAll'), '401 unauthorized stop');
   const token = await lab.operator.enrolmentToken('all', 1);
   const store = new MemoryStore();
-  await enroll({ server: lab.site.server, token, store, name: 'first' });
+  await enroll({ server: lab.deployment.server, token, store, name: 'first' });
   assert.is(await enrolWith(token), '410 gone stop');
   const id = (await store.load()).state.identity?.deviceId;
   await lab.operator.api.request('PATCH', `/v1/devices/${id}`, { body: { blocked: true } });
-  const again = enroll({ server: lab.site.server, token, store, name: 'first', again: true });
+  const again = enroll({ server: lab.deployment.server, token, store, name: 'first', again: true });
   assert.is(await again.catch((error: EnrollError) => error.code), 'conflict');
   await lab.operator.api.request('DELETE', `/v1/devices/${id}`);
 });

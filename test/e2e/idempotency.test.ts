@@ -7,7 +7,7 @@ const { testLab } = withLab({ bus: 'memory' });
 testLab(
   'many requests under way at kill -9: each that was answered 202 is there, and a key is never two commands',
   async (lab) => {
-    const { operator, site } = lab;
+    const { operator, deployment } = lab;
     const [device] = await lab.enrolled(1);
     if (!device) throw new Error('no device');
     const ask = (key: string) =>
@@ -22,9 +22,9 @@ testLab(
       ),
     );
     await Promise.race(answers);
-    await site.kill('admin');
+    await deployment.kill('admin');
     const before = await Promise.all(answers);
-    await site.start('admin');
+    await deployment.start('admin');
     const accepted: string[] = [];
     for (const { key, id } of before) {
       if (id !== undefined) assert.is((await operator.command(id)).id, id);

@@ -2,27 +2,27 @@ import { test } from 'uvu';
 import { forEachAtOnce } from '../../cli/demo/fleet.ts';
 import type { DeviceView } from '../../cli/operator/views.ts';
 import { waitFor } from '../wait.ts';
+import { Deployment, type DeploymentOptions } from './deployment.ts';
 import { TestDevice, type TestDeviceOptions } from './fleet.ts';
 import { Operator } from './operator.ts';
 import { reconcile } from './reconcile.ts';
-import { Site, type SiteOptions } from './site.ts';
 
-/** A site, devices, and an operator who gives commands. */
+/** A deployment, devices, and an operator who gives commands. */
 export class Lab {
-  readonly site: Site;
+  readonly deployment: Deployment;
   readonly operator: Operator;
   readonly devices: TestDevice[] = [];
   readonly #left: TestDevice[] = [];
   readonly #groups = new Set(['all']);
   #made = 0;
 
-  private constructor(site: Site) {
-    this.site = site;
-    this.operator = new Operator(site.api());
+  private constructor(deployment: Deployment) {
+    this.deployment = deployment;
+    this.operator = new Operator(deployment.api());
   }
 
-  static async start(options: SiteOptions): Promise<Lab> {
-    const lab = new Lab(await Site.start(options));
+  static async start(options: DeploymentOptions): Promise<Lab> {
+    const lab = new Lab(await Deployment.start(options));
     try {
       await lab.gatewaysUp();
       return lab;
@@ -32,9 +32,9 @@ export class Lab {
     }
   }
 
-  /** Every gateway of the site is up on record. */
+  /** Every gateway of the deployment is up on record. */
   async gatewaysUp(): Promise<void> {
-    const names = this.site.gatewayNames;
+    const names = this.deployment.gatewayNames;
     await waitFor(
       async () => {
         const { items } = await this.operator.gateways();
@@ -58,7 +58,7 @@ export class Lab {
       { length: count },
       () => new TestDevice({ name: `device-${++this.#made}`, ...options, group }),
     );
-    await forEachAtOnce(devices, 32, (device) => device.enrol(this.site.server, token));
+    await forEachAtOnce(devices, 32, (device) => device.enrol(this.deployment.server, token));
     this.devices.push(...devices);
     return devices;
   }
@@ -110,7 +110,7 @@ export class Lab {
 
   async stop(): Promise<void> {
     await Promise.all(this.devices.map((device) => device.stop()));
-    await this.site.stop();
+    await this.deployment.stop();
   }
 }
 
@@ -130,7 +130,7 @@ export interface LabTests {
 }
 
 /** Tests that share one lab, started before the first of them and stopped after the last. */
-export function withLab(options: SiteOptions): LabTests {
+export function withLab(options: DeploymentOptions): LabTests {
   let lab: Lab | undefined;
   let failure: unknown;
   test.before(async () => {
@@ -152,7 +152,7 @@ export function withLab(options: SiteOptions): LabTests {
           await body(lab);
           await lab.reconcile();
         } catch (error) {
-          console.error(lab.site.lastWords());
+          console.error(lab.deployment.lastWords());
           throw error;
         } finally {
           await lab.dismiss();

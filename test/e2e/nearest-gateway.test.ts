@@ -55,7 +55,7 @@ testLab(
     assert.equal(on(devices), all(devices, NEAR));
     const landed: string[] = [];
     for (const { sdk } of devices) sdk.on('connected', ({ gateway }) => landed.push(gateway.name));
-    await lab.site.kill(NEAR);
+    await lab.deployment.kill(NEAR);
     await waitFor(() => devices.every(({ gateway }) => gateway === NEXT), {
       timeoutMs: 60_000,
       what: 'the devices to be on the next nearest',
@@ -70,7 +70,7 @@ testLab(
       (await placement(lab, device)).sentence,
       /nearer ones \(gw1 \d+ ms\): none of those takes devices/,
     );
-    await lab.site.start(NEAR);
+    await lab.deployment.start(NEAR);
     await waitFor(() => devices.every(({ gateway }) => gateway === NEAR), {
       timeoutMs: 120_000,
       what: 'the devices to be back',

@@ -5,7 +5,7 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { proxyFor } from '../../device/proxy-node.ts';
+import { proxyFor } from '../../device/platform/proxy-node.ts';
 import { makeCertificates } from '../services/certificates.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { startProxy } from '../services/proxy.ts';

@@ -9,8 +9,8 @@ import { type Lab, withLab } from './lab.ts';
 
 const { testLab } = withLab({ bus: 'redis' });
 
-function shellOf({ site }: Lab) {
-  return testShell({ PUSHPOINT_SERVER: site.server, PUSHPOINT_TOKEN: site.token });
+function shellOf({ deployment }: Lab) {
+  return testShell({ PUSHPOINT_SERVER: deployment.server, PUSHPOINT_TOKEN: deployment.token });
 }
 
 async function left(lab: Lab): Promise<string[]> {

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
+import type { DeploymentOptions } from './deployment.ts';
 import { gate, usualWork } from './fleet.ts';
 import { Lab } from './lab.ts';
-import type { SiteOptions } from './site.ts';
 
-const SITES: Record<string, SiteOptions> = {
+const SITES: Record<string, DeploymentOptions> = {
   'SQLite and the bus in one process': { bus: 'memory' },
   'SQLite and Redis, gateways going on': { bus: 'redis', gateways: 2 },
   'PostgreSQL and Redis, gateways going on': { bus: 'redis', store: 'postgres', gateways: 1 },
@@ -21,7 +21,7 @@ for (const [name, options] of Object.entries(SITES)) {
     const folder = await mkdtemp(join(tmpdir(), 'backup-'));
     const file = join(folder, 'backup');
     try {
-      const { site, operator } = lab;
+      const { deployment, operator } = lab;
       const held = gate();
       const devices = await lab.fleet(6, { work: held.work });
       const [away] = await lab.fleet(1);
@@ -32,7 +32,7 @@ for (const [name, options] of Object.entries(SITES)) {
       await waitFor(() => devices.every((device) => device.started(running.id) === 1));
       for (const device of devices) await operator.reaches(running.id, device, ['acked', 'running']);
 
-      await site.backUp(file);
+      await deployment.backUp(file);
       held.open();
       away.work = usualWork;
       await away.start();
@@ -43,9 +43,9 @@ for (const [name, options] of Object.entries(SITES)) {
       const runs = () => all.map((device) => [done.id, running.id].map((id) => device.completed(id)));
       const before = runs();
 
-      await site.end('admin');
-      await site.restore(file);
-      await site.start('admin');
+      await deployment.end('admin');
+      await deployment.restore(file);
+      await deployment.start('admin');
       for (const id of [done.id, running.id]) {
         const { counts } = await operator.finished(id, 90_000);
         assert.is(counts.succeeded, id === running.id ? 7 : 6, JSON.stringify(counts));
@@ -54,7 +54,7 @@ for (const [name, options] of Object.entries(SITES)) {
       const next = await operator.send('statistics', all, { all: true });
       assert.is((await operator.finished(next.id, 60_000)).counts.succeeded, 7);
     } catch (error) {
-      console.error(lab.site.lastWords());
+      console.error(lab.deployment.lastWords());
       throw error;
     } finally {
       await lab.stop();

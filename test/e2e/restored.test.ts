@@ -13,8 +13,8 @@ const { testLab } = withLab({ bus: 'redis', gateways: 1 });
 testLab(
   'an older copy of the database is refused until `pushpoint restored` began a new epoch',
   async (lab) => {
-    const { site } = lab;
-    const data = join(site.folder, 'data');
+    const { deployment } = lab;
+    const data = join(deployment.folder, 'data');
     const database = join(data, 'pushpoint.db');
     const restored = async (...flags: string[]) => {
       const program = startCli(['restored', '--data-dir', data, ...flags]);
@@ -28,24 +28,24 @@ testLab(
     assert.is(running.code, 1);
     assert.match(running.output, 'is in use by another administration server');
 
-    await site.end('admin');
+    await deployment.end('admin');
     await copyFile(database, `${database}.backup`);
-    assert.is((await restored('--redis-url', site.redis.url)).code, 0);
-    await site.start('admin');
+    assert.is((await restored('--redis-url', deployment.redis.url)).code, 0);
+    await deployment.start('admin');
     assert.is(await epoch(), 2);
 
-    await site.end('admin');
+    await deployment.end('admin');
     await copyFile(`${database}.backup`, database);
     for (const more of ['-wal', '-shm']) await rm(`${database}${more}`, { force: true });
-    const refused = await site.start('admin').catch((error: Error) => error);
+    const refused = await deployment.start('admin').catch((error: Error) => error);
     assert.instance(refused, Error);
     assert.match((refused as Error).message, 'is of epoch 1, and epoch 2 was in use');
     assert.match((refused as Error).message, 'pushpoint restored');
-    assert.is(site.program('admin').running, false);
+    assert.is(deployment.program('admin').running, false);
 
-    const begun = await restored('--redis-url', site.redis.url);
+    const begun = await restored('--redis-url', deployment.redis.url);
     assert.match(begun.output, 'epoch 3 begins, it was 1');
-    await site.start('admin');
+    await deployment.start('admin');
     assert.is(await epoch(), 3);
     await waitFor(() => devices.every(({ connected }) => connected), { what: 'the devices' });
     const command = await lab.operator.send('statistics', devices);

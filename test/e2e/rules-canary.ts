@@ -19,8 +19,8 @@ export function canaryRules({ testLab }: LabTests): void {
   testLab(
     'every worker answers its canary, over and over, and it is to be seen in health and metrics only',
     async (lab) => {
-      const { site, operator } = lab;
-      const metrics = async () => (await fetch(`${site.server}/metrics`)).text();
+      const { deployment, operator } = lab;
+      const metrics = async () => (await fetch(`${deployment.server}/metrics`)).text();
       const value = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? Number.NaN);
       const gateways = (await operator.gateways()).items;
       const workers = gateways.flatMap((gateway) => gateway.workers.map(({ worker }) => worker));
@@ -36,7 +36,7 @@ export function canaryRules({ testLab }: LabTests): void {
       const before = await count();
       await waitFor(async () => (await count()) >= before + 3 * workers.length);
 
-      const ready = (await (await fetch(`${site.server}/ready`)).json()) as Ready;
+      const ready = (await (await fetch(`${deployment.server}/ready`)).json()) as Ready;
       assert.equal([ready.ready, ready.dependencies.canary?.ok], [true, true]);
       const status = await operator.api.get<{
         devices: { total: number; connected: number };

@@ -98,7 +98,7 @@ export function endsRules({ testLab }: LabTests): void {
         (await lab.operator.why(device, id)).sentence,
         /The device reported succeeded at \S+, after that\.$/,
       );
-      const metrics = await (await fetch(`${lab.site.server}/metrics`)).text();
+      const metrics = await (await fetch(`${lab.deployment.server}/metrics`)).text();
       assert.match(
         metrics,
         /pushpoint_admin_late_ends_total\{ended="canceled",late="succeeded",in_time="no"\} [1-9]/,

@@ -5,7 +5,7 @@ import { workFor } from './fleet.ts';
 import type { Lab, LabTests } from './lab.ts';
 
 function open(lab: Lab, lastEventId?: string): Promise<EventReader> {
-  return EventReader.open(`${lab.site.server}/v1/events`, lab.site.token, lastEventId);
+  return EventReader.open(`${lab.deployment.server}/v1/events`, lab.deployment.token, lastEventId);
 }
 
 /** What the stream says of one command's executions: the states of each device, in order. */

@@ -1,4 +1,6 @@
 /** What Pushpoint does for its users in whichever form it runs, one file per matter. */
+
+import type { DeploymentOptions } from './deployment.ts';
 import { withLab } from './lab.ts';
 import { absenceRules } from './rules-absence.ts';
 import { canaryRules } from './rules-canary.ts';
@@ -6,12 +8,11 @@ import { commandsRules } from './rules-commands.ts';
 import { endsRules } from './rules-ends.ts';
 import { eventsRules } from './rules-events.ts';
 import { redeliveryRules } from './rules-redelivery.ts';
-import type { SiteOptions } from './site.ts';
 
-/** Registers all rules for a site of this form; the caller runs them with `test.run()`. */
-export function formRules(form: Pick<SiteOptions, 'bus' | 'store'>): void {
+/** Registers all rules for a deployment of this form; the caller runs them with `test.run()`. */
+export function formRules(form: Pick<DeploymentOptions, 'bus' | 'store'>): void {
   const lab = withLab({ ...form, adminFlags: ['--canary-interval', '500ms'] });
-  // On the empty site.
+  // On the empty deployment.
   canaryRules(lab);
   commandsRules(lab);
   absenceRules(lab);

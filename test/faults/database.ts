@@ -1,7 +1,7 @@
 /** What the database holds, read behind the administration server's back. */
 import { DatabaseSync } from '@photostructure/sqlite';
 import { Client } from 'pg';
-import { stateOf } from '../../admin-api/store/state-codes.ts';
+import { stateOf } from '../../admin-api/store/sql/state-codes.ts';
 import type { ExecutionState } from '../../protocol/index.ts';
 
 export interface ExecutionRow {

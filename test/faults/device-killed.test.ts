@@ -48,7 +48,7 @@ class DeviceProcess {
 async function withProcess(lab: Lab, body: (device: DeviceProcess) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'device-'));
   const token = await lab.operator.enrolmentToken('all', 1);
-  const device = new DeviceProcess(lab.site.server, token, folder);
+  const device = new DeviceProcess(lab.deployment.server, token, folder);
   try {
     await device.start();
     await body(device);

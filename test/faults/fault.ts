@@ -1,5 +1,5 @@
+import type { ProgramName } from './deployment.ts';
 import type { Random } from './random.ts';
-import type { ProgramName } from './site.ts';
 import type { TrafficKind } from './traffic-kinds.ts';
 import type { World } from './world.ts';
 

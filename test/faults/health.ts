@@ -1,6 +1,6 @@
 /** What the programs tell of themselves while something is wrong, at `/ready` and `/live`. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ProgramName, Site } from './site.ts';
+import type { Deployment, ProgramName } from './deployment.ts';
 
 const LOOK_MS = 500;
 const ANSWER_LIMIT_MS = 2_000;
@@ -27,16 +27,16 @@ export class HealthWatch {
   readonly missed = new Map<ProgramName, Set<string>>();
   /** Answers that no fault excuses. */
   readonly complaints: string[] = [];
-  readonly #site: Site;
+  readonly #deployment: Deployment;
   readonly #over = new AbortController();
   #looking: Promise<unknown> = Promise.resolve();
 
-  constructor(site: Site) {
-    this.#site = site;
+  constructor(deployment: Deployment) {
+    this.#deployment = deployment;
   }
 
   start(): void {
-    this.#looking = Promise.all(this.#site.programs.map((name) => this.#watch(name)));
+    this.#looking = Promise.all(this.#deployment.programs.map((name) => this.#watch(name)));
   }
 
   async stop(): Promise<void> {
@@ -46,7 +46,7 @@ export class HealthWatch {
 
   /** Whether every program says that it is ready. */
   async allReady(): Promise<string | undefined> {
-    for (const name of this.#site.programs) {
+    for (const name of this.#deployment.programs) {
       const answer = await this.#ask(name, '/ready');
       if (answer?.status !== 200) return `${name} is not ready: ${JSON.stringify(answer?.health)}`;
     }
@@ -75,7 +75,7 @@ export class HealthWatch {
   }
 
   async #ask(name: ProgramName, path: string): Promise<{ status: number; health: Health } | undefined> {
-    const url = this.#site.healthOf(name);
+    const url = this.#deployment.healthOf(name);
     if (url === undefined) return undefined;
     try {
       const signal = AbortSignal.any([this.#over.signal, AbortSignal.timeout(ANSWER_LIMIT_MS)]);

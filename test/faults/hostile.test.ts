@@ -99,11 +99,11 @@ async function answerOf(
   path: string,
   init: RequestInit & { token?: string } = {},
 ): Promise<string> {
-  const response = await fetch(lab.site.server + path, {
+  const response = await fetch(lab.deployment.server + path, {
     ...init,
     headers: {
       'content-type': 'application/json',
-      authorization: `Bearer ${init.token ?? lab.site.token}`,
+      authorization: `Bearer ${init.token ?? lab.deployment.token}`,
       ...init.headers,
     },
   });
@@ -167,8 +167,9 @@ testLab(
       fleet.flatMap(({ closings }) => closings),
       [],
     );
-    assert.ok(lab.site.running('admin'));
-    for (const path of ['/live', '/ready']) assert.is((await fetch(lab.site.server + path)).status, 200);
+    assert.ok(lab.deployment.running('admin'));
+    for (const path of ['/live', '/ready'])
+      assert.is((await fetch(lab.deployment.server + path)).status, 200);
   },
 );
 
@@ -238,7 +239,7 @@ testLab(
       proof: randomBytes(64).toString('base64url'),
     });
     const statuses = await many(80, async () => {
-      const response = await fetch(`${lab.site.server}/v1/enroll`, {
+      const response = await fetch(`${lab.deployment.server}/v1/enroll`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body()),

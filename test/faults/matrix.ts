@@ -1,8 +1,8 @@
 /** Plays scenarios: several worlds side by side, because most of a scenario is waiting. */
 import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import type { Shape } from './deployment.ts';
 import { Random } from './random.ts';
 import { describe, play, type Scenario } from './scenario.ts';
-import type { Shape } from './site.ts';
 import { World } from './world.ts';
 
 export interface MatrixOptions {
@@ -49,9 +49,9 @@ export class Matrix {
     };
     try {
       for (;;) {
-        const scenario = queue.next(world?.site.shape);
+        const scenario = queue.next(world?.deployment.shape);
         if (!scenario) break;
-        if (world?.site.shape !== scenario.shape) await close();
+        if (world?.deployment.shape !== scenario.shape) await close();
         this.#totals.scenarios++;
         const what = `${scenario.name}: ${scenario.faults.map(({ name }) => name).join(', and ')}`;
         const began = performance.now();
@@ -66,7 +66,7 @@ export class Matrix {
         } catch (error) {
           this.#failed++;
           this.#say(`${lane} FAILED  ${what}, after ${since(began)}: ${tell(error)}`);
-          if (world) this.#say(`${world.site.lastWords()}\n${world.fleet.lastWords()}`);
+          if (world) this.#say(`${world.deployment.lastWords()}\n${world.fleet.lastWords()}`);
           await close();
         }
       }

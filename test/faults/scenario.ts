@@ -3,11 +3,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { listed } from '../fleet/ledger.ts';
 import { waitFor } from '../wait.ts';
 import { Churn } from './churn.ts';
+import type { Shape } from './deployment.ts';
 import type { Fault } from './fault.ts';
 import { HealthWatch } from './health.ts';
 import type { Random } from './random.ts';
 import { recordProblems } from './record.ts';
-import type { Shape } from './site.ts';
 import { startTraffic } from './traffic-kinds.ts';
 import type { World } from './world.ts';
 
@@ -47,7 +47,7 @@ export async function play(world: World, scenario: Scenario, random: Random): Pr
     recoverySeconds = Math.max(recoverySeconds, await world.works(recoverMs, inForce));
   };
   const begun: Fault[] = [];
-  const health = new HealthWatch(world.site);
+  const health = new HealthWatch(world.deployment);
   health.start();
   try {
     churn.start();
@@ -91,10 +91,10 @@ export async function play(world: World, scenario: Scenario, random: Random): Pr
 }
 
 /** What programs kept to themselves: that they miss what the fault took from them. */
-function kept({ site }: World, { darkens }: Fault, { missed }: HealthWatch): string[] {
+function kept({ deployment }: World, { darkens }: Fault, { missed }: HealthWatch): string[] {
   if (!darkens) return [];
   const { from, dependency } = darkens;
-  const who = from === 'everybody' ? site.programs : from === 'admins' ? site.admins : [from];
+  const who = from === 'everybody' ? deployment.programs : from === 'admins' ? deployment.admins : [from];
   const silent = who.filter((name) => !missed.get(name)?.has(dependency));
   return silent.map((name) => `${name} did not say at /ready that it misses its ${dependency}`);
 }
@@ -109,7 +109,7 @@ async function endAll(world: World, begun: Fault[]): Promise<void> {
 async function judge(world: World, { faults }: Scenario): Promise<string[]> {
   const misdated = faults.some(({ misdates }) => misdates);
   const judgement = await world.ledger.judge({
-    ordered: world.site.shape.admins === 1 && !misdated,
+    ordered: world.deployment.shape.admins === 1 && !misdated,
     misdated,
     finishLimitMs: FINISH_LIMIT_MS,
   });

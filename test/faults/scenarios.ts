@@ -1,4 +1,6 @@
 /** The matrix: a line for each scenario. */
+
+import type { Shape } from './deployment.ts';
 import { type Fault, FULL, QUICK, type Times } from './fault.ts';
 import { backupRestored } from './make/backup.ts';
 import { killedAtRandom } from './make/chaos.ts';
@@ -38,7 +40,6 @@ import { hungUp, logDiskFull, startedTooEarly, stoppedWhileStarting } from './ma
 import { receiptsWait, whileEnding } from './make/waiting.ts';
 import type { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
-import type { Shape } from './site.ts';
 
 /** One administration server on SQLite; two on PostgreSQL; everything in one process; Redis as it is made to last. */
 const ONE: Shape = { admins: 1, store: 'sqlite', bus: 'redis' };

@@ -64,7 +64,7 @@ testLab(
   async (lab) => {
     const folder = await mkdtemp(join(tmpdir(), 'agents-'));
     const token = await lab.operator.enrolmentToken('all', AGENTS);
-    const agents = await startAgents(lab.site.server, token, folder);
+    const agents = await startAgents(lab.deployment.server, token, folder);
     try {
       await lab.operator.connected(AGENTS);
       const sync = () =>
@@ -81,7 +81,7 @@ testLab(
       });
       const { items } = await lab.operator.gateways();
       assert.ok(items.every(({ connections }) => connections > 0));
-      await lab.site.kill('gw1');
+      await lab.deployment.kill('gw1');
       const done = await lab.operator.finished(second.id, 90_000);
       assert.is(done.counts.succeeded, AGENTS);
       assert.equal(new Set(await runsOf(agents)), new Set([2]));

@@ -1,4 +1,4 @@
-/** A site with devices on it, and what can be asked of both together. */
+/** A deployment with devices on it, and what can be asked of both together. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
@@ -9,8 +9,8 @@ import { Ledger, type Target } from '../fleet/ledger.ts';
 import type { Traffic } from '../fleet/traffic.ts';
 import { waitFor } from '../wait.ts';
 import { Database } from './database.ts';
+import { Deployment, type ProgramName, type Shape } from './deployment.ts';
 import { PatientApi } from './patient-api.ts';
-import { type ProgramName, type Shape, Site } from './site.ts';
 
 /** Devices of each group; a third of them live in the process that is killed. */
 const GROUPS: Record<string, { parent: string; devices: number }> = {
@@ -21,7 +21,7 @@ const GROUPS: Record<string, { parent: string; devices: number }> = {
 const WORKERS: Partial<Record<ProgramName, number>> = { gw1: 2 };
 
 export class World {
-  readonly site: Site;
+  readonly deployment: Deployment;
   readonly api: PatientApi;
   readonly fleet: Fleet;
   readonly ledger: Ledger;
@@ -29,29 +29,29 @@ export class World {
   /** What is sent to the devices now, for a fault that needs quiet. */
   traffic: Traffic | undefined;
 
-  private constructor(site: Site, fleet: Fleet) {
-    this.site = site;
+  private constructor(deployment: Deployment, fleet: Fleet) {
+    this.deployment = deployment;
     this.fleet = fleet;
-    this.api = new PatientApi(site.servers, site.token);
+    this.api = new PatientApi(deployment.servers, deployment.token);
     this.ledger = new Ledger(this.api, fleet);
-    this.database = new Database(site.database);
+    this.database = new Database(deployment.database);
   }
 
   static async start(shape: Shape): Promise<World> {
-    const site = await Site.start(shape);
-    const folder = join(site.folder, 'devices');
+    const deployment = await Deployment.start(shape);
+    const folder = join(deployment.folder, 'devices');
     await mkdir(folder);
     const fleet = new Fleet([
-      { env: site.clockEnvironment('devices') },
-      { env: site.clockEnvironment('devices') },
-      { folder, env: site.clockEnvironment('kept-devices') },
+      { env: deployment.clockEnvironment('devices') },
+      { env: deployment.clockEnvironment('devices') },
+      { folder, env: deployment.clockEnvironment('kept-devices') },
     ]);
-    const world = new World(site, fleet);
+    const world = new World(deployment, fleet);
     try {
       await world.#populate();
       return world;
     } catch (error) {
-      const said = `${site.lastWords()}\n${fleet.lastWords()}`;
+      const said = `${deployment.lastWords()}\n${fleet.lastWords()}`;
       await world.stop();
       throw new Error(`the world did not start:\n${said}`, { cause: error });
     }
@@ -59,7 +59,7 @@ export class World {
 
   async stop(): Promise<void> {
     await this.fleet.close();
-    await this.site.stop();
+    await this.deployment.stop();
   }
 
   get devices(): readonly FleetMember[] {
@@ -143,7 +143,7 @@ export class World {
     let views: GatewayView[] = [];
     const up = async () => {
       views = (await this.api.get<{ items: GatewayView[] }>('/v1/gateways')).items;
-      return this.site.gateways.every((name) => {
+      return this.deployment.gateways.every((name) => {
         const view = views.find((each) => each.name === name);
         return view?.state === 'up' && view.workers.length === (WORKERS[name] ?? 1);
       });
@@ -162,7 +162,7 @@ export class World {
       const { token } = await this.api.request<{ token: string }>('POST', '/v1/enrolment-tokens', {
         body: { groupId: id, uses: devices },
       });
-      await this.fleet.enrol(devices, id, this.site.servers[0] ?? '', token);
+      await this.fleet.enrol(devices, id, this.deployment.servers[0] ?? '', token);
     }
     await this.fleet.start(this.devices);
     await this.works(60_000);

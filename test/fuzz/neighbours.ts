@@ -40,7 +40,7 @@ export class Neighbours {
     await lab.group('honest');
     await lab.group('carriers');
     const fleet = new Fleet([{}]);
-    const { server } = lab.site;
+    const { server } = lab.deployment;
     const token = await lab.operator.enrolmentToken('honest', DEVICES);
     const members = await fleet.enrol(DEVICES, 'honest', server, token);
     await fleet.start(members);

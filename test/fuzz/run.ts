@@ -50,7 +50,7 @@ async function run(): Promise<number> {
     neighbours = await Neighbours.start(lab, url);
     await lab.group('fuzzed');
     const token = await lab.operator.enrolmentToken('fuzzed', LANES + CARRIERS);
-    const identity = () => enrolIdentity(lab.site.server, token);
+    const identity = () => enrolIdentity(lab.deployment.server, token);
     for (let n = 0; n < CARRIERS; n++) carriers.push(await Carrier.start(url, await identity()));
     const watch = await Watch.start(lab, 'gw1');
     const looking = look(watch);
@@ -75,7 +75,7 @@ async function run(): Promise<number> {
     const wrong = Object.values(faults).reduce((sum, count) => sum + count, 0);
     return wrong === 0 && watch.grown <= GROWTH_LIMIT ? 0 : 1;
   } catch (error) {
-    process.stderr.write(`${lab.site.lastWords()}\n`);
+    process.stderr.write(`${lab.deployment.lastWords()}\n`);
     throw error;
   } finally {
     for (const carrier of carriers) carrier.stop();

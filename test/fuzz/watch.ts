@@ -30,8 +30,8 @@ export class Watch {
   static async start(lab: Lab, gateway: string): Promise<Watch> {
     const watch = new Watch(lab, gateway);
     for (const pid of await watch.#workers()) watch.#processes.set(`worker ${watch.#processes.size}`, pid);
-    watch.#processes.set('gateway', lab.site.program('gw1').pid);
-    watch.#processes.set('admin', lab.site.program('admin').pid);
+    watch.#processes.set('gateway', lab.deployment.program('gw1').pid);
+    watch.#processes.set('admin', lab.deployment.program('admin').pid);
     return watch;
   }
 
@@ -58,18 +58,18 @@ export class Watch {
 
   /** What a crash, a hang or an error left behind. */
   async problems(): Promise<string[]> {
-    const { site } = this.#lab;
+    const { deployment } = this.#lab;
     const problems: string[] = [];
     const before = [...this.#processes].filter(([name]) => name.startsWith('worker')).map(([, pid]) => pid);
     const now = await this.#workers();
     if (before.join() !== now.join()) problems.push(`workers ${before.join()} are ${now.join()} now`);
-    for (const name of site.programs) {
-      const { running, lines } = site.program(name);
+    for (const name of deployment.programs) {
+      const { running, lines } = deployment.program(name);
       if (!running) problems.push(`${name} does not run any more`);
       const errors = lines.filter(isError);
       if (errors.length > 0) problems.push(`${name} logged ${errors.length} errors, the first: ${errors[0]}`);
     }
-    const ready = await fetch(`${site.server}/ready`, { signal: AbortSignal.timeout(10_000) });
+    const ready = await fetch(`${deployment.server}/ready`, { signal: AbortSignal.timeout(10_000) });
     if (ready.status !== 200) problems.push(`the administration server is not ready: ${await ready.text()}`);
     return problems;
   }

@@ -71,7 +71,7 @@ test('F-7: a device that sends more frames than it may is closed with tooFast', 
   }));
 
 test('F-2: random bytes before welcome always end the connection with a code in the 4400s', () =>
-  withRig({ config: { admissionsPerSecond: 10_000 } }, async (rig) => {
+  withRig({ config: { upgradesPerSecond: 10_000 } }, async (rig) => {
     const next = random(20_261_122);
     const devices = Array.from({ length: 150 }, () => new RawDevice(rig.url));
     await Promise.all(devices.map((device) => device.take('challenge')));
@@ -86,7 +86,7 @@ test('F-2: random bytes before welcome always end the connection with a code in 
   }));
 
 test('F-6: messages with bytes changed never harm the gateway: each is read, skipped, or ends in the 4400s', () =>
-  withRig({ config: { admissionsPerSecond: 10_000, messageBurst: 10_000 } }, async (rig) => {
+  withRig({ config: { upgradesPerSecond: 10_000, messageBurst: 10_000 } }, async (rig) => {
     const next = random(7);
     const identity = await rig.enrol();
     const seeds = [

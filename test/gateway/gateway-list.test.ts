@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DirectoryGateway } from '../../bus/bus.ts';
-import { elsewhereHeader } from '../../gateway/elsewhere.ts';
-import { GatewayList, type ListedGateway } from '../../gateway/gateway-list.ts';
-import { redirectFrame, updateFrame, welcomeFrame } from '../../gateway/list-frames.ts';
+import { alternateGatewaysHeader } from '../../gateway/lists/alternate-gateways.ts';
+import { GatewayList, type ListedGateway } from '../../gateway/lists/gateway-list.ts';
+import { redirectFrame, updateFrame, welcomeFrame } from '../../gateway/lists/list-frames.ts';
 import { decodeGatewayMessage, LIMITS } from '../../protocol/index.ts';
 
 const SETTINGS = { runPushServer: true, port: 1, connectionLimit: 100 };
@@ -103,14 +103,18 @@ test('C-5: the header names at most 8, starts anywhere, and leaves out addresses
     encoded: new Uint8Array(),
   });
   const three = [listed('a'), listed('b'), listed('c')];
-  assert.is(elsewhereHeader(three, 0), 'a ws://a, b ws://b, c ws://c');
-  assert.is(elsewhereHeader(three, 0.99), 'c ws://c, a ws://a, b ws://b');
+  assert.is(alternateGatewaysHeader(three, 0), 'a ws://a, b ws://b, c ws://c');
+  assert.is(alternateGatewaysHeader(three, 0.99), 'c ws://c, a ws://a, b ws://b');
   assert.is(
-    elsewhereHeader([listed('a', 'ws://a,b'), listed('b', 'ws://b\r\nX: y'), listed('c', 'ws://c d')]),
+    alternateGatewaysHeader([
+      listed('a', 'ws://a,b'),
+      listed('b', 'ws://b\r\nX: y'),
+      listed('c', 'ws://c d'),
+    ]),
     '',
   );
   const many = Array.from({ length: 20 }, (_, i) => listed(`g${i}`));
-  assert.is(elsewhereHeader(many, 0.9).split(', ').length, 8);
+  assert.is(alternateGatewaysHeader(many, 0.9).split(', ').length, 8);
 });
 
 test.run();

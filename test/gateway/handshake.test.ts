@@ -299,7 +299,7 @@ test('C-5: while all that may come are being admitted, more are refused with 503
 });
 
 test('C-5: more upgrades a second than allowed are refused with 503', () =>
-  withRig({ config: { admissionsPerSecond: 1 } }, async (rig) => {
+  withRig({ config: { upgradesPerSecond: 1 } }, async (rig) => {
     const devices = Array.from({ length: 6 }, () => new RawDevice(rig.url));
     await waitFor(() => devices.filter(({ refused }) => refused?.status === 503).length >= 3);
     assert.ok((await rig.metric('upgrades_refused_total', 'rate')) >= 3);

@@ -101,7 +101,7 @@ for (const [kind, open] of [
       {
         config: {
           maxUnauthenticated: 200,
-          admissionsPerSecond: 1_000_000,
+          upgradesPerSecond: 1_000_000,
           initial: { group: 'root', port: 0, connectionLimit: 200 },
         },
       },
@@ -159,7 +159,7 @@ test('many devices come through a proxy whose address is named: it has no share'
   }));
 
 test('a stranger that is closed and does not close its side keeps no socket beyond the bound', () =>
-  withRig({ config: { maxUnauthenticated: 8, admissionsPerSecond: 10_000 } }, async (rig) => {
+  withRig({ config: { maxUnauthenticated: 8, upgradesPerSecond: 10_000 } }, async (rig) => {
     const codes: number[] = [];
     for (let n = 0; n < 8; n++) {
       const device = new RawDevice(rig.url);

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { freePort, PortUnavailable, probePort } from '../../gateway/port-probe.ts';
+import { freePort, PortUnavailable, probePort } from '../../gateway/listen/port-probe.ts';
 
 async function refusal(host: string, port: number): Promise<string> {
   try {
@@ -56,7 +56,7 @@ function privilegedFrom(): number {
 
 /** In a process of its own, which gives up its privileges. */
 async function refusalWithoutPrivilege(): Promise<string> {
-  const probe = fileURLToPath(new URL('../../gateway/port-probe.js', import.meta.url));
+  const probe = fileURLToPath(new URL('../../gateway/listen/port-probe.js', import.meta.url));
   const script = `
     import { probePort } from ${JSON.stringify(probe)};
     if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }

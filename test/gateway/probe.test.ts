@@ -29,7 +29,7 @@ test('G-5: a gateway that admits nobody refuses probes as it refuses connections
   }));
 
 test('G-6: probes and connections have one limit', () =>
-  withRig({ config: { admissionsPerSecond: 1 } }, async (rig) => {
+  withRig({ config: { upgradesPerSecond: 1 } }, async (rig) => {
     const probe = async () => (await fetch(`http://127.0.0.1:${rig.worker.port}/probe`)).status;
     await connectDevice(rig.url, await rig.enrol());
     const answers = [await probe(), await probe(), await probe()];

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BusUnavailable, type Receipt, type Receipts } from '../../bus/bus.ts';
 import { Metrics } from '../../gateway/metrics.ts';
-import { ReceiptSpool, type ReceiptSpoolOptions } from '../../gateway/receipt-spool.ts';
+import { ReceiptSpool, type ReceiptSpoolOptions } from '../../gateway/receipts/spool.ts';
 import { waitFor } from '../wait.ts';
 
 class FakeReceipts implements Pick<Receipts, 'append'> {

@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AddressList } from '../../bus/addresses.ts';
 import { Newcomers } from '../../bus/newcomers.ts';
-import { AcceptedSockets } from '../../gateway/accepted-sockets.ts';
+import { AcceptedSockets } from '../../gateway/listen/accepted-sockets.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import { bodyRequests, KINDS } from './request-bodies.ts';
@@ -49,7 +49,7 @@ async function stillBounded(rig: Rig): Promise<void> {
   for (const socket of sockets) socket.destroy();
 }
 
-const CONFIG = { maxUnauthenticated: 40, handshakeTimeoutMs: 1_000, admissionsPerSecond: 1_000_000 };
+const CONFIG = { maxUnauthenticated: 40, handshakeTimeoutMs: 1_000, upgradesPerSecond: 1_000_000 };
 
 for (const kind of KINDS) {
   test(`G-5: a body after ${kind.name}: the socket is closed at once and forgotten, whole or in pieces`, () =>

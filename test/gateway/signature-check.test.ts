@@ -6,7 +6,7 @@ import {
   opensslCheck,
   type SignatureCheck,
   sodiumCheck,
-} from '../../gateway/signature-check.ts';
+} from '../../gateway/admission/signature-check.ts';
 
 const sodium = sodiumCheck();
 const checks: [string, SignatureCheck][] = [

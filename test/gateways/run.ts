@@ -69,7 +69,7 @@ async function runAll(numbers: readonly number[]): Promise<number> {
       } catch (error) {
         failed++;
         say(`FAILED after ${since(began)}: ${describe(error)}`);
-        process.stderr.write(`${world?.site.lastWords() ?? ''}\n${world?.fleet.lastWords() ?? ''}\n`);
+        process.stderr.write(`${world?.deployment.lastWords() ?? ''}\n${world?.fleet.lastWords() ?? ''}\n`);
         await close();
       }
     }

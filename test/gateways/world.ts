@@ -1,11 +1,11 @@
-/** A site with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
+/** A deployment with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
 import type { DeviceView } from '../../cli/operator/views.ts';
 import { Fleet, type FleetMember } from '../fleet/fleet.ts';
 import { Ledger, type Target } from '../fleet/ledger.ts';
 import { waitFor } from '../wait.ts';
-import { Site } from './site.ts';
+import { Deployment } from './deployment.ts';
 
 /** Connection limits, and so the weights: one gateway is half as large again. */
 const LIMITS: Record<string, number> = { gw4: 2_100 };
@@ -17,7 +17,7 @@ export type GatewayPatch = Partial<
 >;
 
 export class World {
-  readonly site: Site;
+  readonly deployment: Deployment;
   readonly fleet = new Fleet();
   readonly ledger: Ledger;
   /** Says on stderr how far the scenario is. */
@@ -26,27 +26,27 @@ export class World {
   readonly #housed: FleetMember[] = [];
   #groups = 0;
 
-  private constructor(site: Site, say: (text: string) => void) {
-    this.site = site;
-    this.ledger = new Ledger(site.api, this.fleet);
+  private constructor(deployment: Deployment, say: (text: string) => void) {
+    this.deployment = deployment;
+    this.ledger = new Ledger(deployment.api, this.fleet);
     this.say = say;
   }
 
   static async start(say: (text: string) => void): Promise<World> {
-    return new World(await Site.start(), say);
+    return new World(await Deployment.start(), say);
   }
 
   async stop(): Promise<void> {
     await this.fleet.close();
-    await this.site.stop();
+    await this.deployment.stop();
   }
 
   /** Gateways `gw1` to `gw<count>` run and are up on record. Returns their names. */
   async gateways(count: number): Promise<string[]> {
     const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
-    const missing = names.filter((name) => !this.site.gateways.includes(name));
-    for (const name of missing) await this.site.addGateway(name, LIMITS[name] ?? USUAL_LIMIT);
-    await Promise.all(missing.map((name) => this.site.startGateway(name)));
+    const missing = names.filter((name) => !this.deployment.gateways.includes(name));
+    for (const name of missing) await this.deployment.addGateway(name, LIMITS[name] ?? USUAL_LIMIT);
+    await Promise.all(missing.map((name) => this.deployment.startGateway(name)));
     await this.until('gateways to be up', 20_000, async () => {
       const views = await Promise.all(names.map((name) => this.gateway(name)));
       return views.every(({ state, applied, workers }) => state === 'up' && applied && workers.length === 2);
@@ -55,11 +55,11 @@ export class World {
   }
 
   gateway(name: string): Promise<GatewayDocument> {
-    return this.site.api.get(`/v1/gateways/${name}`);
+    return this.deployment.api.get(`/v1/gateways/${name}`);
   }
 
   change(name: string, body: GatewayPatch): Promise<GatewayDocument> {
-    return this.site.api.request('PATCH', `/v1/gateways/${name}`, { body });
+    return this.deployment.api.request('PATCH', `/v1/gateways/${name}`, { body });
   }
 
   /** Waits until the API tells of the gateway what it should; says at the deadline what it told last. */
@@ -82,14 +82,14 @@ export class World {
   }
 
   async group(id: string, parentId = 'all'): Promise<void> {
-    await this.site.api.request('POST', '/v1/groups', { body: { name: id, id, parentId } });
+    await this.deployment.api.request('POST', '/v1/groups', { body: { name: id, id, parentId } });
   }
 
   async enrol(count: number, group: string): Promise<FleetMember[]> {
-    const { token } = await this.site.api.request<{ token: string }>('POST', '/v1/enrolment-tokens', {
+    const { token } = await this.deployment.api.request<{ token: string }>('POST', '/v1/enrolment-tokens', {
       body: { groupId: group, uses: count },
     });
-    return this.fleet.enrol(count, group, this.site.server, token);
+    return this.fleet.enrol(count, group, this.deployment.server, token);
   }
 
   /** Exactly `count` devices are connected, also on record: groups of 250 directly below the root. */
@@ -127,7 +127,7 @@ export class World {
       'the devices to be connected on record',
       30_000,
       async () => {
-        const status = await this.site.api.get<StatusDocument>('/v1/status');
+        const status = await this.deployment.api.get<StatusDocument>('/v1/status');
         onRecord = status.devices.connected;
         backlog = status.receiptsBacklog;
         return onRecord === started.length;
@@ -140,7 +140,7 @@ export class World {
 
   /** Devices whose record says something else than they do. */
   async #offRecord(): Promise<string> {
-    const { items } = await this.site.api.list<DeviceView>('/v1/devices', {}, 100_000);
+    const { items } = await this.deployment.api.list<DeviceView>('/v1/devices', {}, 100_000);
     const wrong = items.filter(({ id, state }) => {
       return (state === 'connected') !== (this.fleet.members.get(id)?.where != null);
     });

@@ -143,7 +143,7 @@ const wrongReceipts: Attack = {
   name: 'wrong-receipts',
   title: 'somebody writes into Redis what no gateway says',
   async play(world, signal) {
-    const bus = new RedisBus({ url: world.lab.site.redis.url, log: pino({ level: 'silent' }) });
+    const bus = new RedisBus({ url: world.lab.deployment.redis.url, log: pino({ level: 'silent' }) });
     await bus.start();
     const wrong = [
       null,
@@ -173,7 +173,11 @@ const escapes: Attack = {
     });
     const reason = 'owned\u001b]52;c;cm0=\u0007\u009b2J\u001b[1A';
     device.send({ t: 'result', id, state: 'failed', reason });
-    const env = { ...process.env, PUSHPOINT_SERVER: world.server, PUSHPOINT_TOKEN: world.lab.site.token };
+    const env = {
+      ...process.env,
+      PUSHPOINT_SERVER: world.server,
+      PUSHPOINT_TOKEN: world.lab.deployment.token,
+    };
     while (!signal.aborted) {
       const { stdout } = await promisify(execFile)(
         process.execPath,
@@ -286,7 +290,7 @@ export const ATTACKS: readonly Attack[] = [
     'nested-wishes',
     'an operator whose token was stolen sends what is nested without end',
     ({ server, lab }) =>
-      ask(`${server}/v1/tunnels`, 'POST', `{"deviceId":${nested},"port":22}`, lab.site.token),
+      ask(`${server}/v1/tunnels`, 'POST', `{"deviceId":${nested},"port":22}`, lab.deployment.token),
     [400],
     400,
   ),

@@ -1,5 +1,5 @@
 /**
- * Strangers against a site of real programs: `node dist/test/hostile/run.js [--list] [name ...]`. Beside every attack honest devices
+ * Strangers against a deployment of real programs: `node dist/test/hostile/run.js [--list] [name ...]`. Beside every attack honest devices
  * and an operator must be served, and the limit that the attack is about must have been reached. The last line of stdout is JSON;
  * the exit code is 0 only when nothing and nobody was harmed.
  */
@@ -39,7 +39,7 @@ async function playAll(wanted: readonly string[]): Promise<number> {
       const verdict = harm.length === 0 ? 'no harm' : `HARM: ${harm.join('; ')}`;
       process.stderr.write(`${attack.name}: ${attack.title}: ${verdict}, ${seconds} s\n`);
     }
-    if (harmed > 0) process.stderr.write(`${world.lab.site.lastWords()}\n`);
+    if (harmed > 0) process.stderr.write(`${world.lab.deployment.lastWords()}\n`);
   } finally {
     await world.stop();
   }

@@ -1,4 +1,4 @@
-/** A site of real programs, honest devices and an honest operator, and what can be asked of the programs. */
+/** A deployment of real programs, honest devices and an honest operator, and what can be asked of the programs. */
 
 import type { TestDevice } from '../e2e/fleet.ts';
 import { Lab } from '../e2e/lab.ts';
@@ -8,7 +8,7 @@ import { fleetClosings, type Harm } from './harm.ts';
 const FLEET = 20;
 /** Small enough for a few hundred sockets to be many. */
 const GATEWAY = [
-  ...['--handshake-timeout', '2s', '--max-unauthenticated', '200', '--admissions-per-second', '150'],
+  ...['--handshake-timeout', '2s', '--max-unauthenticated', '200', '--upgrades-per-second', '150'],
 ] as const;
 
 export class World {
@@ -34,7 +34,7 @@ export class World {
   }
 
   get server(): string {
-    return this.lab.site.server;
+    return this.lab.deployment.server;
   }
 
   stop(): Promise<void> {
@@ -65,8 +65,8 @@ export class World {
   /** What happened to those who did nothing wrong. */
   async harm(): Promise<Harm[]> {
     const found = fleetClosings(this.fleet);
-    for (const name of this.lab.site.programs) {
-      if (!this.lab.site.running(name)) found.push(`${name} ended`);
+    for (const name of this.lab.deployment.programs) {
+      if (!this.lab.deployment.running(name)) found.push(`${name} ended`);
     }
     const restarts = await this.gateway('worker_restarts_total');
     if (restarts > 0) found.push(`${restarts} workers were restarted`);

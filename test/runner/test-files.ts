@@ -10,7 +10,7 @@ export interface TestFile {
   timeLimitMs: number;
 }
 
-/** Test files of these folders of `test/` start whole sites: they get longer, and begin before the others. */
+/** Test files of these folders of `test/` start whole deployments: they get longer, and begin before the others. */
 const LONG_FOLDERS = ['e2e', 'faults'];
 const TIME_LIMIT_MS = 180_000;
 const LONG_TIME_LIMIT_MS = 400_000;

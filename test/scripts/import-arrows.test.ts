@@ -68,6 +68,15 @@ test('an import of a file that does not exist is a problem', () => {
   assert.match(check({ 'bus/a.ts': `import './gone.ts';` }).join(), /no source of ours/);
 });
 
+test('folders of a part that import each other are a problem', () => {
+  const problems = check({
+    'gateway/drain/a.ts': `import '../lease/b.ts';`,
+    'gateway/lease/b.ts': '',
+    'gateway/lease/c.ts': `import type { A } from '../drain/a.ts';`,
+  });
+  assert.equal(problems, ['circle of folders: gateway/drain -> gateway/lease -> gateway/drain']);
+});
+
 test('cycles are problems, through types as well', () => {
   const problems = check({
     'bus/a.ts': `import './b.ts';`,

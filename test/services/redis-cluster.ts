@@ -3,7 +3,7 @@ import { freePort, waitFor } from '../wait.ts';
 import type { Certificates } from './certificates.ts';
 import { type RedisServer, startRedis } from './redis.ts';
 
-export interface ClusterSite {
+export interface ClusterDeployment {
   /** As `REDIS_URL` takes it, without a password. */
   readonly url: string;
   readonly servers: readonly RedisServer[];
@@ -22,7 +22,7 @@ export interface ClusterSite {
   stop(): Promise<void>;
 }
 
-export interface ClusterSiteOptions {
+export interface ClusterDeploymentOptions {
   /** 3 when absent: the fewest that can agree on a failover. */
   primaries?: number;
   /** Of each primary; 1 when absent. */
@@ -36,7 +36,9 @@ export interface ClusterSiteOptions {
 const SLOTS = 16_384;
 
 /** A Redis Cluster with its slots spread evenly and all replicas in step, on 127.0.0.1. */
-export async function startClusterSite(options: ClusterSiteOptions = {}): Promise<ClusterSite> {
+export async function startClusterDeployment(
+  options: ClusterDeploymentOptions = {},
+): Promise<ClusterDeployment> {
   const { primaries = 3, replicas = 1, nodeTimeoutMs = 1_500, password, tls } = options;
   const started: RedisServer[] = [];
   const stop = async () => {
@@ -63,9 +65,9 @@ export async function startClusterSite(options: ClusterSiteOptions = {}): Promis
       started.push(server);
     };
     await Promise.all(Array.from({ length: primaries * (1 + replicas) }, start));
-    const site = new Site(started, options, stop);
-    await site.join(primaries);
-    return site;
+    const deployment = new Deployment(started, options, stop);
+    await deployment.join(primaries);
+    return deployment;
   } catch (error) {
     await stop();
     throw error;
@@ -82,12 +84,12 @@ interface Node {
   slots: [first: number, last: number][];
 }
 
-class Site implements ClusterSite {
+class Deployment implements ClusterDeployment {
   readonly servers: readonly RedisServer[];
   readonly stop: () => Promise<void>;
-  readonly #options: ClusterSiteOptions;
+  readonly #options: ClusterDeploymentOptions;
 
-  constructor(servers: readonly RedisServer[], options: ClusterSiteOptions, stop: () => Promise<void>) {
+  constructor(servers: readonly RedisServer[], options: ClusterDeploymentOptions, stop: () => Promise<void>) {
     this.servers = servers;
     this.#options = options;
     this.stop = stop;

@@ -3,7 +3,7 @@ import { waitFor } from '../wait.ts';
 import type { Certificates } from './certificates.ts';
 import { type RedisServer, startRedis } from './redis.ts';
 
-export interface SentinelSite {
+export interface SentinelDeployment {
   /** As `REDIS_URL` takes it, without passwords. */
   readonly url: string;
   /** What the sentinels call the primary and its replicas. */
@@ -25,7 +25,7 @@ export interface SentinelSite {
   stop(): Promise<void>;
 }
 
-export interface SentinelSiteOptions {
+export interface SentinelDeploymentOptions {
   /** 1 when absent. */
   replicas?: number;
   /** 3 when absent; more than half of them must agree. */
@@ -41,7 +41,9 @@ export interface SentinelSiteOptions {
 const NAME = 'pushpoint';
 
 /** A primary, its replicas in step with it, and the sentinels that watch them, all on 127.0.0.1. */
-export async function startSentinelSite(options: SentinelSiteOptions = {}): Promise<SentinelSite> {
+export async function startSentinelDeployment(
+  options: SentinelDeploymentOptions = {},
+): Promise<SentinelDeployment> {
   const {
     replicas = 1,
     sentinels: count = 3,
@@ -87,26 +89,26 @@ export async function startSentinelSite(options: SentinelSiteOptions = {}): Prom
     const sentinels = await Promise.all(
       Array.from({ length: count }, () => start({ sentinel: true, settings })),
     );
-    const site = new Site([first, ...others], sentinels, options, stop);
-    await site.whole();
-    return site;
+    const deployment = new Deployment([first, ...others], sentinels, options, stop);
+    await deployment.whole();
+    return deployment;
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-class Site implements SentinelSite {
+class Deployment implements SentinelDeployment {
   readonly name = NAME;
   readonly servers: readonly RedisServer[];
   readonly sentinels: readonly RedisServer[];
   readonly stop: () => Promise<void>;
-  readonly #options: SentinelSiteOptions;
+  readonly #options: SentinelDeploymentOptions;
 
   constructor(
     servers: readonly RedisServer[],
     sentinels: readonly RedisServer[],
-    options: SentinelSiteOptions,
+    options: SentinelDeploymentOptions,
     stop: () => Promise<void>,
   ) {
     this.servers = servers;

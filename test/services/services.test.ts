@@ -9,8 +9,8 @@ import { makeCertificates } from './certificates.ts';
 import { startPostgres } from './postgres.ts';
 import { Program } from './processes.ts';
 import { startRedis } from './redis.ts';
-import { startClusterSite } from './redis-cluster.ts';
-import { startSentinelSite } from './redis-sentinel.ts';
+import { startClusterDeployment } from './redis-cluster.ts';
+import { startSentinelDeployment } from './redis-sentinel.ts';
 
 async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(url, { maxRetriesPerRequest: 1 });
@@ -58,38 +58,40 @@ test('a frozen Redis can be stopped', async () => {
 
 test('sentinels over TLS with passwords replace a primary that was killed', async () => {
   const certificates = await makeCertificates();
-  const site = await startSentinelSite({
+  const deployment = await startSentinelDeployment({
     password: 'one',
     sentinelPassword: 'two',
     tls: certificates,
     downAfterMs: 500,
   });
   try {
-    const old = await site.primary();
+    const old = await deployment.primary();
     await old.kill();
-    const next = await site.failedOver(old);
-    assert.equal(await site.replicas(), [old]);
+    const next = await deployment.failedOver(old);
+    assert.equal(await deployment.replicas(), [old]);
     assert.is.not(next, old);
   } finally {
-    await site.stop();
+    await deployment.stop();
     await certificates.remove();
   }
 });
 
 test('a cluster replaces a primary that was killed, and one that is asked to leave', async () => {
-  const site = await startClusterSite({ password: 'one', nodeTimeoutMs: 2_500 });
+  const deployment = await startClusterDeployment({ password: 'one', nodeTimeoutMs: 2_500 });
   try {
-    const old = await site.primaryOf('a');
+    const old = await deployment.primaryOf('a');
     await old.kill();
-    await site.failedOver(old);
-    const next = await site.primaryOf('a');
+    await deployment.failedOver(old);
+    const next = await deployment.primaryOf('a');
     assert.is.not(next, old);
     await old.restart();
-    await waitFor(async () => (await site.replicasOf(next)).includes(old), { what: 'it to be a replica' });
-    await site.failOver(next);
-    assert.is(await site.primaryOf('a'), old);
+    await waitFor(async () => (await deployment.replicasOf(next)).includes(old), {
+      what: 'it to be a replica',
+    });
+    await deployment.failOver(next);
+    assert.is(await deployment.primaryOf('a'), old);
   } finally {
-    await site.stop();
+    await deployment.stop();
   }
 });
 

@@ -33,11 +33,11 @@ async function runAll(wanted: readonly string[]): Promise<number> {
   try {
     for (const n of numbers) await SCENARIOS[n]?.prepare?.(world);
     for (const together of turns(numbers)) {
-      world.site.begin();
+      world.deployment.begin();
       const held = await Promise.all(together.map((n) => play(world, n)));
       failed += held.filter((holds) => !holds).length;
     }
-    tunnels = (await world.site.api.list<TunnelView>('/v1/tunnels', {}, 100_000)).items.length;
+    tunnels = (await world.deployment.api.list<TunnelView>('/v1/tunnels', {}, 100_000)).items.length;
   } finally {
     await world.stop();
   }
@@ -69,7 +69,7 @@ async function play(world: World, n: number): Promise<boolean> {
     process.stderr.write(`   ${name} holds, ${since(from)}\n`);
     return true;
   } catch (error) {
-    const words = `${describe(error)}\n${world.site.lastWords()}`;
+    const words = `${describe(error)}\n${world.deployment.lastWords()}`;
     process.stderr.write(`   ${name} FAILED after ${since(from)}: ${words}\n`);
     return false;
   }

@@ -1,9 +1,10 @@
 /** What the scenarios share, and what they add up. */
+
+import { Deployment } from './deployment.ts';
 import { type SshServer, startSshServer } from './openssh.ts';
-import { Site } from './site.ts';
 
 export class World {
-  readonly site: Site;
+  readonly deployment: Deployment;
   readonly ssh: SshServer;
   /** Says on stderr how far the scenario is. */
   readonly say: (text: string) => void;
@@ -14,8 +15,8 @@ export class World {
   relayRatio: number | null = null;
   sshRatio: number | null = null;
 
-  private constructor(site: Site, ssh: SshServer, say: (text: string) => void) {
-    this.site = site;
+  private constructor(deployment: Deployment, ssh: SshServer, say: (text: string) => void) {
+    this.deployment = deployment;
     this.ssh = ssh;
     this.say = say;
   }
@@ -23,7 +24,7 @@ export class World {
   static async start(say: (text: string) => void): Promise<World> {
     const ssh = await startSshServer();
     try {
-      return new World(await Site.start(), ssh, say);
+      return new World(await Deployment.start(), ssh, say);
     } catch (error) {
       await ssh.stop();
       throw error;
@@ -39,7 +40,7 @@ export class World {
   }
 
   async stop(): Promise<void> {
-    await this.site.stop();
+    await this.deployment.stop();
     await this.ssh.stop();
   }
 }

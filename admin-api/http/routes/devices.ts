@@ -1,4 +1,4 @@
-import { unknownDevice } from '../../desks/device-desk.ts';
+import { unknownDevice } from '../../services/device-service.ts';
 import { actorOf } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
 import { executionPresenter, presentDevice, presentPage } from '../presenters.ts';

@@ -1,4 +1,4 @@
-import { unknownGroup } from '../../desks/group-desk.ts';
+import { unknownGroup } from '../../services/group-service.ts';
 import type { Group } from '../../store/records.ts';
 import type { Store } from '../../store/store.ts';
 import { actorOf } from '../auth.ts';

@@ -39,7 +39,7 @@ const Liveness = Type.Object({
 });
 
 /** Open to anybody, so they only tell what is known already. */
-export function healthRoutes(app: App, { vitalSigns, registry }: HttpServices): void {
+export function healthRoutes(app: App, { health, registry }: HttpServices): void {
   app.get(
     '/live',
     operation({
@@ -53,7 +53,7 @@ export function healthRoutes(app: App, { vitalSigns, registry }: HttpServices): 
       },
     }),
     async (_request, reply) => {
-      const liveness = vitalSigns.liveness();
+      const liveness = health.liveness();
       return reply.code(liveness.live ? 200 : 503).send(liveness);
     },
   );
@@ -71,7 +71,7 @@ export function healthRoutes(app: App, { vitalSigns, registry }: HttpServices): 
       },
     }),
     async (_request, reply) => {
-      const readiness = vitalSigns.readiness();
+      const readiness = health.readiness();
       if (!readiness.ready) reply.header('retry-after', 5);
       return reply.code(readiness.ready ? 200 : 503).send(readiness);
     },

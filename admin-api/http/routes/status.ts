@@ -36,7 +36,7 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
 }
 
 async function status(services: HttpServices, version: string): Promise<StatusDocument> {
-  const { store, bus, directory, coverage, vitalSigns } = services;
+  const { store, bus, directory, coverage, health } = services;
   const { available, since, reason, parts, warnings } = bus.status();
   // While the bus is away the rest is still worth telling.
   const receiptsBacklog = available ? await bus.receipts.backlog().catch(() => null) : null;
@@ -58,7 +58,7 @@ async function status(services: HttpServices, version: string): Promise<StatusDo
     },
     installation: directory.installation,
     directory: presentDirectory(directory.state),
-    warnings: vitalSigns.warnings(),
+    warnings: health.warnings(),
     receiptsBacklog,
     devices: { total, connected },
     coverage: thin,

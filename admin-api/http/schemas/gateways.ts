@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { LIMITS } from '../../../protocol/index.ts';
 import { GATEWAY_STATES } from '../../balance/fleet.ts';
-import { DEFAULT_CONNECTION_LIMIT, DEFAULT_PUSH_PORT } from '../../desks/gateway-desk.ts';
+import { DEFAULT_CONNECTION_LIMIT, DEFAULT_PUSH_PORT } from '../../services/gateway-service.ts';
 import { Count, closed, Id, Nullable, OneOf, pageQuery, Time } from './common.ts';
 
 const GatewayName = Id('Name of the gateway.', 'gw1');

@@ -21,15 +21,15 @@ export function backupRestored(): Fault {
           what: 'devices to be at work',
         });
         await copyDatabase(world, 'data', 'backup');
-        await world.site.startProgram('admin1');
+        await world.deployment.startProgram('admin1');
         await waitFor(async () => (await world.ledger.counts(id)).succeeded === devices.length, {
           timeoutMs: 60_000,
           what: 'devices to be done',
         });
         await world.fleet.settle(world.fleet.connected);
         await copyDatabase(world, 'backup', 'data');
-        await world.site.databaseRestored();
-        await world.site.startProgram('admin1');
+        await world.deployment.databaseRestored();
+        await world.deployment.startProgram('admin1');
       });
     },
     holdMs: 0,
@@ -38,9 +38,9 @@ export function backupRestored(): Fault {
 }
 
 /** The server is killed for it. */
-async function copyDatabase({ site }: World, from: string, to: string): Promise<void> {
-  await site.program('admin1').killGroup();
-  const folder = dirname(dirname(site.database));
+async function copyDatabase({ deployment }: World, from: string, to: string): Promise<void> {
+  await deployment.program('admin1').killGroup();
+  const folder = dirname(dirname(deployment.database));
   for (const end of ['', '-wal', '-shm']) {
     const name = `pushpoint.db${end}`;
     await rm(join(folder, to, name), { force: true });

@@ -24,33 +24,33 @@ export function killedAtRandom(times: Times): Fault {
 }
 
 async function killSomething(world: World, random: Random): Promise<void> {
-  const { site } = world;
+  const { deployment } = world;
   const ways: (() => Promise<void>)[] = [
     async () => {
-      const name = random.one(site.programs);
-      await site.program(name).killGroup();
+      const name = random.one(deployment.programs);
+      await deployment.program(name).killGroup();
       await pause(random.next() * 2_000);
-      await site.startProgram(name);
+      await deployment.startProgram(name);
     },
     async () => {
-      const workers = await childrenOf(site.program(random.one(site.gateways)).pid);
+      const workers = await childrenOf(deployment.program(random.one(deployment.gateways)).pid);
       if (workers.length > 0) signalOne(random.one(workers), 'SIGKILL');
     },
     async () => {
-      await site.redis.kill();
+      await deployment.redis.kill();
       await pause(random.next() * 2_000);
-      await site.redis.restart({ empty: random.next() < 0.5 });
+      await deployment.redis.restart({ empty: random.next() < 0.5 });
     },
     async () => {
       await world.fleet.kill(world.keptProcess);
       await world.fleet.revive(world.keptProcess);
     },
   ];
-  if (site.shape.store === 'postgres') {
+  if (deployment.shape.store === 'postgres') {
     ways.push(async () => {
-      await site.postgres.kill();
+      await deployment.postgres.kill();
       await pause(random.next() * 2_000);
-      await site.postgres.restart();
+      await deployment.postgres.restart();
     });
   }
   await random.one(ways)();

@@ -30,8 +30,8 @@ export function redisFlushedWhileWritten(times: number): Fault {
     name: `Redis emptied, and ${times} times while the directory is written`,
     to: 'redis',
     async begin(world) {
-      const link = world.site.link('admin1-redis');
-      const redis = new Redis(world.site.redis.url);
+      const link = world.deployment.link('admin1-redis');
+      const redis = new Redis(world.deployment.redis.url);
       // Slow enough for a wipe to come between two writes.
       link.slow(SLOW_MS);
       try {
@@ -64,7 +64,7 @@ export function foreignServer(times: Times): Fault {
     name: 'an administration server of another installation on the same Redis',
     to: 'redis',
     async begin(world) {
-      foreign = await world.site.launchForeign();
+      foreign = await world.deployment.launchForeign();
     },
     async end() {
       await foreign?.stop();

@@ -1,6 +1,7 @@
 /** Links that are slow, cut, or go silent; and devices that are in two places. */
+
+import type { LinkName, ProgramName } from '../deployment.ts';
 import type { Fault, Times } from '../fault.ts';
-import type { LinkName, ProgramName } from '../site.ts';
 
 const DELAY_MS = 150;
 const COPIES = 15;
@@ -9,8 +10,8 @@ export function linkSlow(name: LinkName, times: Times): Fault {
   return {
     name: `${name} slow`,
     to: 'links',
-    begin: (world) => world.site.link(name).slow(DELAY_MS),
-    end: (world) => world.site.link(name).heal(),
+    begin: (world) => world.deployment.link(name).slow(DELAY_MS),
+    end: (world) => world.deployment.link(name).heal(),
     holdMs: times.slow,
     survivable: true,
     keepsSockets: true,
@@ -28,8 +29,8 @@ export function linkCut(name: LinkName, times: Times): Fault {
   return {
     name: `${name} cut`,
     to: 'links',
-    begin: (world) => world.site.link(name).cut(),
-    end: (world) => world.site.link(name).heal(),
+    begin: (world) => world.deployment.link(name).cut(),
+    end: (world) => world.deployment.link(name).heal(),
     holdMs: times.slow,
     ...darkensOf(name),
     keepsSockets: !name.startsWith('devices'),
@@ -41,8 +42,8 @@ export function linkSilent(name: LinkName, times: Times): Fault {
   return {
     name: `${name} half-open`,
     to: 'links',
-    begin: (world) => world.site.link(name).silence(),
-    end: (world) => world.site.link(name).heal(),
+    begin: (world) => world.deployment.link(name).silence(),
+    end: (world) => world.deployment.link(name).heal(),
     holdMs: times.stopped,
     ...darkensOf(name),
     keepsSockets: !name.startsWith('devices'),
@@ -54,8 +55,8 @@ export function linkOneWay(name: LinkName, times: Times): Fault {
   return {
     name: `${name} one-way`,
     to: 'links',
-    begin: (world) => world.site.link(name).oneWay(),
-    end: (world) => world.site.link(name).heal(),
+    begin: (world) => world.deployment.link(name).oneWay(),
+    end: (world) => world.deployment.link(name).heal(),
     holdMs: times.stopped,
   };
 }

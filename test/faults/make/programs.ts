@@ -1,13 +1,14 @@
 /** Programs that die, stand still, or tell the wrong time. */
+
+import type { ProgramName } from '../deployment.ts';
 import type { Fault, Times } from '../fault.ts';
 import { childrenOf, signalOne, signalTree } from '../process-tree.ts';
-import type { ProgramName } from '../site.ts';
 import type { World } from '../world.ts';
 
 const HOUR_MS = 3_600_000;
 
 async function workerOf(world: World, gateway: ProgramName): Promise<number> {
-  const [worker] = await childrenOf(world.site.program(gateway).pid);
+  const [worker] = await childrenOf(world.deployment.program(gateway).pid);
   if (worker === undefined) throw new Error(`${gateway} has no worker process`);
   return worker;
 }
@@ -17,9 +18,9 @@ export function killed(program: ProgramName, times: Times, survivable = false): 
   return {
     name: `${program} killed`,
     to: program,
-    begin: (world) => world.site.program(program).killGroup(),
+    begin: (world) => world.deployment.program(program).killGroup(),
     // It starts only where it reaches what it needs.
-    end: (world) => world.site.startProgram(program),
+    end: (world) => world.deployment.startProgram(program),
     endsLast: true,
     holdMs: times.dead,
     survivable,
@@ -41,8 +42,8 @@ export function supervisorKilled(gateway: ProgramName, times: Times): Fault {
   return {
     name: `the supervisor of ${gateway} killed`,
     to: gateway,
-    begin: (world) => signalOne(world.site.program(gateway).pid, 'SIGKILL'),
-    end: (world) => world.site.startProgram(gateway),
+    begin: (world) => signalOne(world.deployment.program(gateway).pid, 'SIGKILL'),
+    end: (world) => world.deployment.startProgram(gateway),
     endsLast: true,
     holdMs: times.dead,
   };
@@ -53,8 +54,8 @@ export function stopped(program: ProgramName, times: Times, survivable = false):
   return {
     name: `${program} stopped`,
     to: program,
-    begin: (world) => signalTree(world.site.program(program).pid, 'SIGSTOP'),
-    end: (world) => signalTree(world.site.program(program).pid, 'SIGCONT'),
+    begin: (world) => signalTree(world.deployment.program(program).pid, 'SIGSTOP'),
+    end: (world) => signalTree(world.deployment.program(program).pid, 'SIGCONT'),
     holdMs: times.stopped,
     survivable,
   };
@@ -79,8 +80,8 @@ export function supervisorStopped(gateway: ProgramName, times: Times): Fault {
   return {
     name: `the supervisor of ${gateway} stopped`,
     to: gateway,
-    begin: (world) => signalOne(world.site.program(gateway).pid, 'SIGSTOP'),
-    end: (world) => signalOne(world.site.program(gateway).pid, 'SIGCONT'),
+    begin: (world) => signalOne(world.deployment.program(gateway).pid, 'SIGSTOP'),
+    end: (world) => signalOne(world.deployment.program(gateway).pid, 'SIGCONT'),
     holdMs: times.stopped,
     survivable: true,
     keepsSockets: true,
@@ -113,7 +114,7 @@ export function clockOff(name: ProgramName, hours: number, times: Times): Fault 
   return {
     ...clockSteps(name, 1, times),
     name: `the clock of ${name} ${Math.abs(hours)} hours ${hours > 0 ? 'ahead' : 'behind'}`,
-    begin: (world) => world.site.shiftClock(name, hours * HOUR_MS),
+    begin: (world) => world.deployment.shiftClock(name, hours * HOUR_MS),
   };
 }
 
@@ -122,8 +123,8 @@ export function clockSteps(name: ProgramName | 'devices', hours: 1 | -1, times: 
   return {
     name: `the clock of ${name} steps an hour ${hours > 0 ? 'forward' : 'back'}`,
     to: name,
-    begin: (world) => world.site.shiftClock(name, hours * HOUR_MS),
-    end: (world) => world.site.shiftClock(name, 0),
+    begin: (world) => world.deployment.shiftClock(name, hours * HOUR_MS),
+    end: (world) => world.deployment.shiftClock(name, 0),
     holdMs: times.slow,
     survivable: true,
     misdates: true,

@@ -9,7 +9,7 @@ import type { World } from '../world.ts';
 import { allowReceipts, holdReceipts } from './held-receipts.ts';
 
 export async function toldRedis(world: World, ...commands: string[][]): Promise<void> {
-  const redis = new Redis(world.site.redis.url, { maxRetriesPerRequest: 1 });
+  const redis = new Redis(world.deployment.redis.url, { maxRetriesPerRequest: 1 });
   try {
     for (const [command = '', ...args] of commands) await redis.call(command, ...args);
   } finally {
@@ -21,8 +21,8 @@ export function redisRestarted(times: Times, { empty = false } = {}): Fault {
   return {
     name: `Redis restarted ${empty ? 'empty' : 'with its data'}`,
     to: 'redis',
-    begin: (world) => world.site.redis.kill(),
-    end: (world) => world.site.redis.restart({ empty }),
+    begin: (world) => world.deployment.redis.kill(),
+    end: (world) => world.deployment.redis.restart({ empty }),
     holdMs: times.dead,
     keepsSockets: true,
   };
@@ -43,8 +43,8 @@ export function redisStopped(times: Times): Fault {
   return {
     name: 'Redis stopped',
     to: 'redis',
-    begin: (world) => world.site.redis.kill('SIGSTOP'),
-    end: (world) => world.site.redis.kill('SIGCONT'),
+    begin: (world) => world.deployment.redis.kill('SIGSTOP'),
+    end: (world) => world.deployment.redis.kill('SIGCONT'),
     holdMs: times.away,
     darkens: { from: 'everybody', dependency: 'bus' },
     keepsSockets: true,
@@ -114,7 +114,7 @@ export function failoverToLagging(times: Times): Fault {
   return {
     name: 'Sentinel fails over to a replica that lags',
     to: 'redis',
-    async begin({ site: { sentinel } }) {
+    async begin({ deployment: { sentinel } }) {
       old = await sentinel.primary();
       const primary = sentinel.connect(old);
       try {
@@ -141,7 +141,7 @@ export function failover(): Fault {
   return {
     name: 'Sentinel fails over',
     to: 'redis',
-    begin: async ({ site: { sentinel } }) => void (await sentinel.failOver()),
+    begin: async ({ deployment: { sentinel } }) => void (await sentinel.failOver()),
     holdMs: 0,
     survivable: true,
     keepsSockets: true,
@@ -154,7 +154,7 @@ export function clusterPrimaryKilled(times: Times): Fault {
   return {
     name: 'a primary of the cluster killed',
     to: 'redis',
-    async begin({ site: { cluster } }, random) {
+    async begin({ deployment: { cluster } }, random) {
       old = random.one(await cluster.primaries());
       await old.kill();
       await cluster.failedOver(old);
@@ -187,8 +187,8 @@ export function postgresRestarted(times: Times): Fault {
   return {
     name: 'PostgreSQL restarted',
     to: 'postgres',
-    begin: (world) => world.site.postgres.kill(),
-    end: (world) => world.site.postgres.restart(),
+    begin: (world) => world.deployment.postgres.kill(),
+    end: (world) => world.deployment.postgres.restart(),
     holdMs: times.dead,
     keepsSockets: true,
   };
@@ -203,8 +203,8 @@ export function postgresStopped(times: Times): Fault {
   return {
     name: 'PostgreSQL stopped',
     to: 'postgres',
-    begin: (world) => signalTree(world.site.postgres.pid, 'SIGSTOP'),
-    end: (world) => signalTree(world.site.postgres.pid, 'SIGCONT'),
+    begin: (world) => signalTree(world.deployment.postgres.pid, 'SIGSTOP'),
+    end: (world) => signalTree(world.deployment.postgres.pid, 'SIGCONT'),
     holdMs: times.stopped,
     darkens: { from: 'admins', dependency: 'store' },
     keepsSockets: true,
@@ -216,10 +216,10 @@ export function postgresDiskFull(times: Times): Fault {
   return {
     name: 'disk full under PostgreSQL',
     to: 'disk',
-    begin: (world) => world.site.disk.fill(),
-    async end({ site }) {
-      await site.disk.free();
-      if (!site.postgres.running) await site.postgres.restart();
+    begin: (world) => world.deployment.disk.fill(),
+    async end({ deployment }) {
+      await deployment.disk.free();
+      if (!deployment.postgres.running) await deployment.postgres.restart();
     },
     holdMs: times.slow,
     keepsSockets: true,
@@ -230,8 +230,8 @@ export function diskFull(times: Times): Fault {
   return {
     name: 'disk full under SQLite',
     to: 'disk',
-    begin: (world) => world.site.disk.fill(),
-    end: (world) => world.site.disk.free(),
+    begin: (world) => world.deployment.disk.fill(),
+    end: (world) => world.deployment.disk.free(),
     // The log beside the database may have room for as long, so nobody has to say that it cannot write.
     holdMs: times.slow,
     keepsSockets: true,

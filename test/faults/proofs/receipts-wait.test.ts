@@ -15,7 +15,7 @@ const MOST = 5;
 const { testLab } = withLab({ bus: 'redis', gateways: 1 });
 
 testLab('a success that waits in front of the ledger past its finish-by time counts', async (lab) => {
-  const redis = new Redis(lab.site.redis.url);
+  const redis = new Redis(lab.deployment.redis.url);
   try {
     const devices = await lab.fleet(1 + random.below(MOST), { work: workFor(1_000, 1_500) });
     const { id } = await lab.operator.send('task.start', devices, { timeout: TIMEOUT_S });

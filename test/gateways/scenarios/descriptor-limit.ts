@@ -99,7 +99,7 @@ async function returns(world: World, worker: string): Promise<void> {
 }
 
 async function devicesOf(world: World, worker: string): Promise<FleetMember[]> {
-  const { items } = await world.site.api.list<DeviceView>(
+  const { items } = await world.deployment.api.list<DeviceView>(
     '/v1/devices',
     { gateway: NAME, state: 'connected' },
     10_000,

@@ -69,7 +69,7 @@ async function movedDevicesMove(
   const began = performance.now();
   for (const member of moved) {
     judge.deviceMoves(member, 'tokyo');
-    await world.site.api.request('PATCH', `/v1/devices/${member.id}`, { body: { groupId: 'tokyo' } });
+    await world.deployment.api.request('PATCH', `/v1/devices/${member.id}`, { body: { groupId: 'tokyo' } });
   }
   const outside = () => moved.filter((member) => !judge.inScope(member));
   await world.until(

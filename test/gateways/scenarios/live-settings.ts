@@ -66,7 +66,7 @@ async function changesPort(world: World, name: string): Promise<void> {
   const old = world.fleet.connected.filter(({ where }) => where?.port === before);
   assert.is(old.length, 0, 'devices on the old port');
   assert.ok(await accepts(before), 'the old port stays open, to send devices on');
-  await world.site.api.request('DELETE', `/v1/gateways/${name}/former-ports`);
+  await world.deployment.api.request('DELETE', `/v1/gateways/${name}/former-ports`);
   await world.until(
     'the old port to be closed once it is released',
     10_000,

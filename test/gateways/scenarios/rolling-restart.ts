@@ -34,13 +34,13 @@ export async function rollingRestart(world: World): Promise<void> {
 async function restart(world: World, name: string): Promise<void> {
   const began = performance.now();
   const had = world.fleet.count(name);
-  const { code, signal } = await world.site.stopGateway(name);
+  const { code, signal } = await world.deployment.stopGateway(name);
   assert.equal([code, signal], [0, null], `${name} ended with ${signal ?? code}`);
   const stopped = since(began);
   const gone = () => world.fleet.count(name) === 0;
   await world.until(`the devices of ${name} to have noticed`, 60_000, gone);
   await world.allConnected();
-  await world.site.startGateway(name);
+  await world.deployment.startGateway(name);
   await world.gatewayTells(name, 'is up', ({ state, applied, workers }) => {
     return state === 'up' && applied && workers.length === 2;
   });

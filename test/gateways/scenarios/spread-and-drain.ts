@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { readEventStream } from '../../../cli/event-stream.ts';
 import type { Arrival, FleetMember } from '../../fleet/fleet.ts';
-import { DRAIN_PER_SECOND } from '../site.ts';
+import { DRAIN_PER_SECOND } from '../deployment.ts';
 import { percent, type World } from '../world.ts';
 
 const DEVICES = 4_000;
@@ -21,7 +21,7 @@ export async function spreadAndDrain(world: World): Promise<void> {
   await drainTakenBack(world, 'gw3');
   await drainUnderWay(world, devices, 'gw2');
   await nobodyOverLimit(world);
-  await world.site.api.request('DELETE', '/v1/gateways/gw2/drain');
+  await world.deployment.api.request('DELETE', '/v1/gateways/gw2/drain');
   await world.gatewayTells(
     'gw2',
     'takes newcomers again',
@@ -81,7 +81,7 @@ function movesSince({ arrivals }: FleetMember, time: number): Arrival[] {
 
 /** A drain that is taken back half-way ends there: who is still there stays. */
 async function drainTakenBack(world: World, name: string): Promise<void> {
-  const { api } = world.site;
+  const { api } = world.deployment;
   const before = world.fleet.count(name);
   await api.request('POST', `/v1/gateways/${name}/drain`);
   await world.until(`${name} to lose a tenth`, 20_000, () => world.fleet.count(name) < before * 0.9);
@@ -102,7 +102,7 @@ async function drainTakenBack(world: World, name: string): Promise<void> {
 }
 
 async function drainUnderWay(world: World, devices: readonly FleetMember[], name: string): Promise<void> {
-  const { api } = world.site;
+  const { api } = world.deployment;
   const had = world.fleet.count(name);
   const others = ['gw1', 'gw2', 'gw3', 'gw4', 'gw5'].filter((other) => other !== name);
   const sync = await world.ledger.send('sync', { group: 'all', devices: devices.map(({ id }) => id) });
@@ -136,7 +136,7 @@ async function drainUnderWay(world: World, devices: readonly FleetMember[], name
 }
 
 async function nobodyOverLimit(world: World): Promise<void> {
-  for (const name of world.site.gateways) {
+  for (const name of world.deployment.gateways) {
     const { connectionLimit } = await world.gateway(name);
     const peak = world.fleet.peaks.get(name) ?? 0;
     assert.ok(peak <= connectionLimit, `${name} had ${peak} devices, its limit is ${connectionLimit}`);
@@ -152,7 +152,7 @@ function watchMoves(world: World): {
   const moves: { at: number; count: number }[] = [];
   const ended = new AbortController();
   const reading = readEventStream({
-    api: world.site.api,
+    api: world.deployment.api,
     query: { type: 'balance' },
     signal: ended.signal,
     onEvent({ data }) {

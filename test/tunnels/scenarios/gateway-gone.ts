@@ -2,8 +2,8 @@
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../../wait.ts';
+import type { TunnelProgram } from '../deployment.ts';
 import { AnswerCheck, type Order, orderBytes, piecesOf, startExchangeServer } from '../exchange.ts';
-import type { TunnelProgram } from '../site.ts';
 import { type Scenario, since } from '../world.ts';
 
 const DRAIN_BYTES = 40_000_000;
@@ -17,16 +17,18 @@ export const gatewayGone: Scenario = {
   title:
     'a drained gateway: the tunnel goes on elsewhere, whole; a killed one: both ends and the ledger know why',
   async run(world) {
-    const { site, say } = world;
-    await site.group('gone');
+    const { deployment, say } = world;
+    await deployment.group('gone');
     const gateways = new Map(
       await Promise.all(
-        ['gw-gone1', 'gw-gone2'].map(async (name) => [name, await site.startGateway(name, 'gone')] as const),
+        ['gw-gone1', 'gw-gone2'].map(
+          async (name) => [name, await deployment.startGateway(name, 'gone')] as const,
+        ),
       ),
     );
     const { port, stop } = await startExchangeServer();
-    const agent = await site.startAgent('gone-host', 'gone', [port]);
-    const local = await site.startTunnel(agent.id, port);
+    const agent = await deployment.startAgent('gone-host', 'gone', [port]);
+    const local = await deployment.startTunnel(agent.id, port);
 
     const transfer = new Transfer(local, {
       seedUp: 3,
@@ -35,14 +37,14 @@ export const gatewayGone: Scenario = {
       lengthDown: DRAIN_BYTES,
     });
     await waitFor(() => transfer.received > DRAIN_BYTES / 10, { what: 'the transfer to be under way' });
-    const before = await site.newestTunnel(agent.id);
+    const before = await deployment.newestTunnel(agent.id);
     const drained = performance.now();
-    await site.api.request('POST', `/v1/gateways/${before.gateway}/drain`);
+    await deployment.api.request('POST', `/v1/gateways/${before.gateway}/drain`);
     const fault = await transfer.done;
     world.checked(DRAIN_BYTES * 2, fault && `${fault}; ${local.program.output}`, 'transfer over a drain');
     await local.program.waitForLine(/^The tunnel goes on at gateway /);
     const moved = await waitFor(async () => {
-      const tunnel = await site.tunnel(before.id);
+      const tunnel = await deployment.tunnel(before.id);
       return tunnel.moves > 0 && tunnel;
     });
     assert.is.not(moved.gateway, before.gateway);
@@ -61,9 +63,9 @@ export const gatewayGone: Scenario = {
     assert.match(local.program.output, /The tunnel ended: Gateway \S+ is gone .*\(gateway-lost\)/);
     await agent.program.waitForLine((line) => line.includes('"tunnel ended"') && line.includes(before.id));
     assert.ok(performance.now() - killed < KNOWN_WITHIN_MS * 3, 'within seconds');
-    const ended = await site.tunnel(before.id);
+    const ended = await deployment.tunnel(before.id);
     assert.equal([ended.state, ended.end?.code], ['ended', 'gateway-lost']);
-    const [entry] = await site.audit('tunnel.ended', before.id);
+    const [entry] = await deployment.audit('tunnel.ended', before.id);
     assert.is((entry?.detail as { code?: string } | undefined)?.code, 'gateway-lost');
     stop();
   },

@@ -25,20 +25,20 @@ export const manyTunnels: Scenario = {
   name: 'many-tunnels',
   title: `${TUNNELS} tunnels of ${STREAMS} streams, both ways, legs cut: every byte once, in order, memory bounded`,
   async run(world) {
-    const { site, say } = world;
-    await site.group('many');
+    const { deployment, say } = world;
+    await deployment.group('many');
     const proxyPort = await freePort();
     let gatewayPort = 0;
     const proxy = new CuttingProxy(() => gatewayPort);
     await proxy.start(proxyPort);
-    const gateway = await site.startGateway('gw-many', 'many', { workers: 2, proxyPort });
+    const gateway = await deployment.startGateway('gw-many', 'many', { workers: 2, proxyPort });
     gatewayPort = gateway.port;
-    const token = await site.enrolmentToken('many', DEVICES);
-    const devices = startFile('test/tunnels/many-devices.js', [site.server, token, String(DEVICES)]);
+    const token = await deployment.enrolmentToken('many', DEVICES);
+    const devices = startFile('test/tunnels/many-devices.js', [deployment.server, token, String(DEVICES)]);
     try {
       const ready = await devices.waitForLine(/^ready /, 30_000);
       const { ids, port } = JSON.parse(ready.slice(6)) as { ids: string[]; port: number };
-      await waitFor(async () => (await site.gateway('gw-many')).connections === DEVICES);
+      await waitFor(async () => (await deployment.gateway('gw-many')).connections === DEVICES);
       const began = performance.now();
       const tunnels = await openAll(world, ids, port);
       say(`${TUNNELS} tunnels open, ${since(began)}`);
@@ -76,14 +76,14 @@ export const manyTunnels: Scenario = {
 };
 
 async function openAll(
-  { site, say }: World,
+  { deployment, say }: World,
   ids: readonly string[],
   port: number,
 ): Promise<OperatorTunnel[]> {
   const wishes = Array.from({ length: TUNNELS }, (_, n) => ids[n % ids.length] as string);
   return Promise.all(
     wishes.map(async (deviceId) => {
-      const open = () => OperatorTunnel.open({ deviceId, port }, { api: site.api, note: () => {} });
+      const open = () => OperatorTunnel.open({ deviceId, port }, { api: deployment.api, note: () => {} });
       // A hundred at the same moment; the server may ask for patience.
       const tunnel = await waitFor(open, { what: 'a tunnel', intervalMs: 500 });
       void tunnel.ended.then((why) => say(`a tunnel ended: ${why}`));
@@ -144,12 +144,12 @@ function exchange(tunnel: OperatorTunnel, order: Order, slowMs: number): Promise
   });
 }
 
-async function liveTunnels({ site }: World): Promise<number> {
-  return (await site.api.list('/v1/tunnels', { state: 'live' }, 1_000)).items.length;
+async function liveTunnels({ deployment }: World): Promise<number> {
+  return (await deployment.api.list('/v1/tunnels', { state: 'live' }, 1_000)).items.length;
 }
 
-async function workersOf({ site }: World): Promise<number[]> {
-  return (await site.gateway('gw-many')).workers.map(({ pid }) => pid);
+async function workersOf({ deployment }: World): Promise<number[]> {
+  return (await deployment.gateway('gw-many')).workers.map(({ pid }) => pid);
 }
 
 /** Resident, bytes. */

@@ -5,9 +5,9 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import * as assert from 'uvu/assert';
+import { MAIN } from '../deployment.ts';
 import { Pattern } from '../pattern.ts';
 import { runProgram } from '../run-program.ts';
-import { MAIN } from '../site.ts';
 import { type Scenario, since, type World } from '../world.ts';
 
 const FILE_BYTES = 200_000_000;
@@ -18,17 +18,17 @@ export const openSsh: Scenario = {
   name: 'open-ssh',
   title: 'ssh and scp of 200 MB, through --stdio and through a local port',
   async run(world) {
-    const { site, ssh } = world;
-    await site.group('ssh');
-    await site.startGateway('gw-ssh', 'ssh', { workers: 2 });
-    const agent = await site.startAgent('ssh-host', 'ssh', [ssh.port]);
+    const { deployment, ssh } = world;
+    await deployment.group('ssh');
+    await deployment.startGateway('gw-ssh', 'ssh', { workers: 2 });
+    const agent = await deployment.startAgent('ssh-host', 'ssh', [ssh.port]);
     const proxyCommand = `ProxyCommand=${process.execPath} ${MAIN} tunnel %h ${ssh.port} --stdio --reason scenario`;
-    const local = await site.startTunnel(agent.id, ssh.port, '--reason', 'scenario');
+    const local = await deployment.startTunnel(agent.id, ssh.port, '--reason', 'scenario');
     const ways: [string, string[], string[]][] = [
       ['--stdio', ['-o', proxyCommand, agent.id], ['-o', proxyCommand]],
       ['-L', ['-p', String(local.port), '127.0.0.1'], ['-P', String(local.port)]],
     ];
-    const file = join(site.folder, 'large');
+    const file = join(deployment.folder, 'large');
     const digest = await makeFile(file);
     for (const [way, sshTo, scpTo] of ways) {
       await shellCommand(world, way, sshTo);
@@ -39,25 +39,28 @@ export const openSsh: Scenario = {
     const { program } = local;
     await program.kill('SIGINT');
     assert.is((await program.exited).code, 0, 'Ctrl-C is how a tunnel ends in good order');
-    const ended = await site.newestTunnel(agent.id);
+    const ended = await deployment.newestTunnel(agent.id);
     assert.ok(ended.bytesUp + ended.bytesDown > 0);
   },
 };
 
-async function shellCommand({ site, ssh }: World, way: string, to: readonly string[]): Promise<void> {
+async function shellCommand({ deployment, ssh }: World, way: string, to: readonly string[]): Promise<void> {
   const command = 'echo out; echo err >&2; exit 7';
   const args = [...ssh.options, ...to, command];
-  const { code, stdout, stderr } = await runProgram(ssh.ssh, args, { env: site.operatorEnv });
+  const { code, stdout, stderr } = await runProgram(ssh.ssh, args, { env: deployment.operatorEnv });
   assert.equal([code, stdout.toString(), stderr.includes('err')], [7, 'out\n', true], `${way}: ${stderr}`);
 }
 
 /** `ssh … cat` fed by a pipe: the end of the input goes through, and what it gives comes back whole after it. */
 async function halfClosed(world: World, way: string, to: readonly string[]): Promise<void> {
-  const { site, ssh } = world;
+  const { deployment, ssh } = world;
   const pattern = new Pattern(way.length);
   const expected = new Pattern(way.length).take(PIPE_BYTES);
   const input = Array.from({ length: PIPE_BYTES / PIECE }, () => pattern.take(PIECE));
-  const end = await runProgram(ssh.ssh, [...ssh.options, ...to, 'cat'], { env: site.operatorEnv, input });
+  const end = await runProgram(ssh.ssh, [...ssh.options, ...to, 'cat'], {
+    env: deployment.operatorEnv,
+    input,
+  });
   assert.is(end.code, 0, `${way}: ${end.stderr}`);
   const same = end.stdout.equals(expected);
   world.checked(PIPE_BYTES * 2, same ? null : `${end.stdout.length} other bytes`, `${way}: ssh cat`);
@@ -73,13 +76,13 @@ async function copy(
     digest,
   }: { way: string; scpTo: string[]; host: string; file: string; digest: string },
 ): Promise<void> {
-  const { site, ssh, say } = world;
+  const { deployment, ssh, say } = world;
   const copied = `${file}${way}`;
   // To the device one way, from it the other.
   const paths = way === '-L' ? [`${host}:${file}`, copied] : [file, `${host}:${copied}`];
   const began = performance.now();
   const end = await runProgram(ssh.scp, ['-q', ...ssh.options, ...scpTo, ...paths], {
-    env: site.operatorEnv,
+    env: deployment.operatorEnv,
   });
   assert.is(end.code, 0, `${way}: ${end.stderr}`);
   say(`scp of ${FILE_BYTES / 1e6} MB, ${way}: ${since(began)}`);

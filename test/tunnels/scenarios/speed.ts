@@ -25,9 +25,9 @@ export const speed: Scenario = {
   name: 'speed',
   title: `one stream at least ${LEAST_RATIO} x a plain relay; commands within ${MOST_DELAY} x meanwhile`,
   async run(world) {
-    const { site } = world;
-    await site.group('speed');
-    await site.startGateway('gw-speed', 'speed');
+    const { deployment } = world;
+    await deployment.group('speed');
+    await deployment.startGateway('gw-speed', 'speed');
     const ends: Program[] = [];
     const start = async (...args: string[]) => {
       const program = startFile('test/tunnels/flow-ends.js', args);
@@ -35,8 +35,8 @@ export const speed: Scenario = {
       return { program, ready: (await program.waitForLine(/^ready /, 30_000)).slice(6) };
     };
     try {
-      const token = await site.enrolmentToken('speed');
-      const { program: device, ready } = await start('device', site.server, token);
+      const token = await deployment.enrolmentToken('speed');
+      const { program: device, ready } = await start('device', deployment.server, token);
       const { deviceId, port } = JSON.parse(ready) as { deviceId: string; port: number };
       const { ready: relay } = await start('relay', String(port));
       const ratios: number[] = [];
@@ -46,7 +46,7 @@ export const speed: Scenario = {
         for (let attempt = 0; attempt < ATTEMPTS && best < LEAST_RATIO; attempt++) {
           const rates = await measure(world, way, {
             relay: ['tcp', relay],
-            tunnel: ['tunnel', site.server, deviceId, String(port)],
+            tunnel: ['tunnel', deployment.server, deviceId, String(port)],
           });
           best = Math.max(best, rates.tunnel / rates.relay);
         }
@@ -54,8 +54,8 @@ export const speed: Scenario = {
       }
       world.relayRatio = rounded(Math.min(...ratios));
       // From one local port to another, as people use both; twice as many hops as above.
-      const agent = await site.startAgent('speed-host', 'speed', [port]);
-      const local = await site.startTunnel(agent.id, port);
+      const agent = await deployment.startAgent('speed-host', 'speed', [port]);
+      const local = await deployment.startTunnel(agent.id, port);
       const ssh = await startSshForward(world, port, ends);
       const runs = { 'tunnel -L': ['tcp', String(local.port)], 'ssh -L': ['tcp', String(ssh)] };
       // One round: this is told, not judged.
@@ -64,7 +64,7 @@ export const speed: Scenario = {
       yieldToOthers(device);
       const delay = await commandsMeanwhile(world, [
         'tunnel',
-        site.server,
+        deployment.server,
         deviceId,
         String(port),
         'D',
@@ -106,7 +106,7 @@ function yieldToOthers({ pid }: Program): void {
 
 /** Medians of alternating rounds, so that whatever else the machine does meets all of them. */
 async function measure<T extends Record<string, string[]>>(
-  { site, say }: World,
+  { deployment, say }: World,
   way: Way,
   runs: T,
   rounds = ROUNDS,
@@ -116,7 +116,7 @@ async function measure<T extends Record<string, string[]>>(
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
       const args = [...(runs[name] ?? []), way, String(SECONDS)];
-      const program = startFile('test/tunnels/flow-ends.js', args, { env: site.operatorEnv });
+      const program = startFile('test/tunnels/flow-ends.js', args, { env: deployment.operatorEnv });
       const line = await program.waitForLine(/^rate /, 30_000);
       rates.get(name)?.push(Number(line.slice(5)));
       await program.stop(1_000);
@@ -130,10 +130,10 @@ async function measure<T extends Record<string, string[]>>(
 
 /** How much later commands arrive while a tunnel of that gateway runs flat out: p99 by p99, the best of a few pairs. */
 async function commandsMeanwhile(world: World, flow: readonly string[]): Promise<number> {
-  const { site, say } = world;
+  const { deployment, say } = world;
   const store = new MemoryStore();
-  const token = await site.enrolmentToken('speed');
-  const { deviceId } = await enroll({ server: site.server, token, store, name: 'speed-command' });
+  const token = await deployment.enrolmentToken('speed');
+  const { deviceId } = await enroll({ server: deployment.server, token, store, name: 'speed-command' });
   const device = new PushpointDevice({ store });
   const arrived = new Map<string, () => void>();
   device.handle('message', async ({ args }) => {
@@ -143,14 +143,16 @@ async function commandsMeanwhile(world: World, flow: readonly string[]): Promise
   await device.start();
   let best = Number.POSITIVE_INFINITY;
   try {
-    await waitFor(async () => (await site.gateway('gw-speed')).connections === 3, { what: 'all devices' });
+    await waitFor(async () => (await deployment.gateway('gw-speed')).connections === 3, {
+      what: 'all devices',
+    });
     const send = (topic: string) => sendCommand(world, deviceId, topic, arrived);
     await commands(send, 1_000);
     for (let attempt = 0; attempt < ATTEMPTS && best > MOST_DELAY; attempt++) {
       const without = await commands(send, WINDOW_MS);
-      const program = startFile('test/tunnels/flow-ends.js', flow, { env: site.operatorEnv });
+      const program = startFile('test/tunnels/flow-ends.js', flow, { env: deployment.operatorEnv });
       yieldToOthers(program);
-      await waitFor(async () => (await site.newestTunnel(flow[2] ?? '')).state === 'open', {
+      await waitFor(async () => (await deployment.newestTunnel(flow[2] ?? '')).state === 'open', {
         what: 'the flow',
       });
       const meanwhile = await commands(send, WINDOW_MS);
@@ -168,7 +170,7 @@ async function commandsMeanwhile(world: World, flow: readonly string[]): Promise
 
 /** From the request to the device's handler, milliseconds. */
 async function sendCommand(
-  { site }: World,
+  { deployment }: World,
   deviceId: string,
   topic: string,
   arrived: Map<string, () => void>,
@@ -178,7 +180,7 @@ async function sendCommand(
     arrived.set(topic, () => resolve(performance.now() - began));
   });
   const body = { type: 'message', args: { topic }, target: { devices: [deviceId] } };
-  await site.api.request('POST', '/v1/commands', { body });
+  await deployment.api.request('POST', '/v1/commands', { body });
   const took = await there;
   arrived.delete(topic);
   return took;

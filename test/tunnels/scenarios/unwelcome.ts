@@ -17,9 +17,9 @@ import {
   writeDataHeader,
 } from '../../../protocol/index.ts';
 import { waitFor } from '../../wait.ts';
+import type { AgentAt, Deployment } from '../deployment.ts';
 import { AnswerCheck, orderBytes, piecesOf, startExchangeServer } from '../exchange.ts';
 import { RawLeg, wrongTicket } from '../raw-leg.ts';
-import type { AgentAt, Site } from '../site.ts';
 import type { Scenario, World } from '../world.ts';
 
 /** More than the sockets between two programs hold. */
@@ -34,13 +34,13 @@ interface Opened {
 
 /** A tunnel nobody joins, so that its ticket grows old. */
 async function leaveTicket(world: World): Promise<void> {
-  const { site } = world;
-  await site.group('unwelcome');
-  await site.startGateway('gw-unwelcome', 'unwelcome', { workers: 2 });
+  const { deployment } = world;
+  await deployment.group('unwelcome');
+  await deployment.startGateway('gw-unwelcome', 'unwelcome', { workers: 2 });
   const { port, stop } = await startExchangeServer();
   const deaf = await startDeafServer();
-  const agent = await site.startAgent('guarded', 'unwelcome', [port, deaf.port]);
-  left = { agent, port, deaf, stop, old: await open(site, agent, port), since: performance.now() };
+  const agent = await deployment.startAgent('guarded', 'unwelcome', [port, deaf.port]);
+  left = { agent, port, deaf, stop, old: await open(deployment, agent, port), since: performance.now() };
 }
 
 interface Left {
@@ -64,27 +64,33 @@ export const unwelcome: Scenario = {
   async run(world) {
     if (!left) throw new Error('not prepared');
     const { agent, port, old } = left;
-    const { site } = world;
-    const before = (await site.gateway('gw-unwelcome')).workers.map(({ pid }) => pid);
-    await roles(site, agent, port);
-    await places(site, agent);
-    const tickets = [old, ...(await wrongTickets(site, agent, port))];
-    tickets.push(...(await badManners(site, left)));
-    await otherPlacesInside(site, agent, port);
-    await oldTicket(site, old);
+    const { deployment } = world;
+    const before = (await deployment.gateway('gw-unwelcome')).workers.map(({ pid }) => pid);
+    await roles(deployment, agent, port);
+    await places(deployment, agent);
+    const tickets = [old, ...(await wrongTickets(deployment, agent, port))];
+    tickets.push(...(await badManners(deployment, left)));
+    await otherPlacesInside(deployment, agent, port);
+    await oldTicket(deployment, old);
     await stillWell(world, agent, port);
     assert.equal(
-      (await site.gateway('gw-unwelcome')).workers.map(({ pid }) => pid),
+      (await deployment.gateway('gw-unwelcome')).workers.map(({ pid }) => pid),
       before,
     );
-    for (const { join } of tickets) assert.equal(site.whoSaid(join.ticket), [], 'tickets are in no log');
+    for (const { join } of tickets)
+      assert.equal(deployment.whoSaid(join.ticket), [], 'tickets are in no log');
     left.stop();
     left.deaf.stop();
   },
 };
 
-async function open(site: Site, agent: AgentAt, port: number, body: object = {}): Promise<Opened> {
-  const { tunnel, join } = await site.api.request<OpenedTunnelView>('POST', '/v1/tunnels', {
+async function open(
+  deployment: Deployment,
+  agent: AgentAt,
+  port: number,
+  body: object = {},
+): Promise<Opened> {
+  const { tunnel, join } = await deployment.api.request<OpenedTunnelView>('POST', '/v1/tunnels', {
     body: { deviceId: agent.id, port, ...body },
   });
   if (!join) throw new Error(`no tunnel: ${tunnel.end?.reason}`);
@@ -111,8 +117,8 @@ async function startDeafServer(): Promise<{ port: number; stop(): void }> {
   };
 }
 
-async function endOf(site: Site, id: string): Promise<{ code: string; reason: string }> {
-  return waitFor(async () => (await site.tunnel(id)).end, { what: `tunnel ${id} to end` });
+async function endOf(deployment: Deployment, id: string): Promise<{ code: string; reason: string }> {
+  return waitFor(async () => (await deployment.tunnel(id)).end, { what: `tunnel ${id} to end` });
 }
 
 async function join({ id, join }: Opened, change: object = {}): Promise<RawLeg> {
@@ -126,14 +132,14 @@ async function refusedWith(leg: RawLeg, reason: string | RegExp): Promise<void> 
   assert.is(await leg.closed(), TUNNEL_CLOSE.refused);
 }
 
-async function roles(site: Site, agent: AgentAt, port: number): Promise<void> {
+async function roles(deployment: Deployment, agent: AgentAt, port: number): Promise<void> {
   const tries: [string, object][] = [
-    [await site.tokenAs('viewer'), { port }],
-    [await site.tokenAs('operator'), { port: 3389 }],
-    [await site.tokenAs('operator'), { port, host: '192.0.2.1' }],
+    [await deployment.tokenAs('viewer'), { port }],
+    [await deployment.tokenAs('operator'), { port: 3389 }],
+    [await deployment.tokenAs('operator'), { port, host: '192.0.2.1' }],
   ];
   for (const [token, body] of tries) {
-    const refused = await site
+    const refused = await deployment
       .apiAs(token)
       .request('POST', '/v1/tunnels', { body: { deviceId: agent.id, ...body } })
       .then(
@@ -142,27 +148,27 @@ async function roles(site: Site, agent: AgentAt, port: number): Promise<void> {
       );
     assert.equal([refused?.status, refused?.code], [403, 'forbidden']);
   }
-  assert.is((await site.audit('tunnel.refused', agent.id)).length, tries.length);
+  assert.is((await deployment.audit('tunnel.refused', agent.id)).length, tries.length);
 }
 
 /** The administrator may ask for anything; the device decides. */
-async function places(site: Site, agent: AgentAt): Promise<void> {
+async function places(deployment: Deployment, agent: AgentAt): Promise<void> {
   for (const body of [
     { port: 22 },
     { port: 3389 },
     { port: 80, host: '192.0.2.1' },
     { port: 80, host: 'localhost' },
   ]) {
-    const { id } = await open(site, agent, body.port, body);
-    const end = await endOf(site, id);
+    const { id } = await open(deployment, agent, body.port, body);
+    const end = await endOf(deployment, id);
     assert.is(end.code, 'refused');
     assert.match(end.reason, /does not allow/);
-    assert.is((await site.audit('tunnel.ended', id)).length, 1);
+    assert.is((await deployment.audit('tunnel.ended', id)).length, 1);
   }
 }
 
-async function wrongTickets(site: Site, agent: AgentAt, port: number): Promise<Opened[]> {
-  const [one, two] = [await open(site, agent, port), await open(site, agent, port)];
+async function wrongTickets(deployment: Deployment, agent: AgentAt, port: number): Promise<Opened[]> {
+  const [one, two] = [await open(deployment, agent, port), await open(deployment, agent, port)];
   await refusedWith(await join(one, { ticket: wrongTicket() }), 'bad-ticket');
   await refusedWith(await join(one, { ticket: two.join.ticket }), 'bad-ticket');
   await refusedWith(await join(one, { side: 'device' }), /bad-ticket|used-ticket/);
@@ -172,10 +178,12 @@ async function wrongTickets(site: Site, agent: AgentAt, port: number): Promise<O
   good.say({ t: 'ping' });
   await good.told('pong');
   await refusedWith(await join(one), 'used-ticket');
-  await waitFor(async () => (await site.tunnel(one.id)).refusedJoins >= 4, { what: 'refusals on record' });
-  const [entry] = await site.audit('tunnel.join-refused', one.id);
+  await waitFor(async () => (await deployment.tunnel(one.id)).refusedJoins >= 4, {
+    what: 'refusals on record',
+  });
+  const [entry] = await deployment.audit('tunnel.join-refused', one.id);
   assert.match(String((entry?.detail as { why?: string } | undefined)?.why), /ticket/);
-  for (const { id } of [one, two]) await site.api.request('POST', `/v1/tunnels/${id}/close`);
+  for (const { id } of [one, two]) await deployment.api.request('POST', `/v1/tunnels/${id}/close`);
   assert.match((await good.told('end')).reason ?? '', /operator closed/);
   return [one, two];
 }
@@ -197,18 +205,18 @@ function data(stream: number, offset: number, length: number): Uint8Array {
   return frame;
 }
 
-async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Opened[]> {
+async function badManners(deployment: Deployment, { agent, port, deaf }: Left): Promise<Opened[]> {
   const all: Opened[] = [];
   const misbehave = async (
     what: string,
     to: number,
     act: (leg: RawLeg, pair: number) => void | Promise<void>,
   ) => {
-    const opened = await open(site, agent, to);
+    const opened = await open(deployment, agent, to);
     all.push(opened);
     const { leg, pair } = await paired(opened);
     await act(leg, pair);
-    const end = await endOf(site, opened.id);
+    const end = await endOf(deployment, opened.id);
     assert.is(end.code, 'protocol', `${what}: ${end.code} ${end.reason}`);
     await leg.closed();
   };
@@ -231,16 +239,16 @@ async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Open
     leg.send(hello(pair, 0));
     leg.send(data(9, 0, 10));
   });
-  const opened = await open(site, agent, port);
+  const opened = await open(deployment, agent, port);
   const { leg } = await paired(opened);
   leg.socket.send('{"t":"peer","here":');
   assert.is(await leg.closed(), TUNNEL_CLOSE.protocolError);
-  await site.api.request('POST', `/v1/tunnels/${opened.id}/close`);
-  const large = await open(site, agent, port);
+  await deployment.api.request('POST', `/v1/tunnels/${opened.id}/close`);
+  const large = await open(deployment, agent, port);
   const second = await paired(large);
   second.leg.send(new Uint8Array(10 * TUNNEL_LIMITS.frameBytes));
   assert.ok(await second.leg.closed());
-  await site.api.request('POST', `/v1/tunnels/${large.id}/close`);
+  await deployment.api.request('POST', `/v1/tunnels/${large.id}/close`);
   const silent = await RawLeg.dial(opened.join.gateway.url);
   silent.send(randomBytes(64));
   assert.is(await silent.closed(), TUNNEL_CLOSE.protocolError);
@@ -248,8 +256,8 @@ async function badManners(site: Site, { agent, port, deaf }: Left): Promise<Open
 }
 
 /** A ticket for one port does not open another one of the same device, allowed or not. */
-async function otherPlacesInside(site: Site, agent: AgentAt, port: number): Promise<void> {
-  const opened = await open(site, agent, port);
+async function otherPlacesInside(deployment: Deployment, agent: AgentAt, port: number): Promise<void> {
+  const opened = await open(deployment, agent, port);
   const { leg, pair } = await paired(opened);
   leg.send(hello(pair, 2));
   leg.send(encodeOpen(1, '127.0.0.1', 22));
@@ -265,19 +273,19 @@ async function otherPlacesInside(site: Site, agent: AgentAt, port: number): Prom
   for (const reset of resets) assert.is(reset.type === 'reset' && reset.code, 'refused');
   await agent.program.waitForLine('stream of a tunnel refused');
   leg.close();
-  await site.api.request('POST', `/v1/tunnels/${opened.id}/close`);
+  await deployment.api.request('POST', `/v1/tunnels/${opened.id}/close`);
 }
 
-async function oldTicket(site: Site, old: Opened): Promise<void> {
+async function oldTicket(deployment: Deployment, old: Opened): Promise<void> {
   const restMs = TUNNEL_LIMITS.ticketMs + 1_000 - (performance.now() - (left?.since ?? 0));
   if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
   await refusedWith(await join(old), /expired-ticket|unknown-tunnel/);
-  assert.is((await endOf(site, old.id)).code, 'not-joined');
+  assert.is((await endOf(deployment, old.id)).code, 'not-joined');
 }
 
 /** After all that, a tunnel through the same gateway to the same device carries what it should. */
 async function stillWell(world: World, agent: AgentAt, port: number): Promise<void> {
-  const tunnel = await world.site.startTunnel(agent.id, port);
+  const tunnel = await world.deployment.startTunnel(agent.id, port);
   const order = { seedUp: 1, lengthUp: 1_000_000, seedDown: 2, lengthDown: 1_000_000 };
   const check = new AnswerCheck(order);
   await new Promise<void>((resolve, reject) => {

@@ -7,7 +7,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a device runs whatever is delivered to it',
     patches: [
       {
-        file: 'device/executions.js',
+        file: 'device/executions/executions.js',
         find: 'return this.#again(known, order);',
         replace: 'this.#book.drop(id);',
       },
@@ -22,7 +22,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a new list of gateways replaces the older one at once',
     patches: [
       {
-        file: 'device/gateway-choice.js',
+        file: 'device/gateways/choice.js',
         find: 'this.#older = before.filter(({ url }) => !listed.has(url)).slice(0, MAX_OLDER);',
         replace: 'this.#older = [];',
       },
@@ -37,7 +37,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a device that is told where to go backs off before it goes',
     patches: [
       {
-        file: 'device/reconnect.js',
+        file: 'device/connection/reconnect.js',
         find: "if (advice === 'now' && this.#mayHurry())",
         replace: "if (advice === 'now' && this.#mayHurry() && false)",
       },
@@ -52,7 +52,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a device that finds no gateway asks nobody where to go',
     patches: [
       {
-        file: 'device/uplink.js',
+        file: 'device/connection/uplink.js',
         find: 'async #ask() {\n',
         replace: 'async #ask() {\n        if (this.#asking === null)\n            return;\n',
       },
@@ -67,7 +67,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'after a loss a device dials in the order of its list, whatever it measured',
     patches: [
       {
-        file: 'device/gateway-choice.js',
+        file: 'device/gateways/choice.js',
         find: 'return [...gateways].sort((a, b) => place(a) - place(b));',
         replace: 'void place;\n        return [...gateways];',
       },
@@ -82,7 +82,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a device that is not at its nearest gateway probes no sooner than others',
     patches: [
       {
-        file: 'device/gateway-watch.js',
+        file: 'device/gateways/watch.js',
         find: 'const pauseMs = soon ? this.#soonMs(standing) : ',
         replace: 'const pauseMs = ',
       },
@@ -97,8 +97,8 @@ export const DEVICE: readonly Mutation[] = [
     title: 'a device forgets how a settled command ended',
     patches: [
       {
-        file: 'device/executions.js',
-        find: "this.#words.sayOnce({ t: 'result', id, ...end });",
+        file: 'device/executions/executions.js',
+        find: "this.#reportQueue.sayOnce({ t: 'result', id, ...end });",
         replace: 'void id;',
       },
     ],
@@ -112,7 +112,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'what was running at a crash runs again, whether that is harmless or not',
     patches: [
       {
-        file: 'device/executions.js',
+        file: 'device/executions/executions.js',
         find: "changes.push(this.#finish(entry, outcome('failed', 'interrupted')));",
         replace: 'void outcome;',
       },

@@ -7,7 +7,7 @@ export const GATEWAY: readonly Mutation[] = [
     title: 'a worker reads its outbox on a hint and at no other time',
     patches: [
       {
-        file: 'gateway/outbox-reader.js',
+        file: 'gateway/delivery/outbox-reader.js',
         find: 'void this.#subscribe();\n            this.read();\n        }, this.#pollMs)',
         replace: 'void this.#subscribe();\n        }, this.#pollMs)',
       },
@@ -19,7 +19,7 @@ export const GATEWAY: readonly Mutation[] = [
     title: 'TCP stays open after the close frame of a redirect',
     patches: [
       {
-        file: 'gateway/connections.js',
+        file: 'gateway/sessions/connections.js',
         find: 'if (connection === this.#corked)\n            this.#closing = { code, reason: text };\n        else\n            connection.socket.end(code, text);',
         replace: 'connection.socket.end(code, text);',
       },
@@ -34,7 +34,7 @@ export const GATEWAY: readonly Mutation[] = [
     title: 'receipts whose append failed are dropped',
     patches: [
       {
-        file: 'gateway/receipt-spool.js',
+        file: 'gateway/receipts/spool.js',
         find: 'this.#metrics.receiptsRetried++;',
         replace:
           'this.#metrics.receiptsRetried++;\n            for (const spooled of this.#batch) this.#bytes -= spooled.bytes;\n            this.#batch = [];',
@@ -59,7 +59,7 @@ export const GATEWAY: readonly Mutation[] = [
     title: 'a device may send as many bytes as its messages hold',
     patches: [
       {
-        file: 'gateway/device-messages.js',
+        file: 'gateway/receive/device-messages.js',
         find: 'if (connection.bytes < 0 && ',
         replace: 'if (connection.bytes < -1e12 && ',
       },

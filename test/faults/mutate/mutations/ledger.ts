@@ -7,12 +7,12 @@ export const LEDGER: readonly Mutation[] = [
     title: 'what was sent is not sent again, whatever becomes of it',
     patches: [
       {
-        file: 'admin-api/store/executions.js',
+        file: 'admin-api/store/executions/executions.js',
         find: 'requeueSessions(rows) {',
         replace: 'requeueSessions(rows) { return Promise.resolve([]);',
       },
       {
-        file: 'admin-api/store/executions.js',
+        file: 'admin-api/store/executions/executions.js',
         find: '#requeueKeys(db, rows, condition) {',
         replace: '#requeueKeys(db, rows, condition) { return Promise.resolve([]);',
       },

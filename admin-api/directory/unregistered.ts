@@ -1,0 +1,48 @@
+/** Gateways that run and that the store does not have: devices are told of none of them, and each is told why. */
+import type { GatewaySettings, Lease } from '../../bus/bus.ts';
+import type { Gateway } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+
+export interface Unregistered {
+  name: string;
+  initial: GatewaySettings;
+  /** Why, and what to do. */
+  why: string;
+}
+
+/** Why a gateway with these settings cannot be registered; `null` when it can. */
+export async function refusalOf(store: Store, { group }: GatewaySettings): Promise<string | null> {
+  if (await store.groups.get(group)) return null;
+  return `its group ${group} does not exist, so it serves nobody: make the group, or start the gateway with another --gateway-group`;
+}
+
+/** Those among the leases whose name is not among `registered`, each once; not those that are about to be registered. */
+export async function unregistered(
+  store: Store,
+  leases: readonly Lease[],
+  registered: ReadonlySet<string>,
+): Promise<Unregistered[]> {
+  const found = new Map<string, Unregistered>();
+  for (const { identity } of leases) {
+    const { gateway: name, initial } = identity;
+    if (registered.has(name) || found.has(name)) continue;
+    const why = await refusalOf(store, initial);
+    if (why !== null) found.set(name, { name, initial, why });
+  }
+  return [...found.values()];
+}
+
+/** As if it were recorded, for people to see. */
+export function asGateway({ name, initial }: Unregistered, at: number): Gateway {
+  const { group, ...settings } = initial;
+  return {
+    ...settings,
+    name,
+    groupId: group,
+    revision: 0,
+    drainingSince: null,
+    drainedAt: null,
+    createdAt: at,
+    updatedAt: at,
+  };
+}

@@ -1,0 +1,95 @@
+import type { Logger } from 'pino';
+import type { Bus, Delivery, Holder } from '../../bus/bus.ts';
+import { BusUnavailable } from '../../bus/bus.ts';
+
+const CHUNK = 1000;
+
+/**
+ * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device that nobody
+ * holds, or a bus that is away, loses the frames. Used for what is repeated anyway: confirmations are asked for again by
+ * the device, memberships and blocks are checked again at every connect.
+ */
+export class BestEffortSender {
+  readonly #bus: Bus;
+  readonly #log: Logger;
+
+  constructor(bus: Bus, log: Logger) {
+    this.#bus = bus;
+    this.#log = log;
+  }
+
+  sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
+    return this.sendFrames([{ devices, frame }]);
+  }
+
+  /** Several frames, each for its own devices, with one look at who holds whom. */
+  async sendFrames(letters: readonly { devices: readonly string[]; frame: Uint8Array }[]): Promise<void> {
+    const devices = [...new Set(letters.flatMap((letter) => letter.devices))];
+    const framesOf = new Map<string, number[]>();
+    for (const [i, letter] of letters.entries()) {
+      for (const device of letter.devices) {
+        const frames = framesOf.get(device);
+        if (frames) frames.push(i);
+        else framesOf.set(device, [i]);
+      }
+    }
+    await this.#send(devices, (held) => {
+      const deliveries: (Delivery | undefined)[] = [];
+      for (const [device] of held) {
+        for (const i of framesOf.get(device) ?? []) {
+          const delivery = deliveries[i];
+          if (delivery) delivery.devices.push(device);
+          else deliveries[i] = { devices: [device], frame: (letters[i] as { frame: Uint8Array }).frame };
+        }
+      }
+      return deliveries.filter((delivery) => delivery !== undefined);
+    });
+  }
+
+  /** Closes the sessions these devices have now, not one that begins later. */
+  async close(devices: readonly string[], code: number, reason: string): Promise<void> {
+    await this.#send(devices, (held) => [
+      {
+        devices: held.map(([device]) => device),
+        close: { code, reason, sessions: held.map(([, holder]) => holder.session) },
+      },
+    ]);
+  }
+
+  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  async deliver(
+    devices: readonly string[],
+    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
+  ): Promise<void> {
+    await this.#send(devices, (held) => held.flatMap(([device, holder]) => toDeliveries(device, holder)));
+  }
+
+  async #send(
+    devices: readonly string[],
+    toDeliveries: (held: [string, Holder][]) => Delivery[],
+  ): Promise<void> {
+    try {
+      for (let start = 0; start < devices.length; start += CHUNK) {
+        const some = devices.slice(start, start + CHUNK);
+        const holders = await this.#bus.presence.locate(some);
+        const byWorker = new Map<string, [string, Holder][]>();
+        for (const [i, holder] of holders.entries()) {
+          if (!holder) continue;
+          const held = byWorker.get(holder.incarnation) ?? [];
+          held.push([some[i] as string, holder]);
+          byWorker.set(holder.incarnation, held);
+        }
+        const answers = await Promise.all(
+          [...byWorker].map(([incarnation, held]) =>
+            this.#bus.outboxes.append(incarnation, toDeliveries(held)),
+          ),
+        );
+        if (answers.includes('full'))
+          this.#log.warn('frames for devices dropped: the outbox of a worker is full');
+      }
+    } catch (error) {
+      if (!(error instanceof BusUnavailable)) throw error;
+      this.#log.warn({ err: error, devices: devices.length }, 'frames for devices dropped');
+    }
+  }
+}

@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { Dependency } from '../../health/health.ts';
+import { type Store, StoreUnavailable } from '../store/store.ts';
+
+const LOOK_MS = 1_000;
+/** A database that is merely busy must not be taken for one that is away. */
+const PATIENCE_MS = 5_000;
+const PROBE = 'store-probe';
+
+/** The size of what is written to find out: it must need room of its own, and not fit where something small was. */
+const PROBE_BYTES = 48 * 1024;
+
+/** What a piece of work asks of the database. */
+export type StoreUse = 'read' | 'write';
+
+interface Waiting {
+  use: StoreUse;
+  since: number;
+  refuse: (error: StoreUnavailable) => void;
+}
+
+/**
+ * Whether the database answers, looked at once a second, and whether it can be written, looked at once something failed or took
+ * long: a full disk, a standby, a lost synchronous replica. Requests are refused at once while what they need is away, and those
+ * that wait for it when it is found away are not left waiting: whether what they asked for was done is not known then, as
+ * with any connection that breaks.
+ */
+export class StoreWatch {
+  readonly dependency = new Dependency();
+  readonly #store: Pick<Store, 'meta'>;
+  readonly #log: Logger;
+  readonly #waiting = new Set<Waiting>();
+  readonly #works: Record<StoreUse, boolean> = { read: false, write: true };
+  #suspect = false;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+
+  constructor(store: Pick<Store, 'meta'>, log: Logger) {
+    this.#store = store;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    await this.look();
+    this.#timer = setInterval(() => void this.look(), LOOK_MS);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    await this.#looking;
+  }
+
+  /** Asks the database, unless that is under way; resolves when it is decided. */
+  look(): Promise<void> {
+    this.#looking ??= this.#ask().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  /** Somebody's work failed with `StoreUnavailable`: the next look is closer. */
+  failed(): void {
+    this.#suspect = true;
+    void this.look();
+  }
+
+  /** Throws `StoreUnavailable` while the database does not do that. */
+  assertAvailable(use: StoreUse): void {
+    if (!this.#works.read || !this.#works[use]) throw this.#error();
+  }
+
+  /** What `work` comes to, or `StoreUnavailable` as soon as the database is found not to do that. */
+  async guard<T>(use: StoreUse, work: () => Promise<T>): Promise<T> {
+    this.assertAvailable(use);
+    let waiting: Waiting | undefined;
+    const lost = new Promise<never>((_, refuse) => {
+      waiting = { use, refuse, since: performance.now() };
+      this.#waiting.add(waiting);
+    });
+    try {
+      return await Promise.race([work(), lost]);
+    } catch (error) {
+      if (error instanceof StoreUnavailable) this.failed();
+      throw error;
+    } finally {
+      this.#waiting.delete(waiting as Waiting);
+    }
+  }
+
+  #error(): StoreUnavailable {
+    return new StoreUnavailable(`the store does not answer: ${this.dependency.reason}`);
+  }
+
+  async #ask(): Promise<void> {
+    const late = performance.now() - PATIENCE_MS;
+    for (const { since } of this.#waiting) if (since < late) this.#suspect = true;
+    // What fails while this look is under way is for the next one.
+    const suspect = this.#suspect;
+    this.#suspect = false;
+    const works = { read: false, write: false };
+    try {
+      await inTime(this.#store.meta.get(PROBE));
+      works.read = true;
+      this.#works.read = true;
+      if (suspect) await this.#write();
+      works.write = true;
+      if (!this.dependency.ok) this.#log.info('the store answers');
+      this.dependency.good();
+    } catch (error) {
+      if (this.dependency.ok) this.#log.warn({ err: error }, 'the store does not answer');
+      this.dependency.bad(error instanceof Error ? error.message : String(error));
+      // Written again before it counts as whole.
+      this.#suspect = true;
+    }
+    Object.assign(this.#works, works);
+    for (const { use, refuse } of this.#waiting) if (!works[use]) refuse(this.#error());
+  }
+
+  /** Random, so that it cannot be packed into less. */
+  async #write(): Promise<void> {
+    const probe = randomBytes(PROBE_BYTES).toString('base64');
+    await inTime(this.#store.meta.set(PROBE, probe));
+    await inTime(this.#store.meta.set(PROBE, ''));
+  }
+}
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${PATIENCE_MS} ms`)), PATIENCE_MS);
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}

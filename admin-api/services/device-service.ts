@@ -1,0 +1,104 @@
+import { CLOSE } from '../../protocol/index.ts';
+import { endAndRecord } from '../ledger/outcomes.ts';
+import { Problem } from '../problems.ts';
+import type { Device } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import { recordChange, renewMemberships, type ServiceParts, writeDirectory } from './service-parts.ts';
+
+const CHUNK = 500;
+
+export interface DeviceServiceParts extends ServiceParts {
+  /** Marks commands as finished whose last execution became final. */
+  outcomes: { commandsMayBeDone(commands: Iterable<string>): Promise<void> };
+  ends: { soon(): Promise<void> };
+  dispatcher: { wake(devices: Iterable<string>): void };
+}
+
+/** What operators change about devices. Every method throws `Problem`. */
+export class DeviceService {
+  readonly #parts: DeviceServiceParts;
+
+  constructor(parts: DeviceServiceParts) {
+    this.#parts = parts;
+  }
+
+  async change(
+    id: string,
+    change: { name?: string; groupId?: string; blocked?: boolean },
+    actor: string,
+  ): Promise<Device> {
+    const { store, now, hub } = this.#parts;
+    const { before, after } = await store.transaction(async (tx) => {
+      const before = await tx.devices.get(id);
+      if (!before) throw unknownDevice(id);
+      await this.#apply(tx, before, change, actor, now());
+      return { before, after: (await tx.devices.get(id)) ?? before };
+    });
+    hub.notify();
+    if (after.groupId !== before.groupId) await renewMemberships(this.#parts, [id]);
+    if ((after.blockedAt === null) !== (before.blockedAt === null)) await this.#enforceBlock(after);
+    return after;
+  }
+
+  /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
+  async delete(id: string, actor: string): Promise<void> {
+    const { store, now, hub, sender, outcomes } = this.#parts;
+    const commands = new Set<string>();
+    await store.transaction(async (tx) => {
+      const device = await tx.devices.get(id);
+      if (!device) throw unknownDevice(id);
+      const at = now();
+      for (let after = ''; ; ) {
+        const open = await tx.executions.openOf(id, CHUNK, after);
+        await endAndRecord(tx, open, 'delete', at);
+        for (const { command } of open) commands.add(command);
+        after = open.at(-1)?.command ?? '';
+        if (open.length < CHUNK) break;
+      }
+      await tx.devices.delete(id);
+      const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
+      await recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
+    });
+    hub.notify();
+    await outcomes.commandsMayBeDone(commands);
+    await writeDirectory(this.#parts, [id]);
+    await sender.close([id], CLOSE.unknownDevice, 'deleted');
+    void this.#parts.ends.soon();
+  }
+
+  async #apply(
+    tx: Store,
+    before: Device,
+    change: { name?: string; groupId?: string; blocked?: boolean },
+    actor: string,
+    at: number,
+  ): Promise<void> {
+    const { id } = before;
+    if (change.name !== undefined && change.name !== before.name) {
+      await tx.devices.rename(id, change.name);
+      const detail = { name: change.name, before: before.name };
+      await recordChange(tx, at, actor, 'device.renamed', id, detail, { id, name: change.name });
+    }
+    if (change.groupId !== undefined && change.groupId !== before.groupId) {
+      await tx.devices.move(id, change.groupId);
+      const detail = { groupId: change.groupId, before: before.groupId };
+      await recordChange(tx, at, actor, 'device.moved', id, detail, { id, groupId: change.groupId });
+    }
+    if (change.blocked !== undefined && change.blocked !== (before.blockedAt !== null)) {
+      await tx.devices.setBlocked(id, change.blocked ? at : null);
+      const action = change.blocked ? 'device.blocked' : 'device.unblocked';
+      await recordChange(tx, at, actor, action, id, {}, { id });
+    }
+  }
+
+  /** The directory first, so that a device sent away is not admitted again. */
+  async #enforceBlock(device: Device): Promise<void> {
+    await writeDirectory(this.#parts, [device.id]);
+    if (device.blockedAt !== null) await this.#parts.sender.close([device.id], CLOSE.blocked, 'blocked');
+    else this.#parts.dispatcher.wake([device.id]);
+  }
+}
+
+export function unknownDevice(id: string): Problem {
+  return new Problem('not-found', `There is no device ${id}.`);
+}

@@ -1,0 +1,219 @@
+import type { Lease } from '../../bus/bus.ts';
+import { type FleetGateway, fleetGateway } from '../balance/fleet.ts';
+import type { ToldAddress } from '../directory/gateway-addresses.ts';
+import { asGateway, type Unregistered, unregistered } from '../directory/unregistered.ts';
+import { Problem } from '../problems.ts';
+import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
+import { recordChange, type ServiceParts } from './service-parts.ts';
+
+export const DEFAULT_PUSH_PORT = 13_295;
+export const DEFAULT_CONNECTION_LIMIT = 50_000;
+
+/** By so much a gateway's clock may be behind. */
+const CLOCKS_APART_MS = 5_000;
+
+export interface GatewayRequest {
+  name: string;
+  address: string;
+  groupId?: string;
+  runPushServer?: boolean;
+  port?: number;
+  connectionLimit?: number;
+}
+
+export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
+
+/** A gateway's settings with what its workers say now. */
+export interface GatewayView extends FleetGateway {
+  connectedOnRecord: number;
+  /** While it is drained: devices that it sent away and that serve nowhere yet. */
+  onTheWay?: number;
+  /** What devices are told, and where they came before; absent while no worker ever listened. */
+  told?: ToldAddress;
+}
+
+/** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
+export class GatewayService {
+  readonly #parts: ServiceParts;
+
+  constructor(parts: ServiceParts) {
+    this.#parts = parts;
+  }
+
+  async create(request: GatewayRequest, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const at = now();
+    const gateway: Gateway = {
+      name: request.name,
+      groupId: request.groupId ?? ROOT_GROUP,
+      runPushServer: request.runPushServer ?? true,
+      port: request.port ?? DEFAULT_PUSH_PORT,
+      address: gatewayAddress(request.address),
+      connectionLimit: request.connectionLimit ?? DEFAULT_CONNECTION_LIMIT,
+      revision: 1,
+      drainingSince: null,
+      drainedAt: null,
+      createdAt: at,
+      updatedAt: at,
+    };
+    await store.transaction(async (tx) => {
+      if (!(await tx.gateways.create(gateway))) {
+        throw new Problem('conflict', `There is a gateway ${gateway.name} already.`);
+      }
+      const { name, groupId, runPushServer, port, address, connectionLimit } = gateway;
+      const detail = { groupId, runPushServer, port, address, connectionLimit };
+      await recordChange(tx, at, actor, 'gateway.created', name, detail, { name });
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, {});
+  }
+
+  async update(name: string, change: GatewaySettingsChange, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const wanted = { ...change };
+    if (wanted.address !== undefined) wanted.address = gatewayAddress(wanted.address);
+    const gateway = await store.transaction(async (tx) => {
+      const at = now();
+      const before = await tx.gateways.get(name);
+      if (!before) throw unknownGateway(name);
+      const moved = wanted.address === undefined && wanted.port !== undefined ? wanted.port : before.port;
+      if (moved !== before.port) wanted.address = addressOnPort(before.address, before.port, moved);
+      const updated = await tx.gateways.update(name, wanted, at);
+      if (!updated) throw unknownGateway(name);
+      await recordChange(tx, at, actor, 'gateway.updated', name, { ...wanted }, { name });
+      return updated;
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, await store.devices.connectedByGateway());
+  }
+
+  /** Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes nothing. */
+  async drain(name: string, actor: string): Promise<GatewayView> {
+    return this.#setDraining(name, true, actor);
+  }
+
+  async cancelDrain(name: string, actor: string): Promise<GatewayView> {
+    return this.#setDraining(name, false, actor);
+  }
+
+  /** It stops listening where it listened before; devices that have such an address only must find it by themselves. */
+  async releaseFormerPorts(name: string, actor: string): Promise<GatewayView> {
+    const { store, now, directory } = this.#parts;
+    const { told } = await this.view(name);
+    const detail = { ports: told?.former.map(({ port }) => port) ?? [] };
+    await store.transaction((tx) =>
+      recordChange(tx, now(), actor, 'gateway.former-ports-released', name, detail),
+    );
+    await directory.forgetFormerPorts(name);
+    return this.view(name);
+  }
+
+  async #setDraining(name: string, draining: boolean, actor: string): Promise<GatewayView> {
+    const { store, now, hub, directory } = this.#parts;
+    const gateway = await store.transaction(async (tx) => {
+      const at = now();
+      const changed = await tx.gateways.setDraining(name, draining ? at : null, at);
+      const action = draining ? 'gateway.draining' : 'gateway.drain-canceled';
+      if (changed) await recordChange(tx, at, actor, action, name, {}, { name });
+      const gateway = changed ?? (await tx.gateways.get(name));
+      if (!gateway) throw unknownGateway(name);
+      return gateway;
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.#view(gateway, await store.devices.connectedByGateway());
+  }
+
+  /** Refused while workers of it are alive: they would register it again at once. */
+  async delete(name: string, actor: string): Promise<void> {
+    const { store, now, hub, directory } = this.#parts;
+    await store.transaction(async (tx) => {
+      if (!(await tx.gateways.get(name))) throw unknownGateway(name);
+      if (this.#workersOf(name).length > 0) {
+        throw new Problem('conflict', `Gateway ${name} is running; stop it before deleting it.`);
+      }
+      await tx.gateways.delete(name);
+      await recordChange(tx, now(), actor, 'gateway.deleted', name, {}, { name });
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+  }
+
+  async view(name: string): Promise<GatewayView> {
+    const { store } = this.#parts;
+    const gateway = await store.gateways.get(name);
+    if (gateway) return this.#view(gateway, await store.devices.connectedByGateway());
+    const [refused] = await unregistered(store, this.#workersOf(name), new Set());
+    if (!refused) throw unknownGateway(name);
+    return this.#refusedView(refused);
+  }
+
+  async views(page: PageRequest): Promise<Page<GatewayView>> {
+    const { store } = this.#parts;
+    const [{ items, next }, connected] = await Promise.all([
+      store.gateways.list(page),
+      store.devices.connectedByGateway(),
+    ]);
+    const views = await Promise.all(items.map((gateway) => this.#view(gateway, connected)));
+    if (next !== null) return { items: views, next };
+    const { leases } = this.#parts;
+    const names = new Set((await store.gateways.all()).map(({ name }) => name));
+    const refused = await unregistered(store, leases.list(), names);
+    return { items: [...views, ...refused.map((each) => this.#refusedView(each))], next };
+  }
+
+  #workersOf(name: string): Lease[] {
+    return this.#parts.leases.list().filter((lease) => lease.identity.gateway === name);
+  }
+
+  /** One that runs and is not registered. */
+  #refusedView(refused: Unregistered): GatewayView {
+    const view = fleetGateway(asGateway(refused, this.#parts.now()), this.#workersOf(refused.name));
+    return { ...view, state: 'problem', problem: refused.why, applied: false, connectedOnRecord: 0 };
+  }
+
+  async #view(gateway: Gateway, connected: Record<string, number>): Promise<GatewayView> {
+    const { directory, store } = this.#parts;
+    const { name, drainingSince } = gateway;
+    const view = fleetGateway(gateway, this.#workersOf(name));
+    const connectedOnRecord = connected[name] ?? 0;
+    const told = directory.toldOf(name);
+    if (drainingSince === null) return { ...view, connectedOnRecord, ...(told && { told }) };
+    const gone = await store.devices.sentAwayFrom(name, drainingSince - CLOCKS_APART_MS);
+    // Of those that left a moment ago the ledger does not know yet.
+    const leaving = Math.max(0, connectedOnRecord - view.connections);
+    return { ...view, connectedOnRecord, onTheWay: leaving + gone, ...(told && { told }) };
+  }
+}
+
+function unknownGateway(name: string): Problem {
+  return new Problem('not-found', `There is no gateway ${name}.`);
+}
+
+/** The address with the new port when its port was the push server's own; an address of another port (a proxy's) stays. */
+export function addressOnPort(address: string, before: number, after: number): string {
+  const [, scheme = '', host = '', port = scheme === 'wss' ? '443' : '80'] =
+    /^(wss?):\/\/(.+?)(?::(\d+))?$/i.exec(address) ?? [];
+  return Number(port) === before ? `${scheme}://${host}:${after}` : address;
+}
+
+/** What devices dial: `ws` or `wss` with host and port only. Throws `Problem`. */
+export function gatewayAddress(address: string): string {
+  let url: URL;
+  try {
+    url = new URL(address);
+  } catch {
+    throw new Problem('bad-request', `address: "${address}" is not a URL.`);
+  }
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
+    throw new Problem('bad-request', 'address: a URL that begins with ws:// or wss://.');
+  }
+  // The parser fills in or drops some of these; what is left of the text tells what was written.
+  const plain = /^wss?:\/\/[^/?#@\s]+\/?$/i.test(address) && url.username === '' && url.password === '';
+  if (!plain || url.hostname === '') {
+    throw new Problem('bad-request', 'address: host and port only, without path, query or credentials.');
+  }
+  return address.replace(/\/$/, '');
+}

@@ -1,0 +1,130 @@
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import { type GatewayAddress, LIMITS, locateBytes } from '../../protocol/index.ts';
+import { addressesOf, type PlacementParts, readFleet } from '../balance/placement.ts';
+import { holdsKey } from '../key-proof.ts';
+import type { OrderSigner } from '../order-signer.ts';
+import { Problem } from '../problems.ts';
+
+/** How long a challenge is good, milliseconds. */
+const CHALLENGE_MS = 60_000;
+const TIME_BYTES = 6;
+const MAC_BYTES = 32;
+/** Answers a second, all devices together; challenges cost a hash and are not counted. */
+const PER_SECOND = 200;
+/** A device is answered once in this time, milliseconds. */
+const PER_DEVICE_MS = 5_000;
+const DEVICES_MAX = 10_000;
+/** Those refused together are told different times, seconds. */
+const RETRY_S = [5, 60] as const;
+
+export interface LocateRequest {
+  device: string;
+  /** 32 bytes the device chose; the answer is signed for them. */
+  nonce: Uint8Array;
+}
+
+export interface LocateProof extends LocateRequest {
+  challenge: string;
+  /** Signature over `locateBytes` by the device's key, 64 bytes. */
+  proof: Uint8Array;
+}
+
+export interface Located {
+  gateways: GatewayAddress[];
+  /** By the administration server's key. */
+  sig: Uint8Array;
+}
+
+export interface LocateParts extends PlacementParts {
+  signer: Pick<OrderSigner, 'secretFor' | 'signLocated'>;
+  now: () => number;
+}
+
+/**
+ * Tells devices that no gateway admits where to go (PROTOCOL.md, G-16). It keeps nothing of who asks: a challenge carries its time
+ * and a MAC that every administration server can check. Every method throws `Problem`.
+ */
+export class LocateService {
+  readonly #parts: LocateParts;
+  readonly #secret: Uint8Array;
+  /** When devices were answered last, the longest ago first. */
+  readonly #answered = new Map<string, number>();
+  #tokens = PER_SECOND;
+  #filledAt: number;
+
+  constructor(parts: LocateParts) {
+    this.#parts = parts;
+    this.#secret = parts.signer.secretFor('locate challenge');
+    this.#filledAt = parts.now();
+  }
+
+  challenge(request: LocateRequest): string {
+    const time = Buffer.alloc(TIME_BYTES);
+    time.writeUIntBE(this.#parts.now(), 0, TIME_BYTES);
+    return Buffer.concat([time, this.#mac(time, request)]).toString('base64url');
+  }
+
+  async locate(request: LocateProof): Promise<Located> {
+    const { store, signer } = this.#parts;
+    if (!this.#isFresh(request))
+      throw new Problem('unauthorized', 'The challenge is not good any more: ask for one.');
+    const { device: id, nonce, challenge, proof } = request;
+    this.#mayAsk(id);
+    // After what costs nothing to tell: who sends nonsense must not use up what devices need.
+    this.#takeToken();
+    const [device] = await store.devices.withPaths([id]);
+    if (!device || !holdsKey(device.publicKey, locateBytes(nonce, challenge, id), proof)) {
+      throw new Problem('unauthorized', 'There is no such device, or the proof is not by its key.');
+    }
+    if (device.blockedAt !== null)
+      throw new Problem('conflict', 'The device is blocked; an operator must unblock it.');
+    this.#note(id);
+    const gateways = addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath));
+    return { gateways, sig: signer.signLocated(nonce, id, gateways) };
+  }
+
+  #mac(time: Uint8Array, { device, nonce }: LocateRequest): Buffer {
+    return createHmac('sha256', this.#secret).update(time).update(nonce).update(device).digest();
+  }
+
+  #isFresh(request: LocateProof): boolean {
+    const bytes = Buffer.from(request.challenge, 'base64url');
+    if (bytes.length !== TIME_BYTES + MAC_BYTES || request.nonce.length !== LIMITS.nonceBytes) return false;
+    const time = bytes.subarray(0, TIME_BYTES);
+    if (!timingSafeEqual(bytes.subarray(TIME_BYTES), this.#mac(time, request))) return false;
+    // Of a server whose clock is a little ahead, a challenge may come from the future.
+    return Math.abs(this.#parts.now() - time.readUIntBE(0, TIME_BYTES)) <= CHALLENGE_MS;
+  }
+
+  #mayAsk(device: string): void {
+    const restMs =
+      (this.#answered.get(device) ?? Number.NEGATIVE_INFINITY) + PER_DEVICE_MS - this.#parts.now();
+    if (restMs <= 0) return;
+    throw new Problem(
+      'too-many-requests',
+      'The device was answered a moment ago.',
+      Math.ceil(restMs / 1_000),
+    );
+  }
+
+  #note(device: string): void {
+    this.#answered.delete(device);
+    if (this.#answered.size >= DEVICES_MAX)
+      this.#answered.delete(this.#answered.keys().next().value as string);
+    this.#answered.set(device, this.#parts.now());
+  }
+
+  #takeToken(): void {
+    const now = this.#parts.now();
+    const refilled = this.#tokens + ((now - this.#filledAt) * PER_SECOND) / 1_000;
+    this.#tokens = Math.min(PER_SECOND, Math.max(0, refilled));
+    this.#filledAt = now;
+    if (this.#tokens >= 1) {
+      this.#tokens -= 1;
+      return;
+    }
+    const [from, to] = RETRY_S;
+    const retryAfter = from + Math.floor(Math.random() * (to - from));
+    throw new Problem('too-many-requests', 'Too many devices ask where to go; ask again later.', retryAfter);
+  }
+}

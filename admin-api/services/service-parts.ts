@@ -1,0 +1,100 @@
+import type { Logger } from 'pino';
+import type { Delivery, Holder, Lease } from '../../bus/bus.ts';
+import { encodeGatewayMessage } from '../../protocol/index.ts';
+import { serves } from '../balance/fleet.ts';
+import { addressesOf, readFleet } from '../balance/placement.ts';
+import { outOfScope } from '../balance/redirects.ts';
+import type { ToldAddress } from '../directory/gateway-addresses.ts';
+import type { Store } from '../store/store.ts';
+
+/** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
+export interface DirectoryChanges {
+  /** Rejects with `BusUnavailable`, and repeats by itself all the same. */
+  devicesChanged(ids: readonly string[]): Promise<void>;
+  devicesChangedSoon(ids: readonly string[]): void;
+  gatewaysChangedSoon(): void;
+  weightOf(gateway: string): number | undefined;
+  toldOf(gateway: string): ToldAddress | undefined;
+  forgetFormerPorts(gateway: string): Promise<void>;
+  membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array };
+  membershipFrame(device: MembershipSubject): Uint8Array;
+}
+
+export interface MembershipSubject {
+  id: string;
+  groupPath: string;
+  membershipRevision: number;
+}
+
+/** Reaches devices that are connected at this moment; promises nothing. */
+export interface DeviceSender {
+  sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
+  close(devices: readonly string[], code: number, reason: string): Promise<void>;
+  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  deliver(
+    devices: readonly string[],
+    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
+  ): Promise<void>;
+}
+
+/** What every service works with. A service changes SQL with its audit entry and event first, and tells the others after. */
+export interface ServiceParts {
+  store: Store;
+  directory: DirectoryChanges;
+  sender: DeviceSender;
+  /** Workers that are alive. */
+  leases: { list(): readonly Lease[] };
+  /** Told that events were appended. */
+  hub: { notify(): void };
+  now: () => number;
+  log: Logger;
+}
+
+/** One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its transaction. */
+export async function recordChange(
+  tx: Store,
+  at: number,
+  actor: string,
+  action: string,
+  subject: string,
+  detail: Record<string, unknown>,
+  event?: Record<string, unknown>,
+): Promise<void> {
+  await tx.audit.append({ at, actor, action, subject, detail });
+  if (event) await tx.events.append([{ at, type: action, data: event }]);
+}
+
+/** Has the directory written before going on, and goes on when it cannot be: the projector repeats it. */
+export async function writeDirectory(parts: ServiceParts, ids: readonly string[]): Promise<void> {
+  try {
+    await parts.directory.devicesChanged(ids);
+  } catch (error) {
+    parts.log.warn({ err: error, devices: ids.length }, 'directory not written yet; it will be repeated');
+  }
+}
+
+/**
+ * Puts new memberships into the directory and hands them to those of the devices that are connected, with the gateways
+ * they may use from now on. A device whose gateway does not serve its new group is sent to one that does. Returns how
+ * many were sent away.
+ */
+export async function renewMemberships(parts: ServiceParts, ids: readonly string[]): Promise<number> {
+  await writeDirectory(parts, ids);
+  const devices = new Map((await parts.store.devices.withPaths(ids)).map((device) => [device.id, device]));
+  const fleet = await readFleet(parts);
+  let sentAway = 0;
+  await parts.sender.deliver([...devices.keys()], (id, { incarnation, session }) => {
+    const device = devices.get(id);
+    if (!device) return [];
+    const membership = { devices: [id], frame: parts.directory.membershipFrame(device) };
+    const gateways = addressesOf(fleet.ranked(id, device.groupPath));
+    const gateway = fleet.gatewayOf(incarnation);
+    if (gateway && !serves(gateway, device.groupPath)) {
+      sentAway += 1;
+      return [membership, outOfScope([{ id, session }], gateways)];
+    }
+    const update = encodeGatewayMessage({ t: 'update', gateways });
+    return gateways.length === 0 ? [membership] : [membership, { devices: [id], frame: update }];
+  });
+  return sentAway;
+}

@@ -1,0 +1,46 @@
+/** Executions that are on record as sent from their first moment: one row written in place of one written and changed. */
+import { sql } from 'kysely';
+import { EXECUTION_KEY } from '../executions/rows.ts';
+import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
+import type { ExecutionKey, Routes } from '../store.ts';
+
+const DEVICE = { device: 'text' } as const;
+const SENT = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
+
+/** Those of `devices` to which nothing is queued or sent: what is sent to them now overtakes nothing. */
+export async function withNothingWaiting(
+  db: Database,
+  dialect: SqlDialect,
+  devices: readonly string[],
+): Promise<Set<string>> {
+  if (devices.length === 0) return new Set();
+  const { rows } = await sql<{ device: string }>`
+    select r.device from ${dialect.rowsOf(
+      DEVICE,
+      devices.map((device) => ({ device })),
+    )}
+    where not exists (
+      select 1 from executions e where e.device_id = r.device and e.state < 10 and e.state in (0, 1))`.execute(
+    db,
+  );
+  return new Set(rows.map((row) => row.device));
+}
+
+/** Every device has a route. */
+export async function insertSent(
+  db: Database,
+  dialect: SqlDialect,
+  keys: readonly ExecutionKey[],
+  routes: Routes,
+  now: number,
+): Promise<void> {
+  if (keys.length === 0) return;
+  const rows = keys.map(({ command, device }) => {
+    const { incarnation, session } = routes.get(device) ?? { incarnation: null, session: null };
+    return { command, device, incarnation, session };
+  });
+  await sql`
+    insert into executions (command_id, device_id, state, attempts, sent_at, incarnation, session)
+    select r.command, r.device, 1, 1, ${now}, r.incarnation, r.session
+    from ${dialect.rowsOf(SENT, rows)}`.execute(db);
+}

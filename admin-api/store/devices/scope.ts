@@ -1,0 +1,154 @@
+/**
+ * What the files of this folder run their statements in: the open database, or the transaction of a caller. It turns
+ * the drivers' errors into `StoreUnavailable` and runs transactions again that lost against another one.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Kysely } from 'kysely';
+import { GroupCommit } from '../sql/group-commit.ts';
+import { migrate } from '../sql/migrations/migrate.ts';
+import type { Schema } from '../sql/schema.ts';
+import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
+import { StoreUnavailable } from '../store.ts';
+import { StoreSettingsError } from '../store-settings-error.ts';
+
+export interface Scope {
+  readonly dialect: SqlDialect;
+  /** For a single statement: no transaction is opened around it. */
+  once<T>(work: (db: Database) => Promise<T>): Promise<T>;
+  /** All or nothing; joins the caller's transaction when there is one. `work` may run more than once. */
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T>;
+}
+
+const ATTEMPTS = 6;
+const RETRY_DELAY_MS = 20;
+
+/** An event as it is stored. */
+export interface EventRow {
+  at: number;
+  type: string;
+  data: string;
+}
+
+/** The scope of a store that was handed out by `transaction`. */
+export class JoinedScope implements Scope {
+  readonly dialect: SqlDialect;
+  /** What the transaction appends to the events before it commits. */
+  readonly events: EventRow[] = [];
+  readonly #db: Database;
+  constructor(dialect: SqlDialect, db: Database) {
+    this.dialect = dialect;
+    this.#db = db;
+  }
+  once<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return work(this.#db);
+  }
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return work(this.#db);
+  }
+}
+
+/** The scope of the store itself. */
+export class OuterScope implements Scope {
+  readonly dialect: SqlDialect;
+  #db: Kysely<Schema> | undefined;
+  #opening: Promise<void> | undefined;
+  readonly #groupCommit: GroupCommit | undefined;
+  /** Attempts that lost against another transaction. */
+  conflicts = 0;
+  /** Set while this code runs inside a transaction of this scope; absent when nobody checks. */
+  readonly #inside: AsyncLocalStorage<{ open: boolean }> | undefined;
+
+  /** `checkNesting`: see `StoreOptions`. */
+  constructor(dialect: SqlDialect, checkNesting: boolean) {
+    this.dialect = dialect;
+    this.#groupCommit = dialect.oneConnection ? new GroupCommit(() => dialect.durable?.()) : undefined;
+    this.#inside = checkNesting ? new AsyncLocalStorage() : undefined;
+  }
+
+  open(now: number): Promise<void> {
+    this.#opening ??= this.#open(now).finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #open(now: number): Promise<void> {
+    if (this.#db !== undefined) return;
+    let db: Kysely<Schema> | undefined;
+    let patient: Kysely<Schema> | undefined;
+    try {
+      db = await this.dialect.open();
+      patient = await this.dialect.openToMigrate?.();
+      await migrate(patient ?? db, this.dialect, now);
+      this.#db = db;
+    } catch (error) {
+      await db?.destroy();
+      // Waiting would not help; once the store was open, it is only unavailable until a person put it right.
+      throw error instanceof StoreSettingsError ? error : this.#translated(error);
+    } finally {
+      await patient?.destroy();
+    }
+  }
+
+  /** Also of what is still opening. */
+  async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
+    const db = this.#db;
+    this.#db = undefined;
+    await db?.destroy();
+  }
+
+  once<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    return this.#attempts(async (db) => {
+      const value = await work(db);
+      // Reads as well: nobody hears of what a power cut might take back.
+      await this.dialect.durable?.();
+      return value;
+    });
+  }
+
+  atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
+    const checked = this.#inside ? this.#checked(this.#inside, work) : work;
+    return this.#attempts(async (db) => {
+      if (this.#groupCommit) return this.#groupCommit.run(db, checked);
+      return db.transaction().execute(checked);
+    });
+  }
+
+  #checked<T>(inside: AsyncLocalStorage<{ open: boolean }>, work: (db: Database) => Promise<T>) {
+    return async (tx: Database): Promise<T> => {
+      const state = { open: true };
+      try {
+        return await inside.run(state, () => work(tx));
+      } finally {
+        state.open = false;
+      }
+    };
+  }
+
+  async #attempts<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      // SQLite has one connection, so this call would wait for the very transaction that waits for it.
+      if (this.#inside?.getStore()?.open === true) {
+        throw new Error('inside a transaction, use the store that the transaction hands out');
+      }
+      if (this.#db === undefined) throw new StoreUnavailable('the store is not open');
+      try {
+        return await work(this.#db);
+      } catch (error) {
+        const conflict = this.dialect.isConflict(error);
+        if (conflict) this.conflicts++;
+        if (attempt === ATTEMPTS || !conflict) throw this.#translated(error);
+      }
+      await delay(Math.random() * RETRY_DELAY_MS * attempt);
+    }
+  }
+
+  #translated(error: unknown): unknown {
+    if (error instanceof StoreUnavailable) return error;
+    const unavailable = this.dialect.isUnavailable(error) || this.dialect.isConflict(error);
+    if (!unavailable) return error;
+    return new StoreUnavailable(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}

@@ -1,0 +1,54 @@
+/** How a report of a session changes what is on record of a device. Pure. */
+import type { DeviceTable } from '../sql/schema.ts';
+import type { SessionChange } from '../store.ts';
+
+/** The columns a report may change, and the key. */
+export const SESSION_COLUMNS = {
+  id: 'text',
+  session: 'integer',
+  connected: 'integer',
+  gateway: 'text',
+  worker: 'text',
+  incarnation: 'text',
+  address: 'text',
+  software: 'text',
+  caps_json: 'text',
+  connected_at: 'integer',
+  disconnected_at: 'integer',
+  close_code: 'integer',
+  close_reason: 'text',
+} as const;
+
+/** The new row, or `null` when the report is late or repeated and changes nothing. */
+export function sessionApplied(row: DeviceTable, report: SessionChange): DeviceTable | null {
+  let next: DeviceTable | null = null;
+  const { connected, disconnected } = report;
+  if (connected !== undefined && report.session > row.session) {
+    next = {
+      ...row,
+      session: report.session,
+      connected: 1,
+      gateway: connected.gateway,
+      worker: connected.worker,
+      incarnation: connected.incarnation,
+      address: connected.address,
+      software: connected.software,
+      caps_json: JSON.stringify(connected.caps),
+      connected_at: report.at,
+    };
+  }
+  const seen = next ?? row;
+  // A session that ended already and is reported once more (its worker was taken for lost) only fills in why it ended.
+  const known = seen.session === report.session && seen.connected === 0 && seen.close_code !== null;
+  if (disconnected !== undefined && report.session >= seen.session && !known) {
+    next = {
+      ...seen,
+      session: report.session,
+      connected: 0,
+      disconnected_at: report.at,
+      close_code: disconnected.code,
+      close_reason: disconnected.reason,
+    };
+  }
+  return next;
+}

@@ -1,0 +1,187 @@
+/** What devices reported, applied to the executions on record: one read, one write for a whole batch. */
+import { sql } from 'kysely';
+import { bulkUpdate } from '../sql/bulk-update.ts';
+import type { Database, RowOf, SqlDialect } from '../sql/sql-dialect.ts';
+import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
+import type { Advance, ExecutionKey, Executions } from '../store.ts';
+import { staysMarked } from './mark-ends.ts';
+import { ADVANCE_COLUMNS, type AdvanceRow, advanced, EXECUTION_KEY, lateInTime } from './rows.ts';
+
+type Answer = Awaited<ReturnType<Executions['advance']>>;
+
+const KEY = { command_id: 'command', device_id: 'device' } as const;
+const MOVE_COLUMNS = {
+  ...EXECUTION_KEY,
+  code: 'integer',
+  new_percent: 'integer',
+  new_note: 'text',
+  new_acked_at: 'integer',
+  new_started_at: 'integer',
+  new_finished_at: 'integer',
+  new_finish_by: 'integer',
+  new_reason: 'text',
+  new_data: 'text',
+} as const;
+
+/**
+ * Most reports move an open execution further, and one statement that says so on condition does it. Only what is left is read:
+ * repetitions, reports that come late, another end than the one on record.
+ */
+export async function advanceExecutions(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<Answer> {
+  const firsts = new Map<string, Advance>();
+  for (const report of reports) if (!firsts.has(keyOf(report))) firsts.set(keyOf(report), report);
+  await leaveOutUnwanted(db, dialect, [...firsts.values()]);
+  const moved = await moveForward(db, dialect, [...firsts.values()]);
+  const done = new Set<Advance>(moved);
+  const rest = moved.length === reports.length ? [] : reports.filter((report) => !done.has(report));
+  const answer = await advanceOthers(db, dialect, rest);
+  const changed = moved.map(({ command, device, state }) => ({ command, device, state }));
+  return {
+    changed: [...changed, ...answer.changed],
+    current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
+    late: answer.late,
+  };
+}
+
+/** What was returned for an execution that is not open is not kept: long data is not even made into text then. */
+async function leaveOutUnwanted(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<void> {
+  const long = reports.filter(({ longData }) => longData === true);
+  if (long.length === 0) return;
+  const { rows } = await sql<ExecutionKey>`
+    select e.command_id as command, e.device_id as device
+    from ${dialect.rowsOf(EXECUTION_KEY, long)}
+    join executions e on e.command_id = r.command and e.device_id = r.device
+    where e.state < ${sql.lit(FIRST_FINAL_CODE)}`.execute(db);
+  const open = new Set(rows.map(keyOf));
+  for (const report of long) if (!open.has(keyOf(report))) delete report.data;
+}
+
+/** What `advanced` says of an open execution in an earlier state; returns the reports that found one. */
+async function moveForward(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<Advance[]> {
+  const moved = await bulkUpdate(db, dialect, {
+    table: 'executions',
+    columns: MOVE_COLUMNS,
+    rows: reports.map(toMove),
+    key: KEY,
+    set: (r) => sql`state = ${r('code')}, percent = coalesce(${r('new_percent')}, e.percent),
+      note = coalesce(${r('new_note')}, e.note), acked_at = coalesce(e.acked_at, ${r('new_acked_at')}),
+      started_at = coalesce(e.started_at, ${r('new_started_at')}), finished_at = ${r('new_finished_at')},
+      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')}, data_json = ${r('new_data')},
+      ending = case when ${staysMarked(r('code'))} then e.ending end,
+      as_of = case when ${staysMarked(r('code'))} then e.as_of end`,
+    where: (r) => sql`e.state < ${sql.lit(FIRST_FINAL_CODE)} and e.state < ${r('code')}`,
+  });
+  return moved.map(({ report }) => report);
+}
+
+function toMove(report: Advance) {
+  const code = stateCode(report.state);
+  const final = code >= FIRST_FINAL_CODE;
+  return {
+    report,
+    command: report.command,
+    device: report.device,
+    code,
+    new_percent: report.percent,
+    new_note: report.note,
+    new_acked_at: report.ackedAt,
+    new_started_at: report.startedAt,
+    new_finished_at: final ? report.finishedAt : null,
+    new_finish_by: report.finishBy,
+    new_reason: final ? report.reason : null,
+    new_data: final && report.data !== undefined ? JSON.stringify(report.data) : null,
+  };
+}
+
+async function advanceOthers(
+  db: Database,
+  dialect: SqlDialect,
+  reports: readonly Advance[],
+): Promise<Answer> {
+  if (reports.length === 0) return { changed: [], current: [], late: [] };
+  const { rows } = await sql<AdvanceRow & ExecutionKey>`
+    select e.command_id as command, e.device_id as device, e.state, e.reason, null as data_json, e.percent, e.note,
+      e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at, e.ending, e.as_of
+    from ${dialect.rowsOf(EXECUTION_KEY, reports)}
+    join executions e on e.command_id = r.command and e.device_id = r.device
+    order by e.command_id, e.device_id ${dialect.forUpdate('e')}`.execute(db);
+  const before = new Map(rows.map((row) => [keyOf(row), row]));
+  const after = new Map(before);
+  for (const report of reports) {
+    const row = after.get(keyOf(report));
+    if (row !== undefined) after.set(keyOf(report), { ...row, ...advanced(row, report) });
+  }
+
+  const written: RowOf<typeof ADVANCE_COLUMNS>[] = [];
+  const changed: Answer['changed'] = [];
+  const late: Answer['late'] = [];
+  for (const [key, row] of after) {
+    const was = before.get(key) as AdvanceRow;
+    if (differs(was, row)) written.push(row);
+    if (row.late_state !== null && was.late_state === null) {
+      late.push({ ended: stateOf(row.state), state: stateOf(row.late_state), inTime: lateInTime(row) });
+    }
+    if (row.state !== was.state) {
+      changed.push({ command: row.command, device: row.device, state: stateOf(row.state) });
+    }
+  }
+  await write(db, dialect, written);
+  return { changed, current: current(reports, before, after), late };
+}
+
+/** What the devices may be told: their result is on record, or their execution has ended or is not known here. */
+function current(
+  reports: readonly Advance[],
+  before: ReadonlyMap<string, AdvanceRow>,
+  after: ReadonlyMap<string, AdvanceRow>,
+): Answer['current'] {
+  const told = new Map<string, Answer['current'][number]>();
+  for (const { command, device, state } of reports) {
+    const key = keyOf({ command, device });
+    const was = before.get(key);
+    const ended = was === undefined || was.state >= FIRST_FINAL_CODE;
+    if (!ended && stateCode(state) < FIRST_FINAL_CODE) continue;
+    const now = after.get(key);
+    told.set(key, { command, device, state: now === undefined ? null : stateOf(now.state) });
+  }
+  return [...told.values()];
+}
+
+async function write(
+  db: Database,
+  dialect: SqlDialect,
+  rows: readonly RowOf<typeof ADVANCE_COLUMNS>[],
+): Promise<void> {
+  await bulkUpdate(db, dialect, {
+    table: 'executions',
+    columns: ADVANCE_COLUMNS,
+    rows,
+    key: KEY,
+    set: (r) => sql`state = ${r('state')}, reason = ${r('reason')},
+      data_json = coalesce(${r('data_json')}, e.data_json), percent = ${r('percent')}, note = ${r('note')},
+      acked_at = ${r('acked_at')}, started_at = ${r('started_at')}, finished_at = ${r('finished_at')},
+      finish_by = ${r('finish_by')}, late_state = ${r('late_state')}, late_reason = ${r('late_reason')},
+      late_at = ${r('late_at')}, ending = ${r('ending')}, as_of = ${r('as_of')}`,
+    where: () => sql`1 = 1`,
+  });
+}
+
+function differs(a: AdvanceRow, b: AdvanceRow): boolean {
+  return (Object.keys(a) as (keyof AdvanceRow)[]).some((column) => a[column] !== b[column]);
+}
+
+function keyOf({ command, device }: ExecutionKey): string {
+  return `${command}/${device}`;
+}

@@ -1,0 +1,15 @@
+import type { DependencyReport } from '../health/health.ts';
+import type { BusStatus } from './bus.ts';
+
+/** How the bus is, as health tells it. */
+export function busReport({ available, since, reason, parts, warnings }: BusStatus): DependencyReport {
+  return {
+    ok: available,
+    since: new Date(since).toISOString(),
+    ...(reason !== undefined && { reason }),
+    ...(parts !== undefined && {
+      parts: parts.map((part) => ({ ...part, since: new Date(part.since).toISOString() })),
+    }),
+    ...(warnings !== undefined && { warnings }),
+  };
+}

@@ -1,0 +1,85 @@
+/** What gateways send, taking effect in the order it came, although verifying it takes time. */
+import type { Order } from '../../protocol/index.ts';
+import type { DeviceEvents } from '../device-events.ts';
+import type { Executions } from '../executions/executions.ts';
+import type { Orders } from '../executions/orders.ts';
+import type { ServerClock } from '../executions/server-clock.ts';
+import type { DeviceState } from '../storage/store.ts';
+import type { SessionMessage } from './uplink.ts';
+
+/** Orders that wait to be verified; more are dropped, and the server sends them again. */
+const WAITING_MAX = 2_000;
+
+export interface InboxParts {
+  orders: Orders;
+  executions: Executions;
+  clock: ServerClock;
+  /** There is a newer membership to be kept (S-7). */
+  membership(order: NonNullable<DeviceState['membership']>, news: DeviceEvents['membership']): void;
+  refused(event: DeviceEvents['order-refused']): void;
+  fault(error: unknown): void;
+}
+
+export class Inbox {
+  readonly #parts: InboxParts;
+  #last: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(parts: InboxParts) {
+    this.#parts = parts;
+  }
+
+  take(message: SessionMessage): void {
+    const { executions, clock } = this.#parts;
+    if (message.t === 'order') {
+      this.#enqueue(() => this.#order(message));
+    } else if (message.t === 'settled') {
+      this.#enqueue(() => executions.settled(message.id, message.state));
+    } else if (message.t === 'keep') {
+      executions.keep(message.id, message.retryMs);
+    } else {
+      clock.told(message.time);
+      void executions.sweep();
+    }
+  }
+
+  #enqueue(step: () => Promise<void>): void {
+    const { fault } = this.#parts;
+    if (this.#waiting >= WAITING_MAX) {
+      fault(new Error('more orders than can be verified: some were dropped and will come again'));
+      return;
+    }
+    this.#waiting++;
+    this.#last = this.#last
+      .then(step)
+      .catch(fault)
+      .finally(() => {
+        this.#waiting--;
+      });
+  }
+
+  async #order(order: Order): Promise<void> {
+    const { orders, executions, membership, refused, fault } = this.#parts;
+    const verdict = await orders.judge(order);
+    if (verdict.as === 'skipped') return;
+    if (verdict.as === 'refused') {
+      const { reason, id } = verdict;
+      refused(id === undefined ? { reason } : { reason, id });
+      executions.witnessed();
+      return;
+    }
+    const { body } = verdict;
+    if (body.kind === 'membership') {
+      membership({ body: order.body, sig: order.sig }, { groups: body.groups, revision: body.revision });
+      executions.witnessed();
+    } else if (body.kind === 'command') {
+      // Not awaited: several commands share one sync to the disk. Their effects stay in order.
+      void executions.command(body, verdict.as === 'expired').catch(fault);
+      if (verdict.as === 'expired') executions.witnessed();
+    } else {
+      if (verdict.as === 'expired') refused({ reason: 'expired', id: body.id });
+      else void executions.cancel(body).catch(fault);
+      executions.witnessed();
+    }
+  }
+}

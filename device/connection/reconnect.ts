@@ -1,0 +1,121 @@
+/** When to try again (PROTOCOL.md, section "Closing", C-2 to C-5). */
+import { CLOSE, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
+
+export interface ReconnectOptions {
+  /** First back-off's upper end, milliseconds. */
+  baseMs: number;
+  /** Upper end that no back-off passes, milliseconds. */
+  capMs: number;
+  /** Spread of a reconnection asked for at once, milliseconds. */
+  nowJitterMs: number;
+  /** Reconnections at once that may follow each other; from there on one more every `nowRefillMs`. */
+  nowBurst: number;
+  nowRefillMs: number;
+  /** A session that lasted this long resets the back-off, milliseconds. */
+  stableAfterMs: number;
+  /** Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2), milliseconds. */
+  protocolErrorMs: number;
+  /** Longest pause after 4205, by which two programs with one key make room for each other (H-9), milliseconds. */
+  replacedMs: number;
+}
+
+export const RECONNECT_DEFAULTS: ReconnectOptions = {
+  baseMs: 1_000,
+  capMs: 60_000,
+  nowJitterMs: 200,
+  nowBurst: 10,
+  nowRefillMs: 10_000,
+  stableAfterMs: 60_000,
+  protocolErrorMs: 3_600_000,
+  replacedMs: 900_000,
+};
+
+/** How a connection ended, as far as the next one depends on it. */
+export interface Ended {
+  code: number;
+  retryAfterMs?: number | undefined;
+  /** How long the session had been open; 0 where there was none. */
+  sessionMs: number;
+}
+
+export interface NextTry {
+  advice: ReconnectAdvice;
+  /** `null`: never by itself. */
+  inMs: number | null;
+}
+
+export class Reconnect {
+  readonly #options: ReconnectOptions;
+  readonly #random: () => number;
+  readonly #now: () => number;
+  #failures = 0;
+  /** Sessions that a newer one of the same device ended. */
+  #replaced = 0;
+  /** Reconnections at once that are left, and when they were counted, by the monotonic clock. */
+  #hurries: number;
+  #countedAt: number;
+
+  constructor(
+    options: Partial<ReconnectOptions> = {},
+    random: () => number = Math.random,
+    now: () => number = () => performance.now(),
+  ) {
+    this.#options = { ...RECONNECT_DEFAULTS, ...options };
+    this.#random = random;
+    this.#now = now;
+    this.#hurries = this.#options.nowBurst;
+    this.#countedAt = now();
+  }
+
+  next(ended: Ended): NextTry {
+    const { baseMs, nowJitterMs, stableAfterMs, protocolErrorMs, replacedMs } = this.#options;
+    if (ended.sessionMs >= stableAfterMs) this.#failures = 0;
+    if (ended.sessionMs >= 2 * replacedMs) this.#replaced = 0;
+    if (ended.code === CLOSE.replaced) {
+      // Sessions that last do not count here: they last while the other program waits.
+      const ceiling = Math.min(replacedMs, baseMs * 4 ** Math.min(this.#replaced++, 20));
+      return { advice: reconnectAdvice(ended.code), inMs: this.#random() * ceiling };
+    }
+    if (ended.code === CLOSE.protocolError) {
+      // Not for ever: a fault in one release must not take a fleet out of reach of the next.
+      return { advice: 'back-off', inMs: this.#random() * protocolErrorMs };
+    }
+    const advice = reconnectAdvice(ended.code);
+    if (advice === 'never') return { advice, inMs: null };
+    if (advice === 'now' && this.#mayHurry()) return { advice, inMs: this.#random() * nowJitterMs };
+    // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning together.
+    return { advice, inMs: (ended.retryAfterMs ?? 0) + this.#backOff() };
+  }
+
+  /** A person or a program asked for a connection: what was learned from failures does not count any more. */
+  reset(): void {
+    this.#failures = 0;
+    this.#replaced = 0;
+    this.#hurries = this.#options.nowBurst;
+  }
+
+  /** The network is another: what failed on the old one does not count, and devices that moved together spread out. */
+  afresh(): number {
+    this.reset();
+    return this.#random() * this.#options.nowJitterMs;
+  }
+
+  /** Moves in good order come one by one; gateways that send a device to and fro without end meet this bound (C-4). */
+  #mayHurry(): boolean {
+    const { nowBurst, nowRefillMs } = this.#options;
+    const now = this.#now();
+    this.#hurries = Math.min(nowBurst, this.#hurries + (now - this.#countedAt) / nowRefillMs);
+    this.#countedAt = now;
+    if (this.#hurries < 1) return false;
+    this.#hurries--;
+    return true;
+  }
+
+  /** Exponential to the cap, then full jitter over all of it, so that a capped fleet stays spread out. */
+  #backOff(): number {
+    const { baseMs, capMs } = this.#options;
+    const ceiling = Math.min(capMs, baseMs * 2 ** Math.min(this.#failures, 40));
+    this.#failures++;
+    return this.#random() * ceiling;
+  }
+}

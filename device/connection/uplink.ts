@@ -1,0 +1,397 @@
+/**
+ * Keeps the device connected: dials the gateways of its list, waits when it must, chooses anew when there is cause, and goes
+ * where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the connection is others' business.
+ */
+import { CLOSE, type GatewayAddress, type GatewayMessage, type Welcome } from '../../protocol/index.ts';
+import type { ConnectionEnd } from '../connection-end.ts';
+import type { DeviceEvents } from '../device-events.ts';
+import { GatewayChoice } from '../gateways/choice.ts';
+import { MeasureNews } from '../gateways/measure-news.ts';
+import { GatewayMeasures } from '../gateways/measures.ts';
+import { type Distances, type Probe, type ProbeOptions, probeRound } from '../gateways/probe.ts';
+import { GatewayWatch } from '../gateways/watch.ts';
+import type { DeviceCrypto } from '../platform/crypto.ts';
+import type { Dial } from '../platform/socket.ts';
+import type { DeviceState } from '../storage/store.ts';
+import { Connection, type Credentials } from './connection.ts';
+import { type DeviceStatus, Heartbeat } from './heartbeat.ts';
+import { Reconnect, type ReconnectOptions } from './reconnect.ts';
+
+export interface UplinkParts {
+  dial: Dial;
+  crypto: DeviceCrypto;
+  handshakeTimeoutMs: number;
+  reconnect: Partial<ReconnectOptions>;
+  /** `null`: the list is used in its order. */
+  probe: Probe | null;
+  probing: ProbeOptions;
+  random: () => number;
+}
+
+/** What of a session is not the uplink's own. */
+export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'keep' | 'beat' }>;
+
+/** What outlives the program. */
+export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home' | 'measured'>;
+
+export interface UplinkHooks {
+  /** What the next connection proves. */
+  credentials(): Credentials;
+  opened(connection: Connection, message: Welcome): void;
+  message(message: SessionMessage): void;
+  ended(how: DeviceEvents['disconnected']): void;
+  /** Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing. */
+  locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
+  /** There is another list, another gateway to return to, or another distance, than was stored. `list`: it is the list. */
+  changed(kept: KeptGateways, list: boolean): void;
+  fault(error: unknown): void;
+}
+
+/** Attempts in a row without a session after which the device asks where to go, and asks again (G-16). */
+const ASK_AFTER = 10;
+/** G-14 */
+const VERIFY_WITHIN_MS = 10_000;
+/** Where to go was told, as if by a redirect. */
+const TOLD = { code: CLOSE.redirected, sessionMs: 0 };
+type Timer = ReturnType<typeof setTimeout>;
+type Phase =
+  | { is: 'stopped' }
+  /** Nothing happens by itself (C-2: never). */
+  | { is: 'idle' }
+  | { is: 'waiting'; timer: Timer }
+  | { is: 'choosing'; life: AbortController }
+  | { is: 'connected'; connection: Connection; leaving?: Timer };
+
+export class Uplink {
+  readonly #parts: UplinkParts;
+  readonly #hooks: UplinkHooks;
+  readonly #reconnect: Reconnect;
+  readonly #heartbeat: Heartbeat;
+  readonly #watch: GatewayWatch;
+  readonly #news = new MeasureNews();
+  #gateways = new GatewayChoice([]);
+  #measures: GatewayMeasures;
+  #phase: Phase = { is: 'stopped' };
+  /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
+  #chooseFirst: { avoid?: string } | null = null;
+  /** Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5). */
+  #shunned: { url: string; until: number } | null = null;
+  /** Attempts in a row that brought no session. */
+  #failed = 0;
+  /** Asking where to go; not again before `#askFrom`, by the monotonic clock. */
+  #asking: AbortController | null = null;
+  #askFrom = 0;
+  /** The device closes because it was told to: that is "now", wherever it goes (G-3). */
+  #leaving = false;
+  /** The redirect under way is there to balance the load. */
+  #balanced = false;
+
+  constructor(parts: UplinkParts, hooks: UplinkHooks) {
+    this.#parts = parts;
+    this.#hooks = hooks;
+    this.#reconnect = new Reconnect(parts.reconnect, parts.random);
+    this.#heartbeat = new Heartbeat(
+      (beat) => this.#connection?.send(beat),
+      () => this.#unanswered(),
+      this.#news,
+    );
+    this.#measures = new GatewayMeasures(parts.probing);
+    this.#watch = new GatewayWatch({
+      options: parts.probing,
+      round: (signal, rivals) => this.#round(signal, rivals),
+      list: () => this.#gateways.list,
+      standing: () => this.#measures.standing(this.list, this.#connection?.address.name ?? ''),
+      measured: () => this.#gateways.measured(this.#measures.of(this.list)),
+      move: (to) => this.#move(to),
+      random: parts.random,
+    });
+  }
+
+  get #connection(): Connection | null {
+    return this.#phase.is === 'connected' ? this.#phase.connection : null;
+  }
+
+  get list(): readonly GatewayAddress[] {
+    return this.#gateways.list;
+  }
+
+  status(status: DeviceStatus): void {
+    this.#heartbeat.status(status);
+  }
+
+  start({ gateways, older, home, measured }: KeptGateways): void {
+    if (this.#phase.is !== 'stopped') return;
+    this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing, older);
+    this.#measures = new GatewayMeasures(this.#parts.probing, measured);
+    this.#gateways.measured(this.#measures.of(this.list));
+    this.#chooseFirst = this.#gateways.settled ? null : {};
+    this.#reconnect.reset();
+    this.#shunned = null;
+    this.#failed = 0;
+    this.#phase = { is: 'idle' };
+    this.#attempt();
+  }
+
+  /** `abrupt`: without a word to the gateway. */
+  stop(abrupt: boolean): void {
+    const connection = this.#connection;
+    this.#rest({ is: 'stopped' });
+    this.#asking?.abort();
+    this.#watch.left();
+    if (abrupt) connection?.giveUp('killed');
+    else connection?.close('stopped');
+  }
+
+  /** A person or a program asks for a connection. */
+  connectNow(): void {
+    if (this.#phase.is !== 'idle' && this.#phase.is !== 'waiting') return;
+    this.#reconnect.reset();
+    this.#shunned = null;
+    this.#attempt();
+  }
+
+  /** A list from elsewhere than a gateway: where it is news, it is tried soon. */
+  offer(list: readonly GatewayAddress[]): void {
+    const { is } = this.#phase;
+    if (is === 'stopped') return;
+    const news = this.#replace(list);
+    if (news) this.#changed(true);
+    if (is === 'idle') this.connectNow();
+    else if (news && is === 'waiting') this.#wait(this.#reconnect.next(TOLD).inMs ?? 0);
+  }
+
+  /** G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made anew, soon. */
+  networkChanged(): void {
+    const { is } = this.#phase;
+    if (is === 'stopped' || is === 'idle') return;
+    const connection = this.#connection;
+    if (connection?.open) {
+      this.#heartbeat.verify(VERIFY_WITHIN_MS);
+      if (this.#parts.probe) void this.#watch.check();
+      return;
+    }
+    this.#chooseFirst = {};
+    connection?.giveUp('the network changed');
+    this.#wait(this.#reconnect.afresh());
+  }
+
+  /* ---- towards a connection ---- */
+
+  #attempt(): void {
+    const { probe } = this.#parts;
+    const shunned = this.#shunned;
+    if (shunned && this.#gateways.current()?.url === shunned.url) {
+      const earlyMs = shunned.until - performance.now();
+      if (earlyMs > 0 && this.#gateways.size < 2) {
+        this.#wait(earlyMs);
+        return;
+      }
+      if (earlyMs > 0) this.#gateways.leave(shunned.url);
+      else this.#shunned = null;
+    }
+    if (!this.#gateways.current()) {
+      void this.#ask();
+      this.#wait(this.#reconnect.next({ code: 1006, sessionMs: 0 }).inMs ?? 0);
+    } else if (this.#chooseFirst && probe && !this.#gateways.redirected && this.list.length > 1) {
+      void this.#choose(this.#chooseFirst.avoid);
+    } else {
+      this.#dial();
+    }
+  }
+
+  /** G-16: goes on dialing meanwhile; the pauses between attempts spread those who ask. */
+  async #ask(): Promise<void> {
+    if (this.#asking || performance.now() < this.#askFrom) return;
+    const asking = new AbortController();
+    this.#asking = asking;
+    try {
+      const list = await this.#hooks.locate(asking.signal);
+      if (!asking.signal.aborted) this.offer(list);
+    } catch (error) {
+      const { retryAfterMs } = error as { retryAfterMs?: number };
+      this.#askFrom = performance.now() + (retryAfterMs ?? 0);
+    } finally {
+      this.#asking = null;
+    }
+  }
+
+  async #choose(avoid: string | undefined): Promise<void> {
+    const life = new AbortController();
+    this.#rest({ is: 'choosing', life });
+    await this.#round(life.signal);
+    if (life.signal.aborted) return;
+    this.#gateways.arrange(this.#measures.of(this.list), avoid);
+    this.#dial();
+  }
+
+  /** `rivals`: only the gateways that tell whether to leave the one it is on. */
+  async #round(signal: AbortSignal, rivals = false): Promise<Distances> {
+    const { probe, probing } = this.#parts;
+    if (!probe) return new Map();
+    const own = this.#connection?.address;
+    const { list } = this;
+    const asked = rivals && own ? this.#measures.rivals(list, own.name) : list;
+    // A long list is not probed to its end, and without its own gateway a device could compare nothing.
+    const ownFirst = [...asked].sort((a, b) => Number(b.url === own?.url) - Number(a.url === own?.url));
+    const found = await probeRound(ownFirst, probe, probing, signal);
+    if (signal.aborted) return found;
+    if (this.#measures.note(ownFirst, found)) {
+      this.#news.changed(this.#measures.told);
+      this.#changed(false);
+    } else {
+      this.#news.unchanged(this.#measures.told);
+    }
+    this.#heartbeat.news();
+    return this.#measures.of(ownFirst.filter(({ url }) => found.has(url)));
+  }
+
+  #replace(list: readonly GatewayAddress[], from?: string): boolean {
+    if (!this.#gateways.replace(list, from)) return false;
+    this.#gateways.measured(this.#measures.of(this.list));
+    return true;
+  }
+
+  #dial(): void {
+    const address = this.#gateways.current();
+    if (!address) return;
+    this.#chooseFirst = null;
+    // None of those it named took the device: where it goes now, it goes by itself.
+    this.#balanced &&= this.#gateways.redirected;
+    const { dial, crypto, handshakeTimeoutMs } = this.#parts;
+    const credentials = this.#hooks.credentials();
+    try {
+      const connection = new Connection(
+        address,
+        { dial, crypto, credentials, handshakeTimeoutMs },
+        {
+          welcome: (message) => this.#welcome(connection, message),
+          message: (message) => this.#message(connection, message),
+          ended: (end) => this.#ended(address, end),
+        },
+      );
+      this.#rest({ is: 'connected', connection });
+    } catch (error) {
+      // A url that cannot be dialed at all.
+      this.#hooks.fault(error);
+      this.#ended(address, { code: 1006, reason: String(error), after: 'dialing', sessionMs: 0 });
+    }
+  }
+
+  #welcome(connection: Connection, message: Welcome): void {
+    const { address } = connection;
+    this.#failed = 0;
+    this.#asking?.abort();
+    const news = this.#gateways.arrived(address);
+    const list = this.#replace(message.gateways, address.url);
+    if (list || news) this.#changed(list);
+    this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
+    if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
+    this.#balanced = false;
+    this.#hooks.opened(connection, message);
+  }
+
+  #message(connection: Connection, message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void {
+    switch (message.t) {
+      case 'update':
+        if (!this.#replace(message.gateways, connection.address.url)) return;
+        this.#changed(true);
+        if (this.#parts.probe) this.#watch.listed();
+        return;
+      case 'redirect':
+        this.#redirect(connection, message);
+        return;
+      case 'beat':
+        this.#heartbeat.answered();
+        break;
+    }
+    this.#hooks.message(message);
+  }
+
+  /* ---- away from one ---- */
+
+  /** G-3: at a random moment of the time allowed, so that those who were told together do not arrive together. */
+  #redirect(
+    connection: Connection,
+    { to, withinMs, reason }: Extract<GatewayMessage, { t: 'redirect' }>,
+  ): void {
+    const { url } = connection.address;
+    const balance = reason === 'balance';
+    this.#gateways.redirect(to, url, balance);
+    this.#balanced = this.#gateways.redirected && balance;
+    if (!this.#gateways.redirected) this.#chooseFirst = { avoid: url };
+    const phase = this.#phase;
+    if (phase.is !== 'connected' || !connection.open) return;
+    clearTimeout(phase.leaving);
+    phase.leaving = setTimeout(() => {
+      this.#leaving = true;
+      connection.close('redirected');
+    }, this.#parts.random() * withinMs);
+  }
+
+  /** G-12: the device found a better gateway by itself. */
+  #move(to: GatewayAddress): void {
+    const connection = this.#connection;
+    if (!connection?.open || this.#gateways.redirected) return;
+    this.#gateways.redirect([to], connection.address.url);
+    connection.close('moving to a nearer gateway');
+  }
+
+  /** B-3, G-13 */
+  #unanswered(): void {
+    const connection = this.#connection;
+    if (!connection) return;
+    this.#gateways.leave(connection.address.url);
+    this.#chooseFirst = { avoid: connection.address.url };
+    connection.giveUp('B-3: heartbeats not answered');
+  }
+
+  #ended(address: GatewayAddress, end: ConnectionEnd): void {
+    const { code, reason, sessionMs } = end;
+    this.#heartbeat.stop();
+    this.#news.sessionEnded();
+    this.#watch.left();
+    if (this.#phase.is === 'stopped') {
+      this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
+      return;
+    }
+    const { sent, code: counts } = this.#gateways.ended(address, end);
+    // Told to leave and not where to (G-13).
+    if (!sent && code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
+    if (end.after !== 'session' && ++this.#failed % ASK_AFTER === 0) void this.#ask();
+    const refused = sent && end.gateways !== undefined;
+    if (refused) this.#shunned = { url: address.url, until: performance.now() + (end.retryAfterMs ?? 0) };
+    const next = this.#reconnect.next({
+      code: this.#leaving ? CLOSE.redirected : counts,
+      retryAfterMs: refused ? undefined : end.retryAfterMs,
+      sessionMs,
+    });
+    this.#leaving = false;
+    if (next.inMs === null) this.#never();
+    else this.#wait(next.inMs);
+    this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs: next.inMs });
+  }
+
+  #never(): void {
+    this.#asking?.abort();
+    this.#rest({ is: 'idle' });
+  }
+
+  #wait(inMs: number): void {
+    this.#rest({ is: 'waiting', timer: setTimeout(() => this.#attempt(), inMs) });
+  }
+
+  /** Leaves the phase before, with what it held. */
+  #rest(next: Phase): void {
+    const before = this.#phase;
+    if (before.is === 'waiting') clearTimeout(before.timer);
+    else if (before.is === 'choosing') before.life.abort();
+    else if (before.is === 'connected') clearTimeout(before.leaving);
+    this.#phase = next;
+  }
+
+  #changed(list: boolean): void {
+    const { home, older } = this.#gateways;
+    const kept = { gateways: [...this.list], older: [...older], measured: this.#measures.kept };
+    this.#hooks.changed({ ...kept, ...(home === undefined ? {} : { home }) }, list);
+  }
+}

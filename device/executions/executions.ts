@@ -1,0 +1,297 @@
+/**
+ * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md, sections
+ * "Delivery" and "Results").
+ */
+import type { CancelOrder, CommandOrder, DeviceMessage } from '../../protocol/index.ts';
+import { clip } from '../platform/clip.ts';
+import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from '../storage/store.ts';
+import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
+import type { Handlers, Registered } from './handlers.ts';
+import { outcome } from './outcome.ts';
+import type { ReportQueue } from './report-queue.ts';
+import { ExecutionRuns } from './runs.ts';
+import type { ServerClock } from './server-clock.ts';
+
+export interface ExecutionEvents {
+  started(id: string, type: string): void;
+  finished(id: string, type: string, outcome: Outcome): void;
+  settled(id: string, state: string): void;
+  fault(error: unknown): void;
+}
+
+export interface ExecutionLimits {
+  /** Handlers that run at once, those registered as `unlimited` not counted. */
+  concurrency: number;
+  /** Executions that are not settled, those rejected as `busy` not counted; more are rejected so (D-9). */
+  maxOpen: number;
+  /** Ids that are remembered, settled ones included (D-10). */
+  maxRemembered: number;
+}
+
+/** Runs of one execution, the first among them: one that ends its own program each time must have an end (D-7). */
+const MOST_RUNS = 3;
+
+export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
+
+/** A settled execution keeps this many characters of its reason: thousands are remembered. */
+const SETTLED_REASON_MAX = 64;
+
+function withoutData({ state, reason }: Outcome): SettledEnd {
+  return { state, ...(reason === undefined ? {} : { reason: clip(reason, SETTLED_REASON_MAX) }) };
+}
+
+export class Executions {
+  readonly #handlers: Handlers;
+  readonly #clock: ServerClock;
+  readonly #limits: ExecutionLimits;
+  readonly #events: ExecutionEvents;
+  readonly #book: ExecutionBook;
+  readonly #reportQueue: ReportQueue;
+  readonly #runs: ExecutionRuns;
+  #stopping = false;
+  #dead = false;
+
+  constructor(
+    stored: StoredDevice,
+    parts: {
+      store: DeviceStore;
+      handlers: Handlers;
+      clock: ServerClock;
+      reportQueue: (newest: (id: string) => DeviceMessage | null) => ReportQueue;
+      limits: ExecutionLimits;
+      events: ExecutionEvents;
+    },
+  ) {
+    const { handlers, clock, limits, events } = parts;
+    this.#handlers = handlers;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#events = events;
+    this.#book = new ExecutionBook(stored, parts.store, clock);
+    this.#reportQueue = parts.reportQueue((id) => this.#newest(id));
+    this.#runs = new ExecutionRuns({
+      book: this.#book,
+      handlers,
+      clock,
+      concurrency: limits.concurrency,
+      started: events.started,
+      progressed: (id) => this.#reportQueue.say(id),
+      finish: (entry, end) => this.#finish(entry, end),
+      fault: events.fault,
+    });
+  }
+
+  get reportQueue(): ReportQueue {
+    return this.#reportQueue;
+  }
+
+  /** Executions that wait, that run, that are not settled (these two among them), and ids that are remembered. */
+  counts(): { waiting: number; running: number; unsettled: number; remembered: number } {
+    return { waiting: this.#runs.waiting, ...this.#book.counts() };
+  }
+
+  /** After a restart: what was running is over (D-7), unless running it twice does no harm. */
+  async recover(): Promise<void> {
+    const changes: Promise<void>[] = [];
+    for (const entry of this.#book.inOrder()) {
+      const { record } = entry;
+      if (record.state !== 'acked' && record.state !== 'running') continue;
+      if (record.state === 'acked' || this.#mayRunAgain(record)) this.#runs.recovered(record.id);
+      else changes.push(this.#finish(entry, outcome('failed', 'interrupted')));
+    }
+    await Promise.all(changes);
+  }
+
+  #mayRunAgain({ command, runs = 1 }: Extract<ExecutionRecord, { command: CommandOrder }>): boolean {
+    const { safeToRepeat, goesOn } = this.#handlers.get(command.type)?.options ?? {};
+    return goesOn?.(command) || (safeToRepeat === true && runs < MOST_RUNS);
+  }
+
+  /** Ids whose newest word is said after every `welcome` (R-5). */
+  unsettled(): string[] {
+    const ids: string[] = [];
+    for (const { record, live } of this.#book.all()) {
+      if (live) live.word = 'progress';
+      if (open(record)) ids.push(record.id);
+    }
+    return ids;
+  }
+
+  /** A gateway has told the time. */
+  resume(): void {
+    this.#runs.resume();
+  }
+
+  async command(order: CommandOrder, expired: boolean): Promise<void> {
+    if (this.#stopping) return;
+    const { id } = order;
+    const known = this.#book.get(id);
+    if (known) return this.#again(known, order);
+    if (expired) return this.#reportQueue.sayOnce({ t: 'result', id, state: 'expired' });
+    const { maxOpen, maxRemembered } = this.#limits;
+    if (this.#book.counts().remembered >= maxRemembered) {
+      return this.#reportQueue.sayOnce({ t: 'result', id, ...outcome('rejected', BUSY) });
+    }
+    // Remembered, so that a second delivery already on its way is not run after the ledger has it as rejected.
+    if (this.#book.taken + this.#runs.abandoned >= maxOpen) return this.#reject(order, BUSY);
+    const handler = this.#handlers.get(order.type);
+    await (handler ? this.#accept(order, handler) : this.#reject(order, 'unsupported'));
+  }
+
+  #reject({ id, type, issuedAt, expiresAt }: CommandOrder, reason: string): Promise<void> {
+    const end = outcome('rejected', reason);
+    const entry = this.#book.add({ id, issuedAt, expiresAt, state: 'finished', outcome: end });
+    return this.#record(entry, () => this.#said(id, type, end));
+  }
+
+  async #accept(order: CommandOrder, handler: Registered): Promise<void> {
+    const base = { id: order.id, issuedAt: order.issuedAt, expiresAt: order.expiresAt };
+    const live = this.#runs.begin(handler);
+    const state = live ? 'running' : 'acked';
+    const entry = this.#book.add({ ...base, state, command: order, ackedAt: this.#clock.now() });
+    entry.live = live;
+    try {
+      entry.ready = this.#book.write(entry);
+      await entry.ready;
+    } catch (error) {
+      // D-3: what cannot be remembered is not answered; it will come again.
+      this.#book.drop(order.id);
+      this.#runs.release(entry);
+      this.#events.fault(error);
+      return;
+    }
+    if (this.#dead) return;
+    this.#reportQueue.say(order.id);
+    this.#runs.acknowledged(entry, order, handler);
+  }
+
+  /** D-4 */
+  async #again(entry: Execution, { issuedAt, expiresAt }: CommandOrder): Promise<void> {
+    const { record } = entry;
+    if (record.state === 'withheld') {
+      // Remembered for as long as the command could be taken, which may be longer than its cancel was good for.
+      this.#book.change(entry, { ...record, issuedAt, expiresAt: Math.max(expiresAt, record.expiresAt) });
+      return this.#finish(entry, outcome('canceled'));
+    }
+    if (record.state === 'settled') return this.#sayEnd(record.id, record.end);
+    if (entry.live) entry.live.word = 'ack';
+    await entry.ready.catch(() => undefined);
+    this.#reportQueue.say(record.id);
+  }
+
+  /** D-8 */
+  async cancel(order: CancelOrder): Promise<void> {
+    const entry = this.#book.get(order.id);
+    if (!entry) {
+      if (this.#book.counts().remembered >= this.#limits.maxRemembered) return;
+      const { id, issuedAt, expiresAt } = order;
+      const withheld = this.#book.add({ id, issuedAt, expiresAt, state: 'withheld' });
+      return this.#record(withheld, () => {});
+    }
+    await entry.ready.catch(() => undefined);
+    if (this.#book.get(order.id) !== entry) return;
+    // The server has not heard of the end, or was restored from a backup and does not have it any more.
+    if (entry.record.state === 'settled') this.#sayEnd(order.id, entry.record.end);
+    else if (entry.record.state === 'finished') this.#reportQueue.say(order.id);
+    else if (this.#runs.withdraw(entry)) await this.#finish(entry, outcome('canceled'));
+    else this.#runs.abort(entry, 'canceled');
+  }
+
+  /**
+   * R-6: the answer to a result. Nobody signed it, so it neither stops what runs nor keeps anything from running: where the
+   * ledger ended an execution by itself, a cancel says so (R-2), and a result too many does no harm.
+   */
+  async settled(id: string, state: string): Promise<void> {
+    const entry = this.#book.get(id);
+    if (entry?.record.state !== 'finished') return;
+    const { issuedAt, expiresAt, outcome } = entry.record;
+    this.#reportQueue.forget(id);
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end: withoutData(outcome) });
+    this.#events.settled(id, state);
+    await this.#record(entry, () => {});
+  }
+
+  /** It is settled: nothing is owed, so it is said once for each time somebody asks. */
+  #sayEnd(id: string, end: SettledEnd | undefined): void {
+    if (end) this.#reportQueue.sayOnce({ t: 'result', id, ...end });
+  }
+
+  /** R-7: the gateway had no room for the result. */
+  keep(id: string, retryMs: number): void {
+    if (this.#book.get(id)?.record.state === 'finished') this.#reportQueue.keep(id, retryMs);
+  }
+
+  /** Forgets what D-10 allows to forget. */
+  async sweep(): Promise<void> {
+    if (this.#dead) return;
+    try {
+      await this.#book.sweep();
+    } catch (error) {
+      this.#events.fault(error);
+    }
+  }
+
+  /** An order that left no other trace still counts for the time (S-5). */
+  witnessed(): void {
+    this.#book.mark().catch((error) => this.#events.fault(error));
+  }
+
+  /** Takes no more commands, asks handlers to stop, and waits for them, no longer than the deadline. */
+  async stop(deadlineMs: number): Promise<void> {
+    this.#stopping = true;
+    await this.#runs.stop(deadlineMs);
+    this.kill();
+  }
+
+  /** As if the program had ended: nothing is run, written or said from here on. */
+  kill(): void {
+    this.#stopping = true;
+    this.#dead = true;
+    this.#runs.kill();
+    this.#reportQueue.detach();
+    this.#book.close();
+  }
+
+  /** R-3: remembered first, then said. */
+  async #finish(entry: Execution, end: Outcome): Promise<void> {
+    const { record } = entry;
+    const { id, issuedAt, expiresAt } = record;
+    const type = 'command' in record ? record.command.type : '';
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end });
+    this.#runs.release(entry);
+    await this.#record(entry, () => this.#said(id, type, end));
+  }
+
+  #said(id: string, type: string, end: Outcome): void {
+    this.#reportQueue.say(id);
+    this.#events.finished(id, type, end);
+  }
+
+  /** An end that could not be written is said all the same: after a crash it would be `interrupted`, too late (R-2). */
+  async #record(entry: Execution, then: () => void): Promise<void> {
+    try {
+      entry.ready = this.#book.write(entry);
+      await entry.ready;
+    } catch (error) {
+      this.#events.fault(error);
+    }
+    if (!this.#dead) then();
+  }
+
+  #newest(id: string): DeviceMessage | null {
+    const entry = this.#book.get(id);
+    const record = entry?.record;
+    if (!entry || !record) return null;
+    if (record.state === 'finished') return { t: 'result', id, ...record.outcome };
+    if (record.state === 'acked') return { t: 'ack', id };
+    if (record.state !== 'running') return null;
+    if (entry.live?.word !== 'progress') return { t: 'ack', id };
+    const { percent, note } = entry.live;
+    return {
+      t: 'progress',
+      id,
+      ...(percent === undefined ? {} : { percent }),
+      ...(note === undefined ? {} : { note }),
+    };
+  }
+}

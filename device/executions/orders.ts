@@ -1,0 +1,73 @@
+/** Which orders a device obeys (PROTOCOL.md, section "Orders", S-1 to S-7). */
+import {
+  decodeOrderBody,
+  type MembershipOrder,
+  type Order,
+  type OrderBody,
+  type OrderTarget,
+  orderBytes,
+  ProtocolError,
+} from '../../protocol/index.ts';
+import type { DeviceCrypto } from '../platform/crypto.ts';
+import type { DeviceIdentity } from '../storage/store.ts';
+import type { ServerClock } from './server-clock.ts';
+
+/** Why an order was not obeyed. None of these is answered: the order may not even be the server's. */
+export type RefusalReason = 'bad signature' | 'malformed' | 'other target' | 'older membership';
+
+export type Verdict =
+  | { as: 'accepted'; body: OrderBody }
+  /** Verified, and for this device, but its deliver-by time has passed (S-5). */
+  | { as: 'expired'; body: OrderBody & { expiresAt: number } }
+  | { as: 'refused'; reason: RefusalReason; id?: string }
+  /** A kind of a later version (V-2). */
+  | { as: 'skipped' };
+
+export class Orders {
+  readonly #identity: DeviceIdentity;
+  readonly #crypto: DeviceCrypto;
+  readonly #clock: ServerClock;
+  #membership: MembershipOrder | null = null;
+
+  constructor(identity: DeviceIdentity, crypto: DeviceCrypto, clock: ServerClock) {
+    this.#identity = identity;
+    this.#crypto = crypto;
+    this.#clock = clock;
+  }
+
+  get membership(): MembershipOrder | null {
+    return this.#membership;
+  }
+
+  async judge(order: Pick<Order, 'body' | 'sig'>): Promise<Verdict> {
+    const { serverKey } = this.#identity;
+    if (!(await this.#crypto.verify(serverKey, orderBytes(order.body), order.sig))) {
+      return { as: 'refused', reason: 'bad signature' };
+    }
+    let body: OrderBody | null;
+    try {
+      body = decodeOrderBody(order.body);
+    } catch (error) {
+      if (error instanceof ProtocolError) return { as: 'refused', reason: 'malformed' };
+      throw error;
+    }
+    if (body === null) return { as: 'skipped' };
+    const known = body.kind === 'membership' ? {} : { id: body.id };
+    if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
+    this.#clock.verified(body.issuedAt);
+    if (body.kind === 'membership') {
+      if (body.revision <= (this.#membership?.revision ?? 0)) {
+        return { as: 'refused', reason: 'older membership' };
+      }
+      this.#membership = body;
+      return { as: 'accepted', body };
+    }
+    if (this.#clock.now() > body.expiresAt) return { as: 'expired', body };
+    return { as: 'accepted', body };
+  }
+
+  #targets(target: OrderTarget): boolean {
+    if ('device' in target) return target.device === this.#identity.deviceId;
+    return this.#membership?.groups.includes(target.group) ?? false;
+  }
+}

@@ -1,0 +1,65 @@
+import { encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
+import { clip } from '../platform/clip.ts';
+import type { Outcome } from '../storage/store.ts';
+import { Aborted, Failed, Rejected } from './handlers.ts';
+import { CannotTravel, tooLong, travelling } from './travel.ts';
+
+/**
+ * An outcome as it may travel: a reason within its limit, and data that is JSON and fits (R-1, R-4). Data that cannot travel is
+ * left out and the reason says so; the state stays what it is. `refused` is told.
+ */
+export function outcome(
+  state: Outcome['state'],
+  reason?: string,
+  data?: unknown,
+  refused?: (error: CannotTravel) => void,
+): Outcome {
+  const made: Outcome = { state };
+  if (reason !== undefined) made.reason = clip(reason, LIMITS.reasonLength);
+  if (data === undefined) return made;
+  try {
+    const whole: Outcome = { ...made, data: travelling(data) };
+    const { length } = encodeValue(whole.data);
+    if (length > LIMITS.resultBytes) throw tooLong(length);
+    // A result that broke a rule would cost the connection (4400), so the gateway's own check is made here first.
+    encodeDeviceMessage({ t: 'result', id: 'x', ...whole });
+    return whole;
+  } catch (error) {
+    const why = error instanceof CannotTravel ? error : new CannotTravel(textOf(error));
+    refused?.(why);
+    const note = `the data could not travel: ${clip(why.message, LIMITS.reasonLength / 2)}`;
+    made.reason = made.reason ? `${clip(made.reason, LIMITS.reasonLength - note.length - 2)}; ${note}` : note;
+    return made;
+  }
+}
+
+/** What a handler's error means for its execution; `null` when the device stopped it and nothing is to be said yet. */
+export function outcomeOfError(
+  error: unknown,
+  signal: AbortSignal,
+  refused?: (error: CannotTravel) => void,
+): Outcome | null {
+  const aborted = signal.aborted && signal.reason instanceof Aborted ? signal.reason.why : undefined;
+  if (aborted === 'stopped') return null;
+  const failure = isOf(Failed, error) ? error : undefined;
+  if (aborted === 'canceled') return outcome('canceled', undefined, failure?.data, refused);
+  return outcome(isOf(Rejected, error) ? 'rejected' : 'failed', textOf(error), failure?.data, refused);
+}
+
+/** Handlers throw anything, also what throws when it is looked at. */
+function isOf<T extends Error>(kind: new (...args: never[]) => T, error: unknown): error is T {
+  try {
+    return error instanceof kind;
+  } catch {
+    return false;
+  }
+}
+
+function textOf(error: unknown): string {
+  try {
+    const text: unknown = error instanceof Error ? error.message : error;
+    return String(text);
+  } catch {
+    return 'an error without words';
+  }
+}

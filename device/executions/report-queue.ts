@@ -1,0 +1,156 @@
+/**
+ * What the device has to say about its executions, at a pace that a gateway allows. Only ids wait here; the message is
+ * made when its turn comes and is then the newest word (R-5), so nothing piles up while the device is offline.
+ */
+import type { DeviceMessage } from '../../protocol/index.ts';
+
+export interface Link {
+  send(message: DeviceMessage): void;
+  readonly bufferedBytes: number;
+}
+
+export interface ReportQueueOptions {
+  /** Sustained and momentary limits on frames, a second. */
+  framesPerSecond: number;
+  burst: number;
+  /** First pause before an unsettled result is said again, milliseconds; doubles from there (R-5). */
+  resendAfterMs: number;
+}
+
+export const WORDS_DEFAULTS: ReportQueueOptions = { framesPerSecond: 50, burst: 100, resendAfterMs: 60_000 };
+
+const RESEND_CAP_MS = 3_600_000;
+/** With this much waiting in the socket, nothing is added. */
+const BUFFERED_MAX = 256 * 1024;
+
+export class ReportQueue {
+  readonly #newest: (id: string) => DeviceMessage | null;
+  readonly #options: ReportQueueOptions;
+  #link: Link | null = null;
+  /** News go before repetitions, each id at most once. */
+  readonly #news = new Set<string>();
+  readonly #repeats = new Set<string>();
+  readonly #resend = new Map<string, { dueAt: number; pauseMs: number }>();
+  readonly #random: () => number;
+  #tokens: number;
+  #filledAt = performance.now();
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #resendTimer: ReturnType<typeof setTimeout> | null = null;
+  #resendTimerAt = 0;
+
+  constructor(
+    newest: (id: string) => DeviceMessage | null,
+    options: Partial<ReportQueueOptions> = {},
+    random: () => number = Math.random,
+  ) {
+    this.#newest = newest;
+    this.#random = random;
+    this.#options = { ...WORDS_DEFAULTS, ...options };
+    this.#tokens = this.#options.burst;
+  }
+
+  /** A session is open: everything in `ids` is said again (R-5). */
+  attach(link: Link, ids: Iterable<string>): void {
+    this.detach();
+    this.#link = link;
+    for (const id of ids) this.#repeats.add(id);
+    this.#flush();
+  }
+
+  detach(): void {
+    this.#link = null;
+    this.#news.clear();
+    this.#repeats.clear();
+    this.#resend.clear();
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#resendTimer) clearTimeout(this.#resendTimer);
+    this.#timer = null;
+    this.#resendTimer = null;
+  }
+
+  /** There is something new about this execution; offline, the next `attach` says it. */
+  say(id: string): void {
+    if (!this.#link) return;
+    this.#repeats.delete(id);
+    this.#news.add(id);
+    this.#flush();
+  }
+
+  /** An answer that nothing remembers: said now or, when too much is being said, not at all (the server asks again). */
+  sayOnce(message: DeviceMessage): void {
+    if (this.#link && this.#take()) this.#link.send(message);
+  }
+
+  forget(id: string): void {
+    this.#news.delete(id);
+    this.#repeats.delete(id);
+    this.#resend.delete(id);
+  }
+
+  /** The gateway had no room for this result (R-7). */
+  keep(id: string, retryMs: number): void {
+    if (!this.#link) return;
+    const dueAt = performance.now() + retryMs * (1 + this.#random());
+    // Half: said again and not heard of, it has the first pause of R-5 before it.
+    this.#resend.set(id, { dueAt, pauseMs: this.#options.resendAfterMs / 2 });
+    this.#repeatAt(dueAt);
+  }
+
+  #take(): boolean {
+    const { framesPerSecond, burst } = this.#options;
+    const now = performance.now();
+    this.#tokens = Math.min(burst, this.#tokens + ((now - this.#filledAt) / 1000) * framesPerSecond);
+    this.#filledAt = now;
+    if (this.#tokens < 1 || (this.#link?.bufferedBytes ?? 0) > BUFFERED_MAX) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  #flush(): void {
+    if (this.#timer || !this.#link) return;
+    for (const queue of [this.#news, this.#repeats]) {
+      for (const id of queue) {
+        const message = this.#newest(id);
+        if (message && !this.#take()) {
+          this.#timer = setTimeout(() => {
+            this.#timer = null;
+            this.#flush();
+          }, 100);
+          return;
+        }
+        queue.delete(id);
+        if (!message) continue;
+        this.#link.send(message);
+        if (message.t === 'result') this.#said(id);
+      }
+    }
+  }
+
+  #said(id: string): void {
+    const { resendAfterMs } = this.#options;
+    const before = this.#resend.get(id);
+    const pauseMs = before ? Math.min(RESEND_CAP_MS, before.pauseMs * 2) : resendAfterMs;
+    this.#resend.set(id, { dueAt: performance.now() + pauseMs, pauseMs });
+    if (!this.#resendTimer) this.#repeatAt(performance.now() + resendAfterMs);
+  }
+
+  #repeatAt(at: number): void {
+    if (this.#resendTimer && this.#resendTimerAt <= at) return;
+    if (this.#resendTimer) clearTimeout(this.#resendTimer);
+    this.#resendTimerAt = at;
+    this.#resendTimer = setTimeout(() => this.#repeat(), Math.max(0, at - performance.now()));
+  }
+
+  #repeat(): void {
+    this.#resendTimer = null;
+    const now = performance.now();
+    let next = now + this.#options.resendAfterMs / 4;
+    for (const [id, { dueAt }] of this.#resend) {
+      if (dueAt <= now) this.#repeats.add(id);
+      // A timer set in a long turn of the event loop comes early: it counts from the turn's beginning.
+      else next = Math.min(next, dueAt);
+    }
+    if (this.#resend.size > 0) this.#repeatAt(Math.max(now + 10, next));
+    this.#flush();
+  }
+}

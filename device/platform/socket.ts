@@ -1,0 +1,30 @@
+import type { GatewayAddress } from '../../protocol/index.ts';
+
+/** A WebSocket as the SDK sees it, so that `ws`, a browser's own, or a program's can carry a connection. */
+export interface DeviceSocket {
+  send(frame: Uint8Array): void;
+  close(code: number, reason: string): void;
+  /** Ends the connection without waiting for the other end. */
+  terminate(): void;
+  /** Bytes given to `send` and not yet to the network. */
+  readonly bufferedBytes: number;
+}
+
+export interface SocketClosed {
+  /** Close code; 1006 where the connection ended without one. */
+  code: number;
+  reason: string;
+  /** What an HTTP refusal's Retry-After asked for, milliseconds. */
+  retryAfterMs?: number;
+  /** Where an HTTP refusal sends the device instead (C-5). */
+  gateways?: GatewayAddress[];
+}
+
+/** `closed` comes exactly once, also for a connection that never opened; nothing comes after it. */
+export interface SocketEvents {
+  opened(): void;
+  frame(bytes: Uint8Array): void;
+  closed(how: SocketClosed): void;
+}
+
+export type Dial = (url: string, events: SocketEvents) => DeviceSocket;

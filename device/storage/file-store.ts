@@ -1,0 +1,165 @@
+import { chmod, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fromBase64url, toBase64url } from '../platform/base64url.ts';
+import { privateFolder, replaceFile } from './file-mode.ts';
+import { lockFolder } from './folder-lock.ts';
+import { JournalFile } from './journal-file.ts';
+import {
+  type DeviceState,
+  type DeviceStore,
+  type JournalEntry,
+  JournalView,
+  type StoredDevice,
+} from './store.ts';
+
+/** The journal is rewritten when it is longer than this and mostly history. */
+const COMPACT_ABOVE_BYTES = 1 << 20;
+
+/**
+ * A folder (mode 0700) with `device.json` (who the device is, mode 0600), `executions.log` (a journal, synced to the
+ * disk before a command is acknowledged) and `lock`.
+ */
+export class FileStore implements DeviceStore {
+  readonly folder: string;
+  /** Lines of the journal that could not be read at `open`: 1 after a crash in the middle of writing is normal. */
+  damagedLines = 0;
+  #state: DeviceState = { gateways: [] };
+  readonly #view = new JournalView();
+  readonly #journal: JournalFile;
+  readonly #release: () => Promise<void>;
+  #compactAbove = COMPACT_ABOVE_BYTES;
+  #compacting: Promise<void> | null = null;
+  #order: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  private constructor(folder: string, release: () => Promise<void>) {
+    this.folder = folder;
+    this.#journal = new JournalFile(join(folder, 'executions.log'));
+    this.#release = release;
+  }
+
+  /** Makes the folder where there is none. Throws `FolderInUse` while another program has it open. */
+  static async open(folder: string): Promise<FileStore> {
+    await privateFolder(folder);
+    const release = await lockFolder(folder);
+    const store = new FileStore(folder, release);
+    try {
+      await store.#read();
+    } catch (error) {
+      await release();
+      throw error;
+    }
+    return store;
+  }
+
+  async load(): Promise<StoredDevice> {
+    return this.#view.stored(this.#state);
+  }
+
+  saveState(state: DeviceState): Promise<void> {
+    const text = `${JSON.stringify(toJson(state), null, 2)}\n`;
+    return this.#inOrder(async () => {
+      await replaceFile(join(this.folder, 'device.json'), text);
+      this.#state = { ...state };
+    });
+  }
+
+  async append(entries: JournalEntry[]): Promise<void> {
+    if (this.#closed) throw new Error('the store is closed');
+    for (const entry of entries) this.#view.apply(entry);
+    // Not through #inOrder: the journal orders its writers itself, and lets them share a sync.
+    if (this.#compacting) await this.#compacting;
+    await this.#journal.append(entries);
+    if (this.#journal.bytes > this.#compactAbove && !this.#compacting) {
+      this.#compacting = this.#compact().finally(() => {
+        this.#compacting = null;
+      });
+      await this.#compacting;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#order.catch(() => undefined);
+    await this.#compacting;
+    await this.#journal.close();
+    await this.#release();
+  }
+
+  async #compact(): Promise<void> {
+    await this.#journal.rewrite(this.#view.entries());
+    // What is live may itself be long: leave room, so that the journal is not rewritten at every entry.
+    this.#compactAbove = Math.max(COMPACT_ABOVE_BYTES, this.#journal.bytes * 2);
+  }
+
+  async #read(): Promise<void> {
+    const path = join(this.folder, 'device.json');
+    try {
+      this.#state = fromJson(JSON.parse(await readFile(path, 'utf8')));
+      await chmod(path, 0o600);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+        throw new Error(`${path} cannot be read: ${(error as Error).message}`);
+      }
+    }
+    const { entries, damagedLines } = await this.#journal.open();
+    for (const entry of entries) this.#view.apply(entry as JournalEntry);
+    this.damagedLines = damagedLines;
+    if (damagedLines > 0 || this.#journal.bytes > COMPACT_ABOVE_BYTES) await this.#compact();
+  }
+
+  #inOrder<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#order.then(step, step);
+    this.#order = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/* Binary fields travel as base64url in device.json. */
+
+function toJson(state: DeviceState): unknown {
+  const { key, identity, membership, gateways, older, home, measured } = state;
+  return {
+    key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
+    enrolledAs: state.enrolledAs,
+    identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
+    membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
+    gateways,
+    older,
+    home,
+    measured,
+  };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: what this program wrote itself, read once
+function fromJson(json: any): DeviceState {
+  const state: DeviceState = { gateways: json.gateways };
+  if (Array.isArray(json.older)) state.older = json.older;
+  if (typeof json.home === 'string') state.home = json.home;
+  if (typeof json.enrolledAs === 'string') state.enrolledAs = json.enrolledAs;
+  if (json.measured) state.measured = Object.fromEntries(Object.entries(json.measured).filter(isMeasure));
+  if (json.key) {
+    state.key = {
+      publicKey: fromBase64url(json.key.publicKey, 32),
+      privateKey: fromBase64url(json.key.privateKey, 32),
+    };
+  }
+  if (json.identity) {
+    const { deviceId, server, installation, epoch } = json.identity;
+    state.identity = {
+      ...{ deviceId, server },
+      ...(typeof installation === 'string' && { installation }),
+      ...(typeof epoch === 'number' && { epoch }),
+      serverKey: fromBase64url(json.identity.serverKey, 32),
+    };
+  }
+  if (json.membership) {
+    state.membership = { body: fromBase64url(json.membership.body), sig: fromBase64url(json.membership.sig) };
+  }
+  return state;
+}
+
+function isMeasure(entry: [string, unknown]): entry is [string, number] {
+  return typeof entry[1] === 'number' && entry[1] >= 0;
+}

@@ -1,0 +1,327 @@
+/**
+ * Admission, in batches: proofs that came in one turn of the event loop are looked up together, checked in slices so that
+ * nobody else waits long, claimed together, and welcomed. One batch at a time, so that claims of one device by two
+ * connections are in order.
+ */
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../../bus/bus.ts';
+import { isCanary } from '../../bus/canary.ts';
+import type { Dependency } from '../../health/health.ts';
+import { CLOSE, type Prove } from '../../protocol/index.ts';
+import type { HeldLease } from '../held-lease.ts';
+import type { GatewayList } from '../lists/gateway-list.ts';
+import { redirectFrame, welcomeFrame } from '../lists/list-frames.ts';
+import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { Connections } from '../sessions/connections.ts';
+import {
+  type Connection,
+  isLoopback,
+  type Proving,
+  remoteAddress,
+  type Session,
+} from '../sessions/session.ts';
+import { judge } from './handshake.ts';
+import { flatten, type Interner } from './interner.ts';
+import type { SignatureCheck } from './signature-check.ts';
+
+const BATCH = 256;
+/** Signatures checked before others get their turn: about 3 ms of work. */
+const SLICE = 25;
+/**
+ * While many come, a batch waits so long for more, unless so many wait already: what it asks Redis costs about as much for one device as
+ * for ten. Whoever comes alone is not kept waiting.
+ */
+const GATHER_MS = 15;
+const ENOUGH = 48;
+
+export interface AdmissionParts {
+  bus: Bus;
+  gateway: string;
+  worker: string;
+  heartbeatMs: number;
+  connections: Connections;
+  gateways: GatewayList;
+  spool: ReceiptSpool;
+  interner: Interner;
+  isSigned: SignatureCheck;
+  directoryHealth: Dependency;
+  lease(): HeldLease | null;
+  /** Devices the worker takes at most. */
+  limit(): number;
+  log: Logger;
+}
+
+interface Waiting {
+  connection: Connection;
+  nonce: Uint8Array;
+  prove: Prove;
+}
+
+/** Passed all steps; holds no session yet. */
+interface Approved extends Waiting {
+  device: DirectoryDevice;
+}
+
+interface Claimed {
+  session: number;
+  replaced?: number;
+}
+
+export class Admission {
+  readonly #parts: AdmissionParts;
+  #queue: Waiting[] = [];
+  #running: Promise<void> | null = null;
+  /** Sessions welcomed since `takeCount`. */
+  #welcomed = 0;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes a `prove` in; the outcome reaches the device later, as `welcome` or as a close. */
+  submit(connection: Connection & { state: Proving }, prove: Prove): void {
+    const { nonce } = connection.state;
+    if (isCanary(prove.device) && !isLoopback(connection)) {
+      this.#parts.connections.close(connection, CLOSE.unknownDevice, 'H-3: no such device');
+      return;
+    }
+    this.#parts.connections.beginAdmission(connection);
+    this.#queue.push({ connection, nonce, prove });
+    this.#running ??= this.#run();
+  }
+
+  /** Sessions welcomed since the last call. */
+  takeCount(): number {
+    const count = this.#welcomed;
+    this.#welcomed = 0;
+    return count;
+  }
+
+  /** Resolves when nothing is being admitted. */
+  async settled(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for (let first = true; this.#queue.length > 0; first = false) {
+        if (first || this.#queue.length >= ENOUGH) await turn();
+        else await delay(GATHER_MS);
+        const batch = this.#queue.splice(0, BATCH);
+        try {
+          await this.#process(batch);
+        } catch (error) {
+          const level = error instanceof DirectoryIncomplete ? 'debug' : 'warn';
+          this.#parts.log[level]({ err: error, waiting: batch.length }, 'nobody can be admitted now');
+          for (const { connection } of batch) this.#notReady(connection);
+        }
+      }
+    } finally {
+      this.#running = null;
+    }
+  }
+
+  #notReady(connection: Connection): void {
+    if (connection.state.name === 'admitting') {
+      this.#parts.connections.close(connection, CLOSE.notReady, 'H-3: the gateway cannot admit anyone now');
+    }
+  }
+
+  async #process(batch: Waiting[]): Promise<void> {
+    const lease = this.#parts.lease();
+    if (!lease) throw new Error('the worker holds no lease');
+    const devices = await this.#lookUp(batch);
+    const approved: Approved[] = [];
+    for (const [index, waiting] of batch.entries()) {
+      if (index > 0 && index % SLICE === 0) await turn();
+      // Whoever left meanwhile is not worth a signature check.
+      if (waiting.connection.state.name !== 'admitting') continue;
+      const device = devices[index] ?? null;
+      if (this.#passes(waiting, device)) approved.push({ ...waiting, device });
+    }
+    const fitting = this.#fitting(approved);
+    if (fitting.length > 0) await this.#claimAndWelcome(fitting);
+  }
+
+  /** Those there is room for. The door counts devices only, so more may have come than fit. */
+  #fitting(approved: Approved[]): Approved[] {
+    const { connections, gateways, limit } = this.#parts;
+    let room = limit() - connections.devices;
+    return approved.filter(({ connection, device }) => {
+      if (isLoopback(connection) || connections.sessions.has(device.id) || room-- > 0) return true;
+      const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
+      if (to.length > 0) connections.send(connection, redirectFrame(to, 'full'));
+      const code = to.length > 0 ? CLOSE.redirected : CLOSE.overloaded;
+      connections.close(connection, code, 'the gateway is full');
+      return false;
+    });
+  }
+
+  async #lookUp(batch: Waiting[]): Promise<(DirectoryDevice | null)[]> {
+    const { bus, directoryHealth } = this.#parts;
+    try {
+      const devices = await bus.directory.devices(batch.map(({ prove }) => prove.device));
+      directoryHealth.good();
+      return devices;
+    } catch (error) {
+      directoryHealth.bad(error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  }
+
+  #passes(waiting: Waiting, device: DirectoryDevice | null): device is DirectoryDevice {
+    const { connections, gateway, gateways, isSigned } = this.#parts;
+    const rejection = judge({ ...waiting, device }, { gateway, gateways, isSigned });
+    if (!rejection) return true;
+    if (rejection.redirectTo) {
+      connections.send(waiting.connection, redirectFrame(rejection.redirectTo, 'scope'));
+    }
+    connections.close(waiting.connection, rejection.code, rejection.reason);
+    return false;
+  }
+
+  async #claimAndWelcome(approved: Approved[]): Promise<void> {
+    const { bus, connections, lease } = this.#parts;
+    let held = this.#mustHold(lease());
+    const moved = new Map<string, Delivery[]>();
+    let claims = await bus.presence.claim(
+      held.incarnation,
+      approved.map(({ prove }) => ({ device: prove.device })),
+    );
+    const claimed: (Claimed | null)[] = claims.map((claim, index) => {
+      if (!claim) return null;
+      const { previous } = claim;
+      if (!previous) return { session: claim.session };
+      const device = approved[index]?.prove.device;
+      if (device !== undefined && previous.incarnation !== held.incarnation) {
+        const deliveries = moved.get(previous.incarnation) ?? [];
+        deliveries.push(replacedElsewhere(device, previous.session));
+        moved.set(previous.incarnation, deliveries);
+      }
+      return { session: claim.session, replaced: previous.session };
+    });
+    // The lease may have been lost and acquired anew meanwhile: then what was claimed counts under no living lease.
+    while (lease()?.number !== held.number) {
+      held = this.#mustHold(lease());
+      claims = await bus.presence.claim(
+        held.incarnation,
+        approved.map(({ prove }, index) => ({
+          device: prove.device,
+          heldSession: claimed[index]?.session ?? 0,
+        })),
+      );
+      claims.forEach((claim, index) => {
+        const before = claimed[index];
+        claimed[index] = claim && before ? { ...before, session: claim.session } : null;
+      });
+    }
+    approved.forEach((applicant, index) => {
+      const claim = claimed[index];
+      if (claim) this.#welcome(applicant, claim, held);
+      else connections.close(applicant.connection, CLOSE.replaced, 'H-9: a newer connection of this device');
+    });
+    await this.#closeElsewhere(moved);
+  }
+
+  #mustHold(lease: HeldLease | null): HeldLease {
+    if (!lease) throw new Error('the lease was lost during admission');
+    return lease;
+  }
+
+  #welcome({ connection, prove, device }: Approved, claim: Claimed, lease: HeldLease): void {
+    const { bus, connections, gateways, heartbeatMs, interner, spool, gateway, worker } = this.#parts;
+    if (connection.state.name !== 'admitting') {
+      // It left while it was claimed; nobody else knows of this session.
+      connections.release(prove.device, claim.session);
+      connections.endOlder(prove.device, claim.session);
+      return;
+    }
+    const session: Session = {
+      name: 'admitted',
+      device: flatten(prove.device),
+      session: claim.session,
+      leaseNumber: lease.number,
+      scope: gateways.scope(device.groups),
+      software: interner.text(prove.software),
+      caps: interner.list(prove.caps),
+      membership: prove.membership,
+      policy: undefined,
+      compliance: undefined,
+      progressTick: 0,
+    };
+    if (!connections.admit(connection, session)) {
+      connections.close(connection, CLOSE.replaced, 'H-9: a newer connection of this device');
+      return;
+    }
+    const now = bus.clock.now();
+    if (!isLoopback(connection)) {
+      this.#welcomed++;
+      const address = remoteAddress(connection.socket);
+      spool.add({
+        ...connectedReceipt(session, lease.incarnation, worker, gateway, address, now),
+        ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),
+        ...(prove.name === undefined ? {} : { name: prove.name }),
+        ...(prove.displaced === undefined ? {} : { displaced: prove.displaced }),
+      });
+    }
+    connections.cork(connection, () => {
+      const list = gateways.ranked(session.scope, session.device);
+      connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
+      if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);
+    });
+    if (prove.membership > device.membershipRevision) {
+      // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the rule of E-5.
+      const revisions = { held: prove.membership, current: device.membershipRevision };
+      this.#parts.log.warn(
+        { deviceId: prove.device, ...revisions },
+        'device holds a membership of the future',
+      );
+    }
+  }
+
+  /** Tells the workers that held these devices before to close their sessions (H-9). */
+  async #closeElsewhere(moved: Map<string, Delivery[]>): Promise<void> {
+    for (const [incarnation, deliveries] of moved) {
+      try {
+        const outcome = await this.#parts.bus.outboxes.append(incarnation, deliveries);
+        if (outcome === 'full')
+          this.#parts.log.warn({ incarnation }, 'older sessions elsewhere not closed: full');
+      } catch (error) {
+        // Presence is right all the same; the older connection ends by its heartbeat.
+        this.#parts.log.debug({ err: error, incarnation }, 'older sessions elsewhere not closed');
+      }
+    }
+  }
+}
+
+function replacedElsewhere(device: string, session: number): Delivery {
+  return {
+    devices: [device],
+    close: { code: CLOSE.replaced, reason: 'H-9: a newer connection of this device', sessions: [session] },
+  };
+}
+
+export function connectedReceipt(
+  session: Session,
+  incarnation: string,
+  worker: string,
+  gateway: string,
+  address: string,
+  at: number,
+) {
+  const { device, software, caps, membership } = session;
+  return {
+    kind: 'connected' as const,
+    device,
+    session: session.session,
+    incarnation,
+    worker,
+    gateway,
+    address,
+    software,
+    caps,
+    membership,
+    at,
+  };
+}

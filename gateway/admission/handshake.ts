@@ -1,0 +1,80 @@
+/**
+ * The handshake as steps. Each step looks at one thing and either lets the applicant pass or says how it is refused;
+ * `judge` runs them in order. No I/O here: `admission.ts` fetches what the steps need, and acts on what they say.
+ */
+import { randomFillSync } from 'node:crypto';
+import type { DirectoryDevice } from '../../bus/bus.ts';
+import { CLOSE, type CloseCode, LIMITS, type Prove, proofBytes } from '../../protocol/index.ts';
+import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
+import type { SignatureCheck } from './signature-check.ts';
+
+export interface Applicant {
+  prove: Prove;
+  nonce: Uint8Array;
+  device: DirectoryDevice | null;
+}
+
+export interface Rejection {
+  code: CloseCode;
+  reason: string;
+  /** Sent as a `redirect` with reason `scope` before the close (H-10). */
+  redirectTo?: ListedGateway[];
+}
+
+interface Verifier {
+  gateway: string;
+  gateways: GatewayList;
+  isSigned: SignatureCheck;
+}
+
+type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
+
+/** An operator blocked this device (H-3). */
+const isNotBlocked: Step = (_applicant, device) =>
+  device.blocked ? { code: CLOSE.blocked, reason: 'H-3: blocked by an operator' } : null;
+
+/** The proof verifies with the key the directory has (H-3, H-4). */
+const provesItsKey: Step = ({ prove, nonce }, device, { gateway, isSigned }) =>
+  isSigned(prove.sig, proofBytes(nonce, gateway, prove.device), device.publicKey)
+    ? null
+    : { code: CLOSE.badProof, reason: 'H-3: the proof does not verify' };
+
+/** This gateway serves one of the device's groups (H-10). */
+const isInScope: Step = (_applicant, device, { gateways }) =>
+  gateways.serves(device.groups)
+    ? null
+    : {
+        code: CLOSE.outOfScope,
+        reason: 'H-10: this gateway serves another group',
+        redirectTo: gateways.elsewhere(gateways.scope(device.groups), device.id),
+      };
+
+/** In this order: the cheap ones first, and where to go is told only to the device itself. */
+const STEPS: readonly Step[] = [isNotBlocked, provesItsKey, isInScope];
+
+export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
+  const { device } = applicant;
+  if (!device) return { code: CLOSE.unknownDevice, reason: 'H-3: no such device' };
+  for (const step of STEPS) {
+    const rejection = step(applicant, device, verifier);
+    if (rejection) return rejection;
+  }
+  return null;
+}
+
+/** Random bytes drawn many nonces at a time: a call into the generator costs more than the bytes. */
+export class Nonces {
+  static readonly #count = 256;
+  readonly #pool = Buffer.allocUnsafeSlow(Nonces.#count * LIMITS.nonceBytes);
+  #used = Nonces.#count;
+
+  /** 32 bytes never handed out before, a copy of their own. */
+  next(): Uint8Array {
+    if (this.#used === Nonces.#count) {
+      randomFillSync(this.#pool);
+      this.#used = 0;
+    }
+    const start = this.#used++ * LIMITS.nonceBytes;
+    return new Uint8Array(this.#pool.subarray(start, start + LIMITS.nonceBytes));
+  }
+}

@@ -1,0 +1,135 @@
+/** Hands outbox entries to the devices they are for, and reports the commands it could not hand over. */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Delivery as OutboxDelivery, OutboxEntry } from '../../bus/bus.ts';
+import type { Metrics } from '../metrics.ts';
+import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { Connections } from '../sessions/connections.ts';
+import type { AdmittedConnection } from '../sessions/session.ts';
+import type { TunnelRelay } from '../tunnels/tunnel-relay.ts';
+
+/** Devices served before others get their turn: some 10 ms of sending. */
+const SLICE = 1_000;
+const DEVICES_PER_RECEIPT = 1_000;
+
+/** What is to be done on one connection, in the order of the entries. */
+interface Task {
+  delivery: OutboxDelivery;
+  device: string;
+}
+
+export interface DeliveryParts {
+  connections: Connections;
+  spool: ReceiptSpool;
+  metrics: Metrics;
+  tunnels: Pick<TunnelRelay, 'deliver'>;
+  incarnation: string;
+  now: () => number;
+}
+
+export class Delivery {
+  readonly #connections: Connections;
+  readonly #spool: ReceiptSpool;
+  readonly #metrics: Metrics;
+  readonly #tunnels: Pick<TunnelRelay, 'deliver'>;
+  readonly #incarnation: string;
+  readonly #now: () => number;
+
+  constructor({ connections, spool, metrics, tunnels, incarnation, now }: DeliveryParts) {
+    this.#connections = connections;
+    this.#spool = spool;
+    this.#metrics = metrics;
+    this.#tunnels = tunnels;
+    this.#incarnation = incarnation;
+    this.#now = now;
+  }
+
+  async deliver(entries: readonly OutboxEntry[]): Promise<void> {
+    const missed = new Map<string, string[]>();
+    let tasks = new Map<AdmittedConnection, Task | Task[]>();
+    let count = 0;
+    for (const { delivery } of entries) {
+      if (delivery.tunnel || delivery.tunnelEnd) this.#tunnels.deliver(delivery);
+      for (const [index, device] of delivery.devices.entries()) {
+        this.#assign(tasks, delivery, device, index, missed);
+        if (++count % SLICE === 0) {
+          this.#perform(tasks, missed);
+          tasks = new Map();
+          await turn();
+        }
+      }
+    }
+    this.#perform(tasks, missed);
+    this.#report(missed);
+  }
+
+  #assign(
+    tasks: Map<AdmittedConnection, Task | Task[]>,
+    delivery: OutboxDelivery,
+    device: string,
+    index: number,
+    missed: Map<string, string[]>,
+  ): void {
+    const connection = this.#connections.sessions.get(device);
+    const named = delivery.close?.sessions?.[index] ?? 0;
+    if (!connection || (named !== 0 && named !== connection.state.session)) {
+      this.#miss(delivery, device, missed);
+      return;
+    }
+    const task = { delivery, device };
+    const before = tasks.get(connection);
+    if (!before) tasks.set(connection, task);
+    else if (Array.isArray(before)) before.push(task);
+    else tasks.set(connection, [before, task]);
+  }
+
+  #perform(tasks: Map<AdmittedConnection, Task | Task[]>, missed: Map<string, string[]>): void {
+    for (const [connection, todo] of tasks) {
+      if (!Array.isArray(todo)) this.#performOne(connection, todo, missed);
+      else if (connection.state.name === 'admitted') {
+        this.#connections.cork(connection, () => {
+          for (const task of todo) this.#performOne(connection, task, missed);
+        });
+      } else for (const task of todo) this.#miss(task.delivery, task.device, missed);
+    }
+  }
+
+  #performOne(
+    connection: AdmittedConnection,
+    { delivery, device }: Task,
+    missed: Map<string, string[]>,
+  ): void {
+    if (delivery.frame) {
+      if (!this.#connections.send(connection, delivery.frame)) {
+        this.#miss(delivery, device, missed);
+        return;
+      }
+      this.#metrics.deliveries++;
+    }
+    if (delivery.close) this.#connections.close(connection, delivery.close.code, delivery.close.reason);
+  }
+
+  #miss(delivery: OutboxDelivery, device: string, missed: Map<string, string[]>): void {
+    if (delivery.frame) this.#metrics.undelivered++;
+    if (delivery.commandId === undefined) return;
+    const devices = missed.get(delivery.commandId);
+    if (devices) devices.push(device);
+    else missed.set(delivery.commandId, [device]);
+  }
+
+  #report(missed: Map<string, string[]>): void {
+    const at = this.#now();
+    for (const [command, devices] of missed) {
+      for (let start = 0; start < devices.length; start += DEVICES_PER_RECEIPT) {
+        const part = devices.slice(start, start + DEVICES_PER_RECEIPT);
+        const receipt = {
+          kind: 'undelivered' as const,
+          command,
+          devices: part,
+          incarnation: this.#incarnation,
+          at,
+        };
+        this.#spool.add(receipt, part.length * 32);
+      }
+    }
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Reads this worker's outbox from its own position, on a hint and at an interval, and hands each entry to `delivery.ts`.
+ * What was handed over is trimmed soon after. One reader serves one lease; the next lease has a new outbox and a new reader.
+ */
+import type { Logger } from 'pino';
+import type { OutboxEntry, Outboxes, Position } from '../../bus/bus.ts';
+
+const BATCH = 200;
+/** What was handed over is trimmed so often at most, or after so many entries: trimming costs as much as reading. */
+const TRIM_EVERY_MS = 250;
+const TRIM_ENTRIES = 2_000;
+
+export interface OutboxReaderEvents {
+  deliver(entries: readonly OutboxEntry[]): Promise<void>;
+  /** The outbox is not the one it was: what it held is gone. */
+  lost(): void;
+}
+
+export class OutboxReader {
+  readonly #outboxes: Outboxes;
+  readonly #incarnation: string;
+  readonly #pollMs: number;
+  readonly #events: OutboxReaderEvents;
+  readonly #log: Logger;
+  #position: Position | null = null;
+  /** Entries handed over and not trimmed. */
+  #untrimmed = 0;
+  #trimmedAt = Number.NEGATIVE_INFINITY;
+  #unsubscribe: (() => Promise<void>) | null = null;
+  #subscribing = false;
+  #timer: NodeJS.Timeout | null = null;
+  #reading: Promise<void> | null = null;
+  #hinted = false;
+  #stopped = false;
+  #failing = false;
+  #rounds = 0;
+
+  constructor(
+    outboxes: Outboxes,
+    incarnation: string,
+    pollMs: number,
+    events: OutboxReaderEvents,
+    log: Logger,
+  ) {
+    this.#outboxes = outboxes;
+    this.#incarnation = incarnation;
+    this.#pollMs = pollMs;
+    this.#events = events;
+    this.#log = log;
+  }
+
+  /** Reads that came to an end, with what they brought handed over. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      void this.#subscribe();
+      this.read();
+    }, this.#pollMs);
+    void this.#subscribe();
+    this.read();
+  }
+
+  /** Reads soon; a call during a read makes it read once more. */
+  read(): void {
+    if (this.#stopped) return;
+    this.#hinted = true;
+    this.#reading ??= this.#readAll().finally(() => {
+      this.#reading = null;
+      // A hint that came between the last look at the flag and here.
+      if (this.#hinted && !this.#failing) this.read();
+    });
+  }
+
+  /** What is being delivered is finished. Idempotent. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#hinted = false;
+    if (this.#timer) clearInterval(this.#timer);
+    await this.#reading;
+    await this.#endSubscription();
+  }
+
+  async #trim(position: Position): Promise<void> {
+    const now = performance.now();
+    if (this.#untrimmed === 0) return;
+    if (this.#untrimmed < TRIM_ENTRIES && now - this.#trimmedAt < TRIM_EVERY_MS) return;
+    await this.#outboxes.trim(this.#incarnation, position);
+    this.#untrimmed = 0;
+    this.#trimmedAt = now;
+  }
+
+  async #subscribe(): Promise<void> {
+    if (this.#unsubscribe || this.#subscribing || this.#stopped) return;
+    this.#subscribing = true;
+    try {
+      this.#unsubscribe = await this.#outboxes.onHint(this.#incarnation, () => this.read());
+      // An entry may have come before the subscription stood.
+      this.read();
+    } catch (error) {
+      this.#log.debug({ err: error }, 'no hints for the outbox yet');
+    } finally {
+      this.#subscribing = false;
+    }
+    if (this.#stopped) await this.#endSubscription();
+  }
+
+  async #endSubscription(): Promise<void> {
+    const unsubscribe = this.#unsubscribe;
+    this.#unsubscribe = null;
+    try {
+      await unsubscribe?.();
+    } catch (error) {
+      this.#log.debug({ err: error }, 'hints not ended');
+    }
+  }
+
+  async #readAll(): Promise<void> {
+    try {
+      let more = false;
+      while ((this.#hinted || more) && !this.#stopped) {
+        this.#hinted = false;
+        const { position, entries, lost } = await this.#outboxes.read(
+          this.#incarnation,
+          this.#position,
+          BATCH,
+        );
+        if (this.#stopped) return;
+        if (lost) this.#events.lost();
+        await this.#events.deliver(entries);
+        this.#position = position;
+        this.#rounds++;
+        more = entries.length === BATCH;
+        this.#untrimmed += entries.length;
+        await this.#trim(position);
+      }
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing) this.#log.warn({ err: error }, 'outbox not read: trying again');
+      this.#failing = true;
+      this.#rounds++;
+    }
+  }
+}

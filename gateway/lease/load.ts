@@ -1,0 +1,63 @@
+/** What the worker reports of its own load with every extension of its lease. */
+import type { LeavingReason, WorkerLoad } from '../../bus/bus.ts';
+import type { Percentiles } from '../sessions/percentiles.ts';
+
+export interface LoadSources {
+  connections(): number;
+  /** Sessions admitted since the last call. */
+  takeAdmissions(): number;
+  bufferedBytes(): number;
+  /** Most connections it takes. */
+  limit(): number;
+  /** Port it listens on, and the revision of the settings it applied. */
+  port(): number | undefined;
+  revision(): number;
+  roundTripMs(): Percentiles | undefined;
+  leaving(): { why: LeavingReason; left: number } | undefined;
+  problem(): string | undefined;
+  tunnels(): { open: number; limit: number } | undefined;
+}
+
+export class LoadMeter {
+  readonly #sources: LoadSources;
+  #at = performance.now();
+  #cpu = process.cpuUsage();
+  #memoryBytes = 0;
+
+  constructor(sources: LoadSources) {
+    this.#sources = sources;
+  }
+
+  /** The load since the last call. */
+  read(): WorkerLoad {
+    const now = performance.now();
+    const seconds = Math.max(0.001, (now - this.#at) / 1_000);
+    const cpu = process.cpuUsage(this.#cpu);
+    this.#at = now;
+    this.#cpu = process.cpuUsage();
+    try {
+      this.#memoryBytes = process.memoryUsage.rss();
+    } catch {
+      // It reads a file, which fails without file descriptors: the last value has to do.
+    }
+    const problem = this.#sources.problem();
+    const port = this.#sources.port();
+    const roundTripMs = this.#sources.roundTripMs();
+    const leaving = this.#sources.leaving();
+    const tunnels = this.#sources.tunnels();
+    return {
+      connections: this.#sources.connections(),
+      limit: this.#sources.limit(),
+      admissionRate: this.#sources.takeAdmissions() / seconds,
+      bufferedBytes: this.#sources.bufferedBytes(),
+      memoryBytes: this.#memoryBytes,
+      cpu: (cpu.user + cpu.system) / 1e6 / seconds,
+      revision: this.#sources.revision(),
+      ...(roundTripMs === undefined ? {} : { roundTripMs }),
+      ...(leaving === undefined ? {} : { leaving }),
+      ...(port === undefined ? {} : { port }),
+      ...(problem === undefined ? {} : { problem }),
+      ...(tunnels === undefined ? {} : { tunnels }),
+    };
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What follows from a lease: an outbox to read, and sessions to be claimed under it. Done lease by lease: a new one begins
+ * only when the reader of the one before has finished, so that nothing of two leases is mixed.
+ */
+
+import { type ReclaimParts, reclaim } from '../admission/reclaim.ts';
+import { Delivery } from '../delivery/delivery.ts';
+import { OutboxReader } from '../delivery/outbox-reader.ts';
+import type { HeldLease } from '../held-lease.ts';
+import type { TunnelRelay } from '../tunnels/tunnel-relay.ts';
+import type { LeaseKeeper } from './keeper.ts';
+
+export interface LeaseWorkParts extends Omit<ReclaimParts, 'current' | 'wasOurs'> {
+  outboxPollMs: number;
+  tunnels: TunnelRelay;
+}
+
+export class LeaseWork {
+  readonly #parts: LeaseWorkParts;
+  #reader: OutboxReader | null = null;
+  #work: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(parts: LeaseWorkParts) {
+    this.#parts = parts;
+  }
+
+  /** Grows with every read of the outbox. */
+  get rounds(): number {
+    return this.#reader?.rounds ?? 0;
+  }
+
+  acquired(lease: HeldLease, keeper: LeaseKeeper): void {
+    const before = this.#reader;
+    const reader = this.#makeReader(lease, keeper);
+    this.#reader = reader;
+    this.#work = this.#work.then(async () => {
+      await before?.stop();
+      if (this.#reader !== reader || this.#stopped) return;
+      reader.start();
+      this.#parts.tunnels.reincarnated();
+      await reclaim(
+        {
+          ...this.#parts,
+          wasOurs: (incarnation) => keeper.wasOurs(incarnation),
+          current: ({ number }) => keeper.last?.number === number && !this.#stopped,
+        },
+        lease,
+      );
+    });
+  }
+
+  lost({ incarnation }: HeldLease): void {
+    this.#parts.metrics.leasesLost++;
+    this.#outboxLost(incarnation);
+  }
+
+  /** Finishes what is being delivered or claimed, and begins nothing more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#work;
+    await this.#reader?.stop();
+  }
+
+  #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
+    const { connections, spool, metrics, bus, outboxPollMs, tunnels, log } = this.#parts;
+    const delivery = new Delivery({
+      connections,
+      spool,
+      metrics,
+      tunnels,
+      incarnation,
+      now: bus.clock.now.bind(bus.clock),
+    });
+    const events = {
+      deliver: delivery.deliver.bind(delivery),
+      lost: () => {
+        this.#outboxLost(incarnation);
+        // The lease is probably gone as well: find out now.
+        void keeper.beat();
+      },
+    };
+    return new OutboxReader(bus.outboxes, incarnation, outboxPollMs, events, log);
+  }
+
+  #outboxLost(incarnation: string): void {
+    this.#parts.metrics.outboxesLost++;
+    const { spool, bus } = this.#parts;
+    spool.add({ kind: 'outbox-lost', incarnation, at: bus.clock.now() });
+  }
+}

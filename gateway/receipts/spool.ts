@@ -1,0 +1,282 @@
+/**
+ * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is away. The
+ * spool is bounded in number and bytes; at the bound progress goes first, then acknowledgements, status and
+ * `undelivered`. When only results and what tells sessions apart is left, a new result is not taken: its device is told to
+ * keep it (R-7). So nothing that an execution needs is lost.
+ */
+import type { Logger } from 'pino';
+import type { Receipt, Receipts } from '../../bus/bus.ts';
+import type { Metrics } from '../metrics.ts';
+
+/** Which receipts go first at the bound: lower is dropped earlier. */
+const RANK: Record<Receipt['kind'], number> = {
+  progress: 0,
+  ack: 1,
+  status: 1,
+  undelivered: 1,
+  result: 2,
+  connected: 3,
+  disconnected: 3,
+  'outbox-lost': 3,
+  tunnel: 2,
+};
+const RANKS = 4;
+
+const RETRY_MIN_MS = 50;
+const RETRY_MAX_MS = 2_000;
+/** Bytes of one append: whoever applies it holds all of it. */
+const BATCH_BYTES = 1024 * 1024;
+/** What a receipt costs beside its payload, bytes. */
+const RECEIPT_OVERHEAD = 200;
+
+export type ResultReceipt = Extract<Receipt, { kind: 'result' }>;
+
+export interface ReceiptSpoolOptions {
+  batch: number;
+  delayMs: number;
+  limit: number;
+  limitBytes: number;
+}
+
+interface Spooled {
+  receipt: Receipt;
+  bytes: number;
+}
+
+export class ReceiptSpool {
+  readonly #receipts: Receipts;
+  readonly #options: ReceiptSpoolOptions;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #onResultRefused: (result: ResultReceipt) => void;
+  /** Oldest first; a hole is a receipt that was dropped. */
+  #queue: (Spooled | undefined)[] = [];
+  #head = 0;
+  /** Where the search for the oldest receipt of each rank goes on. */
+  #search: number[] = new Array(RANKS).fill(0);
+  #counts: number[] = new Array(RANKS).fill(0);
+  #count = 0;
+  #bytes = 0;
+  /** The batch of the append under way or being retried; it still counts as spooled. */
+  #batch: Spooled[] = [];
+  #appending = false;
+  #timer: NodeJS.Timeout | null = null;
+  #retryMs = 0;
+  #rounds = 0;
+  #waiters: (() => void)[] = [];
+  #stopped = false;
+
+  /** `onResultRefused`: there is no room for this result, and it is not counted as dropped. */
+  constructor(
+    receipts: Receipts,
+    options: ReceiptSpoolOptions,
+    metrics: Metrics,
+    log: Logger,
+    onResultRefused: (result: ResultReceipt) => void,
+  ) {
+    this.#receipts = receipts;
+    this.#options = options;
+    this.#metrics = metrics;
+    this.#log = log;
+    this.#onResultRefused = onResultRefused;
+  }
+
+  /** Receipts that wait, the batch being appended included. */
+  get size(): number {
+    return this.#count + this.#batch.length;
+  }
+
+  /** Appends that came to an end. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+
+  /** Share of the bound that is taken, of number or bytes, whichever is larger. */
+  get fill(): number {
+    const { limit, limitBytes } = this.#options;
+    return Math.max(this.size / limit, this.#bytes / limitBytes);
+  }
+
+  /** Since when the oldest receipt waits, milliseconds since the Unix epoch; `null` when none waits. */
+  get oldestAt(): number | null {
+    if (this.size === 0) return null;
+    const oldest = this.#batch[0] ?? this.#queue.find((spooled) => spooled !== undefined);
+    return oldest?.receipt.at ?? null;
+  }
+
+  /** All receipts up to this moment, by the clock that all programs share, have been appended. */
+  heardUpTo(now: number): number {
+    return Math.min(this.oldestAt ?? now, now) - 1;
+  }
+
+  /** Takes a receipt; `payloadBytes` is the size of what a device sent in it. */
+  add(receipt: Receipt, payloadBytes = 0): void {
+    const spooled: Spooled = { receipt, bytes: payloadBytes + RECEIPT_OVERHEAD };
+    this.#leaveOutBefore(receipt);
+    this.#queue.push(spooled);
+    this.#counted(spooled, 1);
+    this.#bytes += spooled.bytes;
+    while (this.#overBound() && this.#makeRoom());
+    this.#schedule();
+  }
+
+  /** Resolves to whether everything was appended before `deadline` (milliseconds since the Unix epoch). */
+  async flush(deadline: number): Promise<boolean> {
+    while (this.size > 0 && Date.now() < deadline) {
+      this.#retryMs = Math.min(this.#retryMs, RETRY_MIN_MS);
+      if (this.#timer) clearTimeout(this.#timer);
+      this.#timer = null;
+      if (!this.#appending) void this.#append();
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.min(RETRY_MIN_MS, Math.max(1, deadline - Date.now())));
+        this.#waiters.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return this.size === 0;
+  }
+
+  /** Appends nothing more; what is left is forgotten. Call `flush` first. */
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  /** A result says as well that its command was acknowledged: an acknowledgement right before it has nothing to add. */
+  #leaveOutBefore(receipt: Receipt): void {
+    const last = this.#queue.at(-1);
+    if (receipt.kind !== 'result' || last?.receipt.kind !== 'ack') return;
+    if (last.receipt.command !== receipt.command || last.receipt.device !== receipt.device) return;
+    this.#queue.pop();
+    this.#counted(last, -1);
+    this.#bytes -= last.bytes;
+  }
+
+  #overBound(): boolean {
+    return this.size > this.#options.limit || this.#bytes > this.#options.limitBytes;
+  }
+
+  /**
+   * Gives up the oldest receipt of the lowest rank there is, of results the newest: whoever said that is most likely still
+   * here to be told. False when nothing is left to give up.
+   */
+  #makeRoom(): boolean {
+    const rank = this.#counts.findIndex((count) => count > 0);
+    if (rank === -1) return false;
+    const newest = this.#queue.at(-1);
+    if (rank === RANK.result && newest?.receipt.kind === 'result') {
+      this.#queue.pop();
+      this.#forget(newest);
+      return true;
+    }
+    let at = Math.max(this.#search[rank] ?? 0, this.#head);
+    let spooled = this.#queue[at];
+    while (at < this.#queue.length && (!spooled || RANK[spooled.receipt.kind] !== rank)) {
+      spooled = this.#queue[++at];
+    }
+    if (!spooled) return false;
+    this.#search[rank] = at + 1;
+    this.#queue[at] = undefined;
+    this.#forget(spooled);
+    return true;
+  }
+
+  #forget(spooled: Spooled): void {
+    const { receipt, bytes } = spooled;
+    this.#counted(spooled, -1);
+    this.#bytes -= bytes;
+    this.#compact();
+    if (receipt.kind === 'result') this.#onResultRefused(receipt);
+    else this.#metrics.receiptsDropped.add(receipt.kind);
+  }
+
+  #counted({ receipt }: Spooled, change: 1 | -1): void {
+    const rank = RANK[receipt.kind];
+    this.#counts[rank] = (this.#counts[rank] ?? 0) + change;
+    this.#count += change;
+  }
+
+  #schedule(): void {
+    if (this.#stopped || this.#appending) return;
+    if (this.#retryMs === 0 && this.#count >= this.#options.batch) {
+      if (this.#timer) clearTimeout(this.#timer);
+      this.#timer = null;
+      void this.#append();
+      return;
+    }
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = null;
+        void this.#append();
+      },
+      this.#retryMs > 0 ? this.#retryMs * (0.5 + Math.random() / 2) : this.#options.delayMs,
+    );
+  }
+
+  #take(): Spooled[] {
+    const batch: Spooled[] = [];
+    let bytes = 0;
+    while (batch.length < this.#options.batch && bytes < BATCH_BYTES && this.#head < this.#queue.length) {
+      const spooled = this.#queue[this.#head];
+      this.#queue[this.#head++] = undefined;
+      if (!spooled) continue;
+      this.#counted(spooled, -1);
+      batch.push(spooled);
+      bytes += spooled.bytes;
+    }
+    this.#compact();
+    return batch;
+  }
+
+  /** Gives the emptied front of the queue back; never more often than it is worth. */
+  #compact(): void {
+    if (this.#count === 0) {
+      this.#queue = [];
+      this.#head = 0;
+      this.#search.fill(0);
+    } else if (this.#head > 4_096 && this.#head * 2 > this.#queue.length) {
+      const cut = this.#head;
+      this.#queue = this.#queue.slice(cut);
+      this.#head = 0;
+      this.#search = this.#search.map((at) => Math.max(0, at - cut));
+    } else if (this.#queue.length > 4_096 && this.#queue.length > this.#count * 4) {
+      this.#queue = this.#queue.filter((spooled) => spooled !== undefined);
+      this.#head = 0;
+      this.#search.fill(0);
+    }
+  }
+
+  async #append(): Promise<void> {
+    if (this.#appending || this.#stopped) return;
+    if (this.#batch.length === 0) this.#batch = this.#take();
+    if (this.#batch.length === 0) return;
+    this.#appending = true;
+    try {
+      const outcome = await this.#receipts.append(
+        this.#batch.map((spooled) => spooled.receipt),
+        this.#batch.reduce((sum, { bytes }) => sum + bytes, 0),
+      );
+      if (outcome === 'full') throw new Error('the administration server is too far behind');
+      this.#metrics.receiptsAppended += this.#batch.length;
+      for (const spooled of this.#batch) this.#bytes -= spooled.bytes;
+      this.#batch = [];
+      this.#retryMs = 0;
+    } catch (error) {
+      if (this.#retryMs === 0)
+        this.#log.warn({ err: error, spooled: this.size }, 'receipts wait for the bus');
+      this.#metrics.receiptsRetried++;
+      this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, this.#retryMs * 2));
+    } finally {
+      this.#appending = false;
+      this.#rounds++;
+      const waiters = this.#waiters;
+      this.#waiters = [];
+      if (this.#retryMs === 0) for (const resume of waiters) resume();
+      else this.#waiters = waiters;
+      if (this.size > 0) this.#schedule();
+    }
+  }
+}

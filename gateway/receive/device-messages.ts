@@ -1,0 +1,173 @@
+/**
+ * A device's frame: within its rate, decoded, allowed in the connection's state, and handed to its handler. Handlers return
+ * receipts; what is sent or closed is sent and closed here.
+ */
+import type { Logger } from 'pino';
+import type { Receipt } from '../../bus/bus.ts';
+import {
+  type Beat,
+  BeatAnswers,
+  CLOSE,
+  type DeviceMessage,
+  decodeDeviceMessage,
+  ProtocolError,
+  type Prove,
+  plainBeat,
+} from '../../protocol/index.ts';
+import type { Admission } from '../admission/admission.ts';
+import type { Interner } from '../admission/interner.ts';
+import type { Metrics } from '../metrics.ts';
+import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { Connections } from '../sessions/connections.ts';
+import {
+  type AdmittedConnection,
+  type Connection,
+  isAdmitted,
+  isLoopback,
+  type Proving,
+  type Session,
+} from '../sessions/session.ts';
+import type { Ticker } from '../ticker.ts';
+import { handleAck } from './handlers/ack.ts';
+import { handleBeat } from './handlers/beat.ts';
+import { handleProgress } from './handlers/progress.ts';
+import { handleResult } from './handlers/result.ts';
+
+export interface DeviceMessagesParts {
+  connections: Connections;
+  admission: Admission;
+  spool: ReceiptSpool;
+  interner: Interner;
+  metrics: Metrics;
+  ticker: Ticker;
+  messagesPerSecond: number;
+  messageBurst: number;
+  bytesPerSecond: number;
+  byteBurst: number;
+  /** There is no room for this result of the device now (R-7). */
+  keep(connection: Connection, id: string): void;
+  /** The clock that all programs share. */
+  now: () => number;
+  log: Logger;
+}
+
+export class DeviceMessages {
+  readonly #parts: DeviceMessagesParts;
+  readonly #ticksPerSecond: number;
+  readonly #budgetPerTick: number;
+  readonly #bytesPerTick: number;
+  readonly #beatAnswers = new BeatAnswers();
+
+  constructor(parts: DeviceMessagesParts) {
+    this.#parts = parts;
+    this.#ticksPerSecond = parts.ticker.ticks(1_000);
+    this.#budgetPerTick = (parts.messagesPerSecond * parts.ticker.periodMs) / 1_000;
+    this.#bytesPerTick = Math.ceil((parts.bytesPerSecond * parts.ticker.periodMs) / 1_000);
+  }
+
+  /** `bytes` is only read during the call. Never throws. */
+  receive(connection: Connection, bytes: Uint8Array, isBinary: boolean): void {
+    const { connections, metrics, log } = this.#parts;
+    if (connection.state.name === 'ended') return;
+    connection.framesIn++;
+    metrics.framesIn++;
+    if (!this.#withinRate(connection, bytes.length)) {
+      connections.close(connection, CLOSE.tooFast, 'more frames than allowed');
+      return;
+    }
+    try {
+      if (!isBinary) throw new ProtocolError('F-1', 'a text frame');
+      // Binary inside a result would be a view of memory that is gone after this call: decode a copy.
+      this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes.slice()), bytes.length);
+    } catch (error) {
+      if (error instanceof ProtocolError) {
+        connections.close(connection, error.closeCode, error.message);
+        return;
+      }
+      metrics.faults++;
+      log.error({ err: error, connectionId: connections.logId(connection) }, 'a frame was not handled');
+      connections.close(connection, CLOSE.internal, 'internal error');
+    }
+  }
+
+  #withinRate(connection: Connection, length: number): boolean {
+    const { ticker, messageBurst, byteBurst } = this.#parts;
+    const passed = ticker.now - connection.heardTick;
+    if (passed > 0) {
+      connection.heardTick = ticker.now;
+      connection.budget = Math.min(messageBurst, connection.budget + passed * this.#budgetPerTick);
+      connection.bytes = Math.min(byteBurst, connection.bytes + passed * this.#bytesPerTick);
+    }
+    // No further below 0 than a burst: who sends less again is served again soon.
+    connection.bytes = Math.max(-byteBurst, connection.bytes - length);
+    if (connection.budget < 1) return false;
+    connection.budget -= 1;
+    return true;
+  }
+
+  #dispatch(connection: Connection, message: DeviceMessage | null, length: number): void {
+    if (isAdmitted(connection)) {
+      if (message) this.#dispatchAdmitted(connection, message, length);
+      return;
+    }
+    if (connection.state.name !== 'proving' || message?.t !== 'prove') {
+      throw new ProtocolError('H-7', 'before welcome only prove, once');
+    }
+    this.#parts.admission.submit(connection as Connection & { state: Proving }, message);
+  }
+
+  #dispatchAdmitted(connection: AdmittedConnection, message: DeviceMessage, length: number): void {
+    if (message.t === 'prove') throw new ProtocolError('H-7', 'prove after welcome');
+    const at = this.#parts.now();
+    if (message.t === 'beat') {
+      this.#parts.metrics.heartbeats++;
+      this.#parts.connections.send(connection, this.#beatAnswers.at(at));
+      if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);
+    }
+    if (connection.bytes < 0 && !isLoopback(connection) && this.#leavesOut(connection, message)) return;
+    // A session that could not even take the answer has ended.
+    const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
+    if (receipt) this.#parts.spool.add(receipt, length);
+  }
+
+  /** What a device measured may change what is stored of it, and so counts as many messages; never as its last ones. */
+  #affordsMeasures(connection: Connection): boolean {
+    const { messageBurst, metrics } = this.#parts;
+    const price = messageBurst / 4;
+    if (connection.budget < messageBurst / 2 + price) {
+      metrics.measuresDropped++;
+      return false;
+    }
+    connection.budget -= price;
+    return true;
+  }
+
+  /** Over its bytes: what is long is not passed on. Its results come again, progress need not. */
+  #leavesOut(connection: AdmittedConnection, message: Exclude<DeviceMessage, Prove>): boolean {
+    if (message.t === 'progress') this.#parts.metrics.progressDropped++;
+    else if (message.t === 'result') this.#parts.keep(connection, message.id);
+    else return false;
+    return true;
+  }
+
+  #receipt(session: Session, message: Exclude<DeviceMessage, Prove>, at: number): Receipt | null {
+    const { interner, ticker, metrics } = this.#parts;
+    switch (message.t) {
+      case 'beat':
+        return handleBeat(session, message, at, interner);
+      case 'ack':
+        return handleAck(session, message, at);
+      case 'result':
+        return handleResult(session, message, at);
+      case 'progress': {
+        const receipt = handleProgress(session, message, at, ticker.now, this.#ticksPerSecond);
+        if (!receipt) metrics.progressDropped++;
+        return receipt;
+      }
+    }
+  }
+}
+
+function withoutMeasures({ measured: _, ...beat }: Beat): Beat {
+  return beat;
+}

@@ -1,0 +1,36 @@
+/** The time limits of connections, checked for all of them together: one timer, not one for each. */
+
+import type { Newcomers } from '../../bus/newcomers.ts';
+import { CLOSE } from '../../protocol/index.ts';
+import { type GatewayConfig, heartbeatTimeoutMs } from '../config.ts';
+import type { Connections } from '../sessions/connections.ts';
+import type { Ticker } from '../ticker.ts';
+
+/** Sessions are looked at less often than every tick: their limit is long, and there are many. */
+const SESSION_TICKS = 4;
+
+export class HeartbeatTimeouts {
+  readonly #connections: Connections;
+  readonly #newcomers: Newcomers;
+  readonly #silenceTicks: number;
+
+  constructor(connections: Connections, newcomers: Newcomers, config: GatewayConfig, ticker: Ticker) {
+    this.#connections = connections;
+    this.#newcomers = newcomers;
+    this.#silenceTicks = ticker.ticks(heartbeatTimeoutMs(config));
+  }
+
+  tick(now: number): void {
+    this.#newcomers.sweep();
+    if (now % SESSION_TICKS === 0) this.#closeSilentSessions(now);
+  }
+
+  /** B-4 */
+  #closeSilentSessions(now: number): void {
+    for (const connection of this.#connections.sessions.values()) {
+      if (now - connection.heardTick > this.#silenceTicks) {
+        this.#connections.close(connection, CLOSE.heartbeatTimeout, 'B-4: nothing heard');
+      }
+    }
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * All connections of a worker: who is not welcomed yet, which connection is a device's session, and the two things that
+ * happen to any of them, sending and closing. A connection is closed here and nowhere else, whoever asks for it.
+ */
+import type { Logger } from 'pino';
+import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import { CLOSE, closeName } from '../../protocol/index.ts';
+import type { Metrics } from '../metrics.ts';
+import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { PresenceReleases } from './presence-releases.ts';
+import {
+  ADMITTING,
+  type AdmittedConnection,
+  type Connection,
+  type DeviceSocket,
+  ENDED,
+  isAdmitted,
+  isLoopback,
+  type Proving,
+  type Session,
+} from './session.ts';
+
+export interface ConnectionsParts {
+  /** Beginning of the connection ids in logs; unlike in every process. */
+  idPrefix: string;
+  metrics: Metrics;
+  spool: ReceiptSpool;
+  releases: PresenceReleases;
+  /** The clock that all programs share. */
+  now: () => number;
+  newcomers: Newcomers;
+  log: Logger;
+  /** Called after a device was admitted or a connection is gone. */
+  onChanged(): void;
+}
+
+/** A close reason is at most 123 bytes (RFC 6455, 5.5). */
+const REASON_BYTES = 120;
+
+export class Connections {
+  readonly #parts: ConnectionsParts;
+  readonly #unauthenticated = new Set<Connection>();
+  readonly #sessions = new Map<string, AdmittedConnection>();
+  /** Connections whose frames wait in a buffer. */
+  readonly #slow = new Set<Connection>();
+  /** The session of the worker's canary, which is among `#sessions` and not counted. */
+  #canary: Connection | null = null;
+  #lastId = 0;
+  /** The connection whose frames are being gathered, and how it is to be closed after that. */
+  #corked: Connection | null = null;
+  #closing: { code: number; reason: string } | null = null;
+
+  constructor(parts: ConnectionsParts) {
+    this.#parts = parts;
+  }
+
+  /** Open connections; the canary's is none. */
+  get count(): number {
+    return this.#unauthenticated.size + this.devices;
+  }
+
+  /** Devices connected. */
+  get devices(): number {
+    return this.#sessions.size - (this.#canary ? 1 : 0);
+  }
+
+  /** Connections not welcomed yet, the oldest first. */
+  get unauthenticated(): ReadonlySet<Connection> {
+    return this.#unauthenticated;
+  }
+
+  /** By device, the canary's among them. */
+  get sessions(): ReadonlyMap<string, AdmittedConnection> {
+    return this.#sessions;
+  }
+
+  bufferedBytes(): number {
+    let sum = 0;
+    for (const connection of this.#slow) sum += connection.socket.getBufferedAmount();
+    return sum;
+  }
+
+  logId(connection: Connection): string {
+    return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
+  }
+
+  /** `newcomer` is `null` for the canary. */
+  open(
+    socket: DeviceSocket,
+    port: number,
+    newcomer: Newcomer | null,
+    nonce: Uint8Array,
+    tick: number,
+    budget: number,
+    bytes: number,
+  ): Connection {
+    const connection: Connection = {
+      id: ++this.#lastId,
+      socket,
+      port,
+      state: { name: 'proving', nonce },
+      openedAt: Date.now(),
+      newcomer,
+      heardTick: tick,
+      budget,
+      bytes,
+      framesIn: 0,
+      framesOut: 0,
+      bytesOut: 0,
+    };
+    if (isLoopback(connection)) return connection;
+    if (newcomer) {
+      const cut = (why: CutReason) => this.#cutNewcomer(connection, why);
+      this.#parts.newcomers.become(newcomer, 'handshake', { cut });
+    }
+    this.#unauthenticated.add(connection);
+    this.#parts.metrics.opened++;
+    return connection;
+  }
+
+  /** `prove` came; the nonce is not needed twice. */
+  beginAdmission(connection: Connection & { state: Proving }): void {
+    (connection as Connection).state = ADMITTING;
+    if (connection.newcomer) this.#parts.newcomers.admitting(connection.newcomer);
+  }
+
+  /**
+   * Makes the connection the device's session, unless the device has a newer one here already. An older one is closed with
+   * `replaced` (H-9); its late close then finds that it is not the device's session any more.
+   */
+  admit(connection: Connection, session: Session): connection is AdmittedConnection {
+    const older = this.#sessions.get(session.device);
+    if (older && older.state.session > session.session) return false;
+    this.#unauthenticated.delete(connection);
+    this.#isNewcomerNoMore(connection);
+    connection.state = session;
+    this.#sessions.set(session.device, connection as AdmittedConnection);
+    if (isLoopback(connection)) this.#canary = connection;
+    else this.#parts.metrics.admitted++;
+    if (older) this.close(older, CLOSE.replaced, 'a newer connection of this device');
+    this.#parts.onChanged();
+    return true;
+  }
+
+  /** `session` took the device's presence and came to nothing: the older session it has here would be found by nobody. */
+  endOlder(device: string, session: number): void {
+    const older = this.#sessions.get(device);
+    if (!older || older.state.session > session) return;
+    this.close(older, CLOSE.replaced, 'H-9: a newer connection of this device, which left');
+  }
+
+  /** Whether the frame was handed over. A frame that is dropped closes the connection (4204). */
+  send(connection: Connection, frame: Uint8Array): boolean {
+    if (connection.state.name === 'ended') return false;
+    const result = connection.socket.send(frame, true);
+    if (result === 2) {
+      this.#cut(connection, CLOSE.backpressure, 'the device does not read');
+      return false;
+    }
+    if (result === 0) this.#slow.add(connection);
+    connection.framesOut++;
+    connection.bytesOut += frame.length;
+    this.#parts.metrics.framesOut++;
+    this.#parts.metrics.bytesOut += frame.length;
+    return true;
+  }
+
+  /**
+   * Sends the frames of `run` in one go. A close in there ends the connection only afterwards: uWebSockets.js would leave TCP open
+   * after the close frame, for as long as the other side does.
+   */
+  cork(connection: Connection, run: () => void): void {
+    if (this.#corked) {
+      run();
+      return;
+    }
+    this.#corked = connection;
+    try {
+      connection.socket.cork(run);
+    } finally {
+      const closing = this.#closing;
+      this.#corked = null;
+      this.#closing = null;
+      if (closing) connection.socket.end(closing.code, closing.reason);
+    }
+  }
+
+  writable(connection: Connection): void {
+    if (connection.state.name !== 'ended' && connection.socket.getBufferedAmount() === 0) {
+      this.#slow.delete(connection);
+    }
+  }
+
+  /** Closes with a close frame. Nothing happens to a connection that ended before. */
+  close(connection: Connection, code: number, reason: string): void {
+    if (connection.state.name === 'ended') return;
+    const trusted = connection.newcomer === null;
+    this.closed(connection, code, reason);
+    // A stranger that never closes its side would keep the socket for a while: only so many may.
+    if (!trusted && !this.#parts.newcomers.mayLinger()) {
+      connection.socket.close();
+      return;
+    }
+    const text = Buffer.from(reason).subarray(0, REASON_BYTES).toString();
+    if (connection === this.#corked) this.#closing = { code, reason: text };
+    else connection.socket.end(code, text);
+  }
+
+  #cutNewcomer(connection: Connection, why: CutReason): void {
+    if (why === 'late') this.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
+    // Without a close frame: the socket itself is what is wanted.
+    else this.#cut(connection, CLOSE.overloaded, 'too many connections before welcome');
+  }
+
+  #isNewcomerNoMore(connection: Connection): void {
+    const { newcomer } = connection;
+    connection.newcomer = null;
+    if (newcomer) this.#parts.newcomers.leave(newcomer);
+  }
+
+  /** Gives back a session that was claimed and is not needed. */
+  release(device: string, session: number): void {
+    this.#parts.releases.add(device, session);
+  }
+
+  /** Without a close frame: it would not get through, and what is buffered must go. */
+  #cut(connection: Connection, code: number, reason: string): void {
+    this.closed(connection, code, reason);
+    connection.socket.close();
+  }
+
+  /** The socket closed, or is about to. Only the first call for a connection counts. */
+  closed(connection: Connection, code: number, reason: string): void {
+    if (connection.state.name === 'ended') return;
+    const { metrics, log } = this.#parts;
+    this.#unauthenticated.delete(connection);
+    this.#isNewcomerNoMore(connection);
+    this.#slow.delete(connection);
+    if (this.#canary === connection) this.#canary = null;
+    if (!isLoopback(connection)) metrics.closed.add(closeName(code));
+    if (isAdmitted(connection)) {
+      const { state } = connection;
+      (connection as Connection).state = ENDED;
+      this.#endSession(connection, state, code, reason);
+    } else {
+      connection.state = ENDED;
+      log.debug({ connectionId: this.logId(connection), code, reason }, 'connection closed before welcome');
+    }
+    this.#parts.onChanged();
+  }
+
+  #endSession(connection: Connection, session: Session, code: number, reason: string): void {
+    const { log, spool, releases, now } = this.#parts;
+    const { device } = session;
+    if ((this.#sessions.get(device) as Connection | undefined) === connection) this.#sessions.delete(device);
+    if (code !== CLOSE.replaced) releases.add(device, session.session);
+    if (isLoopback(connection)) return;
+    spool.add({ kind: 'disconnected', device, session: session.session, code, reason, at: now() });
+    log.info(
+      {
+        deviceId: device,
+        connectionId: this.logId(connection),
+        session: session.session,
+        code,
+        reason,
+        durationMs: Date.now() - connection.openedAt,
+        framesIn: connection.framesIn,
+        framesOut: connection.framesOut,
+        bytesOut: connection.bytesOut,
+      },
+      'session ended',
+    );
+  }
+}

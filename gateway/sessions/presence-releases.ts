@@ -1,0 +1,70 @@
+/** Presence of sessions that ended, given back in batches. While the bus is away they are kept, up to a bound. */
+import type { Logger } from 'pino';
+import type { Presence } from '../../bus/bus.ts';
+
+const DELAY_MS = 20;
+const RETRY_MS = 1_000;
+const BATCH = 1_000;
+/** Beyond it the oldest are forgotten: a delivery to them will be reported `undelivered` instead. */
+const LIMIT = 200_000;
+
+export class PresenceReleases {
+  readonly #presence: Presence;
+  readonly #incarnation: () => string | null;
+  readonly #log: Logger;
+  #waiting: { device: string; session: number }[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  #running: Promise<void> | null = null;
+
+  constructor(presence: Presence, incarnation: () => string | null, log: Logger) {
+    this.#presence = presence;
+    this.#incarnation = incarnation;
+    this.#log = log;
+  }
+
+  add(device: string, session: number): void {
+    if (this.#waiting.length >= LIMIT) this.#waiting.splice(0, BATCH);
+    this.#waiting.push({ device, session });
+    this.#schedule(DELAY_MS);
+  }
+
+  /** Releases what waits; resolves when that is done or failed. */
+  async flush(): Promise<void> {
+    await this.#running;
+    await this.#release();
+  }
+
+  stop(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #schedule(delayMs: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#running ??= this.#release().finally(() => {
+        this.#running = null;
+      });
+    }, delayMs);
+  }
+
+  async #release(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const incarnation = this.#incarnation();
+      if (incarnation === null) {
+        // Without a lease nothing is held in this worker's name: what it held is known by the dead lease.
+        this.#waiting = [];
+        return;
+      }
+      const batch = this.#waiting.splice(0, BATCH);
+      try {
+        await this.#presence.release(incarnation, batch);
+      } catch (error) {
+        this.#log.debug({ err: error, waiting: batch.length }, 'presence not released yet');
+        this.#waiting.unshift(...batch);
+        this.#schedule(RETRY_MS);
+        return;
+      }
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/** What becomes of a result for which there is no room now: its device keeps it, and is told when to try again (R-7). */
+import { encodeGatewayMessage } from '../../protocol/index.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Connections } from './connections.ts';
+import type { Connection } from './session.ts';
+
+/** A device that has left meanwhile says it again by itself after its next `welcome` (R-5). */
+export function handBack(
+  connection: Connection | undefined,
+  command: string,
+  connections: Connections,
+  metrics: Metrics,
+  retryMs: number,
+): void {
+  metrics.resultsHandedBack++;
+  if (connection) connections.send(connection, encodeGatewayMessage({ t: 'keep', id: command, retryMs }));
+}

@@ -1,0 +1,101 @@
+/**
+ * A connection and what state it is in. A session is an authenticated connection: the `admitted` state. There may be
+ * hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse clock, and strings
+ * that many devices share are shared (`interner.ts`).
+ *
+ * What V8's heap keeps for one device, bytes, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24 to
+ * 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`) 32, the
+ * device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and compliance are shared.
+ */
+
+import type { Newcomer } from '../../bus/newcomers.ts';
+import type { Compliance } from '../../protocol/index.ts';
+import type { Scope } from '../lists/gateway-list.ts';
+
+/** What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be called. */
+export interface DeviceSocket {
+  /** 1: sent, 0: waits in a buffer, 2: dropped. */
+  send(frame: Uint8Array, isBinary: boolean): number;
+  end(code: number, reason: string): void;
+  close(): void;
+  cork(run: () => void): unknown;
+  ping(payload: Uint8Array): number;
+  getBufferedAmount(): number;
+  getRemoteAddressAsText(): ArrayBuffer;
+}
+
+/** The challenge is out, no valid `prove` came yet. */
+export interface Proving {
+  readonly name: 'proving';
+  readonly nonce: Uint8Array;
+}
+
+/** `prove` came and is being checked. */
+export interface Admitting {
+  readonly name: 'admitting';
+}
+
+/** Welcomed. */
+export interface Session {
+  readonly name: 'admitted';
+  readonly device: string;
+  /** Orders the sessions of one device; a new one when the worker lost its lease and claimed the device anew. */
+  session: number;
+  /** Which lease of this worker the session is claimed under. */
+  leaseNumber: number;
+  scope: Scope;
+  readonly software: string;
+  readonly caps: string[];
+  readonly membership: number;
+  policy: string | undefined;
+  compliance: Compliance | undefined;
+  /** Tick until which progress reports are spent (handlers/progress.ts). */
+  progressTick: number;
+}
+
+export interface Ended {
+  readonly name: 'ended';
+}
+
+export type ConnectionState = Proving | Admitting | Session | Ended;
+
+export interface Connection {
+  /** Unique in this process; logs show it with the worker's own prefix. */
+  readonly id: number;
+  readonly socket: DeviceSocket;
+  /** Port of ours that it came by; 0 for the worker's own canary, which came by none. */
+  readonly port: number;
+  state: ConnectionState;
+  /** Milliseconds since the Unix epoch. */
+  readonly openedAt: number;
+  /** Its place among those not trusted yet; `null` once it is trusted, and for the canary. */
+  newcomer: Newcomer | null;
+  /** Tick in which the device last sent a frame. */
+  heardTick: number;
+  /** Frames the device may still send, refilled by time. */
+  budget: number;
+  /** Bytes it may still send; below 0 for one that sent more. A small integer. */
+  bytes: number;
+  framesIn: number;
+  framesOut: number;
+  bytesOut: number;
+}
+
+/** A connection in its `admitted` state. */
+export type AdmittedConnection = Connection & { state: Session };
+
+export const ADMITTING: Admitting = Object.freeze({ name: 'admitting' });
+export const ENDED: Ended = Object.freeze({ name: 'ended' });
+
+/** The worker's own canary: not counted among the devices. */
+export function isLoopback(connection: Connection): boolean {
+  return connection.port === 0;
+}
+
+export function isAdmitted(connection: Connection): connection is AdmittedConnection {
+  return connection.state.name === 'admitted';
+}
+
+export function remoteAddress(socket: DeviceSocket): string {
+  return Buffer.from(socket.getRemoteAddressAsText()).toString('latin1');
+}

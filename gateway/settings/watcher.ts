@@ -1,0 +1,92 @@
+/** Watches the directory: the gateways' settings, and whether it is whole. By hint and by interval, as hints may be lost. */
+import type { Logger } from 'pino';
+import type { Directory, DirectoryGateway } from '../../bus/bus.ts';
+import type { Dependency } from '../../health/health.ts';
+
+/** Polling is faster while nobody can be admitted. */
+const INCOMPLETE_POLL_MS = 500;
+
+export class SettingsWatcher {
+  readonly #directory: Directory;
+  readonly #pollMs: number;
+  readonly #health: Dependency;
+  readonly #onGateways: (gateways: DirectoryGateway[]) => void;
+  readonly #log: Logger;
+  #unsubscribe: (() => Promise<void>) | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #refreshing: Promise<void> | null = null;
+  #again = false;
+  #stopped = false;
+
+  constructor(
+    directory: Directory,
+    pollMs: number,
+    health: Dependency,
+    onGateways: (gateways: DirectoryGateway[]) => void,
+    log: Logger,
+  ) {
+    this.#directory = directory;
+    this.#pollMs = pollMs;
+    this.#health = health;
+    this.#onGateways = onGateways;
+    this.#log = log;
+  }
+
+  /** Resolves after the first attempt to read; never rejects. */
+  async start(): Promise<void> {
+    await this.refresh();
+  }
+
+  /** Reads now; while a read is under way, once more after it. */
+  refresh(): Promise<void> {
+    this.#again = true;
+    this.#refreshing ??= this.#run().finally(() => {
+      this.#refreshing = null;
+      // Asked for between the last look at the flag and here.
+      if (this.#again && !this.#stopped) void this.refresh();
+    });
+    return this.#refreshing;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    await this.#refreshing;
+    try {
+      await this.#unsubscribe?.();
+    } catch (error) {
+      this.#log.debug({ err: error }, 'hints of gateways not ended');
+    }
+    this.#unsubscribe = null;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#again && !this.#stopped) {
+      this.#again = false;
+      if (this.#timer) clearTimeout(this.#timer);
+      this.#timer = null;
+      await this.#read();
+    }
+    if (!this.#stopped) {
+      const delayMs = this.#health.ok ? this.#pollMs : Math.min(this.#pollMs, INCOMPLETE_POLL_MS);
+      this.#timer = setTimeout(() => void this.refresh(), delayMs);
+    }
+  }
+
+  async #read(): Promise<void> {
+    try {
+      this.#unsubscribe ??= await this.#directory.onGatewaysChange(() => void this.refresh());
+      const [{ generation, problem }, gateways] = await Promise.all([
+        this.#directory.look(),
+        this.#directory.gateways(),
+      ]);
+      if (generation === null) this.#health.bad(problem ?? 'the directory is not whole');
+      else this.#health.good();
+      // A directory that lost its data lists no gateways: that is no reason to forget them.
+      if (generation !== null || gateways.length > 0) this.#onGateways(gateways);
+    } catch (error) {
+      this.#health.bad(error instanceof Error ? error.message : String(error));
+      this.#log.debug({ err: error }, 'settings not read');
+    }
+  }
+}

@@ -1,0 +1,411 @@
+/**
+ * All tunnels of a worker: grants come from the outbox, legs from the push server or a sibling, and what becomes of each goes into
+ * receipts. Tunnels have a budget of their own, in number and in bytes that wait, so that commands keep theirs.
+ */
+import type { Logger } from 'pino';
+import type { Delivery, Receipt, TunnelGrant } from '../../bus/bus.ts';
+import {
+  decodeLegMessage,
+  type LegMessage,
+  TUNNEL_CLOSE,
+  TUNNEL_END_REASONS,
+  TunnelError,
+  type TunnelJoin,
+  type TunnelRefusal,
+  type TunnelResume,
+  type TunnelSide,
+} from '../../protocol/index.ts';
+import type { Metrics } from '../metrics.ts';
+import { GatewayTunnel, type TunnelReport } from './gateway-tunnel.ts';
+import type { Leg, LegInput } from './leg.ts';
+
+export interface TunnelRelayParts {
+  spool: { add(receipt: Receipt): void };
+  metrics: Metrics;
+  log: Logger;
+  /** Of the lease; `null` before the first. */
+  incarnation(): string | null;
+  /** Most tunnels, and most bytes that may wait for all their legs. */
+  limit: number;
+  bufferBytes: number;
+  pingMs: number;
+  holdMs: number;
+  countersMs: number;
+  /** Every device and tunnel has to leave. */
+  leaving(): boolean;
+  /** The clock that all programs share. */
+  now: () => number;
+  /** Time between two looks at all time limits, milliseconds. */
+  lookMs: number;
+}
+
+/** T-3: a leg may be faster than its grant. */
+const GRANT_WAIT_MS = 2_000;
+const MOST_WAITING = 256;
+/** Time for the first message. */
+const JOIN_MS = 10_000;
+const MOST_UNJOINED = 1_000;
+/** Text messages of one leg between two pings; anybody who says more has nothing good in mind. */
+const TEXTS_PER_PING = 500;
+const MOST_LOGGED_A_MINUTE = 60;
+/** Time that both ends have to go on elsewhere when the gateway leaves. */
+const MOVE_MS = 30_000;
+
+type Entry = TunnelJoin | TunnelResume;
+
+export class TunnelRelay {
+  readonly #parts: TunnelRelayParts;
+  readonly #tunnels = new Map<string, GatewayTunnel>();
+  readonly #legs = new Set<LegSession>();
+  #unjoined = 0;
+  readonly #waiting = new Map<LegSession, { entry: Entry; timer: NodeJS.Timeout }>();
+  readonly #refusals = { minute: 0, count: 0 };
+  readonly #endedBytes = { up: 0, down: 0 };
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(parts: TunnelRelayParts) {
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#tunnels.size;
+  }
+
+  get limit(): number {
+    return this.#parts.limit;
+  }
+
+  get legs(): number {
+    return this.#legs.size;
+  }
+
+  bufferedBytes(): number {
+    let sum = 0;
+    for (const tunnel of this.#tunnels.values()) sum += tunnel.bufferedBytes;
+    return sum;
+  }
+
+  /** Since the worker started: up from devices, down to them. */
+  bytes(): { up: number; down: number } {
+    const sum = { ...this.#endedBytes };
+    for (const tunnel of this.#tunnels.values()) {
+      const { bytesUp, bytesDown } = tunnel.figures;
+      sum.up += bytesUp;
+      sum.down += bytesDown;
+    }
+    return sum;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => this.#look(), this.#parts.lookMs);
+  }
+
+  /** What the outbox says about tunnels. */
+  deliver({ tunnel, tunnelEnd }: Pick<Delivery, 'tunnel' | 'tunnelEnd'>): void {
+    if (tunnel) this.#grant(tunnel);
+    if (tunnelEnd) this.#tunnels.get(tunnelEnd.id)?.end(tunnelEnd.reason);
+  }
+
+  /** A new lease: whoever keeps the books learns under which these tunnels go on. */
+  reincarnated(): void {
+    for (const tunnel of this.#tunnels.values()) this.#report(tunnel, { event: 'counters' });
+  }
+
+  /** A leg connected; it has said nothing yet. */
+  enter(leg: Leg): LegInput {
+    const session: LegSession = new LegSession(leg, {
+      entry: (entry) => this.#entry(session, entry),
+      joined: () => this.#unjoined--,
+      gone: () => this.#gone(session),
+      pingMs: this.#parts.pingMs,
+    });
+    this.#legs.add(session);
+    this.#unjoined++;
+    if (this.#closed) leg.close(TUNNEL_CLOSE.leaving, 'the gateway leaves');
+    else if (this.#unjoined > MOST_UNJOINED) this.#refuse(session, 'busy');
+    return session;
+  }
+
+  /** Both ends of each tunnel are told to go on elsewhere; what is left at `deadline` (milliseconds since the Unix epoch) ends. */
+  async leave(deadline: number): Promise<void> {
+    this.#moveAll(Math.max(0, deadline - Date.now()));
+    while (this.#tunnels.size > 0 && Date.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(50, Math.max(1, deadline - Date.now()))));
+    }
+    this.stop();
+  }
+
+  /** Ends every tunnel and closes every leg. Idempotent. */
+  stop(): void {
+    this.#closed = true;
+    if (this.#timer) clearInterval(this.#timer);
+    this.#timer = null;
+    for (const tunnel of [...this.#tunnels.values()]) tunnel.end('gateway-left');
+    for (const session of [...this.#legs]) session.leg.close(TUNNEL_CLOSE.leaving, 'the gateway leaves');
+  }
+
+  #grant(grant: TunnelGrant): void {
+    const known = this.#tunnels.get(grant.id);
+    if (known) {
+      known.renew(grant);
+      this.#admitWaiting(grant.id);
+      return;
+    }
+    const { holdMs, limit, log } = this.#parts;
+    const tunnel = new GatewayTunnel(grant, {
+      holdMs,
+      now: this.#parts.now,
+      report: (which, report) => this.#report(which, report),
+      ended: (which, reason) => this.#ended(which, reason),
+    });
+    this.#tunnels.set(grant.id, tunnel);
+    if (this.#closed || this.#parts.leaving()) tunnel.end('gateway-left');
+    else if (this.#tunnels.size > limit) tunnel.end('busy');
+    else {
+      log.debug({ tunnelId: grant.id, deviceId: grant.device, port: grant.port }, 'tunnel granted');
+      this.#admitWaiting(grant.id);
+    }
+  }
+
+  #entry(session: LegSession, entry: Entry): void {
+    if (this.#tunnels.has(entry.tunnel)) {
+      this.#admit(session, entry);
+    } else if (entry.t === 'resume' || this.#waiting.size >= MOST_WAITING) {
+      this.#refuse(session, 'unknown-tunnel');
+    } else {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(session);
+        this.#refuse(session, 'unknown-tunnel');
+      }, GRANT_WAIT_MS);
+      this.#waiting.set(session, { entry, timer });
+    }
+  }
+
+  #admitWaiting(id: string): void {
+    for (const [session, { entry, timer }] of [...this.#waiting]) {
+      if (entry.tunnel !== id) continue;
+      clearTimeout(timer);
+      this.#waiting.delete(session);
+      this.#admit(session, entry);
+    }
+  }
+
+  #admit(session: LegSession, entry: Entry): void {
+    const tunnel = this.#tunnels.get(entry.tunnel);
+    if (!tunnel) {
+      this.#refuse(session, 'unknown-tunnel');
+      return;
+    }
+    session.join(tunnel, entry.side);
+    const refusal = tunnel.enter(entry, session.leg);
+    if (refusal !== null) {
+      session.unjoin();
+      this.#refuse(session, refusal);
+    }
+  }
+
+  #refuse(session: LegSession, reason: TunnelRefusal): void {
+    this.#parts.metrics.tunnelsRefused.add(reason);
+    this.#logRefusal(session, reason);
+    session.leg.say({ t: 'refused', reason });
+    session.leg.close(reason === 'busy' ? TUNNEL_CLOSE.busy : TUNNEL_CLOSE.refused, reason);
+  }
+
+  /** Anybody can be refused as often as they like, and must not fill the log with it. */
+  #logRefusal(session: LegSession, reason: TunnelRefusal): void {
+    const refusals = this.#refusals;
+    const minute = Math.floor(performance.now() / 60_000);
+    if (refusals.minute !== minute) Object.assign(refusals, { minute, count: 0 });
+    if (++refusals.count > MOST_LOGGED_A_MINUTE) return;
+    const last = refusals.count === MOST_LOGGED_A_MINUTE ? { last: 'of this minute: see the metric' } : {};
+    this.#parts.log.info({ reason, address: session.leg.address, ...last }, 'tunnel leg refused');
+  }
+
+  #gone(session: LegSession): void {
+    this.#legs.delete(session);
+    if (!session.wasJoined) this.#unjoined--;
+    const waiting = this.#waiting.get(session);
+    if (waiting) clearTimeout(waiting.timer);
+    this.#waiting.delete(session);
+  }
+
+  #report(tunnel: GatewayTunnel, report: TunnelReport): void {
+    const { spool, incarnation, metrics, log } = this.#parts;
+    const { bytesUp, bytesDown, streams } = tunnel.figures;
+    spool.add({
+      kind: 'tunnel',
+      tunnel: tunnel.id,
+      device: tunnel.device,
+      ...report,
+      bytesUp,
+      bytesDown,
+      streams,
+      incarnation: incarnation() ?? '',
+      at: this.#parts.now(),
+    });
+    metrics.tunnelEvents.add(report.event);
+    if (report.event === 'counters') return;
+    log.info({ tunnelId: tunnel.id, deviceId: tunnel.device, ...report, bytesUp, bytesDown }, 'tunnel');
+  }
+
+  #ended(tunnel: GatewayTunnel, reason: string): void {
+    this.#tunnels.delete(tunnel.id);
+    const { metrics } = this.#parts;
+    const { bytesUp, bytesDown } = tunnel.figures;
+    this.#endedBytes.up += bytesUp;
+    this.#endedBytes.down += bytesDown;
+    metrics.tunnelsEnded.add((TUNNEL_END_REASONS as readonly string[]).includes(reason) ? reason : 'other');
+  }
+
+  #look(): void {
+    if (this.#parts.leaving()) this.#moveAll(MOVE_MS);
+    for (const session of this.#legs) session.look();
+    let buffered = 0;
+    let most: { tunnel: GatewayTunnel; bytes: number } | null = null;
+    for (const tunnel of [...this.#tunnels.values()]) {
+      tunnel.look(this.#parts.countersMs);
+      const bytes = tunnel.bufferedBytes;
+      buffered += bytes;
+      if (bytes > (most?.bytes ?? 0)) most = { tunnel, bytes };
+    }
+    if (buffered > this.#parts.bufferBytes) most?.tunnel.end('busy');
+  }
+
+  #moveAll(withinMs: number): void {
+    for (const tunnel of this.#tunnels.values()) tunnel.move(withinMs);
+  }
+}
+
+interface SessionHooks {
+  entry(entry: Entry): void;
+  joined(): void;
+  gone(): void;
+  pingMs: number;
+}
+
+/** What one leg says, from its first message to its end. */
+class LegSession implements LegInput {
+  readonly leg: Leg;
+  readonly #hooks: SessionHooks;
+  #tunnel: GatewayTunnel | null = null;
+  #side: TunnelSide = 'operator';
+  #state: 'new' | 'asked' | 'joined' | 'confirmed' | 'closed' = 'new';
+  #texts = 0;
+  #heard = true;
+  #missed = 0;
+  #since = performance.now();
+  wasJoined = false;
+
+  constructor(leg: Leg, hooks: SessionHooks) {
+    this.leg = leg;
+    this.#hooks = hooks;
+  }
+
+  join(tunnel: GatewayTunnel, side: TunnelSide): void {
+    this.#tunnel = tunnel;
+    this.#side = side;
+    this.#state = 'joined';
+    this.#since = performance.now();
+    this.wasJoined = true;
+    this.#hooks.joined();
+  }
+
+  unjoin(): void {
+    this.#tunnel = null;
+    if (this.#state !== 'closed') this.#state = 'asked';
+  }
+
+  frame(bytes: Uint8Array): void {
+    if (this.#tunnel === null) {
+      if (this.#state !== 'closed') this.#refuse('T-2: a frame before joined');
+      return;
+    }
+    this.#heard = true;
+    if (this.#state === 'joined') this.#confirm(this.#tunnel);
+    this.#tunnel.pass(this.#side, bytes);
+  }
+
+  text(text: string): void {
+    this.#heard = true;
+    if (++this.#texts > TEXTS_PER_PING) {
+      this.#refuse('T-5: too many messages');
+      return;
+    }
+    let message: LegMessage | null;
+    try {
+      message = decodeLegMessage(text);
+    } catch (error) {
+      if (!(error instanceof TunnelError)) throw error;
+      this.#refuse(error.message);
+      return;
+    }
+    if (this.#state === 'new') {
+      if (message?.t !== 'join' && message?.t !== 'resume') {
+        this.#refuse('T-2: not a join');
+        return;
+      }
+      this.#state = 'asked';
+      this.#hooks.entry(message);
+      return;
+    }
+    if (this.#tunnel === null) {
+      this.#refuse('T-2: a message before joined');
+      return;
+    }
+    if (this.#state === 'joined') this.#confirm(this.#tunnel);
+    this.#say(message, this.#tunnel);
+  }
+
+  closed(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    const tunnel = this.#tunnel;
+    this.#tunnel = null;
+    this.#hooks.gone();
+    tunnel?.left(this.#side, this.leg);
+  }
+
+  /** T-5: asks for a sign of life, and does not wait for ever for one. */
+  look(): void {
+    const now = performance.now();
+    if (this.#tunnel === null) {
+      if (now - this.#since > JOIN_MS) this.leg.close(TUNNEL_CLOSE.joinTimeout, 'T-2: no join in time');
+      return;
+    }
+    if (now - this.#since < this.#hooks.pingMs) return;
+    this.#since = now;
+    this.#texts = 0;
+    this.#missed = this.#heard ? 0 : this.#missed + 1;
+    this.#heard = false;
+    if (this.#missed >= 2) this.leg.close(TUNNEL_CLOSE.silent, 'T-5: nothing heard');
+    else this.leg.say({ t: 'ping' });
+  }
+
+  /** T-3, T-4: it heard `joined`. */
+  #confirm(tunnel: GatewayTunnel): void {
+    this.#state = 'confirmed';
+    tunnel.confirmed(this.#side);
+  }
+
+  #say(message: LegMessage | null, tunnel: GatewayTunnel): void {
+    switch (message?.t) {
+      case 'ping':
+        this.leg.say({ t: 'pong' });
+        return;
+      case 'stats':
+        if (this.#side === 'device') tunnel.streams(message.streams);
+        return;
+      case 'end':
+        tunnel.end(message.reason, this.#side);
+        return;
+      case 'join':
+      case 'resume':
+        this.#refuse('T-2: a second join');
+    }
+  }
+
+  #refuse(reason: string): void {
+    this.leg.close(TUNNEL_CLOSE.protocolError, reason);
+  }
+}
