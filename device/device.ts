@@ -301,7 +301,7 @@ export class PushpointDevice {
     const { crypto, fetch, server = identity.server } = this.#options;
     const where = { deviceId: identity.deviceId, server };
     try {
-      const gateways = await locate({ identity, server, key, crypto, signal, fetch });
+      const gateways = await locate({ identity, server, key, crypto, signal, fetch, log: this.#log });
       this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
       return gateways;
     } catch (error) {

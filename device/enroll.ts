@@ -1,13 +1,8 @@
 /** Enrolment (PROTOCOL.md, section E): once, over HTTP, with a token. */
-import {
-  decodeOrderBody,
-  enrolBytes,
-  type GatewayAddress,
-  ID_PATTERN,
-  LIMITS,
-  orderBytes,
-} from '../protocol/index.ts';
+import { decodeOrderBody, enrolBytes, ID_PATTERN, orderBytes } from '../protocol/index.ts';
 import { open } from './executions/book.ts';
+import { answeredGateways, usableGateways } from './gateways/answered.ts';
+import { type DeviceLog, silent } from './log.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { fromBase64url, toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
@@ -32,6 +27,7 @@ export interface EnrollOptions {
   signal?: AbortSignal;
   /** Makes the request; the platform's when absent. */
   fetch?: Fetch;
+  log?: DeviceLog;
 }
 
 /** The administration server did not enrol the device. `temporary`: asking again later may help (E-6). */
@@ -83,7 +79,7 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
 
 async function read(
   answer: Record<string, unknown>,
-  { crypto, server }: EnrollOptions,
+  { crypto, server, log = silent }: EnrollOptions,
   state: DeviceState,
 ): Promise<{ state: DeviceState & { identity: DeviceIdentity }; issuedAt: number }> {
   try {
@@ -105,7 +101,7 @@ async function read(
     ) {
       throw new TypeError('membership, or its signature');
     }
-    const gateways = readGateways(answer.gateways);
+    const gateways = usableGateways(answeredGateways(answer.gateways), log);
     return {
       state: {
         ...state,
@@ -119,17 +115,6 @@ async function read(
     // Perhaps not the server's: whoever sits on the way must not end an enrolment.
     throw new EnrollError(`the answer is not as E-3 says: ${(error as Error).message}`, { temporary: true });
   }
-}
-
-/** A list of gateways in JSON. Throws `TypeError` when it is not one. */
-export function readGateways(list: unknown): GatewayAddress[] {
-  if (!Array.isArray(list) || list.length > LIMITS.gateways) throw new TypeError('gateways');
-  return list.map(({ name, url }: Partial<GatewayAddress>) => {
-    if (name === undefined || !ID_PATTERN.test(name)) throw new TypeError('gateways');
-    if (url === undefined || url.length > LIMITS.urlLength || !URL.canParse(url))
-      throw new TypeError('gateways');
-    return { name, url };
-  });
 }
 
 /** Revisions count for one device id (S-7): as another device, it holds none. */

@@ -7,6 +7,8 @@ export const SUBPROTOCOL = 'pushpoint.v1';
 export const LIMITS = {
   /** Longest frame in either direction, bytes (F-3). */
   frameBytes: 64 * 1024,
+  /** Longest answer of the administration server to a device, bytes (E-6). */
+  answerBytes: 64 * 1024,
   /** Longest encoded `args` of a command, bytes. */
   argsBytes: 32 * 1024,
   /** Longest encoded `data` of a result, bytes (R-4). */

@@ -152,7 +152,7 @@ export class Agent {
     if (!token)
       throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
     const { signal } = this.#life;
-    return enroll({ server, token, name, store, software: SOFTWARE, signal });
+    return enroll({ server, token, name, store, software: SOFTWARE, signal, log: this.#log });
   }
 
   #pause(ms: number): Promise<void> {

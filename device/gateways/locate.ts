@@ -1,10 +1,11 @@
 /** Asking the administration server where to go, when no gateway admits the device (PROTOCOL.md, G-16). */
 import { type GatewayAddress, LIMITS, locateBytes, locatedBytes } from '../../protocol/index.ts';
-import { readGateways } from '../enroll.ts';
+import type { DeviceLog } from '../log.ts';
 import { ApiError, apiPost, type Fetch } from '../platform/api-request.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from '../platform/crypto.ts';
 import type { DeviceIdentity } from '../storage/store.ts';
+import { answeredGateways, usableGateways } from './answered.ts';
 
 export interface LocateOptions {
   identity: DeviceIdentity;
@@ -14,11 +15,12 @@ export interface LocateOptions {
   crypto: DeviceCrypto;
   signal: AbortSignal;
   fetch?: Fetch | undefined;
+  log: DeviceLog;
 }
 
 /** The gateways the device may use, the best first; none where there is none yet. Throws `ApiError`. */
 export async function locate(options: LocateOptions): Promise<GatewayAddress[]> {
-  const { identity, server, key, crypto, signal, fetch } = options;
+  const { identity, server, key, crypto, signal, fetch, log } = options;
   const { deviceId: device, serverKey } = identity;
   const nonce = globalThis.crypto.getRandomValues(new Uint8Array(LIMITS.nonceBytes));
   const question = { device, nonce: toBase64url(nonce) };
@@ -29,12 +31,12 @@ export async function locate(options: LocateOptions): Promise<GatewayAddress[]> 
   const proof = await crypto.sign(key.privateKey, locateBytes(nonce, challenge, device));
   const answer = await ask({ ...question, challenge, proof: toBase64url(proof) });
   try {
-    const gateways = readGateways(answer.gateways);
+    const gateways = answeredGateways(answer.gateways);
     const signed = locatedBytes(nonce, device, gateways);
     if (!(await crypto.verify(serverKey, signed, fromBase64url(answer.sig, LIMITS.signatureBytes)))) {
       throw new TypeError('signature');
     }
-    return gateways;
+    return usableGateways(gateways, log);
   } catch (error) {
     throw new ApiError(`the answer is not as G-16 says: ${(error as Error).message}`, { temporary: true });
   }

@@ -1,4 +1,5 @@
 /** Requests to the administration server's HTTP API, and how they fail (E-6). */
+import { LIMITS } from '../../protocol/index.ts';
 import { retryAfterMs } from './retry-after.ts';
 
 /** The platform's `fetch`, or one that takes another way. */
@@ -67,8 +68,9 @@ export async function apiPost(
       redirect: 'error',
       signal: signal ? AbortSignal.any([timeout, signal]) : timeout,
     });
-    text = await response.text();
+    text = await textOf(response);
   } catch (error) {
+    if (error instanceof TooLong) throw new Refusal(`${server}: ${error.message}`, { temporary: true });
     const { message, cause } = error as Error;
     const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
     throw new Refusal(`no answer from ${server}: ${why}`, { temporary: true });
@@ -90,6 +92,27 @@ export async function apiPost(
     code,
     retryAfter: retryAfterMs(response.headers.get('retry-after')),
   });
+}
+
+class TooLong extends Error {}
+
+/** The whole body. At the bound the connection is dropped, whatever was still to come. */
+async function textOf({ body }: Response): Promise<string> {
+  if (!body) return '';
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    bytes += value.byteLength;
+    if (bytes > LIMITS.answerBytes) {
+      reader.cancel().catch(() => undefined);
+      throw new TooLong(`the answer has more than ${LIMITS.answerBytes} bytes: something on the way?`);
+    }
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 function jsonObject(text: string): Record<string, unknown> | null {

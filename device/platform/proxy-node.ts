@@ -2,7 +2,7 @@
  * The way through an HTTP proxy (CONNECT, RFC 9110, 9.3.6), for all that this side dials: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`,
  * also in lower case, as curl and Go read them. Names are left to the proxy to look up.
  */
-import { Agent as HttpAgent, request as httpRequest } from 'node:http';
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { BlockList, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -181,23 +181,42 @@ async function request(url: URL, init: RequestInit, agent: HttpAgent): Promise<R
   const options = { agent, method, headers, ...(signal ? { signal, ...connectUntil(signal) } : {}) };
   return new Promise((resolve, reject) => {
     const sent = send(url, options, (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('error', reject);
-      response.on('end', () => {
-        const status = response.statusCode ?? 0;
-        if (status >= 300 && status < 400) {
-          reject(new TypeError(`the answer is a redirect (HTTP ${status})`));
-          return;
-        }
-        const pairs = Object.entries(response.headersDistinct).flatMap(([name, values = []]) =>
-          values.map((value): [string, string] => [name, value]),
-        );
-        const empty = status === 204 || status === 304;
-        resolve(new Response(empty ? null : Buffer.concat(chunks), { status, headers: pairs }));
-      });
+      const status = response.statusCode ?? 0;
+      if (status >= 300 && status < 400) {
+        response.destroy();
+        reject(new TypeError(`the answer is a redirect (HTTP ${status})`));
+        return;
+      }
+      const pairs = Object.entries(response.headersDistinct).flatMap(([name, values = []]) =>
+        values.map((value): [string, string] => [name, value]),
+      );
+      const empty = status === 204 || status === 304;
+      if (empty) response.resume();
+      resolve(new Response(empty ? null : bodyOf(response, signal), { status, headers: pairs }));
     });
     sent.on('error', (error) => reject(signal?.aborted ? signal.reason : error));
     sent.end(body);
   });
+}
+
+/** Read as far as it is asked for; canceled, its connection is dropped. */
+function bodyOf(response: IncomingMessage, signal?: AbortSignal | null): ReadableStream<Uint8Array> {
+  const chunks: AsyncIterator<Buffer> = response[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(body) {
+        try {
+          const { done, value } = await chunks.next();
+          if (done) body.close();
+          else body.enqueue(value);
+        } catch (error) {
+          body.error(signal?.aborted ? signal.reason : error);
+        }
+      },
+      cancel() {
+        response.destroy();
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }

@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import { silent } from '../../device/log.ts';
 import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
-import { decodeOrderBody, enrolBytes } from '../../protocol/index.ts';
+import { decodeOrderBody, enrolBytes, LIMITS } from '../../protocol/index.ts';
 import { enrolment, scriptAdmin } from './script-admin.ts';
 
 function revisionOf({ membership }: DeviceState): number {
@@ -148,6 +149,32 @@ test('E-3: an answer that is not as it should be is not kept', async () => {
     assert.is((await store.load()).state.identity, undefined);
     await s.stop();
   }
+});
+
+test('E-3: a gateway whose url is none is skipped, and the others are taken', async () => {
+  const good = { name: 'gw-1', url: 'wss://gw-1.example.net' };
+  const bad = [
+    { name: 'gw-2', url: 'wss://[gw-2' },
+    { name: '!', url: 'wss://gw-3.example.net' },
+    { name: 'gw-4', url: `wss://${'x'.repeat(LIMITS.urlLength)}` },
+  ];
+  const serverKey = await nodeCrypto.generate();
+  let gateways = [...bad, good];
+  const s = await scriptAdmin(async () => ({ status: 201, body: await enrolment(serverKey, { gateways }) }));
+  const warned: unknown[] = [];
+  const log = {
+    ...silent,
+    warn: (fields: object) => void warned.push((fields as { gateway: unknown }).gateway),
+  };
+  const store = new MemoryStore();
+  await enroll({ ...about, server: s.url, store, log });
+  assert.equal((await store.load()).state.gateways, [good]);
+  assert.equal(warned, bad);
+  gateways = bad;
+  const error = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
+  assert.match(error.message, /none of 3 has a name and a url/);
+  assert.is(error.temporary, true);
+  await s.stop();
 });
 
 test('E-4: the pinned key of the server does not change when a device enrols again', async () => {

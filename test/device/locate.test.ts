@@ -53,6 +53,18 @@ test('G-16: a device without any gateway asks until there is one', async () => {
   await l.end();
 });
 
+test('G-16: of a signed list, what cannot be used is skipped', async () => {
+  const bad = { name: 'gw-9', url: 'ws://[nowhere' };
+  const l = await lost([NOWHERE], (asked, gw) =>
+    located(gw.serverKey, gw.deviceKey, asked, [bad, gw.address]),
+  );
+  await l.gw.session();
+  await until(() => l.f.device.session, 'the welcome');
+  await l.f.device.stop();
+  assert.equal((await l.f.store.load()).state.gateways, [l.gw.address]);
+  await l.end();
+});
+
 test('G-16: an answer that the pinned key did not sign for this question is not believed', async () => {
   const stranger = await nodeCrypto.generate();
   let old: Awaited<ReturnType<typeof located>> | null = null;

@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { locate } from '../../device/gateways/locate.ts';
 import { enroll, httpProbe, MemoryStore, nodeCrypto, wsDial } from '../../device/index.ts';
+import { silent } from '../../device/log.ts';
 import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
 import { fixture } from './fixture.ts';
 import { ScriptGateway } from './script-gateway.ts';
@@ -100,7 +101,8 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
       const identity = { deviceId: 'dev-1', serverKey, installation: 'i-test', epoch: 1, server };
       const { signal } = asking;
-      const question = locate({ identity, server, key, crypto: nodeCrypto, signal, fetch: proxyFetch() });
+      const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
+      const question = locate({ identity, server, key, signal, ...parts });
       const asked = settled('the question where to go', question);
       await until(() => p.taken > 0, 'a connection');
       asking.abort();

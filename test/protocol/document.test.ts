@@ -44,6 +44,7 @@ test('the table of limits has the limits of the code', () => {
     LIMITS;
   const rows = [
     `| message | ${frameBytes} bytes |`,
+    `| answer to \`POST /v1/enroll\` or \`/v1/locate\` | ${LIMITS.answerBytes} bytes |`,
     `| nesting of a frame its own map counted | ${depth + 1} |`,
     `| identifier | ${idLength} characters |`,
     `| \`args\` encoded | ${argsBytes} bytes nested ${depth} deep |`,
