@@ -1,6 +1,6 @@
 /**
- * The administration server: puts its parts together, starts them in the order they need each other, and stops them in
- * the opposite one. Several may run on one database and one bus; none is special.
+ * The administration server: puts its parts together, starts them in the order they need each other, and
+ * stops them in the opposite one. Several may run on one database and one bus; none is special.
  */
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
@@ -80,7 +80,10 @@ export interface AdminConfig {
   balanceMovesPerSecond?: number;
   /** How often each gateway worker's canary gets a no-op, 0 for never; 15,000 ms when absent. */
   canaryIntervalMs?: number;
-  /** How long an end waits for a worker that was lost and may have heard from the device; 5 minutes when absent. */
+  /**
+   * How long an end waits for a worker that was lost and may have heard from the device; 5 minutes when
+   * absent.
+   */
   gatewayPatienceMs?: number;
   /** How long finished commands stay on record; 30 days when absent. */
   keepCommandsMs?: number;
@@ -99,8 +102,8 @@ export interface AdminServerParts {
   bus: Bus;
   log: Logger;
   /**
-   * Keeps the first admin token, which is made when there is no usable one. It is on record only after this resolved, so
-   * that a token nobody knows never is.
+   * Keeps the first admin token, which is made when there is no usable one. It is on record only after this
+   * resolved, so that a token nobody knows never is.
    */
   keepFirstToken: (token: string) => void | Promise<void>;
   /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */

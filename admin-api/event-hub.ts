@@ -12,8 +12,9 @@ interface Subscriber {
 }
 
 /**
- * Hands the ledger's events to subscribers in order, without gap or repeat. One reader per process follows the table and
- * keeps the newest events while somebody listens; a subscriber that is further behind reads the table itself until it has caught up.
+ * Hands the ledger's events to subscribers in order, without gap or repeat. One reader per process follows
+ * the table and keeps the newest events while somebody listens; a subscriber that is further behind reads the
+ * table itself until it has caught up.
  */
 export class EventHub {
   readonly #events: Events;
@@ -77,7 +78,9 @@ export class EventHub {
       });
   }
 
-  /** Calls `onEvents` with everything numbered above `afterSeq`, from the past on. Returns the way to stop. */
+  /**
+   * Calls `onEvents` with everything numbered above `afterSeq`, from the past on. Returns the way to stop.
+   */
   subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void {
     const subscriber: Subscriber = { seq: afterSeq, onEvents, pumping: false };
     this.#subscribers.add(subscriber);

@@ -1,7 +1,10 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { LIMITS } from '../protocol/index.ts';
 
-/** Whether `proof` is the signature of `bytes` by this key: Ed25519 (RFC 8032). A key that is no point of the curve holds nothing. */
+/**
+ * Whether `proof` is the signature of `bytes` by this key: Ed25519 (RFC 8032). A key that is no point of the
+ * curve holds nothing.
+ */
 export function holdsKey(publicKey: Uint8Array, bytes: Uint8Array, proof: Uint8Array): boolean {
   if (publicKey.length !== LIMITS.publicKeyBytes || proof.length !== LIMITS.signatureBytes) return false;
   try {

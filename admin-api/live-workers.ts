@@ -3,8 +3,8 @@ import type { Bus, Lease } from '../bus/bus.ts';
 import { OneAtATime } from '../bus/one-at-a-time.ts';
 
 /**
- * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a worker is
- * gone only when a list that was read says so.
+ * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a
+ * worker is gone only when a list that was read says so.
  */
 export class LiveWorkers {
   readonly #bus: Bus;

@@ -2,7 +2,10 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { DirectoryState } from '../bus/bus.ts';
 import type { DirectoryCounts } from './directory/projector.ts';
 
-/** The administration server's own metrics, named in one place; those of its HTTP API are in `http/metrics.ts`. */
+/**
+ * The administration server's own metrics, named in one place; those of its HTTP API are in
+ * `http/metrics.ts`.
+ */
 /** What is asked for when metrics are collected. */
 export interface AdminGauges {
   ready(): boolean;

@@ -1,6 +1,7 @@
 /**
- * Ed25519 signatures of orders: one for each device that a command names, one for all of a group. libsodium (`sodium-native`) takes half the time OpenSSL does; where its
- * binary does not load, node:crypto makes the same bytes (RFC 8032: a signature follows from key and message alone).
+ * Ed25519 signatures of orders: one for each device that a command names, one for all of a group. libsodium
+ * (`sodium-native`) takes half the time OpenSSL does; where its binary does not load, node:crypto makes the
+ * same bytes (RFC 8032: a signature follows from key and message alone).
  */
 import { type KeyObject, sign } from 'node:crypto';
 import { createRequire } from 'node:module';

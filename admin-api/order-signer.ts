@@ -19,8 +19,8 @@ import type { Meta } from './store/store.ts';
 const KEY = 'signing-key';
 
 /**
- * The administration server's Ed25519 key, which every device pins at enrolment (S-2). Made at the first start and kept
- * in the store, so that several administration servers on one database sign with the same key.
+ * The administration server's Ed25519 key, which every device pins at enrolment (S-2). Made at the first
+ * start and kept in the store, so that several administration servers on one database sign with the same key.
  */
 export class OrderSigner {
   readonly #signer: Signer;

@@ -1,5 +1,6 @@
 /**
- * The closed set of errors of the HTTP API (RFC 9457). `code` is what programs compare; `type` is derived from it.
+ * The closed set of errors of the HTTP API (RFC 9457). `code` is what programs compare; `type` is derived
+ * from it.
  */
 const STATUS = {
   'bad-request': 400,

@@ -1,4 +1,7 @@
-/** `npm run bench -- SCENARIO [options]`. The exit code is 1 when an invariant broke or a scenario failed; bounds are in the rows. */
+/**
+ * `npm run bench -- SCENARIO [options]`. The exit code is 1 when an invariant broke or a scenario failed;
+ * bounds are in the rows.
+ */
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Rows } from './rows.ts';

@@ -1,4 +1,7 @@
-/** What a scenario is, and what it gets to work with: it says what it does, gives figures and invariants, nothing else. */
+/**
+ * What a scenario is, and what it gets to work with: it says what it does, gives figures and invariants,
+ * nothing else.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { STILL_MS } from './measure/clock.ts';
 import { machineCpu, memoryUse } from './measure/processes.ts';
@@ -126,7 +129,9 @@ export class Bench {
     return part;
   }
 
-  /** How much of the machine somebody else used since the scenario began: what the other figures are worth. */
+  /**
+   * How much of the machine somebody else used since the scenario began: what the other figures are worth.
+   */
   disturbance(): void {
     const { all, busy, own } = machineCpu();
     const cpu = this.#cpu;
@@ -148,8 +153,8 @@ export class Bench {
   }
 
   /**
-   * Waits until there are as many as `wanted`, or no more have come for a minute: what is lost is judged by that, and never by how
-   * slow the machine is. Resolves with how many there are.
+   * Waits until there are as many as `wanted`, or no more have come for a minute: what is lost is judged by
+   * that, and never by how slow the machine is. Resolves with how many there are.
    */
   async until(wanted: number, there: () => number | Promise<number>, lookMs = 50): Promise<number> {
     let most = Number.NEGATIVE_INFINITY;
@@ -161,7 +166,10 @@ export class Bench {
     }
   }
 
-  /** Does `work`, and rejects with `MemoryExhausted` as soon as the machine has more memory in use than it may. */
+  /**
+   * Does `work`, and rejects with `MemoryExhausted` as soon as the machine has more memory in use than it
+   * may.
+   */
   async watched<T>(work: Promise<T>): Promise<T> {
     const ended = new AbortController();
     const watch = async (): Promise<never> => {

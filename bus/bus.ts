@@ -1,9 +1,10 @@
 /**
- * What passes between gateways and administration servers. One interface, two implementations: `memory-bus.ts` for
- * everything in one process, `redis/` for everything else; `test/bus/contract.ts` holds both to the same rules.
+ * What passes between gateways and administration servers. One interface, two implementations:
+ * `memory-bus.ts` for everything in one process, `redis/` for everything else; `test/bus/contract.ts` holds
+ * both to the same rules.
  *
- * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the bus, so
- * the caller always knows what was not done and keeps it.
+ * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
+ * bus, so the caller always knows what was not done and keeps it.
  */
 import type { Compliance, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
 
@@ -14,8 +15,8 @@ export class BusUnavailable extends Error {
 /* ---- whose it is ---- */
 
 /**
- * One database, and every program that works for it. `id` is random and made with the database, an identifier; `epoch`
- * counts from 1 and grows when an older copy of the database was restored.
+ * One database, and every program that works for it. `id` is random and made with the database, an
+ * identifier; `epoch` counts from 1 and grows when an older copy of the database was restored.
  */
 export interface Installation {
   id: string;
@@ -27,8 +28,9 @@ export interface Owner {
   /** The one this program works for. A gateway has no database: it learns it here once, `null` until then. */
   readonly current: Installation | null;
   /**
-   * An administration server takes the bus for its installation, before it does anything else with it. Rejects with
-   * `ForeignInstallation` when it is another's, with `InstallationRestored` when a later epoch was seen.
+   * An administration server takes the bus for its installation, before it does anything else with it.
+   * Rejects with `ForeignInstallation` when it is another's, with `InstallationRestored` when a later epoch
+   * was seen.
    */
   claim(own: Installation): Promise<void>;
   /** Whose the bus is at this moment, and the latest epoch it has seen; `null`: nobody's. */
@@ -87,7 +89,10 @@ export interface WorkerLoad {
   tunnels?: { open: number; limit: number };
 }
 
-/** `drain`: an operator drains the gateway; `off`: its push server was switched off; `port`: devices of the old port. */
+/**
+ * `drain`: an operator drains the gateway; `off`: its push server was switched off; `port`: devices of the
+ * old port.
+ */
 export type LeavingReason = 'drain' | 'off' | 'port' | 'stop';
 
 export interface Lease {
@@ -106,11 +111,14 @@ export interface Leases {
   acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string>;
   /** `lost`: it expired; the worker must acquire anew. Never revives a lease that expired. */
   extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'>;
-  /** All receipts that the worker had at `upTo` or earlier, by `BusClock.now`, have been appended. Without a lease it does nothing. */
+  /**
+   * All receipts that the worker had at `upTo` or earlier, by `BusClock.now`, have been appended. Without a
+   * lease it does nothing.
+   */
   heard(incarnation: string, upTo: number): Promise<void>;
   /**
-   * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker has nothing left to append and never will have:
-   * `left` says so for at least 15 minutes.
+   * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker has nothing left to append
+   * and never will have: `left` says so for at least 15 minutes.
    */
   release(incarnation: string, options?: { allHeard?: boolean }): Promise<void>;
   /** Those of `incarnations` that were released with `allHeard`. */
@@ -122,9 +130,9 @@ export interface Leases {
 /* ---- the clock that all share ---- */
 
 /**
- * One time for all programs of an installation, whatever their own clocks say: that of the Redis server that keeps the receipts, or
- * of the process where there is no Redis. Between measurements it goes on by the monotonic clock, and small corrections never
- * turn it back.
+ * One time for all programs of an installation, whatever their own clocks say: that of the Redis server that
+ * keeps the receipts, or of the process where there is no Redis. Between measurements it goes on by the
+ * monotonic clock, and small corrections never turn it back.
  */
 export interface BusClock {
   /** Milliseconds since the Unix epoch; the process' own clock until it was measured. */
@@ -136,10 +144,10 @@ export interface BusClock {
 /* ---- outboxes: what waits for a worker ---- */
 
 /**
- * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker reports
- * devices it could not hand the frame to as `undelivered`. With `close`, the sessions named are closed after the frame
- * (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session the device has. `tunnel` and
- * `tunnelEnd` are for the worker itself and come with no devices.
+ * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker
+ * reports devices it could not hand the frame to as `undelivered`. With `close`, the sessions named are
+ * closed after the frame (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session
+ * the device has. `tunnel` and `tunnelEnd` are for the worker itself and come with no devices.
  */
 export interface Delivery {
   devices: string[];
@@ -152,8 +160,8 @@ export interface Delivery {
 }
 
 /**
- * Two legs may join here. A grant for a tunnel that the worker has already brings new tickets: it may go on here after a
- * leg was away for too long.
+ * Two legs may join here. A grant for a tunnel that the worker has already brings new tickets: it may go on
+ * here after a leg was away for too long.
  */
 export interface TunnelGrant {
   /** An identifier. */
@@ -176,9 +184,10 @@ export interface TunnelGrant {
 }
 
 /**
- * `joined`: a side's ticket was good. `left`: its leg is gone; it may resume. `resumed`: it did. `counters`: figures of a tunnel that is
- * in use, every 10 s. `moving`: the legs were told that the gateway leaves. `refused`: somebody who named this tunnel was not let
- * in; `reason` is a `TunnelRefusal`. `ended`: over at this worker; `reason` is a `TunnelEndReason`, or what `tunnelEnd` said.
+ * `joined`: a side's ticket was good. `left`: its leg is gone; it may resume. `resumed`: it did. `counters`:
+ * figures of a tunnel that is in use, every 10 s. `moving`: the legs were told that the gateway leaves.
+ * `refused`: somebody who named this tunnel was not let in; `reason` is a `TunnelRefusal`. `ended`: over at
+ * this worker; `reason` is a `TunnelEndReason`, or what `tunnelEnd` said.
  */
 export const TUNNEL_EVENTS = ['joined', 'left', 'resumed', 'counters', 'moving', 'refused', 'ended'] as const;
 export type TunnelEvent = (typeof TUNNEL_EVENTS)[number];
@@ -188,7 +197,10 @@ export interface OutboxEntry {
   delivery: Delivery;
 }
 
-/** Where a reader is: entries with an offset above `offset` are unread. `epoch` changes when an outbox is lost. */
+/**
+ * Where a reader is: entries with an offset above `offset` are unread. `epoch` changes when an outbox is
+ * lost.
+ */
 export interface Position {
   epoch: string;
   offset: string;
@@ -203,8 +215,9 @@ export interface OutboxRead {
 
 export interface Outboxes {
   /**
-   * Appends and announces in one atomic step, in order. `gone`: that incarnation has no lease any more, nothing was
-   * appended. `full`: its reader is too far behind (more than `OUTBOX_MAX_ENTRIES`), nothing was appended.
+   * Appends and announces in one atomic step, in order. `gone`: that incarnation has no lease any more,
+   * nothing was appended. `full`: its reader is too far behind (more than `OUTBOX_MAX_ENTRIES`), nothing was
+   * appended.
    */
   append(incarnation: string, deliveries: readonly Delivery[]): Promise<'appended' | 'gone' | 'full'>;
   /** Reads up to `limit` entries above `position`; `null` reads from the start. */
@@ -213,7 +226,8 @@ export interface Outboxes {
   trim(incarnation: string, position: Position): Promise<void>;
   /**
    * Calls `onHint` soon after something was appended, and after every time a hint may have been missed (the
-   * subscription was renewed). A hint may be lost or come twice: the outbox is the truth. Returns the way to stop.
+   * subscription was renewed). A hint may be lost or come twice: the outbox is the truth. Returns the way to
+   * stop.
    */
   onHint(incarnation: string, onHint: () => void): Promise<() => Promise<void>>;
 }
@@ -270,8 +284,9 @@ export type Receipt =
   /** The worker's outbox is gone; what was sent through it may not have arrived. */
   | { kind: 'outbox-lost'; incarnation: string; at: number }
   /**
-   * What became of a tunnel. Bytes are those of all messages between the legs since the tunnel came to this worker: `bytesUp` from
-   * the device, `bytesDown` from the operator; `streams` those open now, as the device says.
+   * What became of a tunnel. Bytes are those of all messages between the legs since the tunnel came to this
+   * worker: `bytesUp` from the device, `bytesDown` from the operator; `streams` those open now, as the device
+   * says.
    */
   | {
       kind: 'tunnel';
@@ -297,9 +312,9 @@ export interface Receipts {
    * Appends a batch whole or not at all. `bytes` is about how long it is, for a bus that does not encode it. `full`: administration servers are too far behind; nothing was appended. */
   append(batch: readonly Receipt[], bytes?: number): Promise<'appended' | 'full'>;
   /**
-   * Hands batches to `apply` until the returned function is called; each batch goes to one consumer and is dropped once
-   * `apply` resolves. What a consumer left unfinished (it died, `apply` rejected) is handed out again, to whoever is
-   * there, after `redeliverAfterMs`: `apply` must be idempotent.
+   * Hands batches to `apply` until the returned function is called; each batch goes to one consumer and is
+   * dropped once `apply` resolves. What a consumer left unfinished (it died, `apply` rejected) is handed out
+   * again, to whoever is there, after `redeliverAfterMs`: `apply` must be idempotent.
    */
   consume(
     consumer: string,
@@ -313,9 +328,10 @@ export interface Receipts {
   /** For how long the oldest of them has been waiting, milliseconds; 0 when there is none. */
   oldestAgeMs(): Promise<number>;
   /**
-   * Places in the order of appending, to be compared as text: that of the newest batch ever appended, and that of the oldest
-   * which is not dropped, `null` for none. What was appended up to `appended` is applied once `open` is `null` or greater, while
-   * `stream` stays the same: another one stands for data that was emptied, and what was in there may never have been applied.
+   * Places in the order of appending, to be compared as text: that of the newest batch ever appended, and
+   * that of the oldest which is not dropped, `null` for none. What was appended up to `appended` is applied
+   * once `open` is `null` or greater, while `stream` stays the same: another one stands for data that was
+   * emptied, and what was in there may never have been applied.
    */
   progress(): Promise<{ appended: string; open: string | null; stream: string }>;
 }
@@ -335,16 +351,16 @@ export interface Holder {
 export interface PresenceClaim {
   device: string;
   /**
-   * Absent: take the device, whoever holds it (a new connection). Present: take it only if nobody holds it or this very
-   * session does (a worker that lost its lease claims anew what it still has).
+   * Absent: take the device, whoever holds it (a new connection). Present: take it only if nobody holds it or
+   * this very session does (a worker that lost its lease claims anew what it still has).
    */
   heldSession?: number;
 }
 
 export interface Presence {
   /**
-   * For each claim, in order: the new holder's session number, larger than any earlier one of that device, and who held
-   * it before; or `null` when a newer session holds it (only with `heldSession`).
+   * For each claim, in order: the new holder's session number, larger than any earlier one of that device,
+   * and who held it before; or `null` when a newer session holds it (only with `heldSession`).
    */
   claim(
     incarnation: string,
@@ -352,11 +368,15 @@ export interface Presence {
   ): Promise<({ session: number; previous?: Holder } | null)[]>;
   /** Removes each device's presence if that session still holds it (compare-and-delete). */
   release(incarnation: string, sessions: readonly { device: string; session: number }[]): Promise<void>;
-  /** Who holds each device, in order; a holder whose lease is gone may still be named: compare with `Leases.list`. */
+  /**
+   * Who holds each device, in order; a holder whose lease is gone may still be named: compare with
+   * `Leases.list`.
+   */
   locate(devices: readonly string[]): Promise<(Holder | null)[]>;
   /**
-   * Removes entries of holders whose leases are gone. Looks at about `limit` entries, going on where it left off, so
-   * calling it now and then keeps what killed workers left behind from staying for ever. Returns how many it removed.
+   * Removes entries of holders whose leases are gone. Looks at about `limit` entries, going on where it left
+   * off, so calling it now and then keeps what killed workers left behind from staying for ever. Returns how
+   * many it removed.
    */
   sweep(limit: number): Promise<number>;
 }
@@ -396,8 +416,8 @@ export interface ServedAddress {
 export interface DirectoryGateway extends GatewaySettings {
   name: string;
   /**
-   * What devices are told, whatever the settings ask for: the address a worker listened at last. `null` before one did; such a gateway is
-   * in no list.
+   * What devices are told, whatever the settings ask for: the address a worker listened at last. `null`
+   * before one did; such a gateway is in no list.
    */
   told: ServedAddress | null;
   /** Where it listened before. Devices may still come there, and are sent to `told`. */
@@ -427,9 +447,9 @@ export interface DirectoryState {
 }
 
 /**
- * A directory being written. What was there before stays valid until `finish`, and what `putDevices` and `removeDevices`
- * change meanwhile goes into both. Both methods reject with `DirectoryIncomplete` as soon as something that was written
- * is gone, or somebody else writes: then all of it is to be written again.
+ * A directory being written. What was there before stays valid until `finish`, and what `putDevices` and
+ * `removeDevices` change meanwhile goes into both. Both methods reject with `DirectoryIncomplete` as soon as
+ * something that was written is gone, or somebody else writes: then all of it is to be written again.
  */
 export interface DirectoryWriting {
   put(devices: readonly DirectoryDevice[]): Promise<void>;
@@ -440,26 +460,36 @@ export interface DirectoryWriting {
 /** Whole or absent: it never looks as if it lacked a device because a part of it was lost. */
 export interface Directory {
   look(): Promise<DirectoryState>;
-  /** Begins to write all of it. `null`: another administration server is at it. `clear`: what is there is not valid. */
+  /**
+   * Begins to write all of it. `null`: another administration server is at it. `clear`: what is there is not
+   * valid.
+   */
   begin(options?: { clear?: boolean }): Promise<DirectoryWriting | null>;
   /**
-   * An administration server looks after this generation. Devices are turned away for good only within `ttlMs` of that:
-   * a gateway that is cut off together with a part of Redis knows nothing of those enrolled since.
+   * An administration server looks after this generation. Devices are turned away for good only within
+   * `ttlMs` of that: a gateway that is cut off together with a part of Redis knows nothing of those enrolled
+   * since.
    */
   vouch(generation: string, ttlMs: number): Promise<void>;
-  /** Puts or replaces these. While nothing is there and nobody writes, nothing is done: whoever writes will read them. */
+  /**
+   * Puts or replaces these. While nothing is there and nobody writes, nothing is done: whoever writes will
+   * read them.
+   */
   putDevices(devices: readonly DirectoryDevice[]): Promise<void>;
   removeDevices(ids: readonly string[]): Promise<void>;
   /**
-   * In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` when it cannot be known,
-   * and when one of them is missing or blocked and the directory is not whole, not vouched for, or another installation's.
+   * In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` when it
+   * cannot be known, and when one of them is missing or blocked and the directory is not whole, not vouched
+   * for, or another installation's.
    */
   devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;
   /** The list becomes this one, in one step. */
   setGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   putGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   removeGateway(name: string): Promise<void>;
-  /** Rejects with `DirectoryIncomplete` while the list was not written, or is lost or another installation's. */
+  /**
+   * Rejects with `DirectoryIncomplete` while the list was not written, or is lost or another installation's.
+   */
   gateways(): Promise<DirectoryGateway[]>;
   /** Calls `onChange` soon after gateways were put or removed; hints may be lost, so poll as well. */
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>>;
@@ -503,7 +533,9 @@ export interface BusCounts {
   subscriptionsReplaced: number;
   /** Times that Redis went on with another history of its data: a restart, a failover. */
   historyChanges: number;
-  /** From publishing to oneself to receiving it, milliseconds; the last one measured, `null` before the first. */
+  /**
+   * From publishing to oneself to receiving it, milliseconds; the last one measured, `null` before the first.
+   */
   probeRoundTripMs: number | null;
 }
 
@@ -516,9 +548,9 @@ export interface Bus {
   readonly directory: Directory;
   readonly clock: BusClock;
   /**
-   * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s, or, with `waiting`, never: that is
-   * told why whenever the reason changes, until the bus works or is stopped. What a person must change (a wrong password) rejects
-   * either way.
+   * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s, or, with
+   * `waiting`, never: that is told why whenever the reason changes, until the bus works or is stopped. What a
+   * person must change (a wrong password) rejects either way.
    */
   start(options?: { waiting?: (reason: string) => void }): Promise<void>;
   /** Idempotent; consumers and hints end. */

@@ -1,4 +1,7 @@
-/** The certificate a program serves with, as its health tells it: replaced while it runs, or kept when the new files are no good. */
+/**
+ * The certificate a program serves with, as its health tells it: replaced while it runs, or kept when the new
+ * files are no good.
+ */
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { DependencyReport } from '../health/health.ts';
@@ -24,7 +27,10 @@ export class Certificate {
   #since = Date.now();
   #problem: string | undefined;
 
-  /** Runs `use`, which throws when the files are no good; then the previous certificate stays. Returns what went wrong. */
+  /**
+   * Runs `use`, which throws when the files are no good; then the previous certificate stays. Returns what
+   * went wrong.
+   */
   replace(use: () => void): Error | undefined {
     try {
       use();

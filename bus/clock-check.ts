@@ -1,9 +1,15 @@
-/** Clocks that are apart are told of: the shared clock keeps commands from harm, but logs, certificates and tokens go by each machine's own. */
+/**
+ * Clocks that are apart are told of: the shared clock keeps commands from harm, but logs, certificates and
+ * tokens go by each machine's own.
+ */
 import type { DependencyReport } from '../health/health.ts';
 
 const APART_MS = 2_000;
 
-/** `ahead`: by whose clock, and how far it is ahead of the one that all share, milliseconds; `null` while that is not known. */
+/**
+ * `ahead`: by whose clock, and how far it is ahead of the one that all share, milliseconds; `null` while that
+ * is not known.
+ */
 export function clockWarnings(ahead: ReadonlyMap<string, number | null>): string[] {
   return [...ahead].flatMap(([whose, aheadMs]) => {
     if (aheadMs === null || Math.abs(aheadMs) <= APART_MS) return [];

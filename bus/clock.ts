@@ -13,8 +13,8 @@ interface Measurement {
 }
 
 /**
- * Another machine's clock, as known from asking it now and then. The best answer counts until one comes that is better or that
- * contradicts it: their clock was set, or another server answers now.
+ * Another machine's clock, as known from asking it now and then. The best answer counts until one comes that
+ * is better or that contradicts it: their clock was set, or another server answers now.
  */
 export class MeasuredClock implements BusClock {
   #best: Measurement | null = null;

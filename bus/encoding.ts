@@ -1,6 +1,6 @@
 /**
- * How the bus writes its own values into Redis. Apart from the protocol's codec on purpose: these values never reach a
- * device, hold many frames at once, and so are not held to a frame's bounds.
+ * How the bus writes its own values into Redis. Apart from the protocol's codec on purpose: these values
+ * never reach a device, hold many frames at once, and so are not held to a frame's bounds.
  */
 import { Packr } from 'msgpackr';
 

@@ -1,17 +1,20 @@
 /**
- * Every socket of a gateway's worker, or of the HTTP API, that is not trusted yet, of whatever kind: accepted and silent, asking over
- * HTTP, a WebSocket without a proof, a leg of a tunnel without a ticket. They share one bound and one time limit, counted from accept, so that strangers cannot use up what
- * devices need. An address and its prefix have a share of the bound. Who is over it loses the oldest socket; when all together
+ * Every socket of a gateway's worker, or of the HTTP API, that is not trusted yet, of whatever kind: accepted
+ * and silent, asking over HTTP, a WebSocket without a proof, a leg of a tunnel without a ticket. They share
+ * one bound and one time limit, counted from accept, so that strangers cannot use up what devices need. An
+ * address and its prefix have a share of the bound. Who is over it loses the oldest socket; when all together
  * are over the bound, the largest prefix loses its oldest.
  */
 import type { AddressList, Origin } from './addresses.ts';
 
 /**
- * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that has to prove itself. `admitting`: its proof is being
- * checked, which it waits for and not we. `leg`: of a tunnel, before its ticket was good.
+ * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that has to prove itself. `admitting`:
+ * its proof is being checked, which it waits for and not we. `leg`: of a tunnel, before its ticket was good.
  */
 export type NewcomerKind = 'accepted' | 'handshake' | 'admitting' | 'leg';
-/** `late`: past the time limit. The others: over the share of its address, of its prefix, or over the bound. */
+/**
+ * `late`: past the time limit. The others: over the share of its address, of its prefix, or over the bound.
+ */
 export type CutReason = 'late' | 'address' | 'prefix' | 'crowded';
 
 /** Whoever has the socket. */
@@ -20,7 +23,9 @@ export interface Holder {
   cut(why: CutReason): void;
 }
 
-/** Sockets of one address or prefix, the oldest first; those being admitted are counted and not among them. */
+/**
+ * Sockets of one address or prefix, the oldest first; those being admitted are counted and not among them.
+ */
 class Group {
   readonly closable = new Set<Newcomer>();
   count = 0;
@@ -61,7 +66,10 @@ export interface NewcomersParts {
   cuts: { add(reason: CutReason): void };
 }
 
-/** Sockets that ended with a close frame stay until the other side closes too, at most so long (uWebSockets.js). */
+/**
+ * Sockets that ended with a close frame stay until the other side closes too, at most so long
+ * (uWebSockets.js).
+ */
 const LINGER_TICKS_SHARE = 1.6;
 
 export class Newcomers {
@@ -177,7 +185,10 @@ export class Newcomers {
     if (--prefix.count === 0) this.#prefixes.delete(prefix.key);
   }
 
-  /** Whether one more socket of a stranger may be closed with a close frame; it is counted as one that lingers. */
+  /**
+   * Whether one more socket of a stranger may be closed with a close frame; it is counted as one that
+   * lingers.
+   */
   mayLinger(): boolean {
     const { now, limitTicks, bound } = this.#parts;
     const tick = now();

@@ -1,6 +1,6 @@
 /**
- * Work that is asked for more often than it is done: one run at a time, and what is asked for during a run is done after it, since that
- * run may have looked too early.
+ * Work that is asked for more often than it is done: one run at a time, and what is asked for during a run is
+ * done after it, since that run may have looked too early.
  */
 export class OneAtATime {
   readonly #work: () => Promise<void>;

@@ -5,8 +5,8 @@ import { RedisBus } from './redis/redis-bus.ts';
 import type { RedisSettings } from './redis/settings.ts';
 
 /**
- * The bus that the configuration asks for: Redis when there are settings for it, this process alone when not. Not started
- * yet. `tellWarnings`: see `RedisBusOptions`. Throws `RedisSettingsError`.
+ * The bus that the configuration asks for: Redis when there are settings for it, this process alone when not.
+ * Not started yet. `tellWarnings`: see `RedisBusOptions`. Throws `RedisSettingsError`.
  */
 export function openBus(options: {
   redis?: RedisSettings & { prefix?: string };

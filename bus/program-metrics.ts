@@ -1,6 +1,7 @@
 /**
- * What every program tells of itself: its version, and figures of its process under the names that Prometheus' own clients use.
- * Collected when asked for; nothing is sampled in between, so an idle gateway stays idle.
+ * What every program tells of itself: its version, and figures of its process under the names that
+ * Prometheus' own clients use. Collected when asked for; nothing is sampled in between, so an idle gateway
+ * stays idle.
  */
 import { readFile } from 'node:fs/promises';
 import {

@@ -1,7 +1,8 @@
 /**
- * Which gateway for which device: weighted rendezvous hashing. Every device has an order of its own over the gateways, in
- * which a gateway comes first for a share of the devices that is proportional to its weight; a gateway that joins
- * or leaves changes the first place of its own share only. Administration servers and gateways compute the same order.
+ * Which gateway for which device: weighted rendezvous hashing. Every device has an order of its own over the
+ * gateways, in which a gateway comes first for a share of the devices that is proportional to its weight; a
+ * gateway that joins or leaves changes the first place of its own share only. Administration servers and
+ * gateways compute the same order.
  */
 
 export interface RankedGateway {
@@ -25,8 +26,8 @@ export function rankGateways<T extends RankedGateway>(device: string, gateways: 
 }
 
 /**
- * Higher is better: `-weight / ln(h)` with h evenly distributed between 0 and 1 by device and gateway. Gateways of weight 0 come
- * last, in an order that is still the device's own.
+ * Higher is better: `-weight / ln(h)` with h evenly distributed between 0 and 1 by device and gateway.
+ * Gateways of weight 0 come last, in an order that is still the device's own.
  */
 export function rankingScore(device: string, gateway: string, weight: number): number {
   const h = unit(device, gateway);
@@ -40,7 +41,10 @@ function unit(device: string, gateway: string): number {
   return ((high >>> 6) * 2 ** 27 + (low >>> 5) + 0.5) / 2 ** 53;
 }
 
-/** FNV-1a over both texts, then the finaliser of MurmurHash3, without which similar names give similar numbers. */
+/**
+ * FNV-1a over both texts, then the finaliser of MurmurHash3, without which similar names give similar
+ * numbers.
+ */
 function hash(device: string, gateway: string, seed: number): number {
   let h = seed;
   for (let i = 0; i < device.length; i++) h = Math.imul(h ^ device.charCodeAt(i), 0x01000193);

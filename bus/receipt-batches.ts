@@ -11,7 +11,10 @@ export const CONSUMER_END_DEADLINE_MS = 5_000;
 /** Bytes that are applied together, batches as they were appended. */
 const TOGETHER_BYTES = 8 * 1024 * 1024;
 
-/** Takes batches off the front of `waiting`: as many as fit into `maxReceipts` and a few megabytes together, but at least one. */
+/**
+ * Takes batches off the front of `waiting`: as many as fit into `maxReceipts` and a few megabytes together,
+ * but at least one.
+ */
 export function takeTogether<T extends { receipts: readonly Receipt[]; bytes: number }>(
   waiting: T[],
   maxReceipts: number,
@@ -27,7 +30,10 @@ export function takeTogether<T extends { receipts: readonly Receipt[]; bytes: nu
   return waiting.splice(0, count);
 }
 
-/** Calls `apply` with all receipts of `batches`: in one call, or in several when a batch alone is over `maxReceipts`. */
+/**
+ * Calls `apply` with all receipts of `batches`: in one call, or in several when a batch alone is over
+ * `maxReceipts`.
+ */
 export async function applyTogether(
   batches: readonly { receipts: readonly Receipt[] }[],
   maxReceipts: number,
@@ -41,7 +47,10 @@ export async function applyTogether(
   }
 }
 
-/** Pause after the nth `apply` in a row that rejected, milliseconds: a ledger that is away is not asked in a tight loop. */
+/**
+ * Pause after the nth `apply` in a row that rejected, milliseconds: a ledger that is away is not asked in a
+ * tight loop.
+ */
 export function pauseAfterRejections(count: number): number {
   return Math.min(50 * 2 ** Math.min(count, 10), 1_000);
 }

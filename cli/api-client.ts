@@ -110,8 +110,9 @@ export class ApiClient {
   }
 
   /**
-   * The body of an answer that has no end (server-sent events), on a connection of its own; `signal` closes it. Not through
-   * fetch, which opens another connection in place of one that was cut, and lets go of signals that it should follow.
+   * The body of an answer that has no end (server-sent events), on a connection of its own; `signal` closes
+   * it. Not through fetch, which opens another connection in place of one that was cut, and lets go of
+   * signals that it should follow.
    */
   async open(path: string, input: RequestInput, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const url = this.#url(path, input.query);

@@ -1,4 +1,7 @@
-/** Reads server-sent events (WHATWG HTML, section "Server-sent events") and keeps reading over broken connections. */
+/**
+ * Reads server-sent events (WHATWG HTML, section "Server-sent events") and keeps reading over broken
+ * connections.
+ */
 import { type ApiClient, ApiRefused, type Query } from './api-client.ts';
 import { CliError, EXIT } from './exit-codes.ts';
 
@@ -65,9 +68,9 @@ export interface EventStreamOptions {
 }
 
 /**
- * Hands on events until `signal` aborts, then resolves. A broken connection is made anew with Last-Event-ID after a
- * full-jitter back-off, so nothing is skipped. Rejects with `ApiRefused` when the server does not want to be asked
- * again (4xx other than 429).
+ * Hands on events until `signal` aborts, then resolves. A broken connection is made anew with Last-Event-ID
+ * after a full-jitter back-off, so nothing is skipped. Rejects with `ApiRefused` when the server does not
+ * want to be asked again (4xx other than 429).
  */
 export async function readEventStream(options: EventStreamOptions): Promise<void> {
   const { api, signal, silenceMs = 45_000, minRetryMs = 250, maxRetryMs = 5_000 } = options;

@@ -46,7 +46,10 @@ export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
   [EXIT.outputClosed, 'nobody reads the output any more, as after `| head -1`'],
 ];
 
-/** Ends the command with `exitCode`; `message` is for the person at the terminal, complete and without a stack. */
+/**
+ * Ends the command with `exitCode`; `message` is for the person at the terminal, complete and without a
+ * stack.
+ */
 export class CliError extends Error {
   override readonly name: string = 'CliError';
   readonly exitCode: ExitCode;

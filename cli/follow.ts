@@ -1,6 +1,7 @@
 /**
- * Follows one command until every execution is final. The event stream says when to look, the command itself says
- * what there is: a lost, late or repeated event costs time and never truth, and without a stream it polls.
+ * Follows one command until every execution is final. The event stream says when to look, the command itself
+ * says what there is: a lost, late or repeated event costs time and never truth, and without a stream it
+ * polls.
  */
 import { type ApiClient, ApiUnavailable } from './api-client.ts';
 import { pause, readEventStream } from './event-stream.ts';
@@ -14,7 +15,9 @@ export interface FollowOptions {
   waitTimeoutMs?: number | undefined;
   signal: AbortSignal;
   onChange?: (command: CommandView) => void;
-  /** Least time between two looks, and the time between looks with and without a live stream, milliseconds. */
+  /**
+   * Least time between two looks, and the time between looks with and without a live stream, milliseconds.
+   */
   gapMs?: number;
   livePollMs?: number;
   deadPollMs?: number;
@@ -22,7 +25,9 @@ export interface FollowOptions {
   unavailableMs?: number;
 }
 
-/** Resolves with the finished command. Throws `CliError` (interrupted, wait timeout, refused, unavailable). */
+/**
+ * Resolves with the finished command. Throws `CliError` (interrupted, wait timeout, refused, unavailable).
+ */
 export async function followCommand(options: FollowOptions): Promise<CommandView> {
   const { api, commandId, signal, gapMs = 200, livePollMs = 10_000, deadPollMs = 1_000 } = options;
   const deadline =

@@ -24,7 +24,8 @@ export async function run(argv: readonly string[], given: Shell): Promise<ExitCo
     await buildCommands(shell, ending).parseAsync([...argv], { from: 'user' });
     return ending.code;
   } catch (error) {
-    // Commander has printed its message already; --help and --version end with 0, everything else is wrong usage.
+    // Commander has printed its message already; --help and --version end with 0, everything else is wrong
+    // usage.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof CliError) {
       if (error.message !== '') shell.stderr.write(`${error.message}\n`);

@@ -39,8 +39,8 @@ export interface Shell {
 }
 
 /**
- * Ends the process without a word when the reader of stdout has gone (`pushpoint groups list | head -1`). Notes that nobody
- * reads are no reason to end. Other errors of the two streams are thrown.
+ * Ends the process without a word when the reader of stdout has gone (`pushpoint groups list | head -1`).
+ * Notes that nobody reads are no reason to end. Other errors of the two streams are thrown.
  */
 function endWhenUnread(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -122,7 +122,9 @@ function attempt(write: () => unknown): void {
   }
 }
 
-/** Pipes and sockets without waiting for the reader, which `process.stdout` does; they close when they end. */
+/**
+ * Pipes and sockets without waiting for the reader, which `process.stdout` does; they close when they end.
+ */
 function writerOf(fd: number): Writable {
   const kind = fstatSync(fd);
   if (kind.isFIFO() || kind.isSocket()) return new Socket({ fd, readable: false, writable: true });

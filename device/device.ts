@@ -1,6 +1,6 @@
 /**
- * A device: keeps one session with the gateways it was given, obeys the orders of its administration server, and sees to
- * it that the end of every execution gets on record.
+ * A device: keeps one session with the gateways it was given, obeys the orders of its administration server,
+ * and sees to it that the end of every execution gets on record.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import { CLOSE, type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
@@ -28,13 +28,17 @@ import { type DeviceTunnelOptions, DeviceTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
 
 export interface DeviceOptions {
-  /** Holds the identity (see `enroll`) and everything else that outlives the program. The caller closes it. */
+  /**
+   * Holds the identity (see `enroll`) and everything else that outlives the program. The caller closes it.
+   */
   store: DeviceStore;
   crypto: DeviceCrypto;
   dial: Dial;
   /** Name and version of the program, at most 64 characters; for people. */
   software?: string;
-  /** What people call the device, where it is no longer what it enrolled with (E-5); at most 128 characters. */
+  /**
+   * What people call the device, where it is no longer what it enrolled with (E-5); at most 128 characters.
+   */
   name?: string;
   log?: DeviceLog;
   limits?: Partial<ExecutionLimits>;
@@ -46,13 +50,19 @@ export interface DeviceOptions {
   probe?: Probe;
   /** How and how often; `false`: never. */
   probing?: Partial<ProbeOptions> | false;
-  /** Base URL of the administration server's API, to ask where to go (G-16); that of the enrolment when absent. */
+  /**
+   * Base URL of the administration server's API, to ask where to go (G-16); that of the enrolment when
+   * absent.
+   */
   server?: string;
   /** Makes requests to the administration server; the platform's when absent. */
   fetch?: Fetch;
   /** Tells of changes of the network (G-14); a program that knows better calls `networkChanged` itself. */
   watchNetwork?: NetworkWatch;
-  /** Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is `unsupported`. */
+  /**
+   * Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is
+   * `unsupported`.
+   */
   tunnels?: DeviceTunnelOptions;
   /** From 0 up to 1, for jitter. */
   random?: () => number;
@@ -137,7 +147,10 @@ export class PushpointDevice {
     return this.#events.on(name, listener);
   }
 
-  /** Says how commands of a type are run; before `start`, which tells the gateway and recovers what was running. */
+  /**
+   * Says how commands of a type are run; before `start`, which tells the gateway and recovers what was
+   * running.
+   */
   handle<T extends CommandType>(type: T, handler: Handler<CommandArgs[T]>, options?: HandlerOptions): this;
   handle(type: string, handler: Handler, options?: HandlerOptions): this;
   handle(type: string, handler: Handler<never>, options?: HandlerOptions): this {
@@ -145,13 +158,19 @@ export class PushpointDevice {
     return this;
   }
 
-  /** What heartbeats say from now on (B-1); a change is said within a second. Throws `TypeError` for what cannot be said. */
+  /**
+   * What heartbeats say from now on (B-1); a change is said within a second. Throws `TypeError` for what
+   * cannot be said.
+   */
   setStatus(status: DeviceStatus): void {
     checkStatus(status);
     this.#uplink.status(status);
   }
 
-  /** Resolves when the store is read and the first connection is being made. Throws when the device is not enrolled. */
+  /**
+   * Resolves when the store is read and the first connection is being made. Throws when the device is not
+   * enrolled.
+   */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error) => {
       this.#starting = null;
@@ -160,7 +179,10 @@ export class PushpointDevice {
     return this.#starting;
   }
 
-  /** Connects at once if there is no connection: after a `never`, or when the program knows that a gateway is back. */
+  /**
+   * Connects at once if there is no connection: after a `never`, or when the program knows that a gateway is
+   * back.
+   */
   connectNow(): void {
     this.#uplink.connectNow();
   }
@@ -176,8 +198,8 @@ export class PushpointDevice {
   }
 
   /**
-   * Handlers are asked to stop and may report until the deadline (default 5 s); then the connection closes. What they
-   * did not report is `interrupted` at the next start. `abrupt`: as if the program had been killed.
+   * Handlers are asked to stop and may report until the deadline (default 5 s); then the connection closes.
+   * What they did not report is `interrupted` at the next start. `abrupt`: as if the program had been killed.
    */
   async stop({ deadlineMs = 5_000, abrupt = false } = {}): Promise<void> {
     await this.#starting?.catch(() => undefined);
@@ -266,7 +288,10 @@ export class PushpointDevice {
     };
   }
 
-  /** Once it had another name than at its enrolment, it says its name always: what was said before may not have arrived. */
+  /**
+   * Once it had another name than at its enrolment, it says its name always: what was said before may not
+   * have arrived.
+   */
   #newName(): string | undefined {
     const { name } = this.#options;
     if (!this.#running || name === undefined) return undefined;

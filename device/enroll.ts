@@ -10,7 +10,10 @@ import type { DeviceCrypto } from './platform/crypto.ts';
 import type { DeviceIdentity, DeviceState, DeviceStore } from './storage/store.ts';
 
 export interface EnrollOptions {
-  /** Base URL of the administration server's HTTP API. What it answers is trusted from then on: use https (E-4). */
+  /**
+   * Base URL of the administration server's HTTP API. What it answers is trusted from then on: use https
+   * (E-4).
+   */
   server: string;
   token: string;
   store: DeviceStore;
@@ -36,8 +39,8 @@ export class EnrollError extends ApiError {
 }
 
 /**
- * Who the device is. Enrols it when the store does not say yet; the key is kept before the server is asked, so that
- * asking again after a crash leads to the same device (E-5). Throws `EnrollError`.
+ * Who the device is. Enrols it when the store does not say yet; the key is kept before the server is asked,
+ * so that asking again after a crash leads to the same device (E-5). Throws `EnrollError`.
  */
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const { store, crypto } = options;
@@ -68,7 +71,8 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
     });
   }
   await store.saveState({ ...next.state, enrolledAs: body.name });
-  // What another device was told is neither run nor reported by this one (E-5); should it come again, it has run here.
+  // What another device was told is neither run nor reported by this one (E-5); should it come again, it has
+  // run here.
   const other = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({
     put: { id, issuedAt, expiresAt, state: 'settled' as const },

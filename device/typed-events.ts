@@ -1,5 +1,6 @@
 /**
- * A small typed emitter. A listener that throws is handed to `onFault` and does not keep the others from being called.
+ * A small typed emitter. A listener that throws is handed to `onFault` and does not keep the others from
+ * being called.
  */
 export class TypedEvents<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();

@@ -1,6 +1,7 @@
 /**
- * What one gateway worker is told at start: validated once, frozen, never changed. What operators change while it
- * runs (group, port, limit) comes through the directory instead; `initial` is only what it begins with.
+ * What one gateway worker is told at start: validated once, frozen, never changed. What operators change
+ * while it runs (group, port, limit) comes through the directory instead; `initial` is only what it begins
+ * with.
  */
 import os from 'node:os';
 import { AddressList } from '../bus/addresses.ts';
@@ -16,9 +17,14 @@ export interface GatewayConfig {
   workers: number;
   /** Interface to listen on. */
   host: string;
-  /** Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one. */
+  /**
+   * Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one.
+   */
   initial: GatewaySettings;
-  /** Port that sibling workers serve already, for when that of the settings cannot be listened on; 0: there is none. */
+  /**
+   * Port that sibling workers serve already, for when that of the settings cannot be listened on; 0: there is
+   * none.
+   */
   fallbackPort: number;
   /** PEM files; `null` serves without TLS (behind a proxy, or on loopback). */
   tls: { certFile: string; keyFile: string } | null;
@@ -33,7 +39,10 @@ export interface GatewayConfig {
   maxUnauthenticated: number;
   /** Of these, most from one address; from its prefix (IPv4 /24, IPv6 /64) twice as many. */
   maxUnauthenticatedPerAddress: number;
-  /** Addresses and CIDR prefixes of proxies, separated by commas: many devices come from there, and these have no share. */
+  /**
+   * Addresses and CIDR prefixes of proxies, separated by commas: many devices come from there, and these have
+   * no share.
+   */
   sharedAddresses: string;
   /** Upgrades and probes a worker accepts per second, averaged over two seconds. */
   upgradesPerSecond: number;
@@ -217,7 +226,10 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
   return Object.freeze(config);
 }
 
-/** This worker's part of what the whole gateway may have of something, a whole number; the parts add up to `total`. */
+/**
+ * This worker's part of what the whole gateway may have of something, a whole number; the parts add up to
+ * `total`.
+ */
 export function shareOf(total: number, { workers, workerNumber }: GatewayConfig): number {
   return Math.floor(total / workers) + (workerNumber < total % workers ? 1 : 0);
 }
@@ -228,9 +240,9 @@ export function heartbeatTimeoutMs(config: GatewayConfig): number {
 }
 
 /**
- * uWebSockets' own idle timeout, seconds: only a backstop behind the heartbeat sweep and for sockets whose peer never
- * answers a close. It takes 8 to 960 and aborts the process at anything else, so a longer one is cut to that: pings
- * keep a live socket open.
+ * uWebSockets' own idle timeout, seconds: only a backstop behind the heartbeat sweep and for sockets whose
+ * peer never answers a close. It takes 8 to 960 and aborts the process at anything else, so a longer one is
+ * cut to that: pings keep a live socket open.
  */
 export function idleTimeoutSeconds(config: GatewayConfig): number {
   return Math.min(960, Math.max(8, Math.ceil(heartbeatTimeoutMs(config) / 4_000) * 4 + 16));

@@ -1,7 +1,7 @@
 /**
- * `/live`, `/ready` and `/metrics` on a small HTTP server of their own. `ready` fails as soon as newcomers cannot be admitted.
- * `live` fails only when a restart is the remedy, and that slowly: without Redis it is not, for it would drop every device. Both
- * name what is missing, and since when.
+ * `/live`, `/ready` and `/metrics` on a small HTTP server of their own. `ready` fails as soon as newcomers
+ * cannot be admitted. `live` fails only when a restart is the remedy, and that slowly: without Redis it is
+ * not, for it would drop every device. Both name what is missing, and since when.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

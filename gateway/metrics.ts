@@ -1,6 +1,6 @@
 /**
- * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected: the paths that count
- * run once per frame.
+ * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected: the paths
+ * that count run once per frame.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 

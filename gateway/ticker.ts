@@ -1,6 +1,6 @@
 /**
- * The worker's coarse clock: one timer for the time limits of all connections. It counts its own ticks, so a process that
- * was stopped for a while does not find every device silent for as long.
+ * The worker's coarse clock: one timer for the time limits of all connections. It counts its own ticks, so a
+ * process that was stopped for a while does not find every device silent for as long.
  */
 export class Ticker {
   readonly periodMs: number;

@@ -1,6 +1,6 @@
 /**
- * How a worker stands: whether newcomers may come, what it shows of itself to the bus, its supervisor and `/ready`, and when any
- * of that is news.
+ * How a worker stands: whether newcomers may come, what it shows of itself to the bus, its supervisor and
+ * `/ready`, and when any of that is news.
  */
 
 import type { Bus, WorkerLoad } from '../bus/bus.ts';

@@ -1,6 +1,7 @@
 /**
- * One worker of a gateway: a whole push server in one process, with its own lease, outbox and sessions. It shares nothing
- * with its siblings but, perhaps, a port. This file puts the parts together, starts and stops them in order.
+ * One worker of a gateway: a whole push server in one process, with its own lease, outbox and sessions. It
+ * shares nothing with its siblings but, perhaps, a port. This file puts the parts together, starts and stops
+ * them in order.
  */
 import os from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -429,8 +430,9 @@ export class GatewayWorker {
   }
 
   /**
-   * Resolves once the worker listens; with a bus that cannot be reached it listens, admits nobody, and goes on trying.
-   * Rejects with `PortUnavailable`, or when the port of health and metrics is taken; then everything is stopped again.
+   * Resolves once the worker listens; with a bus that cannot be reached it listens, admits nobody, and goes
+   * on trying. Rejects with `PortUnavailable`, or when the port of health and metrics is taken; then
+   * everything is stopped again.
    */
   async start(): Promise<void> {
     if (this.#starting) throw new Error('a worker starts once');
@@ -468,8 +470,8 @@ export class GatewayWorker {
   }
 
   /**
-   * Leaves in order: no newcomers; devices sent away at a pace; what they said appended; presence, then the lease, given back;
-   * sockets closed. Idempotent.
+   * Leaves in order: no newcomers; devices sent away at a pace; what they said appended; presence, then the
+   * lease, given back; sockets closed. Idempotent.
    */
   stop({ deadlineMs = 10_000, refuse = true }: StopOptions = {}): Promise<void> {
     this.#stopping ??= this.#stop(Date.now() + deadlineMs, refuse);
@@ -484,7 +486,9 @@ export class GatewayWorker {
     else this.#log.info('the certificate was read again');
   }
 
-  /** Whether all siblings are full: then this one, when it is full as well, listens to say where else to go. */
+  /**
+   * Whether all siblings are full: then this one, when it is full as well, listens to say where else to go.
+   */
   setSiblingsFull(full: boolean): void {
     this.#listener.setSiblingsFull(full);
   }

@@ -1,7 +1,8 @@
 /**
- * How programs tell how they are, in the words gateways and administration servers share. A **dependency** is something a program
- * needs and does not hold in its own hands: without it `ready` fails at once. A **loop** is work the program itself
- * does again and again: one that goes round no more can be mended by a restart only, and `live` fails, slowly.
+ * How programs tell how they are, in the words gateways and administration servers share. A **dependency** is
+ * something a program needs and does not hold in its own hands: without it `ready` fails at once. A **loop**
+ * is work the program itself does again and again: one that goes round no more can be mended by a restart
+ * only, and `live` fails, slowly.
  */
 export interface DependencyReport {
   ok: boolean;
@@ -69,8 +70,8 @@ interface Watched {
 }
 
 /**
- * Looks once a second whether each loop has gone round since the last look. Looks are counted and not milliseconds: after the
- * process was stopped or the machine slept, nothing was stuck.
+ * Looks once a second whether each loop has gone round since the last look. Looks are counted and not
+ * milliseconds: after the process was stopped or the machine slept, nothing was stuck.
  */
 export class Loops {
   readonly #watched = new Map<string, Watched>();
@@ -82,7 +83,10 @@ export class Loops {
     this.#stuckAfter = stuckAfter;
   }
 
-  /** `rounds` grows each time the loop goes round, whether or not it achieved anything; `idle`: there is nothing to do. */
+  /**
+   * `rounds` grows each time the loop goes round, whether or not it achieved anything; `idle`: there is
+   * nothing to do.
+   */
   watch(name: string, rounds: () => number, idle: () => boolean = () => false): void {
     const state = new Dependency();
     state.good();

@@ -1,7 +1,7 @@
 /**
- * Close codes (PROTOCOL.md, section "Closing"). The range alone tells a device what to do:
- * 4000-4199 connect again now, 4200-4399 connect again after a back-off, 4400-4599 do not connect again until a
- * person or a program changed something. Every code outside 4000-4599 is read as "after a back-off" (C-2).
+ * Close codes (PROTOCOL.md, section "Closing"). The range alone tells a device what to do: 4000-4199 connect
+ * again now, 4200-4399 connect again after a back-off, 4400-4599 do not connect again until a person or a
+ * program changed something. Every code outside 4000-4599 is read as "after a back-off" (C-2).
  */
 export const CLOSE = {
   /** The gateway leaves; the last `redirect` names where to go. */

@@ -1,6 +1,6 @@
 /**
- * Frames to messages and back. Decoding is strict about the fields it knows and silent about those it does not
- * (V-2), so that either end may be newer than the other.
+ * Frames to messages and back. Decoding is strict about the fields it knows and silent about those it does
+ * not (V-2), so that either end may be newer than the other.
  */
 import { pack, unpack } from '#msgpack';
 import { REPORTABLE_STATES } from './execution-states.ts';
@@ -36,8 +36,8 @@ function read(bytes: Uint8Array, depth: number): unknown {
 }
 
 /**
- * Decodes one MessagePack value of the types a frame may hold, of any length; deep enough for a batch of receipts
- * with `data` in them. Throws `ProtocolError`.
+ * Decodes one MessagePack value of the types a frame may hold, of any length; deep enough for a batch of
+ * receipts with `data` in them. Throws `ProtocolError`.
  */
 export function decodeValue(bytes: Uint8Array): unknown {
   return read(bytes, LIMITS.depth + 4);
@@ -125,10 +125,16 @@ function defined<T extends object>(value: T): T {
 
 /* ---- device to gateway ---- */
 
-/** Packed again, a value takes no more than so many times its bytes: text that is not UTF-8 takes three times, short floats twice. */
+/**
+ * Packed again, a value takes no more than so many times its bytes: text that is not UTF-8 takes three times,
+ * short floats twice.
+ */
 const PACKED_AGAIN = 4;
 
-/** Throws `ProtocolError` for a message a gateway would close the connection for, such as one with NaN in its `data`. */
+/**
+ * Throws `ProtocolError` for a message a gateway would close the connection for, such as one with NaN in its
+ * `data`.
+ */
 export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuffer> {
   const frame = pack(defined(message));
   decodeDeviceMessage(frame);
@@ -139,8 +145,8 @@ const PLAIN_BEAT: Readonly<Beat> = Object.freeze({ t: 'beat' });
 const PLAIN_BEAT_FRAME = pack(PLAIN_BEAT);
 
 /**
- * The message in `frame` if it is a heartbeat without anything to say, told by its bytes: nearly all frames of a fleet at rest are.
- * Else `null`, and `decodeDeviceMessage` knows.
+ * The message in `frame` if it is a heartbeat without anything to say, told by its bytes: nearly all frames
+ * of a fleet at rest are. Else `null`, and `decodeDeviceMessage` knows.
  */
 export function plainBeat(frame: Uint8Array): Readonly<Beat> | null {
   if (frame.length !== PLAIN_BEAT_FRAME.length) return null;
@@ -218,7 +224,10 @@ export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayB
   return pack(defined(message));
 }
 
-/** Answers to heartbeats (B-2), each written over the one before: of a frame that goes to every device, only the time differs. */
+/**
+ * Answers to heartbeats (B-2), each written over the one before: of a frame that goes to every device, only
+ * the time differs.
+ */
 export class BeatAnswers {
   readonly #frame = encodeGatewayMessage({ t: 'beat', time: Date.now() });
   // What comes last is the time, a float64.

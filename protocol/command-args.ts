@@ -1,4 +1,7 @@
-/** Arguments of the command types as handlers get them; command-types.ts has their schemas, and holds both to be the same. */
+/**
+ * Arguments of the command types as handlers get them; command-types.ts has their schemas, and holds both to
+ * be the same.
+ */
 export interface CommandArgs {
   sync: {
     /** Fetch everything, not only what changed. */

@@ -1,9 +1,12 @@
-/** What a command is given when it names none. Apart from the schemas, which a command line has no time to load. */
+/**
+ * What a command is given when it names none. Apart from the schemas, which a command line has no time to
+ * load.
+ */
 const MINUTE = 60_000;
 
 /**
- * `timeoutMs` is the default finish-by clock; `collapseKey` the key that makes a newer command supersede an undelivered
- * older one, `null` for types that never collapse by themselves.
+ * `timeoutMs` is the default finish-by clock; `collapseKey` the key that makes a newer command supersede an
+ * undelivered older one, `null` for types that never collapse by themselves.
  */
 export const COMMAND_DEFAULTS = {
   sync: { timeoutMs: 15 * MINUTE, collapseKey: 'sync' },

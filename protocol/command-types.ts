@@ -1,7 +1,7 @@
 /**
  * The command types, and what their arguments and results look like (PROTOCOL.md, section "Command types").
- * TypeBox schemas: the HTTP API shows them in its OpenAPI document and checks arguments with them; the ledger checks
- * results. `message` is an application's own.
+ * TypeBox schemas: the HTTP API shows them in its OpenAPI document and checks arguments with them; the ledger
+ * checks results. `message` is an application's own.
  */
 import { type Static, Type } from 'typebox';
 import type { CommandType } from './command-args.ts';
@@ -46,7 +46,10 @@ export const MessageResult = Type.Unknown();
 
 const Name = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' });
 
-/** Sent by the administration server itself, never by an operator. The ticket is a secret: no answer and no log shows it. */
+/**
+ * Sent by the administration server itself, never by an operator. The ticket is a secret: no answer and no
+ * log shows it.
+ */
 export const TunnelOpenArgs = Type.Object(
   {
     tunnel: Name,

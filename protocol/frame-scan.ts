@@ -1,7 +1,7 @@
 /**
- * One pass over the bytes of a frame before anything is built from them. MessagePack decoders know more than the
- * protocol allows; msgpackr's own extensions include references, with which 400 bytes decode to a structure that
- * takes minutes to walk. So what F-4 and F-5 forbid never reaches the decoder.
+ * One pass over the bytes of a frame before anything is built from them. MessagePack decoders know more than
+ * the protocol allows; msgpackr's own extensions include references, with which 400 bytes decode to a
+ * structure that takes minutes to walk. So what F-4 and F-5 forbid never reaches the decoder.
  */
 import { CLOSE, type CloseCode } from './close-codes.ts';
 
@@ -20,8 +20,9 @@ export class ProtocolError extends Error {
 const MAX_HIGH = 0x1fffff;
 
 /**
- * Passes if `bytes` are exactly one MessagePack value (F-2) of the plain types with text keys, nested at most `depth`
- * deep (F-4), with finite numbers and integers of at most 2^53 - 1 (F-5). Throws `ProtocolError`. Linear in time.
+ * Passes if `bytes` are exactly one MessagePack value (F-2) of the plain types with text keys, nested at most
+ * `depth` deep (F-4), with finite numbers and integers of at most 2^53 - 1 (F-5). Throws `ProtocolError`.
+ * Linear in time.
  */
 export function scanFrame(bytes: Uint8Array, depth: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

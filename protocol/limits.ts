@@ -17,7 +17,10 @@ export const LIMITS = {
   depth: 16,
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
-  /** Longest word of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the `reason` of `redirect`. */
+  /**
+   * Longest word of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the `reason`
+   * of `redirect`.
+   */
   wordLength: 32,
   /** Longest `reason` of a result, characters. */
   reasonLength: 512,

@@ -1,10 +1,12 @@
 /**
- * Every message of `pushpoint.v1`, mirroring PROTOCOL.md section by section. A frame is one MessagePack map whose
- * `t` names the message. Times are milliseconds since the Unix epoch, durations milliseconds.
+ * Every message of `pushpoint.v1`, mirroring PROTOCOL.md section by section. A frame is one MessagePack map
+ * whose `t` names the message. Times are milliseconds since the Unix epoch, durations milliseconds.
  */
 import type { FinalState, ReportableState } from './execution-states.ts';
 
-/** One gateway a device may use. `url` is what the device dials, for example `wss://gw1.example.net:13295`. */
+/**
+ * One gateway a device may use. `url` is what the device dials, for example `wss://gw1.example.net:13295`.
+ */
 export interface GatewayAddress {
   name: string;
   url: string;
@@ -12,7 +14,10 @@ export interface GatewayAddress {
 
 /* ---- gateway to device ---- */
 
-/** First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks, `installation` whose it is. */
+/**
+ * First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks,
+ * `installation` whose it is.
+ */
 export interface Challenge {
   t: 'challenge';
   nonce: Uint8Array;
@@ -104,7 +109,9 @@ export interface Prove {
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
 export type Compliance = (typeof COMPLIANCE)[number];
 
-/** How far a gateway is from the device that says so (G-10): the shortest of its probes, whole milliseconds. */
+/**
+ * How far a gateway is from the device that says so (G-10): the shortest of its probes, whole milliseconds.
+ */
 export interface MeasuredGateway {
   name: string;
   ms: number;
@@ -116,7 +123,10 @@ export interface Beat {
   /** Revision of the policy in force on the device. */
   policy?: string;
   compliance?: Compliance;
-  /** Said once after every change, the nearest first; replaces what was said before. Empty: nothing could be measured. */
+  /**
+   * Said once after every change, the nearest first; replaces what was said before. Empty: nothing could be
+   * measured.
+   */
   measured?: MeasuredGateway[];
 }
 

@@ -1,4 +1,6 @@
-/** MessagePack in browsers: a third of msgpackr's size, and without `new Function`, which strict pages forbid. */
+/**
+ * MessagePack in browsers: a third of msgpackr's size, and without `new Function`, which strict pages forbid.
+ */
 import { Decoder, Encoder } from '@msgpack/msgpack';
 
 const encoder = new Encoder();

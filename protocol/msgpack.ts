@@ -11,7 +11,8 @@ const packr = new Packr({
 });
 
 export function pack(value: unknown): Uint8Array<ArrayBuffer> {
-  // msgpackr returns a view into a pooled buffer that it never rewrites; the copy keeps a frame from pinning the pool.
+  // msgpackr returns a view into a pooled buffer that it never rewrites; the copy keeps a frame from pinning
+  // the pool.
   return new Uint8Array(packr.pack(value));
 }
 

@@ -1,7 +1,7 @@
 /**
- * The bytes that are signed (PROTOCOL.md, sections "Handshake" and "Orders"). All signatures are Ed25519
- * (RFC 8032) over a context string, a zero byte, and the parts below; the context keeps a signature made for one
- * purpose from being used for another. Keys are raw: 32 bytes public, base64url without padding in JSON.
+ * The bytes that are signed (PROTOCOL.md, sections "Handshake" and "Orders"). All signatures are Ed25519 (RFC 8032)
+ * over a context string, a zero byte, and the parts below; the context keeps a signature made for one purpose
+ * from being used for another. Keys are raw: 32 bytes public, base64url without padding in JSON.
  */
 const text = new TextEncoder();
 
@@ -18,8 +18,8 @@ function signedBytes(context: string, ...parts: Uint8Array[]): Uint8Array<ArrayB
 }
 
 /**
- * What a device signs to prove who it is (H-4): the gateway's name binds the proof to the gateway that asked, so
- * that one gateway cannot use it at another.
+ * What a device signs to prove who it is (H-4): the gateway's name binds the proof to the gateway that asked,
+ * so that one gateway cannot use it at another.
  */
 export function proofBytes(nonce: Uint8Array, gateway: string, device: string): Uint8Array<ArrayBuffer> {
   return signedBytes('prove', nonce, text.encode(`${gateway}\0${device}`));
@@ -35,12 +35,18 @@ export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<Arr
   return signedBytes('enroll', publicKey, text.encode(token));
 }
 
-/** What a device signs to be told where to go (G-16); `challenge` is the server's text, `nonce` the device's own 32 bytes. */
+/**
+ * What a device signs to be told where to go (G-16); `challenge` is the server's text, `nonce` the device's
+ * own 32 bytes.
+ */
 export function locateBytes(nonce: Uint8Array, challenge: string, device: string): Uint8Array<ArrayBuffer> {
   return signedBytes('locate', nonce, text.encode(`${challenge}\0${device}`));
 }
 
-/** What the administration server signs with its answer (G-16): this list, for this device, after this question. */
+/**
+ * What the administration server signs with its answer (G-16): this list, for this device, after this
+ * question.
+ */
 export function locatedBytes(
   nonce: Uint8Array,
   device: string,

@@ -1,4 +1,7 @@
-/** Which gateways are worth the same to a device (PROTOCOL.md, G-11): devices and administration servers tell it alike. */
+/**
+ * Which gateways are worth the same to a device (PROTOCOL.md, G-11): devices and administration servers tell
+ * it alike.
+ */
 
 export interface BandWidth {
   /** A gateway is in the tie band up to the fastest's time x `bandFactor` + `bandMs`. */
@@ -8,7 +11,10 @@ export interface BandWidth {
 
 export const BAND_WIDTH: Readonly<BandWidth> = { bandFactor: 1.5, bandMs: 10 };
 
-/** The names (or urls) in the tie band of those measured, milliseconds by name. Empty where nothing was measured. */
+/**
+ * The names (or urls) in the tie band of those measured, milliseconds by name. Empty where nothing was
+ * measured.
+ */
 export function tieBand(measured: Iterable<readonly [string, number]>, width = BAND_WIDTH): Set<string> {
   return new Set(tieBands(measured, width)[0]);
 }

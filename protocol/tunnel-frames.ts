@@ -1,6 +1,7 @@
 /**
- * The binary frames of a tunnel (T-6 to T-13), which go from end to end: gateways pass them on unread. One WebSocket message is one
- * frame; numbers are big-endian; offsets count the bytes of one direction of one stream from 0.
+ * The binary frames of a tunnel (T-6 to T-13), which go from end to end: gateways pass them on unread. One
+ * WebSocket message is one frame; numbers are big-endian; offsets count the bytes of one direction of one
+ * stream from 0.
  */
 import { TUNNEL_LIMITS } from './tunnels.ts';
 
@@ -163,7 +164,10 @@ export function encodeReceived(total: number): Uint8Array {
   return bytes;
 }
 
-/** `bytes` of a DATA frame is a part of the message, not a copy. Throws `TunnelError` for whatever is not a frame (T-6). */
+/**
+ * `bytes` of a DATA frame is a part of the message, not a copy. Throws `TunnelError` for whatever is not a
+ * frame (T-6).
+ */
 export function decodeTunnelFrame(message: Uint8Array): TunnelFrame {
   if (message.length < HEADER) throw new TunnelError('T-6', 'shorter than a frame');
   if (message.length > TUNNEL_LIMITS.frameBytes) throw new TunnelError('T-6', 'longer than a frame');

@@ -1,6 +1,6 @@
 /**
- * What a leg of a tunnel and its gateway say to each other: WebSocket text messages, each a JSON object whose `t` names it (T-2 to T-5).
- * Nothing of it reaches the other leg as it is.
+ * What a leg of a tunnel and its gateway say to each other: WebSocket text messages, each a JSON object whose
+ * `t` names it (T-2 to T-5). Nothing of it reaches the other leg as it is.
  */
 import { ID_PATTERN } from './limits.ts';
 import { TunnelError } from './tunnel-frames.ts';

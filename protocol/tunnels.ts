@@ -1,6 +1,7 @@
 /**
- * Tunnels (PROTOCOL.md, section T): the words and bounds that both legs, the gateway between them and the administration
- * server share. Frames are in `tunnel-frames.ts`, what a leg and its gateway say to each other in `tunnel-messages.ts`.
+ * Tunnels (PROTOCOL.md, section T): the words and bounds that both legs, the gateway between them and the
+ * administration server share. Frames are in `tunnel-frames.ts`, what a leg and its gateway say to each other
+ * in `tunnel-messages.ts`.
  */
 
 /** Subprotocol of a tunnel's legs; they dial `TUNNEL_PATH` of a gateway. */
@@ -29,7 +30,10 @@ export const TUNNEL_LIMITS = {
   secretLength: 43,
   /** A ticket is good for so long, milliseconds. */
   ticketMs: 60_000,
-  /** Either end and the gateway ask for a sign of life this often; two that were missed end the leg, milliseconds. */
+  /**
+   * Either end and the gateway ask for a sign of life this often; two that were missed end the leg,
+   * milliseconds.
+   */
   pingMs: 25_000,
   /** So long is a leg that dropped waited for, milliseconds. */
   holdMs: 30_000,
@@ -45,9 +49,10 @@ export const TUNNEL_DEFAULTS = {
 } as const;
 
 /**
- * Why a tunnel ended. `closed`: somebody closed it. `not-joined`: a side did not come before its ticket expired. `operator-left`
- * and `device-left`: that side was away for longer than it is waited for, or left for good. `moved`: it goes on at
- * another gateway. `busy`: the gateway had no room for it. `gateway-left`: the gateway stopped before it could be moved. `gateway-lost`: the gateway died.
+ * Why a tunnel ended. `closed`: somebody closed it. `not-joined`: a side did not come before its ticket
+ * expired. `operator-left` and `device-left`: that side was away for longer than it is waited for, or left
+ * for good. `moved`: it goes on at another gateway. `busy`: the gateway had no room for it. `gateway-left`:
+ * the gateway stopped before it could be moved. `gateway-lost`: the gateway died.
  */
 export const TUNNEL_END_REASONS = [
   'closed',
@@ -67,8 +72,9 @@ export const TUNNEL_END_REASONS = [
 export type TunnelEndReason = (typeof TUNNEL_END_REASONS)[number];
 
 /**
- * Why a gateway does not let a leg join: text of `refused`. `unknown-tunnel`: not here, or over. `wrong-worker`: the leg came to a process
- * that cannot reach the tunnel's own; dialing again may help. `busy`: too many tunnels or legs at the moment.
+ * Why a gateway does not let a leg join: text of `refused`. `unknown-tunnel`: not here, or over.
+ * `wrong-worker`: the leg came to a process that cannot reach the tunnel's own; dialing again may help.
+ * `busy`: too many tunnels or legs at the moment.
  */
 export const TUNNEL_REFUSALS = [
   'unknown-tunnel',
@@ -82,7 +88,10 @@ export const TUNNEL_REFUSALS = [
 ] as const;
 export type TunnelRefusal = (typeof TUNNEL_REFUSALS)[number];
 
-/** Close codes of a leg; the ranges mean what those of a device's connection do (C-2): resume now, after a pause, never. */
+/**
+ * Close codes of a leg; the ranges mean what those of a device's connection do (C-2): resume now, after a
+ * pause, never.
+ */
 export const TUNNEL_CLOSE = {
   /** The gateway leaves, and the tunnel was not moved in time. */
   leaving: 4050,

@@ -1,4 +1,7 @@
-/** All checks of `npm run check`, from the root of the repository, after a build. Every failing one is reported. */
+/**
+ * All checks of `npm run check`, from the root of the repository, after a build. Every failing one is
+ * reported.
+ */
 import { findStaleFiles } from './checks/generated-files.ts';
 import { findImportProblems } from './checks/import-arrows.ts';
 import { findMachinePaths } from './checks/machine-paths.ts';

@@ -1,13 +1,17 @@
 /**
- * `npm run release -- VERSION [--dry-run]`: checks, turns the top of CHANGELOG.md into the entry of VERSION, commits, tags, and
- * packs the tarball. Publishes nothing: the last lines say how. Whatever fails before the commit leaves the tree as it was.
+ * `npm run release -- VERSION [--dry-run]`: checks, turns the top of CHANGELOG.md into the entry of VERSION,
+ * commits, tags, and packs the tarball. Publishes nothing: the last lines say how. Whatever fails before the
+ * commit leaves the tree as it was.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
-/** The changelog with its top section, `## Unreleased` or `## VERSION`, dated; an error when there is nothing to release. */
+/**
+ * The changelog with its top section, `## Unreleased` or `## VERSION`, dated; an error when there is nothing
+ * to release.
+ */
 export function datedChangelog(text: string, version: string, date: string): string {
   const heading = /^## (.+)$/m.exec(text);
   if (heading === null) throw new Error('CHANGELOG.md has no section: begin one with "## Unreleased"');

@@ -1,6 +1,7 @@
 /**
- * Runs every test file in a process of its own: `node dist/test/run.js [--concurrency N] [part of a file's name ...]`.
- * The last line is `N passed, N failed`, counted in tests; a file that breaks counts as one failed at least.
+ * Runs every test file in a process of its own:
+ * `node dist/test/run.js [--concurrency N] [part of a file's name ...]`. The last line is
+ * `N passed, N failed`, counted in tests; a file that breaks counts as one failed at least.
  */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -38,7 +39,9 @@ async function runAll(files: readonly TestFile[], concurrency: number, folder: s
   await Promise.all(Array.from({ length: concurrency }, lane));
 }
 
-/** Once for all files, which run at the same time; a file that needs what cannot be installed fails by itself. */
+/**
+ * Once for all files, which run at the same time; a file that needs what cannot be installed fails by itself.
+ */
 async function installServices(): Promise<void> {
   for (const ensure of [ensureRedis, ensurePostgres]) {
     await ensure().catch((error: Error) => console.log(`warning: ${error.message}`));

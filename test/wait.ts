@@ -1,13 +1,16 @@
 import { createServer } from 'node:net';
 
 /**
- * How much longer than asked anything is waited for: a deadline is there to end a test that hangs, and must not fail one
- * whose machine is busy.
+ * How much longer than asked anything is waited for: a deadline is there to end a test that hangs, and must
+ * not fail one whose machine is busy.
  */
 const PATIENCE = 3;
 
 export interface WaitOptions {
-  /** How long it may take on an idle machine, milliseconds; 10,000 when absent. Rejects after three times as long. */
+  /**
+   * How long it may take on an idle machine, milliseconds; 10,000 when absent. Rejects after three times as
+   * long.
+   */
   timeoutMs?: number;
   /** Milliseconds between two looks; 10 when absent. */
   intervalMs?: number;
@@ -16,8 +19,8 @@ export interface WaitOptions {
 }
 
 /**
- * Polls until `condition` returns something truthy and returns that. A condition that throws counts as not yet true;
- * what it threw last is the `cause` of the error at the deadline.
+ * Polls until `condition` returns something truthy and returns that. A condition that throws counts as not
+ * yet true; what it threw last is the `cause` of the error at the deadline.
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
@@ -43,7 +46,10 @@ export async function waitFor<T>(
   }
 }
 
-/** Below what kernels give to outgoing connections, so that a program finds its port free when it is started again. */
+/**
+ * Below what kernels give to outgoing connections, so that a program finds its port free when it is started
+ * again.
+ */
 const LOWEST_PORT = 20_000;
 const HIGHEST_PORT = 32_000;
 

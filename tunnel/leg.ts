@@ -1,6 +1,6 @@
 /**
- * One end's WebSocket to the gateway (T-2 to T-5): joins with a ticket, and when it drops comes back with the resume secret for
- * as long as the gateway waits. `over` is called exactly once, and nothing after it.
+ * One end's WebSocket to the gateway (T-2 to T-5): joins with a ticket, and when it drops comes back with the
+ * resume secret for as long as the gateway waits. `over` is called exactly once, and nothing after it.
  */
 import {
   decodeLegGatewayMessage,

@@ -1,6 +1,7 @@
 /**
- * One end of a tunnel: its streams, over whatever carries frames at the moment. It does not know legs or gateways: `paired` says
- * that frames get through from now on, `unpaired` that they do not; in between nothing is lost.
+ * One end of a tunnel: its streams, over whatever carries frames at the moment. It does not know legs or
+ * gateways: `paired` says that frames get through from now on, `unpaired` that they do not; in between
+ * nothing is lost.
  */
 import {
   DATA_HEADER,

@@ -1,6 +1,7 @@
 /**
- * One stream of a tunnel, seen from one end: what it sends waits here, as frames, until the other end has it; what it receives goes
- * to the program at once, which says how much of it is done with (`consumed`), and that is what the other end may send on top.
+ * One stream of a tunnel, seen from one end: what it sends waits here, as frames, until the other end has it;
+ * what it receives goes to the program at once, which says how much of it is done with (`consumed`), and that
+ * is what the other end may send on top.
  */
 import {
   DATA_HEADER,
@@ -111,7 +112,10 @@ export class TunnelStream {
     return this.#over;
   }
 
-  /** Takes a copy. False: there is enough for now, wait for `writable`. Nothing happens after `end` or the stream's end. */
+  /**
+   * Takes a copy. False: there is enough for now, wait for `writable`. Nothing happens after `end` or the
+   * stream's end.
+   */
   write(bytes: Uint8Array): boolean {
     if (this.#over || this.#finQueued) return false;
     for (let at = 0; at < bytes.length; at += TUNNEL_LIMITS.dataBytes) {
@@ -188,7 +192,10 @@ export class TunnelStream {
     return { stream: this.id, opened: this.#opened, received: this.#receivedWithFin, credit: this.#credit };
   }
 
-  /** The two ends have found each other again: what the other one has need not be sent again, all else must be. */
+  /**
+   * The two ends have found each other again: what the other one has need not be sent again, all else must
+   * be.
+   */
   resumed(theirs: HelloStream | null, peerWindow: number): void {
     this.#peerWindow = peerWindow;
     this.#sent = 0;

@@ -1,6 +1,6 @@
 /**
- * One end of a tunnel as a program uses it: streams that outlive the connections they go over. Made with a ticket, carried on with
- * another (`moveTo`) when its gateway leaves.
+ * One end of a tunnel as a program uses it: streams that outlive the connections they go over. Made with a
+ * ticket, carried on with another (`moveTo`) when its gateway leaves.
  */
 import type { TunnelSide } from '../protocol/index.ts';
 import {
@@ -24,7 +24,10 @@ export interface TunnelHooks {
   dropped?(how: LegClosed): void;
   /** The gateway leaves: the tunnel ends unless `moveTo` comes soon. Once for each gateway. */
   moving?(): void;
-  /** The tunnel is over, exactly once; `close` does not call it. `reason`: a `TunnelEndReason`, a `TunnelRefusal` or words. */
+  /**
+   * The tunnel is over, exactly once; `close` does not call it. `reason`: a `TunnelEndReason`, a
+   * `TunnelRefusal` or words.
+   */
   ended?(reason: string): void;
   /** Streams open now. */
   streams?(count: number): void;
@@ -113,7 +116,10 @@ export class Tunnel {
     return this.#streams.open(target, handlers);
   }
 
-  /** Goes on at another gateway, or anew at the same. Resolves once this end is in; rejects when it is not let in. */
+  /**
+   * Goes on at another gateway, or anew at the same. Resolves once this end is in; rejects when it is not let
+   * in.
+   */
   moveTo(ticket: TunnelTicket): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the tunnel is over'));
     this.#next?.leave('moved');

@@ -16,7 +16,10 @@ const RENEW_MS = 5_000;
 /** Between two looks while devices are moved, and at other times. */
 const BUSY_MS = 1000;
 const IDLE_MS = 3000;
-/** Part of the time that a look may take: counting very many devices keeps SQLite, and with it the process, busy. */
+/**
+ * Part of the time that a look may take: counting very many devices keeps SQLite, and with it the process,
+ * busy.
+ */
 const BUSY_SHARE = 0.1;
 const IDLE_SHARE = 0.02;
 /** Devices found outside their scope that are sent away in one look. */
@@ -36,8 +39,9 @@ export interface BalancerParts extends PlacementParts, Omit<MoverParts, 'memory'
 }
 
 /**
- * Keeps the gateways' shares of the devices: moves devices when they are spread too unevenly, sends those away that are on
- * a gateway outside their scope, and notes when a drained gateway is empty. One administration server does it at a time.
+ * Keeps the gateways' shares of the devices: moves devices when they are spread too unevenly, sends those
+ * away that are on a gateway outside their scope, and notes when a drained gateway is empty. One
+ * administration server does it at a time.
  */
 export class Balancer {
   readonly #parts: BalancerParts;

@@ -22,8 +22,9 @@ export interface DeviceClass extends BalanceClass {
 }
 
 /**
- * Joins devices that may be moved between the same usable gateways. One that measured them may be moved within its tie band, and
- * not at all where it is not in that. Devices on other gateways (drained, out of scope) are in no class: they are sent away anyway.
+ * Joins devices that may be moved between the same usable gateways. One that measured them may be moved
+ * within its tie band, and not at all where it is not in that. Devices on other gateways (drained, out of
+ * scope) are in no class: they are sent away anyway.
  */
 export function classesOf(placed: readonly Placed[], gateways: readonly FleetGateway[]): DeviceClass[] {
   const usable = gateways.filter((gateway) => gateway.usable);

@@ -2,9 +2,10 @@ import type { Lease, LeavingReason, ServedAddress } from '../../bus/bus.ts';
 import type { Gateway } from '../store/records.ts';
 
 /**
- * `up`: it serves; `starting`: its workers are alive and do not listen yet; `problem`: a worker cannot do as told;
- * `draining`, `leaving`: its devices are being sent away, by an operator's drain or because it is switched off or stops;
- * `drained`: the last has left; `off`: told not to serve; `down`: no worker of it is alive.
+ * `up`: it serves; `starting`: its workers are alive and do not listen yet; `problem`: a worker cannot do as
+ * told; `draining`, `leaving`: its devices are being sent away, by an operator's drain or because it is
+ * switched off or stops; `drained`: the last has left; `off`: told not to serve; `down`: no worker of it is
+ * alive.
  */
 export const GATEWAY_STATES = [
   'up',
@@ -66,7 +67,8 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
   );
   const problem = loads.find((load) => load.problem !== undefined)?.problem;
   const leaving = leavingOf(loads.map((load) => load.leaving));
-  // A drain that was taken back, or a switch back on, is not yet known to the worker that still says `drain` or `off`.
+  // A drain that was taken back, or a switch back on, is not yet known to the worker that still says `drain`
+  // or `off`.
   const stays = loads.some((load) => load.leaving?.why !== 'stop');
   const serving = gateway.runPushServer && gateway.drainingSince === null && stays;
   const listens = loads.some((load) => load.port !== undefined);

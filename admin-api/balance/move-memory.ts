@@ -11,8 +11,8 @@ interface Move {
 }
 
 /**
- * Which devices were moved lately. A device is moved once in `dwellMs` at most; until its arrival is on record it counts as
- * being where it was sent. Bounded by what is moved in that time.
+ * Which devices were moved lately. A device is moved once in `dwellMs` at most; until its arrival is on
+ * record it counts as being where it was sent. Bounded by what is moved in that time.
  */
 export class MoveMemory {
   readonly #dwellMs: number;
@@ -56,7 +56,10 @@ export class MoveMemory {
     return [...this.#underWay.keys()];
   }
 
-  /** What to add to the counts on record for devices that are under way; `at` is where the record has each, `null` for nowhere. */
+  /**
+   * What to add to the counts on record for devices that are under way; `at` is where the record has each,
+   * `null` for nowhere.
+   */
   corrections(at: ReadonlyMap<string, string | null>, now: number): Placed[] {
     const corrections: Placed[] = [];
     for (const [device, move] of this.#underWay) {

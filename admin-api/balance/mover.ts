@@ -7,7 +7,9 @@ import { addressesOf, type Fleet, type WeighedGateway } from './placement.ts';
 import type { PlannedMove, PlannedRelief } from './plan.ts';
 import { balanceRedirect, outOfScope } from './redirects.ts';
 
-/** Devices looked at for each one to move: among five gateways a fifth of them belong on the one that joined. */
+/**
+ * Devices looked at for each one to move: among five gateways a fifth of them belong on the one that joined.
+ */
 const LOOKED_AT_FOR_EACH = 10;
 const LOOKED_AT_MIN = 500;
 const LOOKED_AT_MAX = 5000;
@@ -57,8 +59,8 @@ export class Mover {
   }
 
   /**
-   * Off a gateway that is over its limit: each to the nearest that has room, as far as it measured. `room` is what there is, and is
-   * left with what there is afterwards. Returns how many went where.
+   * Off a gateway that is over its limit: each to the nearest that has room, as far as it measured. `room` is
+   * what there is, and is left with what there is afterwards. Returns how many went where.
    */
   async relieve(
     fleet: Fleet,

@@ -1,6 +1,7 @@
 /**
- * What is stored of how near gateways are to a device: their names in tie bands (PROTOCOL.md, G-11), the nearest band first, as
- * text that is the same for devices of one place. Balancing counts devices by it and needs no milliseconds.
+ * What is stored of how near gateways are to a device: their names in tie bands (PROTOCOL.md, G-11), the
+ * nearest band first, as text that is the same for devices of one place. Balancing counts devices by it and
+ * needs no milliseconds.
  */
 import { type MeasuredGateway, tieBands } from '../../protocol/index.ts';
 
@@ -8,8 +9,8 @@ import { type MeasuredGateway, tieBands } from '../../protocol/index.ts';
 const NAMES_MAX = 8;
 
 /**
- * For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. Only names of `known` gateways: a device may send any, and
- * each text is a class of its own for balancing.
+ * For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. Only names of `known` gateways: a
+ * device may send any, and each text is a class of its own for balancing.
  */
 export function nearText(measured: readonly MeasuredGateway[], known: ReadonlySet<string>): string {
   const nearest = measured

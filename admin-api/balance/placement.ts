@@ -25,7 +25,10 @@ export interface WeighedGateway extends FleetGateway {
 /** The gateways at one moment, and where devices belong among them. */
 export interface Fleet {
   readonly gateways: readonly WeighedGateway[];
-  /** Gateways told to serve the group, in the order this device should use them; those that are drained come last. */
+  /**
+   * Gateways told to serve the group, in the order this device should use them; those that are drained come
+   * last.
+   */
   ranked(device: string, groupPath: string): WeighedGateway[];
   /** The gateway that worker is of; `undefined` for one whose lease is not known (yet, or any more). */
   gatewayOf(incarnation: string): WeighedGateway | undefined;

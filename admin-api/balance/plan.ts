@@ -1,12 +1,14 @@
 /**
- * How many devices should move from which gateway to which, so that connections are spread as the gateways' limits say. Pure:
- * which devices, and when, is `balancer.ts`.
+ * How many devices should move from which gateway to which, so that connections are spread as the gateways'
+ * limits say. Pure: which devices, and when, is `balancer.ts`.
  *
- * Devices fall into classes: those with the same gateways to choose from, which is the nearest where they measured. Within a class a gateway's target is its share of
- * the limits. A class is left alone until a share is off by more than 8 %, and is then brought within 4 %. Devices go only from
- * above a target to below one, and only while that brings both nearer, so a move is never undone by the next one.
+ * Devices fall into classes: those with the same gateways to choose from, which is the nearest where they
+ * measured. Within a class a gateway's target is its share of the limits. A class is left alone until a share
+ * is off by more than 8 %, and is then brought within 4 %. Devices go only from above a target to below one,
+ * and only while that brings both nearer, so a move is never undone by the next one.
  *
- * Off a gateway that is over its limit, devices without room among those go to any gateway of their scope that has some.
+ * Off a gateway that is over its limit, devices without room among those go to any gateway of their scope
+ * that has some.
  */
 import { sum } from './fleet.ts';
 
@@ -66,8 +68,8 @@ const STOP = 0.04;
 const FILL = 0.95;
 
 /**
- * `active`: keys of classes that were out of balance at the look before; only these are moved, so that what passes by itself
- * (devices that just connect) moves nobody. `budget`: most devices to move.
+ * `active`: keys of classes that were out of balance at the look before; only these are moved, so that what
+ * passes by itself (devices that just connect) moves nobody. `budget`: most devices to move.
  */
 export function planMoves(
   gateways: ReadonlyMap<string, BalanceGateway>,
@@ -193,8 +195,8 @@ function best(names: readonly string[], value: (name: string) => number): string
 }
 
 /**
- * Targets by class and gateway. Classes with few gateways to choose from come first: what they need of a gateway is not
- * there for those that can go elsewhere.
+ * Targets by class and gateway. Classes with few gateways to choose from come first: what they need of a
+ * gateway is not there for those that can go elsewhere.
  */
 function targetsOf(
   gateways: ReadonlyMap<string, BalanceGateway>,
@@ -220,7 +222,9 @@ function targetsOf(
   return targets;
 }
 
-/** Shares of `total` by weight, none larger than its room; what does not fit is shared out among the others. */
+/**
+ * Shares of `total` by weight, none larger than its room; what does not fit is shared out among the others.
+ */
 function shareOut(
   total: number,
   room: ReadonlyMap<string, number>,

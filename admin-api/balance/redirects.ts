@@ -1,4 +1,7 @@
-/** Deliveries that send devices to another gateway (PROTOCOL.md, G-3): the frame first, then exactly these sessions end. */
+/**
+ * Deliveries that send devices to another gateway (PROTOCOL.md, G-3): the frame first, then exactly these
+ * sessions end.
+ */
 import type { Delivery } from '../../bus/bus.ts';
 import { CLOSE, encodeGatewayMessage, type GatewayAddress } from '../../protocol/index.ts';
 

@@ -1,7 +1,7 @@
 /**
- * Weights for the ranking: a gateway's free capacity in eighths of its limit, so that they change now and then and not
- * with every device. The directory holds the weights in force; they are computed from those, by every administration
- * server alike.
+ * Weights for the ranking: a gateway's free capacity in eighths of its limit, so that they change now and
+ * then and not with every device. The directory holds the weights in force; they are computed from those, by
+ * every administration server alike.
  */
 import type { FleetGateway } from './fleet.ts';
 
@@ -10,8 +10,8 @@ const STEPS = 8;
 const STICKY = 0.25;
 
 /**
- * The weight of a gateway: its limit times the eighths of it that are free, rounded up; 0 while it admits nobody.
- * `before` is the weight in force, absent for a gateway that is new.
+ * The weight of a gateway: its limit times the eighths of it that are free, rounded up; 0 while it admits
+ * nobody. `before` is the weight in force, absent for a gateway that is new.
  */
 export function gatewayWeight(
   gateway: Pick<FleetGateway, 'admitting' | 'connectionLimit' | 'capacity' | 'connections'>,

@@ -3,7 +3,10 @@ import type { FleetGateway } from '../balance/fleet.ts';
 import type { Meta } from '../store/store.ts';
 
 const KEY = 'gateway-addresses';
-/** As long as a command may wait for its device: so long may a device be away and come back by the old address. */
+/**
+ * As long as a command may wait for its device: so long may a device be away and come back by the old
+ * address.
+ */
 const FORMER_KEPT_MS = 30 * 86_400_000;
 const FORMER_MAX = 4;
 
@@ -20,8 +23,9 @@ export interface ToldAddress extends ServedAddress {
 type Addresses = ReadonlyMap<string, ToldAddress>;
 
 /**
- * The addresses that devices are told of gateways: what an operator set counts once a worker listens there, so an address that cannot
- * be used is told to nobody. Kept in the store, as gateways are told of devices also while they are down.
+ * The addresses that devices are told of gateways: what an operator set counts once a worker listens there,
+ * so an address that cannot be used is told to nobody. Kept in the store, as gateways are told of devices
+ * also while they are down.
  */
 export class GatewayAddresses {
   readonly #meta: Pick<Meta, 'get' | 'replace'>;

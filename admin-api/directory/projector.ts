@@ -47,10 +47,11 @@ export interface DirectoryCounts {
 }
 
 /**
- * Projects what gateways must know from SQL into the bus's directory: wholly at every start and whenever the directory
- * is not whole, and row by row as things change. Every second it looks whether the directory is whole and this
- * installation's, and compares gateways, for their weights change with their load. What could not be written is written
- * again until it is; a row that is stale all the same (a crash between SQL and the bus) is corrected when its device connects.
+ * Projects what gateways must know from SQL into the bus's directory: wholly at every start and whenever the
+ * directory is not whole, and row by row as things change. Every second it looks whether the directory is
+ * whole and this installation's, and compares gateways, for their weights change with their load. What could
+ * not be written is written again until it is; a row that is stale all the same (a crash between SQL and the
+ * bus) is corrected when its device connects.
  */
 export class DirectoryProjector {
   readonly #store: Store;
@@ -96,7 +97,9 @@ export class DirectoryProjector {
     return this.#rounds;
   }
 
-  /** A bus that fails meanwhile does not keep the server from starting: the rest is written once it is back. */
+  /**
+   * A bus that fails meanwhile does not keep the server from starting: the rest is written once it is back.
+   */
   async start(): Promise<void> {
     try {
       await this.#keepWhole();
@@ -205,7 +208,10 @@ export class DirectoryProjector {
     } while (this.#gatewaysPending && !this.#stopping);
   }
 
-  /** Looks whether the directory is whole, writes it when it is not, and says to gateways that somebody looks after it. */
+  /**
+   * Looks whether the directory is whole, writes it when it is not, and says to gateways that somebody looks
+   * after it.
+   */
   async #keepWhole(): Promise<void> {
     await this.#look();
     for (let attempt = 0; attempt < ATTEMPTS && !this.#stopping; attempt++) {
@@ -275,8 +281,8 @@ export class DirectoryProjector {
   }
 
   /**
-   * One write at a time: a row read earlier must never be written over one read later. Who asks while one is under way goes
-   * along with the next.
+   * One write at a time: a row read earlier must never be written over one read later. Who asks while one is
+   * under way goes along with the next.
    */
   #writeDevices(ids: readonly string[]): Promise<void> {
     let next = this.#nextWrite;
@@ -301,7 +307,10 @@ export class DirectoryProjector {
     }
   }
 
-  /** Until SQL says what was written: another server may have written a newer row before this one wrote the older. */
+  /**
+   * Until SQL says what was written: another server may have written a newer row before this one wrote the
+   * older.
+   */
   async #copyDevices(ids: readonly string[]): Promise<void> {
     let devices = await this.#store.devices.withPaths(ids);
     for (let left = ids; left.length > 0; ) {
@@ -318,7 +327,10 @@ export class DirectoryProjector {
     }
   }
 
-  /** Writes those that differ from what the directory holds: what an older row overwrote is mended with the next look. */
+  /**
+   * Writes those that differ from what the directory holds: what an older row overwrote is mended with the
+   * next look.
+   */
   async #writeGateways(): Promise<void> {
     const listed = await this.#listed();
     const written = new Map(listed?.map((entry) => [entry.name, entry]));

@@ -1,4 +1,6 @@
-/** Gateways that run and that the store does not have: devices are told of none of them, and each is told why. */
+/**
+ * Gateways that run and that the store does not have: devices are told of none of them, and each is told why.
+ */
 import type { GatewaySettings, Lease } from '../../bus/bus.ts';
 import type { Gateway } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -16,7 +18,10 @@ export async function refusalOf(store: Store, { group }: GatewaySettings): Promi
   return `its group ${group} does not exist, so it serves nobody: make the group, or start the gateway with another --gateway-group`;
 }
 
-/** Those among the leases whose name is not among `registered`, each once; not those that are about to be registered. */
+/**
+ * Those among the leases whose name is not among `registered`, each once; not those that are about to be
+ * registered.
+ */
 export async function unregistered(
   store: Store,
   leases: readonly Lease[],

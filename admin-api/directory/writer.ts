@@ -39,8 +39,8 @@ export async function writeAll(parts: WriterParts, writing: DirectoryWriting): P
 }
 
 /**
- * Which of the rows that were written are others now: somebody changed them between the reading and the writing, and may
- * have written the newer row first.
+ * Which of the rows that were written are others now: somebody changed them between the reading and the
+ * writing, and may have written the newer row first.
  */
 export function changed(written: readonly DeviceWithPath[], now: readonly DeviceWithPath[]): string[] {
   const current = new Map(now.map((device) => [device.id, device]));

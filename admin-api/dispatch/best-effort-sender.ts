@@ -5,9 +5,9 @@ import { BusUnavailable } from '../../bus/bus.ts';
 const CHUNK = 1000;
 
 /**
- * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device that nobody
- * holds, or a bus that is away, loses the frames. Used for what is repeated anyway: confirmations are asked for again by
- * the device, memberships and blocks are checked again at every connect.
+ * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device
+ * that nobody holds, or a bus that is away, loses the frames. Used for what is repeated anyway: confirmations
+ * are asked for again by the device, memberships and blocks are checked again at every connect.
  */
 export class BestEffortSender {
   readonly #bus: Bus;

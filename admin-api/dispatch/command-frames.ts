@@ -10,8 +10,8 @@ export type CommandToSend = Pick<
 >;
 
 /**
- * Commands as signed frames. A command to a group is signed once and the same bytes go to every device of the group; a
- * command to named devices is signed for each.
+ * Commands as signed frames. A command to a group is signed once and the same bytes go to every device of the
+ * group; a command to named devices is signed for each.
  */
 export class CommandFrames {
   readonly #signer: OrderSigner;

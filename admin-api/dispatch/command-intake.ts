@@ -25,8 +25,8 @@ interface Waiting {
 /** Commands in one transaction: what arrives while one is written waits for the next. */
 const BATCH = 128;
 /**
- * After a batch the next one waits so long for more, unless so many wait already: transaction, outbox and hint cost about as much for
- * one command as for ten. Who asks after a pause is not kept waiting.
+ * After a batch the next one waits so long for more, unless so many wait already: transaction, outbox and
+ * hint cost about as much for one command as for ten. Who asks after a pause is not kept waiting.
  */
 const GATHER_MS = 5;
 const ENOUGH = 64;
@@ -35,8 +35,8 @@ export const WAITING_MAX = 2_000;
 const COME_AGAIN_S = 1;
 
 /**
- * Takes commands to few named devices. Requests that arrive together are put on record together, in one transaction; each is
- * answered after its commit.
+ * Takes commands to few named devices. Requests that arrive together are put on record together, in one
+ * transaction; each is answered after its commit.
  */
 export class CommandIntake {
   readonly #store: Store;
@@ -54,8 +54,8 @@ export class CommandIntake {
   }
 
   /**
-   * Rejects with a `Problem`, unknown-reference when a device is not on record, idempotency-conflict when its key was used with
-   * another body, unavailable when too many wait; and with what the store says.
+   * Rejects with a `Problem`, unknown-reference when a device is not on record, idempotency-conflict when its
+   * key was used with another body, unavailable when too many wait; and with what the store says.
    */
   async take(command: ListedCommand): Promise<TakenIn> {
     if (this.#waiting.length >= WAITING_MAX) {

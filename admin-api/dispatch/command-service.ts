@@ -62,7 +62,10 @@ export interface CommandServiceParts {
   now: () => number;
 }
 
-/** Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is needed. */
+/**
+ * Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is
+ * needed.
+ */
 export class CommandService {
   readonly #parts: CommandServiceParts;
   readonly #intake: CommandIntake;
@@ -72,7 +75,10 @@ export class CommandService {
     this.#intake = new CommandIntake(parts);
   }
 
-  /** Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict, unavailable. */
+  /**
+   * Throws `Problem`: past-expiry, unknown-reference, bad-request, too-large, idempotency-conflict,
+   * unavailable.
+   */
   async create(request: CommandRequest, actor: string): Promise<TakenIn> {
     const now = this.#parts.now();
     const target = toTarget(request.target);
@@ -122,9 +128,9 @@ export class CommandService {
   }
 
   /**
-   * What was never sent is canceled at once; what was sent and is not acknowledged, as soon as it is known that its device had not said
-   * more. What the device has acknowledged is canceled when it says so; with `force` it is canceled like the rest, and what the
-   * device reports later is kept as late.
+   * What was never sent is canceled at once; what was sent and is not acknowledged, as soon as it is known
+   * that its device had not said more. What the device has acknowledged is canceled when it says so; with
+   * `force` it is canceled like the rest, and what the device reports later is kept as late.
    */
   async cancel(id: string, options: { force: boolean }, actor: string): Promise<Command> {
     const { store, outcomes, sender, frames, now } = this.#parts;

@@ -18,9 +18,14 @@ import { SendWindow } from './send-window.ts';
 const ROUND = 1000;
 /** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
-/** A bus that does not say so soon where devices are is not waited for: what is on record goes the other way. */
+/**
+ * A bus that does not say so soon where devices are is not waited for: what is on record goes the other way.
+ */
 const ROUTES_WITHIN_MS = 100;
-/** How long a count of what is unacknowledged is good enough, and how soon room is looked for again: counting reads every such row. */
+/**
+ * How long a count of what is unacknowledged is good enough, and how soon room is looked for again: counting
+ * reads every such row.
+ */
 const COUNTED_FOR_MS = 250;
 const RETRY_GONE_MS = 100;
 const RETRY_FULL_MS = 250;
@@ -29,10 +34,11 @@ const RETRY_FAULT_MS = 1000;
 type Due = QueuedExecution & { holder: Holder };
 
 /**
- * Hands executions to the workers that hold the devices; there is no other path to a device. Who puts executions on record asks for
- * the `routes` of their devices, has those with a route and nothing in the way put on record as sent, and passes them to `carry`. For
- * whatever is queued it is woken with device ids: a command was made, a device connected, something fell back to queued. A wake may
- * come too often or, after a crash, never: OverdueExecutions wakes whoever has something queued.
+ * Hands executions to the workers that hold the devices; there is no other path to a device. Who puts
+ * executions on record asks for the `routes` of their devices, has those with a route and nothing in the way
+ * put on record as sent, and passes them to `carry`. For whatever is queued it is woken with device ids: a
+ * command was made, a device connected, something fell back to queued. A wake may come too often or, after a
+ * crash, never: OverdueExecutions wakes whoever has something queued.
  */
 export class Dispatcher {
   readonly #store: Store;
@@ -53,7 +59,9 @@ export class Dispatcher {
   readonly #timers = new Set<NodeJS.Timeout>();
   #counted = new SendWindow(new Map());
   #countedAt = Number.NEGATIVE_INFINITY;
-  /** Devices to which something could not be handed over: nothing goes ahead of it until it is tried again. */
+  /**
+   * Devices to which something could not be handed over: nothing goes ahead of it until it is tried again.
+   */
   readonly #held = new Set<string>();
   #running: Promise<void> | undefined;
   /** What is on record as sent goes out in the order it got there. */
@@ -102,12 +110,16 @@ export class Dispatcher {
     await this.#carrying;
   }
 
-  /** For those of `devices` that are reachable now and whose workers have room; for none where that cannot be found out. Never rejects. */
+  /**
+   * For those of `devices` that are reachable now and whose workers have room; for none where that cannot be
+   * found out. Never rejects.
+   */
   async routes(devices: readonly string[]): Promise<Routes> {
     if (devices.length === 0 || this.#state !== 'started') return new Map();
     let given: NodeJS.Timeout | undefined;
     const late = new Promise<Routes>((resolve) => {
-      // After a long turn of the event loop timers come before the answers that arrived meanwhile, which would be in time.
+      // After a long turn of the event loop timers come before the answers that arrived meanwhile, which
+      // would be in time.
       given = setTimeout(() => setImmediate(() => setImmediate(resolve, new Map())), ROUTES_WITHIN_MS);
     });
     const found = this.#findRoutes(devices).catch((error): Routes => {
@@ -138,8 +150,9 @@ export class Dispatcher {
   }
 
   /**
-   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What the outboxes do not take is
-   * queued again; what fails otherwise stays sent, and OverdueExecutions sends it again. Never rejects.
+   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What
+   * the outboxes do not take is queued again; what fails otherwise stays sent, and OverdueExecutions sends it
+   * again. Never rejects.
    */
   carry(
     rows: readonly ExecutionKey[],
@@ -313,7 +326,10 @@ export class Dispatcher {
     return new Map((await this.#store.commands.getMany(ids)).map((command) => [command.id, command]));
   }
 
-  /** Ends what was canceled or must not wait; returns what can go to a device now. What has expired is left to its clock. */
+  /**
+   * Ends what was canceled or must not wait; returns what can go to a device now. What has expired is left to
+   * its clock.
+   */
   async #endWhatMustNotGo(
     queued: readonly QueuedExecution[],
     commands: Map<string, Command>,

@@ -14,8 +14,9 @@ interface Ahead {
 }
 
 /**
- * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million devices is
- * accepted as fast as one to a single device. Where it is, is kept in the store: OverdueExecutions resumes what a crash left.
+ * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million
+ * devices is accepted as fast as one to a single device. Where it is, is kept in the store: OverdueExecutions
+ * resumes what a crash left.
  */
 export class Expander {
   readonly #store: Store;
@@ -69,8 +70,9 @@ export class Expander {
   }
 
   /**
-   * Resolves when nothing is laid out, or its head start is over: whoever puts answers on record waits for that, so that the last device is
-   * not kept waiting by the answers of the first. A command to a million takes its turns with the answers from then on.
+   * Resolves when nothing is laid out, or its head start is over: whoever puts answers on record waits for
+   * that, so that the last device is not kept waiting by the answers of the first. A command to a million
+   * takes its turns with the answers from then on.
    */
   async headStart(): Promise<void> {
     const left = this.#begunAt + HEAD_START_MS - performance.now();

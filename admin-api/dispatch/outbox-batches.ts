@@ -11,7 +11,10 @@ export interface OutboxBatch {
   rows: ExecutionKey[];
 }
 
-/** Per worker, one delivery for all devices of a group command and one for each device that is addressed by name. */
+/**
+ * Per worker, one delivery for all devices of a group command and one for each device that is addressed by
+ * name.
+ */
 export async function outboxBatches(
   store: Pick<Store, 'devices'>,
   frames: CommandFrames,
@@ -49,8 +52,8 @@ export async function outboxBatches(
 }
 
 /**
- * Whether a device is in a group now. One that has left the target group since the command was made would refuse the
- * shared frame, so it is addressed by name.
+ * Whether a device is in a group now. One that has left the target group since the command was made would
+ * refuse the shared frame, so it is addressed by name.
  */
 async function membersOf(
   store: Pick<Store, 'devices'>,

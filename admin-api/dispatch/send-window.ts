@@ -1,9 +1,12 @@
 /**
- * Unacknowledged executions of one worker, so that one that is slow holds up only its own. About as many devices as a worker has, so
- * that a command to everyone is on its way before the answers are written.
+ * Unacknowledged executions of one worker, so that one that is slow holds up only its own. About as many
+ * devices as a worker has, so that a command to everyone is on its way before the answers are written.
  */
 const PER_WORKER = 20_000;
-/** Of all workers together: what the ledger takes in well within the time after which OverdueExecutions sends again. */
+/**
+ * Of all workers together: what the ledger takes in well within the time after which OverdueExecutions sends
+ * again.
+ */
 const IN_ALL = 150_000;
 
 /** How much more may go out. */

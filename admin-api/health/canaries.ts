@@ -49,9 +49,10 @@ export interface CanariesParts {
 }
 
 /**
- * Sends a no-op to every gateway worker's canary at an interval, the whole way: from the database over presence, outbox, worker
- * and session to the canary, and its result back through the receipts into the database. One server at a time sends; all of
- * them look at what is on record. That is one row for each worker, and no command or device.
+ * Sends a no-op to every gateway worker's canary at an interval, the whole way: from the database over
+ * presence, outbox, worker and session to the canary, and its result back through the receipts into the
+ * database. One server at a time sends; all of them look at what is on record. That is one row for each
+ * worker, and no command or device.
  */
 export class Canaries {
   /** Whether any worker answers, as long as there are some. */

@@ -19,8 +19,8 @@ interface Peak {
 }
 
 /**
- * Whether devices are connected where many were. It keeps no server from being ready, and it is what a person must hear
- * of first: whatever turns a whole fleet away looks fine from every other side.
+ * Whether devices are connected where many were. It keeps no server from being ready, and it is what a person
+ * must hear of first: whatever turns a whole fleet away looks fine from every other side.
  */
 export class FleetWatch {
   readonly #meta: Meta;

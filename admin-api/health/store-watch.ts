@@ -8,7 +8,10 @@ const LOOK_MS = 1_000;
 const PATIENCE_MS = 5_000;
 const PROBE = 'store-probe';
 
-/** The size of what is written to find out: it must need room of its own, and not fit where something small was. */
+/**
+ * The size of what is written to find out: it must need room of its own, and not fit where something small
+ * was.
+ */
 const PROBE_BYTES = 48 * 1024;
 
 /** What a piece of work asks of the database. */
@@ -21,10 +24,10 @@ interface Waiting {
 }
 
 /**
- * Whether the database answers, looked at once a second, and whether it can be written, looked at once something failed or took
- * long: a full disk, a standby, a lost synchronous replica. Requests are refused at once while what they need is away, and those
- * that wait for it when it is found away are not left waiting: whether what they asked for was done is not known then, as
- * with any connection that breaks.
+ * Whether the database answers, looked at once a second, and whether it can be written, looked at once
+ * something failed or took long: a full disk, a standby, a lost synchronous replica. Requests are refused at
+ * once while what they need is away, and those that wait for it when it is found away are not left waiting:
+ * whether what they asked for was done is not known then, as with any connection that breaks.
  */
 export class StoreWatch {
   readonly dependency = new Dependency();

@@ -43,9 +43,9 @@ interface Known {
 }
 
 /**
- * Finds the API token a request carries. Only its SHA-256 hash is compared, never the text: what comparing takes says
- * nothing about a token, for nobody can choose the hash of a guess. What was found is believed for `cacheMs`, so
- * a revoked token ends that much later at most.
+ * Finds the API token a request carries. Only its SHA-256 hash is compared, never the text: what comparing
+ * takes says nothing about a token, for nobody can choose the hash of a guess. What was found is believed for
+ * `cacheMs`, so a revoked token ends that much later at most.
  */
 export class Authenticator {
   readonly #tokens: ApiTokens;

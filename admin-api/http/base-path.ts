@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 
 /**
- * Behind a proxy that serves the API below a path, with or without taking the path off: both are understood. `Location`,
- * the OpenAPI document and the page at `/` name the path.
+ * Behind a proxy that serves the API below a path, with or without taking the path off: both are understood.
+ * `Location`, the OpenAPI document and the page at `/` name the path.
  */
 export function withoutBasePath(basePath: string): (request: { url?: string | undefined }) => string {
   return ({ url = '/' }) => {

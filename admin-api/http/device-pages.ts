@@ -1,6 +1,6 @@
 /**
- * Devices that are web pages (CORS, Fetch standard): pages of the allowed origins may call what devices call, and nothing else of
- * the API. No cookies are involved: whoever calls has a token or a key.
+ * Devices that are web pages (CORS, Fetch standard): pages of the allowed origins may call what devices call,
+ * and nothing else of the API. No cookies are involved: whoever calls has a token or a key.
  */
 import type { FastifyInstance } from 'fastify';
 
@@ -9,7 +9,10 @@ const DEVICE_PATHS = new Set(['/v1/enroll', '/v1/locate']);
 /** How long a browser may remember what it was allowed, seconds. */
 const REMEMBER_S = 600;
 
-/** `origins`: such as `https://kiosk.example.net`, or `*` for pages of any. To be called before other hooks are added. */
+/**
+ * `origins`: such as `https://kiosk.example.net`, or `*` for pages of any. To be called before other hooks
+ * are added.
+ */
 export function useDevicePages(app: FastifyInstance, origins: readonly string[]): void {
   if (origins.length === 0) return;
   const allowed = new Set(origins);

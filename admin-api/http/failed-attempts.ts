@@ -6,8 +6,9 @@ const WINDOW_MS = 60_000;
 const ADDRESSES_MAX = 10_000;
 
 /**
- * Counts failures per address (of IPv6: its /64, which is one customer) in windows of a minute, so that enrolment tokens cannot be
- * guessed at speed. Bounded: when more addresses fail than it holds, the one that began longest ago is forgotten.
+ * Counts failures per address (of IPv6: its /64, which is one customer) in windows of a minute, so that
+ * enrolment tokens cannot be guessed at speed. Bounded: when more addresses fail than it holds, the one that
+ * began longest ago is forgotten.
  */
 export class FailedAttempts {
   readonly #perMinute: number;

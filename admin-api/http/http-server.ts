@@ -31,12 +31,15 @@ import { boundStrangers } from './strangers.ts';
 import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
-/** Event streams and everybody else's; far more than operators need, and fewer than there are file descriptors. */
+/**
+ * Event streams and everybody else's; far more than operators need, and fewer than there are file
+ * descriptors.
+ */
 const CONNECTIONS_MAX = 10_000;
 
 /**
- * The HTTP API, ready to `listen`. `close` ends event streams, refuses what is new, waits for what is under way
- * until the deadline, and cuts the rest.
+ * The HTTP API, ready to `listen`. `close` ends event streams, refuses what is new, waits for what is under
+ * way until the deadline, and cuts the rest.
  */
 export async function createHttpServer(
   services: HttpServices,
@@ -95,7 +98,10 @@ export async function createHttpServer(
 
 const TLS = { minVersion: 'TLSv1.2' } as const;
 
-/** Newcomers get the certificate that is in the files now. Throws, and changes nothing, when they are not usable. */
+/**
+ * Newcomers get the certificate that is in the files now. Throws, and changes nothing, when they are not
+ * usable.
+ */
 export function reloadTls(http: FastifyInstance, files: TlsFiles): void {
   const pair = readTlsFiles(files);
   (http.server as unknown as TlsServer).setSecureContext({ ...pair, ...TLS });

@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problems.ts';
 
 /**
- * Refuses `Idempotency-Key` where it is not read: a caller that sends one relies on it, and would do the same twice after a
- * lost answer. Routes that read it name it in the schema of their headers.
+ * Refuses `Idempotency-Key` where it is not read: a caller that sends one relies on it, and would do the same
+ * twice after a lost answer. Routes that read it name it in the schema of their headers.
  */
 export function refuseUnreadIdempotencyKeys(app: FastifyInstance): void {
   app.addHook('preValidation', async ({ headers, method, routeOptions }) => {

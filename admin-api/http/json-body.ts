@@ -1,6 +1,6 @@
 /**
- * Bodies are JSON, and not nested deeper than anything the API takes. Reading and checking what is nested a hundred thousand deep
- * costs a core for a while, or the stack.
+ * Bodies are JSON, and not nested deeper than anything the API takes. Reading and checking what is nested a
+ * hundred thousand deep costs a core for a while, or the stack.
  */
 import { Problem } from '../problems.ts';
 import type { App } from './operation.ts';

@@ -151,8 +151,8 @@ export interface OpenApiDocument {
 }
 
 /**
- * Bodies with a title become named schemas, and so do the forms a discriminator tells apart: OpenAPI lets a discriminator
- * choose between named schemas only.
+ * Bodies with a title become named schemas, and so do the forms a discriminator tells apart: OpenAPI lets a
+ * discriminator choose between named schemas only.
  */
 function nameForms(document: OpenApiDocument): OpenApiDocument {
   const { schemas } = document.components;

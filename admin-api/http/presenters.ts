@@ -154,7 +154,10 @@ export function presentGateway(view: GatewayView): GatewayDocument {
   };
 }
 
-/** Percentiles cannot be added up: the median and p90 are means weighted by connections, p99 is the worst worker's. */
+/**
+ * Percentiles cannot be added up: the median and p90 are means weighted by connections, p99 is the worst
+ * worker's.
+ */
 function wholeLoad({ workers, connections, capacity }: GatewayView): GatewayDocument['load'] {
   const loads = workers.map(({ load }) => load);
   const measured = loads.flatMap(({ connections, roundTripMs }) =>

@@ -31,7 +31,9 @@ const OWN: Record<number, [ProblemCode, string]> = {
   503: ['unavailable', 'The server is stopping.'],
 };
 
-/** The one place where an error becomes what a caller sees. Nothing of an unexpected error leaves the server. */
+/**
+ * The one place where an error becomes what a caller sees. Nothing of an unexpected error leaves the server.
+ */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable) {
@@ -45,7 +47,8 @@ export function toProblem(error: unknown): Problem {
   const own = statusCode === undefined ? undefined : OWN[statusCode];
   if (own) return new Problem(own[0], own[1], own[0] === 'unavailable' ? RETRY_AFTER_S : undefined);
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    // Errors that carry a code are fastify's, and so are those of its JSON parser: their text is about the request only.
+    // Errors that carry a code are fastify's, and so are those of its JSON parser: their text is about the
+    // request only.
     const detail = code?.startsWith('FST_') || error instanceof SyntaxError ? message : undefined;
     return new Problem('bad-request', detail ?? 'The request is malformed.');
   }
@@ -89,7 +92,9 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     .send(problemDocument(problem, request.id));
 }
 
-/** Every answer that is not a success is a problem document: errors, addresses and methods that do not exist. */
+/**
+ * Every answer that is not a success is a problem document: errors, addresses and methods that do not exist.
+ */
 export function useProblemDetails(app: FastifyInstance): void {
   const routes: { pattern: RegExp; methods: Set<string> }[] = [];
   app.addHook('onRoute', ({ url, method }) => {

@@ -38,7 +38,10 @@ export interface CommandOrders {
   cancel(id: string, options: { force: boolean }, actor: string): Promise<Command>;
 }
 
-/** Ledger events numbered above `afterSeq`, in order, none missing and none twice, until the returned function is called. */
+/**
+ * Ledger events numbered above `afterSeq`, in order, none missing and none twice, until the returned function
+ * is called.
+ */
 export interface EventSource {
   subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void;
 }

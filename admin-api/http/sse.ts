@@ -46,7 +46,9 @@ export class EventStreams {
     this.#parts = parts;
   }
 
-  /** Throws before anything is written; afterwards the stream lives until its reader leaves or it is ended. */
+  /**
+   * Throws before anything is written; afterwards the stream lives until its reader leaves or it is ended.
+   */
   async open(response: ServerResponse, request: StreamRequest): Promise<void> {
     if (this.#stopping || this.#open.size >= this.#parts.maxStreams) {
       throw new Problem('unavailable', 'There are too many event streams already; try again.', 5);
@@ -74,10 +76,10 @@ export class EventStreams {
 }
 
 /**
- * One reader of the events. It alternates between two ways of reading: from the store page by page, each once the one
- * before has been read, and, when nothing is left there, following what is new. A reader that falls behind is
- * read for from the store again, so it costs one page of memory however slow it is; one that reads nothing at all
- * for 30 s is cut off and may resume.
+ * One reader of the events. It alternates between two ways of reading: from the store page by page, each once
+ * the one before has been read, and, when nothing is left there, following what is new. A reader that falls
+ * behind is read for from the store again, so it costs one page of memory however slow it is; one that reads
+ * nothing at all for 30 s is cut off and may resume.
  */
 class EventStream {
   readonly #parts: EventStreamsParts;
@@ -212,7 +214,10 @@ class EventStream {
     this.#response.write(`id: ${this.#seq}\nevent: reset\ndata: ${JSON.stringify({ first, last })}\n\n`);
   }
 
-  /** An id without data moves a reader's Last-Event-ID and is not an event: what it need not see, it need not ask for again. */
+  /**
+   * An id without data moves a reader's Last-Event-ID and is not an event: what it need not see, it need not
+   * ask for again.
+   */
   #showPosition(): void {
     if (this.#shownSeq === this.#seq) return;
     this.#shownSeq = this.#seq;

@@ -22,7 +22,8 @@ export function useStoreGuard(app: FastifyInstance, watch: StoreWatch): void {
         }
       };
       return watch.guard(use, work).catch((error) => {
-        // Refused while it waits for the database: what it says later is for nobody, and no fault of the program.
+        // Refused while it waits for the database: what it says later is for nobody, and no fault of the
+        // program.
         if (running) reply.log = unheard;
         throw error;
       });

@@ -1,7 +1,7 @@
 /**
- * Connections to the HTTP API that have not shown an API token yet: they share one bound and one time limit from accept, with a share
- * for each address and prefix, as those of gateways do. So nobody without a token keeps operators out, or takes the descriptors
- * that the database and Redis need.
+ * Connections to the HTTP API that have not shown an API token yet: they share one bound and one time limit
+ * from accept, with a share for each address and prefix, as those of gateways do. So nobody without a token
+ * keeps operators out, or takes the descriptors that the database and Redis need.
  */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';

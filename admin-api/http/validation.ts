@@ -17,8 +17,8 @@ const common = {
 } as const;
 
 /**
- * Bodies are checked as they are. Path, query and headers are text on the wire, so there a number may be written as
- * text, and defaults fill in.
+ * Bodies are checked as they are. Path, query and headers are text on the wire, so there a number may be
+ * written as text, and defaults fill in.
  */
 export function createValidatorCompiler(): FastifySchemaCompiler<unknown> {
   const bodies = new Ajv(common);

@@ -1,7 +1,8 @@
 /**
- * Receipts as they come from the bus, held against their shape: whoever can write to Redis, or a gateway of another version, must not be
- * able to stop the ledger with one of them. What does not fit is put aside and not tried again. Texts of devices are cleaned here:
- * control characters become spaces, so that they deceive no terminal and no log.
+ * Receipts as they come from the bus, held against their shape: whoever can write to Redis, or a gateway of
+ * another version, must not be able to stop the ledger with one of them. What does not fit is put aside and
+ * not tried again. Texts of devices are cleaned here: control characters become spaces, so that they deceive
+ * no terminal and no log.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
 import { COMPLIANCE, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';

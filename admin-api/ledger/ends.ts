@@ -11,7 +11,10 @@ import type { Outcomes } from './outcomes.ts';
 
 const CHUNK = 2000;
 const CLOCKS: readonly Clock[] = ['finish', 'delivery', 'ending'];
-/** A word that a device says just in time is with its gateway a moment later; it counts for more than the clock. */
+/**
+ * A word that a device says just in time is with its gateway a moment later; it counts for more than the
+ * clock.
+ */
 const WORD_ON_ITS_WAY_MS = 500;
 /** How often it is asked what is due next. */
 const LOOK_EVERY_MS = 500;
@@ -44,8 +47,8 @@ interface End {
 }
 
 /**
- * Gives the ends that come from clocks and from marks (`endings.ts`), each once everything is applied that gateways had by the moment that
- * counts. Each step is safe to do twice and by several servers at once.
+ * Gives the ends that come from clocks and from marks (`endings.ts`), each once everything is applied that
+ * gateways had by the moment that counts. Each step is safe to do twice and by several servers at once.
  */
 export class Ends {
   readonly #parts: EndsParts;

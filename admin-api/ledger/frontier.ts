@@ -1,14 +1,20 @@
 /**
- * Up to when everything that gateways had from devices is applied. No clock and nobody's wish ends an execution before that moment has
- * come: its end may be on the way.
+ * Up to when everything that gateways had from devices is applied. No clock and nobody's wish ends an
+ * execution before that moment has come: its end may be on the way.
  */
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Lease } from '../../bus/bus.ts';
 import type { Store } from '../store/store.ts';
 
-/** A device has told all it knows so long after it connected (R-5): what it said elsewhere before has come a second time. */
+/**
+ * A device has told all it knows so long after it connected (R-5): what it said elsewhere before has come a
+ * second time.
+ */
 const ALL_TOLD_MS = 10_000;
-/** After Redis went on with another history of its data, or was emptied, workers append again what may be missing. */
+/**
+ * After Redis went on with another history of its data, or was emptied, workers append again what may be
+ * missing.
+ */
 const APPENDED_AGAIN_MS = 10_000;
 /** How long a worker that ended is remembered, milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000;
@@ -103,8 +109,8 @@ export class Frontier {
   }
 
   /**
-   * Whether something may be ended as of `moment`: all that gateways had from this device by then is applied. `session`: the one the
-   * device has; `through`: the incarnation that the command was sent through.
+   * Whether something may be ended as of `moment`: all that gateways had from this device by then is applied.
+   * `session`: the one the device has; `through`: the incarnation that the command was sent through.
    */
   verdict(
     moment: number,

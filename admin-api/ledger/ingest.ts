@@ -22,9 +22,14 @@ import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 
 const MAX_BATCH = 2000;
-/** What a server had read when it was killed waits this long for another; what is applied twice changes nothing. */
+/**
+ * What a server had read when it was killed waits this long for another; what is applied twice changes
+ * nothing.
+ */
 const TAKE_OVER_AFTER_MS = 10_000;
-/** A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle. */
+/**
+ * A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle.
+ */
 const UNDELIVERED_RETRY_MS = 1000;
 const REQUEUE_CHUNK = 5000;
 const START_PATIENCE_MS = 30_000;
@@ -44,9 +49,9 @@ interface Applied {
 }
 
 /**
- * The way up: consumes receipts, applies each batch to the store in one transaction, and only then lets the bus drop it. What
- * follows from a batch (wakes, confirmations) comes after the commit and may be lost with the process: each is repeated by the
- * look at overdue executions, by the device, or at the next connect.
+ * The way up: consumes receipts, applies each batch to the store in one transaction, and only then lets the
+ * bus drop it. What follows from a batch (wakes, confirmations) comes after the commit and may be lost with
+ * the process: each is repeated by the look at overdue executions, by the device, or at the next connect.
  */
 export class Ingest {
   readonly #store: Store;
@@ -116,7 +121,10 @@ export class Ingest {
     return this.#applying === 0;
   }
 
-  /** A bus that fails while the server starts is waited for; rejects with `BusUnavailable` after `START_PATIENCE_MS`. */
+  /**
+   * A bus that fails while the server starts is waited for; rejects with `BusUnavailable` after
+   * `START_PATIENCE_MS`.
+   */
   async start(consumer: string): Promise<void> {
     const giveUpAt = performance.now() + START_PATIENCE_MS;
     while (this.#stopConsuming === undefined) {
@@ -157,7 +165,10 @@ export class Ingest {
     }
   }
 
-  /** A batch that cannot be applied, although everything is there, is split until what is wrong in it is found and put aside. */
+  /**
+   * A batch that cannot be applied, although everything is there, is split until what is wrong in it is found
+   * and put aside.
+   */
   async #applyOrSplit(batch: readonly Receipt[], attempts = 1): Promise<void> {
     try {
       await this.#apply(batch);
@@ -185,8 +196,8 @@ export class Ingest {
   }
 
   /**
-   * Rejects with `StoreUnavailable` when what one receipt was refused for would be the end of any other, such as a lost right to a
-   * table or a damaged file: then nothing is wrong with that receipt.
+   * Rejects with `StoreUnavailable` when what one receipt was refused for would be the end of any other, such
+   * as a lost right to a table or a damaged file: then nothing is wrong with that receipt.
    */
   async #assertWritable(): Promise<void> {
     const now = this.#now();
@@ -366,8 +377,8 @@ export class Ingest {
   }
 
   /**
-   * The directory may be older than SQL (a crash between the two): a device that SQL no longer has, or has blocked, is sent away,
-   * and one that holds an old membership gets the new one.
+   * The directory may be older than SQL (a crash between the two): a device that SQL no longer has, or has
+   * blocked, is sent away, and one that holds an old membership gets the new one.
    */
   async #checkConnected(connected: ReducedReceipts['connected']): Promise<void> {
     const devices = await this.#store.devices.withPaths(connected.map((row) => row.device));

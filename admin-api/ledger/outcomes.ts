@@ -19,8 +19,8 @@ export function changesEvent(changes: readonly Change[], at: number) {
 }
 
 /**
- * For executions that just fell back to `queued`: supersedes those that a newer command has replaced while they were on
- * their way, and records both kinds of change. Returns the superseded ones.
+ * For executions that just fell back to `queued`: supersedes those that a newer command has replaced while
+ * they were on their way, and records both kinds of change. Returns the superseded ones.
  */
 export async function recordRequeued(
   tx: Store,
@@ -76,16 +76,17 @@ async function finishCommands(
 }
 
 /**
- * The same in the transaction that ended executions. It may miss one whose others end in a transaction that is not committed yet, and
- * waits for none: this transaction has appended events, which whoever holds a command may be waiting to do.
+ * The same in the transaction that ended executions. It may miss one whose others end in a transaction that
+ * is not committed yet, and waits for none: this transaction has appended events, which whoever holds a
+ * command may be waiting to do.
  */
 export function finishCommandsAlong(tx: Store, ids: readonly string[], at: number): Promise<string[]> {
   return finishCommands(tx, ids, at, 'free');
 }
 
 /**
- * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last execution
- * is final.
+ * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last
+ * execution is final.
  */
 export class Outcomes {
   readonly #store: Store;

@@ -39,7 +39,8 @@ export interface OverdueExecutionsParts {
 }
 
 /**
- * Everything that a crash left undone: deliveries without an answer, workers that are gone, commands half expanded. Each step is safe to do twice and by several servers at once.
+ * Everything that a crash left undone: deliveries without an answer, workers that are gone, commands half
+ * expanded. Each step is safe to do twice and by several servers at once.
  */
 export class OverdueExecutions {
   readonly #parts: OverdueExecutionsParts;
@@ -108,8 +109,8 @@ export class OverdueExecutions {
   }
 
   /**
-   * The incarnations are read from the record first and the leases afterwards: one that was on record and holds no lease
-   * now never will again.
+   * The incarnations are read from the record first and the leases afterwards: one that was on record and
+   * holds no lease now never will again.
    */
   async #sweepDeadIncarnations(now: number): Promise<void> {
     if (this.#recordOfIncarnations === 'checked') return;
@@ -153,8 +154,8 @@ export class OverdueExecutions {
   }
 
   /**
-   * Only what was unanswered as far as answers are on record: while they wait to be applied, sending again what has been answered would
-   * make more of them, and the wait longer. Without a bus nothing could be sent.
+   * Only what was unanswered as far as answers are on record: while they wait to be applied, sending again
+   * what has been answered would make more of them, and the wait longer. Without a bus nothing could be sent.
    */
   async #resend(now: number): Promise<void> {
     const behindMs = await this.#parts.bus.receipts.oldestAgeMs().catch((error) => {

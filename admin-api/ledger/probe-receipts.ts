@@ -3,7 +3,10 @@ import type { Receipt } from '../../bus/bus.ts';
 /** Of nobody: no identifier that the server makes reads so. */
 const NOBODY = 'probe-nobody';
 
-/** Receipts that change nothing, and whose application runs the statements of real ones: whether the store takes any. */
+/**
+ * Receipts that change nothing, and whose application runs the statements of real ones: whether the store
+ * takes any.
+ */
 export function probeReceipts(at: number): Receipt[] {
   const of = { device: NOBODY, at };
   return [

@@ -1,4 +1,7 @@
-/** Receipts that the ledger cannot apply, whatever is tried: kept apart for a person to look at, counted, and told in health. */
+/**
+ * Receipts that the ledger cannot apply, whatever is tried: kept apart for a person to look at, counted, and
+ * told in health.
+ */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import type { DependencyReport } from '../../health/health.ts';

@@ -6,7 +6,10 @@ import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
 
-/** Executions looked at together, and the rest between two such: a few percent of a core, however many are open. */
+/**
+ * Executions looked at together, and the rest between two such: a few percent of a core, however many are
+ * open.
+ */
 const PAGE = 200;
 const REST_MS = 100;
 /** Devices that were not there are asked later, again and again with longer pauses. */
@@ -28,9 +31,10 @@ export interface RecheckParts {
 }
 
 /**
- * Once after the start of a server: each device is sent again what it has acknowledged before and what is open still, and answers with its
- * newest word (D-4). So a database that was restored from a backup learns what has ended since; devices do not say by themselves
- * what was settled. What is open is read once; after that only the devices that were away are looked for.
+ * Once after the start of a server: each device is sent again what it has acknowledged before and what is
+ * open still, and answers with its newest word (D-4). So a database that was restored from a backup learns
+ * what has ended since; devices do not say by themselves what was settled. What is open is read once; after
+ * that only the devices that were away are looked for.
  */
 export class Recheck {
   readonly #parts: RecheckParts;

@@ -1,6 +1,6 @@
 /**
- * What a device returned, as the ledger records it in JSON. MessagePack has more: bytes are recorded as `{ "base64": "..." }`, large
- * integers and what JSON has no number for as text.
+ * What a device returned, as the ledger records it in JSON. MessagePack has more: bytes are recorded as
+ * `{ "base64": "..." }`, large integers and what JSON has no number for as text.
  */
 
 const LONG = 512;

@@ -40,8 +40,8 @@ const RANK: Record<ExecutionState, number> = {
 const DAY = 86_400_000;
 
 /**
- * Reduces receipts that arrived by `now`. When a worker had them is by the clock that all share; what cannot be, as it is in the
- * future or more than a day ago, counts as now.
+ * Reduces receipts that arrived by `now`. When a worker had them is by the clock that all share; what cannot
+ * be, as it is in the future or more than a day ago, counts as now.
  */
 export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();
@@ -184,7 +184,10 @@ function advanceOf(receipt: Extract<Receipt, { kind: 'ack' | 'progress' | 'resul
   return advance;
 }
 
-/** Receipts of one execution come in any order and more than once: the furthest state wins, the first of two ends. */
+/**
+ * Receipts of one execution come in any order and more than once: the furthest state wins, the first of two
+ * ends.
+ */
 function further(known: Advance | undefined, next: Advance): Advance {
   if (!known) return next;
   const ahead = RANK[next.state] > RANK[known.state] || (next.state === known.state && !isFinal(next.state));

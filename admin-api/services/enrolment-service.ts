@@ -88,9 +88,10 @@ export class EnrolmentService {
   }
 
   /**
-   * Makes the device, or finds the one this key made before (E-5): that takes no use of the token, so a device that lost
-   * the answer can ask again. Resolves once gateways can know the device, or the device would be turned away
-   * for good by the first one it dials; throws `BusUnavailable` when that cannot be done now.
+   * Makes the device, or finds the one this key made before (E-5): that takes no use of the token, so a
+   * device that lost the answer can ask again. Resolves once gateways can know the device, or the device
+   * would be turned away for good by the first one it dials; throws `BusUnavailable` when that cannot be done
+   * now.
    */
   async enroll(request: EnrolmentRequest): Promise<Enrolment> {
     const { store, directory, hub } = this.#parts;

@@ -32,7 +32,10 @@ export interface GatewayView extends FleetGateway {
   told?: ToldAddress;
 }
 
-/** What operators set for gateways, and how the gateways are. Every method that changes something throws `Problem`. */
+/**
+ * What operators set for gateways, and how the gateways are. Every method that changes something throws
+ * `Problem`.
+ */
 export class GatewayService {
   readonly #parts: ServiceParts;
 
@@ -89,7 +92,10 @@ export class GatewayService {
     return this.#view(gateway, await store.devices.connectedByGateway());
   }
 
-  /** Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes nothing. */
+  /**
+   * Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes
+   * nothing.
+   */
   async drain(name: string, actor: string): Promise<GatewayView> {
     return this.#setDraining(name, true, actor);
   }
@@ -98,7 +104,10 @@ export class GatewayService {
     return this.#setDraining(name, false, actor);
   }
 
-  /** It stops listening where it listened before; devices that have such an address only must find it by themselves. */
+  /**
+   * It stops listening where it listened before; devices that have such an address only must find it by
+   * themselves.
+   */
   async releaseFormerPorts(name: string, actor: string): Promise<GatewayView> {
     const { store, now, directory } = this.#parts;
     const { told } = await this.view(name);
@@ -192,7 +201,10 @@ function unknownGateway(name: string): Problem {
   return new Problem('not-found', `There is no gateway ${name}.`);
 }
 
-/** The address with the new port when its port was the push server's own; an address of another port (a proxy's) stays. */
+/**
+ * The address with the new port when its port was the push server's own; an address of another port (a
+ * proxy's) stays.
+ */
 export function addressOnPort(address: string, before: number, after: number): string {
   const [, scheme = '', host = '', port = scheme === 'wss' ? '443' : '80'] =
     /^(wss?):\/\/(.+?)(?::(\d+))?$/i.exec(address) ?? [];

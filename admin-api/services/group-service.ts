@@ -8,7 +8,9 @@ const CHUNK = 500;
 /** A thousand a second. */
 const MS_PER_DEVICE_SENT_AWAY = 1;
 
-/** What operators change about groups. Every method throws `Problem`; the rules of the tree are the store's. */
+/**
+ * What operators change about groups. Every method throws `Problem`; the rules of the tree are the store's.
+ */
 export class GroupService {
   readonly #parts: ServiceParts;
   readonly #renewals = new Set<Promise<void>>();

@@ -14,14 +14,16 @@ export function newSecret(prefix: 'ppt' | 'ppe'): string {
   return `${prefix}_${nanoid(32)}`;
 }
 
-/** What is kept of a secret. Secrets are random and long, so one round of SHA-256 cannot be searched through. */
+/**
+ * What is kept of a secret. Secrets are random and long, so one round of SHA-256 cannot be searched through.
+ */
 export function hashSecret(secret: string): Uint8Array {
   return createHash('sha256').update(secret).digest();
 }
 
 /**
- * Text that came from a device, made fit to be shown: control characters become spaces, and it is cut to `max`
- * characters. `fallback` stands in for nothing.
+ * Text that came from a device, made fit to be shown: control characters become spaces, and it is cut to
+ * `max` characters. `fallback` stands in for nothing.
  */
 export function plainText(text: string | undefined, max: number, fallback: string): string {
   const plain = (text ?? '')

@@ -1,9 +1,14 @@
-/** What devices say of themselves when they connect: another name (E-5), and that a copy of them displaced them (H-9). */
+/**
+ * What devices say of themselves when they connect: another name (E-5), and that a copy of them displaced
+ * them (H-9).
+ */
 import { LIMITS } from '../../protocol/index.ts';
 import type { Store } from '../store/store.ts';
 import { plainText } from './identifiers.ts';
 
-/** So many sessions ended that way within an hour are no accident, as after a program was frozen for a while. */
+/**
+ * So many sessions ended that way within an hour are no accident, as after a program was frozen for a while.
+ */
 const COPIES_AT_WORK = 2;
 
 /** Resolves with how many were displaced. */
@@ -32,8 +37,9 @@ export async function recordIntroductions(
 }
 
 /**
- * A device may call itself something else as long as no operator named it. Resolves once the changed ones are stored. Told as events
- * only: the audit trail is never pruned, and a device may change its name as often as it connects.
+ * A device may call itself something else as long as no operator named it. Resolves once the changed ones are
+ * stored. Told as events only: the audit trail is never pruned, and a device may change its name as often as
+ * it connects.
  */
 export async function takeNames(
   tx: Store,

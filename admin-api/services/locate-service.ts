@@ -41,8 +41,9 @@ export interface LocateParts extends PlacementParts {
 }
 
 /**
- * Tells devices that no gateway admits where to go (PROTOCOL.md, G-16). It keeps nothing of who asks: a challenge carries its time
- * and a MAC that every administration server can check. Every method throws `Problem`.
+ * Tells devices that no gateway admits where to go (PROTOCOL.md, G-16). It keeps nothing of who asks: a
+ * challenge carries its time and a MAC that every administration server can check. Every method throws
+ * `Problem`.
  */
 export class LocateService {
   readonly #parts: LocateParts;

@@ -37,7 +37,10 @@ export interface DeviceSender {
   ): Promise<void>;
 }
 
-/** What every service works with. A service changes SQL with its audit entry and event first, and tells the others after. */
+/**
+ * What every service works with. A service changes SQL with its audit entry and event first, and tells the
+ * others after.
+ */
 export interface ServiceParts {
   store: Store;
   directory: DirectoryChanges;
@@ -50,7 +53,10 @@ export interface ServiceParts {
   log: Logger;
 }
 
-/** One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its transaction. */
+/**
+ * One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its
+ * transaction.
+ */
 export async function recordChange(
   tx: Store,
   at: number,
@@ -74,9 +80,9 @@ export async function writeDirectory(parts: ServiceParts, ids: readonly string[]
 }
 
 /**
- * Puts new memberships into the directory and hands them to those of the devices that are connected, with the gateways
- * they may use from now on. A device whose gateway does not serve its new group is sent to one that does. Returns how
- * many were sent away.
+ * Puts new memberships into the directory and hands them to those of the devices that are connected, with the
+ * gateways they may use from now on. A device whose gateway does not serve its new group is sent to one that
+ * does. Returns how many were sent away.
  */
 export async function renewMemberships(parts: ServiceParts, ids: readonly string[]): Promise<number> {
   await writeDirectory(parts, ids);

@@ -54,7 +54,8 @@ export class SqlEvents implements Events {
 
   bounds(): Promise<{ first: number; last: number }> {
     return this.#scope.once(async (db) => {
-      // Two subqueries: SQLite finds one end of an index at once, but reads all of it for both ends in one SELECT.
+      // Two subqueries: SQLite finds one end of an index at once, but reads all of it for both ends in one
+      // SELECT.
       const { rows } = await sql<{ first: number; last: number }>`
         select coalesce((select min(seq) from events), 0) as first,
           coalesce((select max(seq) from events), 0) as last`.execute(db);

@@ -16,8 +16,8 @@ export interface StoreOptions {
   /** After how long PostgreSQL gives up a statement, milliseconds. Absent: 30,000. */
   statementTimeoutMs?: number | undefined;
   /**
-   * Throw when the store itself is used inside one of its transactions: SQLite has one connection, and would wait for ever. For
-   * tests: it takes following every promise of the process.
+   * Throw when the store itself is used inside one of its transactions: SQLite has one connection, and would
+   * wait for ever. For tests: it takes following every promise of the process.
    */
   checkNesting?: boolean | undefined;
   log: Logger;

@@ -1,6 +1,6 @@
 /**
- * What the store keeps, as the rest of the administration server sees it. Times are milliseconds since the Unix
- * epoch by the administration server's clock; `null` means "never" or "none".
+ * What the store keeps, as the rest of the administration server sees it. Times are milliseconds since the
+ * Unix epoch by the administration server's clock; `null` means "never" or "none".
  */
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { Compliance, ExecutionState, FinalState, MeasuredGateway } from '../../protocol/index.ts';
@@ -159,7 +159,8 @@ export interface LateEnd {
 export type StateCounts = Record<ExecutionState, number> & { total: number };
 
 /**
- * `opening`: the two ends have not both been there yet; `open`: they have; `ended`: for good, and `end` says why.
+ * `opening`: the two ends have not both been there yet; `open`: they have; `ended`: for good, and `end` says
+ * why.
  */
 export const TUNNEL_STATES = ['opening', 'open', 'ended'] as const;
 export type TunnelState = (typeof TUNNEL_STATES)[number];

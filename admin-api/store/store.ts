@@ -1,9 +1,9 @@
 /**
- * The store: what must outlive every process, in SQLite or PostgreSQL. One implementation in Kysely's common subset of
- * SQL; `test/admin-api/store-contract.ts` holds both databases to it.
+ * The store: what must outlive every process, in SQLite or PostgreSQL. One implementation in Kysely's common
+ * subset of SQL; `test/admin-api/store-contract.ts` holds both databases to it.
  *
- * Every method is one transaction unless it is called on the store that `transaction` hands out. A method that cannot
- * reach the database rejects with `StoreUnavailable`; nothing half-done remains.
+ * Every method is one transaction unless it is called on the store that `transaction` hands out. A method
+ * that cannot reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
 import type { Compliance, ExecutionState, MeasuredGateway } from '../../protocol/index.ts';
 import type { Ending } from './executions/endings.ts';
@@ -48,11 +48,15 @@ export interface Store {
   start(): Promise<void>;
   /** Idempotent. */
   stop(): Promise<void>;
-  /** Attempts that lost against another transaction (deadlocks, serialisation failures) and were repeated, since the start. */
+  /**
+   * Attempts that lost against another transaction (deadlocks, serialisation failures) and were repeated,
+   * since the start.
+   */
   conflicts(): number;
   /**
-   * All or nothing. Calls on the store that `work` gets join the transaction, further `transaction` calls included; calls
-   * on this store from inside `work` are refused. `work` may run again when the transaction lost against another one.
+   * All or nothing. Calls on the store that `work` gets join the transaction, further `transaction` calls
+   * included; calls on this store from inside `work` are refused. `work` may run again when the transaction
+   * lost against another one.
    */
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
 }
@@ -110,11 +114,16 @@ export interface Devices {
   }): Promise<void>;
   /** By an operator: from then on its own name for itself does not count. */
   rename(id: string, name: string): Promise<void>;
-  /** Names that devices give themselves, where no operator named them. Resolves with those that were changed. */
+  /**
+   * Names that devices give themselves, where no operator named them. Resolves with those that were changed.
+   */
   applyNames(
     rows: readonly { device: string; name: string }[],
   ): Promise<{ device: string; name: string; before: string }[]>;
-  /** Counts a session that a copy of the device ended; after an hour without any it starts from one. Resolves with them. */
+  /**
+   * Counts a session that a copy of the device ended; after an hour without any it starts from one. Resolves
+   * with them.
+   */
   applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
   /** Grows the membership revision. */
   move(id: string, groupId: string): Promise<void>;
@@ -122,15 +131,19 @@ export interface Devices {
   /** Its executions stay on record. */
   delete(id: string): Promise<boolean>;
   /**
-   * Applies connects and disconnects. A connect counts only when its session is larger than the one on record, a
-   * disconnect when it is at least as large, so late and repeated reports change nothing. `connected`: devices that have
-   * a newer session now, also those on record as connected before; `disconnected`: devices that had one and have none now.
+   * Applies connects and disconnects. A connect counts only when its session is larger than the one on
+   * record, a disconnect when it is at least as large, so late and repeated reports change nothing.
+   * `connected`: devices that have a newer session now, also those on record as connected before;
+   * `disconnected`: devices that had one and have none now.
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
   applyStatus(
     rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
   ): Promise<string[]>;
-  /** What devices measured, with the text that balancing counts them by. Rows that say the same already are not written. */
+  /**
+   * What devices measured, with the text that balancing counts them by. Rows that say the same already are
+   * not written.
+   */
   applyMeasures(
     rows: readonly { device: string; near: string; measured: MeasuredGateway[] }[],
   ): Promise<void>;
@@ -142,13 +155,16 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
-  /** Devices recorded as connected, by their own group, gateway and what they measured; `groupPath` is that of the group. */
+  /**
+   * Devices recorded as connected, by their own group, gateway and what they measured; `groupPath` is that of
+   * the group.
+   */
   placements(): Promise<
     { groupId: string; groupPath: string; gateway: string; near: string; devices: number }[]
   >;
   /**
-   * Ids above `after`, in order, of devices connected to the gateway, no later than `before`, that are in this very group and measured
-   * alike.
+   * Ids above `after`, in order, of devices connected to the gateway, no later than `before`, that are in
+   * this very group and measured alike.
    */
   connectedIn(
     gateway: string,
@@ -159,7 +175,10 @@ export interface Devices {
   countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]>;
   /** Devices connected per gateway. */
   connectedByGateway(): Promise<Record<string, number>>;
-  /** Devices whose last session was on that gateway, ended by being told to go elsewhere, and that are nowhere since. */
+  /**
+   * Devices whose last session was on that gateway, ended by being told to go elsewhere, and that are nowhere
+   * since.
+   */
   sentAwayFrom(gateway: string, since: number): Promise<number>;
 }
 
@@ -201,7 +220,10 @@ export interface Gateways {
     change: Partial<Pick<Gateway, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>>,
     at: number,
   ): Promise<Gateway | null>;
-  /** Begins (`since`) or ends (`null`) draining and grows the revision; `null` when there was nothing to change. */
+  /**
+   * Begins (`since`) or ends (`null`) draining and grows the revision; `null` when there was nothing to
+   * change.
+   */
   setDraining(name: string, since: number | null, at: number): Promise<Gateway | null>;
   /** Once per drain: `true` for the caller that put it on record, while the revision is still that one. */
   markDrained(name: string, revision: number, at: number): Promise<boolean>;
@@ -221,20 +243,23 @@ export interface CommandFilter {
 }
 
 /**
- * The idempotency key was accepted before from the same creator, for the command named: `existing` with the same body, `conflict` with
- * another one.
+ * The idempotency key was accepted before from the same creator, for the command named: `existing` with the
+ * same body, `conflict` with another one.
  */
 export type KeyInUse = { existing: string } | { conflict: string };
 
-/** Through which worker and session each device can be reached now; who is not named cannot, or has no room. */
+/**
+ * Through which worker and session each device can be reached now; who is not named cannot, or has no room.
+ */
 export type Routes = ReadonlyMap<string, { incarnation: string; session: number }>;
 
 export interface Commands {
   create(command: NewCommand): Promise<{ created: true } | KeyInUse>;
   /**
-   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is queued for, those it is
-   * sent to, and for how many it was canceled at once, or why it was not made: the devices that are not on record, or else an
-   * idempotency key in use, be it by one earlier in the list. A device that two of the commands name is sent neither.
+   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is
+   * queued for, those it is sent to, and for how many it was canceled at once, or why it was not made: the
+   * devices that are not on record, or else an idempotency key in use, be it by one earlier in the list. A
+   * device that two of the commands name is sent neither.
    */
   createListed(
     commands: readonly (NewCommand & { target: { devices: string[] } })[],
@@ -251,11 +276,13 @@ export interface Commands {
   /** Commands whose executions do not all have rows yet, oldest first. */
   unexpanded(limit: number): Promise<string[]>;
   /**
-   * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its cursor: queued,
-   * sent at once when the device has a route and nothing queued or sent, so that nothing is overtaken (`markSent` says what that
-   * means), or canceled at once when the command was canceled or the device is blocked. With a collapse key, and unless it is skipped where a device is offline,
-   * supersedes queued executions of older commands with the same key on these devices. Two servers calling at once do not
-   * make a row twice. `queued` and `sent` are the devices with such a row now; `superseded` those superseded.
+   * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its
+   * cursor: queued, sent at once when the device has a route and nothing queued or sent, so that nothing is
+   * overtaken (`markSent` says what that means), or canceled at once when the command was canceled or the
+   * device is blocked. With a collapse key, and unless it is skipped where a device is offline, supersedes
+   * queued executions of older commands with the same key on these devices. Two servers calling at once do
+   * not make a row twice. `queued` and `sent` are the devices with such a row now; `superseded` those
+   * superseded.
    */
   expand(
     id: string,
@@ -269,20 +296,20 @@ export interface Commands {
     done: boolean;
   }>;
   /**
-   * Devices that `expand` with the same `limit` would make rows for now, or once it has come to the device `after`, to find their
-   * routes; somebody else may be faster.
+   * Devices that `expand` with the same `limit` would make rows for now, or once it has come to the device
+   * `after`, to find their routes; somebody else may be faster.
    */
   nextToExpand(id: string, limit: number, after?: string): Promise<string[]>;
   /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /**
-   * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which. `free` leaves out those that
-   * another transaction is changing, so that it waits for nobody.
+   * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which.
+   * `free` leaves out those that another transaction is changing, so that it waits for nobody.
    */
   finishIfDone(ids: readonly string[], at: number, only?: 'free'): Promise<string[]>;
   /**
-   * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one before ended,
-   * and starts anew after a page that was not full.
+   * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one
+   * before ended, and starts anew after a page that was not full.
    */
   openIds(limit: number): Promise<string[]>;
   /** Deletes finished commands with their executions that finished before then; returns how many. */
@@ -347,8 +374,8 @@ export interface Executions {
   /** `withData`: with what devices returned, which may be long; otherwise `data` is `null`. */
   list(filter: ExecutionFilter, page: PageRequest, withData?: boolean): Promise<Page<Execution>>;
   /**
-   * Queued executions of these devices, oldest command first: so many that with those sent and not acknowledged a device has at
-   * most `perDevice`.
+   * Queued executions of these devices, oldest command first: so many that with those sent and not
+   * acknowledged a device has at most `perDevice`.
    */
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions>;
   /** Devices on record as connected that have something queued; the sweep that catches missed wakes. */
@@ -373,10 +400,11 @@ export interface Executions {
   /** sent -> queued, for whatever was sent before then; at most `limit`. */
   requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]>;
   /**
-   * Moves open executions forward, never back: a row whose state is not further than the one on record changes nothing
-   * but the times and progress that were unknown. On an execution that is already final, a reported end is kept as `late`.
-   * `changed`: rows whose state changed. `current`: for every row with a final `state` and for every `acked` or `running` row that
-   * found the execution final or missing, the state recorded now (`null`: no such execution). `late`: what is kept as late now.
+   * Moves open executions forward, never back: a row whose state is not further than the one on record
+   * changes nothing but the times and progress that were unknown. On an execution that is already final, a
+   * reported end is kept as `late`. `changed`: rows whose state changed. `current`: for every row with a
+   * final `state` and for every `acked` or `running` row that found the execution final or missing, the state
+   * recorded now (`null`: no such execution). `late`: what is kept as late now.
    */
   advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];
@@ -384,8 +412,8 @@ export interface Executions {
     late: { ended: ExecutionState; state: ExecutionState; inTime: boolean }[];
   }>;
   /**
-   * Gives a final state to those still in one of `from`; returns them with the state they were in. `asOf`: the moment that counted;
-   * `at` when absent.
+   * Gives a final state to those still in one of `from`; returns them with the state they were in. `asOf`:
+   * the moment that counted; `at` when absent.
    */
   finish(
     rows: readonly (ExecutionKey & { asOf?: number })[],
@@ -395,19 +423,24 @@ export interface Executions {
     at: number,
   ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
   /**
-   * Ends those that were never sent, as of now, and marks those that were and are in a state that `ending` counts for: they are sent no
-   * more, and are `due` to end as of `at`. An acknowledgement takes the mark away again, unless it was made by force.
+   * Ends those that were never sent, as of now, and marks those that were and are in a state that `ending`
+   * counts for: they are sent no more, and are `due` to end as of `at`. An acknowledgement takes the mark
+   * away again, unless it was made by force.
    */
   end(
     rows: readonly ExecutionKey[],
     ending: Ending,
     at: number,
   ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }>;
-  /** When the next end is due by any clock; of deliver-by times only those above `expiredUpTo`. Costs three reads of an index. */
+  /**
+   * When the next end is due by any clock; of deliver-by times only those above `expiredUpTo`. Costs three
+   * reads of an index.
+   */
   nextDue(expiredUpTo: number): Promise<number | null>;
   /**
-   * What is due before then, in the order of its moment, from the one after `after` on: by the finish-by time (acked, running), the
-   * deliver-by time (queued, sent) or because it is marked. Of deliver-by times only those above `expiredUpTo`; 0 when absent.
+   * What is due before then, in the order of its moment, from the one after `after` on: by the finish-by time
+   * (acked, running), the deliver-by time (queued, sent) or because it is marked. Of deliver-by times only
+   * those above `expiredUpTo`; 0 when absent.
    */
   due(
     clock: Clock,
@@ -442,7 +475,8 @@ export interface Executions {
     after?: string,
   ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
   /**
-   * Supersedes (as `end` does) queued executions of these devices for which a newer command with the same collapse key exists.
+   * Supersedes (as `end` does) queued executions of these devices for which a newer command with the same
+   * collapse key exists.
    */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]>;
 }
@@ -501,10 +535,11 @@ export interface Tunnels {
   /** Goes on at another worker, if it is live and on that turn still; nobody is there yet. */
   move(id: string, fromTurn: number, to: TunnelTurn, at: number): Promise<Tunnel | null>;
   /**
-   * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and changes nothing
-   * else. `opened` and `ended`: tunnels that are so for the first time; `arrived`: moved ones that have both ends again, and the
-   * incarnation they left; `refused`: at most ten times each. A worker that got a new incarnation and still has its tunnels is
-   * known by its name: `workerOf` tells that of an incarnation.
+   * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and
+   * changes nothing else. `opened` and `ended`: tunnels that are so for the first time; `arrived`: moved ones
+   * that have both ends again, and the incarnation they left; `refused`: at most ten times each. A worker
+   * that got a new incarnation and still has its tunnels is known by its name: `workerOf` tells that of an
+   * incarnation.
    */
   apply(
     reports: readonly TunnelReport[],
@@ -526,7 +561,10 @@ export interface Tunnels {
 }
 
 export interface Events {
-  /** Appends in commit order: no reader ever sees a number before a smaller one (PostgreSQL takes an advisory lock). */
+  /**
+   * Appends in commit order: no reader ever sees a number before a smaller one (PostgreSQL takes an advisory
+   * lock).
+   */
   append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void>;
   after(seq: number, limit: number): Promise<LedgerEvent[]>;
   /** Smallest and largest number on record; 0 and 0 when there is none. */
@@ -551,7 +589,9 @@ export interface Audit {
 
 /** Named single values: the signing key, the directory's epoch. */
 export interface Meta {
-  /** The database's own clock, milliseconds since the Unix epoch; `null` where it has that of this process. */
+  /**
+   * The database's own clock, milliseconds since the Unix epoch; `null` where it has that of this process.
+   */
   clock(): Promise<number | null>;
   get(key: string): Promise<string | null>;
   /** Sets the value if there is none; returns the one on record afterwards. */
@@ -564,8 +604,8 @@ export interface Meta {
   list(prefix: string): Promise<{ key: string; value: string }[]>;
   delete(keys: readonly string[]): Promise<void>;
   /**
-   * Takes or keeps the lease `key` until `now + ttlMs`; `false` while another owner holds it. With a `ttlMs` of 0 the owner
-   * gives it back. Times are the callers' clocks.
+   * Takes or keeps the lease `key` until `now + ttlMs`; `false` while another owner holds it. With a `ttlMs`
+   * of 0 the owner gives it back. Times are the callers' clocks.
    */
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean>;
 }

@@ -8,9 +8,9 @@ export interface ChosenWorker {
 }
 
 /**
- * The worker that a tunnel to a device of that group is joined at: of the gateways the device may use, the one with
- * the fewest tunnels, then the least full; of equals that of the gateway the device is connected to, which it certainly
- * reaches. `null` when there is none.
+ * The worker that a tunnel to a device of that group is joined at: of the gateways the device may use, the
+ * one with the fewest tunnels, then the least full; of equals that of the gateway the device is connected to,
+ * which it certainly reaches. `null` when there is none.
  */
 export function chooseWorker(
   gateways: readonly WeighedGateway[],

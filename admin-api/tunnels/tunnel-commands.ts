@@ -6,7 +6,10 @@ import type { Store } from '../store/store.ts';
 /** How long a device may take to hear of a tunnel, and to join it. */
 export const TUNNEL_COMMAND_MS = 60_000;
 
-/** Puts a command of a tunnel to one device on record, in the caller's transaction; the dispatcher is to be woken after it. */
+/**
+ * Puts a command of a tunnel to one device on record, in the caller's transaction; the dispatcher is to be
+ * woken after it.
+ */
 export async function addTunnelCommand(
   tx: Store,
   command: {

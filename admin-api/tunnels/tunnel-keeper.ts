@@ -25,9 +25,9 @@ export interface TunnelKeeperOptions {
 }
 
 /**
- * Ends tunnels that have lost what they depend on: the gateway's worker, the right of the operator, the device, the
- * device's consent, time. Looks at every live tunnel once a second, and at once when something happened. Safe to do twice
- * and by several servers at once.
+ * Ends tunnels that have lost what they depend on: the gateway's worker, the right of the operator, the
+ * device, the device's consent, time. Looks at every live tunnel once a second, and at once when something
+ * happened. Safe to do twice and by several servers at once.
  */
 export class TunnelKeeper {
   readonly #parts: TunnelKeeperParts;

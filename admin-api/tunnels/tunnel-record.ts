@@ -7,7 +7,10 @@ function facts(tunnel: Tunnel): Record<string, unknown> {
   return { id, deviceId, host, port, createdBy, ...(tunnel.at && { gateway: tunnel.at.gateway }) };
 }
 
-/** One step of a tunnel's life, with its audit entry and its event. To be called inside the transaction of that step. */
+/**
+ * One step of a tunnel's life, with its audit entry and its event. To be called inside the transaction of
+ * that step.
+ */
 export async function recordTunnel(
   tx: Store,
   at: number,

@@ -72,9 +72,9 @@ interface NewTurn {
 }
 
 /**
- * Opens, moves and closes tunnels. What keeps a tunnel from being is told in one place, its own record: a device that is
- * away or no gateway gives a tunnel that has ended. A right that is missing and a limit that is reached are refused, and
- * audited. Every method throws `Problem`.
+ * Opens, moves and closes tunnels. What keeps a tunnel from being is told in one place, its own record: a
+ * device that is away or no gateway gives a tunnel that has ended. A right that is missing and a limit that
+ * is reached are refused, and audited. Every method throws `Problem`.
  */
 export class TunnelService {
   readonly #parts: TunnelServiceParts;
@@ -139,8 +139,8 @@ export class TunnelService {
   }
 
   /**
-   * Goes on at another gateway with new tickets, for the operator who opened it: its gateway leaves, or cannot be
-   * reached any more. Streams and bytes under way go with it.
+   * Goes on at another gateway with new tickets, for the operator who opened it: its gateway leaves, or
+   * cannot be reached any more. Streams and bytes under way go with it.
    */
   async move(id: string, caller: TunnelCaller): Promise<OpenedTunnel> {
     const { store, now } = this.#parts;
@@ -231,7 +231,8 @@ export class TunnelService {
     return addTunnelCommand(tx, {
       id: turn.commandId,
       type: 'tunnel.open',
-      // A tunnel is wanted now: a device that is away does not open it later. One that has it may be between gateways itself.
+      // A tunnel is wanted now: a device that is away does not open it later. One that has it may be between
+      // gateways itself.
       offline: resume ? 'queue' : 'skip',
       args: {
         tunnel: tunnel.id,

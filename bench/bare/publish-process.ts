@@ -1,6 +1,6 @@
 /**
- * What any server of ours is measured against: uWebSockets.js and nothing else. Every connection subscribes to one topic;
- * the first message says the port, every further one holds bytes to publish.
+ * What any server of ours is measured against: uWebSockets.js and nothing else. Every connection subscribes
+ * to one topic; the first message says the port, every further one holds bytes to publish.
  */
 import uWS from 'uWebSockets.js';
 

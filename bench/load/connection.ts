@@ -1,6 +1,6 @@
 /**
- * One device's connection: dials, upgrades, reads frames, dials again when the swarm is told to. What is said is the
- * dialect's business.
+ * One device's connection: dials, upgrades, reads frames, dials again when the swarm is told to. What is said
+ * is the dialect's business.
  */
 import { Reconnect } from '../../device/connection/reconnect.ts';
 import { clientFrame, joined, OPCODE, readFrames } from './frames.ts';

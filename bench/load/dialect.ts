@@ -34,7 +34,10 @@ export class Counters {
   }
 }
 
-/** When things happened, on the clock that all processes share: lists of times by kind and key, a command's id for example. */
+/**
+ * When things happened, on the clock that all processes share: lists of times by kind and key, a command's id
+ * for example.
+ */
 export class Marks {
   readonly #kinds = new Map<string, Map<string, number[]>>();
 

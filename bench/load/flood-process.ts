@@ -1,6 +1,6 @@
 /**
- * Attempts to connect at a rate, by strangers: each opens a connection and asks for the upgrade; who is let in proves the
- * wrong key, which costs the server all that a proof can. One process of `flood.ts`.
+ * Attempts to connect at a rate, by strangers: each opens a connection and asks for the upgrade; who is let
+ * in proves the wrong key, which costs the server all that a proof can. One process of `flood.ts`.
  */
 import { encodeDeviceMessage, SUBPROTOCOL } from '../../protocol/index.ts';
 import { clientFrame } from './frames.ts';

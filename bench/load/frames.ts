@@ -1,4 +1,7 @@
-/** The client's half of RFC 6455, as little as a load generator needs: whole frames, a mask of zeros, no extensions. */
+/**
+ * The client's half of RFC 6455, as little as a load generator needs: whole frames, a mask of zeros, no
+ * extensions.
+ */
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
@@ -27,8 +30,8 @@ export function joined(frames: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * Hands on every whole frame in `bytes` and returns how many bytes they took; the rest is the beginning of a frame. A
- * `take` that returns false ends the reading.
+ * Hands on every whole frame in `bytes` and returns how many bytes they took; the rest is the beginning of a
+ * frame. A `take` that returns false ends the reading.
  */
 export function readFrames(
   bytes: Uint8Array,

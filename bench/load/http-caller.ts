@@ -1,4 +1,7 @@
-/** POSTs at a rate, on kept-alive connections with one request each at a time: as little of HTTP as that takes. */
+/**
+ * POSTs at a rate, on kept-alive connections with one request each at a time: as little of HTTP as that
+ * takes.
+ */
 import { connect, type Socket } from 'node:net';
 
 export interface HttpCallerOptions {

@@ -1,4 +1,6 @@
-/** Names and keys of the devices: number n always has the same, so that nothing has to be kept or passed on. */
+/**
+ * Names and keys of the devices: number n always has the same, so that nothing has to be kept or passed on.
+ */
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { createRequire } from 'node:module';
 
@@ -17,7 +19,10 @@ interface Sodium {
   crypto_sign_detached(signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void;
 }
 
-/** Half the work of OpenSSL, so that less of the machine goes to the load generator; optional as for the servers. */
+/**
+ * Half the work of OpenSSL, so that less of the machine goes to the load generator; optional as for the
+ * servers.
+ */
 const sodium = loadSodium();
 
 /** Sorts as the numbers do. */
@@ -45,7 +50,9 @@ function sodiumKey(lib: Sodium, seed: Uint8Array): DeviceKey {
   };
 }
 
-/** Not by way of a JWK: exporting many hangs Node 20 for good when one of their keys is collected meanwhile. */
+/**
+ * Not by way of a JWK: exporting many hangs Node 20 for good when one of their keys is collected meanwhile.
+ */
 function opensslKey(seed: Buffer): DeviceKey {
   const d = seed.toString('base64url');
   const key = createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d, x: ANY_PUBLIC_KEY }, format: 'jwk' });

@@ -16,7 +16,10 @@ export interface SwarmProcessStart {
 
 export type SwarmRequest =
   | { op: 'prepare' }
-  /** Dials this share of the devices, where they are not connected, at most `atOnce` of them between connect and ready. */
+  /**
+   * Dials this share of the devices, where they are not connected, at most `atOnce` of them between connect
+   * and ready.
+   */
   | { op: 'open'; atOnce: number; share: number }
   /** Whether lost connections are dialed again. */
   | { op: 'returning'; on: boolean }
@@ -33,7 +36,10 @@ export type SwarmRequest =
 
 export interface SwarmState {
   phases: Partial<Record<Phase, number>>;
-  /** Connections that became ready, closings by code (`closed 1006`), refusals by status, and the dialect's own. */
+  /**
+   * Connections that became ready, closings by code (`closed 1006`), refusals by status, and the dialect's
+   * own.
+   */
   counters: Record<string, number>;
 }
 

@@ -150,7 +150,10 @@ class SwarmProcess implements Keeper {
     return stalled;
   }
 
-  /** A slice of the devices each tick, so that each has its turn once in an interval and no device needs a timer. */
+  /**
+   * A slice of the devices each tick, so that each has its turn once in an interval and no device needs a
+   * timer.
+   */
   #heartbeats(): void {
     const slots = Math.max(1, Math.round((this.#dialect.heartbeatMs ?? 60_000) / HEARTBEAT_TICK_MS));
     this.#heartbeatSlot = (this.#heartbeatSlot + 1) % slots;

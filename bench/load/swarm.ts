@@ -1,4 +1,7 @@
-/** Devices by the thousand, in as many processes as their descriptors take. The load, not what is measured: its CPU is told apart. */
+/**
+ * Devices by the thousand, in as many processes as their descriptors take. The load, not what is measured:
+ * its CPU is told apart.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { cpuMs, descriptorLimit } from '../measure/processes.ts';
@@ -108,7 +111,10 @@ export class Swarm {
     return (await this.#all({ op: 'stall', every })).reduce((sum, count) => sum + count, 0);
   }
 
-  /** The devices whose number leaves `rest` when divided by `every` lose their connection; they come back if they may. */
+  /**
+   * The devices whose number leaves `rest` when divided by `every` lose their connection; they come back if
+   * they may.
+   */
   async cut(every: number, rest: number): Promise<void> {
     await this.#all({ op: 'cut', every, rest: Math.floor(rest) });
   }

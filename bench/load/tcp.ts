@@ -1,7 +1,7 @@
 /**
- * TCP with Node's own handles and none of the streams above them: a connection costs a third of a `net.Socket`, in memory
- * and in CPU, and there are hundreds of thousands. `process.binding` is deprecated in the documentation and there in every
- * Node; only this file knows of it.
+ * TCP with Node's own handles and none of the streams above them: a connection costs a third of a
+ * `net.Socket`, in memory and in CPU, and there are hundreds of thousands. `process.binding` is deprecated in
+ * the documentation and there in every Node; only this file knows of it.
  */
 
 interface TcpHandle {

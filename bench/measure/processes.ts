@@ -48,8 +48,8 @@ export function processTree(roots: readonly number[]): number[] {
 }
 
 /**
- * Proportional set size (pages shared with others count in part) without pages of files: those are the program itself, whose
- * share depends on who else runs it. Bytes; 0 for a process that is gone.
+ * Proportional set size (pages shared with others count in part) without pages of files: those are the
+ * program itself, whose share depends on who else runs it. Bytes; 0 for a process that is gone.
  */
 export function pssBytes(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {
@@ -73,7 +73,10 @@ export function cpuMsOfTree(root: number): number {
   }, 0);
 }
 
-/** How busy the whole machine was since it started, and how much of that was this process and its descendants; milliseconds. */
+/**
+ * How busy the whole machine was since it started, and how much of that was this process and its descendants;
+ * milliseconds.
+ */
 export function machineCpu(): { all: number; busy: number; own: number } {
   const ticks =
     (read('/proc/stat') ?? '').split('\n', 1)[0]?.trim().split(/\s+/).slice(1, 9).map(Number) ?? [];

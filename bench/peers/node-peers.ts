@@ -7,7 +7,9 @@ import { BarePublisher } from '../bare/bare-publisher.ts';
 import { type Peer, PeerMissing, type RunningPeer } from './peer.ts';
 import type { ServerAnswer, ServerRequest } from './servers/server-messages.ts';
 
-/** Connections of one process: the descriptor limit of many systems is 20,000, and some are for other things. */
+/**
+ * Connections of one process: the descriptor limit of many systems is 20,000, and some are for other things.
+ */
 const PER_PROCESS = 18_000;
 
 export const uWebSockets: Peer = {

@@ -36,7 +36,10 @@ export interface RunningPeer {
 }
 
 export interface Publisher {
-  /** Gives the server the message for all. Resolves once it is handed over, which may be before anybody has it. */
+  /**
+   * Gives the server the message for all. Resolves once it is handed over, which may be before anybody has
+   * it.
+   */
   publish(payload: string): Promise<void>;
   close(): void;
 }

@@ -1,6 +1,7 @@
 /**
- * Line charts as SVG, without a library: readable on light and dark pages, because lines are of middling brightness and text
- * follows the reader's scheme, or is readable on both where a viewer has none. The same input gives the same bytes.
+ * Line charts as SVG, without a library: readable on light and dark pages, because lines are of middling
+ * brightness and text follows the reader's scheme, or is readable on both where a viewer has none. The same
+ * input gives the same bytes.
  */
 export interface Line {
   name: string;

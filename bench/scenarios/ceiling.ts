@@ -1,17 +1,23 @@
 /**
- * How many devices one machine holds: a quarter first, then as many as there are to be, each on a gateway of its size, or until memory or
- * the time runs out. Where it ends, and what the memory went to, are the result.
+ * How many devices one machine holds: a quarter first, then as many as there are to be, each on a gateway of
+ * its size, or until memory or the time runs out. Where it ends, and what the memory went to, are the result.
  */
 import { type MemoryUse, memoryUse, pssBytes } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
 import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 import { ingested } from '../site/on-record.ts';
 
-/** A million devices at the default of a minute would be 17,000 heartbeats a second: more than two cores answer beside the load. */
+/**
+ * A million devices at the default of a minute would be 17,000 heartbeats a second: more than two cores
+ * answer beside the load.
+ */
 const HEARTBEAT = '5m';
 const SETTLE_MS = 10_000;
 const REST_MS = 30_000;
-/** Keys, records, the directory and the connections of one device take about as long: without that time they are not begun. */
+/**
+ * Keys, records, the directory and the connections of one device take about as long: without that time they
+ * are not begun.
+ */
 const MS_PER_DEVICE = 0.9;
 
 export const ceiling: Scenario = {

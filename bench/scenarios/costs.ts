@@ -1,7 +1,8 @@
 /**
- * What each part pays for a device, an admission and an execution, PostgreSQL in the place of SQLite: the figures the simulation is
- * fed with (`scaling`). An execution is taken apart by doing its parts alone: rows for devices that are not there, then a
- * command to devices that do not read it, then one that they answer; each is what it cost more than the one before.
+ * What each part pays for a device, an admission and an execution, PostgreSQL in the place of SQLite: the
+ * figures the simulation is fed with (`scaling`). An execution is taken apart by doing its parts alone: rows
+ * for devices that are not there, then a command to devices that do not read it, then one that they answer;
+ * each is what it cost more than the one before.
  */
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
@@ -17,7 +18,10 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 const WORKERS = 2;
 const ROUNDS = 5;
 const REST_MS = 30_000;
-/** How long the programs are watched doing nothing, for what they use without devices; after what a start leaves to do. */
+/**
+ * How long the programs are watched doing nothing, for what they use without devices; after what a start
+ * leaves to do.
+ */
 const START_SETTLE_MS = 20_000;
 const BASE_MS = 15_000;
 /** Garbage of the admissions is gone by then. */

@@ -1,7 +1,7 @@
 /**
- * One forced sync to all, against a bare uWebSockets.js program that publishes the same number of bytes to as many
- * connections, on the same machine and in the same run. The bare program is measured twice: with clients that only listen, and
- * with clients that answer as many bytes as a device does.
+ * One forced sync to all, against a bare uWebSockets.js program that publishes the same number of bytes to as
+ * many connections, on the same machine and in the same run. The bare program is measured twice: with clients
+ * that only listen, and with clients that answer as many bytes as a device does.
  */
 import { BarePublisher } from '../bare/bare-publisher.ts';
 import { Swarm } from '../load/swarm.ts';
@@ -11,7 +11,10 @@ import type { Bench, Scenario } from '../scenario.ts';
 import { forceSync, whenFinished } from '../site/commands.ts';
 import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 
-/** A `sync` order of a group as devices get it, and their acknowledgement and result; a test of the frame's size is below. */
+/**
+ * A `sync` order of a group as devices get it, and their acknowledgement and result; a test of the frame's
+ * size is below.
+ */
 const ORDER_BYTES = 260;
 const ANSWER_BYTES = 130;
 const ROUNDS = 3;

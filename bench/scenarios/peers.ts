@@ -1,6 +1,7 @@
 /**
- * What users would pick instead, beside us: the same number of connections from the same load generator, one server at a time. The
- * peers' clients prove nothing and answer nothing (MQTT acknowledges); ours do all they do in the field.
+ * What users would pick instead, beside us: the same number of connections from the same load generator, one
+ * server at a time. The peers' clients prove nothing and answer nothing (MQTT acknowledges); ours do all they
+ * do in the field.
  */
 import { Swarm } from '../load/swarm.ts';
 import { START_SETTLE_MS, sharedNow } from '../measure/clock.ts';
@@ -113,8 +114,8 @@ async function measurePeer(bench: Bench, peer: Peer): Promise<PeerFigures> {
 }
 
 /**
- * Some subscribe a connection a moment after it is open; those that tell how many they have are asked. nchan, with several workers, may
- * never count them all; whether each got the message is seen by the message itself.
+ * Some subscribe a connection a moment after it is open; those that tell how many they have are asked. nchan,
+ * with several workers, may never count them all; whether each got the message is seen by the message itself.
  */
 async function subscribed(bench: Bench, peer: Peer, server: RunningPeer, held: number): Promise<void> {
   if (!server.subscribers) return;
@@ -182,7 +183,10 @@ async function measureIdle(bench: Bench, swarm: Swarm, pids: () => readonly numb
 
 type Fanout = Pick<PeerFigures, 'p50Ms' | 'p99Ms' | 'lastMs' | 'tooMany'>;
 
-/** `publish` resolves to the key that devices mark the arrival with; `after` waits until the server is done with it. */
+/**
+ * `publish` resolves to the key that devices mark the arrival with; `after` waits until the server is done
+ * with it.
+ */
 async function measureFanout(
   bench: Bench,
   swarm: Swarm,

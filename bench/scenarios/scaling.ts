@@ -1,6 +1,7 @@
 /**
- * Past one machine: a calculation with measured costs, not a measurement. What it takes for 1, 10 and 100 million devices and how long
- * one command to all takes; and how far the same model is from fan-outs that were measured.
+ * Past one machine: a calculation with measured costs, not a measurement. What it takes for 1, 10 and 100
+ * million devices and how long one command to all takes; and how far the same model is from fan-outs that
+ * were measured.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import type { Bench, Scenario } from '../scenario.ts';

@@ -1,6 +1,6 @@
 /**
- * Devices that stop reading while much is sent to them: what the server keeps for them, and what the others notice. The same
- * messages go out twice, first with everybody reading.
+ * Devices that stop reading while much is sent to them: what the server keeps for them, and what the others
+ * notice. The same messages go out twice, first with everybody reading.
  */
 import { sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';

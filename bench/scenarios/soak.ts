@@ -1,6 +1,6 @@
 /**
- * Everything at once for ten minutes: syncs to all, commands to single devices, devices that come and go, a worker killed in the
- * first minute. Memory at the end is compared with minute two.
+ * Everything at once for ten minutes: syncs to all, commands to single devices, devices that come and go, a
+ * worker killed in the first minute. Memory at the end is compared with minute two.
  */
 import { HttpCaller } from '../load/http-caller.ts';
 import { deviceId } from '../load/keys.ts';

@@ -1,7 +1,7 @@
 /**
- * Devices lost at once, and back: first those of a worker that is killed, then all of a gateway that is killed with its
- * workers. Lost devices return by the SDK's rules. A device counts as working when, in its new session, it was reached by a
- * command that was given right after the kill.
+ * Devices lost at once, and back: first those of a worker that is killed, then all of a gateway that is
+ * killed with its workers. Lost devices return by the SDK's rules. A device counts as working when, in its
+ * new session, it was reached by a command that was given right after the kill.
  */
 import type { Swarm } from '../load/swarm.ts';
 import { sharedNow } from '../measure/clock.ts';
@@ -92,7 +92,10 @@ function cpuByProcess(site: Site): Map<number, number> {
   );
 }
 
-/** CPU of the server processes that are there now, since `before`: those that were killed took theirs with them. */
+/**
+ * CPU of the server processes that are there now, since `before`: those that were killed took theirs with
+ * them.
+ */
 function used(site: Site, before: ReadonlyMap<number, number>): Record<Kind, number> {
   const pids = site.pids();
   const sum = (kind: Kind): number =>

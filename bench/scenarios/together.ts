@@ -1,6 +1,6 @@
 /**
- * Several scenarios one after the other on one fleet: its devices are put on record and connected once, which at large numbers
- * takes longer than what is measured.
+ * Several scenarios one after the other on one fleet: its devices are put on record and connected once, which
+ * at large numbers takes longer than what is measured.
  */
 import type { Bench, Scenario } from '../scenario.ts';
 import { type Fleet, prepareFleet } from '../site/fleet.ts';

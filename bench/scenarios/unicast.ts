@@ -1,7 +1,7 @@
 /**
- * Commands to single devices at a given rate: API to device, and API to the moment the device learns that its result is on
- * record (`settled`, which comes after the commit). Times count from when a command was due, so that a server that is
- * behind is not spared.
+ * Commands to single devices at a given rate: API to device, and API to the moment the device learns that its
+ * result is on record (`settled`, which comes after the commit). Times count from when a command was due, so
+ * that a server that is behind is not spared.
  */
 import { HttpCaller } from '../load/http-caller.ts';
 import { deviceId } from '../load/keys.ts';

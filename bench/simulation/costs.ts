@@ -2,8 +2,9 @@ import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 
 /**
- * What the model is fed with: figures that were measured, each with its source. CPU in microseconds of one core. "An execution" is
- * one command on one device, from the row that is made for it to the confirmation of its result.
+ * What the model is fed with: figures that were measured, each with its source. CPU in microseconds of one
+ * core. "An execution" is one command on one device, from the row that is made for it to the confirmation of
+ * its result.
  */
 const COSTS = {
   gatewayBytesPerDevice: 'bytes: PSS of a gateway for an idle session',
@@ -77,7 +78,10 @@ const CORES = availableParallelism();
 
 export const committedMeasurements = new URL('../../../bench/simulation/measured.json', import.meta.url);
 
-/** The committed figures, with those of the scenario `costs` in `rowsFile` in their place. Throws when one is missing or no number. */
+/**
+ * The committed figures, with those of the scenario `costs` in `rowsFile` in their place. Throws when one is
+ * missing or no number.
+ */
 export async function readMeasurements(rowsFile?: string): Promise<Measurements> {
   const committed = JSON.parse(await readFile(committedMeasurements, 'utf8')) as Measurements;
   const costs = { ...committed.costs };

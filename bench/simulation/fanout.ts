@@ -1,7 +1,10 @@
 import type { CostFigures } from './costs.ts';
 import { fastest, type Resources, type Run, runFluid, type Stage } from './fluid.ts';
 
-/** Unacknowledged executions of one worker (`admin-api/dispatch/dispatcher.ts`), and devices handed over at a time (`expander.ts`). */
+/**
+ * Unacknowledged executions of one worker (`admin-api/dispatch/dispatcher.ts`), and devices handed over at a
+ * time (`expander.ts`).
+ */
 const WINDOW_PER_WORKER = 20_000;
 const ROUND = 2_000;
 
@@ -21,9 +24,10 @@ export interface FanoutSite {
 export const STAGES = ['rows made', 'sent', 'reached', 'receipts taken', 'durable'] as const;
 
 /**
- * The way of one command to all. The administration server that took the command makes its rows and dispatches them, each in one
- * loop; all administration servers take in receipts, one loop each. Redis: presence and outboxes are spread over the shards, the
- * stream of receipts is on one. A group command is one frame for each worker and round, so the more workers, the more appends.
+ * The way of one command to all. The administration server that took the command makes its rows and
+ * dispatches them, each in one loop; all administration servers take in receipts, one loop each. Redis:
+ * presence and outboxes are spread over the shards, the stream of receipts is on one. A group command is one
+ * frame for each worker and round, so the more workers, the more appends.
  */
 export function fanoutStages(
   site: FanoutSite,

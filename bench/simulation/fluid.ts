@@ -1,13 +1,17 @@
 /**
- * A fluid model of work in a row of stages: executions are a liquid that flows from one buffer to the next. A stage is as fast as its
- * loops allow (a loop does one thing after another, here and in what it waits for), and stages that use the same resource
- * share it in proportion to what they ask. Queues have no bound, and a batch is as fast as its pieces.
+ * A fluid model of work in a row of stages: executions are a liquid that flows from one buffer to the next. A
+ * stage is as fast as its loops allow (a loop does one thing after another, here and in what it waits for),
+ * and stages that use the same resource share it in proportion to what they ask. Queues have no bound, and a
+ * batch is as fast as its pieces.
  */
 export interface Stage {
   name: string;
   /** Seconds of each resource for one unit of work. */
   uses: Readonly<Record<string, number>>;
-  /** Loops that work side by side; each spends the sum of `uses` on a unit. Absent: as many as the resources feed. */
+  /**
+   * Loops that work side by side; each spends the sum of `uses` on a unit. Absent: as many as the resources
+   * feed.
+   */
   loops?: number;
   /** The stage may be at most so many units ahead of the stage named. */
   window?: { ahead: number; of: string };

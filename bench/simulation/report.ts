@@ -103,7 +103,9 @@ export function figuresAsMarkdown(measurements: Measurements): string {
   ].join('\n');
 }
 
-/** The bench's machine: one gateway, one administration server, Redis, the store and the load share its cores. */
+/**
+ * The bench's machine: one gateway, one administration server, Redis, the store and the load share its cores.
+ */
 export function pointSite(point: { devices: number; workers: number; cores: number }): FanoutSite {
   return {
     devices: point.devices,

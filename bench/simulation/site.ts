@@ -29,7 +29,10 @@ export interface Bounds {
   admissionsPerWorker: number;
 }
 
-/** Presence and directory are spread over 16 hash slots (`bus/redis/keys.ts`), so more primaries are of no use. */
+/**
+ * Presence and directory are spread over 16 hash slots (`bus/redis/keys.ts`), so more primaries are of no
+ * use.
+ */
 export const MAX_REDIS_SHARDS = 16;
 
 export interface Site {

@@ -22,8 +22,9 @@ export async function sendMessage(site: Site, target: Target, bytes: number): Pr
 }
 
 /**
- * Waits until every execution of the command is final on record, or nothing has become of any for a minute. The event is waited for, as
- * programs should: asking again and again has all its executions counted each time.
+ * Waits until every execution of the command is final on record, or nothing has become of any for a minute.
+ * The event is waited for, as programs should: asking again and again has all its executions counted each
+ * time.
  */
 export async function whenFinished(site: Site, id: string): Promise<CommandView> {
   for (let before = ''; ; ) {

@@ -14,7 +14,10 @@ export interface Fleet {
   swarm: Swarm;
 }
 
-/** Keys made, devices on record, programs up; nobody connected yet. As many devices as the scenario has, unless told otherwise. */
+/**
+ * Keys made, devices on record, programs up; nobody connected yet. As many devices as the scenario has,
+ * unless told otherwise.
+ */
 export async function prepareFleet(
   bench: Bench,
   options: Partial<
@@ -67,8 +70,8 @@ async function seed(
 const ROOM_BYTES = 512 * 2 ** 20;
 
 /**
- * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with fewer when nobody
- * became ready for a minute, memory runs out, or `enough` says so.
+ * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with
+ * fewer when nobody became ready for a minute, memory runs out, or `enough` says so.
  */
 export async function connectAll(
   bench: Bench,

@@ -1,6 +1,7 @@
 /**
- * Devices put on record as enrolment would, straight into the store: a quarter of a million enrolments by HTTP would take
- * longer than all measurements. The administration server writes the directory from it when it starts.
+ * Devices put on record as enrolment would, straight into the store: a quarter of a million enrolments by
+ * HTTP would take longer than all measurements. The administration server writes the directory from it when
+ * it starts.
  */
 import { existsSync } from 'node:fs';
 import { cp, rename } from 'node:fs/promises';

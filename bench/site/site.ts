@@ -1,6 +1,6 @@
 /**
- * The programs under test as users run them: Redis, one administration server (SQLite unless told otherwise), gateways of
- * several workers, each a process of its own.
+ * The programs under test as users run them: Redis, one administration server (SQLite unless told otherwise),
+ * gateways of several workers, each a process of its own.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,7 @@
-/** Callbacks by topic, called soon after `announce` and never from inside it; announcements in one turn count once. */
+/**
+ * Callbacks by topic, called soon after `announce` and never from inside it; announcements in one turn count
+ * once.
+ */
 export class Hints {
   readonly #callbacks = new Map<string, Set<() => void>>();
   readonly #announced = new Set<string>();

@@ -60,8 +60,8 @@ export class MemoryPresence implements Presence {
   }
 
   /**
-   * Microseconds of the time of day, so that numbers grow over a restart of the process as well, and never less than
-   * one above every number known, so that they grow when the clock is set back.
+   * Microseconds of the time of day, so that numbers grow over a restart of the process as well, and never
+   * less than one above every number known, so that they grow when the clock is set back.
    */
   #nextSession(atLeast: number): number {
     this.#lastSession = Math.max(Date.now() * 1000, this.#lastSession + 1, atLeast + 1);

@@ -26,7 +26,10 @@ interface Consumer {
   ended: Promise<void>;
 }
 
-/** Batches in arrival order. Handed out from a turn of the event loop of their own, never from inside `append`. */
+/**
+ * Batches in arrival order. Handed out from a turn of the event loop of their own, never from inside
+ * `append`.
+ */
 export class MemoryReceipts implements Receipts {
   /** The oldest first. */
   readonly aside: { receipt: unknown; why: string }[] = [];

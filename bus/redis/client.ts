@@ -14,17 +14,19 @@ export type Client = Redis &
 const CONNECT_TIMEOUT_MS = 2_000;
 
 interface Following {
-  /** Where the next connection goes. Its rejections reach the client's `error` event, and it is asked again. */
+  /**
+   * Where the next connection goes. Its rejections reach the client's `error` event, and it is asked again.
+   */
   locate(): Promise<Endpoint>;
   /** Pause before the nth attempt in a row, milliseconds. */
   delayMs(attempt: number): number;
 }
 
 /**
- * A connection that is not opened yet, each time to where `locate` says. It reconnects for as long as it is not
- * disconnected, but sends nothing again by itself: what was under way when it broke is rejected at once, and what comes
- * before it is back as well, so that the caller always knows what was not done (and nothing is appended twice behind its
- * back).
+ * A connection that is not opened yet, each time to where `locate` says. It reconnects for as long as it is
+ * not disconnected, but sends nothing again by itself: what was under way when it broke is rejected at once,
+ * and what comes before it is back as well, so that the caller always knows what was not done (and nothing is
+ * appended twice behind its back).
  */
 export function newClient(
   target: RedisTarget,
@@ -108,7 +110,8 @@ function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null): { 
         if (endpoint !== null) {
           const address = { host: endpoint.host, port: endpoint.port };
           this.stream = tls === null ? connectTcp(address) : connectTls({ ...address, ...tls });
-          // For as long as it lives: the client listens for one error only, and TLS may have another one after that.
+          // For as long as it lives: the client listens for one error only, and TLS may have another one
+          // after that.
           this.stream.on('error', (error: Error) => {
             this.firstError ??= error;
           });

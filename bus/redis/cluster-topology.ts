@@ -24,8 +24,9 @@ interface View {
 }
 
 /**
- * Who serves which slots of a Redis Cluster. Servers are asked at an interval and not only when one redirects or is
- * gone; of what several say the newest counts, so one that was cut off from the others does not mislead.
+ * Who serves which slots of a Redis Cluster. Servers are asked at an interval and not only when one redirects
+ * or is gone; of what several say the newest counts, so one that was cut off from the others does not
+ * mislead.
  */
 export class ClusterTopology implements Topology {
   readonly #target: RedisTarget;

@@ -18,8 +18,8 @@ const NEW_SERVER_MS = 1_000;
 type Command<T> = (client: Client) => Promise<T>;
 
 /**
- * The connections for everything that does not block: one to every place. What is asked of one place in one turn of the
- * event loop goes out together (auto-pipelining), in order.
+ * The connections for everything that does not block: one to every place. What is asked of one place in one
+ * turn of the event loop goes out together (auto-pipelining), in order.
  */
 export class Commands {
   readonly #target: RedisTarget;
@@ -88,7 +88,10 @@ export class Commands {
     this.#onState();
   }
 
-  /** Runs a script; binary in its result comes as Buffer. Rejects with `BusUnavailable`, or with a fault of ours. */
+  /**
+   * Runs a script; binary in its result comes as Buffer. Rejects with `BusUnavailable`, or with a fault of
+   * ours.
+   */
   async run(
     script: Script,
     keys: readonly [string, ...string[]],
@@ -183,7 +186,8 @@ export class Commands {
       },
       {
         prepare: async ({ client, facts }) => {
-          // Before the first use: `run` could bring a missing script itself, but not without changing the order of calls.
+          // Before the first use: `run` could bring a missing script itself, but not without changing the
+          // order of calls.
           await Promise.all(Object.values(SCRIPTS).map(({ lua }) => client.script('LOAD', lua)));
           this.#histories.note(place, facts?.history ?? '');
         },
@@ -201,7 +205,10 @@ export class Commands {
   }
 }
 
-/** The command on a server that takes over a slot, which serves what it has of it only to those who say ASKING. */
+/**
+ * The command on a server that takes over a slot, which serves what it has of it only to those who say
+ * ASKING.
+ */
 async function asking<T>(client: Client, command: Command<T>): Promise<T> {
   const pipeline = client.pipeline();
   pipeline.call('ASKING');

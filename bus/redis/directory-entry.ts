@@ -1,9 +1,14 @@
-/** How a device stands in the directory: generation and digest, which Redis' side of it adds up, and the rest encoded. */
+/**
+ * How a device stands in the directory: generation and digest, which Redis' side of it adds up, and the rest
+ * encoded.
+ */
 import { createHash } from 'node:crypto';
 import type { DirectoryDevice } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 
-/** Characters of a generation, and of a digest in hexadecimal; `scripts/write-directory.ts` relies on both. */
+/**
+ * Characters of a generation, and of a digest in hexadecimal; `scripts/write-directory.ts` relies on both.
+ */
 export const GENERATION_LENGTH = 12;
 const DIGEST_LENGTH = 12;
 const PREFIX_LENGTH = GENERATION_LENGTH + DIGEST_LENGTH;

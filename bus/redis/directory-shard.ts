@@ -1,7 +1,10 @@
 /** What stands in a shard of the directory beside the devices, and what follows from it. */
 import type { Installation } from '../bus.ts';
 
-/** Written with the last step of a writing, so that one command answers both "which device" and "is this all of them". */
+/**
+ * Written with the last step of a writing, so that one command answers both "which device" and "is this all
+ * of them".
+ */
 export interface Mark {
   generation: string;
   installation: string;
@@ -46,7 +49,10 @@ export function parseLook([mark, writing, counts, devices]: readonly Buffer[]): 
   };
 }
 
-/** Remembers what was seen of a shard: contents that changed without a new version, or went back, were not changed by us. */
+/**
+ * Remembers what was seen of a shard: contents that changed without a new version, or went back, were not
+ * changed by us.
+ */
 export class ShardMemory {
   #seen: { generation: string; counts: Counts } | null = null;
 

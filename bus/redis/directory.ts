@@ -40,8 +40,8 @@ export interface RedisDirectoryParts {
 }
 
 /**
- * Each shard's hash carries a mark beside the devices, so that one command answers both "which device" and "is this
- * shard whole, and whose": a shard that was lost never looks like one without the device.
+ * Each shard's hash carries a mark beside the devices, so that one command answers both "which device" and
+ * "is this shard whole, and whose": a shard that was lost never looks like one without the device.
  */
 export class RedisDirectory implements Directory {
   readonly #with: RedisDirectoryParts;
@@ -167,7 +167,10 @@ export class RedisDirectory implements Directory {
     return current;
   }
 
-  /** What nobody may be turned away for good on: a part that may lack the last changes, or that nobody looks after. */
+  /**
+   * What nobody may be turned away for good on: a part that may lack the last changes, or that nobody looks
+   * after.
+   */
   async #assertSure(marks: ReadonlyMap<number, Mark>): Promise<void> {
     const { commands, keys } = this.#with;
     for (const [shard, mark] of marks) {

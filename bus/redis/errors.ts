@@ -24,7 +24,8 @@ const CANNOT_SERVE = new Set([
 /** The code of an error reply, for example `NOGROUP`; `null` when the error is not a reply of Redis. */
 export function replyCode(error: unknown): string | null {
   if (!(error instanceof Error) || !('command' in error)) return null;
-  // Redis before 7 wraps what a command inside a script said: "ERR Error running script ...: -OOM command not allowed".
+  // Redis before 7 wraps what a command inside a script said: "ERR Error running script ...: -OOM command not
+  // allowed".
   const wrapped = /^ERR .*-(OOM|READONLY|MISCONF|NOREPLICAS) /.exec(error.message);
   return wrapped?.[1] ?? /^[A-Z]{2,}\b/.exec(error.message)?.[0] ?? null;
 }
@@ -50,8 +51,8 @@ export function redirectionOf(error: unknown): Redirection | null {
 }
 
 /**
- * What a caller of the bus gets for an error of the Redis client. Everything that is not an error reply means that the
- * connection is away, timed out or was never ready.
+ * What a caller of the bus gets for an error of the Redis client. Everything that is not an error reply means
+ * that the connection is away, timed out or was never ready.
  */
 export function asBusError(error: unknown): unknown {
   if (error instanceof BusUnavailable) return error;
@@ -60,7 +61,10 @@ export function asBusError(error: unknown): unknown {
   return new BusUnavailable(reasonOf(error));
 }
 
-/** For logs: the client's errors carry the arguments of the command, passwords among them, so they are not logged whole. */
+/**
+ * For logs: the client's errors carry the arguments of the command, passwords among them, so they are not
+ * logged whole.
+ */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.message || ((error as { code?: string }).code ?? error.name);

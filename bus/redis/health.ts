@@ -13,14 +13,19 @@ import type { Line, Subscriptions } from './subscriptions.ts';
 import type { Topology } from './topology.ts';
 
 const PROBE_INTERVAL_MS = 1_500;
-/** How long a subscription to another server may take to be there before that counts as wrong, milliseconds. */
+/**
+ * How long a subscription to another server may take to be there before that counts as wrong, milliseconds.
+ */
 const FIRST_CONNECTION_MS = 2_500;
 /** While something is wrong. */
 const PROBE_AGAIN_MS = 500;
 
 /** How long a start says nothing about waiting, milliseconds. */
 const QUIET_MS = 1_000;
-/** What no waiting changes: refused credentials, a database or a kind of server that is not there, a certificate. */
+/**
+ * What no waiting changes: refused credentials, a database or a kind of server that is not there, a
+ * certificate.
+ */
 const FOR_A_PERSON =
   /WRONGPASS|NOAUTH|NOPERM|invalid password|AUTH.* without any password|DB index|use redis\+cluster|no sharded pub\/sub|certificate|altnames/i;
 
@@ -47,9 +52,9 @@ export interface WatchedLink {
 }
 
 /**
- * Whether the bus works. Connected is not enough: Redis may refuse writes (full memory, a replica since a failover), and
- * a subscription may look alive and bring nothing. So every second or two every server is asked what it is, something
- * is written, announced, and expected back; what fails is connected anew.
+ * Whether the bus works. Connected is not enough: Redis may refuse writes (full memory, a replica since a
+ * failover), and a subscription may look alive and bring nothing. So every second or two every server is
+ * asked what it is, something is written, announced, and expected back; what fails is connected anew.
  */
 export class Health {
   readonly #with: HealthParts;
@@ -73,8 +78,9 @@ export class Health {
   }
 
   /**
-   * Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within `timeoutMs`, for which
-   * `waiting` means without end, and with `RedisSettingsError` when waiting would not help.
+   * Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within
+   * `timeoutMs`, for which `waiting` means without end, and with `RedisSettingsError` when waiting would not
+   * help.
    */
   async start(timeoutMs: number, waiting?: (reason: string) => void): Promise<void> {
     const deadline = performance.now() + timeoutMs;
@@ -189,7 +195,8 @@ export class Health {
     } catch (error) {
       this.#set('commands', place, link, reasonAt(link, error));
       topology.look();
-      // It answers nothing, or is a replica now. Whatever else it refuses, a new connection would be refused as well.
+      // It answers nothing, or is a replica now. Whatever else it refuses, a new connection would be refused
+      // as well.
       if (link.usable && /no answer within|timed out|replica|READONLY/.test(reasonAt(link, error))) {
         link.renew(reasonAt(link, error));
       }

@@ -1,9 +1,10 @@
 import type { Topology } from './topology.ts';
 
 /**
- * Which history of its data Redis is in, by place (`ServerFacts.history`). Replication is asynchronous, and a restart may
- * lose the last moments: when a place goes on with another history, something that was acknowledged may be missing from
- * it, and nothing in the data itself shows that. So whatever must not be lost unnoticed is compared by history.
+ * Which history of its data Redis is in, by place (`ServerFacts.history`). Replication is asynchronous, and a
+ * restart may lose the last moments: when a place goes on with another history, something that was
+ * acknowledged may be missing from it, and nothing in the data itself shows that. So whatever must not be
+ * lost unnoticed is compared by history.
  */
 export class Histories {
   readonly #topology: Topology;

@@ -1,6 +1,7 @@
 /**
- * Every key and channel the bus uses in Redis. What is in `{}` decides the slot in a Redis Cluster: all keys that one
- * script touches share it. The prefix stands before the braces so that several installations can share one Redis.
+ * Every key and channel the bus uses in Redis. What is in `{}` decides the slot in a Redis Cluster: all keys
+ * that one script touches share it. The prefix stands before the braces so that several installations can
+ * share one Redis.
  *
  * | key | type | holds |
  * |---|---|---|
@@ -19,14 +20,14 @@
  * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
  *
- * Channels are `pp:{<incarnation>}:hint`, `pp:hint:gateways` and that of the probe; in a Redis Cluster they are sharded, and
- * what is in `{}` decides over them as well.
+ * Channels are `pp:{<incarnation>}:hint`, `pp:hint:gateways` and that of the probe; in a Redis Cluster they
+ * are sharded, and what is in `{}` decides over them as well.
  */
 
 /**
- * Shards of presence and directory in a Redis Cluster: enough to spread them over any this will run on, and few enough that a batch
- * of a hundred devices makes few commands. Never to be changed while there is data. Without a cluster there is one, so that a
- * handful of devices is one command.
+ * Shards of presence and directory in a Redis Cluster: enough to spread them over any this will run on, and
+ * few enough that a batch of a hundred devices makes few commands. Never to be changed while there is data.
+ * Without a cluster there is one, so that a handful of devices is one command.
  */
 const CLUSTER_SHARDS = 16;
 
@@ -46,8 +47,8 @@ function shardOf(device: string, shards: number): number {
 }
 
 /**
- * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `most` at a time and in
- * order. All steps are begun in one turn, so that what they ask goes out together.
+ * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `most`
+ * at a time and in order. All steps are begun in one turn, so that what they ask goes out together.
  */
 export async function perShard(
   { shards: count }: Keys,
@@ -98,7 +99,10 @@ export function keysWith(prefix: string, sharded: boolean) {
     gateways: `${prefix}:gateways`,
     gatewaysHint: `${prefix}:hint:gateways`,
 
-    /** Key and channel: written and announced by each bus to find out whether a server takes writes and brings hints. */
+    /**
+     * Key and channel: written and announced by each bus to find out whether a server takes writes and brings
+     * hints.
+     */
     probe: (tag: string, bus: string) => `${prefix}:probe:{${tag}}:${bus}`,
   };
 }

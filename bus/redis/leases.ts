@@ -9,12 +9,17 @@ import { SCRIPTS } from './scripts/index.ts';
 /** How long it is known that a worker left in good order, seconds. */
 const LEFT_KNOWN_S = 3_600;
 
-/** `installation`: the one the worker works for; '' while it does not know, absent when the program knows no installations. */
+/**
+ * `installation`: the one the worker works for; '' while it does not know, absent when the program knows no
+ * installations.
+ */
 type StoredIdentity = WorkerIdentity & { installation?: string };
 
 /** What this process appended. */
 interface OwnReceipts {
-  /** Told before anybody else when a lease of this process is gone: what it appended last may be gone with it. */
+  /**
+   * Told before anybody else when a lease of this process is gone: what it appended last may be gone with it.
+   */
   mayBeLost(): void;
   /** Some of it may be missing just now. */
   readonly mayLack: boolean;
@@ -25,8 +30,9 @@ export class RedisLeases implements Leases {
   readonly #keys: Keys;
   readonly #histories: Histories;
   /**
-   * What the leases of this process stand for: the outbox and the presence of the worker's devices, wherever those are
-   * kept. When a part of Redis goes on with another history, some of that may be missing, so the lease is lost with it.
+   * What the leases of this process stand for: the outbox and the presence of the worker's devices, wherever
+   * those are kept. When a part of Redis goes on with another history, some of that may be missing, so the
+   * lease is lost with it.
    */
   readonly #watches = new Map<string, HistoryWatch>();
 
@@ -141,7 +147,8 @@ export class RedisLeases implements Leases {
         expired.push(incarnation);
       }
     }
-    // A lease is listed only after it was made, and an incarnation never returns: what is not there has expired.
+    // A lease is listed only after it was made, and an incarnation never returns: what is not there has
+    // expired.
     if (expired.length > 0) {
       await this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, ...expired));
     }

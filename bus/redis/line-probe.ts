@@ -11,8 +11,8 @@ export interface LineProbeEvents {
 }
 
 /**
- * Publishes through the commands connection and expects it back through the subscription: a subscription may look alive
- * and bring nothing (half open), or be to another server than the one that commands go to.
+ * Publishes through the commands connection and expects it back through the subscription: a subscription may
+ * look alive and bring nothing (half open), or be to another server than the one that commands go to.
  */
 export class LineProbe {
   readonly #commands: Commands;
@@ -32,7 +32,10 @@ export class LineProbe {
     line.onProbe = (text) => this.#echo(text);
   }
 
-  /** Rejects when it cannot be published; what comes of it afterwards is an event. Does nothing while one is awaited. */
+  /**
+   * Rejects when it cannot be published; what comes of it afterwards is an event. Does nothing while one is
+   * awaited.
+   */
   async send(): Promise<void> {
     if (this.#awaited !== null) return;
     this.#number += 1;

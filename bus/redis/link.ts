@@ -9,7 +9,10 @@ import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 const INTRODUCTION_MS = 2_000;
 
 export interface LinkEvents {
-  /** Connected to a server that can be used; what has to be done first on the connection. It is usable once this resolves. */
+  /**
+   * Connected to a server that can be used; what has to be done first on the connection. It is usable once
+   * this resolves.
+   */
   prepare(link: Link): Promise<void>;
   usable(link: Link): void;
   /** It was usable and is not any more, or the server it reached cannot be used. */
@@ -17,8 +20,8 @@ export interface LinkEvents {
 }
 
 /**
- * A connection to what is now the right server, for as long as it is open. It is usable only after the server was asked
- * what it is: a replica, or one that loads its data, is left again.
+ * A connection to what is now the right server, for as long as it is open. It is usable only after the server
+ * was asked what it is: a replica, or one that loads its data, is left again.
  */
 export class Link {
   readonly client: Client;
@@ -93,7 +96,9 @@ export class Link {
     else if (status === 'reconnecting') open(this.client);
   }
 
-  /** Asks the server again what it is. Rejects when it does not answer in time, or is not to be used any more. */
+  /**
+   * Asks the server again what it is. Rejects when it does not answer in time, or is not to be used any more.
+   */
   async examine(): Promise<ServerFacts> {
     const facts = parseInfo(await within(INTRODUCTION_MS, this.#info('replication')));
     if (facts.role === 'slave') throw new BusUnavailable(`${this.server}: it is a replica`);

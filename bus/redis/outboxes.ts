@@ -51,8 +51,8 @@ export class RedisOutboxes implements Outboxes {
   }
 
   /**
-   * The epoch in a position is that of the outbox and the history of the data that it was read in: in another history
-   * what was appended last may be missing, or be numbered below the position.
+   * The epoch in a position is that of the outbox and the history of the data that it was read in: in another
+   * history what was appended last may be missing, or be numbered below the position.
    */
   async read(incarnation: string, position: Position | null, limit: number): Promise<OutboxRead> {
     const history = this.#histories.of(this.#keys.outbox(incarnation)) ?? '';

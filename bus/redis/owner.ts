@@ -12,14 +12,15 @@ import type { Script } from './script.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 /**
- * An administration server that was displaced takes Redis back when the other installation has not been heard of for so
- * long, milliseconds. One that starts never takes what is another's.
+ * An administration server that was displaced takes Redis back when the other installation has not been heard
+ * of for so long, milliseconds. One that starts never takes what is another's.
  */
 const GONE_AFTER_MS = 15_000;
 
 /**
- * Which installation this Redis serves. It is looked at with every probe of the connections; while it is another one, the
- * bus counts as unavailable to everybody: nothing of the other is read, and nothing of it is changed.
+ * Which installation this Redis serves. It is looked at with every probe of the connections; while it is
+ * another one, the bus counts as unavailable to everybody: nothing of the other is read, and nothing of it is
+ * changed.
  */
 export class RedisOwner implements Owner {
   readonly #commands: Commands;
@@ -107,7 +108,10 @@ export class RedisOwner implements Owner {
   }
 }
 
-/** The connections, for whatever belongs to one installation: rejects with `BusUnavailable` while Redis is another's. */
+/**
+ * The connections, for whatever belongs to one installation: rejects with `BusUnavailable` while Redis is
+ * another's.
+ */
 export class OwnCommands {
   readonly #commands: Commands;
   readonly #owner: RedisOwner;

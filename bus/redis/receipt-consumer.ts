@@ -10,7 +10,10 @@ import { sleep } from './client.ts';
 import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 
-/** Batches asked for at once, and about how many bytes; what is over `maxBatch` receipts waits here for the next `apply`. */
+/**
+ * Batches asked for at once, and about how many bytes; what is over `maxBatch` receipts waits here for the
+ * next `apply`.
+ */
 const READ_COUNT = 256;
 const READ_BYTES = 16 * 1024 * 1024;
 /** Until it is known how long batches are. */
@@ -22,8 +25,9 @@ const FORGOTTEN_AFTER_MS = 5 * 60_000;
 const FORGET_INTERVAL_MS = 60_000;
 
 /**
- * One loop: take over what others left, read what is new, apply, drop. Only what was applied is dropped; everything else
- * stays on this consumer's name in Redis until somebody takes it over, so this may end at any point.
+ * One loop: take over what others left, read what is new, apply, drop. Only what was applied is dropped;
+ * everything else stays on this consumer's name in Redis until somebody takes it over, so this may end at any
+ * point.
  */
 export class ReceiptConsumer {
   readonly #stream: ReceiptStream;

@@ -28,7 +28,10 @@ export interface StreamBatch {
 
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
-/** The stream of receipts as one consumer of its group sees it. Reads block, so they have a connection of their own. */
+/**
+ * The stream of receipts as one consumer of its group sees it. Reads block, so they have a connection of
+ * their own.
+ */
 export class ReceiptStream {
   readonly consumer: string;
   readonly link: Link;
@@ -113,7 +116,8 @@ export class ReceiptStream {
         '>',
       ),
     )) as [Buffer, RawEntry[]][] | null;
-    // Another installation's receipts are none of this one's business: they wait there for whoever they are for.
+    // Another installation's receipts are none of this one's business: they wait there for whoever they are
+    // for.
     this.#commands.assertOwn();
     return this.#decode(answer?.[0]?.[1] ?? []);
   }
@@ -132,7 +136,9 @@ export class ReceiptStream {
     }
   }
 
-  /** Batches that some consumer was handed `idleMs` ago and has not dropped, from `cursor` on; now this one's. */
+  /**
+   * Batches that some consumer was handed `idleMs` ago and has not dropped, from `cursor` on; now this one's.
+   */
   async claim(
     cursor: string,
     idleMs: number,
@@ -206,7 +212,8 @@ export class ReceiptStream {
       if (fields === null) continue;
       const receipts = decodeBatch(fields);
       if (isForeign(fields, this.#commands.installation)) {
-        // Of gateways that have not noticed yet whose Redis it is: their devices are none of this installation's.
+        // Of gateways that have not noticed yet whose Redis it is: their devices are none of this
+        // installation's.
         this.#log.warn({ entry: id }, 'receipts of another installation are dropped');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
       } else if (receipts === null) await this.#bury(id);

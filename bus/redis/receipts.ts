@@ -118,8 +118,8 @@ export class RedisReceipts implements Receipts {
   }
 
   /**
-   * A primary that takes over may lack what was appended last, and nobody would know: it is appended again. Most of it
-   * comes twice with that, as after a consumer that died; `apply` is idempotent.
+   * A primary that takes over may lack what was appended last, and nobody would know: it is appended again.
+   * Most of it comes twice with that, as after a consumer that died; `apply` is idempotent.
    */
   historyChanged(): void {
     if (!this.#history.changed()) return;
@@ -161,7 +161,8 @@ export class RedisReceipts implements Receipts {
     // A copy: what is small may be a view into a large buffer.
     this.#kept.push({ at: now, batch: Buffer.from(batch) });
     this.#keptBytes += batch.length;
-    // Only here, not by a clock: while Redis is away nothing is appended, and what was appended last is what may be missing.
+    // Only here, not by a clock: while Redis is away nothing is appended, and what was appended last is what
+    // may be missing.
     let forgotten = 0;
     for (const { at, batch } of this.#kept) {
       if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;

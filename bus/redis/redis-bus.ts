@@ -1,6 +1,6 @@
 /**
- * The bus over Redis 6.2 or later (a cluster: 7.0). `keys.ts` lists what it keeps there, `scripts/` each atomic step,
- * `topology.ts` where it is.
+ * The bus over Redis 6.2 or later (a cluster: 7.0). `keys.ts` lists what it keeps there, `scripts/` each
+ * atomic step, `topology.ts` where it is.
  */
 import { nanoid } from 'nanoid';
 import { type Logger, pino } from 'pino';

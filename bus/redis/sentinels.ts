@@ -9,9 +9,9 @@ import { Lookout, PRIMARY, type Topology } from './topology.ts';
 const LOOK_INTERVAL_MS = 1_000;
 
 /**
- * One primary that sentinels name. All sentinels are asked, at an interval and not only when a connection breaks: an old
- * primary that was cut off from them may go on answering us. The answer of the highest configuration epoch counts, so a
- * sentinel that was cut off as well does not lead back to it.
+ * One primary that sentinels name. All sentinels are asked, at an interval and not only when a connection
+ * breaks: an old primary that was cut off from them may go on answering us. The answer of the highest
+ * configuration epoch counts, so a sentinel that was cut off as well does not lead back to it.
  */
 export class SentinelTopology implements Topology {
   readonly #name: string;
@@ -95,7 +95,8 @@ export class SentinelTopology implements Topology {
       return;
     }
     this.#problem = null;
-    // Older than what is known already: those that answer were cut off; unless they are most of them, made anew.
+    // Older than what is known already: those that answer were cut off; unless they are most of them, made
+    // anew.
     const answered = answers.filter((answer) => answer !== null).length;
     if (best.epoch < this.#epoch && answered * 2 <= this.#sentinels.length) return;
     this.#epoch = best.epoch;

@@ -2,11 +2,10 @@
 
 export interface RedisSettings {
   /**
-   * One of
-   * `redis://[user:password@]host[:6379][/database]`,
-   * `redis+sentinel://[user:password@]host[:26379],host…/name[/database]` (the sentinels, and what they call the primary),
-   * `redis+cluster://[user:password@]host[:6379],host…` (some servers of the cluster);
-   * with `rediss` in place of `redis`: TLS to all of them. Special characters of a password are percent-encoded.
+   * One of `redis://[user:password@]host[:6379][/database]`,
+   * `redis+sentinel://[user:password@]host[:26379],host…/name[/database]` (the sentinels, and what they call
+   * the primary), `redis+cluster://[user:password@]host[:6379],host…` (some servers of the cluster); with
+   * `rediss` in place of `redis`: TLS to all of them. Special characters of a password are percent-encoded.
    */
   url: string;
   /** Instead of those in the URL. */
@@ -19,7 +18,9 @@ export interface RedisSettings {
 }
 
 export interface RedisTls {
-  /** PEM: the authorities that may have signed the servers' certificates; those that Node trusts when absent. */
+  /**
+   * PEM: the authorities that may have signed the servers' certificates; those that Node trusts when absent.
+   */
   ca?: string;
   /** PEM: the certificate and key shown to the servers; none when absent. */
   cert?: string;

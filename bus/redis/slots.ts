@@ -7,7 +7,10 @@ const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
   return crc & 0xffff;
 });
 
-/** CRC-16/XMODEM of the key, or of its hash tag: what stands between the first `{` and the next `}`, unless empty. */
+/**
+ * CRC-16/XMODEM of the key, or of its hash tag: what stands between the first `{` and the next `}`, unless
+ * empty.
+ */
 export function slotOf(key: string): number {
   const open = key.indexOf('{');
   const end = open === -1 ? -1 : key.indexOf('}', open + 1);

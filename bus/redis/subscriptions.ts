@@ -23,8 +23,9 @@ export interface Line {
 }
 
 /**
- * The connections that hints arrive on: one to the place of each channel. Hints are lost while it is away, so every time
- * it is back, and all channels are subscribed to again, every callback is called. In a cluster channels are sharded.
+ * The connections that hints arrive on: one to the place of each channel. Hints are lost while it is away, so
+ * every time it is back, and all channels are subscribed to again, every callback is called. In a cluster
+ * channels are sharded.
  */
 export class Subscriptions {
   readonly #target: RedisTarget;
@@ -92,7 +93,10 @@ export class Subscriptions {
     };
   }
 
-  /** Channels whose place is another now are subscribed to there; lines that are not needed any more are closed. */
+  /**
+   * Channels whose place is another now are subscribed to there; lines that are not needed any more are
+   * closed.
+   */
   follow(): void {
     if (!this.#open) return;
     for (const [place, line] of this.#lines) {

@@ -2,8 +2,9 @@ import { BusUnavailable } from '../bus.ts';
 import { type Endpoint, endpointName } from './settings.ts';
 
 /**
- * Where things are in Redis as people run it. A *place* is what serves a part of the keys, and is what a connection is
- * made to: with one primary there is one place, in a Redis Cluster every primary is one, named by its address.
+ * Where things are in Redis as people run it. A *place* is what serves a part of the keys, and is what a
+ * connection is made to: with one primary there is one place, in a Redis Cluster every primary is one, named
+ * by its address.
  */
 export interface Topology {
   /** The place of a key or channel; `null` while nobody is known to serve it. */
@@ -74,7 +75,9 @@ export class StandaloneTopology implements Topology {
   async stop(): Promise<void> {}
 }
 
-/** Runs `look` at an interval, and sooner when asked, never twice at a time nor more often than every 100 ms. */
+/**
+ * Runs `look` at an interval, and sooner when asked, never twice at a time nor more often than every 100 ms.
+ */
 export class Lookout {
   readonly #look: () => Promise<void>;
   readonly #intervalMs: number;

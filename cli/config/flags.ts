@@ -1,4 +1,7 @@
-/** The flags of a program, from the options table. Values stay text here: `loadConfig` checks all sources alike. */
+/**
+ * The flags of a program, from the options table. Values stay text here: `loadConfig` checks all sources
+ * alike.
+ */
 import { type Command, Option } from 'commander';
 import { optionsOf, type Program } from './options.ts';
 

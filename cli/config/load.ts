@@ -1,6 +1,6 @@
 /**
- * One program's settings: flags, then environment, then the YAML file, then defaults. Every mistake is reported at
- * once, each with where it stands and what is allowed there; the result is frozen.
+ * One program's settings: flags, then environment, then the YAML file, then defaults. Every mistake is
+ * reported at once, each with where it stands and what is allowed there; the result is frozen.
  */
 import { CliError, EXIT } from '../exit-codes.ts';
 import {
@@ -110,7 +110,8 @@ function readFile(
   const own = new Map<string, FileSetting>();
   const path = input.flags.config ?? (input.env.PUSHPOINT_CONFIG || undefined);
   if (typeof path !== 'string' || path === '') return own;
-  // One file may serve several programs on a machine: a key of another program is skipped, an unknown one is not.
+  // One file may serve several programs on a machine: a key of another program is skipped, an unknown one is
+  // not.
   const known = new Set([
     ...OPTIONS.filter((option) => !('noFile' in option)).map((option): string => option.name),
     ...AGENT_FILE_KEYS,

@@ -1,6 +1,6 @@
 /**
- * Every setting of every program, once. Flags, environment variables, the keys of the YAML file, help texts and
- * docs/configuration.md all come from this table.
+ * Every setting of every program, once. Flags, environment variables, the keys of the YAML file, help texts
+ * and docs/configuration.md all come from this table.
  */
 export const PROGRAMS = ['start', 'admin', 'gateway', 'agent', 'restored', 'operator'] as const;
 export type Program = (typeof PROGRAMS)[number];

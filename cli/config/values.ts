@@ -1,4 +1,6 @@
-/** One setting's value, from text (flag, environment) or from YAML, checked against its entry in the table. */
+/**
+ * One setting's value, from text (flag, environment) or from YAML, checked against its entry in the table.
+ */
 import { DURATION_FORM, formatDuration, parseDuration } from './duration.ts';
 import type { OptionSpec } from './options.ts';
 

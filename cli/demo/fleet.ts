@@ -1,4 +1,6 @@
-/** The demo's devices: real ones, with the SDK, over real WebSockets; and what each remembers of what it ran. */
+/**
+ * The demo's devices: real ones, with the SDK, over real WebSockets; and what each remembers of what it ran.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
 

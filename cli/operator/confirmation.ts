@@ -1,4 +1,7 @@
-/** Questions before what cannot be taken back. Only people at a terminal are asked: a script goes on, with or without --yes. */
+/**
+ * Questions before what cannot be taken back. Only people at a terminal are asked: a script goes on, with or
+ * without --yes.
+ */
 import type { Command } from 'commander';
 import { CliError, EXIT } from '../exit-codes.ts';
 import type { Flags, OperatorContext } from './operator-command.ts';

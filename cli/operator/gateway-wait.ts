@@ -1,4 +1,7 @@
-/** `--wait` of the gateway commands: what the gateway says is followed until it has done as told, or says why it cannot. */
+/**
+ * `--wait` of the gateway commands: what the gateway says is followed until it has done as told, or says why
+ * it cannot.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { LiveLine } from '../output/live-line.ts';
@@ -47,7 +50,10 @@ export async function followGateway(
   }
 }
 
-/** The gateway once its workers work by the newest settings; as it is when that takes longer than a few seconds. */
+/**
+ * The gateway once its workers work by the newest settings; as it is when that takes longer than a few
+ * seconds.
+ */
 export async function whenTakenUp({ api, signal }: OperatorContext, path: string): Promise<GatewayView> {
   for (const until = Date.now() + TAKEN_UP_MS; ; ) {
     const gateway = await api.get<GatewayView>(path);
@@ -66,8 +72,8 @@ function progressText(gateway: GatewayView): string {
 }
 
 /**
- * Empty, and those that left serve elsewhere. Where the number of those that serve nowhere has not fallen for a while, they will not: that
- * is a failure. A gateway that does not run holds nobody.
+ * Empty, and those that left serve elsewhere. Where the number of those that serve nowhere has not fallen for
+ * a while, they will not: that is a failure. A gateway that does not run holds nobody.
  */
 export function drainOutcome() {
   let fewest = Number.POSITIVE_INFINITY;

@@ -22,7 +22,10 @@ export interface OperatorContext {
 
 export type Flags = Record<string, unknown>;
 
-/** `run` gets the positional arguments in order. A number it resolves with is the exit code; without one that is 0. */
+/**
+ * `run` gets the positional arguments in order. A number it resolves with is the exit code; without one that
+ * is 0.
+ */
 export type OperatorRun = (
   context: OperatorContext,
   args: (string | undefined)[],
@@ -78,7 +81,9 @@ export function operatorCommand(
   return command;
 }
 
-/** The word after `pushpoint groups` reaches the default command as an argument when no command has that name. */
+/**
+ * The word after `pushpoint groups` reaches the default command as an argument when no command has that name.
+ */
 function refuseUnknownCommands(parent: Command, standIn: Command): void {
   standIn.allowExcessArguments().hook('preAction', ({ args }) => {
     const [word] = args;
@@ -88,7 +93,10 @@ function refuseUnknownCommands(parent: Command, standIn: Command): void {
   });
 }
 
-/** --token-file, then PUSHPOINT_TOKEN, then the file named by environment or settings, then the one `start` writes. */
+/**
+ * --token-file, then PUSHPOINT_TOKEN, then the file named by environment or settings, then the one `start`
+ * writes.
+ */
 function readToken(config: ConfigOf<'operator'>, flags: Flags, env: NodeJS.ProcessEnv): string {
   if (flags.tokenFile === undefined && env.PUSHPOINT_TOKEN)
     return checkToken(env.PUSHPOINT_TOKEN, 'PUSHPOINT_TOKEN');

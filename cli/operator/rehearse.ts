@@ -1,4 +1,6 @@
-/** `pushpoint rehearse`: how long devices take to come back when a gateway is gone, tried with simulated ones. */
+/**
+ * `pushpoint rehearse`: how long devices take to come back when a gateway is gone, tried with simulated ones.
+ */
 import { type Command, Option } from 'commander';
 import { roughDuration } from '../config/duration.ts';
 import { CliError, EXIT } from '../exit-codes.ts';

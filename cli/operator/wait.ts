@@ -19,7 +19,10 @@ export interface WaitOptions {
   limit?: number;
 }
 
-/** With devices that stay away, `--wait` lasts as long as the command may: people are told once, after this long. */
+/**
+ * With devices that stay away, `--wait` lasts as long as the command may: people are told once, after this
+ * long.
+ */
 const HINT_AFTER_MS = 5_000;
 
 export async function waitForCommand(

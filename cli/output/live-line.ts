@@ -1,6 +1,6 @@
 /**
- * Progress on stderr: one line that rewrites itself on a terminal, and elsewhere a plain line whenever the text
- * changed, at most one a second.
+ * Progress on stderr: one line that rewrites itself on a terminal, and elsewhere a plain line whenever the
+ * text changed, at most one a second.
  */
 import type { Shell } from '../shell.ts';
 import { control } from './printable.ts';

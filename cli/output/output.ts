@@ -1,4 +1,6 @@
-/** How a command speaks: results on stdout, everything else on stderr; tables for people or JSON for programs. */
+/**
+ * How a command speaks: results on stdout, everything else on stderr; tables for people or JSON for programs.
+ */
 import type { Shell } from '../shell.ts';
 import { onOneLine, printableJson } from './printable.ts';
 import { NO_STYLE, type Style, styleFor } from './style.ts';

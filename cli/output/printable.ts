@@ -1,7 +1,7 @@
 /**
- * What a terminal may be told. Names, reasons and outputs come from devices, and a control character among them could move the
- * cursor, rewrite what stands there, or set the clipboard. So all that is printed passes through here: only newlines, tabs and
- * the sequences that this program makes itself (`control`) are left.
+ * What a terminal may be told. Names, reasons and outputs come from devices, and a control character among
+ * them could move the cursor, rewrite what stands there, or set the clipboard. So all that is printed passes
+ * through here: only newlines, tabs and the sequences that this program makes itself (`control`) are left.
  */
 import { randomBytes } from 'node:crypto';
 import type { OutputStream, Shell } from '../shell.ts';
@@ -32,7 +32,9 @@ export function onOneLine(text: string): string {
   return text.replace(/[\n\t]+/g, ' ');
 }
 
-/** JSON that is as safe to print, and means the same: what is left unescaped by `JSON.stringify` is escaped. */
+/**
+ * JSON that is as safe to print, and means the same: what is left unescaped by `JSON.stringify` is escaped.
+ */
 export function printableJson(json: string): string {
   if (!UNSAFE.test(json)) return json;
   return json.replace(EVERY_UNSAFE, (run) =>

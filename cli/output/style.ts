@@ -24,7 +24,9 @@ const ANSI_STYLE: Style = {
   yellow: wrap(33, 39),
 };
 
-/** No colour outside a terminal, with NO_COLOR set to anything (https://no-color.org), or on a dumb terminal. */
+/**
+ * No colour outside a terminal, with NO_COLOR set to anything (https://no-color.org), or on a dumb terminal.
+ */
 export function styleFor(stream: { isTTY?: boolean | undefined }, env: NodeJS.ProcessEnv): Style {
   const wanted = stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
   return wanted ? ANSI_STYLE : NO_STYLE;

@@ -16,7 +16,9 @@ export interface Column<T> {
 const GAP = '  ';
 const MIN_SHRUNK = 8;
 
-/** Lines without a newline at their ends; `width` is in characters, `undefined` for no limit (pipes, files). */
+/**
+ * Lines without a newline at their ends; `width` is in characters, `undefined` for no limit (pipes, files).
+ */
 export function renderTable<T>(
   columns: readonly Column<T>[],
   rows: readonly T[],

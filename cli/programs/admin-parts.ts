@@ -1,4 +1,7 @@
-/** From settings to the parts of an administration server: built here, started elsewhere (`Assembly`), in this order. */
+/**
+ * From settings to the parts of an administration server: built here, started elsewhere (`Assembly`), in this
+ * order.
+ */
 import { randomBytes } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -36,7 +39,9 @@ function apiTls(config: AdminSettings) {
   return tlsFiles('--api-tls-cert', config.apiTlsCert, '--api-tls-key', config.apiTlsKey);
 }
 
-/** The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`. */
+/**
+ * The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`.
+ */
 export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, log: Logger): AdminParts {
   const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
@@ -101,7 +106,10 @@ function basePath(text: string): string {
   throw new ConfigError([`--base-path: ${JSON.stringify(text)} is not a path such as /pushpoint`]);
 }
 
-/** Throws `ConfigError` for what is no origin as browsers write it: scheme, host, and a port that is not the usual one. */
+/**
+ * Throws `ConfigError` for what is no origin as browsers write it: scheme, host, and a port that is not the
+ * usual one.
+ */
 function originList(text: string): string[] {
   const list = text.split(',').map((entry) => entry.trim());
   const wrong = list.filter((entry) => entry !== '*' && !isOrigin(entry));

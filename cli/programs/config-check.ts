@@ -1,4 +1,7 @@
-/** `pushpoint config check PROGRAM`: what a program would start with, and all that is wrong with it; starts nothing. */
+/**
+ * `pushpoint config check PROGRAM`: what a program would start with, and all that is wrong with it; starts
+ * nothing.
+ */
 
 import { type EffectiveSetting, loadConfigAndRest } from '../config/load.ts';
 import { AGENT_FILE_KEYS, type ConfigOf, type Program } from '../config/options.ts';

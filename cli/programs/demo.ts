@@ -1,4 +1,6 @@
-/** `pushpoint demo`: the real thing with a thousand devices, and an account of what happened to every command. */
+/**
+ * `pushpoint demo`: the real thing with a thousand devices, and an account of what happened to every command.
+ */
 import { reckon } from '../demo/reckoning.ts';
 import { Scenario, seconds } from '../demo/scenario.ts';
 import { type Site, startSite } from '../demo/site.ts';

@@ -1,4 +1,7 @@
-/** Folders and files that settings name, tried before anything starts: what is wrong with them is said in a sentence. */
+/**
+ * Folders and files that settings name, tried before anything starts: what is wrong with them is said in a
+ * sentence.
+ */
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { makeFolder } from '../../device/storage/file-mode.ts';
@@ -14,7 +17,9 @@ const REASONS: Record<string, string> = {
   ENOTDIR: 'a part of the path is a file',
 };
 
-/** Makes the folder where there is none, mode 0700, and writes into it. Throws `CliError` with what to change. */
+/**
+ * Makes the folder where there is none, mode 0700, and writes into it. Throws `CliError` with what to change.
+ */
 export function usableFolder(flag: string, path: string): void {
   const folder = resolve(path);
   const refuse = (what: string): never => {

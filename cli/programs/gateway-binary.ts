@@ -1,6 +1,7 @@
 /**
- * The gateway's WebSocket server is native code: a binary for each version of Node.js, which needs a C library of its own age. Where
- * it does not load, everything but gateways works, and a gateway says what is missing.
+ * The gateway's WebSocket server is native code: a binary for each version of Node.js, which needs a C
+ * library of its own age. Where it does not load, everything but gateways works, and a gateway says what is
+ * missing.
  */
 import { CliError, EXIT } from '../exit-codes.ts';
 

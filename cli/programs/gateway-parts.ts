@@ -68,8 +68,8 @@ export function gatewayPart(
 const REGISTRATION_LIMIT_MS = 15_000;
 
 /**
- * Waits until the administration server of this process knows the gateway: devices that enrol earlier would be told of
- * none.
+ * Waits until the administration server of this process knows the gateway: devices that enrol earlier would
+ * be told of none.
  */
 export function registrationPart(name: string, bus: Bus): Part {
   const stopped = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * The process of one worker of a gateway; `gateway.ts` starts it and tells it, in the first message, what to be. Secrets come
- * that way too: arguments and environment can be read by others.
+ * The process of one worker of a gateway; `gateway.ts` starts it and tells it, in the first message, what to
+ * be. Secrets come that way too: arguments and environment can be read by others.
  */
 import { pathToFileURL } from 'node:url';
 import type { Installation } from '../../bus/bus.ts';

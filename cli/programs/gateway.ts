@@ -1,4 +1,6 @@
-/** `pushpoint gateway`: a push server of several worker processes; joins administration servers through Redis. */
+/**
+ * `pushpoint gateway`: a push server of several worker processes; joins administration servers through Redis.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -22,8 +24,9 @@ import { WaitingRoom } from './waiting-room.ts';
 const WORKER_ENTRY = fileURLToPath(new URL('./gateway-worker.js', import.meta.url));
 
 /**
- * V8's young generation of a worker, MiB of one half. Left alone it grows to 16 with the first burst, 33 MB of memory a worker that are
- * never given back; what a worker makes lives for a frame or for a session, so a small one collects as cheaply.
+ * V8's young generation of a worker, MiB of one half. Left alone it grows to 16 with the first burst, 33 MB
+ * of memory a worker that are never given back; what a worker makes lives for a frame or for a session, so a
+ * small one collects as cheaply.
  */
 const WORKER_FLAGS = ['--max-semi-space-size=4'];
 

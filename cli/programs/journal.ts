@@ -1,4 +1,7 @@
-/** Priorities for systemd's journal (sd-daemon(3)): `<4>` before a line that goes there, nothing before one that does not. */
+/**
+ * Priorities for systemd's journal (sd-daemon(3)): `<4>` before a line that goes there, nothing before one
+ * that does not.
+ */
 import { fstatSync } from 'node:fs';
 
 /** By pino's levels. */
@@ -11,7 +14,9 @@ const PRIORITIES: Record<string, string> = {
   60: '<2>',
 };
 
-/** Whether systemd reads this descriptor: `JOURNAL_STREAM` names the device and inode of what it connected. */
+/**
+ * Whether systemd reads this descriptor: `JOURNAL_STREAM` names the device and inode of what it connected.
+ */
 export function goesToJournal(fd: number, env: NodeJS.ProcessEnv = process.env): boolean {
   if (!env.JOURNAL_STREAM) return false;
   const { dev, ino } = fstatSync(fd);

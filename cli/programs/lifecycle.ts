@@ -1,7 +1,7 @@
 /**
- * What all programs share: parts started in order and stopped in reverse, within a deadline, at the first SIGTERM or
- * SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop. Whatever hangs, the process has
- * ended soon after the deadline.
+ * What all programs share: parts started in order and stopped in reverse, within a deadline, at the first
+ * SIGTERM or SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop. Whatever
+ * hangs, the process has ended soon after the deadline.
  */
 import { formatDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -14,8 +14,8 @@ export interface Part {
   name: string;
   start(): Promise<unknown>;
   /**
-   * Idempotent. Called while `start` runs, it makes that end soon, and releases also what `start` still made; `start` may
-   * then resolve or reject.
+   * Idempotent. Called while `start` runs, it makes that end soon, and releases also what `start` still made;
+   * `start` may then resolve or reject.
    */
   stop(): Promise<unknown>;
 }
@@ -58,8 +58,8 @@ export class Assembly {
   }
 
   /**
-   * Stops what was started, the last first, and waits for what is still starting. A part that fails to stop is logged;
-   * the others stop all the same.
+   * Stops what was started, the last first, and waits for what is still starting. A part that fails to stop
+   * is logged; the others stop all the same.
    */
   stop(): Promise<boolean> {
     this.#stopping ??= this.#stop();
@@ -93,7 +93,9 @@ export interface RunOptions {
   live?: () => boolean;
   /** What SIGHUP has read again; without it the signal is only logged. It never ends a program. */
   reload?: () => void;
-  /** Resolves when the program should end by itself (a part failed for good), with a sentence for a person. */
+  /**
+   * Resolves when the program should end by itself (a part failed for good), with a sentence for a person.
+   */
   failed?: Promise<{ reason: string; code: ExitCode }>;
   /** Ends the process at once; tests hand in their own. */
   exitNow?: (code: number) => void;

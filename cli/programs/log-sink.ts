@@ -1,6 +1,7 @@
 /**
- * Where a program's log lines go. A log that takes nothing (a full disk, a pipe that nobody reads) is no reason to end or to
- * wait: lines are kept while there is room, then dropped and counted, and the log says how many once it takes lines again.
+ * Where a program's log lines go. A log that takes nothing (a full disk, a pipe that nobody reads) is no
+ * reason to end or to wait: lines are kept while there is room, then dropped and counted, and the log says
+ * how many once it takes lines again.
  */
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 
@@ -102,8 +103,8 @@ function droppedLine(lines: number): string {
 }
 
 /**
- * The same pipe so that writing never waits for its reader. Others may share the descriptor we were given, so it is not
- * changed but opened once more; where that is not possible, it is used as it is.
+ * The same pipe so that writing never waits for its reader. Others may share the descriptor we were given, so
+ * it is not changed but opened once more; where that is not possible, it is used as it is.
  */
 function withoutWaiting(fd: number): number {
   try {

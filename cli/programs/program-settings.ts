@@ -5,7 +5,10 @@ import { readableFile } from './folders.ts';
 /** What about Redis is `redisSettings`' business. */
 export type WithoutRedis<T> = Omit<T, Extract<keyof T, `redis${string}`>>;
 
-/** Throws `ConfigError` when only one of the two is given, or they are not a certificate and its key; `null` for neither. */
+/**
+ * Throws `ConfigError` when only one of the two is given, or they are not a certificate and its key; `null`
+ * for neither.
+ */
 export function tlsFiles(
   certFlag: string,
   certFile: string | undefined,

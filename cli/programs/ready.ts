@@ -1,6 +1,6 @@
 /**
- * How a program says that it runs: prose on a terminal, otherwise the one line `ready {json}` on stdout, and with
- * --ready-file the same JSON in a file that appears whole or not at all.
+ * How a program says that it runs: prose on a terminal, otherwise the one line `ready {json}` on stdout, and
+ * with --ready-file the same JSON in a file that appears whole or not at all.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { CliError, EXIT } from '../exit-codes.ts';

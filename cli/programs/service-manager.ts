@@ -1,6 +1,7 @@
 /**
- * What a program tells systemd (sd_notify(3)): that it is ready, that it stops, and, where the unit asks for it, that it lives. Node.js
- * has no Unix datagram sockets, so `systemd-notify` says it: the units allow that with `NotifyAccess=all`.
+ * What a program tells systemd (sd_notify(3)): that it is ready, that it stops, and, where the unit asks for
+ * it, that it lives. Node.js has no Unix datagram sockets, so `systemd-notify` says it: the units allow that
+ * with `NotifyAccess=all`.
  */
 import { spawn } from 'node:child_process';
 
@@ -19,7 +20,10 @@ export class ServiceManager {
     this.#log = log;
   }
 
-  /** From now on it also says that the program lives, for as long as `live` says so; then systemd starts another. */
+  /**
+   * From now on it also says that the program lives, for as long as `live` says so; then systemd starts
+   * another.
+   */
   ready(live: () => boolean): void {
     this.#notify('READY=1');
     const limitMs = Number(this.#env.WATCHDOG_USEC) / 1_000;

@@ -1,4 +1,7 @@
-/** What keeps a program from starting: causes that are foreseen become a sentence and an exit code, without a stack. */
+/**
+ * What keeps a program from starting: causes that are foreseen become a sentence and an exit code, without a
+ * stack.
+ */
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 
 /** By the error's name: importing the classes would load every part into every program. */

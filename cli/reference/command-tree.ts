@@ -1,4 +1,7 @@
-/** The commands of `pushpoint` as data, for what is generated from them: completion scripts and the manual page. */
+/**
+ * The commands of `pushpoint` as data, for what is generated from them: completion scripts and the manual
+ * page.
+ */
 import type { Command, Option } from 'commander';
 
 export interface CommandNode {
@@ -54,7 +57,9 @@ function optionNode(option: Option): OptionNode {
   };
 }
 
-/** Settings of programs are checked by `loadConfig`, so Commander does not know their choices; the help does. */
+/**
+ * Settings of programs are checked by `loadConfig`, so Commander does not know their choices; the help does.
+ */
 function choicesIn(description: string): string[] {
   return /one of: ([^;)]+)/.exec(description)?.[1]?.split(', ') ?? [];
 }

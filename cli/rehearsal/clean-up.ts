@@ -1,4 +1,7 @@
-/** Removes what rehearsals left: their devices, enrolment tokens and groups. What they gave stays on record like any command. */
+/**
+ * Removes what rehearsals left: their devices, enrolment tokens and groups. What they gave stays on record
+ * like any command.
+ */
 import { isRehearsal } from '../../admin-api/balance/rehearsals.ts';
 import { type ApiClient, ApiRefused } from '../api-client.ts';
 import { forEachAtOnce } from '../demo/fleet.ts';

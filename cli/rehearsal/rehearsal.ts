@@ -1,7 +1,7 @@
 /**
- * The storm rehearsal: simulated devices in a group of their own connect to one gateway, lose it all at once as if it had
- * died, and are watched until each is back elsewhere and has answered a command. The gateway itself is not touched: the
- * devices stop reaching it, and nobody else does.
+ * The storm rehearsal: simulated devices in a group of their own connect to one gateway, lose it all at once
+ * as if it had died, and are watched until each is back elsewhere and has answered a command. The gateway
+ * itself is not touched: the devices stop reaching it, and nobody else does.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { customAlphabet, nanoid } from 'nanoid';
@@ -226,7 +226,10 @@ export class Rehearsal {
   }
 }
 
-/** Devices of one command whose outcome came on record, as the events tell; those that came before it was asked for too. */
+/**
+ * Devices of one command whose outcome came on record, as the events tell; those that came before it was
+ * asked for too.
+ */
 class OutcomeStream {
   readonly #api: ApiClient;
   readonly #abort = new AbortController();

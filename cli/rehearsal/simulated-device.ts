@@ -1,4 +1,7 @@
-/** A device of a rehearsal: the SDK as it is, over WebSockets that can be cut off from one gateway and from no other. */
+/**
+ * A device of a rehearsal: the SDK as it is, over WebSockets that can be cut off from one gateway and from no
+ * other.
+ */
 import { type Dial, enroll, MemoryStore, PushpointDevice, wsDial } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
 

@@ -1,6 +1,6 @@
 /**
- * The operator's end of one tunnel: asks for it, joins it, takes it to another gateway when its own leaves, and finds out
- * why it ended. What happens on the way is said in words.
+ * The operator's end of one tunnel: asks for it, joins it, takes it to another gateway when its own leaves,
+ * and finds out why it ended. What happens on the way is said in words.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { wsLegDial } from '../../device/tunnels/dial-node.ts';
@@ -103,7 +103,10 @@ export class OperatorTunnel {
     return this.#tunnel.open({ host, port }, handlers);
   }
 
-  /** Leaves for good. A gateway that cannot hear it now would wait for this end a while, and hears it from the server. */
+  /**
+   * Leaves for good. A gateway that cannot hear it now would wait for this end a while, and hears it from the
+   * server.
+   */
   async close(): Promise<void> {
     const mute = !this.#isConnected && !this.#tunnel.over;
     this.#tunnel.close('operator-left');

@@ -1,4 +1,6 @@
-/** `pushpoint tunnel --stdio`: one stream between standard input and output, for ProxyCommand and its like. */
+/**
+ * `pushpoint tunnel --stdio`: one stream between standard input and output, for ProxyCommand and its like.
+ */
 import { joinStreams } from '../../device/tunnels/tcp-node.ts';
 import type { StreamReset } from '../../tunnel/index.ts';
 import type { ByteStreams } from '../shell.ts';

@@ -1,7 +1,8 @@
 /**
- * The container's health: exit code 0 when everything the ready file names answers `/live`. The ready file says which program
- * runs here and on which ports; one that has none (the agent) lives when it wrote the file. A program that waits for Redis or
- * PostgreSQL has not written it, and answers on one of the ports it is set to.
+ * The container's health: exit code 0 when everything the ready file names answers `/live`. The ready file
+ * says which program runs here and on which ports; one that has none (the agent) lives when it wrote the
+ * file. A program that waits for Redis or PostgreSQL has not written it, and answers on one of the ports it
+ * is set to.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { get as getHttp } from 'node:http';

@@ -1,6 +1,6 @@
 /**
- * The reference agent: enrols, stays connected, runs the tasks and the sync hook its own configuration names, and reports
- * the machine's figures.
+ * The reference agent: enrols, stays connected, runs the tasks and the sync hook its own configuration names,
+ * and reports the machine's figures.
  */
 import type { Logger } from 'pino';
 import { CLOSE } from '../../protocol/index.ts';
@@ -43,7 +43,10 @@ export class Agent {
   readonly #life = new AbortController();
   /** Resolves when the agent cannot go on (not admitted, token refused); never when it is stopped. */
   readonly ended: Promise<AgentEnd>;
-  /** Resolves when the first attempt to connect was not refused for good, or the agent stops; never when it was. */
+  /**
+   * Resolves when the first attempt to connect was not refused for good, or the agent stops; never when it
+   * was.
+   */
   readonly tried: Promise<void>;
   #end: (end: AgentEnd) => void = () => {};
   #try: () => void = () => {};
@@ -70,8 +73,8 @@ export class Agent {
   }
 
   /**
-   * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws `EnrollError`
-   * when the server refuses, and `FolderInUse` when another agent uses the state folder.
+   * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws
+   * `EnrollError` when the server refuses, and `FolderInUse` when another agent uses the state folder.
    */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error) => {
@@ -101,7 +104,10 @@ export class Agent {
     this.#log.info({ deviceId: this.#device.deviceId, stateDir: this.#config.stateDir }, 'agent started');
   }
 
-  /** Running tasks get SIGTERM, and SIGKILL at the deadline; their executions are `interrupted` at the next start. */
+  /**
+   * Running tasks get SIGTERM, and SIGKILL at the deadline; their executions are `interrupted` at the next
+   * start.
+   */
   stop(deadlineMs = 5_000): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
     return this.#stopping;

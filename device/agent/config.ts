@@ -3,7 +3,10 @@ import { hostname } from 'node:os';
 import { AllowList } from '../tunnels/allow-list.ts';
 
 export interface TaskConfig {
-  /** It goes on when the agent ends, and the next agent takes it over; its output is not reported. Default `false`. */
+  /**
+   * It goes on when the agent ends, and the next agent takes it over; its output is not reported. Default
+   * `false`.
+   */
   keepRunning?: boolean;
   command: string;
   args: string[];

@@ -20,7 +20,10 @@ export class OutputTail {
     if (this.#chunks.length > 64) this.#chunks = [Buffer.concat(this.#chunks)];
   }
 
-  /** As UTF-8, within the limit also after what is not UTF-8 was replaced; a character cut in half is left out, and so are NULs. */
+  /**
+   * As UTF-8, within the limit also after what is not UTF-8 was replaced; a character cut in half is left
+   * out, and so are NULs.
+   */
   text(): string {
     const all = Buffer.concat(this.#chunks);
     const text = Buffer.from(clip(lastOf(all, this.#max).toString('utf8')));

@@ -3,7 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 /** Between two looks at a group that is to end, milliseconds. */
 const LOOK_MS = 50;
-/** A group that has members this long after SIGKILL is given up: no signal ends a process that hangs in the kernel. */
+/**
+ * A group that has members this long after SIGKILL is given up: no signal ends a process that hangs in the
+ * kernel.
+ */
 const GIVE_UP_MS = 5_000;
 /** In the environment of every process of a run: by it a run is found whose process id was not stored. */
 export const RUN_VARIABLE = 'PUSHPOINT_TASK_RUN';
@@ -61,8 +64,8 @@ export function startOf(pid: number): string {
 }
 
 /**
- * The group that a run of an earlier agent left behind, or `null`: never that of strangers who got its process id meanwhile,
- * nor the one this process itself is in.
+ * The group that a run of an earlier agent left behind, or `null`: never that of strangers who got its
+ * process id meanwhile, nor the one this process itself is in.
  */
 export function leftGroup(run: { run: string; pgid?: number; start?: string }): number | null {
   const found = findGroup(run);
@@ -79,7 +82,10 @@ function findGroup({ run, pgid, start }: { run: string; pgid?: number; start?: s
 
 export class ProcessGroup {
   readonly #pgid: number;
-  /** A process that was last seen in the group, at first its leader: as long as it lives, nobody else need be asked. */
+  /**
+   * A process that was last seen in the group, at first its leader: as long as it lives, nobody else need be
+   * asked.
+   */
   #member: number;
   #killAt = Number.POSITIVE_INFINITY;
   #ending: Promise<void> | null = null;
@@ -105,8 +111,8 @@ export class ProcessGroup {
   }
 
   /**
-   * SIGTERM now, SIGKILL to whoever is left after `killAfterMs`; asked again, the earlier time counts. Resolves when the
-   * group is empty.
+   * SIGTERM now, SIGKILL to whoever is left after `killAfterMs`; asked again, the earlier time counts.
+   * Resolves when the group is empty.
    */
   end(killAfterMs: number): Promise<void> {
     this.#killAt = Math.min(this.#killAt, performance.now() + killAfterMs);

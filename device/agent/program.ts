@@ -1,4 +1,6 @@
-/** One run of a configured program: without a shell, in a process group of its own, with nothing on its input. */
+/**
+ * One run of a configured program: without a shell, in a process group of its own, with nothing on its input.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { TaskConfig } from './config.ts';
 import { OutputTail } from './output-tail.ts';
@@ -36,7 +38,10 @@ export interface ProgramOptions {
   kept?: boolean;
 }
 
-/** A grandchild may hold the pipes open after the program ended: not waited for longer than this, milliseconds. */
+/**
+ * A grandchild may hold the pipes open after the program ended: not waited for longer than this,
+ * milliseconds.
+ */
 const PIPES_MS = 500;
 
 export class Program implements Run {

@@ -1,6 +1,7 @@
 /**
- * The environment of a program that the agent starts: a clean one, with what its configuration names. The agent's own holds
- * tokens, the sockets of systemd and whatever else its surroundings set; none of it is a task's business.
+ * The environment of a program that the agent starts: a clean one, with what its configuration names. The
+ * agent's own holds tokens, the sockets of systemd and whatever else its surroundings set; none of it is a
+ * task's business.
  */
 import type { TaskConfig } from './config.ts';
 

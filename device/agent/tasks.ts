@@ -1,4 +1,6 @@
-/** `task.start`, `task.stop` and `sync`: the programs that the agent's own configuration names, and no others. */
+/**
+ * `task.start`, `task.stop` and `sync`: the programs that the agent's own configuration names, and no others.
+ */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { Aborted, type Command, Failed, type HandlerContext, Rejected } from '../index.ts';
@@ -18,7 +20,10 @@ export class Tasks {
   readonly #killAfterMs: number;
   /** By name; the sync hook is among them. */
   readonly #running = new Map<string, Run>();
-  /** By command: kept runs of an earlier agent whose end was not reported yet, those that have ended among them. */
+  /**
+   * By command: kept runs of an earlier agent whose end was not reported yet, those that have ended among
+   * them.
+   */
   readonly #takenOver = new Map<string, TakenOver>();
   /** What a `task.stop` ends. */
   readonly #stopped = new Set<Run>();
@@ -32,7 +37,9 @@ export class Tasks {
     this.#killAfterMs = killAfterMs;
   }
 
-  /** Deals with what an earlier agent left running: takes over what is configured to go on, and ends the rest. */
+  /**
+   * Deals with what an earlier agent left running: takes over what is configured to go on, and ends the rest.
+   */
   open(): void {
     const records = new TaskRecords(this.#config.stateDir);
     this.#records = records;
@@ -55,7 +62,10 @@ export class Tasks {
     }
   }
 
-  /** Whether the command's task goes on from an earlier agent, or has ended since: never is it begun a second time. */
+  /**
+   * Whether the command's task goes on from an earlier agent, or has ended since: never is it begun a second
+   * time.
+   */
   goesOn({ id }: { id: string }): boolean {
     return this.#takenOver.has(id);
   }
@@ -180,7 +190,10 @@ export class Tasks {
   }
 }
 
-/** The end of a run, which a cancel, a time limit or the agent's end brings about; one that is kept outlives the agent. */
+/**
+ * The end of a run, which a cancel, a time limit or the agent's end brings about; one that is kept outlives
+ * the agent.
+ */
 async function endOf(run: Run, signal: AbortSignal, killAfterMs: number): Promise<ProgramEnd> {
   const stopped = () => signal.reason instanceof Aborted && signal.reason.why === 'stopped';
   let onAbort = () => {};

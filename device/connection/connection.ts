@@ -1,6 +1,6 @@
 /**
- * One connection, from dialing to its end: the handshake (H-1 to H-10) and frames to messages. It decides nothing about
- * what comes next; `ended` is called exactly once, and nothing after it.
+ * One connection, from dialing to its end: the handshake (H-1 to H-10) and frames to messages. It decides
+ * nothing about what comes next; `ended` is called exactly once, and nothing after it.
  */
 
 import {

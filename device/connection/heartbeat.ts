@@ -9,7 +9,9 @@ export interface DeviceStatus {
   compliance?: Compliance;
 }
 
-/** A status that a gateway would close the connection for is refused where it is given. Throws `TypeError`. */
+/**
+ * A status that a gateway would close the connection for is refused where it is given. Throws `TypeError`.
+ */
 export function checkStatus({ policy, compliance }: DeviceStatus): void {
   if (policy !== undefined && (typeof policy !== 'string' || clip(policy, LIMITS.policyLength) !== policy)) {
     throw new TypeError(`policy must be text of at most ${LIMITS.policyLength} characters`);
@@ -42,7 +44,9 @@ export class Heartbeat {
     this.#news = news;
   }
 
-  /** The first beat comes at a random moment of the interval, so that a fleet that came together beats apart. */
+  /**
+   * The first beat comes at a random moment of the interval, so that a fleet that came together beats apart.
+   */
   start(intervalMs: number, random: () => number): void {
     this.stop();
     this.#intervalMs = intervalMs;

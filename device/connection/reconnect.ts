@@ -13,9 +13,15 @@ export interface ReconnectOptions {
   nowRefillMs: number;
   /** A session that lasted this long resets the back-off, milliseconds. */
   stableAfterMs: number;
-  /** Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2), milliseconds. */
+  /**
+   * Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2),
+   * milliseconds.
+   */
   protocolErrorMs: number;
-  /** Longest pause after 4205, by which two programs with one key make room for each other (H-9), milliseconds. */
+  /**
+   * Longest pause after 4205, by which two programs with one key make room for each other (H-9),
+   * milliseconds.
+   */
   replacedMs: number;
 }
 
@@ -83,7 +89,8 @@ export class Reconnect {
     const advice = reconnectAdvice(ended.code);
     if (advice === 'never') return { advice, inMs: null };
     if (advice === 'now' && this.#mayHurry()) return { advice, inMs: this.#random() * nowJitterMs };
-    // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning together.
+    // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning
+    // together.
     return { advice, inMs: (ended.retryAfterMs ?? 0) + this.#backOff() };
   }
 
@@ -94,13 +101,19 @@ export class Reconnect {
     this.#hurries = this.#options.nowBurst;
   }
 
-  /** The network is another: what failed on the old one does not count, and devices that moved together spread out. */
+  /**
+   * The network is another: what failed on the old one does not count, and devices that moved together spread
+   * out.
+   */
   afresh(): number {
     this.reset();
     return this.#random() * this.#options.nowJitterMs;
   }
 
-  /** Moves in good order come one by one; gateways that send a device to and fro without end meet this bound (C-4). */
+  /**
+   * Moves in good order come one by one; gateways that send a device to and fro without end meet this bound
+   * (C-4).
+   */
   #mayHurry(): boolean {
     const { nowBurst, nowRefillMs } = this.#options;
     const now = this.#now();

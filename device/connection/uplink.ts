@@ -1,6 +1,7 @@
 /**
- * Keeps the device connected: dials the gateways of its list, waits when it must, chooses anew when there is cause, and goes
- * where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the connection is others' business.
+ * Keeps the device connected: dials the gateways of its list, waits when it must, chooses anew when there is
+ * cause, and goes where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the
+ * connection is others' business.
  */
 import { CLOSE, type GatewayAddress, type GatewayMessage, type Welcome } from '../../protocol/index.ts';
 import type { ConnectionEnd } from '../connection-end.ts';
@@ -40,9 +41,14 @@ export interface UplinkHooks {
   opened(connection: Connection, message: Welcome): void;
   message(message: SessionMessage): void;
   ended(how: DeviceEvents['disconnected']): void;
-  /** Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing. */
+  /**
+   * Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing.
+   */
   locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
-  /** There is another list, another gateway to return to, or another distance, than was stored. `list`: it is the list. */
+  /**
+   * There is another list, another gateway to return to, or another distance, than was stored. `list`: it is
+   * the list.
+   */
   changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
 }
@@ -74,7 +80,9 @@ export class Uplink {
   #phase: Phase = { is: 'stopped' };
   /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
-  /** Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5). */
+  /**
+   * Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5).
+   */
   #shunned: { url: string; until: number } | null = null;
   /** Attempts in a row that brought no session. */
   #failed = 0;
@@ -160,7 +168,10 @@ export class Uplink {
     else if (news && is === 'waiting') this.#wait(this.#reconnect.next(TOLD).inMs ?? 0);
   }
 
-  /** G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made anew, soon. */
+  /**
+   * G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made
+   * anew, soon.
+   */
   networkChanged(): void {
     const { is } = this.#phase;
     if (is === 'stopped' || is === 'idle') return;
@@ -309,7 +320,9 @@ export class Uplink {
 
   /* ---- away from one ---- */
 
-  /** G-3: at a random moment of the time allowed, so that those who were told together do not arrive together. */
+  /**
+   * G-3: at a random moment of the time allowed, so that those who were told together do not arrive together.
+   */
   #redirect(
     connection: Connection,
     { to, withinMs, reason }: Extract<GatewayMessage, { t: 'redirect' }>,

@@ -26,7 +26,9 @@ export function open(record: ExecutionRecord): boolean {
   return record.state === 'acked' || record.state === 'running' || record.state === 'finished';
 }
 
-/** Refused for want of room: owed to the ledger like every end, but it takes none of the room for work (D-9). */
+/**
+ * Refused for want of room: owed to the ledger like every end, but it takes none of the room for work (D-9).
+ */
 function turnedAway(record: ExecutionRecord): boolean {
   if (record.state !== 'finished') return false;
   return record.outcome.state === 'rejected' && record.outcome.reason === BUSY;
@@ -106,8 +108,8 @@ export class ExecutionBook {
   }
 
   /**
-   * Forgets what is over and expired by the floor (D-10). No gateway can move that forward, and as server time is never
-   * earlier (S-5), a forgotten command that comes again is expired.
+   * Forgets what is over and expired by the floor (D-10). No gateway can move that forward, and as server
+   * time is never earlier (S-5), a forgotten command that comes again is expired.
    */
   async sweep(): Promise<void> {
     const issuedAt = this.#clock.floor;
@@ -135,7 +137,8 @@ export class ExecutionBook {
   }
 
   async #append(entries: JournalEntry[]): Promise<void> {
-    // A program that has ended writes nothing; what a handler still reports is then lost, as it would be in a crash.
+    // A program that has ended writes nothing; what a handler still reports is then lost, as it would be in a
+    // crash.
     if (this.#closed) return;
     try {
       await this.#store.append(entries);

@@ -1,6 +1,6 @@
 /**
- * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md, sections
- * "Delivery" and "Results").
+ * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md,
+ * sections "Delivery" and "Results").
  */
 import type { CancelOrder, CommandOrder, DeviceMessage } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
@@ -28,7 +28,10 @@ export interface ExecutionLimits {
   maxRemembered: number;
 }
 
-/** Runs of one execution, the first among them: one that ends its own program each time must have an end (D-7). */
+/**
+ * Runs of one execution, the first among them: one that ends its own program each time must have an end
+ * (D-7).
+ */
 const MOST_RUNS = 3;
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
@@ -85,7 +88,9 @@ export class Executions {
     return this.#reportQueue;
   }
 
-  /** Executions that wait, that run, that are not settled (these two among them), and ids that are remembered. */
+  /**
+   * Executions that wait, that run, that are not settled (these two among them), and ids that are remembered.
+   */
   counts(): { waiting: number; running: number; unsettled: number; remembered: number } {
     return { waiting: this.#runs.waiting, ...this.#book.counts() };
   }
@@ -132,7 +137,8 @@ export class Executions {
     if (this.#book.counts().remembered >= maxRemembered) {
       return this.#reportQueue.sayOnce({ t: 'result', id, ...outcome('rejected', BUSY) });
     }
-    // Remembered, so that a second delivery already on its way is not run after the ledger has it as rejected.
+    // Remembered, so that a second delivery already on its way is not run after the ledger has it as
+    // rejected.
     if (this.#book.taken + this.#runs.abandoned >= maxOpen) return this.#reject(order, BUSY);
     const handler = this.#handlers.get(order.type);
     await (handler ? this.#accept(order, handler) : this.#reject(order, 'unsupported'));
@@ -169,7 +175,8 @@ export class Executions {
   async #again(entry: Execution, { issuedAt, expiresAt }: CommandOrder): Promise<void> {
     const { record } = entry;
     if (record.state === 'withheld') {
-      // Remembered for as long as the command could be taken, which may be longer than its cancel was good for.
+      // Remembered for as long as the command could be taken, which may be longer than its cancel was good
+      // for.
       this.#book.change(entry, { ...record, issuedAt, expiresAt: Math.max(expiresAt, record.expiresAt) });
       return this.#finish(entry, outcome('canceled'));
     }
@@ -198,8 +205,9 @@ export class Executions {
   }
 
   /**
-   * R-6: the answer to a result. Nobody signed it, so it neither stops what runs nor keeps anything from running: where the
-   * ledger ended an execution by itself, a cancel says so (R-2), and a result too many does no harm.
+   * R-6: the answer to a result. Nobody signed it, so it neither stops what runs nor keeps anything from
+   * running: where the ledger ended an execution by itself, a cancel says so (R-2), and a result too many
+   * does no harm.
    */
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
@@ -267,7 +275,10 @@ export class Executions {
     this.#events.finished(id, type, end);
   }
 
-  /** An end that could not be written is said all the same: after a crash it would be `interrupted`, too late (R-2). */
+  /**
+   * An end that could not be written is said all the same: after a crash it would be `interrupted`, too late
+   * (R-2).
+   */
   async #record(entry: Execution, then: () => void): Promise<void> {
     try {
       entry.ready = this.#book.write(entry);

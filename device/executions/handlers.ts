@@ -10,22 +10,27 @@ export type Command<Args = unknown> = Pick<
 };
 
 export interface HandlerContext {
-  /** Aborted when the command is canceled, its time is up, or the device stops; `reason` is an `Error` saying which. */
+  /**
+   * Aborted when the command is canceled, its time is up, or the device stops; `reason` is an `Error` saying
+   * which.
+   */
   signal: AbortSignal;
   /**
-   * Reports progress, 0 to 100 percent, rounded; the newest report wins, about one a second is sent. Notes above 256 characters are
-   * cut. Throws `RangeError` or `TypeError` for what is no percentage or no text.
+   * Reports progress, 0 to 100 percent, rounded; the newest report wins, about one a second is sent. Notes
+   * above 256 characters are cut. Throws `RangeError` or `TypeError` for what is no percentage or no text.
    */
   progress(percent?: number, note?: string): void;
 }
 
 /**
- * Runs one command. What it returns is the result of a success; `Rejected` refuses the command, `Failed` fails it with data, any
- * other error fails it with the error's message as the reason (512 characters at most, cut).
+ * Runs one command. What it returns is the result of a success; `Rejected` refuses the command, `Failed`
+ * fails it with data, any other error fails it with the error's message as the reason (512 characters at
+ * most, cut).
  *
- * Data is null, booleans, finite numbers, text, arrays and plain objects of these, and what has a `toJSON` that gives such; at most
- * 32,768 bytes as MessagePack and nested 16 deep. Anything else (NaN, a Map, binary, more bytes) is refused whole: the event `fault`
- * says what and where, and the execution ends in its true state without data, its reason saying why.
+ * Data is null, booleans, finite numbers, text, arrays and plain objects of these, and what has a `toJSON`
+ * that gives such; at most 32,768 bytes as MessagePack and nested 16 deep. Anything else (NaN, a Map, binary,
+ * more bytes) is refused whole: the event `fault` says what and where, and the execution ends in its true
+ * state without data, its reason saying why.
  */
 export type Handler<Args = unknown> = (command: Command<Args>, context: HandlerContext) => unknown;
 
@@ -33,9 +38,9 @@ export interface HandlerOptions {
   /** Running it twice does no harm: an execution cut short by a crash is run again instead of failing. */
   safeToRepeat?: boolean;
   /**
-   * Asked after a restart about an execution that had begun: whether its work goes on outside of this program. Then the handler is
-   * called again, to follow it to its end; with a signal that is aborted already where its time ran out meanwhile or it was
-   * canceled, to end it.
+   * Asked after a restart about an execution that had begun: whether its work goes on outside of this
+   * program. Then the handler is called again, to follow it to its end; with a signal that is aborted already
+   * where its time ran out meanwhile or it was canceled, to end it.
    */
   goesOn?: (command: Pick<CommandOrder, 'id' | 'args'>) => boolean;
   /** Runs at once beside the others, whatever the limit; for handlers that wait long, or that stop others. */

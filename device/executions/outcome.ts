@@ -5,8 +5,8 @@ import { Aborted, Failed, Rejected } from './handlers.ts';
 import { CannotTravel, tooLong, travelling } from './travel.ts';
 
 /**
- * An outcome as it may travel: a reason within its limit, and data that is JSON and fits (R-1, R-4). Data that cannot travel is
- * left out and the reason says so; the state stays what it is. `refused` is told.
+ * An outcome as it may travel: a reason within its limit, and data that is JSON and fits (R-1, R-4). Data
+ * that cannot travel is left out and the reason says so; the state stays what it is. `refused` is told.
  */
 export function outcome(
   state: Outcome['state'],
@@ -21,7 +21,8 @@ export function outcome(
     const whole: Outcome = { ...made, data: travelling(data) };
     const { length } = encodeValue(whole.data);
     if (length > LIMITS.resultBytes) throw tooLong(length);
-    // A result that broke a rule would cost the connection (4400), so the gateway's own check is made here first.
+    // A result that broke a rule would cost the connection (4400), so the gateway's own check is made here
+    // first.
     encodeDeviceMessage({ t: 'result', id: 'x', ...whole });
     return whole;
   } catch (error) {
@@ -33,7 +34,10 @@ export function outcome(
   }
 }
 
-/** What a handler's error means for its execution; `null` when the device stopped it and nothing is to be said yet. */
+/**
+ * What a handler's error means for its execution; `null` when the device stopped it and nothing is to be said
+ * yet.
+ */
 export function outcomeOfError(
   error: unknown,
   signal: AbortSignal,

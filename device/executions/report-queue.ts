@@ -1,6 +1,7 @@
 /**
- * What the device has to say about its executions, at a pace that a gateway allows. Only ids wait here; the message is
- * made when its turn comes and is then the newest word (R-5), so nothing piles up while the device is offline.
+ * What the device has to say about its executions, at a pace that a gateway allows. Only ids wait here; the
+ * message is made when its turn comes and is then the newest word (R-5), so nothing piles up while the device
+ * is offline.
  */
 import type { DeviceMessage } from '../../protocol/index.ts';
 
@@ -76,7 +77,10 @@ export class ReportQueue {
     this.#flush();
   }
 
-  /** An answer that nothing remembers: said now or, when too much is being said, not at all (the server asks again). */
+  /**
+   * An answer that nothing remembers: said now or, when too much is being said, not at all (the server asks
+   * again).
+   */
   sayOnce(message: DeviceMessage): void {
     if (this.#link && this.#take()) this.#link.send(message);
   }

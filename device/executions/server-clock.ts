@@ -1,7 +1,7 @@
 /**
- * The administration server's time as far as a device can know it (S-5): what the newest `welcome` or `beat` said, carried on by the
- * monotonic clock, and never earlier than the floor. The device's own wall clock plays no part, so setting it neither
- * revives an expired order nor kills a fresh one.
+ * The administration server's time as far as a device can know it (S-5): what the newest `welcome` or `beat`
+ * said, carried on by the monotonic clock, and never earlier than the floor. The device's own wall clock
+ * plays no part, so setting it neither revives an expired order nor kills a fresh one.
  */
 export class ServerClock {
   #floor: number;
@@ -23,8 +23,8 @@ export class ServerClock {
   }
 
   /**
-   * An order that verified was issued then. The floor follows no further than what the gateway says the time is: else a server
-   * whose clock was ahead for a while would have its later orders taken for expired.
+   * An order that verified was issued then. The floor follows no further than what the gateway says the time
+   * is: else a server whose clock was ahead for a while would have its later orders taken for expired.
    */
   verified(issuedAt: number): void {
     this.#floor = Math.max(this.#floor, Math.min(issuedAt, this.#told()));

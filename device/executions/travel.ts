@@ -1,4 +1,7 @@
-/** What a handler gives, as it may travel: refused where it would arrive as something else (PROTOCOL.md, F-4 to F-6, R-4). */
+/**
+ * What a handler gives, as it may travel: refused where it would arrive as something else (PROTOCOL.md, F-4
+ * to F-6, R-4).
+ */
 import { LIMITS } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 
@@ -8,8 +11,9 @@ export class CannotTravel extends Error {
 }
 
 /**
- * A copy of plain data: null, booleans, finite numbers, text, and arrays and plain objects of these. What has a `toJSON` is taken at
- * its word, fields that are undefined are left out, and text loses NULs and halves of characters. Throws `CannotTravel`.
+ * A copy of plain data: null, booleans, finite numbers, text, and arrays and plain objects of these. What has
+ * a `toJSON` is taken at its word, fields that are undefined are left out, and text loses NULs and halves of
+ * characters. Throws `CannotTravel`.
  */
 export function travelling(data: unknown): unknown {
   const room = { bytes: LIMITS.resultBytes };

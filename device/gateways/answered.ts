@@ -13,7 +13,10 @@ export function answeredGateways(list: unknown): GatewayAddress[] {
   });
 }
 
-/** Those of the list that can be used: one that cannot be is skipped and warned about. Throws `TypeError` where none is left. */
+/**
+ * Those of the list that can be used: one that cannot be is skipped and warned about. Throws `TypeError`
+ * where none is left.
+ */
 export function usableGateways(list: readonly GatewayAddress[], log: DeviceLog): GatewayAddress[] {
   const usable = list.filter(isUsable);
   for (const gateway of list) {

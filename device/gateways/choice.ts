@@ -21,13 +21,16 @@ function usable(list: readonly GatewayAddress[], from: string | undefined): Gate
 }
 
 /**
- * Which gateway to try next: those a redirect named first, then the gateway of the last session, then the others, the nearest
- * first by what was measured (G-11); once all were tried, again from the beginning.
+ * Which gateway to try next: those a redirect named first, then the gateway of the last session, then the
+ * others, the nearest first by what was measured (G-11); once all were tried, again from the beginning.
  */
 export class GatewayChoice {
   readonly #band: BandWidth;
   #list: GatewayAddress[] = [];
-  /** Addresses of earlier lists, the newest first: tried after the list until a gateway of it has admitted the device (G-1). */
+  /**
+   * Addresses of earlier lists, the newest first: tried after the list until a gateway of it has admitted the
+   * device (G-1).
+   */
   #older: GatewayAddress[] = [];
   /** The list in the order it is tried, `home` aside, and the older addresses after it. */
   #order: GatewayAddress[] = [];
@@ -78,8 +81,8 @@ export class GatewayChoice {
   }
 
   /**
-   * `welcome` and `update` carry the whole list (G-1); an empty one is not believed, as it would strand the device. `from`: url
-   * of the gateway that says so; by TLS, nothing without it is believed.
+   * `welcome` and `update` carry the whole list (G-1); an empty one is not believed, as it would strand the
+   * device. `from`: url of the gateway that says so; by TLS, nothing without it is believed.
    */
   replace(list: readonly GatewayAddress[], from?: string): boolean {
     const next = usable(list, from);
@@ -100,7 +103,10 @@ export class GatewayChoice {
     this.#note(distances);
   }
 
-  /** G-11: begins with the best. One to be avoided, which the device has cause to leave, comes last however near. */
+  /**
+   * G-11: begins with the best. One to be avoided, which the device has cause to leave, comes last however
+   * near.
+   */
   arrange(distances: Distances, avoided?: string): void {
     this.#avoided = avoided;
     this.#note(distances);
@@ -109,8 +115,8 @@ export class GatewayChoice {
   }
 
   /**
-   * Go to these first (G-3), the nearest of them first, and if none of them admits the device, to another than `from`.
-   * `first`: the first of them is meant, whatever was measured.
+   * Go to these first (G-3), the nearest of them first, and if none of them admits the device, to another
+   * than `from`. `first`: the first of them is meant, whatever was measured.
    */
   redirect(to: readonly GatewayAddress[], from: string, first = false): void {
     const [meant, ...others] = usable(to, from);
@@ -135,14 +141,15 @@ export class GatewayChoice {
   }
 
   /**
-   * A connection ended. Returns whether the device was sent elsewhere, and how the end counts for the pause that follows: one
-   * that leads elsewhere is "now", whatever the device closed with itself (G-3).
+   * A connection ended. Returns whether the device was sent elsewhere, and how the end counts for the pause
+   * that follows: one that leads elsewhere is "now", whatever the device closed with itself (G-3).
    */
   ended(
     { url }: GatewayAddress,
     end: Pick<ConnectionEnd, 'code' | 'after' | 'gateways'>,
   ): { sent: boolean; code: number } {
-    // One that was itself named by a refusal is not asked for names: two full ones would send the device to and fro (G-15).
+    // One that was itself named by a refusal is not asked for names: two full ones would send the device to
+    // and fro (G-15).
     const named = this.redirected ? undefined : end.gateways;
     if (named) this.redirect(this.#inListOrder(named), url, true);
     const sent = this.redirected && this.current()?.url !== url;
@@ -161,8 +168,9 @@ export class GatewayChoice {
   }
 
   /**
-   * A session is open: its gateway is the one to return to, and if the list has it, the older addresses have done their duty. Says
-   * whether that is news. To be called before `replace` takes the list of this session's `welcome`.
+   * A session is open: its gateway is the one to return to, and if the list has it, the older addresses have
+   * done their duty. Says whether that is news. To be called before `replace` takes the list of this
+   * session's `welcome`.
    */
   arrived(address: GatewayAddress): boolean {
     this.#redirects = [];
@@ -215,7 +223,9 @@ export class GatewayChoice {
     return [...named].sort((a, b) => place(a) - place(b));
   }
 
-  /** Tie band after tie band, then what was not measured, then what did not answer; each in the order given. */
+  /**
+   * Tie band after tie band, then what was not measured, then what did not answer; each in the order given.
+   */
   #nearestFirst(gateways: readonly GatewayAddress[]): GatewayAddress[] {
     const measured = gateways.flatMap(({ name, url }): [string, number][] => {
       const ms = this.#distances.get(name);

@@ -1,6 +1,6 @@
 /**
- * What heartbeats have to tell of how far gateways are (PROTOCOL.md, B-1): once after a change, and again now and then, as what
- * was said may have been lost on its way.
+ * What heartbeats have to tell of how far gateways are (PROTOCOL.md, B-1): once after a change, and again now
+ * and then, as what was said may have been lost on its way.
  */
 import type { MeasuredGateway } from '../../protocol/index.ts';
 

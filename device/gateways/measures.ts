@@ -1,6 +1,7 @@
 /**
- * What the device knows of how far its gateways are, from round to round and from program to program (PROTOCOL.md, G-10). By
- * name: an address may change. What hardly changed counts as unchanged, so that the noise of a network is no news.
+ * What the device knows of how far its gateways are, from round to round and from program to program
+ * (PROTOCOL.md, G-10). By name: an address may change. What hardly changed counts as unchanged, so that the
+ * noise of a network is no news.
  */
 import { type GatewayAddress, LIMITS, type MeasuredGateway, tieBand } from '../../protocol/index.ts';
 import type { Distances, ProbeOptions } from './probe.ts';
@@ -18,7 +19,10 @@ export class GatewayMeasures {
   readonly #options: Pick<ProbeOptions, 'bandFactor' | 'bandMs' | 'maxGateways'>;
   /** Milliseconds by name, those measured last at the end. */
   readonly #ms = new Map<string, number>();
-  /** Asked last without an answer. What was measured before is kept: a full gateway refuses probes and serves well. */
+  /**
+   * Asked last without an answer. What was measured before is kept: a full gateway refuses probes and serves
+   * well.
+   */
   readonly #silent = new Set<string>();
 
   constructor(options: Pick<ProbeOptions, 'bandFactor' | 'bandMs' | 'maxGateways'>, kept: KeptMeasures = {}) {
@@ -62,7 +66,10 @@ export class GatewayMeasures {
     return news;
   }
 
-  /** What is held of the gateways in `list`, by url; `null` for one that did not answer when it was asked last. */
+  /**
+   * What is held of the gateways in `list`, by url; `null` for one that did not answer when it was asked
+   * last.
+   */
   of(list: readonly GatewayAddress[]): Distances {
     const distances = new Map<string, number | null>();
     for (const { name, url } of list) {
@@ -72,7 +79,9 @@ export class GatewayMeasures {
     return distances;
   }
 
-  /** Whether the gateway `own` is as near as any other in `list`, whether those answer at the moment or not. */
+  /**
+   * Whether the gateway `own` is as near as any other in `list`, whether those answer at the moment or not.
+   */
   standing(list: readonly GatewayAddress[], own: string): 'near' | 'away' | 'unsure' {
     const nearest = tieBand(
       list.flatMap(({ name }) => this.#entry(name)),
@@ -83,7 +92,10 @@ export class GatewayMeasures {
     return head.some(({ name }) => this.#unasked(name)) ? 'unsure' : 'near';
   }
 
-  /** Of `list`, the gateway `own`, what was measured nearer, and what was never asked: enough to tell whether to leave it. */
+  /**
+   * Of `list`, the gateway `own`, what was measured nearer, and what was never asked: enough to tell whether
+   * to leave it.
+   */
   rivals(list: readonly GatewayAddress[], own: string): GatewayAddress[] {
     const here = this.#ms.get(own);
     return list.filter(({ name }, index) => {

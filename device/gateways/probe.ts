@@ -2,17 +2,22 @@
 import { BAND_WIDTH, type BandWidth, type GatewayAddress } from '../../protocol/index.ts';
 
 /**
- * Asks one gateway `count` times, one after another on one connection, and resolves with how long each took, in milliseconds.
- * Rejects when the gateway refuses, is not the one its address belongs to, or does not answer within `timeoutMs`.
+ * Asks one gateway `count` times, one after another on one connection, and resolves with how long each took,
+ * in milliseconds. Rejects when the gateway refuses, is not the one its address belongs to, or does not
+ * answer within `timeoutMs`.
  */
 export type Probe = (
   gateway: GatewayAddress,
   limits: { count: number; timeoutMs: number; signal: AbortSignal },
 ) => Promise<number[]>;
 
-/** With the width of the tie band (G-11): the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms. */
+/**
+ * With the width of the tie band (G-11): the fastest's time x `bandFactor` + `bandMs`. Default 1.5 and 10 ms.
+ */
 export interface ProbeOptions extends BandWidth {
-  /** Requests to each gateway; the shortest counts, for whatever is busy only adds to a distance. Default 3. */
+  /**
+   * Requests to each gateway; the shortest counts, for whatever is busy only adds to a distance. Default 3.
+   */
   count: number;
   /** Longest time for one request, milliseconds. Default 2 s. */
   timeoutMs: number;
@@ -23,8 +28,9 @@ export interface ProbeOptions extends BandWidth {
   /** Mean pause between the rounds of a connected device, milliseconds. Default 30 min. */
   everyMs: number;
   /**
-   * Least pause before the first round at a gateway that is not the nearest measured, at most twice this; then doubling up
-   * to `everyMs`. Where a gateway was never measured: up to ten times this. Milliseconds, default 1 min.
+   * Least pause before the first round at a gateway that is not the nearest measured, at most twice this;
+   * then doubling up to `everyMs`. Where a gateway was never measured: up to ten times this. Milliseconds,
+   * default 1 min.
    */
   soonMs: number;
   /** Mean pause after a round that speaks for leaving, milliseconds. Default 1 min. */
@@ -32,11 +38,14 @@ export interface ProbeOptions extends BandWidth {
   /** Rounds in a row that must speak for leaving. Default 2. */
   rounds: number;
   /**
-   * A gateway is not left for a nearer one before the device was there this long, milliseconds. Default 10 min. None where the
-   * device came because its nearer one was gone, unless it went back there less than this ago.
+   * A gateway is not left for a nearer one before the device was there this long, milliseconds. Default 10
+   * min. None where the device came because its nearer one was gone, unless it went back there less than this
+   * ago.
    */
   dwellMs: number;
-  /** The same where the device was sent there for the load although a nearer one was measured. Default 6 h. */
+  /**
+   * The same where the device was sent there for the load although a nearer one was measured. Default 6 h.
+   */
   balancedDwellMs: number;
 }
 
@@ -57,7 +66,10 @@ export const PROBE_DEFAULTS: ProbeOptions = {
 /** Round-trip times by url, milliseconds; `null` for a gateway that refused or did not answer. */
 export type Distances = ReadonlyMap<string, number | null>;
 
-/** Probes the head of the list. Gateways that cannot be measured are a finding and no error, so it never rejects. */
+/**
+ * Probes the head of the list. Gateways that cannot be measured are a finding and no error, so it never
+ * rejects.
+ */
 export async function probeRound(
   gateways: readonly GatewayAddress[],
   probe: Probe,

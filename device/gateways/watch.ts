@@ -1,6 +1,7 @@
 /**
- * Whether a connected device would be better off elsewhere (G-12): probes now and then, soon where it is not at the nearest,
- * and has it move only when its gateway was clearly slower several times in a row and it has been there for a while.
+ * Whether a connected device would be better off elsewhere (G-12): probes now and then, soon where it is not
+ * at the nearest, and has it move only when its gateway was clearly slower several times in a row and it has
+ * been there for a while.
  */
 import { type GatewayAddress, tieBand } from '../../protocol/index.ts';
 import { type Distances, measuredOf, type ProbeOptions } from './probe.ts';
@@ -51,7 +52,10 @@ export class GatewayWatch {
     this.#now = parts.now ?? (() => performance.now());
   }
 
-  /** A session is open. One with the same gateway as before goes on with its stay. `balanced`: it was sent here for that. */
+  /**
+   * A session is open. One with the same gateway as before goes on with its stay. `balanced`: it was sent
+   * here for that.
+   */
   arrived(url: string, balanced = false): void {
     if (this.#stay?.url !== url) {
       const away = this.#parts.standing(url) === 'away';
@@ -109,7 +113,9 @@ export class GatewayWatch {
     this.#plan();
   }
 
-  /** A device that lost the nearest may go back at once, but one that was back a moment ago has cause to wait. */
+  /**
+   * A device that lost the nearest may go back at once, but one that was back a moment ago has cause to wait.
+   */
   #dwellMs(sent: boolean, away: boolean): number {
     const { options } = this.#parts;
     if (sent) return options.balancedDwellMs;
@@ -142,14 +148,19 @@ export class GatewayWatch {
     this.#timer = setTimeout(() => void this.check(soon), pauseMs);
   }
 
-  /** From half the pause to one and a half of it, so that a fleet that came together does not probe together. */
+  /**
+   * From half the pause to one and a half of it, so that a fleet that came together does not probe together.
+   */
   #usualMs({ since, dwellMs }: Stay): number {
     const { everyMs, confirmMs } = this.#parts.options;
     if (this.#against === 0) return everyMs;
     return Math.max(confirmMs, Math.min(everyMs, since + dwellMs - this.#now()));
   }
 
-  /** A gateway that fell away has all its devices here at once, and a new one all of them: both get their time. */
+  /**
+   * A gateway that fell away has all its devices here at once, and a new one all of them: both get their
+   * time.
+   */
   #soonMs(standing: string): number {
     const { options, random } = this.#parts;
     const { soonMs, everyMs } = options;

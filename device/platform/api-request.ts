@@ -77,7 +77,8 @@ export async function apiPost(
   }
   const { status } = response;
   const json = jsonObject(text);
-  // Whoever sits on the way, such as the login page of a network, answers as well: only the server's own word ends anything.
+  // Whoever sits on the way, such as the login page of a network, answers as well: only the server's own word
+  // ends anything.
   if (!json) {
     const what = `HTTP ${status}, and not JSON as the administration server answers: something on the way?`;
     const retryAfter = retryAfterMs(response.headers.get('retry-after'));

@@ -1,6 +1,6 @@
 /**
- * Ed25519 (RFC 8032) as the SDK needs it. Keys and signatures are raw bytes: 32 public, 32 private (the seed), 64 for a
- * signature; so a key made by one implementation works in the other.
+ * Ed25519 (RFC 8032) as the SDK needs it. Keys and signatures are raw bytes: 32 public, 32 private (the
+ * seed), 64 for a signature; so a key made by one implementation works in the other.
  */
 export interface DeviceKey {
   publicKey: Uint8Array;

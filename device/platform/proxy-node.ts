@@ -1,6 +1,7 @@
 /**
- * The way through an HTTP proxy (CONNECT, RFC 9110, 9.3.6), for all that this side dials: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`,
- * also in lower case, as curl and Go read them. Names are left to the proxy to look up.
+ * The way through an HTTP proxy (CONNECT, RFC 9110, 9.3.6), for all that this side dials: `HTTP_PROXY`,
+ * `HTTPS_PROXY` and `NO_PROXY`, also in lower case, as curl and Go read them. Names are left to the proxy to
+ * look up.
  */
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
@@ -17,7 +18,9 @@ const bare = (host: string): string => host.replace(/^\[|\]$/g, '');
 const isSecure = ({ protocol }: URL): boolean => protocol === 'https:' || protocol === 'wss:';
 const portOf = (url: URL): number => Number(url.port) || (isSecure(url) ? 443 : 80);
 
-/** The proxy for this URL, or `null`; never for this machine itself. Throws for a variable that names none. */
+/**
+ * The proxy for this URL, or `null`; never for this machine itself. Throws for a variable that names none.
+ */
 export function proxyFor(url: URL, env: Environment = process.env): URL | null {
   const name = isSecure(url) ? 'https_proxy' : 'http_proxy';
   const text = env[name] || env[name.toUpperCase()];
@@ -32,7 +35,10 @@ export function proxyFor(url: URL, env: Environment = process.env): URL | null {
   return new URL(full);
 }
 
-/** `NO_PROXY`: `*`, names with their subdomains, addresses, ranges such as 10.0.0.0/8; each perhaps with a port. */
+/**
+ * `NO_PROXY`: `*`, names with their subdomains, addresses, ranges such as 10.0.0.0/8; each perhaps with a
+ * port.
+ */
 function excluded(host: string, port: number, list: string): boolean {
   return list.split(/[\s,]+/).some((entry) => {
     if (entry === '*') return true;
@@ -60,7 +66,10 @@ function inRange(host: string, range: string): boolean {
 /** Longest time for a proxy to lead somewhere, milliseconds. */
 const CONNECT_MS = 10_000;
 
-/** A connection to the URL's host, plain TCP, through the proxy; settles within 10 s, and at once when `signal` says so. */
+/**
+ * A connection to the URL's host, plain TCP, through the proxy; settles within 10 s, and at once when
+ * `signal` says so.
+ */
 export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Promise<Socket> {
   const target = `${url.hostname}:${portOf(url)}`;
   const { username, password } = proxy;
@@ -109,8 +118,9 @@ export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Prom
 }
 
 /**
- * To be spread into the options of a request through `proxyAgent`. While the proxy is asked, the request has no socket, and to
- * destroy it then, by its own signal too, tells nobody: whoever may give it up says so to the connection as well.
+ * To be spread into the options of a request through `proxyAgent`. While the proxy is asked, the request has
+ * no socket, and to destroy it then, by its own signal too, tells nobody: whoever may give it up says so to
+ * the connection as well.
  */
 export function connectUntil(signal: AbortSignal): { connectSignal: AbortSignal } {
   return { connectSignal: signal };
@@ -129,7 +139,9 @@ export interface ProxyAgentOptions {
   env?: Environment;
 }
 
-/** For requests of node:http and for `ws`; `undefined` where no proxy is meant. One agent serves one origin. */
+/**
+ * For requests of node:http and for `ws`; `undefined` where no proxy is meant. One agent serves one origin.
+ */
 export function proxyAgent(
   url: URL,
   { ca, keepAlive = false, env = process.env }: ProxyAgentOptions = {},

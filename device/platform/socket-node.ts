@@ -32,7 +32,8 @@ export function wsDial(options: WsOptions = {}): Dial {
     socket.binaryType = 'nodebuffer';
     socket.on('open', () => events.opened());
     socket.on('message', (data, isBinary) => {
-      // Text is not a frame (F-2); an empty one fails to decode, which closes the connection with the right code.
+      // Text is not a frame (F-2); an empty one fails to decode, which closes the connection with the right
+      // code.
       events.frame(isBinary ? (data as Buffer) : new Uint8Array(0));
     });
     socket.on('unexpected-response', (request, response) => {

@@ -1,4 +1,6 @@
-/** The part of a browser's WebSocket that is used here; the compiler's browser library is not loaded for Node. */
+/**
+ * The part of a browser's WebSocket that is used here; the compiler's browser library is not loaded for Node.
+ */
 export interface WebSocketLike {
   binaryType: string;
   readonly bufferedAmount: number;

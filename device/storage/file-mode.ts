@@ -9,8 +9,8 @@ export async function privateFolder(path: string): Promise<void> {
 }
 
 /**
- * Makes a folder and those above it, mode 0700; one that is there stays as it is. Not `recursive`: where a file system makes
- * nothing (/proc) Node.js tries for ever.
+ * Makes a folder and those above it, mode 0700; one that is there stays as it is. Not `recursive`: where a
+ * file system makes nothing (/proc) Node.js tries for ever.
  */
 export function makeFolder(path: string): void {
   try {

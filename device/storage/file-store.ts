@@ -16,12 +16,15 @@ import {
 const COMPACT_ABOVE_BYTES = 1 << 20;
 
 /**
- * A folder (mode 0700) with `device.json` (who the device is, mode 0600), `executions.log` (a journal, synced to the
- * disk before a command is acknowledged) and `lock`.
+ * A folder (mode 0700) with `device.json` (who the device is, mode 0600), `executions.log` (a journal, synced
+ * to the disk before a command is acknowledged) and `lock`.
  */
 export class FileStore implements DeviceStore {
   readonly folder: string;
-  /** Lines of the journal that could not be read at `open`: 1 after a crash in the middle of writing is normal. */
+  /**
+   * Lines of the journal that could not be read at `open`: 1 after a crash in the middle of writing is
+   * normal.
+   */
   damagedLines = 0;
   #state: DeviceState = { gateways: [] };
   readonly #view = new JournalView();

@@ -1,6 +1,6 @@
 /**
- * One program at a time in a state folder. The lock is a file that names its holder by process id and start time; that
- * of a holder that is gone is taken over.
+ * One program at a time in a state folder. The lock is a file that names its holder by process id and start
+ * time; that of a holder that is gone is taken over.
  */
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * An append-only file of JSON lines, each with the CRC-32 of its text before it. A line that a crash tore, or a disk
- * spoilt, is skipped and the others still count; writers that wait together share one fsync.
+ * An append-only file of JSON lines, each with the CRC-32 of its text before it. A line that a crash tore, or
+ * a disk spoilt, is skipped and the others still count; writers that wait together share one fsync.
  */
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { crc32 } from './crc32.ts';

@@ -39,8 +39,8 @@ export interface Outcome {
 }
 
 /**
- * One execution, replaced as a whole when it changes. `ackedAt` is the server's time. `withheld` is a command that was
- * canceled before it came (D-8). `runs` says how often it has begun; 1 where it is absent.
+ * One execution, replaced as a whole when it changes. `ackedAt` is the server's time. `withheld` is a command
+ * that was canceled before it came (D-8). `runs` says how often it has begun; 1 where it is absent.
  */
 export type ExecutionRecord = {
   id: string;
@@ -74,8 +74,8 @@ export interface StoredDevice {
 }
 
 /**
- * Both writing methods resolve when what they were given would survive the loss of the program, and reject when it may
- * not. Calls may overlap; their effects are in the order of the calls.
+ * Both writing methods resolve when what they were given would survive the loss of the program, and reject
+ * when it may not. Calls may overlap; their effects are in the order of the calls.
  */
 export interface DeviceStore {
   load(): Promise<StoredDevice>;

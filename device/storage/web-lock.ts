@@ -1,4 +1,6 @@
-/** One tab or worker of an origin at a time, by Web Locks: the browser releases the lock of whoever is gone. */
+/**
+ * One tab or worker of an origin at a time, by Web Locks: the browser releases the lock of whoever is gone.
+ */
 
 /* The part that is used here; the compiler's browser library is not loaded for Node. */
 interface LockManager {
@@ -19,7 +21,10 @@ export class StoreInUse extends Error {
   }
 }
 
-/** Returns what releases the lock. With `wait` it resolves once the others have released it. Throws `StoreInUse`. */
+/**
+ * Returns what releases the lock. With `wait` it resolves once the others have released it. Throws
+ * `StoreInUse`.
+ */
 export async function lockStore(
   store: string,
   { wait = false, signal }: { wait?: boolean; signal?: AbortSignal },

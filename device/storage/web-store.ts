@@ -63,8 +63,8 @@ export interface WebStoreOptions {
 }
 
 /**
- * A browser's IndexedDB database `name`. The private key is readable by every script of the same origin. One tab or worker at a
- * time: two would be one device twice, and displace each other (H-9).
+ * A browser's IndexedDB database `name`. The private key is readable by every script of the same origin. One
+ * tab or worker at a time: two would be one device twice, and displace each other (H-9).
  */
 export class WebStore implements DeviceStore {
   readonly #database: Database;

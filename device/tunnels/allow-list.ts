@@ -1,6 +1,7 @@
 /**
- * What tunnels may reach, by the device's own word (T-12): entries such as `22`, `127.0.0.1:5432`, `db.internal:5432` or `[::1]:22`.
- * A port alone means this device itself. Nothing is allowed that is not named.
+ * What tunnels may reach, by the device's own word (T-12): entries such as `22`, `127.0.0.1:5432`,
+ * `db.internal:5432` or `[::1]:22`. A port alone means this device itself. Nothing is allowed that is not
+ * named.
  */
 
 /** Names of the device itself; only these are meant by a port alone. */

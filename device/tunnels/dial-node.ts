@@ -1,6 +1,6 @@
 /**
- * Dials the legs of tunnels, with a WebSocket client of their own: most of what a tunnel costs at its ends is spent here, and a general client
- * allocates and copies for every message.
+ * Dials the legs of tunnels, with a WebSocket client of their own: most of what a tunnel costs at its ends is
+ * spent here, and a general client allocates and copies for every message.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -23,7 +23,10 @@ const LOOPBACK = /^(127\.[0-9.]+|\[::1\]|localhost)$/;
 const HEAD_BYTES = 16 * 1024;
 /** Of the other side to close the connection after a close frame. */
 const CLOSE_MS = 5_000;
-/** Bytes that wait to be sent; with more, pings stay unanswered: whoever only asks and never reads must not fill memory. */
+/**
+ * Bytes that wait to be sent; with more, pings stay unanswered: whoever only asks and never reads must not
+ * fill memory.
+ */
 const PONG_BACKLOG = 8 * 1024 * 1024;
 /** RFC 6455, 1.3. */
 const ACCEPT_SALT = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -52,8 +55,9 @@ class NodeLegSocket implements LegSocket {
 
   constructor(url: URL, events: LegSocketEvents, options: LegDialOptions) {
     const secure = url.protocol === 'wss:';
-    // RFC 6455 masks what clients send so that proxies in between do not take it for requests of another kind. Nobody in between
-    // can read what is encrypted or stays on this machine, and masking takes more time than all else here.
+    // RFC 6455 masks what clients send so that proxies in between do not take it for requests of another
+    // kind. Nobody in between can read what is encrypted or stays on this machine, and masking takes more
+    // time than all else here.
     this.#masked = !secure && !LOOPBACK.test(url.hostname);
     this.#events = events;
     this.#reader = new LegFrameReader({

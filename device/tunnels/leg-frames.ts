@@ -1,6 +1,7 @@
 /**
- * WebSocket frames as a leg needs them (RFC 6455, section 5). Whole messages are handed on where they were read to: nothing is allocated
- * for one, which at hundreds of megabytes a second is what garbage collection would take most of the time for.
+ * WebSocket frames as a leg needs them (RFC 6455, section 5). Whole messages are handed on where they were
+ * read to: nothing is allocated for one, which at hundreds of megabytes a second is what garbage collection
+ * would take most of the time for.
  */
 import { randomBytes } from 'node:crypto';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
@@ -124,7 +125,8 @@ export class LegFrameReader {
 }
 
 /**
- * Header and payload of a frame to a server. Not `masked`: with a mask of zeros, and `payload` itself instead of a copy.
+ * Header and payload of a frame to a server. Not `masked`: with a mask of zeros, and `payload` itself instead
+ * of a copy.
  */
 export function clientFrame(opcode: number, payload: Uint8Array, masked: boolean): [Buffer, Uint8Array] {
   const { length } = payload;

@@ -1,4 +1,7 @@
-/** Streams of tunnels and Node's own: what comes from one goes into the other, each direction with its own end. */
+/**
+ * Streams of tunnels and Node's own: what comes from one goes into the other, each direction with its own
+ * end.
+ */
 import { connect, Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
@@ -31,7 +34,9 @@ export function tcpConnect(target: TunnelTarget): ServeStream {
   };
 }
 
-/** From here on memory is used again: garbage collection of large blocks takes longer than copying into them. */
+/**
+ * From here on memory is used again: garbage collection of large blocks takes longer than copying into them.
+ */
 const LARGE = 16 * 1024;
 /** As many as a stream's window has. */
 const MOST_SPARE = TUNNEL_LIMITS.streamWindow / TUNNEL_LIMITS.dataBytes;
@@ -41,7 +46,10 @@ class Copies {
   readonly #spare: Buffer[] = [];
   readonly #again: boolean;
 
-  /** `again`: memory may be used again when its write is done. A socket has no use for it then; other streams may hand it on. */
+  /**
+   * `again`: memory may be used again when its write is done. A socket has no use for it then; other streams
+   * may hand it on.
+   */
   constructor(again: boolean) {
     this.#again = again;
   }
@@ -73,7 +81,10 @@ export function joinSocket(
   return joinStreams(stream, socket, socket, why);
 }
 
-/** Joins a stream with what is read from `input` and written to `output`: standard input and output, for example. */
+/**
+ * Joins a stream with what is read from `input` and written to `output`: standard input and output, for
+ * example.
+ */
 export function joinStreams(
   stream: TunnelStream,
   input: Readable,
@@ -124,10 +135,11 @@ export function joinStreams(
     },
     closed: (reset) => {
       if (!reset) return;
-      // What is cut short must not look like an end. What has ended is not: a reset while the end is on its way fails, and libuv keeps
-      // the descriptor for ever.
+      // What is cut short must not look like an end. What has ended is not: a reset while the end is on its
+      // way fails, and libuv keeps the descriptor for ever.
       const cutShort = !output.writableEnded || output.writableLength > 0;
-      // A pipe is a Socket as well and cannot be reset: its reader sees an end, and the exit code says the rest.
+      // A pipe is a Socket as well and cannot be reset: its reader sees an end, and the exit code says the
+      // rest.
       const tcp = output instanceof Socket && !output.connecting && output.remotePort !== undefined;
       if (tcp && cutShort) output.resetAndDestroy();
       input.destroy();

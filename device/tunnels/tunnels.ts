@@ -1,6 +1,6 @@
 /**
- * The device's end of tunnels: obeys `tunnel.open` and `tunnel.close`, and lets no stream through that the device's own list
- * does not allow (T-12). A tunnel lives on when its command has succeeded.
+ * The device's end of tunnels: obeys `tunnel.open` and `tunnel.close`, and lets no stream through that the
+ * device's own list does not allow (T-12). A tunnel lives on when its command has succeeded.
  */
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import {
@@ -25,8 +25,8 @@ export type ServeStream = (stream: TunnelStream) => StreamHandlers;
 
 export interface DeviceTunnelOptions {
   /**
-   * What tunnels may reach: `22` (a port of this device), `db.internal:5432`. Nothing by default. Each is connected to by TCP, unless
-   * `serve` takes it.
+   * What tunnels may reach: `22` (a port of this device), `db.internal:5432`. Nothing by default. Each is
+   * connected to by TCP, unless `serve` takes it.
    */
   allow?: readonly (string | number)[];
   /** Targets that the program serves itself. */

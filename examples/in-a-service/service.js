@@ -1,5 +1,6 @@
 /**
- * An existing HTTP service that becomes a device as well: operators clear its cache and read its figures without opening a port.
+ * An existing HTTP service that becomes a device as well: operators clear its cache and read its figures
+ * without opening a port.
  *
  *   PUSHPOINT_ENROLMENT_TOKEN=ppe_... node examples/in-a-service/service.js
  *   pushpoint stats --all --wait
@@ -21,7 +22,9 @@ const service = createServer((request, response) => {
 await new Promise((resolve) => service.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', resolve));
 const { port } = service.address();
 
-/** The service serves whether or not the device can enrol or connect: it must not fail with its push server. */
+/**
+ * The service serves whether or not the device can enrol or connect: it must not fail with its push server.
+ */
 async function becomeDevice() {
   const store = await FileStore.open(process.env.STATE ?? './service-state');
   await enroll({

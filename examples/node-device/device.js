@@ -5,7 +5,8 @@
  *   pushpoint sync --all --wait
  *   pushpoint message shout --body '"hello"' --all --wait
  *
- * PUSHPOINT_SERVER names another server than http://127.0.0.1:8080, STATE another folder for the device's memory.
+ * PUSHPOINT_SERVER names another server than http://127.0.0.1:8080, STATE another folder for the device's
+ * memory.
  */
 import { writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -59,7 +60,8 @@ console.log(`device ${device.deviceId}`);
 
 for (const name of ['SIGINT', 'SIGTERM']) {
   process.once(name, async () => {
-    // Running handlers get five seconds to finish; what they did not report is told as interrupted at the next start.
+    // Running handlers get five seconds to finish; what they did not report is told as interrupted at the
+    // next start.
     await device.stop();
     await store.close();
   });

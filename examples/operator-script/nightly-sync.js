@@ -1,6 +1,6 @@
 /**
- * Commands all devices of a group over the HTTP API, follows the command as it happens, and says what did not succeed. Ends with 0
- * only when everything did, so that a scheduler notices.
+ * Commands all devices of a group over the HTTP API, follows the command as it happens, and says what did not
+ * succeed. Ends with 0 only when everything did, so that a scheduler notices.
  *
  *   PUSHPOINT_TOKEN=ppt_... node examples/operator-script/nightly-sync.js [group]
  *
@@ -25,7 +25,10 @@ async function api(method, path, { body, headers } = {}) {
   return answer;
 }
 
-/** Asks again after a lost answer or a restart of the server; the key makes sure that it is one command all the same. */
+/**
+ * Asks again after a lost answer or a restart of the server; the key makes sure that it is one command all
+ * the same.
+ */
 async function command(body) {
   const headers = { 'idempotency-key': `nightly-${new Date().toISOString().slice(0, 13)}-${group}` };
   for (let attempt = 1; ; attempt++) {

@@ -1,7 +1,7 @@
 /**
- * Admission, in batches: proofs that came in one turn of the event loop are looked up together, checked in slices so that
- * nobody else waits long, claimed together, and welcomed. One batch at a time, so that claims of one device by two
- * connections are in order.
+ * Admission, in batches: proofs that came in one turn of the event loop are looked up together, checked in
+ * slices so that nobody else waits long, claimed together, and welcomed. One batch at a time, so that claims
+ * of one device by two connections are in order.
  */
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -29,8 +29,8 @@ const BATCH = 256;
 /** Signatures checked before others get their turn: about 3 ms of work. */
 const SLICE = 25;
 /**
- * While many come, a batch waits so long for more, unless so many wait already: what it asks Redis costs about as much for one device as
- * for ten. Whoever comes alone is not kept waiting.
+ * While many come, a batch waits so long for more, unless so many wait already: what it asks Redis costs
+ * about as much for one device as for ten. Whoever comes alone is not kept waiting.
  */
 const GATHER_MS = 15;
 const ENOUGH = 48;
@@ -201,7 +201,8 @@ export class Admission {
       }
       return { session: claim.session, replaced: previous.session };
     });
-    // The lease may have been lost and acquired anew meanwhile: then what was claimed counts under no living lease.
+    // The lease may have been lost and acquired anew meanwhile: then what was claimed counts under no living
+    // lease.
     while (lease()?.number !== held.number) {
       held = this.#mustHold(lease());
       claims = await bus.presence.claim(
@@ -271,7 +272,8 @@ export class Admission {
       if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);
     });
     if (prove.membership > device.membershipRevision) {
-      // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the rule of E-5.
+      // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the
+      // rule of E-5.
       const revisions = { held: prove.membership, current: device.membershipRevision };
       this.#parts.log.warn(
         { deviceId: prove.device, ...revisions },

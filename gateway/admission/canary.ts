@@ -1,7 +1,8 @@
 /**
- * The worker's canary: a device inside its process that goes the way of all devices but for the network. It proves itself with a
- * key made at start, which administration servers put into the directory; it has a session, a presence and an outbox entry now
- * and then, and answers the no-op in it. What comes of that says whether the way to this worker and back works.
+ * The worker's canary: a device inside its process that goes the way of all devices but for the network. It
+ * proves itself with a key made at start, which administration servers put into the directory; it has a
+ * session, a presence and an outbox entry now and then, and answers the no-op in it. What comes of that says
+ * whether the way to this worker and back works.
  */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { Logger } from 'pino';

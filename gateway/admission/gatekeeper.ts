@@ -1,6 +1,6 @@
 /**
- * Decides at the door, before the upgrade, whether a newcomer is let in at all: refusing there costs a few microseconds, a
- * handshake a thousand times as much.
+ * Decides at the door, before the upgrade, whether a newcomer is let in at all: refusing there costs a few
+ * microseconds, a handshake a thousand times as much.
  */
 import type { Refusal } from '../refusal.ts';
 
@@ -17,7 +17,10 @@ export interface DoorState {
 /** Why upgrades are refused; metrics count by these names. */
 export type RefusalReason = 'leaving' | 'full' | 'crowded' | 'not-ready' | 'rate' | 'subprotocol';
 
-/** The last part of the tokens is for prefixes that took few of them: one that comes fast does not keep others out. */
+/**
+ * The last part of the tokens is for prefixes that took few of them: one that comes fast does not keep others
+ * out.
+ */
 const RESERVE = 0.25;
 /** Share of a second's tokens from which on a prefix counts as one that comes fast. */
 const FAST = 0.05;

@@ -1,6 +1,7 @@
 /**
- * The handshake as steps. Each step looks at one thing and either lets the applicant pass or says how it is refused;
- * `judge` runs them in order. No I/O here: `admission.ts` fetches what the steps need, and acts on what they say.
+ * The handshake as steps. Each step looks at one thing and either lets the applicant pass or says how it is
+ * refused; `judge` runs them in order. No I/O here: `admission.ts` fetches what the steps need, and acts on
+ * what they say.
  */
 import { randomFillSync } from 'node:crypto';
 import type { DirectoryDevice } from '../../bus/bus.ts';

@@ -1,4 +1,6 @@
-/** Strings (and lists of them) that many devices have in common, kept once. Bounded: when full it starts anew. */
+/**
+ * Strings (and lists of them) that many devices have in common, kept once. Bounded: when full it starts anew.
+ */
 export class Interner {
   readonly #limit: number;
   #texts = new Map<string, string>();

@@ -1,7 +1,7 @@
 /**
- * After a lease was lost: claims every session anew under the new lease. Those that a newer session took meanwhile are closed
- * with `replaced`, and those the directory would not admit any more as at the handshake; what told this worker to close
- * them may have been in the outbox that is gone.
+ * After a lease was lost: claims every session anew under the new lease. Those that a newer session took
+ * meanwhile are closed with `replaced`, and those the directory would not admit any more as at the handshake;
+ * what told this worker to close them may have been in the outbox that is gone.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';

@@ -1,11 +1,15 @@
 /**
- * Ed25519 verification for admissions, where it is the dearest step. libsodium (`sodium-native`) takes half the time OpenSSL
- * does and needs no key object; where its binary does not load, node:crypto does the same work.
+ * Ed25519 verification for admissions, where it is the dearest step. libsodium (`sodium-native`) takes half
+ * the time OpenSSL does and needs no key object; where its binary does not load, node:crypto does the same
+ * work.
  */
 import { createPublicKey, verify } from 'node:crypto';
 import { createRequire } from 'node:module';
 
-/** Whether `signature` (64 bytes) over `message` is by the holder of `publicKey` (raw, 32 bytes). Never throws. */
+/**
+ * Whether `signature` (64 bytes) over `message` is by the holder of `publicKey` (raw, 32 bytes). Never
+ * throws.
+ */
 export type SignatureCheck = (signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array) => boolean;
 
 interface Sodium {

@@ -1,12 +1,16 @@
 /**
- * Reads this worker's outbox from its own position, on a hint and at an interval, and hands each entry to `delivery.ts`.
- * What was handed over is trimmed soon after. One reader serves one lease; the next lease has a new outbox and a new reader.
+ * Reads this worker's outbox from its own position, on a hint and at an interval, and hands each entry to
+ * `delivery.ts`. What was handed over is trimmed soon after. One reader serves one lease; the next lease has
+ * a new outbox and a new reader.
  */
 import type { Logger } from 'pino';
 import type { OutboxEntry, Outboxes, Position } from '../../bus/bus.ts';
 
 const BATCH = 200;
-/** What was handed over is trimmed so often at most, or after so many entries: trimming costs as much as reading. */
+/**
+ * What was handed over is trimmed so often at most, or after so many entries: trimming costs as much as
+ * reading.
+ */
 const TRIM_EVERY_MS = 250;
 const TRIM_ENTRIES = 2_000;
 

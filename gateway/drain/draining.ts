@@ -1,7 +1,7 @@
 /**
- * Sending devices away, at a pace: all of them when the worker stops, or an operator drains the gateway or switches it off;
- * those of the old port when the port changed; those this gateway does not serve any more. Whatever is taken back
- * meanwhile ends it at once, and who is still there stays.
+ * Sending devices away, at a pace: all of them when the worker stops, or an operator drains the gateway or
+ * switches it off; those of the old port when the port changed; those this gateway does not serve any more.
+ * Whatever is taken back meanwhile ends it at once, and who is still there stays.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -13,7 +13,10 @@ import type { Connections } from '../sessions/connections.ts';
 import { type AdmittedConnection, type Connection, isAdmitted, isLoopback } from '../sessions/session.ts';
 
 const STEP_MS = 50;
-/** Share of the time until the deadline that the devices may take to leave; the rest is for what they said last. */
+/**
+ * Share of the time until the deadline that the devices may take to leave; the rest is for what they said
+ * last.
+ */
 const SHARE_OF_DEADLINE = 0.6;
 
 const WHY: Record<LeavingReason, string> = {
@@ -92,7 +95,10 @@ export class Draining {
     connections.close(connection, CLOSE.redirected, WHY.port);
   }
 
-  /** Everybody leaves, well before `deadline` (milliseconds since the Unix epoch). Resolves when all have left. */
+  /**
+   * Everybody leaves, well before `deadline` (milliseconds since the Unix epoch). Resolves when all have
+   * left.
+   */
   async stop(deadline: number): Promise<void> {
     const { connections, perSecond } = this.#parts;
     this.#stopping = true;

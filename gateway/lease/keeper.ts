@@ -1,7 +1,7 @@
 /**
- * Keeps this worker's lease. A lease that expired is never revived: the worker acquires a new one, under a new number, and
- * whatever it holds must be claimed anew under that. So a worker that was stopped for a minute, or whose Redis came
- * back empty, goes one and the same way.
+ * Keeps this worker's lease. A lease that expired is never revived: the worker acquires a new one, under a
+ * new number, and whatever it holds must be claimed anew under that. So a worker that was stopped for a
+ * minute, or whose Redis came back empty, goes one and the same way.
  */
 import type { Logger } from 'pino';
 import type { Leases, WorkerIdentity, WorkerLoad } from '../../bus/bus.ts';

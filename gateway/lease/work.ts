@@ -1,6 +1,6 @@
 /**
- * What follows from a lease: an outbox to read, and sessions to be claimed under it. Done lease by lease: a new one begins
- * only when the reader of the one before has finished, so that nothing of two leases is mixed.
+ * What follows from a lease: an outbox to read, and sessions to be claimed under it. Done lease by lease: a
+ * new one begins only when the reader of the one before has finished, so that nothing of two leases is mixed.
  */
 
 import { type ReclaimParts, reclaim } from '../admission/reclaim.ts';

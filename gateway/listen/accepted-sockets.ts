@@ -1,21 +1,25 @@
 /**
- * TCP connections from accept until they are WebSockets. uWebSockets.js hands out an object for each accepted socket (`filter`)
- * and another for each request on it, and says nowhere which belong together. What is known:
+ * TCP connections from accept until they are WebSockets. uWebSockets.js hands out an object for each accepted
+ * socket (`filter`) and another for each request on it, and says nowhere which belong together. What is
+ * known:
  *
  * - Of the only socket an address has here, every request from that address is.
- * - The data handler that was set at accept is called in the same event, right after the handler of the request. So a request
- *   that is answered later is claimed by its socket. Answers go that way, at the end of the event loop's turn.
- * - That holds for requests without a body only: of others the body is judged after the handler of the request, and the data
- *   handler may be called later or never. Nothing here takes a body, so such requests are not to come here: their sockets are closed.
+ * - The data handler that was set at accept is called in the same event, right after the handler of the
+ *   request. So a request that is answered later is claimed by its socket. Answers go that way, at the end of
+ *   the event loop's turn.
+ * - That holds for requests without a body only: of others the body is judged after the handler of the
+ *   request, and the data handler may be called later or never. Nothing here takes a body, so such requests
+ *   are not to come here: their sockets are closed.
  * - Between a request's handler and its data handler no socket but its own can close.
- * - An upgrade that waits so long costs 120 µs of system calls: outside the handler its response cannot be gathered (corking it there
- *   can close the new WebSocket: uWebSockets.js then reads the state of a response that is none any more). So that is done
- *   under pressure only. Otherwise an address with several sockets here upgrades one of them, and nobody knows which: they are
- *   counted as before, and closed by uWebSockets.js alone, at most 12 s after accept.
+ * - An upgrade that waits so long costs 120 µs of system calls: outside the handler its response cannot be
+ *   gathered (corking it there can close the new WebSocket: uWebSockets.js then reads the state of a response
+ *   that is none any more). So that is done under pressure only. Otherwise an address with several sockets
+ *   here upgrades one of them, and nobody knows which: they are counted as before, and closed by
+ *   uWebSockets.js alone, at most 12 s after accept.
  *
- * A call on a socket that closed or became a WebSocket is a use of freed memory. Hence: `res` of an accepted socket is forgotten
- * before it can be stale, and both handlers are set again after each answer, which clears them. Requests set none of their own: what
- * was set at accept is all that tells which socket is gone.
+ * A call on a socket that closed or became a WebSocket is a use of freed memory. Hence: `res` of an accepted
+ * socket is forgotten before it can be stale, and both handlers are set again after each answer, which clears
+ * them. Requests set none of their own: what was set at accept is all that tells which socket is gone.
  */
 import { type Origin, originOf } from '../../bus/addresses.ts';
 import type { Holder, Newcomer, Newcomers } from '../../bus/newcomers.ts';
@@ -63,7 +67,10 @@ export class AcceptedSockets {
   #closes = 0;
   /** An open WebSocket, whoever's; kept right by whoever opens and closes them. */
   webSocket: Corker | null = null;
-  /** uWebSockets.js works as told above. Otherwise nothing of this is to be relied on: sockets are not closed by us. */
+  /**
+   * uWebSockets.js works as told above. Otherwise nothing of this is to be relied on: sockets are not closed
+   * by us.
+   */
   #known = true;
 
   constructor(newcomers: Newcomers, fault: (error: unknown) => void) {
@@ -89,8 +96,8 @@ export class AcceptedSockets {
   }
 
   /**
-   * From the handler of a request, with all read from the request that is needed: `serve` answers it later in this turn, unless
-   * its socket is gone by then.
+   * From the handler of a request, with all read from the request that is needed: `serve` answers it later in
+   * this turn, unless its socket is gone by then.
    */
   answer(res: HttpSocket, serve: () => void): void {
     this.#ask(res, serve, false);
@@ -246,8 +253,8 @@ export class AcceptedSockets {
   }
 
   /**
-   * A request was not claimed: which socket became what is not known from here on. All are forgotten, and that request is not
-   * answered: it may be gone.
+   * A request was not claimed: which socket became what is not known from here on. All are forgotten, and
+   * that request is not answered: it may be gone.
    */
   #distrust(): void {
     if (this.#unclaimed) this.#unclaimed.aborted = true;

@@ -1,6 +1,6 @@
 /**
- * Whether the address for remote hosts resolves. One that does not is a problem to report, and devices go on being told the
- * one before.
+ * Whether the address for remote hosts resolves. One that does not is a problem to report, and devices go on
+ * being told the one before.
  */
 import { lookup } from 'node:dns/promises';
 

@@ -1,6 +1,7 @@
 /**
- * The file descriptors of this process. Connections that were accepted and never upgraded take some as well, so they are
- * counted where the kernel counts them. At the limit `accept` fails and uWebSockets.js spins: nobody may get there.
+ * The file descriptors of this process. Connections that were accepted and never upgraded take some as well,
+ * so they are counted where the kernel counts them. At the limit `accept` fails and uWebSockets.js spins:
+ * nobody may get there.
  */
 import { readFileSync, statSync } from 'node:fs';
 
@@ -21,18 +22,27 @@ export class Descriptors {
     return this.#limit;
   }
 
-  /** How many are open, or 0 where that cannot be found out (not Linux, or a kernel before 6.2). Takes none itself. */
+  /**
+   * How many are open, or 0 where that cannot be found out (not Linux, or a kernel before 6.2). Takes none
+   * itself.
+   */
   get used(): number {
     return statSync('/proc/self/fd', { throwIfNoEntry: false })?.size ?? 0;
   }
 }
 
-/** Share of the descriptors that everything together takes when strangers take all they can: below where a worker stops listening. */
+/**
+ * Share of the descriptors that everything together takes when strangers take all they can: below where a
+ * worker stops listening.
+ */
 const WITH_NEWCOMERS = 0.8;
 /** However few descriptors are left, so many sockets may be on their way to trust. */
 const FEWEST_NEWCOMERS = 8;
 
-/** How many sockets of strangers there may be, of `most`: half of the descriptors, and what others leave of them. */
+/**
+ * How many sockets of strangers there may be, of `most`: half of the descriptors, and what others leave of
+ * them.
+ */
 export function newcomersBound(
   descriptors: { limit: number; used: number },
   newcomers: number,

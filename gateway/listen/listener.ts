@@ -1,7 +1,7 @@
 /**
- * Whether, and where, the worker listens: as its settings say, while there is room. A full worker stops listening, so that the
- * kernel sends newcomers to its siblings, and listens again below 85 %. When its siblings are full too it listens all the
- * same, to refuse and say where else to go.
+ * Whether, and where, the worker listens: as its settings say, while there is room. A full worker stops
+ * listening, so that the kernel sends newcomers to its siblings, and listens again below 85 %. When its
+ * siblings are full too it listens all the same, to refuse and say where else to go.
  */
 import type { Logger } from 'pino';
 import type { Descriptors } from './descriptors.ts';
@@ -95,7 +95,9 @@ export class Listener {
     return this.#settling === null;
   }
 
-  /** Listens for the first time. Rejects with `PortUnavailable` when there is not even a port to fall back on. */
+  /**
+   * Listens for the first time. Rejects with `PortUnavailable` when there is not even a port to fall back on.
+   */
   async start(): Promise<void> {
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     this.#look();
@@ -107,8 +109,8 @@ export class Listener {
   }
 
   /**
-   * Listens as the settings say now; resolves once it does or there is a `problem`. Then it goes on as it was, and tries again
-   * at the next call.
+   * Listens as the settings say now; resolves once it does or there is a `problem`. Then it goes on as it
+   * was, and tries again at the next call.
    */
   apply(): Promise<void> {
     if (!this.#listens()) this.#parts.server.unlisten();
@@ -122,7 +124,10 @@ export class Listener {
     void this.apply();
   }
 
-  /** A socket was accepted, or a connection opened or closed. Asking the kernel for descriptors each time would cost as much as opening it. */
+  /**
+   * A socket was accepted, or a connection opened or closed. Asking the kernel for descriptors each time
+   * would cost as much as opening it.
+   */
   changed(): void {
     if (++this.#changes % CHANGES_PER_LOOK === 0) this.#measure();
     else if (this.#full !== this.#isFull(this.#descriptorShare)) this.#measure();

@@ -1,4 +1,7 @@
-/** Whether a port can be listened on, found out before any worker shares it: uWebSockets.js would quietly share it with a stranger. */
+/**
+ * Whether a port can be listened on, found out before any worker shares it: uWebSockets.js would quietly
+ * share it with a stranger.
+ */
 import { createServer } from 'node:net';
 
 /** The port cannot be listened on; the message is a sentence for operators that says what to do. */

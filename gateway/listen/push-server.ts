@@ -1,10 +1,12 @@
 /**
- * The sockets, and the only place that calls uWebSockets.js. It refuses or upgrades, answers probes, hands every
- * event on as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices) and `/tunnel` (legs of tunnels).
+ * The sockets, and the only place that calls uWebSockets.js. It refuses or upgrades, answers probes, hands
+ * every event on as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices)
+ * and `/tunnel` (legs of tunnels).
  *
- * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving `upgrade`,
- * a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence the try/catch around
- * every callback, the token forgotten before it is closed, and `config.ts` checking numbers.
+ * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving
+ * `upgrade`, a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence
+ * the try/catch around every callback, the token forgotten before it is closed, and `config.ts` checking
+ * numbers.
  */
 
 import uWS from 'uWebSockets.js';
@@ -53,7 +55,10 @@ interface LegData {
   leg: SocketLeg | undefined;
 }
 
-/** One port's own server, so that every connection is known by the port it came by; another one for each certificate. */
+/**
+ * One port's own server, so that every connection is known by the port it came by; another one for each
+ * certificate.
+ */
 interface Door {
   readonly port: number;
   /** Counts the certificates. */
@@ -116,8 +121,8 @@ export class PushServer {
   }
 
   /**
-   * Listens on `port`, and goes on listening where it did before (`keepOnly`). Throws `PortUnavailable` and leaves everything
-   * as it was. The port is shared with whoever shares it: `probePort` first.
+   * Listens on `port`, and goes on listening where it did before (`keepOnly`). Throws `PortUnavailable` and
+   * leaves everything as it was. The port is shared with whoever shares it: `probePort` first.
    */
   listen(port: number): void {
     this.#door = this.#listenOn(port);
@@ -157,8 +162,8 @@ export class PushServer {
   }
 
   /**
-   * Reads the TLS files again: newcomers get the new certificate, connections that are open stay as they are. Throws when the files
-   * are not usable, and leaves everything as it was.
+   * Reads the TLS files again: newcomers get the new certificate, connections that are open stay as they are.
+   * Throws when the files are not usable, and leaves everything as it was.
    */
   reloadTls(): void {
     if (!this.#config.tls || this.#closed) return;
@@ -368,8 +373,9 @@ function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_li
 }
 
 /**
- * Closes a socket whose request says that a body follows. None is taken here, and who sends one cannot be told apart (`accepted-sockets.ts`):
- * also of length 0, for which uWebSockets.js calls no data handler when the request comes in pieces.
+ * Closes a socket whose request says that a body follows. None is taken here, and who sends one cannot be
+ * told apart (`accepted-sockets.ts`): also of length 0, for which uWebSockets.js calls no data handler when
+ * the request comes in pieces.
  */
 function closedForBody(res: uWS.HttpResponse, req: uWS.HttpRequest): boolean {
   if (req.getHeader('content-length') === '' && req.getHeader('transfer-encoding') === '') return false;

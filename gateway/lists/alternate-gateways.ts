@@ -6,8 +6,8 @@ const MOST = 8;
 const PLAIN = /^[\x21-\x2b\x2d-\x7e]+$/;
 
 /**
- * `name url, name url`; at most 8. It begins elsewhere in the list each time, so that those refused together do not all go
- * to the same gateway.
+ * `name url, name url`; at most 8. It begins elsewhere in the list each time, so that those refused together
+ * do not all go to the same gateway.
  */
 export function alternateGatewaysHeader(gateways: readonly ListedGateway[], random = Math.random()): string {
   const fit = gateways.filter(({ url }) => PLAIN.test(url));

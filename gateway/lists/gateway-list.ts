@@ -1,6 +1,7 @@
 /**
- * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one `Scope`;
- * the order in it is each device's own (bus/ranking.ts), and a list is put together from entries encoded once.
+ * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one
+ * `Scope`; the order in it is each device's own (bus/ranking.ts), and a list is put together from entries
+ * encoded once.
  */
 import type { DirectoryGateway, GatewaySettings, ServedAddress } from '../../bus/bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
@@ -44,20 +45,25 @@ export class GatewayList {
     this.update([]);
   }
 
-  /** Before anything was read: what this gateway is started with, in place of what the constructor was told. */
+  /**
+   * Before anything was read: what this gateway is started with, in place of what the constructor was told.
+   */
   begin(initial: GatewaySettings): void {
     this.#own = beginning(initial);
     this.update([]);
   }
 
-  /** This gateway's settings: the operators', or those it was started with (revision 0) while the directory has none. */
+  /**
+   * This gateway's settings: the operators', or those it was started with (revision 0) while the directory
+   * has none.
+   */
   get own(): OwnGateway {
     return this.#own;
   }
 
   /**
-   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it. `serves`: where this
-   * gateway itself listens now, which the directory may not know yet.
+   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it.
+   * `serves`: where this gateway itself listens now, which the directory may not know yet.
    */
   update(listed: readonly DirectoryGateway[], serves?: ServedAddress): Set<Scope> {
     const own = listed.find((gateway) => gateway.name === this.#name);
@@ -110,7 +116,9 @@ export class GatewayList {
     return this.ranked(scope, device).filter(({ name }) => name !== this.#name);
   }
 
-  /** The same with this gateway first, if it is among them: where to send a device that is only to dial anew. */
+  /**
+   * The same with this gateway first, if it is among them: where to send a device that is only to dial anew.
+   */
   ownFirst(scope: Scope, device: string): ListedGateway[] {
     const own = scope.gateways.filter(({ name }) => name === this.#name);
     return [...own, ...this.elsewhere(scope, device)].slice(0, LIMITS.gateways);
@@ -121,7 +129,10 @@ export class GatewayList {
     return this.#gateways.filter(({ name }) => name === this.#name);
   }
 
-  /** Other gateways with room that serve everybody this one serves, as far as its devices' groups told; by name. */
+  /**
+   * Other gateways with room that serve everybody this one serves, as far as its devices' groups told; by
+   * name.
+   */
   alternatives(): ListedGateway[] {
     return this.#gateways.filter(
       ({ name, group, weight, draining }) =>

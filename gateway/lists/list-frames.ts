@@ -1,4 +1,7 @@
-/** The messages that carry a list of gateways. The list is the last field, so an empty one makes room for the encoded entries. */
+/**
+ * The messages that carry a list of gateways. The list is the last field, so an empty one makes room for the
+ * encoded entries.
+ */
 import { encodeGatewayMessage, encodeValue, type RedirectReason } from '../../protocol/index.ts';
 import type { ListedGateway } from './gateway-list.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Tells, on the worker's lease, up to when its receipts have been appended: nothing that a device said in time is overtaken by a clock
- * of the administration server.
+ * Tells, on the worker's lease, up to when its receipts have been appended: nothing that a device said in
+ * time is overtaken by a clock of the administration server.
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';

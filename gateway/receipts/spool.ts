@@ -1,8 +1,8 @@
 /**
- * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is away. The
- * spool is bounded in number and bytes; at the bound progress goes first, then acknowledgements, status and
- * `undelivered`. When only results and what tells sessions apart is left, a new result is not taken: its device is told to
- * keep it (R-7). So nothing that an execution needs is lost.
+ * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is
+ * away. The spool is bounded in number and bytes; at the bound progress goes first, then acknowledgements,
+ * status and `undelivered`. When only results and what tells sessions apart is left, a new result is not
+ * taken: its device is told to keep it (R-7). So nothing that an execution needs is lost.
  */
 import type { Logger } from 'pino';
 import type { Receipt, Receipts } from '../../bus/bus.ts';
@@ -145,7 +145,10 @@ export class ReceiptSpool {
     this.#timer = null;
   }
 
-  /** A result says as well that its command was acknowledged: an acknowledgement right before it has nothing to add. */
+  /**
+   * A result says as well that its command was acknowledged: an acknowledgement right before it has nothing
+   * to add.
+   */
   #leaveOutBefore(receipt: Receipt): void {
     const last = this.#queue.at(-1);
     if (receipt.kind !== 'result' || last?.receipt.kind !== 'ack') return;
@@ -160,8 +163,8 @@ export class ReceiptSpool {
   }
 
   /**
-   * Gives up the oldest receipt of the lowest rank there is, of results the newest: whoever said that is most likely still
-   * here to be told. False when nothing is left to give up.
+   * Gives up the oldest receipt of the lowest rank there is, of results the newest: whoever said that is most
+   * likely still here to be told. False when nothing is left to give up.
    */
   #makeRoom(): boolean {
     const rank = this.#counts.findIndex((count) => count > 0);

@@ -1,6 +1,6 @@
 /**
- * A device's frame: within its rate, decoded, allowed in the connection's state, and handed to its handler. Handlers return
- * receipts; what is sent or closed is sent and closed here.
+ * A device's frame: within its rate, decoded, allowed in the connection's state, and handed to its handler.
+ * Handlers return receipts; what is sent or closed is sent and closed here.
  */
 import type { Logger } from 'pino';
 import type { Receipt } from '../../bus/bus.ts';
@@ -130,7 +130,10 @@ export class DeviceMessages {
     if (receipt) this.#parts.spool.add(receipt, length);
   }
 
-  /** What a device measured may change what is stored of it, and so counts as many messages; never as its last ones. */
+  /**
+   * What a device measured may change what is stored of it, and so counts as many messages; never as its last
+   * ones.
+   */
   #affordsMeasures(connection: Connection): boolean {
     const { messageBurst, metrics } = this.#parts;
     const price = messageBurst / 4;

@@ -1,6 +1,7 @@
 /**
- * All connections of a worker: who is not welcomed yet, which connection is a device's session, and the two things that
- * happen to any of them, sending and closing. A connection is closed here and nowhere else, whoever asks for it.
+ * All connections of a worker: who is not welcomed yet, which connection is a device's session, and the two
+ * things that happen to any of them, sending and closing. A connection is closed here and nowhere else,
+ * whoever asks for it.
  */
 import type { Logger } from 'pino';
 import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
@@ -125,8 +126,8 @@ export class Connections {
   }
 
   /**
-   * Makes the connection the device's session, unless the device has a newer one here already. An older one is closed with
-   * `replaced` (H-9); its late close then finds that it is not the device's session any more.
+   * Makes the connection the device's session, unless the device has a newer one here already. An older one
+   * is closed with `replaced` (H-9); its late close then finds that it is not the device's session any more.
    */
   admit(connection: Connection, session: Session): connection is AdmittedConnection {
     const older = this.#sessions.get(session.device);
@@ -142,7 +143,10 @@ export class Connections {
     return true;
   }
 
-  /** `session` took the device's presence and came to nothing: the older session it has here would be found by nobody. */
+  /**
+   * `session` took the device's presence and came to nothing: the older session it has here would be found by
+   * nobody.
+   */
   endOlder(device: string, session: number): void {
     const older = this.#sessions.get(device);
     if (!older || older.state.session > session) return;
@@ -166,8 +170,8 @@ export class Connections {
   }
 
   /**
-   * Sends the frames of `run` in one go. A close in there ends the connection only afterwards: uWebSockets.js would leave TCP open
-   * after the close frame, for as long as the other side does.
+   * Sends the frames of `run` in one go. A close in there ends the connection only afterwards: uWebSockets.js
+   * would leave TCP open after the close frame, for as long as the other side does.
    */
   cork(connection: Connection, run: () => void): void {
     if (this.#corked) {

@@ -1,4 +1,6 @@
-/** Presence of sessions that ended, given back in batches. While the bus is away they are kept, up to a bound. */
+/**
+ * Presence of sessions that ended, given back in batches. While the bus is away they are kept, up to a bound.
+ */
 import type { Logger } from 'pino';
 import type { Presence } from '../../bus/bus.ts';
 

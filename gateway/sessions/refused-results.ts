@@ -1,4 +1,7 @@
-/** What becomes of a result for which there is no room now: its device keeps it, and is told when to try again. */
+/**
+ * What becomes of a result for which there is no room now: its device keeps it, and is told when to try again
+ * (R-7).
+ */
 import { encodeGatewayMessage } from '../../protocol/index.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Connections } from './connections.ts';

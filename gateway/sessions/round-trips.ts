@@ -1,6 +1,7 @@
 /**
- * How far the devices are: WebSocket pings to a small sample of them, in rotation, and the time until the pong. Only a pong
- * that answers a ping of ours counts, so a device cannot make numbers up beyond its own delay.
+ * How far the devices are: WebSocket pings to a small sample of them, in rotation, and the time until the
+ * pong. Only a pong that answers a ping of ours counts, so a device cannot make numbers up beyond its own
+ * delay.
  */
 
 import type { Metrics } from '../metrics.ts';

@@ -1,18 +1,22 @@
 /**
- * A connection and what state it is in. A session is an authenticated connection: the `admitted` state. There may be
- * hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse clock, and strings
- * that many devices share are shared (`interner.ts`).
+ * A connection and what state it is in. A session is an authenticated connection: the `admitted` state. There
+ * may be hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse
+ * clock, and strings that many devices share are shared (`interner.ts`).
  *
- * What V8's heap keeps for one device, bytes, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24 to
- * 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`) 32, the
- * device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and compliance are shared.
+ * What V8's heap keeps for one device, bytes, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and
+ * its property 24 to 40, the connection 112, the session 112, two numbers that are no small integers
+ * (`openedAt`, `budget`) 32, the device id 40, its place in the map of sessions about 40. Scope, software,
+ * capabilities, policy and compliance are shared.
  */
 
 import type { Newcomer } from '../../bus/newcomers.ts';
 import type { Compliance } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
 
-/** What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be called. */
+/**
+ * What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be
+ * called.
+ */
 export interface DeviceSocket {
   /** 1: sent, 0: waits in a buffer, 2: dropped. */
   send(frame: Uint8Array, isBinary: boolean): number;
@@ -39,7 +43,9 @@ export interface Admitting {
 export interface Session {
   readonly name: 'admitted';
   readonly device: string;
-  /** Orders the sessions of one device; a new one when the worker lost its lease and claimed the device anew. */
+  /**
+   * Orders the sessions of one device; a new one when the worker lost its lease and claimed the device anew.
+   */
   session: number;
   /** Which lease of this worker the session is claimed under. */
   leaseNumber: number;

@@ -46,7 +46,9 @@ export class SettingsFollower {
     return this.refused ?? this.#parts.listener.problem ?? this.#address.problem;
   }
 
-  /** Why this gateway is not registered, if the administration server says so: then no device is told of it. */
+  /**
+   * Why this gateway is not registered, if the administration server says so: then no device is told of it.
+   */
   get refused(): string | undefined {
     return this.#parts.gateways.own.refused;
   }
@@ -101,8 +103,8 @@ export class SettingsFollower {
   }
 
   /**
-   * Former ports on which somebody may still come. The directory knows for how long; until it knows where this worker listens now, it
-   * does not know of the port before that either.
+   * Former ports on which somebody may still come. The directory knows for how long; until it knows where
+   * this worker listens now, it does not know of the port before that either.
    */
   formerPorts(): number[] {
     const { server, gateways } = this.#parts;
@@ -114,8 +116,9 @@ export class SettingsFollower {
   }
 
   /**
-   * Whether who came by this port is to come by another. Not where the address stayed the same: then something stands in front of the
-   * gateway that brings devices to the old port until it is told of the new one.
+   * Whether who came by this port is to come by another. Not where the address stayed the same: then
+   * something stands in front of the gateway that brings devices to the old port until it is told of the new
+   * one.
    */
   moved(port: number): boolean {
     const serves = this.#serves;

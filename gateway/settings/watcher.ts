@@ -1,4 +1,7 @@
-/** Watches the directory: the gateways' settings, and whether it is whole. By hint and by interval, as hints may be lost. */
+/**
+ * Watches the directory: the gateways' settings, and whether it is whole. By hint and by interval, as hints
+ * may be lost.
+ */
 import type { Logger } from 'pino';
 import type { Directory, DirectoryGateway } from '../../bus/bus.ts';
 import type { Dependency } from '../../health/health.ts';

@@ -1,4 +1,6 @@
-/** What supervisor and worker processes say to each other, as JSON over the channel between parent and child. */
+/**
+ * What supervisor and worker processes say to each other, as JSON over the channel between parent and child.
+ */
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { WorkerState } from '../worker-status.ts';
 

@@ -1,6 +1,7 @@
 /**
- * Says which ports workers may listen on. They share a port among themselves, and the kernel would let a stranger of the same
- * user share it too: so a port that no worker listens on is first listened on alone for a moment.
+ * Says which ports workers may listen on. They share a port among themselves, and the kernel would let a
+ * stranger of the same user share it too: so a port that no worker listens on is first listened on alone for
+ * a moment.
  */
 import { probePort } from '../listen/port-probe.ts';
 

@@ -1,4 +1,7 @@
-/** A worker process from inside: a `GatewayWorker` that asks its supervisor about ports, tells it how it is, and stops when told. */
+/**
+ * A worker process from inside: a `GatewayWorker` that asks its supervisor about ports, tells it how it is,
+ * and stops when told.
+ */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import type { GatewayConfig } from '../config.ts';
@@ -21,8 +24,8 @@ export interface SuperviseWorkerParts {
 const HANGS_MS = 1_000;
 
 /**
- * Runs until the supervisor says so or is gone, or SIGTERM. Ctrl-C at a terminal reaches workers as well and is the supervisor's
- * to act on. Resolves with the exit code.
+ * Runs until the supervisor says so or is gone, or SIGTERM. Ctrl-C at a terminal reaches workers as well and
+ * is the supervisor's to act on. Resolves with the exit code.
  */
 export async function superviseWorker(parts: SuperviseWorkerParts): Promise<number> {
   const { config, bus, log, version, stopDeadlineMs } = parts;

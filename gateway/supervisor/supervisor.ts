@@ -1,6 +1,7 @@
 /**
- * The gateway as a whole: starts its worker processes and restarts those that die, tells them which ports are free and when
- * all of them are full, adds up their health and metrics on one port. It touches no device's connection.
+ * The gateway as a whole: starts its worker processes and restarts those that die, tells them which ports are
+ * free and when all of them are full, adds up their health and metrics on one port. It touches no device's
+ * connection.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -182,7 +183,10 @@ export class Supervisor {
     return { ready, since: this.#ready.report().since, workers };
   }
 
-  /** Workers that are stuck are replaced; only a gateway without any running worker is not live, and has no device to lose. */
+  /**
+   * Workers that are stuck are replaced; only a gateway without any running worker is not live, and has no
+   * device to lose.
+   */
   liveness(): GatewayLiveness {
     return { live: this.#loops.live, loops: this.#loops.report(), workers: this.readiness().workers };
   }

@@ -1,6 +1,6 @@
 /**
- * One worker's place in the gateway: a process in it, and another after a while when that dies. The pause doubles from 0.5 s
- * to 30 s and begins anew after a process lived for a minute.
+ * One worker's place in the gateway: a process in it, and another after a while when that dies. The pause
+ * doubles from 0.5 s to 30 s and begins anew after a process lived for a minute.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
@@ -10,7 +10,10 @@ import type { FromWorker, MetricsJson, ToWorker } from './messages.ts';
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const STABLE_MS = 60_000;
-/** A worker speaks once a second; one that said nothing for so many looks, a second apart, hangs and is killed. */
+/**
+ * A worker speaks once a second; one that said nothing for so many looks, a second apart, hangs and is
+ * killed.
+ */
 const SILENT_LOOKS = 30;
 const METRICS_TIMEOUT_MS = 2_000;
 
@@ -78,7 +81,9 @@ export class WorkerSlot {
     return this.#restarts;
   }
 
-  /** Resolves once the first process serves, rejects when it cannot or dies; others follow it all the same. */
+  /**
+   * Resolves once the first process serves, rejects when it cannot or dies; others follow it all the same.
+   */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#firstOutcome = { resolve, reject };
@@ -112,7 +117,10 @@ export class WorkerSlot {
     });
   }
 
-  /** The process leaves in order; it is killed when it is still there at the deadline. Resolves when it has ended. */
+  /**
+   * The process leaves in order; it is killed when it is still there at the deadline. Resolves when it has
+   * ended.
+   */
   async stop(deadlineMs: number): Promise<void> {
     if (this.#pause) clearTimeout(this.#pause);
     this.#pause = null;

@@ -1,6 +1,6 @@
 /**
- * One tunnel at its worker: who may join, which two legs are joined, what passed between them, and when it is over. It looks into no
- * frame and keeps none.
+ * One tunnel at its worker: who may join, which two legs are joined, what passed between them, and when it is
+ * over. It looks into no frame and keeps none.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { TunnelEvent, TunnelGrant } from '../../bus/bus.ts';
@@ -35,9 +35,14 @@ interface Side {
   leg: Leg | null;
   ticketHash: Uint8Array;
   ticketUsed: boolean;
-  /** The leg that used the ticket has said something since: it heard `joined`, and needs the ticket no more (T-3). */
+  /**
+   * The leg that used the ticket has said something since: it heard `joined`, and needs the ticket no more
+   * (T-3).
+   */
   ticketSpent: boolean;
-  /** Of the secret to resume with; the one before is good until the leg showed that it got the new one (T-4). */
+  /**
+   * Of the secret to resume with; the one before is good until the leg showed that it got the new one (T-4).
+   */
   secretHash: Uint8Array | null;
   previousHash: Uint8Array | null;
   /** When its leg went away. */

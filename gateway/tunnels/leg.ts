@@ -20,7 +20,10 @@ export interface LegInput {
   closed(): void;
 }
 
-/** Bytes that may wait for one leg: all that its other end may have on the way (T-9), headers and small frames on top. */
+/**
+ * Bytes that may wait for one leg: all that its other end may have on the way (T-9), headers and small frames
+ * on top.
+ */
 export const LEG_BUFFER_BYTES = 2 * 1024 * 1024;
 
 /** A leg whose WebSocket is in this process. */

@@ -1,6 +1,7 @@
 /**
- * Legs as they come to this process, whichever worker of the gateway has their tunnel: siblings share the port, so the kernel
- * may hand a leg to any of them. The first message names the worker; what is not ours is passed through.
+ * Legs as they come to this process, whichever worker of the gateway has their tunnel: siblings share the
+ * port, so the kernel may hand a leg to any of them. The first message names the worker; what is not ours is
+ * passed through.
  */
 
 import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';

@@ -1,6 +1,7 @@
 /**
- * Passing legs through to the sibling worker that has their tunnel, over a Unix socket in a folder that only this user may enter.
- * Each connection carries one leg, as records: kind (1 byte), length (4, big-endian), payload.
+ * Passing legs through to the sibling worker that has their tunnel, over a Unix socket in a folder that only
+ * this user may enter. Each connection carries one leg, as records: kind (1 byte), length (4, big-endian),
+ * payload.
  */
 import { lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';

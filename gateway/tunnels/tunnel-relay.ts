@@ -1,6 +1,7 @@
 /**
- * All tunnels of a worker: grants come from the outbox, legs from the push server or a sibling, and what becomes of each goes into
- * receipts. Tunnels have a budget of their own, in number and in bytes that wait, so that commands keep theirs.
+ * All tunnels of a worker: grants come from the outbox, legs from the push server or a sibling, and what
+ * becomes of each goes into receipts. Tunnels have a budget of their own, in number and in bytes that wait,
+ * so that commands keep theirs.
  */
 import type { Logger } from 'pino';
 import type { Delivery, Receipt, TunnelGrant } from '../../bus/bus.ts';
@@ -127,7 +128,10 @@ export class TunnelRelay {
     return session;
   }
 
-  /** Both ends of each tunnel are told to go on elsewhere; what is left at `deadline` (milliseconds since the Unix epoch) ends. */
+  /**
+   * Both ends of each tunnel are told to go on elsewhere; what is left at `deadline` (milliseconds since the
+   * Unix epoch) ends.
+   */
   async leave(deadline: number): Promise<void> {
     this.#moveAll(Math.max(0, deadline - Date.now()));
     while (this.#tunnels.size > 0 && Date.now() < deadline) {

@@ -15,13 +15,16 @@ const arrows: Record<Area, readonly string[]> = {
   cli: ['protocol', 'health', 'bus', 'gateway', 'admin-api', 'tunnel', 'device'],
   // The console knows the HTTP API only.
   console: [],
-  // The load tools start the same services and programs as the tests do, and put devices straight into the store.
+  // The load tools start the same services and programs as the tests do, and put devices straight into the
+  // store.
   bench: ['protocol', 'tunnel', 'device', 'admin-api/store/', 'test/services/', 'test/wait.ts'],
   test: areas,
   scripts: areas,
 };
 
-/** Parts whose folders (and files at the top) form no circle, so that each can be read after those it imports. */
+/**
+ * Parts whose folders (and files at the top) form no circle, so that each can be read after those it imports.
+ */
 const layered = ['protocol/', 'health/', 'bus/', 'gateway/', 'tunnel/', 'device/'];
 
 /** Packages that only one part knows, so that replacing one stays a change of that part. */

@@ -6,8 +6,9 @@ export interface Import {
   line: number;
 }
 
-// Sources are formatted by Biome: statements start in the first column, quotes are single, semicolons are there. That
-// makes regular expressions enough; what they cannot read is a problem, not an import that nobody sees.
+// Sources are formatted by Biome: statements start in the first column, quotes are single, semicolons are
+// there. That makes regular expressions enough; what they cannot read is a problem, not an import that nobody
+// sees.
 const patterns = [
   /^(?:import|export)\b[^'";]*?\bfrom '([^'\n]+)'/gm,
   /^import '([^'\n]+)'/gm,

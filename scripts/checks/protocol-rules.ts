@@ -11,7 +11,10 @@ export async function findRuleProblems(root: string): Promise<string[]> {
   return checkRules(await readFile(join(root, 'PROTOCOL.md'), 'utf8'), await readSources(root));
 }
 
-/** Rules defined twice, rules without a test that names them in its title, and citations of rules that do not exist. */
+/**
+ * Rules defined twice, rules without a test that names them in its title, and citations of rules that do not
+ * exist.
+ */
 export function checkRules(protocol: string, sources: ReadonlyMap<string, string>): string[] {
   const defined = new Set<string>();
   const problems: string[] = [];
@@ -43,7 +46,10 @@ export function checkRules(protocol: string, sources: ReadonlyMap<string, string
   return problems;
 }
 
-/** First arguments of `test(...)`, and of functions of a contract suite called like it (`rule(...)`, `testBoth(...)`). */
+/**
+ * First arguments of `test(...)`, and of functions of a contract suite called like it (`rule(...)`,
+ * `testBoth(...)`).
+ */
 export function testTitles(source: string): string[] {
   const call = /^\s*(?:test|rule)\w*\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/gm;
   return [...source.matchAll(call)].map((match) => match[2] ?? '');

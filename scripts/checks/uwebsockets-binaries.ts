@@ -16,8 +16,8 @@ const anchor = {
 };
 
 /**
- * What is installed as uWebSockets.js is published by somebody else than its authors: every file that is run must be
- * the one recorded in `scripts/uwebsockets-hashes.json`, and there must be no other.
+ * What is installed as uWebSockets.js is published by somebody else than its authors: every file that is run
+ * must be the one recorded in `scripts/uwebsockets-hashes.json`, and there must be no other.
  */
 export async function findBinaryProblems(root: string): Promise<string[]> {
   const recorded = JSON.parse(

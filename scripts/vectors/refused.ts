@@ -1,4 +1,6 @@
-/** Frames that end a connection, each with the rule it breaks: a gateway closes with 4400, a device with 1002. */
+/**
+ * Frames that end a connection, each with the rule it breaks: a gateway closes with 4400, a device with 1002.
+ */
 import { CLOSE, LIMITS } from '../../protocol/index.ts';
 import { DEVICE, NONCE, NOW } from './keys.ts';
 import { array, bin, float64, map, nested, str, uint64 } from './wire.ts';

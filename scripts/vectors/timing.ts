@@ -4,7 +4,10 @@ import { NOW } from './keys.ts';
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
-/** `atMs`: by the monotonic clock. `told`: the `time` of a `welcome` or `beat`. `issuedAt`: of an order that verified. */
+/**
+ * `atMs`: by the monotonic clock. `told`: the `time` of a `welcome` or `beat`. `issuedAt`: of an order that
+ * verified.
+ */
 type ClockStep = { atMs: number } & ({ told: number } | { issuedAt: number } | { restart: true });
 
 const clocks: [name: string, steps: (ClockStep & { serverTime: number; floor: number })[]][] = [
@@ -36,8 +39,8 @@ const clocks: [name: string, steps: (ClockStep & { serverTime: number; floor: nu
 ];
 
 /**
- * How connections of one device ended, in turn, and within what time it dials again; `null`: not by itself. `atMs`: when, by
- * the monotonic clock; 0 when absent.
+ * How connections of one device ended, in turn, and within what time it dials again; `null`: not by itself.
+ * `atMs`: when, by the monotonic clock; 0 when absent.
  */
 interface EndStep {
   atMs?: number;

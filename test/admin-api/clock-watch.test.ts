@@ -8,7 +8,9 @@ import { MeasuredClock } from '../../bus/clock.ts';
 
 const HOUR = 3_600_000;
 
-/** The shared clock is `shared` ahead of this process', the database's `database`; `null` where it has none. */
+/**
+ * The shared clock is `shared` ahead of this process', the database's `database`; `null` where it has none.
+ */
 function watch(shared: number, database: number | null) {
   const clock = new MeasuredClock();
   const at = performance.now();

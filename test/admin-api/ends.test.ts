@@ -1,4 +1,7 @@
-/** Ends that the ledger gives by itself, over a real store and the in-process bus; the clock and the workers are the test's. */
+/**
+ * Ends that the ledger gives by itself, over a real store and the in-process bus; the clock and the workers
+ * are the test's.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,4 +1,6 @@
-/** The API behind reverse proxies and in front of tools: a path prefix, request ids, keys that are not read. */
+/**
+ * The API behind reverse proxies and in front of tools: a path prefix, request ids, keys that are not read.
+ */
 import { createServer, request as send } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'uvu';

@@ -1,4 +1,7 @@
-/** Which moves balancing may make for devices that measured: within their tie band, or off what is over its limit. */
+/**
+ * Which moves balancing may make for devices that measured: within their tie band, or off what is over its
+ * limit.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { classesOf, type Placed } from '../../admin-api/balance/classes.ts';

@@ -1,4 +1,7 @@
-/** What is sent again, and in which order, over a real store and the in-process bus; nobody applies receipts unless the test does. */
+/**
+ * What is sent again, and in which order, over a real store and the in-process bus; nobody applies receipts
+ * unless the test does.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

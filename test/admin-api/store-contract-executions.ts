@@ -38,7 +38,8 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
         const { due, heldBack } = await store.executions.queuedFor(['d0000', 'd0001'], perDevice);
         return { due: names(due), heldBack: heldBack.sort() };
       };
-      // Also for a device without room it is told that something waits: its next word is a reason to look again.
+      // Also for a device without room it is told that something waits: its next word is a reason to look
+      // again.
       assert.equal(await queuedFor(1), { due: [], heldBack: ['d0000', 'd0001'] });
       assert.equal(await queuedFor(2), { due: ['c2/d0000'], heldBack: ['d0000', 'd0001'] });
       assert.equal(await queuedFor(3), { due: ['c2/d0000', 'c3/d0000', 'c3/d0001'], heldBack: [] });

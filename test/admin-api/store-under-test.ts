@@ -4,7 +4,10 @@ import type { Store } from '../../admin-api/store/store.ts';
 export interface StoreUnderTest {
   /** A started store on an empty database of its own. */
   fresh(): Promise<Store>;
-  /** Another store on the same database, as a second server has; SQLite has one server, and answers the same store. */
+  /**
+   * Another store on the same database, as a second server has; SQLite has one server, and answers the same
+   * store.
+   */
   second(store: Store): Promise<Store>;
   /** Stops every store that was handed out since the last call. */
   cleanUp(): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * Writes to the store in the folder given, command ids beginning with the prefix given, for as long as it lives, and
- * prints each number once it is committed; a test kills it.
+ * Writes to the store in the folder given, command ids beginning with the prefix given, for as long as it
+ * lives, and prints each number once it is committed; a test kills it.
  */
 import { writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,6 +17,7 @@ for (let number = 1; ; number++) {
     await tx.events.append([{ at: 1, type: 'written', data: number }]);
   });
   writeSync(1, `${number}\n`);
-  // SQLite does not queue who waits for its lock: another process gets it while nobody holds it, or not at all.
+  // SQLite does not queue who waits for its lock: another process gets it while nobody holds it, or not at
+  // all.
   await pause(2);
 }

@@ -1,4 +1,7 @@
-/** What stands in the stream of receipts and should not: a whole administration server over a real store and the in-process bus. */
+/**
+ * What stands in the stream of receipts and should not: a whole administration server over a real store and
+ * the in-process bus.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

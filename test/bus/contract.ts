@@ -9,8 +9,9 @@ import { presenceRules } from './contract-presence.ts';
 import { receiptBoundRules, receiptRules } from './contract-receipts.ts';
 
 /**
- * Registers all rules for `subject`; the caller runs them with `test.run()`. Without `bounds` those are left out that take
- * long because they fill something: the same scripts hold them to the bounds on every kind of Redis.
+ * Registers all rules for `subject`; the caller runs them with `test.run()`. Without `bounds` those are left
+ * out that take long because they fill something: the same scripts hold them to the bounds on every kind of
+ * Redis.
  */
 export function busContract(subject: BusUnderTest, options: { bounds?: boolean } = {}): void {
   const { bounds = true } = options;

@@ -1,4 +1,7 @@
-/** Another server takes over: what the one before had acknowledged may be gone, and nobody goes on as if it were not. */
+/**
+ * Another server takes over: what the one before had acknowledged may be gone, and nobody goes on as if it
+ * were not.
+ */
 import type { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

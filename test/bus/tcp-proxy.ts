@@ -5,7 +5,10 @@ export interface TcpProxy {
   readonly port: number;
   /** New connections go there from now on. */
   leadTo(port: number): void;
-  /** Connections open now, of which `matches` is true of what their client sent, pass nothing on any more, and stay open. */
+  /**
+   * Connections open now, of which `matches` is true of what their client sent, pass nothing on any more, and
+   * stay open.
+   */
   freeze(matches: (sent: string) => boolean): void;
   stop(): Promise<void>;
 }

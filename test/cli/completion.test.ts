@@ -77,7 +77,8 @@ test('fish completes the subcommands and flags of every command, and the choices
 
 test('zsh completes commands, flags and the choices of a flag', async () => {
   const { program, script } = await prepare('zsh');
-  // In a terminal of its own, as completion needs the line editor; `show` prints the line as it stands after Tab.
+  // In a terminal of its own, as completion needs the line editor; `show` prints the line as it stands after
+  // Tab.
   const questions = {
     'pushpoint devices sh': 'pushpoint devices show ',
     'pushpoint devices list --lim': 'pushpoint devices list --limit ',

@@ -54,7 +54,9 @@ function gateway(change: Partial<GatewayView> = {}): GatewayView {
   };
 }
 
-/** Answers changes with `changed`, and looks at the gateway with one view after the other, the last for ever. */
+/**
+ * Answers changes with `changed`, and looks at the gateway with one view after the other, the last for ever.
+ */
 function answering(views: GatewayView[], changed = views[0]): Handle {
   let looks = 0;
   return (request, response) => {

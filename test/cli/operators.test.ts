@@ -1,4 +1,7 @@
-/** What people expect of a command line: questions, defaults in the help, errors that name the mistake, a quick start. */
+/**
+ * What people expect of a command line: questions, defaults in the help, errors that name the mistake, a
+ * quick start.
+ */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -4,7 +4,10 @@ import { control, printable, printableJson, printing } from '../../cli/output/pr
 import { run } from '../../cli/run.ts';
 import { smallServer, testShell } from './small-server.ts';
 
-/** Sets the title, clears the screen, writes the clipboard, and the same again with the 8-bit forms; overwrites; turns around. */
+/**
+ * Sets the title, clears the screen, writes the clipboard, and the same again with the 8-bit forms;
+ * overwrites; turns around.
+ */
 const ATTACKS = [
   '\u001b]0;owned\u0007',
   '\u001b[2J',

@@ -1,4 +1,7 @@
-/** A program that would not end after its stop: something is left open, or its main thread hangs while it stops. */
+/**
+ * A program that would not end after its stop: something is left open, or its main thread hangs while it
+ * stops.
+ */
 import { Assembly, runUntilSignal } from '../../cli/programs/lifecycle.ts';
 import { processShell } from '../../cli/shell.ts';
 

@@ -18,7 +18,8 @@ test('a connection that never begins its TLS handshake does not delay the start'
   const silent = connect(port, '127.0.0.1');
   silent.on('error', () => {});
   await once(silent, 'connect');
-  // Connections are accepted in their order: once this one is answered, the server has the silent one. It is kept open.
+  // Connections are accepted in their order: once this one is answered, the server has the silent one. It is
+  // kept open.
   const agent = new Agent({ keepAlive: true, ca: readFileSync(certificates.ca) });
   const status = await new Promise((resolve, reject) => {
     get(`https://localhost:${port}/live`, { agent, family: 4 }, (response) => {

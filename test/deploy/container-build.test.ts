@@ -37,7 +37,10 @@ function makeContext(): string {
   return context;
 }
 
-/** Builds the stages as folders: WORKDIR and COPY as they stand, RUN of the build stage with a shell. Returns the last one. */
+/**
+ * Builds the stages as folders: WORKDIR and COPY as they stand, RUN of the build stage with a shell. Returns
+ * the last one.
+ */
 async function buildImage(): Promise<{ root: string; instructions: [string, string][] }> {
   const context = makeContext();
   const stages = new Map<string, string>();

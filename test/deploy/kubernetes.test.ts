@@ -1,4 +1,7 @@
-/** deploy/kubernetes against the API's own schemas and against the settings of our programs; no cluster is needed. */
+/**
+ * deploy/kubernetes against the API's own schemas and against the settings of our programs; no cluster is
+ * needed.
+ */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -26,7 +26,9 @@ async function initOfTheImage(): Promise<string[]> {
   return before;
 }
 
-/** An agent in a process namespace of its own, as in a container, with a task that leaves a process behind. */
+/**
+ * An agent in a process namespace of its own, as in a container, with a task that leaves a process behind.
+ */
 async function agentAsProcessOne(name: string, before: string[]): Promise<{ agent: Program; one: number }> {
   const gw = await ScriptGateway.start();
   const stateDir = join(folder, name);

@@ -1,4 +1,7 @@
-/** Metrics, alert rules and the dashboard in a real Prometheus that scrapes real programs; installed where it is missing. */
+/**
+ * Metrics, alert rules and the dashboard in a real Prometheus that scrapes real programs; installed where it
+ * is missing.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** An agent as a process of its own, whose tasks have all the time they want after SIGTERM. Its configuration is the first argument, as JSON. */
+/**
+ * An agent as a process of its own, whose tasks have all the time they want after SIGTERM. Its configuration
+ * is the first argument, as JSON.
+ */
 import { pino } from 'pino';
 import { Agent, checkAgentConfig } from '../../device/agent/index.ts';
 

@@ -1,4 +1,6 @@
-/** An administration server that only enrols and tells devices where to go: everybody, or as the test says. */
+/**
+ * An administration server that only enrols and tells devices where to go: everybody, or as the test says.
+ */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -86,7 +88,9 @@ export async function enrolment(
 
 const CHALLENGE = toBase64url(new Uint8Array(38).fill(7));
 
-/** A good answer to a device that asks where to go (G-16): a challenge first, and the list to who signed that. */
+/**
+ * A good answer to a device that asks where to go (G-16): a challenge first, and the list to who signed that.
+ */
 export async function located(
   serverKey: DeviceKey,
   deviceKey: DeviceKey,

@@ -1,6 +1,7 @@
 /**
- * A gateway that does what the test says: a real WebSocket server with the protocol's codec, and the administration
- * server's key to sign orders with. By default it admits whoever proves the device's key and answers heartbeats.
+ * A gateway that does what the test says: a real WebSocket server with the protocol's codec, and the
+ * administration server's key to sign orders with. By default it admits whoever proves the device's key and
+ * answers heartbeats.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';

@@ -1,4 +1,6 @@
-/** A web page that is a device, of an origin of its own; it does as its address says and reports over HTTP. */
+/**
+ * A web page that is a device, of an origin of its own; it does as its address says and reports over HTTP.
+ */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

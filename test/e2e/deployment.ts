@@ -12,13 +12,18 @@ import { backUp, type DatabasePlace, restore } from './backup.ts';
 const CLOCK_SHIFT = new URL('../faults/clock-shift.js', import.meta.url).href;
 
 export interface DeploymentOptions {
-  /** `memory`: one process, `pushpoint start`. `redis`: an administration server and gateways, a process each. */
+  /**
+   * `memory`: one process, `pushpoint start`. `redis`: an administration server and gateways, a process each.
+   */
   bus: 'memory' | 'redis';
   /** SQLite when absent. */
   store?: 'sqlite' | 'postgres';
   /** Over Redis; 2 when absent. Named `gw1`, `gw2` and so on. */
   gateways?: number;
-  /** How far devices are from each gateway, in order, round trips in milliseconds; none are delayed when absent. */
+  /**
+   * How far devices are from each gateway, in order, round trips in milliseconds; none are delayed when
+   * absent.
+   */
   distancesMs?: readonly number[];
   /** Flags for whatever holds devices' connections. */
   gatewayFlags?: readonly string[];
@@ -31,7 +36,9 @@ export interface DeploymentOptions {
 /** What `start` starts: over the in-process bus there is `admin` only, and it is everything. */
 export type ProgramName = 'admin' | `gw${number}`;
 
-/** The real programs, as processes that are killed and started again with the same data and on the same ports. */
+/**
+ * The real programs, as processes that are killed and started again with the same data and on the same ports.
+ */
 export class Deployment {
   readonly #options: DeploymentOptions;
   readonly #folder: string;

@@ -1,4 +1,7 @@
-/** The directory emptied while it is written, and an administration server of another database on the same Redis. */
+/**
+ * The directory emptied while it is written, and an administration server of another database on the same
+ * Redis.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** A device made by hand, from PROTOCOL.md and frames alone, at the real thing; enrolment by the SDK and by hand. */
+/**
+ * A device made by hand, from PROTOCOL.md and frames alone, at the real thing; enrolment by the SDK and by
+ * hand.
+ */
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

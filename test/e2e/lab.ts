@@ -125,7 +125,9 @@ export async function allConnected(devices: readonly TestDevice[], timeoutMs = 6
 type Body = (lab: Lab) => Promise<void>;
 
 export interface LabTests {
-  /** Registers a test that gets the lab; after it the ledger and the devices must agree, and the devices go. */
+  /**
+   * Registers a test that gets the lab; after it the ledger and the devices must agree, and the devices go.
+   */
   testLab(title: string, body: Body): void;
 }
 

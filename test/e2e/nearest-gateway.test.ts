@@ -1,4 +1,6 @@
-/** Gateways that are unequally far away. The distances are large, so that a busy machine does not blur them. */
+/**
+ * Gateways that are unequally far away. The distances are large, so that a busy machine does not blur them.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PlacementView } from '../../cli/operator/views.ts';

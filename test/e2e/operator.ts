@@ -29,7 +29,10 @@ export interface SendOptions {
   timeout?: number;
   collapseKey?: string | null;
   offline?: 'queue' | 'skip';
-  /** A group (with subgroups), or all, in place of naming the devices; `devices` is then what the test expects. */
+  /**
+   * A group (with subgroups), or all, in place of naming the devices; `devices` is then what the test
+   * expects.
+   */
   group?: string;
   all?: boolean;
 }

@@ -5,9 +5,9 @@ import type { Given, Operator } from './operator.ts';
 const SHOWN = 20;
 
 /**
- * The ledger against the devices' own lists. Rejects unless every execution of every command that was accepted is in
- * exactly one final state, a success ran exactly once, and nothing ran twice (a run that death cut short may be made
- * again) or where it was not meant to; says by id what differs.
+ * The ledger against the devices' own lists. Rejects unless every execution of every command that was
+ * accepted is in exactly one final state, a success ran exactly once, and nothing ran twice (a run that death
+ * cut short may be made again) or where it was not meant to; says by id what differs.
  */
 export async function reconcile(operator: Operator, given: readonly Given[] = operator.given): Promise<void> {
   const problems: string[] = [];

@@ -1,4 +1,7 @@
-/** A database from a backup that is older than what devices have done since: all comes to its end, and nothing runs twice. */
+/**
+ * A database from a backup that is older than what devices have done since: all comes to its end, and nothing
+ * runs twice.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -25,7 +25,10 @@ export class Churn {
     this.#timer ??= setInterval(() => this.#someLeave(), EVERY_MS);
   }
 
-  /** Everybody is back, or on the way; nobody leaves until the next `start`. Rejects when a departure or return failed. */
+  /**
+   * Everybody is back, or on the way; nobody leaves until the next `start`. Rejects when a departure or
+   * return failed.
+   */
   async settle(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;

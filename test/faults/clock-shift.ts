@@ -1,6 +1,6 @@
 /**
- * Loaded before a program (`--import`): its wall clock is off by as many milliseconds as the file FAULTS_CLOCK says, from soon
- * after that was written. Monotonic time goes on as it does.
+ * Loaded before a program (`--import`): its wall clock is off by as many milliseconds as the file
+ * FAULTS_CLOCK says, from soon after that was written. Monotonic time goes on as it does.
  */
 import { readFileSync } from 'node:fs';
 

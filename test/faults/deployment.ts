@@ -1,6 +1,6 @@
 /**
- * The programs of one world, each a process, with a proxy on every link between them and a clock of their own. All that a
- * fault can be made to is here; `make/` makes them.
+ * The programs of one world, each a process, with a proxy on every link between them and a clock of their
+ * own. All that a fault can be made to is here; `make/` makes them.
  */
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -146,7 +146,10 @@ export class Deployment {
     await writeFile(this.#clockFile(name), String(offsetMs));
   }
 
-  /** Starts a program that does not run; again when it ends before it serves, as whoever keeps programs running does. */
+  /**
+   * Starts a program that does not run; again when it ends before it serves, as whoever keeps programs
+   * running does.
+   */
   async startProgram(name: ProgramName): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -164,8 +167,8 @@ export class Deployment {
   }
 
   /**
-   * Starts a program and does not wait for it; one that runs is stopped first. `stderr`: where it writes its log, a path;
-   * to us when absent.
+   * Starts a program and does not wait for it; one that runs is stopped first. `stderr`: where it writes its
+   * log, a path; to us when absent.
    */
   async launch(name: ProgramName, { stderr }: { stderr?: string } = {}): Promise<Program> {
     const flags = this.#flags.get(name);

@@ -28,7 +28,9 @@ export interface Fault {
   keepsSockets?: boolean;
 }
 
-/** Times of the faults, milliseconds: as the field has them, or the shortest that still cross every deadline. */
+/**
+ * Times of the faults, milliseconds: as the field has them, or the shortest that still cross every deadline.
+ */
 export interface Times {
   /** A program stands still: longer than a lease. */
   stopped: number;

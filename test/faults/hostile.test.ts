@@ -77,7 +77,10 @@ function socketAttacks(url: string, stolen: Identity): Record<string, () => Prom
   };
 }
 
-/** A connection that sends its request a byte at a time and never ends it; until the server has had enough, or `signal`. */
+/**
+ * A connection that sends its request a byte at a time and never ends it; until the server has had enough, or
+ * `signal`.
+ */
 function slowLoris(url: string, signal: AbortSignal): Promise<void> {
   const { port } = new URL(url);
   return new Promise((resolve) => {

@@ -1,4 +1,7 @@
-/** The mutations of the fault matrix fit the code as it is; whether their proofs notice them is played by `test:faults`. */
+/**
+ * The mutations of the fault matrix fit the code as it is; whether their proofs notice them is played by
+ * `test:faults`.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

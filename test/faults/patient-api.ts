@@ -1,6 +1,6 @@
 /**
- * The HTTP API as a program uses it that does not give up: while a server is away it asks again, or another one. A request
- * that makes something carries an idempotency key, so that asking twice makes one.
+ * The HTTP API as a program uses it that does not give up: while a server is away it asks again, or another
+ * one. A request that makes something carries an idempotency key, so that asking twice makes one.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import {

@@ -1,9 +1,11 @@
 /**
- * The fault matrix: `node dist/test/faults/run.js [--quick] [--seed N] [--random N] [--list] [name ...]`. The last line of
- * stdout is JSON with the totals; the exit code is 0 only when every scenario held and nothing was lost.
+ * The fault matrix: `node dist/test/faults/run.js [--quick] [--seed N] [--random N] [--list] [name ...]`. The
+ * last line of stdout is JSON with the totals; the exit code is 0 only when every scenario held and nothing
+ * was lost.
  *
- * `--mutate NAME` switches a mechanism of recovery off and plays the proof that must notice, `--mutate all` each of them;
- * `--seeds 5` with five seeds. Exit code 0 only when every proof holds with its mechanism and fails without, with each seed.
+ * `--mutate NAME` switches a mechanism of recovery off and plays the proof that must notice, `--mutate all`
+ * each of them; `--seeds 5` with five seeds. Exit code 0 only when every proof holds with its mechanism and
+ * fails without, with each seed.
  */
 import { parseArgs } from 'node:util';
 import { Matrix } from './matrix.ts';

@@ -41,7 +41,10 @@ import { receiptsWait, whileEnding } from './make/waiting.ts';
 import type { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
 
-/** One administration server on SQLite; two on PostgreSQL; everything in one process; Redis as it is made to last. */
+/**
+ * One administration server on SQLite; two on PostgreSQL; everything in one process; Redis as it is made to
+ * last.
+ */
 const ONE: Shape = { admins: 1, store: 'sqlite', bus: 'redis' };
 const TWO: Shape = { admins: 2, store: 'postgres', bus: 'redis' };
 const SENTINEL: Shape = { admins: 1, store: 'sqlite', bus: 'sentinel' };
@@ -112,7 +115,10 @@ function lines(times: Times): Line[] {
   ];
 }
 
-/** Of issue after issue: each was seen to lose devices, or to end what had ended otherwise. Never one of a drawn pair. */
+/**
+ * Of issue after issue: each was seen to lose devices, or to end what had ended otherwise. Never one of a
+ * drawn pair.
+ */
 function single(times: Times): Line[] {
   return [
     { name: 'redis-emptied-twice', shape: ONE, fault: redisFlushedAgain(2, 508) },

@@ -2,8 +2,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
 /**
- * `silent`: connections stay open, and nothing comes through in either direction: half-open to both ends. `one-way`: whoever
- * dialed hears everything and is not heard.
+ * `silent`: connections stay open, and nothing comes through in either direction: half-open to both ends.
+ * `one-way`: whoever dialed hears everything and is not heard.
  */
 type Condition =
   | { is: 'whole' }

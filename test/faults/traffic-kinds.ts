@@ -7,7 +7,10 @@ import { trueTime } from '../fleet/true-time.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';
 
-/** `usual`: most have to succeed. Of the others, half of all may end by the ledger in that one way; `short`: in any of them. */
+/**
+ * `usual`: most have to succeed. Of the others, half of all may end by the ledger in that one way; `short`:
+ * in any of them.
+ */
 export type TrafficKind = 'usual' | 'short' | EndingKind;
 export type EndingKind = 'finish-by' | 'expiry' | 'collapse' | 'skip' | 'cancel';
 

@@ -92,8 +92,9 @@ export class World {
   }
 
   /**
-   * Resolves with the seconds it took until everything worked: all devices that are to be connected are, by their own word
-   * and on record, a command to all, given now, has succeeded on every one, and every gateway serves, unless a fault is in force.
+   * Resolves with the seconds it took until everything worked: all devices that are to be connected are, by
+   * their own word and on record, a command to all, given now, has succeeded on every one, and every gateway
+   * serves, unless a fault is in force.
    */
   async works(limitMs: number, inForce = false): Promise<number> {
     const began = performance.now();

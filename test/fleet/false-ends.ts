@@ -1,6 +1,7 @@
 /**
- * Ends that the ledger gave although the device had succeeded and its gateway had been told in time. Judged by what devices and
- * the harness noted on the machine's own clock, whatever the programs' clocks say, and by the ledger's own word.
+ * Ends that the ledger gave although the device had succeeded and its gateway had been told in time. Judged
+ * by what devices and the harness noted on the machine's own clock, whatever the programs' clocks say, and by
+ * the ledger's own word.
  */
 import type { Runs } from './fleet-messages.ts';
 import type { ExecutionView, Given } from './given.ts';

@@ -37,7 +37,10 @@ export interface Runs {
   completed: number;
   /** Were under way when the device died. */
   cutShort: number;
-  /** When a gateway had its success, by `trueTime`; at most a heartbeat later than it had. `null`: not known that one had. */
+  /**
+   * When a gateway had its success, by `trueTime`; at most a heartbeat later than it had. `null`: not known
+   * that one had.
+   */
   heardAt: number | null;
   /** When it was begun first, by `trueTime`. */
   begunAt: number;

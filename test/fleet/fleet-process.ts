@@ -1,6 +1,6 @@
 /**
- * A process full of devices; `fleet.ts` forks it and tells it what to do. It ends when whoever forked it does. With a folder
- * as its argument the devices and their runs are kept there, and outlive the process.
+ * A process full of devices; `fleet.ts` forks it and tells it what to do. It ends when whoever forked it
+ * does. With a folder as its argument the devices and their runs are kept there, and outlive the process.
  */
 import { join } from 'node:path';
 import { forEachAtOnce } from '../../cli/demo/fleet.ts';

@@ -117,7 +117,10 @@ export class Fleet {
     await this.#each(members, (ids) => ({ do: 'copy', ids }));
   }
 
-  /** Ends the copies once everything that either place took is on record; nothing may be sent to these devices meanwhile. */
+  /**
+   * Ends the copies once everything that either place took is on record; nothing may be sent to these devices
+   * meanwhile.
+   */
   async endCopies(members: readonly FleetMember[]): Promise<void> {
     await this.#each(members, (ids) => ({ do: 'end copies', ids }));
   }

@@ -18,5 +18,7 @@ export interface Given {
   canceledAt?: number;
 }
 
-/** `inTime`: by the ledger's own word, the device's end was with its gateway before the one that is recorded. */
+/**
+ * `inTime`: by the ledger's own word, the device's end was with its gateway before the one that is recorded.
+ */
 export type ExecutionView = PlainExecutionView & { late: { state: string; inTime?: boolean } | null };

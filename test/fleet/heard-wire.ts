@@ -1,11 +1,14 @@
 /**
- * A device's connection that knows when its gateway had each result: an answer to a beat proves that the gateway has read all that
- * the device said before that beat.
+ * A device's connection that knows when its gateway had each result: an answer to a beat proves that the
+ * gateway has read all that the device said before that beat.
  */
 import { type Dial, wsDial } from '../../device/index.ts';
 import { decodeDeviceMessage, decodeGatewayMessage } from '../../protocol/index.ts';
 
-/** Calls `heard` for each command whose result the gateway has, soon after it had it; again for one that was said again. */
+/**
+ * Calls `heard` for each command whose result the gateway has, soon after it had it; again for one that was
+ * said again.
+ */
 export function heardDial(heard: (command: string) => void, dial: Dial = wsDial()): Dial {
   return (url, events) => {
     /** Results that were said since the last beat, and before it. */

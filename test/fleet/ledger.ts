@@ -1,4 +1,6 @@
-/** Every command that was answered 202 and the devices it was for; and the judgement of what became of them. */
+/**
+ * Every command that was answered 202 and the devices it was for; and the judgement of what became of them.
+ */
 import { randomUUID } from 'node:crypto';
 import type { ApiClient } from '../../cli/api-client.ts';
 import { forEachAtOnce } from '../../cli/demo/fleet.ts';
@@ -29,7 +31,10 @@ export interface SendOptions {
   collapseKey?: string;
   /** Final states besides `succeeded` that are as good here. */
   may?: readonly FinalState[];
-  /** Deliver by, and finish by, seconds; the server's own, and longer than any clock of the fault matrix steps, when absent. */
+  /**
+   * Deliver by, and finish by, seconds; the server's own, and longer than any clock of the fault matrix
+   * steps, when absent.
+   */
   ttl?: number;
   timeout?: number;
   /** Given up for devices that are not connected. */
@@ -102,8 +107,8 @@ export class Ledger {
   }
 
   /**
-   * Waits until everything that was given since the last time has ended, and compares what the API tells with the devices' own
-   * lists. Adds to the totals.
+   * Waits until everything that was given since the last time has ended, and compares what the API tells with
+   * the devices' own lists. Adds to the totals.
    */
   async judge({
     ordered = false,

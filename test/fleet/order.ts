@@ -10,8 +10,8 @@ interface Step {
 }
 
 /**
- * Commands come in no guaranteed order (D-2), but one that was issued after another had succeeded is begun after it. By the
- * clock of the one server that wrote both times.
+ * Commands come in no guaranteed order (D-2), but one that was issued after another had succeeded is begun
+ * after it. By the clock of the one server that wrote both times.
  */
 export function outOfOrder(
   given: readonly Given[],

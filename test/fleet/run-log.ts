@@ -1,4 +1,7 @@
-/** What the devices of one process ran; in a file as well, where the process must not forget it when it is killed. */
+/**
+ * What the devices of one process ran; in a file as well, where the process must not forget it when it is
+ * killed.
+ */
 import { openSync, readFileSync, writeSync } from 'node:fs';
 import type { Runs } from './fleet-messages.ts';
 import { trueTime } from './true-time.ts';
@@ -63,7 +66,10 @@ export class RunLog {
     return runs;
   }
 
-  /** In the kernel's hands when this returns, so that it survives the process, as the device's own journal does. */
+  /**
+   * In the kernel's hands when this returns, so that it survives the process, as the device's own journal
+   * does.
+   */
   #write(line: string): void {
     if (this.#file !== undefined) writeSync(this.#file, line);
   }

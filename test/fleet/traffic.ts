@@ -57,7 +57,10 @@ export class Traffic {
     this.#paused = false;
   }
 
-  /** Resolves when all were answered, with how many per second it came to; rejects when one was refused. Idempotent. */
+  /**
+   * Resolves when all were answered, with how many per second it came to; rejects when one was refused.
+   * Idempotent.
+   */
   async stop(): Promise<{ commands: number; perSecond: number }> {
     clearInterval(this.#timer);
     const seconds = (performance.now() - this.#startedAt) / 1_000;

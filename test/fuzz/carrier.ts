@@ -1,4 +1,7 @@
-/** A device with good manners that joins any tunnel it is asked to, and leaves its leg to whoever asked for the tunnel. */
+/**
+ * A device with good manners that joins any tunnel it is asked to, and leaves its leg to whoever asked for
+ * the tunnel.
+ */
 import type { OpenedTunnelView } from '../../cli/operator/views.ts';
 import { decodeOrderBody } from '../../protocol/index.ts';
 import type { TunnelTicket } from '../../tunnel/index.ts';

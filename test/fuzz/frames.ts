@@ -1,4 +1,7 @@
-/** What fuzzed devices say: right frames, wrong ones, and what is wrong about them by the protocol's own codec. */
+/**
+ * What fuzzed devices say: right frames, wrong ones, and what is wrong about them by the protocol's own
+ * codec.
+ */
 import {
   COMPLIANCE,
   type DeviceMessage,

@@ -1,4 +1,7 @@
-/** Honest devices beside the fuzz: commands to them succeed, a tunnel carries its bytes, and no session of theirs ends. */
+/**
+ * Honest devices beside the fuzz: commands to them succeed, a tunnel carries its bytes, and no session of
+ * theirs ends.
+ */
 import { encodeReceived } from '../../protocol/index.ts';
 import type { Lab } from '../e2e/lab.ts';
 import { Fleet } from '../fleet/fleet.ts';

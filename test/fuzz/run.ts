@@ -1,7 +1,8 @@
 /**
- * Whole sessions of right and wrong frames in any order, tunnels' legs included, against a gateway of real processes with honest
- * devices beside: `node dist/test/fuzz/run.js [--frames N] [--seed N]`. The last line of stdout is JSON; the exit code is 0
- * only when nothing crashed, hung or grew, every wrong frame ended its session, and no honest device noticed.
+ * Whole sessions of right and wrong frames in any order, tunnels' legs included, against a gateway of real
+ * processes with honest devices beside: `node dist/test/fuzz/run.js [--frames N] [--seed N]`. The last line
+ * of stdout is JSON; the exit code is 0 only when nothing crashed, hung or grew, every wrong frame ended its
+ * session, and no honest device noticed.
  */
 import { parseArgs } from 'node:util';
 import { Lab } from '../e2e/lab.ts';

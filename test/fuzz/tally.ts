@@ -8,7 +8,9 @@ export class Tally {
   hung = 0;
   /** Sessions that went on although a frame broke a rule. */
   unpunished = 0;
-  /** Sessions without a wrong frame that were closed as if there had been one, or whose beat was not answered. */
+  /**
+   * Sessions without a wrong frame that were closed as if there had been one, or whose beat was not answered.
+   */
   unjust = 0;
   readonly problems: string[] = [];
   /** Ends of connections by code, for people. */

@@ -1,4 +1,7 @@
-/** The programs while they are fuzzed: the same processes at the end, none of them grown, none with an error to tell. */
+/**
+ * The programs while they are fuzzed: the same processes at the end, none of them grown, none with an error
+ * to tell.
+ */
 import { readFile } from 'node:fs/promises';
 import type { Lab } from '../e2e/lab.ts';
 

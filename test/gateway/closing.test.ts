@@ -9,7 +9,9 @@ import { BRANCH, type Rig, ROOT, withRig } from './rig.ts';
 const GW2 = { name: 'gw2', url: 'ws://gw2.example.net' };
 const REDIRECT = encodeGatewayMessage({ t: 'redirect', to: [GW2], reason: 'balance', withinMs: 0 });
 
-/** Whether TCP's end had come by the time the gateway answered requests that were sent after its close frame. */
+/**
+ * Whether TCP's end had come by the time the gateway answered requests that were sent after its close frame.
+ */
 async function endsAtOnce(rig: Rig, device: RawDevice): Promise<boolean> {
   const { _socket: tcp, _receiver: receiver } = device.socket as unknown as {
     _socket: Socket;

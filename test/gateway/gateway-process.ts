@@ -1,4 +1,6 @@
-/** A whole gateway as its own processes over a Redis of the test's own, with a directory that the test writes. */
+/**
+ * A whole gateway as its own processes over a Redis of the test's own, with a directory that the test writes.
+ */
 import pino from 'pino';
 import type { DirectoryGateway, Lease } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';

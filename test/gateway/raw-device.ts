@@ -1,4 +1,7 @@
-/** A device for tests that does only what it is told: raw frames over a WebSocket, everything received kept in order. */
+/**
+ * A device for tests that does only what it is told: raw frames over a WebSocket, everything received kept in
+ * order.
+ */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { type RawData, WebSocket } from 'ws';
 import type { DirectoryDevice } from '../../bus/bus.ts';
@@ -26,7 +29,10 @@ export function makeIdentity(id: string): Identity {
   return { id, privateKey, publicKey: new Uint8Array(Buffer.from(x as string, 'base64url')) };
 }
 
-/** The directory's entry for a device; its membership order is not really signed, which gateways do not look at. */
+/**
+ * The directory's entry for a device; its membership order is not really signed, which gateways do not look
+ * at.
+ */
 export function directoryDevice(
   identity: Identity,
   groups: string[],

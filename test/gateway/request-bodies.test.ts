@@ -1,4 +1,7 @@
-/** Requests that say that a body follows: uWebSockets.js runs their handler first, and judges the body afterwards. */
+/**
+ * Requests that say that a body follows: uWebSockets.js runs their handler first, and judges the body
+ * afterwards.
+ */
 
 import uWS from 'uWebSockets.js';
 import { connect, type Socket } from 'node:net';

@@ -1,4 +1,7 @@
-/** A gateway worker in a process of its own, to be stopped and continued; it tells its parent of every session. */
+/**
+ * A gateway worker in a process of its own, to be stopped and continued; it tells its parent of every
+ * session.
+ */
 import type { Identity } from './raw-device.ts';
 import { Rig } from './rig.ts';
 

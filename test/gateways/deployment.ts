@@ -21,7 +21,10 @@ export class Deployment {
   readonly #folder: string;
   readonly #redis: RedisServer;
   readonly #programs: Map<string, Program>;
-  /** What runs gateways as somebody without the privilege to listen on low ports; empty when nobody here has it. */
+  /**
+   * What runs gateways as somebody without the privilege to listen on low ports; empty when nobody here has
+   * it.
+   */
   readonly #unprivileged: readonly string[];
   readonly #flags = new Map<string, readonly string[]>();
 

@@ -1,6 +1,7 @@
 /**
- * The scenarios of gateways that operators configure: `node dist/test/gateways/run.js [--list] [name or number ...]`. The last
- * line of stdout is JSON with the totals; the exit code is 0 only when every scenario held and nothing was lost.
+ * The scenarios of gateways that operators configure:
+ * `node dist/test/gateways/run.js [--list] [name or number ...]`. The last line of stdout is JSON with the
+ * totals; the exit code is 0 only when every scenario held and nothing was lost.
  */
 import { parseArgs } from 'node:util';
 import { SCENARIOS } from './scenarios.ts';

@@ -1,4 +1,6 @@
-/** A deployment with devices on it, shared by the scenarios: each says how many gateways and devices it needs. */
+/**
+ * A deployment with devices on it, shared by the scenarios: each says how many gateways and devices it needs.
+ */
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
 import type { DeviceView } from '../../cli/operator/views.ts';
@@ -163,7 +165,10 @@ export class World {
       .map(([group, members]) => ({ group, devices: members.map(({ id }) => id) }));
   }
 
-  /** The largest deviation from the share that the limits give each of these gateways, as a part of that share. */
+  /**
+   * The largest deviation from the share that the limits give each of these gateways, as a part of that
+   * share.
+   */
   async spread(names: readonly string[]): Promise<number> {
     const views = await Promise.all(names.map((name) => this.gateway(name)));
     const limits = views.reduce((sum, view) => sum + view.connectionLimit, 0);
@@ -177,7 +182,9 @@ export class World {
     );
   }
 
-  /** Waits until the devices are spread within 10 % of the weights, and holds that against the whole suite. */
+  /**
+   * Waits until the devices are spread within 10 % of the weights, and holds that against the whole suite.
+   */
   async spreadHolds(names: readonly string[], timeoutMs = 60_000): Promise<number> {
     let spread = 1;
     await this.until(

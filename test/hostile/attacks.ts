@@ -229,7 +229,8 @@ export const ATTACKS: readonly Attack[] = [
       };
       keepOpen(60, open, signal);
     },
-    // Enough to last beyond the time limit of strangers, when what was not forgotten would be closed once more.
+    // Enough to last beyond the time limit of strangers, when what was not forgotten would be closed once
+    // more.
     bites: grows(async () => bodiesClosed, 5_000),
   },
   {

@@ -1,7 +1,8 @@
 /**
- * Strangers against a deployment of real programs: `node dist/test/hostile/run.js [--list] [name ...]`. Beside every attack honest devices
- * and an operator must be served, and the limit that the attack is about must have been reached. The last line of stdout is JSON;
- * the exit code is 0 only when nothing and nobody was harmed.
+ * Strangers against a deployment of real programs: `node dist/test/hostile/run.js [--list] [name ...]`.
+ * Beside every attack honest devices and an operator must be served, and the limit that the attack is about
+ * must have been reached. The last line of stdout is JSON; the exit code is 0 only when nothing and nobody
+ * was harmed.
  */
 import { parseArgs } from 'node:util';
 import { waitFor } from '../wait.ts';

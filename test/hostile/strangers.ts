@@ -1,4 +1,6 @@
-/** What strangers have: sockets and requests from addresses of their own, 127.0.9.x; honest devices come from 127.0.0.1. */
+/**
+ * What strangers have: sockets and requests from addresses of their own, 127.0.9.x; honest devices come from 127.0.0.1.
+ */
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { WebSocket } from 'ws';

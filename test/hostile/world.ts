@@ -1,4 +1,7 @@
-/** A deployment of real programs, honest devices and an honest operator, and what can be asked of the programs. */
+/**
+ * A deployment of real programs, honest devices and an honest operator, and what can be asked of the
+ * programs.
+ */
 
 import type { TestDevice } from '../e2e/fleet.ts';
 import { Lab } from '../e2e/lab.ts';
@@ -50,7 +53,10 @@ export class World {
     return metric(`${this.server}/metrics`, `pushpoint_admin_${name}`, label);
   }
 
-  /** Honest work beside an attack: every device of the fleet is reached, and a new one enrols, connects and is reached. */
+  /**
+   * Honest work beside an attack: every device of the fleet is reached, and a new one enrols, connects and is
+   * reached.
+   */
   async honestWork(): Promise<void> {
     const { lab, fleet } = this;
     const { id } = await lab.operator.send('sync', fleet);

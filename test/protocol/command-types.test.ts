@@ -20,7 +20,10 @@ function data(type: CommandType, value: unknown): boolean {
   return Value.Check(COMMAND_TYPES[type].result, value);
 }
 
-/** Does not compile when a schema and the type that handlers see differ; the schema of statistics has no properties. */
+/**
+ * Does not compile when a schema and the type that handlers see differ; the schema of statistics has no
+ * properties.
+ */
 type Same<A, B> = [A, B] extends [B, A] ? true : never;
 type Compared = Exclude<CommandType, 'statistics'>;
 const agreed: { [T in Compared]: Same<ArgsOf<T>, CommandArgs[T]> } = {

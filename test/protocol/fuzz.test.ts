@@ -1,4 +1,6 @@
-/** Random and mutated frames: the decoders give a valid message, `null` or a `ProtocolError`, and do it soon. */
+/**
+ * Random and mutated frames: the decoders give a valid message, `null` or a `ProtocolError`, and do it soon.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

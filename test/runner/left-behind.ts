@@ -1,8 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 
 /**
- * Processes that were started with `mark` (`NAME=value`) in their environment and still run. Linux only: elsewhere
- * nothing is found, and the guards alone clean up.
+ * Processes that were started with `mark` (`NAME=value`) in their environment and still run. Linux only:
+ * elsewhere nothing is found, and the guards alone clean up.
  */
 export async function findMarked(mark: string): Promise<{ pid: number; command: string }[]> {
   const names = await readdir('/proc').catch(() => [] as string[]);

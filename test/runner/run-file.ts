@@ -13,7 +13,10 @@ const OUTPUT_KEPT_BYTES = 4_000_000;
 /** How long what a test file started may take to go away after it has ended. */
 const SETTLE_MS = 3_000;
 
-/** Runs one test file in a process group of its own, with temporary files in a folder below `folder`; `env` is added. */
+/**
+ * Runs one test file in a process group of its own, with temporary files in a folder below `folder`; `env` is
+ * added.
+ */
 export async function runFile(
   file: TestFile,
   folder: string,

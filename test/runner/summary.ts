@@ -46,7 +46,10 @@ function withoutColour(output: string): string {
   return output.replace(/\x1b\[[0-9;]*m/g, '');
 }
 
-/** Fails closed: a file passes only when it says how many tests it ran, ran all of them, and ended well by itself. */
+/**
+ * Fails closed: a file passes only when it says how many tests it ran, ran all of them, and ended well by
+ * itself.
+ */
 export function judge(outcome: FileOutcome): Verdict {
   const summary = parseSummary(outcome.output);
   const problems: string[] = [];

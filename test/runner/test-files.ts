@@ -10,14 +10,17 @@ export interface TestFile {
   timeLimitMs: number;
 }
 
-/** Test files of these folders of `test/` start whole deployments: they get longer, and begin before the others. */
+/**
+ * Test files of these folders of `test/` start whole deployments: they get longer, and begin before the
+ * others.
+ */
 const LONG_FOLDERS = ['e2e', 'faults'];
 const TIME_LIMIT_MS = 180_000;
 const LONG_TIME_LIMIT_MS = 400_000;
 
 /**
- * Test files by their sources, so that a compiled file whose source is gone does not run and one that was not compiled
- * is an error. With filters: those whose name contains one of them.
+ * Test files by their sources, so that a compiled file whose source is gone does not run and one that was not
+ * compiled is an error. With filters: those whose name contains one of them.
  */
 export async function findTestFiles(
   sources: string,

@@ -6,7 +6,10 @@ import { promisify } from 'node:util';
 
 export interface Certificates {
   folder: string;
-  /** PEM files: the authority, and a certificate of 127.0.0.1 and localhost signed by it, good for servers and clients. */
+  /**
+   * PEM files: the authority, and a certificate of 127.0.0.1 and localhost signed by it, good for servers and
+   * clients.
+   */
   ca: string;
   cert: string;
   key: string;
@@ -15,7 +18,10 @@ export interface Certificates {
 
 const run = promisify(execFile);
 
-/** An authority and one certificate of the test's own, made with openssl; valid for a day. `more` names are on it as well, as `IP:192.0.2.1`. */
+/**
+ * An authority and one certificate of the test's own, made with openssl; valid for a day. `more` names are on
+ * it as well, as `IP:192.0.2.1`.
+ */
 export async function makeCertificates(more: readonly string[] = []): Promise<Certificates> {
   const folder = await mkdtemp(join(tmpdir(), 'certificates-'));
   const file = (name: string) => join(folder, name);

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * Ends a service and removes its folder when this process ends, however it ends (SIGKILL included): a shell in a
- * session of its own reads a pipe that only this process holds open, and acts when the pipe closes.
+ * Ends a service and removes its folder when this process ends, however it ends (SIGKILL included): a shell
+ * in a session of its own reads a pipe that only this process holds open, and acts when the pipe closes.
  */
 export interface Guard {
   /** From now on the process group `pid` is the one to end; `null`: there is none. */
@@ -12,8 +12,8 @@ export interface Guard {
   release(): Promise<void>;
 }
 
-// Lines name the group to end, the last one counts; an empty one means none. `signal` comes first so that PostgreSQL
-// can drop its shared memory; whoever is left a second later is killed.
+// Lines name the group to end, the last one counts; an empty one means none. `signal` comes first so that
+// PostgreSQL can drop its shared memory; whoever is left a second later is killed.
 const script = `
 group=
 while IFS= read -r next; do group=$next; done

@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
-/** Full paths of the programs named, all of one folder: the first folder of PATH, then of `folders`, that has them all. */
+/**
+ * Full paths of the programs named, all of one folder: the first folder of PATH, then of `folders`, that has
+ * them all.
+ */
 export async function findPrograms<Name extends string>(
   names: readonly Name[],
   folders: readonly string[],
@@ -24,8 +27,8 @@ export async function versionedFolders(folder: string, rest: string): Promise<st
 }
 
 /**
- * Installs a Debian package without starting any service of it. One at a time on a machine: the others wait for the
- * lock. Throws an error that says what to install where this process may not do it.
+ * Installs a Debian package without starting any service of it. One at a time on a machine: the others wait
+ * for the lock. Throws an error that says what to install where this process may not do it.
  */
 export async function installPackage(name: string, otherSystems: string): Promise<void> {
   const apt = await findPrograms(['apt-get', 'flock', 'dpkg'], ['/usr/bin']);
@@ -56,9 +59,9 @@ export async function installPackage(name: string, otherSystems: string): Promis
   process.stderr.write(`installed ${name}\n`);
 }
 
-// policy-rc.d is Debian's way to say that packages must not start services; 101 means forbidden. An existing one (in
-// container images) stays. createcluster.conf keeps PostgreSQL's package from making a cluster of its own. An update may fail
-// because somebody else's runs; whether the lists will do shows when installing.
+// policy-rc.d is Debian's way to say that packages must not start services; 101 means forbidden. An existing
+// one (in container images) stays. createcluster.conf keeps PostgreSQL's package from making a cluster of its
+// own. An update may fail because somebody else's runs; whether the lists will do shows when installing.
 const installScript = `
 if dpkg -s "$1" 2>/dev/null | grep -q '^Status: install ok installed'; then exit 0; fi
 policy=/usr/sbin/policy-rc.d

@@ -17,9 +17,13 @@ export interface PostgresServer {
   readonly running: boolean;
   /** Of the process that runs now; throws when none does. */
   readonly pid: number;
-  /** A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL. */
+  /**
+   * A fresh database, empty or a copy of the one at URL `like`, which nobody may be connected to; its URL.
+   */
   createDatabase(like?: string): Promise<string>;
-  /** SIGKILL when absent. Resolves once it and its backends have ended, or at once for SIGSTOP and SIGCONT. */
+  /**
+   * SIGKILL when absent. Resolves once it and its backends have ended, or at once for SIGSTOP and SIGCONT.
+   */
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Stops it if it runs (sessions are cut), and starts it on the same port with its data. */
   restart(): Promise<void>;

@@ -4,7 +4,10 @@ import { waitFor } from '../wait.ts';
 import { startGuard } from './guard.ts';
 
 export interface ProgramOptions {
-  /** Added to ours, without what would configure the program by accident (PUSHPOINT_*, REDIS_URL, DATABASE_URL). */
+  /**
+   * Added to ours, without what would configure the program by accident (PUSHPOINT_*, REDIS_URL,
+   * DATABASE_URL).
+   */
   env?: Record<string, string>;
   cwd?: string;
   /** Where its stderr goes; to `lines` when absent. */
@@ -46,8 +49,8 @@ export function startFile(file: string, args: readonly string[] = [], options: P
 }
 
 /**
- * A process of ours with its output captured by lines. It runs in a process group of its own, which is ended as a
- * whole when this process ends in whatever way.
+ * A process of ours with its output captured by lines. It runs in a process group of its own, which is ended
+ * as a whole when this process ends in whatever way.
  */
 export class Program {
   /** Of both streams, in the order of arrival. */
@@ -87,7 +90,10 @@ export class Program {
     return this.lines.join('\n');
   }
 
-  /** The first line that matches, past or to come. Rejects with the output at the deadline, or if the program ends without. */
+  /**
+   * The first line that matches, past or to come. Rejects with the output at the deadline, or if the program
+   * ends without.
+   */
   async waitForLine(
     match: string | RegExp | ((line: string) => boolean),
     timeoutMs = 15_000,

@@ -12,7 +12,9 @@ export interface ClusterDeployment {
   /** The one that holds the slot of `key` now. */
   primaryOf(key: string): Promise<RedisServer>;
   replicasOf(primary: RedisServer): Promise<RedisServer[]>;
-  /** A plain connection to a server, with its password; it follows no redirections. The caller disconnects it. */
+  /**
+   * A plain connection to a server, with its password; it follows no redirections. The caller disconnects it.
+   */
   connect(server: RedisServer): Redis;
   /** Resolves once `old` holds no slots any more and the cluster is whole. */
   failedOver(old: RedisServer): Promise<void>;
@@ -161,7 +163,10 @@ class Deployment implements ClusterDeployment {
     await this.failedOver(primary);
   }
 
-  /** Makes a cluster of servers that do not know each other: the first `count` get the slots, the others are replicas. */
+  /**
+   * Makes a cluster of servers that do not know each other: the first `count` get the slots, the others are
+   * replicas.
+   */
   async join(count: number): Promise<void> {
     const [first, ...others] = this.servers as [RedisServer, ...RedisServer[]];
     const busPorts = new Map<RedisServer, number>();
@@ -197,7 +202,10 @@ class Deployment implements ClusterDeployment {
     await waitFor(() => this.#whole(null), { timeoutMs: 30_000, intervalMs: 50, what: 'the cluster' });
   }
 
-  /** Everybody but `without` sees a cluster that serves all slots, and replicas are in step with their primaries. */
+  /**
+   * Everybody but `without` sees a cluster that serves all slots, and replicas are in step with their
+   * primaries.
+   */
   async #whole(without: RedisServer | null): Promise<boolean> {
     for (const server of this.servers) {
       if (server === without) continue;
@@ -213,7 +221,8 @@ class Deployment implements ClusterDeployment {
   }
 
   async #nodes(): Promise<Node[]> {
-    // One that was paused or cut off may have an old view: the newest is that of most slots owned by nodes that answer.
+    // One that was paused or cut off may have an old view: the newest is that of most slots owned by nodes
+    // that answer.
     const views: Node[][] = [];
     for (const server of this.servers) {
       const view = await this.#ask(server, (client) => this.#nodesOf(client)).catch(() => null);

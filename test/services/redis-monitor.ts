@@ -4,8 +4,8 @@ import { createInterface } from 'node:readline';
 import type { RedisServer } from './redis.ts';
 
 /**
- * Calls `onCommand` with every command that Redis runs, those of scripts included, until the returned function is called.
- * Over a plain socket: clients mix the first of them up with the answer to MONITOR.
+ * Calls `onCommand` with every command that Redis runs, those of scripts included, until the returned
+ * function is called. Over a plain socket: clients mix the first of them up with the answer to MONITOR.
  */
 export async function monitorRedis(
   { port }: RedisServer,

@@ -36,7 +36,10 @@ export async function ensureRedis(): Promise<string> {
 }
 
 export interface RedisOptions {
-  /** More settings as redis-server takes them on its command line, without their dashes: `['requirepass', 'x']`. */
+  /**
+   * More settings as redis-server takes them on its command line, without their dashes:
+   * `['requirepass', 'x']`.
+   */
   settings?: readonly (readonly [name: string, ...values: string[]])[];
   /** Speaks TLS only, and asks clients for a certificate of the same authority if `clients` is true. */
   tls?: Pick<Certificates, 'ca' | 'cert' | 'key'> & { clients?: boolean };
@@ -44,7 +47,10 @@ export interface RedisOptions {
   sentinel?: boolean;
 }
 
-/** A Redis of the test's own: a free port of 127.0.0.1, data in a temporary folder (append-only file, fsync each second). */
+/**
+ * A Redis of the test's own: a free port of 127.0.0.1, data in a temporary folder (append-only file, fsync
+ * each second).
+ */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const command = await ensureRedis();
   for (let attempt = 1; ; attempt += 1) {
@@ -135,7 +141,9 @@ function tlsSettings(port: number, tls: NonNullable<RedisOptions['tls']>): strin
   ];
 }
 
-/** True when it answers PONG, or that a password is needed first: neither refused nor still loading its data. */
+/**
+ * True when it answers PONG, or that a password is needed first: neither refused nor still loading its data.
+ */
 function ping(port: number, tls: RedisOptions['tls']): Promise<boolean> {
   return new Promise((resolve) => {
     const socket =

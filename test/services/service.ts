@@ -20,7 +20,9 @@ export interface ServiceOptions {
   startTimeoutMs: number;
 }
 
-/** A program that runs in the background for a test: started, killed, started again, and never left behind. */
+/**
+ * A program that runs in the background for a test: started, killed, started again, and never left behind.
+ */
 export class Service {
   readonly #options: ServiceOptions;
   readonly #guard;
@@ -64,8 +66,8 @@ export class Service {
     child.once('error', (error) => {
       failure = error.message;
     });
-    // Not `exit`: PostgreSQL's backends go on answering for a moment after the process that started them was killed. They have
-    // inherited its output, which closes once the last of them has ended.
+    // Not `exit`: PostgreSQL's backends go on answering for a moment after the process that started them was
+    // killed. They have inherited its output, which closes once the last of them has ended.
     child.once('close', (code, signal) => {
       failure = `it ended with ${signal ?? `exit code ${code}`}`;
       if (this.#child !== child) return;
@@ -88,8 +90,8 @@ export class Service {
   }
 
   /**
-   * Sends the signal, and waits for the end of the process and of all that it started if it is one that ends it (not SIGSTOP, SIGCONT, SIGHUP).
-   * Does nothing when it is not running.
+   * Sends the signal, and waits for the end of the process and of all that it started if it is one that ends
+   * it (not SIGSTOP, SIGCONT, SIGHUP). Does nothing when it is not running.
    */
   async kill(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;

@@ -49,7 +49,9 @@ export class Pair {
     });
   }
 
-  /** The two come together; what was on its way before is lost unless `late`, in which case it still arrives. */
+  /**
+   * The two come together; what was on its way before is lost unless `late`, in which case it still arrives.
+   */
   pair({ late = false } = {}): void {
     if (!late) this.lose();
     this.#pair++;

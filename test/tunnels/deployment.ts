@@ -1,4 +1,7 @@
-/** The programs under test: Redis, one administration server, gateways, agents, and the command line's tunnels. */
+/**
+ * The programs under test: Redis, one administration server, gateways, agents, and the command line's
+ * tunnels.
+ */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -92,7 +95,10 @@ export class Deployment {
     return (await this.api.request<{ token: string }>('POST', '/v1/enrolment-tokens', { body })).token;
   }
 
-  /** A gateway for one group; `proxyPort` is where devices and operators are told to dial, its own port when absent. */
+  /**
+   * A gateway for one group; `proxyPort` is where devices and operators are told to dial, its own port when
+   * absent.
+   */
   async startGateway(
     name: string,
     group: string,

@@ -1,8 +1,8 @@
 /**
- * One stream's worth of traffic both ways. The client says what it will send and what it wants: 16 bytes (seed and length up, seed
- * and length down), then its bytes and the end of them. The server sends its own at the same time and, once it has all of
- * the client's and their end, the SHA-256 of what came. So each side's every byte is checked, in order, and each
- * direction ends by itself.
+ * One stream's worth of traffic both ways. The client says what it will send and what it wants: 16 bytes
+ * (seed and length up, seed and length down), then its bytes and the end of them. The server sends its own at
+ * the same time and, once it has all of the client's and their end, the SHA-256 of what came. So each side's
+ * every byte is checked, in order, and each direction ends by itself.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';

@@ -1,11 +1,14 @@
 /**
- * The two ends of one fast stream, and a plain relay between them to compare with. A byte says which way it flows: `D` from the
- * device, `U` to it. Each mode prints what it is ready with, or `rate` in bytes per second:
+ * The two ends of one fast stream, and a plain relay between them to compare with. A byte says which way it
+ * flows: `D` from the device, `U` to it. Each mode prints what it is ready with, or `rate` in bytes per
+ * second:
  *
- * - `device SERVER TOKEN`: the device's end. A device that serves the stream itself, and listens on a port for the same by TCP.
+ * - `device SERVER TOKEN`: the device's end. A device that serves the stream itself, and listens on a port
+ *   for the same by TCP.
  * - `relay PORT`: listens, and passes on to PORT.
  * - `tcp PORT D|U SECONDS`: the operator's end, by TCP to PORT.
- * - `tunnel SERVER DEVICE PORT D|U SECONDS`: the operator's end, by a tunnel; the API token is in PUSHPOINT_TOKEN.
+ * - `tunnel SERVER DEVICE PORT D|U SECONDS`: the operator's end, by a tunnel; the API token is in
+ *   PUSHPOINT_TOKEN.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * The scenarios of tunnels: `node dist/test/tunnels/run.js [--list] [name or number ...]`. The last line of stdout is
- * JSON with the totals; the exit code is 0 only when every scenario held and every byte arrived.
+ * The scenarios of tunnels: `node dist/test/tunnels/run.js [--list] [name or number ...]`. The last line of
+ * stdout is JSON with the totals; the exit code is 0 only when every scenario held and every byte arrived.
  */
 import { parseArgs } from 'node:util';
 import type { TunnelView } from '../../cli/operator/views.ts';

@@ -1,6 +1,6 @@
 /**
- * Building blocks of the API's schemas. Every schema here is the one source of validation, of the OpenAPI document and
- * of docs/api.md, so each carries its own description, limits and examples.
+ * Building blocks of the API's schemas. Every schema here is the one source of validation, of the OpenAPI
+ * document and of docs/api.md, so each carries its own description, limits and examples.
  */
 import { type Static, type TSchema, Type } from 'typebox';
 import { ID_PATTERN } from '../../../protocol/index.ts';

@@ -53,7 +53,10 @@ export const EnrolmentTokenCreation = Type.Object(
   { title: 'EnrolmentTokenCreation', ...closed },
 );
 
-/** A device of a later version may say more; like every message of devices, it is read for what is known (V-2). */
+/**
+ * A device of a later version may say more; like every message of devices, it is read for what is known
+ * (V-2).
+ */
 export const EnrolRequest = Type.Object(
   {
     token: Type.String({ minLength: 1, maxLength: 128, description: 'Enrolment token.' }),

@@ -9,8 +9,8 @@ const KEY = { created_by: 'text', key: 'text' } as const;
 type Claim = ReturnType<typeof claimOf>;
 
 /**
- * Claims the keys of these commands. Returns, by command id, those whose key was used before, also by one earlier in the list. Waits
- * for a transaction that just claimed one of them.
+ * Claims the keys of these commands. Returns, by command id, those whose key was used before, also by one
+ * earlier in the list. Waits for a transaction that just claimed one of them.
  */
 export async function claimKeys(
   db: Database,

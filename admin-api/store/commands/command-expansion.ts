@@ -12,7 +12,10 @@ interface Picked {
   blocked_at: number | null;
 }
 
-/** Groups with at most this many devices are read through the index on groups and sorted; larger ones in id order. */
+/**
+ * Groups with at most this many devices are read through the index on groups and sorted; larger ones in id
+ * order.
+ */
 const SMALL_GROUP = 5_000;
 const ID = { id: 'text' } as const;
 const DEVICE = { device: 'text' } as const;
@@ -103,12 +106,14 @@ async function pickGroup(
 ): Promise<PickedPage> {
   const groups = sql`select g.id from groups g join groups top on top.id = ${group}
     where g.path >= top.path and g.path < substr(top.path, 1, length(top.path) - 1) || '0'`;
-  // Who enrols while a large group is laid out may be among them. No clock says who came first: clocks step, and servers differ.
+  // Who enrols while a large group is laid out may be among them. No clock says who came first: clocks step,
+  // and servers differ.
   const rest = sql`d.id > ${command.expand_cursor}`;
   const some = await sql<{ n: number }>`
     select count(*) as n from (select 1 from devices d
       where d.group_id in (${groups}) and ${rest} limit ${sql.lit(SMALL_GROUP + 1)}) as sample`.execute(db);
-  // `coalesce` keeps the databases from collecting a large group through its index and sorting it for every page.
+  // `coalesce` keeps the databases from collecting a large group through its index and sorting it for every
+  // page.
   const large = (some.rows[0]?.n ?? 0) > SMALL_GROUP;
   const groupId = large ? sql`coalesce(d.group_id, '')` : sql`d.group_id`;
   const { rows: left } = await sql<Picked>`
@@ -184,7 +189,10 @@ async function supersedeOlder(
   return supersede(db, dialect, rows, now);
 }
 
-/** queued -> superseded, for those still queued and never sent; those that were sent once end so a little later. */
+/**
+ * queued -> superseded, for those still queued and never sent; those that were sent once end so a little
+ * later.
+ */
 export async function supersede(
   db: Database,
   dialect: SqlDialect,

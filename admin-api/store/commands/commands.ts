@@ -145,7 +145,10 @@ export class SqlCommands implements Commands {
     });
   }
 
-  /** Each call goes on where the one before ended, so that a long list of open commands is gone through in turn. */
+  /**
+   * Each call goes on where the one before ended, so that a long list of open commands is gone through in
+   * turn.
+   */
   openIds(limit: number): Promise<string[]> {
     return this.#scope.once(async (db) => {
       const [expiresAt, id] = this.#openAfter;
@@ -160,8 +163,8 @@ export class SqlCommands implements Commands {
   }
 
   /**
-   * Not one transaction but a row of short ones, as a command may have a million executions: the command itself goes
-   * last. Forgets old idempotency keys as well.
+   * Not one transaction but a row of short ones, as a command may have a million executions: the command
+   * itself goes last. Forgets old idempotency keys as well.
    */
   async prune(finishedBefore: number, limit: number): Promise<number> {
     const ids = await this.#scope.once(async (db) => {

@@ -1,4 +1,7 @@
-/** Commands that name few devices, many at once: what one such command takes in statements is the same for a hundred. */
+/**
+ * Commands that name few devices, many at once: what one such command takes in statements is the same for a
+ * hundred.
+ */
 import { sql } from 'kysely';
 import { claimKeys } from '../access/idempotency-keys.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';

@@ -1,4 +1,7 @@
-/** Executions that are on record as sent from their first moment: one row written in place of one written and changed. */
+/**
+ * Executions that are on record as sent from their first moment: one row written in place of one written and
+ * changed.
+ */
 import { sql } from 'kysely';
 import { EXECUTION_KEY } from '../executions/rows.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';

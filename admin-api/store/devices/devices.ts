@@ -252,7 +252,8 @@ export class SqlDevices implements Devices {
 
   incarnations(): Promise<string[]> {
     return this.#scope.once(async (db) => {
-      // From one to the next through the index: there are a hundred thousand devices and a handful of incarnations.
+      // From one to the next through the index: there are a hundred thousand devices and a handful of
+      // incarnations.
       const next = sql`select min(incarnation) from devices where connected = 1`;
       const { rows } = await sql<{ incarnation: string }>`
         with recursive found (incarnation) as (

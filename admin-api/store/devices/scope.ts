@@ -1,6 +1,7 @@
 /**
- * What the files of this folder run their statements in: the open database, or the transaction of a caller. It turns
- * the drivers' errors into `StoreUnavailable` and runs transactions again that lost against another one.
+ * What the files of this folder run their statements in: the open database, or the transaction of a caller.
+ * It turns the drivers' errors into `StoreUnavailable` and runs transactions again that lost against another
+ * one.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -38,7 +38,8 @@ export function sessionApplied(row: DeviceTable, report: SessionChange): DeviceT
     };
   }
   const seen = next ?? row;
-  // A session that ended already and is reported once more (its worker was taken for lost) only fills in why it ended.
+  // A session that ended already and is reported once more (its worker was taken for lost) only fills in why
+  // it ended.
   const known = seen.session === report.session && seen.connected === 0 && seen.close_code !== null;
   if (disconnected !== undefined && report.session >= seen.session && !known) {
     next = {

@@ -24,8 +24,8 @@ const MOVE_COLUMNS = {
 } as const;
 
 /**
- * Most reports move an open execution further, and one statement that says so on condition does it. Only what is left is read:
- * repetitions, reports that come late, another end than the one on record.
+ * Most reports move an open execution further, and one statement that says so on condition does it. Only what
+ * is left is read: repetitions, reports that come late, another end than the one on record.
  */
 export async function advanceExecutions(
   db: Database,
@@ -47,7 +47,9 @@ export async function advanceExecutions(
   };
 }
 
-/** What was returned for an execution that is not open is not kept: long data is not even made into text then. */
+/**
+ * What was returned for an execution that is not open is not kept: long data is not even made into text then.
+ */
 async function leaveOutUnwanted(
   db: Database,
   dialect: SqlDialect,
@@ -141,7 +143,9 @@ async function advanceOthers(
   return { changed, current: current(reports, before, after), late };
 }
 
-/** What the devices may be told: their result is on record, or their execution has ended or is not known here. */
+/**
+ * What the devices may be told: their result is on record, or their execution has ended or is not known here.
+ */
 function current(
   reports: readonly Advance[],
   before: ReadonlyMap<string, AdvanceRow>,

@@ -57,7 +57,10 @@ export async function dueEnds(
   return rows.map(toDueEnd);
 }
 
-/** Past the deliver-by time of their commands: the rest of the command of `after`, then the commands that come after it. */
+/**
+ * Past the deliver-by time of their commands: the rest of the command of `after`, then the commands that come
+ * after it.
+ */
 async function undelivered(
   db: Database,
   dialect: SqlDialect,

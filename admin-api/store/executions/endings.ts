@@ -1,6 +1,7 @@
 /**
- * Ends that come neither from the device nor from a clock. What was never sent ends at once. What was sent may have its end on the way:
- * it is only marked, and ends when all that gateways had heard by then is applied, unless that says otherwise.
+ * Ends that come neither from the device nor from a clock. What was never sent ends at once. What was sent
+ * may have its end on the way: it is only marked, and ends when all that gateways had heard by then is
+ * applied, unless that says otherwise.
  */
 import type { ExecutionState } from '../../../protocol/index.ts';
 

@@ -28,17 +28,23 @@ const DEVICE_SESSION = { device: 'text', session: 'integer' } as const;
 const SENT_COLUMNS = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
 
 const KEY_IN_ROWS = { command_id: 'command', device_id: 'device' } as const;
-/** As the partial indices of open executions say it; SQLite uses them only where it reads these very words. */
+/**
+ * As the partial indices of open executions say it; SQLite uses them only where it reads these very words.
+ */
 const OPEN = sql`e.state < 10`;
 const KEY_OF_E = sql`e.command_id as command, e.device_id as device`;
 
-/** Queued executions one statement of `connectedWithQueued` looks at; between statements others get their turn. */
+/**
+ * Queued executions one statement of `connectedWithQueued` looks at; between statements others get their
+ * turn.
+ */
 const SWEEP_ROWS = 5_000;
 
 type WithState = ExecutionKey & { state: ExecutionState };
 
 /**
- * States are written out in SQL and not bound: SQLite uses a partial index only when it sees the index's own condition.
+ * States are written out in SQL and not bound: SQLite uses a partial index only when it sees the index's own
+ * condition.
  */
 export class SqlExecutions implements Executions {
   readonly #scope: Scope;
@@ -86,8 +92,8 @@ export class SqlExecutions implements Executions {
 
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions> {
     return this.#scope.once(async (db) => {
-      // One more than a device has room for, and the first of a device without room, tell that something is held back. The states are 0,
-      // queued, and 1, sent: their sum is how many are sent.
+      // One more than a device has room for, and the first of a device without room, tell that something is
+      // held back. The states are 0, queued, and 1, sent: their sum is how many are sent.
       const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
         select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
         from (

@@ -12,7 +12,10 @@ export function staysMarked(code: ReturnType<typeof sql>) {
   return sql`${code} < ${sql.lit(FIRST_FINAL_CODE)} and e.ending >= ${sql.lit(LASTING)}`;
 }
 
-/** `ended`: they were never sent. `marked`: they were, in a state that the mark counts for. The others are left alone. */
+/**
+ * `ended`: they were never sent. `marked`: they were, in a state that the mark counts for. The others are
+ * left alone.
+ */
 export async function endOrMark(
   db: Database,
   dialect: SqlDialect,

@@ -9,7 +9,10 @@ import { endingOf, LASTING } from './endings.ts';
 
 export const EXECUTION_KEY = { command: 'text', device: 'text' } as const;
 
-/** What a report may change. `data_json` is `null` unless it is given now: what is on record is not read for it. */
+/**
+ * What a report may change. `data_json` is `null` unless it is given now: what is on record is not read for
+ * it.
+ */
 export const ADVANCE_COLUMNS = {
   ...EXECUTION_KEY,
   state: 'integer',
@@ -34,7 +37,8 @@ export type AdvanceRow = Pick<ExecutionTable, Exclude<keyof typeof ADVANCE_COLUM
 export function advanced(row: AdvanceRow, report: Advance): AdvanceRow {
   const code = stateCode(report.state);
   if (row.state >= FIRST_FINAL_CODE) {
-    // The device repeats its result until it is told that the ledger has it; only another end than the known is news.
+    // The device repeats its result until it is told that the ledger has it; only another end than the known
+    // is news.
     if (code < FIRST_FINAL_CODE || code === row.state || row.late_state !== null) return row;
     return {
       ...row,

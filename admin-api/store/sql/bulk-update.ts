@@ -13,14 +13,17 @@ interface BulkUpdate<C extends Columns, R extends RowOf<C>> {
   key: Readonly<Record<string, keyof C & string>>;
   /** The row on record is named `e`; `r` gives the new values. */
   set: (r: ColumnOf<C>) => RawBuilder<unknown>;
-  /** Rows for which this does not hold are left alone; looked at again after waiting for another transaction. */
+  /**
+   * Rows for which this does not hold are left alone; looked at again after waiting for another transaction.
+   */
   where: (r: ColumnOf<C>) => RawBuilder<unknown>;
 }
 
 /**
- * Returns those of `rows` that changed something. To be called inside a transaction. SQLite has one writer and runs a prepared
- * statement for each row, at a quarter of what one UPDATE ... FROM costs it. PostgreSQL takes them in one statement, and locks
- * the rows in the order of their key before it changes any, so that two such statements wait for each other instead of deadlocking.
+ * Returns those of `rows` that changed something. To be called inside a transaction. SQLite has one writer
+ * and runs a prepared statement for each row, at a quarter of what one UPDATE ... FROM costs it. PostgreSQL
+ * takes them in one statement, and locks the rows in the order of their key before it changes any, so that
+ * two such statements wait for each other instead of deadlocking.
  */
 export async function bulkUpdate<C extends Columns, R extends RowOf<C>>(
   db: Database,

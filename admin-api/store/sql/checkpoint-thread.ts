@@ -1,4 +1,7 @@
-/** Copies SQLite's write-ahead log back on a connection of its own, whenever it is told to; `checkpoints.ts` starts it. */
+/**
+ * Copies SQLite's write-ahead log back on a connection of its own, whenever it is told to; `checkpoints.ts`
+ * starts it.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 

@@ -1,7 +1,7 @@
 /**
- * Keeps SQLite's write-ahead log short. A thread copies it back to the database while this connection goes on writing: left to itself
- * SQLite does so inside of a commit, and everybody waits. What was written meanwhile is copied here, which is little; only when all of
- * it is copied does SQLite begin the log anew.
+ * Keeps SQLite's write-ahead log short. A thread copies it back to the database while this connection goes on
+ * writing: left to itself SQLite does so inside of a commit, and everybody waits. What was written meanwhile
+ * is copied here, which is little; only when all of it is copied does SQLite begin the log anew.
  */
 import { Worker } from 'node:worker_threads';
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
@@ -24,7 +24,10 @@ export class Checkpoints {
     this.#pages = pages;
   }
 
-  /** To be called after each commit, outside of a transaction. Never throws: what was committed is, also when a full disk has no room for it. */
+  /**
+   * To be called after each commit, outside of a transaction. Never throws: what was committed is, also when
+   * a full disk has no room for it.
+   */
   committed(): void {
     try {
       if (this.#state === 'copied') this.#copyRest();

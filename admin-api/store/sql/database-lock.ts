@@ -1,7 +1,7 @@
 /**
- * One administration server at a time on a SQLite database: what it keeps in memory of it would be wrong beside another. The lock
- * is one of the operating system's on a file beside the database, held by SQLite itself: it goes with the process, however that
- * ends, and counts between containers that share the folder.
+ * One administration server at a time on a SQLite database: what it keeps in memory of it would be wrong
+ * beside another. The lock is one of the operating system's on a file beside the database, held by SQLite
+ * itself: it goes with the process, however that ends, and counts between containers that share the folder.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';

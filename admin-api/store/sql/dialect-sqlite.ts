@@ -1,6 +1,6 @@
 /**
- * SQLite in one file, through @photostructure/sqlite, which has the API of node:sqlite. Kysely's own SQLite dialect
- * expects better-sqlite3; `StatementCache` gives it that shape.
+ * SQLite in one file, through @photostructure/sqlite, which has the API of node:sqlite. Kysely's own SQLite
+ * dialect expects better-sqlite3; `StatementCache` gives it that shape.
  */
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
@@ -28,8 +28,8 @@ import { LogNotSynced, WriteAheadLog } from './write-ahead-log.ts';
 const BUSY_TIMEOUT_MS = 2_000;
 const STATEMENTS_MAX = 500;
 /**
- * Pages of the write-ahead log at which it is copied back: batches touch rows all over the file, and copying each page once in a while
- * beats doing so after every batch. At four times as many SQLite does it by itself.
+ * Pages of the write-ahead log at which it is copied back: batches touch rows all over the file, and copying
+ * each page once in a while beats doing so after every batch. At four times as many SQLite does it by itself.
  */
 const CHECKPOINT_PAGES = 16_000;
 /** Statements that may change rows; that others are taken for one costs a sync. */
@@ -95,7 +95,8 @@ async function openFile(file: string): Promise<DatabaseSyncInstance> {
   try {
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     await useWriteAheadLog(database);
-    // Syncs the log before its pages are copied back. That a commit reaches the disk before it is answered is the business of `WriteAheadLog`.
+    // Syncs the log before its pages are copied back. That a commit reaches the disk before it is answered is
+    // the business of `WriteAheadLog`.
     database.exec('pragma synchronous = normal');
     database.exec('pragma foreign_keys = on');
     database.exec('pragma temp_store = memory');
@@ -147,7 +148,9 @@ class FileDriver extends SqliteDriver {
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('begin immediate'));
   }
-  /** After some errors (disk full) SQLite has rolled back by itself, and saying so again would hide the error. */
+  /**
+   * After some errors (disk full) SQLite has rolled back by itself, and saying so again would hide the error.
+   */
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     if (this.#database.isTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
   }
@@ -164,7 +167,10 @@ interface Statement {
   iterate(parameters: readonly unknown[]): IterableIterator<unknown>;
 }
 
-/** What Kysely's SQLite driver asks of better-sqlite3. Keeps prepared statements: preparing costs more than most of them. */
+/**
+ * What Kysely's SQLite driver asks of better-sqlite3. Keeps prepared statements: preparing costs more than
+ * most of them.
+ */
 class StatementCache {
   readonly #database: DatabaseSyncInstance;
   readonly #log: WriteAheadLog;
@@ -207,7 +213,8 @@ class StatementCache {
 /** `ran` is called after each run. */
 function shaped(statement: StatementSyncInstance, ran: () => void): Statement {
   const names = statement.columns().map((column) => column.name);
-  // Rows as arrays: the library makes them in half the time it takes for objects, and its objects have no prototype.
+  // Rows as arrays: the library makes them in half the time it takes for objects, and its objects have no
+  // prototype.
   if (names.length > 0) statement.setReturnArrays(true);
   const toRow = (values: readonly unknown[]) => {
     const row: Record<string, unknown> = {};

@@ -1,7 +1,7 @@
 /**
- * Transactions that wait for the one connection at the same time are committed together, each in a savepoint of its own when there
- * are several: one of them can fail without the others. Nobody is answered before the commit is on the disk; the next are at work while
- * these wait for that.
+ * Transactions that wait for the one connection at the same time are committed together, each in a savepoint
+ * of its own when there are several: one of them can fail without the others. Nobody is answered before the
+ * commit is on the disk; the next are at work while these wait for that.
  */
 import { type Kysely, sql } from 'kysely';
 import type { Schema } from './schema.ts';

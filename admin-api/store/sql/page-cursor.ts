@@ -1,4 +1,7 @@
-/** Cursors of lists: the key of the last item, opaque to callers, so that a page is stable while rows come and go. */
+/**
+ * Cursors of lists: the key of the last item, opaque to callers, so that a page is stable while rows come and
+ * go.
+ */
 import { Problem } from '../../problems.ts';
 import type { Page } from '../records.ts';
 
@@ -26,7 +29,10 @@ export function toPage<T>(
   return { items, next: Buffer.from(JSON.stringify(keyOf(last))).toString('base64url') };
 }
 
-/** Throws `Problem('bad-request')` unless the cursor is one that `toPage` made for a list with keys of this shape. */
+/**
+ * Throws `Problem('bad-request')` unless the cursor is one that `toPage` made for a list with keys of this
+ * shape.
+ */
 export function readCursor<const Shape extends readonly Part[]>(
   cursor: string | undefined,
   shape: Shape,

@@ -8,9 +8,9 @@ export function codeOf(error: unknown): string {
 }
 
 /**
- * SQLSTATE classes (PostgreSQL, appendix A): 08 connection, 28 authorisation, 3D no such database, 53 resources, 57
- * operator intervention (shutdown, statement timeout), 58 system error; 25006 a standby, 25P03 idle in transaction. Errors without
- * a SQLSTATE come from the socket or from pg itself.
+ * SQLSTATE classes (PostgreSQL, appendix A): 08 connection, 28 authorisation, 3D no such database, 53
+ * resources, 57 operator intervention (shutdown, statement timeout), 58 system error; 25006 a standby, 25P03
+ * idle in transaction. Errors without a SQLSTATE come from the socket or from pg itself.
  */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof StoreSettingsError) return true;

@@ -1,4 +1,7 @@
-/** The password file (PostgreSQL documentation, 34.16): `host:port:database:user:password`, `*` for any, `\` before `:` and `\`. */
+/**
+ * The password file (PostgreSQL documentation, 34.16): `host:port:database:user:password`, `*` for any, `\`
+ * before `:` and `\`.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';

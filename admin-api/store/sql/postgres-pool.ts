@@ -1,7 +1,7 @@
 /**
- * Connections to PostgreSQL, or to a pooler before it. A pooler in transaction mode (PgBouncer) gives a server to each transaction
- * and not to each connection, so nothing that is set for the connection holds there: time limits are part of the
- * transaction, in the same message as its `begin`.
+ * Connections to PostgreSQL, or to a pooler before it. A pooler in transaction mode (PgBouncer) gives a
+ * server to each transaction and not to each connection, so nothing that is set for the connection holds
+ * there: time limits are part of the transaction, in the same message as its `begin`.
  */
 import type { PostgresPool } from 'kysely';
 import pg from 'pg';
@@ -36,7 +36,10 @@ interface Way {
   limits: 'connection' | 'transaction';
 }
 
-/** Makes one connection to find out how the others are made. Rejects with `StoreSettingsError` or what the driver says. */
+/**
+ * Makes one connection to find out how the others are made. Rejects with `StoreSettingsError` or what the
+ * driver says.
+ */
 export async function openPool(options: PostgresPoolOptions): Promise<PostgresPool> {
   const [first, ...others] = tlsChoices(options.address);
   let failure: unknown;
@@ -101,7 +104,8 @@ function clientConfig(
     ...(address.options === undefined ? {} : { options: address.options }),
     ...(address.sslnegotiation === 'direct' ? { sslnegotiation: 'direct' } : {}),
     ssl: tls,
-    // Asked only when the server wants one, for each connection. `undefined` would send the driver looking by itself.
+    // Asked only when the server wants one, for each connection. `undefined` would send the driver looking by
+    // itself.
     password: () => password ?? passwordFromFile(address).password ?? noPassword(address),
     connectionTimeoutMillis: connectTimeoutMs,
     // A server that vanished without a word (no FIN, no RST) must not hold a request for ever.
@@ -174,7 +178,10 @@ function direct(client: pg.PoolClient): Run {
   return (text, values) => client.query(text, values);
 }
 
-/** Through a pooler: `begin` brings the limits along, and a statement outside a transaction gets one for itself. */
+/**
+ * Through a pooler: `begin` brings the limits along, and a statement outside a transaction gets one for
+ * itself.
+ */
 function pooled(client: pg.PoolClient, begin: string): Run {
   let inside = false;
   return async (text, values) => {

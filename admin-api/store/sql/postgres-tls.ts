@@ -9,7 +9,10 @@ import { isSocketFolder, type PostgresAddress } from './postgres-url.ts';
 /** `false`: without TLS. */
 export type TlsChoice = ConnectionOptions | false;
 
-/** Where Debian, Red Hat and Alpine keep the authorities that the system trusts; without it Node's own list is used. */
+/**
+ * Where Debian, Red Hat and Alpine keep the authorities that the system trusts; without it Node's own list is
+ * used.
+ */
 const SYSTEM_ROOTS = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',

@@ -1,6 +1,7 @@
 /**
- * The tables as Kysely sees them; `migrations/` makes them. Booleans are 0 and 1, times are milliseconds since the Unix
- * epoch, `*_json` columns are JSON as text, states are the numbers of `state-codes.ts`: the same in both databases.
+ * The tables as Kysely sees them; `migrations/` makes them. Booleans are 0 and 1, times are milliseconds
+ * since the Unix epoch, `*_json` columns are JSON as text, states are the numbers of `state-codes.ts`: the
+ * same in both databases.
  */
 import type { Generated } from 'kysely';
 

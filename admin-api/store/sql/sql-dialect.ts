@@ -1,4 +1,7 @@
-/** The few things the two databases do differently. Everything else in this folder is their common subset of SQL. */
+/**
+ * The few things the two databases do differently. Everything else in this folder is their common subset of
+ * SQL.
+ */
 import type { Kysely, RawBuilder, Transaction } from 'kysely';
 import type { Migration } from './migrations/migration.ts';
 import type { Schema } from './schema.ts';
@@ -28,31 +31,33 @@ export interface SqlDialect {
   /** Opens the database; rejects with what the driver says. */
   open(): Promise<Kysely<Schema>>;
   /**
-   * The same with one connection whose statements are not given up: a step of the schema may read large tables. Absent where none is
-   * given up anyway.
+   * The same with one connection whose statements are not given up: a step of the schema may read large
+   * tables. Absent where none is given up anyway.
    */
   openToMigrate?(): Promise<Kysely<Schema>>;
   /** A table expression named `r` of these rows, passed as one JSON parameter. */
   rowsOf<C extends Columns>(columns: C, rows: readonly RowOf<C>[]): RawBuilder<unknown>;
   /**
-   * Runs a statement once for each row, in order, with the row's values in place of every `RowValue`; returns the rows for which it
-   * changed something. Absent where one statement for all rows is faster.
+   * Runs a statement once for each row, in order, with the row's values in place of every `RowValue`; returns
+   * the rows for which it changed something. Absent where one statement for all rows is faster.
    */
   runForEach?<R>(db: Database, statement: RawBuilder<unknown>, rows: readonly R[]): R[];
   /**
-   * Resolves when what was committed before the call is on the disk: to be waited for before anybody is answered. Absent where a commit
-   * says so itself.
+   * Resolves when what was committed before the call is on the disk: to be waited for before anybody is
+   * answered. Absent where a commit says so itself.
    */
   durable?(): Promise<void>;
   /** Ends a SELECT whose rows of `table` (its alias) the transaction will change. */
   forUpdate(table: string): RawBuilder<unknown>;
   /** The same, without those that another transaction changes just now. */
   forUpdateOfFree(table: string): RawBuilder<unknown>;
-  /** Follows a table's alias: SQLite, left to itself, prefers the primary key to an index with few entries. */
+  /**
+   * Follows a table's alias: SQLite, left to itself, prefers the primary key to an index with few entries.
+   */
   byIndex(name: string): RawBuilder<unknown>;
   /**
-   * Holds `name` until the transaction ends; one holder at a time. SQLite needs none: its write transactions follow one
-   * another anyway.
+   * Holds `name` until the transaction ends; one holder at a time. SQLite needs none: its write transactions
+   * follow one another anyway.
    */
   lock(db: Database, name: LockName): Promise<void>;
   /** The database cannot be reached, is full, or did not answer in time: `StoreUnavailable`. */
@@ -66,10 +71,11 @@ export interface SqlDialect {
 /**
  * Arbitrary constants, distinct from each other, known to every version.
  *
- * Every transaction takes its locks in one order, so that no two wait for each other: first `groups`, `tunnels` or
- * `firstToken`, at its beginning; then rows, those of one statement in the order of their key (`bulkUpdate`, `forUpdate`);
- * `events` last, which is why events are collected and appended just before the commit. That also keeps it short, for all
- * that append wait for it. What still loses is run again, and counted (`pushpoint_admin_store_conflicts_total`).
+ * Every transaction takes its locks in one order, so that no two wait for each other: first `groups`,
+ * `tunnels` or `firstToken`, at its beginning; then rows, those of one statement in the order of their key
+ * (`bulkUpdate`, `forUpdate`); `events` last, which is why events are collected and appended just before the
+ * commit. That also keeps it short, for all that append wait for it. What still loses is run again, and
+ * counted (`pushpoint_admin_store_conflicts_total`).
  */
 export const LOCKS = {
   migrate: 7_361_001,

@@ -1,6 +1,7 @@
 /**
- * Execution states as the small integers the database keeps. Open states ascend in the order an execution passes through
- * them and every final state is above every open one, so "further than" and "still open" are comparisons.
+ * Execution states as the small integers the database keeps. Open states ascend in the order an execution
+ * passes through them and every final state is above every open one, so "further than" and "still open" are
+ * comparisons.
  */
 import { EXECUTION_STATES, type ExecutionState } from '../../../protocol/index.ts';
 import type { StateCounts } from '../records.ts';

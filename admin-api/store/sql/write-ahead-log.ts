@@ -1,4 +1,7 @@
-/** What SQLite would do about its log inside of commits, done beside the event loop: bringing it to the disk, and copying it back. */
+/**
+ * What SQLite would do about its log inside of commits, done beside the event loop: bringing it to the disk,
+ * and copying it back.
+ */
 import { closeSync, fdatasync, openSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Checkpoints } from './checkpoints.ts';
@@ -6,8 +9,8 @@ import type { Checkpoints } from './checkpoints.ts';
 const sync = promisify(fdatasync);
 
 /**
- * SQLite appends whole transactions to the log (sqlite.org/wal.html), so what was committed survives a power cut as soon as that file is
- * synced. One sync at a time, for everything committed until it begins.
+ * SQLite appends whole transactions to the log (sqlite.org/wal.html), so what was committed survives a power
+ * cut as soon as that file is synced. One sync at a time, for everything committed until it begins.
  */
 export class WriteAheadLog {
   readonly #file: string;
@@ -31,8 +34,8 @@ export class WriteAheadLog {
   }
 
   /**
-   * Resolves when everything that is committed now is on the disk. After a sync that failed nobody knows what is there: rejects with
-   * `LogNotSynced` from then on.
+   * Resolves when everything that is committed now is on the disk. After a sync that failed nobody knows what
+   * is there: rejects with `LogNotSynced` from then on.
    */
   async onDisk(): Promise<void> {
     const wanted = this.#committed;

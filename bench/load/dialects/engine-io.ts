@@ -1,4 +1,7 @@
-/** Engine.IO 4 without polling, and Socket.IO 5 over it: the default namespace, one event with one text. Packets begin with their type. */
+/**
+ * Engine.IO 4 without polling, and Socket.IO 5 over it: the default namespace, one event with one text.
+ * Packets begin with their type.
+ */
 import { sharedNow } from '../../measure/clock.ts';
 import type { DialectFactory } from '../dialect.ts';
 import { clientFrame, OPCODE } from '../frames.ts';

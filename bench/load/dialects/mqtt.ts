@@ -1,4 +1,7 @@
-/** MQTT 3.1.1 over WebSocket: a clean session, one subscription with QoS 1, every message acknowledged. One packet for each frame. */
+/**
+ * MQTT 3.1.1 over WebSocket: a clean session, one subscription with QoS 1, every message acknowledged. One
+ * packet for each frame.
+ */
 import { sharedNow } from '../../measure/clock.ts';
 import type { DialectFactory } from '../dialect.ts';
 import { clientFrame } from '../frames.ts';

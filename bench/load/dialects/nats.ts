@@ -1,4 +1,7 @@
-/** NATS over WebSocket: one subscription. Lines end in CRLF; after MSG come as many bytes as its last word says. */
+/**
+ * NATS over WebSocket: one subscription. Lines end in CRLF; after MSG come as many bytes as its last word
+ * says.
+ */
 import { sharedNow } from '../../measure/clock.ts';
 import type { DialectFactory } from '../dialect.ts';
 import { clientFrame } from '../frames.ts';

@@ -1,6 +1,6 @@
 /**
- * A WebSocket client that only listens: for servers that publish without admission. With `answerBytes` it answers each
- * message with so many bytes.
+ * A WebSocket client that only listens: for servers that publish without admission. With `answerBytes` it
+ * answers each message with so many bytes.
  */
 import { sharedNow } from '../../measure/clock.ts';
 import type { DialectFactory } from '../dialect.ts';

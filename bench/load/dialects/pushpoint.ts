@@ -1,7 +1,7 @@
 /**
- * Our own device at scale (PROTOCOL.md): proves its key, acknowledges commands and reports their results at once, keeps
- * results until they are settled and says them again after `welcome`. It does not check signatures of orders: that work
- * is the device's, and devices have a processor each.
+ * Our own device at scale (PROTOCOL.md): proves its key, acknowledges commands and reports their results at
+ * once, keeps results until they are settled and says them again after `welcome`. It does not check
+ * signatures of orders: that work is the device's, and devices have a processor each.
  */
 import {
   type Challenge,

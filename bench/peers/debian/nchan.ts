@@ -21,7 +21,8 @@ export const nchan: Peer = {
       name: 'nginx',
       command,
       port,
-      // The kernel does not spread connections evenly; those for connections that never come cost nginx 300 bytes each.
+      // The kernel does not spread connections evenly; those for connections that never come cost nginx 300
+      // bytes each.
       config: (folder) =>
         nginxConfig({ folder, port, workers, connections: Math.ceil((devices / workers) * 1.2) + 64 }),
       arguments: (file, folder) => ['-p', folder, '-c', file, '-e', 'stderr'],

@@ -19,7 +19,10 @@ export interface Wanted {
   install: boolean;
 }
 
-/** Full path of the program, installed if it may be. Rejects with `PeerMissing` where it is not there after all. */
+/**
+ * Full path of the program, installed if it may be. Rejects with `PeerMissing` where it is not there after
+ * all.
+ */
 export async function ensureProgram({ program, packages, file, install }: Wanted): Promise<string> {
   const find = async () => {
     if (file !== undefined && !(await exists(file))) return undefined;
@@ -51,7 +54,10 @@ export async function versionOf(command: string, flag: string): Promise<string> 
   return /\d+(\.\d+)+/.exec(`${stdout}${stderr}`)?.[0] ?? 'unknown';
 }
 
-/** Writes `config` into a folder of its own and runs the program with it. Resolves when `port` takes connections. */
+/**
+ * Writes `config` into a folder of its own and runs the program with it. Resolves when `port` takes
+ * connections.
+ */
 export async function startProgram(options: {
   name: string;
   command: string;

@@ -3,8 +3,8 @@ import { connect } from 'node:net';
 import type { Publisher } from '../peer.ts';
 
 /**
- * A publisher on the protocol's plain TCP port. `hello` is sent first; what the server answers to it ends with `accepted`. What it
- * says afterwards is not read for meaning, only that it goes on reading.
+ * A publisher on the protocol's plain TCP port. `hello` is sent first; what the server answers to it ends
+ * with `accepted`. What it says afterwards is not read for meaning, only that it goes on reading.
  */
 export async function connectPublisher(options: {
   port: number;

@@ -4,7 +4,10 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { serve } from './server-messages.ts';
 
-/** What is used of the package. Loaded when it runs: an installation without development packages compiles, too. */
+/**
+ * What is used of the package. Loaded when it runs: an installation without development packages compiles,
+ * too.
+ */
 interface SocketIo {
   Server: new (
     http: ReturnType<typeof createServer>,

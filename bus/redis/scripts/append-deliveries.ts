@@ -3,9 +3,8 @@ import { script } from '../script.ts';
 /**
  * Appends deliveries to an outbox in order and announces them once. The outbox never outlives its lease.
  *
- * KEYS 1 lease, 2 outbox
- * ARGV 1 most entries the outbox may hold, 2 PUBLISH or SPUBLISH, 3 channel of the hint, 4... encoded deliveries
- * Result: 1 appended, 0 no such lease, -1 full
+ * KEYS 1 lease, 2 outbox ARGV 1 most entries the outbox may hold, 2 PUBLISH or SPUBLISH, 3 channel of the
+ * hint, 4... encoded deliveries Result: 1 appended, 0 no such lease, -1 full
  */
 export const appendDeliveries = script(`
 local left = redis.call('PTTL', KEYS[1])

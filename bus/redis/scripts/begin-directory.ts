@@ -1,12 +1,11 @@
 import { script } from '../script.ts';
 
 /**
- * Begins to write a shard of the directory. What is there stays, unless it is to be cleared, is not whole, or is another
- * installation's.
+ * Begins to write a shard of the directory. What is there stays, unless it is to be cleared, is not whole, or
+ * is another installation's.
  *
- * KEYS 1 directory of the shard
- * ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished writing is given up, 4 '1' to clear,
- *   5 generation of the caller's last writing or '': that one is over
+ * KEYS 1 directory of the shard ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished
+ * writing is given up, 4 '1' to clear, 5 generation of the caller's last writing or '': that one is over
  * Result: 1 begun, 0 somebody else is writing
  */
 export const beginDirectory = script(`

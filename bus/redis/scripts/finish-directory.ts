@@ -1,8 +1,9 @@
 import { script } from '../script.ts';
 
 /**
- * Marks a shard of the directory as whole if this writing is still the one under way, and every device in the shard is of
- * it: whatever emptied the shard, or wrote into it by another way, since the writing began would show.
+ * Marks a shard of the directory as whole if this writing is still the one under way, and every device in the
+ * shard is of it: whatever emptied the shard, or wrote into it by another way, since the writing began would
+ * show.
  *
  * KEYS 1 directory of the shard
  * ARGV 1 generation, 2 mark: '<generation> <installation> <epoch> <history>'

@@ -1,8 +1,8 @@
 import { script } from '../script.ts';
 
 /**
- * Forgets consumers that ended without leaving: they have asked nothing for long, and nothing is on their names (what was
- * has been taken over by others).
+ * Forgets consumers that ended without leaving: they have asked nothing for long, and nothing is on their
+ * names (what was has been taken over by others).
  *
  * KEYS 1 receipts
  * ARGV 1 group, 2 idle time in ms, 3 most to forget, 4 consumer to keep

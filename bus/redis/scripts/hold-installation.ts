@@ -1,8 +1,8 @@
 import { script } from '../script.ts';
 
 /**
- * Whose the bus is, and its highest epoch. With an installation in ARGV, it becomes that one's where it is nobody's, or
- * where it may be taken over and its holder has not been heard of for the time given.
+ * Whose the bus is, and its highest epoch. With an installation in ARGV, it becomes that one's where it is
+ * nobody's, or where it may be taken over and its holder has not been heard of for the time given.
  *
  * KEYS 1 installation (hash: id, epoch, seen)
  * ARGV 1 installation or '' to ask only, 2 epoch, 3 after how many milliseconds it may be taken over; 0 never

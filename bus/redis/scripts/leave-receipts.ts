@@ -1,12 +1,11 @@
 import { script } from '../script.ts';
 
 /**
- * A consumer leaves in good order: what it was handed and did not begin is made free for others at once, and its name
- * is forgotten unless something is still on it.
+ * A consumer leaves in good order: what it was handed and did not begin is made free for others at once, and
+ * its name is forgotten unless something is still on it.
  *
- * KEYS 1 receipts
- * ARGV 1 group, 2 consumer, 3 idle time in ms to write down, 4 consumer that stands for nobody, 5... ids not begun
- * Result: 1 forgotten, 0 something is still on it
+ * KEYS 1 receipts ARGV 1 group, 2 consumer, 3 idle time in ms to write down, 4 consumer that stands for
+ * nobody, 5... ids not begun Result: 1 forgotten, 0 something is still on it
  */
 export const leaveReceipts = script(`
 for i = 5, #ARGV do

@@ -1,7 +1,8 @@
 import { script } from '../script.ts';
 
 /**
- * Removes devices of earlier generations from a shard of the directory that is being written, some hundreds at a time.
+ * Removes devices of earlier generations from a shard of the directory that is being written, some hundreds
+ * at a time.
  *
  * KEYS 1 directory of the shard
  * ARGV 1 generation, 2 cursor

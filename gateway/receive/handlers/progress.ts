@@ -2,12 +2,14 @@ import type { Receipt } from '../../../bus/bus.ts';
 import type { Progress } from '../../../protocol/index.ts';
 import type { Session } from '../../sessions/session.ts';
 
-/** Reports a session may have passed on at once: after `welcome` it reports on all commands that run (R-5). */
+/**
+ * Reports a session may have passed on at once: after `welcome` it reports on all commands that run (R-5).
+ */
 export const PROGRESS_BURST = 16;
 
 /**
- * Passes a progress report on (D-5), on average one a second for a session; more are dropped (`null`). `tick` is the
- * worker's clock, `ticksPerSecond` its speed.
+ * Passes a progress report on (D-5), on average one a second for a session; more are dropped (`null`). `tick`
+ * is the worker's clock, `ticksPerSecond` its speed.
  */
 export function handleProgress(
   session: Session,

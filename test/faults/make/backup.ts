@@ -6,8 +6,8 @@ import type { Fault } from '../fault.ts';
 import type { World } from '../world.ts';
 
 /**
- * What was under way at the time of the backup has ended on the devices since, and was settled. The ledger that was put back does
- * not know, and has to hear it from the devices.
+ * What was under way at the time of the backup has ended on the devices since, and was settled. The ledger
+ * that was put back does not know, and has to hear it from the devices.
  */
 export function backupRestored(): Fault {
   return {

@@ -24,7 +24,10 @@ const SLOW_MS = 100;
 const LOOK_MS = 3;
 const APPEARS_MS = 30_000;
 
-/** Wiped as soon as the server has begun to write it again, so that what it goes on with is the rest of a directory. */
+/**
+ * Wiped as soon as the server has begun to write it again, so that what it goes on with is the rest of a
+ * directory.
+ */
 export function redisFlushedWhileWritten(times: number): Fault {
   return {
     name: `Redis emptied, and ${times} times while the directory is written`,

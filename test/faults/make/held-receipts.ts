@@ -1,4 +1,7 @@
-/** What Redis is told so that receipts wait where they are: gateways cannot append them, and servers cannot take them. */
+/**
+ * What Redis is told so that receipts wait where they are: gateways cannot append them, and servers cannot
+ * take them.
+ */
 type RedisCommand = [command: string, ...args: string[]];
 
 /** All keys but those with the hash tag `{receipts}` may be written. */

@@ -118,7 +118,10 @@ export function clockOff(name: ProgramName, hours: number, times: Times): Fault 
   };
 }
 
-/** A program, or `devices` or `kept-devices`, whose wall clock steps. It steps back at the end, which is a step too. */
+/**
+ * A program, or `devices` or `kept-devices`, whose wall clock steps. It steps back at the end, which is a
+ * step too.
+ */
 export function clockSteps(name: ProgramName | 'devices', hours: 1 | -1, times: Times): Fault {
   return {
     name: `the clock of ${name} steps an hour ${hours > 0 ? 'forward' : 'back'}`,

@@ -79,7 +79,10 @@ export function hintsLost(times: Times): Fault {
 /** Longer than any time limit of the commands that are given meanwhile, and than a resend. */
 const RECEIPTS_HELD_MS = 40_000;
 
-/** Everything works but for receipts, which neither gateways can write nor servers read: they wait where they are. */
+/**
+ * Everything works but for receipts, which neither gateways can write nor servers read: they wait where they
+ * are.
+ */
 export function receiptsHeld(): Fault {
   return {
     name: 'receipts held back',

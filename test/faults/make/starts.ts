@@ -54,7 +54,9 @@ export function stoppedWhileStarting(name: ProgramName): Fault {
   };
 }
 
-/** They go on serving; a program that reads nothing but a full disk for its log loses lines and nothing else. */
+/**
+ * They go on serving; a program that reads nothing but a full disk for its log loses lines and nothing else.
+ */
 export function logDiskFull(times: Times): Fault {
   const each = async (world: World, work: (name: ProgramName) => Promise<void>) => {
     for (const name of world.deployment.programs) await work(name);

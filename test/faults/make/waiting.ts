@@ -10,8 +10,8 @@ export function whileEnding(fault: Fault): Fault {
 }
 
 /**
- * Commands that end in one way were taken by every device, and most of them are at work, when receipts begin to wait; more are
- * given meanwhile.
+ * Commands that end in one way were taken by every device, and most of them are at work, when receipts begin
+ * to wait; more are given meanwhile.
  */
 export function receiptsWait(kind: EndingKind): Fault {
   const fault = receiptsHeld();

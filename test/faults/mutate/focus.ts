@@ -4,7 +4,10 @@ import { join } from 'node:path';
 
 const IMPORT = "import { test } from 'uvu';";
 
-/** Path of a file beside the compiled one that plays the titled test alone; of files with another way to register tests, all. */
+/**
+ * Path of a file beside the compiled one that plays the titled test alone; of files with another way to
+ * register tests, all.
+ */
 export async function focusOn(dist: string, file: string, title: string): Promise<string> {
   const path = join(dist, 'test', `${file}.test.js`);
   const source = await readFile(path, 'utf8');

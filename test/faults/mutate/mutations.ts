@@ -1,6 +1,7 @@
 /**
- * Mechanisms of recovery, each switched off on purpose, and the proof that notices it: a test made for that mechanism. What is
- * patched is a copy of the compiled program: nothing that can be configured switches these off.
+ * Mechanisms of recovery, each switched off on purpose, and the proof that notices it: a test made for that
+ * mechanism. What is patched is a copy of the compiled program: nothing that can be configured switches these
+ * off.
  */
 
 import type { Mutation } from './mutation.ts';

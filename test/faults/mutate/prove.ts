@@ -1,4 +1,6 @@
-/** Plays proofs: each holds as the program is, and fails at the named test in a copy without its mechanism. */
+/**
+ * Plays proofs: each holds as the program is, and fails at the named test in a copy without its mechanism.
+ */
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Half a directory, one that somebody changed, and one of somebody else: none of them may turn a device away for good. */
+/**
+ * Half a directory, one that somebody changed, and one of somebody else: none of them may turn a device away
+ * for good.
+ */
 import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

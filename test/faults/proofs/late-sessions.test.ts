@@ -1,4 +1,6 @@
-/** A device that went to another gateway is that gateway's, whatever the first one does once it is too late. */
+/**
+ * A device that went to another gateway is that gateway's, whatever the first one does once it is too late.
+ */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Bus } from '../../../bus/bus.ts';
@@ -104,7 +106,8 @@ test('a connection that closes late does not remove the newer session from prese
 test('a gateway that claims its sessions again does not take those that are newer elsewhere', () =>
   withPair(async ({ bus, first, visitors, holders }) => {
     await bus.leases.release(await first.incarnation());
-    // Whichever comes first: the old connections are told that they were replaced, or the newer sessions are lost.
+    // Whichever comes first: the old connections are told that they were replaced, or the newer sessions are
+    // lost.
     const newer = visitors.map(({ session }) => session);
     const decided = async () =>
       visitors.every(({ old }) => old.closing) || (await holders()).some((held, n) => held !== newer[n]);

@@ -115,7 +115,8 @@ function countsOf(world: World, names: readonly string[]): string {
 }
 
 /**
- * Judges every arrival by the groups as they are. While a device or a gateway moves, what was right before is right as well.
+ * Judges every arrival by the groups as they are. While a device or a gateway moves, what was right before is
+ * right as well.
  */
 class ScopeJudge {
   readonly strays: string[] = [];

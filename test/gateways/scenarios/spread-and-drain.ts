@@ -8,7 +8,10 @@ import { percent, type World } from '../world.ts';
 const DEVICES = 4_000;
 /** The administration server's default. */
 const MOVES_PER_SECOND = 100;
-/** A device that is told to go arrives within a second or so: arrivals of two seconds' moves may fall into one. */
+/**
+ * A device that is told to go arrives within a second or so: arrivals of two seconds' moves may fall into
+ * one.
+ */
 const ARRIVALS_PER_SECOND = 2 * MOVES_PER_SECOND + 20;
 /** The balancer looks every 3 s when there is nothing to do: this is two looks. */
 const QUIET_MS = 7_000;

@@ -1,4 +1,6 @@
-/** A gateway that is drained takes nothing along; one that is killed is noticed at both ends and on record. */
+/**
+ * A gateway that is drained takes nothing along; one that is killed is noticed at both ends and on record.
+ */
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../../wait.ts';

@@ -1,4 +1,7 @@
-/** A hundred tunnels of ten streams each over a network that cuts their legs: every byte arrives once and in order. */
+/**
+ * A hundred tunnels of ten streams each over a network that cuts their legs: every byte arrives once and in
+ * order.
+ */
 import { readFile } from 'node:fs/promises';
 import * as assert from 'uvu/assert';
 import { OperatorTunnel } from '../../../cli/tunnel/operator-tunnel.ts';
@@ -158,7 +161,10 @@ async function memoryOf(pid: number): Promise<number> {
   return Number(match?.[1] ?? 0) * 1024;
 }
 
-/** A gateway holds at most a window of each direction of each tunnel; the devices one of each stream, twice (to send and to repeat). */
+/**
+ * A gateway holds at most a window of each direction of each tunnel; the devices one of each stream, twice
+ * (to send and to repeat).
+ */
 function checkMemory({ say }: World, before: readonly number[], peak: readonly number[]): void {
   const grown = before.map((bytes, i) => (peak[i] ?? 0) - bytes);
   const atDevices = grown.pop() ?? 0;

@@ -1,4 +1,6 @@
-/** Real OpenSSH through a tunnel: as ProxyCommand over standard input and output, and through a local port. */
+/**
+ * Real OpenSSH through a tunnel: as ProxyCommand over standard input and output, and through a local port.
+ */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -51,7 +53,9 @@ async function shellCommand({ deployment, ssh }: World, way: string, to: readonl
   assert.equal([code, stdout.toString(), stderr.includes('err')], [7, 'out\n', true], `${way}: ${stderr}`);
 }
 
-/** `ssh … cat` fed by a pipe: the end of the input goes through, and what it gives comes back whole after it. */
+/**
+ * `ssh … cat` fed by a pipe: the end of the input goes through, and what it gives comes back whole after it.
+ */
 async function halfClosed(world: World, way: string, to: readonly string[]): Promise<void> {
   const { deployment, ssh } = world;
   const pattern = new Pattern(way.length);

@@ -1,4 +1,7 @@
-/** One stream flat out, against a plain relay and `ssh -L` between the same ends; and what commands notice of it. */
+/**
+ * One stream flat out, against a plain relay and `ssh -L` between the same ends; and what commands notice of
+ * it.
+ */
 import { connect } from 'node:net';
 import { constants, setPriority } from 'node:os';
 import * as assert from 'uvu/assert';
@@ -97,8 +100,9 @@ function accepts(port: number): Promise<boolean> {
 }
 
 /**
- * The ends of a tunnel are other machines than the gateway's and the server's. Here they all share one, and two programs that
- * take all they can get would delay commands by themselves. What remains is what the gateway does to them.
+ * The ends of a tunnel are other machines than the gateway's and the server's. Here they all share one, and
+ * two programs that take all they can get would delay commands by themselves. What remains is what the
+ * gateway does to them.
  */
 function yieldToOthers({ pid }: Program): void {
   setPriority(pid, constants.priority.PRIORITY_LOW);
@@ -128,7 +132,10 @@ async function measure<T extends Record<string, string[]>>(
   return Object.fromEntries(medians) as Record<keyof T, number>;
 }
 
-/** How much later commands arrive while a tunnel of that gateway runs flat out: p99 by p99, the best of a few pairs. */
+/**
+ * How much later commands arrive while a tunnel of that gateway runs flat out: p99 by p99, the best of a few
+ * pairs.
+ */
 async function commandsMeanwhile(world: World, flow: readonly string[]): Promise<number> {
   const { deployment, say } = world;
   const store = new MemoryStore();

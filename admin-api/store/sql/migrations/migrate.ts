@@ -3,9 +3,9 @@ import type { Schema } from '../schema.ts';
 import type { SqlDialect } from '../sql-dialect.ts';
 
 /**
- * Brings the database to this version's schema, all steps in one transaction. Two servers that start at once do it one
- * after the other. Throws when a newer version migrated the database before: running on it could destroy what the newer
- * version relies on.
+ * Brings the database to this version's schema, all steps in one transaction. Two servers that start at once
+ * do it one after the other. Throws when a newer version migrated the database before: running on it could
+ * destroy what the newer version relies on.
  */
 export async function migrate(db: Kysely<Schema>, dialect: SqlDialect, now: number): Promise<void> {
   const newest = dialect.migrations.length;

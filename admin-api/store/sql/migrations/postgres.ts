@@ -1,6 +1,7 @@
 /**
- * The schema for PostgreSQL. Keys are compared byte by byte (collation "C"), as SQLite does, so that lists have the same
- * order and a group's subtree is a range of paths. What each index of `executions` is for: see `sqlite.ts`.
+ * The schema for PostgreSQL. Keys are compared byte by byte (collation "C"), as SQLite does, so that lists
+ * have the same order and a group's subtree is a range of paths. What each index of `executions` is for: see
+ * `sqlite.ts`.
  */
 import type { Migration } from './migration.ts';
 

@@ -1,6 +1,7 @@
 /**
- * The schema for SQLite. Tables with a key of their own are kept in the order of that key (WITHOUT ROWID). The queries
- * each index of `executions` serves are named beside it; every one of them costs on each insert, so there are no others.
+ * The schema for SQLite. Tables with a key of their own are kept in the order of that key (WITHOUT ROWID).
+ * The queries each index of `executions` serves are named beside it; every one of them costs on each insert,
+ * so there are no others.
  */
 import type { Migration } from './migration.ts';
 
@@ -223,7 +224,8 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index executions_command_open on executions (command_id) where state < 10`,
       // What waits for a device, and what is out.
       `create index executions_open on executions (device_id, command_id) where state < 10`,
-      // What is out without an acknowledgement, by the worker it went through; small, so sweeps may read all of it.
+      // What is out without an acknowledgement, by the worker it went through; small, so sweeps may read all
+      // of it.
       `create index executions_sent on executions (incarnation, sent_at) where state = 1`,
     ],
   },
