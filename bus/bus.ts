@@ -116,6 +116,13 @@ export interface Leases {
    * lease it does nothing.
    */
   heard(incarnation: string, upTo: number): Promise<void>;
+  /** Asks these workers to say now up to when they heard. A hint: it may be lost or come twice. */
+  askHeard(incarnations: readonly string[]): Promise<void>;
+  /**
+   * Calls `onAsked` soon after this worker was asked, and after every time that may have been missed. Returns
+   * the way to stop.
+   */
+  onAskHeard(incarnation: string, onAsked: () => void): Promise<() => Promise<void>>;
   /**
    * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker has nothing left to append
    * and never will have: `left` says so for at least 15 minutes.

@@ -307,7 +307,7 @@ export class GatewayWorker {
       {
         acquired: (lease) => {
           this.#leaseWork.acquired(lease, this.#keeper);
-          void this.#heard.tell();
+          this.#heard.renewed();
         },
         lost: (lease) => this.#leaseWork.lost(lease),
       },
@@ -536,7 +536,7 @@ export class GatewayWorker {
       this.#log.warn({ receipts: this.#spool.size }, 'receipts not appended: devices will say them again');
     }
     this.#spool.stop();
-    this.#heard.stop();
+    await this.#within(deadline, this.#heard.stop(), 'reports of what was heard');
     await this.#within(deadline, this.#releases.flush(), 'presence');
     this.#releases.stop();
     await this.#within(deadline, this.#keeper.stop(allHeard), 'lease');

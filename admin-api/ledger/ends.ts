@@ -114,17 +114,18 @@ export class Ends {
       this.#again(next === null ? LOOK_EVERY_MS : Math.min(LOOK_EVERY_MS, next - at + 1));
       return;
     }
-    await this.#look();
+    await this.#fromGateways(() => this.#parts.frontier.refresh());
     let waiting = 0;
     for (const clock of CLOCKS) waiting += await this.#endDue(clock, at);
+    if (waiting > 0) await this.#fromGateways(() => this.#parts.frontier.ask());
     const tookMs = performance.now() - begunAt;
     const pauseMs = Math.min(WAIT_MAX_MS, Math.max(WAIT_MIN_MS, tookMs * WAIT_PER_MS));
     this.#again(waiting > 0 ? pauseMs : NEXT_MS);
   }
 
-  async #look(): Promise<void> {
+  async #fromGateways(step: () => Promise<void>): Promise<void> {
     try {
-      await this.#parts.frontier.refresh();
+      await step();
     } catch (error) {
       if (!isAway(error)) throw error;
       this.#parts.log.debug({ err: error }, 'gateways cannot be asked: what was sent is not ended');

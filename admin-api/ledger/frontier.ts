@@ -71,6 +71,9 @@ export class Frontier {
   /** The stream of receipts that everything here speaks of; `null` before the first. */
   #stream: string | null = null;
   #settledAt = Number.NEGATIVE_INFINITY;
+  /** Workers that something waited for since they were asked last: by name, and all that have not said so much. */
+  readonly #awaited = new Set<string>();
+  #awaitedUpTo = 0;
 
   constructor(parts: FrontierParts) {
     this.#parts = parts;
@@ -121,9 +124,14 @@ export class Frontier {
     if (view === null) return 'wait';
     const own = session && view.upTo.get(session.incarnation);
     if (typeof own === 'number' && session && session.since <= moment - ALL_TOLD_MS) {
-      return own >= moment ? { unheard: [] } : 'wait';
+      if (own >= moment) return { unheard: [] };
+      this.#awaited.add(session.incarnation);
+      return 'wait';
     }
-    if (view.all < moment) return 'wait';
+    if (view.all < moment) {
+      this.#awaitedUpTo = Math.max(this.#awaitedUpTo, moment);
+      return 'wait';
+    }
     const missing = view.ended.filter(({ upTo }) => upTo < moment);
     const { patienceMs } = this.#parts;
     if (missing.some(({ endedAt }) => view.takenAt < endedAt + patienceMs)) return 'wait';
@@ -131,6 +139,20 @@ export class Frontier {
       ({ incarnation, endedAt }) => incarnation === through || moment <= endedAt + patienceMs,
     );
     return { unheard: unheard.map(({ worker }) => worker) };
+  }
+
+  /**
+   * Asks the workers that `verdict` waits for up to when they have heard; the next look finds it. Rejects with
+   * `BusUnavailable`.
+   */
+  async ask(): Promise<void> {
+    for (const [incarnation, upTo] of this.#view?.upTo ?? []) {
+      if (upTo < this.#awaitedUpTo) this.#awaited.add(incarnation);
+    }
+    const asked = [...this.#awaited];
+    this.#awaited.clear();
+    this.#awaitedUpTo = 0;
+    if (asked.length > 0) await this.#parts.bus.leases.askHeard(asked);
   }
 
   #inTurn(step: () => Promise<void>): Promise<void> {

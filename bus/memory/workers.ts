@@ -26,6 +26,7 @@ interface Worker extends Lease {
 export class MemoryWorkers {
   readonly #workers = new Map<string, Worker>();
   readonly #hints = new Hints();
+  readonly #asked = new Hints();
   readonly #left = new Set<string>();
   readonly #assertRunning: () => void;
   readonly #now: () => number;
@@ -68,6 +69,15 @@ export class MemoryWorkers {
       this.#assertRunning();
       const worker = this.#find(incarnation);
       if (worker !== undefined) worker.heardUpTo = upTo;
+    },
+    askHeard: async (incarnations) => {
+      this.#assertRunning();
+      for (const incarnation of incarnations) this.#asked.announce(incarnation);
+    },
+    onAskHeard: async (incarnation, onAsked) => {
+      this.#assertRunning();
+      const off = this.#asked.on(incarnation, onAsked);
+      return async () => off();
     },
     release: async (incarnation, { allHeard = false } = {}) => {
       this.#assertRunning();
@@ -124,6 +134,7 @@ export class MemoryWorkers {
 
   stop(): void {
     this.#hints.clear();
+    this.#asked.clear();
     this.#workers.clear();
   }
 

@@ -20,8 +20,8 @@
  * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
  *
- * Channels are `pp:{<incarnation>}:hint`, `pp:hint:gateways` and that of the probe; in a Redis Cluster they
- * are sharded, and what is in `{}` decides over them as well.
+ * Channels are `pp:{<incarnation>}:hint`, `pp:{<incarnation>}:ask-heard`, `pp:hint:gateways` and that of the
+ * probe; in a Redis Cluster they are sharded, and what is in `{}` decides over them as well.
  */
 
 /**
@@ -85,6 +85,7 @@ export function keysWith(prefix: string, sharded: boolean) {
     left: (incarnation: string) => `${prefix}:{${incarnation}}:left`,
     epoch: (incarnation: string) => `${prefix}:{${incarnation}}:epoch`,
     outbox: (incarnation: string) => `${prefix}:{${incarnation}}:outbox`,
+    askHeard: (incarnation: string) => `${prefix}:{${incarnation}}:ask-heard`,
     outboxHint: (incarnation: string) => `${prefix}:{${incarnation}}:hint`,
 
     receipts: `${prefix}:{receipts}`,

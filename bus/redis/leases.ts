@@ -5,6 +5,7 @@ import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
 import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { Subscriptions } from './subscriptions.ts';
 
 /** How long it is known that a worker left in good order, seconds. */
 const LEFT_KNOWN_S = 3_600;
@@ -27,6 +28,7 @@ interface OwnReceipts {
 
 export class RedisLeases implements Leases {
   readonly #commands: OwnCommands;
+  readonly #subscriptions: Subscriptions;
   readonly #keys: Keys;
   readonly #histories: Histories;
   /**
@@ -38,7 +40,14 @@ export class RedisLeases implements Leases {
 
   readonly #receipts: OwnReceipts;
 
-  constructor(commands: OwnCommands, keys: Keys, histories: Histories, receipts: OwnReceipts) {
+  constructor(
+    commands: OwnCommands,
+    subscriptions: Subscriptions,
+    keys: Keys,
+    histories: Histories,
+    receipts: OwnReceipts,
+  ) {
+    this.#subscriptions = subscriptions;
     this.#receipts = receipts;
     this.#commands = commands;
     this.#keys = keys;
@@ -85,6 +94,18 @@ export class RedisLeases implements Leases {
     // Another history may lack what was appended: the next extension finds the lease lost.
     if (this.#watches.get(incarnation)?.changed() || this.#receipts.mayLack) return;
     await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [upTo]);
+  }
+
+  async askHeard(incarnations: readonly string[]): Promise<void> {
+    await Promise.all(
+      incarnations.map((incarnation) =>
+        this.#subscriptions.publish(this.#commands, this.#keys.askHeard(incarnation)),
+      ),
+    );
+  }
+
+  onAskHeard(incarnation: string, onAsked: () => void): Promise<() => Promise<void>> {
+    return this.#subscriptions.on(this.#keys.askHeard(incarnation), onAsked);
   }
 
   async release(incarnation: string, { allHeard = false } = {}): Promise<void> {

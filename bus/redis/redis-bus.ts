@@ -108,7 +108,7 @@ export class RedisBus implements Bus {
       ...{ target, topology, commands: own, keys, histories, watch, log },
       maxBytes: receiptsMaxBytes,
     });
-    this.leases = new RedisLeases(own, keys, histories, this.receipts);
+    this.leases = new RedisLeases(own, subscriptions, keys, histories, this.receipts);
     this.presence = new RedisPresence(own, keys);
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }

@@ -1,12 +1,13 @@
 /**
- * Tells, on the worker's lease, up to when its receipts have been appended: nothing that a device said in
- * time is overtaken by a clock of the administration server.
+ * Tells, on the worker's lease, up to when its receipts have been appended, seldom by itself and at once when
+ * asked: nothing that a device said in time is overtaken by a clock of the administration server.
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import { OneAtATime } from '../../bus/one-at-a-time.ts';
 
-/** Together with what the ledger takes, well below the 2 s within which it ends what is due. */
-const EVERY_MS = 500;
+/** Without being asked. The ledger asks when something is due and this is too old. */
+const EVERY_MS = 5_000;
 
 export interface HeardReportsParts {
   bus: Pick<Bus, 'leases' | 'clock'>;
@@ -18,35 +19,64 @@ export interface HeardReportsParts {
 
 export class HeardReports {
   readonly #parts: HeardReportsParts;
+  readonly #reports: OneAtATime;
+  readonly #listening: OneAtATime;
   #timer: NodeJS.Timeout | null = null;
-  #telling = false;
+  #stopped = false;
+  /** Of the lease for which it listens to be asked. */
+  #heardFor: string | null = null;
+  #unsubscribe: (() => Promise<void>) | null = null;
 
   constructor(parts: HeardReportsParts) {
     this.#parts = parts;
+    const { log } = parts;
+    this.#reports = new OneAtATime(
+      () => this.#tell(),
+      (error) => log.debug({ err: error }, 'not told up to when receipts were appended'),
+    );
+    this.#listening = new OneAtATime(
+      () => this.#listen(),
+      (error) => log.debug({ err: error }, 'cannot be asked yet up to when receipts were appended'),
+    );
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => void this.tell(), EVERY_MS);
-    void this.tell();
+    this.#timer ??= setInterval(() => this.renewed(), EVERY_MS);
+    this.renewed();
   }
 
-  stop(): void {
+  /** The lease may be another one. */
+  renewed(): void {
+    void this.#listening.ask();
+    void this.#reports.ask();
+  }
+
+  /** Idempotent; never rejects. */
+  async stop(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
     this.#timer = null;
+    this.#stopped = true;
+    await this.#listening.ask();
   }
 
-  /** While one report is under way another has nothing to add: the next comes soon. Never rejects. */
-  async tell(): Promise<void> {
-    const { bus, heardUpTo, incarnation, log } = this.#parts;
+  async #tell(): Promise<void> {
+    const { bus, heardUpTo, incarnation } = this.#parts;
     const lease = incarnation();
-    if (this.#telling || lease === null) return;
-    this.#telling = true;
-    try {
-      await bus.leases.heard(lease, heardUpTo(bus.clock.now()));
-    } catch (error) {
-      log.debug({ err: error }, 'not told up to when receipts were appended');
-    } finally {
-      this.#telling = false;
-    }
+    if (lease !== null) await bus.leases.heard(lease, heardUpTo(bus.clock.now()));
+  }
+
+  async #listen(): Promise<void> {
+    const { bus, incarnation } = this.#parts;
+    const lease = this.#stopped ? null : incarnation();
+    if (lease === this.#heardFor) return;
+    const unsubscribe = this.#unsubscribe;
+    this.#unsubscribe = null;
+    this.#heardFor = null;
+    await unsubscribe?.();
+    if (lease === null) return;
+    this.#unsubscribe = await bus.leases.onAskHeard(lease, () => void this.#reports.ask());
+    this.#heardFor = lease;
+    // It may have been asked before the subscription stood.
+    void this.#reports.ask();
   }
 }

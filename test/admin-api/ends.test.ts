@@ -154,6 +154,42 @@ test('a gateway that lags holds up what its own devices may have ended, and noth
     assert.is(await deployment.execution(), 'timed-out: the device did not finish in time');
   }));
 
+test('a gateway is asked what it heard when something of its devices is due, and at no other time', () =>
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    await running(deployment);
+    const asked: string[] = [];
+    const answers = async (incarnation: string) => {
+      await bus.leases.onAskHeard(incarnation, () => {
+        asked.push(incarnation);
+        void bus.leases.heard(incarnation, time.now);
+      });
+    };
+    const own = await deployment.worker(1, T0);
+    const other = await deployment.worker(2, T0);
+    await Promise.all([answers(own), answers(other)]);
+    await store.devices.applySessions([connect('d0000', 1, own)]);
+    await store.executions.advance([report('c1', 'd0001', 'succeeded', { finishedAt: T0 })]);
+    time.now = DUE - 1;
+    await deployment.end();
+    time.now = DUE + 1_000;
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ', 'it said so too long ago');
+    await waitFor(() => asked.length > 0);
+    await deployment.end();
+    assert.is(await deployment.execution(), 'timed-out: the device did not finish in time');
+    await deployment.end();
+    assert.equal(asked, [own]);
+    // Of a device that is connected nowhere each may have heard.
+    await addCommand(store, 'c2');
+    await store.executions.advance([report('c2', 'd0001', 'acked', { ackedAt: T0, finishBy: DUE })]);
+    time.now += 1;
+    await deployment.end();
+    await waitFor(() => asked.includes(other));
+    await deployment.end();
+    assert.is((await store.executions.get({ command: 'c2', device: 'd0001' }))?.state, 'timed-out');
+  }));
+
 test('a lost gateway is waited for, and then the reason says that it was not heard from', () =>
   withDeployment(async (deployment) => {
     const { store, bus, time } = deployment;

@@ -78,6 +78,29 @@ export function leaseRules(rule: Rule): void {
     assert.equal(await leases.list(), []);
   });
 
+  rule(
+    'a worker that is asked up to when it heard is told so, until stopped, and no other',
+    async ({ leases }) => {
+      const [mine, others] = ['mine', 'others'];
+      const asked = { mine: 0, others: 0 };
+      const stop = await leases.onAskHeard(mine, () => {
+        asked.mine += 1;
+      });
+      await leases.onAskHeard(others, () => {
+        asked.others += 1;
+      });
+      await leases.askHeard([mine, 'nobody']);
+      await waitFor(() => asked.mine > 0, { what: 'to be asked' });
+      assert.is(asked.others, 0);
+      await stop();
+      await stop();
+      const before = asked.mine;
+      await leases.askHeard([mine, others]);
+      await waitFor(() => asked.others > 0, { what: 'the other to be asked' });
+      assert.is(asked.mine, before);
+    },
+  );
+
   rule('of two leases of one worker it is known which is newer', async ({ leases }) => {
     const first = await leases.acquire(identity, load, LONG_MS);
     const [{ since = 0 } = {}] = await leases.list();
