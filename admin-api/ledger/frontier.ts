@@ -18,6 +18,8 @@ const ALL_TOLD_MS = 10_000;
 const APPENDED_AGAIN_MS = 10_000;
 /** How long a worker that ended is remembered, milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000;
+/** A worker is behind that has not said more recently up to when it appended; by itself it says so every 5 s. */
+const BEHIND_MS = 30_000;
 /** Looks that wait until the ledger has caught up; of more, the newest takes the place of the one before. */
 const LOOKS_MAX = 32;
 const PREFIX = 'worker.';
@@ -36,11 +38,19 @@ interface Ended {
 
 type Known = Pick<Ended, 'worker' | 'host' | 'upTo'>;
 
+/** A worker with a lease. */
+interface Live {
+  worker: string;
+  upTo: number;
+  /** Since when it has been behind whenever it was looked at; `null` where it is not. */
+  behindSince: number | null;
+}
+
 /** What was read at one moment. */
 interface Look {
   takenAt: number;
-  /** By incarnation: receipts up to then were appended when the look was taken. */
-  upTo: ReadonlyMap<string, number>;
+  /** By incarnation: receipts up to `upTo` were appended when the look was taken. */
+  live: ReadonlyMap<string, Live>;
   all: number;
   ended: readonly Ended[];
 }
@@ -53,7 +63,7 @@ export interface FrontierParts {
   bus: Bus;
   now: () => number;
   log: Logger;
-  /** How long a worker that ended is waited for, milliseconds. */
+  /** How long a worker that ended, or cannot append what it hears, is waited for, milliseconds. */
   patienceMs: number;
 }
 
@@ -62,6 +72,8 @@ export class Frontier {
   /** Workers that had a lease when last looked at. */
   readonly #known = new Map<string, Known>();
   readonly #ended = new Map<string, Ended>();
+  /** Since when workers with a lease have been behind, by incarnation. */
+  readonly #behind = new Map<string, number>();
   /** Taken, and not yet known to be applied; the oldest first. */
   #looks: { mark: string; look: Look }[] = [];
   /** All receipts it speaks of are applied. */
@@ -71,7 +83,7 @@ export class Frontier {
   /** The stream of receipts that everything here speaks of; `null` before the first. */
   #stream: string | null = null;
   #settledAt = Number.NEGATIVE_INFINITY;
-  /** Workers that something waited for since they were asked last: by name, and all that have not said so much. */
+  /** Workers that something waited for since they were asked last: named, and all that said less. */
   readonly #awaited = new Set<string>();
   #awaitedUpTo = 0;
 
@@ -122,23 +134,27 @@ export class Frontier {
   ): Verdict {
     const view = this.#view;
     if (view === null) return 'wait';
-    const own = session && view.upTo.get(session.incarnation);
-    if (typeof own === 'number' && session && session.since <= moment - ALL_TOLD_MS) {
-      if (own >= moment) return { unheard: [] };
+    const { patienceMs } = this.#parts;
+    const silent = ({ behindSince }: Live) =>
+      behindSince !== null && view.takenAt >= Math.max(moment, behindSince) + patienceMs;
+    const own = session && view.live.get(session.incarnation);
+    if (own && session.since <= moment - ALL_TOLD_MS) {
+      if (own.upTo >= moment) return { unheard: [] };
+      if (silent(own)) return { unheard: [own.worker] };
       this.#awaited.add(session.incarnation);
       return 'wait';
     }
-    if (view.all < moment) {
+    const behind = view.all < moment ? [...view.live.values()].filter(({ upTo }) => upTo < moment) : [];
+    if (view.takenAt < moment || !behind.every(silent)) {
       this.#awaitedUpTo = Math.max(this.#awaitedUpTo, moment);
       return 'wait';
     }
     const missing = view.ended.filter(({ upTo }) => upTo < moment);
-    const { patienceMs } = this.#parts;
     if (missing.some(({ endedAt }) => view.takenAt < endedAt + patienceMs)) return 'wait';
     const unheard = missing.filter(
       ({ incarnation, endedAt }) => incarnation === through || moment <= endedAt + patienceMs,
     );
-    return { unheard: unheard.map(({ worker }) => worker) };
+    return { unheard: [...behind, ...unheard].map(({ worker }) => worker) };
   }
 
   /**
@@ -146,7 +162,7 @@ export class Frontier {
    * `BusUnavailable`.
    */
   async ask(): Promise<void> {
-    for (const [incarnation, upTo] of this.#view?.upTo ?? []) {
+    for (const [incarnation, { upTo }] of this.#view?.live ?? []) {
       if (upTo < this.#awaitedUpTo) this.#awaited.add(incarnation);
     }
     const asked = [...this.#awaited];
@@ -192,8 +208,14 @@ export class Frontier {
   }
 
   #look(takenAt: number, leases: readonly Lease[]): Look {
-    const upTo = new Map(newestOf(leases).map((lease) => [lease.incarnation, lease.heardUpTo]));
-    return { takenAt, upTo, all: Math.min(takenAt, ...upTo.values()), ended: [...this.#ended.values()] };
+    const live = new Map<string, Live>();
+    let all = takenAt;
+    for (const { incarnation, identity, heardUpTo: upTo } of newestOf(leases)) {
+      const behindSince = this.#behind.get(incarnation) ?? null;
+      live.set(incarnation, { worker: identity.worker, upTo, behindSince });
+      all = Math.min(all, upTo);
+    }
+    return { takenAt, live, all, ended: [...this.#ended.values()] };
   }
 
   async #saw(leases: readonly Lease[]): Promise<void> {
@@ -201,6 +223,8 @@ export class Frontier {
     const listed = new Set(leases.map(({ incarnation }) => incarnation));
     for (const { incarnation, identity, heardUpTo } of leases) {
       const { worker, host } = identity;
+      if (heardUpTo >= now() - BEHIND_MS) this.#behind.delete(incarnation);
+      else if (!this.#behind.has(incarnation)) this.#behind.set(incarnation, now());
       const known = this.#known.get(incarnation);
       if (known) known.upTo = heardUpTo;
       else {
@@ -239,6 +263,7 @@ export class Frontier {
         );
       }
       this.#known.delete(incarnation);
+      this.#behind.delete(incarnation);
     }
   }
 }

@@ -117,7 +117,7 @@ export const OPTIONS = [
     min: 0,
     max: 7 * 86_400_000,
     description:
-      'How long an execution that is due to end waits for a gateway worker that was lost and may have heard from its device',
+      'How long an execution that is due to end waits for a gateway worker that was lost, or cannot hand on what it hears, and may have heard from its device',
     programs: ADMIN,
     default: '5m',
   },

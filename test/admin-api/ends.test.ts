@@ -218,6 +218,55 @@ test('a lost gateway is waited for, and then the reason says that it was not hea
     assert.equal([state, late?.state, late?.at, late?.inTime], ['timed-out', 'succeeded', DUE, true]);
   }));
 
+test('a gateway that cannot append what it hears is waited for as long as a lost one', () =>
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    await running(deployment);
+    const stuck = await deployment.worker(1, T0);
+    await store.devices.applySessions([connect('d0000', 1, stuck)]);
+    await deployment.worker(2, Number.MAX_SAFE_INTEGER);
+    time.now = DUE + 1_000;
+    await deployment.end();
+    time.now += PATIENCE_MS - 1;
+    await deployment.end();
+    const both = async () => [await deployment.execution(), await deployment.execution('d0001')];
+    assert.equal(await both(), ['acked: ', 'acked: ']);
+    time.now += 1;
+    await deployment.end();
+    const end = 'timed-out: the device did not finish in time; gw1/0 not heard from';
+    assert.equal(await both(), [end, end], 'the device is connected there, or may have been');
+    await bus.receipts.append([result('d0000', DUE)]);
+    await deployment.apply();
+    const { late, state } = (await store.executions.get(KEY)) ?? {};
+    assert.equal([state, late?.state, late?.at, late?.inTime], ['timed-out', 'succeeded', DUE, true]);
+  }));
+
+test('a gateway is given its time from when it was first seen to be behind, not from what is due', () =>
+  withDeployment(async (deployment) => {
+    const { bus, time } = deployment;
+    await running(deployment);
+    const worker = await deployment.worker(1, T0);
+    // All programs slept, and this one is the first to wake.
+    time.now = DUE + 2 * PATIENCE_MS;
+    await deployment.end();
+    assert.is(await deployment.execution(), 'acked: ');
+    await bus.receipts.append([result('d0000', DUE)]);
+    await bus.leases.heard(worker, time.now);
+    await deployment.apply();
+    await deployment.end();
+    assert.is(await deployment.execution(), 'succeeded: ');
+    assert.is(await deployment.execution('d0001'), 'timed-out: the device did not finish in time');
+    // What it is behind with later is another time.
+    const later = time.now + PATIENCE_MS;
+    await addCommand(deployment.store, 'c2');
+    const ack = report('c2', 'd0001', 'acked', { ackedAt: T0, finishBy: later });
+    await deployment.store.executions.advance([ack]);
+    time.now = later + PATIENCE_MS + 1_000;
+    await deployment.end();
+    const { state } = (await deployment.store.executions.get({ command: 'c2', device: 'd0001' })) ?? {};
+    assert.is(state, 'acked');
+  }));
+
 test('receipts that are lost with the data of Redis do not count as applied, nor does what their worker said', () =>
   withDeployment(async (deployment) => {
     const { bus, time } = deployment;
@@ -367,7 +416,7 @@ test('what is due is ended without anybody asking, and soon after its gateway wa
       bus,
       now: () => time.now,
       log: pino({ level: 'silent' }),
-      patienceMs: 0,
+      patienceMs: PATIENCE_MS,
     });
     const { outcomes } = deployment;
     const log = pino({ level: 'silent' });
