@@ -12,6 +12,8 @@ const BY_NAME: Record<string, ExitCode> = {
   StoreSettingsError: EXIT.usage,
   RedisSettingsError: EXIT.usage,
   EnrollError: EXIT.refused,
+  // Whoever starts programs tries again: it may come from somebody on the way.
+  WrongServer: EXIT.unavailable,
   ForeignInstallation: EXIT.refused,
   InstallationRestored: EXIT.refused,
   PortUnavailable: EXIT.fault,

@@ -35,6 +35,17 @@ export interface AgentEnd {
   reason: string;
 }
 
+/** What answers there is no administration server: an agent that belongs to nobody yet has only its settings to go by. */
+export class WrongServer extends Error {
+  override readonly name = 'WrongServer';
+  constructor(server: string) {
+    super(
+      `${server} answers an enrolment with HTTP 404, so it is not the base URL of a Pushpoint administration server. ` +
+        'Correct --server (PUSHPOINT_SERVER or `server` in the file), with the path that the server has behind a proxy',
+    );
+  }
+}
+
 export class Agent {
   readonly #config: AgentConfig;
   readonly #log: Logger;
@@ -74,7 +85,7 @@ export class Agent {
 
   /**
    * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws
-   * `EnrollError` when the server refuses, and `FolderInUse` when another agent uses the state folder.
+   * `EnrollError` when the server refuses, `WrongServer` when there is none, and `FolderInUse` when another agent uses the state folder.
    */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error) => {
@@ -142,6 +153,7 @@ export class Agent {
         return;
       } catch (error) {
         if (!(error instanceof EnrollError) || !error.temporary) throw error;
+        if (error.status === 404) throw new WrongServer(this.#config.server);
         retryAfterMs = error.retryAfterMs;
         this.#log.warn(
           { server: this.#config.server, reason: error.message },

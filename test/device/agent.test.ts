@@ -233,7 +233,7 @@ test('E-6: an agent behind a login page asks on until the server itself answers'
     { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>Log in</html>' },
     { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>Not from here</html>' },
     { status: 451, body: 'null' },
-    { status: 404, body: { message: 'no such page' } },
+    { status: 405, body: { message: 'no such method' } },
     { status: 201, body: forged },
   ];
   const good = await enrolment(gw.serverKey, { gateways: [gw.address] });
@@ -248,6 +248,47 @@ test('E-6: an agent behind a login page asks on until the server itself answers'
   await agent.start();
   await gw.session();
   assert.is(admin.asked.length, 6);
+  await agent.stop();
+  await admin.stop();
+  await gw.stop();
+});
+
+test('E-6: an agent that is not enrolled ends where nothing enrols devices, and says what to correct', async () => {
+  for (const body of ['<html>Not Found</html>', { detail: 'Not Found' }, { code: 'not-found' }]) {
+    const admin = await scriptAdmin(() => ({ status: 404, body }));
+    const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
+    folders.push(join(stateDir, '..'));
+    const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, {
+      reconnect,
+    });
+    const error = await agent.start().catch((e) => e);
+    assert.is(error.name, 'WrongServer');
+    assert.ok(error.message.includes(`${admin.url} answers an enrolment with HTTP 404`), error.message);
+    assert.match(error.message, /Correct --server/);
+    assert.is(admin.asked.length, 1);
+    await agent.stop();
+    await admin.stop();
+  }
+});
+
+test('G-16: an agent that is enrolled goes on, whatever answers in place of its server', async () => {
+  const gw = await ScriptGateway.start();
+  let away = true;
+  const admin = await scriptAdmin(async (asked) =>
+    away
+      ? { status: 404, body: '<html>Not Found</html>' }
+      : located(gw.serverKey, gw.deviceKey, asked, [gw.address]),
+  );
+  const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
+  folders.push(join(stateDir, '..'));
+  const store = await FileStore.open(stateDir);
+  await store.saveState({ ...gw.state(), gateways: [] });
+  await store.close();
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  await agent.start();
+  await until(() => admin.asked.length >= 4, 'it to ask again');
+  away = false;
+  await gw.session();
   await agent.stop();
   await admin.stop();
   await gw.stop();
