@@ -1,6 +1,6 @@
 /** Which installation this database is: made with it, at the first start of any server on it. */
 import type { Installation } from '../bus/bus.ts';
-import { newId } from './services/identifiers.ts';
+import { newId } from './identifiers.ts';
 import type { Meta, Store } from './store/store.ts';
 
 const ID = 'installation-id';

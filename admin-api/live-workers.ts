@@ -2,11 +2,17 @@ import type { Logger } from 'pino';
 import type { Bus, Lease } from '../bus/bus.ts';
 import { OneAtATime } from '../bus/one-at-a-time.ts';
 
+/** The workers that hold a lease; `known` once they were read. */
+export interface LeaseList {
+  readonly known: boolean;
+  list(): readonly Lease[];
+}
+
 /**
  * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a
  * worker is gone only when a list that was read says so.
  */
-export class LiveWorkers {
+export class LiveWorkers implements LeaseList {
   readonly #bus: Bus;
   readonly #log: Logger;
   readonly #intervalMs: number;

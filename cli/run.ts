@@ -1,5 +1,6 @@
 /** One invocation of `pushpoint`: from arguments to an exit code. */
 import { Command, CommanderError } from 'commander';
+import type { Ending } from './command-line.ts';
 import { addCompletionCommand } from './completion/completion-command.ts';
 import { CliError, EXIT, type ExitCode } from './exit-codes.ts';
 import { addCommandsCommands } from './operator/commands.ts';
@@ -7,13 +8,12 @@ import { addDevicesCommands } from './operator/devices.ts';
 import { addGatewaysCommands } from './operator/gateways.ts';
 import { addGroupsCommands } from './operator/groups.ts';
 import { addObserveCommands } from './operator/observe.ts';
-import type { Ending } from './operator/operator-command.ts';
 import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
 import { addTunnelCommands } from './operator/tunnels.ts';
 import { printing } from './output/printable.ts';
-import { addPrograms } from './programs/program-commands.ts';
+import { addPrograms } from './program-commands.ts';
 import type { Shell } from './shell.ts';
 import { version } from './version.ts';
 

@@ -1,4 +1,4 @@
-import type { DeviceSender } from '../services/service-parts.ts';
+import type { DeviceSender } from '../best-effort-sender.ts';
 import type { Store } from '../store/store.ts';
 import type { DeviceClass, Slice } from './classes.ts';
 import type { MoveMemory } from './move-memory.ts';

@@ -7,13 +7,14 @@ import {
   type DirectoryGateway,
   DirectoryIncomplete,
   type DirectoryState,
-  type Lease,
 } from '../../bus/bus.ts';
 import { canaryOf } from '../../bus/canary.ts';
 import { Dependency } from '../../health/health.ts';
 import { encodeGatewayMessage } from '../../protocol/index.ts';
 import { type FleetGateway, fleetOf } from '../balance/fleet.ts';
 import { gatewayWeight } from '../balance/weights.ts';
+import { groupsOnPath } from '../group-path.ts';
+import type { LeaseList } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import type { Store } from '../store/store.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
@@ -27,17 +28,6 @@ const LOOK_MS = 1_000;
 const VOUCH_MS = 15_000;
 /** Writings begun in one round: what empties Redis again and again is given time. */
 const ATTEMPTS = 5;
-
-/** Ids of the groups on a path, root first: `all/emea/` gives `all`, `emea`. */
-export function groupsOnPath(path: string): string[] {
-  return path.split('/').filter((id) => id !== '');
-}
-
-/** The workers that hold a lease; `known` once they were read. */
-export interface LeaseList {
-  readonly known: boolean;
-  list(): readonly Lease[];
-}
 
 /** What became of writings of the whole directory. */
 export interface DirectoryCounts {

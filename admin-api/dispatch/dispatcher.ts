@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Holder } from '../../bus/bus.ts';
-import { type Outcomes, recordChanges, recordRequeued } from '../ledger/outcomes.ts';
 import type { AdminMetrics } from '../metrics.ts';
+import { type Outcomes, recordChanges, recordRequeued } from '../outcomes.ts';
 import type { Command } from '../store/records.ts';
 import {
   type ExecutionKey,

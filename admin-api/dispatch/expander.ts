@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { type Outcomes, recordChanges } from '../outcomes.ts';
 import { type Routes, type Store, StoreUnavailable } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 

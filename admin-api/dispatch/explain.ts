@@ -2,7 +2,7 @@ import type { Bus, Holder } from '../../bus/bus.ts';
 import { closeName, isFinal } from '../../protocol/index.ts';
 import type { LiveWorkers } from '../live-workers.ts';
 import { Problem } from '../problems.ts';
-import { ENDINGS } from '../store/executions/endings.ts';
+import { ENDINGS } from '../store/endings.ts';
 import type { Command, Device, Execution, LateEnd } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 

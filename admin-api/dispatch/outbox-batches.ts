@@ -1,6 +1,6 @@
 /** Executions that are on record as sent, as what each worker is to be handed. */
 import type { Delivery } from '../../bus/bus.ts';
-import { groupsOnPath } from '../directory/projector.ts';
+import { groupsOnPath } from '../group-path.ts';
 import { ROOT_GROUP } from '../store/records.ts';
 import type { ExecutionKey, Routes, Store } from '../store/store.ts';
 import type { CommandFrames, CommandToSend } from './command-frames.ts';

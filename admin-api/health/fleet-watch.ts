@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { Dependency, type DependencyReport } from '../../health/health.ts';
 import { sum } from '../balance/fleet.ts';
-import type { LeaseList } from '../directory/projector.ts';
+import type { LeaseList } from '../live-workers.ts';
 import type { Meta } from '../store/store.ts';
 
 const LOOK_MS = 5_000;

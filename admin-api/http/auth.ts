@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { StoreWatch } from '../health/store-watch.ts';
+import { hashSecret } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
-import { hashSecret } from '../services/identifiers.ts';
 import { ROLES, type Role } from '../store/records.ts';
 import type { ApiTokens } from '../store/store.ts';
 

@@ -4,6 +4,7 @@ import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
 import type { Located } from '../services/locate-service.ts';
+import type { OpenedTunnel } from '../services/tunnel-service.ts';
 import type {
   ApiToken,
   AuditEntry,
@@ -16,7 +17,6 @@ import type {
   StateCounts,
   Tunnel,
 } from '../store/records.ts';
-import type { OpenedTunnel } from '../tunnels/tunnel-service.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
 import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';

@@ -12,9 +12,9 @@ import type { GatewayService } from '../services/gateway-service.ts';
 import type { GroupService } from '../services/group-service.ts';
 import type { LocateService } from '../services/locate-service.ts';
 import type { TokenService } from '../services/token-service.ts';
+import type { TunnelService } from '../services/tunnel-service.ts';
 import type { Command, LedgerEvent, StateCounts } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import type { TunnelService } from '../tunnels/tunnel-service.ts';
 
 /** `ttl` and `timeout` in seconds, `expiresAt` as RFC 3339. */
 export interface CommandRequest {

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
 import type { ExecutionState } from '../../protocol/index.ts';
-import type { BestEffortSender } from '../dispatch/best-effort-sender.ts';
+import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { AdminMetrics } from '../metrics.ts';
-import { ENDINGS, markable } from '../store/executions/endings.ts';
+import type { Outcomes } from '../outcomes.ts';
+import { ENDINGS, markable } from '../store/endings.ts';
 import type { Clock, DueEnd, ExecutionKey, Store } from '../store/store.ts';
 import { type Frontier, isAway } from './frontier.ts';
-import type { Outcomes } from './outcomes.ts';
 
 const CHUNK = 2000;
 const CLOCKS: readonly Clock[] = ['finish', 'delivery', 'ending'];

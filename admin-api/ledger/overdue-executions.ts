@@ -5,8 +5,8 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Expander } from '../dispatch/expander.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
+import { type Outcomes, recordRequeued } from '../outcomes.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
-import { type Outcomes, recordRequeued } from './outcomes.ts';
 
 const CHUNK = 2000;
 const HOUSEKEEPING_EVERY_MS = 60_000;

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
-import type { BestEffortSender } from '../dispatch/best-effort-sender.ts';
+import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';

@@ -1,12 +1,12 @@
 import type { Installation } from '../../bus/bus.ts';
 import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
+import { hashSecret, newId, newSecret, plainText } from '../identifiers.ts';
 import { holdsKey } from '../key-proof.ts';
+import { takeNames } from '../ledger/introductions.ts';
 import { Problem } from '../problems.ts';
 import { type Device, type EnrolmentToken, ROOT_GROUP } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { hashSecret, newId, newSecret, plainText } from './identifiers.ts';
-import { takeNames } from './introductions.ts';
 import { recordChange, type ServiceParts } from './service-parts.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
-import type { Delivery, Holder, Lease } from '../../bus/bus.ts';
+import type { Lease } from '../../bus/bus.ts';
 import { encodeGatewayMessage } from '../../protocol/index.ts';
 import { serves } from '../balance/fleet.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
 import { outOfScope } from '../balance/redirects.ts';
+import type { DeviceSender } from '../best-effort-sender.ts';
 import type { ToldAddress } from '../directory/gateway-addresses.ts';
 import type { Store } from '../store/store.ts';
 
@@ -26,17 +27,6 @@ export interface MembershipSubject {
   membershipRevision: number;
 }
 
-/** Reaches devices that are connected at this moment; promises nothing. */
-export interface DeviceSender {
-  sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
-  close(devices: readonly string[], code: number, reason: string): Promise<void>;
-  /** For every device that somebody holds now: what its holder is to be handed, in order. */
-  deliver(
-    devices: readonly string[],
-    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
-  ): Promise<void>;
-}
-
 /**
  * What every service works with. A service changes SQL with its audit entry and event first, and tells the
  * others after.
@@ -52,9 +42,6 @@ export interface ServiceParts {
   now: () => number;
   log: Logger;
 }
-
-/** Throws when what is to be changed is not what the caller knows. */
-export type Expected<T> = (record: T) => void;
 
 /**
  * One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its

@@ -1,7 +1,7 @@
+import { hashSecret, newId, newSecret } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
 import type { ApiToken, Role } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { hashSecret, newId, newSecret } from './identifiers.ts';
 import { recordChange } from './service-parts.ts';
 
 /** Operators' API tokens; the store keeps their hashes only. Every method throws `Problem`. */

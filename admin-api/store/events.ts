@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
-import { type EventRow, JoinedScope, type Scope } from './devices/scope.ts';
 import type { LedgerEvent } from './records.ts';
+import { type EventRow, JoinedScope, type Scope } from './sql/scope.ts';
 import type { Database, SqlDialect } from './sql/sql-dialect.ts';
 import type { Events } from './store.ts';
 

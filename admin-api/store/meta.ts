@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Scope } from './devices/scope.ts';
+import type { Scope } from './sql/scope.ts';
 import type { Database } from './sql/sql-dialect.ts';
 import type { Meta } from './store.ts';
 

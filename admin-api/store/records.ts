@@ -4,7 +4,7 @@
  */
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { Compliance, ExecutionState, FinalState, MeasuredGateway } from '../../protocol/index.ts';
-import type { Ending } from './executions/endings.ts';
+import type { Ending } from './endings.ts';
 
 /** The group every other is below; made by the first migration, cannot be moved or deleted. */
 export const ROOT_GROUP = 'all';

@@ -1,8 +1,8 @@
 import { sql } from 'kysely';
-import type { Scope } from './devices/scope.ts';
 import { type Page, type PageRequest, TUNNEL_STATES, type Tunnel } from './records.ts';
 import { readCursor, rowsOfPage, toPage } from './sql/page-cursor.ts';
 import type { TunnelTable } from './sql/schema.ts';
+import type { Scope } from './sql/scope.ts';
 import type { Database } from './sql/sql-dialect.ts';
 import { stateOf } from './sql/state-codes.ts';
 import { storableText } from './sql/storable-text.ts';

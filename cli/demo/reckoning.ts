@@ -1,8 +1,8 @@
 /** The demo's judgement: the ledger, read through the HTTP API, against what every device says it ran. */
 
 import { isFinal } from '../../protocol/execution-states.ts';
-import type { ApiClient } from '../api-client.ts';
-import type { CommandView, ExecutionView } from '../operator/views.ts';
+import type { ApiClient } from '../api/api-client.ts';
+import type { CommandView, ExecutionView } from '../api/views.ts';
 import type { DemoDevice } from './fleet.ts';
 
 /** A command the demo gave, and the devices it was for. */

@@ -1,18 +1,13 @@
 /** What the demo shows, step by step; every step goes through the HTTP API as an operator's would. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { nanoid } from 'nanoid';
-import type { ApiClient } from '../api-client.ts';
+import type { ApiClient } from '../api/api-client.ts';
+import { followCommand } from '../api/follow.ts';
+import type { CommandView, DeviceView, EnrolmentTokenView, ExecutionView, GroupView } from '../api/views.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
-import { followCommand } from '../follow.ts';
+import { forEachAtOnce } from '../for-each-at-once.ts';
 import { countsText } from '../operator/execution-table.ts';
-import type {
-  CommandView,
-  DeviceView,
-  EnrolmentTokenView,
-  ExecutionView,
-  GroupView,
-} from '../operator/views.ts';
-import { DemoDevice, forEachAtOnce } from './fleet.ts';
+import { DemoDevice } from './fleet.ts';
 import type { Given } from './reckoning.ts';
 
 const GROUPS = ['berlin', 'paris', 'warsaw', 'lisbon'];

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiClient } from '../api-client.ts';
+import { ApiClient } from '../api/api-client.ts';
 import { loadConfig } from '../config/load.ts';
 import { adminParts } from '../programs/admin-parts.ts';
 import { busPart } from '../programs/bus-part.ts';

@@ -1,26 +1,16 @@
 /** `pushpoint commands`: what was commanded, and what became of it. */
 import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
+import type { CommandView, ExecutionView } from '../api/views.ts';
+import { type CommandShell, countFlag, durationFlag, type OperatorContext } from '../command-line.ts';
 import { COMMAND_COLUMNS, countsText, EXECUTION_COLUMNS, targetText } from './execution-table.ts';
-import {
-  countFlag,
-  DEFAULT,
-  durationFlag,
-  limitOf,
-  noteMore,
-  type OperatorContext,
-  type OperatorShell,
-  operatorCommand,
-  wantsData,
-  withLimit,
-} from './operator-command.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { relativeTime } from './times.ts';
-import type { CommandView, ExecutionView } from './views.ts';
 import { waitForCommand } from './wait.ts';
 
 const pathOf = (id: string | undefined): string => `/v1/commands/${encodeURIComponent(id ?? '')}`;
 
-export function addCommandsCommands(program: Command, shell: OperatorShell): void {
+export function addCommandsCommands(program: Command, shell: CommandShell): void {
   const commands = program.command('commands').description('list, follow and cancel commands');
 
   const list = operatorCommand(

@@ -3,10 +3,10 @@
  * without --yes.
  */
 import type { Command } from 'commander';
+import type { GroupView, StatusView } from '../api/views.ts';
+import type { Flags, OperatorContext } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
-import type { Flags, OperatorContext } from './operator-command.ts';
 import type { TargetBody } from './targets.ts';
-import type { GroupView, StatusView } from './views.ts';
 
 /** Commands to more devices than this are confirmed. */
 const DEVICES_WITHOUT_QUESTION = 1_000;

@@ -1,6 +1,8 @@
 /** `pushpoint devices`. */
 import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
+import type { DeviceView, ExecutionView, ExplanationView, PlacementView } from '../api/views.ts';
+import type { CommandShell } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
@@ -8,17 +10,8 @@ import type { Column } from '../output/table.ts';
 import { confirmed, withYes } from './confirmation.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
-import {
-  DEFAULT,
-  limitOf,
-  noteMore,
-  type OperatorShell,
-  operatorCommand,
-  wantsData,
-  withLimit,
-} from './operator-command.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { relativeTime } from './times.ts';
-import type { DeviceView, ExecutionView, ExplanationView, PlacementView } from './views.ts';
 
 const COLUMNS: readonly Column<DeviceView>[] = [
   { title: 'ID', value: (row) => row.id },
@@ -30,7 +23,7 @@ const COLUMNS: readonly Column<DeviceView>[] = [
   { title: 'SOFTWARE', value: (row) => row.software, shrink: true },
 ];
 
-export function addDevicesCommands(program: Command, shell: OperatorShell): void {
+export function addDevicesCommands(program: Command, shell: CommandShell): void {
   const devices = program
     .command('devices')
     .description('list, move and block devices; ask why one did not act');

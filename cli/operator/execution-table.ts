@@ -1,10 +1,10 @@
 /** Executions and commands as people read them. */
 import type { ExecutionState } from '../../protocol/execution-states.ts';
 import { EXECUTION_STATES, isFinal } from '../../protocol/execution-states.ts';
+import type { CommandView, CountsView, ExecutionView } from '../api/views.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { relativeTime, timeBetween } from './times.ts';
-import type { CommandView, CountsView, ExecutionView } from './views.ts';
 
 export const EXECUTION_COLUMNS: readonly Column<ExecutionView>[] = [
   { title: 'DEVICE', value: (row) => row.deviceId },

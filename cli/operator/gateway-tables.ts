@@ -1,9 +1,10 @@
 /** Gateways as people read them. */
+
+import type { GatewayView, LeavingView, RoundTripView, StatusView, WorkerView } from '../api/views.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { relativeTime } from './times.ts';
-import type { GatewayView, LeavingView, RoundTripView, StatusView, WorkerView } from './views.ts';
 
 export const GATEWAY_COLUMNS: readonly Column<GatewayView>[] = [
   { title: 'NAME', value: (row) => row.name },

@@ -3,11 +3,11 @@
  * it cannot.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import type { GatewayView } from '../api/views.ts';
+import type { OperatorContext } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { LiveLine } from '../output/live-line.ts';
 import { leavingText } from './gateway-tables.ts';
-import type { OperatorContext } from './operator-command.ts';
-import type { GatewayView } from './views.ts';
 
 const LOOK_EVERY_MS = 500;
 /** A problem that was there before may be the next one's as well; it counts when it stays this long. */

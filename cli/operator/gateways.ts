@@ -1,5 +1,14 @@
 /** `pushpoint gateways`: distribution points and how they are. */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { GatewayView, StatusView } from '../api/views.ts';
+import {
+  type CommandShell,
+  countFlag,
+  durationFlag,
+  type Flags,
+  type OperatorContext,
+  portFlag,
+} from '../command-line.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 import { GATEWAY_COLUMNS, showCoverage, showGateway } from './gateway-tables.ts';
 import {
@@ -10,24 +19,11 @@ import {
   whenTakenUp,
 } from './gateway-wait.ts';
 import { resolveId } from './lookup.ts';
-import {
-  countFlag,
-  DEFAULT,
-  durationFlag,
-  type Flags,
-  limitOf,
-  noteMore,
-  type OperatorContext,
-  type OperatorShell,
-  operatorCommand,
-  portFlag,
-  withLimit,
-} from './operator-command.ts';
-import type { GatewayView, StatusView } from './views.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 
 const pathOf = (name: string | undefined): string => `/v1/gateways/${encodeURIComponent(name ?? '')}`;
 
-export function addGatewaysCommands(program: Command, shell: OperatorShell): void {
+export function addGatewaysCommands(program: Command, shell: CommandShell): void {
   const gateways = program
     .command('gateways')
     .description('gateways (distribution points) and their settings');

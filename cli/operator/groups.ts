@@ -1,17 +1,11 @@
 /** `pushpoint groups`. */
 import type { Command } from 'commander';
+import type { GroupView } from '../api/views.ts';
+import type { CommandShell } from '../command-line.ts';
 import type { Output } from '../output/output.ts';
 import type { Column } from '../output/table.ts';
 import { resolveId } from './lookup.ts';
-import {
-  DEFAULT,
-  limitOf,
-  noteMore,
-  type OperatorShell,
-  operatorCommand,
-  withLimit,
-} from './operator-command.ts';
-import type { GroupView } from './views.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 
 const COLUMNS: readonly Column<GroupView>[] = [
   { title: 'ID', value: (row) => row.id },
@@ -22,7 +16,7 @@ const COLUMNS: readonly Column<GroupView>[] = [
 
 const pathOf = (id: string): string => `/v1/groups/${encodeURIComponent(id)}`;
 
-export function addGroupsCommands(program: Command, shell: OperatorShell): void {
+export function addGroupsCommands(program: Command, shell: CommandShell): void {
   const groups = program.command('groups').description('the tree of groups');
 
   const list = operatorCommand(

@@ -1,5 +1,5 @@
 /** Operators may write a name where the API wants an id, as long as it is the name of one thing only. */
-import { type ApiClient, ApiRefused, type PageOf } from '../api-client.ts';
+import { type ApiClient, ApiRefused, type PageOf } from '../api/api-client.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 
 /** The id of the group or device that `text` is the id or the exact name of. Throws `CliError`. */

@@ -1,14 +1,15 @@
 /** `pushpoint status` and `pushpoint events`: what goes on. */
 import type { Command } from 'commander';
-import { readEventStream, type StreamEvent } from '../event-stream.ts';
+import { readEventStream, type StreamEvent } from '../api/event-stream.ts';
+import type { StatusView } from '../api/views.ts';
+import type { CommandShell } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { printableJson } from '../output/printable.ts';
 import { plain } from '../output/table.ts';
 import { showCoverage } from './gateway-tables.ts';
-import { type OperatorShell, operatorCommand } from './operator-command.ts';
-import type { StatusView } from './views.ts';
+import { operatorCommand } from './operator-command.ts';
 
-export function addObserveCommands(program: Command, shell: OperatorShell): void {
+export function addObserveCommands(program: Command, shell: CommandShell): void {
   operatorCommand(program, shell, 'status', 'how the administration server is', async ({ api, out }) => {
     const status = await api.get<StatusView>('/v1/status');
     if (out.json) return out.document(status);

@@ -1,26 +1,15 @@
 /** What every operators' command has in common: where the server is, how to speak, and how it ends. */
 import { readFileSync } from 'node:fs';
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { ApiClient } from '../api-client.ts';
-import { DURATION_FORM, parseDuration } from '../config/duration.ts';
+import { type Command, Option } from 'commander';
+import { ApiClient } from '../api/api-client.ts';
+import { type CommandShell, countFlag, type Flags, type OperatorContext } from '../command-line.ts';
 import { addConfigFlags } from '../config/flags.ts';
 import { loadConfig } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 import { Output } from '../output/output.ts';
-import type { Shell } from '../shell.ts';
 
 export const DEFAULT_TOKEN_FILE = './data/admin-token';
-
-export interface OperatorContext {
-  api: ApiClient;
-  out: Output;
-  shell: Shell;
-  /** Aborts at Ctrl-C. */
-  signal: AbortSignal;
-}
-
-export type Flags = Record<string, unknown>;
 
 /**
  * `run` gets the positional arguments in order. A number it resolves with is the exit code; without one that
@@ -35,20 +24,10 @@ export type OperatorRun = (
 /** For the command that its parent's name alone stands for. */
 export const DEFAULT = { isDefault: true };
 
-/** Collects what commands end with; `run.ts` reads it. */
-export interface Ending {
-  code: ExitCode;
-}
-
-export interface OperatorShell {
-  shell: Shell;
-  ending: Ending;
-}
-
 /** Adds a command with the flags that all share. */
 export function operatorCommand(
   parent: Command,
-  { shell, ending }: OperatorShell,
+  { shell, ending }: CommandShell,
   usage: string,
   description: string,
   run: OperatorRun,
@@ -119,26 +98,6 @@ function checkToken(text: string, source: string): string {
   if (!/^[\x21-\x7e]{1,256}$/.test(token))
     throw new CliError(EXIT.usage, `${source} does not hold an API token.`);
   return token;
-}
-
-/* ---- flags that several commands have ---- */
-
-export function durationFlag(text: string): number {
-  const ms = parseDuration(text);
-  if (ms === null || ms === 0) throw new InvalidArgumentError(`Expected ${DURATION_FORM}.`);
-  return ms;
-}
-
-export function countFlag(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 1.');
-  return Number(text);
-}
-
-export function portFlag(text: string): number {
-  if (!/^\d{1,5}$/.test(text) || Number(text) < 1 || Number(text) > 65_535) {
-    throw new InvalidArgumentError('Expected a port number, 1 to 65535.');
-  }
-  return Number(text);
 }
 
 /** Adds --limit, read with `limitOf`. */

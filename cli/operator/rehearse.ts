@@ -2,9 +2,10 @@
  * `pushpoint rehearse`: how long devices take to come back when a gateway is gone, tried with simulated ones.
  */
 import { type Command, Option } from 'commander';
+import { type CommandShell, countFlag, durationFlag } from '../command-line.ts';
 import { roughDuration } from '../config/duration.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
-import { countFlag, durationFlag, type OperatorShell, operatorCommand } from './operator-command.ts';
+import { operatorCommand } from './operator-command.ts';
 
 const DEFAULT_DEVICES = 500;
 /** One descriptor each, and this program's own. */
@@ -23,7 +24,7 @@ Devices, enrolment token and group are removed at the end, also after Ctrl-C. Ne
   pushpoint rehearse --clean          removes what a rehearsal that was killed left behind
 `;
 
-export function addRehearseCommand(program: Command, shell: OperatorShell): void {
+export function addRehearseCommand(program: Command, shell: CommandShell): void {
   operatorCommand(
     program,
     shell,

@@ -2,25 +2,25 @@
 import { type Command, Option } from 'commander';
 import { nanoid } from 'nanoid';
 import { COMMAND_DEFAULTS } from '../../protocol/command-defaults.ts';
-import type { ApiClient } from '../api-client.ts';
-import { roughDuration } from '../config/duration.ts';
-import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
-import { confirmTarget, withYes } from './confirmation.ts';
+import type { ApiClient } from '../api/api-client.ts';
+import type { CommandView } from '../api/views.ts';
 import {
+  type CommandShell,
   countFlag,
   durationFlag,
   type Flags,
   type OperatorContext,
-  type OperatorShell,
-  operatorCommand,
-} from './operator-command.ts';
+} from '../command-line.ts';
+import { roughDuration } from '../config/duration.ts';
+import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import { confirmTarget, withYes } from './confirmation.ts';
+import { operatorCommand } from './operator-command.ts';
 import { targetOf, withTargets } from './targets.ts';
-import type { CommandView } from './views.ts';
 import { waitForCommand } from './wait.ts';
 
 type ArgsOf = (positional: (string | undefined)[], flags: Flags) => unknown;
 
-export function addSendCommands(program: Command, shell: OperatorShell): void {
+export function addSendCommands(program: Command, shell: CommandShell): void {
   send(program, shell, 'sync', 'force a synchronisation', 'sync', (_, flags) =>
     flags.full === true ? { full: true } : {},
   ).option('--full', 'fetch everything, not only what changed');
@@ -45,7 +45,7 @@ export function addSendCommands(program: Command, shell: OperatorShell): void {
 
 function send(
   parent: Command,
-  shell: OperatorShell,
+  shell: CommandShell,
   usage: string,
   description: string,
   type: keyof typeof COMMAND_DEFAULTS,

@@ -1,9 +1,10 @@
 /** Statistics for people: a field a line for one device, the figures that compare best for several. */
+
+import type { ExecutionView } from '../api/views.ts';
 import { roughDuration } from '../config/duration.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { executionDetail } from './execution-table.ts';
-import type { ExecutionView } from './views.ts';
 
 type Figures = Record<string, unknown>;
 

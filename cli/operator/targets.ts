@@ -1,9 +1,9 @@
 /** Whom a command is for: `--all`, `--group G` or `--device D...`, exactly one of them. */
 import type { Command } from 'commander';
-import type { ApiClient } from '../api-client.ts';
+import type { ApiClient } from '../api/api-client.ts';
+import type { Flags } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { resolveId } from './lookup.ts';
-import type { Flags } from './operator-command.ts';
 
 export type TargetBody = { all: true } | { group: string } | { devices: string[] };
 

@@ -1,19 +1,11 @@
 /** `pushpoint enroll-token` (for devices) and `pushpoint tokens` (for people and programs). */
 import { type Command, Option } from 'commander';
+import type { ApiTokenView, EnrolmentTokenView } from '../api/views.ts';
+import { type CommandShell, countFlag, durationFlag } from '../command-line.ts';
 import type { Column } from '../output/table.ts';
 import { resolveId } from './lookup.ts';
-import {
-  countFlag,
-  DEFAULT,
-  durationFlag,
-  limitOf,
-  noteMore,
-  type OperatorShell,
-  operatorCommand,
-  withLimit,
-} from './operator-command.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 import { relativeTime } from './times.ts';
-import type { ApiTokenView, EnrolmentTokenView } from './views.ts';
 
 const ENROLMENT_COLUMNS: readonly Column<EnrolmentTokenView>[] = [
   { title: 'ID', value: (row) => row.id },
@@ -31,12 +23,12 @@ const API_COLUMNS: readonly Column<ApiTokenView>[] = [
   { title: 'LAST USED', value: (row) => relativeTime(row.lastUsedAt) },
 ];
 
-export function addTokenCommands(program: Command, shell: OperatorShell): void {
+export function addTokenCommands(program: Command, shell: CommandShell): void {
   addEnrolmentTokens(program, shell);
   addApiTokens(program, shell);
 }
 
-function addEnrolmentTokens(program: Command, shell: OperatorShell): void {
+function addEnrolmentTokens(program: Command, shell: CommandShell): void {
   const tokens = program.command('enroll-token').description('tokens that devices enrol with');
 
   const create = operatorCommand(
@@ -89,7 +81,7 @@ function addEnrolmentTokens(program: Command, shell: OperatorShell): void {
   addRevoke(tokens, shell, '/v1/enrolment-tokens');
 }
 
-function addApiTokens(program: Command, shell: OperatorShell): void {
+function addApiTokens(program: Command, shell: CommandShell): void {
   const tokens = program
     .command('tokens')
     .description('tokens for people and programs that use the HTTP API');
@@ -129,7 +121,7 @@ function addApiTokens(program: Command, shell: OperatorShell): void {
   addRevoke(tokens, shell, '/v1/tokens');
 }
 
-function addRevoke(parent: Command, shell: OperatorShell, path: string): void {
+function addRevoke(parent: Command, shell: CommandShell, path: string): void {
   operatorCommand(parent, shell, 'revoke <id>', 'end a token now', async ({ api, out }, [id]) => {
     await api.request('DELETE', `${path}/${encodeURIComponent(id ?? '')}`);
     if (out.json) out.document({ revoked: id });

@@ -1,8 +1,8 @@
+import type { TunnelView } from '../api/views.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { relativeTime, timeBetween } from './times.ts';
-import type { TunnelView } from './views.ts';
 
 export const TUNNEL_COLUMNS: Column<TunnelView>[] = [
   { title: 'TUNNEL', value: (row) => row.id },

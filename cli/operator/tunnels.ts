@@ -1,31 +1,27 @@
 /** `pushpoint tunnel` opens one; `pushpoint tunnels` looks after them. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { TunnelView } from '../api/views.ts';
+import {
+  type CommandShell,
+  durationFlag,
+  type Flags,
+  type OperatorContext,
+  portFlag,
+} from '../command-line.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 import { LiveLine } from '../output/live-line.ts';
 import { type LocalAddress, type Traffic, TunnelListener } from '../tunnel/listen.ts';
 import { OperatorTunnel, type TunnelWish } from '../tunnel/operator-tunnel.ts';
 import { joinStdio } from '../tunnel/stdio.ts';
 import { resolveId } from './lookup.ts';
-import {
-  DEFAULT,
-  durationFlag,
-  type Flags,
-  limitOf,
-  noteMore,
-  type OperatorContext,
-  type OperatorShell,
-  operatorCommand,
-  portFlag,
-  withLimit,
-} from './operator-command.ts';
+import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 import { bytesText, showTunnel, TUNNEL_COLUMNS } from './tunnel-tables.ts';
-import type { TunnelView } from './views.ts';
 
 const COUNTERS_EVERY_MS = 1000;
 
 const pathOf = (id: string | undefined): string => `/v1/tunnels/${encodeURIComponent(id ?? '')}`;
 
-export function addTunnelCommands(program: Command, shell: OperatorShell): void {
+export function addTunnelCommands(program: Command, shell: CommandShell): void {
   operatorCommand(
     program,
     shell,

@@ -1,13 +1,14 @@
 /** `--wait`: the progress line, the outcome, and the exit code that scripts compare. */
+
+import { followCommand } from '../api/follow.ts';
+import type { CommandView, ExecutionView } from '../api/views.ts';
+import type { OperatorContext } from '../command-line.ts';
 import { roughDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import { followCommand } from '../follow.ts';
 import { LiveLine } from '../output/live-line.ts';
 import type { Output } from '../output/output.ts';
 import { countsText, EXECUTION_COLUMNS, finalCount } from './execution-table.ts';
-import type { OperatorContext } from './operator-command.ts';
 import { areAgentFigures, FIGURE_COLUMNS, figureFields } from './statistics-table.ts';
-import type { CommandView, ExecutionView } from './views.ts';
 
 export interface WaitOptions {
   waitTimeoutMs?: number | undefined;

@@ -1,8 +1,9 @@
 /** `pushpoint admin`: an administration server; gateways join it through Redis. */
+
+import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import { redisSettings } from '../config/redis.ts';
 import type { ExitCode } from '../exit-codes.ts';
-import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
 import { adminParts, waitingPlace } from './admin-parts.ts';
 import { busPart } from './bus-part.ts';

@@ -1,10 +1,10 @@
 /** `pushpoint agent`: the reference agent, which makes this machine a device. */
 import { hostname } from 'node:os';
 import { Agent, type AgentConfig, AgentConfigError, checkAgentConfig } from '../../device/agent/index.ts';
+import type { Flags } from '../command-line.ts';
 import { ConfigError, loadConfigAndRest } from '../config/load.ts';
 import { AGENT_FILE_KEYS, type ConfigOf } from '../config/options.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
 import { usableFolder } from './folders.ts';
 import { Assembly, runUntilSignal } from './lifecycle.ts';

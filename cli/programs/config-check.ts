@@ -3,11 +3,11 @@
  * nothing.
  */
 
+import type { Flags } from '../command-line.ts';
 import { type EffectiveSetting, loadConfigAndRest } from '../config/load.ts';
 import { AGENT_FILE_KEYS, type ConfigOf, type Program } from '../config/options.ts';
 import { redisSettings } from '../config/redis.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
-import type { Flags } from '../operator/operator-command.ts';
 import { Output } from '../output/output.ts';
 import type { Shell } from '../shell.ts';
 import { withGatewayBinary } from './gateway-binary.ts';

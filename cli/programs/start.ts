@@ -1,8 +1,8 @@
 /** `pushpoint start`: everything in one process, joined by the in-process bus. */
 import { relative } from 'node:path';
+import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import type { ExitCode } from '../exit-codes.ts';
-import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
 import { adminParts, waitingPlace } from './admin-parts.ts';
 import { busPart } from './bus-part.ts';

@@ -3,9 +3,9 @@
  * like any command.
  */
 import { isRehearsal } from '../../admin-api/balance/rehearsals.ts';
-import { type ApiClient, ApiRefused } from '../api-client.ts';
-import { forEachAtOnce } from '../demo/fleet.ts';
-import type { DeviceView, EnrolmentTokenView, GroupView } from '../operator/views.ts';
+import { type ApiClient, ApiRefused } from '../api/api-client.ts';
+import type { DeviceView, EnrolmentTokenView, GroupView } from '../api/views.ts';
+import { forEachAtOnce } from '../for-each-at-once.ts';
 
 const ALL = Number.MAX_SAFE_INTEGER;
 const AT_ONCE = 16;

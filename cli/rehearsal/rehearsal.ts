@@ -6,11 +6,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { customAlphabet, nanoid } from 'nanoid';
 import { REHEARSAL_PREFIX } from '../../admin-api/balance/rehearsals.ts';
-import type { ApiClient } from '../api-client.ts';
-import { forEachAtOnce } from '../demo/fleet.ts';
-import { readEventStream, type StreamEvent } from '../event-stream.ts';
+import type { ApiClient } from '../api/api-client.ts';
+import { readEventStream, type StreamEvent } from '../api/event-stream.ts';
+import type { CommandView, EnrolmentTokenView, GatewayView, GroupView } from '../api/views.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
-import type { CommandView, EnrolmentTokenView, GatewayView, GroupView } from '../operator/views.ts';
+import { forEachAtOnce } from '../for-each-at-once.ts';
 import { Returns, type Times } from './returns.ts';
 import { SimulatedDevice } from './simulated-device.ts';
 

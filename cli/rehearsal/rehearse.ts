@@ -1,5 +1,5 @@
 /** What `pushpoint rehearse` does; loaded only when it runs, as it brings the device SDK. */
-import type { OperatorContext } from '../operator/operator-command.ts';
+import type { OperatorContext } from '../command-line.ts';
 import { LiveLine } from '../output/live-line.ts';
 import { cleanUpGroup, leftBehind } from './clean-up.ts';
 import { Rehearsal, type RehearsalReport } from './rehearsal.ts';

@@ -5,9 +5,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { wsLegDial } from '../../device/tunnels/dial-node.ts';
 import { Tunnel, type TunnelTicket } from '../../tunnel/index.ts';
-import { type ApiClient, ApiUnavailable } from '../api-client.ts';
+import { type ApiClient, ApiUnavailable } from '../api/api-client.ts';
+import type { OpenedTunnelView, TunnelView } from '../api/views.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
-import type { OpenedTunnelView, TunnelView } from '../operator/views.ts';
 
 export interface TunnelWish {
   deviceId: string;

@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { WAITING_MAX } from '../../admin-api/dispatch/command-intake.ts';
 import type { HttpServices } from '../../admin-api/http/services.ts';
 import { Problem } from '../../admin-api/problems.ts';
+import { WAITING_MAX } from '../../admin-api/services/command-intake.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 import { addCommand, addDevices, report } from './store-fixtures.ts';

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ApiClient, ApiRefused, ApiUnavailable } from '../../cli/api-client.ts';
+import { ApiClient, ApiRefused, ApiUnavailable } from '../../cli/api/api-client.ts';
 import { CliError } from '../../cli/exit-codes.ts';
 import { freePort } from '../wait.ts';
 import { type Handle, json, smallServer } from './small-server.ts';

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ApiClient, ApiRefused } from '../../cli/api-client.ts';
-import { parseEvents, readEventStream, type StreamEvent } from '../../cli/event-stream.ts';
+import { ApiClient, ApiRefused } from '../../cli/api/api-client.ts';
+import { parseEvents, readEventStream, type StreamEvent } from '../../cli/api/event-stream.ts';
 import { waitFor } from '../wait.ts';
 import { json, smallServer } from './small-server.ts';
 

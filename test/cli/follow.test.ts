@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ApiClient } from '../../cli/api-client.ts';
+import { ApiClient } from '../../cli/api/api-client.ts';
+import { followCommand } from '../../cli/api/follow.ts';
 import type { CliError } from '../../cli/exit-codes.ts';
-import { followCommand } from '../../cli/follow.ts';
 import { waitFor } from '../wait.ts';
 import { commandView, json, smallServer } from './small-server.ts';
 

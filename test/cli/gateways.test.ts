@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { GatewayView } from '../../cli/api/views.ts';
 import { drainOutcome } from '../../cli/operator/gateway-wait.ts';
-import type { GatewayView } from '../../cli/operator/views.ts';
 import { run } from '../../cli/run.ts';
 import { type Handle, json, smallServer, testShell } from './small-server.ts';
 

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiClient } from '../../cli/api-client.ts';
+import { ApiClient } from '../../cli/api/api-client.ts';
 import { TcpProxy } from '../faults/tcp-proxy.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';

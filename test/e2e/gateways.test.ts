@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { GatewayView } from '../../cli/operator/views.ts';
+import type { GatewayView } from '../../cli/api/views.ts';
 import { MemoryStore } from '../../device/index.ts';
 import { startCli } from '../services/processes.ts';
 import { freePort, waitFor } from '../wait.ts';

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
-import { forEachAtOnce } from '../../cli/demo/fleet.ts';
-import type { DeviceView } from '../../cli/operator/views.ts';
+import type { DeviceView } from '../../cli/api/views.ts';
+import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
 import { waitFor } from '../wait.ts';
 import { Deployment, type DeploymentOptions } from './deployment.ts';
 import { TestDevice, type TestDeviceOptions } from './fleet.ts';

@@ -3,7 +3,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { PlacementView } from '../../cli/operator/views.ts';
+import type { PlacementView } from '../../cli/api/views.ts';
 import { waitFor } from '../wait.ts';
 import type { TestDevice } from './fleet.ts';
 import { type Lab, withLab } from './lab.ts';

@@ -1,4 +1,4 @@
-import type { ApiClient } from '../../cli/api-client.ts';
+import type { ApiClient } from '../../cli/api/api-client.ts';
 import type {
   CommandView,
   DeviceView,
@@ -7,7 +7,7 @@ import type {
   ExplanationView,
   GatewayView,
   GroupView,
-} from '../../cli/operator/views.ts';
+} from '../../cli/api/views.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import type { ExecutionState } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';

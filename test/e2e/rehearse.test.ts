@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { DeviceView, GroupView } from '../../cli/operator/views.ts';
+import type { DeviceView, GroupView } from '../../cli/api/views.ts';
 import { Returns } from '../../cli/rehearsal/returns.ts';
 import { run } from '../../cli/run.ts';
 import { testShell } from '../cli/small-server.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { CommandView } from '../../cli/operator/views.ts';
+import type { CommandView } from '../../cli/api/views.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { isFinal } from '../../protocol/index.ts';
 import { type Lab, withLab } from '../e2e/lab.ts';

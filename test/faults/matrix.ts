@@ -1,5 +1,5 @@
 /** Plays scenarios: several worlds side by side, because most of a scenario is waiting. */
-import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
 import type { Shape } from './deployment.ts';
 import { Random } from './random.ts';
 import { describe, play, type Scenario } from './scenario.ts';

@@ -10,7 +10,7 @@ import {
   type PageOf,
   type Query,
   type RequestInput,
-} from '../../cli/api-client.ts';
+} from '../../cli/api/api-client.ts';
 import type { Requests } from '../fleet/ledger.ts';
 
 const ATTEMPT_TIMEOUT_MS = 8_000;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
 import { Agent, checkAgentConfig } from '../../device/agent/index.ts';
 import { withLab } from '../e2e/lab.ts';
 import { type Program, startCli } from '../services/processes.ts';

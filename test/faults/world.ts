@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
-import type { GatewayView } from '../../cli/operator/views.ts';
+import type { GatewayView } from '../../cli/api/views.ts';
 import { Fleet, type FleetMember } from '../fleet/fleet.ts';
 import type { FleetProcess } from '../fleet/fleet-program.ts';
 import { Ledger, type Target } from '../fleet/ledger.ts';

@@ -3,7 +3,7 @@
  * does. With a folder as its argument the devices and their runs are kept there, and outlive the process.
  */
 import { join } from 'node:path';
-import { forEachAtOnce } from '../../cli/demo/fleet.ts';
+import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
 import { FleetDevice } from './fleet-device.ts';
 import type { FromFleet, News, Order, ToFleet } from './fleet-messages.ts';
 import { RunLog } from './run-log.ts';

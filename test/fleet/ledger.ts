@@ -2,9 +2,9 @@
  * Every command that was answered 202 and the devices it was for; and the judgement of what became of them.
  */
 import { randomUUID } from 'node:crypto';
-import type { ApiClient } from '../../cli/api-client.ts';
-import { forEachAtOnce } from '../../cli/demo/fleet.ts';
-import type { CommandView } from '../../cli/operator/views.ts';
+import type { ApiClient } from '../../cli/api/api-client.ts';
+import type { CommandView } from '../../cli/api/views.ts';
+import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
 import type { CommandType } from '../../protocol/command-types.ts';
 import { type FinalState, isFinal } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';

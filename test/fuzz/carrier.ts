@@ -2,7 +2,7 @@
  * A device with good manners that joins any tunnel it is asked to, and leaves its leg to whoever asked for
  * the tunnel.
  */
-import type { OpenedTunnelView } from '../../cli/operator/views.ts';
+import type { OpenedTunnelView } from '../../cli/api/views.ts';
 import { decodeOrderBody } from '../../protocol/index.ts';
 import type { TunnelTicket } from '../../tunnel/index.ts';
 import type { Operator } from '../e2e/operator.ts';

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ApiClient } from '../../cli/api-client.ts';
+import { ApiClient } from '../../cli/api/api-client.ts';
 import { findPrograms } from '../services/install.ts';
 import { type Exit, Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';

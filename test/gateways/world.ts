@@ -3,7 +3,7 @@
  */
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
 import type { StatusDocument } from '../../admin-api/http/schemas/operations.ts';
-import type { DeviceView } from '../../cli/operator/views.ts';
+import type { DeviceView } from '../../cli/api/views.ts';
 import { Fleet, type FleetMember } from '../fleet/fleet.ts';
 import { Ledger, type Target } from '../fleet/ledger.ts';
 import { waitFor } from '../wait.ts';

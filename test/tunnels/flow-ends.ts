@@ -12,7 +12,7 @@
  */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
-import { ApiClient } from '../../cli/api-client.ts';
+import { ApiClient } from '../../cli/api/api-client.ts';
 import { OperatorTunnel } from '../../cli/tunnel/operator-tunnel.ts';
 import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
 import type { StreamHandlers, TunnelStream } from '../../tunnel/index.ts';

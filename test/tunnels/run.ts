@@ -3,7 +3,7 @@
  * stdout is JSON with the totals; the exit code is 0 only when every scenario held and every byte arrived.
  */
 import { parseArgs } from 'node:util';
-import type { TunnelView } from '../../cli/operator/views.ts';
+import type { TunnelView } from '../../cli/api/views.ts';
 import { SCENARIOS } from './scenarios.ts';
 import { type Scenario, since, World } from './world.ts';
 

@@ -2,7 +2,6 @@ import { unknownGroup } from '../../services/group-service.ts';
 import type { Group } from '../../store/records.ts';
 import type { Store } from '../../store/store.ts';
 import { actorOf } from '../auth.ts';
-import { ETAG_HEADER, expecting, groupTag, IfMatchHeaders } from '../entity-tags.ts';
 import { type App, operation } from '../operation.ts';
 import { presentGroup, presentPage } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
@@ -10,7 +9,7 @@ import { GroupChange, GroupCreation, GroupQuery, GroupSchema } from '../schemas/
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Groups';
-const TheGroup = { description: 'The group.', schema: Ref(GroupSchema), headers: ETAG_HEADER };
+const TheGroup = { description: 'The group.', schema: Ref(GroupSchema) };
 
 export function groupRoutes(app: App, { store, groups }: HttpServices): void {
   const withDevices = (group: Group) => countDevices(store, group);
@@ -41,11 +40,7 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
     }),
     async (request, reply) => {
       const group = await groups.create(request.body, actorOf(request));
-      return reply
-        .code(201)
-        .header('location', `/v1/groups/${group.id}`)
-        .header('etag', groupTag(group))
-        .send(presentGroup(group));
+      return reply.code(201).header('location', `/v1/groups/${group.id}`).send(presentGroup(group));
     },
   );
 
@@ -60,10 +55,9 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       answers: { 200: TheGroup },
       problems: ['not-found'],
     }),
-    async (request, reply) => {
+    async (request) => {
       const group = await store.groups.get(request.params.id);
       if (!group) throw unknownGroup(request.params.id);
-      reply.header('etag', groupTag(group));
       return presentGroup(await withDevices(group));
     },
   );
@@ -78,15 +72,12 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       description:
         'Moving a group moves everything below it; its devices learn of it at once when connected.',
       params: IdParams,
-      headers: IfMatchHeaders,
       body: GroupChange,
       answers: { 200: TheGroup },
-      problems: ['not-found', 'conflict', 'precondition-failed', 'unknown-reference'],
+      problems: ['not-found', 'conflict', 'unknown-reference'],
     }),
-    async (request, reply) => {
-      const { params, body, headers } = request;
-      const group = await groups.change(params.id, body, actorOf(request), expecting(headers, groupTag));
-      reply.header('etag', groupTag(group));
+    async (request) => {
+      const group = await groups.change(request.params.id, request.body, actorOf(request));
       return presentGroup(await withDevices(group));
     },
   );
@@ -99,12 +90,11 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       tag,
       summary: 'Delete an empty group',
       params: IdParams,
-      headers: IfMatchHeaders,
       answers: { 204: { description: 'It is gone.' } },
-      problems: ['not-found', 'conflict', 'not-empty', 'precondition-failed'],
+      problems: ['not-found', 'conflict', 'not-empty'],
     }),
     async (request, reply) => {
-      await groups.delete(request.params.id, actorOf(request), expecting(request.headers, groupTag));
+      await groups.delete(request.params.id, actorOf(request));
       return reply.code(204).send();
     },
   );

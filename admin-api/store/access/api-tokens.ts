@@ -1,7 +1,7 @@
-import type { Scope } from '../devices/scope.ts';
 import type { ApiToken, Page, PageRequest, Role } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { ApiTokenTable } from '../sql/schema.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { ApiTokens } from '../store.ts';
 
 export class SqlApiTokens implements ApiTokens {

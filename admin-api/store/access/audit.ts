@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
-import type { Scope } from '../devices/scope.ts';
 import type { AuditEntry, Page, PageRequest } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { Audit, NewAuditEntry } from '../store.ts';
 
 const COLUMNS = {

@@ -1,9 +1,9 @@
 import { sql } from 'kysely';
 import { requireGroup } from '../devices/groups.ts';
-import type { Scope } from '../devices/scope.ts';
 import type { EnrolmentToken, Page, PageRequest } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { EnrolmentTokenTable } from '../sql/schema.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { EnrolmentTokens } from '../store.ts';
 
 export class SqlEnrolmentTokens implements EnrolmentTokens {

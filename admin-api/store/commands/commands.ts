@@ -1,13 +1,13 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../../protocol/command-types.ts';
 import { claimKeys } from '../access/idempotency-keys.ts';
-import type { Scope } from '../devices/scope.ts';
+import { expandCommand, nextToExpand } from '../executions/command-expansion.ts';
 import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCounts } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { CommandTable } from '../sql/schema.ts';
+import type { Scope } from '../sql/scope.ts';
 import { noCounts, stateOf } from '../sql/state-codes.ts';
 import type { CommandFilter, Commands, NewCommand, Routes } from '../store.ts';
-import { expandCommand, nextToExpand } from './command-expansion.ts';
 import { createListed, rowOf } from './listed-commands.ts';
 
 const ID = { id: 'text' } as const;

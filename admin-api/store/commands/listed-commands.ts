@@ -4,11 +4,11 @@
  */
 import { sql } from 'kysely';
 import { claimKeys } from '../access/idempotency-keys.ts';
+import { supersede } from '../executions/command-expansion.ts';
+import { insertSent, withNothingWaiting } from '../executions/sent-at-once.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { stateCode } from '../sql/state-codes.ts';
 import type { Commands, ExecutionKey, NewCommand, Routes } from '../store.ts';
-import { supersede } from './command-expansion.ts';
-import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 
 type Answer = Awaited<ReturnType<Commands['createListed']>>;
 

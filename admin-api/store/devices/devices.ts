@@ -5,11 +5,11 @@ import type { Device, Page, PageRequest } from '../records.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { DeviceTable } from '../sql/schema.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
 import type { DeviceFilter, Devices, SessionChange } from '../store.ts';
 import { requireGroup } from './groups.ts';
-import type { Scope } from './scope.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
 
 const ID = { id: 'text' } as const;
@@ -24,14 +24,6 @@ export class SqlDevices implements Devices {
 
   get(id: string): Promise<Device | null> {
     return this.#one('id', id);
-  }
-
-  getForChange(id: string): Promise<Device | null> {
-    return this.#scope.once(async (db) => {
-      const { rows } = await sql<DeviceTable>`
-        select e.* from devices e where e.id = ${id} ${this.#scope.dialect.forUpdate('e')}`.execute(db);
-      return rows[0] === undefined ? null : toDevice(rows[0]);
-    });
   }
 
   byPublicKey(publicKey: Uint8Array): Promise<Device | null> {

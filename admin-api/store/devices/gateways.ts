@@ -2,9 +2,9 @@ import { sql, type Updateable } from 'kysely';
 import type { Gateway, Page, PageRequest } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { GatewayTable } from '../sql/schema.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { Gateways } from '../store.ts';
 import { requireGroup } from './groups.ts';
-import type { Scope } from './scope.ts';
 
 export class SqlGateways implements Gateways {
   readonly #scope: Scope;
@@ -16,14 +16,6 @@ export class SqlGateways implements Gateways {
     return this.#scope.once(async (db) => {
       const row = await db.selectFrom('gateways').selectAll().where('name', '=', name).executeTakeFirst();
       return row === undefined ? null : toGateway(row);
-    });
-  }
-
-  getForChange(name: string): Promise<Gateway | null> {
-    return this.#scope.once(async (db) => {
-      const { rows } = await sql<GatewayTable>`
-        select g.* from gateways g where g.name = ${name} ${this.#scope.dialect.forUpdate('g')}`.execute(db);
-      return rows[0] === undefined ? null : toGateway(rows[0]);
     });
   }
 

@@ -1,9 +1,9 @@
 /** What the ledger has to end, by the index that tells what is next. */
 import { sql } from 'kysely';
+import { endingOf } from '../endings.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { stateOf } from '../sql/state-codes.ts';
 import type { Clock, DueEnd, ExecutionKey } from '../store.ts';
-import { endingOf } from './endings.ts';
 
 interface Row extends ExecutionKey {
   state: number;

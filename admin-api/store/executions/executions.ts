@@ -1,10 +1,10 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { ExecutionState } from '../../../protocol/index.ts';
-import { supersede } from '../commands/command-expansion.ts';
-import type { Scope } from '../devices/scope.ts';
+import type { Ending } from '../endings.ts';
 import type { Execution, Page, PageRequest } from '../records.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
+import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
 import type {
@@ -18,8 +18,8 @@ import type {
   QueuedExecutions,
 } from '../store.ts';
 import { advanceExecutions } from './advance.ts';
+import { supersede } from './command-expansion.ts';
 import { dueEnds, nextDue } from './due-ends.ts';
-import type { Ending } from './endings.ts';
 import { endOrMark } from './mark-ends.ts';
 import { EXECUTION_KEY, type JoinedExecution, toExecution } from './rows.ts';
 

@@ -1,10 +1,10 @@
 /** Ending and marking executions (`endings.ts`) in SQL. */
 import { sql } from 'kysely';
+import { ENDINGS, type Ending, LASTING, markable } from '../endings.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode } from '../sql/state-codes.ts';
 import type { ExecutionKey } from '../store.ts';
-import { ENDINGS, type Ending, LASTING, markable } from './endings.ts';
 import { EXECUTION_KEY } from './rows.ts';
 
 /** For the statement that moves an execution to the state `code`: whether it stays marked. */

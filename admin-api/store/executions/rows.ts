@@ -1,11 +1,11 @@
 /** Execution rows: what they look like outside, and how a report moves one. Pure. */
 import type { CommandType } from '../../../protocol/command-types.ts';
 import type { FinalState } from '../../../protocol/index.ts';
+import { endingOf, LASTING } from '../endings.ts';
 import type { Execution } from '../records.ts';
 import type { ExecutionTable } from '../sql/schema.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
 import type { Advance } from '../store.ts';
-import { endingOf, LASTING } from './endings.ts';
 
 export const EXECUTION_KEY = { command: 'text', device: 'text' } as const;
 

@@ -4,7 +4,7 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { forEachAtOnce } from '../../../cli/demo/fleet.ts';
+import { forEachAtOnce } from '../../../cli/for-each-at-once.ts';
 import { runFile } from '../../runner/run-file.ts';
 import { failedTests, judge } from '../../runner/summary.ts';
 import { focusOn } from './focus.ts';

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
-import type { DeviceView } from '../../../cli/operator/views.ts';
+import type { DeviceView } from '../../../cli/api/views.ts';
 import type { FleetMember } from '../../fleet/fleet.ts';
 import { cpuShare, limitDescriptors, descriptorLimit as limitOf, openDescriptors } from '../processes.ts';
 import { percent, type World } from '../world.ts';

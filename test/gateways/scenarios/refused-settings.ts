@@ -2,7 +2,7 @@ import uWS from 'uWebSockets.js';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
 import * as assert from 'uvu/assert';
-import { ApiRefused } from '../../../cli/api-client.ts';
+import { ApiRefused } from '../../../cli/api/api-client.ts';
 import { freePort, waitFor } from '../../wait.ts';
 import type { GatewayPatch, World } from '../world.ts';
 

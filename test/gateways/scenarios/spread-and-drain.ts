@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
-import { readEventStream } from '../../../cli/event-stream.ts';
+import { readEventStream } from '../../../cli/api/event-stream.ts';
 import type { Arrival, FleetMember } from '../../fleet/fleet.ts';
 import { DRAIN_PER_SECOND } from '../deployment.ts';
 import { percent, type World } from '../world.ts';

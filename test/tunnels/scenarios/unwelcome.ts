@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
-import type { ApiRefused } from '../../../cli/api-client.ts';
-import type { OpenedTunnelView } from '../../../cli/operator/views.ts';
+import type { ApiRefused } from '../../../cli/api/api-client.ts';
+import type { OpenedTunnelView } from '../../../cli/api/views.ts';
 import {
   DATA_HEADER,
   decodeTunnelFrame,

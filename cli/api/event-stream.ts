@@ -2,8 +2,9 @@
  * Reads server-sent events (WHATWG HTML, section "Server-sent events") and keeps reading over broken
  * connections.
  */
+
+import { CliError, EXIT } from '../exit-codes.ts';
 import { type ApiClient, ApiRefused, type Query } from './api-client.ts';
-import { CliError, EXIT } from './exit-codes.ts';
 
 export interface StreamEvent {
   id: string;

@@ -2,17 +2,17 @@ import { randomBytes } from 'node:crypto';
 import type { Lease } from '../../bus/bus.ts';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import { type PlacementParts, readFleet } from '../balance/placement.ts';
+import { hashSecret, plainText } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
-import { unknownDevice } from '../services/device-service.ts';
-import { hashSecret, plainText } from '../services/identifiers.ts';
 import { sortableId } from '../sortable-id.ts';
 import type { Device, Role, Tunnel, TunnelTurn } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { type ChosenWorker, chooseWorker } from './choose-worker.ts';
-import { checkRight, tunnelHost } from './targets.ts';
-import { addTunnelCommand, newCommandId } from './tunnel-commands.ts';
-import type { TunnelEndings, TunnelEndingsParts } from './tunnel-endings.ts';
-import { recordTunnel } from './tunnel-record.ts';
+import { type ChosenWorker, chooseWorker } from '../tunnels/choose-worker.ts';
+import { checkRight, tunnelHost } from '../tunnels/targets.ts';
+import { addTunnelCommand, newCommandId } from '../tunnels/tunnel-commands.ts';
+import type { TunnelEndings, TunnelEndingsParts } from '../tunnels/tunnel-endings.ts';
+import { recordTunnel } from '../tunnels/tunnel-record.ts';
+import { unknownDevice } from './device-service.ts';
 
 /** Longest part of a wish that is put on record unread, characters. */
 const MAX_WISH = 256;

@@ -1,10 +1,10 @@
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
-import { changesEvent, type Outcomes } from '../ledger/outcomes.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import { changesEvent, type Outcomes } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Command, StateCounts } from '../store/records.ts';
 import { noCounts } from '../store/sql/state-codes.ts';
 import type { Commands, ExecutionKey, NewCommand, Routes, Store } from '../store/store.ts';
-import type { Dispatcher } from './dispatcher.ts';
 
 export type ListedCommand = NewCommand & { target: { devices: string[] } };
 export interface TakenIn {

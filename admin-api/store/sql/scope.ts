@@ -6,12 +6,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Kysely } from 'kysely';
-import { GroupCommit } from '../sql/group-commit.ts';
-import { migrate } from '../sql/migrations/migrate.ts';
-import type { Schema } from '../sql/schema.ts';
-import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { StoreUnavailable } from '../store.ts';
 import { StoreSettingsError } from '../store-settings-error.ts';
+import { GroupCommit } from './group-commit.ts';
+import { migrate } from './migrations/migrate.ts';
+import type { Schema } from './schema.ts';
+import type { Database, SqlDialect } from './sql-dialect.ts';
 
 export interface Scope {
   readonly dialect: SqlDialect;

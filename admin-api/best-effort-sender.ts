@@ -1,15 +1,26 @@
 import type { Logger } from 'pino';
-import type { Bus, Delivery, Holder } from '../../bus/bus.ts';
-import { BusUnavailable } from '../../bus/bus.ts';
+import type { Bus, Delivery, Holder } from '../bus/bus.ts';
+import { BusUnavailable } from '../bus/bus.ts';
 
 const CHUNK = 1000;
+
+/** Reaches devices that are connected at this moment; promises nothing. */
+export interface DeviceSender {
+  sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
+  close(devices: readonly string[], code: number, reason: string): Promise<void>;
+  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  deliver(
+    devices: readonly string[],
+    toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
+  ): Promise<void>;
+}
 
 /**
  * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device
  * that nobody holds, or a bus that is away, loses the frames. Used for what is repeated anyway: confirmations
  * are asked for again by the device, memberships and blocks are checked again at every connect.
  */
-export class BestEffortSender {
+export class BestEffortSender implements DeviceSender {
   readonly #bus: Bus;
   readonly #log: Logger;
 

@@ -3,8 +3,8 @@
  * them (H-9).
  */
 import { LIMITS } from '../../protocol/index.ts';
+import { plainText } from '../identifiers.ts';
 import type { Store } from '../store/store.ts';
-import { plainText } from './identifiers.ts';
 
 /**
  * So many sessions ended that way within an hour are no accident, as after a program was frozen for a while.

@@ -3,15 +3,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
 import { COMMAND_TYPES, type CommandType } from '../../protocol/command-types.ts';
 import { encodeValue, LIMITS, OPEN_STATES } from '../../protocol/index.ts';
+import type { BestEffortSender } from '../best-effort-sender.ts';
+import type { CommandFrames } from '../dispatch/command-frames.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import type { Expander } from '../dispatch/expander.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { Ends } from '../ledger/ends.ts';
-import { type Outcomes, recordChanges } from '../ledger/outcomes.ts';
+import { type Outcomes, recordChanges } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
 import { type Command, type CommandTarget, type OfflinePolicy, ROOT_GROUP } from '../store/records.ts';
 import type { NewCommand, Store } from '../store/store.ts';
-import type { BestEffortSender } from './best-effort-sender.ts';
-import type { CommandFrames } from './command-frames.ts';
 import {
   CommandIntake,
   describeDevices,
@@ -20,8 +22,6 @@ import {
   type TakenIn,
   unknownDevices,
 } from './command-intake.ts';
-import type { Dispatcher } from './dispatcher.ts';
-import type { Expander } from './expander.ts';
 
 /** Devices one command may name; more than that is what groups are for. */
 export const MAX_NAMED_DEVICES = 10_000;

@@ -1,10 +1,10 @@
 /** Making the execution rows of a command, a page of devices at a time. */
 import { sql } from 'kysely';
-import { endOrMark } from '../executions/mark-ends.ts';
 import type { CommandTable } from '../sql/schema.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { stateCode } from '../sql/state-codes.ts';
 import type { Commands, CommandTarget, ExecutionKey, Routes } from '../store.ts';
+import { endOrMark } from './mark-ends.ts';
 import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 
 interface Picked {

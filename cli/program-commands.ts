@@ -1,16 +1,16 @@
 /** The programs as commands. Each is loaded only when it runs, so that operators' commands start fast. */
 import type { Command } from 'commander';
-import { addConfigFlags } from '../config/flags.ts';
-import type { ExitCode } from '../exit-codes.ts';
-import { countFlag, type Flags, type OperatorShell } from '../operator/operator-command.ts';
-import { withGatewayBinary } from './gateway-binary.ts';
+import { type CommandShell, countFlag, type Flags } from './command-line.ts';
+import { addConfigFlags } from './config/flags.ts';
+import type { ExitCode } from './exit-codes.ts';
+import { withGatewayBinary } from './programs/gateway-binary.ts';
 
 /** Programs with settings of their own. */
 const CHECKED_PROGRAMS = ['start', 'admin', 'gateway', 'agent'] as const;
 
-type Run = (shell: OperatorShell['shell'], flags: Flags) => Promise<ExitCode>;
+type Run = (shell: CommandShell['shell'], flags: Flags) => Promise<ExitCode>;
 
-export function addPrograms(parent: Command, { shell, ending }: OperatorShell): void {
+export function addPrograms(parent: Command, { shell, ending }: CommandShell): void {
   const program = (name: string, description: string, load: () => Promise<Run>): Command =>
     parent
       .command(name)
@@ -26,7 +26,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'start',
       'everything in one process: administration server, one gateway, SQLite',
-      async () => (await withGatewayBinary(() => import('./start.ts'))).runStart,
+      async () => (await withGatewayBinary(() => import('./programs/start.ts'))).runStart,
     ),
     'start',
   );
@@ -34,7 +34,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'admin',
       'an administration server; gateways join through Redis',
-      async () => (await import('./admin.ts')).runAdmin,
+      async () => (await import('./programs/admin.ts')).runAdmin,
     ),
     'admin',
   );
@@ -42,7 +42,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'gateway',
       'a gateway (push server); joins administration servers through Redis',
-      async () => (await withGatewayBinary(() => import('./gateway.ts'))).runGateway,
+      async () => (await withGatewayBinary(() => import('./programs/gateway.ts'))).runGateway,
     ),
     'gateway',
   );
@@ -50,7 +50,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'agent',
       'the reference agent: makes this machine a device',
-      async () => (await import('./agent.ts')).runAgent,
+      async () => (await import('./programs/agent.ts')).runAgent,
     ),
     'agent',
   );
@@ -58,14 +58,14 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
     program(
       'restored',
       'after an older copy of the database was restored: begins a new epoch of the installation',
-      async () => (await import('./restored.ts')).runRestored,
+      async () => (await import('./programs/restored.ts')).runRestored,
     ),
     'restored',
   );
   program(
     'demo',
     'starts the real thing in a temporary folder, with devices, and tells what happens',
-    async () => (await withGatewayBinary(() => import('./demo.ts'))).runDemo,
+    async () => (await withGatewayBinary(() => import('./demo/demo.ts'))).runDemo,
   )
     .option('--devices <count>', 'devices to connect', countFlag, 1_000)
     .option('--keep', 'leave it running afterwards')
@@ -73,7 +73,7 @@ export function addPrograms(parent: Command, { shell, ending }: OperatorShell): 
   addConfigCheck(parent, { shell, ending });
 }
 
-function addConfigCheck(parent: Command, { shell, ending }: OperatorShell): void {
+function addConfigCheck(parent: Command, { shell, ending }: CommandShell): void {
   const check = parent
     .command('config')
     .description('check the settings of a program without starting it')
@@ -86,7 +86,7 @@ function addConfigCheck(parent: Command, { shell, ending }: OperatorShell): void
         .description(`check the settings of pushpoint ${program}; takes its options`)
         .option('--json', 'JSON for programs instead of a table')
         .action(async (flags: Flags) => {
-          const { checkConfig } = await import('./config-check.ts');
+          const { checkConfig } = await import('./programs/config-check.ts');
           ending.code = await checkConfig(shell, program, flags);
         }),
       program,

@@ -3,7 +3,7 @@
  * may have its end on the way: it is only marked, and ends when all that gateways had heard by then is
  * applied, unless that says otherwise.
  */
-import type { ExecutionState } from '../../../protocol/index.ts';
+import type { ExecutionState } from '../../protocol/index.ts';
 
 interface EndingKind {
   code: number;

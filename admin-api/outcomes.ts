@@ -1,7 +1,7 @@
-import type { ExecutionState } from '../../protocol/index.ts';
-import type { EventHub } from '../event-hub.ts';
-import { ENDINGS } from '../store/executions/endings.ts';
-import type { Ending, ExecutionKey, Executions, Store } from '../store/store.ts';
+import type { ExecutionState } from '../protocol/index.ts';
+import type { EventHub } from './event-hub.ts';
+import { ENDINGS } from './store/endings.ts';
+import type { Ending, ExecutionKey, Executions, Store } from './store/store.ts';
 
 type Change = ExecutionKey & { state: ExecutionState };
 

@@ -1,12 +1,13 @@
 /**
  * `pushpoint demo`: the real thing with a thousand devices, and an account of what happened to every command.
  */
-import { reckon } from '../demo/reckoning.ts';
-import { Scenario, seconds } from '../demo/scenario.ts';
-import { type Site, startSite } from '../demo/site.ts';
+
+import type { Flags } from '../command-line.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
-import type { Flags } from '../operator/operator-command.ts';
 import type { Shell } from '../shell.ts';
+import { reckon } from './reckoning.ts';
+import { Scenario, seconds } from './scenario.ts';
+import { type Site, startSite } from './site.ts';
 
 export async function runDemo(shell: Shell, flags: Flags): Promise<ExitCode> {
   const devices = flags.devices as number;

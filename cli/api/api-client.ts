@@ -2,8 +2,8 @@
 import { setMaxListeners } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { proxyAgent, proxyFetch } from '../device/platform/proxy-node.ts';
-import { CliError, EXIT } from './exit-codes.ts';
+import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
+import { CliError, EXIT } from '../exit-codes.ts';
 
 /** RFC 9457, as far as the server says it. */
 export interface ProblemDocument {

@@ -3,10 +3,11 @@
  * says what there is: a lost, late or repeated event costs time and never truth, and without a stream it
  * polls.
  */
+
+import { CliError, EXIT } from '../exit-codes.ts';
 import { type ApiClient, ApiUnavailable } from './api-client.ts';
 import { pause, readEventStream } from './event-stream.ts';
-import { CliError, EXIT } from './exit-codes.ts';
-import type { CommandView } from './operator/views.ts';
+import type { CommandView } from './views.ts';
 
 export interface FollowOptions {
   api: ApiClient;

@@ -3,9 +3,9 @@
  * changed.
  */
 import { sql } from 'kysely';
-import { EXECUTION_KEY } from '../executions/rows.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import type { ExecutionKey, Routes } from '../store.ts';
+import { EXECUTION_KEY } from './rows.ts';
 
 const DEVICE = { device: 'text' } as const;
 const SENT = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
