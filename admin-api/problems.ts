@@ -13,6 +13,7 @@ const STATUS = {
   'idempotency-conflict': 409,
   'not-empty': 409,
   gone: 410,
+  'precondition-failed': 412,
   'too-large': 413,
   'unsupported-media-type': 415,
   'past-expiry': 422,

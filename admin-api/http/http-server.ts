@@ -7,7 +7,6 @@ import { Authenticator, useAuth } from './auth.ts';
 import { useBasePath, withoutBasePath } from './base-path.ts';
 import { useDevicePages } from './device-pages.ts';
 import { FailedAttempts } from './failed-attempts.ts';
-import { refuseUnreadIdempotencyKeys } from './idempotency.ts';
 import { acceptJsonOnly } from './json-body.ts';
 import { createHttpMetrics, useMetrics } from './metrics.ts';
 import { serveOpenApi, useOpenApi } from './openapi.ts';
@@ -28,6 +27,7 @@ import type { HttpOptions, HttpServices } from './services.ts';
 import { EventStreams } from './sse.ts';
 import { useStoreGuard } from './store-guard.ts';
 import { boundStrangers } from './strangers.ts';
+import { refuseUnreadHeaders } from './unread-headers.ts';
 import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
@@ -77,7 +77,7 @@ export async function createHttpServer(
   });
   useDeadline(app, streams, options.closeDeadlineMs ?? 5000);
 
-  refuseUnreadIdempotencyKeys(app as unknown as FastifyInstance);
+  refuseUnreadHeaders(app as unknown as FastifyInstance);
   useBasePath(app as unknown as FastifyInstance, options.basePath ?? '');
 
   await useOpenApi(app, options.version, options.basePath);

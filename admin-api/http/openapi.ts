@@ -53,7 +53,13 @@ const TAGS = {
 
 const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations in seconds unless a name ends in Ms.
 Members a body does not know are refused. Lists come in pages: pass \`next\` of one answer as \`cursor\` of the next
-request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs. Every answer carries \`X-Request-Id\`: the caller's own, or one that the server made.`;
+request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs. Every answer carries \`X-Request-Id\`: the caller's own, or one that the server made.
+
+Groups, devices and gateways come with an \`ETag\` of what operators set. A change or deletion that sends it as \`If-Match\`
+is refused with 412 when somebody else changed the same meanwhile; without \`If-Match\` the last change wins. What is
+measured (connections, load) does not alter the tag, so it tells nothing about caches.
+
+\`Idempotency-Key\` and \`If-Match\` are refused with 400 by operations that do not read them.`;
 
 /** Registers what the document is made from; must come before the routes. */
 export async function useOpenApi(app: App, version: string, basePath?: string): Promise<void> {

@@ -3,7 +3,13 @@ import { endAndRecord } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { recordChange, renewMemberships, type ServiceParts, writeDirectory } from './service-parts.ts';
+import {
+  type Expected,
+  recordChange,
+  renewMemberships,
+  type ServiceParts,
+  writeDirectory,
+} from './service-parts.ts';
 
 const CHUNK = 500;
 
@@ -26,11 +32,13 @@ export class DeviceService {
     id: string,
     change: { name?: string; groupId?: string; blocked?: boolean },
     actor: string,
+    expected?: Expected<Device>,
   ): Promise<Device> {
     const { store, now, hub } = this.#parts;
     const { before, after } = await store.transaction(async (tx) => {
-      const before = await tx.devices.get(id);
+      const before = await tx.devices.getForChange(id);
       if (!before) throw unknownDevice(id);
+      expected?.(before);
       await this.#apply(tx, before, change, actor, now());
       return { before, after: (await tx.devices.get(id)) ?? before };
     });
@@ -41,12 +49,13 @@ export class DeviceService {
   }
 
   /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
-  async delete(id: string, actor: string): Promise<void> {
+  async delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
     const { store, now, hub, sender, outcomes } = this.#parts;
     const commands = new Set<string>();
     await store.transaction(async (tx) => {
-      const device = await tx.devices.get(id);
+      const device = await (expected ? tx.devices.getForChange(id) : tx.devices.get(id));
       if (!device) throw unknownDevice(id);
+      expected?.(device);
       const at = now();
       for (let after = ''; ; ) {
         const open = await tx.executions.openOf(id, CHUNK, after);

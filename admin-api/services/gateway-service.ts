@@ -4,7 +4,7 @@ import type { ToldAddress } from '../directory/gateway-addresses.ts';
 import { asGateway, type Unregistered, unregistered } from '../directory/unregistered.ts';
 import { Problem } from '../problems.ts';
 import { type Gateway, type Page, type PageRequest, ROOT_GROUP } from '../store/records.ts';
-import { recordChange, type ServiceParts } from './service-parts.ts';
+import { type Expected, recordChange, type ServiceParts } from './service-parts.ts';
 
 export const DEFAULT_PUSH_PORT = 13_295;
 export const DEFAULT_CONNECTION_LIMIT = 50_000;
@@ -72,14 +72,20 @@ export class GatewayService {
     return this.#view(gateway, {});
   }
 
-  async update(name: string, change: GatewaySettingsChange, actor: string): Promise<GatewayView> {
+  async update(
+    name: string,
+    change: GatewaySettingsChange,
+    actor: string,
+    expected?: Expected<Gateway>,
+  ): Promise<GatewayView> {
     const { store, now, hub, directory } = this.#parts;
     const wanted = { ...change };
     if (wanted.address !== undefined) wanted.address = gatewayAddress(wanted.address);
     const gateway = await store.transaction(async (tx) => {
       const at = now();
-      const before = await tx.gateways.get(name);
+      const before = await tx.gateways.getForChange(name);
       if (!before) throw unknownGateway(name);
+      expected?.(before);
       const moved = wanted.address === undefined && wanted.port !== undefined ? wanted.port : before.port;
       if (moved !== before.port) wanted.address = addressOnPort(before.address, before.port, moved);
       const updated = await tx.gateways.update(name, wanted, at);
@@ -96,39 +102,47 @@ export class GatewayService {
    * Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes
    * nothing.
    */
-  async drain(name: string, actor: string): Promise<GatewayView> {
-    return this.#setDraining(name, true, actor);
+  async drain(name: string, actor: string, expected?: Expected<Gateway>): Promise<GatewayView> {
+    return this.#setDraining(name, true, actor, expected);
   }
 
-  async cancelDrain(name: string, actor: string): Promise<GatewayView> {
-    return this.#setDraining(name, false, actor);
+  async cancelDrain(name: string, actor: string, expected?: Expected<Gateway>): Promise<GatewayView> {
+    return this.#setDraining(name, false, actor, expected);
   }
 
   /**
    * It stops listening where it listened before; devices that have such an address only must find it by
    * themselves.
    */
-  async releaseFormerPorts(name: string, actor: string): Promise<GatewayView> {
+  async releaseFormerPorts(name: string, actor: string, expected?: Expected<Gateway>): Promise<GatewayView> {
     const { store, now, directory } = this.#parts;
     const { told } = await this.view(name);
     const detail = { ports: told?.former.map(({ port }) => port) ?? [] };
-    await store.transaction((tx) =>
-      recordChange(tx, now(), actor, 'gateway.former-ports-released', name, detail),
-    );
+    await store.transaction(async (tx) => {
+      const before = await tx.gateways.getForChange(name);
+      if (before) expected?.(before);
+      await recordChange(tx, now(), actor, 'gateway.former-ports-released', name, detail);
+    });
     await directory.forgetFormerPorts(name);
     return this.view(name);
   }
 
-  async #setDraining(name: string, draining: boolean, actor: string): Promise<GatewayView> {
+  async #setDraining(
+    name: string,
+    draining: boolean,
+    actor: string,
+    expected?: Expected<Gateway>,
+  ): Promise<GatewayView> {
     const { store, now, hub, directory } = this.#parts;
     const gateway = await store.transaction(async (tx) => {
       const at = now();
+      const before = await tx.gateways.getForChange(name);
+      if (!before) throw unknownGateway(name);
+      expected?.(before);
       const changed = await tx.gateways.setDraining(name, draining ? at : null, at);
       const action = draining ? 'gateway.draining' : 'gateway.drain-canceled';
       if (changed) await recordChange(tx, at, actor, action, name, {}, { name });
-      const gateway = changed ?? (await tx.gateways.get(name));
-      if (!gateway) throw unknownGateway(name);
-      return gateway;
+      return changed ?? before;
     });
     hub.notify();
     directory.gatewaysChangedSoon();
@@ -136,10 +150,12 @@ export class GatewayService {
   }
 
   /** Refused while workers of it are alive: they would register it again at once. */
-  async delete(name: string, actor: string): Promise<void> {
+  async delete(name: string, actor: string, expected?: Expected<Gateway>): Promise<void> {
     const { store, now, hub, directory } = this.#parts;
     await store.transaction(async (tx) => {
-      if (!(await tx.gateways.get(name))) throw unknownGateway(name);
+      const before = await tx.gateways.getForChange(name);
+      if (!before) throw unknownGateway(name);
+      expected?.(before);
       if (this.#workersOf(name).length > 0) {
         throw new Problem('conflict', `Gateway ${name} is running; stop it before deleting it.`);
       }

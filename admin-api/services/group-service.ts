@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { newId } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
 import { type Group, ROOT_GROUP } from '../store/records.ts';
-import { recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
+import { type Expected, recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
 
 const CHUNK = 500;
 /** A thousand a second. */
@@ -44,19 +44,27 @@ export class GroupService {
     return { ...group, devices: 0 };
   }
 
-  async change(id: string, change: { name?: string; parentId?: string }, actor: string): Promise<Group> {
+  /** `expected` throws for a group that has changed meanwhile; here and in every other service. */
+  async change(
+    id: string,
+    change: { name?: string; parentId?: string },
+    actor: string,
+    expected?: Expected<Group>,
+  ): Promise<Group> {
     const { store, now, hub } = this.#parts;
     const { group, moved } = await store.transaction(async (tx) => {
-      const before = await tx.groups.get(id);
+      const before = await tx.groups.getForChange(id);
       if (!before) throw unknownGroup(id);
+      expected?.(before);
       const at = now();
+      const parentId = change.parentId ?? before.parentId;
+      if (parentId !== null && parentId !== before.parentId) await tx.groups.move(id, parentId, change.name);
+      else if (change.name !== undefined) await tx.groups.rename(id, change.name);
       if (change.name !== undefined && change.name !== before.name) {
-        await tx.groups.rename(id, change.name);
         const detail = { name: change.name, before: before.name };
         await recordChange(tx, at, actor, 'group.renamed', id, detail, { id, name: change.name });
       }
       if (change.parentId !== undefined && change.parentId !== before.parentId) {
-        await tx.groups.move(id, change.parentId);
         const detail = { parentId: change.parentId, before: before.parentId };
         await recordChange(tx, at, actor, 'group.moved', id, detail, { id, parentId: change.parentId });
       }
@@ -68,9 +76,11 @@ export class GroupService {
     return group;
   }
 
-  async delete(id: string, actor: string): Promise<void> {
+  async delete(id: string, actor: string, expected?: Expected<Group>): Promise<void> {
     const { store, now, hub } = this.#parts;
     await store.transaction(async (tx) => {
+      const before = await tx.groups.getForChange(id);
+      if (before) expected?.(before);
       const outcome = await tx.groups.delete(id);
       if (outcome === 'unknown') throw unknownGroup(id);
       if (outcome === 'not-empty') {

@@ -43,6 +43,9 @@ export interface ServiceParts {
   log: Logger;
 }
 
+/** Throws when what is to be changed is not what the caller knows. */
+export type Expected<T> = (record: T) => void;
+
 /**
  * One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its
  * transaction.

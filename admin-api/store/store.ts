@@ -63,11 +63,17 @@ export interface Store {
 
 export interface Groups {
   get(id: string): Promise<Group | null>;
+  /** In a transaction that will change it: nobody else changes it until the transaction ends. */
+  getForChange(id: string): Promise<Group | null>;
   list(page: PageRequest & { parent?: string; text?: string }): Promise<Page<Group & { devices: number }>>;
+  /** Names are unique among siblings: a name that is taken is a conflict, here and below. */
   create(group: { id: string; parentId: string; name: string; createdAt: number }): Promise<Group>;
   rename(id: string, name: string): Promise<void>;
-  /** Rewrites the paths of the subtree and grows the membership revision of every device in it. */
-  move(id: string, parentId: string): Promise<void>;
+  /**
+   * Rewrites the paths of the subtree and grows the membership revision of every device in it. `name`: a new
+   * name to arrive with.
+   */
+  move(id: string, parentId: string, name?: string): Promise<void>;
   /** Only an empty group: no subgroups, no devices, no gateway, no usable enrolment token. */
   delete(id: string): Promise<'deleted' | 'not-empty' | 'unknown'>;
 }
@@ -99,6 +105,8 @@ export interface SessionChange {
 
 export interface Devices {
   get(id: string): Promise<Device | null>;
+  /** As `Groups.getForChange`. */
+  getForChange(id: string): Promise<Device | null>;
   getMany(ids: readonly string[]): Promise<Device[]>;
   byPublicKey(publicKey: Uint8Array): Promise<Device | null>;
   list(filter: DeviceFilter, page: PageRequest): Promise<Page<Device>>;
@@ -210,6 +218,8 @@ export interface ApiTokens {
 
 export interface Gateways {
   get(name: string): Promise<Gateway | null>;
+  /** As `Groups.getForChange`. */
+  getForChange(name: string): Promise<Gateway | null>;
   list(page: PageRequest): Promise<Page<Gateway>>;
   all(): Promise<Gateway[]>;
   /** `false` when the name is taken. */

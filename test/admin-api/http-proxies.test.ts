@@ -1,5 +1,5 @@
 /**
- * The API behind reverse proxies and in front of tools: a path prefix, request ids, keys that are not read.
+ * The API behind reverse proxies and in front of tools: a path prefix, request ids.
  */
 import { createServer, request as send } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -91,18 +91,6 @@ test('every answer has a request id: the one that came, or a new one', async () 
     ids.add(id);
   }
   assert.is(ids.size, 4);
-});
-
-test('an Idempotency-Key is refused where it is not read, before anything is done', async () => {
-  const headers = { 'idempotency-key': 'once' };
-  const refused = await http.call('POST', '/v1/groups', { body: { name: 'twice' }, headers });
-  assert.is(refused.status, 400);
-  assert.match(refused.body.detail, /Idempotency-Key/);
-  const groups = (await http.call('GET', '/v1/groups')).body.items as { name: string }[];
-  assert.not.ok(groups.some(({ name }) => name === 'twice'));
-  const command = { type: 'sync', target: { all: true } };
-  const taken = await http.call('POST', '/v1/commands', { body: command, headers });
-  assert.is(taken.status, 202);
 });
 
 test.run();

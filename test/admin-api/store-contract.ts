@@ -1,5 +1,6 @@
 /** The rules every store keeps, run over SQLite and PostgreSQL by the test files beside this one. */
 import { suite } from 'uvu';
+import { changeRules } from './store-contract-changes.ts';
 import { commandRules } from './store-contract-commands.ts';
 import { executionRules } from './store-contract-executions.ts';
 import { inventoryRules } from './store-contract-inventory.ts';
@@ -12,6 +13,7 @@ export function storeContract(name: string, under: StoreUnderTest): void {
   rules.after.each(() => under.cleanUp());
   const rule: Rule = (title, body) => rules(title, async () => body(await under.fresh()));
   inventoryRules(rule);
+  changeRules(rule, under);
   commandRules(rule, under);
   executionRules(rule, under);
   tunnelRules(rule, under);

@@ -1,5 +1,6 @@
 import { unknownDevice } from '../../services/device-service.ts';
 import { actorOf } from '../auth.ts';
+import { deviceTag, ETAG_HEADER, expecting, IfMatchHeaders } from '../entity-tags.ts';
 import { type App, operation } from '../operation.ts';
 import { executionPresenter, presentDevice, presentPage } from '../presenters.ts';
 import { DATA_PAGE_MAX, ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
@@ -15,7 +16,7 @@ import {
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Devices';
-const TheDevice = { description: 'The device.', schema: Ref(DeviceSchema) };
+const TheDevice = { description: 'The device.', schema: Ref(DeviceSchema), headers: ETAG_HEADER };
 
 export function deviceRoutes(app: App, services: HttpServices): void {
   const { store, devices } = services;
@@ -46,9 +47,10 @@ export function deviceRoutes(app: App, services: HttpServices): void {
       answers: { 200: TheDevice },
       problems: ['not-found'],
     }),
-    async (request) => {
+    async (request, reply) => {
       const device = await store.devices.get(request.params.id);
       if (!device) throw unknownDevice(request.params.id);
+      reply.header('etag', deviceTag(device));
       return presentDevice(device);
     },
   );
@@ -61,11 +63,17 @@ export function deviceRoutes(app: App, services: HttpServices): void {
       tag,
       summary: 'Rename, move, block or unblock a device',
       params: IdParams,
+      headers: IfMatchHeaders,
       body: DeviceChange,
       answers: { 200: TheDevice },
-      problems: ['not-found', 'unknown-reference'],
+      problems: ['not-found', 'precondition-failed', 'unknown-reference'],
     }),
-    async (request) => presentDevice(await devices.change(request.params.id, request.body, actorOf(request))),
+    async (request, reply) => {
+      const { params, body, headers } = request;
+      const device = await devices.change(params.id, body, actorOf(request), expecting(headers, deviceTag));
+      reply.header('etag', deviceTag(device));
+      return presentDevice(device);
+    },
   );
 
   app.delete(
@@ -77,11 +85,12 @@ export function deviceRoutes(app: App, services: HttpServices): void {
       summary: 'Delete a device',
       description: 'What is open for it is canceled; its executions stay on record.',
       params: IdParams,
+      headers: IfMatchHeaders,
       answers: { 204: { description: 'It is gone.' } },
-      problems: ['not-found'],
+      problems: ['not-found', 'precondition-failed'],
     }),
     async (request, reply) => {
-      await devices.delete(request.params.id, actorOf(request));
+      await devices.delete(request.params.id, actorOf(request), expecting(request.headers, deviceTag));
       return reply.code(204).send();
     },
   );

@@ -1,10 +1,14 @@
+import type { FastifyReply } from 'fastify';
+import type { GatewayView } from '../../services/gateway-service.ts';
 import { actorOf } from '../auth.ts';
+import { ETAG_HEADER, expecting, gatewayTag, IfMatchHeaders } from '../entity-tags.ts';
 import { type App, operation } from '../operation.ts';
 import { presentGateway, presentPage } from '../presenters.ts';
 import { PageOf, Ref } from '../schemas/common.ts';
 import {
   GatewayChange,
   GatewayCreation,
+  type GatewayDocument,
   GatewayParams,
   GatewayQuery,
   GatewaySchema,
@@ -12,7 +16,13 @@ import {
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Gateways';
-const TheGateway = { description: 'The gateway.', schema: Ref(GatewaySchema) };
+const TheGateway = { description: 'The gateway.', schema: Ref(GatewaySchema), headers: ETAG_HEADER };
+
+/** The gateway, with its tag. */
+function answer(reply: FastifyReply, view: GatewayView): GatewayDocument {
+  reply.header('etag', gatewayTag(view));
+  return presentGateway(view);
+}
 
 export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
   app.get(
@@ -42,7 +52,7 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
     }),
     async (request, reply) => {
       const view = await gateways.create(request.body, actorOf(request));
-      return reply.code(201).header('location', `/v1/gateways/${view.name}`).send(presentGateway(view));
+      return reply.code(201).header('location', `/v1/gateways/${view.name}`).send(answer(reply, view));
     },
   );
 
@@ -57,7 +67,7 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       answers: { 200: TheGateway },
       problems: ['not-found'],
     }),
-    async (request) => presentGateway(await gateways.view(request.params.name)),
+    async (request, reply) => answer(reply, await gateways.view(request.params.name)),
   );
 
   app.patch(
@@ -70,12 +80,16 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       description:
         'Its workers take them up within seconds; `applied` says when. When only the port changes and the address named the old one, the address follows.',
       params: GatewayParams,
+      headers: IfMatchHeaders,
       body: GatewayChange,
       answers: { 200: TheGateway },
-      problems: ['not-found', 'unknown-reference'],
+      problems: ['not-found', 'precondition-failed', 'unknown-reference'],
     }),
-    async (request) =>
-      presentGateway(await gateways.update(request.params.name, request.body, actorOf(request))),
+    async (request, reply) => {
+      const { params, body, headers } = request;
+      const expected = expecting(headers, gatewayTag);
+      return answer(reply, await gateways.update(params.name, body, actorOf(request), expected));
+    },
   );
 
   app.post(
@@ -88,12 +102,14 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       description:
         'It refuses newcomers and sends its devices to other gateways at a pace; `leaving` and `state` tell how far it is.',
       params: GatewayParams,
+      headers: IfMatchHeaders,
       answers: { 202: TheGateway },
-      problems: ['not-found'],
+      problems: ['not-found', 'precondition-failed'],
     }),
     async (request, reply) => {
-      const view = await gateways.drain(request.params.name, actorOf(request));
-      return reply.code(202).send(presentGateway(view));
+      const { params, headers } = request;
+      const view = await gateways.drain(params.name, actorOf(request), expecting(headers, gatewayTag));
+      return reply.code(202).send(answer(reply, view));
     },
   );
 
@@ -106,10 +122,15 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       summary: 'Cancel the drain of a gateway',
       description: 'It takes newcomers again, and devices that have not left stay.',
       params: GatewayParams,
+      headers: IfMatchHeaders,
       answers: { 200: TheGateway },
-      problems: ['not-found'],
+      problems: ['not-found', 'precondition-failed'],
     }),
-    async (request) => presentGateway(await gateways.cancelDrain(request.params.name, actorOf(request))),
+    async (request, reply) => {
+      const { params, headers } = request;
+      const view = await gateways.cancelDrain(params.name, actorOf(request), expecting(headers, gatewayTag));
+      return answer(reply, view);
+    },
   );
 
   app.delete(
@@ -122,11 +143,15 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       description:
         'A gateway whose port changed listens at the old one for 30 days, to send devices on. After this it does not, and another program may have the port.',
       params: GatewayParams,
+      headers: IfMatchHeaders,
       answers: { 200: TheGateway },
-      problems: ['not-found'],
+      problems: ['not-found', 'precondition-failed'],
     }),
-    async (request) =>
-      presentGateway(await gateways.releaseFormerPorts(request.params.name, actorOf(request))),
+    async (request, reply) => {
+      const { params, headers } = request;
+      const expected = expecting(headers, gatewayTag);
+      return answer(reply, await gateways.releaseFormerPorts(params.name, actorOf(request), expected));
+    },
   );
 
   app.delete(
@@ -137,11 +162,12 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       tag,
       summary: 'Delete a gateway that is not running',
       params: GatewayParams,
+      headers: IfMatchHeaders,
       answers: { 204: { description: 'It is gone.' } },
-      problems: ['not-found', 'conflict'],
+      problems: ['not-found', 'precondition-failed', 'conflict'],
     }),
     async (request, reply) => {
-      await gateways.delete(request.params.name, actorOf(request));
+      await gateways.delete(request.params.name, actorOf(request), expecting(request.headers, gatewayTag));
       return reply.code(204).send();
     },
   );

@@ -2,6 +2,7 @@ import { unknownGroup } from '../../services/group-service.ts';
 import type { Group } from '../../store/records.ts';
 import type { Store } from '../../store/store.ts';
 import { actorOf } from '../auth.ts';
+import { ETAG_HEADER, expecting, groupTag, IfMatchHeaders } from '../entity-tags.ts';
 import { type App, operation } from '../operation.ts';
 import { presentGroup, presentPage } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
@@ -9,7 +10,7 @@ import { GroupChange, GroupCreation, GroupQuery, GroupSchema } from '../schemas/
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Groups';
-const TheGroup = { description: 'The group.', schema: Ref(GroupSchema) };
+const TheGroup = { description: 'The group.', schema: Ref(GroupSchema), headers: ETAG_HEADER };
 
 export function groupRoutes(app: App, { store, groups }: HttpServices): void {
   const withDevices = (group: Group) => countDevices(store, group);
@@ -40,7 +41,11 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
     }),
     async (request, reply) => {
       const group = await groups.create(request.body, actorOf(request));
-      return reply.code(201).header('location', `/v1/groups/${group.id}`).send(presentGroup(group));
+      return reply
+        .code(201)
+        .header('location', `/v1/groups/${group.id}`)
+        .header('etag', groupTag(group))
+        .send(presentGroup(group));
     },
   );
 
@@ -55,9 +60,10 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       answers: { 200: TheGroup },
       problems: ['not-found'],
     }),
-    async (request) => {
+    async (request, reply) => {
       const group = await store.groups.get(request.params.id);
       if (!group) throw unknownGroup(request.params.id);
+      reply.header('etag', groupTag(group));
       return presentGroup(await withDevices(group));
     },
   );
@@ -72,12 +78,15 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       description:
         'Moving a group moves everything below it; its devices learn of it at once when connected.',
       params: IdParams,
+      headers: IfMatchHeaders,
       body: GroupChange,
       answers: { 200: TheGroup },
-      problems: ['not-found', 'conflict', 'unknown-reference'],
+      problems: ['not-found', 'conflict', 'precondition-failed', 'unknown-reference'],
     }),
-    async (request) => {
-      const group = await groups.change(request.params.id, request.body, actorOf(request));
+    async (request, reply) => {
+      const { params, body, headers } = request;
+      const group = await groups.change(params.id, body, actorOf(request), expecting(headers, groupTag));
+      reply.header('etag', groupTag(group));
       return presentGroup(await withDevices(group));
     },
   );
@@ -90,11 +99,12 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       tag,
       summary: 'Delete an empty group',
       params: IdParams,
+      headers: IfMatchHeaders,
       answers: { 204: { description: 'It is gone.' } },
-      problems: ['not-found', 'conflict', 'not-empty'],
+      problems: ['not-found', 'conflict', 'not-empty', 'precondition-failed'],
     }),
     async (request, reply) => {
-      await groups.delete(request.params.id, actorOf(request));
+      await groups.delete(request.params.id, actorOf(request), expecting(request.headers, groupTag));
       return reply.code(204).send();
     },
   );

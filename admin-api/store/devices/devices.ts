@@ -26,6 +26,14 @@ export class SqlDevices implements Devices {
     return this.#one('id', id);
   }
 
+  getForChange(id: string): Promise<Device | null> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<DeviceTable>`
+        select e.* from devices e where e.id = ${id} ${this.#scope.dialect.forUpdate('e')}`.execute(db);
+      return rows[0] === undefined ? null : toDevice(rows[0]);
+    });
+  }
+
   byPublicKey(publicKey: Uint8Array): Promise<Device | null> {
     return this.#one('public_key', publicKey);
   }

@@ -19,6 +19,14 @@ export class SqlGateways implements Gateways {
     });
   }
 
+  getForChange(name: string): Promise<Gateway | null> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<GatewayTable>`
+        select g.* from gateways g where g.name = ${name} ${this.#scope.dialect.forUpdate('g')}`.execute(db);
+      return rows[0] === undefined ? null : toGateway(rows[0]);
+    });
+  }
+
   list({ limit, cursor }: PageRequest): Promise<Page<Gateway>> {
     const after = readCursor(cursor, ['text']);
     return this.#scope.once(async (db) => {

@@ -25,6 +25,14 @@ export class SqlGroups implements Groups {
     });
   }
 
+  getForChange(id: string): Promise<Group | null> {
+    return this.#scope.atomic(async (db) => {
+      await this.#scope.dialect.lock(db, 'groups');
+      const row = await find(db, id);
+      return row === undefined ? null : toGroup(row);
+    });
+  }
+
   list({
     parent,
     text,
@@ -63,6 +71,7 @@ export class SqlGroups implements Groups {
       if (parent === undefined) throw unknownParent(parentId);
       if (depthOf(parent.path) >= DEPTH_MAX) throw tooDeep();
       if ((await find(db, id)) !== undefined) throw new Problem('conflict', `there is a group ${id} already`);
+      await requireFreeName(db, parentId, name);
       const path = `${parent.path}${id}/`;
       const row = {
         id,
@@ -78,17 +87,16 @@ export class SqlGroups implements Groups {
   }
 
   rename(id: string, name: string): Promise<void> {
-    return this.#scope.once(async (db) => {
-      const { numUpdatedRows } = await db
-        .updateTable('groups')
-        .set({ name, search: searchText(id, name) })
-        .where('id', '=', id)
-        .executeTakeFirstOrThrow();
-      if (numUpdatedRows === 0n) throw unknown(id);
+    return this.#scope.atomic(async (db) => {
+      await this.#scope.dialect.lock(db, 'groups');
+      const group = await find(db, id);
+      if (group === undefined) throw unknown(id);
+      if (group.parent_id !== null) await requireFreeName(db, group.parent_id, name, id);
+      await setName(db, id, name);
     });
   }
 
-  move(id: string, parentId: string): Promise<void> {
+  move(id: string, parentId: string, newName?: string): Promise<void> {
     return this.#scope.atomic(async (db) => {
       await this.#scope.dialect.lock(db, 'groups');
       const group = await find(db, id);
@@ -99,6 +107,9 @@ export class SqlGroups implements Groups {
       if (parent.path.startsWith(group.path)) {
         throw new Problem('conflict', 'a group cannot be moved into itself or a group below it');
       }
+      const name = newName ?? group.name;
+      await requireFreeName(db, parentId, name, id);
+      if (name !== group.name) await setName(db, id, name);
       if (group.parent_id === parentId) return;
       const { depth } = await db
         .selectFrom('groups')
@@ -143,6 +154,28 @@ export class SqlGroups implements Groups {
 /** The group's row; for callers that put something into it, who must not do so while it is being deleted. */
 export async function requireGroup(db: Database, id: string): Promise<void> {
   if ((await find(db, id)) === undefined) throw new Problem('unknown-reference', `there is no group ${id}`);
+}
+
+/** Among the groups directly in `parentId`, `except` itself. */
+async function requireFreeName(db: Database, parentId: string, name: string, except = ''): Promise<void> {
+  const twin = await db
+    .selectFrom('groups')
+    .select('id')
+    .where('parent_id', '=', parentId)
+    .where('name', '=', name)
+    .where('id', '<>', except)
+    .executeTakeFirst();
+  if (twin === undefined) return;
+  const text = `name: group ${parentId} has a group called ${JSON.stringify(name)} already (${twin.id})`;
+  throw new Problem('conflict', text);
+}
+
+async function setName(db: Database, id: string, name: string): Promise<void> {
+  await db
+    .updateTable('groups')
+    .set({ name, search: searchText(id, name) })
+    .where('id', '=', id)
+    .execute();
 }
 
 async function find(db: Database, id: string): Promise<GroupTable | undefined> {

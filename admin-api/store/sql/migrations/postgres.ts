@@ -4,6 +4,7 @@
  * `sqlite.ts`.
  */
 import type { Migration } from './migration.ts';
+import { siblingNames } from './sibling-names.ts';
 
 export const POSTGRES_MIGRATIONS: readonly Migration[] = [
   {
@@ -257,5 +258,13 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index devices_sent_away on devices (gateway, disconnected_at)
         where connected = 0 and close_code >= 4000 and close_code < 4200`,
     ],
+  },
+  {
+    number: 9,
+    name: 'names of groups, unique among siblings',
+    statements: siblingNames({
+      now: `cast(extract(epoch from now()) * 1000 as bigint)`,
+      detail: `json_build_object('name', g.name, 'before', b.name)::text`,
+    }),
   },
 ];

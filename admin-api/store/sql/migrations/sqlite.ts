@@ -4,6 +4,7 @@
  * so there are no others.
  */
 import type { Migration } from './migration.ts';
+import { siblingNames } from './sibling-names.ts';
 
 export const SQLITE_MIGRATIONS: readonly Migration[] = [
   {
@@ -269,5 +270,13 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index devices_sent_away on devices (gateway, disconnected_at)
         where connected = 0 and close_code >= 4000 and close_code < 4200`,
     ],
+  },
+  {
+    number: 9,
+    name: 'names of groups, unique among siblings',
+    statements: siblingNames({
+      now: `unixepoch() * 1000`,
+      detail: `json_object('name', g.name, 'before', b.name)`,
+    }),
   },
 ];

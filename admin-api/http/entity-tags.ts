@@ -1,0 +1,52 @@
+/**
+ * Entity tags (RFC 9110, section 8.8.3) of what operators change. A tag stands for what they set, not for
+ * what is measured: a device that connects keeps its tag.
+ */
+import { createHash } from 'node:crypto';
+import { Type } from 'typebox';
+import { Problem } from '../problems.ts';
+import type { Device, Gateway, Group } from '../store/records.ts';
+
+export const ETAG_HEADER = {
+  etag: { type: 'string', description: 'Of what operators set; for `If-Match` of a later change.' },
+};
+
+export const IfMatchHeaders = Type.Object({
+  'if-match': Type.Optional(
+    Type.String({
+      maxLength: 1_024,
+      pattern: '^(\\*|(W/)?"[^"]*"([ \\t]*,[ \\t]*(W/)?"[^"]*")*)$',
+      description: 'Change it only while its `ETag` is one of these; refused with 412 otherwise.',
+    }),
+  ),
+});
+
+export type IfMatch = { 'if-match'?: string };
+
+export function groupTag({ id, name, path, createdAt }: Group): string {
+  return tagOf(['group', id, name, path, createdAt]);
+}
+
+export function deviceTag({ id, name, groupId, blockedAt, createdAt }: Device): string {
+  return tagOf(['device', id, name, groupId, blockedAt, createdAt]);
+}
+
+/** Their revision grows with every change, drains included. */
+export function gatewayTag({ name, revision, createdAt }: Pick<Gateway, 'name' | 'revision' | 'createdAt'>) {
+  return tagOf(['gateway', name, revision, createdAt]);
+}
+
+/** A check for services to make inside their transaction; it throws `Problem` for a record that has changed. */
+export function expecting<T>({ 'if-match': wanted }: IfMatch, tag: (record: T) => string) {
+  if (wanted === undefined || wanted === '*') return undefined;
+  // The strong comparison: a weak tag never matches.
+  const tags = new Set(wanted.match(/(W\/)?"[^"]*"/g));
+  return (record: T): void => {
+    if (tags.has(tag(record))) return;
+    throw new Problem('precondition-failed', 'It has changed meanwhile: read it again for its ETag of now.');
+  };
+}
+
+function tagOf(parts: readonly (string | number | null)[]): string {
+  return `"${createHash('sha256').update(JSON.stringify(parts)).digest('base64url').slice(0, 22)}"`;
+}

@@ -1,0 +1,20 @@
+import type { FastifyInstance } from 'fastify';
+import { Problem } from '../problems.ts';
+
+const NAMES = { 'idempotency-key': 'Idempotency-Key', 'if-match': 'If-Match' } as const;
+
+/**
+ * Refuses `Idempotency-Key` and `If-Match` where they are not read: a caller that sends one relies on it, and
+ * would do the same twice, or overwrite what it did not want to. Routes that read one name it in the schema of
+ * their headers.
+ */
+export function refuseUnreadHeaders(app: FastifyInstance): void {
+  app.addHook('preValidation', async ({ headers, method, routeOptions }) => {
+    if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return;
+    const read = routeOptions.schema?.headers as { properties?: Record<string, unknown> } | undefined;
+    for (const [name, title] of Object.entries(NAMES)) {
+      if (headers[name] === undefined || read?.properties?.[name] !== undefined) continue;
+      throw new Problem('bad-request', `${title} is not read here: leave it out.`);
+    }
+  });
+}
