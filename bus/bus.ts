@@ -256,6 +256,7 @@ export type Receipt =
       address: string;
       software: string;
       caps: string[];
+      /** Revision of the membership that the device holds, or was sent right after `welcome` (S-7). */
       membership: number;
       /** The session this one took the device over from, when that was still held. */
       replaced?: number;

@@ -238,6 +238,7 @@ export class Admission {
       connections.endOlder(prove.device, claim.session);
       return;
     }
+    const outdated = prove.membership < device.membershipRevision;
     const session: Session = {
       name: 'admitted',
       device: flatten(prove.device),
@@ -246,7 +247,8 @@ export class Admission {
       scope: gateways.scope(device.groups),
       software: interner.text(prove.software),
       caps: interner.list(prove.caps),
-      membership: prove.membership,
+      // What it gets with `welcome` counts as held, so that the administration server does not send it again.
+      membership: outdated ? device.membershipRevision : prove.membership,
       policy: undefined,
       compliance: undefined,
       progressTick: 0,
@@ -269,7 +271,7 @@ export class Admission {
     connections.cork(connection, () => {
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
-      if (prove.membership < device.membershipRevision) connections.send(connection, device.membership);
+      if (outdated) connections.send(connection, device.membership);
     });
     if (prove.membership > device.membershipRevision) {
       // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the

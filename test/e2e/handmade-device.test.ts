@@ -150,6 +150,18 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
   await device.close();
 });
 
+testLab('S-7: a device that holds no membership gets the current one once', async (lab) => {
+  const identity = await enrolByHand(lab);
+  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  // The answer to a result comes after everything that the ledger sends because of the connect.
+  for (const id of ['c-unknown-1', 'c-unknown-2']) {
+    device.send({ t: 'result', id, state: 'succeeded' });
+    await device.take('settled');
+  }
+  assert.is(device.received.filter(({ t }) => t === 'order').length, 1);
+  await device.close();
+});
+
 testLab('R-6: a result of a command that the ledger never had is settled as unknown', async (lab) => {
   const identity = await enrolByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: 0 });

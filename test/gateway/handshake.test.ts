@@ -102,6 +102,9 @@ test('S-7: the membership follows welcome when prove names an older revision, an
     const old = await connectDevice(rig.url, identity, { membership: 6 });
     const order = await old.device.take('order');
     assert.is(order.sig.length, 64);
+    // The ledger hears of what was sent, and does not send it a second time.
+    const { membership } = await rig.receipt('connected', ({ session }) => session === old.session);
+    assert.is(membership, 7);
     const current = await connectDevice(rig.url, identity, { membership: 7 });
     current.device.send({ t: 'beat' });
     await current.device.take('beat');
