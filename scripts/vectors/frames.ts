@@ -71,6 +71,10 @@ const fromDevice: [string, DeviceMessage][] = [
 const fromGateway: [string, GatewayMessage][] = [
   ['challenge', { t: 'challenge', nonce: NONCE, gateway: GATEWAY, installation: INSTALLATION, time: NOW }],
   ['welcome', { t: 'welcome', session: 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS }],
+  [
+    'H-6: welcome with a session above 2^32',
+    { t: 'welcome', session: 2 ** 32 + 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS },
+  ],
   ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
   ['beat', { t: 'beat', time: NOW + 60_000 }],
   ['order with a command', { t: 'order', ...signedOrder('command for a device') }],
@@ -132,6 +136,30 @@ export function frameVectors() {
         t: 'beat',
         time: Number.MAX_SAFE_INTEGER,
       }),
+      other(
+        'gateway',
+        'H-6: a session above 2^32 as uint64',
+        map({
+          t: str('welcome'),
+          session: uint64(2n ** 32n + 7n),
+          time: float64(NOW),
+          heartbeatMs: float64(60_000),
+          gateways: array(),
+        }),
+        { t: 'welcome', session: 2 ** 32 + 7, time: NOW, heartbeatMs: 60_000, gateways: [] },
+      ),
+      other(
+        'device',
+        'F-5: a float beyond 2^53 in data is no integer',
+        map({ t: str('result'), id: str(COMMAND), state: str('succeeded'), data: float64(2 ** 60) }),
+        { t: 'result', id: COMMAND, state: 'succeeded', data: 2 ** 60 },
+      ),
+      other(
+        'device',
+        'H-3: displaced that is not true says nothing',
+        map({ ...proveFields, membership: '03', displaced: '01' }),
+        prove,
+      ),
       other(
         'gateway',
         'G-3: a reason of a later version',

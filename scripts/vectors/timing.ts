@@ -122,6 +122,16 @@ const backOffs: [name: string, steps: EndStep[]][] = [
       { code: 4404, sessionMs: 0, withinMs: null },
     ],
   ],
+  [
+    'neither 4400 nor 4205 counts as a failure',
+    [
+      lost(1_000),
+      { code: 4400, sessionMs: 0, withinMs: [0, HOUR] },
+      lost(2_000),
+      { code: 4205, sessionMs: 0, withinMs: [0, 1_000] },
+      lost(4_000),
+    ],
+  ],
 ];
 
 export function timingVectors() {

@@ -214,6 +214,21 @@ test('R-4: data of 32,768 bytes is read, one byte more is not', () => {
   breaks('R-4', () => decodeDeviceMessage(encodeValue(result(data(LIMITS.resultBytes + 1)))));
 });
 
+test('R-4: encoded counts the shortest form, and 9 bytes for what is no integer, however it travels', () => {
+  const frame = (item: string, count: number): Uint8Array => {
+    const head = Buffer.from(encodeValue({ t: 'result', id: 'c', state: 'succeeded', data: 0 })).toString(
+      'hex',
+    );
+    const array = `dc${count.toString(16).padStart(4, '0')}`;
+    return new Uint8Array(Buffer.from(head.slice(0, -2) + array + item.repeat(count), 'hex'));
+  };
+  const most = Math.floor((LIMITS.resultBytes - 3) / 9);
+  decodeDeviceMessage(frame('ca3fc00000', most));
+  breaks('R-4', () => decodeDeviceMessage(frame('ca3fc00000', most + 1)));
+  // 5 as uint64 takes nine bytes in the frame and counts as one.
+  decodeDeviceMessage(frame('cf0000000000000005', 7_000));
+});
+
 test("F-5, R-4: a device's encoder does not write what a gateway would close the connection for", () => {
   breaks('F-5', () => encodeDeviceMessage(result(Number.NaN)));
   breaks('F-5', () => encodeDeviceMessage(result({ big: 2n ** 60n })));
