@@ -31,6 +31,8 @@ export interface EventStreamsParts {
 export interface StreamRequest {
   /** Number of the last event seen; `undefined` begins with what happens next. */
   after: number | undefined;
+  /** Where `after` is undefined: begin with the first event that is not older. */
+  since: number | undefined;
   filter: EventFilter;
   /** Asked every few seconds; a stream ends when its reader may not read any more. */
   mayRead: () => Promise<boolean>;
@@ -98,7 +100,7 @@ class EventStream {
 
   async begin(): Promise<void> {
     const { first, last } = await this.#parts.events.bounds();
-    const { after = last } = this.#request;
+    const after = this.#request.after ?? (await this.#before(this.#request.since, last));
     const lost = after > last || after < first - 1;
     this.#seq = after;
     this.#response.writeHead(200, {
@@ -130,6 +132,12 @@ class EventStream {
     this.#ended = true;
     this.#leave();
     this.#response.end();
+  }
+
+  /** Number of the event before the first that is as young as `since`. */
+  async #before(since: number | undefined, last: number): Promise<number> {
+    const first = since === undefined ? null : await this.#parts.events.firstSince(since);
+    return first === null ? last : first - 1;
   }
 
   async #run(): Promise<void> {

@@ -52,6 +52,19 @@ export class SqlEvents implements Events {
     });
   }
 
+  firstSince(at: number): Promise<number | null> {
+    return this.#scope.once(async (db) => {
+      const row = await db
+        .selectFrom('events')
+        .select('seq')
+        .where('at', '>=', at)
+        .orderBy('seq')
+        .limit(1)
+        .executeTakeFirst();
+      return row?.seq ?? null;
+    });
+  }
+
   bounds(): Promise<{ first: number; last: number }> {
     return this.#scope.once(async (db) => {
       // Two subqueries: SQLite finds one end of an index at once, but reads all of it for both ends in one

@@ -225,6 +225,12 @@ export interface AuditEntry {
   detail: unknown;
 }
 
+/** Times from `since` on and before `until`; a bound that is absent bounds nothing. */
+export interface TimeSpan {
+  since?: number;
+  until?: number;
+}
+
 /** One page of a list; `next` is passed back as the cursor, `null` at the end. */
 export interface Page<T> {
   items: T[];

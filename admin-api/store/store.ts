@@ -22,6 +22,7 @@ import type {
   PageRequest,
   Role,
   StateCounts,
+  TimeSpan,
   Tunnel,
   TunnelState,
   TunnelTurn,
@@ -244,7 +245,8 @@ export interface NewCommand extends Omit<Command, 'expanded' | 'cancelRequestedA
   idempotency?: { key: string; bodyHash: Uint8Array };
 }
 
-export interface CommandFilter {
+/** The span is of `issuedAt`. */
+export interface CommandFilter extends TimeSpan {
   type?: string;
   /** `open`: not every execution is final. */
   state?: 'open' | 'finished';
@@ -358,10 +360,12 @@ export interface Advance extends ExecutionKey {
   longData?: boolean;
 }
 
-export interface ExecutionFilter {
+/** The span is of the command's `issuedAt`. */
+export interface ExecutionFilter extends TimeSpan {
   command?: string;
   device?: string;
   state?: ExecutionState;
+  finished?: TimeSpan;
 }
 
 export type Clock = 'finish' | 'delivery' | 'ending';
@@ -500,7 +504,8 @@ export interface NewTunnel
   at: TunnelTurn | null;
 }
 
-export interface TunnelFilter {
+/** The span is of `createdAt`. */
+export interface TunnelFilter extends TimeSpan {
   device?: string;
   /** `live`: not ended. */
   state?: TunnelState | 'live';
@@ -577,6 +582,8 @@ export interface Events {
    */
   append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void>;
   after(seq: number, limit: number): Promise<LedgerEvent[]>;
+  /** Number of the first one kept that is not older; `null` when all are. */
+  firstSince(at: number): Promise<number | null>;
   /** Smallest and largest number on record; 0 and 0 when there is none. */
   bounds(): Promise<{ first: number; last: number }>;
   /** Drops events older than `before` and all but the newest `keep`. */
@@ -594,7 +601,8 @@ export interface NewAuditEntry {
 export interface Audit {
   /** In this order. */
   append(...entries: readonly NewAuditEntry[]): Promise<void>;
-  list(page: PageRequest): Promise<Page<AuditEntry>>;
+  /** Newest first. */
+  list(page: PageRequest & TimeSpan): Promise<Page<AuditEntry>>;
 }
 
 /** Named single values: the signing key, the directory's epoch. */

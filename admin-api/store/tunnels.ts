@@ -6,6 +6,7 @@ import type { Scope } from './sql/scope.ts';
 import type { Database } from './sql/sql-dialect.ts';
 import { stateOf } from './sql/state-codes.ts';
 import { storableText } from './sql/storable-text.ts';
+import { inSpan } from './sql/time-filters.ts';
 import type { TunnelDependencies, TunnelFilter, TunnelReport, Tunnels } from './store.ts';
 
 const OPENING = 0;
@@ -68,7 +69,7 @@ export class SqlTunnels implements Tunnels {
   list(filter: TunnelFilter, { limit, cursor }: PageRequest): Promise<Page<Tunnel>> {
     const before = readCursor(cursor, ['text']);
     return this.#scope.once(async (db) => {
-      let query = withTurns(db);
+      let query = withTurns(db).where(inSpan('t.created_at', filter));
       if (filter.device !== undefined) query = query.where('t.device_id', '=', filter.device);
       if (filter.createdBy !== undefined) query = query.where('t.created_by', '=', filter.createdBy);
       if (filter.state === 'live') query = query.where('t.state', '<', ENDED);

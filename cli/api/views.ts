@@ -156,6 +156,15 @@ export interface StatusView {
   coverage: { total: number; groups: { groupId: string; devices: number; gateways: string[] }[] };
 }
 
+export interface AuditEntryView {
+  seq: number;
+  at: string;
+  actor: string;
+  action: string;
+  subject: string;
+  detail: unknown;
+}
+
 export interface PlacementView {
   sentence: string;
   code: string;

@@ -5,6 +5,7 @@ import type { CommandView, ExecutionView } from '../api/views.ts';
 import { type CommandShell, countFlag, durationFlag, type OperatorContext } from '../command-line.ts';
 import { COMMAND_COLUMNS, countsText, EXECUTION_COLUMNS, targetText } from './execution-table.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
+import { spanOf, withSpan } from './time-flags.ts';
 import { relativeTime } from './times.ts';
 import { waitForCommand } from './wait.ts';
 
@@ -23,6 +24,7 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
         type: flags.type as string,
         state: flags.state as string,
         device: flags.device as string,
+        ...spanOf(flags),
       };
       const page = await api.list<CommandView>('/v1/commands', query, limitOf(flags));
       if (out.json) return out.document(page);
@@ -31,7 +33,7 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     },
     DEFAULT,
   );
-  withLimit(list)
+  withSpan(withLimit(list), 'issued')
     .option('--type <type>', 'only this type, for example sync')
     .addOption(new Option('--state <state>', 'only these').choices(['open', 'finished']))
     .option('--device <id>', 'only those for this device');
@@ -46,14 +48,15 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     'executions <id>',
     'what became of it on each device',
     async ({ api, out }, [id], flags) => {
-      const query = { state: flags.state as string, data: wantsData(flags) };
+      const { since: finishedSince, until: finishedUntil } = spanOf(flags);
+      const query = { state: flags.state as string, data: wantsData(flags), finishedSince, finishedUntil };
       const page = await api.list<ExecutionView>(`${pathOf(id)}/executions`, query, limitOf(flags));
       if (out.json) return out.document(page);
       out.table(EXECUTION_COLUMNS, page.items, 'No executions.');
       noteMore(out, page.next);
     },
   );
-  withLimit(executions)
+  withSpan(withLimit(executions), 'finished')
     .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
     .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 

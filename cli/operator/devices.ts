@@ -11,6 +11,7 @@ import { confirmed, withYes } from './confirmation.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
+import { spanOf, withSpan } from './time-flags.ts';
 import { relativeTime } from './times.ts';
 
 const COLUMNS: readonly Column<DeviceView>[] = [
@@ -133,14 +134,14 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     async ({ api, out }, [text], flags) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}/executions`;
-      const query = { state: flags.state as string, data: wantsData(flags) };
+      const query = { state: flags.state as string, data: wantsData(flags), ...spanOf(flags) };
       const page = await api.list<ExecutionView>(path, query, limitOf(flags));
       if (out.json) return out.document(page);
       out.table(DEVICE_EXECUTION_COLUMNS, page.items, 'No executions.');
       noteMore(out, page.next);
     },
   );
-  withLimit(executions)
+  withSpan(withLimit(executions), 'issued')
     .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
     .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 }

@@ -1,13 +1,14 @@
-/** `pushpoint status` and `pushpoint events`: what goes on. */
+/** `pushpoint status`, `pushpoint events` and `pushpoint audit`: what goes on, and what went on. */
 import type { Command } from 'commander';
 import { readEventStream, type StreamEvent } from '../api/event-stream.ts';
-import type { StatusView } from '../api/views.ts';
+import type { AuditEntryView, StatusView } from '../api/views.ts';
 import type { CommandShell } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { printableJson } from '../output/printable.ts';
-import { plain } from '../output/table.ts';
+import { type Column, plain } from '../output/table.ts';
 import { showCoverage } from './gateway-tables.ts';
-import { operatorCommand } from './operator-command.ts';
+import { limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
+import { spanOf, timeFlag, withSpan } from './time-flags.ts';
 
 export function addObserveCommands(program: Command, shell: CommandShell): void {
   operatorCommand(program, shell, 'status', 'how the administration server is', async ({ api, out }) => {
@@ -26,7 +27,12 @@ export function addObserveCommands(program: Command, shell: CommandShell): void 
     async ({ api, out, signal }, _, flags) => {
       await readEventStream({
         api,
-        query: { type: flags.type as string, command: flags.command as string, after: flags.after as string },
+        query: {
+          type: flags.type as string,
+          command: flags.command as string,
+          after: flags.after as string,
+          since: flags.since as string,
+        },
         signal,
         onEvent: (event) => out.line(out.json ? eventJson(event) : eventLine(event)),
         onConnected: (connected, why) => {
@@ -38,8 +44,35 @@ export function addObserveCommands(program: Command, shell: CommandShell): void 
   )
     .option('--type <prefix>', 'only types that begin with this, for example device.')
     .option('--command <id>', 'only what concerns this command')
-    .option('--after <number>', 'begin after this event');
+    .option('--after <number>', 'begin after this event')
+    .option(
+      '--since <time>',
+      'begin with what happened then: a time, or how long ago (15m)',
+      (text: string) => timeFlag(text),
+    );
+
+  const audit = operatorCommand(
+    program,
+    shell,
+    'audit',
+    'who changed what, the newest first',
+    async ({ api, out }, _, flags) => {
+      const page = await api.list<AuditEntryView>('/v1/audit', spanOf(flags), limitOf(flags));
+      if (out.json) return out.document(page);
+      out.table(AUDIT_COLUMNS, page.items, 'No entries.');
+      noteMore(out, page.next);
+    },
+  );
+  withSpan(withLimit(audit), 'done');
 }
+
+const AUDIT_COLUMNS: readonly Column<AuditEntryView>[] = [
+  { title: 'AT', value: (row) => row.at },
+  { title: 'BY', value: (row) => row.actor },
+  { title: 'ACTION', value: (row) => row.action },
+  { title: 'SUBJECT', value: (row) => row.subject },
+  { title: 'DETAIL', value: (row) => JSON.stringify(row.detail), shrink: true },
+];
 
 /** One JSON line: number, type, and what the event says. */
 function eventJson(event: StreamEvent): string {

@@ -15,6 +15,7 @@ import { OperatorTunnel, type TunnelWish } from '../tunnel/operator-tunnel.ts';
 import { joinStdio } from '../tunnel/stdio.ts';
 import { resolveId } from './lookup.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
+import { spanOf, withSpan } from './time-flags.ts';
 import { bytesText, showTunnel, TUNNEL_COLUMNS } from './tunnel-tables.ts';
 
 const COUNTERS_EVERY_MS = 1000;
@@ -50,6 +51,7 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
       const query = {
         state: flags.state as string,
         device: device === undefined ? undefined : await resolveId(api, 'devices', device),
+        ...spanOf(flags),
       };
       const page = await api.list<TunnelView>('/v1/tunnels', query, limitOf(flags));
       if (out.json) return out.document(page);
@@ -58,7 +60,7 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
     },
     DEFAULT,
   );
-  withLimit(list)
+  withSpan(withLimit(list), 'opened')
     .option('--device <device>', 'only those to this device, by id or name')
     .addOption(new Option('--state <state>', 'only these').choices(['live', 'opening', 'open', 'ended']));
 

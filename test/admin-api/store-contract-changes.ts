@@ -1,8 +1,8 @@
-/** What operators change: one at a time, and names that are unique among siblings. */
+/** What operators change, one at a time; names that are unique among siblings; spans of time. */
 import * as assert from 'uvu/assert';
 import type { Store } from '../../admin-api/store/store.ts';
 import { refused } from './store-contract-inventory.ts';
-import { addDevice, T0 } from './store-fixtures.ts';
+import { addCommand, addDevice, T0 } from './store-fixtures.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
 const GATEWAY = {
@@ -89,5 +89,49 @@ export function changeRules(rule: Rule, under: StoreUnderTest): void {
     );
     assert.equal(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
     assert.is((await store.groups.list({ limit: 9, text: 'twin' })).items.length, 1);
+  });
+
+  rule('lists of what has times give a span of them: from `since` on, and before `until`', async (store) => {
+    await addDevice(store, 'd');
+    const entry = { actor: 'a', action: 'x', detail: null };
+    for (const n of [1, 2, 3]) {
+      await addCommand(store, `c${n}`, { issuedAt: T0 + n, collapseKey: null });
+      await store.audit.append({ ...entry, at: T0 + n, subject: `c${n}` });
+      await store.events.append([{ at: T0 + n, type: 'command.created', data: { n } }]);
+    }
+    await store.executions.finish([{ command: 'c2', device: 'd' }], ['queued'], 'expired', 'late', T0 + 9);
+    const page = { limit: 9 };
+    for (const [span, ids] of [
+      [{ since: T0 + 2 }, ['c3', 'c2']],
+      [{ until: T0 + 2 }, ['c1']],
+      [{ since: T0 + 2, until: T0 + 3 }, ['c2']],
+    ] as const) {
+      const commands = await store.commands.list(span, page);
+      const executions = await store.executions.list({ device: 'd', ...span }, page);
+      const audit = await store.audit.list({ ...page, ...span });
+      assert.equal(
+        [
+          commands.items.map(({ id }) => id),
+          executions.items.map(({ commandId }) => commandId),
+          audit.items.map(({ subject }) => subject),
+        ],
+        [ids, ids, ids],
+      );
+    }
+    for (const [finished, ids] of [
+      [{ since: T0 + 9 }, ['c2']],
+      [{ until: T0 + 9 }, []],
+    ] as const) {
+      const { items } = await store.executions.list({ device: 'd', finished }, page);
+      assert.equal(
+        items.map(({ commandId }) => commandId),
+        ids,
+      );
+    }
+    const second = (await store.events.after(0, 9)).find(({ at }) => at === T0 + 2)?.seq;
+    assert.equal(
+      [await store.events.firstSince(T0 + 2), await store.events.firstSince(T0 + 4)],
+      [second, null],
+    );
   });
 }

@@ -11,12 +11,13 @@ import {
   CommandQuery,
   CommandSchema,
   CreationHeaders,
-  DATA_PAGE_MAX,
   ExecutionParams,
   ExecutionQuery,
   ExecutionSchema,
+  executionSelection,
 } from '../schemas/commands.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import { spanOf } from '../schemas/time-span.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Commands';
@@ -75,8 +76,9 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       answers: { 200: { description: 'One page, the newest first.', schema: PageOf(Ref(CommandSchema)) } },
     }),
     async (request) => {
-      const { limit, cursor, ...filter } = request.query;
-      const page = await store.commands.list(filter, { limit, cursor });
+      const { limit, cursor, since, until, ...filter } = request.query;
+      const span = spanOf(request.query);
+      const page = await store.commands.list({ ...filter, ...span }, { limit, cursor });
       const counts = await store.commands.counts(page.items.map((command) => command.id));
       return presentPage(page, (command) => presentCommand(command, counts.get(command.id)));
     },
@@ -117,9 +119,8 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
     }),
     async (request) => {
       const { id } = request.params;
-      const { limit: most, cursor, data, ...filter } = request.query;
-      const limit = data ? Math.min(most, DATA_PAGE_MAX) : most;
-      const page = await store.executions.list({ command: id, ...filter }, { limit, cursor }, data);
+      const { filter, page: wanted, data } = executionSelection(request.query);
+      const page = await store.executions.list({ command: id, ...filter }, wanted, data);
       if (page.items.length === 0 && !(await store.commands.get(id))) throw unknownCommand(id);
       return presentPage(page, executionPresenter(data));
     },

@@ -3,7 +3,7 @@ import { actorOf } from '../auth.ts';
 import { deviceTag, ETAG_HEADER, expecting, IfMatchHeaders } from '../entity-tags.ts';
 import { type App, operation } from '../operation.ts';
 import { executionPresenter, presentDevice, presentPage } from '../presenters.ts';
-import { DATA_PAGE_MAX, ExecutionQuery, ExecutionSchema } from '../schemas/commands.ts';
+import { DeviceExecutionQuery, ExecutionSchema, executionSelection } from '../schemas/commands.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   DeviceChange,
@@ -104,15 +104,14 @@ export function deviceRoutes(app: App, services: HttpServices): void {
       summary: 'List executions of a device',
       description: 'Those of a deleted device, too, while they are kept.',
       params: IdParams,
-      querystring: ExecutionQuery,
+      querystring: DeviceExecutionQuery,
       answers: { 200: { description: 'One page of executions.', schema: PageOf(Ref(ExecutionSchema)) } },
       problems: ['not-found'],
     }),
     async (request) => {
       const { id } = request.params;
-      const { limit: most, cursor, data, ...filter } = request.query;
-      const limit = data ? Math.min(most, DATA_PAGE_MAX) : most;
-      const page = await store.executions.list({ device: id, ...filter }, { limit, cursor }, data);
+      const { filter, page: wanted, data } = executionSelection(request.query);
+      const page = await store.executions.list({ device: id, ...filter }, wanted, data);
       if (page.items.length === 0 && !(await store.devices.get(id))) throw unknownDevice(id);
       return presentPage(page, executionPresenter(data));
     },

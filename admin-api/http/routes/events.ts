@@ -30,11 +30,12 @@ Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.crea
     '/v1/events',
     { ...spec, config: { ...spec.config, endless: true }, exposeHeadRoute: false },
     async (request, reply) => {
-      const { after, type, command } = request.query;
+      const { after, since, type, command } = request.query;
       const lastSeen = request.headers['last-event-id'];
       const { authorization } = request.headers;
       await streams.open(reply.raw, {
         after: lastSeen === undefined ? after : Number(lastSeen),
+        since: since === undefined ? undefined : Date.parse(since),
         filter: { type, command },
         mayRead: () =>
           authenticator.authenticate(authorization).then(

@@ -2,7 +2,8 @@ import type { DirectoryState } from '../../../bus/bus.ts';
 import { type App, operation } from '../operation.ts';
 import { presentAuditEntry, presentPage, time } from '../presenters.ts';
 import { PageOf, Ref } from '../schemas/common.ts';
-import { AuditEntrySchema, PageQuery, type StatusDocument, StatusSchema } from '../schemas/operations.ts';
+import { AuditEntrySchema, AuditQuery, type StatusDocument, StatusSchema } from '../schemas/operations.ts';
+import { spanOf } from '../schemas/time-span.ts';
 import type { HttpOptions, HttpServices } from '../services.ts';
 
 const OPEN_COMMANDS_MAX = 1000;
@@ -28,10 +29,14 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
       operationId: 'listAudit',
       tag: 'Administration',
       summary: 'List who changed what',
-      querystring: PageQuery,
+      querystring: AuditQuery,
       answers: { 200: { description: 'One page, the newest first.', schema: PageOf(Ref(AuditEntrySchema)) } },
     }),
-    async (request) => presentPage(await store.audit.list(request.query), presentAuditEntry),
+    async (request) => {
+      const { limit, cursor } = request.query;
+      const page = await store.audit.list({ limit, cursor, ...spanOf(request.query) });
+      return presentPage(page, presentAuditEntry);
+    },
   );
 }
 

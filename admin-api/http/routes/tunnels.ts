@@ -3,6 +3,7 @@ import { callerOf, type RouteRefusal } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
 import { presentOpenedTunnel, presentPage, presentTunnel } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
+import { spanOf } from '../schemas/time-span.ts';
 import { OpenedTunnelSchema, TunnelCreation, TunnelQuery, TunnelSchema } from '../schemas/tunnels.ts';
 import type { HttpServices } from '../services.ts';
 
@@ -53,8 +54,10 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       answers: { 200: { description: 'One page, the newest first.', schema: PageOf(Ref(TunnelSchema)) } },
     }),
     async (request) => {
-      const { limit, cursor, ...filter } = request.query;
-      return presentPage(await store.tunnels.list(filter, { limit, cursor }), presentTunnel);
+      const { limit, cursor, since, until, ...filter } = request.query;
+      const span = spanOf(request.query);
+      const page = await store.tunnels.list({ ...filter, ...span }, { limit, cursor });
+      return presentPage(page, presentTunnel);
     },
   );
 

@@ -7,6 +7,7 @@ import {
 } from '../../../protocol/command-types.ts';
 import { EXECUTION_STATES, FINAL_STATES, LIMITS } from '../../../protocol/index.ts';
 import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
+import { spanOf, spanQuery } from './time-span.ts';
 
 /** Devices one request may name; more belong in a group. */
 const DEVICES_MAX = 10_000;
@@ -218,6 +219,7 @@ export const CommandQuery = Type.Object(
       OneOf(['open', 'finished'] as const, { description: '`open`: some execution is not final.' }),
     ),
     device: Type.Optional(Id('Only commands with an execution on this device.', 'd4x1pq0w8z7k2m5n')),
+    ...spanQuery('issued'),
   },
   closed,
 );
@@ -225,17 +227,38 @@ export const CommandQuery = Type.Object(
 /** Items of a page with `data`, which has up to 32 kB each. */
 export const DATA_PAGE_MAX = 25;
 
-export const ExecutionQuery = Type.Object(
-  {
-    ...pageQuery,
-    state: Type.Optional(ExecutionState),
-    data: Type.Boolean({
-      default: false,
-      description: `With what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
-    }),
-  },
-  closed,
-);
+const executionQuery = {
+  ...pageQuery,
+  state: Type.Optional(ExecutionState),
+  finishedSince: Type.Optional(Time('Only those that became final at this time or later.')),
+  finishedUntil: Type.Optional(Time('Only those that became final before this time.')),
+  data: Type.Boolean({
+    default: false,
+    description: `With what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
+  }),
+};
+
+/** Of one command. */
+export const ExecutionQuery = Type.Object(executionQuery, closed);
+/** Of one device: its commands were issued at different times. */
+export const DeviceExecutionQuery = Type.Object({ ...executionQuery, ...spanQuery('issued') }, closed);
+
+type ExecutionQueryValues = Static<typeof ExecutionQuery> & Partial<Static<typeof DeviceExecutionQuery>>;
+
+/** What the store is asked for. */
+export function executionSelection(query: ExecutionQueryValues) {
+  const { limit: most, cursor, data, state, finishedSince, finishedUntil } = query;
+  const finished = spanOf({
+    ...(finishedSince !== undefined && { since: finishedSince }),
+    ...(finishedUntil !== undefined && { until: finishedUntil }),
+  });
+  const bounded = Object.keys(finished).length > 0;
+  return {
+    filter: { ...(state !== undefined && { state }), ...(bounded && { finished }), ...spanOf(query) },
+    page: { limit: data ? Math.min(most, DATA_PAGE_MAX) : most, cursor },
+    data,
+  };
+}
 
 export const ExecutionParams = Type.Object(
   {

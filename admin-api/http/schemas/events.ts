@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { closed, Id } from './common.ts';
+import { closed, Id, Time } from './common.ts';
 
 export const EventQuery = Type.Object(
   {
@@ -10,6 +10,9 @@ export const EventQuery = Type.Object(
         description:
           'Begin after this event number; 0 for all that is kept. `Last-Event-ID` rules when both are given.',
       }),
+    ),
+    since: Type.Optional(
+      Time('Begin with what happened at this time or later; `after` and `Last-Event-ID` rule over it.'),
     ),
     type: Type.Optional(
       Type.String({

@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox';
 import { Count, closed, Nullable, OneOf, pageQuery, Time } from './common.ts';
+import { spanQuery } from './time-span.ts';
 
 export const PageQuery = Type.Object({ ...pageQuery }, closed);
+export const AuditQuery = Type.Object({ ...pageQuery, ...spanQuery('done') }, closed);
 
 export const AuditEntrySchema = Type.Object(
   {

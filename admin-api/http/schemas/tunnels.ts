@@ -3,6 +3,7 @@ import { LIMITS, TUNNEL_LIMITS } from '../../../protocol/index.ts';
 import { TUNNEL_STATES } from '../../store/records.ts';
 import { DEFAULT_TUNNEL_HOST } from '../../tunnels/targets.ts';
 import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
+import { spanQuery } from './time-span.ts';
 
 const Port = Type.Integer({ minimum: 1, maximum: 65_535, description: 'TCP port.', examples: [22] });
 
@@ -120,6 +121,7 @@ export const TunnelQuery = Type.Object(
       OneOf(['live', ...TUNNEL_STATES] as const, { description: '`live`: opening or open.' }),
     ),
     createdBy: Type.Optional(Id('Only those opened with this API token, by its id.', 't4x1pq0w8z7k2m5n')),
+    ...spanQuery('asked for'),
   },
   closed,
 );

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
-import type { AuditEntry, Page, PageRequest } from '../records.ts';
+import type { AuditEntry, Page, PageRequest, TimeSpan } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { Scope } from '../sql/scope.ts';
+import { inSpan } from '../sql/time-filters.ts';
 import type { Audit, NewAuditEntry } from '../store.ts';
 
 const COLUMNS = {
@@ -33,11 +34,10 @@ export class SqlAudit implements Audit {
     });
   }
 
-  /** Newest first. */
-  list({ limit, cursor }: PageRequest): Promise<Page<AuditEntry>> {
+  list({ limit, cursor, ...span }: PageRequest & TimeSpan): Promise<Page<AuditEntry>> {
     const before = readCursor(cursor, ['integer']);
     return this.#scope.once(async (db) => {
-      let query = db.selectFrom('audit').selectAll();
+      let query = db.selectFrom('audit').selectAll().where(inSpan('at', span));
       if (before !== null) query = query.where('seq', '<', before[0]);
       const rows = await query.orderBy('seq', 'desc').limit(rowsOfPage(limit)).execute();
       const entries = rows.map(({ detail_json, ...entry }) => ({

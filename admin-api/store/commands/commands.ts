@@ -7,6 +7,7 @@ import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { CommandTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 import { noCounts, stateOf } from '../sql/state-codes.ts';
+import { inSpan } from '../sql/time-filters.ts';
 import type { CommandFilter, Commands, NewCommand, Routes } from '../store.ts';
 import { createListed, rowOf } from './listed-commands.ts';
 
@@ -62,10 +63,11 @@ export class SqlCommands implements Commands {
   }
 
   /** Newest first. */
-  list({ type, state, device }: CommandFilter, { limit, cursor }: PageRequest): Promise<Page<Command>> {
+  list(filter: CommandFilter, { limit, cursor }: PageRequest): Promise<Page<Command>> {
+    const { type, state, device } = filter;
     const before = readCursor(cursor, ['text']);
     return this.#scope.once(async (db) => {
-      let query = db.selectFrom('commands as c').selectAll('c');
+      let query = db.selectFrom('commands as c').selectAll('c').where(inSpan('c.issued_at', filter));
       if (type !== undefined) query = query.where('c.type', '=', type);
       if (state === 'open') query = query.where('c.finished_at', 'is', null);
       if (state === 'finished') query = query.where('c.finished_at', 'is not', null);

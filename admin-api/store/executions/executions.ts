@@ -7,6 +7,7 @@ import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
+import { inSpan } from '../sql/time-filters.ts';
 import type {
   Advance,
   Clock,
@@ -63,14 +64,12 @@ export class SqlExecutions implements Executions {
   }
 
   /** Of one command in the order of device ids; otherwise newest command first. */
-  list(
-    { command, device, state }: ExecutionFilter,
-    { limit, cursor }: PageRequest,
-    withData = false,
-  ): Promise<Page<Execution>> {
+  list(filter: ExecutionFilter, { limit, cursor }: PageRequest, withData = false): Promise<Page<Execution>> {
+    const { command, device, state, finished } = filter;
     const last = readCursor(cursor, ['text', 'text']);
     return this.#scope.once(async (db) => {
-      let query = joined(db, withData);
+      let query = joined(db, withData).where(inSpan('c.issued_at', filter));
+      if (finished !== undefined) query = query.where(inSpan('e.finished_at', finished));
       if (state !== undefined) {
         query = query.where(sql<boolean>`e.state = ${sql.lit(stateCode(state))}`);
         if (isOpen(state)) query = query.where(sql<boolean>`${OPEN}`);
