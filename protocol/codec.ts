@@ -125,11 +125,8 @@ function defined<T extends object>(value: T): T {
 
 /* ---- device to gateway ---- */
 
-/**
- * Packed again, a value takes no more than so many times its bytes: text that is not UTF-8 takes three times,
- * short floats twice.
- */
-const PACKED_AGAIN = 4;
+/** Packed again, a value takes no more than so many times its bytes: short floats become long ones. */
+const PACKED_AGAIN = 2;
 
 /**
  * Throws `ProtocolError` for a message a gateway would close the connection for, such as one with NaN in its

@@ -4,6 +4,7 @@
  * structure that takes minutes to walk. So what F-4 and F-5 forbid never reaches the decoder.
  */
 import { CLOSE, type CloseCode } from './close-codes.ts';
+import { isUtf8 } from './utf8.ts';
 
 /** A frame that breaks a rule; the connection ends with `closeCode` and `message` as its reason. */
 export class ProtocolError extends Error {
@@ -21,8 +22,8 @@ const MAX_HIGH = 0x1fffff;
 
 /**
  * Passes if `bytes` are exactly one MessagePack value (F-2) of the plain types with text keys, nested at most
- * `depth` deep (F-4), with finite numbers and integers of at most 2^53 - 1 (F-5). Throws `ProtocolError`.
- * Linear in time.
+ * `depth` deep (F-4), with finite numbers and integers of at most 2^53 - 1 (F-5), and text that is valid
+ * UTF-8 (F-6). Throws `ProtocolError`. Linear in time.
  */
 export function scanFrame(bytes: Uint8Array, depth: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -39,6 +40,11 @@ export function scanFrame(bytes: Uint8Array, depth: number): void {
   };
   const skip = (count: number): void => {
     need(count);
+    at += count;
+  };
+  const text = (count: number): void => {
+    need(count);
+    if (!isUtf8(bytes, at, at + count)) throw new ProtocolError('F-6', 'text that is not UTF-8');
     at += count;
   };
   const length = (width: 1 | 2 | 4): number => {
@@ -77,7 +83,7 @@ export function scanFrame(bytes: Uint8Array, depth: number): void {
     if (tag <= 0x7f || tag >= 0xe0) continue;
     if (tag <= 0x8f) open((tag & 0x0f) * 2, true);
     else if (tag <= 0x9f) open(tag & 0x0f, false);
-    else if (tag <= 0xbf) skip(tag & 0x1f);
+    else if (tag <= 0xbf) text(tag & 0x1f);
     else {
       switch (tag) {
         case 0xc0:
@@ -85,16 +91,22 @@ export function scanFrame(bytes: Uint8Array, depth: number): void {
         case 0xc3:
           break;
         case 0xc4:
-        case 0xd9:
           skip(length(1));
           break;
+        case 0xd9:
+          text(length(1));
+          break;
         case 0xc5:
-        case 0xda:
           skip(length(2));
           break;
+        case 0xda:
+          text(length(2));
+          break;
         case 0xc6:
-        case 0xdb:
           skip(length(4));
+          break;
+        case 0xdb:
+          text(length(4));
           break;
         case 0xca:
           need(4);

@@ -149,9 +149,10 @@ export function encodeFin(stream: number, offset: number): Uint8Array {
   return bytes;
 }
 
-/** A reason that is too long is cut. */
+/** A reason that is too long is cut, between two characters. */
 export function encodeReset(stream: number, code: ResetCode, reason: string): Uint8Array {
-  const words = text.encode(reason).subarray(0, TUNNEL_LIMITS.reasonLength);
+  const room = new Uint8Array(TUNNEL_LIMITS.reasonLength);
+  const words = room.subarray(0, text.encodeInto(reason, room).written);
   const { bytes } = make(FRAME.reset, stream, 1 + words.length);
   bytes[5] = RESET_CODES[code];
   bytes.set(words, 6);
@@ -221,8 +222,7 @@ function decodeReset(message: Uint8Array, stream: number): TunnelFrame {
     throw new TunnelError('T-6', 'length of reset');
   }
   const code = (Object.keys(RESET_CODES) as ResetCode[]).find((name) => RESET_CODES[name] === message[5]);
-  // A reason that was cut may end within a character.
-  const reason = new TextDecoder().decode(message.subarray(6));
+  const reason = decodeText(message.subarray(6));
   return { type: 'reset', stream, code: code ?? 'unknown', reason };
 }
 

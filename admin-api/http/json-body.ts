@@ -1,7 +1,8 @@
 /**
- * Bodies are JSON, and not nested deeper than anything the API takes. Reading and checking what is nested a
+ * Bodies are JSON in UTF-8, and not nested deeper than anything the API takes. Reading and checking what is nested a
  * hundred thousand deep costs a core for a while, or the stack.
  */
+import { isUtf8 } from 'node:buffer';
 import { Problem } from '../problems.ts';
 import type { App } from './operation.ts';
 
@@ -15,12 +16,15 @@ const CLOSING = new Set([0x5d, 0x7d]);
 export function acceptJsonOnly(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     // A body that is announced and empty is no body; the schema says whether one is needed.
-    if (body === '') done(null, undefined);
-    else if (isNestedDeeper(body as string, DEPTH_MAX)) {
-      done(new Problem('bad-request', `The body is nested deeper than ${DEPTH_MAX} levels.`));
-    } else parse(request, body as string, done);
+    if (body.length === 0) return done(null, undefined);
+    if (!isUtf8(body as Buffer)) return done(new Problem('bad-request', 'The body is not UTF-8.'));
+    const text = body.toString();
+    if (isNestedDeeper(text, DEPTH_MAX)) {
+      return done(new Problem('bad-request', `The body is nested deeper than ${DEPTH_MAX} levels.`));
+    }
+    parse(request, text, done);
   });
 }
 

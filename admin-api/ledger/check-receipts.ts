@@ -2,7 +2,7 @@
  * Receipts as they come from the bus, held against their shape: whoever can write to Redis, or a gateway of
  * another version, must not be able to stop the ledger with one of them. What does not fit is put aside and
  * not tried again. Texts of devices are cleaned here: control characters become spaces, so that they deceive
- * no terminal and no log.
+ * no terminal and no log; the reasons and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
 import { COMPLIANCE, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';
@@ -14,6 +14,7 @@ const TUNNEL_REASON = 512;
 const DEVICES_MAX = 100_000;
 const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 const EVERY_CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+const EVERY_UNSAFE = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 /** Throws an `Error` that says what is wrong with `value`. */
 type Check<T> = (value: unknown) => T;
@@ -57,10 +58,10 @@ const time: Check<number> = (value) => {
   return value;
 };
 
-function text(max: number): Check<string> {
+function text(max: number, unwanted = EVERY_CONTROL): Check<string> {
   return (value) => {
     if (typeof value !== 'string' || value.length > max) throw new Error(`text of at most ${max} characters`);
-    return CONTROL.test(value) ? value.replace(EVERY_CONTROL, ' ') : value;
+    return CONTROL.test(value) ? value.replace(unwanted, ' ') : value;
   };
 }
 
@@ -121,14 +122,14 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> 
     device: id,
     command: id,
     percent: optional(uint(100)),
-    note: optional(text(LIMITS.noteLength)),
+    note: optional(text(LIMITS.noteLength, EVERY_UNSAFE)),
     at: time,
   },
   result: {
     device: id,
     command: id,
     state: oneOf(REPORTABLE_STATES),
-    reason: optional(text(LIMITS.reasonLength)),
+    reason: optional(text(LIMITS.reasonLength, EVERY_UNSAFE)),
     data: (value) => recordable(value, LIMITS.depth + 1),
     at: time,
   },

@@ -3,6 +3,9 @@ import { sortableId } from '../sortable-id.ts';
 import type { OfflinePolicy } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
+/** Half of a character, which has no UTF-8 (F-6). */
+const LONE_SURROGATE = /\p{Surrogate}/gu;
+
 /** How long a device may take to hear of a tunnel, and to join it. */
 export const TUNNEL_COMMAND_MS = 60_000;
 
@@ -45,5 +48,6 @@ export function newCommandId(at: number): string {
 
 /** As long as a reason may be that travels to a device. */
 export function clipReason(reason: string): string {
-  return reason.length <= LIMITS.noteLength ? reason : `${reason.slice(0, LIMITS.noteLength - 1)}…`;
+  const cut = reason.length <= LIMITS.noteLength ? reason : `${reason.slice(0, LIMITS.noteLength - 1)}…`;
+  return cut.replace(LONE_SURROGATE, '\ufffd');
 }

@@ -148,6 +148,8 @@ export function refusedBodyVectors() {
     with_('no time to finish', 'F-5', { timeoutMs: '00' }),
     with_('more than seven days to finish', 'F-5', { timeoutMs: float64(LIMITS.timeoutMaxMs + 1) }),
     with_('args nested too deeply', 'F-4', { args: nested(LIMITS.depth + 1) }),
+    with_('text in args that is not UTF-8', 'F-6', { args: array('a2fffe') }),
+    with_('a key in args that is not UTF-8', 'F-6', { args: '81a2fffec0' }),
     with_('a membership of a group', 'S-7', { target: map({ group: str('berlin') }) }, membership),
     with_('membership revision 0', 'F-5', { revision: '00' }, membership),
     with_('groups that are binary', 'F-6', { groups: bin(new Uint8Array(2)) }, membership),

@@ -98,6 +98,17 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'a note of 257 characters', map({ ...progress, note: long(257) })],
   ['F-6', 'a reason of 513 characters', map({ ...result, reason: long(513) })],
   ['F-6', 'an unknown state', map({ ...result, state: str('done') })],
+  ['F-6', 'a note that is not UTF-8', map({ ...progress, note: 'a2fffe' })],
+  ['F-6', 'a reason that is not UTF-8', map({ ...result, reason: 'd902fffe' })],
+  ['F-6', 'a policy that is not UTF-8', map({ t: str('beat'), policy: 'da0002fffe' })],
+  ['F-6', 'text in data that is not UTF-8', map({ ...result, data: array(map({ a: 'db00000002fffe' })) })],
+  ['F-6', 'a key in data that is not UTF-8', map({ ...result, data: '81a2fffec0' })],
+  ['F-6', 'a key that is not UTF-8', `83${str('t')}${str('ack')}${str('id')}${str('cmd-0001')}a2fffec0`],
+  ['F-6', 'an unknown field that is not UTF-8', map({ ...ack, x: 'a2fffe' })],
+  ['F-6', 'a character cut short', map({ ...progress, note: 'a2e282' })],
+  ['F-6', 'an overlong character', map({ ...progress, note: 'a2c080' })],
+  ['F-6', 'half of a pair as a character', map({ ...progress, note: 'a3eda080' })],
+  ['F-6', 'a character above U+10FFFF', map({ ...progress, note: 'a4f4908080' })],
   ['F-6', "a state that is not a device's to give", map({ ...result, state: str('superseded') })],
 ];
 
@@ -124,6 +135,12 @@ const fromGateway: typeof device = [
   ['F-6', 'an order without a body', map({ ...order, body: bin(new Uint8Array(0)) })],
   ['F-6', 'an order signed with 65 bytes', map({ ...order, sig: bin(new Uint8Array(65)) })],
   ['F-6', 'a reason of 33 characters', map({ ...redirect, reason: long(33) })],
+  ['F-6', 'a reason that is not UTF-8', map({ ...redirect, reason: 'a2fffe' })],
+  [
+    'F-6',
+    'a url that is not UTF-8',
+    map({ t: str('update'), gateways: array(map({ name: str('gw1'), url: 'a2fffe' })) }),
+  ],
   ['F-5', 'a negative withinMs', map({ ...redirect, withinMs: 'ff' })],
 ];
 

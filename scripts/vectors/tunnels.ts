@@ -64,6 +64,7 @@ const refused: [string, string][] = [
   ['OPENED with more', '030000000100'],
   ['CREDIT too short', '0500000001000000'],
   ['RESET without a code', '0700000001'],
+  ['RESET with a reason that is not UTF-8', '070000000103fffe'],
 ];
 
 export function tunnelVectors() {

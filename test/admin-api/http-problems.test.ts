@@ -52,6 +52,13 @@ test('malformed, empty, poisoned and mistyped bodies are problems', async () => 
     });
     assertProblem(answer, 400, 'bad-request');
   }
+  const latin1 = await fetch(`${http.url}/v1/groups`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${http.secrets.admin}` },
+    body: Buffer.from('{"name":"M\xfcnchen"}', 'latin1'),
+  });
+  assert.is(latin1.status, 400);
+  assert.is(((await latin1.json()) as { detail: string }).detail, 'The body is not UTF-8.');
   assertProblem(await http.call('POST', '/v1/groups'), 400, 'bad-request');
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/xml']) {
     const answer = await http.call('POST', '/v1/groups', {

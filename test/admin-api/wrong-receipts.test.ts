@@ -180,14 +180,14 @@ test('texts of devices come in without control characters, and binary data as ba
   const { receipts, wrong } = checkReceipts([
     {
       ...result('c1'),
-      reason: 'a\u001b[2Jb\nc\u202ed',
+      reason: 'a\u001b[2Jb\n\tc\u202ed\u2028',
       data: { bytes, big: 2n ** 60n, bad: Number.NaN, ok: [1] },
     },
     { kind: 'progress', device: 'd1', command: 'c1', note: '\u0007bell', at },
   ]);
   assert.equal(wrong, []);
   const [said, progress] = receipts as Record<string, unknown>[];
-  assert.is(said?.reason, 'a [2Jb c d');
+  assert.is(said?.reason, 'a [2Jb\n\tc d ');
   assert.is(progress?.note, ' bell');
   assert.equal(said?.data, {
     bytes: { base64: Buffer.from(bytes).toString('base64') },

@@ -1,3 +1,4 @@
+import { isUtf8 as nodeIsUtf8 } from 'node:buffer';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -17,6 +18,7 @@ import {
   plainBeat,
   REPORTABLE_STATES,
 } from '../../protocol/index.ts';
+import { isUtf8 } from '../../protocol/utf8.ts';
 import { fromHex, toHex } from './vectors-file.ts';
 
 function breaks(rule: string, action: () => unknown): void {
@@ -168,6 +170,46 @@ test('F-6: limits count characters, not bytes', () => {
     note,
   });
   breaks('F-6', () => decodeDeviceMessage(encodeValue({ t: 'progress', id: 'c', note: `${note}ü` })));
+});
+
+test('F-6: text that is not UTF-8 is refused wherever it is, by both decoders alike', () => {
+  const wrong = [
+    'fffe',
+    '80',
+    'c3',
+    'c0af',
+    'e08080',
+    'eda080',
+    'edb080',
+    'f0808080',
+    'f4908080',
+    'f5808080',
+  ];
+  for (const text of wrong) {
+    const item = `${(0xa0 + text.length / 2).toString(16)}${text}`;
+    for (const frame of [`82a174a461636ba178${item}`, `82a174a461636b${item}c0`, `91${item}`]) {
+      breaks('F-6', () => decodeValue(fromHex(frame)));
+    }
+    breaks('F-6', () => decodeDeviceMessage(fromHex(`83a174a870726f6772657373a26964a163a46e6f7465${item}`)));
+    breaks('F-6', () => decodeGatewayMessage(fromHex(`82a174a462656174a474696d65${item}`)));
+  }
+});
+
+test('F-6: every sequence of up to three bytes is text exactly if Node says so', () => {
+  for (let first = 0x80; first < 256; first++) {
+    for (let second = 0; second < 256; second++) {
+      for (const rest of [[], [0x80], [0xbf], [0xc0], [0x41], [0x80, 0xbf], [0xbf, 0x80], [0x80, 0x41]]) {
+        const bytes = Uint8Array.of(first, second, ...rest);
+        if (isUtf8(bytes) !== nodeIsUtf8(bytes)) assert.unreachable(toHex(bytes));
+      }
+    }
+  }
+  assert.ok(isUtf8(new TextEncoder().encode('a\0ß€😀\u{10ffff}\u{fffd}')));
+});
+
+test('F-6: a text with half of a pair is not written', () => {
+  breaks('F-6', () => encodeDeviceMessage({ t: 'progress', id: 'c', note: 'half \ud83d' }));
+  breaks('F-6', () => encodeDeviceMessage(result({ '\udc00': 1 })));
 });
 
 test('F-6: identifiers start with a letter or digit and hold nothing that needs escaping', () => {

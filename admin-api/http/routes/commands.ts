@@ -178,7 +178,7 @@ function checkCreation({ type, args, ttl, expiresAt }: CommandCreationBody): voi
     decodeValue(encodeValue(args));
   } catch (error) {
     if (!(error instanceof ProtocolError || error instanceof RangeError)) throw error;
-    const message = `must be nested at most ${LIMITS.depth} deep and hold finite numbers only`;
+    const message = `must be nested at most ${LIMITS.depth} deep and hold finite numbers and whole characters only`;
     throw new InvalidRequest([{ path: '/body/args', message }]);
   }
 }
