@@ -98,6 +98,8 @@ test('variables and flags of programs that the guide names exist', () => {
     'gateway',
     'devices',
     'clean',
+    'since',
+    'until',
   ];
   const flags = new Set([...options.map((option) => option.name), ...operators]);
   for (const [, name = ''] of guide.matchAll(/`--([a-z-]+)/g)) assert.ok(flags.has(name), name);
