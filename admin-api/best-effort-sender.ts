@@ -24,7 +24,7 @@ export class BestEffortSender implements DeviceSender {
   readonly #bus: Bus;
   readonly #log: Logger;
 
-  constructor(bus: Bus, log: Logger) {
+  constructor({ bus, log }: { bus: Bus; log: Logger }) {
     this.#bus = bus;
     this.#log = log;
   }

@@ -30,7 +30,7 @@ export class EventHub {
   #stopping = false;
   #rounds = 0;
 
-  constructor(events: Events, log: Logger) {
+  constructor({ events, log }: { events: Events; log: Logger }) {
     this.#events = events;
     this.#log = log;
   }

@@ -22,7 +22,7 @@ export class LiveWorkers implements LeaseList {
   #known = false;
   #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
 
-  constructor(bus: Bus, log: Logger, intervalMs = 1000) {
+  constructor({ bus, log }: { bus: Bus; log: Logger }, intervalMs: number) {
     this.#bus = bus;
     this.#log = log;
     this.#intervalMs = intervalMs;

@@ -93,7 +93,7 @@ export class Outcomes {
   readonly #hub: EventHub;
   readonly #now: () => number;
 
-  constructor(store: Store, hub: EventHub, now: () => number) {
+  constructor({ store, hub, now }: { store: Store; hub: EventHub; now: () => number }) {
     this.#store = store;
     this.#hub = hub;
     this.#now = now;

@@ -21,7 +21,7 @@ type Up = Record<string, { name: string; worker: string }>;
  */
 export class GatewayRegistrar {
   readonly #store: Store;
-  readonly #projector: DirectoryProjector;
+  readonly #directory: DirectoryProjector;
   readonly #hub: EventHub;
   readonly #log: Logger;
   readonly #now: () => number;
@@ -34,13 +34,13 @@ export class GatewayRegistrar {
 
   constructor(parts: {
     store: Store;
-    projector: DirectoryProjector;
+    directory: DirectoryProjector;
     hub: EventHub;
     log: Logger;
     now: () => number;
   }) {
     this.#store = parts.store;
-    this.#projector = parts.projector;
+    this.#directory = parts.directory;
     this.#hub = parts.hub;
     this.#log = parts.log;
     this.#now = parts.now;
@@ -126,7 +126,7 @@ export class GatewayRegistrar {
     else {
       if (!this.#refused.has(name)) this.#log.error({ gateway: name, why }, 'gateway not registered');
       this.#refused.set(name, lease);
-      this.#projector.gatewaysChangedSoon();
+      this.#directory.gatewaysChangedSoon();
     }
     if (known || why !== null) return false;
     const created = await this.#store.transaction(async (tx) => {
@@ -155,7 +155,7 @@ export class GatewayRegistrar {
       }
       return created;
     });
-    this.#projector.gatewaysChangedSoon();
+    this.#directory.gatewaysChangedSoon();
     return created;
   }
 }

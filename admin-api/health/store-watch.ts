@@ -39,7 +39,7 @@ export class StoreWatch {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
 
-  constructor(store: Pick<Store, 'meta'>, log: Logger) {
+  constructor({ store, log }: { store: Pick<Store, 'meta'>; log: Logger }) {
     this.#store = store;
     this.#log = log;
   }

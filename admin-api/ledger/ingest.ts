@@ -60,7 +60,7 @@ export class Ingest {
   readonly #expander: Expander;
   readonly #sender: BestEffortSender;
   readonly #frames: CommandFrames;
-  readonly #projector: DirectoryProjector;
+  readonly #directory: DirectoryProjector;
   readonly #tunnels: TunnelIngest;
   readonly #outcomes: Outcomes;
   readonly #hub: EventHub;
@@ -83,7 +83,7 @@ export class Ingest {
     expander: Expander;
     sender: BestEffortSender;
     frames: CommandFrames;
-    projector: DirectoryProjector;
+    directory: DirectoryProjector;
     tunnels: TunnelIngest;
     outcomes: Outcomes;
     hub: EventHub;
@@ -100,7 +100,7 @@ export class Ingest {
     this.#expander = parts.expander;
     this.#sender = parts.sender;
     this.#frames = parts.frames;
-    this.#projector = parts.projector;
+    this.#directory = parts.directory;
     this.#tunnels = parts.tunnels;
     this.#outcomes = parts.outcomes;
     this.#hub = parts.hub;
@@ -391,12 +391,12 @@ export class Ingest {
       if (!device) unknown.push(id);
       else if (device.blockedAt !== null) blocked.push(id);
       else if (membership < device.membershipRevision) {
-        memberships.push({ devices: [id], frame: this.#projector.membershipFrame(device) });
+        memberships.push({ devices: [id], frame: this.#directory.membershipFrame(device) });
       }
     }
     await this.#sender.sendFrames(memberships);
     if (unknown.length > 0 || blocked.length > 0) {
-      this.#projector.devicesChangedSoon([...unknown, ...blocked]);
+      this.#directory.devicesChangedSoon([...unknown, ...blocked]);
       await this.#sender.close(unknown, CLOSE.unknownDevice, 'not enrolled here');
       await this.#sender.close(blocked, CLOSE.blocked, 'blocked by an operator');
     }

@@ -15,8 +15,6 @@ const REST_MS = 100;
 /** Devices that were not there are asked later, again and again with longer pauses. */
 const FIRST_PAUSE_MS = 2_000;
 const LAST_PAUSE_MS = 10 * 60_000;
-/** Who is away for longer is not asked: what is open of it ends by its clocks. */
-const GIVE_UP_AFTER_MS = 6 * 3_600_000;
 /** Devices that are waited for. */
 const MISSING_MAX = 100_000;
 
@@ -49,7 +47,8 @@ export class Recheck {
   #done: Promise<void> = Promise.resolve();
   #running = false;
 
-  constructor(parts: RecheckParts, { giveUpAfterMs = GIVE_UP_AFTER_MS } = {}) {
+  /** Who is away for longer is not asked: what is open of it ends by its clocks. */
+  constructor(parts: RecheckParts, { giveUpAfterMs }: { giveUpAfterMs: number }) {
     this.#parts = parts;
     this.#giveUpAfterMs = giveUpAfterMs;
   }

@@ -5,9 +5,10 @@ import type { TunnelEndings } from './tunnel-endings.ts';
 import { recordTunnel, recordTunnelEnds } from './tunnel-record.ts';
 import { type TunnelReceipt, toReport } from './tunnel-reports.ts';
 
-export interface TunnelIngestLeases {
-  list(): readonly Lease[];
-  refresh(): Promise<void>;
+export interface TunnelIngestParts {
+  endings: TunnelEndings;
+  keeper: { lookSoon(): void };
+  leases: { list(): readonly Lease[]; refresh(): Promise<void> };
 }
 
 export interface AppliedTunnels {
@@ -20,20 +21,16 @@ export interface AppliedTunnels {
 
 /** What workers say of tunnels, put on record with the rest of a batch. */
 export class TunnelIngest {
-  readonly #endings: TunnelEndings;
-  readonly #keeper: { lookSoon(): void };
-  readonly #leases: TunnelIngestLeases;
+  readonly #parts: TunnelIngestParts;
 
-  constructor(endings: TunnelEndings, keeper: { lookSoon(): void }, leases: TunnelIngestLeases) {
-    this.#endings = endings;
-    this.#keeper = keeper;
-    this.#leases = leases;
+  constructor(parts: TunnelIngestParts) {
+    this.#parts = parts;
   }
 
   /** Before a batch is written: makes sure that the workers that speak are known by name. */
   async prepare(receipts: readonly TunnelReceipt[]): Promise<void> {
     const known = this.#workers();
-    if (receipts.some(({ incarnation }) => !known.has(incarnation))) await this.#leases.refresh();
+    if (receipts.some(({ incarnation }) => !known.has(incarnation))) await this.#parts.leases.refresh();
   }
 
   async write(tx: Store, receipts: readonly TunnelReceipt[], now: number): Promise<AppliedTunnels> {
@@ -57,15 +54,17 @@ export class TunnelIngest {
   }
 
   async followUp({ ended, arrived, commandEnded }: AppliedTunnels): Promise<void> {
-    this.#endings.count(ended);
+    this.#parts.endings.count(ended);
     for (const { id, left } of arrived) {
       // It would wait there for legs that do not come back.
-      await this.#endings.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
+      await this.#parts.endings.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
     }
-    if (commandEnded) this.#keeper.lookSoon();
+    if (commandEnded) this.#parts.keeper.lookSoon();
   }
 
   #workers(): Map<string, string> {
-    return new Map(this.#leases.list().map(({ incarnation, identity }) => [incarnation, identity.worker]));
+    return new Map(
+      this.#parts.leases.list().map(({ incarnation, identity }) => [incarnation, identity.worker]),
+    );
   }
 }

@@ -6,8 +6,6 @@ import type { TunnelEnd, TunnelEndings, TunnelEndingsParts } from './tunnel-endi
 
 /** Gateways end what is over by themselves; this long after they should have, it is done here. */
 const GRACE_MS = 15_000;
-/** A worker whose lease was lost with the bus's memory has a new one soon, and says so. */
-const LEASE_BACK_MS = 3_000;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_CHUNK = 1000;
 
@@ -20,8 +18,11 @@ export interface TunnelKeeperOptions {
   intervalMs: number;
   /** How long ended tunnels stay on record. */
   keepMs: number;
-  /** How long a worker may be without a lease before its tunnels have ended; 3 s when absent. */
-  leaseBackMs?: number;
+  /**
+   * How long a worker may be without a lease before its tunnels have ended: one that was lost with the bus's
+   * memory has a new one soon, and says so.
+   */
+  leaseBackMs: number;
 }
 
 /**
@@ -31,7 +32,7 @@ export interface TunnelKeeperOptions {
  */
 export class TunnelKeeper {
   readonly #parts: TunnelKeeperParts;
-  readonly #options: Required<TunnelKeeperOptions>;
+  readonly #options: TunnelKeeperOptions;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #again = false;
@@ -42,7 +43,7 @@ export class TunnelKeeper {
 
   constructor(parts: TunnelKeeperParts, options: TunnelKeeperOptions) {
     this.#parts = parts;
-    this.#options = { leaseBackMs: LEASE_BACK_MS, ...options };
+    this.#options = options;
   }
 
   start(): void {

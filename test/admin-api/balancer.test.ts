@@ -1,24 +1,11 @@
 /** The balancer over a real store and the in-process bus; workers and devices are played. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import pino from 'pino';
-import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Balancer } from '../../admin-api/balance/balancer.ts';
 import { nearText } from '../../admin-api/balance/nearness.ts';
-import { BestEffortSender } from '../../admin-api/best-effort-sender.ts';
-import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
-import { EventHub } from '../../admin-api/event-hub.ts';
-import { LiveWorkers } from '../../admin-api/live-workers.ts';
-import { createAdminMetrics } from '../../admin-api/metrics.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
-import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Position, WorkerLoad } from '../../bus/bus.ts';
-import { MemoryBus } from '../../bus/memory-bus.ts';
 import { CLOSE, decodeGatewayMessage, type Redirect } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
+import { composed } from './composed.ts';
 import { addDevices, T0 } from './store-fixtures.ts';
 
 interface Left {
@@ -120,23 +107,12 @@ type Deployment = Awaited<ReturnType<typeof startDeployment>>;
 let deployment: Deployment;
 
 async function startDeployment(movesPerSecond: number) {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-balancer-'));
-  const log = pino({ level: 'silent' });
-  const store = openStore({ dataDir, checkNesting: true, log });
-  await store.start();
-  const bus = new MemoryBus({ log });
-  await bus.start();
-  const leases = new LiveWorkers(bus, log, 20);
-  const signer = await OrderSigner.load(store.meta);
-  const directory = new DirectoryProjector({ store, bus, signer, leases, log });
+  const parts = await composed({
+    config: { leasesIntervalMs: 20, balanceMovesPerSecond: movesPerSecond },
+  });
+  const { store, leases, directory } = parts;
   await leases.start(() => directory.gatewaysChangedSoon());
   await directory.start();
-  const hub = new EventHub(store.events, log);
-  const sender = new BestEffortSender(bus, log);
-  const registry = new Registry();
-  const metrics = createAdminMetrics(registry);
-  const parts = { store, leases, directory, sender, hub, metrics, log, now: Date.now };
-  const balancer = new Balancer(parts, { movesPerSecond });
   const workers = new Map<string, PlayedWorker>();
   const left: Left[] = [];
 
@@ -161,14 +137,12 @@ async function startDeployment(movesPerSecond: number) {
   }
 
   async function stop(): Promise<void> {
-    await balancer.stop();
+    await parts.balancer.stop();
     await leases.stop();
     await directory.stop();
-    await bus.stop();
-    await store.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await parts.stop();
   }
-  const made = { store, bus, leases, directory, balancer, parts, registry, workers, left, addGateway, stop };
+  const made = { ...parts, workers, left, addGateway, stop };
   return made;
 }
 
@@ -311,7 +285,7 @@ test('a drained gateway gets nobody; that it is empty is told once', async () =>
 });
 
 test('one administration server balances at a time, and hands over when it stops', async () => {
-  const other = new Balancer(deployment.parts, { movesPerSecond: 50 });
+  const other = (await deployment.another()).balancer;
   assert.is(await deployment.store.meta.hold('balancer', 'another', 1000, Date.now()), false);
   await deployment.balancer.stop();
   assert.is(await deployment.store.meta.hold('balancer', 'another', 1000, Date.now()), true);

@@ -2,28 +2,17 @@
  * Ends that the ledger gives by itself, over a real store and the in-process bus; the clock and the workers
  * are the test's.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import pino from 'pino';
-import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BestEffortSender } from '../../admin-api/best-effort-sender.ts';
-import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
-import { EventHub } from '../../admin-api/event-hub.ts';
-import { Ends } from '../../admin-api/ledger/ends.ts';
-import { Frontier } from '../../admin-api/ledger/frontier.ts';
+import type { Ends } from '../../admin-api/ledger/ends.ts';
 import { reduceReceipts } from '../../admin-api/ledger/reduce-receipts.ts';
-import { createAdminMetrics } from '../../admin-api/metrics.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
-import { Outcomes } from '../../admin-api/outcomes.ts';
-import { openStore } from '../../admin-api/store/open-store.ts';
+import type { Outcomes } from '../../admin-api/outcomes.ts';
 import type { Ending, Store } from '../../admin-api/store/store.ts';
 import type { Receipt } from '../../bus/bus.ts';
-import { MemoryBus } from '../../bus/memory-bus.ts';
+import type { MemoryBus } from '../../bus/memory-bus.ts';
 import { identity, LONG_MS, load } from '../bus/samples.ts';
 import { waitFor } from '../wait.ts';
+import { composed } from './composed.ts';
 import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
 
 const PATIENCE_MS = 300_000;
@@ -40,7 +29,7 @@ interface Deployment {
   /** Everything that may end now ends. */
   end(): Promise<void>;
   /** A server that knows nothing but what is stored. */
-  restart(): Promise<void>;
+  restart(): Promise<Ends>;
   /** A worker; 0 as it has not said yet what it heard. */
   worker(number: number, heardUpTo?: number): Promise<string>;
   /** Applies receipts from here on. */
@@ -49,24 +38,12 @@ interface Deployment {
 }
 
 async function withDeployment(body: (deployment: Deployment) => Promise<void>): Promise<void> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-ends-'));
-  const log = pino({ level: 'silent' });
   const time = { now: T0 };
   const now = () => time.now;
-  const store = openStore({ dataDir, checkNesting: true, log });
-  await store.start();
-  const bus = new MemoryBus({ log, now });
-  await bus.start();
-  const outcomes = new Outcomes(store, new EventHub(store.events, log), now);
-  const frames = new CommandFrames(await OrderSigner.load(store.meta));
-  const sender = new BestEffortSender(bus, log);
-  const makeEnds = async () => {
-    const frontier = new Frontier({ store, bus, now, log, patienceMs: PATIENCE_MS });
-    await frontier.start();
-    const metrics = createAdminMetrics(new Registry());
-    return new Ends({ store, frontier, outcomes, sender, frames, metrics, now, log });
-  };
-  let ends = await makeEnds();
+  const server = await composed({ now, busNow: now, config: { gatewayPatienceMs: PATIENCE_MS } });
+  const { store, bus, outcomes } = server;
+  let { ends } = server;
+  await server.frontier.start();
   const deployment: Deployment = {
     store,
     bus,
@@ -74,7 +51,10 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
     time,
     end: () => ends.soon(),
     restart: async () => {
-      ends = await makeEnds();
+      const another = await server.another();
+      await another.frontier.start();
+      ends = another.ends;
+      return ends;
     },
     worker: async (number, heardUpTo = 0) => {
       const incarnation = await bus.leases.acquire({ ...identity, worker: `gw${number}/0` }, load, LONG_MS);
@@ -95,9 +75,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
   try {
     await body(deployment);
   } finally {
-    await bus.stop();
-    await store.stop();
-    await rm(dataDir, { recursive: true });
+    await server.stop();
   }
 }
 
@@ -408,22 +386,10 @@ test('what expired and is dealt with is not read again when something else is du
 
 test('what is due is ended without anybody asking, and soon after its gateway was heard', () =>
   withDeployment(async (deployment) => {
-    const { store, bus, time } = deployment;
+    const { bus, time } = deployment;
     await running(deployment);
     const worker = await deployment.worker(1);
-    const frontier = new Frontier({
-      store,
-      bus,
-      now: () => time.now,
-      log: pino({ level: 'silent' }),
-      patienceMs: PATIENCE_MS,
-    });
-    const { outcomes } = deployment;
-    const log = pino({ level: 'silent' });
-    const frames = new CommandFrames(await OrderSigner.load(store.meta));
-    const metrics = createAdminMetrics(new Registry());
-    const sender = new BestEffortSender(bus, log);
-    const ends = new Ends({ store, frontier, outcomes, sender, frames, metrics, now: () => time.now, log });
+    const ends = await deployment.restart();
     ends.start();
     try {
       time.now = DUE + 1_000;

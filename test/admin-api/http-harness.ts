@@ -1,50 +1,16 @@
 /** The administration server's HTTP API on a real socket, over a real SQLite store and the in-process bus. */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
-import { Registry } from 'prom-client';
-import { coverageOf } from '../../admin-api/balance/coverage.ts';
-import { explainPlacement } from '../../admin-api/balance/explain-placement.ts';
-import { BestEffortSender } from '../../admin-api/best-effort-sender.ts';
-import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
-import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
-import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
-import { Expander } from '../../admin-api/dispatch/expander.ts';
-import { explain } from '../../admin-api/dispatch/explain.ts';
-import { EventHub } from '../../admin-api/event-hub.ts';
-import { Health } from '../../admin-api/health/health.ts';
-import { StoreWatch } from '../../admin-api/health/store-watch.ts';
+import { composeHttp } from '../../admin-api/compose-http.ts';
 import { createHttpServer } from '../../admin-api/http/http-server.ts';
 import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
-import { loadInstallation } from '../../admin-api/installation.ts';
-import { Ends } from '../../admin-api/ledger/ends.ts';
-import { Frontier } from '../../admin-api/ledger/frontier.ts';
-import { LiveWorkers } from '../../admin-api/live-workers.ts';
-import { createAdminMetrics } from '../../admin-api/metrics.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
-import { Outcomes } from '../../admin-api/outcomes.ts';
-import { CommandService } from '../../admin-api/services/command-service.ts';
-import { DeviceService } from '../../admin-api/services/device-service.ts';
-import { EnrolmentService } from '../../admin-api/services/enrolment-service.ts';
-import { GatewayService } from '../../admin-api/services/gateway-service.ts';
-import { GroupService } from '../../admin-api/services/group-service.ts';
-import { LocateService } from '../../admin-api/services/locate-service.ts';
-import { TokenService } from '../../admin-api/services/token-service.ts';
-import { TunnelService } from '../../admin-api/services/tunnel-service.ts';
-import { openStore } from '../../admin-api/store/open-store.ts';
 import type { Role } from '../../admin-api/store/records.ts';
-import { TunnelEndings } from '../../admin-api/tunnels/tunnel-endings.ts';
-import { TunnelIngest } from '../../admin-api/tunnels/tunnel-ingest.ts';
-import { TunnelKeeper } from '../../admin-api/tunnels/tunnel-keeper.ts';
 import type { TunnelReceipt } from '../../admin-api/tunnels/tunnel-reports.ts';
-import { MemoryBus } from '../../bus/memory-bus.ts';
-import { Loops } from '../../health/health.ts';
-import { enrolBytes, TUNNEL_DEFAULTS } from '../../protocol/index.ts';
+import { enrolBytes } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { AnswerChecker } from './answer-checker.ts';
+import { composed } from './composed.ts';
 
 export interface Answer {
   status: number;
@@ -89,83 +55,35 @@ export async function startHttp(
   options: Partial<HttpOptions> = {},
   change: (services: HttpServices) => Partial<HttpServices> = () => ({}),
 ) {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-http-'));
   const logged: string[] = [];
-  const log = pino({ level: 'warn' }, { write: (line: string) => logged.push(line) });
-  const store = openStore({ dataDir, checkNesting: true, log });
-  await store.start();
-  const bus = new MemoryBus({ log });
-  await bus.start();
   const clock = { offsetMs: 0 };
-  const now = () => Date.now() + clock.offsetMs;
-  const installation = await loadInstallation(store.meta);
-  await bus.owner.claim(installation);
-  const signer = await OrderSigner.load(store.meta);
-  const workers = new LiveWorkers(bus, log, 20);
+  const parts = await composed({
+    log: pino({ level: 'warn' }, { write: (line: string) => logged.push(line) }),
+    now: () => Date.now() + clock.offsetMs,
+    config: {
+      leasesIntervalMs: 20,
+      tunnelsIntervalMs: 20,
+      leaseBackMs: 200,
+      keepCommandsMs: 3_600_000,
+      tunnels: { perDevice: 2, perOperator: 3 },
+    },
+  });
+  const { store, bus, dataDir } = parts;
+  const { leases: workers, directory: projector, hub, dispatcher, signer, storeWatch, keeper, ends } = parts;
   await workers.start(() => {});
-  const projector = new DirectoryProjector({ store, bus, signer, leases: workers, log });
   await projector.start();
-  const hub = new EventHub(store.events, log);
   await hub.start();
-  const outcomes = new Outcomes(store, hub, now);
-  const frames = new CommandFrames(signer);
-  const registry = new Registry();
-  const metrics = createAdminMetrics(registry);
-  const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
-  const expander = new Expander({ store, dispatcher, outcomes, log, now });
-  const sender = new BestEffortSender(bus, log);
-  const frontier = new Frontier({ store, bus, now, log, patienceMs: 300_000 });
-  const ends = new Ends({ store, frontier, outcomes, sender, frames, metrics, now, log });
   ends.start();
-  const parts = { store, directory: projector, leases: workers, sender, hub, now, log };
-  const tunnelParts = { store, bus, dispatcher, hub, metrics, now, log };
-  const endings = new TunnelEndings(tunnelParts);
-  const keeper = new TunnelKeeper(
-    { ...tunnelParts, endings, leases: workers },
-    { intervalMs: 20, keepMs: 3_600_000, leaseBackMs: 200 },
-  );
   keeper.start();
-  const tunnelIngest = new TunnelIngest(endings, keeper, workers);
+  await storeWatch.start();
   /** What a worker says of tunnels, as ingest puts it on record. */
   async function tunnelsSaid(receipts: TunnelReceipt[]): Promise<void> {
-    await tunnelIngest.prepare(receipts);
-    const applied = await store.transaction((tx) => tunnelIngest.write(tx, receipts, now()));
-    await tunnelIngest.followUp(applied);
+    await parts.tunnelIngest.prepare(receipts);
+    const applied = await store.transaction((tx) => parts.tunnelIngest.write(tx, receipts, parts.now()));
+    await parts.tunnelIngest.followUp(applied);
   }
-  const groups = new GroupService(parts);
-  const tokens = new TokenService({ store, now });
-  const storeWatch = new StoreWatch(store, log);
-  await storeWatch.start();
-  const services: HttpServices = {
-    store,
-    bus,
-    directory: {
-      get state() {
-        return projector.state;
-      },
-      installation,
-    },
-    storeWatch,
-    health: new Health({ bus, store: storeWatch, loops: new Loops(60) }),
-    explain: (device, command) => explain({ store, bus, workers, resendAfterMs: 30_000 }, device, command),
-    commands: new CommandService({ store, dispatcher, expander, outcomes, ends, sender, frames, hub, now }),
-    placement: (device) => explainPlacement(parts, device),
-    coverage: () => coverageOf(parts),
-    groups,
-    devices: new DeviceService({ ...parts, outcomes, ends, dispatcher }),
-    enrolment: new EnrolmentService({ ...parts, signer, installation }),
-    locate: new LocateService({ ...parts, signer }),
-    gateways: new GatewayService(parts),
-    tunnels: new TunnelService(
-      { ...tunnelParts, endings, directory: projector, leases: workers },
-      { perDevice: 2, perOperator: 3, ...TUNNEL_DEFAULTS },
-    ),
-    tokens,
-    events: hub,
-    registry,
-    now,
-    log,
-  };
+  const services = composeHttp(parts);
+  const { groups, tokens } = services;
   const app: FastifyInstance = await createHttpServer(
     { ...services, ...change(services) },
     { version: '0.0.0-test', tokenCacheMs: 100, closeDeadlineMs: 500, ...options },
@@ -244,13 +162,11 @@ export async function startHttp(
     await keeper.stop();
     await ends.stop();
     await workers.stop();
-    await expander.stop();
+    await parts.expander.stop();
     await dispatcher.stop();
     await hub.stop();
     await projector.stop();
-    await bus.stop();
-    await store.stop();
-    await rm(dataDir, { recursive: true, force: true });
+    await parts.stop();
   }
 
   return {

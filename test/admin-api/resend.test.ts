@@ -2,29 +2,14 @@
  * What is sent again, and in which order, over a real store and the in-process bus; nobody applies receipts
  * unless the test does.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import pino from 'pino';
-import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BestEffortSender } from '../../admin-api/best-effort-sender.ts';
-import { CommandFrames } from '../../admin-api/dispatch/command-frames.ts';
-import { Dispatcher } from '../../admin-api/dispatch/dispatcher.ts';
-import { Expander } from '../../admin-api/dispatch/expander.ts';
-import { EventHub } from '../../admin-api/event-hub.ts';
-import { OverdueExecutions } from '../../admin-api/ledger/overdue-executions.ts';
-import { Recheck } from '../../admin-api/ledger/recheck.ts';
-import { createAdminMetrics } from '../../admin-api/metrics.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
-import { Outcomes } from '../../admin-api/outcomes.ts';
-import { openStore } from '../../admin-api/store/open-store.ts';
+import type { AdminConfig } from '../../admin-api/settings.ts';
 import type { Command } from '../../admin-api/store/records.ts';
 import type { Store } from '../../admin-api/store/store.ts';
 import type { Position } from '../../bus/bus.ts';
-import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
+import { type Composed, composed } from './composed.ts';
 import { addCommand, addDevice, report, sent } from './store-fixtures.ts';
 
 const RESEND_AFTER_MS = 300;
@@ -40,45 +25,20 @@ const LOAD = {
   cpu: 0,
 };
 
-interface Deployment {
-  store: Store;
-  bus: MemoryBus;
-  dispatcher: Dispatcher;
-  overdue: OverdueExecutions;
-}
-
-async function withDeployment(body: (deployment: Deployment) => Promise<void>): Promise<void> {
-  const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-resend-'));
-  const log = pino({ level: 'silent' });
-  const now = Date.now;
-  const store = openStore({ dataDir, checkNesting: true, log });
-  await store.start();
-  const bus = new MemoryBus({ log });
-  await bus.start();
-  const hub = new EventHub(store.events, log);
-  const outcomes = new Outcomes(store, hub, now);
-  const frames = new CommandFrames(await OrderSigner.load(store.meta));
-  const metrics = createAdminMetrics(new Registry());
-  const dispatcher = new Dispatcher({ store, bus, frames, outcomes, metrics, log, now });
-  const expander = new Expander({ store, dispatcher, outcomes, log, now });
-  const overdue = new OverdueExecutions(
-    { store, bus, dispatcher, expander, outcomes, hub, metrics, log, now },
-    {
-      intervalMs: 20,
-      resendAfterMs: RESEND_AFTER_MS,
-      keepCommandsMs: 3_600_000,
-      keepEventsMs: 3_600_000,
-      keepEvents: 1_000,
-    },
-  );
+async function withDeployment(
+  body: (deployment: Composed) => Promise<void>,
+  config: Partial<AdminConfig> = {},
+): Promise<void> {
+  const deployment = await composed({
+    config: { overdueIntervalMs: 20, resendAfterMs: RESEND_AFTER_MS, ...config },
+  });
   try {
-    await body({ store, bus, dispatcher, overdue });
+    await body(deployment);
   } finally {
-    await overdue.stop();
-    await dispatcher.stop();
-    await bus.stop();
-    await store.stop();
-    await rm(dataDir, { recursive: true });
+    await deployment.overdue.stop();
+    await deployment.recheck.stop();
+    await deployment.dispatcher.stop();
+    await deployment.stop();
   }
 }
 
@@ -181,13 +141,11 @@ test('D-2: nothing is sent ahead of a command that its worker had no room for', 
 
 /** With `d1` and `d2` away, which have acknowledged `c1`; `reads` counts how often what is open was read. */
 async function withRecheck(
-  options: { giveUpAfterMs?: number },
-  body: (deployment: Deployment & { recheck: Recheck; reads: () => number }) => Promise<void>,
+  config: Partial<AdminConfig>,
+  body: (deployment: Composed & { reads: () => number }) => Promise<void>,
 ): Promise<void> {
   await withDeployment(async (deployment) => {
-    const { store, bus, dispatcher } = deployment;
-    const log = pino({ level: 'silent' });
-    const frames = new CommandFrames(await OrderSigner.load(store.meta));
+    const { store, recheck } = deployment;
     await addDevice(store, 'd1');
     await addDevice(store, 'd2');
     await addCommand(store, 'c1', LASTING());
@@ -201,15 +159,9 @@ async function withRecheck(
       reads++;
       return open(...page);
     };
-    const sender = new BestEffortSender(bus, log);
-    const recheck = new Recheck({ store, bus, dispatcher, sender, frames, now: Date.now, log }, options);
-    try {
-      recheck.start();
-      await body({ ...deployment, recheck, reads: () => reads });
-    } finally {
-      await recheck.stop();
-    }
-  });
+    recheck.start();
+    await body({ ...deployment, reads: () => reads });
+  }, config);
 }
 
 test('D-4: a device that is away after a start is asked once it is there, without reading all again', () =>
@@ -235,7 +187,7 @@ test('D-4: a device that is away after a start is asked once it is there, withou
   }));
 
 test('devices that stay away are not waited for without end', () =>
-  withRecheck({ giveUpAfterMs: 0 }, async ({ recheck, reads }) => {
+  withRecheck({ recheckForMs: 0 }, async ({ recheck, reads }) => {
     await waitFor(() => !recheck.running, { what: 'the end' });
     assert.is(reads(), 1);
   }));

@@ -19,10 +19,8 @@ class FakeMeta {
 const away = () => Promise.reject(new StoreUnavailable('connection refused'));
 
 function watchOf(meta: FakeMeta): StoreWatch {
-  return new StoreWatch(
-    { meta } as unknown as ConstructorParameters<typeof StoreWatch>[0],
-    pino({ level: 'silent' }),
-  );
+  const store = { meta } as unknown as ConstructorParameters<typeof StoreWatch>[0]['store'];
+  return new StoreWatch({ store, log: pino({ level: 'silent' }) });
 }
 
 const failure = async (work: Promise<unknown>): Promise<Error> =>

@@ -1,0 +1,40 @@
+/** What the HTTP API is a face of: services over the parts of the server. */
+import { coverageOf } from './balance/coverage.ts';
+import { explainPlacement } from './balance/explain-placement.ts';
+import type { AdminParts } from './compose.ts';
+import { explain } from './dispatch/explain.ts';
+import type { HttpServices } from './http/services.ts';
+import { CommandService } from './services/command-service.ts';
+import { DeviceService } from './services/device-service.ts';
+import { EnrolmentService } from './services/enrolment-service.ts';
+import { GatewayService } from './services/gateway-service.ts';
+import { GroupService } from './services/group-service.ts';
+import { LocateService } from './services/locate-service.ts';
+import { TokenService } from './services/token-service.ts';
+import { TunnelService } from './services/tunnel-service.ts';
+
+export function composeHttp(parts: AdminParts): HttpServices {
+  const { store, bus, directory, installation, leases: workers, settings } = parts;
+  const { resendAfterMs } = settings;
+  return {
+    ...parts,
+    directory: {
+      get state() {
+        return directory.state;
+      },
+      installation,
+    },
+    commands: new CommandService(parts),
+    explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
+    placement: (device) => explainPlacement(parts, device),
+    coverage: () => coverageOf(parts),
+    groups: new GroupService(parts),
+    devices: new DeviceService(parts),
+    enrolment: new EnrolmentService(parts),
+    locate: new LocateService(parts),
+    gateways: new GatewayService(parts),
+    tunnels: new TunnelService(parts, settings.tunnels),
+    tokens: new TokenService(parts),
+    events: parts.hub,
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * The parts of an administration server, each built once from those before it and not started yet. Each
+ * constructor takes the parts that it needs by these names.
+ */
+import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
+import type { Bus } from '../bus/bus.ts';
+import { Loops } from '../health/health.ts';
+import { Balancer } from './balance/balancer.ts';
+import { BestEffortSender } from './best-effort-sender.ts';
+import { GatewayRegistrar } from './directory/gateway-registrar.ts';
+import { DirectoryProjector } from './directory/projector.ts';
+import { CommandFrames } from './dispatch/command-frames.ts';
+import { Dispatcher } from './dispatch/dispatcher.ts';
+import { Expander } from './dispatch/expander.ts';
+import { EventHub } from './event-hub.ts';
+import { Canaries } from './health/canaries.ts';
+import { ClockWatch } from './health/clock-watch.ts';
+import { FleetWatch } from './health/fleet-watch.ts';
+import { Health } from './health/health.ts';
+import { StoreWatch } from './health/store-watch.ts';
+import { loadInstallation } from './installation.ts';
+import { Ends } from './ledger/ends.ts';
+import { Frontier } from './ledger/frontier.ts';
+import { Ingest } from './ledger/ingest.ts';
+import { OverdueExecutions } from './ledger/overdue-executions.ts';
+import { PutAside } from './ledger/put-aside.ts';
+import { Recheck } from './ledger/recheck.ts';
+import { LiveWorkers } from './live-workers.ts';
+import { createAdminMetrics } from './metrics.ts';
+import { OrderSigner } from './order-signer.ts';
+import { Outcomes } from './outcomes.ts';
+import { type AdminConfig, adminSettings } from './settings.ts';
+import type { Store } from './store/store.ts';
+import { TunnelEndings } from './tunnels/tunnel-endings.ts';
+import { TunnelIngest } from './tunnels/tunnel-ingest.ts';
+import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
+
+/** A loop that waits for a database that hangs comes round after half a minute. */
+const STUCK_AFTER_SECONDS = 300;
+
+export interface Given {
+  /** Both started. */
+  store: Store;
+  bus: Bus;
+  log: Logger;
+  /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */
+  now?: () => number;
+  config?: Partial<AdminConfig>;
+}
+
+export type AdminParts = Awaited<ReturnType<typeof compose>>;
+
+export async function compose(given: Given) {
+  const core = await coreParts(given);
+  const placed = { ...core, ...placementParts(core) };
+  const down = { ...placed, ...dispatchParts(placed) };
+  const tunneled = { ...down, ...tunnelParts(down) };
+  return { ...tunneled, ...ledgerParts(tunneled) };
+}
+
+/** What all others build on. */
+async function coreParts({ store, bus, log, now = () => bus.clock.now(), config = {} }: Given) {
+  const installation = await loadInstallation(store.meta);
+  // Before anything is read or written there: it may be somebody else's.
+  await bus.owner.claim(installation);
+  const settings = adminSettings(config);
+  const signer = await OrderSigner.load(store.meta);
+  const registry = new Registry();
+  const hub = new EventHub({ events: store.events, log });
+  const storeWatch = new StoreWatch({ store, log });
+  const loops = new Loops(STUCK_AFTER_SECONDS);
+  return {
+    store,
+    bus,
+    log,
+    now,
+    settings,
+    installation,
+    signer,
+    registry,
+    metrics: createAdminMetrics(registry),
+    hub,
+    storeWatch,
+    loops,
+    health: new Health({ bus, store: storeWatch, loops }),
+    outcomes: new Outcomes({ store, hub, now }),
+    frames: new CommandFrames(signer),
+    sender: new BestEffortSender({ bus, log }),
+    leases: new LiveWorkers({ bus, log }, settings.leasesIntervalMs),
+    clocks: new ClockWatch({ store, bus, log }),
+  };
+}
+
+type Core = Awaited<ReturnType<typeof coreParts>>;
+
+/** Which gateways there are, and where devices belong. */
+function placementParts(core: Core) {
+  const directory = new DirectoryProjector(core);
+  return {
+    directory,
+    registrar: new GatewayRegistrar({ ...core, directory }),
+    fleet: new FleetWatch({ ...core, meta: core.store.meta }),
+    balancer: new Balancer({ ...core, directory }, { movesPerSecond: core.settings.balanceMovesPerSecond }),
+  };
+}
+
+/** A command's way down. */
+function dispatchParts(core: Core) {
+  const dispatcher = new Dispatcher(core);
+  return { dispatcher, expander: new Expander({ ...core, dispatcher }) };
+}
+
+type Down = Core & ReturnType<typeof placementParts> & ReturnType<typeof dispatchParts>;
+
+function tunnelParts(parts: Down) {
+  const endings = new TunnelEndings(parts);
+  const { tunnelsIntervalMs: intervalMs, keepCommandsMs: keepMs, leaseBackMs } = parts.settings;
+  const keeper = new TunnelKeeper({ ...parts, endings }, { intervalMs, keepMs, leaseBackMs });
+  return { endings, keeper, tunnelIngest: new TunnelIngest({ ...parts, endings, keeper }) };
+}
+
+/** An outcome's way up, and what the ledger ends by itself. */
+function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
+  const { settings, storeWatch: watch, tunnelIngest: tunnels } = parts;
+  const canaries = new Canaries(parts, settings.canaryIntervalMs);
+  const aside = new PutAside(parts);
+  const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
+  return {
+    canaries,
+    aside,
+    frontier,
+    ingest: new Ingest({ ...parts, tunnels, watch, canaries, aside }),
+    overdue: new OverdueExecutions(parts, { ...settings, intervalMs: settings.overdueIntervalMs }),
+    ends: new Ends({ ...parts, frontier }),
+    recheck: new Recheck(parts, { giveUpAfterMs: settings.recheckForMs }),
+  };
+}

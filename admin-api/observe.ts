@@ -1,0 +1,62 @@
+/** What an administration server's health, liveness and metrics are read from. */
+import { registerBusMetrics } from '../bus/bus-metrics.ts';
+import type { Certificate } from '../bus/certificate.ts';
+import { registerLogMetrics } from '../bus/log-metrics.ts';
+import { registerProgramMetrics } from '../bus/program-metrics.ts';
+import { lostSeconds } from '../health/health.ts';
+import type { AdminParts } from './compose.ts';
+import { registerAdminGauges } from './gauges.ts';
+
+export function observe(parts: AdminParts, version: string, certificate: Certificate | undefined): void {
+  const { registry, bus, log } = parts;
+  registerProgramMetrics(registry, version);
+  registerBusMetrics(registry, bus);
+  registerLogMetrics(registry, log);
+  registerGauges(parts);
+  watchLoops(parts);
+  addDependencies(parts, certificate);
+}
+
+function addDependencies(parts: AdminParts, certificate: Certificate | undefined): void {
+  const { health, clocks, directory, fleet, canaries, aside } = parts;
+  if (certificate) health.add('certificate', () => certificate.report());
+  health.add('clocks', () => clocks.report());
+  health.add('directory', () => directory.dependency.report());
+  health.add('fleet', () => fleet.report());
+  health.add('canary', () => canaries.dependency.report());
+  health.add('receipts', () => aside.report());
+}
+
+function watchLoops({ loops, overdue, ends, hub, leases, directory, dispatcher, ingest }: AdminParts): void {
+  loops.watch('overdue executions', () => overdue.rounds);
+  loops.watch('ends', () => ends.rounds);
+  loops.watch('events', () => hub.rounds);
+  loops.watch('leases', () => leases.rounds);
+  loops.watch('directory', () => directory.rounds);
+  loops.watch(
+    'dispatcher',
+    () => dispatcher.rounds,
+    () => dispatcher.idle,
+  );
+  loops.watch(
+    'receipts',
+    () => ingest.rounds,
+    () => ingest.idle,
+  );
+}
+
+function registerGauges({ registry, health, directory, fleet, clocks, store, bus }: AdminParts): void {
+  registerAdminGauges(registry, {
+    ready: () => health.readiness().ready,
+    directory: () => ({ ...directory.state, ...directory.counts }),
+    connected: () => fleet.connected,
+    fleetGone: () => fleet.warning !== null,
+    stuck: () => health.stuck,
+    lostSeconds: () =>
+      Object.entries(health.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
+    clocksAheadMs: () => clocks.aheadMs(),
+    storeConflicts: () => store.conflicts(),
+    receiptsBacklog: () =>
+      bus.status().available ? bus.receipts.backlog().catch(() => null) : Promise.resolve(null),
+  });
+}
