@@ -5,12 +5,13 @@ import { ID_PATTERN } from '../protocol/index.ts';
 
 /** A schema in a few words, with links to the schemas that have a section of their own. */
 export function typeOf(schema: OpenApiSchema): string {
-  const { $ref, type, anyOf, oneOf, items } = schema as {
+  const { $ref, type, anyOf, oneOf, items, prefixItems } = schema as {
     $ref?: string;
     type?: string | string[];
     anyOf?: OpenApiSchema[];
     oneOf?: OpenApiSchema[];
     items?: OpenApiSchema;
+    prefixItems?: OpenApiSchema[];
   };
   if ($ref !== undefined) {
     const name = $ref.split('/').pop() ?? '';
@@ -20,6 +21,7 @@ export function typeOf(schema: OpenApiSchema): string {
   if (Array.isArray(schema.enum)) return schema.enum.map((value) => `\`${value}\``).join(', ');
   const forms = anyOf ?? oneOf;
   if (forms) return forms.map(typeOf).join(' or ');
+  if (prefixItems) return `[${prefixItems.map(typeOf).join('; ')}]`;
   if (items) return `array of ${typeOf(items)}`;
   if (type === 'object' && schema.properties) {
     const members = membersOf(schema)

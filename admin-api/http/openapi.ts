@@ -10,6 +10,7 @@ import {
   LocatedSchema,
   NewEnrolmentTokenSchema,
 } from './schemas/enrolment.ts';
+import { EVENT_SCHEMAS } from './schemas/event-types.ts';
 import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
 import { GroupSchema } from './schemas/groups.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
@@ -37,6 +38,7 @@ const SCHEMAS = [
   OpenedTunnelSchema,
   AuditEntrySchema,
   StatusSchema,
+  ...EVENT_SCHEMAS,
 ];
 
 const TAGS = {

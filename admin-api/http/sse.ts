@@ -211,7 +211,7 @@ class EventStream {
     const data = select(event, this.#request.filter);
     if (data === null) return;
     this.#shownSeq = event.seq;
-    const text = JSON.stringify({ at: time(event.at), ...data });
+    const text = JSON.stringify({ event: event.type, at: time(event.at), ...data });
     this.#response.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${text}\n\n`);
   }
 
@@ -219,7 +219,9 @@ class EventStream {
   #reset(first: number, last: number): void {
     this.#seq = this.#seq > last ? last : Math.max(0, first - 1);
     this.#shownSeq = this.#seq;
-    this.#response.write(`id: ${this.#seq}\nevent: reset\ndata: ${JSON.stringify({ first, last })}\n\n`);
+    this.#response.write(
+      `id: ${this.#seq}\nevent: reset\ndata: ${JSON.stringify({ event: 'reset', first, last })}\n\n`,
+    );
   }
 
   /**

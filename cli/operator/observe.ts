@@ -80,7 +80,7 @@ function eventJson(event: StreamEvent): string {
 }
 
 function eventLine(event: StreamEvent): string {
-  const { at, ...rest } = (parse(event.data) ?? {}) as { at?: string };
+  const { at, event: _, ...rest } = (parse(event.data) ?? {}) as { at?: string; event?: string };
   return plain(`${at ?? ''} ${event.id} ${event.event} ${JSON.stringify(rest)}`.trim());
 }
 

@@ -40,6 +40,18 @@ export class AnswerChecker {
     }
   }
 
+  /** The same for an event as the stream shows it. */
+  checkEvent(data: { event: string; at?: string }): void {
+    const schema = `openapi.json#/components/schemas/Event_${data.event}`;
+    const validate = this.#ajv.getSchema(schema);
+    if (!validate) throw new Error(`there is no schema of the event ${data.event}`);
+    if (!validate(data)) {
+      throw new Error(
+        `the event ${JSON.stringify(data)} is not as documented: ${this.#ajv.errorsText(validate.errors)}`,
+      );
+    }
+  }
+
   #validator(template: string, method: string, status: number, media: string): ValidateFunction {
     const pointer = [
       'paths',

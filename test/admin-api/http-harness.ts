@@ -155,8 +155,18 @@ export async function startHttp(
     await bus.leases.release(incarnation);
   }
 
+  /** Every event that a test caused is held against the OpenAPI document as well. */
+  async function checkEvents(): Promise<void> {
+    for (const { type, at, data } of await store.events.after(0, 100_000)) {
+      // Made up by a test of the stream itself.
+      if (type === 'test') continue;
+      checker.checkEvent({ event: type, at: new Date(at).toISOString(), ...(data as object) });
+    }
+  }
+
   async function stop() {
     await app.close();
+    await checkEvents();
     await storeWatch.stop();
     await groups.stop();
     await keeper.stop();

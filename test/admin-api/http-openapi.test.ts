@@ -142,6 +142,44 @@ test('a command is one of as many forms as there are types, each with its own ar
   }
 });
 
+test('each type of event has a schema of its own, told apart by `event`', async () => {
+  const { schemas } = document.components;
+  const { oneOf = [], discriminator } = schemas.Event ?? {};
+  const { propertyName, mapping = {} } = discriminator ?? {};
+  assert.is(propertyName, 'event');
+  assert.equal(
+    oneOf.map(({ $ref }) => $ref),
+    Object.values(mapping),
+  );
+  for (const [type, reference] of Object.entries(mapping)) {
+    const form = schemas[reference.split('/').pop() ?? ''];
+    assert.is(form?.properties?.event?.const, type);
+    assert.ok(form?.description, type);
+    for (const [name, member] of Object.entries(form?.properties ?? {})) {
+      assert.ok(member.description ?? member.$ref ?? member.enum, `${type}: ${name}`);
+    }
+  }
+  const stream = document.paths['/v1/events']?.get?.responses[200]?.content?.['text/event-stream'];
+  assert.equal(stream?.schema, { $ref: '#/components/schemas/Event' });
+});
+
+test('the document names its server, and every schema and member has a description or says it by itself', () => {
+  const { servers } = document as unknown as { servers: { url: string; description: string }[] };
+  assert.equal(
+    servers.map(({ url }) => url),
+    ['/'],
+  );
+  assert.ok(servers[0]?.description);
+  const bare: string[] = [];
+  for (const [name, schema] of Object.entries(document.components.schemas)) {
+    for (const [member, { description, $ref, ...rest }] of Object.entries(schema.properties ?? {})) {
+      const speaks = description ?? $ref ?? rest.const ?? rest.enum;
+      if (speaks === undefined) bare.push(`${name}.${member}`);
+    }
+  }
+  assert.equal(bare, []);
+});
+
 test('examples of commands are commands', async () => {
   const device = await http.enrol();
   await http.call('POST', '/v1/groups', { body: { id: 'berlin', name: 'Berlin' } });

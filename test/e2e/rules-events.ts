@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { type ExecutionState, isFinal } from '../../protocol/index.ts';
+import { AnswerChecker } from '../admin-api/answer-checker.ts';
 import { EventReader, type StreamedEvent } from '../admin-api/event-reader.ts';
 import { workFor } from './fleet.ts';
 import type { Lab, LabTests } from './lab.ts';
@@ -38,6 +39,22 @@ export function eventsRules({ testLab }: LabTests): void {
       assert.is(states.at(-1), 'succeeded', `${device}: ${states}`);
       assert.is(states.filter((state) => isFinal(state)).length, 1, `${device}: ${states}`);
     }
+  });
+
+  testLab('every event so far is as the OpenAPI document says', async (lab) => {
+    const { server } = lab.deployment;
+    const checker = new AnswerChecker(await (await fetch(`${server}/openapi.json`)).json());
+    const { id } = await lab.operator.send('sync', await lab.fleet(1));
+    const reader = await EventReader.open(`${server}/v1/events?after=0`, lab.deployment.token);
+    const events = await reader.until(finished(id), 'command.finished');
+    reader.close();
+    for (const { type, data } of events) {
+      assert.is(data.event, type);
+      checker.checkEvent(data);
+    }
+    const types = new Set(events.map(({ type }) => type));
+    for (const type of ['devices', 'device.enrolled', 'executions', 'gateway.up'])
+      assert.ok(types.has(type), type);
   });
 
   testLab(

@@ -11,19 +11,17 @@ export function eventRoutes(app: App, streams: EventStreams, authenticator: Auth
     operationId: 'streamEvents',
     tag: 'Events',
     summary: 'Follow changes',
-    description: `Server-sent events: \`id\` is the event's number, \`event\` its type, \`data\` JSON with \`at\` and what the type says.
+    description: `Server-sent events: \`id\` is the event's number, \`event\` its type, \`data\` JSON; each type has a schema of its own.
 Reconnecting with \`Last-Event-ID\` continues without gap or repeat. When what follows that number is not kept any more, the first
-event is \`reset\` with \`first\` and \`last\`: read anew what you build upon. A comment comes every 15 s.
-
-Types: \`executions\` {changes: [[command, device, state], ...]}, \`command.created\`, \`command.finished\`, \`devices\` {connected, disconnected},
-\`device.enrolled\`, \`.renamed\`, \`.displaced\`, \`.moved\`, \`.blocked\`, \`.unblocked\`, \`.deleted\`, \`group.created\`, \`.renamed\`, \`.moved\`, \`.deleted\`,
-\`gateway.created\`, \`.updated\`, \`.deleted\`, \`.up\`, \`.down\`, \`.draining\`, \`.drained\`, \`.drain-canceled\`,
-\`tunnel.created\`, \`.opened\`, \`.moved\`, \`.ended\` (\`code\`, \`reason\`, bytes), \`.join-refused\`, and
-\`balance.moved\` (how many devices were sent from one gateway to another).`,
+event is \`reset\`: read anew what you build upon. A comment comes every 10 s.`,
     querystring: EventQuery,
     headers: EventHeaders,
     answers: {
-      200: { description: 'The stream.', mediaType: 'text/event-stream', schema: Type.String() },
+      200: {
+        description: 'The stream.',
+        mediaType: 'text/event-stream',
+        schema: Type.Unsafe({ $ref: 'Event#' }),
+      },
     },
   });
   app.get(

@@ -80,10 +80,11 @@ const example: Record<OperatorCommandType, object> = {
 
 function creationOf(type: OperatorCommandType) {
   const { args, timeoutMs } = COMMAND_TYPES[type];
+  const described = { ...(args as TSchema), description: 'Arguments of the command.' };
   return Type.Object(
     {
       type: Type.Literal(type),
-      args: isOptional(args) ? Type.Optional(args as TSchema) : (args as TSchema),
+      args: isOptional(args) ? Type.Optional(described) : described,
       ...limits,
     },
     {
@@ -155,7 +156,9 @@ export const CommandSchema = Type.Object(
       ],
     }),
     offline: OneOf(['queue', 'skip'] as const),
-    collapseKey: Nullable(Type.String()),
+    collapseKey: Nullable(
+      Type.String({ description: 'A newer command with it supersedes this one where it is not delivered.' }),
+    ),
     issuedAt: Time('When it was accepted.'),
     expiresAt: Time('Deliver by.'),
     timeout: Type.Number({ description: 'Finish within so many seconds of the acknowledgement.' }),

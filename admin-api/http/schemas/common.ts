@@ -76,7 +76,10 @@ export function PageOf<T extends TSchema>(item: T) {
 
 export const ProblemSchema = Type.Object(
   {
-    type: Type.String({ examples: ['urn:pushpoint:problem:not-found'] }),
+    type: Type.String({
+      description: 'Made from `code`.',
+      examples: ['urn:pushpoint:problem:not-found'],
+    }),
     title: Type.String({ description: 'The kind of problem, for people.' }),
     status: Type.Integer({ description: 'The HTTP status.' }),
     detail: Type.String({ description: 'What is wrong and what to do, in a sentence.' }),
@@ -92,7 +95,7 @@ export const ProblemSchema = Type.Object(
               description: 'Where, as a JSON pointer into the part of the request named first.',
               examples: ['/body/target/group'],
             }),
-            message: Type.String(),
+            message: Type.String({ description: 'What is expected there.' }),
           },
           closed,
         ),

@@ -10,20 +10,23 @@ export const DeviceSchema = Type.Object(
     id: Id('Identifier of the device.', 'd4x1pq0w8z7k2m5n'),
     name: Type.String({ description: 'Name for people.', examples: ['kiosk-17'] }),
     groupId: Id('The group it is in.', 'berlin'),
-    platform: Type.String({ examples: ['linux-x64'] }),
+    platform: Type.String({
+      description: 'Operating system and processor, as it says.',
+      examples: ['linux-x64'],
+    }),
     software: Type.String({ description: 'Name and version of its software.', examples: ['agent/1.4.0'] }),
     state: OneOf(DEVICE_STATES, { description: '`blocked` whatever its connection is.' }),
     gateway: Nullable(Type.String({ description: 'Gateway it is connected to, or was last.' })),
-    worker: Nullable(Type.String({ examples: ['gw1/0'] })),
+    worker: Nullable(Type.String({ description: 'Worker of that gateway.', examples: ['gw1/0'] })),
     address: Nullable(Type.String({ description: 'Network address it connected from.' })),
     caps: Type.Array(Type.String(), { description: 'Command types it handles.' }),
     session: Count('Number of its newest session; 0 before the first.'),
     connectedAt: Nullable(Time('Begin of its newest session.')),
     disconnectedAt: Nullable(Time('End of its newest ended session.')),
     closeCode: Nullable(Type.Integer({ description: 'Close code of its last ended session.' })),
-    closeReason: Nullable(Type.String()),
+    closeReason: Nullable(Type.String({ description: 'What was said with that code.' })),
     policy: Nullable(Type.String({ description: 'Policy revision in force on it.' })),
-    compliance: Nullable(OneOf(COMPLIANCE)),
+    compliance: Nullable(OneOf(COMPLIANCE, { description: 'How it keeps that policy.' })),
     displaced: Nullable(
       Type.Object(
         {
@@ -32,7 +35,7 @@ export const DeviceSchema = Type.Object(
           ),
           lastAt: Time('When it said so last.'),
         },
-        closed,
+        { ...closed, description: 'Set when another program used its key; `null` when none ever did.' },
       ),
     ),
     blockedAt: Nullable(Time('When it was blocked.')),
@@ -117,7 +120,7 @@ export const PlacementSchema = Type.Object(
         list: Type.Array(
           Type.Object(
             {
-              name: Type.String(),
+              name: Type.String({ description: 'Name of the gateway.' }),
               weight: Type.Number({
                 minimum: 0,
                 description: 'Its free capacity in steps; 0 while it takes nobody.',
@@ -132,7 +135,7 @@ export const PlacementSchema = Type.Object(
           { description: 'The gateways the device may use, in an order of its own.' },
         ),
       },
-      closed,
+      { ...closed, description: 'What the sentence was made from.' },
     ),
   },
   { $id: 'Placement', ...closed, description: 'Why a device is where it is.' },

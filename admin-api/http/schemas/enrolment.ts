@@ -48,7 +48,9 @@ export const EnrolmentTokenCreation = Type.Object(
         description: 'How long it lasts, seconds.',
       }),
     ),
-    note: Type.Optional(Type.String({ maxLength: 256, pattern: PLAIN_TEXT, default: '' })),
+    note: Type.Optional(
+      Type.String({ maxLength: 256, pattern: PLAIN_TEXT, default: '', description: 'What it is for.' }),
+    ),
   },
   { title: 'EnrolmentTokenCreation', ...closed },
 );
@@ -69,8 +71,20 @@ export const EnrolRequest = Type.Object(
       description: 'Signature by that key (PROTOCOL.md, E-2), base64url without padding.',
     }),
     name: Type.Optional(Type.String({ maxLength: 1024, description: 'What people call the device.' })),
-    platform: Type.Optional(Type.String({ maxLength: 1024, examples: ['linux-x64'] })),
-    software: Type.Optional(Type.String({ maxLength: 1024, examples: ['agent/1.4.0'] })),
+    platform: Type.Optional(
+      Type.String({
+        maxLength: 1024,
+        description: 'Operating system and processor.',
+        examples: ['linux-x64'],
+      }),
+    ),
+    software: Type.Optional(
+      Type.String({
+        maxLength: 1024,
+        description: 'Name and version of its software.',
+        examples: ['agent/1.4.0'],
+      }),
+    ),
   },
   { title: 'EnrolRequest' },
 );

@@ -45,11 +45,14 @@ const admissionRate = Type.Number({ minimum: 0, description: 'Devices admitted p
 
 const WorkerSchema = Type.Object(
   {
-    worker: Type.String({ examples: ['gw1/0'] }),
+    worker: Type.String({
+      description: 'Name of the worker: the gateway and a number.',
+      examples: ['gw1/0'],
+    }),
     incarnation: Type.String({ description: 'Changes whenever the worker starts anew.' }),
-    host: Type.String(),
-    pid: Type.Integer(),
-    version: Type.String(),
+    host: Type.String({ description: 'Name of the machine it runs on.' }),
+    pid: Type.Integer({ description: 'Its process.' }),
+    version: Type.String({ description: 'Version of Pushpoint it runs.' }),
     connections: Count('Devices connected to it.'),
     limit: Count('Devices it takes at most.'),
     admissionRate,
@@ -113,7 +116,9 @@ export const GatewaySchema = Type.Object(
     ),
     connections: Count('Devices connected, as its workers say now.'),
     connectedOnRecord: Count('Devices on record as connected to it.'),
-    workers: Type.Array(Type.Unsafe<Static<typeof WorkerSchema>>({ $ref: 'Worker#' })),
+    workers: Type.Array(Type.Unsafe<Static<typeof WorkerSchema>>({ $ref: 'Worker#' }), {
+      description: 'Those that are alive.',
+    }),
     createdAt: Time('When it was registered.'),
     updatedAt: Time('When its settings last changed.'),
   },

@@ -10,7 +10,7 @@ export const AuditEntrySchema = Type.Object(
     seq: Count('Number of the entry.'),
     at: Time('When.'),
     actor: Type.String({ description: 'Id of the API token, or `system`.' }),
-    action: Type.String({ examples: ['device.blocked'] }),
+    action: Type.String({ description: 'What was done.', examples: ['device.blocked'] }),
     subject: Type.String({ description: 'What was changed.' }),
     detail: Type.Unknown({ description: 'How.' }),
   },
@@ -20,8 +20,11 @@ export type AuditEntryDocument = Static<typeof AuditEntrySchema>;
 
 export const StatusSchema = Type.Object(
   {
-    version: Type.String(),
-    store: Type.Object({ kind: OneOf(['sqlite', 'postgres'] as const) }, closed),
+    version: Type.String({ description: 'Version of Pushpoint it runs.' }),
+    store: Type.Object(
+      { kind: OneOf(['sqlite', 'postgres'] as const, { description: 'The kind of database.' }) },
+      { ...closed, description: 'Where everything is kept.' },
+    ),
     bus: Type.Object(
       {
         available: Type.Boolean(),
@@ -46,7 +49,7 @@ export const StatusSchema = Type.Object(
           Type.Array(Type.String(), { description: 'Settings of Redis that should be changed.' }),
         ),
       },
-      closed,
+      { ...closed, description: 'The bus between administration servers and gateways.' },
     ),
     installation: Type.Object(
       {
@@ -70,7 +73,7 @@ export const StatusSchema = Type.Object(
     receiptsBacklog: Nullable(Count('Batches of receipts not applied yet; `null` while the bus is away.')),
     devices: Type.Object(
       { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },
-      closed,
+      { ...closed, description: 'How many devices there are.' },
     ),
     coverage: Type.Object(
       {

@@ -53,7 +53,7 @@ export const TunnelSchema = Type.Object(
     endedAt: Nullable(Time('When it ended.')),
     expiresAt: Time('When its time is up.'),
     gateway: Nullable(Type.String({ description: 'The gateway that joins it; `null` when none did.' })),
-    worker: Nullable(Type.String({ examples: ['gw1/0'] })),
+    worker: Nullable(Type.String({ description: 'Worker of that gateway.', examples: ['gw1/0'] })),
     moves: Count('How often it went on at another worker.'),
     deviceHere: Type.Boolean({ description: "Whether the device's end is connected." }),
     operatorHere: Type.Boolean({ description: "Whether the operator's end is connected." }),
