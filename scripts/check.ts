@@ -6,6 +6,7 @@ import { findStaleFiles } from './checks/generated-files.ts';
 import { findImportProblems } from './checks/import-arrows.ts';
 import { findMachinePaths } from './checks/machine-paths.ts';
 import { findOpenApiProblems } from './checks/openapi.ts';
+import { findPackageProblems } from './checks/packages.ts';
 import { findRuleProblems } from './checks/protocol-rules.ts';
 import { findReadmeProblems } from './checks/readme.ts';
 import { runTool } from './checks/run-tool.ts';
@@ -24,6 +25,7 @@ const checks: { name: string; find(root: string): Promise<string[]> }[] = [
   { name: 'OpenAPI document', find: findOpenApiProblems },
   { name: 'generated references', find: findStaleFiles },
   { name: 'dependencies in README.md', find: findReadmeProblems },
+  { name: 'packages as npm publishes them', find: findPackageProblems },
   { name: 'paths of our machines', find: findMachinePaths },
 ];
 

@@ -1,3 +1,4 @@
+// time limit: 400 s
 /** The package `@pushpoint/device` as people install it. */
 import { execFile } from 'node:child_process';
 import {
@@ -15,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { nodeVersion } from '../services/node-version.ts';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -76,6 +78,24 @@ test('a program that installs it alone can make a device', async () => {
   assert.is(stdout, 'EnrollError\n');
 });
 
+test('CommonJS requires it on the oldest Node.js of each line that it supports', async () => {
+  const { engines } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
+  const oldest = [...engines.node.matchAll(/\^(\d+\.\d+\.\d+)/g)].map(([, version]) => version);
+  assert.is(oldest.length, 3);
+  writeFileSync(
+    join(folder, 'program.cjs'),
+    `const { MemoryStore, PushpointDevice } = require('@pushpoint/device');
+    new PushpointDevice({ store: new MemoryStore(), tunnels: { allow: [22] } });
+    console.log('made');`,
+  );
+  for (const version of oldest) {
+    const node = await nodeVersion(version);
+    if (node === undefined) continue;
+    const { stdout } = await run(node, ['program.cjs'], { cwd: folder });
+    assert.is(stdout, 'made\n', version);
+  }
+});
+
 test('its types hold without the types of the server', async () => {
   writeFileSync(
     join(folder, 'typed.ts'),
@@ -95,6 +115,7 @@ test('its types hold without the types of the server', async () => {
     join(ROOT, 'node_modules/@types'),
   ];
   for (const modules of [
+    ['--module', 'Node16'],
     ['--module', 'NodeNext'],
     ['--module', 'ESNext', '--moduleResolution', 'Bundler', '--customConditions', 'browser'],
   ]) {
