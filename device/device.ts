@@ -24,7 +24,7 @@ import { clip } from './platform/clip.ts';
 import type { DeviceCrypto } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
 import type { DeviceState, DeviceStore } from './storage/store.ts';
-import { type DeviceTunnelOptions, DeviceTunnels } from './tunnels/tunnels.ts';
+import type { DeviceTunnels, MakeTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
 
 export interface DeviceOptions {
@@ -61,9 +61,9 @@ export interface DeviceOptions {
   watchNetwork?: NetworkWatch;
   /**
    * Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is
-   * `unsupported`.
+   * `unsupported`, and a bundler leaves their code out: import `tcpTunnels` or `webTunnels` to have it.
    */
-  tunnels?: DeviceTunnelOptions;
+  tunnels?: MakeTunnels;
   /** From 0 up to 1, for jitter. */
   random?: () => number;
 }
@@ -216,18 +216,13 @@ export class PushpointDevice {
     await this.#saving;
   }
 
-  #makeTunnels(options: DeviceTunnelOptions | undefined): DeviceTunnels | null {
-    if (!options) return null;
-    const { dial } = options;
-    if (!dial) throw new Error('tunnels need a dial');
-    const tunnels = new DeviceTunnels(
-      { ...options, dial },
-      {
-        opened: (news) => this.#events.emit('tunnel-opened', news),
-        ended: (news) => this.#events.emit('tunnel-ended', news),
-        refused: (news) => this.#events.emit('stream-refused', news),
-      },
-    );
+  #makeTunnels(make: MakeTunnels | undefined): DeviceTunnels | null {
+    if (!make) return null;
+    const tunnels = make({
+      opened: (news) => this.#events.emit('tunnel-opened', news),
+      ended: (news) => this.#events.emit('tunnel-ended', news),
+      refused: (news) => this.#events.emit('stream-refused', news),
+    });
     // Whoever waits at the other end of a tunnel waits for seconds, not for a slot.
     this.handle('tunnel.open', (command) => tunnels.open(command), { unlimited: true });
     this.handle('tunnel.close', (command) => tunnels.close(command), { unlimited: true });

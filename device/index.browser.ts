@@ -7,7 +7,6 @@ import { webProbe } from './gateways/probe-web.ts';
 import { webCrypto } from './platform/crypto-web.ts';
 import { webDial } from './platform/socket-web.ts';
 import type { DeviceIdentity } from './storage/store.ts';
-import { webLegDial } from './tunnels/dial-web.ts';
 
 export { watchOnline } from './gateways/network-web.ts';
 export { webProbe } from './gateways/probe-web.ts';
@@ -17,18 +16,16 @@ export { webDial } from './platform/socket-web.ts';
 export { StoreInUse } from './storage/web-lock.ts';
 export { WebStore, type WebStoreOptions } from './storage/web-store.ts';
 export { webLegDial } from './tunnels/dial-web.ts';
+export { webTunnels } from './tunnels/tunnels-web.ts';
 
 export class PushpointDevice extends Device {
   constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
-    const { tunnels } = options;
     super({
       crypto: webCrypto,
       dial: webDial(),
       probe: webProbe,
       watchNetwork: watchOnline,
       ...options,
-      // A page has no TCP: it serves streams itself or not at all.
-      ...(tunnels ? { tunnels: { dial: webLegDial(), ...tunnels } } : {}),
     });
   }
 }

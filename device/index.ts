@@ -15,8 +15,8 @@ import { nodeCrypto } from './platform/crypto-node.ts';
 import { proxyFetch } from './platform/proxy-node.ts';
 import { wsDial } from './platform/socket-node.ts';
 import type { DeviceIdentity } from './storage/store.ts';
-import { wsLegDial } from './tunnels/dial-node.ts';
-import { tcpConnect } from './tunnels/tcp-node.ts';
+import type { DeviceTunnelOptions, MakeTunnels } from './tunnels/tunnels.ts';
+import { tcpTunnels } from './tunnels/tunnels-node.ts';
 
 export { watchInterfaces } from './gateways/network-node.ts';
 export { type HttpProbeOptions, httpProbe } from './gateways/probe-node.ts';
@@ -27,21 +27,24 @@ export { FileStore } from './storage/file-store.ts';
 export { FolderInUse } from './storage/folder-lock.ts';
 export { type LegDialOptions, wsLegDial } from './tunnels/dial-node.ts';
 export { joinSocket, joinStreams, tcpConnect } from './tunnels/tcp-node.ts';
+export { tcpTunnels } from './tunnels/tunnels-node.ts';
+
+export interface NodeDeviceOptions extends Omit<DeviceOptions, 'crypto' | 'dial' | 'tunnels'> {
+  crypto?: DeviceOptions['crypto'];
+  dial?: DeviceOptions['dial'];
+  /** Options alone are those of `tcpTunnels`. */
+  tunnels?: DeviceTunnelOptions | MakeTunnels;
+}
 
 export class PushpointDevice extends Device {
-  constructor(options: Omit<DeviceOptions, 'crypto' | 'dial'> & Partial<DeviceOptions>) {
-    const { tunnels } = options;
+  constructor({ tunnels, ...options }: NodeDeviceOptions) {
     super({
       crypto: nodeCrypto,
       dial: wsDial(),
       probe: httpProbe(),
       fetch: proxyFetch(),
       ...options,
-      ...(tunnels
-        ? {
-            tunnels: { dial: wsLegDial(), connect: tcpConnect, allocate: Buffer.allocUnsafeSlow, ...tunnels },
-          }
-        : {}),
+      ...(tunnels && { tunnels: typeof tunnels === 'function' ? tunnels : tcpTunnels(tunnels) }),
     });
   }
 }

@@ -27,4 +27,10 @@ export type {
   Outcome,
   StoredDevice,
 } from './storage/store.ts';
-export type { DeviceTunnelOptions, ServeStream, TunnelNews, TunnelTarget } from './tunnels/tunnels.ts';
+export type {
+  DeviceTunnelOptions,
+  MakeTunnels,
+  ServeStream,
+  TunnelNews,
+  TunnelTarget,
+} from './tunnels/tunnels.ts';

@@ -1,16 +1,209 @@
 /**
- * MessagePack in browsers: a third of msgpackr's size, and without `new Function`, which strict pages forbid.
+ * MessagePack in browsers: small, and without `new Function`, which strict pages forbid. It has the types of
+ * frames (F-6), so no extension types, and no 64-bit integer that a double does not hold.
  */
-import { Decoder, Encoder } from '@msgpack/msgpack';
 
-const encoder = new Encoder();
-const decoder = new Decoder();
+const encoder = new TextEncoder();
+// A leading U+FEFF is a character of the text, not a mark to drop.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+const HIGH = 2 ** 32;
 
 export function pack(value: unknown): Uint8Array<ArrayBuffer> {
-  return encoder.encode(value) as Uint8Array<ArrayBuffer>;
+  const writer = new Writer();
+  writer.value(value);
+  return writer.written();
 }
 
 /** Throws for what is not exactly one value. */
 export function unpack(bytes: Uint8Array): unknown {
-  return decoder.decode(bytes);
+  const reader = new Reader(bytes);
+  const value = reader.value();
+  reader.end();
+  return value;
+}
+
+class Writer {
+  #bytes = new Uint8Array(256);
+  #view = new DataView(this.#bytes.buffer);
+  #at = 0;
+
+  written(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.#at);
+  }
+
+  /** Throws for what no frame holds: functions, symbols and big integers. */
+  value(value: unknown): void {
+    if (value === null || value === undefined) this.#uint(1, 0xc0);
+    else if (typeof value === 'boolean') this.#uint(1, value ? 0xc3 : 0xc2);
+    else if (typeof value === 'number') this.#number(value);
+    else if (typeof value === 'string') {
+      const text = encoder.encode(value);
+      this.#head(text.length, 0xa0, 31, 0xd9);
+      this.#append(text);
+    } else if (value instanceof Uint8Array) {
+      this.#head(value.length, 0, -1, 0xc4);
+      this.#append(value);
+    } else if (Array.isArray(value)) {
+      this.#head(value.length, 0x90, 15, 0xdb);
+      for (const item of value) this.value(item);
+    } else if (typeof value === 'object') {
+      const entries = Object.entries(value);
+      this.#head(entries.length, 0x80, 15, 0xdd);
+      for (const [key, item] of entries) {
+        this.value(key);
+        this.value(item);
+      }
+    } else throw new TypeError(`MessagePack has no ${typeof value}`);
+  }
+
+  #number(value: number): void {
+    if (!Number.isSafeInteger(value)) {
+      this.#uint(1, 0xcb);
+      this.#room(8);
+      this.#view.setFloat64(this.#at, value);
+      this.#at += 8;
+    } else if (value >= -32 && value < 128) this.#uint(1, value);
+    else {
+      const [first, limit] = value < 0 ? [0xd0, -2 * value - 1] : [0xcc, value];
+      const size = limit < 2 ** 8 ? 0 : limit < 2 ** 16 ? 1 : limit < HIGH ? 2 : 3;
+      this.#uint(1, first + size);
+      if (size === 3) this.#uint(4, Math.floor(value / HIGH));
+      this.#uint(size === 3 ? 4 : 1 << size, value);
+    }
+  }
+
+  /**
+   * Type and length: in one byte up to `short`, after it in 1, 2 or 4 bytes. `code` is the type with one byte
+   * of length; arrays and maps have none.
+   */
+  #head(length: number, fixed: number, short: number, code: number): void {
+    const skips = code === 0xdb || code === 0xdd;
+    if (length <= short) this.#uint(1, fixed + length);
+    else {
+      const size = length < 2 ** 8 && !skips ? 0 : length < 2 ** 16 ? 1 : 2;
+      this.#uint(1, code + size);
+      this.#uint(1 << size, length);
+    }
+  }
+
+  /** The lowest bytes of an integer, in two's complement. */
+  #uint(size: number, value: number): void {
+    this.#room(size);
+    if (size === 1) this.#view.setUint8(this.#at, value);
+    else if (size === 2) this.#view.setUint16(this.#at, value);
+    else this.#view.setUint32(this.#at, value);
+    this.#at += size;
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  #room(more: number): void {
+    if (this.#at + more <= this.#bytes.length) return;
+    const larger = new Uint8Array(2 * (this.#at + more));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+}
+
+class Reader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  end(): void {
+    if (this.#at !== this.#bytes.length) throw new RangeError('more than one value');
+  }
+
+  value(): unknown {
+    const code = this.#uint(1);
+    if (code < 0x80) return code;
+    if (code < 0x90) return this.#map(code & 15);
+    if (code < 0xa0) return this.#array(code & 15);
+    if (code < 0xc0) return this.#text(code & 31);
+    if (code >= 0xe0) return code - 0x100;
+    if (code >= 0xde) return this.#map(this.#uint(code === 0xde ? 2 : 4));
+    if (code >= 0xdc) return this.#array(this.#uint(code === 0xdc ? 2 : 4));
+    if (code >= 0xd9) return this.#text(this.#uint(1 << (code - 0xd9)));
+    if (code >= 0xc4 && code <= 0xc6) return this.#take(this.#uint(1 << (code - 0xc4))).slice();
+    return this.#scalar(code);
+  }
+
+  #scalar(code: number): unknown {
+    const at = this.#at;
+    switch (code) {
+      case 0xc0:
+        return null;
+      case 0xc2:
+        return false;
+      case 0xc3:
+        return true;
+      case 0xca:
+        this.#take(4);
+        return this.#view.getFloat32(at);
+      case 0xcb:
+        this.#take(8);
+        return this.#view.getFloat64(at);
+      case 0xcc:
+      case 0xcd:
+      case 0xce:
+        return this.#uint(1 << (code - 0xcc));
+      case 0xcf:
+        return this.#uint(4) * HIGH + this.#uint(4);
+      case 0xd0:
+        return (this.#uint(1) << 24) >> 24;
+      case 0xd1:
+        return (this.#uint(2) << 16) >> 16;
+      case 0xd2:
+        return this.#uint(4) | 0;
+      case 0xd3:
+        return (this.#uint(4) | 0) * HIGH + this.#uint(4);
+      default:
+        throw new TypeError(`no type of frames: 0x${code.toString(16)}`);
+    }
+  }
+
+  #map(size: number): Record<string, unknown> {
+    const map: Record<string, unknown> = {};
+    for (let index = 0; index < size; index++) {
+      const key = this.value();
+      if (typeof key !== 'string' || key === '__proto__') throw new TypeError('a key that no frame has');
+      map[key] = this.value();
+    }
+    return map;
+  }
+
+  #array(size: number): unknown[] {
+    const array: unknown[] = [];
+    for (let index = 0; index < size; index++) array.push(this.value());
+    return array;
+  }
+
+  #text(size: number): string {
+    return decoder.decode(this.#take(size));
+  }
+
+  #uint(size: number): number {
+    const at = this.#at;
+    this.#take(size);
+    if (size === 1) return this.#view.getUint8(at);
+    return size === 2 ? this.#view.getUint16(at) : this.#view.getUint32(at);
+  }
+
+  #take(size: number): Uint8Array {
+    const from = this.#at;
+    this.#at += size;
+    if (this.#at > this.#bytes.length) throw new RangeError('less than one value');
+    return this.#bytes.subarray(from, this.#at);
+  }
 }

@@ -64,6 +64,9 @@ interface OpenTunnel {
 
 type Dialing = DeviceTunnelOptions & { dial: LegDial };
 
+/** Makes the tunnels of one device. Throws when an entry of `allow` is none. */
+export type MakeTunnels = (events: DeviceTunnelEvents) => DeviceTunnels;
+
 /** The longest time a timer takes, milliseconds. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 

@@ -9,7 +9,7 @@ import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const SERVED = /^\/(dist\/(device|protocol|tunnel)|node_modules\/@msgpack\/msgpack\/dist\.esm)\//;
+const SERVED = /^\/dist\/(device|protocol|tunnel)\//;
 const TYPES: Record<string, string> = { '.js': 'text/javascript', '.mjs': 'text/javascript' };
 
 export interface Report {
@@ -20,8 +20,7 @@ export interface Report {
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>device</title>
 <script type="importmap">{ "imports": {
-  "#msgpack": "/dist/protocol/msgpack-web.js",
-  "@msgpack/msgpack": "/node_modules/@msgpack/msgpack/dist.esm/index.mjs"
+  "#msgpack": "/dist/protocol/msgpack-web.js"
 } }</script>
 <script type="module">
 const asked = new URLSearchParams(location.search);

@@ -1,10 +1,11 @@
-/** The programs in examples/, as they stand, against a real server; not the page, which needs a bundler. */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+/** The programs in examples/, as they stand, against a real server; the page is in browser.test.ts. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { linkDevicePackage } from '../services/bundle.ts';
 import { Program, startCli } from '../services/processes.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -16,8 +17,7 @@ const started: Program[] = [];
 
 test.before(async () => {
   // The examples import the package by its name, as people do.
-  mkdirSync(join(folder, 'node_modules/@pushpoint'), { recursive: true });
-  symlinkSync(join(ROOT, 'packages/device'), join(folder, 'node_modules/@pushpoint/device'));
+  linkDevicePackage(folder);
   cpSync(join(ROOT, 'examples'), join(folder, 'examples'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   const ports = ['--api-port', '0', '--port', '0', '--metrics-port', '0'];

@@ -1,7 +1,9 @@
 /** A real browser without a window: tabs are opened and closed over its DevTools HTTP interface. */
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { WebSocket } from 'ws';
 import { waitFor } from '../wait.ts';
 import { findPrograms, installPackage } from './install.ts';
 import { Program } from './processes.ts';
@@ -10,6 +12,8 @@ export interface Chromium {
   /** Resolves with the tab's id. */
   open(url: string): Promise<string>;
   close(tab: string): Promise<void>;
+  /** Value of an expression in the page, which its content security policy does not touch. */
+  evaluate(tab: string, expression: string): Promise<unknown>;
   /** What the browser wrote, for the message of a test that fails. */
   readonly output: string;
   stop(): Promise<void>;
@@ -61,6 +65,7 @@ export async function startChromium(): Promise<Chromium> {
     close: async (tab) => {
       await ask(`close/${tab}`);
     },
+    evaluate: (tab, expression) => evaluate(`ws://127.0.0.1:${port}/devtools/page/${tab}`, expression),
     get output() {
       return program.output;
     },
@@ -69,6 +74,21 @@ export async function startChromium(): Promise<Chromium> {
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
+}
+
+async function evaluate(url: string, expression: string): Promise<unknown> {
+  const socket = new WebSocket(url);
+  await once(socket, 'open');
+  const params = { expression, awaitPromise: true, returnByValue: true };
+  socket.send(JSON.stringify({ id: 1, method: 'Runtime.evaluate', params }));
+  try {
+    const [answer] = await once(socket, 'message');
+    const { result, exceptionDetails } = JSON.parse(String(answer)).result;
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
+    return result.value;
+  } finally {
+    socket.close();
+  }
 }
 
 /** The browser writes it once it listens. */

@@ -1,0 +1,8 @@
+import { webLegDial } from './dial-web.ts';
+import { type DeviceTunnelOptions, DeviceTunnels, type MakeTunnels } from './tunnels.ts';
+
+/** Tunnels of a page, which has no TCP: it answers streams itself, with `serve`. */
+export function webTunnels(options: DeviceTunnelOptions): MakeTunnels {
+  const dial = options.dial ?? webLegDial();
+  return (events) => new DeviceTunnels({ ...options, dial }, events);
+}
