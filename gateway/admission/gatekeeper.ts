@@ -25,26 +25,28 @@ const RESERVE = 0.25;
 /** Share of a second's tokens from which on a prefix counts as one that comes fast. */
 const FAST = 0.05;
 
+export interface GatekeeperParts {
+  perSecond: number;
+  state: () => DoorState;
+  count: (reason: RefusalReason) => void;
+}
+
 export class Gatekeeper {
-  readonly #perSecond: number;
-  readonly #state: () => DoorState;
-  readonly #count: (reason: RefusalReason) => void;
+  readonly #parts: GatekeeperParts;
   #tokens: number;
   #filledAt = performance.now();
   /** Tokens taken by each prefix in this second. */
   readonly #taken = new Map<string, number>();
   #second = 0;
 
-  constructor(perSecond: number, state: () => DoorState, count: (reason: RefusalReason) => void) {
-    this.#perSecond = perSecond;
-    this.#tokens = perSecond * 2;
-    this.#state = state;
-    this.#count = count;
+  constructor(parts: GatekeeperParts) {
+    this.#parts = parts;
+    this.#tokens = parts.perSecond * 2;
   }
 
   /** Decides over a device's WebSocket or its probe. */
   refusal(prefix: string): Refusal | null {
-    const { leaving, full, crowded, missing, elsewhere } = this.#state();
+    const { leaving, full, crowded, missing, elsewhere } = this.#parts.state();
     if (leaving) return this.#refuse('leaving', 'the gateway leaves', 1, elsewhere());
     if (full) return this.#refuse('full', 'the gateway is full', 15, elsewhere());
     if (missing !== null) return this.#refuse('not-ready', `the gateway is not ready: ${missing}`, 3);
@@ -61,8 +63,8 @@ export class Gatekeeper {
   #takeToken(prefix: string): boolean {
     const now = performance.now();
     this.#tokens = Math.min(
-      this.#perSecond * 2,
-      this.#tokens + ((now - this.#filledAt) * this.#perSecond) / 1_000,
+      this.#parts.perSecond * 2,
+      this.#tokens + ((now - this.#filledAt) * this.#parts.perSecond) / 1_000,
     );
     this.#filledAt = now;
     const second = Math.floor(now / 1_000);
@@ -71,8 +73,8 @@ export class Gatekeeper {
       this.#taken.clear();
     }
     const taken = this.#taken.get(prefix) ?? 0;
-    const fast = taken >= Math.max(1, this.#perSecond * FAST);
-    if (this.#tokens < (fast ? 1 + Math.floor(this.#perSecond * RESERVE) : 1)) return false;
+    const fast = taken >= Math.max(1, this.#parts.perSecond * FAST);
+    if (this.#tokens < (fast ? 1 + Math.floor(this.#parts.perSecond * RESERVE) : 1)) return false;
     this.#tokens -= 1;
     this.#taken.set(prefix, taken + 1);
     return true;
@@ -80,7 +82,7 @@ export class Gatekeeper {
 
   /** The delay is spread over twice `seconds`, so that those refused together do not return together. */
   #refuse(kind: RefusalReason, reason: string, seconds: number, gateways = ''): Refusal {
-    this.#count(kind);
+    this.#parts.count(kind);
     return { reason, retryAfterSeconds: seconds + Math.floor(Math.random() * (seconds + 1)), gateways };
   }
 }

@@ -20,12 +20,16 @@ export interface OutboxReaderEvents {
   lost(): void;
 }
 
+export interface OutboxReaderParts {
+  outboxes: Outboxes;
+  incarnation: string;
+  pollMs: number;
+  events: OutboxReaderEvents;
+  log: Logger;
+}
+
 export class OutboxReader {
-  readonly #outboxes: Outboxes;
-  readonly #incarnation: string;
-  readonly #pollMs: number;
-  readonly #events: OutboxReaderEvents;
-  readonly #log: Logger;
+  readonly #parts: OutboxReaderParts;
   #position: Position | null = null;
   /** Entries handed over and not trimmed. */
   #untrimmed = 0;
@@ -39,18 +43,8 @@ export class OutboxReader {
   #failing = false;
   #rounds = 0;
 
-  constructor(
-    outboxes: Outboxes,
-    incarnation: string,
-    pollMs: number,
-    events: OutboxReaderEvents,
-    log: Logger,
-  ) {
-    this.#outboxes = outboxes;
-    this.#incarnation = incarnation;
-    this.#pollMs = pollMs;
-    this.#events = events;
-    this.#log = log;
+  constructor(parts: OutboxReaderParts) {
+    this.#parts = parts;
   }
 
   /** Reads that came to an end, with what they brought handed over. */
@@ -62,7 +56,7 @@ export class OutboxReader {
     this.#timer = setInterval(() => {
       void this.#subscribe();
       this.read();
-    }, this.#pollMs);
+    }, this.#parts.pollMs);
     void this.#subscribe();
     this.read();
   }
@@ -91,7 +85,7 @@ export class OutboxReader {
     const now = performance.now();
     if (this.#untrimmed === 0) return;
     if (this.#untrimmed < TRIM_ENTRIES && now - this.#trimmedAt < TRIM_EVERY_MS) return;
-    await this.#outboxes.trim(this.#incarnation, position);
+    await this.#parts.outboxes.trim(this.#parts.incarnation, position);
     this.#untrimmed = 0;
     this.#trimmedAt = now;
   }
@@ -100,11 +94,11 @@ export class OutboxReader {
     if (this.#unsubscribe || this.#subscribing || this.#stopped) return;
     this.#subscribing = true;
     try {
-      this.#unsubscribe = await this.#outboxes.onHint(this.#incarnation, () => this.read());
+      this.#unsubscribe = await this.#parts.outboxes.onHint(this.#parts.incarnation, () => this.read());
       // An entry may have come before the subscription stood.
       this.read();
     } catch (error) {
-      this.#log.debug({ err: error }, 'no hints for the outbox yet');
+      this.#parts.log.debug({ err: error }, 'no hints for the outbox yet');
     } finally {
       this.#subscribing = false;
     }
@@ -117,7 +111,7 @@ export class OutboxReader {
     try {
       await unsubscribe?.();
     } catch (error) {
-      this.#log.debug({ err: error }, 'hints not ended');
+      this.#parts.log.debug({ err: error }, 'hints not ended');
     }
   }
 
@@ -126,14 +120,14 @@ export class OutboxReader {
       let more = false;
       while ((this.#hinted || more) && !this.#stopped) {
         this.#hinted = false;
-        const { position, entries, lost } = await this.#outboxes.read(
-          this.#incarnation,
+        const { position, entries, lost } = await this.#parts.outboxes.read(
+          this.#parts.incarnation,
           this.#position,
           BATCH,
         );
         if (this.#stopped) return;
-        if (lost) this.#events.lost();
-        await this.#events.deliver(entries);
+        if (lost) this.#parts.events.lost();
+        await this.#parts.events.deliver(entries);
         this.#position = position;
         this.#rounds++;
         more = entries.length === BATCH;
@@ -142,7 +136,7 @@ export class OutboxReader {
       }
       this.#failing = false;
     } catch (error) {
-      if (!this.#failing) this.#log.warn({ err: error }, 'outbox not read: trying again');
+      if (!this.#failing) this.#parts.log.warn({ err: error }, 'outbox not read: trying again');
       this.#failing = true;
       this.#rounds++;
     }

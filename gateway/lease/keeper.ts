@@ -17,14 +17,18 @@ export interface LeaseEvents {
   lost(lease: HeldLease): void;
 }
 
+export interface LeaseKeeperParts {
+  leases: Leases;
+  identity: () => WorkerIdentity;
+  load: () => WorkerLoad;
+  ttlMs: number;
+  health: Dependency;
+  events: LeaseEvents;
+  log: Logger;
+}
+
 export class LeaseKeeper {
-  readonly #leases: Leases;
-  readonly #identity: () => WorkerIdentity;
-  readonly #load: () => WorkerLoad;
-  readonly #ttlMs: number;
-  readonly #health: Dependency;
-  readonly #events: LeaseEvents;
-  readonly #log: Logger;
+  readonly #parts: LeaseKeeperParts;
   #lease: HeldLease | null = null;
   #acquired = 0;
   #rounds = 0;
@@ -36,22 +40,8 @@ export class LeaseKeeper {
   #beating: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(
-    leases: Leases,
-    identity: () => WorkerIdentity,
-    load: () => WorkerLoad,
-    ttlMs: number,
-    health: Dependency,
-    events: LeaseEvents,
-    log: Logger,
-  ) {
-    this.#leases = leases;
-    this.#identity = identity;
-    this.#load = load;
-    this.#ttlMs = ttlMs;
-    this.#health = health;
-    this.#events = events;
-    this.#log = log;
+  constructor(parts: LeaseKeeperParts) {
+    this.#parts = parts;
   }
 
   /** The lease this worker last had, whether or not it still counts. */
@@ -66,7 +56,7 @@ export class LeaseKeeper {
 
   /** The lease, if it cannot have expired by this process's own clock. Nobody may be admitted without. */
   held(): HeldLease | null {
-    return this.#lease && performance.now() - this.#extendedAt < this.#ttlMs ? this.#lease : null;
+    return this.#lease && performance.now() - this.#extendedAt < this.#parts.ttlMs ? this.#lease : null;
   }
 
   /** Whether this incarnation is, or was lately, this very process. */
@@ -87,7 +77,7 @@ export class LeaseKeeper {
       if (this.#stopped) return;
       const done = await this.#extendOrAcquire();
       this.#rounds++;
-      const thirdMs = this.#ttlMs / 3;
+      const thirdMs = this.#parts.ttlMs / 3;
       if (!this.#stopped) {
         if (this.#timer) clearTimeout(this.#timer);
         this.#timer = setTimeout(() => void this.beat(), done ? thirdMs : Math.min(thirdMs, 1_000));
@@ -105,9 +95,9 @@ export class LeaseKeeper {
     this.#lease = null;
     if (!lease) return;
     try {
-      await this.#leases.release(lease.incarnation, { allHeard });
+      await this.#parts.leases.release(lease.incarnation, { allHeard });
     } catch (error) {
-      this.#log.warn({ err: error }, 'lease not released: it will expire');
+      this.#parts.log.warn({ err: error }, 'lease not released: it will expire');
     }
   }
 
@@ -115,29 +105,39 @@ export class LeaseKeeper {
     const begunAt = performance.now();
     try {
       if (this.#lease) {
-        if ((await this.#leases.extend(this.#lease.incarnation, this.#load(), this.#ttlMs)) === 'held') {
+        if (
+          (await this.#parts.leases.extend(
+            this.#lease.incarnation,
+            this.#parts.load(),
+            this.#parts.ttlMs,
+          )) === 'held'
+        ) {
           this.#extendedAt = begunAt;
-          this.#health.good();
+          this.#parts.health.good();
           return true;
         }
         const lost = this.#lease;
         this.#lease = null;
-        this.#health.bad('the lease expired');
-        this.#log.warn({ incarnation: lost.incarnation }, 'lease lost');
-        this.#events.lost(lost);
+        this.#parts.health.bad('the lease expired');
+        this.#parts.log.warn({ incarnation: lost.incarnation }, 'lease lost');
+        this.#parts.events.lost(lost);
       }
-      const incarnation = await this.#leases.acquire(this.#identity(), this.#load(), this.#ttlMs);
+      const incarnation = await this.#parts.leases.acquire(
+        this.#parts.identity(),
+        this.#parts.load(),
+        this.#parts.ttlMs,
+      );
       this.#lease = { incarnation, number: ++this.#acquired };
       this.#incarnations.push(incarnation);
       if (this.#incarnations.length > REMEMBERED) this.#incarnations.shift();
       this.#extendedAt = begunAt;
-      this.#health.good();
-      this.#log.info({ incarnation }, 'lease acquired');
-      this.#events.acquired(this.#lease);
+      this.#parts.health.good();
+      this.#parts.log.info({ incarnation }, 'lease acquired');
+      this.#parts.events.acquired(this.#lease);
       return true;
     } catch (error) {
-      this.#health.bad(error instanceof Error ? error.message : String(error));
-      this.#log.debug({ err: error }, 'lease neither extended nor acquired');
+      this.#parts.health.bad(error instanceof Error ? error.message : String(error));
+      this.#parts.log.debug({ err: error }, 'lease neither extended nor acquired');
       return false;
     }
   }

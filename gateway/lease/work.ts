@@ -80,7 +80,7 @@ export class LeaseWork {
         void keeper.beat();
       },
     };
-    return new OutboxReader(bus.outboxes, incarnation, outboxPollMs, events, log);
+    return new OutboxReader({ outboxes: bus.outboxes, incarnation, pollMs: outboxPollMs, events, log });
   }
 
   #outboxLost(incarnation: string): void {

@@ -78,6 +78,12 @@ const LISTEN_SHARED = 0;
 /** Where devices measure how far a gateway is (G-5). */
 const PROBE_PATH = '/probe';
 
+export interface PushServerParts {
+  config: GatewayConfig;
+  events: PushServerEvents;
+  newcomers: Newcomers;
+}
+
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
@@ -91,7 +97,7 @@ export class PushServer {
   #closed = false;
 
   /** Throws when the TLS files are not usable: uWebSockets.js itself would say nothing. */
-  constructor(config: GatewayConfig, events: PushServerEvents, newcomers: Newcomers) {
+  constructor({ config, events, newcomers }: PushServerParts) {
     this.#config = config;
     this.#events = events;
     this.#newcomers = newcomers;

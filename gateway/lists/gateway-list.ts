@@ -33,6 +33,7 @@ export type OwnGateway = Pick<
 
 export class GatewayList {
   readonly #name: string;
+  #initial: GatewaySettings;
   #own: OwnGateway;
   #gateways: ListedGateway[] = [];
   #scopes = new Map<string, Scope>();
@@ -41,6 +42,7 @@ export class GatewayList {
 
   constructor(name: string, initial: GatewaySettings) {
     this.#name = name;
+    this.#initial = initial;
     this.#own = beginning(initial);
     this.update([]);
   }
@@ -49,8 +51,14 @@ export class GatewayList {
    * Before anything was read: what this gateway is started with, in place of what the constructor was told.
    */
   begin(initial: GatewaySettings): void {
+    this.#initial = initial;
     this.#own = beginning(initial);
     this.update([]);
+  }
+
+  /** What this gateway is started with. */
+  get initial(): GatewaySettings {
+    return this.#initial;
   }
 
   /**

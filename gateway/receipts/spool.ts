@@ -43,12 +43,17 @@ interface Spooled {
   bytes: number;
 }
 
+export interface ReceiptSpoolParts {
+  receipts: Receipts;
+  options: ReceiptSpoolOptions;
+  metrics: Metrics;
+  log: Logger;
+  /** There is no room for this result, and it is not counted as dropped. */
+  onResultRefused: (result: ResultReceipt) => void;
+}
+
 export class ReceiptSpool {
-  readonly #receipts: Receipts;
-  readonly #options: ReceiptSpoolOptions;
-  readonly #metrics: Metrics;
-  readonly #log: Logger;
-  readonly #onResultRefused: (result: ResultReceipt) => void;
+  readonly #parts: ReceiptSpoolParts;
   /** Oldest first; a hole is a receipt that was dropped. */
   #queue: (Spooled | undefined)[] = [];
   #head = 0;
@@ -66,19 +71,8 @@ export class ReceiptSpool {
   #waiters: (() => void)[] = [];
   #stopped = false;
 
-  /** `onResultRefused`: there is no room for this result, and it is not counted as dropped. */
-  constructor(
-    receipts: Receipts,
-    options: ReceiptSpoolOptions,
-    metrics: Metrics,
-    log: Logger,
-    onResultRefused: (result: ResultReceipt) => void,
-  ) {
-    this.#receipts = receipts;
-    this.#options = options;
-    this.#metrics = metrics;
-    this.#log = log;
-    this.#onResultRefused = onResultRefused;
+  constructor(parts: ReceiptSpoolParts) {
+    this.#parts = parts;
   }
 
   /** Receipts that wait, the batch being appended included. */
@@ -93,7 +87,7 @@ export class ReceiptSpool {
 
   /** Share of the bound that is taken, of number or bytes, whichever is larger. */
   get fill(): number {
-    const { limit, limitBytes } = this.#options;
+    const { limit, limitBytes } = this.#parts.options;
     return Math.max(this.size / limit, this.#bytes / limitBytes);
   }
 
@@ -159,7 +153,7 @@ export class ReceiptSpool {
   }
 
   #overBound(): boolean {
-    return this.size > this.#options.limit || this.#bytes > this.#options.limitBytes;
+    return this.size > this.#parts.options.limit || this.#bytes > this.#parts.options.limitBytes;
   }
 
   /**
@@ -192,8 +186,8 @@ export class ReceiptSpool {
     this.#counted(spooled, -1);
     this.#bytes -= bytes;
     this.#compact();
-    if (receipt.kind === 'result') this.#onResultRefused(receipt);
-    else this.#metrics.receiptsDropped.add(receipt.kind);
+    if (receipt.kind === 'result') this.#parts.onResultRefused(receipt);
+    else this.#parts.metrics.receiptsDropped.add(receipt.kind);
   }
 
   #counted({ receipt }: Spooled, change: 1 | -1): void {
@@ -204,7 +198,7 @@ export class ReceiptSpool {
 
   #schedule(): void {
     if (this.#stopped || this.#appending) return;
-    if (this.#retryMs === 0 && this.#count >= this.#options.batch) {
+    if (this.#retryMs === 0 && this.#count >= this.#parts.options.batch) {
       if (this.#timer) clearTimeout(this.#timer);
       this.#timer = null;
       void this.#append();
@@ -215,14 +209,18 @@ export class ReceiptSpool {
         this.#timer = null;
         void this.#append();
       },
-      this.#retryMs > 0 ? this.#retryMs * (0.5 + Math.random() / 2) : this.#options.delayMs,
+      this.#retryMs > 0 ? this.#retryMs * (0.5 + Math.random() / 2) : this.#parts.options.delayMs,
     );
   }
 
   #take(): Spooled[] {
     const batch: Spooled[] = [];
     let bytes = 0;
-    while (batch.length < this.#options.batch && bytes < BATCH_BYTES && this.#head < this.#queue.length) {
+    while (
+      batch.length < this.#parts.options.batch &&
+      bytes < BATCH_BYTES &&
+      this.#head < this.#queue.length
+    ) {
       const spooled = this.#queue[this.#head];
       this.#queue[this.#head++] = undefined;
       if (!spooled) continue;
@@ -258,19 +256,19 @@ export class ReceiptSpool {
     if (this.#batch.length === 0) return;
     this.#appending = true;
     try {
-      const outcome = await this.#receipts.append(
+      const outcome = await this.#parts.receipts.append(
         this.#batch.map((spooled) => spooled.receipt),
         this.#batch.reduce((sum, { bytes }) => sum + bytes, 0),
       );
       if (outcome === 'full') throw new Error('the administration server is too far behind');
-      this.#metrics.receiptsAppended += this.#batch.length;
+      this.#parts.metrics.receiptsAppended += this.#batch.length;
       for (const spooled of this.#batch) this.#bytes -= spooled.bytes;
       this.#batch = [];
       this.#retryMs = 0;
     } catch (error) {
       if (this.#retryMs === 0)
-        this.#log.warn({ err: error, spooled: this.size }, 'receipts wait for the bus');
-      this.#metrics.receiptsRetried++;
+        this.#parts.log.warn({ err: error, spooled: this.size }, 'receipts wait for the bus');
+      this.#parts.metrics.receiptsRetried++;
       this.#retryMs = Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, this.#retryMs * 2));
     } finally {
       this.#appending = false;

@@ -9,27 +9,33 @@ import type { Ticker } from '../ticker.ts';
 /** Sessions are looked at less often than every tick: their limit is long, and there are many. */
 const SESSION_TICKS = 4;
 
+export interface HeartbeatTimeoutsParts {
+  connections: Connections;
+  newcomers: Newcomers;
+  config: GatewayConfig;
+  ticker: Ticker;
+}
+
 export class HeartbeatTimeouts {
-  readonly #connections: Connections;
-  readonly #newcomers: Newcomers;
+  readonly #parts: HeartbeatTimeoutsParts;
   readonly #silenceTicks: number;
 
-  constructor(connections: Connections, newcomers: Newcomers, config: GatewayConfig, ticker: Ticker) {
-    this.#connections = connections;
-    this.#newcomers = newcomers;
-    this.#silenceTicks = ticker.ticks(heartbeatTimeoutMs(config));
+  constructor(parts: HeartbeatTimeoutsParts) {
+    this.#parts = parts;
+    this.#silenceTicks = parts.ticker.ticks(heartbeatTimeoutMs(parts.config));
   }
 
   tick(now: number): void {
-    this.#newcomers.sweep();
+    this.#parts.newcomers.sweep();
     if (now % SESSION_TICKS === 0) this.#closeSilentSessions(now);
   }
 
   /** B-4 */
   #closeSilentSessions(now: number): void {
-    for (const connection of this.#connections.sessions.values()) {
+    const { connections } = this.#parts;
+    for (const connection of connections.sessions.values()) {
       if (now - connection.heardTick > this.#silenceTicks) {
-        this.#connections.close(connection, CLOSE.heartbeatTimeout, 'B-4: nothing heard');
+        connections.close(connection, CLOSE.heartbeatTimeout, 'B-4: nothing heard');
       }
     }
   }

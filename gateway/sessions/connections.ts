@@ -4,7 +4,7 @@
  * whoever asks for it.
  */
 import type { Logger } from 'pino';
-import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import type { CutReason, Newcomers } from '../../bus/newcomers.ts';
 import { CLOSE, closeName } from '../../protocol/index.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
@@ -13,7 +13,6 @@ import {
   ADMITTING,
   type AdmittedConnection,
   type Connection,
-  type DeviceSocket,
   ENDED,
   isAdmitted,
   isLoopback,
@@ -37,6 +36,11 @@ export interface ConnectionsParts {
 
 /** A close reason is at most 123 bytes (RFC 6455, 5.5). */
 const REASON_BYTES = 120;
+
+export interface NewConnection
+  extends Pick<Connection, 'socket' | 'port' | 'newcomer' | 'heardTick' | 'budget' | 'bytes'> {
+  nonce: Uint8Array;
+}
 
 export class Connections {
   readonly #parts: ConnectionsParts;
@@ -85,16 +89,7 @@ export class Connections {
     return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
   }
 
-  /** `newcomer` is `null` for the canary. */
-  open(
-    socket: DeviceSocket,
-    port: number,
-    newcomer: Newcomer | null,
-    nonce: Uint8Array,
-    tick: number,
-    budget: number,
-    bytes: number,
-  ): Connection {
+  open({ socket, port, newcomer, nonce, heardTick, budget, bytes }: NewConnection): Connection {
     const connection: Connection = {
       id: ++this.#lastId,
       socket,
@@ -102,7 +97,7 @@ export class Connections {
       state: { name: 'proving', nonce },
       openedAt: Date.now(),
       newcomer,
-      heardTick: tick,
+      heardTick,
       budget,
       bytes,
       framesIn: 0,

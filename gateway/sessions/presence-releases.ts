@@ -10,18 +10,20 @@ const BATCH = 1_000;
 /** Beyond it the oldest are forgotten: a delivery to them will be reported `undelivered` instead. */
 const LIMIT = 200_000;
 
+export interface PresenceReleasesParts {
+  presence: Presence;
+  incarnation: () => string | null;
+  log: Logger;
+}
+
 export class PresenceReleases {
-  readonly #presence: Presence;
-  readonly #incarnation: () => string | null;
-  readonly #log: Logger;
+  readonly #parts: PresenceReleasesParts;
   #waiting: { device: string; session: number }[] = [];
   #timer: NodeJS.Timeout | null = null;
   #running: Promise<void> | null = null;
 
-  constructor(presence: Presence, incarnation: () => string | null, log: Logger) {
-    this.#presence = presence;
-    this.#incarnation = incarnation;
-    this.#log = log;
+  constructor(parts: PresenceReleasesParts) {
+    this.#parts = parts;
   }
 
   add(device: string, session: number): void {
@@ -52,7 +54,7 @@ export class PresenceReleases {
 
   async #release(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const incarnation = this.#incarnation();
+      const incarnation = this.#parts.incarnation();
       if (incarnation === null) {
         // Without a lease nothing is held in this worker's name: what it held is known by the dead lease.
         this.#waiting = [];
@@ -60,9 +62,9 @@ export class PresenceReleases {
       }
       const batch = this.#waiting.splice(0, BATCH);
       try {
-        await this.#presence.release(incarnation, batch);
+        await this.#parts.presence.release(incarnation, batch);
       } catch (error) {
-        this.#log.debug({ err: error, waiting: batch.length }, 'presence not released yet');
+        this.#parts.log.debug({ err: error, waiting: batch.length }, 'presence not released yet');
         this.#waiting.unshift(...batch);
         this.#schedule(RETRY_MS);
         return;

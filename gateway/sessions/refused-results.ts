@@ -11,9 +11,7 @@ import type { Connection } from './session.ts';
 export function handBack(
   connection: Connection | undefined,
   command: string,
-  connections: Connections,
-  metrics: Metrics,
-  retryMs: number,
+  { connections, metrics, retryMs }: { connections: Connections; metrics: Metrics; retryMs: number },
 ): void {
   metrics.resultsHandedBack++;
   if (connection) connections.send(connection, encodeGatewayMessage({ t: 'keep', id: command, retryMs }));

@@ -18,9 +18,13 @@ const PATIENCE_MS = 20_000;
 const SAMPLES = 512;
 const OUTSTANDING = 512;
 
+export interface RoundTripsParts {
+  connections: Connections;
+  metrics: Metrics;
+}
+
 export class RoundTrips {
-  readonly #connections: Connections;
-  readonly #metrics: Metrics;
+  readonly #parts: RoundTripsParts;
   /** The last measurements, milliseconds, in a ring. */
   readonly #samples = new Float64Array(SAMPLES);
   #measured = 0;
@@ -30,9 +34,8 @@ export class RoundTrips {
   #rotationAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(connections: Connections, metrics: Metrics) {
-    this.#connections = connections;
-    this.#metrics = metrics;
+  constructor(parts: RoundTripsParts) {
+    this.#parts = parts;
   }
 
   start(): void {
@@ -53,7 +56,7 @@ export class RoundTrips {
     this.#sent.delete(connection);
     const ms = performance.now() - sentAt;
     this.#samples[this.#measured++ % SAMPLES] = ms;
-    this.#metrics.roundTrip(ms);
+    this.#parts.metrics.roundTrip(ms);
   }
 
   /** Milliseconds; `undefined` until something was measured. */
@@ -94,7 +97,7 @@ export class RoundTrips {
     this.#rotation = null;
     if (now - this.#rotationAt < ROTATION_MS) return undefined;
     this.#rotationAt = now;
-    this.#rotation = this.#connections.sessions.values();
+    this.#rotation = this.#parts.connections.sessions.values();
     const first = this.#rotation.next();
     return first.done ? undefined : first.value;
   }

@@ -9,30 +9,24 @@ import type { Dependency } from '../../health/health.ts';
 /** Polling is faster while nobody can be admitted. */
 const INCOMPLETE_POLL_MS = 500;
 
+export interface SettingsWatcherParts {
+  directory: Directory;
+  pollMs: number;
+  health: Dependency;
+  onGateways: (gateways: DirectoryGateway[]) => void;
+  log: Logger;
+}
+
 export class SettingsWatcher {
-  readonly #directory: Directory;
-  readonly #pollMs: number;
-  readonly #health: Dependency;
-  readonly #onGateways: (gateways: DirectoryGateway[]) => void;
-  readonly #log: Logger;
+  readonly #parts: SettingsWatcherParts;
   #unsubscribe: (() => Promise<void>) | null = null;
   #timer: NodeJS.Timeout | null = null;
   #refreshing: Promise<void> | null = null;
   #again = false;
   #stopped = false;
 
-  constructor(
-    directory: Directory,
-    pollMs: number,
-    health: Dependency,
-    onGateways: (gateways: DirectoryGateway[]) => void,
-    log: Logger,
-  ) {
-    this.#directory = directory;
-    this.#pollMs = pollMs;
-    this.#health = health;
-    this.#onGateways = onGateways;
-    this.#log = log;
+  constructor(parts: SettingsWatcherParts) {
+    this.#parts = parts;
   }
 
   /** Resolves after the first attempt to read; never rejects. */
@@ -58,7 +52,7 @@ export class SettingsWatcher {
     try {
       await this.#unsubscribe?.();
     } catch (error) {
-      this.#log.debug({ err: error }, 'hints of gateways not ended');
+      this.#parts.log.debug({ err: error }, 'hints of gateways not ended');
     }
     this.#unsubscribe = null;
   }
@@ -71,25 +65,27 @@ export class SettingsWatcher {
       await this.#read();
     }
     if (!this.#stopped) {
-      const delayMs = this.#health.ok ? this.#pollMs : Math.min(this.#pollMs, INCOMPLETE_POLL_MS);
+      const delayMs = this.#parts.health.ok
+        ? this.#parts.pollMs
+        : Math.min(this.#parts.pollMs, INCOMPLETE_POLL_MS);
       this.#timer = setTimeout(() => void this.refresh(), delayMs);
     }
   }
 
   async #read(): Promise<void> {
     try {
-      this.#unsubscribe ??= await this.#directory.onGatewaysChange(() => void this.refresh());
+      this.#unsubscribe ??= await this.#parts.directory.onGatewaysChange(() => void this.refresh());
       const [{ generation, problem }, gateways] = await Promise.all([
-        this.#directory.look(),
-        this.#directory.gateways(),
+        this.#parts.directory.look(),
+        this.#parts.directory.gateways(),
       ]);
-      if (generation === null) this.#health.bad(problem ?? 'the directory is not whole');
-      else this.#health.good();
+      if (generation === null) this.#parts.health.bad(problem ?? 'the directory is not whole');
+      else this.#parts.health.good();
       // A directory that lost its data lists no gateways: that is no reason to forget them.
-      if (generation !== null || gateways.length > 0) this.#onGateways(gateways);
+      if (generation !== null || gateways.length > 0) this.#parts.onGateways(gateways);
     } catch (error) {
-      this.#health.bad(error instanceof Error ? error.message : String(error));
-      this.#log.debug({ err: error }, 'settings not read');
+      this.#parts.health.bad(error instanceof Error ? error.message : String(error));
+      this.#parts.log.debug({ err: error }, 'settings not read');
     }
   }
 }

@@ -32,13 +32,13 @@ function makeSpool(options: Partial<ReceiptSpoolOptions> = {}) {
   const receipts = new FakeReceipts();
   const metrics = new Metrics();
   const handedBack: Receipt[] = [];
-  const spool = new ReceiptSpool(
-    receipts as unknown as Receipts,
-    { batch: 500, delayMs: 5, limit: 100, limitBytes: 1e9, ...options },
+  const spool = new ReceiptSpool({
+    receipts: receipts as unknown as Receipts,
+    options: { batch: 500, delayMs: 5, limit: 100, limitBytes: 1e9, ...options },
     metrics,
-    pino({ level: 'silent' }),
-    (result) => handedBack.push(result),
-  );
+    log: pino({ level: 'silent' }),
+    onResultRefused: (result) => handedBack.push(result),
+  });
   return { receipts, metrics, spool, handedBack };
 }
 

@@ -8,8 +8,8 @@ export const GATEWAY: readonly Mutation[] = [
     patches: [
       {
         file: 'gateway/delivery/outbox-reader.js',
-        find: 'void this.#subscribe();\n            this.read();\n        }, this.#pollMs)',
-        replace: 'void this.#subscribe();\n        }, this.#pollMs)',
+        find: 'void this.#subscribe();\n            this.read();\n        }, this.#parts.pollMs)',
+        replace: 'void this.#subscribe();\n        }, this.#parts.pollMs)',
       },
     ],
     proof: { file: 'faults/proofs/hints-lost', test: 'a delivery that nobody hints at arrives' },
@@ -35,9 +35,9 @@ export const GATEWAY: readonly Mutation[] = [
     patches: [
       {
         file: 'gateway/receipts/spool.js',
-        find: 'this.#metrics.receiptsRetried++;',
+        find: 'this.#parts.metrics.receiptsRetried++;',
         replace:
-          'this.#metrics.receiptsRetried++;\n            for (const spooled of this.#batch) this.#bytes -= spooled.bytes;\n            this.#batch = [];',
+          'this.#parts.metrics.receiptsRetried++;\n            for (const spooled of this.#batch) this.#bytes -= spooled.bytes;\n            this.#batch = [];',
       },
     ],
     proof: {

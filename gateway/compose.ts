@@ -1,0 +1,162 @@
+/**
+ * The parts of one gateway worker, each built once and not started yet. Parts call each other in circles (a
+ * socket's event reaches the sessions, which close sockets), so callbacks take theirs from `late`, which is
+ * complete before the first of them runs.
+ */
+import os from 'node:os';
+import type { WorkerIdentity } from '../bus/bus.ts';
+import { Certificate } from '../bus/certificate.ts';
+import { Dependency, Loops } from '../health/health.ts';
+import { Canary } from './admission/canary.ts';
+import { Interner } from './admission/interner.ts';
+import { sessionParts, socketParts } from './compose-sockets.ts';
+import { shareOf, tickMs } from './config.ts';
+import { Draining } from './drain/draining.ts';
+import { LeaseKeeper } from './lease/keeper.ts';
+import { LoadMeter } from './lease/load.ts';
+import { LeaseWork } from './lease/work.ts';
+import { GatewayList } from './lists/gateway-list.ts';
+import { Metrics } from './metrics.ts';
+import { HeardReports } from './receipts/heard-reports.ts';
+import { SettingsFollower } from './settings/follower.ts';
+import { SettingsWatcher } from './settings/watcher.ts';
+import { Ticker } from './ticker.ts';
+import type {
+  Core,
+  Given,
+  LeaseParts,
+  SessionParts,
+  SettingsParts,
+  SocketParts,
+  WorkerParts,
+} from './worker-parts.ts';
+import { WorkerStatus } from './worker-status.ts';
+
+/** Each loop goes round every few seconds, also when it fails. */
+const STUCK_AFTER_SECONDS = 60;
+
+/** Throws when the TLS files are not usable. */
+export function composeWorker(given: Given): WorkerParts {
+  const late = {} as WorkerParts;
+  const core = coreParts(given, late);
+  const sockets = { ...core, ...socketParts(core, late) };
+  const sessions = { ...sockets, ...sessionParts(sockets, late) };
+  const settings = { ...sessions, ...settingsParts(sessions, late) };
+  const leased = { ...settings, ...leaseParts(settings, late) };
+  const canary = canaryOf(leased);
+  return Object.assign(late, leased, { canary, status: statusOf(leased) });
+}
+
+function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
+  const { config, bus } = given;
+  const worker = `${config.name}/${config.workerNumber}`;
+  const ticker: Ticker = new Ticker(tickMs(config), () => late.heartbeatTimeouts.tick(ticker.now));
+  return {
+    ...given,
+    worker,
+    gateway: config.name,
+    log: log.child({ worker }),
+    now: bus.clock.now.bind(bus.clock),
+    metrics: new Metrics(),
+    ticker,
+    loops: new Loops(STUCK_AFTER_SECONDS),
+    interner: new Interner(),
+    certificate: new Certificate(),
+    gateways: new GatewayList(config.name, config.initial),
+    leaseHealth: new Dependency(),
+    directoryHealth: new Dependency(),
+    canaryHealth: new Dependency(),
+    incarnation: () => late.keeper.last?.incarnation ?? null,
+  };
+}
+
+/** What operators set, and what follows from it. */
+function settingsParts(parts: Core & SocketParts & SessionParts, late: WorkerParts): SettingsParts {
+  const { config, bus } = parts;
+  const draining = new Draining({
+    ...parts,
+    moved: (port) => late.follower.moved(port),
+    perSecond: shareOf(config.drainPerSecond, config) || 1,
+  });
+  const follower = new SettingsFollower({ ...parts, draining });
+  const watcher = new SettingsWatcher({
+    directory: bus.directory,
+    pollMs: config.settingsPollMs,
+    health: parts.directoryHealth,
+    onGateways: (gateways) => follower.gatewaysRead(gateways),
+    log: parts.log,
+  });
+  return { draining, follower, watcher };
+}
+
+type Leasing = Core & SocketParts & SessionParts & SettingsParts;
+
+/** What the worker tells the bus of itself, and what it gets from there. */
+function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
+  const { config, bus, spool, connections, admission, listener, follower, tunnels } = parts;
+  const load = new LoadMeter({
+    connections: () => connections.count,
+    takeAdmissions: () => admission.takeCount(),
+    bufferedBytes: () => connections.bufferedBytes(),
+    limit: () => listener.limit,
+    port: () => late.status.openPort || undefined,
+    revision: () => follower.applied,
+    roundTripMs: () => parts.roundTrips.percentiles(),
+    leaving: () => late.status.leaving,
+    problem: () => follower.problem,
+    tunnels: () => tunnels.load,
+  });
+  const leaseWork = new LeaseWork({ ...parts, outboxPollMs: config.outboxPollMs, tunnels: tunnels.relay });
+  const keeper: LeaseKeeper = new LeaseKeeper({
+    leases: bus.leases,
+    identity: () => identityOf(late),
+    load: () => load.read(),
+    ttlMs: config.leaseTtlMs,
+    health: parts.leaseHealth,
+    events: {
+      acquired: (lease) => {
+        leaseWork.acquired(lease, keeper);
+        heard.renewed();
+      },
+      lost: (lease) => leaseWork.lost(lease),
+    },
+    log: parts.log,
+  });
+  const heard = new HeardReports({ ...parts, heardUpTo: (now) => spool.heardUpTo(now) });
+  return { leaseWork, keeper, heard };
+}
+
+function identityOf({ worker, gateway, version, gateways, canary }: WorkerParts): WorkerIdentity {
+  return {
+    worker,
+    gateway,
+    host: os.hostname(),
+    pid: process.pid,
+    version,
+    initial: gateways.initial,
+    ...(canary && { canaryKey: canary.publicKey }),
+  };
+}
+
+function canaryOf(parts: Leasing): Canary | null {
+  const { config, bus, challenger, messages, connections } = parts;
+  if (!config.canary) return null;
+  return new Canary({
+    ...parts,
+    directory: bus.directory,
+    heartbeatMs: config.heartbeatIntervalMs,
+    open: (socket) => challenger.open(socket, 0, null),
+    receive: (connection, bytes) => messages.receive(connection, bytes, true),
+    close: (connection, code, reason) => connections.close(connection, code, reason),
+    health: parts.canaryHealth,
+  });
+}
+
+function statusOf({ canaryHealth, certificate, ...parts }: Leasing & LeaseParts): WorkerStatus {
+  const { config } = parts;
+  return new WorkerStatus({
+    ...parts,
+    ...(config.canary && { canaryHealth }),
+    ...(config.tls && { certificate }),
+  });
+}
