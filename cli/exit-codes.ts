@@ -25,19 +25,19 @@ export const EXIT = {
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
 export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
-  [EXIT.ok, 'done; with `--wait`: every execution succeeded, or the gateway did as told'],
-  [EXIT.fault, 'unexpected fault'],
+  [EXIT.ok, 'done; with `--wait`: every execution succeeded, or the gateway applied the change'],
+  [EXIT.fault, 'unexpected error'],
   [EXIT.usage, 'wrong usage or bad configuration; nothing was tried'],
   [EXIT.refused, 'the server refused the request (4xx)'],
   [EXIT.unavailable, 'the server cannot be reached or cannot serve now'],
   [
     EXIT.notAllSucceeded,
-    '`--wait`: finished, but some executions did not succeed, or the gateway did not do as told',
+    '`--wait`: finished, but some executions did not succeed, or the gateway did not apply the change',
   ],
   [EXIT.waitTimeout, '`--wait-timeout` elapsed before that'],
   [
     EXIT.notAdmitted,
-    '`pushpoint agent`: the gateways refuse this device for good; its last line says why and what to do',
+    '`pushpoint agent`: the gateways refuse this device permanently; its last line says why and what to do',
   ],
   [
     EXIT.interrupted,

@@ -33,7 +33,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   addConfigFlags(
     program(
       'admin',
-      'an administration server; gateways join through Redis',
+      'an administration server; gateways connect through Redis',
       async () => (await import('./programs/admin.ts')).runAdmin,
     ),
     'admin',
@@ -41,7 +41,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   addConfigFlags(
     program(
       'gateway',
-      'a gateway (push server); joins administration servers through Redis',
+      'a gateway (push server); connects to administration servers through Redis',
       async () => (await withGatewayBinary(() => import('./programs/gateway.ts'))).runGateway,
     ),
     'gateway',
@@ -49,7 +49,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   addConfigFlags(
     program(
       'agent',
-      'the reference agent: makes this machine a device',
+      'the reference agent: turns this machine into a device',
       async () => (await import('./programs/agent.ts')).runAgent,
     ),
     'agent',
@@ -57,7 +57,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   addConfigFlags(
     program(
       'restored',
-      'after an older copy of the database was restored: begins a new epoch of the installation',
+      'run after restoring an older copy of the database: begins a new epoch of the installation',
       async () => (await import('./programs/restored.ts')).runRestored,
     ),
     'restored',

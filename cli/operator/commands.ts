@@ -46,7 +46,7 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     commands,
     shell,
     'executions <id>',
-    'what became of it on each device',
+    'its outcome on each device',
     async ({ api, out }, [id], flags) => {
       const { since: finishedSince, until: finishedUntil } = spanOf(flags);
       const query = { state: flags.state as string, data: wantsData(flags), finishedSince, finishedUntil };
@@ -57,35 +57,38 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     },
   );
   withSpan(withLimit(executions), 'finished')
-    .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
+    .option(
+      '--data',
+      'include what the devices returned, for any number; up to 100 executions include it anyway',
+    )
     .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 
   operatorCommand(
     commands,
     shell,
     'cancel <id>',
-    'cancel what is not final yet',
+    'cancel executions that are not final yet',
     async ({ api, out }, [id], flags) => {
       const body = { force: flags.force === true };
       const command = await api.request<CommandView>('POST', `${pathOf(id)}/cancel`, { body });
       if (out.json) return out.document(command);
       out.line(`${command.id}: cancel requested (${countsText(command.counts)})`);
     },
-  ).option('--force', 'stop what already runs as well');
+  ).option('--force', 'also stop executions that already run');
 
   operatorCommand(
     commands,
     shell,
     'wait <id>',
-    'follow it until every execution is final',
+    'follow the command until every execution is final',
     (context, [id], flags) =>
       waitForCommand(context, id ?? '', {
         waitTimeoutMs: flags.waitTimeout as number | undefined,
         ...(flags.show === undefined ? {} : { limit: flags.show as number }),
       }),
   )
-    .option('--wait-timeout <duration>', 'give up waiting after this long', durationFlag)
-    .option('--show <count>', 'most executions to show', countFlag);
+    .option('--wait-timeout <duration>', 'stop waiting after this long', durationFlag)
+    .option('--show <count>', 'maximum number of executions to show', countFlag);
 }
 
 function showCommand(out: OperatorContext['out'], command: CommandView): void {

@@ -77,13 +77,13 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
   };
   change('move <device> <group>', 'move a device to another group', (groupId) => ({ groupId }));
   change('block <device>', 'turn a device away until it is unblocked', () => ({ blocked: true }));
-  change('unblock <device>', 'admit it again', () => ({ blocked: false }));
+  change('unblock <device>', 'admit a blocked device again', () => ({ blocked: false }));
 
   operatorCommand(
     devices,
     shell,
     'rename <device> <name>',
-    'give it another name',
+    'change its name',
     async ({ api, out }, [text, name]) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}`;
@@ -95,7 +95,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     devices,
     shell,
     'delete <device>',
-    'forget a device; it must enrol again',
+    'delete a device; it must enrol again',
     async (context, [text], flags) => {
       const { api, out } = context;
       const id = await resolveId(api, 'devices', text ?? '');
@@ -111,7 +111,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     devices,
     shell,
     'why <device> [command]',
-    'why a command, or the newest there, has not run yet',
+    'why a command, by default the newest, has not run yet',
     async ({ api, out }, [text, command]) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}`;
@@ -130,7 +130,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     devices,
     shell,
     'executions <device>',
-    'what was commanded to a device',
+    'commands of a device and their outcomes',
     async ({ api, out }, [text], flags) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}/executions`;
@@ -142,7 +142,10 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     },
   );
   withSpan(withLimit(executions), 'issued')
-    .option('--data', 'with what the devices returned, however many; up to 100 executions have it anyway')
+    .option(
+      '--data',
+      'include what the devices returned, for any number; up to 100 executions include it anyway',
+    )
     .addOption(new Option('--state <state>', 'only these').choices([...EXECUTION_STATES]));
 }
 

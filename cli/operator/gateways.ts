@@ -73,7 +73,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
         gateways,
         shell,
         'set <name>',
-        'change settings; the gateway takes them up within seconds',
+        'change settings; the gateway applies them within seconds',
         async (context, [name], flags) => {
           const { api, out } = context;
           const body = await settingsOf(context, flags);
@@ -86,7 +86,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
         },
       ),
     ),
-    'wait until the settings are in force, or it is known why they cannot be',
+    'wait until the settings are applied, or the reason is known why they cannot be',
   );
 
   withWait(
@@ -94,21 +94,21 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
       gateways,
       shell,
       'drain <name>',
-      'refuse newcomers and send its devices to other gateways',
+      'refuse new devices and send the connected ones to other gateways',
       async (context, [name], flags) => {
         const view = await context.api.request<GatewayView>('POST', `${pathOf(name)}/drain`);
         if (flags.wait !== true) return showGateway(context.out, view);
         return waitAndShow(context, name, flags, drainOutcome());
       },
     ),
-    'wait until the last device has left and serves elsewhere',
+    'wait until every device has left and is served elsewhere',
   );
 
   operatorCommand(
     gateways,
     shell,
     'undrain <name>',
-    'take newcomers again; devices that have not left stay',
+    'admit devices again; those that have not left stay',
     async (context, [name]) => {
       await context.api.request('DELETE', `${pathOf(name)}/drain`);
       showGateway(context.out, await whenTakenUp(context, pathOf(name)));
@@ -119,7 +119,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
     gateways,
     shell,
     'release-ports <name>',
-    'stop listening on the ports it had before',
+    'stop listening on former ports',
     async ({ api, out }, [name]) => {
       showGateway(out, await api.request<GatewayView>('DELETE', `${pathOf(name)}/former-ports`));
     },
@@ -129,7 +129,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
     gateways,
     shell,
     'delete <name>',
-    'forget a gateway that does not run',
+    'delete a gateway that does not run',
     async ({ api, out }, [name]) => {
       await api.request('DELETE', pathOf(name));
       if (out.json) out.document({ deleted: name });
@@ -141,7 +141,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
 function withWait(command: Command, description: string): Command {
   return command
     .option('--wait', description)
-    .option('--wait-timeout <duration>', 'give up waiting after this long', durationFlag);
+    .option('--wait-timeout <duration>', 'stop waiting after this long', durationFlag);
 }
 
 async function waitAndShow(

@@ -43,7 +43,7 @@ export function addGroupsCommands(program: Command, shell: CommandShell): void {
     .option('--parent <group>', 'only those directly below this group')
     .option('--text <text>', 'only those with this in their name or id');
 
-  operatorCommand(groups, shell, 'create <name>', 'make a group', async ({ api, out }, [name], flags) => {
+  operatorCommand(groups, shell, 'create <name>', 'create a group', async ({ api, out }, [name], flags) => {
     const parentId =
       flags.parent === undefined ? undefined : await resolveId(api, 'groups', flags.parent as string);
     const body = { name, ...(parentId && { parentId }), ...(flags.id === undefined ? {} : { id: flags.id }) };
@@ -56,7 +56,7 @@ export function addGroupsCommands(program: Command, shell: CommandShell): void {
     groups,
     shell,
     'rename <group> <name>',
-    'give it another name',
+    'change its name',
     async ({ api, out }, [text, name]) => {
       const id = await resolveId(api, 'groups', text ?? '');
       showGroup(out, await api.request<GroupView>('PATCH', pathOf(id), { body: { name } }));
@@ -67,7 +67,7 @@ export function addGroupsCommands(program: Command, shell: CommandShell): void {
     groups,
     shell,
     'move <group> <parent>',
-    'put it below another group',
+    'move it below another group',
     async ({ api, out }, [text, parent]) => {
       const id = await resolveId(api, 'groups', text ?? '');
       const parentId = await resolveId(api, 'groups', parent ?? '');

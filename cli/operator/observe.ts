@@ -11,7 +11,7 @@ import { limitOf, noteMore, operatorCommand, withLimit } from './operator-comman
 import { spanOf, timeFlag, withSpan } from './time-flags.ts';
 
 export function addObserveCommands(program: Command, shell: CommandShell): void {
-  operatorCommand(program, shell, 'status', 'how the administration server is', async ({ api, out }) => {
+  operatorCommand(program, shell, 'status', 'state of the administration server', async ({ api, out }) => {
     const status = await api.get<StatusView>('/v1/status');
     if (out.json) return out.document(status);
     const { coverage, ...rest } = status;
@@ -43,12 +43,10 @@ export function addObserveCommands(program: Command, shell: CommandShell): void 
     },
   )
     .option('--type <prefix>', 'only types that begin with this, for example device.')
-    .option('--command <id>', 'only what concerns this command')
+    .option('--command <id>', 'only events of this command')
     .option('--after <number>', 'begin after this event')
-    .option(
-      '--since <time>',
-      'begin with what happened then: a time, or how long ago (15m)',
-      (text: string) => timeFlag(text),
+    .option('--since <time>', 'begin with events from then: a time, or how long ago (15m)', (text: string) =>
+      timeFlag(text),
     );
 
   const audit = operatorCommand(

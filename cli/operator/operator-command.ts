@@ -103,7 +103,7 @@ function checkToken(text: string, source: string): string {
 /** Adds --limit, read with `limitOf`. */
 export function withLimit(command: Command): Command {
   return command.addOption(
-    new Option('--limit <count>', 'most items to show, or `all`')
+    new Option('--limit <count>', 'maximum number of items to show, or `all`')
       .default(100)
       .argParser((text) => (text === 'all' ? Number.MAX_SAFE_INTEGER : countFlag(text))),
   );

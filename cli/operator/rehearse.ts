@@ -13,15 +13,17 @@ const DEVICES_MAX = 15_000;
 const DEFAULT_WAIT_MS = 300_000;
 
 const HELP = `
-Makes simulated devices in a group of their own, connects them to the gateway, and then cuts them off from it, all at once, as if
-it had died. Tells how long it took until 50, 90, 99 and 100 % of them were back on other gateways, and until they worked
-again: until a command had reached them and its outcome was on record. The gateway goes on serving real devices; none of
-them is moved. Other gateways get the newcomers for real: it refuses to begin where they have no room.
+Creates simulated devices in a group of their own, connects them to the gateway, and then cuts them
+off from it, all at once, as if it had died. Reports how long it took until 50, 90, 99 and 100 % of
+them were back on other gateways, and until they worked again: until a command had reached them and
+its outcome was stored. The gateway goes on serving real devices; none of them is moved. For the
+other gateways the load is real: rehearse refuses to begin if they have no room.
 
-Devices, enrolment token and group are removed at the end, also after Ctrl-C. Needs a token with the role admin.
+It removes devices, enrolment token and group at the end, also after Ctrl-C. It needs a token with
+the role admin.
 
   pushpoint rehearse --gateway gw1 --devices 2000
-  pushpoint rehearse --clean          removes what a rehearsal that was killed left behind
+  pushpoint rehearse --clean          removes what a killed rehearsal left
 `;
 
 export function addRehearseCommand(program: Command, shell: CommandShell): void {
@@ -29,7 +31,7 @@ export function addRehearseCommand(program: Command, shell: CommandShell): void 
     program,
     shell,
     'rehearse',
-    'how long devices take to return when a gateway is gone, tried with simulated ones',
+    'measure how long devices take to return when a gateway is gone, with simulated devices',
     async (context, _, flags) => {
       const { clean, rehearse, showReport } = await import('../rehearsal/rehearse.ts');
       if (flags.clean === true) return clean(context);
@@ -45,13 +47,13 @@ export function addRehearseCommand(program: Command, shell: CommandShell): void 
       return report.missing === 0 ? EXIT.ok : EXIT.waitTimeout;
     },
   )
-    .option('--gateway <name>', 'the gateway to take away')
+    .option('--gateway <name>', 'the gateway that goes away')
     .option('--devices <count>', 'devices to simulate', countFlag, DEFAULT_DEVICES)
     .addOption(
       new Option('--wait-timeout <duration>', 'how long devices may take to return and to work again')
         .default(DEFAULT_WAIT_MS, roughDuration(DEFAULT_WAIT_MS))
         .argParser(durationFlag),
     )
-    .option('--clean', 'only remove what earlier rehearsals left behind')
+    .option('--clean', 'only remove what earlier rehearsals left')
     .addHelpText('after', HELP);
 }

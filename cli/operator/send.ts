@@ -27,16 +27,16 @@ export function addSendCommands(program: Command, shell: CommandShell): void {
 
   const task = program.command('task').description('start and stop tasks on devices');
   const named: ArgsOf = ([name]) => ({ task: name });
-  send(task, shell, 'start <name>', 'start a task that the device is configured with', 'task.start', named);
+  send(task, shell, 'start <name>', 'start a task that the device has configured', 'task.start', named);
   send(task, shell, 'stop <name>', 'stop a running task', 'task.stop', named);
 
-  send(program, shell, 'stats', 'fetch the figures of devices', 'statistics', () => ({}));
+  send(program, shell, 'stats', 'fetch statistics of devices', 'statistics', () => ({}));
 
   send(
     program,
     shell,
     'message <topic>',
-    "hand a message to the devices' own program",
+    "send a message to the devices' own program",
     'message',
     ([topic], flags) =>
       flags.body === undefined ? { topic } : { topic, body: jsonFlag(flags.body as string) },
@@ -69,18 +69,18 @@ function send(
       durationFlag,
     )
     .addOption(
-      new Option('--offline <what>', 'what to do for devices that are not connected')
+      new Option('--offline <what>', 'what to do for devices that are offline')
         .choices(['queue', 'skip'])
         .default('queue'),
     )
     .option(
       '--collapse-key <key>',
-      `supersedes what is not delivered yet with the same key (default: ${collapseKey ?? 'none'})`,
+      `replaces undelivered commands with the same key (default: ${collapseKey ?? 'none'})`,
     )
-    .option('--idempotency-key <key>', 'the same key again does not command twice')
-    .option('--wait', 'follow it until every execution is final')
-    .option('--wait-timeout <duration>', 'give up waiting after this long; the command goes on', durationFlag)
-    .option('--show <count>', 'with --wait: most executions to show', countFlag);
+    .option('--idempotency-key <key>', 'repeating the request with the same key creates no second command')
+    .option('--wait', 'follow the command until every execution is final')
+    .option('--wait-timeout <duration>', 'stop waiting after this long; the command goes on', durationFlag)
+    .option('--show <count>', 'with --wait: maximum number of executions to show', countFlag);
 }
 
 async function sendAndWait(

@@ -20,8 +20,8 @@ export function timeFlag(text: string, now = Date.now()): string {
 export function withSpan(command: Command, what: string): Command {
   const read = (text: string) => timeFlag(text);
   return command
-    .option('--since <time>', `only what was ${what} then or later: a time, or how long ago (15m)`, read)
-    .option('--until <time>', `only what was ${what} before then`, read);
+    .option('--since <time>', `only those ${what} then or later: a time, or how long ago (15m)`, read)
+    .option('--until <time>', `only those ${what} before then`, read);
 }
 
 export function spanOf(flags: Flags): { since: string | undefined; until: string | undefined } {

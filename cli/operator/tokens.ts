@@ -35,7 +35,7 @@ function addEnrolmentTokens(program: Command, shell: CommandShell): void {
     tokens,
     shell,
     'create',
-    'make a token (what `enroll-token` alone does)',
+    'create a token (as `enroll-token` alone does)',
     async (context, _, flags) => {
       const { api, out } = context;
       const groupId =
@@ -69,7 +69,7 @@ function addEnrolmentTokens(program: Command, shell: CommandShell): void {
       tokens,
       shell,
       'list',
-      'tokens made, without the tokens themselves',
+      'tokens, without their secrets',
       async ({ api, out }, _, flags) => {
         const page = await api.list<EnrolmentTokenView>('/v1/enrolment-tokens', {}, limitOf(flags));
         if (out.json) return out.document(page);
@@ -86,7 +86,7 @@ function addApiTokens(program: Command, shell: CommandShell): void {
     .command('tokens')
     .description('tokens for people and programs that use the HTTP API');
 
-  operatorCommand(tokens, shell, 'create <name>', 'make a token', async ({ api, out }, [name], flags) => {
+  operatorCommand(tokens, shell, 'create <name>', 'create a token', async ({ api, out }, [name], flags) => {
     const ttl = flags.ttl === undefined ? {} : { ttl: Math.ceil((flags.ttl as number) / 1000) };
     const made = await api.request<ApiTokenView>('POST', '/v1/tokens', {
       body: { name, role: flags.role, ...ttl },
@@ -108,7 +108,7 @@ function addApiTokens(program: Command, shell: CommandShell): void {
       tokens,
       shell,
       'list',
-      'tokens made, without the tokens themselves',
+      'tokens, without their secrets',
       async ({ api, out }, _, flags) => {
         const page = await api.list<ApiTokenView>('/v1/tokens', {}, limitOf(flags));
         if (out.json) return out.document(page);
@@ -122,7 +122,7 @@ function addApiTokens(program: Command, shell: CommandShell): void {
 }
 
 function addRevoke(parent: Command, shell: CommandShell, path: string): void {
-  operatorCommand(parent, shell, 'revoke <id>', 'end a token now', async ({ api, out }, [id]) => {
+  operatorCommand(parent, shell, 'revoke <id>', 'revoke a token at once', async ({ api, out }, [id]) => {
     await api.request('DELETE', `${path}/${encodeURIComponent(id ?? '')}`);
     if (out.json) out.document({ revoked: id });
     else out.line(`Revoked ${id}.`);

@@ -36,7 +36,10 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
       addressFlag,
     )
     .option('--stdio', 'one connection over standard input and output, for ProxyCommand')
-    .option('--host <host>', 'where the device connects to, if its policy allows it (default: itself)')
+    .option(
+      '--host <host>',
+      'host that the device connects to, if its configuration allows it (default: itself)',
+    )
     .option('--reason <text>', 'why, for the audit trail')
     .option('--time-limit <duration>', 'how long it may last', durationFlag);
 
@@ -68,11 +71,17 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
     showTunnel(out, await api.get<TunnelView>(pathOf(id)));
   });
 
-  operatorCommand(tunnels, shell, 'close <id>', 'end it; both ends are told', async ({ api, out }, [id]) => {
-    const tunnel = await api.request<TunnelView>('POST', `${pathOf(id)}/close`);
-    if (out.json) return out.document(tunnel);
-    out.line(`${tunnel.id} ended: ${tunnel.end?.reason ?? '-'}`);
-  });
+  operatorCommand(
+    tunnels,
+    shell,
+    'close <id>',
+    'end a tunnel; both ends learn why',
+    async ({ api, out }, [id]) => {
+      const tunnel = await api.request<TunnelView>('POST', `${pathOf(id)}/close`);
+      if (out.json) return out.document(tunnel);
+      out.line(`${tunnel.id} ended: ${tunnel.end?.reason ?? '-'}`);
+    },
+  );
 }
 
 async function openTunnel(

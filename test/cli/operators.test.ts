@@ -132,7 +132,7 @@ test('a word that is no command is called an unknown command, with those that th
 test('--help tells the defaults that matter', async () => {
   const sync = await pushpoint(['sync', '--help'], fleet(1));
   const text = sync.shell.out.replaceAll(/\s+/g, ' ');
-  assert.match(text, 'supersedes what is not delivered yet with the same key (default: sync)');
+  assert.match(text, 'replaces undelivered commands with the same key (default: sync)');
   assert.match(text, 'from its acknowledgement (default: 15m)');
   const rehearse = await pushpoint(['rehearse', '--help'], fleet(1));
   assert.match(rehearse.shell.out.replaceAll(/\s+/g, ' '), '(default: 5m)');
