@@ -52,6 +52,11 @@ function fanoutOn(site: Site): FanoutSite {
   };
 }
 
+/** A sentence in lines of at most 110 columns. */
+function lines(text: string): string[] {
+  return text.match(/\S.{0,109}(?=\s|$)/g) ?? [];
+}
+
 /** The figures of `docs/scaling.md`, as Markdown. */
 export function figuresAsMarkdown(measurements: Measurements): string {
   const costs = figuresOf(measurements.costs);
@@ -60,7 +65,7 @@ export function figuresAsMarkdown(measurements: Measurements): string {
   const row = (name: string, value: (report: FleetReport) => string) =>
     `| ${name} | ${reports.map(value).join(' | ')} |`;
   return [
-    `Calculated from figures of ${measurements.conditions}`,
+    ...lines(`Calculated from figures of ${measurements.conditions}`),
     '',
     `| | ${FLEETS.map((devices) => `${count(devices)} devices`).join(' | ')} |`,
     `|---|${FLEETS.map(() => '---:|').join('')}`,
