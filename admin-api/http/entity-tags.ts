@@ -8,7 +8,10 @@ import { Problem } from '../problems.ts';
 import type { Device, Gateway, Group } from '../store/records.ts';
 
 export const ETAG_HEADER = {
-  etag: { type: 'string', description: 'Of what operators set; for `If-Match` of a later change.' },
+  etag: {
+    type: 'string',
+    description: 'Tag of what operators set; send it as `If-Match` with a later change.',
+  },
 };
 
 export const IfMatchHeaders = Type.Object({
@@ -16,7 +19,7 @@ export const IfMatchHeaders = Type.Object({
     Type.String({
       maxLength: 1_024,
       pattern: '^(\\*|(W/)?"[^"]*"([ \\t]*,[ \\t]*(W/)?"[^"]*")*)$',
-      description: 'Change it only while its `ETag` is one of these; refused with 412 otherwise.',
+      description: 'Change it only if its `ETag` is one of these; otherwise the answer is 412.',
     }),
   ),
 });
@@ -43,7 +46,7 @@ export function expecting<T>({ 'if-match': wanted }: IfMatch, tag: (record: T) =
   const tags = new Set(wanted.match(/(W\/)?"[^"]*"/g));
   return (record: T): void => {
     if (tags.has(tag(record))) return;
-    throw new Problem('precondition-failed', 'It has changed meanwhile: read it again for its ETag of now.');
+    throw new Problem('precondition-failed', 'It has changed meanwhile: read it again for its current ETag.');
   };
 }
 

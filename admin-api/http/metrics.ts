@@ -7,7 +7,7 @@ export function createHttpMetrics(registry: Registry) {
   return {
     requestSeconds: new Histogram({
       name: 'pushpoint_admin_http_request_seconds',
-      help: 'Time to answer a request, by method, route and status; event streams are not in it.',
+      help: 'Time to answer a request, by method, route and status; event streams are not included.',
       labelNames: ['method', 'route', 'status'],
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
       registers,

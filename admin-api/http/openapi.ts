@@ -42,26 +42,27 @@ const SCHEMAS = [
 ];
 
 const TAGS = {
-  Commands: 'Telling devices what to do, and what became of it.',
+  Commands: 'Commands to devices, and their outcomes.',
   Devices: 'Enrolled devices.',
   Tunnels: 'A port on a device, reached through a gateway.',
-  Groups: 'The tree of groups devices are in.',
-  Enrolment: 'How devices come in.',
-  Gateways: 'Distribution points that run the push server.',
+  Groups: 'The tree of groups of devices.',
+  Enrolment: 'How devices enrol.',
+  Gateways: 'Gateways: distribution points that run the push server.',
   Events: 'Changes as they happen.',
   Administration: 'API tokens, audit and state of the server.',
   Health: 'For load balancers and monitoring.',
 };
 
-const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations in seconds unless a name ends in Ms.
-Members a body does not know are refused. Lists come in pages: pass \`next\` of one answer as \`cursor\` of the next
-request. Every refusal is a problem document (RFC 9457) with a \`code\` for programs. Every answer carries \`X-Request-Id\`: the caller's own, or one that the server made.
+const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations are seconds unless a name ends in Ms.
+Unknown members of a body are refused. Lists come in pages: pass \`next\` of one answer as \`cursor\` of the next
+request. Every error is a problem document (RFC 9457) with a \`code\` for programs. Every answer carries
+\`X-Request-Id\`: the caller's own, or one that the server generated.
 
-Groups, devices and gateways come with an \`ETag\` of what operators set. A change or deletion that sends it as \`If-Match\`
-is refused with 412 when somebody else changed the same meanwhile; without \`If-Match\` the last change wins. What is
-measured (connections, load) does not alter the tag, so it tells nothing about caches.
+Groups, devices and gateways come with an \`ETag\` of what operators set. A change or deletion that sends it as
+\`If-Match\` is refused with 412 if somebody else changed the same object meanwhile; without \`If-Match\` the last
+change wins. Measurements (connections, load) do not alter the tag, so it is of no use for caches.
 
-\`Idempotency-Key\` and \`If-Match\` are refused with 400 by operations that do not read them.`;
+Operations that do not read \`Idempotency-Key\` or \`If-Match\` refuse them with 400.`;
 
 /** Registers what the document is made from; must come before the routes. */
 export async function useOpenApi(app: App, version: string, basePath?: string): Promise<void> {
@@ -83,7 +84,7 @@ export async function useOpenApi(app: App, version: string, basePath?: string): 
             type: 'http',
             scheme: 'bearer',
             bearerFormat: 'ppt_...',
-            description: 'An API token. `x-role` of an operation says which role it needs at least.',
+            description: 'An API token. `x-role` of an operation names the least role it needs.',
           },
         },
       },

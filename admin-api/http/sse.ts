@@ -53,7 +53,7 @@ export class EventStreams {
    */
   async open(response: ServerResponse, request: StreamRequest): Promise<void> {
     if (this.#stopping || this.#open.size >= this.#parts.maxStreams) {
-      throw new Problem('unavailable', 'There are too many event streams already; try again.', 5);
+      throw new Problem('unavailable', 'There are too many event streams; try again.', 5);
     }
     const stream = new EventStream(this.#parts, response, request);
     this.#open.add(stream);

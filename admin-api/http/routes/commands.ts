@@ -32,17 +32,17 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       tag,
       summary: 'Send a command',
       description:
-        'Answered once the command is on record; from then on nothing loses it. Its executions are made and delivered afterwards: `GET` it, or follow the events. A device that enrols in a group, or leaves it, while a command to the group is laid out may be among its devices or not. 503 with `Retry-After` also when 2,000 commands to at most 20 named devices each wait to be put on record already.',
+        'The server answers once the command is stored; from then on nothing loses it. It creates and delivers the executions afterwards: `GET` the command, or follow the events. A device that enrols in a group, or leaves it, while a command to the group expands may or may not be among its devices. The server also answers 503 with `Retry-After` when 2,000 commands to at most 20 named devices each are waiting to be stored.',
       headers: CreationHeaders,
       body: CommandCreation,
       answers: {
         202: {
           ...TheCommand,
           headers: {
-            location: { type: 'string', description: 'Where to read it.' },
+            location: { type: 'string', description: 'URL of the command.' },
             'idempotency-replayed': {
               type: 'string',
-              description: '`true` when an earlier request with this key made it.',
+              description: '`true` if an earlier request with this key created it.',
             },
           },
         },
@@ -153,7 +153,7 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       tag,
       summary: 'Cancel a command',
       description:
-        'What no device has acknowledged ends at once; devices that have are asked to stop, and say what became of it.',
+        'Executions that no device has acknowledged end at once. Devices that have acknowledged theirs are asked to stop, and report the outcome.',
       params: IdParams,
       body: Cancellation,
       answers: { 202: TheCommand },

@@ -47,7 +47,7 @@ export function enrolmentRoutes(
       tag,
       summary: 'Enrol a device',
       description:
-        'What a device does once, before it connects (PROTOCOL.md, section E). Doing it again with the same key gives the same device and takes no use of the token.',
+        'A device calls this once, before it connects (PROTOCOL.md, section E). Repeating it with the same key returns the same device and uses up nothing of the token.',
       body: EnrolRequest,
       answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
       problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
@@ -72,7 +72,7 @@ export function enrolmentRoutes(
       tag,
       summary: 'Tell a device where to go',
       description:
-        'For an enrolled device that no gateway admits (PROTOCOL.md, G-16). Asked without a proof it answers a challenge, good for a minute; with one, the gateways the device may use.',
+        'For an enrolled device that no gateway admits (PROTOCOL.md, G-16). Without a proof the answer is a challenge, valid for a minute; with one, the gateways that the device may use.',
       body: LocateRequestSchema,
       answers: { 200: { description: 'A challenge, or the gateways.', schema: Ref(LocatedSchema) } },
       problems: ['unauthorized', 'conflict', 'too-many-requests'],
@@ -110,9 +110,9 @@ export function enrolmentRoutes(
       access: 'admin',
       operationId: 'createEnrolmentToken',
       tag,
-      summary: 'Make an enrolment token',
+      summary: 'Create an enrolment token',
       body: EnrolmentTokenCreation,
-      answers: { 201: { description: 'The token, this once.', schema: Ref(NewEnrolmentTokenSchema) } },
+      answers: { 201: { description: 'The token, shown only once.', schema: Ref(NewEnrolmentTokenSchema) } },
       problems: ['unknown-reference'],
     }),
     async (request, reply) => {
@@ -149,9 +149,9 @@ export function enrolmentRoutes(
       operationId: 'revokeEnrolmentToken',
       tag,
       summary: 'Revoke an enrolment token',
-      description: 'Devices that enrolled with it stay.',
+      description: 'Devices that enrolled with it stay enrolled.',
       params: IdParams,
-      answers: { 204: { description: 'It enrols nobody any more.' } },
+      answers: { 204: { description: 'The token is revoked.' } },
       problems: ['not-found'],
     }),
     async (request, reply) => {

@@ -75,8 +75,7 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
       operationId: 'changeGroup',
       tag,
       summary: 'Rename or move a group',
-      description:
-        'Moving a group moves everything below it; its devices learn of it at once when connected.',
+      description: 'Moving a group moves everything below it; connected devices learn of it at once.',
       params: IdParams,
       headers: IfMatchHeaders,
       body: GroupChange,

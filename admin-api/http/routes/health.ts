@@ -7,33 +7,33 @@ const tag = 'Health';
 
 const report = {
   ok: Type.Boolean(),
-  since: Time('Since when it is as it is.'),
-  reason: Type.Optional(Type.String({ description: 'Why it is not there.' })),
+  since: Time('Since when this has been so.'),
+  reason: Type.Optional(Type.String({ description: 'Why it is missing.' })),
 };
 const Report = Type.Object({
   ...report,
   parts: Type.Optional(
     Type.Array(Type.Object({ name: Type.String(), server: Type.String(), ...report }), {
-      description: 'What it is made of: of the bus, its connections.',
+      description: 'Its parts: those of the bus are its connections.',
     }),
   ),
   warnings: Type.Optional(
-    Type.Array(Type.String(), { description: 'What should be changed although it is there.' }),
+    Type.Array(Type.String(), { description: 'What should be changed although it works.' }),
   ),
 });
 const Dependencies = Type.Record(Type.String(), Report, {
   description:
-    'What the server needs: `store`, `bus`, `directory`, which gateways admit devices by, and `canary`, the way to the gateways and back. `fleet` only warns.',
+    'What the server needs: `store`; `bus`; `directory`, by which gateways admit devices; and `canary`, the way to the gateways and back. `fleet` only warns.',
 });
 const Readiness = Type.Object({
   ready: Type.Boolean(),
-  since: Time('Since when it is, or is not.'),
+  since: Time('Since when it has been so.'),
   dependencies: Dependencies,
 });
 const Liveness = Type.Object({
   live: Type.Boolean(),
   loops: Type.Record(Type.String(), Report, {
-    description: 'What the server does again and again; not `ok` is what is stuck.',
+    description: 'Loops of the server; one that is not `ok` is stuck.',
   }),
   dependencies: Dependencies,
 });
@@ -46,10 +46,10 @@ export function healthRoutes(app: App, { health, registry }: HttpServices): void
       access: 'open',
       operationId: 'live',
       tag,
-      summary: 'Say whether the process works, whatever it depends on',
+      summary: 'Check whether the process works, whatever it depends on',
       answers: {
         200: { description: 'It does.', schema: Liveness },
-        503: { description: 'A part of it is stuck: restart it.', schema: Liveness },
+        503: { description: 'A loop is stuck: restart the program.', schema: Liveness },
       },
     }),
     async (_request, reply) => {
@@ -64,10 +64,10 @@ export function healthRoutes(app: App, { health, registry }: HttpServices): void
       access: 'open',
       operationId: 'ready',
       tag,
-      summary: 'Say whether everything it depends on is there',
+      summary: 'Check whether everything it depends on is available',
       answers: {
         200: { description: 'It is.', schema: Readiness },
-        503: { description: 'Something is not; which, and since when.', schema: Readiness },
+        503: { description: 'Something is missing: what, and since when.', schema: Readiness },
       },
     }),
     async (_request, reply) => {
@@ -86,7 +86,7 @@ export function healthRoutes(app: App, { health, registry }: HttpServices): void
       summary: 'Read metrics',
       answers: {
         200: {
-          description: 'In the text format of Prometheus.',
+          description: 'Metrics in the text format of Prometheus.',
           mediaType: 'text/plain',
           schema: Type.String(),
         },

@@ -16,7 +16,7 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
       access: 'viewer',
       operationId: 'getStatus',
       tag: 'Administration',
-      summary: 'Say how the server is',
+      summary: 'Read the state of the server',
       answers: { 200: { description: 'How it is.', schema: Ref(StatusSchema) } },
     }),
     async () => status(services, version),

@@ -28,9 +28,9 @@ export function tokenRoutes(app: App, { store, tokens }: HttpServices): void {
       access: 'admin',
       operationId: 'createApiToken',
       tag,
-      summary: 'Make an API token',
+      summary: 'Create an API token',
       body: ApiTokenCreation,
-      answers: { 201: { description: 'The token, this once.', schema: Ref(NewApiTokenSchema) } },
+      answers: { 201: { description: 'The token, shown only once.', schema: Ref(NewApiTokenSchema) } },
     }),
     async (request, reply) => {
       const { token, ...record } = await tokens.create(request.body, actorOf(request));
@@ -45,7 +45,7 @@ export function tokenRoutes(app: App, { store, tokens }: HttpServices): void {
       operationId: 'revokeApiToken',
       tag,
       summary: 'Revoke an API token',
-      description: 'It is refused within seconds everywhere.',
+      description: 'All servers refuse it within seconds.',
       params: IdParams,
       answers: { 204: { description: 'It is revoked.' } },
       problems: ['not-found'],

@@ -24,12 +24,12 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       tag,
       summary: 'Open a tunnel',
       description:
-        'Picks a gateway and tells the device; join at that gateway with the ticket, or use `pushpoint tunnel`. What keeps the tunnel from being is told by the tunnel itself: a device that is not connected, or no gateway, gives one that has ended; a device that refuses ends it within seconds. Another host than the device itself, and port 3389, need the role admin. Attempts that are refused are in the audit trail.',
+        'The server picks a gateway and tells the device. Join at that gateway with the ticket, or use `pushpoint tunnel`. A tunnel that cannot open says why in its own record: without a connected device or a gateway it has already ended; if the device refuses, it ends within seconds. A host other than the device itself, and port 3389, need the role admin. The audit trail records refused attempts.',
       body: TunnelCreation,
       answers: {
         201: {
           ...Opened,
-          headers: { location: { type: 'string', description: 'Where to read the tunnel.' } },
+          headers: { location: { type: 'string', description: 'URL of the tunnel.' } },
         },
       },
       problems: ['unknown-reference', 'too-many-requests'],
@@ -87,9 +87,9 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       refused,
       operationId: 'moveTunnel',
       tag,
-      summary: 'Go on at another gateway',
+      summary: 'Move a tunnel to another gateway',
       description:
-        'For the token that opened it, when its gateway leaves: new tickets, the same streams. The device is told at the same time.',
+        'For the token that opened it, when its gateway leaves: new tickets, the same streams. The device gets its ticket at the same time.',
       params: IdParams,
       answers: { 200: Opened },
       problems: ['not-found', 'conflict', 'gone'],
@@ -105,7 +105,7 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       operationId: 'closeTunnel',
       tag,
       summary: 'Close a tunnel',
-      description: 'Both ends are told why at once. One that has ended stays as it is.',
+      description: 'Both ends learn why at once. A tunnel that has already ended stays as it is.',
       params: IdParams,
       answers: { 200: TheTunnel },
       problems: ['not-found'],

@@ -13,7 +13,7 @@ import { spanOf, spanQuery } from './time-span.ts';
 const DEVICES_MAX = 10_000;
 
 const Target = Type.Unsafe<{ devices: string[] } | { group: string } | { all: true }>({
-  description: 'For whom: named devices, a group with its subgroups, or all.',
+  description: 'The target: named devices, a group with its subgroups, or all devices.',
   oneOf: [
     Type.Object(
       {
@@ -32,15 +32,15 @@ const limits = {
     Type.Number({
       exclusiveMinimum: 0,
       maximum: LIMITS.ttlMaxMs / 1000,
-      description: 'Deliver within so many seconds. Seven days when neither it nor `expiresAt` is given.',
+      description: 'Deliver within this many seconds. Seven days if neither `ttl` nor `expiresAt` is given.',
     }),
   ),
-  expiresAt: Type.Optional(Time('Deliver by then, instead of `ttl`; not in the past.')),
+  expiresAt: Type.Optional(Time('Deliver by this time, instead of `ttl`; not in the past.')),
   timeout: Type.Optional(
     Type.Number({
       exclusiveMinimum: 0,
       maximum: LIMITS.timeoutMaxMs / 1000,
-      description: 'Finish within so many seconds of the acknowledgement; the default depends on the type.',
+      description: 'Finish within this many seconds of the acknowledgement; the default depends on the type.',
     }),
   ),
   collapseKey: Type.Optional(
@@ -50,7 +50,7 @@ const limits = {
         maxLength: 64,
         pattern: PLAIN_TEXT,
         description:
-          'A newer command with the same key supersedes this one where it was not delivered yet. `sync` has one by default; `null` for none.',
+          'A newer command with the same key supersedes this one on devices that have not received it yet. `sync` has a key by default; `null` for none.',
       }),
     ),
   ),
@@ -58,7 +58,7 @@ const limits = {
     OneOf(['queue', 'skip'] as const, {
       default: 'queue',
       description:
-        'For devices that are not connected: wait for them, or leave them out. A command that leaves them out supersedes nothing before it is sent.',
+        'For devices that are offline: `queue` waits for them, `skip` leaves them out. A command that skips supersedes nothing before it is sent.',
     }),
   ),
 };
@@ -89,7 +89,7 @@ function creationOf(type: OperatorCommandType) {
     },
     {
       title: `CommandCreation_${type}`,
-      description: `Finish-by clock when absent: ${timeoutMs / 1000} s.`,
+      description: `Default time limit: ${timeoutMs / 1000} s.`,
       examples: [example[type]],
       ...closed,
     },
@@ -122,7 +122,7 @@ export const CreationHeaders = Type.Object({
       maxLength: 128,
       pattern: '^[\\u0021-\\u007e]+$',
       description:
-        'Makes a repeated request harmless: the same key with the same body is answered with the command it made before.',
+        'Makes a repeated request harmless: the same key with the same body returns the command that the first request created.',
     }),
   ),
 });
@@ -132,7 +132,7 @@ const CountsSchema = Type.Object(
     ...(Object.fromEntries(
       EXECUTION_STATES.map((state) => [state, Count(`Executions that are ${state}.`)]),
     ) as Record<(typeof EXECUTION_STATES)[number], ReturnType<typeof Count>>),
-    total: Count('All executions made so far; final once `expanded`.'),
+    total: Count('All executions created so far; final once `expanded`.'),
   },
   { $id: 'StateCounts', ...closed },
 );
@@ -147,9 +147,9 @@ export const CommandSchema = Type.Object(
   {
     id: Id('Identifier of the command; later ones sort after earlier ones.', 'c01jb3v8x5c0k2m5n9r3'),
     type: TypeName,
-    args: Type.Unknown({ description: 'Arguments, as the type wants them.' }),
+    args: Type.Unknown({ description: 'Arguments, as the type requires.' }),
     target: Type.Unsafe<{ devices: string[] } | { group: string }>({
-      description: 'Devices named, or the group; `all` devices are the group `all`.',
+      description: 'The named devices, or the group; all devices are the group `all`.',
       oneOf: [
         Type.Object({ devices: Type.Array(Type.String()) }, closed),
         Type.Object({ group: Type.String() }, closed),
@@ -157,18 +157,20 @@ export const CommandSchema = Type.Object(
     }),
     offline: OneOf(['queue', 'skip'] as const),
     collapseKey: Nullable(
-      Type.String({ description: 'A newer command with it supersedes this one where it is not delivered.' }),
+      Type.String({
+        description: 'A newer command with this key supersedes this one where it is not delivered.',
+      }),
     ),
     issuedAt: Time('When it was accepted.'),
     expiresAt: Time('Deliver by.'),
-    timeout: Type.Number({ description: 'Finish within so many seconds of the acknowledgement.' }),
-    createdBy: Type.String({ description: 'Id of the API token it was made with.' }),
-    expanded: Type.Boolean({ description: 'Whether every device has its execution yet.' }),
-    cancelRequestedAt: Nullable(Time('When somebody asked to cancel it.')),
+    timeout: Type.Number({ description: 'Finish within this many seconds of the acknowledgement.' }),
+    createdBy: Type.String({ description: 'Id of the API token that created it.' }),
+    expanded: Type.Boolean({ description: 'Whether an execution exists for every device.' }),
+    cancelRequestedAt: Nullable(Time('When its cancellation was requested.')),
     finishedAt: Nullable(Time('When the last execution became final.')),
     counts: Type.Unsafe<Static<typeof CountsSchema>>({ $ref: 'StateCounts#' }),
   },
-  { $id: 'Command', ...closed, description: 'What devices were told to do.' },
+  { $id: 'Command', ...closed, description: 'A command to devices.' },
 );
 export type CommandDocument = Static<typeof CommandSchema>;
 
@@ -178,34 +180,35 @@ export const ExecutionSchema = Type.Object(
     deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n'),
     type: TypeName,
     state: ExecutionState,
-    reason: Nullable(Type.String({ description: 'Why it ended as it did.' })),
+    reason: Nullable(Type.String({ description: 'Why it ended this way.' })),
     data: Type.Optional(
       Type.Unknown({
         description:
-          'What the device returned; `null` for nothing. Lists leave it out unless they are asked with `data=true`.',
+          'What the device returned; `null` for nothing. Lists leave it out unless requested with `data=true`.',
       }),
     ),
     percent: Nullable(Type.Integer({ minimum: 0, maximum: 100, description: 'Progress.' })),
-    note: Nullable(Type.String({ description: 'Progress, in words.' })),
-    attempts: Count('How often it was handed to a gateway.'),
+    note: Nullable(Type.String({ description: 'Progress as text.' })),
+    attempts: Count('How often it was sent to a gateway.'),
     issuedAt: Time('When the command was accepted.'),
     expiresAt: Time('Deliver by.'),
-    sentAt: Nullable(Time('When it was last handed to a gateway.')),
+    sentAt: Nullable(Time('When it was last sent to a gateway.')),
     ackedAt: Nullable(Time('When the device acknowledged it.')),
-    startedAt: Nullable(Time('When the device began.')),
+    startedAt: Nullable(Time('When the device began to run it.')),
     finishedAt: Nullable(Time('When it became final.')),
-    finishBy: Nullable(Time('Finish by, known from the acknowledgement on.')),
+    finishBy: Nullable(Time('Finish-by time, known from the acknowledgement on.')),
     late: Nullable(
       Type.Object(
         {
           state: OneOf(FINAL_STATES),
           reason: Nullable(Type.String()),
-          at: Time('When the gateway had it.'),
+          at: Time('When the gateway received it.'),
           inTime: Type.Boolean({
-            description: 'The gateway had it by the moment as of which the ledger ended the execution.',
+            description:
+              'Whether the gateway received it by the moment at which the ledger ended the execution.',
           }),
         },
-        { ...closed, description: 'What the device said after the execution had already been ended.' },
+        { ...closed, description: 'What the device reported after the ledger had ended the execution.' },
       ),
     ),
   },
@@ -237,7 +240,7 @@ const executionQuery = {
   finishedUntil: Type.Optional(Time('Only those that became final before this time.')),
   data: Type.Boolean({
     default: false,
-    description: `With what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
+    description: `Include what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
   }),
 };
 
@@ -279,7 +282,7 @@ export const Cancellation = Type.Unsafe<{ force?: boolean } | null>({
     force: Type.Boolean({
       default: false,
       description:
-        'End executions that devices already acknowledged on record at once, without waiting for the devices.',
+        'Also end executions that devices have acknowledged at once, without waiting for the devices.',
     }),
   },
 });

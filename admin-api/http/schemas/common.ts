@@ -51,13 +51,18 @@ export const closed = { additionalProperties: false } as const;
 export const IdParams = Type.Object({ id: Id('Identifier.', 'berlin') }, closed);
 
 export const pageQuery = {
-  limit: Type.Integer({ minimum: 1, maximum: 1000, default: 100, description: 'Most items in one answer.' }),
+  limit: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 100,
+    description: 'Maximum number of items in one answer.',
+  }),
   cursor: Type.Optional(
     Type.String({
       minLength: 1,
       maxLength: 1024,
       pattern: '^[\\u0021-\\u007e]+$',
-      description: '`next` of the answer before.',
+      description: '`next` of the previous answer.',
     }),
   ),
 };
@@ -67,7 +72,7 @@ export function PageOf<T extends TSchema>(item: T) {
     {
       items: Type.Array(item),
       next: Nullable(
-        Type.String({ description: 'Pass it as `cursor` for what follows; `null` at the end.' }),
+        Type.String({ description: 'Pass it as `cursor` for the next page; `null` at the end.' }),
       ),
     },
     closed,
@@ -77,29 +82,29 @@ export function PageOf<T extends TSchema>(item: T) {
 export const ProblemSchema = Type.Object(
   {
     type: Type.String({
-      description: 'Made from `code`.',
+      description: 'Derived from `code`.',
       examples: ['urn:pushpoint:problem:not-found'],
     }),
     title: Type.String({ description: 'The kind of problem, for people.' }),
     status: Type.Integer({ description: 'The HTTP status.' }),
     detail: Type.String({ description: 'What is wrong and what to do, in a sentence.' }),
-    code: OneOf(PROBLEM_CODES, { description: 'What programs compare.' }),
+    code: OneOf(PROBLEM_CODES, { description: 'The code that programs compare.' }),
     instance: Type.Optional(
-      Type.String({ description: 'Names this one occurrence in the log of the server.' }),
+      Type.String({ description: 'Identifies this occurrence in the log of the server.' }),
     ),
     errors: Type.Optional(
       Type.Array(
         Type.Object(
           {
             path: Type.String({
-              description: 'Where, as a JSON pointer into the part of the request named first.',
+              description: 'Where: the part of the request, then a JSON pointer into it.',
               examples: ['/body/target/group'],
             }),
             message: Type.String({ description: 'What is expected there.' }),
           },
           closed,
         ),
-        { description: 'What did not validate.' },
+        { description: 'What failed validation.' },
       ),
     ),
   },

@@ -11,29 +11,29 @@ export const DeviceSchema = Type.Object(
     name: Type.String({ description: 'Name for people.', examples: ['kiosk-17'] }),
     groupId: Id('The group it is in.', 'berlin'),
     platform: Type.String({
-      description: 'Operating system and processor, as it says.',
+      description: 'Operating system and processor, as the device reports.',
       examples: ['linux-x64'],
     }),
     software: Type.String({ description: 'Name and version of its software.', examples: ['agent/1.4.0'] }),
-    state: OneOf(DEVICE_STATES, { description: '`blocked` whatever its connection is.' }),
-    gateway: Nullable(Type.String({ description: 'Gateway it is connected to, or was last.' })),
+    state: OneOf(DEVICE_STATES, { description: '`blocked` even while it is connected.' }),
+    gateway: Nullable(Type.String({ description: 'Gateway that it is connected to, or was last.' })),
     worker: Nullable(Type.String({ description: 'Worker of that gateway.', examples: ['gw1/0'] })),
     address: Nullable(Type.String({ description: 'Network address it connected from.' })),
     caps: Type.Array(Type.String(), { description: 'Command types it handles.' }),
     session: Count('Number of its newest session; 0 before the first.'),
-    connectedAt: Nullable(Time('Begin of its newest session.')),
+    connectedAt: Nullable(Time('Start of its newest session.')),
     disconnectedAt: Nullable(Time('End of its newest ended session.')),
     closeCode: Nullable(Type.Integer({ description: 'Close code of its last ended session.' })),
-    closeReason: Nullable(Type.String({ description: 'What was said with that code.' })),
+    closeReason: Nullable(Type.String({ description: 'Reason given with that code.' })),
     policy: Nullable(Type.String({ description: 'Policy revision in force on it.' })),
-    compliance: Nullable(OneOf(COMPLIANCE, { description: 'How it keeps that policy.' })),
+    compliance: Nullable(OneOf(COMPLIANCE, { description: 'How it complies with that policy.' })),
     displaced: Nullable(
       Type.Object(
         {
           sessions: Count(
-            'Its sessions that another program with its key ended, within an hour of each other.',
+            'Number of its sessions that another program with its key ended, each within an hour of the previous one.',
           ),
-          lastAt: Time('When it said so last.'),
+          lastAt: Time('When it last reported one.'),
         },
         { ...closed, description: 'Set when another program used its key; `null` when none ever did.' },
       ),
@@ -70,7 +70,7 @@ export const DeviceChange = Type.Object(
     blocked: Type.Optional(
       Type.Boolean({
         description:
-          'A blocked device is sent away and not admitted; what waits for it keeps waiting until it expires.',
+          'A blocked device is disconnected and not admitted; its pending commands wait until they expire.',
       }),
     ),
   },
@@ -84,9 +84,9 @@ export const WhyQuery = Type.Object(
 
 export const ExplanationSchema = Type.Object(
   {
-    sentence: Type.String({ description: 'Why the execution is where it is, for people.' }),
+    sentence: Type.String({ description: 'Why the execution is in its state, for people.' }),
     code: Type.String({ description: 'The same for programs.', examples: ['device-disconnected'] }),
-    data: Type.Record(Type.String(), Type.Unknown(), { description: 'What the sentence was made from.' }),
+    data: Type.Record(Type.String(), Type.Unknown(), { description: 'The facts that the sentence states.' }),
   },
   { $id: 'Explanation', ...closed, description: 'Why an execution has not run yet.' },
 );
@@ -115,7 +115,7 @@ export const PlacementSchema = Type.Object(
       {
         gateway: Nullable(Type.String({ description: 'Gateway it is connected to.' })),
         rank: Nullable(
-          Type.Integer({ minimum: 1, description: 'Place of that gateway in the list of the device.' }),
+          Type.Integer({ minimum: 1, description: "Position of that gateway in the device's list." }),
         ),
         list: Type.Array(
           Type.Object(
@@ -123,19 +123,22 @@ export const PlacementSchema = Type.Object(
               name: Type.String({ description: 'Name of the gateway.' }),
               weight: Type.Number({
                 minimum: 0,
-                description: 'Its free capacity in steps; 0 while it takes nobody.',
+                description: 'Its free capacity in steps; 0 while it admits nobody.',
               }),
               state: OneOf(GATEWAY_STATES),
               ms: Nullable(
-                Type.Integer({ minimum: 0, description: 'How far it is, milliseconds, as the device told.' }),
+                Type.Integer({
+                  minimum: 0,
+                  description: 'Its distance in milliseconds, as the device reported.',
+                }),
               ),
             },
             closed,
           ),
-          { description: 'The gateways the device may use, in an order of its own.' },
+          { description: 'The gateways that the device may use, in its own order.' },
         ),
       },
-      { ...closed, description: 'What the sentence was made from.' },
+      { ...closed, description: 'The facts that the sentence states.' },
     ),
   },
   { $id: 'Placement', ...closed, description: 'Why a device is where it is.' },

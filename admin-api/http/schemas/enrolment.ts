@@ -7,12 +7,12 @@ export const YEAR_S = 365 * DAY_S;
 const enrolmentToken = {
   id: Id('Identifier of the token; not the token itself.', 'e4x1pq0w8z7k2m5n'),
   groupId: Id('Devices that use it enrol into this group.', 'berlin'),
-  note: Type.String({ description: 'What it was made for.' }),
+  note: Type.String({ description: 'Its purpose.' }),
   usesLeft: Count('How many devices it can still enrol.'),
-  usesMax: Count('How many it was made for.'),
+  usesMax: Count('How many devices it was created for.'),
   expiresAt: Time('When it ends.'),
-  createdAt: Time('When it was made.'),
-  createdBy: Type.String({ description: 'Id of the API token it was made with.' }),
+  createdAt: Time('When it was created.'),
+  createdBy: Type.String({ description: 'Id of the API token that created it.' }),
   revokedAt: Nullable(Time('When it was revoked.')),
 };
 
@@ -28,7 +28,7 @@ export const NewEnrolmentTokenSchema = Type.Object(
     ...enrolmentToken,
     token: Type.String({
       pattern: '^ppe_[A-Za-z0-9_-]{32}$',
-      description: 'The token itself. It is shown this once and not kept.',
+      description: 'The token itself. It is shown only once; the server stores a hash.',
     }),
   },
   { $id: 'NewEnrolmentToken', ...closed },
@@ -45,11 +45,11 @@ export const EnrolmentTokenCreation = Type.Object(
         minimum: 1,
         maximum: YEAR_S,
         default: DAY_S,
-        description: 'How long it lasts, seconds.',
+        description: 'How long it is valid, seconds.',
       }),
     ),
     note: Type.Optional(
-      Type.String({ maxLength: 256, pattern: PLAIN_TEXT, default: '', description: 'What it is for.' }),
+      Type.String({ maxLength: 256, pattern: PLAIN_TEXT, default: '', description: 'Its purpose.' }),
     ),
   },
   { title: 'EnrolmentTokenCreation', ...closed },
@@ -102,12 +102,12 @@ export const LocateRequestSchema = Type.Object(
     device: Id('The device that asks.', 'd4x1pq0w8z7k2m5n'),
     nonce: Type.String({
       pattern: '^[A-Za-z0-9_-]{43}$',
-      description: '32 bytes of its choice, base64url without padding.',
+      description: '32 random bytes, base64url without padding.',
     }),
     challenge: Type.Optional(
       Type.String({
         pattern: '^[A-Za-z0-9_-]{51}$',
-        description: 'From the answer to the same question without it.',
+        description: 'From the answer to the same request without a challenge.',
       }),
     ),
     proof: Type.Optional(
@@ -122,7 +122,7 @@ export const LocateRequestSchema = Type.Object(
 
 export const LocatedSchema = Type.Object(
   {
-    challenge: Type.Optional(Base64Url('To be signed, when the question came without a proof')),
+    challenge: Type.Optional(Base64Url('Text to sign, if the request had no proof')),
     gateways: Type.Optional(Addresses),
     sig: Type.Optional(Base64Url("The list's signature by the administration server's key")),
   },
@@ -134,10 +134,10 @@ export const EnrolmentSchema = Type.Object(
   {
     deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
     serverKey: Base64Url("The administration server's raw Ed25519 public key"),
-    installation: Id('Whose device it is; gateways of any other are not its own.', 'i7k2m5n4x1pq0w8z'),
+    installation: Id('The installation of the device; it uses no gateway of any other.', 'i7k2m5n4x1pq0w8z'),
     epoch: Type.Integer({
       minimum: 1,
-      description: 'Of the installation: grows when a backup was restored.',
+      description: 'Epoch of the installation: grows when a backup is restored.',
     }),
     gateways: Addresses,
     membership: Type.Object(
@@ -146,6 +146,6 @@ export const EnrolmentSchema = Type.Object(
     ),
     revision: Type.Integer({ minimum: 1, description: 'The revision inside that membership.' }),
   },
-  { $id: 'Enrolment', ...closed, description: 'What a device keeps from its enrolment (PROTOCOL.md, E-3).' },
+  { $id: 'Enrolment', ...closed, description: 'What a device stores from its enrolment (PROTOCOL.md, E-3).' },
 );
 export type EnrolmentDocument = Static<typeof EnrolmentSchema>;

@@ -16,7 +16,7 @@ const gateway = { name: Id('The gateway.', 'gw1') };
 const worker = {
   ...gateway,
   worker: Type.String({ description: 'The worker.', examples: ['gw1/0'] }),
-  incarnation: Type.String({ description: 'Changes whenever the worker starts anew.' }),
+  incarnation: Type.String({ description: 'Changes whenever the worker restarts.' }),
 };
 const DeviceIds = (description: string) => Type.Array(Id('Device.', 'd4x1pq0w8z7k2m5n'), { description });
 const deviceName = { name: Type.String({ description: 'Its name.', examples: ['kiosk-17'] }) };
@@ -26,8 +26,8 @@ const tunnel = {
   deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n'),
   host: Type.String({ description: 'Where the device connects to.' }),
   port: Type.Integer({ minimum: 1, maximum: 65_535, description: 'TCP port.' }),
-  createdBy: Type.String({ description: 'Id of the API token it was opened with.' }),
-  gateway: Type.Optional(Type.String({ description: 'The gateway that joins it, if one does.' })),
+  createdBy: Type.String({ description: 'Id of the API token that opened it.' }),
+  gateway: Type.Optional(Type.String({ description: 'The gateway that carries it, if there is one.' })),
 };
 
 const Change = Type.Unsafe<[string, string, (typeof EXECUTION_STATES)[number]]>({
@@ -47,7 +47,7 @@ type Members = Record<string, TSchema>;
 /** Description and members by type; all but `reset` have `at` as well. */
 const TYPES: Record<string, readonly [description: string, members: Members]> = {
   executions: [
-    'Executions came into these states.',
+    'Executions entered these states.',
     { changes: Type.Array(Change, { description: 'Command, device and state.' }) },
   ],
   'command.created': [
@@ -61,8 +61,8 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   devices: [
     'Devices connected and disconnected.',
     {
-      connected: DeviceIds('With a newer session, perhaps connected before.'),
-      disconnected: DeviceIds('Without a session now.'),
+      connected: DeviceIds('Devices with a newer session; they may have been connected already.'),
+      disconnected: DeviceIds('Devices without a session.'),
     },
   ],
   'device.status': [
@@ -77,40 +77,40 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
           },
           closed,
         ),
-        { description: 'Those for which something changed.' },
+        { description: 'Devices for which something changed.' },
       ),
     },
   ],
   'device.enrolled': ['A device enrolled.', { ...device, ...deviceName, groupId: group.id }],
-  'device.renamed': ['A device has another name.', { ...device, ...deviceName }],
+  'device.renamed': ['A device was renamed.', { ...device, ...deviceName }],
   'device.displaced': ["Two programs use one device's key.", { ...device, ...deviceName }],
-  'device.moved': ['A device is in another group.', { ...device, groupId: group.id }],
-  'device.blocked': ['A device is not admitted any more.', device],
-  'device.unblocked': ['A device is admitted again.', device],
+  'device.moved': ['A device was moved to another group.', { ...device, groupId: group.id }],
+  'device.blocked': ['A device was blocked.', device],
+  'device.unblocked': ['A device was unblocked.', device],
   'device.deleted': ['A device was deleted.', device],
-  'group.created': ['A group was made.', { ...group, ...groupName, ...parent }],
-  'group.renamed': ['A group has another name.', { ...group, ...groupName }],
-  'group.moved': ['A group is in another group.', { ...group, ...parent }],
+  'group.created': ['A group was created.', { ...group, ...groupName, ...parent }],
+  'group.renamed': ['A group was renamed.', { ...group, ...groupName }],
+  'group.moved': ['A group was moved.', { ...group, ...parent }],
   'group.deleted': ['A group was deleted.', group],
   'gateway.created': ['A gateway was registered.', gateway],
   'gateway.updated': ["A gateway's settings changed.", gateway],
   'gateway.deleted': ['A gateway was deleted.', gateway],
-  'gateway.up': ['A worker of a gateway began to live.', worker],
-  'gateway.down': ['A worker of a gateway lives no more.', worker],
+  'gateway.up': ['A worker of a gateway started.', worker],
+  'gateway.down': ['A worker of a gateway is gone.', worker],
   'gateway.draining': ['An operator drains a gateway.', gateway],
-  'gateway.drained': ['The last device has left a gateway that is drained.', gateway],
-  'gateway.drain-canceled': ['An operator canceled the drain of a gateway.', gateway],
+  'gateway.drained': ['The last device has left a drained gateway.', gateway],
+  'gateway.drain-canceled': ['An operator cancelled the drain of a gateway.', gateway],
   'tunnel.created': [
-    'A tunnel was asked for.',
+    'A tunnel was requested.',
     {
       ...tunnel,
       reason: Type.String({ description: 'Why it is opened.' }),
-      ended: Type.Optional(Type.String({ description: 'Code of its end, when it ended at once.' })),
+      ended: Type.Optional(Type.String({ description: 'Code of its end, if it ended at once.' })),
     },
   ],
-  'tunnel.opened': ['Both ends of a tunnel are there for the first time.', tunnel],
+  'tunnel.opened': ['Both ends of a tunnel are connected for the first time.', tunnel],
   'tunnel.moved': [
-    'A tunnel goes on at another worker.',
+    'A tunnel moved to another worker.',
     { ...tunnel, from: Type.Optional(Type.String({ description: 'The gateway it left.' })) },
   ],
   'tunnel.ended': [
@@ -125,12 +125,12 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
     },
   ],
   'tunnel.join-refused': [
-    'Somebody was not let in to a tunnel.',
+    'Somebody was refused at a tunnel.',
     {
       ...tunnel,
-      side: OneOf(['device', 'operator'] as const, { description: 'The end that was asked for.' }),
+      side: OneOf(['device', 'operator'] as const, { description: 'The end that they wanted to join as.' }),
       why: Type.String({ description: 'What was wrong with the ticket.' }),
-      address: Type.Optional(Type.String({ description: 'Where it came from.' })),
+      address: Type.Optional(Type.String({ description: 'Address that it came from.' })),
     },
   ],
   'balance.moved': [
@@ -142,8 +142,8 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
     },
   ],
   reset: [
-    'What follows `Last-Event-ID` is not kept any more: read anew what you build upon.',
-    { first: Count('Number of the first event kept.'), last: Count('Number of the last one.') },
+    'The events after `Last-Event-ID` are no longer stored: read again the state that you derive from them.',
+    { first: Count('Number of the first stored event.'), last: Count('Number of the last one.') },
   ],
 };
 

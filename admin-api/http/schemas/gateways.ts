@@ -19,7 +19,7 @@ const settings = {
   connectionLimit: Type.Integer({
     minimum: 1,
     maximum: 1_000_000,
-    description: 'Most devices at the same time.',
+    description: 'Most devices at a time.',
   }),
 };
 
@@ -30,9 +30,9 @@ const Leaving = Type.Object(
       description:
         '`drain`: an operator drains it; `off`: it was switched off; `port`: devices of its old port; `stop`: it stops.',
     }),
-    left: Count('Devices still to go.'),
+    left: Count('Devices that have not left yet.'),
   },
-  { ...closed, description: 'It sends devices away.' },
+  { ...closed, description: 'Present while it sends devices away.' },
 );
 
 const milliseconds = (description: string) => Type.Number({ minimum: 0, description });
@@ -41,7 +41,10 @@ const RoundTrip = Type.Object(
   { ...closed, description: 'Round trips of pings to a sample of its devices, milliseconds.' },
 );
 
-const admissionRate = Type.Number({ minimum: 0, description: 'Devices admitted per second, lately.' });
+const admissionRate = Type.Number({
+  minimum: 0,
+  description: 'Recent rate of admissions, devices per second.',
+});
 
 const WorkerSchema = Type.Object(
   {
@@ -49,21 +52,21 @@ const WorkerSchema = Type.Object(
       description: 'Name of the worker: the gateway and a number.',
       examples: ['gw1/0'],
     }),
-    incarnation: Type.String({ description: 'Changes whenever the worker starts anew.' }),
+    incarnation: Type.String({ description: 'Changes whenever the worker restarts.' }),
     host: Type.String({ description: 'Name of the machine it runs on.' }),
     pid: Type.Integer({ description: 'Its process.' }),
     version: Type.String({ description: 'Version of Pushpoint it runs.' }),
     connections: Count('Devices connected to it.'),
-    limit: Count('Devices it takes at most.'),
+    limit: Count('Most devices it accepts.'),
     admissionRate,
-    bufferedBytes: Count('Bytes waiting for slow devices.'),
+    bufferedBytes: Count('Bytes queued for slow devices.'),
     memoryBytes: Count('Resident memory.'),
     cpu: Type.Number({ minimum: 0, description: 'Share of one core, 0 to 1.' }),
-    revision: Count('Revision of the settings it works by; 0 for those it was started with.'),
+    revision: Count('Revision of the settings it uses; 0 for those it was started with.'),
     roundTripMs: Type.Optional(RoundTrip),
     port: Type.Optional(Type.Integer({ description: 'Port it listens on; absent while it does not.' })),
     leaving: Type.Optional(Leaving),
-    problem: Type.Optional(Type.String({ description: 'Why it does not serve as the settings say.' })),
+    problem: Type.Optional(Type.String({ description: 'What of the settings it cannot do, and why.' })),
   },
   { $id: 'Worker', ...closed, description: 'One process of a gateway.' },
 );
@@ -76,7 +79,7 @@ export const GatewaySchema = Type.Object(
     told: Nullable(
       Type.String({
         description:
-          'The URL that devices are told: `address` once a worker listens there, and the one before until then; `null` while none ever did.',
+          'The URL that devices get: `address` once a worker listens there, until then the previous one; `null` if no worker ever listened.',
       }),
     ),
     formerPorts: Type.Array(
@@ -87,37 +90,37 @@ export const GatewaySchema = Type.Object(
         },
         closed,
       ),
-      { description: 'Where it listened before, and sends devices on that still come there.' },
+      { description: 'Former ports, from which it redirects devices.' },
     ),
     state: OneOf(GATEWAY_STATES, {
       description:
-        '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do as told; `draining`: an operator drains it; `drained`: the last device has left; `leaving`: its devices are sent away because it was switched off or stops; `off`: told not to serve; `down`: no worker of it is alive.',
+        '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do what the settings say; `draining`: an operator drains it; `drained`: the last device has left; `leaving`: its devices are sent away because it was switched off or stops; `off`: switched off; `down`: no worker of it is alive.',
     }),
-    problem: Type.Optional(Type.String({ description: 'What a worker of it cannot do, and why.' })),
-    applied: Type.Boolean({ description: 'Whether every worker works by the newest settings.' }),
+    problem: Type.Optional(Type.String({ description: 'What one of its workers cannot do, and why.' })),
+    applied: Type.Boolean({ description: 'Whether every worker uses the newest settings.' }),
     draining: Type.Boolean({ description: 'Whether an operator drains it.' }),
     drainingSince: Nullable(Time('When the drain began.')),
     drainedAt: Nullable(Time('When the last device had left in this drain.')),
     leaving: Type.Optional(Leaving),
     onTheWay: Type.Optional(
-      Count('While it is drained: devices that it sent away and that serve at no gateway yet.'),
+      Count('While it is drained: devices that it sent away and that no gateway serves yet.'),
     ),
     load: Type.Object(
       {
         connections: Count('Devices connected.'),
-        limit: Count('Devices its workers take at most, all told.'),
+        limit: Count('Most devices that its workers accept, all together.'),
         admissionRate,
         roundTripMs: Type.Optional(RoundTrip),
         cpu: Type.Number({ minimum: 0, description: 'Cores used.' }),
         memoryBytes: Count('Resident memory.'),
-        bufferedBytes: Count('Bytes waiting for slow devices.'),
+        bufferedBytes: Count('Bytes queued for slow devices.'),
       },
       { ...closed, description: 'Its workers together.' },
     ),
-    connections: Count('Devices connected, as its workers say now.'),
-    connectedOnRecord: Count('Devices on record as connected to it.'),
+    connections: Count('Devices connected, as its workers report now.'),
+    connectedOnRecord: Count('Devices recorded as connected to it.'),
     workers: Type.Array(Type.Unsafe<Static<typeof WorkerSchema>>({ $ref: 'Worker#' }), {
-      description: 'Those that are alive.',
+      description: 'Its live workers.',
     }),
     createdAt: Time('When it was registered.'),
     updatedAt: Time('When its settings last changed.'),

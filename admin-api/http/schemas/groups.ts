@@ -11,7 +11,7 @@ export const GroupSchema = Type.Object(
       examples: ['all/emea/berlin/'],
     }),
     devices: Count('Devices directly in it, without those of its subgroups.'),
-    createdAt: Time('When it was made.'),
+    createdAt: Time('When it was created.'),
   },
   { $id: 'Group', ...closed, description: 'A group of devices; groups form one tree with the root `all`.' },
 );
@@ -36,8 +36,8 @@ export const GroupQuery = Type.Object(
 export const GroupCreation = Type.Object(
   {
     name: Name('Name for people.', 'Berlin'),
-    parentId: Type.Optional({ ...Id('The group it goes into.', 'emea'), default: 'all' }),
-    id: Type.Optional(Id('Its identifier; made up when absent.', 'berlin')),
+    parentId: Type.Optional({ ...Id('The parent group.', 'emea'), default: 'all' }),
+    id: Type.Optional(Id('Its identifier; generated if absent.', 'berlin')),
   },
   { title: 'GroupCreation', ...closed },
 );

@@ -23,12 +23,12 @@ export const StatusSchema = Type.Object(
     version: Type.String({ description: 'Version of Pushpoint it runs.' }),
     store: Type.Object(
       { kind: OneOf(['sqlite', 'postgres'] as const, { description: 'The kind of database.' }) },
-      { ...closed, description: 'Where everything is kept.' },
+      { ...closed, description: 'The database.' },
     ),
     bus: Type.Object(
       {
         available: Type.Boolean(),
-        since: Time('Since when it is so.'),
+        since: Time('Since when this has been so.'),
         reason: Type.Optional(Type.String({ description: 'Why it is not available.' })),
         parts: Type.Optional(
           Type.Array(
@@ -37,7 +37,7 @@ export const StatusSchema = Type.Object(
                 name: OneOf(['commands', 'subscription', 'receipts'] as const),
                 server: Type.String({ description: 'Host and port.' }),
                 ok: Type.Boolean(),
-                since: Time('Since when it is so.'),
+                since: Time('Since when this has been so.'),
                 reason: Type.Optional(Type.String({ description: 'Why it does not work.' })),
               },
               closed,
@@ -46,30 +46,33 @@ export const StatusSchema = Type.Object(
           ),
         ),
         warnings: Type.Optional(
-          Type.Array(Type.String(), { description: 'Settings of Redis that should be changed.' }),
+          Type.Array(Type.String(), { description: 'Settings of Redis that you should change.' }),
         ),
       },
       { ...closed, description: 'The bus between administration servers and gateways.' },
     ),
     installation: Type.Object(
       {
-        id: Type.String({ description: 'Made with the database.' }),
-        epoch: Count('Grows when an older copy of the database was restored.'),
+        id: Type.String({ description: 'Created with the database.' }),
+        epoch: Count('Grows when an older copy of the database is restored.'),
       },
-      { ...closed, description: 'Whose server this is: one database and all programs that work for it.' },
+      {
+        ...closed,
+        description: 'The installation of this server: one database and all programs that work for it.',
+      },
     ),
     directory: Type.Object(
       {
         generation: Nullable(
-          Type.String({ description: 'Of the whole directory; `null` while it is not whole.' }),
+          Type.String({ description: 'Generation of the directory; `null` while it is not whole.' }),
         ),
         devices: Count('Entries in it, those of canaries included.'),
-        writing: Type.Boolean({ description: 'An administration server writes all of it now.' }),
+        writing: Type.Boolean({ description: 'Whether an administration server is writing all of it now.' }),
         problem: Type.Optional(Type.String({ description: 'Why it is not whole.' })),
       },
-      { ...closed, description: 'What gateways admit devices by.' },
+      { ...closed, description: 'The copy of devices and gateways by which gateways admit devices.' },
     ),
-    warnings: Type.Array(Type.String(), { description: 'What a person should look at.' }),
+    warnings: Type.Array(Type.String(), { description: 'What a person should check.' }),
     receiptsBacklog: Nullable(Count('Batches of receipts not applied yet; `null` while the bus is away.')),
     devices: Type.Object(
       { total: Count('Enrolled.'), connected: Count('Connected and not blocked.') },
@@ -82,7 +85,7 @@ export const StatusSchema = Type.Object(
           Type.Object(
             {
               groupId: Type.String({ examples: ['berlin'] }),
-              devices: Count('Devices in this very group.'),
+              devices: Count('Devices directly in this group.'),
               gateways: Type.Array(Type.String(), { description: 'The usable gateway, if there is one.' }),
             },
             closed,
@@ -94,6 +97,6 @@ export const StatusSchema = Type.Object(
     ),
     openCommands: Count('Commands with an execution that is not final; counted up to 1,000.'),
   },
-  { $id: 'Status', ...closed, description: 'How the administration server is.' },
+  { $id: 'Status', ...closed, description: 'State of the administration server.' },
 );
 export type StatusDocument = Static<typeof StatusSchema>;

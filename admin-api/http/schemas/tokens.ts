@@ -4,18 +4,18 @@ import { closed, Id, Name, Nullable, OneOf, Time } from './common.ts';
 import { YEAR_S } from './enrolment.ts';
 
 const Role = OneOf(ROLES, {
-  description: 'A viewer reads, an operator commands devices as well, an admin changes everything.',
+  description: 'A viewer reads, an operator also commands devices, an admin changes everything.',
 });
 
 const apiToken = {
   id: Id('Identifier of the token; not the token itself.', 't4x1pq0w8z7k2m5n'),
   name: Type.String({ description: 'Who or what uses it.' }),
   role: Role,
-  createdAt: Time('When it was made.'),
-  createdBy: Type.String({ description: 'Id of the API token it was made with, or `system`.' }),
+  createdAt: Time('When it was created.'),
+  createdBy: Type.String({ description: 'Id of the API token that created it, or `system`.' }),
   expiresAt: Nullable(Time('When it ends; `null` for never.')),
   revokedAt: Nullable(Time('When it was revoked.')),
-  lastUsedAt: Nullable(Time('When it was last used, give or take a minute.')),
+  lastUsedAt: Nullable(Time('When it was last used, to within a minute.')),
 };
 
 export const ApiTokenSchema = Type.Object(apiToken, {
@@ -30,7 +30,7 @@ export const NewApiTokenSchema = Type.Object(
     ...apiToken,
     token: Type.String({
       pattern: '^ppt_[A-Za-z0-9_-]{32}$',
-      description: 'The token itself. It is shown this once and not kept.',
+      description: 'The token itself. It is shown only once; the server stores a hash.',
     }),
   },
   { $id: 'NewApiToken', ...closed },
@@ -44,7 +44,7 @@ export const ApiTokenCreation = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 10 * YEAR_S,
-        description: 'How long it lasts, seconds; for ever when absent.',
+        description: 'How long it is valid, seconds; forever if absent.',
       }),
     ),
   },
