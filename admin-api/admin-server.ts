@@ -5,7 +5,7 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { nanoid } from 'nanoid';
-import { Certificate } from '../bus/certificate.ts';
+import { Certificates } from '../bus/tls/certificates.ts';
 import { type AdminParts, compose, type Given } from './compose.ts';
 import { composeHttp } from './compose-http.ts';
 import { createHttpServer, reloadTls } from './http/http-server.ts';
@@ -16,6 +16,8 @@ import type { AdminConfig } from './settings.ts';
 /** Store and bus are started before the server and stopped after it, by whoever made them. */
 export interface AdminServerParts extends Given {
   config: AdminConfig;
+  /** Those of the program; the API's is added. Its own when absent. */
+  certificates?: Certificates;
   /**
    * Keeps the first admin token, which is made when there is no usable one. It is on record only after this
    * resolved, so that a token nobody knows never is.
@@ -31,13 +33,14 @@ interface Running {
 
 export class AdminServer {
   readonly #parts: AdminServerParts;
-  readonly #certificate = new Certificate();
+  readonly #certificates: Certificates;
   #running: Running | undefined;
   #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: AdminServerParts) {
     this.#parts = parts;
+    this.#certificates = parts.certificates ?? new Certificates(parts.log);
   }
 
   /** Port of the HTTP API, once started. */
@@ -57,24 +60,27 @@ export class AdminServer {
     const { host, port, version } = config;
     const parts = await compose(this.#parts);
     const services = composeHttp(parts);
-    observe(parts, version, config.tls && this.#certificate);
+    observe(parts, version, this.#certificates);
+    const unwatch = this.#watchTls();
     const http = await createHttpServer(services, httpOptions(config));
-    this.#running = { http, stops: stopsOf(parts, services, http) };
+    this.#running = { http, stops: [async () => unwatch(), ...stopsOf(parts, services, http)] };
     await startParts(parts);
     await services.tokens.ensureFirst(keepFirstToken);
     await http.listen({ host, port });
     log.info({ host, port: this.port, store: parts.store.kind }, 'administration server started');
   }
 
-  /** Reads the TLS files again; files that are no good change nothing, and log and health say so. */
-  reloadTls(): void {
-    const { config, log } = this.#parts;
-    const { tls } = config;
-    const http = this.#running?.http;
-    if (!tls || !http) return;
-    const wrong = this.#certificate.replace(() => reloadTls(http, tls));
-    if (wrong) log.error({ err: wrong }, 'the certificate is not replaced');
-    else log.info('the certificate was read again');
+  #watchTls(): () => void {
+    const { tls } = this.#parts.config;
+    if (!tls) return () => {};
+    return this.#certificates.watch({
+      name: 'api',
+      files: [tls.certFile, tls.keyFile],
+      certFile: tls.certFile,
+      take: () => {
+        if (this.#running) reloadTls(this.#running.http, tls);
+      },
+    });
   }
 
   /** Idempotent. What is under way is finished or left for the next start; nothing accepted is lost. */

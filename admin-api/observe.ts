@@ -1,25 +1,28 @@
 /** What an administration server's health, liveness and metrics are read from. */
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
-import type { Certificate } from '../bus/certificate.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { registerProgramMetrics } from '../bus/program-metrics.ts';
+import type { Certificates } from '../bus/tls/certificates.ts';
 import { lostSeconds } from '../health/health.ts';
 import type { AdminParts } from './compose.ts';
 import { registerAdminGauges } from './gauges.ts';
+import { gatewayReport } from './health/gateway-report.ts';
 
-export function observe(parts: AdminParts, version: string, certificate: Certificate | undefined): void {
+export function observe(parts: AdminParts, version: string, certificates: Certificates): void {
   const { registry, bus, log } = parts;
   registerProgramMetrics(registry, version);
   registerBusMetrics(registry, bus);
   registerLogMetrics(registry, log);
   registerGauges(parts);
   watchLoops(parts);
-  addDependencies(parts, certificate);
+  certificates.register(registry);
+  addDependencies(parts, certificates);
 }
 
-function addDependencies(parts: AdminParts, certificate: Certificate | undefined): void {
-  const { health, clocks, directory, fleet, canaries, aside } = parts;
-  if (certificate) health.add('certificate', () => certificate.report());
+function addDependencies(parts: AdminParts, certificates: Certificates): void {
+  const { health, clocks, directory, fleet, leases, canaries, aside } = parts;
+  health.add('certificate', () => certificates.report());
+  health.add('gateways', () => gatewayReport(leases));
   health.add('clocks', () => clocks.report());
   health.add('directory', () => directory.dependency.report());
   health.add('fleet', () => fleet.report());

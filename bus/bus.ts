@@ -87,6 +87,8 @@ export interface WorkerLoad {
   problem?: string;
   /** Tunnels it has, and has room for. Absent: it takes none. */
   tunnels?: { open: number; limit: number };
+  /** What a person should change although it serves; absent when there is nothing. */
+  warnings?: string[];
 }
 
 /**

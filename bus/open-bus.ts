@@ -3,6 +3,7 @@ import type { Bus, Installation } from './bus.ts';
 import { MemoryBus } from './memory-bus.ts';
 import { RedisBus } from './redis/redis-bus.ts';
 import type { RedisSettings } from './redis/settings.ts';
+import type { Certificates } from './tls/certificates.ts';
 
 /**
  * The bus that the configuration asks for: Redis when there are settings for it, this process alone when not.
@@ -13,8 +14,15 @@ export function openBus(options: {
   log: Logger;
   tellWarnings?: boolean;
   installation?: Installation;
+  certificates?: Certificates;
 }): Bus {
-  const { redis, log, tellWarnings = true, installation } = options;
+  const { redis, log, tellWarnings = true, installation, certificates } = options;
   if (redis === undefined) return new MemoryBus({ log });
-  return new RedisBus({ ...redis, log, tellWarnings, ...(installation && { installation }) });
+  return new RedisBus({
+    ...redis,
+    log,
+    tellWarnings,
+    ...(installation && { installation }),
+    ...(certificates && { certificates }),
+  });
 }

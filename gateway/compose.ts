@@ -5,7 +5,6 @@
  */
 import os from 'node:os';
 import type { WorkerIdentity } from '../bus/bus.ts';
-import { Certificate } from '../bus/certificate.ts';
 import { Dependency, Loops } from '../health/health.ts';
 import { Canary } from './admission/canary.ts';
 import { Interner } from './admission/interner.ts';
@@ -61,7 +60,6 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
     ticker,
     loops: new Loops(STUCK_AFTER_SECONDS),
     interner: new Interner(),
-    certificate: new Certificate(),
     gateways: new GatewayList(config.name, config.initial),
     leaseHealth: new Dependency(),
     directoryHealth: new Dependency(),
@@ -105,6 +103,7 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
     leaving: () => late.status.leaving,
     problem: () => follower.problem,
     tunnels: () => tunnels.load,
+    warnings: () => parts.certificates.warnings(),
   });
   const leaseWork = new LeaseWork({ ...parts, outboxPollMs: config.outboxPollMs, tunnels: tunnels.relay });
   const keeper: LeaseKeeper = new LeaseKeeper({
@@ -152,11 +151,10 @@ function canaryOf(parts: Leasing): Canary | null {
   });
 }
 
-function statusOf({ canaryHealth, certificate, ...parts }: Leasing & LeaseParts): WorkerStatus {
+function statusOf({ canaryHealth, ...parts }: Leasing & LeaseParts): WorkerStatus {
   const { config } = parts;
   return new WorkerStatus({
     ...parts,
     ...(config.canary && { canaryHealth }),
-    ...(config.tls && { certificate }),
   });
 }

@@ -7,10 +7,11 @@ import { lostSeconds } from '../health/health.ts';
 import type { WorkerParts } from './worker-parts.ts';
 
 export function observe(parts: WorkerParts, registry: Registry): void {
-  const { worker, version, bus, log, metrics } = parts;
+  const { worker, version, bus, log, metrics, certificates } = parts;
   watchLoops(parts);
   metrics.register(registry, worker, gaugesOf(parts));
   registerBusMetrics(registry, bus, { worker });
+  certificates.register(registry, { worker });
   registerLogMetrics(registry, log, { worker });
   registerProgramMetrics(registry, version, { worker });
 }

@@ -1,8 +1,8 @@
 /** The parts of one gateway worker, by the names under which constructors take them. */
 import type { Logger } from 'pino';
 import type { Bus } from '../bus/bus.ts';
-import type { Certificate } from '../bus/certificate.ts';
 import type { Newcomers } from '../bus/newcomers.ts';
+import type { Certificates } from '../bus/tls/certificates.ts';
 import type { Dependency, Loops } from '../health/health.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Canary } from './admission/canary.ts';
@@ -46,6 +46,8 @@ export interface Given {
   log: Logger;
   /** Version of the program, for the lease. */
   version: string;
+  /** Those of the process. */
+  certificates: Certificates;
   /** For a worker whose siblings share the port. */
   siblings: Siblings | null;
 }
@@ -61,7 +63,6 @@ export interface Core extends Given {
   ticker: Ticker;
   loops: Loops;
   interner: Interner;
-  certificate: Certificate;
   gateways: GatewayList;
   leaseHealth: Dependency;
   directoryHealth: Dependency;

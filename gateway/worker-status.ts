@@ -5,9 +5,9 @@
 
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
 import { busReport } from '../bus/bus-report.ts';
-import type { Certificate } from '../bus/certificate.ts';
 import { clockReport } from '../bus/clock-check.ts';
 import type { Newcomers } from '../bus/newcomers.ts';
+import type { Certificates } from '../bus/tls/certificates.ts';
 import { Dependency, type Loops } from '../health/health.ts';
 import type { DoorState } from './admission/gatekeeper.ts';
 import type { GatewayConfig } from './config.ts';
@@ -57,8 +57,7 @@ export interface WorkerStatusParts {
   directoryHealth: Dependency;
   /** Absent when the worker keeps no canary. */
   canaryHealth?: Dependency;
-  /** Absent without TLS. */
-  certificate?: Certificate;
+  certificates: Certificates;
   loops: Loops;
 }
 
@@ -128,7 +127,8 @@ export class WorkerStatus {
   }
 
   readiness(): Readiness {
-    const { bus, listener, leaseHealth, directoryHealth, canaryHealth, certificate, follower } = this.#parts;
+    const { bus, listener, leaseHealth, directoryHealth, canaryHealth, follower } = this.#parts;
+    const certificate = this.#parts.certificates.report();
     if (follower.refused === undefined) this.#registration.good();
     else this.#registration.bad(follower.refused);
     const off = this.stopping || this.#parts.draining.all;
@@ -140,7 +140,7 @@ export class WorkerStatus {
       registration: this.#registration.report(),
       clock: clockReport(new Map([['this gateway', bus.clock.aheadMs()]]), this.#since),
       ...(canaryHealth && { canary: canaryHealth.report() }),
-      ...(certificate && { certificate: certificate.report() }),
+      ...(certificate && { certificate }),
     };
     const ready = Object.values(dependencies).every(({ ok }) => ok) && listening && !off;
     if (ready) this.#ready.good();

@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
+import { Certificates } from '../bus/tls/certificates.ts';
 import { composeWorker } from './compose.ts';
 import type { GatewayConfig } from './config.ts';
 import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
@@ -23,6 +24,8 @@ export interface GatewayWorkerParts {
   registry?: Registry;
   /** Version of the program, for the lease. */
   version?: string;
+  /** Those of the process; the push server's is added. Its own when absent. */
+  certificates?: Certificates;
   /** For a worker whose siblings share the port. */
   siblings?: Siblings;
 }
@@ -42,6 +45,7 @@ export class GatewayWorker {
   readonly #parts: WorkerParts;
   readonly #registry: Registry;
   readonly #health: HealthServer;
+  readonly #unwatch: () => void;
   #starting: Promise<void> | null = null;
   #stopping: Promise<void> | null = null;
 
@@ -52,9 +56,14 @@ export class GatewayWorker {
     log,
     registry = new Registry(),
     version = 'unknown',
+    certificates = new Certificates(log),
     siblings,
   }: GatewayWorkerParts) {
-    this.#parts = composeWorker({ config, bus, log, version, siblings: siblings ?? null });
+    this.#unwatch = watchTls(config, certificates, () => this.#parts.server.reloadTls());
+    this.#parts = composeWorker({
+      ...{ config, bus, log, version, certificates },
+      siblings: siblings ?? null,
+    });
     this.name = this.#parts.worker;
     this.#registry = registry;
     observe(this.#parts, registry);
@@ -129,14 +138,6 @@ export class GatewayWorker {
     return this.#stopping;
   }
 
-  /** Reads the TLS files again; files that are no good change nothing, and log and health say so. */
-  reloadTls(): void {
-    if (!this.#parts.config.tls) return;
-    const wrong = this.#parts.certificate.replace(() => this.#parts.server.reloadTls());
-    if (wrong) this.#parts.log.error({ err: wrong }, 'the certificate is not replaced');
-    else this.#parts.log.info('the certificate was read again');
-  }
-
   /**
    * Whether all siblings are full: then this one, when it is full as well, listens to say where else to go.
    */
@@ -196,6 +197,7 @@ export class GatewayWorker {
     await this.#within(deadline, this.#parts.keeper.stop(allHeard), 'lease');
     if (hadConnections) await pause(Math.min(CLOSING_GRACE_MS, Math.max(0, deadline - Date.now())));
     this.#parts.server.close();
+    this.#unwatch();
     await this.#health.stop();
     this.#parts.log.info('gateway worker stopped');
   }
@@ -219,4 +221,10 @@ export class GatewayWorker {
     const address = initial.address.replace(/:0(?=\/|$)/, `:${port}`);
     this.#parts.gateways.begin({ ...initial, port, address });
   }
+}
+
+function watchTls({ tls }: GatewayConfig, certificates: Certificates, take: () => void): () => void {
+  if (!tls) return () => {};
+  const { certFile, keyFile } = tls;
+  return certificates.watch({ name: 'gateway', files: [certFile, keyFile], certFile, take });
 }

@@ -22,7 +22,7 @@ export class Health {
   readonly #bus: Pick<Bus, 'status'>;
   readonly #store: StoreWatch;
   readonly #loops: Loops;
-  readonly #more = new Map<string, () => DependencyReport>();
+  readonly #more = new Map<string, () => DependencyReport | null>();
 
   constructor(parts: { bus: Pick<Bus, 'status'>; store: StoreWatch; loops: Loops }) {
     this.#bus = parts.bus;
@@ -30,7 +30,8 @@ export class Health {
     this.#loops = parts.loops;
   }
 
-  add(name: string, report: () => DependencyReport): void {
+  /** `null`: it does not depend on it at present. */
+  add(name: string, report: () => DependencyReport | null): void {
     this.#more.set(name, report);
   }
 
@@ -58,10 +59,14 @@ export class Health {
   }
 
   #dependencies(): Record<string, DependencyReport> {
-    return {
+    const found: Record<string, DependencyReport> = {
       store: this.#store.dependency.report(),
       bus: busReport(this.#bus.status()),
-      ...Object.fromEntries([...this.#more].map(([name, report]) => [name, report()])),
     };
+    for (const [name, report] of this.#more) {
+      const now = report();
+      if (now !== null) found[name] = now;
+    }
+    return found;
   }
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
-import { readTlsFiles, type TlsFiles } from '../../bus/certificate.ts';
+import { MIN_TLS, readTlsFiles, type TlsFiles } from '../../bus/tls/certificate.ts';
 import { Problem } from '../problems.ts';
 import { Authenticator, useAuth } from './auth.ts';
 import { useBasePath, withoutBasePath } from './base-path.ts';
@@ -96,21 +96,19 @@ export async function createHttpServer(
   return app as unknown as FastifyInstance;
 }
 
-const TLS = { minVersion: 'TLSv1.2' } as const;
-
 /**
  * Newcomers get the certificate that is in the files now. Throws, and changes nothing, when they are not
  * usable.
  */
 export function reloadTls(http: FastifyInstance, files: TlsFiles): void {
   const pair = readTlsFiles(files);
-  (http.server as unknown as TlsServer).setSecureContext({ ...pair, ...TLS });
+  (http.server as unknown as TlsServer).setSecureContext({ ...pair, ...MIN_TLS });
 }
 
 async function createFastify(services: HttpServices, options: HttpOptions): Promise<App> {
   const { tls } = options;
   const log: FastifyBaseLogger = services.log.child({ part: 'http' });
-  const https = tls && { ...readTlsFiles(tls), ...TLS };
+  const https = tls && { ...readTlsFiles(tls), ...MIN_TLS };
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import type { Logger } from 'pino';
+import type { Certificates } from '../../bus/tls/certificates.ts';
 import { postgresDialect } from './sql/dialect-postgres.ts';
 import { sqliteDialect } from './sql/dialect-sqlite.ts';
 import { postgresAddress } from './sql/postgres-url.ts';
@@ -20,6 +21,8 @@ export interface StoreOptions {
    * wait for ever. For tests: it takes following every promise of the process.
    */
   checkNesting?: boolean | undefined;
+  /** Has the TLS files of the connection to PostgreSQL read again when they change. */
+  certificates?: Certificates | undefined;
   log: Logger;
 }
 
@@ -30,12 +33,13 @@ export function openStore({
   poolSize = 10,
   statementTimeoutMs = 30_000,
   checkNesting = false,
+  certificates,
   log,
 }: StoreOptions): Store {
   if (databaseUrl === undefined || databaseUrl === '') {
     return sqlStore(sqliteDialect(path.join(dataDir, 'pushpoint.db')), Date.now, checkNesting);
   }
   const address = postgresAddress(databaseUrl);
-  const dialect = postgresDialect({ address, poolSize, statementTimeoutMs, log });
+  const dialect = postgresDialect({ address, poolSize, statementTimeoutMs, certificates, log });
   return sqlStore(dialect, Date.now, checkNesting);
 }

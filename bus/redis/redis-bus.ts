@@ -13,6 +13,7 @@ import {
   RECEIPTS_MAX_BYTES,
 } from '../bus.ts';
 import { MeasuredClock } from '../clock.ts';
+import type { Certificates } from '../tls/certificates.ts';
 import type { Client } from './client.ts';
 import { ClusterTopology } from './cluster-topology.ts';
 import { Commands } from './commands.ts';
@@ -27,7 +28,13 @@ import { OwnCommands, RedisOwner } from './owner.ts';
 import { RedisPresence } from './presence.ts';
 import { RedisReceipts } from './receipts.ts';
 import { SentinelTopology } from './sentinels.ts';
-import { parseRedisSettings, type RedisSettings, type RedisTarget } from './settings.ts';
+import {
+  parseRedisSettings,
+  type RedisSettings,
+  type RedisTarget,
+  type RedisTls,
+  tlsOptions,
+} from './settings.ts';
 import { Subscriptions } from './subscriptions.ts';
 import { StandaloneTopology, type Topology } from './topology.ts';
 
@@ -47,6 +54,8 @@ export interface RedisBusOptions extends RedisSettings {
   startTimeoutMs?: number;
   /** Whether to log what should be changed in Redis' settings; true when absent. */
   tellWarnings?: boolean;
+  /** Has the TLS files read again when they change; absent: they are read once. */
+  certificates?: Certificates;
 }
 
 export class RedisBus implements Bus {
@@ -66,6 +75,7 @@ export class RedisBus implements Bus {
   readonly #subscriptions: Subscriptions;
   readonly #health: Health;
   readonly #startTimeoutMs: number;
+  readonly #unwatch: () => void;
   #started = false;
   #stopping: Promise<void> | null = null;
 
@@ -77,10 +87,12 @@ export class RedisBus implements Bus {
     tellWarnings = true,
     installation,
     receiptsMaxBytes = RECEIPTS_MAX_BYTES,
+    certificates,
     ...settings
   }: RedisBusOptions) {
     this.#startTimeoutMs = startTimeoutMs;
     const target = parseRedisSettings(settings);
+    this.#unwatch = watchTls(target, settings.tls, certificates);
     const sharded = target.kind === 'cluster';
     const keys = keysWith(prefix, sharded);
     const id = nanoid();
@@ -171,12 +183,24 @@ export class RedisBus implements Bus {
 
   async #stop(): Promise<void> {
     clearInterval(this.#clockTimer);
+    this.#unwatch();
     // Consumers end first: they still acknowledge what they applied.
     await this.receipts.stop();
     this.#health.stop();
     if (this.#started) await this.#topology.stop();
     await Promise.all([this.#subscriptions.close(), this.#commands.close()]);
   }
+}
+
+function watchTls({ tls }: RedisTarget, settings: RedisTls | undefined, watch?: Certificates): () => void {
+  const files = settings?.files;
+  if (tls === null || files === undefined || watch === undefined) return () => {};
+  return watch.watch({
+    name: 'redis',
+    files: Object.values(files),
+    certFile: files.cert,
+    take: () => Object.assign(tls, tlsOptions(settings, true)),
+  });
 }
 
 function topologyOf(target: RedisTarget, connected: () => readonly Client[], log: Logger): Topology {

@@ -1,4 +1,6 @@
 /** What `REDIS_URL` and the settings beside it may say, and what follows from it. */
+import { readFileSync } from 'node:fs';
+import { checkTls, MIN_TLS } from '../tls/certificate.ts';
 
 export interface RedisSettings {
   /**
@@ -25,8 +27,16 @@ export interface RedisTls {
   /** PEM: the certificate and key shown to the servers; none when absent. */
   cert?: string;
   key?: string;
+  /** Files with these three, in place of them: read now, and again whenever they change. */
+  files?: RedisTlsFiles;
   /** `false`: whoever answers is believed, whatever its certificate. True when absent. */
   verify?: boolean;
+}
+
+export interface RedisTlsFiles {
+  ca?: string;
+  cert?: string;
+  key?: string;
 }
 
 export interface Endpoint {
@@ -39,7 +49,14 @@ export interface Credentials {
   password?: string;
 }
 
-export type TlsOptions = { rejectUnauthorized: boolean; ca?: string; cert?: string; key?: string };
+/** Each connection takes what is in here when it is made: files that change are read into the same object. */
+export type TlsOptions = {
+  rejectUnauthorized: boolean;
+  minVersion: 'TLSv1.2';
+  ca?: string;
+  cert?: string;
+  key?: string;
+};
 
 /** `endpoints`: the server, the sentinels, or some servers of the cluster. */
 export type RedisTarget = {
@@ -157,21 +174,45 @@ function credentials(found: Credentials): Credentials {
   return found;
 }
 
-function tlsOptions(tls: RedisTls | undefined, wanted: boolean): TlsOptions | null {
+/** Reads the files. Throws `RedisSettingsError`. */
+export function tlsOptions(tls: RedisTls | undefined, wanted: boolean): TlsOptions | null {
   if (!wanted) {
     if (tls !== undefined)
       throw new RedisSettingsError('settings for TLS are given, but the URL begins with redis, not rediss');
     return null;
   }
-  const { ca, cert, key, verify = true } = tls ?? {};
+  const { ca, cert, key } = tls?.files === undefined ? (tls ?? {}) : readFiles(tls.files);
   if ((cert === undefined) !== (key === undefined)) {
     throw new RedisSettingsError('the certificate for Redis and its key must be given together');
   }
-  return {
-    rejectUnauthorized: verify,
+  return checked({
+    rejectUnauthorized: tls?.verify ?? true,
+    ...MIN_TLS,
     ...(ca !== undefined && { ca }),
     ...(cert !== undefined && key !== undefined && { cert, key }),
+  });
+}
+
+function readFiles(files: RedisTlsFiles): RedisTlsFiles {
+  const read = (file: string) => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      throw new RedisSettingsError(
+        `${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`,
+      );
+    }
   };
+  return Object.fromEntries(Object.entries(files).map(([name, file]) => [name, read(file)]));
+}
+
+function checked(options: TlsOptions): TlsOptions {
+  try {
+    checkTls(options);
+    return options;
+  } catch (error) {
+    throw new RedisSettingsError(`the TLS files for Redis are not usable: ${(error as Error).message}`);
+  }
 }
 
 function databaseNumber(text: string | undefined): number {

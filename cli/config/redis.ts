@@ -38,10 +38,20 @@ export function redisSettings(config: RedisConfig): RedisSettings & { prefix: st
     config.redisSentinelPassword,
     config.redisSentinelPasswordFile,
   );
+  for (const [flag, path] of [
+    ['redis-tls-ca', config.redisTlsCa],
+    ['redis-tls-cert', config.redisTlsCert],
+    ['redis-tls-key', config.redisTlsKey],
+  ] as const) {
+    read(flag, path);
+  }
+  const files = {
+    ...named('ca', config.redisTlsCa),
+    ...named('cert', config.redisTlsCert),
+    ...named('key', config.redisTlsKey),
+  };
   const tls: RedisTls = {
-    ...named('ca', read('redis-tls-ca', config.redisTlsCa)),
-    ...named('cert', read('redis-tls-cert', config.redisTlsCert)),
-    ...named('key', read('redis-tls-key', config.redisTlsKey)),
+    ...(Object.keys(files).length > 0 && { files }),
     ...(config.redisTlsVerify === 'no' && { verify: false }),
   };
   if (!/^[A-Za-z0-9._-]{1,32}$/.test(config.redisPrefix)) {

@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { ApiClient } from '../api/api-client.ts';
 import { loadConfig } from '../config/load.ts';
 import { adminParts } from '../programs/admin-parts.ts';
@@ -34,12 +35,12 @@ export async function startSite(signal: AbortSignal, logLevel: string): Promise<
   const config = loadConfig('start', { flags, env: {} });
   const log = programLog(config.logLevel);
   const room = new WaitingRoom({ host: config.apiHost, port: null }, log);
-  const { bus, part } = busPart(undefined, room, log);
-  const admin = adminParts(config, bus, room, log);
+  const certificates = new Certificates(log);
+  const { bus, part } = busPart(undefined, room, log, certificates);
+  const admin = adminParts(config, { bus, room, log, certificates });
   const gateway = gatewayPart(
     gatewayConfig(config, (port) => `ws://127.0.0.1:${port}`),
-    bus,
-    log,
+    { bus, log, certificates },
     STOP_DEADLINE_MS,
   );
   const assembly = new Assembly(

@@ -13,6 +13,7 @@ import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
 import type { Store } from '../../admin-api/store/store.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
 import type { Bus } from '../../bus/bus.ts';
+import type { Certificates } from '../../bus/tls/certificates.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
 import { version } from '../version.ts';
@@ -22,6 +23,14 @@ import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 import type { WaitingPlace, WaitingRoom } from './waiting-room.ts';
 
 type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config'>>;
+
+/** What an administration server shares with the rest of its program. */
+export interface AdminSurroundings {
+  bus: Bus;
+  room: WaitingRoom;
+  log: Logger;
+  certificates: Certificates;
+}
 
 export interface AdminParts {
   parts: Part[];
@@ -42,11 +51,14 @@ function apiTls(config: AdminSettings) {
 /**
  * The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`.
  */
-export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, log: Logger): AdminParts {
+export function adminParts(
+  config: AdminSettings,
+  { bus, room, log, certificates }: AdminSurroundings,
+): AdminParts {
   const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
   usableFolder('--data-dir', dataDir);
-  const store = storeOf(dataDir, config.databaseUrl, log);
+  const store = storeOf(dataDir, config.databaseUrl, log, certificates);
   const tokenFile = join(dataDir, 'admin-token');
   const server = new AdminServer({
     config: {
@@ -73,6 +85,7 @@ export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, l
     store,
     bus,
     log,
+    certificates,
     keepFirstToken: (token) => writeToken(tokenFile, token),
   });
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
@@ -90,9 +103,14 @@ export function adminParts(config: AdminSettings, bus: Bus, room: WaitingRoom, l
   return { parts, server, tokenFile };
 }
 
-export function storeOf(dataDir: string, databaseUrl: string | undefined, log: Logger): Store {
+export function storeOf(
+  dataDir: string,
+  databaseUrl: string | undefined,
+  log: Logger,
+  certificates?: Certificates,
+): Store {
   try {
-    return openStore({ dataDir, databaseUrl, log });
+    return openStore({ dataDir, databaseUrl, log, certificates });
   } catch (error) {
     if (error instanceof StoreSettingsError) throw new ConfigError([`--database-url: ${error.message}`]);
     throw error;

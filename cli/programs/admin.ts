@@ -1,5 +1,6 @@
 /** `pushpoint admin`: an administration server; gateways join it through Redis. */
 
+import { Certificates } from '../../bus/tls/certificates.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import { redisSettings } from '../config/redis.ts';
@@ -16,15 +17,16 @@ export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
   const config = loadConfig('admin', { flags, env: shell.env });
   const log = programLog(config.logLevel);
   const room = new WaitingRoom(waitingPlace(config), log);
-  const { bus, part } = busPart(redisSettings(config), room, log);
-  const admin = adminParts(config, bus, room, log);
+  const certificates = new Certificates(log);
+  const { bus, part } = busPart(redisSettings(config), room, log, certificates);
+  const admin = adminParts(config, { bus, room, log, certificates });
 
   return runUntilSignal({
     shell,
     log,
     assembly: new Assembly([room.enter(), part, ...admin.parts], log),
     stopDeadlineMs: config.stopDeadline,
-    reload: () => admin.server.reloadTls(),
+    reload: () => certificates.reread(),
     onReady() {
       const api = apiUrl(config, admin.server.port);
       sayReady(

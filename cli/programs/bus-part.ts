@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
+import type { Certificates } from '../../bus/tls/certificates.ts';
 import type { Part } from './lifecycle.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
@@ -10,8 +11,9 @@ export function busPart(
   redis: (RedisSettings & { prefix: string }) | undefined,
   room: WaitingRoom,
   log: Logger,
+  certificates: Certificates,
 ): { bus: Bus; part: Part } {
-  const bus = openBus({ ...(redis === undefined ? {} : { redis }), log });
+  const bus = openBus({ ...(redis === undefined ? {} : { redis }), log, certificates });
   const start = async () => {
     // A port that somebody else has ends the program; the wait itself has no end.
     let failed: (error: unknown) => void = () => {};

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import type { Certificates } from '../../bus/tls/certificates.ts';
 import {
   type GatewayConfig,
   GatewayConfigError,
@@ -55,11 +56,10 @@ export function gatewayConfig(
 
 export function gatewayPart(
   config: Readonly<GatewayConfig>,
-  bus: Bus,
-  log: Logger,
+  { bus, log, certificates }: { bus: Bus; log: Logger; certificates: Certificates },
   stopDeadlineMs: number,
 ): { worker: GatewayWorker; part: Part } {
-  const worker = new GatewayWorker({ config, bus, log, version: version() });
+  const worker = new GatewayWorker({ config, bus, log, certificates, version: version() });
   // A quarter is left for the parts that stop after it.
   const stop = (): Promise<void> => worker.stop({ deadlineMs: stopDeadlineMs * 0.75 });
   return { worker, part: { name: 'gateway', start: () => worker.start(), stop } };

@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import type { Installation } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { type GatewayConfig, superviseWorker } from '../../gateway/index.ts';
 import { version } from '../version.ts';
 import { programLog } from './logger.ts';
@@ -29,8 +30,16 @@ function run(): void {
 async function serve({ config, redis, installation, logLevel, stopDeadlineMs }: WorkerOrders): Promise<void> {
   const log = programLog(logLevel);
   // What should be changed in Redis the supervisor says, once for all workers.
-  const bus = openBus({ redis, log, tellWarnings: false, ...(installation && { installation }) });
-  process.exitCode = await superviseWorker({ config, bus, log, version: version(), stopDeadlineMs });
+  const certificates = new Certificates(log);
+  const bus = openBus({
+    redis,
+    log,
+    tellWarnings: false,
+    certificates,
+    ...(installation && { installation }),
+  });
+  const parts = { config, bus, log, certificates, version: version(), stopDeadlineMs };
+  process.exitCode = await superviseWorker(parts);
 }
 
 if (process.argv[1] !== undefined && pathToFileURL(process.argv[1]).href === import.meta.url) run();

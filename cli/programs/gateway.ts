@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { type GatewayConfig, Supervisor } from '../../gateway/index.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
@@ -39,7 +40,8 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   const log = programLog(config.logLevel);
   const redis = redisSettings(config);
   const room = new WaitingRoom({ host: own.metricsHost, port: own.metricsPort }, log);
-  const { bus, part } = busPart(redis, room, log);
+  const certificates = new Certificates(log);
+  const { bus, part } = busPart(redis, room, log, certificates);
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
@@ -54,7 +56,10 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
     assembly: new Assembly([room.enter(), part, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
     live: () => supervisor.liveness().live,
-    reload: () => supervisor.reloadTls(),
+    reload() {
+      certificates.reread();
+      supervisor.reloadTls();
+    },
     onReady() {
       const { port, metricsPort } = supervisor;
       const address = own.initial.address.replace(/:0(?=\/|$)/, `:${port}`);

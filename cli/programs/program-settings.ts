@@ -1,4 +1,4 @@
-import { readTlsFiles } from '../../bus/certificate.ts';
+import { readTlsFiles } from '../../bus/tls/certificate.ts';
 import { ConfigError } from '../config/load.ts';
 import { readableFile } from './folders.ts';
 

@@ -1,5 +1,6 @@
 /** `pushpoint start`: everything in one process, joined by the in-process bus. */
 import { relative } from 'node:path';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import type { ExitCode } from '../exit-codes.ts';
@@ -18,9 +19,10 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
   const forGateway = gatewayConfig(config, (port) => `${scheme}://127.0.0.1:${port}`);
   const log = programLog(config.logLevel);
   const room = new WaitingRoom(waitingPlace(config), log);
-  const { bus, part } = busPart(undefined, room, log);
-  const admin = adminParts(config, bus, room, log);
-  const gateway = gatewayPart(forGateway, bus, log, config.stopDeadline);
+  const certificates = new Certificates(log);
+  const { bus, part } = busPart(undefined, room, log, certificates);
+  const admin = adminParts(config, { bus, room, log, certificates });
+  const gateway = gatewayPart(forGateway, { bus, log, certificates }, config.stopDeadline);
 
   return runUntilSignal({
     shell,
@@ -31,10 +33,7 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
     ),
     stopDeadlineMs: config.stopDeadline,
     live: () => gateway.worker.liveness().live,
-    reload() {
-      admin.server.reloadTls();
-      gateway.worker.reloadTls();
-    },
+    reload: () => certificates.reread(),
     onReady() {
       const api = apiUrl(config, admin.server.port);
       const address = config.address ?? `${scheme}://127.0.0.1:${gateway.worker.port}`;

@@ -7,7 +7,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { readTlsFiles } from '../../bus/certificate.ts';
+import { MIN_TLS, readTlsFiles } from '../../bus/tls/certificate.ts';
 import { Dependency } from '../../health/health.ts';
 import type { Part } from './lifecycle.ts';
 
@@ -118,9 +118,7 @@ export class WaitingRoom {
       response.writeHead(status, { 'content-type': type });
       response.end(JSON.stringify(body));
     };
-    const server = tls
-      ? createTlsServer({ ...readTlsFiles(tls), minVersion: 'TLSv1.2' }, answer)
-      : createServer(answer);
+    const server = tls ? createTlsServer({ ...readTlsFiles(tls), ...MIN_TLS }, answer) : createServer(answer);
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));

@@ -16,6 +16,7 @@ export interface LoadSources {
   leaving(): { why: LeavingReason; left: number } | undefined;
   problem(): string | undefined;
   tunnels(): { open: number; limit: number } | undefined;
+  warnings(): string[];
 }
 
 export class LoadMeter {
@@ -45,6 +46,7 @@ export class LoadMeter {
     const roundTripMs = this.#sources.roundTripMs();
     const leaving = this.#sources.leaving();
     const tunnels = this.#sources.tunnels();
+    const warnings = this.#sources.warnings();
     return {
       connections: this.#sources.connections(),
       limit: this.#sources.limit(),
@@ -58,6 +60,7 @@ export class LoadMeter {
       ...(port === undefined ? {} : { port }),
       ...(problem === undefined ? {} : { problem }),
       ...(tunnels === undefined ? {} : { tunnels }),
+      ...(warnings.length === 0 ? {} : { warnings }),
     };
   }
 }

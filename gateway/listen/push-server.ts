@@ -11,8 +11,8 @@
 
 import uWS from 'uWebSockets.js';
 import { originOf } from '../../bus/addresses.ts';
-import { readTlsFiles, type TlsFiles } from '../../bus/certificate.ts';
 import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import { readTlsFiles, type TlsFiles } from '../../bus/tls/certificate.ts';
 import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from '../config.ts';
 import type { Refusal } from '../refusal.ts';

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import type { Certificates } from '../../bus/tls/certificates.ts';
 import type { GatewayConfig } from '../config.ts';
 import { PortUnavailable } from '../listen/port-probe.ts';
 import { GatewayWorker } from '../worker.ts';
@@ -15,6 +16,8 @@ export interface SuperviseWorkerParts {
   /** Started and stopped here. */
   bus: Bus;
   log: Logger;
+  /** Those of the process. */
+  certificates: Certificates;
   version?: string;
   /** Time a stop may take that nobody gave a deadline for (the supervisor died, or SIGTERM), milliseconds. */
   stopDeadlineMs: number;
@@ -28,12 +31,13 @@ const HANGS_MS = 1_000;
  * is the supervisor's to act on. Resolves with the exit code.
  */
 export async function superviseWorker(parts: SuperviseWorkerParts): Promise<number> {
-  const { config, bus, log, version, stopDeadlineMs } = parts;
+  const { config, bus, log, certificates, version, stopDeadlineMs } = parts;
   const channel = new Channel();
   const worker = new GatewayWorker({
     config,
     bus,
     log,
+    certificates,
     ...(version === undefined ? {} : { version }),
     siblings: {
       clearPort: (port) => channel.clearPort(port),
@@ -48,7 +52,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     process.on('SIGINT', () => {});
   });
   channel.on('siblings-full', ({ full }) => worker.setSiblingsFull(full));
-  channel.on('reload-tls', () => worker.reloadTls());
+  channel.on('reload-tls', () => certificates.reread());
   channel.on('metrics', async ({ id }) =>
     channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
   );

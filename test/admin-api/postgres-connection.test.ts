@@ -1,5 +1,5 @@
 // time limit: 120 s
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -9,8 +9,10 @@ import * as assert from 'uvu/assert';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { StoreUnavailable } from '../../admin-api/store/store.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { makeCertificates } from '../services/certificates.ts';
 import { startPostgres } from '../services/postgres.ts';
+import { waitFor } from '../wait.ts';
 import { rejects } from './store-fixtures.ts';
 
 const log = pino({ level: 'silent' });
@@ -117,6 +119,44 @@ test('verify-ca checks the authority, verify-full the name as well', async () =>
     await start(at('sealed', '&sslmode=verify-full'));
   } finally {
     delete process.env.PGSSLROOTCERT;
+  }
+});
+
+test('an authority that changes counts for the next connection, and one that is no good for none', async () => {
+  const root = join(folder, 'root.pem');
+  copyFileSync(own.ca, root);
+  const certificates = new Certificates(log, { lookMs: 10 });
+  const databaseUrl = at('sealed', `&sslmode=verify-full&sslrootcert=${encodeURIComponent(root)}`);
+  const store = openStore({ databaseUrl, poolSize: 1, log, certificates });
+  await store.start();
+  const cut = () =>
+    asOwner("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'sealed'");
+  const works = () =>
+    store.devices.count({}).then(
+      () => true,
+      () => false,
+    );
+  const become = (expected: boolean) =>
+    waitFor(
+      async () => {
+        await cut();
+        return (await works()) === expected;
+      },
+      { what: `the next connection to ${expected ? 'be there' : 'be refused'}` },
+    );
+  try {
+    await become(true);
+    writeFileSync(root, 'not a certificate');
+    await waitFor(() => certificates.warnings().length > 0, { what: 'the warning' });
+    assert.match(certificates.warnings().join(), /^database: .*stay in use/);
+    await become(true);
+    copyFileSync(foreign.ca, root);
+    await become(false);
+    copyFileSync(own.ca, root);
+    await become(true);
+    assert.equal(certificates.warnings(), []);
+  } finally {
+    await store.stop();
   }
 });
 

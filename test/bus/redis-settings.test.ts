@@ -1,7 +1,18 @@
+import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseRedisSettings, type RedisSettings, RedisSettingsError } from '../../bus/redis/settings.ts';
 import { slotOf } from '../../bus/redis/slots.ts';
+import { makeCertificates } from '../services/certificates.ts';
+
+const certificates = await makeCertificates();
+const pem = {
+  ca: readFileSync(certificates.ca, 'utf8'),
+  cert: readFileSync(certificates.cert, 'utf8'),
+  key: readFileSync(certificates.key, 'utf8'),
+};
+
+test.after(() => certificates.remove());
 
 function refusal(settings: RedisSettings): string {
   try {
@@ -25,7 +36,7 @@ test('one server: host, port, database, user and password', () => {
   assert.equal(target.endpoints, [{ host: '::1', port: 7000 }]);
   assert.is(target.database, 3);
   assert.equal(target.credentials, { username: 'me', password: 'p@ss/w' });
-  assert.equal(target.tls, { rejectUnauthorized: true });
+  assert.equal(target.tls, { rejectUnauthorized: true, minVersion: 'TLSv1.2' });
   assert.equal(parseRedisSettings({ url: 'redis://:secret@h' }).credentials, { password: 'secret' });
 });
 
@@ -65,10 +76,12 @@ test('a password from elsewhere takes the place of that in the URL, and joins it
 });
 
 test('certificates are checked unless that is switched off in so many words', () => {
-  const { tls } = parseRedisSettings({ url: 'rediss://h', tls: { ca: 'PEM', cert: 'C', key: 'K' } });
-  assert.equal(tls, { rejectUnauthorized: true, ca: 'PEM', cert: 'C', key: 'K' });
+  const { tls } = parseRedisSettings({ url: 'rediss://h', tls: pem });
+  assert.equal(tls, { rejectUnauthorized: true, minVersion: 'TLSv1.2', ...pem });
+  assert.match(refusal({ url: 'rediss://h', tls: { ...pem, key: 'K' } }), /not usable/);
+  assert.match(refusal({ url: 'rediss://h', tls: { ca: 'no certificate' } }), /not usable/);
   assert.is(parseRedisSettings({ url: 'rediss://h', tls: { verify: false } }).tls?.rejectUnauthorized, false);
-  assert.match(refusal({ url: 'redis://h', tls: { ca: 'PEM' } }), /begins with redis, not rediss/);
+  assert.match(refusal({ url: 'redis://h', tls: { ca: pem.ca } }), /begins with redis, not rediss/);
   assert.match(refusal({ url: 'rediss://h', tls: { cert: 'C' } }), /together/);
 });
 

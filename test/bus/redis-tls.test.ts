@@ -1,12 +1,17 @@
 /** Who is believed, and who is let in. */
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { RedisSettingsError, type RedisTls } from '../../bus/redis/settings.ts';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { makeCertificates } from '../services/certificates.ts';
 import { startRedis } from '../services/redis.ts';
+import { waitFor } from '../wait.ts';
 
 const PASSWORD = 'hunter2';
 const certificates = await makeCertificates();
@@ -63,6 +68,35 @@ test('unless that is switched off', async () => {
 
 test('a server that asks for a certificate lets nobody in without one', async () => {
   await refuses(newBus({ ca }), /alert|certificate|closed|reset|EPIPE/i);
+});
+
+test('files that change are shown with the next connection; what is open stays', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'redis-tls-'));
+  const files = { ca: certificates.ca, cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+  const install = (pair: { cert: string; key: string }) => {
+    copyFileSync(pair.cert, files.cert);
+    copyFileSync(pair.key, files.key);
+  };
+  install(certificates);
+  const log = pino({ level: 'silent' });
+  const watch = new Certificates(log, { lookMs: 10 });
+  const bus = new RedisBus({ url: server.url, password: PASSWORD, tls: { files }, log, certificates: watch });
+  try {
+    await bus.start();
+    install(strangers);
+    const since = Date.parse(watch.report()?.since ?? '');
+    await waitFor(() => Date.parse(watch.report()?.since ?? '') > since, { what: 'the files to be read' });
+    assert.equal(watch.warnings(), []);
+    assert.ok(bus.status().available);
+    await server.restart();
+    await waitFor(() => !bus.status().available, { what: 'the refusal of the other certificate' });
+    install(certificates);
+    await waitFor(() => bus.status().available, { what: 'the connection with its own certificate' });
+  } finally {
+    await bus.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+  assert.is(watch.report(), null);
 });
 
 test('a wrong password is told as such, and not repeated', async () => {

@@ -7,6 +7,7 @@ import { ConfigError, loadConfig } from '../../cli/config/load.ts';
 import { OPTIONS, type OptionSpec, optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { redisSettings } from '../../cli/config/redis.ts';
 import { parseValue } from '../../cli/config/values.ts';
+import { makeCertificates } from '../services/certificates.ts';
 
 const test = suite<{ folder: string }>('configuration');
 
@@ -122,9 +123,10 @@ test('admin and gateway cannot run without Redis, and a gateway not without a na
   assert.match(problems.join(), /REDIS_URL/);
 });
 
-test('passwords and certificates of Redis come from files as well, and are read to the end of the line', ({
+test('passwords of Redis come from files as well, read to the end of the line; certificates only from files', async ({
   folder,
 }) => {
+  const certificates = await makeCertificates();
   const path = (name: string, text: string) => {
     const at = join(folder, name);
     writeFileSync(at, text);
@@ -135,7 +137,7 @@ test('passwords and certificates of Redis come from files as well, and are read 
     REDIS_PASSWORD_FILE: path('one', 'one \n'),
     REDIS_SENTINEL_PASSWORD_FILE: path('two', 'two'),
     REDIS_SENTINEL_USER: 'you',
-    REDIS_TLS_CA: path('ca.pem', 'PEM'),
+    REDIS_TLS_CA: certificates.ca,
   };
   assert.equal(redisSettings(loadConfig('admin', { flags: {}, env })), {
     url: env.REDIS_URL,
@@ -143,8 +145,9 @@ test('passwords and certificates of Redis come from files as well, and are read 
     password: 'one ',
     sentinelUsername: 'you',
     sentinelPassword: 'two',
-    tls: { ca: 'PEM' },
+    tls: { files: { ca: certificates.ca } },
   });
+  await certificates.remove();
 });
 
 test('what is wrong about Redis is said at once, and without its secrets', ({ folder }) => {

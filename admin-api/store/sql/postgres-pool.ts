@@ -6,10 +6,11 @@
 import type { PostgresPool } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import type { Certificates } from '../../../bus/tls/certificates.ts';
 import { StoreSettingsError } from '../store-settings-error.ts';
 import { codeOf, isUnavailable } from './postgres-errors.ts';
 import { passwordFromFile } from './postgres-passwords.ts';
-import { type TlsChoice, tlsChoices } from './postgres-tls.ts';
+import { type TlsChoice, tlsChoices, tlsFilesOf } from './postgres-tls.ts';
 import type { PostgresAddress } from './postgres-url.ts';
 import { storableText } from './storable-text.ts';
 
@@ -21,6 +22,8 @@ export interface PostgresPoolOptions {
   statementTimeoutMs: number;
   /** However long an answer takes, it is waited for; that the server still is there is asked by TCP. */
   answersAtAnyTime?: boolean;
+  /** Has the TLS files read again when they change; absent: they are read once. */
+  certificates?: Certificates | undefined;
   log: Logger;
 }
 
@@ -136,6 +139,10 @@ function noPassword(address: PostgresAddress): never {
 function poolOf(options: PostgresPoolOptions, way: Way): PostgresPool {
   const { poolSize, statementTimeoutMs, log } = options;
   const pool = new pg.Pool({ ...clientConfig(options, way), max: poolSize });
+  const unwatch = watchTls(options, way, (tls) => {
+    // What the pool makes its next connection with.
+    pool.options.ssl = tls;
+  });
   // An idle connection broke; the pool has dropped it already, and the next statement opens another.
   pool.on('error', (err) => log.warn({ err }, 'idle database connection lost'));
   const begin =
@@ -168,8 +175,29 @@ function poolOf(options: PostgresPoolOptions, way: Way): PostgresPool {
         },
       };
     },
-    end: () => pool.end(),
+    end() {
+      unwatch();
+      return pool.end();
+    },
   } as unknown as PostgresPool;
+}
+
+function watchTls(
+  { address, certificates }: PostgresPoolOptions,
+  { tls }: Way,
+  take: (tls: TlsChoice) => void,
+): () => void {
+  const { files, certFile } = tlsFilesOf(address);
+  if (tls === false || certificates === undefined || files.length === 0) return () => {};
+  return certificates.watch({
+    name: 'database',
+    files,
+    certFile,
+    take() {
+      const found = tlsChoices(address).find((choice) => choice !== false);
+      if (found !== undefined) take(found);
+    },
+  });
 }
 
 type Run = (text: string, values: unknown[]) => Promise<unknown>;

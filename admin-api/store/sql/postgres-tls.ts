@@ -2,7 +2,8 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { type ConnectionOptions, createSecureContext } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
+import { checkTls, MIN_TLS } from '../../../bus/tls/certificate.ts';
 import { StoreSettingsError } from '../store-settings-error.ts';
 import { isSocketFolder, type PostgresAddress } from './postgres-url.ts';
 
@@ -19,14 +20,17 @@ const SYSTEM_ROOTS = [
   '/etc/ssl/cert.pem',
 ];
 
+/** Where libpq looks for files that are not named. */
+const FOLDER = join(homedir(), '.postgresql');
+
 /** What to try, in this order; files are read now. Throws `StoreSettingsError`. */
 export function tlsChoices(address: PostgresAddress): readonly [TlsChoice, ...TlsChoice[]] {
   const { host, sslmode } = address;
   // Nobody listens in on a Unix socket, and PostgreSQL offers no TLS there.
   if (sslmode === 'disable' || isSocketFolder(host)) return [false];
-  const tls = { minVersion: 'TLSv1.2' as const, ...clientCertificate(address), ...verification(address) };
+  const tls = { ...MIN_TLS, ...clientCertificate(address), ...verification(address) };
   try {
-    createSecureContext(tls);
+    checkTls(tls);
   } catch (error) {
     throw new StoreSettingsError(`The TLS files for the database do not fit: ${(error as Error).message}`);
   }
@@ -44,7 +48,7 @@ function verification({ sslmode, sslrootcert }: PostgresAddress): ConnectionOpti
     return file === undefined ? {} : { ca: readFileSync(file) };
   }
   if (sslmode === 'allow' || sslmode === 'prefer') return unchecked;
-  const file = sslrootcert ?? join(homedir(), '.postgresql', 'root.crt');
+  const file = sslrootcert ?? join(FOLDER, 'root.crt');
   if (!existsSync(file)) {
     if (sslmode === 'require' && sslrootcert === undefined) return unchecked;
     throw new StoreSettingsError(
@@ -57,10 +61,28 @@ function verification({ sslmode, sslrootcert }: PostgresAddress): ConnectionOpti
   return sslmode === 'verify-full' ? { ca } : { ca, checkServerIdentity: () => undefined };
 }
 
-function clientCertificate({ sslcert, sslkey, sslpassword }: PostgresAddress): ConnectionOptions {
-  const folder = join(homedir(), '.postgresql');
-  const certFile = sslcert ?? join(folder, 'postgresql.crt');
-  const keyFile = sslkey ?? join(folder, 'postgresql.key');
+/** The files that `tlsChoices` reads, as far as they exist; `certFile` is the one that is shown. */
+export function tlsFilesOf(address: PostgresAddress): { files: string[]; certFile?: string } {
+  const { certFile, keyFile } = clientFiles(address);
+  const { sslrootcert } = address;
+  const rootFile = sslrootcert === 'system' ? undefined : (sslrootcert ?? join(FOLDER, 'root.crt'));
+  const shows = address.sslcert !== undefined || existsSync(certFile);
+  return {
+    files: [...(rootFile === undefined ? [] : [rootFile]), ...(shows ? [certFile, keyFile] : [])],
+    ...(shows && { certFile }),
+  };
+}
+
+function clientFiles({ sslcert, sslkey }: PostgresAddress): { certFile: string; keyFile: string } {
+  return {
+    certFile: sslcert ?? join(FOLDER, 'postgresql.crt'),
+    keyFile: sslkey ?? join(FOLDER, 'postgresql.key'),
+  };
+}
+
+function clientCertificate(address: PostgresAddress): ConnectionOptions {
+  const { certFile, keyFile } = clientFiles(address);
+  const { sslcert, sslpassword } = address;
   if (sslcert === undefined && !existsSync(certFile)) return {};
   const cert = readTlsFile('sslcert', certFile);
   const key = readTlsFile('sslkey', keyFile);

@@ -1,0 +1,94 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+
+export interface CertificateUse {
+  /** What it is for: `api`, `gateway`, `redis` or `database`. */
+  name: string;
+  /** All files it is made of; a change of any of them has it read again. */
+  files: readonly string[];
+  /** Of these, the one whose end is reported; absent where only authorities are named. */
+  certFile?: string | undefined;
+  /** Reads, checks and takes up the files. Throws, and changes nothing, when they are not usable. */
+  take(): void;
+}
+
+/** TLS files in use: taken up again when they change, or kept as they were when the new ones are not usable. */
+export class WatchedCertificate {
+  readonly use: CertificateUse;
+  #taken: string;
+  #seen: string;
+  #endsAt: number | null;
+  #problem: string | undefined;
+  #since = Date.now();
+
+  constructor(use: CertificateUse) {
+    this.use = use;
+    this.#taken = this.#fingerprint();
+    this.#seen = this.#taken;
+    this.#endsAt = this.#readEnd();
+  }
+
+  /** When the certificate in use ends, milliseconds since the Unix epoch; `null` where there is none. */
+  get endsAt(): number | null {
+    return this.#endsAt;
+  }
+
+  get since(): number {
+    return this.#since;
+  }
+
+  /** Why the files are not in use. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /**
+   * Whether the files changed and have been the same for two looks: a certificate and its key are not written
+   * at the same moment.
+   */
+  settledChange(): boolean {
+    const now = this.#fingerprint();
+    const settled = now === this.#seen;
+    this.#seen = now;
+    return settled && now !== this.#taken;
+  }
+
+  /** Returns what is wrong with the files; then those read before stay in use. */
+  reread(): Error | undefined {
+    this.#taken = this.#fingerprint();
+    this.#since = Date.now();
+    try {
+      this.use.take();
+      this.#endsAt = this.#readEnd();
+      this.#problem = undefined;
+      return undefined;
+    } catch (error) {
+      const wrong = error instanceof Error ? error : new Error(String(error));
+      this.#problem = `${this.use.name}: ${wrong.message}; the files read before stay in use`;
+      return wrong;
+    }
+  }
+
+  #fingerprint(): string {
+    const of = (file: string) => {
+      try {
+        const { ino, size, mtimeMs, ctimeMs } = statSync(file);
+        return `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+      } catch (error) {
+        return (error as NodeJS.ErrnoException).code ?? String(error);
+      }
+    };
+    return this.use.files.map(of).join('\n');
+  }
+
+  #readEnd(): number | null {
+    const { certFile } = this.use;
+    if (certFile === undefined) return null;
+    try {
+      return Date.parse(new X509Certificate(readFileSync(certFile)).validTo);
+    } catch {
+      // Whoever uses it says what is wrong.
+      return this.#endsAt ?? null;
+    }
+  }
+}
