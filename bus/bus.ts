@@ -6,7 +6,7 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
  * bus, so the caller always knows what was not done and keeps it.
  */
-import type { Compliance, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
+import type { Compliance, Edition, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -258,8 +258,8 @@ export type Receipt =
       address: string;
       software: string;
       caps: string[];
-      /** Revision of the membership that the device holds, or was sent right after `welcome` (S-7). */
-      membership: number;
+      /** Edition of the membership that the device holds, or was sent right after `welcome` (S-7). */
+      membership: Edition;
       /** The session this one took the device over from, when that was still held. */
       replaced?: number;
       /** What the device calls itself now. */
@@ -400,9 +400,9 @@ export interface DirectoryDevice {
   blocked: boolean;
   /** Ids of the groups the device is in, root first. */
   groups: string[];
-  /** Encoded `order` frame with the device's signed membership, and its revision. */
+  /** Encoded `order` frame with the device's signed membership, and its edition. */
   membership: Uint8Array;
-  membershipRevision: number;
+  membershipEdition: Edition;
 }
 
 /** What an operator sets for a gateway (distribution point). */

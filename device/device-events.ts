@@ -22,7 +22,7 @@ export interface DeviceEvents {
   };
   /** An order was dropped unanswered (S-2): worth a person's attention where it is a bad signature. */
   'order-refused': { reason: RefusalReason | 'expired'; id?: string };
-  membership: { groups: string[]; revision: number };
+  membership: { groups: string[]; epoch: number; revision: number };
   gateways: readonly GatewayAddress[];
   'execution-started': { id: string; type: string };
   'execution-finished': { id: string; type: string } & Outcome;

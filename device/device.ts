@@ -277,7 +277,7 @@ export class PushpointDevice {
       software: clip(this.#options.software ?? 'pushpoint-device', LIMITS.softwareLength),
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
-      membership: orders.membership?.revision ?? 0,
+      membership: orders.edition,
       name: this.#newName(),
       displaced: this.#displaced,
     };

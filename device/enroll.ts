@@ -1,5 +1,14 @@
 /** Enrolment (PROTOCOL.md, section E): once, over HTTP, with a token. */
-import { decodeOrderBody, enrolBytes, ID_PATTERN, orderBytes } from '../protocol/index.ts';
+import {
+  decodeOrderBody,
+  type Edition,
+  editionOf,
+  enrolBytes,
+  ID_PATTERN,
+  isNewer,
+  NO_EDITION,
+  orderBytes,
+} from '../protocol/index.ts';
 import { open } from './executions/book.ts';
 import { answeredGateways, usableGateways } from './gateways/answered.ts';
 import { type DeviceLog, silent } from './log.ts';
@@ -110,7 +119,7 @@ async function read(
       state: {
         ...state,
         identity: { deviceId, serverKey, installation, epoch, server },
-        ...(order.revision > heldRevision(state, deviceId) ? { membership: { body, sig } } : {}),
+        ...(isNewer(editionOf(order), heldEdition(state, deviceId)) ? { membership: { body, sig } } : {}),
         gateways: gateways.length > 0 ? gateways : state.gateways,
       },
       issuedAt: order.issuedAt,
@@ -121,9 +130,9 @@ async function read(
   }
 }
 
-/** Revisions count for one device id (S-7): as another device, it holds none. */
-function heldRevision({ identity, membership }: DeviceState, deviceId: string): number {
-  if (!membership || identity?.deviceId !== deviceId) return 0;
+/** Editions count for one device id (S-7): as another device, it holds none. */
+function heldEdition({ identity, membership }: DeviceState, deviceId: string): Edition {
+  if (!membership || identity?.deviceId !== deviceId) return NO_EDITION;
   const held = decodeOrderBody(membership.body);
-  return held?.kind === 'membership' ? held.revision : 0;
+  return held?.kind === 'membership' ? editionOf(held) : NO_EDITION;
 }

@@ -3,6 +3,7 @@
  * not (V-2), so that either end may be newer than the other.
  */
 import { pack, unpack } from '#msgpack';
+import type { Edition } from './editions.ts';
 import { REPORTABLE_STATES } from './execution-states.ts';
 import { ProtocolError, scanFrame } from './frame-scan.ts';
 import { ID_PATTERN, LIMITS } from './limits.ts';
@@ -106,6 +107,14 @@ function list<T>(fields: Fields, key: string, max: number, item: (value: unknown
   return value.map(item);
 }
 
+function edition(fields: Fields, key: string): Edition {
+  const value = fields[key];
+  if (!Array.isArray(value) || value.length !== 2) {
+    throw new ProtocolError('F-6', `${key}: an epoch and a revision`);
+  }
+  return [integer({ epoch: value[0] }, 'epoch'), integer({ revision: value[1] }, 'revision')];
+}
+
 function gatewayAddress(value: unknown): GatewayAddress {
   if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'gateways: maps');
   return { name: id(value as Fields, 'name'), url: text(value as Fields, 'url', LIMITS.urlLength) };
@@ -167,7 +176,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         caps: list(fields, 'caps', LIMITS.capabilities, (value) =>
           text({ caps: value }, 'caps', LIMITS.capabilityLength),
         ),
-        membership: integer(fields, 'membership'),
+        membership: edition(fields, 'membership'),
         name: optionalText(fields, 'name', LIMITS.nameLength),
         displaced: fields.displaced === true ? (true as const) : undefined,
       }) as DeviceMessage;
@@ -345,6 +354,7 @@ export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
         kind: 'membership',
         target,
         groups: list(fields, 'groups', LIMITS.groups, (value) => id({ groups: value }, 'groups')),
+        epoch: integer(fields, 'epoch', 1),
         revision: integer(fields, 'revision', 1),
         issuedAt: integer(fields, 'issuedAt'),
       };

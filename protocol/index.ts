@@ -1,5 +1,6 @@
 export * from './close-codes.ts';
 export * from './codec.ts';
+export * from './editions.ts';
 export * from './execution-states.ts';
 export * from './limits.ts';
 export * from './messages.ts';

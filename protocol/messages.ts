@@ -2,6 +2,7 @@
  * Every message of `pushpoint.v1`, mirroring PROTOCOL.md section by section. A frame is one MessagePack map
  * whose `t` names the message. Times are milliseconds since the Unix epoch, durations milliseconds.
  */
+import type { Edition } from './editions.ts';
 import type { FinalState, ReportableState } from './execution-states.ts';
 
 /**
@@ -98,8 +99,8 @@ export interface Prove {
   software: string;
   /** Command types it handles. */
   caps: string[];
-  /** Revision of the membership it holds, 0 for none (S-7). */
-  membership: number;
+  /** Edition of the membership it holds (S-7). */
+  membership: Edition;
   /** What people call it, once that is not what it enrolled with (E-5). */
   name?: string;
   /** Another program with its key ended its last session (H-9). */
@@ -188,7 +189,8 @@ export interface MembershipOrder {
   kind: 'membership';
   target: { device: string };
   groups: string[];
-  /** Grows with every change; a device refuses one that is not larger than the one it holds. */
+  /** With the revision, its edition: a device takes a newer one only. */
+  epoch: number;
   revision: number;
   issuedAt: number;
 }

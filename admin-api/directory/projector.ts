@@ -7,10 +7,11 @@ import {
   type DirectoryGateway,
   DirectoryIncomplete,
   type DirectoryState,
+  type Installation,
 } from '../../bus/bus.ts';
 import { canaryOf } from '../../bus/canary.ts';
 import { Dependency } from '../../health/health.ts';
-import { encodeGatewayMessage } from '../../protocol/index.ts';
+import { type Edition, encodeGatewayMessage } from '../../protocol/index.ts';
 import { type FleetGateway, fleetOf } from '../balance/fleet.ts';
 import { gatewayWeight } from '../balance/weights.ts';
 import { groupsOnPath } from '../group-path.ts';
@@ -47,6 +48,7 @@ export class DirectoryProjector {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #signer: OrderSigner;
+  readonly #epoch: number;
   readonly #leases: LeaseList;
   readonly #log: Logger;
   readonly #addresses: GatewayAddresses;
@@ -73,10 +75,18 @@ export class DirectoryProjector {
   #stopping = false;
   #rounds = 0;
 
-  constructor(parts: { store: Store; bus: Bus; signer: OrderSigner; leases: LeaseList; log: Logger }) {
+  constructor(parts: {
+    store: Store;
+    bus: Bus;
+    signer: OrderSigner;
+    installation: Installation;
+    leases: LeaseList;
+    log: Logger;
+  }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
     this.#signer = parts.signer;
+    this.#epoch = parts.installation.epoch;
     this.#leases = parts.leases;
     this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
     this.#log = parts.log;
@@ -120,9 +130,15 @@ export class DirectoryProjector {
       kind: 'membership',
       target: { device: device.id },
       groups: groupsOnPath(device.groupPath),
+      epoch: this.#epoch,
       revision: device.membershipRevision,
       issuedAt: this.#bus.clock.now(),
     });
+  }
+
+  /** What the device compares of its membership. */
+  editionOf(device: { membershipRevision: number }): Edition {
+    return [this.#epoch, device.membershipRevision];
   }
 
   membershipFrame(device: { id: string; groupPath: string; membershipRevision: number }): Uint8Array {
@@ -368,7 +384,7 @@ export class DirectoryProjector {
           blocked: false,
           groups: [groupId],
           membership,
-          membershipRevision,
+          membershipEdition: this.editionOf({ membershipRevision }),
         });
       }
     }
@@ -406,7 +422,7 @@ export class DirectoryProjector {
       blocked: device.blockedAt !== null,
       groups: groupsOnPath(device.groupPath),
       membership: this.membershipFrame(device),
-      membershipRevision: device.membershipRevision,
+      membershipEdition: this.editionOf(device),
     };
   }
 }

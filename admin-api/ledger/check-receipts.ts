@@ -5,7 +5,7 @@
  * no terminal and no log; the reasons and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
-import { COMPLIANCE, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';
+import { COMPLIANCE, type Edition, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';
 import { recordable } from './recordable.ts';
 
 /** Longest text that a gateway says of itself or of a socket: names of workers, incarnations, addresses. */
@@ -88,6 +88,12 @@ const measured: Check<{ name: string; ms: number }> = (value) => {
   return { name: id(name), ms: uint(LIMITS.measuredMaxMs)(ms) };
 };
 
+function edition(value: unknown): Edition {
+  const [epoch, revision, ...more] = listOf(uint(), 2)(value);
+  if (epoch === undefined || revision === undefined || more.length > 0) throw new Error('an edition');
+  return [epoch, revision];
+}
+
 const own = text(GATEWAY_TEXT);
 
 const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> } = {
@@ -100,7 +106,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> 
     address: own,
     software: text(LIMITS.softwareLength),
     caps: listOf(text(LIMITS.capabilityLength), LIMITS.capabilities),
-    membership: uint(),
+    membership: edition,
     replaced: optional(uint()),
     name: optional(text(LIMITS.nameLength)),
     displaced: optional((value) => {

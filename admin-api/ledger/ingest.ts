@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
-import { CLOSE, encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
+import { CLOSE, encodeGatewayMessage, type FinalState, isFinal, isNewer } from '../../protocol/index.ts';
 import { nearText } from '../balance/nearness.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { DirectoryProjector } from '../directory/projector.ts';
@@ -390,7 +390,7 @@ export class Ingest {
       const device = known.get(id);
       if (!device) unknown.push(id);
       else if (device.blockedAt !== null) blocked.push(id);
-      else if (membership < device.membershipRevision) {
+      else if (isNewer(this.#directory.editionOf(device), membership)) {
         memberships.push({ devices: [id], frame: this.#directory.membershipFrame(device) });
       }
     }

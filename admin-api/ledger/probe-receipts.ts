@@ -1,4 +1,5 @@
 import type { Receipt } from '../../bus/bus.ts';
+import { NO_EDITION } from '../../protocol/index.ts';
 
 /** Of nobody: no identifier that the server makes reads so. */
 const NOBODY = 'probe-nobody';
@@ -20,7 +21,7 @@ export function probeReceipts(at: number): Receipt[] {
       address: '',
       software: '',
       caps: [],
-      membership: 0,
+      membership: NO_EDITION,
     },
     { ...of, kind: 'status', policy: '', compliance: 'compliant', measured: [] },
     { ...of, kind: 'ack', command: NOBODY },

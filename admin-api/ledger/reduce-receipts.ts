@@ -1,5 +1,12 @@
 import type { Receipt } from '../../bus/bus.ts';
-import { type Compliance, type ExecutionState, isFinal, type MeasuredGateway } from '../../protocol/index.ts';
+import {
+  type Compliance,
+  type Edition,
+  type ExecutionState,
+  isFinal,
+  type MeasuredGateway,
+  NO_EDITION,
+} from '../../protocol/index.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
@@ -9,7 +16,7 @@ export interface ReducedReceipts {
   sessions: SessionChange[];
   /** What was sent to these devices in sessions up to the one named may not have arrived. */
   endedSessions: { device: string; session: number }[];
-  connected: { device: string; session: number; membership: number }[];
+  connected: { device: string; session: number; membership: Edition }[];
   /** What devices said of themselves when they connected, by the newest session that said it. */
   introductions: { device: string; name?: string; displaced?: true }[];
   statuses: { device: string; policy?: string; compliance?: Compliance }[];
@@ -46,7 +53,7 @@ const DAY = 86_400_000;
 export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();
   const ended = new Map<string, number>();
-  const memberships = new Map<string, number>();
+  const memberships = new Map<string, Edition>();
   const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
   const statuses = new Map<string, { device: string; policy?: string; compliance?: Compliance }>();
   const measures = new Map<string, MeasuredGateway[]>();
@@ -145,7 +152,7 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
     endedSessions: [...ended].map(([device, session]) => ({ device, session })),
     connected: [...sessions.values()]
       .filter((change) => change.connected && !change.disconnected)
-      .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? 0 })),
+      .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? NO_EDITION })),
     introductions: [...introductions.values()],
     statuses: [...statuses.values()],
     measures: [...measures].map(([device, measured]) => ({ device, measured })),

@@ -3,6 +3,7 @@
  * encoded.
  */
 import { createHash } from 'node:crypto';
+import type { Edition } from '../../protocol/index.ts';
 import type { DirectoryDevice } from '../bus.ts';
 import { decode, encode } from '../encoding.ts';
 
@@ -18,7 +19,7 @@ type StoredDevice = [
   blocked: boolean,
   groups: string[],
   membership: Uint8Array,
-  membershipRevision: number,
+  membershipEdition: Edition,
 ];
 
 /** The digest is over the id and the value: 48 bits, to be added up modulo 2^48. */
@@ -28,7 +29,7 @@ export function encodeDevice(device: DirectoryDevice): { digest: string; value: 
     device.blocked,
     device.groups,
     device.membership,
-    device.membershipRevision,
+    device.membershipEdition,
   ];
   const value = encode(stored);
   const digest = createHash('sha1').update(device.id).update(value).digest('hex').slice(0, DIGEST_LENGTH);
@@ -36,7 +37,7 @@ export function encodeDevice(device: DirectoryDevice): { digest: string; value: 
 }
 
 export function decodeDevice(id: string, stored: Buffer): DirectoryDevice {
-  const [publicKey, blocked, groups, membership, membershipRevision] = decode<StoredDevice>(
+  const [publicKey, blocked, groups, membership, membershipEdition] = decode<StoredDevice>(
     stored.subarray(PREFIX_LENGTH),
   );
   return {
@@ -46,6 +47,6 @@ export function decodeDevice(id: string, stored: Buffer): DirectoryDevice {
     blocked,
     groups,
     membership: new Uint8Array(membership),
-    membershipRevision,
+    membershipEdition,
   };
 }

@@ -57,12 +57,7 @@ export class RedisOwner implements Owner {
           `redis-cli del ${this.#key}`,
       );
     }
-    if (held.epoch > own.epoch) {
-      throw new InstallationRestored(
-        `the database of installation ${own.id} is of epoch ${own.epoch}, and epoch ${held.epoch} was in use: it is an ` +
-          'older copy. If a backup was restored, run `pushpoint restored` with the same settings, then start again',
-      );
-    }
+    if (held.epoch > own.epoch) throw new InstallationRestored(olderCopy(own, held.epoch));
     this.#claims = true;
     this.#current = { ...own };
     this.#become(null);
@@ -81,13 +76,17 @@ export class RedisOwner implements Owner {
     if (held.id !== id) {
       this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, and this is one of ${id}`);
     } else if (held.epoch > epoch && this.#claims) {
-      this.#become(
-        `a backup of the database was restored (epoch ${held.epoch}), and this server began before that (epoch ${epoch}): restart it`,
-      );
+      this.#become(olderCopy(this.#current, held.epoch));
     } else {
-      this.#current = held;
+      if (held.epoch < epoch) await this.#remind(this.#current);
+      else this.#current = held;
       this.#become(null);
     }
+  }
+
+  /** Redis has lost what this program saw: a server on an older copy of the database must not go unnoticed. */
+  async #remind({ id, epoch }: Installation): Promise<void> {
+    await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch]);
   }
 
   async #ask(own: Installation | null, goneAfterMs: number): Promise<Installation | null> {
@@ -106,6 +105,14 @@ export class RedisOwner implements Owner {
     else this.#log.error(problem);
     this.#problem = problem;
   }
+}
+
+function olderCopy({ id, epoch }: Installation, seen: number): string {
+  return (
+    `the database of installation ${id} is of epoch ${epoch}, and epoch ${seen} was in use: this server works on ` +
+    'an older copy, or began before a backup was restored. If a backup was restored, stop the administration ' +
+    'servers, run `pushpoint restored` with the same settings, then start them again'
+  );
 }
 
 /**

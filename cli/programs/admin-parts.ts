@@ -8,6 +8,7 @@ import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
+import { loadInstallation } from '../../admin-api/installation.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
 import type { Store } from '../../admin-api/store/store.ts';
@@ -96,6 +97,16 @@ export function adminParts(
       { name: 'store', start: () => store.start(), stop: () => store.stop() },
       'store',
       config.databaseUrl === undefined ? [] : ['StoreUnavailable'],
+    ),
+    // An older copy of the database: `pushpoint restored` begins an epoch that this server finds.
+    room.untilThere(
+      {
+        name: 'epoch',
+        start: async () => bus.owner.claim(await loadInstallation(store.meta)),
+        stop: async () => {},
+      },
+      'epoch of the database',
+      ['InstallationRestored'],
     ),
     room.leave(),
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },

@@ -15,7 +15,6 @@ const BY_NAME: Record<string, ExitCode> = {
   // Whoever starts programs tries again: it may come from somebody on the way.
   WrongServer: EXIT.unavailable,
   ForeignInstallation: EXIT.refused,
-  InstallationRestored: EXIT.refused,
   PortUnavailable: EXIT.fault,
   FolderInUse: EXIT.fault,
   DatabaseInUse: EXIT.fault,

@@ -136,7 +136,8 @@ export class WaitingRoom {
     const since = Object.values(dependencies).map((report) => report.since);
     const ready = { ready: false, since: since.sort()[0], dependencies };
     if (path === '/ready') return [503, 'application/json', ready];
-    const detail = `The server waits for ${[...this.#waits.keys()].join(' and ')}.`;
+    const waits = [...this.#waits].map(([name, { reason }]) => `the ${name}: ${reason}`);
+    const detail = `The server waits for ${waits.join('; and for ')}.`;
     const problem = { type: 'urn:pushpoint:problem:unavailable', title: 'Service Unavailable', status: 503 };
     return [503, 'application/problem+json', { ...problem, detail, code: 'unavailable' }];
   }

@@ -8,6 +8,7 @@ import {
   CLOSE,
   type DeviceMessage,
   decodeGatewayMessage,
+  type Edition,
   encodeDeviceMessage,
   type GatewayAddress,
   type GatewayMessage,
@@ -27,8 +28,8 @@ export interface Credentials {
   caps: string[];
   /** The only one whose gateways get a proof; any where it is absent. */
   installation?: string | undefined;
-  /** Revision of the membership held. */
-  membership: number;
+  /** Edition of the membership held. */
+  membership: Edition;
   /** To be said (E-5). */
   name?: string | undefined;
   /** To be said (H-9). */

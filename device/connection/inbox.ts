@@ -70,7 +70,9 @@ export class Inbox {
     }
     const { body } = verdict;
     if (body.kind === 'membership') {
-      membership({ body: order.body, sig: order.sig }, { groups: body.groups, revision: body.revision });
+      const { groups, epoch, revision } = body;
+      const news = { groups, epoch, revision };
+      membership({ body: order.body, sig: order.sig }, news);
       executions.witnessed();
     } else if (body.kind === 'command') {
       // Not awaited: several commands share one sync to the disk. Their effects stay in order.

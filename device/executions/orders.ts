@@ -1,7 +1,11 @@
 /** Which orders a device obeys (PROTOCOL.md, section "Orders", S-1 to S-7). */
 import {
   decodeOrderBody,
+  type Edition,
+  editionOf,
+  isNewer,
   type MembershipOrder,
+  NO_EDITION,
   type Order,
   type OrderBody,
   type OrderTarget,
@@ -39,6 +43,11 @@ export class Orders {
     return this.#membership;
   }
 
+  /** Of the membership it holds. */
+  get edition(): Edition {
+    return this.#membership ? editionOf(this.#membership) : NO_EDITION;
+  }
+
   async judge(order: Pick<Order, 'body' | 'sig'>): Promise<Verdict> {
     const { serverKey } = this.#identity;
     if (!(await this.#crypto.verify(serverKey, orderBytes(order.body), order.sig))) {
@@ -56,7 +65,7 @@ export class Orders {
     if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
     this.#clock.verified(body.issuedAt);
     if (body.kind === 'membership') {
-      if (body.revision <= (this.#membership?.revision ?? 0)) {
+      if (!isNewer(editionOf(body), this.edition)) {
         return { as: 'refused', reason: 'older membership' };
       }
       this.#membership = body;

@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
 import type { Dependency } from '../../health/health.ts';
-import { CLOSE, type Prove } from '../../protocol/index.ts';
+import { CLOSE, isNewer, type Prove } from '../../protocol/index.ts';
 import type { HeldLease } from '../held-lease.ts';
 import type { GatewayList } from '../lists/gateway-list.ts';
 import { redirectFrame, welcomeFrame } from '../lists/list-frames.ts';
@@ -238,7 +238,8 @@ export class Admission {
       connections.endOlder(prove.device, claim.session);
       return;
     }
-    const outdated = prove.membership < device.membershipRevision;
+    const { membershipEdition: current } = device;
+    const outdated = isNewer(current, prove.membership);
     const session: Session = {
       name: 'admitted',
       device: flatten(prove.device),
@@ -248,7 +249,7 @@ export class Admission {
       software: interner.text(prove.software),
       caps: interner.list(prove.caps),
       // What it gets with `welcome` counts as held, so that the administration server does not send it again.
-      membership: outdated ? device.membershipRevision : prove.membership,
+      membership: outdated ? current : prove.membership,
       policy: undefined,
       compliance: undefined,
       progressTick: 0,
@@ -273,12 +274,12 @@ export class Admission {
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
       if (outdated) connections.send(connection, device.membership);
     });
-    if (prove.membership > device.membershipRevision) {
+    if (isNewer(prove.membership, current)) {
       // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the
       // rule of E-5.
-      const revisions = { held: prove.membership, current: device.membershipRevision };
+      const editions = { held: prove.membership, current };
       this.#parts.log.warn(
-        { deviceId: prove.device, ...revisions },
+        { deviceId: prove.device, ...editions },
         'device holds a membership of the future',
       );
     }

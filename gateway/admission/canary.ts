@@ -16,6 +16,7 @@ import {
   decodeOrderBody,
   encodeDeviceMessage,
   type GatewayMessage,
+  NO_EDITION,
   type Order,
   proofBytes,
 } from '../../protocol/index.ts';
@@ -151,7 +152,14 @@ export class Canary {
     switch (message.t) {
       case 'challenge': {
         const sig = sign(null, proofBytes(message.nonce, gateway, this.device), this.#key);
-        this.#say({ t: 'prove', device: this.device, sig, software: 'canary', caps: [], membership: 0 });
+        this.#say({
+          t: 'prove',
+          device: this.device,
+          sig,
+          software: 'canary',
+          caps: [],
+          membership: NO_EDITION,
+        });
         return;
       }
       case 'welcome':

@@ -10,7 +10,7 @@
  */
 
 import type { Newcomer } from '../../bus/newcomers.ts';
-import type { Compliance } from '../../protocol/index.ts';
+import type { Compliance, Edition } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
 
 /**
@@ -52,7 +52,7 @@ export interface Session {
   scope: Scope;
   readonly software: string;
   readonly caps: string[];
-  readonly membership: number;
+  readonly membership: Edition;
   policy: string | undefined;
   compliance: Compliance | undefined;
   /** Tick until which progress reports are spent (handlers/progress.ts). */

@@ -15,7 +15,7 @@ const proof = signWith(DEVICE_KEY, proofBytes(NONCE, GATEWAY, DEVICE));
 const caps = ['sync', 'task.start', 'task.stop'];
 
 const fromDevice: [string, DeviceMessage][] = [
-  ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: 0 }],
+  ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: [0, 0] }],
   ['beat with nothing new', { t: 'beat' }],
   ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
   [
@@ -105,7 +105,7 @@ const prove = {
   sig: proof,
   software: 'example 1.0',
   caps: ['sync'],
-  membership: 3,
+  membership: [1, 3],
 };
 const proveFields = {
   t: str('prove'),
@@ -127,9 +127,24 @@ export function frameVectors() {
       ),
     ],
     alsoRead: [
-      other('device', 'F-5: an integer as float64', map({ ...proveFields, membership: float64(3) }), prove),
-      other('device', 'F-5: an integer as float32', map({ ...proveFields, membership: float32(3) }), prove),
-      other('device', 'F-5: an integer as uint64', map({ ...proveFields, membership: uint64(3n) }), prove),
+      other(
+        'device',
+        'F-5: an integer as float64',
+        map({ ...proveFields, membership: array(float64(1), float64(3)) }),
+        prove,
+      ),
+      other(
+        'device',
+        'F-5: an integer as float32',
+        map({ ...proveFields, membership: array('01', float32(3)) }),
+        prove,
+      ),
+      other(
+        'device',
+        'F-5: an integer as uint64',
+        map({ ...proveFields, membership: array('01', uint64(3n)) }),
+        prove,
+      ),
       other('gateway', 'F-5: a time as float64', map({ t: str('beat'), time: float64(NOW) }), time),
       other('gateway', 'F-5: a time as uint64', map({ t: str('beat'), time: uint64(BigInt(NOW)) }), time),
       other('gateway', 'F-5: the largest integer', map({ t: str('beat'), time: uint64(2n ** 53n - 1n) }), {
@@ -157,7 +172,7 @@ export function frameVectors() {
       other(
         'device',
         'H-3: displaced that is not true says nothing',
-        map({ ...proveFields, membership: '03', displaced: '01' }),
+        map({ ...proveFields, membership: array('01', '03'), displaced: '01' }),
         prove,
       ),
       other(

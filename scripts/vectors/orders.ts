@@ -46,7 +46,14 @@ const bodies: Record<string, OrderBody> = {
     issuedAt: NOW + 60_000,
     expiresAt: NOW + DAY,
   },
-  membership: { kind: 'membership', target: { device: DEVICE }, groups: GROUPS, revision: 3, issuedAt: NOW },
+  membership: {
+    kind: 'membership',
+    target: { device: DEVICE },
+    groups: GROUPS,
+    epoch: 1,
+    revision: 3,
+    issuedAt: NOW,
+  },
 };
 
 export function signedOrder(name: string) {
@@ -135,6 +142,7 @@ export function refusedBodyVectors() {
     kind: str('membership'),
     target: map({ device: str(DEVICE) }),
     groups: array(str('root')),
+    epoch: '01',
     revision: '01',
     issuedAt: float64(NOW),
   };
@@ -151,6 +159,7 @@ export function refusedBodyVectors() {
     with_('text in args that is not UTF-8', 'F-6', { args: array('a2fffe') }),
     with_('a key in args that is not UTF-8', 'F-6', { args: '81a2fffec0' }),
     with_('a membership of a group', 'S-7', { target: map({ group: str('berlin') }) }, membership),
+    with_('membership epoch 0', 'F-5', { epoch: '00' }, membership),
     with_('membership revision 0', 'F-5', { revision: '00' }, membership),
     with_('groups that are binary', 'F-6', { groups: bin(new Uint8Array(2)) }, membership),
     { name: 'a body that is an array', rule: 'F-2', body: array(str('command')) },

@@ -16,7 +16,7 @@ const prove = {
   sig: bin(SIG),
   software: str('example 1.0'),
   caps: array(str('sync')),
-  membership: '00',
+  membership: array('00', '00'),
 };
 const result = { t: str('result'), id: str('cmd-0001'), state: str('succeeded') };
 const progress = { t: str('progress'), id: str('cmd-0001') };
@@ -59,11 +59,17 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-5', 'an infinity', map({ ...result, data: 'ca7f800000' })],
   ['F-5', 'an integer of 2^53', map({ ...result, data: uint64(2n ** 53n) })],
   ['F-5', 'an integer of -2^53', map({ ...result, data: 'd3ffe0000000000000' })],
-  ['F-5', 'a negative revision', map({ ...prove, membership: 'ff' })],
-  ['F-5', 'a fractional revision', map({ ...prove, membership: float64(1.5) })],
+  ['F-5', 'a negative revision', map({ ...prove, membership: array('00', 'ff') })],
+  ['F-5', 'a fractional revision', map({ ...prove, membership: array('01', float64(1.5)) })],
   ['F-5', 'a percentage above 100', map({ ...progress, percent: '65' })],
-  ['F-5', 'a float of 2^53 where an integer is due', map({ ...prove, membership: float64(2 ** 53) })],
-  ['F-5', 'a revision that is text', map({ ...prove, membership: str('3') })],
+  [
+    'F-5',
+    'a float of 2^53 where an integer is due',
+    map({ ...prove, membership: array('01', float64(2 ** 53)) }),
+  ],
+  ['F-6', 'an edition that is an integer', map({ ...prove, membership: '03' })],
+  ['F-6', 'an edition of three', map({ ...prove, membership: array('01', '03', '00') })],
+  ['F-5', 'a revision that is text', map({ ...prove, membership: array('01', str('3')) })],
   ['F-5', 'a percentage that is true', map({ ...progress, percent: 'c3' })],
   ['F-6', 't that is a number', map({ t: '01' })],
   ['F-6', 'an id that is a number', map({ ...ack, id: '01' })],

@@ -1,6 +1,7 @@
 /** Whole conversations frame by frame; PROTOCOL.md shows the same ones. */
 import {
   type DeviceMessage,
+  type Edition,
   encodeDeviceMessage,
   encodeGatewayMessage,
   type GatewayMessage,
@@ -15,7 +16,7 @@ type Step = { from: 'gateway'; message: GatewayMessage } | { from: 'device'; mes
 const gateway = (message: GatewayMessage): Step => ({ from: 'gateway', message });
 const device = (message: DeviceMessage): Step => ({ from: 'device', message });
 
-function handshake(nonce: Uint8Array, time: number, session: number, membership: number): Step[] {
+function handshake(nonce: Uint8Array, time: number, session: number, membership: Edition): Step[] {
   const sig = signWith(DEVICE_KEY, proofBytes(nonce, GATEWAY, DEVICE));
   const caps = ['sync', 'task.start', 'task.stop'];
   return [
@@ -28,7 +29,7 @@ function handshake(nonce: Uint8Array, time: number, session: number, membership:
 const SECOND_NONCE = NONCE.map((value) => value ^ 0xff);
 
 const walkthroughs: [name: string, steps: Step[]][] = [
-  ['handshake', [...handshake(NONCE, NOW, 7, 0), gateway({ t: 'order', ...signedOrder('membership') })]],
+  ['handshake', [...handshake(NONCE, NOW, 7, [0, 0]), gateway({ t: 'order', ...signedOrder('membership') })]],
   [
     'forced sync',
     [
@@ -44,7 +45,7 @@ const walkthroughs: [name: string, steps: Step[]][] = [
     [
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device({ t: 'ack', id: 'cmd-0001' }),
-      ...handshake(SECOND_NONCE, NOW + 30_000, 8, 3),
+      ...handshake(SECOND_NONCE, NOW + 30_000, 8, [1, 3]),
       device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),

@@ -11,7 +11,7 @@ import { openStore } from '../../admin-api/store/open-store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { waitFor } from '../wait.ts';
-import { claim, writeDirectory } from '../write-directory.ts';
+import { claim, INSTALLATION, writeDirectory } from '../write-directory.ts';
 import { addDevices } from './store-fixtures.ts';
 
 test('a bus that fails while a server starts delays the directory, also one that an earlier server wrote', async () => {
@@ -23,7 +23,7 @@ test('a bus that fails while a server starts delays the directory, also one that
   await bus.start();
   const signer = await OrderSigner.load(store.meta);
   const leases = { known: true, list: () => [] };
-  const projector = new DirectoryProjector({ store, bus, signer, leases, log });
+  const projector = new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log });
   const ids = await addDevices(store, 'd', 3);
   await writeDirectory(bus);
   const { directory } = bus;
@@ -60,7 +60,9 @@ test('what another server changes while the directory is written is in it as it 
   await claim(bus);
   const signer = await OrderSigner.load(store.meta);
   const leases = { known: true, list: () => [] };
-  const [one, two] = [1, 2].map(() => new DirectoryProjector({ store, bus, signer, leases, log }));
+  const [one, two] = [1, 2].map(
+    () => new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log }),
+  );
   const ids = (await addDevices(store, 'd', 3)) as [string, string, string];
   const { directory } = bus;
   const begin = directory.begin.bind(directory);

@@ -126,8 +126,8 @@ test('a device is renamed and moved, and its new membership has a larger revisio
   assert.equal(entry?.groups, ['all', 'to']);
   const frame = decodeGatewayMessage(entry?.membership as Uint8Array);
   const order = frame?.t === 'order' ? decodeOrderBody(frame.body) : null;
-  assert.is(order?.kind === 'membership' && order.revision, entry?.membershipRevision);
-  assert.ok((entry?.membershipRevision ?? 0) > 1);
+  assert.equal(order?.kind === 'membership' && [order.epoch, order.revision], entry?.membershipEdition);
+  assert.ok((entry?.membershipEdition[1] ?? 0) > 1);
   assert.is((await http.call('PATCH', `/v1/devices/${id}`, { body: { groupId: 'nowhere' } })).status, 422);
 });
 

@@ -15,7 +15,7 @@ const connected = (device: string, session: number): Receipt => ({
   address: '127.0.0.1',
   software: 'test',
   caps: [],
-  membership: 1,
+  membership: [1, 1],
   at: NOW,
 });
 const disconnected = (device: string, session: number): Receipt => ({
@@ -34,7 +34,7 @@ test('of several sessions of a device only the newest is applied, and all older 
   assert.ok(reduced.sessions[0]?.connected);
   assert.not.ok(reduced.sessions[0]?.disconnected);
   assert.equal(reduced.endedSessions, [{ device: 'd1', session: 6 }]);
-  assert.equal(reduced.connected, [{ device: 'd1', session: 7, membership: 1 }]);
+  assert.equal(reduced.connected, [{ device: 'd1', session: 7, membership: [1, 1] }]);
 });
 
 test('a session that began and ended in one batch is not treated as connected', () => {

@@ -55,7 +55,7 @@ export function directoryRules(rule: Rule): void {
     await directory.removeDevices(['removed']);
     assert.is((await directory.look()).generation, before);
     const now = ['stays', 'goes', 'changes', 'new', 'removed'];
-    assert.equal((await directory.devices(now)).map((entry) => entry?.membershipRevision).slice(1), [
+    assert.equal((await directory.devices(now)).map((entry) => entry?.membershipEdition[1]).slice(1), [
       1,
       7,
       1,
@@ -64,7 +64,7 @@ export function directoryRules(rule: Rule): void {
     const generation = (await writing?.finish()) as string;
     await directory.vouch(generation, LONG_MS);
     assert.equal(
-      (await directory.devices(now)).map((entry) => entry?.membershipRevision),
+      (await directory.devices(now)).map((entry) => entry?.membershipEdition[1]),
       [2, undefined, 7, 1, undefined],
     );
     assert.equal(await directory.look(), { generation, devices: 3, writing: false });

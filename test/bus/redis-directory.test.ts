@@ -225,6 +225,18 @@ test('a database that is older than what Redis has seen is refused, with what to
     assert.match(one.status().reason ?? '', 'epoch 4');
   }));
 
+test('a gateway reminds a Redis that forgot the latest epoch, and a server on an older copy is held', () =>
+  withBuses(3, async (one, gateway, older) => {
+    await claim(one, { ...INSTALLATION, epoch: 3 });
+    await waitFor(() => gateway.owner.current?.epoch === 3, { what: 'the gateway to see epoch 3' });
+    await one.stop();
+    await redis.flushall();
+    await older.owner.claim({ ...INSTALLATION, epoch: 2 });
+    await waitFor(() => !older.status().available, { what: 'the server to be held' });
+    assert.match(older.status().reason ?? '', 'epoch 3');
+    assert.is(gateway.status().available, true);
+  }));
+
 test.after(async () => {
   redis.disconnect();
   await server.stop();

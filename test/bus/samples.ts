@@ -59,14 +59,14 @@ export function acked(batches: readonly (readonly Receipt[])[]): number[] {
   return batches.flat().map((receipt) => (receipt.kind === 'ack' ? Number(receipt.command.slice(1)) : -1));
 }
 
-export function device(id: string, membershipRevision = 1): DirectoryDevice {
+export function device(id: string, revision = 1): DirectoryDevice {
   return {
     id,
     publicKey: new Uint8Array(32).fill(0xc1),
     blocked: false,
     groups: ['root', 'branch'],
     membership: Uint8Array.of(0x81, 0xff, 0x00),
-    membershipRevision,
+    membershipEdition: [1, revision],
   };
 }
 

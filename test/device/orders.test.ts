@@ -48,14 +48,17 @@ test('S-4: a group order is obeyed if the membership names the group, and only t
 
 test('S-7: a membership that is not newer is dropped; the newest survives a restart and is named in prove', async () => {
   const f = await fixture();
-  assert.is((await f.gateway.last.first('prove')).membership, 0);
+  assert.equal((await f.gateway.last.first('prove')).membership, [0, 0]);
   await f.gateway.sendMembership(5, ['root', 'shops']);
   await f.gateway.sendMembership(5, ['root']);
   assert.is(await refusal(f), 'older membership');
   await f.gateway.sendMembership(4, ['root']);
   assert.is(await refusal(f), 'older membership');
+  await f.gateway.sendMembership(1, ['root', 'shops'], 2);
+  await f.gateway.sendMembership(6, ['root']);
+  assert.is(await refusal(f), 'older membership');
   await f.restart();
-  assert.is((await f.gateway.last.first('prove')).membership, 5);
+  assert.equal((await f.gateway.last.first('prove')).membership, [2, 1]);
   await f.gateway.sendCommand('c1', { target: { group: 'shops' } });
   assert.is((await f.gateway.last.first('result', 'c1')).state, 'succeeded');
   await f.end();
@@ -112,7 +115,7 @@ test('S-5: orders of a server whose clock was ahead for a while do not make late
   const target = { device: f.gateway.deviceId };
   const groups = ['root'];
   f.gateway.last.send(
-    await f.gateway.order({ kind: 'membership', target, groups, revision: 1, issuedAt: ahead }),
+    await f.gateway.order({ kind: 'membership', target, groups, epoch: 1, revision: 1, issuedAt: ahead }),
   );
   await f.restart();
   await f.gateway.sendCommand('c2', { issuedAt: now, expiresAt: now + 60_000 });
@@ -126,7 +129,7 @@ test('S-6: replayed orders do nothing', async () => {
   const command = await gateway.order(gateway.command('c1'));
   const target = { device: gateway.deviceId };
   const membership = (revision: number, groups: string[]) =>
-    gateway.order({ kind: 'membership', target, groups, revision, issuedAt: Date.now() });
+    gateway.order({ kind: 'membership', target, groups, epoch: 1, revision, issuedAt: Date.now() });
   const old = await membership(1, ['root', 'vault']);
   gateway.last.send(old);
   gateway.last.send(await membership(2, ['root']));

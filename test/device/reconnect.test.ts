@@ -6,6 +6,7 @@ import { GatewayChoice } from '../../device/gateways/choice.ts';
 import { nodeCrypto, Reconnect, wsDial } from '../../device/index.ts';
 import { refusalGateways } from '../../device/platform/refusal-gateways.ts';
 import { retryAfterMs } from '../../device/platform/retry-after.ts';
+import { NO_EDITION } from '../../protocol/index.ts';
 import { vectors } from '../protocol/vectors-file.ts';
 
 const lost = { code: 1006, sessionMs: 0 };
@@ -143,7 +144,13 @@ test('G-1, C-5: an address that cannot be dialed is left out of a list, a redire
 test('a url that cannot be dialed leaves no timer behind', () => {
   const timers = () => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length;
   const before = timers();
-  const credentials = { deviceId: 'd', privateKey: new Uint8Array(), software: '', caps: [], membership: 0 };
+  const credentials = {
+    deviceId: 'd',
+    privateKey: new Uint8Array(),
+    software: '',
+    caps: [],
+    membership: NO_EDITION,
+  };
   const parts = { dial: wsDial(), crypto: nodeCrypto, credentials, handshakeTimeoutMs: 60_000 };
   const hooks = { welcome() {}, message() {}, ended() {} };
   assert.throws(() => new Connection({ name: 'x', url: 'wss://h/#x' }, parts, hooks));

@@ -56,6 +56,7 @@ export async function enrolment(
   {
     gateways = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
     deviceId = 'dev-1',
+    epoch = 1,
     revision = 1,
     issuedAt = 1,
     installation = 'i-test',
@@ -63,6 +64,7 @@ export async function enrolment(
     gateways?: GatewayAddress[];
     installation?: string;
     deviceId?: string;
+    epoch?: number;
     revision?: number;
     issuedAt?: number;
   } = {},
@@ -71,6 +73,7 @@ export async function enrolment(
     kind: 'membership',
     target: { device: deviceId },
     groups: ['root'],
+    epoch,
     revision,
     issuedAt,
   });
@@ -78,7 +81,7 @@ export async function enrolment(
   return {
     deviceId,
     installation,
-    epoch: 1,
+    epoch,
     serverKey: toBase64url(serverKey.publicKey),
     gateways,
     membership: { body: toBase64url(body), sig: toBase64url(sig) },

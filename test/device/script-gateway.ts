@@ -175,9 +175,10 @@ export class ScriptGateway {
     this.last.send(await this.order({ kind: 'cancel', id, target, issuedAt: this.time(), expiresAt }));
   }
 
-  async sendMembership(revision: number, groups: string[]): Promise<void> {
+  async sendMembership(revision: number, groups: string[], epoch = 1): Promise<void> {
     const target = { device: this.deviceId };
-    this.last.send(await this.order({ kind: 'membership', target, groups, revision, issuedAt: this.time() }));
+    const numbers = { epoch, revision, issuedAt: this.time() };
+    this.last.send(await this.order({ kind: 'membership', target, groups, ...numbers }));
   }
 
   settle(id: string): void {

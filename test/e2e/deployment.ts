@@ -166,6 +166,13 @@ export class Deployment {
 
   /** Starts a program that does not run. */
   async start(name: ProgramName): Promise<void> {
+    await this.launch(name);
+    await this.program(name).waitForLine(/^ready /, 30_000);
+    this.#token ||= (await readFile(join(this.#folder, 'data', 'admin-token'), 'utf8')).trim();
+  }
+
+  /** The same without waiting until it is ready. */
+  async launch(name: ProgramName): Promise<void> {
     const command = this.#commands.get(name);
     if (!command) throw new Error(`there is no ${name} here`);
     await this.#programs.get(name)?.stop();
@@ -174,8 +181,6 @@ export class Deployment {
       ...(await this.#clockOf(name)),
     });
     this.#programs.set(name, program);
-    await program.waitForLine(/^ready /, 30_000);
-    this.#token ||= (await readFile(join(this.#folder, 'data', 'admin-token'), 'utf8')).trim();
   }
 
   async #clockOf(name: ProgramName): Promise<{ env?: Record<string, string> }> {

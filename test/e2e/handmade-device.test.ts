@@ -118,7 +118,7 @@ testLab('V-3: an upgrade that offers no version this gateway speaks is refused w
 
 testLab('F-7: a device may say 200 things at once, and is closed with 4207 when it goes on', async (lab) => {
   const identity = await enrolByHand(lab);
-  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const beat = encodeDeviceMessage({ t: 'beat' });
   for (let n = 0; n < 190; n++) device.sendBytes(beat);
   await waitFor(() => device.received.filter(({ t }) => t === 'beat').length === 190, {
@@ -131,7 +131,7 @@ testLab('F-7: a device may say 200 things at once, and is closed with 4207 when 
 
 testLab('R-1: a result without an ack before it stands for both, and is settled', async (lab) => {
   const identity = await enrolByHand(lab);
-  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const { body } = await device.take('order');
   assert.ok(body.length > 0);
   const command = await lab.operator.api.request<{ id: string }>('POST', '/v1/commands', {
@@ -152,7 +152,7 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
 
 testLab('S-7: a device that holds no membership gets the current one once', async (lab) => {
   const identity = await enrolByHand(lab);
-  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   // The answer to a result comes after everything that the ledger sends because of the connect.
   for (const id of ['c-unknown-1', 'c-unknown-2']) {
     device.send({ t: 'result', id, state: 'succeeded' });
@@ -164,7 +164,7 @@ testLab('S-7: a device that holds no membership gets the current one once', asyn
 
 testLab('R-6: a result of a command that the ledger never had is settled as unknown', async (lab) => {
   const identity = await enrolByHand(lab);
-  const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+  const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const id = `c${createHash('sha256').update(identity.id).digest('hex').slice(0, 19)}`;
   device.send({ t: 'result', id, state: 'succeeded' });
   assert.equal(await device.take('settled'), { t: 'settled', id, state: 'unknown' });
@@ -178,7 +178,7 @@ testLab(
     await victim.stop();
     const { id } = await lab.operator.send('sync', [victim]);
     const identity = await enrolByHand(lab);
-    const { device } = await connectDevice(identity.url, identity, { membership: 0 });
+    const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
     device.send({ t: 'ack', id });
     device.send({ t: 'result', id, state: 'succeeded' });
     assert.is((await device.take('settled')).state, 'unknown');

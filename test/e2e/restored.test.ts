@@ -11,7 +11,7 @@ import { withLab } from './lab.ts';
 const { testLab } = withLab({ bus: 'redis', gateways: 1 });
 
 testLab(
-  'an older copy of the database is refused until `pushpoint restored` began a new epoch',
+  'S-7: a server on an older copy of the database is held until `pushpoint restored` began a new epoch, whose memberships devices take',
   async (lab) => {
     const { deployment } = lab;
     const data = join(deployment.folder, 'data');
@@ -37,11 +37,17 @@ testLab(
     await deployment.end('admin');
     await copyFile(`${database}.backup`, database);
     for (const more of ['-wal', '-shm']) await rm(`${database}${more}`, { force: true });
-    const refused = await deployment.start('admin').catch((error: Error) => error);
-    assert.instance(refused, Error);
-    assert.match((refused as Error).message, 'is of epoch 1, and epoch 2 was in use');
-    assert.match((refused as Error).message, 'pushpoint restored');
-    assert.is(deployment.program('admin').running, false);
+    await deployment.launch('admin');
+    const held = () =>
+      fetch(`${deployment.server}/ready`)
+        .then(async (response) => ({ status: response.status, text: await response.text() }))
+        .catch(() => null);
+    await waitFor(async () => (await held())?.status === 503, { what: 'the server to be held' });
+    assert.match((await held())?.text ?? '', 'is of epoch 1, and epoch 2 was in use');
+    assert.match((await held())?.text ?? '', 'pushpoint restored');
+    const asked = await lab.operator.api.get('/v1/status').catch((error: Error) => error);
+    assert.match((asked as Error).message, 'pushpoint restored');
+    await deployment.end('admin');
 
     const begun = await restored('--redis-url', deployment.redis.url);
     assert.match(begun.output, 'epoch 3 begins, it was 1');

@@ -193,7 +193,7 @@ testLab(
       },
     ];
     for (const turn of turns) {
-      const { device } = await connectDevice(url, await stolenIdentity(lab), { membership: 0 });
+      const { device } = await connectDevice(url, await stolenIdentity(lab), { membership: [0, 0] });
       turn(device);
       await device.closed();
     }

@@ -1,7 +1,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CANARY_COMMAND, canaryOf, isCanary } from '../../bus/canary.ts';
-import { CLOSE, encodeGatewayMessage, encodeOrderBody, ID_PATTERN } from '../../protocol/index.ts';
+import {
+  CLOSE,
+  encodeGatewayMessage,
+  encodeOrderBody,
+  ID_PATTERN,
+  NO_EDITION,
+} from '../../protocol/index.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { connectDevice, directoryDevice, makeIdentity, prove, RawDevice } from './raw-device.ts';
 import { type Rig, ROOT, withRig } from './rig.ts';
@@ -13,7 +19,7 @@ const device = canaryOf('gw1/0');
 async function register(rig: Rig): Promise<void> {
   const lease = await waitFor(async () => (await rig.bus.inner.leases.list())[0]);
   assert.ok(lease.identity.canaryKey);
-  const membership = { membership: new Uint8Array(), membershipRevision: 0 };
+  const membership = { membership: new Uint8Array(), membershipEdition: NO_EDITION };
   const entry = {
     id: device,
     publicKey: lease.identity.canaryKey,

@@ -64,7 +64,7 @@ test('H-6: a good proof is answered with welcome, and the session is reported', 
       address: '127.0.0.1',
       software: 'raw-device 1',
       caps: ['sync'],
-      membership: 1,
+      membership: [1, 1],
       at: connected.at,
     });
     const [holder] = await rig.bus.presence.locate([identity.id]);
@@ -96,23 +96,23 @@ test('H-6: the list names the gateways whose group the device is in, ranked for 
     }
   }));
 
-test('S-7: the membership follows welcome when prove names an older revision, and only then', () =>
+test('S-7: the membership follows welcome when prove names an older edition, and only then', () =>
   withRig({}, async (rig) => {
-    const identity = await rig.enrol([ROOT], { membershipRevision: 7 });
-    const old = await connectDevice(rig.url, identity, { membership: 6 });
+    const identity = await rig.enrol([ROOT], { membershipEdition: [2, 7] });
+    const old = await connectDevice(rig.url, identity, { membership: [1, 9] });
     const order = await old.device.take('order');
     assert.is(order.sig.length, 64);
     // The ledger hears of what was sent, and does not send it a second time.
     const { membership } = await rig.receipt('connected', ({ session }) => session === old.session);
-    assert.is(membership, 7);
-    const current = await connectDevice(rig.url, identity, { membership: 7 });
+    assert.equal(membership, [2, 7]);
+    const current = await connectDevice(rig.url, identity, { membership: [2, 7] });
     current.device.send({ t: 'beat' });
     await current.device.take('beat');
     assert.is(current.device.received.length, 0);
-    await connectDevice(rig.url, identity, { membership: 9 });
+    await connectDevice(rig.url, identity, { membership: [3, 1] });
     const told = rig.log.filter(({ msg }) => msg === 'device holds a membership of the future');
     assert.is(told.length, 1);
-    assert.is(told[0]?.held, 9);
+    assert.equal(told[0]?.held, [3, 1]);
   }));
 
 test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', () =>

@@ -27,7 +27,7 @@ test('a worker that lost its lease claims its sessions anew, with new numbers, a
     assert.ok(again.session > session);
     assert.equal(
       [again.device, again.software, again.caps, again.membership],
-      [identity.id, 'raw-device 1', ['sync'], 1],
+      [identity.id, 'raw-device 1', ['sync'], [1, 1]],
     );
     await rig.receipt('outbox-lost', (receipt) => receipt.incarnation === before);
     assert.equal(await rig.bus.presence.locate([identity.id]), [{ incarnation, session: again.session }]);

@@ -8,6 +8,7 @@ import type { DirectoryDevice } from '../../bus/bus.ts';
 import {
   type DeviceMessage,
   decodeGatewayMessage,
+  type Edition,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
@@ -38,11 +39,12 @@ export function directoryDevice(
   groups: string[],
   more: Partial<DirectoryDevice> = {},
 ): DirectoryDevice {
-  const revision = more.membershipRevision ?? 1;
+  const [epoch, revision] = more.membershipEdition ?? [1, 1];
   const body = encodeOrderBody({
     kind: 'membership',
     target: { device: identity.id },
     groups,
+    epoch,
     revision,
     issuedAt: 1,
   });
@@ -52,7 +54,7 @@ export function directoryDevice(
     blocked: false,
     groups,
     membership: encodeGatewayMessage({ t: 'order', body, sig: new Uint8Array(64) }),
-    membershipRevision: revision,
+    membershipEdition: [epoch, revision],
     ...more,
   };
 }
@@ -140,7 +142,7 @@ export interface ProveOptions {
   /** Signs as if for this gateway or nonce instead of those of the challenge. */
   gateway?: string;
   nonce?: Uint8Array;
-  membership?: number;
+  membership?: Edition;
   name?: string;
   displaced?: boolean;
 }
@@ -160,7 +162,7 @@ export async function prove(
     sig: new Uint8Array(sign(null, bytes, identity.privateKey)),
     software: 'raw-device 1',
     caps: ['sync'],
-    membership: options.membership ?? 1,
+    membership: options.membership ?? [1, 1],
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.displaced ? { displaced: true as const } : {}),
   });

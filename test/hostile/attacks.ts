@@ -107,7 +107,7 @@ const longResults: Attack = {
   title: 'a device returns 32 kB again and again for commands that do not exist',
   async play(world, signal) {
     const identity = await hostileDevice(world);
-    const { device } = await connectDevice(world.gatewayUrl, identity, { membership: 1 });
+    const { device } = await connectDevice(world.gatewayUrl, identity, { membership: [1, 1] });
     const data = new Uint8Array(LIMITS.resultBytes - 64);
     for (let n = 0; !signal.aborted; n++) {
       device.send({ t: 'result', id: `made-up-${n}`, state: 'succeeded', data });
@@ -128,7 +128,7 @@ const tooFast: Attack = {
     const identity = await hostileDevice(world);
     const beat = encodeDeviceMessage({ t: 'beat' });
     while (!signal.aborted) {
-      const { device } = await connectDevice(world.gatewayUrl, identity, { membership: 1 });
+      const { device } = await connectDevice(world.gatewayUrl, identity, { membership: [1, 1] });
       while (device.closing === null && !signal.aborted) {
         for (let n = 0; n < 100; n++) device.sendBytes(beat);
         await new Promise(setImmediate);
@@ -167,7 +167,7 @@ const escapes: Attack = {
   title: 'a device says escape sequences, and the operator asks why',
   async play(world, signal) {
     const identity = await hostileDevice(world);
-    const { device } = await connectDevice(world.gatewayUrl, identity, { membership: 1 });
+    const { device } = await connectDevice(world.gatewayUrl, identity, { membership: [1, 1] });
     const { id } = await world.lab.operator.api.request<{ id: string }>('POST', '/v1/commands', {
       body: { type: 'sync', target: { devices: [identity.id] } },
     });

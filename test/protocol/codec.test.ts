@@ -36,7 +36,14 @@ function nested(depth: number): unknown {
 }
 
 test('F-6: a name that is longer than its limit breaks the rule, and so does one that is no text', () => {
-  const prove = { t: 'prove', device: 'd', sig: new Uint8Array(64), software: '', caps: [], membership: 0 };
+  const prove = {
+    t: 'prove',
+    device: 'd',
+    sig: new Uint8Array(64),
+    software: '',
+    caps: [],
+    membership: [0, 0],
+  };
   for (const name of ['x'.repeat(LIMITS.nameLength + 1), 7]) {
     breaks('F-6', () => decodeDeviceMessage(encodeValue({ ...prove, name })));
   }

@@ -104,7 +104,14 @@ class PushpointDialect implements Dialect {
     const sig = this.#key(connection.number).sign(proofBytes(nonce, gateway, device));
     connection.send(
       clientFrame(
-        encodeDeviceMessage({ t: 'prove', device, sig, software: 'bench 1', caps: ['sync'], membership: 1 }),
+        encodeDeviceMessage({
+          t: 'prove',
+          device,
+          sig,
+          software: 'bench 1',
+          caps: ['sync'],
+          membership: [1, 1],
+        }),
       ),
     );
   }

@@ -13,6 +13,7 @@ import { holdInstallation } from './hold-installation.ts';
 import { leaveReceipts } from './leave-receipts.ts';
 import { lookDirectory } from './look-directory.ts';
 import { oldestReceipts } from './oldest-receipts.ts';
+import { raiseEpoch } from './raise-epoch.ts';
 import { readOutbox } from './read-outbox.ts';
 import { receiptsProgress } from './receipts-progress.ts';
 import { releasePresence } from './release-presence.ts';
@@ -36,6 +37,7 @@ export const SCRIPTS = {
   leaveReceipts,
   lookDirectory,
   oldestReceipts,
+  raiseEpoch,
   readOutbox,
   receiptsProgress,
   releasePresence,

@@ -1,0 +1,15 @@
+import { script } from '../script.ts';
+
+/**
+ * A program of the installation has seen a later epoch than Redis knows of.
+ *
+ * KEYS 1 installation (hash: id, epoch, seen)
+ * ARGV 1 installation, 2 epoch
+ * Result: 1 raised, 0 not
+ */
+export const raiseEpoch = script(`
+local held = redis.call('HMGET', KEYS[1], 'id', 'epoch')
+if held[1] ~= ARGV[1] or (tonumber(held[2]) or 0) >= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2])
+return 1
+`);
