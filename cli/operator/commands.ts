@@ -3,7 +3,8 @@ import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
 import type { CommandView, ExecutionView } from '../api/views.ts';
 import { type CommandShell, countFlag, durationFlag, type OperatorContext } from '../command-line.ts';
-import { COMMAND_COLUMNS, countsText, EXECUTION_COLUMNS, targetText } from './execution-table.ts';
+import { commandColumns, countsText, executionColumns, targetNames, targetText } from './execution-table.ts';
+import { namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
 import { relativeTime } from './times.ts';
@@ -28,7 +29,7 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
       };
       const page = await api.list<CommandView>('/v1/commands', query, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(COMMAND_COLUMNS, page.items, 'No commands.');
+      out.table(commandColumns(await targetNames(api, page.items)), page.items, 'No commands.');
       noteMore(out, page.next);
     },
     DEFAULT,
@@ -39,7 +40,7 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     .option('--device <id>', 'only those for this device');
 
   operatorCommand(commands, shell, 'show <id>', 'one command', async ({ api, out }, [id]) => {
-    showCommand(out, await api.get<CommandView>(pathOf(id)));
+    await showCommand(out, api, await api.get<CommandView>(pathOf(id)));
   });
 
   const executions = operatorCommand(
@@ -52,7 +53,12 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
       const query = { state: flags.state as string, data: wantsData(flags), finishedSince, finishedUntil };
       const page = await api.list<ExecutionView>(`${pathOf(id)}/executions`, query, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(EXECUTION_COLUMNS, page.items, 'No executions.');
+      const devices = await namesOf(
+        api,
+        'devices',
+        page.items.map((execution) => execution.deviceId),
+      );
+      out.table(executionColumns(devices), page.items, 'No executions.');
       noteMore(out, page.next);
     },
   );
@@ -91,16 +97,18 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
     .option('--show <count>', 'maximum number of executions to show', countFlag);
 }
 
-function showCommand(out: OperatorContext['out'], command: CommandView): void {
-  if (out.json) {
-    out.document(command);
-    return;
-  }
+async function showCommand(
+  out: OperatorContext['out'],
+  api: OperatorContext['api'],
+  command: CommandView,
+): Promise<void> {
+  if (out.json) return out.document(command);
+  const names = await targetNames(api, [command]);
   out.fields([
     ['Command', command.id],
     ['Type', command.type],
     ['Arguments', JSON.stringify(command.args)],
-    ['Target', targetText(command)],
+    ['Target', targetText(command, names)],
     ['Issued', `${relativeTime(command.issuedAt)} by ${command.createdBy}`],
     ['Deliver by', `${relativeTime(command.expiresAt)} (devices not connected: ${command.offline})`],
     ['Finish by', `${command.timeout} s after the acknowledgement`],

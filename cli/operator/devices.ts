@@ -1,6 +1,7 @@
 /** `pushpoint devices`. */
 import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
+import type { ApiClient } from '../api/api-client.ts';
 import type { DeviceView, ExecutionView, ExplanationView, PlacementView } from '../api/views.ts';
 import type { CommandShell } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -10,14 +11,15 @@ import type { Column } from '../output/table.ts';
 import { confirmed, withYes } from './confirmation.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
+import { type NamedId, namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
 import { relativeTime } from './times.ts';
 
-const COLUMNS: readonly Column<DeviceView>[] = [
+const columns = (groups: NamedId): readonly Column<DeviceView>[] => [
   { title: 'ID', value: (row) => row.id },
   { title: 'NAME', value: (row) => row.name, shrink: true },
-  { title: 'GROUP', value: (row) => row.groupId },
+  { title: 'GROUP', value: (row) => groups(row.groupId), shrink: true },
   { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
   { title: 'SINCE', value: (row) => since(row) },
   { title: 'GATEWAY', value: (row) => row.gateway },
@@ -45,7 +47,12 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
       };
       const page = await api.list<DeviceView>('/v1/devices', query, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(COLUMNS, page.items, 'No devices.');
+      const groups = await namesOf(
+        api,
+        'groups',
+        page.items.map((device) => device.groupId),
+      );
+      out.table(columns(groups), page.items, 'No devices.');
       noteMore(out, page.next);
     },
     DEFAULT,
@@ -64,7 +71,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
       api.get<PlacementView>(`${path}/placement`),
     ]);
     if (out.json) return out.document({ ...device, placement });
-    showDevice(out, device, placement);
+    await showDevice(out, api, device, placement);
   });
 
   const change = (usage: string, description: string, body: (group: string | undefined) => unknown): void => {
@@ -72,7 +79,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
       const id = await resolveId(api, 'devices', text ?? '');
       const groupId = group === undefined ? undefined : await resolveId(api, 'groups', group);
       const path = `/v1/devices/${encodeURIComponent(id)}`;
-      showDevice(out, await api.request<DeviceView>('PATCH', path, { body: body(groupId) }));
+      await showDevice(out, api, await api.request<DeviceView>('PATCH', path, { body: body(groupId) }));
     });
   };
   change('move <device> <group>', 'move a device to another group', (groupId) => ({ groupId }));
@@ -87,7 +94,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     async ({ api, out }, [text, name]) => {
       const id = await resolveId(api, 'devices', text ?? '');
       const path = `/v1/devices/${encodeURIComponent(id)}`;
-      showDevice(out, await api.request<DeviceView>('PATCH', path, { body: { name } }));
+      await showDevice(out, api, await api.request<DeviceView>('PATCH', path, { body: { name } }));
     },
   );
 
@@ -158,15 +165,18 @@ function since(device: DeviceView): string {
   return relativeTime(times[device.state]);
 }
 
-function showDevice(out: Output, device: DeviceView, placement?: PlacementView): void {
-  if (out.json) {
-    out.document(device);
-    return;
-  }
+async function showDevice(
+  out: Output,
+  api: ApiClient,
+  device: DeviceView,
+  placement?: PlacementView,
+): Promise<void> {
+  if (out.json) return out.document(device);
+  const groups = await namesOf(api, 'groups', [device.groupId]);
   out.fields([
     ['Device', device.id],
     ['Name', device.name],
-    ['Group', device.groupId],
+    ['Group', groups(device.groupId)],
     ['State', `${device.state}, since ${since(device)}`],
     ...copies(device),
     ['Gateway', device.gateway === null ? null : `${device.gateway} (worker ${device.worker})`],

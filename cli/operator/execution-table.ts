@@ -1,13 +1,15 @@
 /** Executions and commands as people read them. */
 import type { ExecutionState } from '../../protocol/execution-states.ts';
 import { EXECUTION_STATES, isFinal } from '../../protocol/execution-states.ts';
+import type { ApiClient } from '../api/api-client.ts';
 import type { CommandView, CountsView, ExecutionView } from '../api/views.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
+import { type NamedId, namesOf } from './names.ts';
 import { relativeTime, timeBetween } from './times.ts';
 
-export const EXECUTION_COLUMNS: readonly Column<ExecutionView>[] = [
-  { title: 'DEVICE', value: (row) => row.deviceId },
+export const executionColumns = (devices: NamedId): readonly Column<ExecutionView>[] => [
+  { title: 'DEVICE', value: (row) => devices(row.deviceId) },
   { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
   { title: 'TOOK', value: (row) => timeBetween(row.sentAt, row.finishedAt), align: 'right' },
   { title: 'DETAIL', value: executionDetail, shrink: true },
@@ -17,13 +19,13 @@ export const DEVICE_EXECUTION_COLUMNS: readonly Column<ExecutionView>[] = [
   { title: 'COMMAND', value: (row) => row.commandId },
   { title: 'TYPE', value: (row) => row.type },
   { title: 'ISSUED', value: (row) => relativeTime(row.issuedAt) },
-  ...EXECUTION_COLUMNS.slice(1),
+  ...executionColumns(String).slice(1),
 ];
 
-export const COMMAND_COLUMNS: readonly Column<CommandView>[] = [
+export const commandColumns = (names: TargetNames): readonly Column<CommandView>[] => [
   { title: 'ID', value: (row) => row.id },
   { title: 'TYPE', value: (row) => row.type },
-  { title: 'TARGET', value: targetText, shrink: true },
+  { title: 'TARGET', value: (row) => targetText(row, names), shrink: true },
   { title: 'ISSUED', value: (row) => relativeTime(row.issuedAt) },
   { title: 'STATE', value: (row) => (row.finishedAt === null ? 'open' : 'finished') },
   { title: 'EXECUTIONS', value: (row) => countsText(row.counts), shrink: true },
@@ -66,8 +68,23 @@ export function finalCount(counts: CountsView): number {
   );
 }
 
-export function targetText(command: CommandView): string {
-  if ('group' in command.target) return `group ${command.target.group}`;
-  const { devices } = command.target;
-  return devices.length === 1 ? (devices[0] ?? '') : `${devices.length} devices`;
+export interface TargetNames {
+  groups: NamedId;
+  devices: NamedId;
+}
+
+/** Of groups, and of devices that a command names alone. */
+export async function targetNames(api: ApiClient, commands: readonly CommandView[]): Promise<TargetNames> {
+  const targets = commands.map(({ target }) => target);
+  const groups = targets.map((target) => ('group' in target ? target.group : undefined));
+  const alone = targets.map((target) =>
+    'devices' in target && target.devices.length === 1 ? target.devices[0] : undefined,
+  );
+  return { groups: await namesOf(api, 'groups', groups), devices: await namesOf(api, 'devices', alone) };
+}
+
+export function targetText({ target }: CommandView, { groups, devices }: TargetNames): string {
+  if ('group' in target) return `group ${groups(target.group)}`;
+  const [only, ...others] = target.devices;
+  return only !== undefined && others.length === 0 ? devices(only) : `${target.devices.length} devices`;
 }

@@ -1,15 +1,17 @@
 /** Gateways as people read them. */
 
 import type { GatewayView, LeavingView, RoundTripView, StatusView, WorkerView } from '../api/views.ts';
+import type { OperatorContext } from '../command-line.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
+import { type NamedId, namesOf } from './names.ts';
 import { relativeTime } from './times.ts';
 
-export const GATEWAY_COLUMNS: readonly Column<GatewayView>[] = [
+export const gatewayColumns = (groups: NamedId): readonly Column<GatewayView>[] => [
   { title: 'NAME', value: (row) => row.name },
   { title: 'STATE', value: (row) => row.state, paint: (cell, _, style) => paintState(cell, style) },
-  { title: 'GROUP', value: (row) => row.groupId },
+  { title: 'GROUP', value: (row) => groups(row.groupId), shrink: true },
   { title: 'ADDRESS', value: (row) => row.address, shrink: true },
   { title: 'CONNECTIONS', value: (row) => row.connections, align: 'right' },
   { title: 'LIMIT', value: limitOf, align: 'right' },
@@ -79,16 +81,14 @@ export function showCoverage(out: Output, { coverage }: StatusView): void {
   if (coverage.total > 20) out.line(`and ${coverage.total - 20} more`);
 }
 
-export function showGateway(out: Output, gateway: GatewayView): void {
-  if (out.json) {
-    out.document(gateway);
-    return;
-  }
+export async function showGateway({ out, api }: OperatorContext, gateway: GatewayView): Promise<void> {
+  if (out.json) return out.document(gateway);
+  const groups = await namesOf(api, 'groups', [gateway.groupId]);
   const { load } = gateway;
   out.fields([
     ['Gateway', gateway.name],
     ['State', gateway.problem === undefined ? gateway.state : `${gateway.state}: ${gateway.problem}`],
-    ['Serves', `group ${gateway.groupId}`],
+    ['Serves', `group ${groups(gateway.groupId)}`],
     ['Push server', `${gateway.runPushServer ? 'on' : 'off'}, port ${gateway.port}`],
     ['Address', gateway.address],
     ['Told', toldText(gateway)],

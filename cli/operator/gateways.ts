@@ -10,7 +10,7 @@ import {
   portFlag,
 } from '../command-line.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
-import { GATEWAY_COLUMNS, showCoverage, showGateway } from './gateway-tables.ts';
+import { gatewayColumns, showCoverage, showGateway } from './gateway-tables.ts';
 import {
   drainOutcome,
   followGateway,
@@ -19,6 +19,7 @@ import {
   whenTakenUp,
 } from './gateway-wait.ts';
 import { resolveId } from './lookup.ts';
+import { namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 
 const pathOf = (name: string | undefined): string => `/v1/gateways/${encodeURIComponent(name ?? '')}`;
@@ -36,7 +37,12 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
     async ({ api, out }, _, flags) => {
       const page = await api.list<GatewayView>('/v1/gateways', {}, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(GATEWAY_COLUMNS, page.items, 'No gateways.');
+      const groups = await namesOf(
+        api,
+        'groups',
+        page.items.map((gateway) => gateway.groupId),
+      );
+      out.table(gatewayColumns(groups), page.items, 'No gateways.');
       noteMore(out, page.next);
       showCoverage(out, await api.get<StatusView>('/v1/status'));
     },
@@ -44,15 +50,9 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
   );
   withLimit(list);
 
-  operatorCommand(
-    gateways,
-    shell,
-    'show <name>',
-    'one gateway with its workers',
-    async ({ api, out }, [name]) => {
-      showGateway(out, await api.get<GatewayView>(pathOf(name)));
-    },
-  );
+  operatorCommand(gateways, shell, 'show <name>', 'one gateway with its workers', async (context, [name]) => {
+    await showGateway(context, await context.api.get<GatewayView>(pathOf(name)));
+  });
 
   withSettings(
     operatorCommand(
@@ -62,7 +62,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
       'register a gateway before it is started',
       async (context, [name], flags) => {
         const body = { name, ...(await settingsOf(context, flags)) };
-        showGateway(context.out, await context.api.request<GatewayView>('POST', '/v1/gateways', { body }));
+        await showGateway(context, await context.api.request<GatewayView>('POST', '/v1/gateways', { body }));
       },
     ),
   );
@@ -75,13 +75,13 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
         'set <name>',
         'change settings; the gateway applies them within seconds',
         async (context, [name], flags) => {
-          const { api, out } = context;
+          const { api } = context;
           const body = await settingsOf(context, flags);
           if (Object.keys(body).length === 0)
             throw new CliError(EXIT.usage, 'Nothing to change: name a setting.');
           const before = await api.get<GatewayView>(pathOf(name));
           const changed = await api.request<GatewayView>('PATCH', pathOf(name), { body });
-          if (flags.wait !== true) return showGateway(out, changed);
+          if (flags.wait !== true) return showGateway(context, changed);
           return waitAndShow(context, name, flags, settingsOutcome(before));
         },
       ),
@@ -97,7 +97,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
       'refuse new devices and send the connected ones to other gateways',
       async (context, [name], flags) => {
         const view = await context.api.request<GatewayView>('POST', `${pathOf(name)}/drain`);
-        if (flags.wait !== true) return showGateway(context.out, view);
+        if (flags.wait !== true) return showGateway(context, view);
         return waitAndShow(context, name, flags, drainOutcome());
       },
     ),
@@ -111,7 +111,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
     'admit devices again; those that have not left stay',
     async (context, [name]) => {
       await context.api.request('DELETE', `${pathOf(name)}/drain`);
-      showGateway(context.out, await whenTakenUp(context, pathOf(name)));
+      await showGateway(context, await whenTakenUp(context, pathOf(name)));
     },
   );
 
@@ -120,8 +120,11 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
     shell,
     'release-ports <name>',
     'stop listening on former ports',
-    async ({ api, out }, [name]) => {
-      showGateway(out, await api.request<GatewayView>('DELETE', `${pathOf(name)}/former-ports`));
+    async (context, [name]) => {
+      await showGateway(
+        context,
+        await context.api.request<GatewayView>('DELETE', `${pathOf(name)}/former-ports`),
+      );
     },
   );
 
@@ -152,7 +155,7 @@ async function waitAndShow(
 ): Promise<ExitCode> {
   const waitTimeoutMs = flags.waitTimeout as number | undefined;
   const end = await followGateway(context, pathOf(name), { outcome, waitTimeoutMs });
-  showGateway(context.out, end.gateway);
+  await showGateway(context, end.gateway);
   return end.outcome === 'done' ? EXIT.ok : EXIT.notAllSucceeded;
 }
 

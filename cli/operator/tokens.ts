@@ -4,12 +4,13 @@ import type { ApiTokenView, EnrolmentTokenView } from '../api/views.ts';
 import { type CommandShell, countFlag, durationFlag } from '../command-line.ts';
 import type { Column } from '../output/table.ts';
 import { resolveId } from './lookup.ts';
+import { type NamedId, namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 import { relativeTime } from './times.ts';
 
-const ENROLMENT_COLUMNS: readonly Column<EnrolmentTokenView>[] = [
+const enrolmentColumns = (groups: NamedId): readonly Column<EnrolmentTokenView>[] => [
   { title: 'ID', value: (row) => row.id },
-  { title: 'GROUP', value: (row) => row.groupId },
+  { title: 'GROUP', value: (row) => groups(row.groupId), shrink: true },
   { title: 'USES LEFT', value: (row) => `${row.usesLeft} of ${row.usesMax}`, align: 'right' },
   { title: 'EXPIRES', value: (row) => (row.revokedAt === null ? relativeTime(row.expiresAt) : 'revoked') },
   { title: 'NOTE', value: (row) => row.note, shrink: true },
@@ -73,7 +74,12 @@ function addEnrolmentTokens(program: Command, shell: CommandShell): void {
       async ({ api, out }, _, flags) => {
         const page = await api.list<EnrolmentTokenView>('/v1/enrolment-tokens', {}, limitOf(flags));
         if (out.json) return out.document(page);
-        out.table(ENROLMENT_COLUMNS, page.items, 'No enrolment tokens.');
+        const groups = await namesOf(
+          api,
+          'groups',
+          page.items.map((token) => token.groupId),
+        );
+        out.table(enrolmentColumns(groups), page.items, 'No enrolment tokens.');
         noteMore(out, page.next);
       },
     ),

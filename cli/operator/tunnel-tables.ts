@@ -2,11 +2,12 @@ import type { TunnelView } from '../api/views.ts';
 import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
+import type { NamedId } from './names.ts';
 import { relativeTime, timeBetween } from './times.ts';
 
-export const TUNNEL_COLUMNS: Column<TunnelView>[] = [
+export const tunnelColumns = (devices: NamedId): readonly Column<TunnelView>[] => [
   { title: 'TUNNEL', value: (row) => row.id },
-  { title: 'DEVICE', value: (row) => row.deviceId },
+  { title: 'DEVICE', value: (row) => devices(row.deviceId) },
   { title: 'TO', value: target },
   { title: 'STATE', value: stateText, paint: (cell, _, style) => paintState(cell, style) },
   { title: 'GATEWAY', value: (row) => row.gateway },
@@ -18,7 +19,7 @@ export const TUNNEL_COLUMNS: Column<TunnelView>[] = [
   { title: 'REASON', value: (row) => row.reason, shrink: true },
 ];
 
-export function showTunnel(out: Output, tunnel: TunnelView): void {
+export function showTunnel(out: Output, tunnel: TunnelView, devices: NamedId): void {
   if (out.json) {
     out.document(tunnel);
     return;
@@ -26,7 +27,7 @@ export function showTunnel(out: Output, tunnel: TunnelView): void {
   const here = (is: boolean): string => (is ? 'connected' : 'not connected');
   out.fields([
     ['Tunnel', tunnel.id],
-    ['Device', `${tunnel.deviceId} (${here(tunnel.deviceHere)})`],
+    ['Device', `${devices(tunnel.deviceId)}, ${here(tunnel.deviceHere)}`],
     ['To', target(tunnel)],
     ['State', tunnel.state],
     ['Ended', tunnel.end && `${tunnel.end.reason} (${tunnel.end.code}) ${relativeTime(tunnel.endedAt)}`],

@@ -14,9 +14,10 @@ import { type LocalAddress, type Traffic, TunnelListener } from '../tunnel/liste
 import { OperatorTunnel, type TunnelWish } from '../tunnel/operator-tunnel.ts';
 import { joinStdio } from '../tunnel/stdio.ts';
 import { resolveId } from './lookup.ts';
+import { namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
-import { bytesText, showTunnel, TUNNEL_COLUMNS } from './tunnel-tables.ts';
+import { bytesText, showTunnel, tunnelColumns } from './tunnel-tables.ts';
 
 const COUNTERS_EVERY_MS = 1000;
 
@@ -58,7 +59,12 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
       };
       const page = await api.list<TunnelView>('/v1/tunnels', query, limitOf(flags));
       if (out.json) return out.document(page);
-      out.table(TUNNEL_COLUMNS, page.items, 'No tunnels.');
+      const devices = await namesOf(
+        api,
+        'devices',
+        page.items.map((tunnel) => tunnel.deviceId),
+      );
+      out.table(tunnelColumns(devices), page.items, 'No tunnels.');
       noteMore(out, page.next);
     },
     DEFAULT,
@@ -68,7 +74,8 @@ export function addTunnelCommands(program: Command, shell: CommandShell): void {
     .addOption(new Option('--state <state>', 'only these').choices(['live', 'opening', 'open', 'ended']));
 
   operatorCommand(tunnels, shell, 'show <id>', 'one tunnel', async ({ api, out }, [id]) => {
-    showTunnel(out, await api.get<TunnelView>(pathOf(id)));
+    const tunnel = await api.get<TunnelView>(pathOf(id));
+    showTunnel(out, tunnel, await namesOf(api, 'devices', out.json ? [] : [tunnel.deviceId]));
   });
 
   operatorCommand(

@@ -7,7 +7,8 @@ import { roughDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
 import { LiveLine } from '../output/live-line.ts';
 import type { Output } from '../output/output.ts';
-import { countsText, EXECUTION_COLUMNS, finalCount } from './execution-table.ts';
+import { countsText, executionColumns, finalCount } from './execution-table.ts';
+import { type NamedId, namesOf } from './names.ts';
 import { areAgentFigures, FIGURE_COLUMNS, figureFields } from './statistics-table.ts';
 
 export interface WaitOptions {
@@ -112,7 +113,12 @@ async function showOutcome(
     if (shown.length >= limit || (state !== undefined && (command.counts[state] ?? 0) === 0)) continue;
     shown.push(...(await api.list<ExecutionView>(path, { state, data: true }, limit - shown.length)).items);
   }
-  showExecutions(out, command, shown);
+  const devices = await namesOf(
+    api,
+    'devices',
+    shown.map((execution) => execution.deviceId),
+  );
+  showExecutions(out, command, shown, devices);
   const wanted = all ? command.counts.total : command.counts.total - command.counts.succeeded;
   if (wanted > shown.length) {
     out.note(
@@ -122,7 +128,12 @@ async function showOutcome(
   out.line(`${command.id} finished: ${countsText(command.counts)}`);
 }
 
-function showExecutions(out: Output, command: CommandView, shown: readonly ExecutionView[]): void {
+function showExecutions(
+  out: Output,
+  command: CommandView,
+  shown: readonly ExecutionView[],
+  devices: NamedId,
+): void {
   const [only] = shown;
   if (only === undefined) return;
   if (command.type === 'statistics' && shown.length === 1 && only.state === 'succeeded') {
@@ -130,6 +141,6 @@ function showExecutions(out: Output, command: CommandView, shown: readonly Execu
   } else if (command.type === 'statistics' && areAgentFigures(shown)) {
     out.table(FIGURE_COLUMNS, shown, '');
   } else {
-    out.table(EXECUTION_COLUMNS, shown, '');
+    out.table(executionColumns(devices), shown, '');
   }
 }

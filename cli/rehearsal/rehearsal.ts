@@ -175,6 +175,7 @@ export class Rehearsal {
       const working = new Returns(devices);
       const back = new Returns(devices);
       this.#back = back;
+      const deadline = performance.now() + waitTimeoutMs;
       for (const device of this.#fleet) device.cutOff(address);
       const command = await api.request<CommandView>('POST', '/v1/commands', {
         body: {
@@ -186,7 +187,6 @@ export class Rehearsal {
         headers: { 'idempotency-key': nanoid() },
       });
       stream.follow(command.id, (device) => working.note(device));
-      const deadline = performance.now() + waitTimeoutMs;
       while (!working.complete && performance.now() < deadline) {
         await this.#pause();
         progress(`${name} is gone: ${back.count} of ${devices} back, ${working.count} working`);

@@ -142,7 +142,8 @@ test('an undrain is shown once the workers have taken it up', async () => {
   const undrain = ['gateways', 'undrain', 'gw1'];
   const { code, shell, asked } = await pushpoint(undrain, answering([stale, gateway()], stale));
   assert.is(code, 0);
-  assert.equal(asked, ['DELETE /v1/gateways/gw1/drain', 'GET /v1/gateways/gw1', 'GET /v1/gateways/gw1']);
+  const ofGateways = asked.filter((line) => line.includes('/v1/gateways'));
+  assert.equal(ofGateways, ['DELETE /v1/gateways/gw1/drain', 'GET /v1/gateways/gw1', 'GET /v1/gateways/gw1']);
   assert.match(shell.out, /Settings +in force/);
   assert.not.match(shell.out, /3 left/);
 });

@@ -45,6 +45,19 @@ testLab(
   },
 );
 
+testLab(
+  'devices may take as long as --wait-timeout says; those that did not work by then are missing',
+  async (lab) => {
+    const shell = shellOf(lab);
+    const args = ['--gateway', 'gw1', '--devices', '5', '--wait-timeout', '1ms', '--json'];
+    assert.is(await run(['rehearse', ...args], shell), 6, shell.err);
+    const report = JSON.parse(shell.out);
+    assert.ok(report.missing > 0, shell.out);
+    assert.is(report.working[100], null);
+    assert.equal(await left(lab), []);
+  },
+);
+
 testLab('a rehearsal that is interrupted cleans up; one that was killed is cleaned up after', async (lab) => {
   const shell = shellOf(lab);
   const running = run(['rehearse', '--gateway', 'gw1', '--devices', '200'], shell);

@@ -1,0 +1,37 @@
+/** Names of groups and devices, shown beside their ids. */
+import { type ApiClient, ApiRefused } from '../api/api-client.ts';
+
+/** `berlin (Berlin)`; the id alone where the name says no more, or where there is none. */
+export type NamedId = (id: string) => string;
+
+/** More than these are shown by their ids alone: each takes a request. */
+const NAMES_MAX = 100;
+const AT_ONCE = 16;
+
+export async function namesOf(
+  api: ApiClient,
+  kind: 'groups' | 'devices',
+  ids: Iterable<string | null | undefined>,
+): Promise<NamedId> {
+  const names = new Map<string, string | undefined>();
+  const wanted = [...new Set(ids)].filter((id) => typeof id === 'string').slice(0, NAMES_MAX);
+  const takeNext = async (): Promise<void> => {
+    for (let id = wanted.pop(); id !== undefined; id = wanted.pop())
+      names.set(id, await nameOf(api, kind, id));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, takeNext));
+  return (id) => {
+    const name = names.get(id);
+    return name === undefined || name === '' || name === id ? id : `${id} (${name})`;
+  };
+}
+
+/** What was deleted has none. */
+async function nameOf(api: ApiClient, kind: string, id: string): Promise<string | undefined> {
+  try {
+    return (await api.get<{ name?: string }>(`/v1/${kind}/${encodeURIComponent(id)}`)).name;
+  } catch (error) {
+    if (error instanceof ApiRefused) return undefined;
+    throw error;
+  }
+}
