@@ -1,6 +1,6 @@
 // time limit: 480 s
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -81,10 +81,28 @@ function copy(rest: string, context: string, stages: Map<string, string>, work: 
   }
 }
 
+/** Native binaries in the folder of packages that `prune-binaries.mjs` looks after. */
+function binaries(modules: string): string[] {
+  const all = readdirSync(modules, { recursive: true }) as string[];
+  return all.filter((name) => /^uWebSockets\.js\/.*\.node$|\/prebuilds\/[^/]+$/.test(name)).sort();
+}
+
+async function megabytes(path: string): Promise<string> {
+  return (await run('du', ['-sm', path])).stdout.split('\t')[0] as string;
+}
+
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('the image, built from exactly what is copied, serves: a device enrols, connects and obeys', async () => {
   const image = await buildImage();
+  const modules = join(image.root, '/opt/pushpoint/node_modules');
+  const { platform, arch, versions } = process;
+  console.log(`node_modules of the image: ${await megabytes(modules)} MB`);
+  assert.equal(binaries(modules), [
+    `@photostructure/sqlite/prebuilds/${platform}-${arch}`,
+    `sodium-native/prebuilds/${platform}-${arch}`,
+    `uWebSockets.js/uws_${platform}_${arch}_${versions.modules}.node`,
+  ]);
   const runs = image.instructions.filter(([keyword]) => keyword === 'RUN').map(([, rest]) => rest);
   const [, main, link] = /ln -s (\S+) (\S+)/.exec(runs.at(-1) ?? '') ?? [];
   const entry = image.instructions.find(([keyword]) => keyword === 'ENTRYPOINT')?.[1];
@@ -118,5 +136,31 @@ test('the image, built from exactly what is copied, serves: a device enrols, con
     for (const program of programs.reverse()) await program.stop();
   }
 });
+
+for (const architecture of ['x64', 'arm64']) {
+  test(`of the native binaries the image keeps those of its Node.js, on ${architecture}`, async () => {
+    const from = read('deploy/container/Containerfile').match(/^FROM .*\/node:(\d+)-/gm);
+    // The number of the native interface of Node.js 24.
+    assert.ok(from?.every((line) => line.endsWith('node:24-')));
+    const modules = join(folder, architecture);
+    for (const name of ['uWebSockets.js', '@photostructure/sqlite', 'sodium-native']) {
+      for (const file of readdirSync(join(ROOT, 'node_modules', name), { recursive: true }) as string[]) {
+        if (!file.endsWith('.node')) continue;
+        mkdirSync(dirname(join(modules, name, file)), { recursive: true });
+        writeFileSync(join(modules, name, file), '');
+      }
+    }
+    const prune = (...args: string[]) =>
+      run(process.execPath, [join(ROOT, 'deploy/container/prune-binaries.mjs'), modules, ...args]);
+    const refused = await prune('linux', architecture, '999').catch((error) => error.stderr);
+    assert.match(refused, /uws_linux_\w+_999\.node is not there: this Node\.js runs no gateway/);
+    await prune('linux', architecture, '137');
+    assert.equal(binaries(modules), [
+      `@photostructure/sqlite/prebuilds/linux-${architecture}`,
+      `sodium-native/prebuilds/linux-${architecture}`,
+      `uWebSockets.js/uws_linux_${architecture}_137.node`,
+    ]);
+  });
+}
 
 test.run();
