@@ -80,6 +80,10 @@ export function processShell(): Shell {
       const lines = createInterface({ input: process.stdin, output: process.stderr });
       try {
         return /^y(es)?$/i.test((await lines.question(`${question} [y/N] `)).trim());
+      } catch (error) {
+        // Ctrl-C is a no.
+        if ((error as Error).name === 'AbortError') return false;
+        throw error;
       } finally {
         lines.close();
       }
