@@ -56,7 +56,9 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Counter({
     name: 'pushpoint_admin_directory_writes_total',
-    help: 'Writings of the whole directory, by outcome: written, or lost because Redis was emptied meanwhile.',
+    help:
+      'Writings of the whole directory, by outcome: written, or lost because Redis was emptied ' +
+      'meanwhile.',
     labelNames: ['outcome'],
     registers,
     collect() {

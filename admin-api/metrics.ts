@@ -32,13 +32,17 @@ export function createAdminMetrics(registry: Registry) {
     }),
     ended: new Counter({
       name: 'pushpoint_admin_executions_ended_total',
-      help: 'Executions that the ledger ended after they had been sent or were due, by state, and whether all gateways had been heard.',
+      help:
+        'Executions that the ledger ended after they had been sent or were due, by state, and whether ' +
+        'all gateways had been heard.',
       labelNames: ['state', 'heard'],
       registers,
     }),
     late: new Counter({
       name: 'pushpoint_admin_late_ends_total',
-      help: 'Ends that devices reported for executions ended before, by the end given, the one reported, and whether the gateway had it in time.',
+      help:
+        'Ends that devices reported for executions ended before, by the end given, the one reported, and ' +
+        'whether the gateway had it in time.',
       labelNames: ['ended', 'late', 'in_time'],
       registers,
     }),
@@ -72,7 +76,9 @@ export function createAdminMetrics(registry: Registry) {
     }),
     balanceDeviation: new Gauge({
       name: 'pushpoint_admin_balance_deviation',
-      help: 'How far the most uneven gateway is from its share of the devices, as a part of it; from the server that balances.',
+      help:
+        'How far the most uneven gateway is from its share of the devices, as a part of it; from the ' +
+        'server that balances.',
       registers,
     }),
     tunnelsLive: new Gauge({

@@ -38,7 +38,10 @@ export class Rows {
 function line({ scenario, what, unit, bound, figure, held }: Row): string {
   const verdict = held === null ? '' : held ? '  held' : '  MISSED';
   const against = bound === null ? '' : `  (bound ${bound})`;
-  return `${scenario.padEnd(9)} ${what.padEnd(62)} ${String(figure ?? '-').padStart(10)} ${unit}${against}${verdict}`;
+  return (
+    `${scenario.padEnd(9)} ${what.padEnd(62)} ${String(figure ?? '-').padStart(10)} ` +
+    `${unit}${against}${verdict}`
+  );
 }
 
 function round(figure: number): number {

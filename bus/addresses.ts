@@ -1,5 +1,5 @@
 /**
- * Where sockets come from: an address and its prefix (IPv4 /24, IPv6 /64), as keys that are cheap to compare.
+ * The origin of a socket: an address and its prefix (IPv4 /24, IPv6 /64), as keys that are cheap to compare.
  * An IPv4 address inside an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
  */
 import { BlockList, isIP } from 'node:net';
@@ -26,7 +26,7 @@ export function originOf(bytes: Uint8Array): Origin {
   return { address: groups.join(':'), prefix: groups.slice(0, 4).join(':') };
 }
 
-/** The same of an address as text. */
+/** The origin of an address given as text. */
 export function originOfText(text: string): Origin {
   const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+)\.(\d+)$/i.exec(text);
   if (v4) return { address: `${v4[1]}.${v4[2]}`, prefix: v4[1] ?? '' };

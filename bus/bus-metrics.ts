@@ -1,10 +1,10 @@
-/** What gateways and administration servers alike tell of their bus, by name. */
+/** Metrics of the bus that gateways and administration servers share. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Bus, BusPart } from './bus.ts';
 
 const PART_NAMES: readonly BusPart['name'][] = ['commands', 'subscription', 'receipts'];
 
-/** `labels` stand at each of them, for programs whose metrics are added up by another. */
+/** `labels` go on each metric, for programs whose metrics another program adds up. */
 export function registerBusMetrics(
   registry: Registry,
   bus: Pick<Bus, 'status' | 'counts'>,
@@ -32,13 +32,13 @@ export function registerBusMetrics(
         this.inc(labels, read());
       },
     });
-  gauge('available', 'Whether Redis takes what it is given and brings hints.', () =>
+  gauge('available', 'Whether Redis accepts writes and delivers hints.', () =>
     bus.status().available ? 1 : 0,
   );
   new Gauge({
     ...common,
     name: 'pushpoint_bus_part_available',
-    help: 'The same of each part: commands, subscription, receipts; of several servers, of the worst.',
+    help: 'The same for each part: commands, subscription, receipts. With several servers, the worst counts.',
     labelNames: [...common.labelNames, 'part'],
     collect() {
       const { parts = [] } = bus.status();
@@ -49,20 +49,20 @@ export function registerBusMetrics(
       }
     },
   });
-  gauge('probe_round_trip_seconds', 'From publishing to oneself to receiving it, the last time.', () => {
+  gauge('probe_round_trip_seconds', 'Time from publishing a probe to receiving it, last measured.', () => {
     const { probeRoundTripMs } = bus.counts();
     return probeRoundTripMs === null ? null : probeRoundTripMs / 1_000;
   });
   gauge('warnings', 'Settings of Redis that should be changed.', () => bus.status().warnings?.length ?? 0);
-  counter('reconnects_total', 'Connections to Redis made anew.', () => bus.counts().reconnects);
+  counter('reconnects_total', 'Connections to Redis that were reopened.', () => bus.counts().reconnects);
   counter(
     'subscriptions_replaced_total',
-    'Subscriptions that looked alive and brought nothing, and were replaced.',
+    'Subscriptions that looked alive, delivered nothing, and were replaced.',
     () => bus.counts().subscriptionsReplaced,
   );
   counter(
     'history_changes_total',
-    'Times that a Redis server was restarted or replaced by another.',
+    'Number of times a Redis server was restarted or replaced.',
     () => bus.counts().historyChanges,
   );
 }

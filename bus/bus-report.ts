@@ -1,7 +1,7 @@
 import type { DependencyReport } from '../health/health.ts';
 import type { BusStatus } from './bus.ts';
 
-/** How the bus is, as health tells it. */
+/** The state of the bus as a health report. */
 export function busReport({ available, since, reason, parts, warnings }: BusStatus): DependencyReport {
   return {
     ok: available,

@@ -1,10 +1,10 @@
 /**
- * What passes between gateways and administration servers. One interface, two implementations:
+ * Everything that passes between gateways and administration servers. One interface has two implementations:
  * `memory-bus.ts` for everything in one process, `redis/` for everything else; `test/bus/contract.ts` holds
  * both to the same rules.
  *
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
- * bus, so the caller always knows what was not done and keeps it.
+ * bus, so the caller always knows what failed and keeps it.
  */
 import type { Compliance, Edition, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
 
@@ -12,7 +12,7 @@ export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
 }
 
-/* ---- whose it is ---- */
+/* ---- installation ---- */
 
 /**
  * One database, and every program that works for it. `id` is random and made with the database, an
@@ -23,17 +23,20 @@ export interface Installation {
   epoch: number;
 }
 
-/** Which installation the bus serves. Two that share one Redis need a prefix each. */
+/** Which installation the bus serves. Each installation that shares a Redis needs its own prefix. */
 export interface Owner {
-  /** The one this program works for. A gateway has no database: it learns it here once, `null` until then. */
+  /**
+   * The installation of this program. A gateway has no database: it learns the installation here, once.
+   * `null` until then.
+   */
   readonly current: Installation | null;
   /**
-   * An administration server takes the bus for its installation, before it does anything else with it.
-   * Rejects with `ForeignInstallation` when it is another's, with `InstallationRestored` when a later epoch
-   * was seen.
+   * An administration server claims the bus for its installation before it uses the bus in any other way.
+   * Rejects with `ForeignInstallation` when the bus belongs to another installation, and with
+   * `InstallationRestored` when a later epoch was seen.
    */
   claim(own: Installation): Promise<void>;
-  /** Whose the bus is at this moment, and the latest epoch it has seen; `null`: nobody's. */
+  /** The current installation of the bus, and the latest epoch it has seen; `null`: none. */
   held(): Promise<Installation | null>;
 }
 
@@ -58,7 +61,10 @@ export interface WorkerIdentity {
   host: string;
   pid: number;
   version: string;
-  /** What the gateway was started with; registers a gateway the administration server does not know yet. */
+  /**
+   * Settings the gateway was started with. They register a gateway that the administration server does not
+   * know yet.
+   */
   initial: GatewaySettings;
   /** Raw public key of the worker's canary (canary.ts); absent when it keeps none. */
   canaryKey?: Uint8Array;
@@ -66,7 +72,7 @@ export interface WorkerIdentity {
 
 export interface WorkerLoad {
   connections: number;
-  /** Connections it takes at most: its share of the gateway's limit, or what its file descriptors allow. */
+  /** Most connections it accepts: its share of the gateway's limit, or what its file descriptors allow. */
   limit: number;
   /** Sessions admitted since the last extension, per second. */
   admissionRate: number;
@@ -81,11 +87,11 @@ export interface WorkerLoad {
   port?: number;
   /** Revision of the gateway's settings it has applied; 0 for those it was started with. */
   revision: number;
-  /** It sends its devices away: why, and how many are left. */
+  /** Set while it sends its devices away: why, and how many are left. */
   leaving?: { why: LeavingReason; left: number };
   /** Why the worker does not serve as its settings say; absent when it does. */
   problem?: string;
-  /** Tunnels it has, and has room for. Absent: it takes none. */
+  /** Tunnels it has, and tunnels it can still accept. Absent: it accepts none. */
   tunnels?: { open: number; limit: number };
   /** What a person should change although it serves; absent when there is nothing. */
   warnings?: string[];
@@ -98,7 +104,7 @@ export interface WorkerLoad {
 export type LeavingReason = 'drain' | 'off' | 'port' | 'stop';
 
 export interface Lease {
-  /** nanoid made anew with every acquisition: two leases of one worker never share it. */
+  /** A fresh nanoid for every acquisition: two leases of one worker never share it. */
   incarnation: string;
   identity: WorkerIdentity;
   load: WorkerLoad;
@@ -111,23 +117,23 @@ export interface Lease {
 export interface Leases {
   /** Makes a new incarnation and an empty outbox for it. */
   acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string>;
-  /** `lost`: it expired; the worker must acquire anew. Never revives a lease that expired. */
+  /** `lost`: it expired; the worker must acquire a new one. Never revives an expired lease. */
   extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'>;
   /**
-   * All receipts that the worker had at `upTo` or earlier, by `BusClock.now`, have been appended. Without a
-   * lease it does nothing.
+   * States that all receipts the worker had at `upTo` or earlier, by `BusClock.now`, have been appended. Does
+   * nothing without a lease.
    */
   heard(incarnation: string, upTo: number): Promise<void>;
-  /** Asks these workers to say now up to when they heard. A hint: it may be lost or come twice. */
+  /** Asks these workers to call `heard` now. A hint: it may be lost or arrive twice. */
   askHeard(incarnations: readonly string[]): Promise<void>;
   /**
-   * Calls `onAsked` soon after this worker was asked, and after every time that may have been missed. Returns
-   * the way to stop.
+   * Calls `onAsked` soon after this worker was asked, and whenever a hint may have been missed. Returns a
+   * function that stops it.
    */
   onAskHeard(incarnation: string, onAsked: () => void): Promise<() => Promise<void>>;
   /**
-   * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker has nothing left to append
-   * and never will have: `left` says so for at least 15 minutes.
+   * Ends the lease and drops its outbox. Idempotent. With `allHeard` the worker states that it will append
+   * nothing more; `left` reports it for at least 15 minutes.
    */
   release(incarnation: string, options?: { allHeard?: boolean }): Promise<void>;
   /** Those of `incarnations` that were released with `allHeard`. */
@@ -136,21 +142,21 @@ export interface Leases {
   list(): Promise<Lease[]>;
 }
 
-/* ---- the clock that all share ---- */
+/* ---- shared clock ---- */
 
 /**
- * One time for all programs of an installation, whatever their own clocks say: that of the Redis server that
- * keeps the receipts, or of the process where there is no Redis. Between measurements it goes on by the
+ * One time for all programs of an installation, whatever their own clocks say: the clock of the Redis server
+ * that keeps the receipts, or of the process when there is no Redis. Between measurements it follows the
  * monotonic clock, and small corrections never turn it back.
  */
 export interface BusClock {
-  /** Milliseconds since the Unix epoch; the process' own clock until it was measured. */
+  /** Milliseconds since the Unix epoch; the process's own clock until the first measurement. */
   now(): number;
-  /** How far the process' own clock is ahead of `now`, milliseconds; `null` before it was measured. */
+  /** How far the process's own clock is ahead of `now`, milliseconds; `null` before the first measurement. */
   aheadMs(): number | null;
 }
 
-/* ---- outboxes: what waits for a worker ---- */
+/* ---- outboxes: pending deliveries of a worker ---- */
 
 /**
  * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker
@@ -169,14 +175,14 @@ export interface Delivery {
 }
 
 /**
- * Two legs may join here. A grant for a tunnel that the worker has already brings new tickets: it may go on
- * here after a leg was away for too long.
+ * Two legs may join here. A grant for a tunnel that the worker already has carries new tickets, so the tunnel
+ * can continue after a leg was away for too long.
  */
 export interface TunnelGrant {
   /** An identifier. */
   id: string;
   device: string;
-  /** What the device will connect to, for the log. */
+  /** The device's target, for the log. */
   host: string;
   port: number;
   /** SHA-256 (32 bytes) of each side's ticket, the text as it travels. */
@@ -184,19 +190,19 @@ export interface TunnelGrant {
   operatorHash: Uint8Array;
   /** The tickets expire, milliseconds since the Unix epoch. */
   joinBy: number;
-  /** It ends after so long without a message, milliseconds. */
+  /** The tunnel ends after this long without a message, milliseconds. */
   idleMs: number;
-  /** It ends so long after the grant, milliseconds. */
+  /** The tunnel ends this long after the grant, milliseconds. */
   lifeMs: number;
-  /** It ends after so many bytes both ways together, at this worker; 0: no limit. */
+  /** The tunnel ends after this many bytes in both directions together, at this worker; 0: no limit. */
   maxBytes: number;
 }
 
 /**
- * `joined`: a side's ticket was good. `left`: its leg is gone; it may resume. `resumed`: it did. `counters`:
- * figures of a tunnel that is in use, every 10 s. `moving`: the legs were told that the gateway leaves.
- * `refused`: somebody who named this tunnel was not let in; `reason` is a `TunnelRefusal`. `ended`: over at
- * this worker; `reason` is a `TunnelEndReason`, or what `tunnelEnd` said.
+ * `joined`: a side's ticket was valid. `left`: its leg is gone; it may resume. `resumed`: it did. `counters`:
+ * figures of an active tunnel, every 10 s. `moving`: the legs know that the gateway is leaving. `refused`: a
+ * leg that named this tunnel was rejected; `reason` is a `TunnelRefusal`. `ended`: over at this worker;
+ * `reason` is a `TunnelEndReason`, or what `tunnelEnd` said.
  */
 export const TUNNEL_EVENTS = ['joined', 'left', 'resumed', 'counters', 'moving', 'refused', 'ended'] as const;
 export type TunnelEvent = (typeof TUNNEL_EVENTS)[number];
@@ -207,7 +213,7 @@ export interface OutboxEntry {
 }
 
 /**
- * Where a reader is: entries with an offset above `offset` are unread. `epoch` changes when an outbox is
+ * A reader's position: entries with an offset above `offset` are unread. `epoch` changes when an outbox is
  * lost.
  */
 export interface Position {
@@ -218,14 +224,14 @@ export interface Position {
 export interface OutboxRead {
   position: Position;
   entries: OutboxEntry[];
-  /** The outbox is not the one `position` was taken from: what was in it is gone (Redis lost its data). */
+  /** The outbox is not the one `position` was taken from: its contents are gone (Redis lost its data). */
   lost: boolean;
 }
 
 export interface Outboxes {
   /**
-   * Appends and announces in one atomic step, in order. `gone`: that incarnation has no lease any more,
-   * nothing was appended. `full`: its reader is too far behind (more than `OUTBOX_MAX_ENTRIES`), nothing was
+   * Appends and announces in one atomic step, in order. `gone`: that incarnation no longer has a lease;
+   * nothing was appended. `full`: its reader is too far behind (more than `OUTBOX_MAX_ENTRIES`); nothing was
    * appended.
    */
   append(incarnation: string, deliveries: readonly Delivery[]): Promise<'appended' | 'gone' | 'full'>;
@@ -234,9 +240,8 @@ export interface Outboxes {
   /** Drops entries up to and including `position.offset`. */
   trim(incarnation: string, position: Position): Promise<void>;
   /**
-   * Calls `onHint` soon after something was appended, and after every time a hint may have been missed (the
-   * subscription was renewed). A hint may be lost or come twice: the outbox is the truth. Returns the way to
-   * stop.
+   * Calls `onHint` soon after an append, and whenever a hint may have been missed (the subscription was
+   * renewed). A hint may be lost or arrive twice: the outbox is the truth. Returns a function that stops it.
    */
   onHint(incarnation: string, onHint: () => void): Promise<() => Promise<void>>;
 }
@@ -244,9 +249,9 @@ export interface Outboxes {
 /** Entries an outbox may hold, unread or not trimmed yet, before `append` answers `full`. */
 export const OUTBOX_MAX_ENTRIES = 40_000;
 
-/* ---- receipts: what devices and workers say ---- */
+/* ---- receipts: reports of devices and workers ---- */
 
-/** `at` is when the worker had it, by `BusClock.now`; `session` orders the sessions of one device. */
+/** `at` is when the worker received it, by `BusClock.now`; `session` orders the sessions of one device. */
 export type Receipt =
   | {
       kind: 'connected';
@@ -262,7 +267,7 @@ export type Receipt =
       membership: Edition;
       /** The session this one took the device over from, when that was still held. */
       replaced?: number;
-      /** What the device calls itself now. */
+      /** The device's current name for itself. */
       name?: string;
       /** The device says that another program with its key ended its last session. */
       displaced?: true;
@@ -274,7 +279,7 @@ export type Receipt =
       device: string;
       policy?: string;
       compliance?: Compliance;
-      /** What it measured now, in place of what it said before (B-1). */
+      /** Its latest measurements, which replace earlier ones (B-1). */
       measured?: MeasuredGateway[];
       at: number;
     }
@@ -289,14 +294,13 @@ export type Receipt =
       data?: unknown;
       at: number;
     }
-  /** The worker could not hand `command` to these devices: they are not here, or did not read. */
+  /** The worker could not deliver `command` to these devices: they are not connected here, or do not read. */
   | { kind: 'undelivered'; command: string; devices: string[]; incarnation: string; at: number }
-  /** The worker's outbox is gone; what was sent through it may not have arrived. */
+  /** The worker's outbox is gone; deliveries sent through it may not have arrived. */
   | { kind: 'outbox-lost'; incarnation: string; at: number }
   /**
-   * What became of a tunnel. Bytes are those of all messages between the legs since the tunnel came to this
-   * worker: `bytesUp` from the device, `bytesDown` from the operator; `streams` those open now, as the device
-   * says.
+   * A change of a tunnel. Bytes count all messages between the legs since the tunnel came to this worker:
+   * `bytesUp` from the device, `bytesDown` from the operator. `streams`: open now, as reported by the device.
    */
   | {
       kind: 'tunnel';
@@ -319,36 +323,38 @@ export const ASIDE_MAX = { receipts: 1_000, bytes: 64 * 1024 } as const;
 
 export interface Receipts {
   /**
-   * Appends a batch whole or not at all. `bytes` is about how long it is, for a bus that does not encode it. `full`: administration servers are too far behind; nothing was appended. */
+   * Appends a whole batch or nothing. `bytes` is its approximate size, for a bus that does not encode it.
+   * `full`: administration servers are too far behind; nothing was appended.
+   */
   append(batch: readonly Receipt[], bytes?: number): Promise<'appended' | 'full'>;
   /**
    * Hands batches to `apply` until the returned function is called; each batch goes to one consumer and is
-   * dropped once `apply` resolves. What a consumer left unfinished (it died, `apply` rejected) is handed out
-   * again, to whoever is there, after `redeliverAfterMs`: `apply` must be idempotent.
+   * dropped once `apply` resolves. Batches that a consumer left unfinished (it died, `apply` rejected) are
+   * handed to any consumer after `redeliverAfterMs`, so `apply` must be idempotent.
    */
   consume(
     consumer: string,
     apply: (batch: readonly Receipt[]) => Promise<void>,
     options?: { maxBatch?: number; redeliverAfterMs?: number },
   ): Promise<() => Promise<void>>;
-  /** Keeps what no consumer can apply where a person can look at it, the newest only. Nobody consumes it. */
+  /** Keeps the newest receipts that no consumer can apply, for a person to inspect. Nobody consumes them. */
   putAside(wrong: readonly { receipt: unknown; why: string }[]): Promise<void>;
   /** Batches appended and not yet dropped. */
   backlog(): Promise<number>;
-  /** For how long the oldest of them has been waiting, milliseconds; 0 when there is none. */
+  /** Age of the oldest of them, milliseconds; 0 when there is none. */
   oldestAgeMs(): Promise<number>;
   /**
-   * Places in the order of appending, to be compared as text: that of the newest batch ever appended, and
-   * that of the oldest which is not dropped, `null` for none. What was appended up to `appended` is applied
-   * once `open` is `null` or greater, while `stream` stays the same: another one stands for data that was
-   * emptied, and what was in there may never have been applied.
+   * Positions in the order of appending, comparable as text. `appended`: the newest batch ever appended;
+   * `open`: the oldest not yet dropped, `null` for none. Everything up to `appended` is applied once `open`
+   * is `null` or greater, provided `stream` is unchanged. A different `stream` means that the data was
+   * emptied, and its receipts may never have been applied.
    */
   progress(): Promise<{ appended: string; open: string | null; stream: string }>;
 }
 
 /** Appended batches that may wait before `append` answers `full`. */
 export const RECEIPTS_MAX_ENTRIES = 100_000;
-/** And most bytes of them together: devices choose how long a result is. */
+/** Most bytes of all waiting batches together: devices choose how long a result is. */
 export const RECEIPTS_MAX_BYTES = 256 * 1024 * 1024;
 
 /* ---- presence: which worker holds a device ---- */
@@ -361,8 +367,8 @@ export interface Holder {
 export interface PresenceClaim {
   device: string;
   /**
-   * Absent: take the device, whoever holds it (a new connection). Present: take it only if nobody holds it or
-   * this very session does (a worker that lost its lease claims anew what it still has).
+   * Absent: claim the device, whoever holds it (a new connection). Present: claim it only if nobody or this
+   * very session holds it (a worker that lost its lease claims its devices again).
    */
   heldSession?: number;
 }
@@ -384,9 +390,9 @@ export interface Presence {
    */
   locate(devices: readonly string[]): Promise<(Holder | null)[]>;
   /**
-   * Removes entries of holders whose leases are gone. Looks at about `limit` entries, going on where it left
-   * off, so calling it now and then keeps what killed workers left behind from staying for ever. Returns how
-   * many it removed.
+   * Removes entries of holders whose leases are gone. Checks about `limit` entries and continues there next
+   * time, so occasional calls eventually clear everything that killed workers left behind. Returns the number
+   * removed.
    */
   sweep(limit: number): Promise<number>;
 }
@@ -405,7 +411,7 @@ export interface DirectoryDevice {
   membershipEdition: Edition;
 }
 
-/** What an operator sets for a gateway (distribution point). */
+/** Settings of a gateway (distribution point) that an operator controls. */
 export interface GatewaySettings {
   /** Group it serves, with all its subgroups. */
   group: string;
@@ -417,7 +423,7 @@ export interface GatewaySettings {
   connectionLimit: number;
 }
 
-/** Where devices come to a gateway: the port it listens on, and the URL they dial. */
+/** How devices reach a gateway: the port it listens on, and the URL they dial. */
 export interface ServedAddress {
   port: number;
   address: string;
@@ -426,86 +432,87 @@ export interface ServedAddress {
 export interface DirectoryGateway extends GatewaySettings {
   name: string;
   /**
-   * What devices are told, whatever the settings ask for: the address a worker listened at last. `null`
-   * before one did; such a gateway is in no list.
+   * The address that devices get, whatever the settings ask for: the one where a worker last listened. `null`
+   * before the first; such a gateway is in no list.
    */
   told: ServedAddress | null;
-  /** Where it listened before. Devices may still come there, and are sent to `told`. */
+  /** Former addresses. Devices that still come there are redirected to `told`. */
   former: ServedAddress[];
   /** Grows with every change of the settings; 0 for one that is not registered. */
   revision: number;
-  /** Why it is not registered, so that it serves nobody; it is listed for itself to know. */
+  /** Why it is not registered and serves nobody; it is listed so that the gateway itself can learn it. */
   refused?: string;
-  /** An operator drains it: it admits nobody and sends its devices away until this is taken back. */
+  /** An operator drains it: it admits nobody and sends its devices away until the drain is canceled. */
   draining: boolean;
   /** For `rankGateways`: its free capacity, in steps; 0 while it is down, full, off or draining. */
   weight: number;
 }
 
-/** How the directory is; cheap to ask for. */
+/** State of the directory; cheap to query. */
 export interface DirectoryState {
-  /** New with every writing; `null` while the directory is not whole. */
+  /** New with every full write; `null` while the directory is incomplete. */
   generation: string | null;
   /** Entries in it. */
   devices: number;
-  /** An administration server writes all of it now. */
+  /** An administration server is writing all of it. */
   writing: boolean;
-  /** Why it is not whole. */
+  /** Why it is incomplete. */
   problem?: string;
-  /** Its contents changed in a way that no program of the installation changes them: nothing in it counts. */
+  /** Its contents changed in a way that no program of the installation causes: nothing in it is valid. */
   altered?: true;
 }
 
 /**
- * A directory being written. What was there before stays valid until `finish`, and what `putDevices` and
- * `removeDevices` change meanwhile goes into both. Both methods reject with `DirectoryIncomplete` as soon as
- * something that was written is gone, or somebody else writes: then all of it is to be written again.
+ * A full write of the directory. The previous contents stay valid until `finish`; `putDevices` and
+ * `removeDevices` change both in the meantime. Both methods reject with `DirectoryIncomplete` as soon as
+ * written data is gone or somebody else writes: then start a new full write.
  */
 export interface DirectoryWriting {
   put(devices: readonly DirectoryDevice[]): Promise<void>;
-  /** Proves that all of it is there, and marks it as whole, in one step; resolves with the generation. */
+  /**
+   * Verifies that everything is there and marks the directory as complete, in one step; resolves with the
+   * generation.
+   */
   finish(): Promise<string>;
 }
 
-/** Whole or absent: it never looks as if it lacked a device because a part of it was lost. */
+/** Complete or absent: a lost part never looks like a missing device. */
 export interface Directory {
   look(): Promise<DirectoryState>;
   /**
-   * Begins to write all of it. `null`: another administration server is at it. `clear`: what is there is not
-   * valid.
+   * Begins a full write. `null`: another administration server is writing. `clear`: the present contents are
+   * invalid.
    */
   begin(options?: { clear?: boolean }): Promise<DirectoryWriting | null>;
   /**
-   * An administration server looks after this generation. Devices are turned away for good only within
-   * `ttlMs` of that: a gateway that is cut off together with a part of Redis knows nothing of those enrolled
-   * since.
+   * States that an administration server maintains this generation. Gateways reject unknown devices
+   * permanently only within `ttlMs` of this: a gateway cut off together with a part of Redis does not know
+   * devices enrolled since.
    */
   vouch(generation: string, ttlMs: number): Promise<void>;
   /**
-   * Puts or replaces these. While nothing is there and nobody writes, nothing is done: whoever writes will
-   * read them.
+   * Inserts or replaces these. Does nothing while there is no directory and no write: the next full write
+   * reads them from the database.
    */
   putDevices(devices: readonly DirectoryDevice[]): Promise<void>;
   removeDevices(ids: readonly string[]): Promise<void>;
   /**
-   * In order; `null` for a device the directory does not have. Rejects with `DirectoryIncomplete` when it
-   * cannot be known, and when one of them is missing or blocked and the directory is not whole, not vouched
-   * for, or another installation's.
+   * In order; `null` for a device that is not in the directory. Rejects with `DirectoryIncomplete` when the
+   * answer is unknown: when a device is missing or blocked, and the directory is incomplete, unmaintained, or
+   * another installation's.
    */
   devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;
-  /** The list becomes this one, in one step. */
+  /** Replaces the whole list in one step. */
   setGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   putGateways(gateways: readonly DirectoryGateway[]): Promise<void>;
   removeGateway(name: string): Promise<void>;
-  /**
-   * Rejects with `DirectoryIncomplete` while the list was not written, or is lost or another installation's.
-   */
+  /** Rejects with `DirectoryIncomplete` while the list is not written, lost, or another installation's. */
   gateways(): Promise<DirectoryGateway[]>;
   /** Calls `onChange` soon after gateways were put or removed; hints may be lost, so poll as well. */
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>>;
 }
 
-/** Nothing can be said about a device: the directory is not there, not whole, or not this installation's. */
+/** A device cannot be looked up: the directory is absent, incomplete, or another installation's. */
 export class DirectoryIncomplete extends Error {
   override readonly name = 'DirectoryIncomplete';
 }
@@ -514,37 +521,37 @@ export class DirectoryIncomplete extends Error {
 
 export interface BusStatus {
   available: boolean;
-  /** Since when `available` is what it is, milliseconds since the Unix epoch. */
+  /** When `available` last changed, milliseconds since the Unix epoch. */
   since: number;
   /** Why not, when not available. */
   reason?: string;
-  /** What it is made of, each with the server it is connected to. Absent when it has no parts. */
+  /** Its parts, each with the server it is connected to. Absent when it has none. */
   parts?: BusPart[];
-  /** What works and should be changed all the same: settings of Redis with which data may go missing. */
+  /** Settings of Redis that work but may lose data and should be changed. */
   warnings?: string[];
 }
 
 export interface BusPart {
-  /** `commands`: asks and writes; `subscription`: brings hints; `receipts`: waits for receipts. */
+  /** `commands`: reads and writes; `subscription`: receives hints; `receipts`: waits for receipts. */
   name: 'commands' | 'subscription' | 'receipts';
   /** Host and port. */
   server: string;
   ok: boolean;
-  /** Since when `ok` is what it is, milliseconds since the Unix epoch. */
+  /** When `ok` last changed, milliseconds since the Unix epoch. */
   since: number;
   reason?: string;
 }
 
-/** What is counted since the bus was made. */
+/** Counters since the bus was created. */
 export interface BusCounts {
-  /** Connections made anew, whatever had become of the former ones. */
+  /** Connections that were reopened, for whatever reason. */
   reconnects: number;
-  /** Subscriptions given up for a new one because they brought nothing. */
+  /** Subscriptions replaced because they delivered nothing. */
   subscriptionsReplaced: number;
-  /** Times that Redis went on with another history of its data: a restart, a failover. */
+  /** Times that Redis continued with another history of its data: a restart, a failover. */
   historyChanges: number;
   /**
-   * From publishing to oneself to receiving it, milliseconds; the last one measured, `null` before the first.
+   * Time from publishing a probe to receiving it, milliseconds; the last measured, `null` before the first.
    */
   probeRoundTripMs: number | null;
 }
@@ -558,9 +565,9 @@ export interface Bus {
   readonly directory: Directory;
   readonly clock: BusClock;
   /**
-   * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s, or, with
-   * `waiting`, never: that is told why whenever the reason changes, until the bus works or is stopped. What a
-   * person must change (a wrong password) rejects either way.
+   * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s. With
+   * `waiting` it keeps trying instead and calls `waiting` with the reason whenever that changes, until the
+   * bus works or is stopped. Faults that a person must fix (a wrong password) reject either way.
    */
   start(options?: { waiting?: (reason: string) => void }): Promise<void>;
   /** Idempotent; consumers and hints end. */

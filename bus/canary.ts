@@ -1,7 +1,7 @@
 /**
- * Canaries: each gateway worker keeps a device of its own, inside its process, to which administration
- * servers send a no-op every few seconds, so that the whole way down and up is known to work. Their ids have
- * a prefix that no other device may have: enrolment never gives it out, and gateways admit it over no socket.
+ * Canaries. Each gateway worker runs a device inside its own process. Administration servers send it a no-op
+ * every few seconds to prove that the whole path down and up works. Canary ids have a reserved prefix:
+ * enrolment never assigns it, and gateways admit it over no socket.
  */
 import { createHash } from 'node:crypto';
 
@@ -10,8 +10,8 @@ const PREFIX = 'canary.';
 export const CANARY_COMMAND = 'canary';
 
 /**
- * The id of a worker's canary, an identifier (F-6): the same for every life of that worker, so that nothing
- * grows.
+ * The id of a worker's canary, an identifier (F-6). It stays the same over restarts, so that no records pile
+ * up.
  */
 export function canaryOf(worker: string): string {
   return `${PREFIX}${createHash('sha256').update(worker).digest('base64url').slice(0, 22)}`;

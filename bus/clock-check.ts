@@ -1,15 +1,12 @@
 /**
- * Clocks that are apart are told of: the shared clock keeps commands from harm, but logs, certificates and
- * tokens go by each machine's own.
+ * Reports clocks that disagree. The shared clock protects commands, but logs, certificates and tokens depend
+ * on each machine's own clock.
  */
 import type { DependencyReport } from '../health/health.ts';
 
 const APART_MS = 2_000;
 
-/**
- * `ahead`: by whose clock, and how far it is ahead of the one that all share, milliseconds; `null` while that
- * is not known.
- */
+/** `ahead`: how far each clock is ahead of the shared one, milliseconds; `null` while unknown. */
 export function clockWarnings(ahead: ReadonlyMap<string, number | null>): string[] {
   return [...ahead].flatMap(([whose, aheadMs]) => {
     if (aheadMs === null || Math.abs(aheadMs) <= APART_MS) return [];
@@ -18,7 +15,7 @@ export function clockWarnings(ahead: ReadonlyMap<string, number | null>): string
   });
 }
 
-/** Clocks are never a reason not to be ready. */
+/** A wrong clock never makes a program unready. */
 export function clockReport(ahead: ReadonlyMap<string, number | null>, since: Date): DependencyReport {
   const warnings = clockWarnings(ahead);
   return { ok: true, since: since.toISOString(), ...(warnings.length > 0 && { warnings }) };

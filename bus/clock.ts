@@ -1,6 +1,6 @@
 import type { BusClock } from './bus.ts';
 
-/** How much the monotonic clock may be off, parts of the time that passed. */
+/** Largest drift of the monotonic clock, as a fraction of the elapsed time. */
 const DRIFT = 0.0005;
 /** A correction smaller than this never turns the clock back: it stands until the time has caught up. */
 const SMALL_MS = 1_000;
@@ -13,8 +13,8 @@ interface Measurement {
 }
 
 /**
- * Another machine's clock, as known from asking it now and then. The best answer counts until one comes that
- * is better or that contradicts it: their clock was set, or another server answers now.
+ * Another machine's clock, estimated from occasional queries. The best answer counts until a better one
+ * arrives, or one that contradicts it: the clock was set, or another server answers now.
  */
 export class MeasuredClock implements BusClock {
   #best: Measurement | null = null;

@@ -1,6 +1,6 @@
 import { Counter, type Registry } from 'prom-client';
 
-/** A log that may have no room for its lines. */
+/** A log that may drop lines. */
 export interface CountingLog {
   /** Lines dropped since the program started; absent where nobody counts. */
   droppedLines?: () => number;
@@ -14,7 +14,7 @@ export function registerLogMetrics(
 ): void {
   new Counter({
     name: 'pushpoint_log_lines_dropped_total',
-    help: 'Lines that the log had no room for: its disk is full, or nobody reads it.',
+    help: 'Lines that the log dropped: its disk is full, or nobody reads it.',
     labelNames: Object.keys(labels),
     registers: [registry],
     collect() {

@@ -1,4 +1,4 @@
-/** The bus of one process: nothing to install, nothing outlives the process. */
+/** The bus of a single process: it needs no installation, and nothing outlives the process. */
 import type { Logger } from 'pino';
 import { type Bus, type BusClock, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';
@@ -42,7 +42,7 @@ export class MemoryBus implements Bus {
 
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return;
-    // Consumers end first: what they apply last may still use the bus.
+    // Consumers end first: their last `apply` may still use the bus.
     await this.receipts.stop();
     this.#become('stopped');
     this.#workers.stop();

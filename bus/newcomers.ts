@@ -1,30 +1,32 @@
 /**
- * Every socket of a gateway's worker, or of the HTTP API, that is not trusted yet, of whatever kind: accepted
- * and silent, asking over HTTP, a WebSocket without a proof, a leg of a tunnel without a ticket. They share
- * one bound and one time limit, counted from accept, so that strangers cannot use up what devices need. An
- * address and its prefix have a share of the bound. Who is over it loses the oldest socket; when all together
- * are over the bound, the largest prefix loses its oldest.
+ * Sockets of a gateway worker or of the HTTP API that are not trusted yet: accepted and silent, making an
+ * HTTP request, a WebSocket without a proof, a tunnel leg without a ticket. They share one bound and one time
+ * limit, counted from accept, so that strangers cannot use up what devices need. Each address and each prefix
+ * has a share of the bound. When one exceeds its share, its oldest socket is closed; when all together exceed
+ * the bound, the oldest socket of the largest prefix is closed.
  */
 import type { AddressList, Origin } from './addresses.ts';
 
 /**
- * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that has to prove itself. `admitting`:
- * its proof is being checked, which it waits for and not we. `leg`: of a tunnel, before its ticket was good.
+ * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that must prove its identity.
+ * `admitting`: the worker is checking its proof. `leg`: a tunnel leg whose ticket is not verified yet.
  */
 export type NewcomerKind = 'accepted' | 'handshake' | 'admitting' | 'leg';
 /**
- * `late`: past the time limit. The others: over the share of its address, of its prefix, or over the bound.
+ * `late`: past the time limit. The others: over the share of its address, over the share of its prefix, or
+ * over the bound.
  */
 export type CutReason = 'late' | 'address' | 'prefix' | 'crowded';
 
-/** Whoever has the socket. */
+/** The current owner of a socket. */
 export interface Holder {
-  /** Closes the socket at once; `Newcomers.leave` was called before. */
+  /** Closes the socket at once; `Newcomers.leave` has already been called. */
   cut(why: CutReason): void;
 }
 
 /**
- * Sockets of one address or prefix, the oldest first; those being admitted are counted and not among them.
+ * Closable sockets of one address or prefix, the oldest first. Sockets being admitted are counted but not
+ * listed.
  */
 class Group {
   readonly closable = new Set<Newcomer>();
@@ -34,7 +36,7 @@ class Group {
 class Prefix extends Group {
   readonly addresses = new Map<string, Group>();
   readonly key: string;
-  /** Proxies and the like: many devices come from there, and have no share. */
+  /** Proxies and the like: many devices connect through them, so no share applies. */
   readonly shared: boolean;
   constructor(key: string, shared: boolean) {
     super();
@@ -50,12 +52,12 @@ export interface Newcomer {
   readonly since: number;
   readonly address: string;
   readonly prefix: Prefix;
-  /** Trusted, or gone. */
+  /** Trusted or closed. */
   left: boolean;
 }
 
 export interface NewcomersParts {
-  /** Most at once; asked each time, since descriptors may get scarce. */
+  /** Most sockets at once; evaluated each time, since descriptors may become scarce. */
   bound(): number;
   /** Shares of the bound; an address never has more than a quarter, a prefix than half of it. */
   perAddress: number;
@@ -67,8 +69,8 @@ export interface NewcomersParts {
 }
 
 /**
- * Sockets that ended with a close frame stay until the other side closes too, at most so long
- * (uWebSockets.js).
+ * After a close frame, uWebSockets.js keeps the socket until the other side closes too, for at most this
+ * long.
  */
 const LINGER_TICKS_SHARE = 1.6;
 
@@ -97,12 +99,12 @@ export class Newcomers {
     return this.#counts;
   }
 
-  /** There are as many as there may be, and none can be closed for another. */
+  /** The bound is reached, and no socket can be closed in favour of another. */
   get crowded(): boolean {
     return this.#total > this.#parts.bound() && this.#closable.size <= 1;
   }
 
-  /** A socket was accepted; others may be closed for it. */
+  /** Registers an accepted socket; others may be closed in its favour. */
   add(holder: Holder, origin: Origin, kind: NewcomerKind = 'accepted'): Newcomer {
     const prefix = this.#prefixOf(origin);
     const newcomer: Newcomer = {
@@ -125,7 +127,7 @@ export class Newcomers {
     return newcomer;
   }
 
-  /** It is something else now, and somebody else has it. */
+  /** Its kind and its owner changed. */
   become(newcomer: Newcomer, kind: NewcomerKind, holder: Holder): void {
     if (newcomer.left) return;
     this.#counts[newcomer.kind]--;
@@ -133,19 +135,19 @@ export class Newcomers {
     newcomer.kind = kind;
     newcomer.holder = holder;
     const address = newcomer.prefix.addresses.get(newcomer.address);
-    // Also one that could not be closed before: its holder is known now.
+    // This includes a socket that could not be closed before: its owner is known now.
     if (kind !== 'admitting' && address && !this.#closable.has(newcomer))
       this.#makeClosable(newcomer, address);
   }
 
-  /** Its proof came: it waits for us, and is not closed for others. */
+  /** Its proof arrived: it waits for the worker, so it is not closed in favour of others. */
   admitting(newcomer: Newcomer): void {
     if (newcomer.left) return;
     this.become(newcomer, 'admitting', newcomer.holder);
     this.#makeUnclosable(newcomer);
   }
 
-  /** It cannot be closed by us, for the time being: it counts, and its time limit is kept elsewhere. */
+  /** It cannot be closed here for now: it still counts, and its owner enforces the time limit. */
   unclosable(newcomer: Newcomer): void {
     this.#makeUnclosable(newcomer);
   }
@@ -164,7 +166,7 @@ export class Newcomers {
     if (!newcomer.left && newcomer.since < now() - limitTicks) this.#cut(newcomer, 'late');
   }
 
-  /** So many of its address, or of all, are here that each should be closable. */
+  /** Whether its address, or all together, have so many sockets that each should be closable. */
   pressed({ prefix, address }: Newcomer): boolean {
     const bound = this.#parts.bound();
     if (this.#total >= bound / 2) return true;
@@ -172,7 +174,7 @@ export class Newcomers {
     return !prefix.shared && count >= this.#shareOfAddress(bound) / 2;
   }
 
-  /** It is trusted, or gone. Idempotent. */
+  /** Removes a socket that is trusted or closed. Idempotent. */
   leave(newcomer: Newcomer): void {
     if (newcomer.left) return;
     newcomer.left = true;
@@ -185,10 +187,7 @@ export class Newcomers {
     if (--prefix.count === 0) this.#prefixes.delete(prefix.key);
   }
 
-  /**
-   * Whether one more socket of a stranger may be closed with a close frame; it is counted as one that
-   * lingers.
-   */
+  /** Whether one more stranger's socket may be closed with a close frame; counts it as lingering. */
   mayLinger(): boolean {
     const { now, limitTicks, bound } = this.#parts;
     const tick = now();
@@ -202,12 +201,12 @@ export class Newcomers {
   sweep(): void {
     const last = this.#parts.now() - this.#parts.limitTicks;
     for (const newcomer of this.#closable) {
-      // All are looked at: one that could not be closed for a while comes after younger ones.
+      // All are checked: a socket that was not closable for a while stands behind younger ones.
       if (newcomer.since < last) this.#cut(newcomer, 'late');
     }
   }
 
-  /** Closes what is over the bound, which may have become lower; never `spared`. */
+  /** Closes sockets over the bound, which may have dropped; never `spared`. */
   enforce(spared?: Newcomer): void {
     const bound = this.#parts.bound();
     while (this.#total > bound) {

@@ -1,12 +1,12 @@
 /**
- * Work that is asked for more often than it is done: one run at a time, and what is asked for during a run is
- * done after it, since that run may have looked too early.
+ * Runs a task one at a time, however often it is requested. A request during a run causes another run
+ * afterwards, because the current one may have read its input too early.
  */
 export class OneAtATime {
   readonly #work: () => Promise<void>;
   readonly #failed: (error: unknown) => void;
   #running: Promise<void> | undefined;
-  /** The run after the one under way, once somebody asked for it. */
+  /** The run after the current one, if requested. */
   #next: Promise<void> | undefined;
   #rounds = 0;
 
@@ -15,7 +15,7 @@ export class OneAtATime {
     this.#failed = failed;
   }
 
-  /** Runs that came to an end. */
+  /** Completed runs. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -24,9 +24,9 @@ export class OneAtATime {
     return this.#running !== undefined;
   }
 
-  /** Resolves when a run has ended that began after the call. Never rejects. */
+  /** Resolves when a run that began after the call has ended. Never rejects. */
   ask(): Promise<void> {
-    // Also when the run before has ended and this one begins in a moment.
+    // Also true when the previous run has ended and this one is about to begin.
     if (this.#next) return this.#next;
     if (!this.#running) return this.#run();
     this.#next = this.#running.then(() => {
@@ -36,7 +36,7 @@ export class OneAtATime {
     return this.#next;
   }
 
-  /** The run under way, if there is one; what was asked for meanwhile is begun all the same. */
+  /** The current run, if any; a run requested in the meantime still starts. */
   async settled(): Promise<void> {
     await this.#running;
   }

@@ -6,8 +6,8 @@ import type { RedisSettings } from './redis/settings.ts';
 import type { Certificates } from './tls/certificates.ts';
 
 /**
- * The bus that the configuration asks for: Redis when there are settings for it, this process alone when not.
- * Not started yet. `tellWarnings`: see `RedisBusOptions`. Throws `RedisSettingsError`.
+ * Creates the configured bus, not started yet: Redis if there are settings for it, otherwise in memory.
+ * `tellWarnings`: see `RedisBusOptions`. Throws `RedisSettingsError`.
  */
 export function openBus(options: {
   redis?: RedisSettings & { prefix?: string };

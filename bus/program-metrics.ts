@@ -1,7 +1,6 @@
 /**
- * What every program tells of itself: its version, and figures of its process under the names that
- * Prometheus' own clients use. Collected when asked for; nothing is sampled in between, so an idle gateway
- * stays idle.
+ * Metrics of every program: its version, and process figures under the names that Prometheus clients use.
+ * They are collected on each scrape; nothing is sampled in between, so an idle gateway stays idle.
  */
 import { readFile } from 'node:fs/promises';
 import {
@@ -43,7 +42,7 @@ export function registerProgramMetrics(
 
   new Gauge({
     name: 'pushpoint_build_info',
-    help: 'Always 1; the labels say which version runs on which Node.js.',
+    help: 'Always 1; the labels name the versions of Pushpoint and Node.js.',
     labelNames: ['version', 'node', ...labelNames],
     registers,
   }).set({ ...labels, version, node: process.version }, 1);
@@ -64,7 +63,7 @@ export function registerProgramMetrics(
     'When the process started, seconds since the Unix epoch.',
     () => startedAt,
   );
-  gauge('process_resident_memory_bytes', 'Memory of the process.', residentBytes);
+  gauge('process_resident_memory_bytes', 'Resident memory of the process.', residentBytes);
   gauge('process_max_fds', 'Most file descriptors it may open.', maxDescriptors);
   gauge('nodejs_heap_size_used_bytes', 'Heap of V8 in use.', () => getHeapStatistics().used_heap_size);
   gauge(
@@ -94,7 +93,7 @@ export function registerProgramMetrics(
   );
 }
 
-/** Without free descriptors there is nothing to read it from: then it is not told. */
+/** Reading it takes a descriptor: with none free, the metric is absent. */
 function residentBytes(): number {
   try {
     return process.memoryUsage.rss();

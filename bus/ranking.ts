@@ -1,15 +1,15 @@
 /**
- * Which gateway for which device: weighted rendezvous hashing. Every device has an order of its own over the
- * gateways, in which a gateway comes first for a share of the devices that is proportional to its weight; a
- * gateway that joins or leaves changes the first place of its own share only. Administration servers and
- * gateways compute the same order.
+ * Chooses gateways for devices by weighted rendezvous hashing. Every device has its own order of the
+ * gateways. Each gateway comes first for a share of the devices proportional to its weight; a gateway that
+ * joins or leaves changes the first place of that share only. Administration servers and gateways compute the
+ * same order.
  */
 
 export interface RankedGateway {
   name: string;
-  /** Share of newcomers it should get, relative to the others; 0: only when nothing else is left. */
+  /** Its share of new devices relative to the others; 0: only when nothing else is left. */
   weight: number;
-  /** An operator drains it: it comes after all others, those of weight 0 included. */
+  /** An operator drains it: it comes after all others, including those of weight 0. */
   draining?: boolean;
 }
 
@@ -34,7 +34,7 @@ export function rankingScore(device: string, gateway: string, weight: number): n
   return weight > 0 ? -weight / Math.log(h) : h - 1;
 }
 
-/** An even number between 0 and 1, both excluded, from two texts. */
+/** Hashes two texts to a uniform number between 0 and 1, both excluded. */
 function unit(device: string, gateway: string): number {
   const low = hash(device, gateway, 0x811c9dc5);
   const high = hash(device, gateway, 0x01000193);

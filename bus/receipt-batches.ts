@@ -1,4 +1,4 @@
-/** What both implementations of receipts share: how appended batches become calls of `apply`. */
+/** Shared by both implementations of receipts: turns appended batches into calls of `apply`. */
 import type { Receipt } from './bus.ts';
 
 export type Apply = (batch: readonly Receipt[]) => Promise<void>;
@@ -8,7 +8,7 @@ export const CONSUME_DEFAULTS = { maxBatch: 2_000, redeliverAfterMs: 30_000 } as
 /** How long the end of a consumer waits for the `apply` in progress, milliseconds. */
 export const CONSUMER_END_DEADLINE_MS = 5_000;
 
-/** Bytes that are applied together, batches as they were appended. */
+/** Most bytes applied together. */
 const TOGETHER_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -31,7 +31,7 @@ export function takeTogether<T extends { receipts: readonly Receipt[]; bytes: nu
 }
 
 /**
- * Calls `apply` with all receipts of `batches`: in one call, or in several when a batch alone is over
+ * Calls `apply` with all receipts of `batches`: once, or several times when a single batch exceeds
  * `maxReceipts`.
  */
 export async function applyTogether(
@@ -48,8 +48,8 @@ export async function applyTogether(
 }
 
 /**
- * Pause after the nth `apply` in a row that rejected, milliseconds: a ledger that is away is not asked in a
- * tight loop.
+ * Pause after the nth rejected `apply` in a row, milliseconds: it prevents a tight loop while the ledger is
+ * unavailable.
  */
 export function pauseAfterRejections(count: number): number {
   return Math.min(50 * 2 ** Math.min(count, 10), 1_000);

@@ -41,7 +41,8 @@ export const EXIT_MEANINGS: readonly [ExitCode, string][] = [
   ],
   [
     EXIT.interrupted,
-    'interrupted (Ctrl-C), or a question was answered with no; programs that run until they are stopped end with 0',
+    'interrupted (Ctrl-C), or a question was answered with no; programs that run until they are ' +
+      'stopped end with 0',
   ],
   [EXIT.outputClosed, 'nobody reads the output any more, as after `| head -1`'],
 ];

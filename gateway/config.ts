@@ -1,7 +1,6 @@
 /**
- * What one gateway worker is told at start: validated once, frozen, never changed. What operators change
- * while it runs (group, port, limit) comes through the directory instead; `initial` is only what it begins
- * with.
+ * Configuration of one gateway worker: validated once at start, then frozen. Settings that operators change
+ * at run time (group, port, limit) come through the directory; `initial` only holds their first values.
  */
 import os from 'node:os';
 import { AddressList } from '../bus/addresses.ts';
@@ -13,35 +12,30 @@ export interface GatewayConfig {
   name: string;
   /** Number of this worker process in the gateway; `<name>/<workerNumber>` is the worker's name. */
   workerNumber: number;
-  /** How many workers the gateway has; they share out its limits. */
+  /** Workers of the gateway; they divide its limits among themselves. */
   workers: number;
   /** Interface to listen on. */
   host: string;
-  /**
-   * Settings to begin with; those in the directory rule as soon as there are any. Port 0 takes a free one.
-   */
+  /** Initial settings; those in the directory replace them as soon as there are any. Port 0: a free port. */
   initial: GatewaySettings;
-  /**
-   * Port that sibling workers serve already, for when that of the settings cannot be listened on; 0: there is
-   * none.
-   */
+  /** Port that sibling workers already serve, used when the configured port is unavailable; 0: none. */
   fallbackPort: number;
   /** PEM files; `null` serves without TLS (behind a proxy, or on loopback). */
   tls: { certFile: string; keyFile: string } | null;
-  /** Port of `/live`, `/ready` and `/metrics`; 0 takes a free one, `null` means none. */
+  /** Port of `/live`, `/ready` and `/metrics`; 0: a free port, `null`: none. */
   metricsPort: number | null;
   metricsHost: string;
-  /** Heartbeat interval devices are told, milliseconds; silence of 2.5 intervals closes (B-4). */
+  /** Heartbeat interval for devices, milliseconds; a silence of 2.5 intervals closes the session (B-4). */
   heartbeatIntervalMs: number;
-  /** Time from accept to a valid `prove`, or to a leg's good ticket, milliseconds (H-8). */
+  /** Time limit from accept to a valid `prove`, or to a leg's valid ticket, milliseconds (H-8). */
   handshakeTimeoutMs: number;
-  /** Sockets of the whole gateway, of whatever kind, that may be between accept and trust at once. */
+  /** Most sockets of the whole gateway, of any kind, that are accepted and not yet authenticated. */
   maxUnauthenticated: number;
   /** Of these, most from one address; from its prefix (IPv4 /24, IPv6 /64) twice as many. */
   maxUnauthenticatedPerAddress: number;
   /**
-   * Addresses and CIDR prefixes of proxies, separated by commas: many devices come from there, and these have
-   * no share.
+   * Addresses and CIDR prefixes of proxies, separated by commas: many devices share them, so no per-address
+   * limit applies.
    */
   sharedAddresses: string;
   /** Upgrades and probes a worker accepts per second, averaged over two seconds. */
@@ -51,10 +45,13 @@ export interface GatewayConfig {
   /** Frames one device may send per second on average, and at once. */
   messagesPerSecond: number;
   messageBurst: number;
-  /** Bytes of a device's frames a second on average, and at once; results beyond it come later (F-7). */
+  /**
+   * Bytes of frames that one device may send per second on average, and at once; results beyond it are
+   * deferred (F-7).
+   */
   bytesPerSecond: number;
   byteBurst: number;
-  /** How long the worker counts as alive without extending its lease, milliseconds. */
+  /** Time to live of the worker's lease, milliseconds. */
   leaseTtlMs: number;
   /** How often the outbox is read even without a hint, milliseconds. */
   outboxPollMs: number;
@@ -63,22 +60,22 @@ export interface GatewayConfig {
   /** Receipts of one append, and the longest a receipt waits for others, milliseconds. */
   receiptBatch: number;
   receiptDelayMs: number;
-  /** Receipts kept while the bus is away, and the bytes they may take. */
+  /** Most receipts, and most bytes of them, kept while the bus is unavailable. */
   receiptSpool: number;
   receiptSpoolBytes: number;
-  /** When a device is to say again a result for which there was no room, milliseconds (R-7). */
+  /** Delay before a device resends a result that was refused, milliseconds (R-7). */
   resultRetryMs: number;
-  /** Sessions of the whole gateway sent away per second when they have to leave. */
+  /** Sessions of the whole gateway sent away per second during a drain. */
   drainPerSecond: number;
   /** Whether the worker keeps a canary (canary.ts). */
   canary: boolean;
-  /** Tunnels of the whole gateway; 0: it takes none. */
+  /** Most tunnels of the whole gateway; 0: none. */
   maxTunnels: number;
   /** Bytes that may wait for the legs of one worker's tunnels, all together. */
   tunnelBufferBytes: number;
-  /** How often a leg is asked for a sign of life, milliseconds; two that are missed end it (T-5). */
+  /** Ping interval of a leg, milliseconds; two missed answers end it (T-5). */
   tunnelPingMs: number;
-  /** So long is a leg that dropped waited for, milliseconds (T-4). */
+  /** How long to wait for a dropped leg, milliseconds (T-4). */
   tunnelHoldMs: number;
   /** How often figures of tunnels in use are reported, milliseconds. */
   tunnelCountersMs: number;
@@ -131,7 +128,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   siblingDir: null,
 });
 
-/** Everything that is wrong with a configuration, one line each. */
+/** All errors of a configuration, one line each. */
 export class GatewayConfigError extends Error {
   override readonly name = 'GatewayConfigError';
   readonly problems: readonly string[];
@@ -226,10 +223,7 @@ export function parseGatewayConfig(input: GatewayConfigInput): Readonly<GatewayC
   return Object.freeze(config);
 }
 
-/**
- * This worker's part of what the whole gateway may have of something, a whole number; the parts add up to
- * `total`.
- */
+/** This worker's integer part of a limit of the whole gateway; the parts add up to `total`. */
 export function shareOf(total: number, { workers, workerNumber }: GatewayConfig): number {
   return Math.floor(total / workers) + (workerNumber < total % workers ? 1 : 0);
 }
@@ -241,8 +235,8 @@ export function heartbeatTimeoutMs(config: GatewayConfig): number {
 
 /**
  * uWebSockets' own idle timeout, seconds: only a backstop behind the heartbeat sweep and for sockets whose
- * peer never answers a close. It takes 8 to 960 and aborts the process at anything else, so a longer one is
- * cut to that: pings keep a live socket open.
+ * peer never answers a close. It accepts 8 to 960 and aborts the process otherwise, so longer values are
+ * capped: pings keep a live socket open.
  */
 export function idleTimeoutSeconds(config: GatewayConfig): number {
   return Math.min(960, Math.max(8, Math.ceil(heartbeatTimeoutMs(config) / 4_000) * 4 + 16));

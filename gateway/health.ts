@@ -1,7 +1,7 @@
 /**
- * `/live`, `/ready` and `/metrics` on a small HTTP server of their own. `ready` fails as soon as newcomers
- * cannot be admitted. `live` fails only when a restart is the remedy, and that slowly: without Redis it is
- * not, for it would drop every device. Both name what is missing, and since when.
+ * Serves `/live`, `/ready` and `/metrics` on a separate small HTTP server. `ready` fails as soon as new
+ * devices cannot be admitted. `live` fails slowly, and only when a restart helps: a missing Redis is no
+ * reason, because a restart would drop every device. Both name what is missing, and since when.
  */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,9 +10,9 @@ import type { DependencyReport } from '../health/health.ts';
 
 export interface Readiness {
   ready: boolean;
-  /** Since when it is, or is not; ISO 8601. */
+  /** When this last changed; ISO 8601. */
   since: string;
-  /** Newcomers can connect, or could if it were not full. */
+  /** New devices can connect, or could if it were not full. */
   listening: boolean;
   /** It stops, or its push server is switched off. */
   leaving: boolean;
@@ -22,9 +22,9 @@ export interface Readiness {
 /** What `/live` answers. */
 export interface Liveness {
   live: boolean;
-  /** What the program does again and again; `ok` is false for what is stuck. */
+  /** The loops of the program; `ok` is false for a stalled one. */
   loops: Record<string, DependencyReport>;
-  /** As in `/ready`, for people: they do not decide over `live`. */
+  /** As in `/ready`, for people: they do not affect `live`. */
   dependencies: Record<string, DependencyReport>;
 }
 

@@ -1,12 +1,12 @@
 /**
- * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected: the paths
- * that count run once per frame.
+ * Every metric of a gateway worker, by name. Counters are plain numbers until they are collected, because
+ * counting happens once per frame.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 const PREFIX = 'pushpoint_gateway_';
 
-/** A counter by one label whose values are few and ours (never text a device sent). */
+/** A counter with one label, whose values are few and fixed (never text from a device). */
 export class LabeledCount {
   readonly values = new Map<string, number>();
 
@@ -19,7 +19,7 @@ export class LabeledCount {
   }
 }
 
-/** What the worker is asked for when metrics are collected. */
+/** Values of the worker that are read when metrics are collected. */
 export interface Gauges {
   connections(): number;
   unauthenticated(): number;
@@ -33,19 +33,19 @@ export interface Gauges {
   /** The clock that all programs share. */
   now(): number;
   clockAheadMs(): number | null;
-  /** When the oldest receipt in the spool was said, milliseconds since the Unix epoch. */
+  /** Time of the oldest receipt in the spool, milliseconds since the Unix epoch. */
   spoolOldestAt(): number | null;
   bufferedBytes(): number;
   /** Connections it takes at most. */
   limit(): number;
-  /** Connections that have to leave. */
+  /** Connections that must leave. */
   leaving(): number;
   /** No-ops to the canary that the ledger confirmed. */
   canaryConfirmed(): number;
   ready(): boolean;
-  /** For each dependency, seconds for which it has not been there. */
+  /** Seconds for which each dependency has been missing. */
   lostSeconds(): [dependency: string, seconds: number][];
-  /** Loops that go round no more. */
+  /** Stalled loops. */
   stuck(): number;
   tunnels(): number;
   tunnelLegs(): number;
@@ -122,30 +122,30 @@ export class Metrics {
       });
 
     gauge('connections', 'Open WebSockets.', gauges.connections);
-    gauge('connections_limit', 'Most WebSockets it takes.', gauges.limit);
-    gauge('connections_leaving', 'WebSockets that have to leave (drain, off, port, stop).', gauges.leaving);
+    gauge('connections_limit', 'Most WebSockets it accepts.', gauges.limit);
+    gauge('connections_leaving', 'WebSockets that must leave (drain, off, port, stop).', gauges.leaving);
     gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
     new Gauge({
       name: `${PREFIX}newcomers`,
-      help: 'Sockets not trusted yet, by kind.',
+      help: 'Unauthenticated sockets, by kind.',
       labelNames: ['worker', 'kind'],
       registers,
       collect() {
         for (const [kind, count] of Object.entries(gauges.newcomers())) this.set({ worker, kind }, count);
       },
     });
-    gauge('newcomers_limit', 'Most sockets not trusted yet.', gauges.newcomersLimit);
+    gauge('newcomers_limit', 'Most unauthenticated sockets.', gauges.newcomersLimit);
     gauge('sessions', 'Devices connected.', gauges.sessions);
-    gauge('receipts_spooled', 'Receipts that wait for the bus.', gauges.spooledReceipts);
-    gauge('receipts_spool_fill', 'Share of the room for waiting receipts that is taken.', gauges.spoolFill);
-    gauge('receipts_waiting_seconds', 'How long the oldest waiting receipt waits.', () => {
+    gauge('receipts_spooled', 'Receipts waiting for the bus.', gauges.spooledReceipts);
+    gauge('receipts_spool_fill', 'Used share of the space for waiting receipts.', gauges.spoolFill);
+    gauge('receipts_waiting_seconds', 'Age of the oldest waiting receipt.', () => {
       const at = gauges.spoolOldestAt();
       return at === null ? 0 : Math.max(0, gauges.now() - at) / 1_000;
     });
-    gauge('buffered_bytes', 'Bytes that wait for slow readers.', gauges.bufferedBytes);
-    gauge('tunnels', 'Tunnels that may be used.', gauges.tunnels);
+    gauge('buffered_bytes', 'Bytes buffered for slow readers.', gauges.bufferedBytes);
+    gauge('tunnels', 'Usable tunnels.', gauges.tunnels);
     gauge('tunnel_legs', 'Open WebSockets of tunnels.', gauges.tunnelLegs);
-    gauge('tunnel_buffered_bytes', 'Bytes that wait for legs of tunnels.', gauges.tunnelBufferedBytes);
+    gauge('tunnel_buffered_bytes', 'Bytes buffered for tunnel legs.', gauges.tunnelBufferedBytes);
     const roundTrips = new Histogram({
       name: `${PREFIX}round_trip_seconds`,
       help: 'Round trips of WebSocket pings to a sample of the devices.',
@@ -158,10 +158,10 @@ export class Metrics {
     gauge('clock_ahead_seconds', 'How far its clock is ahead of the one that all programs share.', () => {
       return (gauges.clockAheadMs() ?? 0) / 1_000;
     });
-    gauge('loops_stuck', 'Loops of the process that go round no more.', gauges.stuck);
+    gauge('loops_stuck', 'Stalled loops of the process.', gauges.stuck);
     new Gauge({
       name: `${PREFIX}dependency_lost_seconds`,
-      help: 'How long something it needs has not been there.',
+      help: 'How long a dependency has been missing.',
       labelNames: ['worker', 'dependency'],
       registers,
       collect() {
@@ -176,26 +176,30 @@ export class Metrics {
     counter('probes_total', 'Probes of devices answered.', () => this.probes);
     counter('connections_opened_total', 'WebSockets opened.', () => this.opened);
     counter('sessions_admitted_total', 'Devices welcomed.', () => this.admitted);
-    counter('sessions_reclaimed_total', 'Sessions claimed anew after a lost lease.', () => this.reclaimed);
+    counter('sessions_reclaimed_total', 'Sessions claimed again after a lost lease.', () => this.reclaimed);
     counter('frames_received_total', 'Frames from devices.', () => this.framesIn);
     counter('frames_sent_total', 'Frames to devices.', () => this.framesOut);
     counter('bytes_sent_total', 'Payload bytes to devices.', () => this.bytesOut);
     counter('heartbeats_total', 'Heartbeats answered.', () => this.heartbeats);
     counter('deliveries_total', 'Frames of outbox entries handed to devices.', () => this.deliveries);
-    counter('undelivered_total', 'Frames of outbox entries that found no device.', () => this.undelivered);
+    counter('undelivered_total', 'Frames of outbox entries whose device was gone.', () => this.undelivered);
     counter('outboxes_lost_total', 'Times the outbox was found lost.', () => this.outboxesLost);
     counter('leases_lost_total', 'Times the lease was found lost.', () => this.leasesLost);
     counter('receipts_appended_total', 'Receipts handed to the bus.', () => this.receiptsAppended);
     counter('receipt_append_retries_total', 'Appends that failed.', () => this.receiptsRetried);
     counter(
       'measures_limited_total',
-      "Reports of gateways' distances from devices that say much.",
+      "Reports of gateways' distances dropped by the rate limit.",
       () => this.measuresDropped,
     );
-    counter('progress_limited_total', 'Progress reports beyond one a second.', () => this.progressDropped);
+    counter(
+      'progress_limited_total',
+      'Progress reports dropped beyond one a second.',
+      () => this.progressDropped,
+    );
     counter(
       'results_handed_back_total',
-      'Results devices keep for want of room.',
+      'Results refused for lack of space, which devices keep.',
       () => this.resultsHandedBack,
     );
     counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
@@ -203,18 +207,13 @@ export class Metrics {
     labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.upgradesRefused);
     labeled(
       'newcomers_cut_total',
-      'Sockets not trusted yet that were closed, by why.',
+      'Unauthenticated sockets that were closed, by reason.',
       'reason',
       this.newcomersCut,
     );
     labeled('receipts_dropped_total', 'Receipts dropped at the bound.', 'kind', this.receiptsDropped);
-    labeled('tunnel_events_total', 'What happened to tunnels.', 'event', this.tunnelEvents);
-    labeled(
-      'tunnel_legs_refused_total',
-      'Legs of tunnels not let in, by reason.',
-      'reason',
-      this.tunnelsRefused,
-    );
+    labeled('tunnel_events_total', 'Events of tunnels.', 'event', this.tunnelEvents);
+    labeled('tunnel_legs_refused_total', 'Tunnel legs refused, by reason.', 'reason', this.tunnelsRefused);
     labeled('tunnels_ended_total', 'Tunnels that ended, by reason.', 'reason', this.tunnelsEnded);
     new Counter({
       name: `${PREFIX}tunnel_bytes_total`,

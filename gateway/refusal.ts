@@ -1,7 +1,7 @@
-/** Why a newcomer is refused before the upgrade, and after how many seconds it may try again. */
+/** Why a client is refused before the upgrade, and after how many seconds it may try again. */
 export interface Refusal {
   reason: string;
   retryAfterSeconds: number;
-  /** Value of the header `Pushpoint-Gateways`: where else to go (C-5). */
+  /** Value of the header `Pushpoint-Gateways`: alternate gateways (C-5). */
   gateways?: string;
 }

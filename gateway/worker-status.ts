@@ -1,6 +1,6 @@
 /**
- * How a worker stands: whether newcomers may come, what it shows of itself to the bus, its supervisor and
- * `/ready`, and when any of that is news.
+ * The status of a worker: whether new devices may connect, what it reports to the bus, its supervisor and
+ * `/ready`, and when that changed.
  */
 
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
@@ -21,23 +21,23 @@ import type { GatewayList } from './lists/gateway-list.ts';
 import type { Connections } from './sessions/connections.ts';
 import type { SettingsFollower } from './settings/follower.ts';
 
-/** How often progress is told while devices leave, milliseconds. */
+/** How often progress is reported while devices leave, milliseconds. */
 const LEAVING_REPORT_MS = 1_000;
-/** How often the worker asks itself whether it is ready, milliseconds. */
+/** How often the worker evaluates whether it is ready, milliseconds. */
 const READINESS_PERIOD_MS = 1_000;
 
-/** What a worker shows of itself. */
+/** The reported state of a worker. */
 export interface WorkerState {
   /** Of its lease; `null` before the first. */
   incarnation: string | null;
-  /** Port on which newcomers can come in; 0 when there is none. */
+  /** Port on which new devices can connect; 0 when there is none. */
   port: number;
-  /** Ports it listens on, be it only to refuse or to send on. */
+  /** Ports it listens on, even if only to refuse or to redirect. */
   ports: number[];
   full: boolean;
   connections: number;
   readiness: Readiness;
-  /** Everything it does again and again goes round. */
+  /** All of its loops make progress. */
   live: boolean;
   problem?: string;
 }
@@ -63,7 +63,7 @@ export interface WorkerStatusParts {
 
 export class WorkerStatus {
   readonly #parts: WorkerStatusParts;
-  /** What the door is to be while the worker stops. */
+  /** The wanted state of the listener while the worker stops. */
   #stopping: Door | null = null;
   readonly #ready = new Dependency();
   readonly #registration = new Dependency();
@@ -80,12 +80,12 @@ export class WorkerStatus {
     return this.#stopping !== null;
   }
 
-  /** The worker stops; `door` as long as it does. */
+  /** The worker stops; `door` is the wanted state until it has. */
   stop(door: Door): void {
     this.#stopping = door;
   }
 
-  /** What the door should be, were there room for everybody. */
+  /** The wanted state of the listener if there were capacity. */
   get wantedDoor(): Door {
     if (this.#stopping) return this.#stopping;
     const { draining, connections } = this.#parts;
@@ -105,7 +105,7 @@ export class WorkerStatus {
     return server.listening && listener.door === 'open' ? server.port : 0;
   }
 
-  /** A drain is told of as long as it is asked for, the rest while there are devices that have to leave. */
+  /** A drain is reported as long as it is requested, other reasons while devices must leave. */
   get leaving(): WorkerLoad['leaving'] {
     const { why, left } = this.#parts.draining;
     return why === null || (left === 0 && why !== 'drain') ? undefined : { why, left };
@@ -153,7 +153,7 @@ export class WorkerStatus {
     return { live: loops.live, loops: loops.report(), dependencies: this.readiness().dependencies };
   }
 
-  /** What decides over a newcomer. */
+  /** Decides about a new connection. */
   door(): DoorState {
     const { bus, draining, gateways, keeper, listener, newcomers } = this.#parts;
     return {
@@ -165,13 +165,13 @@ export class WorkerStatus {
     };
   }
 
-  /** Whether there is something others should know of now, said once: a change, or how far the leaving is. */
+  /** Whether there is news to report, returned once: a change, or progress of a drain. */
   takeNews(): boolean {
     const { draining, follower, listener, keeper, server } = this.#parts;
     const { why, left } = draining;
     const at = performance.now();
     if (at - this.#readinessAt >= READINESS_PERIOD_MS) {
-      // Asked all the time, so that it knows since when.
+      // Evaluated regularly, so that its start time is right.
       this.#readinessAt = at;
       this.readiness();
     }
@@ -197,7 +197,7 @@ export class WorkerStatus {
 
 function missing(bus: Bus, keeper: LeaseKeeper): string | null {
   if (!bus.status().available) return 'no bus';
-  // Without it there is nothing to say in the challenge (H-2).
+  // The challenge needs it (H-2).
   if (bus.owner.current === null) return 'no administration server has been here yet';
   return keeper.held() ? null : 'no lease';
 }

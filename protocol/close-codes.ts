@@ -10,12 +10,12 @@ export const CLOSE = {
   redirected: 4001,
   /** The gateway does not serve this device's group; the `redirect` before it lists those that do. */
   outOfScope: 4002,
-  /** The gateway lost track of the session (its lease) and starts anew. */
+  /** The gateway lost the session's lease; the device must connect again. */
   sessionLost: 4003,
 
   /** Too many connections, or too many at once. */
   overloaded: 4200,
-  /** The gateway cannot reach what it needs to admit anyone. */
+  /** The gateway cannot reach a dependency that it needs to admit devices. */
   notReady: 4201,
   /** No valid `prove` within the time limit. */
   handshakeTimeout: 4202,
@@ -25,18 +25,18 @@ export const CLOSE = {
   backpressure: 4204,
   /** A newer connection of the same device took over. */
   replaced: 4205,
-  /** A fault of the gateway's own. */
+  /** An internal error of the gateway. */
   internal: 4206,
   /** The device sent more than it may in a second. */
   tooFast: 4207,
 
-  /** A frame that is not what PROTOCOL.md says. */
+  /** A frame that violates PROTOCOL.md. */
   protocolError: 4400,
   /** No common version of the protocol. */
   unsupportedVersion: 4401,
   /** No such device: never enrolled, or deleted. */
   unknownDevice: 4402,
-  /** The proof does not verify. */
+  /** The proof is invalid. */
   badProof: 4403,
   /** An operator blocked this device. */
   blocked: 4404,

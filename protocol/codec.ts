@@ -1,6 +1,6 @@
 /**
- * Frames to messages and back. Decoding is strict about the fields it knows and silent about those it does
- * not (V-2), so that either end may be newer than the other.
+ * Frames to messages and back. Decoding checks known fields strictly and ignores unknown ones (V-2), so that
+ * either end may be newer than the other.
  */
 import { pack, unpack } from '#msgpack';
 import type { Edition } from './editions.ts';
@@ -125,7 +125,7 @@ function measuredGateway(value: unknown): MeasuredGateway {
   return { name: id(value as Fields, 'name'), ms: integer(value as Fields, 'ms', 0, LIMITS.measuredMaxMs) };
 }
 
-/** A copy without what is undefined: to delete it would make the object slow to read and to pack. */
+/** A copy without undefined members: `delete` would make the object slow to read and to pack. */
 function defined<T extends object>(value: T): T {
   const copy: Partial<T> = {};
   for (const key in value) if (value[key] !== undefined) copy[key] = value[key];
@@ -151,8 +151,8 @@ const PLAIN_BEAT: Readonly<Beat> = Object.freeze({ t: 'beat' });
 const PLAIN_BEAT_FRAME = pack(PLAIN_BEAT);
 
 /**
- * The message in `frame` if it is a heartbeat without anything to say, told by its bytes: nearly all frames
- * of a fleet at rest are. Else `null`, and `decodeDeviceMessage` knows.
+ * Recognises an empty heartbeat by its bytes: nearly all frames of an idle fleet are. `null` for any other
+ * frame; `decodeDeviceMessage` decodes those.
  */
 export function plainBeat(frame: Uint8Array): Readonly<Beat> | null {
   if (frame.length !== PLAIN_BEAT_FRAME.length) return null;
@@ -230,16 +230,13 @@ export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayB
   return pack(defined(message));
 }
 
-/**
- * Answers to heartbeats (B-2), each written over the one before: of a frame that goes to every device, only
- * the time differs.
- */
+/** Answers to heartbeats (B-2). All answers share one buffer, because only the time differs between them. */
 export class BeatAnswers {
   readonly #frame = encodeGatewayMessage({ t: 'beat', time: Date.now() });
-  // What comes last is the time, a float64.
+  // The last field is the time, a float64.
   readonly #time = new DataView(this.#frame.buffer, this.#frame.length - Float64Array.BYTES_PER_ELEMENT);
 
-  /** The frame holds until the next call. */
+  /** The frame is valid until the next call. */
   at(time: number): Uint8Array<ArrayBuffer> {
     this.#time.setFloat64(0, time);
     return this.#frame;

@@ -1,6 +1,6 @@
 /**
- * Arguments of the command types as handlers get them; command-types.ts has their schemas, and holds both to
- * be the same.
+ * Arguments of the command types as handlers receive them. command-types.ts has their schemas and checks that
+ * both agree.
  */
 export interface CommandArgs {
   sync: {

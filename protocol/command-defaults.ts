@@ -1,6 +1,6 @@
 /**
- * What a command is given when it names none. Apart from the schemas, which a command line has no time to
- * load.
+ * Defaults of a command. They are apart from the schemas, which the command line would have to load on every
+ * run.
  */
 const MINUTE = 60_000;
 

@@ -22,9 +22,7 @@ export type OpenState = (typeof OPEN_STATES)[number];
 export type FinalState = (typeof FINAL_STATES)[number];
 export type ExecutionState = OpenState | FinalState;
 
-/**
- * What a device may report as the end of an execution (R-1); the other final states are the ledger's to give.
- */
+/** What a device may report as the end of an execution; only the ledger sets the other final states. */
 export const REPORTABLE_STATES = [
   'succeeded',
   'failed',

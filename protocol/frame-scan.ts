@@ -1,7 +1,7 @@
 /**
  * One pass over the bytes of a frame before anything is built from them. MessagePack decoders know more than
  * the protocol allows; msgpackr's own extensions include references, with which 400 bytes decode to a
- * structure that takes minutes to walk. So what F-4 and F-5 forbid never reaches the decoder.
+ * structure that takes minutes to walk. This scan keeps what F-4 and F-5 forbid away from the decoder.
  */
 import { CLOSE, type CloseCode } from './close-codes.ts';
 import { isUtf8 } from './utf8.ts';
@@ -28,7 +28,7 @@ const MAX_HIGH = 0x1fffff;
 export function scanFrame(bytes: Uint8Array, depth: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length;
-  // Values still to come in each open container, and whether it is a map, where every second value is a key.
+  // Values still expected in each open container, and whether it is a map, where every second value is a key.
   const left: number[] = [];
   const maps: boolean[] = [];
   let at = 0;

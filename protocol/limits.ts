@@ -1,5 +1,5 @@
 /**
- * Bounds that both ends of a connection hold to. PROTOCOL.md section "Limits" is the same list in prose.
+ * Limits that both ends of a connection obey. PROTOCOL.md section "Limits" is the same list in prose.
  * Everything is a constant of `pushpoint.v1`: what a gateway may choose, it says in `welcome`.
  */
 export const SUBPROTOCOL = 'pushpoint.v1';
@@ -18,8 +18,8 @@ export const LIMITS = {
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
   /**
-   * Longest word of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the `reason`
-   * of `redirect`.
+   * Longest value of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the
+   * `reason` of `redirect`.
    */
   wordLength: 32,
   /** Longest `reason` of a result, characters. */
@@ -38,10 +38,10 @@ export const LIMITS = {
   /** Gateways in a list, and the longest URL of one, characters. */
   gateways: 32,
   urlLength: 512,
-  /** Gateways whose distance a heartbeat tells, and the longest distance, milliseconds (B-1). */
+  /** Most gateways whose distance a heartbeat reports, and the longest distance, milliseconds (B-1). */
   measured: 16,
   measuredMaxMs: 60_000,
-  /** Groups of a device, from the root down to its own (S-7): how deep the tree may be. */
+  /** Most groups of a device, from the root down to its own (S-7): the depth of the tree. */
   groups: 32,
   /** Nonce of a challenge, bytes. */
   nonceBytes: 32,

@@ -16,14 +16,14 @@ export interface GatewayAddress {
 /* ---- gateway to device ---- */
 
 /**
- * First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the name of who asks,
- * `installation` whose it is.
+ * First frame of a connection (H-2). `nonce` is fresh random bytes, `gateway` the gateway's name,
+ * `installation` its installation.
  */
 export interface Challenge {
   t: 'challenge';
   nonce: Uint8Array;
   gateway: string;
-  /** Whose gateway it is (E-3). */
+  /** The gateway's installation (E-3). */
   installation: string;
   time: number;
 }
@@ -52,18 +52,18 @@ export interface Order {
   sig: Uint8Array;
 }
 
-/** The ledger has the end of this execution on record: the device may forget its result (R-6). */
+/** The ledger has recorded the end of this execution: the device may forget its result (R-6). */
 export interface Settled {
   t: 'settled';
   id: string;
   state: FinalState | 'unknown';
 }
 
-/** The gateway has no room for this result: the device keeps it and says it again later (R-7). */
+/** The gateway cannot take this result now: the device keeps it and sends it again later (R-7). */
 export interface Keep {
   t: 'keep';
   id: string;
-  /** After at least so long, milliseconds. */
+  /** Shortest delay, milliseconds. */
   retryMs: number;
 }
 
@@ -73,7 +73,7 @@ export interface Update {
   gateways: GatewayAddress[];
 }
 
-/** The reasons of this version; a device reads any other as well, so that later gateways may have more. */
+/** The reasons of this version. Devices accept any other reason, so that later gateways may add some. */
 export const REDIRECT_REASONS = ['drain', 'balance', 'scope', 'full'] as const;
 export type RedirectReason = (typeof REDIRECT_REASONS)[number];
 
@@ -110,9 +110,7 @@ export interface Prove {
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
 export type Compliance = (typeof COMPLIANCE)[number];
 
-/**
- * How far a gateway is from the device that says so (G-10): the shortest of its probes, whole milliseconds.
- */
+/** Distance of a gateway as measured by the device (G-10): its fastest probe, whole milliseconds. */
 export interface MeasuredGateway {
   name: string;
   ms: number;
@@ -125,7 +123,7 @@ export interface Beat {
   policy?: string;
   compliance?: Compliance;
   /**
-   * Said once after every change, the nearest first; replaces what was said before. Empty: nothing could be
+   * Sent once after every change, the nearest first; replaces the previous list. Empty: nothing could be
    * measured.
    */
   measured?: MeasuredGateway[];

@@ -1,6 +1,6 @@
 /**
- * Which gateways are worth the same to a device (PROTOCOL.md, G-11): devices and administration servers tell
- * it alike.
+ * Which gateways are equally near to a device (PROTOCOL.md, G-11). Devices and administration servers use the
+ * same rule.
  */
 
 export interface BandWidth {

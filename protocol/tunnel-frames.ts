@@ -1,5 +1,5 @@
 /**
- * The binary frames of a tunnel (T-6 to T-13), which go from end to end: gateways pass them on unread. One
+ * The binary frames of a tunnel (T-6 to T-13), which travel end to end: gateways forward them unread. One
  * WebSocket message is one frame; numbers are big-endian; offsets count the bytes of one direction of one
  * stream from 0.
  */
@@ -28,12 +28,12 @@ export const RESET_CODES = {
   aborted: 3,
   /** Too many streams. */
   'too-many': 4,
-  /** The tunnel ended, or the other end does not know the stream any more. */
+  /** The tunnel ended, or the other end no longer knows the stream. */
   lost: 5,
 } as const;
 export type ResetCode = keyof typeof RESET_CODES;
 
-/** What an end says of a stream that is alive at it. */
+/** What an end reports about each of its open streams. */
 export interface HelloStream {
   stream: number;
   /** The device has connected it. */
@@ -54,7 +54,7 @@ export type TunnelFrame =
   | { type: 'reset'; stream: number; code: ResetCode | 'unknown'; reason: string }
   | { type: 'received'; bytes: number };
 
-/** A frame, or a conversation of frames, that breaks a rule of section T. */
+/** A frame, or a sequence of frames, that breaks a rule of section T. */
 export class TunnelError extends Error {
   override readonly name = 'TunnelError';
   readonly rule: string;

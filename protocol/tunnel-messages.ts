@@ -1,6 +1,6 @@
 /**
  * What a leg of a tunnel and its gateway say to each other: WebSocket text messages, each a JSON object whose
- * `t` names it (T-2 to T-5). Nothing of it reaches the other leg as it is.
+ * `t` names it (T-2 to T-5). The gateway never forwards them to the other leg.
  */
 import { ID_PATTERN } from './limits.ts';
 import { TunnelError } from './tunnel-frames.ts';
@@ -35,15 +35,17 @@ export type LegMessage =
   | { t: 'end'; reason: string };
 
 export type LegGatewayMessage =
-  /** The leg is in. `resume`: the secret to come back with, good once. */
+  /** The leg has joined. `resume`: the secret for coming back, valid once. */
   | { t: 'joined'; resume: string; idleMs: number; lifeMs: number; maxBytes: number }
-  /** It is not; the gateway closes. `reason` is a `TunnelRefusal` or a word of a later version. */
+  /**
+   * The leg is rejected, and the gateway closes. `reason` is a `TunnelRefusal` or a value of a later version.
+   */
   | { t: 'refused'; reason: string }
   /** Whether the other leg is there; `pair` grows each time the two come together (T-7). */
   | { t: 'peer'; here: boolean; pair: number }
   | { t: 'ping' }
   | { t: 'pong' }
-  /** The gateway leaves: the tunnel should go on elsewhere within `withinMs` (T-5). */
+  /** The gateway is leaving: the tunnel should move to another one within `withinMs` (T-5). */
   | { t: 'move'; withinMs: number }
   /** The tunnel is over; the gateway closes. */
   | { t: 'end'; reason: string };
@@ -54,7 +56,7 @@ export function encodeTunnelMessage(message: LegMessage | LegGatewayMessage): st
   return JSON.stringify(message);
 }
 
-/** `null` for a message of a later version. Throws `TunnelError` for what is none (T-2). */
+/** `null` for a message of a later version. Throws `TunnelError` for an invalid message (T-2). */
 export function decodeLegMessage(text: string): LegMessage | null {
   const message = parse(text);
   switch (message.t) {
@@ -74,7 +76,7 @@ export function decodeLegMessage(text: string): LegMessage | null {
   }
 }
 
-/** `null` for a message of a later version. Throws `TunnelError` for what is none (T-2). */
+/** `null` for a message of a later version. Throws `TunnelError` for an invalid message (T-2). */
 export function decodeLegGatewayMessage(text: string): LegGatewayMessage | null {
   const message = parse(text);
   switch (message.t) {
@@ -128,7 +130,7 @@ function whose({
 
 function secret(value: unknown): string {
   if (typeof value === 'string' && SECRET.test(value)) return value;
-  throw new TunnelError('T-2', 'a secret that is none');
+  throw new TunnelError('T-2', 'not a valid secret');
 }
 
 function reasonOf(value: unknown): string {

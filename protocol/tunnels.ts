@@ -1,7 +1,7 @@
 /**
- * Tunnels (PROTOCOL.md, section T): the words and bounds that both legs, the gateway between them and the
- * administration server share. Frames are in `tunnel-frames.ts`, what a leg and its gateway say to each other
- * in `tunnel-messages.ts`.
+ * Tunnels (PROTOCOL.md, section T): the vocabulary and limits that both legs, the gateway between them and
+ * the administration server share. Frames are in `tunnel-frames.ts`, what a leg and its gateway say to each
+ * other in `tunnel-messages.ts`.
  */
 
 /** Subprotocol of a tunnel's legs; they dial `TUNNEL_PATH` of a gateway. */
@@ -28,18 +28,15 @@ export const TUNNEL_LIMITS = {
   reasonLength: 256,
   /** Tickets and resume secrets: 32 random bytes, base64url without padding. */
   secretLength: 43,
-  /** A ticket is good for so long, milliseconds. */
+  /** A ticket is valid for this long, milliseconds. */
   ticketMs: 60_000,
-  /**
-   * Either end and the gateway ask for a sign of life this often; two that were missed end the leg,
-   * milliseconds.
-   */
+  /** Interval of pings from either end and the gateway, milliseconds; two missed answers end the leg. */
   pingMs: 25_000,
-  /** So long is a leg that dropped waited for, milliseconds. */
+  /** How long the gateway waits for a dropped leg, milliseconds. */
   holdMs: 30_000,
 } as const;
 
-/** What a tunnel may do when nobody says otherwise. */
+/** Default limits of a tunnel. */
 export const TUNNEL_DEFAULTS = {
   /** Without a message either way, milliseconds. */
   idleMs: 10 * 60_000,
@@ -50,9 +47,9 @@ export const TUNNEL_DEFAULTS = {
 
 /**
  * Why a tunnel ended. `closed`: somebody closed it. `not-joined`: a side did not come before its ticket
- * expired. `operator-left` and `device-left`: that side was away for longer than it is waited for, or left
- * for good. `moved`: it goes on at another gateway. `busy`: the gateway had no room for it. `gateway-left`:
- * the gateway stopped before it could be moved. `gateway-lost`: the gateway died.
+ * expired. `operator-left` and `device-left`: that side was away for too long, or left for good. `moved`: it
+ * goes on at another gateway. `busy`: the gateway was at its limit. `gateway-left`: the gateway stopped
+ * before it could be moved. `gateway-lost`: the gateway died.
  */
 export const TUNNEL_END_REASONS = [
   'closed',
@@ -95,7 +92,7 @@ export type TunnelRefusal = (typeof TUNNEL_REFUSALS)[number];
 export const TUNNEL_CLOSE = {
   /** The gateway leaves, and the tunnel was not moved in time. */
   leaving: 4050,
-  /** The leg did not read what was sent to it. */
+  /** The leg did not read its data. */
   slow: 4250,
   /** Nothing was heard from the leg. */
   silent: 4251,
@@ -112,7 +109,7 @@ export const TUNNEL_CLOSE = {
   refused: 4451,
   /** A newer leg of the same side took over. */
   replaced: 4452,
-  /** A message that is not as section T says. */
+  /** A message that violates section T. */
   protocolError: 4453,
 } as const;
 export type TunnelCloseCode = (typeof TUNNEL_CLOSE)[keyof typeof TUNNEL_CLOSE];

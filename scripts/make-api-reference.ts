@@ -83,7 +83,8 @@ function describeOperation(what: string, operation: OpenApiOperation): string[] 
           '|---|---|---|---|',
           ...parameters.map(
             ({ name, in: where, required, schema, description: text }) =>
-              `| \`${name}\`${required ? '' : ' (optional)'} | ${where} | ${cell(typeOf(schema) + bounds(schema))} | ${cell(text ?? '')} |`,
+              `| \`${name}\`${required ? '' : ' (optional)'} | ${where} | ` +
+              `${cell(typeOf(schema) + bounds(schema))} | ${cell(text ?? '')} |`,
           ),
           '',
         ]),
@@ -134,7 +135,8 @@ function describeMembers(schema: OpenApiSchema): string[] {
     '|---|---|---|',
     ...membersOf(schema).map(
       ({ name, optional, schema: member }) =>
-        `| \`${name}\`${optional ? ' (optional)' : ''} | ${cell(typeOf(member) + bounds(member))} | ${cell(String(member.description ?? ''))} |`,
+        `| \`${name}\`${optional ? ' (optional)' : ''} | ${cell(typeOf(member) + bounds(member))} | ` +
+        `${cell(String(member.description ?? ''))} |`,
     ),
     '',
     ...((schema.examples as unknown[] | undefined) ?? []).flatMap((example) => [

@@ -76,7 +76,8 @@ function release(version: string, dryRun: boolean): void {
   step('git', 'tag', '--annotate', tag, '--message', `${name} ${version}`);
   step('npm', 'pack', ...all);
   console.log(
-    `Released ${name} ${version} here. To publish it:\n  git push origin main ${tag}\n  npm publish FILE.tgz, for each of them`,
+    `Released ${name} ${version} here. To publish it:\n  git push origin main ${tag}\n  npm publish ` +
+      'FILE.tgz, for each of them',
   );
 }
 

@@ -1,4 +1,7 @@
-/** Tunnels' ends: pure, for devices and operators alike; connections and TCP come from outside. */
+/**
+ * The two ends of a tunnel, for devices and operators. The code does no I/O: callers provide connections and
+ * TCP.
+ */
 export type {
   LegDial,
   LegSocket,

@@ -1,6 +1,6 @@
 /**
- * One end's WebSocket to the gateway (T-2 to T-5): joins with a ticket, and when it drops comes back with the
- * resume secret for as long as the gateway waits. `over` is called exactly once, and nothing after it.
+ * One end's WebSocket to the gateway (T-2 to T-5): joins with a ticket, and after a drop resumes with the
+ * secret for as long as the gateway waits. `over` is called exactly once and is the last call.
  */
 import {
   decodeLegGatewayMessage,
@@ -16,7 +16,7 @@ import {
 
 /** A WebSocket as a leg sees it. */
 export interface LegSocket {
-  /** The frame stays as it is until the other end has it, or it is never used again. */
+  /** The frame must stay unchanged until the other end has it. */
   sendBinary(frame: Uint8Array): void;
   sendText(text: string): void;
   close(code: number, reason: string): void;
@@ -27,7 +27,7 @@ export interface LegClosed {
   /** 1006 where there was no close frame. */
   code: number;
   reason: string;
-  /** The gateway's machine answered that nobody listens there, or that it has no tunnels. */
+  /** The gateway's machine refused the connection, or the gateway has no tunnels. */
   nobody?: boolean;
 }
 
@@ -69,9 +69,9 @@ export interface LegHooks {
   /** Whether frames get through to the other end. */
   peer(here: boolean, pair: number): void;
   frame(frame: Uint8Array): void;
-  /** The gateway leaves within so many milliseconds. */
+  /** The gateway leaves within this many milliseconds. */
   move(withinMs: number): void;
-  /** The connection dropped; it is being made again. */
+  /** The connection dropped; the leg is reconnecting. */
   dropped(how: LegClosed): void;
   over(how: LegOver): void;
 }
@@ -79,7 +79,9 @@ export interface LegHooks {
 export interface LegTimes {
   pingMs: number;
   holdMs: number;
-  /** Time for one attempt to join, and how long a gateway where nobody listens is tried, milliseconds. */
+  /**
+   * Time limit of one attempt to join, and how long to retry a gateway where nobody listens, milliseconds.
+   */
   joinMs: number;
   nobodyMs: number;
 }
@@ -108,7 +110,7 @@ export class TunnelLeg {
   #everJoined = false;
   #secret: string | null = null;
   #over = false;
-  /** Since when it is not joined, milliseconds of the monotonic clock. */
+  /** When it was last joined, milliseconds of the monotonic clock. */
   #awaySince = performance.now();
   #attempts = 0;
   #heard = true;
@@ -141,7 +143,7 @@ export class TunnelLeg {
     this.#connect();
   }
 
-  /** Dropped when the leg is not joined: both ends say it again when they are together. */
+  /** Dropped while the leg is not joined: both ends repeat it once they are paired. */
   sendFrame(frame: Uint8Array): void {
     if (this.#joined) this.#socket?.sendBinary(frame);
   }
@@ -150,7 +152,7 @@ export class TunnelLeg {
     if (this.#joined) this.#socket?.sendText(encodeTunnelMessage(message));
   }
 
-  /** Leaves for good, and tells the gateway why; `over` is not called. */
+  /** Leaves for good and sends the gateway the reason; `over` is not called. */
   leave(reason: string): void {
     if (this.#over) return;
     this.say({ t: 'end', reason: reason.slice(0, TUNNEL_LIMITS.reasonLength) });
@@ -158,13 +160,13 @@ export class TunnelLeg {
     this.#socket?.close(1000, '');
   }
 
-  /** As if the program had been killed: the gateway is told nothing, and `over` is not called. */
+  /** Stops as if the program had been killed: sends nothing, and does not call `over`. */
   abandon(): void {
     this.#end();
     this.#socket?.terminate();
   }
 
-  /** Drops the connection as a bad network would; it is made again. For tests and for a changed network. */
+  /** Drops the connection as a bad network would, and reconnects. For tests and for a changed network. */
   drop(): void {
     this.#socket?.terminate();
   }
@@ -242,13 +244,13 @@ export class TunnelLeg {
     this.#missed = 0;
     clearInterval(this.#pinging);
     this.#pinging = setInterval(() => this.#ping(), this.#times.pingMs);
-    // The first word after `joined` tells the gateway that the secret arrived.
+    // The first message after `joined` shows the gateway that the secret arrived.
     this.say({ t: 'ping' });
     this.#hooks.joined({ idleMs: limits.idleMs, lifeMs: limits.lifeMs, maxBytes: limits.maxBytes });
   }
 
   #refused(reason: string): void {
-    // The ticket was not looked at.
+    // The gateway did not check the ticket.
     if (reason === 'wrong-worker' || reason === 'busy') return;
     const forgotten = reason === 'unknown-tunnel' && this.#everJoined;
     this.#finish({ reason: forgotten ? 'gateway-lost' : reason, moving: false });
@@ -280,7 +282,7 @@ export class TunnelLeg {
     this.#timer = setTimeout(() => this.#connect(), longest * (0.5 + Math.random() / 2));
   }
 
-  /** Whether there is a point in dialing again; `null` when there is. */
+  /** Why dialing again is pointless; `null` when it is worth trying. */
   #verdict({ code, reason, nobody }: LegClosed): LegOver | null {
     if (code === TUNNEL_CLOSE.leaving) return { reason: 'gateway-left', moving: true };
     if (code === TUNNEL_CLOSE.replaced) return { reason: 'replaced', moving: false };

@@ -1,7 +1,7 @@
 /**
- * One end of a tunnel: its streams, over whatever carries frames at the moment. It does not know legs or
- * gateways: `paired` says that frames get through from now on, `unpaired` that they do not; in between
- * nothing is lost.
+ * One end of a tunnel: its streams over the current carrier of frames. It does not know legs or gateways.
+ * `paired` means that frames get through from now on, `unpaired` that they do not; streams lose nothing
+ * across the gap.
  */
 import {
   DATA_HEADER,
@@ -24,11 +24,14 @@ import { type StreamHandlers, type StreamPort, TunnelStream } from './stream.ts'
 
 export interface MultiplexerParts {
   side: TunnelSide;
-  /** `frame` is filled anew once the other end has said that it has these bytes. */
+  /** `frame` is reused once the other end has confirmed these bytes. */
   send(frame: Uint8Array): void;
   /** The other end broke a rule: the tunnel cannot go on. */
   fault(error: TunnelError): void;
-  /** The device's end: who serves a stream, or why nobody does. Without it every stream is refused. */
+  /**
+   * For the device's end: returns who serves a stream, or why it is refused. Without it every stream is
+   * refused.
+   */
   accept?(target: { host: string; port: number }): ((stream: TunnelStream) => StreamHandlers) | Refusal;
   /** A stream opened or ended. */
   changed?(streams: number): void;
@@ -46,10 +49,10 @@ export interface Refusal {
 
 type Hello = Extract<TunnelFrame, { type: 'hello' }>;
 
-/** RESETs said again after a resumption, as they may have been lost. */
+/** RESETs to repeat after a resumption, as they may have been lost. */
 const RESETS_KEPT = TUNNEL_LIMITS.streams;
 const WHOLE_FRAME = DATA_HEADER + TUNNEL_LIMITS.dataBytes;
-/** Whole frames kept to be filled again: what one fast stream has on the way and before it. */
+/** Full-size frames kept for reuse: as many as one fast stream has in flight and queued. */
 const SPARE_FRAMES = 16;
 
 export class Multiplexer {
@@ -64,14 +67,14 @@ export class Multiplexer {
   #resets = new Map<number, Uint8Array>();
   #peerWindow: number = TUNNEL_LIMITS.streamWindow;
   #pair = 0;
-  /** `here`: our hello is out. `ready`: theirs has come as well. */
+  /** `here`: this end's hello is sent. `ready`: the other end's hello has arrived as well. */
   #state: 'away' | 'here' | 'ready' | 'over' = 'away';
   #sentBytes = 0;
   #sentAcknowledged = 0;
   #receivedBytes = 0;
   #receivedSaid = 0;
   #pumping = false;
-  /** Large memory is slow to get and, for the garbage collector, to get rid of. */
+  /** Large buffers are slow to allocate and to collect. */
   readonly #spare: Uint8Array[] = [];
   readonly #port: StreamPort;
 
@@ -94,12 +97,12 @@ export class Multiplexer {
     return this.#streams.size;
   }
 
-  /** The two ends can talk now. */
+  /** The two ends are connected now. */
   get ready(): boolean {
     return this.#state === 'ready';
   }
 
-  /** Opens a stream; at the operator's end only. What is written waits until the ends are together. */
+  /** Opens a stream; at the operator's end only. Written data waits until the ends are paired. */
   open(
     target: { host: string; port: number },
     handlers: StreamHandlers | ((stream: TunnelStream) => StreamHandlers),
@@ -118,7 +121,7 @@ export class Multiplexer {
     if (this.#state === 'over') return;
     this.#pair = pair;
     this.#state = 'here';
-    // Before the hello, which without them would say of these streams only that they are no more.
+    // Before the hello, which would otherwise only report these streams as gone.
     for (const frame of this.#resets.values()) this.#parts.send(frame);
     this.#parts.send(
       encodeHello({
@@ -197,7 +200,7 @@ export class Multiplexer {
 
   #heardOpen({ stream: id, host, port }: { stream: number; host: string; port: number }): void {
     if (this.#parts.side !== 'device') throw new TunnelError('T-8', 'open from the device');
-    // Said again after a resumption.
+    // Repeated after a resumption.
     if (id <= this.#highest) return;
     this.#highest = id;
     if (this.#streams.size >= TUNNEL_LIMITS.streams) {
@@ -239,7 +242,7 @@ export class Multiplexer {
     this.#pump();
   }
 
-  /** Whoever sends learns how much has arrived, so that no more than that much is ever on the way (T-9). */
+  /** Confirms received bytes, so that the sender never has more than its window in flight (T-9). */
   #count(bytes: number): void {
     this.#receivedBytes += bytes;
     if (this.#receivedBytes - this.#receivedSaid < TUNNEL_LIMITS.tunnelWindow / 2) return;
@@ -288,7 +291,7 @@ export class Multiplexer {
     if (frame.length === WHOLE_FRAME && this.#spare.length < SPARE_FRAMES) this.#spare.push(frame);
   }
 
-  /** What is in the hello need not be said before it, and must be after it. */
+  /** The hello contains this, so it is sent separately only afterwards. */
   #say(frame: Uint8Array): void {
     if (this.#state === 'here' || this.#state === 'ready') this.#parts.send(frame);
   }
@@ -298,7 +301,7 @@ export class Multiplexer {
     this.#pump();
   }
 
-  /** Sends what may be sent, one frame of each stream in turn. */
+  /** Sends all permitted frames, one of each stream in turn. */
   #pump(): void {
     if (this.#state !== 'ready' || this.#pumping) return;
     this.#pumping = true;
@@ -313,7 +316,7 @@ export class Multiplexer {
           stream.sentSome();
           if (!stream.over) this.#turns.add(stream);
         } else if (stream.sendable(Number.POSITIVE_INFINITY)) {
-          // It is the tunnel that is full: this stream is the first when there is room.
+          // The tunnel's window is full: this stream goes first when there is room.
           break;
         } else {
           this.#turns.delete(stream);

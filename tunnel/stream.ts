@@ -1,7 +1,7 @@
 /**
- * One stream of a tunnel, seen from one end: what it sends waits here, as frames, until the other end has it;
- * what it receives goes to the program at once, which says how much of it is done with (`consumed`), and that
- * is what the other end may send on top.
+ * One stream of a tunnel, seen from one end. Sent data stays here, as frames, until the other end has it.
+ * Received data goes to the program at once; the program confirms processed bytes with `consumed`, and the
+ * other end may send that many more.
  */
 import {
   DATA_HEADER,
@@ -20,11 +20,11 @@ export interface StreamReset {
   remote: boolean;
 }
 
-/** What a program hears of a stream. */
+/** Events of a stream for the program. */
 export interface StreamHandlers {
   /** The device has connected it; only the operator's end hears that. */
   opened?(): void;
-  /** `bytes` is only valid during the call; say `consumed` when they, or a copy of them, are done with. */
+  /** `bytes` is only valid during the call; call `consumed` when they, or a copy of them, are processed. */
   data(bytes: Uint8Array): void;
   /** The other end sends no more. */
   end(): void;
@@ -34,10 +34,10 @@ export interface StreamHandlers {
   closed(reset?: StreamReset): void;
 }
 
-/** What the stream needs of its multiplexer. */
+/** What the stream needs from its multiplexer. */
 export interface StreamPort {
   allocate(bytes: number): Uint8Array;
-  /** The other end has this frame: its memory may be used again. */
+  /** The other end has this frame: its memory may be reused. */
   release(frame: Uint8Array): void;
   /** There is something to send, or to say. */
   wake(stream: TunnelStream): void;
@@ -55,7 +55,7 @@ interface Outgoing {
   end: number;
 }
 
-/** Bytes that may wait unsent before `write` asks for a pause. */
+/** Unsent bytes from which on `write` asks for a pause. */
 const UNSENT_HIGH = 128 * 1024;
 
 export class TunnelStream {
@@ -113,7 +113,7 @@ export class TunnelStream {
   }
 
   /**
-   * Takes a copy. False: there is enough for now, wait for `writable`. Nothing happens after `end` or the
+   * Queues a copy. Returns false when the queue is full: wait for `writable`. Does nothing after `end` or the
    * stream's end.
    */
   write(bytes: Uint8Array): boolean {
@@ -142,7 +142,7 @@ export class TunnelStream {
     this.#out.wake(this);
   }
 
-  /** Of what `data` brought, so much is done with. */
+  /** Confirms that this many bytes of `data` are processed. */
   consumed(bytes: number): void {
     if (this.#over) return;
     this.#consumed += bytes;
@@ -157,7 +157,7 @@ export class TunnelStream {
     this.#out.opened(this);
   }
 
-  /** Gives the stream up, both ways. */
+  /** Aborts the stream in both directions. */
   reset(code: ResetCode, reason: string): void {
     if (this.#over) return;
     this.#out.reset(this, code, reason);
@@ -166,7 +166,7 @@ export class TunnelStream {
 
   /* ---- for the multiplexer ---- */
 
-  /** Whether the next frame may go; `room`: bytes the tunnel has left. */
+  /** Whether the next frame may be sent; `room`: bytes left in the tunnel's window. */
   sendable(room: number): boolean {
     const next = this.#queue[this.#sent];
     if (next === undefined) return false;
@@ -181,7 +181,7 @@ export class TunnelStream {
     return next.frame;
   }
 
-  /** To be called when no more can be sent for now. */
+  /** Call it when no more can be sent for now. */
   sentSome(): void {
     if (!this.#wantsWritable || this.#written - this.#sentTo >= UNSENT_HIGH / 2) return;
     this.#wantsWritable = false;
@@ -192,10 +192,7 @@ export class TunnelStream {
     return { stream: this.id, opened: this.#opened, received: this.#receivedWithFin, credit: this.#credit };
   }
 
-  /**
-   * The two ends have found each other again: what the other one has need not be sent again, all else must
-   * be.
-   */
+  /** Resumes after a new pairing: resends everything that the other end does not have. */
   resumed(theirs: HelloStream | null, peerWindow: number): void {
     this.#peerWindow = peerWindow;
     this.#sent = 0;
@@ -224,7 +221,7 @@ export class TunnelStream {
     if (end > this.#credit) throw new TunnelError('T-9', `stream ${this.id} over its window`);
     if (offset > this.#received) throw new TunnelError('T-8', `a gap in stream ${this.id}`);
     if (this.#finAt >= 0 && end > this.#finAt) throw new TunnelError('T-10', 'data after FIN');
-    // What comes a second time after a resumption.
+    // Data that arrives a second time after a resumption.
     if (end <= this.#received) return;
     const fresh = offset === this.#received ? bytes : bytes.subarray(this.#received - offset);
     this.#received = end;
@@ -253,7 +250,7 @@ export class TunnelStream {
     this.#out.wake(this);
   }
 
-  /** The other end has finished with the stream, and what it said last may not have arrived. */
+  /** The other end has closed the stream, and its last frames may be lost. */
   finishedThere(): void {
     if (this.#ended && this.#finQueued) this.#finish();
     else
@@ -285,7 +282,7 @@ export class TunnelStream {
     this.#finishIfDone();
   }
 
-  /** Says how much more may come, not more often than it is worth. */
+  /** Grants more credit, but not for small amounts. */
   #grant(): void {
     const all = this.#finAt >= 0 && this.#consumed === this.#finAt;
     const credit = this.#consumed + this.#window + (all ? 1 : 0);

@@ -1,6 +1,6 @@
 /**
- * One end of a tunnel as a program uses it: streams that outlive the connections they go over. Made with a
- * ticket, carried on with another (`moveTo`) when its gateway leaves.
+ * One end of a tunnel as a program uses it: streams that outlive their connections. It starts with a ticket,
+ * and continues with another (`moveTo`) when its gateway leaves.
  */
 import type { TunnelSide } from '../protocol/index.ts';
 import {
@@ -20,13 +20,13 @@ export interface TunnelHooks {
   joined?(gateway: { name: string; url: string }, limits: LegLimits): void;
   /** Whether both ends are there and streams flow. */
   connected?(connected: boolean): void;
-  /** This end's connection dropped; it is being made again. */
+  /** This end's connection dropped; it is reconnecting. */
   dropped?(how: LegClosed): void;
-  /** The gateway leaves: the tunnel ends unless `moveTo` comes soon. Once for each gateway. */
+  /** The gateway is leaving: the tunnel ends unless `moveTo` is called soon. Once for each gateway. */
   moving?(): void;
   /**
    * The tunnel is over, exactly once; `close` does not call it. `reason`: a `TunnelEndReason`, a
-   * `TunnelRefusal` or words.
+   * `TunnelRefusal` or free text.
    */
   ended?(reason: string): void;
   /** Streams open now. */
@@ -38,7 +38,7 @@ export interface TunnelParts
   side: TunnelSide;
   dial: LegDial;
   times?: Partial<LegTimes>;
-  /** How long `moveTo` is waited for once there is no gateway, milliseconds; default 30 s. */
+  /** How long to wait for `moveTo` once there is no gateway, milliseconds; default 30,000. */
   moveMs?: number;
 }
 
@@ -102,7 +102,7 @@ export class Tunnel {
     return { sent: this.#bytesSent, received: this.#bytesReceived };
   }
 
-  /** Resolves once the gateway let this end in. Rejects with why not. */
+  /** Resolves once the gateway has let this end join. Rejects with the reason otherwise. */
   start(): Promise<void> {
     this.#leg?.start();
     return this.#first.promise;
@@ -117,8 +117,8 @@ export class Tunnel {
   }
 
   /**
-   * Goes on at another gateway, or anew at the same. Resolves once this end is in; rejects when it is not let
-   * in.
+   * Continues at another gateway, or again at the same one. Resolves once this end has joined; rejects when
+   * it is refused.
    */
   moveTo(ticket: TunnelTicket): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the tunnel is over'));
@@ -135,7 +135,7 @@ export class Tunnel {
     if (!this.#over) this.#end(reason, reason);
   }
 
-  /** As if the program had been killed. */
+  /** Stops as if the program had been killed. */
   abandon(): void {
     this.#leg?.abandon();
     this.#next?.abandon();
@@ -201,7 +201,7 @@ export class Tunnel {
     if (leg !== this.#leg) return;
     this.#leg = null;
     this.#first.reject(new Error(reason));
-    // At the same gateway it is the next leg that took its place, and that may be heard of first.
+    // At the same gateway the next leg replaces this one, and that event may arrive first.
     const replaced = this.#next !== null && reason === 'replaced';
     if (!moving && !replaced) {
       this.#finish(reason);

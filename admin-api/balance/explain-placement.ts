@@ -68,7 +68,9 @@ function reason(
   if (index < 0) {
     return {
       code: 'out-of-scope',
-      sentence: `Gateway ${gateway} does not serve group ${device.groupId}; the device is about to be sent away.`,
+      sentence:
+        `Gateway ${gateway} does not serve group ${device.groupId}; the device is about to be sent ` +
+        'away.',
     };
   }
   if (inService.length === 1) {
@@ -111,7 +113,9 @@ function byNearness(device: Placed, gateway: string, ranked: readonly WeighedGat
     const others = told(bands.slice(1).flat());
     return {
       code: 'nearest',
-      sentence: `Gateway ${gateway} is the nearest that this device measured: ${told([gateway])}${others && ` (${others})`}.`,
+      sentence:
+        `Gateway ${gateway} is the nearest that this device measured: ` +
+        `${told([gateway])}${others && ` (${others})`}.`,
     };
   }
   const nearer = bands.slice(0, own < 0 ? bands.length : own).flat();
@@ -146,7 +150,9 @@ function byRank(device: Placed, gateway: string, ranked: readonly WeighedGateway
   if (wasMoved(device)) {
     return {
       code: 'moved',
-      sentence: `The device was sent to gateway ${gateway} at ${cameAt(device)} to spread the load; it is ${place}.`,
+      sentence:
+        `The device was sent to gateway ${gateway} at ${cameAt(device)} to spread the load; it is ` +
+        `${place}.`,
     };
   }
   const before = ranked.slice(0, index);
@@ -158,7 +164,8 @@ function byRank(device: Placed, gateway: string, ranked: readonly WeighedGateway
   }
   const why = among
     ? 'did not admit it when it came, or came before it in the list only later'
-    : 'were slower, did not answer, or were not ahead of it yet when it came; it has not told what it measured';
+    : 'were slower, did not answer, or were not ahead of it yet when it came; it has not told what it ' +
+      'measured';
   return {
     code: 'chosen',
     sentence: `The device chose gateway ${gateway}, ${place}: those before it (${stated(before)}) ${why}.`,
@@ -184,7 +191,10 @@ function onlyOne(gateway: string, device: Placed, fleet: Fleet): string {
     .map(({ name, state }) => `${name} (${state})`);
   if (others.length === 0) return `Gateway ${gateway} is the only one that serves group ${device.groupId}.`;
   const count = others.length > 3 ? ` and ${others.length - 3} more` : '';
-  return `Gateway ${gateway} is the only one in service for group ${device.groupId}; not in service: ${others.slice(0, 3).join(', ')}${count}.`;
+  return (
+    `Gateway ${gateway} is the only one in service for group ${device.groupId}; not in service: ` +
+    `${others.slice(0, 3).join(', ')}${count}.`
+  );
 }
 
 function whereNext(device: Device, first: WeighedGateway | undefined): Reason {

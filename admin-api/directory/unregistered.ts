@@ -15,7 +15,10 @@ export interface Unregistered {
 /** Why a gateway with these settings cannot be registered; `null` when it can. */
 export async function refusalOf(store: Store, { group }: GatewaySettings): Promise<string | null> {
   if (await store.groups.get(group)) return null;
-  return `its group ${group} does not exist, so it serves nobody: make the group, or start the gateway with another --gateway-group`;
+  return (
+    `its group ${group} does not exist, so it serves nobody: make the group, or start the gateway with ` +
+    'another --gateway-group'
+  );
 }
 
 /**

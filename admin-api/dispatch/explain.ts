@@ -52,14 +52,19 @@ export async function explain(
 
 function explainLate({ state, at, inTime }: LateEnd): string {
   if (!inTime) return `The device reported ${state} at ${time(at)}, after that.`;
-  return `The device reported ${state} at ${time(at)}, in time, but the report came here only later: this end is wrong.`;
+  return (
+    `The device reported ${state} at ${time(at)}, in time, but the report came here only later: this end ` +
+    'is wrong.'
+  );
 }
 
 function explainEnding({ how, asOf }: NonNullable<Execution['ending']>): Explanation {
   const { state } = ENDINGS[how];
   return {
     code: 'ending',
-    sentence: `It is to end ${state} as of ${time(asOf)}, as soon as everything is applied that gateways had heard from the device by then.`,
+    sentence:
+      `It is to end ${state} as of ${time(asOf)}, as soon as everything is applied that gateways had ` +
+      'heard from the device by then.',
     data: { state, asOf },
   };
 }
@@ -79,20 +84,27 @@ function explainBeyondQueue(execution: Execution, device: Device | null, resendA
     const done = percent === null ? '' : `, ${percent} % done`;
     return {
       code: 'running',
-      sentence: `The device has said that it runs it since ${time(startedAt ?? ackedAt ?? 0)}${done}; it has until ${time(finishBy ?? 0)}.`,
+      sentence:
+        `The device has said that it runs it since ${time(startedAt ?? ackedAt ?? 0)}${done}; it has ` +
+        `until ${time(finishBy ?? 0)}.`,
       data: { startedAt, percent, note: execution.note, finishBy },
     };
   }
   if (state === 'acked') {
     return {
       code: 'acked',
-      sentence: `The device has it since ${time(ackedAt ?? 0)} and has not said that it began; it may be busy with earlier commands. It has until ${time(finishBy ?? 0)}.`,
+      sentence:
+        `The device has it since ${time(ackedAt ?? 0)} and has not said that it began; it may be busy ` +
+        `with earlier commands. It has until ${time(finishBy ?? 0)}.`,
       data: { ackedAt, finishBy },
     };
   }
   return {
     code: 'unacknowledged',
-    sentence: `It was sent through gateway ${device?.gateway ?? 'unknown'} at ${time(sentAt ?? 0)} and the device has not acknowledged it yet; without an answer it is sent again at ${time((sentAt ?? 0) + resendAfterMs)}.`,
+    sentence:
+      `It was sent through gateway ${device?.gateway ?? 'unknown'} at ${time(sentAt ?? 0)} and the ` +
+      'device has not acknowledged it yet; without an answer it is sent again at ' +
+      `${time((sentAt ?? 0) + resendAfterMs)}.`,
     data: { sentAt, gateway: device?.gateway ?? null, attempts: execution.attempts },
   };
 }
@@ -149,7 +161,9 @@ async function explainQueued(facts: {
   if (device.blockedAt !== null) {
     return {
       code: 'blocked',
-      sentence: `The device has been blocked since ${time(device.blockedAt)}; blocked devices get no commands. ${until}`,
+      sentence:
+        `The device has been blocked since ${time(device.blockedAt)}; blocked devices get no commands. ` +
+        `${until}`,
       data: { blockedAt: device.blockedAt, expiresAt },
     };
   }
@@ -163,7 +177,9 @@ async function explainQueued(facts: {
   if (holder === undefined) {
     return {
       code: 'bus-unavailable',
-      sentence: `The bus between the administration server and its gateways cannot be reached, so nothing is sent. ${until}`,
+      sentence:
+        'The bus between the administration server and its gateways cannot be reached, so nothing is ' +
+        `sent. ${until}`,
       data: { expiresAt },
     };
   }
@@ -184,7 +200,9 @@ async function explainQueued(facts: {
   if (!lease) {
     return {
       code: 'worker-gone',
-      sentence: `The gateway worker that held the device is gone; it is sent as soon as the device is back. ${until}`,
+      sentence:
+        'The gateway worker that held the device is gone; it is sent as soon as the device is back. ' +
+        `${until}`,
       data: { incarnation: holder.incarnation, expiresAt },
     };
   }
@@ -193,13 +211,17 @@ async function explainQueued(facts: {
   if (before > 0) {
     return {
       code: 'waiting-turn',
-      sentence: `${before} earlier command${before === 1 ? ' waits' : 's wait'} for the device; commands are sent in order. ${until}`,
+      sentence:
+        `${before} earlier command${before === 1 ? ' waits' : 's wait'} for the device; commands are ` +
+        `sent in order. ${until}`,
       data: { ahead: before, expiresAt },
     };
   }
   return {
     code: 'due',
-    sentence: `The device is connected to gateway ${lease.identity.gateway}; it is about to be sent${execution.attempts > 0 ? ' again' : ''}.`,
+    sentence:
+      `The device is connected to gateway ${lease.identity.gateway}; it is about to be ` +
+      `sent${execution.attempts > 0 ? ' again' : ''}.`,
     data: { gateway: lease.identity.gateway, worker: lease.identity.worker, attempts: execution.attempts },
   };
 }

@@ -85,7 +85,8 @@ export class FleetWatch {
     const before = at - since > FORGET_MS ? 0 : devices;
     const warning =
       connected === 0 && before >= MANY
-        ? `no device is connected, and ${before.toLocaleString('en')} were on ${new Date(since).toISOString()}`
+        ? `no device is connected, and ${before.toLocaleString('en')} were on ` +
+          `${new Date(since).toISOString()}`
         : null;
     if (warning !== null && this.#warning === null) this.#log.error(warning);
     this.#warning = warning;

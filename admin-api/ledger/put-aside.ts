@@ -45,7 +45,9 @@ export class PutAside {
 
   report(): DependencyReport {
     const told = this.#last && this.#parts.now() - this.#last.at < TOLD_MS;
-    const warning = `${this.#count} receipts could not be applied and were put aside, the last because of ${this.#last?.why}`;
+    const warning =
+      `${this.#count} receipts could not be applied and were put aside, the last because of ` +
+      `${this.#last?.why}`;
     return { ok: true, since: this.#since, ...(told && { warnings: [warning] }) };
   }
 }

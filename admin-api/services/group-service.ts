@@ -86,7 +86,8 @@ export class GroupService {
       if (outcome === 'not-empty') {
         throw new Problem(
           'not-empty',
-          `Group ${id} still has subgroups, devices, gateways or usable enrolment tokens; move or delete them first.`,
+          `Group ${id} still has subgroups, devices, gateways or usable enrolment tokens; move or ` +
+            'delete them first.',
         );
       }
       await recordChange(tx, now(), actor, 'group.deleted', id, {}, { id });

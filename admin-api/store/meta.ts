@@ -105,7 +105,8 @@ export class SqlMeta implements Meta {
             .column('key')
             .doUpdateSet({ value })
             .where(
-              sql<boolean>`(substr(meta.value, 17) = ${owner} or substr(meta.value, 1, 15) <= ${digits(now)})`,
+              sql<boolean>`(substr(meta.value, 17) = ${owner}
+                or substr(meta.value, 1, 15) <= ${digits(now)})`,
             ),
         )
         .executeTakeFirstOrThrow();

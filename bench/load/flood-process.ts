@@ -31,7 +31,9 @@ export interface FloodState {
 const TICK_MS = 5;
 const UNDER_WAY_MAX = 6_000;
 const REQUEST = Buffer.from(
-  `GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`,
+  'GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: ' +
+    'Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ' +
+    `dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`,
   'latin1',
 );
 

@@ -88,7 +88,9 @@ class Line {
 
   constructor({ port, path, token }: HttpCallerOptions, hooks: LineHooks) {
     this.#hooks = hooks;
-    this.#head = `POST ${path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\n`;
+    this.#head =
+      `POST ${path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${token}\r\nContent-Type: ` +
+      'application/json\r\n';
     let why = 'the connection was closed';
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
     this.#socket.setEncoding('latin1');

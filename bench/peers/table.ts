@@ -33,7 +33,8 @@ export function peersTable(rows: readonly PeerFigures[], missing: readonly strin
     ].join(' | '),
   );
   return [
-    '| server | how it runs | connections | connects/s | CPU per connect, µs | memory each, bytes | CPU at rest, % of a core | one message to all: p50 / p99 / last, ms |',
+    '| server | how it runs | connections | connects/s | CPU per connect, µs | memory each, bytes | ' +
+      'CPU at rest, % of a core | one message to all: p50 / p99 / last, ms |',
     '|---|---|---:|---:|---:|---:|---:|---:|',
     ...lines.map((line) => `| ${line} |`),
     ...missing.map((line) => `\nMissing: ${line}`),

@@ -46,20 +46,26 @@ export function drawChart(chart: Chart): string {
   const x = project(chart.x, values(chart.lines, 0), left, width - right);
   const y = project(chart.y, values(chart.lines, 1), height - bottom, top);
   const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${asText(chart.title)}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" ` +
+      `aria-label="${asText(chart.title)}">`,
     `<style>${STYLE}</style>`,
     `<text class="title" x="${left}" y="24">${asText(chart.title)}</text>`,
     ...x.ticks.map(
       ({ at, label }) =>
-        `<path class="grid" d="M${at} ${top}V${height - bottom}"/><text x="${at}" y="${height - bottom + 18}" text-anchor="middle">${asText(label)}</text>`,
+        `<path class="grid" d="M${at} ${top}V${height - bottom}"/><text x="${at}" ` +
+        `y="${height - bottom + 18}" text-anchor="middle">${asText(label)}</text>`,
     ),
     ...y.ticks.map(
       ({ at, label }) =>
-        `<path class="grid" d="M${left} ${at}H${width - right}"/><text x="${left - 8}" y="${round(at + 4)}" text-anchor="end">${asText(label)}</text>`,
+        `<path class="grid" d="M${left} ${at}H${width - right}"/><text x="${left - 8}" ` +
+        `y="${round(at + 4)}" text-anchor="end">${asText(label)}</text>`,
     ),
-    `<rect class="frame" x="${left}" y="${top}" width="${width - left - right}" height="${height - top - bottom}"/>`,
-    `<text x="${round((left + width - right) / 2)}" y="${height - bottom + 40}" text-anchor="middle">${asText(chart.x.title)}</text>`,
-    `<text x="16" y="${round((top + height - bottom) / 2)}" text-anchor="middle" transform="rotate(-90 16 ${round((top + height - bottom) / 2)})">${asText(chart.y.title)}</text>`,
+    `<rect class="frame" x="${left}" y="${top}" width="${width - left - right}" ` +
+      `height="${height - top - bottom}"/>`,
+    `<text x="${round((left + width - right) / 2)}" y="${height - bottom + 40}" ` +
+      `text-anchor="middle">${asText(chart.x.title)}</text>`,
+    `<text x="16" y="${round((top + height - bottom) / 2)}" text-anchor="middle" transform="rotate(-90 ` +
+      `16 ${round((top + height - bottom) / 2)})">${asText(chart.y.title)}</text>`,
     ...chart.lines.map((line, at) => {
       const path = line.points
         .map(([px, py], first) => `${first === 0 ? 'M' : 'L'}${x.place(px)} ${y.place(py)}`)
@@ -78,7 +84,10 @@ function legend(lines: readonly Line[]): string[] {
   return lines.map(({ name }, at) => {
     const px = round(SIZE.left + (at % columns) * column);
     const py = SIZE.height - 32 + Math.floor(at / columns) * 20;
-    return `<path class="line" ${look(at)} d="M${px} ${py}h26"/><text x="${px + 32}" y="${py + 4}">${asText(name)}</text>`;
+    return (
+      `<path class="line" ${look(at)} d="M${px} ${py}h26"/><text x="${px + 32}" ` +
+      `y="${py + 4}">${asText(name)}</text>`
+    );
   });
 }
 

@@ -106,7 +106,8 @@ async function hold(bench: Bench, fleet: Fleet, devices: number, empty: Look): P
   );
   if (held < devices)
     bench.say(
-      `the wall: ${held} devices with ${(full.machine.used / 2 ** 30).toFixed(1)} GiB in use${bench.timeLeftMs <= 0 ? ', the time is up' : ''}`,
+      `the wall: ${held} devices with ${(full.machine.used / 2 ** 30).toFixed(1)} GiB in ` +
+        `use${bench.timeLeftMs <= 0 ? ', the time is up' : ''}`,
     );
   return held >= devices;
 }

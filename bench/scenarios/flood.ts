@@ -68,7 +68,8 @@ async function syncSeconds(bench: Bench, { site }: Fleet): Promise<{ seconds: nu
   const id = await forceSync(site, { all: true });
   const { counts } = await whenFinished(site, id);
   bench.say(
-    `a sync to all: ${counts.succeeded} of ${bench.devices} after ${((sharedNow() - began) / 1_000).toFixed(1)} s`,
+    `a sync to all: ${counts.succeeded} of ${bench.devices} after ` +
+      `${((sharedNow() - began) / 1_000).toFixed(1)} s`,
   );
   return { seconds: (sharedNow() - began) / 1_000, open: bench.devices - counts.succeeded };
 }

@@ -30,7 +30,8 @@ const MESSAGE_BYTES = 260;
 export const peers: Scenario = {
   name: 'peers',
   title:
-    'idle and fan-out on what users would pick instead: uWebSockets.js, ws, socket.io, nchan, mosquitto, NATS',
+    'idle and fan-out on what users would pick instead: uWebSockets.js, ws, socket.io, nchan, ' +
+    'mosquitto, NATS',
   // One process must hold them with the descriptors many systems give it.
   devices: 10_000,
   quickDevices: 200,

@@ -59,7 +59,8 @@ async function lose(
   const returned = (await swarm.take('ready')).get('') ?? new Float64Array();
   const working = (await swarm.take('working')).get('') ?? new Float64Array();
   bench.say(
-    `${what}: ${lost} lost, ${returned.length} returned, ${working.length} working after ${took.toFixed(0)} ms`,
+    `${what}: ${lost} lost, ${returned.length} returned, ${working.length} working after ` +
+      `${took.toFixed(0)} ms`,
   );
   await tellTroubles(bench, swarm);
   bench.figure(`${what}: devices lost at once`, 'devices', lost);

@@ -118,7 +118,10 @@ export async function readMeasurements(rowsFile?: string): Promise<Measurements>
 function conditionsNow(measuredAt: Date, othersPercent: number): string {
   const day = measuredAt.toISOString().slice(0, 10);
   const machine = `${CORES} cores (${cpus()[0]?.model.trim() || 'unknown'})`;
-  return `${day}, Node.js ${process.versions.node}, ${machine}, everything on it; others used ${Math.round(othersPercent)} % of it meanwhile.`;
+  return (
+    `${day}, Node.js ${process.versions.node}, ${machine}, everything on it; others used ` +
+    `${Math.round(othersPercent)} % of it meanwhile.`
+  );
 }
 
 /** In the place of the one with as many devices, if there is one. */

@@ -94,7 +94,8 @@ export function figuresAsMarkdown(measurements: Measurements): string {
     '|---|---:|---|---|',
     ...costNames.map(
       (name) =>
-        `| \`${name}\` | ${number(measurements.costs[name].figure)} | ${describeCost(name)} | ${measurements.costs[name].source} |`,
+        `| \`${name}\` | ${number(measurements.costs[name].figure)} | ${describeCost(name)} | ` +
+        `${measurements.costs[name].source} |`,
     ),
     '',
     'The model against fan-outs that were measured:',
@@ -103,7 +104,11 @@ export function figuresAsMarkdown(measurements: Measurements): string {
     '|---:|---:|---:|---|',
     ...measurements.points.map((point) => {
       const run = runFanout(pointSite(point), costs);
-      return `| ${whole(point.devices)} | ${duration(point.reachedMs / 1e3)}, ${duration(point.durableMs / 1e3)} | ${duration(run.timeTo('reached', 1))}, ${duration(run.timeTo('durable', 1))} | ${point.source} |`;
+      return (
+        `| ${whole(point.devices)} | ${duration(point.reachedMs / 1e3)}, ` +
+        `${duration(point.durableMs / 1e3)} | ${duration(run.timeTo('reached', 1))}, ` +
+        `${duration(run.timeTo('durable', 1))} | ${point.source} |`
+      );
     }),
   ].join('\n');
 }

@@ -30,11 +30,11 @@ export class MemoryDirectory implements Directory {
       generation: this.#whole?.generation ?? null,
       devices: (this.#whole ?? this.#writing)?.devices.size ?? 0,
       writing: this.#writing !== null,
-      ...(this.#whole === null && { problem: 'the directory was not written yet' }),
+      ...(this.#whole === null && { problem: 'the directory is not written yet' }),
     };
   }
 
-  /** The one process that uses it starts over whenever it likes. */
+  /** Only one process uses it, so a new write simply starts over. */
   async begin({ clear = false } = {}): Promise<DirectoryWriting> {
     this.#assertRunning();
     if (clear) this.#whole = null;
@@ -58,7 +58,7 @@ export class MemoryDirectory implements Directory {
     };
   }
 
-  /** Nobody can be cut off from the memory of his own process. */
+  /** A process cannot be cut off from its own memory. */
   async vouch(): Promise<void> {
     this.#assertRunning();
   }
@@ -76,7 +76,7 @@ export class MemoryDirectory implements Directory {
   async devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]> {
     this.#assertRunning();
     const whole = this.#whole;
-    if (whole === null) throw new DirectoryIncomplete('the directory was not written yet');
+    if (whole === null) throw new DirectoryIncomplete('the directory is not written yet');
     return ids.map((id) => whole.devices.get(id) ?? null);
   }
 

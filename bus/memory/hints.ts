@@ -6,7 +6,7 @@ export class Hints {
   readonly #callbacks = new Map<string, Set<() => void>>();
   readonly #announced = new Set<string>();
 
-  /** Returns the way to stop. */
+  /** Returns a function that stops it. */
   on(topic: string, callback: () => void): () => void {
     // A function registered twice is two registrations, so each gets an entry of its own.
     const entry = () => callback();

@@ -15,11 +15,13 @@ export class MemoryOwner implements Owner {
     const { id, epoch } = this.#current ?? own;
     if (id !== own.id) {
       throw new ForeignInstallation(
-        `this process works for installation ${id}, and the database is ${own.id}`,
+        `this process works for installation ${id}, but the database belongs to ${own.id}`,
       );
     }
     if (epoch > own.epoch) {
-      throw new InstallationRestored(`epoch ${epoch} was seen, and the database is of epoch ${own.epoch}`);
+      throw new InstallationRestored(
+        `the bus has seen epoch ${epoch}, but the database has epoch ${own.epoch}`,
+      );
     }
     this.#current = { ...own };
   }

@@ -142,7 +142,7 @@ export class MemoryReceipts implements Receipts {
         rejections += 1;
         this.#log?.warn(
           { err: error, consumer: consumer.name },
-          'receipts were not applied, will come again',
+          'receipts were not applied and will be retried',
         );
         await this.#pause(pauseAfterRejections(rejections), signal);
       }
@@ -155,7 +155,7 @@ export class MemoryReceipts implements Receipts {
     for (const batch of batches) if (this.#open.delete(batch)) this.#bytes -= batch.bytes;
   }
 
-  /** What is not dropped `afterMs` from now is handed out again, to whoever is there. */
+  /** Batches that are not dropped `afterMs` from now are handed to any consumer. */
   #redeliverLater(batches: readonly Batch[], afterMs: number): NodeJS.Timeout {
     const timer = setTimeout(() => {
       this.#redeliveries.delete(timer);
@@ -190,7 +190,7 @@ export class MemoryReceipts implements Receipts {
   }
 }
 
-/** In digits that compare as text. */
+/** As digits that compare as text. */
 function place(number: number): string {
   return String(number).padStart(16, '0');
 }

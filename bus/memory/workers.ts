@@ -147,7 +147,7 @@ export class MemoryWorkers {
 }
 
 function read(worker: Worker | undefined, position: Position | null, limit: number): OutboxRead {
-  // A reader that already knows its outbox is gone (epoch '') is not told again.
+  // A reader that already knows its outbox is gone (epoch '') does not get `lost` a second time.
   if (worker === undefined) {
     return { position: { epoch: '', offset: '0' }, entries: [], lost: position?.epoch !== '' };
   }

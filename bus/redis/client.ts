@@ -1,4 +1,4 @@
-/** How the connections to Redis are made, and what all of them have in common. */
+/** Creates connections to Redis with the options that all of them share. */
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { AbstractConnector, Redis, type RedisOptions } from 'ioredis';
@@ -10,12 +10,13 @@ export type Argument = string | number | Buffer;
 export type Client = Redis &
   Record<'evalBuffer' | 'evalshaBuffer' | 'xautoclaimBuffer', (...args: Argument[]) => Promise<unknown>>;
 
-/** A server that accepts no connection within this time is not there, milliseconds. */
+/** A server that accepts no connection within this time counts as absent, milliseconds. */
 const CONNECT_TIMEOUT_MS = 2_000;
 
 interface Following {
   /**
-   * Where the next connection goes. Its rejections reach the client's `error` event, and it is asked again.
+   * The target of the next connection. A rejection reaches the client's `error` event and leads to another
+   * call.
    */
   locate(): Promise<Endpoint>;
   /** Pause before the nth attempt in a row, milliseconds. */
@@ -23,10 +24,10 @@ interface Following {
 }
 
 /**
- * A connection that is not opened yet, each time to where `locate` says. It reconnects for as long as it is
- * not disconnected, but sends nothing again by itself: what was under way when it broke is rejected at once,
- * and what comes before it is back as well, so that the caller always knows what was not done (and nothing is
- * appended twice behind its back).
+ * A connection to the target that `locate` names, not opened yet. It reconnects until it is disconnected on
+ * purpose, but resends nothing by itself. Commands that were in flight when it broke are rejected at once,
+ * and so are commands issued before it is back. The caller therefore always knows what was not done, and
+ * nothing is appended twice without its knowledge.
  */
 export function newClient(
   target: RedisTarget,
@@ -56,7 +57,7 @@ export function sentinelClient(target: RedisTarget & { kind: 'sentinel' }, endpo
   });
 }
 
-/** A connection to one server of a cluster, to ask it about the others; it is not made again when it ends. */
+/** A connection to one server of a cluster, to ask it about the others; it does not reconnect. */
 export function seedClient(target: RedisTarget, endpoint: Endpoint): Redis {
   return new Redis({
     ...commonOptions(target.credentials, target.tls),
@@ -73,7 +74,7 @@ function commonOptions({ username, password }: Credentials, tls: TlsOptions | nu
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAlive: 30_000,
     enableOfflineQueue: false,
-    // What the server says of itself is looked at by `Link`.
+    // `Link` checks what the server reports about itself.
     enableReadyCheck: false,
     maxRetriesPerRequest: 0,
     autoResubscribe: false,
@@ -110,7 +111,7 @@ function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null): { 
         if (endpoint !== null) {
           const address = { host: endpoint.host, port: endpoint.port };
           this.stream = tls === null ? connectTcp(address) : connectTls({ ...address, ...tls });
-          // For as long as it lives: the client listens for one error only, and TLS may have another one
+          // The listener stays attached: the client listens for one error only, and TLS may emit another
           // after that.
           this.stream.on('error', (error: Error) => {
             this.firstError ??= error;
@@ -122,11 +123,11 @@ function connectorTo({ locate, delayMs }: Following, tls: TlsOptions | null): { 
       }
     }
   };
-  // The declaration asks for more than the client does.
+  // The type declaration requires more than the client does.
   return { Connector: Connector as never };
 }
 
-/** Opens it without waiting: failures reach its `error` event, and it goes on trying. */
+/** Opens it without waiting: failures reach its `error` event, and it keeps trying. */
 export function open(client: Redis): void {
   client.connect().catch(() => {
     // The same failure was emitted as `error`, or the connection was closed on purpose.
@@ -137,7 +138,7 @@ export function open(client: Redis): void {
 export async function close(client: Redis): Promise<void> {
   if (client.status === 'end') return;
   const ended = new Promise<void>((resolve) => client.once('end', () => resolve()));
-  // A connection that waits for its next attempt has no socket whose end could be waited for.
+  // A connection between two attempts has no socket to wait for.
   const waiting = client.status === 'reconnecting' || client.status === 'wait' || client.status === 'close';
   client.disconnect();
   if (!waiting) await ended;

@@ -8,10 +8,10 @@ import { SLOTS, slotOf } from './slots.ts';
 import { Lookout, type Topology } from './topology.ts';
 
 const LOOK_INTERVAL_MS = 2_000;
-/** Servers asked in one look; more than one, for one of them may be cut off from the others. */
+/** Servers asked in one poll; more than one, because one may be cut off from the others. */
 const ASKED_AT_ONCE = 4;
 const SEED_DEADLINE_MS = 2_000;
-/** How long what is known stands against servers that know only something older, milliseconds. */
+/** How long the known topology outweighs servers that report an older one, milliseconds. */
 const BELIEVED_MS = 15_000;
 
 interface View {
@@ -19,14 +19,14 @@ interface View {
   epoch: number;
   whole: boolean;
   primaries: Endpoint[];
-  /** Index into `primaries` by slot; -1: nobody. */
+  /** Index into `primaries` by slot; -1: none. */
   slots: Int16Array;
 }
 
 /**
- * Who serves which slots of a Redis Cluster. Servers are asked at an interval and not only when one redirects
- * or is gone; of what several say the newest counts, so one that was cut off from the others does not
- * mislead.
+ * Tracks which primary serves which slots of a Redis Cluster. It polls servers, and does not rely on
+ * redirects or lost connections alone. The newest of several answers counts, so a server that is cut off from
+ * the others does not mislead.
  */
 export class ClusterTopology implements Topology {
   readonly #target: RedisTarget;
@@ -36,7 +36,7 @@ export class ClusterTopology implements Topology {
   readonly #tags = new Map<string, string>();
   #view: View | null = null;
   #confirmedAt = 0;
-  #problem: string | null = 'the cluster was not asked yet';
+  #problem: string | null = 'the cluster has not been queried yet';
   #onChange: () => void = () => {};
 
   /** `connected`: connections to servers of the cluster that can be asked. */
@@ -110,7 +110,8 @@ export class ClusterTopology implements Topology {
 
   async #look(): Promise<void> {
     const views = await this.#askConnected();
-    // Seeds as well while something is wrong: those we are connected to may all be on the wrong side.
+    // While something is wrong, the seeds are asked as well: all connected servers may be on the wrong side
+    // of a partition.
     if (!views.some(({ whole }) => whole)) views.push(...(await this.#askSeeds()));
     let best: View | null = null;
     for (const view of views) {

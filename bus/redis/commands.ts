@@ -14,12 +14,12 @@ const MAX_REDIRECTIONS = 3;
 /** How long a redirected command waits for a connection to a server that was not known yet, milliseconds. */
 const NEW_SERVER_MS = 1_000;
 
-/** One command on the client given, and nothing else. */
+/** Issues exactly one command on the given client. */
 type Command<T> = (client: Client) => Promise<T>;
 
 /**
- * The connections for everything that does not block: one to every place. What is asked of one place in one
- * turn of the event loop goes out together (auto-pipelining), in order.
+ * The connections for everything that does not block, one for each place. Commands to one place within one
+ * turn of the event loop are sent together (auto-pipelining), in order.
  */
 export class Commands {
   readonly #target: RedisTarget;
@@ -28,11 +28,11 @@ export class Commands {
   readonly #log: Logger;
   readonly #onState: () => void;
   readonly #links = new Map<string, Link>();
-  /** Of connections that are closed: what is counted does not go back. */
+  /** Counts of closed connections: counters never decrease. */
   #reconnects = 0;
   #open = false;
 
-  /** `onState` is told whenever a connection becomes usable or ceases to be. */
+  /** `onState` is called whenever a connection becomes usable or unusable. */
   constructor(
     target: RedisTarget,
     topology: Topology,
@@ -70,7 +70,7 @@ export class Commands {
     return [...this.#links.values()].filter(({ usable }) => usable).map(({ client }) => client);
   }
 
-  /** Connects to what is there now and leaves what is not any more. */
+  /** Connects to the places of now and disconnects from former ones. */
   follow(): void {
     if (!this.#open) return;
     const places = this.#topology.places();
@@ -81,7 +81,7 @@ export class Commands {
         this.#reconnects += link.reconnects;
         void link.close();
       } else if (current !== null && link.endpoint !== null && endpointName(current) !== link.server) {
-        link.renew(`${link.server}: it is not the primary any more`);
+        link.renew(`${link.server} is no longer the primary`);
       }
     }
     for (const place of places) this.#linkTo(place);
@@ -89,8 +89,8 @@ export class Commands {
   }
 
   /**
-   * Runs a script; binary in its result comes as Buffer. Rejects with `BusUnavailable`, or with a fault of
-   * ours.
+   * Runs a script; binary values in its result are Buffers. Rejects with `BusUnavailable`, or with an error
+   * that is a bug.
    */
   async run(
     script: Script,
@@ -102,13 +102,13 @@ export class Commands {
         client.evalshaBuffer(script.sha, keys.length, ...keys, ...args),
       );
     } catch (error) {
-      // Only after somebody emptied Redis' script cache: all scripts are loaded with every new connection.
+      // Only after somebody emptied Redis's script cache: every new connection loads all scripts.
       if (replyCode(error) !== 'NOSCRIPT') throw asBusError(error);
     }
     return this.do(keys[0], (client) => client.evalBuffer(script.lua, keys.length, ...keys, ...args));
   }
 
-  /** Runs a plain command where `key` is; all its keys are there. Rejects like `run`. */
+  /** Runs a plain command at the place of `key`, which must hold all of its keys. Rejects like `run`. */
   async do<T>(key: string, command: Command<T>): Promise<T> {
     try {
       return await this.#send(key, command);
@@ -128,7 +128,7 @@ export class Commands {
     }
   }
 
-  /** A command that was redirected was not done: sending it on is no repetition. */
+  /** A redirected command was not executed, so forwarding it repeats nothing. */
   async #redirected<T>(key: string, command: Command<T>, first: unknown): Promise<T> {
     let last = first;
     for (let hop = 0; hop < MAX_REDIRECTIONS; hop += 1) {
@@ -151,7 +151,7 @@ export class Commands {
     if (!this.#open) throw new BusUnavailable('the bus is not running');
     const place = this.#topology.placeOf(key);
     if (place === null)
-      throw new BusUnavailable(this.#topology.problem() ?? 'nobody serves this part of the keys');
+      throw new BusUnavailable(this.#topology.problem() ?? 'no server holds this part of the keys');
     return place;
   }
 
@@ -181,7 +181,7 @@ export class Commands {
       {
         commandTimeout: 2_000,
         enableAutoPipelining: true,
-        // A connection that is half open is given up, not only the commands on it.
+        // A half-open connection is closed, not only the commands on it.
         socketTimeout: 4_000,
       },
       {
@@ -205,10 +205,7 @@ export class Commands {
   }
 }
 
-/**
- * The command on a server that takes over a slot, which serves what it has of it only to those who say
- * ASKING.
- */
+/** Sends the command to a server that is taking over a slot; until it has all of it, it requires ASKING. */
 async function asking<T>(client: Client, command: Command<T>): Promise<T> {
   const pipeline = client.pipeline();
   pipeline.call('ASKING');

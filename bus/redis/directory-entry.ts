@@ -1,6 +1,6 @@
 /**
- * How a device stands in the directory: generation and digest, which Redis' side of it adds up, and the rest
- * encoded.
+ * The stored form of a device in the directory: generation and digest, which Redis scripts add up, then the
+ * encoded rest.
  */
 import { createHash } from 'node:crypto';
 import type { Edition } from '../../protocol/index.ts';
@@ -22,7 +22,7 @@ type StoredDevice = [
   membershipEdition: Edition,
 ];
 
-/** The digest is over the id and the value: 48 bits, to be added up modulo 2^48. */
+/** The digest covers the id and the value: 48 bits, added up modulo 2^48. */
 export function encodeDevice(device: DirectoryDevice): { digest: string; value: Buffer } {
   const stored: StoredDevice = [
     device.publicKey,
@@ -42,7 +42,7 @@ export function decodeDevice(id: string, stored: Buffer): DirectoryDevice {
   );
   return {
     id,
-    // Copies: a record that is kept must not keep alive the buffer it was received in.
+    // Copies, because a kept record must not keep its receive buffer alive.
     publicKey: new Uint8Array(publicKey),
     blocked,
     groups,

@@ -1,15 +1,15 @@
-/** What stands in a shard of the directory beside the devices, and what follows from it. */
+/** The metadata that a shard of the directory keeps beside the devices, and what follows from it. */
 import type { Installation } from '../bus.ts';
 
 /**
- * Written with the last step of a writing, so that one command answers both "which device" and "is this all
- * of them".
+ * Written with the last step of a full write, so that one command answers both "which device" and "is this
+ * all of them".
  */
 export interface Mark {
   generation: string;
   installation: string;
   epoch: number;
-  /** Of the data it was written in: in another one the last changes may be missing. */
+  /** Replication history in which it was written: under another history the last changes may be missing. */
   history: string;
 }
 
@@ -17,7 +17,7 @@ export function formatMark({ generation, installation, epoch, history }: Mark): 
   return `${generation} ${installation} ${epoch} ${history}`;
 }
 
-/** `null` for what is none. */
+/** `null` for anything else. */
 export function parseMark(text: string): Mark | null {
   const [generation = '', installation, epoch, history = ''] = text.split(' ');
   if (installation === undefined || epoch === undefined) return null;
@@ -30,7 +30,7 @@ interface Counts {
   version: number;
 }
 
-/** What `lookDirectory` said of a shard. */
+/** Result of `lookDirectory` for a shard. */
 export interface ShardLook {
   mark: Mark | null;
   writing: boolean;
@@ -50,13 +50,13 @@ export function parseLook([mark, writing, counts, devices]: readonly Buffer[]): 
 }
 
 /**
- * Remembers what was seen of a shard: contents that changed without a new version, or went back, were not
- * changed by us.
+ * Remembers earlier states of a shard: contents that changed without a new version, or went back, were not
+ * changed by Pushpoint.
  */
 export class ShardMemory {
   #seen: { generation: string; counts: Counts } | null = null;
 
-  /** Why the shard does not hold what was written into it; `null` when it does. */
+  /** Why the shard does not hold what was written to it; `null` when it does. */
   compare({ mark, devices, counts }: ShardLook): string | null {
     if (mark === null) return null;
     if (devices !== counts.count) return `${devices} devices are there, and ${counts.count} were written`;
@@ -64,7 +64,7 @@ export class ShardMemory {
     if (seen?.generation === mark.generation) {
       if (counts.version < seen.counts.version) return 'an earlier state of it is there';
       if (counts.version === seen.counts.version && counts.digest !== seen.counts.digest) {
-        return 'its digest changed, and nothing was written';
+        return 'its digest changed although nothing was written';
       }
     }
     this.#seen = { generation: mark.generation, counts };
@@ -72,10 +72,10 @@ export class ShardMemory {
   }
 }
 
-/** Why a shard with this mark is not to be read; `null` when it is `own`'s. */
+/** Why a shard with this mark must not be read; `null` when it belongs to `own`. */
 export function whyNotOwn(mark: Mark | null, own: Installation | null): string | null {
   if (own === null) return 'it is not known yet which installation this Redis serves';
   if (mark === null) return 'the directory was not written yet, or is lost';
   if (mark.installation === own.id) return null;
-  return `the directory is that of installation ${mark.installation}, and this is one of ${own.id}`;
+  return `the directory belongs to installation ${mark.installation}, but this program to ${own.id}`;
 }

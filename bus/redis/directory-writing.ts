@@ -5,7 +5,7 @@ import { SCRIPTS } from './scripts/index.ts';
 export interface WritingParts {
   generation: string;
   installation: { id: string; epoch: number };
-  /** The history of each shard's data as the writing began. */
+  /** Each shard's replication history when the write began. */
   histories: readonly string[];
   /** Runs a script on a shard. */
   run(
@@ -16,7 +16,7 @@ export interface WritingParts {
   put(devices: readonly DirectoryDevice[], generation: string): Promise<void>;
 }
 
-/** One writing of the whole directory, shard by shard; each shard proves for itself that it is whole. */
+/** One full write of the directory, shard by shard; each shard proves for itself that it is complete. */
 export class RedisDirectoryWriting implements DirectoryWriting {
   readonly #parts: WritingParts;
 
@@ -45,13 +45,13 @@ export class RedisDirectoryWriting implements DirectoryWriting {
     for (let swept = false; ; swept = true) {
       const answer = Number(await run(shard, SCRIPTS.finishDirectory, [generation, mark]));
       if (answer === 1) return;
-      // Swept, and still there: something writes into it that is none of us.
+      // They reappear after the sweep: another program writes into the shard.
       if (answer === 0 || swept) throw lost();
       await this.#sweep(shard);
     }
   }
 
-  /** Devices that are not in SQL any more. */
+  /** Devices that are no longer in the database. */
   async #sweep(shard: number): Promise<void> {
     const { generation, run } = this.#parts;
     let cursor = '0';
@@ -63,5 +63,5 @@ export class RedisDirectoryWriting implements DirectoryWriting {
 }
 
 export function lost(): DirectoryIncomplete {
-  return new DirectoryIncomplete('what was written of the directory is lost, or somebody else writes it');
+  return new DirectoryIncomplete('written parts of the directory are lost, or another server writes it');
 }

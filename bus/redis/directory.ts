@@ -28,7 +28,7 @@ import type { Script } from './script.ts';
 import { SCRIPTS } from './scripts/index.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
-/** A writing of which nothing was heard for so long is given up for that of another server, milliseconds. */
+/** A full write without progress for this long may be replaced by another server's, milliseconds. */
 const GIVEN_UP_MS = 10_000;
 
 export interface RedisDirectoryParts {
@@ -46,7 +46,7 @@ export interface RedisDirectoryParts {
 export class RedisDirectory implements Directory {
   readonly #with: RedisDirectoryParts;
   readonly #memories: readonly ShardMemory[];
-  /** Generation of the last writing begun here: what failed is begun again at once. */
+  /** Generation of the last full write begun here: a failed one may restart at once. */
   #lastWriting = '';
 
   constructor(parts: RedisDirectoryParts) {
@@ -84,7 +84,7 @@ export class RedisDirectory implements Directory {
           ...[installation.id, generation, String(givenUpMs), clear ? '1' : '', before],
         ]),
       );
-    // Whoever has the first shard has them all.
+    // The owner of the first shard owns all of them.
     if ((await begin(0, GIVEN_UP_MS)) === 0) return null;
     this.#lastWriting = generation;
     await Promise.all(this.#memories.map((_, shard) => (shard === 0 ? 1 : begin(shard, 0))));
@@ -151,7 +151,7 @@ export class RedisDirectory implements Directory {
     const fields = await commands.do(keys.gateways, (client) => client.hgetallBuffer(keys.gateways));
     const { [FIELD_OWNER]: listOf, ...entries } = fields;
     if (owner.current === null || listOf?.toString() !== owner.current.id) {
-      throw new DirectoryIncomplete('the list of gateways was not written yet, or is lost');
+      throw new DirectoryIncomplete('the list of gateways is not written yet, or is lost');
     }
     return Object.values(entries).map((value) => decode<DirectoryGateway>(value));
   }
@@ -162,14 +162,13 @@ export class RedisDirectory implements Directory {
 
   #installation(): Installation {
     const { current } = this.#with.owner;
-    if (current === null)
-      throw new BusUnavailable('it is not known yet which installation this Redis serves');
+    if (current === null) throw new BusUnavailable('the installation of this Redis is not known yet');
     return current;
   }
 
   /**
-   * What nobody may be turned away for good on: a part that may lack the last changes, or that nobody looks
-   * after.
+   * Throws when no device may be rejected permanently: a shard may lack the last changes, or nobody maintains
+   * it.
    */
   async #assertSure(marks: ReadonlyMap<number, Mark>): Promise<void> {
     const { commands, keys } = this.#with;
@@ -179,7 +178,7 @@ export class RedisDirectory implements Directory {
     const vouched = await commands.do(keys.directoryVouched, (client) => client.get(keys.directoryVouched));
     for (const { installation, generation } of marks.values()) {
       if (vouched !== `${installation} ${generation}`) {
-        throw new DirectoryIncomplete('no administration server looks after this directory now');
+        throw new DirectoryIncomplete('no administration server maintains this directory now');
       }
     }
   }
@@ -216,7 +215,7 @@ export class RedisDirectory implements Directory {
       );
       if (answer === 0) throw lost();
       if (answer === 3)
-        throw new BusUnavailable('the directory in this Redis is that of another installation');
+        throw new BusUnavailable('the directory in this Redis belongs to another installation');
     };
     await perShard(this.#with.keys, ids, step, MAX_PER_SCRIPT);
   }
@@ -228,7 +227,7 @@ export class RedisDirectory implements Directory {
     await this.#andHint(commands.run(SCRIPTS.setGateways, [keys.gateways], args));
   }
 
-  /** The change and its hint, begun together. */
+  /** The change and its hint start together. */
   async #andHint(change: Promise<unknown>): Promise<void> {
     const { commands, keys, subscriptions } = this.#with;
     await Promise.all([change, subscriptions.publish(commands, keys.gatewaysHint)]);
@@ -249,11 +248,11 @@ export class RedisDirectory implements Directory {
 
   #isInItsHistory(shard: number, { history }: Mark): boolean {
     const now = this.#historyOf(shard);
-    // A server that does not tell its history leaves nothing to compare.
+    // A server that does not report its history leaves nothing to compare.
     return now === null || history === '' || history === now;
   }
 }
 
 function mayLack(shard: number): string {
-  return `shard ${shard} of the directory may lack what was written last`;
+  return `shard ${shard} of the directory may lack the latest writes`;
 }

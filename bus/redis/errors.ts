@@ -1,7 +1,7 @@
 import { BusUnavailable } from '../bus.ts';
 import type { Endpoint } from './settings.ts';
 
-/** First words of Redis' error replies that say it cannot serve now; every other reply is a fault of ours. */
+/** First words of error replies that mean Redis cannot serve now; every other error reply indicates a bug. */
 const CANNOT_SERVE = new Set([
   'ASK',
   'BUSY',
@@ -24,8 +24,8 @@ const CANNOT_SERVE = new Set([
 /** The code of an error reply, for example `NOGROUP`; `null` when the error is not a reply of Redis. */
 export function replyCode(error: unknown): string | null {
   if (!(error instanceof Error) || !('command' in error)) return null;
-  // Redis before 7 wraps what a command inside a script said: "ERR Error running script ...: -OOM command not
-  // allowed".
+  // Redis before 7 wraps the error of a command inside a script: "ERR Error running script ...: -OOM command
+  // not allowed".
   const wrapped = /^ERR .*-(OOM|READONLY|MISCONF|NOREPLICAS) /.exec(error.message);
   return wrapped?.[1] ?? /^[A-Z]{2,}\b/.exec(error.message)?.[0] ?? null;
 }
@@ -51,8 +51,8 @@ export function redirectionOf(error: unknown): Redirection | null {
 }
 
 /**
- * What a caller of the bus gets for an error of the Redis client. Everything that is not an error reply means
- * that the connection is away, timed out or was never ready.
+ * Converts an error of the Redis client into the error for callers of the bus. Anything that is not an error
+ * reply means that the connection is lost, timed out or was never ready.
  */
 export function asBusError(error: unknown): unknown {
   if (error instanceof BusUnavailable) return error;

@@ -13,17 +13,15 @@ import type { Line, Subscriptions } from './subscriptions.ts';
 import type { Topology } from './topology.ts';
 
 const PROBE_INTERVAL_MS = 1_500;
-/**
- * How long a subscription to another server may take to be there before that counts as wrong, milliseconds.
- */
+/** How long a subscription to another server may take before that counts as a problem, milliseconds. */
 const FIRST_CONNECTION_MS = 2_500;
 /** While something is wrong. */
 const PROBE_AGAIN_MS = 500;
 
-/** How long a start says nothing about waiting, milliseconds. */
+/** How long a start waits before it reports that it is waiting, milliseconds. */
 const QUIET_MS = 1_000;
 /**
- * What no waiting changes: refused credentials, a database or a kind of server that is not there, a
+ * Errors that waiting does not fix: refused credentials, a missing database, the wrong kind of server, a
  * certificate.
  */
 const FOR_A_PERSON =
@@ -41,7 +39,7 @@ export interface HealthParts {
   /** Of this bus. */
   id: string;
   log: Logger;
-  /** Whether this program is the one of several on a machine that logs what an operator should change. */
+  /** Whether this program, of several on one machine, logs the settings that an operator should change. */
   tellWarnings: boolean;
 }
 
@@ -128,7 +126,7 @@ export class Health {
     return () => this.#watched.delete(watched);
   }
 
-  /** A connection became usable or ceased to be, or servers changed. */
+  /** A connection became usable or unusable, or servers changed. */
   connectionsChanged(): void {
     if (this.#stopped) return;
     const { links } = this.#with.commands;
@@ -195,8 +193,8 @@ export class Health {
     } catch (error) {
       this.#set('commands', place, link, reasonAt(link, error));
       topology.look();
-      // It answers nothing, or is a replica now. Whatever else it refuses, a new connection would be refused
-      // as well.
+      // It does not answer, or is a replica now. For any other refusal, a new connection would be refused as
+      // well.
       if (link.usable && /no answer within|timed out|replica|READONLY/.test(reasonAt(link, error))) {
         link.renew(reasonAt(link, error));
       }
@@ -205,7 +203,7 @@ export class Health {
     const line = subscriptions.lines.get(place);
     if (line === undefined) return;
     if (!line.live) {
-      // One that is being connected for the first time is missed by nobody yet, unless that takes long.
+      // Nobody misses a line that is connecting for the first time, unless that takes long.
       if (!line.wasLive && performance.now() - line.openedAt < FIRST_CONNECTION_MS) return;
       this.#set('subscription', place, line.link, line.link.reason);
       return;
@@ -221,8 +219,8 @@ export class Health {
     try {
       await this.#with.owner.look();
     } catch (error) {
-      // A server that does not answer is known by its own part.
-      this.#with.log.debug({ err: error }, 'it is not known now whose Redis is');
+      // Its own part reports a server that does not answer.
+      this.#with.log.debug({ err: error }, 'the installation of Redis is unknown now');
     }
   }
 
@@ -238,7 +236,7 @@ export class Health {
       },
       failed: (reason) => {
         if (this.#stopped || !line.live) return;
-        log.warn({ server: line.link.server, reason }, 'the subscription to Redis is replaced');
+        log.warn({ server: line.link.server, reason }, 'replacing the subscription to Redis');
         this.subscriptionsReplaced += 1;
         this.#set('subscription', place, line.link, reason);
         this.#conclude();
@@ -258,15 +256,15 @@ export class Health {
       const now = histories.of(key);
       const its = link.facts?.history ?? '';
       if (link.usable && now !== null && its !== '' && its !== now) {
-        log.warn({ server: link.server }, 'a connection was left at a former primary, and is replaced');
-        link.renew('left at a former primary');
+        log.warn({ server: link.server }, 'replacing a connection that stayed at a former primary');
+        link.renew('stayed at a former primary');
       }
       this.#set('receipts', key, link, link.usable ? null : link.reason);
     }
     this.#parts.keep('receipts', seen);
   }
 
-  /** Once for each server and each of its lives. */
+  /** Once for each server and each time it starts. */
   async #lookAtSettings(place: string, link: Link): Promise<void> {
     const { endpoint, facts } = link;
     const life = `${place} ${facts?.history}`;
@@ -274,7 +272,7 @@ export class Health {
     this.#told.add(life);
     let saves: string | null = null;
     if (facts.appendOnly === false) {
-      // Managed servers do not let everybody read their settings.
+      // Managed servers may not allow reading their settings.
       const answer = (await link.client.config('GET', 'save').catch(() => [])) as string[];
       saves = answer[1] ?? null;
     }

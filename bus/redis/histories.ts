@@ -1,16 +1,16 @@
 import type { Topology } from './topology.ts';
 
 /**
- * Which history of its data Redis is in, by place (`ServerFacts.history`). Replication is asynchronous, and a
- * restart may lose the last moments: when a place goes on with another history, something that was
- * acknowledged may be missing from it, and nothing in the data itself shows that. So whatever must not be
- * lost unnoticed is compared by history.
+ * Tracks the replication history of Redis's data, by place (`ServerFacts.history`). Replication is
+ * asynchronous, and a restart may lose the last moments: when a place continues with another history,
+ * acknowledged writes may be missing, and nothing in the data itself shows that. Code that must notice such a
+ * loss therefore compares histories.
  */
 export class Histories {
   readonly #topology: Topology;
   readonly #onChange: () => void;
   readonly #known = new Map<string, string>();
-  /** Times that a place went on with another history. */
+  /** Times that a place continued with another history. */
   changes = 0;
 
   constructor(topology: Topology, onChange: () => void) {
@@ -18,7 +18,7 @@ export class Histories {
     this.#onChange = onChange;
   }
 
-  /** `history`: empty when the server does not say. */
+  /** `history`: empty when the server does not report it. */
   note(place: string, history: string): void {
     const before = this.#known.get(place);
     if (history === '' || before === history) return;
@@ -27,7 +27,7 @@ export class Histories {
     this.#onChange();
   }
 
-  /** Places came or went: one that is gone was replaced, or gave away what it served. */
+  /** Places changed: a place that is gone was replaced, or gave its keys away. */
   follow(): void {
     const places = this.#topology.places();
     for (const place of this.#known.keys()) {
@@ -49,7 +49,7 @@ export class Histories {
   }
 }
 
-/** Whether any of some keys went on with another history since the watch began. */
+/** Whether any of the given keys got another history since the watch began. */
 export class HistoryWatch {
   readonly #histories: Histories;
   readonly #keys: readonly string[];
@@ -61,7 +61,7 @@ export class HistoryWatch {
     this.#seen = keys.map((key) => histories.of(key));
   }
 
-  /** Stays true once it is. What was not known at first counts from when it is. */
+  /** Stays true once it is true. A history unknown at first counts from when it becomes known. */
   changed(): boolean {
     for (const [index, key] of this.#keys.entries()) {
       const now = this.#histories.of(key);

@@ -1,5 +1,5 @@
 /**
- * Every key and channel the bus uses in Redis. What is in `{}` decides the slot in a Redis Cluster: all keys
+ * Every key and channel the bus uses in Redis. The part in `{}` decides the slot in a Redis Cluster: all keys
  * that one script touches share it. The prefix stands before the braces so that several installations can
  * share one Redis.
  *
@@ -16,7 +16,8 @@
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`, and the highest session given out |
  * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
  * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, encoded; mark, writing, counts |
- * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server looks after |
+ * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server
+ * maintains |
  * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
  *
@@ -25,15 +26,15 @@
  */
 
 /**
- * Shards of presence and directory in a Redis Cluster: enough to spread them over any this will run on, and
- * few enough that a batch of a hundred devices makes few commands. Never to be changed while there is data.
- * Without a cluster there is one, so that a handful of devices is one command.
+ * Shards of presence and directory in a Redis Cluster: enough to spread over any realistic cluster, and few
+ * enough that a batch of a hundred devices needs few commands. Never change it while there is data. Without a
+ * cluster there is one shard, so that a handful of devices needs one command.
  */
 const CLUSTER_SHARDS = 16;
 
 /** Devices one command may name; larger shards of a batch are split. */
 export const MAX_PER_COMMAND = 1_000;
-/** The same for a script that works on each of them: nobody else is served meanwhile. */
+/** The same for a script that works on each device: Redis serves nobody else while it runs. */
 export const MAX_PER_SCRIPT = 250;
 
 /** Which shard a device is in: FNV-1a over the characters of its id, modulo `shards`. */

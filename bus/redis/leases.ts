@@ -7,22 +7,17 @@ import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
-/** How long it is known that a worker left in good order, seconds. */
+/** How long the record of an orderly exit is kept, seconds. */
 const LEFT_KNOWN_S = 3_600;
 
-/**
- * `installation`: the one the worker works for; '' while it does not know, absent when the program knows no
- * installations.
- */
+/** `installation`: that of the worker; '' while unknown, absent when the program has no installations. */
 type StoredIdentity = WorkerIdentity & { installation?: string };
 
 /** What this process appended. */
 interface OwnReceipts {
-  /**
-   * Told before anybody else when a lease of this process is gone: what it appended last may be gone with it.
-   */
+  /** Called first when a lease of this process is gone: its latest appends may be gone as well. */
   mayBeLost(): void;
-  /** Some of it may be missing just now. */
+  /** Some of it may be missing right now. */
   readonly mayLack: boolean;
 }
 
@@ -32,9 +27,9 @@ export class RedisLeases implements Leases {
   readonly #keys: Keys;
   readonly #histories: Histories;
   /**
-   * What the leases of this process stand for: the outbox and the presence of the worker's devices, wherever
-   * those are kept. When a part of Redis goes on with another history, some of that may be missing, so the
-   * lease is lost with it.
+   * The data that depends on a lease of this process: the outbox and the presence of the worker's devices,
+   * wherever those are kept. When a part of Redis continues with another history, some of it may be missing,
+   * so the lease counts as lost.
    */
   readonly #watches = new Map<string, HistoryWatch>();
 
@@ -57,7 +52,7 @@ export class RedisLeases implements Leases {
   async acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string> {
     const incarnation = nanoid();
     const own: StoredIdentity = { ...identity, installation: this.#commands.installation };
-    // Begun before it is made: a failover in between counts.
+    // Started before the lease is created, so that a failover in between counts.
     const watch = this.#histories.watch([
       this.#keys.lease(incarnation),
       ...Array.from({ length: this.#keys.shards }, (_, shard) => this.#keys.presence(shard)),
@@ -91,7 +86,7 @@ export class RedisLeases implements Leases {
   }
 
   async heard(incarnation: string, upTo: number): Promise<void> {
-    // Another history may lack what was appended: the next extension finds the lease lost.
+    // Another history may lack appended entries: the next extension finds the lease lost.
     if (this.#watches.get(incarnation)?.changed() || this.#receipts.mayLack) return;
     await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [upTo]);
   }
@@ -155,7 +150,7 @@ export class RedisLeases implements Leases {
       const [identity, load, since, heard] = found[index] ?? [];
       if (identity && load) {
         const { installation, ...worker } = decode<StoredIdentity>(identity);
-        // A gateway of another one that has not noticed yet whose Redis it is.
+        // A gateway of another installation that has not noticed yet that this Redis is not its own.
         if ((installation ?? '') !== '' && installation !== this.#commands.installation) continue;
         leases.push({
           incarnation,
@@ -168,7 +163,7 @@ export class RedisLeases implements Leases {
         expired.push(incarnation);
       }
     }
-    // A lease is listed only after it was made, and an incarnation never returns: what is not there has
+    // A lease is listed only after it was created, and an incarnation never returns: a missing one has
     // expired.
     if (expired.length > 0) {
       await this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, ...expired));

@@ -1,18 +1,18 @@
 import type { Commands } from './commands.ts';
 import type { Line } from './subscriptions.ts';
 
-/** How long a message to oneself may take from its acknowledged publication on, milliseconds. */
+/** How long a published and acknowledged probe may take to arrive, milliseconds. */
 const ECHO_DEADLINE_MS = 2_000;
 
 export interface LineProbeEvents {
   echoed(roundTripMs: number): void;
-  /** The line does not bring what it should. */
+  /** The line does not deliver messages. */
   failed(reason: string): void;
 }
 
 /**
- * Publishes through the commands connection and expects it back through the subscription: a subscription may
- * look alive and bring nothing (half open), or be to another server than the one that commands go to.
+ * Publishes a probe through the commands connection and expects it on the subscription. A subscription may
+ * look alive but deliver nothing (half open), or may be to another server than the commands.
  */
 export class LineProbe {
   readonly #commands: Commands;
@@ -33,8 +33,8 @@ export class LineProbe {
   }
 
   /**
-   * Rejects when it cannot be published; what comes of it afterwards is an event. Does nothing while one is
-   * awaited.
+   * Rejects when the probe cannot be published; its outcome is an event. Does nothing while a probe is
+   * pending.
    */
   async send(): Promise<void> {
     if (this.#awaited !== null) return;
@@ -73,9 +73,9 @@ export class LineProbe {
     this.#events.echoed(performance.now() - awaited.sentAt);
   }
 
-  /** After a stall of this process the message may wait in the socket: it is read first. */
+  /** After a stall of this process, the message may still be in the socket: read it first. */
   #late(awaited: { text: string }): void {
-    setImmediate(() => setImmediate(() => this.#fail(awaited, 'what is published does not arrive')));
+    setImmediate(() => setImmediate(() => this.#fail(awaited, 'published messages do not arrive')));
   }
 
   #fail(awaited: { text: string }, reason: string): void {

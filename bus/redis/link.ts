@@ -5,23 +5,21 @@ import { reasonOf, replyCode } from './errors.ts';
 import { objection, parseInfo, type ServerFacts } from './server-facts.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 
-/** How long a server may take to say what it is, milliseconds. */
+/** How long a server may take to identify itself, milliseconds. */
 const INTRODUCTION_MS = 2_000;
 
 export interface LinkEvents {
-  /**
-   * Connected to a server that can be used; what has to be done first on the connection. It is usable once
-   * this resolves.
-   */
+  /** Called with a connection to a usable server, to prepare it. The link is usable once this resolves. */
   prepare(link: Link): Promise<void>;
   usable(link: Link): void;
-  /** It was usable and is not any more, or the server it reached cannot be used. */
+  /** The link became unusable, or the server it reached cannot be used. */
   lost(link: Link): void;
 }
 
 /**
- * A connection to what is now the right server, for as long as it is open. It is usable only after the server
- * was asked what it is: a replica, or one that loads its data, is left again.
+ * A connection to the server that is right now, for as long as it is open. It becomes usable only after the
+ * server has identified itself: the link disconnects from a replica, or from a server that is loading its
+ * data.
  */
 export class Link {
   readonly client: Client;

@@ -51,8 +51,10 @@ export class RedisOwner implements Owner {
     const held = await this.#ask(own, 0);
     if (held?.id !== own.id) {
       throw new ForeignInstallation(
-        `this Redis (${this.#key}) belongs to installation ${held?.id}, and the database is that of ${own.id}. ` +
-          'Either the database is the wrong one (--database-url, --data-dir), or Redis is: installations that share ' +
+        `this Redis (${this.#key}) belongs to installation ${held?.id}, and the database is that of ` +
+          `${own.id}. ` +
+          'Either the database is the wrong one (--database-url, --data-dir), or Redis is: ' +
+          'installations that share ' +
           'one need a --redis-prefix each. Nothing was changed. If the other one is given up for good: ' +
           `redis-cli del ${this.#key}`,
       );
@@ -67,14 +69,14 @@ export class RedisOwner implements Owner {
     return this.#ask(null, 0);
   }
 
-  /** Looks whether Redis is still this installation's. Rejects with `BusUnavailable`. */
+  /** Checks whether Redis still belongs to this installation. Rejects with `BusUnavailable`. */
   async look(): Promise<void> {
     const held = await this.#ask(this.#claims ? this.#current : null, GONE_AFTER_MS);
     if (held === null) return this.#become(null);
     this.#current ??= held;
     const { id, epoch } = this.#current;
     if (held.id !== id) {
-      this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, and this is one of ${id}`);
+      this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, but this program to ${id}`);
     } else if (held.epoch > epoch && this.#claims) {
       this.#become(olderCopy(this.#current, held.epoch));
     } else {
@@ -101,7 +103,7 @@ export class RedisOwner implements Owner {
   #become(problem: string | null): void {
     if (problem === this.#problem) return;
     if (problem === null)
-      this.#log.info({ installation: this.#current }, 'Redis is the one of this installation again');
+      this.#log.info({ installation: this.#current }, 'Redis belongs to this installation again');
     else this.#log.error(problem);
     this.#problem = problem;
   }
@@ -116,8 +118,8 @@ function olderCopy({ id, epoch }: Installation, seen: number): string {
 }
 
 /**
- * The connections, for whatever belongs to one installation: rejects with `BusUnavailable` while Redis is
- * another's.
+ * The connections, for data of one installation: rejects with `BusUnavailable` while Redis belongs to
+ * another.
  */
 export class OwnCommands {
   readonly #commands: Commands;
@@ -142,7 +144,7 @@ export class OwnCommands {
     return this.#commands.do(key, command);
   }
 
-  /** The installation it works for; '' while that is not known. */
+  /** The installation of this program; '' while unknown. */
   get installation(): string {
     return this.#owner.current?.id ?? '';
   }
@@ -152,7 +154,7 @@ export class OwnCommands {
     if (problem !== null) throw new BusUnavailable(problem);
   }
 
-  /** Data is gone: whoever emptied Redis may have filled it as well. */
+  /** Data is gone: whoever emptied Redis may have filled it again. */
   async lookAgain(): Promise<void> {
     await this.#owner.look();
     this.assertOwn();

@@ -1,10 +1,10 @@
 import type { BusPart } from '../bus.ts';
 
-/** How each part of the bus is, and since when. */
+/** The state of each part of the bus, and since when. */
 export class Parts {
   readonly #parts = new Map<string, BusPart>();
 
-  /** `reason`: `null` when it works. True when that is a change. */
+  /** `reason`: `null` when the part works. Returns whether the state changed. */
   set(name: BusPart['name'], place: string, server: string, reason: string | null): boolean {
     const key = `${name} ${place}`;
     const before = this.#parts.get(key);

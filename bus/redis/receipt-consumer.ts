@@ -11,23 +11,23 @@ import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 
 /**
- * Batches asked for at once, and about how many bytes; what is over `maxBatch` receipts waits here for the
- * next `apply`.
+ * Batches requested at once, and their approximate bytes; receipts beyond `maxBatch` wait here for the next
+ * `apply`.
  */
 const READ_COUNT = 256;
 const READ_BYTES = 16 * 1024 * 1024;
-/** Until it is known how long batches are. */
+/** Until the size of batches is known. */
 const FIRST_READ_COUNT = 16;
-/** Pause before Redis is asked again after it was away, milliseconds. */
+/** Pause before the next request after Redis was unavailable, milliseconds. */
 const AWAY_PAUSE_MS = 200;
-/** A consumer asks at least every few seconds; one that was silent for so long is gone, milliseconds. */
+/** A consumer polls at least every few seconds; one that was silent for this long is gone, milliseconds. */
 const FORGOTTEN_AFTER_MS = 5 * 60_000;
 const FORGET_INTERVAL_MS = 60_000;
 
 /**
- * One loop: take over what others left, read what is new, apply, drop. Only what was applied is dropped;
- * everything else stays on this consumer's name in Redis until somebody takes it over, so this may end at any
- * point.
+ * One loop: take over batches that others left, read new ones, apply, drop. Only applied batches are dropped.
+ * All others stay under this consumer's name in Redis until another consumer takes them over, so the loop may
+ * end at any point.
  */
 export class ReceiptConsumer {
   readonly #stream: ReceiptStream;
@@ -81,7 +81,7 @@ export class ReceiptConsumer {
     });
     const deadline = new AbortController();
     const tooLong = sleep(CONSUMER_END_DEADLINE_MS, deadline.signal);
-    // More than once: a wake-up may come just before the read it is meant for.
+    // More than once: a wake-up may arrive just before the read that it should end.
     for (let attempt = 0; !over && attempt < CONSUMER_END_DEADLINE_MS / 100; attempt += 1) {
       await this.#stream.wakeReader();
       const wait = new AbortController();
@@ -101,7 +101,7 @@ export class ReceiptConsumer {
         await this.#step();
         this.#away = false;
       } catch (error) {
-        // While Redis is away the bus' status says so; here one line is enough.
+        // While Redis is unavailable, the status of the bus says so; one line is enough here.
         if (!this.#away) this.#log.warn({ reason: reasonOf(error) }, 'receipts cannot be consumed now');
         this.#away = true;
         await sleep(AWAY_PAUSE_MS, signal);
@@ -122,7 +122,7 @@ export class ReceiptConsumer {
     if (this.#waiting.length > 0 && !this.#ending.signal.aborted) await this.#applySome();
   }
 
-  /** Asks for fewer batches the next time when these are long. */
+  /** Requests fewer batches next time when these are large. */
   #measured(batches: StreamBatch[]): StreamBatch[] {
     const longest = batches.reduce((most, { bytes }) => Math.max(most, bytes), 1);
     if (batches.length > 0)
@@ -137,14 +137,17 @@ export class ReceiptConsumer {
       this.#rejections = 0;
     } catch (error) {
       this.#rejections += 1;
-      this.#log.warn({ err: error }, 'receipts were not applied, will come again');
+      this.#log.warn({ err: error }, 'receipts were not applied and will be retried');
       await sleep(pauseAfterRejections(this.#rejections), this.#ending.signal);
       return;
     }
     await this.#stream.drop(batches);
   }
 
-  /** All of it, a handful at a time: applies in between, so that what was claimed is not left idle again. */
+  /**
+   * Takes over everything, a handful at a time, and applies in between, so that claimed batches do not become
+   * idle again.
+   */
   async #claimLeftOver(): Promise<void> {
     if (performance.now() < this.#nextClaimAt) return;
     let cursor = '0-0';
@@ -159,7 +162,7 @@ export class ReceiptConsumer {
     this.#nextClaimAt = performance.now() + interval;
   }
 
-  /** Servers that were killed leave their names in the group. */
+  /** Killed servers leave their names in the group. */
   async #forgetDead(): Promise<void> {
     if (performance.now() < this.#nextForgetAt) return;
     this.#nextForgetAt = performance.now() + FORGET_INTERVAL_MS;
@@ -173,7 +176,7 @@ export class ReceiptConsumer {
     } catch (error) {
       this.#log.debug(
         { reason: reasonOf(error) },
-        'left without giving back; what is open comes again in time',
+        'consumer left without returning its batches; they will be redelivered',
       );
     }
   }

@@ -10,9 +10,9 @@ import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
 const GROUP = 'ledger';
-/** Consumer name that batches given back in good order are put on: nobody reads under it. */
+/** Consumer name for returned batches: nobody reads under it. */
 const NOBODY = 'nobody';
-/** Undecodable entries kept for a person to look at. */
+/** Undecodable entries kept for a person to inspect. */
 const MAX_DEAD_ENTRIES = ASIDE_MAX.receipts;
 /** Names forgotten in one call. */
 const MAX_FORGOTTEN = 100;
@@ -85,10 +85,10 @@ export class ReceiptStream {
     const place = this.#topology.placeOf(this.#keys.receipts);
     const current = place === null ? null : this.#topology.current(place);
     if (current === null || this.link.endpoint === null || endpointName(current) === this.link.server) return;
-    this.link.renew(`${this.link.server}: the stream is not there any more`);
+    this.link.renew(`${this.link.server}: the stream is no longer there`);
   }
 
-  /** Idempotent. A group made anew starts at the oldest entry, so nothing is skipped. */
+  /** Idempotent. A recreated group starts at the oldest entry, so nothing is skipped. */
   async createGroup(): Promise<void> {
     try {
       await this.#commands.do(this.#keys.receipts, (client) =>
@@ -116,28 +116,24 @@ export class ReceiptStream {
         '>',
       ),
     )) as [Buffer, RawEntry[]][] | null;
-    // Another installation's receipts are none of this one's business: they wait there for whoever they are
-    // for.
+    // Another installation's receipts stay in the stream for their own installation.
     this.#commands.assertOwn();
     return this.#decode(answer?.[0]?.[1] ?? []);
   }
 
-  /** Lets a `read` that waits answer now, with nothing. */
+  /** Ends a waiting `read` now, with an empty result. */
   async wakeReader(): Promise<void> {
     const id = this.#readerId;
     if (id === null || !this.ready) return;
     try {
       await this.#commands.do(this.#keys.receipts, (client) => client.client('UNBLOCK', id));
     } catch (error) {
-      this.#log.debug(
-        { reason: reasonOf(error) },
-        'the receipts reader was not woken; its read ends by itself',
-      );
+      this.#log.debug({ reason: reasonOf(error) }, 'cannot wake the receipts reader; its read will time out');
     }
   }
 
   /**
-   * Batches that some consumer was handed `idleMs` ago and has not dropped, from `cursor` on; now this one's.
+   * Claims batches that some consumer received at least `idleMs` ago and has not dropped, from `cursor` on.
    */
   async claim(
     cursor: string,
@@ -160,7 +156,7 @@ export class ReceiptStream {
     );
   }
 
-  /** Leaves the group; `notBegun` goes to others, who see it as idle for `idleMs` already. */
+  /** Leaves the group. Other consumers get `notBegun` at once, because it is marked as idle for `idleMs`. */
   async leave(notBegun: readonly StreamBatch[], idleMs: number): Promise<void> {
     await this.#commands.run(
       SCRIPTS.leaveReceipts,
@@ -169,7 +165,7 @@ export class ReceiptStream {
     );
   }
 
-  /** Forgets consumers with nothing on their names who said nothing for `idleMs`: they were killed. */
+  /** Forgets consumers without pending batches that were silent for `idleMs`: they were killed. */
   async forgetIdle(idleMs: number): Promise<number> {
     const forgotten = await this.#withGroup(() =>
       this.#commands.run(
@@ -187,15 +183,15 @@ export class ReceiptStream {
     return this.#topology.locate(place);
   }
 
-  /** A Redis that restarted empty has no group: it is made again, and the command asked once more. */
+  /** A Redis that restarted empty has no group: create it again and repeat the command. */
   async #withGroup<T>(command: () => Promise<T>): Promise<T> {
     try {
       return await command();
     } catch (error) {
-      // A read that waited on a primary that is one no more.
+      // A read that was waiting on a former primary.
       if (replyCode(error) === 'READONLY' || replyCode(error) === 'MOVED') this.#topology.look();
       if (replyCode(error) !== 'NOGROUP') throw asBusError(error);
-      this.#log.warn('the receipts stream is gone, Redis lost its data; starting it anew');
+      this.#log.warn('the receipts stream is gone because Redis lost its data; creating a new one');
       await this.#commands.lookAgain();
       await this.createGroup();
       return await command().catch((again) => {
@@ -212,9 +208,8 @@ export class ReceiptStream {
       if (fields === null) continue;
       const receipts = decodeBatch(fields);
       if (isForeign(fields, this.#commands.installation)) {
-        // Of gateways that have not noticed yet whose Redis it is: their devices are none of this
-        // installation's.
-        this.#log.warn({ entry: id }, 'receipts of another installation are dropped');
+        // They come from gateways that have not noticed yet that this Redis belongs to another installation.
+        this.#log.warn({ entry: id }, 'dropping receipts of another installation');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
       } else if (receipts === null) await this.#bury(id);
       else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
@@ -223,7 +218,7 @@ export class ReceiptStream {
   }
 
   async #bury(id: string): Promise<void> {
-    this.#log.error({ entry: id }, 'a batch of receipts cannot be decoded, moved aside');
+    this.#log.error({ entry: id }, 'moved aside a batch of receipts that cannot be decoded');
     await this.#commands.run(
       SCRIPTS.buryReceipts,
       [this.#keys.receipts, this.#keys.deadReceipts, this.#keys.receiptBytes],
@@ -243,7 +238,7 @@ function decodeBatch(fields: readonly Buffer[]): Receipt[] | null {
   if (name?.toString() !== 'b' || value === undefined) return null;
   try {
     const receipts = decode<Receipt[]>(value);
-    // What stands in there is looked at by whoever applies it.
+    // The consumer that applies the batch checks its contents.
     return Array.isArray(receipts) ? receipts : null;
   } catch {
     return null;

@@ -14,10 +14,10 @@ import { SCRIPTS } from './scripts/index.ts';
 import type { RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
-/** What was appended last is kept for as long as replicas may lag, in milliseconds and in bytes. */
+/** Recent appends are kept for as long as replicas may lag, in milliseconds and in bytes. */
 const KEPT_MS = 5_000;
 const KEPT_BYTES = 4 * 1024 * 1024;
-/** How long it is tried to append them again, milliseconds. */
+/** How long appending them again is attempted, milliseconds. */
 const APPENDED_AGAIN_MS = 30_000;
 
 export interface RedisReceiptsParts {
@@ -118,8 +118,8 @@ export class RedisReceipts implements Receipts {
   }
 
   /**
-   * A primary that takes over may lack what was appended last, and nobody would know: it is appended again.
-   * Most of it comes twice with that, as after a consumer that died; `apply` is idempotent.
+   * A new primary may lack the latest appends without anyone noticing, so they are appended again. Most of
+   * them arrive twice, as after the death of a consumer; `apply` is idempotent.
    */
   historyChanged(): void {
     if (!this.#history.changed()) return;
@@ -127,7 +127,7 @@ export class RedisReceipts implements Receipts {
     this.mayBeLost();
   }
 
-  /** Somebody may have emptied Redis: what was appended last is appended again, at once. */
+  /** Somebody may have emptied Redis: the latest appends are repeated at once. */
   mayBeLost(): void {
     const again = this.#kept;
     this.#kept = [];
@@ -137,7 +137,7 @@ export class RedisReceipts implements Receipts {
     void this.#appendAgain(again.map(({ batch }) => batch)).finally(() => this.#again--);
   }
 
-  /** What was appended before may be missing still: nobody may say that it is there. */
+  /** Earlier appends may still be missing: nobody may claim that they are there. */
   get mayLack(): boolean {
     return this.#again > 0;
   }
@@ -158,11 +158,11 @@ export class RedisReceipts implements Receipts {
 
   #keep(batch: Buffer): void {
     const now = performance.now();
-    // A copy: what is small may be a view into a large buffer.
+    // A copy, because a small value may be a view into a large buffer.
     this.#kept.push({ at: now, batch: Buffer.from(batch) });
     this.#keptBytes += batch.length;
-    // Only here, not by a clock: while Redis is away nothing is appended, and what was appended last is what
-    // may be missing.
+    // Only here, not by a timer: while Redis is unavailable nothing is appended, and the latest appends may
+    // be missing.
     let forgotten = 0;
     for (const { at, batch } of this.#kept) {
       if (now - at <= KEPT_MS && this.#keptBytes <= KEPT_BYTES) break;
@@ -178,7 +178,7 @@ export class RedisReceipts implements Receipts {
     for (let index = 0; index < batches.length; ) {
       const batch = batches[index] as Buffer;
       const reason = await this.#append(batch).then(
-        (answer) => (answer === 1 ? null : 'there is no room for them'),
+        (answer) => (answer === 1 ? null : 'Redis is full'),
         reasonOf,
       );
       if (reason === null) {
@@ -189,14 +189,14 @@ export class RedisReceipts implements Receipts {
       if (this.#stopped || performance.now() > deadline) {
         log.warn(
           { reason, batches: batches.length - index },
-          'receipts from before Redis changed were not appended again; what they said is learnt later',
+          'receipts from before a change of Redis were not appended again; their content will be learnt later',
         );
         return;
       }
       // The new primary is known a moment before the connection to it is in use.
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    log.info({ batches: batches.length }, 'receipts from before Redis changed were appended again');
+    log.info({ batches: batches.length }, 'receipts from before a change of Redis were appended again');
   }
 }
 

@@ -42,9 +42,9 @@ import { StandaloneTopology, type Topology } from './topology.ts';
 const CLOCK_EVERY_MS = 5_000;
 
 export interface RedisBusOptions extends RedisSettings {
-  /** Stands before every key and channel; `pp` when absent. Without braces. */
+  /** Prefix of every key and channel, without braces; `pp` when absent. */
   prefix?: string;
-  /** The installation it works for, when that is known already. */
+  /** The installation of this program, if already known. */
   installation?: Installation;
   /** Bytes of receipts that may wait; `RECEIPTS_MAX_BYTES` when absent. */
   receiptsMaxBytes?: number;
@@ -52,7 +52,7 @@ export interface RedisBusOptions extends RedisSettings {
   log?: Logger;
   /** How long `start` waits for Redis, milliseconds; 10,000 when absent. */
   startTimeoutMs?: number;
-  /** Whether to log what should be changed in Redis' settings; true when absent. */
+  /** Whether to log Redis settings that should be changed; true when absent. */
   tellWarnings?: boolean;
   /** Has the TLS files read again when they change; absent: they are read once. */
   certificates?: Certificates;
@@ -170,14 +170,14 @@ export class RedisBus implements Bus {
     this.receipts.follow();
   }
 
-  /** Of the server with the receipts: in a cluster each has its own clock. */
+  /** The clock of the server with the receipts: in a cluster, each server has its own. */
   async #askTime(): Promise<void> {
     const askedAt = performance.now();
     try {
       const [seconds, micros] = await this.#commands.do(this.#keys.receipts, (client) => client.time());
       this.clock.measured(Number(seconds) * 1000 + Number(micros) / 1000, askedAt, performance.now());
     } catch (error) {
-      this.#log.debug({ reason: reasonOf(error) }, 'Redis did not tell the time');
+      this.#log.debug({ reason: reasonOf(error) }, 'Redis did not report its time');
     }
   }
 

@@ -9,9 +9,9 @@ import { Lookout, PRIMARY, type Topology } from './topology.ts';
 const LOOK_INTERVAL_MS = 1_000;
 
 /**
- * One primary that sentinels name. All sentinels are asked, at an interval and not only when a connection
- * breaks: an old primary that was cut off from them may go on answering us. The answer of the highest
- * configuration epoch counts, so a sentinel that was cut off as well does not lead back to it.
+ * Finds the primary that sentinels name. All sentinels are polled, even while connections work: an old
+ * primary that is cut off from them may still answer this program. The answer with the highest configuration
+ * epoch counts, so a sentinel that is cut off as well does not lead back to the old primary.
  */
 export class SentinelTopology implements Topology {
   readonly #name: string;
@@ -20,7 +20,7 @@ export class SentinelTopology implements Topology {
   readonly #log: Logger;
   #primary: Endpoint | null = null;
   #epoch = -1;
-  #problem: string | null = 'the sentinels were not asked yet';
+  #problem: string | null = 'the sentinels have not been queried yet';
   #onChange: () => void = () => {};
 
   constructor(target: RedisTarget & { kind: 'sentinel' }, log: Logger) {
@@ -77,7 +77,9 @@ export class SentinelTopology implements Topology {
   }
 
   moved(): void {
-    throw new BusUnavailable('a server behind the sentinels is of a Redis Cluster: use redis+cluster://');
+    throw new BusUnavailable(
+      'a server behind the sentinels belongs to a Redis Cluster: use redis+cluster://',
+    );
   }
 
   problem(): string | null {
@@ -95,8 +97,8 @@ export class SentinelTopology implements Topology {
       return;
     }
     this.#problem = null;
-    // Older than what is known already: those that answer were cut off; unless they are most of them, made
-    // anew.
+    // Older than the known epoch: the sentinels that answered were cut off, unless they are the majority and
+    // were set up again.
     const answered = answers.filter((answer) => answer !== null).length;
     if (best.epoch < this.#epoch && answered * 2 <= this.#sentinels.length) return;
     this.#epoch = best.epoch;

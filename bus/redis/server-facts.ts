@@ -1,6 +1,6 @@
 import { type Endpoint, endpointName } from './settings.ts';
 
-/** What a server says of itself in INFO; empty strings where it may not be asked. */
+/** What a server reports in INFO; empty strings where INFO is not permitted. */
 export interface ServerFacts {
   role: string;
   /** Names one history of the data: another after every restart and with every primary. */
@@ -43,13 +43,12 @@ export function warningsAbout(facts: ServerFacts, saves: string | null, endpoint
   const server = endpointName(endpoint);
   if (facts.maxmemoryPolicy !== '' && facts.maxmemoryPolicy !== 'noeviction') {
     warnings.push(
-      `${server}: maxmemory-policy is ${facts.maxmemoryPolicy}; with anything but noeviction Redis throws away what it was given`,
+      `${server}: maxmemory-policy is ${facts.maxmemoryPolicy}; with anything but noeviction Redis ` +
+        'discards stored data',
     );
   }
   if (facts.appendOnly === false && saves === '') {
-    warnings.push(
-      `${server}: persistence is off (appendonly no, no save); every restart is one with an empty Redis`,
-    );
+    warnings.push(`${server}: persistence is off (appendonly no, no save); every restart empties Redis`);
   }
   return warnings;
 }

@@ -10,7 +10,7 @@ export interface RedisSettings {
    * `rediss` in place of `redis`: TLS to all of them. Special characters of a password are percent-encoded.
    */
   url: string;
-  /** Instead of those in the URL. */
+  /** Replaces the user and password in the URL. */
   username?: string;
   password?: string;
   /** Of the sentinels; those in the URL are of the Redis servers. */
@@ -70,14 +70,15 @@ export type RedisTarget = {
   | { kind: 'cluster' }
 );
 
-/** The settings cannot be used; the message says why, and repeats nothing that could be secret. */
+/** The settings are unusable; the message says why and repeats nothing that could be secret. */
 export class RedisSettingsError extends Error {
   override readonly name = 'RedisSettingsError';
 }
 
 const DEFAULT_PORT = { standalone: 6_379, cluster: 6_379, sentinel: 26_379 };
 const FORMS =
-  'redis://host:6379/0, redis+sentinel://host:26379,host:26379/primary or redis+cluster://host:6379,host:6379 (with TLS: rediss)';
+  'redis://host:6379/0, redis+sentinel://host:26379,host:26379/primary or ' +
+  'redis+cluster://host:6379,host:6379 (with TLS: rediss)';
 
 /** Throws `RedisSettingsError`. */
 export function parseRedisSettings(settings: RedisSettings): RedisTarget {
@@ -89,7 +90,7 @@ export function parseRedisSettings(settings: RedisSettings): RedisTarget {
   const [, hosts = '', path = ''] = /^([^/]*)\/?(.*)$/s.exec(rest.slice(at + 1)) ?? [];
   if (/[?#]/.test(hosts + path)) {
     throw new RedisSettingsError(
-      'a Redis URL has no `?` or `#`: what it cannot say has a setting of its own',
+      'a Redis URL must not contain `?` or `#`: other options have settings of their own',
     );
   }
   const common = {
@@ -102,14 +103,14 @@ export function parseRedisSettings(settings: RedisSettings): RedisTarget {
   };
   const segments = path.split('/').filter((segment) => segment !== '');
   if (kind !== 'sentinel' && (settings.sentinelUsername ?? settings.sentinelPassword) !== undefined) {
-    throw new RedisSettingsError('a user or password of sentinels is given, but the URL names no sentinels');
+    throw new RedisSettingsError('a user or password for sentinels is set, but the URL names no sentinels');
   }
   switch (kind) {
     case 'sentinel': {
       const [primary, database, ...more] = segments;
       if (primary === undefined || more.length > 0) {
         throw new RedisSettingsError(
-          'the name of the primary, as the sentinels know it, stands after the sentinels: /name',
+          'the URL must end with the name that the sentinels give the primary: /name',
         );
       }
       const sentinelCredentials = credentials(given(settings.sentinelUsername, settings.sentinelPassword));
@@ -123,17 +124,17 @@ export function parseRedisSettings(settings: RedisSettings): RedisTarget {
     }
     case 'cluster':
       if (segments.join('/') !== '' && segments.join('/') !== '0') {
-        throw new RedisSettingsError('a Redis Cluster has the database 0 only');
+        throw new RedisSettingsError('a Redis Cluster only has database 0');
       }
       return { ...common, kind, database: 0 };
     default:
       if (common.endpoints.length > 1) {
         throw new RedisSettingsError(
-          'redis:// takes one server; several are redis+sentinel:// (their sentinels) or redis+cluster://',
+          'redis:// takes one server; for several use redis+sentinel:// (their sentinels) or redis+cluster://',
         );
       }
       if (segments.length > 1)
-        throw new RedisSettingsError('after the server stands the number of a database only');
+        throw new RedisSettingsError('only the number of a database may follow the server');
       return { ...common, kind, database: databaseNumber(segments[0]) };
   }
 }
@@ -148,10 +149,10 @@ function endpointsIn(hosts: string, kind: RedisTarget['kind']): [Endpoint, ...En
       /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/.exec(text.trim()) ?? [];
     const host = v6 ?? name;
     if (host === undefined)
-      throw new RedisSettingsError('every server in a Redis URL is host, host:port or [IPv6]:port');
+      throw new RedisSettingsError('every server in a Redis URL must be host, host:port or [IPv6]:port');
     const number = port === undefined ? DEFAULT_PORT[kind] : Number(port);
     if (number < 1 || number > 65_535)
-      throw new RedisSettingsError('a port in the Redis URL is not one of 1 to 65535');
+      throw new RedisSettingsError('a port in the Redis URL is not from 1 to 65535');
     return { host, port: number };
   });
   return endpoints as [Endpoint, ...Endpoint[]];
@@ -169,7 +170,7 @@ function given(username: string | undefined, password: string | undefined): Cred
 
 function credentials(found: Credentials): Credentials {
   if (found.username !== undefined && found.password === undefined) {
-    throw new RedisSettingsError('a user of Redis is given without a password');
+    throw new RedisSettingsError('a Redis user is set without a password');
   }
   return found;
 }

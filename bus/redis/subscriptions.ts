@@ -23,8 +23,8 @@ export interface Line {
 }
 
 /**
- * The connections that hints arrive on: one to the place of each channel. Hints are lost while it is away, so
- * every time it is back, and all channels are subscribed to again, every callback is called. In a cluster
+ * The connections on which hints arrive: one to the place of each channel. Hints are lost while a connection
+ * is down, so every callback is called once it is back and all channels are subscribed again. In a cluster,
  * channels are sharded.
  */
 export class Subscriptions {
@@ -34,13 +34,13 @@ export class Subscriptions {
   readonly #log: Logger;
   readonly #onState: () => void;
   readonly #callbacks = new Map<string, Set<() => void>>();
-  /** Where each channel is, or should be, subscribed to. */
+  /** The connection on which each channel is, or should be, subscribed. */
   readonly #placeByChannel = new Map<string, string>();
   readonly #lines = new Map<string, Line>();
   #reconnects = 0;
   #open = false;
 
-  /** `onState` is told whenever a line becomes live or ceases to be. */
+  /** `onState` is called whenever a line becomes live or stops being live. */
   constructor(
     target: RedisTarget,
     topology: Topology,
@@ -74,9 +74,9 @@ export class Subscriptions {
     return [...this.#lines.values()].reduce((sum, { link }) => sum + link.reconnects, this.#reconnects);
   }
 
-  /** Calls `callback` after each message. Returns the way to stop. Rejects with `BusUnavailable`. */
+  /** Calls `callback` after each message. Returns a function that stops it. Rejects with `BusUnavailable`. */
   async on(channel: string, callback: () => void): Promise<() => Promise<void>> {
-    // A function given twice is two registrations, so each gets an entry of its own.
+    // The same function given twice is two registrations, so each gets its own entry.
     const entry = () => callback();
     const callbacks = this.#callbacks.get(channel) ?? new Set();
     callbacks.add(entry);
@@ -93,16 +93,13 @@ export class Subscriptions {
     };
   }
 
-  /**
-   * Channels whose place is another now are subscribed to there; lines that are not needed any more are
-   * closed.
-   */
+  /** Moves channels to their new places and closes lines that are no longer needed. */
   follow(): void {
     if (!this.#open) return;
     for (const [place, line] of this.#lines) {
       const current = this.#topology.current(place);
       if (current !== null && line.link.endpoint !== null && endpointName(current) !== line.link.server) {
-        this.replace(line, `${line.link.server}: it is not the primary any more`);
+        this.replace(line, `${line.link.server} is no longer the primary`);
       }
     }
     // One primary has a line from the start, so that the first to need it finds it connected.
@@ -121,7 +118,7 @@ export class Subscriptions {
     );
   }
 
-  /** Gives a connection up for a new one: it looks alive but brings nothing, or is to the wrong server. */
+  /** Replaces a connection that looks alive but delivers nothing, or that is to the wrong server. */
   replace(line: Line, reason: string): void {
     line.live = false;
     line.link.renew(reason);
@@ -157,7 +154,7 @@ export class Subscriptions {
     try {
       await this.#send(line, 'unsubscribe', [channel]);
     } catch (error) {
-      // The connection is away, and the channel is not among those it subscribes to when it is back.
+      // The connection is down, and the channel is not among those it will subscribe to again.
       this.#log.debug({ reason: reasonOf(error), channel }, 'unsubscribe');
     }
   }
@@ -169,8 +166,8 @@ export class Subscriptions {
       this.#call(channel);
       if (before?.live === true) await this.#send(before, 'unsubscribe', [channel]);
     } catch (error) {
-      // Its line subscribes to it once it is there.
-      this.#log.debug({ reason: reasonOf(error), channel }, 'channel not moved yet');
+      // Its line subscribes once it is connected.
+      this.#log.debug({ reason: reasonOf(error), channel }, 'channel is not moved yet');
     }
   }
 
@@ -193,7 +190,7 @@ export class Subscriptions {
     const link = new Link(
       this.#target,
       () => this.#topology.locate(place),
-      // With the pings that `ping` sends: a half-open connection is found out.
+      // Together with the pings of `ping`, this detects a half-open connection.
       { socketTimeout: 4_000 },
       {
         prepare: () => this.#send(line, 'subscribe', [this.#probeChannel(place), ...this.#channelsAt(place)]),
@@ -202,7 +199,7 @@ export class Subscriptions {
           line.live = true;
           line.wasLive = true;
           this.#onState();
-          // Before the first time nothing was subscribed to that could have been missed.
+          // Before the first subscription, no hint can have been missed.
           if (!again) return;
           for (const channel of this.#channelsAt(place)) this.#call(channel);
         },

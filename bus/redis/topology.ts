@@ -2,27 +2,27 @@ import { BusUnavailable } from '../bus.ts';
 import { type Endpoint, endpointName } from './settings.ts';
 
 /**
- * Where things are in Redis as people run it. A *place* is what serves a part of the keys, and is what a
- * connection is made to: with one primary there is one place, in a Redis Cluster every primary is one, named
- * by its address.
+ * Finds the servers of a Redis installation. A *place* serves a part of the keys and is the target of a
+ * connection: with one primary there is one place, in a Redis Cluster every primary is one, named by its
+ * address.
  */
 export interface Topology {
-  /** The place of a key or channel; `null` while nobody is known to serve it. */
+  /** The place of a key or channel; `null` while none is known. */
   placeOf(key: string): string | null;
   places(): readonly string[];
   /** A hash tag whose keys are all in that place. */
   tagOf(place: string): string;
-  /** The server that is that place now. Rejects with `BusUnavailable` when that cannot be found out. */
+  /** The current server of that place. Rejects with `BusUnavailable` when it cannot be determined. */
   locate(place: string): Promise<Endpoint>;
-  /** The same, of what is known already. */
+  /** The same from current knowledge, without a query. */
   current(place: string): Endpoint | null;
-  /** `onChange` is called whenever a place moved to another server, or places came or went. */
+  /** `onChange` is called whenever a place moves to another server, appears or disappears. */
   start(onChange: () => void): void;
-  /** Something suggests that servers changed their roles: finds out soon. */
+  /** Checks soon, because something suggests that servers changed their roles. */
   look(): void;
   /** A server said that this slot is served by another. */
   moved(slot: number, endpoint: Endpoint): void;
-  /** Why nothing new can be found out (no sentinel answers, say); `null` when it can. */
+  /** Why the topology cannot be refreshed (for example, no sentinel answers); `null` when it can. */
   problem(): string | null;
   stop(): Promise<void>;
 }
@@ -64,7 +64,8 @@ export class StandaloneTopology implements Topology {
 
   moved(_slot: number, endpoint: Endpoint): void {
     throw new BusUnavailable(
-      `${endpointName(this.#endpoint)} is of a Redis Cluster and sends to ${endpointName(endpoint)}: use redis+cluster://`,
+      `${endpointName(this.#endpoint)} belongs to a Redis Cluster and redirects to ${endpointName(endpoint)}: ` +
+        'use redis+cluster://',
     );
   }
 
@@ -75,9 +76,7 @@ export class StandaloneTopology implements Topology {
   async stop(): Promise<void> {}
 }
 
-/**
- * Runs `look` at an interval, and sooner when asked, never twice at a time nor more often than every 100 ms.
- */
+/** Runs `look` at an interval and on request, never concurrently nor more often than every 100 ms. */
 export class Lookout {
   readonly #look: () => Promise<void>;
   readonly #intervalMs: number;
@@ -92,7 +91,7 @@ export class Lookout {
     this.#intervalMs = intervalMs;
   }
 
-  /** Resolves after a look that began now or is under way. `look` must not reject. */
+  /** Resolves after a run of `look` that begins now or is in progress. `look` must not reject. */
   now(): Promise<void> {
     this.#looking ??= this.#run();
     return this.#looking;

@@ -208,7 +208,8 @@ export class ApiClient {
         ? `no answer within ${this.#options.timeoutMs / 1000} s`
         : (cause?.code ?? cause?.message ?? (error as Error).message);
     return new ApiUnavailable(
-      `Cannot reach ${this.server}: ${why}. Does the administration server run there? Set --server or PUSHPOINT_SERVER.`,
+      `Cannot reach ${this.server}: ${why}. Does the administration server run there? Set --server or ` +
+        'PUSHPOINT_SERVER.',
       { cause: error },
     );
   }

@@ -66,7 +66,8 @@ export async function followCommand(options: FollowOptions): Promise<CommandView
       if (Date.now() >= deadline) {
         throw new CliError(
           EXIT.waitTimeout,
-          `Not every execution is final yet. The command goes on; follow it with: pushpoint commands wait ${commandId}`,
+          'Not every execution is final yet. The command goes on; follow it with: pushpoint commands ' +
+            `wait ${commandId}`,
         );
       }
       await pause(Math.min(gapMs, Math.max(0, deadline - Date.now())), signal);

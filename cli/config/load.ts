@@ -120,7 +120,8 @@ function readFile(
     if (!known.has(setting.key)) {
       const names = options.filter((option) => option.noFile !== true).map((option) => option.name);
       problems.push(
-        `${setting.place}: unknown key ${JSON.stringify(setting.key)}; expected one of ${[...names, ...(input.otherKeys ?? [])].join(', ')}`,
+        `${setting.place}: unknown key ${JSON.stringify(setting.key)}; expected one of ` +
+          `${[...names, ...(input.otherKeys ?? [])].join(', ')}`,
       );
     } else {
       own.set(setting.key, setting);

@@ -56,7 +56,8 @@ export function redisSettings(config: RedisConfig): RedisSettings & { prefix: st
   };
   if (!/^[A-Za-z0-9._-]{1,32}$/.test(config.redisPrefix)) {
     problems.push(
-      `--redis-prefix: ${JSON.stringify(config.redisPrefix)} is not allowed; expected 1 to 32 letters, digits, ".", "_" or "-"`,
+      `--redis-prefix: ${JSON.stringify(config.redisPrefix)} is not allowed; expected 1 to 32 letters, ` +
+        'digits, ".", "_" or "-"',
     );
   }
   const settings: RedisSettings & { prefix: string } = {

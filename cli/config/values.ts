@@ -25,7 +25,10 @@ export function allowedValues(option: OptionSpec): string {
     case 'postgres-url':
       return 'a URL such as postgres://user@host/database or postgres:///database?host=/var/run/postgresql';
     case 'redis-url':
-      return 'a URL such as redis://host:6379, redis+sentinel://host:26379,host/primary or redis+cluster://host,host (with TLS: rediss)';
+      return (
+        'a URL such as redis://host:6379, redis+sentinel://host:26379,host/primary or ' +
+        'redis+cluster://host,host (with TLS: rediss)'
+      );
     case 'path':
       return 'a path';
     case 'text':

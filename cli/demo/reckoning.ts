@@ -56,7 +56,8 @@ export async function reckon(api: ApiClient, given: readonly Given[]): Promise<R
       else if (!isFinal(row.state)) differ(`${where}: still ${row.state}`);
       else if (completed > 0 !== (row.state === 'succeeded')) {
         differ(
-          `${where}: ledger says ${row.state} (${row.reason ?? 'no reason'}), device ran it ${completed} times`,
+          `${where}: ledger says ${row.state} (${row.reason ?? 'no reason'}), device ran it ` +
+            `${completed} times`,
         );
       } else if (row.state === 'succeeded') total.succeeded++;
     }

@@ -103,7 +103,8 @@ export class Scenario {
     const path = `/v1/commands/${command.id}/executions`;
     const sample = (await api.get<{ items: ExecutionView[] }>(path, { limit: 1, data: true })).items[0];
     tell(
-      `statistics of group ${group}: ${done.counts.succeeded} answers, for example ${JSON.stringify(sample?.data)}`,
+      `statistics of group ${group}: ${done.counts.succeeded} answers, for example ` +
+        `${JSON.stringify(sample?.data)}`,
     );
   }
 
@@ -122,7 +123,8 @@ export class Scenario {
       cutShort = victims.filter(({ runs }) => runs.get(command.id)?.completed === 0).length;
       deaths = Promise.all(victims.map((device) => device.kill()));
       tell(
-        `forced sync of all: with ${this.#done(command)} done, ${victims.length} devices lose power, ${cutShort} of them while synchronising`,
+        `forced sync of all: with ${this.#done(command)} done, ${victims.length} devices lose power, ` +
+          `${cutShort} of them while synchronising`,
       );
     };
     this.#watch = check;

@@ -198,7 +198,8 @@ function copies({ displaced }: DeviceView): [string, string][] {
   return [
     [
       'Copies',
-      `two programs use this device's key: they ended ${sessions} sessions of each other, last ${relativeTime(lastAt)}`,
+      `two programs use this device's key: they ended ${sessions} sessions of each other, last ` +
+        `${relativeTime(lastAt)}`,
     ],
   ];
 }

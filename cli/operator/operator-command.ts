@@ -87,7 +87,8 @@ function readToken(config: ConfigOf<'operator'>, flags: Flags, env: NodeJS.Proce
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
     throw new CliError(
       EXIT.usage,
-      `No API token: ${path} cannot be read (${code}). Set --token-file or PUSHPOINT_TOKEN, or run this where \`pushpoint start\` keeps its ./data.`,
+      `No API token: ${path} cannot be read (${code}). Set --token-file or PUSHPOINT_TOKEN, or run ` +
+        `this where \`pushpoint start\` keeps its ./data.`,
     );
   }
 }

@@ -65,7 +65,8 @@ function send(
     )
     .option(
       '--timeout <duration>',
-      `finish by: how long a device may take, from its acknowledgement (default: ${roughDuration(timeoutMs)})`,
+      'finish by: how long a device may take, from its acknowledgement (default: ' +
+        `${roughDuration(timeoutMs)})`,
       durationFlag,
     )
     .addOption(

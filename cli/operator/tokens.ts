@@ -52,7 +52,8 @@ function addEnrolmentTokens(program: Command, shell: CommandShell): void {
       out.line(made.token);
       if (flags.quiet === true) return;
       out.note(
-        `For ${made.usesMax} ${made.usesMax === 1 ? 'device' : 'devices'} of group ${made.groupId}, expires ${relativeTime(made.expiresAt)}. It is shown this once.`,
+        `For ${made.usesMax} ${made.usesMax === 1 ? 'device' : 'devices'} of group ${made.groupId}, ` +
+          `expires ${relativeTime(made.expiresAt)}. It is shown this once.`,
       );
       out.note(`Enrol with it: pushpoint agent --server ${api.server} --token ${made.token}`);
     },

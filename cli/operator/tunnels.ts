@@ -167,7 +167,8 @@ async function serveListener(
   else {
     out.line(`Listening on ${urlHost(local.host)}:${local.port}`);
     out.note(
-      `Tunnel ${tunnel.id} to ${urlHost(host)}:${port} of ${deviceId} through gateway ${tunnel.gateway}; Ctrl-C ends it.`,
+      `Tunnel ${tunnel.id} to ${urlHost(host)}:${port} of ${deviceId} through gateway ` +
+        `${tunnel.gateway}; Ctrl-C ends it.`,
     );
   }
   const counters = setInterval(() => {
@@ -186,7 +187,10 @@ async function serveListener(
 }
 
 function trafficText({ connections, served, up, down }: Traffic): string {
-  return `${connections} of ${served} connections open, ${bytesText(up)} from the device, ${bytesText(down)} to it`;
+  return (
+    `${connections} of ${served} connections open, ${bytesText(up)} from the device, ${bytesText(down)} ` +
+    'to it'
+  );
 }
 
 function addressFlag(text: string): LocalAddress {

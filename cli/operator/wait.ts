@@ -77,13 +77,19 @@ function awayText({ counts, expanded, expiresAt, finishedAt, issuedAt }: Command
     return undefined;
   const upTo = roughDuration(Date.parse(expiresAt) - Date.parse(issuedAt));
   const who = queued === 1 ? '1 device is' : `${queued} devices are`;
-  return `${who} offline or out of reach. The command waits up to ${upTo}: --wait-timeout gives up earlier, --offline skip does not wait for them.`;
+  return (
+    `${who} offline or out of reach. The command waits up to ${upTo}: --wait-timeout gives up earlier, ` +
+    '--offline skip does not wait for them.'
+  );
 }
 
 function progressText(command: CommandView): string {
   const { counts } = command;
   if (!command.expanded && counts.total === 0) return `${command.type} ${command.id}: preparing`;
-  return `${command.type} ${command.id}: ${finalCount(counts)} of ${counts.total} final (${countsText(counts)})`;
+  return (
+    `${command.type} ${command.id}: ${finalCount(counts)} of ${counts.total} final ` +
+    `(${countsText(counts)})`
+  );
 }
 
 async function showOutcome(

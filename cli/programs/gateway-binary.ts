@@ -24,12 +24,15 @@ function sentence(loader: string): string {
   const ours = libcVersion();
   const why =
     process.platform === 'linux' && ours === undefined
-      ? 'it needs glibc, and this system has another C library (musl): use Debian 13, Ubuntu 24.04 or the like'
+      ? 'it needs glibc, and this system has another C library (musl): use Debian 13, Ubuntu 24.04 or ' +
+        'the like'
       : needed !== undefined
-        ? `it needs glibc ${needed}, and this system has ${ours}: use Debian 13, Ubuntu 24.04 or later, or Node.js 20`
+        ? `it needs glibc ${needed}, and this system has ${ours}: use Debian 13, Ubuntu 24.04 or later, ` +
+          'or Node.js 20'
         : 'it has binaries for Node.js 20, 22, 24 and 25 on Linux, macOS and Windows: use one of these';
   return (
-    `Cannot start: the gateway's WebSocket server (uWebSockets.js) does not load in Node.js ${node}. ${why[0]?.toUpperCase()}${why.slice(1)}. ` +
+    `Cannot start: the gateway's WebSocket server (uWebSockets.js) does not load in Node.js ${node}. ` +
+    `${why[0]?.toUpperCase()}${why.slice(1)}. ` +
     "`pushpoint admin`, `pushpoint agent` and the operators' commands work here as it is."
   );
 }

@@ -32,12 +32,14 @@ export async function runRestored(shell: Shell, flags: Flags): Promise<ExitCode>
     const { id, epoch: before } = await loadInstallation(store.meta);
     const { epoch } = await beginEpoch(store, await epochInUse(config, id), Date.now());
     shell.stdout.write(
-      `Installation ${id}: epoch ${epoch} begins, it was ${before}. Start its administration servers now, and restart any that run; ` +
+      `Installation ${id}: epoch ${epoch} begins, it was ${before}. Start its administration servers ` +
+        'now, and restart any that run; ' +
         'gateways and devices need nothing.\n',
     );
     if (config.redisUrl === undefined && config.databaseUrl !== undefined) {
       shell.stdout.write(
-        'Redis was not asked (--redis-url): should a server say that a later epoch was in use, run this again with it.\n',
+        'Redis was not asked (--redis-url): should a server say that a later epoch was in use, run ' +
+          'this again with it.\n',
       );
     }
     return EXIT.ok;
@@ -59,7 +61,8 @@ async function epochInUse(config: ConfigOf<'restored'>, id: string): Promise<num
     const held = await bus.owner.held();
     if (held !== null && held.id !== id) {
       throw new ForeignInstallation(
-        `this Redis belongs to installation ${held.id}, and the database is that of ${id}: one of the two is the wrong one`,
+        `this Redis belongs to installation ${held.id}, and the database is that of ${id}: one of the ` +
+          'two is the wrong one',
       );
     }
     return held?.epoch ?? 0;

@@ -114,7 +114,8 @@ export class Rehearsal {
       if (free < devices) {
         throw new CliError(
           EXIT.refused,
-          `${who}: room for ${free} more devices, ${devices} are asked for. Real devices are not pushed out: take fewer.`,
+          `${who}: room for ${free} more devices, ${devices} are asked for. Real devices are not ` +
+            'pushed out: take fewer.',
         );
       }
     }

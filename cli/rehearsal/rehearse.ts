@@ -71,7 +71,8 @@ export function showReport({ out }: OperatorContext, report: RehearsalReport): v
   const seconds = (value: number | null): string =>
     value === null ? 'not reached' : `${value.toFixed(2)} s`;
   out.line(
-    `${report.devices} devices lost ${report.gateway}. Seconds until so many were back, and until they worked again:`,
+    `${report.devices} devices lost ${report.gateway}. Seconds until so many were back, and until they ` +
+      'worked again:',
   );
   out.table(
     [

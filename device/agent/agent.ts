@@ -40,8 +40,10 @@ export class WrongServer extends Error {
   override readonly name = 'WrongServer';
   constructor(server: string) {
     super(
-      `${server} answers an enrolment with HTTP 404, so it is not the base URL of a Pushpoint administration server. ` +
-        'Correct --server (PUSHPOINT_SERVER or `server` in the file), with the path that the server has behind a proxy',
+      `${server} answers an enrolment with HTTP 404, so it is not the base URL of a Pushpoint ` +
+        'administration server. ' +
+        'Correct --server (PUSHPOINT_SERVER or `server` in the file), with the path that the server ' +
+        'has behind a proxy',
     );
   }
 }

@@ -16,7 +16,8 @@ export class StoreInUse extends Error {
   override readonly name = 'StoreInUse';
   constructor(store: string) {
     super(
-      `${store} is in use by another tab or worker: close that, open with { wait: true }, or use another name`,
+      `${store} is in use by another tab or worker: close that, open with { wait: true }, or use ` +
+        'another name',
     );
   }
 }
@@ -33,7 +34,8 @@ export async function lockStore(
 ): Promise<() => void> {
   if (!locks) {
     throw new Error(
-      'this browser has no Web Locks (they need https or localhost), so a second tab with the same identity would not be noticed: ' +
+      'this browser has no Web Locks (they need https or localhost), so a second tab with the same ' +
+        'identity would not be noticed: ' +
         'see to it yourself and open with { lock: false }',
     );
   }

@@ -28,7 +28,9 @@ export function tcpConnect(target: TunnelTarget): ServeStream {
         ? { code: 'aborted', reason: error?.message ?? 'the connection broke' }
         : {
             code: 'unreachable',
-            reason: `${target.host} port ${target.port}: ${(error as NodeJS.ErrnoException | undefined)?.code ?? error?.message ?? 'closed'}`,
+            reason:
+              `${target.host} port ${target.port}: ` +
+              `${(error as NodeJS.ErrnoException | undefined)?.code ?? error?.message ?? 'closed'}`,
           },
     );
   };

@@ -1,7 +1,7 @@
 /**
- * Admission, in batches: proofs that came in one turn of the event loop are looked up together, checked in
- * slices so that nobody else waits long, claimed together, and welcomed. One batch at a time, so that claims
- * of one device by two connections are in order.
+ * Admits devices in batches. Proofs that arrive in one turn of the event loop are looked up together,
+ * verified in slices so that other work is not delayed, claimed together, and welcomed. Only one batch runs
+ * at a time, which orders the claims of one device by two connections.
  */
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -26,11 +26,11 @@ import { flatten, type Interner } from './interner.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
 const BATCH = 256;
-/** Signatures checked before others get their turn: about 3 ms of work. */
+/** Signatures verified before yielding to other work: about 3 ms. */
 const SLICE = 25;
 /**
- * While many come, a batch waits so long for more, unless so many wait already: what it asks Redis costs
- * about as much for one device as for ten. Whoever comes alone is not kept waiting.
+ * Under load, a batch waits this long for more proofs, unless this many are waiting: a Redis round trip costs
+ * about as much for one device as for ten. A single proof is not delayed.
  */
 const GATHER_MS = 15;
 const ENOUGH = 48;
@@ -47,7 +47,7 @@ export interface AdmissionParts {
   isSigned: SignatureCheck;
   directoryHealth: Dependency;
   lease(): HeldLease | null;
-  /** Devices the worker takes at most. */
+  /** Most devices of the worker. */
   limit(): number;
   log: Logger;
 }
@@ -79,7 +79,7 @@ export class Admission {
     this.#parts = parts;
   }
 
-  /** Takes a `prove` in; the outcome reaches the device later, as `welcome` or as a close. */
+  /** Queues a `prove`; the device gets the outcome later, as `welcome` or as a close. */
   submit(connection: Connection & { state: Proving }, prove: Prove): void {
     const { nonce } = connection.state;
     if (isCanary(prove.device) && !isLoopback(connection)) {
@@ -113,7 +113,7 @@ export class Admission {
           await this.#process(batch);
         } catch (error) {
           const level = error instanceof DirectoryIncomplete ? 'debug' : 'warn';
-          this.#parts.log[level]({ err: error, waiting: batch.length }, 'nobody can be admitted now');
+          this.#parts.log[level]({ err: error, waiting: batch.length }, 'cannot admit devices now');
           for (const { connection } of batch) this.#notReady(connection);
         }
       }
@@ -124,7 +124,7 @@ export class Admission {
 
   #notReady(connection: Connection): void {
     if (connection.state.name === 'admitting') {
-      this.#parts.connections.close(connection, CLOSE.notReady, 'H-3: the gateway cannot admit anyone now');
+      this.#parts.connections.close(connection, CLOSE.notReady, 'H-3: the gateway cannot admit devices now');
     }
   }
 
@@ -135,7 +135,7 @@ export class Admission {
     const approved: Approved[] = [];
     for (const [index, waiting] of batch.entries()) {
       if (index > 0 && index % SLICE === 0) await turn();
-      // Whoever left meanwhile is not worth a signature check.
+      // Devices that have left need no signature check.
       if (waiting.connection.state.name !== 'admitting') continue;
       const device = devices[index] ?? null;
       if (this.#passes(waiting, device)) approved.push({ ...waiting, device });
@@ -144,7 +144,9 @@ export class Admission {
     if (fitting.length > 0) await this.#claimAndWelcome(fitting);
   }
 
-  /** Those there is room for. The door counts devices only, so more may have come than fit. */
+  /**
+   * Keeps as many as fit. The check before the upgrade counts devices only, so more may have come than fit.
+   */
   #fitting(approved: Approved[]): Approved[] {
     const { connections, gateways, limit } = this.#parts;
     let room = limit() - connections.devices;
@@ -201,8 +203,7 @@ export class Admission {
       }
       return { session: claim.session, replaced: previous.session };
     });
-    // The lease may have been lost and acquired anew meanwhile: then what was claimed counts under no living
-    // lease.
+    // The lease may have been lost and replaced in the meantime: these claims then belong to no living lease.
     while (lease()?.number !== held.number) {
       held = this.#mustHold(lease());
       claims = await bus.presence.claim(
@@ -233,7 +234,7 @@ export class Admission {
   #welcome({ connection, prove, device }: Approved, claim: Claimed, lease: HeldLease): void {
     const { bus, connections, gateways, heartbeatMs, interner, spool, gateway, worker } = this.#parts;
     if (connection.state.name !== 'admitting') {
-      // It left while it was claimed; nobody else knows of this session.
+      // The device left during the claim; nobody else knows this session.
       connections.release(prove.device, claim.session);
       connections.endOlder(prove.device, claim.session);
       return;
@@ -285,16 +286,19 @@ export class Admission {
     }
   }
 
-  /** Tells the workers that held these devices before to close their sessions (H-9). */
+  /** Tells the previous workers of these devices to close their sessions (H-9). */
   async #closeElsewhere(moved: Map<string, Delivery[]>): Promise<void> {
     for (const [incarnation, deliveries] of moved) {
       try {
         const outcome = await this.#parts.bus.outboxes.append(incarnation, deliveries);
         if (outcome === 'full')
-          this.#parts.log.warn({ incarnation }, 'older sessions elsewhere not closed: full');
+          this.#parts.log.warn(
+            { incarnation },
+            'cannot close older sessions at another worker: its outbox is full',
+          );
       } catch (error) {
-        // Presence is right all the same; the older connection ends by its heartbeat.
-        this.#parts.log.debug({ err: error, incarnation }, 'older sessions elsewhere not closed');
+        // Presence is correct all the same; the heartbeat timeout ends the older connection.
+        this.#parts.log.debug({ err: error, incarnation }, 'cannot close older sessions at another worker');
       }
     }
   }

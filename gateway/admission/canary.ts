@@ -1,8 +1,8 @@
 /**
- * The worker's canary: a device inside its process that goes the way of all devices but for the network. It
- * proves itself with a key made at start, which administration servers put into the directory; it has a
- * session, a presence and an outbox entry now and then, and answers the no-op in it. What comes of that says
- * whether the way to this worker and back works.
+ * The worker's canary: a device inside its process that takes the path of every device except for the
+ * network. It proves its identity with a key made at start, which administration servers put into the
+ * directory. It has a session and a presence, receives a no-op through the outbox now and then, and answers
+ * it. The outcome shows whether the path to this worker and back works.
  */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -23,9 +23,9 @@ import {
 import type { Connection, DeviceSocket } from '../sessions/session.ts';
 
 const RETRY_MS = 1_000;
-/** Registered and still not admitted after so many attempts: something is wrong with admission. */
+/** Failed attempts after registration that mean that admission is broken. */
 const ATTEMPTS = 20;
-/** So many no-ops in a row without a confirmation, for so long: what devices say does not arrive. */
+/** Unconfirmed no-ops in a row, over this time, that mean that reports of devices do not arrive. */
 const UNCONFIRMED = 3;
 const UNCONFIRMED_MS = 60_000;
 
@@ -98,11 +98,11 @@ export class Canary {
     const { directory, log, health } = this.#parts;
     try {
       const [registered] = await directory.devices([this.device]);
-      // No administration server has seen this process yet, or they have no use for canaries.
+      // No administration server has seen this process yet, or canaries are disabled there.
       if (!registered || Buffer.compare(registered.publicKey, this.publicKey) !== 0)
         return this.#again(RETRY_MS);
     } catch (error) {
-      // The directory has a dependency of its own.
+      // The directory has its own dependency in the health report.
       log.debug({ err: error }, 'the canary waits for the directory');
       return this.#again(RETRY_MS);
     }
@@ -111,11 +111,11 @@ export class Canary {
     this.#connection = this.#parts.open(this.#socket());
   }
 
-  /** What stands in for a WebSocket: the worker's frames come here, and its closing. */
+  /** Stands in for a WebSocket: receives the worker's frames and its close. */
   #socket(): DeviceSocket {
     return {
       send: (frame) => {
-        // The frame is only valid now, and nobody expects to be answered inside the call.
+        // The frame is valid only during the call, and callers do not expect an answer inside it.
         const copy = frame.slice();
         setImmediate(() => this.#hear(copy));
         return 1;
@@ -183,7 +183,7 @@ export class Canary {
     const now = performance.now();
     if (this.#unconfirmed++ === 0) this.#unconfirmedSince = now;
     if (this.#unconfirmed > UNCONFIRMED && now - this.#unconfirmedSince > UNCONFIRMED_MS) {
-      this.#parts.health.bad('what devices say does not reach the ledger: the canary is not confirmed');
+      this.#parts.health.bad('reports of devices do not reach the ledger: the canary is not confirmed');
     }
     this.#say({ t: 'result', id: order.id, state: 'succeeded', data: order.args });
   }

@@ -1,16 +1,16 @@
 /**
- * Decides at the door, before the upgrade, whether a newcomer is let in at all: refusing there costs a few
- * microseconds, a handshake a thousand times as much.
+ * Decides before the upgrade whether to accept a new connection. A refusal at this point costs a few
+ * microseconds; a handshake costs a thousand times as much.
  */
 import type { Refusal } from '../refusal.ts';
 
 export interface DoorState {
   leaving: boolean;
-  /** Where else to go: the value of `Pushpoint-Gateways` (C-5). */
+  /** Alternate gateways: the value of `Pushpoint-Gateways` (C-5). */
   elsewhere(): string;
   full: boolean;
   crowded: boolean;
-  /** What is missing to admit anyone; `null` when nothing is. */
+  /** The missing dependency that prevents admission; `null` when there is none. */
   missing: string | null;
 }
 
@@ -18,11 +18,11 @@ export interface DoorState {
 export type RefusalReason = 'leaving' | 'full' | 'crowded' | 'not-ready' | 'rate' | 'subprotocol';
 
 /**
- * The last part of the tokens is for prefixes that took few of them: one that comes fast does not keep others
+ * The last tokens are reserved for prefixes that took few of them, so that a fast prefix does not keep others
  * out.
  */
 const RESERVE = 0.25;
-/** Share of a second's tokens from which on a prefix counts as one that comes fast. */
+/** Share of a second's tokens from which on a prefix counts as fast. */
 const FAST = 0.05;
 
 export interface GatekeeperParts {
@@ -80,7 +80,7 @@ export class Gatekeeper {
     return true;
   }
 
-  /** The delay is spread over twice `seconds`, so that those refused together do not return together. */
+  /** Spreads the delay over twice `seconds`, so that clients refused together do not return together. */
   #refuse(kind: RefusalReason, reason: string, seconds: number, gateways = ''): Refusal {
     this.#parts.count(kind);
     return { reason, retryAfterSeconds: seconds + Math.floor(Math.random() * (seconds + 1)), gateways };

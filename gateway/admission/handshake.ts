@@ -1,7 +1,7 @@
 /**
- * The handshake as steps. Each step looks at one thing and either lets the applicant pass or says how it is
- * refused; `judge` runs them in order. No I/O here: `admission.ts` fetches what the steps need, and acts on
- * what they say.
+ * The handshake as a list of steps. Each step checks one thing and either passes the candidate or returns a
+ * refusal; `judge` runs them in order. There is no I/O here: `admission.ts` fetches the data and acts on the
+ * result.
  */
 import { randomFillSync } from 'node:crypto';
 import type { DirectoryDevice } from '../../bus/bus.ts';
@@ -34,11 +34,11 @@ type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) 
 const isNotBlocked: Step = (_applicant, device) =>
   device.blocked ? { code: CLOSE.blocked, reason: 'H-3: blocked by an operator' } : null;
 
-/** The proof verifies with the key the directory has (H-3, H-4). */
+/** The proof is valid for the key in the directory (H-3, H-4). */
 const provesItsKey: Step = ({ prove, nonce }, device, { gateway, isSigned }) =>
   isSigned(prove.sig, proofBytes(nonce, gateway, prove.device), device.publicKey)
     ? null
-    : { code: CLOSE.badProof, reason: 'H-3: the proof does not verify' };
+    : { code: CLOSE.badProof, reason: 'H-3: the proof is invalid' };
 
 /** This gateway serves one of the device's groups (H-10). */
 const isInScope: Step = (_applicant, device, { gateways }) =>
@@ -50,7 +50,7 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
         redirectTo: gateways.elsewhere(gateways.scope(device.groups), device.id),
       };
 
-/** In this order: the cheap ones first, and where to go is told only to the device itself. */
+/** Cheap steps come first, and only an authenticated device learns its gateways. */
 const STEPS: readonly Step[] = [isNotBlocked, provesItsKey, isInScope];
 
 export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
@@ -63,13 +63,13 @@ export function judge(applicant: Applicant, verifier: Verifier): Rejection | nul
   return null;
 }
 
-/** Random bytes drawn many nonces at a time: a call into the generator costs more than the bytes. */
+/** Draws random bytes for many nonces at once: a call into the generator costs more than the bytes. */
 export class Nonces {
   static readonly #count = 256;
   readonly #pool = Buffer.allocUnsafeSlow(Nonces.#count * LIMITS.nonceBytes);
   #used = Nonces.#count;
 
-  /** 32 bytes never handed out before, a copy of their own. */
+  /** 32 fresh bytes in their own buffer. */
   next(): Uint8Array {
     if (this.#used === Nonces.#count) {
       randomFillSync(this.#pool);

@@ -1,5 +1,6 @@
 /**
- * Strings (and lists of them) that many devices have in common, kept once. Bounded: when full it starts anew.
+ * Keeps one copy of strings (and lists of them) that many devices share. Bounded: when full, it starts empty
+ * again.
  */
 export class Interner {
   readonly #limit: number;
@@ -30,7 +31,7 @@ export class Interner {
   }
 }
 
-/** A copy of its own: a string cut out of a decoded frame keeps the whole frame's text in memory. */
+/** A copy, because a substring of a decoded frame keeps the whole frame's text in memory. */
 export function flatten(value: string): string {
   return Buffer.from(value).toString();
 }

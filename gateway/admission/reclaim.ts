@@ -1,7 +1,7 @@
 /**
- * After a lease was lost: claims every session anew under the new lease. Those that a newer session took
- * meanwhile are closed with `replaced`, and those the directory would not admit any more as at the handshake;
- * what told this worker to close them may have been in the outbox that is gone.
+ * After a lost lease, claims every session again under the new lease. A session whose device has a newer one
+ * is closed with `replaced`. A session that the directory would no longer admit is closed as in the
+ * handshake: the order to close it may have been in the lost outbox.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -34,7 +34,7 @@ export interface ReclaimParts {
   log: Logger;
 }
 
-/** Resolves when all sessions are under `lease`, or when `lease` is not the worker's any more. */
+/** Resolves when all sessions are under `lease`, or when the worker no longer holds `lease`. */
 export async function reclaim(parts: ReclaimParts, lease: HeldLease): Promise<void> {
   const { connections, log } = parts;
   const stale = [...connections.sessions.values()].filter(
@@ -48,7 +48,7 @@ export async function reclaim(parts: ReclaimParts, lease: HeldLease): Promise<vo
       await reclaimBatch(parts, lease, batch);
       start += BATCH;
     } catch (error) {
-      log.debug({ err: error, sessions: batch.length }, 'sessions not claimed yet');
+      log.debug({ err: error, sessions: batch.length }, 'sessions are not claimed yet');
       await pause(RETRY_MS);
     }
   }
@@ -86,7 +86,7 @@ async function claimHeld(parts: ReclaimParts, lease: HeldLease, held: Held[]): P
   const sessions = claims.map((claim) => claim?.session ?? null);
   const denied = held.filter((_, index) => sessions[index] === null);
   if (denied.length === 0) return sessions;
-  // An earlier claim of ours whose answer was lost is "newer" as well: that session is this worker's own.
+  // An earlier claim by this worker whose answer was lost looks "newer" as well.
   const holders = await presence.locate(denied.map(({ device }) => device));
   const own = denied.flatMap(({ device }, index) => {
     const holder = holders[index];
@@ -107,7 +107,7 @@ function takeOver(
 ): void {
   const { bus, connections, spool, gateway, worker, metrics } = parts;
   if (!isAdmitted(connection)) {
-    // It ended meanwhile, and released only its old session.
+    // The session ended in the meantime and released only its old number.
     if (session !== null && !connections.sessions.has(device)) connections.release(device, session);
     return;
   }
@@ -124,7 +124,7 @@ function takeOver(
   spool.add(connectedReceipt(state, lease.incarnation, worker, gateway, address, bus.clock.now()));
 }
 
-/** Closes whom the directory would not admit; returns the others. */
+/** Closes the sessions that the directory would not admit; returns the others. */
 async function dismissUnwanted(
   { bus, connections, gateways }: ReclaimParts,
   batch: AdmittedConnection[],
@@ -133,7 +133,7 @@ async function dismissUnwanted(
   try {
     devices = await bus.directory.devices(batch.map(({ state }) => state.device));
   } catch (error) {
-    // Nothing can be said about anyone: nobody is sent away.
+    // Nothing is known about any device, so no session is closed.
     if (error instanceof DirectoryIncomplete) return batch.filter(isAdmitted);
     throw error;
   }

@@ -1,7 +1,6 @@
 /**
- * Ed25519 verification for admissions, where it is the dearest step. libsodium (`sodium-native`) takes half
- * the time OpenSSL does and needs no key object; where its binary does not load, node:crypto does the same
- * work.
+ * Ed25519 verification, the most expensive step of an admission. libsodium (`sodium-native`) takes half as
+ * long as OpenSSL and needs no key object. Where its binary does not load, node:crypto takes its place.
  */
 import { createPublicKey, verify } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -16,7 +15,7 @@ interface Sodium {
   crypto_sign_verify_detached(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean;
 }
 
-/** The fastest there is on this platform. */
+/** The fastest implementation on this platform. */
 export function createSignatureCheck(): SignatureCheck {
   return sodiumCheck() ?? opensslCheck;
 }
@@ -27,11 +26,11 @@ export function sodiumCheck(): SignatureCheck | null {
   try {
     sodium = createRequire(import.meta.url)('sodium-native') as Sodium;
   } catch {
-    // An optional dependency: not installed, or not made for this platform.
+    // An optional dependency: not installed, or not built for this platform.
     return null;
   }
   return (signature, message, publicKey) => {
-    // Of another length the library throws.
+    // The library throws for any other length.
     if (signature.length !== 64 || publicKey.length !== 32) return false;
     return sodium.crypto_sign_verify_detached(signature, message, publicKey);
   };
@@ -46,7 +45,7 @@ export const opensslCheck: SignatureCheck = (signature, message, publicKey) => {
     });
     return verify(null, message, key, signature);
   } catch {
-    // A key that is none verifies nothing.
+    // An invalid key verifies nothing.
     return false;
   }
 };

@@ -1,4 +1,4 @@
-/** Hands outbox entries to the devices they are for, and reports the commands it could not hand over. */
+/** Sends outbox entries to their devices, and reports the commands that it could not deliver. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Delivery as OutboxDelivery, OutboxEntry } from '../../bus/bus.ts';
 import type { Metrics } from '../metrics.ts';
@@ -7,11 +7,11 @@ import type { Connections } from '../sessions/connections.ts';
 import type { AdmittedConnection } from '../sessions/session.ts';
 import type { TunnelRelay } from '../tunnels/tunnel-relay.ts';
 
-/** Devices served before others get their turn: some 10 ms of sending. */
+/** Devices served before yielding to other work: about 10 ms of sending. */
 const SLICE = 1_000;
 const DEVICES_PER_RECEIPT = 1_000;
 
-/** What is to be done on one connection, in the order of the entries. */
+/** The tasks of one connection, in the order of the entries. */
 interface Task {
   delivery: OutboxDelivery;
   device: string;

@@ -1,14 +1,14 @@
 /**
  * Reads this worker's outbox from its own position, on a hint and at an interval, and hands each entry to
- * `delivery.ts`. What was handed over is trimmed soon after. One reader serves one lease; the next lease has
- * a new outbox and a new reader.
+ * `delivery.ts`. Delivered entries are trimmed soon after. One reader serves one lease; the next lease has a
+ * new outbox and a new reader.
  */
 import type { Logger } from 'pino';
 import type { OutboxEntry, Outboxes, Position } from '../../bus/bus.ts';
 
 const BATCH = 200;
 /**
- * What was handed over is trimmed so often at most, or after so many entries: trimming costs as much as
+ * Delivered entries are trimmed at most this often, or after this many entries: trimming costs as much as
  * reading.
  */
 const TRIM_EVERY_MS = 250;
@@ -16,7 +16,7 @@ const TRIM_ENTRIES = 2_000;
 
 export interface OutboxReaderEvents {
   deliver(entries: readonly OutboxEntry[]): Promise<void>;
-  /** The outbox is not the one it was: what it held is gone. */
+  /** The outbox was replaced: its contents are gone. */
   lost(): void;
 }
 
@@ -47,7 +47,7 @@ export class OutboxReader {
     this.#parts = parts;
   }
 
-  /** Reads that came to an end, with what they brought handed over. */
+  /** Completed reads, whose entries are delivered. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -67,12 +67,12 @@ export class OutboxReader {
     this.#hinted = true;
     this.#reading ??= this.#readAll().finally(() => {
       this.#reading = null;
-      // A hint that came between the last look at the flag and here.
+      // A hint may arrive between the last check of the flag and here.
       if (this.#hinted && !this.#failing) this.read();
     });
   }
 
-  /** What is being delivered is finished. Idempotent. */
+  /** Finishes the current delivery first. Idempotent. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#hinted = false;

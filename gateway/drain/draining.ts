@@ -1,7 +1,7 @@
 /**
- * Sending devices away, at a pace: all of them when the worker stops, or an operator drains the gateway or
- * switches it off; those of the old port when the port changed; those this gateway does not serve any more.
- * Whatever is taken back meanwhile ends it at once, and who is still there stays.
+ * Sends devices away at a limited pace: all of them when the worker stops, or when an operator drains the
+ * gateway or switches it off; those of the old port after a change of port; those that this gateway no longer
+ * serves. When the reason disappears, draining ends at once and the remaining devices stay.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -13,10 +13,7 @@ import type { Connections } from '../sessions/connections.ts';
 import { type AdmittedConnection, type Connection, isAdmitted, isLoopback } from '../sessions/session.ts';
 
 const STEP_MS = 50;
-/**
- * Share of the time until the deadline that the devices may take to leave; the rest is for what they said
- * last.
- */
+/** Share of the time until the deadline in which devices leave; the rest is for their last receipts. */
 const SHARE_OF_DEADLINE = 0.6;
 
 const WHY: Record<LeavingReason, string> = {
@@ -29,9 +26,9 @@ const WHY: Record<LeavingReason, string> = {
 export interface DrainingParts {
   connections: Connections;
   gateways: GatewayList;
-  /** How many connections came by ports of a kind. */
+  /** Number of connections through matching ports. */
   server: { connectionsOn(counts: (port: number) => boolean): number };
-  /** Whether who came by this port is to come by another. */
+  /** Whether devices on this port must move to another. */
   moved(port: number): boolean;
   perSecond: number;
   log: Logger;
@@ -64,7 +61,7 @@ export class Draining {
     return server.connectionsOn(moved);
   }
 
-  /** Everybody has to leave, and nobody may come. */
+  /** All devices must leave, and no device may connect. */
   get all(): boolean {
     const { why } = this;
     return why !== null && why !== 'port';
@@ -77,18 +74,18 @@ export class Draining {
     return why === 'port' ? this.#onMovedPorts : this.#parts.connections.count;
   }
 
-  /** To be called when something changed that may be a reason to leave. */
+  /** Call it after any change that may be a reason to leave. */
   begin(): void {
     this.#running ??= this.#run();
   }
 
-  /** Sends these away as well, those of them that are out of scope when it is their turn. */
+  /** Sends these away as well, if they are still out of scope at their turn. */
   beginScope(connections: readonly AdmittedConnection[]): void {
     for (const connection of connections) this.#outOfScope.push(connection);
     this.begin();
   }
 
-  /** Somebody came by a former port and is told where this gateway is now, in place of a challenge (H-10). */
+  /** Redirects a device on a former port to the current address, in place of a challenge (H-10). */
   sendOn(connection: Connection): void {
     const { connections, gateways } = this.#parts;
     connections.send(connection, redirectFrame(gateways.itself(), 'drain'));
@@ -96,7 +93,7 @@ export class Draining {
   }
 
   /**
-   * Everybody leaves, well before `deadline` (milliseconds since the Unix epoch). Resolves when all have
+   * Sends all devices away well before `deadline` (milliseconds since the Unix epoch). Resolves when all have
    * left.
    */
   async stop(deadline: number): Promise<void> {

@@ -1,7 +1,7 @@
 /**
- * Keeps this worker's lease. A lease that expired is never revived: the worker acquires a new one, under a
- * new number, and whatever it holds must be claimed anew under that. So a worker that was stopped for a
- * minute, or whose Redis came back empty, goes one and the same way.
+ * Keeps this worker's lease. An expired lease is never revived: the worker acquires a new one with a new
+ * number and claims its sessions again under it. A worker that was stopped for a minute and a worker whose
+ * Redis came back empty therefore share one recovery path.
  */
 import type { Logger } from 'pino';
 import type { Leases, WorkerIdentity, WorkerLoad } from '../../bus/bus.ts';
@@ -12,7 +12,7 @@ import type { HeldLease } from '../held-lease.ts';
 const REMEMBERED = 32;
 
 export interface LeaseEvents {
-  /** A lease was acquired; for any but the first, sessions have to be claimed anew. */
+  /** A lease was acquired; after any but the first, sessions must be claimed again. */
   acquired(lease: HeldLease): void;
   lost(lease: HeldLease): void;
 }
@@ -34,7 +34,7 @@ export class LeaseKeeper {
   #rounds = 0;
   /** The last incarnations of this process, the newest last. */
   readonly #incarnations: string[] = [];
-  /** Monotonic time at which the last successful extension was begun. */
+  /** Monotonic time when the last successful extension started. */
   #extendedAt = 0;
   #timer: NodeJS.Timeout | null = null;
   #beating: Promise<void> = Promise.resolve();
@@ -44,22 +44,24 @@ export class LeaseKeeper {
     this.#parts = parts;
   }
 
-  /** The lease this worker last had, whether or not it still counts. */
+  /** The worker's latest lease, valid or not. */
   get last(): HeldLease | null {
     return this.#lease;
   }
 
-  /** Attempts to extend or acquire that came to an end. */
+  /** Completed attempts to extend or acquire. */
   get rounds(): number {
     return this.#rounds;
   }
 
-  /** The lease, if it cannot have expired by this process's own clock. Nobody may be admitted without. */
+  /**
+   * The lease, if it cannot have expired by this process's own clock. Without one, no device may be admitted.
+   */
   held(): HeldLease | null {
     return this.#lease && performance.now() - this.#extendedAt < this.#parts.ttlMs ? this.#lease : null;
   }
 
-  /** Whether this incarnation is, or was lately, this very process. */
+  /** Whether this incarnation is, or recently was, this very process. */
   wasOurs(incarnation: string): boolean {
     return this.#incarnations.includes(incarnation);
   }
@@ -69,7 +71,7 @@ export class LeaseKeeper {
     await this.beat();
   }
 
-  /** Extends or acquires now, and then at a third of the lease's time. */
+  /** Extends or acquires now, and then every third of the lease's time to live. */
   beat(): Promise<void> {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;

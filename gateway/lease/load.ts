@@ -1,4 +1,4 @@
-/** What the worker reports of its own load with every extension of its lease. */
+/** The load that a worker reports with every extension of its lease. */
 import type { LeavingReason, WorkerLoad } from '../../bus/bus.ts';
 import type { Percentiles } from '../sessions/percentiles.ts';
 
@@ -7,7 +7,7 @@ export interface LoadSources {
   /** Sessions admitted since the last call. */
   takeAdmissions(): number;
   bufferedBytes(): number;
-  /** Most connections it takes. */
+  /** Most connections it accepts. */
   limit(): number;
   /** Port it listens on, and the revision of the settings it applied. */
   port(): number | undefined;
@@ -39,7 +39,7 @@ export class LoadMeter {
     try {
       this.#memoryBytes = process.memoryUsage.rss();
     } catch {
-      // It reads a file, which fails without file descriptors: the last value has to do.
+      // Reading takes a file descriptor; without one, the last value is reported.
     }
     const problem = this.#sources.problem();
     const port = this.#sources.port();

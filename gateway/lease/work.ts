@@ -1,6 +1,6 @@
 /**
- * What follows from a lease: an outbox to read, and sessions to be claimed under it. Done lease by lease: a
- * new one begins only when the reader of the one before has finished, so that nothing of two leases is mixed.
+ * The work that depends on a lease: reading its outbox and claiming sessions under it. A new lease starts
+ * only when the reader of the previous one has finished, so that two leases never mix.
  */
 
 import { type ReclaimParts, reclaim } from '../admission/reclaim.ts';
@@ -55,7 +55,7 @@ export class LeaseWork {
     this.#outboxLost(incarnation);
   }
 
-  /** Finishes what is being delivered or claimed, and begins nothing more. */
+  /** Finishes current deliveries and claims, and starts nothing more. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#work;
@@ -76,7 +76,7 @@ export class LeaseWork {
       deliver: delivery.deliver.bind(delivery),
       lost: () => {
         this.#outboxLost(incarnation);
-        // The lease is probably gone as well: find out now.
+        // The lease is probably gone as well: check now.
         void keeper.beat();
       },
     };

@@ -1,33 +1,31 @@
 /**
  * TCP connections from accept until they are WebSockets. uWebSockets.js hands out an object for each accepted
- * socket (`filter`) and another for each request on it, and says nowhere which belong together. What is
- * known:
+ * socket (`filter`) and another for each request on it, and does not say which belong together. Known facts:
  *
- * - Of the only socket an address has here, every request from that address is.
+ * - If an address has only one socket here, every request from that address belongs to it.
  * - The data handler that was set at accept is called in the same event, right after the handler of the
- *   request. So a request that is answered later is claimed by its socket. Answers go that way, at the end of
+ *   request. So its socket claims a request that is answered later. Answers are sent this way, at the end of
  *   the event loop's turn.
- * - That holds for requests without a body only: of others the body is judged after the handler of the
- *   request, and the data handler may be called later or never. Nothing here takes a body, so such requests
- *   are not to come here: their sockets are closed.
+ * - That holds only for requests without a body: otherwise the data handler may run later or never. No route
+ *   here takes a body, so such requests must not come here: their sockets are closed.
  * - Between a request's handler and its data handler no socket but its own can close.
- * - An upgrade that waits so long costs 120 µs of system calls: outside the handler its response cannot be
+ * - An upgrade that waits this long costs 120 µs of system calls: outside the handler its response cannot be
  *   gathered (corking it there can close the new WebSocket: uWebSockets.js then reads the state of a response
- *   that is none any more). So that is done under pressure only. Otherwise an address with several sockets
- *   here upgrades one of them, and nobody knows which: they are counted as before, and closed by
- *   uWebSockets.js alone, at most 12 s after accept.
+ *   that no longer exists). So upgrades wait only under pressure. Otherwise an address with several sockets
+ *   here upgrades an unknown one of them. They still count, and only uWebSockets.js closes them, at most 12 s
+ *   after accept.
  *
  * A call on a socket that closed or became a WebSocket is a use of freed memory. Hence: `res` of an accepted
  * socket is forgotten before it can be stale, and both handlers are set again after each answer, which clears
- * them. Requests set none of their own: what was set at accept is all that tells which socket is gone.
+ * them. Requests set no handlers: those set at accept are the only way to learn which socket closed.
  */
 import { type Origin, originOf } from '../../bus/addresses.ts';
 import type { Holder, Newcomer, Newcomers } from '../../bus/newcomers.ts';
 
-/** What one address has here. */
+/** The sockets of one address. */
 class Place {
   readonly sockets = new Set<AcceptedSocket>();
-  /** Of sockets that are not told apart any more, the oldest first. */
+  /** Sockets that can no longer be told apart, the oldest first. */
   readonly lost: Newcomer[] = [];
 
   get size(): number {
@@ -35,7 +33,7 @@ class Place {
   }
 }
 
-/** What is used of uWebSockets.js' response, which stands for its socket as well. */
+/** The used part of uWebSockets.js' response, which also represents its socket. */
 interface HttpSocket extends Corker {
   onAborted(run: () => void): unknown;
   onData(run: () => void): unknown;
@@ -60,16 +58,16 @@ export class AcceptedSockets {
   readonly #newcomers: Newcomers;
   readonly #fault: (error: unknown) => void;
   readonly #places = new Map<string, Place>();
-  /** The request whose handler has run and whose socket has not said yet that it is its own. */
+  /** The request whose handler has run and which its socket has not claimed yet. */
   #unclaimed: Request | null = null;
   #requests: Request[] = [];
   /** Sockets that closed before they became WebSockets. */
   #closes = 0;
-  /** An open WebSocket, whoever's; kept right by whoever opens and closes them. */
+  /** Any open WebSocket; the owner of sockets keeps it up to date. */
   webSocket: Corker | null = null;
   /**
-   * uWebSockets.js works as told above. Otherwise nothing of this is to be relied on: sockets are not closed
-   * by us.
+   * uWebSockets.js works as described above. Otherwise none of this is reliable, and this class closes no
+   * sockets.
    */
   #known = true;
 
@@ -78,7 +76,7 @@ export class AcceptedSockets {
     this.#fault = fault;
   }
 
-  /** From `filter`: 1 for a socket that was accepted, -1 for one that closed and was no WebSocket. */
+  /** From `filter`: 1 for an accepted socket, -1 for one that closed without becoming a WebSocket. */
   changed(res: HttpSocket, count: number): void {
     if (count < 0) {
       this.#closes++;
@@ -96,14 +94,14 @@ export class AcceptedSockets {
   }
 
   /**
-   * From the handler of a request, with all read from the request that is needed: `serve` answers it later in
-   * this turn, unless its socket is gone by then.
+   * Call it from the handler of a request, after reading everything needed from it: `serve` answers later in
+   * this turn, unless the socket is gone by then.
    */
   answer(res: HttpSocket, serve: () => void): void {
     this.#ask(res, serve, false);
   }
 
-  /** The same for an upgrade, which happens now where it can; `serve` is given its newcomer. */
+  /** The same for an upgrade, which happens now if possible; `serve` receives its newcomer. */
   upgrade(res: HttpSocket, { address }: Origin, serve: (newcomer: Newcomer | null) => void): void {
     const place = this.#places.get(address);
     if (!place || place.size === 0) {
@@ -187,7 +185,7 @@ export class AcceptedSockets {
     if (this.webSocket) return this.webSocket;
     let sure = 0;
     for (const { sockets } of this.#places.values()) {
-      // One of two is not the one that asks, whichever that is.
+      // Of several sockets, the one that made the request is unknown.
       for (const socket of sockets) if (socket.res && socket.res !== res && ++sure === 2) return socket.res;
     }
     return null;
@@ -220,7 +218,7 @@ export class AcceptedSockets {
     this.#forgetEmpty(address, place);
   }
 
-  /** It is told apart from the others of its address no more. */
+  /** It can no longer be told apart from the others of its address. */
   #lose(socket: AcceptedSocket): void {
     const { place, newcomer } = socket;
     place.sockets.delete(socket);
@@ -232,7 +230,7 @@ export class AcceptedSockets {
     place.lost.push(newcomer);
   }
 
-  /** A lost socket made a request, so it is known again. */
+  /** A lost socket made a request, so it is identified again. */
   #find(socket: AcceptedSocket, res: HttpSocket): void {
     const { place } = socket;
     socket.lost = false;
@@ -253,8 +251,8 @@ export class AcceptedSockets {
   }
 
   /**
-   * A request was not claimed: which socket became what is not known from here on. All are forgotten, and
-   * that request is not answered: it may be gone.
+   * A request was not claimed, so the state of its sockets is unknown from here on. All are forgotten, and
+   * the request gets no answer, because its socket may be gone.
    */
   #distrust(): void {
     if (this.#unclaimed) this.#unclaimed.aborted = true;
@@ -272,7 +270,7 @@ export class AcceptedSockets {
     }
     this.#places.clear();
     this.#fault(
-      new Error('uWebSockets.js does not say which socket a request came by: strangers are limited less'),
+      new Error('uWebSockets.js does not say which socket made a request: limits on strangers are weaker'),
     );
   }
 }

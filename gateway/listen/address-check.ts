@@ -1,6 +1,6 @@
 /**
- * Whether the address for remote hosts resolves. One that does not is a problem to report, and devices go on
- * being told the one before.
+ * Checks that the address for remote hosts resolves. If it does not, the worker reports a problem, and
+ * devices keep getting the previous address.
  */
 import { lookup } from 'node:dns/promises';
 
@@ -16,7 +16,7 @@ export class AddressCheck {
     this.#onChange = onChange;
   }
 
-  /** Whether the address followed last is known to resolve. */
+  /** Whether the latest address is known to resolve. */
   get good(): boolean {
     return this.#state === 'good';
   }
@@ -25,7 +25,7 @@ export class AddressCheck {
     return this.#problem;
   }
 
-  /** Takes the settings' address; one that did not resolve is tried again. */
+  /** Checks the configured address; one that did not resolve is tried again. */
   follow(address: string): void {
     if (address !== this.#address) {
       this.#address = address;
@@ -62,6 +62,9 @@ async function addressProblem(address: string): Promise<string | undefined> {
     return undefined;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    return `the address for remote hosts, ${address}, cannot be used: ${host} does not resolve (${code}); devices are told the one before`;
+    return (
+      `the address for remote hosts, ${address}, cannot be used: ${host} does not resolve (${code}); ` +
+      'devices keep the previous one'
+    );
   }
 }

@@ -1,18 +1,18 @@
 /**
- * The file descriptors of this process. Connections that were accepted and never upgraded take some as well,
- * so they are counted where the kernel counts them. At the limit `accept` fails and uWebSockets.js spins:
- * nobody may get there.
+ * The file descriptors of this process. Accepted connections that are never upgraded use some as well, so the
+ * kernel's count is used. At the limit `accept` fails and uWebSockets.js spins, so the worker must stay below
+ * it.
  */
 import { readFileSync, statSync } from 'node:fs';
 
-/** Reading the limit takes a descriptor itself, so the last value stands when there is none. */
+/** Reading the limit takes a descriptor itself, so the last value is used when none is free. */
 const LIMIT_AGE_MS = 1_000;
 
 export class Descriptors {
   #limit = 1_024;
   #readAt = Number.NEGATIVE_INFINITY;
 
-  /** How many may be open; a limit that is changed while the process runs is seen within a second. */
+  /** Most open descriptors; a change of the limit at run time is noticed within a second. */
   get limit(): number {
     const now = performance.now();
     if (now - this.#readAt >= LIMIT_AGE_MS) {
@@ -23,7 +23,7 @@ export class Descriptors {
   }
 
   /**
-   * How many are open, or 0 where that cannot be found out (not Linux, or a kernel before 6.2). Takes none
+   * Open descriptors, or 0 where the number is unavailable (not Linux, or a kernel before 6.2). Needs none
    * itself.
    */
   get used(): number {
@@ -32,15 +32,15 @@ export class Descriptors {
 }
 
 /**
- * Share of the descriptors that everything together takes when strangers take all they can: below where a
- * worker stops listening.
+ * Share of the descriptors in use when strangers use all they can: below the point where a worker stops
+ * listening.
  */
 const WITH_NEWCOMERS = 0.8;
-/** However few descriptors are left, so many sockets may be on their way to trust. */
+/** Least number of unauthenticated sockets, however few descriptors are left. */
 const FEWEST_NEWCOMERS = 8;
 
 /**
- * How many sockets of strangers there may be, of `most`: half of the descriptors, and what others leave of
+ * Most unauthenticated sockets, up to `most`: at most half of the descriptors, and what other uses leave of
  * them.
  */
 export function newcomersBound(

@@ -1,7 +1,7 @@
 /**
- * Whether, and where, the worker listens: as its settings say, while there is room. A full worker stops
- * listening, so that the kernel sends newcomers to its siblings, and listens again below 85 %. When its
- * siblings are full too it listens all the same, to refuse and say where else to go.
+ * Decides whether, and where, the worker listens: as its settings say, while it has capacity. A full worker
+ * stops listening, so that the kernel sends new connections to its siblings, and listens again below 85 %.
+ * When its siblings are full too, it listens in order to refuse and to name alternate gateways.
  */
 import type { Logger } from 'pino';
 import type { Descriptors } from './descriptors.ts';
@@ -10,13 +10,13 @@ import type { PushServer } from './push-server.ts';
 /** Shares of the connection limit and of the process's file descriptors. */
 const LOW_WATER = 0.85;
 const DESCRIPTORS_FULL = 0.9;
-/** Refusing takes descriptors for a moment too: from here on not even that. */
+/** Refusing takes descriptors for a moment too: above this share, the worker does not listen at all. */
 const DESCRIPTORS_EXHAUSTED = 0.95;
 /** Descriptors of the process itself: bus, log, event loop. */
 const OWN_DESCRIPTORS = 40;
 /** Sockets accepted, connections opened or closed until descriptors are counted again. */
 const CHANGES_PER_LOOK = 16;
-/** For what changes without a call: descriptors of other kinds, and what is wanted of the door. */
+/** Covers changes without a call: descriptors of other kinds, and the wanted state. */
 const LOOK_MS = 200;
 
 /** `open`: newcomers can be admitted. `refusing`: it listens to refuse them. */
@@ -27,14 +27,14 @@ export interface ListenerParts {
   descriptors: Descriptors;
   /** Devices connected. */
   connections(): number;
-  /** Descriptors were counted: others go by them too. */
+  /** Called after descriptors were counted, because others use the count too. */
   measured(used: number, limit: number): void;
-  /** Port it is to listen on, and this worker's part of the connection limit. */
+  /** Port to listen on, and this worker's part of the connection limit. */
   port(): number;
-  /** Former ports that somebody may still come to. */
+  /** Former ports that devices may still use. */
   formerPorts(): readonly number[];
   share(): number;
-  /** What is wanted of the door when there is room. */
+  /** The wanted state while there is capacity. */
   wanted(): Door;
   /** Resolves when the port may be listened on, rejects with `PortUnavailable` when not. */
   clearPort(port: number): Promise<void>;
@@ -42,7 +42,7 @@ export interface ListenerParts {
   alone: boolean;
   /** Port to use while `port` cannot be listened on and this worker had no other; 0: there is none. */
   fallbackPort(): number;
-  /** Called at every look. */
+  /** Called at every check. */
   onLook(): void;
   log: Logger;
 }
@@ -58,7 +58,7 @@ export class Listener {
   #closed = false;
   #problem: string | undefined;
   #error: unknown;
-  /** The last port that could be listened on. */
+  /** The last port that was available. */
   #goodPort = 0;
   #settling: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -68,7 +68,7 @@ export class Listener {
     this.#siblingsFull = parts.alone;
   }
 
-  /** Connections the worker takes at most. */
+  /** Most connections of the worker. */
   get limit(): number {
     const descriptors = Math.floor(this.#parts.descriptors.limit * DESCRIPTORS_FULL) - OWN_DESCRIPTORS;
     return Math.min(this.#parts.share(), Math.max(1, descriptors));
@@ -90,7 +90,7 @@ export class Listener {
     return this.#problem;
   }
 
-  /** Nothing is under way: it listens as it should, or there is a problem. */
+  /** Idle: it listens as it should, or there is a problem. */
   get settled(): boolean {
     return this.#settling === null;
   }
@@ -109,8 +109,8 @@ export class Listener {
   }
 
   /**
-   * Listens as the settings say now; resolves once it does or there is a `problem`. Then it goes on as it
-   * was, and tries again at the next call.
+   * Applies the current settings; resolves once it listens accordingly or there is a `problem`. In that case
+   * it stays as it was and tries again at the next call.
    */
   apply(): Promise<void> {
     if (!this.#listens()) this.#parts.server.unlisten();
@@ -125,15 +125,15 @@ export class Listener {
   }
 
   /**
-   * A socket was accepted, or a connection opened or closed. Asking the kernel for descriptors each time
-   * would cost as much as opening it.
+   * A socket was accepted, or a connection opened or closed. Counting descriptors each time would cost as
+   * much as opening one.
    */
   changed(): void {
     if (++this.#changes % CHANGES_PER_LOOK === 0) this.#measure();
     else if (this.#full !== this.#isFull(this.#descriptorShare)) this.#measure();
   }
 
-  /** Listens no more, whatever changes. */
+  /** Stops listening for good. */
   close(): void {
     this.#closed = true;
     if (this.#timer) clearInterval(this.#timer);
@@ -165,7 +165,7 @@ export class Listener {
     if (full === this.#full && exhausted === this.#exhausted) return;
     this.#full = full;
     this.#exhausted = exhausted;
-    log.info({ connections: count, limit, full, descriptors: used }, 'room for connections');
+    log.info({ connections: count, limit, full, descriptors: used }, 'capacity for connections changed');
     void this.apply();
   }
 
@@ -194,7 +194,7 @@ export class Listener {
     } catch (error) {
       this.#error = error;
       this.#problem = error instanceof Error ? error.message : String(error);
-      log.debug({ err: error, port: wanted }, 'not listening as the settings say');
+      log.debug({ err: error, port: wanted }, 'cannot listen as the settings say');
       await this.#fallBack();
     }
     await this.#keepFormer();
@@ -202,7 +202,7 @@ export class Listener {
     if (!this.#listens()) server.unlisten();
   }
 
-  /** A worker that does not listen, for it was full or is new, takes the port that served before. */
+  /** A worker that does not listen, because it was full or is new, uses the previous port. */
   async #fallBack(): Promise<void> {
     const { server, clearPort, fallbackPort, log } = this.#parts;
     const port = this.#goodPort || fallbackPort();
@@ -211,11 +211,11 @@ export class Listener {
       await clearPort(port);
       server.listen(port);
     } catch (error) {
-      log.error({ err: error, port }, 'the former port cannot be listened on either');
+      log.error({ err: error, port }, 'cannot listen on the former port either');
     }
   }
 
-  /** One that another program has by now is left to it, and tried again at the next call. */
+  /** If another program uses it by now, it is tried again at the next call. */
   async #keepFormer(): Promise<void> {
     const { server, clearPort, formerPorts, log } = this.#parts;
     const ports = formerPorts();
@@ -225,7 +225,7 @@ export class Listener {
         await clearPort(port);
         if (this.#listens()) server.listenAside(port);
       } catch (error) {
-        log.debug({ err: error, port }, 'a former port cannot be listened on');
+        log.debug({ err: error, port }, 'cannot listen on a former port');
       }
     }
     server.keepOnly(ports);

@@ -1,15 +1,15 @@
 /**
- * Whether a port can be listened on, found out before any worker shares it: uWebSockets.js would quietly
- * share it with a stranger.
+ * Checks that a port is available before any worker shares it: uWebSockets.js would silently share it with
+ * another program.
  */
 import { createServer } from 'node:net';
 
-/** The port cannot be listened on; the message is a sentence for operators that says what to do. */
+/** The port is unavailable; the message tells operators why and what to do. */
 export class PortUnavailable extends Error {
   override readonly name = 'PortUnavailable';
 }
 
-/** Listens alone on the port for a moment. Rejects with `PortUnavailable`. */
+/** Binds the port exclusively for a moment. Rejects with `PortUnavailable`. */
 export async function probePort(host: string, port: number): Promise<void> {
   const server = createServer((socket) => socket.destroy());
   await new Promise<void>((resolve, reject) => {
@@ -19,7 +19,7 @@ export async function probePort(host: string, port: number): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-/** A port of `host` that nobody listens on at the moment. Rejects with `PortUnavailable`. */
+/** Returns a currently free port of `host`. Rejects with `PortUnavailable`. */
 export async function freePort(host: string): Promise<number> {
   const server = createServer((socket) => socket.destroy());
   const port = await new Promise<number>((resolve, reject) => {
@@ -37,7 +37,8 @@ const CAUSES: Record<string, (host: string, port: number) => string> = {
   EADDRINUSE: (_, port) =>
     `port ${port} is in use by another program: stop that program, or choose another port`,
   EACCES: (_, port) =>
-    `port ${port} needs a privilege that this process lacks: choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE`,
+    `port ${port} needs a privilege that this process lacks: choose a port from 1024 up, or grant ` +
+    'CAP_NET_BIND_SERVICE',
   EADDRNOTAVAIL: (host) => `${host} is not an address of this machine: correct the option host`,
   ENOTFOUND: (host) => `${host} does not resolve to an address: correct the option host`,
 };

@@ -1,12 +1,11 @@
 /**
- * The sockets, and the only place that calls uWebSockets.js. It refuses or upgrades, answers probes, hands
- * every event on as a plain call, and listens and stops listening. WebSockets are accepted on `/` (devices)
- * and `/tunnel` (legs of tunnels).
+ * The sockets, and the only place that calls uWebSockets.js. It refuses or upgrades requests, answers probes,
+ * forwards every event as a plain call, and starts and stops listening. WebSockets are accepted on `/`
+ * (devices) and `/tunnel` (legs of tunnels).
  *
- * Much of what uWebSockets.js is used wrongly for ends the process without an exception: an exception leaving
- * `upgrade`, a listen socket closed twice, a call on a socket that ended, a time limit out of range. Hence
- * the try/catch around every callback, the token forgotten before it is closed, and `config.ts` checking
- * numbers.
+ * Many misuses of uWebSockets.js end the process without an exception: an exception that leaves `upgrade`, a
+ * listen socket closed twice, a call on an ended socket, a time limit out of range. Hence the try/catch
+ * around every callback, the token forgotten before it is closed, and `config.ts` checking numbers.
  */
 
 import uWS from 'uWebSockets.js';
@@ -27,7 +26,7 @@ export interface PushServerEvents {
   socketsChanged(): void;
   /** Asked for every upgrade and every probe; `null` lets it pass. */
   refusal(prefix: string): Refusal | null;
-  /** An upgrade without our subprotocol was refused. */
+  /** An upgrade without the right subprotocol was refused. */
   wrongProtocol(): void;
   probed(): void;
   open(socket: DeviceSocket, port: number, newcomer: Newcomer): Connection;
@@ -35,15 +34,15 @@ export interface PushServerEvents {
   message(connection: Connection, bytes: Uint8Array, isBinary: boolean): void;
   /** The socket is writable again. */
   writable(connection: Connection): void;
-  /** `payload` is only valid during the call; empty for pings that the push server sent by itself. */
+  /** `payload` is only valid during the call; empty for automatic pings. */
   pong(connection: Connection, payload: Uint8Array): void;
-  /** Also called for closings by `end` and `close`, from inside them. */
+  /** Also called from inside `end` and `close`. */
   close(connection: Connection, code: number, reason: string): void;
   /** Asked for every upgrade of a leg. */
   legRefusal(prefix: string): Refusal | null;
-  /** A leg of a tunnel; its events go to it directly. */
+  /** A tunnel leg, which receives its events directly. */
   legOpen(socket: DeviceSocket, newcomer: Newcomer): SocketLeg;
-  /** A handler threw; never expected. */
+  /** A handler threw: always a bug. */
   fault(error: unknown): void;
 }
 
@@ -55,10 +54,7 @@ interface LegData {
   leg: SocketLeg | undefined;
 }
 
-/**
- * One port's own server, so that every connection is known by the port it came by; another one for each
- * certificate.
- */
+/** A server for one port and one certificate, so that the port of every connection is known. */
 interface Door {
   readonly port: number;
   /** Counts the certificates. */
@@ -75,7 +71,7 @@ const CIPHERS = 'ECDHE+AESGCM:ECDHE+CHACHA20';
 /** LIBUS_LISTEN_DEFAULT: with SO_REUSEPORT; the module declares it and does not export it. */
 const LISTEN_SHARED = 0;
 
-/** Where devices measure how far a gateway is (G-5). */
+/** Path of the probe that measures a gateway's distance (G-5). */
 const PROBE_PATH = '/probe';
 
 export interface PushServerParts {
@@ -90,7 +86,7 @@ export class PushServer {
   readonly #doors = new Set<Door>();
   readonly #newcomers: Newcomers;
   readonly #accepted: AcceptedSockets;
-  /** Whose upgrade is under way: `open` is called inside it. */
+  /** The upgrade in progress: `open` is called inside it. */
   #upgrading: Newcomer | null = null;
   #door: Door | null = null;
   #certificate = 0;
@@ -105,7 +101,7 @@ export class PushServer {
     if (config.tls) readTlsFiles(config.tls);
   }
 
-  /** The port listened on last; 0 before the first time. */
+  /** The latest port listened on; 0 before the first. */
   get port(): number {
     return this.#door?.port ?? 0;
   }
@@ -119,7 +115,7 @@ export class PushServer {
     return [...this.#doors].filter(({ token }) => token !== null).map(({ port }) => port);
   }
 
-  /** Open connections that came by ports of this kind. */
+  /** Open connections through matching ports. */
   connectionsOn(counts: (port: number) => boolean): number {
     let count = 0;
     for (const door of this.#doors) if (counts(door.port)) count += door.connections;
@@ -127,20 +123,21 @@ export class PushServer {
   }
 
   /**
-   * Listens on `port`, and goes on listening where it did before (`keepOnly`). Throws `PortUnavailable` and
-   * leaves everything as it was. The port is shared with whoever shares it: `probePort` first.
+   * Listens on `port` and keeps listening on earlier ports (see `keepOnly`). Throws `PortUnavailable` and
+   * changes nothing on failure. The port is shared with any program that allows sharing: call `probePort`
+   * first.
    */
   listen(port: number): void {
     this.#door = this.#listenOn(port);
     this.#forgetUnused();
   }
 
-  /** Listens on a former port beside the one of `listen`; otherwise like `listen`. */
+  /** Like `listen`, for a former port beside the main one. */
   listenAside(port: number): void {
     this.#listenOn(port);
   }
 
-  /** Stops listening on all ports but the one of `listen` and these; open connections stay. */
+  /** Stops listening on all ports except the main one and these; open connections stay. */
   keepOnly(ports: readonly number[]): void {
     for (const door of this.#doors) {
       if (door !== this.#door && !ports.includes(door.port)) shut(door);
@@ -162,14 +159,14 @@ export class PushServer {
     }
     door.token = token;
     this.#doors.add(door);
-    // The one with the previous certificate.
+    // The server with the previous certificate.
     for (const other of this.#doors) if (other !== door && other.port === port) shut(other);
     return door;
   }
 
   /**
-   * Reads the TLS files again: newcomers get the new certificate, connections that are open stay as they are.
-   * Throws when the files are not usable, and leaves everything as it was.
+   * Reloads the TLS files: new connections get the new certificate, open ones stay. Throws when the files are
+   * unusable, and changes nothing.
    */
   reloadTls(): void {
     if (!this.#config.tls || this.#closed) return;
@@ -186,7 +183,7 @@ export class PushServer {
     for (const door of this.#doors) shut(door);
   }
 
-  /** Cuts every connection that is still there. Idempotent. */
+  /** Cuts every remaining connection. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.unlisten();
@@ -195,7 +192,7 @@ export class PushServer {
     this.#doors.clear();
   }
 
-  /** Former ports and certificates whose connections are all gone. */
+  /** Removes former ports and certificates without connections. */
   #forgetUnused(): void {
     for (const door of this.#doors) {
       if (door === this.#door || door.token || door.connections > 0 || door.legs > 0) continue;
@@ -229,7 +226,7 @@ export class PushServer {
       },
       open: (ws) => {
         door.connections++;
-        // Who is sent on at once has no data any more afterwards.
+        // A connection that is redirected at once has no data afterwards.
         const data = ws.getUserData();
         this.#guard(() => {
           data.connection = events.open(ws, port, this.#opened(ws));
@@ -271,7 +268,7 @@ export class PushServer {
       maxPayloadLength: TUNNEL_LIMITS.frameBytes,
       maxBackpressure: LEG_BUFFER_BYTES,
       closeOnBackpressureLimit: 0,
-      // Only a backstop: legs and gateway ask each other for signs of life.
+      // Only a backstop: legs and gateway ping each other.
       idleTimeout: 240,
       maxLifetime: 0,
       sendPingsAutomatically: false,
@@ -332,7 +329,7 @@ export class PushServer {
     }
   }
 
-  /** The newcomer whose WebSocket opened. */
+  /** Takes the newcomer of the WebSocket that opened. */
   #opened(ws: uWS.WebSocket<UserData> | uWS.WebSocket<LegData>): Newcomer {
     this.#accepted.webSocket = ws;
     const newcomer = this.#upgrading;
@@ -342,7 +339,10 @@ export class PushServer {
     return this.#newcomers.add({ cut: () => ws.close() }, origin, 'handshake');
   }
 
-  /** G-5. Who would be refused is told so here: a gateway that admits nobody is not near. */
+  /**
+   * G-5. A client that would be refused gets the refusal here: a gateway that admits nobody must not count as
+   * near.
+   */
   #probe(res: uWS.HttpResponse, req: uWS.HttpRequest): void {
     if (closedForBody(res, req)) return;
     const { prefix } = originOf(new Uint8Array(res.getRemoteAddress()));
@@ -379,9 +379,9 @@ function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_li
 }
 
 /**
- * Closes a socket whose request says that a body follows. None is taken here, and who sends one cannot be
- * told apart (`accepted-sockets.ts`): also of length 0, for which uWebSockets.js calls no data handler when
- * the request comes in pieces.
+ * Closes a socket whose request announces a body. No route takes one, and its sender could not be identified
+ * (`accepted-sockets.ts`). This includes length 0: for a request in pieces, uWebSockets.js then calls no data
+ * handler.
  */
 function closedForBody(res: uWS.HttpResponse, req: uWS.HttpRequest): boolean {
   if (req.getHeader('content-length') === '' && req.getHeader('transfer-encoding') === '') return false;
@@ -397,7 +397,7 @@ function answerProbe(res: uWS.HttpResponse, gateway: string): void {
   });
 }
 
-/** The token is forgotten first: a listen socket closed twice ends the process. */
+/** Forgets the token first: closing a listen socket twice ends the process. */
 function shut(door: Door): void {
   const { token } = door;
   door.token = null;
@@ -413,7 +413,7 @@ function tellToUpgrade(res: uWS.HttpResponse): void {
   });
 }
 
-/** Web pages of any origin may read the answer, and no cache may give it. */
+/** Web pages of any origin may read the answer, and caches must not store it. */
 function writeForBrowsers(res: uWS.HttpResponse): uWS.HttpResponse {
   return res
     .writeHeader('Cache-Control', 'no-store')
@@ -440,7 +440,7 @@ export function offers(header: string, protocol: string): boolean {
   return header.split(',').some((item) => item.trim() === protocol);
 }
 
-/** uWebSockets.js reads the files now. */
+/** uWebSockets.js reads the files at this point. */
 function secureApp(files: TlsFiles): uWS.TemplatedApp {
   readTlsFiles(files);
   return uWS.SSLApp({

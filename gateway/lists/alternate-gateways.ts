@@ -1,13 +1,13 @@
-/** The value of the header `Pushpoint-Gateways` (C-5): where else a newcomer that is refused may go. */
+/** The value of the header `Pushpoint-Gateways` (C-5): alternate gateways for a refused client. */
 import type { ListedGateway } from './gateway-list.ts';
 
 const MOST = 8;
-/** What may stand in the header without quoting: an address with anything else is left out. */
+/** Characters allowed in the header without quoting; addresses with any other character are left out. */
 const PLAIN = /^[\x21-\x2b\x2d-\x7e]+$/;
 
 /**
- * `name url, name url`; at most 8. It begins elsewhere in the list each time, so that those refused together
- * do not all go to the same gateway.
+ * `name url, name url`; at most 8. Each call starts at another entry, so that clients refused together do not
+ * all go to the same gateway.
  */
 export function alternateGatewaysHeader(gateways: readonly ListedGateway[], random = Math.random()): string {
   const fit = gateways.filter(({ url }) => PLAIN.test(url));

@@ -1,17 +1,16 @@
 /**
- * The gateways as the directory has them, seen from a device's groups. Devices in the same groups share one
- * `Scope`; the order in it is each device's own (bus/ranking.ts), and a list is put together from entries
- * encoded once.
+ * The gateways of the directory that serve a device's groups. Devices in the same groups share one `Scope`.
+ * Each device has its own order (bus/ranking.ts); a list is assembled from entries that are encoded once.
  */
 import type { DirectoryGateway, GatewaySettings, ServedAddress } from '../../bus/bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
 import { encodeValue, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
 
-/** A gateway that may be named to devices: switched on, and at an address that it listened at. */
+/** A gateway that devices may get: switched on, with an address where it has listened. */
 export interface ListedGateway {
   readonly name: string;
   readonly weight: number;
-  /** It comes last, as it takes nobody; it may again by the time somebody has no other. */
+  /** It comes last because it accepts no devices now; it may accept some later. */
   readonly draining: boolean;
   readonly group: string;
   readonly url: string;
@@ -25,7 +24,7 @@ export interface Scope {
   gateways: readonly ListedGateway[];
 }
 
-/** What this gateway itself is told to be. */
+/** Settings of this gateway itself. */
 export type OwnGateway = Pick<
   DirectoryGateway,
   keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former' | 'refused'
@@ -37,7 +36,7 @@ export class GatewayList {
   #own: OwnGateway;
   #gateways: ListedGateway[] = [];
   #scopes = new Map<string, Scope>();
-  /** This gateway's group and those above it, as far as devices' groups told. */
+  /** This gateway's group and its ancestors, as far as known from devices' groups. */
   #above = new Set<string>();
 
   constructor(name: string, initial: GatewaySettings) {
@@ -47,9 +46,7 @@ export class GatewayList {
     this.update([]);
   }
 
-  /**
-   * Before anything was read: what this gateway is started with, in place of what the constructor was told.
-   */
+  /** Before the first read: replaces the initial settings that the constructor got. */
   begin(initial: GatewaySettings): void {
     this.#initial = initial;
     this.#own = beginning(initial);
@@ -70,8 +67,8 @@ export class GatewayList {
   }
 
   /**
-   * Takes the directory's list over; returns the scopes whose set of gateways changed, or an address in it.
-   * `serves`: where this gateway itself listens now, which the directory may not know yet.
+   * Adopts the directory's list; returns the scopes in which the set of gateways or an address changed.
+   * `serves`: the current address of this gateway, which the directory may not know yet.
    */
   update(listed: readonly DirectoryGateway[], serves?: ServedAddress): Set<Scope> {
     const own = listed.find((gateway) => gateway.name === this.#name);
@@ -104,7 +101,7 @@ export class GatewayList {
     return scope;
   }
 
-  /** Forgets scopes nobody uses any more. */
+  /** Forgets unused scopes. */
   keepOnly(used: ReadonlySet<Scope>): void {
     for (const [key, scope] of this.#scopes) if (!used.has(scope)) this.#scopes.delete(key);
   }
@@ -119,28 +116,23 @@ export class GatewayList {
     return rankGateways(device, scope.gateways).slice(0, LIMITS.gateways);
   }
 
-  /** The same without this gateway: where to send a device away to. */
+  /** The same without this gateway: targets for a device that must leave. */
   elsewhere(scope: Scope, device: string): ListedGateway[] {
     return this.ranked(scope, device).filter(({ name }) => name !== this.#name);
   }
 
-  /**
-   * The same with this gateway first, if it is among them: where to send a device that is only to dial anew.
-   */
+  /** The same with this gateway first, if included: targets for a device that only needs to reconnect. */
   ownFirst(scope: Scope, device: string): ListedGateway[] {
     const own = scope.gateways.filter(({ name }) => name === this.#name);
     return [...own, ...this.elsewhere(scope, device)].slice(0, LIMITS.gateways);
   }
 
-  /** This gateway alone, where it is now. */
+  /** This gateway alone, at its current address. */
   itself(): ListedGateway[] {
     return this.#gateways.filter(({ name }) => name === this.#name);
   }
 
-  /**
-   * Other gateways with room that serve everybody this one serves, as far as its devices' groups told; by
-   * name.
-   */
+  /** Other gateways with capacity that serve all groups of this one, as far as known; by name. */
   alternatives(): ListedGateway[] {
     return this.#gateways.filter(
       ({ name, group, weight, draining }) =>
@@ -151,7 +143,7 @@ export class GatewayList {
     );
   }
 
-  /** Whether anything that a device is told changed. */
+  /** Whether anything that devices see changed. */
   #fill(scope: Scope): boolean {
     const end = scope.groups.indexOf(this.#own.group);
     for (const group of scope.groups.slice(0, end + 1)) this.#above.add(group);

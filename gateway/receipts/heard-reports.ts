@@ -1,12 +1,13 @@
 /**
- * Tells, on the worker's lease, up to when its receipts have been appended, seldom by itself and at once when
- * asked: nothing that a device said in time is overtaken by a clock of the administration server.
+ * Records on the worker's lease up to when its receipts have been appended: now and then unprompted, and at
+ * once on request. The administration server therefore never times out an execution whose device reported in
+ * time.
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
 
-/** Without being asked. The ledger asks when something is due and this is too old. */
+/** Interval of unprompted reports. The ledger asks when something is due and the report is too old. */
 const EVERY_MS = 5_000;
 
 export interface HeardReportsParts {
@@ -23,7 +24,7 @@ export class HeardReports {
   readonly #listening: OneAtATime;
   #timer: NodeJS.Timeout | null = null;
   #stopped = false;
-  /** Of the lease for which it listens to be asked. */
+  /** The lease for which it listens to requests. */
   #heardFor: string | null = null;
   #unsubscribe: (() => Promise<void>) | null = null;
 
@@ -32,11 +33,11 @@ export class HeardReports {
     const { log } = parts;
     this.#reports = new OneAtATime(
       () => this.#tell(),
-      (error) => log.debug({ err: error }, 'not told up to when receipts were appended'),
+      (error) => log.debug({ err: error }, 'cannot record up to when receipts were appended'),
     );
     this.#listening = new OneAtATime(
       () => this.#listen(),
-      (error) => log.debug({ err: error }, 'cannot be asked yet up to when receipts were appended'),
+      (error) => log.debug({ err: error }, 'cannot subscribe yet to requests for heard reports'),
     );
   }
 
@@ -76,7 +77,7 @@ export class HeardReports {
     if (lease === null) return;
     this.#unsubscribe = await bus.leases.onAskHeard(lease, () => void this.#reports.ask());
     this.#heardFor = lease;
-    // It may have been asked before the subscription stood.
+    // A request may have been sent before the subscription existed.
     void this.#reports.ask();
   }
 }

@@ -1,14 +1,14 @@
 /**
  * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is
- * away. The spool is bounded in number and bytes; at the bound progress goes first, then acknowledgements,
- * status and `undelivered`. When only results and what tells sessions apart is left, a new result is not
- * taken: its device is told to keep it (R-7). So nothing that an execution needs is lost.
+ * unavailable. The spool is bounded in number and bytes. At the bound it drops progress first, then
+ * acknowledgements, status and `undelivered`. When only results and session receipts are left, it refuses a
+ * new result, and the device keeps it (R-7). So nothing that an execution needs is lost.
  */
 import type { Logger } from 'pino';
 import type { Receipt, Receipts } from '../../bus/bus.ts';
 import type { Metrics } from '../metrics.ts';
 
-/** Which receipts go first at the bound: lower is dropped earlier. */
+/** Which receipts are dropped first at the bound: the lowest. */
 const RANK: Record<Receipt['kind'], number> = {
   progress: 0,
   ack: 1,
@@ -24,7 +24,7 @@ const RANKS = 4;
 
 const RETRY_MIN_MS = 50;
 const RETRY_MAX_MS = 2_000;
-/** Bytes of one append: whoever applies it holds all of it. */
+/** Bytes of one append: a consumer holds all of it in memory. */
 const BATCH_BYTES = 1024 * 1024;
 /** What a receipt costs beside its payload, bytes. */
 const RECEIPT_OVERHEAD = 200;
@@ -57,12 +57,12 @@ export class ReceiptSpool {
   /** Oldest first; a hole is a receipt that was dropped. */
   #queue: (Spooled | undefined)[] = [];
   #head = 0;
-  /** Where the search for the oldest receipt of each rank goes on. */
+  /** Where the search for the oldest receipt of each rank continues. */
   #search: number[] = new Array(RANKS).fill(0);
   #counts: number[] = new Array(RANKS).fill(0);
   #count = 0;
   #bytes = 0;
-  /** The batch of the append under way or being retried; it still counts as spooled. */
+  /** The batch being appended or retried; it still counts as spooled. */
   #batch: Spooled[] = [];
   #appending = false;
   #timer: NodeJS.Timeout | null = null;
@@ -75,35 +75,35 @@ export class ReceiptSpool {
     this.#parts = parts;
   }
 
-  /** Receipts that wait, the batch being appended included. */
+  /** Waiting receipts, including the batch being appended. */
   get size(): number {
     return this.#count + this.#batch.length;
   }
 
-  /** Appends that came to an end. */
+  /** Completed appends. */
   get rounds(): number {
     return this.#rounds;
   }
 
-  /** Share of the bound that is taken, of number or bytes, whichever is larger. */
+  /** Used share of the bound, in number or bytes, whichever is larger. */
   get fill(): number {
     const { limit, limitBytes } = this.#parts.options;
     return Math.max(this.size / limit, this.#bytes / limitBytes);
   }
 
-  /** Since when the oldest receipt waits, milliseconds since the Unix epoch; `null` when none waits. */
+  /** Time of the oldest waiting receipt, milliseconds since the Unix epoch; `null` for none. */
   get oldestAt(): number | null {
     if (this.size === 0) return null;
     const oldest = this.#batch[0] ?? this.#queue.find((spooled) => spooled !== undefined);
     return oldest?.receipt.at ?? null;
   }
 
-  /** All receipts up to this moment, by the clock that all programs share, have been appended. */
+  /** The moment, by the shared clock, up to which all receipts have been appended. */
   heardUpTo(now: number): number {
     return Math.min(this.oldestAt ?? now, now) - 1;
   }
 
-  /** Takes a receipt; `payloadBytes` is the size of what a device sent in it. */
+  /** Queues a receipt; `payloadBytes` is the size of its payload from the device. */
   add(receipt: Receipt, payloadBytes = 0): void {
     const spooled: Spooled = { receipt, bytes: payloadBytes + RECEIPT_OVERHEAD };
     this.#leaveOutBefore(receipt);
@@ -132,7 +132,7 @@ export class ReceiptSpool {
     return this.size === 0;
   }
 
-  /** Appends nothing more; what is left is forgotten. Call `flush` first. */
+  /** Stops appending and forgets the rest. Call `flush` first. */
   stop(): void {
     this.#stopped = true;
     if (this.#timer) clearTimeout(this.#timer);
@@ -140,8 +140,7 @@ export class ReceiptSpool {
   }
 
   /**
-   * A result says as well that its command was acknowledged: an acknowledgement right before it has nothing
-   * to add.
+   * A result implies the acknowledgement of its command, so an acknowledgement right before it is redundant.
    */
   #leaveOutBefore(receipt: Receipt): void {
     const last = this.#queue.at(-1);
@@ -157,8 +156,8 @@ export class ReceiptSpool {
   }
 
   /**
-   * Gives up the oldest receipt of the lowest rank there is, of results the newest: whoever said that is most
-   * likely still here to be told. False when nothing is left to give up.
+   * Drops the oldest receipt of the lowest rank present; of results, the newest, because its device is most
+   * likely still connected and can be told. Returns false when nothing can be dropped.
    */
   #makeRoom(): boolean {
     const rank = this.#counts.findIndex((count) => count > 0);
@@ -232,7 +231,7 @@ export class ReceiptSpool {
     return batch;
   }
 
-  /** Gives the emptied front of the queue back; never more often than it is worth. */
+  /** Frees the emptied front of the queue once that is worth the cost. */
   #compact(): void {
     if (this.#count === 0) {
       this.#queue = [];

@@ -1,6 +1,6 @@
 /**
- * A device's frame: within its rate, decoded, allowed in the connection's state, and handed to its handler.
- * Handlers return receipts; what is sent or closed is sent and closed here.
+ * Handles a device's frame: checks its rate, decodes it, checks the connection's state, and calls the
+ * handler. Handlers return receipts; all sending and closing happens here.
  */
 import type { Logger } from 'pino';
 import type { Receipt } from '../../bus/bus.ts';
@@ -44,7 +44,7 @@ export interface DeviceMessagesParts {
   messageBurst: number;
   bytesPerSecond: number;
   byteBurst: number;
-  /** There is no room for this result of the device now. */
+  /** This result of the device cannot be taken now. */
   keep(connection: Connection, id: string): void;
   /** The clock that all programs share. */
   now: () => number;
@@ -77,7 +77,7 @@ export class DeviceMessages {
     }
     try {
       if (!isBinary) throw new ProtocolError('F-1', 'a text frame');
-      // Binary inside a result would be a view of memory that is gone after this call: decode a copy.
+      // Binary values in a result would be views of memory that is invalid after this call: decode a copy.
       this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes.slice()), bytes.length);
     } catch (error) {
       if (error instanceof ProtocolError) {
@@ -85,7 +85,7 @@ export class DeviceMessages {
         return;
       }
       metrics.faults++;
-      log.error({ err: error, connectionId: connections.logId(connection) }, 'a frame was not handled');
+      log.error({ err: error, connectionId: connections.logId(connection) }, 'handling a frame failed');
       connections.close(connection, CLOSE.internal, 'internal error');
     }
   }
@@ -98,7 +98,7 @@ export class DeviceMessages {
       connection.budget = Math.min(messageBurst, connection.budget + passed * this.#budgetPerTick);
       connection.bytes = Math.min(byteBurst, connection.bytes + passed * this.#bytesPerTick);
     }
-    // No further below 0 than a burst: who sends less again is served again soon.
+    // Never below minus one burst, so that a device that slows down is soon served again.
     connection.bytes = Math.max(-byteBurst, connection.bytes - length);
     if (connection.budget < 1) return false;
     connection.budget -= 1;
@@ -125,14 +125,14 @@ export class DeviceMessages {
       if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);
     }
     if (connection.bytes < 0 && !isLoopback(connection) && this.#leavesOut(connection, message)) return;
-    // A session that could not even take the answer has ended.
+    // A session that could not receive the answer has ended.
     const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
     if (receipt) this.#parts.spool.add(receipt, length);
   }
 
   /**
-   * What a device measured may change what is stored of it, and so counts as many messages; never as its last
-   * ones.
+   * Measurements may change stored data, so they cost as much as several messages; they never use up the
+   * rate.
    */
   #affordsMeasures(connection: Connection): boolean {
     const { messageBurst, metrics } = this.#parts;
@@ -145,7 +145,7 @@ export class DeviceMessages {
     return true;
   }
 
-  /** Over its bytes: what is long is not passed on. Its results come again, progress need not. */
+  /** Over its byte limit: long messages are not forwarded. Results are sent again; progress need not be. */
   #leavesOut(connection: AdmittedConnection, message: Exclude<DeviceMessage, Prove>): boolean {
     if (message.t === 'progress') this.#parts.metrics.progressDropped++;
     else if (message.t === 'result') this.#parts.keep(connection, message.id);

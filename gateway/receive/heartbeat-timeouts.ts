@@ -1,4 +1,4 @@
-/** The time limits of connections, checked for all of them together: one timer, not one for each. */
+/** Enforces the time limits of all connections with a single timer. */
 
 import type { Newcomers } from '../../bus/newcomers.ts';
 import { CLOSE } from '../../protocol/index.ts';
@@ -6,7 +6,7 @@ import { type GatewayConfig, heartbeatTimeoutMs } from '../config.ts';
 import type { Connections } from '../sessions/connections.ts';
 import type { Ticker } from '../ticker.ts';
 
-/** Sessions are looked at less often than every tick: their limit is long, and there are many. */
+/** Sessions are not checked at every tick: their limit is long, and there are many. */
 const SESSION_TICKS = 4;
 
 export interface HeartbeatTimeoutsParts {

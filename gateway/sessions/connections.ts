@@ -1,7 +1,6 @@
 /**
- * All connections of a worker: who is not welcomed yet, which connection is a device's session, and the two
- * things that happen to any of them, sending and closing. A connection is closed here and nowhere else,
- * whoever asks for it.
+ * All connections of a worker: those not welcomed yet, the session of each device, and the two operations on
+ * any of them, sending and closing. Connections are closed only here.
  */
 import type { Logger } from 'pino';
 import type { CutReason, Newcomers } from '../../bus/newcomers.ts';
@@ -21,7 +20,7 @@ import {
 } from './session.ts';
 
 export interface ConnectionsParts {
-  /** Beginning of the connection ids in logs; unlike in every process. */
+  /** Prefix of connection ids in logs, different in every process. */
   idPrefix: string;
   metrics: Metrics;
   spool: ReceiptSpool;
@@ -48,10 +47,10 @@ export class Connections {
   readonly #sessions = new Map<string, AdmittedConnection>();
   /** Connections whose frames wait in a buffer. */
   readonly #slow = new Set<Connection>();
-  /** The session of the worker's canary, which is among `#sessions` and not counted. */
+  /** The session of the worker's canary: part of `#sessions`, but not counted. */
   #canary: Connection | null = null;
   #lastId = 0;
-  /** The connection whose frames are being gathered, and how it is to be closed after that. */
+  /** The connection whose frames are being gathered, and how to close it afterwards. */
   #corked: Connection | null = null;
   #closing: { code: number; reason: string } | null = null;
 
@@ -59,7 +58,7 @@ export class Connections {
     this.#parts = parts;
   }
 
-  /** Open connections; the canary's is none. */
+  /** Open connections, without the canary's. */
   get count(): number {
     return this.#unauthenticated.size + this.devices;
   }
@@ -74,7 +73,7 @@ export class Connections {
     return this.#unauthenticated;
   }
 
-  /** By device, the canary's among them. */
+  /** By device, including the canary. */
   get sessions(): ReadonlyMap<string, AdmittedConnection> {
     return this.#sessions;
   }
@@ -114,15 +113,15 @@ export class Connections {
     return connection;
   }
 
-  /** `prove` came; the nonce is not needed twice. */
+  /** `prove` arrived; the nonce is not needed again. */
   beginAdmission(connection: Connection & { state: Proving }): void {
     (connection as Connection).state = ADMITTING;
     if (connection.newcomer) this.#parts.newcomers.admitting(connection.newcomer);
   }
 
   /**
-   * Makes the connection the device's session, unless the device has a newer one here already. An older one
-   * is closed with `replaced` (H-9); its late close then finds that it is not the device's session any more.
+   * Makes the connection the device's session, unless the device already has a newer one here. An older one
+   * is closed with `replaced` (H-9); when its close event arrives, it is no longer the device's session.
    */
   admit(connection: Connection, session: Session): connection is AdmittedConnection {
     const older = this.#sessions.get(session.device);
@@ -138,17 +137,14 @@ export class Connections {
     return true;
   }
 
-  /**
-   * `session` took the device's presence and came to nothing: the older session it has here would be found by
-   * nobody.
-   */
+  /** `session` claimed the device's presence but ended: nobody could find the older session here any more. */
   endOlder(device: string, session: number): void {
     const older = this.#sessions.get(device);
     if (!older || older.state.session > session) return;
     this.close(older, CLOSE.replaced, 'H-9: a newer connection of this device, which left');
   }
 
-  /** Whether the frame was handed over. A frame that is dropped closes the connection (4204). */
+  /** Sends a frame; returns whether it was accepted. A dropped frame closes the connection (4204). */
   send(connection: Connection, frame: Uint8Array): boolean {
     if (connection.state.name === 'ended') return false;
     const result = connection.socket.send(frame, true);
@@ -165,8 +161,8 @@ export class Connections {
   }
 
   /**
-   * Sends the frames of `run` in one go. A close in there ends the connection only afterwards: uWebSockets.js
-   * would leave TCP open after the close frame, for as long as the other side does.
+   * Sends the frames of `run` together. A close inside takes effect only afterwards: otherwise uWebSockets.js
+   * would leave TCP open after the close frame until the other side closes.
    */
   cork(connection: Connection, run: () => void): void {
     if (this.#corked) {
@@ -190,12 +186,12 @@ export class Connections {
     }
   }
 
-  /** Closes with a close frame. Nothing happens to a connection that ended before. */
+  /** Closes with a close frame. Does nothing for a connection that has ended. */
   close(connection: Connection, code: number, reason: string): void {
     if (connection.state.name === 'ended') return;
     const trusted = connection.newcomer === null;
     this.closed(connection, code, reason);
-    // A stranger that never closes its side would keep the socket for a while: only so many may.
+    // A stranger that never closes its side would keep the socket for a while, so their number is limited.
     if (!trusted && !this.#parts.newcomers.mayLinger()) {
       connection.socket.close();
       return;
@@ -207,7 +203,7 @@ export class Connections {
 
   #cutNewcomer(connection: Connection, why: CutReason): void {
     if (why === 'late') this.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
-    // Without a close frame: the socket itself is what is wanted.
+    // Without a close frame, to free the socket at once.
     else this.#cut(connection, CLOSE.overloaded, 'too many connections before welcome');
   }
 
@@ -217,18 +213,18 @@ export class Connections {
     if (newcomer) this.#parts.newcomers.leave(newcomer);
   }
 
-  /** Gives back a session that was claimed and is not needed. */
+  /** Releases a claimed session that is not needed. */
   release(device: string, session: number): void {
     this.#parts.releases.add(device, session);
   }
 
-  /** Without a close frame: it would not get through, and what is buffered must go. */
+  /** Without a close frame: it would not get through, and the buffer must be freed. */
   #cut(connection: Connection, code: number, reason: string): void {
     this.closed(connection, code, reason);
     connection.socket.close();
   }
 
-  /** The socket closed, or is about to. Only the first call for a connection counts. */
+  /** The socket closed, or is closing. Only the first call for a connection counts. */
   closed(connection: Connection, code: number, reason: string): void {
     if (connection.state.name === 'ended') return;
     const { metrics, log } = this.#parts;

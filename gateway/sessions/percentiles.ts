@@ -4,7 +4,7 @@ export interface Percentiles {
   p99: number;
 }
 
-/** `undefined` of nothing. */
+/** `undefined` for an empty list. */
 export function percentiles(samples: Float64Array): Percentiles | undefined {
   if (samples.length === 0) return undefined;
   const sorted = samples.slice().sort();

@@ -1,5 +1,6 @@
 /**
- * Presence of sessions that ended, given back in batches. While the bus is away they are kept, up to a bound.
+ * Releases the presence of ended sessions in batches. While the bus is unavailable they are kept, up to a
+ * bound.
  */
 import type { Logger } from 'pino';
 import type { Presence } from '../../bus/bus.ts';
@@ -7,7 +8,7 @@ import type { Presence } from '../../bus/bus.ts';
 const DELAY_MS = 20;
 const RETRY_MS = 1_000;
 const BATCH = 1_000;
-/** Beyond it the oldest are forgotten: a delivery to them will be reported `undelivered` instead. */
+/** Beyond it the oldest are forgotten: deliveries to them are reported as `undelivered` instead. */
 const LIMIT = 200_000;
 
 export interface PresenceReleasesParts {
@@ -32,7 +33,7 @@ export class PresenceReleases {
     this.#schedule(DELAY_MS);
   }
 
-  /** Releases what waits; resolves when that is done or failed. */
+  /** Releases waiting sessions; resolves when that is done or failed. */
   async flush(): Promise<void> {
     await this.#running;
     await this.#release();
@@ -56,7 +57,7 @@ export class PresenceReleases {
     while (this.#waiting.length > 0) {
       const incarnation = this.#parts.incarnation();
       if (incarnation === null) {
-        // Without a lease nothing is held in this worker's name: what it held is known by the dead lease.
+        // Without a lease this worker holds nothing: its former entries belong to the dead lease.
         this.#waiting = [];
         return;
       }

@@ -1,5 +1,5 @@
 /**
- * What becomes of a result for which there is no room now: its device keeps it, and is told when to try again
+ * Handles results that cannot be taken now: the device keeps the result and learns when to send it again
  * (R-7).
  */
 import { encodeGatewayMessage } from '../../protocol/index.ts';
@@ -7,7 +7,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Connections } from './connections.ts';
 import type { Connection } from './session.ts';
 
-/** A device that has left meanwhile says it again by itself after its next `welcome` (R-5). */
+/** A device that has left sends it again by itself after its next `welcome` (R-5). */
 export function handBack(
   connection: Connection | undefined,
   command: string,

@@ -1,7 +1,6 @@
 /**
- * How far the devices are: WebSocket pings to a small sample of them, in rotation, and the time until the
- * pong. Only a pong that answers a ping of ours counts, so a device cannot make numbers up beyond its own
- * delay.
+ * Measures the round trips of devices: WebSocket pings to a small rotating sample, and the time until the
+ * pong. Only a pong that answers one of these pings counts, so a device cannot fake more than a delay.
  */
 
 import type { Metrics } from '../metrics.ts';
@@ -9,11 +8,11 @@ import type { Connections } from './connections.ts';
 import { type Percentiles, percentiles } from './percentiles.ts';
 import { type AdmittedConnection, type Connection, isAdmitted } from './session.ts';
 
-/** Four pings a second, sent together so that one timer a second does, and to nobody twice within 5 s. */
+/** Four pings a second, sent together so that one timer suffices, and to no device twice within 5 s. */
 const PERIOD_MS = 1_000;
 const PINGS = 4;
 const ROTATION_MS = 5_000;
-/** A pong that did not come by then does not count: the device may be gone. */
+/** A later pong does not count: the device may be gone. */
 const PATIENCE_MS = 20_000;
 const SAMPLES = 512;
 const OUTSTANDING = 512;
@@ -28,7 +27,7 @@ export class RoundTrips {
   /** The last measurements, milliseconds, in a ring. */
   readonly #samples = new Float64Array(SAMPLES);
   #measured = 0;
-  /** When each ping that is not answered yet was sent; the oldest first. */
+  /** Send times of unanswered pings, the oldest first. */
   readonly #sent = new Map<Connection, number>();
   #rotation: Iterator<AdmittedConnection> | null = null;
   #rotationAt = Number.NEGATIVE_INFINITY;
@@ -75,7 +74,7 @@ export class RoundTrips {
 
   #ping(connection: AdmittedConnection): void {
     if (!isAdmitted(connection) || this.#sent.has(connection)) return;
-    // Behind frames that wait it would measure the queue.
+    // Behind waiting frames, it would measure the queue.
     if (connection.socket.getBufferedAmount() > 0) return;
     const now = performance.now();
     const payload = new Uint8Array(8);

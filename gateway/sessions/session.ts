@@ -1,22 +1,19 @@
 /**
- * A connection and what state it is in. A session is an authenticated connection: the `admitted` state. There
- * may be hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse
- * clock, and strings that many devices share are shared (`interner.ts`).
+ * A connection and its state. A session is an authenticated connection: the `admitted` state. There may be
+ * hundreds of thousands, so a connection is one small object, times are ticks of the worker's coarse clock,
+ * and strings that many devices share are shared (`interner.ts`).
  *
- * What V8's heap keeps for one device, bytes, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and
- * its property 24 to 40, the connection 112, the session 112, two numbers that are no small integers
- * (`openedAt`, `budget`) 32, the device id 40, its place in the map of sessions about 40. Scope, software,
- * capabilities, policy and compliance are shared.
+ * V8 heap bytes of one device, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24
+ * to 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`)
+ * 32, the device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and
+ * compliance are shared.
  */
 
 import type { Newcomer } from '../../bus/newcomers.ts';
 import type { Compliance, Edition } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
 
-/**
- * What the gateway needs of a socket; push-server.ts provides it. After `end` or `close` nothing may be
- * called.
- */
+/** The gateway's view of a socket; push-server.ts provides it. No call is allowed after `end` or `close`. */
 export interface DeviceSocket {
   /** 1: sent, 0: waits in a buffer, 2: dropped. */
   send(frame: Uint8Array, isBinary: boolean): number;
@@ -28,13 +25,13 @@ export interface DeviceSocket {
   getRemoteAddressAsText(): ArrayBuffer;
 }
 
-/** The challenge is out, no valid `prove` came yet. */
+/** The challenge is sent, no valid `prove` has arrived yet. */
 export interface Proving {
   readonly name: 'proving';
   readonly nonce: Uint8Array;
 }
 
-/** `prove` came and is being checked. */
+/** `prove` has arrived and is being checked. */
 export interface Admitting {
   readonly name: 'admitting';
 }
@@ -44,10 +41,10 @@ export interface Session {
   readonly name: 'admitted';
   readonly device: string;
   /**
-   * Orders the sessions of one device; a new one when the worker lost its lease and claimed the device anew.
+   * Orders the sessions of one device; renewed when the worker loses its lease and claims the device again.
    */
   session: number;
-  /** Which lease of this worker the session is claimed under. */
+  /** The worker's lease under which the session is claimed. */
   leaseNumber: number;
   scope: Scope;
   readonly software: string;
@@ -55,7 +52,7 @@ export interface Session {
   readonly membership: Edition;
   policy: string | undefined;
   compliance: Compliance | undefined;
-  /** Tick until which progress reports are spent (handlers/progress.ts). */
+  /** Tick up to which the progress budget is spent (handlers/progress.ts). */
   progressTick: number;
 }
 
@@ -69,18 +66,18 @@ export interface Connection {
   /** Unique in this process; logs show it with the worker's own prefix. */
   readonly id: number;
   readonly socket: DeviceSocket;
-  /** Port of ours that it came by; 0 for the worker's own canary, which came by none. */
+  /** Local port of the connection; 0 for the worker's own canary, which has none. */
   readonly port: number;
   state: ConnectionState;
   /** Milliseconds since the Unix epoch. */
   readonly openedAt: number;
-  /** Its place among those not trusted yet; `null` once it is trusted, and for the canary. */
+  /** Its entry among the newcomers; `null` once it is trusted, and for the canary. */
   newcomer: Newcomer | null;
   /** Tick in which the device last sent a frame. */
   heardTick: number;
-  /** Frames the device may still send, refilled by time. */
+  /** Frames the device may still send; refilled over time. */
   budget: number;
-  /** Bytes it may still send; below 0 for one that sent more. A small integer. */
+  /** Bytes it may still send; negative after an overrun. A small integer. */
   bytes: number;
   framesIn: number;
   framesOut: number;

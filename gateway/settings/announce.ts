@@ -1,11 +1,11 @@
-/** Telling sessions of a new list of gateways, and finding those this gateway does not serve any more. */
+/** Sends sessions a new list of gateways, and finds those that this gateway no longer serves. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { GatewayList, Scope } from '../lists/gateway-list.ts';
 import { updateFrame } from '../lists/list-frames.ts';
 import type { Connections } from '../sessions/connections.ts';
 import { type AdmittedConnection, isAdmitted } from '../sessions/session.ts';
 
-/** Sessions told before others get their turn. */
+/** Sessions updated before yielding to other work. */
 const SLICE = 500;
 
 /** Sends `update` (G-1) to every session whose list changed. Returns those out of scope, to be sent away. */

@@ -1,4 +1,4 @@
-/** What follows from the gateways' settings: where to listen, whom to tell, whom to send away. */
+/** Applies the gateways' settings: where to listen, which sessions to update, which to send away. */
 import type { Logger } from 'pino';
 import type { DirectoryGateway, ServedAddress } from '../../bus/bus.ts';
 import type { Draining } from '../drain/draining.ts';
@@ -24,9 +24,9 @@ export class SettingsFollower {
   #state: 'new' | 'following' | 'stopped' = 'new';
   #listed: readonly DirectoryGateway[] = [];
   #applied = 0;
-  /** Where this worker listens, as told to devices: the settings', once it listens as they say. */
+  /** The worker's address for devices: the configured one, once it listens accordingly. */
   #serves: ServedAddress | undefined;
-  /** Where it listened before, since it started: address by port. */
+  /** Former addresses since it started, by port. */
   readonly #before = new Map<number, string>();
   #loggedProblem: string | undefined;
   #work: Promise<void> = Promise.resolve();
@@ -36,31 +36,31 @@ export class SettingsFollower {
     this.#address = new AddressCheck(() => this.gatewaysRead(this.#listed));
   }
 
-  /** Revision of the settings that are wholly applied; 0 for those the gateway was started with. */
+  /** Revision of the fully applied settings; 0 for the initial ones. */
   get applied(): number {
     return this.#applied;
   }
 
-  /** What keeps the settings from being applied. */
+  /** Why the settings cannot be applied. */
   get problem(): string | undefined {
     return this.refused ?? this.#parts.listener.problem ?? this.#address.problem;
   }
 
   /**
-   * Why this gateway is not registered, if the administration server says so: then no device is told of it.
+   * Why this gateway is not registered, if the administration server says so: then no device learns of it.
    */
   get refused(): string | undefined {
     return this.#parts.gateways.own.refused;
   }
 
-  /** Follows the settings from now on. Rejects with `PortUnavailable`. */
+  /** Starts following the settings. Rejects with `PortUnavailable`. */
   async start(): Promise<void> {
     this.#state = 'following';
     await this.#parts.listener.start();
     this.gatewaysRead(this.#listed);
   }
 
-  /** Follows no more settings. */
+  /** Stops following the settings. */
   stop(): void {
     this.#state = 'stopped';
   }
@@ -85,12 +85,12 @@ export class SettingsFollower {
     if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
   }
 
-  /** To be called now and then: when the worker was full, it listens as its settings say only later. */
+  /** Call it now and then: a full worker applies its settings only later. */
   look(): void {
     const { server, gateways, draining } = this.#parts;
     const { own } = gateways;
     if (this.#state !== 'following' || !server.listening || server.port !== own.port) return;
-    // The devices of an old port stay until there is an address by which they can come to the new one.
+    // The devices of an old port stay until there is an address for the new one.
     if (!this.#address.good && (this.#serves || own.told)) return;
     const serves = this.#serves;
     if (serves?.port === own.port && serves.address === own.address) return;
@@ -103,8 +103,8 @@ export class SettingsFollower {
   }
 
   /**
-   * Former ports on which somebody may still come. The directory knows for how long; until it knows where
-   * this worker listens now, it does not know of the port before that either.
+   * Former ports that devices may still use. The directory says for how long; until it knows the current
+   * address of this worker, it does not know the previous port either.
    */
   formerPorts(): number[] {
     const { server, gateways } = this.#parts;
@@ -116,9 +116,8 @@ export class SettingsFollower {
   }
 
   /**
-   * Whether who came by this port is to come by another. Not where the address stayed the same: then
-   * something stands in front of the gateway that brings devices to the old port until it is told of the new
-   * one.
+   * Whether devices on this port must move. Not when the address stayed the same: then a proxy in front of
+   * the gateway uses the old port until it is reconfigured.
    */
   moved(port: number): boolean {
     const serves = this.#serves;
@@ -128,11 +127,12 @@ export class SettingsFollower {
     return then !== serves.address;
   }
 
-  /** What cannot be applied is logged once, and tried again at every reading. */
+  /** Settings that cannot be applied are logged once and tried again at every read. */
   #conclude(own: OwnGateway): void {
     const { problem } = this;
     if (problem !== this.#loggedProblem && problem !== undefined) {
-      const what = this.refused === undefined ? 'settings not applied' : 'this gateway is not registered';
+      const what =
+        this.refused === undefined ? 'cannot apply the settings' : 'this gateway is not registered';
       this.#parts.log.error({ problem, revision: own.revision }, what);
     }
     this.#loggedProblem = problem;
@@ -143,7 +143,7 @@ export class SettingsFollower {
     }
   }
 
-  /** One after another, so that a device is not told of an older list after a newer one. */
+  /** One after another, so that no device gets an older list after a newer one. */
   #announce(changed: ReadonlySet<Scope>): void {
     const { connections, gateways, draining, log } = this.#parts;
     this.#work = this.#work
@@ -151,7 +151,7 @@ export class SettingsFollower {
         draining.beginScope(await announce(connections, gateways, changed));
         gateways.keepOnly(new Set([...connections.sessions.values()].map(({ state }) => state.scope)));
       })
-      .catch((error: unknown) => log.error({ err: error }, 'settings not followed'));
+      .catch((error: unknown) => log.error({ err: error }, 'following the settings failed'));
   }
 }
 

@@ -1,12 +1,12 @@
 /**
- * Watches the directory: the gateways' settings, and whether it is whole. By hint and by interval, as hints
- * may be lost.
+ * Watches the directory: the gateways' settings, and whether it is complete. It reads on hints and at an
+ * interval, because hints may be lost.
  */
 import type { Logger } from 'pino';
 import type { Directory, DirectoryGateway } from '../../bus/bus.ts';
 import type { Dependency } from '../../health/health.ts';
 
-/** Polling is faster while nobody can be admitted. */
+/** Polling is faster while no device can be admitted. */
 const INCOMPLETE_POLL_MS = 500;
 
 export interface SettingsWatcherParts {
@@ -39,7 +39,7 @@ export class SettingsWatcher {
     this.#again = true;
     this.#refreshing ??= this.#run().finally(() => {
       this.#refreshing = null;
-      // Asked for between the last look at the flag and here.
+      // Requested between the last check of the flag and here.
       if (this.#again && !this.#stopped) void this.refresh();
     });
     return this.#refreshing;

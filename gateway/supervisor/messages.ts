@@ -1,6 +1,4 @@
-/**
- * What supervisor and worker processes say to each other, as JSON over the channel between parent and child.
- */
+/** Messages between supervisor and worker processes, as JSON over the channel between parent and child. */
 import type { MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { WorkerState } from '../worker-status.ts';
 
@@ -13,7 +11,7 @@ export type FromWorker =
   | { t: 'failed'; name: string; message: string }
   /** At every change, and at least once a second. */
   | { t: 'state'; state: WorkerState }
-  /** May this port be listened on? */
+  /** Asks whether this port may be listened on. */
   | { t: 'port'; id: number; port: number }
   | { t: 'metrics'; id: number; metrics: MetricsJson };
 
@@ -26,5 +24,5 @@ export type ToWorker =
   | { t: 'reload-tls' }
   | { t: 'stop'; deadlineMs: number };
 
-/** How often a worker speaks even when nothing changed. */
+/** How often a worker reports even without changes. */
 export const STATE_PERIOD_MS = 1_000;

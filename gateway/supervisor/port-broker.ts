@@ -1,11 +1,11 @@
 /**
- * Says which ports workers may listen on. They share a port among themselves, and the kernel would let a
- * stranger of the same user share it too: so a port that no worker listens on is first listened on alone for
- * a moment.
+ * Decides which ports workers may listen on. Workers share a port, and the kernel would let another program
+ * of the same user share it too: a port that no worker uses is therefore first bound exclusively for a
+ * moment.
  */
 import { probePort } from '../listen/port-probe.ts';
 
-/** By then a worker that was told "yes" listens and has said so; meanwhile the port must not be probed. */
+/** By then a worker with permission listens and has reported it; until then the port must not be probed. */
 const GRANT_MS = 3_000;
 
 export class PortBroker {

@@ -1,6 +1,6 @@
 /**
- * A worker process from inside: a `GatewayWorker` that asks its supervisor about ports, tells it how it is,
- * and stops when told.
+ * The inside of a worker process: a `GatewayWorker` that asks its supervisor about ports, reports its state,
+ * and stops on request.
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
@@ -19,16 +19,16 @@ export interface SuperviseWorkerParts {
   /** Those of the process. */
   certificates: Certificates;
   version?: string;
-  /** Time a stop may take that nobody gave a deadline for (the supervisor died, or SIGTERM), milliseconds. */
+  /** Time for a stop without a deadline (the supervisor died, or SIGTERM), milliseconds. */
   stopDeadlineMs: number;
 }
 
-/** A worker that hangs in its stop ends this long after the deadline, milliseconds. */
+/** A worker that hangs while stopping exits this long after the deadline, milliseconds. */
 const HANGS_MS = 1_000;
 
 /**
- * Runs until the supervisor says so or is gone, or SIGTERM. Ctrl-C at a terminal reaches workers as well and
- * is the supervisor's to act on. Resolves with the exit code.
+ * Runs until the supervisor stops it or is gone, or until SIGTERM. Ctrl-C at a terminal reaches workers as
+ * well, but only the supervisor reacts to it. Resolves with the exit code.
  */
 export async function superviseWorker(parts: SuperviseWorkerParts): Promise<number> {
   const { config, bus, log, certificates, version, stopDeadlineMs } = parts;
@@ -47,7 +47,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
   const stopped = new Promise<{ deadlineMs: number; refuse: boolean }>((resolve) => {
     channel.on('stop', ({ deadlineMs }) => resolve({ deadlineMs, refuse: true }));
     process.once('disconnect', () => resolve({ deadlineMs: stopDeadlineMs, refuse: true }));
-    // Alone among its siblings it must not refuse in their name.
+    // When only this worker stops, it must not refuse clients, because its siblings still accept them.
     process.on('SIGTERM', () => resolve({ deadlineMs: stopDeadlineMs, refuse: false }));
     process.on('SIGINT', () => {});
   });
@@ -57,7 +57,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     channel.say({ t: 'metrics', id, metrics: await worker.metricsJson() }),
   );
   const telling = setInterval(() => channel.sayState(worker.state()), STATE_PERIOD_MS);
-  // Whatever hangs: a worker without a supervisor has nobody to kill it.
+  // Exit even if something hangs: without a supervisor, nobody kills this worker.
   void stopped.then(({ deadlineMs }) => {
     setTimeout(() => process.exit(1), deadlineMs + HANGS_MS).unref();
   });
@@ -66,7 +66,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
       await bus.start();
       await worker.start();
     })();
-    // Whoever is told to stop while starting is not kept from it.
+    // A stop during the start must not be delayed.
     const early = await Promise.race([starting, stopped]);
     if (!early) {
       channel.say({ t: 'state', state: worker.state() });
@@ -77,7 +77,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     return 0;
   } catch (error) {
     const { name, message } = error instanceof Error ? error : new Error(String(error));
-    log.error({ err: error }, 'worker process cannot start');
+    log.error({ err: error }, 'cannot start the worker process');
     channel.say({ t: 'failed', name, message });
     return 1;
   } finally {
@@ -117,7 +117,7 @@ class Channel {
     if (process.connected) process.send?.(message, undefined, undefined, () => {});
   }
 
-  /** Not while the one before waits: to a supervisor that is frozen they would pile up. */
+  /** Not while the previous one is still queued: with a frozen supervisor they would pile up. */
   sayState(state: WorkerState): void {
     if (this.#stateWaits || !process.connected) return;
     this.#stateWaits = true;

@@ -1,7 +1,7 @@
 /**
  * The gateway as a whole: starts its worker processes and restarts those that die, tells them which ports are
- * free and when all of them are full, adds up their health and metrics on one port. It touches no device's
- * connection.
+ * free and when all of them are full, and combines their health and metrics on one port. It touches no
+ * device's connection.
  */
 import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -22,9 +22,9 @@ import { type SlotState, WorkerSlot } from './worker-slot.ts';
 export interface SupervisorParts {
   /** Of the program, for people. */
   version?: string;
-  /** Of the whole gateway; `workerNumber` says nothing here. */
+  /** Configuration of the whole gateway; `workerNumber` has no meaning here. */
   config: Readonly<GatewayConfig>;
-  /** To give back the leases of workers that died. Started before the supervisor, stopped after it. */
+  /** Releases the leases of dead workers. Started before the supervisor, stopped after it. */
   bus: Bus;
   /** Starts a process that runs `superviseWorker` with this configuration. */
   fork(config: Readonly<GatewayConfig>): ChildProcess;
@@ -34,14 +34,14 @@ export interface SupervisorParts {
 export interface WorkerReport {
   worker: string;
   state: SlotState;
-  /** Since when it is in that state, ISO 8601. */
+  /** When the state last changed, ISO 8601. */
   since: string;
-  /** Whether newcomers can be admitted there. */
+  /** Whether it can admit new devices. */
   ready: boolean;
   pid?: number;
-  /** Processes that died and were followed by another. */
+  /** Processes that died and were replaced. */
   restarts: number;
-  /** Port it admits newcomers on. */
+  /** Port on which it admits new devices. */
   port?: number;
   connections: number;
   full: boolean;
@@ -51,7 +51,7 @@ export interface WorkerReport {
 
 /** What `/ready` answers. */
 export interface GatewayReadiness {
-  /** At least one worker admits newcomers. */
+  /** At least one worker admits new devices. */
   ready: boolean;
   /** Since when it is, or is not; ISO 8601. */
   since: string;
@@ -77,11 +77,11 @@ export class Supervisor {
   readonly #loops = new Loops(NO_WORKER_SECONDS);
   #slots: WorkerSlot[] = [];
   #initialPort = 0;
-  /** Where workers pass legs of tunnels to each other. */
+  /** Where workers pass tunnel legs to each other. */
   #siblingDir: string | null = null;
   #allFull = false;
   #releases: Promise<void> = Promise.resolve();
-  /** Everything up to the start of the workers. */
+  /** All steps before the start of the workers. */
   #preparing: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
 
@@ -113,7 +113,7 @@ export class Supervisor {
     return this.#health.port;
   }
 
-  /** Resolves once a worker serves; when none can, stops again and rejects with why the first could not. */
+  /** Resolves once a worker serves; when none can, stops again and rejects with the first worker's error. */
   async start(): Promise<void> {
     const { config, log } = this.#parts;
     this.#preparing = this.#prepare();
@@ -152,13 +152,13 @@ export class Supervisor {
     if (metricsPort !== null) await this.#health.start(metricsPort, metricsHost);
   }
 
-  /** All workers leave in order, at once; what is left of them at the deadline is killed. Idempotent. */
+  /** Stops all workers in parallel; those still running at the deadline are killed. Idempotent. */
   stop({ deadlineMs = 10_000 }: { deadlineMs?: number } = {}): Promise<void> {
     this.#stopping ??= this.#stop(deadlineMs);
     return this.#stopping;
   }
 
-  /** Has every worker read the TLS files again. One that starts meanwhile reads them anyway. */
+  /** Makes every worker reload the TLS files. One that is starting reads them anyway. */
   reloadTls(): void {
     for (const slot of this.#slots) slot.send({ t: 'reload-tls' });
   }
@@ -184,8 +184,8 @@ export class Supervisor {
   }
 
   /**
-   * Workers that are stuck are replaced; only a gateway without any running worker is not live, and has no
-   * device to lose.
+   * Workers that are stuck are replaced; only a gateway without any running worker is not live, because a
+   * restart then drops no device.
    */
   liveness(): GatewayLiveness {
     return { live: this.#loops.live, loops: this.#loops.report(), workers: this.readiness().workers };
@@ -200,14 +200,17 @@ export class Supervisor {
     if (this.#siblingDir !== null) await rm(this.#siblingDir, { recursive: true, force: true });
   }
 
-  /** Only this user may enter it. Without one the gateway serves, but takes no tunnels. */
+  /** Only this user may enter it. Without one the gateway serves, but accepts no tunnels. */
   async #makeSiblingDir(): Promise<string | null> {
     const { workers, siblingDir } = this.#parts.config;
     if (workers === 1 || siblingDir !== null) return siblingDir;
     try {
       this.#siblingDir = await mkdtemp(join(tmpdir(), 'pushpoint-'));
     } catch (error) {
-      this.#parts.log.error({ err: error }, 'no folder for sockets between workers: no tunnels');
+      this.#parts.log.error(
+        { err: error },
+        'cannot create the folder for sockets between workers: tunnels are disabled',
+      );
     }
     return this.#siblingDir;
   }
@@ -217,7 +220,7 @@ export class Supervisor {
     return this.#slots.find(({ last }) => last?.port)?.last?.port ?? 0;
   }
 
-  /** Port 0 becomes a free one here: chosen by each worker, it would not be one port. */
+  /** Port 0 becomes a free port here: each worker would choose a different one. */
   async #initial(): Promise<GatewayConfig['initial']> {
     const { initial, host } = this.#parts.config;
     if (initial.port !== 0) return initial;
@@ -230,17 +233,17 @@ export class Supervisor {
   }
 
   #changed(): void {
-    // Asked at every change, so that it knows since when.
+    // Evaluated at every change, so that its start time is right.
     this.readiness();
     const running = this.#slots.filter(({ state, last }) => state === 'running' && last);
     const allFull = running.length > 0 && running.every(({ last }) => last?.full);
-    // Said again at every change, as a process that was started meanwhile does not know.
+    // Repeated at every change, because a newly started process does not know it.
     if (!allFull && !this.#allFull) return;
     this.#allFull = allFull;
     for (const slot of running) slot.send({ t: 'siblings-full', full: allFull });
   }
 
-  /** The dead worker's devices count as gone now and not only when the lease expires. */
+  /** Releasing the lease marks the dead worker's devices as gone before it would expire. */
   #releaseLease(incarnation: string | null): void {
     if (incarnation === null) return;
     const { bus, log } = this.#parts;
@@ -248,7 +251,7 @@ export class Supervisor {
       try {
         await bus.leases.release(incarnation);
       } catch (error) {
-        log.warn({ err: error, incarnation }, 'lease of a dead worker not released: it will expire');
+        log.warn({ err: error, incarnation }, 'cannot release the lease of a dead worker: it will expire');
       }
     });
   }

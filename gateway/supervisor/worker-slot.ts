@@ -1,6 +1,6 @@
 /**
- * One worker's place in the gateway: a process in it, and another after a while when that dies. The pause
- * doubles from 0.5 s to 30 s and begins anew after a process lived for a minute.
+ * One worker's place in the gateway. When its process dies, another one replaces it after a pause. The pause
+ * doubles from 0.5 s to 30 s and resets after a process has lived for a minute.
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
@@ -11,7 +11,7 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const STABLE_MS = 60_000;
 /**
- * A worker speaks once a second; one that said nothing for so many looks, a second apart, hangs and is
+ * A worker reports once a second; one that is silent for this many checks, a second apart, hangs and is
  * killed.
  */
 const SILENT_LOOKS = 30;
@@ -23,9 +23,9 @@ export type SlotState = 'starting' | 'running' | 'waiting' | 'stopping' | 'stopp
 export interface SlotEvents {
   /** Something in `state` or `last` changed. */
   changed(): void;
-  /** Resolves when the port may be listened on, rejects with why not. */
+  /** Resolves when the port may be listened on, rejects with the reason otherwise. */
   clearPort(port: number): Promise<void>;
-  /** A process ended; `incarnation` is that of its lease, as far as it was known. */
+  /** A process ended; `incarnation` is that of its lease, if known. */
   ended(incarnation: string | null): void;
 }
 
@@ -63,12 +63,12 @@ export class WorkerSlot {
     return this.#state;
   }
 
-  /** Since when it is in its state, milliseconds since the Unix epoch. */
+  /** When its state last changed, milliseconds since the Unix epoch. */
   get stateSince(): number {
     return this.#stateSince;
   }
 
-  /** What its process said last; `null` while there is none that serves. */
+  /** Latest report of its process; `null` while none serves. */
   get last(): WorkerState | null {
     return this.#last;
   }
@@ -82,7 +82,8 @@ export class WorkerSlot {
   }
 
   /**
-   * Resolves once the first process serves, rejects when it cannot or dies; others follow it all the same.
+   * Resolves once the first process serves, rejects when it cannot or dies; a dead process is replaced in any
+   * case.
    */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -96,12 +97,12 @@ export class WorkerSlot {
     const child = this.#child;
     if (!child?.connected) return;
     child.send(message, (error) => {
-      // Its end is noticed by itself.
+      // The exit event reports its end.
       if (error) this.#log.debug({ err: error }, 'worker process not reached');
     });
   }
 
-  /** Its metrics; none when it does not answer in time. */
+  /** Its metrics; empty when it does not answer in time. */
   metrics(): Promise<MetricsJson> {
     if (!this.#child?.connected || this.#last === null) return Promise.resolve([]);
     const id = ++this.#nextId;
@@ -117,10 +118,7 @@ export class WorkerSlot {
     });
   }
 
-  /**
-   * The process leaves in order; it is killed when it is still there at the deadline. Resolves when it has
-   * ended.
-   */
+  /** Stops the process, and kills it when it is still running at the deadline. Resolves when it has ended. */
   async stop(deadlineMs: number): Promise<void> {
     if (this.#pause) clearTimeout(this.#pause);
     this.#pause = null;
@@ -189,7 +187,7 @@ export class WorkerSlot {
     }
   }
 
-  /** Something in it goes round no more: it leaves in order, and another comes in its place. */
+  /** Only a restart fixes a stalled loop: the process stops in order, and another replaces it. */
   #replace(child: ChildProcess): void {
     if (this.#replaced || this.#state !== 'running') return;
     this.#replaced = true;
@@ -232,7 +230,7 @@ export class WorkerSlot {
     this.#become('waiting');
   }
 
-  /** Looks are counted, not milliseconds: after the machine itself slept nobody was silent. */
+  /** Counts checks, not milliseconds: after the machine slept, no worker counts as silent. */
   #look(): void {
     if (!this.#child || this.#state !== 'running') return;
     if (++this.#silentLooks < SILENT_LOOKS) return;

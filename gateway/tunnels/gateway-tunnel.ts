@@ -1,6 +1,6 @@
 /**
- * One tunnel at its worker: who may join, which two legs are joined, what passed between them, and when it is
- * over. It looks into no frame and keeps none.
+ * One tunnel at its worker: who may join, which two legs are joined, how much passed between them, and when
+ * it is over. It neither parses nor stores frames.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { TunnelEvent, TunnelGrant } from '../../bus/bus.ts';
@@ -22,10 +22,10 @@ export interface TunnelReport {
 }
 
 export interface GatewayTunnelParts {
-  /** So long is a side waited for that dropped, milliseconds. */
+  /** How long to wait for a dropped side, milliseconds. */
   holdMs: number;
   report(tunnel: GatewayTunnel, report: TunnelReport): void;
-  /** Over: to be forgotten. */
+  /** The tunnel is over and can be forgotten. */
   ended(tunnel: GatewayTunnel, reason: string): void;
   /** Milliseconds since the Unix epoch. */
   now(): number;
@@ -36,12 +36,13 @@ interface Side {
   ticketHash: Uint8Array;
   ticketUsed: boolean;
   /**
-   * The leg that used the ticket has said something since: it heard `joined`, and needs the ticket no more
-   * (T-3).
+   * The leg that used the ticket has sent a message since: it received `joined` and no longer needs the
+   * ticket (T-3).
    */
   ticketSpent: boolean;
   /**
-   * Of the secret to resume with; the one before is good until the leg showed that it got the new one (T-4).
+   * Hash of the resume secret; the previous one is valid until the leg has shown that it got the new one
+   * (T-4).
    */
   secretHash: Uint8Array | null;
   previousHash: Uint8Array | null;
@@ -49,7 +50,7 @@ interface Side {
   leftAt: number;
 }
 
-/** Refused attempts that are reported, for one tunnel. */
+/** Refused attempts that are reported for each tunnel. */
 const REFUSALS_REPORTED = 10;
 
 export class GatewayTunnel {
@@ -95,13 +96,13 @@ export class GatewayTunnel {
     return TUNNEL_SIDES.reduce((sum, side) => sum + (this.#sides[side].leg?.bufferedBytes ?? 0), 0);
   }
 
-  /** New tickets for a tunnel that is here already. */
+  /** New tickets for an existing tunnel. */
   renew(grant: TunnelGrant): void {
     const same = Buffer.from(grant.operatorHash).equals(this.#grant.operatorHash);
     this.#grant = grant;
     this.#startedAt = this.#parts.now();
     this.#moveBy = null;
-    // The same grant once more (an outbox may be read twice).
+    // The same grant again (an outbox may be read twice).
     if (same) return;
     for (const side of TUNNEL_SIDES) {
       const { leg, leftAt } = this.#sides[side];
@@ -110,7 +111,7 @@ export class GatewayTunnel {
     }
   }
 
-  /** Joins the leg as `side`, or says why not. The answer with the resume secret is sent here. */
+  /** Joins the leg as `side`, or returns why not. Sends the answer with the resume secret. */
   enter(message: TunnelJoin | TunnelResume, leg: Leg): TunnelRefusal | null {
     const { side: name } = message;
     const side = this.#sides[name];
@@ -141,11 +142,11 @@ export class GatewayTunnel {
     return null;
   }
 
-  /** The first word of a leg after `joined`: it has the new secret. */
+  /** The first message of a leg after `joined`: it has the new secret. */
   confirmed(name: TunnelSide): void {
     const side = this.#sides[name];
     side.previousHash = null;
-    // Not one that came meanwhile, for another leg (`renew`).
+    // Not a newer one for another leg (`renew`).
     side.ticketSpent = side.ticketUsed;
   }
 
@@ -159,7 +160,7 @@ export class GatewayTunnel {
     this.#sides[otherSide(name)].leg?.say({ t: 'peer', here: false, pair: this.#pair });
   }
 
-  /** A message on its way from `name` to the other side; lost when that is away. */
+  /** Forwards a message from `name` to the other side; dropped when that is away. */
   pass(name: TunnelSide, bytes: Uint8Array): void {
     const other = this.#sides[name === 'device' ? 'operator' : 'device'].leg;
     if (other === null) return;
@@ -174,7 +175,7 @@ export class GatewayTunnel {
     this.#streams = count;
   }
 
-  /** Looks at all time limits. */
+  /** Checks all time limits. */
   look(countersMs: number): void {
     if (this.#over) return;
     const now = this.#parts.now();
@@ -192,7 +193,7 @@ export class GatewayTunnel {
     this.#parts.report(this, { event: 'counters' });
   }
 
-  /** The gateway leaves: both ends may go on elsewhere for so long. */
+  /** The gateway is leaving: both ends have this long to move. */
   move(withinMs: number): void {
     if (this.#moveBy !== null) return;
     this.#moveBy = this.#parts.now() + Math.ceil(withinMs);
@@ -200,7 +201,7 @@ export class GatewayTunnel {
     this.#parts.report(this, { event: 'moving' });
   }
 
-  /** Over: both legs are told and closed. `by`: the side that said so. */
+  /** Ends the tunnel: notifies and closes both legs. `by`: the side that asked for it. */
   end(reason: string, by?: TunnelSide): void {
     if (this.#over) return;
     this.#over = true;
@@ -279,7 +280,7 @@ function checkSecret(side: Side, { secret }: TunnelResume): TunnelRefusal | null
   return good ? null : 'bad-secret';
 }
 
-/** What a grant from Redis holds may be of any length; `timingSafeEqual` throws for another one. */
+/** A hash from Redis may have any length; `timingSafeEqual` throws for different lengths. */
 function sameHash(hash: Uint8Array, known: Uint8Array): boolean {
   return hash.length === known.length && timingSafeEqual(hash, known);
 }

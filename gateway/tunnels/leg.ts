@@ -1,7 +1,7 @@
-/** A leg of a tunnel, wherever its socket is: in this process, or in a sibling's that passes it through. */
+/** A tunnel leg, wherever its socket is: in this process, or in a sibling that forwards it. */
 import type { LegGatewayMessage } from '../../protocol/index.ts';
 
-/** What may be done to a leg. Nothing happens after it closed. */
+/** Operations on a leg. They do nothing after it has closed. */
 export interface Leg {
   /** Where it came from, for the log. */
   readonly address: string;
@@ -12,7 +12,7 @@ export interface Leg {
   readonly bufferedBytes: number;
 }
 
-/** What a leg does, told to whoever has it. `closed` comes exactly once, also after `Leg.close`. */
+/** Events of a leg for its owner. `closed` is called exactly once, also after `Leg.close`. */
 export interface LegInput {
   text(text: string): void;
   /** `bytes` is only valid during the call. */
@@ -21,15 +21,15 @@ export interface LegInput {
 }
 
 /**
- * Bytes that may wait for one leg: all that its other end may have on the way (T-9), headers and small frames
- * on top.
+ * Most bytes buffered for one leg: everything that its other end may have in flight (T-9), plus headers and
+ * small frames.
  */
 export const LEG_BUFFER_BYTES = 2 * 1024 * 1024;
 
 /** A leg whose WebSocket is in this process. */
 export interface LocalLeg extends Leg {
-  /** Its ticket was good. */
+  /** Its ticket was valid. */
   trusted(): void;
-  /** A text message as it is to be sent; `text` is used during the call only. */
+  /** Sends an encoded text message; `text` is used during the call only. */
   sayText(text: Uint8Array): void;
 }

@@ -1,7 +1,7 @@
 /**
- * Legs as they come to this process, whichever worker of the gateway has their tunnel: siblings share the
- * port, so the kernel may hand a leg to any of them. The first message names the worker; what is not ours is
- * passed through.
+ * Receives legs in this process, whichever worker of the gateway has their tunnel: siblings share the port,
+ * so the kernel may hand a leg to any of them. The first message names the worker; legs of other workers are
+ * forwarded.
  */
 
 import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
@@ -19,10 +19,10 @@ import type { SiblingRelay } from './sibling-relay.ts';
 export interface ReceptionParts {
   workerNumber: number;
   relay: { enter(leg: Leg): LegInput };
-  /** The way to sibling workers; `null` where there are none. */
+  /** Relay to sibling workers; `null` where there are none. */
   siblingRelay: SiblingRelay | null;
   newcomers: Newcomers;
-  /** A leg that did not read what was sent to it was cut. */
+  /** A leg that did not read its data was cut. */
   slow(): void;
 }
 
@@ -48,7 +48,7 @@ export class SocketLeg implements LocalLeg {
   readonly #socket: DeviceSocket;
   readonly #parts: ReceptionParts;
   #input: LegInput | null = null;
-  /** `null` once its ticket was good. */
+  /** `null` once its ticket is verified. */
   #newcomer: Newcomer | null;
   #open = true;
 
@@ -81,7 +81,7 @@ export class SocketLeg implements LocalLeg {
 
   frame(bytes: Uint8Array): void {
     if (!this.#open) return;
-    // Dropped at the bound: gaps are not for the other end to find out (T-9).
+    // The message was dropped at the bound, and the other end could not detect the gap (T-9).
     if (this.#socket.send(bytes, true) === 2) this.#cut();
   }
 
@@ -133,7 +133,7 @@ export class SocketLeg implements LocalLeg {
     else this.#input.text(text);
   }
 
-  /** It would not get a close frame through. */
+  /** A close frame would not get through. */
   #cut(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -160,7 +160,7 @@ export class SocketLeg implements LocalLeg {
   }
 }
 
-/** The worker that a first message names; `null` for one that is none, which the relay refuses. */
+/** The worker named by a first message; `null` for an invalid message, which the relay refuses. */
 function workerOf(text: string): number | null {
   try {
     const message = decodeLegMessage(text);

@@ -1,6 +1,6 @@
 /**
- * Passing legs through to the sibling worker that has their tunnel, over a Unix socket in a folder that only
- * this user may enter. Each connection carries one leg, as records: kind (1 byte), length (4, big-endian),
+ * Forwards legs to the sibling worker that has their tunnel, over a Unix socket in a folder that only this
+ * user may enter. Each connection carries one leg, as records: kind (1 byte), length (4, big-endian),
  * payload.
  */
 import { lstatSync, mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
@@ -10,10 +10,10 @@ import type { Logger } from 'pino';
 import { encodeTunnelMessage, TUNNEL_CLOSE, TUNNEL_LIMITS } from '../../protocol/index.ts';
 import { LEG_BUFFER_BYTES, type Leg, type LegInput, type LocalLeg } from './leg.ts';
 
-/** `joined`: a text that says the ticket was good. */
+/** `joined`: a text message which means that the ticket was valid. */
 const KIND = { address: 0, text: 1, frame: 2, close: 3, joined: 4 } as const;
 const HEADER = 5;
-/** Twice what one leg may wait with: here the tail of a burst may wait on both sides of the socket. */
+/** Twice the limit of one leg: the tail of a burst may wait on both sides of the socket. */
 const PASSAGE_BUFFER_BYTES = 2 * LEG_BUFFER_BYTES;
 
 export interface SiblingRelayParts {
@@ -40,7 +40,7 @@ export class SiblingRelay {
     assertPrivate(dir);
     const path = socketPath(dir, workerNumber);
     try {
-      // Of a process of before, which is gone: each number has one process at a time.
+      // Left by a previous process: each number has one process at a time.
       unlinkSync(path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
@@ -51,13 +51,13 @@ export class SiblingRelay {
       server.once('error', reject);
       server.listen(path, () => {
         server.removeListener('error', reject);
-        server.on('error', (error) => log.error({ err: error }, 'listening for tunnels of siblings'));
+        server.on('error', (error) => log.error({ err: error }, 'the server for legs of siblings failed'));
         resolve();
       });
     });
   }
 
-  /** Connects `leg` to worker `number`; what happens to either end happens to the other. */
+  /** Connects `leg` to worker `number`; events of either end affect the other. */
   through(number: number, leg: LocalLeg): LegInput {
     const socket = connect(socketPath(this.#parts.dir, number));
     this.#sockets.add(socket);
@@ -78,7 +78,9 @@ export class SiblingRelay {
     socket.on('data', (chunk: Buffer) => {
       if (!reader.take(chunk)) socket.destroy();
     });
-    socket.on('error', (error) => this.#parts.log.debug({ err: error, number }, 'connection to a sibling'));
+    socket.on('error', (error) =>
+      this.#parts.log.debug({ err: error, number }, 'connection to a sibling failed'),
+    );
     socket.on('close', () => {
       this.#sockets.delete(socket);
       if (!connected) leg.say({ t: 'refused', reason: 'wrong-worker' });
@@ -97,7 +99,7 @@ export class SiblingRelay {
     };
   }
 
-  /** Idempotent; legs that are passed through are closed. */
+  /** Idempotent; closes forwarded legs. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = null;
@@ -107,11 +109,11 @@ export class SiblingRelay {
     try {
       rmdirSync(this.#parts.dir);
     } catch {
-      // Siblings are still there: the last of them removes it, should their supervisor be gone.
+      // Fails while siblings exist: the last of them removes it if their supervisor is gone.
     }
   }
 
-  /** A sibling passes a leg through to us. */
+  /** A sibling forwards a leg to this worker. */
   #arrived(socket: Socket): void {
     this.#sockets.add(socket);
     const { relay, log } = this.#parts;
@@ -125,7 +127,7 @@ export class SiblingRelay {
     socket.on('data', (chunk: Buffer) => {
       if (!reader.take(chunk)) socket.destroy();
     });
-    socket.on('error', (error) => log.debug({ err: error }, 'connection from a sibling'));
+    socket.on('error', (error) => log.debug({ err: error }, 'connection from a sibling failed'));
     socket.on('end', () => socket.end());
     socket.on('close', () => {
       this.#sockets.delete(socket);
@@ -171,7 +173,7 @@ class RemoteLeg implements Leg {
   }
 }
 
-/** Cuts what comes over a Unix socket into records. */
+/** Splits the data of a Unix socket into records. */
 class RecordReader {
   readonly #record: (kind: number, payload: Buffer) => void;
   #rest: Buffer | null = null;
@@ -180,7 +182,7 @@ class RecordReader {
     this.#record = record;
   }
 
-  /** False for what no worker of ours sends. */
+  /** Returns false for invalid records. */
   take(chunk: Buffer): boolean {
     let data = this.#rest === null ? chunk : Buffer.concat([this.#rest, chunk]);
     while (data.length >= HEADER) {
@@ -195,7 +197,7 @@ class RecordReader {
   }
 }
 
-/** Tickets pass through here: the folder must be ours, whoever made it. Throws an `Error`. */
+/** Tickets pass through here, so the folder must belong to this user. Throws an `Error`. */
 function assertPrivate(dir: string): void {
   const found = lstatSync(dir);
   const ours = process.getuid === undefined || found.uid === process.getuid();
@@ -207,7 +209,7 @@ function socketPath(dir: string, workerNumber: number): string {
   return join(dir, `${workerNumber}.sock`);
 }
 
-/** Copies the payload: that of a WebSocket message is gone after the call. */
+/** Copies the payload: that of a WebSocket message is invalid after the call. */
 function writeRecord(socket: Socket, kind: number, payload: Uint8Array): void {
   if (socket.writableEnded || socket.destroyed) return;
   const record = Buffer.allocUnsafe(HEADER + payload.length);

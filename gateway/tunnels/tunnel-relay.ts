@@ -1,7 +1,7 @@
 /**
- * All tunnels of a worker: grants come from the outbox, legs from the push server or a sibling, and what
- * becomes of each goes into receipts. Tunnels have a budget of their own, in number and in bytes that wait,
- * so that commands keep theirs.
+ * All tunnels of a worker. Grants come from the outbox, legs from the push server or a sibling, and events go
+ * into receipts. Tunnels have their own budget, in number and in buffered bytes, so that they never take that
+ * of commands.
  */
 import type { Logger } from 'pino';
 import type { Delivery, Receipt, TunnelGrant } from '../../bus/bus.ts';
@@ -26,17 +26,17 @@ export interface TunnelRelayParts {
   log: Logger;
   /** Of the lease; `null` before the first. */
   incarnation(): string | null;
-  /** Most tunnels, and most bytes that may wait for all their legs. */
+  /** Most tunnels, and most bytes buffered for all their legs. */
   limit: number;
   bufferBytes: number;
   pingMs: number;
   holdMs: number;
   countersMs: number;
-  /** Every device and tunnel has to leave. */
+  /** Every device and tunnel must leave. */
   leaving(): boolean;
   /** The clock that all programs share. */
   now: () => number;
-  /** Time between two looks at all time limits, milliseconds. */
+  /** Time between checks of all time limits, milliseconds. */
   lookMs: number;
 }
 
@@ -46,10 +46,10 @@ const MOST_WAITING = 256;
 /** Time for the first message. */
 const JOIN_MS = 10_000;
 const MOST_UNJOINED = 1_000;
-/** Text messages of one leg between two pings; anybody who says more has nothing good in mind. */
+/** Most text messages of one leg between two pings; an honest leg never sends more. */
 const TEXTS_PER_PING = 500;
 const MOST_LOGGED_A_MINUTE = 60;
-/** Time that both ends have to go on elsewhere when the gateway leaves. */
+/** Time for both ends to move when the gateway leaves. */
 const MOVE_MS = 30_000;
 
 type Entry = TunnelJoin | TunnelResume;
@@ -102,18 +102,18 @@ export class TunnelRelay {
     this.#timer ??= setInterval(() => this.#look(), this.#parts.lookMs);
   }
 
-  /** What the outbox says about tunnels. */
+  /** Handles the outbox entries about tunnels. */
   deliver({ tunnel, tunnelEnd }: Pick<Delivery, 'tunnel' | 'tunnelEnd'>): void {
     if (tunnel) this.#grant(tunnel);
     if (tunnelEnd) this.#tunnels.get(tunnelEnd.id)?.end(tunnelEnd.reason);
   }
 
-  /** A new lease: whoever keeps the books learns under which these tunnels go on. */
+  /** A new lease: the administration server learns under which lease these tunnels continue. */
   reincarnated(): void {
     for (const tunnel of this.#tunnels.values()) this.#report(tunnel, { event: 'counters' });
   }
 
-  /** A leg connected; it has said nothing yet. */
+  /** A leg connected; it has sent nothing yet. */
   enter(leg: Leg): LegInput {
     const session: LegSession = new LegSession(leg, {
       entry: (entry) => this.#entry(session, entry),
@@ -129,8 +129,8 @@ export class TunnelRelay {
   }
 
   /**
-   * Both ends of each tunnel are told to go on elsewhere; what is left at `deadline` (milliseconds since the
-   * Unix epoch) ends.
+   * Tells both ends of each tunnel to move; tunnels still here at `deadline` (milliseconds since the Unix
+   * epoch) end.
    */
   async leave(deadline: number): Promise<void> {
     this.#moveAll(Math.max(0, deadline - Date.now()));
@@ -216,13 +216,16 @@ export class TunnelRelay {
     session.leg.close(reason === 'busy' ? TUNNEL_CLOSE.busy : TUNNEL_CLOSE.refused, reason);
   }
 
-  /** Anybody can be refused as often as they like, and must not fill the log with it. */
+  /** A client may cause any number of refusals, which must not fill the log. */
   #logRefusal(session: LegSession, reason: TunnelRefusal): void {
     const refusals = this.#refusals;
     const minute = Math.floor(performance.now() / 60_000);
     if (refusals.minute !== minute) Object.assign(refusals, { minute, count: 0 });
     if (++refusals.count > MOST_LOGGED_A_MINUTE) return;
-    const last = refusals.count === MOST_LOGGED_A_MINUTE ? { last: 'of this minute: see the metric' } : {};
+    const last =
+      refusals.count === MOST_LOGGED_A_MINUTE
+        ? { last: 'no more are logged in this minute: see the metric' }
+        : {};
     this.#parts.log.info({ reason, address: session.leg.address, ...last }, 'tunnel leg refused');
   }
 
@@ -288,7 +291,7 @@ interface SessionHooks {
   pingMs: number;
 }
 
-/** What one leg says, from its first message to its end. */
+/** The messages of one leg, from its first to its end. */
 class LegSession implements LegInput {
   readonly leg: Leg;
   readonly #hooks: SessionHooks;
@@ -370,7 +373,7 @@ class LegSession implements LegInput {
     tunnel?.left(this.#side, this.leg);
   }
 
-  /** T-5: asks for a sign of life, and does not wait for ever for one. */
+  /** T-5: pings the leg, and ends it after too many missed answers. */
   look(): void {
     const now = performance.now();
     if (this.#tunnel === null) {
@@ -386,7 +389,7 @@ class LegSession implements LegInput {
     else this.leg.say({ t: 'ping' });
   }
 
-  /** T-3, T-4: it heard `joined`. */
+  /** T-3, T-4: it received `joined`. */
   #confirm(tunnel: GatewayTunnel): void {
     this.#state = 'confirmed';
     tunnel.confirmed(this.#side);

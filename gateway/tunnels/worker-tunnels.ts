@@ -1,4 +1,4 @@
-/** The tunnels of a worker, put together: door, reception, relay, and the relay to siblings. */
+/** Composes the tunnels of a worker: admission, reception, relay, and the relay to siblings. */
 import type { Logger } from 'pino';
 import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
 import { type GatewayConfig, shareOf } from '../config.ts';
@@ -22,7 +22,7 @@ export interface WorkerTunnelsParts {
   log: Logger;
 }
 
-/** Of the time until the worker must have stopped, what tunnels may take to go elsewhere. */
+/** Share of the time until the worker must have stopped in which tunnels may move. */
 const SHARE_OF_DEADLINE = 0.5;
 
 export class WorkerTunnels {
@@ -63,13 +63,13 @@ export class WorkerTunnels {
     });
   }
 
-  /** For the lease; `undefined` where there are to be none. */
+  /** For the lease; `undefined` when tunnels are disabled. */
   get load(): { open: number; limit: number } | undefined {
     const { size, limit } = this.relay;
     return limit === 0 || !this.#reachable ? undefined : { open: size, limit };
   }
 
-  /** What decides over a leg before its upgrade. */
+  /** Decides about a leg before its upgrade. */
   refusal(): Refusal | null {
     if (!this.#parts.leaving() || this.relay.size > 0) return null;
     return { reason: 'the gateway leaves', retryAfterSeconds: 1 };
@@ -85,12 +85,12 @@ export class WorkerTunnels {
       await this.#siblingRelay?.start();
     } catch (error) {
       this.#reachable = false;
-      this.#parts.log.error({ err: error }, 'no tunnels: siblings cannot pass legs through');
+      this.#parts.log.error({ err: error }, 'tunnels are disabled: siblings cannot forward legs');
     }
     this.relay.start();
   }
 
-  /** Tunnels go elsewhere, or end, well before `deadline` (milliseconds since the Unix epoch). */
+  /** Moves or ends all tunnels well before `deadline` (milliseconds since the Unix epoch). */
   async leave(deadline: number): Promise<void> {
     const now = Date.now();
     await this.relay.leave(now + (deadline - now) * SHARE_OF_DEADLINE);

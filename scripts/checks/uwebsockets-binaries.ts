@@ -28,7 +28,8 @@ export async function findBinaryProblems(root: string): Promise<string[]> {
   const problems: string[] = [];
   if (manifest.name !== recorded.package || manifest.version !== recorded.version) {
     problems.push(
-      `uWebSockets.js is ${manifest.name}@${manifest.version}; recorded is ${recorded.package}@${recorded.version}`,
+      `uWebSockets.js is ${manifest.name}@${manifest.version}; recorded is ` +
+        `${recorded.package}@${recorded.version}`,
     );
   }
   if (recorded.sha256[anchor.file] !== anchor.sha256)

@@ -81,14 +81,19 @@ export function makeVectors(): string {
     protocol: SUBPROTOCOL,
     about: [
       'Hex is lower case. In messages and orders, {"hex": ...} stands for binary.',
-      'written: what our encoder writes, and what it means. Another encoder may write other bytes for the same message.',
+      'written: what our encoder writes, and what it means. Another encoder may write other bytes for ' +
+        'the same message.',
       'alsoRead: frames as other encoders write them; message null: skipped (V-2).',
       'refused: frames that break a rule; who receives one closes with closeCode (section F).',
       'walkthroughs: the conversations of PROTOCOL.md, frame by frame.',
-      'serverTime: after each step, server time and its floor (S-5). atMs is the monotonic clock, told a time of welcome or beat.',
-      'backOff: how the connections of one device end in turn, and in what range of milliseconds it dials again (C-2, C-4, C-5). atMs is the monotonic clock, 0 when absent.',
-      'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; refusedTunnelFrames: what ends a tunnel.',
-      'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without a signature.',
+      'serverTime: after each step, server time and its floor (S-5). atMs is the monotonic clock, told ' +
+        'a time of welcome or beat.',
+      'backOff: how the connections of one device end in turn, and in what range of milliseconds it ' +
+        'dials again (C-2, C-4, C-5). atMs is the monotonic clock, 0 when absent.',
+      'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; ' +
+        'refusedTunnelFrames: what ends a tunnel.',
+      'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +
+        'a signature.',
     ],
     limits: LIMITS,
     keys: { device: keyView(DEVICE_KEY), server: keyView(SERVER_KEY) },

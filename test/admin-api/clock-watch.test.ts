@@ -38,7 +38,8 @@ test('a server and a database two hours off are told of, once, and are still rea
   assert.equal(
     warnings?.map((warning) => warning.replace(/\.\d s/, ' s')),
     [
-      'the clock of this administration server is 7200 s behind the one that all programs share: set the clocks by NTP',
+      'the clock of this administration server is 7200 s behind the one that all programs share: set ' +
+        'the clocks by NTP',
       'the clock of the database is 3600 s behind the one that all programs share: set the clocks by NTP',
     ],
   );

@@ -137,7 +137,7 @@ test('a store that takes no receipts at all has none put aside: they come again'
     const file = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
     file.exec('alter table executions rename to lost');
     await append([result('c1'), result('c2')]);
-    await waitFor(() => logged.includes('receipts were not applied, will come again'), {
+    await waitFor(() => logged.includes('receipts were not applied and will be retried'), {
       what: 'the receipts to be refused',
     });
     file.exec('alter table lost rename to executions');

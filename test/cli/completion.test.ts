@@ -89,7 +89,8 @@ test('zsh completes commands, flags and the choices of a flag', async () => {
     'zmodload zsh/zpty',
     `zpty shell ${program} -f -i`,
     `zpty -w shell 'autoload -Uz compinit; compinit -u -D; source ${script}'`,
-    `zpty -w shell 'show() { print -r -- "@["$BUFFER"]@"; BUFFER= }; zle -N show; bindkey "^X^T" show; echo READY'`,
+    `zpty -w shell 'show() { print -r -- "@["$BUFFER"]@"; BUFFER= }; zle -N show; bindkey "^X^T" show; ` +
+      `echo READY'`,
     `zpty -r shell line '*READY*READY*'`,
     ...Object.keys(questions).flatMap((words) => [
       `zpty -w -n shell $'${words}\\t\\x18\\x14'`,

@@ -83,7 +83,9 @@ test('D-7: a task of an agent that was killed is ended by the next one, and unti
   const r = await rig();
   const [pid, go] = [r.file('pid'), r.file('go')];
   // It ends only when it may, however often it is asked.
-  const stubborn = `exec >/dev/null 2>&1; trap 'while [ ! -e ${go} ]; do sleep 0.05; done; exit' TERM; echo $$ >${pid}; while :; do sleep 0.05; done`;
+  const stubborn =
+    `exec >/dev/null 2>&1; trap 'while [ ! -e ${go} ]; do sleep 0.05; done; exit' TERM; echo $$ >${pid}; ` +
+    'while :; do sleep 0.05; done';
   const settings = { tasks: { work: sh(stubborn) } };
   const first = await patientAgent(r, settings);
   await r.gw.sendCommand('c1', { type: 'task.start', args: { task: 'work' } });

@@ -109,7 +109,8 @@ test('task.stop ends the whole process group; the stopped execution failed with 
     tasks: {
       tree: script(
         'const c = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);' +
-          'require("fs").writeFileSync(process.env.PIDS, process.pid + " " + c.pid); setInterval(() => {}, 1000)',
+          'require("fs").writeFileSync(process.env.PIDS, process.pid + " " + c.pid); setInterval(() => ' +
+          '{}, 1000)',
       ),
     },
   });

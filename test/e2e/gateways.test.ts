@@ -48,7 +48,8 @@ testLab(
 );
 
 testLab(
-  'D-4: a gateway that dies between delivery and acknowledgement has the command sent again, and it runs once',
+  'D-4: a gateway that dies between delivery and acknowledgement has the command sent again, and it ' +
+    'runs once',
   async (lab) => {
     const wire = new Wire();
     const device = await lab.device({ wire });
@@ -88,7 +89,8 @@ testLab('H-9: a device with two connections, on two gateways, keeps the newer', 
 });
 
 testLab(
-  'E-7: a device whose list is empty enrols again, with the token that is used up, and gets one that leads somewhere',
+  'E-7: a device whose list is empty enrols again, with the token that is used up, and gets one that ' +
+    'leads somewhere',
   async (lab) => {
     for (const name of ['gw1', 'gw2']) {
       await lab.operator.api.request('PATCH', `/v1/gateways/${name}`, { body: { runPushServer: false } });
@@ -130,7 +132,8 @@ testLab(
 );
 
 testLab(
-  'G-1, H-10: a drain, its end and another port within moments strand nobody, neither here nor away, and nobody backs off',
+  'G-1, H-10: a drain, its end and another port within moments strand nobody, neither here nor away, ' +
+    'and nobody backs off',
   async (lab) => {
     const devices = await lab.fleet(20);
     const away = await lab.fleet(4);
@@ -200,7 +203,8 @@ testLab(
 );
 
 testLab(
-  'an occupied port is told to nobody: who starts anew meanwhile gets in, and after the correction there is nothing to wait for',
+  'an occupied port is told to nobody: who starts anew meanwhile gets in, and after the correction ' +
+    'there is nothing to wait for',
   async (lab) => {
     const [device, restarted] = await lab.fleet(2);
     const stranger = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
@@ -238,7 +242,8 @@ testLab(
 );
 
 testLab(
-  'a gateway whose group is unknown says so itself, in its log, at /ready and to operators, and serves once the group is there',
+  'a gateway whose group is unknown says so itself, in its log, at /ready and to operators, and serves ' +
+    'once the group is there',
   async (lab) => {
     const [port, metricsPort] = [await freePort(), await freePort()];
     const program = startCli([

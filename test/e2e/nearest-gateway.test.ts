@@ -17,7 +17,8 @@ const placement = (lab: Lab, { id }: TestDevice) =>
   lab.operator.api.get<PlacementView>(`/v1/devices/${id}/placement`);
 
 testLab(
-  'devices choose the nearest gateway, and balancing, which moves those that do not measure, leaves them there',
+  'devices choose the nearest gateway, and balancing, which moves those that do not measure, leaves ' +
+    'them there',
   async (lab) => {
     const devices = await lab.fleet(20);
     assert.equal(on(devices), all(devices, NEAR));
@@ -51,7 +52,8 @@ testLab(
 );
 
 testLab(
-  'the nearest killed, devices go to the next nearest, are told apart there, and come back when it is up again',
+  'the nearest killed, devices go to the next nearest, are told apart there, and come back when it is ' +
+    'up again',
   async (lab) => {
     const devices = await lab.fleet(12, { probing: { soonMs: 400, confirmMs: 400 } });
     assert.equal(on(devices), all(devices, NEAR));

@@ -46,7 +46,8 @@ export function endsRules({ testLab }: LabTests): void {
   });
 
   testLab(
-    'R-2: canceled by force ends on record at once; the result that comes later is kept beside it and settled as canceled',
+    'R-2: canceled by force ends on record at once; the result that comes later is kept beside it and ' +
+      'settled as canceled',
     async (lab) => {
       const hold = gate();
       const device = await lab.device({ work: hold.work });
@@ -78,7 +79,8 @@ export function endsRules({ testLab }: LabTests): void {
   );
 
   testLab(
-    'R-2: a cancel of what a device has and did not acknowledge says so, and what it says later is kept beside it',
+    'R-2: a cancel of what a device has and did not acknowledge says so, and what it says later is ' +
+      'kept beside it',
     async (lab) => {
       const wire = new Wire();
       const device = await lab.device({ wire });

@@ -12,7 +12,8 @@ interface Ready {
 }
 
 testLab(
-  'without its database the server answers 503 with Retry-After, and what it had accepted comes to its end afterwards',
+  'without its database the server answers 503 with Retry-After, and what it had accepted comes to its ' +
+    'end afterwards',
   async (lab) => {
     const { deployment, operator } = lab;
     const devices = await lab.fleet(6, { work: workFor(1_500, 3_000) });

@@ -74,7 +74,8 @@ async function ended(lab: Lab, command: CommandView) {
 }
 
 testLab(
-  'D-7: a device killed with -9 in the middle of a task says interrupted when it is back, and has not run it again',
+  'D-7: a device killed with -9 in the middle of a task says interrupted when it is back, and has not ' +
+    'run it again',
   async (lab) => {
     await withProcess(lab, async (device) => {
       const command = await send(lab, 'task.start', device);
@@ -105,7 +106,8 @@ testLab('D-7: a sync that is safe to repeat is begun again, and ends once', asyn
 });
 
 testLab(
-  'D-3: killed with -9 again and again under a stream of commands, a device runs each at most once and every one ends',
+  'D-3: killed with -9 again and again under a stream of commands, a device runs each at most once and ' +
+    'every one ends',
   async (lab) => {
     await withProcess(lab, async (device) => {
       const commands: CommandView[] = [];

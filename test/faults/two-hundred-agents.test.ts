@@ -60,7 +60,8 @@ async function runsOf(agents: readonly SomeAgent[]): Promise<number[]> {
 }
 
 testLab(
-  '200 agents on two gateways: a forced sync to all succeeds, and so does the next although a gateway is killed',
+  '200 agents on two gateways: a forced sync to all succeeds, and so does the next although a gateway ' +
+    'is killed',
   async (lab) => {
     const folder = await mkdtemp(join(tmpdir(), 'agents-'));
     const token = await lab.operator.enrolmentToken('all', AGENTS);

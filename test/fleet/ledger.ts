@@ -163,7 +163,8 @@ export class Ledger {
       totals[kind]++;
       const row = rows.get(device);
       const story = row
-        ? ` [${row.state} ${row.reason ?? ''}, attempts ${row.attempts}, sent ${row.sentAt}, acked ${row.ackedAt}, finished ${row.finishedAt}; device ${JSON.stringify(ran.get(device) ?? [])}]`
+        ? ` [${row.state} ${row.reason ?? ''}, attempts ${row.attempts}, sent ${row.sentAt}, acked ` +
+          `${row.ackedAt}, finished ${row.finishedAt}; device ${JSON.stringify(ran.get(device) ?? [])}]`
         : '';
       problems.push(`${kind}: ${type} ${id} on ${device}: ${text}${story}`);
     };

@@ -150,7 +150,11 @@ export class World {
       const member = this.fleet.members.get(device.id);
       const last = member?.arrivals.at(-1);
       const arrived = last ? `${last.gateway} at ${new Date(last.at).toISOString()}` : 'never';
-      return `\n    ${device.id}: on record ${device.state}, ${device.gateway}, connected ${device.connectedAt}, disconnected ${device.disconnectedAt} ${device.closeCode} ${device.closeReason}; arrived ${arrived}, ended ${member?.endings.at(-1)}`;
+      return (
+        `\n    ${device.id}: on record ${device.state}, ${device.gateway}, connected ` +
+        `${device.connectedAt}, disconnected ${device.disconnectedAt} ${device.closeCode} ` +
+        `${device.closeReason}; arrived ${arrived}, ended ${member?.endings.at(-1)}`
+      );
     });
     return `; ${wrong.length} differ${shown.join('')}`;
   }

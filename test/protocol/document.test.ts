@@ -50,7 +50,8 @@ test('the table of limits has the limits of the code', () => {
     `| \`args\` encoded | ${argsBytes} bytes nested ${depth} deep |`,
     `| \`data\` encoded | ${resultBytes} bytes nested ${depth} deep |`,
     `| \`reason\` | ${reasonLength} characters |`,
-    `| \`t\` \`kind\` \`state\` of \`settled\` \`reason\` of \`redirect\` | ${LIMITS.wordLength} characters |`,
+    `| \`t\` \`kind\` \`state\` of \`settled\` \`reason\` of \`redirect\` | ${LIMITS.wordLength} ` +
+      'characters |',
     `| \`note\` | ${noteLength} characters |`,
     `| \`policy\` | ${policyLength} characters |`,
     `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,
@@ -58,7 +59,8 @@ test('the table of limits has the limits of the code', () => {
     `| \`name\` | ${LIMITS.nameLength} characters |`,
     `| gateways in a list; a url | ${LIMITS.gateways}; ${LIMITS.urlLength} characters |`,
     `| groups of a device | ${LIMITS.groups} |`,
-    `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ${LIMITS.signatureBytes} bytes |`,
+    `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ` +
+      `${LIMITS.signatureBytes} bytes |`,
     `| heartbeat interval | ${LIMITS.heartbeatMinMs / 1_000} s to ${LIMITS.heartbeatMaxMs / 60_000} min |`,
     `| \`retryMs\` of \`keep\` | ${LIMITS.retryMinMs / 1_000} s to ${LIMITS.retryMaxMs / 60_000} min |`,
     `| deliver by | ${LIMITS.ttlMaxMs / 86_400_000} days after issue |`,

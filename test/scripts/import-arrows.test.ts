@@ -41,7 +41,9 @@ test('allowed arrows pass', () => {
   const problems = check({
     'protocol/a.ts': `import { createHash } from 'node:crypto';`,
     'bus/a.ts': `import { a } from '../protocol/a.ts';`,
-    'gateway/a.ts': `import { a } from '../bus/a.ts';\nimport b from '../protocol/a.ts';\nimport u from 'uWebSockets.js';`,
+    'gateway/a.ts':
+      `import { a } from '../bus/a.ts';\nimport b from '../protocol/a.ts';\nimport u from ` +
+      `'uWebSockets.js';`,
     'cli/a.ts': `import '../gateway/a.ts';`,
     'test/services/a.ts': `import '../../bus/a.ts';`,
     'bench/a.ts': `import '../test/services/a.ts';`,

@@ -4,7 +4,10 @@ import { type FileOutcome, judge, parseSummary } from '../runner/summary.ts';
 import { readTimeLimit } from '../runner/test-files.ts';
 
 function summary(total: number, passed: number, skipped: number): string {
-  return `• •\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1.00ms\n\n`;
+  return (
+    `• •\n\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  ` +
+    '1.00ms\n\n'
+  );
 }
 
 function outcome(changes: Partial<FileOutcome>): FileOutcome {

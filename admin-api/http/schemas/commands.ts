@@ -139,7 +139,8 @@ const CountsSchema = Type.Object(
 
 const ExecutionState = OneOf(EXECUTION_STATES, {
   description:
-    'queued -> sent -> acked -> running -> succeeded, failed or rejected; canceled, expired, timed-out and superseded end it early.',
+    'queued -> sent -> acked -> running -> succeeded, failed or rejected; canceled, expired, timed-out ' +
+    'and superseded end it early.',
 });
 const TypeName = OneOf(COMMAND_TYPE_NAMES, { description: 'Command type.' });
 

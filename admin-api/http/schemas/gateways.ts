@@ -28,7 +28,8 @@ const Leaving = Type.Object(
   {
     why: OneOf(LEAVING_REASONS, {
       description:
-        '`drain`: an operator drains it; `off`: it was switched off; `port`: devices of its old port; `stop`: it stops.',
+        '`drain`: an operator drains it; `off`: it was switched off; `port`: devices of its old port; ' +
+        '`stop`: it stops.',
     }),
     left: Count('Devices that have not left yet.'),
   },

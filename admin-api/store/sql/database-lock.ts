@@ -38,7 +38,8 @@ export class DatabaseLock {
       if (((error as { sqliteExtendedCode?: number }).sqliteExtendedCode ?? 0) % 256 !== SQLITE_BUSY)
         throw error;
       throw new DatabaseInUse(
-        `${this.#folder} is in use by another administration server (${this.#owner()}): stop it, use another --data-dir, or let both use one PostgreSQL (--database-url)`,
+        `${this.#folder} is in use by another administration server (${this.#owner()}): stop it, use ` +
+          'another --data-dir, or let both use one PostgreSQL (--database-url)',
       );
     }
     this.#held = file;

@@ -131,7 +131,8 @@ function clientConfig(
 function noPassword(address: PostgresAddress): never {
   const { problem } = passwordFromFile(address);
   throw new StoreSettingsError(
-    `PostgreSQL asks for the password of user ${address.user}, and there is none: put it into the URL, PGPASSWORD or a ` +
+    `PostgreSQL asks for the password of user ${address.user}, and there is none: put it into the URL, ` +
+      'PGPASSWORD or a ' +
       `password file (PGPASSFILE, ~/.pgpass)${problem === undefined ? '' : `; ${problem}`}`,
   );
 }

@@ -52,7 +52,8 @@ function verification({ sslmode, sslrootcert }: PostgresAddress): ConnectionOpti
   if (!existsSync(file)) {
     if (sslmode === 'require' && sslrootcert === undefined) return unchecked;
     throw new StoreSettingsError(
-      `sslmode=${sslmode} needs the authority of the server's certificate, and ${file} does not exist: name it with ` +
+      `sslmode=${sslmode} needs the authority of the server's certificate, and ${file} does not exist: ` +
+        'name it with ' +
         'sslrootcert or PGSSLROOTCERT, or use sslrootcert=system',
     );
   }

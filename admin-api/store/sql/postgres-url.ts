@@ -66,7 +66,8 @@ const HARMLESS_VARIABLES: Record<string, string> = {
   PGSERVICE: 'service',
 };
 const FORM =
-  'postgres://user:password@host:port/database?sslmode=verify-full, or postgres:///database?host=/var/run/postgresql';
+  'postgres://user:password@host:port/database?sslmode=verify-full, or ' +
+  'postgres:///database?host=/var/run/postgresql';
 /** Where PostgreSQL puts its socket: Debian and Red Hat, and its own default. */
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp'];
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -152,7 +153,8 @@ function check(name: string, value: string, shown: string): void {
   refuse(
     shown in HARMLESS_VARIABLES
       ? `${shown} is set and not supported: unset it, and put the address into the URL`
-      : `the parameter ${shown} is not known; there are ${[...Object.keys(VARIABLES), 'sslpassword'].join(', ')}`,
+      : `the parameter ${shown} is not known; there are ` +
+          `${[...Object.keys(VARIABLES), 'sslpassword'].join(', ')}`,
   );
 }
 

@@ -14,7 +14,8 @@ const dialect: DialectFactory = ({ marks, counters, options }) => {
   // The answer to PING comes after all before it took effect.
   const subscribe = clientFrame(
     Buffer.from(
-      `CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1"}\r\nSUB ${options.topic ?? 'orders'} 1\r\nPING\r\n`,
+      'CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1"}\r\nSUB ' +
+        `${options.topic ?? 'orders'} 1\r\nPING\r\n`,
     ),
   );
   return {

@@ -1,8 +1,8 @@
 import { script } from '../script.ts';
 
 /**
- * Puts gateways into the list of an installation; that of another one, or with 'all' the one before, is
- * dropped.
+ * Puts gateways into the list of an installation. Drops another installation's list, and with 'all' the
+ * previous list.
  *
  * KEYS 1 gateways
  * ARGV 1 installation, 2 'all' or 'some', then for each gateway: name, value

@@ -4,9 +4,8 @@ import type { Interner } from '../../admission/interner.ts';
 import type { Session } from '../../sessions/session.ts';
 
 /**
- * A heartbeat (B-1): remembers what the device says of itself and returns a receipt when that changed. A
- * field left out says nothing new; `measured` is said only when it is news, so that no session need remember
- * it.
+ * A heartbeat (B-1): remembers the device's status and returns a receipt when it changed. An absent field
+ * means no change; `measured` is sent only when it is new, so that sessions need not remember it.
  */
 export function handleBeat(session: Session, beat: Beat, at: number, interner: Interner): Receipt | null {
   const status = changedStatus(session, beat, at, interner);

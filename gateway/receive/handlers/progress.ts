@@ -2,14 +2,12 @@ import type { Receipt } from '../../../bus/bus.ts';
 import type { Progress } from '../../../protocol/index.ts';
 import type { Session } from '../../sessions/session.ts';
 
-/**
- * Reports a session may have passed on at once: after `welcome` it reports on all commands that run (R-5).
- */
+/** Burst of reports per session: after `welcome` it reports on all running commands (R-5). */
 export const PROGRESS_BURST = 16;
 
 /**
- * Passes a progress report on (D-5), on average one a second for a session; more are dropped (`null`). `tick`
- * is the worker's clock, `ticksPerSecond` its speed.
+ * Forwards a progress report (D-5), on average one a second for each session; drops more (`null`). `tick` is
+ * the worker's clock, `ticksPerSecond` its speed.
  */
 export function handleProgress(
   session: Session,
@@ -18,7 +16,8 @@ export function handleProgress(
   tick: number,
   ticksPerSecond: number,
 ): Receipt | null {
-  // The tick until which reports are spent: each costs a second, and it may be a burst ahead of the clock.
+  // The tick up to which the budget is spent: each report costs a second, and a burst may run ahead of the
+  // clock.
   const spentUntil = Math.max(session.progressTick, tick) + ticksPerSecond;
   if (spentUntil > tick + PROGRESS_BURST * ticksPerSecond) return null;
   session.progressTick = spentUntil;

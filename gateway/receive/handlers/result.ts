@@ -2,7 +2,7 @@ import type { Receipt } from '../../../bus/bus.ts';
 import type { Result } from '../../../protocol/index.ts';
 import type { Session } from '../../sessions/session.ts';
 
-/** The end of an execution as the device saw it. */
+/** The end of an execution as reported by the device. */
 export function handleResult(session: Session, result: Result, at: number): Receipt {
   const receipt: Receipt = {
     kind: 'result',

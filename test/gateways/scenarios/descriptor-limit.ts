@@ -94,7 +94,8 @@ async function returns(world: World, worker: string): Promise<void> {
     return back > 0;
   });
   world.say(
-    `${worker} listened again when ${leaving.length} of ${own.length} devices had left; ${back} came back to it`,
+    `${worker} listened again when ${leaving.length} of ${own.length} devices had left; ${back} came ` +
+      'back to it',
   );
 }
 

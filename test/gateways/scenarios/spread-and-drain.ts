@@ -65,7 +65,8 @@ async function joins(world: World, devices: readonly FleetMember[]): Promise<voi
   );
   const joined = moved.filter(({ gateway }) => gateway === 'gw5').length;
   world.say(
-    `${moved.length} moved once, ${joined} of them to gw5; at most ${told} told and ${arrived} arrived in a second`,
+    `${moved.length} moved once, ${joined} of them to gw5; at most ${told} told and ${arrived} arrived ` +
+      'in a second',
   );
   assert.ok(joined > 0, 'a gateway that joins gets devices; was it there before?');
   assert.ok(told <= MOVES_PER_SECOND, `${told} moves in a second, ${MOVES_PER_SECOND} are allowed`);
@@ -131,7 +132,8 @@ async function drainUnderWay(world: World, devices: readonly FleetMember[], name
     return total === devices.length && succeeded === total;
   });
   world.say(
-    `${name} drained of ${had} devices in ${(took / 1_000).toFixed(1)} s under a sync to all, ${seen.size} steps seen`,
+    `${name} drained of ${had} devices in ${(took / 1_000).toFixed(1)} s under a sync to all, ` +
+      `${seen.size} steps seen`,
   );
   const pace = (had * 1_000) / took;
   assert.ok(pace <= DRAIN_PER_SECOND * 1.2, `${pace} devices a second sent away`);

@@ -26,7 +26,9 @@ const SLACK_BYTES = 64 * 1024 * 1024;
 
 export const manyTunnels: Scenario = {
   name: 'many-tunnels',
-  title: `${TUNNELS} tunnels of ${STREAMS} streams, both ways, legs cut: every byte once, in order, memory bounded`,
+  title:
+    `${TUNNELS} tunnels of ${STREAMS} streams, both ways, legs cut: every byte once, in order, memory ` +
+    'bounded',
   async run(world) {
     const { deployment, say } = world;
     await deployment.group('many');

@@ -24,7 +24,8 @@ export const openSsh: Scenario = {
     await deployment.group('ssh');
     await deployment.startGateway('gw-ssh', 'ssh', { workers: 2 });
     const agent = await deployment.startAgent('ssh-host', 'ssh', [ssh.port]);
-    const proxyCommand = `ProxyCommand=${process.execPath} ${MAIN} tunnel %h ${ssh.port} --stdio --reason scenario`;
+    const proxyCommand =
+      `ProxyCommand=${process.execPath} ${MAIN} tunnel %h ${ssh.port} --stdio --reason ` + 'scenario';
     const local = await deployment.startTunnel(agent.id, ssh.port, '--reason', 'scenario');
     const ways: [string, string[], string[]][] = [
       ['--stdio', ['-o', proxyCommand, agent.id], ['-o', proxyCommand]],

@@ -59,7 +59,8 @@ export const unwelcome: Scenario = {
   name: 'unwelcome',
   waits: true,
   title:
-    'wrong tickets, ports, hosts, roles, windows and garbage: refused, on record, nothing leaks, nothing crashes',
+    'wrong tickets, ports, hosts, roles, windows and garbage: refused, on record, nothing leaks, ' +
+    'nothing crashes',
   prepare: leaveTicket,
   async run(world) {
     if (!left) throw new Error('not prepared');

@@ -21,7 +21,8 @@ export async function migrate(db: Kysely<Schema>, dialect: SqlDialect, now: numb
       .executeTakeFirstOrThrow();
     if (done > newest) {
       throw new Error(
-        `the database was migrated by a newer version of Pushpoint (step ${done}, this version knows ${newest}): ` +
+        `the database was migrated by a newer version of Pushpoint (step ${done}, this version knows ` +
+          `${newest}): ` +
           'start that version, or restore the database from before',
       );
     }

@@ -20,7 +20,8 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
         created_at bigint not null
       )`,
       `create index groups_parent on groups (parent_id)`,
-      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All devices', 'all/', 'all all devices', 0)`,
+      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All ` +
+        `devices', 'all/', 'all all devices', 0)`,
       `create table devices (
         id text collate "C" primary key,
         group_id text collate "C" not null references groups (id),
@@ -134,7 +135,8 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index executions_command_state on executions (command_id, state, device_id)`,
       `create index executions_device on executions (device_id, command_id)`,
       `create index executions_queued on executions (device_id, command_id) where state = 0`,
-      `create index executions_sent on executions (device_id, session, sent_at, incarnation, command_id) where state = 1`,
+      'create index executions_sent on executions (device_id, session, sent_at, incarnation, ' +
+        'command_id) where state = 1',
       `create index executions_finish_by on executions (finish_by) where state in (2, 3)`,
       `create table events (
         seq bigint generated always as identity primary key,

@@ -20,7 +20,8 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
         created_at integer not null
       ) without rowid`,
       `create index groups_parent on groups (parent_id)`,
-      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All devices', 'all/', 'all all devices', 0)`,
+      `insert into groups (id, parent_id, name, path, search, created_at) values ('all', null, 'All ` +
+        `devices', 'all/', 'all all devices', 0)`,
       `create table devices (
         id text primary key,
         group_id text not null references groups (id),
@@ -138,7 +139,8 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       // What waits for a device.
       `create index executions_queued on executions (device_id, command_id) where state = 0`,
       // What is out without an acknowledgement; small, so sweeps may read all of it.
-      `create index executions_sent on executions (device_id, session, sent_at, incarnation, command_id) where state = 1`,
+      'create index executions_sent on executions (device_id, session, sent_at, incarnation, ' +
+        'command_id) where state = 1',
       // What takes longer than its time limit.
       `create index executions_finish_by on executions (finish_by) where state in (2, 3)`,
       `create table events (

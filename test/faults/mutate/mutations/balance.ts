@@ -10,7 +10,9 @@ export const BALANCE: readonly Mutation[] = [
     ],
     proof: {
       file: 'admin-api/nearest-classes',
-      test: 'random fleets: no device is moved out of its nearest band, but for those a gateway is over its limit with',
+      test:
+        'random fleets: no device is moved out of its nearest band, but for those a gateway is over its ' +
+        'limit with',
     },
   },
 ];

@@ -74,7 +74,9 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/gateway-probe',
-      test: 'G-2, G-11: after the loss of its gateway a device dials the others in the order of what it measured',
+      test:
+        'G-2, G-11: after the loss of its gateway a device dials the others in the order of what it ' +
+        'measured',
     },
   },
   {
@@ -89,7 +91,9 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/gateway-probe',
-      test: 'G-10: away from the nearest the next round comes within two minutes, where one was never probed within ten',
+      test:
+        'G-10: away from the nearest the next round comes within two minutes, where one was never probed ' +
+        'within ten',
     },
   },
   {
@@ -104,7 +108,9 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/executions',
-      test: 'D-4: a second delivery is acknowledged again and not run again, and once settled answered with its end',
+      test:
+        'D-4: a second delivery is acknowledged again and not run again, and once settled answered with ' +
+        'its end',
     },
   },
   {
@@ -134,7 +140,9 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/agent-tasks',
-      test: 'D-7: a task of an agent that was killed is ended by the next one, and until then it is already running',
+      test:
+        'D-7: a task of an agent that was killed is ended by the next one, and until then it is already ' +
+        'running',
     },
   },
 ];

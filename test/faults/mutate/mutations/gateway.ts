@@ -20,7 +20,9 @@ export const GATEWAY: readonly Mutation[] = [
     patches: [
       {
         file: 'gateway/sessions/connections.js',
-        find: 'if (connection === this.#corked)\n            this.#closing = { code, reason: text };\n        else\n            connection.socket.end(code, text);',
+        find:
+          'if (connection === this.#corked)\n            this.#closing = { code, reason: text };\n       ' +
+          ' else\n            connection.socket.end(code, text);',
         replace: 'connection.socket.end(code, text);',
       },
     ],

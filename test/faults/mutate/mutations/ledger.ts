@@ -43,7 +43,9 @@ export const LEDGER: readonly Mutation[] = [
     patches: [
       {
         file: 'bus/one-at-a-time.js',
-        find: 'this.#next = this.#running.then(() => {\n            this.#next = undefined;\n            return this.#run();\n        });\n        return this.#next;',
+        find:
+          'this.#next = this.#running.then(() => {\n            this.#next = undefined;\n            ' +
+          'return this.#run();\n        });\n        return this.#next;',
         replace: 'return this.#running;',
       },
     ],

@@ -8,7 +8,9 @@ export const PROGRAMS: readonly Mutation[] = [
     patches: [
       {
         file: 'cli/programs/lifecycle.js',
-        find: 'await part.stop();\n                // Only the first of them can still be starting: the parts below it serve it until it has ended.\n                await this.#starting;',
+        find:
+          'await part.stop();\n                // Only the first of them can still be starting: the ' +
+          'parts below it serve it until it has ended.\n                await this.#starting;',
         replace: 'await part.stop();',
       },
     ],
@@ -44,7 +46,9 @@ export const PROGRAMS: readonly Mutation[] = [
     ],
     proof: {
       file: 'cli/waiting',
-      test: 'programs started before Redis and PostgreSQL wait, live and not ready, and serve once both are there',
+      test:
+        'programs started before Redis and PostgreSQL wait, live and not ready, and serve once both are ' +
+        'there',
     },
   },
 ];
