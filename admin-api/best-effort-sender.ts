@@ -8,6 +8,8 @@ const CHUNK = 1000;
 export interface DeviceSender {
   sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
   close(devices: readonly string[], code: number, reason: string): Promise<void>;
+  /** Tells a device its membership, and closes the session it has now. */
+  dismiss(device: string, frame: Uint8Array | null, code: number, reason: string): Promise<void>;
   /** For every device that somebody holds now: what its holder is to be handed, in order. */
   deliver(
     devices: readonly string[],
@@ -64,6 +66,13 @@ export class BestEffortSender implements DeviceSender {
         devices: held.map(([device]) => device),
         close: { code, reason, sessions: held.map(([, holder]) => holder.session) },
       },
+    ]);
+  }
+
+  async dismiss(device: string, frame: Uint8Array | null, code: number, reason: string): Promise<void> {
+    await this.deliver([device], (id, { session }) => [
+      ...(frame === null ? [] : [{ devices: [id], frame }]),
+      { devices: [id], close: { code, reason, sessions: [session] } },
     ]);
   }
 

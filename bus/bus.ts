@@ -403,7 +403,8 @@ export interface DirectoryDevice {
   id: string;
   /** Raw Ed25519 public key, 32 bytes. */
   publicKey: Uint8Array;
-  blocked: boolean;
+  /** Whether it may connect; of those deleted, what is kept says so for a bounded time. */
+  state: 'active' | 'blocked' | 'deleted';
   /** Ids of the groups the device is in, root first. */
   groups: string[];
   /** Encoded `order` frame with the device's signed membership, and its edition. */
@@ -498,7 +499,7 @@ export interface Directory {
   removeDevices(ids: readonly string[]): Promise<void>;
   /**
    * In order; `null` for a device that is not in the directory. Rejects with `DirectoryIncomplete` when the
-   * answer is unknown: when a device is missing or blocked, and the directory is incomplete, unmaintained, or
+   * answer is unknown: when a device is missing or not active, and the directory is incomplete, unmaintained, or
    * another installation's.
    */
   devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;

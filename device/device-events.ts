@@ -1,4 +1,9 @@
-import type { GatewayAddress, ReconnectAdvice } from '../protocol/index.ts';
+import type {
+  GatewayAddress,
+  MembershipState,
+  OtherInstallation,
+  ReconnectAdvice,
+} from '../protocol/index.ts';
 import type { RefusalReason } from './executions/orders.ts';
 import type { Outcome } from './storage/store.ts';
 import type { TunnelNews } from './tunnels/tunnels.ts';
@@ -17,12 +22,15 @@ export interface DeviceEvents {
     gateway: GatewayAddress;
     code: number;
     reason: string;
-    advice: ReconnectAdvice;
+    /** `never`: the device was stopped, or belongs here no more. */
+    advice: ReconnectAdvice | 'never';
     retryInMs: number | null;
   };
   /** An order was dropped unanswered (S-2): worth a person's attention where it is a bad signature. */
   'order-refused': { reason: RefusalReason | 'expired'; id?: string };
-  membership: { groups: string[]; epoch: number; revision: number };
+  membership: { state: MembershipState; groups: string[]; epoch: number; revision: number };
+  /** The device belongs here no more: it does not dial again, after a restart neither (S-8). */
+  left: { state: 'deleted' | 'moved'; to?: OtherInstallation };
   gateways: readonly GatewayAddress[];
   'execution-started': { id: string; type: string };
   'execution-finished': { id: string; type: string } & Outcome;

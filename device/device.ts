@@ -3,7 +3,7 @@
  * and sees to it that the end of every execution gets on record.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
-import { CLOSE, type GatewayAddress, LIMITS, type Welcome } from '../protocol/index.ts';
+import { CLOSE, type GatewayAddress, LIMITS, type MembershipOrder, type Welcome } from '../protocol/index.ts';
 import type { Connection } from './connection/connection.ts';
 import { checkStatus, type DeviceStatus } from './connection/heartbeat.ts';
 import { Inbox } from './connection/inbox.ts';
@@ -110,7 +110,7 @@ export class PushpointDevice {
       {
         credentials: () => this.#credentials(),
         opened: (connection, message) => this.#opened(connection, message),
-        message: (message) => this.#running?.inbox.take(message),
+        message: (message, open) => this.#running?.inbox.take(message, open),
         ended: (how) => this.#ended(how),
         locate: (signal) => this.#locate(signal),
         changed: (kept, list) => this.#keep(kept, list),
@@ -180,8 +180,8 @@ export class PushpointDevice {
   }
 
   /**
-   * Connects at once if there is no connection: after a `never`, or when the program knows that a gateway is
-   * back.
+   * Connects at once if there is no connection: when the program knows that a gateway is back, or that the
+   * device was unblocked. A device that was deleted or moved does not connect.
    */
   connectNow(): void {
     this.#uplink.connectNow();
@@ -256,16 +256,27 @@ export class PushpointDevice {
       orders,
       executions,
       clock,
-      membership: (membership, news) => {
+      membership: (membership, body) => {
         this.#save({ membership });
-        this.#events.emit('membership', news);
+        const { state, groups, epoch, revision } = body;
+        this.#events.emit('membership', { state, groups, epoch, revision });
+        this.#stand(body);
       },
       refused: (event) => this.#events.emit('order-refused', event),
       fault,
     });
     this.#running = { state: { ...stored.state, key, identity }, clock, orders, executions, inbox };
+    this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
+  }
+
+  /** S-8 */
+  #stand(membership: MembershipOrder | null): void {
+    const { state = 'active', to } = membership ?? {};
+    const gone = state === 'deleted' || state === 'moved';
+    this.#uplink.stand(gone ? 'gone' : state);
+    if (gone) this.#events.emit('left', { state, ...(to && { to }) });
   }
 
   #credentials() {

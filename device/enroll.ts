@@ -69,7 +69,10 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
     platform: clip(options.platform, 64),
     software: clip(options.software, 64),
   };
-  const answer = await apiPost({ server, path: 'v1/enroll', body, timeoutMs, signal, fetch }, EnrollError);
+  const request = { server, path: 'v1/enroll', body, timeoutMs, signal, fetch };
+  const answer = await apiPost(request, EnrollError).catch((error) => {
+    throw state.identity ? asEnrolled(error) : error;
+  });
   const next = await read(answer, options, { ...state, key });
   if (
     state.identity &&
@@ -88,6 +91,13 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   }));
   await store.append([...over, { marks: { issuedAt: next.issuedAt } }]);
   return next.state.identity;
+}
+
+/** Nobody signed it: it ends no device that is enrolled (E-6). */
+function asEnrolled(error: unknown): unknown {
+  if (!(error instanceof EnrollError) || error.temporary) return error;
+  const { message, status, code, retryAfterMs } = error;
+  return new EnrollError(message, { temporary: true, status, code, retryAfter: retryAfterMs });
 }
 
 async function read(

@@ -1,7 +1,7 @@
 /**
  * Close codes (PROTOCOL.md, section "Closing"). The range alone tells a device what to do: 4000-4199 connect
- * again now, 4200-4399 connect again after a back-off, 4400-4599 do not connect again until a person or a
- * program changed something. Every code outside 4000-4599 is read as "after a back-off" (C-2).
+ * again now, 4200-4399 connect again after a back-off, 4400-4599 try the other gateways, and then one at long
+ * intervals. Every code outside 4000-4599 is read as "after a back-off" (C-2).
  */
 export const CLOSE = {
   /** The gateway leaves; the last `redirect` names where to go. */
@@ -45,12 +45,12 @@ export const CLOSE = {
 export type CloseName = keyof typeof CLOSE;
 export type CloseCode = (typeof CLOSE)[CloseName];
 
-export type ReconnectAdvice = 'now' | 'back-off' | 'never';
+export type ReconnectAdvice = 'now' | 'back-off' | 'slow';
 
 /** What a close code asks of a device (C-2). */
 export function reconnectAdvice(code: number): ReconnectAdvice {
   if (code >= 4000 && code <= 4199) return 'now';
-  if (code >= 4400 && code <= 4599) return 'never';
+  if (code >= 4400 && code <= 4599) return 'slow';
   return 'back-off';
 }
 

@@ -13,9 +13,11 @@ import {
   type DeviceMessage,
   type GatewayAddress,
   type GatewayMessage,
+  MEMBERSHIP_STATES,
   type MeasuredGateway,
   type OrderBody,
   type OrderTarget,
+  type OtherInstallation,
 } from './messages.ts';
 
 export { ProtocolError } from './frame-scan.ts';
@@ -318,6 +320,15 @@ function orderTarget(value: unknown): OrderTarget {
   return 'device' in fields ? { device: id(fields, 'device') } : { group: id(fields, 'group') };
 }
 
+function otherInstallation(value: unknown): OtherInstallation {
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'to: a map');
+  const fields = value as Fields;
+  return {
+    fingerprint: bytesOf(fields, 'fingerprint', LIMITS.publicKeyBytes),
+    url: text(fields, 'url', LIMITS.urlLength),
+  };
+}
+
 /**
  * The body of an order whose signature the caller has verified; `null` for a kind of a later version (V-2).
  * Throws `ProtocolError`.
@@ -347,12 +358,15 @@ export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
     case 'membership': {
       const target = orderTarget(fields.target);
       if (!('device' in target)) throw new ProtocolError('S-7', 'a membership is for one device');
+      const state = oneOf(fields, 'state', MEMBERSHIP_STATES);
       return {
         kind: 'membership',
         target,
+        state,
         groups: list(fields, 'groups', LIMITS.groups, (value) => id({ groups: value }, 'groups')),
         epoch: integer(fields, 'epoch', 1),
         revision: integer(fields, 'revision', 1),
+        ...(state === 'moved' && { to: otherInstallation(fields.to) }),
         issuedAt: integer(fields, 'issuedAt'),
       };
     }

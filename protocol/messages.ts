@@ -182,14 +182,27 @@ export interface CancelOrder {
   expiresAt: number;
 }
 
-/** The groups this device belongs to, from the root down (S-7). */
+/** What a device is to the installation (S-8). */
+export const MEMBERSHIP_STATES = ['active', 'blocked', 'deleted', 'moved'] as const;
+export type MembershipState = (typeof MEMBERSHIP_STATES)[number];
+
+/** Where a device that moved belongs now: the fingerprint of that installation, and its API's base URL. */
+export interface OtherInstallation {
+  fingerprint: Uint8Array;
+  url: string;
+}
+
+/** The groups this device belongs to, from the root down (S-7), and whether it still belongs at all (S-8). */
 export interface MembershipOrder {
   kind: 'membership';
   target: { device: string };
+  state: MembershipState;
   groups: string[];
   /** With the revision, its edition: a device takes a newer one only. */
   epoch: number;
   revision: number;
+  /** With state `moved`. */
+  to?: OtherInstallation;
   issuedAt: number;
 }
 

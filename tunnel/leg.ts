@@ -286,7 +286,7 @@ export class TunnelLeg {
   #verdict({ code, reason, nobody }: LegClosed): LegOver | null {
     if (code === TUNNEL_CLOSE.leaving) return { reason: 'gateway-left', moving: true };
     if (code === TUNNEL_CLOSE.replaced) return { reason: 'replaced', moving: false };
-    if (reconnectAdvice(code) === 'never') return { reason: reason || 'closed', moving: false };
+    if (reconnectAdvice(code) === 'slow') return { reason: reason || 'closed', moving: false };
     const awayMs = performance.now() - this.#awaySince;
     const lost = nobody === true && awayMs >= this.#times.nobodyMs;
     if (lost || awayMs >= this.#times.holdMs) {

@@ -17,7 +17,7 @@ import { gatewayWeight } from '../balance/weights.ts';
 import { groupsOnPath } from '../group-path.ts';
 import type { LeaseList } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
-import type { Store } from '../store/store.ts';
+import type { DeletedDevice, Store } from '../store/store.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
 import { type Unregistered, unregistered } from './unregistered.ts';
 import { changed, type DeviceWithPath, writeAll } from './writer.ts';
@@ -29,6 +29,14 @@ const LOOK_MS = 1_000;
 const VOUCH_MS = 15_000;
 /** Writings begun in one round: what empties Redis again and again is given time. */
 const ATTEMPTS = 5;
+
+/** What a device's membership says. */
+export interface MembershipSubject {
+  id: string;
+  groupPath: string;
+  membershipRevision: number;
+  blockedAt: number | null;
+}
 
 /** What became of writings of the whole directory. */
 export interface DirectoryCounts {
@@ -121,17 +129,20 @@ export class DirectoryProjector {
     return this.#state;
   }
 
-  /** The signed membership of a device (S-7). */
-  membershipFor(device: { id: string; groupPath: string; membershipRevision: number }): {
-    body: Uint8Array;
-    sig: Uint8Array;
-  } {
+  /** The signed membership of a device (S-7, S-8). */
+  membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array } {
+    const state = device.blockedAt === null ? 'active' : 'blocked';
+    return this.#sign(device.id, state, groupsOnPath(device.groupPath), device.membershipRevision);
+  }
+
+  #sign(device: string, state: 'active' | 'blocked' | 'deleted', groups: string[], revision: number) {
     return this.#signer.sign({
       kind: 'membership',
-      target: { device: device.id },
-      groups: groupsOnPath(device.groupPath),
+      target: { device },
+      state,
+      groups,
       epoch: this.#epoch,
-      revision: device.membershipRevision,
+      revision,
       issuedAt: this.#bus.clock.now(),
     });
   }
@@ -141,8 +152,13 @@ export class DirectoryProjector {
     return [this.#epoch, device.membershipRevision];
   }
 
-  membershipFrame(device: { id: string; groupPath: string; membershipRevision: number }): Uint8Array {
+  membershipFrame(device: MembershipSubject): Uint8Array {
     return encodeGatewayMessage({ t: 'order', ...this.membershipFor(device) });
+  }
+
+  /** What tells a device that it was deleted. */
+  deletionFrame({ id, revision }: DeletedDevice): Uint8Array {
+    return encodeGatewayMessage({ t: 'order', ...this.#sign(id, 'deleted', [], revision) });
   }
 
   /** Writes these devices as they stand in SQL, or removes them where SQL no longer has them. */
@@ -255,6 +271,7 @@ export class DirectoryProjector {
         {
           store: this.#store,
           entry: (device) => this.#entry(device),
+          deletion: (device) => this.#deletion(device),
           inTurn: (work) => this.#inTurn(work),
           stale: (ids) => {
             for (const id of ids) this.#pendingDevices.add(id);
@@ -323,14 +340,34 @@ export class DirectoryProjector {
       const found = new Set(devices.map((device) => device.id));
       if (devices.length > 0)
         await this.#bus.directory.putDevices(devices.map((device) => this.#entry(device)));
-      const missing = left.filter((id) => !found.has(id));
-      if (missing.length > 0) await this.#bus.directory.removeDevices(missing);
+      await this.#copyMissing(left.filter((id) => !found.has(id)));
       const written = devices;
       const now = await this.#store.devices.withPaths(left);
       const came = now.map(({ id }) => id).filter((id) => !found.has(id));
       left = [...changed(written, now), ...came];
       devices = now.filter(({ id }) => left.includes(id));
     }
+  }
+
+  /** Those that were deleted are told so when they come; of the others there is nothing to say. */
+  async #copyMissing(ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return;
+    const deleted = await this.#store.deletedDevices.ofIds(ids);
+    if (deleted.length > 0) await this.#bus.directory.putDevices(deleted.map((one) => this.#deletion(one)));
+    const known = new Set(deleted.map(({ id }) => id));
+    const unknown = ids.filter((id) => !known.has(id));
+    if (unknown.length > 0) await this.#bus.directory.removeDevices(unknown);
+  }
+
+  #deletion(device: DeletedDevice): DirectoryDevice {
+    return {
+      id: device.id,
+      publicKey: new Uint8Array(),
+      state: 'deleted',
+      groups: [],
+      membership: this.deletionFrame(device),
+      membershipEdition: [this.#epoch, device.revision],
+    };
   }
 
   /**
@@ -376,12 +413,17 @@ export class DirectoryProjector {
         canaries.set(id, written);
         if (this.#canaries.get(id) === written) continue;
         const membershipRevision = 1;
-        const membership = this.membershipFrame({ id, groupPath: groupId, membershipRevision });
+        const membership = this.membershipFrame({
+          id,
+          groupPath: groupId,
+          membershipRevision,
+          blockedAt: null,
+        });
         const key = identity.canaryKey;
         entries.push({
           id,
           publicKey: key,
-          blocked: false,
+          state: 'active',
           groups: [groupId],
           membership,
           membershipEdition: this.editionOf({ membershipRevision }),
@@ -419,7 +461,7 @@ export class DirectoryProjector {
     return {
       id: device.id,
       publicKey: device.publicKey,
-      blocked: device.blockedAt !== null,
+      state: device.blockedAt === null ? 'active' : 'blocked',
       groups: groupsOnPath(device.groupPath),
       membership: this.membershipFrame(device),
       membershipEdition: this.editionOf(device),

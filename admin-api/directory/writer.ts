@@ -1,15 +1,16 @@
 /** Writes the whole directory from SQL, and knows what changed in SQL while it did. */
 import type { DirectoryDevice, DirectoryWriting } from '../../bus/bus.ts';
 import type { Device } from '../store/records.ts';
-import type { Store } from '../store/store.ts';
+import type { DeletedDevice, Store } from '../store/store.ts';
 
 export type DeviceWithPath = Device & { groupPath: string };
 
 const CHUNK = 1000;
 
 export interface WriterParts {
-  store: Pick<Store, 'devices'>;
+  store: Pick<Store, 'devices' | 'deletedDevices'>;
   entry(device: DeviceWithPath): DirectoryDevice;
+  deletion(device: DeletedDevice): DirectoryDevice;
   /** Runs one reading of rows with their writing at a time, changes included. */
   inTurn<T>(work: () => Promise<T>): Promise<T>;
   /** What was written of these is older than what SQL has. */
@@ -21,7 +22,7 @@ export interface WriterParts {
 
 /** Resolves with the generation, or `null` when the server stops. Rejects like `DirectoryWriting`. */
 export async function writeAll(parts: WriterParts, writing: DirectoryWriting): Promise<string | null> {
-  const { store, entry, inTurn, stale, last, stopping } = parts;
+  const { store, entry, deletion, inTurn, stale, last, stopping } = parts;
   for (let after = ''; ; ) {
     const from = after;
     const devices = await inTurn(async () => {
@@ -33,6 +34,13 @@ export async function writeAll(parts: WriterParts, writing: DirectoryWriting): P
     if (devices.length === 0) break;
     stale(changed(devices, await store.devices.scan(from, CHUNK)));
     after = devices[devices.length - 1]?.id ?? after;
+  }
+  for (let after = ''; ; ) {
+    const deleted = await store.deletedDevices.scan(after, CHUNK);
+    if (deleted.length > 0) await writing.put(deleted.map(deletion));
+    if (stopping()) return null;
+    if (deleted.length < CHUNK) break;
+    after = deleted.at(-1)?.id ?? after;
   }
   await last();
   return writing.finish();

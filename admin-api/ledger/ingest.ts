@@ -397,8 +397,17 @@ export class Ingest {
     await this.#sender.sendFrames(memberships);
     if (unknown.length > 0 || blocked.length > 0) {
       this.#directory.devicesChangedSoon([...unknown, ...blocked]);
-      await this.#sender.close(unknown, CLOSE.unknownDevice, 'not enrolled here');
-      await this.#sender.close(blocked, CLOSE.blocked, 'blocked by an operator');
+      const deleted = new Map((await this.#store.deletedDevices.ofIds(unknown)).map((one) => [one.id, one]));
+      for (const id of unknown) {
+        const one = deleted.get(id);
+        const frame = one ? this.#directory.deletionFrame(one) : null;
+        await this.#sender.dismiss(id, frame, CLOSE.unknownDevice, 'not enrolled here');
+      }
+      for (const id of blocked) {
+        const device = known.get(id);
+        const frame = device ? this.#directory.membershipFrame(device) : null;
+        await this.#sender.dismiss(id, frame, CLOSE.blocked, 'blocked by an operator');
+      }
     }
   }
 }

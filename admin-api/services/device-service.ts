@@ -12,6 +12,10 @@ import {
 } from './service-parts.ts';
 
 const CHUNK = 500;
+/** For so long a device that comes back is told that it was deleted. */
+const REMEMBERED_MS = 90 * 86_400_000;
+/** Deletions of long ago that are forgotten with a new one. */
+const FORGOTTEN_AT_ONCE = 100;
 
 export interface DeviceServiceParts extends ServiceParts {
   /** Marks commands as finished whose last execution became final. */
@@ -52,6 +56,7 @@ export class DeviceService {
   async delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
     const { store, now, hub, sender, outcomes } = this.#parts;
     const commands = new Set<string>();
+    let forgotten: string[] = [];
     await store.transaction(async (tx) => {
       const device = await (expected ? tx.devices.getForChange(id) : tx.devices.get(id));
       if (!device) throw unknownDevice(id);
@@ -64,14 +69,17 @@ export class DeviceService {
         after = open.at(-1)?.command ?? '';
         if (open.length < CHUNK) break;
       }
-      await tx.devices.delete(id);
+      await tx.devices.delete(id, at);
+      forgotten = await tx.deletedDevices.forget(at - REMEMBERED_MS, FORGOTTEN_AT_ONCE);
       const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
       await recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
     });
     hub.notify();
     await outcomes.commandsMayBeDone(commands);
-    await writeDirectory(this.#parts, [id]);
-    await sender.close([id], CLOSE.unknownDevice, 'deleted');
+    await writeDirectory(this.#parts, [id, ...forgotten]);
+    const [deleted] = await store.deletedDevices.ofIds([id]);
+    const frame = deleted ? this.#parts.directory.deletionFrame(deleted) : null;
+    await sender.dismiss(id, frame, CLOSE.unknownDevice, 'deleted');
     void this.#parts.ends.soon();
   }
 
@@ -101,10 +109,15 @@ export class DeviceService {
   }
 
   /** The directory first, so that a device sent away is not admitted again. */
-  async #enforceBlock(device: Device): Promise<void> {
-    await writeDirectory(this.#parts, [device.id]);
-    if (device.blockedAt !== null) await this.#parts.sender.close([device.id], CLOSE.blocked, 'blocked');
-    else this.#parts.dispatcher.wake([device.id]);
+  async #enforceBlock({ id, blockedAt }: Device): Promise<void> {
+    const { store, directory, sender, dispatcher } = this.#parts;
+    await writeDirectory(this.#parts, [id]);
+    if (blockedAt === null) {
+      dispatcher.wake([id]);
+      return;
+    }
+    const [device] = await store.devices.withPaths([id]);
+    if (device) await sender.dismiss(id, directory.membershipFrame(device), CLOSE.blocked, 'blocked');
   }
 }
 

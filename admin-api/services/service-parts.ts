@@ -6,7 +6,8 @@ import { addressesOf, readFleet } from '../balance/placement.ts';
 import { outOfScope } from '../balance/redirects.ts';
 import type { DeviceSender } from '../best-effort-sender.ts';
 import type { ToldAddress } from '../directory/gateway-addresses.ts';
-import type { Store } from '../store/store.ts';
+import type { MembershipSubject } from '../directory/projector.ts';
+import type { DeletedDevice, Store } from '../store/store.ts';
 
 /** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
 export interface DirectoryChanges {
@@ -19,12 +20,7 @@ export interface DirectoryChanges {
   forgetFormerPorts(gateway: string): Promise<void>;
   membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array };
   membershipFrame(device: MembershipSubject): Uint8Array;
-}
-
-export interface MembershipSubject {
-  id: string;
-  groupPath: string;
-  membershipRevision: number;
+  deletionFrame(device: DeletedDevice): Uint8Array;
 }
 
 /**

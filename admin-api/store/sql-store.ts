@@ -2,6 +2,7 @@ import { SqlApiTokens } from './access/api-tokens.ts';
 import { SqlAudit } from './access/audit.ts';
 import { SqlEnrolmentTokens } from './access/enrolment-tokens.ts';
 import { SqlCommands } from './commands/commands.ts';
+import { SqlDeletedDevices } from './devices/deleted-devices.ts';
 import { SqlDevices } from './devices/devices.ts';
 import { SqlGateways } from './devices/gateways.ts';
 import { SqlGroups } from './devices/groups.ts';
@@ -18,6 +19,7 @@ function families(scope: Scope) {
     kind: scope.dialect.kind,
     groups: new SqlGroups(scope),
     devices: new SqlDevices(scope),
+    deletedDevices: new SqlDeletedDevices(scope),
     enrolmentTokens: new SqlEnrolmentTokens(scope),
     apiTokens: new SqlApiTokens(scope),
     gateways: new SqlGateways(scope),

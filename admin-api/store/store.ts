@@ -36,6 +36,7 @@ export interface Store {
   readonly kind: 'sqlite' | 'postgres';
   readonly groups: Groups;
   readonly devices: Devices;
+  readonly deletedDevices: DeletedDevices;
   readonly enrolmentTokens: EnrolmentTokens;
   readonly apiTokens: ApiTokens;
   readonly gateways: Gateways;
@@ -60,6 +61,21 @@ export interface Store {
    * lost against another one.
    */
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
+}
+
+/** A device that was deleted; `revision` is that of the membership that says so. */
+export interface DeletedDevice {
+  id: string;
+  revision: number;
+}
+
+/** Devices that were deleted: each is told so, signed, when it comes back within a bounded time. */
+export interface DeletedDevices {
+  ofIds(ids: readonly string[]): Promise<DeletedDevice[]>;
+  /** In the order of their ids. */
+  scan(after: string, limit: number): Promise<DeletedDevice[]>;
+  /** Forgets those deleted before, the earliest first, `limit` at most; resolves with their ids. */
+  forget(before: number, limit: number): Promise<string[]>;
 }
 
 export interface Groups {
@@ -136,9 +152,10 @@ export interface Devices {
   applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
   /** Grows the membership revision. */
   move(id: string, groupId: string): Promise<void>;
+  /** Grows the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
-  /** Its executions stay on record. */
-  delete(id: string): Promise<boolean>;
+  /** Its executions stay on record, and so does that it was deleted. */
+  delete(id: string, at: number): Promise<boolean>;
   /**
    * Applies connects and disconnects. A connect counts only when its session is larger than the one on
    * record, a disconnect when it is at least as large, so late and repeated reports change nothing.

@@ -16,7 +16,7 @@ const PREFIX_LENGTH = GENERATION_LENGTH + DIGEST_LENGTH;
 
 type StoredDevice = [
   publicKey: Uint8Array,
-  blocked: boolean,
+  state: DirectoryDevice['state'],
   groups: string[],
   membership: Uint8Array,
   membershipEdition: Edition,
@@ -26,7 +26,7 @@ type StoredDevice = [
 export function encodeDevice(device: DirectoryDevice): { digest: string; value: Buffer } {
   const stored: StoredDevice = [
     device.publicKey,
-    device.blocked,
+    device.state,
     device.groups,
     device.membership,
     device.membershipEdition,
@@ -37,14 +37,14 @@ export function encodeDevice(device: DirectoryDevice): { digest: string; value: 
 }
 
 export function decodeDevice(id: string, stored: Buffer): DirectoryDevice {
-  const [publicKey, blocked, groups, membership, membershipEdition] = decode<StoredDevice>(
+  const [publicKey, state, groups, membership, membershipEdition] = decode<StoredDevice>(
     stored.subarray(PREFIX_LENGTH),
   );
   return {
     id,
     // Copies, because a kept record must not keep its receive buffer alive.
     publicKey: new Uint8Array(publicKey),
-    blocked,
+    state,
     groups,
     membership: new Uint8Array(membership),
     membershipEdition,

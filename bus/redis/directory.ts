@@ -126,7 +126,7 @@ export class RedisDirectory implements Directory {
         const value = values[at];
         const device = value ? decodeDevice(fields[at] as string, value) : null;
         results[index] = device;
-        if (device === null || device.blocked) unsure.set(shard, mark);
+        if (device?.state !== 'active') unsure.set(shard, mark);
       }
     });
     if (unsure.size > 0) await this.#assertSure(unsure);

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import { CLOSE } from '../../protocol/index.ts';
 import {
+  type DeviceEvents,
   EnrollError,
   enroll,
   FileStore,
@@ -54,12 +55,9 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly #tasks: Tasks;
   readonly #life = new AbortController();
-  /** Resolves when the agent cannot go on (not admitted, token refused); never when it is stopped. */
+  /** Resolves when the device was deleted or moved to another installation; never when it is stopped. */
   readonly ended: Promise<AgentEnd>;
-  /**
-   * Resolves when the first attempt to connect was not refused for good, or the agent stops; never when it
-   * was.
-   */
+  /** Resolves when the first attempt to connect ended, or the agent stops; never when the device left. */
   readonly tried: Promise<void>;
   #end: (end: AgentEnd) => void = () => {};
   #try: () => void = () => {};
@@ -163,7 +161,7 @@ export class Agent {
         );
       }
       const { inMs } = pause.next({ code: 1006, retryAfterMs, sessionMs: 0 });
-      await this.#pause(inMs ?? 0);
+      await this.#pause(inMs);
     }
   }
 
@@ -232,16 +230,16 @@ export class Agent {
     device.on('disconnected', ({ gateway, code, reason, advice, retryInMs }) => {
       this.#log.info({ gateway: gateway.name, code, reason, advice, retryInMs }, 'disconnected');
       if (this.#life.signal.aborted) return;
-      if (code === CLOSE.protocolError)
-        this.#log.error({ reason }, 'a fault of this program or the gateway (C-2)');
       if (code === CLOSE.replaced) this.#log.warn('another program uses the same key (H-9)');
-      if (advice === 'never') {
-        this.#log.error({ code, reason }, 'the gateway does not admit this device');
-        this.#end({ reason: refusal(device.deviceId ?? '', code, reason) });
-      } else {
-        this.#try();
-      }
+      this.#try();
+      const remedy = REMEDIES[code];
+      if (advice === 'slow')
+        this.#log.error({ code, reason, remedy }, 'the gateway does not admit this device');
     });
+    device.on('membership', ({ state }) => {
+      if (state === 'blocked') this.#log.error(`device ${device.deviceId} is blocked. ${UNBLOCK}`);
+    });
+    device.on('left', (left) => this.#end({ reason: farewell(device.deviceId ?? '', left) }));
     device.on('tunnel-opened', ({ tunnel, host, port }) => {
       this.#log.info({ tunnelId: tunnel, host, port }, 'tunnel opened');
     });
@@ -260,15 +258,20 @@ export class Agent {
 
 const ENROL_AGAIN = 'Empty its state folder and start it with an enrolment token to make it a device again.';
 
-/** What to do about codes that mean "never" (C-2). */
+const UNBLOCK =
+  'It asks again once a day. After `pushpoint devices unblock`, start the agent again to connect at once.';
+
+/** What may help after codes of C-2 that only slow a device down. */
 const REMEDIES: Record<number, string> = {
-  [CLOSE.unknownDevice]: `It was deleted, or is enrolled with another server. ${ENROL_AGAIN}`,
-  [CLOSE.badProof]: `Its key is not the one on record. ${ENROL_AGAIN}`,
-  [CLOSE.blocked]: 'An operator blocked it: `pushpoint devices unblock`, then start the agent again.',
+  [CLOSE.protocolError]: 'One of the two programs has a fault: update this program or the gateway.',
+  [CLOSE.unknownDevice]: `It was deleted long ago, or is enrolled with another server. ${ENROL_AGAIN}`,
+  [CLOSE.badProof]: `Its key is not the one stored. ${ENROL_AGAIN}`,
+  [CLOSE.blocked]: UNBLOCK,
   [CLOSE.unsupportedVersion]: 'The gateway does not speak its version of the protocol: update this program.',
 };
 
-function refusal(device: string, code: number, reason: string): string {
-  const remedy = REMEDIES[code] ?? 'Start it again once the cause is mended.';
-  return `The gateway does not admit device ${device}: ${code} ${reason}. ${remedy}`;
+function farewell(device: string, { state, to }: DeviceEvents['left']): string {
+  return state === 'moved'
+    ? `Device ${device} belongs to another installation now: ${to?.url}. ${ENROL_AGAIN}`
+    : `Device ${device} was deleted. ${ENROL_AGAIN}`;
 }

@@ -38,7 +38,7 @@ export interface Credentials {
 
 export interface ConnectionHooks {
   welcome(message: Welcome): void;
-  /** Messages of an open session; a `redirect` may also come before (H-10). */
+  /** Messages of an open session; a `redirect` and an `order` may also come before (H-10, S-8). */
   message(message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void;
   ended(end: ConnectionEnd): void;
 }
@@ -139,7 +139,7 @@ export class Connection {
       this.#hooks.message(message);
       return;
     }
-    if (message.t === 'redirect') {
+    if (message.t === 'redirect' || message.t === 'order') {
       this.#hooks.message(message);
       return;
     }

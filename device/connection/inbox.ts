@@ -1,5 +1,5 @@
 /** What gateways send, taking effect in the order it came, although verifying it takes time. */
-import type { Order } from '../../protocol/index.ts';
+import type { MembershipOrder, Order } from '../../protocol/index.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import type { Executions } from '../executions/executions.ts';
 import type { Orders } from '../executions/orders.ts';
@@ -15,7 +15,7 @@ export interface InboxParts {
   executions: Executions;
   clock: ServerClock;
   /** There is a newer membership to be kept (S-7). */
-  membership(order: NonNullable<DeviceState['membership']>, news: DeviceEvents['membership']): void;
+  membership(order: NonNullable<DeviceState['membership']>, body: MembershipOrder): void;
   refused(event: DeviceEvents['order-refused']): void;
   fault(error: unknown): void;
 }
@@ -29,10 +29,11 @@ export class Inbox {
     this.#parts = parts;
   }
 
-  take(message: SessionMessage): void {
+  /** `open`: it came after `welcome`; before it, only memberships count (H-11). */
+  take(message: SessionMessage, open: boolean): void {
     const { executions, clock } = this.#parts;
     if (message.t === 'order') {
-      this.#enqueue(() => this.#order(message));
+      this.#enqueue(() => this.#order(message, open));
     } else if (message.t === 'settled') {
       this.#enqueue(() => executions.settled(message.id, message.state));
     } else if (message.t === 'keep') {
@@ -58,7 +59,7 @@ export class Inbox {
       });
   }
 
-  async #order(order: Order): Promise<void> {
+  async #order(order: Order, open: boolean): Promise<void> {
     const { orders, executions, membership, refused, fault } = this.#parts;
     const verdict = await orders.judge(order);
     if (verdict.as === 'skipped') return;
@@ -69,10 +70,9 @@ export class Inbox {
       return;
     }
     const { body } = verdict;
+    if (!open && body.kind !== 'membership') return;
     if (body.kind === 'membership') {
-      const { groups, epoch, revision } = body;
-      const news = { groups, epoch, revision };
-      membership({ body: order.body, sig: order.sig }, news);
+      membership({ body: order.body, sig: order.sig }, body);
       executions.witnessed();
     } else if (body.kind === 'command') {
       // Not awaited: several commands share one sync to the disk. Their effects stay in order.

@@ -13,11 +13,10 @@ export interface ReconnectOptions {
   nowRefillMs: number;
   /** A session that lasted this long resets the back-off, milliseconds. */
   stableAfterMs: number;
-  /**
-   * Longest pause after 4400, with which the gateway says that one of the two programs has a fault (C-2),
-   * milliseconds.
-   */
-  protocolErrorMs: number;
+  /** Longest pause after 4400 to 4599, once all gateways said so (C-2), milliseconds. */
+  refusedMs: number;
+  /** Longest pause of a device that is blocked, of which at least half passes (S-8), milliseconds. */
+  blockedMs: number;
   /**
    * Longest pause after 4205, by which two programs with one key make room for each other (H-9),
    * milliseconds.
@@ -32,7 +31,8 @@ export const RECONNECT_DEFAULTS: ReconnectOptions = {
   nowBurst: 10,
   nowRefillMs: 10_000,
   stableAfterMs: 60_000,
-  protocolErrorMs: 3_600_000,
+  refusedMs: 3_600_000,
+  blockedMs: 86_400_000,
   replacedMs: 900_000,
 };
 
@@ -42,12 +42,13 @@ export interface Ended {
   retryAfterMs?: number | undefined;
   /** How long the session had been open; 0 where there was none. */
   sessionMs: number;
+  /** How many gateways the device knows; 1 when absent. */
+  gateways?: number;
 }
 
 export interface NextTry {
   advice: ReconnectAdvice;
-  /** `null`: never by itself. */
-  inMs: number | null;
+  inMs: number;
 }
 
 export class Reconnect {
@@ -57,6 +58,8 @@ export class Reconnect {
   #failures = 0;
   /** Sessions that a newer one of the same device ended. */
   #replaced = 0;
+  /** Ends with 4400 to 4599 in a row, without a session between. */
+  #refused = 0;
   /** Reconnections at once that are left, and when they were counted, by the monotonic clock. */
   #hurries: number;
   #countedAt: number;
@@ -74,30 +77,36 @@ export class Reconnect {
   }
 
   next(ended: Ended): NextTry {
-    const { baseMs, nowJitterMs, stableAfterMs, protocolErrorMs, replacedMs } = this.#options;
+    const { baseMs, nowJitterMs, stableAfterMs, refusedMs, replacedMs } = this.#options;
     if (ended.sessionMs >= stableAfterMs) this.#failures = 0;
+    if (ended.sessionMs > 0) this.#refused = 0;
     if (ended.sessionMs >= 2 * replacedMs) this.#replaced = 0;
     if (ended.code === CLOSE.replaced) {
       // Sessions that last do not count here: they last while the other program waits.
       const ceiling = Math.min(replacedMs, baseMs * 4 ** Math.min(this.#replaced++, 20));
       return { advice: reconnectAdvice(ended.code), inMs: this.#random() * ceiling };
     }
-    if (ended.code === CLOSE.protocolError) {
-      // Not for ever: a fault in one release must not take a fleet out of reach of the next.
-      return { advice: 'back-off', inMs: this.#random() * protocolErrorMs };
-    }
     const advice = reconnectAdvice(ended.code);
-    if (advice === 'never') return { advice, inMs: null };
+    // Not for ever: nobody signed it, and a fault in one release must not take a fleet out of reach.
+    if (advice === 'slow' && ++this.#refused >= (ended.gateways ?? 1)) {
+      return { advice, inMs: this.#random() * refusedMs };
+    }
     if (advice === 'now' && this.#mayHurry()) return { advice, inMs: this.#random() * nowJitterMs };
     // Retry-After is a floor (C-5); the jitter on top keeps those told the same number from returning
     // together.
     return { advice, inMs: (ended.retryAfterMs ?? 0) + this.#backOff() };
   }
 
+  /** Until a blocked device asks again. */
+  blocked(): number {
+    return this.#options.blockedMs * (0.5 + this.#random() / 2);
+  }
+
   /** A person or a program asked for a connection: what was learned from failures does not count any more. */
   reset(): void {
     this.#failures = 0;
     this.#replaced = 0;
+    this.#refused = 0;
     this.#hurries = this.#options.nowBurst;
   }
 

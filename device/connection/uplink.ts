@@ -39,7 +39,8 @@ export interface UplinkHooks {
   /** What the next connection proves. */
   credentials(): Credentials;
   opened(connection: Connection, message: Welcome): void;
-  message(message: SessionMessage): void;
+  /** `open`: after `welcome`. */
+  message(message: SessionMessage, open: boolean): void;
   ended(how: DeviceEvents['disconnected']): void;
   /**
    * Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing.
@@ -59,10 +60,13 @@ const ASK_AFTER = 10;
 const VERIFY_WITHIN_MS = 10_000;
 /** Where to go was told, as if by a redirect. */
 const TOLD = { code: CLOSE.redirected, sessionMs: 0 };
+/** What the device's membership says (S-8); `gone`: deleted or moved. */
+export type Standing = 'active' | 'blocked' | 'gone';
+
 type Timer = ReturnType<typeof setTimeout>;
 type Phase =
   | { is: 'stopped' }
-  /** Nothing happens by itself (C-2: never). */
+  /** Nothing happens by itself: the device belongs here no more (S-8). */
   | { is: 'idle' }
   | { is: 'waiting'; timer: Timer }
   | { is: 'choosing'; life: AbortController }
@@ -78,6 +82,7 @@ export class Uplink {
   #gateways = new GatewayChoice([]);
   #measures: GatewayMeasures;
   #phase: Phase = { is: 'stopped' };
+  #standing: Standing = 'active';
   /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
   /**
@@ -137,7 +142,16 @@ export class Uplink {
     this.#shunned = null;
     this.#failed = 0;
     this.#phase = { is: 'idle' };
-    this.#attempt();
+    if (this.#standing !== 'gone') this.#attempt();
+  }
+
+  /** S-8. Before the start, it decides whether there is a first attempt. */
+  stand(standing: Standing): void {
+    this.#standing = standing;
+    const { is } = this.#phase;
+    if (is === 'stopped' || is === 'connected') return;
+    if (standing === 'gone') this.#never();
+    else if (standing === 'blocked') this.#wait(this.#reconnect.blocked());
   }
 
   /** `abrupt`: without a word to the gateway. */
@@ -152,6 +166,7 @@ export class Uplink {
 
   /** A person or a program asks for a connection. */
   connectNow(): void {
+    if (this.#standing === 'gone') return;
     if (this.#phase.is !== 'idle' && this.#phase.is !== 'waiting') return;
     this.#reconnect.reset();
     this.#shunned = null;
@@ -165,7 +180,8 @@ export class Uplink {
     const news = this.#replace(list);
     if (news) this.#changed(true);
     if (is === 'idle') this.connectNow();
-    else if (news && is === 'waiting') this.#wait(this.#reconnect.next(TOLD).inMs ?? 0);
+    else if (news && is === 'waiting' && this.#standing === 'active')
+      this.#wait(this.#reconnect.next(TOLD).inMs);
   }
 
   /**
@@ -174,7 +190,7 @@ export class Uplink {
    */
   networkChanged(): void {
     const { is } = this.#phase;
-    if (is === 'stopped' || is === 'idle') return;
+    if (is === 'stopped' || is === 'idle' || (is === 'waiting' && this.#standing !== 'active')) return;
     const connection = this.#connection;
     if (connection?.open) {
       this.#heartbeat.verify(VERIFY_WITHIN_MS);
@@ -202,7 +218,7 @@ export class Uplink {
     }
     if (!this.#gateways.current()) {
       void this.#ask();
-      this.#wait(this.#reconnect.next({ code: 1006, sessionMs: 0 }).inMs ?? 0);
+      this.#wait(this.#reconnect.next({ code: 1006, sessionMs: 0 }).inMs);
     } else if (this.#chooseFirst && probe && !this.#gateways.redirected && this.list.length > 1) {
       void this.#choose(this.#chooseFirst.avoid);
     } else {
@@ -315,7 +331,7 @@ export class Uplink {
         this.#heartbeat.answered();
         break;
     }
-    this.#hooks.message(message);
+    this.#hooks.message(message, connection.open);
   }
 
   /* ---- away from one ---- */
@@ -377,11 +393,19 @@ export class Uplink {
       code: this.#leaving ? CLOSE.redirected : counts,
       retryAfterMs: refused ? undefined : end.retryAfterMs,
       sessionMs,
+      gateways: this.#gateways.size,
     });
     this.#leaving = false;
-    if (next.inMs === null) this.#never();
-    else this.#wait(next.inMs);
-    this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs: next.inMs });
+    if (this.#standing === 'gone') {
+      this.#never();
+      this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
+      return;
+    }
+    // A gateway that cannot be reached says nothing about the device.
+    const asked = this.#standing === 'blocked' && end.after !== 'dialing';
+    const retryInMs = asked ? this.#reconnect.blocked() : next.inMs;
+    this.#wait(retryInMs);
+    this.#hooks.ended({ gateway: address, code, reason, advice: next.advice, retryInMs });
   }
 
   #never(): void {

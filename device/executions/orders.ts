@@ -17,7 +17,12 @@ import type { DeviceIdentity } from '../storage/store.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** Why an order was not obeyed. None of these is answered: the order may not even be the server's. */
-export type RefusalReason = 'bad signature' | 'malformed' | 'other target' | 'older membership';
+export type RefusalReason =
+  | 'bad signature'
+  | 'malformed'
+  | 'other target'
+  | 'older membership'
+  | 'not active';
 
 export type Verdict =
   | { as: 'accepted'; body: OrderBody }
@@ -70,6 +75,9 @@ export class Orders {
       }
       this.#membership = body;
       return { as: 'accepted', body };
+    }
+    if (this.#membership && this.#membership.state !== 'active') {
+      return { as: 'refused', reason: 'not active', ...known };
     }
     if (this.#clock.now() > body.expiresAt) return { as: 'expired', body };
     return { as: 'accepted', body };

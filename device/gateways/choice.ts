@@ -1,4 +1,11 @@
-import { BAND_WIDTH, type BandWidth, CLOSE, type GatewayAddress, tieBands } from '../../protocol/index.ts';
+import {
+  BAND_WIDTH,
+  type BandWidth,
+  CLOSE,
+  type GatewayAddress,
+  reconnectAdvice,
+  tieBands,
+} from '../../protocol/index.ts';
 import type { ConnectionEnd } from '../connection-end.ts';
 import { dialable } from '../platform/dialable.ts';
 import type { Distances } from './probe.ts';
@@ -155,7 +162,7 @@ export class GatewayChoice {
     const sent = this.redirected && this.current()?.url !== url;
     if (!sent) {
       if (end.after !== 'session') this.rotate();
-      else if (LEAVE.has(end.code)) this.leave(url);
+      else if (LEAVE.has(end.code) || reconnectAdvice(end.code) === 'slow') this.leave(url);
     }
     return { sent, code: sent && (named || end.code === 1000) ? CLOSE.redirected : end.code };
   }

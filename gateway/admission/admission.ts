@@ -179,6 +179,7 @@ export class Admission {
     if (rejection.redirectTo) {
       connections.send(waiting.connection, redirectFrame(rejection.redirectTo, 'scope'));
     }
+    if (rejection.order) connections.send(waiting.connection, rejection.order);
     connections.close(waiting.connection, rejection.code, rejection.reason);
     return false;
   }

@@ -5,7 +5,15 @@
  */
 import { randomFillSync } from 'node:crypto';
 import type { DirectoryDevice } from '../../bus/bus.ts';
-import { CLOSE, type CloseCode, LIMITS, type Prove, proofBytes } from '../../protocol/index.ts';
+import {
+  CLOSE,
+  type CloseCode,
+  type Edition,
+  isNewer,
+  LIMITS,
+  type Prove,
+  proofBytes,
+} from '../../protocol/index.ts';
 import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
@@ -18,6 +26,8 @@ export interface Applicant {
 export interface Rejection {
   code: CloseCode;
   reason: string;
+  /** Encoded `order` with the membership that says why, sent before the close. */
+  order?: Uint8Array;
   /** Sent as a `redirect` with reason `scope` before the close (H-10). */
   redirectTo?: ListedGateway[];
 }
@@ -30,9 +40,17 @@ interface Verifier {
 
 type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
 
-/** An operator blocked this device (H-3). */
-const isNotBlocked: Step = (_applicant, device) =>
-  device.blocked ? { code: CLOSE.blocked, reason: 'H-3: blocked by an operator' } : null;
+/** It is neither blocked nor deleted (H-3); else it is told so, signed (S-8). */
+const isActive: Step = ({ prove }, device) =>
+  device.state === 'active' ? null : dismissal(device, prove.membership);
+
+/** How a device that is not active is turned away, by the edition of the membership it holds. */
+export function dismissal(device: DirectoryDevice, held: Edition): Rejection {
+  const told = isNewer(device.membershipEdition, held) ? { order: device.membership } : {};
+  return device.state === 'blocked'
+    ? { code: CLOSE.blocked, reason: 'H-3: blocked by an operator', ...told }
+    : { code: CLOSE.unknownDevice, reason: 'H-3: deleted by an operator', ...told };
+}
 
 /** The proof is valid for the key in the directory (H-3, H-4). */
 const provesItsKey: Step = ({ prove, nonce }, device, { gateway, isSigned }) =>
@@ -51,7 +69,7 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
       };
 
 /** Cheap steps come first, and only an authenticated device learns its gateways. */
-const STEPS: readonly Step[] = [isNotBlocked, provesItsKey, isInScope];
+const STEPS: readonly Step[] = [isActive, provesItsKey, isInScope];
 
 export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
   const { device } = applicant;

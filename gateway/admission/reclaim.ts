@@ -15,6 +15,7 @@ import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
 import { type AdmittedConnection, isAdmitted, isLoopback, remoteAddress } from '../sessions/session.ts';
 import { connectedReceipt } from './admission.ts';
+import { dismissal } from './handshake.ts';
 
 const BATCH = 500;
 const RETRY_MS = 250;
@@ -141,8 +142,11 @@ async function dismissUnwanted(
     if (!isAdmitted(connection)) return false;
     const device = devices[index];
     if (!device) connections.close(connection, CLOSE.unknownDevice, 'H-3: no such device');
-    else if (device.blocked) connections.close(connection, CLOSE.blocked, 'H-3: blocked by an operator');
-    else if (!gateways.serves(device.groups)) {
+    else if (device.state !== 'active') {
+      const { code, reason, order } = dismissal(device, connection.state.membership);
+      if (order) connections.send(connection, order);
+      connections.close(connection, code, reason);
+    } else if (!gateways.serves(device.groups)) {
       const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
       connections.send(connection, redirectFrame(to, 'scope'));
       connections.close(connection, CLOSE.outOfScope, 'H-10: this gateway serves another group');

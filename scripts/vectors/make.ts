@@ -89,7 +89,8 @@ export function makeVectors(): string {
       'serverTime: after each step, server time and its floor (S-5). atMs is the monotonic clock, told ' +
         'a time of welcome or beat.',
       'backOff: how the connections of one device end in turn, and in what range of milliseconds it ' +
-        'dials again (C-2, C-4, C-5). atMs is the monotonic clock, 0 when absent.',
+        'dials again (C-2, C-4, C-5). atMs is the monotonic clock, 0 when absent; ' +
+        'gateways is how many it knows, 1 when absent.',
       'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; ' +
         'refusedTunnelFrames: what ends a tunnel.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +

@@ -39,7 +39,7 @@ const clocks: [name: string, steps: (ClockStep & { serverTime: number; floor: nu
 ];
 
 /**
- * How connections of one device ended, in turn, and within what time it dials again; `null`: not by itself.
+ * How connections of one device ended, in turn, and within what time it dials again.
  * `atMs`: when, by the monotonic clock; 0 when absent.
  */
 interface EndStep {
@@ -47,7 +47,8 @@ interface EndStep {
   code: number;
   sessionMs: number;
   retryAfterMs?: number;
-  withinMs: readonly [from: number, to: number] | null;
+  gateways?: number;
+  withinMs: readonly [from: number, to: number];
 }
 
 const lost = (to: number): EndStep => ({ code: 1006, sessionMs: 0, withinMs: [0, to] });
@@ -116,10 +117,13 @@ const backOffs: [name: string, steps: EndStep[]][] = [
     ],
   ],
   [
-    'never, and 4400 within an hour',
+    'a code that refuses tries the other gateways, of two that it knows, and then an hour; a session begins again',
     [
-      { code: 4400, sessionMs: 0, withinMs: [0, HOUR] },
-      { code: 4404, sessionMs: 0, withinMs: null },
+      { code: 4404, sessionMs: 60_000, gateways: 2, withinMs: [0, 1_000] },
+      { code: 4402, sessionMs: 0, gateways: 2, withinMs: [0, HOUR] },
+      { code: 4400, sessionMs: 0, gateways: 2, withinMs: [0, HOUR] },
+      { code: 4404, sessionMs: 60_000, gateways: 2, withinMs: [0, 1_000] },
+      { code: 4404, sessionMs: 0, gateways: 1, withinMs: [0, HOUR] },
     ],
   ],
   [

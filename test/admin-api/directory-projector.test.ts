@@ -71,7 +71,7 @@ test('what another server changes while the directory is written is in it as it 
     const put: typeof writing.put = async (devices) => {
       // The rows were read, and are not written yet.
       await store.devices.setBlocked(ids[0], 1);
-      await store.devices.delete(ids[1]);
+      await store.devices.delete(ids[1], 1);
       await two?.devicesChanged([ids[0], ids[1]]);
       return writing.put(devices);
     };
@@ -81,7 +81,7 @@ test('what another server changes while the directory is written is in it as it 
     await one?.start();
     await waitFor(async () => {
       const [blocked, deleted, other] = await directory.devices(ids);
-      return blocked?.blocked && deleted === null && other?.blocked === false;
+      return blocked?.state === 'blocked' && deleted?.state === 'deleted' && other?.state === 'active';
     });
   } finally {
     await one?.stop();

@@ -19,6 +19,13 @@ async function events(type: string) {
   return (await http.store.events.after(0, 10_000)).filter((event) => event.type === type);
 }
 
+function membershipIn(frame: Uint8Array | undefined) {
+  const order = decodeGatewayMessage(frame ?? new Uint8Array());
+  const body = order?.t === 'order' ? decodeOrderBody(order.body) : null;
+  if (body?.kind !== 'membership') throw new Error('no membership');
+  return body;
+}
+
 test('a group is made below another and read back with its path', async () => {
   await groupNamed('emea');
   const made = await http.call('POST', '/v1/groups', {
@@ -180,20 +187,22 @@ async function connect(device: string) {
   return { closes };
 }
 
-test('a blocked device is blocked in the directory and sent away; unblocking undoes it', async () => {
+test('S-8: a blocked device is blocked in the directory, signed, and sent away; unblocking undoes it', async () => {
   const id = await http.enrol();
   const { closes } = await connect(id);
   assert.is((await http.call('GET', `/v1/devices/${id}`)).body.state, 'connected');
   const { body } = await http.call('PATCH', `/v1/devices/${id}`, { body: { blocked: true } });
   assert.is(body.state, 'blocked');
-  assert.is((await http.bus.directory.devices([id]))[0]?.blocked, true);
+  assert.is((await http.bus.directory.devices([id]))[0]?.state, 'blocked');
+  const [blocked] = await http.bus.directory.devices([id]);
+  assert.is(membershipIn(blocked?.membership).state, 'blocked');
   assert.equal(await closes(), [CLOSE.blocked]);
   const undone = await http.call('PATCH', `/v1/devices/${id}`, { body: { blocked: false } });
   assert.is(undone.body.blockedAt, null);
-  assert.is((await http.bus.directory.devices([id]))[0]?.blocked, false);
+  assert.is((await http.bus.directory.devices([id]))[0]?.state, 'active');
 });
 
-test('a deleted device is gone from the directory, and what was open for it is canceled', async () => {
+test('S-8: of a deleted device the directory keeps that it was deleted, signed, and what was open for it is canceled', async () => {
   const id = await http.enrol();
   const { closes } = await connect(id);
   const command = await http.call('POST', '/v1/commands', {
@@ -202,7 +211,8 @@ test('a deleted device is gone from the directory, and what was open for it is c
   assert.is((await http.call('DELETE', `/v1/devices/${id}`)).status, 204);
   assert.is((await http.call('GET', `/v1/devices/${id}`)).status, 404);
   assert.is((await http.call('DELETE', `/v1/devices/${id}`)).status, 404);
-  assert.equal(await http.bus.directory.devices([id]), [null]);
+  const [entry] = await http.bus.directory.devices([id]);
+  assert.equal([entry?.state, membershipIn(entry?.membership).state], ['deleted', 'deleted']);
   assert.equal(await closes(), [CLOSE.unknownDevice]);
   const after = await http.call('GET', `/v1/commands/${command.body.id}`);
   assert.is(after.body.counts.canceled, 1);

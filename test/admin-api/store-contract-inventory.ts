@@ -207,7 +207,7 @@ export function inventoryRules(rule: Rule): void {
     const first = await store.devices.list({}, { limit: 4 });
     await addDevice(store, 'dev0000x');
     await addDevice(store, 'dev0005x');
-    await store.devices.delete('dev0003');
+    await store.devices.delete('dev0003', T0);
     const rest = await all((cursor) =>
       store.devices.list({}, { limit: 4, cursor: cursor ?? first.next ?? '' }),
     );
@@ -231,9 +231,32 @@ export function inventoryRules(rule: Rule): void {
     await refused('not-found', () => store.devices.move('unknown', 'a'));
     await refused('not-found', () => store.devices.rename('unknown', 'x'));
     await refused('not-found', () => store.devices.setBlocked('unknown', 1));
-    assert.is(await store.devices.delete('d'), true);
-    assert.is(await store.devices.delete('d'), false);
+    await store.devices.setBlocked('d', 1);
+    assert.is((await store.devices.get('d'))?.membershipRevision, 3);
+    assert.is(await store.devices.delete('d', T0), true);
+    assert.is(await store.devices.delete('d', T0), false);
   });
+
+  rule(
+    'S-8: that a device was deleted is kept with the next revision, until it is forgotten',
+    async (store) => {
+      for (const id of await addDevices(store, 'dev', 3)) await store.devices.delete(id, T0);
+      await addDevice(store, 'later');
+      await store.devices.delete('later', T0 + 5);
+      const gone = (id: string) => ({ id, revision: 2 });
+      assert.equal(await store.deletedDevices.ofIds(['later', 'unknown']), [gone('later')]);
+      assert.equal(await store.deletedDevices.ofIds([]), []);
+      const first = await store.deletedDevices.scan('', 2);
+      const rest = await store.deletedDevices.scan(first[1]?.id ?? '', 2);
+      assert.equal(
+        [...first, ...rest].map(({ revision }) => revision),
+        [2, 2, 2, 2],
+      );
+      assert.is((await store.deletedDevices.forget(T0 + 5, 2)).length, 2);
+      assert.is((await store.deletedDevices.forget(T0 + 5, 2)).length, 1);
+      assert.equal(await store.deletedDevices.scan('', 9), [gone('later')]);
+    },
+  );
 
   rule('scanning devices passes each once', async (store) => {
     const ids = await addDevices(store, 'dev', 7);

@@ -32,11 +32,11 @@ export function directoryRules(rule: Rule): void {
     await writeDirectory(bus);
     const ids = numbers(1, 500).map((number) => `device-${number}`);
     await directory.putDevices(ids.map((id) => device(id)));
-    await directory.putDevices([{ ...device('device-3', 2), blocked: true, groups: [] }]);
+    await directory.putDevices([{ ...device('device-3', 2), state: 'blocked' as const, groups: [] }]);
     await directory.removeDevices(['device-1', 'device-2', 'never-was']);
     const found = await directory.devices([...ids, 'device-500']);
     assert.equal(found.slice(0, 2), [null, null]);
-    assert.equal(plain(found[2]), plain({ ...device('device-3', 2), blocked: true, groups: [] }));
+    assert.equal(plain(found[2]), plain({ ...device('device-3', 2), state: 'blocked' as const, groups: [] }));
     assert.equal(
       found.slice(3).map((entry) => entry?.id),
       [...ids.slice(3), 'device-500'],

@@ -124,10 +124,13 @@ test('contents that were changed by another way are noticed, and replaced', () =
 
 test('devices are missing or blocked for good only by a directory that a server looks after now', () =>
   withBuses(1, async (bus) => {
-    const generation = await writeDirectory(bus, [device('d1'), { ...device('d2'), blocked: true }]);
+    const generation = await writeDirectory(bus, [
+      device('d1'),
+      { ...device('d2'), state: 'blocked' as const },
+    ]);
     const ask = (id: string) => bus.directory.devices([id]);
     assert.equal(await ask('d3'), [null]);
-    assert.is((await ask('d2'))[0]?.blocked, true);
+    assert.is((await ask('d2'))[0]?.state, 'blocked');
     await redis.del('pp:directory:vouched');
     assert.is((await ask('d1'))[0]?.id, 'd1');
     await rejectsWith(ask('d2'), DirectoryIncomplete);

@@ -63,7 +63,7 @@ export function device(id: string, revision = 1): DirectoryDevice {
   return {
     id,
     publicKey: new Uint8Array(32).fill(0xc1),
-    blocked: false,
+    state: 'active',
     groups: ['root', 'branch'],
     membership: Uint8Array.of(0x81, 0xff, 0x00),
     membershipEdition: [1, revision],

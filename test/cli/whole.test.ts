@@ -131,12 +131,17 @@ test('every list is answered', async (context) => {
   }
 });
 
-test('an agent that is not admitted any more ends by itself and says why', async ({ agent }) => {
-  assert.is((await agent.exited).code, 7);
-  assert.match(
-    agent.output,
-    /The gateway does not admit device \S+: 4404 .*An operator blocked it: `pushpoint devices unblock`/,
-  );
+test('an agent that is blocked stays and says so; one whose device was deleted ends by itself and says why', async (context) => {
+  const { agent } = context;
+  await agent.waitForLine('is blocked');
+  assert.match(agent.output, /`pushpoint devices unblock`/);
+  await pushpoint(context, 'devices', 'unblock', 'till 7');
+  await pushpoint(context, 'devices', 'delete', 'till 7', '--yes');
+  await agent.stop();
+  const state = join(context.folder, 'agent');
+  const again = startCli(['agent', '--config', join(context.folder, 'agent.yaml'), '--state', state]);
+  assert.is((await again.exited).code, 7, again.output);
+  assert.match(again.output, /Device \S+ was deleted/);
 });
 
 test('SIGTERM ends the server in order, with exit code 0', async ({ server }) => {

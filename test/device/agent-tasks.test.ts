@@ -160,9 +160,11 @@ test('D-6: a task that goes on is ended by the next agent when its time ran out 
   try {
     assert.is((await r.gw.last.first('result', 'c1')).state, 'timed-out');
     await until(() => !alive(task), 'the task to be ended');
+    let asked = 1;
     await until(async () => {
-      await r.gw.sendCommand('c2', { type: 'statistics' });
-      return (await dataOf(r.gw, 'c2')).tasks.length === 0;
+      const id = `c${++asked}`;
+      await r.gw.sendCommand(id, { type: 'statistics' });
+      return (await dataOf(r.gw, id)).tasks.length === 0;
     }, 'the name to be free again');
   } finally {
     if (alive(task)) process.kill(task, 'SIGKILL');

@@ -207,10 +207,15 @@ test('a second agent in the same folder does not start', async () => {
   await a.end();
 });
 
-test('an agent that is not admitted says so and ends', async () => {
+test('S-8: an agent whose device was deleted says so and ends; a close code alone does not end it', async () => {
   const a = await running();
-  a.gw.last.socket.close(4404, 'blocked');
-  assert.match((await a.agent.ended).reason, /4404 blocked/);
+  await until(() => a.agent.device?.session, 'the session');
+  a.gw.last.socket.close(4402, 'no such device');
+  await until(() => a.agent.device?.session === null, 'the end of the session');
+  a.agent.device?.connectNow();
+  await a.gw.session(2);
+  await a.gw.sendMembership(9, [], 1, { state: 'deleted' });
+  assert.match((await a.agent.ended).reason, /was deleted/);
   await a.end();
 });
 

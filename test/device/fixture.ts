@@ -14,6 +14,7 @@ export interface Fixture {
   ran: string[];
   refused: DeviceEvents['order-refused'][];
   disconnected: DeviceEvents['disconnected'][];
+  left: DeviceEvents['left'][];
   faults: Error[];
   /** As after a crash: a new device object over the same store. */
   restart(): Promise<void>;
@@ -48,6 +49,7 @@ export async function fixture(setup: FixtureOptions = {}): Promise<Fixture> {
     }
     device.on('order-refused', (event) => f.refused.push(event));
     device.on('disconnected', (event) => f.disconnected.push(event));
+    device.on('left', (event) => f.left.push(event));
     device.on('fault', (error) => f.faults.push(error));
     return device;
   };
@@ -58,6 +60,7 @@ export async function fixture(setup: FixtureOptions = {}): Promise<Fixture> {
     ran: [],
     refused: [],
     disconnected: [],
+    left: [],
     faults: [],
     async restart() {
       await f.device.stop({ abrupt: true });

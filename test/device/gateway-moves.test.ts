@@ -261,14 +261,17 @@ test('G-13, G-14: a change of network without a session has the gateways probed 
   await p.end();
 });
 
-test('G-14: never means never on every network', async () => {
+test('G-14, S-8: a device that was deleted does not dial on any network', async () => {
   const p = await pair({}, { home: true });
-  p.one.last.socket.close(4404);
+  await p.at(p.one);
+  await p.one.sendMembership(9, [], 1, { state: 'deleted' });
+  await until(() => p.f.left.length === 1, 'the device to know');
+  p.one.last.socket.close(4402);
   await until(() => p.f.disconnected.length === 1, 'the end');
   p.f.device.networkChanged();
-  assert.equal(p.probes, []);
   p.f.device.connectNow();
-  await p.at(p.one, 2);
+  assert.equal(p.probes, []);
+  assert.is(p.f.disconnected[0]?.advice, 'never');
   await p.end();
 });
 

@@ -87,7 +87,7 @@ test('G-16: an answer that the pinned key did not sign for this question is not 
   await l.end();
 });
 
-test('G-16: Retry-After is kept, and after a code that means never nothing is asked', async () => {
+test('G-16: Retry-After is kept, and a device that was deleted asks nothing', async () => {
   const l = await lost([NOWHERE], async () => ({
     status: 429,
     headers: { 'retry-after': '3600' },
@@ -97,9 +97,10 @@ test('G-16: Retry-After is kept, and after a code that means never nothing is as
   assert.is(l.admin.asked.length, 1);
   l.f.device.setGateways([l.gw.address]);
   await l.gw.session();
-  l.gw.last.socket.close(4404);
-  await until(() => l.f.disconnected.some(({ code }) => code === 4404), 'the end');
-  assert.is(l.f.disconnected.at(-1)?.retryInMs, null);
+  await l.gw.sendMembership(9, [], 1, { state: 'deleted' });
+  l.gw.last.socket.close(4402);
+  await until(() => l.f.disconnected.some(({ code }) => code === 4402), 'the end');
+  await until(() => l.f.left.length === 1, 'it to know');
   assert.is(l.admin.asked.length, 1);
   await l.end();
 });

@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { nodeCrypto } from '../../device/index.ts';
 import { type Fixture, fixture } from './fixture.ts';
+import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
 async function refusal(f: Fixture): Promise<string> {
@@ -115,7 +116,15 @@ test('S-5: orders of a server whose clock was ahead for a while do not make late
   const target = { device: f.gateway.deviceId };
   const groups = ['root'];
   f.gateway.last.send(
-    await f.gateway.order({ kind: 'membership', target, groups, epoch: 1, revision: 1, issuedAt: ahead }),
+    await f.gateway.order({
+      kind: 'membership',
+      target,
+      state: 'active',
+      groups,
+      epoch: 1,
+      revision: 1,
+      issuedAt: ahead,
+    }),
   );
   await f.restart();
   await f.gateway.sendCommand('c2', { issuedAt: now, expiresAt: now + 60_000 });
@@ -129,7 +138,15 @@ test('S-6: replayed orders do nothing', async () => {
   const command = await gateway.order(gateway.command('c1'));
   const target = { device: gateway.deviceId };
   const membership = (revision: number, groups: string[]) =>
-    gateway.order({ kind: 'membership', target, groups, epoch: 1, revision, issuedAt: Date.now() });
+    gateway.order({
+      kind: 'membership',
+      target,
+      state: 'active',
+      groups,
+      epoch: 1,
+      revision,
+      issuedAt: Date.now(),
+    });
   const old = await membership(1, ['root', 'vault']);
   gateway.last.send(old);
   gateway.last.send(await membership(2, ['root']));
@@ -143,6 +160,53 @@ test('S-6: replayed orders do nothing', async () => {
   await gateway.sendCommand('c2', { target: { group: 'vault' } });
   assert.is(await refusal(f), 'other target');
   assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
+test('S-8: a device that is blocked obeys no command, asks again once a day, and takes what unblocks it', async () => {
+  const f = await fixture({ options: { random: () => 0.5 } });
+  await f.gateway.sendMembership(5, ['root'], 1, { state: 'blocked' });
+  await f.gateway.sendCommand('c1');
+  assert.is(await refusal(f), 'not active');
+  f.gateway.last.socket.close(4404, 'blocked');
+  await until(() => f.disconnected.length === 1, 'the end');
+  assert.is(f.disconnected[0]?.retryInMs, 64_800_000);
+  await f.restart();
+  await f.gateway.sendMembership(6, ['root']);
+  await f.gateway.sendCommand('c2');
+  await f.gateway.last.first('result', 'c2');
+  assert.equal(f.ran, ['c2']);
+  await f.end();
+});
+
+test('S-8, H-11: a device that is told before welcome that it was deleted stays away, after a restart as well', async () => {
+  const gateway = await ScriptGateway.start();
+  const sent: string[] = [];
+  gateway.onProve = async (peer) => {
+    sent.push('proof');
+    const target = { device: gateway.deviceId };
+    const numbers = { epoch: 1, revision: 7, issuedAt: Date.now() };
+    peer.send(await gateway.order(gateway.command('early')));
+    peer.send(await gateway.order({ kind: 'membership', target, state: 'deleted', groups: [], ...numbers }));
+    peer.socket.close(4402);
+  };
+  const f = await fixture({ gateway, connect: false });
+  await until(() => f.left.length === 1, 'the device to know');
+  assert.equal(f.left, [{ state: 'deleted' }]);
+  await f.device.stop();
+  await f.device.start();
+  assert.is(f.left.length, 2);
+  f.device.connectNow();
+  assert.equal([sent.length, f.ran], [1, []]);
+  await f.end();
+});
+
+test('S-8: a device that moved is told where to', async () => {
+  const f = await fixture();
+  const to = { fingerprint: new Uint8Array(32).fill(9), url: 'https://other.example.net/' };
+  await f.gateway.sendMembership(5, [], 1, { state: 'moved', to });
+  await until(() => f.left.length === 1, 'the device to know');
+  assert.equal(f.left, [{ state: 'moved', to }]);
   await f.end();
 });
 

@@ -11,6 +11,7 @@ import {
   type GatewayAddress,
   locateBytes,
   locatedBytes,
+  type MembershipState,
   orderBytes,
 } from '../../protocol/index.ts';
 
@@ -56,6 +57,7 @@ export async function enrolment(
   {
     gateways = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
     deviceId = 'dev-1',
+    state = 'active',
     epoch = 1,
     revision = 1,
     issuedAt = 1,
@@ -64,6 +66,7 @@ export async function enrolment(
     gateways?: GatewayAddress[];
     installation?: string;
     deviceId?: string;
+    state?: MembershipState;
     epoch?: number;
     revision?: number;
     issuedAt?: number;
@@ -72,6 +75,7 @@ export async function enrolment(
   const body = encodeOrderBody({
     kind: 'membership',
     target: { device: deviceId },
+    state,
     groups: ['root'],
     epoch,
     revision,

@@ -16,6 +16,7 @@ import {
   encodeOrderBody,
   type GatewayAddress,
   type GatewayMessage,
+  type MembershipOrder,
   type OrderBody,
   orderBytes,
   proofBytes,
@@ -175,10 +176,16 @@ export class ScriptGateway {
     this.last.send(await this.order({ kind: 'cancel', id, target, issuedAt: this.time(), expiresAt }));
   }
 
-  async sendMembership(revision: number, groups: string[], epoch = 1): Promise<void> {
+  async sendMembership(
+    revision: number,
+    groups: string[],
+    epoch = 1,
+    more: Partial<MembershipOrder> = {},
+  ): Promise<void> {
     const target = { device: this.deviceId };
     const numbers = { epoch, revision, issuedAt: this.time() };
-    this.last.send(await this.order({ kind: 'membership', target, groups, ...numbers }));
+    const state = 'active' as const;
+    this.last.send(await this.order({ kind: 'membership', target, state, groups, ...numbers, ...more }));
   }
 
   settle(id: string): void {

@@ -26,11 +26,11 @@ async function readiness(lab: Lab): Promise<Ready> {
   return (await (await fetch(`${lab.deployment.server}/ready`)).json()) as Ready;
 }
 
-/** A code for ever, by device. */
+/** A code that says they do not belong, by device. */
 function endedForGood(devices: readonly TestDevice[]): string[] {
   return devices.flatMap(({ name, closings }) =>
     closings
-      .filter(({ code }) => reconnectAdvice(code) === 'never')
+      .filter(({ code }) => reconnectAdvice(code) === 'slow')
       .map(({ code, reason }) => `${name}: ${code} ${reason}`),
   );
 }

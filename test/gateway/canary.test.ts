@@ -23,7 +23,7 @@ async function register(rig: Rig): Promise<void> {
   const entry = {
     id: device,
     publicKey: lease.identity.canaryKey,
-    blocked: false,
+    state: 'active' as const,
     groups: [ROOT],
     ...membership,
   };

@@ -115,6 +115,18 @@ test('S-7: the membership follows welcome when prove names an older edition, and
     assert.equal(told[0]?.held, [3, 1]);
   }));
 
+test('S-8, H-11: a device that is blocked or deleted is told so, signed, before it is turned away', () =>
+  withRig({}, async (rig) => {
+    for (const state of ['blocked', 'deleted'] as const) {
+      const device = new RawDevice(rig.url);
+      const identity = await rig.enrol([ROOT], { state, membershipEdition: [1, 2] });
+      await prove(device, identity, { membership: [1, 1] });
+      assert.is((await device.take('order')).sig.length, 64);
+      const { code } = await device.closed();
+      assert.is(code, state === 'blocked' ? CLOSE.blocked : CLOSE.unknownDevice);
+    }
+  }));
+
 test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', () =>
   withRig({}, async (rig) => {
     const identity = await rig.enrol();
@@ -129,15 +141,16 @@ test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', 
     assert.is(told.displaced, true);
   }));
 
-test('H-3: an unknown device, a blocked one and a bad proof each get their own code, never to return', () =>
+test('H-3: an unknown device, a blocked one and a bad proof each get their own code', () =>
   withRig({}, async (rig) => {
     const stranger = new RawDevice(rig.url);
     await prove(stranger, makeIdentity('stranger'));
     assert.is((await stranger.closed()).code, CLOSE.unknownDevice);
 
     const blocked = new RawDevice(rig.url);
-    await prove(blocked, await rig.enrol([ROOT], { blocked: true }));
+    await prove(blocked, await rig.enrol([ROOT], { state: 'blocked' }));
     assert.is((await blocked.closed()).code, CLOSE.blocked);
+    assert.is(blocked.received.length, 0, 'it holds the membership that says so');
 
     const identity = await rig.enrol();
     const impostor = new RawDevice(rig.url);

@@ -64,7 +64,7 @@ test('devices blocked, deleted or moved away while the lease was lost are not cl
     const connected = [];
     for (const identity of [blocked, deleted, moved]) connected.push(await connectDevice(rig.url, identity));
     await rig.bus.directory.putDevices([
-      directoryDevice(blocked, [ROOT], { blocked: true }),
+      directoryDevice(blocked, [ROOT], { state: 'blocked' }),
       directoryDevice(moved, ['elsewhere']),
     ]);
     await rig.bus.directory.removeDevices([deleted.id]);

@@ -43,6 +43,7 @@ export function directoryDevice(
   const body = encodeOrderBody({
     kind: 'membership',
     target: { device: identity.id },
+    state: 'active',
     groups,
     epoch,
     revision,
@@ -51,7 +52,7 @@ export function directoryDevice(
   return {
     id: identity.id,
     publicKey: identity.publicKey,
-    blocked: false,
+    state: 'active',
     groups,
     membership: encodeGatewayMessage({ t: 'order', body, sig: new Uint8Array(64) }),
     membershipEdition: [epoch, revision],

@@ -49,7 +49,8 @@ interface Vectors {
       code: number;
       sessionMs: number;
       retryAfterMs?: number;
-      withinMs: [number, number] | null;
+      gateways?: number;
+      withinMs: [number, number];
     }[];
   }[];
 }

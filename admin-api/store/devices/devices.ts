@@ -159,11 +159,15 @@ export class SqlDevices implements Devices {
   }
 
   setBlocked(id: string, blockedAt: number | null): Promise<void> {
-    return this.#scope.once((db) => change(db, id, { blocked_at: blockedAt }));
+    return this.#scope.once((db) =>
+      change(db, id, { blocked_at: blockedAt, membership_revision: sql`membership_revision + 1` }),
+    );
   }
 
-  delete(id: string): Promise<boolean> {
-    return this.#scope.once(async (db) => {
+  delete(id: string, at: number): Promise<boolean> {
+    return this.#scope.atomic(async (db) => {
+      await sql`insert into deleted_devices (id, revision, deleted_at)
+        select id, membership_revision + 1, ${at} from devices where id = ${id}`.execute(db);
       const { numDeletedRows } = await db
         .deleteFrom('devices')
         .where('id', '=', id)

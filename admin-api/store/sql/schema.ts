@@ -17,6 +17,13 @@ export interface GroupTable {
   created_at: number;
 }
 
+/** Devices that were deleted, for a bounded time. */
+export interface DeletedDeviceTable {
+  id: string;
+  revision: number;
+  deleted_at: number;
+}
+
 export interface DeviceTable {
   id: string;
   group_id: string;
@@ -208,6 +215,7 @@ export interface MigrationTable {
 
 export interface Schema {
   groups: GroupTable;
+  deleted_devices: DeletedDeviceTable;
   devices: DeviceTable;
   enrolment_tokens: EnrolmentTokenTable;
   api_tokens: ApiTokenTable;

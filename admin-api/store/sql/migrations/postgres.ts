@@ -269,4 +269,16 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       detail: `json_build_object('name', g.name, 'before', b.name)::text`,
     }),
   },
+  {
+    number: 10,
+    name: 'devices that were deleted',
+    statements: [
+      `create table deleted_devices (
+        id text collate "C" primary key,
+        revision bigint not null,
+        deleted_at bigint not null
+      )`,
+      `create index deleted_devices_at on deleted_devices (deleted_at)`,
+    ],
+  },
 ];

@@ -281,4 +281,16 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       detail: `json_object('name', g.name, 'before', b.name)`,
     }),
   },
+  {
+    number: 10,
+    name: 'devices that were deleted',
+    statements: [
+      `create table deleted_devices (
+        id text primary key not null,
+        revision integer not null,
+        deleted_at integer not null
+      )`,
+      `create index deleted_devices_at on deleted_devices (deleted_at)`,
+    ],
+  },
 ];

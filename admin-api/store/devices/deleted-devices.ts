@@ -1,0 +1,43 @@
+import type { Scope } from '../sql/scope.ts';
+import type { DeletedDevice, DeletedDevices } from '../store.ts';
+
+export class SqlDeletedDevices implements DeletedDevices {
+  readonly #scope: Scope;
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  ofIds(ids: readonly string[]): Promise<DeletedDevice[]> {
+    if (ids.length === 0) return Promise.resolve([]);
+    return this.#scope.once((db) =>
+      db.selectFrom('deleted_devices').select(['id', 'revision']).where('id', 'in', ids).execute(),
+    );
+  }
+
+  scan(after: string, limit: number): Promise<DeletedDevice[]> {
+    return this.#scope.once((db) =>
+      db
+        .selectFrom('deleted_devices')
+        .select(['id', 'revision'])
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit)
+        .execute(),
+    );
+  }
+
+  forget(before: number, limit: number): Promise<string[]> {
+    return this.#scope.atomic(async (db) => {
+      const rows = await db
+        .selectFrom('deleted_devices')
+        .select('id')
+        .where('deleted_at', '<', before)
+        .orderBy('deleted_at')
+        .limit(limit)
+        .execute();
+      const ids = rows.map(({ id }) => id);
+      if (ids.length > 0) await db.deleteFrom('deleted_devices').where('id', 'in', ids).execute();
+      return ids;
+    });
+  }
+}
