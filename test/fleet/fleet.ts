@@ -3,6 +3,7 @@ import type { GatewayAddress } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import type { News, Order, Runs } from './fleet-messages.ts';
 import { FleetProcess, type FleetProcessOptions } from './fleet-program.ts';
+import { trueTime } from './true-time.ts';
 
 /** One arrival of a device. `port` is that of the address it dialed. */
 export interface Arrival {
@@ -35,6 +36,7 @@ export class Fleet {
   /** Is shown every arrival, as it becomes known. */
   onArrival: (member: FleetMember, arrival: Arrival) => void = () => {};
   readonly #counts = new Map<string, number>();
+  readonly #kills: { process: FleetProcess; at: number }[] = [];
   readonly #processes: FleetProcess[];
   #made = 0;
 
@@ -136,8 +138,15 @@ export class Fleet {
 
   /** kill -9 of one process, with its devices. */
   async kill(process: FleetProcess): Promise<void> {
+    this.#kills.push({ process, at: trueTime() });
     await process.kill();
     for (const member of this.of(process)) this.#gone(member);
+  }
+
+  /** Whether a device's process was killed between two moments of `trueTime`. */
+  killedBetween(device: string, from: number, to: number): boolean {
+    const process = this.members.get(device)?.process;
+    return this.#kills.some((kill) => kill.process === process && kill.at >= from && kill.at <= to);
   }
 
   /** A process that was killed, again, with the same devices; those that had been started are started. */

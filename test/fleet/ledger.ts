@@ -185,7 +185,12 @@ export class Ledger {
       else if (row.state === 'succeeded') {
         if (completed === 0) note('lost', device, 'succeeded on record, never run');
       } else if (row.state === 'failed' && row.reason === 'interrupted') {
-        if (cutShort === 0) note('lost', device, 'interrupted on record, and was not');
+        // A kill may come after the device noted that it begins and before its handler began, or after its
+        // handler ended and before it noted the result.
+        const until = Date.parse(row.finishedAt ?? '') || Number.POSITIVE_INFINITY;
+        if (cutShort === 0 && !this.#fleet.killedBetween(device, given.askedAt, until)) {
+          note('lost', device, 'interrupted on record, and was not');
+        }
       } else if (!may.includes(row.state)) note('lost', device, row.state);
       else if (completed > 0 && row.ackedAt === null && !row.late) {
         note('lost', device, `${row.state} on record without a word from the device, which ran it`);
