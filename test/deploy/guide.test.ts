@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import pino from 'pino';
 import { Registry } from 'prom-client';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,6 +12,7 @@ import type { Bus } from '../../bus/bus.ts';
 import { registerBusMetrics } from '../../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../../bus/log-metrics.ts';
 import { registerProgramMetrics } from '../../bus/program-metrics.ts';
+import { Certificates } from '../../bus/tls/certificates.ts';
 import { optionsOf, PROGRAMS } from '../../cli/config/options.ts';
 import { type Gauges, Metrics } from '../../gateway/metrics.ts';
 import { CLOSE } from '../../protocol/index.ts';
@@ -26,6 +28,7 @@ function metricsOfTheCode(): string[] {
   // Only names are read here: nothing is collected.
   registerBusMetrics(registry, {} as Bus);
   registerLogMetrics(registry, {});
+  new Certificates(pino({ level: 'silent' })).register(registry);
   registerProgramMetrics(registry, '');
   new Metrics().register(registry, 'gw1/0', {} as Gauges);
   // Those of the supervisor, which starts processes, are read from its text.
