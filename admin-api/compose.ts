@@ -8,6 +8,7 @@ import type { Bus } from '../bus/bus.ts';
 import { Loops } from '../health/health.ts';
 import { Balancer } from './balance/balancer.ts';
 import { BestEffortSender } from './best-effort-sender.ts';
+import { DeviceSecrets } from './device-secrets.ts';
 import { GatewayRegistrar } from './directory/gateway-registrar.ts';
 import { DirectoryProjector } from './directory/projector.ts';
 import { CommandFrames } from './dispatch/command-frames.ts';
@@ -21,11 +22,13 @@ import { Health } from './health/health.ts';
 import { StoreWatch } from './health/store-watch.ts';
 import { loadInstallation } from './installation.ts';
 import { Ends } from './ledger/ends.ts';
+import { ForgedResults } from './ledger/forged-results.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { OverdueExecutions } from './ledger/overdue-executions.ts';
 import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
+import { ReportedEnds } from './ledger/reported-ends.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
 import { OrderSigner } from './order-signer.ts';
@@ -66,6 +69,7 @@ async function coreParts({ store, bus, log, now = () => bus.clock.now(), config 
   await bus.owner.claim(installation);
   const settings = adminSettings(config);
   const signer = await OrderSigner.load(store.meta);
+  const secrets = await DeviceSecrets.load(store.meta);
   const registry = new Registry();
   const hub = new EventHub({ events: store.events, log });
   const storeWatch = new StoreWatch({ store, log });
@@ -78,6 +82,7 @@ async function coreParts({ store, bus, log, now = () => bus.clock.now(), config 
     settings,
     installation,
     signer,
+    secrets,
     registry,
     metrics: createAdminMetrics(registry),
     hub,
@@ -125,12 +130,16 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const { settings, storeWatch: watch, tunnelIngest: tunnels } = parts;
   const canaries = new Canaries(parts, settings.canaryIntervalMs);
   const aside = new PutAside(parts);
+  const forged = new ForgedResults(parts);
+  const reportedEnds = new ReportedEnds({ ...parts, forged });
   const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
   return {
     canaries,
     aside,
+    forged,
+    reportedEnds,
     frontier,
-    ingest: new Ingest({ ...parts, tunnels, watch, canaries, aside }),
+    ingest: new Ingest({ ...parts, tunnels, watch, canaries, aside, reportedEnds }),
     overdue: new OverdueExecutions(parts, { ...settings, intervalMs: settings.overdueIntervalMs }),
     ends: new Ends({ ...parts, frontier }),
     recheck: new Recheck(parts, { giveUpAfterMs: settings.recheckForMs }),

@@ -57,6 +57,12 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['kind'],
       registers,
     }),
+    resultsRefused: new Counter({
+      name: 'pushpoint_admin_results_refused_total',
+      help: 'Results that their devices did not make, by the gateway worker that brought them.',
+      labelNames: ['worker'],
+      registers,
+    }),
     receiptsPutAside: new Counter({
       name: 'pushpoint_admin_receipts_put_aside_total',
       help: 'Receipts that cannot be applied, whatever is tried.',

@@ -20,7 +20,7 @@ export function observe(parts: AdminParts, version: string, certificates: Certif
 }
 
 function addDependencies(parts: AdminParts, certificates: Certificates): void {
-  const { health, clocks, directory, fleet, leases, canaries, aside } = parts;
+  const { health, clocks, directory, fleet, leases, canaries, aside, forged } = parts;
   health.add('certificate', () => certificates.report());
   health.add('gateways', () => gatewayReport(leases));
   health.add('clocks', () => clocks.report());
@@ -28,6 +28,7 @@ function addDependencies(parts: AdminParts, certificates: Certificates): void {
   health.add('fleet', () => fleet.report());
   health.add('canary', () => canaries.dependency.report());
   health.add('receipts', () => aside.report());
+  health.add('results', () => forged.report());
 }
 
 function watchLoops({ loops, overdue, ends, hub, leases, directory, dispatcher, ingest }: AdminParts): void {

@@ -6,7 +6,7 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
  * bus, so the caller always knows what failed and keeps it.
  */
-import type { Compliance, Edition, MeasuredGateway, ReportableState, TunnelSide } from '../protocol/index.ts';
+import type { Compliance, Edition, MeasuredGateway, TunnelSide } from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -289,9 +289,11 @@ export type Receipt =
       kind: 'result';
       device: string;
       command: string;
-      state: ReportableState;
-      reason?: string;
-      data?: unknown;
+      /** As the device wrote it, and its MAC (R-8): nobody but the ledger reads it. */
+      body: Uint8Array;
+      mac: Uint8Array;
+      /** The worker that brought it. */
+      worker: string;
       at: number;
     }
   /** The worker could not deliver `command` to these devices: they are not connected here, or do not read. */

@@ -14,6 +14,7 @@ import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executio
 import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
 import { Orders } from './executions/orders.ts';
 import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
+import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
 import { locate } from './gateways/locate.ts';
 import type { NetworkWatch } from './gateways/network-watch.ts';
@@ -75,6 +76,7 @@ interface Running {
   orders: Orders;
   executions: Executions;
   inbox: Inbox;
+  sealer: ResultSealer;
 }
 
 export class PushpointDevice {
@@ -265,7 +267,8 @@ export class PushpointDevice {
       refused: (event) => this.#events.emit('order-refused', event),
       fault,
     });
-    this.#running = { state: { ...stored.state, key, identity }, clock, orders, executions, inbox };
+    const sealer = new ResultSealer(identity, crypto);
+    this.#running = { state: { ...stored.state, key, identity }, clock, orders, executions, inbox, sealer };
     this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
@@ -309,11 +312,12 @@ export class PushpointDevice {
 
   #opened(connection: Connection, message: Welcome): void {
     if (!this.#running) return;
-    const { executions, clock } = this.#running;
+    const { executions, clock, sealer } = this.#running;
     clock.told(message.time);
     this.#displaced = false;
     this.#session = { gateway: connection.address, session: message.session, since: Date.now() };
-    executions.reportQueue.attach(connection, executions.unsettled());
+    const link = sealer.over(connection, (error) => this.#fault(error));
+    executions.reportQueue.attach(link, executions.unsettled());
     executions.resume();
     void executions.sweep();
     this.#events.emit('connected', this.#session);

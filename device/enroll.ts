@@ -6,6 +6,7 @@ import {
   enrolBytes,
   ID_PATTERN,
   isNewer,
+  LIMITS,
   NO_EDITION,
   orderBytes,
 } from '../protocol/index.ts';
@@ -109,10 +110,13 @@ async function read(
     const { deviceId, membership } = answer;
     if (typeof deviceId !== 'string' || !ID_PATTERN.test(deviceId)) throw new TypeError('deviceId');
     const serverKey = fromBase64url(answer.serverKey, 32);
-    const { installation, epoch } = answer;
+    const secret = fromBase64url(answer.secret, LIMITS.secretBytes);
+    const { installation, epoch, generation } = answer;
     if (typeof installation !== 'string' || !ID_PATTERN.test(installation))
       throw new TypeError('installation');
     if (typeof epoch !== 'number' || !Number.isSafeInteger(epoch) || epoch < 1) throw new TypeError('epoch');
+    if (typeof generation !== 'number' || !Number.isSafeInteger(generation) || generation < 1)
+      throw new TypeError('generation');
     const { body: bodyText, sig: sigText } = membership as { body: unknown; sig: unknown };
     const body = fromBase64url(bodyText);
     const sig = fromBase64url(sigText, 64);
@@ -128,7 +132,7 @@ async function read(
     return {
       state: {
         ...state,
-        identity: { deviceId, serverKey, installation, epoch, server },
+        identity: { deviceId, serverKey, secret, generation, installation, epoch, server },
         ...(isNewer(editionOf(order), heldEdition(state, deviceId)) ? { membership: { body, sig } } : {}),
         gateways: gateways.length > 0 ? gateways : state.gateways,
       },

@@ -2,11 +2,23 @@
  * Frames to messages and back. Decoding checks known fields strictly and ignores unknown ones (V-2), so that
  * either end may be newer than the other.
  */
-import { pack, unpack } from '#msgpack';
+import { pack } from '#msgpack';
 import type { Edition } from './editions.ts';
-import { REPORTABLE_STATES } from './execution-states.ts';
-import { ProtocolError, scanFrame } from './frame-scan.ts';
-import { ID_PATTERN, LIMITS } from './limits.ts';
+import {
+  bytesOf,
+  decode,
+  decodeMap,
+  defined,
+  type Fields,
+  id,
+  integer,
+  list,
+  oneOf,
+  optionalText,
+  text,
+} from './fields.ts';
+import { ProtocolError } from './frame-scan.ts';
+import { LIMITS } from './limits.ts';
 import {
   type Beat,
   COMPLIANCE,
@@ -22,91 +34,17 @@ import {
 
 export { ProtocolError } from './frame-scan.ts';
 
-type Fields = Record<string, unknown>;
-
 /** Encodes any value that fits in MessagePack; the shape is the caller's. */
 export function encodeValue(value: unknown): Uint8Array<ArrayBuffer> {
   return pack(value);
 }
 
-function read(bytes: Uint8Array, depth: number): unknown {
-  scanFrame(bytes, depth);
-  try {
-    return unpack(bytes);
-  } catch {
-    throw new ProtocolError('F-2', 'not one MessagePack value');
-  }
-}
-
 /**
  * Decodes one MessagePack value of the types a frame may hold, of any length; deep enough for a batch of
- * receipts with `data` in them. Throws `ProtocolError`.
+ * receipts. Throws `ProtocolError`.
  */
 export function decodeValue(bytes: Uint8Array): unknown {
-  return read(bytes, LIMITS.depth + 4);
-}
-
-function decodeMap(bytes: Uint8Array): Fields {
-  if (bytes.length > LIMITS.frameBytes) throw new ProtocolError('F-3', 'frame too long');
-  const value = read(bytes, LIMITS.depth + 1);
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new ProtocolError('F-2', 'a frame is one map');
-  }
-  return value as Fields;
-}
-
-/* ---- fields ---- */
-
-function text(fields: Fields, key: string, max: number): string {
-  const value = fields[key];
-  if (typeof value !== 'string' || value.length > max) {
-    throw new ProtocolError('F-6', `${key}: text of at most ${max} characters`);
-  }
-  return value;
-}
-
-function optionalText(fields: Fields, key: string, max: number): string | undefined {
-  return fields[key] === undefined || fields[key] === null ? undefined : text(fields, key, max);
-}
-
-function id(fields: Fields, key: string): string {
-  const value = fields[key];
-  if (typeof value !== 'string' || !ID_PATTERN.test(value)) {
-    throw new ProtocolError('F-6', `${key}: an identifier`);
-  }
-  return value;
-}
-
-function integer(fields: Fields, key: string, min = 0, max = Number.MAX_SAFE_INTEGER): number {
-  const value = fields[key];
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-    throw new ProtocolError('F-5', `${key}: an integer from ${min} to ${max}`);
-  }
-  return value;
-}
-
-function bytesOf(fields: Fields, key: string, min: number, max = min): Uint8Array<ArrayBuffer> {
-  const value = fields[key];
-  if (!(value instanceof Uint8Array) || value.length < min || value.length > max) {
-    throw new ProtocolError('F-6', `${key}: ${min === max ? min : `${min} to ${max}`} bytes of binary`);
-  }
-  return new Uint8Array(value);
-}
-
-function oneOf<T extends string>(fields: Fields, key: string, values: readonly T[]): T {
-  const value = fields[key];
-  if (!(values as readonly unknown[]).includes(value)) {
-    throw new ProtocolError('F-6', `${key}: one of ${values.join(', ')}`);
-  }
-  return value as T;
-}
-
-function list<T>(fields: Fields, key: string, max: number, item: (value: unknown) => T): T[] {
-  const value = fields[key];
-  if (!Array.isArray(value) || value.length > max) {
-    throw new ProtocolError('F-6', `${key}: an array of at most ${max}`);
-  }
-  return value.map(item);
+  return decode(bytes, LIMITS.depth + 4);
 }
 
 function edition(fields: Fields, key: string): Edition {
@@ -127,21 +65,11 @@ function measuredGateway(value: unknown): MeasuredGateway {
   return { name: id(value as Fields, 'name'), ms: integer(value as Fields, 'ms', 0, LIMITS.measuredMaxMs) };
 }
 
-/** A copy without undefined members: `delete` would make the object slow to read and to pack. */
-function defined<T extends object>(value: T): T {
-  const copy: Partial<T> = {};
-  for (const key in value) if (value[key] !== undefined) copy[key] = value[key];
-  return copy as T;
-}
-
 /* ---- device to gateway ---- */
 
-/** Packed again, a value takes no more than so many times its bytes: short floats become long ones. */
-const PACKED_AGAIN = 2;
-
 /**
- * Throws `ProtocolError` for a message a gateway would close the connection for, such as one with NaN in its
- * `data`.
+ * Throws `ProtocolError` for a message a gateway would close the connection for, such as one with a note that
+ * is too long.
  */
 export function encodeDeviceMessage(message: DeviceMessage): Uint8Array<ArrayBuffer> {
   const frame = pack(defined(message));
@@ -167,7 +95,7 @@ export function plainBeat(frame: Uint8Array): Readonly<Beat> | null {
  * Throws `ProtocolError`.
  */
 export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
-  const fields = decodeMap(bytes);
+  const fields = decodeMap(bytes, LIMITS.frameBytes);
   switch (text(fields, 't', LIMITS.wordLength)) {
     case 'prove':
       return defined({
@@ -207,20 +135,13 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
             : integer(fields, 'percent', 0, 100),
         note: optionalText(fields, 'note', LIMITS.noteLength),
       }) as DeviceMessage;
-    case 'result': {
-      const data = fields.data;
-      const mayBeTooLong = bytes.length * PACKED_AGAIN > LIMITS.resultBytes;
-      if (mayBeTooLong && data !== undefined && data !== null && pack(data).length > LIMITS.resultBytes) {
-        throw new ProtocolError('R-4', `data: at most ${LIMITS.resultBytes} bytes`);
-      }
-      return defined({
-        t: 'result' as const,
+    case 'result':
+      return {
+        t: 'result',
         id: id(fields, 'id'),
-        state: oneOf(fields, 'state', REPORTABLE_STATES),
-        reason: optionalText(fields, 'reason', LIMITS.reasonLength),
-        data: data ?? undefined,
-      }) as DeviceMessage;
-    }
+        body: bytesOf(fields, 'body', 1, LIMITS.resultBytes),
+        mac: bytesOf(fields, 'mac', LIMITS.macBytes),
+      };
     default:
       return null;
   }
@@ -247,7 +168,7 @@ export class BeatAnswers {
 
 /** A gateway's frame as a message; `null` for one of a later version (V-2). Throws `ProtocolError`. */
 export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
-  const fields = decodeMap(bytes);
+  const fields = decodeMap(bytes, LIMITS.frameBytes);
   switch (text(fields, 't', LIMITS.wordLength)) {
     case 'challenge':
       return {
@@ -334,7 +255,7 @@ function otherInstallation(value: unknown): OtherInstallation {
  * Throws `ProtocolError`.
  */
 export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
-  const fields = decodeMap(bytes);
+  const fields = decodeMap(bytes, LIMITS.frameBytes);
   switch (text(fields, 'kind', LIMITS.wordLength)) {
     case 'command':
       return {

@@ -4,6 +4,7 @@ export * from './editions.ts';
 export * from './execution-states.ts';
 export * from './limits.ts';
 export * from './messages.ts';
+export * from './result-body.ts';
 export * from './signing.ts';
 export * from './tie-band.ts';
 export * from './tunnel-frames.ts';

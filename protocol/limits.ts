@@ -11,9 +11,9 @@ export const LIMITS = {
   answerBytes: 64 * 1024,
   /** Longest encoded `args` of a command, bytes. */
   argsBytes: 32 * 1024,
-  /** Longest encoded `data` of a result, bytes (R-4). */
-  resultBytes: 32 * 1024,
-  /** Nesting depth of `args` and `data`; a frame is one deeper (F-4). */
+  /** Longest `body` of a result, bytes (R-4). */
+  resultBytes: 33 * 1024,
+  /** Nesting depth of `args` and `data`; what they are in is one deeper (F-4). */
   depth: 16,
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
@@ -48,6 +48,9 @@ export const LIMITS = {
   /** Raw Ed25519 public key and signature, bytes (RFC 8032). */
   publicKeyBytes: 32,
   signatureBytes: 64,
+  /** A device secret, and a key or MAC made from it, bytes (R-8). */
+  secretBytes: 32,
+  macBytes: 32,
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,

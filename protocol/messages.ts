@@ -143,10 +143,17 @@ export interface Progress {
   note?: string;
 }
 
-/** The end of an execution as the device saw it (R-1). */
+/** The end of an execution as the device saw it, sealed for the ledger (R-1, R-8). */
 export interface Result {
   t: 'result';
   id: string;
+  /** An encoded `ResultBody`. */
+  body: Uint8Array;
+  mac: Uint8Array;
+}
+
+/** What the `body` of a result says. */
+export interface ResultBody {
   state: ReportableState;
   reason?: string;
   data?: unknown;

@@ -1,5 +1,5 @@
 /**
- * The bytes that are signed (PROTOCOL.md, sections "Handshake" and "Orders"). All signatures are Ed25519 (RFC 8032)
+ * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders" and "Results"). All signatures are Ed25519 (RFC 8032)
  * over a context string, a zero byte, and the parts below; the context keeps a signature made for one purpose
  * from being used for another. Keys are raw: 32 bytes public, base64url without padding in JSON.
  */
@@ -54,4 +54,22 @@ export function locatedBytes(
 ): Uint8Array<ArrayBuffer> {
   const list = gateways.map(({ name, url }) => `${name}\0${url}\0`).join('');
   return signedBytes('located', nonce, text.encode(`${device}\0${list}`));
+}
+
+/**
+ * What the administration server makes a device's secret from, with its master secret (R-8); `generation`
+ * from 1 up.
+ */
+export function deviceSecretBytes(device: string, generation: number): Uint8Array<ArrayBuffer> {
+  const number = new Uint8Array(4);
+  new DataView(number.buffer).setUint32(0, generation);
+  return signedBytes('device', text.encode(`${device}\0`), number);
+}
+
+/** The MAC of these bytes by a device's secret is the key of its results (R-8). */
+export const RESULT_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('result');
+
+/** What a device authenticates with that key: the `body` of a result as it travels (R-8). */
+export function resultBytes(device: string, command: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('result', text.encode(`${device}\0${command}\0`), body);
 }

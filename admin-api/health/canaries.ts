@@ -1,10 +1,11 @@
 import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
-import type { Bus, Delivery, Lease, Receipt } from '../../bus/bus.ts';
+import type { Bus, Delivery, Lease } from '../../bus/bus.ts';
 import { CANARY_COMMAND, canaryOf, isCanary } from '../../bus/canary.ts';
 import { Dependency } from '../../health/health.ts';
 import { encodeGatewayMessage } from '../../protocol/index.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
+import type { LedgerReceipt, ReportedEnd } from '../ledger-receipt.ts';
 import type { LeaseList } from '../live-workers.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { OrderSigner } from '../order-signer.ts';
@@ -19,7 +20,7 @@ const TIMEOUT_MS = 60_000;
 /** Intervals without a round trip. */
 const LATE_AFTER = 4;
 
-type Result = Extract<Receipt, { kind: 'result' }>;
+type Result = ReportedEnd;
 
 /** What the no-op carries, and the canary says back. */
 interface Echo {
@@ -206,9 +207,12 @@ export class Canaries {
   }
 }
 
-/** What devices of their own said, apart from what canaries said. */
-export function withoutCanaries(batch: readonly Receipt[]): {
-  receipts: readonly Receipt[];
+/**
+ * What devices of their own said, apart from what canaries said: nothing of a canary's, whose results nobody
+ * authenticates, comes near an execution.
+ */
+export function withoutCanaries(batch: readonly LedgerReceipt[]): {
+  receipts: readonly LedgerReceipt[];
   results: Result[];
 } {
   const results: Result[] = [];
@@ -222,7 +226,7 @@ export function withoutCanaries(batch: readonly Receipt[]): {
   return { receipts, results };
 }
 
-function isOfCanary(receipt: Receipt): boolean {
+function isOfCanary(receipt: LedgerReceipt): boolean {
   return 'device' in receipt && isCanary(receipt.device);
 }
 

@@ -99,6 +99,8 @@ export function presentEnrolment(enrolment: Enrolment): EnrolmentDocument {
   return {
     deviceId: enrolment.device.id,
     serverKey: base64url(enrolment.serverKey),
+    secret: base64url(enrolment.secret),
+    generation: enrolment.device.generation,
     installation: enrolment.installation.id,
     epoch: enrolment.installation.epoch,
     gateways: enrolment.gateways,

@@ -5,8 +5,7 @@
  * no terminal and no log; the reasons and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
-import { COMPLIANCE, type Edition, ID_PATTERN, LIMITS, REPORTABLE_STATES } from '../../protocol/index.ts';
-import { recordable } from './recordable.ts';
+import { COMPLIANCE, type Edition, ID_PATTERN, LIMITS } from '../../protocol/index.ts';
 
 /** Longest text that a gateway says of itself or of a socket: names of workers, incarnations, addresses. */
 const GATEWAY_TEXT = 256;
@@ -58,10 +57,24 @@ const time: Check<number> = (value) => {
   return value;
 };
 
+/** The reason of a result, which is inside its sealed body. */
+export function cleanReason(reason: string): string {
+  return CONTROL.test(reason) ? reason.replace(EVERY_UNSAFE, ' ') : reason;
+}
+
 function text(max: number, unwanted = EVERY_CONTROL): Check<string> {
   return (value) => {
     if (typeof value !== 'string' || value.length > max) throw new Error(`text of at most ${max} characters`);
     return CONTROL.test(value) ? value.replace(unwanted, ' ') : value;
+  };
+}
+
+function bytes(min: number, max = min): Check<Uint8Array> {
+  return (value) => {
+    if (!(value instanceof Uint8Array) || value.length < min || value.length > max) {
+      throw new Error(min === max ? `${min} bytes` : `${min} to ${max} bytes`);
+    }
+    return value;
   };
 }
 
@@ -134,9 +147,9 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> 
   result: {
     device: id,
     command: id,
-    state: oneOf(REPORTABLE_STATES),
-    reason: optional(text(LIMITS.reasonLength, EVERY_UNSAFE)),
-    data: (value) => recordable(value, LIMITS.depth + 1),
+    body: bytes(1, LIMITS.resultBytes),
+    mac: bytes(LIMITS.macBytes),
+    worker: own,
     at: time,
   },
   undelivered: { command: id, devices: listOf(id, DEVICES_MAX), incarnation: own, at: time },

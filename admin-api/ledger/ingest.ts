@@ -11,6 +11,7 @@ import type { Expander } from '../dispatch/expander.ts';
 import type { EventHub } from '../event-hub.ts';
 import { type Canaries, withoutCanaries } from '../health/canaries.ts';
 import type { StoreWatch } from '../health/store-watch.ts';
+import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from '../outcomes.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
@@ -20,6 +21,7 @@ import { recordIntroductions } from './introductions.ts';
 import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
+import type { ReportedEnds } from './reported-ends.ts';
 
 const MAX_BATCH = 2000;
 /**
@@ -70,6 +72,7 @@ export class Ingest {
   readonly #watch: StoreWatch;
   readonly #canaries: Canaries;
   readonly #aside: PutAside;
+  readonly #reportedEnds: ReportedEnds;
   #rounds = 0;
   #stopping = false;
   #applying = 0;
@@ -93,6 +96,7 @@ export class Ingest {
     watch: StoreWatch;
     canaries: Canaries;
     aside: PutAside;
+    reportedEnds: ReportedEnds;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -110,6 +114,7 @@ export class Ingest {
     this.#watch = parts.watch;
     this.#canaries = parts.canaries;
     this.#aside = parts.aside;
+    this.#reportedEnds = parts.reportedEnds;
   }
 
   /** Batches applied, or not, so far. */
@@ -152,10 +157,11 @@ export class Ingest {
     this.#applying++;
     try {
       await this.#expander.headStart();
-      const { receipts, wrong } = checkReceipts(batch);
+      const checked = checkReceipts(batch);
+      const { receipts, wrong } = await this.#reportedEnds.open(checked.receipts);
       await this.#applyOrSplit(receipts);
       // Last, so that what comes again as a whole is put aside once.
-      await this.#aside.take(wrong);
+      await this.#aside.take([...checked.wrong, ...wrong]);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();
       throw error;
@@ -169,7 +175,7 @@ export class Ingest {
    * A batch that cannot be applied, although everything is there, is split until what is wrong in it is found
    * and put aside.
    */
-  async #applyOrSplit(batch: readonly Receipt[], attempts = 1): Promise<void> {
+  async #applyOrSplit(batch: readonly LedgerReceipt[], attempts = 1): Promise<void> {
     try {
       await this.#apply(batch);
     } catch (error) {
@@ -213,7 +219,7 @@ export class Ingest {
     }
   }
 
-  async #apply(batch: readonly Receipt[]): Promise<void> {
+  async #apply(batch: readonly LedgerReceipt[]): Promise<void> {
     const end = this.#metrics.applySeconds.startTimer();
     const { receipts, results } = withoutCanaries(batch);
     for (const receipt of receipts) this.#metrics.receipts.inc({ kind: receipt.kind });

@@ -1,5 +1,5 @@
-import type { Receipt } from '../../bus/bus.ts';
 import { NO_EDITION } from '../../protocol/index.ts';
+import type { LedgerReceipt } from '../ledger-receipt.ts';
 
 /** Of nobody: no identifier that the server makes reads so. */
 const NOBODY = 'probe-nobody';
@@ -8,7 +8,7 @@ const NOBODY = 'probe-nobody';
  * Receipts that change nothing, and whose application runs the statements of real ones: whether the store
  * takes any.
  */
-export function probeReceipts(at: number): Receipt[] {
+export function probeReceipts(at: number): LedgerReceipt[] {
   const of = { device: NOBODY, at };
   return [
     {

@@ -1,4 +1,3 @@
-import type { Receipt } from '../../bus/bus.ts';
 import {
   type Compliance,
   type Edition,
@@ -7,6 +6,7 @@ import {
   type MeasuredGateway,
   NO_EDITION,
 } from '../../protocol/index.ts';
+import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
@@ -50,7 +50,7 @@ const DAY = 86_400_000;
  * Reduces receipts that arrived by `now`. When a worker had them is by the clock that all share; what cannot
  * be, as it is in the future or more than a day ago, counts as now.
  */
-export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedReceipts {
+export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();
   const ended = new Map<string, number>();
   const memberships = new Map<string, Edition>();
@@ -163,7 +163,10 @@ export function reduceReceipts(batch: readonly Receipt[], now: number): ReducedR
   };
 }
 
-function advanceOf(receipt: Extract<Receipt, { kind: 'ack' | 'progress' | 'result' }>, at: number): Advance {
+function advanceOf(
+  receipt: Extract<LedgerReceipt, { kind: 'ack' | 'progress' | 'result' }>,
+  at: number,
+): Advance {
   const advance: Advance = {
     command: receipt.command,
     device: receipt.device,

@@ -1,6 +1,7 @@
 import type { Installation } from '../../bus/bus.ts';
 import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
+import type { DeviceSecrets } from '../device-secrets.ts';
 import { hashSecret, newId, newSecret, plainText } from '../identifiers.ts';
 import { holdsKey } from '../key-proof.ts';
 import { takeNames } from '../ledger/introductions.ts';
@@ -26,6 +27,8 @@ export interface EnrolmentRequest {
 export interface Enrolment {
   device: Device;
   serverKey: Uint8Array;
+  /** What the device and the server share from now on (R-8). */
+  secret: Uint8Array;
   installation: Installation;
   gateways: GatewayAddress[];
   membership: { body: Uint8Array; sig: Uint8Array };
@@ -38,13 +41,19 @@ export class EnrolmentService {
   readonly #parts: ServiceParts;
   readonly #serverKey: Uint8Array;
   readonly #installation: Installation;
+  readonly #secrets: DeviceSecrets;
 
   constructor(
-    parts: ServiceParts & { signer: { readonly publicKey: Uint8Array }; installation: Installation },
+    parts: ServiceParts & {
+      signer: { readonly publicKey: Uint8Array };
+      secrets: DeviceSecrets;
+      installation: Installation;
+    },
   ) {
     this.#parts = parts;
     this.#serverKey = parts.signer.publicKey;
     this.#installation = parts.installation;
+    this.#secrets = parts.secrets;
   }
 
   /** `ttl` in seconds. The token itself is in the answer only; the store keeps its hash. */
@@ -112,6 +121,7 @@ export class EnrolmentService {
     return {
       device,
       serverKey: this.#serverKey,
+      secret: this.#secrets.of(id, device.generation),
       installation: this.#installation,
       gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
       membership: directory.membershipFor(device),

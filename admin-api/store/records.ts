@@ -48,6 +48,8 @@ export interface Device {
   /** Sessions of it that a copy with the same key ended within an hour of each other; the last one when. */
   displacedCount: number;
   displacedAt: number | null;
+  /** Which of its secrets it has, from 1 up. */
+  generation: number;
   /** How far it said gateways are, the nearest first; empty when it never did. */
   measured: MeasuredGateway[];
 }

@@ -154,6 +154,8 @@ export interface Devices {
   move(id: string, groupId: string): Promise<void>;
   /** Grows the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
+  /** Of the devices whose secret is not their first: few, whatever there are of devices. */
+  generations(): Promise<Map<string, number>>;
   /** Its executions stay on record, and so does that it was deleted. */
   delete(id: string, at: number): Promise<boolean>;
   /**

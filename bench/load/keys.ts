@@ -3,6 +3,9 @@
  */
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
+import { createMac } from '../../admin-api/message-code.ts';
+import { encodeDeviceMessage, RESULT_KEY_BYTES, resultBytes } from '../../protocol/index.ts';
 
 const PUBLIC_KEY_BYTES = 32;
 /** OpenSSL takes it as it comes when it makes a private key, and works out the right one by itself. */
@@ -24,6 +27,26 @@ interface Sodium {
  * servers.
  */
 const sodium = loadSodium();
+
+/** What the secrets of all devices are made from. */
+export const MASTER_SECRET = createHash('sha256').update('pushpoint bench master').digest();
+const secrets = new DeviceSecrets(MASTER_SECRET);
+const mac = createMac();
+
+/** The key of a device's results. */
+export function resultKey(number: number): Uint8Array {
+  return mac(secrets.of(deviceId(number), 1), RESULT_KEY_BYTES);
+}
+
+/** As a frame: the end of a command on a device, which has this result key. */
+export function resultFrame(number: number, key: Uint8Array, id: string, body: Uint8Array): Uint8Array {
+  return encodeDeviceMessage({
+    t: 'result',
+    id,
+    body,
+    mac: mac(key, resultBytes(deviceId(number), id, body)),
+  });
+}
 
 /** Sorts as the numbers do. */
 export function deviceId(number: number): string {

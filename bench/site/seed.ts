@@ -7,8 +7,9 @@ import { existsSync } from 'node:fs';
 import { cp, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import pino from 'pino';
+import { keepMaster } from '../../admin-api/device-secrets.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
-import { deviceId } from '../load/keys.ts';
+import { deviceId, MASTER_SECRET } from '../load/keys.ts';
 
 const CHUNK = 2_000;
 /** One device in so many is in this group; it is for commands that are not for all. */
@@ -26,6 +27,7 @@ export async function seedDevices({ dataDir, databaseUrl, publicKeys }: SeedOpti
   await store.start();
   try {
     const createdAt = Date.now();
+    await keepMaster(store.meta, MASTER_SECRET);
     await store.groups.create({ id: FEW, parentId: 'all', name: FEW, createdAt });
     for (let from = 0; from < publicKeys.length; from += CHUNK) {
       await store.transaction(async ({ devices }) => {

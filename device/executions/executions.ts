@@ -2,7 +2,7 @@
  * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md,
  * sections "Delivery" and "Results").
  */
-import type { CancelOrder, CommandOrder, DeviceMessage } from '../../protocol/index.ts';
+import type { CancelOrder, CommandOrder } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from '../storage/store.ts';
 import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
@@ -10,6 +10,7 @@ import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
+import type { Report } from './sealed-link.ts';
 import type { ServerClock } from './server-clock.ts';
 
 export interface ExecutionEvents {
@@ -60,7 +61,7 @@ export class Executions {
       store: DeviceStore;
       handlers: Handlers;
       clock: ServerClock;
-      reportQueue: (newest: (id: string) => DeviceMessage | null) => ReportQueue;
+      reportQueue: (newest: (id: string) => Report | null) => ReportQueue;
       limits: ExecutionLimits;
       events: ExecutionEvents;
     },
@@ -132,10 +133,10 @@ export class Executions {
     const { id } = order;
     const known = this.#book.get(id);
     if (known) return this.#again(known, order);
-    if (expired) return this.#reportQueue.sayOnce({ t: 'result', id, state: 'expired' });
+    if (expired) return this.#reportQueue.sayOnce({ t: 'end', id, outcome: { state: 'expired' } });
     const { maxOpen, maxRemembered } = this.#limits;
     if (this.#book.counts().remembered >= maxRemembered) {
-      return this.#reportQueue.sayOnce({ t: 'result', id, ...outcome('rejected', BUSY) });
+      return this.#reportQueue.sayOnce({ t: 'end', id, outcome: outcome('rejected', BUSY) });
     }
     // Remembered, so that a second delivery already on its way is not run after the ledger has it as
     // rejected.
@@ -221,7 +222,7 @@ export class Executions {
 
   /** It is settled: nothing is owed, so it is said once for each time somebody asks. */
   #sayEnd(id: string, end: SettledEnd | undefined): void {
-    if (end) this.#reportQueue.sayOnce({ t: 'result', id, ...end });
+    if (end) this.#reportQueue.sayOnce({ t: 'end', id, outcome: end });
   }
 
   /** the gateway had no room for the result. */
@@ -289,11 +290,11 @@ export class Executions {
     if (!this.#dead) then();
   }
 
-  #newest(id: string): DeviceMessage | null {
+  #newest(id: string): Report | null {
     const entry = this.#book.get(id);
     const record = entry?.record;
     if (!entry || !record) return null;
-    if (record.state === 'finished') return { t: 'result', id, ...record.outcome };
+    if (record.state === 'finished') return { t: 'end', id, outcome: record.outcome };
     if (record.state === 'acked') return { t: 'ack', id };
     if (record.state !== 'running') return null;
     if (entry.live?.word !== 'progress') return { t: 'ack', id };

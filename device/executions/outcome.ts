@@ -1,4 +1,4 @@
-import { encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
+import { encodeResultBody, encodeValue, LIMITS } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { Outcome } from '../storage/store.ts';
 import { Aborted, Failed, Rejected } from './handlers.ts';
@@ -19,11 +19,10 @@ export function outcome(
   if (data === undefined) return made;
   try {
     const whole: Outcome = { ...made, data: travelling(data) };
-    const { length } = encodeValue(whole.data);
+    const { length } = encodeValue(whole);
     if (length > LIMITS.resultBytes) throw tooLong(length);
-    // A result that broke a rule would cost the connection (4400), so the gateway's own check is made here
-    // first.
-    encodeDeviceMessage({ t: 'result', id: 'x', ...whole });
+    // The ledger would not take a result that broke a rule: its own check is made here first.
+    encodeResultBody(whole);
     return whole;
   } catch (error) {
     const why = error instanceof CannotTravel ? error : new CannotTravel(textOf(error));

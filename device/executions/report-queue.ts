@@ -3,12 +3,7 @@
  * message is made when its turn comes and is then the newest word (R-5), so nothing piles up while the device
  * is offline.
  */
-import type { DeviceMessage } from '../../protocol/index.ts';
-
-export interface Link {
-  send(message: DeviceMessage): void;
-  readonly bufferedBytes: number;
-}
+import type { Link, Report } from './sealed-link.ts';
 
 export interface ReportQueueOptions {
   /** Sustained and momentary limits on frames, a second. */
@@ -25,7 +20,7 @@ const RESEND_CAP_MS = 3_600_000;
 const BUFFERED_MAX = 256 * 1024;
 
 export class ReportQueue {
-  readonly #newest: (id: string) => DeviceMessage | null;
+  readonly #newest: (id: string) => Report | null;
   readonly #options: ReportQueueOptions;
   #link: Link | null = null;
   /** News go before repetitions, each id at most once. */
@@ -40,7 +35,7 @@ export class ReportQueue {
   #resendTimerAt = 0;
 
   constructor(
-    newest: (id: string) => DeviceMessage | null,
+    newest: (id: string) => Report | null,
     options: Partial<ReportQueueOptions> = {},
     random: () => number = Math.random,
   ) {
@@ -81,8 +76,8 @@ export class ReportQueue {
    * An answer that nothing remembers: said now or, when too much is being said, not at all (the server asks
    * again).
    */
-  sayOnce(message: DeviceMessage): void {
-    if (this.#link && this.#take()) this.#link.send(message);
+  sayOnce(report: Report): void {
+    if (this.#link && this.#take()) this.#link.send(report);
   }
 
   forget(id: string): void {
@@ -114,8 +109,8 @@ export class ReportQueue {
     if (this.#timer || !this.#link) return;
     for (const queue of [this.#news, this.#repeats]) {
       for (const id of queue) {
-        const message = this.#newest(id);
-        if (message && !this.#take()) {
+        const report = this.#newest(id);
+        if (report && !this.#take()) {
           this.#timer = setTimeout(() => {
             this.#timer = null;
             this.#flush();
@@ -123,9 +118,9 @@ export class ReportQueue {
           return;
         }
         queue.delete(id);
-        if (!message) continue;
-        this.#link.send(message);
-        if (message.t === 'result') this.#said(id);
+        if (!report) continue;
+        this.#link.send(report);
+        if (report.t === 'end') this.#said(id);
       }
     }
   }

@@ -85,7 +85,7 @@ function spend<T>(value: T, bytes: number, room: { bytes: number }): T {
 
 export function tooLong(bytes?: number): CannotTravel {
   const size = bytes === undefined ? 'more' : `${bytes} bytes`;
-  return new CannotTravel(`it has ${size}, and may have ${LIMITS.resultBytes} bytes`);
+  return new CannotTravel(`with it the result has ${size}, and may have ${LIMITS.resultBytes} bytes`);
 }
 
 function refuse(path: string, why: string): never {

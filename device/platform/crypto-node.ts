@@ -1,4 +1,5 @@
 import {
+  createHmac,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
@@ -6,6 +7,7 @@ import {
   sign,
   verify,
 } from 'node:crypto';
+import { LIMITS } from '../../protocol/index.ts';
 import { type DeviceCrypto, pkcs8, seedOfPkcs8, spki } from './crypto.ts';
 
 // Making a key object costs as much as using it: kept for as long as the caller keeps the raw key's array.
@@ -36,6 +38,9 @@ export const nodeCrypto: DeviceCrypto = {
       createPrivateKey({ key: Buffer.from(pkcs8(privateKey)), format: 'der', type: 'pkcs8' }),
     );
     return new Uint8Array(sign(null, bytes, key));
+  },
+  async mac(key, bytes) {
+    return new Uint8Array(createHmac('sha512', key).update(bytes).digest().subarray(0, LIMITS.macBytes));
   },
   async verify(publicKey, bytes, signature) {
     try {

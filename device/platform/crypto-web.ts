@@ -1,8 +1,10 @@
+import { LIMITS } from '../../protocol/index.ts';
 import { type DeviceCrypto, pkcs8, seedOfPkcs8 } from './crypto.ts';
 
 const ED25519 = { name: 'Ed25519' };
+const HMAC = { name: 'HMAC', hash: 'SHA-512' };
 
-/** Ed25519 by WebCrypto (Chrome 137, Firefox 129, Safari 17, and Node). */
+/** Ed25519 and HMAC by WebCrypto (Chrome 137, Firefox 129, Safari 17, and Node). */
 export const webCrypto: DeviceCrypto = {
   async generate() {
     const { subtle } = globalThis.crypto;
@@ -17,6 +19,11 @@ export const webCrypto: DeviceCrypto = {
     const { subtle } = globalThis.crypto;
     const key = await subtle.importKey('pkcs8', pkcs8(privateKey), ED25519, false, ['sign']);
     return new Uint8Array(await subtle.sign(ED25519, key, new Uint8Array(bytes)));
+  },
+  async mac(raw, bytes) {
+    const { subtle } = globalThis.crypto;
+    const key = await subtle.importKey('raw', new Uint8Array(raw), HMAC, false, ['sign']);
+    return new Uint8Array(await subtle.sign('HMAC', key, new Uint8Array(bytes))).slice(0, LIMITS.macBytes);
   },
   async verify(publicKey, bytes, signature) {
     const { subtle } = globalThis.crypto;

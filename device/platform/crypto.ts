@@ -1,5 +1,5 @@
 /**
- * Ed25519 (RFC 8032) as the SDK needs it. Keys and signatures are raw bytes: 32 public, 32 private (the
+ * Ed25519 (RFC 8032) and HMAC-SHA-512 (RFC 2104) as the SDK needs them. Keys and signatures are raw bytes: 32 public, 32 private (the
  * seed), 64 for a signature; so a key made by one implementation works in the other.
  */
 export interface DeviceKey {
@@ -11,6 +11,8 @@ export interface DeviceKey {
 export interface DeviceCrypto {
   generate(): Promise<DeviceKey>;
   sign(privateKey: Uint8Array, bytes: Uint8Array): Promise<Uint8Array>;
+  /** HMAC-SHA-512 cut to its first 32 bytes (R-8). */
+  mac(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array>;
   /** `false` for whatever does not verify, a malformed key or signature included. */
   verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>;
 }

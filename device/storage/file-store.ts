@@ -126,7 +126,11 @@ function toJson(state: DeviceState): unknown {
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     enrolledAs: state.enrolledAs,
-    identity: identity && { ...identity, serverKey: toBase64url(identity.serverKey) },
+    identity: identity && {
+      ...identity,
+      serverKey: toBase64url(identity.serverKey),
+      secret: toBase64url(identity.secret),
+    },
     membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
     gateways,
     older,
@@ -149,12 +153,14 @@ function fromJson(json: any): DeviceState {
     };
   }
   if (json.identity) {
-    const { deviceId, server, installation, epoch } = json.identity;
+    const { deviceId, server, installation, epoch, generation } = json.identity;
     state.identity = {
       ...{ deviceId, server },
       ...(typeof installation === 'string' && { installation }),
       ...(typeof epoch === 'number' && { epoch }),
       serverKey: fromBase64url(json.identity.serverKey, 32),
+      secret: fromBase64url(json.identity.secret, 32),
+      generation,
     };
   }
   if (json.membership) {

@@ -25,14 +25,13 @@ const { port } = service.address();
 /**
  * The service serves whether or not the device can enrol or connect: it must not fail with its push server.
  */
-async function becomeDevice(signal) {
+async function becomeDevice() {
   const store = await FileStore.open(process.env.STATE ?? './service-state');
   await enroll({
     server: process.env.PUSHPOINT_SERVER ?? 'http://127.0.0.1:8080',
     token: process.env.PUSHPOINT_ENROLMENT_TOKEN ?? '',
     store,
     name: 'cache-service',
-    signal,
   });
   // Operators reach this one port through a tunnel, and nothing else of the machine.
   const device = new PushpointDevice({ store, software: 'service/1.0', tunnels: { allow: [port] } });
@@ -52,19 +51,16 @@ async function becomeDevice(signal) {
   return { device, store };
 }
 
-const stopping = new AbortController();
-const push = becomeDevice(stopping.signal).catch((error) => {
-  if (!stopping.signal.aborted) console.error(`without push: ${error.message}`);
+const push = await becomeDevice().catch((error) => {
+  console.error(`without push: ${error.message}`);
+  return undefined;
 });
 
-// From here on, also while the device is still enrolling.
 for (const name of ['SIGINT', 'SIGTERM']) {
   process.once(name, async () => {
     service.close();
     service.closeAllConnections();
-    stopping.abort();
-    const started = await push;
-    await started?.device.stop();
-    await started?.store.close();
+    await push?.device.stop();
+    await push?.store.close();
   });
 }

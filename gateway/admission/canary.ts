@@ -15,7 +15,9 @@ import {
   decodeGatewayMessage,
   decodeOrderBody,
   encodeDeviceMessage,
+  encodeResultBody,
   type GatewayMessage,
+  LIMITS,
   NO_EDITION,
   type Order,
   proofBytes,
@@ -28,6 +30,9 @@ const ATTEMPTS = 20;
 /** Unconfirmed no-ops in a row, over this time, that mean that reports of devices do not arrive. */
 const UNCONFIRMED = 3;
 const UNCONFIRMED_MS = 60_000;
+
+/** A canary is no device of the ledger and has no secret: what it reports ends nothing. */
+const NO_MAC = new Uint8Array(LIMITS.macBytes);
 
 export interface CanaryParts {
   worker: string;
@@ -185,6 +190,7 @@ export class Canary {
     if (this.#unconfirmed > UNCONFIRMED && now - this.#unconfirmedSince > UNCONFIRMED_MS) {
       this.#parts.health.bad('reports of devices do not reach the ledger: the canary is not confirmed');
     }
-    this.#say({ t: 'result', id: order.id, state: 'succeeded', data: order.args });
+    const echo = encodeResultBody({ state: 'succeeded', data: order.args });
+    this.#say({ t: 'result', id: order.id, body: echo, mac: NO_MAC });
   }
 }

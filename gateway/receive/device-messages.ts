@@ -34,6 +34,8 @@ import { handleProgress } from './handlers/progress.ts';
 import { handleResult } from './handlers/result.ts';
 
 export interface DeviceMessagesParts {
+  /** Its name, for the ledger. */
+  worker: string;
   connections: Connections;
   admission: Admission;
   spool: ReceiptSpool;
@@ -77,8 +79,7 @@ export class DeviceMessages {
     }
     try {
       if (!isBinary) throw new ProtocolError('F-1', 'a text frame');
-      // Binary values in a result would be views of memory that is invalid after this call: decode a copy.
-      this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes.slice()), bytes.length);
+      this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes), bytes.length);
     } catch (error) {
       if (error instanceof ProtocolError) {
         connections.close(connection, error.closeCode, error.message);
@@ -161,7 +162,7 @@ export class DeviceMessages {
       case 'ack':
         return handleAck(session, message, at);
       case 'result':
-        return handleResult(session, message, at);
+        return handleResult(session, message, at, this.#parts.worker);
       case 'progress': {
         const receipt = handleProgress(session, message, at, ticker.now, this.#ticksPerSecond);
         if (!receipt) metrics.progressDropped++;

@@ -17,7 +17,16 @@ const arrows: Record<Area, readonly string[]> = {
   console: [],
   // The load tools start the same services and programs as the tests do, and put devices straight into the
   // store.
-  bench: ['protocol', 'tunnel', 'device', 'admin-api/store/', 'test/services/', 'test/wait.ts'],
+  bench: [
+    'protocol',
+    'tunnel',
+    'device',
+    'admin-api/store/',
+    'admin-api/device-secrets.ts',
+    'admin-api/message-code.ts',
+    'test/services/',
+    'test/wait.ts',
+  ],
   test: areas,
   scripts: areas,
 };

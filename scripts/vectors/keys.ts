@@ -30,6 +30,8 @@ export function signWith(key: VectorKey, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, bytes, key.privateKey));
 }
 
+/** What the device shares with its administration server. */
+export const SECRET = Uint8Array.from({ length: 32 }, (_, i) => 0x80 + i);
 export const NONCE = Uint8Array.from({ length: 32 }, (_, i) => 0xa0 + i);
 export const DEVICE = 'dev-7Q2m';
 export const GATEWAY = 'gw1';

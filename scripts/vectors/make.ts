@@ -26,6 +26,7 @@ import {
 } from './keys.ts';
 import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
 import { refusedVectors } from './refused.ts';
+import { resultVectorsAll } from './results.ts';
 import { timingVectors } from './timing.ts';
 import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
@@ -93,6 +94,8 @@ export function makeVectors(): string {
         'gateways is how many it knows, 1 when absent.',
       'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; ' +
         'refusedTunnelFrames: what ends a tunnel.',
+      'results: ends, sealed with the key of resultKey (R-8); resultBodies and refusedResultBodies: what ' +
+        'is inside, as the ledger reads it.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +
         'a signature.',
     ],
@@ -106,6 +109,7 @@ export function makeVectors(): string {
     refusedBodies: refusedBodyVectors(),
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
+    ...resultVectorsAll(),
     ...timingVectors(),
     ...tunnelVectors(),
   };

@@ -9,6 +9,7 @@ import {
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
+import { sealEnd } from './results.ts';
 import { hexOf, view } from './wire.ts';
 
 type Step = { from: 'gateway'; message: GatewayMessage } | { from: 'device'; message: DeviceMessage };
@@ -36,7 +37,7 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       gateway({ t: 'order', ...signedOrder('command for a group') }),
       device({ t: 'ack', id: 'cmd-0002' }),
       device({ t: 'progress', id: 'cmd-0002', percent: 50 }),
-      device({ t: 'result', id: 'cmd-0002', state: 'succeeded', data: { revision: 'r43' } }),
+      device(sealEnd('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
       gateway({ t: 'settled', id: 'cmd-0002', state: 'succeeded' }),
     ],
   ],
@@ -46,9 +47,9 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device({ t: 'ack', id: 'cmd-0001' }),
       ...handshake(SECOND_NONCE, NOW + 30_000, 8, [1, 3]),
-      device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),
+      device(sealEnd('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'order', ...signedOrder('command for a device') }),
-      device({ t: 'result', id: 'cmd-0001', state: 'succeeded', data: { exitStatus: 0 } }),
+      device(sealEnd('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'settled', id: 'cmd-0001', state: 'succeeded' }),
     ],
   ],

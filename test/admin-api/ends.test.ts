@@ -11,6 +11,7 @@ import type { Ending, Store } from '../../admin-api/store/store.ts';
 import type { Receipt } from '../../bus/bus.ts';
 import type { MemoryBus } from '../../bus/memory-bus.ts';
 import { identity, LONG_MS, load } from '../bus/samples.ts';
+import { resultReceipt } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { composed } from './composed.ts';
 import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
@@ -43,6 +44,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
   const server = await composed({ now, busNow: now, config: { gatewayPatienceMs: PATIENCE_MS } });
   const { store, bus, outcomes } = server;
   let { ends } = server;
+  secretOf = (device) => server.secrets.of(device, 1);
   await server.frontier.start();
   const deployment: Deployment = {
     store,
@@ -63,7 +65,8 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
     },
     apply: async () => {
       await bus.receipts.consume('one', async (batch) => {
-        await store.executions.advance(reduceReceipts(batch, time.now).advances);
+        const { receipts } = await server.reportedEnds.open(batch);
+        await store.executions.advance(reduceReceipts(receipts, time.now).advances);
       });
       await waitFor(async () => (await bus.receipts.progress()).open === null);
     },
@@ -79,13 +82,10 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
   }
 }
 
-const result = (device: string, at: number): Receipt => ({
-  kind: 'result',
-  device,
-  command: 'c1',
-  state: 'succeeded',
-  at,
-});
+/** Of the running server: what its devices seal their results with. */
+let secretOf: (device: string) => Uint8Array;
+const result = (device: string, at: number): Receipt =>
+  resultReceipt({ id: device, secret: secretOf(device) }, 'c1', at);
 
 /** c1 on two devices, acknowledged, to be finished by `DUE`. */
 async function running({ store }: Deployment): Promise<void> {

@@ -1,11 +1,11 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { reduceReceipts } from '../../admin-api/ledger/reduce-receipts.ts';
-import type { Receipt } from '../../bus/bus.ts';
+import type { LedgerReceipt } from '../../admin-api/ledger-receipt.ts';
 
 const NOW = 1_800_000_000_000;
 
-const connected = (device: string, session: number): Receipt => ({
+const connected = (device: string, session: number): LedgerReceipt => ({
   kind: 'connected',
   device,
   session,
@@ -18,7 +18,7 @@ const connected = (device: string, session: number): Receipt => ({
   membership: [1, 1],
   at: NOW,
 });
-const disconnected = (device: string, session: number): Receipt => ({
+const disconnected = (device: string, session: number): LedgerReceipt => ({
   kind: 'disconnected',
   device,
   session,
@@ -46,8 +46,8 @@ test('a session that began and ended in one batch is not treated as connected', 
 });
 
 test('receipts of one execution in any order reduce to the furthest state with what all of them said', () => {
-  const ack: Receipt = { kind: 'ack', device: 'd1', command: 'c1', at: NOW - 30 };
-  const progress: Receipt = {
+  const ack: LedgerReceipt = { kind: 'ack', device: 'd1', command: 'c1', at: NOW - 30 };
+  const progress: LedgerReceipt = {
     kind: 'progress',
     device: 'd1',
     command: 'c1',
@@ -55,7 +55,7 @@ test('receipts of one execution in any order reduce to the furthest state with w
     note: 'half',
     at: NOW - 20,
   };
-  const result: Receipt = {
+  const result: LedgerReceipt = {
     kind: 'result',
     device: 'd1',
     command: 'c1',
@@ -84,7 +84,7 @@ test('receipts of one execution in any order reduce to the furthest state with w
 });
 
 test('of two different ends of one execution the first stands', () => {
-  const end = (state: 'succeeded' | 'failed'): Receipt => ({
+  const end = (state: 'succeeded' | 'failed'): LedgerReceipt => ({
     kind: 'result',
     device: 'd1',
     command: 'c1',
@@ -95,7 +95,7 @@ test('of two different ends of one execution the first stands', () => {
 });
 
 test('the later progress replaces the earlier one', () => {
-  const progress = (percent: number): Receipt => ({
+  const progress = (percent: number): LedgerReceipt => ({
     kind: 'progress',
     device: 'd1',
     command: 'c1',
@@ -106,21 +106,21 @@ test('the later progress replaces the earlier one', () => {
 });
 
 test('a worker whose clock is an hour ahead or a year behind does not bend the record', () => {
-  const ack = (at: number): Receipt => ({ kind: 'ack', device: 'd1', command: 'c1', at });
+  const ack = (at: number): LedgerReceipt => ({ kind: 'ack', device: 'd1', command: 'c1', at });
   assert.is(reduceReceipts([ack(NOW + 3_600_000)], NOW).advances[0]?.ackedAt, NOW);
   assert.is(reduceReceipts([ack(NOW - 365 * 86_400_000)], NOW).advances[0]?.ackedAt, NOW);
   assert.is(reduceReceipts([ack(NOW - 1000)], NOW).advances[0]?.ackedAt, NOW - 1000);
 });
 
 test('undelivered devices are gathered by worker, lost outboxes once', () => {
-  const undelivered = (command: string, devices: string[]): Receipt => ({
+  const undelivered = (command: string, devices: string[]): LedgerReceipt => ({
     kind: 'undelivered',
     command,
     devices,
     incarnation: 'i1',
     at: NOW,
   });
-  const lost: Receipt = { kind: 'outbox-lost', incarnation: 'i2', at: NOW };
+  const lost: LedgerReceipt = { kind: 'outbox-lost', incarnation: 'i2', at: NOW };
   const reduced = reduceReceipts(
     [undelivered('c1', ['d1', 'd2']), undelivered('c2', ['d1']), lost, lost],
     NOW,

@@ -12,8 +12,9 @@ export function receiptRules(rule: Rule): void {
         kind: 'result',
         device: 'd1',
         command: 'c0',
-        state: 'succeeded',
-        data: { nested: [1, 'two', null, 2.5, { three: true }] },
+        body: Uint8Array.of(0, 1, 0xff),
+        mac: new Uint8Array(32).fill(7),
+        worker: 'gw1/0',
         at: 1_763_769_600_123,
       };
       const tunnel: Receipt = {

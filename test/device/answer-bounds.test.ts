@@ -8,6 +8,7 @@ import { ApiError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts
 import { silent } from '../../device/log.ts';
 import { proxyFetch } from '../../device/platform/proxy-node.ts';
 import { LIMITS } from '../../protocol/index.ts';
+import { NO_SECRET } from '../results.ts';
 import { enrolment } from './script-admin.ts';
 import { until } from './until.ts';
 
@@ -75,7 +76,15 @@ const about = { token: 't', name: 'n', timeoutMs: 600_000 };
 
 async function ask(server: string): Promise<Error[]> {
   const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
-  const identity = { deviceId: 'dev-1', serverKey, installation: 'i-test', epoch: 1, server };
+  const identity = {
+    deviceId: 'dev-1',
+    serverKey,
+    secret: NO_SECRET,
+    generation: 1,
+    installation: 'i-test',
+    epoch: 1,
+    server,
+  };
   const { signal } = new AbortController();
   const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
   const all = [

@@ -100,7 +100,10 @@ test('R-1: failed, rejected, unsupported and unsendable results say why', async 
   });
   assert.equal(results[1], { t: 'result', id: 'c2', state: 'rejected', reason: 'not today' });
   assert.is(results[2]?.state, 'succeeded');
-  assert.match(results[2]?.reason ?? '', /could not travel: it has more, and may have 32768 bytes/);
+  assert.match(
+    results[2]?.reason ?? '',
+    /could not travel: with it the result has more, and may have 33792 bytes/,
+  );
   assert.equal(results[3], { t: 'result', id: 'c4', state: 'rejected', reason: 'unsupported' });
   assert.is(results[4]?.state, 'succeeded');
   assert.match(results[4]?.reason ?? '', /could not travel: .* is nested more than 16 deep/);
@@ -117,8 +120,13 @@ test('R-4: a handler that gives what cannot travel ends in its true state, and t
     ['binary', () => Buffer.from('abc'), 'succeeded', /it is binary/],
     ['big', () => ({ n: 1n }), 'succeeded', /n is a bigint/],
     ['cycle', () => shared, 'succeeded', /self contains itself/],
-    ['bytes', () => ({ output: 'x'.repeat(33_000) }), 'succeeded', /may have 32768 bytes/],
-    ['exact', () => 'é'.repeat(20_000), 'succeeded', /it has 40003 bytes, and may have 32768/],
+    ['bytes', () => ({ output: 'x'.repeat(34_000) }), 'succeeded', /may have 33792 bytes/],
+    [
+      'exact',
+      () => 'é'.repeat(20_000),
+      'succeeded',
+      /with it the result has 40025 bytes, and may have 33792/,
+    ],
     ['undefined', () => [undefined], 'succeeded', /\[0\] is undefined/],
     [
       'failed',

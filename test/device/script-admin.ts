@@ -21,6 +21,8 @@ interface Reply {
   body: unknown;
 }
 
+/** Of every device it enrols. */
+export const SECRET = new Uint8Array(32).fill(7);
 const ownKey = await nodeCrypto.generate();
 
 type Asked = Record<string, string>;
@@ -87,6 +89,8 @@ export async function enrolment(
     installation,
     epoch,
     serverKey: toBase64url(serverKey.publicKey),
+    secret: toBase64url(SECRET),
+    generation: 1,
     gateways,
     membership: { body: toBase64url(body), sig: toBase64url(sig) },
     revision,

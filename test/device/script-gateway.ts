@@ -20,13 +20,15 @@ import {
   type OrderBody,
   orderBytes,
   proofBytes,
+  type Result,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
+import { type OpenedMessage, openMessage, resultMac } from '../results.ts';
 import { until } from './until.ts';
 
 export class Peer {
   readonly socket: WebSocket;
-  readonly received: DeviceMessage[] = [];
+  readonly received: OpenedMessage[] = [];
   /** When each of `received` came, by the monotonic clock. */
   readonly times: number[] = [];
   closed: { code: number; reason: string } | null = null;
@@ -43,14 +45,14 @@ export class Peer {
     this.socket.send(encodeGatewayMessage(message));
   }
 
-  of<T extends DeviceMessage['t']>(t: T, id?: string): Extract<DeviceMessage, { t: T }>[] {
+  of<T extends OpenedMessage['t']>(t: T, id?: string): Extract<OpenedMessage, { t: T }>[] {
     return this.received.filter(
       (message) => message.t === t && (id === undefined || (message as { id?: string }).id === id),
-    ) as Extract<DeviceMessage, { t: T }>[];
+    ) as Extract<OpenedMessage, { t: T }>[];
   }
 
   /** The first message of a kind, once it is there. */
-  async first<T extends DeviceMessage['t']>(t: T, id?: string): Promise<Extract<DeviceMessage, { t: T }>> {
+  async first<T extends OpenedMessage['t']>(t: T, id?: string): Promise<Extract<OpenedMessage, { t: T }>> {
     return until(() => this.of(t, id)[0], `${t} ${id ?? ''}`);
   }
 }
@@ -60,6 +62,8 @@ export class ScriptGateway {
   readonly serverKey: DeviceKey;
   readonly deviceKey: DeviceKey;
   readonly deviceId = 'dev-1';
+  /** What the device shares with its administration server. */
+  readonly secret = new Uint8Array(32).fill(9);
   readonly peers: Peer[] = [];
   /** What `welcome` says; tests change it. */
   heartbeatMs = 60_000;
@@ -81,6 +85,8 @@ export class ScriptGateway {
   probes = 0;
   proofs = 0;
   badProofs = 0;
+  /** Results that the device did not seal as R-8 says. */
+  badResults = 0;
   #session = 0;
   readonly #http: Server;
   readonly #ws: WebSocketServer;
@@ -137,7 +143,13 @@ export class ScriptGateway {
   state(state: Partial<DeviceState> = {}): DeviceState {
     return {
       key: this.deviceKey,
-      identity: { deviceId: this.deviceId, serverKey: this.serverKey.publicKey, server: 'http://127.0.0.1' },
+      identity: {
+        deviceId: this.deviceId,
+        serverKey: this.serverKey.publicKey,
+        secret: this.secret,
+        generation: 1,
+        server: 'http://127.0.0.1',
+      },
       gateways: [this.address],
       ...state,
     };
@@ -206,6 +218,11 @@ export class ScriptGateway {
     await once(this.#http, 'close');
   }
 
+  #made({ id, body, mac }: Result): boolean {
+    const own = resultMac({ id: this.deviceId, secret: this.secret }, id, body);
+    return Buffer.compare(own, mac) === 0;
+  }
+
   #plain(request: IncomingMessage, response: ServerResponse): void {
     if (request.url === '/probe') {
       this.probes++;
@@ -225,7 +242,8 @@ export class ScriptGateway {
     peer.socket.on('message', (data) => {
       const message = decodeDeviceMessage(data as Buffer);
       if (!message) return;
-      peer.received.push(message);
+      if (message.t === 'result' && !this.#made(message)) this.badResults++;
+      peer.received.push(openMessage(message));
       peer.times.push(performance.now());
       if (message.t === 'prove') void this.#prove(peer, nonce, gateway, message);
       if (message.t === 'beat' && this.answerBeats) peer.send({ t: 'beat', time: this.time() });

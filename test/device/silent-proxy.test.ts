@@ -7,6 +7,7 @@ import { locate } from '../../device/gateways/locate.ts';
 import { enroll, httpProbe, MemoryStore, nodeCrypto, wsDial } from '../../device/index.ts';
 import { silent } from '../../device/log.ts';
 import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
+import { NO_SECRET } from '../results.ts';
 import { fixture } from './fixture.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
@@ -99,7 +100,15 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       p.taken = 0;
       const asking = new AbortController();
       const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
-      const identity = { deviceId: 'dev-1', serverKey, installation: 'i-test', epoch: 1, server };
+      const identity = {
+        deviceId: 'dev-1',
+        serverKey,
+        secret: NO_SECRET,
+        generation: 1,
+        installation: 'i-test',
+        epoch: 1,
+        server,
+      };
       const { signal } = asking;
       const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
       const question = locate({ identity, server, key, signal, ...parts });

@@ -2,43 +2,26 @@
  * A device made by hand, from PROTOCOL.md and frames alone, at the real thing; enrolment by the SDK and by
  * hand.
  */
-import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type EnrollError, enroll, MemoryStore } from '../../device/index.ts';
-import { encodeDeviceMessage, enrolBytes } from '../../protocol/index.ts';
+import { encodeDeviceMessage } from '../../protocol/index.ts';
 import { connectDevice, RawDevice } from '../gateway/raw-device.ts';
+import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
+import { enrolByHand, type HandMade } from './enrol-by-hand.ts';
 import { TestDevice } from './fleet.ts';
 import { type Lab, withLab } from './lab.ts';
 import type { ExecutionView } from './operator.ts';
 
 const { testLab } = withLab({ bus: 'memory' });
 
-interface HandMade {
-  id: string;
-  privateKey: KeyObject;
-  publicKey: Uint8Array;
-  url: string;
-}
-
-/** E-2 by hand. */
-async function enrolByHand(lab: Lab): Promise<HandMade> {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
-  const token = await lab.operator.enrolmentToken('all', 1);
-  const proof = sign(null, enrolBytes(token, raw), privateKey).toString('base64url');
-  const response = await fetch(`${lab.deployment.server}/v1/enroll`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ token, publicKey: raw.toString('base64url'), proof }),
-  });
-  assert.is(response.status, 201);
-  const answer = (await response.json()) as { deviceId: string; gateways: { url: string }[] };
-  const url = answer.gateways[0]?.url ?? '';
-  return { id: answer.deviceId, privateKey, publicKey: new Uint8Array(raw), url };
+async function enrolledByHand(lab: Lab): Promise<HandMade & { url: string }> {
+  const made = await enrolByHand(lab.deployment.server, await lab.operator.enrolmentToken('all', 1));
+  return { ...made, url: made.gateways[0]?.url ?? '' };
 }
 
 testLab('E-1: the private key stays with the device, and whoever has it is the device', async (lab) => {
@@ -110,14 +93,14 @@ testLab('E-6: what is wrong with an enrolment is said with a status and a code',
 });
 
 testLab('V-3: an upgrade that offers no version this gateway speaks is refused with 400', async (lab) => {
-  const { url } = await enrolByHand(lab);
+  const { url } = await enrolledByHand(lab);
   const device = new RawDevice(url, ['pushpoint.v9', 'mqtt']);
   await device.closed();
   assert.is(device.refused?.status, 400);
 });
 
 testLab('F-7: a device may say 200 things at once, and is closed with 4207 when it goes on', async (lab) => {
-  const identity = await enrolByHand(lab);
+  const identity = await enrolledByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const beat = encodeDeviceMessage({ t: 'beat' });
   for (let n = 0; n < 190; n++) device.sendBytes(beat);
@@ -130,7 +113,7 @@ testLab('F-7: a device may say 200 things at once, and is closed with 4207 when 
 });
 
 testLab('R-1: a result without an ack before it stands for both, and is settled', async (lab) => {
-  const identity = await enrolByHand(lab);
+  const identity = await enrolledByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const { body } = await device.take('order');
   assert.ok(body.length > 0);
@@ -138,7 +121,8 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
     body: { type: 'sync', target: { devices: [identity.id] } },
   });
   await device.take('order');
-  device.send({ t: 'result', id: command.id, state: 'succeeded', data: { revision: 'by hand' } });
+  const data = { revision: 'by hand' };
+  device.send(sealResult(identity, command.id, { state: 'succeeded', data }));
   const settled = await device.take('settled');
   assert.is(settled.id, command.id);
   assert.is(settled.state, 'succeeded');
@@ -151,11 +135,11 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
 });
 
 testLab('S-7: a device that holds no membership gets the current one once', async (lab) => {
-  const identity = await enrolByHand(lab);
+  const identity = await enrolledByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   // The answer to a result comes after everything that the ledger sends because of the connect.
   for (const id of ['c-unknown-1', 'c-unknown-2']) {
-    device.send({ t: 'result', id, state: 'succeeded' });
+    device.send(sealResult(identity, id));
     await device.take('settled');
   }
   assert.is(device.received.filter(({ t }) => t === 'order').length, 1);
@@ -163,10 +147,10 @@ testLab('S-7: a device that holds no membership gets the current one once', asyn
 });
 
 testLab('R-6: a result of a command that the ledger never had is settled as unknown', async (lab) => {
-  const identity = await enrolByHand(lab);
+  const identity = await enrolledByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const id = `c${createHash('sha256').update(identity.id).digest('hex').slice(0, 19)}`;
-  device.send({ t: 'result', id, state: 'succeeded' });
+  device.send(sealResult(identity, id));
   assert.equal(await device.take('settled'), { t: 'settled', id, state: 'unknown' });
   await device.close();
 });
@@ -177,10 +161,10 @@ testLab(
     const victim = await lab.device();
     await victim.stop();
     const { id } = await lab.operator.send('sync', [victim]);
-    const identity = await enrolByHand(lab);
+    const identity = await enrolledByHand(lab);
     const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
     device.send({ t: 'ack', id });
-    device.send({ t: 'result', id, state: 'succeeded' });
+    device.send(sealResult(identity, id));
     assert.is((await device.take('settled')).state, 'unknown');
     assert.is((await lab.operator.execution(id, victim)).state, 'queued');
     await victim.start();

@@ -1,10 +1,6 @@
 import { type DeviceSocket, type Dial, type SocketEvents, wsDial } from '../../device/index.ts';
-import {
-  type DeviceMessage,
-  decodeDeviceMessage,
-  decodeGatewayMessage,
-  type GatewayMessage,
-} from '../../protocol/index.ts';
+import { decodeDeviceMessage, decodeGatewayMessage, type GatewayMessage } from '../../protocol/index.ts';
+import { type OpenedMessage, openMessage } from '../results.ts';
 
 /** Nobody listens on the discard port. */
 const NOWHERE = 'ws://127.0.0.1:9/';
@@ -14,9 +10,9 @@ export class Wire {
   /** Frames from gateways, as they came. */
   readonly heard: { frame: Uint8Array; message: GatewayMessage | null }[] = [];
   /** What the device wanted to say, whether it was held back or not. */
-  readonly said: (DeviceMessage & { heldBack: boolean })[] = [];
+  readonly said: (OpenedMessage & { heldBack: boolean })[] = [];
   /** The device's words that get lost on the way. */
-  loses: (message: DeviceMessage) => boolean = () => false;
+  loses: (message: OpenedMessage) => boolean = () => false;
   /** While false the device cannot reach any gateway. */
   dialable = true;
   #events: SocketEvents | undefined;
@@ -38,7 +34,8 @@ export class Wire {
       this.#socket = socket;
       return {
         send: (frame) => {
-          const message = decodeDeviceMessage(frame);
+          const sent = decodeDeviceMessage(frame);
+          const message = sent && openMessage(sent);
           const heldBack = message !== null && this.loses(message);
           if (message) this.said.push({ ...message, heldBack });
           if (!heldBack) socket.send(frame);

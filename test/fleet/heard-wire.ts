@@ -3,7 +3,7 @@
  * gateway has read all that the device said before that beat.
  */
 import { type Dial, wsDial } from '../../device/index.ts';
-import { decodeDeviceMessage, decodeGatewayMessage } from '../../protocol/index.ts';
+import { decodeDeviceMessage, decodeGatewayMessage, decodeResultBody } from '../../protocol/index.ts';
 
 /**
  * Calls `heard` for each command whose result the gateway has, soon after it had it; again for one that was
@@ -30,7 +30,9 @@ export function heardDial(heard: (command: string) => void, dial: Dial = wsDial(
     return {
       send(frame) {
         const message = decodeDeviceMessage(frame);
-        if (message?.t === 'result' && message.state === 'succeeded') since.add(message.id);
+        if (message?.t === 'result' && decodeResultBody(message.body).state === 'succeeded') {
+          since.add(message.id);
+        }
         if (message?.t === 'beat') {
           for (const command of since) before.add(command);
           since = new Set();

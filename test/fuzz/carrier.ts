@@ -7,6 +7,7 @@ import { decodeOrderBody } from '../../protocol/index.ts';
 import type { TunnelTicket } from '../../tunnel/index.ts';
 import type { Operator } from '../e2e/operator.ts';
 import { connectDevice, type Identity, type RawDevice } from '../gateway/raw-device.ts';
+import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 
 const BEAT_MS = 10_000;
@@ -67,7 +68,7 @@ export class Carrier {
         this.#tickets.set(tunnel, { tunnel, gateway, worker, ticket });
       }
       const data = order.type === 'tunnel.close' ? { wasOpen: false } : {};
-      this.#socket.send({ t: 'result', id: order.id, state: 'succeeded', data });
+      this.#socket.send(sealResult(this.identity, order.id, { state: 'succeeded', data }));
     }
   }
 }

@@ -2,7 +2,7 @@
 import { decodeOrderBody, encodeGatewayMessage, type Order, ProtocolError } from '../../protocol/index.ts';
 import type { Random } from '../faults/random.ts';
 import { type Identity, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
-import { faultOf, randomBytes, rightFrame, rightMessage, wrongFrame } from './frames.ts';
+import { faultOf, randomBytes, rightFrame, wrongFrame } from './frames.ts';
 import { type Tally, within } from './tally.ts';
 
 /** Fewer than a device may send at once (F-7), so that a session without fault is not closed. */
@@ -44,8 +44,8 @@ async function misbehaveInHandshake(device: RawDevice, parts: SessionParts): Pro
   if (random.next() < 0.5) await within(() => device.received.length > 0 || over(device));
   const ways: (() => Promise<void> | void)[] = [
     () => send(device, randomBytes(random, random.below(100)), tally),
-    () => send(device, wrongFrame(random, []), tally),
-    () => send(device, rightFrame(random, []), tally),
+    () => send(device, wrongFrame(random, identity, []), tally),
+    () => send(device, rightFrame(random, identity, []), tally),
     () => send(device, '{"t":"prove"}', tally),
     () => prove(device, makeIdentity('nobody')),
     () => prove(device, identity, { gateway: 'another' }),
@@ -79,7 +79,7 @@ async function welcomed(device: RawDevice, { identity, tally }: SessionParts): P
   return !over(device);
 }
 
-async function talk(device: RawDevice, { random, tally }: SessionParts): Promise<void> {
+async function talk(device: RawDevice, { random, tally, identity }: SessionParts): Promise<void> {
   const flood = random.next() < 0.03;
   const wrong = random.next() < 0.5 ? WRONG : 0;
   let fault: string | null = null;
@@ -90,12 +90,12 @@ async function talk(device: RawDevice, { random, tally }: SessionParts): Promise
         fault ??= 'a text frame';
         send(device, 'text', tally);
       } else {
-        const frame = wrongFrame(random, ids);
+        const frame = wrongFrame(random, identity, ids);
         fault ??= faultOf(frame);
         send(device, frame, tally);
       }
-    } else if (random.next() < 0.02) sendInParts(device, rightFrame(random, ids), tally);
-    else send(device, rightFrame(random, ids), tally);
+    } else if (random.next() < 0.02) sendInParts(device, rightFrame(random, identity, ids), tally);
+    else send(device, rightFrame(random, identity, ids), tally);
     if (random.next() < 0.1) await new Promise((resolve) => setTimeout(resolve, random.below(10)));
   }
   if (flood) return;
@@ -112,14 +112,14 @@ function sendInParts(device: RawDevice, frame: Uint8Array, tally: Tally): void {
   device.socket.send(frame.subarray(cut), { fin: true });
 }
 
-async function judge(device: RawDevice, fault: string | null, tally: Tally, random: Random): Promise<void> {
+async function judge(device: RawDevice, fault: string | null, tally: Tally, _random: Random): Promise<void> {
   if (fault !== null) {
     if (!(await within(() => over(device)))) tally.note('unpunished', fault);
     return;
   }
   const answers = () => device.received.filter((message) => message.t === 'beat').length;
   const before = answers();
-  if (!over(device)) device.send({ ...rightMessage(random, []), t: 'beat' } as never);
+  if (!over(device)) device.send({ t: 'beat' });
   if (!(await within(() => answers() > before || over(device))))
     tally.note('unjust', 'a beat was not answered');
   if (device.closing?.code === PROTOCOL_ERROR) tally.note('unjust', `closed with ${device.closing.reason}`);

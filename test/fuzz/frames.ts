@@ -12,12 +12,13 @@ import {
 } from '../../protocol/index.ts';
 import type { Random } from '../faults/random.ts';
 import { mutateFrame, vectorFrames } from '../protocol/frame-mutator.ts';
+import { type Sealer, sealResult } from '../results.ts';
 
 const STATES = ['succeeded', 'failed', 'rejected', 'canceled', 'expired', 'timed-out'] as const;
 const UNKNOWN_IDS = 1_000;
 
 /** A message that any device may send in a session; `ids`: commands that it was given. */
-export function rightMessage(random: Random, ids: readonly string[]): DeviceMessage {
+function rightMessage(random: Random, device: Sealer, ids: readonly string[]): DeviceMessage {
   const known = ids.length > 0 && random.next() < 0.5;
   const id = known ? random.one(ids) : `unknown-${random.below(UNKNOWN_IDS)}`;
   switch (random.below(5)) {
@@ -27,7 +28,7 @@ export function rightMessage(random: Random, ids: readonly string[]): DeviceMess
       return { t: 'progress', id, percent: random.below(101), note: 'fuzz' };
     case 2:
     case 3:
-      return { t: 'result', id, state: random.one(STATES), ...dataOf(random) };
+      return sealResult(device, id, { state: random.one(STATES), ...dataOf(random) });
     default:
       return { t: 'beat', policy: `p${random.below(3)}`, compliance: random.one(COMPLIANCE) };
   }
@@ -38,20 +39,20 @@ function dataOf(random: Random): { data?: unknown; reason?: string } {
   const drawn = random.next();
   if (drawn < 0.6) return {};
   if (drawn < 0.95) return { data: { n: random.below(1_000), list: [1, 'two', null] }, reason: 'fuzz' };
-  return { data: 'x'.repeat(LIMITS.resultBytes - 10 - random.below(1_000)) };
+  return { data: 'x'.repeat(LIMITS.resultBytes - 100 - random.below(1_000)) };
 }
 
-export function rightFrame(random: Random, ids: readonly string[]): Uint8Array {
-  return encodeDeviceMessage(rightMessage(random, ids));
+export function rightFrame(random: Random, device: Sealer, ids: readonly string[]): Uint8Array {
+  return encodeDeviceMessage(rightMessage(random, device, ids));
 }
 
 /** May be right by chance. */
-export function wrongFrame(random: Random, ids: readonly string[]): Uint8Array {
+export function wrongFrame(random: Random, device: Sealer, ids: readonly string[]): Uint8Array {
   switch (random.below(6)) {
     case 0:
       return randomBytes(random, random.below(80));
     case 1:
-      return mutateFrame(rightFrame(random, ids), random.below.bind(random));
+      return mutateFrame(rightFrame(random, device, ids), random.below.bind(random));
     case 2:
       return mutateFrame(random.one(vectorFrames), random.below.bind(random));
     case 3:

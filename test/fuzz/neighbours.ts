@@ -3,6 +3,7 @@
  * theirs ends.
  */
 import { encodeReceived } from '../../protocol/index.ts';
+import { enrolByHand } from '../e2e/enrol-by-hand.ts';
 import type { Lab } from '../e2e/lab.ts';
 import { Fleet } from '../fleet/fleet.ts';
 import { Ledger } from '../fleet/ledger.ts';
@@ -10,7 +11,6 @@ import { Traffic } from '../fleet/traffic.ts';
 import { RawLeg } from '../gateway/tunnel-rig.ts';
 import { waitFor } from '../wait.ts';
 import { Carrier } from './carrier.ts';
-import { enrolIdentity } from './enrol.ts';
 
 const DEVICES = 40;
 const PER_SECOND = 5;
@@ -49,7 +49,7 @@ export class Neighbours {
     await fleet.start(members);
     await waitFor(() => fleet.connected.length === DEVICES, { timeoutMs: 30_000, what: 'honest devices' });
     const own = await lab.operator.enrolmentToken('carriers', 1);
-    const carrier = await Carrier.start(url, await enrolIdentity(server, own));
+    const carrier = await Carrier.start(url, await enrolByHand(server, own));
     const opened = await carrier.open(lab.operator);
     const legs: [RawLeg, RawLeg] = [
       await new RawLeg(opened.operator.gateway.url).open(),

@@ -5,12 +5,12 @@
  * session, and no honest device noticed.
  */
 import { parseArgs } from 'node:util';
+import { enrolByHand } from '../e2e/enrol-by-hand.ts';
 import { Lab } from '../e2e/lab.ts';
 import { Random } from '../faults/random.ts';
 import type { Identity } from '../gateway/raw-device.ts';
 import { Carrier } from './carrier.ts';
 import { playDeviceSession } from './device-session.ts';
-import { enrolIdentity } from './enrol.ts';
 import { playStrangerLeg, playTunnel } from './leg-session.ts';
 import { Neighbours } from './neighbours.ts';
 import { playRawSocket } from './raw-socket.ts';
@@ -51,7 +51,7 @@ async function run(): Promise<number> {
     neighbours = await Neighbours.start(lab, url);
     await lab.group('fuzzed');
     const token = await lab.operator.enrolmentToken('fuzzed', LANES + CARRIERS);
-    const identity = () => enrolIdentity(lab.deployment.server, token);
+    const identity = () => enrolByHand(lab.deployment.server, token);
     for (let n = 0; n < CARRIERS; n++) carriers.push(await Carrier.start(url, await identity()));
     const watch = await Watch.start(lab, 'gw1');
     const looking = look(watch);

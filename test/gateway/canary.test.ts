@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { CANARY_COMMAND, canaryOf, isCanary } from '../../bus/canary.ts';
 import {
   CLOSE,
+  decodeResultBody,
   encodeGatewayMessage,
   encodeOrderBody,
   ID_PATTERN,
@@ -63,7 +64,8 @@ test('a registered canary answers a no-op through the spool, is confirmed, and c
     await register(rig);
     await waitFor(() => holder(rig));
     await sendNoOp(rig, 'n1');
-    const { state, data } = await rig.receipt('result', ({ command }) => command === 'n1');
+    const { body } = await rig.receipt('result', ({ command }) => command === 'n1');
+    const { state, data } = decodeResultBody(body);
     assert.is(state, 'succeeded');
     assert.is((data as { by: string }).by, 'test');
     const frame = encodeGatewayMessage({ t: 'settled', id: 'n1', state: 'succeeded' });

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
+import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
@@ -51,14 +52,14 @@ test('V-2: after welcome a message of a later version and unknown fields are ski
     await device.take('beat');
   }));
 
-test('R-4: a result whose data is too long ends the connection', () =>
+test('F-6: a result whose body is too long ends the connection', () =>
   withRig({}, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol());
-    const data = 'x'.repeat(LIMITS.resultBytes + 1);
-    device.sendBytes(encodeValue({ t: 'result', id: 'c1', state: 'succeeded', data }));
+    const body = new Uint8Array(LIMITS.resultBytes + 1);
+    device.sendBytes(encodeValue({ t: 'result', id: 'c1', body, mac: new Uint8Array(32) }));
     const closing = await device.closed();
     assert.is(closing.code, CLOSE.protocolError);
-    assert.match(closing.reason, 'R-4');
+    assert.match(closing.reason, 'F-6: body');
   }));
 
 test('F-7: a device that sends more frames than it may is closed with tooFast', () =>
@@ -93,13 +94,7 @@ test('F-6: messages with bytes changed never harm the gateway: each is read, ski
       encodeDeviceMessage({ t: 'beat', policy: 'p1', compliance: 'warn' }),
       encodeDeviceMessage({ t: 'ack', id: 'command-1' }),
       encodeDeviceMessage({ t: 'progress', id: 'command-1', percent: 50, note: 'half' }),
-      encodeDeviceMessage({
-        t: 'result',
-        id: 'command-1',
-        state: 'failed',
-        reason: 'x',
-        data: { a: [1, null] },
-      }),
+      encodeDeviceMessage(sealResult(identity, 'command-1', { state: 'failed', data: { a: [1, null] } })),
     ];
     let { device } = await connectDevice(rig.url, identity);
     for (let i = 0; i < 600; i++) {

@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
+import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice } from './raw-device.ts';
 import { CuttableBus, Rig, withRig } from './rig.ts';
@@ -36,7 +37,7 @@ test('what devices say while the bus is away arrives when it is back, results an
     await rig.receipt('connected');
     rig.bus.cut(true);
     for (let i = 0; i < 50; i++) device.send({ t: 'ack', id: `c${i}` });
-    for (let i = 0; i < 50; i++) device.send({ t: 'result', id: `c${i}`, state: 'succeeded' });
+    for (let i = 0; i < 50; i++) device.send(sealResult(identity, `c${i}`));
     device.send({ t: 'beat' });
     await device.take('beat');
     await waitFor(async () => (await rig.metric('receipt_append_retries_total')) > 0);
@@ -61,7 +62,7 @@ test('R-7: at the bound a device is told to keep its result, and nothing is miss
     rig.bus.cut(true);
     for (let i = 0; i < 50; i++) {
       device.send({ t: 'ack', id: `c${i}` });
-      device.send({ t: 'result', id: `c${i}`, state: 'succeeded' });
+      device.send(sealResult(identity, `c${i}`));
     }
     device.send({ t: 'beat' });
     await waitFor(() => device.received.some(({ t }) => t === 'beat'));
@@ -75,7 +76,7 @@ test('R-7: at the bound a device is told to keep its result, and nothing is miss
     assert.ok((await rig.metric('receipts_waiting_seconds')) > 0);
     rig.bus.cut(false);
     await waitFor(async () => (await rig.metric('receipts_spooled')) === 0);
-    for (const id of kept) device.send({ t: 'result', id, state: 'succeeded' });
+    for (const id of kept) device.send(sealResult(identity, id));
     await waitFor(() => rig.receipts.filter(({ kind }) => kind === 'result').length >= 50);
     const results = rig.receipts.flatMap((receipt) => (receipt.kind === 'result' ? [receipt.command] : []));
     assert.equal(results.sort(), Array.from({ length: 50 }, (_, i) => `c${i}`).sort());

@@ -22,6 +22,8 @@ export interface Identity {
   id: string;
   privateKey: KeyObject;
   publicKey: Uint8Array;
+  /** From its enrolment; absent where nobody checks its results. */
+  secret?: Uint8Array;
 }
 
 export function makeIdentity(id: string): Identity {

@@ -49,7 +49,9 @@ const result = (n: number): Receipt => ({
   kind: 'result',
   device: 'd',
   command: `r${n}`,
-  state: 'succeeded',
+  body: new Uint8Array(1),
+  mac: new Uint8Array(32),
+  worker: 'gw1/0',
   at: n,
 });
 const kinds = (receipts: Receipt[]) => receipts.map(({ kind }) => kind);

@@ -1,13 +1,15 @@
 /** What strangers try, each with how to tell that the limit meant for it was reached. */
 import { execFile } from 'node:child_process';
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import pino from 'pino';
 import type { Receipt } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
-import { encodeDeviceMessage, enrolBytes, LIMITS } from '../../protocol/index.ts';
-import { connectDevice, type Identity, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
+import { encodeDeviceMessage, LIMITS } from '../../protocol/index.ts';
+import { enrolByHand, type HandMade } from '../e2e/enrol-by-hand.ts';
+import { connectDevice, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
 import { bodyRequests, KINDS } from '../gateway/request-bodies.ts';
+import { sealResult } from '../results.ts';
 import { again, ask, keepOpen, leg, tcp, webSocket } from './strangers.ts';
 import type { World } from './world.ts';
 
@@ -87,19 +89,9 @@ let bodiesClosed = 0;
 const nested = '['.repeat(100_000) + ']'.repeat(100_000);
 
 /** A device that enrolled as it should, and whose key somebody has. */
-async function hostileDevice(world: World): Promise<Identity> {
+async function hostileDevice(world: World): Promise<HandMade> {
   const token = await world.lab.operator.enrolmentToken('all', 1);
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
-  const proof = sign(null, enrolBytes(token, raw), privateKey).toString('base64url');
-  const body = { token, publicKey: raw.toString('base64url'), proof, name: 'a\u001b]0;owned\u0007' };
-  const response = await fetch(`${world.server}/v1/enroll`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  const { deviceId } = (await response.json()) as { deviceId: string };
-  return { id: deviceId, privateKey, publicKey: new Uint8Array(raw) };
+  return enrolByHand(world.server, token, { name: 'a\u001b]0;owned\u0007' });
 }
 
 const longResults: Attack = {
@@ -110,7 +102,7 @@ const longResults: Attack = {
     const { device } = await connectDevice(world.gatewayUrl, identity, { membership: [1, 1] });
     const data = new Uint8Array(LIMITS.resultBytes - 64);
     for (let n = 0; !signal.aborted; n++) {
-      device.send({ t: 'result', id: `made-up-${n}`, state: 'succeeded', data });
+      device.send(sealResult(identity, `made-up-${n}`, { state: 'succeeded', data }));
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
     const kept = device.received.some(({ t }) => t === 'keep');
@@ -172,7 +164,7 @@ const escapes: Attack = {
       body: { type: 'sync', target: { devices: [identity.id] } },
     });
     const reason = 'owned\u001b]52;c;cm0=\u0007\u009b2J\u001b[1A';
-    device.send({ t: 'result', id, state: 'failed', reason });
+    device.send(sealResult(identity, id, { state: 'failed', reason }));
     const env = {
       ...process.env,
       PUSHPOINT_SERVER: world.server,

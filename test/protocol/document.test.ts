@@ -48,7 +48,7 @@ test('the table of limits has the limits of the code', () => {
     `| nesting of a frame its own map counted | ${depth + 1} |`,
     `| identifier | ${idLength} characters |`,
     `| \`args\` encoded | ${argsBytes} bytes nested ${depth} deep |`,
-    `| \`data\` encoded | ${resultBytes} bytes nested ${depth} deep |`,
+    `| \`body\` of a result; \`data\` in it | ${resultBytes} bytes; nested ${depth} deep |`,
     `| \`reason\` | ${reasonLength} characters |`,
     `| \`t\` \`kind\` \`state\` of \`settled\` \`reason\` of \`redirect\` | ${LIMITS.wordLength} ` +
       'characters |',

@@ -12,6 +12,8 @@ export const vectorFrames: readonly Uint8Array[] = [
   ...vectors.bodies.map((v) => v.body),
   ...vectors.refusedBodies.map((v) => v.body),
   ...vectors.orders.map((v) => v.body),
+  ...vectors.results.map((v) => v.body),
+  ...vectors.refusedResultBodies.map((v) => v.body),
 ].map(fromHex);
 
 export function mutateFrame(frame: Uint8Array, next: Below): Uint8Array {

@@ -8,13 +8,16 @@ import {
   decodeDeviceMessage,
   decodeGatewayMessage,
   decodeOrderBody,
+  decodeResultBody,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
+  encodeResultBody,
   type GatewayMessage,
   LIMITS,
   type OrderBody,
   ProtocolError,
+  type ResultBody,
 } from '../../protocol/index.ts';
 import { mutateFrame, vectorFrames } from './frame-mutator.ts';
 import { fromHex, toHex } from './vectors-file.ts';
@@ -39,10 +42,11 @@ const decoders: [
 ][] = [
   ['device', decodeDeviceMessage, (message: DeviceMessage) => encodeDeviceMessage(message)],
   ['gateway', decodeGatewayMessage, (message: GatewayMessage) => encodeGatewayMessage(message)],
+  ['result body', decodeResultBody, (body: ResultBody) => encodeResultBody(body)],
   ['order body', decodeOrderBody, (body: OrderBody) => encodeOrderBody(body)],
 ];
 
-/** Decodes with all three; whatever is taken must survive encoding and decoding unchanged. */
+/** Decodes with all of them; whatever is taken must survive encoding and decoding unchanged. */
 function feed(bytes: Uint8Array): number {
   let taken = 0;
   for (const [name, decode, encode] of decoders) {

@@ -26,6 +26,19 @@ interface Vectors {
   refused: { name: string; from: 'device' | 'gateway'; rule: string; closeCode: number; hex: string }[];
   orders: { name: string; order: unknown; body: string; signedBytes: string; sig: string; frame: string }[];
   bodies: { name: string; body: string; order: unknown }[];
+  resultKey: { secret: string; key: string };
+  results: {
+    name: string;
+    device: string;
+    id: string;
+    end: unknown;
+    body: string;
+    authenticatedBytes: string;
+    mac: string;
+    frame: string;
+  }[];
+  resultBodies: { name: string; body: string; end: unknown }[];
+  refusedResultBodies: { name: string; rule: string; body: string }[];
   refusedBodies: { name: string; rule: string; body: string }[];
   walkthroughs: { name: string; frames: FrameVector[] }[];
   closeCodes: { code: number; name: string; advice: string }[];

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { createHmac, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -8,9 +8,11 @@ import {
   decodeDeviceMessage,
   decodeGatewayMessage,
   decodeOrderBody,
+  decodeResultBody,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
+  encodeResultBody,
   enrolBytes,
   type GatewayMessage,
   locatedBytes,
@@ -18,7 +20,9 @@ import {
   orderBytes,
   ProtocolError,
   proofBytes,
+  type ResultBody,
   reconnectAdvice,
+  resultBytes,
 } from '../../protocol/index.ts';
 import { makeVectors } from '../../scripts/vectors/make.ts';
 import { fromHex, fromView, toHex, toView, vectors, vectorsText } from './vectors-file.ts';
@@ -120,6 +124,32 @@ test('S-3, V-2: order bodies as other encoders write them decode to the same ord
 test('S-3, S-4, S-7: order bodies that break a rule are refused with its number', () => {
   for (const { name, rule, body } of vectors.refusedBodies) {
     assert.is(refusal(() => decodeOrderBody(fromHex(body))).rule, rule, name);
+  }
+});
+
+test('R-8: results are sealed with a key from the secret, over the body as it travels', () => {
+  const mac = (key: string, bytes: Uint8Array) =>
+    createHmac('sha512', fromHex(key)).update(bytes).digest().subarray(0, 32).toString('hex');
+  const { secret, key } = vectors.resultKey;
+  assert.is(mac(secret, Buffer.from('result')), key);
+  const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
+  for (const { name, device, id, end, body, authenticatedBytes, mac: code, frame } of vectors.results) {
+    assert.is(toHex(encodeResultBody(fromView(end) as ResultBody)), body, name);
+    assert.equal(toView(decodeResultBody(fromHex(body))), end, name);
+    assert.is(authenticatedBytes, ascii(`pushpoint.v1 result\0${device}\0${id}\0`) + body, name);
+    assert.is(toHex(resultBytes(device, id, fromHex(body))), authenticatedBytes, name);
+    assert.is(mac(key, fromHex(authenticatedBytes)), code, name);
+    const message = { t: 'result', id, body: { hex: body }, mac: { hex: code } };
+    assert.equal(toView(decodeDeviceMessage(fromHex(frame))), message, name);
+  }
+});
+
+test('R-1, R-4: bodies of results are read as the ledger reads them, or refused with the rule they break', () => {
+  for (const { name, body, end } of vectors.resultBodies) {
+    assert.equal(toView(decodeResultBody(fromHex(body))), end, name);
+  }
+  for (const { name, rule, body } of vectors.refusedResultBodies) {
+    assert.is(refusal(() => decodeResultBody(fromHex(body))).rule, rule, name);
   }
 });
 

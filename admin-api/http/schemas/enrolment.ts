@@ -134,6 +134,8 @@ export const EnrolmentSchema = Type.Object(
   {
     deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
     serverKey: Base64Url("The administration server's raw Ed25519 public key"),
+    secret: Base64Url('What only the device and its server have (PROTOCOL.md, R-8)'),
+    generation: Type.Integer({ minimum: 1, description: 'Which of its secrets it is.' }),
     installation: Id('The installation of the device; it uses no gateway of any other.', 'i7k2m5n4x1pq0w8z'),
     epoch: Type.Integer({
       minimum: 1,

@@ -88,6 +88,17 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'device.blocked': ['A device was blocked.', device],
   'device.unblocked': ['A device was unblocked.', device],
   'device.deleted': ['A device was deleted.', device],
+  'result.refused': [
+    'Results came that their device did not make; told once a minute for each worker that brings any.',
+    {
+      device: Id('Device of the last one.', 'd4x1pq0w8z7k2m5n'),
+      command: Id('Command of the last one.', 'c01jb3v8x5c0k2m5n9r3'),
+      worker: Type.String({
+        description: 'The gateway worker that brought them; `unknown` for none that lives.',
+      }),
+      count: Count('How many, since it was told last.'),
+    },
+  ],
   'group.created': ['A group was created.', { ...group, ...groupName, ...parent }],
   'group.renamed': ['A group was renamed.', { ...group, ...groupName }],
   'group.moved': ['A group was moved.', { ...group, ...parent }],

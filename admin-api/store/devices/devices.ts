@@ -45,6 +45,17 @@ export class SqlDevices implements Devices {
     });
   }
 
+  generations(): Promise<Map<string, number>> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .selectFrom('devices')
+        .select(['id', 'generation'])
+        .where(sql<boolean>`generation > 1`)
+        .execute();
+      return new Map(rows.map(({ id, generation }) => [id, generation]));
+    });
+  }
+
   async getMany(ids: readonly string[]): Promise<Device[]> {
     return this.#scope.once(async (db) => {
       const { rows } = await sql<DeviceTable>`
@@ -92,6 +103,7 @@ export class SqlDevices implements Devices {
           caps_json: '[]',
           named: 0,
           displaced: 0,
+          generation: 1,
           near: '',
         })
         .onConflict((conflict) => conflict.doNothing())
@@ -452,6 +464,7 @@ function toDevice(row: DeviceTable): Device {
     closeReason: row.close_reason,
     displacedCount: row.displaced,
     displacedAt: row.displaced_at,
+    generation: row.generation,
     policy: row.policy,
     compliance: row.compliance as Compliance | null,
     measured: row.measured_json === null ? [] : (JSON.parse(row.measured_json) as MeasuredGateway[]),

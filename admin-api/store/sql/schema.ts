@@ -56,6 +56,8 @@ export interface DeviceTable {
   /** See balance/nearness.ts. */
   near: string;
   measured_json: string | null;
+  /** Which secret it has, from 1 up. */
+  generation: number;
 }
 
 export interface EnrolmentTokenTable {

@@ -8,6 +8,7 @@ import {
   decodeGatewayMessage,
   decodeOrderBody,
   encodeDeviceMessage,
+  encodeResultBody,
   type Order,
   proofBytes,
   SUBPROTOCOL,
@@ -16,10 +17,10 @@ import { sharedNow } from '../../measure/clock.ts';
 import type { Connection } from '../connection.ts';
 import type { Dialect, DialectTools } from '../dialect.ts';
 import { clientFrame, joined } from '../frames.ts';
-import { type DeviceKey, deviceId, deviceKey } from '../keys.ts';
+import { type DeviceKey, deviceId, deviceKey, resultFrame, resultKey } from '../keys.ts';
 
 const HEARTBEAT = clientFrame(encodeDeviceMessage({ t: 'beat' }));
-const RESULT_DATA = { revision: 'bench' };
+const RESULT_BODY = encodeResultBody({ state: 'succeeded', data: { revision: 'bench' } });
 
 /** By command, its result that is not settled, and when it was said last. */
 type Unsettled = Map<string, { result: Uint8Array; saidAt: number }>;
@@ -28,9 +29,8 @@ const SAY_AGAIN_MS = 60_000;
 
 interface Answer {
   id: string;
-  /** Acknowledgement and result, two frames in one piece, and the result alone. */
-  both: Uint8Array;
-  result: Uint8Array;
+  /** The acknowledgement as a frame. */
+  ack: Uint8Array;
 }
 
 class PushpointDialect implements Dialect {
@@ -39,6 +39,7 @@ class PushpointDialect implements Dialect {
   heartbeatMs = 60_000;
   readonly #tools: DialectTools;
   readonly #keys = new Map<number, DeviceKey>();
+  readonly #resultKeys = new Map<number, Uint8Array>();
   readonly #keepKeys: boolean;
   #lastOrder = new Uint8Array();
   #lastAnswer: Answer | null = null;
@@ -123,11 +124,7 @@ class PushpointDialect implements Dialect {
       return;
     }
     const { id } = order;
-    const result = clientFrame(
-      encodeDeviceMessage({ t: 'result', id, state: 'succeeded', data: RESULT_DATA }),
-    );
-    const ack = clientFrame(encodeDeviceMessage({ t: 'ack', id }));
-    const answer = { id, both: joined([ack, result]), result };
+    const answer = { id, ack: clientFrame(encodeDeviceMessage({ t: 'ack', id })) };
     if ('group' in order.target) {
       // The same frame comes for the whole group: decoded once.
       this.#lastOrder = payload.slice();
@@ -136,7 +133,10 @@ class PushpointDialect implements Dialect {
     this.#run(connection, answer);
   }
 
-  #run(connection: Connection, { id, both, result }: Answer): void {
+  #run(connection: Connection, { id, ack }: Answer): void {
+    const { number } = connection;
+    // Of the device's own: no two devices say the same.
+    const result = clientFrame(resultFrame(number, this.#resultKey(number), id, RESULT_BODY));
     const unsettled: Unsettled = (connection.state as Unsettled | undefined) ?? new Map();
     connection.state = unsettled;
     if (connection.returned) {
@@ -149,7 +149,13 @@ class PushpointDialect implements Dialect {
       this.#tools.marks.add('arrived', id, sharedNow());
       unsettled.set(id, { result, saidAt: performance.now() });
     }
-    connection.send(both);
+    connection.send(joined([ack, result]));
+  }
+
+  #resultKey(number: number): Uint8Array {
+    const key = this.#resultKeys.get(number) ?? resultKey(number);
+    if (this.#keepKeys) this.#resultKeys.set(number, key);
+    return key;
   }
 
   #key(number: number): DeviceKey {

@@ -281,4 +281,13 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index deleted_devices_at on deleted_devices (deleted_at)`,
     ],
   },
+  {
+    number: 11,
+    name: 'generations of device secrets',
+    statements: [
+      `alter table devices add column generation integer not null default 1`,
+      // Those whose secret is not their first: read for every batch of results.
+      `create index devices_rekeyed on devices (id, generation) where generation > 1`,
+    ],
+  },
 ];

@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto';
+import { deviceSecretBytes, LIMITS, RESULT_KEY_BYTES, resultBytes } from '../protocol/index.ts';
+import { createMac, type Mac, sameMac } from './message-code.ts';
+import type { Meta } from './store/store.ts';
+
+const MASTER = 'master-secret';
+
+/** Resolves with the one that was there before, if there was one. */
+export function keepMaster(meta: Meta, master: Uint8Array): Promise<string> {
+  return meta.setOnce(MASTER, Buffer.from(master).toString('base64'));
+}
+
+/**
+ * What each device shares with its administration server (R-8): made from one master secret and the device's
+ * id and generation, so that nothing is stored for a device. The master secret is made at the first start and
+ * kept in the store, so that all administration servers on one database make the same.
+ */
+export class DeviceSecrets {
+  readonly #master: Uint8Array;
+  readonly #mac: Mac;
+
+  /** `master`: 32 bytes. */
+  constructor(master: Uint8Array, mac = createMac()) {
+    this.#master = master;
+    this.#mac = mac;
+  }
+
+  static async load(meta: Meta): Promise<DeviceSecrets> {
+    const stored = (await meta.get(MASTER)) ?? (await keepMaster(meta, randomBytes(LIMITS.secretBytes)));
+    return new DeviceSecrets(Buffer.from(stored, 'base64'));
+  }
+
+  of(device: string, generation: number): Uint8Array {
+    return this.#mac(this.#master, deviceSecretBytes(device, generation));
+  }
+
+  /** Whether the device of this generation made this result. */
+  made(
+    result: { device: string; command: string; body: Uint8Array; mac: Uint8Array },
+    generation: number,
+  ): boolean {
+    const { device, command, body, mac } = result;
+    const key = this.#mac(this.of(device, generation), RESULT_KEY_BYTES);
+    return sameMac(this.#mac(key, resultBytes(device, command, body)), mac);
+  }
+}

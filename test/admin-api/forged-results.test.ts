@@ -1,0 +1,118 @@
+/** Results that their devices did not make, at the parts of a whole server. */
+import path from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Receipt } from '../../bus/bus.ts';
+import { canaryOf } from '../../bus/canary.ts';
+import { decodeGatewayMessage, encodeResultBody } from '../../protocol/index.ts';
+import { identity, LONG_MS, load } from '../bus/samples.ts';
+import { NO_SECRET, resultReceipt } from '../results.ts';
+import { type Composed, composed } from './composed.ts';
+import { addCommand, addDevices } from './store-fixtures.ts';
+
+const at = Date.now();
+const DEVICES = ['d0000', 'd0001'] as const;
+const [DEVICE, OTHER] = DEVICES;
+
+async function withServer(body: (server: Composed, logged: string[]) => Promise<void>): Promise<void> {
+  const logged: string[] = [];
+  const log = pino({ level: 'error' }, { write: (line) => void logged.push(line) });
+  const server = await composed({ log });
+  const { store } = server;
+  await addDevices(store, 'd', DEVICES.length);
+  for (const id of ['c1', 'c2']) await addCommand(store, id, { issuedAt: at, expiresAt: at + LONG_MS });
+  await server.leases.start(() => {});
+  try {
+    await body(server, logged);
+  } finally {
+    await server.ingest.stop();
+    await server.leases.stop();
+    await server.stop();
+  }
+}
+
+const stateOf = async ({ store }: Composed, command = 'c1') =>
+  (await store.executions.get({ command, device: DEVICE }))?.state;
+
+const refused = async ({ registry }: Composed) =>
+  (await registry.metrics())
+    .split('\n')
+    .filter((line) => line.startsWith('pushpoint_admin_results_refused_total'));
+
+test('R-8: a result is an end only if the device made it, for this command and with these bytes', () =>
+  withServer(async (server) => {
+    const { secrets, ingest } = server;
+    const good = resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 1) }, 'c1', at);
+    const forged: Receipt[] = [
+      resultReceipt({ id: DEVICE, secret: NO_SECRET }, 'c1', at),
+      resultReceipt({ id: DEVICE, secret: secrets.of(OTHER, 1) }, 'c1', at),
+      resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 2) }, 'c1', at),
+      { ...good, command: 'c2' },
+      { ...good, device: OTHER },
+      { ...good, body: encodeResultBody({ state: 'failed' }) },
+      { ...good, mac: new Uint8Array(32) },
+    ];
+    for (const receipt of forged) await ingest.apply([receipt]);
+    const before = await stateOf(server);
+    assert.not(['succeeded', 'failed'].includes(before ?? ''));
+    assert.is(await stateOf(server, 'c2'), before);
+    await ingest.apply([...forged, good, ...forged]);
+    assert.is(await stateOf(server), 'succeeded');
+    assert.is(await stateOf(server, 'c2'), before);
+  }));
+
+test('R-8: a refused result is not settled, and is counted and shown with the worker that brought it', () =>
+  withServer(async (server, logged) => {
+    const { ingest, forged, bus, store, leases } = server;
+    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+    await bus.presence.claim(incarnation, [{ device: DEVICE }]);
+    await leases.refresh();
+    const wrong = resultReceipt({ id: DEVICE }, 'c1', at);
+    await ingest.apply([wrong, { ...wrong, worker: 'made-up/7' }]);
+    for (let n = 0; n < 10; n++) await ingest.apply([wrong]);
+    await ingest.stop();
+    const { entries } = await bus.outboxes.read(incarnation, null, 100);
+    assert.equal(
+      entries.map(({ delivery }) => decodeGatewayMessage(delivery.frame as Uint8Array)?.t),
+      [],
+    );
+    assert.equal(await refused(server), [
+      `pushpoint_admin_results_refused_total{worker="${identity.worker}"} 11`,
+      'pushpoint_admin_results_refused_total{worker="unknown"} 1',
+    ]);
+    const [warning = ''] = forged.report().warnings ?? [];
+    assert.match(warning, `12 results were refused`);
+    assert.match(warning, `device ${DEVICE}, brought by gateway worker ${identity.worker}`);
+    const events = (await store.events.after(0, 100)).filter(({ type }) => type === 'result.refused');
+    assert.equal(
+      events.map(({ data }) => data),
+      [identity.worker, 'unknown'].map((worker) => ({ device: DEVICE, command: 'c1', worker, count: 1 })),
+      'once a minute, however many there are',
+    );
+    assert.is(logged.filter((line) => line.includes('results that their devices did not make')).length, 2);
+  }));
+
+test('R-8: of a device that has its second secret, the first one is good no more', () =>
+  withServer(async (server) => {
+    const { secrets, ingest, store, dataDir } = server;
+    const file = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
+    file.exec(`update devices set generation = 2 where id = '${DEVICE}'`);
+    file.close();
+    assert.equal([...(await store.devices.generations())], [[DEVICE, 2]]);
+    await ingest.apply([resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 1) }, 'c1', at)]);
+    assert.is.not(await stateOf(server), 'succeeded');
+    await ingest.apply([resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 2) }, 'c1', at)]);
+    assert.is(await stateOf(server), 'succeeded');
+  }));
+
+test("what is said in a canary's name, which nobody authenticates, ends nothing", () =>
+  withServer(async (server) => {
+    const { ingest, forged } = server;
+    await ingest.apply([resultReceipt({ id: canaryOf('gw1/0') }, 'c1', at)]);
+    assert.is.not(await stateOf(server), 'succeeded');
+    assert.is(forged.report().warnings, undefined);
+  }));
+
+test.run();
