@@ -102,7 +102,7 @@ export const DEVICE: readonly Mutation[] = [
     patches: [
       {
         file: 'device/executions/executions.js',
-        find: "this.#reportQueue.sayOnce({ t: 'result', id, ...end });",
+        find: "this.#reportQueue.sayOnce({ t: 'end', id, outcome: end });",
         replace: 'void id;',
       },
     ],
