@@ -12,6 +12,7 @@ import {
   locatedBytes,
   type OrderBody,
   orderBytes,
+  passBytes,
 } from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 import type { Meta } from './store/store.ts';
@@ -52,6 +53,11 @@ export class OrderSigner {
   sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
     const body = encodeOrderBody(order);
     return { body, sig: this.#signer(orderBytes(body)) };
+  }
+
+  /** Of a gateway's pass (S-9). */
+  signPass(body: Uint8Array): Uint8Array {
+    return this.#signer(passBytes(body));
   }
 
   /** Of an answer to a device that asked where to go (G-16). */

@@ -6,7 +6,7 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
  * bus, so the caller always knows what failed and keeps it.
  */
-import type { Compliance, Edition, MeasuredGateway, TunnelSide } from '../protocol/index.ts';
+import type { Compliance, Edition, MeasuredGateway, SignedPass, TunnelSide } from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -443,6 +443,8 @@ export interface DirectoryGateway extends GatewaySettings {
   former: ServedAddress[];
   /** Grows with every change of the settings; 0 for one that is not registered. */
   revision: number;
+  /** What vouches for it to devices (protocol rule S-9); none for one that is not registered. */
+  pass?: SignedPass;
   /** Why it is not registered and serves nobody; it is listed so that the gateway itself can learn it. */
   refused?: string;
   /** An operator drains it: it admits nobody and sends its devices away until the drain is canceled. */

@@ -3,7 +3,14 @@
  * and sees to it that the end of every execution gets on record.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
-import { CLOSE, type GatewayAddress, LIMITS, type MembershipOrder, type Welcome } from '../protocol/index.ts';
+import {
+  CLOSE,
+  type GatewayAddress,
+  LIMITS,
+  type MembershipOrder,
+  type SignedPass,
+  type Welcome,
+} from '../protocol/index.ts';
 import type { Connection } from './connection/connection.ts';
 import { checkStatus, type DeviceStatus } from './connection/heartbeat.ts';
 import { Inbox } from './connection/inbox.ts';
@@ -18,6 +25,7 @@ import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
 import { locate } from './gateways/locate.ts';
 import type { NetworkWatch } from './gateways/network-watch.ts';
+import { GatewayPasses } from './gateways/passes.ts';
 import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 import { type DeviceLog, silent } from './log.ts';
 import type { Fetch } from './platform/api-request.ts';
@@ -77,6 +85,7 @@ interface Running {
   executions: Executions;
   inbox: Inbox;
   sealer: ResultSealer;
+  passes: GatewayPasses;
 }
 
 export class PushpointDevice {
@@ -114,6 +123,7 @@ export class PushpointDevice {
         opened: (connection, message) => this.#opened(connection, message),
         message: (message, open) => this.#running?.inbox.take(message, open),
         ended: (how) => this.#ended(how),
+        vouched: (gateway, pass) => this.#vouched(gateway, pass),
         locate: (signal) => this.#locate(signal),
         changed: (kept, list) => this.#keep(kept, list),
         fault: (error) => this.#fault(error),
@@ -268,10 +278,24 @@ export class PushpointDevice {
       fault,
     });
     const sealer = new ResultSealer(identity, crypto);
-    this.#running = { state: { ...stored.state, key, identity }, clock, orders, executions, inbox, sealer };
+    const { serverKey } = identity;
+    const passes = new GatewayPasses({
+      verify: (bytes, sig) => crypto.verify(serverKey, bytes, sig),
+      clock,
+    });
+    const state = { ...stored.state, key, identity };
+    this.#running = { state, clock, orders, executions, inbox, sealer, passes };
     this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
+  }
+
+  /** S-9 */
+  async #vouched(gateway: string, pass: SignedPass | undefined): Promise<number> {
+    if (!this.#running) return 0;
+    const goodMs = await this.#running.passes.judge(gateway, pass);
+    this.#running?.executions.witnessed();
+    return goodMs;
   }
 
   /** S-8 */

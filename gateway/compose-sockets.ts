@@ -131,7 +131,12 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
       budget: config,
       tick: () => ticker.now,
     }),
-    messages: new DeviceMessages({ ...core, ...config, connections, admission, spool, keep }),
+    messages: new DeviceMessages({
+      ...core,
+      ...config,
+      ...{ connections, admission, spool, keep },
+      pass: () => core.gateways.own.pass,
+    }),
     roundTrips: new RoundTrips({ connections, metrics }),
     heartbeatTimeouts: new HeartbeatTimeouts({ ...core, connections }),
     tunnels: new WorkerTunnels({ ...core, spool, leaving: () => late.status.stopping || late.draining.all }),

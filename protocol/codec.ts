@@ -30,6 +30,8 @@ import {
   type OrderBody,
   type OrderTarget,
   type OtherInstallation,
+  type Pass,
+  type SignedPass,
 } from './messages.ts';
 
 export { ProtocolError } from './frame-scan.ts';
@@ -122,6 +124,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
           fields.measured === undefined || fields.measured === null
             ? undefined
             : list(fields, 'measured', LIMITS.measured, measuredGateway),
+        pass: fields.pass === true ? (true as const) : undefined,
       }) as DeviceMessage;
     case 'ack':
       return { t: 'ack', id: id(fields, 'id') };
@@ -184,6 +187,7 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         session: integer(fields, 'session'),
         time: integer(fields, 'time'),
         heartbeatMs: integer(fields, 'heartbeatMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs),
+        ...(fields.pass !== undefined && fields.pass !== null && { pass: signedPass(fields.pass) }),
         gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress),
       };
     case 'beat':
@@ -194,6 +198,8 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         body: bytesOf(fields, 'body', 1, LIMITS.frameBytes),
         sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
       };
+    case 'pass':
+      return { t: 'pass', ...signedPass(fields) };
     case 'settled':
       return {
         t: 'settled',
@@ -220,7 +226,31 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
   }
 }
 
+function signedPass(value: unknown): SignedPass {
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'pass: a map');
+  const fields = value as Fields;
+  return {
+    body: bytesOf(fields, 'body', 1, LIMITS.passBytes),
+    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+  };
+}
+
 /* ---- signed bodies ---- */
+
+export function encodePass({ gateway, issuedAt, expiresAt }: Pass): Uint8Array<ArrayBuffer> {
+  return pack({ kind: 'pass', gateway, issuedAt, expiresAt });
+}
+
+/** The body of a pass whose signature the caller has verified, or will. Throws `ProtocolError`. */
+export function decodePass(bytes: Uint8Array): Pass {
+  const fields = decodeMap(bytes, LIMITS.passBytes);
+  oneOf(fields, 'kind', ['pass']);
+  return {
+    gateway: id(fields, 'gateway'),
+    issuedAt: integer(fields, 'issuedAt'),
+    expiresAt: integer(fields, 'expiresAt'),
+  };
+}
 
 /** Throws `ProtocolError` for a body that devices would drop. */
 export function encodeOrderBody(body: OrderBody): Uint8Array<ArrayBuffer> {

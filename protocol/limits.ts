@@ -51,6 +51,8 @@ export const LIMITS = {
   /** A device secret, and a key or MAC made from it, bytes. */
   secretBytes: 32,
   macBytes: 32,
+  /** Body of a pass (S-9), bytes. */
+  passBytes: 512,
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,

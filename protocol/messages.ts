@@ -28,6 +28,18 @@ export interface Challenge {
   time: number;
 }
 
+/** That the administration server vouches for a gateway for a day (S-9): `body` is an encoded `Pass`. */
+export interface SignedPass {
+  body: Uint8Array;
+  sig: Uint8Array;
+}
+
+export interface Pass {
+  gateway: string;
+  issuedAt: number;
+  expiresAt: number;
+}
+
 /** The device is admitted (H-6). */
 export interface Welcome {
   t: 'welcome';
@@ -35,6 +47,8 @@ export interface Welcome {
   session: number;
   time: number;
   heartbeatMs: number;
+  /** Of this gateway (S-9). */
+  pass?: SignedPass;
   /** Gateways this device may use, the best first. */
   gateways: GatewayAddress[];
 }
@@ -50,6 +64,11 @@ export interface Order {
   t: 'order';
   body: Uint8Array;
   sig: Uint8Array;
+}
+
+/** The gateway's pass, to a device that asked for it (S-9). */
+export interface PassMessage extends SignedPass {
+  t: 'pass';
 }
 
 /** The ledger has recorded the end of this execution: the device may forget its result (R-6). */
@@ -86,7 +105,16 @@ export interface Redirect {
   withinMs: number;
 }
 
-export type GatewayMessage = Challenge | Welcome | BeatAnswer | Order | Settled | Keep | Update | Redirect;
+export type GatewayMessage =
+  | Challenge
+  | Welcome
+  | BeatAnswer
+  | Order
+  | PassMessage
+  | Settled
+  | Keep
+  | Update
+  | Redirect;
 
 /* ---- device to gateway ---- */
 
@@ -127,6 +155,8 @@ export interface Beat {
    * measured.
    */
   measured?: MeasuredGateway[];
+  /** Asks for the gateway's pass (S-9). */
+  pass?: true;
 }
 
 /** The command is remembered and will not be run a second time (D-3). */

@@ -30,6 +30,11 @@ export function orderBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('order', body);
 }
 
+/** What the administration server signs of a gateway's pass (S-9). */
+export function passBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('pass', body);
+}
+
 /** What a device signs at enrolment to show that it holds the key it names (E-2). */
 export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('enroll', publicKey, text.encode(token));

@@ -19,6 +19,7 @@ import type { LeaseList } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
+import { GatewayPassWriter } from './gateway-passes.ts';
 import { type Unregistered, unregistered } from './unregistered.ts';
 import { changed, type DeviceWithPath, writeAll } from './writer.ts';
 
@@ -60,6 +61,7 @@ export class DirectoryProjector {
   readonly #leases: LeaseList;
   readonly #log: Logger;
   readonly #addresses: GatewayAddresses;
+  readonly #passes: GatewayPassWriter;
   #weights: ReadonlyMap<string, number> = new Map();
   /** Canaries as they were written, by id: incarnation and group. */
   #canaries: ReadonlyMap<string, string> = new Map();
@@ -97,6 +99,7 @@ export class DirectoryProjector {
     this.#epoch = parts.installation.epoch;
     this.#leases = parts.leases;
     this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
+    this.#passes = new GatewayPassWriter(parts.signer, () => parts.bus.clock.now());
     this.#log = parts.log;
   }
 
@@ -450,6 +453,7 @@ export class DirectoryProjector {
       draining: gateway.drainingSince !== null,
       told: address ? served(address) : null,
       former: address?.former.map(served) ?? [],
+      pass: this.#passes.of(gateway.name, written?.pass),
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)

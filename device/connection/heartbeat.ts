@@ -35,6 +35,7 @@ export class Heartbeat {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #earlyTimer: ReturnType<typeof setTimeout> | undefined;
   #earlyAt = 0;
+  #asksPass = false;
   #unanswered = 0;
   #verifyTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -85,6 +86,12 @@ export class Heartbeat {
     if (changed && this.#timer) this.#early();
   }
 
+  /** Asks for the gateway's pass, soon (S-9). */
+  askPass(): void {
+    this.#asksPass = true;
+    if (this.#timer) this.#early();
+  }
+
   /** There may be something new in what is to be told of gateways. */
   news(): void {
     if (this.#news.urgent && this.#timer) this.#early();
@@ -92,7 +99,9 @@ export class Heartbeat {
 
   #beat(): void {
     const measured = this.#news.take();
-    this.#send({ t: 'beat', ...this.#status, ...(measured && { measured }) });
+    const asks = this.#asksPass && { pass: true as const };
+    this.#asksPass = false;
+    this.#send({ t: 'beat', ...this.#status, ...(measured && { measured }), ...asks });
   }
 
   #early(): void {

@@ -3,13 +3,20 @@
  * cause, and goes where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the
  * connection is others' business.
  */
-import { CLOSE, type GatewayAddress, type GatewayMessage, type Welcome } from '../../protocol/index.ts';
+import {
+  CLOSE,
+  type GatewayAddress,
+  type GatewayMessage,
+  type SignedPass,
+  type Welcome,
+} from '../../protocol/index.ts';
 import type { ConnectionEnd } from '../connection-end.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import { GatewayChoice } from '../gateways/choice.ts';
 import { MeasureNews } from '../gateways/measure-news.ts';
 import { GatewayMeasures } from '../gateways/measures.ts';
 import { type Distances, type Probe, type ProbeOptions, probeRound } from '../gateways/probe.ts';
+import { Vouching } from '../gateways/vouching.ts';
 import { GatewayWatch } from '../gateways/watch.ts';
 import type { DeviceCrypto } from '../platform/crypto.ts';
 import type { Dial } from '../platform/socket.ts';
@@ -42,6 +49,8 @@ export interface UplinkHooks {
   /** `open`: after `welcome`. */
   message(message: SessionMessage, open: boolean): void;
   ended(how: DeviceEvents['disconnected']): void;
+  /** For how many milliseconds the administration server vouches for this gateway (S-9). */
+  vouched(gateway: string, pass: SignedPass | undefined): Promise<number>;
   /**
    * Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing.
    */
@@ -83,6 +92,7 @@ export class Uplink {
   #measures: GatewayMeasures;
   #phase: Phase = { is: 'stopped' };
   #standing: Standing = 'active';
+  readonly #vouching: Vouching;
   /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
   /**
@@ -109,13 +119,20 @@ export class Uplink {
       this.#news,
     );
     this.#measures = new GatewayMeasures(parts.probing);
+    this.#vouching = new Vouching({
+      vouched: (gateway, pass) => hooks.vouched(gateway, pass),
+      ask: () => this.#heartbeat.askPass(),
+      list: () => this.list,
+      leaveFor: (others) => this.#move(others, 'no pass of this gateway'),
+      random: parts.random,
+    });
     this.#watch = new GatewayWatch({
       options: parts.probing,
       round: (signal, rivals) => this.#round(signal, rivals),
       list: () => this.#gateways.list,
       standing: () => this.#measures.standing(this.list, this.#connection?.address.name ?? ''),
       measured: () => this.#gateways.measured(this.#measures.of(this.list)),
-      move: (to) => this.#move(to),
+      move: (to) => this.#move([to], 'moving to a nearer gateway'),
       random: parts.random,
     });
   }
@@ -315,6 +332,7 @@ export class Uplink {
     if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
     this.#balanced = false;
     this.#hooks.opened(connection, message);
+    void this.#vouching.told(address.name, message.pass);
   }
 
   #message(connection: Connection, message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void {
@@ -326,6 +344,9 @@ export class Uplink {
         return;
       case 'redirect':
         this.#redirect(connection, message);
+        return;
+      case 'pass':
+        void this.#vouching.told(connection.address.name, message);
         return;
       case 'beat':
         this.#heartbeat.answered();
@@ -357,12 +378,12 @@ export class Uplink {
     }, this.#parts.random() * withinMs);
   }
 
-  /** G-12: the device found a better gateway by itself. */
-  #move(to: GatewayAddress): void {
+  /** G-12, G-17: the device found better gateways by itself. */
+  #move(to: GatewayAddress[], why: string): void {
     const connection = this.#connection;
     if (!connection?.open || this.#gateways.redirected) return;
-    this.#gateways.redirect([to], connection.address.url);
-    connection.close('moving to a nearer gateway');
+    this.#gateways.redirect(to, connection.address.url);
+    connection.close(why);
   }
 
   /** B-3, G-13 */
@@ -379,6 +400,7 @@ export class Uplink {
     this.#heartbeat.stop();
     this.#news.sessionEnded();
     this.#watch.left();
+    this.#vouching.left();
     if (this.#phase.is === 'stopped') {
       this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
       return;

@@ -273,7 +273,7 @@ export class Admission {
     }
     connections.cork(connection, () => {
       const list = gateways.ranked(session.scope, session.device);
-      connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs));
+      connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs, gateways.own.pass));
       if (outdated) connections.send(connection, device.membership);
     });
     if (isNewer(prove.membership, current)) {

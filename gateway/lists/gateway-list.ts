@@ -27,7 +27,7 @@ export interface Scope {
 /** Settings of this gateway itself. */
 export type OwnGateway = Pick<
   DirectoryGateway,
-  keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former' | 'refused'
+  keyof GatewaySettings | 'draining' | 'revision' | 'told' | 'former' | 'refused' | 'pass'
 >;
 
 export class GatewayList {

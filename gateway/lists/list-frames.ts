@@ -2,7 +2,12 @@
  * The messages that carry a list of gateways. The list is the last field, so an empty one makes room for the
  * encoded entries.
  */
-import { encodeGatewayMessage, encodeValue, type RedirectReason } from '../../protocol/index.ts';
+import {
+  encodeGatewayMessage,
+  encodeValue,
+  type RedirectReason,
+  type SignedPass,
+} from '../../protocol/index.ts';
 import type { ListedGateway } from './gateway-list.ts';
 
 /** `welcome` (H-6). */
@@ -11,8 +16,10 @@ export function welcomeFrame(
   session: number,
   time: number,
   heartbeatMs: number,
+  pass: SignedPass | undefined,
 ): Uint8Array {
-  return withList(encodeGatewayMessage({ t: 'welcome', session, time, heartbeatMs, gateways: [] }), gateways);
+  const head = { t: 'welcome' as const, session, time, heartbeatMs, ...(pass && { pass }), gateways: [] };
+  return withList(encodeGatewayMessage(head), gateways);
 }
 
 /** `update` (G-1). */

@@ -10,9 +10,11 @@ import {
   CLOSE,
   type DeviceMessage,
   decodeDeviceMessage,
+  encodeGatewayMessage,
   ProtocolError,
   type Prove,
   plainBeat,
+  type SignedPass,
 } from '../../protocol/index.ts';
 import type { Admission } from '../admission/admission.ts';
 import type { Interner } from '../admission/interner.ts';
@@ -42,6 +44,8 @@ export interface DeviceMessagesParts {
   interner: Interner;
   metrics: Metrics;
   ticker: Ticker;
+  /** Of this gateway, while it has one. */
+  pass(): SignedPass | undefined;
   messagesPerSecond: number;
   messageBurst: number;
   bytesPerSecond: number;
@@ -123,6 +127,8 @@ export class DeviceMessages {
     if (message.t === 'beat') {
       this.#parts.metrics.heartbeats++;
       this.#parts.connections.send(connection, this.#beatAnswers.at(at));
+      const pass = message.pass && this.#parts.pass();
+      if (pass) this.#parts.connections.send(connection, encodeGatewayMessage({ t: 'pass', ...pass }));
       if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);
     }
     if (connection.bytes < 0 && !isLoopback(connection) && this.#leavesOut(connection, message)) return;

@@ -7,7 +7,7 @@ import {
   proofBytes,
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
-import { signedOrder } from './orders.ts';
+import { signedOrder, signedPass } from './orders.ts';
 import { sealedResult } from './results.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
 
@@ -18,6 +18,7 @@ const caps = ['sync', 'task.start', 'task.stop'];
 const fromDevice: [string, DeviceMessage][] = [
   ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: [0, 0] }],
   ['beat with nothing new', { t: 'beat' }],
+  ['beat that asks for the pass', { t: 'beat', pass: true }],
   ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
   [
     'beat with distances',
@@ -44,6 +45,11 @@ const fromGateway: [string, GatewayMessage][] = [
     'H-6: welcome with a session above 2^32',
     { t: 'welcome', session: 2 ** 32 + 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS },
   ],
+  [
+    'welcome with a pass',
+    { t: 'welcome', session: 9, time: NOW, heartbeatMs: 60_000, pass: signedPass(), gateways: GATEWAYS },
+  ],
+  ['pass', { t: 'pass', ...signedPass() }],
   ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
   ['beat', { t: 'beat', time: NOW + 60_000 }],
   ['order with a command', { t: 'order', ...signedOrder('command for a device') }],

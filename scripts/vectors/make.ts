@@ -7,6 +7,7 @@ import {
   LIMITS,
   locateBytes,
   locatedBytes,
+  passBytes,
   proofBytes,
   reconnectAdvice,
   SUBPROTOCOL,
@@ -24,7 +25,7 @@ import {
   signWith,
   TOKEN,
 } from './keys.ts';
-import { bodyVectors, orderVectors, refusedBodyVectors } from './orders.ts';
+import { bodyVectors, orderVectors, refusedBodyVectors, signedPass } from './orders.ts';
 import { refusedVectors } from './refused.ts';
 import { resultVectorsAll } from './results.ts';
 import { timingVectors } from './timing.ts';
@@ -55,6 +56,7 @@ function signatureVectors() {
       { nonce: hexOf(NONCE), gateway: GATEWAY, device: DEVICE },
       proofBytes(NONCE, GATEWAY, DEVICE),
     ),
+    signed('S-9 pass', { body: hexOf(signedPass().body) }, passBytes(signedPass().body), 'server'),
     signed(
       'G-16 locate',
       { nonce: hexOf(NONCE), challenge: CHALLENGE, device: DEVICE },

@@ -2,11 +2,13 @@
 import {
   encodeGatewayMessage,
   encodeOrderBody,
+  encodePass,
   LIMITS,
   type OrderBody,
   orderBytes,
+  passBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
+import { DEVICE, GATEWAY, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
 import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
 
 const DAY = 86_400_000;
@@ -90,6 +92,12 @@ export function signedOrder(name: string) {
   if (order === undefined) throw new Error(`no order ${name}`);
   const body = encodeOrderBody(order);
   return { body, sig: signWith(SERVER_KEY, orderBytes(body)) };
+}
+
+/** The pass of `GATEWAY` (S-9). */
+export function signedPass() {
+  const body = encodePass({ gateway: GATEWAY, issuedAt: NOW, expiresAt: NOW + DAY });
+  return { body, sig: signWith(SERVER_KEY, passBytes(body)) };
 }
 
 export function orderVectors() {

@@ -136,6 +136,9 @@ const fromGateway: typeof device = [
     'a challenge that names no installation',
     map({ t: challenge.t, nonce: challenge.nonce, gateway: challenge.gateway, time: challenge.time }),
   ],
+  ['F-6', 'a pass that is text', map({ ...welcome, pass: str('gw1') })],
+  ['F-6', 'a pass without a signature', map({ t: str('pass'), body: bin(new Uint8Array(9)) })],
+  ['F-6', 'a pass of 513 bytes', map({ t: str('pass'), body: `c50201${'00'.repeat(513)}`, sig: bin(SIG) })],
   ['F-6', '33 gateways', map({ ...welcome, gateways: many(33, gateway) })],
   ['F-6', 'a gateway that is text', map({ t: str('update'), gateways: array(str('gw1')) })],
   [

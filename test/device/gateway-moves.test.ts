@@ -395,4 +395,24 @@ test('G-10: a gateway that does not answer in time is not measured', async () =>
   await slow.stop();
 });
 
+test('G-17: a device leaves a gateway without a pass for one that has it', async () => {
+  const p = await pair({}, { home: true, connect: false });
+  p.one.passFor = null;
+  await p.at(p.two);
+  assert.is(p.one.proofs, 1);
+  assert.is(p.f.disconnected[0]?.reason, 'no pass of this gateway');
+  await p.end();
+});
+
+test('G-17: a device stays with a gateway without a pass when no other admits it', async () => {
+  const p = await pair({}, { home: true, connect: false });
+  p.one.passFor = null;
+  p.two.refuse = 1;
+  await p.at(p.one, 2);
+  await p.one.sendCommand('c1');
+  assert.is((await p.one.last.first('result', 'c1')).state, 'succeeded');
+  assert.is(p.one.proofs, 2);
+  await p.end();
+});
+
 test.run();

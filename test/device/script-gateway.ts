@@ -14,13 +14,16 @@ import {
   decodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
+  encodePass,
   type GatewayAddress,
   type GatewayMessage,
   type MembershipOrder,
   type OrderBody,
   orderBytes,
+  passBytes,
   proofBytes,
   type Result,
+  type SignedPass,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
 import { type OpenedMessage, openMessage, resultMac } from '../results.ts';
@@ -200,6 +203,16 @@ export class ScriptGateway {
     this.last.send(await this.order({ kind: 'membership', target, state, groups, ...numbers, ...more }));
   }
 
+  /** What vouches for it (S-9), as its `welcome` and an answer to who asks bring it; `null`: nothing. */
+  passFor: { issuedAt: number; expiresAt: number } | null | undefined;
+
+  async pass(): Promise<SignedPass | null> {
+    if (this.passFor === null) return null;
+    const times = this.passFor ?? { issuedAt: 1, expiresAt: this.time() + 86_400_000 };
+    const body = encodePass({ gateway: this.name, ...times });
+    return { body, sig: await nodeCrypto.sign(this.serverKey.privateKey, passBytes(body)) };
+  }
+
   settle(id: string): void {
     this.last.send({ t: 'settled', id, state: 'succeeded' as 'unknown' });
   }
@@ -247,6 +260,9 @@ export class ScriptGateway {
       peer.times.push(performance.now());
       if (message.t === 'prove') void this.#prove(peer, nonce, gateway, message);
       if (message.t === 'beat' && this.answerBeats) peer.send({ t: 'beat', time: this.time() });
+      if (message.t === 'beat' && message.pass) {
+        void this.pass().then((pass) => pass && peer.send({ t: 'pass', ...pass }));
+      }
     });
     peer.send({ t: 'challenge', nonce, gateway, installation: this.installation, time: this.time() });
   }
@@ -267,7 +283,10 @@ export class ScriptGateway {
       return;
     }
     const { heartbeatMs, gateways } = this;
-    peer.send({ t: 'welcome', session: ++this.#session, time: this.time(), heartbeatMs, gateways });
+    const pass = await this.pass();
+    if (peer.closed) return;
+    const session = ++this.#session;
+    peer.send({ t: 'welcome', session, time: this.time(), heartbeatMs, ...(pass && { pass }), gateways });
     this.proofs++;
   }
 }

@@ -29,7 +29,7 @@ test('H-6: frames with a list are what the codec reads, whatever the length of t
     const ranked = list.elsewhere(list.scope(['all']), 'dev');
     const to = ranked.map(({ name, url }) => ({ name, url }));
     assert.is(to.length, count);
-    assert.equal(decodeGatewayMessage(welcomeFrame(ranked, 7, 8, 1_000)), {
+    assert.equal(decodeGatewayMessage(welcomeFrame(ranked, 7, 8, 1_000, undefined)), {
       t: 'welcome',
       session: 7,
       time: 8,

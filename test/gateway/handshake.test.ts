@@ -115,6 +115,19 @@ test('S-7: the membership follows welcome when prove names an older edition, and
     assert.equal(told[0]?.held, [3, 1]);
   }));
 
+test('S-9: welcome brings the pass of the gateway, and so does an answer to a beat that asks', () =>
+  withRig({}, async (rig) => {
+    const pass = { body: Uint8Array.of(1, 2, 3), sig: new Uint8Array(64).fill(4) };
+    const plain = await connectDevice(rig.url, await rig.enrol());
+    assert.is(plain.welcome.pass, undefined);
+    await rig.putGateway({ pass, port: rig.worker.port, revision: 2 });
+    const identity = await rig.enrol();
+    await waitFor(async () => (await connectDevice(rig.url, identity)).welcome.pass !== undefined);
+    plain.device.send({ t: 'beat' });
+    plain.device.send({ t: 'beat', pass: true });
+    assert.equal(await plain.device.take('pass'), { t: 'pass', ...pass });
+  }));
+
 test('S-8, H-11: a device that is blocked or deleted is told so, signed, before it is turned away', () =>
   withRig({}, async (rig) => {
     for (const state of ['blocked', 'deleted'] as const) {

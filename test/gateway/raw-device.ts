@@ -15,6 +15,7 @@ import {
   type GatewayMessage,
   proofBytes,
   SUBPROTOCOL,
+  type Welcome,
 } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 
@@ -176,9 +177,9 @@ export async function connectDevice(
   url: string,
   identity: Identity,
   options: ProveOptions = {},
-): Promise<{ device: RawDevice; session: number }> {
+): Promise<{ device: RawDevice; session: number; welcome: Welcome }> {
   const device = new RawDevice(url);
   await prove(device, identity, options);
-  const { session } = await device.take('welcome');
-  return { device, session };
+  const welcome = await device.take('welcome');
+  return { device, session: welcome.session, welcome };
 }

@@ -14,7 +14,9 @@ interface Vectors {
   signatures: {
     name: string;
     key: 'device' | 'server';
-    inputs: Partial<Record<'publicKey' | 'token' | 'nonce' | 'gateway' | 'device' | 'challenge', string>> & {
+    inputs: Partial<
+      Record<'publicKey' | 'token' | 'nonce' | 'gateway' | 'device' | 'challenge' | 'body', string>
+    > & {
       gateways?: { name: string; url: string }[];
     };
     signedBytes: string;

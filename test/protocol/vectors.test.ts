@@ -92,6 +92,7 @@ test('every message of both directions is among the golden frames', () => {
     'challenge',
     'keep',
     'order',
+    'pass',
     'redirect',
     'settled',
     'update',
@@ -153,9 +154,9 @@ test('R-1, R-4: bodies of results are read as the ledger reads them, or refused 
   }
 });
 
-test('E-2, H-4, G-16: what is signed beside orders is spelled out byte by byte', () => {
-  const [enrol, prove, locate, located] = vectors.signatures;
-  assert.ok(enrol && prove && locate && located);
+test('E-2, H-4, S-9, G-16: what is signed beside orders is spelled out byte by byte', () => {
+  const [enrol, prove, pass, locate, located] = vectors.signatures;
+  assert.ok(enrol && prove && pass && locate && located);
   const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
   assert.is(
     enrol.signedBytes,
@@ -175,6 +176,7 @@ test('E-2, H-4, G-16: what is signed beside orders is spelled out byte by byte',
     ),
     prove.signedBytes,
   );
+  assert.is(pass.signedBytes, ascii('pushpoint.v1 pass\0') + pass.inputs.body);
   assert.is(
     locate.signedBytes,
     `${ascii('pushpoint.v1 locate\0')}${locate.inputs.nonce}${ascii(`${locate.inputs.challenge}\0${locate.inputs.device}`)}`,

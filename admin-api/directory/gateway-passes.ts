@@ -1,0 +1,58 @@
+import { decodePass, encodePass, ProtocolError, passBytes, type SignedPass } from '../../protocol/index.ts';
+import { holdsKey } from '../key-proof.ts';
+
+/** What a pass lasts, and from which age on it is renewed, milliseconds. */
+const LIFE_MS = 86_400_000;
+const RENEW_MS = 3_600_000;
+
+export interface PassSigner {
+  readonly publicKey: Uint8Array;
+  signPass(body: Uint8Array): Uint8Array;
+}
+
+/**
+ * The passes of gateways (PROTOCOL.md, S-9). Several servers share those in the directory: whoever finds one
+ * that is an hour old writes the next.
+ */
+export class GatewayPassWriter {
+  readonly #signer: PassSigner;
+  readonly #now: () => number;
+  /** Passes of the directory that verified, by gateway. */
+  readonly #verified = new Map<string, SignedPass>();
+
+  constructor(signer: PassSigner, now: () => number) {
+    this.#signer = signer;
+    this.#now = now;
+  }
+
+  /** The one that is written, while it is good and young; else a new one. */
+  of(gateway: string, written: SignedPass | undefined): SignedPass {
+    if (written && this.#isYoung(gateway, written)) return written;
+    const issuedAt = Math.floor(this.#now());
+    const body = encodePass({ gateway, issuedAt, expiresAt: issuedAt + LIFE_MS });
+    const pass = { body, sig: this.#signer.signPass(body) };
+    this.#verified.set(gateway, pass);
+    return pass;
+  }
+
+  #isYoung(gateway: string, written: SignedPass): boolean {
+    try {
+      const pass = decodePass(written.body);
+      const ageMs = this.#now() - pass.issuedAt;
+      const life = pass.expiresAt - pass.issuedAt;
+      if (pass.gateway !== gateway || life !== LIFE_MS || Math.abs(ageMs) > RENEW_MS) return false;
+    } catch (error) {
+      if (error instanceof ProtocolError) return false;
+      throw error;
+    }
+    const known = this.#verified.get(gateway);
+    if (known && same(known.body, written.body) && same(known.sig, written.sig)) return true;
+    if (!holdsKey(this.#signer.publicKey, passBytes(written.body), written.sig)) return false;
+    this.#verified.set(gateway, written);
+    return true;
+  }
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
