@@ -79,7 +79,7 @@ export class ForgedResults {
     if (news.length === 0) return;
     for (const data of news) {
       const { device: deviceId, command, worker, count } = data;
-      log.error({ deviceId, command, worker, count }, 'results that their devices did not make are refused');
+      log.warn({ deviceId, command, worker, count }, 'results that their devices did not make are refused');
     }
     await store.events.append(news.map((data) => ({ at: now(), type: 'result.refused', data })));
     hub.notify();

@@ -18,7 +18,7 @@ const [DEVICE, OTHER] = DEVICES;
 
 async function withServer(body: (server: Composed, logged: string[]) => Promise<void>): Promise<void> {
   const logged: string[] = [];
-  const log = pino({ level: 'error' }, { write: (line) => void logged.push(line) });
+  const log = pino({ level: 'warn' }, { write: (line) => void logged.push(line) });
   const server = await composed({ log });
   const { store } = server;
   await addDevices(store, 'd', DEVICES.length);
