@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Loops } from '../health/health.ts';
+import type { SecretBox } from './at-rest/secret-box.ts';
 import { Balancer } from './balance/balancer.ts';
 import { BestEffortSender } from './best-effort-sender.ts';
 import { DeviceSecrets } from './device-secrets.ts';
@@ -47,6 +48,8 @@ export interface Given {
   store: Store;
   bus: Bus;
   log: Logger;
+  /** Encrypts the secrets in the store; they are stored as they are when absent. */
+  secretBox?: SecretBox;
   /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */
   now?: () => number;
   config?: Partial<AdminConfig>;
@@ -63,12 +66,12 @@ export async function compose(given: Given) {
 }
 
 /** What all others build on. */
-async function coreParts({ store, bus, log, now = () => bus.clock.now(), config = {} }: Given) {
+async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now(), config = {} }: Given) {
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may be somebody else's.
   await bus.owner.claim(installation);
   const settings = adminSettings(config);
-  const signer = await OrderSigner.load(store.meta);
+  const signer = await OrderSigner.load(store.meta, secretBox);
   const secrets = await DeviceSecrets.load(store.meta);
   const registry = new Registry();
   const hub = new EventHub({ events: store.events, log });

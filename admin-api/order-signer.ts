@@ -14,6 +14,7 @@ import {
   orderBytes,
   passBytes,
 } from '../protocol/index.ts';
+import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 import type { Meta } from './store/store.ts';
 
@@ -36,18 +37,12 @@ export class OrderSigner {
     this.publicKey = Buffer.from(jwk.x as string, 'base64url');
   }
 
-  static async load(meta: Meta): Promise<OrderSigner> {
-    let stored = await meta.get(KEY);
-    if (stored === null) {
+  static async load(meta: Meta, box: SecretBox = new PlainBox()): Promise<OrderSigner> {
+    const der = await loadSecret(meta, box, { key: KEY, label: 'signing key' }, () => {
       const { privateKey } = generateKeyPairSync('ed25519');
-      stored = await meta.setOnce(
-        KEY,
-        privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
-      );
-    }
-    return new OrderSigner(
-      createPrivateKey({ key: Buffer.from(stored, 'base64'), format: 'der', type: 'pkcs8' }),
-    );
+      return privateKey.export({ format: 'der', type: 'pkcs8' });
+    });
+    return new OrderSigner(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
   }
 
   sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {

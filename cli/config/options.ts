@@ -101,6 +101,16 @@ export const OPTIONS = [
     secret: true,
   },
   {
+    name: 'secrets-key-file',
+    env: 'PUSHPOINT_SECRETS_KEY_FILE',
+    type: 'path',
+    description:
+      'File with the key that encrypts the signing key in the database: 32 random bytes in base64, the same for all administration servers',
+    programs: ADMIN,
+    absent:
+      'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL nothing is encrypted',
+  },
+  {
     name: 'keep-commands',
     env: 'PUSHPOINT_KEEP_COMMANDS',
     type: 'duration',

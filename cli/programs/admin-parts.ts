@@ -8,6 +8,8 @@ import { isIP } from 'node:net';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
+import { secretBox } from '../../admin-api/at-rest/key-file.ts';
+import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
@@ -87,6 +89,7 @@ export function adminParts(
     bus,
     log,
     certificates,
+    secretBox: boxOf(config, dataDir),
     keepFirstToken: (token) => writeToken(tokenFile, token),
   });
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
@@ -112,6 +115,17 @@ export function adminParts(
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
   ];
   return { parts, server, tokenFile };
+}
+
+/** SQLite has its key in the folder of its file, as long as no other is named. */
+function boxOf({ secretsKeyFile, databaseUrl }: AdminSettings, dataDir: string): SecretBox {
+  const ownFile = databaseUrl === undefined ? join(dataDir, 'secrets.key') : null;
+  try {
+    return secretBox({ keyFile: secretsKeyFile, ownFile });
+  } catch (error) {
+    if (error instanceof StoreSettingsError) throw new ConfigError([`--secrets-key-file: ${error.message}`]);
+    throw error;
+  }
 }
 
 export function storeOf(

@@ -1,0 +1,43 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { StoreSettingsError } from '../store/store-settings-error.ts';
+import { KeyBox, PlainBox, type SecretBox } from './secret-box.ts';
+
+const KEY_BYTES = 32;
+
+/**
+ * The box of the key that the settings name. Without one, `ownFile` holds it and is made when missing, for
+ * this user only; `null`: nothing is encrypted. Throws `StoreSettingsError`.
+ */
+export function secretBox(settings: { keyFile?: string | undefined; ownFile: string | null }): SecretBox {
+  const { keyFile, ownFile } = settings;
+  if (keyFile !== undefined) return readKeyFile(keyFile);
+  if (ownFile === null) return new PlainBox();
+  if (!existsSync(ownFile)) makeKeyFile(ownFile);
+  return readKeyFile(ownFile);
+}
+
+function readKeyFile(file: string): SecretBox {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StoreSettingsError(`${file} cannot be read (${code})`);
+  }
+  const key = Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64');
+  if (key.length === KEY_BYTES) return new KeyBox(key);
+  throw new StoreSettingsError(
+    `${file} holds no key: expected ${KEY_BYTES} random bytes as text, as from openssl rand -base64 ${KEY_BYTES}`,
+  );
+}
+
+function makeKeyFile(file: string): void {
+  const text = `${randomBytes(KEY_BYTES).toString('base64')}\n`;
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: 'wx', flush: true });
+  } catch (error) {
+    // Another program on the folder was faster.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Secrets of the installation in the database are encrypted with a key that is stored apart from it. A key
+ * management service can implement `SecretBox` as well.
+ */
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import type { Meta } from '../store/store.ts';
+import { StoreSettingsError } from '../store/store-settings-error.ts';
+
+export interface SecretBox {
+  /** Whether what it seals is encrypted. */
+  readonly encrypts: boolean;
+  /** `label` says what the secret is: what was sealed under another label does not open. */
+  seal(label: string, secret: Uint8Array): Promise<string>;
+  /** Rejects with `StoreSettingsError` when this is not the key that it was sealed with. */
+  open(label: string, sealed: string): Promise<Buffer>;
+}
+
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const SEALED = 'aes256gcm';
+
+/** Without a key: base64. */
+export class PlainBox implements SecretBox {
+  readonly encrypts = false;
+
+  async seal(_label: string, secret: Uint8Array): Promise<string> {
+    return Buffer.from(secret).toString('base64');
+  }
+
+  async open(label: string, stored: string): Promise<Buffer> {
+    if (!isSealed(stored)) return Buffer.from(stored, 'base64');
+    throw new StoreSettingsError(
+      `the ${label} in the database is encrypted, and no key is given: name the file of the key with ` +
+        '--secrets-key-file',
+    );
+  }
+}
+
+/** AES-256-GCM with one key. */
+export class KeyBox implements SecretBox {
+  readonly encrypts = true;
+  readonly #key: Buffer;
+  readonly #id: string;
+
+  /** 32 bytes. */
+  constructor(key: Uint8Array) {
+    this.#key = Buffer.from(key);
+    this.#id = createHash('sha256').update('pushpoint key id\0').update(key).digest('hex').slice(0, 16);
+  }
+
+  async seal(label: string, secret: Uint8Array): Promise<string> {
+    const nonce = randomBytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(Buffer.from(label));
+    const bytes = Buffer.concat([nonce, cipher.update(secret), cipher.final(), cipher.getAuthTag()]);
+    return [SEALED, this.#id, bytes.toString('base64')].join(':');
+  }
+
+  /** What was stored before there was a key opens as well. */
+  async open(label: string, stored: string): Promise<Buffer> {
+    if (!isSealed(stored)) return Buffer.from(stored, 'base64');
+    const [, id, text = ''] = stored.split(':');
+    if (id !== this.#id) {
+      throw new StoreSettingsError(
+        `the ${label} in the database is encrypted with key ${id}, and this is key ${this.#id}: restore the file of ` +
+          'that key (--secrets-key-file, or secrets.key in the data folder)',
+      );
+    }
+    const bytes = Buffer.from(text, 'base64');
+    const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, NONCE_BYTES));
+    decipher.setAAD(Buffer.from(label)).setAuthTag(bytes.subarray(-TAG_BYTES));
+    return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+  }
+}
+
+/**
+ * The secret stored under `key`, made when there is none; servers that start at once agree on one. What was
+ * stored before there was a key is encrypted now.
+ */
+export async function loadSecret(
+  meta: Meta,
+  box: SecretBox,
+  { key, label }: { key: string; label: string },
+  make: () => Uint8Array,
+): Promise<Buffer> {
+  const stored = (await meta.get(key)) ?? (await meta.setOnce(key, await box.seal(label, make())));
+  const secret = await box.open(label, stored);
+  if (box.encrypts && !isSealed(stored)) await meta.replace(key, stored, await box.seal(label, secret));
+  return secret;
+}
+
+function isSealed(stored: string): boolean {
+  return stored.startsWith(`${SEALED}:`);
+}
