@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
+import { startClusterDeployment } from '../services/redis-cluster.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { read } from './deploy-files.ts';
 
@@ -23,8 +24,9 @@ function run(...args: string[]): Program {
   return program;
 }
 
-const urlOf = (role: 'admin' | 'gateway') =>
-  `redis://pushpoint-${role}:change-me-${role}@127.0.0.1:${redis.port}`;
+type Role = 'admin' | 'gateway';
+
+const urlOf = (role: Role) => `redis://pushpoint-${role}:change-me-${role}@127.0.0.1:${redis.port}`;
 const facts = async (program: Program) =>
   JSON.parse((await program.waitForLine(/^ready /, 30_000)).slice('ready '.length));
 
@@ -34,21 +36,23 @@ test.before(async () => {
   redis = await startRedis({ settings: [['aclfile', aclfile]] });
   watcher = new Redis({ port: redis.port, username: 'watcher', password: 'any' });
 });
-test.after(async () => {
+test.after.each(async () => {
   for (const program of programs.splice(0).reverse()) await program.stop();
+});
+test.after(async () => {
   watcher.disconnect();
   await redis.stop();
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** A deployment with a device, on these users. */
-async function start() {
-  const api = ['--api-port', String(await freePort()), '--data-dir', join(folder, 'data')];
-  const admin = run('admin', ...api, '--redis-url', urlOf('admin'), '--canary-interval', '1s');
+async function start(data: string, url: (role: Role) => string) {
+  const api = ['--api-port', String(await freePort()), '--data-dir', join(folder, data)];
+  const admin = run('admin', ...api, '--redis-url', url('admin'), '--canary-interval', '1s');
   const { api: server, tokenFile } = await facts(admin);
   const gateway = run(
     ...['gateway', '--name', 'gw1', '--host', '127.0.0.1', '--port', '0', '--metrics-port', '0'],
-    ...['--address', 'ws://127.0.0.1:0', '--workers', '2', '--redis-url', urlOf('gateway')],
+    ...['--address', 'ws://127.0.0.1:0', '--workers', '2', '--redis-url', url('gateway')],
   );
   const { metricsPort } = await facts(gateway);
   const reach = ['--server', server, '--token-file', tokenFile];
@@ -56,7 +60,7 @@ async function start() {
 }
 
 test('commands run, a gateway drains, dies and stops, and Redis denies the programs nothing', async () => {
-  const { gateway, server, metricsPort, reach } = await start();
+  const { gateway, server, metricsPort, reach } = await start('one', urlOf);
   const token = await run('enroll-token', '--quiet', ...reach).waitForLine(/^ppe_|^pp1\./);
   const agent = run('agent', '--server', server, '--token', token, '--state', join(folder, 'state'));
   await facts(agent);
@@ -136,6 +140,32 @@ test('a gateway cannot change what others say, and reads nothing that is not for
     assert.is(await watcher.hget('pp:gateways', 'gw9'), 'x');
   } finally {
     client.disconnect();
+  }
+});
+
+test('in a Redis Cluster, too, Redis denies the programs nothing', async () => {
+  const cluster = await startClusterDeployment({ replicas: 0 });
+  const connections = cluster.servers.map((server) => cluster.connect(server));
+  try {
+    for (const line of USERS.trim().split('\n').slice(1)) {
+      const [, name = '', ...rules] = line.match(/\([^)]*\)|\S+/g) ?? [];
+      for (const connection of connections) await connection.call('ACL', 'SETUSER', name, ...rules);
+    }
+    const { reach, gateway, admin } = await start('cluster', (role) =>
+      cluster.url.replace('://', `://pushpoint-${role}:change-me-${role}@`),
+    );
+    const group = run('gateways', 'set', 'gw1', '--limit', '77', '--wait', ...reach);
+    assert.is((await group.exited).code, 0, group.output);
+    // The canary's no-op goes down and its answer up.
+    const { api } = await facts(admin);
+    await waitFor(async () => ((await (await fetch(`${api}/ready`)).json()) as { ready: boolean }).ready);
+    assert.equal(await gateway.stop(30_000), { code: 0, signal: null });
+    for (const connection of connections) assert.equal(await connection.call('ACL', 'LOG'), []);
+  } finally {
+    // Before their Redis.
+    for (const program of programs.splice(0).reverse()) await program.stop();
+    for (const connection of connections) connection.disconnect();
+    await cluster.stop();
   }
 });
 
