@@ -257,7 +257,7 @@ test('nobody is moved to a gateway that does not admit, or is full, and small di
   assert.equal(plan({}, 0, 0), []);
 });
 
-test('random fleets with nested scopes converge, within limits and bounds, and never go back and forth', () => {
+test('random fleets with nested scopes converge within limits and bounds, without oscillation', () => {
   for (let seed = 1; seed <= 60; seed++) {
     const next = random(seed);
     const pick = (most: number) => Math.floor(next() * most);

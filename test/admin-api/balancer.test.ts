@@ -168,7 +168,7 @@ test.before(async () => {
 });
 test.after(() => deployment.stop());
 
-test('a gateway that joins gets its share, a bounded number of devices a second, each told where to go', async () => {
+test('a gateway that joins gets its share: a bounded number of redirected devices a second', async () => {
   const devices = await addDevices(deployment.store, 'd', 300);
   const gw1 = await deployment.addGateway('gw1');
   const gw2 = await deployment.addGateway('gw2');
@@ -232,7 +232,7 @@ function looks(): { count: number } {
   return seen;
 }
 
-test('devices that measured stay at the nearest, and leave it only as far as it is over its limit, for the next', async () => {
+test('devices stay at the nearest gateway; only those above its limit go to the next', async () => {
   await deployment.store.groups.create({ id: 'near', parentId: 'all', name: 'Near', createdAt: T0 });
   const near = await deployment.addGateway('near', 'near');
   const middle = await deployment.addGateway('middle', 'near');

@@ -14,7 +14,7 @@ import { waitFor } from '../wait.ts';
 import { claim, INSTALLATION, writeDirectory } from '../write-directory.ts';
 import { addDevices } from './store-fixtures.ts';
 
-test('a bus that fails while a server starts delays the directory, also one that an earlier server wrote', async () => {
+test('a bus that fails while a server starts delays the directory, even one written earlier', async () => {
   const log = pino({ level: 'silent' });
   const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));
   const store = openStore({ dataDir, checkNesting: true, log });
@@ -50,7 +50,7 @@ test('a bus that fails while a server starts delays the directory, also one that
   }
 });
 
-test('what another server changes while the directory is written is in it as it was changed last', async () => {
+test('the directory has the newest change that another server makes while it is written', async () => {
   const log = pino({ level: 'silent' });
   const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));
   const store = openStore({ dataDir, log });

@@ -245,7 +245,7 @@ test('a gateway is given its time from when it was first seen to be behind, not 
     assert.is(state, 'acked');
   }));
 
-test('receipts that are lost with the data of Redis do not count as applied, nor does what their worker said', () =>
+test('receipts lost with the data of Redis do not count as applied, nor do reports of their worker', () =>
   withDeployment(async (deployment) => {
     const { bus, time } = deployment;
     await running(deployment);

@@ -24,7 +24,7 @@ function meta(): Pick<Meta, 'get' | 'replace'> & { races: (() => void)[] } {
 const gateway = (name: string, port?: number) =>
   ({ name, ...(port && { serves: { port, address: `ws://${name}:${port}` } }) }) as FleetGateway;
 
-test('an address counts once a worker listens there, stays while none does, and goes with the gateway', async () => {
+test('an address counts once a worker listens there, and until the gateway is deleted', async () => {
   const store = meta();
   const addresses = new GatewayAddresses(store, () => 0);
   await addresses.follow([gateway('gw1'), gateway('gw2', 2)]);

@@ -108,7 +108,7 @@ test('a token ends when its time is over, even when it was used just before', as
   }
 });
 
-test('when a token was last used is on record', async () => {
+test('the API records when a token was last used', async () => {
   const { token, id } = (await http.call('POST', '/v1/tokens', { body: { name: 'used', role: 'viewer' } }))
     .body;
   await http.call('GET', '/v1/groups', { as: token });

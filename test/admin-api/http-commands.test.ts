@@ -37,7 +37,7 @@ test('a command is answered 202 at once with where to read it', async () => {
   assert.is(read.body.counts.total, 1);
 });
 
-test('more commands than may wait are refused with a time to come again, the others are on record', async () => {
+test('commands above the queue limit are refused with Retry-After; the others are stored', async () => {
   const answers = await Promise.allSettled(
     Array.from({ length: WAITING_MAX + 3 }, () =>
       commands.create({ type: 'message', args: { topic: 't' }, target: { devices: [device] } }, 'test'),
@@ -111,7 +111,8 @@ test('arguments that cannot travel are refused: too deep, too long', async () =>
   for (let i = 0; i < 40; i++) deep = [deep];
   const tooDeep = await create(toDevice({ type: 'message', args: { topic: 'x', body: deep } }));
   assert.is(tooDeep.status, 400);
-  const deepest = `{"type":"message","target":{"all":true},"args":{"topic":"x","body":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`;
+  const nested = '['.repeat(200_000) + ']'.repeat(200_000);
+  const deepest = `{"type":"message","target":{"all":true},"args":{"topic":"x","body":${nested}}}`;
   assert.is((await http.call('POST', '/v1/commands', { text: deepest })).status, 400);
   const tooLong = await create(toDevice({ type: 'message', args: { topic: 'x', body: 'x'.repeat(40_000) } }));
   assert.is(tooLong.status, 413);
@@ -129,7 +130,7 @@ test('a time that is past, and a device or group that does not exist, are refuse
   }
 });
 
-test('the same Idempotency-Key with the same body is the same command; with another body it is refused', async () => {
+test('an Idempotency-Key with the same body returns the same command; another body is refused', async () => {
   const headers = { 'idempotency-key': 'night-sync-1' };
   const first = await create(toDevice({ ttl: 60 }), headers);
   assert.is(first.headers.get('idempotency-replayed'), null);
@@ -212,7 +213,7 @@ test('the status counts devices and what is open', async () => {
   await waitFor(async () => (await http.call('GET', '/v1/status')).body.directory.generation !== null);
 });
 
-test('lists leave out what devices returned unless they are asked for it, and then have small pages', async () => {
+test('lists leave out returned data unless asked for it, and then have small pages', async () => {
   const { store } = http;
   const at = Date.now();
   const devices = await addDevices(store, 'long', 30);

@@ -46,7 +46,7 @@ test('a token is for a group that exists, for one device and one day unless it s
   assert.is((await http.call('POST', '/v1/enrolment-tokens', { body: { groupId: 'nowhere' } })).status, 422);
 });
 
-test('E-3: a device that enrols gets its id, the key to pin, its gateways and a membership signed by that key', async () => {
+test('E-3: a device that enrols gets its id, the key to pin, gateways and a membership', async () => {
   await http.serves('gw-all', 'wss://all.example.net:13295');
   await http.serves('gw-berlin', 'wss://berlin.example.net:13295', 'berlin');
   await http.serves('gw-drained', 'wss://drained.example.net:13295');
@@ -81,7 +81,7 @@ test('E-3: a device that enrols gets its id, the key to pin, its gateways and a 
   assert.ok(entry, 'gateways know the device before it is answered');
 });
 
-test('E-5: enrolling again with the same key gives the same device and takes no use of the token', async () => {
+test('E-5: enrolling again with the same key returns the same device and uses up no token', async () => {
   const { token, id } = await makeToken({ uses: 2 });
   const keys = makeDeviceKeys();
   const first = await enroll(enrolBody(token, keys));
@@ -234,7 +234,7 @@ test('an address that fails too often waits, and is told how long', async () => 
   }
 });
 
-test('pages of allowed origins may call what devices call, and nothing else; where none are allowed, none may', async () => {
+test('pages of allowed origins may call only the routes for devices; other pages may call none', async () => {
   const origin = 'https://kiosk.example.net';
   const deployment = await startHttp({ allowedOrigins: [origin] });
   const preflight = async (to: Http, path: string, from: string) => {

@@ -37,7 +37,7 @@ async function append(count: number, more: object = {}, type = 'test'): Promise<
 const numbers = (reader: EventReader) => reader.events.map((event) => event.data.n);
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-test('the hub goes round while nobody listens', async () => {
+test('the hub keeps polling while nobody listens', async () => {
   await waitFor(async () => /event_streams 0\n/.test((await http.call('GET', '/metrics')).body));
   const { rounds } = http.hub;
   await waitFor(() => http.hub.rounds > rounds + 1, { what: 'rounds' });
@@ -57,7 +57,7 @@ test('a stream begins with what happens next, and carries number, type and data'
   assert.match(event?.data.at, /^\d{4}-.*\.\d{3}Z$/);
 });
 
-test('a stream cut anywhere resumes by Last-Event-ID without gap or repeat, while more keeps coming', async () => {
+test('a stream cut anywhere resumes by Last-Event-ID without gap or repeat while events arrive', async () => {
   const [first, last] = [appended + 1, appended + 300];
   let position = String((await http.store.events.bounds()).last);
   const writing = (async () => {

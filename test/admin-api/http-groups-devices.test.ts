@@ -187,7 +187,7 @@ async function connect(device: string) {
   return { closes };
 }
 
-test('S-8: a blocked device is blocked in the directory, signed, and sent away; unblocking undoes it', async () => {
+test('S-8: a blocked device is signed as blocked and sent away; unblocking undoes it', async () => {
   const id = await http.enrol();
   const { closes } = await connect(id);
   assert.is((await http.call('GET', `/v1/devices/${id}`)).body.state, 'connected');
@@ -202,7 +202,7 @@ test('S-8: a blocked device is blocked in the directory, signed, and sent away; 
   assert.is((await http.bus.directory.devices([id]))[0]?.state, 'active');
 });
 
-test('S-8: of a deleted device the directory keeps that it was deleted, signed, and what was open for it is canceled', async () => {
+test('S-8: the directory keeps a signed deletion, and open executions are canceled', async () => {
   const id = await http.enrol();
   const { closes } = await connect(id);
   const command = await http.call('POST', '/v1/commands', {

@@ -65,7 +65,7 @@ test('G-16: a challenge is good for a minute, for one device and nonce', async (
   assert.is((await ask(id, keys)).answer.status, 200);
 });
 
-test('G-16: strangers, and devices that are blocked, learn nothing; an address that fails often has to wait', async () => {
+test('G-16: strangers and blocked devices learn nothing; an address that fails often must wait', async () => {
   http.clock.offsetMs += 61_000;
   const { id, keys } = await enrolled();
   assert.is((await ask(id, makeDeviceKeys())).answer.status, 401);

@@ -163,7 +163,7 @@ test('each type of event has a schema of its own, told apart by `event`', async 
   assert.equal(stream?.schema, { $ref: '#/components/schemas/Event' });
 });
 
-test('the document names its server, and every schema and member has a description or says it by itself', () => {
+test('the document names its server, and every schema and member is described or self-explanatory', () => {
   const { servers } = document as unknown as { servers: { url: string; description: string }[] };
   assert.equal(
     servers.map(({ url }) => url),

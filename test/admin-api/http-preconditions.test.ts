@@ -53,7 +53,7 @@ test('of two who change the same at once, knowing the same, one does', async () 
   }
 });
 
-test('any of several tags will do; a weak one never does; without If-Match the last change wins', async () => {
+test('any one of several tags matches, a weak one never; without If-Match the last change wins', async () => {
   for (const path of paths) {
     assert.is((await change(path, `"other", ${await tagOf(path)}`)).status, 200);
     assert.is((await change(path, `W/${await tagOf(path)}`)).status, 412);

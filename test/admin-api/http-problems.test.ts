@@ -164,7 +164,7 @@ test('answers are not to be cached, sniffed or framed, and other origins are not
   assert.is(headers.get('access-control-allow-origin'), null);
 });
 
-test('an unexpected error is logged, and nothing of it is told', async () => {
+test('an unexpected error is logged, and its details stay private', async () => {
   const broken = await startHttp({}, () => ({
     explain: () => Promise.reject(new Error('password=hunter2')),
   }));
@@ -220,7 +220,7 @@ test('while the store or the bus is away, the answer is 503 with when to try aga
   }
 });
 
-test('a request that does not arrive in time is answered 408 and may be sent again, garbage 400', async () => {
+test('a request that does not arrive in time gets 408 and may be repeated; garbage gets 400', async () => {
   const answerTo = async (code: string) => {
     const connected = once(http.app.server, 'connection');
     const client = connect(Number(new URL(http.url).port), '127.0.0.1');

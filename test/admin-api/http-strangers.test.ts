@@ -38,7 +38,7 @@ test('failures of others do not keep a device from enrolling: those that succeed
   }
 });
 
-test('what is nested deeper than the API takes is refused with 400 on every route that takes a body', async () => {
+test('every route that takes a body refuses one that is nested too deep with 400', async () => {
   const deep = nested(100_000);
   const wishes: [string, string, string][] = [
     ['POST', '/v1/commands', `{"type":"message","args":{"topic":"x","body":${deep}},"target":{"all":true}}`],
@@ -61,7 +61,7 @@ test('what is nested deeper than the API takes is refused with 400 on every rout
   );
 });
 
-test('what a viewer wished for and what may not be put on record leaves no 500', async () => {
+test('queries and stored texts that are invalid never cause a 500', async () => {
   for (const deviceId of [[['x']], { toString: 1 }, { valueOf: {} }, 7, null, true, nested(20)]) {
     const answer = await http.call('POST', '/v1/tunnels', { as: 'viewer', body: { deviceId, port: [22] } });
     assert.is(answer.status, 403, JSON.stringify(deviceId));
@@ -77,7 +77,7 @@ test('the body of a request to nowhere is not read', async () => {
   }
 });
 
-test('silent connections keep no operator out: they have a bound, a share, and are closed for others', async () => {
+test('silent connections keep no operator out: they are limited, and closed to make room', async () => {
   const bound = await startHttp({ maxStrangers: 40 });
   const port = Number(new URL(bound.url).port);
   const sockets = new Set<Socket>();

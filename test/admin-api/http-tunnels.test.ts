@@ -112,7 +112,7 @@ const refusals = async (device: string) =>
 const hash = (ticket: string) => createHash('sha256').update(ticket).digest('hex');
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex');
 
-test('a tunnel is joined at the gateway with the fewest tunnels, which knows the tickets by their hashes only', async () => {
+test('the gateway with the fewest tunnels gets the next one, and sees ticket hashes only', async () => {
   const device = await connected(gw2);
   const { status, headers, body } = await open({ deviceId: device, port: 22, reason: 'why not' });
   assert.is(status, 201);
@@ -164,7 +164,7 @@ test('an operator cannot send the commands of tunnels', async () => {
   }
 });
 
-test('viewers open none, operators only to the device itself, admins everywhere; what is refused is audited', async () => {
+test('viewers open no tunnels, operators to the device only; refusals are audited', async () => {
   const device = await connected();
   const tries: [string, object, number][] = [
     ['viewer', { port: 22 }, 403],
@@ -192,7 +192,7 @@ test('viewers open none, operators only to the device itself, admins everywhere;
   }
 });
 
-test('hosts that are not hosts, ports that are not ports, and devices that are none are refused', async () => {
+test('invalid hosts, invalid ports and unknown devices are refused', async () => {
   const deviceId = await connected();
   for (const body of [
     { deviceId, port: 0 },
@@ -209,7 +209,7 @@ test('hosts that are not hosts, ports that are not ports, and devices that are n
   assert.is((await open({ deviceId: 'nobody', port: 22 })).status, 422);
 });
 
-test('as many tunnels as there may be for a device and for an operator; the one too many is audited', async () => {
+test('devices and operators have a limit of tunnels; the attempt above it is audited', async () => {
   const [one, two] = [await connected(), await connected()];
   const made = [];
   for (const deviceId of [one, one, two]) made.push((await open({ deviceId, port: 22 })).body.tunnel.id);
@@ -288,7 +288,7 @@ test('closed by an operator, both ends are told; closed again it stays as it is'
   assert.is((await http.call('POST', '/v1/tunnels/none/close')).status, 404);
 });
 
-test('a tunnel moves to another gateway for its own operator, and the one it left is told once both are there', async () => {
+test('an operator moves its own tunnel; the old gateway hears of it once both ends moved', async () => {
   const device = await connected();
   const { id } = (await open({ deviceId: device, port: 22 })).body.tunnel;
   await join(id, gw1);

@@ -62,7 +62,7 @@ function random(seed: number): () => number {
   };
 }
 
-test('random fleets: no device is moved out of its nearest band, but for those a gateway is over its limit with', () => {
+test('random fleets: devices leave their nearest band only for load above the limit of a gateway', () => {
   let moved = 0;
   let relieved = 0;
   for (let seed = 1; seed <= 200; seed++) {

@@ -122,7 +122,7 @@ test('verify-ca checks the authority, verify-full the name as well', async () =>
   }
 });
 
-test('an authority that changes counts for the next connection, and one that is no good for none', async () => {
+test('the next connection uses a changed authority; an unusable one is ignored', async () => {
   const root = join(folder, 'root.pem');
   copyFileSync(own.ca, root);
   const certificates = new Certificates(log, { lookMs: 10 });
@@ -160,14 +160,14 @@ test('an authority that changes counts for the next connection, and one that is 
   }
 });
 
-test('a server without TLS is refused where TLS is asked for, and used where it is only preferred', async () => {
+test('a server without TLS is refused where TLS is required, and used where TLS is preferred', async () => {
   const url = (mode: string) => `${withoutTls.url}?sslmode=${mode}`;
   await rejects(start(url('require')), tells(/it has no TLS, and sslmode=require asks for it/));
   await start(url('prefer'));
   await start(url('allow'));
 });
 
-test('a password comes from the URL, PGPASSWORD, or a password file that only its owner may read', async () => {
+test('a password comes from the URL, PGPASSWORD, or a file that only its owner can read', async () => {
   const file = join(folder, 'pgpass');
   const url = at('guarded', `&passfile=${encodeURIComponent(file)}`);
   await start(url.replace('guarded', 'guarded:hunter2'));
@@ -195,7 +195,7 @@ test('the socket is reached by both forms of its URL', async () => {
   await start(`postgres:///postgres?user=postgres&port=${port}&host=${socketFolder}`);
 });
 
-test('settings that are wrong end with a sentence at once; a server that is away is unavailable', async () => {
+test('wrong settings fail at once with a sentence; a server that is down is unavailable', async () => {
   await rejects(start(at('guarded:wrong')), tells(/does not accept the password of user guarded/));
   await rejects(start(at('nobody')), tells(/nobody/));
   await rejects(

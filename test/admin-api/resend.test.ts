@@ -48,7 +48,7 @@ async function stateOf(store: Store, command: string): Promise<string | undefine
   return (await store.executions.get({ command, device: 'd1' }))?.state;
 }
 
-test('what has been answered is not sent again while the answer waits to be put on record', () =>
+test('an answered command is not sent again while the answer waits to be stored', () =>
   withDeployment(async ({ store, bus, overdue }) => {
     const incarnation = await bus.leases.acquire(WORKER, LOAD, 60_000);
     await addDevice(store, 'd1');

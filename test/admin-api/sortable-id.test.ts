@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { sortableId } from '../../admin-api/sortable-id.ts';
 import { ID_PATTERN } from '../../protocol/index.ts';
 
-test('ids sort by the time they were made, also many in one millisecond and after the clock stepped back', () => {
+test('ids sort by creation time, even within a millisecond and after the clock steps back', () => {
   const now = Date.now();
   const times = [...Array(2000).fill(now), now - 3_600_000, now - 1, now, now + 5, now + 3_600_000];
   const ids = times.map((time) => sortableId('c', time));

@@ -429,7 +429,7 @@ export function commandRules(rule: Rule, under: StoreUnderTest): void {
     assert.is((await store.commands.counts(['c3'])).get('c3')?.queued, 3);
   });
 
-  rule('devices on record as connected with something queued are found', async (store) => {
+  rule('devices stored as connected with something queued are found', async (store) => {
     await addDevices(store, 'd', 4);
     await store.devices.applySessions(['d0000', 'd0001', 'd0003'].map((d) => connect(d, 1)));
     await addCommand(store, 'c1', { target: { devices: ['d0000', 'd0001', 'd0002'] } });

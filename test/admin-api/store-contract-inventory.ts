@@ -273,7 +273,7 @@ export function inventoryRules(rule: Rule): void {
     );
   });
 
-  rule('a connect counts only when its session is newer than the one on record', async (store) => {
+  rule('a connect counts only when its session is newer than the stored one', async (store) => {
     await addDevice(store, 'd');
     assert.equal(await store.devices.applySessions([connect('d', 5), connect('unknown', 1)]), {
       connected: ['d'],

@@ -59,7 +59,7 @@ for (const [mode, settings] of [
   ['refuses', {}],
   ['drops', { ignore_startup_parameters: 'statement_timeout,idle_in_transaction_session_timeout' }],
 ] as const) {
-  test(`statements and idle transactions have time limits behind a pooler that ${mode} them at connecting`, async () => {
+  test(`statements and transactions have time limits if a pooler ${mode} them at startup`, async () => {
     const own = await startPgBouncer(server, settings);
     const address = postgresAddress(own.through(await server.createDatabase()), {});
     const db = await postgresDialect({ address, poolSize: 4, statementTimeoutMs: 300, log }).open();

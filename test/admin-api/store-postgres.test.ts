@@ -121,7 +121,7 @@ test('a transaction that deadlocks with another is run again', async () => {
   assert.is(await one.meta.get('a'), await one.meta.get('b'));
 });
 
-test('a transaction that appends events before its rows does not deadlock with one that does it after', async () => {
+test('transactions that append events before and after their rows do not deadlock', async () => {
   const url = await server.createDatabase(migrated);
   const [one, two] = await Promise.all([open(url), open(url)]);
   await one.meta.set('row', '');
@@ -147,7 +147,7 @@ test('a transaction that appends events before its rows does not deadlock with o
   assert.is((await one.events.after(0, 10)).filter(({ type }) => type === 'test').length, 2);
 });
 
-test('a command that another transaction is changing is not waited for by who asks for free ones only', async () => {
+test('a caller that asks for free commands skips one that another transaction is changing', async () => {
   const store = await open(await server.createDatabase(migrated));
   for (const id of ['c1', 'c2']) await addCommand(store, id, { target: { devices: [] } });
   await store.transaction(async (tx) => {
@@ -158,7 +158,7 @@ test('a command that another transaction is changing is not waited for by who as
   assert.equal(await store.commands.finishIfDone(['c1', 'c2'], T0, 'free'), ['c1']);
 });
 
-test('without its database a store says so, and works again once it is back; what was committed is there', async () => {
+test('a store reports that its database is down, and has every commit once it is back', async () => {
   const store = await open(await server.createDatabase());
   await store.meta.set('k', 'v');
   await server.kill();

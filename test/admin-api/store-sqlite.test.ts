@@ -71,7 +71,8 @@ test('a database from before draining is migrated, and keeps what was in it', as
   const database = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
   const [first] = SQLITE_MIGRATIONS;
   for (const statement of first?.statements ?? []) database.exec(statement);
-  database.exec(`create table migrations (number integer primary key, name text not null, applied_at bigint not null);
+  database.exec(`create table migrations
+      (number integer primary key, name text not null, applied_at bigint not null);
     insert into migrations values (1, 'first', 0);
     insert into gateways values ('gw1', 'all', 1, 13295, 'ws://gw1:13295', 10, 7, 1, 2)`);
   database.close();
@@ -96,9 +97,10 @@ test('names that operators gave before that was kept with the device are kept fr
     ['by-operator', 'alice'],
     ['by-itself', 'system'],
   ] as const) {
-    database.exec(`insert into devices (id, group_id, name, search, platform, software, public_key, membership_revision,
-        created_at, session, connected, caps_json)
-      values ('${id}', 'all', 'till', 'till', '', '', x'${Buffer.from(id).toString('hex')}', 1, 0, 0, 0, '[]');
+    database.exec(`insert into devices (id, group_id, name, search, platform, software, public_key,
+        membership_revision, created_at, session, connected, caps_json)
+      values ('${id}', 'all', 'till', 'till', '', '', x'${Buffer.from(id).toString('hex')}',
+        1, 0, 0, 0, '[]');
       insert into audit (at, actor, action, subject, detail_json)
       values (0, '${actor}', 'device.renamed', '${id}', '{}')`);
   }

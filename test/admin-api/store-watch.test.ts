@@ -59,7 +59,7 @@ test('work that waits for a database found away is refused at once, and so is wh
   assert.is(await watch.guard('read', async () => 8), 8);
 });
 
-test('a database that can be read and not written is not ready, and goes on answering what needs reading only', async () => {
+test('a database that is read-only makes the server not ready; reads are still answered', async () => {
   const meta = new FakeMeta();
   const watch = watchOf(meta);
   await watch.look();
@@ -81,7 +81,7 @@ test('a database that can be read and not written is not ready, and goes on answ
   });
 });
 
-test('without its database the API answers 503 and when to try again, and says since when in /ready', async () => {
+test('without its database the API answers 503 with Retry-After, and /ready says since when', async () => {
   const http = await startHttp();
   try {
     const { meta } = http.store;

@@ -56,7 +56,7 @@ test('a log that cannot be copied back fails no commit', () =>
     await checkpoints.close();
   }));
 
-test('the log is copied back while transactions go on, and begun anew', () =>
+test('the log is checkpointed and restarted while transactions continue', () =>
   inFolder(async (folder) => {
     const file = path.join(folder, 'a.db');
     const database = openDatabase(file);

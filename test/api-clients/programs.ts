@@ -57,7 +57,9 @@ console.log(JSON.stringify({ name, code, sent: sent.data?.id === listedId }));
 /** The client of @hey-api/openapi-ts. */
 export const HEY_API = `
 import { client } from '${HERE}/hey-api/client.gen.js';
-import { changeGroup, createCommand, createGroup, listCommands, streamEvents } from '${HERE}/hey-api/index.js';
+import {
+  changeGroup, createCommand, createGroup, listCommands, streamEvents,
+} from '${HERE}/hey-api/index.js';
 ${SURROUNDINGS}
 client.setConfig({ baseUrl, auth: token });
 

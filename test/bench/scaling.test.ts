@@ -38,7 +38,7 @@ test('more devices never need fewer machines', () => {
   }
 });
 
-test('a gateway may be lost at any size, and Redis has no more primaries than its slots are of use to', () => {
+test('the model survives the loss of a gateway at any size, and adds no primaries beyond its slots', () => {
   for (const devices of [1e3, 1e6, 1e9]) {
     const site = plan(devices);
     assert.ok(devices / (site.gateways - 1) <= bounds.devicesPerGateway);
@@ -51,7 +51,7 @@ test('a group order is one append for each worker and round, and no more than on
   assert.ok(appendsPerDevice(10_000) > 0.9 && appendsPerDevice(1e7) <= 1);
 });
 
-test('docs/scaling.md and its plots say what the model calculates (npm run bench -- scaling --write)', async () => {
+test('docs/scaling.md and its plots match the model (npm run bench -- scaling --write)', async () => {
   const text = await readFile(new URL('docs/scaling.md', root), 'utf8');
   assert.is(withFigures(text, measurements), text);
   for (const [name, svg] of Object.entries(plots(measurements))) {

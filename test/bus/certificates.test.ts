@@ -56,7 +56,7 @@ test('files that change are taken up, once', async () => {
   assert.is(certificates.report(), null);
 });
 
-test('files that do not fit each other change nothing, and health and metrics say so until they do', async () => {
+test('files that do not match change nothing; health and metrics report them until they do', async () => {
   install(first);
   const { certificates, taken, stop, figure } = watching();
   copyFileSync(second.key, files.keyFile);

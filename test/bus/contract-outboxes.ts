@@ -112,7 +112,7 @@ export function outboxRules(rule: Rule): void {
     assert.is((await bus.outboxes.read(incarnation, null, 1)).lost, true, 'also for who never read');
   });
 
-  rule('a position of another epoch is lost, and reading starts anew', async (bus) => {
+  rule('a position of another epoch is lost, and reading starts over', async (bus) => {
     const incarnation = await worker(bus);
     await bus.outboxes.append(incarnation, [delivery(1), delivery(2)]);
     const { position } = await bus.outboxes.read(incarnation, null, 1);

@@ -53,7 +53,7 @@ test('who asks at the moment a run ends begins none beside the one that is to fo
   assert.is(work.rounds, 2);
 });
 
-test('a run that fails is told of, and the next is begun all the same', async () => {
+test('a failed run is reported, and the next one still starts', async () => {
   const failures: unknown[] = [];
   let count = 0;
   const work = new OneAtATime(

@@ -33,7 +33,7 @@ test('first places are spread by weight', () => {
   assertNear(uneven.get('c'), 0.625, 0.015);
 });
 
-test('second places are spread as well, so that the devices of a gateway that fails do not all go to one', () => {
+test('second places are spread as well, so the devices of a failed gateway do not all go to one', () => {
   const gateways = ['gw1', 'gw2', 'gw3', 'gw4'].map((name) => ({ name, weight: 1 }));
   const seconds = new Map<string, number>();
   let ofFirst = 0;

@@ -104,7 +104,7 @@ test('a server that becomes a replica is left, and the status says why', async (
   }
 });
 
-test('an eviction policy and missing persistence are told once in the log, and in the status as long as they last', async () => {
+test('eviction and missing persistence are logged once, and stay in the status', async () => {
   const lines: string[] = [];
   const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
   const redis = new Redis(server.url);

@@ -184,7 +184,7 @@ test('with a prefix each, two installations share a Redis and nothing in it', as
   }
 });
 
-test('who is displaced while it runs leaves Redis alone, says so, and takes it back once the other is gone', () =>
+test('a displaced server leaves Redis alone and says so, and takes it back once the other is gone', () =>
   withBuses(3, async (one, two, reader) => {
     await writeDirectory(one, many);
     await waitFor(() => reader.owner.current !== null, { what: 'a gateway to learn whose Redis it is' });

@@ -69,7 +69,7 @@ async function bringsHints(bus: Bus): Promise<void> {
   await waitFor(() => hints > before, { what: 'the hint' });
 }
 
-test('Sentinel: what a lagging replica does not have when it takes over is noticed by everybody it concerns', async () => {
+test('Sentinel: every program notices what a lagging replica lacks when it takes over', async () => {
   const deployment = await startSentinelDeployment({ password: PASSWORD });
   const bus = new RedisBus({ url: deployment.url, password: PASSWORD });
   try {
@@ -118,7 +118,7 @@ test('Sentinel: what a lagging replica does not have when it takes over is notic
   }
 });
 
-test('Sentinel: an old primary that goes on serving us, but is cut off from the sentinels, is left within seconds', async () => {
+test('Sentinel: programs leave an old primary that is cut off within seconds', async () => {
   const deployment = await startSentinelDeployment({ password: PASSWORD });
   const url = deployment.url.replace('://', '://pushpoint:own@');
   for (const server of deployment.servers) {

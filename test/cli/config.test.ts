@@ -123,7 +123,7 @@ test('admin and gateway cannot run without Redis, and a gateway not without a na
   assert.match(problems.join(), /REDIS_URL/);
 });
 
-test('passwords of Redis come from files as well, read to the end of the line; certificates only from files', async ({
+test('Redis passwords may come from files, read to the end of the line; certificates always do', async ({
   folder,
 }) => {
   const certificates = await makeCertificates();

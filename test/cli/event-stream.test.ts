@@ -37,7 +37,7 @@ function sse(response: ServerResponse, ...ids: number[]): void {
   for (const id of ids) response.write(`id: ${id}\nevent: executions\ndata: {}\n\n`);
 }
 
-test('a cut connection is made anew with Last-Event-ID, and no event is skipped or repeated', async () => {
+test('a cut connection is reopened with Last-Event-ID, and no event is skipped or repeated', async () => {
   const lastIds: (string | undefined)[] = [];
   const server = await smallServer((request, response) => {
     lastIds.push(request.headers['last-event-id'] as string | undefined);

@@ -109,7 +109,7 @@ test('a drain is asked for, and waited for until the last device has left', asyn
   assert.match(shell.out, /State +drained/);
 });
 
-test('a drain is done only when those that left serve elsewhere, and says how many are on the way', async () => {
+test('a drain is done once all its devices are elsewhere, and counts those on the way', async () => {
   const drained = gateway({ state: 'drained', draining: true, connections: 0 });
   const { code, shell } = await pushpoint(
     ['gateways', 'drain', 'gw1', '--wait'],
@@ -127,7 +127,7 @@ test('a drain is done only when those that left serve elsewhere, and says how ma
   assert.match(shell.err, /1 on the way/);
 });
 
-test('a drain whose devices do not arrive anywhere ends as failed after three minutes without progress', () => {
+test('a drain whose devices arrive nowhere fails after three minutes without progress', () => {
   const outcome = drainOutcome();
   const at = (minutes: number, state: GatewayView['state'], onTheWay: number) =>
     outcome(gateway({ state, draining: true, onTheWay }), minutes * 60_000);

@@ -79,7 +79,7 @@ test.after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('at SIGHUP the API and the gateway serve the certificate that is in the files now; open connections stay', async () => {
+test('at SIGHUP API and gateway serve the certificate now in the files; open connections stay', async () => {
   install(first);
   const start = run(
     ...['start', '--api-port', '0', '--port', '0', '--metrics-port', '0', '--host', '127.0.0.1'],
@@ -120,7 +120,7 @@ test('at SIGHUP the API and the gateway serve the certificate that is in the fil
   assert.equal(await start.stop(), { code: 0, signal: null });
 });
 
-test('every worker of a gateway takes a certificate that changes, and a bad one shows at the server', async () => {
+test('every worker of a gateway takes a changed certificate; the server shows a bad one', async () => {
   install(first);
   const redis = await startRedis();
   try {
@@ -195,7 +195,7 @@ test('SIGHUP ends no program, at whatever moment it comes', async () => {
   assert.equal(await start.stop(), { code: 0, signal: null });
 });
 
-test('TLS files that are no certificate and its key end a program at its start, with a sentence', async () => {
+test('a program ends at its start, with a sentence, if its TLS files do not match', async () => {
   install(first);
   copyFileSync(second.key, files.key);
   const args = ['start', '--api-port', '0', '--port', '0', '--data-dir', join(folder, 'wrong')];

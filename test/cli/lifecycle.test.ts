@@ -49,7 +49,7 @@ test('parts start in order, and at a signal stop in reverse; that is exit code 0
   assert.equal(done, ['start a', 'start b', 'ready', 'stop b', 'stop a']);
 });
 
-test('when a part cannot start, what had started is stopped and the cause is told without a stack', async () => {
+test('if a part cannot start, the started ones stop and the cause is shown without a stack', async () => {
   const fail = async () => {
     throw Object.assign(new Error('listen'), { code: 'EADDRINUSE', port: 8080, address: '127.0.0.1' });
   };
@@ -91,7 +91,7 @@ test('a stop waits for what is still starting, and for what its start makes afte
   assert.equal(done, ['start a', 'start b', 'stop b', 'stop a']);
 });
 
-test('a process that something keeps alive after the stop, or whose main thread hangs, is ended', async () => {
+test('a process that stays alive after its stop, or whose main thread hangs, is ended', async () => {
   for (const [program, end] of [
     ['keepsOpen', { code: 0, signal: null }],
     ['hangs', { code: null, signal: 'SIGKILL' }],
@@ -122,7 +122,7 @@ test('a second signal, and a stop beyond its deadline, end the process at once',
   await running;
 });
 
-test('a part that fails to stop does not keep the others from stopping, and shows in the exit code', async () => {
+test('a part that fails to stop does not keep the others running, and sets the exit code', async () => {
   const fail = async () => {
     throw new Error('stuck');
   };

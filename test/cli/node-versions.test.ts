@@ -39,7 +39,7 @@ test.after.each(async () => {
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
 for (const version of ['22.23.5', '24.22.3']) {
-  test(`Node.js ${version}: administration server, agent and operators' commands work; a gateway works or says why not`, async () => {
+  test(`Node.js ${version} runs server, agent and commands; a gateway works or says why not`, async () => {
     const node = await nodeVersion(version);
     if (node === undefined) {
       console.log(`no Node.js ${version} for this machine: not tried`);

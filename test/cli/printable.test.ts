@@ -49,7 +49,7 @@ test('a shell prints what is printable on every way out', async () => {
   for (const text of [shell.out, shell.err, asked]) assert.not.match(text, UNSAFE);
 });
 
-test('no answer of the API, however hostile the texts in it, brings a control character to the terminal', async () => {
+test('no answer of the API, however hostile, sends a control character to the terminal', async () => {
   const text = ATTACKS.join('-');
   const at = '2026-01-01T00:00:00.000Z';
   const tunnel = {

@@ -125,7 +125,7 @@ test('exit 1: a fault of the server', async () => {
   assert.is((await pushpoint(['status'], (_, response) => json(response, 500, {}))).code, 1);
 });
 
-test('what is commanded: type, arguments, limits in seconds, and a key that makes asking again safe', async () => {
+test('a command has a type, arguments, limits in seconds, and a key that makes repeating safe', async () => {
   const seen: { body?: string; key?: unknown } = {};
   const args = ['--all', '--ttl', '15m', '--timeout', '90s', '--offline', 'skip', '--collapse-key', 'k'];
   await pushpoint(['task', 'start', 'backup', ...args], commanding({}, seen));

@@ -56,9 +56,7 @@ test('everything in one process ends in order, whenever SIGTERM comes', async ({
   );
 });
 
-test('an administration server, and a gateway with its workers, end in order, whenever SIGTERM comes', async ({
-  folder,
-}) => {
+test('server, gateway and workers end in order whenever SIGTERM arrives', async ({ folder }) => {
   const redis = await startRedis();
   const data = join(folder, 'admin');
   try {

@@ -42,7 +42,7 @@ async function deploymentWithDevice(name: string) {
   return { api, at, port, device, agent, startAgent };
 }
 
-test('tunnel --stdio into a pipe ends with a sentence when nothing listens on the device, and so does the tunnel', async () => {
+test('tunnel --stdio ends with a sentence, and its tunnel too, when nothing listens', async () => {
   const { at, port, device } = await deploymentWithDevice('stdio');
   const command = [process.execPath, main, 'tunnel', device, String(port), '--stdio', ...at].join(' ');
   for (const redirection of ['| cat', '2>&1 | cat', '</dev/null | cat']) {
@@ -90,7 +90,7 @@ async function refusedWith(program: Program, sentence: RegExp): Promise<void> {
   assert.match(said[0] ?? '', sentence);
 }
 
-test('a data folder that is a file, or where none can be made, is refused in a sentence at once', async () => {
+test('a data folder that is a file or cannot be made is refused at once, in a sentence', async () => {
   const file = join(folder, 'file');
   writeFileSync(file, '');
   const cases: [string, RegExp][] = [

@@ -47,7 +47,7 @@ test.after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-test('programs started before Redis and PostgreSQL wait, live and not ready, and serve once both are there', async () => {
+test('programs started before Redis and PostgreSQL are live but not ready until both are up', async () => {
   const [apiPort, port, metricsPort] = [await freePort(), await freePort(), await freePort()];
   await redis.kill();
   await postgres.kill();

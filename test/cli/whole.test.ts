@@ -131,7 +131,7 @@ test('every list is answered', async (context) => {
   }
 });
 
-test('an agent that is blocked stays and says so; one whose device was deleted ends by itself and says why', async (context) => {
+test('a blocked agent stays and says so; a deleted one ends by itself and says why', async (context) => {
   const { agent } = context;
   await agent.waitForLine('is blocked');
   assert.match(agent.output, /`pushpoint devices unblock`/);

@@ -93,7 +93,7 @@ async function megabytes(path: string): Promise<string> {
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('the image, built from exactly what is copied, serves: a device enrols, connects and obeys', async () => {
+test('the image, built from its copied files only, serves: a device enrols, connects and obeys', async () => {
   const image = await buildImage();
   const modules = join(image.root, '/opt/pushpoint/node_modules');
   const { platform, arch, versions } = process;

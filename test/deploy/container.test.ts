@@ -124,7 +124,7 @@ test('Redis refuses when it is full and keeps what it was told', () => {
   assert.match(command, /--maxmemory-policy noeviction/);
 });
 
-test('the health check passes while the program lives, also while it waits for Redis, and fails before and after', async () => {
+test('the health check passes while the program lives, waiting for Redis or not, and only then', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'health-'));
   const file = join(folder, 'ready.json');
   const apiPort = String(await freePort());

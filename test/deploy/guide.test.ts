@@ -69,7 +69,7 @@ test('C-1: the guide says for every close code what to do', () => {
   assert.equal(Object.fromEntries(rows), { ...CLOSE });
 });
 
-test('the guide says what every state of a gateway means, and every answer of `devices show` about its place', () => {
+test('the guide explains every state of a gateway and every placement that `devices show` prints', () => {
   const source = read('admin-api/balance/explain-placement.ts');
   const codes = [...source.matchAll(/^ {2}\| '([a-z-]+)'/gm)].map((match) => match[1] ?? '');
   assert.ok(codes.length > 0);

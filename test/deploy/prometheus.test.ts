@@ -176,7 +176,7 @@ test('every rule is evaluated without an error, and none fires while all is well
   await waitFor(async () => (await evaluated()).every(({ state }) => state !== 'firing'));
 });
 
-test('every query of the dashboard is one that Prometheus answers, and figures that are always there come back', async () => {
+test('Prometheus answers every query of the dashboard, and always has the basic figures', async () => {
   await waitFor(async () => (await query('pushpoint_gateway_ready == 1')).length === 2);
   for (const { title, targets: all } of dashboard.panels) {
     for (const { expr } of all) {

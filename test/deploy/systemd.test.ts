@@ -81,7 +81,7 @@ async function installed<T>(dropIns: boolean, use: (folder: string) => Promise<T
 const namesOf = (program: Program) => new Set(optionsOf(program).map((option) => option.env));
 
 for (const dropIns of [false, true]) {
-  test(`systemd finds nothing wrong with the units ${dropIns ? 'and their drop-ins' : 'as they are'}`, async () => {
+  test(`systemd accepts the units ${dropIns ? 'and their drop-ins' : 'as they are'}`, async () => {
     await installed(dropIns, async (folder) => {
       const paths = UNITS.map(({ instance }) => join(folder, instance));
       const complaints = (await analyze('verify', '--man=no', ...paths)).split('\n');

@@ -79,7 +79,7 @@ const pidIn = (path: string) =>
 // biome-ignore lint/suspicious/noExplicitAny: the shape is the application's own
 const dataOf = async (gw: ScriptGateway, id: string) => (await gw.last.first('result', id)).data as any;
 
-test('D-7: a task of an agent that was killed is ended by the next one, and until then it is already running', async () => {
+test('D-7: the next agent ends a task of a killed one; until then the task is already running', async () => {
   const r = await rig();
   const [pid, go] = [r.file('pid'), r.file('go')];
   // It ends only when it may, however often it is asked.
@@ -118,7 +118,7 @@ test('D-7: a task of an agent that was killed is ended by the next one, and unti
   await r.gw.stop();
 });
 
-test('a task that is configured to go on outlives the agent and is taken over, its execution with it', async () => {
+test('a task configured to continue outlives the agent; the next agent takes it over', async () => {
   const r = await rig();
   const pid = r.file('pid');
   const settings = { tasks: { work: { ...sh(`echo $$ >${pid}; exec sleep 600`), keepRunning: true } } };
@@ -146,7 +146,7 @@ test('a task that is configured to go on outlives the agent and is taken over, i
   await r.gw.stop();
 });
 
-test('D-6: a task that goes on is ended by the next agent when its time ran out meanwhile, and its name is free', async () => {
+test('D-6: the next agent ends a continued task whose time ran out, and its name is free', async () => {
   const r = await rig();
   const pid = r.file('pid');
   const settings = { tasks: { work: { ...sh(`echo $$ >${pid}; exec sleep 600`), keepRunning: true } } };
@@ -216,7 +216,7 @@ test('a process that got the id of an ended task is left alone', async () => {
   await r.gw.stop();
 });
 
-test('whoever ignores SIGTERM gets SIGKILL, also once the leader has gone: stopped, canceled, timed out, hook too late', async () => {
+test('a process group that ignores SIGTERM gets SIGKILL, even after its leader has exited', async () => {
   const r = await rig();
   const tree = (name: string) =>
     sh(`(trap '' TERM; sh -c 'echo $PPID' >${r.file(name)}; while :; do sleep 0.05; done) & wait`);
@@ -249,7 +249,7 @@ test('whoever ignores SIGTERM gets SIGKILL, also once the leader has gone: stopp
   await r.gw.stop();
 });
 
-test('output that is not UTF-8 is cut after it was made UTF-8, and the exit status comes with it', async () => {
+test('output that is not UTF-8 is converted before it is cut; the exit status comes with it', async () => {
   const r = await rig();
   const config = checkAgentConfig({
     server: 'http://127.0.0.1:1',

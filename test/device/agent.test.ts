@@ -207,7 +207,7 @@ test('a second agent in the same folder does not start', async () => {
   await a.end();
 });
 
-test('S-8: an agent whose device was deleted says so and ends; a close code alone does not end it', async () => {
+test('S-8: an agent whose device was deleted ends and says so; a close code cannot do that', async () => {
   const a = await running();
   await until(() => a.agent.device?.session, 'the session');
   a.gw.last.socket.close(4402, 'no such device');
@@ -259,7 +259,7 @@ test('E-6: an agent behind a login page asks on until the server itself answers'
   await gw.stop();
 });
 
-test('E-6: an agent that is not enrolled ends where nothing enrols devices, and says what to correct', async () => {
+test('E-6: an agent ends if its URL enrols no devices, and says what to correct', async () => {
   for (const body of ['<html>Not Found</html>', { detail: 'Not Found' }, { code: 'not-found' }]) {
     const admin = await scriptAdmin(() => ({ status: 404, body }));
     const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
@@ -300,7 +300,7 @@ test('G-16: an agent that is enrolled goes on, whatever answers in place of its 
   await gw.stop();
 });
 
-test('E-7, G-16: an agent that was enrolled before there was a gateway starts, asks on, and connects to the first', async () => {
+test('E-7, G-16: an agent enrolled before any gateway exists keeps asking, then connects', async () => {
   const gw = await ScriptGateway.start();
   let known: GatewayAddress[] = [];
   const admin = await scriptAdmin(async (asked) =>

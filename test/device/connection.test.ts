@@ -52,7 +52,7 @@ test('H-8: a connection that brings no welcome is given up', async () => {
   await f.end();
 });
 
-test('F-5, F-6, H-11: a gateway that breaks a rule, or speaks out of turn, is left with 1002 and tried again later', async () => {
+test('F-5, F-6, H-11: a device closes with 1002 if a gateway breaks a rule, and retries', async () => {
   const f = await fixture();
   const wrong = [
     encodeValue({ t: 'beat', time: -1 }),

@@ -64,7 +64,7 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
   await flaky.stop();
 });
 
-test('E-5: as another device it takes any membership, owes nothing any more, and keeps ids and the floor', async () => {
+test('E-5: as another device it takes any membership, and keeps ids and the floor', async () => {
   const serverKey = await nodeCrypto.generate();
   let answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 7, issuedAt: 5_000 });
   const s = await scriptAdmin(() => ({ status: 201, body: answer }));
@@ -101,7 +101,7 @@ test('E-6: a refusal is final and shows what the server says; no answer is not',
   assert.is(gone.temporary, true);
 });
 
-test('E-6: only the refusals of the server itself are final, whatever somebody on the way answers', async () => {
+test('E-6: only refusals of the server itself are final, whatever a host on the way answers', async () => {
   let answer: { status: number; headers?: Record<string, string>; body: unknown } = { status: 0, body: '' };
   const s = await scriptAdmin(() => answer);
   const outcome = async (status: number, body: unknown, headers = {}) => {

@@ -111,7 +111,7 @@ test('R-1: failed, rejected, unsupported and unsendable results say why', async 
   await f.end();
 });
 
-test('R-4: a handler that gives what cannot travel ends in its true state, and the reason says why', async () => {
+test('R-4: a handler whose result cannot be encoded ends in its true state, with a reason', async () => {
   const shared: Record<string, unknown> = {};
   shared.self = shared;
   const given: [type: string, give: () => unknown, state: string, reason: RegExp][] = [
@@ -243,7 +243,7 @@ test('R-3: a result is remembered before it is sent', async () => {
   await f.end();
 });
 
-test('D-4: a second delivery is acknowledged again and not run again, and once settled answered with its end', async () => {
+test('D-4: a second delivery is acknowledged but not run; once settled, it gets the result', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });
   await f.gateway.sendCommand('c1');
@@ -275,7 +275,7 @@ test('D-4: a second delivery is acknowledged again and not run again, and once s
   await f.end();
 });
 
-test('R-5: after every welcome the newest word on what is not settled is said; R-6: settled ends that', async () => {
+test('R-5, R-6: a device repeats its newest report after every welcome until it is settled', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 2 } } });
   for (const id of ['c1', 'c2', 'c3', 'c4']) await f.gateway.sendCommand(id);
@@ -301,7 +301,7 @@ test('R-5: after every welcome the newest word on what is not settled is said; R
   await f.end();
 });
 
-test('R-7: a result that the gateway hands back is said again after the time it asks for, and kept until it is settled', async () => {
+test('R-7: a device repeats a result handed back after the given time, until it is settled', async () => {
   const f = await fixture({ options: { random: () => 0 } });
   await f.gateway.sendCommand('c1');
   await f.gateway.last.first('result', 'c1');
@@ -319,7 +319,7 @@ test('R-7: a result that the gateway hands back is said again after the time it 
   await f.end();
 });
 
-test('R-7: of two results that the gateway hands back one after the other each is said again in its time', async () => {
+test('R-7: a device repeats each of two results handed back in a row after its own time', async () => {
   const f = await fixture({ options: { random: () => 0 } });
   for (const id of ['c1', 'c2']) {
     await f.gateway.sendCommand(id);
@@ -427,7 +427,7 @@ test('D-7: what was running at a crash is reported failed, interrupted, and not 
   await f.end();
 });
 
-test('D-7: a handler that is safe to repeat runs again after a crash, and so does what had not begun', async () => {
+test('D-7: after a crash, repeatable handlers and commands not yet begun run again', async () => {
   const g = gated();
   const f = await fixture({
     handlers: g.handlers({ safeToRepeat: true }),
@@ -461,7 +461,7 @@ test('D-8: a command that waits is canceled without running', async () => {
   await f.end();
 });
 
-test('D-8: a command that runs is stopped and reported canceled; one that ends anyway reports its end', async () => {
+test('D-8: a canceled command is stopped; if it ends anyway, its result is reported', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });
   for (const id of ['c1', 'c2']) {
@@ -489,7 +489,7 @@ test('D-8: a cancel that comes before its command keeps it from running, also af
   await f.end();
 });
 
-test('D-8: a command that came after its cancel is remembered for its own time, not for that of the cancel', async () => {
+test('D-8: a command that arrives after its cancel is remembered for its own time only', async () => {
   const f = await fixture();
   const now = Date.now();
   const long = { issuedAt: now, expiresAt: now + 9_000_000 };
@@ -524,7 +524,7 @@ test('D-8: a cancel for what has its end brings the result again, and once settl
   await f.end();
 });
 
-test('D-6, D-7: after a restart, what had not begun and has no time left is timed out; what had begun is interrupted', async () => {
+test('D-6, D-7: after a restart, expired commands time out; begun ones are interrupted', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
   await f.gateway.sendCommand('c1', { timeoutMs: 10_000 });
@@ -540,7 +540,7 @@ test('D-6, D-7: after a restart, what had not begun and has no time left is time
   await f.end();
 });
 
-test('D-6: what does not finish in time is aborted and timed out, and gives its slot to the next', async () => {
+test('D-6: a command that exceeds its time is aborted and timed out, and frees its slot', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers(), options: { limits: { concurrency: 1 } } });
   await f.gateway.sendCommand('c1', { timeoutMs: 150 });
@@ -575,7 +575,7 @@ test('D-9: beyond the bound a command is rejected as busy, and taken when there 
   await f.end();
 });
 
-test('R-3: a busy rejection is remembered: a delivery that comes later is answered with it, also after a restart', async () => {
+test('R-3: a busy rejection is remembered, and answers later deliveries, even after a restart', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers(), options: { limits: { maxOpen: 1 } } });
   for (const id of ['c1', 'c2']) await f.gateway.sendCommand(id);
@@ -606,7 +606,7 @@ test('D-9: a device without room for one more id says busy without remembering i
   await f.end();
 });
 
-test('D-9: handlers run four at a time, first come first served, and unlimited ones beside them', async () => {
+test('D-9: handlers run four at a time in order of arrival, with unlimited ones beside them', async () => {
   const g = gated();
   const f = await fixture({
     handlers: (device) => {
@@ -627,7 +627,7 @@ test('D-9: handlers run four at a time, first come first served, and unlimited o
   await f.end();
 });
 
-test('D-10: an id is forgotten when a signed time is past its expiry, and does not run again after that', async () => {
+test('D-10: an id is forgotten once signed time passes its expiry, and does not run again', async () => {
   const f = await fixture();
   const now = Date.now();
   const old = { issuedAt: now, expiresAt: now + 1_000 };
@@ -649,7 +649,7 @@ test('D-10: an id is forgotten when a signed time is past its expiry, and does n
   await f.end();
 });
 
-test('D-10: a gateway that lies about the time can neither make a device forget nor have good commands refused later', async () => {
+test('D-10: false times of a gateway make a device neither forget nor refuse commands', async () => {
   const f = await fixture();
   const now = Date.now();
   const long = { issuedAt: now, expiresAt: now + 30 * 86_400_000 };
@@ -685,7 +685,7 @@ test('G-4: commands run on while the device is offline, and their ends are said 
   await f.end();
 });
 
-test('a stopped device leaves what did not end as interrupted, and waits no longer than the deadline', async () => {
+test('a stopped device leaves commands interrupted, and waits until the deadline at most', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });
   await f.gateway.sendCommand('c1');

@@ -130,7 +130,7 @@ test('a journal that is mostly history is rewritten', async () => {
   await again.close();
 });
 
-test('a second program in the same folder is told so; the lock of one that is gone is taken over', async () => {
+test('a second program in the same folder is refused; the lock of a dead one is taken over', async () => {
   const path = folder();
   const store = await FileStore.open(path);
   const refused = await FileStore.open(path).catch((error) => error);

@@ -43,7 +43,7 @@ async function pair(options: Partial<DeviceOptions> = {}, { home = false, connec
   return p;
 }
 
-test('G-10, G-11: at its first start a device goes to the nearest, and returns there without probing', async () => {
+test('G-10, G-11: at first start a device dials the nearest, and returns without probing', async () => {
   const p = await pair();
   assert.equal(p.probes.sort(), ['gw-1', 'gw-2']);
   p.two.last.socket.terminate();
@@ -123,7 +123,7 @@ test('G-12: a device does not move before its time at a gateway is over', async 
   await p.end();
 });
 
-test('G-1: a list that leads nowhere strands nobody: the addresses before it are tried after it, also after a restart', async () => {
+test('G-1: a device tries its previous addresses after a list that leads nowhere', async () => {
   const p = await pair({ probing: false }, { home: true });
   const gone = { name: 'gw-2', url: 'ws://127.0.0.1:1' };
   p.one.last.send({ t: 'update', gateways: [gone] });
@@ -162,7 +162,7 @@ test('C-4: a device that is sent on again and again follows each time without a 
   await p.end();
 });
 
-test('G-12: where none of those a redirect for balance named takes it, a device goes back as from anywhere', async () => {
+test('G-12: a device that no gateway of a balance redirect takes goes back as usual', async () => {
   const probing = { dwellMs: 0, confirmMs: 20, soonMs: 5, everyMs: 20 };
   const p = await pair({ probing, random: () => 0.5 });
   p.times = { 'gw-2': 1, 'gw-3': 100 };
@@ -190,7 +190,7 @@ test('G-1: addresses that cannot be dialed are left out of what a gateway names'
   await p.end();
 });
 
-test('B-1: what was measured is said once, in the beat after the welcome, and kept across restarts', async () => {
+test('B-1: a measurement is reported once, in the beat after welcome, and kept across restarts', async () => {
   const p = await pair();
   const { measured } = await p.two.last.first('beat');
   assert.equal(measured, [
@@ -204,7 +204,7 @@ test('B-1: what was measured is said once, in the beat after the welcome, and ke
   await p.end();
 });
 
-test('G-2, G-12: the nearest lost, a device goes to the next nearest, and back when the nearest is there again', async () => {
+test('G-2, G-12: a device that loses the nearest dials the next, and returns later', async () => {
   const one = await ScriptGateway.start();
   const [two, three] = [await ScriptGateway.start('gw-2', one), await ScriptGateway.start('gw-3', one)];
   const times: Record<string, number> = { 'gw-1': 120, 'gw-2': 2, 'gw-3': 40 };
@@ -249,7 +249,7 @@ test('G-14: a change of network has an open session verified by a beat', async (
   await p.end();
 });
 
-test('G-13, G-14: a change of network without a session has the gateways probed and dialed soon', async () => {
+test('G-13, G-14: without a session, a change of network makes a device probe and dial soon', async () => {
   const reconnect = { baseMs: 3_600_000, capMs: 3_600_000, nowJitterMs: 1 };
   const p = await pair({ reconnect, random: () => 0.9 }, { home: true, connect: false });
   await p.at(p.one);
@@ -295,7 +295,7 @@ test('G-14: the network is watched while the device runs', async () => {
   await p.end();
 });
 
-test('G-14: another address is another network; a temporary one of IPv6, or none at all, is not', async () => {
+test('G-14: another address is another network; a temporary IPv6 address or none at all is not', async () => {
   const ip = (address: string, family: 'IPv4' | 'IPv6' = 'IPv4') =>
     [{ address, family, netmask: '255.255.255.0', internal: false }] as never;
   let now: ReturnType<Parameters<typeof watchInterfaces>[1] & object> = {};
@@ -320,7 +320,7 @@ test('G-14: another address is another network; a temporary one of IPv6, or none
   stop();
 });
 
-test('G-15: a device goes to the gateways a refusal names, and from there on through its own list', async () => {
+test('G-15: a device dials the gateways that a refusal names, and then those of its own list', async () => {
   const p = await pair({ probing: false }, { home: true, connect: false });
   const three = await ScriptGateway.start('gw-3', p.one);
   const four = await ScriptGateway.start('gw-4', p.one);

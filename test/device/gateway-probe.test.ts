@@ -26,7 +26,7 @@ test('G-10: the shortest of three counts, and a gateway that cannot be measured 
   assert.equal(round, found({ a: 5, b: 1, c: null }));
 });
 
-test('G-10: a probe that throws at once, or gives no times, found nothing, and the round goes on', async () => {
+test('G-10: a probe that throws or returns no times counts as failed, and the round continues', async () => {
   const given = [undefined, null, [Number.NaN], 'soon'];
   const round = await probeRound(
     gateways('abcdef'),
@@ -93,7 +93,7 @@ function order(choice: GatewayChoice): string {
     .join('');
 }
 
-test('G-11: in a band the order of the list decides; band after band, then those not probed, then the silent', () => {
+test('G-11: the list orders each band; bands by distance, then those not probed, then the silent', () => {
   const choice = new GatewayChoice(gateways('abcdefgh'));
   choice.arrange(found({ a: null, b: 80, c: 12, d: 3, e: null, g: 200, h: 75 }));
   assert.is(order(choice), 'cdbhgfae');
@@ -116,7 +116,7 @@ test('G-11: what was measured during a session does not change where the device 
   assert.is(order(choice), 'bac');
 });
 
-test('G-2, G-11: after the loss of its gateway a device dials the others in the order of what it measured', () => {
+test('G-2, G-11: a device that loses its gateway dials the others in the order of its measurements', () => {
   for (const [lost, next] of [
     ['a', 'abdc'],
     ['b', 'badc'],
@@ -135,7 +135,7 @@ test('G-2, G-11: after the loss of its gateway a device dials the others in the 
   }
 });
 
-test('G-3: of the gateways a redirect names the nearest comes first; to balance, the one that is meant', () => {
+test('G-3: of the gateways a redirect names the nearest comes first; to balance, the intended one', () => {
   const choice = new GatewayChoice(gateways('abcd'), 'ws://a');
   choice.measured(found({ a: 2, b: 40, c: 300 }));
   choice.redirect(gateways('cdb'), 'ws://a');
@@ -176,7 +176,7 @@ function watched(balanced = false, standing: Standing = 'near') {
   return Object.assign(w, { watch, round });
 }
 
-test('G-12: a device leaves a slower gateway after two rounds in a row, for the first of the list in the band', async () => {
+test('G-12: after two slow rounds in a row a device leaves for the first in the band', async () => {
   const w = watched();
   w.times.a = 40;
   await w.round(30);
@@ -186,7 +186,7 @@ test('G-12: a device leaves a slower gateway after two rounds in a row, for the 
   w.watch.left();
 });
 
-test('G-12: a round in the band in between, or one that could not measure the own gateway, begins the count anew', async () => {
+test('G-12: a round in the band, or without its own gateway, restarts the count', async () => {
   for (const between of [10, null]) {
     const w = watched();
     await w.round(30);
@@ -209,7 +209,7 @@ test('G-12: a gateway that cannot be measured is not left, how near the others m
   w.watch.left();
 });
 
-test('G-12: a device stays for 10 minutes, a session lost and opened again at the same gateway included', async () => {
+test('G-12: a device stays for 10 minutes, sessions reopened at the same gateway included', async () => {
   const w = watched();
   for (let i = 0; i < 4; i++) await w.round(1);
   w.watch.left();
@@ -230,7 +230,7 @@ test('G-12: where it was sent for balance, a device stays for 6 hours', async ()
   w.watch.left();
 });
 
-test('G-12: where it was sent for balance among what it took for equally near, it leaves as from anywhere', async () => {
+test('G-12: a device balanced among gateways equally near leaves by the usual rule', async () => {
   const w = watched(true);
   for (let i = 0; i < 10; i++) await w.round(1);
   assert.equal(w.moves, ['a']);
@@ -248,7 +248,7 @@ test('G-12: a session that ended during a round is not moved by it', async () =>
   assert.is(w.rounds, 2);
 });
 
-test('G-12: a device that lost the nearest goes back without a wait, but not a second time in ten minutes', async () => {
+test('G-12: a device that lost the nearest returns at once, but not twice within ten minutes', async () => {
   const w = watched(false, 'away');
   await w.round(1);
   await w.round(1);
@@ -282,7 +282,7 @@ function pausesOf(run: () => void): number[] {
   return pauses;
 }
 
-test('G-10: away from the nearest the next round comes within two minutes, where one was never probed within ten', () => {
+test('G-10: the next round comes within 2 minutes if not at the nearest, 10 if one was never probed', () => {
   for (const [standing, least, most] of [
     ['away', 1, 2],
     ['unsure', 1, 10],
@@ -307,7 +307,7 @@ test('G-10: away from the nearest the next round comes within two minutes, where
 
 const measures = () => new GatewayMeasures(PROBE_DEFAULTS);
 
-test('B-1: what hardly changed is no news, and a gateway that is silent for a while keeps its distance', () => {
+test('B-1: small changes are not reported, and a gateway silent for a while keeps its distance', () => {
   const held = measures();
   assert.ok(held.note(gateways('abc'), found({ a: 2, b: 40, c: 120 })));
   assert.not(held.note(gateways('abc'), found({ a: 6.9, b: 49, c: 91 })));

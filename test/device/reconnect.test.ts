@@ -28,7 +28,7 @@ test('C-4: the jitter covers all of the pause, also at the cap', () => {
   assert.equal(capped, [0, 15_000, 59_940]);
 });
 
-test('C-4: only a session that was stable starts the back-off anew', () => {
+test('C-4: only a stable session restarts the back-off', () => {
   const reconnect = new Reconnect({}, () => 1);
   for (let i = 0; i < 4; i++) reconnect.next(lost);
   assert.is(reconnect.next({ code: 1006, sessionMs: 59_000 }).inMs, 16_000);
@@ -63,7 +63,7 @@ test('C-2: who is refused tries the other gateways, and then waits up to an hour
   assert.is(reconnect.next({ ...refused, sessionMs: 1 }).inMs, 2_000, 'a session began the count again');
 });
 
-test('C-4: who is told to go somewhere goes now, however short its sessions; only failures back off', () => {
+test('C-4: a redirected device goes at once, however short its sessions; only failures back off', () => {
   const reconnect = new Reconnect({}, () => 1);
   for (let i = 0; i < 4; i++) reconnect.next(lost);
   for (let i = 0; i < 5; i++) assert.is(reconnect.next({ code: 4001, sessionMs: 1_500 }).inMs, 200);
@@ -207,7 +207,7 @@ test('G-1: older addresses stay behind a new list until a gateway of it has admi
   assert.is(later.size, 1);
 });
 
-test('G-1: no address without TLS is kept behind a list that came by TLS, and no more than 32 are kept', () => {
+test('G-1: a device keeps 32 addresses at most, and none without TLS behind a list received by TLS', () => {
   const choice = new GatewayChoice([gateway('a'), gateway('b', 'wss')]);
   choice.replace([gateway('c', 'wss')], 'wss://b');
   assert.equal(

@@ -127,7 +127,7 @@ test('T-12: a tunnel to what the device does not allow is rejected, and nobody i
   assert.is(gateway.legs.length, 0);
 });
 
-test('T-12: every stream is held against the list and the signed target, whatever the operator asks for', async () => {
+test('T-12: every stream must match the list and the signed target, whatever is asked for', async () => {
   const { tunnels, gateway, connected, refused } = makeTunnels([22, 23]);
   assert.equal(await tunnels.open(command()), {});
   const [leg] = gateway.legs;
@@ -145,7 +145,7 @@ test('T-12: every stream is held against the list and the signed target, whateve
   assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: false });
 });
 
-test('a device takes as many tunnels as it may and no more, and the agent none unless it is told to', async () => {
+test('a device takes tunnels up to its limit, and the agent none unless configured to', async () => {
   const { tunnels } = makeTunnels([22], 1);
   await tunnels.open(command());
   assert.match(await rejection(tunnels.open(command({ tunnel: 'tun-2' }))), 'too many');

@@ -55,7 +55,7 @@ async function sync(device: string): Promise<object> {
   return { state, data };
 }
 
-test('a page of an allowed origin enrols and obeys, one of another origin is refused by the preflight', async () => {
+test('a page of an allowed origin enrols and obeys; the preflight refuses other origins', async () => {
   const other = await open('other', { host: 'localhost' });
   assert.match(await says('other', 'refused'), /EnrollError: no answer from .*Failed to fetch/);
   await chromium.close(other);
@@ -64,7 +64,7 @@ test('a page of an allowed origin enrols and obeys, one of another origin is ref
   assert.equal(await sync(device), { state: 'succeeded', data: { revision: 'first' } });
 });
 
-test('a second tab with the identity of the first is refused, or waits, and the first is not displaced', async () => {
+test('a second tab with the same identity is refused or waits; it does not displace the first', async () => {
   const device = await says('first', 'connected');
   await open('second');
   assert.match(await says('second', 'refused'), /StoreInUse: kiosk is in use by another tab/);

@@ -67,7 +67,7 @@ async function withServer(
   }
 }
 
-test('on a full disk of PostgreSQL changes are refused at once and reads answered; /ready says it; room is noticed', async () => {
+test('if the disk of PostgreSQL is full, changes fail at once, reads work, and /ready says so', async () => {
   const mounted = mkdtempSync(join(tmpdir(), 'small-'));
   const disk = await SmallDisk.mount(mounted);
   if (disk === undefined) {
@@ -98,7 +98,7 @@ test('on a full disk of PostgreSQL changes are refused at once and reads answere
   }
 });
 
-test('while PostgreSQL takes changes and never finishes them, requests do not hang: 503, and at once from then on', async () => {
+test('while PostgreSQL never finishes changes no request hangs: they get 503', async () => {
   await withServer({ fsync: false }, async ({ postgres, call, command, log }) => {
     assert.is((await command()).status, 202);
     const client = new pg.Client({ connectionString: postgres.url });
@@ -128,7 +128,7 @@ test('while PostgreSQL takes changes and never finishes them, requests do not ha
   });
 });
 
-test('a PostgreSQL that may only be read answers reads, refuses changes at once, and /ready says so', async () => {
+test('a read-only PostgreSQL answers reads and refuses changes at once, and /ready says so', async () => {
   await withServer({ fsync: false }, async ({ postgres, call, command }) => {
     const client = new pg.Client({ connectionString: postgres.url });
     await client.connect();

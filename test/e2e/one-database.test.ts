@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { type Program, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
 
-test('a second administration server on one SQLite file refuses to start and says who has it; a killed one leaves it free', async () => {
+test('a second administration server on one SQLite file refuses to start and names the first', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'admins-'));
   const redis = await startRedis();
   const args = ['--data-dir', join(folder, 'data'), '--api-port', '0', '--redis-url', redis.url];

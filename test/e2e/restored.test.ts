@@ -11,7 +11,7 @@ import { withLab } from './lab.ts';
 const { testLab } = withLab({ bus: 'redis', gateways: 1 });
 
 testLab(
-  'S-7: a server on an older copy of the database is held until `pushpoint restored` began a new epoch, whose memberships devices take',
+  'S-7: a server on an older copy of the database is held until `pushpoint restored` begins an epoch',
   async (lab) => {
     const { deployment } = lab;
     const data = join(deployment.folder, 'data');

@@ -56,7 +56,7 @@ const connected = (program: Program) => program.waitForLine(/"msg":"connected"/,
 const idOf = async (program: Program): Promise<string> =>
   JSON.parse((await program.waitForLine(/^ready/)).slice('ready '.length)).device;
 
-test('H-9: two copies of one state folder are told of by the server, by an event, a metric, and by themselves', async (context) => {
+test('H-9: the API, an event, a metric and the programs report a copied state folder', async (context) => {
   const [one, two] = [join(context.folder, 'one'), join(context.folder, 'two')];
   const token = (await pushpoint(context, 'enroll-token', '--quiet')).trim();
   const first = agent(context, one, '--token', token);

@@ -125,7 +125,8 @@ testLab(
         states.set(execution.state, (states.get(execution.state) ?? 0) + 1);
         const began = await device.count('began', command.id);
         const done = await device.count('ended', command.id);
-        const where = `${command.id}: ${execution.state} (${execution.reason}), began ${began}, ended ${done}`;
+        const { state, reason } = execution;
+        const where = `${command.id}: ${state} (${reason}), began ${began}, ended ${done}`;
         assert.ok(isFinal(execution.state), where);
         assert.ok(began <= 1, where);
         if (execution.state === 'succeeded') assert.is(done, 1, where);

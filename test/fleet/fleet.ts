@@ -166,7 +166,8 @@ export class Fleet {
   endingsOf(members: readonly FleetMember[]): string {
     const counts = new Map<string, number>();
     for (const { endings, where } of members) {
-      const story = `${endings.slice(-4).join(' | ')} -> ${where ? `${where.gateway}:${where.port}` : 'nowhere'}`;
+      const place = where ? `${where.gateway}:${where.port}` : 'nowhere';
+      const story = `${endings.slice(-4).join(' | ')} -> ${place}`;
       counts.set(story, (counts.get(story) ?? 0) + 1);
     }
     const sorted = [...counts].sort(([, a], [, b]) => b - a).slice(0, 8);

@@ -1,5 +1,5 @@
 // time limit: 360 s
-/** The session fuzzer reports a gateway that is wrong: each test patches one fault into a copy of the program. */
+/** The session fuzzer reports a faulty gateway: each test patches one fault into a copy of the program. */
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';

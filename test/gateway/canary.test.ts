@@ -98,7 +98,7 @@ test('a canary holds up neither a drain nor a stop', async () => {
   });
 });
 
-test('a canary comes back after its lease was lost, and is claimed anew', () =>
+test('a canary returns after its lease was lost, and is claimed again', () =>
   withRig({ config: { ...config, leaseTtlMs: 600 } }, async (rig) => {
     await register(rig);
     const before = await waitFor(() => holder(rig));
@@ -109,7 +109,7 @@ test('a canary comes back after its lease was lost, and is claimed anew', () =>
     assert.is(rig.receipts.filter(({ kind }) => kind === 'connected').length, 0);
   }));
 
-test('H-3: nobody gets in over a socket under the id of a canary, not even with the key on record', () =>
+test('H-3: no socket gets in under the id of a canary, not even with the stored key', () =>
   withRig({ config }, async (rig) => {
     const stranger = makeIdentity(canaryOf('gw1/7'));
     await rig.bus.inner.directory.putDevices([directoryDevice(stranger, [ROOT])]);
@@ -119,7 +119,7 @@ test('H-3: nobody gets in over a socket under the id of a canary, not even with 
     assert.is(await rig.metric('sessions'), 0);
   }));
 
-test('without an administration server that registers it a canary waits, and the worker is ready all the same', () =>
+test('a canary waits for an administration server that registers it; the worker is ready anyway', () =>
   withRig({ config }, async (rig) => {
     await waitFor(() => rig.worker.readiness().ready);
     assert.is(await holder(rig), null);

@@ -49,7 +49,7 @@ test('everything that is wrong is named at once', () => {
   }
 });
 
-test('whatever heartbeat interval is allowed, the socket idle timeout is one that does not abort the process', () => {
+test('every allowed heartbeat interval gives a socket idle timeout that does not abort the process', () => {
   for (const heartbeatIntervalMs of [LIMITS.heartbeatMinMs, 5_000, 60_000, LIMITS.heartbeatMaxMs]) {
     const config = parseGatewayConfig({ ...minimal, heartbeatIntervalMs });
     const seconds = idleTimeoutSeconds(config);

@@ -156,7 +156,7 @@ test('D-5: progress beyond one a second is not passed on', () =>
     assert.is(await rig.metric('progress_limited_total'), 60 - passed);
   }));
 
-test('C-6: a device may close with 1000; one line is logged for the session, and says all there is to say', () =>
+test('C-6: a device may close with 1000; one line logs the whole session', () =>
   withRig({}, async (rig) => {
     const identity = await rig.enrol();
     const { device, session } = await connectDevice(rig.url, identity);

@@ -87,7 +87,7 @@ test('G-1: a gateway that is drained stays in the lists, after all others, and s
   );
 });
 
-test('C-5: named are the gateways with room that serve the same group or one above it, as far as devices told', () => {
+test('C-5: a redirect names gateways with room for the same group or a known one above it', () => {
   const list = listOf(
     ...[gateway('gw1'), gateway('a', 'all'), gateway('b'), gateway('c', 'kiosks')],
     gateway('d', 'berlin', { weight: 0 }),

@@ -33,7 +33,7 @@ test('a plain HTTP request is told to upgrade', () =>
     assert.match(await answer.text(), 'pushpoint.v1');
   }));
 
-test('H-2: the first message is a challenge with a nonce of its own, the name of the gateway and its installation', () =>
+test('H-2: the first message is a challenge with a fresh nonce, the gateway and its installation', () =>
   withRig({}, async (rig) => {
     const first = await new RawDevice(rig.url).take('challenge');
     const second = await new RawDevice(rig.url).take('challenge');
@@ -71,7 +71,7 @@ test('H-6: a good proof is answered with welcome, and the session is reported', 
     assert.equal(holder, { incarnation: connected.incarnation, session: welcome.session });
   }));
 
-test('H-6: the list names the gateways whose group the device is in, ranked for this device, drained ones last', () =>
+test('H-6: the list names the gateways for the group of the device, ranked for it, drained ones last', () =>
   withRig({ settings: { group: ROOT } }, async (rig) => {
     await rig.putGateway({ name: 'gw0', group: BRANCH, address: 'ws://gw0.example.net', weight: 500 });
     await rig.putGateway({ name: 'gw2', group: 'elsewhere', address: 'ws://gw2.example.net' });

@@ -53,7 +53,7 @@ test('B-1: what a device says of itself goes on only when it changed', () =>
     );
   }));
 
-test('B-1: what a device measured goes on, costs many messages, and is dropped before it costs the session', () =>
+test('B-1: measurements are passed on, cost many messages, and are dropped before the session is', () =>
   withRig({ config: { messagesPerSecond: 1, messageBurst: 200 } }, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol());
     device.send({ t: 'beat', policy: 'p1', measured: [{ name: 'gw1', ms: 2 }] });

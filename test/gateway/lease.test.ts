@@ -17,7 +17,7 @@ async function loseLease(rig: Rig): Promise<string> {
   });
 }
 
-test('a worker that lost its lease claims its sessions anew, with new numbers, and says so', () =>
+test('a worker that lost its lease claims its sessions again, with new numbers, and says so', () =>
   withRig({ config }, async (rig) => {
     const identity = await rig.enrol();
     const { device, session } = await connectDevice(rig.url, identity);
@@ -40,7 +40,7 @@ test('a worker that lost its lease claims its sessions anew, with new numbers, a
     await waitFor(async () => (await rig.bus.presence.locate([identity.id]))[0] === null);
   }));
 
-test('H-9: of the sessions claimed anew, those that a newer session took are closed with replaced', () =>
+test('H-9: of the sessions claimed again, those that a newer session took close with replaced', () =>
   withRig({ config }, async (rig) => {
     const kept = await connectDevice(rig.url, await rig.enrol());
     const identity = await rig.enrol();
@@ -58,7 +58,7 @@ test('H-9: of the sessions claimed anew, those that a newer session took are clo
     assert.is((await rig.bus.presence.locate([identity.id]))[0]?.incarnation, elsewhere);
   }));
 
-test('devices blocked, deleted or moved away while the lease was lost are not claimed anew', () =>
+test('devices blocked, deleted or moved while the lease was lost are not claimed again', () =>
   withRig({ config }, async (rig) => {
     const [blocked, deleted, moved] = [await rig.enrol(), await rig.enrol(), await rig.enrol()];
     const connected = [];
@@ -74,7 +74,7 @@ test('devices blocked, deleted or moved away while the lease was lost are not cl
     await connected[2]?.device.take('redirect');
   }));
 
-test('a lease that was lost twice in a row, with the bus failing between, still ends with every session claimed', () =>
+test('a lease lost twice in a row, with bus failures in between, still leaves every session claimed', () =>
   withRig({ config }, async (rig) => {
     const identities = await Promise.all(Array.from({ length: 20 }, () => rig.enrol()));
     await Promise.all(identities.map((identity) => connectDevice(rig.url, identity)));

@@ -47,7 +47,7 @@ function keepOpen(count: number, open: () => Socket | WebSocket): () => void {
 const closed = (socket: Socket | WebSocket) =>
   new Promise<[number]>((resolve) => void socket.once('close', (code: number) => resolve([code])));
 
-test('H-8: whatever a stranger does, its time counts from accept on: silent, asking slowly, probing, a leg without a join', () =>
+test('H-8: the time of a stranger counts from accept on, whether it is silent, slow, probing or a leg', () =>
   withRig({ config: { handshakeTimeoutMs: 1_000 } }, async (rig) => {
     const silent = silentSocket(rig);
     const slow = silentSocket(rig, '127.0.10.1');

@@ -30,7 +30,7 @@ test('while the bus is away sockets stay, beats are answered, and nobody is admi
     await device.take('beat');
   }));
 
-test('what devices say while the bus is away arrives when it is back, results and acknowledgements in order', () =>
+test('results and acknowledgements sent while the bus is down arrive in order once it is back', () =>
   withRig({}, async (rig) => {
     const identity = await rig.enrol();
     const { device } = await connectDevice(rig.url, identity);
@@ -54,7 +54,7 @@ test('what devices say while the bus is away arrives when it is back, results an
     assert.is(await rig.metric('receipts_spooled'), 0);
   }));
 
-test('R-7: at the bound a device is told to keep its result, and nothing is missing once it has said it again', () =>
+test('R-7: at the bound the gateway hands results back; once repeated, none is missing', () =>
   withRig({ config: { receiptSpool: 40, resultRetryMs: 1_000 } }, async (rig) => {
     const identity = await rig.enrol();
     const { device } = await connectDevice(rig.url, identity);

@@ -60,7 +60,10 @@ async function refusalWithoutPrivilege(): Promise<string> {
   const script = `
     import { probePort } from ${JSON.stringify(probe)};
     if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534); }
-    await probePort('127.0.0.1', ${PRIVILEGED}).then(() => console.log('free'), (error) => console.log(error.message));
+    await probePort('127.0.0.1', ${PRIVILEGED}).then(
+      () => console.log('free'),
+      (error) => console.log(error.message),
+    );
   `;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
   return stdout;

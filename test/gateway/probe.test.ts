@@ -4,7 +4,7 @@ import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import { ROOT, withRig } from './rig.ts';
 
-test('G-5: a probe is answered at once with 204, the name of the gateway, and leave for web pages to read it', () =>
+test('G-5: a probe gets 204 at once, with the name of the gateway, and web pages may read it', () =>
   withRig({}, async (rig) => {
     const answer = await fetch(`http://127.0.0.1:${rig.worker.port}/probe`);
     assert.is(answer.status, 204);
@@ -37,7 +37,7 @@ test('G-6: probes and connections have one limit', () =>
     assert.ok((await rig.metric('upgrades_refused_total', 'rate')) > 0);
   }));
 
-test('round trips to a sample of the devices are measured and reported; pongs nobody asked for do not count', () =>
+test('round trips to a sample of devices are measured and reported; unrequested pongs do not count', () =>
   withRig({ config: { leaseTtlMs: 300, initial: { group: ROOT, port: 0 } } }, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol());
     const forged = Buffer.alloc(8);

@@ -72,7 +72,7 @@ test('receipts travel in batches, one append at a time, in the order they came',
   );
 });
 
-test('a result says that its command was acknowledged: the acknowledgement right before it is left out', async () => {
+test('a result implies its acknowledgement: an acknowledgement right before it is left out', async () => {
   const { receipts, metrics, spool } = makeSpool();
   const ackOf = (device: string, command: string): Receipt => ({ kind: 'ack', device, command, at: 1 });
   for (const receipt of [
@@ -108,7 +108,7 @@ test('a batch that was refused or failed is kept and tried again', async () => {
   assert.is(spool.size, 0);
 });
 
-test('at the bound progress goes first, then acknowledgements, the oldest of each; new results are handed back', async () => {
+test('at the bound progress goes first, then acknowledgements; new results are handed back', async () => {
   const { receipts, metrics, spool, handedBack } = makeSpool({ limit: 6, batch: 1 });
   receipts.answer = away;
   spool.add({ kind: 'outbox-lost', incarnation: 'i', at: 0 });

@@ -69,7 +69,7 @@ for (const kind of KINDS) {
     }));
 }
 
-test('a socket that closes between its request and its body is forgotten: a second guard, should the first let one pass', async () => {
+test('a socket that closes between its request and its body is forgotten, as a second guard', async () => {
   const cuts: string[] = [];
   const faults: unknown[] = [];
   const newcomers = new Newcomers({
@@ -110,7 +110,7 @@ test('a socket that closes between its request and its body is forgotten: a seco
   assert.equal({ accepts, answers, cuts, faults }, { accepts: 41, answers: 1, cuts: [], faults: [] });
 });
 
-test('hundreds of requests with bodies beside devices close nobody else, now or when their time would be over', () =>
+test('hundreds of requests with bodies close no device, now or when their time would be over', () =>
   withRig({ config: CONFIG }, async (rig) => {
     const devices = [];
     for (let n = 0; n < 5; n++) devices.push((await connectDevice(rig.url, await rig.enrol())).device);

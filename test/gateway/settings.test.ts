@@ -56,7 +56,7 @@ test('G-1: sessions are told when their list of gateways changed, and only then'
     assert.is(device.received.length, 0);
   }));
 
-test('a push server that is switched off sends its devices away and refuses others; switched on it serves again', () =>
+test('a gateway that is switched off redirects and refuses devices; switched on, it serves again', () =>
   withRig({ settings: {} }, async (rig) => {
     const port = rig.worker.port;
     await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net', port: 1 });
@@ -89,7 +89,7 @@ test('a push server that is off at the start listens once it is switched on', as
   });
 });
 
-test('G-3: at a change of port the new one is served first, then the devices of the old one are sent to it', async () => {
+test('G-3: at a change of port the new one serves first; then devices are redirected to it', async () => {
   const [first, second] = [await freePort(), await freePort()];
   const settings = { port: first, address: `ws://127.0.0.1:${first}` };
   await withRig({ settings, config: { drainPerSecond: 20 } }, async (rig) => {
@@ -174,7 +174,7 @@ async function welcomeAt(port: number) {
   return device;
 }
 
-test('H-10: a former port stays open, sends whoever comes to the new one, and is closed once the directory forgets it', async () => {
+test('H-10: a former port stays open and redirects until the directory forgets it', async () => {
   const [first, second] = [await freePort(), await freePort()];
   await withRig({ settings: at(first) }, async (rig) => {
     const identity = await rig.enrol();
@@ -200,7 +200,7 @@ test('H-10: a former port stays open, sends whoever comes to the new one, and is
   });
 });
 
-test('H-10: after a restart a gateway listens on its former ports again, as far as they are free', async () => {
+test('H-10: after a restart a gateway listens on those of its former ports that are free', async () => {
   const [first, second, taken] = [await freePort(), await freePort(), await freePort()];
   const stranger = createServer((socket) => socket.destroy()).listen(taken, '127.0.0.1');
   await once(stranger, 'listening');
@@ -212,7 +212,7 @@ test('H-10: after a restart a gateway listens on its former ports again, as far 
   }).finally(() => stranger.close());
 });
 
-test('a port that is taken at the start: the gateway serves at the address it had, which the directory remembers', async () => {
+test('a gateway whose port is taken at the start serves at its previous address', async () => {
   const [first, taken] = [await freePort(), await freePort()];
   const stranger = createServer((socket) => socket.destroy()).listen(taken, '127.0.0.1');
   await once(stranger, 'listening');
@@ -228,7 +228,7 @@ test('a port that is taken at the start: the gateway serves at the address it ha
   }).finally(() => stranger.close());
 });
 
-test('who comes through a proxy that still knows the old port only is served there, and nobody is sent away in vain', async () => {
+test('a device behind a proxy that still uses the old port is served, not redirected', async () => {
   const [first, second] = [await freePort(), await freePort()];
   const address = 'ws://localhost:443';
   await withRig({ settings: { port: first, address } }, async (rig) => {
@@ -258,7 +258,7 @@ test('an address that does not resolve is reported, and devices are told the one
     assert.is((await rig.load()).problem, undefined);
   }));
 
-test('C-5: a gateway that is drained sends its devices away at the pace and says to newcomers where else to go', () =>
+test('C-5: a drained gateway redirects its devices at the given rate, and newcomers at once', () =>
   withRig({ settings: {}, config: { drainPerSecond: 20 } }, async (rig) => {
     await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
     const devices = await Promise.all(

@@ -6,7 +6,7 @@ import { waitFor } from '../wait.ts';
 import { connectDevice, RawDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
 
-test('a stop sends devices elsewhere, appends what they said, and gives presence and lease back, in this order', () =>
+test('a stop redirects devices, appends their receipts, and releases presence and lease, in this order', () =>
   withRig({ settings: {} }, async (rig) => {
     await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
     const identity = await rig.enrol();

@@ -8,7 +8,7 @@ import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import type { WorkerReport } from './worker-process.ts';
 
-test('a worker process stopped for longer than its lease and continued keeps its devices, under a new lease', async () => {
+test('a worker process paused for longer than its lease keeps its devices under a new lease', async () => {
   const child = fork(fileURLToPath(new URL('./worker-process.js', import.meta.url)));
   const reports: WorkerReport[] = [];
   child.on('message', (message) => reports.push(message as WorkerReport));

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
 import { withGateway } from './gateway-process.ts';
 
-test('workers share the port and the connection limit, each with a lease; health and metrics are on one port', () =>
+test('workers share port and connection limit, each with a lease; one port has health and metrics', () =>
   withGateway(
     2,
     async (gateway) => {
@@ -42,7 +42,7 @@ test('workers share the port and the connection limit, each with a lease; health
     { connectionLimit: 101 },
   ));
 
-test('a worker that dies is replaced; its lease ends at once, and the devices of its sibling notice nothing', () =>
+test('a dead worker is replaced; its lease ends at once, and devices of its sibling are unaffected', () =>
   withGateway(2, async (gateway) => {
     const devices = await gateway.connect(12);
     const [victim] = await gateway.leases();

@@ -74,7 +74,7 @@ test('T-10: a socket that was half closed still gets its answer, and all of it',
   server.close();
 });
 
-test('T-11: a target where nobody listens, and a connection that breaks, do not look like an end', async () => {
+test('T-11: a target that refuses, or a broken connection, does not look like an end', async () => {
   const { server, port } = await listen((socket) => {
     socket.write('some of it');
     socket.once('data', () => socket.resetAndDestroy());

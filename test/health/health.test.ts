@@ -15,7 +15,7 @@ test('a dependency says since when it is as it is, and why it is not there', () 
   assert.is(lostSeconds(dependency.report()), 0);
 });
 
-test('a loop that goes round no more is stuck, one with nothing to do is not, and one that goes on is live again', async () => {
+test('a stalled loop is stuck, an idle one is not, and one that continues is live again', async () => {
   const loops = new Loops(1);
   let rounds = 0;
   let goes = true;

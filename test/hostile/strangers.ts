@@ -1,5 +1,5 @@
 /**
- * What strangers have: sockets and requests from addresses of their own, 127.0.9.x; honest devices come from 127.0.0.1.
+ * Sockets and requests of strangers, which use addresses in 127.0.9.x; honest devices use 127.0.0.1.
  */
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';

@@ -50,7 +50,7 @@ test('it holds the programs, what is needed to deploy them, and nothing that onl
   for (const file of files) assert.not.match(file, /tsbuildinfo|^dist\/(test|bench|scripts)\//);
 });
 
-test('everything besides compiled files is under version control: no secret of this folder is packed', async () => {
+test('all files but the compiled ones are under version control: no local secret is packed', async () => {
   const tracked = new Set((await run('git', ['ls-files', '-z'], ROOT)).split('\0'));
   assert.equal(
     files.filter((file) => !file.startsWith('dist/') && !tracked.has(file)),

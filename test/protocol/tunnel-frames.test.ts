@@ -134,7 +134,7 @@ test('T-11: a reason that is too long is cut, and codes of later versions are re
   assert.equal(later, { type: 'reset', stream: 1, code: 'unknown', reason: '' });
 });
 
-test('T-2, T-3, T-4, T-5: messages between a leg and its gateway are read strictly, and those of later versions skipped', () => {
+test('T-2, T-3, T-4, T-5: leg and gateway read messages strictly, and skip those of later versions', () => {
   const secret = 'x'.repeat(43);
   const who = { tunnel: 'tun-1', worker: 3, side: 'device' as const };
   for (const message of [

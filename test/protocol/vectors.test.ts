@@ -164,7 +164,9 @@ test('E-2, H-4, S-9, G-16: what is signed beside orders is spelled out byte by b
   );
   assert.is(
     prove.signedBytes,
-    `${ascii('pushpoint.v1 prove\0')}${prove.inputs.nonce}${ascii(`${prove.inputs.gateway}\0${prove.inputs.device}`)}`,
+    ascii('pushpoint.v1 prove\0') +
+      prove.inputs.nonce +
+      ascii(`${prove.inputs.gateway}\0${prove.inputs.device}`),
   );
   assert.is(
     toHex(enrolBytes(enrol.inputs.token ?? '', fromHex(enrol.inputs.publicKey ?? ''))),
@@ -179,13 +181,16 @@ test('E-2, H-4, S-9, G-16: what is signed beside orders is spelled out byte by b
   assert.is(pass.signedBytes, ascii('pushpoint.v1 pass\0') + pass.inputs.body);
   assert.is(
     locate.signedBytes,
-    `${ascii('pushpoint.v1 locate\0')}${locate.inputs.nonce}${ascii(`${locate.inputs.challenge}\0${locate.inputs.device}`)}`,
+    ascii('pushpoint.v1 locate\0') +
+      locate.inputs.nonce +
+      ascii(`${locate.inputs.challenge}\0${locate.inputs.device}`),
   );
   const { nonce = '', device = '' } = located.inputs;
   const listed = located.inputs.gateways ?? [];
+  const pairs = listed.map(({ name, url }) => `${name}\0${url}\0`);
   assert.is(
     located.signedBytes,
-    `${ascii('pushpoint.v1 located\0')}${nonce}${ascii(`${device}\0${listed.map(({ name, url }) => `${name}\0${url}\0`).join('')}`)}`,
+    ascii('pushpoint.v1 located\0') + nonce + ascii(`${device}\0${pairs.join('')}`),
   );
   assert.is(toHex(locatedBytes(fromHex(nonce), device, listed)), located.signedBytes);
   for (const { name, key, signedBytes, sig, sigBase64url } of vectors.signatures) {

@@ -92,7 +92,8 @@ test('cycles are problems, through types as well', () => {
 test('packages that belong to one part are imported by that part only', () => {
   const problems = check({
     'admin-api/a.ts': `import { Pool } from 'pg';`,
-    'admin-api/store/a.ts': `import { Pool } from 'pg';\nimport { DatabaseSync } from '@photostructure/sqlite';`,
+    'admin-api/store/a.ts':
+      `import { Pool } from 'pg';\n` + `import { DatabaseSync } from '@photostructure/sqlite';`,
     'bus/a.ts': `import type { Redis } from 'ioredis';`,
     'bus/redis/a.ts': `import { Redis } from 'ioredis';`,
     'gateway/a.ts': `import { App } from 'uWebSockets.js';`,

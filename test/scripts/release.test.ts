@@ -71,7 +71,7 @@ test('a release is a commit, a tag and a tarball', () => {
   });
 });
 
-test('nothing changes when a check fails, the tree is not clean, the version is wrong, or on a dry run', () => {
+test('a failed check, a changed tree, a wrong version or a dry run leaves everything unchanged', () => {
   for (const [check, version, flags, expected] of [
     ['false', '0.2.0', [], /not released/],
     ['true', '0.1.0', [], /v0\.1\.0 exists/],

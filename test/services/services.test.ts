@@ -31,7 +31,7 @@ async function query(url: string, sql: string): Promise<unknown[]> {
   }
 }
 
-test('a Redis keeps its data over a restart, unless it is restarted empty, and is gone once stopped', async () => {
+test('a Redis keeps its data over a restart unless restarted empty, and is gone once stopped', async () => {
   const server = await startRedis();
   try {
     const first = server.pid;
@@ -110,7 +110,7 @@ test('a PostgreSQL keeps what was committed over kill -9, and databases do not s
   }
 });
 
-test('a PostgreSQL that was killed is gone only when the last of its backends is, which answer until then', async () => {
+test('a killed PostgreSQL is gone only with its last backend; backends answer until then', async () => {
   const server = await startPostgres();
   const backend = new Client({ connectionString: server.url });
   backend.on('error', () => undefined);

@@ -52,7 +52,8 @@ export class AnswerCheck {
   take(bytes: Uint8Array): void {
     const body = bytes.subarray(0, Math.max(0, this.#order.lengthDown - this.#received));
     if (body.length > 0 && Buffer.compare(body, this.#pattern.take(body.length)) !== 0) {
-      this.fault ??= `other bytes than were sent, between ${this.#received} and ${this.#received + body.length}`;
+      const end = this.#received + body.length;
+      this.fault ??= `other bytes than were sent, between ${this.#received} and ${end}`;
     }
     this.#received += bytes.length;
     if (bytes.length > body.length) this.#digest = Buffer.concat([this.#digest, bytes.subarray(body.length)]);

@@ -10,9 +10,7 @@ export const BALANCE: readonly Mutation[] = [
     ],
     proof: {
       file: 'admin-api/nearest-classes',
-      test:
-        'random fleets: no device is moved out of its nearest band, but for those a gateway is over its ' +
-        'limit with',
+      test: 'random fleets: devices leave their nearest band only for load above the limit of a gateway',
     },
   },
 ];

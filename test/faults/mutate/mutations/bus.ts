@@ -94,9 +94,7 @@ export const BUS: readonly Mutation[] = [
     patches: [{ file: 'bus/redis/owner.js', find: 'if (problem !== null)', replace: 'if (false)' }],
     proof: {
       file: 'bus/redis-directory',
-      test:
-        'who is displaced while it runs leaves Redis alone, says so, and takes it back once the other is ' +
-        'gone',
+      test: 'a displaced server leaves Redis alone and says so, and takes it back once the other is gone',
     },
   },
   {

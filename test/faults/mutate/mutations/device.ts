@@ -44,7 +44,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/reconnect',
-      test: 'C-4: who is told to go somewhere goes now, however short its sessions; only failures back off',
+      test: 'C-4: a redirected device goes at once, however short its sessions; only failures back off',
     },
   },
   {
@@ -74,9 +74,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/gateway-probe',
-      test:
-        'G-2, G-11: after the loss of its gateway a device dials the others in the order of what it ' +
-        'measured',
+      test: 'G-2, G-11: a device that loses its gateway dials the others in the order of its measurements',
     },
   },
   {
@@ -91,9 +89,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/gateway-probe',
-      test:
-        'G-10: away from the nearest the next round comes within two minutes, where one was never probed ' +
-        'within ten',
+      test: 'G-10: the next round comes within 2 minutes if not at the nearest, 10 if one was never probed',
     },
   },
   {
@@ -108,9 +104,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/executions',
-      test:
-        'D-4: a second delivery is acknowledged again and not run again, and once settled answered with ' +
-        'its end',
+      test: 'D-4: a second delivery is acknowledged but not run; once settled, it gets the result',
     },
   },
   {
@@ -140,9 +134,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/agent-tasks',
-      test:
-        'D-7: a task of an agent that was killed is ended by the next one, and until then it is already ' +
-        'running',
+      test: 'D-7: the next agent ends a task of a killed one; until then the task is already running',
     },
   },
 ];

@@ -39,7 +39,9 @@ export const GATEWAY: readonly Mutation[] = [
         file: 'gateway/receipts/spool.js',
         find: 'this.#parts.metrics.receiptsRetried++;',
         replace:
-          'this.#parts.metrics.receiptsRetried++;\n            for (const spooled of this.#batch) this.#bytes -= spooled.bytes;\n            this.#batch = [];',
+          'this.#parts.metrics.receiptsRetried++;\n' +
+          '            for (const spooled of this.#batch) this.#bytes -= spooled.bytes;\n' +
+          '            this.#batch = [];',
       },
     ],
     proof: {

@@ -46,9 +46,7 @@ export const PROGRAMS: readonly Mutation[] = [
     ],
     proof: {
       file: 'cli/waiting',
-      test:
-        'programs started before Redis and PostgreSQL wait, live and not ready, and serve once both are ' +
-        'there',
+      test: 'programs started before Redis and PostgreSQL are live but not ready until both are up',
     },
   },
 ];
