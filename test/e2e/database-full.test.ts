@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { SmallDisk } from '../faults/small-disk.ts';
 import { type PostgresOptions, type PostgresServer, startPostgres } from '../services/postgres.ts';
 import { startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
+import { SmallDisk } from '../services/small-disk.ts';
 import { waitFor } from '../wait.ts';
 
 /** Far more than an answer takes, far less than any time limit of the database. */

@@ -6,7 +6,6 @@ import type { GatewayView } from '../../cli/api/views.ts';
 import { MemoryStore } from '../../device/index.ts';
 import { startCli } from '../services/processes.ts';
 import { freePort, waitFor } from '../wait.ts';
-import type { ProgramName } from './deployment.ts';
 import { gate, TestDevice, workUntilStopped } from './fleet.ts';
 import { withLab } from './lab.ts';
 import { Wire } from './wire.ts';
@@ -15,7 +14,7 @@ const { testLab } = withLab({ bus: 'redis' });
 
 testLab('what waited for a device is delivered on whichever gateway it returns to', async (lab) => {
   const device = await lab.device();
-  const first = device.gateway as ProgramName;
+  const first = device.gateway as string;
   await device.stop();
   await lab.operator.onRecord(device, 'disconnected');
   const { id } = await lab.operator.send('task.start', [device]);
@@ -34,7 +33,7 @@ testLab(
     const device = await lab.device();
     const hold = gate();
     device.work = hold.work;
-    const first = device.gateway as ProgramName;
+    const first = device.gateway as string;
     const { id } = await lab.operator.send('task.start', [device]);
     await lab.operator.reaches(id, device, 'running');
     await lab.deployment.kill(first);
@@ -53,7 +52,7 @@ testLab(
   async (lab) => {
     const wire = new Wire();
     const device = await lab.device({ wire });
-    const first = device.gateway as ProgramName;
+    const first = device.gateway as string;
     let dying: Promise<void> | undefined;
     wire.loses = ({ t }) => {
       if (t === 'ack') dying ??= lab.deployment.kill(first);

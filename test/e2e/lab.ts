@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import type { DeviceView } from '../../cli/api/views.ts';
 import { forEachAtOnce } from '../../cli/for-each-at-once.ts';
+import { Deployment, type DeploymentOptions } from '../deployment/deployment.ts';
 import { waitFor } from '../wait.ts';
-import { Deployment, type DeploymentOptions } from './deployment.ts';
 import { TestDevice, type TestDeviceOptions } from './fleet.ts';
 import { Operator } from './operator.ts';
 import { reconcile } from './reconcile.ts';
@@ -18,7 +18,7 @@ export class Lab {
 
   private constructor(deployment: Deployment) {
     this.deployment = deployment;
-    this.operator = new Operator(deployment.api());
+    this.operator = new Operator(deployment.api);
   }
 
   static async start(options: DeploymentOptions): Promise<Lab> {
@@ -34,7 +34,7 @@ export class Lab {
 
   /** Every gateway of the deployment is up on record. */
   async gatewaysUp(): Promise<void> {
-    const names = this.deployment.gatewayNames;
+    const names = this.deployment.gateways;
     await waitFor(
       async () => {
         const { items } = await this.operator.gateways();

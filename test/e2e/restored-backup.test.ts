@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { DeploymentOptions } from '../deployment/deployment.ts';
 import { waitFor } from '../wait.ts';
-import type { DeploymentOptions } from './deployment.ts';
 import { gate, usualWork } from './fleet.ts';
 import { Lab } from './lab.ts';
 

@@ -1,6 +1,6 @@
 /** What Pushpoint does for its users in whichever form it runs, one file per matter. */
 
-import type { DeploymentOptions } from './deployment.ts';
+import type { DeploymentOptions } from '../deployment/deployment.ts';
 import { withLab } from './lab.ts';
 import { absenceRules } from './rules-absence.ts';
 import { canaryRules } from './rules-canary.ts';

@@ -2,19 +2,21 @@
  * The programs of one world, each a process, with a proxy on every link between them and a clock of their
  * own. All that a fault can be made to is here; `make/` makes them.
  */
-import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { adminFlags, DRAIN_AT_ONCE, gatewayFlags } from '../deployment/flags.ts';
+import { Programs } from '../deployment/programs.ts';
+import { TcpProxy } from '../deployment/tcp-proxy.ts';
 import { startGuard } from '../services/guard.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
-import { type Program, startCli, startCliLoggingTo } from '../services/processes.ts';
+import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { type ClusterDeployment, startClusterDeployment } from '../services/redis-cluster.ts';
 import { type SentinelDeployment, startSentinelDeployment } from '../services/redis-sentinel.ts';
+import { SmallDisk } from '../services/small-disk.ts';
 import { freePort } from '../wait.ts';
-import { SmallDisk } from './small-disk.ts';
-import { TcpProxy } from './tcp-proxy.ts';
 
 /** What a world consists of. `whole` is `pushpoint start`: everything in one process, without Redis. */
 export interface Shape {
@@ -32,24 +34,20 @@ interface Ports {
   metricsPort?: number;
 }
 
-const CLOCK_PRELOAD = new URL('./clock-shift.js', import.meta.url).href;
 /** Short, so that devices notice within a scenario that nobody answers. */
 const HEARTBEAT = '4s';
-const READY_MS = 60_000;
 /** Under PostgreSQL; its log is kept small, so that nothing but a fault fills it. */
 const POSTGRES_DISK = '500m';
 const SMALL_LOG = ['max_wal_size=64MB', 'min_wal_size=32MB'];
 const START_ATTEMPTS = 12;
 const START_AGAIN_MS = 1_000;
 
-export class Deployment {
+export class FaultDeployment {
   readonly shape: Shape;
-  readonly folder: string;
   readonly links = new Map<LinkName, TcpProxy>();
   /** One for each administration server. */
   readonly servers: string[] = [];
-  readonly #flags = new Map<ProgramName, readonly string[]>();
-  readonly #programs = new Map<ProgramName, Program>();
+  readonly #programs: Programs;
   readonly #health = new Map<ProgramName, string>();
   #redis: RedisServer | undefined;
   #sentinel: SentinelDeployment | undefined;
@@ -61,14 +59,14 @@ export class Deployment {
   #postgresFolder: string | undefined;
   token = '';
 
-  private constructor(shape: Shape, folder: string) {
+  private constructor(shape: Shape, programs: Programs) {
     this.shape = shape;
-    this.folder = folder;
-    this.#guard = startGuard({ folder });
+    this.#programs = programs;
+    this.#guard = startGuard({ folder: programs.folder });
   }
 
-  static async start(shape: Shape): Promise<Deployment> {
-    const deployment = new Deployment(shape, await mkdtemp(join(tmpdir(), 'faults-')));
+  static async start(shape: Shape): Promise<FaultDeployment> {
+    const deployment = new FaultDeployment(shape, await Programs.in('faults-'));
     try {
       await deployment.#start();
       return deployment;
@@ -77,6 +75,10 @@ export class Deployment {
       await deployment.stop();
       throw new Error(`the deployment did not start:\n${said}`, { cause: error });
     }
+  }
+
+  get folder(): string {
+    return this.#programs.folder;
   }
 
   get redis(): RedisServer {
@@ -111,7 +113,7 @@ export class Deployment {
   }
 
   get programs(): ProgramName[] {
-    return [...this.#flags.keys()];
+    return this.#programs.names as ProgramName[];
   }
 
   get gateways(): ProgramName[] {
@@ -131,19 +133,17 @@ export class Deployment {
   }
 
   program(name: ProgramName): Program {
-    const program = this.#programs.get(name);
-    if (!program) throw new Error(`there is no ${name}`);
-    return program;
+    return this.#programs.program(name);
   }
 
   /** Environment of a program or a fleet process whose clock can be shifted by this name. */
   clockEnvironment(name: string): Record<string, string> {
-    return { NODE_OPTIONS: `--import=${CLOCK_PRELOAD}`, FAULTS_CLOCK: this.#clockFile(name) };
+    return this.#programs.clockEnvironment(name);
   }
 
   /** The wall clock of the named program is off by so much from now on, milliseconds. */
-  async shiftClock(name: string, offsetMs: number): Promise<void> {
-    await writeFile(this.#clockFile(name), String(offsetMs));
+  shiftClock(name: string, offsetMs: number): Promise<void> {
+    return this.#programs.shiftClock(name, offsetMs);
   }
 
   /**
@@ -170,20 +170,13 @@ export class Deployment {
    * Starts a program and does not wait for it; one that runs is stopped first. `stderr`: where it writes its
    * log, a path; to us when absent.
    */
-  async launch(name: ProgramName, { stderr }: { stderr?: string } = {}): Promise<Program> {
-    const flags = this.#flags.get(name);
-    if (!flags) throw new Error(`there is no ${name}`);
-    await this.#programs.get(name)?.stop();
-    const options = { cwd: this.folder, env: this.clockEnvironment(name) };
-    const args = [...flags, '--log-level', 'warn'];
-    const program = stderr === undefined ? startCli(args, options) : startCliLoggingTo(stderr, args, options);
-    this.#programs.set(name, program);
-    return program;
+  launch(name: ProgramName, where: { stderr?: string } = {}): Promise<Program> {
+    return this.#programs.launch(name, where);
   }
 
   /** Resolves when a program that was launched serves. */
   async serves(name: ProgramName): Promise<void> {
-    const line = await this.program(name).waitForLine(/^ready /, READY_MS);
+    const line = await this.#programs.ready(name);
     const said = JSON.parse(line.slice('ready '.length)) as Ports;
     // In one process the administration server's, which knows of the store as well.
     this.#health.set(name, `http://127.0.0.1:${said.apiPort ?? said.metricsPort}`);
@@ -191,7 +184,7 @@ export class Deployment {
 
   /** What an operator runs once an older database is back in its place. */
   async databaseRestored(): Promise<void> {
-    const [, ...flags] = this.#flags.get('admin1') ?? [];
+    const [, ...flags] = this.#programs.planned('admin1').args;
     const port = flags.indexOf('--api-port');
     const program = startCli(['restored', ...flags.toSpliced(port, 2)], { cwd: this.folder });
     const { code } = await program.exited;
@@ -201,14 +194,8 @@ export class Deployment {
 
   /** An administration server of somebody else: the same Redis, a database of its own. */
   async launchForeign(): Promise<Program> {
-    const flags = [
-      'admin',
-      '--data-dir',
-      join(this.folder, 'foreign'),
-      '--api-port',
-      String(await freePort()),
-    ];
-    return startCli([...flags, '--redis-url', this.redis.url], { cwd: this.folder });
+    const flags = adminFlags({ dataDir: join(this.folder, 'foreign'), port: await freePort() });
+    return startCli(['admin', ...flags, '--redis-url', this.redis.url], { cwd: this.folder });
   }
 
   /** Where the program tells how it is; `undefined` before it has been started. */
@@ -218,16 +205,12 @@ export class Deployment {
 
   /** What the programs wrote last. */
   lastWords(lines = 8): string {
-    return [...this.#programs]
-      .flatMap(([name, { lines: said }]) => [`---- ${name}`, ...said.slice(-lines).map(shorten)])
-      .join('\n');
+    return this.#programs.lastWords(lines);
   }
 
   /** Idempotent. */
   async stop(): Promise<void> {
-    const kill = (name: ProgramName) => this.#programs.get(name)?.killGroup();
-    await Promise.all(this.programs.map(kill));
-    await Promise.all([...this.#programs.values()].map((program) => program.stop()));
+    await Promise.all(this.programs.map((name) => this.#programs.kill(name)));
     await Promise.all([...this.links.values()].map((link) => link.stop()));
     await this.#redis?.stop();
     await this.#sentinel?.stop();
@@ -235,6 +218,7 @@ export class Deployment {
     await this.#postgres?.stop();
     await this.#disk?.unmount();
     if (this.#postgresFolder) await rm(this.#postgresFolder, { recursive: true, force: true });
+    await this.#programs.stop();
     await this.#guard.release();
   }
 
@@ -292,46 +276,40 @@ export class Deployment {
     for (let n = 1; n <= this.shape.admins; n++) {
       const name = `admin${n}` as ProgramName;
       const flags = await this.#adminFlags(data);
-      this.#flags.set(name, ['admin', ...flags, '--redis-url', await redisUrl(name)]);
+      this.#planProgram(name, ['admin', ...flags, '--redis-url', await redisUrl(name)]);
     }
     for (const [name, workers] of [
       ['gw1', 2],
       ['gw2', 1],
     ] as const) {
       const flags = [...(await this.#gatewayFlags(name)), '--workers', String(workers)];
-      this.#flags.set(name, ['gateway', ...flags, '--redis-url', await redisUrl(name)]);
+      this.#planProgram(name, ['gateway', ...flags, '--redis-url', await redisUrl(name)]);
     }
   }
 
   async #planWhole(data: string): Promise<void> {
     const flags = [...(await this.#adminFlags(data)), ...(await this.#gatewayFlags('whole'))];
-    this.#flags.set('whole', ['start', ...flags]);
+    this.#planProgram('whole', ['start', ...flags]);
   }
 
-  async #adminFlags(data: string): Promise<string[]> {
+  #planProgram(name: ProgramName, args: readonly string[]): void {
+    this.#programs.plan(name, {
+      args: [...args, '--log-level', 'warn'],
+      env: this.#programs.clockEnvironment(name),
+    });
+  }
+
+  async #adminFlags(dataDir: string): Promise<string[]> {
     const port = await freePort();
     this.servers.push(`http://127.0.0.1:${port}`);
-    const database = this.#databaseUrl === undefined ? [] : ['--database-url', this.#databaseUrl];
-    return ['--data-dir', data, '--api-port', String(port), ...database];
+    return adminFlags({ dataDir, port, databaseUrl: this.#databaseUrl });
   }
 
   async #gatewayFlags(name: ProgramName): Promise<string[]> {
     const port = await freePort();
     const proxy = await TcpProxy.start(port);
     this.links.set(`devices-${name}`, proxy);
-    return [
-      ...['--name', name, '--host', '127.0.0.1', '--port', String(port), '--metrics-port', '0'],
-      ...['--address', `ws://127.0.0.1:${proxy.port}`, '--drain-per-second', '100000'],
-      ...['--heartbeat-interval', HEARTBEAT],
-    ];
+    const flags = gatewayFlags({ name, port, dialed: proxy.port });
+    return [...flags, ...DRAIN_AT_ONCE, '--heartbeat-interval', HEARTBEAT];
   }
-
-  #clockFile(name: string): string {
-    return join(this.folder, `clock-${name}`);
-  }
-}
-
-/** Without the middle of a stack trace. */
-function shorten(line: string): string {
-  return line.length > 400 ? `${line.slice(0, 200)} ... ${line.slice(-200)}` : line;
 }

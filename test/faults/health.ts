@@ -1,6 +1,6 @@
 /** What the programs tell of themselves while something is wrong, at `/ready` and `/live`. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Deployment, ProgramName } from './deployment.ts';
+import type { FaultDeployment, ProgramName } from './deployment.ts';
 
 const LOOK_MS = 500;
 const ANSWER_LIMIT_MS = 2_000;
@@ -27,11 +27,11 @@ export class HealthWatch {
   readonly missed = new Map<ProgramName, Set<string>>();
   /** Answers that no fault excuses. */
   readonly complaints: string[] = [];
-  readonly #deployment: Deployment;
+  readonly #deployment: FaultDeployment;
   readonly #over = new AbortController();
   #looking: Promise<unknown> = Promise.resolve();
 
-  constructor(deployment: Deployment) {
+  constructor(deployment: FaultDeployment) {
     this.#deployment = deployment;
   }
 

@@ -9,7 +9,7 @@ import { Ledger, type Target } from '../fleet/ledger.ts';
 import type { Traffic } from '../fleet/traffic.ts';
 import { waitFor } from '../wait.ts';
 import { Database } from './database.ts';
-import { Deployment, type ProgramName, type Shape } from './deployment.ts';
+import { FaultDeployment, type ProgramName, type Shape } from './deployment.ts';
 import { PatientApi } from './patient-api.ts';
 
 /** Devices of each group; a third of them live in the process that is killed. */
@@ -21,7 +21,7 @@ const GROUPS: Record<string, { parent: string; devices: number }> = {
 const WORKERS: Partial<Record<ProgramName, number>> = { gw1: 2 };
 
 export class World {
-  readonly deployment: Deployment;
+  readonly deployment: FaultDeployment;
   readonly api: PatientApi;
   readonly fleet: Fleet;
   readonly ledger: Ledger;
@@ -29,7 +29,7 @@ export class World {
   /** What is sent to the devices now, for a fault that needs quiet. */
   traffic: Traffic | undefined;
 
-  private constructor(deployment: Deployment, fleet: Fleet) {
+  private constructor(deployment: FaultDeployment, fleet: Fleet) {
     this.deployment = deployment;
     this.fleet = fleet;
     this.api = new PatientApi(deployment.servers, deployment.token);
@@ -38,7 +38,7 @@ export class World {
   }
 
   static async start(shape: Shape): Promise<World> {
-    const deployment = await Deployment.start(shape);
+    const deployment = await FaultDeployment.start(shape);
     const folder = join(deployment.folder, 'devices');
     await mkdir(folder);
     const fleet = new Fleet([

@@ -1,13 +1,8 @@
 /** The programs under test: Redis, one administration server on SQLite, gateways of two workers each. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ApiClient } from '../../cli/api/api-client.ts';
+import { Deployment, prepare } from '../deployment/deployment.ts';
 import { findPrograms } from '../services/install.ts';
-import { type Exit, Program, startCli } from '../services/processes.ts';
-import { type RedisServer, startRedis } from '../services/redis.ts';
-import { freePort } from '../wait.ts';
+import { type Exit, Program } from '../services/processes.ts';
 
 export const WORKERS = 2;
 /** Devices a gateway sends away per second when they have to leave. */
@@ -15,114 +10,40 @@ export const DRAIN_PER_SECOND = 250;
 
 const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
-export class Deployment {
-  readonly server: string;
-  readonly api: ApiClient;
-  readonly #folder: string;
-  readonly #redis: RedisServer;
-  readonly #programs: Map<string, Program>;
+export class GatewayDeployment extends Deployment {
   /**
    * What runs gateways as somebody without the privilege to listen on low ports; empty when nobody here has
    * it.
    */
-  readonly #unprivileged: readonly string[];
-  readonly #flags = new Map<string, readonly string[]>();
+  #unprivileged: readonly string[] = [];
 
-  private constructor(parts: {
-    server: string;
-    token: string;
-    folder: string;
-    redis: RedisServer;
-    programs: Map<string, Program>;
-    unprivileged: readonly string[];
-  }) {
-    this.server = parts.server;
-    this.api = new ApiClient({ server: parts.server, token: parts.token, timeoutMs: 30_000 });
-    this.#folder = parts.folder;
-    this.#redis = parts.redis;
-    this.#programs = parts.programs;
-    this.#unprivileged = parts.unprivileged;
+  static override async start(): Promise<GatewayDeployment> {
+    const deployment = new GatewayDeployment(await prepare({ bus: 'redis', gateways: 0 }));
+    deployment.#unprivileged = await unprivileged();
+    return deployment.begun();
   }
 
-  static async start(): Promise<Deployment> {
-    const folder = await mkdtemp(join(tmpdir(), 'gateways-'));
-    const redis = await startRedis();
-    const port = await freePort();
-    const dataDir = join(folder, 'data');
-    const programs = new Map<string, Program>();
-    try {
-      const flags = ['--data-dir', dataDir, '--api-port', String(port), '--redis-url', redis.url];
-      const admin = startCli(['admin', ...flags, '--log-level', 'warn'], { cwd: folder });
-      programs.set('admin', admin);
-      await admin.waitForLine(/^ready /, 30_000);
-      const token = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();
-      const server = `http://127.0.0.1:${port}`;
-      return new Deployment({ server, token, folder, redis, programs, unprivileged: await unprivileged() });
-    } catch (error) {
-      const said = programs.get('admin')?.output ?? '';
-      await programs.get('admin')?.stop();
-      await redis.stop();
-      await rm(folder, { recursive: true, force: true });
-      throw new Error(`the administration server did not start:\n${said}`, { cause: error });
-    }
-  }
-
-  get gateways(): string[] {
-    return [...this.#flags.keys()];
-  }
-
-  /** Settles on what a gateway is to be started with; its port is free now. */
-  async addGateway(name: string, connectionLimit: number): Promise<void> {
-    const port = String(await freePort());
-    this.#flags.set(name, [
-      ...['--name', name, '--host', '127.0.0.1', '--port', port, '--address', `ws://127.0.0.1:${port}`],
-      ...['--workers', String(WORKERS), '--connection-limit', String(connectionLimit)],
-      ...['--drain-per-second', String(DRAIN_PER_SECOND)],
-    ]);
-  }
-
-  /** Starts a gateway that was added and does not run; the flags are always the same. */
-  async startGateway(name: string): Promise<void> {
-    const flags = this.#flags.get(name);
-    if (!flags) throw new Error(`there is no ${name}`);
-    await this.#programs.get(name)?.stop();
-    const program = this.runGateway(flags);
-    this.#programs.set(name, program);
-    await program.waitForLine(/^ready /, 30_000);
+  /** Settles on what a gateway is to be started with. */
+  async addLimited(name: string, connectionLimit: number): Promise<void> {
+    const limits = ['--workers', String(WORKERS), '--connection-limit', String(connectionLimit)];
+    const flags = [...limits, '--drain-per-second', String(DRAIN_PER_SECOND)];
+    await this.addGateway(name, { flags, run: (args) => this.#run(args) });
   }
 
   /** Runs `pushpoint gateway` with the deployment's Redis; the caller stops it. */
   runGateway(flags: readonly string[]): Program {
-    const [command = '', ...args] = [...this.#unprivileged, process.execPath, MAIN, 'gateway', ...flags];
-    const deployment = ['--redis-url', this.#redis.url, '--metrics-port', '0', '--log-level', 'warn'];
-    return new Program(command, [...args, ...deployment], { cwd: this.#folder });
+    const deployment = ['--redis-url', this.redis.url, '--metrics-port', '0', '--log-level', 'warn'];
+    return this.#run(['gateway', ...flags, ...deployment]);
   }
 
   /** SIGTERM; resolves when the process has ended. */
   async stopGateway(name: string): Promise<Exit> {
-    const program = this.#programs.get(name);
-    if (!program) throw new Error(`there is no ${name}`);
-    return program.stop(30_000);
+    return this.program(name).stop(30_000);
   }
 
-  /** What the programs wrote last. */
-  lastWords(lines = 15): string {
-    return [...this.#programs]
-      .flatMap(([name, { lines: said }]) => [
-        `---- ${name}`,
-        ...said.slice(-lines).map((line) => line.slice(0, 500)),
-      ])
-      .join('\n');
-  }
-
-  /** Idempotent. */
-  async stop(): Promise<void> {
-    const names = [...this.#programs.keys()].reverse();
-    // The administration server, which is the first, goes last.
-    await Promise.all(names.slice(0, -1).map((name) => this.#programs.get(name)?.stop(5_000)));
-    for (const name of names.slice(-1)) await this.#programs.get(name)?.stop(5_000);
-    await this.#redis.stop();
-    await rm(this.#folder, { recursive: true, force: true });
+  #run(args: readonly string[]): Program {
+    const [command = '', ...more] = [...this.#unprivileged, process.execPath, MAIN, ...args];
+    return new Program(command, more, { cwd: this.folder });
   }
 }
 

@@ -7,7 +7,7 @@ import type { DeviceView } from '../../cli/api/views.ts';
 import { Fleet, type FleetMember } from '../fleet/fleet.ts';
 import { Ledger, type Target } from '../fleet/ledger.ts';
 import { waitFor } from '../wait.ts';
-import { Deployment } from './deployment.ts';
+import { GatewayDeployment } from './deployment.ts';
 
 /** Connection limits, and so the weights: one gateway is half as large again. */
 const LIMITS: Record<string, number> = { gw4: 2_100 };
@@ -19,7 +19,7 @@ export type GatewayPatch = Partial<
 >;
 
 export class World {
-  readonly deployment: Deployment;
+  readonly deployment: GatewayDeployment;
   readonly fleet = new Fleet();
   readonly ledger: Ledger;
   /** Says on stderr how far the scenario is. */
@@ -28,14 +28,14 @@ export class World {
   readonly #housed: FleetMember[] = [];
   #groups = 0;
 
-  private constructor(deployment: Deployment, say: (text: string) => void) {
+  private constructor(deployment: GatewayDeployment, say: (text: string) => void) {
     this.deployment = deployment;
     this.ledger = new Ledger(deployment.api, this.fleet);
     this.say = say;
   }
 
   static async start(say: (text: string) => void): Promise<World> {
-    return new World(await Deployment.start(), say);
+    return new World(await GatewayDeployment.start(), say);
   }
 
   async stop(): Promise<void> {
@@ -47,8 +47,8 @@ export class World {
   async gateways(count: number): Promise<string[]> {
     const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
     const missing = names.filter((name) => !this.deployment.gateways.includes(name));
-    for (const name of missing) await this.deployment.addGateway(name, LIMITS[name] ?? USUAL_LIMIT);
-    await Promise.all(missing.map((name) => this.deployment.startGateway(name)));
+    for (const name of missing) await this.deployment.addLimited(name, LIMITS[name] ?? USUAL_LIMIT);
+    await Promise.all(missing.map((name) => this.deployment.start(name)));
     await this.until('gateways to be up', 20_000, async () => {
       const views = await Promise.all(names.map((name) => this.gateway(name)));
       return views.every(({ state, applied, workers }) => state === 'up' && applied && workers.length === 2);

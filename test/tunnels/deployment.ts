@@ -2,17 +2,15 @@
  * The programs under test: Redis, one administration server, gateways, agents, and the command line's
  * tunnels.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GatewayDocument } from '../../admin-api/http/schemas/gateways.ts';
 import type { AuditEntryDocument } from '../../admin-api/http/schemas/operations.ts';
-import { ApiClient } from '../../cli/api/api-client.ts';
 import type { TunnelView } from '../../cli/api/views.ts';
+import { Deployment, prepare } from '../deployment/deployment.ts';
 import { type Program, startCli } from '../services/processes.ts';
-import { type RedisServer, startRedis } from '../services/redis.ts';
-import { freePort, waitFor } from '../wait.ts';
+import { waitFor } from '../wait.ts';
 
 export const MAIN = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
 
@@ -30,54 +28,13 @@ export interface TunnelProgram {
 /** Of a limit that a suite of many tunnels does not reach. */
 const MANY = '1000';
 
-export class Deployment {
-  readonly server: string;
-  readonly token: string;
-  readonly api: ApiClient;
-  readonly folder: string;
-  readonly #redis: RedisServer;
-  readonly #programs = new Map<string, Program>();
-  /** Lines that each program had written when the scenario began. */
-  readonly #before = new Map<Program, number>();
+export class TunnelDeployment extends Deployment {
   #started = 0;
 
-  private constructor(parts: { server: string; token: string; folder: string; redis: RedisServer }) {
-    this.server = parts.server;
-    this.token = parts.token;
-    this.folder = parts.folder;
-    this.#redis = parts.redis;
-    this.api = this.apiAs(parts.token);
-  }
-
-  static async start(): Promise<Deployment> {
-    const folder = await mkdtemp(join(tmpdir(), 'tunnels-'));
-    const redis = await startRedis();
-    const port = await freePort();
-    const dataDir = join(folder, 'data');
-    const admin = startCli(
-      [
-        ...['admin', '--data-dir', dataDir, '--api-port', String(port), '--redis-url', redis.url],
-        ...['--tunnels-per-device', MANY, '--tunnels-per-operator', MANY],
-      ],
-      { cwd: folder },
-    );
-    try {
-      await admin.waitForLine(/^ready /, 30_000);
-      const token = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();
-      const deployment = new Deployment({ server: `http://127.0.0.1:${port}`, token, folder, redis });
-      deployment.#programs.set('admin', admin);
-      return deployment;
-    } catch (error) {
-      const said = admin.output;
-      await admin.stop();
-      await redis.stop();
-      await rm(folder, { recursive: true, force: true });
-      throw new Error(`the administration server did not start:\n${said}`, { cause: error });
-    }
-  }
-
-  apiAs(token: string): ApiClient {
-    return new ApiClient({ server: this.server, token, timeoutMs: 30_000 });
+  static override async start(): Promise<TunnelDeployment> {
+    const adminFlags = ['--tunnels-per-device', MANY, '--tunnels-per-operator', MANY];
+    const options = { bus: 'redis', gateways: 0, logLevel: 'info', adminFlags } as const;
+    return new TunnelDeployment(await prepare(options)).begun();
   }
 
   /** A token with that role. */
@@ -104,29 +61,14 @@ export class Deployment {
     group: string,
     { workers = 1, proxyPort }: { workers?: number; proxyPort?: number } = {},
   ): Promise<{ program: Program; port: number }> {
-    const port = await freePort();
-    const program = startCli(
-      [
-        ...[
-          'gateway',
-          '--name',
-          name,
-          '--gateway-group',
-          group,
-          '--host',
-          '127.0.0.1',
-          '--port',
-          String(port),
-        ],
-        ...['--address', `ws://127.0.0.1:${proxyPort ?? port}`, '--metrics-port', '0'],
-        ...['--workers', String(workers), '--redis-url', this.#redis.url],
-      ],
-      { cwd: this.folder },
-    );
-    this.#programs.set(name, program);
-    await program.waitForLine(/^ready /, 30_000);
+    const flags = ['--gateway-group', group, '--workers', String(workers)];
+    const { port } = await this.addGateway(name, {
+      flags,
+      ...(proxyPort !== undefined && { dialed: proxyPort }),
+    });
+    await this.start(name);
     await waitFor(async () => (await this.gateway(name)).state === 'up', { what: `${name} to be up` });
-    return { program, port };
+    return { program: this.program(name), port };
   }
 
   gateway(name: string): Promise<GatewayDocument> {
@@ -147,7 +89,7 @@ export class Deployment {
         env: { PUSHPOINT_SERVER: this.server, PUSHPOINT_ENROLMENT_TOKEN: await this.enrolmentToken(group) },
       },
     );
-    this.#programs.set(name, program);
+    this.take(name, program);
     const ready = await program.waitForLine(/^ready /, 30_000);
     const { device: id } = JSON.parse(ready.slice(ready.indexOf('{'))) as { device: string };
     await waitFor(
@@ -168,7 +110,7 @@ export class Deployment {
   async startTunnel(device: string, port: number, ...flags: string[]): Promise<TunnelProgram> {
     const args = ['tunnel', device, String(port), ...flags];
     const program = startCli(args, { cwd: this.folder, env: this.operatorEnv });
-    this.#programs.set(`tunnel ${++this.#started}`, program);
+    this.take(`tunnel ${++this.#started}`, program);
     const line = await program.waitForLine(/^Listening on /, 30_000);
     return { program, port: Number(line.slice(line.lastIndexOf(':') + 1)) };
   }
@@ -187,33 +129,5 @@ export class Deployment {
   async audit(action: string, subject: string): Promise<AuditEntryDocument[]> {
     const { items } = await this.api.list<AuditEntryDocument>('/v1/audit', {}, 5_000);
     return items.filter((entry) => entry.action === action && entry.subject === subject);
-  }
-
-  /** Whatever a program of the deployment wrote that holds this text: names of programs. */
-  whoSaid(text: string): string[] {
-    return [...this.#programs].filter(([, { output }]) => output.includes(text)).map(([name]) => name);
-  }
-
-  /** A scenario begins: `lastWords` are of what comes now. */
-  begin(): void {
-    for (const program of this.#programs.values()) this.#before.set(program, program.lines.length);
-  }
-
-  /** What the programs wrote last since `begin`; nothing of those that wrote nothing. */
-  lastWords(lines = 40): string {
-    return [...this.#programs]
-      .map(([name, program]) => ({ name, said: program.lines.slice(this.#before.get(program) ?? 0) }))
-      .filter(({ said }) => said.length > 0)
-      .flatMap(({ name, said }) => [`---- ${name}`, ...said.slice(-lines).map((line) => line.slice(0, 500))])
-      .join('\n');
-  }
-
-  /** Idempotent. */
-  async stop(): Promise<void> {
-    const programs = [...this.#programs.values()].reverse();
-    await Promise.all(programs.slice(0, -1).map((program) => program.stop(3_000)));
-    await programs.at(-1)?.stop(5_000);
-    await this.#redis.stop();
-    await rm(this.folder, { recursive: true, force: true });
   }
 }

@@ -1,10 +1,10 @@
 /** What the scenarios share, and what they add up. */
 
-import { Deployment } from './deployment.ts';
+import { TunnelDeployment } from './deployment.ts';
 import { type SshServer, startSshServer } from './openssh.ts';
 
 export class World {
-  readonly deployment: Deployment;
+  readonly deployment: TunnelDeployment;
   readonly ssh: SshServer;
   /** Says on stderr how far the scenario is. */
   readonly say: (text: string) => void;
@@ -15,7 +15,7 @@ export class World {
   relayRatio: number | null = null;
   sshRatio: number | null = null;
 
-  private constructor(deployment: Deployment, ssh: SshServer, say: (text: string) => void) {
+  private constructor(deployment: TunnelDeployment, ssh: SshServer, say: (text: string) => void) {
     this.deployment = deployment;
     this.ssh = ssh;
     this.say = say;
@@ -24,7 +24,7 @@ export class World {
   static async start(say: (text: string) => void): Promise<World> {
     const ssh = await startSshServer();
     try {
-      return new World(await Deployment.start(), ssh, say);
+      return new World(await TunnelDeployment.start(), ssh, say);
     } catch (error) {
       await ssh.stop();
       throw error;

@@ -40,7 +40,7 @@ async function restart(world: World, name: string): Promise<void> {
   const gone = () => world.fleet.count(name) === 0;
   await world.until(`the devices of ${name} to have noticed`, 60_000, gone);
   await world.allConnected();
-  await world.deployment.startGateway(name);
+  await world.deployment.start(name);
   await world.gatewayTells(name, 'is up', ({ state, applied, workers }) => {
     return state === 'up' && applied && workers.length === 2;
   });

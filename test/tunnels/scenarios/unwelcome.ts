@@ -17,7 +17,7 @@ import {
   writeDataHeader,
 } from '../../../protocol/index.ts';
 import { waitFor } from '../../wait.ts';
-import type { AgentAt, Deployment } from '../deployment.ts';
+import type { AgentAt, TunnelDeployment } from '../deployment.ts';
 import { AnswerCheck, orderBytes, piecesOf, startExchangeServer } from '../exchange.ts';
 import { RawLeg, wrongTicket } from '../raw-leg.ts';
 import type { Scenario, World } from '../world.ts';
@@ -86,7 +86,7 @@ export const unwelcome: Scenario = {
 };
 
 async function open(
-  deployment: Deployment,
+  deployment: TunnelDeployment,
   agent: AgentAt,
   port: number,
   body: object = {},
@@ -118,7 +118,7 @@ async function startDeafServer(): Promise<{ port: number; stop(): void }> {
   };
 }
 
-async function endOf(deployment: Deployment, id: string): Promise<{ code: string; reason: string }> {
+async function endOf(deployment: TunnelDeployment, id: string): Promise<{ code: string; reason: string }> {
   return waitFor(async () => (await deployment.tunnel(id)).end, { what: `tunnel ${id} to end` });
 }
 
@@ -133,7 +133,7 @@ async function refusedWith(leg: RawLeg, reason: string | RegExp): Promise<void> 
   assert.is(await leg.closed(), TUNNEL_CLOSE.refused);
 }
 
-async function roles(deployment: Deployment, agent: AgentAt, port: number): Promise<void> {
+async function roles(deployment: TunnelDeployment, agent: AgentAt, port: number): Promise<void> {
   const tries: [string, object][] = [
     [await deployment.tokenAs('viewer'), { port }],
     [await deployment.tokenAs('operator'), { port: 3389 }],
@@ -153,7 +153,7 @@ async function roles(deployment: Deployment, agent: AgentAt, port: number): Prom
 }
 
 /** The administrator may ask for anything; the device decides. */
-async function places(deployment: Deployment, agent: AgentAt): Promise<void> {
+async function places(deployment: TunnelDeployment, agent: AgentAt): Promise<void> {
   for (const body of [
     { port: 22 },
     { port: 3389 },
@@ -168,7 +168,7 @@ async function places(deployment: Deployment, agent: AgentAt): Promise<void> {
   }
 }
 
-async function wrongTickets(deployment: Deployment, agent: AgentAt, port: number): Promise<Opened[]> {
+async function wrongTickets(deployment: TunnelDeployment, agent: AgentAt, port: number): Promise<Opened[]> {
   const [one, two] = [await open(deployment, agent, port), await open(deployment, agent, port)];
   await refusedWith(await join(one, { ticket: wrongTicket() }), 'bad-ticket');
   await refusedWith(await join(one, { ticket: two.join.ticket }), 'bad-ticket');
@@ -206,7 +206,7 @@ function data(stream: number, offset: number, length: number): Uint8Array {
   return frame;
 }
 
-async function badManners(deployment: Deployment, { agent, port, deaf }: Left): Promise<Opened[]> {
+async function badManners(deployment: TunnelDeployment, { agent, port, deaf }: Left): Promise<Opened[]> {
   const all: Opened[] = [];
   const misbehave = async (
     what: string,
@@ -257,7 +257,7 @@ async function badManners(deployment: Deployment, { agent, port, deaf }: Left): 
 }
 
 /** A ticket for one port does not open another one of the same device, allowed or not. */
-async function otherPlacesInside(deployment: Deployment, agent: AgentAt, port: number): Promise<void> {
+async function otherPlacesInside(deployment: TunnelDeployment, agent: AgentAt, port: number): Promise<void> {
   const opened = await open(deployment, agent, port);
   const { leg, pair } = await paired(opened);
   leg.send(hello(pair, 2));
@@ -277,7 +277,7 @@ async function otherPlacesInside(deployment: Deployment, agent: AgentAt, port: n
   await deployment.api.request('POST', `/v1/tunnels/${opened.id}/close`);
 }
 
-async function oldTicket(deployment: Deployment, old: Opened): Promise<void> {
+async function oldTicket(deployment: TunnelDeployment, old: Opened): Promise<void> {
   const restMs = TUNNEL_LIMITS.ticketMs + 1_000 - (performance.now() - (left?.since ?? 0));
   if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
   await refusedWith(await join(old), /expired-ticket|unknown-tunnel/);
