@@ -1,7 +1,7 @@
 /**
  * Authentication codes: HMAC-SHA-512 cut to its first 32 bytes, libsodium's `crypto_auth` (R-8). Every result
- * needs three (secret, key, check): 5 µs for one of 200 bytes by libsodium (`sodium-native`), 11 by node:crypto,
- * where an Ed25519 check takes 58.
+ * needs three (secret, key, check): 5 µs for one of 200 bytes by libsodium (`sodium-native`), 11 by
+ * node:crypto, where an Ed25519 check takes 58.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createRequire } from 'node:module';

@@ -11,7 +11,7 @@ import { SCENARIOS } from './scenarios.ts';
 
 const USAGE = `npm run bench -- SCENARIO [SCENARIO ...] [options]
 npm run bench -- all [options]      every scenario, within an hour on 2 cores
-npm run bench -- quick [options]    every scenario small and short: figures are told, only invariants are judged;
+npm run bench -- quick [options]    every scenario small and short: reports figures, judges invariants only;
                                     with names, these scenarios so
 
   --devices N         devices, instead of the scenario's own number
@@ -21,8 +21,8 @@ npm run bench -- quick [options]    every scenario small and short: figures are 
   --keep DIR          keep databases with devices on record there, for the next run with as many (SQLite only)
   --profile DIR       leave CPU profiles of the server programs there (they make the programs slower)
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
-  --time-limit MIN    ceiling: connect no more devices after so many minutes of the run (all: 57; alone: no limit)
-  --measured FILE     scaling: calculate with the rows of an earlier run (scenario costs) instead of the committed ones
+  --time-limit MIN    ceiling: stop connecting devices after so many minutes (all: 57; alone: no limit)
+  --measured FILE     scaling: use the rows of an earlier run (scenario costs), not the committed ones
   --write             scaling: write docs/scaling.md's figures and plots, and the figures it calculated with
   --list              the scenarios, a line each
   --help              this text

@@ -503,8 +503,8 @@ export interface Directory {
   removeDevices(ids: readonly string[]): Promise<void>;
   /**
    * In order; `null` for a device that is not in the directory. Rejects with `DirectoryIncomplete` when the
-   * answer is unknown: when a device is missing or not active, and the directory is incomplete, unmaintained, or
-   * another installation's.
+   * answer is unknown: when a device is missing or not active, and the directory is incomplete, unmaintained,
+   * or another installation's.
    */
   devices(ids: readonly string[]): Promise<(DirectoryDevice | null)[]>;
   /** Replaces the whole list in one step. */

@@ -1,7 +1,8 @@
 /**
- * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders" and "Results"). All signatures are Ed25519 (RFC 8032)
- * over a context string, a zero byte, and the parts below; the context keeps a signature made for one purpose
- * from being used for another. Keys are raw: 32 bytes public, base64url without padding in JSON.
+ * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders" and "Results"). All
+ * signatures are Ed25519 (RFC 8032) over a context string, a zero byte, and the parts below; the context
+ * keeps a signature made for one purpose from being used for another. Keys are raw: 32 bytes public,
+ * base64url without padding in JSON.
  */
 const text = new TextEncoder();
 

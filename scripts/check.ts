@@ -4,6 +4,7 @@
  */
 import { findStaleFiles } from './checks/generated-files.ts';
 import { findImportProblems } from './checks/import-arrows.ts';
+import { findLongLines } from './checks/line-lengths.ts';
 import { findMachinePaths } from './checks/machine-paths.ts';
 import { findOpenApiProblems } from './checks/openapi.ts';
 import { findPackageProblems } from './checks/packages.ts';
@@ -26,6 +27,7 @@ const checks: { name: string; find(root: string): Promise<string[]> }[] = [
   { name: 'generated references', find: findStaleFiles },
   { name: 'dependencies in README.md', find: findReadmeProblems },
   { name: 'packages as npm publishes them', find: findPackageProblems },
+  { name: 'lines of 110 columns', find: findLongLines },
   { name: 'paths of our machines', find: findMachinePaths },
 ];
 

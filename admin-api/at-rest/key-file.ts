@@ -28,7 +28,8 @@ function readKeyFile(file: string): SecretBox {
   const key = Buffer.from(text, /^[0-9a-f]{64}$/i.test(text) ? 'hex' : 'base64');
   if (key.length === KEY_BYTES) return new KeyBox(key);
   throw new StoreSettingsError(
-    `${file} holds no key: expected ${KEY_BYTES} random bytes as text, as from openssl rand -base64 ${KEY_BYTES}`,
+    `${file} holds no key: expected ${KEY_BYTES} random bytes as text, as from ` +
+      `openssl rand -base64 ${KEY_BYTES}`,
   );
 }
 

@@ -61,7 +61,8 @@ export class KeyBox implements SecretBox {
     const [, id, text = ''] = stored.split(':');
     if (id !== this.#id) {
       throw new StoreSettingsError(
-        `the ${label} in the database is encrypted with key ${id}, and this is key ${this.#id}: restore the file of ` +
+        `the ${label} in the database is encrypted with key ${id}, and this is key ${this.#id}: ` +
+          'restore the file of ' +
           'that key (--secrets-key-file, or secrets.key in the data folder)',
       );
     }

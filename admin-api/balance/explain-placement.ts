@@ -159,7 +159,7 @@ function byRank(device: Placed, gateway: string, ranked: readonly WeighedGateway
   if (before.every((each) => !each.admitting)) {
     return {
       code: 'others-unavailable',
-      sentence: `Gateway ${gateway} is ${place}, and none of those before it takes devices: ${stated(before)}.`,
+      sentence: `Gateway ${gateway} is ${place}, and no gateway before it takes devices: ${stated(before)}.`,
     };
   }
   const why = among

@@ -39,7 +39,7 @@ export function gatewayTag({ name, revision, createdAt }: Pick<Gateway, 'name' |
   return tagOf(['gateway', name, revision, createdAt]);
 }
 
-/** A check for services to make inside their transaction; it throws `Problem` for a record that has changed. */
+/** A check that services make inside their transaction; throws `Problem` if the record has changed. */
 export function expecting<T>({ 'if-match': wanted }: IfMatch, tag: (record: T) => string) {
   if (wanted === undefined || wanted === '*') return undefined;
   // The strong comparison: a weak tag never matches.

@@ -1,6 +1,6 @@
 /**
- * Bodies are JSON in UTF-8, and not nested deeper than anything the API takes. Reading and checking what is nested a
- * hundred thousand deep costs a core for a while, or the stack.
+ * Bodies are JSON in UTF-8, nested no deeper than the API takes: reading and checking a body nested a hundred
+ * thousand deep would block a core or overflow the stack.
  */
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../problems.ts';

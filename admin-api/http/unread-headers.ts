@@ -5,8 +5,8 @@ const NAMES = { 'idempotency-key': 'Idempotency-Key', 'if-match': 'If-Match' } a
 
 /**
  * Refuses `Idempotency-Key` and `If-Match` where they are not read: a caller that sends one relies on it, and
- * would do the same twice, or overwrite what it did not want to. Routes that read one name it in the schema of
- * their headers.
+ * would do the same twice, or overwrite what it did not want to. Routes that read one name it in the schema
+ * of their headers.
  */
 export function refuseUnreadHeaders(app: FastifyInstance): void {
   app.addHook('preValidation', async ({ headers, method, routeOptions }) => {

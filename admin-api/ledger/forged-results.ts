@@ -1,6 +1,6 @@
 /**
- * Results that no device made: refused, counted, and shown in health, metrics, events and the log, with the worker
- * that brought them.
+ * Results that no device made: refused, counted, and shown in health, metrics, events and the log, with the
+ * worker that brought them.
  */
 import type { Logger } from 'pino';
 import type { DependencyReport } from '../../health/health.ts';
@@ -61,7 +61,9 @@ export class ForgedResults {
   report(): DependencyReport {
     const last = this.#last;
     const told = last !== null && this.#parts.now() - last.at < TOLD_MS;
-    const warning = `${this.#count} results were refused, which their devices did not make; the last for device ${last?.device}, brought by gateway worker ${last?.worker}`;
+    const warning =
+      `${this.#count} results were refused, which their devices did not make; the last for device ` +
+      `${last?.device}, brought by gateway worker ${last?.worker}`;
     return { ok: true, since: this.#since, ...(told && { warnings: [warning] }) };
   }
 

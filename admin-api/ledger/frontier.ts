@@ -18,7 +18,7 @@ const ALL_TOLD_MS = 10_000;
 const APPENDED_AGAIN_MS = 10_000;
 /** How long a worker that ended is remembered, milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000;
-/** A worker is behind that has not said more recently up to when it appended; by itself it says so every 5 s. */
+/** A worker that has not reported for this long up to when it appended is behind; it reports every 5 s. */
 const BEHIND_MS = 30_000;
 /** Looks that wait until the ledger has caught up; of more, the newest takes the place of the one before. */
 const LOOKS_MAX = 32;
@@ -158,8 +158,8 @@ export class Frontier {
   }
 
   /**
-   * Asks the workers that `verdict` waits for up to when they have heard; the next look finds it. Rejects with
-   * `BusUnavailable`.
+   * Asks the workers that `verdict` waits for up to when they have heard; the next look finds it. Rejects
+   * with `BusUnavailable`.
    */
   async ask(): Promise<void> {
     for (const [incarnation, { upTo }] of this.#view?.live ?? []) {

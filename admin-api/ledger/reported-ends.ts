@@ -1,6 +1,7 @@
 /**
- * Results as devices sealed them, opened for the ledger: none counts whose MAC only the device could have made
- * (R-8) is not good. What is refused is counted and shown, with the worker that brought it, and never settled.
+ * Results as devices sealed them, opened for the ledger: none counts whose MAC only the device could have
+ * made (R-8) is not good. What is refused is counted and shown, with the worker that brought it, and never
+ * settled.
  */
 import type { Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';

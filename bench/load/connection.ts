@@ -177,7 +177,8 @@ const PER_ADDRESS = 400;
 /** Spread over 127.0.0.0/8, from 127.1.0.1 on. */
 function sourceAddress(number: number): string {
   const block = Math.floor(number / PER_ADDRESS);
-  return `127.${1 + (Math.floor(block / 62_500) % 250)}.${Math.floor(block / 250) % 250}.${1 + (block % 250)}`;
+  const [high, middle] = [Math.floor(block / 62_500) % 250, Math.floor(block / 250) % 250];
+  return `127.${1 + high}.${middle}.${1 + (block % 250)}`;
 }
 
 /** Where the head of an HTTP answer ends; 0 while it has not. */

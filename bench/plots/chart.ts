@@ -91,8 +91,10 @@ function legend(lines: readonly Line[]): string[] {
   });
 }
 
-const look = (at: number) =>
-  `stroke="${COLORS[at % COLORS.length]}"${DASHES[at % DASHES.length] ? ` stroke-dasharray="${DASHES[at % DASHES.length]}"` : ''}`;
+const look = (at: number) => {
+  const dashes = DASHES[at % DASHES.length];
+  return `stroke="${COLORS[at % COLORS.length]}"${dashes ? ` stroke-dasharray="${dashes}"` : ''}`;
+};
 
 interface Projection {
   place(value: number): number;

@@ -24,8 +24,11 @@ const QUIET_MS = 1_000;
  * Errors that waiting does not fix: refused credentials, a missing database, the wrong kind of server, a
  * certificate.
  */
-const FOR_A_PERSON =
-  /WRONGPASS|NOAUTH|NOPERM|invalid password|AUTH.* without any password|DB index|use redis\+cluster|no sharded pub\/sub|certificate|altnames/i;
+const FOR_A_PERSON = new RegExp(
+  'WRONGPASS|NOAUTH|NOPERM|invalid password|AUTH.* without any password|DB index|use redis\\+cluster|' +
+    'no sharded pub/sub|certificate|altnames',
+  'i',
+);
 
 export interface HealthParts {
   /** Channels and, with that, probes are sharded. */

@@ -13,9 +13,9 @@
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
  * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
- * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`, and the highest session given out |
+ * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`; top session |
  * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
- * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, encoded; mark, writing, counts |
+ * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, value; marks |
  * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server
  * maintains |
  * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |

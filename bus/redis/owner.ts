@@ -86,7 +86,7 @@ export class RedisOwner implements Owner {
     }
   }
 
-  /** Redis has lost what this program saw: a server on an older copy of the database must not go unnoticed. */
+  /** Redis lost what this program saw, and must still notice a server on an older copy of the database. */
   async #remind({ id, epoch }: Installation): Promise<void> {
     await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch]);
   }
@@ -111,9 +111,9 @@ export class RedisOwner implements Owner {
 
 function olderCopy({ id, epoch }: Installation, seen: number): string {
   return (
-    `the database of installation ${id} is of epoch ${epoch}, and epoch ${seen} was in use: this server works on ` +
-    'an older copy, or began before a backup was restored. If a backup was restored, stop the administration ' +
-    'servers, run `pushpoint restored` with the same settings, then start them again'
+    `the database of installation ${id} is of epoch ${epoch}, and epoch ${seen} was in use: this server ` +
+    'works on an older copy, or began before a backup was restored. If a backup was restored, stop the ' +
+    'administration servers, run `pushpoint restored` with the same settings, then start them again'
   );
 }
 

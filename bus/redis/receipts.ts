@@ -189,7 +189,7 @@ export class RedisReceipts implements Receipts {
       if (this.#stopped || performance.now() > deadline) {
         log.warn(
           { reason, batches: batches.length - index },
-          'receipts from before a change of Redis were not appended again; their content will be learnt later',
+          'receipts from before a change of Redis were not appended again; their content will come later',
         );
         return;
       }

@@ -130,7 +130,8 @@ export function parseRedisSettings(settings: RedisSettings): RedisTarget {
     default:
       if (common.endpoints.length > 1) {
         throw new RedisSettingsError(
-          'redis:// takes one server; for several use redis+sentinel:// (their sentinels) or redis+cluster://',
+          'redis:// takes one server; for several use redis+sentinel:// (their sentinels) or ' +
+            'redis+cluster://',
         );
       }
       if (segments.length > 1)

@@ -64,8 +64,8 @@ export class StandaloneTopology implements Topology {
 
   moved(_slot: number, endpoint: Endpoint): void {
     throw new BusUnavailable(
-      `${endpointName(this.#endpoint)} belongs to a Redis Cluster and redirects to ${endpointName(endpoint)}: ` +
-        'use redis+cluster://',
+      `${endpointName(this.#endpoint)} belongs to a Redis Cluster and redirects to ` +
+        `${endpointName(endpoint)}: use redis+cluster://`,
     );
   }
 

@@ -12,7 +12,7 @@ export interface CertificateUse {
   take(): void;
 }
 
-/** TLS files in use: taken up again when they change, or kept as they were when the new ones are not usable. */
+/** TLS files in use: reloaded when they change; unusable new ones leave the previous ones in use. */
 export class WatchedCertificate {
   readonly use: CertificateUse;
   #taken: string;

@@ -4,7 +4,8 @@ import { takesFile } from './values.ts';
 
 export function zshCompletion(root: CommandNode): string {
   return `#compdef pushpoint
-# zsh completion for ${root.path[0]}. Load it with: source <(pushpoint completion zsh), or save it as _pushpoint in your fpath.
+# zsh completion for ${root.path[0]}. Load it with: source <(pushpoint completion zsh),
+# or save it as _pushpoint in your fpath.
 ${allNodes(root).map(nodeFunction).join('\n')}
 if [ "\${funcstack[1]}" = _pushpoint ]; then
   _pushpoint "$@"

@@ -95,7 +95,8 @@ export const OPTIONS = [
     env: 'DATABASE_URL',
     type: 'postgres-url',
     description:
-      'PostgreSQL database to use instead of SQLite, as libpq reads it: sslmode, sslrootcert, sockets, PG* variables, password files',
+      'PostgreSQL database to use instead of SQLite, as libpq reads it: sslmode, sslrootcert, sockets, ' +
+      'PG* variables, password files',
     programs: ON_DATABASE,
     absent: 'SQLite in the data folder',
     secret: true,
@@ -105,10 +106,12 @@ export const OPTIONS = [
     env: 'PUSHPOINT_SECRETS_KEY_FILE',
     type: 'path',
     description:
-      'File with the key that encrypts the signing key in the database: 32 random bytes in base64, the same for all administration servers',
+      'File with the key that encrypts the signing key in the database: 32 random bytes in base64, the ' +
+      'same for all administration servers',
     programs: ADMIN,
     absent:
-      'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL nothing is encrypted',
+      'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL ' +
+      'nothing is encrypted',
   },
   {
     name: 'keep-commands',
@@ -127,7 +130,8 @@ export const OPTIONS = [
     min: 0,
     max: 7 * 86_400_000,
     description:
-      'How long an overdue execution waits for a gateway worker that may have heard from its device and was lost, or cannot pass on what it hears',
+      'How long an overdue execution waits for a gateway worker that may have heard from its device ' +
+      'and was lost, or cannot pass on what it hears',
     programs: ADMIN,
     default: '5m',
   },
@@ -220,7 +224,8 @@ export const OPTIONS = [
     env: 'PUSHPOINT_BASE_PATH',
     type: 'text',
     description:
-      'Path below which a proxy serves the HTTP API, such as `/pushpoint`; the proxy may pass the path on or strip it',
+      'Path below which a proxy serves the HTTP API, such as `/pushpoint`; the proxy may pass the path ' +
+      'on or strip it',
     programs: ADMIN,
     absent: 'none: the root',
   },
@@ -229,7 +234,8 @@ export const OPTIONS = [
     env: 'PUSHPOINT_TRUST_PROXY',
     type: 'text',
     description:
-      'Addresses of reverse proxies in front of the HTTP API whose `X-Forwarded-For` is trusted, separated by commas: `10.0.0.5`, `10.0.0.0/8`, `loopback`',
+      'Addresses of reverse proxies in front of the HTTP API whose `X-Forwarded-For` is trusted, ' +
+      'separated by commas: `10.0.0.5`, `10.0.0.0/8`, `loopback`',
     programs: ADMIN,
     absent: 'the header is ignored',
   },
@@ -238,7 +244,8 @@ export const OPTIONS = [
     env: 'PUSHPOINT_ALLOWED_ORIGINS',
     type: 'text',
     description:
-      'Origins whose web pages may enrol as devices, separated by commas: `https://kiosk.example.net`; `*` for any. They may call nothing else of the API',
+      'Origins whose web pages may enrol as devices, separated by commas: `https://kiosk.example.net`; ' +
+      '`*` for any. They may call nothing else of the API',
     programs: ADMIN,
     absent: 'none but the API itself',
   },
@@ -247,7 +254,8 @@ export const OPTIONS = [
     env: 'REDIS_URL',
     type: 'redis-url',
     description:
-      'Redis that connects administration servers and gateways: one server, the sentinels that watch it, or a cluster',
+      'Redis that connects administration servers and gateways: one server, the sentinels that watch ' +
+      'it, or a cluster',
     programs: ON_REDIS,
     requiredFor: JOINED,
     secret: true,
@@ -257,7 +265,8 @@ export const OPTIONS = [
     env: 'REDIS_PREFIX',
     type: 'text',
     description:
-      'Prefix of every key and channel in Redis: letters, digits, `.`, `_`, `-`. Installations that share one Redis each need their own',
+      'Prefix of every key and channel in Redis: letters, digits, `.`, `_`, `-`. Installations that ' +
+      'share one Redis each need their own',
     programs: ON_REDIS,
     default: 'pp',
   },
@@ -482,7 +491,8 @@ export const OPTIONS = [
     max: 1_000_000,
     unit: 'connections',
     description:
-      'Most sockets of any kind that have not proved their identity yet; fewer when file descriptors are scarce',
+      'Most sockets of any kind that have not proved their identity yet; fewer when file descriptors ' +
+      'are scarce',
     programs: GATEWAY,
     default: '12000',
   },
@@ -494,7 +504,8 @@ export const OPTIONS = [
     max: 1_000_000,
     unit: 'connections',
     description:
-      'Most of these from one IP address, at most a quarter; twice as many from its prefix (IPv4 /24, IPv6 /64)',
+      'Most of these from one IP address, at most a quarter; twice as many from its prefix (IPv4 /24, ' +
+      'IPv6 /64)',
     programs: GATEWAY,
     default: '3000',
   },
@@ -503,7 +514,8 @@ export const OPTIONS = [
     env: 'PUSHPOINT_SHARED_ADDRESSES',
     type: 'text',
     description:
-      'Addresses and prefixes of proxies and load balancers, such as `10.0.0.5,192.0.2.0/24`: the limits per address do not apply to them',
+      'Addresses and prefixes of proxies and load balancers, such as `10.0.0.5,192.0.2.0/24`: the ' +
+      'limits per address do not apply to them',
     programs: GATEWAY,
     absent: 'the limits apply to every address',
   },
@@ -557,7 +569,8 @@ export const OPTIONS = [
     type: 'choice',
     choices: ['on', 'off'],
     description:
-      'Whether each worker runs a canary: a device of its own, with which administration servers check that it is reachable',
+      'Whether each worker runs a canary: a device of its own, with which administration servers check ' +
+      'that it is reachable',
     programs: GATEWAY,
     default: 'on',
   },

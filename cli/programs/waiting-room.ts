@@ -1,6 +1,7 @@
 /**
  * A program that is started before its database or Redis waits for it, and says so: once, then with growing
- * pauses. Meanwhile its port answers `/live` with 200 (a restart would not help) and everything else with 503.
+ * pauses. Meanwhile its port answers `/live` with 200 (a restart would not help) and everything else with
+ * 503.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';

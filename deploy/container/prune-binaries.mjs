@@ -1,6 +1,6 @@
 /**
- * `node prune-binaries.mjs NODE_MODULES [PLATFORM ARCHITECTURE ABI]`: removes binaries that this Node.js, or the
- * one named, cannot load. uWebSockets.js brings 257 MB for 54 combinations, of which one loads.
+ * `node prune-binaries.mjs NODE_MODULES [PLATFORM ARCHITECTURE ABI]`: removes binaries that this Node.js, or
+ * the one named, cannot load. uWebSockets.js brings 257 MB for 54 combinations, of which one loads.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -36,7 +36,7 @@ export interface AgentEnd {
   reason: string;
 }
 
-/** What answers there is no administration server: an agent that belongs to nobody yet has only its settings to go by. */
+/** The URL leads to no administration server; an agent that is not enrolled knows no other. */
 export class WrongServer extends Error {
   override readonly name = 'WrongServer';
   constructor(server: string) {
@@ -85,7 +85,8 @@ export class Agent {
 
   /**
    * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws
-   * `EnrollError` when the server refuses, `WrongServer` when there is none, and `FolderInUse` when another agent uses the state folder.
+   * `EnrollError` when the server refuses, `WrongServer` when there is none, and `FolderInUse` when
+   * another agent uses the state folder.
    */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error) => {

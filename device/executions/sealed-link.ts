@@ -52,7 +52,7 @@ export class ResultSealer {
     return { t: 'result', id, body, mac };
   }
 
-  /** A result that cannot be sealed now is not said: it is repeated as any other that was not settled. */
+  /** A result that cannot be sealed now is not sent: it is repeated like any unsettled one. */
   over(link: MessageLink, fault: (error: unknown) => void): Link {
     return {
       send: (report) => {

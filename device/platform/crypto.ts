@@ -1,6 +1,6 @@
 /**
- * Ed25519 (RFC 8032) and HMAC-SHA-512 (RFC 2104) as the SDK needs them. Keys and signatures are raw bytes: 32 public, 32 private (the
- * seed), 64 for a signature; so a key made by one implementation works in the other.
+ * Ed25519 (RFC 8032) and HMAC-SHA-512 (RFC 2104) as the SDK needs them. Keys and signatures are raw bytes: 32
+ * public, 32 private (the seed), 64 for a signature; so a key made by one implementation works in the other.
  */
 export interface DeviceKey {
   publicKey: Uint8Array;

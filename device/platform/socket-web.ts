@@ -3,7 +3,8 @@ import type { Dial } from './socket.ts';
 import { browserWebSocket, openWebSocket } from './web-socket.ts';
 
 /**
- * Dials with the WebSocket of the browser, or one given. A browser does not show HTTP refusals: they are 1006.
+ * Dials with the WebSocket of the browser, or one given. A browser does not show HTTP refusals: they are
+ * 1006.
  */
 export function webDial(WebSocketClass = browserWebSocket()): Dial {
   return (url, events) => {

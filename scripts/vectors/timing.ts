@@ -117,7 +117,8 @@ const backOffs: [name: string, steps: EndStep[]][] = [
     ],
   ],
   [
-    'a code that refuses tries the other gateways, of two that it knows, and then an hour; a session begins again',
+    'a code that refuses tries the other gateways, of two that it knows, and then an hour; a session ' +
+      'begins again',
     [
       { code: 4404, sessionMs: 60_000, gateways: 2, withinMs: [0, 1_000] },
       { code: 4402, sessionMs: 0, gateways: 2, withinMs: [0, HOUR] },

@@ -99,7 +99,7 @@ function saysSettingsSync(pattern: RegExp) {
   return (error: Error) => error instanceof StoreSettingsError && pattern.test(error.message);
 }
 
-test('a server on SQLite encrypts its signing key, and does not start without the key of its database', async ({
+test('a server on SQLite encrypts its signing key, and needs the key of its database to start', async ({
   folder,
 }) => {
   const data = join(folder, 'data');

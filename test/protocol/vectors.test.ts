@@ -145,7 +145,7 @@ test('R-8: results are sealed with a key from the secret, over the body as it tr
   }
 });
 
-test('R-1, R-4: bodies of results are read as the ledger reads them, or refused with the rule they break', () => {
+test('R-1, R-4: bodies of results are read like the ledger does, or refused with the broken rule', () => {
   for (const { name, body, end } of vectors.resultBodies) {
     assert.equal(toView(decodeResultBody(fromHex(body))), end, name);
   }

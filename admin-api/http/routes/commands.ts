@@ -32,7 +32,11 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       tag,
       summary: 'Send a command',
       description:
-        'The server answers once the command is stored; from then on nothing loses it. It creates and delivers the executions afterwards: `GET` the command, or follow the events. A device that enrols in a group, or leaves it, while a command to the group expands may or may not be among its devices. The server also answers 503 with `Retry-After` when 2,000 commands to at most 20 named devices each are waiting to be stored.',
+        'The server answers once the command is stored; from then on nothing loses it. It creates and ' +
+        'delivers the executions afterwards: `GET` the command, or follow the events. A device that ' +
+        'enrols in a group, or leaves it, while a command to the group expands may or may not be among ' +
+        'its devices. The server also answers 503 with `Retry-After` when 2,000 commands to at most 20 ' +
+        'named devices each are waiting to be stored.',
       headers: CreationHeaders,
       body: CommandCreation,
       answers: {
@@ -153,7 +157,8 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
       tag,
       summary: 'Cancel a command',
       description:
-        'Executions that no device has acknowledged end at once. Devices that have acknowledged theirs are asked to stop, and report the outcome.',
+        'Executions that no device has acknowledged end at once. Devices that have acknowledged theirs ' +
+        'are asked to stop, and report the outcome.',
       params: IdParams,
       body: Cancellation,
       answers: { 202: TheCommand },
@@ -178,7 +183,7 @@ function checkCreation({ type, args, ttl, expiresAt }: CommandCreationBody): voi
     decodeValue(encodeValue(args));
   } catch (error) {
     if (!(error instanceof ProtocolError || error instanceof RangeError)) throw error;
-    const message = `must be nested at most ${LIMITS.depth} deep and hold finite numbers and whole characters only`;
+    const message = `must nest at most ${LIMITS.depth} deep and hold finite numbers and whole characters`;
     throw new InvalidRequest([{ path: '/body/args', message }]);
   }
 }

@@ -47,7 +47,8 @@ export function enrolmentRoutes(
       tag,
       summary: 'Enrol a device',
       description:
-        'A device calls this once, before it connects (PROTOCOL.md, section E). Repeating it with the same key returns the same device and uses up nothing of the token.',
+        'A device calls this once, before it connects (PROTOCOL.md, section E). Repeating it with the ' +
+        'same key returns the same device and uses up nothing of the token.',
       body: EnrolRequest,
       answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
       problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
@@ -72,7 +73,8 @@ export function enrolmentRoutes(
       tag,
       summary: 'Tell a device where to go',
       description:
-        'For an enrolled device that no gateway admits (PROTOCOL.md, G-16). Without a proof the answer is a challenge, valid for a minute; with one, the gateways that the device may use.',
+        'For an enrolled device that no gateway admits (PROTOCOL.md, G-16). Without a proof the answer ' +
+        'is a challenge, valid for a minute; with one, the gateways that the device may use.',
       body: LocateRequestSchema,
       answers: { 200: { description: 'A challenge, or the gateways.', schema: Ref(LocatedSchema) } },
       problems: ['unauthorized', 'conflict', 'too-many-requests'],

@@ -11,10 +11,12 @@ export function eventRoutes(app: App, streams: EventStreams, authenticator: Auth
     operationId: 'streamEvents',
     tag: 'Events',
     summary: 'Follow changes',
-    description: `Server-sent events: \`id\` is the event's number, \`event\` its type, \`data\` JSON; each type has its
-own schema. Reconnecting with \`Last-Event-ID\` continues without gap or repetition. If the events after that number are no
-longer stored, the first event is \`reset\`: read again the state that you derive from events. A comment arrives every
-10 s.`,
+    description: `Server-sent events: \`id\` is the event's number, \`event\` its type, \`data\` JSON;
+each type
+has its own schema. Reconnecting with \`Last-Event-ID\` continues without gap or repetition. If the
+events after
+that number are no longer stored, the first event is \`reset\`: read again the state that you derive from
+events. A comment arrives every 10 s.`,
     querystring: EventQuery,
     headers: EventHeaders,
     answers: {

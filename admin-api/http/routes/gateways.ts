@@ -78,7 +78,8 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       tag,
       summary: 'Change settings of a gateway',
       description:
-        'Its workers apply them within seconds; `applied` says when. If only the port changes and the address contains the old one, the address follows.',
+        'Its workers apply them within seconds; `applied` says when. If only the port changes and the ' +
+        'address contains the old one, the address follows.',
       params: GatewayParams,
       headers: IfMatchHeaders,
       body: GatewayChange,
@@ -100,7 +101,8 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       tag,
       summary: 'Drain a gateway',
       description:
-        'It refuses new devices and sends the connected ones to other gateways at a limited rate; `leaving` and `state` show the progress.',
+        'It refuses new devices and sends the connected ones to other gateways at a limited rate; ' +
+        '`leaving` and `state` show the progress.',
       params: GatewayParams,
       headers: IfMatchHeaders,
       answers: { 202: TheGateway },
@@ -141,7 +143,8 @@ export function gatewayRoutes(app: App, { gateways }: HttpServices): void {
       tag,
       summary: 'Release the former ports of a gateway',
       description:
-        'A gateway whose port changed listens at the old one for 30 days, to redirect devices. After this call it no longer does, and another program may use the port.',
+        'A gateway whose port changed listens at the old one for 30 days, to redirect devices. After ' +
+        'this call it no longer does, and another program may use the port.',
       params: GatewayParams,
       headers: IfMatchHeaders,
       answers: { 200: TheGateway },

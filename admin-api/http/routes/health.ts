@@ -23,7 +23,8 @@ const Report = Type.Object({
 });
 const Dependencies = Type.Record(Type.String(), Report, {
   description:
-    'What the server needs: `store`; `bus`; `directory`, by which gateways admit devices; and `canary`, the way to the gateways and back. `fleet` only warns.',
+    'What the server needs: `store`; `bus`; `directory`, by which gateways admit devices; and ' +
+    '`canary`, the way to the gateways and back. `fleet` only warns.',
 });
 const Readiness = Type.Object({
   ready: Type.Boolean(),

@@ -24,7 +24,11 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       tag,
       summary: 'Open a tunnel',
       description:
-        'The server picks a gateway and tells the device. Join at that gateway with the ticket, or use `pushpoint tunnel`. A tunnel that cannot open says why in its own record: without a connected device or a gateway it has already ended; if the device refuses, it ends within seconds. A host other than the device itself, and port 3389, need the role admin. The audit trail records refused attempts.',
+        'The server picks a gateway and tells the device. Join at that gateway with the ticket, or use ' +
+        '`pushpoint tunnel`. A tunnel that cannot open says why in its own record: without a connected ' +
+        'device or a gateway it has already ended; if the device refuses, it ends within seconds. A ' +
+        'host other than the device itself, and port 3389, need the role admin. The audit trail ' +
+        'records refused attempts.',
       body: TunnelCreation,
       answers: {
         201: {
@@ -89,7 +93,8 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       tag,
       summary: 'Move a tunnel to another gateway',
       description:
-        'For the token that opened it, when its gateway leaves: new tickets, the same streams. The device gets its ticket at the same time.',
+        'For the token that opened it, when its gateway leaves: new tickets, the same streams. The ' +
+        'device gets its ticket at the same time.',
       params: IdParams,
       answers: { 200: Opened },
       problems: ['not-found', 'conflict', 'gone'],

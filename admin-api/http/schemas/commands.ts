@@ -50,7 +50,8 @@ const limits = {
         maxLength: 64,
         pattern: PLAIN_TEXT,
         description:
-          'A newer command with the same key supersedes this one on devices that have not received it yet. `sync` has a key by default; `null` for none.',
+          'A newer command with the same key supersedes this one on devices that have not received it ' +
+          'yet. `sync` has a key by default; `null` for none.',
       }),
     ),
   ),
@@ -58,7 +59,8 @@ const limits = {
     OneOf(['queue', 'skip'] as const, {
       default: 'queue',
       description:
-        'For devices that are offline: `queue` waits for them, `skip` leaves them out. A command that skips supersedes nothing before it is sent.',
+        'For devices that are offline: `queue` waits for them, `skip` leaves them out. A command that ' +
+        'skips supersedes nothing before it is sent.',
     }),
   ),
 };
@@ -122,7 +124,8 @@ export const CreationHeaders = Type.Object({
       maxLength: 128,
       pattern: '^[\\u0021-\\u007e]+$',
       description:
-        'Makes a repeated request harmless: the same key with the same body returns the command that the first request created.',
+        'Makes a repeated request harmless: the same key with the same body returns the command that ' +
+        'the first request created.',
     }),
   ),
 });
@@ -185,7 +188,8 @@ export const ExecutionSchema = Type.Object(
     data: Type.Optional(
       Type.Unknown({
         description:
-          'What the device returned; `null` for nothing. Lists leave it out unless requested with `data=true`.',
+          'What the device returned; `null` for nothing. Lists leave it out unless requested with ' +
+          '`data=true`.',
       }),
     ),
     percent: Nullable(Type.Integer({ minimum: 0, maximum: 100, description: 'Progress.' })),
@@ -241,7 +245,9 @@ const executionQuery = {
   finishedUntil: Type.Optional(Time('Only those that became final before this time.')),
   data: Type.Boolean({
     default: false,
-    description: `Include what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` says.`,
+    description:
+      `Include what devices returned: a page then has at most ${DATA_PAGE_MAX} items, whatever \`limit\` ` +
+      'says.',
   }),
 };
 

@@ -31,7 +31,8 @@ export const DeviceSchema = Type.Object(
       Type.Object(
         {
           sessions: Count(
-            'Number of its sessions that another program with its key ended, each within an hour of the previous one.',
+            'Number of its sessions that another program with its key ended, each within an hour of ' +
+              'the previous one.',
           ),
           lastAt: Time('When it last reported one.'),
         },

@@ -80,7 +80,8 @@ export const GatewaySchema = Type.Object(
     told: Nullable(
       Type.String({
         description:
-          'The URL that devices get: `address` once a worker listens there, until then the previous one; `null` if no worker ever listened.',
+          'The URL that devices get: `address` once a worker listens there, until then the previous ' +
+          'one; `null` if no worker ever listened.',
       }),
     ),
     formerPorts: Type.Array(
@@ -95,7 +96,10 @@ export const GatewaySchema = Type.Object(
     ),
     state: OneOf(GATEWAY_STATES, {
       description:
-        '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do what the settings say; `draining`: an operator drains it; `drained`: the last device has left; `leaving`: its devices are sent away because it was switched off or stops; `off`: switched off; `down`: no worker of it is alive.',
+        '`up`: it serves; `starting`: it does not listen yet; `problem`: a worker cannot do what the ' +
+        'settings say; `draining`: an operator drains it; `drained`: the last device has left; ' +
+        '`leaving`: its devices are sent away because it was switched off or stops; `off`: switched ' +
+        'off; `down`: no worker of it is alive.',
     }),
     problem: Type.Optional(Type.String({ description: 'What one of its workers cannot do, and why.' })),
     applied: Type.Boolean({ description: 'Whether every worker uses the newest settings.' }),

@@ -27,7 +27,11 @@ const End = Type.Object(
   {
     code: Type.String({
       description:
-        'For programs. `closed`, `operator-left`, `device-left`, `idle`, `life`, `bytes`: an ordinary end, or a limit; `refused`: by the device; `device-offline`, `device-failed`, `device-blocked`, `device-deleted`, `no-gateway`, `not-joined`: it never opened; `gateway-lost`, `gateway-left`: the gateway died, or stopped; `operator-revoked`: the API token ended; `protocol`: an end broke the protocol.',
+        'For programs. `closed`, `operator-left`, `device-left`, `idle`, `life`, `bytes`: an ordinary ' +
+        'end, or a limit; `refused`: by the device; `device-offline`, `device-failed`, ' +
+        '`device-blocked`, `device-deleted`, `no-gateway`, `not-joined`: it never opened; ' +
+        '`gateway-lost`, `gateway-left`: the gateway died, or stopped; `operator-revoked`: the API ' +
+        'token ended; `protocol`: an end broke the protocol.',
       examples: ['closed'],
     }),
     reason: Type.String({ description: 'In a sentence.' }),
@@ -97,7 +101,8 @@ export const TunnelCreation = Type.Object(
     port: Port,
     host: Type.Optional({
       ...Host(
-        'Host that the device connects to. Any but the device itself needs the role admin, and a device that allows it.',
+        'Host that the device connects to. Any but the device itself needs the role admin, and a ' +
+          'device that allows it.',
       ),
       default: DEFAULT_TUNNEL_HOST,
     }),

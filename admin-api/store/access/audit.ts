@@ -29,7 +29,8 @@ export class SqlAudit implements Audit {
         position,
       }));
       await sql`
-        insert into audit (at, actor, action, subject, detail_json) select at, actor, action, subject, detail_json
+        insert into audit (at, actor, action, subject, detail_json)
+        select at, actor, action, subject, detail_json
         from ${this.#scope.dialect.rowsOf(COLUMNS, rows)} order by position`.execute(db);
     });
   }

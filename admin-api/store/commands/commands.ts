@@ -190,9 +190,8 @@ export class SqlCommands implements Commands {
     return this.#scope.once(async (db) => {
       const { numAffectedRows } = await sql`
         delete from executions where command_id = ${id} and device_id in (
-          select device_id from executions where command_id = ${id} order by device_id limit ${sql.lit(PRUNE_ROWS)})`.execute(
-        db,
-      );
+          select device_id from executions where command_id = ${id}
+          order by device_id limit ${sql.lit(PRUNE_ROWS)})`.execute(db);
       return Number(numAffectedRows ?? 0);
     });
   }

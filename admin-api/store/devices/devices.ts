@@ -123,7 +123,8 @@ export class SqlDevices implements Devices {
   ): Promise<{ device: string; name: string; before: string }[]> {
     return this.#scope.atomic(async (db) => {
       const { rows: known } = await sql<Pick<DeviceTable, 'id' | 'name'>>`
-        select e.id, e.name from ${this.#idRows(rows.map(({ device }) => device))} join devices e on e.id = r.id
+        select e.id, e.name from ${this.#idRows(rows.map(({ device }) => device))}
+        join devices e on e.id = r.id
         order by e.id ${this.#scope.dialect.forUpdate('e')}`.execute(db);
       const before = new Map(known.map(({ id, name }) => [id, name]));
       const changed = await bulkUpdate(db, this.#scope.dialect, {
@@ -327,7 +328,8 @@ export class SqlDevices implements Devices {
   placements(): ReturnType<Devices['placements']> {
     return this.#scope.once(async (db) => {
       const { rows } = await sql<Awaited<ReturnType<Devices['placements']>>[number]>`
-        select c.group_id as "groupId", g.path as "groupPath", c.gateway as gateway, c.near as near, c.n as devices
+        select c.group_id as "groupId", g.path as "groupPath", c.gateway as gateway, c.near as near,
+          c.n as devices
         from (select gateway, group_id, near, count(*) as n from devices
           where connected = 1 and gateway is not null group by gateway, group_id, near) as c
         join groups as g on g.id = c.group_id`.execute(db);

@@ -80,7 +80,8 @@ async function moveForward(
     set: (r) => sql`state = ${r('code')}, percent = coalesce(${r('new_percent')}, e.percent),
       note = coalesce(${r('new_note')}, e.note), acked_at = coalesce(e.acked_at, ${r('new_acked_at')}),
       started_at = coalesce(e.started_at, ${r('new_started_at')}), finished_at = ${r('new_finished_at')},
-      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')}, data_json = ${r('new_data')},
+      finish_by = coalesce(e.finish_by, ${r('new_finish_by')}), reason = ${r('new_reason')},
+      data_json = ${r('new_data')},
       ending = case when ${staysMarked(r('code'))} then e.ending end,
       as_of = case when ${staysMarked(r('code'))} then e.as_of end`,
     where: (r) => sql`e.state < ${sql.lit(FIRST_FINAL_CODE)} and e.state < ${r('code')}`,
@@ -114,8 +115,9 @@ async function advanceOthers(
 ): Promise<Answer> {
   if (reports.length === 0) return { changed: [], current: [], late: [] };
   const { rows } = await sql<AdvanceRow & ExecutionKey>`
-    select e.command_id as command, e.device_id as device, e.state, e.reason, null as data_json, e.percent, e.note,
-      e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at, e.ending, e.as_of
+    select e.command_id as command, e.device_id as device, e.state, e.reason, null as data_json, e.percent,
+      e.note, e.acked_at, e.started_at, e.finished_at, e.finish_by, e.late_state, e.late_reason, e.late_at,
+      e.ending, e.as_of
     from ${dialect.rowsOf(EXECUTION_KEY, reports)}
     join executions e on e.command_id = r.command and e.device_id = r.device
     order by e.command_id, e.device_id ${dialect.forUpdate('e')}`.execute(db);

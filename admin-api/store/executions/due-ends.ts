@@ -26,9 +26,8 @@ export async function nextDue(db: Database, expiredUpTo: number): Promise<number
     select min(at) as at from (
       select min(finish_by) as at from executions where state in (2, 3) and finish_by > 0
       union all select min(expires_at) from commands where finished_at is null and expires_at > ${expiredUpTo}
-      union all select min(as_of) from executions where ending is not null and state < 10 and as_of > 0) as next`.execute(
-    db,
-  );
+      union all select min(as_of) from executions
+        where ending is not null and state < 10 and as_of > 0) as next`.execute(db);
   return rows[0]?.at ?? null;
 }
 

@@ -94,12 +94,14 @@ export class SqlExecutions implements Executions {
       // One more than a device has room for, and the first of a device without room, tell that something is
       // held back. The states are 0, queued, and 1, sent: their sum is how many are sent.
       const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
-        select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey", q.place, q.room
+        select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey",
+          q.place, q.room
         from (
           select ${KEY_OF_E}, e.state, e.ending,
             row_number() over (partition by e.device_id, e.state, e.ending order by e.command_id) as place,
             ${perDevice} - cast(sum(e.state) over (partition by e.device_id) as integer) as room
-          from ${this.#deviceRows(devices)} join executions e on e.device_id = r.device and ${OPEN} and e.state in (0, 1)) as q
+          from ${this.#deviceRows(devices)}
+          join executions e on e.device_id = r.device and ${OPEN} and e.state in (0, 1)) as q
         join commands c on c.id = q.command
         where q.state = 0 and q.ending is null and (q.place = 1 or q.place <= q.room + 1)
         order by q.command, q.device`.execute(db);
@@ -158,9 +160,8 @@ export class SqlExecutions implements Executions {
     return this.#scope.atomic(async (db) => {
       const { rows: keys } = await sql<ExecutionKey & { session: number }>`
         select ${KEY_OF_E}, e.session from ${this.#scope.dialect.rowsOf(DEVICE_SESSION, rows)}
-        join executions e on e.device_id = r.device and ${OPEN} and e.state = 1 and e.session <= r.session`.execute(
-        db,
-      );
+        join executions e
+          on e.device_id = r.device and ${OPEN} and e.state = 1 and e.session <= r.session`.execute(db);
       // Sent again through a newer session since it was read: that one must be left alone.
       const requeued = await bulkUpdate(db, this.#scope.dialect, {
         table: 'executions',
@@ -312,7 +313,8 @@ export class SqlExecutions implements Executions {
   openOf(device: string, limit: number, after = ''): Promise<WithState[]> {
     return this.#withStates(sql`
       select ${KEY_OF_E}, e.state from executions e
-      where e.device_id = ${device} and ${OPEN} and e.command_id > ${after} order by e.command_id limit ${limit}`);
+      where e.device_id = ${device} and ${OPEN} and e.command_id > ${after}
+      order by e.command_id limit ${limit}`);
   }
 
   ackedBefore(

@@ -34,7 +34,8 @@ export async function endOrMark(
     ...common,
     rows: keys.map(toKey),
     set: () =>
-      sql`state = ${sql.lit(stateCode(state))}, reason = ${unsent}, finished_at = ${at}, as_of = ${at}, ending = null`,
+      sql`state = ${sql.lit(stateCode(state))}, reason = ${unsent},
+        finished_at = ${at}, as_of = ${at}, ending = null`,
     where: () => sql`e.state = 0 and e.attempts = 0`,
   });
   const done = new Set(ended.map(nameOf));

@@ -23,9 +23,8 @@ export async function withNothingWaiting(
       devices.map((device) => ({ device })),
     )}
     where not exists (
-      select 1 from executions e where e.device_id = r.device and e.state < 10 and e.state in (0, 1))`.execute(
-    db,
-  );
+      select 1 from executions e
+      where e.device_id = r.device and e.state < 10 and e.state in (0, 1))`.execute(db);
   return new Set(rows.map((row) => row.device));
 }
 

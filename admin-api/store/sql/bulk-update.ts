@@ -39,7 +39,8 @@ export async function bulkUpdate<C extends Columns, R extends RowOf<C>>(
     );
   if (dialect.runForEach) {
     const value: ColumnOf<C> = (name) => sql`${new RowValue(name)}`;
-    const query = sql`update ${sql.table(table)} as e set ${set(value)} where ${matches(value)} and ${where(value)}`;
+    const query = sql`
+      update ${sql.table(table)} as e set ${set(value)} where ${matches(value)} and ${where(value)}`;
     return dialect.runForEach(db, query, rows);
   }
   const column: ColumnOf<C> = (name) => sql`r.${sql.ref(name)}`;
@@ -49,9 +50,8 @@ export async function bulkUpdate<C extends Columns, R extends RowOf<C>>(
     with r as materialized (
       select r.* from ${dialect.rowsOf(columns, rows)} join ${sql.table(table)} as e on ${matches(column)}
       where ${where(column)} order by ${order} for update of e)
-    update ${sql.table(table)} as e set ${set(column)} from r where ${matches(column)} returning ${names}`.execute(
-    db,
-  );
+    update ${sql.table(table)} as e set ${set(column)} from r
+    where ${matches(column)} returning ${names}`.execute(db);
   const keyOf = (row: R) => JSON.stringify(keys.map(([, name]) => row[name]));
   const known = new Set(changed.map(keyOf));
   return rows.filter((row) => known.delete(keyOf(row)));

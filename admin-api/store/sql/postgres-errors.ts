@@ -19,9 +19,10 @@ export function isUnavailable(error: unknown): boolean {
   if (/^E[A-Z_]+$/.test(code)) return true;
   return (
     error instanceof Error &&
-    /^(connection terminated|client has encountered a connection error|client was closed|query read timeout|timeout exceeded|timeout expired|cannot use a pool)/i.test(
+    (/^(connection terminated|client has encountered a connection error|client was closed)/i.test(
       error.message,
-    )
+    ) ||
+      /^(query read timeout|timeout exceeded|timeout expired|cannot use a pool)/i.test(error.message))
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * A PostgreSQL URL and the PG* variables, read as libpq reads them (PostgreSQL documentation, 34.1.1.2 and 34.15).
+ * A PostgreSQL URL and the PG* variables, read as libpq does (PostgreSQL documentation, 34.1.1.2 and 34.15).
  * What libpq takes and this program does not is refused in a sentence; nothing is ignored silently.
  */
 import { existsSync } from 'node:fs';

@@ -58,7 +58,8 @@ puts[#puts + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', count, digest, versi
 if ARGV[2] ~= '' then
   local time = redis.call('TIME')
   puts[#puts + 1] = ' writing'
-  puts[#puts + 1] = writing .. ' ' .. ARGV[1] .. ' ' .. string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  local milliseconds = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  puts[#puts + 1] = writing .. ' ' .. ARGV[1] .. ' ' .. milliseconds
 end
 redis.call('HSET', KEYS[1], unpack(puts))
 return 1
