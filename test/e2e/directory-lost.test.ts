@@ -127,7 +127,7 @@ testLab(
       });
       assert.match(
         foreign.reason ?? '',
-        /^Redis .* belongs to installation \w+ now, and this is one of \w+$/,
+        /^Redis .* belongs to installation \w+ now, but this program to \w+$/,
       );
       // Who comes now is told to come again.
       const [first] = devices as [TestDevice];
