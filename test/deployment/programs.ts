@@ -62,7 +62,7 @@ export class Programs {
   }
 
   /**
-   * The same, and does not wait for it. `stderr`: where it writes its log, a path; to its `lines` when absent.
+   * The same, and does not wait for it. `stderr`: a path for its log, which goes to its `lines` when absent.
    */
   async launch(name: string, { stderr }: { stderr?: string } = {}): Promise<Program> {
     const { args, env, run } = this.planned(name);

@@ -24,8 +24,8 @@ export const openSsh: Scenario = {
     await deployment.group('ssh');
     await deployment.startGateway('gw-ssh', 'ssh', { workers: 2 });
     const agent = await deployment.startAgent('ssh-host', 'ssh', [ssh.port]);
-    const proxyCommand =
-      `ProxyCommand=${process.execPath} ${MAIN} tunnel %h ${ssh.port} --stdio --reason ` + 'scenario';
+    const tunnel = `${process.execPath} ${MAIN} tunnel %h ${ssh.port} --stdio --reason scenario`;
+    const proxyCommand = `ProxyCommand=${tunnel}`;
     const local = await deployment.startTunnel(agent.id, ssh.port, '--reason', 'scenario');
     const ways: [string, string[], string[]][] = [
       ['--stdio', ['-o', proxyCommand, agent.id], ['-o', proxyCommand]],
@@ -55,7 +55,7 @@ async function shellCommand({ deployment, ssh }: World, way: string, to: readonl
 }
 
 /**
- * `ssh … cat` fed by a pipe: the end of the input goes through, and what it gives comes back whole after it.
+ * `ssh … cat` fed by a pipe: the end of the input goes through, and all of the output comes back after it.
  */
 async function halfClosed(world: World, way: string, to: readonly string[]): Promise<void> {
   const { deployment, ssh } = world;
