@@ -72,7 +72,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
   await bus.owner.claim(installation);
   const settings = adminSettings(config);
   const signer = await OrderSigner.load(store.meta, secretBox);
-  const secrets = await DeviceSecrets.load(store.meta);
+  const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const registry = new Registry();
   const hub = new EventHub({ events: store.events, log });
   const storeWatch = new StoreWatch({ store, log });

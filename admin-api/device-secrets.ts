@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { deviceSecretBytes, LIMITS, RESULT_KEY_BYTES, resultBytes } from '../protocol/index.ts';
+import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { createMac, type Mac, sameMac } from './message-code.ts';
 import type { Meta } from './store/store.ts';
 
@@ -25,9 +26,10 @@ export class DeviceSecrets {
     this.#mac = mac;
   }
 
-  static async load(meta: Meta): Promise<DeviceSecrets> {
-    const stored = (await meta.get(MASTER)) ?? (await keepMaster(meta, randomBytes(LIMITS.secretBytes)));
-    return new DeviceSecrets(Buffer.from(stored, 'base64'));
+  /** What was stored before there was a key for `box` is encrypted now. */
+  static async load(meta: Meta, box: SecretBox = new PlainBox()): Promise<DeviceSecrets> {
+    const make = () => randomBytes(LIMITS.secretBytes);
+    return new DeviceSecrets(await loadSecret(meta, box, { key: MASTER, label: 'master secret' }, make));
   }
 
   of(device: string, generation: number): Uint8Array {

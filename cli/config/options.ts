@@ -106,8 +106,9 @@ export const OPTIONS = [
     env: 'PUSHPOINT_SECRETS_KEY_FILE',
     type: 'path',
     description:
-      'File with the key that encrypts the signing key in the database: 32 random bytes in base64, the ' +
-      'same for all administration servers',
+      'File with the key that encrypts the signing key and the master secret in the database: 32 random ' +
+      'bytes in base64, the same for all ' +
+      'administration servers',
     programs: ADMIN,
     absent:
       'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL ' +

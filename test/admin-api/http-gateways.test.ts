@@ -357,7 +357,10 @@ test('the API names groups with fewer than two gateways, and explains placements
   assert.is(displaced.code, 'displaced');
   assert.match(
     displaced.sentence,
-    /on gateway lab1 40 ms, although it measured nearer .* \(lab2 2 ms\): it came at .* ended \(1006 lost\)/,
+    new RegExp(
+      'on gateway lab1 40 ms, although it measured nearer ones \\(lab2 2 ms\\): ' +
+        'it came at .* had ended \\(1006 lost\\)',
+    ),
   );
   await waitFor(() => http.projector.toldOf('lab2'), { what: 'the address of lab2 to be recorded' });
   await http.bus.leases.release(leases.pop() as string);

@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import { KeyBox, loadSecret, PlainBox } from '../../admin-api/at-rest/secret-box.ts';
+import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import { OrderSigner } from '../../admin-api/order-signer.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
@@ -67,6 +68,10 @@ test('a secret from before there was a key is the same secret, and is encrypted 
     await OrderSigner.load(meta, box),
   ];
   assert.is(new Set(signers.map(({ publicKey }) => Buffer.from(publicKey).toString('hex'))).size, 1);
+  const ofDevice = (await DeviceSecrets.load(meta)).of('d1', 1);
+  assert.equal((await DeviceSecrets.load(meta, box)).of('d1', 1), ofDevice);
+  assert.match(String(await meta.get('master-secret')), /^aes256gcm:/);
+  assert.equal((await DeviceSecrets.load(meta, box)).of('d1', 1), ofDevice);
   await store.stop();
 });
 
