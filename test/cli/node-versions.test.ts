@@ -95,16 +95,18 @@ test('a Node.js that is too old is told which one is needed, before anything els
   programs.push(program);
   assert.is((await program.exited).code, 2);
   assert.is(program.output, tooOld('18.20.1'));
-  assert.match(program.output, /needs Node\.js 20 or later .* and this is 18\.20\.1/);
-  assert.is(tooOld('20.0.0'), null);
+  assert.match(program.output, /needs Node\.js 20\.19 or later .* and this is 18\.20\.1/);
+  assert.ok(tooOld('20.18.3'));
+  assert.is(tooOld('20.19.0'), null);
+  assert.is(tooOld('24.0.0'), null);
 });
 
 test('what the package says it needs is what the command checks and the README tells', () => {
   const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     engines: { node: string };
   };
-  assert.is(engines.node, '>=20');
-  assert.match(read('README.md'), /Needs Node\.js 20, 22 or 24/);
+  assert.is(engines.node, '^20.19.0 || ^22.12.0 || ^24.0.0');
+  assert.match(read('README.md'), /needs Node\.js 20\.19, 22\.12, 24 /);
 });
 
 test.run();
