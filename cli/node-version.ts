@@ -6,7 +6,7 @@ export function tooOld(version: string): string | null {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return null;
   return (
-    `Pushpoint needs Node.js ${OLDEST.join('.')} or later (22 or 24 on systems with glibc 2.38), and this is ` +
-    `${version}: install a newer one.`
+    `Pushpoint needs Node.js ${OLDEST.join('.')} or later (22 or 24 on systems with glibc 2.38), ` +
+    `and this is ${version}: install a newer one.`
   );
 }
