@@ -127,6 +127,8 @@ export class Site {
     const args = [
       ...['gateway', '--name', name, '--host', '0.0.0.0', '--port', String(port), '--metrics-port', '0'],
       ...['--address', `ws://127.0.0.1:${port}`, '--workers', String(this.workers)],
+      // All devices come from loopback addresses here, as behind a proxy.
+      ...['--shared-addresses', '127.0.0.0/8'],
       ...['--connection-limit', String(this.workers * descriptorLimit())],
       ...[
         '--redis-url',
