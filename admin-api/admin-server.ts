@@ -19,7 +19,7 @@ export interface AdminServerParts extends Given {
   /** Those of the program; the API's is added. Its own when absent. */
   certificates?: Certificates;
   /**
-   * Keeps the first admin token, which is made when there is no usable one. It is on record only after this
+   * Keeps the first admin token, which is made when there is no usable one. It is stored only after this
    * resolved, so that a token nobody knows never is.
    */
   keepFirstToken: (token: string) => void | Promise<void>;
@@ -121,7 +121,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   await parts.frontier.start();
   await startLeases(parts);
   await parts.fleet.start();
-  // Also when there is nobody: what is on record as up may have gone while no server ran.
+  // Also when there is nobody: what is recorded as up may have stopped while no server ran.
   if (parts.leases.known) parts.registrar.workersChanged([], [], parts.leases.list());
   await parts.ingest.start(nanoid());
   parts.overdue.start();

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { StoreSettingsError } from '../store/store-settings-error.ts';
 import { KeyBox, PlainBox, type SecretBox } from './secret-box.ts';
 
@@ -33,12 +33,17 @@ function readKeyFile(file: string): SecretBox {
   );
 }
 
+/** The file appears whole: a program that is killed meanwhile leaves no empty key behind. */
 function makeKeyFile(file: string): void {
-  const text = `${randomBytes(KEY_BYTES).toString('base64')}\n`;
+  const draft = `${file}.${randomBytes(8).toString('hex')}`;
   try {
-    writeFileSync(file, text, { mode: 0o600, flag: 'wx', flush: true });
+    const text = `${randomBytes(KEY_BYTES).toString('base64')}\n`;
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
+    linkSync(draft, file);
   } catch (error) {
     // Another program on the folder was faster.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
 }

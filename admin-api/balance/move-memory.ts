@@ -57,7 +57,7 @@ export class MoveMemory {
   }
 
   /**
-   * What to add to the counts on record for devices that are under way; `at` is where the record has each,
+   * What to add to the recorded counts for devices that are under way; `at` is where the record has each,
    * `null` for nowhere.
    */
   corrections(at: ReadonlyMap<string, string | null>, now: number): Placed[] {

@@ -15,7 +15,7 @@ const UP = 'workers-up';
 type Up = Record<string, { name: string; worker: string }>;
 
 /**
- * Puts gateways on record that announce themselves through a lease and are not known yet, with the settings
+ * Records gateways that announce themselves through a lease and are not known yet, with the settings
  * they were started with. From then on what operators set rules. That workers came and went is told once,
  * however many administration servers see it, and also when none was there to see it.
  */

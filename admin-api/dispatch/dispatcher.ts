@@ -19,7 +19,7 @@ const ROUND = 1000;
 /** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
 /**
- * A bus that does not say so soon where devices are is not waited for: what is on record goes the other way.
+ * The dispatcher does not wait long for a bus that is slow to locate devices: it queues the executions.
  */
 const ROUTES_WITHIN_MS = 100;
 /**

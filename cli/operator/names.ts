@@ -1,5 +1,6 @@
 /** Names of groups and devices, shown beside their ids. */
 import { type ApiClient, ApiRefused } from '../api/api-client.ts';
+import { forEachAtOnce } from '../for-each-at-once.ts';
 
 /** `berlin (Berlin)`; the id alone where the name says no more, or where there is none. */
 export type NamedId = (id: string) => string;
@@ -15,11 +16,7 @@ export async function namesOf(
 ): Promise<NamedId> {
   const names = new Map<string, string | undefined>();
   const wanted = [...new Set(ids)].filter((id) => typeof id === 'string').slice(0, NAMES_MAX);
-  const takeNext = async (): Promise<void> => {
-    for (let id = wanted.pop(); id !== undefined; id = wanted.pop())
-      names.set(id, await nameOf(api, kind, id));
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, takeNext));
+  await forEachAtOnce(wanted, AT_ONCE, async (id) => names.set(id, await nameOf(api, kind, id)));
   return (id) => {
     const name = names.get(id);
     return name === undefined || name === '' || name === id ? id : `${id} (${name})`;
