@@ -100,13 +100,13 @@ export function createAdminMetrics(registry: Registry) {
     }),
     canarySeconds: new Histogram({
       name: 'pushpoint_admin_canary_seconds',
-      help: 'Round trips to canaries of gateway workers that this server put on record.',
+      help: 'Round trips to canaries of gateway workers that this server recorded.',
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
       registers,
     }),
     canaryRoundTrip: new Gauge({
       name: 'pushpoint_admin_canary_round_trip_seconds',
-      help: 'The last round trip on record to the canary of each gateway worker.',
+      help: 'The last recorded round trip to the canary of each gateway worker.',
       labelNames: ['worker'],
       registers,
     }),

@@ -17,7 +17,7 @@ export class Rows {
   readonly #file: string | undefined;
   readonly #print: (line: string) => void;
 
-  /** `file` is written anew with every row, so that a run that is cut leaves what it had. */
+  /** `file` is written again with every row, so that a run that is cut leaves what it had. */
   constructor(
     file: string | undefined,
     print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),

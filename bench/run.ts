@@ -18,7 +18,7 @@ npm run bench -- quick [options]    every scenario small and short: reports figu
   --json FILE         write the rows as JSON: {"rows":[{"scenario","what","unit","bound","figure","held"}...]}
   --together          the scenarios named on one fleet, one after the other, in place of a fleet for each
   --database-url URL  measure with this PostgreSQL database, which must be empty, instead of SQLite
-  --keep DIR          keep databases with devices on record there, for the next run with as many (SQLite only)
+  --keep DIR          keep databases with recorded devices there, for the next run with as many (SQLite only)
   --profile DIR       leave CPU profiles of the server programs there (they make the programs slower)
   --memory-limit GIB  give a scenario up when the machine has more memory than that in use (20)
   --time-limit MIN    ceiling: stop connecting devices after so many minutes (all: 57; alone: no limit)

@@ -24,7 +24,7 @@ export interface BenchOptions {
   quick: boolean;
   /** Of PostgreSQL to measure with; SQLite without it. */
   databaseUrl: string | undefined;
-  /** Where databases with devices on record are kept from run to run. */
+  /** Where databases with recorded devices are kept from run to run. */
   keepDir: string | undefined;
   /** Where the server programs leave CPU profiles; they make none without it. */
   profileDir: string | undefined;

@@ -1,6 +1,6 @@
 /**
  * A device: keeps one session with the gateways it was given, obeys the orders of its administration server,
- * and sees to it that the end of every execution gets on record.
+ * and sees to it that the end of every execution is recorded.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import {

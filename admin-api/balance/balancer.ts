@@ -118,7 +118,7 @@ export class Balancer {
     return holds;
   }
 
-  /** Counts on record, with devices under way where they were sent. */
+  /** Recorded counts, with devices under way where they were sent. */
   async #placed(): Promise<Placed[]> {
     const { store, now } = this.#parts;
     const at = now();

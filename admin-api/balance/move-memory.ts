@@ -1,6 +1,6 @@
 import type { Placed, Slice } from './classes.ts';
 
-/** How long a move may take to be on record; afterwards the device counts where the record says. */
+/** How long a move may take to be recorded; afterwards the device counts where the record says. */
 const ARRIVAL_MS = 30_000;
 
 interface Move {

@@ -46,7 +46,7 @@ export class Mover {
     const target = fleet.gateways.find((gateway) => gateway.name === to);
     if (!target || target.told === null) return 0;
     const candidates = await this.#candidates(fleet, each, from, count);
-    // Those whose own ranking says the same stay there when they connect anew.
+    // Those whose own ranking says the same stay there when they connect again.
     const place = ({ ranked }: Candidate) => ranked.findIndex((gateway) => gateway.name === to);
     const chosen = new Map(
       candidates

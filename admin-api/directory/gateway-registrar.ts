@@ -10,7 +10,7 @@ import { refusalOf } from './unregistered.ts';
 const RETRY_MS = 1000;
 const RETRY_REFUSED_MS = 2_000;
 
-/** The workers whose coming is on record and whose going is not: incarnation to gateway and worker. */
+/** The workers whose coming is recorded and whose going is not: incarnation to gateway and worker. */
 const UP = 'workers-up';
 type Up = Record<string, { name: string; worker: string }>;
 
@@ -46,7 +46,7 @@ export class GatewayRegistrar {
     this.#now = parts.now;
   }
 
-  /** To be called before the leases are first read: what is on record now and holds none then is gone. */
+  /** To be called before the leases are first read: what is recorded now and holds none then is gone. */
   async start(): Promise<void> {
     this.#before = Object.keys(up(await this.#store.meta.get(UP)));
     this.#timer = setInterval(() => {
@@ -70,7 +70,7 @@ export class GatewayRegistrar {
           await this.#record(came, left);
           return;
         } catch (error) {
-          this.#log.warn({ err: error }, 'a change of workers is not on record; trying again');
+          this.#log.warn({ err: error }, 'could not record a change of workers; trying again');
           await pause(RETRY_MS);
         }
       }

@@ -34,9 +34,9 @@ const RETRY_FAULT_MS = 1000;
 type Due = QueuedExecution & { holder: Holder };
 
 /**
- * Hands executions to the workers that hold the devices; there is no other path to a device. Who puts
- * executions on record asks for the `routes` of their devices, has those with a route and nothing in the way
- * put on record as sent, and passes them to `carry`. For whatever is queued it is woken with device ids: a
+ * Hands executions to the workers that hold the devices; there is no other path to a device. Who records
+ * executions asks for the `routes` of their devices, records those with a route and nothing in the way as
+ * sent, and passes them to `carry`. For whatever is queued it is woken with device ids: a
  * command was made, a device connected, something fell back to queued. A wake may come too often or, after a
  * crash, never: OverdueExecutions wakes whoever has something queued.
  */
@@ -64,7 +64,7 @@ export class Dispatcher {
    */
   readonly #held = new Set<string>();
   #running: Promise<void> | undefined;
-  /** What is on record as sent goes out in the order it got there. */
+  /** What is recorded as sent goes out in the order it got there. */
   #carrying: Promise<void> = Promise.resolve();
   #roundCount = 0;
   #state: 'new' | 'started' | 'stopping' = 'new';
@@ -123,7 +123,7 @@ export class Dispatcher {
       given = setTimeout(() => setImmediate(() => setImmediate(resolve, new Map())), ROUTES_WITHIN_MS);
     });
     const found = this.#findRoutes(devices).catch((error): Routes => {
-      this.#log.debug({ err: error }, 'no routes: what is put on record now is queued');
+      this.#log.debug({ err: error }, 'no routes: what is recorded now is queued');
       return new Map();
     });
     return Promise.race([found, late]).finally(() => clearTimeout(given));
@@ -150,7 +150,7 @@ export class Dispatcher {
   }
 
   /**
-   * Hands over what was just put on record as sent along these routes, to be called in the order it was. What
+   * Hands over what was just recorded as sent along these routes, to be called in the order it was. What
    * the outboxes do not take is queued again; what fails otherwise stays sent, and OverdueExecutions sends it
    * again. Never rejects.
    */
@@ -163,7 +163,7 @@ export class Dispatcher {
     this.#carrying = this.#carrying
       .then(() => this.#carry(rows, commands, routes))
       .catch((error) =>
-        // They are on record as sent: OverdueExecutions sends them again.
+        // They are recorded as sent: OverdueExecutions sends them again.
         this.#log.warn({ err: error, executions: rows.length }, 'not handed to workers; sent again later'),
       );
     return this.#carrying;

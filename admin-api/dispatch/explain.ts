@@ -15,7 +15,7 @@ export interface Explanation {
 
 const time = (at: number) => new Date(at).toISOString();
 
-/** Throws `Problem` not-found for a device, command or execution that is not on record. */
+/** Throws `Problem` not-found for a device, command or execution that is not recorded. */
 export async function explain(
   parts: { store: Store; bus: Bus; workers: LiveWorkers; resendAfterMs: number },
   deviceId: string,
@@ -30,7 +30,8 @@ export async function explain(
     if (!command.expanded) {
       return {
         code: 'expanding',
-        sentence: 'The command is still being laid out over its devices; this one has not had its turn.',
+        sentence:
+          'The server is still creating the executions of this command; it has not reached this device yet.',
         data: {},
       };
     }

@@ -1,4 +1,4 @@
-/** Executions that are on record as sent, as what each worker is to be handed. */
+/** Executions that are recorded as sent, as what each worker is to be handed. */
 import type { Delivery } from '../../bus/bus.ts';
 import { groupsOnPath } from '../group-path.ts';
 import { ROOT_GROUP } from '../store/records.ts';

@@ -31,9 +31,9 @@ interface Echo {
   at: number;
 }
 
-/** The last round trip of a worker, as it is on record. */
+/** The last round trip of a worker, as it is recorded. */
 interface RoundTrip {
-  /** When its outcome came on record, milliseconds since the Unix epoch. */
+  /** When its outcome was recorded, milliseconds since the Unix epoch. */
   at: number;
   ms: number;
 }
@@ -52,7 +52,7 @@ export interface CanariesParts {
 /**
  * Sends a no-op to every gateway worker's canary at an interval, the whole way: from the database over
  * presence, outbox, worker and session to the canary, and its result back through the receipts into the
- * database. One server at a time sends; all of them look at what is on record. That is one row for each
+ * database. One server at a time sends; all of them look at what is recorded. That is one row for each
  * worker, and no command or device.
  */
 export class Canaries {
@@ -90,7 +90,7 @@ export class Canaries {
     await this.#round;
   }
 
-  /** Puts the round trips of these results on record. A canary of a worker that is not known has none. */
+  /** Records the round trips of these results. A canary of a worker that is not known has none. */
   async record(tx: Store, results: readonly Result[]): Promise<void> {
     if (results.length === 0) return;
     const { leases, metrics, now } = this.#parts;
@@ -109,7 +109,7 @@ export class Canaries {
     await tx.meta.setMany([...rows].map(([key, value]) => ({ key, value })));
   }
 
-  /** Tells the canaries that their results are on record. */
+  /** Tells the canaries that their results are recorded. */
   async confirm(results: readonly Result[]): Promise<void> {
     await this.#parts.sender.sendFrames(
       results.map(({ device, command }) => ({

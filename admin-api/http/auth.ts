@@ -9,7 +9,7 @@ import type { ApiTokens } from '../store/store.ts';
 /** Who may call a route: `open` for anybody, else at least this role. */
 export type Access = Role | 'open';
 
-/** Puts on record that this caller was refused; the request's body is read and not validated. */
+/** Records that this caller was refused; the request's body is read and not validated. */
 export type RouteRefusal = (caller: Caller, request: FastifyRequest) => Promise<void>;
 
 export interface Caller {
@@ -26,7 +26,7 @@ declare module 'fastify' {
   }
   interface FastifyRequest {
     caller: Caller | null;
-    /** Why the caller may not, on routes that put that on record. */
+    /** Why the caller may not, on routes that record it. */
     refusal: Problem | null;
   }
 }
@@ -54,7 +54,7 @@ export class Authenticator {
   readonly #cacheMs: number;
   /** By hash, oldest first. */
   readonly #known = new Map<string, Known>();
-  /** When each token's use was last put on record; bounded by the number of tokens that exist. */
+  /** When each token's use was last recorded; bounded by the number of tokens that exist. */
   readonly #touched = new Map<string, number>();
 
   constructor(parts: { tokens: ApiTokens; now: () => number; log: Logger; cacheMs: number }) {

@@ -24,7 +24,7 @@ interface Answer {
 
 interface Operation {
   access: Access;
-  /** Called when a token's role is too low, with the request's body read: puts on record who wanted what. */
+  /** Called when a token's role is too low, with the request's body read: records who wanted what. */
   refused?: RouteRefusal;
   operationId: string;
   tag: string;

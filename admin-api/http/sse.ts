@@ -215,7 +215,7 @@ class EventStream {
     this.#response.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${text}\n\n`);
   }
 
-  /** What the reader asked for is not kept any more, or never was: it must read anew what it builds upon. */
+  /** What the reader asked for is not kept any more, or never was: it must read again what it builds upon. */
   #reset(first: number, last: number): void {
     this.#seq = this.#seq > last ? last : Math.max(0, first - 1);
     this.#shownSeq = this.#seq;

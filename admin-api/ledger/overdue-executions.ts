@@ -17,7 +17,7 @@ export interface OverdueExecutionsOptions {
   intervalMs: number;
   /** Sent and not acknowledged for this long: sent again. */
   resendAfterMs: number;
-  /** How long finished commands and events stay on record. */
+  /** How long finished commands and events stay recorded. */
   keepCommandsMs: number;
   keepEventsMs: number;
   keepEvents: number;
@@ -109,7 +109,7 @@ export class OverdueExecutions {
   }
 
   /**
-   * The incarnations are read from the record first and the leases afterwards: one that was on record and
+   * The incarnations are read from the record first and the leases afterwards: one that was recorded and
    * holds no lease now never will again.
    */
   async #sweepDeadIncarnations(now: number): Promise<void> {
@@ -154,7 +154,7 @@ export class OverdueExecutions {
   }
 
   /**
-   * Only what was unanswered as far as answers are on record: while they wait to be applied, sending again
+   * Only what was unanswered as far as answers are recorded: while they wait to be applied, sending again
    * what has been answered would make more of them, and the wait longer. Without a bus nothing could be sent.
    */
   async #resend(now: number): Promise<void> {

@@ -30,12 +30,12 @@ const BATCH = 128;
  */
 const GATHER_MS = 5;
 const ENOUGH = 64;
-/** Commands that wait to be put on record; who comes on top of them is told to come again. */
+/** Commands that wait to be recorded; who comes on top of them is told to come again. */
 export const WAITING_MAX = 2_000;
 const COME_AGAIN_S = 1;
 
 /**
- * Takes commands to few named devices. Requests that arrive together are put on record together, in one
+ * Takes commands to few named devices. Requests that arrive together are recorded together, in one
  * transaction; each is answered after its commit.
  */
 export class CommandIntake {
@@ -54,12 +54,12 @@ export class CommandIntake {
   }
 
   /**
-   * Rejects with a `Problem`, unknown-reference when a device is not on record, idempotency-conflict when its
+   * Rejects with a `Problem`: unknown-reference when a device does not exist, idempotency-conflict when its
    * key was used with another body, unavailable when too many wait; and with what the store says.
    */
   async take(command: ListedCommand): Promise<TakenIn> {
     if (this.#waiting.length >= WAITING_MAX) {
-      const why = `${WAITING_MAX} commands wait to be put on record already: send fewer at once.`;
+      const why = `${WAITING_MAX} commands wait to be recorded already: send fewer at once.`;
       throw new Problem('unavailable', why, COME_AGAIN_S);
     }
     return new Promise((resolve, reject) => {
@@ -183,11 +183,11 @@ function sentAtOnce(commands: readonly ListedCommand[], answers: readonly Answer
   });
 }
 
-/** The command as it is on record now. */
+/** The command as it is recorded now. */
 export async function onRecord(store: Store, id: string, existing: boolean): Promise<TakenIn> {
   const command = await store.commands.get(id);
   const counts = (await store.commands.counts([id])).get(id);
-  if (!command || !counts) throw new Problem('internal', 'The command is not on record.');
+  if (!command || !counts) throw new Problem('internal', 'The ledger does not have this command.');
   return { command, counts, existing };
 }
 

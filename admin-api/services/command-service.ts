@@ -25,7 +25,7 @@ import {
 
 /** Devices one command may name; more than that is what groups are for. */
 export const MAX_NAMED_DEVICES = 10_000;
-/** A command that names at most so many devices is put on record together with others. */
+/** A command that names at most so many devices is recorded together with others. */
 const FEW_DEVICES = 20;
 /** Execution rows made before the answer; the rest follow at once. */
 const FIRST_CHUNK = 500;

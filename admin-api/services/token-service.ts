@@ -34,7 +34,7 @@ export class TokenService {
 
   /**
    * Makes an admin token when no usable one exists. `keep` gets its text, this once and before the token is
-   * on record: a crash in between leaves a text that is not valid yet, and the next start makes another.
+   * recorded: a crash in between leaves a text that is not valid yet, and the next start makes another.
    */
   async ensureFirst(keep: (token: string) => void | Promise<void>): Promise<void> {
     if (await this.#store.apiTokens.any('admin', this.#now())) return;

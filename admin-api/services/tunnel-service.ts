@@ -14,7 +14,7 @@ import type { TunnelEndings, TunnelEndingsParts } from '../tunnels/tunnel-ending
 import { recordTunnel } from '../tunnels/tunnel-record.ts';
 import { unknownDevice } from './device-service.ts';
 
-/** Longest part of a wish that is put on record unread, characters. */
+/** Longest part of a wish that is recorded unread, characters. */
 const MAX_WISH = 256;
 
 export interface TunnelSettings {
@@ -85,7 +85,7 @@ export class TunnelService {
     this.#settings = settings;
   }
 
-  /** Puts on record that somebody without the right wanted this, whatever it was: nobody has looked at it. */
+  /** Records that somebody without the right wanted this, whatever it was: nobody has looked at it. */
   async refuse(caller: TunnelCaller, wish: Readonly<Record<string, unknown>>): Promise<void> {
     // What was wished for is not validated: anything but text and numbers is left out.
     const text = (name: string) => plainText(wordOf(wish[name]), MAX_WISH, '');
@@ -297,7 +297,7 @@ export class TunnelService {
     return new Problem('too-many-requests', detail);
   }
 
-  /** What is refused here is on record with who wanted what. */
+  /** What is refused here is recorded with who wanted what. */
   async #audited<T>(
     target: { deviceId: string; host: string; port: number; reason?: string; id?: string },
     { tokenId, role }: TunnelCaller,

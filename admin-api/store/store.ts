@@ -156,12 +156,12 @@ export interface Devices {
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
   /** Of the devices whose secret is not their first: few, whatever there are of devices. */
   generations(): Promise<Map<string, number>>;
-  /** Its executions stay on record, and so does that it was deleted. */
+  /** Its executions stay recorded, and so does that it was deleted. */
   delete(id: string, at: number): Promise<boolean>;
   /**
    * Applies connects and disconnects. A connect counts only when its session is larger than the one on
    * record, a disconnect when it is at least as large, so late and repeated reports change nothing.
-   * `connected`: devices that have a newer session now, also those on record as connected before;
+   * `connected`: devices that have a newer session now, also those recorded as connected before;
    * `disconnected`: devices that had one and have none now.
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
@@ -175,9 +175,9 @@ export interface Devices {
   applyMeasures(
     rows: readonly { device: string; near: string; measured: MeasuredGateway[] }[],
   ): Promise<void>;
-  /** Incarnations that devices are on record as connected through. */
+  /** Incarnations that devices are recorded as connected through. */
   incarnations(): Promise<string[]>;
-  /** Devices on record as connected through that incarnation, marked disconnected; at most `limit`. */
+  /** Devices recorded as connected through that incarnation, marked disconnected; at most `limit`. */
   disconnectIncarnation(incarnation: string, at: number, limit: number): Promise<string[]>;
   /** For projecting the directory: devices with an id above `after`, with the path of their group. */
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
@@ -255,7 +255,7 @@ export interface Gateways {
    * change.
    */
   setDraining(name: string, since: number | null, at: number): Promise<Gateway | null>;
-  /** Once per drain: `true` for the caller that put it on record, while the revision is still that one. */
+  /** Once per drain: `true` for the caller that recorded it, while the revision is still that one. */
   markDrained(name: string, revision: number, at: number): Promise<boolean>;
   delete(name: string): Promise<boolean>;
 }
@@ -289,7 +289,7 @@ export interface Commands {
   /**
    * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is
    * queued for, those it is sent to, and for how many it was canceled at once, or why it was not made: the
-   * devices that are not on record, or else an idempotency key in use, be it by one earlier in the list. A
+   * devices that are not recorded, or else an idempotency key in use, be it by one earlier in the list. A
    * device that two of the commands name is sent neither.
    */
   createListed(
@@ -331,7 +331,7 @@ export interface Commands {
    * `after`, to find their routes; somebody else may be faster.
    */
   nextToExpand(id: string, limit: number, after?: string): Promise<string[]>;
-  /** `false` for a command that is unknown or finished; asked again, the first time stays on record. */
+  /** `false` for a command that is unknown or finished; asked again, the first time stays recorded. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /**
    * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which.
@@ -340,7 +340,7 @@ export interface Commands {
   finishIfDone(ids: readonly string[], at: number, only?: 'free'): Promise<string[]>;
   /**
    * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one
-   * before ended, and starts anew after a page that was not full.
+   * before ended, and starts again after a page that was not full.
    */
   openIds(limit: number): Promise<string[]>;
   /** Deletes finished commands with their executions that finished before then; returns how many. */
@@ -411,7 +411,7 @@ export interface Executions {
    * acknowledged a device has at most `perDevice`.
    */
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions>;
-  /** Devices on record as connected that have something queued; the sweep that catches missed wakes. */
+  /** Devices recorded as connected that have something queued; the sweep that catches missed wakes. */
   connectedWithQueued(limit: number): Promise<string[]>;
   /**
    * queued -> sent, for those still queued; returns them. Two dispatchers never both get one.
@@ -428,12 +428,12 @@ export interface Executions {
   requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]>;
   /** Sent and not acknowledged, by the incarnation it went through. */
   sentByIncarnation(): Promise<Map<string, number>>;
-  /** Incarnations that something on record as sent went through. */
+  /** Incarnations that something recorded as sent went through. */
   incarnations(): Promise<string[]>;
   /** sent -> queued, for whatever was sent before then; at most `limit`. */
   requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]>;
   /**
-   * Moves open executions forward, never back: a row whose state is not further than the one on record
+   * Moves open executions forward, never back: a row whose state is not further than the recorded one
    * changes nothing but the times and progress that were unknown. On an execution that is already final, a
    * reported end is kept as `late`. `changed`: rows whose state changed. `current`: for every row with a
    * final `state` and for every `acked` or `running` row that found the execution final or missing, the state
@@ -546,7 +546,7 @@ export interface TunnelReport {
 /** What a live tunnel depends on. */
 export interface TunnelDependencies {
   tunnel: Tunnel;
-  /** Of the command that tells the device; `null` when it is not on record (yet). */
+  /** Of the command that tells the device; `null` when it is not recorded (yet). */
   command: { state: ExecutionState; reason: string | null } | null;
   /** The token it was opened with is revoked, expired or unknown. */
   tokenEnded: boolean;
@@ -603,7 +603,7 @@ export interface Events {
   after(seq: number, limit: number): Promise<LedgerEvent[]>;
   /** Number of the first one kept that is not older; `null` when all are. */
   firstSince(at: number): Promise<number | null>;
-  /** Smallest and largest number on record; 0 and 0 when there is none. */
+  /** Smallest and largest recorded number; 0 and 0 when there is none. */
   bounds(): Promise<{ first: number; last: number }>;
   /** Drops events older than `before` and all but the newest `keep`. */
   prune(before: number, keep: number): Promise<number>;
@@ -631,11 +631,11 @@ export interface Meta {
    */
   clock(): Promise<number | null>;
   get(key: string): Promise<string | null>;
-  /** Sets the value if there is none; returns the one on record afterwards. */
+  /** Sets the value if there is none; returns the recorded one afterwards. */
   setOnce(key: string, value: string): Promise<string>;
   set(key: string, value: string): Promise<void>;
   setMany(rows: readonly { key: string; value: string }[]): Promise<void>;
-  /** Sets the value if the one on record is `before`, `null` for none; whether it did. */
+  /** Sets the value if the recorded one is `before`, `null` for none; whether it did. */
   replace(key: string, before: string | null, value: string): Promise<boolean>;
   /** Those whose key begins with `prefix`. */
   list(prefix: string): Promise<{ key: string; value: string }[]>;

@@ -10,7 +10,7 @@ const LONE_SURROGATE = /\p{Surrogate}/gu;
 export const TUNNEL_COMMAND_MS = 60_000;
 
 /**
- * Puts a command of a tunnel to one device on record, in the caller's transaction; the dispatcher is to be
+ * Records a command of a tunnel to one device, in the caller's transaction; the dispatcher is to be
  * woken after it.
  */
 export async function addTunnelCommand(

@@ -23,7 +23,7 @@ export interface TunnelEnd {
   reason: string;
 }
 
-/** Ends tunnels on record, and then where they are: the worker closes both legs with the reason. */
+/** Records the end of tunnels, and then where they are: the worker closes both legs with the reason. */
 export class TunnelEndings {
   readonly #parts: TunnelEndingsParts;
 

@@ -19,7 +19,7 @@ export interface AppliedTunnels {
   commandEnded: boolean;
 }
 
-/** What workers say of tunnels, put on record with the rest of a batch. */
+/** What workers say of tunnels, recorded with the rest of a batch. */
 export class TunnelIngest {
   readonly #parts: TunnelIngestParts;
 

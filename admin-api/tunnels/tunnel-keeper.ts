@@ -16,7 +16,7 @@ export interface TunnelKeeperParts extends TunnelEndingsParts {
 
 export interface TunnelKeeperOptions {
   intervalMs: number;
-  /** How long ended tunnels stay on record. */
+  /** How long ended tunnels stay recorded. */
   keepMs: number;
   /**
    * How long a worker may be without a lease before its tunnels have ended: one that was lost with the bus's
@@ -87,7 +87,7 @@ export class TunnelKeeper {
     await store.tunnels.prune(at - this.#options.keepMs, PRUNE_CHUNK);
   }
 
-  /** An incarnation that was on record and holds no lease now, asked for after that, never will again. */
+  /** An incarnation that was recorded and holds no lease now, asked for after that, never will again. */
   async #gatewayLost(tunnels: readonly Tunnel[], now: number): Promise<TunnelEnd[]> {
     const known = new Set(this.#parts.leases.list().map((lease) => lease.incarnation));
     const unknown = tunnels.filter(({ at }) => at !== null && !known.has(at.incarnation));

@@ -12,7 +12,7 @@ export interface FloodStart {
   perSecond: number;
   /** Number of this process among them all. */
   process: number;
-  /** Devices on record, whose names are used. */
+  /** Recorded devices, whose names are used. */
   devices: number;
 }
 

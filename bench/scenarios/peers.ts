@@ -146,7 +146,7 @@ async function measurePushpoint(bench: Bench): Promise<PeerFigures> {
   return {
     name: 'Pushpoint',
     version: '',
-    how: `gateway of ${WORKERS} workers; fan-out through the API, Redis and SQLite, every result on record`,
+    how: `gateway of ${WORKERS} workers; fan-out through the API, Redis and SQLite, every result recorded`,
     ...idle,
     ...fanout,
   };

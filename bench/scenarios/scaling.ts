@@ -70,7 +70,7 @@ async function writeDocuments(bench: Bench, measurements: Measurements): Promise
 const BEGIN = '<!-- figures: written by `npm run bench -- scaling --write` -->\n';
 const END = '<!-- /figures -->';
 
-/** The document with the figures between its two marks made anew. Throws when a mark is missing. */
+/** The document with the figures between its two marks made again. Throws when a mark is missing. */
 export function withFigures(text: string, measurements: Measurements): string {
   const from = text.indexOf(BEGIN);
   const to = text.indexOf(END);

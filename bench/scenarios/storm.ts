@@ -30,7 +30,7 @@ export async function measureStorm(bench: Bench, fleet: Fleet): Promise<void> {
   const { site, swarm } = fleet;
   await site.startGateway('gw2');
   await connectAll(bench, swarm);
-  // Everybody was reached in the session it has: whoever is reached anew later has come back.
+  // Everybody was reached in the session it has: whoever is reached again later has come back.
   await whenFinished(site, await forceSync(site, { all: true }));
   await bench.pause(bench.quick ? 200 : 3_000);
   await lose(bench, fleet, 'a worker killed', async () => {

@@ -1,5 +1,5 @@
 /**
- * Several scenarios one after the other on one fleet: its devices are put on record and connected once, which
+ * Several scenarios one after the other on one fleet: its devices are recorded and connected once, which
  * at large numbers takes longer than what is measured.
  */
 import type { Bench, Scenario } from '../scenario.ts';

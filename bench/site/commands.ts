@@ -22,7 +22,7 @@ export async function sendMessage(site: Site, target: Target, bytes: number): Pr
 }
 
 /**
- * Waits until every execution of the command is final on record, or nothing has become of any for a minute.
+ * Waits until every execution of the command is recorded as final, or nothing has become of any for a minute.
  * The event is waited for, as programs should: asking again and again has all its executions counted each
  * time.
  */

@@ -15,7 +15,7 @@ export interface Fleet {
 }
 
 /**
- * Keys made, devices on record, programs up; nobody connected yet. As many devices as the scenario has,
+ * Keys made, devices recorded, programs up; nobody connected yet. As many devices as the scenario has,
  * unless told otherwise.
  */
 export async function prepareFleet(

@@ -1,5 +1,5 @@
 /**
- * Devices put on record as enrolment would, straight into the store: a quarter of a million enrolments by
+ * Records devices as enrolment would, straight in the store: a quarter of a million enrolments by
  * HTTP would take longer than all measurements. The administration server writes the directory from it when
  * it starts.
  */

@@ -13,7 +13,7 @@ import { cpuMs, descriptorLimit, processTree, pssBytes } from '../measure/proces
 
 export interface SiteOptions {
   devices: number;
-  /** Makes the database in this folder, with the devices on record. */
+  /** Makes the database in this folder, with the recorded devices. */
   seed(dataDir: string): Promise<void>;
   databaseUrl: string | undefined;
   /** Names of the gateways, and the port of each; the first one is started, the others by `startGateway`. */
@@ -119,7 +119,7 @@ export class Site {
     await this.#programs.get(name)?.killGroup();
   }
 
-  /** Resolves when it is up on record; at once when it runs. */
+  /** Resolves when the ledger has it as up; at once when it runs. */
   async startGateway(name: string): Promise<void> {
     if (this.#programs.get(name)?.running) return;
     const port = this.gateways.find((gateway) => gateway.name === name)?.port;
@@ -165,7 +165,7 @@ export class Site {
     const { devices, seed, databaseUrl, say } = this.#options;
     const dataDir = join(this.#folder, 'data');
     await seed(dataDir);
-    say(`${devices} devices on record`);
+    say(`${devices} devices recorded`);
     this.#redis = await startRedis();
     this.#apiPort = await freePort();
     const database = databaseUrl === undefined ? [] : ['--database-url', databaseUrl];

@@ -55,7 +55,7 @@ export interface WatchedLink {
 /**
  * Whether the bus works. Connected is not enough: Redis may refuse writes (full memory, a replica since a
  * failover), and a subscription may look alive and bring nothing. So every second or two every server is
- * asked what it is, something is written, announced, and expected back; what fails is connected anew.
+ * asked what it is, something is written, announced, and expected back; what fails is connected again.
  */
 export class Health {
   readonly #with: HealthParts;

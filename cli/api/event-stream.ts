@@ -58,7 +58,7 @@ export interface EventStreamOptions {
   query: Query;
   signal: AbortSignal;
   onEvent: (event: StreamEvent) => void;
-  /** `true`: events arrive from now on; `false`: the connection broke and is being made anew. */
+  /** `true`: events arrive from now on; `false`: the connection broke and is being made again. */
   onConnected?: (connected: boolean, why?: string) => void;
   /** Start after this event. */
   lastEventId?: string;
@@ -69,7 +69,7 @@ export interface EventStreamOptions {
 }
 
 /**
- * Hands on events until `signal` aborts, then resolves. A broken connection is made anew with Last-Event-ID
+ * Hands on events until `signal` aborts, then resolves. A broken connection is made again with Last-Event-ID
  * after a full-jitter back-off, so nothing is skipped. Rejects with `ApiRefused` when the server does not
  * want to be asked again (4xx other than 429).
  */

@@ -98,7 +98,7 @@ export async function showGateway({ out, api }: OperatorContext, gateway: Gatewa
     ['Leaving', leavingText(gateway.leaving)],
     ['On the way', gateway.onTheWay ? devicesText(gateway.onTheWay) : null],
     ['Connections', connectionsText(gateway)],
-    ['On record', `${devicesText(gateway.connectedOnRecord)} connected`],
+    ['Recorded', `${devicesText(gateway.connectedOnRecord)} connected`],
     ['Round trips', roundTripFields(load.roundTripMs)],
   ]);
   if (gateway.workers.length > 0) {

@@ -188,7 +188,7 @@ function isProxyAddress(entry: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
-/** Readable by this user only, whole or not there, and on the disk before it is on record. */
+/** Readable by this user only, whole or not there, and on the disk before it is recorded. */
 async function writeToken(path: string, token: string): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: 'wx', flush: true });

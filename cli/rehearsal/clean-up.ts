@@ -1,5 +1,5 @@
 /**
- * Removes what rehearsals left: their devices, enrolment tokens and groups. What they gave stays on record
+ * Removes what rehearsals left: their devices, enrolment tokens and groups. What they gave stays recorded
  * like any command.
  */
 import { isRehearsal } from '../../admin-api/balance/rehearsals.ts';

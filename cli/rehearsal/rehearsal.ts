@@ -38,7 +38,7 @@ export interface RehearsalReport {
   devices: number;
   /** Seconds from the loss until so many percent were welcomed by another gateway. */
   back: Times;
-  /** The same until a command had reached them and its outcome was on record. */
+  /** The same until a command had reached them and its outcome was recorded. */
   working: Times;
   /** Where they went, by gateway. */
   went: Record<string, number>;
@@ -228,7 +228,7 @@ export class Rehearsal {
 }
 
 /**
- * Devices of one command whose outcome came on record, as the events tell; those that came before it was
+ * Devices of one command whose outcome was recorded, as the events tell; those that came before it was
  * asked for too.
  */
 class OutcomeStream {

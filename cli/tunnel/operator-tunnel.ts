@@ -24,7 +24,7 @@ export interface OperatorTunnelParts {
   note: (text: string) => void;
 }
 
-/** How long an end is looked for on record: a gateway is given up when its lease has ended. */
+/** How long an end is looked for in the ledger: a gateway is given up when its lease has ended. */
 const END_KNOWN_WITHIN_MS = 20_000;
 const MOVE_WITHIN_MS = 25_000;
 const ASK_AGAIN_MS = 500;
@@ -165,7 +165,7 @@ export class OperatorTunnel {
       } catch (error) {
         if (!(error instanceof ApiUnavailable)) return seen;
       }
-      if (performance.now() > deadline) return `${seen} (not on record yet)`;
+      if (performance.now() > deadline) return `${seen} (not recorded yet)`;
       await pause(ASK_AGAIN_MS);
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Keeps the device connected: dials the gateways of its list, waits when it must, chooses anew when there is
+ * Keeps the device connected: dials the gateways of its list, waits when it must, chooses again when there is
  * cause, and goes where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the
  * connection is others' business.
  */
@@ -203,7 +203,7 @@ export class Uplink {
 
   /**
    * G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made
-   * anew, soon.
+   * again, soon.
    */
   networkChanged(): void {
     const { is } = this.#phase;

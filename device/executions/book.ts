@@ -46,7 +46,7 @@ export class ExecutionBook {
   readonly #clock: ServerClock;
   #counts = { running: 0, open: 0, turnedAway: 0 };
   #closed = false;
-  /** The floor on record (S-5). */
+  /** The stored floor (S-5). */
   #marked: number;
 
   constructor(stored: StoredDevice, store: DeviceStore, clock: ServerClock) {
@@ -97,7 +97,7 @@ export class ExecutionBook {
     this.#entries.delete(id);
   }
 
-  /** Takes the floor along, so that the order that raised it is not acknowledged before it is on record. */
+  /** Takes the floor along, so that the order that raised it is not acknowledged before it is recorded. */
   write(entry: Execution): Promise<void> {
     return this.#append([{ put: entry.record }, ...this.#news()]);
   }
@@ -128,7 +128,7 @@ export class ExecutionBook {
     this.#closed = true;
   }
 
-  /** The floor, if it is not on record yet. */
+  /** The floor, if it is not recorded yet. */
   #news(): JournalEntry[] {
     const issuedAt = this.#clock.floor;
     if (issuedAt <= this.#marked) return [];
@@ -143,7 +143,7 @@ export class ExecutionBook {
     try {
       await this.#store.append(entries);
     } catch (error) {
-      // What was among these is not on record: the next write takes it along again.
+      // What was among these is not recorded: the next write takes it along again.
       this.#marked = 0;
       throw error;
     }

@@ -67,14 +67,14 @@ export class ExecutionRuns {
     this.pump();
   }
 
-  /** What a new execution holds if it may begin at once: then it needs to be on record only once. */
+  /** What a new execution holds if it may begin at once: then it needs to be recorded only once. */
   begin({ options }: Registered): Live | undefined {
     const free = this.#slotsTaken < this.#parts.concurrency && this.#waiting.size === 0;
     if (!this.#resumed || (!free && !options.unlimited)) return undefined;
     return this.#take(!options.unlimited);
   }
 
-  /** The execution is on record and acknowledged: it runs, or waits its turn. */
+  /** The execution is recorded and acknowledged: it runs, or waits its turn. */
   acknowledged(entry: Execution, command: CommandOrder, handler: Registered): void {
     this.#arm(entry);
     if (entry.live) {
@@ -193,7 +193,7 @@ export class ExecutionRuns {
       await entry.ready;
     } catch (error) {
       fault(error);
-      // Not on record as begun, a crash would make it begin a second time: so it does not begin at all.
+      // Not recorded as begun, a crash would make it begin a second time: so it does not begin at all.
       if (entry.record === running) await finish(entry, outcome('failed', 'state not writable'));
       return;
     }

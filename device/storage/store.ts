@@ -66,7 +66,7 @@ export interface Marks {
 
 export type JournalEntry =
   | { put: ExecutionRecord }
-  /** With the signed time that allows it (D-10), so that the one is never on record without the other. */
+  /** With the signed time that allows it (D-10), so that the one is never recorded without the other. */
   | { forget: string; issuedAt: number }
   | { marks: Marks };
 

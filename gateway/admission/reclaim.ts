@@ -41,7 +41,7 @@ export async function reclaim(parts: ReclaimParts, lease: HeldLease): Promise<vo
   const stale = [...connections.sessions.values()].filter(
     (connection) => connection.state.leaseNumber !== lease.number,
   );
-  if (stale.length > 0) log.info({ sessions: stale.length }, 'claiming sessions anew');
+  if (stale.length > 0) log.info({ sessions: stale.length }, 'claiming sessions again');
   for (let start = 0; start < stale.length; ) {
     if (!parts.current(lease)) return;
     const batch = stale.slice(start, start + BATCH).filter((connection) => isStale(connection, lease));

@@ -67,7 +67,7 @@ const backOffs: [name: string, steps: EndStep[]][] = [
     [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].map((to) => lost(to)),
   ],
   [
-    'begins anew after a stable session only',
+    'begins again after a stable session only',
     [
       lost(1_000),
       lost(2_000),

@@ -76,7 +76,7 @@ export async function startHttp(
   ends.start();
   keeper.start();
   await storeWatch.start();
-  /** What a worker says of tunnels, as ingest puts it on record. */
+  /** What a worker says of tunnels, as ingest records it. */
   async function tunnelsSaid(receipts: TunnelReceipt[]): Promise<void> {
     await parts.tunnelIngest.prepare(receipts);
     const applied = await store.transaction((tx) => parts.tunnelIngest.write(tx, receipts, parts.now()));

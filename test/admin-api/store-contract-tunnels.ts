@@ -59,7 +59,7 @@ export function tunnelRules(rule: Rule, under: StoreUnderTest): void {
   );
 
   rule(
-    'a tunnel that cannot be is on record all the same, ended, and counts against no limit',
+    'a tunnel that cannot be is recorded all the same, ended, and counts against no limit',
     async (store) => {
       const end = { code: 'device-offline', reason: 'The device is not connected.' };
       for (const id of ['u1', 'u2', 'u3']) {

@@ -64,17 +64,17 @@ test('the log is checkpointed and restarted while transactions continue', () =>
     const insert = database.prepare('insert into numbers values (?, ?)');
     const look = database.prepare('pragma wal_checkpoint(noop)');
     let longest = 0;
-    let begunAnew = 0;
+    let restarts = 0;
     let count = 0;
-    while (begunAnew < 3) {
-      assert.ok(count < 200_000, 'the log is never begun anew');
+    while (restarts < 3) {
+      assert.ok(count < 200_000, 'the log is never begun again');
       database.exec('begin immediate');
       for (let row = 0; row < 20; row++) insert.run(count++, 'x'.repeat(1_000));
       database.exec('commit');
       log.committed();
       await log.onDisk();
       const { log: pages } = look.get() as { log: number };
-      if (pages < longest) begunAnew++;
+      if (pages < longest) restarts++;
       longest = pages < longest ? 0 : pages;
     }
     await log.close();

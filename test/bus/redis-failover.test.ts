@@ -95,7 +95,7 @@ test('Sentinel: every program notices what a lagging replica lacks when it takes
 
     const read = await bus.outboxes.read(incarnation, position, 10);
     assert.is(read.lost, true, 'the second delivery is not there, and nothing in the outbox shows it');
-    assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost', 'devices must be claimed anew');
+    assert.is(await bus.leases.extend(incarnation, load, LONG_MS), 'lost', 'devices must be claimed again');
     assert.is(await bus.outboxes.append(incarnation, [delivery(3)]), 'gone');
     assert.equal((await bus.directory.devices(['d1']))[0]?.id, 'd1');
     await rejectsWith(bus.directory.devices(['d2']), DirectoryIncomplete);

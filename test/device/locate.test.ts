@@ -73,7 +73,7 @@ test('G-16: an answer that the pinned key did not sign for this question is not 
     const answer = await located(gw.serverKey, gw.deviceKey, asked, [gw.address]);
     if (good || asked.proof === undefined) return answer;
     old ??= answer;
-    // Signed by another key, then for a question of before, then with an address changed.
+    // Signed by another key, then for an earlier question, then with an address changed.
     const tried = l.admin.asked.filter(({ proof }) => proof !== undefined).length % 3;
     if (tried === 0) return located(stranger, gw.deviceKey, asked, [gw.address]);
     if (tried === 1 && answer !== old) return old;

@@ -202,7 +202,7 @@ testLab(
 );
 
 testLab(
-  'an occupied port is told to nobody: who starts anew meanwhile gets in, and after the correction ' +
+  'an occupied port is told to nobody: who starts again meanwhile gets in, and after the correction ' +
     'there is nothing to wait for',
   async (lab) => {
     const [device, restarted] = await lab.fleet(2);

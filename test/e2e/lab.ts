@@ -32,7 +32,7 @@ export class Lab {
     }
   }
 
-  /** Every gateway of the deployment is up on record. */
+  /** Every gateway of the deployment is up, also by the ledger. */
   async gatewaysUp(): Promise<void> {
     const names = this.deployment.gateways;
     await waitFor(
@@ -63,7 +63,7 @@ export class Lab {
     return devices;
   }
 
-  /** Enrolled devices, connected, also on record. */
+  /** Enrolled devices, connected, also by the ledger. */
   async fleet(count: number, options: Partial<TestDeviceOptions> = {}): Promise<TestDevice[]> {
     const devices = await this.enrolled(count, options);
     await this.connect(devices);

@@ -130,7 +130,7 @@ export class Operator {
         view = await this.device(device);
         return view.state === state;
       },
-      { timeoutMs: 20_000, intervalMs: 20, what: `${device.name} to be ${state} on record` },
+      { timeoutMs: 20_000, intervalMs: 20, what: `${device.name} to be recorded as ${state}` },
     );
     return view as DeviceView;
   }
@@ -142,7 +142,7 @@ export class Operator {
         const page = await this.api.list<DeviceView>('/v1/devices', { state: 'connected' }, LIST_ALL);
         return page.items.length === count;
       },
-      { timeoutMs, intervalMs: 100, what: `${count} devices connected on record` },
+      { timeoutMs, intervalMs: 100, what: `${count} devices recorded as connected` },
     );
   }
 

@@ -42,10 +42,10 @@ async function differences(
       problems.push(`${where}: duplicated, ran ${started} times, ${cutShort} of them cut short`);
     }
     if (row?.state === 'succeeded' && completed !== 1) {
-      problems.push(`${where}: succeeded on record, ran to its end ${completed} times`);
+      problems.push(`${where}: recorded as succeeded, ran to its end ${completed} times`);
     }
     if (completed === 1 && row && row.state !== 'succeeded' && row.ackedAt === null && !row.late) {
-      problems.push(`${where}: ${row.state} on record without a word from the device, which ran it`);
+      problems.push(`${where}: recorded as ${row.state} without a word from the device, which ran it`);
     }
   }
   for (const row of byDevice.values()) problems.push(`${id}: not meant for ${row.deviceId}`);

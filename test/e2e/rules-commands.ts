@@ -12,7 +12,7 @@ export function commandsRules({ testLab }: LabTests): void {
     assert.is(done.counts.total, 60);
     assert.ok(devices.every((device) => device.completed(command.id) === 1));
     await waitFor(() => devices.every((device) => device.settled.get(command.id) === 'succeeded'), {
-      what: 'every device to be told that its result is on record',
+      what: 'every device to be told that its result is recorded',
     });
   });
 
@@ -85,7 +85,7 @@ export function commandsRules({ testLab }: LabTests): void {
     assert.is((await lab.operator.finished(elsewhere.id)).counts.total, 0);
   });
 
-  testLab('progress is on record while the command runs', async (lab) => {
+  testLab('progress is recorded while the command runs', async (lab) => {
     const device = await lab.device();
     const hold = gate();
     device.work = (command, context, self) => {

@@ -46,7 +46,7 @@ export function endsRules({ testLab }: LabTests): void {
   });
 
   testLab(
-    'R-2: canceled by force ends on record at once; the result that comes later is kept beside it and ' +
+    'R-2: canceled by force ends at once; the result that comes later is kept beside it and ' +
       'settled as canceled',
     async (lab) => {
       const hold = gate();
@@ -117,7 +117,7 @@ export function endsRules({ testLab }: LabTests): void {
     assert.is(ended.reason, 'the device did not finish in time');
     await lab.connect([device]);
     await waitFor(() => device.settled.get(id), { what: 'the interrupted execution to be settled' });
-    // The first end on record stays.
+    // The first recorded end stays.
     assert.is(device.settled.get(id), 'timed-out');
     assert.is((await lab.operator.execution(id, device)).late?.state, 'failed');
   });

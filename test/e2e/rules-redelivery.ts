@@ -137,7 +137,7 @@ export function redeliveryRules({ testLab }: LabTests): void {
   });
 
   testLab(
-    'C-6: a device that leaves with 1000 is on record as gone at once, and gets the rest when it is back',
+    'C-6: a device that leaves with 1000 is recorded as gone at once, and gets the rest when it is back',
     async (lab) => {
       const device = await lab.device();
       const gone = await lab.away(device);

@@ -18,7 +18,7 @@ export interface Fault {
   holdMs: number;
   /** Everything has to work while it is in force, so recovery is measured before its end as well. */
   survivable?: boolean;
-  /** Times on record are not comparable. */
+  /** Recorded times are not comparable. */
   misdates?: boolean;
   /** What it takes from whom, long enough to be noticed: they have to say so while it is in force. */
   darkens?: { from: 'admins' | 'everybody' | ProgramName; dependency: 'bus' | 'store' };

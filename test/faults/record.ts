@@ -14,7 +14,7 @@ export async function recordProblems(world: World, { given, rows }: Judgement): 
     if (known.has(id)) continue;
     known.add(id);
     totals.duplicated++;
-    problems.push(`duplicated: command ${id} is on record, and nobody was answered its id`);
+    problems.push(`duplicated: command ${id} is recorded, and nobody was answered its id`);
   }
   const stored = new Map<string, ExecutionRow>();
   const ids = new Set(given.map(({ id }) => id));

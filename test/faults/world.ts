@@ -93,7 +93,7 @@ export class World {
 
   /**
    * Resolves with the seconds it took until everything worked: all devices that are to be connected are, by
-   * their own word and on record, a command to all, given now, has succeeded on every one, and every gateway
+   * their own word and by the ledger, a command to all, given now, succeeded on every one, and every gateway
    * serves, unless a fault is in force.
    */
   async works(limitMs: number, inForce = false): Promise<number> {

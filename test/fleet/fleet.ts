@@ -120,7 +120,7 @@ export class Fleet {
   }
 
   /**
-   * Ends the copies once everything that either place took is on record; nothing may be sent to these devices
+   * Ends the copies once everything that either place took is recorded; nothing may be sent to these devices
    * meanwhile.
    */
   async endCopies(members: readonly FleetMember[]): Promise<void> {

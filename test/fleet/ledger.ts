@@ -183,17 +183,17 @@ export class Ledger {
       if (!row) note('lost', device, 'not in the ledger');
       else if (!isFinal(row.state)) note('nonFinal', device, `still ${row.state}`);
       else if (row.state === 'succeeded') {
-        if (completed === 0) note('lost', device, 'succeeded on record, never run');
+        if (completed === 0) note('lost', device, 'recorded as succeeded, never run');
       } else if (row.state === 'failed' && row.reason === 'interrupted') {
         // A kill may come after the device noted that it begins and before its handler began, or after its
         // handler ended and before it noted the result.
         const until = Date.parse(row.finishedAt ?? '') || Number.POSITIVE_INFINITY;
         if (cutShort === 0 && !this.#fleet.killedBetween(device, given.askedAt, until)) {
-          note('lost', device, 'interrupted on record, and was not');
+          note('lost', device, 'recorded as interrupted, and was not');
         }
       } else if (!may.includes(row.state)) note('lost', device, row.state);
       else if (completed > 0 && row.ackedAt === null && !row.late) {
-        note('lost', device, `${row.state} on record without a word from the device, which ran it`);
+        note('lost', device, `recorded as ${row.state} without a word from the device, which ran it`);
       }
     }
     for (const device of new Set([...rows.keys(), ...ran.keys()])) {

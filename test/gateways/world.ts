@@ -43,7 +43,7 @@ export class World {
     await this.deployment.stop();
   }
 
-  /** Gateways `gw1` to `gw<count>` run and are up on record. Returns their names. */
+  /** Gateways `gw1` to `gw<count>` run, and the server recorded that they are up. Returns their names. */
   async gateways(count: number): Promise<string[]> {
     const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
     const missing = names.filter((name) => !this.deployment.gateways.includes(name));
@@ -94,7 +94,7 @@ export class World {
     return this.fleet.enrol(count, group, this.deployment.server, token);
   }
 
-  /** Exactly `count` devices are connected, also on record: groups of 250 directly below the root. */
+  /** Exactly `count` devices are connected, also by the ledger: groups of 250 directly below the root. */
   async devices(count: number): Promise<FleetMember[]> {
     const { fleet } = this;
     const began = performance.now();
@@ -114,7 +114,7 @@ export class World {
     return wanted;
   }
 
-  /** Every device that was started is connected, by its own word and on record. */
+  /** Every device that was started is connected, by its own word and by the ledger. */
   async allConnected(timeoutMs = 60_000): Promise<void> {
     const { started } = this.fleet;
     await this.until(
@@ -126,7 +126,7 @@ export class World {
     let onRecord = 0;
     let backlog: number | null = 0;
     await this.until(
-      'the devices to be connected on record',
+      'the devices to be recorded as connected',
       30_000,
       async () => {
         const status = await this.deployment.api.get<StatusDocument>('/v1/status');
@@ -134,7 +134,7 @@ export class World {
         backlog = status.receiptsBacklog;
         return onRecord === started.length;
       },
-      () => `${onRecord} of ${started.length} on record, backlog of ${backlog} batches of receipts`,
+      () => `${onRecord} of ${started.length} in the ledger, backlog of ${backlog} batches of receipts`,
     ).catch(async (error: Error) => {
       throw new Error(`${error.message}${await this.#offRecord()}`, { cause: error });
     });
@@ -151,7 +151,7 @@ export class World {
       const last = member?.arrivals.at(-1);
       const arrived = last ? `${last.gateway} at ${new Date(last.at).toISOString()}` : 'never';
       return (
-        `\n    ${device.id}: on record ${device.state}, ${device.gateway}, connected ` +
+        `\n    ${device.id}: in the ledger ${device.state}, ${device.gateway}, connected ` +
         `${device.connectedAt}, disconnected ${device.disconnectedAt} ${device.closeCode} ` +
         `${device.closeReason}; arrived ${arrived}, ended ${member?.endings.at(-1)}`
       );

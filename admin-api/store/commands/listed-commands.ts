@@ -117,7 +117,7 @@ async function insertOthers(
     from ${dialect.rowsOf(NEW_EXECUTION, rows)}`.execute(db);
 }
 
-/** Whether each device that is on record is blocked. */
+/** Whether each device that is recorded is blocked. */
 async function blockedAmong(db: Database, dialect: SqlDialect, commands: readonly Listed[]) {
   const ids = [...new Set(commands.flatMap(({ target }) => target.devices))];
   const { rows } = await sql<{ id: string; blocked_at: number | null }>`

@@ -1,4 +1,4 @@
-/** How a report of a session changes what is on record of a device. Pure. */
+/** How a report of a session changes what is recorded of a device. Pure. */
 import type { DeviceTable } from '../sql/schema.ts';
 import type { SessionChange } from '../store.ts';
 

@@ -1,4 +1,4 @@
-/** What devices reported, applied to the executions on record: one read, one write for a whole batch. */
+/** What devices reported, applied to the recorded executions: one read, one write for a whole batch. */
 import { sql } from 'kysely';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import type { Database, RowOf, SqlDialect } from '../sql/sql-dialect.ts';
@@ -25,7 +25,7 @@ const MOVE_COLUMNS = {
 
 /**
  * Most reports move an open execution further, and one statement that says so on condition does it. Only what
- * is left is read: repetitions, reports that come late, another end than the one on record.
+ * is left is read: repetitions, reports that come late, another end than the recorded one.
  */
 export async function advanceExecutions(
   db: Database,
@@ -146,7 +146,7 @@ async function advanceOthers(
 }
 
 /**
- * What the devices may be told: their result is on record, or their execution has ended or is not known here.
+ * What the devices may be told: their result is recorded, or their execution has ended or is not known here.
  */
 function current(
   reports: readonly Advance[],

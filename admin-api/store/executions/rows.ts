@@ -10,7 +10,7 @@ import type { Advance } from '../store.ts';
 export const EXECUTION_KEY = { command: 'text', device: 'text' } as const;
 
 /**
- * What a report may change. `data_json` is `null` unless it is given now: what is on record is not read for
+ * What a report may change. `data_json` is `null` unless it is given now: what is recorded is not read for
  * it.
  */
 export const ADVANCE_COLUMNS = {

@@ -1,5 +1,5 @@
 /**
- * Executions that are on record as sent from their first moment: one row written in place of one written and
+ * Executions that are recorded as sent from their first moment: one row written in place of one written and
  * changed.
  */
 import { sql } from 'kysely';

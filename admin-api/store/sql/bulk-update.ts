@@ -11,7 +11,7 @@ interface BulkUpdate<C extends Columns, R extends RowOf<C>> {
   rows: readonly R[];
   /** Columns of the table and the columns of `rows` that name them. */
   key: Readonly<Record<string, keyof C & string>>;
-  /** The row on record is named `e`; `r` gives the new values. */
+  /** The recorded row is named `e`; `r` gives the new values. */
   set: (r: ColumnOf<C>) => RawBuilder<unknown>;
   /**
    * Rows for which this does not hold are left alone; looked at again after waiting for another transaction.

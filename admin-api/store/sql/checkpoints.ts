@@ -1,7 +1,7 @@
 /**
  * Keeps SQLite's write-ahead log short. A thread copies it back to the database while this connection goes on
  * writing: left to itself SQLite does so inside of a commit, and everybody waits. What was written meanwhile
- * is copied here, which is little; only when all of it is copied does SQLite begin the log anew.
+ * is copied here, which is little; only when all of it is copied does SQLite write the log from its start.
  */
 import { Worker } from 'node:worker_threads';
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';

@@ -1,5 +1,5 @@
 /**
- * A gateway that is drained takes nothing along; one that is killed is noticed at both ends and on record.
+ * A gateway that is drained takes nothing along; one that is killed is noticed at both ends and recorded.
  */
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';

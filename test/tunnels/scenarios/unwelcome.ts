@@ -1,4 +1,4 @@
-/** Whatever has no right, no ticket or no manners: refused, on record, and nothing else suffers. */
+/** Whatever has no right, no ticket or no manners: refused, recorded, and nothing else suffers. */
 
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -59,7 +59,7 @@ export const unwelcome: Scenario = {
   name: 'unwelcome',
   waits: true,
   title:
-    'wrong tickets, ports, hosts, roles, windows and garbage: refused, on record, nothing leaks, ' +
+    'wrong tickets, ports, hosts, roles, windows and garbage: refused, recorded, nothing leaks, ' +
     'nothing crashes',
   prepare: leaveTicket,
   async run(world) {
@@ -180,7 +180,7 @@ async function wrongTickets(deployment: TunnelDeployment, agent: AgentAt, port: 
   await good.told('pong');
   await refusedWith(await join(one), 'used-ticket');
   await waitFor(async () => (await deployment.tunnel(one.id)).refusedJoins >= 4, {
-    what: 'refusals on record',
+    what: 'recorded refusals',
   });
   const [entry] = await deployment.audit('tunnel.join-refused', one.id);
   assert.match(String((entry?.detail as { why?: string } | undefined)?.why), /ticket/);
