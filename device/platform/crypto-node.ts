@@ -7,8 +7,9 @@ import {
   sign,
   verify,
 } from 'node:crypto';
-import { LIMITS } from '../../protocol/index.ts';
-import { type DeviceCrypto, pkcs8, seedOfPkcs8, spki } from './crypto.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
+import { LIMITS, pkcs8, rawKey, spki } from '../../protocol/index.ts';
+import type { DeviceCrypto } from './crypto.ts';
 
 // Making a key object costs as much as using it: kept for as long as the caller keeps the raw key's array.
 const privateKeys = new WeakMap<Uint8Array, KeyObject>();
@@ -23,19 +24,19 @@ function cached(map: WeakMap<Uint8Array, KeyObject>, raw: Uint8Array, make: () =
   return key;
 }
 
-/** Ed25519 by OpenSSL: synchronous inside, which is faster than WebCrypto's thread pool at these sizes. */
+/** All by OpenSSL: synchronous inside, which is faster than WebCrypto's thread pool at these sizes. */
 export const nodeCrypto: DeviceCrypto = {
+  ...nodeHpke,
   async generate() {
     const pair = generateKeyPairSync('ed25519');
-    const der = pair.publicKey.export({ type: 'spki', format: 'der' });
     return {
-      publicKey: new Uint8Array(der.subarray(der.length - 32)),
-      privateKey: seedOfPkcs8(pair.privateKey.export({ type: 'pkcs8', format: 'der' })),
+      publicKey: rawKey(pair.publicKey.export({ type: 'spki', format: 'der' })),
+      privateKey: rawKey(pair.privateKey.export({ type: 'pkcs8', format: 'der' })),
     };
   },
   async sign(privateKey, bytes) {
     const key = cached(privateKeys, privateKey, () =>
-      createPrivateKey({ key: Buffer.from(pkcs8(privateKey)), format: 'der', type: 'pkcs8' }),
+      createPrivateKey({ key: Buffer.from(pkcs8('Ed25519', privateKey)), format: 'der', type: 'pkcs8' }),
     );
     return new Uint8Array(sign(null, bytes, key));
   },
@@ -45,7 +46,7 @@ export const nodeCrypto: DeviceCrypto = {
   async verify(publicKey, bytes, signature) {
     try {
       const key = cached(publicKeys, publicKey, () =>
-        createPublicKey({ key: Buffer.from(spki(publicKey)), format: 'der', type: 'spki' }),
+        createPublicKey({ key: Buffer.from(spki('Ed25519', publicKey)), format: 'der', type: 'spki' }),
       );
       return verify(null, bytes, key, signature);
     } catch {

@@ -1,29 +1,24 @@
-import { LIMITS } from '../../protocol/index.ts';
-import { type DeviceCrypto, pkcs8, seedOfPkcs8 } from './crypto.ts';
+import { LIMITS, pkcs8, rawKey } from '../../protocol/index.ts';
+import type { DeviceCrypto, DeviceKey } from './crypto.ts';
 
 const ED25519 = { name: 'Ed25519' };
-const HMAC = { name: 'HMAC', hash: 'SHA-512' };
+const X25519 = { name: 'X25519' };
+const AES = 'AES-GCM';
 
-/** Ed25519 and HMAC by WebCrypto (Chrome 137, Firefox 129, Safari 17, and Node). */
+type KeyUse = Parameters<typeof globalThis.crypto.subtle.generateKey>[2][number];
+
+/** All by WebCrypto (Chrome 137, Firefox 130, Safari 17, and Node). */
 export const webCrypto: DeviceCrypto = {
   async generate() {
-    const { subtle } = globalThis.crypto;
-    const pair = await subtle.generateKey(ED25519, true, ['sign', 'verify']);
-    if (!('privateKey' in pair)) throw new Error('this browser makes no Ed25519 key pairs');
-    return {
-      publicKey: new Uint8Array(await subtle.exportKey('raw', pair.publicKey)),
-      privateKey: seedOfPkcs8(new Uint8Array(await subtle.exportKey('pkcs8', pair.privateKey))),
-    };
+    return makePair(ED25519, ['sign', 'verify']);
   },
   async sign(privateKey, bytes) {
     const { subtle } = globalThis.crypto;
-    const key = await subtle.importKey('pkcs8', pkcs8(privateKey), ED25519, false, ['sign']);
+    const key = await subtle.importKey('pkcs8', pkcs8('Ed25519', privateKey), ED25519, false, ['sign']);
     return new Uint8Array(await subtle.sign(ED25519, key, new Uint8Array(bytes)));
   },
   async mac(raw, bytes) {
-    const { subtle } = globalThis.crypto;
-    const key = await subtle.importKey('raw', new Uint8Array(raw), HMAC, false, ['sign']);
-    return new Uint8Array(await subtle.sign('HMAC', key, new Uint8Array(bytes))).slice(0, LIMITS.macBytes);
+    return (await hmac('SHA-512', raw, bytes)).slice(0, LIMITS.macBytes);
   },
   async verify(publicKey, bytes, signature) {
     const { subtle } = globalThis.crypto;
@@ -35,4 +30,48 @@ export const webCrypto: DeviceCrypto = {
       return false;
     }
   },
+  generateX25519() {
+    return makePair(X25519, ['deriveBits']);
+  },
+  async x25519(privateKey, publicKey) {
+    const { subtle } = globalThis.crypto;
+    const own = await subtle.importKey('pkcs8', pkcs8('X25519', privateKey), X25519, false, ['deriveBits']);
+    const theirs = await subtle.importKey('raw', new Uint8Array(publicKey), X25519, false, []);
+    return new Uint8Array(await subtle.deriveBits({ ...X25519, public: theirs }, own, 256));
+  },
+  hmacSha256(key, bytes) {
+    return hmac('SHA-256', key, bytes);
+  },
+  async encrypt(raw, nonce, associated, bytes) {
+    const key = await globalThis.crypto.subtle.importKey('raw', new Uint8Array(raw), AES, false, ['encrypt']);
+    return new Uint8Array(
+      await globalThis.crypto.subtle.encrypt(gcm(nonce, associated), key, new Uint8Array(bytes)),
+    );
+  },
+  async decrypt(raw, nonce, associated, bytes) {
+    const key = await globalThis.crypto.subtle.importKey('raw', new Uint8Array(raw), AES, false, ['decrypt']);
+    return new Uint8Array(
+      await globalThis.crypto.subtle.decrypt(gcm(nonce, associated), key, new Uint8Array(bytes)),
+    );
+  },
 };
+
+async function makePair(algorithm: { name: string }, usages: KeyUse[]): Promise<DeviceKey> {
+  const { subtle } = globalThis.crypto;
+  const pair = await subtle.generateKey(algorithm, true, usages);
+  if (!('privateKey' in pair)) throw new Error(`this browser makes no ${algorithm.name} key pairs`);
+  return {
+    publicKey: new Uint8Array(await subtle.exportKey('raw', pair.publicKey)),
+    privateKey: rawKey(new Uint8Array(await subtle.exportKey('pkcs8', pair.privateKey))),
+  };
+}
+
+async function hmac(hash: string, raw: Uint8Array, bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const { subtle } = globalThis.crypto;
+  const key = await subtle.importKey('raw', new Uint8Array(raw), { name: 'HMAC', hash }, false, ['sign']);
+  return new Uint8Array(await subtle.sign('HMAC', key, new Uint8Array(bytes)));
+}
+
+function gcm(nonce: Uint8Array, associated: Uint8Array) {
+  return { name: AES, iv: new Uint8Array(nonce), additionalData: new Uint8Array(associated) };
+}

@@ -1,0 +1,45 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+} from 'node:crypto';
+import type { HpkePlatform } from './hpke.ts';
+import { pkcs8, rawKey, spki } from './raw-keys.ts';
+
+const TAG_BYTES = 16;
+
+/** By OpenSSL, for programs of Node only: the index of the protocol, which browsers load, lacks it. */
+export const nodeHpke: HpkePlatform = {
+  generateX25519() {
+    const { publicKey, privateKey } = generateKeyPairSync('x25519');
+    return {
+      publicKey: rawKey(publicKey.export({ format: 'der', type: 'spki' })),
+      privateKey: rawKey(privateKey.export({ format: 'der', type: 'pkcs8' })),
+    };
+  },
+  x25519(privateKey, publicKey) {
+    const own = { key: Buffer.from(pkcs8('X25519', privateKey)), format: 'der', type: 'pkcs8' } as const;
+    const theirs = { key: Buffer.from(spki('X25519', publicKey)), format: 'der', type: 'spki' } as const;
+    return diffieHellman({ privateKey: createPrivateKey(own), publicKey: createPublicKey(theirs) });
+  },
+  hmacSha256(key, bytes) {
+    return createHmac('sha256', key).update(bytes).digest();
+  },
+  encrypt(key, nonce, associated, bytes) {
+    const cipher = createCipheriv('aes-256-gcm', key, nonce);
+    cipher.setAAD(associated);
+    return new Uint8Array(Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]));
+  },
+  decrypt(key, nonce, associated, bytes) {
+    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(associated);
+    const end = bytes.length - TAG_BYTES;
+    if (end < 0) throw new TypeError('shorter than its tag');
+    decipher.setAuthTag(bytes.subarray(end));
+    return new Uint8Array(Buffer.concat([decipher.update(bytes.subarray(0, end)), decipher.final()]));
+  },
+};
