@@ -247,7 +247,7 @@ export class PushpointDevice {
     const { key, identity } = stored.state;
     if (!key || !identity) throw new Error('this device is not enrolled');
     const clock = new ServerClock(stored.marks.issuedAt);
-    const orders = new Orders(identity, crypto, clock);
+    const orders = new Orders({ identity, publicKey: key.publicKey }, crypto, clock);
     if (stored.state.membership) await orders.judge(stored.state.membership);
     const fault = (error: unknown) => this.#fault(error);
     const executions = new Executions(stored, {

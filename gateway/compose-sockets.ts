@@ -5,6 +5,7 @@ import { Newcomers } from '../bus/newcomers.ts';
 import { Admission } from './admission/admission.ts';
 import { Challenger } from './admission/challenger.ts';
 import { Gatekeeper } from './admission/gatekeeper.ts';
+import { membershipCheck } from './admission/membership-check.ts';
 import { createSignatureCheck } from './admission/signature-check.ts';
 import { shareOf } from './config.ts';
 import { Descriptors } from './listen/descriptors.ts';
@@ -107,12 +108,14 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
   });
   const keep = (connection: Parameters<typeof handBack>[0], command: string) =>
     handBack(connection, command, { connections, metrics, retryMs: config.resultRetryMs });
+  const isSigned = createSignatureCheck();
   const admission = new Admission({
     ...core,
+    isSigned,
+    isMember: core.serverKeys === null ? () => true : membershipCheck(core.serverKeys, isSigned),
     heartbeatMs: config.heartbeatIntervalMs,
     connections,
     spool,
-    isSigned: createSignatureCheck(),
     lease: () => late.keeper.held(),
     limit: () => listener.limit,
   });

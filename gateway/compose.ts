@@ -8,6 +8,7 @@ import type { WorkerIdentity } from '../bus/bus.ts';
 import { Dependency, Loops } from '../health/health.ts';
 import { Canary } from './admission/canary.ts';
 import { Interner } from './admission/interner.ts';
+import { UnsignedEntries } from './admission/unsigned-entries.ts';
 import { sessionParts, socketParts } from './compose-sockets.ts';
 import { shareOf, tickMs } from './config.ts';
 import { Draining } from './drain/draining.ts';
@@ -49,14 +50,17 @@ export function composeWorker(given: Given): WorkerParts {
 function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
   const { config, bus } = given;
   const worker = `${config.name}/${config.workerNumber}`;
+  const metrics = new Metrics();
+  const workerLog = log.child({ worker });
   const ticker: Ticker = new Ticker(tickMs(config), () => late.heartbeatTimeouts.tick(ticker.now));
   return {
     ...given,
     worker,
     gateway: config.name,
-    log: log.child({ worker }),
+    log: workerLog,
     now: bus.clock.now.bind(bus.clock),
-    metrics: new Metrics(),
+    metrics,
+    unsignedEntries: new UnsignedEntries(metrics, workerLog),
     ticker,
     loops: new Loops(STUCK_AFTER_SECONDS),
     interner: new Interner(),
@@ -103,7 +107,7 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
     leaving: () => late.status.leaving,
     problem: () => follower.problem,
     tunnels: () => tunnels.load,
-    warnings: () => parts.certificates.warnings(),
+    warnings: () => [...parts.certificates.warnings(), ...parts.unsignedEntries.warnings()],
   });
   const leaseWork = new LeaseWork({ ...parts, outboxPollMs: config.outboxPollMs, tunnels: tunnels.relay });
   const keeper: LeaseKeeper = new LeaseKeeper({

@@ -71,6 +71,7 @@ export class Metrics {
   progressDropped = 0;
   measuresDropped = 0;
   resultsHandedBack = 0;
+  membershipsRefused = 0;
   faults = 0;
   readonly closed = new LabeledCount();
   readonly upgradesRefused = new LabeledCount();
@@ -201,6 +202,11 @@ export class Metrics {
       'results_handed_back_total',
       'Results refused for lack of space, which devices keep.',
       () => this.resultsHandedBack,
+    );
+    counter(
+      'memberships_refused_total',
+      'Admissions refused because the membership in the directory is not signed.',
+      () => this.membershipsRefused,
     );
     counter('faults_total', 'Exceptions in handlers of the gateway.', () => this.faults);
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);

@@ -9,6 +9,8 @@ import type { Canary } from './admission/canary.ts';
 import type { Challenger } from './admission/challenger.ts';
 import type { Gatekeeper } from './admission/gatekeeper.ts';
 import type { Interner } from './admission/interner.ts';
+import type { ServerKeys } from './admission/membership-check.ts';
+import type { UnsignedEntries } from './admission/unsigned-entries.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Draining } from './drain/draining.ts';
 import type { LeaseKeeper } from './lease/keeper.ts';
@@ -48,6 +50,8 @@ export interface Given {
   version: string;
   /** Those of the process. */
   certificates: Certificates;
+  /** `null`: the bus is in this process, and nobody else writes to it. */
+  serverKeys: ServerKeys | null;
   /** For a worker whose siblings share the port. */
   siblings: Siblings | null;
 }
@@ -64,6 +68,7 @@ export interface Core extends Given {
   loops: Loops;
   interner: Interner;
   gateways: GatewayList;
+  unsignedEntries: UnsignedEntries;
   leaseHealth: Dependency;
   directoryHealth: Dependency;
   canaryHealth: Dependency;

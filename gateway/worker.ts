@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Certificates } from '../bus/tls/certificates.ts';
+import type { ServerKeys } from './admission/membership-check.ts';
 import { composeWorker } from './compose.ts';
 import type { GatewayConfig } from './config.ts';
 import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
@@ -26,6 +27,11 @@ export interface GatewayWorkerParts {
   version?: string;
   /** Those of the process; the push server's is added. Its own when absent. */
   certificates?: Certificates;
+  /**
+   * Raw public keys of the administration server; while there are none, nobody is admitted. Absent: the bus
+   * is trusted with memberships.
+   */
+  serverKeys?: ServerKeys;
   /** For a worker whose siblings share the port. */
   siblings?: Siblings;
 }
@@ -57,11 +63,13 @@ export class GatewayWorker {
     registry = new Registry(),
     version = 'unknown',
     certificates = new Certificates(log),
+    serverKeys,
     siblings,
   }: GatewayWorkerParts) {
     this.#unwatch = watchTls(config, certificates, () => this.#parts.server.reloadTls());
     this.#parts = composeWorker({
       ...{ config, bus, log, version, certificates },
+      serverKeys: serverKeys ?? null,
       siblings: siblings ?? null,
     });
     this.name = this.#parts.worker;

@@ -314,6 +314,7 @@ export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
         kind: 'membership',
         target,
         state,
+        ...(state === 'active' && { key: bytesOf(fields, 'key', LIMITS.publicKeyBytes) }),
         groups: list(fields, 'groups', LIMITS.groups, (value) => id({ groups: value }, 'groups')),
         epoch: integer(fields, 'epoch', 1),
         revision: integer(fields, 'revision', 1),

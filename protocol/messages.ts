@@ -234,6 +234,8 @@ export interface MembershipOrder {
   kind: 'membership';
   target: { device: string };
   state: MembershipState;
+  /** With state `active`: the raw public key that the device proves itself with, 32 bytes. */
+  key?: Uint8Array;
   groups: string[];
   /** With the revision, its edition: a device takes a newer one only. */
   epoch: number;

@@ -11,7 +11,7 @@ import {
 } from '../../bus/bus.ts';
 import { canaryOf } from '../../bus/canary.ts';
 import { Dependency } from '../../health/health.ts';
-import { type Edition, encodeGatewayMessage } from '../../protocol/index.ts';
+import { type Edition, encodeGatewayMessage, type MembershipOrder } from '../../protocol/index.ts';
 import { type FleetGateway, fleetOf } from '../balance/fleet.ts';
 import { gatewayWeight } from '../balance/weights.ts';
 import { groupsOnPath } from '../group-path.ts';
@@ -34,6 +34,8 @@ const ATTEMPTS = 5;
 /** What a device's membership says. */
 export interface MembershipSubject {
   id: string;
+  /** Raw Ed25519 public key. */
+  publicKey: Uint8Array;
   groupPath: string;
   membershipRevision: number;
   blockedAt: number | null;
@@ -134,19 +136,17 @@ export class DirectoryProjector {
 
   /** The signed membership of a device (S-7, S-8). */
   membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array } {
-    const state = device.blockedAt === null ? 'active' : 'blocked';
-    return this.#sign(device.id, state, groupsOnPath(device.groupPath), device.membershipRevision);
+    const { id, publicKey, groupPath, blockedAt, membershipRevision: revision } = device;
+    const standing =
+      blockedAt === null ? { state: 'active' as const, key: publicKey } : { state: 'blocked' as const };
+    return this.#sign(id, { ...standing, groups: groupsOnPath(groupPath), revision });
   }
 
-  #sign(device: string, state: 'active' | 'blocked' | 'deleted', groups: string[], revision: number) {
+  #sign(device: string, says: Pick<MembershipOrder, 'state' | 'key' | 'groups' | 'revision'>) {
+    const issuedAt = this.#bus.clock.now();
     return this.#signer.sign({
-      kind: 'membership',
-      target: { device },
-      state,
-      groups,
-      epoch: this.#epoch,
-      revision,
-      issuedAt: this.#bus.clock.now(),
+      ...{ kind: 'membership', target: { device }, epoch: this.#epoch, issuedAt },
+      ...says,
     });
   }
 
@@ -161,7 +161,10 @@ export class DirectoryProjector {
 
   /** What tells a device that it was deleted. */
   deletionFrame({ id, revision }: DeletedDevice): Uint8Array {
-    return encodeGatewayMessage({ t: 'order', ...this.#sign(id, 'deleted', [], revision) });
+    return encodeGatewayMessage({
+      t: 'order',
+      ...this.#sign(id, { state: 'deleted', groups: [], revision }),
+    });
   }
 
   /** Writes these devices as they stand in SQL, or removes them where SQL no longer has them. */
@@ -418,6 +421,7 @@ export class DirectoryProjector {
         const membershipRevision = 1;
         const membership = this.membershipFrame({
           id,
+          publicKey: identity.canaryKey,
           groupPath: groupId,
           membershipRevision,
           blockedAt: null,

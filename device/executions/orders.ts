@@ -22,6 +22,7 @@ export type RefusalReason =
   | 'malformed'
   | 'other target'
   | 'older membership'
+  | 'other key'
   | 'not active';
 
 export type Verdict =
@@ -34,12 +35,18 @@ export type Verdict =
 
 export class Orders {
   readonly #identity: DeviceIdentity;
+  readonly #publicKey: Uint8Array;
   readonly #crypto: DeviceCrypto;
   readonly #clock: ServerClock;
   #membership: MembershipOrder | null = null;
 
-  constructor(identity: DeviceIdentity, crypto: DeviceCrypto, clock: ServerClock) {
+  constructor(
+    { identity, publicKey }: { identity: DeviceIdentity; publicKey: Uint8Array },
+    crypto: DeviceCrypto,
+    clock: ServerClock,
+  ) {
     this.#identity = identity;
+    this.#publicKey = publicKey;
     this.#crypto = crypto;
     this.#clock = clock;
   }
@@ -70,6 +77,7 @@ export class Orders {
     if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
     this.#clock.verified(body.issuedAt);
     if (body.kind === 'membership') {
+      if (!isFor(this.#publicKey, body)) return { as: 'refused', reason: 'other key' };
       if (!isNewer(editionOf(body), this.edition)) {
         return { as: 'refused', reason: 'older membership' };
       }
@@ -87,4 +95,11 @@ export class Orders {
     if ('device' in target) return target.device === this.#identity.deviceId;
     return this.#membership?.groups.includes(target.group) ?? false;
   }
+}
+
+/** Whether the membership names the key of the device, or none, as one that ends it does (S-7). */
+function isFor(publicKey: Uint8Array, { key }: MembershipOrder): boolean {
+  return (
+    key === undefined || (key.length === publicKey.length && key.every((byte, at) => byte === publicKey[at]))
+  );
 }

@@ -23,7 +23,9 @@ import {
 } from '../sessions/session.ts';
 import { judge } from './handshake.ts';
 import { flatten, type Interner } from './interner.ts';
+import type { MembershipCheck } from './membership-check.ts';
 import type { SignatureCheck } from './signature-check.ts';
+import type { UnsignedEntries } from './unsigned-entries.ts';
 
 const BATCH = 256;
 /** Signatures verified before yielding to other work: about 3 ms. */
@@ -45,6 +47,8 @@ export interface AdmissionParts {
   spool: ReceiptSpool;
   interner: Interner;
   isSigned: SignatureCheck;
+  isMember: MembershipCheck;
+  unsignedEntries: UnsignedEntries;
   directoryHealth: Dependency;
   lease(): HeldLease | null;
   /** Most devices of the worker. */
@@ -173,9 +177,10 @@ export class Admission {
   }
 
   #passes(waiting: Waiting, device: DirectoryDevice | null): device is DirectoryDevice {
-    const { connections, gateway, gateways, isSigned } = this.#parts;
-    const rejection = judge({ ...waiting, device }, { gateway, gateways, isSigned });
+    const { connections, unsignedEntries } = this.#parts;
+    const rejection = judge({ ...waiting, device }, this.#parts);
     if (!rejection) return true;
+    if (rejection.unsigned) unsignedEntries.refused(waiting.prove.device);
     if (rejection.redirectTo) {
       connections.send(waiting.connection, redirectFrame(rejection.redirectTo, 'scope'));
     }

@@ -15,6 +15,7 @@ import {
   proofBytes,
 } from '../../protocol/index.ts';
 import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
+import type { MembershipCheck } from './membership-check.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
 export interface Applicant {
@@ -30,12 +31,15 @@ export interface Rejection {
   order?: Uint8Array;
   /** Sent as a `redirect` with reason `scope` before the close (H-10). */
   redirectTo?: ListedGateway[];
+  /** Somebody else wrote the entry of the device. */
+  unsigned?: true;
 }
 
 interface Verifier {
   gateway: string;
   gateways: GatewayList;
   isSigned: SignatureCheck;
+  isMember: MembershipCheck;
 }
 
 type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
@@ -58,6 +62,12 @@ const provesItsKey: Step = ({ prove, nonce }, device, { gateway, isSigned }) =>
     ? null
     : { code: CLOSE.badProof, reason: 'H-3: the proof is invalid' };
 
+/** The administration server signed what its entry says (H-3). */
+const isMember: Step = (_applicant, device, verifier) =>
+  verifier.isMember(device)
+    ? null
+    : { code: CLOSE.notReady, reason: 'H-3: no signed membership vouches for the device', unsigned: true };
+
 /** This gateway serves one of the device's groups (H-10). */
 const isInScope: Step = (_applicant, device, { gateways }) =>
   gateways.serves(device.groups)
@@ -69,7 +79,7 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
       };
 
 /** Cheap steps come first, and only an authenticated device learns its gateways. */
-const STEPS: readonly Step[] = [isActive, provesItsKey, isInScope];
+const STEPS: readonly Step[] = [isActive, provesItsKey, isMember, isInScope];
 
 export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
   const { device } = applicant;

@@ -8,7 +8,7 @@ import {
   orderBytes,
   passBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, GATEWAY, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
 import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
 
 const DAY = 86_400_000;
@@ -52,6 +52,7 @@ const bodies: Record<string, OrderBody> = {
     kind: 'membership',
     target: { device: DEVICE },
     state: 'active',
+    key: DEVICE_KEY.publicKey,
     groups: GROUPS,
     epoch: 1,
     revision: 3,
@@ -179,6 +180,7 @@ export function refusedBodyVectors() {
     kind: str('membership'),
     target: map({ device: str(DEVICE) }),
     state: str('active'),
+    key: bin(DEVICE_KEY.publicKey),
     groups: array(str('root')),
     epoch: '01',
     revision: '01',
@@ -198,6 +200,8 @@ export function refusedBodyVectors() {
     with_('a key in args that is not UTF-8', 'F-6', { args: '81a2fffec0' }),
     with_('a membership of a group', 'S-7', { target: map({ group: str('berlin') }) }, membership),
     with_('a membership with an unknown state', 'F-6', { state: str('lost') }, membership),
+    with_('an active member without a key', 'F-6', { key: 'c0' }, membership),
+    with_('an active member with a short key', 'F-6', { key: bin(new Uint8Array(31)) }, membership),
     with_('a move to nowhere', 'F-6', { state: str('moved') }, membership),
     with_('membership epoch 0', 'F-5', { epoch: '00' }, membership),
     with_('membership revision 0', 'F-5', { revision: '00' }, membership),

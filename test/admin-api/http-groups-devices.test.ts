@@ -1,5 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { membershipCheck } from '../../gateway/admission/membership-check.ts';
+import { createSignatureCheck } from '../../gateway/admission/signature-check.ts';
 import { CLOSE, decodeGatewayMessage, decodeOrderBody } from '../../protocol/index.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
@@ -136,6 +138,9 @@ test('a device is renamed and moved, and its new membership has a larger revisio
   assert.equal(order?.kind === 'membership' && [order.epoch, order.revision], entry?.membershipEdition);
   assert.ok((entry?.membershipEdition[1] ?? 0) > 1);
   assert.is((await http.call('PATCH', `/v1/devices/${id}`, { body: { groupId: 'nowhere' } })).status, 422);
+  const isMember = membershipCheck(() => [http.signer.publicKey], createSignatureCheck());
+  assert.ok(entry && isMember(entry), 'a gateway believes the entry');
+  assert.not.ok(isMember({ ...entry, groups: ['all'] }));
 });
 
 test('moving a group renews the membership of every device below it', async () => {

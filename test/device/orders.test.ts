@@ -120,6 +120,7 @@ test('S-5: orders of a server whose clock was ahead for a while do not make late
       kind: 'membership',
       target,
       state: 'active',
+      key: f.gateway.deviceKey.publicKey,
       groups,
       epoch: 1,
       revision: 1,
@@ -142,6 +143,7 @@ test('S-6: replayed orders do nothing', async () => {
       kind: 'membership',
       target,
       state: 'active',
+      key: gateway.deviceKey.publicKey,
       groups,
       epoch: 1,
       revision,
@@ -160,6 +162,17 @@ test('S-6: replayed orders do nothing', async () => {
   await gateway.sendCommand('c2', { target: { group: 'vault' } });
   assert.is(await refusal(f), 'other target');
   assert.equal(f.ran, ['c1']);
+  await f.end();
+});
+
+test('S-7: a membership for another key is dropped', async () => {
+  const f = await fixture();
+  await f.gateway.sendMembership(5, ['root', 'vault'], 1, { key: f.gateway.serverKey.publicKey });
+  assert.is(await refusal(f), 'other key');
+  await f.gateway.sendMembership(5, ['root']);
+  await until(() => f.gateway.last.socket.readyState === 1, 'the connection');
+  await f.gateway.sendCommand('c1', { target: { group: 'vault' } });
+  assert.is(await refusal(f), 'other target');
   await f.end();
 });
 

@@ -64,7 +64,9 @@ export async function enrolment(
     revision = 1,
     issuedAt = 1,
     installation = 'i-test',
+    key = serverKey.publicKey,
   }: {
+    key?: Uint8Array;
     gateways?: GatewayAddress[];
     installation?: string;
     deviceId?: string;
@@ -78,6 +80,7 @@ export async function enrolment(
     kind: 'membership',
     target: { device: deviceId },
     state,
+    key,
     groups: ['root'],
     epoch,
     revision,

@@ -200,7 +200,8 @@ export class ScriptGateway {
     const target = { device: this.deviceId };
     const numbers = { epoch, revision, issuedAt: this.time() };
     const state = 'active' as const;
-    this.last.send(await this.order({ kind: 'membership', target, state, groups, ...numbers, ...more }));
+    const key = this.deviceKey.publicKey;
+    this.last.send(await this.order({ kind: 'membership', target, state, key, groups, ...numbers, ...more }));
   }
 
   /** What vouches for it (S-9), as its `welcome` and an answer to who asks bring it; `null`: nothing. */

@@ -7,7 +7,6 @@ import {
   encodeGatewayMessage,
   encodeOrderBody,
   ID_PATTERN,
-  NO_EDITION,
 } from '../../protocol/index.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { connectDevice, directoryDevice, makeIdentity, prove, RawDevice } from './raw-device.ts';
@@ -20,15 +19,8 @@ const device = canaryOf('gw1/0');
 async function register(rig: Rig): Promise<void> {
   const lease = await waitFor(async () => (await rig.bus.inner.leases.list())[0]);
   assert.ok(lease.identity.canaryKey);
-  const membership = { membership: new Uint8Array(), membershipEdition: NO_EDITION };
-  const entry = {
-    id: device,
-    publicKey: lease.identity.canaryKey,
-    state: 'active' as const,
-    groups: [ROOT],
-    ...membership,
-  };
-  await rig.bus.inner.directory.putDevices([entry]);
+  const canary = { id: device, publicKey: lease.identity.canaryKey };
+  await rig.bus.inner.directory.putDevices([directoryDevice(canary, [ROOT])]);
 }
 
 const holder = async (rig: Rig) => (await rig.bus.inner.presence.locate([device]))[0] ?? null;

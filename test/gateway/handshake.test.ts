@@ -154,6 +154,41 @@ test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', 
     assert.is(told.displaced, true);
   }));
 
+test('H-3: an entry of the directory that the administration server did not sign admits nobody', () =>
+  withRig({}, async (rig) => {
+    const [identity, other] = [await rig.enrol([ROOT, BRANCH]), await rig.enrol()];
+    const impostor = { ...makeIdentity('impostor'), id: identity.id };
+    const [entry, its] = await rig.bus.directory.devices([identity.id, other.id]);
+    assert.ok(entry && its);
+    const forged = [
+      // The key of another, with the membership as it was, with that of another device, and unsigned.
+      { ...entry, publicKey: impostor.publicKey },
+      { ...its, id: identity.id, publicKey: other.publicKey },
+      { ...directoryDevice(impostor, [ROOT, BRANCH]), membership: entry.membership },
+      {
+        ...directoryDevice(impostor, [ROOT, BRANCH]),
+        membership: encodeGatewayMessage({ t: 'order', body: Uint8Array.of(0x80), sig: new Uint8Array(64) }),
+      },
+      // Its own key, in another group, or with another edition.
+      { ...entry, groups: [ROOT] },
+      { ...entry, membershipEdition: [9, 9] as [number, number] },
+      { ...entry, membership: new Uint8Array(40) },
+    ];
+    for (const row of forged) {
+      await rig.bus.inner.directory.putDevices([row]);
+      const who = [identity, impostor, { ...other, id: identity.id }].find(
+        ({ publicKey }) => Buffer.compare(publicKey, row.publicKey) === 0,
+      );
+      const device = new RawDevice(rig.url);
+      await prove(device, who ?? identity);
+      assert.is((await device.closed()).code, CLOSE.notReady);
+    }
+    assert.is(await rig.metric('memberships_refused_total'), forged.length);
+    await waitFor(async () => (await rig.load()).warnings?.[0]?.startsWith(`${forged.length} admissions`));
+    await rig.bus.inner.directory.putDevices([entry]);
+    await connectDevice(rig.url, identity);
+  }));
+
 test('H-3: an unknown device, a blocked one and a bad proof each get their own code', () =>
   withRig({}, async (rig) => {
     const stranger = new RawDevice(rig.url);

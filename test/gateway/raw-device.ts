@@ -13,6 +13,7 @@ import {
   encodeGatewayMessage,
   encodeOrderBody,
   type GatewayMessage,
+  orderBytes,
   proofBytes,
   SUBPROTOCOL,
   type Welcome,
@@ -33,12 +34,12 @@ export function makeIdentity(id: string): Identity {
   return { id, privateKey, publicKey: new Uint8Array(Buffer.from(x as string, 'base64url')) };
 }
 
-/**
- * The directory's entry for a device; its membership order is not really signed, which gateways do not look
- * at.
- */
+/** The administration server's key in tests of gateways. */
+export const SERVER = makeIdentity('server');
+
+/** The directory's entry for a device, as the administration server writes and signs it. */
 export function directoryDevice(
-  identity: Identity,
+  identity: Pick<Identity, 'id' | 'publicKey'>,
   groups: string[],
   more: Partial<DirectoryDevice> = {},
 ): DirectoryDevice {
@@ -47,6 +48,7 @@ export function directoryDevice(
     kind: 'membership',
     target: { device: identity.id },
     state: 'active',
+    key: identity.publicKey,
     groups,
     epoch,
     revision,
@@ -57,7 +59,11 @@ export function directoryDevice(
     publicKey: identity.publicKey,
     state: 'active',
     groups,
-    membership: encodeGatewayMessage({ t: 'order', body, sig: new Uint8Array(64) }),
+    membership: encodeGatewayMessage({
+      t: 'order',
+      body,
+      sig: sign(null, orderBytes(body), SERVER.privateKey),
+    }),
     membershipEdition: [epoch, revision],
     ...more,
   };

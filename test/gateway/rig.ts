@@ -15,7 +15,7 @@ import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { claim, writeDirectory } from '../write-directory.ts';
-import { directoryDevice, type Identity, makeIdentity } from './raw-device.ts';
+import { directoryDevice, type Identity, makeIdentity, SERVER } from './raw-device.ts';
 
 /** A bus that can be cut off: everything rejects with `BusUnavailable` while `away`. */
 export class CuttableBus implements Bus {
@@ -120,7 +120,8 @@ export class Rig {
     });
     const stream = { write: (line: string) => void this.log.push(JSON.parse(line) as LogLine) };
     const log = pino({ level: 'debug' }, stream);
-    this.worker = new GatewayWorker({ config, bus: this.bus, log, registry: this.registry });
+    const serverKeys = () => [SERVER.publicKey];
+    this.worker = new GatewayWorker({ config, bus: this.bus, log, registry: this.registry, serverKeys });
   }
 
   get url(): string {

@@ -1,0 +1,49 @@
+/**
+ * An entry of the directory admits a device only as far as the administration server signed it: whoever else
+ * writes to Redis admits nobody, and nobody for another group.
+ */
+import type { DirectoryDevice } from '../../bus/bus.ts';
+import {
+  decodeGatewayMessage,
+  decodeOrderBody,
+  editionOf,
+  type Order,
+  orderBytes,
+  ProtocolError,
+} from '../../protocol/index.ts';
+import type { SignatureCheck } from './signature-check.ts';
+
+/** Raw public keys whose orders are the administration server's; none while they are not known yet. */
+export type ServerKeys = () => readonly Uint8Array[];
+
+/** Whether the signed membership of an active device says the same as its entry. */
+export type MembershipCheck = (device: DirectoryDevice) => boolean;
+
+export function membershipCheck(serverKeys: ServerKeys, isSigned: SignatureCheck): MembershipCheck {
+  return (device) => {
+    try {
+      const order = decodeGatewayMessage(device.membership);
+      return order?.t === 'order' && says(order, device) && isOurs(order, serverKeys(), isSigned);
+    } catch (error) {
+      if (error instanceof ProtocolError) return false;
+      throw error;
+    }
+  };
+}
+
+function says({ body }: Order, device: DirectoryDevice): boolean {
+  const order = decodeOrderBody(body);
+  if (order?.kind !== 'membership' || order.state !== 'active' || order.key === undefined) return false;
+  return (
+    order.target.device === device.id &&
+    Buffer.compare(order.key, device.publicKey) === 0 &&
+    order.groups.join() === device.groups.join() &&
+    editionOf(order).join() === device.membershipEdition.join()
+  );
+}
+
+/** Nearly all are signed by the first of the keys. */
+function isOurs({ body, sig }: Order, keys: readonly Uint8Array[], isSigned: SignatureCheck): boolean {
+  const bytes = orderBytes(body);
+  return keys.some((key) => isSigned(sig, bytes, key));
+}
