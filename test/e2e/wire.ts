@@ -1,5 +1,12 @@
 import { type DeviceSocket, type Dial, type SocketEvents, wsDial } from '../../device/index.ts';
-import { decodeDeviceMessage, decodeGatewayMessage, type GatewayMessage } from '../../protocol/index.ts';
+import {
+  decodeDeviceMessage,
+  decodeGatewayMessage,
+  decodeOrderBody,
+  type GatewayMessage,
+  type OrderBody,
+  type Result,
+} from '../../protocol/index.ts';
 import { type OpenedMessage, openMessage } from '../results.ts';
 
 /** Nobody listens on the discard port. */
@@ -11,6 +18,8 @@ export class Wire {
   readonly heard: { frame: Uint8Array; message: GatewayMessage | null }[] = [];
   /** What the device wanted to say, whether it was held back or not. */
   readonly said: (OpenedMessage & { heldBack: boolean })[] = [];
+  /** Results among it, sealed. */
+  readonly results: Result[] = [];
   /** The device's words that get lost on the way. */
   loses: (message: OpenedMessage) => boolean = () => false;
   /** While false the device cannot reach any gateway. */
@@ -38,6 +47,7 @@ export class Wire {
           const message = sent && openMessage(sent);
           const heldBack = message !== null && this.loses(message);
           if (message) this.said.push({ ...message, heldBack });
+          if (sent?.t === 'result') this.results.push({ ...sent, body: sent.body.slice() });
           if (!heldBack) socket.send(frame);
         },
         close: (code, reason) => socket.close(code, reason),
@@ -67,5 +77,12 @@ export class Wire {
   /** Orders that came, by their frames. */
   get orders(): Uint8Array[] {
     return this.heard.filter(({ message }) => message?.t === 'order').map(({ frame }) => frame);
+  }
+  /** The frame of an order that came. */
+  orderFrame(matches: (order: OrderBody) => boolean): Uint8Array | undefined {
+    return this.heard.find(({ message }) => {
+      const order = message?.t === 'order' ? decodeOrderBody(message.body) : null;
+      return order !== null && matches(order);
+    })?.frame;
   }
 }

@@ -1,12 +1,14 @@
 /**
- * The mutations of the fault matrix fit the code as it is; whether their proofs notice them is played by
- * `test:faults`.
+ * The mutations of the fault matrix and of the trust test fit the code as it is; whether their proofs notice
+ * them is played by `test:faults` and `test:trust`.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ATTACKS } from '../trust/attacks.ts';
+import { MUTATIONS as PROTECTIONS } from '../trust/mutations.ts';
 import { MUTATIONS } from './mutate/mutations.ts';
 
 const compiled = fileURLToPath(new URL('../..', import.meta.url));
@@ -14,7 +16,7 @@ const sources = fileURLToPath(new URL('../../../test', import.meta.url));
 
 test('each mutation finds the lines that it changes, once', () => {
   assert.ok(MUTATIONS.length >= 30);
-  for (const { name, patches } of MUTATIONS) {
+  for (const { name, patches } of [...MUTATIONS, ...PROTECTIONS]) {
     for (const { file, find } of patches) {
       const found = readFileSync(join(compiled, file), 'utf8').split(find).length - 1;
       assert.is(found, 1, `${name}: ${file}`);
@@ -28,6 +30,13 @@ test('each mutation has a name of its own, and a proof in a file that exists', (
     assert.ok(existsSync(file), `${name}: ${file}`);
   }
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
+});
+
+test('each protection has a name of its own, and an attack that is made for it', () => {
+  const attacks = new Set(ATTACKS.map(({ name }) => name));
+  assert.is(attacks.size, ATTACKS.length);
+  for (const { name, proof } of PROTECTIONS) assert.ok(attacks.has(proof), `${name}: ${proof}`);
+  assert.is(new Set(PROTECTIONS.map(({ name }) => name)).size, PROTECTIONS.length);
 });
 
 test.run();

@@ -10,6 +10,7 @@
 import { parseArgs } from 'node:util';
 import { Matrix } from './matrix.ts';
 import { MUTATIONS } from './mutate/mutations.ts';
+import { TESTS } from './mutate/play-test.ts';
 import { prove } from './mutate/prove.ts';
 import { Random } from './random.ts';
 import { scenarios } from './scenarios.ts';
@@ -55,7 +56,7 @@ async function mutated(name: string): Promise<number> {
   if (wanted.length === 0)
     throw new Error(`there is no ${name}: ${MUTATIONS.map((each) => each.name).join(', ')}`);
   const seeds = Array.from({ length: whole('seeds', values.seeds, 1) }, (_, n) => seed + n);
-  const { unnoticed, broken } = await prove(wanted, seeds);
+  const { unnoticed, broken } = await prove(wanted, seeds, TESTS);
   console.log(JSON.stringify({ mutations: wanted.length, unnoticed, broken, seeds }));
   return seeds.length === 0 || unnoticed.length + broken.length > 0 ? 1 : 0;
 }

@@ -28,7 +28,7 @@ export async function runFile(
   const id = randomUUID();
   const mark = `PUSHPOINT_TEST_FILE=${id}`;
   const guard = startGuard();
-  const child = spawn(process.execPath, ['--enable-source-maps', file.path], {
+  const child = spawn(process.execPath, ['--enable-source-maps', file.path, ...(file.args ?? [])], {
     detached: true,
     env: {
       ...process.env,

@@ -7,6 +7,8 @@ export interface TestFile {
   name: string;
   /** The compiled file. */
   path: string;
+  /** Its arguments; none when absent. */
+  args?: readonly string[];
   timeLimitMs: number;
 }
 

@@ -6,17 +6,18 @@ export interface Patch {
   replace: string;
 }
 
-/** A test by its file below `test/`, without `.test.ts`, and its title. */
+/** What notices a mutation: a test by its file below `test/`, without `.test.ts`, and its title. */
 export interface Proof {
   file: string;
   test: string;
 }
 
-export interface Mutation {
+/** `P`: what a proof is; `play-test.ts` plays tests. */
+export interface Mutation<P = Proof> {
   name: string;
   /** What is missing then. */
   title: string;
   patches: readonly Patch[];
   /** Holds with the mechanism and fails without. */
-  proof: Proof;
+  proof: P;
 }

@@ -5,14 +5,8 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { forEachAtOnce } from '../../../cli/for-each-at-once.ts';
-import { runFile } from '../../runner/run-file.ts';
-import { failedTests, judge } from '../../runner/summary.ts';
-import { focusOn } from './focus.ts';
 import { MutatedCopy } from './mutated-copy.ts';
-import type { Mutation, Proof } from './mutation.ts';
-
-/** A proof takes seconds; one that hangs without its mechanism has not said what it noticed. */
-const TIME_LIMIT_MS = 120_000;
+import type { Mutation } from './mutation.ts';
 
 export interface Verdict {
   /** Names of mutations that a seed did not notice. */
@@ -21,40 +15,71 @@ export interface Verdict {
   broken: string[];
 }
 
-interface Play {
+/** How a proof went. */
+export interface Play {
+  /** It holds. */
   passed: boolean;
-  /** Titles of tests that failed. */
-  failed: readonly string[];
+  /** It fails in the way that it is there to fail in. */
+  noticed: boolean;
   output: string;
 }
 
-/** With each of the seeds. */
-export async function prove(mutations: readonly Mutation[], seeds: readonly number[]): Promise<Verdict> {
-  const folder = await mkdtemp(join(tmpdir(), 'proofs-'));
-  // PostgreSQL runs as another user and must reach its own folder below this one.
-  await chmod(folder, 0o711);
+/** A proof, as it is played in a copy of the compiled program. */
+export interface Player<P> {
+  /** For people. */
+  title(proof: P): string;
+  play(copy: MutatedCopy, proof: P, run: { seed: number; folder: string }): Promise<Play>;
+}
+
+/** Each proof holds as the program is, and notices what is missing in a copy; with each of the seeds. */
+export async function prove<P>(
+  mutations: readonly Mutation<P>[],
+  seeds: readonly number[],
+  player: Player<P>,
+): Promise<Verdict> {
   const broken = new Set<string>();
-  const unnoticed = new Set<string>();
-  try {
+  await inFolder(async (folder) => {
     const whole = await MutatedCopy.make([]);
     try {
       await atOnce(mutations, async ({ name, proof }) => {
-        for (const seed of seeds) if (!(await holds(whole, proof, seed, folder))) broken.add(name);
+        for (const seed of seeds)
+          if (!(await holds(player, whole, proof, { seed, folder }))) broken.add(name);
       });
     } finally {
       await whole.remove();
     }
+  });
+  return { unnoticed: await findUnnoticed(mutations, seeds, player), broken: [...broken] };
+}
+
+/** Names of mutations that their proofs do not notice. */
+export async function findUnnoticed<P>(
+  mutations: readonly Mutation<P>[],
+  seeds: readonly number[],
+  player: Player<P>,
+): Promise<string[]> {
+  const unnoticed = new Set<string>();
+  await inFolder(async (folder) => {
     await atOnce(mutations, async (mutation) => {
       const copy = await MutatedCopy.make(mutation.patches);
       try {
         for (const seed of seeds) {
-          if (!(await notices(copy, mutation, seed, folder))) unnoticed.add(mutation.name);
+          if (!(await notices(player, copy, mutation, { seed, folder }))) unnoticed.add(mutation.name);
         }
       } finally {
         await copy.remove();
       }
     });
-    return { unnoticed: [...unnoticed], broken: [...broken] };
+  });
+  return [...unnoticed];
+}
+
+async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'proofs-'));
+  // PostgreSQL runs as another user and must reach its own folder below this one.
+  await chmod(folder, 0o711);
+  try {
+    await work(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -65,36 +90,29 @@ function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promi
   return forEachAtOnce(items, availableParallelism() + 1, work);
 }
 
-async function holds(copy: MutatedCopy, proof: Proof, seed: number, folder: string): Promise<boolean> {
-  const { passed, output } = await play(copy, proof, seed, folder);
-  say(`${passed ? 'holds  ' : 'BROKEN '} ${proof.file}: ${proof.test}, seed ${seed}`, passed ? '' : output);
+interface Run {
+  seed: number;
+  folder: string;
+}
+
+async function holds<P>(player: Player<P>, copy: MutatedCopy, proof: P, run: Run): Promise<boolean> {
+  const { passed, output } = await player.play(copy, proof, run);
+  say(`${passed ? 'holds  ' : 'BROKEN '} ${player.title(proof)}, seed ${run.seed}`, passed ? '' : output);
   return passed;
 }
 
-async function notices(
+async function notices<P>(
+  player: Player<P>,
   copy: MutatedCopy,
-  { name, title, proof }: Mutation,
-  seed: number,
-  folder: string,
+  { name, title, proof }: Mutation<P>,
+  run: Run,
 ): Promise<boolean> {
   const began = performance.now();
-  const { failed, output } = await play(copy, proof, seed, folder);
-  const noticed = failed.includes(proof.test);
+  const { noticed, output } = await player.play(copy, proof, run);
   const seconds = ((performance.now() - began) / 1_000).toFixed(1);
-  const what = `${name} (${title}), seed ${seed}, ${seconds} s`;
+  const what = `${name} (${title}), seed ${run.seed}, ${seconds} s`;
   say(`${noticed ? 'noticed' : 'UNNOTICED'} ${what}`, noticed ? '' : output);
   return noticed;
-}
-
-async function play(copy: MutatedCopy, proof: Proof, seed: number, folder: string): Promise<Play> {
-  const path = await focusOn(copy.dist, proof.file, proof.test);
-  const env = { FAULTS_SEED: String(seed) };
-  const outcome = await runFile({ name: proof.file, path, timeLimitMs: TIME_LIMIT_MS }, folder, env);
-  const { passed, problems } = judge(outcome);
-  // The other tests of the file are.
-  const others = problems.filter((problem) => !problem.startsWith('skipped '));
-  const failed = failedTests(outcome.output);
-  return { passed: passed > 0 && others.length === 0, failed, output: outcome.output };
 }
 
 function say(line: string, more: string): void {

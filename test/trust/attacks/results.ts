@@ -1,0 +1,124 @@
+/** Ends that no device reported. */
+import { randomBytes } from 'node:crypto';
+import type { Receipt } from '../../../bus/bus.ts';
+import { encodeResultBody, OPEN_STATES, type Result } from '../../../protocol/index.ts';
+import { gate, type TestDevice } from '../../e2e/fleet.ts';
+import { waitFor } from '../../wait.ts';
+import type { Attack, Scene } from '../attack.ts';
+import type { Success } from '../success.ts';
+import type { Victim } from '../victim.ts';
+import type { World } from '../world.ts';
+
+function receipt({ id: device }: { id: string }, { id, body, mac }: Omit<Result, 't'>): Receipt {
+  return { kind: 'result', device, command: id, body, mac, worker: 'gw1/0', at: Date.now() };
+}
+
+/** What the ledger says of a command that the device has not ended. */
+async function ended({ lab }: World, device: TestDevice, command: string): Promise<Success> {
+  const { state } = await lab.operator.execution(command, device);
+  return (OPEN_STATES as readonly string[]).includes(state)
+    ? null
+    : `${device.name} is said to have ${state}`;
+}
+
+/** The sealed result that the device sent, as its gateway saw it. */
+function resultOf({ wire, device }: Victim, command: string): Promise<Result> {
+  return waitFor(() => wire.results.find(({ id }) => id === command), { what: `a result of ${device.name}` });
+}
+
+function forged(by: 'redis' | 'gateway', who: string): Attack {
+  return {
+    name: `forged-result-by-${by}`,
+    by,
+    rules: 'R-8',
+    title: `${who} reports that a device succeeded which never connected`,
+    async stage(world) {
+      const [absent] = (await world.lab.enrolled(1)) as [TestDevice];
+      const bystander = await world.victim();
+      const { id } = await world.lab.operator.send('sync', [absent]);
+      const body = encodeResultBody({ state: 'succeeded' });
+      const mac = new Uint8Array(randomBytes(32));
+      return {
+        attack: () => world.report(world[by], [receipt(absent, { id, body, mac })]),
+        control: () => world.reaches(bystander),
+        judge: () => ended(world, absent, id),
+      };
+    },
+  };
+}
+
+/** Two devices, of which one succeeded and the other is still at work; or one device with two commands. */
+async function doneAndBusy(world: World, same: boolean) {
+  const { operator } = world.lab;
+  const waits = gate();
+  const done = await world.victim();
+  const first = await operator.send('sync', [done.device]);
+  await operator.reaches(first.id, done.device, 'succeeded');
+  const busy = same ? done : await world.victim();
+  busy.device.work = waits.work;
+  const next = same
+    ? await operator.send('sync', [busy.device])
+    : await operator.send('sync', [busy.device, done.device]);
+  await operator.reaches(next.id, busy.device, ['acked', 'running']);
+  const bystander = await world.victim();
+  return { done, busy, first: first.id, next: next.id, bystander, open: waits.open };
+}
+
+async function genuineElsewhere(world: World, same: boolean): Promise<Scene> {
+  const { done, busy, first, next, bystander, open } = await doneAndBusy(world, same);
+  return {
+    async attack() {
+      const genuine = await resultOf(done, same ? first : next);
+      await world.report(world.gateway, [receipt(busy, { ...genuine, id: next })]);
+    },
+    control: () => world.reaches(bystander),
+    async judge() {
+      const success = await ended(world, busy.device, next);
+      open();
+      return success;
+    },
+  };
+}
+
+export const RESULTS: readonly Attack[] = [
+  forged('redis', 'who writes to Redis'),
+  forged('gateway', 'a stolen gateway'),
+  {
+    name: 'result-of-another-device',
+    by: 'gateway',
+    rules: 'R-8',
+    title: 'a stolen gateway reports the genuine result of one device as that of another',
+    stage: (world) => genuineElsewhere(world, false),
+  },
+  {
+    name: 'result-of-another-command',
+    by: 'gateway',
+    rules: 'R-8',
+    title: 'a stolen gateway reports the genuine result of one command as that of the next',
+    stage: (world) => genuineElsewhere(world, true),
+  },
+  {
+    name: 'swapped-bodies',
+    by: 'gateway',
+    rules: 'R-8',
+    title: 'a stolen gateway puts the body of a success into the result of a failure',
+    async stage(world) {
+      const { operator } = world.lab;
+      const victim = await world.victim();
+      const good = await operator.send('sync', [victim.device]);
+      await operator.reaches(good.id, victim.device, 'succeeded');
+      victim.wire.loses = ({ t }) => t === 'result';
+      victim.device.work = () => {
+        throw new Error('it cannot be done');
+      };
+      const bad = await operator.send('sync', [victim.device]);
+      const [{ body }, failure] = [await resultOf(victim, good.id), await resultOf(victim, bad.id)];
+      const bystander = await world.victim();
+      return {
+        attack: () => world.report(world.gateway, [receipt(victim, { ...failure, body })]),
+        control: () => world.reaches(bystander),
+        judge: () => ended(world, victim.device, bad.id),
+      };
+    },
+  },
+];

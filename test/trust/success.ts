@@ -1,0 +1,2 @@
+/** What an attack brought about that neither end made, in words; `null`: nothing. */
+export type Success = string | null;

@@ -1,0 +1,159 @@
+/**
+ * A deployment of real programs, its devices and its operator, and two attackers: one may write to Redis, the
+ * other has the files of gateway `gw2` and listens at its address.
+ */
+import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { secretBox } from '../../admin-api/at-rest/key-file.ts';
+import { OrderSigner } from '../../admin-api/order-signer.ts';
+import type { Meta } from '../../admin-api/store/store.ts';
+import type { Delivery, DirectoryGateway, Receipt } from '../../bus/bus.ts';
+import { decode, encode } from '../../bus/encoding.ts';
+import { keysWith } from '../../bus/redis/keys.ts';
+import type { GatewayAddress, SignedPass } from '../../protocol/index.ts';
+import type { TestDevice, TestDeviceOptions } from '../e2e/fleet.ts';
+import { Lab } from '../e2e/lab.ts';
+import { Wire } from '../e2e/wire.ts';
+import { Attacker } from './attackers/attacker.ts';
+import type { Script } from './attackers/stolen-address.ts';
+import { Victim } from './victim.ts';
+
+const KEYS = keysWith('pp', false);
+const STOLEN = 'gw2';
+
+interface Parts {
+  lab: Lab;
+  redis: Attacker;
+  gateway: Attacker;
+  installation: string;
+  addresses: Record<'gw1' | 'gw2', GatewayAddress>;
+}
+
+export class World {
+  readonly lab: Lab;
+  /** May read and write Redis, and has nothing else. */
+  readonly redis: Attacker;
+  /** Has all that `gw2` had, and its address. */
+  readonly gateway: Attacker;
+  readonly installation: string;
+  readonly addresses: Parts['addresses'];
+
+  private constructor({ lab, redis, gateway, installation, addresses }: Parts) {
+    this.lab = lab;
+    this.redis = redis;
+    this.gateway = gateway;
+    this.installation = installation;
+    this.addresses = addresses;
+  }
+
+  static async start(): Promise<World> {
+    const lab = await Lab.start({ bus: 'redis', gateways: 2 });
+    const { items } = await lab.operator.gateways();
+    const addressOf = (name: string) => ({
+      name,
+      url: `${items.find((row) => row.name === name)?.address}/`,
+    });
+    const addresses = { gw1: addressOf('gw1'), gw2: addressOf(STOLEN) };
+    // Its machine serves the attacker from now on.
+    await lab.deployment.end(STOLEN);
+    const redisUrl = lab.deployment.redis.url;
+    const redis = new Attacker({ redisUrl });
+    const installation = String(await redis.make('redis', 'HGET', KEYS.installation, 'id'));
+    const port = Number(new URL(addresses.gw2.url).port);
+    const gateway = new Attacker({ redisUrl, gateway: { name: STOLEN, port, installation } });
+    return new World({ lab, redis, gateway, installation, addresses });
+  }
+
+  async stop(): Promise<void> {
+    await this.between();
+    this.redis.stop();
+    this.gateway.stop();
+    await this.lab.stop();
+  }
+
+  /** An attack is over: its victims go. */
+  async between(): Promise<void> {
+    await this.lab.dismiss();
+    await this.gateway.make('close');
+    await this.lab.tidy();
+  }
+
+  /* ---- honest parties ---- */
+
+  /** A device at the honest gateway. */
+  async victim(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
+    const wire = new Wire();
+    const victim = new Victim(await this.lab.device({ wire, probing: false, ...options }), wire);
+    victim.watch();
+    return victim;
+  }
+
+  /** A device that is not started yet, whose last session was at the stolen gateway: it dials that first. */
+  async captive(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
+    const wire = new Wire();
+    const [device] = await this.lab.enrolled(1, { wire, probing: false, ...options });
+    const { state } = await (device as TestDevice).store.load();
+    const { gw1, gw2 } = this.addresses;
+    await (device as TestDevice).store.saveState({ ...state, gateways: [gw2, gw1], home: gw2.url });
+    return new Victim(device as TestDevice, wire);
+  }
+
+  /** The attacker serves devices by this script, and the captive comes. */
+  async fallsInto(script: Script, victim: Victim): Promise<void> {
+    const pass = await this.passOf(STOLEN);
+    // Its genuine pass, unless the script says otherwise: without one devices leave.
+    await this.gateway.make('listen', { ...script, welcome: { pass, ...script.welcome } });
+    await victim.device.start();
+    victim.watch();
+  }
+
+  /** A command of an honest operator reaches the device and is done: the control of most attacks. */
+  async reaches(victim: Victim): Promise<void> {
+    const { operator } = this.lab;
+    const { id } = await operator.send('sync', [victim.device]);
+    await operator.reaches(id, victim.device, 'succeeded');
+  }
+
+  /* ---- what is stored in Redis ---- */
+
+  /** The genuine pass of a gateway, as the directory has it. */
+  async passOf(gateway: string): Promise<SignedPass> {
+    const stored = (await this.redis.make('redis', 'HGET', KEYS.gateways, gateway)) as Uint8Array;
+    const { pass } = decode<DirectoryGateway>(stored);
+    if (!pass) throw new Error(`${gateway} has no pass`);
+    return { body: new Uint8Array(pass.body), sig: new Uint8Array(pass.sig) };
+  }
+
+  /** The attacker appends to the outbox of the worker that holds the device. */
+  async deliver(attacker: Attacker, { id }: Victim, delivery: Omit<Delivery, 'devices'>): Promise<void> {
+    const holder = await attacker.make('redis', 'HGET', KEYS.presence(0), id);
+    const [incarnation = ''] = String(holder).split(' ');
+    const entry = encode({ devices: [id], ...delivery });
+    await attacker.make('redis', 'XADD', KEYS.outbox(incarnation), '*', 'd', entry);
+    await attacker.make('redis', 'PUBLISH', KEYS.outboxHint(incarnation), '');
+  }
+
+  /** The attacker says to the ledger what devices did. */
+  async report(attacker: Attacker, receipts: readonly Receipt[]): Promise<void> {
+    const batch = encode(receipts);
+    await attacker.make('redis', 'XADD', KEYS.receipts, '*', 'b', batch, 'i', this.installation);
+  }
+
+  /* ---- the past ---- */
+
+  /** Signs what the administration server could have signed at another time. */
+  async signer(): Promise<OrderSigner> {
+    const data = join(this.lab.deployment.folder, 'data');
+    const database = new DatabaseSync(join(data, 'pushpoint.db'), { readOnly: true });
+    try {
+      const get = async (key: string) => {
+        const row = database.prepare('select value from meta where key = ?').get(key);
+        return (row as { value: string } | undefined)?.value ?? null;
+      };
+      const box = secretBox({ ownFile: join(data, 'secrets.key') });
+      return await OrderSigner.load({ get } as unknown as Meta, box);
+    } finally {
+      database.close();
+    }
+  }
+}
