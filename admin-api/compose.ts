@@ -34,6 +34,7 @@ import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
 import { OrderSigner } from './order-signer.ts';
 import { Outcomes } from './outcomes.ts';
+import { CertificateAuthority } from './pki/certificate-authority.ts';
 import { type AdminConfig, adminSettings } from './settings.ts';
 import type { Store } from './store/store.ts';
 import { TunnelEndings } from './tunnels/tunnel-endings.ts';
@@ -73,6 +74,8 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
   const settings = adminSettings(config);
   const signer = await OrderSigner.load(store.meta, secretBox);
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
+  const authority = new CertificateAuthority({ store, secretBox, installation, now });
+  await authority.ensureFirst();
   const registry = new Registry();
   const hub = new EventHub({ events: store.events, log });
   const storeWatch = new StoreWatch({ store, log });
@@ -86,6 +89,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     installation,
     signer,
     secrets,
+    authority,
     registry,
     metrics: createAdminMetrics(registry),
     hub,

@@ -15,6 +15,11 @@ export interface SecretBox {
   open(label: string, sealed: string): Promise<Buffer>;
 }
 
+/** Whether it was encrypted, by whatever key, and not only stored as text. */
+export function isEncrypted(stored: string): boolean {
+  return stored.startsWith(`${SEALED}:`);
+}
+
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const SEALED = 'aes256gcm';
@@ -28,7 +33,7 @@ export class PlainBox implements SecretBox {
   }
 
   async open(label: string, stored: string): Promise<Buffer> {
-    if (!isSealed(stored)) return Buffer.from(stored, 'base64');
+    if (!isEncrypted(stored)) return Buffer.from(stored, 'base64');
     throw new StoreSettingsError(
       `the ${label} in the database is encrypted, and no key is given: name the file of the key with ` +
         '--secrets-key-file',
@@ -57,7 +62,7 @@ export class KeyBox implements SecretBox {
 
   /** What was stored before there was a key opens as well. */
   async open(label: string, stored: string): Promise<Buffer> {
-    if (!isSealed(stored)) return Buffer.from(stored, 'base64');
+    if (!isEncrypted(stored)) return Buffer.from(stored, 'base64');
     const [, id, text = ''] = stored.split(':');
     if (id !== this.#id) {
       throw new StoreSettingsError(
@@ -85,10 +90,6 @@ export async function loadSecret(
 ): Promise<Buffer> {
   const stored = (await meta.get(key)) ?? (await meta.setOnce(key, await box.seal(label, make())));
   const secret = await box.open(label, stored);
-  if (box.encrypts && !isSealed(stored)) await meta.replace(key, stored, await box.seal(label, secret));
+  if (box.encrypts && !isEncrypted(stored)) await meta.replace(key, stored, await box.seal(label, secret));
   return secret;
-}
-
-function isSealed(stored: string): boolean {
-  return stored.startsWith(`${SEALED}:`);
 }

@@ -9,6 +9,9 @@ import { SqlGroups } from './devices/groups.ts';
 import { appendEvents, SqlEvents } from './events.ts';
 import { SqlExecutions } from './executions/executions.ts';
 import { SqlMeta } from './meta.ts';
+import { SqlAuthorities } from './pki/authorities.ts';
+import { SqlGatewayCertificates } from './pki/gateway-certificates.ts';
+import { SqlJoinTokens } from './pki/join-tokens.ts';
 import { JoinedScope, OuterScope, type Scope } from './sql/scope.ts';
 import type { SqlDialect } from './sql/sql-dialect.ts';
 import type { Store } from './store.ts';
@@ -26,6 +29,9 @@ function families(scope: Scope) {
     commands: new SqlCommands(scope),
     executions: new SqlExecutions(scope),
     tunnels: new SqlTunnels(scope),
+    authorities: new SqlAuthorities(scope),
+    gatewayCertificates: new SqlGatewayCertificates(scope),
+    joinTokens: new SqlJoinTokens(scope),
     events: new SqlEvents(scope),
     audit: new SqlAudit(scope),
     meta: new SqlMeta(scope),

@@ -7,6 +7,7 @@
  */
 import type { Compliance, ExecutionState, MeasuredGateway } from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
+import type { Authorities, GatewayCertificates, JoinTokens } from './pki-records.ts';
 import type {
   ApiToken,
   AuditEntry,
@@ -43,6 +44,9 @@ export interface Store {
   readonly commands: Commands;
   readonly executions: Executions;
   readonly tunnels: Tunnels;
+  readonly authorities: Authorities;
+  readonly gatewayCertificates: GatewayCertificates;
+  readonly joinTokens: JoinTokens;
   readonly events: Events;
   readonly audit: Audit;
   readonly meta: Meta;

@@ -54,6 +54,7 @@ const packages: { name: string; where: readonly string[] }[] = [
   { name: 'ioredis', where: ['bus/redis/', 'bench/', 'test/'] },
   { name: 'pg', where: ['admin-api/store/', 'bench/', 'test/'] },
   { name: '@photostructure/sqlite', where: ['admin-api/store/', 'test/'] },
+  { name: '@peculiar/x509', where: ['admin-api/pki/', 'gateway/joining/', 'test/'] },
 ];
 
 /** Modules that what runs in a browser cannot have, and that the protocol, which is pure, does not need. */

@@ -5,6 +5,7 @@ import { commandRules } from './store-contract-commands.ts';
 import { executionRules } from './store-contract-executions.ts';
 import { inventoryRules } from './store-contract-inventory.ts';
 import { journalRules } from './store-contract-journal.ts';
+import { pkiRules } from './store-contract-pki.ts';
 import { tunnelRules } from './store-contract-tunnels.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
@@ -17,6 +18,7 @@ export function storeContract(name: string, under: StoreUnderTest): void {
   commandRules(rule, under);
   executionRules(rule, under);
   tunnelRules(rule, under);
+  pkiRules(rule);
   journalRules(rule, under);
   rules.run();
 }

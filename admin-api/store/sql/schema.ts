@@ -188,6 +188,39 @@ export interface TunnelTurnTable {
   bytes_down: number;
 }
 
+/** Keys of the internal authority; `state` is an `AuthorityState`. */
+export interface AuthorityTable {
+  number: number;
+  state: string;
+  certificate: Uint8Array;
+  sealed_key: string;
+  created_at: number;
+  expires_at: number;
+}
+
+export interface GatewayCertificateTable {
+  serial: string;
+  gateway: string;
+  key_hash: Uint8Array;
+  authority: number;
+  issued_at: number;
+  expires_at: number;
+  revoked_at: number | null;
+}
+
+export interface JoinTokenTable {
+  id: string;
+  gateway: string;
+  public_key: Uint8Array;
+  expires_at: number;
+  created_at: number;
+  created_by: string;
+  revoked_at: number | null;
+  used_at: number | null;
+  /** Hash of the key it was used for. */
+  used_by: Uint8Array | null;
+}
+
 export interface EventTable {
   seq: Generated<number>;
   at: number;
@@ -227,6 +260,9 @@ export interface Schema {
   executions: ExecutionTable;
   tunnels: TunnelTable;
   tunnel_turns: TunnelTurnTable;
+  authorities: AuthorityTable;
+  gateway_certificates: GatewayCertificateTable;
+  join_tokens: JoinTokenTable;
   events: EventTable;
   audit: AuditTable;
   meta: MetaTable;

@@ -290,4 +290,39 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index devices_rekeyed on devices (id, generation) where generation > 1`,
     ],
   },
+  {
+    number: 12,
+    name: 'the internal authority',
+    statements: [
+      `create table authorities (
+        number integer primary key,
+        state text not null,
+        certificate bytea not null,
+        sealed_key text not null,
+        created_at bigint not null,
+        expires_at bigint not null
+      )`,
+      `create table gateway_certificates (
+        serial text collate "C" primary key,
+        gateway text not null,
+        key_hash bytea not null,
+        authority integer not null,
+        issued_at bigint not null,
+        expires_at bigint not null,
+        revoked_at bigint
+      )`,
+      `create index gateway_certificates_gateway on gateway_certificates (gateway, issued_at)`,
+      `create table join_tokens (
+        id text collate "C" primary key,
+        gateway text not null,
+        public_key bytea not null,
+        expires_at bigint not null,
+        created_at bigint not null,
+        created_by text not null,
+        revoked_at bigint,
+        used_at bigint,
+        used_by bytea
+      )`,
+    ],
+  },
 ];

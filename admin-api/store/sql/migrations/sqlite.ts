@@ -302,4 +302,39 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index devices_rekeyed on devices (id, generation) where generation > 1`,
     ],
   },
+  {
+    number: 12,
+    name: 'the internal authority',
+    statements: [
+      `create table authorities (
+        number integer primary key,
+        state text not null,
+        certificate blob not null,
+        sealed_key text not null,
+        created_at integer not null,
+        expires_at integer not null
+      )`,
+      `create table gateway_certificates (
+        serial text primary key not null,
+        gateway text not null,
+        key_hash blob not null,
+        authority integer not null,
+        issued_at integer not null,
+        expires_at integer not null,
+        revoked_at integer
+      )`,
+      `create index gateway_certificates_gateway on gateway_certificates (gateway, issued_at)`,
+      `create table join_tokens (
+        id text primary key not null,
+        gateway text not null,
+        public_key blob not null,
+        expires_at integer not null,
+        created_at integer not null,
+        created_by text not null,
+        revoked_at integer,
+        used_at integer,
+        used_by blob
+      )`,
+    ],
+  },
 ];

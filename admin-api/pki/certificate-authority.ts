@@ -1,0 +1,101 @@
+/**
+ * The internal authority: it certifies gateways. Its keys are in the store, encrypted at rest; every
+ * administration server on one database uses the same.
+ */
+import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
+import type { Authority, GatewayCertificate } from '../store/pki-records.ts';
+import type { Store } from '../store/store.ts';
+import { importAuthority, issueCertificate, makeAuthority, type readRequest } from './issued-certificates.ts';
+
+const DAY_MS = 86_400_000;
+const AUTHORITY_LIFE_MS = 3_650 * DAY_MS;
+const CERTIFICATE_LIFE_MS = 30 * DAY_MS;
+
+export interface AuthorityParts {
+  store: Store;
+  /** Keys are stored as they are when absent. */
+  secretBox?: SecretBox | undefined;
+  installation: { id: string };
+  now: () => number;
+}
+
+export interface Issued {
+  record: GatewayCertificate;
+  /** X.509 in DER. */
+  certificate: Uint8Array;
+  /** Certificates of all authorities to trust, in DER. */
+  trusted: Uint8Array[];
+}
+
+export class CertificateAuthority {
+  readonly #parts: AuthorityParts & { secretBox: SecretBox };
+
+  constructor(parts: AuthorityParts) {
+    this.#parts = { ...parts, secretBox: parts.secretBox ?? new PlainBox() };
+  }
+
+  /** Makes the first key when there is none. A key that was stored in the clear is encrypted from now on. */
+  async ensureFirst(): Promise<void> {
+    const { store, secretBox } = this.#parts;
+    const stored = await store.authorities.all();
+    if (stored.length === 0) await store.authorities.create(await this.#make(1, 'current'));
+    if (!secretBox.encrypts) return;
+    for (const authority of stored) {
+      if (isEncrypted(authority.sealedKey)) continue;
+      const key = await this.#keyOf(authority);
+      await store.authorities.setSealedKey(
+        authority.number,
+        await secretBox.seal(label(authority.number), key),
+      );
+    }
+  }
+
+  /**
+   * A certificate for the key of this request, in the transaction `tx`, which writes its record. Certificates
+   * that the gateway had stay valid until they end.
+   */
+  async issue(
+    tx: Store,
+    gateway: string,
+    request: NonNullable<Awaited<ReturnType<typeof readRequest>>>,
+  ): Promise<Issued> {
+    const authorities = await tx.authorities.all();
+    const signing = authorities.find(({ state }) => state === 'current');
+    if (!signing) throw new Error('the internal authority has no current key');
+    const issuedAt = this.#parts.now();
+    const expiresAt = Math.min(issuedAt + CERTIFICATE_LIFE_MS, signing.expiresAt);
+    const keys = await importAuthority(signing.certificate, await this.#keyOf(signing));
+    const { publicKey, keyHash } = request;
+    const issued = await issueCertificate(keys, { gateway, publicKey, issuedAt, expiresAt });
+    const record: GatewayCertificate = {
+      serial: issued.serial,
+      gateway,
+      keyHash,
+      authority: signing.number,
+      issuedAt,
+      expiresAt,
+      revokedAt: null,
+    };
+    await tx.gatewayCertificates.create(record);
+    const trusted = authorities.map(({ certificate }) => certificate);
+    return { record, certificate: issued.certificate, trusted };
+  }
+
+  async #make(number: number, state: Authority['state']): Promise<Authority> {
+    const { secretBox, installation, now } = this.#parts;
+    const createdAt = now();
+    const expiresAt = createdAt + AUTHORITY_LIFE_MS;
+    const name = `Pushpoint ${installation.id} authority ${number}`;
+    const { certificate, pkcs8 } = await makeAuthority({ name, createdAt, expiresAt });
+    const sealedKey = await secretBox.seal(label(number), pkcs8);
+    return { number, state, certificate, sealedKey, createdAt, expiresAt };
+  }
+
+  #keyOf({ number, sealedKey }: Authority): Promise<Buffer> {
+    return this.#parts.secretBox.open(label(number), sealedKey);
+  }
+}
+
+function label(number: number): string {
+  return `key of authority ${number}`;
+}

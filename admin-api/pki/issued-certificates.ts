@@ -1,0 +1,132 @@
+/** The form of the internal authority's certificates: X.509 with P-256 and SHA-256, and nothing else. */
+import 'reflect-metadata';
+import { createHash, randomBytes, webcrypto } from 'node:crypto';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Pkcs10CertificateRequest,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from '@peculiar/x509';
+
+const CURVE = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
+/** SubjectPublicKeyInfo of an uncompressed point of P-256 begins with these bytes. */
+const P256_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex');
+const P256_BYTES = 91;
+/** What another machine's clock may be behind. */
+const CLOCKS_APART_MS = 300_000;
+const SERIAL_BYTES = 16;
+/** A request is a few hundred bytes; more is not read. */
+const REQUEST_BYTES_MAX = 2_048;
+
+export interface AuthorityKeys {
+  certificate: X509Certificate;
+  privateKey: webcrypto.CryptoKey;
+}
+
+/** What a certificate says. Times are milliseconds since the Unix epoch. */
+export interface CertificateSubject {
+  /** The gateway's name. */
+  gateway: string;
+  publicKey: webcrypto.CryptoKey;
+  issuedAt: number;
+  expiresAt: number;
+}
+
+/** A new key with its own certificate; `pkcs8` is the private key in DER. */
+export async function makeAuthority(subject: {
+  name: string;
+  createdAt: number;
+  expiresAt: number;
+}): Promise<{ certificate: Uint8Array; pkcs8: Uint8Array }> {
+  const keys = await webcrypto.subtle.generateKey(CURVE, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    serialNumber: newSerial(),
+    name: [{ CN: [subject.name] }],
+    notBefore: new Date(subject.createdAt - CLOCKS_APART_MS),
+    notAfter: new Date(subject.expiresAt),
+    signingAlgorithm: SIGNING,
+    keys: keys,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  return { certificate: new Uint8Array(certificate.rawData), pkcs8: new Uint8Array(pkcs8) };
+}
+
+export async function importAuthority(certificate: Uint8Array, pkcs8: Uint8Array): Promise<AuthorityKeys> {
+  return {
+    certificate: new X509Certificate(certificate),
+    privateKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, CURVE, false, ['sign']),
+  };
+}
+
+/** Fit for both ends of TLS. The URI says that it is a gateway's, whatever the gateway's name is. */
+export async function issueCertificate(
+  { certificate, privateKey }: AuthorityKeys,
+  { gateway, publicKey, issuedAt, expiresAt }: CertificateSubject,
+): Promise<{ certificate: Uint8Array; serial: string }> {
+  const serial = newSerial();
+  const issued = await X509CertificateGenerator.create({
+    serialNumber: serial,
+    subject: [{ CN: [gateway] }],
+    issuer: certificate.subjectName,
+    notBefore: new Date(issuedAt - CLOCKS_APART_MS),
+    notAfter: new Date(expiresAt),
+    signingAlgorithm: SIGNING,
+    publicKey: publicKey,
+    signingKey: privateKey,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth, ExtendedKeyUsage.serverAuth]),
+      new SubjectAlternativeNameExtension([
+        { type: 'dns', value: gateway },
+        { type: 'url', value: `urn:pushpoint:gateway:${gateway}` },
+      ]),
+      await SubjectKeyIdentifierExtension.create(publicKey),
+      await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
+    ],
+  });
+  return { certificate: new Uint8Array(issued.rawData), serial };
+}
+
+/**
+ * Reads a certification request (PKCS #10 in DER). `null` unless its key is of P-256, it is signed by that
+ * key, and it names exactly this gateway. Nothing else that it asks for is heard.
+ */
+export async function readRequest(
+  der: Uint8Array,
+  gateway: string,
+): Promise<{ publicKey: webcrypto.CryptoKey; keyHash: Uint8Array } | null> {
+  if (der.length > REQUEST_BYTES_MAX) return null;
+  try {
+    const request = new Pkcs10CertificateRequest(new Uint8Array(der));
+    const spki = Buffer.from(request.publicKey.rawData);
+    if (spki.length !== P256_BYTES || !spki.subarray(0, P256_PREFIX.length).equals(P256_PREFIX)) return null;
+    const names = request.subjectName.toJSON();
+    const isOwn = names.length === 1 && JSON.stringify(names[0]) === JSON.stringify({ CN: [gateway] });
+    if (!isOwn || !(await request.verify())) return null;
+    const publicKey = await webcrypto.subtle.importKey('spki', spki, CURVE, true, ['verify']);
+    return { publicKey, keyHash: createHash('sha256').update(spki).digest() };
+  } catch {
+    return null;
+  }
+}
+
+/** Positive, and its first byte is not zero: the text is the same in every program. */
+function newSerial(): string {
+  const bytes = randomBytes(SERIAL_BYTES);
+  bytes[0] = ((bytes[0] as number) & 0x3f) | 0x40;
+  return bytes.toString('hex');
+}
