@@ -142,7 +142,7 @@ export class DirectoryProjector {
     return this.#sign(id, { ...standing, groups: groupsOnPath(groupPath), revision });
   }
 
-  #sign(device: string, says: Pick<MembershipOrder, 'state' | 'key' | 'groups' | 'revision'>) {
+  #sign(device: string, says: Pick<MembershipOrder, 'state' | 'key' | 'groups' | 'revision' | 'to'>) {
     const issuedAt = this.#bus.clock.now();
     return this.#signer.sign({
       ...{ kind: 'membership', target: { device }, epoch: this.#epoch, issuedAt },
@@ -159,12 +159,10 @@ export class DirectoryProjector {
     return encodeGatewayMessage({ t: 'order', ...this.membershipFor(device) });
   }
 
-  /** What tells a device that it was deleted. */
-  deletionFrame({ id, revision }: DeletedDevice): Uint8Array {
-    return encodeGatewayMessage({
-      t: 'order',
-      ...this.#sign(id, { state: 'deleted', groups: [], revision }),
-    });
+  /** What tells a device that it was deleted, or moved to another installation. */
+  deletionFrame({ id, revision, to }: DeletedDevice): Uint8Array {
+    const left = to ? { state: 'moved' as const, to } : { state: 'deleted' as const };
+    return encodeGatewayMessage({ t: 'order', ...this.#sign(id, { ...left, groups: [], revision }) });
   }
 
   /** Writes these devices as they stand in SQL, or removes them where SQL no longer has them. */

@@ -1,4 +1,4 @@
-import { CLOSE } from '../../protocol/index.ts';
+import { CLOSE, type OtherInstallation } from '../../protocol/index.ts';
 import { endAndRecord } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { Device } from '../store/records.ts';
@@ -53,7 +53,23 @@ export class DeviceService {
   }
 
   /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
-  async delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
+  delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
+    return this.#remove(id, actor, expected);
+  }
+
+  /**
+   * As `delete`, and tells the device which installation it belongs to from now on (S-8): it may enrol there.
+   */
+  moveTo(id: string, to: OtherInstallation, actor: string, expected?: Expected<Device>): Promise<void> {
+    return this.#remove(id, actor, expected, to);
+  }
+
+  async #remove(
+    id: string,
+    actor: string,
+    expected: Expected<Device> | undefined,
+    to?: OtherInstallation,
+  ): Promise<void> {
     const { store, now, hub, sender, outcomes } = this.#parts;
     const commands = new Set<string>();
     let forgotten: string[] = [];
@@ -64,22 +80,24 @@ export class DeviceService {
       const at = now();
       for (let after = ''; ; ) {
         const open = await tx.executions.openOf(id, CHUNK, after);
-        await endAndRecord(tx, open, 'delete', at);
+        await endAndRecord(tx, open, to ? 'move-to' : 'delete', at);
         for (const { command } of open) commands.add(command);
         after = open.at(-1)?.command ?? '';
         if (open.length < CHUNK) break;
       }
-      await tx.devices.delete(id, at);
+      await tx.devices.delete(id, at, to);
       forgotten = await tx.deletedDevices.forget(at - REMEMBERED_MS, FORGOTTEN_AT_ONCE);
       const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
-      await recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
+      if (!to) return recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
+      const where = { url: to.url, fingerprint: Buffer.from(to.fingerprint).toString('base64url') };
+      await recordChange(tx, at, actor, 'device.moved-to', id, { ...detail, ...where }, { id, ...where });
     });
     hub.notify();
     await outcomes.commandsMayBeDone(commands);
     await writeDirectory(this.#parts, [id, ...forgotten]);
     const [deleted] = await store.deletedDevices.ofIds([id]);
     const frame = deleted ? this.#parts.directory.deletionFrame(deleted) : null;
-    await sender.dismiss(id, frame, CLOSE.unknownDevice, 'deleted');
+    await sender.dismiss(id, frame, CLOSE.unknownDevice, to ? 'moved' : 'deleted');
     void this.#parts.ends.soon();
   }
 

@@ -48,6 +48,13 @@ export const ENDINGS = {
     sent: 'device deleted',
     acknowledged: 'device deleted',
   },
+  'move-to': {
+    code: 10,
+    state: 'canceled',
+    unsent: 'device moved to another installation',
+    sent: 'device moved to another installation',
+    acknowledged: 'device moved to another installation',
+  },
 } as const satisfies Record<string, EndingKind>;
 
 export type Ending = keyof typeof ENDINGS;

@@ -5,7 +5,7 @@
  * Every method is one transaction unless it is called on the store that `transaction` hands out. A method
  * that cannot reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
-import type { Compliance, ExecutionState, MeasuredGateway } from '../../protocol/index.ts';
+import type { Compliance, ExecutionState, MeasuredGateway, OtherInstallation } from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
 import type { Authorities, GatewayCertificates, JoinTokens } from './pki-records.ts';
 import type {
@@ -67,10 +67,14 @@ export interface Store {
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
 }
 
-/** A device that was deleted; `revision` is that of the membership that says so. */
+/**
+ * A device that was deleted, or moved to another installation; `revision` is that of the membership that
+ * says so.
+ */
 export interface DeletedDevice {
   id: string;
   revision: number;
+  to?: OtherInstallation;
 }
 
 /** Devices that were deleted: each is told so, signed, when it comes back within a bounded time. */
@@ -160,8 +164,8 @@ export interface Devices {
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
   /** Of the devices whose secret is not their first: few, whatever there are of devices. */
   generations(): Promise<Map<string, number>>;
-  /** Its executions stay recorded, and so does that it was deleted. */
-  delete(id: string, at: number): Promise<boolean>;
+  /** Its executions stay recorded, and so does that it was deleted, or moved `to` another installation. */
+  delete(id: string, at: number, to?: OtherInstallation): Promise<boolean>;
   /**
    * Applies connects and disconnects. A connect counts only when its session is larger than the one on
    * record, a disconnect when it is at least as large, so late and repeated reports change nothing.

@@ -9,6 +9,7 @@ import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { confirmed, withYes } from './confirmation.ts';
+import { addMoveTo } from './device-departures.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
 import { type NamedId, namesOf } from './names.ts';
@@ -113,6 +114,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
     },
   );
   withYes(remove);
+  addMoveTo(devices, shell);
 
   operatorCommand(
     devices,

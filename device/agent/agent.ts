@@ -272,7 +272,10 @@ const REMEDIES: Record<number, string> = {
 };
 
 function farewell(device: string, { state, to }: DeviceEvents['left']): string {
-  return state === 'moved'
-    ? `Device ${device} belongs to another installation now: ${to?.url}. ${ENROL_AGAIN}`
-    : `Device ${device} was deleted. ${ENROL_AGAIN}`;
+  if (state === 'deleted' || !to) return `Device ${device} was deleted. ${ENROL_AGAIN}`;
+  const fingerprint = Buffer.from(to.fingerprint).toString('base64url');
+  return (
+    `Device ${device} belongs to another installation now: ${to.url}, fingerprint ${fingerprint}. ` +
+    'Empty its state folder and start it with that server and one of its enrolment tokens.'
+  );
 }

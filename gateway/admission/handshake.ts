@@ -53,7 +53,7 @@ export function dismissal(device: DirectoryDevice, held: Edition): Rejection {
   const told = isNewer(device.membershipEdition, held) ? { order: device.membership } : {};
   return device.state === 'blocked'
     ? { code: CLOSE.blocked, reason: 'H-3: blocked by an operator', ...told }
-    : { code: CLOSE.unknownDevice, reason: 'H-3: deleted by an operator', ...told };
+    : { code: CLOSE.unknownDevice, reason: 'H-3: deleted or moved by an operator', ...told };
 }
 
 /** The proof is valid for the key in the directory (H-3, H-4). */

@@ -312,7 +312,7 @@ test('what was never sent ends at once; what was sent, when it is known that not
     );
   }));
 
-for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete'] satisfies Ending[]) {
+for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete', 'move-to'] satisfies Ending[]) {
   test(`an end in the queue counts for more than to ${ending}`, () =>
     withDeployment(async (deployment) => {
       const { store, bus, outcomes, time } = deployment;

@@ -226,6 +226,30 @@ test('S-8: the directory keeps a signed deletion, and open executions are cancel
   assert.is(executions.body.items[0].reason, 'device deleted');
 });
 
+test('S-8: a device moved to another installation is told so, signed, and is gone here', async () => {
+  const id = await http.enrol();
+  const { closes } = await connect(id);
+  await http.call('POST', '/v1/commands', { body: { type: 'sync', target: { devices: [id] } } });
+  const body = { url: 'https://push.example.org/eu', fingerprint: `${'B'.repeat(42)}A` };
+  const move = (to: object) => http.call('POST', `/v1/devices/${id}/move-to`, { body: to });
+  assert.is((await move({ ...body, url: 'push.example.org' })).status, 400);
+  assert.is((await move({ ...body, fingerprint: 'short' })).status, 400);
+  assert.is((await move(body)).status, 204);
+  assert.is((await http.call('GET', `/v1/devices/${id}`)).status, 404);
+  assert.is((await move(body)).status, 404);
+  const [entry] = await http.bus.directory.devices([id]);
+  const { state, to } = membershipIn(entry?.membership);
+  assert.equal([entry?.state, state], ['deleted', 'moved']);
+  assert.is(to?.url, body.url);
+  assert.is(Buffer.from(to?.fingerprint ?? []).toString('base64url'), body.fingerprint);
+  assert.equal(await closes(), [CLOSE.unknownDevice]);
+  const executions = await http.call('GET', `/v1/devices/${id}/executions`);
+  assert.is(executions.body.items[0].reason, 'device moved to another installation');
+  const { items } = (await http.call('GET', '/v1/audit?limit=1000')).body;
+  const entryOf = items.find((item: { action: string }) => item.action === 'device.moved-to');
+  assert.equal([entryOf.subject, entryOf.detail.url], [id, body.url]);
+});
+
 test('every change is audited with who made it', async () => {
   const id = await http.enrol();
   await http.call('PATCH', `/v1/devices/${id}`, { body: { blocked: true } });

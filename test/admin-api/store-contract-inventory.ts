@@ -255,6 +255,12 @@ export function inventoryRules(rule: Rule): void {
       assert.is((await store.deletedDevices.forget(T0 + 5, 2)).length, 2);
       assert.is((await store.deletedDevices.forget(T0 + 5, 2)).length, 1);
       assert.equal(await store.deletedDevices.scan('', 9), [gone('later')]);
+      await addDevice(store, 'moved');
+      const to = { url: 'https://push.example.org', fingerprint: new Uint8Array(32).fill(7) };
+      await store.devices.delete('moved', T0 + 9, to);
+      const moved = { ...gone('moved'), to };
+      assert.equal(await store.deletedDevices.ofIds(['moved']), [moved]);
+      assert.equal(await store.deletedDevices.scan('', 9), [gone('later'), moved]);
     },
   );
 

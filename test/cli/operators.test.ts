@@ -75,6 +75,13 @@ function fleet(devices: number): Handle {
       response.writeHead(204).end();
       return;
     }
+    if (request.url?.endsWith('/move-to')) {
+      response.writeHead(204).end();
+      return;
+    }
+    if (request.url?.startsWith('/v1/devices?')) {
+      return json(response, 200, { items: [device, { ...device, id: 'd2' }], next: null });
+    }
     if (request.method === 'POST') return json(response, 202, commandView());
     if (request.url?.startsWith('/v1/status')) return json(response, 200, { devices: { total: devices } });
     if (request.url?.startsWith('/v1/groups?')) return json(response, 200, { items: groups, next: null });
@@ -118,6 +125,18 @@ test('a device is deleted after a yes only; a script is not asked', async () => 
     assert.is(done.code, EXIT.ok);
     assert.equal(changes(done), ['DELETE /v1/devices/d1']);
   }
+});
+
+test('S-8: a device or a whole group is moved to another installation after a yes', async () => {
+  const to = ['--url', 'https://push.example.org', '--fingerprint', 'B'.repeat(43)];
+  const no = await pushpoint(['devices', 'move-to', 'd1', ...to], fleet(1), false);
+  assert.match(no.questions[0] ?? '', /^Move d1 to https:\/\/push.example.org\?/);
+  assert.equal(changes(no), []);
+  const group = await pushpoint(['devices', 'move-to', '--group', 'shops', ...to], fleet(2), true);
+  assert.is(group.code, EXIT.ok, group.shell.err);
+  assert.equal(changes(group), ['POST /v1/devices/d1/move-to', 'POST /v1/devices/d2/move-to']);
+  const both = await pushpoint(['devices', 'move-to', 'd1', '--group', 'shops', ...to], fleet(2), true);
+  assert.is(both.code, EXIT.usage);
 });
 
 test('a word that is no command is called an unknown command, with those that there are', async () => {

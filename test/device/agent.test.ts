@@ -219,6 +219,20 @@ test('S-8: an agent whose device was deleted ends and says so; a close code cann
   await a.end();
 });
 
+test('S-8: an agent whose device moved ends and says where it belongs, after a restart too', async () => {
+  const a = await running();
+  const to = { fingerprint: new Uint8Array(32).fill(7), url: 'https://push.example.org' };
+  await a.gw.sendMembership(9, [], 1, { state: 'moved', to });
+  const said = /https:\/\/push.example.org, fingerprint BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\./;
+  assert.match((await a.agent.ended).reason, said);
+  await a.agent.stop(500);
+  a.agent = new Agent(a.checked, log, { reconnect });
+  await a.agent.start();
+  assert.match((await a.agent.ended).reason, said);
+  assert.is(a.gw.proofs, 1);
+  await a.end();
+});
+
 test('an agent without a token, or stopped while its server is away, does not enrol', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'pushpoint-agent-'));
   folders.push(stateDir);

@@ -7,6 +7,7 @@ import { DeviceExecutionQuery, ExecutionSchema, executionSelection } from '../sc
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   DeviceChange,
+  DeviceDestination,
   DeviceQuery,
   DeviceSchema,
   ExplanationSchema,
@@ -91,6 +92,30 @@ export function deviceRoutes(app: App, services: HttpServices): void {
     }),
     async (request, reply) => {
       await devices.delete(request.params.id, actorOf(request), expecting(request.headers, deviceTag));
+      return reply.code(204).send();
+    },
+  );
+
+  app.post(
+    '/v1/devices/:id/move-to',
+    operation({
+      access: 'admin',
+      operationId: 'moveDeviceTo',
+      tag,
+      summary: 'Move a device to another installation',
+      description:
+        'Deletes the device here and tells it where it belongs now, signed; its program may enrol there. ' +
+        'Its open executions are canceled; all its executions stay stored.',
+      params: IdParams,
+      headers: IfMatchHeaders,
+      body: DeviceDestination,
+      answers: { 204: { description: 'It is gone.' } },
+      problems: ['not-found', 'precondition-failed'],
+    }),
+    async (request, reply) => {
+      const { params, body, headers } = request;
+      const to = { url: body.url, fingerprint: Buffer.from(body.fingerprint, 'base64url') };
+      await devices.moveTo(params.id, to, actorOf(request), expecting(headers, deviceTag));
       return reply.code(204).send();
     },
   );

@@ -78,6 +78,23 @@ export const DeviceChange = Type.Object(
   { title: 'DeviceChange', minProperties: 1, ...closed },
 );
 
+export const DeviceDestination = Type.Object(
+  {
+    url: Type.String({
+      maxLength: 512,
+      pattern: '^https?://[!-~]+$',
+      description: 'URL of the API of the other installation.',
+      examples: ['https://push.example.org'],
+    }),
+    fingerprint: Type.String({
+      pattern: '^[A-Za-z0-9_-]{43}$',
+      description: 'Fingerprint of that installation: 32 bytes in base64url, without padding.',
+      examples: ['BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc'],
+    }),
+  },
+  { title: 'DeviceDestination', ...closed },
+);
+
 export const WhyQuery = Type.Object(
   { command: Id('The command asked about.', 'c01jb3v8x5c0k2m5n9r3') },
   closed,

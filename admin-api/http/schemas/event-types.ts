@@ -88,6 +88,14 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'device.blocked': ['A device was blocked.', device],
   'device.unblocked': ['A device was unblocked.', device],
   'device.deleted': ['A device was deleted.', device],
+  'device.moved-to': [
+    'A device was moved to another installation.',
+    {
+      ...device,
+      url: Type.String({ description: 'API of that installation.', examples: ['https://push.example.org'] }),
+      fingerprint: Type.String({ description: 'Fingerprint of that installation.' }),
+    },
+  ],
   'result.refused': [
     'Results came that their device did not make; told once a minute for each worker that brings any.',
     {

@@ -1,5 +1,14 @@
+import type { DeletedDeviceTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 import type { DeletedDevice, DeletedDevices } from '../store.ts';
+
+const COLUMNS = ['id', 'revision', 'moved_to', 'moved_fingerprint'] as const;
+
+function toDeleted(row: Pick<DeletedDeviceTable, (typeof COLUMNS)[number]>): DeletedDevice {
+  const { id, revision, moved_to: url, moved_fingerprint: fingerprint } = row;
+  if (url === null || fingerprint === null) return { id, revision };
+  return { id, revision, to: { url, fingerprint: new Uint8Array(fingerprint) } };
+}
 
 export class SqlDeletedDevices implements DeletedDevices {
   readonly #scope: Scope;
@@ -10,7 +19,12 @@ export class SqlDeletedDevices implements DeletedDevices {
   ofIds(ids: readonly string[]): Promise<DeletedDevice[]> {
     if (ids.length === 0) return Promise.resolve([]);
     return this.#scope.once((db) =>
-      db.selectFrom('deleted_devices').select(['id', 'revision']).where('id', 'in', ids).execute(),
+      db
+        .selectFrom('deleted_devices')
+        .select(COLUMNS)
+        .where('id', 'in', ids)
+        .execute()
+        .then((rows) => rows.map(toDeleted)),
     );
   }
 
@@ -18,11 +32,12 @@ export class SqlDeletedDevices implements DeletedDevices {
     return this.#scope.once((db) =>
       db
         .selectFrom('deleted_devices')
-        .select(['id', 'revision'])
+        .select(COLUMNS)
         .where('id', '>', after)
         .orderBy('id')
         .limit(limit)
-        .execute(),
+        .execute()
+        .then((rows) => rows.map(toDeleted)),
     );
   }
 

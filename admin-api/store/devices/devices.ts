@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Compliance, MeasuredGateway } from '../../../protocol/index.ts';
+import type { Compliance, MeasuredGateway, OtherInstallation } from '../../../protocol/index.ts';
 import { Problem } from '../../problems.ts';
 import type { Device, Page, PageRequest } from '../records.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
@@ -177,10 +177,11 @@ export class SqlDevices implements Devices {
     );
   }
 
-  delete(id: string, at: number): Promise<boolean> {
+  delete(id: string, at: number, to?: OtherInstallation): Promise<boolean> {
     return this.#scope.atomic(async (db) => {
-      await sql`insert into deleted_devices (id, revision, deleted_at)
-        select id, membership_revision + 1, ${at} from devices where id = ${id}`.execute(db);
+      await sql`insert into deleted_devices (id, revision, deleted_at, moved_to, moved_fingerprint)
+        select id, membership_revision + 1, ${at}, ${to?.url ?? null}, ${to?.fingerprint ?? null}
+        from devices where id = ${id}`.execute(db);
       const { numDeletedRows } = await db
         .deleteFrom('devices')
         .where('id', '=', id)

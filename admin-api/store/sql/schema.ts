@@ -22,6 +22,9 @@ export interface DeletedDeviceTable {
   id: string;
   revision: number;
   deleted_at: number;
+  /** URL and fingerprint of the installation it was told to use instead. */
+  moved_to: string | null;
+  moved_fingerprint: Uint8Array | null;
 }
 
 export interface DeviceTable {

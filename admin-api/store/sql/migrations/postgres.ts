@@ -325,4 +325,12 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 13,
+    name: 'where devices that left belong now',
+    statements: [
+      `alter table deleted_devices add column moved_to text`,
+      `alter table deleted_devices add column moved_fingerprint bytea`,
+    ],
+  },
 ];

@@ -337,4 +337,12 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 13,
+    name: 'where devices that left belong now',
+    statements: [
+      `alter table deleted_devices add column moved_to text`,
+      `alter table deleted_devices add column moved_fingerprint blob`,
+    ],
+  },
 ];
