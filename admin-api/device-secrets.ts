@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { deviceSecretBytes, LIMITS, RESULT_KEY_BYTES, resultBytes } from '../protocol/index.ts';
+import {
+  AUTHENTICATED_BYTES_MAX,
+  deviceSecretBytes,
+  LIMITS,
+  RESULT_KEY_BYTES,
+  resultBytes,
+} from '../protocol/index.ts';
 import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { createMac, type Mac, sameMac } from './message-code.ts';
 import type { Meta } from './store/store.ts';
@@ -19,6 +25,7 @@ export function keepMaster(meta: Meta, master: Uint8Array): Promise<string> {
 export class DeviceSecrets {
   readonly #master: Uint8Array;
   readonly #mac: Mac;
+  readonly #scratch = new Uint8Array(AUTHENTICATED_BYTES_MAX);
 
   /** `master`: 32 bytes. */
   constructor(master: Uint8Array, mac = createMac()) {
@@ -33,7 +40,7 @@ export class DeviceSecrets {
   }
 
   of(device: string, generation: number): Uint8Array {
-    return this.#mac(this.#master, deviceSecretBytes(device, generation));
+    return this.#mac(this.#master, deviceSecretBytes(device, generation, this.#scratch));
   }
 
   /** Whether the device of this generation made this result. */
@@ -43,6 +50,6 @@ export class DeviceSecrets {
   ): boolean {
     const { device, command, body, mac } = result;
     const key = this.#mac(this.of(device, generation), RESULT_KEY_BYTES);
-    return sameMac(this.#mac(key, resultBytes(device, command, body)), mac);
+    return sameMac(this.#mac(key, resultBytes(device, command, body, this.#scratch)), mac);
   }
 }

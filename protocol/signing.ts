@@ -1,3 +1,5 @@
+import { LIMITS } from './limits.ts';
+
 /**
  * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders" and "Results"). All
  * signatures are Ed25519 (RFC 8032) over a context string, a zero byte, and the parts below; the context
@@ -63,19 +65,45 @@ export function locatedBytes(
 }
 
 /**
- * What the administration server makes a device's secret from, with its master secret (R-8); `generation`
- * from 1 up.
+ * Writes `lead` and then `part` to `into`, and returns that part of it. A server does this for every result;
+ * an array of its own for each would cost as much as the code over it.
  */
-export function deviceSecretBytes(device: string, generation: number): Uint8Array<ArrayBuffer> {
+function written(into: Uint8Array<ArrayBuffer>, lead: string, part: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { written: length } = text.encodeInto(lead, into);
+  into.set(part, length);
+  return into.subarray(0, length + part.length);
+}
+
+/** Room for any of the bytes below. */
+export const AUTHENTICATED_BYTES_MAX: number = LIMITS.resultBytes + 1024;
+
+/**
+ * What the administration server makes a device's secret from, with its master secret (R-8); `generation`
+ * from 1 up. `into`, of `AUTHENTICATED_BYTES_MAX`, saves an allocation to a caller that is done with them at
+ * once.
+ */
+export function deviceSecretBytes(
+  device: string,
+  generation: number,
+  into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
+): Uint8Array<ArrayBuffer> {
   const number = new Uint8Array(4);
   new DataView(number.buffer).setUint32(0, generation);
-  return signedBytes('device', text.encode(`${device}\0`), number);
+  return written(into, `pushpoint.v1 device\0${device}\0`, number);
 }
 
 /** The MAC of these bytes by a device's secret is the key of its results (R-8). */
 export const RESULT_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('result');
 
-/** What a device authenticates with that key: the `body` of a result as it travels (R-8). */
-export function resultBytes(device: string, command: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
-  return signedBytes('result', text.encode(`${device}\0${command}\0`), body);
+/**
+ * What a device authenticates with that key: the `body` of a result as it travels (R-8). `into` as of
+ * `deviceSecretBytes`.
+ */
+export function resultBytes(
+  device: string,
+  command: string,
+  body: Uint8Array,
+  into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
+): Uint8Array<ArrayBuffer> {
+  return written(into, `pushpoint.v1 result\0${device}\0${command}\0`, body);
 }
