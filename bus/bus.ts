@@ -296,6 +296,8 @@ export type Receipt =
       worker: string;
       at: number;
     }
+  /** The device asks for the key of a group (X-5). */
+  | { kind: 'want'; device: string; group: string; epoch: number; number: number; at: number }
   /** The worker could not deliver `command` to these devices: they are not connected here, or do not read. */
   | { kind: 'undelivered'; command: string; devices: string[]; incarnation: string; at: number }
   /** The worker's outbox is gone; deliveries sent through it may not have arrived. */

@@ -22,6 +22,7 @@ import { LIMITS } from './limits.ts';
 import {
   type Beat,
   COMPLIANCE,
+  type CommandOrder,
   type DeviceMessage,
   type GatewayAddress,
   type GatewayMessage,
@@ -33,6 +34,7 @@ import {
   type Pass,
   type SignedPass,
 } from './messages.ts';
+import { groupKeyName, sealedArgs, sealedFields } from './sealed.ts';
 
 export { ProtocolError } from './frame-scan.ts';
 
@@ -145,6 +147,8 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         body: bytesOf(fields, 'body', 1, LIMITS.resultBytes),
         mac: bytesOf(fields, 'mac', LIMITS.macBytes),
       };
+    case 'want':
+      return { t: 'want', ...groupKeyName(fields) };
     default:
       return null;
   }
@@ -212,6 +216,8 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         id: id(fields, 'id'),
         retryMs: integer(fields, 'retryMs', LIMITS.retryMinMs, LIMITS.retryMaxMs),
       };
+    case 'key':
+      return { t: 'key', ...groupKeyName(fields), ...sealedFields(fields, LIMITS.keyBytes) };
     case 'update':
       return { t: 'update', gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress) };
     case 'redirect':
@@ -257,9 +263,15 @@ export function encodeOrderBody(body: OrderBody): Uint8Array<ArrayBuffer> {
   if (body.kind === 'command' && pack(body.args).length > LIMITS.argsBytes) {
     throw new ProtocolError('S-3', `args: at most ${LIMITS.argsBytes} bytes`);
   }
-  const bytes = pack(body);
+  const bytes = pack(body.kind === 'command' && body.sealed ? withoutArgs(body) : body);
   decodeOrderBody(bytes);
   return bytes;
+}
+
+/** Sealed ones take their place (X-3). */
+function withoutArgs({ args, ...body }: CommandOrder): Omit<CommandOrder, 'args'> {
+  if (args !== null) throw new ProtocolError('X-3', 'either args or sealed');
+  return body;
 }
 
 function orderTarget(value: unknown): OrderTarget {
@@ -280,6 +292,13 @@ function otherInstallation(value: unknown): OtherInstallation {
   };
 }
 
+function argsOf(fields: Fields): Pick<CommandOrder, 'args' | 'sealed'> {
+  const args = fields.args ?? null;
+  if (fields.sealed === undefined || fields.sealed === null) return { args };
+  if (args !== null) throw new ProtocolError('X-3', 'either args or sealed');
+  return { args, sealed: sealedArgs(fields.sealed) };
+}
+
 /**
  * The body of an order whose signature the caller has verified; `null` for a kind of a later version (V-2).
  * Throws `ProtocolError`.
@@ -292,7 +311,7 @@ export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
         kind: 'command',
         id: id(fields, 'id'),
         type: id(fields, 'type'),
-        args: fields.args ?? null,
+        ...argsOf(fields),
         target: orderTarget(fields.target),
         issuedAt: integer(fields, 'issuedAt'),
         expiresAt: integer(fields, 'expiresAt'),

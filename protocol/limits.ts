@@ -51,6 +51,12 @@ export const LIMITS = {
   /** A device secret, and a key or MAC made from it, bytes (R-8). */
   secretBytes: 32,
   macBytes: 32,
+  /** Key of a group; nonce and tag of what is sealed, bytes (X-1, X-4). */
+  keyBytes: 32,
+  sealNonceBytes: 12,
+  sealTagBytes: 16,
+  /** Longest `body` of a result before it is sealed, bytes (X-8). */
+  secretResultBytes: 33 * 1024 - 64,
   /** Body of a pass (S-9), bytes. */
   passBytes: 512,
   /** Heartbeat interval a gateway may ask for, milliseconds. */

@@ -86,6 +86,26 @@ export interface Keep {
   retryMs: number;
 }
 
+/** The name of a group's key (X-4). */
+export interface GroupKeyName {
+  group: string;
+  epoch: number;
+  number: number;
+}
+
+/** What only who has its key can read (X-1). */
+export interface Encrypted {
+  /** 12 random bytes. */
+  nonce: Uint8Array;
+  /** As long as the plaintext, and the 16 bytes of the tag. */
+  ct: Uint8Array;
+}
+
+/** The key of a group that the device asked for, sealed for this device (X-6). */
+export interface Key extends GroupKeyName, Encrypted {
+  t: 'key';
+}
+
 /** The list of gateways changed (G-1). */
 export interface Update {
   t: 'update';
@@ -113,6 +133,7 @@ export type GatewayMessage =
   | PassMessage
   | Settled
   | Keep
+  | Key
   | Update
   | Redirect;
 
@@ -182,6 +203,11 @@ export interface Result {
   mac: Uint8Array;
 }
 
+/** Asks for the key of a group, which a secret command needs (X-5). */
+export interface Want extends GroupKeyName {
+  t: 'want';
+}
+
 /** What the `body` of a result says. */
 export interface ResultBody {
   state: ReportableState;
@@ -189,19 +215,28 @@ export interface ResultBody {
   data?: unknown;
 }
 
-export type DeviceMessage = Prove | Beat | Ack | Progress | Result;
+export type DeviceMessage = Prove | Beat | Ack | Progress | Result | Want;
 
 /* ---- signed bodies, administration server to device ---- */
 
 /** Whom an order is for: one device, or every device whose membership names the group (S-4). */
 export type OrderTarget = { device: string } | { group: string };
 
+/** Arguments of a secret command (X-3). */
+export interface SealedArgs extends Encrypted {
+  /** The key they are sealed with; the device's own where it is absent. */
+  key?: GroupKeyName;
+}
+
 /** A command (D-1). An execution is the pair of this id and the device's own. */
 export interface CommandOrder {
   kind: 'command';
   id: string;
   type: string;
+  /** `null` where they are sealed. */
   args: unknown;
+  /** Of a secret command (X-3). */
+  sealed?: SealedArgs;
   target: OrderTarget;
   issuedAt: number;
   /** Deliver by: a device that receives it later refuses it (S-5). */

@@ -4,10 +4,11 @@
  */
 import { pack } from '#msgpack';
 import { REPORTABLE_STATES } from './execution-states.ts';
-import { decodeMap, defined, oneOf, optionalText } from './fields.ts';
+import { decodeMap, defined, type Fields, oneOf, optionalText } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS } from './limits.ts';
-import type { ResultBody } from './messages.ts';
+import type { Encrypted, ResultBody } from './messages.ts';
+import { sealedFields } from './sealed.ts';
 
 /** Throws `ProtocolError` for an end that the ledger would not take. */
 export function encodeResultBody(end: ResultBody): Uint8Array<ArrayBuffer> {
@@ -18,10 +19,28 @@ export function encodeResultBody(end: ResultBody): Uint8Array<ArrayBuffer> {
 
 /** Throws `ProtocolError`. */
 export function decodeResultBody(bytes: Uint8Array): ResultBody {
+  return endOf(fieldsOf(bytes));
+}
+
+/** The `body` of a secret command's result, as it travels (X-8). */
+export function encodeSealedBody({ nonce, ct }: Encrypted): Uint8Array<ArrayBuffer> {
+  return pack({ nonce, ct });
+}
+
+/** A `body` as it travelled: an end, or what has to be opened first (X-8). Throws `ProtocolError`. */
+export function decodeTravelledBody(bytes: Uint8Array): ResultBody | Encrypted {
+  const fields = fieldsOf(bytes);
+  return fields.ct === undefined ? endOf(fields) : sealedFields(fields, 1, LIMITS.secretResultBytes);
+}
+
+function fieldsOf(bytes: Uint8Array): Fields {
   if (bytes.length > LIMITS.resultBytes) {
     throw new ProtocolError('R-4', `body: at most ${LIMITS.resultBytes} bytes`);
   }
-  const fields = decodeMap(bytes, LIMITS.resultBytes);
+  return decodeMap(bytes, LIMITS.resultBytes);
+}
+
+function endOf(fields: Fields): ResultBody {
   return defined({
     state: oneOf(fields, 'state', REPORTABLE_STATES),
     reason: optionalText(fields, 'reason', LIMITS.reasonLength),

@@ -1,11 +1,14 @@
 import { LIMITS } from './limits.ts';
 
 /**
- * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders" and "Results"). All
+ * The bytes that are signed or authenticated (PROTOCOL.md, sections "Handshake", "Orders", "Results" and
+ * "Secret commands"). All
  * signatures are Ed25519 (RFC 8032) over a context string, a zero byte, and the parts below; the context
  * keeps a signature made for one purpose from being used for another. Keys are raw: 32 bytes public,
  * base64url without padding in JSON.
  */
+import type { GroupKeyName } from './messages.ts';
+
 const text = new TextEncoder();
 
 function signedBytes(context: string, ...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -106,4 +109,31 @@ export function resultBytes(
   into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
 ): Uint8Array<ArrayBuffer> {
   return written(into, `pushpoint.v1 result\0${device}\0${command}\0`, body);
+}
+
+/** The codes of these bytes by a device's secret are its wrap key and its secret key (X-2). */
+export const WRAP_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('wrap');
+export const SECRET_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('secret');
+
+/** Associated data of sealed arguments (X-3), by the key of a device or of a group. */
+export function sealedArgsBytes(
+  command: string,
+  key: { device: string } | GroupKeyName,
+): Uint8Array<ArrayBuffer> {
+  const name = 'device' in key ? `device\0${key.device}` : `group\0${nameOf(key)}`;
+  return signedBytes('sealed args', text.encode(`${command}\0${name}`));
+}
+
+/** Associated data of a group's key, sealed for a device (X-6). */
+export function sealedKeyBytes(device: string, key: GroupKeyName): Uint8Array<ArrayBuffer> {
+  return signedBytes('sealed key', text.encode(`${device}\0${nameOf(key)}`));
+}
+
+/** Associated data of the result of a secret command (X-8). */
+export function sealedResultBytes(device: string, command: string): Uint8Array<ArrayBuffer> {
+  return signedBytes('sealed result', text.encode(`${device}\0${command}`));
+}
+
+function nameOf({ group, epoch, number }: GroupKeyName): string {
+  return `${group}\0${epoch}\0${number}`;
 }

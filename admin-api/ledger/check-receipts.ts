@@ -152,6 +152,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> 
     worker: own,
     at: time,
   },
+  want: { device: id, group: id, epoch: uint(), number: uint(), at: time },
   undelivered: { command: id, devices: listOf(id, DEVICES_MAX), incarnation: own, at: time },
   'outbox-lost': { incarnation: own, at: time },
   tunnel: {

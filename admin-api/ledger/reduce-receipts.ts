@@ -2,6 +2,7 @@ import {
   type Compliance,
   type Edition,
   type ExecutionState,
+  type GroupKeyName,
   isFinal,
   type MeasuredGateway,
   NO_EDITION,
@@ -10,6 +11,8 @@ import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
+
+export type Want = { device: string } & GroupKeyName;
 
 /** One batch of receipts, reduced to what it changes: one row per device and per execution. */
 export interface ReducedReceipts {
@@ -26,6 +29,8 @@ export interface ReducedReceipts {
   /** By incarnation. */
   undelivered: Map<string, ExecutionKey[]>;
   lostOutboxes: string[];
+  /** Keys of groups that devices ask for, each once. */
+  wants: Want[];
   /** In the order they came; of figures that follow each other only the last. */
   tunnels: TunnelReceipt[];
 }
@@ -60,6 +65,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
   const advances = new Map<string, Advance>();
   const undelivered = new Map<string, ExecutionKey[]>();
   const lostOutboxes = new Set<string>();
+  const wants = new Map<string, Want>();
   const tunnels: TunnelReceipt[] = [];
   const counters = new Map<string, number>();
 
@@ -132,6 +138,11 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
         for (const device of receipt.devices) rows.push({ command: receipt.command, device });
         break;
       }
+      case 'want': {
+        const { device, group, epoch, number } = receipt;
+        wants.set(`${device} ${group} ${epoch} ${number}`, { device, group, epoch, number });
+        break;
+      }
       case 'outbox-lost':
         lostOutboxes.add(receipt.incarnation);
         break;
@@ -159,6 +170,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
     advances: [...advances.values()],
     undelivered,
     lostOutboxes: [...lostOutboxes],
+    wants: [...wants.values()],
     tunnels,
   };
 }

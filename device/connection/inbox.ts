@@ -38,7 +38,7 @@ export class Inbox {
       this.#enqueue(() => executions.settled(message.id, message.state));
     } else if (message.t === 'keep') {
       executions.keep(message.id, message.retryMs);
-    } else {
+    } else if (message.t === 'beat') {
       clock.told(message.time);
       void executions.sweep();
     }

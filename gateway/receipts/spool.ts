@@ -1,8 +1,8 @@
 /**
  * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is
- * unavailable. The spool is bounded in number and bytes. At the bound it drops progress first, then
- * acknowledgements, status and `undelivered`. When only results and session receipts are left, it refuses a
- * new result, and the device keeps it (R-7). So nothing that an execution needs is lost.
+ * unavailable. The spool is bounded in number and bytes. At the bound it drops progress and `want` first,
+ * then acknowledgements, status and `undelivered`. When only results and session receipts are left, it
+ * refuses a new result, and the device keeps it (R-7). So nothing that an execution needs is lost.
  */
 import type { Logger } from 'pino';
 import type { Receipt, Receipts } from '../../bus/bus.ts';
@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 /** Which receipts are dropped first at the bound: the lowest. */
 const RANK: Record<Receipt['kind'], number> = {
   progress: 0,
+  want: 0,
   ack: 1,
   status: 1,
   undelivered: 1,

@@ -34,6 +34,7 @@ import { handleAck } from './handlers/ack.ts';
 import { handleBeat } from './handlers/beat.ts';
 import { handleProgress } from './handlers/progress.ts';
 import { handleResult } from './handlers/result.ts';
+import { handleWant } from './handlers/want.ts';
 
 export interface DeviceMessagesParts {
   /** Its name, for the ledger. */
@@ -169,6 +170,8 @@ export class DeviceMessages {
         return handleAck(session, message, at);
       case 'result':
         return handleResult(session, message, at, this.#parts.worker);
+      case 'want':
+        return handleWant(session, message, at);
       case 'progress': {
         const receipt = handleProgress(session, message, at, ticker.now, this.#ticksPerSecond);
         if (!receipt) metrics.progressDropped++;

@@ -9,6 +9,7 @@ import {
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder, signedPass } from './orders.ts';
 import { sealedResult } from './results.ts';
+import { secretResult, WANT, wantedKey } from './secrets.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
 
 const COMMAND = 'cmd-0001';
@@ -35,6 +36,8 @@ const fromDevice: [string, DeviceMessage][] = [
   ['progress with nothing', { t: 'progress', id: COMMAND }],
   ['progress with everything', { t: 'progress', id: COMMAND, percent: 40, note: '4 of 10 files' }],
   ['result', sealedResult('succeeded')],
+  ['result of a secret command', secretResult('cmd-0007')],
+  ['want', WANT],
   ['result with data of every type', sealedResult('data of every type')],
 ];
 
@@ -53,6 +56,9 @@ const fromGateway: [string, GatewayMessage][] = [
   ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
   ['beat', { t: 'beat', time: NOW + 60_000 }],
   ['order with a command', { t: 'order', ...signedOrder('command for a device') }],
+  ['order with a secret command for a device', { t: 'order', ...signedOrder('secret command for a device') }],
+  ['order with a secret command for a group', { t: 'order', ...signedOrder('secret command for a group') }],
+  ['key', wantedKey()],
   ['order with a membership', { t: 'order', ...signedOrder('membership') }],
   ['settled', { t: 'settled', id: COMMAND, state: 'succeeded' }],
   ['settled, superseded', { t: 'settled', id: COMMAND, state: 'superseded' }],

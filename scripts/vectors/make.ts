@@ -28,6 +28,7 @@ import {
 import { bodyVectors, orderVectors, refusedBodyVectors, signedPass } from './orders.ts';
 import { refusedVectors } from './refused.ts';
 import { resultVectorsAll } from './results.ts';
+import { secretVectors } from './secrets.ts';
 import { timingVectors } from './timing.ts';
 import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
@@ -98,6 +99,8 @@ export function makeVectors(): string {
         'refusedTunnelFrames: what ends a tunnel.',
       'results: ends, sealed with the key of resultKey (R-8); resultBodies and refusedResultBodies: what ' +
         'is inside, as the ledger reads it.',
+      'secretKeys: the keys of a device and of a group (X-2, X-4); sealed: what is sealed with them, by ' +
+        'AES-256-GCM with the tag at the end of ct. In use, every nonce is random.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +
         'a signature.',
     ],
@@ -112,6 +115,7 @@ export function makeVectors(): string {
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
     ...resultVectorsAll(),
+    ...secretVectors(),
     ...timingVectors(),
     ...tunnelVectors(),
   };

@@ -9,6 +9,7 @@ import {
   passBytes,
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
+import { secretArgs } from './secrets.ts';
 import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
 
 const DAY = 86_400_000;
@@ -29,6 +30,28 @@ const bodies: Record<string, OrderBody> = {
     id: 'cmd-0002',
     type: 'sync',
     args: {},
+    target: { group: 'berlin' },
+    issuedAt: NOW,
+    expiresAt: NOW + DAY,
+    timeoutMs: 900_000,
+  },
+  'secret command for a device': {
+    kind: 'command',
+    id: 'cmd-0006',
+    type: 'message',
+    args: null,
+    sealed: secretArgs('cmd-0006', 'device'),
+    target: { device: DEVICE },
+    issuedAt: NOW,
+    expiresAt: NOW + DAY,
+    timeoutMs: 900_000,
+  },
+  'secret command for a group': {
+    kind: 'command',
+    id: 'cmd-0007',
+    type: 'message',
+    args: null,
+    sealed: secretArgs('cmd-0007', 'group'),
     target: { group: 'berlin' },
     issuedAt: NOW,
     expiresAt: NOW + DAY,
@@ -161,6 +184,18 @@ export function bodyVectors() {
         expiresAt: NOW + DAY,
       },
     },
+    {
+      name: 'X-3: sealed arguments, the key nil',
+      body: map({
+        ...withoutArgs,
+        sealed: map({ key: 'c0', nonce: bin(new Uint8Array(12)), ct: bin(new Uint8Array(17)) }),
+      }),
+      order: {
+        ...plainView,
+        args: null,
+        sealed: view({ nonce: new Uint8Array(12), ct: new Uint8Array(17) }),
+      },
+    },
     { name: 'V-2: an unknown kind', body: map({ kind: str('poem'), id: str('cmd-0003') }), order: null },
   ];
 }
@@ -176,6 +211,7 @@ export function refusedBodyVectors() {
     rule,
     body: map({ ...base, ...change }),
   });
+  const sealed = { nonce: bin(new Uint8Array(12)), ct: bin(new Uint8Array(40)) };
   const membership = {
     kind: str('membership'),
     target: map({ device: str(DEVICE) }),
@@ -198,6 +234,20 @@ export function refusedBodyVectors() {
     with_('args nested too deeply', 'F-4', { args: nested(LIMITS.depth + 1) }),
     with_('text in args that is not UTF-8', 'F-6', { args: array('a2fffe') }),
     with_('a key in args that is not UTF-8', 'F-6', { args: '81a2fffec0' }),
+    with_('both args and sealed', 'X-3', { sealed: map(sealed) }),
+    with_('sealed that is binary', 'F-6', { args: 'c0', sealed: bin(new Uint8Array(40)) }),
+    with_('a nonce of 13 bytes', 'F-6', {
+      args: 'c0',
+      sealed: map({ ...sealed, nonce: bin(new Uint8Array(13)) }),
+    }),
+    with_('a ciphertext of the tag alone', 'F-6', {
+      args: 'c0',
+      sealed: map({ ...sealed, ct: bin(new Uint8Array(16)) }),
+    }),
+    with_('a key without a number', 'F-5', {
+      args: 'c0',
+      sealed: map({ ...sealed, key: map({ group: str('berlin'), epoch: '01' }) }),
+    }),
     with_('a membership of a group', 'S-7', { target: map({ group: str('berlin') }) }, membership),
     with_('a membership with an unknown state', 'F-6', { state: str('lost') }, membership),
     with_('an active member without a key', 'F-6', { key: 'c0' }, membership),

@@ -42,6 +42,14 @@ const welcome = {
   gateways: array(gateway),
 };
 const order = { t: str('order'), body: bin(new Uint8Array([0x80])), sig: bin(SIG) };
+const key = {
+  t: str('key'),
+  group: str('berlin'),
+  epoch: '01',
+  number: '01',
+  nonce: bin(new Uint8Array(12)),
+  ct: bin(new Uint8Array(48)),
+};
 const redirect = { t: str('redirect'), to: array(gateway), reason: str('drain'), withinMs: '00' };
 
 const device: [rule: string, name: string, hex: string][] = [
@@ -110,6 +118,9 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'a body that is a map', map({ ...result, body: map({ state: str('succeeded') }) })],
   ['F-6', 'a result without a mac', map({ t: result.t, id: result.id, body: result.body })],
   ['F-6', 'a mac of 31 bytes', map({ ...result, mac: bin(new Uint8Array(31)) })],
+  ['F-6', 'a want without a group', map({ t: str('want'), epoch: '01', number: '01' })],
+  ['F-5', 'a want of epoch 0', map({ t: str('want'), group: str('berlin'), epoch: '00', number: '01' })],
+  ['F-5', 'a want without a number', map({ t: str('want'), group: str('berlin'), epoch: '01' })],
   ['F-6', 'a note of 257 characters', map({ ...progress, note: long(257) })],
   ['F-6', 'a note that is not UTF-8', map({ ...progress, note: 'a2fffe' })],
   ['F-6', 'an unknown field with text32 that is not UTF-8', map({ ...ack, x: 'db00000002fffe' })],
@@ -148,6 +159,13 @@ const fromGateway: typeof device = [
   ],
   ['F-6', 'an order without a body', map({ ...order, body: bin(new Uint8Array(0)) })],
   ['F-6', 'an order signed with 65 bytes', map({ ...order, sig: bin(new Uint8Array(65)) })],
+  ['F-6', 'a key of 31 bytes', map({ ...key, ct: bin(new Uint8Array(47)) })],
+  [
+    'F-6',
+    'a key without a nonce',
+    map({ t: key.t, group: key.group, epoch: '01', number: '01', ct: key.ct }),
+  ],
+  ['F-5', 'a key with number 0', map({ ...key, number: '00' })],
   ['F-6', 'a reason of 33 characters', map({ ...redirect, reason: long(33) })],
   ['F-6', 'a reason that is not UTF-8', map({ ...redirect, reason: 'a2fffe' })],
   [

@@ -41,18 +41,18 @@ const ends: Record<string, ResultBody> = {
   },
 };
 
-function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
+export function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHmac('sha512', key).update(bytes).digest().subarray(0, LIMITS.macBytes));
 }
 
 const RESULT_KEY = mac(SECRET, RESULT_KEY_BYTES);
 
-function seal(command: string, body: Uint8Array): Result {
+export function sealBody(command: string, body: Uint8Array): Result {
   return { t: 'result', id: command, body, mac: mac(RESULT_KEY, resultBytes(DEVICE, command, body)) };
 }
 
 export function sealEnd(command: string, end: ResultBody): Result {
-  return seal(command, encodeResultBody(end));
+  return sealBody(command, encodeResultBody(end));
 }
 
 export function sealedResult(name: string): Result {

@@ -10,6 +10,7 @@ import {
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
 import { sealEnd } from './results.ts';
+import { secretResult, WANT, wantedKey } from './secrets.ts';
 import { hexOf, view } from './wire.ts';
 
 type Step = { from: 'gateway'; message: GatewayMessage } | { from: 'device'; message: DeviceMessage };
@@ -51,6 +52,17 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device(sealEnd('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'settled', id: 'cmd-0001', state: 'succeeded' }),
+    ],
+  ],
+  [
+    'secret command for a group',
+    [
+      gateway({ t: 'order', ...signedOrder('secret command for a group') }),
+      device({ t: 'ack', id: 'cmd-0007' }),
+      device(WANT),
+      gateway(wantedKey()),
+      device(secretResult('cmd-0007')),
+      gateway({ t: 'settled', id: 'cmd-0007', state: 'succeeded' }),
     ],
   ],
 ];

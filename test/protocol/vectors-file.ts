@@ -39,6 +39,16 @@ interface Vectors {
     mac: string;
     frame: string;
   }[];
+  secretKeys: { secret: string; wrap: string; device: string; group: string };
+  sealed: {
+    name: string;
+    key: string;
+    associatedData: string;
+    plain: string;
+    means: unknown;
+    nonce: string;
+    ct: string;
+  }[];
   resultBodies: { name: string; body: string; end: unknown }[];
   refusedResultBodies: { name: string; rule: string; body: string }[];
   refusedBodies: { name: string; rule: string; body: string }[];

@@ -86,11 +86,12 @@ test('every message of both directions is among the golden frames', () => {
     [
       ...new Set(vectors.written.filter((v) => v.from === from).map((v) => (v.message as { t: string }).t)),
     ].sort();
-  assert.equal(named('device'), ['ack', 'beat', 'progress', 'prove', 'result']);
+  assert.equal(named('device'), ['ack', 'beat', 'progress', 'prove', 'result', 'want']);
   assert.equal(named('gateway'), [
     'beat',
     'challenge',
     'keep',
+    'key',
     'order',
     'pass',
     'redirect',
