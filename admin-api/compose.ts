@@ -22,6 +22,7 @@ import { FleetWatch } from './health/fleet-watch.ts';
 import { Health } from './health/health.ts';
 import { StoreWatch } from './health/store-watch.ts';
 import { loadInstallation } from './installation.ts';
+import { ServerKeys } from './keys/server-keys.ts';
 import { Ends } from './ledger/ends.ts';
 import { ForgedResults } from './ledger/forged-results.ts';
 import { Frontier } from './ledger/frontier.ts';
@@ -32,7 +33,6 @@ import { Recheck } from './ledger/recheck.ts';
 import { ReportedEnds } from './ledger/reported-ends.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
-import { OrderSigner } from './order-signer.ts';
 import { Outcomes } from './outcomes.ts';
 import { CertificateAuthority } from './pki/certificate-authority.ts';
 import { type AdminConfig, adminSettings } from './settings.ts';
@@ -72,7 +72,8 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
   // Before anything is read or written there: it may be somebody else's.
   await bus.owner.claim(installation);
   const settings = adminSettings(config);
-  const signer = await OrderSigner.load(store.meta, secretBox);
+  const { epoch } = installation;
+  const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const authority = new CertificateAuthority({ store, secretBox, installation, now });
   await authority.ensureFirst();
@@ -87,7 +88,8 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     now,
     settings,
     installation,
-    signer,
+    serverKeys,
+    signer: serverKeys.signer,
     secrets,
     authority,
     registry,
@@ -97,7 +99,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     loops,
     health: new Health({ bus, store: storeWatch, loops }),
     outcomes: new Outcomes({ store, hub, now }),
-    frames: new CommandFrames(signer),
+    frames: new CommandFrames(serverKeys.signer),
     sender: new BestEffortSender({ bus, log }),
     leases: new LiveWorkers({ bus, log }, settings.leasesIntervalMs),
     clocks: new ClockWatch({ store, bus, log }),

@@ -43,6 +43,11 @@ export class DeviceSecrets {
     return this.#mac(this.#master, deviceSecretBytes(device, generation, this.#scratch));
   }
 
+  /** A secret of 32 bytes that all servers on this database share and nobody else can know. */
+  secretFor(purpose: string): Uint8Array {
+    return this.#mac(this.#master, Buffer.from(`pushpoint ${purpose}`));
+  }
+
   /** Whether the device of this generation made this result. */
   made(
     result: { device: string; command: string; body: Uint8Array; mac: Uint8Array },

@@ -9,6 +9,7 @@ export * from './public-keys.ts';
 export * from './raw-keys.ts';
 export * from './result-body.ts';
 export * from './sealed.ts';
+export * from './server-keys.ts';
 export * from './signing.ts';
 export * from './tie-band.ts';
 export * from './tunnel-frames.ts';

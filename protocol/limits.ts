@@ -59,6 +59,9 @@ export const LIMITS = {
   secretResultBytes: 33 * 1024 - 64,
   /** Body of a pass (S-9), bytes. */
   passBytes: 512,
+  /** Body of the server keys (K-1), bytes, and signing keys in it. */
+  serverKeysBytes: 512,
+  signingKeys: 4,
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,

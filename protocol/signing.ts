@@ -41,6 +41,11 @@ export function passBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('pass', body);
 }
 
+/** What a root key signs of the server keys (K-2). */
+export function serverKeysBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('keys', body);
+}
+
 /** What a device signs at enrolment to show that it holds the key it names (E-2). */
 export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('enroll', publicKey, text.encode(token));

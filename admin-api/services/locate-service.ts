@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { type GatewayAddress, LIMITS, locateBytes } from '../../protocol/index.ts';
 import { addressesOf, type PlacementParts, readFleet } from '../balance/placement.ts';
+import type { DeviceSecrets } from '../device-secrets.ts';
 import { holdsKey } from '../key-proof.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import { Problem } from '../problems.ts';
@@ -36,7 +37,8 @@ export interface Located {
 }
 
 export interface LocateParts extends PlacementParts {
-  signer: Pick<OrderSigner, 'secretFor' | 'signLocated'>;
+  signer: Pick<OrderSigner, 'signLocated'>;
+  secrets: Pick<DeviceSecrets, 'secretFor'>;
   now: () => number;
 }
 
@@ -55,7 +57,7 @@ export class LocateService {
 
   constructor(parts: LocateParts) {
     this.#parts = parts;
-    this.#secret = parts.signer.secretFor('locate challenge');
+    this.#secret = parts.secrets.secretFor('locate challenge');
     this.#filledAt = parts.now();
   }
 

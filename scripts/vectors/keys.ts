@@ -25,6 +25,10 @@ function keyFromSeed(first: number): VectorKey {
 
 export const DEVICE_KEY = keyFromSeed(0x00);
 export const SERVER_KEY = keyFromSeed(0x40);
+/** The next signing key, the root, and the next root. */
+export const NEXT_KEY = keyFromSeed(0x60);
+export const ROOT_KEY = keyFromSeed(0x20);
+export const NEXT_ROOT_KEY = keyFromSeed(0xc0);
 
 export function signWith(key: VectorKey, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, bytes, key.privateKey));

@@ -20,7 +20,10 @@ import {
   GATEWAY,
   GATEWAYS,
   keyView,
+  NEXT_KEY,
+  NEXT_ROOT_KEY,
   NONCE,
+  ROOT_KEY,
   SERVER_KEY,
   signWith,
   TOKEN,
@@ -29,6 +32,7 @@ import { bodyVectors, orderVectors, refusedBodyVectors, signedPass } from './ord
 import { refusedVectors } from './refused.ts';
 import { resultVectorsAll } from './results.ts';
 import { secretVectors } from './secrets.ts';
+import { serverKeysVectors } from './server-keys.ts';
 import { timingVectors } from './timing.ts';
 import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
@@ -101,17 +105,26 @@ export function makeVectors(): string {
         'is inside, as the ledger reads it.',
       'secretKeys: the keys of a device and of a group (X-2, X-4); sealed: what is sealed with them, by ' +
         'AES-256-GCM with the tag at the end of ct. In use, every nonce is random.',
+      'serverKeys: each after the one before it; whoever holds that one takes it where takenNext is true ' +
+        '(K-3). The first is signed by root.',
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +
         'a signature.',
     ],
     limits: LIMITS,
-    keys: { device: keyView(DEVICE_KEY), server: keyView(SERVER_KEY) },
+    keys: {
+      device: keyView(DEVICE_KEY),
+      server: keyView(SERVER_KEY),
+      nextServer: keyView(NEXT_KEY),
+      root: keyView(ROOT_KEY),
+      nextRoot: keyView(NEXT_ROOT_KEY),
+    },
     signatures: signatureVectors(),
     ...frames,
     refused: refusedVectors(),
     orders: orderVectors(),
     bodies: bodyVectors(),
     refusedBodies: refusedBodyVectors(),
+    ...serverKeysVectors(),
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
     ...resultVectorsAll(),

@@ -6,7 +6,7 @@ import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DirectoryProjector } from '../../admin-api/directory/projector.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
@@ -21,7 +21,7 @@ test('a bus that fails while a server starts delays the directory, even one writ
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();
-  const signer = await OrderSigner.load(store.meta);
+  const { signer } = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [] };
   const projector = new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log });
   const ids = await addDevices(store, 'd', 3);
@@ -58,7 +58,7 @@ test('the directory has the newest change that another server makes while it is 
   const bus = new MemoryBus({ log });
   await bus.start();
   await claim(bus);
-  const signer = await OrderSigner.load(store.meta);
+  const { signer } = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [] };
   const [one, two] = [1, 2].map(
     () => new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log }),

@@ -1,6 +1,7 @@
 import { createPublicKey, randomBytes, sign, verify } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import type { Problem } from '../../admin-api/problems.ts';
 import { LocateService } from '../../admin-api/services/locate-service.ts';
 import { locateBytes, locatedBytes } from '../../protocol/index.ts';
@@ -95,7 +96,8 @@ test('G-16: a device is answered once in five seconds', async () => {
 test('G-16: all devices together get 200 answers a second; the others are told different times', async () => {
   let now = 0;
   const { signer, store, workers: leases, projector: directory } = http;
-  const service = new LocateService({ signer, store, leases, directory, now: () => now });
+  const secrets = await DeviceSecrets.load(store.meta);
+  const service = new LocateService({ signer, secrets, store, leases, directory, now: () => now });
   const nonce = randomBytes(32);
   const proof = new Uint8Array(64);
   const question = (n: number) => ({ device: `stranger-${n}`, nonce });

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import { KeyBox, loadSecret, PlainBox } from '../../admin-api/at-rest/secret-box.ts';
 import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
 import { type Program, startCli } from '../services/processes.ts';
@@ -63,11 +63,12 @@ test('a secret from before there was a key is the same secret, and is encrypted 
     assert.match(String(await meta.get('the-secret')), /^aes256gcm:/);
   }
   const signers = [
-    await OrderSigner.load(meta),
-    await OrderSigner.load(meta, box),
-    await OrderSigner.load(meta, box),
+    await ServerKeys.load({ meta }),
+    await ServerKeys.load({ meta, box }),
+    await ServerKeys.load({ meta, box }),
   ];
-  assert.is(new Set(signers.map(({ publicKey }) => Buffer.from(publicKey).toString('hex'))).size, 1);
+  const publicKeys = signers.map(({ signer }) => Buffer.from(signer.publicKey).toString('hex'));
+  assert.is(new Set(publicKeys).size, 1);
   const ofDevice = (await DeviceSecrets.load(meta)).of('d1', 1);
   assert.equal((await DeviceSecrets.load(meta, box)).of('d1', 1), ofDevice);
   assert.match(String(await meta.get('master-secret')), /^aes256gcm:/);

@@ -10,7 +10,10 @@ export interface FrameVector {
 }
 
 interface Vectors {
-  keys: Record<'device' | 'server', { seed: string; publicKey: string; publicKeyBase64url: string }>;
+  keys: Record<
+    'device' | 'server' | 'nextServer' | 'root' | 'nextRoot',
+    { seed: string; publicKey: string; publicKeyBase64url: string }
+  >;
   signatures: {
     name: string;
     key: 'device' | 'server';
@@ -52,6 +55,17 @@ interface Vectors {
   resultBodies: { name: string; body: string; end: unknown }[];
   refusedResultBodies: { name: string; rule: string; body: string }[];
   refusedBodies: { name: string; rule: string; body: string }[];
+  serverKeys: {
+    name: string;
+    keys: unknown;
+    fingerprint: string;
+    body: string;
+    signedBytes: string;
+    sig: string;
+    previousSig?: string;
+    takenNext: boolean;
+  }[];
+  refusedServerKeys: { name: string; rule: string; body: string }[];
   walkthroughs: { name: string; frames: FrameVector[] }[];
   closeCodes: { code: number; name: string; advice: string }[];
   serverTime: {

@@ -5,7 +5,8 @@
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { secretBox } from '../../admin-api/at-rest/key-file.ts';
-import { OrderSigner } from '../../admin-api/order-signer.ts';
+import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
+import type { OrderSigner } from '../../admin-api/order-signer.ts';
 import type { Meta } from '../../admin-api/store/store.ts';
 import type { Delivery, DirectoryGateway, Receipt } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
@@ -151,7 +152,7 @@ export class World {
         return (row as { value: string } | undefined)?.value ?? null;
       };
       const box = secretBox({ ownFile: join(data, 'secrets.key') });
-      return await OrderSigner.load({ get } as unknown as Meta, box);
+      return (await ServerKeys.load({ meta: { get } as unknown as Meta, box })).signer;
     } finally {
       database.close();
     }

@@ -1,0 +1,79 @@
+/** What the store holds of the server keys apart from private keys: one row, replaced as a whole. */
+import { sign } from 'node:crypto';
+import {
+  decodeServerKeys,
+  encodeServerKeys,
+  type ServerKeys,
+  type SignedServerKeys,
+  serverKeysBytes,
+} from '../../protocol/index.ts';
+import type { KeyPair } from './key-vault.ts';
+
+export const KEYS_ROW = 'server-keys';
+
+export interface KeysRecord {
+  /** Each that changed the root, the oldest first; then the newest, if that is another. */
+  documents: SignedServerKeys[];
+  /** Public part of the key that signs, and since when, milliseconds. */
+  active: Uint8Array;
+  activeSince: number;
+}
+
+export function newestOf({ documents }: KeysRecord): SignedServerKeys {
+  const newest = documents.at(-1);
+  if (!newest) throw new Error('no server keys on record');
+  return newest;
+}
+
+export function keysOf(record: KeysRecord): ServerKeys {
+  return decodeServerKeys(newestOf(record).body);
+}
+
+/** Signed by the root that it names; by the root before it as well, if that is another. */
+export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPair): SignedServerKeys {
+  const body = encodeServerKeys(keys);
+  const by = ({ privateKey }: KeyPair) => new Uint8Array(sign(null, serverKeysBytes(body), privateKey));
+  return { body, sig: by(root), ...(previous && { previousSig: by(previous) }) };
+}
+
+/** With a newer document as the newest. */
+export function withDocument(record: KeysRecord, signed: SignedServerKeys): KeysRecord {
+  const changes = record.documents.filter(({ previousSig }) => previousSig !== undefined);
+  return { ...record, documents: [...changes, signed] };
+}
+
+type Row = {
+  documents: { body: string; sig: string; previousSig?: string }[];
+  active: string;
+  activeSince: number;
+};
+
+export function toRow({ documents, active, activeSince }: KeysRecord): string {
+  const row: Row = {
+    documents: documents.map(({ body, sig, previousSig }) => ({
+      ...{ body: text(body), sig: text(sig) },
+      ...(previousSig && { previousSig: text(previousSig) }),
+    })),
+    ...{ active: text(active), activeSince },
+  };
+  return JSON.stringify(row);
+}
+
+export function fromRow(stored: string): KeysRecord {
+  const { documents, active, activeSince } = JSON.parse(stored) as Row;
+  return {
+    documents: documents.map(({ body, sig, previousSig }) => ({
+      ...{ body: bytes(body), sig: bytes(sig) },
+      ...(previousSig !== undefined && { previousSig: bytes(previousSig) }),
+    })),
+    ...{ active: bytes(active), activeSince },
+  };
+}
+
+function text(value: Uint8Array): string {
+  return Buffer.from(value).toString('base64url');
+}
+
+function bytes(value: string): Uint8Array {
+  return new Uint8Array(Buffer.from(value, 'base64url'));
+}

@@ -1,0 +1,124 @@
+/**
+ * The keys that sign for an installation, as one numbered document signed by its root key (PROTOCOL.md,
+ * section "Server keys"). Signatures are verified by what the caller passes in.
+ */
+import { pack } from '#msgpack';
+import { editionOf, isNewer } from './editions.ts';
+import { bytesOf, decodeMap, type Fields, integer, list, oneOf } from './fields.ts';
+import { ProtocolError } from './frame-scan.ts';
+import { LIMITS } from './limits.ts';
+import { serverKeysBytes } from './signing.ts';
+
+/** All keys are raw Ed25519 public keys, 32 bytes. */
+export interface ServerKeys {
+  epoch: number;
+  /** With the epoch, its edition. */
+  revision: number;
+  root: Uint8Array;
+  /** Every one of them signs orders, passes and answers: 1 to 4. */
+  signing: Uint8Array[];
+  issuedAt: number;
+}
+
+/** `body` is an encoded `ServerKeys`. */
+export interface SignedServerKeys {
+  body: Uint8Array;
+  /** By the root key that the body names. */
+  sig: Uint8Array;
+  /** With a new root: by the root before it. */
+  previousSig?: Uint8Array;
+}
+
+/** Whether `sig` is the signature of `bytes` by this key. */
+export type VerifySignature = (
+  publicKey: Uint8Array,
+  bytes: Uint8Array,
+  sig: Uint8Array,
+) => boolean | Promise<boolean>;
+
+/** Throws `ProtocolError` for keys that nobody would take. */
+export function encodeServerKeys(keys: ServerKeys): Uint8Array<ArrayBuffer> {
+  const { root, signing, epoch, revision, issuedAt } = keys;
+  const body = pack({ kind: 'keys', root, signing, epoch, revision, issuedAt });
+  decodeServerKeys(body);
+  return body;
+}
+
+/** Signed or not. Throws `ProtocolError`. */
+export function decodeServerKeys(body: Uint8Array): ServerKeys {
+  const fields = decodeMap(body, LIMITS.serverKeysBytes);
+  oneOf(fields, 'kind', ['keys']);
+  const root = bytesOf(fields, 'root', LIMITS.publicKeyBytes);
+  const signing = list(fields, 'signing', LIMITS.signingKeys, (key) =>
+    bytesOf({ signing: key }, 'signing', LIMITS.publicKeyBytes),
+  );
+  const all = [root, ...signing];
+  const distinct = all.every((key, index) => all.findIndex((other) => sameBytes(key, other)) === index);
+  if (signing.length === 0 || !distinct) {
+    throw new ProtocolError('K-1', `signing: 1 to ${LIMITS.signingKeys} keys, all different from each other`);
+  }
+  const epoch = integer(fields, 'epoch', 1);
+  const revision = integer(fields, 'revision', 1);
+  return { epoch, revision, root, signing, issuedAt: integer(fields, 'issuedAt') };
+}
+
+/** The fields of a signed document, in a message or an answer. Throws `ProtocolError`. */
+export function signedServerKeys(fields: Fields): SignedServerKeys {
+  const { previousSig } = fields;
+  return {
+    body: bytesOf(fields, 'body', 1, LIMITS.serverKeysBytes),
+    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+    ...(previousSig !== undefined &&
+      previousSig !== null && { previousSig: bytesOf(fields, 'previousSig', LIMITS.signatureBytes) }),
+  };
+}
+
+/** The document, if it is well formed and signed by the root that it names (K-2); else `null`. */
+export async function openServerKeys(
+  signed: SignedServerKeys,
+  verify: VerifySignature,
+): Promise<ServerKeys | null> {
+  const keys = decoded(signed.body);
+  if (!keys) return null;
+  return (await verify(keys.root, serverKeysBytes(signed.body), signed.sig)) ? keys : null;
+}
+
+/** The document, if whoever holds `held` takes it (K-3); else `null`. */
+export async function succeedServerKeys(
+  held: ServerKeys,
+  signed: SignedServerKeys,
+  verify: VerifySignature,
+): Promise<ServerKeys | null> {
+  const keys = decoded(signed.body);
+  if (!keys || !isNewer(editionOf(keys), editionOf(held))) return null;
+  if (!sameBytes(keys.root, held.root)) {
+    const { previousSig } = signed;
+    if (!previousSig || !(await verify(held.root, serverKeysBytes(signed.body), previousSig))) return null;
+  }
+  return openServerKeys(signed, verify);
+}
+
+/** Whether one of the signing keys made this signature. */
+export async function isSignedBy(
+  keys: Pick<ServerKeys, 'signing'>,
+  bytes: Uint8Array,
+  sig: Uint8Array,
+  verify: VerifySignature,
+): Promise<boolean> {
+  // The newest key is the last, and signs most.
+  for (const key of [...keys.signing].reverse()) if (await verify(key, bytes, sig)) return true;
+  return false;
+}
+
+function decoded(body: Uint8Array): ServerKeys | null {
+  try {
+    return decodeServerKeys(body);
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
