@@ -17,7 +17,9 @@ import { Inbox } from './connection/inbox.ts';
 import type { ReconnectOptions } from './connection/reconnect.ts';
 import { type KeptGateways, Uplink } from './connection/uplink.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
+import { DeviceKeys } from './executions/device-keys.ts';
 import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions/executions.ts';
+import { GroupKeys } from './executions/group-keys.ts';
 import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
 import { Orders } from './executions/orders.ts';
 import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
@@ -242,7 +244,7 @@ export class PushpointDevice {
   }
 
   async #start(): Promise<void> {
-    const { store, crypto, limits, pace, watchNetwork, random } = this.#options;
+    const { store, crypto, limits, pace, watchNetwork, random = Math.random } = this.#options;
     const stored = await store.load();
     const { key, identity } = stored.state;
     if (!key || !identity) throw new Error('this device is not enrolled');
@@ -250,9 +252,14 @@ export class PushpointDevice {
     const orders = new Orders({ identity, publicKey: key.publicKey }, crypto, clock);
     if (stored.state.membership) await orders.judge(stored.state.membership);
     const fault = (error: unknown) => this.#fault(error);
+    const keys = new DeviceKeys(identity, crypto);
+    const held = stored.state.groupKeys ?? [];
     const executions = new Executions(stored, {
       store,
       clock,
+      keys,
+      groupKeys: (hooks) =>
+        new GroupKeys({ ...hooks, held, keys, random, keep: (groupKeys) => this.#save({ groupKeys }) }),
       handlers: this.#handlers,
       reportQueue: (newest) => new ReportQueue(newest, pace, random),
       limits: { ...EXECUTION_DEFAULTS, ...limits },
@@ -277,7 +284,7 @@ export class PushpointDevice {
       refused: (event) => this.#events.emit('order-refused', event),
       fault,
     });
-    const sealer = new ResultSealer(identity, crypto);
+    const sealer = new ResultSealer(keys);
     const { serverKey } = identity;
     const passes = new GatewayPasses({
       verify: (bytes, sig) => crypto.verify(serverKey, bytes, sig),
@@ -342,6 +349,7 @@ export class PushpointDevice {
     this.#session = { gateway: connection.address, session: message.session, since: Date.now() };
     const link = sealer.over(connection, (error) => this.#fault(error));
     executions.reportQueue.attach(link, executions.unsettled());
+    executions.groupKeys.attach(connection);
     executions.resume();
     void executions.sweep();
     this.#events.emit('connected', this.#session);
@@ -351,6 +359,7 @@ export class PushpointDevice {
     if (this.#session && how.code === CLOSE.replaced) this.#displaced = true;
     this.#session = null;
     this.#running?.executions.reportQueue.detach();
+    this.#running?.executions.groupKeys.detach();
     this.#events.emit('disconnected', how);
   }
 

@@ -83,10 +83,10 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
       temporary: true,
     });
   }
-  await store.saveState({ ...next.state, enrolledAs: body.name });
+  const other = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
+  await store.saveState({ ...next.state, enrolledAs: body.name, ...(other && { groupKeys: [] }) });
   // What another device was told is neither run nor reported by this one (E-5); should it come again, it has
   // run here.
-  const other = state.identity && state.identity.deviceId !== next.state.identity.deviceId;
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({
     put: { id, issuedAt, expiresAt, state: 'settled' as const },
   }));

@@ -22,6 +22,7 @@ export type {
   DeviceState,
   DeviceStore,
   ExecutionRecord,
+  GroupKey,
   JournalEntry,
   Marks,
   Outcome,

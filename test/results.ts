@@ -1,15 +1,19 @@
 /** Results as a device seals them (R-8), and as tests read them. */
-import { createHmac } from 'node:crypto';
+import { createDecipheriv, createHmac } from 'node:crypto';
 import type { Receipt } from '../bus/bus.ts';
 import {
   type DeviceMessage,
   decodeResultBody,
+  decodeTravelledBody,
+  type Encrypted,
   encodeResultBody,
   LIMITS,
   RESULT_KEY_BYTES,
   type Result,
   type ResultBody,
   resultBytes,
+  SECRET_KEY_BYTES,
+  sealedResultBytes,
 } from '../protocol/index.ts';
 
 /** Where nobody checks who made a result. */
@@ -39,11 +43,24 @@ export function sealResult(
 }
 
 /** A device's message; of a result what is in it. */
-export type OpenedMessage = Exclude<DeviceMessage, Result> | ({ t: 'result'; id: string } & ResultBody);
+export type OpenedMessage = Exclude<DeviceMessage, Result> | OpenedResult;
+type OpenedResult = { t: 'result'; id: string; sealed?: true } & ResultBody;
 
-export function openMessage(message: DeviceMessage): OpenedMessage {
+/** `device`: whose results may be sealed, as those of secret commands are. */
+export function openMessage(message: DeviceMessage, device?: Sealer): OpenedMessage {
   if (message.t !== 'result') return message;
-  return { t: 'result', id: message.id, ...decodeResultBody(message.body) };
+  const { id, body } = message;
+  const travelled = decodeTravelledBody(body);
+  if (!('ct' in travelled)) return { t: 'result', id, ...travelled };
+  if (!device) throw new Error(`the result of ${id} is sealed`);
+  return { t: 'result', id, sealed: true, ...decodeResultBody(openEnd(device, id, travelled)) };
+}
+
+/** What the device sealed with its secret key (X-8). */
+function openEnd({ id, secret = NO_SECRET }: Sealer, command: string, { nonce, ct }: Encrypted): Uint8Array {
+  const decipher = createDecipheriv('aes-256-gcm', mac(secret, SECRET_KEY_BYTES), nonce);
+  decipher.setAAD(sealedResultBytes(id, command)).setAuthTag(ct.subarray(-LIMITS.sealTagBytes));
+  return Buffer.concat([decipher.update(ct.subarray(0, -LIMITS.sealTagBytes)), decipher.final()]);
 }
 
 /** As a gateway passes it on. */

@@ -38,7 +38,9 @@ export class Inbox {
       this.#enqueue(() => executions.settled(message.id, message.state));
     } else if (message.t === 'keep') {
       executions.keep(message.id, message.retryMs);
-    } else if (message.t === 'beat') {
+    } else if (message.t === 'key') {
+      this.#enqueue(() => executions.key(message));
+    } else {
       clock.told(message.time);
       void executions.sweep();
     }

@@ -1,3 +1,4 @@
+import type { CommandOrder } from '../../protocol/index.ts';
 import type { DeviceStore, ExecutionRecord, JournalEntry, StoredDevice } from '../storage/store.ts';
 import type { ServerClock } from './server-clock.ts';
 
@@ -18,6 +19,8 @@ export interface Execution {
   /** The newest write of the record. */
   ready: Promise<void>;
   live?: Live | undefined;
+  /** A secret command with its arguments, once they could be read; never stored. */
+  readable?: CommandOrder;
   deadline?: ReturnType<typeof setTimeout>;
 }
 

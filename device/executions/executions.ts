@@ -2,15 +2,18 @@
  * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md,
  * sections "Delivery" and "Results").
  */
-import type { CancelOrder, CommandOrder } from '../../protocol/index.ts';
+import type { CancelOrder, CommandOrder, GroupKeyName, Key } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from '../storage/store.ts';
 import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
+import type { DeviceKeys } from './device-keys.ts';
+import { type GroupKeys, type GroupKeysHooks, isSameKey } from './group-keys.ts';
 import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
 import type { Report } from './sealed-link.ts';
+import { openArgs } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
 export interface ExecutionEvents {
@@ -35,6 +38,9 @@ export interface ExecutionLimits {
  */
 const MOST_RUNS = 3;
 
+/** Reason of a secret command whose arguments do not open with their key. */
+const UNREADABLE = 'its arguments do not open with the key they name';
+
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
 
 /** A settled execution keeps this many characters of its reason: thousands are remembered. */
@@ -52,6 +58,8 @@ export class Executions {
   readonly #book: ExecutionBook;
   readonly #reportQueue: ReportQueue;
   readonly #runs: ExecutionRuns;
+  readonly #keys: DeviceKeys;
+  readonly #groupKeys: GroupKeys;
   #stopping = false;
   #dead = false;
 
@@ -62,6 +70,8 @@ export class Executions {
       handlers: Handlers;
       clock: ServerClock;
       reportQueue: (newest: (id: string) => Report | null) => ReportQueue;
+      keys: DeviceKeys;
+      groupKeys: (hooks: GroupKeysHooks) => GroupKeys;
       limits: ExecutionLimits;
       events: ExecutionEvents;
     },
@@ -73,6 +83,11 @@ export class Executions {
     this.#events = events;
     this.#book = new ExecutionBook(stored, parts.store, clock);
     this.#reportQueue = parts.reportQueue((id) => this.#newest(id));
+    this.#keys = parts.keys;
+    this.#groupKeys = parts.groupKeys({
+      came: (name) => void this.#readAll(name),
+      waits: (name) => this.#unread(name).length > 0,
+    });
     this.#runs = new ExecutionRuns({
       book: this.#book,
       handlers,
@@ -89,6 +104,10 @@ export class Executions {
     return this.#reportQueue;
   }
 
+  get groupKeys(): GroupKeys {
+    return this.#groupKeys;
+  }
+
   /**
    * Executions that wait, that run, that are not settled (these two among them), and ids that are remembered.
    */
@@ -99,18 +118,23 @@ export class Executions {
   /** After a restart: what was running is over (D-7), unless running it twice does no harm. */
   async recover(): Promise<void> {
     const changes: Promise<void>[] = [];
+    await this.#readAll();
     for (const entry of this.#book.inOrder()) {
       const { record } = entry;
       if (record.state !== 'acked' && record.state !== 'running') continue;
-      if (record.state === 'acked' || this.#mayRunAgain(record)) this.#runs.recovered(record.id);
+      if (record.state === 'acked' || this.#mayRunAgain(record, entry.readable))
+        this.#runs.recovered(record.id);
       else changes.push(this.#finish(entry, outcome('failed', 'interrupted')));
     }
     await Promise.all(changes);
   }
 
-  #mayRunAgain({ command, runs = 1 }: Extract<ExecutionRecord, { command: CommandOrder }>): boolean {
+  #mayRunAgain(
+    { command, runs = 1 }: Extract<ExecutionRecord, { command: CommandOrder }>,
+    readable = command,
+  ): boolean {
     const { safeToRepeat, goesOn } = this.#handlers.get(command.type)?.options ?? {};
-    return goesOn?.(command) || (safeToRepeat === true && runs < MOST_RUNS);
+    return goesOn?.(readable) || (safeToRepeat === true && runs < MOST_RUNS);
   }
 
   /** Ids whose newest word is said after every `welcome` (R-5). */
@@ -153,7 +177,7 @@ export class Executions {
 
   async #accept(order: CommandOrder, handler: Registered): Promise<void> {
     const base = { id: order.id, issuedAt: order.issuedAt, expiresAt: order.expiresAt };
-    const live = this.#runs.begin(handler);
+    const live = order.sealed ? undefined : this.#runs.begin(handler);
     const state = live ? 'running' : 'acked';
     const entry = this.#book.add({ ...base, state, command: order, ackedAt: this.#clock.now() });
     entry.live = live;
@@ -170,6 +194,30 @@ export class Executions {
     if (this.#dead) return;
     this.#reportQueue.say(order.id);
     this.#runs.acknowledged(entry, order, handler);
+    if (order.sealed) await this.#read(entry);
+  }
+
+  /** X-7: it begins once its arguments can be read. */
+  async #read(entry: Execution): Promise<void> {
+    const { record } = entry;
+    if (!('command' in record)) return;
+    const read = await openArgs(record.command, this.#keys, this.#groupKeys);
+    if (read === null || this.#dead || !('command' in entry.record)) return;
+    if (read === 'unreadable') return this.#finish(entry, outcome('failed', UNREADABLE));
+    entry.readable = read;
+    this.#runs.pump();
+  }
+
+  /** Those that need this key; all when absent. */
+  async #readAll(name?: GroupKeyName): Promise<void> {
+    await Promise.all(this.#unread(name).map((entry) => this.#read(entry).catch(this.#events.fault)));
+  }
+
+  #unread(name?: GroupKeyName): Execution[] {
+    return [...this.#book.all()].filter(({ record, readable }) => {
+      const sealed = 'command' in record && !readable ? record.command.sealed : undefined;
+      return sealed && (!name || (sealed.key && isSameKey(sealed.key, name)));
+    });
   }
 
   /** D-4 */
@@ -213,9 +261,10 @@ export class Executions {
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
     if (entry?.record.state !== 'finished') return;
-    const { issuedAt, expiresAt, outcome } = entry.record;
+    const { issuedAt, expiresAt, outcome, secret } = entry.record;
     this.#reportQueue.forget(id);
-    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end: withoutData(outcome) });
+    const end = secret ? { state: outcome.state } : withoutData(outcome);
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end });
     this.#events.settled(id, state);
     await this.#record(entry, () => {});
   }
@@ -223,6 +272,11 @@ export class Executions {
   /** It is settled: nothing is owed, so it is said once for each time somebody asks. */
   #sayEnd(id: string, end: SettledEnd | undefined): void {
     if (end) this.#reportQueue.sayOnce({ t: 'end', id, outcome: end });
+  }
+
+  /** X-6 */
+  async key(answer: Key): Promise<void> {
+    await this.#groupKeys.take(answer);
   }
 
   /** R-7: the gateway had no room for the result. */
@@ -258,6 +312,7 @@ export class Executions {
     this.#dead = true;
     this.#runs.kill();
     this.#reportQueue.detach();
+    this.#groupKeys.detach();
     this.#book.close();
   }
 
@@ -265,8 +320,10 @@ export class Executions {
   async #finish(entry: Execution, end: Outcome): Promise<void> {
     const { record } = entry;
     const { id, issuedAt, expiresAt } = record;
-    const type = 'command' in record ? record.command.type : '';
-    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end });
+    const { type, sealed } = 'command' in record ? record.command : { type: '', sealed: undefined };
+    const secret = sealed && { secret: true as const };
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end, ...secret });
+    delete entry.readable;
     this.#runs.release(entry);
     await this.#record(entry, () => this.#said(id, type, end));
   }
@@ -294,7 +351,9 @@ export class Executions {
     const entry = this.#book.get(id);
     const record = entry?.record;
     if (!entry || !record) return null;
-    if (record.state === 'finished') return { t: 'end', id, outcome: record.outcome };
+    if (record.state === 'finished') {
+      return { t: 'end', id, outcome: record.outcome, ...(record.secret && { secret: true }) };
+    }
     if (record.state === 'acked') return { t: 'ack', id };
     if (record.state !== 'running') return null;
     if (entry.live?.word !== 'progress') return { t: 'ack', id };

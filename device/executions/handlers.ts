@@ -7,6 +7,8 @@ export type Command<Args = unknown> = Pick<
   'id' | 'type' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
 > & {
   args: Args;
+  /** Nobody but this device and the administration server can read arguments and result. Keep it so. */
+  secret?: true;
 };
 
 export interface HandlerContext {

@@ -4,15 +4,22 @@ import type { Outcome } from '../storage/store.ts';
 import { Aborted, Failed, Rejected } from './handlers.ts';
 import { CannotTravel, tooLong, travelling } from './travel.ts';
 
+export interface Travel {
+  /** Told of data that cannot travel. */
+  refused?: (error: CannotTravel) => void;
+  /** Of a secret command: what is sealed takes some of the room (X-8). */
+  secret?: boolean;
+}
+
 /**
  * An outcome as it may travel: a reason within its limit, and data that is JSON and fits (R-1, R-4). Data
- * that cannot travel is left out and the reason says so; the state stays what it is. `refused` is told.
+ * that cannot travel is left out and the reason says so; the state stays what it is.
  */
 export function outcome(
   state: Outcome['state'],
   reason?: string,
   data?: unknown,
-  refused?: (error: CannotTravel) => void,
+  { refused, secret }: Travel = {},
 ): Outcome {
   const made: Outcome = { state };
   if (reason !== undefined) made.reason = clip(reason, LIMITS.reasonLength);
@@ -20,7 +27,8 @@ export function outcome(
   try {
     const whole: Outcome = { ...made, data: travelling(data) };
     const { length } = encodeValue(whole);
-    if (length > LIMITS.resultBytes) throw tooLong(length);
+    const max = secret ? LIMITS.secretResultBytes : LIMITS.resultBytes;
+    if (length > max) throw tooLong(max, length);
     // The ledger would not take a result that broke a rule: its own check is made here first.
     encodeResultBody(whole);
     return whole;
@@ -37,16 +45,12 @@ export function outcome(
  * What a handler's error means for its execution; `null` when the device stopped it and nothing is to be said
  * yet.
  */
-export function outcomeOfError(
-  error: unknown,
-  signal: AbortSignal,
-  refused?: (error: CannotTravel) => void,
-): Outcome | null {
+export function outcomeOfError(error: unknown, signal: AbortSignal, travel?: Travel): Outcome | null {
   const aborted = signal.aborted && signal.reason instanceof Aborted ? signal.reason.why : undefined;
   if (aborted === 'stopped') return null;
   const failure = isOf(Failed, error) ? error : undefined;
-  if (aborted === 'canceled') return outcome('canceled', undefined, failure?.data, refused);
-  return outcome(isOf(Rejected, error) ? 'rejected' : 'failed', textOf(error), failure?.data, refused);
+  if (aborted === 'canceled') return outcome('canceled', undefined, failure?.data, travel);
+  return outcome(isOf(Rejected, error) ? 'rejected' : 'failed', textOf(error), failure?.data, travel);
 }
 
 /** Handlers throw anything, also what throws when it is looked at. */

@@ -4,13 +4,15 @@ import { clip } from '../platform/clip.ts';
 import type { Outcome } from '../storage/store.ts';
 import type { Execution, ExecutionBook, Live } from './book.ts';
 import { Aborted, type AbortReason, type Handlers, type Registered } from './handlers.ts';
-import { outcome, outcomeOfError } from './outcome.ts';
+import { outcome, outcomeOfError, type Travel } from './outcome.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** A handler still at work after this long is told of by a first `progress`, milliseconds. */
 const FIRST_PROGRESS_MS = 500;
 /** D-5 */
 const PROGRESS_EVERY_MS = 1_000;
+/** X-7 */
+const NO_KEY = 'the key for its arguments did not come in time';
 
 export interface RunParts {
   book: ExecutionBook;
@@ -130,6 +132,7 @@ export class ExecutionRuns {
         void finish(entry, outcome('rejected', 'unsupported'));
         continue;
       }
+      if (record.command.sealed && !entry.readable) continue;
       const takesSlot = !handler.options.unlimited;
       if (takesSlot && this.#slotsTaken >= concurrency) continue;
       this.#waiting.delete(id);
@@ -168,9 +171,11 @@ export class ExecutionRuns {
   }
 
   /** What of an earlier program goes on outside of this one, and the handler that follows it. */
-  #goesOn({ record }: Execution): { command: CommandOrder; handler: Registered } | null {
+  #goesOn(entry: Execution): { command: CommandOrder; handler: Registered } | null {
+    const { record } = entry;
     if (record.state !== 'running') return null;
-    const { command } = record;
+    const command = readable(entry);
+    if (!command) return null;
     const handler = this.#parts.handlers.get(command.type);
     return handler?.options.goesOn?.(command) ? { command, handler } : null;
   }
@@ -209,22 +214,21 @@ export class ExecutionRuns {
     const timedOut = () => {
       this.abort(entry, 'timed-out');
       this.#waiting.delete(record.id);
-      void this.#parts.finish(entry, outcome('timed-out'));
+      const unread = record.command.sealed !== undefined && !entry.readable;
+      void this.#parts.finish(entry, unread ? outcome('failed', NO_KEY) : outcome('timed-out'));
     };
     // Gateways' clocks differ: no clock makes more of it than there was.
     if (leftMs > 0) entry.deadline = setTimeout(timedOut, Math.min(timeoutMs, leftMs));
     else timedOut();
   }
 
-  #run(entry: Execution, command: CommandOrder, handler: Registered): void {
+  #run(entry: Execution, order: CommandOrder, handler: Registered): void {
     const { live } = entry;
+    const command = readable(entry) ?? order;
     if (!live) return;
     const { signal } = live.controller;
-    const { finish, started, fault } = this.#parts;
-    const refused = (error: Error) =>
-      fault(
-        new Error(`${command.type} ${command.id}: what its handler gave could not travel: ${error.message}`),
-      );
+    const { finish, started } = this.#parts;
+    const travel = this.#travel(command);
     if (signal.aborted && !handler.options.goesOn?.(command)) {
       // Canceled while it was being noted.
       const end = outcomeOfError(signal.reason, signal);
@@ -232,26 +236,33 @@ export class ExecutionRuns {
       return;
     }
     const over = () => entry.live !== live || this.#dead;
-    const { target: _, kind: __, ...shown } = command;
+    const { target: _, kind: __, sealed, ...shown } = command;
     started(command.id, command.type);
     live.progressTimer = setTimeout(() => this.#tell(entry, live), FIRST_PROGRESS_MS);
     const work = (async () => {
       let end: Outcome | null;
       try {
-        const data = await handler.run(shown, {
+        const data = await handler.run(sealed ? { ...shown, secret: true } : shown, {
           signal,
           progress: (percent, note) => {
             checkProgress(percent, note);
-            if (!over()) this.#progress(entry, live, percent, note);
+            // Notes travel as they are (X-8).
+            if (!over()) this.#progress(entry, live, percent, sealed ? undefined : note);
           },
         });
-        end = outcome('succeeded', undefined, data, refused);
+        end = outcome('succeeded', undefined, data, travel);
       } catch (error) {
-        end = outcomeOfError(error, signal, refused);
+        end = outcomeOfError(error, signal, travel);
       }
       if (end && !over()) await finish(entry, end);
     })().finally(() => this.#working.delete(work));
     this.#working.add(work);
+  }
+
+  #travel({ type, id, sealed }: CommandOrder): Travel {
+    const refused = ({ message }: Error) =>
+      this.#parts.fault(new Error(`${type} ${id}: what its handler gave could not travel: ${message}`));
+    return { refused, secret: sealed !== undefined };
   }
 
   #progress(entry: Execution, live: Live, percent?: number, note?: string): void {
@@ -273,6 +284,12 @@ export class ExecutionRuns {
     live.progressAt = performance.now();
     this.#parts.progressed(entry.record.id);
   }
+}
+
+/** With its arguments; `null` for a secret command that cannot be read (yet). */
+function readable({ record, readable }: Execution): CommandOrder | null {
+  if (readable || !('command' in record)) return readable ?? null;
+  return record.command.sealed ? null : record.command;
 }
 
 /** What cannot travel is refused where it is given. */

@@ -5,18 +5,20 @@
 import {
   type DeviceMessage,
   encodeResultBody,
-  RESULT_KEY_BYTES,
+  encodeSealedBody,
   type Result,
-  resultBytes,
+  sealedResultBytes,
 } from '../../protocol/index.ts';
-import type { DeviceCrypto } from '../platform/crypto.ts';
-import type { DeviceIdentity, Outcome } from '../storage/store.ts';
+import type { Outcome } from '../storage/store.ts';
+import type { DeviceKeys } from './device-keys.ts';
 
 /** The end of an execution, before it is sealed. */
 export interface EndReport {
   t: 'end';
   id: string;
   outcome: Outcome;
+  /** Of a secret command. */
+  secret?: true;
 }
 
 export type Report = Exclude<DeviceMessage, Result> | EndReport;
@@ -34,22 +36,22 @@ interface MessageLink {
 }
 
 export class ResultSealer {
-  readonly #deviceId: string;
-  readonly #crypto: DeviceCrypto;
-  readonly #key: Promise<Uint8Array>;
+  readonly #keys: DeviceKeys;
 
-  constructor({ deviceId, secret }: DeviceIdentity, crypto: DeviceCrypto) {
-    this.#deviceId = deviceId;
-    this.#crypto = crypto;
-    this.#key = crypto.mac(secret, RESULT_KEY_BYTES);
-    // Whoever seals learns of it.
-    this.#key.catch(() => {});
+  constructor(keys: DeviceKeys) {
+    this.#keys = keys;
   }
 
-  async seal({ id, outcome }: EndReport): Promise<Result> {
-    const body = encodeResultBody(outcome);
-    const mac = await this.#crypto.mac(await this.#key, resultBytes(this.#deviceId, id, body));
-    return { t: 'result', id, body, mac };
+  async seal({ id, outcome, secret }: EndReport): Promise<Result> {
+    const plain = encodeResultBody(outcome);
+    const body = secret ? await this.#hidden(id, plain) : plain;
+    return { t: 'result', id, body, mac: await this.#keys.mac(id, body) };
+  }
+
+  /** */
+  async #hidden(id: string, plain: Uint8Array): Promise<Uint8Array> {
+    const { deviceId } = this.#keys;
+    return encodeSealedBody(await this.#keys.seal(plain, sealedResultBytes(deviceId, id)));
   }
 
   /** A result that cannot be sealed now is not sent: it is repeated like any unsettled one. */

@@ -79,13 +79,13 @@ function kindOf(value: object): string {
 /** Bytes it takes at least; stops before much is built of what is too large anyway. */
 function spend<T>(value: T, bytes: number, room: { bytes: number }): T {
   room.bytes -= bytes;
-  if (room.bytes < 0) throw tooLong();
+  if (room.bytes < 0) throw tooLong(LIMITS.resultBytes);
   return value;
 }
 
-export function tooLong(bytes?: number): CannotTravel {
+export function tooLong(max: number, bytes?: number): CannotTravel {
   const size = bytes === undefined ? 'more' : `${bytes} bytes`;
-  return new CannotTravel(`with it the result has ${size}, and may have ${LIMITS.resultBytes} bytes`);
+  return new CannotTravel(`with it the result has ${size}, and may have ${max} bytes`);
 }
 
 function refuse(path: string, why: string): never {

@@ -1,5 +1,6 @@
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { GroupKeyName, SealedArgs } from '../../protocol/index.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
 import { privateFolder, replaceFile } from './file-mode.ts';
 import { lockFolder } from './folder-lock.ts';
@@ -7,6 +8,7 @@ import { JournalFile } from './journal-file.ts';
 import {
   type DeviceState,
   type DeviceStore,
+  type GroupKey,
   type JournalEntry,
   JournalView,
   type StoredDevice,
@@ -72,7 +74,7 @@ export class FileStore implements DeviceStore {
     for (const entry of entries) this.#view.apply(entry);
     // Not through #inOrder: the journal orders its writers itself, and lets them share a sync.
     if (this.#compacting) await this.#compacting;
-    await this.#journal.append(entries);
+    await this.#journal.append(entries.map(toLine));
     if (this.#journal.bytes > this.#compactAbove && !this.#compacting) {
       this.#compacting = this.#compact().finally(() => {
         this.#compacting = null;
@@ -91,7 +93,7 @@ export class FileStore implements DeviceStore {
   }
 
   async #compact(): Promise<void> {
-    await this.#journal.rewrite(this.#view.entries());
+    await this.#journal.rewrite(this.#view.entries().map(toLine));
     // What is live may itself be long: leave room, so that the journal is not rewritten at every entry.
     this.#compactAbove = Math.max(COMPACT_ABOVE_BYTES, this.#journal.bytes * 2);
   }
@@ -107,7 +109,7 @@ export class FileStore implements DeviceStore {
       }
     }
     const { entries, damagedLines } = await this.#journal.open();
-    for (const entry of entries) this.#view.apply(entry as JournalEntry);
+    for (const entry of entries) this.#view.apply(fromLine(entry));
     this.damagedLines = damagedLines;
     if (damagedLines > 0 || this.#journal.bytes > COMPACT_ABOVE_BYTES) await this.#compact();
   }
@@ -119,10 +121,33 @@ export class FileStore implements DeviceStore {
   }
 }
 
-/* Binary fields travel as base64url in device.json. */
+/* Binary fields travel as base64url in both files. */
+
+/** Sealed arguments are the only binary of the journal. */
+function toLine(entry: JournalEntry): unknown {
+  const sealed = sealedOf(entry);
+  if (!sealed) return entry;
+  return withSealed(entry, { ...sealed, nonce: toBase64url(sealed.nonce), ct: toBase64url(sealed.ct) });
+}
+
+function fromLine(line: unknown): JournalEntry {
+  const entry = line as JournalEntry;
+  const sealed = sealedOf(entry);
+  if (!sealed) return entry;
+  return withSealed(entry, { ...sealed, nonce: fromBase64url(sealed.nonce), ct: fromBase64url(sealed.ct) });
+}
+
+function sealedOf(entry: JournalEntry): SealedArgs | undefined {
+  return 'put' in entry && 'command' in entry.put ? entry.put.command.sealed : undefined;
+}
+
+function withSealed(entry: JournalEntry, sealed: unknown): JournalEntry {
+  if (!('put' in entry) || !('command' in entry.put)) return entry;
+  return { put: { ...entry.put, command: { ...entry.put.command, sealed: sealed as SealedArgs } } };
+}
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, membership, gateways, older, home, measured } = state;
+  const { key, identity, membership, gateways, older, home, measured, groupKeys } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     enrolledAs: state.enrolledAs,
@@ -136,6 +161,7 @@ function toJson(state: DeviceState): unknown {
     older,
     home,
     measured,
+    groupKeys: groupKeys?.map((held) => ({ ...held, key: toBase64url(held.key) })),
   };
 }
 
@@ -166,7 +192,12 @@ function fromJson(json: any): DeviceState {
   if (json.membership) {
     state.membership = { body: fromBase64url(json.membership.body), sig: fromBase64url(json.membership.sig) };
   }
+  if (Array.isArray(json.groupKeys)) state.groupKeys = json.groupKeys.map(groupKey);
   return state;
+}
+
+function groupKey({ group, epoch, number, key }: GroupKeyName & { key: string }): GroupKey {
+  return { group, epoch, number, key: fromBase64url(key, 32) };
 }
 
 function isMeasure(entry: [string, unknown]): entry is [string, number] {

@@ -1,5 +1,5 @@
 /** What a device must not forget: who it is, where to go, and what became of its executions. */
-import type { CommandOrder, GatewayAddress, ReportableState } from '../../protocol/index.ts';
+import type { CommandOrder, GatewayAddress, GroupKeyName, ReportableState } from '../../protocol/index.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 
 /** Who the device is, since its enrolment. */
@@ -32,6 +32,13 @@ export interface DeviceState {
   measured?: Readonly<Record<string, number>>;
   /** The newest membership order, as it was signed (S-7). */
   membership?: { body: Uint8Array; sig: Uint8Array };
+  /** Keys of groups (X-4), the first to come first. Secret. */
+  groupKeys?: readonly GroupKey[];
+}
+
+export interface GroupKey extends GroupKeyName {
+  /** 32 bytes. */
+  key: Uint8Array;
 }
 
 /** An outcome as it is reported; `data` is JSON. */
@@ -51,7 +58,8 @@ export type ExecutionRecord = {
   expiresAt: number;
 } & (
   | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number; runs?: number }
-  | { state: 'finished'; outcome: Outcome }
+  /** `secret`: the outcome is that of a secret command. */
+  | { state: 'finished'; outcome: Outcome; secret?: true }
   /** The end, without its data: a ledger that was restored from a backup may ask for it again (D-4). */
   | { state: 'settled'; end?: SettledEnd }
   | { state: 'withheld' }

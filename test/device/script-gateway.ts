@@ -7,24 +7,37 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { type DeviceKey, type DeviceState, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import {
+  type DeviceKey,
+  type DeviceState,
+  type GroupKey,
+  MemoryStore,
+  nodeCrypto,
+} from '../../device/index.ts';
 import {
   type CommandOrder,
   type DeviceMessage,
   decodeDeviceMessage,
+  encodeArgs,
   encodeGatewayMessage,
   encodeOrderBody,
   encodePass,
+  encryptSecret,
   type GatewayAddress,
   type GatewayMessage,
+  type GroupKeyName,
   type MembershipOrder,
   type OrderBody,
   orderBytes,
   passBytes,
   proofBytes,
   type Result,
+  SECRET_KEY_BYTES,
   type SignedPass,
   SUBPROTOCOL,
+  sealedArgsBytes,
+  sealedKeyBytes,
+  WRAP_KEY_BYTES,
 } from '../../protocol/index.ts';
 import { type OpenedMessage, openMessage, resultMac } from '../results.ts';
 import { until } from './until.ts';
@@ -186,6 +199,27 @@ export class ScriptGateway {
     peer.send(await this.order(this.command(id, over)));
   }
 
+  /** A secret command, sealed with this key of a group, or with the device's secret key. */
+  async sendSecret(
+    id: string,
+    args: unknown,
+    { by, ...over }: Partial<CommandOrder> & { by?: GroupKey } = {},
+  ): Promise<void> {
+    const about = sealedArgsBytes(id, by ?? { device: this.deviceId });
+    const key = by?.key ?? (await nodeCrypto.mac(this.secret, SECRET_KEY_BYTES));
+    const encrypted = await encryptSecret(nodeCrypto, key, encodeArgs(args), about);
+    const { key: _, ...name } = by ?? { key: null };
+    const sealed = { ...(by && { key: name as GroupKeyName }), ...encrypted };
+    await this.sendCommand(id, { ...over, args: null, sealed });
+  }
+
+  /** The key of a group, as this device may read it. */
+  async sendKey({ key, ...name }: GroupKey, device = this.deviceId): Promise<void> {
+    const wrap = await nodeCrypto.mac(this.secret, WRAP_KEY_BYTES);
+    const encrypted = await encryptSecret(nodeCrypto, wrap, key, sealedKeyBytes(device, name));
+    this.last.send({ t: 'key', ...name, ...encrypted });
+  }
+
   async sendCancel(id: string, expiresAt = this.time() + 60_000): Promise<void> {
     const target = { device: this.deviceId };
     this.last.send(await this.order({ kind: 'cancel', id, target, issuedAt: this.time(), expiresAt }));
@@ -257,7 +291,7 @@ export class ScriptGateway {
       const message = decodeDeviceMessage(data as Buffer);
       if (!message) return;
       if (message.t === 'result' && !this.#made(message)) this.badResults++;
-      peer.received.push(openMessage(message));
+      peer.received.push(openMessage(message, { id: this.deviceId, secret: this.secret }));
       peer.times.push(performance.now());
       if (message.t === 'prove') void this.#prove(peer, nonce, gateway, message);
       if (message.t === 'beat' && this.answerBeats) peer.send({ t: 'beat', time: this.time() });

@@ -1,0 +1,126 @@
+/**
+ * Keys of groups, which secret commands need (X-4 to X-7): kept, asked for until they come, and no longer
+ * than somebody waits for them.
+ */
+import { type GroupKeyName, type Key, sealedKeyBytes, type Want } from '../../protocol/index.ts';
+import type { GroupKey } from '../storage/store.ts';
+import type { DeviceKeys } from './device-keys.ts';
+
+/** Keys that are kept; of more, those that came first are dropped, and asked for again when needed. */
+const KEPT_MAX = 64;
+/** Keys that are asked for at a time. */
+const WANTED_MAX = 64;
+/** The first question comes within this time: all devices of a group lack a new key at once (X-7). */
+const FIRST_MS = 1_000;
+const AGAIN_MS = 5_000;
+const AGAIN_MAX_MS = 300_000;
+
+export interface GroupKeysHooks {
+  /** A key has come. */
+  came(name: GroupKeyName): void;
+  /** Whether a command still waits for this key. */
+  waits(name: GroupKeyName): boolean;
+}
+
+interface GroupKeysParts extends GroupKeysHooks {
+  held: readonly GroupKey[];
+  keys: DeviceKeys;
+  keep(keys: readonly GroupKey[]): void;
+  random: () => number;
+}
+
+interface Wanted {
+  name: GroupKeyName;
+  dueAt: number;
+  pauseMs: number;
+}
+
+/** Where questions go: a connection. */
+interface WantLink {
+  send(want: Want): void;
+}
+
+export class GroupKeys {
+  readonly #parts: GroupKeysParts;
+  #held: readonly GroupKey[];
+  readonly #wanted = new Map<string, Wanted>();
+  #link: WantLink | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(parts: GroupKeysParts) {
+    this.#parts = parts;
+    this.#held = parts.held;
+  }
+
+  get(name: GroupKeyName): Uint8Array | undefined {
+    const wanted = textOf(name);
+    return this.#held.find((held) => textOf(held) === wanted)?.key;
+  }
+
+  /** Asks for it, and again until it comes or nobody waits for it. */
+  want(name: GroupKeyName): void {
+    const text = textOf(name);
+    if (this.#wanted.has(text) || this.#wanted.size >= WANTED_MAX) return;
+    this.#wanted.set(text, { name, dueAt: this.#soon(), pauseMs: AGAIN_MS });
+    this.#arm();
+  }
+
+  /** A session is open: what was asked before may be lost. */
+  attach(link: WantLink): void {
+    this.#link = link;
+    for (const wanted of this.#wanted.values()) wanted.dueAt = this.#soon();
+    this.#arm();
+  }
+
+  detach(): void {
+    this.#link = null;
+    clearTimeout(this.#timer);
+  }
+
+  /** Takes only what it asked for: a gateway that repeats old answers must not push out other keys. */
+  async take(answer: Key): Promise<void> {
+    const { group, epoch, number } = answer;
+    const name = { group, epoch, number };
+    const { keys, keep, came } = this.#parts;
+    if (!this.#wanted.has(textOf(name))) return;
+    const key = await keys.open('wrap', answer, sealedKeyBytes(keys.deviceId, name));
+    if (key === null || !this.#wanted.delete(textOf(name))) return;
+    this.#held = [...this.#held, { ...name, key }].slice(-KEPT_MAX);
+    keep(this.#held);
+    came(name);
+  }
+
+  #soon(): number {
+    return performance.now() + this.#parts.random() * FIRST_MS;
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    if (!this.#link || this.#wanted.size === 0) return;
+    const dueAt = Math.min(...[...this.#wanted.values()].map((wanted) => wanted.dueAt));
+    this.#timer = setTimeout(() => this.#ask(), Math.max(0, dueAt - performance.now()));
+  }
+
+  #ask(): void {
+    const now = performance.now();
+    for (const [text, wanted] of this.#wanted) {
+      if (!this.#parts.waits(wanted.name)) {
+        this.#wanted.delete(text);
+        continue;
+      }
+      if (wanted.dueAt > now) continue;
+      this.#link?.send({ t: 'want', ...wanted.name });
+      wanted.dueAt = now + wanted.pauseMs * (1 + this.#parts.random());
+      wanted.pauseMs = Math.min(AGAIN_MAX_MS, wanted.pauseMs * 2);
+    }
+    this.#arm();
+  }
+}
+
+export function isSameKey(one: GroupKeyName, other: GroupKeyName): boolean {
+  return textOf(one) === textOf(other);
+}
+
+function textOf({ group, epoch, number }: GroupKeyName): string {
+  return `${group} ${epoch} ${number}`;
+}
