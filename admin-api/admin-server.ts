@@ -116,6 +116,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   parts.clocks.start();
   await parts.hub.start();
   await parts.directory.start();
+  await parts.cloned.start();
   parts.dispatcher.start();
   await parts.registrar.start();
   await parts.frontier.start();
@@ -164,6 +165,7 @@ function stopsOf(parts: AdminParts, { groups }: HttpServices, http: FastifyInsta
     () => parts.ingest.stop(),
     () => parts.expander.stop(),
     () => parts.dispatcher.stop(),
+    () => parts.cloned.stop(),
     () => parts.directory.stop(),
     () => parts.hub.stop(),
     () => parts.clocks.stop(),

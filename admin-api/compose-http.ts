@@ -16,6 +16,7 @@ import { TunnelService } from './services/tunnel-service.ts';
 export function composeHttp(parts: AdminParts): HttpServices {
   const { store, bus, directory, installation, leases: workers, settings } = parts;
   const { resendAfterMs } = settings;
+  const withheld = (device: string) => parts.cloned.withheld(device);
   return {
     ...parts,
     directory: {
@@ -25,7 +26,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
       installation,
     },
     commands: new CommandService(parts),
-    explain: (device, command) => explain({ store, bus, workers, resendAfterMs }, device, command),
+    explain: (device, command) => explain({ store, bus, workers, resendAfterMs, withheld }, device, command),
     placement: (device) => explainPlacement(parts, device),
     coverage: () => coverageOf(parts),
     groups: new GroupService(parts),

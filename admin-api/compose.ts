@@ -12,6 +12,7 @@ import { BestEffortSender } from './best-effort-sender.ts';
 import { DeviceSecrets } from './device-secrets.ts';
 import { GatewayRegistrar } from './directory/gateway-registrar.ts';
 import { DirectoryProjector } from './directory/projector.ts';
+import { ClonedDevices } from './dispatch/cloned-devices.ts';
 import { CommandFrames } from './dispatch/command-frames.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Expander } from './dispatch/expander.ts';
@@ -23,6 +24,7 @@ import { Health } from './health/health.ts';
 import { StoreWatch } from './health/store-watch.ts';
 import { loadInstallation } from './installation.ts';
 import { ServerKeys } from './keys/server-keys.ts';
+import { CopyWatch } from './ledger/copies.ts';
 import { Ends } from './ledger/ends.ts';
 import { ForgedResults } from './ledger/forged-results.ts';
 import { Frontier } from './ledger/frontier.ts';
@@ -121,8 +123,9 @@ function placementParts(core: Core) {
 
 /** A command's way down. */
 function dispatchParts(core: Core) {
-  const dispatcher = new Dispatcher(core);
-  return { dispatcher, expander: new Expander({ ...core, dispatcher }) };
+  const cloned = new ClonedDevices(core, { hold: core.settings.holdCloned });
+  const dispatcher = new Dispatcher({ ...core, cloned });
+  return { cloned, dispatcher, expander: new Expander({ ...core, dispatcher }) };
 }
 
 type Down = Core & ReturnType<typeof placementParts> & ReturnType<typeof dispatchParts>;
@@ -148,7 +151,15 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
     forged,
     reportedEnds,
     frontier,
-    ingest: new Ingest({ ...parts, tunnels, watch, canaries, aside, reportedEnds }),
+    ingest: new Ingest({
+      ...parts,
+      tunnels,
+      watch,
+      canaries,
+      aside,
+      reportedEnds,
+      copies: new CopyWatch(parts),
+    }),
     overdue: new OverdueExecutions(parts, { ...settings, intervalMs: settings.overdueIntervalMs }),
     ends: new Ends({ ...parts, frontier }),
     recheck: new Recheck(parts, { giveUpAfterMs: settings.recheckForMs }),

@@ -10,6 +10,8 @@ export interface AdminGauges {
   directory(): DirectoryState & DirectoryCounts;
   /** Devices connected, by the word of the workers. */
   connected(): number;
+  /** Devices known as cloned. */
+  cloned(): number;
   /** None is connected where many were. */
   fleetGone(): boolean;
   lostSeconds(): [dependency: string, seconds: number][];
@@ -74,6 +76,14 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
     registers,
     collect() {
       this.set(gauges.connected());
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_devices_cloned',
+    help: 'Devices whose key two programs are known to use.',
+    registers,
+    collect() {
+      this.set(gauges.cloned());
     },
   });
   new Gauge({

@@ -51,6 +51,11 @@ export function createAdminMetrics(registry: Registry) {
       help: 'Sessions that another program with the same key ended, as the device says.',
       registers,
     }),
+    cloned: new Counter({
+      name: 'pushpoint_admin_devices_found_cloned_total',
+      help: 'Devices found to be cloned: two programs with one key answered at the same time.',
+      registers,
+    }),
     receipts: new Counter({
       name: 'pushpoint_admin_receipts_total',
       help: 'Receipts applied, by kind.',

@@ -20,7 +20,7 @@ export function observe(parts: AdminParts, version: string, certificates: Certif
 }
 
 function addDependencies(parts: AdminParts, certificates: Certificates): void {
-  const { health, clocks, directory, fleet, leases, canaries, aside, forged } = parts;
+  const { health, clocks, directory, fleet, leases, canaries, aside, forged, cloned } = parts;
   health.add('certificate', () => certificates.report());
   health.add('gateways', () => gatewayReport(leases));
   health.add('clocks', () => clocks.report());
@@ -29,6 +29,7 @@ function addDependencies(parts: AdminParts, certificates: Certificates): void {
   health.add('canary', () => canaries.dependency.report());
   health.add('receipts', () => aside.report());
   health.add('results', () => forged.report());
+  health.add('copies', () => cloned.report());
 }
 
 function watchLoops({ loops, overdue, ends, hub, leases, directory, dispatcher, ingest }: AdminParts): void {
@@ -49,11 +50,21 @@ function watchLoops({ loops, overdue, ends, hub, leases, directory, dispatcher, 
   );
 }
 
-function registerGauges({ registry, health, directory, fleet, clocks, store, bus }: AdminParts): void {
+function registerGauges({
+  registry,
+  health,
+  directory,
+  fleet,
+  clocks,
+  cloned,
+  store,
+  bus,
+}: AdminParts): void {
   registerAdminGauges(registry, {
     ready: () => health.readiness().ready,
     directory: () => ({ ...directory.state, ...directory.counts }),
     connected: () => fleet.connected,
+    cloned: () => cloned.size,
     fleetGone: () => fleet.warning !== null,
     stuck: () => health.stuck,
     lostSeconds: () =>

@@ -44,6 +44,8 @@ export interface AdminSettings {
   leaseBackMs: number;
   /** How long devices that were away at the start are asked about open executions. */
   recheckForMs: number;
+  /** Commands for devices that are known as cloned wait. */
+  holdCloned: boolean;
   tunnels: TunnelSettings;
 }
 
@@ -60,6 +62,7 @@ const DEFAULTS: AdminSettings = {
   tunnelsIntervalMs: 1_000,
   leaseBackMs: 3_000,
   recheckForMs: 6 * 3_600_000,
+  holdCloned: false,
   tunnels: { perDevice: 8, perOperator: 32, ...TUNNEL_DEFAULTS },
 };
 

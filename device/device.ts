@@ -31,6 +31,7 @@ import { GatewayPasses } from './gateways/passes.ts';
 import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 import { type DeviceLog, silent } from './log.ts';
 import type { Fetch } from './platform/api-request.ts';
+import { toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
@@ -132,6 +133,7 @@ export class PushpointDevice {
       },
     );
     this.#tunnels = this.#makeTunnels(options.tunnels);
+    this.#answerIdentify();
   }
 
   /** The device's id, once started. */
@@ -228,6 +230,18 @@ export class PushpointDevice {
     this.#running = null;
     this.#starting = null;
     await this.#saving;
+  }
+
+  /** H-12 */
+  #answerIdentify(): void {
+    const run = toBase64url(globalThis.crypto.getRandomValues(new Uint8Array(16)));
+    const began = performance.now();
+    const answer = () => ({
+      run,
+      upMs: Math.floor(performance.now() - began),
+      gateway: this.#session?.gateway.name ?? '',
+    });
+    this.handle('identify', answer, { unlimited: true });
   }
 
   #makeTunnels(make: MakeTunnels | undefined): DeviceTunnels | null {

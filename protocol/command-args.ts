@@ -22,6 +22,7 @@ export interface CommandArgs {
     resume?: boolean;
   };
   'tunnel.close': { tunnel: string; reason?: string };
+  identify: Record<string, never>;
 }
 
 export type CommandType = keyof CommandArgs;

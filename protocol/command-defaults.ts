@@ -16,6 +16,7 @@ export const COMMAND_DEFAULTS = {
   message: { timeoutMs: 15 * MINUTE, collapseKey: null },
   'tunnel.open': { timeoutMs: MINUTE, collapseKey: null },
   'tunnel.close': { timeoutMs: MINUTE, collapseKey: null },
+  identify: { timeoutMs: MINUTE, collapseKey: null },
 } as const;
 
 /** Deliver-by clock: seven days. */

@@ -83,6 +83,17 @@ export const TunnelCloseResult = Type.Object({
   wasOpen: Type.Boolean({ description: 'Whether there was anything to close.' }),
 });
 
+/** Asked by the administration server itself, of devices whose sessions end each other (H-12). */
+export const IdentifyArgs = Type.Object({}, { additionalProperties: false });
+export const IdentifyResult = Type.Object({
+  run: Type.String({ minLength: 1, maxLength: 64, description: 'Random, new at each start of the program.' }),
+  upMs: Type.Integer({ minimum: 0, description: 'Time since that start, milliseconds.' }),
+  gateway: Type.String({
+    maxLength: 64,
+    description: 'Name of the gateway that the device is connected to.',
+  }),
+});
+
 /** The schemas of each type, and its defaults. */
 export const COMMAND_TYPES = {
   sync: { args: SyncArgs, result: SyncResult, ...COMMAND_DEFAULTS.sync },
@@ -92,6 +103,7 @@ export const COMMAND_TYPES = {
   message: { args: MessageArgs, result: MessageResult, ...COMMAND_DEFAULTS.message },
   'tunnel.open': { args: TunnelOpenArgs, result: TunnelOpenResult, ...COMMAND_DEFAULTS['tunnel.open'] },
   'tunnel.close': { args: TunnelCloseArgs, result: TunnelCloseResult, ...COMMAND_DEFAULTS['tunnel.close'] },
+  identify: { args: IdentifyArgs, result: IdentifyResult, ...COMMAND_DEFAULTS.identify },
 } as const satisfies Record<CommandType, object>;
 
 export type { CommandType } from './command-args.ts';

@@ -10,6 +10,7 @@ import {
   type Store,
   StoreUnavailable,
 } from '../store/store.ts';
+import type { ClonedDevices } from './cloned-devices.ts';
 import type { CommandFrames, CommandToSend } from './command-frames.ts';
 import { type OutboxBatch, outboxBatches } from './outbox-batches.ts';
 import { SendWindow } from './send-window.ts';
@@ -46,6 +47,7 @@ export class Dispatcher {
   readonly #frames: CommandFrames;
   readonly #outcomes: Outcomes;
   readonly #metrics: AdminMetrics;
+  readonly #cloned: Pick<ClonedDevices, 'withheld'>;
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #due = new Set<string>();
@@ -75,6 +77,7 @@ export class Dispatcher {
     frames: CommandFrames;
     outcomes: Outcomes;
     metrics: AdminMetrics;
+    cloned: Pick<ClonedDevices, 'withheld'>;
     log: Logger;
     now: () => number;
   }) {
@@ -83,6 +86,7 @@ export class Dispatcher {
     this.#frames = parts.frames;
     this.#outcomes = parts.outcomes;
     this.#metrics = parts.metrics;
+    this.#cloned = parts.cloned;
     this.#log = parts.log;
     this.#now = parts.now;
   }
@@ -135,7 +139,7 @@ export class Dispatcher {
     const routes = new Map<string, Holder>();
     for (const [i, device] of devices.entries()) {
       const holder = located[i];
-      if (holder && !this.#held.has(device) && window.take(holder.incarnation)) routes.set(device, holder);
+      if (holder && !this.#isHeld(device) && window.take(holder.incarnation)) routes.set(device, holder);
     }
     return routes;
   }
@@ -187,6 +191,10 @@ export class Dispatcher {
     await Promise.all(batches.map((one) => this.#append(one)));
     this.#metrics.dispatched.inc(free.length);
     for (const [incarnation, rows] of held) await this.#takeBack(incarnation, rows, 'unavailable');
+  }
+
+  #isHeld(device: string): boolean {
+    return this.#held.has(device) || this.#cloned.withheld(device);
   }
 
   /** The devices are tried again then, and not sooner. */
@@ -260,7 +268,7 @@ export class Dispatcher {
   }
 
   async #round(woken: string[]): Promise<void> {
-    const devices = woken.filter((device) => !this.#held.has(device));
+    const devices = woken.filter((device) => !this.#isHeld(device));
     this.#progressed.clear();
     const { due: queued, heldBack } = await this.#store.executions.queuedFor(devices, PER_DEVICE);
     for (const device of heldBack) {

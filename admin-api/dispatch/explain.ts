@@ -13,11 +13,20 @@ export interface Explanation {
   data: Record<string, unknown>;
 }
 
+export interface ExplainParts {
+  store: Store;
+  bus: Bus;
+  workers: LiveWorkers;
+  resendAfterMs: number;
+  /** Whether commands for a device wait because it is cloned. */
+  withheld(device: string): boolean;
+}
+
 const time = (at: number) => new Date(at).toISOString();
 
 /** Throws `Problem` not-found for a device, command or execution that is not recorded. */
 export async function explain(
-  parts: { store: Store; bus: Bus; workers: LiveWorkers; resendAfterMs: number },
+  parts: ExplainParts,
   deviceId: string,
   commandId: string,
 ): Promise<Explanation> {
@@ -151,7 +160,7 @@ async function explainQueued(facts: {
   command: Command;
   device: Device | null;
   holder: Holder | null | undefined;
-  parts: { store: Store; workers: LiveWorkers };
+  parts: ExplainParts;
 }): Promise<Explanation> {
   const { execution, command, device, holder, parts } = facts;
   const until = `It waits until ${time(execution.expiresAt)}.`;
@@ -166,6 +175,15 @@ async function explainQueued(facts: {
         `The device has been blocked since ${time(device.blockedAt)}; blocked devices get no commands. ` +
         `${until}`,
       data: { blockedAt: device.blockedAt, expiresAt },
+    };
+  }
+  if (parts.withheld(device.id)) {
+    return {
+      code: 'cloned',
+      sentence:
+        'Two programs use the key of the device, and commands for such devices wait until it is split or ' +
+        `released. ${until}`,
+      data: { clonedAt: device.clonedAt, expiresAt },
     };
   }
   if (command.cancelRequestedAt !== null) {

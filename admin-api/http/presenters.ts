@@ -74,7 +74,18 @@ export function presentDevice(device: Device): DeviceDocument {
     displaced:
       device.displacedAt === null
         ? null
-        : { sessions: device.displacedCount, lastAt: time(device.displacedAt) },
+        : {
+            sessions: device.displacedCount,
+            lastAt: time(device.displacedAt),
+            addresses: device.copies?.addresses ?? [],
+          },
+    cloned:
+      device.clonedAt === null
+        ? null
+        : {
+            since: time(device.clonedAt),
+            runs: (device.copies?.runs ?? []).map(({ run, gateway, at }) => ({ run, gateway, at: time(at) })),
+          },
     blockedAt: timeOrNull(device.blockedAt),
     createdAt: time(device.createdAt),
   };

@@ -17,6 +17,7 @@ import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } fro
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
+import type { CopyWatch } from './copies.ts';
 import { recordIntroductions } from './introductions.ts';
 import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
@@ -73,6 +74,7 @@ export class Ingest {
   readonly #canaries: Canaries;
   readonly #aside: PutAside;
   readonly #reportedEnds: ReportedEnds;
+  readonly #copies: CopyWatch;
   #rounds = 0;
   #stopping = false;
   #applying = 0;
@@ -97,6 +99,7 @@ export class Ingest {
     canaries: Canaries;
     aside: PutAside;
     reportedEnds: ReportedEnds;
+    copies: CopyWatch;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -115,6 +118,7 @@ export class Ingest {
     this.#canaries = parts.canaries;
     this.#aside = parts.aside;
     this.#reportedEnds = parts.reportedEnds;
+    this.#copies = parts.copies;
   }
 
   /** Batches applied, or not, so far. */
@@ -267,7 +271,8 @@ export class Ingest {
       const newer = new Set(connected);
       const fresh = reduced.introductions.filter(({ device }) => newer.has(device));
       const displaced = await recordIntroductions(tx, fresh, now);
-      if (displaced > 0) this.#metrics.displaced.inc(displaced);
+      if (displaced.length > 0) this.#metrics.displaced.inc(displaced.length);
+      await this.#copies.ask(tx, displaced, now);
     }
     if (reduced.measures.length > 0) {
       const known = new Set((await tx.gateways.all()).map(({ name }) => name));
@@ -302,6 +307,7 @@ export class Ingest {
       this.#metrics.late.inc({ ended, late: state, in_time: inTime ? 'yes' : 'no' });
     }
     await recordChanges(tx, changed, now);
+    await this.#copies.heard(tx, commands, advances, changed, now);
     for (const row of changed) {
       applied.progressed.add(row.device);
       if (!isFinal(row.state)) continue;

@@ -4,36 +4,32 @@
  */
 import { LIMITS } from '../../protocol/index.ts';
 import { plainText } from '../identifiers.ts';
+import type { Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
+import { COPIES_AT_WORK } from './copies.ts';
 
-/**
- * So many sessions ended that way within an hour are no accident, as after a program was frozen for a while.
- */
-const COPIES_AT_WORK = 2;
-
-/** Resolves with how many were displaced. */
+/** Resolves with those that were displaced. */
 export async function recordIntroductions(
   tx: Store,
   introductions: readonly { device: string; name?: string; displaced?: true }[],
   at: number,
-): Promise<number> {
+): Promise<Device[]> {
   await takeNames(
     tx,
     introductions.flatMap(({ device, name }) => (name === undefined ? [] : [{ device, name }])),
     at,
   );
   const displaced = introductions.filter((row) => row.displaced).map(({ device }) => device);
-  if (displaced.length === 0) return 0;
+  if (displaced.length === 0) return [];
+  const devices = await tx.devices.applyDisplaced(displaced, at);
   // Once, and not at each turn.
-  const told = (await tx.devices.applyDisplaced(displaced, at)).filter(
-    ({ displacedCount }) => displacedCount === COPIES_AT_WORK,
-  );
+  const told = devices.filter(({ displacedCount }) => displacedCount === COPIES_AT_WORK);
   const action = 'device.displaced';
   await tx.audit.append(
     ...told.map(({ id, name }) => ({ at, actor: 'system', action, subject: id, detail: { name } })),
   );
   await tx.events.append(told.map(({ id, name }) => ({ at, type: action, data: { id, name } })));
-  return displaced.length;
+  return devices;
 }
 
 /**

@@ -22,7 +22,10 @@ export interface DeviceServiceParts extends ServiceParts {
   outcomes: { commandsMayBeDone(commands: Iterable<string>): Promise<void> };
   ends: { soon(): Promise<void> };
   dispatcher: { wake(devices: Iterable<string>): void };
+  cloned: { forget(device: string): void };
 }
+
+type Departure = { as: 'deleted' | 'split' } | { as: 'moved'; to: OtherInstallation };
 
 /** What operators change about devices. Every method throws `Problem`. */
 export class DeviceService {
@@ -54,23 +57,49 @@ export class DeviceService {
 
   /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
   delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
-    return this.#remove(id, actor, expected);
+    return this.#remove(id, actor, expected, { as: 'deleted' });
+  }
+
+  /**
+   * For a device that has copies: as `delete`, for all of them, and nobody enrols with their key again. The
+   * one that is to go on enrols with a new key, as another device.
+   */
+  split(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
+    return this.#remove(id, actor, expected, { as: 'split' });
+  }
+
+  /** What is known of its copies is forgotten, and held commands go out. */
+  async release(id: string, actor: string, expected?: Expected<Device>): Promise<Device> {
+    const { store, now, hub, cloned, dispatcher } = this.#parts;
+    const device = await store.transaction(async (tx) => {
+      const before = await tx.devices.getForChange(id);
+      if (!before) throw unknownDevice(id);
+      expected?.(before);
+      await tx.devices.forgetCopies(id);
+      await recordChange(tx, now(), actor, 'device.released', id, { name: before.name }, { id });
+      return (await tx.devices.get(id)) ?? before;
+    });
+    hub.notify();
+    cloned.forget(id);
+    dispatcher.wake([id]);
+    return device;
   }
 
   /**
    * As `delete`, and tells the device which installation it belongs to from now on (S-8): it may enrol there.
    */
   moveTo(id: string, to: OtherInstallation, actor: string, expected?: Expected<Device>): Promise<void> {
-    return this.#remove(id, actor, expected, to);
+    return this.#remove(id, actor, expected, { as: 'moved', to });
   }
 
   async #remove(
     id: string,
     actor: string,
     expected: Expected<Device> | undefined,
-    to?: OtherInstallation,
+    how: Departure,
   ): Promise<void> {
-    const { store, now, hub, sender, outcomes } = this.#parts;
+    const { store, now, hub, sender, outcomes, cloned } = this.#parts;
+    const to = how.as === 'moved' ? how.to : undefined;
     const commands = new Set<string>();
     let forgotten: string[] = [];
     await store.transaction(async (tx) => {
@@ -85,19 +114,20 @@ export class DeviceService {
         after = open.at(-1)?.command ?? '';
         if (open.length < CHUNK) break;
       }
-      await tx.devices.delete(id, at, to);
+      await tx.devices.delete(id, at, { ...(to && { to }), refuseKey: how.as === 'split' });
       forgotten = await tx.deletedDevices.forget(at - REMEMBERED_MS, FORGOTTEN_AT_ONCE);
       const detail = { name: device.name, groupId: device.groupId, canceled: commands.size };
-      if (!to) return recordChange(tx, at, actor, 'device.deleted', id, detail, { id });
+      if (!to) return recordChange(tx, at, actor, `device.${how.as}`, id, detail, { id });
       const where = { url: to.url, fingerprint: Buffer.from(to.fingerprint).toString('base64url') };
       await recordChange(tx, at, actor, 'device.moved-to', id, { ...detail, ...where }, { id, ...where });
     });
     hub.notify();
+    cloned.forget(id);
     await outcomes.commandsMayBeDone(commands);
     await writeDirectory(this.#parts, [id, ...forgotten]);
     const [deleted] = await store.deletedDevices.ofIds([id]);
     const frame = deleted ? this.#parts.directory.deletionFrame(deleted) : null;
-    await sender.dismiss(id, frame, CLOSE.unknownDevice, to ? 'moved' : 'deleted');
+    await sender.dismiss(id, frame, CLOSE.unknownDevice, how.as);
     void this.#parts.ends.soon();
   }
 

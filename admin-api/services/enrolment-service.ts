@@ -144,6 +144,9 @@ export class EnrolmentService {
       if (request.name !== undefined) await takeNames(tx, [{ device: known.id, name: request.name }], at);
       return known.id;
     }
+    if (await tx.deletedDevices.refusesKey(request.publicKey)) {
+      throw new Problem('conflict', 'Two programs used this key: make a new one to enrol.');
+    }
     const use = await tx.enrolmentTokens.use(hash, at);
     if ('refused' in use) throw refusal(use.refused);
     const id = newId('d');

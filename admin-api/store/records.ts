@@ -18,6 +18,16 @@ export interface Group {
   createdAt: number;
 }
 
+/** What programs that share a device's key said when they were asked (ledger/copies.ts). */
+export interface Copies {
+  /** Only programs that ran before count, and only answers to questions asked since. */
+  since: number;
+  /** Where their sessions came from, the newest first. */
+  addresses: string[];
+  /** Each run of a program that answered, and the gateway it answered at. */
+  runs: { run: string; gateway: string; at: number }[];
+}
+
 export interface Device {
   id: string;
   groupId: string;
@@ -48,6 +58,9 @@ export interface Device {
   /** Sessions of it that a copy with the same key ended within an hour of each other; the last one when. */
   displacedCount: number;
   displacedAt: number | null;
+  copies: Copies | null;
+  /** Since when two programs are known to use its key. */
+  clonedAt: number | null;
   /** Which of its secrets it has, from 1 up. */
   generation: number;
   /** How far it said gateways are, the nearest first; empty when it never did. */

@@ -13,6 +13,7 @@ import type {
   AuditEntry,
   Command,
   CommandTarget,
+  Copies,
   Device,
   EnrolmentToken,
   Execution,
@@ -82,6 +83,8 @@ export interface DeletedDevices {
   ofIds(ids: readonly string[]): Promise<DeletedDevice[]>;
   /** In the order of their ids. */
   scan(after: string, limit: number): Promise<DeletedDevice[]>;
+  /** Whether this was the key of a device that had copies. */
+  refusesKey(publicKey: Uint8Array): Promise<boolean>;
   /** Forgets those deleted before, the earliest first, `limit` at most; resolves with their ids. */
   forget(before: number, limit: number): Promise<string[]>;
 }
@@ -164,8 +167,16 @@ export interface Devices {
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
   /** Of the devices whose secret is not their first: few, whatever there are of devices. */
   generations(): Promise<Map<string, number>>;
-  /** Its executions stay recorded, and so does that it was deleted, or moved `to` another installation. */
-  delete(id: string, at: number, to?: OtherInstallation): Promise<boolean>;
+  /**
+   * Its executions stay recorded, and so does that it was deleted, or moved `to` another installation.
+   * `refuseKey`: its key is not to enrol again.
+   */
+  delete(id: string, at: number, how?: { to?: OtherInstallation; refuseKey?: boolean }): Promise<boolean>;
+  setCopies(id: string, copies: Copies, clonedAt: number | null): Promise<void>;
+  /** Nothing is known of copies any more. */
+  forgetCopies(id: string): Promise<void>;
+  /** Ids of the cloned ones. */
+  cloned(): Promise<string[]>;
   /**
    * Applies connects and disconnects. A connect counts only when its session is larger than the one on
    * record, a disconnect when it is at least as large, so late and repeated reports change nothing.

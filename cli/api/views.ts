@@ -27,7 +27,8 @@ export interface DeviceView {
   closeReason: string | null;
   policy: string | null;
   compliance: string | null;
-  displaced: { sessions: number; lastAt: string } | null;
+  displaced: { sessions: number; lastAt: string; addresses: string[] } | null;
+  cloned: { since: string; runs: { run: string; gateway: string; at: string }[] } | null;
   blockedAt: string | null;
   createdAt: string;
 }

@@ -158,6 +158,17 @@ export const OPTIONS = [
     default: '100',
   },
   {
+    name: 'cloned-devices',
+    env: 'PUSHPOINT_CLONED_DEVICES',
+    type: 'choice',
+    choices: ['serve', 'hold'],
+    description:
+      'What becomes of commands for a device whose key two programs are known to use: `hold` lets them ' +
+      'wait until it is split or released',
+    programs: ADMIN,
+    default: 'serve',
+  },
+  {
     name: 'tunnels-per-device',
     env: 'PUSHPOINT_TUNNELS_PER_DEVICE',
     type: 'integer',

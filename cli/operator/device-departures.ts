@@ -1,6 +1,6 @@
-/** `pushpoint devices move-to`: devices that another installation has from now on. */
+/** `pushpoint devices move-to | split`: devices that leave, and may enrol elsewhere or as another one. */
 import type { Command } from 'commander';
-import type { DeviceView } from '../api/views.ts';
+import type { DeviceView, EnrolmentTokenView } from '../api/views.ts';
 import type { CommandShell, Flags, OperatorContext } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 import { forEachAtOnce } from '../for-each-at-once.ts';
@@ -38,6 +38,32 @@ export function addMoveTo(devices: Command, shell: CommandShell): void {
     .option('--group <group>', 'all devices of this group and its subgroups, in place of one')
     .requiredOption('--url <url>', 'API of the other installation')
     .requiredOption('--fingerprint <fingerprint>', 'fingerprint of the other installation');
+}
+
+export function addSplit(devices: Command, shell: CommandShell): void {
+  const split = operatorCommand(
+    devices,
+    shell,
+    'split <device>',
+    'delete a device that has copies; one enrols again with a new key',
+    async (context, [text], flags) => {
+      const { api, out } = context;
+      const id = await resolveId(api, 'devices', text ?? '');
+      const path = `/v1/devices/${encodeURIComponent(id)}`;
+      const { name, groupId } = await api.get<DeviceView>(path);
+      await confirmed(context, flags, `Split ${id}? Its open commands end, and all its copies are shut out.`);
+      await api.request('POST', `${path}/split`);
+      const body = { groupId, uses: 1, note: `in place of ${id}` };
+      const made = await api.request<EnrolmentTokenView>('POST', '/v1/enrolment-tokens', { body });
+      if (out.json) return out.document({ split: id, token: made });
+      out.line(made.token);
+      out.note(
+        `Split ${id}: empty the state folder of the machine that is to be ${name}, and start its agent`,
+      );
+      out.note(`with this token, which is good for one device of group ${groupId} and shown this once.`);
+    },
+  );
+  withYes(split);
 }
 
 async function chosen(

@@ -9,7 +9,7 @@ import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { confirmed, withYes } from './confirmation.ts';
-import { addMoveTo } from './device-departures.ts';
+import { addMoveTo, addSplit } from './device-departures.ts';
 import { DEVICE_EXECUTION_COLUMNS } from './execution-table.ts';
 import { resolveId } from './lookup.ts';
 import { type NamedId, namesOf } from './names.ts';
@@ -115,6 +115,18 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
   );
   withYes(remove);
   addMoveTo(devices, shell);
+  addSplit(devices, shell);
+  operatorCommand(
+    devices,
+    shell,
+    'release <device>',
+    'forget what is known of its copies, and send held commands',
+    async ({ api, out }, [text]) => {
+      const id = await resolveId(api, 'devices', text ?? '');
+      const path = `/v1/devices/${encodeURIComponent(id)}/release`;
+      await showDevice(out, api, await api.request<DeviceView>('POST', path));
+    },
+  );
 
   operatorCommand(
     devices,
@@ -194,16 +206,22 @@ async function showDevice(
 }
 
 /** One alone may be a program that was frozen; from two on there are two of them at work. */
-function copies({ displaced }: DeviceView): [string, string][] {
-  if (displaced === null || displaced.sessions < 2) return [];
-  const { sessions, lastAt } = displaced;
-  return [
-    [
-      'Copies',
-      `two programs use this device's key: they ended ${sessions} sessions of each other, last ` +
-        `${relativeTime(lastAt)}`,
-    ],
-  ];
+function copies({ displaced, cloned }: DeviceView): [string, string][] {
+  const fields: [string, string][] = [];
+  if (cloned !== null) {
+    const gateways = [...new Set(cloned.runs.map(({ gateway }) => gateway))].join(' and ');
+    const proof = `two programs with its key answered at ${gateways}, ${relativeTime(cloned.since)}`;
+    fields.push(['Cloned', `${proof}; split or release it`]);
+  }
+  if (displaced === null || displaced.sessions < 2) return fields;
+  const { sessions, lastAt, addresses } = displaced;
+  const from = addresses.length === 0 ? '' : `, from ${addresses.join(' and ')}`;
+  fields.push([
+    'Copies',
+    `two programs use this device's key: they ended ${sessions} sessions of each other, last ` +
+      `${relativeTime(lastAt)}${from}`,
+  ]);
+  return fields;
 }
 
 function placementFields({ sentence, data }: PlacementView): [string, string | null][] {

@@ -72,6 +72,7 @@ export function adminParts(
       keepEventsMs: config.keepEvents,
       gatewayPatienceMs: config.gatewayPatience,
       balanceMovesPerSecond: config.balanceMovesPerSecond,
+      holdCloned: config.clonedDevices === 'hold',
       tunnels: {
         perDevice: config.tunnelsPerDevice,
         perOperator: config.tunnelsPerOperator,

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { rankGateways } from '../../bus/ranking.ts';
 import { decodeOrderBody, orderBytes } from '../../protocol/index.ts';
-import { enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
+import { type DeviceKeys, enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
 
 let http: Http;
 test.before(async () => {
@@ -259,6 +259,22 @@ test('pages of allowed origins may call only the routes for devices; other pages
   assert.is(refused.headers.get('access-control-allow-origin'), origin, 'the page can read why');
   assert.is(refused.headers.get('vary'), 'Origin');
   await deployment.stop();
+});
+
+test('H-12: the key of a device that was split enrols no more; another key does', async () => {
+  const keys = makeDeviceKeys();
+  const { token } = (await http.call('POST', '/v1/enrolment-tokens', { body: { uses: 9 } })).body;
+  const enrol = (with_: DeviceKeys) =>
+    http.call('POST', '/v1/enroll', { as: null, body: enrolBody(token, with_) });
+  const { deviceId } = (await enrol(keys)).body;
+  assert.is((await http.call('POST', `/v1/devices/${deviceId}/release`)).body.cloned, null);
+  assert.is((await http.call('POST', `/v1/devices/${deviceId}/split`)).status, 204);
+  assert.is((await http.bus.directory.devices([deviceId]))[0]?.state, 'deleted');
+  const again = await enrol(keys);
+  assert.equal([again.status, again.body.code], [409, 'conflict']);
+  const other = await enrol(makeDeviceKeys());
+  assert.is(other.status, 201);
+  assert.is.not(other.body.deviceId, deviceId);
 });
 
 test.run();

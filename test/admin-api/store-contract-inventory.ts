@@ -257,7 +257,7 @@ export function inventoryRules(rule: Rule): void {
       assert.equal(await store.deletedDevices.scan('', 9), [gone('later')]);
       await addDevice(store, 'moved');
       const to = { url: 'https://push.example.org', fingerprint: new Uint8Array(32).fill(7) };
-      await store.devices.delete('moved', T0 + 9, to);
+      await store.devices.delete('moved', T0 + 9, { to });
       const moved = { ...gone('moved'), to };
       assert.equal(await store.deletedDevices.ofIds(['moved']), [moved]);
       assert.equal(await store.deletedDevices.scan('', 9), [gone('later'), moved]);

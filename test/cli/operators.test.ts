@@ -59,6 +59,7 @@ const device: DeviceView = {
   policy: null,
   compliance: null,
   displaced: null,
+  cloned: null,
   blockedAt: new Date(Date.now() - 600_000).toISOString(),
   createdAt: new Date(Date.now() - 7_200_000).toISOString(),
 };

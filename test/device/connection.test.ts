@@ -10,7 +10,7 @@ test('H-3: a device proves its key, and names its software, types and membership
   const prove = await f.gateway.last.first('prove');
   assert.is(prove.device, 'dev-1');
   assert.is(prove.software, 'till/2.1');
-  assert.equal(prove.caps, ['sync']);
+  assert.equal(prove.caps, ['identify', 'sync']);
   assert.is(f.gateway.badProofs, 0);
   await until(() => f.device.session?.gateway.name === 'gw-1', 'the session');
   await f.end();
@@ -223,6 +223,24 @@ test('start and stop may be called twice, and a stopped device comes back', asyn
   assert.is(f.gateway.last.closed?.code, 1000);
   await f.device.start();
   await f.gateway.session(2);
+  await f.end();
+});
+
+test('H-12: a device says which run of its program it is, and at which gateway', async () => {
+  const f = await fixture();
+  const identify = async (id: string) => {
+    await f.gateway.sendCommand(id, { type: 'identify', args: null });
+    const { data } = await f.gateway.last.first('result', id);
+    return data as { run: string; upMs: number; gateway: string };
+  };
+  const first = await identify('c1');
+  const second = await identify('c2');
+  assert.is(second.run, first.run);
+  assert.ok(second.upMs >= first.upMs);
+  assert.is(first.gateway, 'gw-1');
+  await f.restart();
+  const third = await identify('c3');
+  assert.is.not(third.run, first.run);
   await f.end();
 });
 

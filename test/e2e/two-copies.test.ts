@@ -42,6 +42,7 @@ interface Shown {
   name: string;
   state: string;
   displaced: { sessions: number } | null;
+  cloned: { runs: { run: string }[] } | null;
 }
 
 async function shown(context: Context, id: string): Promise<Shown> {
@@ -56,7 +57,7 @@ const connected = (program: Program) => program.waitForLine(/"msg":"connected"/,
 const idOf = async (program: Program): Promise<string> =>
   JSON.parse((await program.waitForLine(/^ready/)).slice('ready '.length)).device;
 
-test('H-9: the API, an event, a metric and the programs report a copied state folder', async (context) => {
+test('H-9, H-12: a copied state folder is reported, proven, and split', async (context) => {
   const [one, two] = [join(context.folder, 'one'), join(context.folder, 'two')];
   const token = (await pushpoint(context, 'enroll-token', '--quiet')).trim();
   const first = agent(context, one, '--token', token);
@@ -81,6 +82,20 @@ test('H-9: the API, an event, a metric and the programs report a copied state fo
   await events.waitForLine(new RegExp(`device.displaced.*${id}|${id}.*device.displaced`), 30_000);
   for (const program of [first, second]) assert.match(program.output, /another program uses the same key/);
   await events.stop();
+  await waitFor(async () => (await shown(context, id)).cloned !== null, {
+    timeoutMs: 120_000,
+    intervalMs: 500,
+    what: 'both copies to answer',
+  });
+  const runs = (await shown(context, id)).cloned?.runs ?? [];
+  assert.is(new Set(runs.map(({ run }) => run)).size, 2);
+  assert.match(await pushpoint(context, 'devices', 'show', id), /Cloned\s+two programs with its key/);
+  const fresh = (await pushpoint(context, 'devices', 'split', id, '--yes')).trim();
+  for (const program of [first, second]) assert.is((await program.exited).code, 7, program.output);
+  const third = agent(context, join(context.folder, 'three'), '--token', fresh);
+  await connected(third);
+  assert.is.not(await idOf(third), id);
+  await third.stop();
   await second.stop();
   await first.stop();
 });

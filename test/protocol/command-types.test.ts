@@ -21,11 +21,11 @@ function data(type: CommandType, value: unknown): boolean {
 }
 
 /**
- * Does not compile when a schema and the type that handlers see differ; the schema of statistics has no
- * properties.
+ * Does not compile when a schema and the type that handlers see differ; the schemas of statistics and
+ * identify have no properties.
  */
 type Same<A, B> = [A, B] extends [B, A] ? true : never;
-type Compared = Exclude<CommandType, 'statistics'>;
+type Compared = Exclude<CommandType, 'statistics' | 'identify'>;
 const agreed: { [T in Compared]: Same<ArgsOf<T>, CommandArgs[T]> } = {
   sync: true,
   'task.start': true,
@@ -36,11 +36,11 @@ const agreed: { [T in Compared]: Same<ArgsOf<T>, CommandArgs[T]> } = {
 };
 
 test('the arguments that handlers see are those that the schemas let through', () => {
-  assert.equal(Object.keys(agreed).concat('statistics').sort(), [...COMMAND_TYPE_NAMES].sort());
+  assert.equal(Object.keys(agreed).concat('statistics', 'identify').sort(), [...COMMAND_TYPE_NAMES].sort());
 });
 
 test('S-3: every command type is an identifier with clocks within the limits', () => {
-  assert.equal(COMMAND_TYPE_NAMES, [...OPERATOR_COMMAND_TYPES, 'tunnel.open', 'tunnel.close']);
+  assert.equal(COMMAND_TYPE_NAMES, [...OPERATOR_COMMAND_TYPES, 'tunnel.open', 'tunnel.close', 'identify']);
   for (const type of COMMAND_TYPE_NAMES) {
     assert.match(type, ID_PATTERN);
     assert.ok(type.length <= LIMITS.capabilityLength);

@@ -97,6 +97,48 @@ export function deviceRoutes(app: App, services: HttpServices): void {
   );
 
   app.post(
+    '/v1/devices/:id/split',
+    operation({
+      access: 'admin',
+      operationId: 'splitDevice',
+      tag,
+      summary: 'Delete a device that has copies',
+      description:
+        'As deleting it, and nobody enrols with its key for 90 days: the copy that is to go on enrols ' +
+        'with a new key, as another device.',
+      params: IdParams,
+      headers: IfMatchHeaders,
+      answers: { 204: { description: 'It is gone.' } },
+      problems: ['not-found', 'precondition-failed'],
+    }),
+    async (request, reply) => {
+      await devices.split(request.params.id, actorOf(request), expecting(request.headers, deviceTag));
+      return reply.code(204).send();
+    },
+  );
+
+  app.post(
+    '/v1/devices/:id/release',
+    operation({
+      access: 'admin',
+      operationId: 'releaseDevice',
+      tag,
+      summary: 'Forget what is known of copies of a device',
+      description: 'Commands that were held back are sent. If copies still run, they are found again.',
+      params: IdParams,
+      headers: IfMatchHeaders,
+      answers: { 200: TheDevice },
+      problems: ['not-found', 'precondition-failed'],
+    }),
+    async (request, reply) => {
+      const { params, headers } = request;
+      const device = await devices.release(params.id, actorOf(request), expecting(headers, deviceTag));
+      reply.header('etag', deviceTag(device));
+      return presentDevice(device);
+    },
+  );
+
+  app.post(
     '/v1/devices/:id/move-to',
     operation({
       access: 'admin',

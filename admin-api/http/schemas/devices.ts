@@ -35,8 +35,34 @@ export const DeviceSchema = Type.Object(
               'the previous one.',
           ),
           lastAt: Time('When it last reported one.'),
+          addresses: Type.Array(Type.String(), {
+            description: 'Where their sessions came from, the newest first; from the second session on.',
+          }),
         },
         { ...closed, description: 'Set when another program used its key; `null` when none ever did.' },
+      ),
+    ),
+    cloned: Nullable(
+      Type.Object(
+        {
+          since: Time('When that was found.'),
+          runs: Type.Array(
+            Type.Object(
+              {
+                run: Type.String({ description: 'One start of a program.' }),
+                gateway: Type.String({ description: 'The gateway it answered at.' }),
+                at: Time('When.'),
+              },
+              closed,
+            ),
+            { description: 'The programs that answered.' },
+          ),
+        },
+        {
+          ...closed,
+          description:
+            'Set when two programs, running at the same time, proved to have its key; `null` otherwise.',
+        },
       ),
     ),
     blockedAt: Nullable(Time('When it was blocked.')),

@@ -84,6 +84,16 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'device.enrolled': ['A device enrolled.', { ...device, ...deviceName, groupId: group.id }],
   'device.renamed': ['A device was renamed.', { ...device, ...deviceName }],
   'device.displaced': ["Two programs use one device's key.", { ...device, ...deviceName }],
+  'device.cloned': [
+    "Two programs that use one device's key have answered at the same time.",
+    {
+      ...device,
+      ...deviceName,
+      gateways: Type.Array(Type.String(), { description: 'The gateways they answered at.' }),
+    },
+  ],
+  'device.released': ['What was known of copies of a device was dropped.', device],
+  'device.split': ['A device was deleted because it had copies.', device],
   'device.moved': ['A device was moved to another group.', { ...device, groupId: group.id }],
   'device.blocked': ['A device was blocked.', device],
   'device.unblocked': ['A device was unblocked.', device],

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
-import type { Compliance, MeasuredGateway, OtherInstallation } from '../../../protocol/index.ts';
+import type { Compliance, MeasuredGateway } from '../../../protocol/index.ts';
 import { Problem } from '../../problems.ts';
-import type { Device, Page, PageRequest } from '../records.ts';
+import type { Copies, Device, Page, PageRequest } from '../records.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
 import type { DeviceTable } from '../sql/schema.ts';
@@ -11,6 +11,8 @@ import { searchPattern, searchText } from '../sql/text-filters.ts';
 import type { DeviceFilter, Devices, SessionChange } from '../store.ts';
 import { requireGroup } from './groups.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
+
+type DeletionKind = NonNullable<Parameters<Devices['delete']>[2]>;
 
 const ID = { id: 'text' } as const;
 const DEVICE = { device: 'text' } as const;
@@ -177,10 +179,29 @@ export class SqlDevices implements Devices {
     );
   }
 
-  delete(id: string, at: number, to?: OtherInstallation): Promise<boolean> {
+  setCopies(id: string, copies: Copies, clonedAt: number | null): Promise<void> {
+    const values = { copies_json: JSON.stringify(copies), cloned_at: clonedAt };
+    return this.#scope.once((db) => change(db, id, values));
+  }
+
+  forgetCopies(id: string): Promise<void> {
+    const values = { copies_json: null, cloned_at: null, displaced: 0, displaced_at: null };
+    return this.#scope.once((db) => change(db, id, values));
+  }
+
+  cloned(): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      const query = db.selectFrom('devices').select('id').where(sql<boolean>`cloned_at is not null`);
+      return (await query.orderBy('id').execute()).map(({ id }) => id);
+    });
+  }
+
+  delete(id: string, at: number, { to, refuseKey }: DeletionKind = {}): Promise<boolean> {
     return this.#scope.atomic(async (db) => {
-      await sql`insert into deleted_devices (id, revision, deleted_at, moved_to, moved_fingerprint)
-        select id, membership_revision + 1, ${at}, ${to?.url ?? null}, ${to?.fingerprint ?? null}
+      const key = refuseKey ? sql`public_key` : sql`null`;
+      await sql`insert into deleted_devices (
+          id, revision, deleted_at, moved_to, moved_fingerprint, refused_key)
+        select id, membership_revision + 1, ${at}, ${to?.url ?? null}, ${to?.fingerprint ?? null}, ${key}
         from devices where id = ${id}`.execute(db);
       const { numDeletedRows } = await db
         .deleteFrom('devices')
@@ -467,6 +488,8 @@ function toDevice(row: DeviceTable): Device {
     closeReason: row.close_reason,
     displacedCount: row.displaced,
     displacedAt: row.displaced_at,
+    copies: row.copies_json === null ? null : (JSON.parse(row.copies_json) as Copies),
+    clonedAt: row.cloned_at,
     generation: row.generation,
     policy: row.policy,
     compliance: row.compliance as Compliance | null,

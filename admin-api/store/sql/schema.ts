@@ -25,6 +25,8 @@ export interface DeletedDeviceTable {
   /** URL and fingerprint of the installation it was told to use instead. */
   moved_to: string | null;
   moved_fingerprint: Uint8Array | null;
+  /** Two programs used it: nobody enrols with it. */
+  refused_key: Uint8Array | null;
 }
 
 export interface DeviceTable {
@@ -56,6 +58,9 @@ export interface DeviceTable {
   /** Sessions that copies of it ended, the last one at `displaced_at`. */
   displaced: number;
   displaced_at: number | null;
+  copies_json: string | null;
+  /** Since when two programs are known to use its key. */
+  cloned_at: number | null;
   /** See balance/nearness.ts. */
   near: string;
   measured_json: string | null;

@@ -333,4 +333,15 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `alter table deleted_devices add column moved_fingerprint bytea`,
     ],
   },
+  {
+    number: 14,
+    name: 'copies of devices',
+    statements: [
+      `alter table devices add column copies_json text`,
+      `alter table devices add column cloned_at bigint`,
+      `create index devices_cloned on devices (id) where cloned_at is not null`,
+      `alter table deleted_devices add column refused_key bytea`,
+      `create index deleted_devices_key on deleted_devices (refused_key) where refused_key is not null`,
+    ],
+  },
 ];

@@ -345,4 +345,15 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `alter table deleted_devices add column moved_fingerprint blob`,
     ],
   },
+  {
+    number: 14,
+    name: 'copies of devices',
+    statements: [
+      `alter table devices add column copies_json text`,
+      `alter table devices add column cloned_at integer`,
+      `create index devices_cloned on devices (id) where cloned_at is not null`,
+      `alter table deleted_devices add column refused_key blob`,
+      `create index deleted_devices_key on deleted_devices (refused_key) where refused_key is not null`,
+    ],
+  },
 ];
