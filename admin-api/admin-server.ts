@@ -131,6 +131,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   parts.keeper.start();
   parts.balancer.start();
   parts.canaries.start();
+  parts.joinAnswers.start();
   parts.loops.start();
 }
 
@@ -153,6 +154,7 @@ function stopsOf(parts: AdminParts, { groups }: HttpServices, http: FastifyInsta
   return [
     () => http.close(),
     () => groups.stop(),
+    () => parts.joinAnswers.stop(),
     () => parts.balancer.stop(),
     () => parts.fleet.stop(),
     () => parts.canaries.stop(),

@@ -9,6 +9,7 @@ import { DeviceService } from './services/device-service.ts';
 import { EnrolmentService } from './services/enrolment-service.ts';
 import { GatewayService } from './services/gateway-service.ts';
 import { GroupService } from './services/group-service.ts';
+import { JoinService } from './services/join-service.ts';
 import { LocateService } from './services/locate-service.ts';
 import { TokenService } from './services/token-service.ts';
 import { TunnelService } from './services/tunnel-service.ts';
@@ -34,6 +35,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     enrolment: new EnrolmentService(parts),
     locate: new LocateService(parts),
     gateways: new GatewayService(parts),
+    joins: new JoinService(parts),
     tunnels: new TunnelService(parts, settings.tunnels),
     tokens: new TokenService(parts),
     events: parts.hub,

@@ -37,6 +37,7 @@ import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
 import { Outcomes } from './outcomes.ts';
 import { CertificateAuthority } from './pki/certificate-authority.ts';
+import { JoinAnswers } from './pki/join-answers.ts';
 import { type AdminConfig, adminSettings } from './settings.ts';
 import type { Store } from './store/store.ts';
 import { TunnelEndings } from './tunnels/tunnel-endings.ts';
@@ -103,7 +104,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     outcomes: new Outcomes({ store, hub, now }),
     frames: new CommandFrames(serverKeys.signer),
     sender: new BestEffortSender({ bus, log }),
-    leases: new LiveWorkers({ bus, log }, settings.leasesIntervalMs),
+    leases: new LiveWorkers({ bus, log, certificates: store.gatewayCertificates }, settings.leasesIntervalMs),
     clocks: new ClockWatch({ store, bus, log }),
   };
 }
@@ -115,6 +116,7 @@ function placementParts(core: Core) {
   const directory = new DirectoryProjector(core);
   return {
     directory,
+    joinAnswers: new JoinAnswers(core),
     registrar: new GatewayRegistrar({ ...core, directory }),
     fleet: new FleetWatch({ ...core, meta: core.store.meta }),
     balancer: new Balancer({ ...core, directory }, { movesPerSecond: core.settings.balanceMovesPerSecond }),

@@ -43,6 +43,11 @@ export class DeviceSecrets {
     return this.#mac(this.#master, deviceSecretBytes(device, generation, this.#scratch));
   }
 
+  /** What a gateway authenticates with what it writes under this certificate, 32 bytes. */
+  gatewayKey(gateway: string, serial: string): Uint8Array {
+    return this.#mac(this.#master, Buffer.from(`pushpoint.v1 gateway\0${gateway}\0${serial}`));
+  }
+
   /** A secret of 32 bytes that all servers on this database share and nobody else can know. */
   secretFor(purpose: string): Uint8Array {
     return this.#mac(this.#master, Buffer.from(`pushpoint ${purpose}`));

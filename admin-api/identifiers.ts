@@ -5,7 +5,7 @@ import { customAlphabet, nanoid } from 'nanoid';
 const random = customAlphabet('0123456789abcdefghjkmnpqrstvwxyz', 15);
 
 /** A new identifier: 75 random bits after the letter that tells what it is of. */
-export function newId(letter: 'd' | 'e' | 'g' | 'i' | 't'): string {
+export function newId(letter: 'd' | 'e' | 'g' | 'i' | 'j' | 't'): string {
   return letter + random();
 }
 

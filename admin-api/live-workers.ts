@@ -8,13 +8,26 @@ export interface LeaseList {
   list(): readonly Lease[];
 }
 
+export interface Revocations {
+  /** Whether all certificates of the gateway were revoked, when that was last read. */
+  isRevoked(gateway: string): boolean;
+}
+
+export interface LiveWorkersParts {
+  bus: Bus;
+  log: Logger;
+  certificates: { revokedGateways(): Promise<string[]> };
+}
+
 /**
  * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a
- * worker is gone only when a list that was read says so.
+ * worker is gone only when a list that was read says so. Leases of revoked gateways are ended.
  */
-export class LiveWorkers implements LeaseList {
+export class LiveWorkers implements LeaseList, Revocations {
   readonly #bus: Bus;
   readonly #log: Logger;
+  readonly #certificates: LiveWorkersParts['certificates'];
+  #revoked: ReadonlySet<string> = new Set();
   readonly #intervalMs: number;
   #leases = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
@@ -22,9 +35,10 @@ export class LiveWorkers implements LeaseList {
   #known = false;
   #onChange: (up: Lease[], gone: Lease[]) => void = () => {};
 
-  constructor({ bus, log }: { bus: Bus; log: Logger }, intervalMs: number) {
+  constructor({ bus, log, certificates }: LiveWorkersParts, intervalMs: number) {
     this.#bus = bus;
     this.#log = log;
+    this.#certificates = certificates;
     this.#intervalMs = intervalMs;
     this.#reads = new OneAtATime(
       () => this.#read(),
@@ -68,8 +82,9 @@ export class LiveWorkers implements LeaseList {
 
   async #read(): Promise<void> {
     let leases: Lease[];
+    await this.#readRevoked();
     try {
-      leases = await this.#bus.leases.list();
+      leases = await this.#withoutRevoked(await this.#bus.leases.list());
     } catch (error) {
       this.#log.warn({ err: error }, 'leases could not be read');
       return;
@@ -80,5 +95,30 @@ export class LiveWorkers implements LeaseList {
     const up = leases.filter((lease) => !before.has(lease.incarnation));
     const gone = [...before.values()].filter((lease) => !this.#leases.has(lease.incarnation));
     if (up.length > 0 || gone.length > 0) this.#onChange(up, gone);
+  }
+
+  isRevoked(gateway: string): boolean {
+    return this.#revoked.has(gateway);
+  }
+
+  /** While the store is away, those that were read before count. */
+  async #readRevoked(): Promise<void> {
+    try {
+      this.#revoked = new Set(await this.#certificates.revokedGateways());
+    } catch (error) {
+      this.#log.debug({ err: error }, 'revoked gateways were not read');
+    }
+  }
+
+  /** Their workers lose lease and outbox: they are sent nothing more. */
+  async #withoutRevoked(leases: Lease[]): Promise<Lease[]> {
+    const revoked = leases.filter(({ identity }) => this.isRevoked(identity.gateway));
+    await Promise.all(
+      revoked.map(async ({ incarnation, identity }) => {
+        this.#log.warn({ worker: identity.worker }, 'ended the lease of a revoked gateway');
+        await this.#bus.leases.release(incarnation);
+      }),
+    );
+    return leases.filter((lease) => !revoked.includes(lease));
   }
 }

@@ -1,4 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
+import { joinedBytes } from '../bus/join-messages.ts';
 import {
   encodeGatewayMessage,
   encodeOrderBody,
@@ -35,6 +36,11 @@ export class OrderSigner {
   /** Of an answer to a device that asked where to go (G-16). */
   signLocated(nonce: Uint8Array, device: string, gateways: readonly GatewayAddress[]): Uint8Array {
     return this.#signer(locatedBytes(nonce, device, gateways));
+  }
+
+  /** Of an answer to a gateway that asked to join. */
+  signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array {
+    return this.#signer(joinedBytes(request, answer));
   }
 
   /** The signed order as the frame that travels to the device. */

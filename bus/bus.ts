@@ -524,6 +524,40 @@ export class DirectoryIncomplete extends Error {
   override readonly name = 'DirectoryIncomplete';
 }
 
+/* ---- joins: gateways that ask for a certificate ---- */
+
+/**
+ * Requests that may wait, the longest of them, bytes, and how long they and their answers stay, milliseconds.
+ * Who still waits asks again.
+ */
+export const JOINS = { requestsMax: 100, requestBytesMax: 8 * 1024, keptMs: 600_000 } as const;
+
+/** A request as its gateway wrote it; `id` is the SHA-256 of what is in it, 64 hexadecimal digits. */
+export interface JoinRequested {
+  id: string;
+  request: Uint8Array;
+}
+
+/**
+ * Requests to join and their answers. Neither is to be believed: requests prove who asks, answers are signed,
+ * and what they bring is encrypted for the one who asked.
+ */
+export interface Joins {
+  /**
+   * Leaves the request for an administration server; asked again it stays longer. `full`: too many wait.
+   * Throws `RangeError` for one that is too long.
+   */
+  ask(id: string, request: Uint8Array): Promise<'asked' | 'full'>;
+  /** Those without an answer, `JOINS.requestsMax` at most; longer ones than allowed are left out. */
+  waiting(): Promise<JoinRequested[]>;
+  /** Drops the request; its gateway finds the answer. */
+  answer(id: string, answer: Uint8Array): Promise<void>;
+  /** Drops requests without an answer. */
+  drop(ids: readonly string[]): Promise<void>;
+  /** `null`: none, or not yet. */
+  answerTo(id: string): Promise<Uint8Array | null>;
+}
+
 /* ---- the whole ---- */
 
 export interface BusStatus {
@@ -570,6 +604,7 @@ export interface Bus {
   readonly receipts: Receipts;
   readonly presence: Presence;
   readonly directory: Directory;
+  readonly joins: Joins;
   readonly clock: BusClock;
   /**
    * Resolves once the bus works. Rejects with `BusUnavailable` when it does not come up within 10 s. With

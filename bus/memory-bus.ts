@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { type Bus, type BusClock, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';
+import { MemoryJoins } from './memory/joins.ts';
 import { MemoryOwner } from './memory/owner.ts';
 import { MemoryPresence } from './memory/presence.ts';
 import { MemoryReceipts } from './memory/receipts.ts';
@@ -14,6 +15,7 @@ export class MemoryBus implements Bus {
   readonly receipts: MemoryReceipts;
   readonly presence: MemoryPresence;
   readonly directory: MemoryDirectory;
+  readonly joins: MemoryJoins;
   readonly clock: BusClock;
   readonly #workers: MemoryWorkers;
   #state: 'new' | 'running' | 'stopped' = 'new';
@@ -32,6 +34,7 @@ export class MemoryBus implements Bus {
     this.receipts = new MemoryReceipts(assertRunning, options.log, options.receiptsMaxBytes);
     this.presence = new MemoryPresence(assertRunning, (incarnation) => this.#workers.isAlive(incarnation));
     this.directory = new MemoryDirectory(assertRunning);
+    this.joins = new MemoryJoins(assertRunning, now);
   }
 
   async start(): Promise<void> {

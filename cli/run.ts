@@ -7,6 +7,7 @@ import { addCommandsCommands } from './operator/commands.ts';
 import { addDevicesCommands } from './operator/devices.ts';
 import { addGatewaysCommands } from './operator/gateways.ts';
 import { addGroupsCommands } from './operator/groups.ts';
+import { addJoinCommands } from './operator/joins.ts';
 import { addObserveCommands } from './operator/observe.ts';
 import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
@@ -57,7 +58,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   program.commandsGroup('Looking after things:');
   addDevicesCommands(program, operators);
   addGroupsCommands(program, operators);
-  addGatewaysCommands(program, operators);
+  addJoinCommands(addGatewaysCommands(program, operators), operators);
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
   addObserveCommands(program, operators);

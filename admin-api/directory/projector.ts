@@ -15,7 +15,7 @@ import { type Edition, encodeGatewayMessage, type MembershipOrder } from '../../
 import { type FleetGateway, fleetOf } from '../balance/fleet.ts';
 import { gatewayWeight } from '../balance/weights.ts';
 import { groupsOnPath } from '../group-path.ts';
-import type { LeaseList } from '../live-workers.ts';
+import type { LeaseList, Revocations } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
@@ -60,7 +60,7 @@ export class DirectoryProjector {
   readonly #bus: Bus;
   readonly #signer: OrderSigner;
   readonly #epoch: number;
-  readonly #leases: LeaseList;
+  readonly #leases: LeaseList & Revocations;
   readonly #log: Logger;
   readonly #addresses: GatewayAddresses;
   readonly #passes: GatewayPassWriter;
@@ -92,7 +92,7 @@ export class DirectoryProjector {
     bus: Bus;
     signer: OrderSigner;
     installation: Installation;
-    leases: LeaseList;
+    leases: LeaseList & Revocations;
     log: Logger;
   }) {
     this.#store = parts.store;
@@ -444,6 +444,7 @@ export class DirectoryProjector {
   #gatewayEntry(gateway: FleetGateway, written: DirectoryGateway | undefined): DirectoryGateway {
     const before = written?.connectionLimit === gateway.connectionLimit ? written.weight : undefined;
     const address = this.#addresses.of(gateway.name);
+    const revoked = this.#leases.isRevoked(gateway.name);
     return {
       name: gateway.name,
       group: gateway.groupId,
@@ -452,10 +453,10 @@ export class DirectoryProjector {
       address: gateway.address,
       connectionLimit: gateway.connectionLimit,
       revision: gateway.revision,
-      draining: gateway.drainingSince !== null,
+      draining: gateway.drainingSince !== null || revoked,
       told: address ? served(address) : null,
       former: address?.former.map(served) ?? [],
-      pass: this.#passes.of(gateway.name, written?.pass),
+      ...(!revoked && { pass: this.#passes.of(gateway.name, written?.pass) }),
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)

@@ -20,6 +20,7 @@ import { eventRoutes } from './routes/events.ts';
 import { gatewayRoutes } from './routes/gateways.ts';
 import { groupRoutes } from './routes/groups.ts';
 import { healthRoutes } from './routes/health.ts';
+import { joinRoutes } from './routes/joins.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { tunnelRoutes } from './routes/tunnels.ts';
@@ -87,6 +88,7 @@ export async function createHttpServer(
   groupRoutes(app, services);
   enrolmentRoutes(app, services, new FailedAttempts(options.failedEnrolmentsPerMinute ?? 30, now));
   gatewayRoutes(app, services);
+  joinRoutes(app, services);
   eventRoutes(app, streams, authenticator);
   statusRoutes(app, services, options);
   tokenRoutes(app, services);

@@ -13,6 +13,15 @@ import {
 import { EVENT_SCHEMAS } from './schemas/event-types.ts';
 import { GatewaySchema, WorkerSchema } from './schemas/gateways.ts';
 import { GroupSchema } from './schemas/groups.ts';
+import {
+  GatewayCertificateSchema,
+  GatewayCertificatesSchema,
+  JoinRequestSchema,
+  JoinRequestsSchema,
+  JoinTokenSchema,
+  NewJoinTokenSchema,
+  RevokedSchema,
+} from './schemas/joins.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
 import { ApiTokenSchema, NewApiTokenSchema } from './schemas/tokens.ts';
 import { OpenedTunnelSchema, TunnelSchema } from './schemas/tunnels.ts';
@@ -31,6 +40,13 @@ const SCHEMAS = [
   NewApiTokenSchema,
   WorkerSchema,
   GatewaySchema,
+  JoinTokenSchema,
+  NewJoinTokenSchema,
+  JoinRequestSchema,
+  JoinRequestsSchema,
+  GatewayCertificateSchema,
+  GatewayCertificatesSchema,
+  RevokedSchema,
   CountsSchema,
   CommandSchema,
   ExecutionSchema,

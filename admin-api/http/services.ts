@@ -10,6 +10,7 @@ import type { DeviceService } from '../services/device-service.ts';
 import type { EnrolmentService } from '../services/enrolment-service.ts';
 import type { GatewayService } from '../services/gateway-service.ts';
 import type { GroupService } from '../services/group-service.ts';
+import type { JoinService } from '../services/join-service.ts';
 import type { LocateService } from '../services/locate-service.ts';
 import type { TokenService } from '../services/token-service.ts';
 import type { TunnelService } from '../services/tunnel-service.ts';
@@ -80,6 +81,7 @@ export interface HttpServices {
   enrolment: EnrolmentService;
   locate: LocateService;
   gateways: GatewayService;
+  joins: JoinService;
   tunnels: TunnelService;
   tokens: TokenService;
   events: EventSource;

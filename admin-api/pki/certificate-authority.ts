@@ -5,7 +5,13 @@
 import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
 import type { Authority, GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
-import { importAuthority, issueCertificate, makeAuthority, type readRequest } from './issued-certificates.ts';
+import {
+  importAuthority,
+  issueCertificate,
+  makeAuthority,
+  newSerial,
+  type readRequest,
+} from './issued-certificates.ts';
 
 const DAY_MS = 86_400_000;
 const AUTHORITY_LIFE_MS = 3_650 * DAY_MS;
@@ -25,7 +31,11 @@ export interface Issued {
   certificate: Uint8Array;
   /** Certificates of all authorities to trust, in DER. */
   trusted: Uint8Array[];
+  /** Their numbers as text, that of the one that signs first. */
+  trusts: string;
 }
+
+type Request = NonNullable<Awaited<ReturnType<typeof readRequest>>>;
 
 export class CertificateAuthority {
   readonly #parts: AuthorityParts & { secretBox: SecretBox };
@@ -54,31 +64,31 @@ export class CertificateAuthority {
    * A certificate for the key of this request, in the transaction `tx`, which writes its record. Certificates
    * that the gateway had stay valid until they end.
    */
-  async issue(
-    tx: Store,
-    gateway: string,
-    request: NonNullable<Awaited<ReturnType<typeof readRequest>>>,
-  ): Promise<Issued> {
+  async issue(tx: Store, gateway: string, request: Request): Promise<Issued> {
     const authorities = await tx.authorities.all();
-    const signing = authorities.find(({ state }) => state === 'current');
-    if (!signing) throw new Error('the internal authority has no current key');
+    const signing = signingOf(authorities);
     const issuedAt = this.#parts.now();
     const expiresAt = Math.min(issuedAt + CERTIFICATE_LIFE_MS, signing.expiresAt);
-    const keys = await importAuthority(signing.certificate, await this.#keyOf(signing));
-    const { publicKey, keyHash } = request;
-    const issued = await issueCertificate(keys, { gateway, publicKey, issuedAt, expiresAt });
-    const record: GatewayCertificate = {
-      serial: issued.serial,
-      gateway,
-      keyHash,
-      authority: signing.number,
-      issuedAt,
-      expiresAt,
-      revokedAt: null,
-    };
+    const times = { issuedAt, expiresAt };
+    const { keyHash } = request;
+    const serial = newSerial();
+    const authority = signing.number;
+    const record: GatewayCertificate = { serial, gateway, keyHash, authority, ...times, revokedAt: null };
     await tx.gatewayCertificates.create(record);
-    const trusted = authorities.map(({ certificate }) => certificate);
-    return { record, certificate: issued.certificate, trusted };
+    return this.#signed(authorities, record, request);
+  }
+
+  /** The certificate of this record again, for a gateway that did not get the answer. */
+  async issueAgain(tx: Store, record: GatewayCertificate, request: Request): Promise<Issued> {
+    return this.#signed(await tx.authorities.all(), record, request);
+  }
+
+  async #signed(authorities: Authority[], record: GatewayCertificate, request: Request): Promise<Issued> {
+    const signing = signingOf(authorities);
+    const keys = await importAuthority(signing.certificate, await this.#keyOf(signing));
+    const certificate = await issueCertificate(keys, { ...record, publicKey: request.publicKey });
+    const trusted = authorities.map((authority) => authority.certificate);
+    return { record, certificate, trusted, trusts: trustsOf(authorities) };
   }
 
   async #make(number: number, state: Authority['state']): Promise<Authority> {
@@ -98,4 +108,17 @@ export class CertificateAuthority {
 
 function label(number: number): string {
   return `key of authority ${number}`;
+}
+
+function signingOf(authorities: readonly Authority[]): Authority {
+  const signing = authorities.find(({ state }) => state === 'current');
+  if (!signing) throw new Error('the internal authority has no current key');
+  return signing;
+}
+
+/** What a gateway has to trust, as text: two gateways that trust the same have the same text. */
+function trustsOf(authorities: readonly Authority[]): string {
+  const signing = signingOf(authorities);
+  const others = authorities.filter(({ number }) => number !== signing.number);
+  return [signing, ...others].map(({ number }) => number).join(',');
 }

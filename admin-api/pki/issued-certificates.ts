@@ -33,6 +33,8 @@ export interface AuthorityKeys {
 
 /** What a certificate says. Times are milliseconds since the Unix epoch. */
 export interface CertificateSubject {
+  /** Hexadecimal. */
+  serial: string;
   /** The gateway's name. */
   gateway: string;
   publicKey: webcrypto.CryptoKey;
@@ -74,9 +76,8 @@ export async function importAuthority(certificate: Uint8Array, pkcs8: Uint8Array
 /** Fit for both ends of TLS. The URI says that it is a gateway's, whatever the gateway's name is. */
 export async function issueCertificate(
   { certificate, privateKey }: AuthorityKeys,
-  { gateway, publicKey, issuedAt, expiresAt }: CertificateSubject,
-): Promise<{ certificate: Uint8Array; serial: string }> {
-  const serial = newSerial();
+  { serial, gateway, publicKey, issuedAt, expiresAt }: CertificateSubject,
+): Promise<Uint8Array> {
   const issued = await X509CertificateGenerator.create({
     serialNumber: serial,
     subject: [{ CN: [gateway] }],
@@ -98,7 +99,7 @@ export async function issueCertificate(
       await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
     ],
   });
-  return { certificate: new Uint8Array(issued.rawData), serial };
+  return new Uint8Array(issued.rawData);
 }
 
 /**
@@ -125,7 +126,7 @@ export async function readRequest(
 }
 
 /** Positive, and its first byte is not zero: the text is the same in every program. */
-function newSerial(): string {
+export function newSerial(): string {
   const bytes = randomBytes(SERIAL_BYTES);
   bytes[0] = ((bytes[0] as number) & 0x3f) | 0x40;
   return bytes.toString('hex');

@@ -199,10 +199,17 @@ export class GatewayService {
     return { ...view, state: 'problem', problem: refused.why, applied: false, connectedOnRecord: 0 };
   }
 
+  #fleetView(gateway: Gateway): FleetGateway {
+    const { name } = gateway;
+    const view = fleetGateway(gateway, this.#workersOf(name));
+    if (!this.#parts.leases.isRevoked(name)) return view;
+    return { ...view, problem: 'its certificates were revoked: it must join again with a token or approval' };
+  }
+
   async #view(gateway: Gateway, connected: Record<string, number>): Promise<GatewayView> {
     const { directory, store } = this.#parts;
     const { name, drainingSince } = gateway;
-    const view = fleetGateway(gateway, this.#workersOf(name));
+    const view = this.#fleetView(gateway);
     const connectedOnRecord = connected[name] ?? 0;
     const told = directory.toldOf(name);
     if (drainingSince === null) return { ...view, connectedOnRecord, ...(told && { told }) };

@@ -7,6 +7,7 @@ import { outOfScope } from '../balance/redirects.ts';
 import type { DeviceSender } from '../best-effort-sender.ts';
 import type { ToldAddress } from '../directory/gateway-addresses.ts';
 import type { MembershipSubject } from '../directory/projector.ts';
+import type { Revocations } from '../live-workers.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 
 /** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
@@ -32,7 +33,7 @@ export interface ServiceParts {
   directory: DirectoryChanges;
   sender: DeviceSender;
   /** Workers that are alive. */
-  leases: { list(): readonly Lease[] };
+  leases: { list(): readonly Lease[] } & Revocations;
   /** Told that events were appended. */
   hub: { notify(): void };
   now: () => number;

@@ -69,6 +69,8 @@ export interface GatewayCertificates {
   unexpired(now: number): Promise<GatewayCertificate[]>;
   /** Those that are not revoked yet; resolves with their serials. */
   revoke(gateway: string, at: number): Promise<string[]>;
+  /** Names of gateways that had certificates, all of which were revoked. */
+  revokedGateways(): Promise<string[]>;
   /** Deletes those that ended before; resolves with how many. */
   prune(expiredBefore: number): Promise<number>;
 }

@@ -101,6 +101,10 @@ export function keysWith(prefix: string, sharded: boolean) {
     gateways: `${prefix}:gateways`,
     gatewaysHint: `${prefix}:hint:gateways`,
 
+    joins: `${prefix}:{joins}`,
+    joinTimes: `${prefix}:{joins}:times`,
+    joinAnswer: (id: string) => `${prefix}:{joins}:answer:${id}`,
+
     /**
      * Key and channel: written and announced by each bus to find out whether a server takes writes and brings
      * hints.

@@ -21,6 +21,7 @@ import { RedisDirectory } from './directory.ts';
 import { reasonOf } from './errors.ts';
 import { Health } from './health.ts';
 import { Histories } from './histories.ts';
+import { RedisJoins } from './joins.ts';
 import { type Keys, keysWith } from './keys.ts';
 import { RedisLeases } from './leases.ts';
 import { RedisOutboxes } from './outboxes.ts';
@@ -65,6 +66,7 @@ export class RedisBus implements Bus {
   readonly receipts: RedisReceipts;
   readonly presence: RedisPresence;
   readonly directory: RedisDirectory;
+  readonly joins: RedisJoins;
   readonly clock = new MeasuredClock();
   readonly #keys: Keys;
   readonly #log: Logger;
@@ -122,6 +124,7 @@ export class RedisBus implements Bus {
     });
     this.leases = new RedisLeases(own, subscriptions, keys, histories, this.receipts);
     this.presence = new RedisPresence(own, keys);
+    this.joins = new RedisJoins(own, keys);
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
   }
 

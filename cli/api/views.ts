@@ -232,3 +232,20 @@ export interface OpenedTunnelView {
   /** The ticket is secret, and good for one join. */
   join: { gateway: { name: string; url: string }; worker: number; ticket: string; expiresAt: string } | null;
 }
+
+export interface JoinTokenView {
+  id: string;
+  gateway: string;
+  expiresAt: string;
+  usedAt: string | null;
+  revokedAt: string | null;
+}
+
+/** A gateway that waits for approval. */
+export interface JoinRequestView {
+  id: string;
+  fingerprint: string;
+  gateway: string;
+  askedAt: string;
+  ours: boolean;
+}

@@ -86,8 +86,9 @@ export const OPTIONS = [
     name: 'data-dir',
     env: 'PUSHPOINT_DATA_DIR',
     type: 'path',
-    description: 'Folder of the SQLite database and of the first token',
-    programs: ON_DATABASE,
+    description:
+      'Folder of the SQLite database and of the first token, or of the key and certificate of a gateway',
+    programs: [...ON_DATABASE, 'gateway'],
     default: './data',
   },
   {
@@ -411,6 +412,33 @@ export const OPTIONS = [
     description: 'Address for remote hosts: the URL devices dial',
     programs: ['gateway'],
     absent: '`ws://<name of the machine>:<port>`, with TLS `wss://`',
+  },
+  {
+    name: 'join-token',
+    env: 'PUSHPOINT_JOIN_TOKEN',
+    type: 'text',
+    description:
+      'Token with which the gateway gets its first certificate, from `pushpoint gateways join-token`; ' +
+      'needed at the first start only',
+    programs: ['gateway'],
+    absent: 'the gateway has joined already, or joins otherwise',
+    secret: true,
+  },
+  {
+    name: 'join-token-file',
+    env: 'PUSHPOINT_JOIN_TOKEN_FILE',
+    type: 'path',
+    description: 'File that holds the join token; the gateway waits until it is there',
+    programs: ['gateway'],
+    absent: 'the gateway has joined already, or joins otherwise',
+  },
+  {
+    name: 'installation',
+    env: 'PUSHPOINT_INSTALLATION',
+    type: 'text',
+    description: 'Fingerprint of the installation to join by approval; `pushpoint gateways approve` shows it',
+    programs: ['gateway'],
+    absent: 'the gateway has joined already, or joins with a token',
   },
   {
     name: 'gateway-group',

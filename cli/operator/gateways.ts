@@ -24,7 +24,7 @@ import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operat
 
 const pathOf = (name: string | undefined): string => `/v1/gateways/${encodeURIComponent(name ?? '')}`;
 
-export function addGatewaysCommands(program: Command, shell: CommandShell): void {
+export function addGatewaysCommands(program: Command, shell: CommandShell): Command {
   const gateways = program
     .command('gateways')
     .description('gateways (distribution points) and their settings');
@@ -139,6 +139,7 @@ export function addGatewaysCommands(program: Command, shell: CommandShell): void
       else out.line(`Deleted ${name}.`);
     },
   );
+  return gateways;
 }
 
 function withWait(command: Command, description: string): Command {

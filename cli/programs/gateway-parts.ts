@@ -15,9 +15,12 @@ import { version } from '../version.ts';
 import type { Part } from './lifecycle.ts';
 import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 
+/** Settings of the program around the workers. */
+type NotOfWorkers = 'config' | 'workers' | 'joinToken' | 'joinTokenFile' | 'installation';
+
 /** Throws `ConfigError` for what only the gateway itself can tell is wrong. */
 export function gatewayConfig(
-  config: WithoutRedis<Omit<ConfigOf<'gateway'>, 'config' | 'workers'>>,
+  config: WithoutRedis<Omit<ConfigOf<'gateway'>, NotOfWorkers>>,
   defaultAddress?: (port: number) => string,
 ): Readonly<GatewayConfig> {
   const { port } = config;

@@ -17,6 +17,7 @@ import { version } from '../version.ts';
 import { busPart } from './bus-part.ts';
 import { gatewayConfig } from './gateway-parts.ts';
 import type { WorkerOrders } from './gateway-worker.ts';
+import { joiningPart } from './joining.ts';
 import { Assembly, type Part, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { sayReady } from './ready.ts';
@@ -42,6 +43,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   const room = new WaitingRoom({ host: own.metricsHost, port: own.metricsPort }, log);
   const certificates = new Certificates(log);
   const { bus, part } = busPart(redis, room, log, certificates);
+  const joining = joiningPart(config, { bus, room, log, certificates });
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
@@ -53,7 +55,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   return runUntilSignal({
     shell,
     log,
-    assembly: new Assembly([room.enter(), part, room.leave(), gateway], log),
+    assembly: new Assembly([room.enter(), part, joining, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
     live: () => supervisor.liveness().live,
     reload() {

@@ -15,6 +15,8 @@ const BY_NAME: Record<string, ExitCode> = {
   // Whoever starts programs tries again: it may come from somebody on the way.
   WrongServer: EXIT.unavailable,
   ForeignInstallation: EXIT.refused,
+  JoinRefused: EXIT.refused,
+  IdentityFileError: EXIT.usage,
   PortUnavailable: EXIT.fault,
   FolderInUse: EXIT.fault,
   DatabaseInUse: EXIT.fault,

@@ -22,7 +22,7 @@ test('a bus that fails while a server starts delays the directory, even one writ
   const bus = new MemoryBus({ log });
   await bus.start();
   const { signer } = await ServerKeys.load({ meta: store.meta });
-  const leases = { known: true, list: () => [] };
+  const leases = { known: true, list: () => [], isRevoked: () => false };
   const projector = new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log });
   const ids = await addDevices(store, 'd', 3);
   await writeDirectory(bus);
@@ -59,7 +59,7 @@ test('the directory has the newest change that another server makes while it is 
   await bus.start();
   await claim(bus);
   const { signer } = await ServerKeys.load({ meta: store.meta });
-  const leases = { known: true, list: () => [] };
+  const leases = { known: true, list: () => [], isRevoked: () => false };
   const [one, two] = [1, 2].map(
     () => new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log }),
   );

@@ -181,6 +181,7 @@ export async function startHttp(
 
   return {
     app,
+    joinAnswers: parts.joinAnswers,
     url,
     call,
     enrol,

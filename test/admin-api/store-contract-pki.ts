@@ -69,7 +69,9 @@ export function pkiRules(rule: Rule): void {
     await certificates.create(certificate('a1'));
     await certificates.create(certificate('a2', { issuedAt: T0 + 1, expiresAt: T0 + 200 }));
     await certificates.create(certificate('b1', { gateway: 'gw2' }));
+    assert.equal(await certificates.revokedGateways(), []);
     assert.equal((await certificates.revoke('gw1', T0 + 2)).sort(), ['a1', 'a2']);
+    assert.equal(await certificates.revokedGateways(), ['gw1']);
     assert.equal(await certificates.revoke('gw1', T0 + 3), []);
     assert.is((await certificates.get('a1'))?.revokedAt, T0 + 2);
     assert.is((await certificates.get('b1'))?.revokedAt, null);
@@ -82,6 +84,8 @@ export function pkiRules(rule: Rule): void {
       (await certificates.unexpired(T0 + 100)).map(({ serial }) => serial),
       ['a2'],
     );
+    await certificates.create(certificate('a3', { issuedAt: T0 + 5, expiresAt: T0 + 300 }));
+    assert.equal(await certificates.revokedGateways(), []);
     assert.is(await certificates.prune(T0 + 101), 2);
     assert.is(await certificates.get('a1'), null);
   });

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import type { BusUnderTest, Rule } from './bus-under-test.ts';
 import { directoryRules } from './contract-directory.ts';
+import { joinRules } from './contract-joins.ts';
 import { leaseRules } from './contract-leases.ts';
 import { lifeRules } from './contract-life.ts';
 import { outboxBoundRules, outboxRules } from './contract-outboxes.ts';
@@ -33,5 +34,6 @@ export function busContract(subject: BusUnderTest, options: { bounds?: boolean }
   if (bounds) receiptBoundRules(rule);
   presenceRules(rule);
   directoryRules(rule);
+  joinRules(rule);
   test.after(() => subject.close());
 }

@@ -50,12 +50,14 @@ async function start(data: string, url: (role: Role) => string) {
   const api = ['--api-port', String(await freePort()), '--data-dir', join(folder, data)];
   const admin = run('admin', ...api, '--redis-url', url('admin'), '--canary-interval', '1s');
   const { api: server, tokenFile } = await facts(admin);
+  const reach = ['--server', server, '--token-file', tokenFile];
+  const joinToken = await run('gateways', 'join-token', 'gw1', '--quiet', ...reach).waitForLine(/^ppg1\./);
   const gateway = run(
     ...['gateway', '--name', 'gw1', '--host', '127.0.0.1', '--port', '0', '--metrics-port', '0'],
     ...['--address', 'ws://127.0.0.1:0', '--workers', '2', '--redis-url', url('gateway')],
+    ...['--data-dir', join(folder, data), '--join-token', joinToken],
   );
   const { metricsPort } = await facts(gateway);
-  const reach = ['--server', server, '--token-file', tokenFile];
   return { admin, gateway, server, metricsPort, reach };
 }
 

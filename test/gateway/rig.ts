@@ -28,6 +28,7 @@ export class CuttableBus implements Bus {
   readonly receipts: Bus['receipts'];
   readonly presence: Bus['presence'];
   readonly directory: Bus['directory'];
+  readonly joins: Bus['joins'];
   readonly clock: Bus['clock'];
 
   constructor(inner: Bus) {
@@ -39,6 +40,7 @@ export class CuttableBus implements Bus {
     this.receipts = this.#guard(inner.receipts);
     this.presence = this.#guard(inner.presence);
     this.directory = this.#guard(inner.directory);
+    this.joins = this.#guard(inner.joins);
   }
 
   start(options?: Parameters<Bus['start']>[0]): Promise<void> {

@@ -124,6 +124,8 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'gateway.created': ['A gateway was registered.', gateway],
   'gateway.updated': ["A gateway's settings changed.", gateway],
   'gateway.deleted': ['A gateway was deleted.', gateway],
+  'gateway.joined': ['A gateway got a certificate for its name.', gateway],
+  'gateway.revoked': ['The certificates of a gateway were revoked.', gateway],
   'gateway.up': ['A worker of a gateway started.', worker],
   'gateway.down': ['A worker of a gateway is gone.', worker],
   'gateway.draining': ['An operator drains a gateway.', gateway],

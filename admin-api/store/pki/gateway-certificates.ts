@@ -74,6 +74,19 @@ export class SqlGatewayCertificates implements GatewayCertificates {
     });
   }
 
+  revokedGateways(): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .selectFrom('gateway_certificates')
+        .select('gateway')
+        .groupBy('gateway')
+        .having(({ fn, eb }) => eb(fn.count('revoked_at'), '=', fn.countAll()))
+        .orderBy('gateway')
+        .execute();
+      return rows.map(({ gateway }) => gateway);
+    });
+  }
+
   prune(expiredBefore: number): Promise<number> {
     return this.#scope.once(async (db) => {
       const { numDeletedRows } = await db

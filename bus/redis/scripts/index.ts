@@ -1,6 +1,7 @@
 import { acquireLease } from './acquire-lease.ts';
 import { appendDeliveries } from './append-deliveries.ts';
 import { appendReceipts } from './append-receipts.ts';
+import { askToJoin } from './ask-to-join.ts';
 import { beginDirectory } from './begin-directory.ts';
 import { buryReceipts } from './bury-receipts.ts';
 import { claimPresence } from './claim-presence.ts';
@@ -25,6 +26,7 @@ export const SCRIPTS = {
   acquireLease,
   appendDeliveries,
   appendReceipts,
+  askToJoin,
   beginDirectory,
   buryReceipts,
   claimPresence,

@@ -1,0 +1,213 @@
+/**
+ * Answers gateways that ask to join or to renew their certificate. Several servers may answer one request:
+ * the same key gets the same serial number, and so the same MAC key.
+ */
+import type { Logger } from 'pino';
+import type { Bus } from '../../bus/bus.ts';
+import { encodeJoinAnswer, encodeSignedAnswer, joinBytes, joinedInfo } from '../../bus/join-messages.ts';
+import { OneAtATime } from '../../bus/one-at-a-time.ts';
+import { sealTo } from '../../protocol/hpke.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
+import type { SignedServerKeys } from '../../protocol/index.ts';
+import { holdsKey } from '../key-proof.ts';
+import type { Store } from '../store/store.ts';
+import type { CertificateAuthority, Issued } from './certificate-authority.ts';
+import { isProvedBy, type ReadJoin, readJoin } from './join-requests.ts';
+
+const LOOK_MS = 500;
+/** Requests answered at one look: a certificate costs about a millisecond. */
+const ANSWERS_PER_LOOK = 20;
+/** A renewal that is older was written down by somebody else and played again. */
+const RENEWAL_VALID_MS = 600_000;
+/** Valid at the same time for one gateway; two are usual while one is renewed. */
+const CERTIFICATES_MAX = 8;
+
+export interface JoinParts {
+  store: Store;
+  bus: Bus;
+  log: Logger;
+  now: () => number;
+  authority: CertificateAuthority;
+  serverKeys: {
+    readonly documents: readonly SignedServerKeys[];
+    readonly signer: { signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array };
+  };
+  secrets: { gatewayKey(gateway: string, serial: string): Uint8Array };
+  /** Told that events were appended. */
+  hub: { notify(): void };
+}
+
+/** Why it gets no certificate; `null`: nothing shows that its gateway wrote it, so nobody is told. */
+type Refusal = { refused: string | null };
+
+export class JoinAnswers {
+  readonly #parts: JoinParts;
+  readonly #looks: OneAtATime;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(parts: JoinParts) {
+    this.#parts = parts;
+    this.#looks = new OneAtATime(
+      () => this.#look(),
+      (error) => parts.log.debug({ err: error }, 'requests to join were not looked at'),
+    );
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      if (!this.#looks.running) void this.#looks.ask();
+    }, LOOK_MS);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looks.settled();
+  }
+
+  /** Those that wait for an operator. */
+  async awaitingApproval(): Promise<ReadJoin[]> {
+    const read = await Promise.all((await this.#parts.bus.joins.waiting()).map(readJoin));
+    return read.filter((join) => join !== null).filter(({ request }) => request.right.by === 'approval');
+  }
+
+  /** Rejects with `BusUnavailable`; then nothing was changed that approving again does not repeat. */
+  async approve(join: ReadJoin, actor: string): Promise<void> {
+    const issued = await this.#parts.store.transaction((tx) => this.#issue(tx, join, actor));
+    await this.#bring(join, issued);
+  }
+
+  async #look(): Promise<void> {
+    const { bus, log } = this.#parts;
+    let answered = 0;
+    for (const waiting of await bus.joins.waiting()) {
+      const join = await readJoin(waiting);
+      if (join?.request.right.by === 'approval') continue;
+      if (answered++ === ANSWERS_PER_LOOK) return;
+      const outcome = join === null ? { refused: null } : await this.#decide(join);
+      if (join === null || ('refused' in outcome && outcome.refused === null)) {
+        log.warn({ request: waiting.id }, 'a request to join that no gateway signed was dropped');
+        await bus.joins.drop([waiting.id]);
+      } else {
+        await this.#bring(join, outcome);
+      }
+    }
+  }
+
+  async #bring(join: ReadJoin, outcome: Issued | Refusal): Promise<void> {
+    const { bus, serverKeys, log } = this.#parts;
+    const { gateway } = join.request;
+    const body =
+      'refused' in outcome
+        ? encodeJoinAnswer({ kind: 'refused', detail: outcome.refused ?? '' })
+        : await this.#joined(join, outcome);
+    const sig = serverKeys.signer.signJoined(join.body, body);
+    await bus.joins.answer(join.id, encodeSignedAnswer({ keys: serverKeys.documents, body, sig }));
+    if ('refused' in outcome) log.warn({ gateway, why: outcome.refused }, 'a gateway was not let in');
+    else log.info({ gateway, serial: outcome.record.serial }, 'a gateway has a certificate');
+  }
+
+  async #joined({ body, request }: ReadJoin, issued: Issued): Promise<Uint8Array> {
+    const { record, certificate, trusted, trusts } = issued;
+    const { gateway, serial, issuedAt, expiresAt } = record;
+    const sealed = await sealTo({
+      platform: nodeHpke,
+      publicKey: request.sealTo,
+      info: joinedInfo(body),
+      message: this.#parts.secrets.gatewayKey(gateway, serial),
+    });
+    const times = { issuedAt, expiresAt };
+    const authorities = trusted;
+    return encodeJoinAnswer({
+      kind: 'joined',
+      ...{ gateway, serial, certificate, authorities, trusts, ...times, sealed },
+    });
+  }
+
+  async #decide(join: ReadJoin): Promise<Issued | Refusal> {
+    const { store, hub } = this.#parts;
+    const decided = await store.transaction(async (tx) => {
+      await tx.authorities.lock();
+      const refusal = await this.#refusalOf(tx, join);
+      return refusal ?? this.#issue(tx, join, 'system');
+    });
+    hub.notify();
+    return decided;
+  }
+
+  async #refusalOf(tx: Store, join: ReadJoin): Promise<Refusal | null> {
+    const { right } = join.request;
+    if (right.by === 'token') return this.#tokenRefusal(tx, join, right.token);
+    if (right.by === 'certificate') return this.#renewalRefusal(tx, join, right);
+    return { refused: null };
+  }
+
+  /** What is refused aloud was signed by the token's key: nobody else can have a gateway give up. */
+  async #tokenRefusal(tx: Store, join: ReadJoin, id: string): Promise<Refusal | null> {
+    const token = await tx.joinTokens.get(id);
+    if (!token) return { refused: `There is no join token ${id}: ask an operator for a new one.` };
+    if (join.proof === undefined || !holdsKey(token.publicKey, joinBytes(join.body), join.proof)) {
+      return { refused: null };
+    }
+    const { gateway } = join.request;
+    if (token.gateway !== gateway) {
+      return { refused: `The join token is for gateway ${token.gateway}, not for ${gateway}.` };
+    }
+    const used = await tx.joinTokens.use(id, join.csr.keyHash, this.#parts.now());
+    if (!('refused' in used)) return null;
+    const what = {
+      unknown: 'is gone',
+      revoked: 'was revoked',
+      expired: 'has expired',
+      'used-up': 'was used',
+    };
+    return { refused: `The join token ${what[used.refused]}: ask an operator for a new one.` };
+  }
+
+  async #renewalRefusal(
+    tx: Store,
+    join: ReadJoin,
+    { serial, publicKey }: { serial: string; publicKey: Uint8Array },
+  ): Promise<Refusal | null> {
+    const now = this.#parts.now();
+    const held = await tx.gatewayCertificates.get(serial);
+    if (!held || !isProvedBy(publicKey, held.keyHash, join)) return { refused: null };
+    if (Math.abs(now - join.request.at) > RENEWAL_VALID_MS) return { refused: null };
+    const { gateway } = join.request;
+    if (held.gateway !== gateway) {
+      return { refused: `The certificate is of gateway ${held.gateway}, not of ${gateway}.` };
+    }
+    const over = held.revokedAt !== null ? 'was revoked' : held.expiresAt <= now ? 'has expired' : null;
+    if (over !== null) {
+      return {
+        refused: `The certificate of gateway ${gateway} ${over}: join again with a token or approval.`,
+      };
+    }
+    const others = (await tx.gatewayCertificates.ofGateway(gateway)).filter(
+      ({ keyHash, expiresAt, revokedAt }) =>
+        expiresAt > now && revokedAt === null && !Buffer.from(keyHash).equals(join.csr.keyHash),
+    );
+    if (others.length < CERTIFICATES_MAX) return null;
+    return { refused: `Gateway ${gateway} has ${others.length} certificates: wait until one ends.` };
+  }
+
+  /** Whoever joins under a name takes it over; whoever renews keeps what it has until that ends. */
+  async #issue(tx: Store, { request, csr }: ReadJoin, actor: string): Promise<Issued> {
+    const { authority } = this.#parts;
+    const at = this.#parts.now();
+    const { gateway, right } = request;
+    const held = (await tx.gatewayCertificates.ofGateway(gateway)).find(
+      ({ keyHash, revokedAt, expiresAt }) =>
+        Buffer.from(keyHash).equals(csr.keyHash) && revokedAt === null && expiresAt > at,
+    );
+    if (held) return authority.issueAgain(tx, held, csr);
+    if (right.by !== 'certificate') await tx.gatewayCertificates.revoke(gateway, at);
+    const issued = await authority.issue(tx, gateway, csr);
+    if (right.by === 'certificate') return issued;
+    const { serial, expiresAt } = issued.record;
+    const by = right.by === 'token' ? { token: right.token } : {};
+    const detail = { serial, expiresAt, ...by };
+    await tx.audit.append({ at, actor, action: 'gateway.joined', subject: gateway, detail });
+    await tx.events.append([{ at, type: 'gateway.joined', data: { name: gateway } }]);
+    return issued;
+  }
+}

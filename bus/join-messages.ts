@@ -1,0 +1,196 @@
+/**
+ * What a gateway writes to get a certificate, and what an administration server answers. Whoever carries
+ * them can read all but the sealed key, and change nothing: requests are signed by the key of a join token or
+ * of the certificate they renew, or are approved by their fingerprint; answers are signed by the server keys.
+ */
+import { createHash } from 'node:crypto';
+import { pack } from '#msgpack';
+import { bytesOf, decodeMap, id, integer, list, oneOf, text } from '../protocol/fields.ts';
+import { LIMITS, ProtocolError, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
+import { signedServerKeys } from '../protocol/server-keys.ts';
+import { JOINS } from './bus.ts';
+
+const CSR_BYTES = 2_048;
+const CERTIFICATE_BYTES = 4_096;
+const AUTHORITIES = 4;
+const ANSWER_BYTES = 64 * 1024;
+const DETAIL_LENGTH = 512;
+const SPKI_BYTES = 91;
+const HASH_BYTES = 32;
+/** P-256 as r and s, and Ed25519. */
+const PROOF_BYTES = 64;
+/** Root changes that an answer may bring, and the newest document. */
+const DOCUMENTS = 32;
+const MAC_KEY_BYTES = 32;
+const TAG_BYTES = 16;
+
+/** How a gateway shows that it may have what it asks for. */
+export type JoinRight =
+  /** Id of the join token; its key makes the proof. */
+  | { by: 'token'; token: string }
+  /** The certificate that it has; the key of that one makes the proof. `publicKey`: SPKI in DER. */
+  | { by: 'certificate'; serial: string; publicKey: Uint8Array }
+  /** An operator compares fingerprints; there is no proof. */
+  | { by: 'approval' };
+
+export interface JoinRequest {
+  gateway: string;
+  /** PKCS #10 in DER, for a key of P-256. */
+  csr: Uint8Array;
+  /** X25519 public key made for this request, 32 bytes. */
+  sealTo: Uint8Array;
+  /** Of the installation that it asks: SHA-256 of the root key, 32 bytes. */
+  fingerprint: Uint8Array;
+  /** Milliseconds since the Unix epoch, by the clock of the bus. */
+  at: number;
+  right: JoinRight;
+}
+
+/** As it travels. */
+export interface SignedJoinRequest {
+  body: Uint8Array;
+  proof?: Uint8Array;
+}
+
+export type JoinAnswer =
+  | {
+      kind: 'joined';
+      gateway: string;
+      serial: string;
+      /** X.509 in DER. */
+      certificate: Uint8Array;
+      /** Authorities to trust, in DER, and their numbers as text. */
+      authorities: Uint8Array[];
+      trusts: string;
+      issuedAt: number;
+      expiresAt: number;
+      /** The gateway's MAC key, 32 bytes, sealed to `sealTo`. */
+      sealed: Sealed;
+    }
+  | { kind: 'refused'; detail: string };
+
+/** As it travels: `keys` are those that the gateway needs to check `sig`, the oldest first. */
+export interface SignedJoinAnswer {
+  keys: readonly SignedServerKeys[];
+  body: Uint8Array;
+  sig: Uint8Array;
+}
+
+/** Throws `ProtocolError` for one that no server would read. */
+export function encodeJoinRequest(request: JoinRequest): Uint8Array<ArrayBuffer> {
+  const body = pack({ kind: 'join', ...request });
+  decodeJoinRequest(body);
+  return body;
+}
+
+/** Throws `ProtocolError`. */
+export function decodeJoinRequest(body: Uint8Array): JoinRequest {
+  const fields = decodeMap(body, JOINS.requestBytesMax);
+  oneOf(fields, 'kind', ['join']);
+  return {
+    gateway: id(fields, 'gateway'),
+    csr: bytesOf(fields, 'csr', 1, CSR_BYTES),
+    sealTo: bytesOf(fields, 'sealTo', LIMITS.publicKeyBytes),
+    fingerprint: bytesOf(fields, 'fingerprint', HASH_BYTES),
+    at: integer(fields, 'at'),
+    right: rightOf(fields),
+  };
+}
+
+function rightOf(fields: Record<string, unknown>): JoinRight {
+  const right = mapOf(fields, 'right');
+  const by = oneOf(right, 'by', ['token', 'certificate', 'approval']);
+  if (by === 'token') return { by, token: id(right, 'token') };
+  if (by === 'approval') return { by };
+  return { by, serial: text(right, 'serial', 64), publicKey: bytesOf(right, 'publicKey', SPKI_BYTES) };
+}
+
+export function encodeSignedRequest({ body, proof }: SignedJoinRequest): Uint8Array<ArrayBuffer> {
+  return pack({ body, ...(proof && { proof }) });
+}
+
+/** Throws `ProtocolError`. */
+export function decodeSignedRequest(bytes: Uint8Array): SignedJoinRequest {
+  const fields = decodeMap(bytes, JOINS.requestBytesMax);
+  const body = bytesOf(fields, 'body', 1, JOINS.requestBytesMax);
+  return 'proof' in fields ? { body, proof: bytesOf(fields, 'proof', PROOF_BYTES) } : { body };
+}
+
+export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array<ArrayBuffer> {
+  return pack(answer);
+}
+
+/** Throws `ProtocolError`. */
+export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
+  const fields = decodeMap(body, ANSWER_BYTES);
+  const kind = oneOf(fields, 'kind', ['joined', 'refused']);
+  if (kind === 'refused') return { kind, detail: text(fields, 'detail', DETAIL_LENGTH) };
+  const sealed = mapOf(fields, 'sealed');
+  return {
+    kind,
+    gateway: id(fields, 'gateway'),
+    serial: text(fields, 'serial', 64),
+    certificate: bytesOf(fields, 'certificate', 1, CERTIFICATE_BYTES),
+    authorities: list(fields, 'authorities', AUTHORITIES, (der) =>
+      bytesOf({ der }, 'der', 1, CERTIFICATE_BYTES),
+    ),
+    trusts: text(fields, 'trusts', 64),
+    issuedAt: integer(fields, 'issuedAt'),
+    expiresAt: integer(fields, 'expiresAt'),
+    sealed: {
+      enc: bytesOf(sealed, 'enc', LIMITS.publicKeyBytes),
+      ct: bytesOf(sealed, 'ct', MAC_KEY_BYTES + TAG_BYTES),
+    },
+  };
+}
+
+export function encodeSignedAnswer({ keys, body, sig }: SignedJoinAnswer): Uint8Array<ArrayBuffer> {
+  return pack({ keys, body, sig });
+}
+
+/** Throws `ProtocolError`. */
+export function decodeSignedAnswer(bytes: Uint8Array): SignedJoinAnswer {
+  const fields = decodeMap(bytes, ANSWER_BYTES);
+  return {
+    keys: list(fields, 'keys', DOCUMENTS, (document) => signedServerKeys(mapOf({ document }, 'document'))),
+    body: bytesOf(fields, 'body', 1, ANSWER_BYTES),
+    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+  };
+}
+
+/** What the token's key or the earlier certificate's key signs. */
+export function joinBytes(body: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from('pushpoint.v1 join\0'), body]);
+}
+
+/** What a server signs: this answer, to this request. */
+export function joinedBytes(request: Uint8Array, answer: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from('pushpoint.v1 joined\0'), sha256(request), answer]);
+}
+
+/** `info` of HPKE for the key in the answer to this request. */
+export function joinedInfo(request: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from('pushpoint.v1 joined key\0'), sha256(request)]);
+}
+
+/** What a request goes by on the bus, and what people compare: SHA-256 of its body, hexadecimal. */
+export function joinId(body: Uint8Array): string {
+  return sha256(body).toString('hex');
+}
+
+/** The same in groups of four digits, for people; the first 128 bits. */
+export function fingerprintText(id: string): string {
+  return (id.slice(0, 32).match(/.{4}/g) ?? []).join('-');
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+function mapOf(fields: Record<string, unknown>, key: string): Record<string, unknown> {
+  const value = fields[key];
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
+    throw new ProtocolError('F-6', `${key}: a map`);
+  }
+  return value as Record<string, unknown>;
+}

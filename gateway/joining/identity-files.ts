@@ -1,0 +1,95 @@
+/**
+ * What a gateway is known by, as files for this user only. `identity.json` is what counts; `certificate.pem`
+ * is a copy for people and for metrics; `joining.json` is a request that has no answer yet.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { GatewayIdentity, PendingJoin } from './identity.ts';
+
+/** A file that is not what this program wrote. */
+export class IdentityFileError extends Error {
+  override readonly name = 'IdentityFileError';
+}
+
+export class IdentityFiles {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  get certificateFile(): string {
+    return join(this.#folder, 'certificate.pem');
+  }
+
+  get identityFile(): string {
+    return join(this.#folder, 'identity.json');
+  }
+
+  get #pendingFile(): string {
+    return join(this.#folder, 'joining.json');
+  }
+
+  /** `null` where there is none. Throws `IdentityFileError`. */
+  read(): GatewayIdentity | null {
+    return read<GatewayIdentity>(this.identityFile, ['gateway', 'serial', 'macKey', 'privateKey']);
+  }
+
+  keep(identity: GatewayIdentity): void {
+    write(this.certificateFile, identity.certificate);
+    write(this.identityFile, toJson(identity));
+    rmSync(this.#pendingFile, { force: true });
+  }
+
+  /** Throws `IdentityFileError`. */
+  readPending(): PendingJoin | null {
+    return read<PendingJoin>(this.#pendingFile, ['id', 'gateway', 'body', 'sealPair', 'privateKey']);
+  }
+
+  keepPending(pending: PendingJoin): void {
+    write(this.#pendingFile, toJson(pending));
+  }
+
+  dropPending(): void {
+    rmSync(this.#pendingFile, { force: true });
+  }
+}
+
+/** Whole or not there, and on the disk. */
+function write(file: string, text: string): void {
+  const draft = `${file}.${randomBytes(8).toString('hex')}`;
+  writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
+  renameSync(draft, file);
+}
+
+function read<T>(file: string, members: readonly string[]): T | null {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const value = JSON.parse(text, revive) as Record<string, unknown> | null;
+    if (value && members.every((member) => member in value)) return value as T;
+  } catch {
+    // Told below.
+  }
+  throw new IdentityFileError(`${file} is damaged: restore it, or delete it and join again`);
+}
+
+function toJson(value: object): string {
+  // `this` has the member as it is: a Buffer turns itself into an array before.
+  function replace(this: Record<string, unknown>, key: string): unknown {
+    const member = this[key];
+    return member instanceof Uint8Array ? { base64: Buffer.from(member).toString('base64') } : member;
+  }
+  return `${JSON.stringify(value, replace, 2)}\n`;
+}
+
+function revive(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || !('base64' in value)) return value;
+  return new Uint8Array(Buffer.from(String(value.base64), 'base64'));
+}

@@ -1,0 +1,40 @@
+import type { JoinRight } from '../../bus/join-messages.ts';
+import type { X25519Pair } from '../../protocol/index.ts';
+
+/** What a gateway is known by. */
+export interface GatewayIdentity {
+  gateway: string;
+  /** Of the certificate, hexadecimal. */
+  serial: string;
+  /** What authenticates it to administration servers, 32 bytes; secret. */
+  macKey: Uint8Array;
+  /** Of the installation: SHA-256 of its root key, 32 bytes. */
+  fingerprint: Uint8Array;
+  /** PEM; secret. */
+  privateKey: string;
+  /** PEM. */
+  certificate: string;
+  authorities: string[];
+  /** Numbers of the authorities, that of the one that signs first. */
+  trusts: string;
+  /** Milliseconds since the Unix epoch. */
+  issuedAt: number;
+  expiresAt: number;
+}
+
+/** What is needed to open the answer; `privateKey` and `sealPair` are secret. */
+export interface PendingJoin {
+  id: string;
+  gateway: string;
+  by: JoinRight['by'];
+  /** Id of the join token, where there is one. */
+  token?: string;
+  /** Of the installation that it asks, 32 bytes. */
+  fingerprint: Uint8Array;
+  body: Uint8Array;
+  /** As it travels. */
+  request: Uint8Array;
+  /** PEM. */
+  privateKey: string;
+  sealPair: X25519Pair;
+}

@@ -1,0 +1,103 @@
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  verify as verifySignature,
+  X509Certificate,
+} from 'node:crypto';
+import { decodeJoinAnswer, decodeSignedAnswer, joinedBytes, joinedInfo } from '../../bus/join-messages.ts';
+import { openSealed } from '../../protocol/hpke.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
+import {
+  isSignedBy,
+  openServerKeys,
+  ProtocolError,
+  type ServerKeys,
+  type SignedServerKeys,
+  spki,
+  succeedServerKeys,
+} from '../../protocol/index.ts';
+import type { GatewayIdentity, PendingJoin } from './identity.ts';
+import { spkiOf } from './join-request.ts';
+
+/**
+ * What an answer brings to the request; `null` for one that the installation with the request's fingerprint
+ * did not make.
+ */
+export async function openJoinAnswer(
+  pending: PendingJoin,
+  bytes: Uint8Array,
+): Promise<GatewayIdentity | { refused: string } | null> {
+  try {
+    const { keys: documents, body, sig } = decodeSignedAnswer(bytes);
+    const keys = await trustedKeys(documents, pending.fingerprint);
+    if (!keys || !(await isSignedBy(keys, joinedBytes(pending.body, body), sig, verify))) return null;
+    const answer = decodeJoinAnswer(body);
+    if (answer.kind === 'refused') return { refused: answer.detail };
+    const { gateway, serial, trusts, issuedAt, expiresAt, sealed } = answer;
+    const certificate = new X509Certificate(answer.certificate);
+    const authorities = answer.authorities.map((der) => new X509Certificate(der));
+    if (gateway !== pending.gateway || !isFor(pending, serial, certificate, authorities)) return null;
+    const macKey = await openSealed({
+      platform: nodeHpke,
+      pair: pending.sealPair,
+      info: joinedInfo(pending.body),
+      sealed,
+    });
+    return {
+      ...{ gateway, serial, trusts, issuedAt, expiresAt, macKey },
+      fingerprint: fingerprintOf(keys),
+      privateKey: pending.privateKey,
+      certificate: certificate.toString(),
+      authorities: authorities.map((authority) => authority.toString()),
+    };
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
+}
+
+/** It certifies the key of the request, by an authority of the answer. */
+function isFor(
+  { privateKey }: PendingJoin,
+  serial: string,
+  certificate: X509Certificate,
+  authorities: readonly X509Certificate[],
+): boolean {
+  const own = spkiOf(createPrivateKey(privateKey));
+  const certified = certificate.publicKey.export({ format: 'der', type: 'spki' });
+  return (
+    own.equals(certified) &&
+    certificate.serialNumber.toLowerCase() === serial &&
+    authorities.some((each) => certificate.checkIssued(each) && certificate.verify(each.publicKey))
+  );
+}
+
+/** The newest keys that follow from the root with this fingerprint. */
+async function trustedKeys(
+  documents: readonly SignedServerKeys[],
+  fingerprint: Uint8Array,
+): Promise<ServerKeys | null> {
+  let held: ServerKeys | null = null;
+  for (const document of documents) {
+    if (held) held = (await succeedServerKeys(held, document, verify)) ?? held;
+    else {
+      const keys = await openServerKeys(document, verify);
+      if (keys && fingerprintOf(keys).equals(fingerprint)) held = keys;
+    }
+  }
+  return held;
+}
+
+function fingerprintOf({ root }: ServerKeys): Buffer {
+  return createHash('sha256').update(root).digest();
+}
+
+function verify(publicKey: Uint8Array, bytes: Uint8Array, sig: Uint8Array): boolean {
+  try {
+    const der = Buffer.from(spki('Ed25519', publicKey));
+    return verifySignature(null, bytes, createPublicKey({ key: der, format: 'der', type: 'spki' }), sig);
+  } catch {
+    return false;
+  }
+}

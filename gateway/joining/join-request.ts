@@ -1,0 +1,71 @@
+/** A gateway's own key, and its request to have it certified. */
+import 'reflect-metadata';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, webcrypto } from 'node:crypto';
+import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
+import {
+  encodeJoinRequest,
+  encodeSignedRequest,
+  type JoinRight,
+  joinBytes,
+  joinId,
+} from '../../bus/join-messages.ts';
+import type { JoinToken } from '../../bus/join-token.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
+import { pkcs8 } from '../../protocol/index.ts';
+import type { GatewayIdentity, PendingJoin } from './identity.ts';
+
+const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
+
+interface Wanted {
+  gateway: string;
+  fingerprint: Uint8Array;
+  at: number;
+}
+
+export function joinByToken(gateway: string, { id, seed, fingerprint }: JoinToken, at: number) {
+  const der = Buffer.from(pkcs8('Ed25519', seed));
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const prove = (bytes: Uint8Array) => sign(null, bytes, key);
+  return prepare({ gateway, fingerprint, at }, { by: 'token', token: id }, prove);
+}
+
+export function joinByApproval(gateway: string, fingerprint: Uint8Array, at: number) {
+  return prepare({ gateway, fingerprint, at }, { by: 'approval' });
+}
+
+export function renew({ gateway, fingerprint, serial, privateKey }: GatewayIdentity, at: number) {
+  const key = createPrivateKey(privateKey);
+  const publicKey = spkiOf(key);
+  const prove = (bytes: Uint8Array) => sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' });
+  return prepare({ gateway, fingerprint, at }, { by: 'certificate', serial, publicKey }, prove);
+}
+
+async function prepare(
+  { gateway, fingerprint, at }: Wanted,
+  right: JoinRight,
+  prove?: (bytes: Uint8Array) => Uint8Array,
+): Promise<PendingJoin> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const name = [{ CN: [gateway] }];
+  const csr = await Pkcs10CertificateRequestGenerator.create({ name, keys, signingAlgorithm: SIGNING });
+  const sealPair = await nodeHpke.generateX25519();
+  const body = encodeJoinRequest({
+    ...{ gateway, fingerprint, at: Math.floor(at), right },
+    csr: new Uint8Array(csr.rawData),
+    sealTo: sealPair.publicKey,
+  });
+  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const proof = prove?.(joinBytes(body));
+  return {
+    ...{ id: joinId(body), gateway, by: right.by, fingerprint, body, sealPair },
+    ...(right.by === 'token' && { token: right.token }),
+    request: encodeSignedRequest({ body, ...(proof && { proof: new Uint8Array(proof) }) }),
+    privateKey: key.export({ format: 'pem', type: 'pkcs8' }) as string,
+  };
+}
+
+export function spkiOf(privateKey: KeyObject): Buffer {
+  return createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+}

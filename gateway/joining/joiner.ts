@@ -1,0 +1,112 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Bus, BusUnavailable, JOINS } from '../../bus/bus.ts';
+import { fingerprintText } from '../../bus/join-messages.ts';
+import type { JoinToken } from '../../bus/join-token.ts';
+import type { GatewayIdentity, PendingJoin } from './identity.ts';
+import type { IdentityFiles } from './identity-files.ts';
+import { openJoinAnswer } from './join-answer.ts';
+import { joinByApproval, joinByToken } from './join-request.ts';
+
+const LOOK_MS = 500;
+/** A request is asked again long before the bus forgets it. */
+const ASK_AGAIN_MS = JOINS.keptMs / 10;
+
+/** The administration server does not let this gateway in, and says why. */
+export class JoinRefused extends Error {
+  override readonly name = 'JoinRefused';
+}
+
+export interface JoinerParts {
+  bus: Pick<Bus, 'joins' | 'clock'>;
+  log: Logger;
+  files: IdentityFiles;
+  gateway: string;
+}
+
+/** With what a gateway that has no identity asks for one. */
+export type JoinBy = { token: JoinToken } | { fingerprint: Uint8Array };
+
+export class Joiner {
+  readonly #parts: JoinerParts;
+  readonly #life = new AbortController();
+
+  constructor(parts: JoinerParts) {
+    this.#parts = parts;
+  }
+
+  stop(): void {
+    this.#life.abort();
+  }
+
+  /**
+   * Resolves once there is an identity, which is kept in the files. A request without an answer goes on after
+   * a restart. Rejects with `JoinRefused`, and with `AbortError` when it is stopped.
+   */
+  async join(by: JoinBy): Promise<GatewayIdentity> {
+    const { files, log, gateway } = this.#parts;
+    const pending = await this.#pending(by);
+    if (pending.by === 'approval') {
+      const installation = Buffer.from(pending.fingerprint).toString('base64url');
+      const request = fingerprintText(pending.id);
+      log.warn(
+        { gateway, request, installation },
+        `waiting for approval: pushpoint gateways approve ${request}`,
+      );
+    }
+    const outcome = await this.outcomeOf(pending);
+    files.dropPending();
+    if ('refused' in outcome) throw new JoinRefused(outcome.refused);
+    files.keep(outcome);
+    log.info({ gateway, serial: outcome.serial }, 'joined the installation');
+    return outcome;
+  }
+
+  /** Asks until there is an answer that the installation signed; any other is as good as none. */
+  async outcomeOf(pending: PendingJoin): Promise<GatewayIdentity | { refused: string }> {
+    const { bus, log } = this.#parts;
+    let askedAt = Number.NEGATIVE_INFINITY;
+    let forged: Uint8Array | null = null;
+    for (;;) {
+      try {
+        const answer = await bus.joins.answerTo(pending.id);
+        const isNew = answer !== null && (forged === null || !Buffer.from(forged).equals(answer));
+        const outcome = isNew ? await openJoinAnswer(pending, answer) : null;
+        if (outcome) return outcome;
+        if (isNew) {
+          forged = answer;
+          askedAt = Number.NEGATIVE_INFINITY;
+          log.error({ request: pending.id }, 'an answer that this installation did not sign is ignored');
+        }
+        if (performance.now() - askedAt > ASK_AGAIN_MS) {
+          const asked = await bus.joins.ask(pending.id, pending.request);
+          if (asked === 'full') log.warn('too many requests to join wait: trying again');
+          else askedAt = performance.now();
+        }
+      } catch (error) {
+        if (!(error instanceof BusUnavailable)) throw error;
+      }
+      await pause(LOOK_MS, undefined, { signal: this.#life.signal });
+    }
+  }
+
+  async #pending(by: JoinBy): Promise<PendingJoin> {
+    const { bus, files, gateway } = this.#parts;
+    const fingerprint = 'token' in by ? by.token.fingerprint : by.fingerprint;
+    const kept = files.readPending();
+    const isSame =
+      kept !== null &&
+      kept.gateway === gateway &&
+      kept.by === ('token' in by ? 'token' : 'approval') &&
+      kept.token === ('token' in by ? by.token.id : undefined) &&
+      Buffer.from(kept.fingerprint).equals(fingerprint);
+    if (isSame) return kept;
+    const at = bus.clock.now();
+    const pending =
+      'token' in by
+        ? await joinByToken(gateway, by.token, at)
+        : await joinByApproval(gateway, by.fingerprint, at);
+    files.keepPending(pending);
+    return pending;
+  }
+}

@@ -1,0 +1,138 @@
+import { X509Certificate } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseFingerprint, parseJoinToken } from '../../bus/join-token.ts';
+import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
+import { type JoinBy, Joiner } from '../../gateway/joining/joiner.ts';
+import { waitFor } from '../wait.ts';
+import { type Http, startHttp } from './http-harness.ts';
+
+let http: Http;
+const folder = mkdtempSync(join(tmpdir(), 'http-joins-'));
+test.before(async () => {
+  http = await startHttp();
+  http.joinAnswers.start();
+});
+test.after(async () => {
+  await http.joinAnswers.stop();
+  await http.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function joinAs(gateway: string, by: JoinBy) {
+  const files = new IdentityFiles(mkdtempSync(join(folder, `${gateway}-`)));
+  return new Joiner({ bus: http.bus, log: pino({ level: 'silent' }), files, gateway }).join(by);
+}
+
+async function newToken(gateway: string) {
+  const { status, body } = await http.call('POST', '/v1/join-tokens', { body: { gateway } });
+  assert.is(status, 201);
+  const token = parseJoinToken(body.token);
+  if (!token) throw new Error('no join token');
+  return { token, id: body.id as string };
+}
+
+async function eventsOf(type: string): Promise<unknown[]> {
+  const events = await http.store.events.after(0, 1_000);
+  return events.filter((event) => event.type === type).map(({ data }) => data);
+}
+
+test('a join token is made, listed without its secret, used and revoked', async () => {
+  const { token, id } = await newToken('gw1');
+  const listed = async () => (await http.call('GET', '/v1/join-tokens')).body.items[0];
+  assert.equal(
+    [(await listed()).id, (await listed()).gateway, (await listed()).usedAt, (await listed()).token],
+    [id, 'gw1', null, undefined],
+  );
+  const identity = await joinAs('gw1', { token });
+  assert.ok((await listed()).usedAt);
+  assert.equal(await eventsOf('gateway.joined'), [{ name: 'gw1' }]);
+  const { body } = await http.call('GET', '/v1/gateways/gw1/certificates', { as: 'viewer' });
+  assert.equal(
+    body.items.map(({ serial, authority, revokedAt }: Record<string, unknown>) => [
+      serial,
+      authority,
+      revokedAt,
+    ]),
+    [[identity.serial, 1, null]],
+  );
+  assert.is(new X509Certificate(identity.certificate).subject, 'CN=gw1');
+  assert.is((await http.call('DELETE', `/v1/join-tokens/${id}`)).status, 204);
+  assert.ok((await listed()).revokedAt);
+  assert.is((await http.call('DELETE', '/v1/join-tokens/j0')).status, 404);
+});
+
+test('only admins let gateways in', async () => {
+  for (const as of ['viewer', 'operator'] as const) {
+    const body = { gateway: 'gw1' };
+    assert.is((await http.call('POST', '/v1/join-tokens', { as, body })).status, 403);
+    assert.is((await http.call('GET', '/v1/join-tokens', { as })).status, 403);
+    assert.is((await http.call('GET', '/v1/join-requests', { as })).status, 403);
+    assert.is((await http.call('POST', `/v1/join-requests/${'0'.repeat(64)}/approve`, { as })).status, 403);
+    assert.is((await http.call('POST', '/v1/gateways/gw1/revoke', { as })).status, 403);
+  }
+});
+
+test('a gateway that waits is listed with its fingerprint and approved', async () => {
+  const { installation } = (await http.call('GET', '/v1/join-requests')).body;
+  const fingerprint = parseFingerprint(installation);
+  if (!fingerprint) throw new Error('no fingerprint');
+  const joining = joinAs('gw2', { fingerprint });
+  let waiting: { id: string; fingerprint: string; gateway: string; ours: boolean }[] = [];
+  await waitFor(async () => {
+    waiting = (await http.call('GET', '/v1/join-requests')).body.items;
+    return waiting.length > 0;
+  });
+  const [request] = waiting;
+  assert.equal([request?.gateway, request?.ours], ['gw2', true]);
+  assert.is(request?.fingerprint.replaceAll('-', ''), request?.id.slice(0, 32));
+  const approved = await http.call('POST', `/v1/join-requests/${request?.id}/approve`);
+  assert.equal([approved.status, approved.body.gateway], [200, 'gw2']);
+  assert.ok((await joining).serial);
+  assert.is((await http.call('POST', `/v1/join-requests/${request?.id}/approve`)).status, 404);
+});
+
+test('a revoked gateway loses its leases, its pass and its weight, until it joins again', async () => {
+  const { token } = await newToken('gw3');
+  const identity = await joinAs('gw3', { token });
+  const initial = {
+    group: 'all',
+    runPushServer: true,
+    port: 1,
+    address: 'ws://127.0.0.1:1',
+    connectionLimit: 9,
+  };
+  await http.call('POST', '/v1/gateways', { body: { name: 'gw3', address: 'ws://127.0.0.1:1' } });
+  const worker = { worker: 'gw3/0', gateway: 'gw3', host: 'host-1', pid: 4, version: '1.0.0', initial };
+  const load = {
+    ...{ connections: 0, limit: 9, revision: 1, admissionRate: 0, bufferedBytes: 0, memoryBytes: 1, cpu: 0 },
+    port: 1,
+  };
+  const incarnation = await http.bus.leases.acquire(worker, load, 60_000);
+  const entry = async () => (await http.bus.directory.gateways()).find(({ name }) => name === 'gw3');
+  await waitFor(async () => ((await entry())?.weight ?? 0) > 0 && (await entry())?.pass !== undefined);
+  const { status, body } = await http.call('POST', '/v1/gateways/gw3/revoke');
+  assert.equal([status, body], [200, { gateway: 'gw3', serials: [identity.serial] }]);
+  await waitFor(async () => (await entry())?.draining === true);
+  assert.equal([(await entry())?.weight, (await entry())?.pass], [0, undefined]);
+  assert.is(await http.bus.leases.extend(incarnation, load, 60_000), 'lost');
+  assert.is(await http.bus.outboxes.append(incarnation, [{ devices: ['d1'] }]), 'gone');
+  // A lease that it takes all the same is ended as well.
+  const again = await http.bus.leases.acquire(worker, load, 60_000);
+  await waitFor(async () => (await http.bus.leases.extend(again, load, 60_000)) === 'lost');
+  const view = await http.call('GET', '/v1/gateways/gw3', { as: 'viewer' });
+  assert.match(view.body.problem, /were revoked: it must join again/);
+  assert.equal(await eventsOf('gateway.revoked'), [{ name: 'gw3' }]);
+  assert.equal((await http.call('POST', '/v1/gateways/gw3/revoke')).body.serials, []);
+  assert.is((await http.call('POST', '/v1/gateways/gw9/revoke')).status, 404);
+  await joinAs('gw3', { token: (await newToken('gw3')).token });
+  const returned = await http.bus.leases.acquire(worker, load, 60_000);
+  await waitFor(async () => ((await entry())?.weight ?? 0) > 0 && (await entry())?.pass !== undefined);
+  assert.is(await http.bus.leases.extend(returned, load, 60_000), 'held');
+});
+
+test.run();

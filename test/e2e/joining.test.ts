@@ -1,0 +1,106 @@
+// time limit: 180 s
+/** Gateways join and are revoked, as operators do it: real programs over a real Redis. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Program, startCli } from '../services/processes.ts';
+import { type RedisServer, startRedis } from '../services/redis.ts';
+import { freePort, waitFor } from '../wait.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'joining-e2e-'));
+const programs: Program[] = [];
+let redis: RedisServer;
+let reach: string[];
+
+function run(...args: string[]): Program {
+  const program = startCli(args, { cwd: folder });
+  programs.push(program);
+  return program;
+}
+
+async function says(...args: string[]): Promise<string> {
+  const program = run(...args, ...reach);
+  const { code } = await program.exited;
+  assert.is(code, 0, program.output);
+  return program.lines.join('\n');
+}
+
+const facts = async (program: Program) =>
+  JSON.parse((await program.waitForLine(/^ready /, 30_000)).slice('ready '.length));
+
+function gateway(name: string, ...args: string[]): Program {
+  return run(
+    ...['gateway', '--name', name, '--host', '127.0.0.1', '--port', '0', '--metrics-port', '0'],
+    ...['--address', 'ws://127.0.0.1:0', '--workers', '1', '--redis-url', redis.url],
+    ...['--data-dir', join(folder, 'gateway-data'), ...args],
+  );
+}
+
+const identityFile = (name: string) => join(folder, 'gateway-data', 'gateways', name, 'identity.json');
+const serialOf = (name: string) => JSON.parse(readFileSync(identityFile(name), 'utf8')).serial as string;
+
+test.before(async () => {
+  redis = await startRedis();
+  const api = ['--api-port', String(await freePort()), '--data-dir', join(folder, 'data')];
+  const { api: server, tokenFile } = await facts(run('admin', ...api, '--redis-url', redis.url));
+  reach = ['--server', server, '--token-file', tokenFile];
+});
+test.after(async () => {
+  for (const program of programs.reverse()) await program.stop();
+  await redis.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('a gateway joins with a token in a file that comes later, and needs none after that', async () => {
+  const file = join(folder, 'gw1.token');
+  const first = gateway('gw1', '--join-token-file', file);
+  await first.waitForLine(/does not exist yet/);
+  writeFileSync(file, `${await says('gateways', 'join-token', 'gw1', '--quiet')}\n`);
+  await facts(first);
+  const serial = serialOf('gw1');
+  await first.stop();
+  const second = gateway('gw1');
+  await facts(second);
+  assert.is(serialOf('gw1'), serial);
+  await second.stop();
+  const used = gateway('gw1', '--join-token-file', file, '--data-dir', join(folder, 'other-data'));
+  const { code } = await used.exited;
+  assert.is(code, 3, used.output);
+  assert.match(used.output, /Cannot start: The join token was used: ask an operator for a new one/);
+  assert.not.match(used.output, new RegExp(readFileSync(file, 'utf8').trim()));
+});
+
+test('a gateway joins by approval, and is revoked', async () => {
+  const { installation } = JSON.parse(await says('gateways', 'approve', '--json'));
+  const program = gateway('gw2', '--installation', installation);
+  const line = await program.waitForLine(/pushpoint gateways approve [0-9a-f-]{39}/);
+  const fingerprint = /approve ([0-9a-f-]{39})/.exec(line)?.[1] ?? '';
+  assert.match(await says('gateways', 'approve'), new RegExp(`${fingerprint} +gw2 .* this one`));
+  assert.match(await says('gateways', 'approve', fingerprint), /Approved gateway gw2/);
+  await facts(program);
+  await waitFor(async () =>
+    /"state":"up"/.test((await says('gateways', 'show', 'gw2', '--json')).replace(/\s/g, '')),
+  );
+  assert.match(await says('gateways', 'revoke', 'gw2'), /Revoked gateway gw2: 1 certificate\./);
+  await waitFor(async () =>
+    /"state":"down"/.test((await says('gateways', 'show', 'gw2', '--json')).replace(/\s/g, '')),
+  );
+  assert.match(await says('gateways', 'show', 'gw2'), /certificates were revoked/);
+  assert.ok(existsSync(identityFile('gw2')));
+});
+
+test('what is no token or fingerprint keeps a gateway from starting', async () => {
+  for (const wrong of [
+    ['--join-token', 'ppg1.x'],
+    ['--installation', 'x'],
+  ]) {
+    const program = gateway('gw3', ...wrong);
+    const { code } = await program.exited;
+    assert.is(code, 2, program.output);
+    assert.match(program.output, /is no join token|expected the fingerprint/);
+  }
+});
+
+test.run();

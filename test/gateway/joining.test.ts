@@ -1,0 +1,326 @@
+// time limit: 120 s
+/** A gateway asks to join, and an administration server answers: both real, over one bus in this process. */
+import { createPrivateKey, generateKeyPairSync, sign, verify, X509Certificate } from 'node:crypto';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { JoinService } from '../../admin-api/services/join-service.ts';
+import type { Joins } from '../../bus/bus.ts';
+import {
+  decodeJoinRequest,
+  decodeSignedAnswer,
+  decodeSignedRequest,
+  encodeJoinAnswer,
+  encodeJoinRequest,
+  encodeSignedAnswer,
+  encodeSignedRequest,
+  fingerprintText,
+  joinBytes,
+  joinedBytes,
+  joinId,
+} from '../../bus/join-messages.ts';
+import { type JoinToken, joinTokenText, parseJoinToken } from '../../bus/join-token.ts';
+import type { GatewayIdentity } from '../../gateway/joining/identity.ts';
+import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
+import { openJoinAnswer } from '../../gateway/joining/join-answer.ts';
+import { joinByApproval, joinByToken, renew } from '../../gateway/joining/join-request.ts';
+import { Joiner, JoinRefused } from '../../gateway/joining/joiner.ts';
+import { Renewals } from '../../gateway/joining/renewals.ts';
+import { Dependency } from '../../health/health.ts';
+import { pkcs8 } from '../../protocol/index.ts';
+import { type Composed, composed } from '../admin-api/composed.ts';
+import { rejects } from '../admin-api/store-fixtures.ts';
+import { waitFor } from '../wait.ts';
+
+const log = pino({ level: 'silent' });
+const DAY_MS = 86_400_000;
+
+interface Context {
+  admin: Composed;
+  service: JoinService;
+  folder: string;
+  files: IdentityFiles;
+  joiner: Joiner;
+  clock: { now: number };
+}
+
+const test = suite<Context>('joining of gateways');
+
+test.before.each(async (context) => {
+  context.clock = { now: Date.now() };
+  const now = () => context.clock.now;
+  context.admin = await composed({ now, busNow: now });
+  context.service = new JoinService(context.admin);
+  context.folder = mkdtempSync(join(tmpdir(), 'joining-'));
+  context.files = new IdentityFiles(context.folder);
+  context.joiner = new Joiner({ bus: context.admin.bus, log, files: context.files, gateway: 'gw1' });
+  context.admin.joinAnswers.start();
+});
+test.after.each(async ({ admin, folder, joiner }) => {
+  joiner.stop();
+  await admin.joinAnswers.stop();
+  await admin.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function token(context: Context, gateway = 'gw1'): Promise<{ token: JoinToken }> {
+  const { token: text } = await context.service.createToken({ gateway }, 'tester');
+  const parsed = parseJoinToken(text);
+  if (!parsed) throw new Error('no join token');
+  return { token: parsed };
+}
+
+function another(context: Context, gateway: string): { joiner: Joiner; files: IdentityFiles } {
+  const files = new IdentityFiles(mkdtempSync(join(context.folder, 'other-')));
+  return { joiner: new Joiner({ bus: context.admin.bus, log, files, gateway }), files };
+}
+
+async function serials({ admin }: Context, gateway = 'gw1'): Promise<string[]> {
+  const all = await admin.store.gatewayCertificates.ofGateway(gateway);
+  return all.filter(({ revokedAt }) => revokedAt === null).map(({ serial }) => serial);
+}
+
+function refused(pattern: RegExp) {
+  return (error: Error) => {
+    assert.instance(error, JoinRefused, String(error));
+    assert.match(error.message, pattern);
+  };
+}
+
+test('a token brings a gateway its certificate and MAC key, in files for this user only', async (context) => {
+  const { admin, joiner, files, folder, service } = context;
+  const identity = await joiner.join(await token(context));
+  assert.equal(await serials(context), [identity.serial]);
+  assert.equal(Buffer.from(identity.macKey), admin.secrets.gatewayKey('gw1', identity.serial));
+  assert.equal(Buffer.from(identity.fingerprint), Buffer.from(service.fingerprint));
+  const certificate = new X509Certificate(identity.certificate);
+  const authority = new X509Certificate(identity.authorities[0] ?? '');
+  assert.ok(certificate.verify(authority.publicKey) && certificate.checkIssued(authority));
+  const signed = sign('sha256', Buffer.from('x'), identity.privateKey);
+  assert.ok(verify('sha256', Buffer.from('x'), certificate.publicKey, signed));
+  assert.equal(readdirSync(folder).sort(), ['certificate.pem', 'identity.json']);
+  for (const file of readdirSync(folder)) assert.is(statSync(join(folder, file)).mode & 0o777, 0o600, file);
+  const { macKey, fingerprint } = identity;
+  const plain = { macKey: new Uint8Array(macKey), fingerprint: new Uint8Array(fingerprint) };
+  assert.equal(files.read(), { ...identity, ...plain });
+  const { items } = await admin.store.audit.list({ limit: 10 });
+  assert.equal(items.map(({ action, subject }) => [action, subject]).slice(0, 2), [
+    ['gateway.joined', 'gw1'],
+    ['join-token.created', (await admin.store.joinTokens.list({ limit: 1 })).items[0]?.id],
+  ]);
+});
+
+test('a token is for one key: the same gateway may ask again, and no other', async (context) => {
+  const by = await token(context);
+  const { joiner, files, admin } = context;
+  const pending = await joinByToken('gw1', by.token, admin.bus.clock.now());
+  files.keepPending(pending);
+  const lost = await joiner.outcomeOf(pending);
+  // It was killed before it kept the answer, and the bus has forgotten it.
+  await admin.bus.joins.answer(pending.id, new Uint8Array(1));
+  const identity = await joiner.join(by);
+  assert.is(identity.serial, (lost as GatewayIdentity).serial);
+  assert.equal(await serials(context), [identity.serial]);
+  const thief = another(context, 'gw1');
+  await rejects(thief.joiner.join(by), refused(/was used: ask an operator for a new one/));
+  assert.is(thief.files.read(), null);
+  assert.equal(await serials(context), [identity.serial]);
+});
+
+test('a token is for one name, and ends', async (context) => {
+  const other = another(context, 'gw2');
+  await rejects(other.joiner.join(await token(context)), refused(/is for gateway gw1, not for gw2/));
+  const late = await token(context);
+  context.clock.now += DAY_MS;
+  await rejects(context.joiner.join(late), refused(/has expired/));
+  const revoked = await token(context);
+  const { items } = await context.admin.store.joinTokens.list({ limit: 10 });
+  for (const { id } of items) await context.service.revokeToken(id, 'tester');
+  await rejects(context.joiner.join(revoked), refused(/was revoked/));
+  assert.equal([...(await serials(context)), ...(await serials(context, 'gw2'))], []);
+});
+
+test('a request whose certification request names another gateway is dropped', async (context) => {
+  const { admin, joiner } = context;
+  const by = await token(context);
+  const own = await joinByToken('gw1', by.token, admin.bus.clock.now());
+  const other = await joinByToken('gw2', by.token, admin.bus.clock.now());
+  const mixed = encodeJoinRequest({ ...decodeJoinRequest(own.body), csr: decodeJoinRequest(other.body).csr });
+  const der = Buffer.from(pkcs8('Ed25519', by.token.seed));
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const proof = new Uint8Array(sign(null, joinBytes(mixed), key));
+  await admin.bus.joins.ask(joinId(mixed), encodeSignedRequest({ body: mixed, proof }));
+  await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+  assert.is(await admin.bus.joins.answerTo(joinId(mixed)), null);
+  assert.equal(await serials(context), []);
+  assert.ok(await joiner.join(by));
+});
+
+test('what the token did not sign is dropped, and the gateway joins all the same', async (context) => {
+  const { admin, joiner } = context;
+  const by = await token(context);
+  const pending = await joinByToken('gw1', by.token, admin.bus.clock.now());
+  const forged = encodeSignedRequest({ body: pending.body, proof: new Uint8Array(64) });
+  const naked = encodeSignedRequest({ body: decodeSignedRequest(pending.request).body });
+  for (const request of [forged, naked, new Uint8Array([1, 2, 3])]) {
+    await admin.bus.joins.ask(pending.id, request);
+    await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+    assert.is(await admin.bus.joins.answerTo(pending.id), null);
+  }
+  assert.ok('serial' in (await joiner.outcomeOf(pending)));
+});
+
+test('a forged answer is ignored: by another key, to another request, or changed', async (context) => {
+  const { admin, service, joiner } = context;
+  const by = await token(context);
+  const now = admin.bus.clock.now();
+  const pending = await joinByToken('gw1', by.token, now);
+  const real = await answerTo(admin.bus.joins, joiner, pending);
+  assert.ok(await openJoinAnswer(pending, real));
+  const { keys, body, sig } = decodeSignedAnswer(real);
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const forgedSig = new Uint8Array(sign(null, joinedBytes(pending.body, body), privateKey));
+  const no = encodeJoinAnswer({ kind: 'refused', detail: 'go away' });
+  const stranger = await composed({});
+  try {
+    const other = await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x');
+    assert.is.not(
+      Buffer.from(parseJoinToken(other.token)?.fingerprint ?? []).toString('hex'),
+      Buffer.from(service.fingerprint).toString('hex'),
+    );
+    const foreign = stranger.serverKeys.signer.signJoined(pending.body, body);
+    const answers = [
+      encodeSignedAnswer({ keys, body, sig: forgedSig }),
+      encodeSignedAnswer({ keys, body: no, sig }),
+      encodeSignedAnswer({ keys: stranger.serverKeys.documents, body, sig: foreign }),
+      encodeSignedAnswer({ keys: [...stranger.serverKeys.documents, ...keys], body, sig: foreign }),
+      encodeSignedAnswer({ keys: [], body, sig }),
+      new Uint8Array([9]),
+    ];
+    for (const answer of answers) assert.is(await openJoinAnswer(pending, answer), null);
+  } finally {
+    await stranger.stop();
+  }
+  const toAnother = await joinByToken('gw1', by.token, now);
+  assert.is(await openJoinAnswer(toAnother, real), null);
+  const sealTwice = { ...pending, sealPair: toAnother.sealPair };
+  await rejects(openJoinAnswer(sealTwice, real), () => {});
+});
+
+async function answerTo(joins: Joins, joiner: Joiner, pending: Parameters<Joiner['outcomeOf']>[0]) {
+  await joiner.outcomeOf(pending);
+  return (await joins.answerTo(pending.id)) ?? new Uint8Array();
+}
+
+test('without a token a gateway waits until an operator approves its fingerprint', async (context) => {
+  const { joiner, service, admin } = context;
+  const joining = joiner.join({ fingerprint: service.fingerprint });
+  await waitFor(async () => (await service.requests()).length === 1, { what: 'the request' });
+  const stranger = await joinByApproval('gw1', new Uint8Array(32), admin.bus.clock.now());
+  await admin.bus.joins.ask(stranger.id, stranger.request);
+  const requests = await service.requests();
+  assert.equal(requests.map(({ gateway, ours }) => [gateway, ours]).sort(), [
+    ['gw1', false],
+    ['gw1', true],
+  ]);
+  await rejects(service.approve(stranger.id, 'tester'), (error) => assert.match(error.message, /another/));
+  await rejects(service.approve('0'.repeat(64), 'tester'), (error) => assert.match(error.message, /repeats/));
+  const own = requests.find(({ ours }) => ours);
+  assert.is(own?.fingerprint, fingerprintText(own?.id ?? ''));
+  await service.approve(own?.id ?? '', 'tester');
+  const identity = await joining;
+  assert.equal(await serials(context), [identity.serial]);
+  const { items } = await admin.store.audit.list({ limit: 1 });
+  assert.equal([items[0]?.action, items[0]?.actor], ['gateway.joined', 'tester']);
+});
+
+test('a certificate is renewed at two thirds of its life by its own key, with a new one', async (context) => {
+  const { admin, joiner, files, clock } = context;
+  const identity = await joiner.join(await token(context));
+  const parts = { joiner, files, log, now: () => clock.now, health: new Dependency() };
+  const early = new Renewals({ ...parts, random: () => 0 }, identity);
+  const renewals = new Renewals({ ...parts, random: () => 1 }, identity);
+  assert.ok(early.renewAt < renewals.renewAt);
+  assert.is(Math.round((renewals.renewAt - identity.issuedAt) / DAY_MS), 22);
+  clock.now = renewals.renewAt - 1;
+  await renewals.look();
+  assert.is(renewals.identity.serial, identity.serial);
+  clock.now = renewals.renewAt;
+  await renewals.look();
+  assert.is.not(renewals.identity.serial, identity.serial);
+  assert.is.not(renewals.identity.privateKey, identity.privateKey);
+  assert.is(files.read()?.serial, renewals.identity.serial);
+  // Until every worker has taken up the new one.
+  assert.equal((await serials(context)).sort(), [identity.serial, renewals.identity.serial].sort());
+  assert.ok(renewals.renewAt > clock.now + 19 * DAY_MS);
+  assert.is((await admin.store.gatewayCertificates.ofGateway('gw1')).length, 2);
+});
+
+test('an expired or revoked certificate renews nothing, and another key renews none', async (context) => {
+  const { admin, joiner, clock, service } = context;
+  const identity = await joiner.join(await token(context));
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const stolen = { ...identity, privateKey: privateKey.export({ format: 'pem', type: 'pkcs8' }) as string };
+  const forged = await renew(stolen, clock.now);
+  await admin.bus.joins.ask(forged.id, forged.request);
+  await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+  assert.is(await admin.bus.joins.answerTo(forged.id), null);
+  const old = await renew(identity, clock.now - 700_000);
+  await admin.bus.joins.ask(old.id, old.request);
+  await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+  assert.is(await admin.bus.joins.answerTo(old.id), null);
+  const asAnother = await renew({ ...identity, gateway: 'gw2' }, clock.now);
+  assert.equal(await joiner.outcomeOf(asAnother), {
+    refused: 'The certificate is of gateway gw1, not of gw2.',
+  });
+  await service.revoke('gw1', 'tester');
+  const revoked = await joiner.outcomeOf(await renew(identity, clock.now));
+  assert.match('refused' in revoked ? revoked.refused : '', /was revoked: join again/);
+  const again = await another(context, 'gw1').joiner.join(await token(context));
+  clock.now = again.expiresAt;
+  const expired = await joiner.outcomeOf(await renew(again, clock.now));
+  assert.match('refused' in expired ? expired.refused : '', /has expired: join again/);
+  assert.equal(await serials(context), [again.serial]);
+});
+
+test('a gateway has few certificates at a time, however often its key asks', async (context) => {
+  const { joiner, clock } = context;
+  let identity = await joiner.join(await token(context));
+  let refusals = 0;
+  for (let count = 0; count < 10; count += 1) {
+    clock.now += 1_000;
+    const outcome = await joiner.outcomeOf(await renew(identity, clock.now));
+    if ('refused' in outcome) refusals += 1;
+    else identity = outcome;
+  }
+  assert.is(refusals, 3);
+  assert.is((await serials(context)).length, 8);
+});
+
+test('whoever joins under a name takes it over', async (context) => {
+  const before = await context.joiner.join(await token(context));
+  const replaced = await another(context, 'gw1').joiner.join(await token(context));
+  assert.equal(await serials(context), [replaced.serial]);
+  const stored = await context.admin.store.gatewayCertificates.get(before.serial);
+  assert.ok(stored?.revokedAt);
+});
+
+test('a damaged file is said to be damaged', ({ files, folder }) => {
+  assert.is(files.read(), null);
+  writeFileSync(join(folder, 'identity.json'), '{');
+  assert.throws(() => files.read(), /identity.json is damaged: restore it, or delete it and join again/);
+});
+
+test('text that is no join token is none', async (context) => {
+  const { token: text } = await context.service.createToken({ gateway: 'gw1' }, 'tester');
+  const parsed = parseJoinToken(`${text}\n`);
+  assert.is(parsed && joinTokenText(parsed), text);
+  for (const wrong of ['', 'x', text.replace('ppg1', 'pp1'), `${text}.x`, text.slice(0, -1), `${text}A`]) {
+    assert.is(parseJoinToken(wrong), null, wrong);
+  }
+});
+
+test.run();
