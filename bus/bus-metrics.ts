@@ -60,6 +60,16 @@ export function registerBusMetrics(
     'Subscriptions that looked alive, delivered nothing, and were replaced.',
     () => bus.counts().subscriptionsReplaced,
   );
+  new Counter({
+    ...common,
+    name: 'pushpoint_bus_refused_total',
+    help: 'What was refused in Redis because no program of the installation wrote it, by kind.',
+    labelNames: [...common.labelNames, 'kind'],
+    collect() {
+      this.reset();
+      for (const [kind, count] of Object.entries(bus.counts().refused)) this.inc({ ...labels, kind }, count);
+    },
+  });
   counter(
     'history_changes_total',
     'Number of times a Redis server was restarted or replaced.',

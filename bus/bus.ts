@@ -251,8 +251,13 @@ export const OUTBOX_MAX_ENTRIES = 40_000;
 
 /* ---- receipts: reports of devices and workers ---- */
 
-/** `at` is when the worker received it, by `BusClock.now`; `session` orders the sessions of one device. */
-export type Receipt =
+/**
+ * `at` is when the worker received it, by `BusClock.now`; `session` orders the sessions of one device. The
+ * bus adds `from`, the gateway that brought it; absent where gateways seal nothing.
+ */
+export type Receipt = ReceiptContent & { from?: string };
+
+type ReceiptContent =
   | {
       kind: 'connected';
       device: string;
@@ -570,6 +575,8 @@ export interface BusStatus {
   parts?: BusPart[];
   /** Settings of Redis that work but may lose data and should be changed. */
   warnings?: string[];
+  /** What was refused lately because no program of the installation wrote it, for people. */
+  refused?: string[];
 }
 
 export interface BusPart {
@@ -591,6 +598,8 @@ export interface BusCounts {
   subscriptionsReplaced: number;
   /** Times that Redis continued with another history of its data: a restart, a failover. */
   historyChanges: number;
+  /** What was refused because no program of the installation wrote it, by kind. */
+  refused: Readonly<Record<string, number>>;
   /**
    * Time from publishing a probe to receiving it, milliseconds; the last measured, `null` before the first.
    */

@@ -60,7 +60,13 @@ export class MemoryBus implements Bus {
   }
 
   counts(): BusCounts {
-    return { reconnects: 0, subscriptionsReplaced: 0, historyChanges: 0, probeRoundTripMs: null };
+    return {
+      reconnects: 0,
+      subscriptionsReplaced: 0,
+      historyChanges: 0,
+      refused: {},
+      probeRoundTripMs: null,
+    };
   }
 
   #become(state: 'running' | 'stopped'): void {

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Bus, Installation } from './bus.ts';
+import type { GatewayCredentials, GatewayKeys } from './credentials.ts';
 import { MemoryBus } from './memory-bus.ts';
 import { RedisBus } from './redis/redis-bus.ts';
 import type { RedisSettings } from './redis/settings.ts';
@@ -15,8 +16,11 @@ export function openBus(options: {
   tellWarnings?: boolean;
   installation?: Installation;
   certificates?: Certificates;
+  /** See `RedisBusOptions`; memory needs none of them. */
+  credentials?: () => GatewayCredentials;
+  gatewayKeys?: GatewayKeys;
 }): Bus {
-  const { redis, log, tellWarnings = true, installation, certificates } = options;
+  const { redis, log, tellWarnings = true, installation, certificates, credentials, gatewayKeys } = options;
   if (redis === undefined) return new MemoryBus({ log });
   return new RedisBus({
     ...redis,
@@ -24,5 +28,7 @@ export function openBus(options: {
     tellWarnings,
     ...(installation && { installation }),
     ...(certificates && { certificates }),
+    ...(credentials && { credentials }),
+    ...(gatewayKeys && { gatewayKeys }),
   });
 }

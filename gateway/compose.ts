@@ -107,7 +107,11 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
     leaving: () => late.status.leaving,
     problem: () => follower.problem,
     tunnels: () => tunnels.load,
-    warnings: () => [...parts.certificates.warnings(), ...parts.unsignedEntries.warnings()],
+    warnings: () => [
+      ...parts.certificates.warnings(),
+      ...parts.unsignedEntries.warnings(),
+      ...(bus.status().refused ?? []),
+    ],
   });
   const leaseWork = new LeaseWork({ ...parts, outboxPollMs: config.outboxPollMs, tunnels: tunnels.relay });
   const keeper: LeaseKeeper = new LeaseKeeper({

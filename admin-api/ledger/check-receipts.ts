@@ -109,7 +109,7 @@ function edition(value: unknown): Edition {
 
 const own = text(GATEWAY_TEXT);
 
-const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind'>> } = {
+const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 'from'>> } = {
   connected: {
     device: id,
     session: uint(),
@@ -191,5 +191,6 @@ function checkReceipt(value: unknown): Receipt {
     }
     if (checked !== undefined) receipt[name] = checked;
   }
+  if (typeof given.from === 'string') receipt.from = given.from;
   return receipt as unknown as Receipt;
 }

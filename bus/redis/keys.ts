@@ -6,13 +6,13 @@
  * | key | type | holds |
  * |---|---|---|
  * | `pp:leases` | sorted set | incarnations by the time their lease ends; a list to validate, not the truth |
- * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard` |
- * | `pp:{<incarnation>}:left` | string, expires | nothing: the worker left and had nothing more to append |
+ * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard`; seals |
+ * | `pp:{<incarnation>}:left` | string, expires | a seal: the worker left and had nothing more to append |
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
- * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: an encoded delivery |
- * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts |
+ * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: encoded delivery; `s`: seal of a group |
+ * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts; `i`: installation; `s`: seal |
  * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
- * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded |
+ * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded, or were refused |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`; top session |
  * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
  * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, value; marks |

@@ -1,17 +1,17 @@
 import { nanoid } from 'nanoid';
 import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
-import { decode, encode } from '../encoding.ts';
+import { incarnationOf } from '../credentials.ts';
+import { encode } from '../encoding.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
+import { LeaseRecords, type StoredIdentity } from './lease-records.ts';
 import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { Seals } from './seals/seals.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** How long the record of an orderly exit is kept, seconds. */
 const LEFT_KNOWN_S = 3_600;
-
-/** `installation`: that of the worker; '' while unknown, absent when the program has no installations. */
-type StoredIdentity = WorkerIdentity & { installation?: string };
 
 /** What this process appended. */
 interface OwnReceipts {
@@ -21,7 +21,21 @@ interface OwnReceipts {
   readonly mayLack: boolean;
 }
 
+export interface RedisLeasesParts {
+  commands: OwnCommands;
+  subscriptions: Subscriptions;
+  keys: Keys;
+  histories: Histories;
+  receipts: OwnReceipts;
+  seals: Seals;
+  /** By the clock that all share. */
+  now: () => number;
+}
+
 export class RedisLeases implements Leases {
+  readonly records: LeaseRecords;
+  readonly #seals: Seals;
+  readonly #now: () => number;
   readonly #commands: OwnCommands;
   readonly #subscriptions: Subscriptions;
   readonly #keys: Keys;
@@ -35,43 +49,48 @@ export class RedisLeases implements Leases {
 
   readonly #receipts: OwnReceipts;
 
-  constructor(
-    commands: OwnCommands,
-    subscriptions: Subscriptions,
-    keys: Keys,
-    histories: Histories,
-    receipts: OwnReceipts,
-  ) {
-    this.#subscriptions = subscriptions;
-    this.#receipts = receipts;
-    this.#commands = commands;
-    this.#keys = keys;
-    this.#histories = histories;
+  /** Identities of the leases of this process, as they were written. */
+  readonly #identities = new Map<string, Buffer>();
+
+  constructor(parts: RedisLeasesParts) {
+    this.records = new LeaseRecords(parts);
+    this.#seals = parts.seals;
+    this.#now = parts.now;
+    this.#subscriptions = parts.subscriptions;
+    this.#receipts = parts.receipts;
+    this.#commands = parts.commands;
+    this.#keys = parts.keys;
+    this.#histories = parts.histories;
   }
 
   async acquire(identity: WorkerIdentity, load: WorkerLoad, ttlMs: number): Promise<string> {
-    const incarnation = nanoid();
+    const incarnation = incarnationOf(identity.gateway, nanoid());
     const own: StoredIdentity = { ...identity, installation: this.#commands.installation };
+    const encoded = encode(own);
     // Started before the lease is created, so that a failover in between counts.
     const watch = this.#histories.watch([
       this.#keys.lease(incarnation),
       ...Array.from({ length: this.#keys.shards }, (_, shard) => this.#keys.presence(shard)),
     ]);
+    const said = encode(load);
     const endsAt = await this.#commands.run(
       SCRIPTS.acquireLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation)],
-      [Math.ceil(ttlMs), encode(own), encode(load), nanoid()],
+      [Math.ceil(ttlMs), encoded, said, nanoid(), this.#seal(incarnation, encoded, said, ttlMs)],
     );
     await this.#list(incarnation, Number(endsAt));
     this.#watches.set(incarnation, watch);
+    this.#identities.set(incarnation, encoded);
     return incarnation;
   }
 
   async extend(incarnation: string, load: WorkerLoad, ttlMs: number): Promise<'held' | 'lost'> {
+    const said = encode(load);
+    const identity = this.#identities.get(incarnation) ?? Buffer.alloc(0);
     const endsAt = await this.#commands.run(
       SCRIPTS.extendLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
-      [Math.ceil(ttlMs), encode(load)],
+      [Math.ceil(ttlMs), said, this.#seal(incarnation, identity, said, ttlMs)],
     );
     if (Number(endsAt) === 0) {
       if (this.#watches.delete(incarnation)) this.#receipts.mayBeLost();
@@ -88,7 +107,8 @@ export class RedisLeases implements Leases {
   async heard(incarnation: string, upTo: number): Promise<void> {
     // Another history may lack appended entries: the next extension finds the lease lost.
     if (this.#watches.get(incarnation)?.changed() || this.#receipts.mayLack) return;
-    await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [upTo]);
+    const seal = this.#seals.byGateway('heard', { sender: incarnation, number: Math.floor(upTo) }) ?? '';
+    await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [Math.floor(upTo), seal]);
   }
 
   async askHeard(incarnations: readonly string[]): Promise<void> {
@@ -105,8 +125,9 @@ export class RedisLeases implements Leases {
 
   async release(incarnation: string, { allHeard = false } = {}): Promise<void> {
     if (allHeard) {
+      const seal = this.#seals.byGateway('left', { sender: incarnation, number: 0 }) ?? '';
       await this.#commands.do(this.#keys.left(incarnation), (client) =>
-        client.set(this.#keys.left(incarnation), '', 'EX', LEFT_KNOWN_S),
+        client.set(this.#keys.left(incarnation), seal, 'EX', LEFT_KNOWN_S),
       );
     }
     await Promise.all([
@@ -120,55 +141,33 @@ export class RedisLeases implements Leases {
       this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, incarnation)),
     ]);
     this.#watches.delete(incarnation);
+    this.#identities.delete(incarnation);
   }
 
   async left(incarnations: readonly string[]): Promise<string[]> {
-    const found = await Promise.all(
-      incarnations.map((incarnation) =>
-        this.#commands.do(this.#keys.left(incarnation), (client) =>
-          client.exists(this.#keys.left(incarnation)),
-        ),
-      ),
-    );
-    return incarnations.filter((_, index) => found[index] === 1);
+    const found = await Promise.all(incarnations.map((incarnation) => this.records.left(incarnation)));
+    return incarnations.filter((_, index) => found[index]);
   }
 
   async list(): Promise<Lease[]> {
     const incarnations = await this.#commands.do(this.#keys.leases, (client) =>
       client.zrange(this.#keys.leases, '0', '-1'),
     );
-    const found = await Promise.all(
-      incarnations.map((incarnation) =>
-        this.#commands.do(this.#keys.lease(incarnation), (client) =>
-          client.hmgetBuffer(this.#keys.lease(incarnation), 'identity', 'load', 'since', 'heard'),
-        ),
-      ),
-    );
-    const leases: Lease[] = [];
-    const expired: string[] = [];
-    for (const [index, incarnation] of incarnations.entries()) {
-      const [identity, load, since, heard] = found[index] ?? [];
-      if (identity && load) {
-        const { installation, ...worker } = decode<StoredIdentity>(identity);
-        // A gateway of another installation that has not noticed yet that this Redis is not its own.
-        if ((installation ?? '') !== '' && installation !== this.#commands.installation) continue;
-        leases.push({
-          incarnation,
-          identity: worker,
-          load: decode<WorkerLoad>(load),
-          since: Number(since ?? 0),
-          heardUpTo: Number(heard ?? 0),
-        });
-      } else {
-        expired.push(incarnation);
-      }
-    }
+    const found = await Promise.all(incarnations.map((incarnation) => this.records.read(incarnation)));
+    const leases = found.filter((lease) => typeof lease === 'object');
+    const expired = incarnations.filter((_, index) => found[index] === 'none');
     // A lease is listed only after it was created, and an incarnation never returns: a missing one has
     // expired.
     if (expired.length > 0) {
       await this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, ...expired));
     }
     return leases;
+  }
+
+  /** '' for a program without credentials. */
+  #seal(incarnation: string, identity: Buffer, load: Buffer, ttlMs: number): Buffer | '' {
+    const number = this.#now() + Math.ceil(ttlMs);
+    return this.#seals.byGateway('lease', { sender: incarnation, number }, [identity, load]) ?? '';
   }
 
   #list(incarnation: string, endsAt: number): Promise<unknown> {

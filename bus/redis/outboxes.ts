@@ -6,16 +6,30 @@ import {
   type OutboxRead,
   type Position,
 } from '../bus.ts';
-import { decode, encode } from '../encoding.ts';
+import { encode } from '../encoding.ts';
 import type { Histories } from './histories.ts';
 import type { Keys } from './keys.ts';
+import type { LeaseRecords } from './lease-records.ts';
+import { GROUP_MAX, groupSeal, type RawEntry, SealedEntries } from './outbox-entries.ts';
 import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { Seals } from './seals/seals.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 const START = '0-0';
 /** An epoch that no outbox has. */
 const OTHER_EPOCH = '-';
+
+export interface RedisOutboxesParts {
+  commands: OwnCommands;
+  subscriptions: Subscriptions;
+  keys: Keys;
+  histories: Histories;
+  /** Channels are, as in a cluster. */
+  sharded: boolean;
+  seals: Seals;
+  records: Pick<LeaseRecords, 'keyOf'>;
+}
 
 export class RedisOutboxes implements Outboxes {
   readonly #commands: OwnCommands;
@@ -24,15 +38,15 @@ export class RedisOutboxes implements Outboxes {
 
   readonly #histories: Histories;
   readonly #announce: 'PUBLISH' | 'SPUBLISH';
+  readonly #seals: Seals;
+  readonly #records: Pick<LeaseRecords, 'keyOf'>;
+  /** By incarnation: what this process reads. */
+  readonly #entries = new Map<string, SealedEntries>();
 
-  /** `sharded`: channels are, as in a cluster. */
-  constructor(
-    commands: OwnCommands,
-    subscriptions: Subscriptions,
-    keys: Keys,
-    histories: Histories,
-    sharded: boolean,
-  ) {
+  constructor(parts: RedisOutboxesParts) {
+    const { commands, subscriptions, keys, histories, sharded, seals, records } = parts;
+    this.#seals = seals;
+    this.#records = records;
     this.#commands = commands;
     this.#subscriptions = subscriptions;
     this.#keys = keys;
@@ -41,10 +55,18 @@ export class RedisOutboxes implements Outboxes {
   }
 
   async append(incarnation: string, deliveries: readonly Delivery[]): Promise<'appended' | 'gone' | 'full'> {
+    const encoded = deliveries.map(encode);
+    const groups = await this.#sealed(incarnation, encoded);
+    if (groups === null) return 'gone';
     const answer = await this.#commands.run(
       SCRIPTS.appendDeliveries,
       [this.#keys.lease(incarnation), this.#keys.outbox(incarnation)],
-      [OUTBOX_MAX_ENTRIES, this.#announce, this.#keys.outboxHint(incarnation), ...deliveries.map(encode)],
+      [
+        ...[OUTBOX_MAX_ENTRIES, this.#announce, this.#keys.outboxHint(incarnation)],
+        ...groups.flatMap(({ encoded, seal }) =>
+          encoded.flatMap((delivery, index) => [delivery, index === encoded.length - 1 ? seal : '']),
+        ),
+      ],
     );
     if (answer === 1) return 'appended';
     return answer === 0 ? 'gone' : 'full';
@@ -58,22 +80,50 @@ export class RedisOutboxes implements Outboxes {
     const history = this.#histories.of(this.#keys.outbox(incarnation)) ?? '';
     const [knownEpoch = '', knownHistory = ''] = position?.epoch.split(' ') ?? [];
     const sameHistory = knownHistory === '' || history === '' || knownHistory === history;
+    const more = this.#seals.checksServers ? GROUP_MAX : 0;
     const [epoch, lost, found] = (await this.#commands.run(
       SCRIPTS.readOutbox,
       [this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
-      [sameHistory ? knownEpoch : OTHER_EPOCH, position?.offset ?? START, limit],
-    )) as [Buffer, number, [Buffer, [Buffer, Buffer]][]];
+      [sameHistory ? knownEpoch : OTHER_EPOCH, position?.offset ?? START, limit + more],
+    )) as [Buffer, number, RawEntry[]];
     // A reader that already knows its outbox is gone (epoch '') is not told again.
     if (epoch.length === 0) {
+      this.#entries.delete(incarnation);
       return { position: { epoch: '', offset: START }, entries: [], lost: position?.epoch !== '' };
     }
-    const entries: OutboxEntry[] = found.map(([id, [, delivery]]) => ({
-      offset: id.toString(),
-      delivery: decode<Delivery>(delivery),
-    }));
-    const offset = entries.at(-1)?.offset ?? (lost === 1 ? START : (position?.offset ?? START));
+    const { entries, end } = await this.#open(incarnation, found, limit);
+    const offset = end ?? (lost === 1 ? START : (position?.offset ?? START));
     const positionEpoch = `${epoch.toString()} ${history || knownHistory}`;
     return { position: { epoch: positionEpoch, offset }, entries, lost: lost === 1 };
+  }
+
+  /** `null`: nobody whose key is known has that lease. */
+  async #sealed(
+    incarnation: string,
+    encoded: readonly Buffer[],
+  ): Promise<{ encoded: readonly Buffer[]; seal: Buffer | '' }[] | null> {
+    if (!this.#seals.checksGateways) return [{ encoded, seal: '' }];
+    const key = await this.#records.keyOf(incarnation);
+    if (key === null) return null;
+    const groups: { encoded: readonly Buffer[]; seal: Buffer }[] = [];
+    for (let start = 0; start < encoded.length; start += GROUP_MAX) {
+      const group = encoded.slice(start, start + GROUP_MAX);
+      const seal = await this.#seals.forGateway('deliveries', key, [Buffer.from(incarnation), ...group]);
+      if (seal === null) return null;
+      groups.push({ encoded: group, seal: groupSeal(group.length, seal) });
+    }
+    return groups;
+  }
+
+  #open(
+    incarnation: string,
+    found: readonly RawEntry[],
+    limit: number,
+  ): Promise<{ entries: OutboxEntry[]; end: string | null }> {
+    const before = this.#entries.get(incarnation);
+    const sealed = before ?? new SealedEntries(incarnation, this.#seals);
+    if (before === undefined) this.#entries.set(incarnation, sealed);
+    return sealed.open(found, limit);
   }
 
   async trim(incarnation: string, position: Position): Promise<void> {

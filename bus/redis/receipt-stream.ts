@@ -1,11 +1,12 @@
 import type { Logger } from 'pino';
 import { ASIDE_MAX, BusUnavailable, type Receipt } from '../bus.ts';
-import { decode } from '../encoding.ts';
 import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { Link } from './link.ts';
 import type { OwnCommands } from './owner.ts';
+import { readReceipts } from './receipt-entry.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { Seals } from './seals/seals.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
@@ -26,6 +27,15 @@ export interface StreamBatch {
   bytes: number;
 }
 
+export interface ReceiptStreamParts {
+  target: RedisTarget;
+  topology: Topology;
+  commands: OwnCommands;
+  keys: Keys;
+  seals: Seals;
+  log: Logger;
+}
+
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
 /**
@@ -38,18 +48,13 @@ export class ReceiptStream {
   readonly #topology: Topology;
   readonly #commands: OwnCommands;
   readonly #keys: Keys;
+  readonly #seals: Seals;
   readonly #log: Logger;
   #readerId: number | null = null;
 
-  constructor(
-    target: RedisTarget,
-    topology: Topology,
-    commands: OwnCommands,
-    keys: Keys,
-    consumer: string,
-    log: Logger,
-  ) {
+  constructor({ target, topology, commands, keys, seals, log }: ReceiptStreamParts, consumer: string) {
     this.consumer = consumer;
+    this.#seals = seals;
     this.#topology = topology;
     this.#commands = commands;
     this.#keys = keys;
@@ -206,41 +211,25 @@ export class ReceiptStream {
       const id = rawId.toString();
       // Claimed, but dropped by its former consumer in the meantime (Redis before 7 still names it).
       if (fields === null) continue;
-      const receipts = decodeBatch(fields);
-      if (isForeign(fields, this.#commands.installation)) {
+      const receipts = await readReceipts(fields, this.#commands.installation, this.#seals);
+      if (receipts === 'foreign') {
         // They come from gateways that have not noticed yet that this Redis belongs to another installation.
         this.#log.warn({ entry: id }, 'dropping receipts of another installation');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
-      } else if (receipts === null) await this.#bury(id);
-      else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
+      } else if (receipts === 'refused' || receipts === 'malformed') {
+        if (receipts === 'refused') this.#seals.refusals.refuse('receipts', id);
+        await this.#bury(id);
+      } else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
     return batches;
   }
 
   async #bury(id: string): Promise<void> {
-    this.#log.error({ entry: id }, 'moved aside a batch of receipts that cannot be decoded');
+    this.#log.error({ entry: id }, 'moved aside a batch of receipts that cannot be used');
     await this.#commands.run(
       SCRIPTS.buryReceipts,
       [this.#keys.receipts, this.#keys.deadReceipts, this.#keys.receiptBytes],
       [GROUP, id, MAX_DEAD_ENTRIES],
     );
-  }
-}
-
-function isForeign([, , name, installation]: readonly Buffer[], own: string): boolean {
-  const theirs = name?.toString() === 'i' ? installation?.toString() : '';
-  return theirs !== '' && theirs !== own;
-}
-
-/** `null`: not what `append` writes. */
-function decodeBatch(fields: readonly Buffer[]): Receipt[] | null {
-  const [name, value] = fields;
-  if (name?.toString() !== 'b' || value === undefined) return null;
-  try {
-    const receipts = decode<Receipt[]>(value);
-    // The consumer that applies the batch checks its contents.
-    return Array.isArray(receipts) ? receipts : null;
-  } catch {
-    return null;
   }
 }

@@ -11,6 +11,7 @@ import type { OwnCommands } from './owner.ts';
 import { ReceiptConsumer } from './receipt-consumer.ts';
 import { ReceiptStream } from './receipt-stream.ts';
 import { SCRIPTS } from './scripts/index.ts';
+import type { Seals } from './seals/seals.ts';
 import type { RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
@@ -26,6 +27,7 @@ export interface RedisReceiptsParts {
   commands: OwnCommands;
   keys: Keys;
   histories: Histories;
+  seals: Seals;
   /** Of all batches that wait. */
   maxBytes: number;
   /** Has the connection of every consumer watched. */
@@ -63,8 +65,8 @@ export class RedisReceipts implements Receipts {
     apply: Apply,
     options: { maxBatch?: number; redeliverAfterMs?: number } = {},
   ): Promise<() => Promise<void>> {
-    const { target, topology, commands, keys, watch, log } = this.#with;
-    const stream = new ReceiptStream(target, topology, commands, keys, name, log);
+    const { keys, watch, log } = this.#with;
+    const stream = new ReceiptStream(this.#with, name);
     const consumer = new ReceiptConsumer(stream, apply, { ...CONSUME_DEFAULTS, ...options }, log);
     await stream.createGroup();
     const endWatch = watch({ key: keys.receipts, link: stream.link });
@@ -148,11 +150,20 @@ export class RedisReceipts implements Receipts {
     this.#consumers.clear();
   }
 
+  /**
+   * Its number is new also when the batch is appended again. Nobody remembers these numbers: what is applied
+   * twice changes nothing (`docs/operations.md`, "Redis").
+   */
   #append(batch: Buffer): Promise<unknown> {
-    return this.#with.commands.run(
+    const { commands, keys, maxBytes, seals } = this.#with;
+    const from = { sender: seals.sender, number: seals.nextNumber() };
+    return commands.run(
       SCRIPTS.appendReceipts,
-      [this.#with.keys.receipts, this.#with.keys.receiptBytes],
-      [RECEIPTS_MAX_ENTRIES, batch, this.#with.commands.installation, this.#with.maxBytes],
+      [keys.receipts, keys.receiptBytes],
+      [
+        ...[RECEIPTS_MAX_ENTRIES, batch, commands.installation, maxBytes],
+        seals.byGateway('receipts', from, [batch]) ?? '',
+      ],
     );
   }
 

@@ -13,6 +13,7 @@ import {
   RECEIPTS_MAX_BYTES,
 } from '../bus.ts';
 import { MeasuredClock } from '../clock.ts';
+import type { GatewayCredentials, GatewayKeys } from '../credentials.ts';
 import type { Certificates } from '../tls/certificates.ts';
 import type { Client } from './client.ts';
 import { ClusterTopology } from './cluster-topology.ts';
@@ -28,6 +29,8 @@ import { RedisOutboxes } from './outboxes.ts';
 import { OwnCommands, RedisOwner } from './owner.ts';
 import { RedisPresence } from './presence.ts';
 import { RedisReceipts } from './receipts.ts';
+import { Refusals } from './seals/refusals.ts';
+import { Seals } from './seals/seals.ts';
 import { SentinelTopology } from './sentinels.ts';
 import {
   parseRedisSettings,
@@ -57,6 +60,10 @@ export interface RedisBusOptions extends RedisSettings {
   tellWarnings?: boolean;
   /** Has the TLS files read again when they change; absent: they are read once. */
   certificates?: Certificates;
+  /** Of a gateway, the newest: it seals what it writes, and believes servers that know its key only. */
+  credentials?: () => GatewayCredentials;
+  /** Of an administration server: it believes gateways by these keys only. */
+  gatewayKeys?: GatewayKeys;
 }
 
 export class RedisBus implements Bus {
@@ -77,6 +84,7 @@ export class RedisBus implements Bus {
   readonly #subscriptions: Subscriptions;
   readonly #health: Health;
   readonly #startTimeoutMs: number;
+  readonly #refusals: Refusals;
   readonly #unwatch: () => void;
   #started = false;
   #stopping: Promise<void> | null = null;
@@ -90,6 +98,8 @@ export class RedisBus implements Bus {
     installation,
     receiptsMaxBytes = RECEIPTS_MAX_BYTES,
     certificates,
+    credentials,
+    gatewayKeys,
     ...settings
   }: RedisBusOptions) {
     this.#startTimeoutMs = startTimeoutMs;
@@ -115,14 +125,25 @@ export class RedisBus implements Bus {
     this.#health = new Health({
       ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
+    const seals = new Seals(
+      { ...(credentials && { credentials }), ...(gatewayKeys && { gatewayKeys }) },
+      new Refusals(log),
+    );
+    this.#refusals = seals.refusals;
     const own = new OwnCommands(commands, owner);
-    this.outboxes = new RedisOutboxes(own, subscriptions, keys, histories, sharded);
     const watch = this.#health.watch.bind(this.#health);
     this.receipts = new RedisReceipts({
-      ...{ target, topology, commands: own, keys, histories, watch, log },
+      ...{ target, topology, commands: own, keys, histories, seals, watch, log },
       maxBytes: receiptsMaxBytes,
     });
-    this.leases = new RedisLeases(own, subscriptions, keys, histories, this.receipts);
+    const now = () => this.clock.now();
+    this.leases = new RedisLeases({
+      ...{ commands: own, subscriptions, keys, histories, receipts: this.receipts, seals, now },
+    });
+    const { records } = this.leases;
+    this.outboxes = new RedisOutboxes({
+      ...{ commands: own, subscriptions, keys, histories, sharded, seals, records },
+    });
     this.presence = new RedisPresence(own, keys);
     this.joins = new RedisJoins(own, keys);
     this.directory = new RedisDirectory({ commands: own, subscriptions, keys, histories, owner });
@@ -152,7 +173,8 @@ export class RedisBus implements Bus {
   }
 
   status(): BusStatus {
-    return this.#health.status();
+    const refused = this.#refusals.warnings();
+    return { ...this.#health.status(), ...(refused.length > 0 && { refused }) };
   }
 
   counts(): BusCounts {
@@ -160,6 +182,7 @@ export class RedisBus implements Bus {
       reconnects: this.#commands.reconnects + this.#subscriptions.reconnects,
       subscriptionsReplaced: this.#health.subscriptionsReplaced,
       historyChanges: this.#histories.changes,
+      refused: this.#refusals.counts,
       probeRoundTripMs: this.#health.roundTripMs,
     };
   }

@@ -28,7 +28,7 @@ export function receiptRules(rule: Rule): void {
         bytesUp: 5_000_000_000_000,
         bytesDown: 0,
         streams: 3,
-        incarnation: 'abc',
+        incarnation: 'gw1~abc',
         at: 1_763_769_600_123,
       };
       assert.is(await receipts.oldestAgeMs(), 0);

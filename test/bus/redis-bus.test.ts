@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { startRedis } from '../services/redis.ts';
 import { busContract } from './contract.ts';
+import { bothSides } from './seal-keys.ts';
 
 const server = await startRedis();
 let count = 0;
@@ -9,7 +10,7 @@ let count = 0;
 busContract({
   async fresh() {
     count += 1;
-    const bus = new RedisBus({ url: server.url, prefix: `t${count}` });
+    const bus = new RedisBus({ url: server.url, prefix: `t${count}`, ...bothSides() });
     await bus.start();
     return bus;
   },

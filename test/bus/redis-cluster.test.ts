@@ -3,13 +3,14 @@ import { test } from 'uvu';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { startClusterDeployment } from '../services/redis-cluster.ts';
 import { busContract } from './contract.ts';
+import { bothSides } from './seal-keys.ts';
 
 const deployment = await startClusterDeployment({ password: 'a secret' });
 let count = 0;
 
 function newBus(): RedisBus {
   count += 1;
-  return new RedisBus({ url: deployment.url, password: 'a secret', prefix: `t${count}` });
+  return new RedisBus({ url: deployment.url, password: 'a secret', prefix: `t${count}`, ...bothSides() });
 }
 
 busContract(

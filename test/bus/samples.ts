@@ -76,10 +76,14 @@ export function gateway(name: string, revision = 1): DirectoryGateway {
   return { ...identity.initial, name, revision, draining: false, weight: 50_000, ...told };
 }
 
-/** Binary parts as plain arrays: whether they came as Buffer or as Uint8Array is nobody's business. */
+/**
+ * Binary parts as plain arrays: whether they came as Buffer or as Uint8Array is nobody's business. Without
+ * `from`, which a bus with seals adds.
+ */
 export function plain(value: unknown): unknown {
   return JSON.parse(
-    JSON.stringify(value, (_key, inner) => {
+    JSON.stringify(value, (key, inner) => {
+      if (key === 'from') return undefined;
       // A Buffer was already turned into this form when the replacer sees it.
       if (inner?.type === 'Buffer') return inner.data;
       return inner instanceof Uint8Array ? [...inner] : inner;

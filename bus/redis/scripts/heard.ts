@@ -4,11 +4,11 @@ import { script } from '../script.ts';
  * Notes up to when the worker's receipts were appended; never makes a lease.
  *
  * KEYS 1 lease
- * ARGV 1 milliseconds since the Unix epoch
+ * ARGV 1 milliseconds since the Unix epoch, 2 seal
  * Result: 1 noted, 0 no such lease
  */
 export const heard = script(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], 'heard', ARGV[1])
+redis.call('HSET', KEYS[1], 'heard', ARGV[1], 'heardSeal', ARGV[2])
 return 1
 `);

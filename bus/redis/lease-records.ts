@@ -1,0 +1,124 @@
+import type { Lease, WorkerIdentity, WorkerLoad } from '../bus.ts';
+import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
+import { decode } from '../encoding.ts';
+import type { Keys } from './keys.ts';
+import type { OwnCommands } from './owner.ts';
+import type { Seals } from './seals/seals.ts';
+
+/** What the clocks of programs may differ, milliseconds: a lease that ended longer ago is an old copy. */
+const CLOCKS_APART_MS = 60_000;
+
+/** `installation`: that of the worker; '' while unknown, absent when the program has no installations. */
+export type StoredIdentity = WorkerIdentity & { installation?: string };
+
+/** Whose key opened the record of a lease. */
+export interface LeaseKey {
+  gateway: string;
+  serial: string;
+}
+
+export interface LeaseRecordsParts {
+  commands: OwnCommands;
+  keys: Keys;
+  seals: Seals;
+  now: () => number;
+}
+
+/** Leases as they stand in Redis. Administration servers believe those that the gateway itself wrote. */
+export class LeaseRecords {
+  readonly #with: LeaseRecordsParts;
+  /** Of leases that were read; an incarnation is one gateway's for good. */
+  readonly #keyOf = new Map<string, LeaseKey>();
+
+  constructor(parts: LeaseRecordsParts) {
+    this.#with = parts;
+  }
+
+  /**
+   * `none`: there is no such lease any more. `refused`: somebody else wrote it. `foreign`: of a gateway of
+   * another installation that has not noticed yet that this Redis is not its own.
+   */
+  async read(incarnation: string): Promise<Lease | 'none' | 'refused' | 'foreign'> {
+    const { commands, keys, seals } = this.#with;
+    const key = keys.lease(incarnation);
+    const [identity, load, since, heard, seal, heardSeal] = await commands.do(key, (client) =>
+      client.hmgetBuffer(key, 'identity', 'load', 'since', 'heard', 'seal', 'heardSeal'),
+    );
+    if (!identity || !load) {
+      this.#keyOf.delete(incarnation);
+      return 'none';
+    }
+    const said = decodeLease(identity, load);
+    if (said?.installation && said.installation !== commands.installation) return 'foreign';
+    if (
+      said === null ||
+      (seals.checksGateways && !(await this.#isGood(incarnation, said.identity, { identity, load, seal })))
+    ) {
+      seals.refusals.refuse('lease', incarnation);
+      return 'refused';
+    }
+    const { installation: _, ...lease } = { ...said, incarnation, since: Number(since ?? 0) };
+    const upTo = Number(heard ?? 0);
+    const heardUpTo = seals.checksGateways ? await this.#heard(incarnation, upTo, heardSeal) : upTo;
+    return { ...lease, heardUpTo };
+  }
+
+  /** Whether the worker left and had nothing more to append. */
+  async left(incarnation: string): Promise<boolean> {
+    const { commands, keys, seals } = this.#with;
+    const value = await commands.do(keys.left(incarnation), (client) =>
+      client.getBuffer(keys.left(incarnation)),
+    );
+    if (value === null) return false;
+    if (!seals.checksGateways) return true;
+    const seal = await seals.open('left', value);
+    if (seal?.sender === incarnation && isIncarnationOf(seal.gateway, incarnation)) return true;
+    seals.refusals.refuse('lease', `${incarnation} left`);
+    return false;
+  }
+
+  /** By whose key a worker can be spoken to; `null`: it has no lease that its gateway wrote. */
+  async keyOf(incarnation: string): Promise<LeaseKey | null> {
+    if (!this.#keyOf.has(incarnation)) await this.read(incarnation);
+    return this.#keyOf.get(incarnation) ?? null;
+  }
+
+  async #isGood(
+    incarnation: string,
+    { gateway, worker }: WorkerIdentity,
+    stored: { identity: Buffer; load: Buffer; seal: Buffer | null | undefined },
+  ): Promise<boolean> {
+    const seal = await this.#with.seals.open('lease', stored.seal, [stored.identity, stored.load]);
+    const good =
+      seal !== null &&
+      seal.gateway === gateway &&
+      seal.sender === incarnation &&
+      seal.number > this.#with.now() - CLOCKS_APART_MS &&
+      isIncarnationOf(gateway, incarnation) &&
+      isWorkerOf(gateway, worker);
+    if (good) this.#keyOf.set(incarnation, { gateway, serial: seal.serial });
+    else this.#keyOf.delete(incarnation);
+    return good;
+  }
+
+  /** 0 for what somebody else wrote: nothing ends because of it. */
+  async #heard(incarnation: string, upTo: number, bytes: Buffer | null | undefined): Promise<number> {
+    if (upTo === 0) return 0;
+    const seal = await this.#with.seals.open('heard', bytes);
+    if (seal?.sender === incarnation && isIncarnationOf(seal.gateway, incarnation) && seal.number === upTo) {
+      return upTo;
+    }
+    this.#with.seals.refusals.refuse('lease', `${incarnation} heard`);
+    return 0;
+  }
+}
+
+/** `null` for what no gateway writes. */
+function decodeLease(identity: Buffer, load: Buffer) {
+  try {
+    const { installation, ...worker } = decode<StoredIdentity>(identity);
+    return { installation, identity: worker as WorkerIdentity, load: decode<WorkerLoad>(load) };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,136 @@
+/** Entries of an outbox as they stand in Redis, and which of them an administration server wrote. */
+import { CLOSE } from '../../protocol/index.ts';
+import type { Delivery, OutboxEntry } from '../bus.ts';
+import { decode } from '../encoding.ts';
+import type { Seals } from './seals/seals.ts';
+import { Sequences } from './seals/sequences.ts';
+
+/** Deliveries under one seal at most. */
+export const GROUP_MAX = 64;
+/** Groups that were handed out in part: a read that is repeated may begin in one of them. */
+const CUT_KEPT = 2;
+
+/** `d` and a delivery; then, with the last of a group, `s` and the size of the group and its seal. */
+export type RawEntry = [id: Buffer, fields: Buffer[]];
+
+export function groupSeal(size: number, seal: Buffer): Buffer {
+  return Buffer.concat([Uint8Array.of(size), seal]);
+}
+
+interface Raw {
+  id: string;
+  delivery: Buffer;
+}
+
+interface Group {
+  raws: readonly Raw[];
+  /** `null`: no administration server wrote them. */
+  deliveries: readonly Delivery[] | null;
+}
+
+/** Reads the outbox of one incarnation. */
+export class SealedEntries {
+  readonly #incarnation: string;
+  readonly #seals: Seals;
+  readonly #sequences = new Sequences();
+  #cut: readonly Raw[][] = [];
+
+  constructor(incarnation: string, seals: Seals) {
+    this.#incarnation = incarnation;
+    this.#seals = seals;
+  }
+
+  /**
+   * The first `limit` of those that count, and the last id that was looked at, or `null` for none. What
+   * nobody sealed is left out and counted; a group that does not end within `found` waits for the next read.
+   */
+  async open(
+    found: readonly RawEntry[],
+    limit: number,
+  ): Promise<{ entries: OutboxEntry[]; end: string | null }> {
+    const entries: OutboxEntry[] = [];
+    let end: string | null = null;
+    for (const { raws, deliveries } of await this.#groups(found)) {
+      const room = limit - entries.length;
+      if (room === 0) break;
+      if (deliveries === null) this.#refuse(raws);
+      else if (room < raws.length) this.#cut = [...this.#cut, [...raws]].slice(-CUT_KEPT);
+      const some = deliveries === null ? raws : raws.slice(0, room);
+      for (const [index, { id }] of some.entries()) {
+        const delivery = deliveries?.[index];
+        if (delivery !== undefined) entries.push({ offset: id, delivery });
+        end = id;
+      }
+    }
+    return { entries, end };
+  }
+
+  async #groups(found: readonly RawEntry[]): Promise<Group[]> {
+    const groups: Group[] = [];
+    const refused = (raws: readonly Raw[]) => {
+      if (raws.length > 0) groups.push({ raws, deliveries: null });
+    };
+    let open: Raw[] = [];
+    for (const [rawId, fields] of found) {
+      const raw = { id: rawId.toString(), delivery: fields[1] ?? Buffer.alloc(0) };
+      const sealed = fields[2]?.toString() === 's' ? fields[3] : undefined;
+      if (this.#needsNoSeal(raw, sealed)) {
+        groups.push({ raws: [raw], deliveries: decodeAll([raw]) });
+        continue;
+      }
+      open.push(raw);
+      if (sealed === undefined) continue;
+      const size = Math.min(sealed[0] ?? 0, open.length);
+      const own = open.slice(open.length - size);
+      refused(open.slice(0, open.length - size));
+      groups.push({ raws: own, deliveries: (await this.#isGood(sealed, own)) ? decodeAll(own) : null });
+      open = [];
+    }
+    // A group is no longer than this: its end is not to come.
+    refused(open.slice(0, Math.max(0, open.length - GROUP_MAX + 1)));
+    return groups;
+  }
+
+  #needsNoSeal(raw: Raw, sealed: Buffer | undefined): boolean {
+    if (!this.#seals.checksServers) return true;
+    const isKnown = ({ id, delivery }: Raw) => id === raw.id && delivery.equals(raw.delivery);
+    return this.#cut.some((raws) => raws.some(isKnown)) || (sealed === undefined && isClosing(raw));
+  }
+
+  async #isGood(sealed: Buffer, group: readonly Raw[]): Promise<boolean> {
+    const parts = [Buffer.from(this.#incarnation), ...group.map(({ delivery }) => delivery)];
+    const seal = await this.#seals.open('deliveries', sealed.subarray(1), parts);
+    return seal !== null && this.#sequences.take(seal.sender, seal.number, group.at(-1)?.id ?? '');
+  }
+
+  #refuse(raws: readonly Raw[]): void {
+    for (const { id } of raws) this.#seals.refusals.refuse('deliveries', `${this.#incarnation} ${id}`);
+  }
+}
+
+function decodeAll(raws: readonly Raw[]): Delivery[] | null {
+  try {
+    return raws.map(({ delivery }) => decode<Delivery>(delivery));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What any gateway may ask of another, which cannot check it: to end sessions that have moved (H-9). Whoever
+ * writes to Redis can end sessions in other ways as well.
+ */
+function isClosing(raw: Raw): boolean {
+  const delivery = decodeAll([raw])?.[0];
+  if (typeof delivery !== 'object' || delivery === null) return false;
+  const { devices, close, ...more } = delivery;
+  const sessions = close?.sessions;
+  return (
+    Object.keys(more).length === 0 &&
+    close?.code === CLOSE.replaced &&
+    Array.isArray(devices) &&
+    Array.isArray(sessions) &&
+    sessions.length === devices.length &&
+    sessions.every((session) => typeof session === 'number' && session > 0)
+  );
+}

@@ -1,0 +1,284 @@
+/** What others write into Redis, and what one gateway says in the name of another, is refused and counted. */
+import { Redis } from 'ioredis';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Bus, Delivery, Receipt } from '../../bus/bus.ts';
+import { encode } from '../../bus/encoding.ts';
+import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { Sequences } from '../../bus/redis/seals/sequences.ts';
+import { startRedis } from '../services/redis.ts';
+import { waitFor } from '../wait.ts';
+import { ack, acked, delivery, identity, LONG_MS, load, numbers, numbersOf } from './samples.ts';
+import { credentialsOf, gatewayKeys } from './seal-keys.ts';
+
+const server = await startRedis();
+let count = 0;
+
+interface Parties {
+  /** Of an administration server. */
+  admin: Bus;
+  /** Of gateway gw1, and of gw2. */
+  gateway: Bus;
+  other: Bus;
+  /** Whoever may write to Redis. */
+  redis: Redis;
+  prefix: string;
+  revoked: Set<string>;
+}
+
+function attack(title: string, body: (parties: Parties) => Promise<void>): void {
+  test(title, async () => {
+    count += 1;
+    const common = { url: server.url, prefix: `s${count}` };
+    const revoked = new Set<string>();
+    const admin = new RedisBus({ ...common, gatewayKeys: gatewayKeys(revoked) });
+    const gateway = new RedisBus({ ...common, credentials: () => credentialsOf('gw1') });
+    const other = new RedisBus({ ...common, credentials: () => credentialsOf('gw2') });
+    const redis = new Redis(server.url);
+    try {
+      for (const bus of [admin, gateway, other]) await bus.start();
+      await body({ admin, gateway, other, redis, prefix: common.prefix, revoked });
+    } finally {
+      for (const bus of [admin, gateway, other]) await bus.stop();
+      redis.disconnect();
+    }
+  });
+}
+
+async function collect(bus: Bus): Promise<Receipt[]> {
+  const applied: Receipt[] = [];
+  await bus.receipts.consume('one', async (batch) => void applied.push(...batch));
+  return applied;
+}
+
+attack('receipts that no gateway sealed are put aside, and the others are applied', async (parties) => {
+  const { admin, gateway, redis, prefix } = parties;
+  const key = `${prefix}:{receipts}`;
+  await redis.xadd(key, '*', 'b', encode([ack(1)]), 'i', '');
+  await gateway.receipts.append([ack(2)]);
+  const [[, fields = []] = []] = await redis.xrangeBuffer(key, '-', '+').then((all) => all.slice(1));
+  const seal = fields[5] as Buffer;
+  // The seal of another batch, one that is no seal, and a batch changed under its seal.
+  await redis.xadd(key, '*', 'b', encode([ack(3)]), 'i', '', 's', seal);
+  await redis.xadd(
+    key,
+    '*',
+    'b',
+    encode([ack(4)]),
+    's',
+    encode(['gw1', 'serial-1', 'x', 1, new Uint8Array(32)]),
+  );
+  await redis.xadd(key, '*', 'b', encode([ack(5)]), 's', 'nonsense');
+  const applied = await collect(admin);
+  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  assert.equal(acked([applied]), [2]);
+  assert.is(applied[0]?.from, 'gw1');
+  assert.is(admin.counts().refused.receipts, 4);
+  assert.match(admin.status().refused?.[0] ?? '', '4 entries in Redis were refused');
+  assert.is(await redis.xlen(`${key}:dead`), 4);
+});
+
+attack('a gateway speaks for its own workers only', async ({ admin, gateway, other }) => {
+  const at = 1;
+  await other.receipts.append([
+    {
+      kind: 'result',
+      device: 'd1',
+      command: 'c1',
+      body: Uint8Array.of(1),
+      mac: new Uint8Array(32),
+      worker: 'gw1/0',
+      at,
+    },
+  ]);
+  await other.receipts.append([{ kind: 'outbox-lost', incarnation: 'gw1~abc', at }]);
+  await other.receipts.append([{ kind: 'outbox-lost', incarnation: 'gw2~abc', at }]);
+  await gateway.receipts.append([{ ...ack(1), from: 'gw2' }]);
+  const applied = await collect(admin);
+  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  assert.equal(
+    applied.map(({ kind, from }) => `${kind} ${from}`),
+    ['outbox-lost gw2', 'ack gw1'],
+  );
+  assert.is(admin.counts().refused.receipts, 2);
+});
+
+attack('a revoked gateway says nothing and is told nothing', async ({ admin, gateway, revoked }) => {
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  assert.is((await admin.leases.list()).length, 1);
+  assert.is(await admin.outboxes.append(incarnation, [delivery(1)]), 'appended');
+  revoked.add('gw1');
+  await gateway.receipts.append([ack(1)]);
+  await collect(admin);
+  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  assert.is(admin.counts().refused.receipts, 1);
+  assert.equal(await admin.leases.list(), []);
+  assert.is(await admin.outboxes.append(incarnation, [delivery(2)]), 'gone');
+});
+
+attack('a lease counts as far as its gateway wrote it', async ({ admin, gateway, other, redis, prefix }) => {
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  const key = `${prefix}:{${incarnation}}:lease`;
+  // A program that has nothing but the address of Redis, and a gateway in the name of another.
+  const plain = new RedisBus({ url: server.url, prefix });
+  await plain.start();
+  await plain.leases.acquire({ ...identity, worker: 'evil/0', gateway: 'evil' }, load, LONG_MS);
+  await plain.stop();
+  await other.leases.acquire(identity, load, LONG_MS);
+  const listed = async () => (await admin.leases.list()).map((lease) => lease.incarnation);
+  assert.equal(await listed(), [incarnation]);
+  assert.is(admin.counts().refused.lease, 2);
+  // More room than the worker says, or another identity.
+  const good = await redis.hgetallBuffer(key);
+  for (const field of ['load', 'identity', 'seal']) {
+    const forged =
+      field === 'load' ? encode({ ...load, limit: 1_000_000 }) : encode({ ...identity, host: 'x' });
+    await redis.hset(key, field, forged);
+    assert.equal(await listed(), [], field);
+    await redis.hset(key, good);
+    assert.equal(await listed(), [incarnation]);
+  }
+});
+
+attack('nobody else says up to when a worker heard, or that it left', async (parties) => {
+  const { admin, gateway, redis, prefix } = parties;
+  const heard = async () => (await admin.leases.list())[0]?.heardUpTo;
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  const key = `${prefix}:{${incarnation}}:lease`;
+  await redis.hset(key, 'heard', 9_999_999_999_999);
+  assert.is(await heard(), 0);
+  await gateway.leases.heard(incarnation, 5_000);
+  assert.is(await heard(), 5_000);
+  await redis.hset(key, 'heard', 9_999_999_999_999);
+  assert.is(await heard(), 0);
+  await redis.set(`${prefix}:{${incarnation}}:left`, '');
+  assert.equal(await admin.leases.left([incarnation]), []);
+  await gateway.leases.release(incarnation, { allHeard: true });
+  assert.equal(await admin.leases.left([incarnation]), [incarnation]);
+  // What another worker of the gateway left behind says nothing of this one.
+  const next = await gateway.leases.acquire(identity, load, LONG_MS);
+  const its = await redis.getBuffer(`${prefix}:{${incarnation}}:left`);
+  await redis.set(`${prefix}:{${next}}:left`, its as Buffer);
+  assert.equal(await admin.leases.left([next]), []);
+});
+
+attack('a copy of a lease that is over does not bring it back', async (parties) => {
+  const { admin, gateway, redis, prefix } = parties;
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  // It never ends by itself now.
+  await redis.persist(`${prefix}:{${incarnation}}:lease`);
+  assert.is((await admin.leases.list()).length, 1);
+  const asked = performance.now();
+  (admin as RedisBus).clock.measured(admin.clock.now() + 3 * LONG_MS, asked, asked);
+  assert.equal(await admin.leases.list(), []);
+});
+
+const grant: Delivery = { devices: ['d1'], close: { code: 4402, reason: 'deleted' } };
+
+attack('a worker takes deliveries from administration servers only, each once', async (parties) => {
+  const { admin, gateway, other, redis, prefix } = parties;
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  const theirs = await other.leases.acquire({ ...identity, gateway: 'gw2', worker: 'gw2/0' }, load, LONG_MS);
+  const key = `${prefix}:{${incarnation}}:outbox`;
+  const read = async (position: Parameters<Bus['outboxes']['read']>[1] = null, limit = 100) => {
+    const answer = await gateway.outboxes.read(incarnation, position, limit);
+    return { ...answer, numbers: numbersOf(answer.entries) };
+  };
+  await redis.xadd(key, '*', 'd', encode(grant));
+  await admin.outboxes.append(incarnation, numbers(1, 3).map(delivery));
+  await admin.outboxes.append(theirs, [delivery(7)]);
+  const [own, foreign] = [
+    await redis.xrangeBuffer(key, '-', '+'),
+    await redis.xrangeBuffer(`${prefix}:{${theirs}}:outbox`, '-', '+'),
+  ];
+  // Again, in part, of another worker, and with the seal that another one has.
+  for (const entries of [own.slice(1), own.slice(2), foreign]) {
+    for (const [, fields] of entries) await redis.xadd(key, '*', ...fields);
+  }
+  await redis.xadd(key, '*', 'd', encode(grant), 's', own.at(-1)?.[1][3] as Buffer);
+  await admin.outboxes.append(incarnation, [delivery(4)]);
+  const first = await read();
+  assert.equal(first.numbers, [1, 2, 3, 4]);
+  assert.is(gateway.counts().refused.deliveries, 1 + 3 + 2 + 1 + 1);
+  assert.equal((await read()).numbers, [1, 2, 3, 4], 'the same entries once more are no replay');
+  assert.equal((await read(first.position)).numbers, []);
+});
+
+attack('a gateway may ask another to end sessions that have moved, and nothing else', async (parties) => {
+  const { gateway, other } = parties;
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  const replaced = { code: 4205, reason: 'H-9' };
+  const moved: Delivery = { devices: ['d1'], close: { ...replaced, sessions: [7] } };
+  await other.outboxes.append(incarnation, [
+    moved,
+    { ...moved, frame: Uint8Array.of(1) },
+    { devices: ['d1'], close: replaced },
+    { devices: ['d1'], close: { ...replaced, sessions: [0] } },
+    { devices: ['d1'], close: { code: 4404, reason: 'blocked', sessions: [7] } },
+    { devices: [], tunnelEnd: { id: 't1', reason: 'x' } },
+  ]);
+  // Ends what might be the beginning of a group.
+  await parties.admin.outboxes.append(incarnation, [delivery(1)]);
+  const { entries } = await gateway.outboxes.read(incarnation, null, 100);
+  assert.equal(
+    entries.map((entry) => entry.delivery),
+    [moved, entries[1]?.delivery],
+  );
+  assert.is(entries.length, 2);
+  assert.is(gateway.counts().refused.deliveries, 5);
+});
+
+attack('large appends are read in parts of any size, also when a read is repeated', async (parties) => {
+  const { admin, gateway } = parties;
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  await admin.outboxes.append(incarnation, numbers(1, 150).map(delivery));
+  for (const limit of [1, 7, 64, 100, 1_000]) {
+    const seen: number[] = [];
+    for (let position = null as Parameters<Bus['outboxes']['read']>[1]; ; ) {
+      await gateway.outboxes.read(incarnation, position, limit);
+      const part = await gateway.outboxes.read(incarnation, position, limit);
+      if (part.entries.length === 0) break;
+      seen.push(...numbersOf(part.entries));
+      position = part.position;
+    }
+    assert.equal(seen, numbers(1, 150), `limit ${limit}`);
+  }
+});
+
+attack('a renewed certificate is taken up, and what the former one sealed stays good', async (parties) => {
+  const { admin, prefix } = parties;
+  let serial = 'serial-1';
+  const gateway = new RedisBus({ url: server.url, prefix, credentials: () => credentialsOf('gw1', serial) });
+  await gateway.start();
+  try {
+    const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+    await admin.leases.list();
+    await gateway.outboxes.read(incarnation, null, 10);
+    await admin.outboxes.append(incarnation, [delivery(1)]);
+    assert.is((await gateway.outboxes.read(incarnation, null, 10)).entries.length, 1);
+    serial = 'serial-2';
+    await gateway.leases.extend(incarnation, load, LONG_MS);
+    await admin.outboxes.append(incarnation, [delivery(2)]);
+    await admin.leases.list();
+    await admin.outboxes.append(incarnation, [delivery(3)]);
+    const { entries } = await gateway.outboxes.read(incarnation, null, 10);
+    assert.equal(numbersOf(entries), [1, 2, 3]);
+  } finally {
+    await gateway.stop();
+  }
+});
+
+test('numbers count once, also when they overtake each other', () => {
+  const sequences = new Sequences();
+  assert.ok(sequences.take('a', 2, 'p2'));
+  assert.ok(sequences.take('a', 1, 'p1'));
+  assert.ok(sequences.take('a', 2, 'p2'), 'the same place again');
+  assert.not(sequences.take('a', 2, 'p3'));
+  assert.ok(sequences.take('b', 2, 'p4'));
+  for (let number = 3; number <= 5_000; number++) assert.ok(sequences.take('a', number, `p${number}`));
+  assert.not(sequences.take('a', 1, 'p1'), 'too old to know');
+  assert.not(sequences.take('a', 4_999, 'elsewhere'));
+});
+
+test.after(() => server.stop());
+test.run();
