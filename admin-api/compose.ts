@@ -16,6 +16,7 @@ import { ClonedDevices } from './dispatch/cloned-devices.ts';
 import { CommandFrames } from './dispatch/command-frames.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Expander } from './dispatch/expander.ts';
+import { loadEpochSeal } from './epoch-seal.ts';
 import { EventHub } from './event-hub.ts';
 import { Canaries } from './health/canaries.ts';
 import { ClockWatch } from './health/clock-watch.ts';
@@ -73,7 +74,7 @@ export async function compose(given: Given) {
 async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now(), config = {} }: Given) {
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may be somebody else's.
-  await bus.owner.claim(installation);
+  await bus.owner.claim(installation, await loadEpochSeal(store.meta, secretBox));
   const settings = adminSettings(config);
   const { epoch } = installation;
   const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });

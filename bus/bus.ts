@@ -23,6 +23,14 @@ export interface Installation {
   epoch: number;
 }
 
+/**
+ * What shows that an administration server of the installation began an epoch; the same for the same
+ * installation and epoch. Only they can make it, so whoever else writes to the bus raises no epoch.
+ */
+export interface EpochSeal {
+  of(installation: Installation): string;
+}
+
 /** Which installation the bus serves. Each installation that shares a Redis needs its own prefix. */
 export interface Owner {
   /**
@@ -33,11 +41,15 @@ export interface Owner {
   /**
    * An administration server claims the bus for its installation before it uses the bus in any other way.
    * Rejects with `ForeignInstallation` when the bus belongs to another installation, and with
-   * `InstallationRestored` when a later epoch was seen.
+   * `InstallationRestored` when a later epoch was seen. With `seal`, a later epoch that it did not make is
+   * put right instead; without, any counts.
    */
-  claim(own: Installation): Promise<void>;
-  /** The current installation of the bus, and the latest epoch it has seen; `null`: none. */
-  held(): Promise<Installation | null>;
+  claim(own: Installation, seal?: EpochSeal): Promise<void>;
+  /**
+   * The current installation of the bus, and the latest epoch it has seen; 0 for one that `seal` did not
+   * make. `null`: none.
+   */
+  held(seal?: EpochSeal): Promise<Installation | null>;
 }
 
 /** The bus serves another installation. */

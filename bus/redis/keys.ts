@@ -14,7 +14,7 @@
  * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded, or were refused |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`; top session |
- * | `pp:installation` | hash | `id`, the highest `epoch` seen, when an administration server was `seen` |
+ * | `pp:installation` | hash | `id`, the highest `epoch` seen and its `seal`, when a server was `seen` |
  * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, value; marks |
  * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server
  * maintains |

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import {
   BusUnavailable,
+  type EpochSeal,
   ForeignInstallation,
   type Installation,
   InstallationRestored,
@@ -17,6 +18,11 @@ import { SCRIPTS } from './scripts/index.ts';
  */
 const GONE_AFTER_MS = 15_000;
 
+/** `seal`: of the epoch; '' for none. */
+interface Sealed extends Installation {
+  seal: string;
+}
+
 /**
  * Which installation this Redis serves. It is looked at with every probe of the connections; while it is
  * another one, the bus counts as unavailable to everybody: nothing of the other is read, and nothing of it is
@@ -26,20 +32,23 @@ export class RedisOwner implements Owner {
   readonly #commands: Commands;
   readonly #key: string;
   readonly #log: Logger;
-  #current: Installation | null;
+  #current: Sealed | null;
   #claims = false;
+  #seal: EpochSeal | null = null;
   #problem: string | null = null;
+  /** The last epoch that no server began, so that it is told of once. */
+  #false = 0;
 
   /** `known`: what a program was told by the one that started it. */
   constructor(commands: Commands, key: string, log: Logger, known: Installation | null) {
     this.#commands = commands;
     this.#key = key;
     this.#log = log;
-    this.#current = known;
+    this.#current = known && { ...known, seal: '' };
   }
 
   get current(): Installation | null {
-    return this.#current;
+    return this.#current && { id: this.#current.id, epoch: this.#current.epoch };
   }
 
   /** Why the bus must not be used. */
@@ -47,7 +56,9 @@ export class RedisOwner implements Owner {
     return this.#problem;
   }
 
-  async claim(own: Installation): Promise<void> {
+  async claim(installation: Installation, seal?: EpochSeal): Promise<void> {
+    this.#seal = seal ?? null;
+    const own = { ...installation, seal: seal?.of(installation) ?? '' };
     const held = await this.#ask(own, 0);
     if (held?.id !== own.id) {
       throw new ForeignInstallation(
@@ -59,14 +70,15 @@ export class RedisOwner implements Owner {
           `redis-cli del ${this.#key}`,
       );
     }
-    if (held.epoch > own.epoch) throw new InstallationRestored(olderCopy(own, held.epoch));
+    if (await this.#isLater(held, own)) throw new InstallationRestored(olderCopy(own, held.epoch));
     this.#claims = true;
-    this.#current = { ...own };
+    this.#current = own;
     this.#become(null);
   }
 
-  held(): Promise<Installation | null> {
-    return this.#ask(null, 0);
+  async held(seal?: EpochSeal): Promise<Installation | null> {
+    const held = await this.#ask(null, 0);
+    return held && { id: held.id, epoch: seal && seal.of(held) !== held.seal ? 0 : held.epoch };
   }
 
   /** Checks whether Redis still belongs to this installation. Rejects with `BusUnavailable`. */
@@ -77,27 +89,43 @@ export class RedisOwner implements Owner {
     const { id, epoch } = this.#current;
     if (held.id !== id) {
       this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, but this program to ${id}`);
-    } else if (held.epoch > epoch && this.#claims) {
+    } else if (this.#claims && (await this.#isLater(held, this.#current))) {
       this.#become(olderCopy(this.#current, held.epoch));
     } else {
       if (held.epoch < epoch) await this.#remind(this.#current);
-      else this.#current = held;
+      else if (!this.#claims) this.#current = held;
       this.#become(null);
     }
   }
 
-  /** Redis lost what this program saw, and must still notice a server on an older copy of the database. */
-  async #remind({ id, epoch }: Installation): Promise<void> {
-    await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch]);
+  /** A later epoch that no administration server began counts for nothing, and is put right. */
+  async #isLater(held: Sealed, own: Sealed): Promise<boolean> {
+    if (held.epoch <= own.epoch) return false;
+    if (this.#seal === null || this.#seal.of(held) === held.seal) return true;
+    if (held.epoch !== this.#false) {
+      this.#log.error(
+        `somebody wrote epoch ${held.epoch} into Redis (${this.#key}), which no administration server ` +
+          `began: it stays epoch ${own.epoch}`,
+      );
+    }
+    this.#false = held.epoch;
+    await this.#commands.run(SCRIPTS.correctEpoch, [this.#key], [own.id, held.seal, own.epoch, own.seal]);
+    return false;
   }
 
-  async #ask(own: Installation | null, goneAfterMs: number): Promise<Installation | null> {
-    const [id, epoch] = (await this.#commands.run(
+  /** Redis lost what this program saw, and must still notice a server on an older copy of the database. */
+  async #remind({ id, epoch, seal }: Sealed): Promise<void> {
+    await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch, seal]);
+  }
+
+  async #ask(own: Sealed | null, goneAfterMs: number): Promise<Sealed | null> {
+    const answer = (await this.#commands.run(
       SCRIPTS.holdInstallation,
       [this.#key],
-      [own?.id ?? '', own?.epoch ?? 0, goneAfterMs],
-    )) as [Buffer, Buffer];
-    return id.length === 0 ? null : { id: id.toString(), epoch: Number(epoch.toString()) };
+      [own?.id ?? '', own?.epoch ?? 0, own?.seal ?? '', goneAfterMs],
+    )) as Buffer[];
+    const [id = '', epoch, seal = ''] = answer.map(String);
+    return id === '' ? null : { id, epoch: Number(epoch), seal };
   }
 
   #become(problem: string | null): void {

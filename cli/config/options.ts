@@ -110,7 +110,7 @@ export const OPTIONS = [
       'File with the key that encrypts the signing key and the master secret in the database: 32 random ' +
       'bytes in base64, the same for all ' +
       'administration servers',
-    programs: ADMIN,
+    programs: ON_DATABASE,
     absent:
       'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL ' +
       'nothing is encrypted',

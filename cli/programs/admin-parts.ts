@@ -10,6 +10,7 @@ import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
 import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
+import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
@@ -63,6 +64,7 @@ export function adminParts(
   usableFolder('--data-dir', dataDir);
   const store = storeOf(dataDir, config.databaseUrl, log, certificates);
   const tokenFile = join(dataDir, 'admin-token');
+  const box = boxOf(config, dataDir);
   const server = new AdminServer({
     config: {
       host: config.apiHost,
@@ -90,7 +92,7 @@ export function adminParts(
     bus,
     log,
     certificates,
-    secretBox: boxOf(config, dataDir),
+    secretBox: box,
     keepFirstToken: (token) => writeToken(tokenFile, token),
   });
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
@@ -106,7 +108,10 @@ export function adminParts(
     room.untilThere(
       {
         name: 'epoch',
-        start: async () => bus.owner.claim(await loadInstallation(store.meta)),
+        start: async () => {
+          const seal = await loadEpochSeal(store.meta, box);
+          await bus.owner.claim(await loadInstallation(store.meta), seal);
+        },
         stop: async () => {},
       },
       'epoch of the database',
@@ -119,7 +124,10 @@ export function adminParts(
 }
 
 /** SQLite has its key in the folder of its file, as long as no other is named. */
-function boxOf({ secretsKeyFile, databaseUrl }: AdminSettings, dataDir: string): SecretBox {
+export function boxOf(
+  { secretsKeyFile, databaseUrl }: Pick<AdminSettings, 'secretsKeyFile' | 'databaseUrl'>,
+  dataDir: string,
+): SecretBox {
   const ownFile = databaseUrl === undefined ? join(dataDir, 'secrets.key') : null;
   try {
     return secretBox({ keyFile: secretsKeyFile, ownFile });

@@ -1,9 +1,10 @@
 /** `pushpoint restored`: begins a new epoch after an older copy of the database was restored. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
 import { beginEpoch, loadInstallation } from '../../admin-api/installation.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
-import { ForeignInstallation } from '../../bus/bus.ts';
+import { type EpochSeal, ForeignInstallation } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
@@ -11,7 +12,7 @@ import type { ConfigOf } from '../config/options.ts';
 import { redisSettings } from '../config/redis.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
-import { storeOf } from './admin-parts.ts';
+import { boxOf, storeOf } from './admin-parts.ts';
 import { programLog } from './logger.ts';
 import { startError } from './start-errors.ts';
 
@@ -30,7 +31,8 @@ export async function runRestored(shell: Shell, flags: Flags): Promise<ExitCode>
     lock?.take();
     await store.start();
     const { id, epoch: before } = await loadInstallation(store.meta);
-    const { epoch } = await beginEpoch(store, await epochInUse(config, id), Date.now());
+    const seal = await loadEpochSeal(store.meta, boxOf(config, dataDir));
+    const { epoch } = await beginEpoch(store, await epochInUse(config, id, seal), Date.now());
     shell.stdout.write(
       `Installation ${id}: epoch ${epoch} begins, it was ${before}. Start its administration servers ` +
         'now, and restart any that run; ' +
@@ -51,14 +53,14 @@ export async function runRestored(shell: Shell, flags: Flags): Promise<ExitCode>
   }
 }
 
-/** What Redis has seen; 0 when there is none, or nothing in it. */
-async function epochInUse(config: ConfigOf<'restored'>, id: string): Promise<number> {
+/** What Redis has seen; 0 when there is none, or nothing in it that an administration server began. */
+async function epochInUse(config: ConfigOf<'restored'>, id: string, seal: EpochSeal): Promise<number> {
   const { redisUrl } = config;
   if (redisUrl === undefined) return 0;
   const bus = openBus({ redis: redisSettings({ ...config, redisUrl }), log: programLog('error') });
   await bus.start();
   try {
-    const held = await bus.owner.held();
+    const held = await bus.owner.held(seal);
     if (held !== null && held.id !== id) {
       throw new ForeignInstallation(
         `this Redis belongs to installation ${held.id}, and the database is that of ${id}: one of the ` +

@@ -6,6 +6,7 @@ import {
   BusUnavailable,
   DirectoryIncomplete,
   ForeignInstallation,
+  type Installation,
   InstallationRestored,
 } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
@@ -238,6 +239,24 @@ test('a gateway reminds a Redis that forgot the latest epoch, and a server on an
     await waitFor(() => !older.status().available, { what: 'the server to be held' });
     assert.match(older.status().reason ?? '', 'epoch 3');
     assert.is(gateway.status().available, true);
+  }));
+
+test('an epoch that no administration server began holds nobody, and is put right', () =>
+  withBuses(3, async (one, gateway, older) => {
+    const seal = { of: ({ id, epoch }: Installation) => `${id} ${epoch} sealed` };
+    await one.owner.claim({ ...INSTALLATION, epoch: 2 }, seal);
+    for (const epoch of ['9007199254740991', 'inf', '1e400', 'three']) {
+      await redis.hset('pp:installation', 'epoch', epoch);
+      await waitFor(async () => (await redis.hget('pp:installation', 'epoch')) === '2', { what: 'epoch 2' });
+      assert.is((await gateway.owner.held(seal))?.epoch, 2);
+      assert.is(one.status().available, true, one.status().reason);
+    }
+    await redis.hset('pp:installation', 'epoch', 7);
+    assert.is((await gateway.owner.held(seal))?.epoch, 0);
+    await older.owner.claim({ ...INSTALLATION, epoch: 2 }, seal);
+    // What a server did begin still counts.
+    await rejectsWith(older.owner.claim({ ...INSTALLATION, epoch: 1 }, seal), InstallationRestored);
+    assert.is(one.status().available, true);
   }));
 
 test.after(async () => {

@@ -1,6 +1,7 @@
 /** Protections, each switched off on purpose, and the attack made for it, which must succeed then. */
 import { DEVICE } from './mutations/device.ts';
+import { GATEWAYS } from './mutations/gateways.ts';
 import { LEDGER } from './mutations/ledger.ts';
 import type { TrustMutation } from './play-attack.ts';
 
-export const MUTATIONS: readonly TrustMutation[] = [...LEDGER, ...DEVICE];
+export const MUTATIONS: readonly TrustMutation[] = [...LEDGER, ...DEVICE, ...GATEWAYS];

@@ -12,6 +12,11 @@ const WAITED_MS = 500;
 export class Victim {
   readonly device: TestDevice;
   readonly wire: Wire;
+  /** Names of the gateways that admitted it since it is watched, in order. */
+  readonly visited: string[] = [];
+  /** Of the newest membership that it took since then. */
+  groups: readonly string[] = [];
+  epoch = 0;
   #gone: string | null = null;
 
   constructor(device: TestDevice, wire = device.options.wire ?? new Wire()) {
@@ -23,11 +28,26 @@ export class Victim {
     return this.device.id;
   }
 
+  /** Why it is out of service. */
+  get gone(): Success {
+    return this.#gone;
+  }
+
+  /** What was so far was as it should be. */
+  forgive(): void {
+    this.#gone = null;
+  }
+
   /** Listens to a device that was started. */
   watch(): void {
     const { sdk } = this.device;
     sdk.on('left', ({ state }) => this.#leaves(`it left: ${state}`));
-    sdk.on('membership', ({ state }) => state !== 'active' && this.#leaves(`it is ${state}`));
+    sdk.on('connected', ({ gateway }) => this.visited.push(gateway.name));
+    sdk.on('membership', ({ state, groups, epoch }) => {
+      this.groups = groups;
+      this.epoch = epoch;
+      if (state !== 'active') this.#leaves(`it is ${state}`);
+    });
     sdk.on('disconnected', ({ code, retryInMs }) => {
       if (retryInMs === null || retryInMs > LONGEST_PAUSE_MS) this.#leaves(`it stays away after ${code}`);
       else if (retryInMs > WAITED_MS) setTimeout(() => this.#hurry(), WAITED_MS);
@@ -38,6 +58,13 @@ export class Victim {
   async closed(code: number): Promise<void> {
     await waitFor(() => this.device.closings.some((each) => each.code === code), {
       what: `${this.device.name} to be closed with ${code}`,
+    });
+  }
+
+  /** Resolves once it has refused one more order than `before`, or is out of service. */
+  async refuses(before: number): Promise<void> {
+    await waitFor(() => this.#gone !== null || this.device.refusals.length > before, {
+      what: `${this.device.name} to judge an order`,
     });
   }
 

@@ -1,6 +1,7 @@
 /**
- * A deployment of real programs, its devices and its operator, and two attackers: one may write to Redis, the
- * other has the files of gateway `gw2` and listens at its address.
+ * A deployment of real programs, its devices and its operator, and three attackers: one may write to Redis,
+ * one has the files of gateway `gw2` and listens at its address, one sits on the way to the administration
+ * server.
  */
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
@@ -24,8 +25,10 @@ const STOLEN = 'gw2';
 
 interface Parts {
   lab: Lab;
+  bystander: Victim;
   redis: Attacker;
   gateway: Attacker;
+  network: Attacker;
   installation: string;
   addresses: Record<'gw1' | 'gw2', GatewayAddress>;
 }
@@ -36,13 +39,20 @@ export class World {
   readonly redis: Attacker;
   /** Has all that `gw2` had, and its address. */
   readonly gateway: Attacker;
+  /** Sits on the way to the administration server, or knows where gateways are. */
+  readonly network: Attacker;
   readonly installation: string;
   readonly addresses: Parts['addresses'];
+  /** An honest device that nobody attacks. */
+  readonly bystander: Victim;
+  readonly #deleted: TestDevice[] = [];
 
-  private constructor({ lab, redis, gateway, installation, addresses }: Parts) {
+  private constructor({ lab, bystander, redis, gateway, network, installation, addresses }: Parts) {
     this.lab = lab;
+    this.bystander = bystander;
     this.redis = redis;
     this.gateway = gateway;
+    this.network = network;
     this.installation = installation;
     this.addresses = addresses;
   }
@@ -62,20 +72,28 @@ export class World {
     const installation = String(await redis.make('redis', 'HGET', KEYS.installation, 'id'));
     const port = Number(new URL(addresses.gw2.url).port);
     const gateway = new Attacker({ redisUrl, gateway: { name: STOLEN, port, installation } });
-    return new World({ lab, redis, gateway, installation, addresses });
+    const network = new Attacker({ server: lab.deployment.server });
+    const bystander = new Victim(await lab.device({ probing: false }));
+    // It stays when the victims go.
+    lab.devices.length = 0;
+    return new World({ lab, bystander, redis, gateway, network, installation, addresses });
   }
 
   async stop(): Promise<void> {
     await this.between();
     this.redis.stop();
     this.gateway.stop();
+    this.network.stop();
+    await this.bystander.device.stop();
     await this.lab.stop();
   }
 
   /** An attack is over: its victims go. */
   async between(): Promise<void> {
+    await Promise.all(this.#deleted.splice(0).map((device) => device.stop()));
     await this.lab.dismiss();
-    await this.gateway.make('close');
+    await this.gateway.rest();
+    await this.network.rest();
     await this.lab.tidy();
   }
 
@@ -93,19 +111,43 @@ export class World {
   async captive(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
     const wire = new Wire();
     const [device] = await this.lab.enrolled(1, { wire, probing: false, ...options });
-    const { state } = await (device as TestDevice).store.load();
+    const victim = new Victim(device as TestDevice, wire);
+    await this.lure(victim);
+    return victim;
+  }
+
+  /** A device that was at the honest gateway goes to the stolen one at its next start. */
+  async lure({ device }: Victim): Promise<void> {
+    await device.stop();
+    const { state } = await device.store.load();
     const { gw1, gw2 } = this.addresses;
-    await (device as TestDevice).store.saveState({ ...state, gateways: [gw2, gw1], home: gw2.url });
-    return new Victim(device as TestDevice, wire);
+    await device.store.saveState({ ...state, gateways: [gw2, gw1], home: gw2.url });
   }
 
   /** The attacker serves devices by this script, and the captive comes. */
   async fallsInto(script: Script, victim: Victim): Promise<void> {
+    await this.plays(script);
+    await victim.device.start();
+    victim.watch();
+  }
+
+  /** The attacker serves devices by another script from now on; who is there has to come again. */
+  async plays(script: Script): Promise<void> {
     const pass = await this.passOf(STOLEN);
     // Its genuine pass, unless the script says otherwise: without one devices leave.
     await this.gateway.make('listen', { ...script, welcome: { pass, ...script.welcome } });
-    await victim.device.start();
-    victim.watch();
+  }
+
+  /** URL of the attacker who sits on the way to the administration server. */
+  onTheWay(): Promise<string> {
+    return this.network.make('waylay');
+  }
+
+  /** An operator deletes it. */
+  async delete({ id, device }: Victim): Promise<void> {
+    await this.lab.operator.api.request('DELETE', `/v1/devices/${id}`);
+    this.lab.devices.splice(this.lab.devices.indexOf(device), 1);
+    this.#deleted.push(device);
   }
 
   /** A command of an honest operator reaches the device and is done: the control of most attacks. */
@@ -123,6 +165,15 @@ export class World {
     const { pass } = decode<DirectoryGateway>(stored);
     if (!pass) throw new Error(`${gateway} has no pass`);
     return { body: new Uint8Array(pass.body), sig: new Uint8Array(pass.sig) };
+  }
+
+  /** Who writes to Redis says which epoch it is. */
+  async writeEpoch(epoch: number): Promise<void> {
+    await this.redis.make('redis', 'HSET', KEYS.installation, 'epoch', epoch);
+  }
+
+  async readEpoch(): Promise<number> {
+    return Number(await this.redis.make('redis', 'HGET', KEYS.installation, 'epoch'));
   }
 
   /** The attacker appends to the outbox of the worker that holds the device. */

@@ -2,24 +2,32 @@ import { script } from '../script.ts';
 
 /**
  * Whose the bus is, and its highest epoch. With an installation in ARGV, it becomes that one's where it is
- * nobody's, or where it may be taken over and its holder has not been heard of for the time given.
+ * nobody's, or where it may be taken over and its holder has not been heard of for the time given. What is no
+ * epoch counts as none.
  *
- * KEYS 1 installation (hash: id, epoch, seen)
- * ARGV 1 installation or '' to ask only, 2 epoch, 3 after how many milliseconds it may be taken over; 0 never
- * Result: installation or '', epoch, each as text
+ * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
+ * ARGV 1 installation or '' to ask only, 2 epoch, 3 its seal or '', 4 after how many milliseconds it may be
+ * taken over; 0 never
+ * Result: installation or '', epoch, seal or '', each as text
  */
 export const holdInstallation = script(`
-local held = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'seen')
-if ARGV[1] == '' then return {held[1] or '', held[2] or '0'} end
+local held = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'seen', 'seal')
+local epoch = tonumber(held[2] or '') or 0
+if epoch ~= epoch or epoch > 9007199254740991 then epoch = 0 end
+local result = {held[1] or '', string.format('%.0f', epoch), held[4] or ''}
+if ARGV[1] == '' then return result end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch = tonumber(ARGV[2])
 if held[1] == ARGV[1] then
-  epoch = math.max(epoch, tonumber(held[2]) or 0)
+  if epoch > tonumber(ARGV[2]) then
+    redis.call('HSET', KEYS[1], 'seen', string.format('%.0f', now))
+    return result
+  end
 elseif held[1] then
-  local gone = math.abs(now - (tonumber(held[3]) or 0)) > tonumber(ARGV[3])
-  if ARGV[3] == '0' or not gone then return {held[1], held[2] or '0'} end
+  local gone = math.abs(now - (tonumber(held[3]) or 0)) > tonumber(ARGV[4])
+  if ARGV[4] == '0' or not gone then return result end
 end
-redis.call('HSET', KEYS[1], 'id', ARGV[1], 'epoch', epoch, 'seen', string.format('%.0f', now))
-return {ARGV[1], tostring(epoch)}
+local seen = string.format('%.0f', now)
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'epoch', ARGV[2], 'seal', ARGV[3], 'seen', seen)
+return {ARGV[1], ARGV[2], ARGV[3]}
 `);

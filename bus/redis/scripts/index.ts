@@ -5,6 +5,7 @@ import { askToJoin } from './ask-to-join.ts';
 import { beginDirectory } from './begin-directory.ts';
 import { buryReceipts } from './bury-receipts.ts';
 import { claimPresence } from './claim-presence.ts';
+import { correctEpoch } from './correct-epoch.ts';
 import { dropReceipts } from './drop-receipts.ts';
 import { extendLease } from './extend-lease.ts';
 import { finishDirectory } from './finish-directory.ts';
@@ -30,6 +31,7 @@ export const SCRIPTS = {
   beginDirectory,
   buryReceipts,
   claimPresence,
+  correctEpoch,
   dropReceipts,
   extendLease,
   finishDirectory,

@@ -1,48 +1,99 @@
 /** What an attacker can do with what was stolen. Runs in the attacker's own process. */
 import { Redis } from 'ioredis';
+import { type RawData, WebSocket } from 'ws';
+import { decodeGatewayMessage, type GatewayMessage, SUBPROTOCOL } from '../../../protocol/index.ts';
+import { type Deceit, FalseServer } from './false-server.ts';
 import { type Heard, type Identity, type Script, StolenAddress } from './stolen-address.ts';
 
 /** All that an attacker has. */
 export interface Loot {
-  redisUrl: string;
+  redisUrl?: string;
   /** The files of this gateway, which runs no more: the attacker listens at its address. */
   gateway?: Identity;
+  /** Base URL of the administration server, to which the attacker sits on the way. */
+  server?: string;
 }
 
 export class Moves {
-  readonly #redis: Redis;
+  readonly #redis: Redis | null;
   readonly #address: StolenAddress | null;
+  readonly #server: FalseServer | null;
+  #knocking: WebSocket | undefined;
 
-  constructor({ redisUrl, gateway }: Loot) {
-    this.#redis = new Redis(redisUrl);
+  constructor({ redisUrl, gateway, server }: Loot) {
+    this.#redis = redisUrl === undefined ? null : new Redis(redisUrl);
     this.#address = gateway ? new StolenAddress(gateway) : null;
+    this.#server = server === undefined ? null : new FalseServer(server);
   }
 
   /** Any command; text in the answer comes as bytes. */
   async redis(command: string, ...args: (string | number | Uint8Array)[]): Promise<unknown> {
     const sent = args.map((each) => (each instanceof Uint8Array ? Buffer.from(each) : each));
-    return this.#redis.callBuffer(command, ...sent);
+    return had(this.#redis).callBuffer(command, ...sent);
   }
 
   /** Serves devices at the stolen gateway's address from now on. */
   async listen(script: Script): Promise<void> {
-    await this.#stolen.listen(script);
+    await had(this.#address).listen(script);
   }
 
   async say(frames: readonly Uint8Array[]): Promise<void> {
-    this.#stolen.say(frames);
+    had(this.#address).say(frames);
   }
 
   async heard(): Promise<Heard> {
-    return this.#stolen.heard;
+    return had(this.#address).heard;
   }
 
   async close(): Promise<void> {
     await this.#address?.close();
+    this.#server?.close();
   }
 
-  get #stolen(): StolenAddress {
-    if (!this.#address) throw new Error('this attacker has no gateway');
-    return this.#address;
+  /** Connects to a gateway as a device does; the nonce of its challenge. */
+  async knock(url: string): Promise<Uint8Array> {
+    const socket = new WebSocket(url, SUBPROTOCOL);
+    this.#knocking = socket;
+    const message = await nextMessage(socket);
+    if (message?.t !== 'challenge') throw new Error('no challenge');
+    return message.nonce;
   }
+
+  /** Sends a proof to that gateway; whether it admits the sender. */
+  async prove(frame: Uint8Array): Promise<boolean> {
+    const socket = this.#knocking;
+    if (!socket) throw new Error('it has not knocked');
+    socket.send(frame);
+    const message = await nextMessage(socket);
+    socket.terminate();
+    return message?.t === 'welcome';
+  }
+
+  /** The URL at which devices find the attacker in place of the administration server. */
+  async waylay(): Promise<string> {
+    return had(this.#server).listen();
+  }
+
+  async deceive(deceit: Deceit): Promise<void> {
+    had(this.#server).begin(deceit);
+  }
+
+  /** Answers that were not the server's since then. */
+  async deceived(): Promise<number> {
+    return had(this.#server).deceived;
+  }
+}
+
+/** `null`: the connection ended instead. */
+function nextMessage(socket: WebSocket): Promise<GatewayMessage | null> {
+  return new Promise((resolve) => {
+    socket.once('message', (data: RawData) => resolve(decodeGatewayMessage(new Uint8Array(data as Buffer))));
+    socket.once('error', () => resolve(null));
+    socket.once('close', () => resolve(null));
+  });
+}
+
+function had<T>(loot: T | null): T {
+  if (loot === null) throw new Error('this attacker has nothing of the kind');
+  return loot;
 }

@@ -20,6 +20,8 @@ export interface Script {
   /** Ends every connection at this point. */
   close?: { at: 'open' | 'challenge' | 'proof' | 'welcome'; code: number };
   welcome?: Partial<Welcome>;
+  /** The time it tells is so much earlier than it is, milliseconds. */
+  lateMs?: number;
   /** Frames between the proof and `welcome`, and right after `welcome`. */
   before?: Uint8Array[];
   after?: Uint8Array[];
@@ -55,6 +57,10 @@ export class StolenAddress {
 
   get heard(): Heard {
     return this.#heard;
+  }
+
+  get #now(): number {
+    return Date.now() - (this.#script.lateMs ?? 0);
   }
 
   /** Whoever is connected is cut off: only the new script counts. */
@@ -116,7 +122,7 @@ export class StolenAddress {
   #challenge(socket: WebSocket, nonce: Uint8Array): void {
     const { name, installation } = this.#identity;
     const own = { gateway: name, installation, ...this.#script.challenge };
-    socket.send(encodeGatewayMessage({ t: 'challenge', nonce, time: Date.now(), ...own }));
+    socket.send(encodeGatewayMessage({ t: 'challenge', nonce, time: this.#now, ...own }));
     this.#ends(socket, 'challenge');
   }
 
@@ -124,7 +130,7 @@ export class StolenAddress {
     const message = decodeDeviceMessage(frame);
     if (!message) return;
     this.#heard.said.push(message);
-    if (message.t === 'beat') socket.send(encodeGatewayMessage({ t: 'beat', time: Date.now() }));
+    if (message.t === 'beat') socket.send(encodeGatewayMessage({ t: 'beat', time: this.#now }));
     if (message.t !== 'prove') return;
     if (honest) {
       honest.send(frame);
@@ -133,7 +139,7 @@ export class StolenAddress {
     const { before = [], after = [], welcome } = this.#script;
     for (const more of before) socket.send(more);
     if (this.#ends(socket, 'proof')) return;
-    const time = Date.now();
+    const time = this.#now;
     const usual = { session: time * 1_000, time, heartbeatMs: HEARTBEAT_MS, gateways: [] };
     socket.send(encodeGatewayMessage({ t: 'welcome', ...usual, ...welcome }));
     for (const more of after) socket.send(more);

@@ -4,10 +4,10 @@ import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
 
 /** Back in service means: with a session, and reached by a command. */
-function staysInService(world: World, victim: Victim, bystander: Victim, attack: () => Promise<void>): Scene {
+function staysInService(world: World, victim: Victim, attack: () => Promise<void>): Scene {
   return {
     attack,
-    control: () => world.reaches(bystander),
+    control: () => world.reaches(world.bystander),
     async judge() {
       const success = await victim.outOfService();
       if (success === null) await world.reaches(victim);
@@ -23,8 +23,8 @@ function closedByOutbox(code: number): Attack {
     rules: 'C-2, S-8',
     title: `who writes to Redis has the gateway close a device's session with ${code}`,
     async stage(world) {
-      const [victim, bystander] = [await world.victim(), await world.victim()];
-      return staysInService(world, victim, bystander, async () => {
+      const victim = await world.victim();
+      return staysInService(world, victim, async () => {
         await world.deliver(world.redis, victim, { close: { code, reason: 'H-3: blocked by an operator' } });
         await victim.closed(code);
       });
@@ -43,8 +43,8 @@ function closedByGateway(
     rules: 'C-2, S-8',
     title: `a stolen gateway closes with ${code} ${title}`,
     async stage(world) {
-      const [victim, bystander] = [await world.captive(), await world.victim()];
-      return staysInService(world, victim, bystander, async () => {
+      const victim = await world.captive();
+      return staysInService(world, victim, async () => {
         await world.fallsInto({ close: { at, code } }, victim);
         await victim.closed(code);
       });

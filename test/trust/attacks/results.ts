@@ -1,13 +1,20 @@
 /** Ends that no device reported. */
 import { randomBytes } from 'node:crypto';
 import type { Receipt } from '../../../bus/bus.ts';
-import { encodeResultBody, OPEN_STATES, type Result } from '../../../protocol/index.ts';
+import {
+  decodeResultBody,
+  encodeGatewayMessage,
+  encodeResultBody,
+  OPEN_STATES,
+  type Result,
+} from '../../../protocol/index.ts';
 import { gate, type TestDevice } from '../../e2e/fleet.ts';
 import { waitFor } from '../../wait.ts';
 import type { Attack, Scene } from '../attack.ts';
 import type { Success } from '../success.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
+import { command } from './orders.ts';
 
 function receipt({ id: device }: { id: string }, { id, body, mac }: Omit<Result, 't'>): Receipt {
   return { kind: 'result', device, command: id, body, mac, worker: 'gw1/0', at: Date.now() };
@@ -34,13 +41,12 @@ function forged(by: 'redis' | 'gateway', who: string): Attack {
     title: `${who} reports that a device succeeded which never connected`,
     async stage(world) {
       const [absent] = (await world.lab.enrolled(1)) as [TestDevice];
-      const bystander = await world.victim();
       const { id } = await world.lab.operator.send('sync', [absent]);
       const body = encodeResultBody({ state: 'succeeded' });
       const mac = new Uint8Array(randomBytes(32));
       return {
         attack: () => world.report(world[by], [receipt(absent, { id, body, mac })]),
-        control: () => world.reaches(bystander),
+        control: () => world.reaches(world.bystander),
         judge: () => ended(world, absent, id),
       };
     },
@@ -60,18 +66,17 @@ async function doneAndBusy(world: World, same: boolean) {
     ? await operator.send('sync', [busy.device])
     : await operator.send('sync', [busy.device, done.device]);
   await operator.reaches(next.id, busy.device, ['acked', 'running']);
-  const bystander = await world.victim();
-  return { done, busy, first: first.id, next: next.id, bystander, open: waits.open };
+  return { done, busy, first: first.id, next: next.id, open: waits.open };
 }
 
 async function genuineElsewhere(world: World, same: boolean): Promise<Scene> {
-  const { done, busy, first, next, bystander, open } = await doneAndBusy(world, same);
+  const { done, busy, first, next, open } = await doneAndBusy(world, same);
   return {
     async attack() {
       const genuine = await resultOf(done, same ? first : next);
       await world.report(world.gateway, [receipt(busy, { ...genuine, id: next })]);
     },
-    control: () => world.reaches(bystander),
+    control: () => world.reaches(world.bystander),
     async judge() {
       const success = await ended(world, busy.device, next);
       open();
@@ -113,11 +118,50 @@ export const RESULTS: readonly Attack[] = [
       };
       const bad = await operator.send('sync', [victim.device]);
       const [{ body }, failure] = [await resultOf(victim, good.id), await resultOf(victim, bad.id)];
-      const bystander = await world.victim();
       return {
         attack: () => world.report(world.gateway, [receipt(victim, { ...failure, body })]),
-        control: () => world.reaches(bystander),
+        control: () => world.reaches(world.bystander),
         judge: () => ended(world, victim.device, bad.id),
+      };
+    },
+  },
+  {
+    name: 'forged-settled',
+    by: 'gateway',
+    rules: 'R-6',
+    title: 'a stolen gateway says of a command under way that the ledger has its end',
+    async stage(world) {
+      const waits = gate();
+      let stopped = false;
+      const victim = await world.captive({
+        work: (command, context, device) => {
+          context.signal.addEventListener('abort', () => {
+            stopped = true;
+          });
+          return waits.work(command, context, device);
+        },
+      });
+      const frame = (await world.signer()).frame(command({ device: victim.id }, { id: 'c-busy' }));
+      const settled = encodeGatewayMessage({ t: 'settled', id: 'c-busy', state: 'unknown' });
+      return {
+        attack: async () => {
+          await world.fallsInto({ after: [frame] }, victim);
+          await waitFor(() => victim.device.started('c-busy') === 1, { what: 'the command to run' });
+          await world.gateway.make('say', [settled]);
+        },
+        control: async () => {
+          // What is said after it arrives.
+          const next = (await world.signer()).frame(command({ device: victim.id }, { id: 'c-next' }));
+          await world.gateway.make('say', [next]);
+          await waitFor(() => victim.device.started('c-next') === 1, { what: 'the next command' });
+          waits.open();
+        },
+        async judge() {
+          if (stopped) return `${victim.device.name} was stopped in its work`;
+          const { body } = await resultOf(victim, 'c-busy');
+          const { state } = decodeResultBody(body);
+          return state === 'succeeded' ? null : `${victim.device.name} reports ${state}`;
+        },
       };
     },
   },

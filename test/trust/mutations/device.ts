@@ -64,4 +64,92 @@ export const DEVICE: readonly TrustMutation[] = [
     ],
     proof: 'command-of-another-group',
   },
+  {
+    name: 'old-memberships',
+    title: 'a device takes memberships that are older than its own',
+    patches: [
+      { file: ORDERS, find: 'if (!isNewer(editionOf(body), this.edition)) {', replace: 'if (false) {' },
+    ],
+    proof: 'replayed-block',
+  },
+  {
+    name: 'epochs-not-compared',
+    title: 'the revision alone says which membership is newer',
+    patches: [
+      {
+        file: 'protocol/editions.js',
+        find: 'return epoch > than[0] || (epoch === than[0] && revision > than[1]);',
+        replace: 'return revision > than[1];',
+      },
+    ],
+    proof: 'membership-of-an-earlier-epoch',
+  },
+  {
+    name: 'expired-run',
+    title: 'a device runs commands that have expired',
+    patches: [{ file: ORDERS, find: 'if (this.#clock.now() > body.expiresAt)', replace: 'if (false)' }],
+    proof: 'withheld-then-late',
+  },
+  {
+    name: 'no-floor',
+    title: 'a device believes any time that a gateway tells',
+    patches: [
+      {
+        file: 'device/executions/server-clock.js',
+        find: 'return Math.max(this.#told(), this.#floor);',
+        replace: 'return this.#told();',
+      },
+    ],
+    proof: 'late-and-lying',
+  },
+  {
+    name: 'locations-unverified',
+    title: 'a device goes where any answer says',
+    patches: [
+      {
+        file: 'device/gateways/locate.js',
+        find: 'if (!(await crypto.verify(',
+        replace: 'if (false && !(await crypto.verify(',
+      },
+    ],
+    proof: 'forged-location',
+  },
+  {
+    name: 'locations-of-any-question',
+    title: 'the answer to where to go is signed without the question',
+    patches: [
+      {
+        file: 'protocol/signing.js',
+        find: 'export function locatedBytes(nonce, device, gateways) {\n',
+        replace: 'export function locatedBytes(nonce, device, gateways) {\n    nonce = new Uint8Array(0);\n',
+      },
+    ],
+    proof: 'replayed-location',
+  },
+  {
+    name: 'forgets-by-any-time',
+    title: 'a device forgets commands when a gateway says that they have expired',
+    patches: [
+      {
+        file: 'device/executions/book.js',
+        find: 'async sweep() {\n        const issuedAt = this.#clock.floor;',
+        replace: 'async sweep() {\n        const issuedAt = this.#clock.now();',
+      },
+    ],
+    proof: 'time-ahead-and-again',
+  },
+  {
+    name: 'settled-stops-work',
+    title: 'a device stops what runs when a gateway says that it is settled',
+    patches: [
+      {
+        file: 'device/executions/executions.js',
+        find: "if (entry?.record.state !== 'finished')\n            return;",
+        replace:
+          "if (entry?.record.state !== 'finished')\n" +
+          "            return entry && this.#runs.abort(entry, 'canceled');",
+      },
+    ],
+    proof: 'forged-settled',
+  },
 ];

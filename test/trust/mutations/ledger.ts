@@ -2,8 +2,9 @@
 import type { TrustMutation } from '../play-attack.ts';
 
 const SIGNING = 'protocol/signing.js';
-const RESULT_BYTES = 'export function resultBytes(device, command, body) {\n';
-const SECRET_BYTES = 'export function deviceSecretBytes(device, generation) {\n';
+const INTO = 'into = new Uint8Array(AUTHENTICATED_BYTES_MAX)';
+const RESULT_BYTES = `export function resultBytes(device, command, body, ${INTO}) {\n`;
+const SECRET_BYTES = `export function deviceSecretBytes(device, generation, ${INTO}) {\n`;
 
 export const LEDGER: readonly TrustMutation[] = [
   {
@@ -40,5 +41,29 @@ export const LEDGER: readonly TrustMutation[] = [
       { file: SIGNING, find: RESULT_BYTES, replace: `${RESULT_BYTES}    body = new Uint8Array(0);\n` },
     ],
     proof: 'swapped-bodies',
+  },
+  {
+    name: 'old-databases-serve',
+    title: 'a server works on a database of an earlier epoch than was seen',
+    patches: [
+      {
+        file: 'bus/redis/owner.js',
+        find: 'if (held.epoch <= own.epoch)\n            return false;',
+        replace: 'return false;',
+      },
+    ],
+    proof: 'old-database',
+  },
+  {
+    name: 'epochs-unsealed',
+    title: 'a server believes the epoch that is written in Redis',
+    patches: [
+      {
+        file: 'bus/redis/owner.js',
+        find: 'if (this.#seal === null || this.#seal.of(held) === held.seal)',
+        replace: 'if (this.#seal === null || held.seal)',
+      },
+    ],
+    proof: 'raised-epoch',
   },
 ];

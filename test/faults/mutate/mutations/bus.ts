@@ -64,7 +64,7 @@ export const BUS: readonly Mutation[] = [
     patches: [
       {
         file: 'bus/redis/scripts/hold-installation.js',
-        find: "if ARGV[3] == '0' or not gone then return {held[1], held[2] or '0'} end",
+        find: "if ARGV[4] == '0' or not gone then return result end",
         replace: 'gone = true',
       },
     ],

@@ -1,0 +1,17 @@
+import type { EpochSeal, Installation } from '../bus/bus.ts';
+import type { SecretBox } from './at-rest/secret-box.ts';
+import { DeviceSecrets } from './device-secrets.ts';
+import { opensslMac } from './message-code.ts';
+import type { Meta } from './store/store.ts';
+
+/**
+ * The seal of an epoch, by a secret that the administration servers of the installation share, those on an
+ * older copy of the database as well.
+ */
+export async function loadEpochSeal(meta: Meta, box?: SecretBox): Promise<EpochSeal> {
+  const key = (await DeviceSecrets.load(meta, box)).secretFor('epoch');
+  return {
+    of: ({ id, epoch }: Installation) =>
+      Buffer.from(opensslMac(key, Buffer.from(`${id}\0${epoch}`))).toString('base64url'),
+  };
+}

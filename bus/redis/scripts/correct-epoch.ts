@@ -1,0 +1,16 @@
+import { script } from '../script.ts';
+
+/**
+ * The epoch that was read is not one that an administration server began: the highest of those that ask takes
+ * its place.
+ *
+ * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
+ * ARGV 1 installation, 2 the seal that was read or '', 3 epoch, 4 its seal
+ * Result: 1 corrected, 0 something else is there by now
+ */
+export const correctEpoch = script(`
+local held = redis.call('HMGET', KEYS[1], 'id', 'seal')
+if held[1] ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'seal', ARGV[4])
+return 1
+`);
