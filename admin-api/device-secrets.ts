@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
+import { nodeHpke } from '../protocol/hpke-node.ts';
 import {
   AUTHENTICATED_BYTES_MAX,
   deviceSecretBytes,
+  type Encrypted,
+  encryptSecret,
   LIMITS,
   RESULT_KEY_BYTES,
   resultBytes,
+  WRAP_KEY_BYTES,
 } from '../protocol/index.ts';
 import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { createMac, type Mac, sameMac } from './message-code.ts';
@@ -51,6 +55,15 @@ export class DeviceSecrets {
   /** A secret of 32 bytes that all servers on this database share and nobody else can know. */
   secretFor(purpose: string): Uint8Array {
     return this.#mac(this.#master, Buffer.from(`pushpoint ${purpose}`));
+  }
+
+  /** These bytes for this device alone, by its wrap key (X-2); `about` is the associated data. */
+  wrap(
+    { id, generation }: { id: string; generation: number },
+    bytes: Uint8Array,
+    about: Uint8Array,
+  ): Promise<Encrypted> {
+    return encryptSecret(nodeHpke, this.#mac(this.of(id, generation), WRAP_KEY_BYTES), bytes, about);
   }
 
   /** Whether the device of this generation made this result. */

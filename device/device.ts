@@ -252,9 +252,15 @@ export class PushpointDevice {
       refused: (news) => this.#events.emit('stream-refused', news),
     });
     // Whoever waits at the other end of a tunnel waits for seconds, not for a slot.
-    this.handle('tunnel.open', (command) => tunnels.open(command), { unlimited: true });
+    this.handle('tunnel.open', (command) => tunnels.open(command, this.#tunnelOwner()), { unlimited: true });
     this.handle('tunnel.close', (command) => tunnels.close(command), { unlimited: true });
     return tunnels;
+  }
+
+  #tunnelOwner() {
+    if (!this.#running) throw new Error('not started');
+    const { deviceId, secret } = this.#running.state.identity;
+    return { deviceId, secret, crypto: this.#options.crypto };
   }
 
   async #start(): Promise<void> {

@@ -16,6 +16,8 @@ export interface CommandArgs {
     gateway: { name: string; url: string };
     worker: number;
     ticket: string;
+    /** Absent with `resume`. */
+    key?: string;
     host: string;
     port: number;
     lifeMs: number;

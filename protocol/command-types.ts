@@ -47,8 +47,8 @@ export const MessageResult = Type.Unknown();
 const Name = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' });
 
 /**
- * Sent by the administration server itself, never by an operator. The ticket is a secret: no answer and no
- * log shows it.
+ * Sent by the administration server itself, never by an operator. Ticket and key are secrets: no answer and
+ * no log shows them.
  */
 export const TunnelOpenArgs = Type.Object(
   {
@@ -63,6 +63,12 @@ export const TunnelOpenArgs = Type.Object(
       description: 'Number of the worker that has the tunnel.',
     }),
     ticket: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    key: Type.Optional(
+      Type.String({
+        pattern: '^[A-Za-z0-9_-]{80}$',
+        description: 'Key of the tunnel, encrypted for the device alone; absent with `resume`.',
+      }),
+    ),
     host: Type.String({ minLength: 1, maxLength: 255 }),
     port: Type.Integer({ minimum: 1, maximum: 65_535 }),
     lifeMs: Type.Integer({ minimum: 1, description: 'Time the tunnel may still last, milliseconds.' }),

@@ -14,4 +14,5 @@ export * from './signing.ts';
 export * from './tie-band.ts';
 export * from './tunnel-frames.ts';
 export * from './tunnel-messages.ts';
+export * from './tunnel-seal.ts';
 export * from './tunnels.ts';

@@ -139,6 +139,11 @@ export function sealedResultBytes(device: string, command: string): Uint8Array<A
   return signedBytes('sealed result', text.encode(`${device}\0${command}`));
 }
 
+/** Associated data of a tunnel's key, sealed for its device (T-15). */
+export function sealedTunnelBytes(device: string, tunnel: string): Uint8Array<ArrayBuffer> {
+  return signedBytes('sealed tunnel', text.encode(`${device}\0${tunnel}`));
+}
+
 function nameOf({ group, epoch, number }: GroupKeyName): string {
   return `${group}\0${epoch}\0${number}`;
 }

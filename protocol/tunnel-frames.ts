@@ -1,5 +1,5 @@
 /**
- * The binary frames of a tunnel (T-6 to T-13), which travel end to end: gateways forward them unread. One
+ * The frames of a tunnel (T-6 to T-13), which travel sealed from end to end: gateways cannot read them. One
  * WebSocket message is one frame; numbers are big-endian; offsets count the bytes of one direction of one
  * stream from 0.
  */

@@ -1,7 +1,7 @@
 /**
  * Tunnels (PROTOCOL.md, section T): the vocabulary and limits that both legs, the gateway between them and
- * the administration server share. Frames are in `tunnel-frames.ts`, what a leg and its gateway say to each
- * other in `tunnel-messages.ts`.
+ * the administration server share. Frames are in `tunnel-frames.ts`, how they are sealed in `tunnel-seal.ts`,
+ * what a leg and its gateway say to each other in `tunnel-messages.ts`.
  */
 
 /** Subprotocol of a tunnel's legs; they dial `TUNNEL_PATH` of a gateway. */
@@ -14,12 +14,16 @@ export type TunnelSide = (typeof TUNNEL_SIDES)[number];
 export const TUNNEL_LIMITS = {
   /** Bytes of a stream in one DATA frame. */
   dataBytes: 64 * 1024,
-  /** Longest binary message, frame header included, and longest text message, bytes. */
-  frameBytes: 64 * 1024 + 64,
+  /** Longest frame, its header included, before it is sealed (T-6). */
+  frameBytes: 64 * 1024 + 40,
+  /** What sealing adds to a frame: a counter and a tag (T-14). */
+  sealBytes: 24,
+  /** Longest binary message, a sealed frame, and longest text message, bytes. */
+  messageBytes: 64 * 1024 + 64,
   textBytes: 4_096,
   /** Bytes of a stream that may be sent and not consumed. */
   streamWindow: 512 * 1024,
-  /** Bytes of DATA frames of all streams together that may be sent and not received. */
+  /** Bytes of sealed DATA frames of all streams together that may be sent and not received. */
   tunnelWindow: 1024 * 1024,
   /** Streams open at once. */
   streams: 64,
@@ -28,6 +32,8 @@ export const TUNNEL_LIMITS = {
   reasonLength: 256,
   /** Tickets and resume secrets: 32 random bytes, base64url without padding. */
   secretLength: 43,
+  /** A tunnel's key, bytes (T-15). */
+  keyBytes: 32,
   /** A ticket is valid for this long, milliseconds. */
   ticketMs: 60_000,
   /** Interval of pings from either end and the gateway, milliseconds; two missed answers end the leg. */
@@ -49,7 +55,8 @@ export const TUNNEL_DEFAULTS = {
  * Why a tunnel ended. `closed`: somebody closed it. `not-joined`: a side did not come before its ticket
  * expired. `operator-left` and `device-left`: that side was away for too long, or left for good. `moved`: it
  * goes on at another gateway. `busy`: the gateway was at its limit. `gateway-left`: the gateway stopped
- * before it could be moved. `gateway-lost`: the gateway died.
+ * before it could be moved. `gateway-lost`: the gateway died. `forged`: a frame was changed, repeated or made
+ * up between the two ends.
  */
 export const TUNNEL_END_REASONS = [
   'closed',
@@ -64,6 +71,7 @@ export const TUNNEL_END_REASONS = [
   'gateway-lost',
   'busy',
   'protocol',
+  'forged',
   'refused',
 ] as const;
 export type TunnelEndReason = (typeof TUNNEL_END_REASONS)[number];

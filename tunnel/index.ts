@@ -1,7 +1,8 @@
 /**
  * The two ends of a tunnel, for devices and operators. The code does no I/O: callers provide connections and
- * TCP.
+ * TCP and the cipher.
  */
+export type { FrameCipher, MakeFrameCipher } from './frame-cipher.ts';
 export type {
   LegDial,
   LegSocket,

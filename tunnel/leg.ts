@@ -16,8 +16,8 @@ import {
 
 /** A WebSocket as a leg sees it. */
 export interface LegSocket {
-  /** The frame must stay unchanged until the other end has it. */
-  sendBinary(frame: Uint8Array): void;
+  /** The message must stay unchanged. */
+  sendBinary(message: Uint8Array): void;
   sendText(text: string): void;
   close(code: number, reason: string): void;
   terminate(): void;
@@ -35,8 +35,8 @@ export interface LegClosed {
 export interface LegSocketEvents {
   opened(): void;
   text(text: string): void;
-  /** `frame` is only valid during the call. */
-  binary(frame: Uint8Array): void;
+  /** `message` is only valid during the call. */
+  binary(message: Uint8Array): void;
   closed(how: LegClosed): void;
 }
 
@@ -68,7 +68,8 @@ export interface LegHooks {
   joined(limits: LegLimits): void;
   /** Whether frames get through to the other end. */
   peer(here: boolean, pair: number): void;
-  frame(frame: Uint8Array): void;
+  /** A sealed frame, only valid during the call. */
+  binary(message: Uint8Array): void;
   /** The gateway leaves within this many milliseconds. */
   move(withinMs: number): void;
   /** The connection dropped; the leg is reconnecting. */
@@ -143,9 +144,9 @@ export class TunnelLeg {
     this.#connect();
   }
 
-  /** Dropped while the leg is not joined: both ends repeat it once they are paired. */
-  sendFrame(frame: Uint8Array): void {
-    if (this.#joined) this.#socket?.sendBinary(frame);
+  /** A sealed frame. Dropped while the leg is not joined: both ends repeat it once they are paired. */
+  sendBinary(message: Uint8Array): void {
+    if (this.#joined) this.#socket?.sendBinary(message);
   }
 
   say(message: LegMessage): void {
@@ -182,10 +183,10 @@ export class TunnelLeg {
       text: (text) => {
         if (isMine()) this.#text(text, socket);
       },
-      binary: (frame) => {
+      binary: (message) => {
         if (!isMine()) return;
         this.#heard = true;
-        this.#hooks.frame(frame);
+        this.#hooks.binary(message);
       },
       closed: (how) => {
         const wasMine = isMine();

@@ -163,7 +163,7 @@ export class Multiplexer {
   #take(frame: TunnelFrame): void {
     switch (frame.type) {
       case 'data': {
-        this.#count(DATA_HEADER + frame.bytes.length);
+        this.#count(DATA_HEADER + frame.bytes.length + TUNNEL_LIMITS.sealBytes);
         this.#find(frame.stream)?.heardData(frame.offset, frame.bytes);
         return;
       }
@@ -307,11 +307,12 @@ export class Multiplexer {
     this.#pumping = true;
     try {
       for (const stream of this.#turns) {
-        const room = this.#tunnelWindow - (this.#sentBytes - this.#sentAcknowledged);
+        const inFlight = this.#sentBytes - this.#sentAcknowledged;
+        const room = this.#tunnelWindow - inFlight - TUNNEL_LIMITS.sealBytes;
         if (stream.sendable(room)) {
           this.#turns.delete(stream);
           const frame = stream.take();
-          if (frame[0] === FRAME.data) this.#sentBytes += frame.length;
+          if (frame[0] === FRAME.data) this.#sentBytes += frame.length + TUNNEL_LIMITS.sealBytes;
           this.#parts.send(frame);
           stream.sentSome();
           if (!stream.over) this.#turns.add(stream);

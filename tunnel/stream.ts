@@ -166,7 +166,7 @@ export class TunnelStream {
 
   /* ---- for the multiplexer ---- */
 
-  /** Whether the next frame may be sent; `room`: bytes left in the tunnel's window. */
+  /** Whether the next frame may be sent; `room`: bytes left for it in the tunnel's window. */
   sendable(room: number): boolean {
     const next = this.#queue[this.#sent];
     if (next === undefined) return false;

@@ -3,6 +3,7 @@
  * and continues with another (`moveTo`) when its gateway leaves.
  */
 import type { TunnelSide } from '../protocol/index.ts';
+import type { FrameCipher } from './frame-cipher.ts';
 import {
   type LegClosed,
   type LegDial,
@@ -13,6 +14,7 @@ import {
   type TunnelTicket,
 } from './leg.ts';
 import { Multiplexer, type MultiplexerParts } from './multiplexer.ts';
+import { SealedFrames } from './sealed-frames.ts';
 import type { StreamHandlers, TunnelStream } from './stream.ts';
 
 export interface TunnelHooks {
@@ -26,7 +28,7 @@ export interface TunnelHooks {
   moving?(): void;
   /**
    * The tunnel is over, exactly once; `close` does not call it. `reason`: a `TunnelEndReason`, a
-   * `TunnelRefusal` or free text.
+   * `TunnelRefusal` or free text; `protocol` and `forged` with a colon and what was wrong.
    */
   ended?(reason: string): void;
   /** Streams open now. */
@@ -37,6 +39,8 @@ export interface TunnelParts
   extends Pick<MultiplexerParts, 'accept' | 'allocate' | 'streamWindow' | 'tunnelWindow'> {
   side: TunnelSide;
   dial: LegDial;
+  /** Of the tunnel's key, and this tunnel's alone. */
+  cipher: FrameCipher;
   times?: Partial<LegTimes>;
   /** How long to wait for `moveTo` once there is no gateway, milliseconds; default 30,000. */
   moveMs?: number;
@@ -47,9 +51,12 @@ export class Tunnel {
   readonly #parts: TunnelParts;
   readonly #hooks: TunnelHooks;
   readonly #streams: Multiplexer;
+  readonly #frames: SealedFrames;
   #leg: TunnelLeg | null = null;
   /** The one it moves to. */
   #next: TunnelLeg | null = null;
+  /** The one that takes what was still to be sent when the tunnel ended. */
+  #leaving: TunnelLeg | null = null;
   #over = false;
   #moving = false;
   #bytesSent = 0;
@@ -61,13 +68,18 @@ export class Tunnel {
     this.id = ticket.tunnel;
     this.#parts = parts;
     this.#hooks = hooks;
-    const { side, accept, allocate, streamWindow, tunnelWindow } = parts;
+    const { side, cipher, accept, allocate, streamWindow, tunnelWindow } = parts;
+    this.#frames = new SealedFrames(cipher, {
+      send: (message) => {
+        this.#bytesSent += message.length;
+        (this.#leg ?? this.#leaving)?.sendBinary(message);
+      },
+      receive: (frame) => this.#streams.receive(frame),
+      forged: (why) => this.#finish('forged', `forged: T-14: ${why}`),
+    });
     this.#streams = new Multiplexer({
       side,
-      send: (frame) => {
-        this.#bytesSent += frame.length;
-        this.#leg?.sendFrame(frame);
-      },
+      send: (frame) => this.#frames.send(frame),
       fault: (error) => this.#finish('protocol', `protocol: ${error.message}`),
       changed: (count) => {
         if (side === 'device') this.#leg?.say({ t: 'stats', streams: count });
@@ -97,7 +109,7 @@ export class Tunnel {
     return this.#over;
   }
 
-  /** Of all frames, since the beginning. */
+  /** Of all sealed frames, since the beginning. */
   get bytes(): { sent: number; received: number } {
     return { sent: this.#bytesSent, received: this.#bytesReceived };
   }
@@ -118,13 +130,13 @@ export class Tunnel {
 
   /**
    * Continues at another gateway, or again at the same one. Resolves once this end has joined; rejects when
-   * it is refused.
+   * it is refused. `cipher`: of a new key, for a device that starts anew there.
    */
-  moveTo(ticket: TunnelTicket): Promise<void> {
+  moveTo(ticket: TunnelTicket, cipher?: FrameCipher): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the tunnel is over'));
     this.#next?.leave('moved');
     const { promise, resolve, reject } = deferred();
-    const next = this.#makeLeg(ticket, { resolve, reject });
+    const next = this.#makeLeg(ticket, { resolve, reject, cipher });
     this.#next = next;
     next.start();
     return promise;
@@ -147,14 +159,14 @@ export class Tunnel {
     this.#leg?.drop();
   }
 
-  #makeLeg(ticket: TunnelTicket, move?: { resolve(): void; reject(error: Error): void }): TunnelLeg {
+  #makeLeg(ticket: TunnelTicket, move?: Move): TunnelLeg {
     const { side, dial, times } = this.#parts;
     const leg: TunnelLeg = new TunnelLeg(
       ticket,
       { side, dial, ...(times ? { times } : {}) },
       {
         joined: (limits) => {
-          if (leg === this.#next) this.#switchTo(leg);
+          if (leg === this.#next) this.#switchTo(leg, move?.cipher);
           this.#hooks.joined?.(leg.gateway, limits);
           if (side === 'device') leg.say({ t: 'stats', streams: this.#streams.streams });
           (move ?? this.#first).resolve();
@@ -165,10 +177,10 @@ export class Tunnel {
           else this.#streams.unpaired();
           this.#hooks.connected?.(here);
         },
-        frame: (frame) => {
+        binary: (message) => {
           if (leg !== this.#leg) return;
-          this.#bytesReceived += frame.length;
-          this.#streams.receive(frame);
+          this.#bytesReceived += message.length;
+          this.#frames.receive(message);
         },
         move: () => {
           if (leg === this.#leg) this.#tellMoving();
@@ -182,7 +194,8 @@ export class Tunnel {
     return leg;
   }
 
-  #switchTo(leg: TunnelLeg): void {
+  #switchTo(leg: TunnelLeg, cipher?: FrameCipher): void {
+    if (cipher) this.#frames.rekey(cipher);
     const before = this.#leg;
     this.#leg = leg;
     this.#next = null;
@@ -192,7 +205,7 @@ export class Tunnel {
     before?.leave('moved');
   }
 
-  #legOver(leg: TunnelLeg, { reason, moving }: LegOver, move?: { reject(error: Error): void }): void {
+  #legOver(leg: TunnelLeg, { reason, moving }: LegOver, move?: Move): void {
     if (leg === this.#next) {
       this.#next = null;
       move?.reject(new Error(reason));
@@ -229,12 +242,20 @@ export class Tunnel {
   #end(reason: string, said: string): void {
     this.#over = true;
     clearTimeout(this.#waiting);
-    this.#leg?.leave(reason === 'protocol' ? 'protocol' : said);
-    this.#next?.leave(said);
+    const leg = this.#leg;
+    this.#leaving = leg;
+    this.#frames.afterSent(() => leg?.leave(reason));
+    this.#next?.leave(reason);
     this.#leg = null;
     this.#next = null;
     this.#streams.close(said);
   }
+}
+
+interface Move {
+  resolve(): void;
+  reject(error: Error): void;
+  cipher: FrameCipher | undefined;
 }
 
 function deferred(): { promise: Promise<void>; resolve(): void; reject(error: Error): void } {

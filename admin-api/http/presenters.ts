@@ -241,10 +241,10 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
   };
 }
 
-/** The ticket of a tunnel is for the device alone. */
+/** Ticket and key of a tunnel are for the device alone. */
 function shownArgs({ type, args }: Command): unknown {
   if (type !== 'tunnel.open' || typeof args !== 'object') return args ?? {};
-  return { ...args, ticket: '[hidden]' };
+  return { ...args, ticket: '[hidden]', ...('key' in (args ?? {}) && { key: '[hidden]' }) };
 }
 
 export function presentTunnel(tunnel: Tunnel): TunnelDocument {
@@ -276,10 +276,16 @@ export function presentTunnel(tunnel: Tunnel): TunnelDocument {
 
 export function presentOpenedTunnel({ tunnel, join }: OpenedTunnel): OpenedTunnelDocument {
   if (!join) return { tunnel: presentTunnel(tunnel), join };
-  const { gateway, url, worker, ticket, expiresAt } = join;
+  const { gateway, url, worker, ticket, key, expiresAt } = join;
   return {
     tunnel: presentTunnel(tunnel),
-    join: { gateway: { name: gateway, url }, worker, ticket, expiresAt: time(expiresAt) },
+    join: {
+      gateway: { name: gateway, url },
+      worker,
+      ticket,
+      key: key && Buffer.from(key).toString('base64url'),
+      expiresAt: time(expiresAt),
+    },
   };
 }
 

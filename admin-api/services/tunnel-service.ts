@@ -1,17 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import type { Lease } from '../../bus/bus.ts';
-import { TUNNEL_LIMITS } from '../../protocol/index.ts';
+import { sealedTunnelBytes, TUNNEL_LIMITS } from '../../protocol/index.ts';
 import { type PlacementParts, readFleet } from '../balance/placement.ts';
-import { hashSecret, plainText } from '../identifiers.ts';
+import type { DeviceSecrets } from '../device-secrets.ts';
+import { plainText } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
 import { sortableId } from '../sortable-id.ts';
-import type { Device, Role, Tunnel, TunnelTurn } from '../store/records.ts';
+import type { Device, Role, Tunnel } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import { type ChosenWorker, chooseWorker } from '../tunnels/choose-worker.ts';
+import { chooseWorker } from '../tunnels/choose-worker.ts';
 import { checkRight, tunnelHost } from '../tunnels/targets.ts';
-import { addTunnelCommand, newCommandId } from '../tunnels/tunnel-commands.ts';
+import { addTunnelCommand } from '../tunnels/tunnel-commands.ts';
 import type { TunnelEndings, TunnelEndingsParts } from '../tunnels/tunnel-endings.ts';
 import { recordTunnel } from '../tunnels/tunnel-record.ts';
+import { grantOf, joinOf, type NewTurn, newTurn, openArgs, type TunnelJoin } from '../tunnels/tunnel-turn.ts';
 import { unknownDevice } from './device-service.ts';
 
 /** Longest part of a wish that is recorded unread, characters. */
@@ -43,15 +45,6 @@ export interface TunnelCaller {
   role: Role;
 }
 
-/** How the operator's side joins; the ticket is shown this once and good for one minute and one join. */
-export interface TunnelJoin {
-  gateway: string;
-  url: string;
-  worker: number;
-  ticket: string;
-  expiresAt: number;
-}
-
 /** `join` is `null` for a tunnel that ended as it began; its `end` says why. */
 export interface OpenedTunnel {
   tunnel: Tunnel;
@@ -60,15 +53,9 @@ export interface OpenedTunnel {
 
 export interface TunnelServiceParts extends TunnelEndingsParts {
   endings: TunnelEndings;
+  secrets: DeviceSecrets;
   directory: PlacementParts['directory'];
   leases: { list(): readonly Lease[] };
-}
-
-/** A turn that is about to begin. */
-interface NewTurn {
-  chosen: ChosenWorker;
-  turn: TunnelTurn;
-  secrets: { device: string; operator: string };
 }
 
 /**
@@ -112,6 +99,7 @@ export class TunnelService {
     );
     const id = sortableId('u', at);
     const { turn, end } = await this.#place(device, at);
+    const key = newKey();
     const { createdBy, reason } = { createdBy: caller.tokenId, reason: request.reason ?? '' };
     const tunnel = await this.#audited(target, caller, () =>
       this.#parts.store.transaction(async (tx) => {
@@ -126,7 +114,7 @@ export class TunnelService {
         const tunnel = (await tx.tunnels.get(id)) as Tunnel;
         const more = { reason, ...(end && { ended: end.code }) };
         await recordTunnel(tx, at, createdBy, 'tunnel.created', tunnel, more);
-        if (turn) await this.#commandDevice(tx, tunnel, turn, { lifeMs, resume: false, at });
+        if (turn) await this.#commandDevice(tx, tunnel, turn, { device, key, at });
         return tunnel;
       }),
     );
@@ -135,7 +123,7 @@ export class TunnelService {
       this.#parts.endings.count([tunnel]);
       return { tunnel, join: null };
     }
-    return this.#begin(tunnel, turn, at);
+    return this.#begin(tunnel, turn, { key, at });
   }
 
   /**
@@ -160,19 +148,17 @@ export class TunnelService {
     if (!turn) {
       throw new Problem('unavailable', `The tunnel cannot go elsewhere now: ${end?.reason}`, 1);
     }
+    // A device that has not joined may have restarted: no counter is used twice with one key (T-14).
+    const key = tunnel.state === 'open' ? null : newKey();
     const moved = await store.transaction(async (tx) => {
       const moved = await tx.tunnels.move(id, tunnel.turn, turn.turn, at);
       if (!moved) throw new Problem('conflict', 'The tunnel ended or was moved at the same moment.');
       await recordTunnel(tx, at, caller.tokenId, 'tunnel.moved', moved, { from: tunnel.at?.gateway });
-      await this.#commandDevice(tx, moved, turn, {
-        lifeMs: Math.max(1, moved.expiresAt - at),
-        resume: tunnel.state === 'open',
-        at,
-      });
+      await this.#commandDevice(tx, moved, turn, { device, key, at });
       return moved;
     });
     this.#parts.hub.notify();
-    return this.#begin(moved, turn, at);
+    return this.#begin(moved, turn, { key, at });
   }
 
   /** Ends it for everybody; one that has ended stays as it is. */
@@ -205,45 +191,24 @@ export class TunnelService {
     if (!chosen) {
       return nowhere('no-gateway', 'No gateway that the device may use takes a tunnel at the moment.');
     }
-    const { gateway, lease } = chosen;
-    return {
-      end: null,
-      turn: {
-        chosen,
-        turn: {
-          gateway: gateway.name,
-          worker: lease.identity.worker,
-          incarnation: lease.incarnation,
-          commandId: newCommandId(at),
-          joinBy: at + TUNNEL_LIMITS.ticketMs,
-        },
-        secrets: { device: newTicket(), operator: newTicket() },
-      },
-    };
+    return { end: null, turn: newTurn(chosen, at) };
   }
 
-  #commandDevice(
+  async #commandDevice(
     tx: Store,
     tunnel: Tunnel,
-    { chosen, turn, secrets }: NewTurn,
-    { lifeMs, resume, at }: { lifeMs: number; resume: boolean; at: number },
+    next: NewTurn,
+    { device, key, at }: { device: Device; key: Uint8Array | null; at: number },
   ): Promise<void> {
-    return addTunnelCommand(tx, {
-      id: turn.commandId,
+    const about = sealedTunnelBytes(device.id, tunnel.id);
+    const wrapped = key && (await this.#parts.secrets.wrap(device, key, about));
+    await addTunnelCommand(tx, {
+      id: next.turn.commandId,
       type: 'tunnel.open',
       // A tunnel is wanted now: a device that is away does not open it later. One that has it may be between
       // gateways itself.
-      offline: resume ? 'queue' : 'skip',
-      args: {
-        tunnel: tunnel.id,
-        gateway: { name: chosen.gateway.name, url: chosen.gateway.told ?? chosen.gateway.address },
-        worker: workerNumber(turn.worker),
-        ticket: secrets.device,
-        host: tunnel.host,
-        port: tunnel.port,
-        lifeMs,
-        ...(resume && { resume }),
-      },
+      offline: wrapped ? 'skip' : 'queue',
+      args: openArgs(tunnel, next, { wrapped, at }),
       device: tunnel.deviceId,
       createdBy: tunnel.createdBy,
       at,
@@ -251,23 +216,15 @@ export class TunnelService {
   }
 
   /** The worker first, so that it knows the tickets before anybody comes with one. */
-  async #begin(tunnel: Tunnel, { chosen, turn, secrets }: NewTurn, at: number): Promise<OpenedTunnel> {
+  async #begin(
+    tunnel: Tunnel,
+    next: NewTurn,
+    { key, at }: { key: Uint8Array | null; at: number },
+  ): Promise<OpenedTunnel> {
     const { dispatcher, endings } = this.#parts;
-    const told = await endings.deliver(turn.incarnation, {
-      devices: [],
-      tunnel: {
-        id: tunnel.id,
-        device: tunnel.deviceId,
-        host: tunnel.host,
-        port: tunnel.port,
-        deviceHash: hashSecret(secrets.device),
-        operatorHash: hashSecret(secrets.operator),
-        joinBy: turn.joinBy,
-        idleMs: this.#settings.idleMs,
-        lifeMs: Math.max(1, tunnel.expiresAt - at),
-        maxBytes: this.#settings.maxBytes,
-      },
-    });
+    const { turn } = next;
+    const grant = grantOf(tunnel, next, { ...this.#settings, at });
+    const told = await endings.deliver(turn.incarnation, { devices: [], tunnel: grant });
     if (!told) {
       const reason = `Gateway ${turn.gateway} could not be reached.`;
       const ends = [{ id: tunnel.id, onTurn: tunnel.turn, code: 'no-gateway', reason }];
@@ -275,17 +232,7 @@ export class TunnelService {
       return { tunnel: await this.#get(tunnel.id), join: null };
     }
     dispatcher.wake([tunnel.deviceId]);
-    const { gateway } = chosen;
-    return {
-      tunnel,
-      join: {
-        gateway: gateway.name,
-        url: gateway.told ?? gateway.address,
-        worker: workerNumber(turn.worker),
-        ticket: secrets.operator,
-        expiresAt: turn.joinBy,
-      },
-    };
+    return { tunnel, join: joinOf(next, key) };
   }
 
   #full(which: 'device-full' | 'operator-full'): Problem {
@@ -318,13 +265,8 @@ export class TunnelService {
   }
 }
 
-function newTicket(): string {
-  return randomBytes(32).toString('base64url');
-}
-
-/** Of `gw1/3`, 3. */
-function workerNumber(worker: string): number {
-  return Number(worker.slice(worker.lastIndexOf('/') + 1)) || 0;
+function newKey(): Uint8Array {
+  return randomBytes(TUNNEL_LIMITS.keyBytes);
 }
 
 function wordOf(value: unknown): string {

@@ -14,6 +14,7 @@ const SENTENCES: Record<TunnelEndReason, string> = {
   'gateway-left': 'The gateway stopped, and the tunnel was not moved in time.',
   'gateway-lost': 'The gateway that joined it is gone.',
   protocol: 'One side broke the protocol.',
+  forged: 'What passed was changed, repeated or made up between the two sides; nothing of it was used.',
   refused: 'The device refused it.',
 };
 

@@ -229,8 +229,15 @@ export interface TunnelView {
 
 export interface OpenedTunnelView {
   tunnel: TunnelView;
-  /** The ticket is secret, and good for one join. */
-  join: { gateway: { name: string; url: string }; worker: number; ticket: string; expiresAt: string } | null;
+  join: {
+    gateway: { name: string; url: string };
+    worker: number;
+    /** Secret, and good for one join. */
+    ticket: string;
+    /** Secret; `null` after a move of an open tunnel, whose key stays the same. */
+    key: string | null;
+    expiresAt: string;
+  } | null;
 }
 
 export interface JoinTokenView {

@@ -3,8 +3,9 @@
  * and finds out why it ended. What happens on the way is said in words.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import { nodeFrameCipher } from '../../device/platform/frame-cipher-node.ts';
 import { wsLegDial } from '../../device/tunnels/dial-node.ts';
-import { Tunnel, type TunnelTicket } from '../../tunnel/index.ts';
+import { type FrameCipher, Tunnel, type TunnelTicket } from '../../tunnel/index.ts';
 import { type ApiClient, ApiUnavailable } from '../api/api-client.ts';
 import type { OpenedTunnelView, TunnelView } from '../api/views.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -41,10 +42,10 @@ export class OperatorTunnel {
   #wasConnected = false;
   readonly #onConnected = new Set<() => void>();
 
-  private constructor(opened: OpenedTunnelView & { join: object }, parts: OperatorTunnelParts) {
-    this.view = opened.tunnel;
+  private constructor(view: TunnelView, entry: Entry & { cipher: FrameCipher }, parts: OperatorTunnelParts) {
+    this.view = view;
     this.#parts = parts;
-    const ticket = ticketOf(opened);
+    const { ticket, cipher } = entry;
     this.#gateway = ticket.gateway.name;
     let end: (reason: string) => void = () => {};
     this.ended = new Promise((resolve) => {
@@ -52,7 +53,7 @@ export class OperatorTunnel {
     });
     this.#tunnel = new Tunnel(
       ticket,
-      { side: 'operator', dial: wsLegDial(), allocate: (bytes) => Buffer.allocUnsafeSlow(bytes) },
+      { side: 'operator', dial: wsLegDial(), cipher, allocate: (bytes) => Buffer.allocUnsafeSlow(bytes) },
       {
         joined: ({ name }) => this.#joined(name),
         connected: (connected) => this.#connected(connected),
@@ -70,7 +71,9 @@ export class OperatorTunnel {
     const { tunnel, join } = opened;
     if (!join)
       throw new CliError(EXIT.notAllSucceeded, `No tunnel: ${tunnel.end?.reason ?? 'it ended at once'}`);
-    const operator = new OperatorTunnel({ tunnel, join }, parts);
+    const { ticket, cipher } = entryOf(tunnel.id, join);
+    if (!cipher) throw new CliError(EXIT.fault, 'The server gave no key for the tunnel.');
+    const operator = new OperatorTunnel(tunnel, { ticket, cipher }, parts);
     const failed = operator.#tunnel.start().then(
       () => new Promise<never>(() => {}),
       () => operator.ended.then((why) => why),
@@ -144,7 +147,8 @@ export class OperatorTunnel {
       try {
         const opened = await this.#parts.api.request<OpenedTunnelView>('POST', `/v1/tunnels/${this.id}/move`);
         if (!opened.join) return;
-        await this.#tunnel.moveTo(ticketOf({ ...opened, join: opened.join }));
+        const { ticket, cipher } = entryOf(this.id, opened.join);
+        await this.#tunnel.moveTo(ticket, cipher);
         return;
       } catch (error) {
         // Refused for good: the tunnel has ended, or is not ours to move any more.
@@ -155,8 +159,14 @@ export class OperatorTunnel {
     }
   }
 
-  /** What this end saw is a guess; the record says why. */
+  /**
+   * What this end saw is a guess; the record says why. It has that from the gateway, which is not asked about
+   * what may be its own doing.
+   */
   async #whyEnded(seen: string): Promise<string> {
+    if (seen.startsWith('forged')) {
+      return `Gateway ${this.#gateway}, or something on the way, changed or made up what passed (${seen})`;
+    }
     const deadline = performance.now() + END_KNOWN_WITHIN_MS;
     for (;;) {
       try {
@@ -175,7 +185,14 @@ export class OperatorTunnel {
   }
 }
 
-function ticketOf({ tunnel, join }: OpenedTunnelView & { join: object | null }): TunnelTicket {
-  const { gateway, worker, ticket } = join as NonNullable<OpenedTunnelView['join']>;
-  return { tunnel: tunnel.id, gateway, worker, ticket };
+/** Where to go, and the cipher of a new key. */
+interface Entry {
+  ticket: TunnelTicket;
+  cipher: FrameCipher | undefined;
+}
+
+function entryOf(tunnel: string, join: NonNullable<OpenedTunnelView['join']>): Entry {
+  const { gateway, worker, ticket, key } = join;
+  const cipher = key === null ? undefined : nodeFrameCipher(Buffer.from(key, 'base64url'), 'operator');
+  return { ticket: { tunnel, gateway, worker, ticket }, cipher };
 }

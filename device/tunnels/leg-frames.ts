@@ -12,7 +12,7 @@ export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, 
 const LONGEST_HEADER = 14;
 /** Several messages at a time, and always room for the rest of one. */
 const READ_BYTES = 4 * TUNNEL_LIMITS.dataBytes;
-const KEPT_BYTES = LONGEST_HEADER + TUNNEL_LIMITS.frameBytes;
+const KEPT_BYTES = LONGEST_HEADER + TUNNEL_LIMITS.messageBytes;
 /** No close, ping or pong is longer. */
 const CONTROL_BYTES = 125;
 
@@ -84,7 +84,7 @@ export class LegFrameReader {
     if ((first & 0x70) !== 0 || (short & 0x80) !== 0 || (isControl && (first & 0x80) === 0)) {
       return this.#fail(1002, 'not a frame of a server');
     }
-    const limit = isControl ? CONTROL_BYTES : TUNNEL_LIMITS.frameBytes - this.#partsLength;
+    const limit = isControl ? CONTROL_BYTES : TUNNEL_LIMITS.messageBytes - this.#partsLength;
     if (length > limit) return this.#fail(1009, 'a message too long');
     if (end - at < header + length) return 0;
     const payload = data.subarray(at + header, at + header + length);

@@ -2,10 +2,19 @@
  * The device's end of tunnels: obeys `tunnel.open` and `tunnel.close`, and lets no stream through that the
  * device's own list does not allow (T-12). A tunnel lives on when its command has succeeded.
  */
-import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import {
+  decryptSecret,
+  type Encrypted,
+  LIMITS,
+  sealedTunnelBytes,
+  TUNNEL_LIMITS,
+  WRAP_KEY_BYTES,
+} from '../../protocol/index.ts';
+import {
+  type FrameCipher,
   type LegDial,
   type LegTimes,
+  type MakeFrameCipher,
   type Refusal,
   type StreamHandlers,
   Tunnel,
@@ -13,6 +22,8 @@ import {
   type TunnelTicket,
 } from '../../tunnel/index.ts';
 import { type Command, Rejected } from '../executions/handlers.ts';
+import { fromBase64url } from '../platform/base64url.ts';
+import type { DeviceCrypto } from '../platform/crypto.ts';
 import { AllowList } from './allow-list.ts';
 
 export interface TunnelTarget {
@@ -35,6 +46,8 @@ export interface DeviceTunnelOptions {
   maxTunnels?: number;
   /** Dials gateways; the platform's own when absent. */
   dial?: LegDial;
+  /** Encrypts what passes; the platform's own when absent. */
+  cipher?: MakeFrameCipher;
   /** Connects to what is allowed; the platform's own when absent. A browser has none. */
   connect?: (target: TunnelTarget) => ServeStream;
   allocate?: (bytes: number) => Uint8Array;
@@ -62,7 +75,14 @@ interface OpenTunnel {
   life: ReturnType<typeof setTimeout> | undefined;
 }
 
-type Dialing = DeviceTunnelOptions & { dial: LegDial };
+type Dialing = DeviceTunnelOptions & { dial: LegDial; cipher: MakeFrameCipher };
+
+/** Whose tunnels they are: the keys of tunnels are encrypted for this device. */
+export interface TunnelOwner {
+  deviceId: string;
+  secret: Uint8Array;
+  crypto: DeviceCrypto;
+}
 
 /** Makes the tunnels of one device. Throws when an entry of `allow` is none. */
 export type MakeTunnels = (events: DeviceTunnelEvents) => DeviceTunnels;
@@ -89,24 +109,31 @@ export class DeviceTunnels {
   }
 
   /** `tunnel.open`: resolves once this end is in. Throws `Rejected` for what is not allowed here. */
-  async open(command: Command): Promise<Record<string, never>> {
-    const { target, ticket, lifeMs, resume } = argsOf(command);
-    const known = this.#open.get(ticket.tunnel);
+  async open(command: Command, owner: TunnelOwner): Promise<Record<string, never>> {
+    const { target, ticket, lifeMs, resume, key } = argsOf(command);
     if (this.#stopped) throw new Rejected('the device stops');
     if (resume) {
-      if (!known) throw new Rejected('no such tunnel here');
-      if (known.target.host !== target.host || known.target.port !== target.port) {
-        throw new Rejected('the tunnel leads elsewhere');
-      }
-      await known.tunnel.moveTo(ticket);
+      await this.#resume(ticket, target);
       return {};
     }
-    if (known) throw new Rejected('the tunnel is open already');
     const why = this.#whyNot(target);
     if (why !== null) throw new Rejected(why);
+    const cipher = await this.#options.cipher(await tunnelKey(key, ticket.tunnel, owner), 'device');
+    if (this.#stopped) throw new Rejected('the device stops');
+    if (this.#open.has(ticket.tunnel)) throw new Rejected('the tunnel is open already');
     if (this.#open.size >= (this.#options.maxTunnels ?? 8)) throw new Rejected('too many tunnels');
-    await this.#begin(ticket, target, lifeMs);
+    await this.#begin(ticket, target, { lifeMs, cipher });
     return {};
+  }
+
+  /** A program that restarted has no key, so its tunnels are lost (T-15). */
+  async #resume(ticket: TunnelTicket, target: TunnelTarget): Promise<void> {
+    const known = this.#open.get(ticket.tunnel);
+    if (!known) throw new Rejected('no such tunnel here');
+    if (known.target.host !== target.host || known.target.port !== target.port) {
+      throw new Rejected('the tunnel leads elsewhere');
+    }
+    await known.tunnel.moveTo(ticket);
   }
 
   /** `tunnel.close` */
@@ -125,7 +152,11 @@ export class DeviceTunnels {
     }
   }
 
-  async #begin(ticket: TunnelTicket, target: TunnelTarget, lifeMs: number): Promise<void> {
+  async #begin(
+    ticket: TunnelTicket,
+    target: TunnelTarget,
+    { lifeMs, cipher }: { lifeMs: number; cipher: FrameCipher },
+  ): Promise<void> {
     const { dial, allocate, times } = this.#options;
     const news = { tunnel: ticket.tunnel, ...target };
     const tunnel = new Tunnel(
@@ -133,6 +164,7 @@ export class DeviceTunnels {
       {
         side: 'device',
         dial,
+        cipher,
         accept: (asked) => this.#accept(asked, target, news),
         ...(allocate ? { allocate } : {}),
         ...(times ? { times } : {}),
@@ -186,14 +218,34 @@ export class DeviceTunnels {
   }
 }
 
+/** T-15 */
+async function tunnelKey(text: unknown, tunnel: string, owner: TunnelOwner): Promise<Uint8Array> {
+  const { deviceId, secret, crypto } = owner;
+  const wrapKey = await crypto.mac(secret, WRAP_KEY_BYTES);
+  const key = await decryptSecret(crypto, wrapKey, wrappedOf(text), sealedTunnelBytes(deviceId, tunnel));
+  if (key === null) throw new Rejected('arguments: key does not open with the secret of this device');
+  return key;
+}
+
+function wrappedOf(text: unknown): Encrypted {
+  const { sealNonceBytes, sealTagBytes } = LIMITS;
+  try {
+    const bytes = fromBase64url(text, sealNonceBytes + TUNNEL_LIMITS.keyBytes + sealTagBytes);
+    return { nonce: bytes.subarray(0, sealNonceBytes), ct: bytes.subarray(sealNonceBytes) };
+  } catch {
+    throw new Rejected('arguments: key is needed');
+  }
+}
+
 /** Arguments are as the server signed them, which does not make them well-formed. */
 function argsOf({ args }: Command): {
   target: TunnelTarget;
   ticket: TunnelTicket;
   lifeMs: number;
   resume: boolean;
+  key: unknown;
 } {
-  const { tunnel, gateway, worker, ticket, host, port, lifeMs, resume } = (args ?? {}) as Record<
+  const { tunnel, gateway, worker, ticket, host, port, lifeMs, resume, key } = (args ?? {}) as Record<
     string,
     unknown
   >;
@@ -218,5 +270,6 @@ function argsOf({ args }: Command): {
     },
     lifeMs: whole(lifeMs, 'lifeMs', 1, Number.MAX_SAFE_INTEGER),
     resume: resume === true,
+    key,
   };
 }

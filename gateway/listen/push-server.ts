@@ -265,7 +265,7 @@ export class PushServer {
     const events = this.#events;
     door.app.ws<LegData>(TUNNEL_PATH, {
       compression: uWS.DISABLED,
-      maxPayloadLength: TUNNEL_LIMITS.frameBytes,
+      maxPayloadLength: TUNNEL_LIMITS.messageBytes,
       maxBackpressure: LEG_BUFFER_BYTES,
       closeOnBackpressureLimit: 0,
       // Only a backstop: legs and gateway ping each other.

@@ -187,7 +187,7 @@ class RecordReader {
     let data = this.#rest === null ? chunk : Buffer.concat([this.#rest, chunk]);
     while (data.length >= HEADER) {
       const length = data.readUInt32BE(1);
-      if (length > TUNNEL_LIMITS.frameBytes) return false;
+      if (length > TUNNEL_LIMITS.messageBytes) return false;
       if (data.length < HEADER + length) break;
       this.#record(data.readUInt8(0), data.subarray(HEADER, HEADER + length));
       data = data.subarray(HEADER + length);

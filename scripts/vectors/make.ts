@@ -34,6 +34,7 @@ import { resultVectorsAll } from './results.ts';
 import { secretVectors } from './secrets.ts';
 import { serverKeysVectors } from './server-keys.ts';
 import { timingVectors } from './timing.ts';
+import { tunnelSealVectors } from './tunnel-seals.ts';
 import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
@@ -101,6 +102,9 @@ export function makeVectors(): string {
         'gateways is how many it knows, 1 when absent.',
       'tunnelFrames: binary frames of tunnels (T-6), as every encoder writes them; ' +
         'refusedTunnelFrames: what ends a tunnel.',
+      "tunnelKey: a tunnel's key as tunnel.open has it for the device (T-15), and the keys made from it. " +
+        'sealedTunnelFrames: frames as they travel (T-14). refusedSealedFrames: messages to the device ' +
+        'that end the tunnel, after it accepted the counter heard.',
       'results: ends, sealed with the key of resultKey (R-8); resultBodies and refusedResultBodies: what ' +
         'is inside, as the ledger reads it.',
       'secretKeys: the keys of a device and of a group (X-2, X-4); sealed: what is sealed with them, by ' +
@@ -131,6 +135,7 @@ export function makeVectors(): string {
     ...secretVectors(),
     ...timingVectors(),
     ...tunnelVectors(),
+    ...tunnelSealVectors(),
   };
   return `${JSON.stringify(vectors, null, 1)}\n`;
 }

@@ -1,10 +1,17 @@
 import { createHash } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import type { TunnelReceipt } from '../../admin-api/tunnels/tunnel-reports.ts';
 import type { Delivery, WorkerLoad } from '../../bus/bus.ts';
+import { nodeCrypto } from '../../device/index.ts';
 import type { CommandOrder, Order } from '../../protocol/index.ts';
-import { decodeGatewayMessage, decodeOrderBody } from '../../protocol/index.ts';
+import {
+  decodeGatewayMessage,
+  decodeOrderBody,
+  sealedTunnelBytes,
+  WRAP_KEY_BYTES,
+} from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
@@ -84,6 +91,17 @@ async function orderTo(incarnation: string, device: string, type: string): Promi
   return waitFor(find, { what: `${type} to ${device}` });
 }
 
+/** The tunnel's key as the device reads it from the command's arguments. */
+async function keyFor(device: string, order: CommandOrder): Promise<string> {
+  const { tunnel, key } = order.args as { tunnel: string; key: string };
+  const secret = (await DeviceSecrets.load(http.store.meta)).of(device, 1);
+  const wrapKey = await nodeCrypto.mac(secret, WRAP_KEY_BYTES);
+  const bytes = Buffer.from(key, 'base64url');
+  const about = sealedTunnelBytes(device, tunnel);
+  const opened = await nodeCrypto.decrypt(wrapKey, bytes.subarray(0, 12), about, bytes.subarray(12));
+  return Buffer.from(opened).toString('base64url');
+}
+
 function said(
   tunnel: string,
   event: TunnelReceipt['event'],
@@ -139,7 +157,7 @@ test('no answer of the API shows a ticket again', async () => {
   const device = await connected();
   const { body } = await open({ deviceId: device, port: 22 });
   const order = await orderTo(gw1, device, 'tunnel.open');
-  const { ticket } = order.args as { ticket: string };
+  const { ticket, key } = order.args as { ticket: string; key: string };
   const answers = await Promise.all(
     [
       '/v1/commands',
@@ -151,9 +169,47 @@ test('no answer of the API shows a ticket again', async () => {
   );
   const events = JSON.stringify(await http.store.events.after(0, 10_000));
   const text = JSON.stringify(answers.map((answer) => answer.body)) + events + http.logged.join('');
-  assert.not.ok(text.includes(ticket));
-  assert.not.ok(text.includes(body.join.ticket));
-  assert.is((await http.call('GET', `/v1/commands/${order.id}`)).body.args.ticket, '[hidden]');
+  for (const secret of [ticket, key, body.join.ticket, body.join.key]) assert.not.ok(text.includes(secret));
+  const { args } = (await http.call('GET', `/v1/commands/${order.id}`)).body;
+  assert.equal([args.ticket, args.key], ['[hidden]', '[hidden]']);
+});
+
+test('T-15: operator and device get one key; neither the gateway nor the database has it', async () => {
+  const device = await connected();
+  const { body } = await open({ deviceId: device, port: 22 });
+  assert.match(body.join.key, /^[A-Za-z0-9_-]{43}$/);
+  const order = await orderTo(gw1, device, 'tunnel.open');
+  assert.is(await keyFor(device, order), body.join.key);
+  const key = Buffer.from(body.join.key, 'base64url');
+  for (const delivery of await deliveries(gw1)) {
+    const bytes = Buffer.concat([Buffer.from(delivery.frame ?? []), Buffer.from(JSON.stringify(delivery))]);
+    assert.not.ok(bytes.includes(key) || bytes.includes(body.join.key));
+  }
+  const stored = (await http.store.commands.get(order.id))?.args as { key: string };
+  assert.is(stored.key, (order.args as { key: string }).key);
+  const other = (await open({ deviceId: await connected(), port: 22 })).body.join.key;
+  assert.is.not(other, body.join.key);
+});
+
+test('T-14, T-15: a tunnel that never opened moves with a new key, an open one with none', async () => {
+  const device = await connected();
+  const { tunnel, join: first } = (await open({ deviceId: device, port: 22 })).body;
+  await orderTo(gw1, device, 'tunnel.open');
+  const move = () => http.call('POST', `/v1/tunnels/${tunnel.id}/move`, { as: 'operator' });
+  const second = (await move()).body.join;
+  assert.is.not(second.key, first.key);
+  const order = await waitFor(async () => {
+    const found = await orderTo(gw1, device, 'tunnel.open');
+    return (await keyFor(device, found)) === second.key && found;
+  });
+  assert.is((order.args as { resume?: boolean }).resume, undefined);
+  await join(tunnel.id, gw2);
+  assert.is((await move()).body.join.key, null);
+  const resumed = await waitFor(async () => {
+    const { args } = await orderTo(gw1, device, 'tunnel.open');
+    return (args as { resume?: boolean }).resume === true && args;
+  });
+  assert.is((resumed as { key?: string }).key, undefined);
 });
 
 test('an operator cannot send the commands of tunnels', async () => {

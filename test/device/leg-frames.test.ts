@@ -41,7 +41,7 @@ function serverFrame(first: number, payload: Uint8Array): Buffer {
 const FINAL = 0x80;
 
 test('messages of all lengths arrive whole, however the network cuts them', () => {
-  const payloads = [0, 1, 125, 126, 65_535, 65_536, TUNNEL_LIMITS.frameBytes].map((n) => randomBytes(n));
+  const payloads = [0, 1, 125, 126, 65_535, 65_536, TUNNEL_LIMITS.messageBytes].map((n) => randomBytes(n));
   const bytes = Buffer.concat(payloads.map((payload) => serverFrame(FINAL | OPCODE.binary, payload)));
   for (const step of [1, 7, 4_096, 65_536, bytes.length]) {
     const { heard, feed } = listen();
@@ -65,7 +65,7 @@ test('fragments become one message, and control frames may come between them', (
 });
 
 test('what a server may not send ends the leg', () => {
-  const long = TUNNEL_LIMITS.frameBytes + 1;
+  const long = TUNNEL_LIMITS.messageBytes + 1;
   const cases: [string, Buffer, number][] = [
     ['too long', serverFrame(FINAL | OPCODE.binary, Buffer.alloc(long)), 1009],
     [

@@ -1,13 +1,21 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkAgentConfig } from '../../device/agent/index.ts';
+import { nodeCrypto } from '../../device/index.ts';
+import { nodeFrameCipher } from '../../device/platform/frame-cipher-node.ts';
 import { AllowList } from '../../device/tunnels/allow-list.ts';
 import { DeviceTunnels } from '../../device/tunnels/tunnels.ts';
 import { decodeLegMessage, decodeTunnelFrame, encodeHello, encodeOpen } from '../../protocol/index.ts';
 import type { LegDial, LegSocketEvents } from '../../tunnel/index.ts';
+import { SealingEnd, wrapKey } from '../tunnel/sealing.ts';
 
-/** A gateway that lets everybody in. */
+const KEY = new Uint8Array(32).fill(9);
+const owner = { deviceId: 'dev-1', secret: new Uint8Array(32).fill(3), crypto: nodeCrypto };
+const wrapped = (tunnel: string) => wrapKey({ id: owner.deviceId, secret: owner.secret }, tunnel, KEY);
+
+/** A gateway that lets everybody in, and the operator's end behind it. */
 function fakeGateway() {
+  const operator = new SealingEnd(KEY, 'operator');
   const legs: { url: string; events: LegSocketEvents; texts: string[]; frames: Uint8Array[] }[] = [];
   const dial: LegDial = (url, events) => {
     const leg = { url, events, texts: [] as string[], frames: [] as Uint8Array[] };
@@ -21,14 +29,15 @@ function fakeGateway() {
         const limits = { idleMs: 1, lifeMs: 1, maxBytes: 0 };
         events.text(JSON.stringify({ t: 'joined', resume: 'r'.repeat(43), ...limits }));
         events.text(JSON.stringify({ t: 'peer', here: true, pair: 1 }));
-        events.binary(encodeHello({ pair: 1, window: 262_144, highest: 0, streams: [] }));
+        const hello = encodeHello({ pair: 1, window: 262_144, highest: 0, streams: [] });
+        events.binary(operator.seal(hello));
       },
-      sendBinary: (frame) => legs[legs.indexOf(leg)]?.frames.push(frame),
+      sendBinary: (message) => leg.frames.push(operator.open(message)),
       close: () => {},
       terminate: () => {},
     };
   };
-  return { legs, dial };
+  return { legs, dial, operator };
 }
 
 const args = {
@@ -36,6 +45,7 @@ const args = {
   gateway: { name: 'gw1', url: 'ws://127.0.0.1:9' },
   worker: 0,
   ticket: 't'.repeat(43),
+  key: wrapped('tun-1'),
   host: '127.0.0.1',
   port: 22,
   lifeMs: 3_600_000,
@@ -49,10 +59,12 @@ function makeTunnels(allow: (string | number)[] = [], max?: number) {
   const gateway = fakeGateway();
   const connected: string[] = [];
   const refused: string[] = [];
+  const ended: string[] = [];
   const tunnels = new DeviceTunnels(
     {
       allow,
       dial: gateway.dial,
+      cipher: nodeFrameCipher,
       connect: ({ host, port }) => {
         return (stream) => {
           connected.push(`${host}:${port}`);
@@ -62,9 +74,14 @@ function makeTunnels(allow: (string | number)[] = [], max?: number) {
       },
       ...(max === undefined ? {} : { maxTunnels: max }),
     },
-    { opened: () => {}, ended: () => {}, refused: ({ reason }) => refused.push(reason ?? '') },
+    {
+      opened: () => {},
+      ended: ({ reason }) => ended.push(reason ?? ''),
+      refused: ({ reason }) => refused.push(reason ?? ''),
+    },
   );
-  return { tunnels, gateway, connected, refused };
+  const open = (more: object = {}) => tunnels.open(command(more), owner);
+  return { tunnels, gateway, connected, refused, ended, open };
 }
 
 async function rejection(opening: Promise<unknown>): Promise<string> {
@@ -110,9 +127,9 @@ test('T-12: nothing is allowed that is not named, and a port alone means this de
 });
 
 test('T-12: a tunnel to what the device does not allow is rejected, and nobody is dialed', async () => {
-  const { tunnels, gateway } = makeTunnels([22]);
+  const { gateway, open } = makeTunnels([22]);
   for (const more of [{ port: 23 }, { host: '10.0.0.1' }, { host: '0.0.0.0' }]) {
-    assert.match(await rejection(tunnels.open(command(more))), 'this device does not allow tunnels to');
+    assert.match(await rejection(open(more)), 'this device does not allow tunnels to');
   }
   for (const more of [
     { ticket: '' },
@@ -121,34 +138,72 @@ test('T-12: a tunnel to what the device does not allow is rejected, and nobody i
     { port: 0 },
     { tunnel: 7 },
   ]) {
-    assert.match(await rejection(tunnels.open(command(more))), 'arguments: ');
+    assert.match(await rejection(open(more)), 'arguments: ');
   }
-  assert.match(await rejection(tunnels.open(command({ resume: true }))), 'no such tunnel');
+  assert.match(await rejection(open({ resume: true })), 'no such tunnel');
   assert.is(gateway.legs.length, 0);
 });
 
 test('T-12: every stream must match the list and the signed target, whatever is asked for', async () => {
-  const { tunnels, gateway, connected, refused } = makeTunnels([22, 23]);
-  assert.equal(await tunnels.open(command()), {});
+  const { tunnels, gateway, connected, refused, open } = makeTunnels([22, 23]);
+  assert.equal(await open(), {});
   const [leg] = gateway.legs;
   assert.is(leg?.url, 'ws://127.0.0.1:9/tunnel');
-  leg?.events.binary(encodeOpen(1, '127.0.0.1', 22));
-  leg?.events.binary(encodeOpen(2, '127.0.0.1', 23));
-  leg?.events.binary(encodeOpen(3, '10.0.0.1', 22));
+  for (const frame of [
+    encodeOpen(1, '127.0.0.1', 22),
+    encodeOpen(2, '127.0.0.1', 23),
+    encodeOpen(3, '10.0.0.1', 22),
+  ]) {
+    leg?.events.binary(gateway.operator.seal(frame));
+  }
   assert.equal(connected, ['127.0.0.1:22']);
   assert.equal(refused, ['this tunnel leads elsewhere', 'this tunnel leads elsewhere']);
   const answers = (leg?.frames ?? []).slice(1).map((frame) => decodeTunnelFrame(frame).type);
   assert.equal(answers, ['opened', 'reset', 'reset']);
-  assert.match(await rejection(tunnels.open(command())), 'open already');
-  assert.match(await rejection(tunnels.open(command({ resume: true, port: 23 }))), 'leads elsewhere');
+  assert.match(await rejection(open()), 'open already');
+  assert.match(await rejection(open({ resume: true, port: 23 })), 'leads elsewhere');
   assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: true });
   assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: false });
 });
 
+test('T-15: a key that was not encrypted for this device and this tunnel opens nothing', async () => {
+  const { tunnels, gateway, open } = makeTunnels([22]);
+  const other = { id: 'dev-2', secret: owner.secret };
+  const stranger = { id: owner.deviceId, secret: new Uint8Array(32) };
+  const good = wrapped('tun-1');
+  for (const key of [
+    undefined,
+    '',
+    7,
+    good.slice(0, 79),
+    `${good}A`,
+    `${good.startsWith('A') ? 'B' : 'A'}${good.slice(1)}`,
+    wrapped('tun-2'),
+    wrapKey(other, 'tun-1', KEY),
+    wrapKey(stranger, 'tun-1', KEY),
+  ]) {
+    assert.match(await rejection(open({ key })), /key (is needed|does not open)/);
+  }
+  assert.is(gateway.legs.length, 0);
+  assert.equal(await open(), {});
+  tunnels.stop();
+});
+
+test('T-14: a tunnel whose frames were made without its key ends, and no port is reached', async () => {
+  const { tunnels, gateway, connected, ended, open } = makeTunnels([22]);
+  await open();
+  const [leg] = gateway.legs;
+  const attacker = new SealingEnd(new Uint8Array(32), 'operator');
+  leg?.events.binary(attacker.seal(encodeOpen(1, '127.0.0.1', 22), 100));
+  assert.match(ended[0] ?? '', /^forged: T-14/);
+  assert.is(JSON.parse(leg?.texts.at(-1) ?? '{}').reason, 'forged');
+  assert.equal([connected, tunnels.size], [[], 0]);
+});
+
 test('a device takes tunnels up to its limit, and the agent none unless configured to', async () => {
-  const { tunnels } = makeTunnels([22], 1);
-  await tunnels.open(command());
-  assert.match(await rejection(tunnels.open(command({ tunnel: 'tun-2' }))), 'too many');
+  const { tunnels, open } = makeTunnels([22], 1);
+  await open();
+  assert.match(await rejection(open({ tunnel: 'tun-2', key: wrapped('tun-2') })), 'too many');
   tunnels.stop();
   assert.is(tunnels.size, 0);
   const config = { server: 'https://a' };

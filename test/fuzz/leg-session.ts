@@ -74,7 +74,7 @@ function say(leg: RawLeg, random: Random, tally: Tally, wrong: boolean): string 
   }
   if (wrong && random.next() < 0.3) {
     const long = random.next() < 0.3;
-    leg.socket.send(randomBytes(random, long ? TUNNEL_LIMITS.frameBytes + 1 : random.below(100)));
+    leg.socket.send(randomBytes(random, long ? TUNNEL_LIMITS.messageBytes + 1 : random.below(100)));
     return long ? 'a frame that is too long' : null;
   }
   const text = wrong ? wrongText(random) : rightText(random);

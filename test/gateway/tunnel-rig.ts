@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
 import type { TunnelGrant } from '../../bus/bus.ts';
 import { wsLegDial } from '../../device/index.ts';
+import { nodeFrameCipher } from '../../device/platform/frame-cipher-node.ts';
 import {
   decodeLegGatewayMessage,
   type LegGatewayMessage,
@@ -17,10 +18,13 @@ import type { Rig } from './rig.ts';
 
 let lastId = 0;
 
+/** A ticket with the tunnel's key. */
+export type KeyedTicket = TunnelTicket & { key: Uint8Array };
+
 export interface Granted {
   grant: TunnelGrant;
-  operator: TunnelTicket;
-  device: TunnelTicket;
+  operator: KeyedTicket;
+  device: KeyedTicket;
 }
 
 export function makeGrant(url: string, more: Partial<TunnelGrant> = {}, worker = 0): Granted {
@@ -39,7 +43,7 @@ export function makeGrant(url: string, more: Partial<TunnelGrant> = {}, worker =
     maxBytes: 0,
     ...more,
   };
-  const ticket = { tunnel: grant.id, gateway: { name: 'gw1', url }, worker };
+  const ticket = { tunnel: grant.id, gateway: { name: 'gw1', url }, worker, key: randomBytes(32) };
   return { grant, operator: { ...ticket, ticket: operator }, device: { ...ticket, ticket: device } };
 }
 
@@ -60,14 +64,21 @@ export interface End {
 
 export function makeEnd(
   side: TunnelSide,
-  ticket: TunnelTicket,
+  ticket: KeyedTicket,
   more: Partial<TunnelParts> = {},
   times: Partial<LegTimes> = {},
 ): End {
   const end: End = { tunnel: null as unknown as Tunnel, ended: [], moving: 0, dropped: 0 };
   end.tunnel = new Tunnel(
     ticket,
-    { side, dial: wsLegDial(), allocate: Buffer.allocUnsafeSlow, times, ...more },
+    {
+      side,
+      dial: wsLegDial(),
+      cipher: nodeFrameCipher(ticket.key, side),
+      allocate: Buffer.allocUnsafeSlow,
+      times,
+      ...more,
+    },
     {
       ended: (reason) => end.ended.push(reason),
       moving: () => end.moving++,

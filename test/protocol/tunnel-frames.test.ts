@@ -12,7 +12,9 @@ import {
   encodeReceived,
   encodeReset,
   encodeTunnelMessage,
+  LIMITS,
   RESET_CODES,
+  SEAL_COUNTER_BYTES,
   TUNNEL_CLOSE,
   TUNNEL_LIMITS,
   TUNNEL_PATH,
@@ -185,11 +187,17 @@ test('T-2, T-3, T-4, T-5: leg and gateway read messages strictly, and skip those
   );
 });
 
+test('T-6, T-14: the longest frame fits into a message once it is sealed', () => {
+  assert.is(TUNNEL_LIMITS.frameBytes + TUNNEL_LIMITS.sealBytes, TUNNEL_LIMITS.messageBytes);
+  assert.is(SEAL_COUNTER_BYTES + LIMITS.sealTagBytes, TUNNEL_LIMITS.sealBytes);
+  assert.ok(dataFrame(1, 0, new Uint8Array(TUNNEL_LIMITS.dataBytes)).length <= TUNNEL_LIMITS.frameBytes);
+});
+
 test('T-1, T-3, T-5, T-11: the document has the words, codes and bounds of the code', () => {
   const start = documentText.indexOf('\n## T Tunnels\n');
   const section = documentText.slice(start, documentText.indexOf('\n## ', start + 1));
   assert.ok(section.includes(`\`${TUNNEL_PATH}\``) && section.includes(`\`${TUNNEL_SUBPROTOCOL}\``));
-  for (const word of TUNNEL_REFUSALS) {
+  for (const word of [...TUNNEL_REFUSALS, 'forged']) {
     if (word !== 'protocol') assert.ok(section.includes(`\`${word}\``), word);
   }
   for (const [name, code] of Object.entries(TUNNEL_CLOSE)) {
@@ -199,6 +207,7 @@ test('T-1, T-3, T-5, T-11: the document has the words, codes and bounds of the c
   const plain = section.replaceAll(',', '');
   for (const bound of [
     TUNNEL_LIMITS.frameBytes,
+    TUNNEL_LIMITS.messageBytes,
     TUNNEL_LIMITS.dataBytes,
     TUNNEL_LIMITS.textBytes,
     TUNNEL_LIMITS.streamWindow,

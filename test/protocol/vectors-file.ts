@@ -81,6 +81,18 @@ interface Vectors {
   }[];
   tunnelFrames: { name: string; hex: string; frame: unknown }[];
   refusedTunnelFrames: { name: string; hex: string; rule: string }[];
+  tunnelKey: Record<
+    'device' | 'tunnel' | 'wrap' | 'associatedData' | 'wrapped' | 'key' | 'operatorKey' | 'deviceKey',
+    string
+  >;
+  sealedTunnelFrames: {
+    name: string;
+    by: 'operator' | 'device';
+    counter: number;
+    frame: string;
+    message: string;
+  }[];
+  refusedSealedFrames: { name: string; heard: number; message: string; rule: string }[];
   backOff: {
     name: string;
     steps: {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL, type TunnelSide } from '../../protocol/index.ts';
+import { SealingEnd } from '../tunnel/sealing.ts';
 import { waitFor } from '../wait.ts';
 
 export interface LegSaid {
@@ -16,11 +17,14 @@ export class RawLeg {
   readonly said: LegSaid[] = [];
   readonly frames: Buffer[] = [];
   closeCode: number | null = null;
+  /** Of the operator's end; without it messages are as they come. */
+  #end: SealingEnd | null = null;
 
   private constructor(socket: WebSocket) {
     this.socket = socket;
     socket.on('message', (data, isBinary) => {
-      if (isBinary) this.frames.push(data as Buffer);
+      const message = data as Buffer;
+      if (isBinary) this.frames.push(this.#end ? Buffer.from(this.#end.open(message)) : message);
       else this.said.push(JSON.parse(data.toString()) as LegSaid);
     });
     socket.on('close', (code) => {
@@ -38,12 +42,16 @@ export class RawLeg {
     return leg;
   }
 
-  /** Dials and asks to be let in. */
+  /** Dials and asks to be let in. With the tunnel's key, frames are sealed on their way. */
   static async join(
     url: string,
-    entry: { tunnel: string; worker: number; ticket: string; side?: TunnelSide },
+    {
+      key,
+      ...entry
+    }: { tunnel: string; worker: number; ticket: string; side?: TunnelSide; key?: string | null },
   ): Promise<RawLeg> {
     const leg = await RawLeg.dial(url);
+    if (key) leg.#end = new SealingEnd(Buffer.from(key, 'base64url'), 'operator');
     leg.say({ t: 'join', side: 'operator', ...entry });
     return leg;
   }
@@ -53,7 +61,7 @@ export class RawLeg {
   }
 
   send(frame: Uint8Array): void {
-    this.socket.send(frame);
+    this.socket.send(this.#end?.seal(frame) ?? frame);
   }
 
   /** What it was told, once it was. */

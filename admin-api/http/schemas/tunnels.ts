@@ -31,7 +31,8 @@ const End = Type.Object(
         'end, or a limit; `refused`: by the device; `device-offline`, `device-failed`, ' +
         '`device-blocked`, `device-deleted`, `no-gateway`, `not-joined`: it never opened; ' +
         '`gateway-lost`, `gateway-left`: the gateway died, or stopped; `operator-revoked`: the API ' +
-        'token ended; `protocol`: an end broke the protocol.',
+        'token ended; `protocol`: an end broke the protocol; `forged`: what passed was changed or made up ' +
+        'between the two ends.',
       examples: ['closed'],
     }),
     reason: Type.String({ description: 'In a sentence.' }),
@@ -85,6 +86,14 @@ export const OpenedTunnelSchema = Type.Object(
             pattern: `^[A-Za-z0-9_-]{${TUNNEL_LIMITS.secretLength}}$`,
             description: 'Ticket for one join as the operator. It is shown only once.',
           }),
+          key: Nullable(
+            Type.String({
+              pattern: '^[A-Za-z0-9_-]{43}$',
+              description:
+                'Key of the tunnel, which no gateway gets. It is shown only once. `null` after a move of ' +
+                'an open tunnel: the key stays the same.',
+            }),
+          ),
           expiresAt: Time('Join before this time.'),
         },
         { ...closed, description: "How the operator's end joins; `null` if the tunnel has already ended." },

@@ -123,8 +123,8 @@ async function endOf(deployment: TunnelDeployment, id: string): Promise<{ code: 
 }
 
 async function join({ id, join }: Opened, change: object = {}): Promise<RawLeg> {
-  const { gateway, worker, ticket } = join;
-  return RawLeg.join(gateway.url, { tunnel: id, worker, ticket, ...change });
+  const { gateway, worker, ticket, key } = join;
+  return RawLeg.join(gateway.url, { tunnel: id, worker, ticket, key, ...change });
 }
 
 async function refusedWith(leg: RawLeg, reason: string | RegExp): Promise<void> {
@@ -247,7 +247,7 @@ async function badManners(deployment: TunnelDeployment, { agent, port, deaf }: L
   await deployment.api.request('POST', `/v1/tunnels/${opened.id}/close`);
   const large = await open(deployment, agent, port);
   const second = await paired(large);
-  second.leg.send(new Uint8Array(10 * TUNNEL_LIMITS.frameBytes));
+  second.leg.send(new Uint8Array(10 * TUNNEL_LIMITS.messageBytes));
   assert.ok(await second.leg.closed());
   await deployment.api.request('POST', `/v1/tunnels/${large.id}/close`);
   const silent = await RawLeg.dial(opened.join.gateway.url);

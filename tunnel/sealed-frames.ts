@@ -1,0 +1,96 @@
+/**
+ * The frames of one end as they travel (T-14): numbered and sealed on their way out, opened on their way in.
+ * Both keep their order, whether the cipher gives them at once or later.
+ */
+import { sealCounter } from '../protocol/index.ts';
+import type { FrameCipher } from './frame-cipher.ts';
+
+export interface SealedFramesHooks {
+  /** A message for the other end. */
+  send(message: Uint8Array): void;
+  /** A frame that the other end sealed, only valid during the call. */
+  receive(frame: Uint8Array): void;
+  /** A message that the other end did not send, or sent before: called once, and nothing comes after it. */
+  forged(why: string): void;
+}
+
+export class SealedFrames {
+  readonly #hooks: SealedFramesHooks;
+  #cipher: FrameCipher;
+  /** Counters of the last frame sealed, and of the last one that came. They only grow. */
+  #sent = 0;
+  #heard = 0;
+  #isForged = false;
+  readonly #outward = new InOrder();
+  readonly #inward = new InOrder();
+
+  constructor(cipher: FrameCipher, hooks: SealedFramesHooks) {
+    this.#cipher = cipher;
+    this.#hooks = hooks;
+  }
+
+  /** The other end starts anew, with another key. */
+  rekey(cipher: FrameCipher): void {
+    this.#cipher = cipher;
+    this.#sent = 0;
+    this.#heard = 0;
+  }
+
+  send(frame: Uint8Array): void {
+    this.#outward.put(this.#cipher.seal(++this.#sent, frame), (message) => this.#hooks.send(message));
+  }
+
+  receive(message: Uint8Array): void {
+    if (this.#isForged) return;
+    const counter = sealCounter(message);
+    if (counter <= this.#heard) {
+      const why = counter === 0 ? 'no sealed frame' : 'a frame that came before, or too late';
+      this.#inward.put(null, () => this.#refuse(why));
+      return;
+    }
+    this.#heard = counter;
+    this.#inward.put(this.#cipher.open(counter, message), (frame) => {
+      if (this.#isForged) return;
+      if (frame === null) this.#refuse('a frame that the other end did not send');
+      else this.#hooks.receive(frame);
+    });
+  }
+
+  /** Calls `then` when everything that was to be sent is. */
+  afterSent(then: () => void): void {
+    this.#outward.put(null, then);
+  }
+
+  #refuse(why: string): void {
+    if (this.#isForged) return;
+    this.#isForged = true;
+    this.#hooks.forged(why);
+  }
+}
+
+/** Hands on values in the order they were put in, at once where none is waited for. */
+class InOrder {
+  #waiting = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  put<T>(value: T | Promise<T>, take: (value: T) => void): void {
+    if (this.#waiting === 0 && !(value instanceof Promise)) {
+      take(value);
+      return;
+    }
+    this.#waiting += 1;
+    this.#last = Promise.all([value, this.#last])
+      .then(([given]) => {
+        this.#waiting -= 1;
+        take(given);
+      })
+      .catch(report);
+  }
+}
+
+/** An error of whoever takes it, as if the value had come at once. */
+function report(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
