@@ -6,7 +6,14 @@
  * Every method that talks to Redis rejects with `BusUnavailable` when it cannot; nothing is queued inside the
  * bus, so the caller always knows what failed and keeps it.
  */
-import type { Compliance, Edition, MeasuredGateway, SignedPass, TunnelSide } from '../protocol/index.ts';
+import type {
+  Compliance,
+  Edition,
+  MeasuredGateway,
+  SignedPass,
+  SignedServerKeys,
+  TunnelSide,
+} from '../protocol/index.ts';
 
 export class BusUnavailable extends Error {
   override readonly name = 'BusUnavailable';
@@ -99,6 +106,8 @@ export interface WorkerLoad {
   port?: number;
   /** Revision of the gateway's settings it has applied; 0 for those it was started with. */
   revision: number;
+  /** Edition of the server keys that all its devices were sent (K-5). */
+  keys?: Edition;
   /** Set while it sends its devices away: why, and how many are left. */
   leaving?: { why: LeavingReason; left: number };
   /** Why the worker does not serve as its settings say; absent when it does. */
@@ -464,6 +473,8 @@ export interface DirectoryGateway extends GatewaySettings {
   revision: number;
   /** What vouches for it to devices (protocol rule S-9); none for one that is not registered. */
   pass?: SignedPass;
+  /** The installation's server keys, for devices (K-5): those of earlier roots, then the newest. */
+  keys?: readonly SignedServerKeys[];
   /** Why it is not registered and serves nobody; it is listed so that the gateway itself can learn it. */
   refused?: string;
   /** An operator drains it: it admits nobody and sends its devices away until the drain is canceled. */

@@ -29,6 +29,7 @@ import { locate } from './gateways/locate.ts';
 import type { NetworkWatch } from './gateways/network-watch.ts';
 import { GatewayPasses } from './gateways/passes.ts';
 import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
+import { TrustedKeys } from './keys/trusted-keys.ts';
 import { type DeviceLog, silent } from './log.ts';
 import type { Fetch } from './platform/api-request.ts';
 import { toBase64url } from './platform/base64url.ts';
@@ -84,6 +85,7 @@ export interface DeviceOptions {
 interface Running {
   state: DeviceState & Required<Pick<DeviceState, 'key' | 'identity'>>;
   clock: ServerClock;
+  trusted: TrustedKeys;
   orders: Orders;
   executions: Executions;
   inbox: Inbox;
@@ -269,8 +271,10 @@ export class PushpointDevice {
     const { key, identity } = stored.state;
     if (!key || !identity) throw new Error('this device is not enrolled');
     const clock = new ServerClock(stored.marks.issuedAt);
-    const orders = new Orders({ identity, publicKey: key.publicKey }, crypto, clock);
-    if (stored.state.membership) await orders.judge(stored.state.membership);
+    const { deviceId } = identity;
+    const trusted = new TrustedKeys(stored.state, crypto);
+    const orders = new Orders({ deviceId, publicKey: key.publicKey, trusted, clock });
+    if (stored.state.membership) orders.hold(stored.state.membership);
     const fault = (error: unknown) => this.#fault(error);
     const keys = new DeviceKeys(identity, crypto);
     const held = stored.state.groupKeys ?? [];
@@ -295,6 +299,8 @@ export class PushpointDevice {
       orders,
       executions,
       clock,
+      trusted,
+      keys: (keys) => this.#save({ keys }),
       membership: (membership, body) => {
         this.#save({ membership });
         const { state, groups, epoch, revision } = body;
@@ -305,13 +311,9 @@ export class PushpointDevice {
       fault,
     });
     const sealer = new ResultSealer(keys);
-    const { serverKey } = identity;
-    const passes = new GatewayPasses({
-      verify: (bytes, sig) => crypto.verify(serverKey, bytes, sig),
-      clock,
-    });
+    const passes = new GatewayPasses({ verify: (bytes, sig) => trusted.verify(bytes, sig), clock });
     const state = { ...stored.state, key, identity };
-    this.#running = { state, clock, orders, executions, inbox, sealer, passes };
+    this.#running = { state, clock, trusted, orders, executions, inbox, sealer, passes };
     this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
@@ -320,7 +322,9 @@ export class PushpointDevice {
   /** S-9 */
   async #vouched(gateway: string, pass: SignedPass | undefined): Promise<number> {
     if (!this.#running) return 0;
-    const goodMs = await this.#running.passes.judge(gateway, pass);
+    // Its signing key may be news that came just before it.
+    await this.#running.inbox.caughtUp();
+    const goodMs = (await this.#running?.passes.judge(gateway, pass)) ?? 0;
     this.#running?.executions.witnessed();
     return goodMs;
   }
@@ -335,7 +339,7 @@ export class PushpointDevice {
 
   #credentials() {
     if (!this.#running) throw new Error('not started');
-    const { state, orders } = this.#running;
+    const { state, orders, trusted } = this.#running;
     return {
       deviceId: state.identity.deviceId,
       privateKey: state.key.privateKey,
@@ -343,6 +347,7 @@ export class PushpointDevice {
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
       membership: orders.edition,
+      keys: trusted.edition,
       name: this.#newName(),
       displaced: this.#displaced,
     };
@@ -385,11 +390,13 @@ export class PushpointDevice {
 
   async #locate(signal: AbortSignal): Promise<readonly GatewayAddress[]> {
     if (!this.#running) throw new Error('not started');
-    const { identity, key } = this.#running.state;
+    const { trusted, state } = this.#running;
+    const { identity, key } = state;
     const { crypto, fetch, server = identity.server } = this.#options;
     const where = { deviceId: identity.deviceId, server };
     try {
-      const gateways = await locate({ identity, server, key, crypto, signal, fetch, log: this.#log });
+      const options = { identity, server, key, crypto, trusted, signal, fetch };
+      const gateways = await locate({ ...options, log: this.#log });
       this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
       return gateways;
     } catch (error) {

@@ -6,7 +6,6 @@ import { Admission } from './admission/admission.ts';
 import { Challenger } from './admission/challenger.ts';
 import { Gatekeeper } from './admission/gatekeeper.ts';
 import { membershipCheck } from './admission/membership-check.ts';
-import { createSignatureCheck } from './admission/signature-check.ts';
 import { shareOf } from './config.ts';
 import { Descriptors } from './listen/descriptors.ts';
 import { Listener } from './listen/listener.ts';
@@ -108,11 +107,10 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
   });
   const keep = (connection: Parameters<typeof handBack>[0], command: string) =>
     handBack(connection, command, { connections, metrics, retryMs: config.resultRetryMs });
-  const isSigned = createSignatureCheck();
+  const { fingerprint, carriedKeys, isSigned } = core;
   const admission = new Admission({
     ...core,
-    isSigned,
-    isMember: core.serverKeys === null ? () => true : membershipCheck(core.serverKeys, isSigned),
+    isMember: fingerprint === null ? () => true : membershipCheck(() => carriedKeys.signing, isSigned),
     heartbeatMs: config.heartbeatIntervalMs,
     connections,
     spool,

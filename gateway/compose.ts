@@ -8,6 +8,7 @@ import type { WorkerIdentity } from '../bus/bus.ts';
 import { Dependency, Loops } from '../health/health.ts';
 import { Canary } from './admission/canary.ts';
 import { Interner } from './admission/interner.ts';
+import { createSignatureCheck } from './admission/signature-check.ts';
 import { UnsignedEntries } from './admission/unsigned-entries.ts';
 import { sessionParts, socketParts } from './compose-sockets.ts';
 import { shareOf, tickMs } from './config.ts';
@@ -15,6 +16,7 @@ import { Draining } from './drain/draining.ts';
 import { LeaseKeeper } from './lease/keeper.ts';
 import { LoadMeter } from './lease/load.ts';
 import { LeaseWork } from './lease/work.ts';
+import { CarriedKeys } from './lists/carried-keys.ts';
 import { GatewayList } from './lists/gateway-list.ts';
 import { Metrics } from './metrics.ts';
 import { HeardReports } from './receipts/heard-reports.ts';
@@ -52,6 +54,7 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
   const worker = `${config.name}/${config.workerNumber}`;
   const metrics = new Metrics();
   const workerLog = log.child({ worker });
+  const isSigned = createSignatureCheck();
   const ticker: Ticker = new Ticker(tickMs(config), () => late.heartbeatTimeouts.tick(ticker.now));
   return {
     ...given,
@@ -65,6 +68,8 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
     loops: new Loops(STUCK_AFTER_SECONDS),
     interner: new Interner(),
     gateways: new GatewayList(config.name, config.initial),
+    isSigned,
+    carriedKeys: new CarriedKeys(given.fingerprint, (key, bytes, sig) => isSigned(sig, bytes, key)),
     leaseHealth: new Dependency(),
     directoryHealth: new Dependency(),
     canaryHealth: new Dependency(),
@@ -103,6 +108,7 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
     limit: () => listener.limit,
     port: () => late.status.openPort || undefined,
     revision: () => follower.applied,
+    keys: () => follower.keysApplied,
     roundTripMs: () => parts.roundTrips.percentiles(),
     leaving: () => late.status.leaving,
     problem: () => follower.problem,

@@ -9,7 +9,7 @@ import type { Canary } from './admission/canary.ts';
 import type { Challenger } from './admission/challenger.ts';
 import type { Gatekeeper } from './admission/gatekeeper.ts';
 import type { Interner } from './admission/interner.ts';
-import type { ServerKeys } from './admission/membership-check.ts';
+import type { SignatureCheck } from './admission/signature-check.ts';
 import type { UnsignedEntries } from './admission/unsigned-entries.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Draining } from './drain/draining.ts';
@@ -18,6 +18,7 @@ import type { LeaseWork } from './lease/work.ts';
 import type { Listener } from './listen/listener.ts';
 import type { NewcomersLimit } from './listen/newcomers-limit.ts';
 import type { PushServer } from './listen/push-server.ts';
+import type { CarriedKeys } from './lists/carried-keys.ts';
 import type { GatewayList } from './lists/gateway-list.ts';
 import type { Metrics } from './metrics.ts';
 import type { HeardReports } from './receipts/heard-reports.ts';
@@ -50,8 +51,8 @@ export interface Given {
   version: string;
   /** Those of the process. */
   certificates: Certificates;
-  /** `null`: the bus is in this process, and nobody else writes to it. */
-  serverKeys: ServerKeys | null;
+  /** Of the installation. `null`: the bus is in this process, and nobody else writes to it. */
+  fingerprint: Uint8Array | null;
   /** For a worker whose siblings share the port. */
   siblings: Siblings | null;
 }
@@ -68,6 +69,8 @@ export interface Core extends Given {
   loops: Loops;
   interner: Interner;
   gateways: GatewayList;
+  isSigned: SignatureCheck;
+  carriedKeys: CarriedKeys;
   unsignedEntries: UnsignedEntries;
   leaseHealth: Dependency;
   directoryHealth: Dependency;

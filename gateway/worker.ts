@@ -7,7 +7,6 @@ import type { Logger } from 'pino';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Certificates } from '../bus/tls/certificates.ts';
-import type { ServerKeys } from './admission/membership-check.ts';
 import { composeWorker } from './compose.ts';
 import type { GatewayConfig } from './config.ts';
 import { HealthServer, type Liveness, type Readiness, registryMetrics } from './health.ts';
@@ -28,10 +27,10 @@ export interface GatewayWorkerParts {
   /** Those of the process; the push server's is added. Its own when absent. */
   certificates?: Certificates;
   /**
-   * Raw public keys of the administration server; while there are none, nobody is admitted. Absent: the bus
-   * is trusted with memberships.
+   * Of the installation: SHA-256 of its root key, 32 bytes. Nobody is admitted before the keys that follow
+   * from it were read. Absent: the bus is trusted with memberships and keys.
    */
-  serverKeys?: ServerKeys;
+  fingerprint?: Uint8Array;
   /** For a worker whose siblings share the port. */
   siblings?: Siblings;
 }
@@ -63,13 +62,13 @@ export class GatewayWorker {
     registry = new Registry(),
     version = 'unknown',
     certificates = new Certificates(log),
-    serverKeys,
+    fingerprint,
     siblings,
   }: GatewayWorkerParts) {
     this.#unwatch = watchTls(config, certificates, () => this.#parts.server.reloadTls());
     this.#parts = composeWorker({
       ...{ config, bus, log, version, certificates },
-      serverKeys: serverKeys ?? null,
+      fingerprint: fingerprint ?? null,
       siblings: siblings ?? null,
     });
     this.name = this.#parts.worker;

@@ -36,6 +36,8 @@ import {
 } from './messages.ts';
 import { groupKeyName, sealedArgs, sealedFields } from './sealed.ts';
 
+import { signedServerKeys } from './server-keys.ts';
+
 export { ProtocolError } from './frame-scan.ts';
 
 /** Encodes any value that fits in MessagePack; the shape is the caller's. */
@@ -111,6 +113,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
           text({ caps: value }, 'caps', LIMITS.capabilityLength),
         ),
         membership: edition(fields, 'membership'),
+        keys: edition(fields, 'keys'),
         name: optionalText(fields, 'name', LIMITS.nameLength),
         displaced: fields.displaced === true ? (true as const) : undefined,
       }) as DeviceMessage;
@@ -204,6 +207,8 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
       };
     case 'pass':
       return { t: 'pass', ...signedPass(fields) };
+    case 'keys':
+      return { t: 'keys', ...signedServerKeys(fields) };
     case 'settled':
       return {
         t: 'settled',

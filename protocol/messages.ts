@@ -40,6 +40,15 @@ export interface Pass {
   expiresAt: number;
 }
 
+/** `body` is a document of server keys (K-1), encoded. */
+export interface SignedServerKeys {
+  body: Uint8Array;
+  /** By the root key that the body names. */
+  sig: Uint8Array;
+  /** With a new root: by the root before it. */
+  previousSig?: Uint8Array;
+}
+
 /** The device is admitted (H-6). */
 export interface Welcome {
   t: 'welcome';
@@ -69,6 +78,11 @@ export interface Order {
 /** The gateway's pass, to a device that asked for it (S-9). */
 export interface PassMessage extends SignedPass {
   t: 'pass';
+}
+
+/** The keys that sign for the installation, to a device that holds older ones (K-5). */
+export interface KeysMessage extends SignedServerKeys {
+  t: 'keys';
 }
 
 /** The ledger has recorded the end of this execution: the device may forget its result (R-6). */
@@ -131,6 +145,7 @@ export type GatewayMessage =
   | BeatAnswer
   | Order
   | PassMessage
+  | KeysMessage
   | Settled
   | Keep
   | Key
@@ -150,6 +165,8 @@ export interface Prove {
   caps: string[];
   /** Edition of the membership it holds (S-7). */
   membership: Edition;
+  /** Edition of the server keys it holds (K-5). */
+  keys: Edition;
   /** What people call it, once that is not what it enrolled with (E-5). */
   name?: string;
   /** Another program with its key ended its last session (H-9). */

@@ -7,6 +7,7 @@ import { editionOf, isNewer } from './editions.ts';
 import { bytesOf, decodeMap, type Fields, integer, list, oneOf } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS } from './limits.ts';
+import type { SignedServerKeys } from './messages.ts';
 import { serverKeysBytes } from './signing.ts';
 
 /** All keys are raw Ed25519 public keys, 32 bytes. */
@@ -18,15 +19,6 @@ export interface ServerKeys {
   /** Every one of them signs orders, passes and answers: 1 to 4. */
   signing: Uint8Array[];
   issuedAt: number;
-}
-
-/** `body` is an encoded `ServerKeys`. */
-export interface SignedServerKeys {
-  body: Uint8Array;
-  /** By the root key that the body names. */
-  sig: Uint8Array;
-  /** With a new root: by the root before it. */
-  previousSig?: Uint8Array;
 }
 
 /** Whether `sig` is the signature of `bytes` by this key. */
@@ -98,7 +90,7 @@ export async function succeedServerKeys(
   return openServerKeys(signed, verify);
 }
 
-/** Whether one of the signing keys made this signature. */
+/** Whether one of the signing keys made this signature (K-4). */
 export async function isSignedBy(
   keys: Pick<ServerKeys, 'signing'>,
   bytes: Uint8Array,
@@ -108,6 +100,17 @@ export async function isSignedBy(
   // The newest key is the last, and signs most.
   for (const key of [...keys.signing].reverse()) if (await verify(key, bytes, sig)) return true;
   return false;
+}
+
+/** Whether these are the same documents in the same order, byte for byte. */
+export function sameDocuments(a: readonly SignedServerKeys[], b: readonly SignedServerKeys[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ body, sig }, index) => {
+      const other = b[index];
+      return other !== undefined && sameBytes(body, other.body) && sameBytes(sig, other.sig);
+    })
+  );
 }
 
 function decoded(body: Uint8Array): ServerKeys | null {

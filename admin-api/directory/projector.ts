@@ -11,10 +11,17 @@ import {
 } from '../../bus/bus.ts';
 import { canaryOf } from '../../bus/canary.ts';
 import { Dependency } from '../../health/health.ts';
-import { type Edition, encodeGatewayMessage, type MembershipOrder } from '../../protocol/index.ts';
+import {
+  type Edition,
+  encodeGatewayMessage,
+  type MembershipOrder,
+  type SignedServerKeys,
+  sameDocuments,
+} from '../../protocol/index.ts';
 import { type FleetGateway, fleetOf } from '../balance/fleet.ts';
 import { gatewayWeight } from '../balance/weights.ts';
 import { groupsOnPath } from '../group-path.ts';
+import type { ServerKeys } from '../keys/server-keys.ts';
 import type { LeaseList, Revocations } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
@@ -59,6 +66,7 @@ export class DirectoryProjector {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #signer: OrderSigner;
+  readonly #serverKeys: Pick<ServerKeys, 'documents'>;
   readonly #epoch: number;
   readonly #leases: LeaseList & Revocations;
   readonly #log: Logger;
@@ -90,18 +98,19 @@ export class DirectoryProjector {
   constructor(parts: {
     store: Store;
     bus: Bus;
-    signer: OrderSigner;
+    serverKeys: Pick<ServerKeys, 'documents' | 'signer'>;
     installation: Installation;
     leases: LeaseList & Revocations;
     log: Logger;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
-    this.#signer = parts.signer;
+    this.#signer = parts.serverKeys.signer;
+    this.#serverKeys = parts.serverKeys;
     this.#epoch = parts.installation.epoch;
     this.#leases = parts.leases;
     this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
-    this.#passes = new GatewayPassWriter(parts.signer, () => parts.bus.clock.now());
+    this.#passes = new GatewayPassWriter(this.#signer, () => parts.bus.clock.now());
     this.#log = parts.log;
   }
 
@@ -387,7 +396,10 @@ export class DirectoryProjector {
     const registered = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const names = new Set(registered.map(({ name }) => name));
     const strangers = await unregistered(this.#store, this.#leases.list(), names);
-    const entries = [...registered, ...strangers.map(refusedEntry)];
+    const entries = [
+      ...registered,
+      ...strangers.map((one) => ({ ...refusedEntry(one), keys: this.#keysLike(written.get(one.name)) })),
+    ];
     const same = entries.every((entry) => isDeepStrictEqual(entry, written.get(entry.name)));
     // In one step: a list that lacks a gateway, however shortly, is what devices would be told.
     if (!listed || !same || listed.length !== entries.length) await this.#bus.directory.setGateways(entries);
@@ -457,11 +469,18 @@ export class DirectoryProjector {
       told: address ? served(address) : null,
       former: address?.former.map(served) ?? [],
       ...(!revoked && { pass: this.#passes.of(gateway.name, written?.pass) }),
+      keys: this.#keysLike(written),
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)
         : (before ?? (gateway.runPushServer && gateway.drainingSince === null ? gateway.connectionLimit : 0)),
     };
+  }
+
+  /** Those that are written, if they are the same: what came from Redis differs in its types. */
+  #keysLike(written: DirectoryGateway | undefined): readonly SignedServerKeys[] {
+    const { documents } = this.#serverKeys;
+    return written?.keys && sameDocuments(written.keys, documents) ? written.keys : documents;
   }
 
   #entry(device: DeviceWithPath): DirectoryDevice {

@@ -12,7 +12,7 @@ import type { KeyPair } from './key-vault.ts';
 export const KEYS_ROW = 'server-keys';
 
 export interface KeysRecord {
-  /** Each that changed the root, the oldest first; then the newest, if that is another. */
+  /** The first and the last of each root, the oldest first: each can be checked by the one before it. */
   documents: SignedServerKeys[];
   /** Public part of the key that signs, and since when, milliseconds. */
   active: Uint8Array;
@@ -38,8 +38,9 @@ export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPa
 
 /** With a newer document as the newest. */
 export function withDocument(record: KeysRecord, signed: SignedServerKeys): KeysRecord {
-  const changes = record.documents.filter(({ previousSig }) => previousSig !== undefined);
-  return { ...record, documents: [...changes, signed] };
+  const newest = newestOf(record);
+  const needed = newest.previousSig !== undefined || signed.previousSig !== undefined;
+  return { ...record, documents: [...(needed ? record.documents : record.documents.slice(0, -1)), signed] };
 }
 
 type Row = {

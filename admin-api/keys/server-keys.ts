@@ -59,7 +59,7 @@ export class ServerKeys {
     return newestOf(this.#record);
   }
 
-  /** What holders of any earlier document need, in this order: changes of the root, then the newest. */
+  /** What holders of any earlier document need, in this order. */
   get documents(): readonly SignedServerKeys[] {
     return this.#record.documents;
   }

@@ -83,7 +83,9 @@ class Attempt implements TcpOwner {
 function proof(device: string, index: number): Uint8Array {
   const sig = new Uint8Array(64).fill(index);
   const rest = { software: 'bench 1', caps: ['sync'] };
-  return clientFrame(encodeDeviceMessage({ t: 'prove', device, sig, ...rest, membership: [1, 1] }));
+  return clientFrame(
+    encodeDeviceMessage({ t: 'prove', device, sig, ...rest, membership: [1, 1], keys: [1, 1] }),
+  );
 }
 
 function begin({ port, perSecond, process: number, devices }: FloodStart): void {

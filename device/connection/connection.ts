@@ -30,6 +30,8 @@ export interface Credentials {
   installation?: string | undefined;
   /** Edition of the membership held. */
   membership: Edition;
+  /** Edition of the server keys held. */
+  keys: Edition;
   /** To be said (E-5). */
   name?: string | undefined;
   /** To be said (H-9). */
@@ -38,7 +40,7 @@ export interface Credentials {
 
 export interface ConnectionHooks {
   welcome(message: Welcome): void;
-  /** Messages of an open session; a `redirect` and an `order` may also come before (H-10, S-8). */
+  /** Messages of an open session; `redirect`, `order` and `keys` may also come before (H-11). */
   message(message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void;
   ended(end: ConnectionEnd): void;
 }
@@ -139,7 +141,7 @@ export class Connection {
       this.#hooks.message(message);
       return;
     }
-    if (message.t === 'redirect' || message.t === 'order') {
+    if (message.t === 'redirect' || message.t === 'order' || message.t === 'keys') {
       this.#hooks.message(message);
       return;
     }
@@ -168,7 +170,7 @@ export class Connection {
       return;
     }
     this.#phase = { is: 'proving' };
-    const { deviceId, privateKey, software, caps, membership, name, displaced } = this.#credentials;
+    const { deviceId, privateKey, software, caps, membership, keys, name, displaced } = this.#credentials;
     try {
       const sig = await this.#crypto.sign(privateKey, proofBytes(nonce, gateway, deviceId));
       // Changed while signing: the connection ended.
@@ -176,7 +178,7 @@ export class Connection {
       this.#phase = { is: 'awaiting welcome' };
       this.#socket.send(
         encodeDeviceMessage({
-          ...{ t: 'prove', device: deviceId, sig, software, caps, membership },
+          ...{ t: 'prove', device: deviceId, sig, software, caps, membership, keys },
           ...(name === undefined ? {} : { name }),
           ...(displaced ? { displaced } : {}),
         }),

@@ -1,9 +1,10 @@
 /** What gateways send, taking effect in the order it came, although verifying it takes time. */
-import type { MembershipOrder, Order } from '../../protocol/index.ts';
+import type { KeysMessage, MembershipOrder, Order, SignedServerKeys } from '../../protocol/index.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import type { Executions } from '../executions/executions.ts';
 import type { Orders } from '../executions/orders.ts';
 import type { ServerClock } from '../executions/server-clock.ts';
+import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { DeviceState } from '../storage/store.ts';
 import type { SessionMessage } from './uplink.ts';
 
@@ -14,6 +15,9 @@ export interface InboxParts {
   orders: Orders;
   executions: Executions;
   clock: ServerClock;
+  trusted: TrustedKeys;
+  /** There are newer server keys to be kept (K-3). */
+  keys(signed: SignedServerKeys): void;
   /** There is a newer membership to be kept (S-7). */
   membership(order: NonNullable<DeviceState['membership']>, body: MembershipOrder): void;
   refused(event: DeviceEvents['order-refused']): void;
@@ -29,11 +33,18 @@ export class Inbox {
     this.#parts = parts;
   }
 
-  /** `open`: it came after `welcome`; before it, only memberships count (H-11). */
+  /** Resolves when everything that came before has taken effect. */
+  caughtUp(): Promise<void> {
+    return this.#last;
+  }
+
+  /** `open`: it came after `welcome`; before it, of orders only memberships count (H-11). */
   take(message: SessionMessage, open: boolean): void {
     const { executions, clock } = this.#parts;
     if (message.t === 'order') {
       this.#enqueue(() => this.#order(message, open));
+    } else if (message.t === 'keys') {
+      this.#enqueue(() => this.#keys(message));
     } else if (message.t === 'settled') {
       this.#enqueue(() => executions.settled(message.id, message.state));
     } else if (message.t === 'keep') {
@@ -59,6 +70,12 @@ export class Inbox {
       .finally(() => {
         this.#waiting--;
       });
+  }
+
+  async #keys({ t: _, ...signed }: KeysMessage): Promise<void> {
+    const { trusted, keys, refused } = this.#parts;
+    if (await trusted.take(signed)) keys(signed);
+    else refused({ reason: 'server keys' });
   }
 
   async #order(order: Order, open: boolean): Promise<void> {

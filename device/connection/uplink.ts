@@ -37,7 +37,10 @@ export interface UplinkParts {
 }
 
 /** What of a session is not the uplink's own. */
-export type SessionMessage = Extract<GatewayMessage, { t: 'order' | 'settled' | 'keep' | 'key' | 'beat' }>;
+export type SessionMessage = Extract<
+  GatewayMessage,
+  { t: 'order' | 'keys' | 'settled' | 'keep' | 'key' | 'beat' }
+>;
 
 /** What outlives the program. */
 export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home' | 'measured'>;

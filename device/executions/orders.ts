@@ -12,8 +12,7 @@ import {
   orderBytes,
   ProtocolError,
 } from '../../protocol/index.ts';
-import type { DeviceCrypto } from '../platform/crypto.ts';
-import type { DeviceIdentity } from '../storage/store.ts';
+import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** Why an order was not obeyed. None of these is answered: the order may not even be the server's. */
@@ -23,6 +22,8 @@ export type RefusalReason =
   | 'other target'
   | 'older membership'
   | 'other key'
+  /** A document of server keys that is older than the one it holds, or not properly signed (K-3). */
+  | 'server keys'
   | 'not active';
 
 export type Verdict =
@@ -33,22 +34,19 @@ export type Verdict =
   /** A kind of a later version (V-2). */
   | { as: 'skipped' };
 
+export interface OrdersParts {
+  deviceId: string;
+  publicKey: Uint8Array;
+  trusted: Pick<TrustedKeys, 'verify'>;
+  clock: ServerClock;
+}
+
 export class Orders {
-  readonly #identity: DeviceIdentity;
-  readonly #publicKey: Uint8Array;
-  readonly #crypto: DeviceCrypto;
-  readonly #clock: ServerClock;
+  readonly #parts: OrdersParts;
   #membership: MembershipOrder | null = null;
 
-  constructor(
-    { identity, publicKey }: { identity: DeviceIdentity; publicKey: Uint8Array },
-    crypto: DeviceCrypto,
-    clock: ServerClock,
-  ) {
-    this.#identity = identity;
-    this.#publicKey = publicKey;
-    this.#crypto = crypto;
-    this.#clock = clock;
+  constructor(parts: OrdersParts) {
+    this.#parts = parts;
   }
 
   get membership(): MembershipOrder | null {
@@ -60,9 +58,16 @@ export class Orders {
     return this.#membership ? editionOf(this.#membership) : NO_EDITION;
   }
 
+  /** The membership that it stored: what signed it then may be trusted no more. */
+  hold({ body }: Pick<Order, 'body'>): void {
+    const order = decodeOrderBody(body);
+    if (order?.kind !== 'membership' || !isFor(this.#parts.publicKey, order)) return;
+    this.#membership = order;
+    this.#parts.clock.verified(order.issuedAt);
+  }
+
   async judge(order: Pick<Order, 'body' | 'sig'>): Promise<Verdict> {
-    const { serverKey } = this.#identity;
-    if (!(await this.#crypto.verify(serverKey, orderBytes(order.body), order.sig))) {
+    if (!(await this.#parts.trusted.verify(orderBytes(order.body), order.sig))) {
       return { as: 'refused', reason: 'bad signature' };
     }
     let body: OrderBody | null;
@@ -75,9 +80,9 @@ export class Orders {
     if (body === null) return { as: 'skipped' };
     const known = body.kind === 'membership' ? {} : { id: body.id };
     if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
-    this.#clock.verified(body.issuedAt);
+    this.#parts.clock.verified(body.issuedAt);
     if (body.kind === 'membership') {
-      if (!isFor(this.#publicKey, body)) return { as: 'refused', reason: 'other key' };
+      if (!isFor(this.#parts.publicKey, body)) return { as: 'refused', reason: 'other key' };
       if (!isNewer(editionOf(body), this.edition)) {
         return { as: 'refused', reason: 'older membership' };
       }
@@ -87,12 +92,12 @@ export class Orders {
     if (this.#membership && this.#membership.state !== 'active') {
       return { as: 'refused', reason: 'not active', ...known };
     }
-    if (this.#clock.now() > body.expiresAt) return { as: 'expired', body };
+    if (this.#parts.clock.now() > body.expiresAt) return { as: 'expired', body };
     return { as: 'accepted', body };
   }
 
   #targets(target: OrderTarget): boolean {
-    if ('device' in target) return target.device === this.#identity.deviceId;
+    if ('device' in target) return target.device === this.#parts.deviceId;
     return this.#membership?.groups.includes(target.group) ?? false;
   }
 }

@@ -1,5 +1,6 @@
 /** Asking the administration server where to go, when no gateway admits the device (PROTOCOL.md, G-16). */
 import { type GatewayAddress, LIMITS, locateBytes, locatedBytes } from '../../protocol/index.ts';
+import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { DeviceLog } from '../log.ts';
 import { ApiError, apiPost, type Fetch } from '../platform/api-request.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
@@ -13,6 +14,7 @@ export interface LocateOptions {
   server: string;
   key: DeviceKey;
   crypto: DeviceCrypto;
+  trusted: Pick<TrustedKeys, 'verify'>;
   signal: AbortSignal;
   fetch?: Fetch | undefined;
   log: DeviceLog;
@@ -20,8 +22,8 @@ export interface LocateOptions {
 
 /** The gateways the device may use, the best first; none where there is none yet. Throws `ApiError`. */
 export async function locate(options: LocateOptions): Promise<GatewayAddress[]> {
-  const { identity, server, key, crypto, signal, fetch, log } = options;
-  const { deviceId: device, serverKey } = identity;
+  const { identity, server, key, crypto, trusted, signal, fetch, log } = options;
+  const { deviceId: device } = identity;
   const nonce = globalThis.crypto.getRandomValues(new Uint8Array(LIMITS.nonceBytes));
   const question = { device, nonce: toBase64url(nonce) };
   const ask = (body: object) => apiPost({ server, path: 'v1/locate', body, signal, fetch });
@@ -33,7 +35,7 @@ export async function locate(options: LocateOptions): Promise<GatewayAddress[]> 
   try {
     const gateways = answeredGateways(answer.gateways);
     const signed = locatedBytes(nonce, device, gateways);
-    if (!(await crypto.verify(serverKey, signed, fromBase64url(answer.sig, LIMITS.signatureBytes)))) {
+    if (!(await trusted.verify(signed, fromBase64url(answer.sig, LIMITS.signatureBytes)))) {
       throw new TypeError('signature');
     }
     return usableGateways(gateways, log);

@@ -147,7 +147,7 @@ function withSealed(entry: JournalEntry, sealed: unknown): JournalEntry {
 }
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, membership, gateways, older, home, measured, groupKeys } = state;
+  const { key, identity, keys, membership, gateways, older, home, measured, groupKeys } = state;
   return {
     key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
     enrolledAs: state.enrolledAs,
@@ -155,6 +155,11 @@ function toJson(state: DeviceState): unknown {
       ...identity,
       serverKey: toBase64url(identity.serverKey),
       secret: toBase64url(identity.secret),
+    },
+    keys: keys && {
+      body: toBase64url(keys.body),
+      sig: toBase64url(keys.sig),
+      previousSig: keys.previousSig && toBase64url(keys.previousSig),
     },
     membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
     gateways,
@@ -187,6 +192,13 @@ function fromJson(json: any): DeviceState {
       serverKey: fromBase64url(json.identity.serverKey, 32),
       secret: fromBase64url(json.identity.secret, 32),
       generation,
+    };
+  }
+  if (json.keys) {
+    const { body, sig, previousSig } = json.keys;
+    state.keys = {
+      ...{ body: fromBase64url(body), sig: fromBase64url(sig, 64) },
+      ...(previousSig && { previousSig: fromBase64url(previousSig, 64) }),
     };
   }
   if (json.membership) {

@@ -1,5 +1,11 @@
 /** What a device must not forget: who it is, where to go, and what became of its executions. */
-import type { CommandOrder, GatewayAddress, GroupKeyName, ReportableState } from '../../protocol/index.ts';
+import type {
+  CommandOrder,
+  GatewayAddress,
+  GroupKeyName,
+  ReportableState,
+  SignedServerKeys,
+} from '../../protocol/index.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 
 /** Who the device is, since its enrolment. */
@@ -30,6 +36,8 @@ export interface DeviceState {
   home?: string;
   /** How far gateways are, milliseconds by name, as measured last (G-10). */
   measured?: Readonly<Record<string, number>>;
+  /** The newest server keys, as they were signed (K-3). */
+  keys?: SignedServerKeys;
   /** The newest membership order, as it was signed (S-7). */
   membership?: { body: Uint8Array; sig: Uint8Array };
   /** Keys of groups, the first to come first. Secret. */

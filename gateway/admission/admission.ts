@@ -10,6 +10,7 @@ import { isCanary } from '../../bus/canary.ts';
 import type { Dependency } from '../../health/health.ts';
 import { CLOSE, isNewer, type Prove } from '../../protocol/index.ts';
 import type { HeldLease } from '../held-lease.ts';
+import type { CarriedKeys } from '../lists/carried-keys.ts';
 import type { GatewayList } from '../lists/gateway-list.ts';
 import { redirectFrame, welcomeFrame } from '../lists/list-frames.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
@@ -44,6 +45,7 @@ export interface AdmissionParts {
   heartbeatMs: number;
   connections: Connections;
   gateways: GatewayList;
+  carriedKeys: CarriedKeys;
   spool: ReceiptSpool;
   interner: Interner;
   isSigned: SignatureCheck;
@@ -184,7 +186,10 @@ export class Admission {
     if (rejection.redirectTo) {
       connections.send(waiting.connection, redirectFrame(rejection.redirectTo, 'scope'));
     }
-    if (rejection.order) connections.send(waiting.connection, rejection.order);
+    if (rejection.order) {
+      this.#sendKeys(waiting);
+      connections.send(waiting.connection, rejection.order);
+    }
     connections.close(waiting.connection, rejection.code, rejection.reason);
     return false;
   }
@@ -277,6 +282,7 @@ export class Admission {
       });
     }
     connections.cork(connection, () => {
+      this.#sendKeys({ connection, prove });
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs, gateways.own.pass));
       if (outdated) connections.send(connection, device.membership);
@@ -290,6 +296,12 @@ export class Admission {
         'device holds a membership of the future',
       );
     }
+  }
+
+  /** K-5: before any order, so that the device knows who signed it. */
+  #sendKeys({ connection, prove }: Pick<Waiting, 'connection' | 'prove'>): void {
+    const { carriedKeys, connections } = this.#parts;
+    for (const frame of carriedKeys.after(prove.keys)) connections.send(connection, frame);
   }
 
   /** Tells the previous workers of these devices to close their sessions (H-9). */

@@ -164,6 +164,7 @@ export class Canary {
           software: 'canary',
           caps: [],
           membership: NO_EDITION,
+          keys: NO_EDITION,
         });
         return;
       }

@@ -1,5 +1,6 @@
 /** The load that a worker reports with every extension of its lease. */
 import type { LeavingReason, WorkerLoad } from '../../bus/bus.ts';
+import type { Edition } from '../../protocol/index.ts';
 import type { Percentiles } from '../sessions/percentiles.ts';
 
 export interface LoadSources {
@@ -12,6 +13,8 @@ export interface LoadSources {
   /** Port it listens on, and the revision of the settings it applied. */
   port(): number | undefined;
   revision(): number;
+  /** Edition of the server keys that all its devices were sent. */
+  keys(): Edition;
   roundTripMs(): Percentiles | undefined;
   leaving(): { why: LeavingReason; left: number } | undefined;
   problem(): string | undefined;
@@ -55,6 +58,7 @@ export class LoadMeter {
       memoryBytes: this.#memoryBytes,
       cpu: (cpu.user + cpu.system) / 1e6 / seconds,
       revision: this.#sources.revision(),
+      keys: this.#sources.keys(),
       ...(roundTripMs === undefined ? {} : { roundTripMs }),
       ...(leaving === undefined ? {} : { leaving }),
       ...(port === undefined ? {} : { port }),

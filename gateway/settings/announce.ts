@@ -27,3 +27,13 @@ export async function announce(
   }
   return outOfScope;
 }
+
+/** Sends these frames to every session. */
+export async function sendToAll(connections: Connections, frames: readonly Uint8Array[]): Promise<void> {
+  let count = 0;
+  for (const connection of [...connections.sessions.values()]) {
+    if (++count % SLICE === 0) await turn();
+    if (!isAdmitted(connection)) continue;
+    for (const frame of frames) connections.send(connection, frame);
+  }
+}

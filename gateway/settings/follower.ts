@@ -1,17 +1,20 @@
 /** Applies the gateways' settings: where to listen, which sessions to update, which to send away. */
 import type { Logger } from 'pino';
 import type { DirectoryGateway, ServedAddress } from '../../bus/bus.ts';
+import { type Edition, NO_EDITION, type SignedServerKeys } from '../../protocol/index.ts';
 import type { Draining } from '../drain/draining.ts';
 import { AddressCheck } from '../listen/address-check.ts';
 import type { Listener } from '../listen/listener.ts';
+import type { CarriedKeys } from '../lists/carried-keys.ts';
 import type { GatewayList, OwnGateway, Scope } from '../lists/gateway-list.ts';
 import type { Connections } from '../sessions/connections.ts';
-import { announce } from './announce.ts';
+import { announce, sendToAll } from './announce.ts';
 
 export interface SettingsFollowerParts {
   gateway: string;
   connections: Connections;
   gateways: GatewayList;
+  carriedKeys: CarriedKeys;
   server: { readonly port: number; readonly listening: boolean; readonly ports: readonly number[] };
   listener: Listener;
   draining: Draining;
@@ -30,6 +33,8 @@ export class SettingsFollower {
   readonly #before = new Map<number, string>();
   #loggedProblem: string | undefined;
   #work: Promise<void> = Promise.resolve();
+  #keys: Promise<void> = Promise.resolve();
+  #keysApplied: Edition = NO_EDITION;
 
   constructor(parts: SettingsFollowerParts) {
     this.#parts = parts;
@@ -39,6 +44,11 @@ export class SettingsFollower {
   /** Revision of the fully applied settings; 0 for the initial ones. */
   get applied(): number {
     return this.#applied;
+  }
+
+  /** Edition of the server keys that all devices were sent. */
+  get keysApplied(): Edition {
+    return this.#keysApplied;
   }
 
   /** Why the settings cannot be applied. */
@@ -70,6 +80,7 @@ export class SettingsFollower {
     if (this.#state === 'stopped') return;
     const { gateway, gateways, listener, log } = this.#parts;
     this.#listed = listed;
+    this.#keysRead(keysOf(listed, gateway));
     const before = gateways.own;
     const { address } = listed.find(({ name }) => name === gateway) ?? before;
     this.#address.follow(address);
@@ -83,6 +94,21 @@ export class SettingsFollower {
       this.#conclude(own);
     });
     if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
+  }
+
+  /** K-5. One after another, so that no device gets an older document after a newer one. */
+  #keysRead(documents: readonly SignedServerKeys[]): void {
+    const { connections, carriedKeys, log } = this.#parts;
+    this.#keys = this.#keys
+      .then(async () => {
+        const before = carriedKeys.edition;
+        if (!(await carriedKeys.take(documents))) return;
+        const { edition } = carriedKeys;
+        await sendToAll(connections, carriedKeys.after(before));
+        this.#keysApplied = edition;
+        log.info({ edition }, 'carrying newer server keys');
+      })
+      .catch((error: unknown) => log.error({ err: error }, 'following the server keys failed'));
   }
 
   /** Call it now and then: a full worker applies its settings only later. */
@@ -153,6 +179,12 @@ export class SettingsFollower {
       })
       .catch((error: unknown) => log.error({ err: error }, 'following the settings failed'));
   }
+}
+
+/** Those of its own entry, or of any: all carry the same. */
+function keysOf(listed: readonly DirectoryGateway[], name: string): readonly SignedServerKeys[] {
+  const own = listed.find((gateway) => gateway.name === name);
+  return own?.keys ?? listed.find(({ keys }) => keys !== undefined)?.keys ?? [];
 }
 
 function tells(own: OwnGateway, before: OwnGateway): boolean {

@@ -10,6 +10,7 @@ import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWi
 import { signedOrder, signedPass } from './orders.ts';
 import { sealedResult } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
+import { firstServerKeys, nextRootServerKeys } from './server-keys.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
 
 const COMMAND = 'cmd-0001';
@@ -17,7 +18,18 @@ const proof = signWith(DEVICE_KEY, proofBytes(NONCE, GATEWAY, DEVICE));
 const caps = ['sync', 'task.start', 'task.stop'];
 
 const fromDevice: [string, DeviceMessage][] = [
-  ['prove', { t: 'prove', device: DEVICE, sig: proof, software: 'example 1.0', caps, membership: [0, 0] }],
+  [
+    'prove',
+    {
+      t: 'prove',
+      device: DEVICE,
+      sig: proof,
+      software: 'example 1.0',
+      caps,
+      membership: [0, 0],
+      keys: [0, 0],
+    },
+  ],
   ['beat with nothing new', { t: 'beat' }],
   ['beat that asks for the pass', { t: 'beat', pass: true }],
   ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
@@ -53,6 +65,8 @@ const fromGateway: [string, GatewayMessage][] = [
     { t: 'welcome', session: 9, time: NOW, heartbeatMs: 60_000, pass: signedPass(), gateways: GATEWAYS },
   ],
   ['pass', { t: 'pass', ...signedPass() }],
+  ['keys', { t: 'keys', ...firstServerKeys() }],
+  ['keys with another root', { t: 'keys', ...nextRootServerKeys() }],
   ['welcome without gateways', { t: 'welcome', session: 8, time: NOW, heartbeatMs: 1_000, gateways: [] }],
   ['beat', { t: 'beat', time: NOW + 60_000 }],
   ['order with a command', { t: 'order', ...signedOrder('command for a device') }],
@@ -87,6 +101,7 @@ const prove = {
   software: 'example 1.0',
   caps: ['sync'],
   membership: [1, 3],
+  keys: [1, 2],
 };
 const proveFields = {
   t: str('prove'),
@@ -94,6 +109,7 @@ const proveFields = {
   sig: bin(proof),
   software: str('example 1.0'),
   caps: array(str('sync')),
+  keys: array('01', '02'),
 };
 
 /** `message` is `null` where the frame is skipped (V-2). */

@@ -17,6 +17,7 @@ const prove = {
   software: str('example 1.0'),
   caps: array(str('sync')),
   membership: array('00', '00'),
+  keys: array('00', '00'),
 };
 const result = {
   t: str('result'),
@@ -76,6 +77,7 @@ const device: [rule: string, name: string, hex: string][] = [
     map({ ...prove, membership: array('01', float64(2 ** 53)) }),
   ],
   ['F-6', 'an edition that is an integer', map({ ...prove, membership: '03' })],
+  ['F-6', 'an edition of server keys that is missing', map({ ...prove, keys: 'c0' })],
   ['F-6', 'an edition of three', map({ ...prove, membership: array('01', '03', '00') })],
   ['F-5', 'a revision that is text', map({ ...prove, membership: array('01', str('3')) })],
   ['F-5', 'a percentage that is true', map({ ...progress, percent: 'c3' })],

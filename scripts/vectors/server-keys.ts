@@ -24,6 +24,14 @@ function signedServerKeys(keys: ServerKeys, by: VectorKey, previous?: VectorKey)
   };
 }
 
+export function firstServerKeys() {
+  return signedServerKeys(FIRST, ROOT_KEY);
+}
+
+export function nextRootServerKeys() {
+  return signedServerKeys(NEXT_ROOT, NEXT_ROOT_KEY, ROOT_KEY);
+}
+
 export function serverKeysVectors() {
   const document = (
     name: string,

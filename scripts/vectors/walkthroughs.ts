@@ -23,7 +23,7 @@ function handshake(nonce: Uint8Array, time: number, session: number, membership:
   const caps = ['sync', 'task.start', 'task.stop'];
   return [
     gateway({ t: 'challenge', nonce, gateway: GATEWAY, installation: INSTALLATION, time }),
-    device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, membership }),
+    device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, membership, keys: [1, 1] }),
     gateway({ t: 'welcome', session, time, heartbeatMs: 60_000, gateways: GATEWAYS }),
   ];
 }

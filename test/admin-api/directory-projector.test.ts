@@ -21,9 +21,16 @@ test('a bus that fails while a server starts delays the directory, even one writ
   await store.start();
   const bus = new MemoryBus({ log });
   await bus.start();
-  const { signer } = await ServerKeys.load({ meta: store.meta });
+  const serverKeys = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [], isRevoked: () => false };
-  const projector = new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log });
+  const projector = new DirectoryProjector({
+    store,
+    bus,
+    serverKeys,
+    installation: INSTALLATION,
+    leases,
+    log,
+  });
   const ids = await addDevices(store, 'd', 3);
   await writeDirectory(bus);
   const { directory } = bus;
@@ -58,10 +65,10 @@ test('the directory has the newest change that another server makes while it is 
   const bus = new MemoryBus({ log });
   await bus.start();
   await claim(bus);
-  const { signer } = await ServerKeys.load({ meta: store.meta });
+  const serverKeys = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [], isRevoked: () => false };
   const [one, two] = [1, 2].map(
-    () => new DirectoryProjector({ store, bus, signer, installation: INSTALLATION, leases, log }),
+    () => new DirectoryProjector({ store, bus, serverKeys, installation: INSTALLATION, leases, log }),
   );
   const ids = (await addDevices(store, 'd', 3)) as [string, string, string];
   const { directory } = bus;

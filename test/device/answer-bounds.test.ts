@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { locate } from '../../device/gateways/locate.ts';
 import { ApiError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
+import { TrustedKeys } from '../../device/keys/trusted-keys.ts';
 import { silent } from '../../device/log.ts';
 import { proxyFetch } from '../../device/platform/proxy-node.ts';
 import { LIMITS } from '../../protocol/index.ts';
@@ -86,10 +87,11 @@ async function ask(server: string): Promise<Error[]> {
     server,
   };
   const { signal } = new AbortController();
+  const trusted = new TrustedKeys({ identity }, nodeCrypto);
   const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
   const all = [
     enroll({ ...about, server, store: new MemoryStore() }),
-    locate({ identity, server, key, signal, ...parts }),
+    locate({ identity, server, key, signal, trusted, ...parts }),
   ];
   return Promise.all(
     all.map((each) =>

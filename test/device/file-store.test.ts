@@ -41,10 +41,13 @@ test('E-4: who the device is, is read as it was kept', async () => {
     epoch: 4,
     server: 'https://a.example',
   };
-  await store.saveState({ identity, gateways: [] });
+  const bytes = (fill: number) => new Uint8Array(64).fill(fill);
+  const keys = { body: bytes(5), sig: bytes(6), previousSig: bytes(7) };
+  await store.saveState({ identity, keys, gateways: [] });
   await store.close();
   const again = await FileStore.open(path);
   assert.equal((await again.load()).state.identity, identity);
+  assert.equal((await again.load()).state.keys, keys);
   await again.close();
 });
 

@@ -145,6 +145,7 @@ test('a url that cannot be dialed leaves no timer behind', () => {
     software: '',
     caps: [],
     membership: NO_EDITION,
+    keys: NO_EDITION,
   };
   const parts = { dial: wsDial(), crypto: nodeCrypto, credentials, handshakeTimeoutMs: 60_000 };
   const hooks = { welcome() {}, message() {}, ended() {} };

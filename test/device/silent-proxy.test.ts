@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { locate } from '../../device/gateways/locate.ts';
 import { enroll, httpProbe, MemoryStore, nodeCrypto, wsDial } from '../../device/index.ts';
+import { TrustedKeys } from '../../device/keys/trusted-keys.ts';
 import { silent } from '../../device/log.ts';
 import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
 import { NO_SECRET } from '../results.ts';
@@ -110,8 +111,9 @@ for (const [what, fault] of Object.entries(FAULTS)) {
         server,
       };
       const { signal } = asking;
+      const trusted = new TrustedKeys({ identity }, nodeCrypto);
       const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
-      const question = locate({ identity, server, key, signal, ...parts });
+      const question = locate({ identity, server, key, signal, trusted, ...parts });
       const asked = settled('the question where to go', question);
       await until(() => p.taken > 0, 'a connection');
       asking.abort();

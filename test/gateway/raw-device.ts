@@ -18,6 +18,7 @@ import {
   SUBPROTOCOL,
   type Welcome,
 } from '../../protocol/index.ts';
+import { newKeyPair, signedKeys } from '../server-keys.ts';
 import { waitFor } from '../wait.ts';
 
 export interface Identity {
@@ -35,7 +36,10 @@ export function makeIdentity(id: string): Identity {
 }
 
 /** The administration server's key in tests of gateways. */
-export const SERVER = makeIdentity('server');
+const SERVER = makeIdentity('server');
+/** The root of its keys, and their first document. */
+export const ROOT_KEY = newKeyPair();
+export const SERVER_KEYS = signedKeys(ROOT_KEY, [1, 1], [SERVER.publicKey]);
 
 /** The directory's entry for a device, as the administration server writes and signs it. */
 export function directoryDevice(
@@ -79,6 +83,8 @@ type MessageOf<T extends GatewayMessage['t']> = Extract<GatewayMessage, { t: T }
 export class RawDevice {
   readonly socket: WebSocket;
   readonly received: GatewayMessage[] = [];
+  /** Kinds of everything received, in order; `received` lacks what was taken. */
+  readonly heard: GatewayMessage['t'][] = [];
   closing: Closing | null = null;
   /** Status and body of a refused upgrade. */
   refused: {
@@ -94,6 +100,7 @@ export class RawDevice {
     this.socket.on('message', (data: RawData) => {
       const message = decodeGatewayMessage(new Uint8Array(data as Buffer));
       if (message) this.received.push(message);
+      if (message) this.heard.push(message.t);
     });
     this.socket.on('close', (code, reason) => {
       this.closing = { code, reason: reason.toString() };
@@ -153,6 +160,7 @@ export interface ProveOptions {
   gateway?: string;
   nonce?: Uint8Array;
   membership?: Edition;
+  keys?: Edition;
   name?: string;
   displaced?: boolean;
 }
@@ -173,6 +181,7 @@ export async function prove(
     software: 'raw-device 1',
     caps: ['sync'],
     membership: options.membership ?? [1, 1],
+    keys: options.keys ?? [1, 1],
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.displaced ? { displaced: true as const } : {}),
   });

@@ -13,9 +13,11 @@ import type {
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
+import type { SignedServerKeys } from '../../protocol/index.ts';
+import { fingerprintOf } from '../server-keys.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { claim, writeDirectory } from '../write-directory.ts';
-import { directoryDevice, type Identity, makeIdentity, SERVER } from './raw-device.ts';
+import { directoryDevice, type Identity, makeIdentity, ROOT_KEY, SERVER_KEYS } from './raw-device.ts';
 
 /** A bus that can be cut off: everything rejects with `BusUnavailable` while `away`. */
 export class CuttableBus implements Bus {
@@ -83,6 +85,8 @@ export interface RigOptions {
   config?: Partial<GatewayConfigInput>;
   /** Settings in the directory; when absent the worker goes by what it was started with. */
   settings?: Partial<DirectoryGateway>;
+  /** Server keys in the directory; `SERVER_KEYS` when absent. */
+  keys?: readonly SignedServerKeys[];
   /** The directory is whole; true when absent. */
   whole?: boolean;
   bus?: CuttableBus;
@@ -122,8 +126,8 @@ export class Rig {
     });
     const stream = { write: (line: string) => void this.log.push(JSON.parse(line) as LogLine) };
     const log = pino({ level: 'debug' }, stream);
-    const serverKeys = () => [SERVER.publicKey];
-    this.worker = new GatewayWorker({ config, bus: this.bus, log, registry: this.registry, serverKeys });
+    const fingerprint = fingerprintOf(ROOT_KEY);
+    this.worker = new GatewayWorker({ config, bus: this.bus, log, registry: this.registry, fingerprint });
   }
 
   get url(): string {
@@ -134,6 +138,7 @@ export class Rig {
     this.#port = await freePort();
     if (this.#ownsBus) await this.bus.start();
     await claim(this.bus.inner);
+    await this.putKeys(options.keys ?? [SERVER_KEYS]);
     if (options.settings) await this.putGateway(options.settings);
     if (options.whole !== false) await this.makeWhole();
     if (this.#ownsBus) {
@@ -154,6 +159,24 @@ export class Rig {
     await this.worker.stop({ deadlineMs: 2_000 });
     await this.#stopConsuming?.();
     if (this.#ownsBus) await this.bus.stop();
+  }
+
+  /** The installation's server keys, with a gateway that is not registered: every entry has them. */
+  async putKeys(keys: readonly SignedServerKeys[]): Promise<void> {
+    const { group, connectionLimit } = { group: ROOT, connectionLimit: 1 };
+    await this.bus.inner.directory.putGateways([
+      {
+        ...{
+          name: 'stranger',
+          group,
+          connectionLimit,
+          runPushServer: true,
+          port: 1,
+          address: 'ws://stranger',
+        },
+        ...{ told: null, former: [], revision: 0, draining: false, weight: 0, refused: 'a stranger', keys },
+      },
+    ]);
   }
 
   /** Devices are told the address that is set, where the test does not say otherwise. */

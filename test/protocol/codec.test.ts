@@ -46,6 +46,7 @@ test('F-6: a name that is longer than its limit breaks the rule, and so does one
     software: '',
     caps: [],
     membership: [0, 0],
+    keys: [0, 0],
   };
   for (const name of ['x'.repeat(LIMITS.nameLength + 1), 7]) {
     breaks('F-6', () => decodeDeviceMessage(encodeValue({ ...prove, name })));

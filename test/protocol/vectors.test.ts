@@ -92,6 +92,7 @@ test('every message of both directions is among the golden frames', () => {
     'challenge',
     'keep',
     'key',
+    'keys',
     'order',
     'pass',
     'redirect',

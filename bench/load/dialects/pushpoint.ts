@@ -112,6 +112,7 @@ class PushpointDialect implements Dialect {
           software: 'bench 1',
           caps: ['sync'],
           membership: [1, 1],
+          keys: [1, 1],
         }),
       ),
     );

@@ -22,8 +22,8 @@ export const DEVICE: readonly TrustMutation[] = [
     patches: [
       {
         file: ORDERS,
-        find: 'if (!(await this.#crypto.verify(',
-        replace: 'if (false && !(await this.#crypto.verify(',
+        find: 'if (!(await this.#parts.trusted.verify(',
+        replace: 'if (false && !(await this.#parts.trusted.verify(',
       },
     ],
     proof: 'forged-command',
@@ -46,7 +46,7 @@ export const DEVICE: readonly TrustMutation[] = [
     patches: [
       {
         file: ORDERS,
-        find: 'return target.device === this.#identity.deviceId;',
+        find: 'return target.device === this.#parts.deviceId;',
         replace: 'return true;',
       },
     ],
@@ -87,7 +87,7 @@ export const DEVICE: readonly TrustMutation[] = [
   {
     name: 'expired-run',
     title: 'a device runs commands that have expired',
-    patches: [{ file: ORDERS, find: 'if (this.#clock.now() > body.expiresAt)', replace: 'if (false)' }],
+    patches: [{ file: ORDERS, find: 'if (this.#parts.clock.now() > body.expiresAt)', replace: 'if (false)' }],
     proof: 'withheld-then-late',
   },
   {
@@ -108,8 +108,8 @@ export const DEVICE: readonly TrustMutation[] = [
     patches: [
       {
         file: 'device/gateways/locate.js',
-        find: 'if (!(await crypto.verify(',
-        replace: 'if (false && !(await crypto.verify(',
+        find: 'if (!(await trusted.verify(',
+        replace: 'if (false && !(await trusted.verify(',
       },
     ],
     proof: 'forged-location',
