@@ -11,6 +11,7 @@ import { GatewayService } from './services/gateway-service.ts';
 import { GroupService } from './services/group-service.ts';
 import { JoinService } from './services/join-service.ts';
 import { LocateService } from './services/locate-service.ts';
+import { SecretResults } from './services/secret-results.ts';
 import { TokenService } from './services/token-service.ts';
 import { TunnelService } from './services/tunnel-service.ts';
 
@@ -27,6 +28,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
       installation,
     },
     commands: new CommandService(parts),
+    secretResults: new SecretResults(parts),
     explain: (device, command) => explain({ store, bus, workers, resendAfterMs, withheld }, device, command),
     placement: (device) => explainPlacement(parts, device),
     coverage: () => coverageOf(parts),

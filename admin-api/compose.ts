@@ -39,6 +39,9 @@ import { createAdminMetrics } from './metrics.ts';
 import { Outcomes } from './outcomes.ts';
 import { CertificateAuthority } from './pki/certificate-authority.ts';
 import { JoinAnswers } from './pki/join-answers.ts';
+import { LedgerSecrets } from './secrets/ledger-secrets.ts';
+import { SecretCommands } from './secrets/secret-commands.ts';
+import { WantedKeys } from './secrets/wanted-keys.ts';
 import { type AdminConfig, adminSettings } from './settings.ts';
 import type { Store } from './store/store.ts';
 import { TunnelEndings } from './tunnels/tunnel-endings.ts';
@@ -79,6 +82,8 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
   const { epoch } = installation;
   const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
+  const ledgerSecrets = new LedgerSecrets(secrets.secretFor('secret commands'));
+  const secretCommands = new SecretCommands({ ledgerSecrets, secrets, installation });
   const authority = new CertificateAuthority({ store, secretBox, installation, now });
   await authority.ensureFirst();
   const registry = new Registry();
@@ -95,6 +100,8 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     serverKeys,
     signer: serverKeys.signer,
     secrets,
+    ledgerSecrets,
+    secretCommands,
     authority,
     registry,
     metrics: createAdminMetrics(registry),
@@ -103,7 +110,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     loops,
     health: new Health({ bus, store: storeWatch, loops }),
     outcomes: new Outcomes({ store, hub, now }),
-    frames: new CommandFrames(serverKeys.signer),
+    frames: new CommandFrames({ signer: serverKeys.signer, secretCommands }),
     sender: new BestEffortSender({ bus, log }),
     leases: new LiveWorkers({ bus, log, certificates: store.gatewayCertificates }, settings.leasesIntervalMs),
     clocks: new ClockWatch({ store, bus, log }),
@@ -147,6 +154,7 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const aside = new PutAside(parts);
   const forged = new ForgedResults(parts);
   const reportedEnds = new ReportedEnds({ ...parts, forged });
+  const wantedKeys = new WantedKeys(parts);
   const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
   return {
     canaries,
@@ -162,6 +170,7 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
       aside,
       reportedEnds,
       copies: new CopyWatch(parts),
+      wantedKeys,
     }),
     overdue: new OverdueExecutions(parts, { ...settings, intervalMs: settings.overdueIntervalMs }),
     ends: new Ends({ ...parts, frontier }),

@@ -8,6 +8,7 @@ import {
   LIMITS,
   RESULT_KEY_BYTES,
   resultBytes,
+  SECRET_KEY_BYTES,
   WRAP_KEY_BYTES,
 } from '../protocol/index.ts';
 import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
@@ -63,7 +64,17 @@ export class DeviceSecrets {
     bytes: Uint8Array,
     about: Uint8Array,
   ): Promise<Encrypted> {
-    return encryptSecret(nodeHpke, this.#mac(this.of(id, generation), WRAP_KEY_BYTES), bytes, about);
+    return encryptSecret(nodeHpke, this.wrapKey(id, generation), bytes, about);
+  }
+
+  /** Seals keys of groups for the device. */
+  wrapKey(device: string, generation: number): Uint8Array {
+    return this.#mac(this.of(device, generation), WRAP_KEY_BYTES);
+  }
+
+  /** Seals secret commands to the device alone, and its results of all secret commands. */
+  secretKey(device: string, generation: number): Uint8Array {
+    return this.#mac(this.of(device, generation), SECRET_KEY_BYTES);
   }
 
   /** Whether the device of this generation made this result. */

@@ -10,6 +10,8 @@ export interface ReportedEnd extends ResultBody {
   kind: 'result';
   device: string;
   command: string;
+  /** What else a sealed result says, encrypted for the store; then there is no reason and no data. */
+  secret?: string;
   at: number;
 }
 

@@ -62,6 +62,12 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['kind'],
       registers,
     }),
+    keysWanted: new Counter({
+      name: 'pushpoint_admin_group_keys_wanted_total',
+      help: 'Keys of groups that devices asked for, by answer: sent, refused, later.',
+      labelNames: ['answer'],
+      registers,
+    }),
     resultsRefused: new Counter({
       name: 'pushpoint_admin_results_refused_total',
       help: 'Results that their devices did not make, by the gateway worker that brought them.',

@@ -2,9 +2,10 @@
  * Secrets of the installation in the database are encrypted with a key that is stored apart from it. A key
  * management service can implement `SecretBox` as well.
  */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Meta } from '../store/store.ts';
 import { StoreSettingsError } from '../store/store-settings-error.ts';
+import { decrypt, encrypt, joined, split } from './aes-gcm.ts';
 
 export interface SecretBox {
   /** Whether what it seals is encrypted. */
@@ -20,8 +21,6 @@ export function isEncrypted(stored: string): boolean {
   return stored.startsWith(`${SEALED}:`);
 }
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 const SEALED = 'aes256gcm';
 
 /** Without a key: base64. */
@@ -54,9 +53,7 @@ export class KeyBox implements SecretBox {
   }
 
   async seal(label: string, secret: Uint8Array): Promise<string> {
-    const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(Buffer.from(label));
-    const bytes = Buffer.concat([nonce, cipher.update(secret), cipher.final(), cipher.getAuthTag()]);
+    const bytes = joined(encrypt(this.#key, secret, Buffer.from(label)));
     return [SEALED, this.#id, bytes.toString('base64')].join(':');
   }
 
@@ -71,10 +68,7 @@ export class KeyBox implements SecretBox {
           'that key (--secrets-key-file, or secrets.key in the data folder)',
       );
     }
-    const bytes = Buffer.from(text, 'base64');
-    const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, NONCE_BYTES));
-    decipher.setAAD(Buffer.from(label)).setAuthTag(bytes.subarray(-TAG_BYTES));
-    return Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
+    return decrypt(this.#key, split(Buffer.from(text, 'base64')), Buffer.from(label));
   }
 }
 

@@ -1,4 +1,6 @@
+import type { CommandOrder } from '../../protocol/index.ts';
 import type { OrderSigner } from '../order-signer.ts';
+import type { SecretCommands } from '../secrets/secret-commands.ts';
 import type { Command } from '../store/records.ts';
 
 const KEPT = 256;
@@ -6,7 +8,7 @@ const KEPT = 256;
 /** What a device is told of a command. */
 export type CommandToSend = Pick<
   Command,
-  'id' | 'type' | 'args' | 'target' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
+  'id' | 'type' | 'args' | 'secret' | 'target' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
 >;
 
 /**
@@ -15,17 +17,22 @@ export type CommandToSend = Pick<
  */
 export class CommandFrames {
   readonly #signer: OrderSigner;
+  readonly #secretCommands: SecretCommands;
   readonly #shared = new Map<string, Uint8Array>();
 
-  constructor(signer: OrderSigner) {
-    this.#signer = signer;
+  constructor(parts: { signer: OrderSigner; secretCommands: SecretCommands }) {
+    this.#signer = parts.signer;
+    this.#secretCommands = parts.secretCommands;
   }
 
   /** For every device whose membership names the command's target group. */
   forGroup(command: CommandToSend, group: string): Uint8Array {
     let frame = this.#shared.get(command.id);
     if (!frame) {
-      frame = this.#frame(command, { group });
+      const { args, secret } = command;
+      const sealed = secret?.sealed;
+      if (secret && !sealed) throw new Error(`command ${command.id} is not sealed for its group`);
+      frame = this.#frame(command, { group }, sealed ? { args: null, sealed } : { args });
       this.#shared.set(command.id, frame);
       const oldest = this.#shared.keys().next().value;
       if (this.#shared.size > KEPT && oldest !== undefined) this.#shared.delete(oldest);
@@ -33,8 +40,12 @@ export class CommandFrames {
     return frame;
   }
 
-  forDevice(command: CommandToSend, device: string): Uint8Array {
-    return this.#frame(command, { device });
+  /** `generation`: which of its secrets the device has; a secret command is sealed with it. */
+  forDevice(command: CommandToSend, device: string, generation = 1): Uint8Array {
+    const { id, args, secret } = command;
+    if (!secret) return this.#frame(command, { device }, { args });
+    const sealed = this.#secretCommands.forDevice(id, secret, { id: device, generation });
+    return this.#frame(command, { device }, { args: null, sealed });
   }
 
   /** Asks one device to stop a command, or not to start it (D-8). */
@@ -48,12 +59,17 @@ export class CommandFrames {
     });
   }
 
-  #frame(command: CommandToSend, target: { device: string } | { group: string }): Uint8Array {
+  #frame(
+    command: CommandToSend,
+    target: { device: string } | { group: string },
+    { args, sealed }: Pick<CommandOrder, 'args' | 'sealed'>,
+  ): Uint8Array {
     return this.#signer.frame({
       kind: 'command',
       id: command.id,
       type: command.type,
-      args: command.args ?? null,
+      args: args ?? null,
+      ...(sealed && { sealed }),
       target,
       issuedAt: command.issuedAt,
       expiresAt: command.expiresAt,

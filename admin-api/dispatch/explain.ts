@@ -49,6 +49,7 @@ export async function explain(
   if (execution.ending !== null) return explainEnding(execution.ending);
   if (execution.state !== 'queued') {
     const explanation = explainBeyondQueue(execution, device, parts.resendAfterMs);
+    if (command.secret) explainSecret(explanation, command);
     return isFinal(execution.state) ? explanation : withCircumstances(explanation, device, command);
   }
   let holder: Holder | null | undefined;
@@ -58,6 +59,21 @@ export async function explain(
     // The bus is away: that is the explanation, given below.
   }
   return explainQueued({ execution, command, device, holder, parts });
+}
+
+/** What the ledger does not see of a secret command, or does not tell here. */
+function explainSecret(explanation: Explanation, { target }: Command): void {
+  const { code } = explanation;
+  if (code === 'acked' && 'group' in target) {
+    explanation.sentence +=
+      ' The command is secret: it may also be asking for the key of its group, which it gets while it is ' +
+      'active and in that group.';
+  }
+  if (code === 'final') {
+    explanation.sentence +=
+      ' The command is secret: what else the device said is shown by `pushpoint commands reveal`.';
+  }
+  explanation.data = { ...explanation.data, secret: true };
 }
 
 function explainLate({ state, at, inTime }: LateEnd): string {

@@ -23,6 +23,9 @@ export async function outboxBatches(
   routes: Routes,
 ): Promise<OutboxBatch[]> {
   const inGroup = await membersOf(store, rows, commands);
+  const generations = rows.some(({ command }) => commands.get(command)?.secret)
+    ? await store.devices.generations()
+    : null;
   const byWorker = new Map<string, OutboxBatch>();
   const shared = new Map<string, Delivery>();
   const ordered = [...rows].sort((a, b) => (a.command < b.command ? -1 : a.command > b.command ? 1 : 0));
@@ -44,7 +47,7 @@ export async function outboxBatches(
         batches.deliveries.push(made);
       }
     } else {
-      const frame = frames.forDevice(command, row.device);
+      const frame = frames.forDevice(command, row.device, generations?.get(row.device));
       batches.deliveries.push({ devices: [row.device], frame, commandId: command.id });
     }
   }

@@ -227,6 +227,7 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
     id: command.id,
     type: command.type,
     args: shownArgs(command),
+    secret: command.secret !== undefined,
     target: command.target,
     offline: command.offline,
     collapseKey: command.collapseKey,
@@ -241,8 +242,9 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
   };
 }
 
-/** Ticket and key of a tunnel are for the device alone. */
-function shownArgs({ type, args }: Command): unknown {
+/** Secrets, and ticket and key of a tunnel, are for the device alone. */
+function shownArgs({ type, args, secret }: Command): unknown {
+  if (secret) return 'secret';
   if (type !== 'tunnel.open' || typeof args !== 'object') return args ?? {};
   return { ...args, ticket: '[hidden]', ...('key' in (args ?? {}) && { key: '[hidden]' }) };
 }
@@ -296,6 +298,7 @@ function presentListedExecution(execution: Execution): ExecutionDocument {
     commandId: execution.commandId,
     deviceId: execution.deviceId,
     type: execution.type,
+    secret: execution.secret !== undefined,
     state: execution.state,
     reason: execution.reason,
     percent: execution.percent,

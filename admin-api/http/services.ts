@@ -12,6 +12,7 @@ import type { GatewayService } from '../services/gateway-service.ts';
 import type { GroupService } from '../services/group-service.ts';
 import type { JoinService } from '../services/join-service.ts';
 import type { LocateService } from '../services/locate-service.ts';
+import type { SecretResults } from '../services/secret-results.ts';
 import type { TokenService } from '../services/token-service.ts';
 import type { TunnelService } from '../services/tunnel-service.ts';
 import type { Command, LedgerEvent, StateCounts } from '../store/records.ts';
@@ -27,6 +28,7 @@ export interface CommandRequest {
   timeout?: number;
   collapseKey?: string | null;
   offline?: 'queue' | 'skip';
+  secret?: boolean;
   idempotencyKey?: string;
 }
 
@@ -68,6 +70,7 @@ export interface HttpServices {
   storeWatch: StoreWatch;
   health: Health;
   commands: CommandOrders;
+  secretResults: SecretResults;
   /** Why an execution is where it is; throws `Problem`. */
   explain(
     deviceId: string,

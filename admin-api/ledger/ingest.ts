@@ -14,6 +14,8 @@ import type { StoreWatch } from '../health/store-watch.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from '../outcomes.ts';
+import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
+import type { WantedKeys } from '../secrets/wanted-keys.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
@@ -23,6 +25,7 @@ import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 import type { ReportedEnds } from './reported-ends.ts';
+import { hideSecrets } from './secret-ends.ts';
 
 const MAX_BATCH = 2000;
 /**
@@ -75,6 +78,8 @@ export class Ingest {
   readonly #aside: PutAside;
   readonly #reportedEnds: ReportedEnds;
   readonly #copies: CopyWatch;
+  readonly #ledgerSecrets: LedgerSecrets;
+  readonly #wantedKeys: WantedKeys;
   #rounds = 0;
   #stopping = false;
   #applying = 0;
@@ -100,6 +105,8 @@ export class Ingest {
     aside: PutAside;
     reportedEnds: ReportedEnds;
     copies: CopyWatch;
+    ledgerSecrets: LedgerSecrets;
+    wantedKeys: WantedKeys;
   }) {
     this.#store = parts.store;
     this.#bus = parts.bus;
@@ -119,6 +126,8 @@ export class Ingest {
     this.#aside = parts.aside;
     this.#reportedEnds = parts.reportedEnds;
     this.#copies = parts.copies;
+    this.#ledgerSecrets = parts.ledgerSecrets;
+    this.#wantedKeys = parts.wantedKeys;
   }
 
   /** Batches applied, or not, so far. */
@@ -302,7 +311,8 @@ export class Ingest {
       if (timeoutMs !== undefined) row.finishBy = (row.ackedAt ?? now) + timeoutMs;
       if (!isFinal(row.state) && canceled.has(row.command)) applied.toCancel.push(row);
     }
-    const { changed, current, late } = await tx.executions.advance(advances);
+    const reports = hideSecrets(advances, commands, this.#ledgerSecrets);
+    const { changed, current, late } = await tx.executions.advance(reports);
     for (const { ended, state, inTime } of late) {
       this.#metrics.late.inc({ ended, late: state, in_time: inTime ? 'yes' : 'no' });
     }
@@ -362,6 +372,7 @@ export class Ingest {
     if (applied.ended.size > 0) await this.#outcomes.commandsMayBeDone(applied.ended);
     await this.#tunnels.followUp(applied.tunnels);
     await this.#confirm(applied);
+    if (reduced.wants.length > 0) await this.#wantedKeys.answer(reduced.wants);
     if (reduced.connected.length > 0) await this.#checkConnected(reduced.connected);
   }
 

@@ -2,17 +2,15 @@ import {
   type Compliance,
   type Edition,
   type ExecutionState,
-  type GroupKeyName,
   isFinal,
   type MeasuredGateway,
   NO_EDITION,
 } from '../../protocol/index.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
+import type { Want } from '../secrets/wanted-keys.ts';
 import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
-
-export type Want = { device: string } & GroupKeyName;
 
 /** One batch of receipts, reduced to what it changes: one row per device and per execution. */
 export interface ReducedReceipts {
@@ -200,8 +198,10 @@ function advanceOf(
     advance.state = receipt.state;
     advance.finishedAt = at;
     advance.reason = receipt.reason ?? null;
-    if (receipt.data !== undefined) advance.data = receipt.data;
-    if (isLong(receipt.data)) advance.longData = true;
+    const data = receipt.secret ?? receipt.data;
+    if (data !== undefined) advance.data = data;
+    if (receipt.secret !== undefined) advance.secret = true;
+    if (isLong(data)) advance.longData = true;
   }
   return advance;
 }

@@ -5,9 +5,18 @@
  */
 import type { Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
-import { decodeResultBody, LIMITS } from '../../protocol/index.ts';
+import {
+  decodeResultBody,
+  decodeTravelledBody,
+  type Encrypted,
+  LIMITS,
+  type ResultBody,
+  sealedResultBytes,
+} from '../../protocol/index.ts';
+import { decrypt } from '../at-rest/aes-gcm.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import type { LedgerReceipt, ReportedEnd, SealedResult } from '../ledger-receipt.ts';
+import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { Store } from '../store/store.ts';
 import { cleanReason } from './check-receipts.ts';
 import type { ForgedResults } from './forged-results.ts';
@@ -22,11 +31,18 @@ export interface OpenedReceipts {
 export class ReportedEnds {
   readonly #store: Store;
   readonly #secrets: DeviceSecrets;
+  readonly #ledgerSecrets: LedgerSecrets;
   readonly #forged: ForgedResults;
 
-  constructor(parts: { store: Store; secrets: DeviceSecrets; forged: ForgedResults }) {
+  constructor(parts: {
+    store: Store;
+    secrets: DeviceSecrets;
+    ledgerSecrets: LedgerSecrets;
+    forged: ForgedResults;
+  }) {
     this.#store = parts.store;
     this.#secrets = parts.secrets;
+    this.#ledgerSecrets = parts.ledgerSecrets;
     this.#forged = parts.forged;
   }
 
@@ -41,13 +57,14 @@ export class ReportedEnds {
         opened.receipts.push(receipt);
         continue;
       }
+      const generation = generations?.get(receipt.device) ?? 1;
       // A canary is no device of the ledger: what it says ends nothing (see health/canaries.ts).
-      if (!isCanary(receipt.device) && !this.#secrets.made(receipt, generations?.get(receipt.device) ?? 1)) {
+      if (!isCanary(receipt.device) && !this.#secrets.made(receipt, generation)) {
         forged.push(receipt);
         continue;
       }
       try {
-        opened.receipts.push(read(receipt));
+        opened.receipts.push(this.#read(receipt, generation));
       } catch (error) {
         opened.wrong.push({ receipt, why: error instanceof Error ? error.message : String(error) });
       }
@@ -55,17 +72,34 @@ export class ReportedEnds {
     await this.#forged.refuse(forged);
     return opened;
   }
+
+  #read(receipt: SealedResult, generation: number): ReportedEnd {
+    const travelled = decodeTravelledBody(receipt.body);
+    return 'ct' in travelled
+      ? this.#readSecret(receipt, travelled, generation)
+      : { ...endOf(receipt, travelled.state), ...toldOf(travelled) };
+  }
+
+  /** From here on nothing of it can be read, be it put aside, split or repeated. */
+  #readSecret(receipt: SealedResult, sealed: Encrypted, generation: number): ReportedEnd {
+    const { device, command } = receipt;
+    const key = this.#secrets.secretKey(device, generation);
+    const body = decodeResultBody(decrypt(key, sealed, sealedResultBytes(device, command)));
+    const told = toldOf(body);
+    const secret = Object.keys(told).length > 0 && {
+      secret: this.#ledgerSecrets.sealOutcome(command, device, told),
+    };
+    return { ...endOf(receipt, body.state), ...secret };
+  }
 }
 
-function read({ device, command, body, at }: SealedResult): ReportedEnd {
-  const { state, reason, data } = decodeResultBody(body);
+function endOf({ device, command, at }: SealedResult, state: ResultBody['state']): ReportedEnd {
+  return { kind: 'result', device, command, state, at };
+}
+
+function toldOf({ reason, data }: ResultBody): Pick<ResultBody, 'reason' | 'data'> {
   return {
-    kind: 'result',
-    device,
-    command,
-    state,
     ...(reason !== undefined && { reason: cleanReason(reason) }),
     ...(data !== undefined && { data: recordable(data, LIMITS.depth) }),
-    at,
   };
 }

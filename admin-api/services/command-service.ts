@@ -11,6 +11,7 @@ import type { EventHub } from '../event-hub.ts';
 import type { Ends } from '../ledger/ends.ts';
 import { type Outcomes, recordChanges } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
+import type { SecretCommands } from '../secrets/secret-commands.ts';
 import { sortableId } from '../sortable-id.ts';
 import { type Command, type CommandTarget, type OfflinePolicy, ROOT_GROUP } from '../store/records.ts';
 import type { NewCommand, Store } from '../store/store.ts';
@@ -47,6 +48,8 @@ export interface CommandRequest {
   /** `null` switches a type's own collapsing off. */
   collapseKey?: string | null | undefined;
   offline?: OfflinePolicy | undefined;
+  /** Nobody between here and the devices is to read arguments or results. */
+  secret?: boolean | undefined;
   idempotencyKey?: string | undefined;
 }
 
@@ -58,6 +61,7 @@ export interface CommandServiceParts {
   ends: Pick<Ends, 'soon'>;
   sender: BestEffortSender;
   frames: CommandFrames;
+  secretCommands: SecretCommands;
   hub: EventHub;
   now: () => number;
 }
@@ -82,7 +86,7 @@ export class CommandService {
   async create(request: CommandRequest, actor: string): Promise<TakenIn> {
     const now = this.#parts.now();
     const target = toTarget(request.target);
-    const command = toCommand(request, target, actor, now);
+    const command = toCommand(request, target, { actor, now, secretCommands: this.#parts.secretCommands });
     if ('devices' in target && target.devices.length <= FEW_DEVICES) {
       return this.#intake.take({ ...command, target });
     }
@@ -94,7 +98,7 @@ export class CommandService {
     const { target, issuedAt: now } = command;
     await this.#refuseUnknown(target);
     const { answer, chunk } = await store.transaction(async (tx) => {
-      const answer = await tx.commands.create(command);
+      const answer = await tx.commands.create(await this.#forItsGroup(tx, command));
       if (!('created' in answer)) return { answer, chunk: null };
       const chunk = await tx.commands.expand(command.id, FIRST_CHUNK, now);
       await recordChanges(
@@ -125,6 +129,14 @@ export class CommandService {
       else hub.notify();
     }
     return onRecord(store, id, 'existing' in answer);
+  }
+
+  /** X-4: with the key that the group has as this is stored. */
+  async #forItsGroup(tx: Store, command: NewCommand): Promise<NewCommand> {
+    const { id, secret, target, issuedAt: at } = command;
+    if (!secret || !('group' in target)) return command;
+    const { group } = target;
+    return { ...command, secret: await this.#parts.secretCommands.forGroup(tx, id, secret, { group, at }) };
   }
 
   /**
@@ -206,15 +218,21 @@ function describeTarget(target: CommandTarget): unknown {
   return 'group' in target ? target : describeDevices(target.devices);
 }
 
-function toCommand(request: CommandRequest, target: CommandTarget, actor: string, now: number): NewCommand {
+function toCommand(
+  request: CommandRequest,
+  target: CommandTarget,
+  { actor, now, secretCommands }: { actor: string; now: number; secretCommands: SecretCommands },
+): NewCommand {
   const type = COMMAND_TYPES[request.type];
-  if (encodeValue(request.args ?? {}).length > LIMITS.argsBytes) {
+  const args = request.args ?? {};
+  if (encodeValue(args).length > LIMITS.argsBytes) {
     throw new Problem('too-large', `args: at most ${LIMITS.argsBytes} bytes when encoded as MessagePack.`);
   }
+  const id = sortableId('c', now);
   return {
-    id: sortableId('c', now),
+    id,
     type: request.type,
-    args: request.args ?? {},
+    ...(request.secret ? { args: null, secret: secretCommands.take(id, args) } : { args }),
     target,
     offline: request.offline ?? 'queue',
     collapseKey: request.collapseKey === undefined ? type.collapseKey : request.collapseKey,
@@ -223,7 +241,7 @@ function toCommand(request: CommandRequest, target: CommandTarget, actor: string
     timeoutMs: timeoutOf(request, type.timeoutMs),
     createdBy: actor,
     ...(request.idempotencyKey !== undefined && {
-      idempotency: { key: request.idempotencyKey, bodyHash: bodyHash(request) },
+      idempotency: { key: request.idempotencyKey, bodyHash: bodyHash(request, secretCommands) },
     }),
   };
 }
@@ -254,9 +272,11 @@ function timeoutOf({ timeout }: CommandRequest, defaultMs: number): number {
 }
 
 /** The same request gives the same bytes, in whatever order its fields came. */
-function bodyHash(request: CommandRequest): Uint8Array {
+function bodyHash(request: CommandRequest, secretCommands: SecretCommands): Uint8Array {
   const { idempotencyKey: _, ...body } = request;
-  return createHash('sha256').update(canonical(body)).digest();
+  const text = canonical(body);
+  // From a plain hash in the database, short arguments could be guessed.
+  return request.secret ? secretCommands.codeOf(text) : createHash('sha256').update(text).digest();
 }
 
 function canonical(value: unknown): string {

@@ -3,7 +3,13 @@
  * Unix epoch by the administration server's clock; `null` means "never" or "none".
  */
 import type { CommandType } from '../../protocol/command-types.ts';
-import type { Compliance, ExecutionState, FinalState, MeasuredGateway } from '../../protocol/index.ts';
+import type {
+  Compliance,
+  ExecutionState,
+  FinalState,
+  MeasuredGateway,
+  SealedArgs,
+} from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
 
 /** The group every other is below; made by the first migration, cannot be moved or deleted. */
@@ -113,10 +119,21 @@ export interface Gateway {
 export type CommandTarget = { devices: string[] } | { group: string };
 export type OfflinePolicy = 'queue' | 'skip';
 
+/** Arguments of a secret command. */
+export interface SecretArgs {
+  /** For the administration server, encrypted. */
+  atRest: string;
+  /** For the devices of the target group, sealed with its key; `null` where the target is devices. */
+  sealed: SealedArgs | null;
+}
+
 export interface Command {
   id: string;
   type: CommandType;
+  /** `null` for a secret command. */
   args: unknown;
+  /** Of a secret command alone. */
+  secret?: SecretArgs;
   target: CommandTarget;
   offline: OfflinePolicy;
   collapseKey: string | null;
@@ -139,8 +156,10 @@ export interface Execution {
   type: CommandType;
   state: ExecutionState;
   reason: string | null;
-  /** What the device returned. */
+  /** What the device returned; `null` for a secret command. */
   data: unknown;
+  /** Of a secret command: what the device sealed, encrypted; `null` for nothing, or in lists. */
+  secret?: string | null;
   percent: number | null;
   note: string | null;
   /** How often it was handed to a gateway. */

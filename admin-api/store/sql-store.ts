@@ -5,6 +5,7 @@ import { SqlCommands } from './commands/commands.ts';
 import { SqlDeletedDevices } from './devices/deleted-devices.ts';
 import { SqlDevices } from './devices/devices.ts';
 import { SqlGateways } from './devices/gateways.ts';
+import { SqlGroupKeys } from './devices/group-keys.ts';
 import { SqlGroups } from './devices/groups.ts';
 import { appendEvents, SqlEvents } from './events.ts';
 import { SqlExecutions } from './executions/executions.ts';
@@ -21,6 +22,7 @@ function families(scope: Scope) {
   return {
     kind: scope.dialect.kind,
     groups: new SqlGroups(scope),
+    groupKeys: new SqlGroupKeys(scope),
     devices: new SqlDevices(scope),
     deletedDevices: new SqlDeletedDevices(scope),
     enrolmentTokens: new SqlEnrolmentTokens(scope),

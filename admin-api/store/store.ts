@@ -5,7 +5,13 @@
  * Every method is one transaction unless it is called on the store that `transaction` hands out. A method
  * that cannot reach the database rejects with `StoreUnavailable`; nothing half-done remains.
  */
-import type { Compliance, ExecutionState, MeasuredGateway, OtherInstallation } from '../../protocol/index.ts';
+import type {
+  Compliance,
+  ExecutionState,
+  GroupKeyName,
+  MeasuredGateway,
+  OtherInstallation,
+} from '../../protocol/index.ts';
 import type { Ending } from './endings.ts';
 import type { Authorities, GatewayCertificates, JoinTokens } from './pki-records.ts';
 import type {
@@ -37,6 +43,7 @@ export class StoreUnavailable extends Error {
 export interface Store {
   readonly kind: 'sqlite' | 'postgres';
   readonly groups: Groups;
+  readonly groupKeys: GroupKeys;
   readonly devices: Devices;
   readonly deletedDevices: DeletedDevices;
   readonly enrolmentTokens: EnrolmentTokens;
@@ -104,6 +111,29 @@ export interface Groups {
   move(id: string, parentId: string, name?: string): Promise<void>;
   /** Only an empty group: no subgroups, no devices, no gateway, no usable enrolment token. */
   delete(id: string): Promise<'deleted' | 'not-empty' | 'unknown'>;
+}
+
+export interface StoredGroupKey extends GroupKeyName {
+  /** Encrypted by whoever made it. */
+  sealedKey: string;
+}
+
+/**
+ * Keys of groups for secret commands. A key goes stale when a device that may hold it is blocked, deleted or
+ * leaves the group, with that change in one transaction.
+ */
+export interface GroupKeys {
+  /** The newest key of the group in this epoch; a new one, sealed by `make`, where that is stale or none. */
+  current(
+    group: string,
+    epoch: number,
+    at: number,
+    make: (name: GroupKeyName) => string,
+  ): Promise<StoredGroupKey>;
+  /** Those there are, stale ones too. */
+  ofNames(names: readonly GroupKeyName[]): Promise<StoredGroupKey[]>;
+  /** The keys of all groups of the device go stale: what it holds may be in other hands. */
+  left(device: string): Promise<void>;
 }
 
 export interface DeviceFilter {
@@ -394,6 +424,8 @@ export interface Advance extends ExecutionKey {
   note: string | null;
   reason: string | null;
   data?: unknown;
+  /** `data` is what the device sealed, reason included, encrypted. */
+  secret?: true;
   /** It takes a while to write `data` down: that is worth a look whether it is wanted. */
   longData?: boolean;
 }
@@ -666,4 +698,4 @@ export interface Meta {
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean>;
 }
 
-export type { CommandTarget, Ending };
+export type { CommandTarget, Ending, GroupKeyName };

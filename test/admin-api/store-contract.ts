@@ -6,6 +6,7 @@ import { executionRules } from './store-contract-executions.ts';
 import { inventoryRules } from './store-contract-inventory.ts';
 import { journalRules } from './store-contract-journal.ts';
 import { pkiRules } from './store-contract-pki.ts';
+import { secretRules } from './store-contract-secrets.ts';
 import { tunnelRules } from './store-contract-tunnels.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
@@ -19,6 +20,7 @@ export function storeContract(name: string, under: StoreUnderTest): void {
   executionRules(rule, under);
   tunnelRules(rule, under);
   pkiRules(rule);
+  secretRules(rule, under);
   journalRules(rule, under);
   rules.run();
 }

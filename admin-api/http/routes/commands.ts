@@ -1,5 +1,6 @@
 import { decodeValue, encodeValue, LIMITS, ProtocolError } from '../../../protocol/index.ts';
 import { Problem } from '../../problems.ts';
+import { unknownExecution } from '../../services/secret-results.ts';
 import { actorOf } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
 import { executionPresenter, presentCommand, presentExecution, presentPage } from '../presenters.ts';
@@ -23,7 +24,7 @@ import type { HttpServices } from '../services.ts';
 const tag = 'Commands';
 const TheCommand = { description: 'The command.', schema: Ref(CommandSchema) };
 
-export function commandRoutes(app: App, { store, commands }: HttpServices): void {
+export function commandRoutes(app: App, { store, commands, secretResults }: HttpServices): void {
   app.post(
     '/v1/commands',
     operation({
@@ -144,8 +145,30 @@ export function commandRoutes(app: App, { store, commands }: HttpServices): void
     async (request) => {
       const { id, deviceId } = request.params;
       const execution = await store.executions.get({ command: id, device: deviceId });
-      if (!execution) throw new Problem('not-found', `There is no execution of ${id} on ${deviceId}.`);
+      if (!execution) throw unknownExecution({ command: id, device: deviceId });
       return presentExecution(execution);
+    },
+  );
+
+  app.post(
+    '/v1/commands/:id/executions/:deviceId/reveal',
+    operation({
+      access: 'operator',
+      operationId: 'revealExecution',
+      tag,
+      summary: 'Read the result of a secret command',
+      description:
+        'The execution with its `reason` and `data`, which no other operation shows for a secret ' +
+        'command. The audit trail records who asked.',
+      params: ExecutionParams,
+      answers: { 200: { description: 'The execution.', schema: Ref(ExecutionSchema) } },
+      problems: ['not-found'],
+    }),
+    async (request) => {
+      const { id, deviceId } = request.params;
+      return presentExecution(
+        await secretResults.reveal({ command: id, device: deviceId }, actorOf(request)),
+      );
     },
   );
 

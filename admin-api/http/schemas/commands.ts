@@ -63,6 +63,14 @@ const limits = {
         'skips supersedes nothing before it is sent.',
     }),
   ),
+  secret: Type.Optional(
+    Type.Boolean({
+      default: false,
+      description:
+        'Only the devices and the administration server can read arguments and results. They are ' +
+        'encrypted in the database, and no list, event or log shows them.',
+    }),
+  ),
 };
 
 /** Types whose arguments may be left out. */
@@ -107,6 +115,7 @@ export interface CommandCreationBody {
   timeout?: number;
   collapseKey?: string | null;
   offline?: 'queue' | 'skip';
+  secret?: boolean;
 }
 
 export const CommandCreation = Type.Unsafe<CommandCreationBody>({
@@ -151,7 +160,10 @@ export const CommandSchema = Type.Object(
   {
     id: Id('Identifier of the command; later ones sort after earlier ones.', 'c01jb3v8x5c0k2m5n9r3'),
     type: TypeName,
-    args: Type.Unknown({ description: 'Arguments, as the type requires.' }),
+    args: Type.Unknown({
+      description: 'Arguments, as the type requires; the text `secret` for a secret command.',
+    }),
+    secret: Type.Boolean({ description: 'Whether arguments and results are secret.' }),
     target: Type.Unsafe<{ devices: string[] } | { group: string }>({
       description: 'The named devices, or the group; all devices are the group `all`.',
       oneOf: [
@@ -183,8 +195,13 @@ export const ExecutionSchema = Type.Object(
     commandId: Id('The command.', 'c01jb3v8x5c0k2m5n9r3'),
     deviceId: Id('The device.', 'd4x1pq0w8z7k2m5n'),
     type: TypeName,
+    secret: Type.Boolean({
+      description: 'Whether the command is secret: `reason` and `data` are read with `reveal` alone.',
+    }),
     state: ExecutionState,
-    reason: Nullable(Type.String({ description: 'Why it ended this way.' })),
+    reason: Nullable(
+      Type.String({ description: 'Why it ended this way; `null` if a device gave it as a secret.' }),
+    ),
     data: Type.Optional(
       Type.Unknown({
         description:

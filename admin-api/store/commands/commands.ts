@@ -1,5 +1,6 @@
 import { type SqlBool, sql } from 'kysely';
 import type { CommandType } from '../../../protocol/command-types.ts';
+import type { SealedArgs } from '../../../protocol/index.ts';
 import { claimKeys } from '../access/idempotency-keys.ts';
 import { expandCommand, nextToExpand } from '../executions/command-expansion.ts';
 import type { Command, CommandTarget, OfflinePolicy, Page, PageRequest, StateCounts } from '../records.ts';
@@ -34,6 +35,7 @@ export class SqlCommands implements Commands {
         .insertInto('commands')
         .values({
           ...rowOf(command),
+          sealed_json: sealedJson(command.secret?.sealed),
           expanded: 0,
           expand_cursor: '',
           cancel_requested_at: null,
@@ -204,11 +206,32 @@ export class SqlCommands implements Commands {
   }
 }
 
+function argsOf({ secret, args_json, sealed_json }: CommandTable): Pick<Command, 'args' | 'secret'> {
+  if (secret === 0) return { args: JSON.parse(args_json) };
+  return { args: null, secret: { atRest: JSON.parse(args_json), sealed: parseSealed(sealed_json) } };
+}
+
+function sealedJson(sealed: SealedArgs | null | undefined): string | null {
+  if (!sealed) return null;
+  const { key, nonce, ct } = sealed;
+  return JSON.stringify({ key, nonce: toText(nonce), ct: toText(ct) });
+}
+
+function parseSealed(json: string | null): SealedArgs | null {
+  if (json === null) return null;
+  const { key, nonce, ct } = JSON.parse(json);
+  return { key, nonce: Buffer.from(nonce, 'base64'), ct: Buffer.from(ct, 'base64') };
+}
+
+function toText(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
 function toCommand(row: CommandTable): Command {
   return {
     id: row.id,
     type: row.type as CommandType,
-    args: JSON.parse(row.args_json),
+    ...argsOf(row),
     target: JSON.parse(row.target_json) as CommandTarget,
     offline: row.offline as OfflinePolicy,
     collapseKey: row.collapse_key,

@@ -24,6 +24,7 @@ const NEW_COMMAND = {
   expires_at: 'integer',
   timeout_ms: 'integer',
   created_by: 'text',
+  secret: 'integer',
   expand_cursor: 'text',
 } as const;
 const NEW_EXECUTION = {
@@ -144,7 +145,8 @@ export function rowOf(command: NewCommand) {
   return {
     id: command.id,
     type: command.type,
-    args_json: JSON.stringify(command.args ?? null),
+    args_json: JSON.stringify(command.secret?.atRest ?? command.args ?? null),
+    secret: command.secret ? (1 as const) : (0 as const),
     target_json: JSON.stringify(command.target),
     offline: command.offline,
     collapse_key: command.collapseKey,

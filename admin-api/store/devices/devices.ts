@@ -9,6 +9,7 @@ import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
 import type { DeviceFilter, Devices, SessionChange } from '../store.ts';
+import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
 
@@ -169,14 +170,16 @@ export class SqlDevices implements Devices {
   move(id: string, groupId: string): Promise<void> {
     return this.#scope.atomic(async (db) => {
       await requireGroup(db, groupId);
+      await deviceLeaves(db, id, groupId);
       await change(db, id, { group_id: groupId, membership_revision: sql`membership_revision + 1` });
     });
   }
 
   setBlocked(id: string, blockedAt: number | null): Promise<void> {
-    return this.#scope.once((db) =>
-      change(db, id, { blocked_at: blockedAt, membership_revision: sql`membership_revision + 1` }),
-    );
+    return this.#scope.atomic(async (db) => {
+      if (blockedAt !== null) await deviceLeaves(db, id);
+      await change(db, id, { blocked_at: blockedAt, membership_revision: sql`membership_revision + 1` });
+    });
   }
 
   setCopies(id: string, copies: Copies, clonedAt: number | null): Promise<void> {
@@ -198,6 +201,7 @@ export class SqlDevices implements Devices {
 
   delete(id: string, at: number, { to, refuseKey }: DeletionKind = {}): Promise<boolean> {
     return this.#scope.atomic(async (db) => {
+      await deviceLeaves(db, id);
       const key = refuseKey ? sql`public_key` : sql`null`;
       await sql`insert into deleted_devices (
           id, revision, deleted_at, moved_to, moved_fingerprint, refused_key)

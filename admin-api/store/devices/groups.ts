@@ -8,6 +8,7 @@ import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { inSubtree, searchPattern, searchText } from '../sql/text-filters.ts';
 import type { Groups } from '../store.ts';
+import { staleKeys } from './group-keys.ts';
 
 /** A device is told its groups in one list of that length. */
 const DEPTH_MAX = LIMITS.gateways;
@@ -118,6 +119,8 @@ export class SqlGroups implements Groups {
         .executeTakeFirstOrThrow();
       if (depth - depthOf(group.path) + 1 + depthOf(parent.path) > DEPTH_MAX) throw tooDeep();
       const path = `${parent.path}${id}/`;
+      // Every device below leaves the groups above that are not above any more.
+      await staleKeys(db, group.path, path);
       await sql`
         update groups set path = ${path} || substr(path, ${sql.lit(group.path.length + 1)}),
           parent_id = case when id = ${id} then ${parentId} else parent_id end
@@ -145,6 +148,7 @@ export class SqlGroups implements Groups {
           or exists (select 1 from enrolment_tokens where group_id = ${id} and revoked_at is null
             and uses_left > 0 and expires_at > ${Date.now()})`.execute(db);
       if (rows.length > 0) return 'not-empty';
+      await staleKeys(db, group.path, group.path.slice(0, -(id.length + 1)));
       await db.deleteFrom('groups').where('id', '=', id).execute();
       return 'deleted';
     });

@@ -396,6 +396,6 @@ function joined(db: Database, withData: boolean) {
     .innerJoin('commands as c', 'c.id', 'e.command_id')
     .select(WITHOUT_DATA.map((column) => `e.${column}` as const))
     .select(withData ? 'e.data_json' : sql<string | null>`null`.as('data_json'))
-    .select(['c.type', 'c.issued_at', 'c.expires_at'])
+    .select(['c.type', 'c.issued_at', 'c.expires_at', 'c.secret'])
     .$castTo<JoinedExecution>();
 }

@@ -79,11 +79,22 @@ function marksAfter(row: Pick<ExecutionTable, 'ending' | 'as_of'>, code: number)
   return { ending: stays ? row.ending : null, as_of: stays ? row.as_of : null };
 }
 
-export type JoinedExecution = ExecutionTable & { type: string; issued_at: number; expires_at: number };
+export type JoinedExecution = ExecutionTable & {
+  type: string;
+  issued_at: number;
+  expires_at: number;
+  secret: 0 | 1;
+};
 
 /** Whether a late end was with the gateway by the moment as of which the ledger gave another. */
 export function lateInTime({ as_of, late_at }: Pick<ExecutionTable, 'as_of' | 'late_at'>): boolean {
   return as_of !== null && late_at !== null && late_at <= as_of;
+}
+
+/** What a secret command returned is text: encrypted. */
+function dataOf({ secret, data_json }: JoinedExecution): Pick<Execution, 'data' | 'secret'> {
+  const data = data_json === null ? null : JSON.parse(data_json);
+  return secret === 1 ? { data: null, secret: data } : { data };
 }
 
 export function toExecution(row: JoinedExecution): Execution {
@@ -94,7 +105,7 @@ export function toExecution(row: JoinedExecution): Execution {
     type: row.type as CommandType,
     state: stateOf(row.state),
     reason: row.reason,
-    data: row.data_json === null ? null : JSON.parse(row.data_json),
+    ...dataOf(row),
     percent: row.percent,
     note: row.note,
     attempts: row.attempts,

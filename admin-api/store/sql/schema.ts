@@ -118,11 +118,27 @@ export interface CommandTable {
   expires_at: number;
   timeout_ms: number;
   created_by: string;
+  /** `args_json` is text: the arguments, encrypted. */
+  secret: Flag;
+  /** The arguments of a secret command to a group, as its devices get them. */
+  sealed_json: string | null;
   expanded: Flag;
   /** The last device id that has its row; empty before the first. */
   expand_cursor: string;
   cancel_requested_at: number | null;
   finished_at: number | null;
+}
+
+/** Keys of groups for secret commands; no row is changed but for `stale_at`. */
+export interface GroupKeyTable {
+  group_id: string;
+  epoch: number;
+  number: number;
+  /** Encrypted. */
+  sealed_key: string;
+  created_at: number;
+  /** Since when no command is sealed with it any more. */
+  stale_at: number | null;
 }
 
 export interface IdempotencyTable {
@@ -263,6 +279,7 @@ export interface Schema {
   enrolment_tokens: EnrolmentTokenTable;
   api_tokens: ApiTokenTable;
   gateways: GatewayTable;
+  group_keys: GroupKeyTable;
   commands: CommandTable;
   idempotency: IdempotencyTable;
   executions: ExecutionTable;

@@ -344,4 +344,21 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       `create index deleted_devices_key on deleted_devices (refused_key) where refused_key is not null`,
     ],
   },
+  {
+    number: 15,
+    name: 'secret commands and keys of groups',
+    statements: [
+      `alter table commands add column secret smallint not null default 0`,
+      `alter table commands add column sealed_json text`,
+      `create table group_keys (
+        group_id text collate "C" not null,
+        epoch bigint not null,
+        number bigint not null,
+        sealed_key text not null,
+        created_at bigint not null,
+        stale_at bigint,
+        primary key (group_id, epoch, number)
+      )`,
+    ],
+  },
 ];

@@ -356,4 +356,21 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index deleted_devices_key on deleted_devices (refused_key) where refused_key is not null`,
     ],
   },
+  {
+    number: 15,
+    name: 'secret commands and keys of groups',
+    statements: [
+      `alter table commands add column secret integer not null default 0`,
+      `alter table commands add column sealed_json text`,
+      `create table group_keys (
+        group_id text not null,
+        epoch integer not null,
+        number integer not null,
+        sealed_key text not null,
+        created_at integer not null,
+        stale_at integer,
+        primary key (group_id, epoch, number)
+      )`,
+    ],
+  },
 ];

@@ -1,0 +1,89 @@
+/** Answers devices that ask for the keys of their groups (X-5, X-6). */
+import { encodeGatewayMessage, type GroupKeyName, type Key, sealedKeyBytes } from '../../protocol/index.ts';
+import { encrypt } from '../at-rest/aes-gcm.ts';
+import type { BestEffortSender } from '../best-effort-sender.ts';
+import type { DeviceSecrets } from '../device-secrets.ts';
+import { groupsOnPath } from '../group-path.ts';
+import type { AdminMetrics } from '../metrics.ts';
+import type { Device } from '../store/records.ts';
+import type { Store } from '../store/store.ts';
+import type { LedgerSecrets } from './ledger-secrets.ts';
+
+/** Answers to one device within this time; it asks again. */
+const ANSWERS_MAX = 32;
+const WINDOW_MS = 10_000;
+/** Devices that are counted at a time. */
+const COUNTED_MAX = 200_000;
+
+export type Want = { device: string } & GroupKeyName;
+
+export interface WantedKeysParts {
+  store: Store;
+  secrets: DeviceSecrets;
+  ledgerSecrets: LedgerSecrets;
+  sender: Pick<BestEffortSender, 'sendFrames'>;
+  metrics: AdminMetrics;
+}
+
+export class WantedKeys {
+  readonly #parts: WantedKeysParts;
+  #answers = new Map<string, number>();
+  #since = 0;
+
+  constructor(parts: WantedKeysParts) {
+    this.#parts = parts;
+  }
+
+  /** Only for devices that are active and in the group at this moment; the others get no answer. */
+  async answer(wants: readonly Want[]): Promise<void> {
+    const { store, ledgerSecrets, sender, metrics } = this.#parts;
+    const asked = wants.filter(({ device }) => this.#affords(device));
+    metrics.keysWanted.inc({ answer: 'later' }, wants.length - asked.length);
+    if (asked.length === 0) return;
+    const devices = await store.devices.withPaths([...new Set(asked.map(({ device }) => device))]);
+    const byId = new Map(devices.map((device) => [device.id, device]));
+    const entitled = asked.flatMap((want) => {
+      const device = byId.get(want.device);
+      return device && mayHave(device, want.group) ? [{ device, text: textOf(want) }] : [];
+    });
+    const names = new Map(asked.map(({ device: _, ...name }) => [textOf(name), name]));
+    const keys = new Map(
+      (await store.groupKeys.ofNames([...names.values()])).map(({ sealedKey, ...name }) => [
+        textOf(name),
+        { name, key: ledgerSecrets.openGroupKey(name, sealedKey) },
+      ]),
+    );
+    const letters = entitled.flatMap(({ device, text }) => {
+      const found = keys.get(text);
+      return found ? [{ devices: [device.id], frame: this.#frame(device, found) }] : [];
+    });
+    metrics.keysWanted.inc({ answer: 'sent' }, letters.length);
+    metrics.keysWanted.inc({ answer: 'refused' }, asked.length - letters.length);
+    await sender.sendFrames(letters);
+  }
+
+  #frame(device: Device, { name, key }: { name: GroupKeyName; key: Uint8Array }): Uint8Array {
+    const wrap = this.#parts.secrets.wrapKey(device.id, device.generation);
+    const answer: Key = { t: 'key', ...name, ...encrypt(wrap, key, sealedKeyBytes(device.id, name)) };
+    return encodeGatewayMessage(answer);
+  }
+
+  #affords(device: string): boolean {
+    if (performance.now() - this.#since > WINDOW_MS || this.#answers.size >= COUNTED_MAX) {
+      this.#answers = new Map();
+      this.#since = performance.now();
+    }
+    const answers = this.#answers.get(device) ?? 0;
+    if (answers >= ANSWERS_MAX) return false;
+    this.#answers.set(device, answers + 1);
+    return true;
+  }
+}
+
+function mayHave({ blockedAt, groupPath }: Device & { groupPath: string }, group: string): boolean {
+  return blockedAt === null && groupsOnPath(groupPath).includes(group);
+}
+
+function textOf({ group, epoch, number }: GroupKeyName): string {
+  return `${group} ${epoch} ${number}`;
+}
