@@ -2,6 +2,7 @@ import { createWriteStream, fstatSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { createInterface } from 'node:readline/promises';
 import type { Readable, Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 import { EXIT } from './exit-codes.ts';
 
@@ -28,6 +29,8 @@ export interface Shell {
   readonly interactive: boolean;
   /** Asks a person at a terminal; `undefined` where nobody can answer (scripts, pipes). */
   confirm(question: string): Promise<boolean | undefined>;
+  /** All of standard input, as text. */
+  readInput(): Promise<string>;
   /** Says on stdout that a program runs. That nobody can read it is no reason to end. */
   announce(text: string): void;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
@@ -64,7 +67,7 @@ export function processShell(): Shell {
   return {
     env: process.env,
     stdout: {
-      write: (text) => standardOutput().write(text),
+      write: (line) => standardOutput().write(line),
       get isTTY() {
         return isatty(1);
       },
@@ -89,7 +92,7 @@ export function processShell(): Shell {
       }
     },
     stderr: {
-      write: (text) => attempt(() => process.stderr.write(text)),
+      write: (line) => attempt(() => process.stderr.write(line)),
       get isTTY() {
         return process.stderr.isTTY;
       },
@@ -97,7 +100,8 @@ export function processShell(): Shell {
         return process.stderr.columns;
       },
     },
-    announce: (text) => attempt(() => writeSync(1, text)),
+    readInput: () => text(process.stdin),
+    announce: (line) => attempt(() => writeSync(1, line)),
     onInterrupt(onInterrupt) {
       process.on('SIGINT', onInterrupt).on('SIGTERM', onInterrupt);
       return () => {

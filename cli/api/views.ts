@@ -39,6 +39,7 @@ export interface CommandView {
   id: string;
   type: string;
   args: unknown;
+  secret: boolean;
   target: { devices: string[] } | { group: string };
   offline: 'queue' | 'skip';
   collapseKey: string | null;
@@ -57,6 +58,7 @@ export interface ExecutionView {
   commandId: string;
   deviceId: string;
   type: string;
+  secret: boolean;
   state: ExecutionState;
   reason: string | null;
   data: unknown;

@@ -4,6 +4,7 @@ import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
 import type { CommandView, ExecutionView } from '../api/views.ts';
 import { type CommandShell, countFlag, durationFlag, type OperatorContext } from '../command-line.ts';
 import { commandColumns, countsText, executionColumns, targetNames, targetText } from './execution-table.ts';
+import { resolveId } from './lookup.ts';
 import { namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
@@ -72,6 +73,24 @@ export function addCommandsCommands(program: Command, shell: CommandShell): void
   operatorCommand(
     commands,
     shell,
+    'reveal <id> <device>',
+    'what a device returned for a secret command; the audit trail records it',
+    async ({ api, out }, [id, device = '']) => {
+      const deviceId = await resolveId(api, 'devices', device);
+      const path = `${pathOf(id)}/executions/${encodeURIComponent(deviceId)}/reveal`;
+      const execution = await api.request<ExecutionView>('POST', path);
+      if (out.json) return out.document(execution);
+      out.fields([
+        ['State', execution.state],
+        ['Reason', execution.reason],
+        ['Data', JSON.stringify(execution.data ?? null)],
+      ]);
+    },
+  );
+
+  operatorCommand(
+    commands,
+    shell,
     'cancel <id>',
     'cancel executions that are not final yet',
     async ({ api, out }, [id], flags) => {
@@ -107,7 +126,7 @@ async function showCommand(
   out.fields([
     ['Command', command.id],
     ['Type', command.type],
-    ['Arguments', JSON.stringify(command.args)],
+    ['Arguments', command.secret ? 'secret' : JSON.stringify(command.args)],
     ['Target', targetText(command, names)],
     ['Issued', `${relativeTime(command.issuedAt)} by ${command.createdBy}`],
     ['Deliver by', `${relativeTime(command.expiresAt)} (devices not connected: ${command.offline})`],

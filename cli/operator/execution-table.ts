@@ -38,6 +38,7 @@ export function executionDetail(row: ExecutionView): string {
     isFinal(row.state) || row.percent === null ? null : `${row.percent} %`,
     isFinal(row.state) ? null : row.note,
     row.data === null || row.data === undefined ? null : dataText(row.data),
+    row.secret && isFinal(row.state) && row.reason === null ? 'secret' : null,
   ];
   return parts.filter((part) => part !== null && part !== '').join(' · ');
 }

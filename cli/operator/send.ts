@@ -12,13 +12,16 @@ import {
   type OperatorContext,
 } from '../command-line.ts';
 import { roughDuration } from '../config/duration.ts';
-import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
+import type { ExitCode } from '../exit-codes.ts';
+import type { Shell } from '../shell.ts';
 import { confirmTarget, withYes } from './confirmation.ts';
+import { bodyOf, withBody } from './message-body.ts';
 import { operatorCommand } from './operator-command.ts';
 import { targetOf, withTargets } from './targets.ts';
 import { waitForCommand } from './wait.ts';
 
-type ArgsOf = (positional: (string | undefined)[], flags: Flags) => unknown;
+/** May be a promise. */
+type ArgsOf = (positional: (string | undefined)[], flags: Flags, shell: Shell) => unknown;
 
 export function addSendCommands(program: Command, shell: CommandShell): void {
   send(program, shell, 'sync', 'force a synchronisation', 'sync', (_, flags) =>
@@ -32,15 +35,13 @@ export function addSendCommands(program: Command, shell: CommandShell): void {
 
   send(program, shell, 'stats', 'fetch statistics of devices', 'statistics', () => ({}));
 
-  send(
-    program,
-    shell,
-    'message <topic>',
-    "send a message to the devices' own program",
-    'message',
-    ([topic], flags) =>
-      flags.body === undefined ? { topic } : { topic, body: jsonFlag(flags.body as string) },
-  ).option('--body <json>', 'any JSON value');
+  const message = "send a message to the devices' own program";
+  withBody(
+    send(program, shell, 'message <topic>', message, 'message', async ([topic], flags, terminal) => {
+      const body = await bodyOf(flags, terminal);
+      return body === undefined ? { topic } : { topic, body };
+    }),
+  );
 }
 
 function send(
@@ -51,8 +52,8 @@ function send(
   type: keyof typeof COMMAND_DEFAULTS,
   argsOf: ArgsOf,
 ): Command {
-  const command = operatorCommand(parent, shell, usage, description, (context, positional, flags) =>
-    sendAndWait(context, type, argsOf(positional, flags), flags),
+  const command = operatorCommand(parent, shell, usage, description, async (context, positional, flags) =>
+    sendAndWait(context, type, await argsOf(positional, flags, context.shell), flags),
   );
   withTargets(command);
   withYes(command);
@@ -78,6 +79,7 @@ function send(
       '--collapse-key <key>',
       `replaces undelivered commands with the same key (default: ${collapseKey ?? 'none'})`,
     )
+    .option('--secret', 'only the devices and the server can read arguments and results')
     .option('--idempotency-key <key>', 'repeating the request with the same key creates no second command')
     .option('--wait', 'follow the command until every execution is final')
     .option('--wait-timeout <duration>', 'stop waiting after this long; the command goes on', durationFlag)
@@ -101,6 +103,7 @@ async function sendAndWait(
     ...(flags.ttl === undefined ? {} : { ttl: (flags.ttl as number) / 1000 }),
     ...(flags.timeout === undefined ? {} : { timeout: (flags.timeout as number) / 1000 }),
     ...(flags.collapseKey === undefined ? {} : { collapseKey: flags.collapseKey }),
+    ...(flags.secret === true && { secret: true }),
   };
   const command = await createCommand(api, body, (flags.idempotencyKey as string | undefined) ?? nanoid());
   if (flags.wait !== true) {
@@ -121,12 +124,4 @@ async function sendAndWait(
 /** The key makes it safe to ask again when an answer was lost. */
 function createCommand(api: ApiClient, body: unknown, idempotencyKey: string): Promise<CommandView> {
   return api.request('POST', '/v1/commands', { body, headers: { 'idempotency-key': idempotencyKey } });
-}
-
-function jsonFlag(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new CliError(EXIT.usage, `--body is not JSON: ${(error as Error).message}`);
-  }
 }

@@ -65,6 +65,7 @@ export function testShell(env: NodeJS.ProcessEnv = {}): TestShell {
     onHangup: () => () => {},
     interactive: false,
     confirm: async () => undefined,
+    readInput: async () => '',
     bytes() {
       throw new Error('no bytes here');
     },
@@ -81,6 +82,7 @@ export function commandView(over: Record<string, unknown> = {}, counts: Record<s
     id: 'c1',
     type: 'sync',
     args: {},
+    secret: false,
     target: { group: 'all' },
     offline: 'queue',
     collapseKey: 'sync',
