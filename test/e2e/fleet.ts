@@ -78,6 +78,11 @@ export class TestDevice {
     return this.options.name;
   }
 
+  /** Between `start` and `stop`. */
+  get running(): boolean {
+    return this.#life !== undefined;
+  }
+
   get connected(): boolean {
     return this.#life?.device.session != null;
   }

@@ -12,7 +12,7 @@ import type { Meta } from '../../admin-api/store/store.ts';
 import type { Delivery, DirectoryGateway, Receipt } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
 import { keysWith } from '../../bus/redis/keys.ts';
-import type { GatewayAddress, SignedPass } from '../../protocol/index.ts';
+import type { CommandOrder, GatewayAddress, SignedPass } from '../../protocol/index.ts';
 import type { TestDevice, TestDeviceOptions } from '../e2e/fleet.ts';
 import { Lab } from '../e2e/lab.ts';
 import { Wire } from '../e2e/wire.ts';
@@ -112,20 +112,23 @@ export class World {
     const wire = new Wire();
     const [device] = await this.lab.enrolled(1, { wire, probing: false, ...options });
     const victim = new Victim(device as TestDevice, wire);
-    await this.lure(victim);
+    await this.#lure(victim);
     return victim;
   }
 
   /** A device that was at the honest gateway goes to the stolen one at its next start. */
-  async lure({ device }: Victim): Promise<void> {
+  async #lure(victim: Victim): Promise<void> {
+    const { device } = victim;
     await device.stop();
+    victim.forgive();
     const { state } = await device.store.load();
     const { gw1, gw2 } = this.addresses;
     await device.store.saveState({ ...state, gateways: [gw2, gw1], home: gw2.url });
   }
 
-  /** The attacker serves devices by this script, and the captive comes. */
+  /** The attacker serves devices by this script, and the victim comes, wherever it was. */
   async fallsInto(script: Script, victim: Victim): Promise<void> {
+    if (victim.device.running) await this.#lure(victim);
     await this.plays(script);
     await victim.device.start();
     victim.watch();
@@ -150,11 +153,22 @@ export class World {
     this.#deleted.push(device);
   }
 
-  /** A command of an honest operator reaches the device and is done: the control of most attacks. */
+  /** A command of an honest operator. */
+  async commandTo(victim: Victim): Promise<string> {
+    return (await this.lab.operator.send('sync', [victim.device])).id;
+  }
+
+  /** It reaches the device and is done: the control of most attacks. */
   async reaches(victim: Victim): Promise<void> {
-    const { operator } = this.lab;
-    const { id } = await operator.send('sync', [victim.device]);
-    await operator.reaches(id, victim.device, 'succeeded');
+    await this.lab.operator.reaches(await this.commandTo(victim), victim.device, 'succeeded');
+  }
+
+  /** A genuine command that the attacker may withhold, deliver or repeat. */
+  async orderFor(victim: Victim, id: string, more: Partial<CommandOrder> = {}): Promise<Uint8Array> {
+    const times = { issuedAt: Date.now(), expiresAt: Date.now() + 60_000, timeoutMs: 60_000 };
+    const target = { device: victim.id };
+    const signer = await this.signer();
+    return signer.frame({ kind: 'command', id, type: 'sync', args: null, target, ...times, ...more });
   }
 
   /* ---- what is stored in Redis ---- */
@@ -183,6 +197,11 @@ export class World {
     const entry = encode({ devices: [id], ...delivery });
     await attacker.make('redis', 'XADD', KEYS.outbox(incarnation), '*', 'd', entry);
     await attacker.make('redis', 'PUBLISH', KEYS.outboxHint(incarnation), '');
+  }
+
+  /** The administration server says something to the device, as it would. */
+  serverSays(victim: Victim, frame: Uint8Array): Promise<void> {
+    return this.deliver(this.redis, victim, { frame });
   }
 
   /** The attacker says to the ledger what devices did. */

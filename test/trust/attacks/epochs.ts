@@ -7,8 +7,6 @@ import { freePort, waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
 import type { World } from '../world.ts';
 
-const LATER_EPOCH = 1_000;
-
 async function restored({ lab }: World): Promise<void> {
   const { folder, redis } = lab.deployment;
   const program = startCli(['restored', '--data-dir', join(folder, 'data'), '--redis-url', redis.url]);
@@ -18,31 +16,6 @@ async function restored({ lab }: World): Promise<void> {
 }
 
 export const EPOCHS: readonly Attack[] = [
-  {
-    name: 'membership-of-an-earlier-epoch',
-    by: 'redis',
-    rules: 'S-7',
-    title: 'who has an old copy of the database ends a device with a membership of the epoch before',
-    async stage(world) {
-      const victim = await world.victim();
-      const signer = await world.signer();
-      const { key } = (await victim.device.store.load()).state;
-      if (!key) throw new Error('no key');
-      const base = { kind: 'membership' as const, target: { device: victim.id }, groups: ['all'] };
-      const newer = { epoch: LATER_EPOCH, revision: 500, issuedAt: Date.now() };
-      const older = { epoch: LATER_EPOCH - 1, revision: 900, issuedAt: Date.now() };
-      const restoredOne = signer.frame({ ...base, ...newer, state: 'active', key: key.publicKey });
-      const frame = signer.frame({ ...base, ...older, state: 'deleted' });
-      await world.deliver(world.redis, victim, { frame: restoredOne });
-      await waitFor(() => victim.epoch === LATER_EPOCH, { what: 'the membership of the later epoch' });
-      const refused = victim.device.refusals.length;
-      return {
-        attack: () => world.deliver(world.redis, victim, { frame }),
-        control: () => victim.refuses(refused),
-        judge: () => victim.outOfService(),
-      };
-    },
-  },
   {
     name: 'old-database',
     by: 'redis',

@@ -5,12 +5,15 @@ import { waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
-import { forgedOrder, frameOf } from './orders.ts';
+import { carried } from './carried.ts';
+import { forgedOrder, frameOf, ran } from './orders.ts';
+
+const LATER_EPOCH = 1_000;
 
 function membership(device: string, state: MembershipOrder['state']): MembershipOrder {
   const to = { fingerprint: new Uint8Array(randomBytes(32)), url: 'http://127.0.0.1:9' };
   return {
-    ...{ kind: 'membership', target: { device }, state, groups: ['all'], epoch: 1_000, revision: 1 },
+    ...{ kind: 'membership', target: { device }, state, groups: ['all'], epoch: LATER_EPOCH, revision: 1 },
     ...(state === 'moved' && { to }),
     issuedAt: Date.now(),
   };
@@ -18,6 +21,9 @@ function membership(device: string, state: MembershipOrder['state']): Membership
 
 const isMembership = (state: MembershipOrder['state']) => (order: OrderBody) =>
   order.kind === 'membership' && order.state === state;
+
+const inGroup = (group: string) => (order: OrderBody) =>
+  order.kind === 'membership' && order.groups.at(-1) === group;
 
 /** Blocked by an operator, told so, and unblocked: with the membership that said so. */
 async function onceBlocked(world: World): Promise<{ victim: Victim; blocked: Uint8Array }> {
@@ -36,104 +42,96 @@ async function onceBlocked(world: World): Promise<{ victim: Victim; blocked: Uin
   return { victim, blocked };
 }
 
+/** In another group now than before: with the membership of the earlier one. */
+async function onceIn(world: World, groups: { left: string; joined: string }) {
+  const { lab } = world;
+  const victim = await world.victim({ group: await lab.group(groups.left) });
+  await lab.group(groups.joined);
+  const move = async (groupId: string) => {
+    await lab.operator.api.request('PATCH', `/v1/devices/${victim.id}`, { body: { groupId } });
+    await waitFor(() => victim.groups.at(-1) === groupId, { what: `the membership of ${groupId}` });
+  };
+  for (const group of [groups.joined, groups.left, groups.joined]) await move(group);
+  return { victim, old: await frameOf(victim, inGroup(groups.left)) };
+}
+
+const staysIn = (victim: Victim) => () => victim.outOfService();
+
 export const MEMBERSHIPS: readonly Attack[] = [
-  {
-    name: 'forged-deletion',
-    by: 'redis',
-    rules: 'S-2, S-8',
-    title: 'who writes to Redis tells a device that it was deleted',
-    async stage(world) {
+  ...carried(
+    { name: 'forged-deletion', rules: 'S-2, S-8', title: 'tells a device that it was deleted' },
+    async (world) => {
       const victim = await world.victim();
-      const frame = forgedOrder(membership(victim.id, 'deleted'));
-      return {
-        attack: () => world.deliver(world.redis, victim, { frame, close: { code: 4402, reason: 'H-3' } }),
-        control: () => victim.closed(4402),
-        judge: () => victim.outOfService(),
-      };
+      const frames = [forgedOrder(membership(victim.id, 'deleted'))];
+      return { victim, frames, judge: staysIn(victim) };
     },
-  },
-  {
-    name: 'forged-move',
-    by: 'gateway',
-    rules: 'S-2, S-8, H-11',
-    title: 'a stolen gateway sends a device to an installation of the attacker, before welcome',
-    async stage(world) {
-      const victim = await world.captive();
-      const before = [forgedOrder(membership(victim.id, 'moved'))];
-      return {
-        attack: () => world.fallsInto({ before, close: { at: 'proof', code: 4402 } }, victim),
-        control: () => victim.closed(4402),
-        judge: () => victim.outOfService(),
-      };
+  ),
+  ...carried(
+    {
+      name: 'forged-move',
+      rules: 'S-2, S-8',
+      title: 'sends a device to an installation of the attacker for good',
     },
-  },
-  {
-    name: 'replayed-block',
-    by: 'redis',
-    rules: 'S-7, S-8',
-    title: 'who writes to Redis repeats that a device is blocked, which was unblocked since',
-    async stage(world) {
+    async (world) => {
+      const victim = await world.victim();
+      return { victim, frames: [forgedOrder(membership(victim.id, 'moved'))], judge: staysIn(victim) };
+    },
+  ),
+  ...carried(
+    {
+      name: 'replayed-block',
+      rules: 'S-7, S-8',
+      title: 'repeats that a device is blocked, which was unblocked since',
+    },
+    async (world) => {
       const { victim, blocked } = await onceBlocked(world);
-      const refused = victim.device.refusals.length;
-      return {
-        attack: () => world.deliver(world.redis, victim, { frame: blocked }),
-        control: () => victim.refuses(refused),
-        judge: () => victim.outOfService(),
-      };
+      return { victim, frames: [blocked], judge: staysIn(victim) };
     },
-  },
-  {
-    name: 'deletion-of-another',
-    by: 'redis',
-    rules: 'S-7',
-    title: 'who writes to Redis tells a device what another was told: that it was deleted',
-    async stage(world) {
+  ),
+  ...carried(
+    {
+      name: 'deletion-of-another',
+      rules: 'S-7',
+      title: 'tells a device what another was told: that it was deleted',
+    },
+    async (world) => {
       const [victim, other] = [await world.victim(), await world.victim()];
       await world.delete(other);
-      const frame = await frameOf(other, isMembership('deleted'));
-      const refused = victim.device.refusals.length;
-      return {
-        attack: () => world.deliver(world.redis, victim, { frame }),
-        control: () => victim.refuses(refused),
-        judge: () => victim.outOfService(),
-      };
+      const frames = [await frameOf(other, isMembership('deleted'))];
+      return { victim, frames, judge: staysIn(victim) };
     },
-  },
-  {
-    name: 'replayed-membership',
-    by: 'gateway',
-    rules: 'S-7, S-4',
-    title: 'a stolen gateway repeats the membership of a group that a device left, and a command for it',
-    async stage(world) {
-      const { lab } = world;
-      const { operator } = lab;
-      await lab.group('left');
-      await lab.group('joined');
-      const victim = await world.victim({ group: 'left' });
+  ),
+  ...carried(
+    {
+      name: 'replayed-membership',
+      rules: 'S-7, S-4',
+      title: 'repeats the membership of a group that a device left, and delivers a command for the group',
+    },
+    async (world) => {
+      const { victim, old } = await onceIn(world, { left: 'left', joined: 'joined' });
       const member = await world.victim({ group: 'left' });
-      const move = async (groupId: string) => {
-        await operator.api.request('PATCH', `/v1/devices/${victim.id}`, { body: { groupId } });
-        await waitFor(() => victim.groups.at(-1) === groupId, { what: `the membership of ${groupId}` });
-      };
-      for (const groupId of ['joined', 'left', 'joined']) await move(groupId);
-      const old = await frameOf(victim, (order) => inGroup(order, 'left'));
-      const { id } = await operator.send('sync', [member.device], { group: 'left' });
+      const { id } = await world.lab.operator.send('sync', [member.device], { group: 'left' });
       const frame = await frameOf(member, (order) => order.kind === 'command' && order.id === id);
-      return {
-        async attack() {
-          await world.deliver(world.gateway, victim, { frame: old });
-          await world.deliver(world.gateway, victim, { frame });
-        },
-        control: () => world.reaches(victim),
-        judge: async () =>
-          victim.device.started(id) > 0
-            ? `${victim.device.name} ran a command of a group that it left`
-            : null,
-      };
+      return { victim, frames: [old, frame], judge: async () => ran(victim, id) };
     },
-  },
+  ),
+  ...carried(
+    {
+      name: 'membership-of-an-earlier-epoch',
+      rules: 'S-7',
+      title: 'has an old copy of the database, and ends a device with a membership of the epoch before',
+    },
+    async (world) => {
+      const victim = await world.victim();
+      const signer = await world.signer();
+      const { key } = (await victim.device.store.load()).state;
+      if (!key) throw new Error('no key');
+      const base = membership(victim.id, 'active');
+      const restored = signer.frame({ ...base, revision: 500, key: key.publicKey });
+      await world.serverSays(victim, restored);
+      await waitFor(() => victim.epoch === LATER_EPOCH, { what: 'the membership of the later epoch' });
+      const older = { ...base, state: 'deleted' as const, epoch: LATER_EPOCH - 1, revision: 900 };
+      return { victim, frames: [signer.frame(older)], judge: staysIn(victim) };
+    },
+  ),
 ];
-
-function inGroup(order: OrderBody, group: string): boolean {
-  return order.kind === 'membership' && order.groups.at(-1) === group;
-}

@@ -14,7 +14,6 @@ import type { Attack, Scene } from '../attack.ts';
 import type { Success } from '../success.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
-import { command } from './orders.ts';
 
 function receipt({ id: device }: { id: string }, { id, body, mac }: Omit<Result, 't'>): Receipt {
   return { kind: 'result', device, command: id, body, mac, worker: 'gw1/0', at: Date.now() };
@@ -141,7 +140,7 @@ export const RESULTS: readonly Attack[] = [
           return waits.work(command, context, device);
         },
       });
-      const frame = (await world.signer()).frame(command({ device: victim.id }, { id: 'c-busy' }));
+      const frame = await world.orderFor(victim, 'c-busy');
       const settled = encodeGatewayMessage({ t: 'settled', id: 'c-busy', state: 'unknown' });
       return {
         attack: async () => {
@@ -151,8 +150,7 @@ export const RESULTS: readonly Attack[] = [
         },
         control: async () => {
           // What is said after it arrives.
-          const next = (await world.signer()).frame(command({ device: victim.id }, { id: 'c-next' }));
-          await world.gateway.make('say', [next]);
+          await world.gateway.make('say', [await world.orderFor(victim, 'c-next')]);
           await waitFor(() => victim.device.started('c-next') === 1, { what: 'the next command' });
           waits.open();
         },

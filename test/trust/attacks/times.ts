@@ -1,33 +1,22 @@
 /** Orders that come too late, and gateways that lie about the time. */
 import { waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
-import type { Success } from '../success.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
-import { command, frameOf } from './orders.ts';
+import { done, ran } from './orders.ts';
 
 const LATE = 'c-late';
 const LIE_MS = 30_000;
 
 /** A command that a gateway withheld: it was to be delivered until 10 s ago. */
 async function withheld(world: World, victim: Victim): Promise<Uint8Array> {
-  const signer = await world.signer();
   const at = Date.now();
-  const times = { issuedAt: at - 20_000, expiresAt: at - 10_000 };
-  return signer.frame(command({ device: victim.id }, { id: LATE, ...times }));
+  return world.orderFor(victim, LATE, { issuedAt: at - 20_000, expiresAt: at - 10_000 });
 }
 
 /** The device has judged what came, when it runs what came next. */
-async function next(world: World, victim: Victim): Promise<Uint8Array> {
-  const signer = await world.signer();
-  return signer.frame(command({ device: victim.id }, { id: 'c-next' }));
-}
-
 const judged = (victim: Victim) =>
   waitFor(() => victim.device.started('c-next') === 1, { what: 'the next command to run' });
-
-const ranLate = async ({ device }: Victim): Promise<Success> =>
-  device.started(LATE) > 0 ? `${device.name} ran a command that had expired` : null;
 
 export const TIMES: readonly Attack[] = [
   {
@@ -37,11 +26,11 @@ export const TIMES: readonly Attack[] = [
     title: 'a stolen gateway withholds a command until it has expired, and then delivers it',
     async stage(world) {
       const victim = await world.captive();
-      const after = [await withheld(world, victim), await next(world, victim)];
+      const after = [await withheld(world, victim), await world.orderFor(victim, 'c-next')];
       return {
         attack: () => world.fallsInto({ after }, victim),
         control: async () => void (await judged(victim)),
-        judge: () => ranLate(victim),
+        judge: async () => ran(victim, LATE),
       };
     },
   },
@@ -53,11 +42,11 @@ export const TIMES: readonly Attack[] = [
     async stage(world) {
       const victim = await world.captive();
       // The membership of its enrolment was issued later than the command expired: so late it is at least.
-      const after = [await withheld(world, victim), await next(world, victim)];
+      const after = [await withheld(world, victim), await world.orderFor(victim, 'c-next')];
       return {
         attack: () => world.fallsInto({ after, lateMs: LIE_MS }, victim),
         control: async () => void (await judged(victim)),
-        judge: () => ranLate(victim),
+        judge: async () => ran(victim, LATE),
       };
     },
   },
@@ -68,11 +57,8 @@ export const TIMES: readonly Attack[] = [
     title: 'a stolen gateway says that it is later, for a device to forget a command, and delivers it again',
     async stage(world) {
       const victim = await world.victim();
-      const { id } = await world.lab.operator.send('sync', [victim.device], { ttl: 60 });
-      await waitFor(() => victim.device.settled.has(id), { what: 'the command to be settled' });
-      const frame = await frameOf(victim, (order) => order.kind === 'command' && order.id === id);
-      const after = [frame, await next(world, victim)];
-      await world.lure(victim);
+      const { id, frame } = await done(world, victim, 60);
+      const after = [frame, await world.orderFor(victim, 'c-next')];
       return {
         async attack() {
           await world.fallsInto({ lateMs: -2 * LIE_MS - 60_000 }, victim);
@@ -80,8 +66,7 @@ export const TIMES: readonly Attack[] = [
           await world.plays({ after });
         },
         control: async () => void (await judged(victim)),
-        judge: async () =>
-          victim.device.started(id) > 1 ? `${victim.device.name} ran a command twice` : null,
+        judge: async () => ran(victim, id, 1),
       };
     },
   },

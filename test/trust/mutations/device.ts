@@ -14,7 +14,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: "this.#leaving = false;\n        if (next.advice === 'slow') {",
       },
     ],
-    proof: 'outbox-close-4402',
+    proof: 'gateway-close-4404-at-welcome',
   },
   {
     name: 'orders-unverified',
@@ -26,7 +26,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'if (false && !(await this.#parts.trusted.verify(',
       },
     ],
-    proof: 'forged-command',
+    proof: 'forged-command-by-gateway',
   },
   {
     name: 'no-dedupe',
@@ -38,7 +38,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'this.#book.drop(id);',
       },
     ],
-    proof: 'replayed-command',
+    proof: 'replayed-command-by-gateway',
   },
   {
     name: 'any-device-targeted',
@@ -50,7 +50,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'return true;',
       },
     ],
-    proof: 'command-of-another-device',
+    proof: 'command-of-another-device-by-gateway',
   },
   {
     name: 'any-group-targeted',
@@ -62,7 +62,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'return true;',
       },
     ],
-    proof: 'command-of-another-group',
+    proof: 'command-of-another-group-by-gateway',
   },
   {
     name: 'old-memberships',
@@ -70,7 +70,7 @@ export const DEVICE: readonly TrustMutation[] = [
     patches: [
       { file: ORDERS, find: 'if (!isNewer(editionOf(body), this.edition)) {', replace: 'if (false) {' },
     ],
-    proof: 'replayed-block',
+    proof: 'replayed-block-by-gateway',
   },
   {
     name: 'epochs-not-compared',
@@ -82,7 +82,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'return revision > than[1];',
       },
     ],
-    proof: 'membership-of-an-earlier-epoch',
+    proof: 'membership-of-an-earlier-epoch-by-gateway',
   },
   {
     name: 'expired-run',
