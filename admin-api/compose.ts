@@ -31,6 +31,7 @@ import { ForgedResults } from './ledger/forged-results.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { OverdueExecutions } from './ledger/overdue-executions.ts';
+import { OwnDevices } from './ledger/own-devices.ts';
 import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
 import { ReportedEnds } from './ledger/reported-ends.ts';
@@ -153,6 +154,7 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const canaries = new Canaries(parts, settings.canaryIntervalMs);
   const aside = new PutAside(parts);
   const forged = new ForgedResults(parts);
+  const ownDevices = new OwnDevices(parts);
   const reportedEnds = new ReportedEnds({ ...parts, forged });
   const wantedKeys = new WantedKeys(parts);
   const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
@@ -168,6 +170,7 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
       watch,
       canaries,
       aside,
+      ownDevices,
       reportedEnds,
       copies: new CopyWatch(parts),
       wantedKeys,

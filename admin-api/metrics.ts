@@ -74,6 +74,11 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['worker'],
       registers,
     }),
+    receiptsLate: new Counter({
+      name: 'pushpoint_admin_receipts_late_total',
+      help: 'Receipts of a gateway that arrived after their device had moved to another one; not applied.',
+      registers,
+    }),
     receiptsPutAside: new Counter({
       name: 'pushpoint_admin_receipts_put_aside_total',
       help: 'Receipts that cannot be applied, whatever is tried.',

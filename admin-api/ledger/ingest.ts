@@ -21,6 +21,7 @@ import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
 import type { CopyWatch } from './copies.ts';
 import { recordIntroductions } from './introductions.ts';
+import type { OwnDevices } from './own-devices.ts';
 import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
@@ -76,6 +77,7 @@ export class Ingest {
   readonly #watch: StoreWatch;
   readonly #canaries: Canaries;
   readonly #aside: PutAside;
+  readonly #ownDevices: OwnDevices;
   readonly #reportedEnds: ReportedEnds;
   readonly #copies: CopyWatch;
   readonly #ledgerSecrets: LedgerSecrets;
@@ -103,6 +105,7 @@ export class Ingest {
     watch: StoreWatch;
     canaries: Canaries;
     aside: PutAside;
+    ownDevices: OwnDevices;
     reportedEnds: ReportedEnds;
     copies: CopyWatch;
     ledgerSecrets: LedgerSecrets;
@@ -124,6 +127,7 @@ export class Ingest {
     this.#watch = parts.watch;
     this.#canaries = parts.canaries;
     this.#aside = parts.aside;
+    this.#ownDevices = parts.ownDevices;
     this.#reportedEnds = parts.reportedEnds;
     this.#copies = parts.copies;
     this.#ledgerSecrets = parts.ledgerSecrets;
@@ -171,10 +175,11 @@ export class Ingest {
     try {
       await this.#expander.headStart();
       const checked = checkReceipts(batch);
-      const { receipts, wrong } = await this.#reportedEnds.open(checked.receipts);
+      const own = await this.#ownDevices.sift(checked.receipts);
+      const { receipts, wrong } = await this.#reportedEnds.open(own.receipts);
       await this.#applyOrSplit(receipts);
       // Last, so that what comes again as a whole is put aside once.
-      await this.#aside.take([...checked.wrong, ...wrong]);
+      await this.#aside.take([...checked.wrong, ...own.wrong, ...wrong]);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();
       throw error;

@@ -96,6 +96,14 @@ export interface DeletedDevices {
   forget(before: number, limit: number): Promise<string[]>;
 }
 
+export interface DevicePlace {
+  id: string;
+  groupPath: string;
+  /** Of its newest session; `null` before the first. */
+  gateway: string | null;
+  connectedAt: number | null;
+}
+
 export interface Groups {
   get(id: string): Promise<Group | null>;
   /** In a transaction that will change it: nobody else changes it until the transaction ends. */
@@ -232,6 +240,8 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
+  /** Where these devices belong, and where they last connected. */
+  places(ids: readonly string[]): Promise<DevicePlace[]>;
   /**
    * Devices recorded as connected, by their own group, gateway and what they measured; `groupPath` is that of
    * the group.

@@ -152,7 +152,7 @@ export class RedisReceipts implements Receipts {
 
   /**
    * Its number is new also when the batch is appended again. Nobody remembers these numbers: what is applied
-   * twice changes nothing (`docs/operations.md`, "Redis").
+   * twice changes nothing (ARCHITECTURE.md, "Trust").
    */
   #append(batch: Buffer): Promise<unknown> {
     const { commands, keys, maxBytes, seals } = this.#with;

@@ -268,6 +268,16 @@ attack('a renewed certificate is taken up, and what the former one sealed stays 
   }
 });
 
+attack('a session number that was made up captures no device for good', async (parties) => {
+  const { gateway, redis, prefix } = parties;
+  await redis.hset(`${prefix}:presence`, ' last', '9007199254740000', 'd1', 'gw9~x 9007199254740000');
+  const [claim] = await gateway.presence.claim('gw1~abc', [{ device: 'd1' }]);
+  assert.ok((claim?.session ?? 0) < (Date.now() + LONG_MS) * 1_000);
+  assert.equal(await gateway.presence.locate(['d1']), [
+    { incarnation: 'gw1~abc', session: claim?.session ?? 0 },
+  ]);
+});
+
 test('numbers count once, also when they overtake each other', () => {
   const sequences = new Sequences();
   assert.ok(sequences.take('a', 2, 'p2'));

@@ -8,7 +8,7 @@ import type { DeviceTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
-import type { DeviceFilter, Devices, SessionChange } from '../store.ts';
+import type { DeviceFilter, DevicePlace, Devices, SessionChange } from '../store.ts';
 import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
@@ -348,6 +348,17 @@ export class SqlDevices implements Devices {
         .orderBy('d.id')
         .execute();
       return rows.map((row) => ({ ...toDevice(row), groupPath: row.path }));
+    });
+  }
+
+  places(ids: readonly string[]): Promise<DevicePlace[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<DevicePlace>`
+        select d.id as id, d.gateway as gateway, d.connected_at as "connectedAt", g.path as "groupPath"
+        from ${this.#idRows(ids)} join devices d on d.id = r.id join groups g on g.id = d.group_id`.execute(
+        db,
+      );
+      return rows;
     });
   }
 

@@ -2,7 +2,8 @@ import { script } from '../script.ts';
 
 /**
  * Takes the devices of one shard. Session numbers are microseconds of Redis' clock, and never less than one
- * above the highest that the shard or the claimant knows, so that they grow when the clock is set back.
+ * above the highest that the shard or the claimant knows, so that they grow when the clock is set back. A
+ * highest one that is more than an hour ahead was made up.
  *
  * At most 1,000 claims in one call (what Lua can pass to one command).
  *
@@ -16,7 +17,8 @@ for i = 3, #ARGV, 2 do fields[#fields + 1] = ARGV[i] end
 local stored = redis.call('HMGET', KEYS[1], unpack(fields))
 local time = redis.call('TIME')
 local session = time[1] * 1000000 + time[2]
-session = math.max(session, tonumber(stored[1] or 0) + 1)
+local highest = tonumber(stored[1] or 0) or 0
+if highest < session + 3600000000 then session = math.max(session, highest + 1) end
 local result, changes, changed = {}, {}, {}
 for i = 2, #fields do
   local device, held = fields[i], tonumber(ARGV[2 * i])

@@ -1,0 +1,136 @@
+/** A gateway is believed about devices that are with it, and about no others. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Receipt } from '../../bus/bus.ts';
+import type { MemoryReceipts } from '../../bus/memory/receipts.ts';
+import { LONG_MS } from '../bus/samples.ts';
+import { resultReceipt } from '../results.ts';
+import { type Composed, composed } from './composed.ts';
+import { addCommand, addDevice } from './store-fixtures.ts';
+
+const at = Date.now();
+
+/** `gw1` serves everybody, `gw2` only `branch`, where device `b1` is; `d1` is in `other`. */
+async function withServer(body: (server: Composed) => Promise<void>): Promise<void> {
+  const server = await composed({});
+  const { store } = server;
+  for (const id of ['branch', 'other'])
+    await store.groups.create({ id, parentId: 'all', name: id, createdAt: at });
+  const settings = { runPushServer: true, port: 1, address: 'ws://x', connectionLimit: 9, revision: 1 };
+  const times = { drainingSince: null, drainedAt: null, createdAt: at, updatedAt: at };
+  for (const [name, groupId] of [
+    ['gw1', 'all'],
+    ['gw2', 'branch'],
+  ] as const) {
+    await store.gateways.create({ name, groupId, ...settings, ...times });
+  }
+  await addDevice(store, 'd1', 'other');
+  await addDevice(store, 'b1', 'branch');
+  await addCommand(store, 'c1', { issuedAt: at, expiresAt: at + LONG_MS });
+  try {
+    await body(server);
+  } finally {
+    await server.ingest.stop();
+    await server.stop();
+  }
+}
+
+let session = at * 1_000;
+
+function connected(from: string, device: string, more: Partial<Receipt> = {}): Receipt {
+  session += 1;
+  const says = { address: '127.0.0.1', software: 'x', caps: [], membership: [1, 1] as [number, number] };
+  const worker = { worker: `${from}/0`, gateway: from, incarnation: `${from}~abc` };
+  return { kind: 'connected', device, session, ...worker, ...says, at, from, ...more } as Receipt;
+}
+
+const ack = (from: string | undefined, device: string, when = at): Receipt => ({
+  ...{ kind: 'ack', device, command: 'c1', at: when },
+  ...(from !== undefined && { from }),
+});
+
+const stateOf = async ({ store }: Composed, device: string) =>
+  (await store.executions.get({ command: 'c1', device }))?.state;
+
+const asideOf = ({ bus }: Composed) =>
+  (bus.receipts as unknown as MemoryReceipts).aside.map(({ why }) => why);
+
+test('a gateway acknowledges and reports for devices that are with it', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw1', 'd1')]);
+    await server.ingest.apply([
+      ack('gw2', 'd1'),
+      { kind: 'status', device: 'd1', policy: 'evil', at, from: 'gw2' },
+    ]);
+    assert.is.not(await stateOf(server, 'd1'), 'acked');
+    assert.is((await server.store.devices.get('d1'))?.policy, null);
+    assert.equal(asideOf(server), Array(2).fill('d1 is not with gateway gw2, which says so'));
+    assert.match(server.aside.report().warnings?.[0] ?? '', '2 receipts could not be applied');
+    await server.ingest.apply([
+      ack('gw1', 'd1'),
+      { kind: 'status', device: 'd1', policy: 'p1', at, from: 'gw1' },
+    ]);
+    assert.is(await stateOf(server, 'd1'), 'acked');
+    assert.is((await server.store.devices.get('d1'))?.policy, 'p1');
+  }));
+
+test('a device may come and speak in one batch, or in one that overtakes its coming', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw2', 'b1'), ack('gw2', 'b1')]);
+    assert.is(await stateOf(server, 'b1'), 'acked');
+    await server.bus.presence.claim('gw1~abc', [{ device: 'd1' }]);
+    await server.ingest.apply([ack('gw1', 'd1')]);
+    assert.is(await stateOf(server, 'd1'), 'acked');
+    assert.equal(asideOf(server), []);
+  }));
+
+test('what comes late from where a device was is left out without an alarm', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw2', 'b1')]);
+    await server.ingest.apply([connected('gw1', 'b1')]);
+    await server.ingest.apply([ack('gw2', 'b1', at - 1)]);
+    assert.is.not(await stateOf(server, 'b1'), 'acked');
+    assert.equal(asideOf(server), []);
+    assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 1$/m);
+  }));
+
+test('a gateway takes no device of a group that it does not serve', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw2', 'd1'), ack('gw2', 'd1'), connected('gw2', 'b1')]);
+    assert.is((await server.store.devices.get('d1'))?.connected, false);
+    assert.is((await server.store.devices.get('b1'))?.connected, true);
+    assert.is.not(await stateOf(server, 'd1'), 'acked');
+    assert.equal(asideOf(server)[0], 'd1 is in no group that gateway gw2 serves');
+    assert.is(asideOf(server).length, 2);
+    await server.ingest.apply([connected('evil', 'b1')]);
+    assert.is((await server.store.devices.get('b1'))?.gateway, 'gw2');
+  }));
+
+test('no session is so far ahead that it stays the newest for good', () =>
+  withServer(async (server) => {
+    const far = Number.MAX_SAFE_INTEGER;
+    await server.ingest.apply([connected('gw1', 'd1', { session: far } as Partial<Receipt>)]);
+    await server.ingest.apply([connected('gw1', 'd1')]);
+    const gone = { code: 1_000, reason: '', at, from: 'gw1' };
+    await server.ingest.apply([{ kind: 'disconnected', device: 'd1', session: far, ...gone }]);
+    assert.is((await server.store.devices.get('d1'))?.connected, true);
+    assert.is(asideOf(server).length, 2);
+  }));
+
+test('R-8: a result speaks for itself, whoever brings it', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw1', 'd1')]);
+    const secret = server.secrets.of('d1', 1);
+    await server.ingest.apply([
+      { ...resultReceipt({ id: 'd1', secret }, 'c1', at), worker: 'gw2/0', from: 'gw2' },
+    ]);
+    assert.is(await stateOf(server, 'd1'), 'succeeded');
+  }));
+
+test('a bus whose gateways seal nothing is believed', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([ack(undefined, 'd1')]);
+    assert.is(await stateOf(server, 'd1'), 'acked');
+  }));
+
+test.run();
