@@ -23,6 +23,8 @@ export interface AdminServerParts extends Given {
    * resolved, so that a token nobody knows never is.
    */
   keepFirstToken: (token: string) => void | Promise<void>;
+  /** Gateways that are let in without being asked; `keep` gets a token for each that never joined. */
+  firstGateways?: { names: readonly string[]; keep: (gateway: string, token: string) => Promise<void> };
 }
 
 interface Running {
@@ -66,8 +68,17 @@ export class AdminServer {
     this.#running = { http, stops: [async () => unwatch(), ...stopsOf(parts, services, http)] };
     await startParts(parts);
     await services.tokens.ensureFirst(keepFirstToken);
+    await this.#letIn(services);
     await http.listen({ host, port });
     log.info({ host, port: this.port, store: parts.store.kind }, 'administration server started');
+  }
+
+  async #letIn({ joins }: HttpServices): Promise<void> {
+    const { firstGateways } = this.#parts;
+    if (!firstGateways) return;
+    for (const { gateway, token } of await joins.firstTokens(firstGateways.names)) {
+      await firstGateways.keep(gateway, token);
+    }
   }
 
   #watchTls(): () => void {

@@ -39,6 +39,7 @@ import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
 import { Outcomes } from './outcomes.ts';
 import { CertificateAuthority } from './pki/certificate-authority.ts';
+import { GatewayKeyRing } from './pki/gateway-key-ring.ts';
 import { JoinAnswers } from './pki/join-answers.ts';
 import { LedgerSecrets } from './secrets/ledger-secrets.ts';
 import { SecretCommands } from './secrets/secret-commands.ts';
@@ -57,6 +58,8 @@ export interface Given {
   store: Store;
   bus: Bus;
   log: Logger;
+  /** What the bus believes gateways by; opened here. */
+  gatewayKeys?: GatewayKeyRing;
   /** Encrypts the secrets in the store; they are stored as they are when absent. */
   secretBox?: SecretBox;
   /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */
@@ -75,7 +78,9 @@ export async function compose(given: Given) {
 }
 
 /** What all others build on. */
-async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now(), config = {} }: Given) {
+async function coreParts(given: Given) {
+  const { store, bus, log, secretBox, gatewayKeys = new GatewayKeyRing() } = given;
+  const { now = () => bus.clock.now(), config = {} } = given;
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may be somebody else's.
   await bus.owner.claim(installation, await loadEpochSeal(store.meta, secretBox));
@@ -85,6 +90,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const ledgerSecrets = new LedgerSecrets(secrets.secretFor('secret commands'));
   const secretCommands = new SecretCommands({ ledgerSecrets, secrets, installation });
+  gatewayKeys.open({ store, secrets, now });
   const authority = new CertificateAuthority({ store, secretBox, installation, now });
   await authority.ensureFirst();
   const registry = new Registry();
@@ -104,6 +110,7 @@ async function coreParts({ store, bus, log, secretBox, now = () => bus.clock.now
     ledgerSecrets,
     secretCommands,
     authority,
+    gatewayKeys,
     registry,
     metrics: createAdminMetrics(registry),
     hub,

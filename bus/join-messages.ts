@@ -15,7 +15,6 @@ const CERTIFICATE_BYTES = 4_096;
 const AUTHORITIES = 4;
 const ANSWER_BYTES = 64 * 1024;
 const DETAIL_LENGTH = 512;
-const SPKI_BYTES = 91;
 const HASH_BYTES = 32;
 /** P-256 as r and s, and Ed25519. */
 const PROOF_BYTES = 64;
@@ -28,8 +27,8 @@ const TAG_BYTES = 16;
 export type JoinRight =
   /** Id of the join token; its key makes the proof. */
   | { by: 'token'; token: string }
-  /** The certificate that it has; the key of that one makes the proof. `publicKey`: SPKI in DER. */
-  | { by: 'certificate'; serial: string; publicKey: Uint8Array }
+  /** The certificate that it has, X.509 in DER; the key of that one makes the proof. */
+  | { by: 'certificate'; certificate: Uint8Array }
   /** An operator compares fingerprints; there is no proof. */
   | { by: 'approval' };
 
@@ -102,7 +101,7 @@ function rightOf(fields: Record<string, unknown>): JoinRight {
   const by = oneOf(right, 'by', ['token', 'certificate', 'approval']);
   if (by === 'token') return { by, token: id(right, 'token') };
   if (by === 'approval') return { by };
-  return { by, serial: text(right, 'serial', 64), publicKey: bytesOf(right, 'publicKey', SPKI_BYTES) };
+  return { by, certificate: bytesOf(right, 'certificate', 1, CERTIFICATE_BYTES) };
 }
 
 export function encodeSignedRequest({ body, proof }: SignedJoinRequest): Uint8Array<ArrayBuffer> {

@@ -2,6 +2,7 @@
  * The internal authority: it certifies gateways. Its keys are in the store, encrypted at rest; every
  * administration server on one database uses the same.
  */
+import { X509Certificate } from 'node:crypto';
 import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
 import type { Authority, GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
@@ -81,6 +82,16 @@ export class CertificateAuthority {
   /** The certificate of this record again, for a gateway that did not get the answer. */
   async issueAgain(tx: Store, record: GatewayCertificate, request: Request): Promise<Issued> {
     return this.#signed(await tx.authorities.all(), record, request);
+  }
+
+  /** Number of the trusted authority that signed this certificate; `null` for none. */
+  async issuerOf(tx: Store, certificate: X509Certificate): Promise<number | null> {
+    const authorities = await tx.authorities.all();
+    const issuer = authorities.find((authority) => {
+      const own = new X509Certificate(authority.certificate);
+      return certificate.checkIssued(own) && certificate.verify(own.publicKey);
+    });
+    return issuer?.number ?? null;
   }
 
   async #signed(authorities: Authority[], record: GatewayCertificate, request: Request): Promise<Issued> {

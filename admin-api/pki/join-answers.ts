@@ -10,9 +10,10 @@ import { sealTo } from '../../protocol/hpke.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import type { SignedServerKeys } from '../../protocol/index.ts';
 import { holdsKey } from '../key-proof.ts';
+import type { GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
 import type { CertificateAuthority, Issued } from './certificate-authority.ts';
-import { isProvedBy, type ReadJoin, readJoin } from './join-requests.ts';
+import { type HeldCertificate, type ReadJoin, readHeld, readJoin } from './join-requests.ts';
 
 const LOOK_MS = 500;
 /** Requests answered at one look: a certificate costs about a millisecond. */
@@ -137,7 +138,7 @@ export class JoinAnswers {
   async #refusalOf(tx: Store, join: ReadJoin): Promise<Refusal | null> {
     const { right } = join.request;
     if (right.by === 'token') return this.#tokenRefusal(tx, join, right.token);
-    if (right.by === 'certificate') return this.#renewalRefusal(tx, join, right);
+    if (right.by === 'certificate') return this.#renewalRefusal(tx, join, right.certificate);
     return { refused: null };
   }
 
@@ -163,20 +164,17 @@ export class JoinAnswers {
     return { refused: `The join token ${what[used.refused]}: ask an operator for a new one.` };
   }
 
-  async #renewalRefusal(
-    tx: Store,
-    join: ReadJoin,
-    { serial, publicKey }: { serial: string; publicKey: Uint8Array },
-  ): Promise<Refusal | null> {
+  async #renewalRefusal(tx: Store, join: ReadJoin, der: Uint8Array): Promise<Refusal | null> {
     const now = this.#parts.now();
-    const held = await tx.gatewayCertificates.get(serial);
-    if (!held || !isProvedBy(publicKey, held.keyHash, join)) return { refused: null };
-    if (Math.abs(now - join.request.at) > RENEWAL_VALID_MS) return { refused: null };
+    const held = readHeld(der, join);
+    const isOld = Math.abs(now - join.request.at) > RENEWAL_VALID_MS;
+    const record = held === null || isOld ? null : await this.#recordOf(tx, held, join.request.gateway);
+    if (held === null || record === null || !held.keyHash.equals(record.keyHash)) return { refused: null };
     const { gateway } = join.request;
-    if (held.gateway !== gateway) {
-      return { refused: `The certificate is of gateway ${held.gateway}, not of ${gateway}.` };
+    if (record.gateway !== gateway) {
+      return { refused: `The certificate is of gateway ${record.gateway}, not of ${gateway}.` };
     }
-    const over = held.revokedAt !== null ? 'was revoked' : held.expiresAt <= now ? 'has expired' : null;
+    const over = record.revokedAt !== null ? 'was revoked' : record.expiresAt <= now ? 'has expired' : null;
     if (over !== null) {
       return {
         refused: `The certificate of gateway ${gateway} ${over}: join again with a token or approval.`,
@@ -188,6 +186,19 @@ export class JoinAnswers {
     );
     if (others.length < CERTIFICATES_MAX) return null;
     return { refused: `Gateway ${gateway} has ${others.length} certificates: wait until one ends.` };
+  }
+
+  /** A restored database does not know what was issued since: then the authority's signature counts. */
+  async #recordOf(tx: Store, held: HeldCertificate, gateway: string): Promise<GatewayCertificate | null> {
+    const { serial, keyHash, certificate } = held;
+    const known = await tx.gatewayCertificates.get(serial);
+    if (known) return known;
+    const authority = await this.#parts.authority.issuerOf(tx, certificate);
+    if (authority === null || certificate.subject !== `CN=${gateway}`) return null;
+    const [issuedAt, expiresAt] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
+    const record = { serial, gateway, keyHash, authority, issuedAt, expiresAt, revokedAt: null };
+    await tx.gatewayCertificates.create(record);
+    return record;
   }
 
   /** Whoever joins under a name takes it over; whoever renews keeps what it has until that ends. */

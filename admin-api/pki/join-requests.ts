@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, verify, X509Certificate } from 'node:crypto';
 import type { JoinRequested } from '../../bus/bus.ts';
 import {
   decodeJoinRequest,
@@ -33,13 +33,25 @@ export async function readJoin({ id, request: bytes }: JoinRequested): Promise<R
   }
 }
 
-/** Whether the key with this hash (of the SPKI in DER) signed the request. */
-export function isProvedBy(publicKey: Uint8Array, keyHash: Uint8Array, { body, proof }: ReadJoin): boolean {
-  if (proof === undefined || !createHash('sha256').update(publicKey).digest().equals(keyHash)) return false;
+/** The certificate with which a gateway renews, if its key made the proof. */
+export interface HeldCertificate {
+  certificate: X509Certificate;
+  serial: string;
+  /** SHA-256 of its public key, SPKI in DER. */
+  keyHash: Buffer;
+}
+
+/** `null` unless the key of this certificate (DER) signed the request; who issued it is not looked at. */
+export function readHeld(der: Uint8Array, { body, proof }: ReadJoin): HeldCertificate | null {
+  if (proof === undefined) return null;
   try {
-    const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
-    return verify('sha256', joinBytes(body), { key, dsaEncoding: 'ieee-p1363' }, proof);
+    const certificate = new X509Certificate(der);
+    const { publicKey: key } = certificate;
+    if (!verify('sha256', joinBytes(body), { key, dsaEncoding: 'ieee-p1363' }, proof)) return null;
+    const spki = key.export({ format: 'der', type: 'spki' });
+    const serial = certificate.serialNumber.toLowerCase();
+    return { certificate, serial, keyHash: createHash('sha256').update(spki).digest() };
   } catch {
-    return false;
+    return null;
   }
 }

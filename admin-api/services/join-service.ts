@@ -9,6 +9,8 @@ import type { GatewayCertificate, JoinToken } from '../store/pki-records.ts';
 import { recordChange, type ServiceParts } from './service-parts.ts';
 
 const HOUR_MS = 3_600_000;
+/** Made at a start, for gateways that may start later. */
+const FIRST_TOKEN_S = 7 * 86_400;
 
 /** A gateway that waits for approval. */
 export interface JoinRequestView {
@@ -25,6 +27,7 @@ type JoinServiceParts = Pick<ServiceParts, 'store' | 'now' | 'hub' | 'directory'
   joinAnswers: Pick<JoinAnswers, 'awaitingApproval' | 'approve'>;
   serverKeys: { readonly fingerprint: Uint8Array };
   leases: { refresh(): Promise<void> };
+  gatewayKeys: { forget(): void };
 };
 
 /** How gateways get and lose their certificates. Every method throws `Problem`. */
@@ -58,6 +61,18 @@ export class JoinService {
       await recordChange(tx, at, actor, 'join-token.created', id, { gateway, expiresAt });
     });
     return { ...record, token: joinTokenText({ id, seed, fingerprint: this.fingerprint }) };
+  }
+
+  /** A token for each of these gateways that never joined. */
+  async firstTokens(gateways: readonly string[]): Promise<{ gateway: string; token: string }[]> {
+    const made: { gateway: string; token: string }[] = [];
+    for (const gateway of gateways) {
+      const known = await this.#parts.store.gatewayCertificates.ofGateway(gateway);
+      if (known.length > 0) continue;
+      const { token } = await this.createToken({ gateway, ttl: FIRST_TOKEN_S }, 'system');
+      made.push({ gateway, token });
+    }
+    return made;
   }
 
   async revokeToken(id: string, actor: string): Promise<void> {
@@ -104,7 +119,7 @@ export class JoinService {
    * elsewhere. Whoever joins under this name later starts again. Returns the serials that were valid.
    */
   async revoke(gateway: string, actor: string): Promise<string[]> {
-    const { store, now, hub, directory, leases } = this.#parts;
+    const { store, now, hub, directory, leases, gatewayKeys } = this.#parts;
     const revoked = await store.transaction(async (tx) => {
       const at = now();
       const known = await tx.gatewayCertificates.ofGateway(gateway);
@@ -114,6 +129,7 @@ export class JoinService {
       await recordChange(tx, at, actor, 'gateway.revoked', gateway, { serials }, { name: gateway });
       return serials;
     });
+    gatewayKeys.forget();
     hub.notify();
     await leases.refresh();
     directory.gatewaysChangedSoon();

@@ -2,7 +2,8 @@
  * The programs under test as users run them: Redis, one administration server (SQLite unless told otherwise),
  * gateways of several workers, each a process of its own.
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -125,7 +126,8 @@ export class Site {
     const port = this.gateways.find((gateway) => gateway.name === name)?.port;
     await this.#programs.get(name)?.stop();
     const args = [
-      ...['gateway', '--name', name, '--host', '0.0.0.0', '--port', String(port), '--metrics-port', '0'],
+      ...(await this.#joinFlags(name)),
+      ...['--name', name, '--host', '0.0.0.0', '--port', String(port), '--metrics-port', '0'],
       ...['--address', `ws://127.0.0.1:${port}`, '--workers', String(this.workers)],
       // All devices come from loopback addresses here, as behind a proxy.
       ...['--shared-addresses', '127.0.0.0/8'],
@@ -138,7 +140,7 @@ export class Site {
         ...(this.#options.gatewayFlags ?? []),
       ],
     ];
-    await this.#run(name, args);
+    await this.#run(name, ['gateway', ...args]);
     await waitFor(async () => (await this.get<{ state: string }>(`/v1/gateways/${name}`)).state === 'up', {
       timeoutMs: 30_000,
       what: `${name} to be up`,
@@ -185,6 +187,17 @@ export class Site {
     this.#token = (await readFile(join(dataDir, 'admin-token'), 'utf8')).trim();
     await this.startGateway((this.gateways[0] as { name: string }).name);
     say(`programs run, ${this.workers} workers`);
+  }
+
+  /** The token is in the file once the gateway may join. */
+  async #joinFlags(name: string): Promise<string[]> {
+    const dataDir = join(this.#folder, 'gateways');
+    const file = join(this.#folder, `${name}.join-token`);
+    if (!existsSync(file)) {
+      const { token } = await this.post<{ token: string }>('/v1/join-tokens', { gateway: name });
+      await writeFile(file, token, { mode: 0o600 });
+    }
+    return ['--data-dir', dataDir, '--join-token-file', file];
   }
 
   async get<T>(path: string): Promise<T> {

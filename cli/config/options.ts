@@ -92,6 +92,16 @@ export const OPTIONS = [
     default: './data',
   },
   {
+    name: 'join-tokens',
+    env: 'PUSHPOINT_JOIN_TOKENS',
+    type: 'text',
+    description:
+      'Names of gateways, with commas between them, that a join token is written for at the start, as long ' +
+      'as they have not joined: into `join-tokens/NAME` in the data folder, for `--join-token-file`',
+    programs: ['admin'],
+    absent: 'none is written',
+  },
+  {
     name: 'database-url',
     env: 'DATABASE_URL',
     type: 'postgres-url',

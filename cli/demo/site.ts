@@ -36,7 +36,7 @@ export async function startSite(signal: AbortSignal, logLevel: string): Promise<
   const log = programLog(config.logLevel);
   const room = new WaitingRoom({ host: config.apiHost, port: null }, log);
   const certificates = new Certificates(log);
-  const { bus, part } = busPart(undefined, room, log, certificates);
+  const { bus, part } = busPart({ room, log, certificates });
   const admin = adminParts(config, { bus, room, log, certificates });
   const gateway = gatewayPart(
     gatewayConfig(config, (port) => `ws://127.0.0.1:${port}`),

@@ -12,12 +12,15 @@ import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
 import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
+import type { GatewayKeyRing } from '../../admin-api/pki/gateway-key-ring.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
 import type { Store } from '../../admin-api/store/store.ts';
 import { StoreSettingsError } from '../../admin-api/store/store-settings-error.ts';
 import type { Bus } from '../../bus/bus.ts';
 import type { Certificates } from '../../bus/tls/certificates.ts';
+import { makeFolder } from '../../device/storage/file-mode.ts';
+import { ID_PATTERN } from '../../protocol/index.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
 import { version } from '../version.ts';
@@ -26,7 +29,9 @@ import type { Part } from './lifecycle.ts';
 import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 import type { WaitingPlace, WaitingRoom } from './waiting-room.ts';
 
-type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config'>>;
+type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config' | 'joinTokens'>> & {
+  joinTokens?: string | undefined;
+};
 
 /** What an administration server shares with the rest of its program. */
 export interface AdminSurroundings {
@@ -34,6 +39,8 @@ export interface AdminSurroundings {
   room: WaitingRoom;
   log: Logger;
   certificates: Certificates;
+  /** What the bus believes gateways by; absent where they are in this process. */
+  gatewayKeys?: GatewayKeyRing;
 }
 
 export interface AdminParts {
@@ -57,7 +64,7 @@ function apiTls(config: AdminSettings) {
  */
 export function adminParts(
   config: AdminSettings,
-  { bus, room, log, certificates }: AdminSurroundings,
+  { bus, room, log, certificates, gatewayKeys }: AdminSurroundings,
 ): AdminParts {
   const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
@@ -92,8 +99,13 @@ export function adminParts(
     bus,
     log,
     certificates,
+    ...(gatewayKeys && { gatewayKeys }),
     secretBox: box,
     keepFirstToken: (token) => writeToken(tokenFile, token),
+    firstGateways: {
+      names: gatewayNames(config.joinTokens),
+      keep: (gateway, token) => writeToken(joinTokenFile(dataDir, gateway), token),
+    },
   });
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
   const parts: Part[] = [
@@ -149,6 +161,23 @@ export function storeOf(
     if (error instanceof StoreSettingsError) throw new ConfigError([`--database-url: ${error.message}`]);
     throw error;
   }
+}
+
+/** Throws `ConfigError` for what is no name of a gateway. */
+function gatewayNames(text = ''): string[] {
+  const names = text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+  const wrong = names.filter((name) => !ID_PATTERN.test(name));
+  if (wrong.length === 0) return names;
+  throw new ConfigError([`--join-tokens: ${JSON.stringify(wrong[0])} is no name of a gateway`]);
+}
+
+function joinTokenFile(dataDir: string, gateway: string): string {
+  const folder = join(dataDir, 'join-tokens');
+  makeFolder(folder);
+  return join(folder, gateway);
 }
 
 /** Throws `ConfigError` for what is no path; a slash at its end is taken off. */

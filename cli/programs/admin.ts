@@ -1,5 +1,6 @@
 /** `pushpoint admin`: an administration server; gateways join it through Redis. */
 
+import { GatewayKeyRing } from '../../admin-api/pki/gateway-key-ring.ts';
 import { Certificates } from '../../bus/tls/certificates.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
@@ -18,8 +19,9 @@ export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
   const log = programLog(config.logLevel);
   const room = new WaitingRoom(waitingPlace(config), log);
   const certificates = new Certificates(log);
-  const { bus, part } = busPart(redisSettings(config), room, log, certificates);
-  const admin = adminParts(config, { bus, room, log, certificates });
+  const gatewayKeys = new GatewayKeyRing();
+  const { bus, part } = busPart({ redis: redisSettings(config), room, log, certificates, gatewayKeys });
+  const admin = adminParts(config, { bus, room, log, certificates, gatewayKeys });
 
   return runUntilSignal({
     shell,
@@ -37,7 +39,9 @@ export async function runAdmin(shell: Shell, flags: Flags): Promise<ExitCode> {
           `  HTTP API     ${api}  (browse it: ${api}/docs)`,
           `  Admin token  ${admin.tokenFile}  (written by the first start on an empty database)`,
           '',
-          'Join a gateway to it: REDIS_URL=… pushpoint gateway --name gw1 --address ws://this-machine:13295',
+          'Join a gateway to it, with REDIS_URL set:',
+          '  pushpoint gateways join-token gw1',
+          '  pushpoint gateway --name gw1 --address ws://this-machine:13295 --join-token …',
         ],
         config.readyFile,
       );

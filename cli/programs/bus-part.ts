@@ -1,19 +1,27 @@
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
+import type { GatewayCredentials, GatewayKeys } from '../../bus/credentials.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
 import type { Certificates } from '../../bus/tls/certificates.ts';
 import type { Part } from './lifecycle.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
+export interface BusParts {
+  /** In this process when absent. */
+  redis?: RedisSettings & { prefix: string };
+  room: WaitingRoom;
+  log: Logger;
+  certificates: Certificates;
+  /** Of a gateway. */
+  credentials?: () => GatewayCredentials;
+  /** Of an administration server. */
+  gatewayKeys?: GatewayKeys;
+}
+
 /** The part waits for Redis, in `room`. */
-export function busPart(
-  redis: (RedisSettings & { prefix: string }) | undefined,
-  room: WaitingRoom,
-  log: Logger,
-  certificates: Certificates,
-): { bus: Bus; part: Part } {
-  const bus = openBus({ ...(redis === undefined ? {} : { redis }), log, certificates });
+export function busPart({ room, ...options }: BusParts): { bus: Bus; part: Part } {
+  const bus = openBus(options);
   const start = async () => {
     // A port that somebody else has ends the program; the wait itself has no end.
     let failed: (error: unknown) => void = () => {};

@@ -8,6 +8,8 @@ import { openBus } from '../../bus/open-bus.ts';
 import type { RedisSettings } from '../../bus/redis/settings.ts';
 import { Certificates } from '../../bus/tls/certificates.ts';
 import { type GatewayConfig, superviseWorker } from '../../gateway/index.ts';
+import { credentialsFrom } from '../../gateway/joining/credentials.ts';
+import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { version } from '../version.ts';
 import { programLog } from './logger.ts';
 
@@ -17,6 +19,8 @@ export interface WorkerOrders {
   redis: RedisSettings & { prefix: string };
   /** Of the gateway, when it is known already: a worker that is restarted must not learn another. */
   installation?: Installation;
+  /** Where what the gateway is known by is, which is read again when it changes. */
+  identityFolder: string;
   logLevel: string;
   stopDeadlineMs: number;
 }
@@ -27,7 +31,8 @@ function run(): void {
   process.once('message', (orders) => void serve(orders as WorkerOrders));
 }
 
-async function serve({ config, redis, installation, logLevel, stopDeadlineMs }: WorkerOrders): Promise<void> {
+async function serve(orders: WorkerOrders): Promise<void> {
+  const { config, redis, installation, identityFolder, logLevel, stopDeadlineMs } = orders;
   const log = programLog(logLevel);
   // What should be changed in Redis the supervisor says, once for all workers.
   const certificates = new Certificates(log);
@@ -36,6 +41,7 @@ async function serve({ config, redis, installation, logLevel, stopDeadlineMs }: 
     log,
     tellWarnings: false,
     certificates,
+    credentials: credentialsFrom(new IdentityFiles(identityFolder), certificates),
     ...(installation && { installation }),
   });
   const parts = { config, bus, log, certificates, version: version(), stopDeadlineMs };

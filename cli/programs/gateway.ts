@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import { Certificates } from '../../bus/tls/certificates.ts';
 import { type GatewayConfig, Supervisor } from '../../gateway/index.ts';
+import { credentialsFrom } from '../../gateway/joining/credentials.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import { redisSettings } from '../config/redis.ts';
@@ -17,7 +18,7 @@ import { version } from '../version.ts';
 import { busPart } from './bus-part.ts';
 import { gatewayConfig } from './gateway-parts.ts';
 import type { WorkerOrders } from './gateway-worker.ts';
-import { joiningPart } from './joining.ts';
+import { identityFiles, joiningPart } from './joining.ts';
 import { Assembly, type Part, runUntilSignal } from './lifecycle.ts';
 import { programLog } from './logger.ts';
 import { sayReady } from './ready.ts';
@@ -42,12 +43,15 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   const redis = redisSettings(config);
   const room = new WaitingRoom({ host: own.metricsHost, port: own.metricsPort }, log);
   const certificates = new Certificates(log);
-  const { bus, part } = busPart(redis, room, log, certificates);
-  const joining = joiningPart(config, { bus, room, log, certificates });
+  const files = identityFiles(config);
+  const credentials = credentialsFrom(files, certificates);
+  const { bus, part } = busPart({ redis, room, log, certificates, credentials });
+  const joining = joiningPart(config, { files, bus, room, log });
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
     redis,
+    identityFolder: files.folder,
     logLevel: config.logLevel,
     stopDeadlineMs,
   });

@@ -5,7 +5,6 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import { parseFingerprint, parseJoinToken } from '../../bus/join-token.ts';
-import type { Certificates } from '../../bus/tls/certificates.ts';
 import type { GatewayIdentity } from '../../gateway/joining/identity.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { type JoinBy, Joiner } from '../../gateway/joining/joiner.ts';
@@ -13,11 +12,16 @@ import { Renewals } from '../../gateway/joining/renewals.ts';
 import { Dependency } from '../../health/health.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
+import { CliError, EXIT } from '../exit-codes.ts';
 import { usableFolder } from './folders.ts';
 import type { Part } from './lifecycle.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 const FILE_POLL_MS = 500;
+const HOW_TO_JOIN =
+  'this gateway has no valid certificate: start it with --join-token (or --join-token-file) and what ' +
+  '`pushpoint gateways join-token NAME` prints, or with --installation and the fingerprint that ' +
+  '`pushpoint gateways approve` shows';
 const WAITS_FOR = 'certificate of the gateway';
 
 type JoinConfig = Pick<
@@ -26,43 +30,45 @@ type JoinConfig = Pick<
 >;
 
 export interface JoiningParts {
+  files: IdentityFiles;
   bus: Bus;
   room: WaitingRoom;
   log: Logger;
-  certificates: Certificates;
 }
 
 /** With what to join. A file may be written after the gateway started. */
 type Right = JoinBy | { file: string };
 
-/** Throws `ConfigError` for a token or fingerprint that is none. */
+/** Of this gateway, in the data folder. */
+export function identityFiles({ name, dataDir }: Pick<JoinConfig, 'name' | 'dataDir'>): IdentityFiles {
+  return new IdentityFiles(join(resolve(dataDir), 'gateways', name));
+}
+
+/** Throws `ConfigError` for a token or fingerprint that is none, and where there is no way to join. */
 export function joiningPart(config: JoinConfig, parts: JoiningParts): Part {
   const right = rightOf(config);
-  const folder = join(resolve(config.dataDir), 'gateways', config.name);
-  const files = new IdentityFiles(folder);
+  const { files } = parts;
+  if (right === null && files.read() === null) throw new ConfigError([HOW_TO_JOIN]);
   const life = new AbortController();
-  const joiner = new Joiner({ ...parts, files, gateway: config.name });
+  const joiner = new Joiner({ ...parts, gateway: config.name });
   let renewals: Renewals | undefined;
-  let unwatch = () => {};
   return {
     name: 'identity of the gateway',
     async start() {
       const held = stillGood(files.read(), config.name, parts.bus.clock.now());
-      if (held === null && right === null) return;
-      usableFolder('--data-dir', folder);
+      if (held === null && right === null) throw new CliError(EXIT.usage, `Cannot start: ${HOW_TO_JOIN}`);
+      usableFolder('--data-dir', files.folder);
       const identity = held ?? (await joined(joiner, right as Right, parts, life.signal));
       parts.room.there(WAITS_FOR);
-      const { log, bus, certificates } = parts;
+      const { log, bus } = parts;
       const now = () => bus.clock.now();
-      renewals = new Renewals({ joiner, files, log, now, health: new Dependency() }, identity);
+      const epoch = () => bus.owner.current?.epoch ?? 0;
+      renewals = new Renewals({ joiner, files, log, now, epoch, health: new Dependency() }, identity);
       renewals.start();
-      const { certificateFile: certFile } = files;
-      unwatch = certificates.watch({ name: 'identity', files: [certFile], certFile, take: () => {} });
     },
     async stop() {
       life.abort();
       joiner.stop();
-      unwatch();
       await renewals?.stop();
     },
   };

@@ -20,7 +20,7 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
   const log = programLog(config.logLevel);
   const room = new WaitingRoom(waitingPlace(config), log);
   const certificates = new Certificates(log);
-  const { bus, part } = busPart(undefined, room, log, certificates);
+  const { bus, part } = busPart({ room, log, certificates });
   const admin = adminParts(config, { bus, room, log, certificates });
   const gateway = gatewayPart(forGateway, { bus, log, certificates }, config.stopDeadline);
 

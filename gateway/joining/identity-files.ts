@@ -13,22 +13,22 @@ export class IdentityFileError extends Error {
 }
 
 export class IdentityFiles {
-  readonly #folder: string;
+  readonly folder: string;
 
   constructor(folder: string) {
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   get certificateFile(): string {
-    return join(this.#folder, 'certificate.pem');
+    return join(this.folder, 'certificate.pem');
   }
 
   get identityFile(): string {
-    return join(this.#folder, 'identity.json');
+    return join(this.folder, 'identity.json');
   }
 
   get #pendingFile(): string {
-    return join(this.#folder, 'joining.json');
+    return join(this.folder, 'joining.json');
   }
 
   /** `null` where there is none. Throws `IdentityFileError`. */

@@ -20,6 +20,8 @@ export interface GatewayIdentity {
   /** Milliseconds since the Unix epoch. */
   issuedAt: number;
   expiresAt: number;
+  /** Of the installation when it was issued; 0 when that was not known. */
+  epoch: number;
 }
 
 /** What is needed to open the answer; `privateKey` and `sealPair` are secret. */

@@ -27,7 +27,7 @@ import { spkiOf } from './join-request.ts';
 export async function openJoinAnswer(
   pending: PendingJoin,
   bytes: Uint8Array,
-): Promise<GatewayIdentity | { refused: string } | null> {
+): Promise<Omit<GatewayIdentity, 'epoch'> | { refused: string } | null> {
   try {
     const { keys: documents, body, sig } = decodeSignedAnswer(bytes);
     const keys = await trustedKeys(documents, pending.fingerprint);

@@ -1,6 +1,13 @@
 /** A gateway's own key, and its request to have it certified. */
 import 'reflect-metadata';
-import { createPrivateKey, createPublicKey, type KeyObject, sign, webcrypto } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  sign,
+  webcrypto,
+  X509Certificate,
+} from 'node:crypto';
 import { Pkcs10CertificateRequestGenerator } from '@peculiar/x509';
 import {
   encodeJoinRequest,
@@ -33,11 +40,11 @@ export function joinByApproval(gateway: string, fingerprint: Uint8Array, at: num
   return prepare({ gateway, fingerprint, at }, { by: 'approval' });
 }
 
-export function renew({ gateway, fingerprint, serial, privateKey }: GatewayIdentity, at: number) {
+export function renew({ gateway, fingerprint, privateKey, ...identity }: GatewayIdentity, at: number) {
   const key = createPrivateKey(privateKey);
-  const publicKey = spkiOf(key);
+  const certificate = new Uint8Array(new X509Certificate(identity.certificate).raw);
   const prove = (bytes: Uint8Array) => sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' });
-  return prepare({ gateway, fingerprint, at }, { by: 'certificate', serial, publicKey }, prove);
+  return prepare({ gateway, fingerprint, at }, { by: 'certificate', certificate }, prove);
 }
 
 async function prepare(

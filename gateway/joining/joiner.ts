@@ -18,7 +18,7 @@ export class JoinRefused extends Error {
 }
 
 export interface JoinerParts {
-  bus: Pick<Bus, 'joins' | 'clock'>;
+  bus: Pick<Bus, 'joins' | 'clock' | 'owner'>;
   log: Logger;
   files: IdentityFiles;
   gateway: string;
@@ -67,12 +67,13 @@ export class Joiner {
     const { bus, log } = this.#parts;
     let askedAt = Number.NEGATIVE_INFINITY;
     let forged: Uint8Array | null = null;
+    const epoch = bus.owner.current?.epoch ?? 0;
     for (;;) {
       try {
         const answer = await bus.joins.answerTo(pending.id);
         const isNew = answer !== null && (forged === null || !Buffer.from(forged).equals(answer));
         const outcome = isNew ? await openJoinAnswer(pending, answer) : null;
-        if (outcome) return outcome;
+        if (outcome) return 'refused' in outcome ? outcome : { ...outcome, epoch };
         if (isNew) {
           forged = answer;
           askedAt = Number.NEGATIVE_INFINITY;

@@ -5,7 +5,7 @@ import type { IdentityFiles } from './identity-files.ts';
 import { renew } from './join-request.ts';
 import type { Joiner } from './joiner.ts';
 
-const LOOK_MS = 60_000;
+const LOOK_MS = 5_000;
 /** After a renewal that was refused. */
 const RETRY_MS = 3_600_000;
 /** Of its life; gateways that joined together do not renew together. */
@@ -18,6 +18,8 @@ export interface RenewalParts {
   log: Logger;
   /** By the clock of the bus. */
   now: () => number;
+  /** Of the installation; a later one does not know what was issued before the backup that it began with. */
+  epoch: () => number;
   health: Dependency;
   /** 0 to 1; `Math.random` when absent. */
   random?: () => number;
@@ -63,7 +65,8 @@ export class Renewals {
     if (now() >= this.#identity.expiresAt) {
       health.bad('the certificate has expired: join again with a token or approval');
     }
-    if (now() < this.#renewAt) return Promise.resolve();
+    const isRestored = this.#parts.epoch() > this.#identity.epoch;
+    if (now() < this.#renewAt && !isRestored) return Promise.resolve();
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = null;
     });
@@ -71,11 +74,12 @@ export class Renewals {
   }
 
   async #renew(): Promise<void> {
-    const { joiner, files, log, now, health } = this.#parts;
+    const { joiner, files, log, now, health, epoch } = this.#parts;
     try {
       const outcome = await joiner.outcomeOf(await renew(this.#identity, now()));
       if ('refused' in outcome) {
         this.#renewAt = now() + RETRY_MS;
+        this.#identity = { ...this.#identity, epoch: epoch() };
         health.bad(outcome.refused);
         log.error({ why: outcome.refused }, 'the certificate was not renewed');
         return;

@@ -9,6 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
 import { SUBPROTOCOL } from '../../protocol/index.ts';
+import { joinFlags } from '../deployment/flags.ts';
 import { type Certificates, makeCertificates } from '../services/certificates.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
@@ -125,12 +126,14 @@ test('every worker of a gateway takes a changed certificate; the server shows a 
   const redis = await startRedis();
   try {
     const many = join(folder, 'many');
-    const admin = run('admin', '--api-port', '0', '--data-dir', many, '--redis-url', redis.url);
+    const admin = run(
+      ...['admin', '--api-port', '0', '--data-dir', many, '--redis-url', redis.url, '--join-tokens', 'gw1'],
+    );
     const { api } = await facts(admin);
     const gateway = run(
       ...['gateway', '--name', 'gw1', '--workers', '3', '--port', '0', '--metrics-port', '0'],
       ...['--address', 'wss://127.0.0.1:0', '--redis-url', redis.url],
-      ...['--tls-cert', files.cert, '--tls-key', files.key],
+      ...['--tls-cert', files.cert, '--tls-key', files.key, ...joinFlags('gw1', many)],
     );
     const { gatewayPort } = await facts(gateway);
     await waitForServed(gatewayPort, first, 12);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LogSink } from '../../cli/programs/log-sink.ts';
+import { joinFlags } from '../deployment/flags.ts';
 import { type ProgramOptions, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
@@ -52,12 +53,15 @@ async function serves(folder: string, stderr: number): Promise<void> {
   const redis = await startRedis();
   const [gatewayPort, metricsPort] = [await freePort(), await freePort()];
   const options: ProgramOptions = { stderr, env: { REDIS_URL: redis.url, PUSHPOINT_LOG_LEVEL: 'debug' } };
-  const admin = startCli(['admin', '--api-port', '0', '--data-dir', join(folder, 'data')], options);
+  const admin = startCli(
+    ['admin', '--api-port', '0', '--data-dir', join(folder, 'data'), '--join-tokens', 'gw1'],
+    options,
+  );
   const gateway = startCli(
     [
       ...['gateway', '--name', 'gw1', '--host', '127.0.0.1', '--workers', '2'],
       ...['--port', String(gatewayPort), '--metrics-port', String(metricsPort)],
-      ...['--address', `ws://127.0.0.1:${gatewayPort}`],
+      ...['--address', `ws://127.0.0.1:${gatewayPort}`, ...joinFlags('gw1', join(folder, 'data'))],
     ],
     options,
   );

@@ -7,6 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tooOld } from '../../cli/node-version.ts';
 import { ROOT, read } from '../deploy/deploy-files.ts';
+import { joinFlags } from '../deployment/flags.ts';
 import { nodeVersion } from '../services/node-version.ts';
 import { Program, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
@@ -49,10 +50,13 @@ for (const version of ['22.23.5', '24.22.3']) {
     const redis = await startRedis();
     try {
       const data = join(folder, version);
-      const admin = run(node, 'admin', '--api-port', '0', '--data-dir', data, '--redis-url', redis.url);
+      const admin = run(
+        node,
+        ...['admin', '--api-port', '0', '--data-dir', data, '--redis-url', redis.url, '--join-tokens', 'gw1'],
+      );
       const { api } = await facts(admin);
       const flags = ['--name', 'gw1', '--workers', '1', '--port', '0', '--metrics-port', '0'];
-      const reach = ['--address', 'ws://127.0.0.1:0', '--redis-url', redis.url];
+      const reach = ['--address', 'ws://127.0.0.1:0', '--redis-url', redis.url, ...joinFlags('gw1', data)];
       const gateway = run(node, 'gateway', ...flags, ...reach);
       const serves = await facts(gateway).then(
         () => true,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { joinFlags } from '../deployment/flags.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
 
@@ -62,8 +63,18 @@ test('server, gateway and workers end in order whenever SIGTERM arrives', async 
   try {
     const common = ['--redis-url', redis.url];
     await stopEverywhere(() => startCli(['admin', '--api-port', '0', '--data-dir', data, ...common]));
-    const gateway = ['gateway', '--name', 'gw1', '--host', '127.0.0.1', '--port', '0', '--workers', '2'];
-    await stopEverywhere(() => startCli([...gateway, '--address', 'ws://127.0.0.1:0', ...common]));
+    const gateway = [
+      ...['gateway', '--name', 'gw1', '--host', '127.0.0.1', '--port', '0', '--workers', '2'],
+      ...['--address', 'ws://127.0.0.1:0', ...joinFlags('gw1', data), ...common],
+    ];
+    const admin = startCli([
+      ...['admin', '--api-port', '0', '--data-dir', data, '--join-tokens', 'gw1', ...common],
+    ]);
+    const joining = startCli(gateway);
+    await joining.waitForLine(/^ready/, 30_000);
+    await joining.stop();
+    await admin.stop();
+    await stopEverywhere(() => startCli(gateway));
   } finally {
     await redis.stop();
   }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { joinFlags } from '../deployment/flags.ts';
 import { startPostgres } from '../services/postgres.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { startRedis } from '../services/redis.ts';
@@ -53,11 +54,12 @@ test('programs started before Redis and PostgreSQL are live but not ready until 
   await postgres.kill();
   const admin = run(
     ...['admin', '--data-dir', join(folder, 'data'), '--api-port', String(apiPort)],
-    ...['--redis-url', redis.url, '--database-url', database],
+    ...['--redis-url', redis.url, '--database-url', database, '--join-tokens', 'gw1'],
   );
   const gateway = run(
     ...['gateway', '--name', 'gw1', '--address', `ws://127.0.0.1:${port}`, '--workers', '1'],
     ...['--port', String(port), '--metrics-port', String(metricsPort), '--redis-url', redis.url],
+    ...joinFlags('gw1', join(folder, 'data')),
   );
   await Promise.all([answers(apiPort), answers(metricsPort)]);
   for (const at of [apiPort, metricsPort]) {
@@ -68,12 +70,13 @@ test('programs started before Redis and PostgreSQL are live but not ready until 
   assert.is((await get(apiPort, '/v1/devices')).status, 503);
 
   await redis.restart();
-  await gateway.waitForLine(/^ready /, 60_000);
+  await gateway.waitForLine(/join-tokens.gw1 does not exist yet/, 60_000);
   await admin.waitForLine(/waiting for the store/, 60_000);
   const { body } = await get(apiPort, '/ready');
   assert.equal([body.dependencies.bus?.ok, body.dependencies.store?.ok], [true, false]);
   await postgres.restart();
   await admin.waitForLine(/^ready /, 60_000);
+  await gateway.waitForLine(/^ready /, 60_000);
   await waitFor(async () => (await get(apiPort, '/ready')).status === 200, { timeoutMs: 20_000 });
   // Said once, not with every attempt.
   for (const [program, what] of [
@@ -111,7 +114,20 @@ test('settings that are wrong end a program at once, with a sentence', async () 
   const admin = (redisUrl: string, databaseUrl: string) =>
     run('admin', ...own, '--redis-url', redisUrl, '--database-url', databaseUrl);
   const gateway = (redisUrl: string) =>
-    run('gateway', '--name', 'gw1', '--address', 'ws://127.0.0.1:1', '--port', '0', '--redis-url', redisUrl);
+    run(
+      ...[
+        'gateway',
+        '--name',
+        'gw1',
+        '--address',
+        'ws://127.0.0.1:1',
+        '--port',
+        '0',
+        '--redis-url',
+        redisUrl,
+      ],
+      ...joinFlags('gw1', join(folder, 'none')),
+    );
   const open = guarded.url;
   const wrong = open.replace('://', '://:wrong@');
   try {

@@ -1,12 +1,13 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { ApiClient } from '../../cli/api/api-client.ts';
 import { type PostgresServer, startPostgres } from '../services/postgres.ts';
 import type { Program } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort } from '../wait.ts';
 import { backUp, type DatabasePlace, restore } from './backup.ts';
-import { adminFlags, DRAIN_AT_ONCE, gatewayFlags } from './flags.ts';
+import { adminFlags, DRAIN_AT_ONCE, gatewayFlags, joinFlags } from './flags.ts';
 import { Programs } from './programs.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 
@@ -129,7 +130,7 @@ export class Deployment {
   ): Promise<{ port: number }> {
     const port = await freePort();
     const dialed = more.distanceMs === undefined ? more.dialed : await this.#farFrom(port, more.distanceMs);
-    const flags = [...gatewayFlags({ name, port, dialed }), ...(more.flags ?? [])];
+    const flags = [...gatewayFlags({ name, port, dialed }), ...this.joinFlags(name), ...(more.flags ?? [])];
     await this.#planProgram(name, ['gateway', ...flags, '--redis-url', this.redis.url], more.run);
     return { port };
   }
@@ -192,12 +193,36 @@ export class Deployment {
 
   /** Starts a program that does not run; resolves when it serves. */
   async start(name: string): Promise<void> {
+    await this.letIn(name);
     await this.#programs.start(name);
     this.#token ||= (await readFile(join(this.folder, 'data', 'admin-token'), 'utf8')).trim();
   }
 
+  /** What a gateway of this deployment joins with, once it was let in. */
+  joinFlags(name: string): string[] {
+    return joinFlags(name, join(this.folder, 'data'));
+  }
+
+  /** Where a gateway keeps what it is known by. */
+  identityFolder(name: string): string {
+    return join(this.folder, 'data', 'gateways', name);
+  }
+
+  /** Makes the token with which a gateway joins, unless it has one. */
+  async letIn(name: string): Promise<void> {
+    if (name === 'admin' || this.#token === '') return;
+    const file = join(this.folder, 'data', 'join-tokens', name);
+    if (existsSync(file)) return;
+    const made = await this.api.request<{ token: string }>('POST', '/v1/join-tokens', {
+      body: { gateway: name },
+    });
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, made.token);
+  }
+
   /** The same, and does not wait until it serves. */
   async launch(name: string): Promise<void> {
+    await this.letIn(name);
     await this.#programs.launch(name);
   }
 

@@ -1,4 +1,5 @@
 /** Flags with which tests start the programs. */
+import { join } from 'node:path';
 
 export interface AdminFlags {
   dataDir: string;
@@ -29,3 +30,8 @@ export function gatewayFlags({ name, port, dialed = port }: GatewayFlags): strin
 
 /** Devices leave a gateway at once. */
 export const DRAIN_AT_ONCE = ['--drain-per-second', '100000'] as const;
+
+/** A gateway joins with a token in a file, which the server in `adminDir` writes: `--join-tokens NAME`. */
+export function joinFlags(name: string, adminDir: string): string[] {
+  return ['--data-dir', adminDir, '--join-token-file', join(adminDir, 'join-tokens', name)];
+}

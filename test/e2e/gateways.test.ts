@@ -245,8 +245,20 @@ testLab(
     'once the group is there',
   async (lab) => {
     const [port, metricsPort] = [await freePort(), await freePort()];
+    await lab.deployment.letIn('gw9');
     const program = startCli([
-      ...['gateway', '--name', 'gw9', '--host', '127.0.0.1', '--gateway-group', 'moon', '--workers', '1'],
+      ...[
+        'gateway',
+        ...lab.deployment.joinFlags('gw9'),
+        '--name',
+        'gw9',
+        '--host',
+        '127.0.0.1',
+        '--gateway-group',
+        'moon',
+        '--workers',
+        '1',
+      ],
       ...[
         '--port',
         String(port),

@@ -6,7 +6,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { adminFlags, DRAIN_AT_ONCE, gatewayFlags } from '../deployment/flags.ts';
+import { adminFlags, DRAIN_AT_ONCE, gatewayFlags, joinFlags } from '../deployment/flags.ts';
 import { Programs } from '../deployment/programs.ts';
 import { TcpProxy } from '../deployment/tcp-proxy.ts';
 import { startGuard } from '../services/guard.ts';
@@ -184,9 +184,12 @@ export class FaultDeployment {
 
   /** What an operator runs once an older database is back in its place. */
   async databaseRestored(): Promise<void> {
-    const [, ...flags] = this.#programs.planned('admin1').args;
-    const port = flags.indexOf('--api-port');
-    const program = startCli(['restored', ...flags.toSpliced(port, 2)], { cwd: this.folder });
+    const [, ...planned] = this.#programs.planned('admin1').args;
+    const flags = ['--api-port', '--join-tokens'].reduce(
+      (rest, name) => rest.toSpliced(rest.indexOf(name), 2),
+      planned,
+    );
+    const program = startCli(['restored', ...flags], { cwd: this.folder });
     const { code } = await program.exited;
     await program.stop();
     if (code !== 0) throw new Error(`pushpoint restored ended with ${code}: ${program.output}`);
@@ -276,13 +279,21 @@ export class FaultDeployment {
     for (let n = 1; n <= this.shape.admins; n++) {
       const name = `admin${n}` as ProgramName;
       const flags = await this.#adminFlags(data);
-      this.#planProgram(name, ['admin', ...flags, '--redis-url', await redisUrl(name)]);
+      this.#planProgram(name, [
+        'admin',
+        ...flags,
+        '--join-tokens',
+        'gw1,gw2',
+        '--redis-url',
+        await redisUrl(name),
+      ]);
     }
     for (const [name, workers] of [
       ['gw1', 2],
       ['gw2', 1],
     ] as const) {
       const flags = [...(await this.#gatewayFlags(name)), '--workers', String(workers)];
+      flags.push(...joinFlags(name, data));
       this.#planProgram(name, ['gateway', ...flags, '--redis-url', await redisUrl(name)]);
     }
   }

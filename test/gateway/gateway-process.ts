@@ -1,10 +1,15 @@
 /**
  * A whole gateway as its own processes over a Redis of the test's own, with a directory that the test writes.
  */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pino from 'pino';
 import type { DirectoryGateway, Lease } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import type { GatewayReadiness } from '../../gateway/supervisor/supervisor.ts';
+import { credentialsOf, gatewayKeys } from '../bus/seal-keys.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
@@ -13,21 +18,33 @@ import { connectDevice, directoryDevice, type Identity, makeIdentity, type RawDe
 
 export const GROUP = 'root';
 
+/** As if the gateway had joined. */
+function keepIdentity(dataDir: string): void {
+  const folder = join(dataDir, 'gateways', 'gw1');
+  mkdirSync(folder, { recursive: true });
+  const [issuedAt, expiresAt] = [Date.now(), Date.now() + 86_400_000];
+  const certificate = { privateKey: '', certificate: '', authorities: [], trusts: '1', epoch: 0 };
+  new IdentityFiles(folder).keep({ ...credentialsOf('gw1'), ...certificate, issuedAt, expiresAt });
+}
+
 export class GatewayProcess {
   readonly bus: RedisBus;
   readonly program: Program;
   readonly settings: DirectoryGateway;
   readonly #redis: RedisServer;
+  readonly #dataDir: string;
   readonly #metricsPort: number;
   #devices = 0;
 
   private constructor(
+    dataDir: string,
     redis: RedisServer,
     bus: RedisBus,
     program: Program,
     settings: DirectoryGateway,
     metricsPort: number,
   ) {
+    this.#dataDir = dataDir;
     this.#redis = redis;
     this.bus = bus;
     this.program = program;
@@ -42,7 +59,10 @@ export class GatewayProcess {
     flags: readonly string[] = [],
   ): Promise<GatewayProcess> {
     const redis = await startRedis();
-    const bus = new RedisBus({ url: redis.url, log: pino({ level: 'silent' }) });
+    const dataDir = mkdtempSync(join(tmpdir(), 'gateway-process-'));
+    keepIdentity(dataDir);
+    const keys = { gatewayKeys: gatewayKeys() };
+    const bus = new RedisBus({ url: redis.url, log: pino({ level: 'silent' }), ...keys });
     await bus.start();
     const [port, metricsPort] = [await freePort(), await freePort()];
     const gateway: DirectoryGateway = {
@@ -73,10 +93,11 @@ export class GatewayProcess {
         '--redis-url',
         redis.url,
       ],
+      ...['--data-dir', dataDir],
       ...['--workers', String(workers), '--port', String(port), '--metrics-port', String(metricsPort)],
       ...flags,
     ]);
-    const started = new GatewayProcess(redis, bus, program, gateway, metricsPort);
+    const started = new GatewayProcess(dataDir, redis, bus, program, gateway, metricsPort);
     try {
       await started.until(
         ({ workers: all }) => all.filter((worker) => worker.port === port).length === workers,
@@ -93,6 +114,7 @@ export class GatewayProcess {
     await this.program.stop();
     await this.bus.stop();
     await this.#redis.stop();
+    rmSync(this.#dataDir, { recursive: true, force: true });
   }
 
   async readiness(): Promise<GatewayReadiness & { status: number }> {

@@ -240,7 +240,7 @@ test('without a token a gateway waits until an operator approves its fingerprint
 test('a certificate is renewed at two thirds of its life by its own key, with a new one', async (context) => {
   const { admin, joiner, files, clock } = context;
   const identity = await joiner.join(await token(context));
-  const parts = { joiner, files, log, now: () => clock.now, health: new Dependency() };
+  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, health: new Dependency() };
   const early = new Renewals({ ...parts, random: () => 0 }, identity);
   const renewals = new Renewals({ ...parts, random: () => 1 }, identity);
   assert.ok(early.renewAt < renewals.renewAt);

@@ -31,9 +31,10 @@ export class GatewayDeployment extends Deployment {
   }
 
   /** Runs `pushpoint gateway` with the deployment's Redis; the caller stops it. */
-  runGateway(flags: readonly string[]): Program {
+  async runGateway(name: string, flags: readonly string[]): Promise<Program> {
+    await this.letIn(name);
     const deployment = ['--redis-url', this.redis.url, '--metrics-port', '0', '--log-level', 'warn'];
-    return this.#run(['gateway', ...flags, ...deployment]);
+    return this.#run(['gateway', '--name', name, ...this.joinFlags(name), ...flags, ...deployment]);
   }
 
   /** SIGTERM; resolves when the process has ended. */

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import pino from 'pino';
 import type { Receipt } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { encodeDeviceMessage, LIMITS } from '../../protocol/index.ts';
 import { enrolByHand, type HandMade } from '../e2e/enrol-by-hand.ts';
 import { connectDevice, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
@@ -133,9 +134,16 @@ const tooFast: Attack = {
 
 const wrongReceipts: Attack = {
   name: 'wrong-receipts',
-  title: 'somebody writes into Redis what no gateway says',
+  title: 'a stolen gateway writes into Redis what no gateway says',
   async play(world, signal) {
-    const bus = new RedisBus({ url: world.lab.deployment.redis.url, log: pino({ level: 'silent' }) });
+    const { deployment } = world.lab;
+    const identity = new IdentityFiles(deployment.identityFolder('gw1')).read();
+    if (!identity) throw new Error('gw1 has not joined');
+    const bus = new RedisBus({
+      url: deployment.redis.url,
+      log: pino({ level: 'silent' }),
+      credentials: () => identity,
+    });
     await bus.start();
     const wrong = [
       null,

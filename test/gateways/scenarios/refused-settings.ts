@@ -122,8 +122,8 @@ async function refusesNonsense(world: World): Promise<void> {
 /** An interface to listen on is not a live setting: the gateway says so and ends. */
 async function doesNotStart(world: World): Promise<void> {
   const port = String(await freePort());
-  const program = world.deployment.runGateway([
-    ...['--name', 'astray', '--host', NOT_HERE, '--port', port, '--workers', '2'],
+  const program = await world.deployment.runGateway('astray', [
+    ...['--host', NOT_HERE, '--port', port, '--workers', '2'],
     ...['--address', `ws://127.0.0.1:${port}`],
   ]);
   try {

@@ -1,0 +1,19 @@
+import type { GatewayCredentials } from '../../bus/credentials.ts';
+import type { Certificates } from '../../bus/tls/certificates.ts';
+import type { GatewayIdentity } from './identity.ts';
+import type { IdentityFiles } from './identity-files.ts';
+
+/** What the bus seals with: what the files hold now, renewed or not. Throws while they hold nothing. */
+export function credentialsFrom(files: IdentityFiles, certificates: Certificates): () => GatewayCredentials {
+  let known: GatewayIdentity | null = null;
+  const { identityFile, certificateFile: certFile } = files;
+  const take = () => {
+    known = files.read() ?? known;
+  };
+  certificates.watch({ name: 'identity', files: [identityFile], certFile, take });
+  return () => {
+    if (known === null) take();
+    if (known === null) throw new Error('the gateway has not joined');
+    return known;
+  };
+}
