@@ -128,6 +128,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   await parts.hub.start();
   await parts.directory.start();
   await parts.cloned.start();
+  parts.keysKeeper.start();
   parts.dispatcher.start();
   await parts.registrar.start();
   await parts.frontier.start();
@@ -179,6 +180,7 @@ function stopsOf(parts: AdminParts, { groups }: HttpServices, http: FastifyInsta
     () => parts.expander.stop(),
     () => parts.dispatcher.stop(),
     () => parts.cloned.stop(),
+    () => parts.keysKeeper.stop(),
     () => parts.directory.stop(),
     () => parts.hub.stop(),
     () => parts.clocks.stop(),

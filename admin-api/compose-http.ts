@@ -10,6 +10,7 @@ import { EnrolmentService } from './services/enrolment-service.ts';
 import { GatewayService } from './services/gateway-service.ts';
 import { GroupService } from './services/group-service.ts';
 import { JoinService } from './services/join-service.ts';
+import { KeysService } from './services/keys-service.ts';
 import { LocateService } from './services/locate-service.ts';
 import { SecretResults } from './services/secret-results.ts';
 import { TokenService } from './services/token-service.ts';
@@ -40,6 +41,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     joins: new JoinService(parts),
     tunnels: new TunnelService(parts, settings.tunnels),
     tokens: new TokenService(parts),
+    keys: new KeysService(parts),
     events: parts.hub,
   };
 }

@@ -4,8 +4,9 @@
  */
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import type { Bus } from '../bus/bus.ts';
+import { type Bus, BusUnavailable, DirectoryIncomplete } from '../bus/bus.ts';
 import { Loops } from '../health/health.ts';
+import type { SignedServerKeys } from '../protocol/index.ts';
 import type { SecretBox } from './at-rest/secret-box.ts';
 import { Balancer } from './balance/balancer.ts';
 import { BestEffortSender } from './best-effort-sender.ts';
@@ -24,6 +25,7 @@ import { FleetWatch } from './health/fleet-watch.ts';
 import { Health } from './health/health.ts';
 import { StoreWatch } from './health/store-watch.ts';
 import { loadInstallation } from './installation.ts';
+import { KeysKeeper } from './keys/keys-keeper.ts';
 import { ServerKeys } from './keys/server-keys.ts';
 import { CopyWatch } from './ledger/copies.ts';
 import { Ends } from './ledger/ends.ts';
@@ -87,6 +89,7 @@ async function coreParts(given: Given) {
   const settings = adminSettings(config);
   const { epoch } = installation;
   const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });
+  await serverKeys.mustBeNewest(await carriedKeys(bus));
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const ledgerSecrets = new LedgerSecrets(secrets.secretFor('secret commands'));
   const secretCommands = new SecretCommands({ ledgerSecrets, secrets, installation });
@@ -125,6 +128,16 @@ async function coreParts(given: Given) {
   };
 }
 
+/** The server keys that gateways have; none where that is not known. */
+async function carriedKeys(bus: Bus): Promise<readonly SignedServerKeys[]> {
+  try {
+    return (await bus.directory.gateways()).find(({ keys }) => keys !== undefined)?.keys ?? [];
+  } catch (error) {
+    if (error instanceof DirectoryIncomplete || error instanceof BusUnavailable) return [];
+    throw error;
+  }
+}
+
 type Core = Awaited<ReturnType<typeof coreParts>>;
 
 /** Which gateways there are, and where devices belong. */
@@ -133,6 +146,7 @@ function placementParts(core: Core) {
   return {
     directory,
     joinAnswers: new JoinAnswers(core),
+    keysKeeper: new KeysKeeper({ ...core, directory }),
     registrar: new GatewayRegistrar({ ...core, directory }),
     fleet: new FleetWatch({ ...core, meta: core.store.meta }),
     balancer: new Balancer({ ...core, directory }, { movesPerSecond: core.settings.balanceMovesPerSecond }),

@@ -11,16 +11,34 @@ import {
 } from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 
-/** Signs with an Ed25519 key of the administration server's (S-2). */
+/** Signs with the signing key that is in use (S-2, K-4). */
 export class OrderSigner {
-  readonly #signer: Signer;
-  /** Raw, 32 bytes. */
-  readonly publicKey: Uint8Array;
+  #signer: Signer;
+  #publicKey: Uint8Array;
+  #current: readonly Uint8Array[];
 
-  constructor(privateKey: KeyObject) {
+  /** `current`: see there; itself alone when absent. */
+  constructor(privateKey: KeyObject, current?: readonly Uint8Array[]) {
     this.#signer = createSigner(privateKey);
-    const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
-    this.publicKey = Buffer.from(jwk.x as string, 'base64url');
+    this.#publicKey = publicKeyOf(privateKey);
+    this.#current = current ?? [this.#publicKey];
+  }
+
+  /** This key, and the one that other servers may sign with already: what they sign need not be replaced. */
+  get current(): readonly Uint8Array[] {
+    return this.#current;
+  }
+
+  /** Raw, 32 bytes; another object for another key. */
+  get publicKey(): Uint8Array {
+    return this.#publicKey;
+  }
+
+  /** From now on. */
+  use(privateKey: KeyObject, current: readonly Uint8Array[]): void {
+    this.#signer = createSigner(privateKey);
+    this.#publicKey = publicKeyOf(privateKey);
+    this.#current = current;
   }
 
   sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
@@ -47,4 +65,9 @@ export class OrderSigner {
   frame(order: OrderBody): Uint8Array {
     return encodeGatewayMessage({ t: 'order', ...this.sign(order) });
   }
+}
+
+function publicKeyOf(privateKey: KeyObject): Uint8Array {
+  const { x } = createPublicKey(privateKey).export({ format: 'jwk' });
+  return Buffer.from(x as string, 'base64url');
 }

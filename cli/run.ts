@@ -8,6 +8,7 @@ import { addDevicesCommands } from './operator/devices.ts';
 import { addGatewaysCommands } from './operator/gateways.ts';
 import { addGroupsCommands } from './operator/groups.ts';
 import { addJoinCommands } from './operator/joins.ts';
+import { addKeysCommands } from './operator/keys.ts';
 import { addObserveCommands } from './operator/observe.ts';
 import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
@@ -61,6 +62,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addJoinCommands(addGatewaysCommands(program, operators), operators);
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
+  addKeysCommands(program, operators);
   addObserveCommands(program, operators);
   addCompletionCommand(program, shell);
   return program;

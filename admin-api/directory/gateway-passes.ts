@@ -6,7 +6,8 @@ const LIFE_MS = 86_400_000;
 const RENEW_MS = 3_600_000;
 
 export interface PassSigner {
-  readonly publicKey: Uint8Array;
+  /** Keys whose passes stay; another array after a change. */
+  readonly current: readonly Uint8Array[];
   signPass(body: Uint8Array): Uint8Array;
 }
 
@@ -19,6 +20,8 @@ export class GatewayPassWriter {
   readonly #now: () => number;
   /** Passes of the directory that verified, by gateway. */
   readonly #verified = new Map<string, SignedPass>();
+  /** By one of these. */
+  #by: readonly Uint8Array[] = [];
 
   constructor(signer: PassSigner, now: () => number) {
     this.#signer = signer;
@@ -45,9 +48,12 @@ export class GatewayPassWriter {
       if (error instanceof ProtocolError) return false;
       throw error;
     }
+    if (this.#by !== this.#signer.current) this.#verified.clear();
+    this.#by = this.#signer.current;
     const known = this.#verified.get(gateway);
     if (known && same(known.body, written.body) && same(known.sig, written.sig)) return true;
-    if (!holdsKey(this.#signer.publicKey, passBytes(written.body), written.sig)) return false;
+    const bytes = passBytes(written.body);
+    if (!this.#by.some((key) => holdsKey(key, bytes, written.sig))) return false;
     this.#verified.set(gateway, written);
     return true;
   }

@@ -81,6 +81,8 @@ export class DirectoryProjector {
   #gatewaysPending = false;
   /** Everything was written since the start. */
   #written = false;
+  /** It is to be written once more. */
+  #rewrite = false;
   /** The generation that was there at the first look; `undefined` before it. */
   #first: string | null | undefined;
   #state: DirectoryState = { generation: null, devices: 0, writing: false, problem: 'not looked at yet' };
@@ -206,6 +208,14 @@ export class DirectoryProjector {
     this.#kick();
   }
 
+  /** Writes all of it again, signed anew, beside what is there; whether it did. */
+  async rewrite(): Promise<boolean> {
+    this.#rewrite = true;
+    this.#kick();
+    while (this.#work) await this.#work;
+    return !this.#rewrite;
+  }
+
   #kick(): void {
     if (this.#stopping) return;
     if (this.#work) {
@@ -250,7 +260,7 @@ export class DirectoryProjector {
   async #keepWhole(): Promise<void> {
     await this.#look();
     for (let attempt = 0; attempt < ATTEMPTS && !this.#stopping; attempt++) {
-      if (this.#written && this.#state.generation !== null) break;
+      if (this.#written && this.#state.generation !== null && !this.#rewrite) break;
       if (!(await this.#project())) break;
       await this.#look();
     }
@@ -276,6 +286,7 @@ export class DirectoryProjector {
   /** `false`: somebody else is at it. */
   async #project(): Promise<boolean> {
     const startedAt = Date.now();
+    const rewriting = this.#rewrite;
     const writing = await this.#bus.directory.begin({ clear: this.#state.altered === true });
     if (writing === null) return false;
     this.#canaries = new Map();
@@ -302,6 +313,7 @@ export class DirectoryProjector {
       return true;
     }
     this.#written = true;
+    if (rewriting) this.#rewrite = false;
     this.counts.written++;
     this.#log.info({ durationMs: Date.now() - startedAt }, 'directory written');
     return true;

@@ -19,14 +19,21 @@ export class CommandFrames {
   readonly #signer: OrderSigner;
   readonly #secretCommands: SecretCommands;
   readonly #shared = new Map<string, Uint8Array>();
+  /** What signed those. */
+  #signedBy: Uint8Array;
 
   constructor(parts: { signer: OrderSigner; secretCommands: SecretCommands }) {
     this.#signer = parts.signer;
     this.#secretCommands = parts.secretCommands;
+    this.#signedBy = parts.signer.publicKey;
   }
 
   /** For every device whose membership names the command's target group. */
   forGroup(command: CommandToSend, group: string): Uint8Array {
+    if (this.#signedBy !== this.#signer.publicKey) {
+      this.#signedBy = this.#signer.publicKey;
+      this.#shared.clear();
+    }
     let frame = this.#shared.get(command.id);
     if (!frame) {
       const { args, secret } = command;

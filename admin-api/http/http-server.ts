@@ -21,6 +21,7 @@ import { gatewayRoutes } from './routes/gateways.ts';
 import { groupRoutes } from './routes/groups.ts';
 import { healthRoutes } from './routes/health.ts';
 import { joinRoutes } from './routes/joins.ts';
+import { keysRoutes } from './routes/keys.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { tunnelRoutes } from './routes/tunnels.ts';
@@ -92,6 +93,7 @@ export async function createHttpServer(
   eventRoutes(app, streams, authenticator);
   statusRoutes(app, services, options);
   tokenRoutes(app, services);
+  keysRoutes(app, services);
   healthRoutes(app, services);
   serveOpenApi(app);
   await app.ready();

@@ -22,6 +22,7 @@ import {
   NewJoinTokenSchema,
   RevokedSchema,
 } from './schemas/joins.ts';
+import { ServerKeysSchema } from './schemas/keys.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
 import { ApiTokenSchema, NewApiTokenSchema } from './schemas/tokens.ts';
 import { OpenedTunnelSchema, TunnelSchema } from './schemas/tunnels.ts';
@@ -36,6 +37,7 @@ const SCHEMAS = [
   LocatedSchema,
   EnrolmentTokenSchema,
   NewEnrolmentTokenSchema,
+  ServerKeysSchema,
   ApiTokenSchema,
   NewApiTokenSchema,
   WorkerSchema,

@@ -17,6 +17,35 @@ export interface KeysRecord {
   /** Public part of the key that signs, and since when, milliseconds. */
   active: Uint8Array;
   activeSince: number;
+  /** The directory holds nothing any more that an earlier key signed. */
+  copied: boolean;
+  /** The next document, which waits for signatures by keys that are kept elsewhere. */
+  pending?: Uint8Array;
+}
+
+/** The signing keys of the newest document, as far as this installation is with them. */
+export interface KeyStates {
+  /** Trusted, and not used any more. */
+  previous: Uint8Array[];
+  active: Uint8Array;
+  /** To be used when all gateways carry the document. */
+  next: Uint8Array | null;
+}
+
+export function statesOf(record: KeysRecord): KeyStates {
+  const { signing } = keysOf(record);
+  const at = signing.findIndex((key) => Buffer.compare(key, record.active) === 0);
+  return { previous: signing.slice(0, at), active: record.active, next: signing[at + 1] ?? null };
+}
+
+/** What the next document says beside its number. */
+export type KeysChange = Partial<Pick<ServerKeys, 'root' | 'signing' | 'epoch'>>;
+
+/** The next document. */
+export function nextKeys(record: KeysRecord, change: KeysChange, at: number): ServerKeys {
+  const keys = keysOf(record);
+  const later = change.epoch !== undefined && change.epoch > keys.epoch;
+  return { ...keys, ...change, revision: later ? 1 : keys.revision + 1, issuedAt: Math.floor(at) };
 }
 
 export function newestOf({ documents }: KeysRecord): SignedServerKeys {
@@ -40,34 +69,40 @@ export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPa
 export function withDocument(record: KeysRecord, signed: SignedServerKeys): KeysRecord {
   const newest = newestOf(record);
   const needed = newest.previousSig !== undefined || signed.previousSig !== undefined;
-  return { ...record, documents: [...(needed ? record.documents : record.documents.slice(0, -1)), signed] };
+  const kept = needed ? record.documents : record.documents.slice(0, -1);
+  const { pending: _, ...rest } = record;
+  return { ...rest, documents: [...kept, signed] };
 }
 
 type Row = {
   documents: { body: string; sig: string; previousSig?: string }[];
   active: string;
   activeSince: number;
+  copied: boolean;
+  pending?: string;
 };
 
-export function toRow({ documents, active, activeSince }: KeysRecord): string {
+export function toRow({ documents, active, activeSince, copied, pending }: KeysRecord): string {
   const row: Row = {
     documents: documents.map(({ body, sig, previousSig }) => ({
       ...{ body: text(body), sig: text(sig) },
       ...(previousSig && { previousSig: text(previousSig) }),
     })),
-    ...{ active: text(active), activeSince },
+    ...{ active: text(active), activeSince, copied },
+    ...(pending && { pending: text(pending) }),
   };
   return JSON.stringify(row);
 }
 
 export function fromRow(stored: string): KeysRecord {
-  const { documents, active, activeSince } = JSON.parse(stored) as Row;
+  const { documents, active, activeSince, copied, pending } = JSON.parse(stored) as Row;
   return {
     documents: documents.map(({ body, sig, previousSig }) => ({
       ...{ body: bytes(body), sig: bytes(sig) },
       ...(previousSig !== undefined && { previousSig: bytes(previousSig) }),
     })),
-    ...{ active: bytes(active), activeSince },
+    ...{ active: bytes(active), activeSince, copied },
+    ...(pending !== undefined && { pending: bytes(pending) }),
   };
 }
 

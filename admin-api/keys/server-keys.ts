@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
-import type { ServerKeys as Keys, SignedServerKeys } from '../../protocol/index.ts';
+import {
+  editionOf,
+  encodeServerKeys,
+  isNewer,
+  type ServerKeys as Keys,
+  type SignedServerKeys,
+  succeedServerKeys,
+} from '../../protocol/index.ts';
 import { PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
+import { holdsKey } from '../key-proof.ts';
 import { OrderSigner } from '../order-signer.ts';
 import type { Meta } from '../store/store.ts';
 import { StoreSettingsError } from '../store/store-settings-error.ts';
@@ -12,6 +20,7 @@ import {
   keysOf,
   newestOf,
   signServerKeys,
+  statesOf,
   toRow,
   withDocument,
 } from './keys-record.ts';
@@ -33,14 +42,18 @@ export interface ServerKeysParts {
  * administration servers on one database sign with the same.
  */
 export class ServerKeys {
-  readonly #vault: KeyVault;
+  readonly #meta: Meta;
+  readonly #box: SecretBox;
   /** Signs orders, passes and answers. */
   readonly signer: OrderSigner;
+  #row: string;
   #record: KeysRecord;
 
-  private constructor(vault: KeyVault, record: KeysRecord, signer: OrderSigner) {
-    this.#vault = vault;
+  private constructor(parts: { meta: Meta; box: SecretBox }, record: KeysRecord, signer: OrderSigner) {
+    this.#meta = parts.meta;
+    this.#box = parts.box;
     this.#record = record;
+    this.#row = toRow(record);
     this.signer = signer;
   }
 
@@ -49,9 +62,12 @@ export class ServerKeys {
     const vault = new KeyVault(meta, box);
     if ((await meta.get(KEYS_ROW)) === null) await makeFirst({ meta, box, vault, epoch, now });
     const record = await inEpoch({ meta, vault, epoch, now });
-    const active = await vault.find('signing key', record.active);
-    if (!active) throw missing(record);
-    return new ServerKeys(vault, record, new OrderSigner(active.privateKey));
+    const active = await activeOf(vault, record);
+    return new ServerKeys({ meta, box }, record, new OrderSigner(active.privateKey, currentOf(record)));
+  }
+
+  get record(): KeysRecord {
+    return this.#record;
   }
 
   /** The newest document. */
@@ -73,10 +89,56 @@ export class ServerKeys {
     return createHash('sha256').update(this.keys.root).digest();
   }
 
-  /** `null` while it is kept elsewhere. */
-  root(): Promise<KeyPair | null> {
-    return this.#vault.find('root key', this.keys.root);
+  /** Private keys, read and written with `meta`: that of a transaction, or the own one. */
+  vault(meta: Meta = this.#meta): KeyVault {
+    return new KeyVault(meta, this.#box);
   }
+
+  /** Takes up what the store has now; whether that is another record than before. */
+  async follow(): Promise<boolean> {
+    const row = await this.#meta.get(KEYS_ROW);
+    if (row === null || row === this.#row) return false;
+    const record = fromRow(row);
+    const active = await activeOf(this.vault(), record);
+    this.signer.use(active.privateKey, currentOf(record));
+    this.#record = record;
+    this.#row = row;
+    return true;
+  }
+
+  /**
+   * Rejects with `StoreSettingsError` when one of these documents, which gateways carry, came after what the
+   * database has.
+   */
+  async mustBeNewest(carried: readonly SignedServerKeys[]): Promise<void> {
+    let held = this.keys;
+    for (const document of carried) held = (await succeedServerKeys(held, document, holdsKey)) ?? held;
+    if (!isNewer(editionOf(held), editionOf(this.keys))) return;
+    throw new StoreSettingsError(
+      `gateways carry the server keys ${nameOf(held)}, and the database has ${nameOf(this.keys)}: it is an ` +
+        'older copy. Restore the newest backup; if there is no newer one, run `pushpoint restored`',
+    );
+  }
+}
+
+/** Epoch and revision, for people. */
+export function nameOf({ epoch, revision }: Pick<Keys, 'epoch' | 'revision'>): string {
+  return `${epoch}.${revision}`;
+}
+
+function currentOf(record: KeysRecord): readonly Uint8Array[] {
+  const { active, next } = statesOf(record);
+  return next ? [active, next] : [active];
+}
+
+async function activeOf(vault: KeyVault, record: KeysRecord): Promise<KeyPair> {
+  const active = await vault.find('signing key', record.active);
+  if (active) return active;
+  const key = Buffer.from(record.active).toString('base64url');
+  throw new StoreSettingsError(
+    `server keys ${nameOf(keysOf(record))} name the signing key ${key}, and the database does not hold it: ` +
+      'restore the newest backup of the database',
+  );
 }
 
 interface Making {
@@ -98,7 +160,8 @@ async function makeFirst({ meta, box, vault, epoch, now }: Making & { box: Secre
     { epoch, revision: 1, root: root.publicKey, signing: [signing.publicKey], issuedAt: at },
     root,
   );
-  const ours = toRow({ documents: [document], active: signing.publicKey, activeSince: at });
+  const record = { documents: [document], active: signing.publicKey, activeSince: at, copied: true };
+  const ours = toRow(record);
   const kept = await meta.setOnce(KEYS_ROW, ours);
   if (kept !== ours) {
     await vault.forget('root key', root.publicKey);
@@ -108,26 +171,22 @@ async function makeFirst({ meta, box, vault, epoch, now }: Making & { box: Secre
   if (stored !== null) await meta.delete([FIRST_KEY]);
 }
 
-/** A restored database begins its epoch with a document that is newer than any from before. */
+/**
+ * A restored database begins its epoch with a document that is newer than any from before; where the root is
+ * kept elsewhere, the document waits for its signature.
+ */
 async function inEpoch({ meta, vault, epoch, now }: Making): Promise<KeysRecord> {
   for (;;) {
     const stored = await meta.get(KEYS_ROW);
     if (stored === null) throw new Error('the server keys were deleted');
     const record = fromRow(stored);
     const keys = keysOf(record);
-    const root = keys.epoch < epoch ? await vault.find('root key', keys.root) : null;
-    if (!root) return record;
+    if (keys.epoch >= epoch) return record;
+    const root = await vault.find('root key', keys.root);
     const renewed = { ...keys, epoch, revision: 1, issuedAt: Math.floor(now()) };
-    const next = withDocument(record, signServerKeys(renewed, root));
+    const next = root
+      ? withDocument(record, signServerKeys(renewed, root))
+      : { ...record, pending: encodeServerKeys(renewed) };
     if (await meta.replace(KEYS_ROW, stored, toRow(next))) return next;
   }
-}
-
-function missing(record: KeysRecord): StoreSettingsError {
-  const { epoch, revision } = keysOf(record);
-  const key = Buffer.from(record.active).toString('base64url');
-  return new StoreSettingsError(
-    `server keys ${epoch}.${revision} name the signing key ${key}, and the database does not hold it: ` +
-      'restore the newest backup of the database',
-  );
 }

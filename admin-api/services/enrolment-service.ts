@@ -39,7 +39,7 @@ export interface Enrolment {
 /** Enrolment tokens and enrolment (PROTOCOL.md, section E). Every method throws `Problem`. */
 export class EnrolmentService {
   readonly #parts: ServiceParts;
-  readonly #serverKey: Uint8Array;
+  readonly #signer: { readonly publicKey: Uint8Array };
   readonly #installation: Installation;
   readonly #secrets: DeviceSecrets;
 
@@ -51,7 +51,7 @@ export class EnrolmentService {
     },
   ) {
     this.#parts = parts;
-    this.#serverKey = parts.signer.publicKey;
+    this.#signer = parts.signer;
     this.#installation = parts.installation;
     this.#secrets = parts.secrets;
   }
@@ -120,7 +120,7 @@ export class EnrolmentService {
     if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
     return {
       device,
-      serverKey: this.#serverKey,
+      serverKey: this.#signer.publicKey,
       secret: this.#secrets.of(id, device.generation),
       installation: this.#installation,
       gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),

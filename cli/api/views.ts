@@ -258,3 +258,18 @@ export interface JoinRequestView {
   askedAt: string;
   ours: boolean;
 }
+
+/** Keys and documents base64url. */
+export interface ServerKeysView {
+  fingerprint: string;
+  epoch: number;
+  revision: number;
+  document: string;
+  sig: string;
+  root: { publicKey: string; kept: 'here' | 'elsewhere' };
+  signing: { publicKey: string; state: 'previous' | 'active' | 'next' }[];
+  activeSince: string;
+  waitingFor: string[];
+  notRetirable: string | null;
+  pending: string | null;
+}

@@ -10,7 +10,7 @@ function signer() {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const { x } = publicKey.export({ format: 'jwk' });
   return {
-    publicKey: Buffer.from(x as string, 'base64url'),
+    current: [Buffer.from(x as string, 'base64url')],
     signPass: (body: Uint8Array) => sign(null, passBytes(body), privateKey),
   };
 }
@@ -39,6 +39,19 @@ test('S-9: what is not a pass of this gateway by this key is replaced', () => {
   for (const written of [foreign, other, { body: Uint8Array.of(1), sig: new Uint8Array(64) }]) {
     assert.is.not(writer.of('gw1', written), written);
   }
+});
+
+test('S-9, K-4: when the key that signs changes, passes by the one before it are replaced', () => {
+  const [before, after] = [signer(), signer()];
+  const changing = { ...before };
+  const writer = new GatewayPassWriter(changing, () => HOUR);
+  const first = writer.of('gw1', undefined);
+  changing.current = [...before.current, ...after.current];
+  assert.is(writer.of('gw1', first), first);
+  Object.assign(changing, after);
+  const second = writer.of('gw1', first);
+  assert.is.not(second, first);
+  assert.is(writer.of('gw1', second), second);
 });
 
 test.run();

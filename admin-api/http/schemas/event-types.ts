@@ -131,6 +131,20 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'gateway.draining': ['An operator drains a gateway.', gateway],
   'gateway.drained': ['The last device has left a drained gateway.', gateway],
   'gateway.drain-canceled': ['An operator cancelled the drain of a gateway.', gateway],
+  'keys.changed': [
+    'The keys that sign for the installation changed, or are to change.',
+    {
+      what: OneOf(['rotated', 'used', 'copied', 'retired', 'root-replaced', 'signed', 'pending'] as const, {
+        description:
+          '`rotated`: devices are told of the next signing key; `used`: it signs now; `copied`: ' +
+          'gateways have nothing left that an earlier key signed; `retired`: those count no more; ' +
+          '`root-replaced`: there is another root key; `signed`: a root key kept elsewhere signed the ' +
+          'change; `pending`: the change waits for that.',
+      }),
+      epoch: Count('With the revision, the number of the document in force.'),
+      revision: Count('See `epoch`.'),
+    },
+  ],
   'tunnel.created': [
     'A tunnel was requested.',
     {
