@@ -237,4 +237,36 @@ test('lists leave out returned data unless asked for it, and then have small pag
   assert.is((await http.call('GET', '/v1/commands/c-long/executions/nobody')).status, 404);
 });
 
+test('a secret command shows neither arguments nor results; an operator may reveal one result', async () => {
+  const args = { topic: 'credentials', body: 'correct horse' };
+  const { status, body: command } = await create(toDevice({ type: 'message', args, secret: true }));
+  assert.equal([status, command.secret, command.args], [202, true, 'secret']);
+  assert.is((await create(toDevice())).body.secret, false);
+  const path = `/v1/commands/${command.id}`;
+  const read = await http.call('GET', path, { as: 'admin' });
+  assert.equal([read.body.secret, read.body.args], [true, 'secret']);
+  const listed = await http.call('GET', '/v1/commands?type=message', { as: 'admin' });
+  assert.not.match(JSON.stringify(listed.body), 'correct horse');
+
+  const execution = `${path}/executions/${device}`;
+  await http.store.executions.advance([report(command.id, device, 'acked', { ackedAt: Date.now() })]);
+  for (const route of [
+    execution,
+    `${path}/executions?data=true`,
+    `/v1/devices/${device}/executions?data=true`,
+  ]) {
+    const { body } = await http.call('GET', route, { as: 'admin' });
+    const row = body.items
+      ? body.items.find((item: { commandId: string }) => item.commandId === command.id)
+      : body;
+    assert.equal([row.secret, row.data], [true, null], route);
+  }
+  assert.is((await http.call('POST', `${execution}/reveal`, { as: 'viewer' })).status, 403);
+  const revealed = await http.call('POST', `${execution}/reveal`, { as: 'operator' });
+  assert.equal([revealed.status, revealed.body.state, revealed.body.data], [200, 'acked', null]);
+  assert.is((await http.call('POST', `${path}/executions/nobody/reveal`, { as: 'operator' })).status, 404);
+  const why = await http.call('GET', `/v1/devices/${device}/why?command=${command.id}`, { as: 'viewer' });
+  assert.is(why.body.data.secret, true);
+});
+
 test.run();

@@ -29,6 +29,7 @@ export interface SendOptions {
   timeout?: number;
   collapseKey?: string | null;
   offline?: 'queue' | 'skip';
+  secret?: boolean;
   /**
    * A group (with subgroups), or all, in place of naming the devices; `devices` is then what the test
    * expects.

@@ -23,3 +23,14 @@ export async function monitorRedis(
   socket.write('MONITOR\r\n');
   return () => socket.destroy();
 }
+
+/** All that Redis runs from here on, as it tells it: bytes that are no text stand there as their hex. */
+export async function monitoredText({ port }: RedisServer): Promise<{ text(): Buffer; stop(): void }> {
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk));
+  socket.on('error', () => {});
+  socket.write('MONITOR\r\n');
+  return { text: () => Buffer.concat(chunks), stop: () => socket.destroy() };
+}

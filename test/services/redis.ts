@@ -12,6 +12,8 @@ import { Service } from './service.ts';
 export interface RedisServer {
   readonly url: string;
   readonly port: number;
+  /** Where its data is. */
+  readonly folder: string;
   /** Of the process that runs now; throws when none does. */
   readonly pid: number;
   /** SIGKILL when absent. Resolves once the process has ended, or at once for SIGSTOP and SIGCONT. */
@@ -111,6 +113,7 @@ async function prepare(command: string, options: RedisOptions): Promise<RedisSer
   return {
     url: `${options.tls === undefined ? 'redis' : 'rediss'}://127.0.0.1:${port}`,
     port,
+    folder,
     get pid() {
       return service.pid;
     },
