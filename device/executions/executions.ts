@@ -13,7 +13,7 @@ import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
 import type { Report } from './sealed-link.ts';
-import { openArgs } from './secret-args.ts';
+import { openArgs, tellsSecrets, UNREADABLE } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
 export interface ExecutionEvents {
@@ -37,9 +37,6 @@ export interface ExecutionLimits {
  * (D-7).
  */
 const MOST_RUNS = 3;
-
-/** Reason of a secret command whose arguments do not open with their key. */
-const UNREADABLE = 'its arguments do not open with the key they name';
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
 
@@ -321,7 +318,7 @@ export class Executions {
     const { record } = entry;
     const { id, issuedAt, expiresAt } = record;
     const { type, sealed } = 'command' in record ? record.command : { type: '', sealed: undefined };
-    const secret = sealed && { secret: true as const };
+    const secret = sealed && tellsSecrets(end) && { secret: true as const };
     this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end, ...secret });
     delete entry.readable;
     this.#runs.release(entry);

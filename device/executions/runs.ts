@@ -5,14 +5,13 @@ import type { Outcome } from '../storage/store.ts';
 import type { Execution, ExecutionBook, Live } from './book.ts';
 import { Aborted, type AbortReason, type Handlers, type Registered } from './handlers.ts';
 import { outcome, outcomeOfError, type Travel } from './outcome.ts';
+import { NO_KEY } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** A handler still at work after this long is told of by a first `progress`, milliseconds. */
 const FIRST_PROGRESS_MS = 500;
 /** D-5 */
 const PROGRESS_EVERY_MS = 1_000;
-/** X-7 */
-const NO_KEY = 'the key for its arguments did not come in time';
 
 export interface RunParts {
   book: ExecutionBook;

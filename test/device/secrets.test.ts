@@ -128,8 +128,8 @@ test('X-7: a cancel ends a secret command that waits for its key', async () => {
 test('X-7: without its key a secret command fails when its time is over', async () => {
   const f = await secretFixture();
   await f.gateway.sendSecret('c1', ARGS, { ...toGroup(groupKey()), timeoutMs: 50 });
-  const { state, reason } = await f.gateway.last.first('result', 'c1');
-  assert.is(state, 'failed');
+  const { sealed, state, reason } = await f.gateway.last.first('result', 'c1');
+  assert.equal([sealed, state], [undefined, 'failed']);
   assert.match(reason ?? '', 'key');
   assert.equal(f.ran, []);
   await f.end();

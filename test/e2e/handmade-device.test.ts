@@ -2,9 +2,10 @@
  * A device made by hand, from PROTOCOL.md and frames alone, at the real thing; enrolment by the SDK and by
  * hand.
  */
-import { createHash } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pack, unpack } from 'msgpackr';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type EnrollError, enroll, MemoryStore } from '../../device/index.ts';
@@ -172,5 +173,62 @@ testLab(
     await device.close();
   },
 );
+
+const code = (key: Uint8Array, text: string | Buffer) =>
+  createHmac('sha512', key).update(text).digest().subarray(0, 32);
+const about = (...parts: (string | number)[]) => Buffer.from(`pushpoint.v1 sealed ${parts.join('\0')}`);
+
+function opened(key: Uint8Array, { nonce, ct }: { nonce: Uint8Array; ct: Uint8Array }, associated: Buffer) {
+  const decipher = createDecipheriv('aes-256-gcm', key, nonce)
+    .setAAD(associated)
+    .setAuthTag(ct.subarray(-16));
+  return Buffer.concat([decipher.update(ct.subarray(0, -16)), decipher.final()]);
+}
+
+function sealed(key: Uint8Array, plain: Uint8Array, associated: Buffer) {
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(associated);
+  return { nonce, ct: Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]) };
+}
+
+testLab(
+  'X-1, X-2, X-3, X-5, X-6, X-8: a device made by hand runs a secret command of its group',
+  async (lab) => {
+    const identity = await enrolledByHand(lab);
+    const secret = identity.secret as Uint8Array;
+    const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
+    await device.take('order');
+    const args = { topic: 'credentials', body: 'correct horse' };
+    const { id } = await lab.operator.api.request<{ id: string }>('POST', '/v1/commands', {
+      body: { type: 'message', args, target: { all: true }, secret: true },
+    });
+    const { body } = await device.take('order');
+    const order = unpack(body) as { id: string; args?: unknown; sealed: SealedByGroup };
+    assert.equal([order.id, order.args], [id, undefined]);
+    device.send({ t: 'ack', id });
+    const { group, epoch, number } = order.sealed.key;
+    device.send({ t: 'want', group, epoch, number });
+    const answer = await device.take('key');
+    const key = opened(code(secret, 'wrap'), answer, about('key', identity.id, group, epoch, number));
+    const plain = opened(key, order.sealed, about('args', id, 'group', group, epoch, number));
+    assert.equal(unpack(plain), args);
+
+    const end = pack({ state: 'succeeded', data: { got: args.body } });
+    const result = pack(sealed(code(secret, 'secret'), end, about('result', identity.id, id)));
+    const said = Buffer.concat([Buffer.from(`pushpoint.v1 result\0${identity.id}\0${id}\0`), result]);
+    device.send({ t: 'result', id, body: result, mac: code(code(secret, 'result'), said) });
+    assert.is((await device.take('settled')).state, 'succeeded');
+    const path = `/v1/commands/${id}/executions/${identity.id}/reveal`;
+    const execution = await lab.operator.api.request<ExecutionView>('POST', path);
+    assert.equal(execution.data, { got: args.body });
+    await device.close();
+  },
+);
+
+interface SealedByGroup {
+  key: { group: string; epoch: number; number: number };
+  nonce: Uint8Array;
+  ct: Uint8Array;
+}
 
 test.run();
