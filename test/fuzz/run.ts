@@ -14,6 +14,7 @@ import { playDeviceSession } from './device-session.ts';
 import { playStrangerLeg, playTunnel } from './leg-session.ts';
 import { Neighbours } from './neighbours.ts';
 import { playRawSocket } from './raw-socket.ts';
+import { playSealedTunnel } from './sealed-session.ts';
 import { Tally } from './tally.ts';
 import { GROWTH_LIMIT, Watch } from './watch.ts';
 
@@ -108,7 +109,7 @@ async function lane(
     else {
       const opened = await random.one(carriers).open(lab.operator).catch(ignoreBusy);
       if (!opened) continue;
-      await playTunnel(opened, random, tally);
+      await (random.next() < 0.5 ? playTunnel : playSealedTunnel)(opened, random, tally);
       await api.request('POST', `/v1/tunnels/${opened.id}/close`, { body: {} });
     }
   }

@@ -243,7 +243,7 @@ const INTRUDERS: [what: string, seal: (frame: Uint8Array, own: SealingEnd) => Ui
   ['with a key of its own', (frame, own) => own.seal(frame)],
 ];
 
-test('T-15: who puts a ticket of its own into Redis joins the tunnel, and does not reach the port', async () => {
+test('T-15: who puts its own ticket into Redis joins the tunnel, and does not reach the port', async () => {
   const service = await startRedis();
   const redis = new Redis(service.url);
   const target = await startTarget();

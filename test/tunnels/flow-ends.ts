@@ -1,7 +1,7 @@
 /**
  * The two ends of one fast stream, and a plain relay between them to compare with. A byte says which way it
- * flows: `D` from the device, `U` to it. Each mode prints what it is ready with, or `rate` in bytes per
- * second:
+ * flows: `D` from the device, `U` to it. Each mode prints what it is ready with, or a `rate` line of JSON:
+ * bytes per second, all bytes, and what a megabyte cost this process of the processor, milliseconds:
  *
  * - `device SERVER TOKEN`: the device's end. A device that serves the stream itself, and listens on a port
  *   for the same by TCP.
@@ -68,11 +68,23 @@ function streamEnd(
   };
 }
 
-async function rateOf(moved: () => number, seconds: number): Promise<number> {
+export interface Rate {
+  bytesPerSecond: number;
+  bytes: number;
+  cpuMsPerMb: number;
+}
+
+async function rateOf(moved: () => number, seconds: number): Promise<Rate> {
   await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS));
-  const [before, began] = [moved(), performance.now()];
+  const [before, began, cpu] = [moved(), performance.now(), process.cpuUsage()];
   await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  return (moved() - before) / ((performance.now() - began) / 1_000);
+  const bytes = moved();
+  const { user, system } = process.cpuUsage(cpu);
+  return {
+    bytesPerSecond: (bytes - before) / ((performance.now() - began) / 1_000),
+    bytes,
+    cpuMsPerMb: (user + system) / 1_000 / ((bytes - before) / 1e6),
+  };
 }
 
 async function device(server: string, token: string): Promise<void> {
@@ -99,7 +111,7 @@ async function device(server: string, token: string): Promise<void> {
   console.log(`ready ${JSON.stringify({ deviceId, port })}`);
 }
 
-async function overTcp(port: number, way: string, seconds: number): Promise<number> {
+async function overTcp(port: number, way: string, seconds: number): Promise<Rate> {
   const socket = connect({ port, host: '127.0.0.1', noDelay: true });
   await once(socket, 'connect');
   socket.on('data', () => {});
@@ -117,7 +129,7 @@ async function overTunnel(
   wish: { server: string; deviceId: string; port: number },
   way: string,
   seconds: number,
-): Promise<number> {
+): Promise<Rate> {
   const { server, ...rest } = wish;
   const api = new ApiClient({ server, token: process.env.PUSHPOINT_TOKEN ?? '', timeoutMs: 30_000 });
   const tunnel = await OperatorTunnel.open(rest, { api, note: () => {} });
@@ -145,11 +157,11 @@ switch (mode) {
     console.log(`ready ${await listen(relayTo(Number(first)))}`);
     break;
   case 'tcp':
-    console.log(`rate ${await overTcp(Number(first), second, Number(third))}`);
+    console.log(`rate ${JSON.stringify(await overTcp(Number(first), second, Number(third)))}`);
     break;
   default: {
     const wish = { server: first, deviceId: second, port: Number(third) };
-    console.log(`rate ${await overTunnel(wish, fourth, Number(fifth))}`);
+    console.log(`rate ${JSON.stringify(await overTunnel(wish, fourth, Number(fifth)))}`);
   }
 }
 

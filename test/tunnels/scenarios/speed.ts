@@ -2,12 +2,14 @@
  * One stream flat out, against a plain relay and `ssh -L` between the same ends; and what commands notice of
  * it.
  */
+import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { constants, setPriority } from 'node:os';
 import * as assert from 'uvu/assert';
 import { enroll, MemoryStore, PushpointDevice } from '../../../device/index.ts';
 import { Program, startFile } from '../../services/processes.ts';
 import { freePort, waitFor } from '../../wait.ts';
+import type { Rate } from '../flow-ends.ts';
 import type { Scenario, World } from '../world.ts';
 
 const SECONDS = 1.5;
@@ -47,10 +49,11 @@ export const speed: Scenario = {
         let best = 0;
         // Again where it is missed: what else the machine did may have met one of the two alone.
         for (let attempt = 0; attempt < ATTEMPTS && best < LEAST_RATIO; attempt++) {
-          const rates = await measure(world, way, {
+          const runs = {
             relay: ['tcp', relay],
             tunnel: ['tunnel', deployment.server, deviceId, String(port)],
-          });
+          };
+          const rates = await measure(world, way, runs, { device });
           best = Math.max(best, rates.tunnel / rates.relay);
         }
         ratios.push(best);
@@ -62,7 +65,7 @@ export const speed: Scenario = {
       const ssh = await startSshForward(world, port, ends);
       const runs = { 'tunnel -L': ['tcp', String(local.port)], 'ssh -L': ['tcp', String(ssh)] };
       // One round: this is told, not judged.
-      const forwards = await measure(world, 'D', runs, 1);
+      const forwards = await measure(world, 'D', runs, { device, rounds: 1 });
       world.sshRatio = rounded(forwards['tunnel -L'] / forwards['ssh -L']);
       yieldToOthers(device);
       const delay = await commandsMeanwhile(world, [
@@ -108,28 +111,51 @@ function yieldToOthers({ pid }: Program): void {
   setPriority(pid, constants.priority.PRIORITY_LOW);
 }
 
-/** Medians of alternating rounds, so that whatever else the machine does meets all of them. */
+/**
+ * Medians of alternating rounds, bytes per second, so that whatever else the machine does meets all of them.
+ */
 async function measure<T extends Record<string, string[]>>(
   { deployment, say }: World,
   way: Way,
   runs: T,
-  rounds = ROUNDS,
+  { device, rounds = ROUNDS }: { device: Program; rounds?: number },
 ): Promise<Record<keyof T, number>> {
   const names = Object.keys(runs);
-  const rates = new Map<string, number[]>(names.map((name) => [name, []]));
+  const measured = new Map<string, (Rate & { deviceMsPerMb: number })[]>(names.map((name) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const name of names) {
       const args = [...(runs[name] ?? []), way, String(SECONDS)];
+      const before = await cpuMs(device);
       const program = startFile('test/tunnels/flow-ends.js', args, { env: deployment.operatorEnv });
       const line = await program.waitForLine(/^rate /, 30_000);
-      rates.get(name)?.push(Number(line.slice(5)));
+      const rate = JSON.parse(line.slice(5)) as Rate;
+      const deviceMsPerMb = ((await cpuMs(device)) - before) / (rate.bytes / 1e6);
+      measured.get(name)?.push({ ...rate, deviceMsPerMb });
       await program.stop(1_000);
     }
   }
-  const medians = names.map((name) => [name, median(rates.get(name) ?? [])] as const);
-  const shown = medians.map(([name, rate]) => `${name} ${(rate / 1e6).toFixed(0)} MB/s`);
+  const of = (name: string, figure: keyof Rate | 'deviceMsPerMb') =>
+    median((measured.get(name) ?? []).map((each) => each[figure]));
+  const shown = names.map((name) => {
+    const speed = `${name} ${(of(name, 'bytesPerSecond') / 1e6).toFixed(0)} MB/s`;
+    const [device, operator] = [of(name, 'deviceMsPerMb'), of(name, 'cpuMsPerMb')];
+    return `${speed} (CPU for 1 MB: device ${device.toFixed(2)} ms, operator ${operator.toFixed(2)} ms)`;
+  });
   say(`${way === 'D' ? 'from' : 'to'} the device: ${shown.join(', ')}`);
+  const medians = names.map((name) => [name, of(name, 'bytesPerSecond')] as const);
   return Object.fromEntries(medians) as Record<keyof T, number>;
+}
+
+/** What a process had of the processor so far, milliseconds. */
+async function cpuMs({ pid }: Program): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+  const [user = 0, system = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number);
+  // Linux counts hundredths of a second.
+  return (user + system) * 10;
 }
 
 /**
