@@ -9,9 +9,9 @@ export function newId(letter: 'd' | 'e' | 'g' | 'i' | 'j' | 't'): string {
   return letter + random();
 }
 
-/** A new secret with 192 random bits: `ppt_...` for the API, `ppe_...` for enrolment. */
-export function newSecret(prefix: 'ppt' | 'ppe'): string {
-  return `${prefix}_${nanoid(32)}`;
+/** A new token of the API, with 192 random bits. */
+export function newApiToken(): string {
+  return `ppt_${nanoid(32)}`;
 }
 
 /**

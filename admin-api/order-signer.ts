@@ -3,11 +3,13 @@ import { joinedBytes } from '../bus/join-messages.ts';
 import {
   encodeGatewayMessage,
   encodeOrderBody,
+  enrolledBytes,
   type GatewayAddress,
   locatedBytes,
   type OrderBody,
   orderBytes,
   passBytes,
+  refusedBytes,
 } from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 
@@ -59,6 +61,15 @@ export class OrderSigner {
   /** Of an answer to a gateway that asked to join. */
   signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array {
     return this.#signer(joinedBytes(request, answer));
+  }
+
+  /** Of the answer to a device that enrols, and of a refusal; `request` is the hash of its request (E-2). */
+  signEnrolled(request: Uint8Array, body: Uint8Array): Uint8Array {
+    return this.#signer(enrolledBytes(request, body));
+  }
+
+  signRefusal(request: Uint8Array, code: string, detail: string): Uint8Array {
+    return this.#signer(refusedBytes(request, code, detail));
   }
 
   /** The signed order as the frame that travels to the device. */

@@ -1,3 +1,5 @@
+import type { SignedServerKeys } from '../protocol/index.ts';
+
 /**
  * The closed set of errors of the HTTP API (RFC 9457). `code` is what programs compare; `type` is derived
  * from it.
@@ -40,5 +42,16 @@ export class Problem extends Error {
     this.code = code;
     this.status = STATUS[code];
     this.retryAfter = retryAfter;
+  }
+}
+
+/** A refusal that a device can tell from one that somebody on the way made up (PROTOCOL.md, E-6). */
+export class SignedRefusal extends Problem {
+  readonly keys: SignedServerKeys;
+  readonly sig: Uint8Array;
+  constructor({ code, message }: Problem, keys: SignedServerKeys, sig: Uint8Array) {
+    super(code, message);
+    this.keys = keys;
+    this.sig = sig;
   }
 }

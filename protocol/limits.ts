@@ -9,6 +9,9 @@ export const LIMITS = {
   frameBytes: 64 * 1024,
   /** Longest answer of the administration server to a device, bytes (E-6). */
   answerBytes: 64 * 1024,
+  /** Longest `body` of an enrolment's request, bytes, and longest text in it, characters (E-2). */
+  enrolBytes: 4 * 1024,
+  enrolTextLength: 1024,
   /** Longest encoded `args` of a command, bytes. */
   argsBytes: 32 * 1024,
   /** Longest `body` of a result, bytes (R-4). */

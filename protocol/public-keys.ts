@@ -1,5 +1,5 @@
 /**
- * Public keys that are refused wherever one is taken (E-3): points of small order, under which a signature
+ * Public keys that are refused wherever one is taken (E-8): points of small order, under which a signature
  * says nothing and a shared secret is known to all, and encodings that are not the shortest of their point,
  * under which one key has two names. Raw, 32 bytes, little-endian.
  */

@@ -46,9 +46,27 @@ export function serverKeysBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('keys', body);
 }
 
-/** What a device signs at enrolment to show that it holds the key it names (E-2). */
-export function enrolBytes(token: string, publicKey: Uint8Array): Uint8Array<ArrayBuffer> {
-  return signedBytes('enroll', publicKey, text.encode(token));
+/** What the key of a token and the key of a device sign: the request's body as it travels (E-2). */
+export function enrolBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('enroll', body);
+}
+
+/**
+ * What the administration server signs of its answer (E-3); `request` is the request's hash (E-2), which
+ * binds the answer to it.
+ */
+export function enrolledBytes(request: Uint8Array, body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('enrolled', request, body);
+}
+
+/** The `info` that the device secret is sealed with (E-3). */
+export function sealedSecretBytes(request: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('secret', request);
+}
+
+/** What the administration server signs of a refusal that ends an enrolment (E-6). */
+export function refusedBytes(request: Uint8Array, code: string, detail: string): Uint8Array<ArrayBuffer> {
+  return signedBytes('refused', request, text.encode(`${code}\0${detail}`));
 }
 
 /**

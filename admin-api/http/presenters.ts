@@ -1,5 +1,5 @@
 import type { Lease } from '../../bus/bus.ts';
-import { EXECUTION_STATES } from '../../protocol/index.ts';
+import { EXECUTION_STATES, type SignedServerKeys } from '../../protocol/index.ts';
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
@@ -18,6 +18,7 @@ import type {
   Tunnel,
 } from '../store/records.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
+import type { ServerKeysDocument } from './schemas/common.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
 import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';
 import type { GatewayDocument } from './schemas/gateways.ts';
@@ -36,7 +37,7 @@ export function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : time(ms);
 }
 
-function base64url(bytes: Uint8Array): string {
+export function base64url(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64url');
 }
 
@@ -106,17 +107,14 @@ export function presentEnrolmentToken(token: EnrolmentToken): EnrolmentTokenDocu
   };
 }
 
-export function presentEnrolment(enrolment: Enrolment): EnrolmentDocument {
+export function presentEnrolment({ keys, body, sig }: Enrolment): EnrolmentDocument {
+  return { keys: presentServerKeys(keys), body: base64url(body), sig: base64url(sig) };
+}
+
+export function presentServerKeys({ body, sig, previousSig }: SignedServerKeys): ServerKeysDocument {
   return {
-    deviceId: enrolment.device.id,
-    serverKey: base64url(enrolment.serverKey),
-    secret: base64url(enrolment.secret),
-    generation: enrolment.device.generation,
-    installation: enrolment.installation.id,
-    epoch: enrolment.installation.epoch,
-    gateways: enrolment.gateways,
-    membership: { body: base64url(enrolment.membership.body), sig: base64url(enrolment.membership.sig) },
-    revision: enrolment.revision,
+    ...{ body: base64url(body), sig: base64url(sig) },
+    ...(previousSig && { previousSig: base64url(previousSig) }),
   };
 }
 

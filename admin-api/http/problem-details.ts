@@ -2,8 +2,9 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
-import { Problem, type ProblemCode } from '../problems.ts';
+import { Problem, type ProblemCode, SignedRefusal } from '../problems.ts';
 import { StoreUnavailable } from '../store/store.ts';
+import { base64url, presentServerKeys } from './presenters.ts';
 import type { ProblemDocument } from './schemas/common.ts';
 import { type FieldError, fieldErrors } from './validation.ts';
 
@@ -68,6 +69,9 @@ export function problemDocument(problem: Problem, requestId?: string): ProblemDo
     code: problem.code,
     ...(requestId !== undefined && { instance: `urn:pushpoint:request:${requestId}` }),
     ...(problem instanceof InvalidRequest && { errors: problem.errors }),
+    ...(problem instanceof SignedRefusal && {
+      ...{ keys: presentServerKeys(problem.keys), sig: base64url(problem.sig) },
+    }),
   };
 }
 

@@ -1,71 +1,71 @@
+import { createHash } from 'node:crypto';
 import type { Installation } from '../../bus/bus.ts';
-import { enrolBytes, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
+import {
+  decodeEnrolRequest,
+  type EnrolRequest,
+  encodeEnrolled,
+  enrolBytes,
+  LIMITS,
+  ProtocolError,
+  rawKey,
+  requestBytes,
+  type SignedEnrolRequest,
+  type SignedServerKeys,
+  sealedSecretBytes,
+  sealTo,
+  tokenText,
+} from '../../protocol/index.ts';
 import { addressesOf, readFleet } from '../balance/placement.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
-import { hashSecret, newId, newSecret, plainText } from '../identifiers.ts';
+import { newId, plainText } from '../identifiers.ts';
 import { holdsKey } from '../key-proof.ts';
+import { derOf, newKeyPair } from '../keys/key-vault.ts';
+import type { ServerKeys } from '../keys/server-keys.ts';
 import { takeNames } from '../ledger/introductions.ts';
-import { Problem } from '../problems.ts';
-import { type Device, type EnrolmentToken, ROOT_GROUP } from '../store/records.ts';
+import { Problem, SignedRefusal } from '../problems.ts';
+import { type EnrolmentToken, ROOT_GROUP } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { recordChange, type ServiceParts } from './service-parts.ts';
 
 const DAY_MS = 86_400_000;
 const PLATFORM_LENGTH = 64;
+/** Refusals that a device believes, so that they are signed (E-6). */
+const FINAL = new Set<string>(['unauthorized', 'conflict', 'gone']);
 
-export interface EnrolmentRequest {
-  token: string;
-  /** Raw Ed25519 public key, 32 bytes. */
-  publicKey: Uint8Array;
-  /** Signature over `enrolBytes` by that key, 64 bytes (E-2). */
-  proof: Uint8Array;
-  name?: string;
-  platform?: string;
-  software?: string;
-}
-
+/** As it travels (E-3). */
 export interface Enrolment {
-  device: Device;
-  serverKey: Uint8Array;
-  /** What the device and the server share from now on (R-8). */
-  secret: Uint8Array;
-  installation: Installation;
-  gateways: GatewayAddress[];
-  membership: { body: Uint8Array; sig: Uint8Array };
-  /** The revision inside the membership. */
-  revision: number;
+  keys: SignedServerKeys;
+  body: Uint8Array;
+  sig: Uint8Array;
 }
+
+type Parts = ServiceParts & {
+  serverKeys: ServerKeys;
+  secrets: DeviceSecrets;
+  installation: Installation;
+};
 
 /** Enrolment tokens and enrolment (PROTOCOL.md, section E). Every method throws `Problem`. */
 export class EnrolmentService {
-  readonly #parts: ServiceParts;
-  readonly #signer: { readonly publicKey: Uint8Array };
-  readonly #installation: Installation;
-  readonly #secrets: DeviceSecrets;
+  readonly #parts: Parts;
 
-  constructor(
-    parts: ServiceParts & {
-      signer: { readonly publicKey: Uint8Array };
-      secrets: DeviceSecrets;
-      installation: Installation;
-    },
-  ) {
+  constructor(parts: Parts) {
     this.#parts = parts;
-    this.#signer = parts.signer;
-    this.#installation = parts.installation;
-    this.#secrets = parts.secrets;
   }
 
-  /** `ttl` in seconds. The token itself is in the answer only; the store keeps its hash. */
+  /** `ttl` in seconds. The token itself is in the answer only; the store keeps its public key. */
   async createToken(
     request: { groupId?: string; uses?: number; ttl?: number; note?: string },
     actor: string,
   ): Promise<EnrolmentToken & { token: string }> {
-    const { store, now } = this.#parts;
+    const { store, now, serverKeys } = this.#parts;
     const at = now();
     const uses = request.uses ?? 1;
+    const { publicKey, privateKey } = newKeyPair();
     const record: EnrolmentToken = {
       id: newId('e'),
+      publicKey,
       groupId: request.groupId ?? ROOT_GROUP,
       note: request.note ?? '',
       usesLeft: uses,
@@ -75,13 +75,16 @@ export class EnrolmentService {
       createdBy: actor,
       revokedAt: null,
     };
-    const token = newSecret('ppe');
     await store.transaction(async (tx) => {
-      await tx.enrolmentTokens.create({ ...record, hash: hashSecret(token) });
+      await tx.enrolmentTokens.create(record);
       const detail = { groupId: record.groupId, uses, expiresAt: record.expiresAt, note: record.note };
       await recordChange(tx, at, actor, 'enrolment-token.created', record.id, detail);
     });
-    return { ...record, token };
+    const seed = rawKey(derOf(privateKey));
+    return {
+      ...record,
+      token: tokenText('pp1', { id: record.id, seed, fingerprint: serverKeys.fingerprint }),
+    };
   }
 
   async revokeToken(id: string, actor: string): Promise<void> {
@@ -102,12 +105,36 @@ export class EnrolmentService {
    * would be turned away for good by the first one it dials; throws `BusUnavailable` when that cannot be done
    * now.
    */
-  async enroll(request: EnrolmentRequest): Promise<Enrolment> {
-    const { store, directory, hub } = this.#parts;
-    const { token, publicKey, proof } = request;
-    if (!holdsKey(publicKey, enrolBytes(token, publicKey), proof)) {
-      throw new Problem('unauthorized', 'The proof is not a signature of this token by this key.');
+  async enroll(signed: SignedEnrolRequest): Promise<Enrolment> {
+    const request = readRequest(signed.body);
+    const hash = createHash('sha256').update(requestBytes(signed)).digest();
+    const { serverKeys } = this.#parts;
+    try {
+      await this.#checkSignatures(request, signed);
+      const id = await this.#admitted(request);
+      const body = await this.#answer(id, request, hash);
+      return { keys: serverKeys.document, body, sig: serverKeys.signer.signEnrolled(hash, body) };
+    } catch (error) {
+      if (!(error instanceof Problem) || !FINAL.has(error.code)) throw error;
+      const sig = serverKeys.signer.signRefusal(hash, error.code, error.message);
+      throw new SignedRefusal(error, serverKeys.document, sig);
     }
+  }
+
+  async #checkSignatures(request: EnrolRequest, { body, tokenSig, deviceSig }: SignedEnrolRequest) {
+    const bytes = enrolBytes(body);
+    if (!holdsKey(request.publicKey, bytes, deviceSig)) {
+      throw new Problem('unauthorized', 'The signature is not by the key that the request names.');
+    }
+    const token = await this.#parts.store.enrolmentTokens.get(request.token);
+    if (!token) throw refusal('unknown');
+    if (token.publicKey === null || !holdsKey(token.publicKey, bytes, tokenSig)) {
+      throw new Problem('unauthorized', 'The signature is not by this enrolment token.');
+    }
+  }
+
+  async #admitted(request: EnrolRequest): Promise<string> {
+    const { store, directory, hub } = this.#parts;
     const admit = () => store.transaction((tx) => this.#admit(tx, request));
     // The same device may be asking twice at once; whoever comes second finds it the second time.
     const id = await admit().catch((error) => {
@@ -116,25 +143,31 @@ export class EnrolmentService {
     });
     hub.notify();
     await directory.devicesChanged([id]);
-    const [device] = await store.devices.withPaths([id]);
-    if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
-    return {
-      device,
-      serverKey: this.#signer.publicKey,
-      secret: this.#secrets.of(id, device.generation),
-      installation: this.#installation,
-      gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
-      membership: directory.membershipFor(device),
-      revision: device.membershipRevision,
-    };
+    return id;
   }
 
-  async #admit(tx: Store, request: EnrolmentRequest): Promise<string> {
+  /** The body of the answer, with the secret sealed to the request's key. */
+  async #answer(id: string, { sealTo: publicKey }: EnrolRequest, hash: Uint8Array): Promise<Uint8Array> {
+    const { store, directory, secrets, installation } = this.#parts;
+    const [device] = await store.devices.withPaths([id]);
+    if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
+    const { generation } = device;
+    const message = secrets.of(id, generation);
+    return encodeEnrolled({
+      deviceId: id,
+      installation: installation.id,
+      generation,
+      secret: await sealTo({ platform: nodeHpke, info: sealedSecretBytes(hash), publicKey, message }),
+      membership: directory.membershipFor(device),
+      gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
+    });
+  }
+
+  async #admit(tx: Store, request: EnrolRequest): Promise<string> {
     const at = this.#parts.now();
-    const hash = hashSecret(request.token);
     const known = await tx.devices.byPublicKey(request.publicKey);
     if (known) {
-      const token = await tx.enrolmentTokens.byHash(hash);
+      const token = await tx.enrolmentTokens.get(request.token);
       if (!token) throw refusal('unknown');
       if (token.revokedAt !== null) throw refusal('revoked');
       if (token.expiresAt <= at) throw refusal('expired');
@@ -147,7 +180,7 @@ export class EnrolmentService {
     if (await tx.deletedDevices.refusesKey(request.publicKey)) {
       throw new Problem('conflict', 'Two programs used this key: make a new one to enrol.');
     }
-    const use = await tx.enrolmentTokens.use(hash, at);
+    const use = await tx.enrolmentTokens.use(request.token, at);
     if ('refused' in use) throw refusal(use.refused);
     const id = newId('d');
     const { groupId } = use.token;
@@ -164,6 +197,15 @@ export class EnrolmentService {
     const detail = { name, groupId, token: use.token.id };
     await recordChange(tx, at, 'system', 'device.enrolled', id, detail, { id, name, groupId });
     return id;
+  }
+}
+
+function readRequest(body: Uint8Array): EnrolRequest {
+  try {
+    return decodeEnrolRequest(body);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new Problem('bad-request', `body: ${error.message}.`);
   }
 }
 

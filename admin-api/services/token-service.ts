@@ -1,4 +1,4 @@
-import { hashSecret, newId, newSecret } from '../identifiers.ts';
+import { hashSecret, newApiToken, newId } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
 import type { ApiToken, Role } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -64,7 +64,7 @@ export class TokenService {
       revokedAt: null,
       lastUsedAt: null,
     };
-    const token = newSecret('ppt');
+    const token = newApiToken();
     await tx.apiTokens.create({ ...record, hash: hashSecret(token) });
     const detail = { name, role, expiresAt: record.expiresAt };
     await recordChange(tx, at, actor, 'token.created', record.id, detail);

@@ -75,6 +75,11 @@ export interface Device {
 
 export interface EnrolmentToken {
   id: string;
+  /**
+   * Raw Ed25519 key of the seed that devices sign with, 32 bytes. `null`: from before tokens had keys, and
+   * revoked.
+   */
+  publicKey: Uint8Array | null;
   groupId: string;
   note: string;
   usesLeft: number;

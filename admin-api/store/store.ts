@@ -270,16 +270,15 @@ export interface Devices {
 }
 
 export interface EnrolmentTokens {
-  create(token: EnrolmentToken & { hash: Uint8Array }): Promise<void>;
+  create(token: EnrolmentToken): Promise<void>;
   list(page: PageRequest): Promise<Page<EnrolmentToken>>;
+  /** Whatever its state. */
   get(id: string): Promise<EnrolmentToken | null>;
   /** Takes one use if the token is neither revoked, expired nor used up; tells why not. */
   use(
-    hash: Uint8Array,
+    id: string,
     now: number,
   ): Promise<{ token: EnrolmentToken } | { refused: 'unknown' | 'revoked' | 'expired' | 'used-up' }>;
-  /** The token itself, whatever its state; for a device that enrols again with the key it already has. */
-  byHash(hash: Uint8Array): Promise<EnrolmentToken | null>;
   revoke(id: string, at: number): Promise<boolean>;
 }
 

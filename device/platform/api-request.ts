@@ -22,15 +22,8 @@ interface Failure {
   status?: number;
   code?: string;
   retryAfter?: number | undefined;
+  answer?: Record<string, unknown>;
 }
-
-/** What the server refuses for good (E-6). */
-const FINAL = new Map([
-  [400, 'bad-request'],
-  [401, 'unauthorized'],
-  [409, 'conflict'],
-  [410, 'gone'],
-]);
 
 /** There was no good answer. `temporary`: asking again later may help. */
 export class ApiError extends Error {
@@ -41,13 +34,17 @@ export class ApiError extends Error {
   /** The server's word for what went wrong, or ''. */
   readonly code: string;
   readonly retryAfterMs: number | undefined;
+  /** What the server said, if that was JSON; perhaps not the server. */
+  readonly answer: Record<string, unknown>;
 
-  constructor(message: string, { temporary = false, status = 0, code = '', retryAfter }: Failure = {}) {
+  constructor(message: string, failure: Failure = {}) {
+    const { temporary = false, status = 0, code = '', retryAfter, answer = {} } = failure;
     super(message);
     this.temporary = temporary;
     this.status = status;
     this.code = code;
     this.retryAfterMs = retryAfter;
+    this.answer = answer;
   }
 }
 
@@ -77,8 +74,6 @@ export async function apiPost(
   }
   const { status } = response;
   const json = jsonObject(text);
-  // Whoever sits on the way, such as the login page of a network, answers as well: only the server's own word
-  // ends anything.
   if (!json) {
     const what = `HTTP ${status}, and not JSON as the administration server answers: something on the way?`;
     const retryAfter = retryAfterMs(response.headers.get('retry-after'));
@@ -88,9 +83,11 @@ export async function apiPost(
   const detail = typeof json.detail === 'string' ? json.detail : json.title;
   const code = typeof json.code === 'string' ? json.code : '';
   throw new Refusal(typeof detail === 'string' ? detail : `HTTP ${status}`, {
-    temporary: code === '' || FINAL.get(status) !== code,
+    // Whoever sits on the way, such as the login page of a network, answers as well.
+    temporary: true,
     status,
     code,
+    answer: json,
     retryAfter: retryAfterMs(response.headers.get('retry-after')),
   });
 }

@@ -1,4 +1,5 @@
 import {
+  createHash,
   createHmac,
   createPrivateKey,
   createPublicKey,
@@ -39,6 +40,9 @@ export const nodeCrypto: DeviceCrypto = {
       createPrivateKey({ key: Buffer.from(pkcs8('Ed25519', privateKey)), format: 'der', type: 'pkcs8' }),
     );
     return new Uint8Array(sign(null, bytes, key));
+  },
+  async sha256(bytes) {
+    return new Uint8Array(createHash('sha256').update(bytes).digest());
   },
   async mac(key, bytes) {
     return new Uint8Array(createHmac('sha512', key).update(bytes).digest().subarray(0, LIMITS.macBytes));

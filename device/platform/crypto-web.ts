@@ -17,6 +17,9 @@ export const webCrypto: DeviceCrypto = {
     const key = await subtle.importKey('pkcs8', pkcs8('Ed25519', privateKey), ED25519, false, ['sign']);
     return new Uint8Array(await subtle.sign(ED25519, key, new Uint8Array(bytes)));
   },
+  async sha256(bytes) {
+    return new Uint8Array(await globalThis.crypto.subtle.digest('SHA-256', new Uint8Array(bytes)));
+  },
   async mac(raw, bytes) {
     return (await hmac('SHA-512', raw, bytes)).slice(0, LIMITS.macBytes);
   },

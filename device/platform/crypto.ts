@@ -13,6 +13,8 @@ export interface DeviceKey {
 export interface DeviceCrypto extends HpkePlatform {
   generate(): Promise<DeviceKey>;
   sign(privateKey: Uint8Array, bytes: Uint8Array): Promise<Uint8Array>;
+  /** 32 bytes. */
+  sha256(bytes: Uint8Array): Promise<Uint8Array>;
   /** HMAC-SHA-512 cut to its first 32 bytes (R-8). */
   mac(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array>;
   /** `false` for whatever does not verify, a malformed key or signature included. */

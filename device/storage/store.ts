@@ -36,7 +36,7 @@ export interface DeviceState {
   home?: string;
   /** How far gateways are, milliseconds by name, as measured last (G-10). */
   measured?: Readonly<Record<string, number>>;
-  /** The newest server keys, as they were signed (K-3). */
+  /** The newest server keys, as they were signed (K-3): the device trusts their root (E-4). */
   keys?: SignedServerKeys;
   /** The newest membership order, as it was signed (S-7). */
   membership?: { body: Uint8Array; sig: Uint8Array };

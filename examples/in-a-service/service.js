@@ -2,7 +2,7 @@
  * An existing HTTP service that becomes a device as well: operators clear its cache and read its figures
  * without opening a port.
  *
- *   PUSHPOINT_ENROLMENT_TOKEN=ppe_... node examples/in-a-service/service.js
+ *   PUSHPOINT_ENROLMENT_TOKEN=pp1... node examples/in-a-service/service.js
  *   pushpoint stats --all --wait
  *   pushpoint message clear-cache --all --wait
  *   pushpoint tunnel DEVICE 3000      # its own page, through the gateway

@@ -1,7 +1,7 @@
 /**
  * A device in Node.js: it keeps a file up to date and counts how often it did.
  *
- *   PUSHPOINT_ENROLMENT_TOKEN=ppe_... node examples/node-device/device.js
+ *   PUSHPOINT_ENROLMENT_TOKEN=pp1... node examples/node-device/device.js
  *   pushpoint sync --all --wait
  *   pushpoint message shout --body '"hello"' --all --wait
  *

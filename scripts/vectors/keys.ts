@@ -1,6 +1,7 @@
 /** Keys and constants that all vectors share. The seeds are public: never use them for anything else. */
 import { Buffer } from 'node:buffer';
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { pkcs8, rawKey, type X25519Pair } from '../../protocol/index.ts';
 import { hexOf } from './wire.ts';
 
 export interface VectorKey {
@@ -28,7 +29,15 @@ export const SERVER_KEY = keyFromSeed(0x40);
 /** The next signing key, the root, and the next root. */
 export const NEXT_KEY = keyFromSeed(0x60);
 export const ROOT_KEY = keyFromSeed(0x20);
+export const TOKEN_KEY = keyFromSeed(0xe0);
 export const NEXT_ROOT_KEY = keyFromSeed(0xc0);
+
+export function x25519FromSeed(first: number): X25519Pair {
+  const privateKey = Uint8Array.from({ length: 32 }, (_, i) => first + i);
+  const key = { key: Buffer.from(pkcs8('X25519', privateKey)), format: 'der', type: 'pkcs8' } as const;
+  const spki = createPublicKey(createPrivateKey(key)).export({ format: 'der', type: 'spki' });
+  return { publicKey: rawKey(spki), privateKey };
+}
 
 export function signWith(key: VectorKey, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(sign(null, bytes, key.privateKey));
@@ -45,7 +54,8 @@ export const GATEWAYS = [
   { name: 'gw2', url: 'wss://gw2.example.net:13295' },
 ];
 export const GROUPS = ['root', 'berlin', 'kiosks'];
-export const TOKEN = 'pet_3kX9';
+/** Id of the enrolment token. */
+export const TOKEN = 'e3kx9';
 /** A server's own text; here all zeros. */
 export const CHALLENGE = 'A'.repeat(51);
 /** 2026-11-22T10:00:00Z */

@@ -3,7 +3,6 @@ import { Buffer } from 'node:buffer';
 import {
   CLOSE,
   closeName,
-  enrolBytes,
   LIMITS,
   locateBytes,
   locatedBytes,
@@ -12,6 +11,7 @@ import {
   reconnectAdvice,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
+import { enrolmentVectors } from './enrolment.ts';
 import { frameVectors } from './frames.ts';
 import {
   CHALLENGE,
@@ -26,7 +26,6 @@ import {
   ROOT_KEY,
   SERVER_KEY,
   signWith,
-  TOKEN,
 } from './keys.ts';
 import { bodyVectors, orderVectors, refusedBodyVectors, signedPass } from './orders.ts';
 import { refusedVectors } from './refused.ts';
@@ -52,11 +51,6 @@ function signatureVectors() {
     };
   };
   return [
-    signed(
-      'E-2 enroll',
-      { publicKey: hexOf(DEVICE_KEY.publicKey), token: TOKEN },
-      enrolBytes(TOKEN, DEVICE_KEY.publicKey),
-    ),
     signed(
       'H-4 prove',
       { nonce: hexOf(NONCE), gateway: GATEWAY, device: DEVICE },
@@ -105,6 +99,10 @@ export function makeVectors(): string {
       "tunnelKey: a tunnel's key as tunnel.open has it for the device (T-15), and the keys made from it. " +
         'sealedTunnelFrames: frames as they travel (T-14). refusedSealedFrames: messages to the device ' +
         'that end the tunnel, after it accepted the counter heard.',
+      'enrolment: a token, a request with its signatures, the answer to it and a refusal (section E); ' +
+        'sealToPrivateKey opens the secret. refusedEnrolRequests: bodies that the server refuses.',
+      'hpke: a message sealed to publicKey (E-3) with the one-time private key ephemeralKey; ' +
+        'refusedPublicKeys: keys that are never taken (E-8).',
       'results: ends, sealed with the key of resultKey (R-8); resultBodies and refusedResultBodies: what ' +
         'is inside, as the ledger reads it.',
       'secretKeys: the keys of a device and of a group (X-2, X-4); sealed: what is sealed with them, by ' +
@@ -131,6 +129,7 @@ export function makeVectors(): string {
     ...serverKeysVectors(),
     walkthroughs: walkthroughVectors(),
     closeCodes: closeVectors(),
+    ...enrolmentVectors(),
     ...resultVectorsAll(),
     ...secretVectors(),
     ...timingVectors(),

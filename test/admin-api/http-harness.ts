@@ -1,5 +1,5 @@
 /** The administration server's HTTP API on a real socket, over a real SQLite store and the in-process bus. */
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import pino from 'pino';
 import { composeHttp } from '../../admin-api/compose-http.ts';
@@ -7,7 +7,7 @@ import { createHttpServer } from '../../admin-api/http/http-server.ts';
 import type { HttpOptions, HttpServices } from '../../admin-api/http/services.ts';
 import type { Role } from '../../admin-api/store/records.ts';
 import type { TunnelReceipt } from '../../admin-api/tunnels/tunnel-reports.ts';
-import { enrolBytes } from '../../protocol/index.ts';
+import { enrolRequest, readEnrolled } from '../enrolment.ts';
 import { waitFor } from '../wait.ts';
 import { AnswerChecker } from './answer-checker.ts';
 import { composed } from './composed.ts';
@@ -38,17 +38,9 @@ export function makeDeviceKeys(): DeviceKeys {
   return { publicKey: Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url'), privateKey };
 }
 
-export function enrolBody(token: string, { publicKey, privateKey }: DeviceKeys, more: object = {}): object {
-  const proof = sign(null, enrolBytes(token, publicKey), privateKey);
-  return {
-    token,
-    publicKey: publicKey.toString('base64url'),
-    proof: proof.toString('base64url'),
-    name: 'kiosk',
-    platform: 'linux-x64',
-    software: 'test/1',
-    ...more,
-  };
+/** The request of a device that enrols, as JSON. */
+export async function enrolBody(token: string, keys: DeviceKeys, more: object = {}): Promise<object> {
+  return (await enrolRequest(token, keys, { ...more })).json;
 }
 
 export async function startHttp(
@@ -128,8 +120,8 @@ export async function startHttp(
 
   async function enrol(groupId = 'all', more: object = {}, keys = makeDeviceKeys()): Promise<string> {
     const { token } = (await call('POST', '/v1/enrolment-tokens', { body: { groupId } })).body;
-    const { body } = await call('POST', '/v1/enroll', { as: null, body: enrolBody(token, keys, more) });
-    return body.deviceId;
+    const asked = await enrolBody(token, keys, more);
+    return readEnrolled((await call('POST', '/v1/enroll', { as: null, body: asked })).body).deviceId;
   }
 
   /** A gateway at whose address a worker listened, so that devices are told of it; it is down again. */

@@ -5,6 +5,7 @@ import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import type { Problem } from '../../admin-api/problems.ts';
 import { LocateService } from '../../admin-api/services/locate-service.ts';
 import { locateBytes, locatedBytes } from '../../protocol/index.ts';
+import { readEnrolled } from '../enrolment.ts';
 import { type DeviceKeys, enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
 
 let http: Http;
@@ -17,8 +18,10 @@ const post = (body: unknown) => http.call('POST', '/v1/locate', { as: null, body
 
 async function enrolled(keys = makeDeviceKeys()) {
   const { token } = (await http.call('POST', '/v1/enrolment-tokens', { body: {} })).body;
-  const { body } = await http.call('POST', '/v1/enroll', { as: null, body: enrolBody(token, keys) });
-  return { keys, id: body.deviceId as string, serverKey: body.serverKey as string };
+  const body = await enrolBody(token, keys);
+  const answer = await http.call('POST', '/v1/enroll', { as: null, body });
+  const { deviceId: id, serverKeys } = readEnrolled(answer.body);
+  return { keys, id, serverKey: Buffer.from(serverKeys.signing[0] ?? []).toString('base64url') };
 }
 
 async function challenge(device: string, nonce: Buffer): Promise<string> {

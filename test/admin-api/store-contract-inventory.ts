@@ -81,7 +81,7 @@ export function inventoryRules(rule: Rule): void {
     await addDevice(store, 'dev', 'b');
     const token = {
       id: 'e1',
-      hash: new Uint8Array(32),
+      publicKey: new Uint8Array(32),
       groupId: 'c',
       note: '',
       usesLeft: 1,
@@ -393,10 +393,9 @@ export function inventoryRules(rule: Rule): void {
   });
 
   rule('an enrolment token is used as often as it says, and not when expired or revoked', async (store) => {
-    const hash = (n: number) => new Uint8Array(32).fill(n);
     const token = (n: number) => ({
       id: `e${n}`,
-      hash: hash(n),
+      publicKey: new Uint8Array(32).fill(n),
       groupId: 'all',
       note: 'n',
       usesLeft: 2,
@@ -407,19 +406,20 @@ export function inventoryRules(rule: Rule): void {
       revokedAt: null,
     });
     for (const n of [1, 2, 3]) await store.enrolmentTokens.create(token(n));
-    const uses = await Promise.all([1, 2, 3].map(() => store.enrolmentTokens.use(hash(1), 50)));
+    const uses = await Promise.all([1, 2, 3].map(() => store.enrolmentTokens.use('e1', 50)));
     assert.equal(uses.map((use) => ('token' in use ? use.token.usesLeft : use.refused)).sort(), [
       0,
       1,
       'used-up',
     ]);
-    assert.equal(await store.enrolmentTokens.use(hash(2), 100), { refused: 'expired' });
+    assert.equal(await store.enrolmentTokens.use('e2', 100), { refused: 'expired' });
     assert.is(await store.enrolmentTokens.revoke('e3', 5), true);
     assert.is(await store.enrolmentTokens.revoke('e3', 6), false);
-    assert.equal(await store.enrolmentTokens.use(hash(3), 50), { refused: 'revoked' });
-    assert.equal(await store.enrolmentTokens.use(hash(9), 50), { refused: 'unknown' });
-    assert.is((await store.enrolmentTokens.byHash(hash(3)))?.revokedAt, 5);
+    assert.equal(await store.enrolmentTokens.use('e3', 50), { refused: 'revoked' });
+    assert.equal(await store.enrolmentTokens.use('e9', 50), { refused: 'unknown' });
+    assert.is((await store.enrolmentTokens.get('e3'))?.revokedAt, 5);
     assert.is((await store.enrolmentTokens.get('e1'))?.usesLeft, 0);
+    assert.equal((await store.enrolmentTokens.get('e2'))?.publicKey, token(2).publicKey);
     assert.is((await all((cursor) => store.enrolmentTokens.list({ limit: 2, cursor }))).length, 3);
     await refused('unknown-reference', () =>
       store.enrolmentTokens.create({ ...token(4), groupId: 'nowhere' }),

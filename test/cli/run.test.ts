@@ -200,13 +200,13 @@ test('enroll-token alone makes a token and prints it alone on stdout', async () 
     usesLeft: 1,
     usesMax: 1,
     expiresAt: 'x',
-    token: 'ppe_abc',
+    token: 'pp1.abc',
   };
   const { code, shell, asked } = await pushpoint(['enroll-token', '--quiet'], (_, response) =>
     json(response, 201, made),
   );
   assert.is(code, 0, shell.err);
-  assert.is(shell.out, 'ppe_abc\n');
+  assert.is(shell.out, 'pp1.abc\n');
   assert.is(shell.err, '');
   assert.equal(asked, ['POST /v1/enrolment-tokens']);
 });

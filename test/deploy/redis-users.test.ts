@@ -63,7 +63,7 @@ async function start(data: string, url: (role: Role) => string) {
 
 test('commands run, a gateway drains, dies and stops, and Redis denies the programs nothing', async () => {
   const { gateway, server, metricsPort, reach } = await start('one', urlOf);
-  const token = await run('enroll-token', '--quiet', ...reach).waitForLine(/^ppe_|^pp1\./);
+  const token = await run('enroll-token', '--quiet', ...reach).waitForLine(/^pp1\./);
   const agent = run('agent', '--server', server, '--token', token, '--state', join(folder, 'state'));
   await facts(agent);
   const succeeds = async (...args: string[]) => {

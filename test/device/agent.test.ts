@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { Agent, type AgentConfig, checkAgentConfig } from '../../device/agent/index.ts';
 import { FileStore, FolderInUse } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
-import { enrolment, located, scriptAdmin } from './script-admin.ts';
+import { type Asked, enrolment, located, scriptAdmin, TOKEN } from './script-admin.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
@@ -238,7 +238,7 @@ test('an agent without a token, or stopped while its server is away, does not en
   folders.push(stateDir);
   const plain = new Agent(checkAgentConfig({ server: 'http://127.0.0.1:1', stateDir }), log);
   assert.match((await plain.start().catch((error) => error)).message, /token is needed/);
-  const config = checkAgentConfig({ server: 'http://127.0.0.1:1', stateDir, token: 't' });
+  const config = checkAgentConfig({ server: 'http://127.0.0.1:1', stateDir, token: TOKEN });
   const waiting = new Agent(config, log);
   const started = waiting.start().catch((error) => error);
   await waiting.stop();
@@ -247,27 +247,35 @@ test('an agent without a token, or stopped while its server is away, does not en
 
 test('E-6: an agent behind a login page asks on until the server itself answers', async () => {
   const gw = await ScriptGateway.start();
-  const forged = await enrolment(gw.serverKey, { gateways: [gw.address] });
-  forged.membership = (await enrolment(gw.deviceKey)).membership;
   const onTheWay = [
     { status: 200, headers: { 'content-type': 'text/html' }, body: '<html>Log in</html>' },
     { status: 403, headers: { 'content-type': 'text/html' }, body: '<html>Not from here</html>' },
     { status: 451, body: 'null' },
     { status: 405, body: { message: 'no such method' } },
-    { status: 201, body: forged },
+    // Nobody signed it.
+    { status: 410, body: { code: 'gone', detail: 'the token was revoked' } },
   ];
-  const good = await enrolment(gw.serverKey, { gateways: [gw.address] });
-  const admin = await scriptAdmin(() => onTheWay.shift() ?? { status: 201, body: good });
+  const good = (asked: Asked, serverKey = gw.serverKey) =>
+    enrolment(asked, { serverKey, gateways: [gw.address] });
+  const admin = await scriptAdmin(async (asked) => {
+    const other = onTheWay.shift();
+    if (other) return other;
+    // Signed by somebody else first.
+    const { sig } = await good(asked, gw.deviceKey);
+    return { status: 201, body: { ...(await good(asked)), ...(admin.asked.length === 6 && { sig }) } };
+  });
   const home = mkdtempSync(join(tmpdir(), 'pushpoint-agent-'));
   folders.push(home);
   const stateDir = join(home, 'state');
   const store = await FileStore.open(stateDir);
   await store.saveState({ key: gw.deviceKey, gateways: [] });
   await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
+    reconnect,
+  });
   await agent.start();
   await gw.session();
-  assert.is(admin.asked.length, 6);
+  assert.is(admin.asked.length, 7);
   await agent.stop();
   await admin.stop();
   await gw.stop();
@@ -278,7 +286,7 @@ test('E-6: an agent ends if its URL enrols no devices, and says what to correct'
     const admin = await scriptAdmin(() => ({ status: 404, body }));
     const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
     folders.push(join(stateDir, '..'));
-    const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, {
+    const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
       reconnect,
     });
     const error = await agent.start().catch((e) => e);
@@ -304,7 +312,9 @@ test('G-16: an agent that is enrolled goes on, whatever answers in place of its 
   const store = await FileStore.open(stateDir);
   await store.saveState({ ...gw.state(), gateways: [] });
   await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
+    reconnect,
+  });
   await agent.start();
   await until(() => admin.asked.length >= 4, 'it to ask again');
   away = false;
@@ -320,14 +330,16 @@ test('E-7, G-16: an agent enrolled before any gateway exists keeps asking, then 
   const admin = await scriptAdmin(async (asked) =>
     asked.url === '/v1/locate'
       ? located(gw.serverKey, gw.deviceKey, asked, known)
-      : { status: 201, body: await enrolment(gw.serverKey, { gateways: [] }) },
+      : { status: 201, body: await enrolment(asked, { serverKey: gw.serverKey, gateways: [] }) },
   );
   const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
   folders.push(join(stateDir, '..'));
   const store = await FileStore.open(stateDir);
   await store.saveState({ key: gw.deviceKey, gateways: [] });
   await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: 't' }), log, { reconnect });
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
+    reconnect,
+  });
   await agent.start();
   await until(() => admin.asked.length >= 6, 'an agent without gateways to ask again');
   assert.is(admin.asked.filter(({ url }) => url === '/v1/enroll').length, 1);

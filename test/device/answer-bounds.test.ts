@@ -10,18 +10,22 @@ import { silent } from '../../device/log.ts';
 import { proxyFetch } from '../../device/platform/proxy-node.ts';
 import { LIMITS } from '../../protocol/index.ts';
 import { NO_SECRET } from '../results.ts';
-import { enrolment } from './script-admin.ts';
+import { type Asked, enrolment, TOKEN } from './script-admin.ts';
 import { until } from './until.ts';
 
 const ways = ['directly', 'through a proxy'] as const;
 
 /** A server that answers as `write` says, reached as `way` says: loopback itself needs no proxy. */
-async function answering(way: (typeof ways)[number], write: (response: ServerResponse) => void) {
+async function answering(
+  way: (typeof ways)[number],
+  write: (response: ServerResponse, asked: Asked) => void,
+) {
   const open = new Set<Socket>();
-  const server = createServer((request, response) => {
-    request.resume();
+  const server = createServer(async (request, response) => {
+    let asked = '';
+    for await (const part of request) asked += part;
     response.writeHead(200, { 'content-type': 'application/json' });
-    write(response);
+    write(response, JSON.parse(asked));
   });
   server.on('connection', (socket) => {
     open.add(socket);
@@ -73,7 +77,7 @@ function forEver(response: ServerResponse): void {
 const oneTooMany = (response: ServerResponse) =>
   void response.write(Buffer.alloc(LIMITS.answerBytes + 1, ' '));
 
-const about = { token: 't', name: 'n', timeoutMs: 600_000 };
+const about = { token: TOKEN, name: 'n', timeoutMs: 600_000 };
 
 async function ask(server: string): Promise<Error[]> {
   const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
@@ -118,8 +122,9 @@ for (const way of ways) {
   }
 
   test(`E-6: an answer as long as it may be is read to its end: ${way}`, async () => {
-    const text = JSON.stringify(await enrolment(await nodeCrypto.generate()));
-    const s = await answering(way, (response) => response.end(text.padEnd(LIMITS.answerBytes)));
+    const s = await answering(way, async (response, asked) => {
+      response.end(JSON.stringify(await enrolment(asked)).padEnd(LIMITS.answerBytes));
+    });
     assert.is((await enroll({ ...about, server: s.url, store: new MemoryStore() })).deviceId, 'dev-1');
     s.stop();
   });

@@ -3,46 +3,95 @@ import * as assert from 'uvu/assert';
 import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
 import { silent } from '../../device/log.ts';
 import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
-import { decodeOrderBody, enrolBytes, LIMITS } from '../../protocol/index.ts';
-import { enrolment, scriptAdmin } from './script-admin.ts';
+import {
+  decodeEnrolRequest,
+  decodeOrderBody,
+  decodeServerKeys,
+  enrolBytes,
+  LIMITS,
+  parseToken,
+  type TokenParts,
+  tokenText,
+} from '../../protocol/index.ts';
+import {
+  type Asked,
+  enrolment,
+  type KeysSaid,
+  type Reply,
+  ROOT,
+  refusal,
+  type Said,
+  SECRET,
+  scriptAdmin,
+  signedKeys,
+  TOKEN,
+  textOf,
+} from './script-admin.ts';
 
 function revisionOf({ membership }: DeviceState): number {
   const order = decodeOrderBody(membership?.body ?? new Uint8Array());
   return order?.kind === 'membership' ? order.revision : 0;
 }
 
-const about = { token: 'secret', name: 'till-7' };
+const about = { token: TOKEN, name: 'till-7' };
 
-test('E-1, E-2, E-4: a device proves the key it makes, and keeps what the answer says', async () => {
+const said = ({ body }: Asked) => decodeEnrolRequest(fromBase64url(body));
+
+test('E-1, E-2, E-4: a device signs with its key and the token’s, and keeps the answer', async () => {
   const s = await scriptAdmin();
   const store = new MemoryStore();
   const identity = await enroll({ ...about, server: s.url, store });
   assert.is(identity.deviceId, 'dev-1');
-  const asked = s.asked[0] as Record<string, string>;
+  const asked = s.asked[0] as Asked;
   assert.is(asked.url, '/v1/enroll');
-  const publicKey = fromBase64url(asked.publicKey, 32);
-  assert.ok(
-    await nodeCrypto.verify(publicKey, enrolBytes('secret', publicKey), fromBase64url(asked.proof, 64)),
-  );
-  assert.is(asked.name, 'till-7');
+  const { publicKey, token, name } = said(asked);
+  assert.equal([token, name], ['e-test', 'till-7']);
+  const bytes = enrolBytes(fromBase64url(asked.body));
+  assert.ok(await nodeCrypto.verify(publicKey, bytes, fromBase64url(asked.deviceSig, 64)));
+  const { seed } = parseToken('pp1', TOKEN) as TokenParts;
+  assert.equal(await nodeCrypto.sign(seed, bytes), fromBase64url(asked.tokenSig, 64));
   const { state } = await store.load();
   assert.equal(state.key?.publicKey, publicKey);
-  const secret = toBase64url(state.key?.privateKey as Uint8Array);
-  assert.not(JSON.stringify(asked).includes(secret), 'the private key stays');
+  for (const secret of [state.key?.privateKey, seed, SECRET]) {
+    for (const encoding of ['base64url', 'base64', 'hex', 'latin1'] as const) {
+      const hidden = Buffer.from(secret as Uint8Array).toString(encoding);
+      assert.not(JSON.stringify(asked).includes(hidden));
+      assert.not(
+        Buffer.from(asked.body as string, 'base64url')
+          .toString(encoding)
+          .includes(hidden),
+      );
+    }
+  }
   assert.is(state.gateways.length, 1);
-  assert.equal([state.identity?.installation, state.identity?.epoch], ['i-test', 1]);
+  assert.equal([state.identity?.installation, state.identity?.generation], ['i-test', 1]);
+  assert.equal(state.identity?.secret, SECRET);
+  assert.equal(decodeServerKeys(state.keys?.body ?? new Uint8Array()).root, ROOT.publicKey);
   await enroll({ ...about, server: s.url, store });
   assert.is(s.asked.length, 1, 'an enrolled device does not ask again');
   await s.stop();
 });
 
-test('E-2: a token that comes with the end of its line is the token', async () => {
+test('E-1: a token that comes with the end of its line is the token; anything else is none', async () => {
   const s = await scriptAdmin();
-  await enroll({ ...about, token: ' secret\r\n', server: s.url, store: new MemoryStore() });
-  const { token, publicKey, proof } = s.asked[0] as Record<string, string>;
-  assert.is(token, 'secret');
-  const key = fromBase64url(publicKey, 32);
-  assert.ok(await nodeCrypto.verify(key, enrolBytes('secret', key), fromBase64url(proof, 64)));
+  await enroll({ ...about, token: ` ${TOKEN}\r\n`, server: s.url, store: new MemoryStore() });
+  assert.is(said(s.asked[0] as Asked).token, 'e-test');
+  const [head, id, seed, fingerprint] = TOKEN.split('.') as [string, string, string, string];
+  for (const parts of [
+    ['ppe_0123456789'],
+    ['pp2', id, seed, fingerprint],
+    [head, id, seed],
+    [head, id, seed, fingerprint, ''],
+    [head, '!', seed, fingerprint],
+    [head, id, seed.slice(1), fingerprint],
+    [head, id, seed, `${fingerprint.slice(1)}*`],
+  ]) {
+    const token = parts.join('.');
+    const error = await enroll({ ...about, token, server: s.url, store: new MemoryStore() }).catch((e) => e);
+    assert.instance(error, EnrollError);
+    assert.is(error.temporary, false, token);
+  }
+  assert.is(s.asked.length, 1);
   await s.stop();
 });
 
@@ -59,25 +108,25 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
   assert.is(error.temporary, true);
   assert.is(error.retryAfterMs, 3_000);
   await enroll({ ...about, server: s.url, store });
-  assert.is(s.asked[0]?.publicKey, flaky.asked[0]?.publicKey);
+  assert.equal(said(s.asked[0] as Asked).publicKey, said(flaky.asked[0] as Asked).publicKey);
+  assert.not.equal(said(s.asked[0] as Asked).sealTo, said(flaky.asked[0] as Asked).sealTo, 'E-2: made anew');
   await s.stop();
   await flaky.stop();
 });
 
 test('E-5: as another device it takes any membership, and keeps ids and the floor', async () => {
-  const serverKey = await nodeCrypto.generate();
-  let answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 7, issuedAt: 5_000 });
-  const s = await scriptAdmin(() => ({ status: 201, body: answer }));
+  let now = { deviceId: 'dev-1', membership: { revision: 7, issuedAt: 5_000 } };
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, now) }));
   const store = new MemoryStore();
   await enroll({ ...about, server: s.url, store });
   const outcome = { state: 'succeeded' as const };
   await store.append([{ put: { id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'finished', outcome } }]);
-  answer = await enrolment(serverKey, { deviceId: 'dev-1', revision: 6, issuedAt: 4_000 });
+  now = { deviceId: 'dev-1', membership: { revision: 6, issuedAt: 4_000 } };
   await enroll({ ...about, server: s.url, store, again: true });
   const same = await store.load();
   assert.is(same.executions[0]?.state, 'finished');
   assert.is(revisionOf(same.state), 7, 'S-7: an older membership is not taken');
-  answer = await enrolment(serverKey, { deviceId: 'dev-2', revision: 1, issuedAt: 4_000 });
+  now = { deviceId: 'dev-2', membership: { revision: 1, issuedAt: 4_000 } };
   assert.is((await enroll({ ...about, server: s.url, store, again: true })).deviceId, 'dev-2');
   const other = await store.load();
   assert.equal(other.executions, [{ id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'settled' }]);
@@ -87,28 +136,53 @@ test('E-5: as another device it takes any membership, and keeps ids and the floo
   await s.stop();
 });
 
-test('E-6: a refusal is final and shows what the server says; no answer is not', async () => {
-  const s = await scriptAdmin(() => ({
-    status: 410,
-    body: { code: 'gone', detail: 'the token has expired' },
-  }));
-  const refused = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
-  assert.is(refused.message, 'the token has expired');
-  assert.is(refused.code, 'gone');
-  assert.is(refused.temporary, false);
+const outcomeOf = async (server: string, store = new MemoryStore()): Promise<string> => {
+  const error = await enroll({ ...about, server, store }).catch((e) => e);
+  assert.instance(error, EnrollError);
+  assert.is((await store.load()).state.identity, undefined);
+  return error.temporary ? 'again' : `final: ${error.message}`;
+};
+
+test('E-6: a refusal that the server signed is final, with its detail; no answer is not', async () => {
+  let change = {};
+  const s = await scriptAdmin(async (asked) => {
+    const { status, body } = await refusal(asked, 410, 'gone', 'the token has expired');
+    return { status, body: { ...(body as object), ...change } };
+  });
+  assert.is(await outcomeOf(s.url), 'final: the token has expired');
+  const other = await nodeCrypto.generate();
+  for (change of [
+    { code: 'conflict' },
+    { detail: 'come back never' },
+    { sig: toBase64url(new Uint8Array(64)) },
+    { sig: undefined },
+    { keys: undefined },
+    { keys: textOf(await signedKeys(other)) },
+    { keys: textOf(await signedKeys(other, { root: other, signing: [ROOT.publicKey] })) },
+  ]) {
+    assert.is(await outcomeOf(s.url), 'again', JSON.stringify(change));
+  }
   await s.stop();
-  const gone = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
-  assert.is(gone.temporary, true);
+  assert.is(await outcomeOf(s.url), 'again');
 });
 
-test('E-6: only refusals of the server itself are final, whatever a host on the way answers', async () => {
-  let answer: { status: number; headers?: Record<string, string>; body: unknown } = { status: 0, body: '' };
+test('E-6: a refusal of an earlier request is not one of the next', async () => {
+  let first: Reply | undefined;
+  const s = await scriptAdmin(async (asked) => {
+    first ??= await refusal(asked, 401, 'unauthorized', 'no such token');
+    return first;
+  });
+  assert.is(await outcomeOf(s.url), 'final: no such token');
+  assert.is(await outcomeOf(s.url), 'again');
+  await s.stop();
+});
+
+test('E-6: whatever a host on the way answers, the device asks again', async () => {
+  let answer: Reply = { status: 0, body: '' };
   const s = await scriptAdmin(() => answer);
   const outcome = async (status: number, body: unknown, headers = {}) => {
     answer = { status, body, headers };
-    const error = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
-    assert.instance(error, EnrollError, `${status} ${body}`);
-    return error.temporary ? 'again' : 'final';
+    return outcomeOf(s.url);
   };
   const html = { 'content-type': 'text/html' };
   for (const status of [200, 201, 400, 401, 403, 404, 409, 410, 451, 500, 511]) {
@@ -118,37 +192,15 @@ test('E-6: only refusals of the server itself are final, whatever a host on the 
     }
   }
   assert.is(await outcome(302, '', { location: 'http://127.0.0.1:1/login' }), 'again');
-  assert.is(await outcome(403, { code: 'unauthorized' }), 'again');
   for (const [status, code] of [
     [400, 'bad-request'],
     [401, 'unauthorized'],
     [409, 'conflict'],
     [410, 'gone'],
   ] as const) {
-    assert.is(await outcome(status, { code }), 'final');
+    assert.is(await outcome(status, { code, detail: 'no' }), 'again', 'nobody signed it');
   }
   await s.stop();
-});
-
-test('E-3: an answer that is not as it should be is not kept', async () => {
-  const good = await enrolment(await nodeCrypto.generate());
-  for (const body of [
-    'no json',
-    {},
-    { ...good, deviceId: 'dev-2' },
-    { ...good, installation: undefined },
-    { ...good, epoch: 0 },
-    { ...good, serverKey: toBase64url((await nodeCrypto.generate()).publicKey) },
-    { ...good, gateways: [{ name: '!', url: 'x' }] },
-  ]) {
-    const s = await scriptAdmin(() => ({ status: 201, body }));
-    const store = new MemoryStore();
-    const error = await enroll({ ...about, server: s.url, store }).catch((e) => e);
-    assert.instance(error, EnrollError);
-    assert.is(error.temporary, true, 'E-6: it may be from somebody on the way');
-    assert.is((await store.load()).state.identity, undefined);
-    await s.stop();
-  }
 });
 
 test('E-3: a gateway whose url is none is skipped, and the others are taken', async () => {
@@ -158,9 +210,8 @@ test('E-3: a gateway whose url is none is skipped, and the others are taken', as
     { name: '!', url: 'wss://gw-3.example.net' },
     { name: 'gw-4', url: `wss://${'x'.repeat(LIMITS.urlLength)}` },
   ];
-  const serverKey = await nodeCrypto.generate();
   let gateways = [...bad, good];
-  const s = await scriptAdmin(async () => ({ status: 201, body: await enrolment(serverKey, { gateways }) }));
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, { gateways }) }));
   const warned: unknown[] = [];
   const log = {
     ...silent,
@@ -177,17 +228,41 @@ test('E-3: a gateway whose url is none is skipped, and the others are taken', as
   await s.stop();
 });
 
-test('E-4: the pinned key of the server does not change when a device enrols again', async () => {
-  const s = await scriptAdmin();
+test('E-4: a device that enrols again keeps its root, unless that root signed for the next', async () => {
+  const next = await nodeCrypto.generate();
+  const fingerprint = await nodeCrypto.sha256(next.publicKey);
+  const token = tokenText('pp1', { ...(parseToken('pp1', TOKEN) as TokenParts), fingerprint });
+  let keys: KeysSaid = {};
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, { keys }) }));
   const store = new MemoryStore();
   await enroll({ ...about, server: s.url, store });
-  const { state } = await store.load();
-  const other = new MemoryStore({
-    ...state,
-    identity: { ...(state.identity as NonNullable<typeof state.identity>), serverKey: new Uint8Array(32) },
-  });
-  const error = await enroll({ ...about, server: s.url, store: other, again: true }).catch((e) => e);
-  assert.match(error.message, /E-4/);
+  const again = (as: string) => enroll({ ...about, token: as, server: s.url, store, again: true });
+  const rootNow = async () =>
+    toBase64url(decodeServerKeys((await store.load()).state.keys?.body ?? new Uint8Array()).root);
+  for (keys of [
+    { root: next, revision: 2 },
+    { root: next, revision: 2, previous: next },
+    { root: next, revision: 1, previous: ROOT },
+  ]) {
+    assert.match((await again(token).catch((e) => e)).message, /E-4/);
+    assert.is(await rootNow(), toBase64url(ROOT.publicKey));
+  }
+  keys = { root: next, revision: 2, previous: ROOT };
+  assert.match((await again(TOKEN).catch((e) => e)).message, /E-4/, 'the token names the other root');
+  await again(token);
+  assert.is(await rootNow(), toBase64url(next.publicKey));
+  await s.stop();
+});
+
+test('E-4: an older document of the keys brings no retired key back', async () => {
+  const retired = await nodeCrypto.generate();
+  let now: Said = { keys: { revision: 2 } };
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, now) }));
+  const store = new MemoryStore();
+  await enroll({ ...about, server: s.url, store });
+  now = { serverKey: retired, keys: { revision: 1 } };
+  const error = await enroll({ ...about, server: s.url, store, again: true }).catch((e) => e);
+  assert.match(error.message, /signature/);
   await s.stop();
 });
 

@@ -7,15 +7,27 @@ import type { AddressInfo } from 'node:net';
 import { type DeviceKey, nodeCrypto } from '../../device/index.ts';
 import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
 import {
+  decodeEnrolRequest,
+  type Enrolled,
+  encodeEnrolled,
   encodeOrderBody,
+  encodeServerKeys,
+  encodeValue,
+  enrolledBytes,
   type GatewayAddress,
   locateBytes,
   locatedBytes,
-  type MembershipState,
+  type MembershipOrder,
   orderBytes,
+  refusedBytes,
+  type SignedServerKeys,
+  sealedSecretBytes,
+  sealTo,
+  serverKeysBytes,
+  tokenText,
 } from '../../protocol/index.ts';
 
-interface Reply {
+export interface Reply {
   status: number;
   headers?: Record<string, string>;
   body: unknown;
@@ -25,7 +37,7 @@ interface Reply {
 export const SECRET = new Uint8Array(32).fill(7);
 const ownKey = await nodeCrypto.generate();
 
-type Asked = Record<string, string>;
+export type Asked = Record<string, string>;
 
 export async function scriptAdmin(answer?: (asked: Asked) => Reply | Promise<Reply>) {
   const asked: Asked[] = [];
@@ -37,7 +49,7 @@ export async function scriptAdmin(answer?: (asked: Asked) => Reply | Promise<Rep
     request.on('end', async () => {
       const question = { ...JSON.parse(text), url: request.url };
       asked.push(question);
-      const reply: Reply = (await answer?.(question)) ?? { status: 201, body: await enrolment(ownKey) };
+      const reply: Reply = (await answer?.(question)) ?? { status: 201, body: await enrolment(question) };
       response.writeHead(reply.status, { 'content-type': 'application/json', ...reply.headers });
       response.end(typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body));
     });
@@ -53,51 +65,110 @@ export async function scriptAdmin(answer?: (asked: Asked) => Reply | Promise<Rep
   return { url, asked, stop };
 }
 
-/** The body of a good answer (E-3). */
-export async function enrolment(
+/** Of the installation. */
+export const ROOT = await nodeCrypto.generate();
+const tokenKey = await nodeCrypto.generate();
+
+/** A token of that installation. */
+export const TOKEN = tokenText('pp1', {
+  id: 'e-test',
+  seed: tokenKey.privateKey,
+  fingerprint: await nodeCrypto.sha256(ROOT.publicKey),
+});
+
+export interface KeysSaid {
+  root?: DeviceKey;
+  /** The root before, where the device knows another one. */
+  previous?: DeviceKey;
+  signing?: Uint8Array[];
+  revision?: number;
+}
+
+export async function signedKeys(
   serverKey: DeviceKey,
-  {
-    gateways = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }],
-    deviceId = 'dev-1',
-    state = 'active',
-    epoch = 1,
-    revision = 1,
-    issuedAt = 1,
-    installation = 'i-test',
-    key = serverKey.publicKey,
-  }: {
-    key?: Uint8Array;
-    gateways?: GatewayAddress[];
-    installation?: string;
-    deviceId?: string;
-    state?: MembershipState;
-    epoch?: number;
-    revision?: number;
-    issuedAt?: number;
-  } = {},
-) {
+  { root = ROOT, previous, signing = [serverKey.publicKey], revision = 1 }: KeysSaid = {},
+): Promise<SignedServerKeys> {
+  const body = encodeServerKeys({ root: root.publicKey, signing, epoch: 1, revision, issuedAt: 1 });
+  const bytes = serverKeysBytes(body);
+  return {
+    body,
+    sig: await nodeCrypto.sign(root.privateKey, bytes),
+    ...(previous && { previousSig: await nodeCrypto.sign(previous.privateKey, bytes) }),
+  };
+}
+
+export interface Said extends Partial<Omit<Enrolled, 'membership'>> {
+  membership?: Partial<MembershipOrder>;
+  /** Who signs the answer and the membership. */
+  serverKey?: DeviceKey;
+  /** Of the device; what the request says. */
+  key?: Uint8Array;
+  keys?: KeysSaid;
+  /** It says what no server would encode. */
+  unchecked?: boolean;
+}
+
+const GATEWAYS = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }];
+
+/** The body of a good answer (E-3) to what was asked. */
+export async function enrolment(asked: Asked, said: Said = {}) {
+  const { serverKey = ownKey, keys, membership, key, unchecked, ...more } = said;
+  const question = fromBase64url(asked.body);
+  const { publicKey, sealTo: to } = decodeEnrolRequest(question);
+  const request = await hashOf(asked);
+  const { deviceId = 'dev-1' } = more;
+  const enrolled = {
+    deviceId,
+    installation: 'i-test',
+    generation: 1,
+    secret: await sealTo({
+      platform: nodeCrypto,
+      publicKey: to,
+      info: sealedSecretBytes(request),
+      message: SECRET,
+    }),
+    membership: await signedMembership(serverKey, {
+      ...{ target: { device: deviceId }, key: key ?? publicKey },
+      ...membership,
+    }),
+    gateways: GATEWAYS,
+    ...more,
+  };
+  const body = unchecked ? encodeValue({ kind: 'enrolled', ...enrolled }) : encodeEnrolled(enrolled);
+  const sig = await nodeCrypto.sign(serverKey.privateKey, enrolledBytes(request, body));
+  const document = await signedKeys(serverKey, keys);
+  return { keys: textOf(document), body: toBase64url(body), sig: toBase64url(sig) };
+}
+
+/** A refusal that ends an enrolment (E-6). */
+export async function refusal(asked: Asked, status: number, code: string, detail: string): Promise<Reply> {
+  const request = await hashOf(asked);
+  const sig = await nodeCrypto.sign(ownKey.privateKey, refusedBytes(request, code, detail));
+  const keys = textOf(await signedKeys(ownKey));
+  return { status, body: { code, detail, keys, sig: toBase64url(sig) } };
+}
+
+function hashOf({ body, tokenSig, deviceSig }: Asked): Promise<Uint8Array> {
+  const [request, byToken, byDevice] = [body, tokenSig, deviceSig].map((each) => fromBase64url(each));
+  return nodeCrypto.sha256(Buffer.concat([request, byToken, byDevice] as Uint8Array[]));
+}
+
+async function signedMembership(serverKey: DeviceKey, said: Partial<MembershipOrder>) {
   const body = encodeOrderBody({
     kind: 'membership',
-    target: { device: deviceId },
-    state,
-    key,
+    target: { device: 'dev-1' },
+    state: 'active',
     groups: ['root'],
-    epoch,
-    revision,
-    issuedAt,
+    epoch: 1,
+    revision: 1,
+    issuedAt: 1,
+    ...said,
   });
-  const sig = await nodeCrypto.sign(serverKey.privateKey, orderBytes(body));
-  return {
-    deviceId,
-    installation,
-    epoch,
-    serverKey: toBase64url(serverKey.publicKey),
-    secret: toBase64url(SECRET),
-    generation: 1,
-    gateways,
-    membership: { body: toBase64url(body), sig: toBase64url(sig) },
-    revision,
-  };
+  return { body, sig: await nodeCrypto.sign(serverKey.privateKey, orderBytes(body)) };
+}
+
+export function textOf(document: SignedServerKeys): Record<string, string> {
+  return Object.fromEntries(Object.entries(document).map(([name, bytes]) => [name, toBase64url(bytes)]));
 }
 
 const CHALLENGE = toBase64url(new Uint8Array(38).fill(7));

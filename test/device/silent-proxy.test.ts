@@ -10,6 +10,7 @@ import { silent } from '../../device/log.ts';
 import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
 import { NO_SECRET } from '../results.ts';
 import { fixture } from './fixture.ts';
+import { TOKEN } from './script-admin.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
@@ -94,7 +95,7 @@ for (const [what, fault] of Object.entries(FAULTS)) {
         await until(() => closed, 'the dial to end');
         await p.closed();
       }
-      const about = { server, token: 't', name: 'n', store: new MemoryStore(), timeoutMs: 100 };
+      const about = { server, token: TOKEN, name: 'n', store: new MemoryStore(), timeoutMs: 100 };
       const refused = await settled('enrolment', enroll(about));
       assert.is((refused as Error & { temporary?: boolean }).temporary, true, refused.message);
       await p.closed();

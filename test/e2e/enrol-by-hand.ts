@@ -1,5 +1,5 @@
-import { sign } from 'node:crypto';
-import { enrolBytes, type GatewayAddress } from '../../protocol/index.ts';
+import type { GatewayAddress } from '../../protocol/index.ts';
+import { type EnrolAnswer, enrolRequest, readEnrolled, secretOf } from '../enrolment.ts';
 import { type Identity, makeIdentity } from '../gateway/raw-device.ts';
 
 export interface HandMade extends Identity {
@@ -15,15 +15,14 @@ export async function enrolByHand(
   more: { name?: string } = {},
 ): Promise<HandMade> {
   const identity = makeIdentity('');
-  const proof = sign(null, enrolBytes(token, identity.publicKey), identity.privateKey).toString('base64url');
-  const publicKey = Buffer.from(identity.publicKey).toString('base64url');
+  const request = await enrolRequest(token, identity, more);
   const response = await fetch(`${server}/v1/enroll`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ token, publicKey, proof, ...more }),
+    body: JSON.stringify(request.json),
   });
   if (response.status !== 201) throw new Error(`not enrolled: ${response.status} ${await response.text()}`);
-  const answer = (await response.json()) as { deviceId: string; secret: string; gateways: GatewayAddress[] };
-  const { deviceId: id, secret, gateways } = answer;
-  return { ...identity, id, secret: Buffer.from(secret, 'base64url'), gateways };
+  const answer = (await response.json()) as EnrolAnswer;
+  const { deviceId: id, gateways } = readEnrolled(answer);
+  return { ...identity, id, secret: await secretOf(answer, request), gateways };
 }

@@ -9,7 +9,13 @@ import { pack, unpack } from 'msgpackr';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type EnrollError, enroll, MemoryStore } from '../../device/index.ts';
-import { encodeDeviceMessage } from '../../protocol/index.ts';
+import {
+  decodeEnrolRequest,
+  encodeDeviceMessage,
+  parseToken,
+  type TokenParts,
+  tokenText,
+} from '../../protocol/index.ts';
 import { connectDevice, RawDevice } from '../gateway/raw-device.ts';
 import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
@@ -52,11 +58,13 @@ testLab('E-1: the private key stays with the device, and whoever has it is the d
   const { privateKey, publicKey } = state.key ??
     assert.unreachable('no key') ?? { privateKey: 0, publicKey: 0 };
   const [said = ''] = bodies;
-  assert.is(JSON.parse(said).publicKey, Buffer.from(publicKey as Uint8Array).toString('base64url'));
+  const body = Buffer.from(JSON.parse(said).body, 'base64url');
+  assert.equal(decodeEnrolRequest(body).publicKey, publicKey);
   // An Ed25519 private key is a seed of 32 bytes, in whatever wrapping.
   const seed = Buffer.from(privateKey as Uint8Array).subarray(-32);
   for (const encoding of ['base64url', 'base64', 'hex'] as const) {
-    assert.not.ok(said.includes(seed.toString(encoding).replace(/=+$/, '')), encoding);
+    const hidden = seed.toString(encoding).replace(/=+$/, '');
+    assert.not.ok(said.includes(hidden) || body.toString(encoding).includes(hidden), encoding);
   }
   const [original, copy] = ['original', 'copy'].map(
     (name) => new TestDevice({ name, group: 'all', store: new MemoryStore(state) }),
@@ -81,8 +89,12 @@ testLab('E-6: what is wrong with an enrolment is said with a status and a code',
       () => 'enrolled',
       (error: EnrollError) => `${error.status} ${error.code} ${error.temporary ? 'try again' : 'stop'}`,
     );
-  assert.is(await enrolWith('ppe_notATokenAtAll'), '401 unauthorized stop');
+  assert.is(await enrolWith('ppe_notATokenAtAll'), '0  stop');
   const token = await lab.operator.enrolmentToken('all', 1);
+  const parts = parseToken('pp1', token) as TokenParts;
+  const unknown = tokenText('pp1', { ...parts, id: 'e0' });
+  const noSeed = tokenText('pp1', { ...parts, seed: new Uint8Array(32) });
+  for (const bad of [unknown, noSeed]) assert.is(await enrolWith(bad), '401 unauthorized stop');
   const store = new MemoryStore();
   await enroll({ server: lab.deployment.server, token, store, name: 'first' });
   assert.is(await enrolWith(token), '410 gone stop');

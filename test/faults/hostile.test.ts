@@ -4,10 +4,17 @@ import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { MemoryStore } from '../../device/index.ts';
-import { encodeGatewayMessage, encodeOrderBody, LIMITS, orderBytes } from '../../protocol/index.ts';
+import {
+  encodeGatewayMessage,
+  encodeOrderBody,
+  LIMITS,
+  orderBytes,
+  tokenText,
+} from '../../protocol/index.ts';
 import type { TestDevice } from '../e2e/fleet.ts';
 import { type Lab, withLab } from '../e2e/lab.ts';
 import { Wire } from '../e2e/wire.ts';
+import { enrolRequest } from '../enrolment.ts';
 import { connectDevice, type Identity, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
 import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
@@ -237,16 +244,16 @@ testLab(
 testLab(
   'guessing at enrolment tokens is answered with 401, and soon with 429 and when to ask again',
   async (lab) => {
-    const body = () => ({
-      token: `ppe_${randomBytes(16).toString('hex')}`,
-      publicKey: randomBytes(32).toString('base64url'),
-      proof: randomBytes(64).toString('base64url'),
-    });
+    const seed = randomBytes(32);
+    const body = async () => {
+      const token = tokenText('pp1', { id: `e${randomBytes(8).toString('hex')}`, seed, fingerprint: seed });
+      return (await enrolRequest(token, makeIdentity(''))).json;
+    };
     const statuses = await many(80, async () => {
       const response = await fetch(`${lab.deployment.server}/v1/enroll`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(body()),
+        body: JSON.stringify(await body()),
       });
       await response.arrayBuffer();
       if (response.status === 429) assert.ok(Number(response.headers.get('retry-after')) > 0);

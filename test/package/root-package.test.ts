@@ -87,7 +87,7 @@ test('the installed command tells its version, and starts a server that obeys', 
   try {
     const ready = await server.waitForLine(/^ready /, 60_000);
     const { api } = JSON.parse(ready.slice('ready '.length));
-    assert.match(await run(command, ['enroll-token', '--quiet', '--server', api]), /^ppe_\S+\n$/);
+    assert.match(await run(command, ['enroll-token', '--quiet', '--server', api]), /^pp1\.\S+\n$/);
     const list = await run(command, ['devices', 'list', '--json', '--server', api]);
     assert.equal(JSON.parse(list).items, []);
     const page = await fetch(`${api}/openapi.json`);

@@ -17,9 +17,7 @@ interface Vectors {
   signatures: {
     name: string;
     key: 'device' | 'server';
-    inputs: Partial<
-      Record<'publicKey' | 'token' | 'nonce' | 'gateway' | 'device' | 'challenge' | 'body', string>
-    > & {
+    inputs: Partial<Record<'nonce' | 'gateway' | 'device' | 'challenge' | 'body', string>> & {
       gateways?: { name: string; url: string }[];
     };
     signedBytes: string;
@@ -66,6 +64,26 @@ interface Vectors {
     takenNext: boolean;
   }[];
   refusedServerKeys: { name: string; rule: string; body: string }[];
+  enrolment: {
+    token: Record<'text' | 'id' | 'seed' | 'publicKey' | 'fingerprint', string>;
+    request: Record<
+      'sealToPrivateKey' | 'body' | 'signedBytes' | 'hash' | 'tokenSig' | 'deviceSig',
+      string
+    > & {
+      fields: unknown;
+    };
+    answer: Record<'body' | 'signedBytes' | 'sig' | 'info' | 'secret', string> & {
+      keys: { body: string; sig: string };
+      fields: unknown;
+    };
+    refusal: Record<'code' | 'detail' | 'signedBytes' | 'sig', string>;
+  };
+  refusedEnrolRequests: { name: string; rule: string; body: string }[];
+  hpke: Record<
+    'privateKey' | 'publicKey' | 'ephemeralKey' | 'info' | 'associated' | 'message' | 'enc' | 'ct',
+    string
+  >;
+  refusedPublicKeys: { ed25519: string[]; x25519: string[] };
   walkthroughs: { name: string; frames: FrameVector[] }[];
   closeCodes: { code: number; name: string; advice: string }[];
   serverTime: {

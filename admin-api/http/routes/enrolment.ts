@@ -48,17 +48,18 @@ export function enrolmentRoutes(
       summary: 'Enrol a device',
       description:
         'A device calls this once, before it connects (PROTOCOL.md, section E). Repeating it with the ' +
-        'same key returns the same device and uses up nothing of the token.',
+        'same key returns the same device and uses up nothing of the token. Answers of 201, 401, 409 and ' +
+        '410 are signed over the request.',
       body: EnrolRequest,
       answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
       problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
     }),
     handler: async (request, reply) => {
-      const { publicKey, proof, ...rest } = request.body;
+      const { body, tokenSig, deviceSig } = request.body;
       const enrolled = await enrolment.enroll({
-        ...rest,
-        publicKey: Buffer.from(publicKey, 'base64url'),
-        proof: Buffer.from(proof, 'base64url'),
+        body: Buffer.from(body, 'base64url'),
+        tokenSig: Buffer.from(tokenSig, 'base64url'),
+        deviceSig: Buffer.from(deviceSig, 'base64url'),
       });
       return reply.code(201).send(presentEnrolment(enrolled));
     },

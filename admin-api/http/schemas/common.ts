@@ -79,6 +79,22 @@ export function PageOf<T extends TSchema>(item: T) {
   );
 }
 
+export const Base64Url = (description: string) =>
+  Type.String({ pattern: '^[A-Za-z0-9_-]+$', description: `${description}, base64url without padding.` });
+
+export const Signature = (description: string) =>
+  Type.String({ pattern: '^[A-Za-z0-9_-]{86}$', description: `${description}, base64url without padding.` });
+
+export const ServerKeysSchema = Type.Object(
+  {
+    body: Base64Url('Encoded document'),
+    sig: Signature('Signature by its root key'),
+    previousSig: Type.Optional(Signature('Signature by the root key before it')),
+  },
+  { ...closed, description: 'The keys that sign for the installation (PROTOCOL.md, K-1).' },
+);
+export type ServerKeysDocument = Static<typeof ServerKeysSchema>;
+
 export const ProblemSchema = Type.Object(
   {
     type: Type.String({
@@ -106,6 +122,10 @@ export const ProblemSchema = Type.Object(
         ),
         { description: 'What failed validation.' },
       ),
+    ),
+    keys: Type.Optional(ServerKeysSchema),
+    sig: Type.Optional(
+      Signature('With `keys`, of a refused enrolment: signature by one of them (PROTOCOL.md, E-6)'),
     ),
   },
   { $id: 'Problem', ...closed, description: 'Problem details (RFC 9457).' },

@@ -1,5 +1,16 @@
 import { type Static, Type } from 'typebox';
-import { Count, closed, Id, Nullable, PLAIN_TEXT, Time } from './common.ts';
+import { LIMITS } from '../../../protocol/index.ts';
+import {
+  Base64Url,
+  Count,
+  closed,
+  Id,
+  Nullable,
+  PLAIN_TEXT,
+  ServerKeysSchema,
+  Signature,
+  Time,
+} from './common.ts';
 
 export const DAY_S = 86_400;
 export const YEAR_S = 365 * DAY_S;
@@ -27,8 +38,9 @@ export const NewEnrolmentTokenSchema = Type.Object(
   {
     ...enrolmentToken,
     token: Type.String({
-      pattern: '^ppe_[A-Za-z0-9_-]{32}$',
-      description: 'The token itself. It is shown only once; the server stores a hash.',
+      pattern: '^pp1\\.[a-z0-9]+\\.[A-Za-z0-9_-]{43}\\.[A-Za-z0-9_-]{43}$',
+      description:
+        'The token itself (PROTOCOL.md, E-1). It is shown only once: the server stores a public key.',
     }),
   },
   { $id: 'NewEnrolmentToken', ...closed },
@@ -61,36 +73,17 @@ export const EnrolmentTokenCreation = Type.Object(
  */
 export const EnrolRequest = Type.Object(
   {
-    token: Type.String({ minLength: 1, maxLength: 128, description: 'Enrolment token.' }),
-    publicKey: Type.String({
-      pattern: '^[A-Za-z0-9_-]{43}$',
-      description: 'Raw Ed25519 public key, base64url without padding.',
+    body: Type.String({
+      minLength: 1,
+      maxLength: Math.ceil((LIMITS.enrolBytes * 4) / 3),
+      pattern: '^[A-Za-z0-9_-]+$',
+      description: 'The request (PROTOCOL.md, E-2), base64url without padding.',
     }),
-    proof: Type.String({
-      pattern: '^[A-Za-z0-9_-]{86}$',
-      description: 'Signature by that key (PROTOCOL.md, E-2), base64url without padding.',
-    }),
-    name: Type.Optional(Type.String({ maxLength: 1024, description: 'What people call the device.' })),
-    platform: Type.Optional(
-      Type.String({
-        maxLength: 1024,
-        description: 'Operating system and processor.',
-        examples: ['linux-x64'],
-      }),
-    ),
-    software: Type.Optional(
-      Type.String({
-        maxLength: 1024,
-        description: 'Name and version of its software.',
-        examples: ['agent/1.4.0'],
-      }),
-    ),
+    tokenSig: Signature("Signature by the token's key"),
+    deviceSig: Signature("Signature by the device's key"),
   },
   { title: 'EnrolRequest' },
 );
-
-const Base64Url = (description: string) =>
-  Type.String({ pattern: '^[A-Za-z0-9_-]+$', description: `${description}, base64url without padding.` });
 
 const Addresses = Type.Array(Type.Object({ name: Type.String(), url: Type.String() }, closed), {
   description: 'Gateways it may use, the best first.',
@@ -132,22 +125,10 @@ export type LocatedDocument = Static<typeof LocatedSchema>;
 
 export const EnrolmentSchema = Type.Object(
   {
-    deviceId: Id('Who the device is from now on.', 'd4x1pq0w8z7k2m5n'),
-    serverKey: Base64Url("The administration server's raw Ed25519 public key"),
-    secret: Base64Url('What only the device and its server have (PROTOCOL.md, R-8)'),
-    generation: Type.Integer({ minimum: 1, description: 'Which of its secrets it is.' }),
-    installation: Id('The installation of the device; it uses no gateway of any other.', 'i7k2m5n4x1pq0w8z'),
-    epoch: Type.Integer({
-      minimum: 1,
-      description: 'Epoch of the installation: grows when a backup is restored.',
-    }),
-    gateways: Addresses,
-    membership: Type.Object(
-      { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
-      { ...closed, description: 'Its signed membership (PROTOCOL.md, S-7).' },
-    ),
-    revision: Type.Integer({ minimum: 1, description: 'The revision inside that membership.' }),
+    keys: ServerKeysSchema,
+    body: Base64Url('What the device stores (PROTOCOL.md, E-3)'),
+    sig: Signature('Signature by one of those keys, over the request and the body'),
   },
-  { $id: 'Enrolment', ...closed, description: 'What a device stores from its enrolment (PROTOCOL.md, E-3).' },
+  { $id: 'Enrolment', ...closed, description: 'The answer to a device that enrols (PROTOCOL.md, E-3).' },
 );
 export type EnrolmentDocument = Static<typeof EnrolmentSchema>;

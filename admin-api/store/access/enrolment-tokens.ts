@@ -12,14 +12,14 @@ export class SqlEnrolmentTokens implements EnrolmentTokens {
     this.#scope = scope;
   }
 
-  create(token: EnrolmentToken & { hash: Uint8Array }): Promise<void> {
+  create(token: EnrolmentToken): Promise<void> {
     return this.#scope.atomic(async (db) => {
       await requireGroup(db, token.groupId);
       await db
         .insertInto('enrolment_tokens')
         .values({
           id: token.id,
-          hash: token.hash,
+          public_key: token.publicKey,
           group_id: token.groupId,
           note: token.note,
           uses_left: token.usesLeft,
@@ -50,21 +50,10 @@ export class SqlEnrolmentTokens implements EnrolmentTokens {
     });
   }
 
-  byHash(hash: Uint8Array): Promise<EnrolmentToken | null> {
-    return this.#scope.once(async (db) => {
-      const row = await db
-        .selectFrom('enrolment_tokens')
-        .selectAll()
-        .where('hash', '=', hash)
-        .executeTakeFirst();
-      return row === undefined ? null : toToken(row);
-    });
-  }
-
-  use(hash: Uint8Array, now: number): ReturnType<EnrolmentTokens['use']> {
+  use(id: string, now: number): ReturnType<EnrolmentTokens['use']> {
     return this.#scope.atomic(async (db) => {
       const { rows } = await sql<EnrolmentTokenTable>`
-        select * from enrolment_tokens as t where hash = ${hash}
+        select * from enrolment_tokens as t where id = ${id}
         ${this.#scope.dialect.forUpdate('t')}`.execute(db);
       const row = rows[0];
       if (row === undefined) return { refused: 'unknown' as const };
@@ -72,11 +61,7 @@ export class SqlEnrolmentTokens implements EnrolmentTokens {
       if (row.expires_at <= now) return { refused: 'expired' as const };
       if (row.uses_left <= 0) return { refused: 'used-up' as const };
       const usesLeft = row.uses_left - 1;
-      await db
-        .updateTable('enrolment_tokens')
-        .set({ uses_left: usesLeft })
-        .where('id', '=', row.id)
-        .execute();
+      await db.updateTable('enrolment_tokens').set({ uses_left: usesLeft }).where('id', '=', id).execute();
       return { token: toToken({ ...row, uses_left: usesLeft }) };
     });
   }
@@ -97,6 +82,7 @@ export class SqlEnrolmentTokens implements EnrolmentTokens {
 function toToken(row: EnrolmentTokenTable): EnrolmentToken {
   return {
     id: row.id,
+    publicKey: row.public_key === null ? null : new Uint8Array(row.public_key),
     groupId: row.group_id,
     note: row.note,
     usesLeft: row.uses_left,

@@ -70,7 +70,7 @@ export interface DeviceTable {
 
 export interface EnrolmentTokenTable {
   id: string;
-  hash: Uint8Array;
+  public_key: Uint8Array | null;
   group_id: string;
   note: string;
   uses_left: number;

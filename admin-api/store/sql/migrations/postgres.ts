@@ -361,4 +361,19 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 16,
+    name: 'enrolment tokens are keys',
+    statements: [
+      // Those that were kept as hashes have none.
+      `insert into audit (at, actor, action, subject, detail_json)
+        select cast(extract(epoch from now()) * 1000 as bigint), 'system', 'enrolment-token.revoked', id,
+          '{"reason":"tokens are keys since this version: create it again"}'
+        from enrolment_tokens where revoked_at is null order by id`,
+      `alter table enrolment_tokens drop column hash`,
+      `alter table enrolment_tokens add column public_key bytea`,
+      `update enrolment_tokens
+        set revoked_at = coalesce(revoked_at, cast(extract(epoch from now()) * 1000 as bigint))`,
+    ],
+  },
 ];

@@ -373,4 +373,33 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    number: 16,
+    name: 'enrolment tokens are keys',
+    statements: [
+      // Those that were kept as hashes have none.
+      `insert into audit (at, actor, action, subject, detail_json)
+        select unixepoch() * 1000, 'system', 'enrolment-token.revoked', id,
+          '{"reason":"tokens are keys since this version: create it again"}'
+        from enrolment_tokens where revoked_at is null order by id`,
+      `create table enrolment_tokens_with_keys (
+        id text primary key,
+        public_key blob,
+        group_id text not null,
+        note text not null,
+        uses_left integer not null,
+        uses_max integer not null,
+        expires_at integer not null,
+        created_at integer not null,
+        created_by text not null,
+        revoked_at integer
+      ) without rowid`,
+      `insert into enrolment_tokens_with_keys
+        select id, null, group_id, note, uses_left, uses_max, expires_at, created_at, created_by,
+          coalesce(revoked_at, unixepoch() * 1000)
+        from enrolment_tokens`,
+      `drop table enrolment_tokens`,
+      `alter table enrolment_tokens_with_keys rename to enrolment_tokens`,
+    ],
+  },
 ];

@@ -1,0 +1,161 @@
+/**
+ * The request of a device that enrols, and what it believes of an answer (PROTOCOL.md, E-2 to E-6): nothing
+ * that the key named by its token has not signed for this very request.
+ */
+
+import type { GatewayAddress } from '../protocol/index.ts';
+import {
+  decodeEnrolled,
+  decodeOrderBody,
+  decodeServerKeys,
+  encodeEnrolRequest,
+  enrolBytes,
+  enrolledBytes,
+  isSignedBy,
+  LIMITS,
+  type MembershipOrder,
+  openSealed,
+  openServerKeys,
+  orderBytes,
+  refusedBytes,
+  requestBytes,
+  type ServerKeys,
+  type SignedServerKeys,
+  sealedSecretBytes,
+  succeedServerKeys,
+  type TokenParts,
+  type X25519Pair,
+} from '../protocol/index.ts';
+import { answeredGateways } from './gateways/answered.ts';
+import { fromBase64url, toBase64url } from './platform/base64url.ts';
+import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
+
+/** A request on its way, and what its answer is checked with. */
+export interface SignedRequest {
+  json: { body: string; tokenSig: string; deviceSig: string };
+  token: TokenParts;
+  crypto: DeviceCrypto;
+  /** The request's hash (E-2). */
+  hash: Uint8Array;
+  /** Made for this request. */
+  sealTo: X25519Pair;
+  /** The device's own. */
+  publicKey: Uint8Array;
+}
+
+/** What an answer says, once it is checked. */
+export interface EnrolmentAnswer {
+  deviceId: string;
+  installation: string;
+  generation: number;
+  secret: Uint8Array;
+  keys: SignedServerKeys;
+  /** The newest of them. */
+  serverKey: Uint8Array;
+  membership: { order: MembershipOrder; body: Uint8Array; sig: Uint8Array };
+  gateways: GatewayAddress[];
+}
+
+interface Asking {
+  token: TokenParts;
+  key: DeviceKey;
+  crypto: DeviceCrypto;
+  about: { name: string; platform: string; software: string };
+}
+
+/** E-2 */
+export async function signRequest({ token, key, crypto, about }: Asking): Promise<SignedRequest> {
+  const sealTo = await crypto.generateX25519();
+  const { publicKey } = key;
+  const body = encodeEnrolRequest({ token: token.id, publicKey, sealTo: sealTo.publicKey, ...about });
+  const bytes = enrolBytes(body);
+  const tokenSig = await crypto.sign(token.seed, bytes);
+  const deviceSig = await crypto.sign(key.privateKey, bytes);
+  const hash = await crypto.sha256(requestBytes({ body, tokenSig, deviceSig }));
+  const texts = { tokenSig: toBase64url(tokenSig), deviceSig: toBase64url(deviceSig) };
+  return { json: { body: toBase64url(body), ...texts }, token, crypto, hash, sealTo, publicKey };
+}
+
+type Answer = Record<string, unknown>;
+
+/** `held`: the server keys the device has already. Rejects for what nobody signed, and what breaks E-3. */
+export async function openAnswer(
+  answer: Answer,
+  request: SignedRequest,
+  held: SignedServerKeys | undefined,
+): Promise<EnrolmentAnswer> {
+  const { crypto, hash, sealTo, publicKey } = request;
+  const { keys, signed } = await openKeys(answer.keys, request, held);
+  const body = fromBase64url(answer.body);
+  if (!(await isSignedBy(keys, enrolledBytes(hash, body), sigOf(answer), crypto.verify))) {
+    throw new TypeError('signature');
+  }
+  const { secret: sealed, membership, gateways, ...enrolled } = decodeEnrolled(body);
+  const order = decodeOrderBody(membership.body);
+  if (
+    !(await isSignedBy(keys, orderBytes(membership.body), membership.sig, crypto.verify)) ||
+    order?.kind !== 'membership' ||
+    order.target.device !== enrolled.deviceId ||
+    toBase64url(order.key ?? new Uint8Array()) !== toBase64url(publicKey)
+  ) {
+    throw new TypeError('membership, or its signature');
+  }
+  return {
+    ...enrolled,
+    secret: await openSealed({ platform: crypto, info: sealedSecretBytes(hash), pair: sealTo, sealed }),
+    keys: signed,
+    serverKey: keys.signing.at(-1) as Uint8Array,
+    membership: { order, ...membership },
+    gateways: answeredGateways(gateways),
+  };
+}
+
+/** What ends the enrolment (E-6). Rejects for what nobody signed. */
+export async function openRefusal(
+  answer: Answer,
+  request: SignedRequest,
+  held: SignedServerKeys | undefined,
+): Promise<{ code: string; detail: string }> {
+  const { code, detail } = answer;
+  if (typeof code !== 'string' || typeof detail !== 'string') throw new TypeError('code and detail');
+  const { crypto, hash } = request;
+  const { keys } = await openKeys(answer.keys, request, held);
+  if (!(await isSignedBy(keys, refusedBytes(hash, code, detail), sigOf(answer), crypto.verify))) {
+    throw new TypeError('signature');
+  }
+  return { code, detail };
+}
+
+/**
+ * The newest keys that may sign an answer (E-4): the token names their root. A device that has keys takes
+ * others only as it would from a gateway (K-3).
+ */
+async function openKeys(
+  value: unknown,
+  { token, crypto }: SignedRequest,
+  held: SignedServerKeys | undefined,
+): Promise<{ keys: ServerKeys; signed: SignedServerKeys }> {
+  const { body, sig, previousSig } = (value ?? {}) as Record<string, unknown>;
+  const signed: SignedServerKeys = {
+    body: fromBase64url(body),
+    sig: fromBase64url(sig, LIMITS.signatureBytes),
+    ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig, LIMITS.signatureBytes) }),
+  };
+  const keys = await openServerKeys(signed, crypto.verify);
+  const root = keys && toBase64url(await crypto.sha256(keys.root));
+  if (!keys || root !== toBase64url(token.fingerprint)) {
+    throw new TypeError('the server is not of the installation that the token names (E-4)');
+  }
+  if (!held) return { keys, signed };
+  const ours = decodeServerKeys(held.body);
+  if (await succeedServerKeys(ours, signed, crypto.verify)) return { keys, signed };
+  // The same or an older document of the same root: what the device has counts.
+  if (toBase64url(ours.root) !== toBase64url(keys.root)) {
+    throw new TypeError('the server has another root key than the one this device trusts (E-4)');
+  }
+  return { keys: ours, signed: held };
+}
+
+function sigOf({ sig }: Answer): Uint8Array {
+  return fromBase64url(sig, LIMITS.signatureBytes);
+}

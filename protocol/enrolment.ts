@@ -1,0 +1,126 @@
+/** What a device and its administration server say to each other once (PROTOCOL.md, section E). */
+import { pack } from '#msgpack';
+import {
+  bytesOf,
+  decodeMap,
+  defined,
+  type Fields,
+  id,
+  integer,
+  list,
+  oneOf,
+  optionalText,
+} from './fields.ts';
+import { ProtocolError } from './frame-scan.ts';
+import type { Sealed } from './hpke.ts';
+import { LIMITS } from './limits.ts';
+import type { GatewayAddress } from './messages.ts';
+import { isStrictEd25519, isStrictX25519 } from './public-keys.ts';
+
+/** The body of a request (E-2). */
+export interface EnrolRequest {
+  /** Id of the token. */
+  token: string;
+  /** The device's Ed25519 key, raw. */
+  publicKey: Uint8Array;
+  /** X25519 key made for this request, raw: the answer's secret is sealed to it. */
+  sealTo: Uint8Array;
+  /** For people; the server cuts each where it is too long. */
+  name?: string | undefined;
+  platform?: string | undefined;
+  software?: string | undefined;
+}
+
+/** The body of an answer (E-3). */
+export interface Enrolled {
+  deviceId: string;
+  installation: string;
+  /** Which secret of this device it is. */
+  generation: number;
+  /** The device secret (R-8). */
+  secret: Sealed;
+  membership: { body: Uint8Array; sig: Uint8Array };
+  /** The best first. */
+  gateways: GatewayAddress[];
+}
+
+/** A request as it travels (E-2). */
+export interface SignedEnrolRequest {
+  body: Uint8Array;
+  /** By the token's key, and by the device's, 64 bytes each. */
+  tokenSig: Uint8Array;
+  deviceSig: Uint8Array;
+}
+
+/**
+ * What the request's hash is of. The signatures are in it: nobody can spoil one on the way and pass the
+ * server's refusal of that on as its answer.
+ */
+export function requestBytes({ body, tokenSig, deviceSig }: SignedEnrolRequest): Uint8Array<ArrayBuffer> {
+  return new Uint8Array([...body, ...tokenSig, ...deviceSig]);
+}
+
+/** Its texts fit (E-2): devices clip them. */
+export function encodeEnrolRequest(request: EnrolRequest): Uint8Array<ArrayBuffer> {
+  return pack(defined({ kind: 'enrol', ...request }));
+}
+
+/** Signed or not. Throws `ProtocolError`. */
+export function decodeEnrolRequest(body: Uint8Array): EnrolRequest {
+  const fields = decodeMap(body, LIMITS.enrolBytes);
+  oneOf(fields, 'kind', ['enrol']);
+  return defined({
+    token: id(fields, 'token'),
+    publicKey: strict(fields, 'publicKey', isStrictEd25519),
+    sealTo: strict(fields, 'sealTo', isStrictX25519),
+    name: optionalText(fields, 'name', LIMITS.enrolTextLength),
+    platform: optionalText(fields, 'platform', LIMITS.enrolTextLength),
+    software: optionalText(fields, 'software', LIMITS.enrolTextLength),
+  });
+}
+
+/** Throws `ProtocolError` for an answer that no device would take. */
+export function encodeEnrolled(enrolled: Enrolled): Uint8Array<ArrayBuffer> {
+  const body = pack({ kind: 'enrolled', ...enrolled });
+  decodeEnrolled(body);
+  return body;
+}
+
+/** Signed or not. Throws `ProtocolError`. */
+export function decodeEnrolled(body: Uint8Array): Enrolled {
+  const fields = decodeMap(body, LIMITS.answerBytes);
+  oneOf(fields, 'kind', ['enrolled']);
+  const secret = map(fields, 'secret');
+  const membership = map(fields, 'membership');
+  return {
+    deviceId: id(fields, 'deviceId'),
+    installation: id(fields, 'installation'),
+    generation: integer(fields, 'generation', 1),
+    secret: {
+      enc: strict(secret, 'enc', isStrictX25519),
+      ct: bytesOf(secret, 'ct', LIMITS.secretBytes + LIMITS.sealTagBytes),
+    },
+    membership: {
+      body: bytesOf(membership, 'body', 1, LIMITS.frameBytes),
+      sig: bytesOf(membership, 'sig', LIMITS.signatureBytes),
+    },
+    // Each is for the device to judge: one that it cannot use does not spoil the others.
+    gateways: list(fields, 'gateways', LIMITS.gateways, (value) => value as GatewayAddress),
+  };
+}
+
+function map(fields: Fields, key: string): Fields {
+  const value = fields[key];
+  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', `${key}: a map`);
+  return value as Fields;
+}
+
+function strict(
+  fields: Fields,
+  key: string,
+  isStrict: (key: Uint8Array) => boolean,
+): Uint8Array<ArrayBuffer> {
+  const value = bytesOf(fields, key, LIMITS.publicKeyBytes);
+  if (!isStrict(value)) throw new ProtocolError('E-8', `${key}: of small order, or not canonical`);
+  return value;
+}
