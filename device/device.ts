@@ -26,9 +26,9 @@ import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.
 import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
 import { locate } from './gateways/locate.ts';
+import type { MakeNearness } from './gateways/nearness.ts';
 import type { NetworkWatch } from './gateways/network-watch.ts';
 import { GatewayPasses } from './gateways/passes.ts';
-import { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 import { TrustedKeys } from './keys/trusted-keys.ts';
 import { type DeviceLog, silent } from './log.ts';
 import type { Fetch } from './platform/api-request.ts';
@@ -59,10 +59,11 @@ export interface DeviceOptions {
   pace?: Partial<ReportQueueOptions>;
   /** H-8, milliseconds; default 20 s. */
   handshakeTimeoutMs?: number;
-  /** Measures how far gateways are (G-10). Without one the list is used in its order. */
-  probe?: Probe;
-  /** How and how often; `false`: never. */
-  probing?: Partial<ProbeOptions> | false;
+  /**
+   * Measures how far gateways are and goes to a near one (G-10). Without it the list is used in its order, and
+   * a bundler leaves the code out: import `nearness` to have it.
+   */
+  nearness?: MakeNearness | undefined;
   /**
    * Base URL of the administration server's API, to ask where to go (G-16); that of the enrolment when
    * absent.
@@ -112,15 +113,14 @@ export class PushpointDevice {
     this.#options = options;
     this.#log = options.log ?? silent;
     this.#events = new TypedEvents((error) => this.#fault(error));
-    const { dial, crypto, probe, probing, reconnect = {}, random = Math.random } = options;
+    const { dial, crypto, nearness, reconnect = {}, random = Math.random } = options;
     this.#uplink = new Uplink(
       {
         dial,
         crypto,
         handshakeTimeoutMs: options.handshakeTimeoutMs ?? 20_000,
         reconnect,
-        probe: (probing !== false && probe) || null,
-        probing: { ...PROBE_DEFAULTS, ...(probing || {}) },
+        nearness,
         random,
       },
       {

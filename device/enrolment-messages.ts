@@ -22,6 +22,7 @@ import {
   type ServerKeys,
   type SignedServerKeys,
   sealedSecretBytes,
+  signedServerKeys,
   succeedServerKeys,
   type TokenParts,
   type X25519Pair,
@@ -136,11 +137,10 @@ async function openKeys(
   held: SignedServerKeys | undefined,
 ): Promise<{ keys: ServerKeys; signed: SignedServerKeys }> {
   const { body, sig, previousSig } = (value ?? {}) as Record<string, unknown>;
-  const signed: SignedServerKeys = {
-    body: fromBase64url(body),
-    sig: fromBase64url(sig, LIMITS.signatureBytes),
-    ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig, LIMITS.signatureBytes) }),
-  };
+  const signed = signedServerKeys({
+    ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
+    ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
+  });
   const keys = await openServerKeys(signed, crypto.verify);
   const root = keys && toBase64url(await crypto.sha256(keys.root));
   if (!keys || root !== toBase64url(token.fingerprint)) {

@@ -3,7 +3,6 @@
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
 import { watchOnline } from './gateways/network-web.ts';
-import { webProbe } from './gateways/probe-web.ts';
 import { webCrypto } from './platform/crypto-web.ts';
 import { webDial } from './platform/socket-web.ts';
 import type { DeviceIdentity } from './storage/store.ts';
@@ -23,7 +22,6 @@ export class PushpointDevice extends Device {
     super({
       crypto: webCrypto,
       dial: webDial(),
-      probe: webProbe,
       watchNetwork: watchOnline,
       ...options,
     });

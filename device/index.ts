@@ -10,6 +10,8 @@
 
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
+import { nearness } from './gateways/nearness.ts';
+import type { Probe, ProbeOptions } from './gateways/probe.ts';
 import { httpProbe } from './gateways/probe-node.ts';
 import { nodeCrypto } from './platform/crypto-node.ts';
 import { proxyFetch } from './platform/proxy-node.ts';
@@ -29,19 +31,23 @@ export { type LegDialOptions, wsLegDial } from './tunnels/dial-node.ts';
 export { joinSocket, joinStreams, tcpConnect } from './tunnels/tcp-node.ts';
 export { tcpTunnels } from './tunnels/tunnels-node.ts';
 
-export interface NodeDeviceOptions extends Omit<DeviceOptions, 'crypto' | 'dial' | 'tunnels'> {
+export interface NodeDeviceOptions extends Omit<DeviceOptions, 'crypto' | 'dial' | 'tunnels' | 'nearness'> {
   crypto?: DeviceOptions['crypto'];
   dial?: DeviceOptions['dial'];
+  /** Measures how far gateways are (G-10). */
+  probe?: Probe;
+  /** How and how often; `false`: never, so that the list is used in its order. */
+  probing?: Partial<ProbeOptions> | false;
   /** Options alone are those of `tcpTunnels`. */
   tunnels?: DeviceTunnelOptions | MakeTunnels;
 }
 
 export class PushpointDevice extends Device {
-  constructor({ tunnels, ...options }: NodeDeviceOptions) {
+  constructor({ tunnels, probe = httpProbe(), probing, ...options }: NodeDeviceOptions) {
     super({
       crypto: nodeCrypto,
       dial: wsDial(),
-      probe: httpProbe(),
+      nearness: probing === false ? undefined : nearness(probe, probing),
       fetch: proxyFetch(),
       ...options,
       ...(tunnels && { tunnels: typeof tunnels === 'function' ? tunnels : tcpTunnels(tunnels) }),

@@ -10,6 +10,7 @@ export type { Command, Handler, HandlerContext, HandlerOptions } from './executi
 export { Aborted, Failed, Rejected } from './executions/handlers.ts';
 export type { RefusalReason } from './executions/orders.ts';
 export type { ReportQueueOptions } from './executions/report-queue.ts';
+export { type MakeNearness, nearness } from './gateways/nearness.ts';
 export type { NetworkWatch } from './gateways/network-watch.ts';
 export { PROBE_DEFAULTS, type Probe, type ProbeOptions } from './gateways/probe.ts';
 export type { DeviceLog } from './log.ts';

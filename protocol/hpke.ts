@@ -68,14 +68,14 @@ export async function openSealed(parts: Purpose & { pair: X25519Pair; sealed: Se
 
 /** RFC 9180, 4.1 (`ExtractAndExpand`) and 5.1 (`KeySchedule` of base mode). */
 async function schedule(platform: HpkePlatform, agreed: Uint8Array, kemContext: Bytes, info: Uint8Array) {
-  const kem = new LabeledKdf(platform, join(ascii('KEM'), KEM));
+  const kem = labeledKdf(platform, join(ascii('KEM'), KEM));
   const shared = await kem.expand(
     await kem.extract(NOTHING, 'eae_prk', agreed),
     'shared_secret',
     kemContext,
-    32,
+    KEY_BYTES,
   );
-  const hpke = new LabeledKdf(platform, join(ascii('HPKE'), KEM, KDF, AEAD));
+  const hpke = labeledKdf(platform, join(ascii('HPKE'), KEM, KDF, AEAD));
   const psk = await hpke.extract(NOTHING, 'psk_id_hash', NOTHING);
   const context = join([0], psk, await hpke.extract(NOTHING, 'info_hash', info));
   const secret = await hpke.extract(shared, 'secret', NOTHING);
@@ -86,26 +86,16 @@ async function schedule(platform: HpkePlatform, agreed: Uint8Array, kemContext: 
 }
 
 /** RFC 9180, 4: HKDF-SHA256 (RFC 5869) with labels. */
-class LabeledKdf {
-  readonly #platform: HpkePlatform;
-  readonly #suite: Bytes;
-
-  constructor(platform: HpkePlatform, suite: Bytes) {
-    this.#platform = platform;
-    this.#suite = suite;
-  }
-
-  async extract(salt: Uint8Array, label: string, bytes: Uint8Array): Promise<Uint8Array> {
+function labeledKdf({ hmacSha256 }: HpkePlatform, suite: Bytes) {
+  const labeled = (label: string) => join(ascii('HPKE-v1'), suite, ascii(label));
+  return {
     // HMAC fills a key up with zeros: the same as an empty salt, which WebCrypto does not take.
-    const key = salt.length > 0 ? salt : new Uint8Array(32);
-    return this.#platform.hmacSha256(key, join(ascii('HPKE-v1'), this.#suite, ascii(label), bytes));
-  }
-
-  /** `length` is at most 32: one block. */
-  async expand(key: Uint8Array, label: string, info: Bytes, length: number): Promise<Uint8Array> {
-    const labeled = join([0, length], ascii('HPKE-v1'), this.#suite, ascii(label), info, [1]);
-    return (await this.#platform.hmacSha256(key, labeled)).slice(0, length);
-  }
+    extract: async (salt: Uint8Array, label: string, bytes: Uint8Array) =>
+      hmacSha256(salt.length > 0 ? salt : new Uint8Array(KEY_BYTES), join(labeled(label), bytes)),
+    /** `length` is at most 32: one block. */
+    expand: async (key: Uint8Array, label: string, info: Bytes, length: number) =>
+      (await hmacSha256(key, join([0, length], labeled(label), info, [1]))).slice(0, length),
+  };
 }
 
 const encoder = new TextEncoder();

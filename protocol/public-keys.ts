@@ -3,38 +3,27 @@
  * says nothing and a shared secret is known to all, and encodings that are not the shortest of their point,
  * under which one key has two names. Raw, 32 bytes, little-endian.
  */
-const P = (1n << 255n) - 19n;
-
+const P = 2n ** 255n - 19n;
 const Y8 = 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n;
+const U8A = 0x00b8495f16056286fdb1329ceb8d09da6ac49ff1fae35616aeb8413b7c7aebe0n;
+const U8B = 0x57119fd0dd4e22d8868e1c58c45c44045bef839c55b1d0b1248c50a3bc959c5fn;
 
-/** The y of Ed25519's eight points of small order (RFC 8032); each with either sign of x. */
-const SMALL_ORDER_Y = new Set([0n, 1n, P - 1n, Y8, P - Y8]);
-
-/** The u of the points of small order of Curve25519 and its twist (RFC 7748). */
-const SMALL_ORDER_U = new Set([
-  0n,
-  1n,
-  P - 1n,
-  0x00b8495f16056286fdb1329ceb8d09da6ac49ff1fae35616aeb8413b7c7aebe0n,
-  0x57119fd0dd4e22d8868e1c58c45c44045bef839c55b1d0b1248c50a3bc959c5fn,
-]);
-
-/** Whether this may be somebody's Ed25519 key: y below p, and no point of small order. */
+/** Whether this may be somebody's Ed25519 key: y below p, and no point of small order (RFC 8032). */
 export function isStrictEd25519(key: Uint8Array): boolean {
-  return key.length === 32 && isStrict(littleEndian(key) & ((1n << 255n) - 1n), SMALL_ORDER_Y);
+  // Without the sign of x: each y of small order is refused with either.
+  return isStrict(key, littleEndian(key) % 2n ** 255n, [Y8, P - Y8]);
 }
 
-/** Whether this may be somebody's X25519 key: u below p, and no point of small order. */
+/** Whether this may be somebody's X25519 key: u below p, and no point of small order (RFC 7748). */
 export function isStrictX25519(key: Uint8Array): boolean {
-  return key.length === 32 && isStrict(littleEndian(key), SMALL_ORDER_U);
+  return isStrict(key, littleEndian(key), [U8A, U8B]);
 }
 
-function isStrict(coordinate: bigint, smallOrder: ReadonlySet<bigint>): boolean {
-  return coordinate < P && !smallOrder.has(coordinate);
+/** `eight`: the coordinates of points of order 8; those of lower order are the same on both curves. */
+function isStrict({ length }: Uint8Array, coordinate: bigint, eight: bigint[]): boolean {
+  return length === 32 && coordinate > 1n && coordinate < P - 1n && !eight.includes(coordinate);
 }
 
 function littleEndian(bytes: Uint8Array): bigint {
-  let number = 0n;
-  for (let at = bytes.length - 1; at >= 0; at--) number = (number << 8n) | BigInt(bytes[at] as number);
-  return number;
+  return bytes.reduceRight((number, byte) => number * 256n + BigInt(byte), 0n);
 }

@@ -8,6 +8,7 @@ import { bytesOf, decodeMap, type Fields, integer, list, oneOf } from './fields.
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS } from './limits.ts';
 import type { SignedServerKeys } from './messages.ts';
+import { isStrictEd25519 } from './public-keys.ts';
 import { serverKeysBytes } from './signing.ts';
 
 /** All keys are raw Ed25519 public keys, 32 bytes. */
@@ -45,6 +46,7 @@ export function decodeServerKeys(body: Uint8Array): ServerKeys {
     bytesOf({ signing: key }, 'signing', LIMITS.publicKeyBytes),
   );
   const all = [root, ...signing];
+  if (!all.every(isStrictEd25519)) throw new ProtocolError('E-8', 'keys: of small order, or not canonical');
   const distinct = all.every((key, index) => all.findIndex((other) => sameBytes(key, other)) === index);
   if (signing.length === 0 || !distinct) {
     throw new ProtocolError('K-1', `signing: 1 to ${LIMITS.signingKeys} keys, all different from each other`);

@@ -1,5 +1,5 @@
 import { type Beat, COMPLIANCE, type Compliance, LIMITS } from '../../protocol/index.ts';
-import type { MeasureNews } from '../gateways/measure-news.ts';
+import type { Nearness } from '../gateways/nearness.ts';
 import { clip } from '../platform/clip.ts';
 
 /** What a device says about itself with its heartbeats (B-1). */
@@ -29,7 +29,7 @@ const EARLY_EVERY_MS = 1_000;
 export class Heartbeat {
   readonly #send: (beat: Beat) => void;
   readonly #lost: () => void;
-  readonly #news: MeasureNews;
+  readonly #news: Nearness['news'] | undefined;
   #status: DeviceStatus = {};
   #intervalMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -39,7 +39,7 @@ export class Heartbeat {
   #unanswered = 0;
   #verifyTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(send: (beat: Beat) => void, lost: () => void, news: MeasureNews) {
+  constructor(send: (beat: Beat) => void, lost: () => void, news?: Nearness['news']) {
     this.#send = send;
     this.#lost = lost;
     this.#news = news;
@@ -53,7 +53,7 @@ export class Heartbeat {
     this.#intervalMs = intervalMs;
     this.#unanswered = 0;
     this.#timer = setTimeout(() => this.#tick(), random() * intervalMs);
-    if (Object.keys(this.#status).length > 0 || this.#news.urgent) this.#early();
+    if (Object.keys(this.#status).length > 0 || this.#news?.urgent) this.#early();
   }
 
   stop(): void {
@@ -94,11 +94,11 @@ export class Heartbeat {
 
   /** There may be something new in what is to be told of gateways. */
   news(): void {
-    if (this.#news.urgent && this.#timer) this.#early();
+    if (this.#news?.urgent && this.#timer) this.#early();
   }
 
   #beat(): void {
-    const measured = this.#news.take();
+    const measured = this.#news?.take();
     const asks = this.#asksPass && { pass: true as const };
     this.#asksPass = false;
     this.#send({ t: 'beat', ...this.#status, ...(measured && { measured }), ...asks });

@@ -13,11 +13,8 @@ import {
 import type { ConnectionEnd } from '../connection-end.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import { GatewayChoice } from '../gateways/choice.ts';
-import { MeasureNews } from '../gateways/measure-news.ts';
-import { GatewayMeasures } from '../gateways/measures.ts';
-import { type Distances, type Probe, type ProbeOptions, probeRound } from '../gateways/probe.ts';
+import type { MakeNearness, Nearness } from '../gateways/nearness.ts';
 import { Vouching } from '../gateways/vouching.ts';
-import { GatewayWatch } from '../gateways/watch.ts';
 import type { DeviceCrypto } from '../platform/crypto.ts';
 import type { Dial } from '../platform/socket.ts';
 import type { DeviceState } from '../storage/store.ts';
@@ -30,9 +27,8 @@ export interface UplinkParts {
   crypto: DeviceCrypto;
   handshakeTimeoutMs: number;
   reconnect: Partial<ReconnectOptions>;
-  /** `null`: the list is used in its order. */
-  probe: Probe | null;
-  probing: ProbeOptions;
+  /** Without one the list is used in its order. */
+  nearness?: MakeNearness | undefined;
   random: () => number;
 }
 
@@ -89,10 +85,10 @@ export class Uplink {
   readonly #hooks: UplinkHooks;
   readonly #reconnect: Reconnect;
   readonly #heartbeat: Heartbeat;
-  readonly #watch: GatewayWatch;
-  readonly #news = new MeasureNews();
+  readonly #nearness: Nearness | undefined;
   #gateways = new GatewayChoice([]);
-  #measures: GatewayMeasures;
+  /** As it was kept, where nothing is measured. */
+  #kept: KeptGateways['measured'];
   #phase: Phase = { is: 'stopped' };
   #standing: Standing = 'active';
   readonly #vouching: Vouching;
@@ -116,26 +112,25 @@ export class Uplink {
     this.#parts = parts;
     this.#hooks = hooks;
     this.#reconnect = new Reconnect(parts.reconnect, parts.random);
+    this.#nearness = parts.nearness?.({
+      list: () => this.list,
+      own: () => this.#connection?.address,
+      changed: () => this.#changed(false),
+      told: () => this.#heartbeat.news(),
+      measured: (distances) => this.#gateways.measured(distances),
+      move: (to) => this.#move([to], 'moving to a nearer gateway'),
+      random: parts.random,
+    });
     this.#heartbeat = new Heartbeat(
       (beat) => this.#connection?.send(beat),
       () => this.#unanswered(),
-      this.#news,
+      this.#nearness?.news,
     );
-    this.#measures = new GatewayMeasures(parts.probing);
     this.#vouching = new Vouching({
       vouched: (gateway, pass) => hooks.vouched(gateway, pass),
       ask: () => this.#heartbeat.askPass(),
       list: () => this.list,
       leaveFor: (others) => this.#move(others, 'no pass of this gateway'),
-      random: parts.random,
-    });
-    this.#watch = new GatewayWatch({
-      options: parts.probing,
-      round: (signal, rivals) => this.#round(signal, rivals),
-      list: () => this.#gateways.list,
-      standing: () => this.#measures.standing(this.list, this.#connection?.address.name ?? ''),
-      measured: () => this.#gateways.measured(this.#measures.of(this.list)),
-      move: (to) => this.#move([to], 'moving to a nearer gateway'),
       random: parts.random,
     });
   }
@@ -154,9 +149,11 @@ export class Uplink {
 
   start({ gateways, older, home, measured }: KeptGateways): void {
     if (this.#phase.is !== 'stopped') return;
-    this.#gateways = new GatewayChoice(gateways, home, this.#parts.probing, older);
-    this.#measures = new GatewayMeasures(this.#parts.probing, measured);
-    this.#gateways.measured(this.#measures.of(this.list));
+    const nearness = this.#nearness;
+    this.#gateways = new GatewayChoice(gateways, home, nearness?.order, older);
+    this.#kept = measured;
+    nearness?.begin(measured);
+    if (nearness) this.#gateways.measured(nearness.of(this.list));
     this.#chooseFirst = this.#gateways.settled ? null : {};
     this.#reconnect.reset();
     this.#shunned = null;
@@ -179,7 +176,7 @@ export class Uplink {
     const connection = this.#connection;
     this.#rest({ is: 'stopped' });
     this.#asking?.abort();
-    this.#watch.left();
+    this.#nearness?.left();
     if (abrupt) connection?.giveUp('killed');
     else connection?.close('stopped');
   }
@@ -214,7 +211,7 @@ export class Uplink {
     const connection = this.#connection;
     if (connection?.open) {
       this.#heartbeat.verify(VERIFY_WITHIN_MS);
-      if (this.#parts.probe) void this.#watch.check();
+      void this.#nearness?.check();
       return;
     }
     this.#chooseFirst = {};
@@ -225,7 +222,7 @@ export class Uplink {
   /* ---- towards a connection ---- */
 
   #attempt(): void {
-    const { probe } = this.#parts;
+    const nearness = this.#nearness;
     const shunned = this.#shunned;
     if (shunned && this.#gateways.current()?.url === shunned.url) {
       const earlyMs = shunned.until - performance.now();
@@ -239,8 +236,8 @@ export class Uplink {
     if (!this.#gateways.current()) {
       void this.#ask();
       this.#wait(this.#reconnect.next({ code: 1006, sessionMs: 0 }).inMs);
-    } else if (this.#chooseFirst && probe && !this.#gateways.redirected && this.list.length > 1) {
-      void this.#choose(this.#chooseFirst.avoid);
+    } else if (this.#chooseFirst && nearness && !this.#gateways.redirected && this.list.length > 1) {
+      void this.#choose(nearness, this.#chooseFirst.avoid);
     } else {
       this.#dial();
     }
@@ -262,39 +259,18 @@ export class Uplink {
     }
   }
 
-  async #choose(avoid: string | undefined): Promise<void> {
+  async #choose(nearness: Nearness, avoid: string | undefined): Promise<void> {
     const life = new AbortController();
     this.#rest({ is: 'choosing', life });
-    await this.#round(life.signal);
+    await nearness.round(life.signal);
     if (life.signal.aborted) return;
-    this.#gateways.arrange(this.#measures.of(this.list), avoid);
+    this.#gateways.arrange(nearness.of(this.list), avoid);
     this.#dial();
-  }
-
-  /** `rivals`: only the gateways that tell whether to leave the one it is on. */
-  async #round(signal: AbortSignal, rivals = false): Promise<Distances> {
-    const { probe, probing } = this.#parts;
-    if (!probe) return new Map();
-    const own = this.#connection?.address;
-    const { list } = this;
-    const asked = rivals && own ? this.#measures.rivals(list, own.name) : list;
-    // A long list is not probed to its end, and without its own gateway a device could compare nothing.
-    const ownFirst = [...asked].sort((a, b) => Number(b.url === own?.url) - Number(a.url === own?.url));
-    const found = await probeRound(ownFirst, probe, probing, signal);
-    if (signal.aborted) return found;
-    if (this.#measures.note(ownFirst, found)) {
-      this.#news.changed(this.#measures.told);
-      this.#changed(false);
-    } else {
-      this.#news.unchanged(this.#measures.told);
-    }
-    this.#heartbeat.news();
-    return this.#measures.of(ownFirst.filter(({ url }) => found.has(url)));
   }
 
   #replace(list: readonly GatewayAddress[], from?: string): boolean {
     if (!this.#gateways.replace(list, from)) return false;
-    this.#gateways.measured(this.#measures.of(this.list));
+    if (this.#nearness) this.#gateways.measured(this.#nearness.of(this.list));
     return true;
   }
 
@@ -332,7 +308,7 @@ export class Uplink {
     const list = this.#replace(message.gateways, address.url);
     if (list || news) this.#changed(list);
     this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
-    if (this.#parts.probe) this.#watch.arrived(address.url, this.#balanced);
+    this.#nearness?.arrived(address.url, this.#balanced);
     this.#balanced = false;
     this.#hooks.opened(connection, message);
     void this.#vouching.told(address.name, message.pass);
@@ -343,7 +319,7 @@ export class Uplink {
       case 'update':
         if (!this.#replace(message.gateways, connection.address.url)) return;
         this.#changed(true);
-        if (this.#parts.probe) this.#watch.listed();
+        this.#nearness?.listed();
         return;
       case 'redirect':
         this.#redirect(connection, message);
@@ -401,8 +377,7 @@ export class Uplink {
   #ended(address: GatewayAddress, end: ConnectionEnd): void {
     const { code, reason, sessionMs } = end;
     this.#heartbeat.stop();
-    this.#news.sessionEnded();
-    this.#watch.left();
+    this.#nearness?.left();
     this.#vouching.left();
     if (this.#phase.is === 'stopped') {
       this.#hooks.ended({ gateway: address, code, reason, advice: 'never', retryInMs: null });
@@ -453,7 +428,8 @@ export class Uplink {
 
   #changed(list: boolean): void {
     const { home, older } = this.#gateways;
-    const kept = { gateways: [...this.list], older: [...older], measured: this.#measures.kept };
+    const measured = this.#nearness?.kept ?? this.#kept;
+    const kept = { gateways: [...this.list], older: [...older], ...(measured && { measured }) };
     this.#hooks.changed({ ...kept, ...(home === undefined ? {} : { home }) }, list);
   }
 }

@@ -1,11 +1,4 @@
-import {
-  BAND_WIDTH,
-  type BandWidth,
-  CLOSE,
-  type GatewayAddress,
-  reconnectAdvice,
-  tieBands,
-} from '../../protocol/index.ts';
+import { CLOSE, type GatewayAddress, reconnectAdvice } from '../../protocol/index.ts';
 import type { ConnectionEnd } from '../connection-end.ts';
 import { dialable } from '../platform/dialable.ts';
 import type { Distances } from './probe.ts';
@@ -18,6 +11,16 @@ const LEAVE = new Set<number>([
   CLOSE.overloaded,
   CLOSE.notReady,
 ]);
+
+/**
+ * Puts gateways into the order in which they are tried (G-11), by milliseconds for each name, `null` for one
+ * that did not answer. One to be avoided comes last.
+ */
+export type NearestFirst = (
+  gateways: readonly GatewayAddress[],
+  distances: Distances,
+  avoided: string | undefined,
+) => readonly GatewayAddress[];
 
 /** Addresses kept behind the list. */
 const MAX_OLDER = 32;
@@ -32,7 +35,7 @@ function usable(list: readonly GatewayAddress[], from: string | undefined): Gate
  * others, the nearest first by what was measured (G-11); once all were tried, again from the beginning.
  */
 export class GatewayChoice {
-  readonly #band: BandWidth;
+  readonly #order: NearestFirst;
   #list: GatewayAddress[] = [];
   /**
    * Addresses of earlier lists, the newest first: tried after the list until a gateway of it has admitted the
@@ -40,7 +43,7 @@ export class GatewayChoice {
    */
   #older: GatewayAddress[] = [];
   /** The list in the order it is tried, `home` aside, and the older addresses after it. */
-  #order: GatewayAddress[] = [];
+  #inOrder: readonly GatewayAddress[] = [];
   #redirects: GatewayAddress[] = [];
   /** Urls tried, or to be left, since the last session or the last time all were. */
   readonly #tried = new Set<string>();
@@ -51,14 +54,14 @@ export class GatewayChoice {
   readonly #distances = new Map<string, number | null>();
   #avoided: string | undefined;
 
-  /** `home`: url of the gateway of the last session, also of an earlier program's. */
+  /** `home`: url of the gateway of the last session, also of an earlier program's; `order`: as given when absent. */
   constructor(
     list: readonly GatewayAddress[],
     home?: string,
-    band: BandWidth = BAND_WIDTH,
+    order: NearestFirst = (gateways) => gateways,
     older: readonly GatewayAddress[] = [],
   ) {
-    this.#band = band;
+    this.#order = order;
     this.#home = home;
     this.#older = usable(older, undefined);
     this.replace(list);
@@ -75,7 +78,7 @@ export class GatewayChoice {
 
   /** Addresses there are to try. */
   get size(): number {
-    return this.#order.length;
+    return this.#inOrder.length;
   }
 
   get home(): string | undefined {
@@ -100,7 +103,7 @@ export class GatewayChoice {
     this.#list = next;
     this.#sort();
     for (const tried of this.#tried) if (!this.#knows(tried)) this.#tried.delete(tried);
-    if (this.#order.every(({ url }) => this.#tried.has(url))) this.#tried.clear();
+    if (this.#inOrder.every(({ url }) => this.#tried.has(url))) this.#tried.clear();
     return true;
   }
 
@@ -129,14 +132,14 @@ export class GatewayChoice {
     const [meant, ...others] = usable(to, from);
     if (!meant) this.#redirects = [];
     else if (first) this.#redirects = [meant, ...this.#nearestFirst(others)];
-    else this.#redirects = this.#nearestFirst([meant, ...others]);
+    else this.#redirects = [...this.#nearestFirst([meant, ...others])];
     this.leave(from);
   }
 
   /** The next is another than this one. */
   leave(url: string): void {
     if (this.#knows(url)) this.#tried.add(url);
-    if (this.#order.every((known) => this.#tried.has(known.url))) this.#again(url);
+    if (this.#inOrder.every((known) => this.#tried.has(known.url))) this.#again(url);
   }
 
   get redirected(): boolean {
@@ -193,19 +196,19 @@ export class GatewayChoice {
     return news || done;
   }
 
-  get #candidates(): GatewayAddress[] {
+  get #candidates(): readonly GatewayAddress[] {
     const home = this.#homeFirst && this.#list.find(({ url }) => url === this.#home);
-    return home ? [home, ...this.#order.filter(({ url }) => url !== home.url)] : this.#order;
+    return home ? [home, ...this.#inOrder.filter(({ url }) => url !== home.url)] : this.#inOrder;
   }
 
   /** All were tried: from the beginning, but not with the one tried last if there is another. */
   #again(last: string): void {
     this.#tried.clear();
-    if (this.#order.length > 1 && this.#candidates[0]?.url === last) this.#tried.add(last);
+    if (this.#inOrder.length > 1 && this.#candidates[0]?.url === last) this.#tried.add(last);
   }
 
   #knows(url: string): boolean {
-    return this.#order.some((known) => known.url === url);
+    return this.#inOrder.some((known) => known.url === url);
   }
 
   #note(distances: Distances): void {
@@ -218,33 +221,19 @@ export class GatewayChoice {
   }
 
   #sort(): void {
-    this.#order = [...this.#nearestFirst(this.#list), ...this.#older];
+    this.#inOrder = [...this.#nearestFirst(this.#list), ...this.#older];
   }
 
   /** Who is refused with others is told the same names as they: by their own lists they go different ways. */
   #inListOrder(named: readonly GatewayAddress[]): GatewayAddress[] {
     const place = ({ url }: GatewayAddress): number => {
-      const index = this.#order.findIndex((known) => known.url === url);
-      return index < 0 ? this.#order.length : index;
+      const index = this.#inOrder.findIndex((known) => known.url === url);
+      return index < 0 ? this.#inOrder.length : index;
     };
     return [...named].sort((a, b) => place(a) - place(b));
   }
 
-  /**
-   * Tie band after tie band, then what was not measured, then what did not answer; each in the order given.
-   */
-  #nearestFirst(gateways: readonly GatewayAddress[]): GatewayAddress[] {
-    const measured = gateways.flatMap(({ name, url }): [string, number][] => {
-      const ms = this.#distances.get(name);
-      return typeof ms === 'number' ? [[url, ms]] : [];
-    });
-    const bands = tieBands(measured, this.#band);
-    const place = ({ name, url }: GatewayAddress): number => {
-      if (url === this.#avoided) return bands.length + 2;
-      if (this.#distances.get(name) === null) return bands.length + 1;
-      const band = bands.findIndex((urls) => urls.includes(url));
-      return band < 0 ? bands.length : band;
-    };
-    return [...gateways].sort((a, b) => place(a) - place(b));
+  #nearestFirst(gateways: readonly GatewayAddress[]): readonly GatewayAddress[] {
+    return this.#order(gateways, this.#distances, this.#avoided);
   }
 }

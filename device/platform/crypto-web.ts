@@ -45,17 +45,11 @@ export const webCrypto: DeviceCrypto = {
   hmacSha256(key, bytes) {
     return hmac('SHA-256', key, bytes);
   },
-  async encrypt(raw, nonce, associated, bytes) {
-    const key = await globalThis.crypto.subtle.importKey('raw', new Uint8Array(raw), AES, false, ['encrypt']);
-    return new Uint8Array(
-      await globalThis.crypto.subtle.encrypt(gcm(nonce, associated), key, new Uint8Array(bytes)),
-    );
+  async encrypt(key, ...rest) {
+    return gcm('encrypt', key, ...rest);
   },
-  async decrypt(raw, nonce, associated, bytes) {
-    const key = await globalThis.crypto.subtle.importKey('raw', new Uint8Array(raw), AES, false, ['decrypt']);
-    return new Uint8Array(
-      await globalThis.crypto.subtle.decrypt(gcm(nonce, associated), key, new Uint8Array(bytes)),
-    );
+  async decrypt(key, ...rest) {
+    return gcm('decrypt', key, ...rest);
   },
 };
 
@@ -75,6 +69,15 @@ async function hmac(hash: string, raw: Uint8Array, bytes: Uint8Array): Promise<U
   return new Uint8Array(await subtle.sign('HMAC', key, new Uint8Array(bytes)));
 }
 
-function gcm(nonce: Uint8Array, associated: Uint8Array) {
-  return { name: AES, iv: new Uint8Array(nonce), additionalData: new Uint8Array(associated) };
+async function gcm(
+  use: 'encrypt' | 'decrypt',
+  raw: Uint8Array,
+  nonce: Uint8Array,
+  associated: Uint8Array,
+  bytes: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { subtle } = globalThis.crypto;
+  const key = await subtle.importKey('raw', new Uint8Array(raw), AES, false, [use]);
+  const how = { name: AES, iv: new Uint8Array(nonce), additionalData: new Uint8Array(associated) };
+  return new Uint8Array(await subtle[use](how, key, new Uint8Array(bytes)));
 }

@@ -1,7 +1,7 @@
 import {
   type DeviceEvents,
-  type DeviceOptions,
   type DeviceStore,
+  type NodeDeviceOptions,
   PushpointDevice,
 } from '../../device/index.ts';
 import { ScriptGateway } from './script-gateway.ts';
@@ -22,7 +22,7 @@ export interface Fixture {
 }
 
 export interface FixtureOptions {
-  options?: Partial<DeviceOptions>;
+  options?: Partial<NodeDeviceOptions>;
   gateway?: ScriptGateway;
   store?: DeviceStore;
   /** Registers handlers; by default `sync` succeeds at once. */

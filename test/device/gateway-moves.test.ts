@@ -1,13 +1,13 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { webProbe } from '../../device/index.browser.ts';
-import { type DeviceOptions, httpProbe, type Probe, watchInterfaces } from '../../device/index.ts';
+import { httpProbe, type NodeDeviceOptions, type Probe, watchInterfaces } from '../../device/index.ts';
 import { type Fixture, fixture } from './fixture.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
 /** Two gateways, `gw-1` and `gw-2`, and a device whose probes find what the test says. */
-async function pair(options: Partial<DeviceOptions> = {}, { home = false, connect = true } = {}) {
+async function pair(options: Partial<NodeDeviceOptions> = {}, { home = false, connect = true } = {}) {
   const one = await ScriptGateway.start();
   const two = await ScriptGateway.start('gw-2', one);
   const gateways = [one.address, two.address];
@@ -58,7 +58,7 @@ test('G-10, G-11: at first start a device dials the nearest, and returns without
 });
 
 test('G-11: where no gateway answers probes, or none are wanted, the list is used in its order', async () => {
-  const none: Partial<DeviceOptions>[] = [
+  const none: Partial<NodeDeviceOptions>[] = [
     { probing: false },
     { probe: async () => Promise.reject(new Error()) },
   ];

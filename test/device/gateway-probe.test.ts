@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { GatewayChoice } from '../../device/gateways/choice.ts';
 import { MeasureNews } from '../../device/gateways/measure-news.ts';
 import { GatewayMeasures } from '../../device/gateways/measures.ts';
+import { nearestFirst } from '../../device/gateways/nearness.ts';
 import { type Distances, measuredOf, PROBE_DEFAULTS, probeRound } from '../../device/gateways/probe.ts';
 import { GatewayWatch } from '../../device/gateways/watch.ts';
 import { type GatewayAddress, tieBand, tieBands } from '../../protocol/index.ts';
@@ -83,6 +84,9 @@ test('G-11: the tie band goes to one and a half times the fastest and 10 ms', ()
   );
 });
 
+const nearest = (list: GatewayAddress[], home?: string): GatewayChoice =>
+  new GatewayChoice(list, home, nearestFirst(PROBE_DEFAULTS));
+
 function order(choice: GatewayChoice): string {
   return choice.list
     .map(() => {
@@ -94,7 +98,7 @@ function order(choice: GatewayChoice): string {
 }
 
 test('G-11: the list orders each band; bands by distance, then those not probed, then the silent', () => {
-  const choice = new GatewayChoice(gateways('abcdefgh'));
+  const choice = nearest(gateways('abcdefgh'));
   choice.arrange(found({ a: null, b: 80, c: 12, d: 3, e: null, g: 200, h: 75 }));
   assert.is(order(choice), 'cdbhgfae');
   choice.replace(gateways('dfcba'));
@@ -104,13 +108,13 @@ test('G-11: the list orders each band; bands by distance, then those not probed,
 });
 
 test('G-13: the gateway there is cause to leave comes last, however near', () => {
-  const choice = new GatewayChoice(gateways('abc'));
+  const choice = nearest(gateways('abc'));
   choice.arrange(found({ a: 1, b: 900, c: null }), 'ws://a');
   assert.is(order(choice), 'bca');
 });
 
 test('G-11: what was measured during a session does not change where the device returns to', () => {
-  const choice = new GatewayChoice(gateways('abc'));
+  const choice = nearest(gateways('abc'));
   choice.arrived(gateway('b'));
   choice.measured(found({ a: 1, b: 900, c: 2 }));
   assert.is(order(choice), 'bac');
@@ -122,7 +126,7 @@ test('G-2, G-11: a device that loses its gateway dials the others in the order o
     ['b', 'badc'],
     ['c', 'cabd'],
   ] as const) {
-    const choice = new GatewayChoice(gateways('cdba'), `ws://${lost}`);
+    const choice = nearest(gateways('cdba'), `ws://${lost}`);
     choice.measured(found({ a: 2, b: 40, c: 300, d: 120 }));
     assert.is(order(choice), next);
     assert.is(order(choice), next, 'and again from the beginning');
@@ -136,7 +140,7 @@ test('G-2, G-11: a device that loses its gateway dials the others in the order o
 });
 
 test('G-3: of the gateways a redirect names the nearest comes first; to balance, the intended one', () => {
-  const choice = new GatewayChoice(gateways('abcd'), 'ws://a');
+  const choice = nearest(gateways('abcd'), 'ws://a');
   choice.measured(found({ a: 2, b: 40, c: 300 }));
   choice.redirect(gateways('cdb'), 'ws://a');
   assert.is(order(choice).slice(0, 3), 'bcd');

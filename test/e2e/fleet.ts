@@ -1,10 +1,10 @@
 import {
   type Command,
-  type DeviceOptions,
   type DeviceStore,
   enroll,
   type HandlerContext,
   MemoryStore,
+  type NodeDeviceOptions,
   PushpointDevice,
   type ReconnectOptions,
 } from '../../device/index.ts';
@@ -41,7 +41,7 @@ export interface TestDeviceOptions {
   concurrency?: number;
   handshakeTimeoutMs?: number;
   /** See the SDK's `probing`. */
-  probing?: DeviceOptions['probing'];
+  probing?: NodeDeviceOptions['probing'];
 }
 
 /** From one start to its stop or death. */

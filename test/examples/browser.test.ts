@@ -24,7 +24,7 @@ let chromium: Chromium;
 let ready: { api: string; gateway: string };
 
 /** A page that also serves tunnels, as docs/sdk.md says. */
-const WITH_TUNNELS = `import { enroll, PushpointDevice, WebStore, webTunnels } from '@pushpoint/device';
+const WITH_TUNNELS = `import { enroll, nearness, PushpointDevice, WebStore, webProbe, webTunnels } from '@pushpoint/device';
 const query = new URLSearchParams(location.search);
 const store = await WebStore.open('tunnels');
 await enroll({ server: query.get('server'), token: query.get('token'), store, name: 'echo' });
@@ -38,7 +38,7 @@ const echo = (stream) => {
   };
 };
 const tunnels = webTunnels({ serve: ({ port }) => (port === 7 ? echo : undefined) });
-const device = new PushpointDevice({ store, tunnels });
+const device = new PushpointDevice({ store, tunnels, nearness: nearness(webProbe) });
 const state = document.querySelector('#state');
 device.on('connected', ({ gateway }) => { state.textContent = 'connected to ' + gateway.name; });
 await device.start();
@@ -108,14 +108,16 @@ async function devices(): Promise<string[]> {
   return (JSON.parse(output).items as { id: string }[]).map(({ id }) => id);
 }
 
-test('the bundle is under 25 kB compressed, without eval and without unused tunnel code', () => {
+test('the bundle is under 25 kB compressed, without eval and without parts not asked for', () => {
   const page = scripts['/page.js'] ?? '';
   const withTunnels = scripts['/tunnels/page.js'] ?? '';
   const sizes = [page, withTunnels].map((code) => gzipSync(code, { level: 9 }).length);
-  console.log(`compressed: ${sizes[0]} bytes, with tunnels ${sizes[1]}`);
+  console.log(`compressed: ${sizes[0]} bytes, with tunnels and nearness ${sizes[1]}`);
   assert.ok((sizes[0] ?? 0) < 25_000);
   assert.ok(withTunnels.includes('pushpoint.tunnel.v1'));
   assert.not.match(page, /pushpoint\.tunnel/);
+  assert.ok(withTunnels.includes('pushpoint-gateway'), 'it probes');
+  assert.not.match(page, /pushpoint-gateway/);
   for (const code of [page, withTunnels]) assert.not.match(code, /\beval\s*\(|\bFunction\s*\(/);
 });
 
