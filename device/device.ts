@@ -60,8 +60,8 @@ export interface DeviceOptions {
   /** H-8, milliseconds; default 20 s. */
   handshakeTimeoutMs?: number;
   /**
-   * Measures how far gateways are and goes to a near one (G-10). Without it the list is used in its order, and
-   * a bundler leaves the code out: import `nearness` to have it.
+   * Measures how far gateways are and goes to a near one (G-10). Without it the list is used in its order,
+   * and a bundler leaves the code out: import `nearness` to have it.
    */
   nearness?: MakeNearness | undefined;
   /**

@@ -54,7 +54,10 @@ export class GatewayChoice {
   readonly #distances = new Map<string, number | null>();
   #avoided: string | undefined;
 
-  /** `home`: url of the gateway of the last session, also of an earlier program's; `order`: as given when absent. */
+  /**
+   * `home`: url of the gateway of the last session, also of an earlier program's; `order`: as given when
+   * absent.
+   */
   constructor(
     list: readonly GatewayAddress[],
     home?: string,

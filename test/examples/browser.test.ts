@@ -24,7 +24,8 @@ let chromium: Chromium;
 let ready: { api: string; gateway: string };
 
 /** A page that also serves tunnels, as docs/sdk.md says. */
-const WITH_TUNNELS = `import { enroll, nearness, PushpointDevice, WebStore, webProbe, webTunnels } from '@pushpoint/device';
+const WITH_TUNNELS = `import { enroll, nearness, PushpointDevice } from '@pushpoint/device';
+import { WebStore, webProbe, webTunnels } from '@pushpoint/device';
 const query = new URLSearchParams(location.search);
 const store = await WebStore.open('tunnels');
 await enroll({ server: query.get('server'), token: query.get('token'), store, name: 'echo' });
