@@ -5,11 +5,14 @@ import type { TunnelSide } from '../protocol/index.ts';
  * direction. What it is called for in turn it may give later, in any order.
  */
 export interface FrameCipher {
-  /** The message of a frame. It is the caller's; `frame` is only read during the call. */
-  seal(counter: number, frame: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /**
+   * The message of a frame, in parts that follow each other. They are the caller's; `frame` is only read
+   * during the call.
+   */
+  seal(counter: number, frame: Uint8Array): Uint8Array[] | Promise<Uint8Array[]>;
   /**
    * The frame of a message; `null` when the other end did not seal it. `message` is only read during the
-   * call, and a frame that comes at once is only valid until the next call.
+   * call.
    */
   open(counter: number, message: Uint8Array): Uint8Array | null | Promise<Uint8Array | null>;
 }

@@ -16,8 +16,8 @@ import {
 
 /** A WebSocket as a leg sees it. */
 export interface LegSocket {
-  /** The message must stay unchanged. */
-  sendBinary(message: Uint8Array): void;
+  /** One message, in parts that follow each other and must stay unchanged. */
+  sendBinary(message: readonly Uint8Array[]): void;
   sendText(text: string): void;
   close(code: number, reason: string): void;
   terminate(): void;
@@ -145,7 +145,7 @@ export class TunnelLeg {
   }
 
   /** A sealed frame. Dropped while the leg is not joined: both ends repeat it once they are paired. */
-  sendBinary(message: Uint8Array): void {
+  sendBinary(message: readonly Uint8Array[]): void {
     if (this.#joined) this.#socket?.sendBinary(message);
   }
 

@@ -6,8 +6,8 @@ import { sealCounter } from '../protocol/index.ts';
 import type { FrameCipher } from './frame-cipher.ts';
 
 export interface SealedFramesHooks {
-  /** A message for the other end. */
-  send(message: Uint8Array): void;
+  /** A message for the other end, in parts. */
+  send(message: Uint8Array[]): void;
   /** A frame that the other end sealed, only valid during the call. */
   receive(frame: Uint8Array): void;
   /** A message that the other end did not send, or sent before: called once, and nothing comes after it. */

@@ -71,7 +71,7 @@ export class Tunnel {
     const { side, cipher, accept, allocate, streamWindow, tunnelWindow } = parts;
     this.#frames = new SealedFrames(cipher, {
       send: (message) => {
-        this.#bytesSent += message.length;
+        for (const part of message) this.#bytesSent += part.length;
         (this.#leg ?? this.#leaving)?.sendBinary(message);
       },
       receive: (frame) => this.#streams.receive(frame),

@@ -1,10 +1,4 @@
-import {
-  SEAL_COUNTER_BYTES,
-  SEAL_KEY_BYTES,
-  sealNonce,
-  TUNNEL_LIMITS,
-  type TunnelSide,
-} from '../../protocol/index.ts';
+import { SEAL_COUNTER_BYTES, SEAL_KEY_BYTES, sealNonce, type TunnelSide } from '../../protocol/index.ts';
 import type { MakeFrameCipher } from '../../tunnel/index.ts';
 import { webCrypto } from './crypto-web.ts';
 
@@ -23,10 +17,7 @@ export const webFrameCipher: MakeFrameCipher = async (key, side) => {
     async seal(counter, frame) {
       const iv = sealNonce(counter);
       const sealed = await subtle.encrypt({ name: AES, iv }, own, new Uint8Array(frame));
-      const message = new Uint8Array(frame.length + TUNNEL_LIMITS.sealBytes);
-      message.set(iv.subarray(-SEAL_COUNTER_BYTES));
-      message.set(new Uint8Array(sealed), SEAL_COUNTER_BYTES);
-      return message;
+      return [iv.subarray(-SEAL_COUNTER_BYTES), new Uint8Array(sealed)];
     },
     async open(counter, message) {
       const sealed = new Uint8Array(message.subarray(SEAL_COUNTER_BYTES));

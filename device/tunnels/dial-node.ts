@@ -121,12 +121,12 @@ class NodeLegSocket implements LegSocket {
     socket.on('close', () => this.#closed());
   }
 
-  sendBinary(frame: Uint8Array): void {
-    this.#send(OPCODE.binary, frame);
+  sendBinary(message: readonly Uint8Array[]): void {
+    this.#send(OPCODE.binary, message);
   }
 
   sendText(text: string): void {
-    this.#send(OPCODE.text, Buffer.from(text));
+    this.#send(OPCODE.text, [Buffer.from(text)]);
   }
 
   close(code: number, reason: string): void {
@@ -138,7 +138,7 @@ class NodeLegSocket implements LegSocket {
     const payload = Buffer.alloc(2 + Buffer.byteLength(reason.slice(0, 40)));
     payload.writeUInt16BE(code, 0);
     payload.write(reason.slice(0, 40), 2);
-    this.#send(OPCODE.close, payload);
+    this.#send(OPCODE.close, [payload]);
     this.#closing = true;
     this.#timer = setTimeout(() => this.terminate(), CLOSE_MS);
   }
@@ -150,7 +150,7 @@ class NodeLegSocket implements LegSocket {
   }
 
   /** All that is sent at one time goes into one write. */
-  #send(opcode: number, payload: Uint8Array): void {
+  #send(opcode: number, payload: readonly Uint8Array[]): void {
     const socket = this.#socket;
     if (this.#closing || this.#head !== null || !socket?.writable) return;
     if (!this.#corked) {
@@ -161,9 +161,9 @@ class NodeLegSocket implements LegSocket {
         socket.uncork();
       });
     }
-    const [header, bytes] = clientFrame(opcode, payload, this.#masked);
-    socket.write(header);
-    if (bytes.length > 0) socket.write(bytes);
+    for (const part of clientFrame(opcode, payload, this.#masked)) {
+      if (part.length > 0) socket.write(part);
+    }
   }
 
   #read(bytes: number, data: Uint8Array): void {
@@ -231,7 +231,7 @@ class NodeLegSocket implements LegSocket {
 
   #control(opcode: number, payload: Buffer): void {
     if (opcode === OPCODE.ping && (this.#socket?.writableLength ?? 0) < PONG_BACKLOG) {
-      this.#send(OPCODE.pong, Buffer.from(payload));
+      this.#send(OPCODE.pong, [Buffer.from(payload)]);
     }
     if (opcode !== OPCODE.close) return;
     this.#reader.stop();

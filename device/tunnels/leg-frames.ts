@@ -125,11 +125,16 @@ export class LegFrameReader {
 }
 
 /**
- * Header and payload of a frame to a server. Not `masked`: with a mask of zeros, and `payload` itself instead
- * of a copy.
+ * Header and payload of a frame to a server, in parts. Not `masked`: with a mask of zeros, and the parts of
+ * the payload themselves instead of a copy.
  */
-export function clientFrame(opcode: number, payload: Uint8Array, masked: boolean): [Buffer, Uint8Array] {
-  const { length } = payload;
+export function clientFrame(
+  opcode: number,
+  payload: readonly Uint8Array[],
+  masked: boolean,
+): [header: Buffer, ...payload: Uint8Array[]] {
+  let length = 0;
+  for (const part of payload) length += part.length;
   const size = length < 126 ? 6 : length < 65_536 ? 8 : 14;
   const header = Buffer.allocUnsafe(size);
   header[0] = 0x80 | opcode;
@@ -144,11 +149,14 @@ export function clientFrame(opcode: number, payload: Uint8Array, masked: boolean
   }
   if (!masked) {
     header.fill(0, size - 4);
-    return [header, payload];
+    return [header, ...payload];
   }
   const mask = randomBytes(4);
   header.set(mask, size - 4);
   const copy = Buffer.allocUnsafe(length);
-  for (let i = 0; i < length; i++) copy[i] = (payload[i] as number) ^ (mask[i & 3] as number);
+  let at = 0;
+  for (const part of payload) {
+    for (let i = 0; i < part.length; i++, at++) copy[at] = (part[i] as number) ^ (mask[at & 3] as number);
+  }
   return [header, copy];
 }

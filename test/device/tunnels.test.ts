@@ -32,7 +32,7 @@ function fakeGateway() {
         const hello = encodeHello({ pair: 1, window: 262_144, highest: 0, streams: [] });
         events.binary(operator.seal(hello));
       },
-      sendBinary: (message) => leg.frames.push(operator.open(message)),
+      sendBinary: (message) => leg.frames.push(operator.open(Buffer.concat(message))),
       close: () => {},
       terminate: () => {},
     };

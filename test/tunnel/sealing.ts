@@ -13,7 +13,7 @@ export class SealingEnd {
   }
 
   seal(frame: Uint8Array, counter = ++this.counter): Uint8Array {
-    return this.#cipher.seal(counter, frame) as Uint8Array;
+    return Buffer.concat(this.#cipher.seal(counter, frame) as Uint8Array[]);
   }
 
   /** Throws for what the other end did not seal. */
