@@ -161,11 +161,18 @@ export class TunnelService {
     return this.#begin(moved, turn, { key, at });
   }
 
-  /** Ends it for everybody; one that has ended stays as it is. */
-  async close(id: string, caller: TunnelCaller): Promise<Tunnel> {
-    await this.#get(id);
-    const reason = 'An operator closed it.';
-    const [ended] = await this.#parts.endings.end([{ id, code: 'closed', reason }], caller.tokenId);
+  /**
+   * Ends it for everybody; one that has ended stays as it is. `forged`: the operator's end noticed it, and a
+   * gateway may not have said so.
+   */
+  async close(id: string, caller: TunnelCaller, code: 'closed' | 'forged' = 'closed'): Promise<Tunnel> {
+    const { at } = await this.#get(id);
+    const reason =
+      code === 'closed'
+        ? 'An operator closed it.'
+        : "The operator's end found that what passed was changed, repeated or made up on the way" +
+          `${at ? ` through gateway ${at.gateway}` : ''}.`;
+    const [ended] = await this.#parts.endings.end([{ id, code, reason }], caller.tokenId);
     return ended ?? this.#get(id);
   }
 

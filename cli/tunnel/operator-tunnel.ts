@@ -114,9 +114,13 @@ export class OperatorTunnel {
     const mute = !this.#isConnected && !this.#tunnel.over;
     this.#tunnel.close('operator-left');
     if (!mute) return;
+    await this.#closeOnRecord('closed');
+  }
+
+  async #closeOnRecord(code: 'closed' | 'forged'): Promise<void> {
     // What interrupted the command does not interrupt this.
     const api = this.#parts.api.withSignal(AbortSignal.timeout(CLOSE_WITHIN_MS));
-    await api.request('POST', `/v1/tunnels/${this.id}/close`).catch((error) => {
+    await api.request('POST', `/v1/tunnels/${this.id}/close?code=${code}`).catch((error) => {
       this.#note(`The tunnel is not closed yet: ${(error as Error).message}`);
     });
   }
@@ -165,6 +169,7 @@ export class OperatorTunnel {
    */
   async #whyEnded(seen: string): Promise<string> {
     if (seen.startsWith('forged')) {
+      await this.#closeOnRecord('forged');
       return `Gateway ${this.#gateway}, or something on the way, changed or made up what passed (${seen})`;
     }
     const deadline = performance.now() + END_KNOWN_WITHIN_MS;

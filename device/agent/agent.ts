@@ -245,7 +245,9 @@ export class Agent {
       this.#log.info({ tunnelId: tunnel, host, port }, 'tunnel opened');
     });
     device.on('tunnel-ended', ({ tunnel, host, port, reason }) => {
-      this.#log.info({ tunnelId: tunnel, host, port, reason }, 'tunnel ended');
+      // Somebody on the way changed what passed (T-14).
+      const level = reason?.startsWith('forged') ? 'warn' : 'info';
+      this.#log[level]({ tunnelId: tunnel, host, port, reason }, 'tunnel ended');
     });
     device.on('stream-refused', ({ tunnel, host, port, reason }) => {
       this.#log.warn({ tunnelId: tunnel, host, port, reason }, 'stream of a tunnel refused');

@@ -344,6 +344,20 @@ test('closed by an operator, both ends are told; closed again it stays as it is'
   assert.is((await http.call('POST', '/v1/tunnels/none/close')).status, 404);
 });
 
+test('T-14: what the end of an operator found forged is on record, whatever the gateway says', async () => {
+  const { id } = (await open({ deviceId: await connected(), port: 22 })).body.tunnel;
+  await join(id, gw1);
+  assert.is((await http.call('POST', `/v1/tunnels/${id}/close?code=other`)).status, 400);
+  const { body } = await http.call('POST', `/v1/tunnels/${id}/close?code=forged`, { as: 'operator' });
+  assert.is(body.end.code, 'forged');
+  assert.match(body.end.reason, /through gateway gw1\.$/);
+  await http.tunnelsSaid([said(id, 'ended', { reason: 'operator-left' })]);
+  assert.is((await read(id)).end.code, 'forged');
+  assert.match((await endTold(gw1, id)) ?? '', /made up on the way/);
+  const [entry] = await audit('tunnel.ended', id);
+  assert.is(entry.detail.code, 'forged');
+});
+
 test('an operator moves its own tunnel; the old gateway hears of it once both ends moved', async () => {
   const device = await connected();
   const { id } = (await open({ deviceId: device, port: 22 })).body.tunnel;

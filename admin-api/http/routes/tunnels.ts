@@ -4,7 +4,13 @@ import { type App, operation } from '../operation.ts';
 import { presentOpenedTunnel, presentPage, presentTunnel } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import { spanOf } from '../schemas/time-span.ts';
-import { OpenedTunnelSchema, TunnelCreation, TunnelQuery, TunnelSchema } from '../schemas/tunnels.ts';
+import {
+  OpenedTunnelSchema,
+  TunnelClosing,
+  TunnelCreation,
+  TunnelQuery,
+  TunnelSchema,
+} from '../schemas/tunnels.ts';
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Tunnels';
@@ -112,10 +118,14 @@ export function tunnelRoutes(app: App, { store, tunnels }: HttpServices): void {
       summary: 'Close a tunnel',
       description: 'Both ends learn why at once. A tunnel that has already ended stays as it is.',
       params: IdParams,
+      querystring: TunnelClosing,
       answers: { 200: TheTunnel },
       problems: ['not-found'],
     }),
-    async (request) => presentTunnel(await tunnels.close(request.params.id, callerOf(request))),
+    async (request) => {
+      const { params, query } = request;
+      return presentTunnel(await tunnels.close(params.id, callerOf(request), query.code));
+    },
   );
 }
 

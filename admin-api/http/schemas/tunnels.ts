@@ -127,6 +127,19 @@ export const TunnelCreation = Type.Object(
   { title: 'TunnelCreation', ...closed },
 );
 
+export const TunnelClosing = Type.Object(
+  {
+    code: Type.Optional({
+      ...OneOf(['closed', 'forged'] as const, {
+        description:
+          "Why. `forged`: the operator's end found that what passed was changed or made up on the way.",
+      }),
+      default: 'closed',
+    }),
+  },
+  closed,
+);
+
 export const TunnelQuery = Type.Object(
   {
     ...pageQuery,
