@@ -10,6 +10,7 @@ import { EnrolmentService } from './services/enrolment-service.ts';
 import { GatewayService } from './services/gateway-service.ts';
 import { GroupService } from './services/group-service.ts';
 import { JoinService } from './services/join-service.ts';
+import { KeyRotationService } from './services/key-rotation-service.ts';
 import { KeysService } from './services/keys-service.ts';
 import { LocateService } from './services/locate-service.ts';
 import { SecretResults } from './services/secret-results.ts';
@@ -42,6 +43,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     tunnels: new TunnelService(parts, settings.tunnels),
     tokens: new TokenService(parts),
     keys: new KeysService(parts),
+    keyRotation: new KeyRotationService(parts),
     events: parts.hub,
   };
 }

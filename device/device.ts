@@ -21,7 +21,7 @@ import { DeviceKeys } from './executions/device-keys.ts';
 import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions/executions.ts';
 import { GroupKeys } from './executions/group-keys.ts';
 import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
-import { Orders } from './executions/orders.ts';
+import { Orders, sameKey } from './executions/orders.ts';
 import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
 import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
@@ -31,11 +31,12 @@ import type { NetworkWatch } from './gateways/network-watch.ts';
 import { GatewayPasses } from './gateways/passes.ts';
 import { TrustedKeys } from './keys/trusted-keys.ts';
 import { type DeviceLog, silent } from './log.ts';
-import type { Fetch } from './platform/api-request.ts';
+import { ApiError, type Fetch } from './platform/api-request.ts';
 import { toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
+import { askRotation } from './rotate-key.ts';
 import type { DeviceState, DeviceStore } from './storage/store.ts';
 import type { DeviceTunnels, MakeTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
@@ -106,6 +107,8 @@ export class PushpointDevice {
   #session: SessionInfo | null = null;
   /** H-9: another program with the same key ended the last session, and no gateway was told. */
   #displaced = false;
+  /** K-6: the key that was asked for is tried. */
+  #provesNext = false;
   #unwatchNetwork: (() => void) | undefined;
   #saving: Promise<void> = Promise.resolve();
 
@@ -216,6 +219,27 @@ export class PushpointDevice {
   }
 
   /**
+   * Gives the device another key (K-6). Resolves when the server knows it by that; throws `ApiError`. After
+   * an error either key may count: the device proves with whichever does, and a repeated call goes on.
+   */
+  async rotateKey(): Promise<void> {
+    if (!this.#running) throw new Error('not started');
+    const { state, inbox } = this.#running;
+    const { crypto, fetch, server = state.identity.server } = this.#options;
+    const to = state.nextKey ?? (await crypto.generate());
+    await this.#saved({ nextKey: to });
+    const { deviceId } = state.identity;
+    const membership = await askRotation({ deviceId, server, from: state.key, to, crypto, fetch });
+    // The gateway may have brought it first.
+    await inbox.caughtUp();
+    if (state.key !== to) inbox.take({ t: 'order', ...membership }, true);
+    await inbox.caughtUp();
+    if (state.key !== to)
+      throw new ApiError('the answer is not as K-6 says: another key', { temporary: true });
+    await this.#saving;
+  }
+
+  /**
    * Handlers are asked to stop and may report until the deadline (default 5 s); then the connection closes.
    * What they did not report is `interrupted` at the next start. `abrupt`: as if the program had been killed.
    */
@@ -273,7 +297,7 @@ export class PushpointDevice {
     const clock = new ServerClock(stored.marks.issuedAt);
     const { deviceId } = identity;
     const trusted = new TrustedKeys(stored.state, crypto);
-    const orders = new Orders({ deviceId, publicKey: key.publicKey, trusted, clock });
+    const orders = new Orders({ deviceId, publicKeys: () => this.#publicKeys(stored.state), trusted, clock });
     if (stored.state.membership) orders.hold(stored.state.membership);
     const fault = (error: unknown) => this.#fault(error);
     const keys = new DeviceKeys(identity, crypto);
@@ -302,7 +326,7 @@ export class PushpointDevice {
       trusted,
       keys: (keys) => this.#save({ keys }),
       membership: (membership, body) => {
-        this.#save({ membership });
+        this.#save({ membership, ...this.#confirmed(body) });
         const { state, groups, epoch, revision } = body;
         this.#events.emit('membership', { state, groups, epoch, revision });
         this.#stand(body);
@@ -342,7 +366,7 @@ export class PushpointDevice {
     const { state, orders, trusted } = this.#running;
     return {
       deviceId: state.identity.deviceId,
-      privateKey: state.key.privateKey,
+      privateKey: ((this.#provesNext && state.nextKey) || state.key).privateKey,
       software: clip(this.#options.software ?? 'pushpoint-device', LIMITS.softwareLength),
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
@@ -386,6 +410,28 @@ export class PushpointDevice {
     this.#running?.executions.reportQueue.detach();
     this.#running?.executions.groupKeys.detach();
     this.#events.emit('disconnected', how);
+    if (how.code === CLOSE.badProof) this.#tryOtherKey();
+  }
+
+  /** Those that a membership may name. */
+  #publicKeys(stored: DeviceState): Uint8Array[] {
+    const { key, nextKey } = this.#running?.state ?? stored;
+    return [key, nextKey].flatMap((each) => (each ? [each.publicKey] : []));
+  }
+
+  /** K-6: the membership names the key that was asked for. */
+  #confirmed({ key }: MembershipOrder): Partial<DeviceState> {
+    const next = this.#running?.state.nextKey;
+    if (!key || !next || !sameKey(key, next.publicKey)) return {};
+    this.#provesNext = false;
+    return { key: next, nextKey: undefined };
+  }
+
+  /** K-6: perhaps the server has the other key by now, and its answer was lost. */
+  #tryOtherKey(): void {
+    if (!this.#running?.state.nextKey) return;
+    this.#provesNext = !this.#provesNext;
+    if (this.#provesNext) this.#uplink.connectNow();
   }
 
   async #locate(signal: AbortSignal): Promise<readonly GatewayAddress[]> {
@@ -413,12 +459,16 @@ export class PushpointDevice {
   }
 
   #save(news: Partial<DeviceState>): void {
-    if (!this.#running) return;
-    const state = Object.assign(this.#running.state, news);
-    const kept = { ...state };
-    this.#saving = this.#saving
-      .then(() => this.#options.store.saveState(kept))
-      .catch((error) => this.#fault(error));
+    void this.#saved(news).catch((error) => this.#fault(error));
+  }
+
+  /** Resolves when it is stored. */
+  #saved(news: Partial<DeviceState>): Promise<void> {
+    if (!this.#running) return Promise.resolve();
+    const kept = { ...Object.assign(this.#running.state, news) };
+    const saved = this.#saving.then(() => this.#options.store.saveState(kept));
+    this.#saving = saved.catch(() => undefined);
+    return saved;
   }
 
   #fault(error: unknown): void {

@@ -6,6 +6,7 @@ export * from './enrolment.ts';
 export * from './enrolment-token.ts';
 export * from './execution-states.ts';
 export * from './hpke.ts';
+export * from './key-rotation.ts';
 export * from './limits.ts';
 export * from './messages.ts';
 export * from './public-keys.ts';

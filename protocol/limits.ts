@@ -62,6 +62,8 @@ export const LIMITS = {
   secretResultBytes: 33 * 1024 - 64,
   /** Body of a pass (S-9), bytes. */
   passBytes: 512,
+  /** Body of a device's request for another key (K-6), bytes. */
+  keyRotationBytes: 256,
   /** Body of the server keys (K-1), bytes, and signing keys in it. */
   serverKeysBytes: 512,
   signingKeys: 4,

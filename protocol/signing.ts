@@ -41,6 +41,11 @@ export function passBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('pass', body);
 }
 
+/** What a device signs with both keys to be known by the second (K-6). */
+export function keyRotationBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return signedBytes('rotate', body);
+}
+
 /** What a root key signs of the server keys (K-2). */
 export function serverKeysBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('keys', body);

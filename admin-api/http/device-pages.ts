@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify';
 
 /** What devices call (PROTOCOL.md, E-2, G-16). */
-const DEVICE_PATHS = new Set(['/v1/enroll', '/v1/locate']);
+const DEVICE_PATHS = new Set(['/v1/enroll', '/v1/locate', '/v1/rotate-key']);
 /** How long a browser may remember what it was allowed, seconds. */
 const REMEMBER_S = 600;
 

@@ -7,6 +7,7 @@ import { DeviceSchema, ExplanationSchema, PlacementSchema } from './schemas/devi
 import {
   EnrolmentSchema,
   EnrolmentTokenSchema,
+  KeyRotatedSchema,
   LocatedSchema,
   NewEnrolmentTokenSchema,
 } from './schemas/enrolment.ts';
@@ -38,6 +39,7 @@ const SCHEMAS = [
   EnrolmentTokenSchema,
   NewEnrolmentTokenSchema,
   ServerKeysSchema,
+  KeyRotatedSchema,
   ApiTokenSchema,
   NewApiTokenSchema,
   WorkerSchema,

@@ -11,6 +11,7 @@ import type { EnrolmentService } from '../services/enrolment-service.ts';
 import type { GatewayService } from '../services/gateway-service.ts';
 import type { GroupService } from '../services/group-service.ts';
 import type { JoinService } from '../services/join-service.ts';
+import type { KeyRotationService } from '../services/key-rotation-service.ts';
 import type { KeysService } from '../services/keys-service.ts';
 import type { LocateService } from '../services/locate-service.ts';
 import type { SecretResults } from '../services/secret-results.ts';
@@ -89,6 +90,7 @@ export interface HttpServices {
   tunnels: TunnelService;
   tokens: TokenService;
   keys: KeysService;
+  keyRotation: KeyRotationService;
   events: EventSource;
   registry: Registry;
   now: () => number;

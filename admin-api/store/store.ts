@@ -202,6 +202,8 @@ export interface Devices {
   /** Grows the membership revision. */
   move(id: string, groupId: string): Promise<void>;
   /** Grows the membership revision. */
+  setPublicKey(id: string, publicKey: Uint8Array): Promise<void>;
+  /** Grows the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
   /** Of the devices whose secret is not their first: few, whatever there are of devices. */
   generations(): Promise<Map<string, number>>;

@@ -75,7 +75,7 @@ export class Inbox {
   async #keys({ t: _, ...signed }: KeysMessage): Promise<void> {
     const { trusted, keys, refused } = this.#parts;
     if (await trusted.take(signed)) keys(signed);
-    else refused({ reason: 'server keys' });
+    else if (trusted.edition[0] > 0) refused({ reason: 'server keys' });
   }
 
   async #order(order: Order, open: boolean): Promise<void> {

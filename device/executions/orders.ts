@@ -36,7 +36,8 @@ export type Verdict =
 
 export interface OrdersParts {
   deviceId: string;
-  publicKey: Uint8Array;
+  /** Its key, and the one that it asked for (K-6). */
+  publicKeys(): readonly Uint8Array[];
   trusted: Pick<TrustedKeys, 'verify'>;
   clock: ServerClock;
 }
@@ -61,7 +62,7 @@ export class Orders {
   /** The membership that it stored: what signed it then may be trusted no more. */
   hold({ body }: Pick<Order, 'body'>): void {
     const order = decodeOrderBody(body);
-    if (order?.kind !== 'membership' || !isFor(this.#parts.publicKey, order)) return;
+    if (order?.kind !== 'membership' || !isFor(this.#parts.publicKeys(), order)) return;
     this.#membership = order;
     this.#parts.clock.verified(order.issuedAt);
   }
@@ -82,7 +83,7 @@ export class Orders {
     if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
     this.#parts.clock.verified(body.issuedAt);
     if (body.kind === 'membership') {
-      if (!isFor(this.#parts.publicKey, body)) return { as: 'refused', reason: 'other key' };
+      if (!isFor(this.#parts.publicKeys(), body)) return { as: 'refused', reason: 'other key' };
       if (!isNewer(editionOf(body), this.edition)) {
         return { as: 'refused', reason: 'older membership' };
       }
@@ -103,8 +104,10 @@ export class Orders {
 }
 
 /** Whether the membership names the key of the device, or none, as one that ends it does (S-7). */
-function isFor(publicKey: Uint8Array, { key }: MembershipOrder): boolean {
-  return (
-    key === undefined || (key.length === publicKey.length && key.every((byte, at) => byte === publicKey[at]))
-  );
+function isFor(publicKeys: readonly Uint8Array[], { key }: MembershipOrder): boolean {
+  return key === undefined || publicKeys.some((own) => sameKey(own, key));
+}
+
+export function sameKey(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

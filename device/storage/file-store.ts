@@ -2,6 +2,7 @@ import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GroupKeyName, SealedArgs } from '../../protocol/index.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
+import type { DeviceKey } from '../platform/crypto.ts';
 import { privateFolder, replaceFile } from './file-mode.ts';
 import { lockFolder } from './folder-lock.ts';
 import { JournalFile } from './journal-file.ts';
@@ -147,9 +148,10 @@ function withSealed(entry: JournalEntry, sealed: unknown): JournalEntry {
 }
 
 function toJson(state: DeviceState): unknown {
-  const { key, identity, keys, membership, gateways, older, home, measured, groupKeys } = state;
+  const { key, nextKey, identity, keys, membership, gateways, older, home, measured, groupKeys } = state;
   return {
-    key: key && { publicKey: toBase64url(key.publicKey), privateKey: toBase64url(key.privateKey) },
+    key: key && keyToJson(key),
+    nextKey: nextKey && keyToJson(nextKey),
     enrolledAs: state.enrolledAs,
     identity: identity && {
       ...identity,
@@ -170,6 +172,14 @@ function toJson(state: DeviceState): unknown {
   };
 }
 
+function keyToJson({ publicKey, privateKey }: DeviceKey) {
+  return { publicKey: toBase64url(publicKey), privateKey: toBase64url(privateKey) };
+}
+
+function keyFromJson({ publicKey, privateKey }: Record<keyof DeviceKey, unknown>): DeviceKey {
+  return { publicKey: fromBase64url(publicKey, 32), privateKey: fromBase64url(privateKey, 32) };
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: what this program wrote itself, read once
 function fromJson(json: any): DeviceState {
   const state: DeviceState = { gateways: json.gateways };
@@ -178,11 +188,9 @@ function fromJson(json: any): DeviceState {
   if (typeof json.enrolledAs === 'string') state.enrolledAs = json.enrolledAs;
   if (json.measured) state.measured = Object.fromEntries(Object.entries(json.measured).filter(isMeasure));
   if (json.key) {
-    state.key = {
-      publicKey: fromBase64url(json.key.publicKey, 32),
-      privateKey: fromBase64url(json.key.privateKey, 32),
-    };
+    state.key = keyFromJson(json.key);
   }
+  if (json.nextKey) state.nextKey = keyFromJson(json.nextKey);
   if (json.identity) {
     const { deviceId, server, installation, epoch, generation } = json.identity;
     state.identity = {

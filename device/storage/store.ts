@@ -26,6 +26,8 @@ export interface DeviceIdentity {
 export interface DeviceState {
   /** Made before enrolling is tried, so that a second try is known to be the same device. */
   key?: DeviceKey;
+  /** Asked for, and not confirmed by a membership yet (K-6): either may be the one that counts. */
+  nextKey?: DeviceKey | undefined;
   identity?: DeviceIdentity;
   /** The name it enrolled with; absent once it had another. */
   enrolledAs?: string | undefined;

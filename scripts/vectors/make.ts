@@ -3,6 +3,8 @@ import { Buffer } from 'node:buffer';
 import {
   CLOSE,
   closeName,
+  encodeKeyRotation,
+  keyRotationBytes,
   LIMITS,
   locateBytes,
   locatedBytes,
@@ -50,11 +52,26 @@ function signatureVectors() {
       sigBase64url: Buffer.from(sig).toString('base64url'),
     };
   };
+  const rotation = encodeKeyRotation({
+    device: DEVICE,
+    from: DEVICE_KEY.publicKey,
+    to: NEXT_KEY.publicKey,
+  });
   return [
     signed(
       'H-4 prove',
       { nonce: hexOf(NONCE), gateway: GATEWAY, device: DEVICE },
       proofBytes(NONCE, GATEWAY, DEVICE),
+    ),
+    signed(
+      'K-6 rotate',
+      {
+        device: DEVICE,
+        from: hexOf(DEVICE_KEY.publicKey),
+        to: hexOf(NEXT_KEY.publicKey),
+        body: hexOf(rotation),
+      },
+      keyRotationBytes(rotation),
     ),
     signed('S-9 pass', { body: hexOf(signedPass().body) }, passBytes(signedPass().body), 'server'),
     signed(

@@ -10,6 +10,8 @@ import {
   EnrolmentTokenCreation,
   EnrolmentTokenSchema,
   EnrolRequest,
+  KeyRotatedSchema,
+  KeyRotationRequest,
   LocatedSchema,
   LocateRequestSchema,
   NewEnrolmentTokenSchema,
@@ -20,12 +22,14 @@ import type { HttpServices } from '../services.ts';
 const tag = 'Enrolment';
 /** The longest request is half of it. */
 const ENROL_BODY_BYTES = 8 * 1_024;
+/** The longest request is a third of it. */
+const ROTATION_BODY_BYTES = 2 * 1_024;
 /** The longest question is half of it. */
 const LOCATE_BODY_BYTES = 1_024;
 
 export function enrolmentRoutes(
   app: App,
-  { store, enrolment, locate }: HttpServices,
+  { store, enrolment, locate, keyRotation }: HttpServices,
   failedAttempts: FailedAttempts,
 ): void {
   // Before the body is read; and whatever was wrong with it counts.
@@ -91,6 +95,31 @@ export function enrolmentRoutes(
       }
       const question = { device, nonce, challenge, proof: Buffer.from(proof, 'base64url') };
       return presentLocated(await locate.locate(question));
+    },
+  });
+
+  app.post('/v1/rotate-key', {
+    bodyLimit: ROTATION_BODY_BYTES,
+    ...limited,
+    ...operation({
+      access: 'open',
+      operationId: 'rotateDeviceKey',
+      tag,
+      summary: 'Give a device another key',
+      description:
+        'Asked by the device, with both keys (PROTOCOL.md, K-6). A repeated request changes nothing.',
+      body: KeyRotationRequest,
+      answers: { 200: { description: 'It has the key.', schema: Ref(KeyRotatedSchema) } },
+      problems: ['unauthorized', 'conflict', 'too-many-requests'],
+    }),
+    handler: async (request) => {
+      const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64url'));
+      const { body, fromSig, toSig } = request.body;
+      const membership = await keyRotation.rotate({
+        ...{ body: bytes(body), fromSig: bytes(fromSig), toSig: bytes(toSig) },
+      });
+      const text = (value: Uint8Array) => Buffer.from(value).toString('base64url');
+      return { membership: { body: text(membership.body), sig: text(membership.sig) } };
     },
   });
 

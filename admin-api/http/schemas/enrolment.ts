@@ -113,6 +113,29 @@ export const LocateRequestSchema = Type.Object(
   { title: 'LocateRequest' },
 );
 
+export const KeyRotationRequest = Type.Object(
+  {
+    body: Type.String({
+      pattern: '^[A-Za-z0-9_-]+$',
+      maxLength: 342,
+      description: 'Device, its key and the next one (PROTOCOL.md, K-6), base64url without padding.',
+    }),
+    fromSig: Type.String({ pattern: '^[A-Za-z0-9_-]{86}$', description: 'Signature by its key.' }),
+    toSig: Type.String({ pattern: '^[A-Za-z0-9_-]{86}$', description: 'Signature by the next key.' }),
+  },
+  { title: 'KeyRotationRequest' },
+);
+
+export const KeyRotatedSchema = Type.Object(
+  {
+    membership: Type.Object(
+      { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
+      { ...closed, description: 'Its signed membership, which names the next key (PROTOCOL.md, S-7).' },
+    ),
+  },
+  { $id: 'KeyRotated', ...closed, description: 'The device has another key.' },
+);
+
 export const LocatedSchema = Type.Object(
   {
     challenge: Type.Optional(Base64Url('Text to sign, if the request had no proof')),

@@ -94,6 +94,7 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   ],
   'device.released': ['What was known of copies of a device was dropped.', device],
   'device.split': ['A device was deleted because it had copies.', device],
+  'device.key-rotated': ['A device has another key, which it asked for.', device],
   'device.moved': ['A device was moved to another group.', { ...device, groupId: group.id }],
   'device.blocked': ['A device was blocked.', device],
   'device.unblocked': ['A device was unblocked.', device],

@@ -175,6 +175,11 @@ export class SqlDevices implements Devices {
     });
   }
 
+  setPublicKey(id: string, publicKey: Uint8Array): Promise<void> {
+    const values = { public_key: publicKey, membership_revision: sql<number>`membership_revision + 1` };
+    return this.#scope.once((db) => change(db, id, values));
+  }
+
   setBlocked(id: string, blockedAt: number | null): Promise<void> {
     return this.#scope.atomic(async (db) => {
       if (blockedAt !== null) await deviceLeaves(db, id);

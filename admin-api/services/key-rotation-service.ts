@@ -1,0 +1,69 @@
+import {
+  decodeKeyRotation,
+  isStrictEd25519,
+  type KeyRotation,
+  keyRotationBytes,
+  ProtocolError,
+} from '../../protocol/index.ts';
+import { holdsKey } from '../key-proof.ts';
+import { Problem } from '../problems.ts';
+import type { Store } from '../store/store.ts';
+import { recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
+
+/** `body` as it is signed, and the signatures by the keys that it names, 64 bytes each. */
+export interface SignedKeyRotation {
+  body: Uint8Array;
+  fromSig: Uint8Array;
+  toSig: Uint8Array;
+}
+
+/** Devices change their own keys (PROTOCOL.md, K-6). */
+export class KeyRotationService {
+  readonly #parts: ServiceParts;
+
+  constructor(parts: ServiceParts) {
+    this.#parts = parts;
+  }
+
+  /** The membership that names the new key. The same request again changes nothing. Throws `Problem`. */
+  async rotate({ body, fromSig, toSig }: SignedKeyRotation): Promise<{ body: Uint8Array; sig: Uint8Array }> {
+    const { store, directory, hub } = this.#parts;
+    const request = read(body);
+    const bytes = keyRotationBytes(body);
+    if (!holdsKey(request.to, bytes, toSig) || !holdsKey(request.from, bytes, fromSig))
+      throw new Problem('unauthorized', 'The request is not signed by both keys.');
+    const changed = await store.transaction((tx) => this.#change(tx, request));
+    if (changed) {
+      hub.notify();
+      await renewMemberships(this.#parts, [request.device]);
+    }
+    const [device] = await store.devices.withPaths([request.device]);
+    if (!device) throw new Problem('unauthorized', 'There is no such device.');
+    return directory.membershipFor(device);
+  }
+
+  async #change(tx: Store, { device: id, from, to }: KeyRotation): Promise<boolean> {
+    const device = await tx.devices.getForChange(id);
+    const has = (key: Uint8Array) => device && Buffer.compare(device.publicKey, key) === 0;
+    if (!device || !(has(from) || has(to)))
+      throw new Problem('unauthorized', 'There is no such device with this key.');
+    if (device.blockedAt !== null)
+      throw new Problem('conflict', 'The device is blocked; an operator must unblock it.');
+    if (has(to)) return false;
+    if (await tx.devices.byPublicKey(to)) throw new Problem('conflict', 'Another device has this key.');
+    await tx.devices.setPublicKey(id, to);
+    const at = this.#parts.now();
+    await recordChange(tx, at, id, 'device.key-rotated', id, { name: device.name }, { id });
+    return true;
+  }
+}
+
+function read(body: Uint8Array): KeyRotation {
+  try {
+    const request = decodeKeyRotation(body);
+    if (isStrictEd25519(request.to)) return request;
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+  }
+  throw new Problem('bad-request', 'The body is not as K-6 says.');
+}
