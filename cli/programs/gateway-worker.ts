@@ -36,15 +36,17 @@ async function serve(orders: WorkerOrders): Promise<void> {
   const log = programLog(logLevel);
   // What should be changed in Redis the supervisor says, once for all workers.
   const certificates = new Certificates(log);
+  const files = new IdentityFiles(identityFolder);
   const bus = openBus({
     redis,
     log,
     tellWarnings: false,
     certificates,
-    credentials: credentialsFrom(new IdentityFiles(identityFolder), certificates),
+    credentials: credentialsFrom(files, certificates),
     ...(installation && { installation }),
   });
-  const parts = { config, bus, log, certificates, version: version(), stopDeadlineMs };
+  const fingerprint = files.read()?.fingerprint;
+  const parts = { config, bus, log, certificates, version: version(), fingerprint, stopDeadlineMs };
   process.exitCode = await superviseWorker(parts);
 }
 

@@ -19,6 +19,8 @@ export interface SuperviseWorkerParts {
   /** Those of the process. */
   certificates: Certificates;
   version?: string;
+  /** See `GatewayWorkerParts`. */
+  fingerprint?: Uint8Array | undefined;
   /** Time for a stop without a deadline (the supervisor died, or SIGTERM), milliseconds. */
   stopDeadlineMs: number;
 }
@@ -31,7 +33,7 @@ const HANGS_MS = 1_000;
  * well, but only the supervisor reacts to it. Resolves with the exit code.
  */
 export async function superviseWorker(parts: SuperviseWorkerParts): Promise<number> {
-  const { config, bus, log, certificates, version, stopDeadlineMs } = parts;
+  const { config, bus, log, certificates, version, fingerprint, stopDeadlineMs } = parts;
   const channel = new Channel();
   const worker = new GatewayWorker({
     config,
@@ -39,6 +41,7 @@ export async function superviseWorker(parts: SuperviseWorkerParts): Promise<numb
     log,
     certificates,
     ...(version === undefined ? {} : { version }),
+    ...(fingerprint && { fingerprint }),
     siblings: {
       clearPort: (port) => channel.clearPort(port),
       changed: () => channel.sayState(worker.state()),
