@@ -12,9 +12,8 @@ import type { DevicePlace, Store } from '../store/store.ts';
 /** Sessions count microseconds of Redis' clock. One further ahead would stay the newest for good. */
 const SESSION_AHEAD_MS = 3_600_000;
 
-type Speaking = Extract<Receipt, { kind: 'connected' | 'disconnected' | 'status' | 'ack' | 'progress' }> & {
-  from: string;
-};
+type Kind = 'connected' | 'disconnected' | 'status' | 'ack' | 'progress' | 'want';
+type Speaking = Extract<Receipt, { kind: Kind }> & { from: string };
 
 export interface OwnReceipts {
   receipts: Receipt[];
@@ -111,6 +110,7 @@ function isSpeaking(receipt: Receipt): receipt is Speaking {
     case 'status':
     case 'ack':
     case 'progress':
+    case 'want':
       return receipt.from !== undefined && !isCanary(receipt.device);
     default:
       return false;

@@ -127,6 +127,20 @@ test('R-8: a result speaks for itself, whoever brings it', () =>
     assert.is(await stateOf(server, 'd1'), 'succeeded');
   }));
 
+test('X-5: a gateway asks for keys for devices that are with it, so it uses up no answers of others', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw1', 'd1')]);
+    const want = { kind: 'want', device: 'd1', group: 'other', epoch: 1, number: 1, at } as const;
+    for (let n = 0; n < 40; n++) await server.ingest.apply([{ ...want, from: 'gw2' }]);
+    assert.is(asideOf(server).length, 40);
+    await server.ingest.apply([{ ...want, from: 'gw1' }]);
+    await server.ingest.stop();
+    const counted = (await server.registry.metrics()).match(/group_keys_wanted_total\{.*/g);
+    const refused = 'group_keys_wanted_total{answer="refused"} 1';
+    assert.ok(counted?.includes(refused), 'there is no such key');
+    assert.not.ok(counted?.some((line) => line.includes('"later"} 1')));
+  }));
+
 test('a bus whose gateways seal nothing is believed', () =>
   withServer(async (server) => {
     await server.ingest.apply([ack(undefined, 'd1')]);
