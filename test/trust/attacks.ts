@@ -8,6 +8,7 @@ import { MEMBERSHIPS } from './attacks/memberships.ts';
 import { ORDERS } from './attacks/orders.ts';
 import { PASSES } from './attacks/passes.ts';
 import { RESULTS } from './attacks/results.ts';
+import { SECRETS } from './attacks/secrets.ts';
 import { TIMES } from './attacks/times.ts';
 
 export const ATTACKS: readonly Attack[] = [
@@ -20,4 +21,5 @@ export const ATTACKS: readonly Attack[] = [
   ...ADMISSIONS,
   ...LOCATED,
   ...EPOCHS,
+  ...SECRETS,
 ];

@@ -1,0 +1,29 @@
+/** What keeps secrets from carriers. */
+import type { TrustMutation } from '../play-attack.ts';
+
+export const SECRETS: readonly TrustMutation[] = [
+  {
+    name: 'secret-results-open',
+    title: 'devices seal no results',
+    patches: [
+      {
+        file: 'device/executions/sealed-link.js',
+        find: 'const body = secret ? await this.#hidden(id, plain) : plain;',
+        replace: 'const body = plain;',
+      },
+    ],
+    proof: 'secret-read-by-stolen-gateway',
+  },
+  {
+    name: 'group-keys-for-all',
+    title: 'the server gives keys of groups to every device that asks',
+    patches: [
+      {
+        file: 'admin-api/secrets/wanted-keys.js',
+        find: 'return blockedAt === null && groupsOnPath(groupPath).includes(group);',
+        replace: 'return true;',
+      },
+    ],
+    proof: 'group-key-after-leaving',
+  },
+];
