@@ -67,7 +67,7 @@ export const DEVICE: readonly Mutation[] = [
     title: 'after a loss a device dials in the order of its list, whatever it measured',
     patches: [
       {
-        file: 'device/gateways/choice.js',
+        file: 'device/gateways/nearness.js',
         find: 'return [...gateways].sort((a, b) => place(a) - place(b));',
         replace: 'void place;\n        return [...gateways];',
       },
