@@ -4,6 +4,7 @@ import { explainPlacement } from './balance/explain-placement.ts';
 import type { AdminParts } from './compose.ts';
 import { explain } from './dispatch/explain.ts';
 import type { HttpServices } from './http/services.ts';
+import { AuthorityService } from './services/authority-service.ts';
 import { CommandService } from './services/command-service.ts';
 import { DeviceService } from './services/device-service.ts';
 import { EnrolmentService } from './services/enrolment-service.ts';
@@ -40,6 +41,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     locate: new LocateService(parts),
     gateways: new GatewayService(parts),
     joins: new JoinService(parts),
+    authorities: new AuthorityService(parts),
     tunnels: new TunnelService(parts, settings.tunnels),
     tokens: new TokenService(parts),
     keys: new KeysService(parts),

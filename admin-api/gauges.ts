@@ -20,6 +20,8 @@ export interface AdminGauges {
   /** Batches of receipts not applied yet; `null` when that is not known. */
   receiptsBacklog(): Promise<number | null>;
   storeConflicts(): number;
+  /** Until the internal authority that signs ends; `null` when that is not known. */
+  authorityDaysLeft(): Promise<number | null>;
 }
 
 export function registerAdminGauges(registry: Registry, gauges: AdminGauges): void {
@@ -121,6 +123,14 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
     registers,
     async collect() {
       this.set((await gauges.receiptsBacklog()) ?? Number.NaN);
+    },
+  });
+  new Gauge({
+    name: 'pushpoint_admin_authority_days_left',
+    help: 'Days until the internal authority that signs certificates of gateways ends.',
+    registers,
+    async collect() {
+      this.set((await gauges.authorityDaysLeft()) ?? Number.NaN);
     },
   });
   new Counter({

@@ -59,6 +59,7 @@ function registerGauges({
   cloned,
   store,
   bus,
+  authority,
 }: AdminParts): void {
   registerAdminGauges(registry, {
     ready: () => health.readiness().ready,
@@ -71,6 +72,7 @@ function registerGauges({
       Object.entries(health.readiness().dependencies).map(([name, report]) => [name, lostSeconds(report)]),
     clocksAheadMs: () => clocks.aheadMs(),
     storeConflicts: () => store.conflicts(),
+    authorityDaysLeft: () => authority.daysLeft().catch(() => null),
     receiptsBacklog: () =>
       bus.status().available ? bus.receipts.backlog().catch(() => null) : Promise.resolve(null),
   });

@@ -133,6 +133,8 @@ export interface Lease {
   since: number;
   /** The newest `heard`; 0 before the first. */
   heardUpTo: number;
+  /** Of the certificate that vouches for it; absent where none is needed. */
+  serial?: string;
 }
 
 export interface Leases {
@@ -475,6 +477,8 @@ export interface DirectoryGateway extends GatewaySettings {
   pass?: SignedPass;
   /** The installation's server keys, for devices (K-5): those of earlier roots, then the newest. */
   keys?: readonly SignedServerKeys[];
+  /** A certificate that was issued before this is to be renewed, milliseconds since the Unix epoch. */
+  renewAfter?: number;
   /** Why it is not registered and serves nobody; it is listed so that the gateway itself can learn it. */
   refused?: string;
   /** An operator drains it: it admits nobody and sends its devices away until the drain is canceled. */

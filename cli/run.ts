@@ -10,6 +10,7 @@ import { addGroupsCommands } from './operator/groups.ts';
 import { addJoinCommands } from './operator/joins.ts';
 import { addKeysCommands } from './operator/keys.ts';
 import { addObserveCommands } from './operator/observe.ts';
+import { addPkiCommands } from './operator/pki.ts';
 import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
@@ -60,6 +61,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addDevicesCommands(program, operators);
   addGroupsCommands(program, operators);
   addJoinCommands(addGatewaysCommands(program, operators), operators);
+  addPkiCommands(program, operators);
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
   addKeysCommands(program, operators);

@@ -69,6 +69,8 @@ export class DirectoryProjector {
   readonly #serverKeys: Pick<ServerKeys, 'documents'>;
   readonly #epoch: number;
   readonly #leases: LeaseList & Revocations;
+  readonly #authority: { changedAt(): Promise<number> };
+  #renewAfter = 0;
   readonly #log: Logger;
   readonly #addresses: GatewayAddresses;
   readonly #passes: GatewayPassWriter;
@@ -103,6 +105,7 @@ export class DirectoryProjector {
     serverKeys: Pick<ServerKeys, 'documents' | 'signer'>;
     installation: Installation;
     leases: LeaseList & Revocations;
+    authority: { changedAt(): Promise<number> };
     log: Logger;
   }) {
     this.#store = parts.store;
@@ -111,6 +114,7 @@ export class DirectoryProjector {
     this.#serverKeys = parts.serverKeys;
     this.#epoch = parts.installation.epoch;
     this.#leases = parts.leases;
+    this.#authority = parts.authority;
     this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
     this.#passes = new GatewayPassWriter(this.#signer, () => parts.bus.clock.now());
     this.#log = parts.log;
@@ -403,6 +407,7 @@ export class DirectoryProjector {
     const listed = await this.#listed();
     const written = new Map(listed?.map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
+    this.#renewAfter = await this.#authority.changedAt();
     await this.#addresses.follow(fleet);
     await this.#writeCanaries(fleet);
     const registered = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
@@ -482,6 +487,7 @@ export class DirectoryProjector {
       former: address?.former.map(served) ?? [],
       ...(!revoked && { pass: this.#passes.of(gateway.name, written?.pass) }),
       keys: this.#keysLike(written),
+      renewAfter: this.#renewAfter,
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)

@@ -13,6 +13,7 @@ import { serveOpenApi, useOpenApi } from './openapi.ts';
 import type { App } from './operation.ts';
 import { answerWithoutRequest, RETRY_AFTER_S, sendProblem, useProblemDetails } from './problem-details.ts';
 import { answerRequestIds, requestIds } from './request-ids.ts';
+import { authorityRoutes } from './routes/authority.ts';
 import { commandRoutes } from './routes/commands.ts';
 import { deviceRoutes } from './routes/devices.ts';
 import { enrolmentRoutes } from './routes/enrolment.ts';
@@ -90,6 +91,7 @@ export async function createHttpServer(
   enrolmentRoutes(app, services, new FailedAttempts(options.failedEnrolmentsPerMinute ?? 30, now));
   gatewayRoutes(app, services);
   joinRoutes(app, services);
+  authorityRoutes(app, services);
   eventRoutes(app, streams, authenticator);
   statusRoutes(app, services, options);
   tokenRoutes(app, services);

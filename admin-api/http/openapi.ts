@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { App } from './operation.ts';
+import { AuthoritySchema } from './schemas/authority.ts';
 import { CommandSchema, CountsSchema, ExecutionSchema } from './schemas/commands.ts';
 import { ProblemSchema } from './schemas/common.ts';
 import { DeviceSchema, ExplanationSchema, PlacementSchema } from './schemas/devices.ts';
@@ -44,6 +45,7 @@ const SCHEMAS = [
   NewApiTokenSchema,
   WorkerSchema,
   GatewaySchema,
+  AuthoritySchema,
   JoinTokenSchema,
   NewJoinTokenSchema,
   JoinRequestSchema,

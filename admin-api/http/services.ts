@@ -6,6 +6,7 @@ import type { Coverage } from '../balance/coverage.ts';
 import type { Placement } from '../balance/explain-placement.ts';
 import type { Health } from '../health/health.ts';
 import type { StoreWatch } from '../health/store-watch.ts';
+import type { AuthorityService } from '../services/authority-service.ts';
 import type { DeviceService } from '../services/device-service.ts';
 import type { EnrolmentService } from '../services/enrolment-service.ts';
 import type { GatewayService } from '../services/gateway-service.ts';
@@ -87,6 +88,7 @@ export interface HttpServices {
   locate: LocateService;
   gateways: GatewayService;
   joins: JoinService;
+  authorities: AuthorityService;
   tunnels: TunnelService;
   tokens: TokenService;
   keys: KeysService;

@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
-import type { Authority, GatewayCertificate } from '../store/pki-records.ts';
+import type { Authority, AuthorityState, GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
 import {
   importAuthority,
@@ -37,6 +37,16 @@ export interface Issued {
 }
 
 type Request = NonNullable<Awaited<ReturnType<typeof readRequest>>>;
+
+/**
+ * `steady`: one authority. `introduced`: the next one is made and trusted, and not used yet. `used`: it
+ * signs, and the one before is still trusted.
+ */
+export type RotationPhase = 'steady' | 'introduced' | 'used';
+
+/** When the authorities changed last, and the highest number there was. */
+const CHANGED = 'authorities-changed';
+const LAST_NUMBER = 'authorities-last-number';
 
 export class CertificateAuthority {
   readonly #parts: AuthorityParts & { secretBox: SecretBox };
@@ -94,6 +104,56 @@ export class CertificateAuthority {
     return issuer?.number ?? null;
   }
 
+  /** Certificates that were issued earlier do not go by the authorities as they are now. */
+  async changedAt(store: Store = this.#parts.store): Promise<number> {
+    return Number((await store.meta.get(CHANGED)) ?? 0);
+  }
+
+  /** Until the one that signs ends. */
+  async daysLeft(): Promise<number> {
+    const { expiresAt } = signingOf(await this.#parts.store.authorities.all());
+    return (expiresAt - this.#parts.now()) / DAY_MS;
+  }
+
+  /** In a transaction that holds the lock of authorities. */
+  async introduceNext(tx: Store): Promise<void> {
+    const authorities = await tx.authorities.all();
+    const last = Number((await tx.meta.get(LAST_NUMBER)) ?? 0);
+    const number = Math.max(last, ...authorities.map((authority) => authority.number)) + 1;
+    await tx.authorities.create(await this.#make(number, 'next'));
+    await tx.meta.set(LAST_NUMBER, String(number));
+    await this.#changed(tx);
+  }
+
+  /** From `introduced` to `used`. */
+  async useNext(tx: Store): Promise<void> {
+    await this.#become(tx, { next: 'current', current: 'old' });
+  }
+
+  /** From `used` to `introduced`. */
+  async useOld(tx: Store): Promise<void> {
+    await this.#become(tx, { current: 'next', old: 'current' });
+  }
+
+  /** The one that does not sign is trusted no longer. */
+  async drop(tx: Store, state: 'next' | 'old'): Promise<void> {
+    for (const authority of await tx.authorities.all()) {
+      if (authority.state === state) await tx.authorities.delete(authority.number);
+    }
+    await this.#changed(tx);
+  }
+
+  async #become(tx: Store, states: Partial<Record<AuthorityState, AuthorityState>>): Promise<void> {
+    for (const { number, state } of await tx.authorities.all()) {
+      await tx.authorities.setState(number, states[state] ?? state);
+    }
+    await this.#changed(tx);
+  }
+
+  async #changed(tx: Store): Promise<void> {
+    await tx.meta.set(CHANGED, String(Math.floor(this.#parts.now())));
+  }
+
   async #signed(authorities: Authority[], record: GatewayCertificate, request: Request): Promise<Issued> {
     const signing = signingOf(authorities);
     const keys = await importAuthority(signing.certificate, await this.#keyOf(signing));
@@ -132,4 +192,9 @@ function trustsOf(authorities: readonly Authority[]): string {
   const signing = signingOf(authorities);
   const others = authorities.filter(({ number }) => number !== signing.number);
   return [signing, ...others].map(({ number }) => number).join(',');
+}
+
+export function phaseOf(authorities: readonly Authority[]): RotationPhase {
+  if (authorities.some(({ state }) => state === 'next')) return 'introduced';
+  return authorities.some(({ state }) => state === 'old') ? 'used' : 'steady';
 }

@@ -20,8 +20,9 @@ const LOOK_MS = 500;
 const ANSWERS_PER_LOOK = 20;
 /** A renewal that is older was written down by somebody else and played again. */
 const RENEWAL_VALID_MS = 600_000;
-/** Valid at the same time for one gateway; two are usual while one is renewed. */
-const CERTIFICATES_MAX = 8;
+const PRUNE_EVERY_MS = 3_600_000;
+/** How long certificates that ended stay recorded. */
+const KEEP_EXPIRED_MS = 90 * 86_400_000;
 
 export interface JoinParts {
   store: Store;
@@ -45,6 +46,7 @@ export class JoinAnswers {
   readonly #parts: JoinParts;
   readonly #looks: OneAtATime;
   #timer: NodeJS.Timeout | undefined;
+  #pruneAt = 0;
 
   constructor(parts: JoinParts) {
     this.#parts = parts;
@@ -79,6 +81,7 @@ export class JoinAnswers {
 
   async #look(): Promise<void> {
     const { bus, log } = this.#parts;
+    await this.#prune();
     let answered = 0;
     for (const waiting of await bus.joins.waiting()) {
       const join = await readJoin(waiting);
@@ -92,6 +95,13 @@ export class JoinAnswers {
         await this.#bring(join, outcome);
       }
     }
+  }
+
+  async #prune(): Promise<void> {
+    const now = this.#parts.now();
+    if (now < this.#pruneAt) return;
+    this.#pruneAt = now + PRUNE_EVERY_MS;
+    await this.#parts.store.gatewayCertificates.prune(now - KEEP_EXPIRED_MS);
   }
 
   async #bring(join: ReadJoin, outcome: Issued | Refusal): Promise<void> {
@@ -180,12 +190,9 @@ export class JoinAnswers {
         refused: `The certificate of gateway ${gateway} ${over}: join again with a token or approval.`,
       };
     }
-    const others = (await tx.gatewayCertificates.ofGateway(gateway)).filter(
-      ({ keyHash, expiresAt, revokedAt }) =>
-        expiresAt > now && revokedAt === null && !Buffer.from(keyHash).equals(join.csr.keyHash),
-    );
-    if (others.length < CERTIFICATES_MAX) return null;
-    return { refused: `Gateway ${gateway} has ${others.length} certificates: wait until one ends.` };
+    // It has taken up this one, so that earlier ones are in nobody's use.
+    await tx.gatewayCertificates.revokeOlder(gateway, record.issuedAt, now);
+    return null;
   }
 
   /** A restored database does not know what was issued since: then the authority's signature counts. */

@@ -69,6 +69,8 @@ export interface GatewayCertificates {
   unexpired(now: number): Promise<GatewayCertificate[]>;
   /** Those that are not revoked yet; resolves with their serials. */
   revoke(gateway: string, at: number): Promise<string[]>;
+  /** Those of the gateway that were issued before, and are not revoked yet. */
+  revokeOlder(gateway: string, issuedBefore: number, at: number): Promise<void>;
   /** Names of gateways that had certificates, all of which were revoked. */
   revokedGateways(): Promise<string[]>;
   /** Deletes those that ended before; resolves with how many. */

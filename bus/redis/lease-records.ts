@@ -60,7 +60,8 @@ export class LeaseRecords {
     const { installation: _, ...lease } = { ...said, incarnation, since: Number(since ?? 0) };
     const upTo = Number(heard ?? 0);
     const heardUpTo = seals.checksGateways ? await this.#heard(incarnation, upTo, heardSeal) : upTo;
-    return { ...lease, heardUpTo };
+    const serial = this.#keyOf.get(incarnation)?.serial;
+    return { ...lease, heardUpTo, ...(serial !== undefined && { serial }) };
   }
 
   /** Whether the worker left and had nothing more to append. */

@@ -273,3 +273,9 @@ export interface ServerKeysView {
   notRetirable: string | null;
   pending: string | null;
 }
+
+export interface AuthorityView {
+  phase: 'steady' | 'introduced' | 'used';
+  authorities: { number: number; state: string; fingerprint: string; expiresAt: string }[];
+  waitingFor: string[];
+}

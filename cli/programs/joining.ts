@@ -63,7 +63,9 @@ export function joiningPart(config: JoinConfig, parts: JoiningParts): Part {
       const { log, bus } = parts;
       const now = () => bus.clock.now();
       const epoch = () => bus.owner.current?.epoch ?? 0;
-      renewals = new Renewals({ joiner, files, log, now, epoch, health: new Dependency() }, identity);
+      const renewAfter = () => renewalAsked(bus, config.name);
+      const health = new Dependency();
+      renewals = new Renewals({ joiner, files, log, now, epoch, renewAfter, health }, identity);
       renewals.start();
     },
     async stop() {
@@ -115,4 +117,14 @@ function tokenOf(text: string, source: string) {
   const token = parseJoinToken(text);
   if (token) return token;
   throw new ConfigError([`${source} is no join token: expected what pushpoint gateways join-token printed`]);
+}
+
+/** Whoever may write there can bring renewals forward, and nothing else. */
+async function renewalAsked(bus: Bus, name: string): Promise<number> {
+  try {
+    return (await bus.directory.gateways()).find((gateway) => gateway.name === name)?.renewAfter ?? 0;
+  } catch {
+    // It is asked again soon.
+    return 0;
+  }
 }

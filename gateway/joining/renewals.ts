@@ -8,6 +8,8 @@ import type { Joiner } from './joiner.ts';
 const LOOK_MS = 5_000;
 /** After a renewal that was refused. */
 const RETRY_MS = 3_600_000;
+/** Between renewals that were asked for: whoever writes to Redis can ask. */
+const ASKED_MS = 60_000;
 /** Of its life; gateways that joined together do not renew together. */
 const RENEW_AT = 2 / 3;
 const JITTER = 0.05;
@@ -20,6 +22,8 @@ export interface RenewalParts {
   now: () => number;
   /** Of the installation; a later one does not know what was issued before the backup that it began with. */
   epoch: () => number;
+  /** A certificate that was issued before this is to be renewed; 0 while that is not known. */
+  renewAfter: () => Promise<number>;
   health: Dependency;
   /** 0 to 1; `Math.random` when absent. */
   random?: () => number;
@@ -30,6 +34,8 @@ export class Renewals {
   readonly #parts: RenewalParts;
   #identity: GatewayIdentity;
   #renewAt: number;
+  #notBefore = 0;
+  #askedBefore = 0;
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | null = null;
 
@@ -60,26 +66,30 @@ export class Renewals {
   }
 
   /** Renews if it is time; resolves when that is over. Never rejects. */
-  look(): Promise<void> {
-    const { now, health } = this.#parts;
+  async look(): Promise<void> {
+    const { now, health, renewAfter } = this.#parts;
     if (now() >= this.#identity.expiresAt) {
       health.bad('the certificate has expired: join again with a token or approval');
     }
     const isRestored = this.#parts.epoch() > this.#identity.epoch;
-    if (now() < this.#renewAt && !isRestored) return Promise.resolve();
+    const asked = await renewAfter();
+    const isOutdated =
+      asked <= now() && asked > this.#identity.issuedAt && now() >= this.#askedBefore + ASKED_MS;
+    if (isOutdated) this.#askedBefore = now();
+    const isDue = now() >= this.#renewAt || isRestored || isOutdated;
+    if (!isDue || now() < this.#notBefore) return;
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = null;
     });
-    return this.#renewing;
+    await this.#renewing;
   }
 
   async #renew(): Promise<void> {
-    const { joiner, files, log, now, health, epoch } = this.#parts;
+    const { joiner, files, log, now, health } = this.#parts;
     try {
       const outcome = await joiner.outcomeOf(await renew(this.#identity, now()));
       if ('refused' in outcome) {
-        this.#renewAt = now() + RETRY_MS;
-        this.#identity = { ...this.#identity, epoch: epoch() };
+        this.#notBefore = now() + RETRY_MS;
         health.bad(outcome.refused);
         log.error({ why: outcome.refused }, 'the certificate was not renewed');
         return;

@@ -23,7 +23,9 @@ test('a bus that fails while a server starts delays the directory, even one writ
   await bus.start();
   const serverKeys = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [], isRevoked: () => false };
+  const authority = { changedAt: async () => 0 };
   const projector = new DirectoryProjector({
+    authority,
     store,
     bus,
     serverKeys,
@@ -67,8 +69,10 @@ test('the directory has the newest change that another server makes while it is 
   await claim(bus);
   const serverKeys = await ServerKeys.load({ meta: store.meta });
   const leases = { known: true, list: () => [], isRevoked: () => false };
+  const authority = { changedAt: async () => 0 };
   const [one, two] = [1, 2].map(
-    () => new DirectoryProjector({ store, bus, serverKeys, installation: INSTALLATION, leases, log }),
+    () =>
+      new DirectoryProjector({ store, bus, serverKeys, installation: INSTALLATION, leases, authority, log }),
   );
   const ids = (await addDevices(store, 'd', 3)) as [string, string, string];
   const { directory } = bus;

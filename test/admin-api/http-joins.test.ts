@@ -135,4 +135,37 @@ test('a revoked gateway loses its leases, its pass and its weight, until it join
   assert.is(await http.bus.leases.extend(returned, load, 60_000), 'held');
 });
 
+test('a rotation of the authority goes through its phases and back', async () => {
+  const call = async (step: string) => (await http.call('POST', `/v1/authority/${step}`)).body;
+  const states = (body: { authorities: { number: number; state: string }[] }) =>
+    body.authorities.map(({ number, state }) => [number, state]);
+  const { body, status } = await http.call('GET', '/v1/authority', { as: 'viewer' });
+  assert.equal([status, body.phase, states(body)], [200, 'steady', [[1, 'current']]]);
+  assert.match(body.authorities[0].fingerprint, /^([0-9A-F]{2}:){31}[0-9A-F]{2}$/);
+  for (const step of ['rotate', 'advance', 'rollback']) {
+    assert.is((await http.call('POST', `/v1/authority/${step}`, { as: 'operator' })).status, 403);
+  }
+  assert.is((await http.call('POST', '/v1/authority/advance')).status, 409);
+  assert.equal(states(await call('rotate')), [
+    [1, 'current'],
+    [2, 'next'],
+  ]);
+  assert.equal(states(await call('advance')), [
+    [1, 'old'],
+    [2, 'current'],
+  ]);
+  assert.equal(states(await call('rollback')), [
+    [1, 'current'],
+    [2, 'next'],
+  ]);
+  assert.equal(states(await call('advance')), [
+    [1, 'old'],
+    [2, 'current'],
+  ]);
+  assert.equal(states(await call('advance')), [[2, 'current']]);
+  assert.equal(await eventsOf('authority.rotate'), [{ phase: 'introduced' }]);
+  const identity = await joinAs('gw5', { token: (await newToken('gw5')).token });
+  assert.is(identity.trusts, '2');
+});
+
 test.run();

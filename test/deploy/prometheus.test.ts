@@ -138,7 +138,7 @@ test('promtool finds nothing to say about the metrics of either program', async 
     child.stdin.end(await metrics(target));
     const [code] = await once(child, 'close');
     // Certificates are spoken of in days.
-    const known = /^pushpoint_certificate_days_left use base unit "seconds"/;
+    const known = /^pushpoint_(certificate|admin_authority)_days_left use base unit "seconds"/;
     const wrong = said.split('\n').filter((line) => line !== '' && !known.test(line));
     assert.equal(wrong, [], `${code}`);
   }

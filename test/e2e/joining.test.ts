@@ -1,4 +1,4 @@
-// time limit: 180 s
+// time limit: 400 s
 /** Gateways join and are revoked, as operators do it: real programs over a real Redis. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -89,6 +89,25 @@ test('a gateway joins by approval, and is revoked', async () => {
   );
   assert.match(await says('gateways', 'show', 'gw2'), /certificates were revoked/);
   assert.ok(existsSync(identityFile('gw2')));
+});
+
+test('a rotation of the authority waits until the gateway has taken up its next certificate', async () => {
+  const file = join(folder, 'gw4.token');
+  writeFileSync(file, await says('gateways', 'join-token', 'gw4', '--quiet'));
+  const program = gateway('gw4', '--join-token-file', file);
+  await facts(program);
+  const before = serialOf('gw4');
+  assert.match(await says('pki', 'rotate'), /trusted, and not used yet/);
+  await program.waitForLine(/the certificate was renewed/, 30_000);
+  assert.is.not(serialOf('gw4'), before);
+  const waitingFor = async () => JSON.parse(await says('pki', 'show', '--json')).waitingFor as string[];
+  await waitFor(async () => (await waitingFor()).length === 0, { timeoutMs: 30_000 });
+  assert.match(await says('pki', 'advance'), /The next authority signs/);
+  assert.equal(await waitingFor(), ['gw4']);
+  const early = run('pki', 'advance', ...reach);
+  assert.is((await early.exited).code, 3);
+  assert.match(early.output, /have not taken up the last step: gw4/);
+  await program.stop();
 });
 
 test('what is no token or fingerprint keeps a gateway from starting', async () => {

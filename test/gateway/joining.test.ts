@@ -7,8 +7,9 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { AuthorityService } from '../../admin-api/services/authority-service.ts';
 import { JoinService } from '../../admin-api/services/join-service.ts';
-import type { Joins } from '../../bus/bus.ts';
+import type { Joins, Lease } from '../../bus/bus.ts';
 import {
   decodeJoinRequest,
   decodeSignedAnswer,
@@ -240,7 +241,16 @@ test('without a token a gateway waits until an operator approves its fingerprint
 test('a certificate is renewed at two thirds of its life by its own key, with a new one', async (context) => {
   const { admin, joiner, files, clock } = context;
   const identity = await joiner.join(await token(context));
-  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, health: new Dependency() };
+  const renewAfter = async () => 0;
+  const parts = {
+    joiner,
+    files,
+    log,
+    now: () => clock.now,
+    epoch: () => 1,
+    renewAfter,
+    health: new Dependency(),
+  };
   const early = new Renewals({ ...parts, random: () => 0 }, identity);
   const renewals = new Renewals({ ...parts, random: () => 1 }, identity);
   assert.ok(early.renewAt < renewals.renewAt);
@@ -286,18 +296,114 @@ test('an expired or revoked certificate renews nothing, and another key renews n
   assert.equal(await serials(context), [again.serial]);
 });
 
-test('a gateway has few certificates at a time, however often its key asks', async (context) => {
+test('a renewal ends the certificates before the one it is made with', async (context) => {
   const { joiner, clock } = context;
-  let identity = await joiner.join(await token(context));
-  let refusals = 0;
-  for (let count = 0; count < 10; count += 1) {
+  const first = await joiner.join(await token(context));
+  let identity = first;
+  const all = [first.serial];
+  for (let count = 0; count < 3; count += 1) {
     clock.now += 1_000;
     const outcome = await joiner.outcomeOf(await renew(identity, clock.now));
-    if ('refused' in outcome) refusals += 1;
-    else identity = outcome;
+    if ('refused' in outcome) throw new Error(outcome.refused);
+    identity = outcome;
+    all.push(outcome.serial);
   }
-  assert.is(refusals, 3);
-  assert.is((await serials(context)).length, 8);
+  assert.equal((await serials(context)).sort(), all.slice(-2).sort());
+  const old = await joiner.outcomeOf(await renew(first, clock.now));
+  assert.match('refused' in old ? old.refused : '', /was revoked/);
+});
+
+test('a restored database takes what its authority signed since, and nothing else', async (context) => {
+  const { admin, joiner, clock, files } = context;
+  const identity = await joiner.join(await token(context));
+  const { store } = admin;
+  // As in a backup from before it joined.
+  await store.gatewayCertificates.prune(identity.expiresAt + 1);
+  assert.is(await admin.gatewayKeys.keyOf('gw1', identity.serial), null);
+  const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0 };
+  let epoch = admin.installation.epoch;
+  const renewals = new Renewals({ ...parts, epoch: () => epoch, health: new Dependency() }, identity);
+  await renewals.look();
+  assert.is(renewals.identity.serial, identity.serial);
+  epoch += 1;
+  await renewals.look();
+  const renewed = renewals.identity;
+  assert.is.not(renewed.serial, identity.serial);
+  assert.equal(await admin.gatewayKeys.keyOf('gw1', renewed.serial), Buffer.from(renewed.macKey));
+  const stranger = await composed({});
+  try {
+    const by = parseJoinToken((await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x')).token);
+    if (!by) throw new Error('no join token');
+    const there = { bus: stranger.bus, log, gateway: 'gw1' };
+    stranger.joinAnswers.start();
+    const folder = mkdtempSync(join(context.folder, 'stranger-'));
+    const foreign = await new Joiner({ ...there, files: new IdentityFiles(folder) }).join({ token: by });
+    const request = await renew({ ...foreign, fingerprint: identity.fingerprint }, clock.now);
+    await admin.bus.joins.ask(request.id, request.request);
+    await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+    assert.is(await admin.bus.joins.answerTo(request.id), null);
+  } finally {
+    await stranger.joinAnswers.stop();
+    await stranger.stop();
+  }
+});
+
+test('the authority is rotated while one gateway runs and another is away', async (context) => {
+  const { admin, joiner, clock, files } = context;
+  const away = another(context, 'gw2');
+  const awayIdentity = await away.joiner.join(await token(context, 'gw2'));
+  const identity = await joiner.join(await token(context));
+  const renewAfter = () => admin.authority.changedAt();
+  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, renewAfter };
+  const renewals = new Renewals({ ...parts, health: new Dependency() }, identity);
+  const live = () =>
+    [{ identity: { gateway: 'gw1' }, serial: renewals.identity.serial }] as unknown as Lease[];
+  const authorities = new AuthorityService({ ...admin, leases: { list: live } });
+  const takesUp = async () => {
+    clock.now += 60_000;
+    await renewals.look();
+    const { certificate, authorities: trusted } = renewals.identity;
+    const own = new X509Certificate(certificate);
+    assert.ok(trusted.some((pem) => own.verify(new X509Certificate(pem).publicKey)));
+    return renewals.identity.trusts;
+  };
+  const refusesToAdvance = () =>
+    rejects(authorities.advance('tester'), (error) => assert.match(error.message, /taken up .*: gw1\./));
+  assert.equal([(await authorities.show()).phase, renewals.identity.trusts], ['steady', '1']);
+  await rejects(authorities.rollback('tester'), (error) => assert.match(error.message, /No rotation/));
+
+  clock.now += 1_000;
+  assert.equal((await authorities.rotate('tester')).waitingFor, ['gw1']);
+  await refusesToAdvance();
+  assert.is(await takesUp(), '1,2');
+  await rejects(authorities.rotate('tester'), (error) => assert.match(error.message, /under way/));
+  clock.now += 1_000;
+  assert.is((await authorities.rollback('tester')).phase, 'steady');
+  assert.is(await takesUp(), '1');
+
+  clock.now += 1_000;
+  await authorities.rotate('tester');
+  assert.is(await takesUp(), '1,3');
+  clock.now += 1_000;
+  assert.is((await authorities.advance('tester')).phase, 'used');
+  await refusesToAdvance();
+  assert.is(await takesUp(), '3,1');
+  clock.now += 1_000;
+  assert.is((await authorities.rollback('tester')).phase, 'introduced');
+  assert.is(await takesUp(), '1,3');
+  clock.now += 1_000;
+  await authorities.advance('tester');
+  assert.is(await takesUp(), '3,1');
+  clock.now += 1_000;
+  const { phase, authorities: left } = await authorities.advance('tester');
+  assert.equal([phase, left.map(({ number }) => number)], ['steady', [3]]);
+  assert.is(await takesUp(), '3');
+
+  const returned = await away.joiner.outcomeOf(await renew(awayIdentity, clock.now));
+  if ('refused' in returned) throw new Error(returned.refused);
+  assert.is(returned.trusts, '3');
+  const { items } = await admin.store.audit.list({ limit: 100 });
+  assert.is(items.filter(({ action }) => action.startsWith('authority.')).length, 7);
 });
 
 test('whoever joins under a name takes it over', async (context) => {

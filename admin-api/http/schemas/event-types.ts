@@ -5,6 +5,7 @@
 import { type TSchema, Type } from 'typebox';
 import { COMMAND_TYPE_NAMES } from '../../../protocol/command-types.ts';
 import { COMPLIANCE, EXECUTION_STATES } from '../../../protocol/index.ts';
+import { ROTATION_PHASES } from './authority.ts';
 import { Count, closed, Id, Name, OneOf, Time } from './common.ts';
 
 const device = { id: Id('The device.', 'd4x1pq0w8z7k2m5n') };
@@ -12,6 +13,7 @@ const group = { id: Id('The group.', 'berlin') };
 const parent = { parentId: Id('The group it is in.', 'emea') };
 const groupName = { name: Name('Its name.', 'Berlin') };
 const command = { id: Id('The command.', 'c01jb3v8x5c0k2m5n9r3') };
+const rotation = { phase: OneOf(ROTATION_PHASES, { description: 'The phase it is in now.' }) };
 const gateway = { name: Id('The gateway.', 'gw1') };
 const worker = {
   ...gateway,
@@ -127,6 +129,9 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'gateway.deleted': ['A gateway was deleted.', gateway],
   'gateway.joined': ['A gateway got a certificate for its name.', gateway],
   'gateway.revoked': ['The certificates of a gateway were revoked.', gateway],
+  'authority.rotate': ['The next internal authority was made.', rotation],
+  'authority.advance': ['A rotation of the internal authority went on.', rotation],
+  'authority.rollback': ['A rotation of the internal authority went back.', rotation],
   'gateway.up': ['A worker of a gateway started.', worker],
   'gateway.down': ['A worker of a gateway is gone.', worker],
   'gateway.draining': ['An operator drains a gateway.', gateway],

@@ -74,6 +74,18 @@ export class SqlGatewayCertificates implements GatewayCertificates {
     });
   }
 
+  revokeOlder(gateway: string, issuedBefore: number, at: number): Promise<void> {
+    return this.#scope.once(async (db) => {
+      await db
+        .updateTable('gateway_certificates')
+        .set({ revoked_at: at })
+        .where('gateway', '=', gateway)
+        .where('issued_at', '<', issuedBefore)
+        .where('revoked_at', 'is', null)
+        .execute();
+    });
+  }
+
   revokedGateways(): Promise<string[]> {
     return this.#scope.once(async (db) => {
       const rows = await db

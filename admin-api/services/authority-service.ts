@@ -1,0 +1,111 @@
+import { X509Certificate } from 'node:crypto';
+import type { Lease } from '../../bus/bus.ts';
+import { type CertificateAuthority, phaseOf, type RotationPhase } from '../pki/certificate-authority.ts';
+import { Problem } from '../problems.ts';
+import type { Authority } from '../store/pki-records.ts';
+import type { Store } from '../store/store.ts';
+import { recordChange, type ServiceParts } from './service-parts.ts';
+
+export interface AuthorityView {
+  phase: RotationPhase;
+  /** In the order of their numbers; `fingerprint`: SHA-256 of the certificate, hexadecimal with colons. */
+  authorities: (Pick<Authority, 'number' | 'state' | 'createdAt' | 'expiresAt'> & { fingerprint: string })[];
+  /** Gateways that run and do not go by it yet: the next phase waits for them. */
+  waitingFor: string[];
+}
+
+type AuthorityServiceParts = Pick<ServiceParts, 'store' | 'now' | 'directory' | 'hub'> & {
+  leases: { list(): readonly Lease[] };
+  authority: CertificateAuthority;
+};
+
+type Step = 'rotate' | 'advance' | 'rollback';
+
+/**
+ * Rotation of the internal authority in phases. Each step waits until every gateway that runs has taken up
+ * the one before; one that is away renews when it comes back. Every method throws `Problem`.
+ */
+export class AuthorityService {
+  readonly #parts: AuthorityServiceParts;
+
+  constructor(parts: AuthorityServiceParts) {
+    this.#parts = parts;
+  }
+
+  async show(): Promise<AuthorityView> {
+    const authorities = await this.#parts.store.authorities.all();
+    return {
+      phase: phaseOf(authorities),
+      authorities: authorities.map(({ number, state, certificate, createdAt, expiresAt }) => ({
+        ...{ number, state, createdAt, expiresAt },
+        fingerprint: new X509Certificate(certificate).fingerprint256,
+      })),
+      waitingFor: await this.#waitingFor(),
+    };
+  }
+
+  /** Makes the next authority, which gateways trust from now on. */
+  rotate(actor: string): Promise<AuthorityView> {
+    return this.#step('rotate', actor, async (tx, phase) => {
+      if (phase !== 'steady')
+        throw new Problem('conflict', 'A rotation is under way: advance or roll it back.');
+      await this.#parts.authority.introduceNext(tx);
+    });
+  }
+
+  /** To the next phase: the next authority signs; then the old one is dropped, for good. */
+  advance(actor: string): Promise<AuthorityView> {
+    return this.#step('advance', actor, async (tx, phase) => {
+      if (phase === 'steady') throw new Problem('conflict', 'No rotation is under way.');
+      if (phase === 'introduced') await this.#parts.authority.useNext(tx);
+      else await this.#parts.authority.drop(tx, 'old');
+    });
+  }
+
+  /** To the phase before. */
+  rollback(actor: string): Promise<AuthorityView> {
+    return this.#step('rollback', actor, async (tx, phase) => {
+      if (phase === 'steady') throw new Problem('conflict', 'No rotation is under way.');
+      if (phase === 'used') await this.#parts.authority.useOld(tx);
+      else await this.#parts.authority.drop(tx, 'next');
+    });
+  }
+
+  async #step(
+    step: Step,
+    actor: string,
+    change: (tx: Store, phase: RotationPhase) => Promise<void>,
+  ): Promise<AuthorityView> {
+    const { store, now, directory, hub } = this.#parts;
+    await store.transaction(async (tx) => {
+      await tx.authorities.lock();
+      const phase = phaseOf(await tx.authorities.all());
+      const waiting = await this.#waitingFor(tx);
+      if (waiting.length > 0) {
+        throw new Problem(
+          'conflict',
+          `Gateways that have not taken up the last step: ${waiting.join(', ')}.`,
+        );
+      }
+      await change(tx, phase);
+      const after = phaseOf(await tx.authorities.all());
+      const detail = { phase: after };
+      await recordChange(tx, now(), actor, `authority.${step}`, 'authority', detail, detail);
+    });
+    hub.notify();
+    directory.gatewaysChangedSoon();
+    return this.show();
+  }
+
+  /** Gateways that run with a certificate from before the last change. */
+  async #waitingFor(tx: Store = this.#parts.store): Promise<string[]> {
+    const changedAt = await this.#parts.authority.changedAt(tx);
+    const waiting = new Set<string>();
+    for (const { identity, serial } of this.#parts.leases.list()) {
+      if (serial === undefined) continue;
+      const certificate = await tx.gatewayCertificates.get(serial);
+      if (certificate === null || certificate.issuedAt < changedAt) waiting.add(identity.gateway);
+    }
+    return [...waiting].sort();
+  }
+}
