@@ -297,7 +297,9 @@ export class Ingest {
       const changed = await tx.devices.applyStatus(reduced.statuses);
       if (changed.length > 0) {
         const devices = new Set(changed);
-        const rows = reduced.statuses.filter(({ device }) => devices.has(device));
+        const rows = reduced.statuses
+          .filter(({ device }) => devices.has(device))
+          .map(({ at: _, ...row }) => row);
         await tx.events.append([{ at: now, type: 'device.status', data: { devices: rows } }]);
       }
     }

@@ -1,5 +1,4 @@
 import {
-  type Compliance,
   type Edition,
   type ExecutionState,
   isFinal,
@@ -8,7 +7,7 @@ import {
 } from '../../protocol/index.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { Want } from '../secrets/wanted-keys.ts';
-import type { Advance, ExecutionKey, SessionChange } from '../store/store.ts';
+import type { Advance, ExecutionKey, SessionChange, StatusReport } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
 
@@ -20,7 +19,7 @@ export interface ReducedReceipts {
   connected: { device: string; session: number; membership: Edition }[];
   /** What devices said of themselves when they connected, by the newest session that said it. */
   introductions: { device: string; name?: string; displaced?: true }[];
-  statuses: { device: string; policy?: string; compliance?: Compliance }[];
+  statuses: StatusReport[];
   measures: { device: string; measured: MeasuredGateway[] }[];
   /** `finishBy` is still unknown here: it needs the command's time limit. */
   advances: Advance[];
@@ -58,7 +57,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
   const ended = new Map<string, number>();
   const memberships = new Map<string, Edition>();
   const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
-  const statuses = new Map<string, { device: string; policy?: string; compliance?: Compliance }>();
+  const statuses = new Map<string, StatusReport>();
   const measures = new Map<string, MeasuredGateway[]>();
   const advances = new Map<string, Advance>();
   const undelivered = new Map<string, ExecutionKey[]>();
@@ -116,12 +115,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
       case 'status':
         if (receipt.measured) measures.set(receipt.device, receipt.measured);
         if (receipt.policy === undefined && receipt.compliance === undefined) break;
-        statuses.set(receipt.device, {
-          ...statuses.get(receipt.device),
-          device: receipt.device,
-          ...(receipt.policy !== undefined && { policy: receipt.policy }),
-          ...(receipt.compliance !== undefined && { compliance: receipt.compliance }),
-        });
+        statuses.set(receipt.device, newerStatus(statuses.get(receipt.device), receipt, now));
         break;
       case 'ack':
       case 'progress':
@@ -171,6 +165,22 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
     wants: [...wants.values()],
     tunnels,
   };
+}
+
+/** Its time is never made later, however old it is: what is replayed stays old. */
+function newerStatus(
+  known: StatusReport | undefined,
+  { device, policy, compliance, at: said }: Extract<LedgerReceipt, { kind: 'status' }>,
+  now: number,
+): StatusReport {
+  const next: StatusReport = {
+    device,
+    ...(policy !== undefined && { policy }),
+    ...(compliance !== undefined && { compliance }),
+    at: Math.min(said, now),
+  };
+  if (!known) return next;
+  return next.at >= known.at ? { ...known, ...next } : { ...next, ...known };
 }
 
 function advanceOf(

@@ -96,6 +96,14 @@ export interface DeletedDevices {
   forget(before: number, limit: number): Promise<string[]>;
 }
 
+export interface StatusReport {
+  device: string;
+  policy?: string;
+  compliance?: Compliance;
+  /** When the gateway heard it, milliseconds since the Unix epoch. */
+  at: number;
+}
+
 export interface DevicePlace {
   id: string;
   groupPath: string;
@@ -224,9 +232,11 @@ export interface Devices {
    * `disconnected`: devices that had one and have none now.
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
-  applyStatus(
-    rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
-  ): Promise<string[]>;
+  /**
+   * What devices said of themselves at `at`; an earlier report than the one stored changes nothing. Returns
+   * the devices of which something changed.
+   */
+  applyStatus(rows: readonly StatusReport[]): Promise<string[]>;
   /**
    * What devices measured, with the text that balancing counts them by. Rows that say the same already are
    * not written.

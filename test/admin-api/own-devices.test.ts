@@ -117,6 +117,20 @@ test('no session is so far ahead that it stays the newest for good', () =>
     assert.is(asideOf(server).length, 2);
   }));
 
+test('a replayed status does not replace a newer one', () =>
+  withServer(async (server) => {
+    const status = (policy: string, ago: number): Receipt => ({
+      ...{ kind: 'status', device: 'd1', policy, compliance: 'compliant', at: at - ago, from: 'gw1' },
+    });
+    const day = 86_400_000;
+    await server.ingest.apply([connected('gw1', 'd1'), status('p1', 5)]);
+    await server.ingest.apply([status('p2', 1)]);
+    await server.ingest.apply([status('p1', 5)]);
+    await server.ingest.apply([status('p0', 3 * day)]);
+    await server.ingest.apply([status('p2', 1), status('p1', 5)]);
+    assert.is((await server.store.devices.get('d1'))?.policy, 'p2');
+  }));
+
 test('R-8: a result speaks for itself, whoever brings it', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw1', 'd1')]);

@@ -142,7 +142,7 @@ export function inventoryRules(rule: Rule): void {
     await addDevice(store, 'd');
     await store.devices.rename('d', 'a\0b\ud800c');
     assert.is((await store.devices.get('d'))?.name, 'a\ufffdb\ufffdc');
-    await store.devices.applyStatus([{ device: 'd', policy: 'p\0\udfff' }]);
+    await store.devices.applyStatus([{ device: 'd', policy: 'p\0\udfff', at: T0 }]);
     assert.is((await store.devices.get('d'))?.policy, 'p\ufffd\ufffd');
   });
 
@@ -381,13 +381,17 @@ export function inventoryRules(rule: Rule): void {
   rule('only a status that differs counts as changed', async (store) => {
     await addDevices(store, 'd', 2);
     const status = [
-      { device: 'd0000', policy: 'p1' },
-      { device: 'd0001' },
-      { device: 'unknown', policy: 'p' },
+      { device: 'd0000', policy: 'p1', at: T0 },
+      { device: 'd0001', at: T0 },
+      { device: 'unknown', policy: 'p', at: T0 },
     ];
     assert.equal(await store.devices.applyStatus(status), ['d0000']);
     assert.equal(await store.devices.applyStatus(status), []);
-    assert.equal(await store.devices.applyStatus([{ device: 'd0000', compliance: 'warn' }]), ['d0000']);
+    assert.equal(await store.devices.applyStatus([{ device: 'd0000', compliance: 'warn', at: T0 + 1 }]), [
+      'd0000',
+    ]);
+    // An earlier report, as one that is replayed.
+    assert.equal(await store.devices.applyStatus([{ device: 'd0000', policy: 'p0', at: T0 }]), []);
     assert.is((await store.devices.get('d0000'))?.policy, 'p1');
     assert.is((await store.devices.get('d0000'))?.compliance, 'warn');
   });

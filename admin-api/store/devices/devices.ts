@@ -8,7 +8,7 @@ import type { DeviceTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
-import type { DeviceFilter, DevicePlace, Devices, SessionChange } from '../store.ts';
+import type { DeviceFilter, DevicePlace, Devices, SessionChange, StatusReport } from '../store.ts';
 import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
@@ -99,6 +99,7 @@ export class SqlDevices implements Devices {
           platform: device.platform,
           software: device.software,
           public_key: device.publicKey,
+          status_at: 0,
           membership_revision: 1,
           created_at: device.createdAt,
           session: 0,
@@ -264,22 +265,22 @@ export class SqlDevices implements Devices {
     return { connected, disconnected };
   }
 
-  async applyStatus(
-    rows: readonly { device: string; policy?: string; compliance?: Compliance }[],
-  ): Promise<string[]> {
+  async applyStatus(rows: readonly StatusReport[]): Promise<string[]> {
     return this.#scope.atomic(async (db) => {
       const changed = await bulkUpdate(db, this.#scope.dialect, {
         table: 'devices',
         columns: STATUS_COLUMNS,
-        rows: rows.map(({ device, policy, compliance }) => ({
+        rows: rows.map(({ device, policy, compliance, at }) => ({
           device,
           new_policy: policy ?? null,
           new_compliance: compliance ?? null,
+          at: Math.floor(at),
         })),
         key: { id: 'device' },
         set: (r) => sql`policy = coalesce(${r('new_policy')}, policy),
-          compliance = coalesce(${r('new_compliance')}, compliance)`,
-        where: (r) => sql`((${r('new_policy')} is not null and ${r('new_policy')} is distinct from e.policy)
+          compliance = coalesce(${r('new_compliance')}, compliance), status_at = ${r('at')}`,
+        where: (r) => sql`${r('at')} >= e.status_at
+          and ((${r('new_policy')} is not null and ${r('new_policy')} is distinct from e.policy)
           or (${r('new_compliance')} is not null and ${r('new_compliance')} is distinct from e.compliance))`,
       });
       return changed.map((row) => row.device);
@@ -440,7 +441,12 @@ const NAME_COLUMNS = { device: 'text', new_name: 'text', new_search: 'text' } as
 const DISPLACED_COLUMNS = { device: 'text', at: 'integer' } as const;
 const DISPLACED_APART_MS = 3_600_000;
 const MEASURE_COLUMNS = { device: 'text', new_near: 'text', new_measured: 'text' } as const;
-const STATUS_COLUMNS = { device: 'text', new_policy: 'text', new_compliance: 'text' } as const;
+const STATUS_COLUMNS = {
+  device: 'text',
+  new_policy: 'text',
+  new_compliance: 'text',
+  at: 'integer',
+} as const;
 
 function withPath(db: Database) {
   return db

@@ -61,6 +61,8 @@ export interface DeviceTable {
   copies_json: string | null;
   /** Since when two programs are known to use its key. */
   cloned_at: number | null;
+  /** Time of the report that the status is from. */
+  status_at: number;
   /** See balance/nearness.ts. */
   near: string;
   measured_json: string | null;

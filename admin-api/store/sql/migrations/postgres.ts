@@ -376,4 +376,9 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
         set revoked_at = coalesce(revoked_at, cast(extract(epoch from now()) * 1000 as bigint))`,
     ],
   },
+  {
+    number: 17,
+    name: 'status of devices by its time',
+    statements: [`alter table devices add column status_at bigint not null default 0`],
+  },
 ];

@@ -402,4 +402,9 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `alter table enrolment_tokens_with_keys rename to enrolment_tokens`,
     ],
   },
+  {
+    number: 17,
+    name: 'status of devices by its time',
+    statements: [`alter table devices add column status_at integer not null default 0`],
+  },
 ];
