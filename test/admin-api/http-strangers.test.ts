@@ -34,7 +34,7 @@ test('whatever is wrong with an enrolment counts, and the count comes before its
 test('failures of others do not keep a device from enrolling: those that succeed do not count', async () => {
   const { token } = (await http.call('POST', '/v1/enrolment-tokens', { body: { uses: 2 * LIMIT } })).body;
   for (let n = 0; n < 2 * LIMIT; n++) {
-    assert.is((await enrol(JSON.stringify(enrolBody(token, makeDeviceKeys())))).status, 201);
+    assert.is((await enrol(JSON.stringify(await enrolBody(token, makeDeviceKeys())))).status, 201);
   }
 });
 

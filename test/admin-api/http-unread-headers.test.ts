@@ -59,6 +59,9 @@ test('the key makes a repeated command harmless, and the tag is for changes of w
     'PATCH /v1/devices/nobody',
     'PATCH /v1/gateways/nobody',
     'PATCH /v1/groups/nobody',
+    'POST /v1/devices/nobody/move-to',
+    'POST /v1/devices/nobody/release',
+    'POST /v1/devices/nobody/split',
     'POST /v1/gateways/nobody/drain',
   ]);
 });

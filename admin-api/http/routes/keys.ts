@@ -36,7 +36,7 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
       description:
         'Devices trust it at once. It signs when all live gateways carry the document that names it.',
       answers,
-      problems: ['conflict'],
+      problems: ['bad-request', 'conflict'],
     }),
     async (request) => present(await keys.rotate(actorOf(request))),
   );
@@ -50,7 +50,7 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
       summary: 'Stop trusting previous signing keys',
       description: 'Their private parts are deleted.',
       answers,
-      problems: ['conflict'],
+      problems: ['bad-request', 'conflict'],
     }),
     async (request) => present(await keys.retire(actorOf(request))),
   );

@@ -74,7 +74,7 @@ export type JoinRequestDocument = Static<typeof JoinRequestSchema>;
 export const JoinRequestsSchema = Type.Object(
   {
     installation: Fingerprint,
-    items: Type.Array(Ref(JoinRequestSchema)),
+    items: Type.Array(Ref(JoinRequestSchema), { description: 'Those that wait now.' }),
   },
   { $id: 'JoinRequests', ...closed },
 );
@@ -94,7 +94,7 @@ export const GatewayCertificateSchema = Type.Object(
 export type GatewayCertificateDocument = Static<typeof GatewayCertificateSchema>;
 
 export const GatewayCertificatesSchema = Type.Object(
-  { items: Type.Array(Ref(GatewayCertificateSchema)) },
+  { items: Type.Array(Ref(GatewayCertificateSchema), { description: 'All that it was issued.' }) },
   { $id: 'GatewayCertificates', ...closed },
 );
 
