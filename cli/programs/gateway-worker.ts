@@ -45,7 +45,9 @@ async function serve(orders: WorkerOrders): Promise<void> {
     credentials: credentialsFrom(files, certificates),
     ...(installation && { installation }),
   });
-  const fingerprint = files.read()?.fingerprint;
+  // Whom to believe about devices. The supervisor read it as well: without it a worker admits nobody.
+  const { fingerprint } = files.read() ?? {};
+  if (!fingerprint) throw new Error(`there is no identity of the gateway in ${files.identityFile} any more`);
   const parts = { config, bus, log, certificates, version: version(), fingerprint, stopDeadlineMs };
   process.exitCode = await superviseWorker(parts);
 }

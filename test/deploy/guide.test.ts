@@ -103,6 +103,7 @@ test('variables and flags of programs that the guide names exist', () => {
     'clean',
     'since',
     'until',
+    'secret',
   ];
   const flags = new Set([...options.map((option) => option.name), ...operators]);
   for (const [, name = ''] of guide.matchAll(/`--([a-z-]+)/g)) assert.ok(flags.has(name), name);
