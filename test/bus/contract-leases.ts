@@ -6,7 +6,7 @@ import { delivery, identity, LONG_MS, load } from './samples.ts';
 
 /** What may be compared whole: the bus itself says when a lease began. */
 async function listed(leases: Leases) {
-  return (await leases.list()).map(({ since, ...lease }) => ({ ...lease, hasBegun: since > 0 }));
+  return (await leases.list()).map(({ since, serial: _, ...lease }) => ({ ...lease, hasBegun: since > 0 }));
 }
 
 export function leaseRules(rule: Rule): void {

@@ -73,7 +73,7 @@ export function device(id: string, revision = 1): DirectoryDevice {
 export function gateway(name: string, revision = 1): DirectoryGateway {
   const { port, address } = identity.initial;
   const told = { told: { port, address }, former: [{ port: 1, address: 'ws://127.0.0.1:1' }] };
-  const keys = [{ body: Uint8Array.of(0x81), sig: Uint8Array.of(revision) }];
+  const keys = [{ body: Buffer.from([0x81]), sig: Buffer.from([revision]) }];
   return { ...identity.initial, name, revision, draining: false, weight: 50_000, ...told, keys };
 }
 

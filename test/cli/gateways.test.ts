@@ -189,7 +189,7 @@ test('a device is shown with why it is where it is', async () => {
     { name: 'gw2', weight: 0, state: 'down' },
   ];
   const placement = { sentence, code: 'first', data: { gateway: 'gw1', rank: 1, list } };
-  const here = { gateway: 'gw1', worker: 'gw1/0', displaced: null };
+  const here = { gateway: 'gw1', worker: 'gw1/0', displaced: null, cloned: null };
   const device = { id: 'd1', name: 'kiosk', state: 'connected', caps: [], ...here };
   const handle: Handle = (request, response) =>
     json(response, 200, request.url?.endsWith('/placement') ? placement : device);

@@ -10,11 +10,20 @@ import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import type { GatewayReadiness } from '../../gateway/supervisor/supervisor.ts';
 import { credentialsOf, gatewayKeys } from '../bus/seal-keys.ts';
+import { fingerprintOf } from '../server-keys.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { writeDirectory } from '../write-directory.ts';
-import { connectDevice, directoryDevice, type Identity, makeIdentity, type RawDevice } from './raw-device.ts';
+import {
+  connectDevice,
+  directoryDevice,
+  type Identity,
+  makeIdentity,
+  type RawDevice,
+  ROOT_KEY,
+  SERVER_KEYS,
+} from './raw-device.ts';
 
 export const GROUP = 'root';
 
@@ -24,7 +33,9 @@ function keepIdentity(dataDir: string): void {
   mkdirSync(folder, { recursive: true });
   const [issuedAt, expiresAt] = [Date.now(), Date.now() + 86_400_000];
   const certificate = { privateKey: '', certificate: '', authorities: [], trusts: '1', epoch: 0 };
-  new IdentityFiles(folder).keep({ ...credentialsOf('gw1'), ...certificate, issuedAt, expiresAt });
+  const fingerprint = fingerprintOf(ROOT_KEY);
+  const times = { issuedAt, expiresAt };
+  new IdentityFiles(folder).keep({ ...credentialsOf('gw1'), ...certificate, ...times, fingerprint });
 }
 
 export class GatewayProcess {
@@ -77,6 +88,7 @@ export class GatewayProcess {
       weight: 1_000,
       told: { port, address: `ws://127.0.0.1:${port}` },
       former: [],
+      keys: [SERVER_KEYS],
       ...settings,
     };
     await writeDirectory(bus);

@@ -82,7 +82,7 @@ function toToken(row: JoinTokenTable): JoinToken {
   return {
     id: row.id,
     gateway: row.gateway,
-    publicKey: row.public_key,
+    publicKey: new Uint8Array(row.public_key),
     expiresAt: row.expires_at,
     createdAt: row.created_at,
     createdBy: row.created_by,
