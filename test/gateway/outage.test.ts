@@ -4,7 +4,7 @@ import { MemoryBus } from '../../bus/memory-bus.ts';
 import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
 import { sealResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
-import { connectDevice, prove, RawDevice } from './raw-device.ts';
+import { connectDevice, prove, RawDevice, SERVER_KEYS } from './raw-device.ts';
 import { CuttableBus, Rig, withRig } from './rig.ts';
 
 test('while the bus is away sockets stay, beats are answered, and nobody is admitted', () =>
@@ -108,6 +108,7 @@ test('a worker started without a bus listens, admits nobody, and admits when the
     await early.closed();
     assert.is(early.refused?.status, 503);
     bus.cut(false);
+    await rig.putKeys([SERVER_KEYS]);
     await rig.makeWhole();
     const identity = await rig.enrol();
     await waitFor(() => rig.worker.readiness().ready);

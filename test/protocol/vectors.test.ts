@@ -155,9 +155,9 @@ test('R-1, R-4: bodies of results are read like the ledger does, or refused with
   }
 });
 
-test('H-4, S-9, G-16: what is signed beside orders is spelled out byte by byte', () => {
-  const [prove, pass, locate, located] = vectors.signatures;
-  assert.ok(prove && pass && locate && located);
+test('H-4, K-6, S-9, G-16: what is signed beside orders is spelled out byte by byte', () => {
+  const [prove, rotate, pass, locate, located] = vectors.signatures;
+  assert.ok(prove && rotate && pass && locate && located);
   const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
   assert.is(
     prove.signedBytes,
@@ -171,6 +171,7 @@ test('H-4, S-9, G-16: what is signed beside orders is spelled out byte by byte',
     ),
     prove.signedBytes,
   );
+  assert.is(rotate.signedBytes, ascii('pushpoint.v1 rotate\0') + rotate.inputs.body);
   assert.is(pass.signedBytes, ascii('pushpoint.v1 pass\0') + pass.inputs.body);
   assert.is(
     locate.signedBytes,
