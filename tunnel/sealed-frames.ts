@@ -29,7 +29,7 @@ export class SealedFrames {
     this.#hooks = hooks;
   }
 
-  /** The other end starts anew, with another key. */
+  /** The other end starts again, with another key. */
   rekey(cipher: FrameCipher): void {
     this.#cipher = cipher;
     this.#sent = 0;
