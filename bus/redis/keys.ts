@@ -11,8 +11,11 @@
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
  * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: encoded delivery; `s`: seal of a group |
  * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts; `i`: installation; `s`: seal |
+ * | `pp:{receipts}:bytes` | string | bytes of all batches that wait |
  * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded, or were refused |
+ * | `pp:{joins}`, `pp:{joins}:times` | hash, sorted set | requests of gateways that join or renew |
+ * | `pp:{joins}:answer:<id>` | string, expires | the answer to one of them |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`; top session |
  * | `pp:installation` | hash | `id`, the highest `epoch` seen and its `seal`, when a server was `seen` |
  * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, value; marks |
