@@ -63,19 +63,21 @@ export class OwnDevices {
       const place = places.get(receipt.device);
       // Of a device that does not exist there is nothing to say.
       if (!place) continue;
-      const why = this.#whyNot(receipt, place, groups.get(receipt.from));
+      const groupId = groups.get(receipt.from);
+      const why = this.#whyNot(receipt, place, groupId);
       if (why !== null) refused.set(receipt, why);
       else if (receipt.kind === 'connected') came.set(receipt.device, receipt.from);
-      else if (place.gateway !== receipt.from && came.get(receipt.device) !== receipt.from) {
-        elsewhere.push(receipt);
-      }
+      else if (place.gateway === receipt.from || came.get(receipt.device) === receipt.from) continue;
+      else if (!endsUnknownSession(receipt, place, groupId)) elsewhere.push(receipt);
     }
-    const here = await this.#present(elsewhere);
-    for (const receipt of elsewhere) {
-      if (here.has(receipt)) continue;
-      const { from, device, at } = receipt;
-      const left = at < (places.get(device)?.connectedAt ?? 0);
-      refused.set(receipt, left ? null : `${device} is not with gateway ${from}, which says so`);
+    const holders = await this.#holders(elsewhere);
+    for (const [index, receipt] of elsewhere.entries()) {
+      const { from, device } = receipt;
+      const holder = holders[index]?.incarnation;
+      // Another server may not have applied yet that it came.
+      if (holder !== undefined && isIncarnationOf(from, holder)) continue;
+      const late = isLate(receipt, places.get(device), groups.get(from), holder !== undefined);
+      refused.set(receipt, late ? null : `${device} is not with gateway ${from}, which says so`);
     }
     return refused;
   }
@@ -86,20 +88,45 @@ export class OwnDevices {
     if (receipt.session > (this.#parts.now() + SESSION_AHEAD_MS) * 1_000) {
       return `${device}: gateway ${from} names a session of the future`;
     }
-    if (kind === 'disconnected' || (groupId !== undefined && serves({ groupId }, groupPath))) return null;
+    if (kind === 'disconnected' || isServed(groupPath, groupId)) return null;
     return `${device} is in no group that gateway ${from} serves`;
   }
 
-  /**
-   * Those whose device is with the gateway by its presence: another server may not have applied yet that it
-   * came.
-   */
-  async #present(receipts: readonly Speaking[]): Promise<Set<Receipt>> {
-    if (receipts.length === 0) return new Set();
-    const holders = await this.#parts.bus.presence.locate(receipts.map(({ device }) => device));
-    return new Set(
-      receipts.filter(({ from }, index) => isIncarnationOf(from, holders[index]?.incarnation ?? '')),
-    );
+  /** With whom the device of each is by its presence. */
+  async #holders(receipts: readonly Speaking[]): ReturnType<Bus['presence']['locate']> {
+    if (receipts.length === 0) return [];
+    return this.#parts.bus.presence.locate(receipts.map(({ device }) => device));
+  }
+}
+
+function isServed(groupPath: string, groupId: string | undefined): boolean {
+  return groupId !== undefined && serves({ groupId }, groupPath);
+}
+
+/** It overtook that the session began: another server has that, or had it when it was killed. */
+function endsUnknownSession(receipt: Speaking, place: DevicePlace, groupId: string | undefined): boolean {
+  if (receipt.kind !== 'disconnected' || receipt.session <= place.session) return false;
+  return isServed(place.groupPath, groupId);
+}
+
+/** Of a device that is not with its gateway: whether it was, as far as can be told. */
+function isLate(
+  receipt: Speaking,
+  place: DevicePlace | undefined,
+  groupId: string | undefined,
+  isHeld: boolean,
+): boolean {
+  if (place === undefined || receipt.at < (place.connectedAt ?? 0)) return true;
+  switch (receipt.kind) {
+    case 'disconnected':
+      return receipt.session < place.session;
+    case 'ack':
+    case 'progress':
+    case 'status':
+      // It may have come to the gateway and gone again, which is not applied yet.
+      return !isHeld && isServed(place.groupPath, groupId);
+    default:
+      return false;
   }
 }
 

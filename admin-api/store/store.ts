@@ -109,6 +109,8 @@ export interface DevicePlace {
   groupPath: string;
   /** Of its newest session; `null` before the first. */
   gateway: string | null;
+  /** Its number; 0 before the first. */
+  session: number;
   connectedAt: number | null;
 }
 

@@ -94,6 +94,45 @@ test('what comes late from where a device was is left out without an alarm', () 
     assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 1$/m);
   }));
 
+const disconnected = (from: string, device: string, of: number, when = at): Receipt => ({
+  ...{ kind: 'disconnected', device, session: of, code: 1_000, reason: '', at: when, from },
+});
+
+test('the end of a session that overtakes its beginning counts', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw1', 'b1')]);
+    const beginning = connected('gw2', 'b1', { at: at + 1 });
+    await server.ingest.apply([disconnected('gw2', 'b1', session, at + 2)]);
+    await server.ingest.apply([beginning]);
+    assert.is((await server.store.devices.get('b1'))?.connected, false);
+    assert.equal(asideOf(server), []);
+    const late = session - 1;
+    await server.ingest.apply([connected('gw1', 'b1', { at: at + 3 })]);
+    await server.ingest.apply([disconnected('gw2', 'b1', late, at + 4)]);
+    assert.is((await server.store.devices.get('b1'))?.connected, true);
+    assert.equal(asideOf(server), []);
+    assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 1$/m);
+    await server.ingest.apply([connected('gw1', 'd1')]);
+    await server.ingest.apply([disconnected('gw2', 'd1', session + 1)]);
+    assert.is((await server.store.devices.get('d1'))?.connected, true);
+    assert.equal(asideOf(server), ['d1 is not with gateway gw2, which says so']);
+  }));
+
+test('what a gateway says of a device that nobody holds any more is late, and of one elsewhere wrong', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw1', 'b1')]);
+    await server.ingest.apply([
+      ack('gw2', 'b1', at + 1),
+      { kind: 'status', device: 'b1', policy: 'p1', at: at + 1, from: 'gw2' },
+    ]);
+    assert.is.not(await stateOf(server, 'b1'), 'acked');
+    assert.equal(asideOf(server), []);
+    assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 2$/m);
+    await server.bus.presence.claim('gw1~abc', [{ device: 'b1' }]);
+    await server.ingest.apply([ack('gw2', 'b1', at + 1)]);
+    assert.equal(asideOf(server), ['b1 is not with gateway gw2, which says so']);
+  }));
+
 test('a gateway takes no device of a group that it does not serve', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw2', 'd1'), ack('gw2', 'd1'), connected('gw2', 'b1')]);

@@ -360,7 +360,8 @@ export class SqlDevices implements Devices {
   places(ids: readonly string[]): Promise<DevicePlace[]> {
     return this.#scope.once(async (db) => {
       const { rows } = await sql<DevicePlace>`
-        select d.id as id, d.gateway as gateway, d.connected_at as "connectedAt", g.path as "groupPath"
+        select d.id as id, d.gateway as gateway, d.session as session, d.connected_at as "connectedAt",
+          g.path as "groupPath"
         from ${this.#idRows(ids)} join devices d on d.id = r.id join groups g on g.id = d.group_id`.execute(
         db,
       );
