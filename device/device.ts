@@ -110,6 +110,7 @@ export class PushpointDevice {
   /** K-6: the key that was asked for is tried. */
   #provesNext = false;
   #unwatchNetwork: (() => void) | undefined;
+  #rotating: Promise<void> | null = null;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: DeviceOptions) {
@@ -220,13 +221,24 @@ export class PushpointDevice {
 
   /**
    * Gives the device another key (K-6). Resolves when the server knows it by that; throws `ApiError`. After
-   * an error either key may count: the device proves with whichever does, and a repeated call goes on.
+   * an error either key may count: the device proves with whichever does, and a repeated call goes on. A call
+   * while another is under way joins that one.
    */
-  async rotateKey(): Promise<void> {
-    if (!this.#running) throw new Error('not started');
-    const { state, inbox } = this.#running;
+  rotateKey(): Promise<void> {
+    this.#rotating ??= this.#rotateKey().finally(() => {
+      this.#rotating = null;
+    });
+    return this.#rotating;
+  }
+
+  async #rotateKey(): Promise<void> {
+    const running = this.#running;
+    if (!running) throw new Error('not started');
+    const { state, inbox } = running;
     const { crypto, fetch, server = state.identity.server } = this.#options;
     const to = state.nextKey ?? (await crypto.generate());
+    // Nothing is asked for a key that is not stored.
+    if (this.#running !== running) throw new Error('stopped');
     await this.#saved({ nextKey: to });
     const { deviceId } = state.identity;
     const membership = await askRotation({ deviceId, server, from: state.key, to, crypto, fetch });
