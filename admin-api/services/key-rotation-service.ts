@@ -33,10 +33,9 @@ export class KeyRotationService {
     if (!holdsKey(request.to, bytes, toSig) || !holdsKey(request.from, bytes, fromSig))
       throw new Problem('unauthorized', 'The request is not signed by both keys.');
     const changed = await store.transaction((tx) => this.#change(tx, request));
-    if (changed) {
-      hub.notify();
-      await renewMemberships(this.#parts, [request.device]);
-    }
+    if (changed) hub.notify();
+    // Also when it is repeated: the server that changed it may have stopped before it told the others.
+    await renewMemberships(this.#parts, [request.device]);
     const [device] = await store.devices.withPaths([request.device]);
     if (!device) throw new Problem('unauthorized', 'There is no such device.');
     return directory.membershipFor(device);

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, sign } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
@@ -7,7 +7,9 @@ import { rankGateways } from '../../bus/ranking.ts';
 import {
   decodeOrderBody,
   decodeServerKeys,
+  encodeKeyRotation,
   enrolledBytes,
+  keyRotationBytes,
   openServerKeys,
   orderBytes,
   parseToken,
@@ -366,6 +368,24 @@ test('H-12: the key of a device that was split enrols no more; another key does'
   const other = await enroll(token, makeDeviceKeys());
   assert.is(other.status, 201);
   assert.is.not(other.body.deviceId, deviceId);
+});
+
+test('K-6: a repeated request repairs the directory after a server that stopped too early', async () => {
+  const { token } = await makeToken();
+  const [from, to] = [makeDeviceKeys(), makeDeviceKeys()];
+  const { deviceId } = (await enroll(token, from)).body;
+  // The other server wrote its database, and nothing else.
+  await http.store.devices.setPublicKey(deviceId, to.publicKey);
+  const body = encodeKeyRotation({ device: deviceId, from: from.publicKey, to: to.publicKey });
+  const text = (data: Uint8Array) => Buffer.from(data).toString('base64url');
+  const [fromSig, toSig] = [from, to].map(({ privateKey }) =>
+    text(sign(null, keyRotationBytes(body), privateKey)),
+  );
+  const request = { body: text(body), fromSig, toSig };
+  const answer = await http.call('POST', '/v1/rotate-key', { as: null, body: request });
+  assert.is(answer.status, 200);
+  const [entry] = await http.bus.directory.devices([deviceId]);
+  assert.equal(Buffer.from(entry?.publicKey ?? []), to.publicKey);
 });
 
 test.run();
