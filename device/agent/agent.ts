@@ -216,8 +216,8 @@ export class Agent {
       .handle('statistics', () => statistics(device, tasks, { stateDir, software: SOFTWARE }), {
         safeToRepeat: true,
       })
-      .handle('message', (command) => {
-        this.#log.info({ commandId: command.id, topic: command.args.topic }, 'message');
+      .handle('message', ({ id: commandId, args: { topic }, secret }) => {
+        this.#log.info({ commandId, ...(!secret && { topic }) }, 'message');
       });
     this.#watch(device);
     return device;
