@@ -259,9 +259,13 @@ export class ExecutionRuns {
   }
 
   #travel({ type, id, sealed }: CommandOrder): Travel {
+    const secret = sealed !== undefined;
+    // Faults are logged, and the message may name what is secret.
     const refused = ({ message }: Error) =>
-      this.#parts.fault(new Error(`${type} ${id}: what its handler gave could not travel: ${message}`));
-    return { refused, secret: sealed !== undefined };
+      this.#parts.fault(
+        new Error(`${type} ${id}: what its handler gave could not travel${secret ? '' : `: ${message}`}`),
+      );
+    return { refused, secret };
   }
 
   #progress(entry: Execution, live: Live, percent?: number, note?: string): void {

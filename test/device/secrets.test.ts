@@ -215,6 +215,11 @@ test('X-8: reasons are sealed too, notes stay at home, and too long data is left
   const { sealed, state, data, reason } = await f.gateway.last.first('result', 'c2');
   assert.equal({ sealed, state, data }, { sealed: true, state: 'succeeded', data: undefined });
   assert.match(reason ?? '', 'could not travel');
+  // The program's log gets no word of it.
+  assert.equal(
+    f.faults.map(({ message }) => message),
+    ['sync c2: what its handler gave could not travel'],
+  );
   // Asked again about a settled one, it tells the state alone.
   f.gateway.settle('c1');
   await until(
