@@ -40,12 +40,7 @@ export class WantedKeys {
     const asked = wants.filter(({ device }) => this.#affords(device));
     metrics.keysWanted.inc({ answer: 'later' }, wants.length - asked.length);
     if (asked.length === 0) return;
-    const devices = await store.devices.withPaths([...new Set(asked.map(({ device }) => device))]);
-    const byId = new Map(devices.map((device) => [device.id, device]));
-    const entitled = asked.flatMap((want) => {
-      const device = byId.get(want.device);
-      return device && mayHave(device, want.group) ? [{ device, text: textOf(want) }] : [];
-    });
+    // Before the devices: who leaves in between gets no key that was made after it left.
     const names = new Map(asked.map(({ device: _, ...name }) => [textOf(name), name]));
     const keys = new Map(
       (await store.groupKeys.ofNames([...names.values()])).map(({ sealedKey, ...name }) => [
@@ -53,6 +48,12 @@ export class WantedKeys {
         { name, key: ledgerSecrets.openGroupKey(name, sealedKey) },
       ]),
     );
+    const devices = await store.devices.withPaths([...new Set(asked.map(({ device }) => device))]);
+    const byId = new Map(devices.map((device) => [device.id, device]));
+    const entitled = asked.flatMap((want) => {
+      const device = byId.get(want.device);
+      return device && mayHave(device, want.group) ? [{ device, text: textOf(want) }] : [];
+    });
     const letters = entitled.flatMap(({ device, text }) => {
       const found = keys.get(text);
       return found ? [{ devices: [device.id], frame: this.#frame(device, found) }] : [];
