@@ -42,6 +42,8 @@ export interface TestDeviceOptions {
   handshakeTimeoutMs?: number;
   /** See the SDK's `probing`. */
   probing?: NodeDeviceOptions['probing'];
+  /** See the SDK's `tunnels`; none when absent. */
+  tunnels?: NodeDeviceOptions['tunnels'];
 }
 
 /** From one start to its stop or death. */
@@ -121,6 +123,7 @@ export class TestDevice {
       concurrency,
       handshakeTimeoutMs,
       probing,
+      tunnels,
     } = this.options;
     const device = new PushpointDevice({
       store: this.store,
@@ -131,10 +134,13 @@ export class TestDevice {
       ...(concurrency && { limits: { concurrency } }),
       ...(handshakeTimeoutMs && { handshakeTimeoutMs }),
       ...(probing !== undefined && { probing }),
+      ...(tunnels && { tunnels }),
     });
     const life: Life = { device, dead: false, atWork: new Set() };
     this.#life = life;
     for (const type of handles) {
+      // With tunnels the SDK handles these itself.
+      if (tunnels && type.startsWith('tunnel.')) continue;
       device.handle(type as string, (command, context) => this.#run(life, command, context), {
         safeToRepeat: safeToRepeat.includes(type),
         // As the agent does: stopping must not wait for a slot.

@@ -10,6 +10,7 @@ import { PASSES } from './attacks/passes.ts';
 import { RESULTS } from './attacks/results.ts';
 import { SECRETS } from './attacks/secrets.ts';
 import { TIMES } from './attacks/times.ts';
+import { TUNNELS } from './attacks/tunnels.ts';
 
 export const ATTACKS: readonly Attack[] = [
   ...RESULTS,
@@ -20,6 +21,7 @@ export const ATTACKS: readonly Attack[] = [
   ...PASSES,
   ...ADMISSIONS,
   ...LOCATED,
+  ...TUNNELS,
   ...EPOCHS,
   ...SECRETS,
 ];

@@ -3,6 +3,13 @@ import { DEVICE } from './mutations/device.ts';
 import { GATEWAYS } from './mutations/gateways.ts';
 import { LEDGER } from './mutations/ledger.ts';
 import { SECRETS } from './mutations/secrets.ts';
+import { TUNNELS } from './mutations/tunnels.ts';
 import type { TrustMutation } from './play-attack.ts';
 
-export const MUTATIONS: readonly TrustMutation[] = [...LEDGER, ...DEVICE, ...GATEWAYS, ...SECRETS];
+export const MUTATIONS: readonly TrustMutation[] = [
+  ...LEDGER,
+  ...DEVICE,
+  ...GATEWAYS,
+  ...SECRETS,
+  ...TUNNELS,
+];

@@ -9,7 +9,7 @@ import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
 import type { OrderSigner } from '../../admin-api/order-signer.ts';
 import type { Meta } from '../../admin-api/store/store.ts';
-import type { Delivery, DirectoryGateway, Receipt } from '../../bus/bus.ts';
+import type { Delivery, DirectoryGateway, Receipt, TunnelGrant, WorkerIdentity } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
 import { keysWith } from '../../bus/redis/keys.ts';
 import type { CommandOrder, GatewayAddress, SignedPass } from '../../protocol/index.ts';
@@ -194,9 +194,28 @@ export class World {
   async deliver(attacker: Attacker, { id }: Victim, delivery: Omit<Delivery, 'devices'>): Promise<void> {
     const holder = await attacker.make('redis', 'HGET', KEYS.presence(0), id);
     const [incarnation = ''] = String(holder).split(' ');
-    const entry = encode({ devices: [id], ...delivery });
-    await attacker.make('redis', 'XADD', KEYS.outbox(incarnation), '*', 'd', entry);
+    await this.#append(attacker, incarnation, { devices: [id], ...delivery });
+  }
+
+  async #append(attacker: Attacker, incarnation: string, delivery: Delivery): Promise<void> {
+    await attacker.make('redis', 'XADD', KEYS.outbox(incarnation), '*', 'd', encode(delivery));
     await attacker.make('redis', 'PUBLISH', KEYS.outboxHint(incarnation), '');
+  }
+
+  /** The attacker grants legs their places at a worker. */
+  async grant(attacker: Attacker, worker: string, tunnel: TunnelGrant): Promise<void> {
+    const incarnations = (await attacker.make('redis', 'ZRANGE', KEYS.leases, 0, -1)) as Uint8Array[];
+    for (const incarnation of incarnations.map(String)) {
+      const stored = (await attacker.make(
+        'redis',
+        'HGET',
+        KEYS.lease(incarnation),
+        'identity',
+      )) as Uint8Array;
+      if (stored && decode<WorkerIdentity>(stored).worker === worker) {
+        await this.#append(attacker, incarnation, { devices: [], tunnel });
+      }
+    }
   }
 
   /** The administration server says something to the device, as it would. */

@@ -2,8 +2,10 @@
 import { Redis } from 'ioredis';
 import { type RawData, WebSocket } from 'ws';
 import { decodeGatewayMessage, type GatewayMessage, SUBPROTOCOL } from '../../../protocol/index.ts';
+import { type Entered, type Entry, enterTunnel } from '../enter-tunnel.ts';
 import { type Deceit, FalseServer } from './false-server.ts';
 import { type Heard, type Identity, type Script, StolenAddress } from './stolen-address.ts';
+import { Tap } from './tap.ts';
 
 /** All that an attacker has. */
 export interface Loot {
@@ -19,6 +21,7 @@ export class Moves {
   readonly #address: StolenAddress | null;
   readonly #server: FalseServer | null;
   #knocking: WebSocket | undefined;
+  #tap: Tap | undefined;
 
   constructor({ redisUrl, gateway, server }: Loot) {
     this.#redis = redisUrl === undefined ? null : new Redis(redisUrl);
@@ -48,6 +51,7 @@ export class Moves {
   async close(): Promise<void> {
     await this.#address?.close();
     this.#server?.close();
+    this.#tap?.close();
   }
 
   /** Connects to a gateway as a device does; the nonce of its challenge. */
@@ -67,6 +71,26 @@ export class Moves {
     const message = await nextMessage(socket);
     socket.terminate();
     return message?.t === 'welcome';
+  }
+
+  /** Sits before a port that was its own; the port to dial instead. */
+  async tap(port: number): Promise<number> {
+    this.#tap = new Tap();
+    return this.#tap.listen(port);
+  }
+
+  /** Whether this text passed there as it is. */
+  async tapped(text: string): Promise<boolean> {
+    return this.#tap?.has(text) ?? false;
+  }
+
+  async tappedBytes(): Promise<number> {
+    return this.#tap?.bytes ?? 0;
+  }
+
+  /** Enters a tunnel as its operator. */
+  async enter(entry: Entry): Promise<Entered> {
+    return enterTunnel(entry);
   }
 
   /** The URL at which devices find the attacker in place of the administration server. */

@@ -1,0 +1,33 @@
+/** What keeps tunnels to their two ends. */
+import type { Patch } from '../../faults/mutate/mutation.ts';
+import type { TrustMutation } from '../play-attack.ts';
+
+const CIPHER = 'device/platform/frame-cipher-node.js';
+const SEAL = '    seal(counter, frame) {\n';
+const OPEN = '    open(counter, message) {\n';
+const COUNTER = 'sealNonce(counter).subarray(-SEAL_COUNTER_BYTES)';
+const PLAIN = `return Buffer.concat([${COUNTER}, frame, Buffer.alloc(LIMITS.sealTagBytes)]);`;
+
+const IN_CLEAR: readonly Patch[] = [
+  { file: CIPHER, find: SEAL, replace: `${SEAL}        ${PLAIN}\n` },
+  {
+    file: CIPHER,
+    find: OPEN,
+    replace: `${OPEN}        return message.subarray(SEAL_COUNTER_BYTES, ENDS_AT);\n`,
+  },
+];
+
+export const TUNNELS: readonly TrustMutation[] = [
+  {
+    name: 'tunnels-in-clear',
+    title: 'frames of tunnels travel as they are',
+    patches: IN_CLEAR,
+    proof: 'tunnel-read',
+  },
+  {
+    name: 'tunnels-without-key',
+    title: 'an end of a tunnel takes frames of who has no key, from whom Redis granted a place',
+    patches: IN_CLEAR,
+    proof: 'tunnel-entered',
+  },
+];
