@@ -7,6 +7,7 @@ import { LOCATED } from './attacks/located.ts';
 import { MEMBERSHIPS } from './attacks/memberships.ts';
 import { ORDERS } from './attacks/orders.ts';
 import { PASSES } from './attacks/passes.ts';
+import { PROGRAMS } from './attacks/programs.ts';
 import { RESULTS } from './attacks/results.ts';
 import { SECRETS } from './attacks/secrets.ts';
 import { TIMES } from './attacks/times.ts';
@@ -22,6 +23,7 @@ export const ATTACKS: readonly Attack[] = [
   ...ADMISSIONS,
   ...LOCATED,
   ...TUNNELS,
+  ...PROGRAMS,
   ...EPOCHS,
   ...SECRETS,
 ];

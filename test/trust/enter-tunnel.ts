@@ -14,6 +14,8 @@ export interface Entry {
 
 /** What the target says first; `heard` is `null` when nothing came of it, for `why`. */
 export interface Entered {
+  /** A gateway gave it a place. */
+  joined: boolean;
   heard: string | null;
   why: string;
 }
@@ -21,9 +23,9 @@ export interface Entered {
 /** The tunnel is left again. */
 export function enterTunnel({ key, target, ...ticket }: Entry): Promise<Entered> {
   return new Promise((resolve) => {
-    let opened = false;
+    let [joined, opened] = [false, false];
     const done = (heard: string | null, why: string) => {
-      resolve({ heard, why });
+      resolve({ joined, heard, why });
       setImmediate(() => tunnel.close());
     };
     const tunnel: Tunnel = new Tunnel(
@@ -33,6 +35,9 @@ export function enterTunnel({ key, target, ...ticket }: Entry): Promise<Entered>
         cipher: nodeFrameCipher(key, 'operator'),
       },
       {
+        joined: () => {
+          joined = true;
+        },
         connected(connected) {
           if (!connected || opened) return;
           opened = true;

@@ -2,6 +2,7 @@
 import { DEVICE } from './mutations/device.ts';
 import { GATEWAYS } from './mutations/gateways.ts';
 import { LEDGER } from './mutations/ledger.ts';
+import { PROGRAMS } from './mutations/programs.ts';
 import { SECRETS } from './mutations/secrets.ts';
 import { TUNNELS } from './mutations/tunnels.ts';
 import type { TrustMutation } from './play-attack.ts';
@@ -12,4 +13,5 @@ export const MUTATIONS: readonly TrustMutation[] = [
   ...GATEWAYS,
   ...SECRETS,
   ...TUNNELS,
+  ...PROGRAMS,
 ];

@@ -16,7 +16,6 @@ export class Victim {
   readonly visited: string[] = [];
   /** Of the newest membership that it took since then. */
   groups: readonly string[] = [];
-  epoch = 0;
   #gone: string | null = null;
 
   constructor(device: TestDevice, wire = device.options.wire ?? new Wire()) {
@@ -43,9 +42,8 @@ export class Victim {
     const { sdk } = this.device;
     sdk.on('left', ({ state }) => this.#leaves(`it left: ${state}`));
     sdk.on('connected', ({ gateway }) => this.visited.push(gateway.name));
-    sdk.on('membership', ({ state, groups, epoch }) => {
+    sdk.on('membership', ({ state, groups }) => {
       this.groups = groups;
-      this.epoch = epoch;
       if (state !== 'active') this.#leaves(`it is ${state}`);
     });
     sdk.on('disconnected', ({ code, retryInMs }) => {
@@ -58,13 +56,6 @@ export class Victim {
   async closed(code: number): Promise<void> {
     await waitFor(() => this.device.closings.some((each) => each.code === code), {
       what: `${this.device.name} to be closed with ${code}`,
-    });
-  }
-
-  /** Resolves once it has refused one more order than `before`, or is out of service. */
-  async refuses(before: number): Promise<void> {
-    await waitFor(() => this.#gone !== null || this.device.refusals.length > before, {
-      what: `${this.device.name} to judge an order`,
     });
   }
 

@@ -71,7 +71,8 @@ export class World {
     const redis = new Attacker({ redisUrl });
     const installation = String(await redis.make('redis', 'HGET', KEYS.installation, 'id'));
     const port = Number(new URL(addresses.gw2.url).port);
-    const gateway = new Attacker({ redisUrl, gateway: { name: STOLEN, port, installation } });
+    const folder = lab.deployment.identityFolder(STOLEN);
+    const gateway = new Attacker({ redisUrl, gateway: { name: STOLEN, port, installation, folder } });
     const network = new Attacker({ server: lab.deployment.server });
     const bystander = new Victim(await lab.device({ probing: false }));
     // It stays when the victims go.
@@ -171,6 +172,15 @@ export class World {
     return signer.frame({ kind: 'command', id, type: 'sync', args: null, target, ...times, ...more });
   }
 
+  /** A metric of the administration server, its lines with `label` added up. */
+  async adminMetric(name: string, label: string): Promise<number> {
+    const text = await (await fetch(`${this.lab.deployment.server}/metrics`)).text();
+    return text
+      .split('\n')
+      .filter((line) => line.startsWith(`${name}{`) && line.includes(label))
+      .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
   /* ---- what is stored in Redis ---- */
 
   /** The genuine pass of a gateway, as the directory has it. */
@@ -218,15 +228,9 @@ export class World {
     }
   }
 
-  /** The administration server says something to the device, as it would. */
-  serverSays(victim: Victim, frame: Uint8Array): Promise<void> {
-    return this.deliver(this.redis, victim, { frame });
-  }
-
   /** The attacker says to the ledger what devices did. */
   async report(attacker: Attacker, receipts: readonly Receipt[]): Promise<void> {
-    const batch = encode(receipts);
-    await attacker.make('redis', 'XADD', KEYS.receipts, '*', 'b', batch, 'i', this.installation);
+    await attacker.make('report', KEYS.receipts, this.installation, receipts);
   }
 
   /* ---- the past ---- */

@@ -1,6 +1,12 @@
 /** What an attacker can do with what was stolen. Runs in the attacker's own process. */
 import { Redis } from 'ioredis';
 import { type RawData, WebSocket } from 'ws';
+import type { Receipt, WorkerIdentity, WorkerLoad } from '../../../bus/bus.ts';
+import { encode } from '../../../bus/encoding.ts';
+import { RedisBus } from '../../../bus/redis/redis-bus.ts';
+import { makeSeal } from '../../../bus/redis/seals/seal.ts';
+import type { GatewayIdentity } from '../../../gateway/joining/identity.ts';
+import { IdentityFiles } from '../../../gateway/joining/identity-files.ts';
 import { decodeGatewayMessage, type GatewayMessage, SUBPROTOCOL } from '../../../protocol/index.ts';
 import { type Entered, type Entry, enterTunnel } from '../enter-tunnel.ts';
 import { type Deceit, FalseServer } from './false-server.ts';
@@ -11,20 +17,26 @@ import { Tap } from './tap.ts';
 export interface Loot {
   redisUrl?: string;
   /** The files of this gateway, which runs no more: the attacker listens at its address. */
-  gateway?: Identity;
+  gateway?: Identity & { folder: string };
   /** Base URL of the administration server, to which the attacker sits on the way. */
   server?: string;
 }
 
 export class Moves {
   readonly #redis: Redis | null;
+  /** What the stolen gateway is known by. */
+  readonly #identity: GatewayIdentity | null;
   readonly #address: StolenAddress | null;
   readonly #server: FalseServer | null;
+  readonly #redisUrl: string;
+  #batches = 0;
   #knocking: WebSocket | undefined;
   #tap: Tap | undefined;
 
   constructor({ redisUrl, gateway, server }: Loot) {
+    this.#redisUrl = redisUrl ?? '';
     this.#redis = redisUrl === undefined ? null : new Redis(redisUrl);
+    this.#identity = gateway ? new IdentityFiles(gateway.folder).read() : null;
     this.#address = gateway ? new StolenAddress(gateway) : null;
     this.#server = server === undefined ? null : new FalseServer(server);
   }
@@ -33,6 +45,28 @@ export class Moves {
   async redis(command: string, ...args: (string | number | Uint8Array)[]): Promise<unknown> {
     const sent = args.map((each) => (each instanceof Uint8Array ? Buffer.from(each) : each));
     return had(this.#redis).callBuffer(command, ...sent);
+  }
+
+  /** Appends receipts, sealed as far as the attacker can. */
+  async report(stream: string, installation: string, receipts: readonly Receipt[]): Promise<void> {
+    const batch = encode(receipts);
+    const own = this.#identity;
+    const subject = own && {
+      gateway: own.gateway,
+      serial: own.serial,
+      sender: 'attacker',
+      number: ++this.#batches,
+    };
+    const seal = own && subject ? makeSeal(own.macKey, 'receipts', subject, [batch]) : '';
+    await this.redis('XADD', stream, '*', 'b', batch, 'i', installation, 's', seal);
+  }
+
+  /** Registers as a worker of a gateway, as far as the attacker can. */
+  async register(identity: WorkerIdentity, load: WorkerLoad): Promise<void> {
+    const bus = new RedisBus({ url: this.#redisUrl });
+    await bus.start();
+    await bus.leases.acquire(identity, load, 60_000);
+    await bus.stop();
   }
 
   /** Serves devices at the stolen gateway's address from now on. */

@@ -1,4 +1,5 @@
 /** Devices sent out of service without a signed order. */
+import { waitFor } from '../../wait.ts';
 import type { Attack, Scene } from '../attack.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
@@ -24,10 +25,18 @@ function closedByOutbox(code: number): Attack {
     title: `who writes to Redis has the gateway close a device's session with ${code}`,
     async stage(world) {
       const victim = await world.victim();
-      return staysInService(world, victim, async () => {
-        await world.deliver(world.redis, victim, { close: { code, reason: 'H-3: blocked by an operator' } });
-        await victim.closed(code);
-      });
+      return {
+        attack: () =>
+          world.deliver(world.redis, victim, { close: { code, reason: 'H-3: blocked by an operator' } }),
+        // Through the same outbox, also if the session was closed before.
+        control: async () => {
+          const id = await world.commandTo(victim);
+          await waitFor(() => victim.gone !== null || victim.device.started(id) === 1, {
+            what: 'the next command to run',
+          });
+        },
+        judge: () => victim.outOfService(),
+      };
     },
   };
 }

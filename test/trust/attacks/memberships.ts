@@ -128,10 +128,8 @@ export const MEMBERSHIPS: readonly Attack[] = [
       if (!key) throw new Error('no key');
       const base = membership(victim.id, 'active');
       const restored = signer.frame({ ...base, revision: 500, key: key.publicKey });
-      await world.serverSays(victim, restored);
-      await waitFor(() => victim.epoch === LATER_EPOCH, { what: 'the membership of the later epoch' });
       const older = { ...base, state: 'deleted' as const, epoch: LATER_EPOCH - 1, revision: 900 };
-      return { victim, frames: [signer.frame(older)], judge: staysIn(victim) };
+      return { victim, frames: [restored, signer.frame(older)], judge: staysIn(victim) };
     },
   ),
 ];

@@ -16,7 +16,7 @@ import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
 
 function receipt({ id: device }: { id: string }, { id, body, mac }: Omit<Result, 't'>): Receipt {
-  return { kind: 'result', device, command: id, body, mac, worker: 'gw1/0', at: Date.now() };
+  return { kind: 'result', device, command: id, body, mac, worker: 'gw2/0', at: Date.now() };
 }
 
 /** What the ledger says of a command that the device has not ended. */

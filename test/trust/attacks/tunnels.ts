@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { OpenedTunnelView } from '../../../cli/api/views.ts';
 import { tcpTunnels } from '../../../device/index.ts';
 import type { Attack } from '../attack.ts';
-import { type Entry, enterTunnel } from '../enter-tunnel.ts';
+import { type Entered, type Entry, enterTunnel } from '../enter-tunnel.ts';
 import type { Success } from '../success.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
@@ -76,17 +76,40 @@ export const TUNNELS: readonly Attack[] = [
       };
     },
   },
-  {
-    name: 'tunnel-entered',
-    by: 'redis',
-    rules: 'T-3, T-14',
-    title: 'who writes to Redis grants itself the place of the operator in a tunnel',
+  granted(
+    {
+      name: 'tunnel-entered',
+      rules: 'T-14',
+      title: 'who writes to Redis grants itself the place of the operator, and speaks to the port',
+    },
+    ({ heard }, visitors) => {
+      if (heard !== null) return 'the attacker read what the port says';
+      return visitors > 1 ? 'the attacker reached the port' : null;
+    },
+  ),
+  granted(
+    {
+      name: 'tunnel-place-granted',
+      rules: 'T-3',
+      title: 'who writes to Redis grants itself the place of the operator in a tunnel',
+    },
+    ({ joined }) => (joined ? 'the gateway gave the attacker a place' : null),
+  ),
+];
+
+/** The attacker grants itself the operator's place in an open tunnel, and comes with no key. */
+function granted(
+  { name, rules, title }: Pick<Attack, 'name' | 'rules' | 'title'>,
+  judge: (entered: Entered, visitors: number) => Success,
+): Attack {
+  return {
+    ...{ name, by: 'redis', rules, title },
     async stage(world) {
       const { service, victim, port } = await behind(world);
       const { tunnel: id, key: _, ...entry } = await openTunnel(world, victim, port);
       const ticket = randomBytes(32).toString('base64url');
       const hash = (text: string) => new Uint8Array(createHash('sha256').update(text).digest());
-      let heard: string | null = null;
+      let entered: Entered = { joined: false, heard: null, why: '' };
       return {
         async attack() {
           await world.grant(world.redis, `gw1/${entry.worker}`, {
@@ -95,14 +118,11 @@ export const TUNNELS: readonly Attack[] = [
             ...{ idleMs: 60_000, lifeMs: 60_000, maxBytes: 0 },
           });
           const key = new Uint8Array(randomBytes(32));
-          ({ heard } = await world.redis.make('enter', { ...entry, tunnel: id, ticket, key }));
+          entered = await world.redis.make('enter', { ...entry, tunnel: id, ticket, key });
         },
         control: async () => hears(await openTunnel(world, victim, port)),
-        async judge(): Promise<Success> {
-          if (heard !== null) return 'the attacker read what the port says';
-          return service.visitors > 1 ? 'the attacker reached the port' : null;
-        },
+        judge: async () => judge(entered, service.visitors),
       };
     },
-  },
-];
+  };
+}

@@ -1,6 +1,7 @@
 /** What keeps tunnels to their two ends. */
 import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
+import { DELIVERIES_UNSEALED } from './programs.ts';
 
 const CIPHER = 'device/platform/frame-cipher-node.js';
 const SEAL = '    seal(counter, frame) {\n';
@@ -26,8 +27,8 @@ export const TUNNELS: readonly TrustMutation[] = [
   },
   {
     name: 'tunnels-without-key',
-    title: 'an end of a tunnel takes frames of who has no key, from whom Redis granted a place',
-    patches: IN_CLEAR,
+    title: 'an end of a tunnel takes frames of who has no key, and a gateway lets anybody in',
+    patches: [...IN_CLEAR, DELIVERIES_UNSEALED],
     proof: 'tunnel-entered',
   },
 ];

@@ -1,0 +1,58 @@
+/** What keeps programs that are none of the installation from speaking through Redis. */
+import type { Patch } from '../../faults/mutate/mutation.ts';
+import type { TrustMutation } from '../play-attack.ts';
+
+const RECEIPTS = 'bus/redis/receipt-entry.js';
+const IS_GOOD = 'this.#isGood(incarnation, said.identity, { identity, load, seal })';
+
+/** Through Redis it stands before what the two ends of a tunnel, and devices, check themselves. */
+export const DELIVERIES_UNSEALED: Patch = {
+  file: 'bus/redis/outbox-entries.js',
+  find: 'if (!this.#seals.checksServers)\n            return true;',
+  replace: 'return true;',
+};
+
+export const PROGRAMS: readonly TrustMutation[] = [
+  {
+    name: 'leases-unsealed',
+    title: 'whoever writes a lease is a gateway',
+    patches: [
+      {
+        file: 'bus/redis/lease-records.js',
+        find: `(seals.checksGateways && !(await ${IS_GOOD}))`,
+        replace: `(!(await ${IS_GOOD}) && false)`,
+      },
+    ],
+    proof: 'foreign-gateway',
+  },
+  {
+    name: 'receipts-unsealed',
+    title: 'the ledger takes batches of receipts whoever appended them',
+    patches: [
+      {
+        file: RECEIPTS,
+        find: "if (seals.checksGateways && seal === null)\n        return 'refused';",
+        replace: '',
+      },
+    ],
+    proof: 'presence-theft',
+  },
+  {
+    name: 'any-device-spoken-for',
+    title: 'a gateway speaks for devices that are with another',
+    patches: [
+      {
+        file: 'admin-api/ledger/own-devices.js',
+        find: 'if (here.has(receipt))\n                continue;',
+        replace: 'continue;',
+      },
+    ],
+    proof: 'status-of-others',
+  },
+  {
+    name: 'deliveries-unsealed',
+    title: 'a gateway takes deliveries whoever appended them',
+    patches: [DELIVERIES_UNSEALED],
+    proof: 'tunnel-place-granted',
+  },
+];
