@@ -4,13 +4,14 @@ import type { TrustMutation } from '../play-attack.ts';
 import { DELIVERIES_UNSEALED } from './programs.ts';
 
 const CIPHER = 'device/platform/frame-cipher-node.js';
-const SEAL = '    seal(counter, frame) {\n';
 const OPEN = '    open(counter, message) {\n';
-const COUNTER = 'sealNonce(counter).subarray(-SEAL_COUNTER_BYTES)';
-const PLAIN = `return Buffer.concat([${COUNTER}, frame, Buffer.alloc(LIMITS.sealTagBytes)]);`;
 
 const IN_CLEAR: readonly Patch[] = [
-  { file: CIPHER, find: SEAL, replace: `${SEAL}        ${PLAIN}\n` },
+  {
+    file: CIPHER,
+    find: 'const encrypted = cipher.update(frame);',
+    replace: 'cipher.update(frame);\n        const encrypted = frame;',
+  },
   {
     file: CIPHER,
     find: OPEN,
