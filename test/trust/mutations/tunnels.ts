@@ -10,7 +10,7 @@ const IN_CLEAR: readonly Patch[] = [
   {
     file: CIPHER,
     find: 'const encrypted = cipher.update(frame);',
-    replace: 'cipher.update(frame);\n        const encrypted = frame;',
+    replace: 'cipher.update(frame);\n        const encrypted = Buffer.from(frame);',
   },
   {
     file: CIPHER,
