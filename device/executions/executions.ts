@@ -84,6 +84,7 @@ export class Executions {
     this.#groupKeys = parts.groupKeys({
       came: (name) => void this.#readAll(name),
       waits: (name) => this.#unread(name).length > 0,
+      room: () => void this.#readAll(),
     });
     this.#runs = new ExecutionRuns({
       book: this.#book,

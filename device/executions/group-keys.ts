@@ -20,6 +20,8 @@ export interface GroupKeysHooks {
   came(name: GroupKeyName): void;
   /** Whether a command still waits for this key. */
   waits(name: GroupKeyName): boolean;
+  /** There is room to ask for a key that there was none for: every command without its key wants it again. */
+  room(): void;
 }
 
 interface GroupKeysParts extends GroupKeysHooks {
@@ -44,6 +46,8 @@ export class GroupKeys {
   readonly #parts: GroupKeysParts;
   #held: readonly GroupKey[];
   readonly #wanted = new Map<string, Wanted>();
+  /** There was no room for a key that was wanted. */
+  #full = false;
   #link: WantLink | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -57,10 +61,14 @@ export class GroupKeys {
     return this.#held.find((held) => textOf(held) === wanted)?.key;
   }
 
-  /** Asks for it, and again until it comes or nobody waits for it. */
+  /** Asks for it, and again until it comes or nobody waits for it; when there is no room, once there is. */
   want(name: GroupKeyName): void {
     const text = textOf(name);
-    if (this.#wanted.has(text) || this.#wanted.size >= WANTED_MAX) return;
+    if (this.#wanted.has(text)) return;
+    if (this.#wanted.size >= WANTED_MAX) {
+      this.#full = true;
+      return;
+    }
     this.#wanted.set(text, { name, dueAt: this.#soon(), pauseMs: AGAIN_MS });
     this.#arm();
   }
@@ -88,6 +96,13 @@ export class GroupKeys {
     this.#held = [...this.#held, { ...name, key }].slice(-KEPT_MAX);
     keep(this.#held);
     came(name);
+    this.#fill();
+  }
+
+  #fill(): void {
+    if (!this.#full || this.#wanted.size >= WANTED_MAX) return;
+    this.#full = false;
+    this.#parts.room();
   }
 
   #soon(): number {
@@ -113,6 +128,7 @@ export class GroupKeys {
       wanted.dueAt = now + wanted.pauseMs * (1 + this.#parts.random());
       wanted.pauseMs = Math.min(AGAIN_MAX_MS, wanted.pauseMs * 2);
     }
+    this.#fill();
     this.#arm();
   }
 }

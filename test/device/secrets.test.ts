@@ -194,6 +194,24 @@ test('X-7: of more than 64 keys the oldest is dropped, and asked for again', asy
   await f.end();
 });
 
+test('X-7: more than 64 keys are wanted: the others are asked for as soon as there is room', async () => {
+  const f = await secretFixture();
+  for (let number = 1; number <= 66; number++) {
+    await f.gateway.sendSecret(`c${number}`, ARGS, toGroup(groupKey(number)));
+    await f.gateway.last.first('ack', `c${number}`);
+  }
+  const asked = () => new Set(f.gateway.last.of('want').map(({ number }) => number));
+  await until(() => asked().size === 64, '64 keys');
+  await f.gateway.sendKey(groupKey(1));
+  await until(() => asked().has(65), 'want 65');
+  assert.not(asked().has(66));
+  await f.gateway.sendKey(groupKey(65));
+  await until(() => asked().has(66), 'want 66');
+  await f.gateway.sendKey(groupKey(66));
+  for (const id of ['c1', 'c65', 'c66']) await f.gateway.last.first('result', id);
+  await f.end();
+});
+
 test('X-8: reasons are sealed too, notes stay at home, and too long data is left out', async () => {
   const long = 'x'.repeat(LIMITS.secretResultBytes);
   const f = await fixture({
