@@ -164,14 +164,17 @@ export class JoinAnswers {
       return { refused: `The join token is for gateway ${token.gateway}, not for ${gateway}.` };
     }
     const used = await tx.joinTokens.use(id, join.csr.keyHash, this.#parts.now());
-    if (!('refused' in used)) return null;
+    // Whoever plays the request again revives no certificate that ended, and takes no gateway's place.
+    const isSpent = token.usedAt !== null && (await this.#heldBy(tx, join)) === undefined;
+    if (!('refused' in used) && !isSpent) return null;
     const what = {
       unknown: 'is gone',
       revoked: 'was revoked',
       expired: 'has expired',
       'used-up': 'was used',
     };
-    return { refused: `The join token ${what[used.refused]}: ask an operator for a new one.` };
+    const why = 'refused' in used ? used.refused : 'used-up';
+    return { refused: `The join token ${what[why]}: ask an operator for a new one.` };
   }
 
   async #renewalRefusal(tx: Store, join: ReadJoin, der: Uint8Array): Promise<Refusal | null> {
@@ -209,14 +212,12 @@ export class JoinAnswers {
   }
 
   /** Whoever joins under a name takes it over; whoever renews keeps what it has until that ends. */
-  async #issue(tx: Store, { request, csr }: ReadJoin, actor: string): Promise<Issued> {
+  async #issue(tx: Store, join: ReadJoin, actor: string): Promise<Issued> {
+    const { request, csr } = join;
     const { authority } = this.#parts;
     const at = this.#parts.now();
     const { gateway, right } = request;
-    const held = (await tx.gatewayCertificates.ofGateway(gateway)).find(
-      ({ keyHash, revokedAt, expiresAt }) =>
-        Buffer.from(keyHash).equals(csr.keyHash) && revokedAt === null && expiresAt > at,
-    );
+    const held = await this.#heldBy(tx, join);
     if (held) return authority.issueAgain(tx, held, csr);
     if (right.by !== 'certificate') await tx.gatewayCertificates.revoke(gateway, at);
     const issued = await authority.issue(tx, gateway, csr);
@@ -227,5 +228,14 @@ export class JoinAnswers {
     await tx.audit.append({ at, actor, action: 'gateway.joined', subject: gateway, detail });
     await tx.events.append([{ at, type: 'gateway.joined', data: { name: gateway } }]);
     return issued;
+  }
+
+  /** The certificate of this key, neither revoked nor over. */
+  async #heldBy(tx: Store, { request, csr }: ReadJoin): Promise<GatewayCertificate | undefined> {
+    const now = this.#parts.now();
+    return (await tx.gatewayCertificates.ofGateway(request.gateway)).find(
+      ({ keyHash, revokedAt, expiresAt }) =>
+        Buffer.from(keyHash).equals(csr.keyHash) && revokedAt === null && expiresAt > now,
+    );
   }
 }

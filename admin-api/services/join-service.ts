@@ -116,7 +116,8 @@ export class JoinService {
 
   /**
    * Ends all certificates of the gateway, so that nothing it says is heard any more, and its devices go
-   * elsewhere. Whoever joins under this name later starts again. Returns the serials that were valid.
+   * elsewhere, and revokes its join tokens. Whoever joins under this name later starts again, with a new one.
+   * Returns the serials that were valid.
    */
   async revoke(gateway: string, actor: string): Promise<string[]> {
     const { store, now, hub, directory, leases, gatewayKeys } = this.#parts;
@@ -124,6 +125,9 @@ export class JoinService {
       const at = now();
       const known = await tx.gatewayCertificates.ofGateway(gateway);
       if (known.length === 0) throw new Problem('not-found', `Gateway ${gateway} has no certificate.`);
+      for (const id of await tx.joinTokens.revokeOpen(gateway, at)) {
+        await recordChange(tx, at, actor, 'join-token.revoked', id, { gateway });
+      }
       const serials = await tx.gatewayCertificates.revoke(gateway, at);
       if (serials.length === 0) return serials;
       await recordChange(tx, at, actor, 'gateway.revoked', gateway, { serials }, { name: gateway });

@@ -85,8 +85,10 @@ export interface JoinTokens {
   list(page: PageRequest): Promise<Page<JoinToken>>;
   /**
    * Uses it for the key with this hash (32 bytes). The same key may ask again, as its answer may have been
-   * lost; any other key is refused.
+   * lost, for the certificate that it got; any other key is refused.
    */
   use(id: string, keyHash: Uint8Array, now: number): Promise<JoinToken | { refused: JoinTokenRefusal }>;
   revoke(id: string, at: number): Promise<boolean>;
+  /** Those of the gateway that could still be used; resolves with their ids. */
+  revokeOpen(gateway: string, at: number): Promise<string[]>;
 }

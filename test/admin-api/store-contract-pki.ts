@@ -105,6 +105,20 @@ export function pkiRules(rule: Rule): void {
     assert.is((await tokens.list({ limit: 10 })).items.length, 1);
   });
 
+  rule('of the tokens of a gateway, those that could still be used are revoked together', async (store) => {
+    const { joinTokens: tokens } = store;
+    await tokens.create(token());
+    await tokens.create(token({ id: 'j2' }));
+    await tokens.create(token({ id: 'j3', gateway: 'gw2' }));
+    await tokens.create(token({ id: 'j4', expiresAt: T0 + 2 }));
+    await tokens.create(token({ id: 'j5' }));
+    await tokens.use('j1', bytes(5), T0 + 1);
+    assert.equal((await tokens.revokeOpen('gw1', T0 + 2)).sort(), ['j2', 'j5']);
+    assert.equal(await tokens.revokeOpen('gw1', T0 + 3), []);
+    assert.is((await tokens.get('j2'))?.revokedAt, T0 + 2);
+    for (const id of ['j1', 'j3', 'j4']) assert.is((await tokens.get(id))?.revokedAt, null, id);
+  });
+
   rule('of two keys that use a token at once, one is let in', async (store) => {
     await store.joinTokens.create(token());
     const uses = await Promise.all([3, 4].map((value) => store.joinTokens.use('j1', bytes(value), T0)));

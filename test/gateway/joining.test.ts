@@ -131,6 +131,27 @@ test('a token is for one key: the same gateway may ask again, and no other', asy
   assert.equal(await serials(context), [identity.serial]);
 });
 
+test('a request with a used token, played again, revives nothing and evicts nobody', async (context) => {
+  const { joiner, admin, service } = context;
+  const by = await token(context);
+  const pending = await joinByToken('gw1', by.token, admin.bus.clock.now());
+  assert.ok('serial' in (await joiner.outcomeOf(pending)));
+  const playedAgain = async () => {
+    // The bus has forgotten the answer.
+    await admin.bus.joins.answer(pending.id, new Uint8Array(1));
+    const outcome = await joiner.outcomeOf(pending);
+    return 'refused' in outcome ? outcome.refused : '';
+  };
+  const open = await token(context);
+  await service.revoke('gw1', 'tester');
+  assert.match(await playedAgain(), /was used/);
+  assert.equal(await serials(context), []);
+  await rejects(another(context, 'gw1').joiner.join(open), refused(/was revoked/));
+  const honest = await another(context, 'gw1').joiner.join(await token(context));
+  assert.match(await playedAgain(), /was used/);
+  assert.equal(await serials(context), [honest.serial]);
+});
+
 test('a token is for one name, and ends', async (context) => {
   const other = another(context, 'gw2');
   await rejects(other.joiner.join(await token(context)), refused(/is for gateway gw1, not for gw2/));

@@ -76,6 +76,21 @@ export class SqlJoinTokens implements JoinTokens {
       return numUpdatedRows > 0n;
     });
   }
+
+  revokeOpen(gateway: string, at: number): Promise<string[]> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .updateTable('join_tokens')
+        .set({ revoked_at: at })
+        .where('gateway', '=', gateway)
+        .where('revoked_at', 'is', null)
+        .where('used_by', 'is', null)
+        .where('expires_at', '>', at)
+        .returning('id')
+        .execute();
+      return rows.map(({ id }) => id);
+    });
+  }
 }
 
 function toToken(row: JoinTokenTable): JoinToken {
