@@ -385,7 +385,7 @@ test('K-6: a repeated request repairs the directory after a server that stopped 
   const answer = await http.call('POST', '/v1/rotate-key', { as: null, body: request });
   assert.is(answer.status, 200);
   const [entry] = await http.bus.directory.devices([deviceId]);
-  assert.equal(Buffer.from(entry?.publicKey ?? []), to.publicKey);
+  assert.is(Buffer.from(entry?.publicKey ?? []).toString('hex'), to.publicKey.toString('hex'));
 });
 
 test.run();
