@@ -43,7 +43,7 @@ export function authorityRoutes(app: App, { authorities }: HttpServices): void {
       summary: 'Begin a rotation of the internal authority',
       description: 'Makes the next authority. Gateways trust it from then on, and do not use it yet.',
       answers,
-      problems: ['conflict'],
+      problems: ['bad-request', 'conflict'],
     }),
     async (request) => present(await authorities.rotate(actorOf(request))),
   );
@@ -59,7 +59,7 @@ export function authorityRoutes(app: App, { authorities }: HttpServices): void {
         'First the next authority signs, then the old one is dropped, which cannot be rolled back. Refused ' +
         'while a gateway that runs has not taken up the last step.',
       answers,
-      problems: ['conflict'],
+      problems: ['bad-request', 'conflict'],
     }),
     async (request) => present(await authorities.advance(actorOf(request))),
   );
@@ -72,7 +72,7 @@ export function authorityRoutes(app: App, { authorities }: HttpServices): void {
       tag,
       summary: 'Go back to the phase before',
       answers,
-      problems: ['conflict'],
+      problems: ['bad-request', 'conflict'],
     }),
     async (request) => present(await authorities.rollback(actorOf(request))),
   );
