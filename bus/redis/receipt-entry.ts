@@ -24,7 +24,7 @@ export async function readReceipts(
   if (seal === null) return receipts;
   // The consumer that applies the batch checks its contents otherwise.
   if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'refused';
-  return receipts.map((receipt) => ({ ...receipt, from: seal.gateway }));
+  return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: seal.gateway } : receipt));
 }
 
 function named(fields: readonly Buffer[]): Partial<Record<string, Buffer>> {
@@ -44,9 +44,14 @@ function decodeBatch(batch: Buffer): Receipt[] | null {
   }
 }
 
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
 /** Whatever it names of gateways, workers and incarnations is this gateway's. */
 function speaksForItself(receipt: unknown, own: string): boolean {
-  if (typeof receipt !== 'object' || receipt === null) return false;
+  // It speaks for nobody: whoever applies the batch puts it aside, and takes the rest.
+  if (!isObject(receipt)) return true;
   const { gateway, worker, incarnation } = receipt as Record<string, unknown>;
   return (
     (gateway === undefined || gateway === own) &&
