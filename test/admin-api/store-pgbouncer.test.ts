@@ -1,4 +1,4 @@
-// time limit: 300 s
+// time limit: 480 s
 import { sql } from 'kysely';
 import pg from 'pg';
 import pino from 'pino';

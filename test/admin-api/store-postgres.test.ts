@@ -1,4 +1,4 @@
-// time limit: 240 s
+// time limit: 480 s
 import pg from 'pg';
 import pino from 'pino';
 import { test } from 'uvu';

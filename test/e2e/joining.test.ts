@@ -1,4 +1,4 @@
-// time limit: 400 s
+// time limit: 480 s
 /** Gateways join and are revoked, as operators do it: real programs over a real Redis. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// time limit: 300 s
+// time limit: 480 s
 /** Keys change while devices are connected and commands flow, and nothing is lost. */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

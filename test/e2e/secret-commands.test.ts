@@ -1,4 +1,4 @@
-// time limit: 240 s
+// time limit: 480 s
 /** Secret commands over the real programs: every device runs them, and nobody on the way can read them. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
