@@ -212,7 +212,7 @@ export class DirectoryProjector {
     this.#kick();
   }
 
-  /** Writes all of it again, signed anew, beside what is there; whether it did. */
+  /** Writes all of it again, with new signatures, beside what is there; whether it did. */
   async rewrite(): Promise<boolean> {
     this.#rewrite = true;
     this.#kick();

@@ -70,7 +70,7 @@ export class Expander {
   }
 
   /**
-   * Resolves when nothing is laid out, or its head start is over: whoever records answers waits for
+   * Resolves when nothing expands, or its head start is over: whoever records answers waits for
    * that, so that the last device is not kept waiting by the answers of the first. A command to a million
    * takes its turns with the answers from then on.
    */

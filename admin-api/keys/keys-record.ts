@@ -50,7 +50,7 @@ export function nextKeys(record: KeysRecord, change: KeysChange, at: number): Se
 
 export function newestOf({ documents }: KeysRecord): SignedServerKeys {
   const newest = documents.at(-1);
-  if (!newest) throw new Error('no server keys on record');
+  if (!newest) throw new Error('no server keys are stored');
   return newest;
 }
 

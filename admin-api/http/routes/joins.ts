@@ -132,7 +132,7 @@ function certificateRoutes(app: App, { joins }: HttpServices): void {
       summary: 'Revoke the certificates of a gateway',
       description:
         'Nothing that it says is heard from then on, and its devices go to other gateways. A gateway that ' +
-        'joins again under this name starts anew.',
+        'joins again under this name begins as a new one.',
       params: GatewayParams,
       answers: { 200: { description: 'What was revoked.', schema: Ref(RevokedSchema) } },
       problems: ['not-found'],
