@@ -43,8 +43,8 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: 'admin-api/ledger/own-devices.js',
-        find: 'if (here.has(receipt))\n                continue;',
-        replace: 'continue;',
+        find: 'else if (!endsUnknownSession(receipt, place, groupId))\n                elsewhere.push(receipt);',
+        replace: '',
       },
     ],
     proof: 'status-of-others',
