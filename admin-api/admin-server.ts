@@ -138,7 +138,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   if (parts.leases.known) parts.registrar.workersChanged([], [], parts.leases.list());
   await parts.ingest.start(nanoid());
   parts.overdue.start();
-  parts.ends.start();
+  parts.finalizer.start();
   parts.recheck.start();
   parts.keeper.start();
   parts.balancer.start();
@@ -174,7 +174,7 @@ function stopsOf(parts: AdminParts, { groups }: HttpServices, http: FastifyInsta
     () => parts.registrar.stop(),
     () => parts.keeper.stop(),
     () => parts.recheck.stop(),
-    () => parts.ends.stop(),
+    () => parts.finalizer.stop(),
     () => parts.overdue.stop(),
     () => parts.ingest.stop(),
     () => parts.expander.stop(),

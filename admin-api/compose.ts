@@ -28,7 +28,7 @@ import { loadInstallation } from './installation.ts';
 import { KeysKeeper } from './keys/keys-keeper.ts';
 import { ServerKeys } from './keys/server-keys.ts';
 import { CopyWatch } from './ledger/copies.ts';
-import { Ends } from './ledger/ends.ts';
+import { Finalizer } from './ledger/finalizer.ts';
 import { ForgedResults } from './ledger/forged-results.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
@@ -36,7 +36,7 @@ import { OverdueExecutions } from './ledger/overdue-executions.ts';
 import { OwnDevices } from './ledger/own-devices.ts';
 import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
-import { ReportedEnds } from './ledger/reported-ends.ts';
+import { ResultVerifier } from './ledger/result-verifier.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
 import { Outcomes } from './outcomes.ts';
@@ -48,7 +48,7 @@ import { SecretCommands } from './secrets/secret-commands.ts';
 import { WantedKeys } from './secrets/wanted-keys.ts';
 import { type AdminConfig, adminSettings } from './settings.ts';
 import type { Store } from './store/store.ts';
-import { TunnelEndings } from './tunnels/tunnel-endings.ts';
+import { TunnelCloser } from './tunnels/tunnel-closer.ts';
 import { TunnelIngest } from './tunnels/tunnel-ingest.ts';
 import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
 
@@ -163,10 +163,10 @@ function dispatchParts(core: Core) {
 type Down = Core & ReturnType<typeof placementParts> & ReturnType<typeof dispatchParts>;
 
 function tunnelParts(parts: Down) {
-  const endings = new TunnelEndings(parts);
+  const tunnelCloser = new TunnelCloser(parts);
   const { tunnelsIntervalMs: intervalMs, keepCommandsMs: keepMs, leaseBackMs } = parts.settings;
-  const keeper = new TunnelKeeper({ ...parts, endings }, { intervalMs, keepMs, leaseBackMs });
-  return { endings, keeper, tunnelIngest: new TunnelIngest({ ...parts, endings, keeper }) };
+  const keeper = new TunnelKeeper({ ...parts, tunnelCloser }, { intervalMs, keepMs, leaseBackMs });
+  return { tunnelCloser, keeper, tunnelIngest: new TunnelIngest({ ...parts, tunnelCloser, keeper }) };
 }
 
 /** An outcome's way up, and what the ledger ends by itself. */
@@ -176,14 +176,14 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const aside = new PutAside(parts);
   const forged = new ForgedResults(parts);
   const ownDevices = new OwnDevices(parts);
-  const reportedEnds = new ReportedEnds({ ...parts, forged });
+  const resultVerifier = new ResultVerifier({ ...parts, forged });
   const wantedKeys = new WantedKeys(parts);
   const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
   return {
     canaries,
     aside,
     forged,
-    reportedEnds,
+    resultVerifier,
     frontier,
     ingest: new Ingest({
       ...parts,
@@ -192,12 +192,12 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
       canaries,
       aside,
       ownDevices,
-      reportedEnds,
+      resultVerifier,
       copies: new CopyWatch(parts),
       wantedKeys,
     }),
     overdue: new OverdueExecutions(parts, { ...settings, intervalMs: settings.overdueIntervalMs }),
-    ends: new Ends({ ...parts, frontier }),
+    finalizer: new Finalizer({ ...parts, frontier }),
     recheck: new Recheck(parts, { giveUpAfterMs: settings.recheckForMs }),
   };
 }

@@ -32,9 +32,18 @@ function addDependencies(parts: AdminParts, certificates: Certificates): void {
   health.add('copies', () => cloned.report());
 }
 
-function watchLoops({ loops, overdue, ends, hub, leases, directory, dispatcher, ingest }: AdminParts): void {
+function watchLoops({
+  loops,
+  overdue,
+  finalizer,
+  hub,
+  leases,
+  directory,
+  dispatcher,
+  ingest,
+}: AdminParts): void {
   loops.watch('overdue executions', () => overdue.rounds);
-  loops.watch('ends', () => ends.rounds);
+  loops.watch('finalizer', () => finalizer.rounds);
   loops.watch('events', () => hub.rounds);
   loops.watch('leases', () => leases.rounds);
   loops.watch('directory', () => directory.rounds);

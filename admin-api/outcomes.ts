@@ -1,7 +1,7 @@
 import type { ExecutionState } from '../protocol/index.ts';
 import type { EventHub } from './event-hub.ts';
-import { ENDINGS } from './store/endings.ts';
-import type { Ending, ExecutionKey, Executions, Store } from './store/store.ts';
+import { END_CAUSES } from './store/end-causes.ts';
+import type { EndCause, ExecutionKey, Executions, Store } from './store/store.ts';
 
 type Change = ExecutionKey & { state: ExecutionState };
 
@@ -46,11 +46,11 @@ export async function recordRequeued(
 export async function endAndRecord(
   tx: Store,
   keys: readonly ExecutionKey[],
-  ending: Ending,
+  ending: EndCause,
   at: number,
 ): ReturnType<Executions['end']> {
   const answer = await tx.executions.end(keys, ending, at);
-  const { state } = ENDINGS[ending];
+  const { state } = END_CAUSES[ending];
   await recordChanges(
     tx,
     answer.ended.map((row) => ({ ...row, state })),
@@ -122,7 +122,7 @@ export class Outcomes {
   }
 
   /** Ends what was never sent, and marks the rest to be ended soon; returns both. */
-  async end(keys: readonly ExecutionKey[], ending: Ending): ReturnType<Executions['end']> {
+  async end(keys: readonly ExecutionKey[], ending: EndCause): ReturnType<Executions['end']> {
     if (keys.length === 0) return { ended: [], marked: [] };
     const at = this.#now();
     const answer = await this.#store.transaction((tx) => endAndRecord(tx, keys, ending, at));

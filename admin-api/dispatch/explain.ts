@@ -2,7 +2,7 @@ import type { Bus, Holder } from '../../bus/bus.ts';
 import { closeName, isFinal } from '../../protocol/index.ts';
 import type { LiveWorkers } from '../live-workers.ts';
 import { Problem } from '../problems.ts';
-import { ENDINGS } from '../store/endings.ts';
+import { END_CAUSES } from '../store/end-causes.ts';
 import type { Command, Device, Execution, LateEnd } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
@@ -85,7 +85,7 @@ function explainLate({ state, at, inTime }: LateEnd): string {
 }
 
 function explainEnding({ how, asOf }: NonNullable<Execution['ending']>): Explanation {
-  const { state } = ENDINGS[how];
+  const { state } = END_CAUSES[how];
   return {
     code: 'ending',
     sentence:

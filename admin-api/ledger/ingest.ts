@@ -20,13 +20,13 @@ import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '.
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
 import type { CopyWatch } from './copies.ts';
+import { hideSecrets } from './hide-secrets.ts';
 import { recordIntroductions } from './introductions.ts';
 import type { OwnDevices } from './own-devices.ts';
 import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
-import type { ReportedEnds } from './reported-ends.ts';
-import { hideSecrets } from './secret-ends.ts';
+import type { ResultVerifier } from './result-verifier.ts';
 
 const MAX_BATCH = 2000;
 /**
@@ -78,7 +78,7 @@ export class Ingest {
   readonly #canaries: Canaries;
   readonly #aside: PutAside;
   readonly #ownDevices: OwnDevices;
-  readonly #reportedEnds: ReportedEnds;
+  readonly #resultVerifier: ResultVerifier;
   readonly #copies: CopyWatch;
   readonly #ledgerSecrets: LedgerSecrets;
   readonly #wantedKeys: WantedKeys;
@@ -106,7 +106,7 @@ export class Ingest {
     canaries: Canaries;
     aside: PutAside;
     ownDevices: OwnDevices;
-    reportedEnds: ReportedEnds;
+    resultVerifier: ResultVerifier;
     copies: CopyWatch;
     ledgerSecrets: LedgerSecrets;
     wantedKeys: WantedKeys;
@@ -128,7 +128,7 @@ export class Ingest {
     this.#canaries = parts.canaries;
     this.#aside = parts.aside;
     this.#ownDevices = parts.ownDevices;
-    this.#reportedEnds = parts.reportedEnds;
+    this.#resultVerifier = parts.resultVerifier;
     this.#copies = parts.copies;
     this.#ledgerSecrets = parts.ledgerSecrets;
     this.#wantedKeys = parts.wantedKeys;
@@ -176,7 +176,7 @@ export class Ingest {
       await this.#expander.headStart();
       const checked = checkReceipts(batch);
       const own = await this.#ownDevices.sift(checked.receipts);
-      const { receipts, wrong } = await this.#reportedEnds.open(own.receipts);
+      const { receipts, wrong } = await this.#resultVerifier.open(own.receipts);
       await this.#applyOrSplit(receipts);
       // Last, so that what comes again as a whole is put aside once.
       await this.#aside.take([...checked.wrong, ...own.wrong, ...wrong]);

@@ -8,7 +8,7 @@ import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { Expander } from '../dispatch/expander.ts';
 import type { EventHub } from '../event-hub.ts';
-import type { Ends } from '../ledger/ends.ts';
+import type { Finalizer } from '../ledger/finalizer.ts';
 import { type Outcomes, recordChanges } from '../outcomes.ts';
 import { Problem } from '../problems.ts';
 import type { SecretCommands } from '../secrets/secret-commands.ts';
@@ -58,7 +58,7 @@ export interface CommandServiceParts {
   dispatcher: Dispatcher;
   expander: Expander;
   outcomes: Outcomes;
-  ends: Pick<Ends, 'soon'>;
+  finalizer: Pick<Finalizer, 'soon'>;
   sender: BestEffortSender;
   frames: CommandFrames;
   secretCommands: SecretCommands;
@@ -164,17 +164,17 @@ export class CommandService {
       );
     });
     if (options.force) await this.#ended(id);
-    else void this.#parts.ends.soon();
+    else void this.#parts.finalizer.soon();
     await outcomes.commandsMayBeDone([id]);
     return (await store.commands.get(id)) as Command;
   }
 
   /** Resolves when nothing of it is open, or after a while: a gateway may not have told yet what it heard. */
   async #ended(id: string): Promise<void> {
-    const { ends, store } = this.#parts;
+    const { finalizer, store } = this.#parts;
     const until = performance.now() + FORCE_PATIENCE_MS;
     for (;;) {
-      await ends.soon();
+      await finalizer.soon();
       const open = await store.executions.ofCommand(id, OPEN_STATES, '', 1);
       if (open.length === 0 || performance.now() > until) return;
       await delay(FORCE_LOOK_MS);

@@ -20,7 +20,7 @@ const FORGOTTEN_AT_ONCE = 100;
 export interface DeviceServiceParts extends ServiceParts {
   /** Marks commands as finished whose last execution became final. */
   outcomes: { commandsMayBeDone(commands: Iterable<string>): Promise<void> };
-  ends: { soon(): Promise<void> };
+  finalizer: { soon(): Promise<void> };
   dispatcher: { wake(devices: Iterable<string>): void };
   cloned: { forget(device: string): void };
 }
@@ -128,7 +128,7 @@ export class DeviceService {
     const [deleted] = await store.deletedDevices.ofIds([id]);
     const frame = deleted ? this.#parts.directory.deletionFrame(deleted) : null;
     await sender.dismiss(id, frame, CLOSE.unknownDevice, how.as);
-    void this.#parts.ends.soon();
+    void this.#parts.finalizer.soon();
   }
 
   async #apply(

@@ -10,8 +10,8 @@ import type { Device, Role, Tunnel } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { chooseWorker } from '../tunnels/choose-worker.ts';
 import { checkRight, tunnelHost } from '../tunnels/targets.ts';
+import type { TunnelCloser, TunnelCloserParts } from '../tunnels/tunnel-closer.ts';
 import { addTunnelCommand } from '../tunnels/tunnel-commands.ts';
-import type { TunnelEndings, TunnelEndingsParts } from '../tunnels/tunnel-endings.ts';
 import { recordTunnel } from '../tunnels/tunnel-record.ts';
 import { grantOf, joinOf, type NewTurn, newTurn, openArgs, type TunnelJoin } from '../tunnels/tunnel-turn.ts';
 import { unknownDevice } from './device-service.ts';
@@ -51,8 +51,8 @@ export interface OpenedTunnel {
   join: TunnelJoin | null;
 }
 
-export interface TunnelServiceParts extends TunnelEndingsParts {
-  endings: TunnelEndings;
+export interface TunnelServiceParts extends TunnelCloserParts {
+  tunnelCloser: TunnelCloser;
   secrets: DeviceSecrets;
   directory: PlacementParts['directory'];
   leases: { list(): readonly Lease[] };
@@ -120,7 +120,7 @@ export class TunnelService {
     );
     this.#parts.hub.notify();
     if (!turn) {
-      this.#parts.endings.count([tunnel]);
+      this.#parts.tunnelCloser.count([tunnel]);
       return { tunnel, join: null };
     }
     return this.#begin(tunnel, turn, { key, at });
@@ -172,7 +172,7 @@ export class TunnelService {
         ? 'An operator closed it.'
         : "The operator's end found that what passed was changed, repeated or made up on the way" +
           `${at ? ` through gateway ${at.gateway}` : ''}.`;
-    const [ended] = await this.#parts.endings.end([{ id, code, reason }], caller.tokenId);
+    const [ended] = await this.#parts.tunnelCloser.end([{ id, code, reason }], caller.tokenId);
     return ended ?? this.#get(id);
   }
 
@@ -228,14 +228,14 @@ export class TunnelService {
     next: NewTurn,
     { key, at }: { key: Uint8Array | null; at: number },
   ): Promise<OpenedTunnel> {
-    const { dispatcher, endings } = this.#parts;
+    const { dispatcher, tunnelCloser } = this.#parts;
     const { turn } = next;
     const grant = grantOf(tunnel, next, { ...this.#settings, at });
-    const told = await endings.deliver(turn.incarnation, { devices: [], tunnel: grant });
+    const told = await tunnelCloser.deliver(turn.incarnation, { devices: [], tunnel: grant });
     if (!told) {
       const reason = `Gateway ${turn.gateway} could not be reached.`;
       const ends = [{ id: tunnel.id, onTurn: tunnel.turn, code: 'no-gateway', reason }];
-      await endings.end(ends, 'system');
+      await tunnelCloser.end(ends, 'system');
       return { tunnel: await this.#get(tunnel.id), join: null };
     }
     dispatcher.wake([tunnel.deviceId]);

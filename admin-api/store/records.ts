@@ -10,7 +10,7 @@ import type {
   MeasuredGateway,
   SealedArgs,
 } from '../../protocol/index.ts';
-import type { Ending } from './endings.ts';
+import type { EndCause } from './end-causes.ts';
 
 /** The group every other is below; made by the first migration, cannot be moved or deleted. */
 export const ROOT_GROUP = 'all';
@@ -183,7 +183,7 @@ export interface Execution {
   /** What the device reported after the ledger had already given a final state. */
   late: LateEnd | null;
   /** How the ledger is about to end it, as of when, once everything that gateways have heard is applied. */
-  ending: { how: Ending; asOf: number } | null;
+  ending: { how: EndCause; asOf: number } | null;
 }
 
 export interface LateEnd {

@@ -12,7 +12,7 @@ import type {
   MeasuredGateway,
   OtherInstallation,
 } from '../../protocol/index.ts';
-import type { Ending } from './endings.ts';
+import type { EndCause } from './end-causes.ts';
 import type { Authorities, GatewayCertificates, JoinTokens } from './pki-records.ts';
 import type {
   ApiToken,
@@ -463,13 +463,13 @@ export interface ExecutionFilter extends TimeSpan {
 
 export type Clock = 'finish' | 'delivery' | 'ending';
 
-export interface DueEnd extends ExecutionKey {
+export interface DueExecution extends ExecutionKey {
   state: ExecutionState;
   /** The moment that counts. */
   asOf: number;
   /** How often it was sent. */
   attempts: number;
-  ending: Ending | null;
+  ending: EndCause | null;
   /** The session the device has, as far as is known. */
   session: { incarnation: string; since: number } | null;
   /** The incarnation it was last sent through. */
@@ -536,7 +536,7 @@ export interface Executions {
    */
   end(
     rows: readonly ExecutionKey[],
-    ending: Ending,
+    ending: EndCause,
     at: number,
   ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }>;
   /**
@@ -552,10 +552,10 @@ export interface Executions {
   due(
     clock: Clock,
     before: number,
-    after: DueEnd | null,
+    after: DueExecution | null,
     limit: number,
     expiredUpTo?: number,
-  ): Promise<DueEnd[]>;
+  ): Promise<DueExecution[]>;
   /** Open executions in the order of their devices and commands, from the one after `after` on. */
   open(
     after: ExecutionKey | null,
@@ -721,4 +721,4 @@ export interface Meta {
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean>;
 }
 
-export type { CommandTarget, Ending, GroupKeyName };
+export type { CommandTarget, EndCause, GroupKeyName };

@@ -1,12 +1,12 @@
 import type { Lease } from '../../bus/bus.ts';
 import type { Tunnel } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import type { TunnelEndings } from './tunnel-endings.ts';
+import type { TunnelCloser } from './tunnel-closer.ts';
 import { recordTunnel, recordTunnelEnds } from './tunnel-record.ts';
 import { type TunnelReceipt, toReport } from './tunnel-reports.ts';
 
 export interface TunnelIngestParts {
-  endings: TunnelEndings;
+  tunnelCloser: TunnelCloser;
   keeper: { lookSoon(): void };
   leases: { list(): readonly Lease[]; refresh(): Promise<void> };
 }
@@ -54,10 +54,10 @@ export class TunnelIngest {
   }
 
   async followUp({ ended, arrived, commandEnded }: AppliedTunnels): Promise<void> {
-    this.#parts.endings.count(ended);
+    this.#parts.tunnelCloser.count(ended);
     for (const { id, left } of arrived) {
       // It would wait there for legs that do not come back.
-      await this.#parts.endings.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
+      await this.#parts.tunnelCloser.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
     }
     if (commandEnded) this.#parts.keeper.lookSoon();
   }

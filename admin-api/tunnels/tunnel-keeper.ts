@@ -2,15 +2,15 @@ import type { Lease } from '../../bus/bus.ts';
 import { isFinal } from '../../protocol/index.ts';
 import type { Tunnel } from '../store/records.ts';
 import type { TunnelDependencies } from '../store/store.ts';
-import type { TunnelEnd, TunnelEndings, TunnelEndingsParts } from './tunnel-endings.ts';
+import type { TunnelCloser, TunnelCloserParts, TunnelEnd } from './tunnel-closer.ts';
 
 /** Gateways end what is over by themselves; this long after they should have, it is done here. */
 const GRACE_MS = 15_000;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_CHUNK = 1000;
 
-export interface TunnelKeeperParts extends TunnelEndingsParts {
-  endings: TunnelEndings;
+export interface TunnelKeeperParts extends TunnelCloserParts {
+  tunnelCloser: TunnelCloser;
   leases: { list(): readonly Lease[] };
 }
 
@@ -74,14 +74,14 @@ export class TunnelKeeper {
   }
 
   async #look(): Promise<void> {
-    const { store, endings, metrics, now } = this.#parts;
+    const { store, tunnelCloser, metrics, now } = this.#parts;
     const at = now();
     const live = await store.tunnels.dependencies(at);
     metrics.tunnelsLive.set(live.length);
     const ends = live.map((facts) => endFor(facts, at)).filter((end) => end !== null);
     const ended = new Set(ends.map(({ id }) => id));
     const standing = live.map(({ tunnel }) => tunnel).filter(({ id }) => !ended.has(id));
-    await endings.end([...ends, ...(await this.#gatewayLost(standing, at))], 'system');
+    await tunnelCloser.end([...ends, ...(await this.#gatewayLost(standing, at))], 'system');
     if (Math.abs(at - this.#prunedAt) < PRUNE_EVERY_MS) return;
     this.#prunedAt = at;
     await store.tunnels.prune(at - this.#options.keepMs, PRUNE_CHUNK);

@@ -1,6 +1,6 @@
 import type { Receipt } from '../../bus/bus.ts';
 import type { TunnelReport } from '../store/store.ts';
-import { endOf } from './end-sentences.ts';
+import { endOf } from './end-reasons.ts';
 
 export type TunnelReceipt = Extract<Receipt, { kind: 'tunnel' }>;
 

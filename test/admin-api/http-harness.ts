@@ -61,11 +61,20 @@ export async function startHttp(
     },
   });
   const { store, bus, dataDir } = parts;
-  const { leases: workers, directory: projector, hub, dispatcher, signer, storeWatch, keeper, ends } = parts;
+  const {
+    leases: workers,
+    directory: projector,
+    hub,
+    dispatcher,
+    signer,
+    storeWatch,
+    keeper,
+    finalizer,
+  } = parts;
   await workers.start(() => {});
   await projector.start();
   await hub.start();
-  ends.start();
+  finalizer.start();
   keeper.start();
   await storeWatch.start();
   /** What a worker says of tunnels, as ingest records it. */
@@ -162,7 +171,7 @@ export async function startHttp(
     await storeWatch.stop();
     await groups.stop();
     await keeper.stop();
-    await ends.stop();
+    await finalizer.stop();
     await workers.stop();
     await parts.expander.stop();
     await dispatcher.stop();

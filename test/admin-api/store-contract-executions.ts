@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import type { DueEnd, ExecutionKey } from '../../admin-api/store/store.ts';
+import type { DueExecution, ExecutionKey } from '../../admin-api/store/store.ts';
 import { addCommand, addDevices, connect, report, sent, T0 } from './store-fixtures.ts';
 import type { Rule, StoreUnderTest } from './store-under-test.ts';
 
@@ -261,8 +261,8 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     const all = ['c2', 'c3', 'c1'].flatMap((id) => [0, 1, 2].map((number) => `${id}/d000${number}`));
     for (const limit of [1, 2, 3, 4, 5, 9, 10]) {
       const found: ExecutionKey[] = [];
-      for (let after: DueEnd | null = null; ; ) {
-        const page: DueEnd[] = await executions.due('delivery', T0 + 30, after, limit);
+      for (let after: DueExecution | null = null; ; ) {
+        const page: DueExecution[] = await executions.due('delivery', T0 + 30, after, limit);
         assert.ok(page.length <= limit);
         found.push(...page);
         if (page.length < limit) break;

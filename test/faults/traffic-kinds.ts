@@ -14,7 +14,7 @@ import type { World } from './world.ts';
 export type TrafficKind = 'usual' | 'short' | EndingKind;
 export type EndingKind = 'finish-by' | 'expiry' | 'collapse' | 'skip' | 'cancel';
 
-const ENDINGS: Record<EndingKind, SendOptions> = {
+const END_CAUSES: Record<EndingKind, SendOptions> = {
   'finish-by': { timeout: 6, may: ['timed-out'] },
   expiry: { ttl: 6, may: ['expired'] },
   collapse: { collapseKey: 'newest', may: ['superseded'] },
@@ -23,7 +23,7 @@ const ENDINGS: Record<EndingKind, SendOptions> = {
 };
 
 export function endingOptions(kind: EndingKind): SendOptions {
-  return ENDINGS[kind];
+  return END_CAUSES[kind];
 }
 
 const PER_SECOND = 8;
@@ -55,9 +55,9 @@ function optionsOf(kind: TrafficKind, random: Random): SendOptions {
   const drawn = random.next();
   if (kind === 'usual') {
     // Some are taken back at once, or replaced by the next of their kind.
-    if (drawn < 0.05) return ENDINGS.cancel;
-    return drawn < 0.1 ? ENDINGS.collapse : {};
+    if (drawn < 0.05) return END_CAUSES.cancel;
+    return drawn < 0.1 ? END_CAUSES.collapse : {};
   }
   if (drawn < 0.5) return {};
-  return ENDINGS[kind === 'short' ? random.one(Object.keys(ENDINGS) as EndingKind[]) : kind];
+  return END_CAUSES[kind === 'short' ? random.one(Object.keys(END_CAUSES) as EndingKind[]) : kind];
 }

@@ -4,7 +4,7 @@ import { bulkUpdate } from '../sql/bulk-update.ts';
 import type { Database, RowOf, SqlDialect } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
 import type { Advance, ExecutionKey, Executions } from '../store.ts';
-import { staysMarked } from './mark-ends.ts';
+import { staysMarked } from './end-or-mark.ts';
 import { ADVANCE_COLUMNS, type AdvanceRow, advanced, EXECUTION_KEY, lateInTime } from './rows.ts';
 
 type Answer = Awaited<ReturnType<Executions['advance']>>;

@@ -4,7 +4,7 @@ import type { CommandTable } from '../sql/schema.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { stateCode } from '../sql/state-codes.ts';
 import type { Commands, CommandTarget, ExecutionKey, Routes } from '../store.ts';
-import { endOrMark } from './mark-ends.ts';
+import { endOrMark } from './end-or-mark.ts';
 import { insertSent, withNothingWaiting } from './sent-at-once.ts';
 
 interface Picked {

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { ExecutionState } from '../../../protocol/index.ts';
-import type { Ending } from '../endings.ts';
+import type { EndCause } from '../end-causes.ts';
 import type { Execution, Page, PageRequest } from '../records.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
@@ -11,7 +11,7 @@ import { inSpan } from '../sql/time-filters.ts';
 import type {
   Advance,
   Clock,
-  DueEnd,
+  DueExecution,
   ExecutionFilter,
   ExecutionKey,
   Executions,
@@ -20,8 +20,8 @@ import type {
 } from '../store.ts';
 import { advanceExecutions } from './advance.ts';
 import { supersede } from './command-expansion.ts';
-import { dueEnds, nextDue } from './due-ends.ts';
-import { endOrMark } from './mark-ends.ts';
+import { dueExecutions, nextDue } from './due-executions.ts';
+import { endOrMark } from './end-or-mark.ts';
 import { EXECUTION_KEY, type JoinedExecution, toExecution } from './rows.ts';
 
 const DEVICE = { device: 'text' } as const;
@@ -262,7 +262,7 @@ export class SqlExecutions implements Executions {
 
   end(
     rows: readonly ExecutionKey[],
-    ending: Ending,
+    ending: EndCause,
     at: number,
   ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }> {
     return this.#scope.atomic((db) => endOrMark(db, this.#scope.dialect, rows, ending, at));
@@ -272,9 +272,15 @@ export class SqlExecutions implements Executions {
     return this.#scope.once((db) => nextDue(db, expiredUpTo));
   }
 
-  due(clock: Clock, before: number, after: DueEnd | null, limit: number, expiredUpTo = 0): Promise<DueEnd[]> {
+  due(
+    clock: Clock,
+    before: number,
+    after: DueExecution | null,
+    limit: number,
+    expiredUpTo = 0,
+  ): Promise<DueExecution[]> {
     return this.#scope.once((db) =>
-      dueEnds(db, this.#scope.dialect, clock, before, after, limit, expiredUpTo),
+      dueExecutions(db, this.#scope.dialect, clock, before, after, limit, expiredUpTo),
     );
   }
 

@@ -1,7 +1,7 @@
 /** Execution rows: what they look like outside, and how a report moves one. Pure. */
 import type { CommandType } from '../../../protocol/command-types.ts';
 import type { FinalState } from '../../../protocol/index.ts';
-import { endingOf, LASTING } from '../endings.ts';
+import { endCauseOf, LASTING } from '../end-causes.ts';
 import type { Execution } from '../records.ts';
 import type { ExecutionTable } from '../sql/schema.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
@@ -98,7 +98,7 @@ function dataOf({ secret, data_json }: JoinedExecution): Pick<Execution, 'data' 
 }
 
 export function toExecution(row: JoinedExecution): Execution {
-  const ending = endingOf(row.ending);
+  const ending = endCauseOf(row.ending);
   return {
     commandId: row.command_id,
     deviceId: row.device_id,

@@ -170,7 +170,7 @@ export interface ExecutionTable {
   late_state: number | null;
   late_reason: string | null;
   late_at: number | null;
-  /** It is to end in this way (`endings.ts`) as of `as_of`. */
+  /** It is to end in this way (`end-causes.ts`) as of `as_of`. */
   ending: number | null;
   /** The moment as of which the ledger ended it, or is to end it; `null` for an end that the device gave. */
   as_of: number | null;

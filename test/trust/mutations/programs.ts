@@ -43,7 +43,9 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: 'admin-api/ledger/own-devices.js',
-        find: 'else if (!endsUnknownSession(receipt, place, groupId))\n                elsewhere.push(receipt);',
+        find:
+          'else if (!endsUnknownSession(receipt, place, groupId))\n' +
+          '                elsewhere.push(receipt);',
         replace: '',
       },
     ],

@@ -23,11 +23,11 @@ export const LEDGER: readonly Mutation[] = [
     },
   },
   {
-    name: 'ends-do-not-wait',
+    name: 'finalizer-does-not-wait',
     title: 'clocks end executions whose receipts wait in front of the ledger',
     patches: [
       {
-        file: 'admin-api/ledger/ends.js',
+        file: 'admin-api/ledger/finalizer.js',
         find: "if (verdict === 'wait')\n            return null;",
         replace: "if (verdict === 'wait')\n            return endBy(clock, row);",
       },

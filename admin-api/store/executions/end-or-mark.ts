@@ -1,6 +1,6 @@
-/** Ending and marking executions (`endings.ts`) in SQL. */
+/** EndCause and marking executions (`end-causes.ts`) in SQL. */
 import { sql } from 'kysely';
-import { ENDINGS, type Ending, LASTING, markable } from '../endings.ts';
+import { END_CAUSES, type EndCause, LASTING, markable } from '../end-causes.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode } from '../sql/state-codes.ts';
@@ -20,11 +20,11 @@ export async function endOrMark(
   db: Database,
   dialect: SqlDialect,
   keys: readonly ExecutionKey[],
-  ending: Ending,
+  ending: EndCause,
   at: number,
 ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }> {
   if (keys.length === 0) return { ended: [], marked: [] };
-  const { code, state, unsent } = ENDINGS[ending];
+  const { code, state, unsent } = END_CAUSES[ending];
   const common = {
     table: 'executions',
     columns: EXECUTION_KEY,

@@ -1,13 +1,13 @@
 /**
- * Ends that the ledger gives by itself, over a real store and the in-process bus; the clock and the workers
- * are the test's.
+ * Final states that the ledger gives by itself, over a real store and the in-process bus; the test provides
+ * the clock and the workers.
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Ends } from '../../admin-api/ledger/ends.ts';
+import type { Finalizer } from '../../admin-api/ledger/finalizer.ts';
 import { reduceReceipts } from '../../admin-api/ledger/reduce-receipts.ts';
 import type { Outcomes } from '../../admin-api/outcomes.ts';
-import type { Ending, Store } from '../../admin-api/store/store.ts';
+import type { EndCause, Store } from '../../admin-api/store/store.ts';
 import type { Receipt } from '../../bus/bus.ts';
 import type { MemoryBus } from '../../bus/memory-bus.ts';
 import { identity, LONG_MS, load } from '../bus/samples.ts';
@@ -30,7 +30,7 @@ interface Deployment {
   /** Everything that may end now ends. */
   end(): Promise<void>;
   /** A server that knows nothing but what is stored. */
-  restart(): Promise<Ends>;
+  restart(): Promise<Finalizer>;
   /** A worker; 0 as it has not said yet what it heard. */
   worker(number: number, heardUpTo?: number): Promise<string>;
   /** Applies receipts from here on. */
@@ -43,7 +43,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
   const now = () => time.now;
   const server = await composed({ now, busNow: now, config: { gatewayPatienceMs: PATIENCE_MS } });
   const { store, bus, outcomes } = server;
-  let { ends } = server;
+  let { finalizer } = server;
   secretOf = (device) => server.secrets.of(device, 1);
   await server.frontier.start();
   const deployment: Deployment = {
@@ -51,12 +51,12 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
     bus,
     outcomes,
     time,
-    end: () => ends.soon(),
+    end: () => finalizer.soon(),
     restart: async () => {
       const another = await server.another();
       await another.frontier.start();
-      ends = another.ends;
-      return ends;
+      finalizer = another.finalizer;
+      return finalizer;
     },
     worker: async (number, heardUpTo = 0) => {
       const incarnation = await bus.leases.acquire({ ...identity, worker: `gw${number}/0` }, load, LONG_MS);
@@ -65,7 +65,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
     },
     apply: async () => {
       await bus.receipts.consume('one', async (batch) => {
-        const { receipts } = await server.reportedEnds.open(batch);
+        const { receipts } = await server.resultVerifier.open(batch);
         await store.executions.advance(reduceReceipts(receipts, time.now).advances);
       });
       await waitFor(async () => (await bus.receipts.progress()).open === null);
@@ -312,7 +312,7 @@ test('what was never sent ends at once; what was sent, when it is known that not
     );
   }));
 
-for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete', 'move-to'] satisfies Ending[]) {
+for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete', 'move-to'] satisfies EndCause[]) {
   test(`an end in the queue counts for more than to ${ending}`, () =>
     withDeployment(async (deployment) => {
       const { store, bus, outcomes, time } = deployment;
@@ -389,17 +389,17 @@ test('what is due is ended without anybody asking, and soon after its gateway wa
     const { bus, time } = deployment;
     await running(deployment);
     const worker = await deployment.worker(1);
-    const ends = await deployment.restart();
-    ends.start();
+    const finalizer = await deployment.restart();
+    finalizer.start();
     try {
       time.now = DUE + 1_000;
-      const rounds = ends.rounds;
-      await waitFor(() => ends.rounds > rounds + 2);
+      const rounds = finalizer.rounds;
+      await waitFor(() => finalizer.rounds > rounds + 2);
       assert.is(await deployment.execution(), 'acked: ');
       await bus.leases.heard(worker, time.now);
       await waitFor(async () => (await deployment.execution()).startsWith('timed-out'), { timeoutMs: 5_000 });
     } finally {
-      await ends.stop();
+      await finalizer.stop();
     }
   }));
 

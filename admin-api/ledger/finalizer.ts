@@ -5,8 +5,8 @@ import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { Outcomes } from '../outcomes.ts';
-import { ENDINGS, markable } from '../store/endings.ts';
-import type { Clock, DueEnd, ExecutionKey, Store } from '../store/store.ts';
+import { END_CAUSES, markable } from '../store/end-causes.ts';
+import type { Clock, DueExecution, ExecutionKey, Store } from '../store/store.ts';
 import { type Frontier, isAway } from './frontier.ts';
 
 const CHUNK = 2000;
@@ -29,7 +29,7 @@ const ALL_EXPIRED_EVERY_MS = 60_000;
 /** Names of workers in a reason. */
 const NAMES_MAX = 3;
 
-export interface EndsParts {
+export interface FinalizerParts {
   store: Store;
   frontier: Frontier;
   outcomes: Outcomes;
@@ -47,11 +47,11 @@ interface End {
 }
 
 /**
- * Gives the ends that come from clocks and from marks (`endings.ts`), each once everything is applied that
+ * Gives the ends that come from clocks and from marks (`end-causes.ts`), each once everything is applied that
  * gateways had by the moment that counts. Each step is safe to do twice and by several servers at once.
  */
-export class Ends {
-  readonly #parts: EndsParts;
+export class Finalizer {
+  readonly #parts: FinalizerParts;
   readonly #passes: OneAtATime;
   #timer: NodeJS.Timeout | undefined;
   #stopped = true;
@@ -60,7 +60,7 @@ export class Ends {
   #expiredUpTo = 0;
   #expiredAllAt = Number.NEGATIVE_INFINITY;
 
-  constructor(parts: EndsParts) {
+  constructor(parts: FinalizerParts) {
     this.#parts = parts;
     this.#passes = new OneAtATime(
       () => this.#pass(),
@@ -135,12 +135,12 @@ export class Ends {
   /** Returns how many of what is due have to wait. */
   async #endDue(clock: Clock, at: number): Promise<number> {
     const { store } = this.#parts;
-    let after: DueEnd | null = null;
+    let after: DueExecution | null = null;
     let waiting = 0;
     let firstWaiting = at;
     for (;;) {
-      const due: DueEnd[] = await store.executions.due(clock, at, after, CHUNK, this.#expiredUpTo);
-      const ends = new Map<string, { end: End; rows: DueEnd[] }>();
+      const due: DueExecution[] = await store.executions.due(clock, at, after, CHUNK, this.#expiredUpTo);
+      const ends = new Map<string, { end: End; rows: DueExecution[] }>();
       for (const row of due) {
         const end = this.#endOf(clock, row, at);
         if (end === null) {
@@ -162,7 +162,7 @@ export class Ends {
   }
 
   /** `null`: not yet. */
-  #endOf(clock: Clock, row: DueEnd, at: number): End | null {
+  #endOf(clock: Clock, row: DueExecution, at: number): End | null {
     const { asOf, ending, state, attempts, session, through } = row;
     if (clock === 'delivery' && state === 'queued' && attempts === 0) {
       return { from: ['queued'], state: 'expired', reason: 'not delivered in time' };
@@ -178,7 +178,7 @@ export class Ends {
     return { ...end, reason: `${end.reason}; ${names} not heard from` };
   }
 
-  async #end({ from, state, reason }: End, rows: readonly DueEnd[]): Promise<void> {
+  async #end({ from, state, reason }: End, rows: readonly DueExecution[]): Promise<void> {
     const { outcomes, metrics } = this.#parts;
     const ended = await outcomes.finish(rows, from, state, reason);
     const heard = reason.endsWith('not heard from') ? 'no' : 'yes';
@@ -197,14 +197,14 @@ export class Ends {
   }
 }
 
-function endBy(clock: Clock, { ending, state }: DueEnd): End {
+function endBy(clock: Clock, { ending, state }: DueExecution): End {
   if (clock === 'finish') {
     return { from: ['acked', 'running'], state: 'timed-out', reason: 'the device did not finish in time' };
   }
   if (clock === 'delivery' || ending === null) {
     return { from: ['queued', 'sent'], state: 'expired', reason: 'sent, but never acknowledged' };
   }
-  const kind = ENDINGS[ending];
+  const kind = END_CAUSES[ending];
   const acknowledged = state === 'acked' || state === 'running';
   const reason = acknowledged && 'acknowledged' in kind ? kind.acknowledged : kind.sent;
   return { from: markable(ending), state: kind.state, reason };

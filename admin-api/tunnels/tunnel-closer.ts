@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import { addTunnelCommand, clipReason, newCommandId } from './tunnel-commands.ts';
 import { recordTunnelEnds } from './tunnel-record.ts';
 
-export interface TunnelEndingsParts {
+export interface TunnelCloserParts {
   store: Store;
   bus: Bus;
   dispatcher: { wake(devices: Iterable<string>): void };
@@ -24,10 +24,10 @@ export interface TunnelEnd {
 }
 
 /** Records the end of tunnels, and then where they are: the worker closes both legs with the reason. */
-export class TunnelEndings {
-  readonly #parts: TunnelEndingsParts;
+export class TunnelCloser {
+  readonly #parts: TunnelCloserParts;
 
-  constructor(parts: TunnelEndingsParts) {
+  constructor(parts: TunnelCloserParts) {
     this.#parts = parts;
   }
 

@@ -1,9 +1,9 @@
 /** What the ledger has to end, by the index that tells what is next. */
 import { sql } from 'kysely';
-import { endingOf } from '../endings.ts';
+import { endCauseOf } from '../end-causes.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import { stateOf } from '../sql/state-codes.ts';
-import type { Clock, DueEnd, ExecutionKey } from '../store.ts';
+import type { Clock, DueExecution, ExecutionKey } from '../store.ts';
 
 interface Row extends ExecutionKey {
   state: number;
@@ -31,15 +31,15 @@ export async function nextDue(db: Database, expiredUpTo: number): Promise<number
   return rows[0]?.at ?? null;
 }
 
-export async function dueEnds(
+export async function dueExecutions(
   db: Database,
   dialect: SqlDialect,
   clock: Clock,
   before: number,
-  after: DueEnd | null,
+  after: DueExecution | null,
   limit: number,
   expiredUpTo: number,
-): Promise<DueEnd[]> {
+): Promise<DueExecution[]> {
   if (clock === 'delivery') return undelivered(db, dialect, before, after, limit, expiredUpTo);
   const { asOf, command, device } = after ?? { asOf: 0, command: '', device: '' };
   const from = {
@@ -53,7 +53,7 @@ export async function dueEnds(
       order by e.as_of, e.command_id, e.device_id`,
   }[clock];
   const { rows } = await sql<Row>`select ${COLUMNS}, ${from} limit ${limit}`.execute(db);
-  return rows.map(toDueEnd);
+  return rows.map(toDueExecution);
 }
 
 /**
@@ -64,10 +64,10 @@ async function undelivered(
   db: Database,
   dialect: SqlDialect,
   before: number,
-  after: DueEnd | null,
+  after: DueExecution | null,
   limit: number,
   expiredUpTo: number,
-): Promise<DueEnd[]> {
+): Promise<DueExecution[]> {
   const select = sql`select ${COLUMNS}, c.expires_at as as_of
     from commands c join executions e ${dialect.byIndex('executions_command_open')}
       on e.command_id = c.id and e.state < 10 and e.state in (0, 1) ${SESSION}
@@ -88,12 +88,12 @@ async function undelivered(
       order by c.expires_at, c.id, e.device_id limit ${limit - rows.length}`;
     rows.push(...(await next.execute(db)).rows);
   }
-  return rows.map(toDueEnd);
+  return rows.map(toDueExecution);
 }
 
-function toDueEnd(row: Row): DueEnd {
+function toDueExecution(row: Row): DueExecution {
   const { command, device, attempts, as_of: asOf, through, incarnation, connected_at: since } = row;
   const session = incarnation === null || since === null ? null : { incarnation, since };
-  const ending = endingOf(row.ending);
+  const ending = endCauseOf(row.ending);
   return { command, device, state: stateOf(row.state), attempts, asOf, ending, session, through };
 }

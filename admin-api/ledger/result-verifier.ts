@@ -28,7 +28,7 @@ export interface OpenedReceipts {
   wrong: { receipt: unknown; why: string }[];
 }
 
-export class ReportedEnds {
+export class ResultVerifier {
   readonly #store: Store;
   readonly #secrets: DeviceSecrets;
   readonly #ledgerSecrets: LedgerSecrets;

@@ -15,7 +15,7 @@ interface EndingKind {
   acknowledged?: string;
 }
 
-export const ENDINGS = {
+export const END_CAUSES = {
   cancel: {
     code: 1,
     state: 'canceled',
@@ -57,18 +57,20 @@ export const ENDINGS = {
   },
 } as const satisfies Record<string, EndingKind>;
 
-export type Ending = keyof typeof ENDINGS;
+export type EndCause = keyof typeof END_CAUSES;
 
 /** Marks from this code on stay when the device acknowledges. */
 export const LASTING = 8;
 
-const NAMES = new Map(Object.entries(ENDINGS).map(([name, { code }]) => [code as number, name as Ending]));
+const NAMES = new Map(
+  Object.entries(END_CAUSES).map(([name, { code }]) => [code as number, name as EndCause]),
+);
 
-export function endingOf(code: number | null): Ending | null {
+export function endCauseOf(code: number | null): EndCause | null {
   return code === null ? null : (NAMES.get(code) ?? null);
 }
 
 /** States in which a mark of this kind counts. */
-export function markable(ending: Ending): readonly ExecutionState[] {
-  return 'acknowledged' in ENDINGS[ending] ? ['queued', 'sent', 'acked', 'running'] : ['queued', 'sent'];
+export function markable(ending: EndCause): readonly ExecutionState[] {
+  return 'acknowledged' in END_CAUSES[ending] ? ['queued', 'sent', 'acked', 'running'] : ['queued', 'sent'];
 }
