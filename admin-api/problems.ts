@@ -47,9 +47,9 @@ export class Problem extends Error {
 
 /** A refusal that a device can tell from one that somebody on the way made up (PROTOCOL.md, E-6). */
 export class SignedRefusal extends Problem {
-  readonly keys: SignedServerKeys;
+  readonly keys: readonly SignedServerKeys[];
   readonly sig: Uint8Array;
-  constructor({ code, message }: Problem, keys: SignedServerKeys, sig: Uint8Array) {
+  constructor({ code, message }: Problem, keys: readonly SignedServerKeys[], sig: Uint8Array) {
     super(code, message);
     this.keys = keys;
     this.sig = sig;

@@ -18,8 +18,6 @@ const DETAIL_LENGTH = 512;
 const HASH_BYTES = 32;
 /** P-256 as r and s, and Ed25519. */
 const PROOF_BYTES = 64;
-/** Root changes that an answer may bring, and the newest document. */
-const DOCUMENTS = 32;
 const MAC_KEY_BYTES = 32;
 const TAG_BYTES = 16;
 
@@ -151,7 +149,9 @@ export function encodeSignedAnswer({ keys, body, sig }: SignedJoinAnswer): Uint8
 export function decodeSignedAnswer(bytes: Uint8Array): SignedJoinAnswer {
   const fields = decodeMap(bytes, ANSWER_BYTES);
   return {
-    keys: list(fields, 'keys', DOCUMENTS, (document) => signedServerKeys(mapOf({ document }, 'document'))),
+    keys: list(fields, 'keys', LIMITS.serverKeyDocuments, (document) =>
+      signedServerKeys(mapOf({ document }, 'document')),
+    ),
     body: bytesOf(fields, 'body', 1, ANSWER_BYTES),
     sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
   };

@@ -9,6 +9,7 @@ import {
   LIMITS,
   type MembershipOrder,
   type SignedPass,
+  type SignedServerKeys,
   type Welcome,
 } from '../protocol/index.ts';
 import type { Connection } from './connection/connection.ts';
@@ -241,9 +242,9 @@ export class PushpointDevice {
     if (this.#running !== running) throw new Error('stopped');
     await this.#saved({ nextKey: to });
     const { deviceId } = state.identity;
-    const membership = await askRotation({ deviceId, server, from: state.key, to, crypto, fetch });
-    // The gateway may have brought it first.
-    await inbox.caughtUp();
+    const { keys, membership } = await askRotation({ deviceId, server, from: state.key, to, crypto, fetch });
+    // The gateway may have brought the membership first.
+    await inbox.follow(keys);
     if (state.key !== to) inbox.take({ t: 'order', ...membership }, true);
     await inbox.caughtUp();
     if (state.key !== to)
@@ -304,11 +305,11 @@ export class PushpointDevice {
   async #start(): Promise<void> {
     const { store, crypto, limits, pace, watchNetwork, random = Math.random } = this.#options;
     const stored = await store.load();
-    const { key, identity } = stored.state;
-    if (!key || !identity) throw new Error('this device is not enrolled');
+    const { key, identity, keys: serverKeys } = stored.state;
+    if (!key || !identity || !serverKeys) throw new Error('this device is not enrolled');
     const clock = new ServerClock(stored.marks.issuedAt);
     const { deviceId } = identity;
-    const trusted = new TrustedKeys(stored.state, crypto);
+    const trusted = new TrustedKeys(serverKeys, crypto);
     const orders = new Orders({ deviceId, publicKeys: () => this.#publicKeys(stored.state), trusted, clock });
     if (stored.state.membership) orders.hold(stored.state.membership);
     const fault = (error: unknown) => this.#fault(error);
@@ -448,12 +449,13 @@ export class PushpointDevice {
 
   async #locate(signal: AbortSignal): Promise<readonly GatewayAddress[]> {
     if (!this.#running) throw new Error('not started');
-    const { trusted, state } = this.#running;
+    const { trusted, state, inbox } = this.#running;
+    const follow = (documents: readonly SignedServerKeys[]) => inbox.follow(documents);
     const { identity, key } = state;
     const { crypto, fetch, server = identity.server } = this.#options;
     const where = { deviceId: identity.deviceId, server };
     try {
-      const options = { identity, server, key, crypto, trusted, signal, fetch };
+      const options = { identity, server, key, crypto, trusted, follow, signal, fetch };
       const gateways = await locate({ ...options, log: this.#log });
       this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
       return gateways;

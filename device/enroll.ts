@@ -56,7 +56,7 @@ export class EnrollError extends ApiError {
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const { store, crypto, server, timeoutMs, signal, fetch, log = silent } = options;
   const { state, executions } = await store.load();
-  if (state.identity && !options.again) return state.identity;
+  if (state.identity && state.keys && !options.again) return state.identity;
   const token = parseToken('pp1', options.token);
   if (!token) throw new EnrollError('this is no enrolment token: one begins with `pp1.`');
   const key = state.key ?? (await crypto.generate());
@@ -90,14 +90,14 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
 
 function nextState(
   state: DeviceState,
-  { deviceId, installation, generation, secret, keys, serverKey, membership, gateways }: EnrolmentAnswer,
+  { deviceId, installation, generation, secret, keys, membership, gateways }: EnrolmentAnswer,
   server: string,
 ): DeviceState & { identity: DeviceIdentity } {
   const { order, body, sig } = membership;
   return {
     ...state,
     keys,
-    identity: { deviceId, serverKey, secret, generation, installation, server },
+    identity: { deviceId, secret, generation, installation, server },
     ...(isNewer(editionOf(order), heldEdition(state, deviceId)) ? { membership: { body, sig } } : {}),
     gateways: gateways.length > 0 ? gateways : state.gateways,
   };

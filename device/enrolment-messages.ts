@@ -11,23 +11,22 @@ import {
   encodeEnrolRequest,
   enrolBytes,
   enrolledBytes,
+  type FollowedKeys,
+  followServerKeys,
   isSignedBy,
   LIMITS,
   type MembershipOrder,
   openSealed,
-  openServerKeys,
   orderBytes,
   refusedBytes,
   requestBytes,
-  type ServerKeys,
   type SignedServerKeys,
   sealedSecretBytes,
-  signedServerKeys,
-  succeedServerKeys,
   type TokenParts,
   type X25519Pair,
 } from '../protocol/index.ts';
 import { answeredGateways } from './gateways/answered.ts';
+import { keyDocuments } from './keys/key-documents.ts';
 import { fromBase64url, toBase64url } from './platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 
@@ -50,9 +49,8 @@ export interface EnrolmentAnswer {
   installation: string;
   generation: number;
   secret: Uint8Array;
+  /** The newest document. */
   keys: SignedServerKeys;
-  /** The newest of them. */
-  serverKey: Uint8Array;
   membership: { order: MembershipOrder; body: Uint8Array; sig: Uint8Array };
   gateways: GatewayAddress[];
 }
@@ -105,7 +103,6 @@ export async function openAnswer(
     ...enrolled,
     secret: await openSealed({ platform: crypto, info: sealedSecretBytes(hash), pair: sealTo, sealed }),
     keys: signed,
-    serverKey: keys.signing.at(-1) as Uint8Array,
     membership: { order, ...membership },
     gateways: answeredGateways(gateways),
   };
@@ -128,32 +125,26 @@ export async function openRefusal(
 }
 
 /**
- * The newest keys that may sign an answer (E-4): the token names their root. A device that has keys takes
- * others only as it would from a gateway (K-3).
+ * The newest keys that may sign an answer (E-4): they follow from the root that the token names (K-7). A
+ * device that has keys takes others only as it would from a gateway (K-3).
  */
 async function openKeys(
   value: unknown,
   { token, crypto }: SignedRequest,
   held: SignedServerKeys | undefined,
-): Promise<{ keys: ServerKeys; signed: SignedServerKeys }> {
-  const { body, sig, previousSig } = (value ?? {}) as Record<string, unknown>;
-  const signed = signedServerKeys({
-    ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
-    ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
-  });
-  const keys = await openServerKeys(signed, crypto.verify);
-  const root = keys && toBase64url(await crypto.sha256(keys.root));
-  if (!keys || root !== toBase64url(token.fingerprint)) {
-    throw new TypeError('the server is not of the installation that the token names (E-4)');
-  }
-  if (!held) return { keys, signed };
-  const ours = decodeServerKeys(held.body);
-  if (await succeedServerKeys(ours, signed, crypto.verify)) return { keys, signed };
-  // The same or an older document of the same root: what the device has counts.
-  if (toBase64url(ours.root) !== toBase64url(keys.root)) {
+): Promise<FollowedKeys> {
+  const documents = keyDocuments(value);
+  const isOfToken = async (root: Uint8Array) =>
+    toBase64url(await crypto.sha256(root)) === toBase64url(token.fingerprint);
+  const named = (await followServerKeys(documents, isOfToken, crypto.verify)).at(-1);
+  if (!named) throw new TypeError('the server is not of the installation that the token names (E-4)');
+  if (!held) return named;
+  const before = { keys: decodeServerKeys(held.body), signed: held };
+  const ours = (await followServerKeys(documents, before.keys, crypto.verify)).at(-1) ?? before;
+  if (toBase64url(ours.keys.root) !== toBase64url(named.keys.root)) {
     throw new TypeError('the server has another root key than the one this device trusts (E-4)');
   }
-  return { keys: ours, signed: held };
+  return ours;
 }
 
 function sigOf({ sig }: Answer): Uint8Array {

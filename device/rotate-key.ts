@@ -1,5 +1,6 @@
 /** Asking the administration server to know the device by another key (PROTOCOL.md, K-6). */
-import { encodeKeyRotation, keyRotationBytes, LIMITS } from '../protocol/index.ts';
+import { encodeKeyRotation, keyRotationBytes, LIMITS, type SignedServerKeys } from '../protocol/index.ts';
+import { keyDocuments } from './keys/key-documents.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { fromBase64url, toBase64url } from './platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
@@ -14,8 +15,14 @@ export interface RotateKeyOptions {
   fetch?: Fetch | undefined;
 }
 
-/** The membership that the server answers, not verified. Throws `ApiError`. */
-export async function askRotation(options: RotateKeyOptions): Promise<{ body: Uint8Array; sig: Uint8Array }> {
+/** What the server answers, not verified. */
+export interface RotatedKey {
+  membership: { body: Uint8Array; sig: Uint8Array };
+  keys: SignedServerKeys[];
+}
+
+/** Throws `ApiError`. */
+export async function askRotation(options: RotateKeyOptions): Promise<RotatedKey> {
   const { deviceId: device, server, from, to, crypto, fetch } = options;
   const body = encodeKeyRotation({ device, from: from.publicKey, to: to.publicKey });
   const bytes = keyRotationBytes(body);
@@ -28,8 +35,11 @@ export async function askRotation(options: RotateKeyOptions): Promise<{ body: Ui
   try {
     const { membership } = answer as { membership: { body: unknown; sig: unknown } };
     return {
-      body: fromBase64url(membership.body),
-      sig: fromBase64url(membership.sig, LIMITS.signatureBytes),
+      membership: {
+        body: fromBase64url(membership.body),
+        sig: fromBase64url(membership.sig, LIMITS.signatureBytes),
+      },
+      keys: keyDocuments(answer.keys),
     };
   } catch (error) {
     throw new ApiError(`the answer is not as K-6 says: ${(error as Error).message}`, { temporary: true });

@@ -67,6 +67,8 @@ export const LIMITS = {
   /** Body of the server keys (K-1), bytes, and signing keys in it. */
   serverKeysBytes: 512,
   signingKeys: 4,
+  /** Documents of server keys in an answer (K-7). */
+  serverKeyDocuments: 16,
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,

@@ -22,6 +22,8 @@ export interface ServerKeys {
   issuedAt: number;
 }
 
+const NOTHING = new Uint8Array();
+
 /** Whether `sig` is the signature of `bytes` by this key. */
 export type VerifySignature = (
   publicKey: Uint8Array,
@@ -56,7 +58,7 @@ export function decodeServerKeys(body: Uint8Array): ServerKeys {
   return { epoch, revision, root, signing, issuedAt: integer(fields, 'issuedAt') };
 }
 
-/** The fields of a signed document, in a message or an answer. Throws `ProtocolError`. */
+/** The fields of a signed document in a message. Throws `ProtocolError`. */
 export function signedServerKeys(fields: Fields): SignedServerKeys {
   const { previousSig } = fields;
   return {
@@ -92,6 +94,31 @@ export async function succeedServerKeys(
   return openServerKeys(signed, verify);
 }
 
+/** A document that counts: what it says, and how it was signed. */
+export interface FollowedKeys {
+  keys: ServerKeys;
+  signed: SignedServerKeys;
+}
+
+/**
+ * Those of these documents that count, in their order, each by the one before it (K-3, K-7); the last one is
+ * the newest. `from`: what is held, or which root is trusted as long as nothing is.
+ */
+export async function followServerKeys(
+  documents: readonly SignedServerKeys[],
+  from: ServerKeys | ((root: Uint8Array) => boolean | Promise<boolean>),
+  verify: VerifySignature,
+): Promise<FollowedKeys[]> {
+  const followed: FollowedKeys[] = [];
+  for (const signed of documents) {
+    const held = followed.at(-1)?.keys ?? (typeof from === 'function' ? null : from);
+    const keys = held ? await succeedServerKeys(held, signed, verify) : await openServerKeys(signed, verify);
+    if (keys && (held || typeof from !== 'function' || (await from(keys.root))))
+      followed.push({ keys, signed });
+  }
+  return followed;
+}
+
 /** Whether one of the signing keys made this signature (K-4). */
 export async function isSignedBy(
   keys: Pick<ServerKeys, 'signing'>,
@@ -108,9 +135,14 @@ export async function isSignedBy(
 export function sameDocuments(a: readonly SignedServerKeys[], b: readonly SignedServerKeys[]): boolean {
   return (
     a.length === b.length &&
-    a.every(({ body, sig }, index) => {
+    a.every(({ body, sig, previousSig = NOTHING }, index) => {
       const other = b[index];
-      return other !== undefined && sameBytes(body, other.body) && sameBytes(sig, other.sig);
+      return (
+        other !== undefined &&
+        sameBytes(body, other.body) &&
+        sameBytes(sig, other.sig) &&
+        sameBytes(previousSig, other.previousSig ?? NOTHING)
+      );
     })
   );
 }

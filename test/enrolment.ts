@@ -56,7 +56,8 @@ export function fromSeed(seed: Uint8Array): KeyObject {
 }
 
 export interface EnrolAnswer {
-  keys: { body: string; sig: string };
+  /** The newest document last. */
+  keys: { body: string; sig: string; previousSig?: string }[];
   body: string;
   sig: string;
 }
@@ -64,7 +65,7 @@ export interface EnrolAnswer {
 /** What a good answer says; its signatures are the tests' own business. */
 export function readEnrolled({ keys, body }: EnrolAnswer) {
   const said = decodeEnrolled(Buffer.from(body, 'base64url'));
-  return { ...said, serverKeys: decodeServerKeys(Buffer.from(keys.body, 'base64url')) };
+  return { ...said, serverKeys: decodeServerKeys(Buffer.from(keys.at(-1)?.body ?? '', 'base64url')) };
 }
 
 /** The device secret inside it. */

@@ -3,6 +3,7 @@ import { EXECUTION_STATES, type SignedServerKeys } from '../../protocol/index.ts
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
+import type { KeyRotated } from '../services/key-rotation-service.ts';
 import type { Located } from '../services/locate-service.ts';
 import type { OpenedTunnel } from '../services/tunnel-service.ts';
 import type {
@@ -18,9 +19,14 @@ import type {
   Tunnel,
 } from '../store/records.ts';
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
-import type { ServerKeysDocument } from './schemas/common.ts';
+import type { KeyDocuments } from './schemas/common.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
-import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';
+import type {
+  EnrolmentDocument,
+  EnrolmentTokenDocument,
+  KeyRotatedDocument,
+  LocatedDocument,
+} from './schemas/enrolment.ts';
 import type { GatewayDocument } from './schemas/gateways.ts';
 import type { GroupDocument } from './schemas/groups.ts';
 import type { AuditEntryDocument } from './schemas/operations.ts';
@@ -108,18 +114,25 @@ export function presentEnrolmentToken(token: EnrolmentToken): EnrolmentTokenDocu
 }
 
 export function presentEnrolment({ keys, body, sig }: Enrolment): EnrolmentDocument {
-  return { keys: presentServerKeys(keys), body: base64url(body), sig: base64url(sig) };
+  return { keys: presentKeyDocuments(keys), body: base64url(body), sig: base64url(sig) };
 }
 
-export function presentServerKeys({ body, sig, previousSig }: SignedServerKeys): ServerKeysDocument {
-  return {
+export function presentKeyDocuments(documents: readonly SignedServerKeys[]): KeyDocuments {
+  return documents.map(({ body, sig, previousSig }) => ({
     ...{ body: base64url(body), sig: base64url(sig) },
     ...(previousSig && { previousSig: base64url(previousSig) }),
-  };
+  }));
 }
 
-export function presentLocated({ gateways, sig }: Located): LocatedDocument {
-  return { gateways, sig: base64url(sig) };
+export function presentLocated({ keys, gateways, sig }: Located): LocatedDocument {
+  return { keys: presentKeyDocuments(keys), gateways, sig: base64url(sig) };
+}
+
+export function presentKeyRotated({ keys, membership: { body, sig } }: KeyRotated): KeyRotatedDocument {
+  return {
+    membership: { body: base64url(body), sig: base64url(sig) },
+    keys: presentKeyDocuments(keys),
+  };
 }
 
 export function presentApiToken(token: ApiToken): ApiTokenDocument {

@@ -4,7 +4,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
 import { Problem, type ProblemCode, SignedRefusal } from '../problems.ts';
 import { StoreUnavailable } from '../store/store.ts';
-import { base64url, presentServerKeys } from './presenters.ts';
+import { base64url, presentKeyDocuments } from './presenters.ts';
 import type { ProblemDocument } from './schemas/common.ts';
 import { type FieldError, fieldErrors } from './validation.ts';
 
@@ -70,7 +70,7 @@ export function problemDocument(problem: Problem, requestId?: string): ProblemDo
     ...(requestId !== undefined && { instance: `urn:pushpoint:request:${requestId}` }),
     ...(problem instanceof InvalidRequest && { errors: problem.errors }),
     ...(problem instanceof SignedRefusal && {
-      ...{ keys: presentServerKeys(problem.keys), sig: base64url(problem.sig) },
+      ...{ keys: presentKeyDocuments(problem.keys), sig: base64url(problem.sig) },
     }),
   };
 }

@@ -3,6 +3,7 @@ import { sign } from 'node:crypto';
 import {
   decodeServerKeys,
   encodeServerKeys,
+  LIMITS,
   type ServerKeys,
   type SignedServerKeys,
   serverKeysBytes,
@@ -12,7 +13,7 @@ import type { KeyPair } from './key-vault.ts';
 export const KEYS_ROW = 'server-keys';
 
 export interface KeysRecord {
-  /** The first and the last of each root, the oldest first: each can be checked by the one before it. */
+  /** The first of each root and the newest, the oldest first: each can be checked by the one before it. */
   documents: SignedServerKeys[];
   /** Public part of the key that signs, and since when, milliseconds. */
   active: Uint8Array;
@@ -65,13 +66,14 @@ export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPa
   return { body, sig: by(root), ...(previous && { previousSig: by(previous) }) };
 }
 
-/** With a newer document as the newest. */
+/**
+ * With a newer document as the newest. Of roots beyond what an answer brings (K-7), the oldest are dropped:
+ * who still trusts one of those has to be given a new one.
+ */
 export function withDocument(record: KeysRecord, signed: SignedServerKeys): KeysRecord {
-  const newest = newestOf(record);
-  const needed = newest.previousSig !== undefined || signed.previousSig !== undefined;
-  const kept = needed ? record.documents : record.documents.slice(0, -1);
+  const first = record.documents.filter(({ previousSig }, index) => index === 0 || previousSig !== undefined);
   const { pending: _, ...rest } = record;
-  return { ...rest, documents: [...kept, signed] };
+  return { ...rest, documents: [...first, signed].slice(-LIMITS.serverKeyDocuments) };
 }
 
 type Row = {

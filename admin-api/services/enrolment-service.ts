@@ -35,7 +35,7 @@ const FINAL = new Set<string>(['unauthorized', 'conflict', 'gone']);
 
 /** As it travels (E-3). */
 export interface Enrolment {
-  keys: SignedServerKeys;
+  keys: readonly SignedServerKeys[];
   body: Uint8Array;
   sig: Uint8Array;
 }
@@ -113,11 +113,11 @@ export class EnrolmentService {
       await this.#checkSignatures(request, signed);
       const id = await this.#admitted(request);
       const body = await this.#answer(id, request, hash);
-      return { keys: serverKeys.document, body, sig: serverKeys.signer.signEnrolled(hash, body) };
+      return { keys: serverKeys.documents, body, sig: serverKeys.signer.signEnrolled(hash, body) };
     } catch (error) {
       if (!(error instanceof Problem) || !FINAL.has(error.code)) throw error;
       const sig = serverKeys.signer.signRefusal(hash, error.code, error.message);
-      throw new SignedRefusal(error, serverKeys.document, sig);
+      throw new SignedRefusal(error, serverKeys.documents, sig);
     }
   }
 

@@ -4,8 +4,10 @@ import {
   type KeyRotation,
   keyRotationBytes,
   ProtocolError,
+  type SignedServerKeys,
 } from '../../protocol/index.ts';
 import { holdsKey } from '../key-proof.ts';
+import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
 import type { Store } from '../store/store.ts';
 import { recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
@@ -17,17 +19,26 @@ export interface SignedKeyRotation {
   toSig: Uint8Array;
 }
 
+export interface KeyRotated {
+  /** Names the new key. */
+  membership: { body: Uint8Array; sig: Uint8Array };
+  /** What the device needs to follow the server keys (K-7). */
+  keys: readonly SignedServerKeys[];
+}
+
+export type KeyRotationParts = ServiceParts & { serverKeys: Pick<ServerKeys, 'documents'> };
+
 /** Devices change their own keys (PROTOCOL.md, K-6). */
 export class KeyRotationService {
-  readonly #parts: ServiceParts;
+  readonly #parts: KeyRotationParts;
 
-  constructor(parts: ServiceParts) {
+  constructor(parts: KeyRotationParts) {
     this.#parts = parts;
   }
 
-  /** The membership that names the new key. The same request again changes nothing. Throws `Problem`. */
-  async rotate({ body, fromSig, toSig }: SignedKeyRotation): Promise<{ body: Uint8Array; sig: Uint8Array }> {
-    const { store, directory, hub } = this.#parts;
+  /** The same request again changes nothing. Throws `Problem`. */
+  async rotate({ body, fromSig, toSig }: SignedKeyRotation): Promise<KeyRotated> {
+    const { store, directory, hub, serverKeys } = this.#parts;
     const request = read(body);
     const bytes = keyRotationBytes(body);
     if (!holdsKey(request.to, bytes, toSig) || !holdsKey(request.from, bytes, fromSig))
@@ -38,7 +49,7 @@ export class KeyRotationService {
     await renewMemberships(this.#parts, [request.device]);
     const [device] = await store.devices.withPaths([request.device]);
     if (!device) throw new Problem('unauthorized', 'There is no such device.');
-    return directory.membershipFor(device);
+    return { membership: directory.membershipFor(device), keys: serverKeys.documents };
   }
 
   async #change(tx: Store, { device: id, from, to }: KeyRotation): Promise<boolean> {

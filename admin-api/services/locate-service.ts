@@ -1,9 +1,9 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { type GatewayAddress, LIMITS, locateBytes } from '../../protocol/index.ts';
+import { type GatewayAddress, LIMITS, locateBytes, type SignedServerKeys } from '../../protocol/index.ts';
 import { addressesOf, type PlacementParts, readFleet } from '../balance/placement.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import { holdsKey } from '../key-proof.ts';
-import type { OrderSigner } from '../order-signer.ts';
+import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
 
 /** How long a challenge is good, milliseconds. */
@@ -31,13 +31,15 @@ export interface LocateProof extends LocateRequest {
 }
 
 export interface Located {
+  /** What the device needs to follow the server keys (K-7). */
+  keys: readonly SignedServerKeys[];
   gateways: GatewayAddress[];
-  /** By the administration server's key. */
+  /** By a signing key of the newest of them. */
   sig: Uint8Array;
 }
 
 export interface LocateParts extends PlacementParts {
-  signer: Pick<OrderSigner, 'signLocated'>;
+  serverKeys: Pick<ServerKeys, 'documents' | 'signer'>;
   secrets: Pick<DeviceSecrets, 'secretFor'>;
   now: () => number;
 }
@@ -68,7 +70,7 @@ export class LocateService {
   }
 
   async locate(request: LocateProof): Promise<Located> {
-    const { store, signer } = this.#parts;
+    const { store, serverKeys } = this.#parts;
     if (!this.#isFresh(request))
       throw new Problem('unauthorized', 'The challenge is not good any more: ask for one.');
     const { device: id, nonce, challenge, proof } = request;
@@ -83,7 +85,8 @@ export class LocateService {
       throw new Problem('conflict', 'The device is blocked; an operator must unblock it.');
     this.#note(id);
     const gateways = addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath));
-    return { gateways, sig: signer.signLocated(nonce, id, gateways) };
+    const sig = serverKeys.signer.signLocated(nonce, id, gateways);
+    return { keys: serverKeys.documents, gateways, sig };
   }
 
   #mac(time: Uint8Array, { device, nonce }: LocateRequest): Buffer {

@@ -144,7 +144,7 @@ export class Agent {
 
   async #enrolled(store: FileStore): Promise<void> {
     const { state } = await store.load();
-    if (state.identity) return;
+    if (state.identity && state.keys) return;
     const pause = new Reconnect(this.#parts.reconnect);
     for (;;) {
       let retryAfterMs: number | undefined;

@@ -1,5 +1,5 @@
 /** What gateways send, taking effect in the order it came, although verifying it takes time. */
-import type { KeysMessage, MembershipOrder, Order, SignedServerKeys } from '../../protocol/index.ts';
+import type { MembershipOrder, Order, SignedServerKeys } from '../../protocol/index.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import type { Executions } from '../executions/executions.ts';
 import type { Orders } from '../executions/orders.ts';
@@ -44,7 +44,10 @@ export class Inbox {
     if (message.t === 'order') {
       this.#enqueue(() => this.#order(message, open));
     } else if (message.t === 'keys') {
-      this.#enqueue(() => this.#keys(message));
+      const { t: _, ...signed } = message;
+      this.#enqueue(async () => {
+        if (!(await this.#keys([signed]))) this.#parts.refused({ reason: 'server keys' });
+      });
     } else if (message.t === 'settled') {
       this.#enqueue(() => executions.settled(message.id, message.state));
     } else if (message.t === 'keep') {
@@ -55,6 +58,14 @@ export class Inbox {
       clock.told(message.time);
       void executions.sweep();
     }
+  }
+
+  /** Documents that an answer brought (K-7). Resolves when those that follow are trusted. */
+  follow(documents: readonly SignedServerKeys[]): Promise<void> {
+    this.#enqueue(async () => {
+      await this.#keys(documents);
+    });
+    return this.#last;
   }
 
   #enqueue(step: () => Promise<void>): void {
@@ -72,10 +83,11 @@ export class Inbox {
       });
   }
 
-  async #keys({ t: _, ...signed }: KeysMessage): Promise<void> {
-    const { trusted, keys, refused } = this.#parts;
-    if (await trusted.take(signed)) keys(signed);
-    else if (trusted.edition[0] > 0) refused({ reason: 'server keys' });
+  async #keys(documents: readonly SignedServerKeys[]): Promise<boolean> {
+    const { trusted, keys } = this.#parts;
+    const newest = await trusted.take(documents);
+    if (newest) keys(newest);
+    return newest !== null;
   }
 
   async #order(order: Order, open: boolean): Promise<void> {

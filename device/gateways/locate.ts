@@ -1,5 +1,12 @@
 /** Asking the administration server where to go, when no gateway admits the device (PROTOCOL.md, G-16). */
-import { type GatewayAddress, LIMITS, locateBytes, locatedBytes } from '../../protocol/index.ts';
+import {
+  type GatewayAddress,
+  LIMITS,
+  locateBytes,
+  locatedBytes,
+  type SignedServerKeys,
+} from '../../protocol/index.ts';
+import { keyDocuments } from '../keys/key-documents.ts';
 import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { DeviceLog } from '../log.ts';
 import { ApiError, apiPost, type Fetch } from '../platform/api-request.ts';
@@ -15,6 +22,8 @@ export interface LocateOptions {
   key: DeviceKey;
   crypto: DeviceCrypto;
   trusted: Pick<TrustedKeys, 'verify'>;
+  /** Takes up the documents of server keys that the answer brings (K-7). */
+  follow(documents: readonly SignedServerKeys[]): Promise<void>;
   signal: AbortSignal;
   fetch?: Fetch | undefined;
   log: DeviceLog;
@@ -22,7 +31,7 @@ export interface LocateOptions {
 
 /** The gateways the device may use, the best first; none where there is none yet. Throws `ApiError`. */
 export async function locate(options: LocateOptions): Promise<GatewayAddress[]> {
-  const { identity, server, key, crypto, trusted, signal, fetch, log } = options;
+  const { identity, server, key, crypto, trusted, follow, signal, fetch, log } = options;
   const { deviceId: device } = identity;
   const nonce = globalThis.crypto.getRandomValues(new Uint8Array(LIMITS.nonceBytes));
   const question = { device, nonce: toBase64url(nonce) };
@@ -34,6 +43,7 @@ export async function locate(options: LocateOptions): Promise<GatewayAddress[]> 
   const answer = await ask({ ...question, challenge, proof: toBase64url(proof) });
   try {
     const gateways = answeredGateways(answer.gateways);
+    await follow(keyDocuments(answer.keys));
     const signed = locatedBytes(nonce, device, gateways);
     if (!(await trusted.verify(signed, fromBase64url(answer.sig, LIMITS.signatureBytes)))) {
       throw new TypeError('signature');

@@ -2,46 +2,43 @@ import {
   decodeServerKeys,
   type Edition,
   editionOf,
+  followServerKeys,
   isSignedBy,
-  NO_EDITION,
   type ServerKeys,
   type SignedServerKeys,
-  succeedServerKeys,
 } from '../../protocol/index.ts';
 import type { DeviceCrypto } from '../platform/crypto.ts';
-import type { DeviceState } from '../storage/store.ts';
 
 /**
  * Whose signatures the device believes: those of the signing keys in the newest document of server keys that
  * it holds (K-3, K-4).
  */
 export class TrustedKeys {
-  readonly #crypto: DeviceCrypto;
-  #keys: Pick<ServerKeys, 'signing'>;
-  /** `null`: it enrolled with one key and no document, and takes none. */
-  #held: ServerKeys | null;
+  readonly #crypto: Pick<DeviceCrypto, 'verify'>;
+  #keys: ServerKeys;
 
-  constructor({ keys, identity }: Pick<DeviceState, 'keys' | 'identity'>, crypto: DeviceCrypto) {
+  constructor({ body }: SignedServerKeys, crypto: Pick<DeviceCrypto, 'verify'>) {
     this.#crypto = crypto;
-    this.#held = keys ? decodeServerKeys(keys.body) : null;
-    this.#keys = this.#held ?? { signing: identity ? [identity.serverKey] : [] };
+    this.#keys = decodeServerKeys(body);
   }
 
   /** Of the document it holds. */
   get edition(): Edition {
-    return this.#held ? editionOf(this.#held) : NO_EDITION;
+    return editionOf(this.#keys);
   }
 
   verify(bytes: Uint8Array, sig: Uint8Array): Promise<boolean> {
     return isSignedBy(this.#keys, bytes, sig, this.#crypto.verify);
   }
 
-  /** Whether this is a newer document, properly signed: then it counts from now on, and is to be kept. */
-  async take(signed: SignedServerKeys): Promise<boolean> {
-    const next = this.#held && (await succeedServerKeys(this.#held, signed, this.#crypto.verify));
-    if (!next) return false;
-    this.#held = next;
-    this.#keys = next;
-    return true;
+  /**
+   * The newest of these documents that follows from what it holds (K-7), to be kept: it counts from now on.
+   * `null`: none does. One call at a time.
+   */
+  async take(documents: readonly SignedServerKeys[]): Promise<SignedServerKeys | null> {
+    const newest = (await followServerKeys(documents, this.#keys, this.#crypto.verify)).at(-1);
+    if (!newest) return null;
+    this.#keys = newest.keys;
+    return newest.signed;
   }
 }

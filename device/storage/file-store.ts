@@ -155,7 +155,6 @@ function toJson(state: DeviceState): unknown {
     enrolledAs: state.enrolledAs,
     identity: identity && {
       ...identity,
-      serverKey: toBase64url(identity.serverKey),
       secret: toBase64url(identity.secret),
     },
     keys: keys && {
@@ -192,12 +191,10 @@ function fromJson(json: any): DeviceState {
   }
   if (json.nextKey) state.nextKey = keyFromJson(json.nextKey);
   if (json.identity) {
-    const { deviceId, server, installation, epoch, generation } = json.identity;
+    const { deviceId, server, installation, generation } = json.identity;
     state.identity = {
       ...{ deviceId, server },
       ...(typeof installation === 'string' && { installation }),
-      ...(typeof epoch === 'number' && { epoch }),
-      serverKey: fromBase64url(json.identity.serverKey, 32),
       secret: fromBase64url(json.identity.secret, 32),
       generation,
     };

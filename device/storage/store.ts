@@ -11,14 +11,11 @@ import type { DeviceKey } from '../platform/crypto.ts';
 /** Who the device is, since its enrolment. */
 export interface DeviceIdentity {
   deviceId: string;
-  /** Ed25519 public key of the administration server, raw: the only one whose orders are obeyed. */
-  serverKey: Uint8Array;
   /** What it shares with its administration server, 32 bytes, and which one in turn it is. Secret. */
   secret: Uint8Array;
   generation: number;
-  /** The installation it enrolled at, and its epoch then; absent where that was before there were any. */
+  /** The installation it enrolled at. */
   installation?: string;
-  epoch?: number;
   /** Base URL it enrolled at. */
   server: string;
 }

@@ -9,13 +9,12 @@ import { decodeJoinAnswer, decodeSignedAnswer, joinedBytes, joinedInfo } from '.
 import { openSealed } from '../../protocol/hpke.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import {
+  followServerKeys,
   isSignedBy,
-  openServerKeys,
   ProtocolError,
   type ServerKeys,
   type SignedServerKeys,
   spki,
-  succeedServerKeys,
 } from '../../protocol/index.ts';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 import { spkiOf } from './join-request.ts';
@@ -77,19 +76,12 @@ function isFor(
 async function trustedKeys(
   documents: readonly SignedServerKeys[],
   fingerprint: Uint8Array,
-): Promise<ServerKeys | null> {
-  let held: ServerKeys | null = null;
-  for (const document of documents) {
-    if (held) held = (await succeedServerKeys(held, document, verify)) ?? held;
-    else {
-      const keys = await openServerKeys(document, verify);
-      if (keys && fingerprintOf(keys).equals(fingerprint)) held = keys;
-    }
-  }
-  return held;
+): Promise<ServerKeys | undefined> {
+  const isOurs = (root: Uint8Array) => fingerprintOf({ root }).equals(fingerprint);
+  return (await followServerKeys(documents, isOurs, verify)).at(-1)?.keys;
 }
 
-function fingerprintOf({ root }: ServerKeys): Buffer {
+function fingerprintOf({ root }: Pick<ServerKeys, 'root'>): Buffer {
   return createHash('sha256').update(root).digest();
 }
 

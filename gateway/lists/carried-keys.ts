@@ -4,14 +4,14 @@ import {
   type Edition,
   editionOf,
   encodeGatewayMessage,
+  type FollowedKeys,
+  followServerKeys,
   isNewer,
   NO_EDITION,
-  openServerKeys,
   ProtocolError,
   type ServerKeys,
   type SignedServerKeys,
   sameDocuments,
-  succeedServerKeys,
   type VerifySignature,
 } from '../../protocol/index.ts';
 
@@ -28,7 +28,8 @@ interface Carried {
 export class CarriedKeys {
   readonly #fingerprint: Uint8Array | null;
   readonly #verify: VerifySignature;
-  #documents: readonly SignedServerKeys[] = [];
+  /** Those that were looked at last, whatever became of them: each look costs signature checks. */
+  #seen: readonly SignedServerKeys[] = [];
   #carried: readonly Carried[] = [];
 
   constructor(fingerprint: Uint8Array | null, verify: VerifySignature) {
@@ -54,40 +55,32 @@ export class CarriedKeys {
 
   /** The directory's documents; whether there is a newer one among them. */
   async take(documents: readonly SignedServerKeys[]): Promise<boolean> {
-    if (sameDocuments(documents, this.#documents)) return false;
+    if (sameDocuments(documents, this.#seen)) return false;
     const before = this.edition;
-    const keys =
-      this.#fingerprint === null
-        ? documents.map(({ body }) => decoded(body))
-        : await this.#chain(documents, this.#fingerprint);
-    const carried = documents.flatMap((document, index) => {
-      const its = keys[index];
-      return its ? [{ keys: its, frame: encodeGatewayMessage({ t: 'keys', ...document }) }] : [];
-    });
-    const newest = carried.at(-1);
+    const followed = await this.#follow(documents);
+    const newest = followed.at(-1);
+    this.#seen = documents;
     if (this.#fingerprint !== null && (!newest || isNewer(before, editionOf(newest.keys)))) return false;
-    this.#documents = documents;
-    this.#carried = carried;
+    this.#carried = followed.map(({ keys, signed }) => ({
+      ...{ keys, frame: encodeGatewayMessage({ t: 'keys', ...signed }) },
+    }));
     return isNewer(this.edition, before);
   }
 
-  /** From the document of the root with this fingerprint on, each by the one before it. */
-  async #chain(
-    documents: readonly SignedServerKeys[],
-    fingerprint: Uint8Array,
-  ): Promise<(ServerKeys | null)[]> {
-    const chain: (ServerKeys | null)[] = [];
-    let last: ServerKeys | null = null;
-    for (const document of documents) {
-      const keys: ServerKeys | null = last
-        ? await succeedServerKeys(last, document, this.#verify)
-        : await openServerKeys(document, this.#verify);
-      const ours: ServerKeys | null =
-        keys && (last !== null || isPrintOf(fingerprint, keys.root)) ? keys : null;
-      chain.push(ours);
-      last = ours ?? last;
+  /** With what came before the root that it trusts: devices may hold that still. */
+  async #follow(documents: readonly SignedServerKeys[]): Promise<FollowedKeys[]> {
+    const fingerprint = this.#fingerprint;
+    if (fingerprint === null) {
+      return documents.flatMap((signed) => {
+        const keys = decoded(signed.body);
+        return keys ? [{ keys, signed }] : [];
+      });
     }
-    return chain;
+    const isOurs = (root: Uint8Array) => isPrintOf(fingerprint, root);
+    const whole = await followServerKeys(documents, () => true, this.#verify);
+    // From that root on, nothing but what it signed for comes.
+    if (whole.some(({ keys }) => isOurs(keys.root))) return whole;
+    return followServerKeys(documents, isOurs, this.#verify);
   }
 }
 

@@ -4,14 +4,12 @@ import { nodeHpke } from '../../protocol/hpke-node.ts';
 import {
   encodeEnrolled,
   encodeEnrolRequest,
-  encodeServerKeys,
   enrolBytes,
   enrolledBytes,
   refusedBytes,
   requestBytes,
   sealedSecretBytes,
   sealTo,
-  serverKeysBytes,
   tokenText,
 } from '../../protocol/index.ts';
 import {
@@ -19,7 +17,6 @@ import {
   DEVICE_KEY,
   GATEWAYS,
   INSTALLATION,
-  NOW,
   ROOT_KEY,
   SECRET,
   SERVER_KEY,
@@ -29,6 +26,7 @@ import {
   x25519FromSeed,
 } from './keys.ts';
 import { signedOrder } from './orders.ts';
+import { firstServerKeys, nextRootServerKeys } from './server-keys.ts';
 import { bin, hexOf, map, str, view } from './wire.ts';
 
 const FINGERPRINT = createHash('sha256').update(ROOT_KEY.publicKey).digest();
@@ -102,11 +100,6 @@ function request() {
 }
 
 function answer() {
-  const keys = encodeServerKeys({
-    root: ROOT_KEY.publicKey,
-    signing: [SERVER_KEY.publicKey],
-    ...{ epoch: 1, revision: 1, issuedAt: NOW },
-  });
   const { body, sig } = signedOrder('membership');
   const enrolled = {
     deviceId: DEVICE,
@@ -119,7 +112,7 @@ function answer() {
   const answered = encodeEnrolled(enrolled);
   const signedBytes = enrolledBytes(REQUEST_HASH, answered);
   return {
-    keys: hexes({ body: keys, sig: signWith(ROOT_KEY, serverKeysBytes(keys)) }),
+    keys: [firstServerKeys(), nextRootServerKeys()].map((document) => hexes({ ...document })),
     fields: view(enrolled),
     ...hexes({ body: answered, signedBytes, sig: signWith(SERVER_KEY, signedBytes) }),
     ...hexes({ info: sealedSecretBytes(REQUEST_HASH), secret: SECRET }),

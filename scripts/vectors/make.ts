@@ -117,7 +117,8 @@ export function makeVectors(): string {
         'sealedTunnelFrames: frames as they travel (T-14). refusedSealedFrames: messages to the device ' +
         'that end the tunnel, after it accepted the counter heard.',
       'enrolment: a token, a request with its signatures, the answer to it and a refusal (section E); ' +
-        'sealToPrivateKey opens the secret. refusedEnrolRequests: bodies that the server refuses.',
+        'keys of the answer: two documents, the second of the next root (K-7); sealToPrivateKey opens the ' +
+        'secret. refusedEnrolRequests: bodies that the server refuses.',
       'hpke: a message sealed to publicKey (E-3) with the one-time private key ephemeralKey; ' +
         'refusedPublicKeys: keys that are never taken (E-8).',
       'results: ends, sealed with the key of resultKey (R-8); resultBodies and refusedResultBodies: what ' +

@@ -89,7 +89,9 @@ test('E-3: a device that enrols gets its id, the key to pin, gateways and a memb
   const request = await enrolRequest(token, keys);
   const answer = await post(request.json);
   assert.is(answer.status, 201);
-  const { keys: document, body, sig } = answer.body;
+  const { keys: documents, body, sig } = answer.body;
+  assert.is(documents.length, 1);
+  const [document] = documents;
   const signedKeys = { body: bytes(document.body), sig: bytes(document.sig) };
   const serverKeys = await openServerKeys(signedKeys, holdsKey);
   assert.ok(serverKeys, 'K-2: the root signed them');
@@ -268,7 +270,7 @@ test('E-6: a refusal that ends an enrolment is signed over its request', async (
   const request = await enrolRequest(token, makeDeviceKeys());
   const { status, body } = await post(request.json);
   assert.is(status, 410);
-  const { signing } = decodeServerKeys(bytes(body.keys.body));
+  const { signing } = decodeServerKeys(bytes(body.keys[0].body));
   const signed = (hash: Uint8Array, code: string, detail: string) =>
     holdsKey(signing[0] as Uint8Array, refusedBytes(hash, code, detail), bytes(body.sig));
   assert.ok(signed(request.hash, 'gone', body.detail));

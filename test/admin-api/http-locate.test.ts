@@ -98,9 +98,9 @@ test('G-16: a device is answered once in five seconds', async () => {
 
 test('G-16: all devices together get 200 answers a second; the others are told different times', async () => {
   let now = 0;
-  const { signer, store, workers: leases, projector: directory } = http;
+  const { serverKeys, store, workers: leases, projector: directory } = http;
   const secrets = await DeviceSecrets.load(store.meta);
-  const service = new LocateService({ signer, secrets, store, leases, directory, now: () => now });
+  const service = new LocateService({ serverKeys, secrets, store, leases, directory, now: () => now });
   const nonce = randomBytes(32);
   const proof = new Uint8Array(64);
   const question = (n: number) => ({ device: `stranger-${n}`, nonce });

@@ -11,6 +11,7 @@ import { proxyFetch } from '../../device/platform/proxy-node.ts';
 import { LIMITS } from '../../protocol/index.ts';
 import { NO_SECRET } from '../results.ts';
 import { type Asked, enrolment, TOKEN } from './script-admin.ts';
+import { firstKeys } from './script-gateway.ts';
 import { until } from './until.ts';
 
 const ways = ['directly', 'through a proxy'] as const;
@@ -80,22 +81,15 @@ const oneTooMany = (response: ServerResponse) =>
 const about = { token: TOKEN, name: 'n', timeoutMs: 600_000 };
 
 async function ask(server: string): Promise<Error[]> {
-  const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
-  const identity = {
-    deviceId: 'dev-1',
-    serverKey,
-    secret: NO_SECRET,
-    generation: 1,
-    installation: 'i-test',
-    epoch: 1,
-    server,
-  };
+  const [key, serverKey] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
+  const identity = { deviceId: 'dev-1', secret: NO_SECRET, generation: 1, installation: 'i-test', server };
   const { signal } = new AbortController();
-  const trusted = new TrustedKeys({ identity }, nodeCrypto);
+  const trusted = new TrustedKeys(firstKeys(serverKey), nodeCrypto);
+  const follow = async () => undefined;
   const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
   const all = [
     enroll({ ...about, server, store: new MemoryStore() }),
-    locate({ identity, server, key, signal, trusted, ...parts }),
+    locate({ identity, server, key, signal, trusted, follow, ...parts }),
   ];
   return Promise.all(
     all.map((each) =>

@@ -157,8 +157,8 @@ test('E-6: a refusal that the server signed is final, with its detail; no answer
     { sig: toBase64url(new Uint8Array(64)) },
     { sig: undefined },
     { keys: undefined },
-    { keys: textOf(await signedKeys(other)) },
-    { keys: textOf(await signedKeys(other, { root: other, signing: [ROOT.publicKey] })) },
+    { keys: [textOf(await signedKeys(other))] },
+    { keys: [textOf(await signedKeys(other, { root: other, signing: [ROOT.publicKey] }))] },
   ]) {
     assert.is(await outcomeOf(s.url), 'again', JSON.stringify(change));
   }
@@ -251,6 +251,34 @@ test('E-4: a device that enrols again keeps its root, unless that root signed fo
   assert.match((await again(TOKEN).catch((e) => e)).message, /E-4/, 'the token names the other root');
   await again(token);
   assert.is(await rootNow(), toBase64url(next.publicKey));
+  await s.stop();
+});
+
+test('K-7, E-4: a device follows documents that it missed, also from the root of an old token', async () => {
+  const [next, signing] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
+  const before = { signing: [(await nodeCrypto.generate()).publicKey] };
+  const chain: KeysSaid[] = [
+    before,
+    { ...before, root: next, revision: 2, previous: ROOT },
+    { root: next, revision: 3, signing: [signing.publicKey] },
+  ];
+  let said: Said = {};
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, said) }));
+  const held = new MemoryStore();
+  await enroll({ ...about, server: s.url, store: held });
+  const [first, second, third] = chain as [KeysSaid, KeysSaid, KeysSaid];
+  const fresh = () => enroll({ ...about, server: s.url, store: new MemoryStore() });
+  const again = () => enroll({ ...about, server: s.url, store: held, again: true });
+  for (const keys of [[third], [first, third], [third, second, first]]) {
+    said = { serverKey: signing, keys };
+    for (const enrolling of [fresh, again]) assert.match((await enrolling().catch((e) => e)).message, /E-3/);
+  }
+  said = { serverKey: signing, keys: chain };
+  await fresh();
+  await again();
+  const { keys } = (await held.load()).state;
+  const { root, revision } = decodeServerKeys(keys?.body ?? new Uint8Array());
+  assert.equal([toBase64url(root), revision], [toBase64url(next.publicKey), 3]);
   await s.stop();
 });
 

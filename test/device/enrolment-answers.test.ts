@@ -36,7 +36,7 @@ test('E-3: an answer of which any byte was changed is not taken', async () => {
   const request = await ask();
   const good = await enrolment(request.json);
   assert.is(await refused(good, request), 'taken');
-  const { body: keysBody = '', sig: keysSig = '' } = good.keys;
+  const [{ body: keysBody = '', sig: keysSig = '' } = {}] = good.keys;
   let changes = 0;
   const changed = async (text: string, put: (changed: string) => Record<string, unknown>) => {
     const bytes = fromBase64url(text);
@@ -49,11 +49,14 @@ test('E-3: an answer of which any byte was changed is not taken', async () => {
   };
   await changed(good.body, (body) => ({ ...good, body }));
   await changed(good.sig, (sig) => ({ ...good, sig }));
-  await changed(keysBody, (body) => ({ ...good, keys: { ...good.keys, body } }));
-  await changed(keysSig, (sig) => ({ ...good, keys: { ...good.keys, sig } }));
+  await changed(keysBody, (body) => ({ ...good, keys: [{ ...good.keys[0], body }] }));
+  await changed(keysSig, (sig) => ({ ...good, keys: [{ ...good.keys[0], sig }] }));
   assert.ok(changes > 600, String(changes));
   for (const missing of ['body', 'sig', 'keys'] as const) {
     assert.not.equal(await refused({ ...good, [missing]: undefined }, request), 'taken', missing);
+  }
+  for (const keys of [[], {}, good.keys[0], Array(17).fill(good.keys[0])]) {
+    assert.match(await refused({ ...good, keys }, request), /keys: 1 to 16 documents/);
   }
 });
 

@@ -31,14 +31,11 @@ function settled(id: string): ExecutionRecord {
 test('E-4: who the device is, is read as it was kept', async () => {
   const path = folder();
   const store = await FileStore.open(path);
-  const serverKey = new Uint8Array(32).fill(3);
   const identity = {
     deviceId: 'd1',
-    serverKey,
     secret: new Uint8Array(32).fill(4),
     generation: 2,
     installation: 'i1',
-    epoch: 4,
     server: 'https://a.example',
   };
   const bytes = (fill: number) => new Uint8Array(64).fill(fill);

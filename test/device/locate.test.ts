@@ -2,9 +2,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { nodeCrypto } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
+import { newKeyPair, signedKeys } from '../server-keys.ts';
 import { fixture } from './fixture.ts';
 import { located, scriptAdmin } from './script-admin.ts';
-import { ScriptGateway } from './script-gateway.ts';
+import { FIRST_ROOT, firstKeys, ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
 const NOWHERE = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
@@ -62,6 +63,27 @@ test('G-16: of a signed list, what cannot be used is skipped', async () => {
   await until(() => l.f.device.session, 'the welcome');
   await l.f.device.stop();
   assert.equal((await l.f.store.load()).state.gateways, [l.gw.address]);
+  await l.end();
+});
+
+test('G-16, K-7: a device that missed server keys follows them, and believes what they sign', async () => {
+  const [signing, root] = [await nodeCrypto.generate(), newKeyPair()];
+  const chain = (gw: ScriptGateway) => [
+    firstKeys(gw.serverKey),
+    signedKeys(root, [1, 2], [gw.serverKey.publicKey], FIRST_ROOT),
+    signedKeys(root, [1, 3], [signing.publicKey]),
+  ];
+  let whole = false;
+  const l = await lost([], (asked, gw) =>
+    located(signing, gw.deviceKey, asked, [gw.address], whole ? chain(gw) : chain(gw).slice(2)),
+  );
+  await until(() => l.admin.asked.length >= 4, 'two answers');
+  assert.equal((await l.f.store.load()).state.gateways, []);
+  whole = true;
+  await l.gw.session();
+  assert.equal((await l.gw.last.first('prove')).keys, [1, 3]);
+  l.gw.last.send(await l.gw.order(l.gw.command('c1'), signing));
+  await l.gw.last.first('result', 'c1');
   await l.end();
 });
 

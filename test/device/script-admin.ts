@@ -27,6 +27,8 @@ import {
   tokenText,
 } from '../../protocol/index.ts';
 
+import { firstKeys } from './script-gateway.ts';
+
 export interface Reply {
   status: number;
   headers?: Record<string, string>;
@@ -103,7 +105,8 @@ export interface Said extends Partial<Omit<Enrolled, 'membership'>> {
   serverKey?: DeviceKey;
   /** Of the device; what the request says. */
   key?: Uint8Array;
-  keys?: KeysSaid;
+  /** The documents that it brings, the newest last. */
+  keys?: KeysSaid | KeysSaid[];
   /** It says what no server would encode. */
   unchecked?: boolean;
 }
@@ -136,15 +139,15 @@ export async function enrolment(asked: Asked, said: Said = {}) {
   };
   const body = unchecked ? encodeValue({ kind: 'enrolled', ...enrolled }) : encodeEnrolled(enrolled);
   const sig = await nodeCrypto.sign(serverKey.privateKey, enrolledBytes(request, body));
-  const document = await signedKeys(serverKey, keys);
-  return { keys: textOf(document), body: toBase64url(body), sig: toBase64url(sig) };
+  const documents = await Promise.all([keys ?? {}].flat().map((each) => signedKeys(serverKey, each)));
+  return { keys: documents.map(textOf), body: toBase64url(body), sig: toBase64url(sig) };
 }
 
 /** A refusal that ends an enrolment (E-6). */
 export async function refusal(asked: Asked, status: number, code: string, detail: string): Promise<Reply> {
   const request = await hashOf(asked);
   const sig = await nodeCrypto.sign(ownKey.privateKey, refusedBytes(request, code, detail));
-  const keys = textOf(await signedKeys(ownKey));
+  const keys = [textOf(await signedKeys(ownKey))];
   return { status, body: { code, detail, keys, sig: toBase64url(sig) } };
 }
 
@@ -181,6 +184,7 @@ export async function located(
   deviceKey: DeviceKey,
   { device = '', nonce: text = '', challenge, proof }: Asked,
   gateways: GatewayAddress[],
+  documents: readonly SignedServerKeys[] = [firstKeys(serverKey)],
 ): Promise<Reply> {
   if (challenge === undefined) return { status: 200, body: { challenge: CHALLENGE } };
   const nonce = fromBase64url(text, 32);
@@ -189,5 +193,5 @@ export async function located(
     return { status: 401, body: { detail: 'the proof does not verify' } };
   }
   const sig = await nodeCrypto.sign(serverKey.privateKey, locatedBytes(nonce, device, gateways));
-  return { status: 200, body: { gateways, sig: toBase64url(sig) } };
+  return { status: 200, body: { keys: documents.map(textOf), gateways, sig: toBase64url(sig) } };
 }

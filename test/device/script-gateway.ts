@@ -34,12 +34,14 @@ import {
   type Result,
   SECRET_KEY_BYTES,
   type SignedPass,
+  type SignedServerKeys,
   SUBPROTOCOL,
   sealedArgsBytes,
   sealedKeyBytes,
   WRAP_KEY_BYTES,
 } from '../../protocol/index.ts';
 import { type OpenedMessage, openMessage, resultMac } from '../results.ts';
+import { newKeyPair, signedKeys } from '../server-keys.ts';
 import { until } from './until.ts';
 
 export class Peer {
@@ -71,6 +73,14 @@ export class Peer {
   async first<T extends OpenedMessage['t']>(t: T, id?: string): Promise<Extract<OpenedMessage, { t: T }>> {
     return until(() => this.of(t, id)[0], `${t} ${id ?? ''}`);
   }
+}
+
+/** Signs the first server keys of devices. */
+export const FIRST_ROOT = newKeyPair();
+
+/** The document of server keys that devices of this signing key hold first. */
+export function firstKeys({ publicKey }: DeviceKey): SignedServerKeys {
+  return signedKeys(FIRST_ROOT, [1, 1], [publicKey]);
 }
 
 export class ScriptGateway {
@@ -161,11 +171,11 @@ export class ScriptGateway {
       key: this.deviceKey,
       identity: {
         deviceId: this.deviceId,
-        serverKey: this.serverKey.publicKey,
         secret: this.secret,
         generation: 1,
         server: 'http://127.0.0.1',
       },
+      keys: firstKeys(this.serverKey),
       gateways: [this.address],
       ...state,
     };

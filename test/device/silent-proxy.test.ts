@@ -11,7 +11,7 @@ import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
 import { NO_SECRET } from '../results.ts';
 import { fixture } from './fixture.ts';
 import { TOKEN } from './script-admin.ts';
-import { ScriptGateway } from './script-gateway.ts';
+import { firstKeys, ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
 
 /** What a proxy does with a connection; each is known to strand somebody. */
@@ -101,20 +101,19 @@ for (const [what, fault] of Object.entries(FAULTS)) {
       await p.closed();
       p.taken = 0;
       const asking = new AbortController();
-      const [key, { publicKey: serverKey }] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
+      const [key, serverKey] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
       const identity = {
         deviceId: 'dev-1',
-        serverKey,
         secret: NO_SECRET,
         generation: 1,
         installation: 'i-test',
-        epoch: 1,
         server,
       };
       const { signal } = asking;
-      const trusted = new TrustedKeys({ identity }, nodeCrypto);
+      const trusted = new TrustedKeys(firstKeys(serverKey), nodeCrypto);
+      const follow = async () => undefined;
       const parts = { crypto: nodeCrypto, fetch: proxyFetch(), log: silent };
-      const question = locate({ identity, server, key, signal, trusted, ...parts });
+      const question = locate({ identity, server, key, signal, trusted, follow, ...parts });
       const asked = settled('the question where to go', question);
       await until(() => p.taken > 0, 'a connection');
       asking.abort();

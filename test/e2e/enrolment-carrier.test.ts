@@ -92,7 +92,7 @@ async function carriers(): Promise<Record<string, Carrier>> {
       const { status, json } = await ask(asked);
       return { status, json: status === 201 ? change(json) : json };
     };
-  const keys = (json: Json) => json.keys as Json;
+  const keys = (json: Json) => (json.keys as Json[])[0] as Json;
   return {
     'his key in place of the device’s': asking((asked) =>
       askedOtherwise(asked, { publicKey: own.publicKey }),
@@ -109,11 +109,11 @@ async function carriers(): Promise<Record<string, Carrier>> {
     'a spoiled body': answering((json) => ({ ...json, body: spoiled(json.body) })),
     'spoiled keys': answering((json) => ({
       ...json,
-      keys: { ...keys(json), body: spoiled(keys(json).body) },
+      keys: [{ ...keys(json), body: spoiled(keys(json).body) }],
     })),
     'spoiled signature of the keys': answering((json) => ({
       ...json,
-      keys: { ...keys(json), sig: spoiled(keys(json).sig) },
+      keys: [{ ...keys(json), sig: spoiled(keys(json).sig) }],
     })),
     'no keys': answering(({ keys: _, ...json }) => json),
     'another device id': answering((json) => answeredOtherwise(json, { deviceId: 'd0' })),
@@ -244,7 +244,7 @@ testLab(
       for (const hidden of [bytes(seed), secret]) {
         assert.not.ok(said.includes(Buffer.from(hidden).toString('hex')));
       }
-      assert.equal(decodeServerKeys(bytes((answer.json.keys as Json).body)).root.length, 32);
+      assert.equal(decodeServerKeys(bytes((answer.json.keys as Json[])[0]?.body)).root.length, 32);
       // The same request again: the same device, and a secret that only it can open.
       const again = await fetch(`${lab.deployment.server}/v1/enroll`, {
         method: 'POST',

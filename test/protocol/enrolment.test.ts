@@ -2,6 +2,7 @@
 import { createHash, verify } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { holdsKey } from '../../admin-api/key-proof.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import {
   decodeEnrolled,
@@ -12,6 +13,7 @@ import {
   encodeEnrolRequest,
   enrolBytes,
   enrolledBytes,
+  followServerKeys,
   isStrictEd25519,
   isStrictX25519,
   openSealed,
@@ -76,6 +78,23 @@ test('E-3: an answer is signed over the request and its body, and brings the sec
   const pair = { publicKey, privateKey: fromHex(request.sealToPrivateKey) };
   const opened = await openSealed({ platform: nodeHpke, info, pair, sealed: enrolled.secret });
   assert.is(toHex(opened), answer.secret);
+});
+
+test('K-7: documents of an answer lead from the root of the token to the keys that signed it', async () => {
+  const documents = answer.keys.map(({ body, sig, previousSig }) => ({
+    ...{ body: fromHex(body), sig: fromHex(sig) },
+    ...(previousSig !== undefined && { previousSig: fromHex(previousSig) }),
+  }));
+  const isOfToken = (root: Uint8Array) => sha256(toHex(root)) === token.fingerprint;
+  const followed = await followServerKeys(documents, isOfToken, holdsKey);
+  assert.equal(
+    followed.map(({ keys }) => toHex(keys.root)),
+    [vectors.keys.root.publicKey, vectors.keys.nextRoot.publicKey],
+  );
+  const signing = followed.at(-1)?.keys.signing ?? [];
+  assert.ok(signing.some((key) => holdsKey(key, fromHex(answer.signedBytes), fromHex(answer.sig))));
+  // Without the first, nobody vouches for the second.
+  assert.equal(await followServerKeys(documents.slice(1), isOfToken, holdsKey), []);
 });
 
 test('E-6: a refusal is signed over the request, the code and the detail', () => {

@@ -73,7 +73,7 @@ interface Vectors {
       fields: unknown;
     };
     answer: Record<'body' | 'signedBytes' | 'sig' | 'info' | 'secret', string> & {
-      keys: { body: string; sig: string };
+      keys: { body: string; sig: string; previousSig?: string }[];
       fields: unknown;
     };
     refusal: Record<'code' | 'detail' | 'signedBytes' | 'sig', string>;

@@ -137,17 +137,39 @@ class Refused(Exception):
     """The server itself refused: asking again does not help (E-6)."""
 
 
-def trusted_keys(document, fingerprint):
-    """K-1, K-2, E-4: the signing keys of the installation that the token names."""
+def open_keys(document):
+    """K-1, K-2: what a document says, if the root that it names signed it."""
     body, sig = unb64(document["body"]), unb64(document["sig"])
     keys = unpack(body)
     if keys["kind"] != "keys" or not all(map(strict_ed25519, [keys["root"], *keys["signing"]])):
-        raise ValueError("keys")
-    if not verify(keys["root"], signed("keys", body), sig):
-        raise ValueError("signature of the keys")
-    if hashlib.sha256(keys["root"]).digest() != fingerprint:
+        return None
+    return keys if verify(keys["root"], signed("keys", body), sig) else None
+
+
+def trusted_keys(documents, fingerprint):
+    """K-7, E-4: the signing keys to which the documents lead from the root that the token names."""
+    held = None
+    for document in documents:
+        keys = open_keys(document)
+        if keys and (succeeds(held, keys, document) if held else is_named(keys, fingerprint)):
+            held = keys
+    if held is None:
         raise ValueError("another installation than the token names")
-    return keys["signing"]
+    return held["signing"]
+
+
+def is_named(keys, fingerprint):
+    return hashlib.sha256(keys["root"]).digest() == fingerprint
+
+
+def succeeds(held, keys, document):
+    """K-3"""
+    if (keys["epoch"], keys["revision"]) <= (held["epoch"], held["revision"]):
+        return False
+    if keys["root"] == held["root"]:
+        return True
+    previous = unb64(document.get("previousSig") or "")
+    return verify(held["root"], signed("keys", unb64(document["body"])), previous)
 
 
 def enrol(server, token_text, name):

@@ -3,7 +3,13 @@ import { Problem } from '../../problems.ts';
 import { actorOf } from '../auth.ts';
 import type { FailedAttempts } from '../failed-attempts.ts';
 import { type App, operation } from '../operation.ts';
-import { presentEnrolment, presentEnrolmentToken, presentLocated, presentPage } from '../presenters.ts';
+import {
+  presentEnrolment,
+  presentEnrolmentToken,
+  presentKeyRotated,
+  presentLocated,
+  presentPage,
+} from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   EnrolmentSchema,
@@ -115,11 +121,10 @@ export function enrolmentRoutes(
     handler: async (request) => {
       const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'base64url'));
       const { body, fromSig, toSig } = request.body;
-      const membership = await keyRotation.rotate({
+      const rotated = await keyRotation.rotate({
         ...{ body: bytes(body), fromSig: bytes(fromSig), toSig: bytes(toSig) },
       });
-      const text = (value: Uint8Array) => Buffer.from(value).toString('base64url');
-      return { membership: { body: text(membership.body), sig: text(membership.sig) } };
+      return presentKeyRotated(rotated);
     },
   });
 

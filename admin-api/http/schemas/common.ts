@@ -3,7 +3,7 @@
  * document and of docs/api.md, so each carries its own description, limits and examples.
  */
 import { type Static, type TSchema, Type } from 'typebox';
-import { ID_PATTERN } from '../../../protocol/index.ts';
+import { ID_PATTERN, LIMITS } from '../../../protocol/index.ts';
 import { PROBLEM_CODES } from '../../problems.ts';
 
 /** Text for people: no control characters, so that it cannot deceive a terminal or a log. */
@@ -85,15 +85,21 @@ export const Base64Url = (description: string) =>
 export const Signature = (description: string) =>
   Type.String({ pattern: '^[A-Za-z0-9_-]{86}$', description: `${description}, base64url without padding.` });
 
-export const ServerKeysSchema = Type.Object(
+export const KeyDocumentsSchema = Type.Array(
+  Type.Object(
+    {
+      body: Base64Url('Encoded document'),
+      sig: Signature('Signature by its root key'),
+      previousSig: Type.Optional(Signature('Signature by the root key before it')),
+    },
+    closed,
+  ),
   {
-    body: Base64Url('Encoded document'),
-    sig: Signature('Signature by its root key'),
-    previousSig: Type.Optional(Signature('Signature by the root key before it')),
+    maxItems: LIMITS.serverKeyDocuments,
+    description: 'Which keys sign for the installation, the newest document last (PROTOCOL.md, K-7).',
   },
-  { ...closed, description: 'The keys that sign for the installation (PROTOCOL.md, K-1).' },
 );
-export type ServerKeysDocument = Static<typeof ServerKeysSchema>;
+export type KeyDocuments = Static<typeof KeyDocumentsSchema>;
 
 export const ProblemSchema = Type.Object(
   {
@@ -123,7 +129,7 @@ export const ProblemSchema = Type.Object(
         { description: 'What failed validation.' },
       ),
     ),
-    keys: Type.Optional(ServerKeysSchema),
+    keys: Type.Optional(KeyDocumentsSchema),
     sig: Type.Optional(
       Signature('With `keys`, of a refused enrolment: signature by one of them (PROTOCOL.md, E-6)'),
     ),

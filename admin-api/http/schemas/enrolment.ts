@@ -5,9 +5,9 @@ import {
   Count,
   closed,
   Id,
+  KeyDocumentsSchema,
   Nullable,
   PLAIN_TEXT,
-  ServerKeysSchema,
   Signature,
   Time,
 } from './common.ts';
@@ -132,13 +132,16 @@ export const KeyRotatedSchema = Type.Object(
       { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
       { ...closed, description: 'Its signed membership, which names the next key (PROTOCOL.md, S-7).' },
     ),
+    keys: KeyDocumentsSchema,
   },
   { $id: 'KeyRotated', ...closed, description: 'The device has another key.' },
 );
+export type KeyRotatedDocument = Static<typeof KeyRotatedSchema>;
 
 export const LocatedSchema = Type.Object(
   {
     challenge: Type.Optional(Base64Url('Text to sign, if the request had no proof')),
+    keys: Type.Optional(KeyDocumentsSchema),
     gateways: Type.Optional(Addresses),
     sig: Type.Optional(Base64Url("The list's signature by the administration server's key")),
   },
@@ -148,7 +151,7 @@ export type LocatedDocument = Static<typeof LocatedSchema>;
 
 export const EnrolmentSchema = Type.Object(
   {
-    keys: ServerKeysSchema,
+    keys: KeyDocumentsSchema,
     body: Base64Url('What the device stores (PROTOCOL.md, E-3)'),
     sig: Signature('Signature by one of those keys, over the request and the body'),
   },
