@@ -1,7 +1,7 @@
 /** The parts of a worker that hold connections and hear what devices send. */
 import { nanoid } from 'nanoid';
 import { AddressList } from '../bus/addresses.ts';
-import { Newcomers } from '../bus/newcomers.ts';
+import { UnauthenticatedSockets } from '../bus/unauthenticated-sockets.ts';
 import { Admission } from './admission/admission.ts';
 import { Challenger } from './admission/challenger.ts';
 import { Gatekeeper } from './admission/gatekeeper.ts';
@@ -9,9 +9,9 @@ import { membershipCheck } from './admission/membership-check.ts';
 import { shareOf } from './config.ts';
 import { Descriptors } from './listen/descriptors.ts';
 import { Listener } from './listen/listener.ts';
-import { NewcomersLimit } from './listen/newcomers-limit.ts';
 import { probePort } from './listen/port-probe.ts';
 import { PushServer, type PushServerEvents } from './listen/push-server.ts';
+import { UnauthenticatedLimit } from './listen/unauthenticated-limit.ts';
 import { ReceiptSpool } from './receipts/spool.ts';
 import { DeviceMessages } from './receive/device-messages.ts';
 import { HeartbeatTimeouts } from './receive/heartbeat-timeouts.ts';
@@ -25,19 +25,19 @@ import type { Core, SessionParts, SocketParts, WorkerParts } from './worker-part
 /** Where connections come in. */
 export function socketParts(core: Core, late: WorkerParts): SocketParts {
   const { config, metrics, ticker, siblings, gateways, log } = core;
-  const newcomersLimit = new NewcomersLimit(shareOf(config.maxUnauthenticated, config) || 1);
-  const newcomers: Newcomers = new Newcomers({
-    bound: () => newcomersLimit.now,
+  const unauthenticatedLimit = new UnauthenticatedLimit(shareOf(config.maxUnauthenticated, config) || 1);
+  const unauthenticatedSockets: UnauthenticatedSockets = new UnauthenticatedSockets({
+    bound: () => unauthenticatedLimit.now,
     perAddress: shareOf(config.maxUnauthenticatedPerAddress, config) || 1,
     shared: new AddressList(config.sharedAddresses),
     now: () => ticker.now,
     limitTicks: ticker.ticks(config.handshakeTimeoutMs),
-    cuts: metrics.newcomersCut,
+    cuts: metrics.unauthenticatedClosed,
   });
-  const server = new PushServer({ config, newcomers, events: socketEvents(core, late) });
+  const server = new PushServer({ config, unauthenticatedSockets, events: socketEvents(core, late) });
   return {
-    newcomersLimit,
-    newcomers,
+    unauthenticatedLimit,
+    unauthenticatedSockets,
     server,
     gatekeeper: new Gatekeeper({
       perSecond: config.upgradesPerSecond,
@@ -48,7 +48,7 @@ export function socketParts(core: Core, late: WorkerParts): SocketParts {
       server,
       descriptors: new Descriptors(),
       connections: () => late.connections.devices,
-      measured: (used, limit) => newcomersLimit.measured(used, limit, newcomers),
+      measured: (used, limit) => unauthenticatedLimit.measured(used, limit, unauthenticatedSockets),
       port: () => gateways.own.port,
       formerPorts: () => late.follower.formerPorts(),
       share: () => shareOf(gateways.own.connectionLimit, config),
@@ -68,13 +68,13 @@ function socketEvents({ metrics, log }: Core, late: WorkerParts): PushServerEven
     refusal: (prefix) => late.gatekeeper.refusal(prefix),
     wrongProtocol: () => metrics.upgradesRefused.add('subprotocol'),
     probed: () => metrics.probes++,
-    open: (socket, port, newcomer) => late.challenger.open(socket, port, newcomer),
+    open: (socket, port, unauthenticated) => late.challenger.open(socket, port, unauthenticated),
     message: (connection, bytes, isBinary) => late.messages.receive(connection, bytes, isBinary),
     writable: (connection) => late.connections.writable(connection),
     pong: (connection, payload) => late.roundTrips.pong(connection, payload),
     close: (connection, code, reason) => late.connections.closed(connection, code, reason),
     legRefusal: (prefix) => late.tunnels.refusal() ?? late.gatekeeper.hurried(prefix),
-    legOpen: (leg, newcomer) => late.tunnels.open(leg, newcomer),
+    legOpen: (leg, unauthenticated) => late.tunnels.open(leg, unauthenticated),
     fault: (error) => {
       metrics.faults++;
       log.error({ err: error }, 'a socket event was not handled');

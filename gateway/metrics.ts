@@ -22,10 +22,9 @@ export class LabeledCount {
 /** Values of the worker that are read when metrics are collected. */
 export interface Gauges {
   connections(): number;
-  unauthenticated(): number;
-  /** Sockets not trusted yet, by kind, and how many there may be. */
-  newcomers(): Readonly<Record<string, number>>;
-  newcomersLimit(): number;
+  /** Unauthenticated sockets, by kind, and how many there may be. */
+  unauthenticatedSockets(): Readonly<Record<string, number>>;
+  unauthenticatedLimit(): number;
   sessions(): number;
   spooledReceipts(): number;
   /** Share of the spool's bound that is taken. */
@@ -75,7 +74,7 @@ export class Metrics {
   faults = 0;
   readonly closed = new LabeledCount();
   readonly upgradesRefused = new LabeledCount();
-  readonly newcomersCut = new LabeledCount();
+  readonly unauthenticatedClosed = new LabeledCount();
   readonly receiptsDropped = new LabeledCount();
   readonly tunnelEvents = new LabeledCount();
   readonly tunnelsRefused = new LabeledCount();
@@ -125,17 +124,17 @@ export class Metrics {
     gauge('connections', 'Open WebSockets.', gauges.connections);
     gauge('connections_limit', 'Most WebSockets it accepts.', gauges.limit);
     gauge('connections_leaving', 'WebSockets that must leave (drain, off, port, stop).', gauges.leaving);
-    gauge('unauthenticated_connections', 'Open WebSockets not welcomed yet.', gauges.unauthenticated);
     new Gauge({
-      name: `${PREFIX}newcomers`,
+      name: `${PREFIX}unauthenticated_sockets`,
       help: 'Unauthenticated sockets, by kind.',
       labelNames: ['worker', 'kind'],
       registers,
       collect() {
-        for (const [kind, count] of Object.entries(gauges.newcomers())) this.set({ worker, kind }, count);
+        for (const [kind, count] of Object.entries(gauges.unauthenticatedSockets()))
+          this.set({ worker, kind }, count);
       },
     });
-    gauge('newcomers_limit', 'Most unauthenticated sockets.', gauges.newcomersLimit);
+    gauge('unauthenticated_sockets_limit', 'Most unauthenticated sockets.', gauges.unauthenticatedLimit);
     gauge('sessions', 'Devices connected.', gauges.sessions);
     gauge('receipts_spooled', 'Receipts waiting for the bus.', gauges.spooledReceipts);
     gauge('receipts_spool_fill', 'Used share of the space for waiting receipts.', gauges.spoolFill);
@@ -155,7 +154,7 @@ export class Metrics {
       registers,
     });
     this.#observeRoundTrip = (seconds) => roundTrips.observe({ worker }, seconds);
-    gauge('ready', 'Whether newcomers can be admitted.', () => (gauges.ready() ? 1 : 0));
+    gauge('ready', 'Whether unauthenticatedSockets can be admitted.', () => (gauges.ready() ? 1 : 0));
     gauge('clock_ahead_seconds', 'How far its clock is ahead of the one that all programs share.', () => {
       return (gauges.clockAheadMs() ?? 0) / 1_000;
     });
@@ -212,10 +211,10 @@ export class Metrics {
     labeled('connections_closed_total', 'WebSockets closed, by close code name.', 'code', this.closed);
     labeled('upgrades_refused_total', 'Upgrades refused, by reason.', 'reason', this.upgradesRefused);
     labeled(
-      'newcomers_cut_total',
-      'Unauthenticated sockets that were closed, by reason.',
+      'unauthenticated_sockets_closed_total',
+      'Unauthenticated sockets that the gateway closed, by reason.',
       'reason',
-      this.newcomersCut,
+      this.unauthenticatedClosed,
     );
     labeled('receipts_dropped_total', 'Receipts dropped at the bound.', 'kind', this.receiptsDropped);
     labeled('tunnel_events_total', 'Events of tunnels.', 'event', this.tunnelEvents);

@@ -31,13 +31,21 @@ function watchLoops({ loops, keeper, leaseWork, spool }: WorkerParts): void {
 }
 
 function gaugesOf(parts: WorkerParts) {
-  const { connections, newcomers, newcomersLimit, spool, listener, draining, canary, status } = parts;
+  const {
+    connections,
+    unauthenticatedSockets,
+    unauthenticatedLimit,
+    spool,
+    listener,
+    draining,
+    canary,
+    status,
+  } = parts;
   const { relay } = parts.tunnels;
   return {
     connections: () => connections.count,
-    unauthenticated: () => connections.unauthenticated.size,
-    newcomers: () => newcomers.counts,
-    newcomersLimit: () => newcomersLimit.now,
+    unauthenticatedSockets: () => unauthenticatedSockets.counts,
+    unauthenticatedLimit: () => unauthenticatedLimit.now,
     sessions: () => connections.devices,
     spooledReceipts: () => spool.size,
     spoolFill: () => spool.fill,

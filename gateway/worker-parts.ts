@@ -1,8 +1,8 @@
 /** The parts of one gateway worker, by the names under which constructors take them. */
 import type { Logger } from 'pino';
 import type { Bus } from '../bus/bus.ts';
-import type { Newcomers } from '../bus/newcomers.ts';
 import type { Certificates } from '../bus/tls/certificates.ts';
+import type { UnauthenticatedSockets } from '../bus/unauthenticated-sockets.ts';
 import type { Dependency, Loops } from '../health/health.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Canary } from './admission/canary.ts';
@@ -16,8 +16,8 @@ import type { Draining } from './drain/draining.ts';
 import type { LeaseKeeper } from './lease/keeper.ts';
 import type { LeaseWork } from './lease/work.ts';
 import type { Listener } from './listen/listener.ts';
-import type { NewcomersLimit } from './listen/newcomers-limit.ts';
 import type { PushServer } from './listen/push-server.ts';
+import type { UnauthenticatedLimit } from './listen/unauthenticated-limit.ts';
 import type { CarriedKeys } from './lists/carried-keys.ts';
 import type { GatewayList } from './lists/gateway-list.ts';
 import type { Metrics } from './metrics.ts';
@@ -80,8 +80,8 @@ export interface Core extends Given {
 }
 
 export interface SocketParts {
-  newcomersLimit: NewcomersLimit;
-  newcomers: Newcomers;
+  unauthenticatedLimit: UnauthenticatedLimit;
+  unauthenticatedSockets: UnauthenticatedSockets;
   server: PushServer;
   listener: Listener;
   gatekeeper: Gatekeeper;

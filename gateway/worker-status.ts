@@ -6,8 +6,8 @@
 import type { Bus, WorkerLoad } from '../bus/bus.ts';
 import { busReport } from '../bus/bus-report.ts';
 import { clockReport } from '../bus/clock-check.ts';
-import type { Newcomers } from '../bus/newcomers.ts';
 import type { Certificates } from '../bus/tls/certificates.ts';
+import type { UnauthenticatedSockets } from '../bus/unauthenticated-sockets.ts';
 import { Dependency, type Loops } from '../health/health.ts';
 import type { DoorState } from './admission/gatekeeper.ts';
 import type { GatewayConfig } from './config.ts';
@@ -46,7 +46,7 @@ export interface WorkerStatusParts {
   config: Readonly<GatewayConfig>;
   bus: Bus;
   connections: Connections;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
   gateways: GatewayList;
   server: PushServer;
   listener: Listener;
@@ -99,7 +99,7 @@ export class WorkerStatus {
     }
   }
 
-  /** The port on which newcomers can come in; 0 when there is none. */
+  /** The port on which new devices can connect; 0 when there is none. */
   get openPort(): number {
     const { server, listener } = this.#parts;
     return server.listening && listener.door === 'open' ? server.port : 0;
@@ -155,12 +155,12 @@ export class WorkerStatus {
 
   /** Decides about a new connection. */
   door(): DoorState {
-    const { bus, draining, gateways, keeper, listener, newcomers } = this.#parts;
+    const { bus, draining, gateways, keeper, listener, unauthenticatedSockets } = this.#parts;
     return {
       leaving: this.stopping || draining.all,
       elsewhere: () => alternateGatewaysHeader(gateways.alternatives()),
       full: listener.full,
-      crowded: newcomers.crowded,
+      crowded: unauthenticatedSockets.crowded,
       missing: missing(bus, keeper),
     };
   }

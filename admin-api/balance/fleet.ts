@@ -38,7 +38,7 @@ export interface FleetGateway extends Gateway {
   serving: boolean;
   /** Devices can be here: it serves and listens, or holds some (a full one does not listen). */
   usable: boolean;
-  /** It takes newcomers now. */
+  /** It admits new devices now. */
   admitting: boolean;
 }
 

@@ -19,7 +19,7 @@ export interface BalanceGateway {
   capacity: number;
   /** Devices on it, those on their way there included. */
   connections: number;
-  /** Whether it takes newcomers; one that does not can still be too full. */
+  /** Whether it admits new devices; one that does not can still be too full. */
   admitting: boolean;
   /** Devices that are surely on it above its capacity. */
   surplus: number;

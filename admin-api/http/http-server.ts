@@ -29,7 +29,7 @@ import { tunnelRoutes } from './routes/tunnels.ts';
 import type { HttpOptions, HttpServices } from './services.ts';
 import { EventStreams } from './sse.ts';
 import { useStoreGuard } from './store-guard.ts';
-import { boundStrangers } from './strangers.ts';
+import { limitUnauthenticated } from './unauthenticated-connections.ts';
 import { refuseUnreadHeaders } from './unread-headers.ts';
 import { createValidatorCompiler } from './validation.ts';
 
@@ -65,9 +65,9 @@ export async function createHttpServer(
   useStoreGuard(app as unknown as FastifyInstance, storeWatch);
   const authenticator = new Authenticator({ tokens: store.apiTokens, now, log, cacheMs });
   useAuth(app as unknown as FastifyInstance, authenticator, storeWatch);
-  boundStrangers(app as unknown as FastifyInstance, metrics, {
+  limitUnauthenticated(app as unknown as FastifyInstance, metrics, {
     proxies: options.trustProxy,
-    limit: options.maxStrangers,
+    limit: options.maxUnauthenticated,
   });
   const streams = new EventStreams({
     events: store.events,
@@ -103,7 +103,7 @@ export async function createHttpServer(
 }
 
 /**
- * Newcomers get the certificate that is in the files now. Throws, and changes nothing, when they are not
+ * New connections get the certificate that is now in the files. Throws, and changes nothing, when it is not
  * usable.
  */
 export function reloadTls(http: FastifyInstance, files: TlsFiles): void {

@@ -17,15 +17,15 @@ export function createHttpMetrics(registry: Registry) {
       help: 'Event streams open.',
       registers,
     }),
-    strangersCut: new Counter({
-      name: 'pushpoint_admin_http_strangers_cut_total',
+    unauthenticatedClosed: new Counter({
+      name: 'pushpoint_admin_unauthenticated_connections_closed_total',
       help: 'Connections closed before they showed a token, by why.',
       labelNames: ['reason'],
       registers,
     }),
-    countStrangers(read: () => number) {
+    countUnauthenticated(read: () => number) {
       new Gauge({
-        name: 'pushpoint_admin_http_strangers',
+        name: 'pushpoint_admin_unauthenticated_connections',
         help: 'Connections that have not shown a token yet.',
         registers,
         collect() {

@@ -120,7 +120,7 @@ export interface HttpOptions {
   /** Between signs of life on an event stream, milliseconds; 10,000 when absent. */
   eventPingMs?: number;
   /** Connections without a token at the same time; 1,000, or a quarter of the open files, when absent. */
-  maxStrangers?: number;
+  maxUnauthenticated?: number;
   /** Failed enrolments one address may make in a minute; 30 when absent. */
   failedEnrolmentsPerMinute?: number;
   /** How long stopping waits for requests under way, milliseconds; 5,000 when absent. */

@@ -1,4 +1,4 @@
-import type { Newcomer } from '../../bus/newcomers.ts';
+import type { UnauthenticatedSocket } from '../../bus/unauthenticated-sockets.ts';
 import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
 import type { Connections } from '../sessions/connections.ts';
 import type { Connection, DeviceSocket } from '../sessions/session.ts';
@@ -29,14 +29,14 @@ export class Challenger {
     this.#parts = parts;
   }
 
-  /** `newcomer` is `null` for the canary. */
-  open(socket: DeviceSocket, port: number, newcomer: Newcomer | null): Connection {
+  /** `unauthenticated` is `null` for the canary. */
+  open(socket: DeviceSocket, port: number, unauthenticated: UnauthenticatedSocket | null): Connection {
     const { connections, gateway, budget, tick, now, moved, sendOn, opened } = this.#parts;
     const nonce = this.#nonces.next();
     const connection = connections.open({
       socket,
       port,
-      newcomer,
+      unauthenticated,
       nonce,
       heardTick: tick(),
       budget: budget.messageBurst,

@@ -20,13 +20,17 @@
  * them. Requests set no handlers: those set at accept are the only way to learn which socket closed.
  */
 import { type Origin, originOf } from '../../bus/addresses.ts';
-import type { Holder, Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import type {
+  Holder,
+  UnauthenticatedSocket,
+  UnauthenticatedSockets,
+} from '../../bus/unauthenticated-sockets.ts';
 
 /** The sockets of one address. */
 class Place {
   readonly sockets = new Set<AcceptedSocket>();
   /** Sockets that can no longer be told apart, the oldest first. */
-  readonly lost: Newcomer[] = [];
+  readonly lost: UnauthenticatedSocket[] = [];
 
   get size(): number {
     return this.sockets.size + this.lost.length;
@@ -48,14 +52,14 @@ interface Corker {
 interface Request {
   readonly res: HttpSocket;
   /** Answers, or upgrades. */
-  readonly serve: (newcomer: Newcomer | null) => void;
+  readonly serve: (unauthenticated: UnauthenticatedSocket | null) => void;
   readonly upgrades: boolean;
   socket: AcceptedSocket | null;
   aborted: boolean;
 }
 
 export class AcceptedSockets {
-  readonly #newcomers: Newcomers;
+  readonly #unauthenticatedSockets: UnauthenticatedSockets;
   readonly #fault: (error: unknown) => void;
   readonly #places = new Map<string, Place>();
   /** The request whose handler has run and which its socket has not claimed yet. */
@@ -71,8 +75,8 @@ export class AcceptedSockets {
    */
   #known = true;
 
-  constructor(newcomers: Newcomers, fault: (error: unknown) => void) {
-    this.#newcomers = newcomers;
+  constructor(unauthenticatedSockets: UnauthenticatedSockets, fault: (error: unknown) => void) {
+    this.#unauthenticatedSockets = unauthenticatedSockets;
     this.#fault = fault;
   }
 
@@ -90,7 +94,7 @@ export class AcceptedSockets {
     const socket = new AcceptedSocket(res, address, place);
     place.sockets.add(socket);
     this.#watch(socket, res);
-    socket.newcomer = this.#newcomers.add(socket, origin);
+    socket.unauthenticated = this.#unauthenticatedSockets.add(socket, origin);
   }
 
   /**
@@ -101,8 +105,15 @@ export class AcceptedSockets {
     this.#ask(res, serve, false);
   }
 
-  /** The same for an upgrade, which happens now if possible; `serve` receives its newcomer. */
-  upgrade(res: HttpSocket, { address }: Origin, serve: (newcomer: Newcomer | null) => void): void {
+  /**
+   * The same for an upgrade, which happens now if possible; `serve` receives its entry among the
+   * unauthenticated sockets.
+   */
+  upgrade(
+    res: HttpSocket,
+    { address }: Origin,
+    serve: (unauthenticated: UnauthenticatedSocket | null) => void,
+  ): void {
     const place = this.#places.get(address);
     if (!place || place.size === 0) {
       serve(null);
@@ -113,11 +124,17 @@ export class AcceptedSockets {
       first.res = null;
       place.sockets.delete(first);
       this.#places.delete(address);
-      serve(first.newcomer);
+      serve(first.unauthenticated);
       return;
     }
-    const oldest = place.lost[0] ?? first?.newcomer;
-    if (place.size > 1 && oldest && this.#known && this.#newcomers.pressed(oldest) && this.#corker(res)) {
+    const oldest = place.lost[0] ?? first?.unauthenticated;
+    if (
+      place.size > 1 &&
+      oldest &&
+      this.#known &&
+      this.#unauthenticatedSockets.pressed(oldest) &&
+      this.#corker(res)
+    ) {
       this.#ask(res, serve, true);
       return;
     }
@@ -125,7 +142,11 @@ export class AcceptedSockets {
     serve(this.#takeLost(address, place));
   }
 
-  #ask(res: HttpSocket, serve: (newcomer: Newcomer | null) => void, upgrades: boolean): void {
+  #ask(
+    res: HttpSocket,
+    serve: (unauthenticated: UnauthenticatedSocket | null) => void,
+    upgrades: boolean,
+  ): void {
     if (this.#unclaimed) this.#distrust();
     const request: Request = { res, serve, upgrades, socket: null, aborted: false };
     if (this.#known) this.#unclaimed = request;
@@ -165,20 +186,20 @@ export class AcceptedSockets {
     }
     socket.res = res;
     this.#watch(socket, res);
-    if (socket.newcomer) this.#newcomers.checkTime(socket.newcomer);
+    if (socket.unauthenticated) this.#unauthenticatedSockets.checkTime(socket.unauthenticated);
   }
 
   /** Inside the cork of any other socket, which is what uWebSockets.js asks for: see above. */
   #serveUpgrade({ res, serve, socket }: Request): void {
-    const newcomer = socket?.newcomer ?? null;
+    const unauthenticated = socket?.unauthenticated ?? null;
     if (socket) {
       socket.res = null;
       socket.place.sockets.delete(socket);
       this.#forgetEmpty(socket.address, socket.place);
     }
     const corker = this.#corker(res);
-    if (corker) corker.cork(() => serve(newcomer));
-    else serve(newcomer);
+    if (corker) corker.cork(() => serve(unauthenticated));
+    else serve(unauthenticated);
   }
 
   #corker(res: HttpSocket): Corker | null {
@@ -209,10 +230,10 @@ export class AcceptedSockets {
     if (request) request.aborted = true;
     if (request === this.#unclaimed) this.#unclaimed = null;
     if (place.sockets.delete(socket)) {
-      if (socket.newcomer) this.#newcomers.leave(socket.newcomer);
+      if (socket.unauthenticated) this.#unauthenticatedSockets.leave(socket.unauthenticated);
     } else if (socket.lost) {
-      const newcomer = this.#takeLost(address, place);
-      if (newcomer) this.#newcomers.leave(newcomer);
+      const unauthenticated = this.#takeLost(address, place);
+      if (unauthenticated) this.#unauthenticatedSockets.leave(unauthenticated);
     }
     socket.lost = false;
     this.#forgetEmpty(address, place);
@@ -220,14 +241,14 @@ export class AcceptedSockets {
 
   /** It can no longer be told apart from the others of its address. */
   #lose(socket: AcceptedSocket): void {
-    const { place, newcomer } = socket;
+    const { place, unauthenticated } = socket;
     place.sockets.delete(socket);
     socket.res = null;
-    socket.newcomer = null;
+    socket.unauthenticated = null;
     socket.lost = true;
-    if (!newcomer) return;
-    this.#newcomers.unclosable(newcomer);
-    place.lost.push(newcomer);
+    if (!unauthenticated) return;
+    this.#unauthenticatedSockets.unclosable(unauthenticated);
+    place.lost.push(unauthenticated);
   }
 
   /** A lost socket made a request, so it is identified again. */
@@ -235,15 +256,15 @@ export class AcceptedSockets {
     const { place } = socket;
     socket.lost = false;
     socket.res = res;
-    socket.newcomer = place.lost.shift() ?? null;
+    socket.unauthenticated = place.lost.shift() ?? null;
     place.sockets.add(socket);
-    if (socket.newcomer) this.#newcomers.closable(socket.newcomer, socket);
+    if (socket.unauthenticated) this.#unauthenticatedSockets.closable(socket.unauthenticated, socket);
   }
 
-  #takeLost(address: string, place: Place): Newcomer | null {
-    const newcomer = place.lost.shift() ?? null;
+  #takeLost(address: string, place: Place): UnauthenticatedSocket | null {
+    const unauthenticated = place.lost.shift() ?? null;
     this.#forgetEmpty(address, place);
-    return newcomer;
+    return unauthenticated;
   }
 
   #forgetEmpty(address: string, place: Place): void {
@@ -262,22 +283,22 @@ export class AcceptedSockets {
     for (const { sockets, lost } of this.#places.values()) {
       for (const socket of sockets) {
         socket.res = null;
-        if (socket.newcomer) this.#newcomers.leave(socket.newcomer);
+        if (socket.unauthenticated) this.#unauthenticatedSockets.leave(socket.unauthenticated);
       }
-      for (const newcomer of lost) this.#newcomers.leave(newcomer);
+      for (const unauthenticated of lost) this.#unauthenticatedSockets.leave(unauthenticated);
       sockets.clear();
       lost.length = 0;
     }
     this.#places.clear();
     this.#fault(
-      new Error('uWebSockets.js does not say which socket made a request: limits on strangers are weaker'),
+      new Error('uWebSockets.js does not say which socket made a request: bounds on sockets are weaker'),
     );
   }
 }
 
 class AcceptedSocket implements Holder {
   res: HttpSocket | null;
-  newcomer: Newcomer | null = null;
+  unauthenticated: UnauthenticatedSocket | null = null;
   lost = false;
   /** Asked and not answered yet. */
   request: Request | null = null;

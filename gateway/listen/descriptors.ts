@@ -32,10 +32,10 @@ export class Descriptors {
 }
 
 /**
- * Share of the descriptors in use when strangers use all they can: below the point where a worker stops
- * listening.
+ * Share of the descriptors in use when unauthenticated sockets use all they can: below the point where a
+ * worker stops listening.
  */
-const WITH_NEWCOMERS = 0.8;
+const WITH_UNAUTHENTICATED = 0.8;
 /** Least number of unauthenticated sockets, however few descriptors are left. */
 const FEWEST_NEWCOMERS = 8;
 
@@ -43,13 +43,14 @@ const FEWEST_NEWCOMERS = 8;
  * Most unauthenticated sockets, up to `most`: at most half of the descriptors, and what other uses leave of
  * them.
  */
-export function newcomersBound(
+export function unauthenticatedBound(
   descriptors: { limit: number; used: number },
-  newcomers: number,
+  unauthenticatedSockets: number,
   most: number,
 ): number {
   const { limit, used } = descriptors;
-  const left = used === 0 ? limit : Math.floor(limit * WITH_NEWCOMERS) - (used - newcomers);
+  const left =
+    used === 0 ? limit : Math.floor(limit * WITH_UNAUTHENTICATED) - (used - unauthenticatedSockets);
   return Math.max(Math.min(FEWEST_NEWCOMERS, most), Math.min(most, Math.floor(limit / 2), left));
 }
 

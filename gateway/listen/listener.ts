@@ -19,7 +19,7 @@ const CHANGES_PER_LOOK = 16;
 /** Covers changes without a call: descriptors of other kinds, and the wanted state. */
 const LOOK_MS = 200;
 
-/** `open`: newcomers can be admitted. `refusing`: it listens to refuse them. */
+/** `open`: new devices can be admitted. `refusing`: it listens to refuse them. */
 export type Door = 'open' | 'refusing' | 'closed';
 
 export interface ListenerParts {

@@ -10,8 +10,8 @@
 
 import uWS from 'uWebSockets.js';
 import { originOf } from '../../bus/addresses.ts';
-import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
 import { readTlsFiles, type TlsFiles } from '../../bus/tls/certificate.ts';
+import type { UnauthenticatedSocket, UnauthenticatedSockets } from '../../bus/unauthenticated-sockets.ts';
 import { LIMITS, SUBPROTOCOL, TUNNEL_LIMITS, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import { type GatewayConfig, idleTimeoutSeconds } from '../config.ts';
 import type { Refusal } from '../refusal.ts';
@@ -29,7 +29,7 @@ export interface PushServerEvents {
   /** An upgrade without the right subprotocol was refused. */
   wrongProtocol(): void;
   probed(): void;
-  open(socket: DeviceSocket, port: number, newcomer: Newcomer): Connection;
+  open(socket: DeviceSocket, port: number, unauthenticated: UnauthenticatedSocket): Connection;
   /** `bytes` is only valid during the call. */
   message(connection: Connection, bytes: Uint8Array, isBinary: boolean): void;
   /** The socket is writable again. */
@@ -41,7 +41,7 @@ export interface PushServerEvents {
   /** Asked for every upgrade of a leg. */
   legRefusal(prefix: string): Refusal | null;
   /** A tunnel leg, which receives its events directly. */
-  legOpen(socket: DeviceSocket, newcomer: Newcomer): SocketLeg;
+  legOpen(socket: DeviceSocket, unauthenticated: UnauthenticatedSocket): SocketLeg;
   /** A handler threw: always a bug. */
   fault(error: unknown): void;
 }
@@ -77,27 +77,27 @@ const PROBE_PATH = '/probe';
 export interface PushServerParts {
   config: GatewayConfig;
   events: PushServerEvents;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
 }
 
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
   readonly #doors = new Set<Door>();
-  readonly #newcomers: Newcomers;
+  readonly #unauthenticatedSockets: UnauthenticatedSockets;
   readonly #accepted: AcceptedSockets;
   /** The upgrade in progress: `open` is called inside it. */
-  #upgrading: Newcomer | null = null;
+  #upgrading: UnauthenticatedSocket | null = null;
   #door: Door | null = null;
   #certificate = 0;
   #closed = false;
 
   /** Throws when the TLS files are not usable: uWebSockets.js itself would say nothing. */
-  constructor({ config, events, newcomers }: PushServerParts) {
+  constructor({ config, events, unauthenticatedSockets }: PushServerParts) {
     this.#config = config;
     this.#events = events;
-    this.#newcomers = newcomers;
-    this.#accepted = new AcceptedSockets(newcomers, events.fault);
+    this.#unauthenticatedSockets = unauthenticatedSockets;
+    this.#accepted = new AcceptedSockets(unauthenticatedSockets, events.fault);
     if (config.tls) readTlsFiles(config.tls);
   }
 
@@ -320,8 +320,8 @@ export class PushServer {
       }
       const key = req.getHeader('sec-websocket-key');
       const extensions = req.getHeader('sec-websocket-extensions');
-      this.#accepted.upgrade(res, origin, (newcomer) => {
-        this.#upgrading = newcomer;
+      this.#accepted.upgrade(res, origin, (unauthenticated) => {
+        this.#upgrading = unauthenticated;
         res.upgrade(data, key, subprotocol, extensions, context);
       });
     } catch (error) {
@@ -329,14 +329,14 @@ export class PushServer {
     }
   }
 
-  /** Takes the newcomer of the WebSocket that opened. */
-  #opened(ws: uWS.WebSocket<UserData> | uWS.WebSocket<LegData>): Newcomer {
+  /** Takes the unauthenticated socket of the WebSocket that opened. */
+  #opened(ws: uWS.WebSocket<UserData> | uWS.WebSocket<LegData>): UnauthenticatedSocket {
     this.#accepted.webSocket = ws;
-    const newcomer = this.#upgrading;
+    const unauthenticated = this.#upgrading;
     this.#upgrading = null;
-    if (newcomer && !newcomer.left) return newcomer;
+    if (unauthenticated && !unauthenticated.left) return unauthenticated;
     const origin = originOf(new Uint8Array(ws.getRemoteAddress()));
-    return this.#newcomers.add({ cut: () => ws.close() }, origin, 'handshake');
+    return this.#unauthenticatedSockets.add({ cut: () => ws.close() }, origin, 'handshake');
   }
 
   /**

@@ -1,6 +1,6 @@
 /** Enforces the time limits of all connections with a single timer. */
 
-import type { Newcomers } from '../../bus/newcomers.ts';
+import type { UnauthenticatedSockets } from '../../bus/unauthenticated-sockets.ts';
 import { CLOSE } from '../../protocol/index.ts';
 import { type GatewayConfig, heartbeatTimeoutMs } from '../config.ts';
 import type { Connections } from '../sessions/connections.ts';
@@ -11,7 +11,7 @@ const SESSION_TICKS = 4;
 
 export interface HeartbeatTimeoutsParts {
   connections: Connections;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
   config: GatewayConfig;
   ticker: Ticker;
 }
@@ -26,7 +26,7 @@ export class HeartbeatTimeouts {
   }
 
   tick(now: number): void {
-    this.#parts.newcomers.sweep();
+    this.#parts.unauthenticatedSockets.sweep();
     if (now % SESSION_TICKS === 0) this.#closeSilentSessions(now);
   }
 

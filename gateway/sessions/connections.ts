@@ -3,7 +3,7 @@
  * any of them, sending and closing. Connections are closed only here.
  */
 import type { Logger } from 'pino';
-import type { CutReason, Newcomers } from '../../bus/newcomers.ts';
+import type { CutReason, UnauthenticatedSockets } from '../../bus/unauthenticated-sockets.ts';
 import { CLOSE, closeName } from '../../protocol/index.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
@@ -27,7 +27,7 @@ export interface ConnectionsParts {
   releases: PresenceReleases;
   /** The clock that all programs share. */
   now: () => number;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
   log: Logger;
   /** Called after a device was admitted or a connection is gone. */
   onChanged(): void;
@@ -37,7 +37,7 @@ export interface ConnectionsParts {
 const REASON_BYTES = 120;
 
 export interface NewConnection
-  extends Pick<Connection, 'socket' | 'port' | 'newcomer' | 'heardTick' | 'budget' | 'bytes'> {
+  extends Pick<Connection, 'socket' | 'port' | 'unauthenticated' | 'heardTick' | 'budget' | 'bytes'> {
   nonce: Uint8Array;
 }
 
@@ -88,14 +88,14 @@ export class Connections {
     return `${this.#parts.idPrefix}-${connection.id.toString(36)}`;
   }
 
-  open({ socket, port, newcomer, nonce, heardTick, budget, bytes }: NewConnection): Connection {
+  open({ socket, port, unauthenticated, nonce, heardTick, budget, bytes }: NewConnection): Connection {
     const connection: Connection = {
       id: ++this.#lastId,
       socket,
       port,
       state: { name: 'proving', nonce },
       openedAt: Date.now(),
-      newcomer,
+      unauthenticated,
       heardTick,
       budget,
       bytes,
@@ -104,9 +104,9 @@ export class Connections {
       bytesOut: 0,
     };
     if (isLoopback(connection)) return connection;
-    if (newcomer) {
-      const cut = (why: CutReason) => this.#cutNewcomer(connection, why);
-      this.#parts.newcomers.become(newcomer, 'handshake', { cut });
+    if (unauthenticated) {
+      const cut = (why: CutReason) => this.#cutUnauthenticated(connection, why);
+      this.#parts.unauthenticatedSockets.become(unauthenticated, 'handshake', { cut });
     }
     this.#unauthenticated.add(connection);
     this.#parts.metrics.opened++;
@@ -116,7 +116,7 @@ export class Connections {
   /** `prove` arrived; the nonce is not needed again. */
   beginAdmission(connection: Connection & { state: Proving }): void {
     (connection as Connection).state = ADMITTING;
-    if (connection.newcomer) this.#parts.newcomers.admitting(connection.newcomer);
+    if (connection.unauthenticated) this.#parts.unauthenticatedSockets.admitting(connection.unauthenticated);
   }
 
   /**
@@ -127,7 +127,7 @@ export class Connections {
     const older = this.#sessions.get(session.device);
     if (older && older.state.session > session.session) return false;
     this.#unauthenticated.delete(connection);
-    this.#isNewcomerNoMore(connection);
+    this.#trustedOrGone(connection);
     connection.state = session;
     this.#sessions.set(session.device, connection as AdmittedConnection);
     if (isLoopback(connection)) this.#canary = connection;
@@ -189,10 +189,10 @@ export class Connections {
   /** Closes with a close frame. Does nothing for a connection that has ended. */
   close(connection: Connection, code: number, reason: string): void {
     if (connection.state.name === 'ended') return;
-    const trusted = connection.newcomer === null;
+    const trusted = connection.unauthenticated === null;
     this.closed(connection, code, reason);
-    // A stranger that never closes its side would keep the socket for a while, so their number is limited.
-    if (!trusted && !this.#parts.newcomers.mayLinger()) {
+    // A client that never closes its side would keep the socket for a while, so their number is limited.
+    if (!trusted && !this.#parts.unauthenticatedSockets.mayLinger()) {
       connection.socket.close();
       return;
     }
@@ -201,16 +201,16 @@ export class Connections {
     else connection.socket.end(code, text);
   }
 
-  #cutNewcomer(connection: Connection, why: CutReason): void {
+  #cutUnauthenticated(connection: Connection, why: CutReason): void {
     if (why === 'late') this.close(connection, CLOSE.handshakeTimeout, 'H-8: no prove in time');
     // Without a close frame, to free the socket at once.
     else this.#cut(connection, CLOSE.overloaded, 'too many connections before welcome');
   }
 
-  #isNewcomerNoMore(connection: Connection): void {
-    const { newcomer } = connection;
-    connection.newcomer = null;
-    if (newcomer) this.#parts.newcomers.leave(newcomer);
+  #trustedOrGone(connection: Connection): void {
+    const { unauthenticated } = connection;
+    connection.unauthenticated = null;
+    if (unauthenticated) this.#parts.unauthenticatedSockets.leave(unauthenticated);
   }
 
   /** Releases a claimed session that is not needed. */
@@ -229,7 +229,7 @@ export class Connections {
     if (connection.state.name === 'ended') return;
     const { metrics, log } = this.#parts;
     this.#unauthenticated.delete(connection);
-    this.#isNewcomerNoMore(connection);
+    this.#trustedOrGone(connection);
     this.#slow.delete(connection);
     if (this.#canary === connection) this.#canary = null;
     if (!isLoopback(connection)) metrics.closed.add(closeName(code));

@@ -9,7 +9,7 @@
  * compliance are shared.
  */
 
-import type { Newcomer } from '../../bus/newcomers.ts';
+import type { UnauthenticatedSocket } from '../../bus/unauthenticated-sockets.ts';
 import type { Compliance, Edition } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
 
@@ -71,8 +71,8 @@ export interface Connection {
   state: ConnectionState;
   /** Milliseconds since the Unix epoch. */
   readonly openedAt: number;
-  /** Its entry among the newcomers; `null` once it is trusted, and for the canary. */
-  newcomer: Newcomer | null;
+  /** Its entry among the unauthenticated sockets; `null` once it is welcomed, and for the canary. */
+  unauthenticated: UnauthenticatedSocket | null;
   /** Tick in which the device last sent a frame. */
   heardTick: number;
   /** Frames the device may still send; refilled over time. */

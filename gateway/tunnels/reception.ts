@@ -4,7 +4,11 @@
  * forwarded.
  */
 
-import type { CutReason, Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import type {
+  CutReason,
+  UnauthenticatedSocket,
+  UnauthenticatedSockets,
+} from '../../bus/unauthenticated-sockets.ts';
 import {
   decodeLegMessage,
   encodeTunnelMessage,
@@ -21,7 +25,7 @@ export interface ReceptionParts {
   relay: { enter(leg: Leg): LegInput };
   /** Relay to sibling workers; `null` where there are none. */
   siblingRelay: SiblingRelay | null;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
   /** A leg that did not read its data was cut. */
   slow(): void;
 }
@@ -37,8 +41,8 @@ export class Reception {
   }
 
   /** A WebSocket opened at `/tunnel`. */
-  open(socket: DeviceSocket, newcomer: Newcomer): SocketLeg {
-    return new SocketLeg(socket, newcomer, this.#parts);
+  open(socket: DeviceSocket, unauthenticated: UnauthenticatedSocket): SocketLeg {
+    return new SocketLeg(socket, unauthenticated, this.#parts);
   }
 }
 
@@ -49,15 +53,17 @@ export class SocketLeg implements LocalLeg {
   readonly #parts: ReceptionParts;
   #input: LegInput | null = null;
   /** `null` once its ticket is verified. */
-  #newcomer: Newcomer | null;
+  #unauthenticated: UnauthenticatedSocket | null;
   #open = true;
 
-  constructor(socket: DeviceSocket, newcomer: Newcomer, parts: ReceptionParts) {
+  constructor(socket: DeviceSocket, unauthenticated: UnauthenticatedSocket, parts: ReceptionParts) {
     this.#socket = socket;
     this.#parts = parts;
-    this.#newcomer = newcomer;
+    this.#unauthenticated = unauthenticated;
     this.address = remoteAddress(socket);
-    parts.newcomers.become(newcomer, 'leg', { cut: (why) => this.#cutNewcomer(why) });
+    parts.unauthenticatedSockets.become(unauthenticated, 'leg', {
+      cut: (why) => this.#cutUnauthenticated(why),
+    });
   }
 
   get bufferedBytes(): number {
@@ -65,9 +71,9 @@ export class SocketLeg implements LocalLeg {
   }
 
   trusted(): void {
-    const newcomer = this.#newcomer;
-    this.#newcomer = null;
-    if (newcomer) this.#parts.newcomers.leave(newcomer);
+    const unauthenticated = this.#unauthenticated;
+    this.#unauthenticated = null;
+    if (unauthenticated) this.#parts.unauthenticatedSockets.leave(unauthenticated);
   }
 
   say(message: Parameters<Leg['say']>[0]): void {
@@ -88,7 +94,7 @@ export class SocketLeg implements LocalLeg {
   close(code: number, reason: string): void {
     if (!this.#open) return;
     this.#open = false;
-    if (this.#newcomer === null || this.#parts.newcomers.mayLinger()) {
+    if (this.#unauthenticated === null || this.#parts.unauthenticatedSockets.mayLinger()) {
       this.#socket.end(code, Buffer.from(reason).subarray(0, REASON_BYTES).toString());
     } else {
       this.#socket.close();
@@ -142,7 +148,7 @@ export class SocketLeg implements LocalLeg {
     this.#closed();
   }
 
-  #cutNewcomer(why: CutReason): void {
+  #cutUnauthenticated(why: CutReason): void {
     if (why === 'late') {
       this.close(TUNNEL_CLOSE.joinTimeout, 'T-2: no join in time');
     } else if (this.#open) {

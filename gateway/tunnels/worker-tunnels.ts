@@ -1,6 +1,6 @@
 /** Composes the tunnels of a worker: admission, reception, relay, and the relay to siblings. */
 import type { Logger } from 'pino';
-import type { Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import type { UnauthenticatedSocket, UnauthenticatedSockets } from '../../bus/unauthenticated-sockets.ts';
 import { type GatewayConfig, shareOf } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
@@ -14,7 +14,7 @@ export interface WorkerTunnelsParts {
   config: Readonly<GatewayConfig>;
   spool: ReceiptSpool;
   metrics: Metrics;
-  newcomers: Newcomers;
+  unauthenticatedSockets: UnauthenticatedSockets;
   incarnation(): string | null;
   leaving(): boolean;
   /** The clock that all programs share. */
@@ -58,7 +58,7 @@ export class WorkerTunnels {
       workerNumber,
       relay: this.relay,
       siblingRelay: this.#siblingRelay,
-      newcomers: parts.newcomers,
+      unauthenticatedSockets: parts.unauthenticatedSockets,
       slow: () => metrics.tunnelEvents.add('slow-leg'),
     });
   }
@@ -75,8 +75,8 @@ export class WorkerTunnels {
     return { reason: 'the gateway leaves', retryAfterSeconds: 1 };
   }
 
-  open(socket: DeviceSocket, newcomer: Newcomer): SocketLeg {
-    return this.#reception.open(socket, newcomer);
+  open(socket: DeviceSocket, unauthenticated: UnauthenticatedSocket): SocketLeg {
+    return this.#reception.open(socket, unauthenticated);
   }
 
   /** Where the relay to siblings cannot be opened, the worker serves without tunnels. */

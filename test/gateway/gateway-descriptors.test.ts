@@ -37,7 +37,9 @@ async function worker(gateway: GatewayProcess, index: number) {
 
 async function cuts(gateway: GatewayProcess): Promise<number> {
   const lines =
-    (await gateway.metrics()).match(/^pushpoint_gateway_newcomers_cut_total\{.*\} (\d+)$/gm) ?? [];
+    (await gateway.metrics()).match(
+      /^pushpoint_gateway_unauthenticated_sockets_closed_total\{.*\} (\d+)$/gm,
+    ) ?? [];
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
 }
 

@@ -351,7 +351,7 @@ test('C-5: while all that may come are being admitted, more are refused with 503
   return withRig({ config, ownBus: inner }, async (rig) => {
     const devices = [new RawDevice(rig.url), new RawDevice(rig.url)];
     for (const device of devices) await prove(device, await rig.enrol());
-    await waitFor(async () => (await rig.metric('newcomers', 'admitting')) === 2);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets', 'admitting')) === 2);
     const third = new RawDevice(rig.url);
     await third.closed();
     assert.is(third.refused?.status, 503);

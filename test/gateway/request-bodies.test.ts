@@ -8,7 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { AddressList } from '../../bus/addresses.ts';
-import { Newcomers } from '../../bus/newcomers.ts';
+import { UnauthenticatedSockets } from '../../bus/unauthenticated-sockets.ts';
 import { AcceptedSockets } from '../../gateway/listen/accepted-sockets.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
@@ -42,15 +42,19 @@ function silent(rig: Rig, localAddress: string): Socket {
 
 /** The bound works, and no handler threw. */
 async function stillBounded(rig: Rig): Promise<void> {
-  await waitFor(async () => (await rig.metric('newcomers')) === 0, { what: 'all strangers to be gone' });
+  await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 0, {
+    what: 'all strangers to be gone',
+  });
   assert.is(await rig.metric('faults_total'), 0);
   assert.not.ok(
     rig.log.some(({ msg, err }) => /limits on strangers are weaker/.test(`${msg} ${JSON.stringify(err)}`)),
   );
-  const cut = await rig.metric('newcomers_cut_total', 'address');
+  const cut = await rig.metric('unauthenticated_sockets_closed_total', 'address');
   const sockets = Array.from({ length: 14 }, () => silent(rig, '127.0.13.1'));
-  await waitFor(async () => (await rig.metric('newcomers_cut_total', 'address')) === cut + 4);
-  assert.is(await rig.metric('newcomers'), 10);
+  await waitFor(
+    async () => (await rig.metric('unauthenticated_sockets_closed_total', 'address')) === cut + 4,
+  );
+  assert.is(await rig.metric('unauthenticated_sockets'), 10);
   for (const socket of sockets) socket.destroy();
 }
 
@@ -72,7 +76,7 @@ for (const kind of KINDS) {
 test('a socket that closes between its request and its body is forgotten, as a second guard', async () => {
   const cuts: string[] = [];
   const faults: unknown[] = [];
-  const newcomers = new Newcomers({
+  const unauthenticatedSockets = new UnauthenticatedSockets({
     bound: () => 100,
     perAddress: 100,
     shared: new AddressList(''),
@@ -80,7 +84,7 @@ test('a socket that closes between its request and its body is forgotten, as a s
     limitTicks: 1,
     cuts: { add: (why) => void cuts.push(why) },
   });
-  const accepted = new AcceptedSockets(newcomers, (error) => void faults.push(error));
+  const accepted = new AcceptedSockets(unauthenticatedSockets, (error) => void faults.push(error));
   let accepts = 0;
   let answers = 0;
   const app = uWS.App();
@@ -104,7 +108,7 @@ test('a socket that closes between its request and its body is forgotten, as a s
       await say(target, `GET / HTTP/1.1\r\nHost: x\r\n${body}`, '127.0.9.1');
     }
   }
-  await waitFor(() => newcomers.size === 0, { what: 'all to be forgotten' });
+  await waitFor(() => unauthenticatedSockets.size === 0, { what: 'all to be forgotten' });
   await say(target, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', '127.0.9.1');
   app.close();
   assert.equal({ accepts, answers, cuts, faults }, { accepts: 41, answers: 1, cuts: [], faults: [] });
@@ -124,9 +128,9 @@ test('hundreds of requests with bodies close no device, now or when their time w
       await Promise.all(asking);
     }
     // Whoever is cut for being late was accepted after all of those: a sweep has come to their time as well.
-    const late = await rig.metric('newcomers_cut_total', 'late');
+    const late = await rig.metric('unauthenticated_sockets_closed_total', 'late');
     silent(rig, '127.0.14.1');
-    await waitFor(async () => (await rig.metric('newcomers_cut_total', 'late')) > late);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets_closed_total', 'late')) > late);
     assert.equal(
       devices.map(({ closing }) => closing),
       devices.map(() => null),

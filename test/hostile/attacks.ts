@@ -38,7 +38,7 @@ function grows(read: (world: World) => Promise<number>, by = 1): Attack['bites']
   };
 }
 
-const cuts = (world: World) => world.gateway('newcomers_cut_total');
+const cuts = (world: World) => world.gateway('unauthenticated_sockets_closed_total');
 const closed = (code: string) => (world: World) =>
   world.gateway('connections_closed_total', `code="${code}"`);
 
@@ -276,7 +276,7 @@ export const ATTACKS: readonly Attack[] = [
     name: 'silent-api',
     title: 'connections to the HTTP API that never ask for anything',
     play: async ({ server }, signal) => keepOpen(1_500, () => tcp(server), signal),
-    bites: grows((world) => world.admin('http_strangers_cut_total'), SOCKETS),
+    bites: grows((world) => world.admin('unauthenticated_connections_closed_total'), SOCKETS),
   },
   requests(
     'enrolments',

@@ -51,10 +51,12 @@ export const GATEWAY: readonly Mutation[] = [
   },
   {
     name: 'no-share',
-    title: 'one address may have all sockets of strangers',
-    patches: [{ file: 'bus/newcomers.js', find: 'this.#holdShares(newcomer, address);', replace: '' }],
+    title: 'one address may have all unauthenticated sockets',
+    patches: [
+      { file: 'bus/unauthenticated-sockets.js', find: 'this.#holdShares(socket, address);', replace: '' },
+    ],
     proof: {
-      file: 'gateway/newcomers',
+      file: 'gateway/unauthenticated',
       test: 'an address has a quarter of the bound and its prefix half of it; the oldest of it go',
     },
   },

@@ -78,7 +78,7 @@ test('the body of a request to nowhere is not read', async () => {
 });
 
 test('silent connections keep no operator out: they are limited, and closed to make room', async () => {
-  const bound = await startHttp({ maxStrangers: 40 });
+  const bound = await startHttp({ maxUnauthenticated: 40 });
   const port = Number(new URL(bound.url).port);
   const sockets = new Set<Socket>();
   let over = false;
@@ -94,14 +94,14 @@ test('silent connections keep no operator out: they are limited, and closed to m
   };
   const figure = async (name: string) => {
     const text = await (await fetch(`${bound.url}/metrics`)).text();
-    const lines = text.match(new RegExp(`^pushpoint_admin_http_${name}(\\{.*\\})? \\d+$`, 'gm')) ?? [];
+    const lines = text.match(new RegExp(`^pushpoint_admin_${name}(\\{.*\\})? \\d+$`, 'gm')) ?? [];
     return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
   };
   try {
     for (let n = 0; n < 100; n++) open(n);
-    await waitFor(async () => (await figure('strangers_cut_total')) > 100);
+    await waitFor(async () => (await figure('unauthenticated_connections_closed_total')) > 100);
     for (let n = 0; n < 20; n++) assert.is((await bound.call('GET', '/v1/groups')).status, 200);
-    assert.ok((await figure('strangers')) <= 40);
+    assert.ok((await figure('unauthenticated_connections')) <= 40);
   } finally {
     over = true;
     for (const socket of sockets) socket.destroy();

@@ -59,9 +59,9 @@ test('H-8: the time of a stranger counts from accept on, whether it is silent, s
     probing.on('data', () => answers++);
     const leg = silentLeg(rig, '127.0.12.1');
     const device = new RawDevice(rig.url);
-    await waitFor(async () => (await rig.metric('newcomers', 'leg')) === 1);
-    await waitFor(async () => (await rig.metric('newcomers', 'handshake')) === 1);
-    await waitFor(async () => (await rig.metric('newcomers', 'accepted')) === 3);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets', 'leg')) === 1);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets', 'handshake')) === 1);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets', 'accepted')) === 3);
     const [[code], closing] = await Promise.all([
       closed(leg),
       device.closed(),
@@ -73,8 +73,8 @@ test('H-8: the time of a stranger counts from accept on, whether it is silent, s
     assert.is(code, 4253);
     assert.is(closing.code, 4202);
     assert.ok(answers > 2, `${answers} probes answered on one connection`);
-    assert.is(await rig.metric('newcomers_cut_total', 'late'), 5);
-    assert.is(await rig.metric('newcomers'), 0);
+    assert.is(await rig.metric('unauthenticated_sockets_closed_total', 'late'), 5);
+    assert.is(await rig.metric('unauthenticated_sockets'), 0);
     assert.is(await rig.metric('faults_total'), 0);
   }));
 
@@ -89,7 +89,7 @@ test('H-8: of many that come together from one address, each has its time limit'
       closings.map(() => 4202),
     );
     await Promise.all(gone);
-    assert.is(await rig.metric('newcomers'), 0);
+    assert.is(await rig.metric('unauthenticated_sockets'), 0);
   }));
 
 for (const [kind, open] of [
@@ -108,10 +108,10 @@ for (const [kind, open] of [
       async (rig) => {
         const stop = keepOpen(210, () => open(rig, `127.0.9.${1 + Math.floor(Math.random() * 8)}`));
         try {
-          await waitFor(async () => (await rig.metric('newcomers_cut_total')) > 210);
+          await waitFor(async () => (await rig.metric('unauthenticated_sockets_closed_total')) > 210);
           const devices = [];
           for (let n = 0; n < 20; n++) devices.push((await connectDevice(rig.url, await rig.enrol())).device);
-          assert.ok((await rig.metric('newcomers')) <= 200);
+          assert.ok((await rig.metric('unauthenticated_sockets')) <= 200);
           assert.equal(
             devices.map(({ closing }) => closing),
             devices.map(() => null),
@@ -127,35 +127,35 @@ for (const [kind, open] of [
 test('an address has a quarter of the bound and its prefix half of it; the oldest of it go', () =>
   withRig({ config: { maxUnauthenticated: 40 } }, async (rig) => {
     const first = silentSocket(rig, '127.0.9.1');
-    await waitFor(async () => (await rig.metric('newcomers')) === 1);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 1);
     const gone = closed(first);
     for (let n = 0; n < 10; n++) silentSocket(rig, '127.0.9.1');
     await gone;
-    assert.is(await rig.metric('newcomers_cut_total', 'address'), 1);
+    assert.is(await rig.metric('unauthenticated_sockets_closed_total', 'address'), 1);
     for (let n = 0; n < 10; n++) silentSocket(rig, '127.0.9.2');
-    await waitFor(async () => (await rig.metric('newcomers')) === 20);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 20);
     silentSocket(rig, '127.0.9.3');
-    await waitFor(async () => (await rig.metric('newcomers_cut_total', 'prefix')) === 1);
-    assert.is(await rig.metric('newcomers'), 20);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets_closed_total', 'prefix')) === 1);
+    assert.is(await rig.metric('unauthenticated_sockets'), 20);
   }));
 
 test('when all together are too many, the largest prefix loses its oldest', () =>
   withRig({ config: { maxUnauthenticated: 20 } }, async (rig) => {
     const small = Array.from({ length: 10 }, (_, n) => silentSocket(rig, `127.0.${20 + n}.1`));
-    await waitFor(async () => (await rig.metric('newcomers')) === 10);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 10);
     for (let n = 0; n < 10; n++) silentSocket(rig, `127.0.9.${1 + (n % 5)}`);
-    await waitFor(async () => (await rig.metric('newcomers')) === 20);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 20);
     await connectDevice(rig.url, await rig.enrol());
-    assert.is(await rig.metric('newcomers_cut_total', 'crowded'), 1);
-    assert.is(await rig.metric('newcomers'), 19);
+    assert.is(await rig.metric('unauthenticated_sockets_closed_total', 'crowded'), 1);
+    assert.is(await rig.metric('unauthenticated_sockets'), 19);
     assert.ok(small.every(({ readyState }) => readyState === 'open'));
   }));
 
 test('many devices come through a proxy whose address is named: it has no share', () =>
   withRig({ config: { maxUnauthenticated: 40, sharedAddresses: '127.0.9.0/24' } }, async (rig) => {
     for (let n = 0; n < 35; n++) silentSocket(rig, '127.0.9.1');
-    await waitFor(async () => (await rig.metric('newcomers')) === 35);
-    assert.is(await rig.metric('newcomers_cut_total'), 0);
+    await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 35);
+    assert.is(await rig.metric('unauthenticated_sockets_closed_total'), 0);
   }));
 
 test('a stranger that is closed and does not close its side keeps no socket beyond the bound', () =>
@@ -180,8 +180,11 @@ test('devices that come together from one address are told apart or counted, and
       devices.map(({ device }) => device.closing),
       devices.map(() => null),
     );
-    assert.is(await rig.metric('newcomers'), await rig.metric('newcomers', 'accepted'));
-    assert.ok((await rig.metric('newcomers')) <= 5);
+    assert.is(
+      await rig.metric('unauthenticated_sockets'),
+      await rig.metric('unauthenticated_sockets', 'accepted'),
+    );
+    assert.ok((await rig.metric('unauthenticated_sockets')) <= 5);
     assert.is(await rig.metric('faults_total'), 0);
   }));
 

@@ -1,9 +1,9 @@
 /**
- * Sockets of a gateway worker or of the HTTP API that are not trusted yet: accepted and silent, making an
- * HTTP request, a WebSocket without a proof, a tunnel leg without a ticket. They share one bound and one time
- * limit, counted from accept, so that strangers cannot use up what devices need. Each address and each prefix
- * has a share of the bound. When one exceeds its share, its oldest socket is closed; when all together exceed
- * the bound, the oldest socket of the largest prefix is closed.
+ * Sockets of a gateway worker or of the HTTP API that are not authenticated yet: accepted and silent, making
+ * an HTTP request, a WebSocket without a proof, a tunnel leg without a ticket. They share one bound and one
+ * time limit, counted from accept, so that other programs cannot use up what devices need. Each address and
+ * each prefix has a share of the bound. When one exceeds its share, its oldest socket is closed; when all
+ * together exceed the bound, the oldest socket of the largest prefix is closed.
  */
 import type { AddressList, Origin } from './addresses.ts';
 
@@ -11,7 +11,7 @@ import type { AddressList, Origin } from './addresses.ts';
  * `accepted`: TCP, perhaps an HTTP request. `handshake`: a WebSocket that must prove its identity.
  * `admitting`: the worker is checking its proof. `leg`: a tunnel leg whose ticket is not verified yet.
  */
-export type NewcomerKind = 'accepted' | 'handshake' | 'admitting' | 'leg';
+export type UnauthenticatedKind = 'accepted' | 'handshake' | 'admitting' | 'leg';
 /**
  * `late`: past the time limit. The others: over the share of its address, over the share of its prefix, or
  * over the bound.
@@ -20,7 +20,7 @@ export type CutReason = 'late' | 'address' | 'prefix' | 'crowded';
 
 /** The current owner of a socket. */
 export interface Holder {
-  /** Closes the socket at once; `Newcomers.leave` has already been called. */
+  /** Closes the socket at once; `UnauthenticatedSockets.leave` has already been called. */
   cut(why: CutReason): void;
 }
 
@@ -29,7 +29,7 @@ export interface Holder {
  * listed.
  */
 class Group {
-  readonly closable = new Set<Newcomer>();
+  readonly closable = new Set<UnauthenticatedSocket>();
   count = 0;
 }
 
@@ -45,8 +45,8 @@ class Prefix extends Group {
   }
 }
 
-export interface Newcomer {
-  kind: NewcomerKind;
+export interface UnauthenticatedSocket {
+  kind: UnauthenticatedKind;
   holder: Holder;
   /** Tick of the worker's clock in which it was accepted. */
   readonly since: number;
@@ -56,7 +56,7 @@ export interface Newcomer {
   left: boolean;
 }
 
-export interface NewcomersParts {
+export interface UnauthenticatedSocketsParts {
   /** Most sockets at once; evaluated each time, since descriptors may become scarce. */
   bound(): number;
   /** Shares of the bound; an address never has more than a quarter, a prefix than half of it. */
@@ -74,20 +74,20 @@ export interface NewcomersParts {
  */
 const LINGER_TICKS_SHARE = 1.6;
 
-export class Newcomers {
-  readonly #parts: NewcomersParts;
+export class UnauthenticatedSockets {
+  readonly #parts: UnauthenticatedSocketsParts;
   readonly #prefixes = new Map<string, Prefix>();
   /** All closable ones, the oldest first. */
-  readonly #closable = new Set<Newcomer>();
+  readonly #closable = new Set<UnauthenticatedSocket>();
   /** Prefixes by how many closable sockets they have, and the largest such number. */
   readonly #bySize: Set<Prefix>[] = [];
   #largest = 0;
-  readonly #counts: Record<NewcomerKind, number> = { accepted: 0, handshake: 0, admitting: 0, leg: 0 };
+  readonly #counts: Record<UnauthenticatedKind, number> = { accepted: 0, handshake: 0, admitting: 0, leg: 0 };
   #total = 0;
   /** Ticks until which sockets that were closed with a close frame may linger. */
   readonly #lingering: number[] = [];
 
-  constructor(parts: NewcomersParts) {
+  constructor(parts: UnauthenticatedSocketsParts) {
     this.#parts = parts;
   }
 
@@ -95,7 +95,7 @@ export class Newcomers {
     return this.#total;
   }
 
-  get counts(): Readonly<Record<NewcomerKind, number>> {
+  get counts(): Readonly<Record<UnauthenticatedKind, number>> {
     return this.#counts;
   }
 
@@ -105,9 +105,9 @@ export class Newcomers {
   }
 
   /** Registers an accepted socket; others may be closed in its favour. */
-  add(holder: Holder, origin: Origin, kind: NewcomerKind = 'accepted'): Newcomer {
+  add(holder: Holder, origin: Origin, kind: UnauthenticatedKind = 'accepted'): UnauthenticatedSocket {
     const prefix = this.#prefixOf(origin);
-    const newcomer: Newcomer = {
+    const socket: UnauthenticatedSocket = {
       kind,
       holder,
       since: this.#parts.now(),
@@ -121,53 +121,52 @@ export class Newcomers {
     this.#counts[kind]++;
     prefix.count++;
     address.count++;
-    this.#makeClosable(newcomer, address);
-    this.#holdShares(newcomer, address);
-    this.enforce(newcomer);
-    return newcomer;
+    this.#makeClosable(socket, address);
+    this.#holdShares(socket, address);
+    this.enforce(socket);
+    return socket;
   }
 
   /** Its kind and its owner changed. */
-  become(newcomer: Newcomer, kind: NewcomerKind, holder: Holder): void {
-    if (newcomer.left) return;
-    this.#counts[newcomer.kind]--;
+  become(socket: UnauthenticatedSocket, kind: UnauthenticatedKind, holder: Holder): void {
+    if (socket.left) return;
+    this.#counts[socket.kind]--;
     this.#counts[kind]++;
-    newcomer.kind = kind;
-    newcomer.holder = holder;
-    const address = newcomer.prefix.addresses.get(newcomer.address);
+    socket.kind = kind;
+    socket.holder = holder;
+    const address = socket.prefix.addresses.get(socket.address);
     // This includes a socket that could not be closed before: its owner is known now.
-    if (kind !== 'admitting' && address && !this.#closable.has(newcomer))
-      this.#makeClosable(newcomer, address);
+    if (kind !== 'admitting' && address && !this.#closable.has(socket)) this.#makeClosable(socket, address);
   }
 
   /** Its proof arrived: it waits for the worker, so it is not closed in favour of others. */
-  admitting(newcomer: Newcomer): void {
-    if (newcomer.left) return;
-    this.become(newcomer, 'admitting', newcomer.holder);
-    this.#makeUnclosable(newcomer);
+  admitting(socket: UnauthenticatedSocket): void {
+    if (socket.left) return;
+    this.become(socket, 'admitting', socket.holder);
+    this.#makeUnclosable(socket);
   }
 
   /** It cannot be closed here for now: it still counts, and its owner enforces the time limit. */
-  unclosable(newcomer: Newcomer): void {
-    this.#makeUnclosable(newcomer);
+  unclosable(socket: UnauthenticatedSocket): void {
+    this.#makeUnclosable(socket);
   }
 
   /** It can be closed again, by `holder`. */
-  closable(newcomer: Newcomer, holder: Holder): void {
-    if (newcomer.left) return;
-    newcomer.holder = holder;
-    const address = newcomer.prefix.addresses.get(newcomer.address);
-    if (address) this.#makeClosable(newcomer, address);
+  closable(socket: UnauthenticatedSocket, holder: Holder): void {
+    if (socket.left) return;
+    socket.holder = holder;
+    const address = socket.prefix.addresses.get(socket.address);
+    if (address) this.#makeClosable(socket, address);
   }
 
   /** Closes it when it is past its time. */
-  checkTime(newcomer: Newcomer): void {
+  checkTime(socket: UnauthenticatedSocket): void {
     const { now, limitTicks } = this.#parts;
-    if (!newcomer.left && newcomer.since < now() - limitTicks) this.#cut(newcomer, 'late');
+    if (!socket.left && socket.since < now() - limitTicks) this.#cut(socket, 'late');
   }
 
   /** Whether its address, or all together, have so many sockets that each should be closable. */
-  pressed({ prefix, address }: Newcomer): boolean {
+  pressed({ prefix, address }: UnauthenticatedSocket): boolean {
     const bound = this.#parts.bound();
     if (this.#total >= bound / 2) return true;
     const count = prefix.addresses.get(address)?.count ?? 0;
@@ -175,19 +174,19 @@ export class Newcomers {
   }
 
   /** Removes a socket that is trusted or closed. Idempotent. */
-  leave(newcomer: Newcomer): void {
-    if (newcomer.left) return;
-    newcomer.left = true;
-    this.#makeUnclosable(newcomer);
+  leave(socket: UnauthenticatedSocket): void {
+    if (socket.left) return;
+    socket.left = true;
+    this.#makeUnclosable(socket);
     this.#total--;
-    this.#counts[newcomer.kind]--;
-    const { prefix } = newcomer;
-    const address = prefix.addresses.get(newcomer.address);
-    if (address && --address.count === 0) prefix.addresses.delete(newcomer.address);
+    this.#counts[socket.kind]--;
+    const { prefix } = socket;
+    const address = prefix.addresses.get(socket.address);
+    if (address && --address.count === 0) prefix.addresses.delete(socket.address);
     if (--prefix.count === 0) this.#prefixes.delete(prefix.key);
   }
 
-  /** Whether one more stranger's socket may be closed with a close frame; counts it as lingering. */
+  /** Whether one more unauthenticated socket may be closed with a close frame; counts it as lingering. */
   mayLinger(): boolean {
     const { now, limitTicks, bound } = this.#parts;
     const tick = now();
@@ -200,14 +199,14 @@ export class Newcomers {
   /** Closes what is past its time. */
   sweep(): void {
     const last = this.#parts.now() - this.#parts.limitTicks;
-    for (const newcomer of this.#closable) {
+    for (const socket of this.#closable) {
       // All are checked: a socket that was not closable for a while stands behind younger ones.
-      if (newcomer.since < last) this.#cut(newcomer, 'late');
+      if (socket.since < last) this.#cut(socket, 'late');
     }
   }
 
   /** Closes sockets over the bound, which may have dropped; never `spared`. */
-  enforce(spared?: Newcomer): void {
+  enforce(spared?: UnauthenticatedSocket): void {
     const bound = this.#parts.bound();
     while (this.#total > bound) {
       const oldest = this.#oldestOfLargest(spared);
@@ -216,25 +215,25 @@ export class Newcomers {
     }
   }
 
-  #holdShares(newcomer: Newcomer, address: Group): void {
-    const { prefix } = newcomer;
+  #holdShares(socket: UnauthenticatedSocket, address: Group): void {
+    const { prefix } = socket;
     if (prefix.shared) return;
     const bound = this.#parts.bound();
-    if (address.count > this.#shareOfAddress(bound)) this.#cutOldest(address, newcomer, 'address');
+    if (address.count > this.#shareOfAddress(bound)) this.#cutOldest(address, socket, 'address');
     const ofPrefix = Math.max(1, Math.min(2 * this.#parts.perAddress, Math.floor(bound / 2)));
-    if (prefix.count > ofPrefix) this.#cutOldest(prefix, newcomer, 'prefix');
+    if (prefix.count > ofPrefix) this.#cutOldest(prefix, socket, 'prefix');
   }
 
   #shareOfAddress(bound: number): number {
     return Math.max(1, Math.min(this.#parts.perAddress, Math.floor(bound / 4)));
   }
 
-  #cutOldest(group: Group, spared: Newcomer, why: CutReason): void {
+  #cutOldest(group: Group, spared: UnauthenticatedSocket, why: CutReason): void {
     const oldest = oldestOf(group, spared);
     if (oldest) this.#cut(oldest, why);
   }
 
-  #oldestOfLargest(spared: Newcomer | undefined): Newcomer | undefined {
+  #oldestOfLargest(spared: UnauthenticatedSocket | undefined): UnauthenticatedSocket | undefined {
     for (let size = this.#largest; size > 0; size--) {
       for (const prefix of this.#bySize[size] ?? []) {
         const oldest = oldestOf(prefix, spared);
@@ -244,10 +243,10 @@ export class Newcomers {
     return undefined;
   }
 
-  #cut(newcomer: Newcomer, why: CutReason): void {
+  #cut(socket: UnauthenticatedSocket, why: CutReason): void {
     this.#parts.cuts.add(why);
-    this.leave(newcomer);
-    newcomer.holder.cut(why);
+    this.leave(socket);
+    socket.holder.cut(why);
   }
 
   #prefixOf(origin: Origin): Prefix {
@@ -258,19 +257,19 @@ export class Newcomers {
     return prefix;
   }
 
-  #makeClosable(newcomer: Newcomer, address: Group): void {
-    const { prefix } = newcomer;
-    this.#closable.add(newcomer);
-    address.closable.add(newcomer);
-    this.#move(prefix, prefix.closable.size, prefix.closable.add(newcomer).size);
+  #makeClosable(socket: UnauthenticatedSocket, address: Group): void {
+    const { prefix } = socket;
+    this.#closable.add(socket);
+    address.closable.add(socket);
+    this.#move(prefix, prefix.closable.size, prefix.closable.add(socket).size);
   }
 
-  #makeUnclosable(newcomer: Newcomer): void {
-    const { prefix } = newcomer;
-    if (!this.#closable.delete(newcomer)) return;
-    prefix.addresses.get(newcomer.address)?.closable.delete(newcomer);
+  #makeUnclosable(socket: UnauthenticatedSocket): void {
+    const { prefix } = socket;
+    if (!this.#closable.delete(socket)) return;
+    prefix.addresses.get(socket.address)?.closable.delete(socket);
     const before = prefix.closable.size;
-    prefix.closable.delete(newcomer);
+    prefix.closable.delete(socket);
     this.#move(prefix, before, prefix.closable.size);
   }
 
@@ -286,7 +285,10 @@ export class Newcomers {
   }
 }
 
-function oldestOf(group: Group, spared: Newcomer | undefined): Newcomer | undefined {
-  for (const newcomer of group.closable) if (newcomer !== spared) return newcomer;
+function oldestOf(
+  group: Group,
+  spared: UnauthenticatedSocket | undefined,
+): UnauthenticatedSocket | undefined {
+  for (const socket of group.closable) if (socket !== spared) return socket;
   return undefined;
 }

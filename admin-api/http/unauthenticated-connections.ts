@@ -7,7 +7,11 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AddressList, originOfText } from '../../bus/addresses.ts';
-import { type CutReason, type Newcomer, Newcomers } from '../../bus/newcomers.ts';
+import {
+  type CutReason,
+  type UnauthenticatedSocket,
+  UnauthenticatedSockets,
+} from '../../bus/unauthenticated-sockets.ts';
 import type { HttpMetrics } from './metrics.ts';
 
 const STRANGERS_MAX = 1_000;
@@ -18,7 +22,7 @@ const LIMIT_SECONDS = 30;
 const SWEEP_MS = 1_000;
 
 /** Call after authentication is set up. `limit`: most such connections. */
-export function boundStrangers(
+export function limitUnauthenticated(
   app: FastifyInstance,
   metrics: HttpMetrics,
   {
@@ -26,36 +30,36 @@ export function boundStrangers(
     limit = defaultLimit(),
   }: { proxies?: readonly string[] | undefined; limit?: number | undefined },
 ): void {
-  const newcomers = new Newcomers({
+  const unauthenticatedSockets = new UnauthenticatedSockets({
     bound: () => limit,
     perAddress: Math.max(1, Math.floor(limit / 4)),
     shared: new AddressList(proxies.flatMap(addressesOf).join(',')),
     now: () => Math.floor(performance.now() / 1_000),
     limitTicks: LIMIT_SECONDS,
-    cuts: { add: (reason) => metrics.strangersCut.inc({ reason }) },
+    cuts: { add: (reason) => metrics.unauthenticatedClosed.inc({ reason }) },
   });
-  metrics.countStrangers(() => newcomers.size);
+  metrics.countUnauthenticated(() => unauthenticatedSockets.size);
   // A TLS socket is another object than the one that was accepted; both have the same other end.
-  const known = new Map<string, Newcomer>();
+  const known = new Map<string, UnauthenticatedSocket>();
   app.server.on('connection', (socket: Socket) => {
     const key = otherEnd(socket);
     const holder = { cut: (_why: CutReason) => void socket.destroy() };
-    const newcomer = newcomers.add(holder, originOfText(socket.remoteAddress ?? ''));
-    known.set(key, newcomer);
+    const unauthenticated = unauthenticatedSockets.add(holder, originOfText(socket.remoteAddress ?? ''));
+    known.set(key, unauthenticated);
     socket.once('close', () => {
-      newcomers.leave(newcomer);
-      if (known.get(key) === newcomer) known.delete(key);
+      unauthenticatedSockets.leave(unauthenticated);
+      if (known.get(key) === unauthenticated) known.delete(key);
     });
   });
   app.addHook('onRequest', async (request: FastifyRequest) => {
-    const newcomer = request.caller && known.get(otherEnd(request.raw.socket));
-    if (newcomer) newcomers.leave(newcomer);
+    const unauthenticated = request.caller && known.get(otherEnd(request.raw.socket));
+    if (unauthenticated) unauthenticatedSockets.leave(unauthenticated);
   });
   app.addHook('onSend', async (request, reply) => {
-    const newcomer = known.get(otherEnd(request.raw.socket));
-    if (newcomer && !newcomer.left) reply.header('connection', 'close');
+    const unauthenticated = known.get(otherEnd(request.raw.socket));
+    if (unauthenticated && !unauthenticated.left) reply.header('connection', 'close');
   });
-  const timer = setInterval(() => newcomers.sweep(), SWEEP_MS);
+  const timer = setInterval(() => unauthenticatedSockets.sweep(), SWEEP_MS);
   timer.unref();
   app.addHook('onClose', async () => clearInterval(timer));
 }
