@@ -40,9 +40,13 @@ export function originOfText(text: string): Origin {
   return { address: own, prefix: prefix.map((group) => Number.parseInt(group, 16).toString(16)).join(':') };
 }
 
+/** Addresses whose answer is kept: a lookup costs as much as the rest of accepting a socket. */
+const ANSWERS = 1_024;
+
 /** Addresses and prefixes as an operator names them. */
 export class AddressList {
   readonly #list = new BlockList();
+  readonly #answers = new Map<string, boolean>();
 
   /** `text`: addresses and CIDR prefixes, separated by commas. Throws an `Error` that names what is wrong. */
   constructor(text: string) {
@@ -52,8 +56,14 @@ export class AddressList {
   }
 
   has(address: string): boolean {
+    if (this.#list.rules.length === 0) return false;
+    const known = this.#answers.get(address);
+    if (known !== undefined) return known;
     const version = isIP(address);
-    return version !== 0 && this.#list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+    const listed = version !== 0 && this.#list.check(address, version === 4 ? 'ipv4' : 'ipv6');
+    if (this.#answers.size >= ANSWERS) this.#answers.clear();
+    this.#answers.set(address, listed);
+    return listed;
   }
 
   #add(item: string): void {

@@ -48,6 +48,7 @@ export function socketParts(core: Core, late: WorkerParts): SocketParts {
       server,
       descriptors: new Descriptors(),
       connections: () => late.connections.devices,
+      unauthenticated: () => unauthenticatedSockets.size,
       measured: (used, limit) => unauthenticatedLimit.measured(used, limit, unauthenticatedSockets),
       port: () => gateways.own.port,
       formerPorts: () => late.follower.formerPorts(),

@@ -9,6 +9,7 @@ export * from './hpke.ts';
 export * from './key-rotation.ts';
 export * from './limits.ts';
 export * from './messages.ts';
+export * from './order-parts.ts';
 export * from './public-keys.ts';
 export * from './raw-keys.ts';
 export * from './result-body.ts';

@@ -266,6 +266,8 @@ export class Admission {
       compliance: undefined,
       progressTick: 0,
     };
+    // The socket would have to be asked for it.
+    const known = connection.unauthenticated?.address;
     if (!connections.admit(connection, session)) {
       connections.close(connection, CLOSE.replaced, 'H-9: a newer connection of this device');
       return;
@@ -273,7 +275,7 @@ export class Admission {
     const now = bus.clock.now();
     if (!isLoopback(connection)) {
       this.#welcomed++;
-      const address = remoteAddress(connection.socket);
+      const address = known ?? remoteAddress(connection.socket);
       spool.add({
         ...connectedReceipt(session, lease.incarnation, worker, gateway, address, now),
         ...(claim.replaced === undefined ? {} : { replaced: claim.replaced }),

@@ -130,7 +130,7 @@ export class Canary {
       cork: (run) => run(),
       ping: () => 1,
       getBufferedAmount: () => 0,
-      getRemoteAddressAsText: () => new TextEncoder().encode('loopback').buffer,
+      getRemoteAddress: () => new ArrayBuffer(0),
     };
   }
 

@@ -4,11 +4,11 @@
  */
 import type { DirectoryDevice } from '../../bus/bus.ts';
 import {
-  decodeGatewayMessage,
   decodeOrderBody,
   editionOf,
   type Order,
   orderBytes,
+  orderParts,
   ProtocolError,
 } from '../../protocol/index.ts';
 import type { SignatureCheck } from './signature-check.ts';
@@ -16,14 +16,16 @@ import type { SignatureCheck } from './signature-check.ts';
 /** Raw public keys whose orders are the administration server's; none while they are not known yet. */
 export type ServerKeys = () => readonly Uint8Array[];
 
+type SignedBody = Pick<Order, 'body' | 'sig'>;
+
 /** Whether the signed membership of an active device says the same as its entry. */
 export type MembershipCheck = (device: DirectoryDevice) => boolean;
 
 export function membershipCheck(serverKeys: ServerKeys, isSigned: SignatureCheck): MembershipCheck {
   return (device) => {
     try {
-      const order = decodeGatewayMessage(device.membership);
-      return order?.t === 'order' && says(order, device) && isOurs(order, serverKeys(), isSigned);
+      const order = orderParts(device.membership);
+      return says(order, device) && isOurs(order, serverKeys(), isSigned);
     } catch (error) {
       if (error instanceof ProtocolError) return false;
       throw error;
@@ -31,7 +33,7 @@ export function membershipCheck(serverKeys: ServerKeys, isSigned: SignatureCheck
   };
 }
 
-function says({ body }: Order, device: DirectoryDevice): boolean {
+function says({ body }: SignedBody, device: DirectoryDevice): boolean {
   const order = decodeOrderBody(body);
   if (order?.kind !== 'membership' || order.state !== 'active' || order.key === undefined) return false;
   return (
@@ -43,7 +45,7 @@ function says({ body }: Order, device: DirectoryDevice): boolean {
 }
 
 /** Nearly all are signed by the first of the keys. */
-function isOurs({ body, sig }: Order, keys: readonly Uint8Array[], isSigned: SignatureCheck): boolean {
+function isOurs({ body, sig }: SignedBody, keys: readonly Uint8Array[], isSigned: SignatureCheck): boolean {
   const bytes = orderBytes(body);
   return keys.some((key) => isSigned(sig, bytes, key));
 }

@@ -36,8 +36,14 @@ export class Descriptors {
  * worker stops listening.
  */
 const WITH_UNAUTHENTICATED = 0.8;
-/** Least number of unauthenticated sockets, however few descriptors are left. */
-const FEWEST_NEWCOMERS = 8;
+/**
+ * Share that unauthenticated sockets always have, so that a worker admits at full speed until it is full.
+ * Together with the share of a full worker, and the sockets that linger after a close frame, it stays below
+ * the share at which a worker does not listen at all.
+ */
+const KEPT_FOR_UNAUTHENTICATED = 0.03;
+/** Least number of unauthenticated sockets, however few descriptors there are. */
+const FEWEST_UNAUTHENTICATED = 8;
 
 /**
  * Most unauthenticated sockets, up to `most`: at most half of the descriptors, and what other uses leave of
@@ -51,7 +57,8 @@ export function unauthenticatedBound(
   const { limit, used } = descriptors;
   const left =
     used === 0 ? limit : Math.floor(limit * WITH_UNAUTHENTICATED) - (used - unauthenticatedSockets);
-  return Math.max(Math.min(FEWEST_NEWCOMERS, most), Math.min(most, Math.floor(limit / 2), left));
+  const kept = Math.max(FEWEST_UNAUTHENTICATED, Math.floor(limit * KEPT_FOR_UNAUTHENTICATED));
+  return Math.min(most, Math.max(kept, Math.min(Math.floor(limit / 2), left)));
 }
 
 function readLimit(): number | undefined {

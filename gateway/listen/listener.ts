@@ -14,8 +14,12 @@ const DESCRIPTORS_FULL = 0.9;
 const DESCRIPTORS_EXHAUSTED = 0.95;
 /** Descriptors of the process itself: bus, log, event loop. */
 const OWN_DESCRIPTORS = 40;
-/** Sockets accepted, connections opened or closed until descriptors are counted again. */
+/**
+ * Sockets accepted, connections opened or closed until descriptors are counted again: this many, or a share
+ * of the limit.
+ */
 const CHANGES_PER_LOOK = 16;
+const CHANGES_SHARE = 0.004;
 /** Covers changes without a call: descriptors of other kinds, and the wanted state. */
 const LOOK_MS = 200;
 
@@ -27,6 +31,8 @@ export interface ListenerParts {
   descriptors: Descriptors;
   /** Devices connected. */
   connections(): number;
+  /** Unauthenticated sockets: they never make a worker full. */
+  unauthenticated(): number;
   /** Called after descriptors were counted, because others use the count too. */
   measured(used: number, limit: number): void;
   /** Port to listen on, and this worker's part of the connection limit. */
@@ -51,8 +57,9 @@ export class Listener {
   readonly #parts: ListenerParts;
   #full = false;
   #changes = 0;
-  /** Share of the descriptors in use when they were last counted. */
-  #descriptorShare = 0;
+  #changesPerLook = CHANGES_PER_LOOK;
+  /** Share of the descriptors in use, but for unauthenticated sockets, when they were last counted. */
+  #trustedShare = 0;
   #exhausted = false;
   #siblingsFull: boolean;
   #closed = false;
@@ -129,8 +136,8 @@ export class Listener {
    * much as opening one.
    */
   changed(): void {
-    if (++this.#changes % CHANGES_PER_LOOK === 0) this.#measure();
-    else if (this.#full !== this.#isFull(this.#descriptorShare)) this.#measure();
+    if (++this.#changes >= this.#changesPerLook) this.#measure();
+    else if (this.#full !== this.#isFull(this.#trustedShare)) this.#measure();
   }
 
   /** Stops listening for good. */
@@ -153,14 +160,16 @@ export class Listener {
   }
 
   #measure(): void {
-    const { connections, descriptors, log, measured } = this.#parts;
+    const { connections, descriptors, log, measured, unauthenticated } = this.#parts;
     const { limit } = this;
     const count = connections();
     const { used } = descriptors;
     const taken = used / descriptors.limit;
-    this.#descriptorShare = taken;
+    this.#changes = 0;
+    this.#changesPerLook = Math.max(CHANGES_PER_LOOK, Math.floor(descriptors.limit * CHANGES_SHARE));
+    this.#trustedShare = Math.max(0, used - unauthenticated()) / descriptors.limit;
     measured(used, descriptors.limit);
-    const full = this.#isFull(taken);
+    const full = this.#isFull(this.#trustedShare);
     const exhausted = taken >= (this.#exhausted ? DESCRIPTORS_FULL : DESCRIPTORS_EXHAUSTED);
     if (full === this.#full && exhausted === this.#exhausted) return;
     this.#full = full;

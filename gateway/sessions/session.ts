@@ -9,6 +9,7 @@
  * compliance are shared.
  */
 
+import { originOf } from '../../bus/addresses.ts';
 import type { UnauthenticatedSocket } from '../../bus/unauthenticated-sockets.ts';
 import type { Compliance, Edition } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
@@ -22,7 +23,7 @@ export interface DeviceSocket {
   cork(run: () => void): unknown;
   ping(payload: Uint8Array): number;
   getBufferedAmount(): number;
-  getRemoteAddressAsText(): ArrayBuffer;
+  getRemoteAddress(): ArrayBuffer;
 }
 
 /** The challenge is sent, no valid `prove` has arrived yet. */
@@ -99,6 +100,6 @@ export function isAdmitted(connection: Connection): connection is AdmittedConnec
   return connection.state.name === 'admitted';
 }
 
-export function remoteAddress(socket: DeviceSocket): string {
-  return Buffer.from(socket.getRemoteAddressAsText()).toString('latin1');
+export function remoteAddress(socket: Pick<DeviceSocket, 'getRemoteAddress'>): string {
+  return originOf(new Uint8Array(socket.getRemoteAddress())).address;
 }
