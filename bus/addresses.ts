@@ -1,6 +1,6 @@
 /**
  * The origin of a socket: an address and its prefix (IPv4 /24, IPv6 /64), as keys that are cheap to compare.
- * An IPv4 address inside an IPv6 one (`::ffff:192.0.2.1`) is the IPv4 address.
+ * An IPv4 address inside an IPv6 one (`::ffff:192.0.2.1`) counts as the IPv4 address.
  */
 import { BlockList, isIP } from 'node:net';
 

@@ -31,8 +31,8 @@ export interface Installation {
 }
 
 /**
- * What shows that an administration server of the installation began an epoch; the same for the same
- * installation and epoch. Only they can make it, so whoever else writes to the bus raises no epoch.
+ * Proves that an administration server of the installation began an epoch; the same for the same installation
+ * and epoch. Only they can make it, so nobody else who writes to the bus can raise the epoch.
  */
 export interface EpochSeal {
   of(installation: Installation): string;
@@ -48,8 +48,8 @@ export interface Owner {
   /**
    * An administration server claims the bus for its installation before it uses the bus in any other way.
    * Rejects with `ForeignInstallation` when the bus belongs to another installation, and with
-   * `InstallationRestored` when a later epoch was seen. With `seal`, a later epoch that it did not make is
-   * put right instead; without, any counts.
+   * `InstallationRestored` when a later epoch was seen. With `seal`, a later epoch that no server made is
+   * corrected instead; without it, any epoch counts.
    */
   claim(own: Installation, seal?: EpochSeal): Promise<void>;
   /**
@@ -193,7 +193,7 @@ export interface Delivery {
   commandId?: string;
   close?: { code: number; reason: string; sessions?: number[] };
   tunnel?: TunnelGrant;
-  /** Ends the tunnel, joined or not; `reason` is told to both legs. */
+  /** Ends the tunnel, joined or not; both legs get `reason`. */
   tunnelEnd?: { id: string; reason: string };
 }
 
@@ -297,7 +297,7 @@ type ReceiptContent =
       replaced?: number;
       /** The device's current name for itself. */
       name?: string;
-      /** The device says that another program with its key ended its last session. */
+      /** The device reports that another program with its key ended its last session. */
       displaced?: true;
       at: number;
     }
@@ -465,19 +465,19 @@ export interface ServedAddress {
 export interface DirectoryGateway extends GatewaySettings {
   name: string;
   /**
-   * The address that devices get, whatever the settings ask for: the one where a worker last listened. `null`
-   * before the first; such a gateway is in no list.
+   * The address that devices get, whatever the settings say: the one where a worker last listened. `null` if
+   * none ever did; such a gateway is in no list.
    */
   told: ServedAddress | null;
   /** Former addresses. Devices that still come there are redirected to `told`. */
   former: ServedAddress[];
   /** Grows with every change of the settings; 0 for one that is not registered. */
   revision: number;
-  /** What vouches for it to devices (protocol rule S-9); none for one that is not registered. */
+  /** Its pass for devices (protocol rule S-9); absent for a gateway that is not registered. */
   pass?: SignedPass;
   /** The installation's server keys, for devices (K-5): those of earlier roots, then the newest. */
   keys?: readonly SignedServerKeys[];
-  /** A certificate that was issued before this is to be renewed, milliseconds since the Unix epoch. */
+  /** Certificates issued before this must be renewed, milliseconds since the Unix epoch. */
   renewAfter?: number;
   /** Why it is not registered and serves nobody; it is listed so that the gateway itself can learn it. */
   refused?: string;
@@ -559,25 +559,25 @@ export class DirectoryIncomplete extends Error {
 /* ---- joins: gateways that ask for a certificate ---- */
 
 /**
- * Requests that may wait, the longest of them, bytes, and how long they and their answers stay, milliseconds.
- * Who still waits asks again.
+ * Most pending requests, their longest form in bytes, and how long requests and answers are kept,
+ * milliseconds. A gateway that still waits asks again.
  */
 export const JOINS = { requestsMax: 100, requestBytesMax: 8 * 1024, keptMs: 600_000 } as const;
 
-/** A request as its gateway wrote it; `id` is the SHA-256 of what is in it, 64 hexadecimal digits. */
+/** A request as its gateway wrote it; `id` is the SHA-256 of its content, 64 hexadecimal digits. */
 export interface JoinRequested {
   id: string;
   request: Uint8Array;
 }
 
 /**
- * Requests to join and their answers. Neither is to be believed: requests prove who asks, answers are signed,
- * and what they bring is encrypted for the one who asked.
+ * Requests to join and their answers. The bus vouches for neither: requests prove who asks, and answers are
+ * signed and their secrets encrypted for the gateway that asked.
  */
 export interface Joins {
   /**
-   * Leaves the request for an administration server; asked again it stays longer. `full`: too many wait.
-   * Throws `RangeError` for one that is too long.
+   * Leaves the request for an administration server; repeating it keeps it longer. `full`: too many are
+   * pending. Throws `RangeError` for one that is too long.
    */
   ask(id: string, request: Uint8Array): Promise<'asked' | 'full'>;
   /** Those without an answer, `JOINS.requestsMax` at most; longer ones than allowed are left out. */
@@ -602,7 +602,7 @@ export interface BusStatus {
   parts?: BusPart[];
   /** Settings of Redis that work but may lose data and should be changed. */
   warnings?: string[];
-  /** What was refused lately because no program of the installation wrote it, for people. */
+  /** What was recently refused because no program of the installation wrote it, for people. */
   refused?: string[];
 }
 

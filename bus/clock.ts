@@ -2,7 +2,9 @@ import type { BusClock } from './bus.ts';
 
 /** Largest drift of the monotonic clock, as a fraction of the elapsed time. */
 const DRIFT = 0.0005;
-/** A correction smaller than this never turns the clock back: it stands until the time has caught up. */
+/**
+ * A correction smaller than this never turns the clock back: the clock pauses until the time has caught up.
+ */
 const SMALL_MS = 1_000;
 
 interface Measurement {

@@ -1,24 +1,26 @@
-/** What lets gateways and administration servers believe each other through a Redis that others write to. */
+/**
+ * What lets gateways and administration servers trust each other through a Redis that others can write to.
+ */
 export interface GatewayCredentials {
   /** The gateway's name. */
   gateway: string;
   /** Of its certificate. */
   serial: string;
-  /** 32 bytes, shared with the administration servers, which make it from their master secret. Secret. */
+  /** 32 bytes, shared with the administration servers, which derive it from their master secret. Secret. */
   macKey: Uint8Array;
   /** Of the installation, 32 bytes: the keys of administration servers are those that its root key signed. */
   fingerprint: Uint8Array;
 }
 
-/** The keys of gateways, as administration servers make them. */
+/** The keys of gateways, as administration servers derive them. */
 export interface GatewayKeys {
-  /** `null`: no such certificate, or it was revoked or is over. */
+  /** `null`: no such certificate, or it was revoked or has expired. */
   keyOf(gateway: string, serial: string): Promise<Uint8Array | null>;
-  /** 32 bytes that administration servers alone have. */
+  /** 32 bytes that only administration servers have. */
   readonly ownKey: Uint8Array;
 }
 
-/** An incarnation names its gateway, so that nobody can speak for the workers of another one. */
+/** An incarnation names its gateway, so that a gateway cannot speak for another gateway's workers. */
 export function incarnationOf(gateway: string, unique: string): string {
   return `${gateway}~${unique}`;
 }

@@ -1,7 +1,8 @@
 /**
- * What a gateway writes to get a certificate, and what an administration server answers. Whoever carries
- * them can read all but the sealed key, and change nothing: requests are signed by the key of a join token or
- * of the certificate they renew, or are approved by their fingerprint; answers are signed by the server keys.
+ * What a gateway writes to get a certificate, and what an administration server answers. Whoever carries them
+ * can read everything but the sealed key, and can change nothing. A request is signed by the key of a join
+ * token or of the certificate that it renews, or is approved by its fingerprint. An answer is signed by the
+ * server keys.
  */
 import { createHash } from 'node:crypto';
 import { pack } from '#msgpack';
@@ -21,11 +22,11 @@ const PROOF_BYTES = 64;
 const MAC_KEY_BYTES = 32;
 const TAG_BYTES = 16;
 
-/** How a gateway shows that it may have what it asks for. */
+/** How a gateway proves that it may have the certificate. */
 export type JoinRight =
   /** Id of the join token; its key makes the proof. */
   | { by: 'token'; token: string }
-  /** The certificate that it has, X.509 in DER; the key of that one makes the proof. */
+  /** Its current certificate, X.509 in DER; that certificate's key makes the proof. */
   | { by: 'certificate'; certificate: Uint8Array }
   /** An operator compares fingerprints; there is no proof. */
   | { by: 'approval' };
@@ -172,7 +173,7 @@ export function joinedInfo(request: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('pushpoint.v1 joined key\0'), sha256(request)]);
 }
 
-/** What a request goes by on the bus, and what people compare: SHA-256 of its body, hexadecimal. */
+/** Identifies a request on the bus, and is what people compare: SHA-256 of its body, hexadecimal. */
 export function joinId(body: Uint8Array): string {
   return sha256(body).toString('hex');
 }

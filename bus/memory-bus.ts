@@ -1,4 +1,4 @@
-/** The bus of a single process: it needs no installation, and nothing outlives the process. */
+/** The bus of a single process. It needs no installation, and nothing in it outlives the process. */
 import type { Logger } from 'pino';
 import { type Bus, type BusClock, type BusCounts, type BusStatus, BusUnavailable } from './bus.ts';
 import { MemoryDirectory } from './memory/directory.ts';

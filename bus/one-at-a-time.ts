@@ -26,7 +26,7 @@ export class OneAtATime {
 
   /** Resolves when a run that began after the call has ended. Never rejects. */
   ask(): Promise<void> {
-    // Also true when the previous run has ended and this one is about to begin.
+    // Also true if the previous run has ended and this one is about to begin.
     if (this.#next) return this.#next;
     if (!this.#running) return this.#run();
     this.#next = this.#running.then(() => {

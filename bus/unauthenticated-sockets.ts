@@ -200,7 +200,7 @@ export class UnauthenticatedSockets {
   sweep(): void {
     const last = this.#parts.now() - this.#parts.limitTicks;
     for (const socket of this.#closable) {
-      // All are checked: a socket that was not closable for a while stands behind younger ones.
+      // All are checked: a socket that was not closable for a while is listed behind younger ones.
       if (socket.since < last) this.#cut(socket, 'late');
     }
   }

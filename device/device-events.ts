@@ -17,19 +17,19 @@ export interface SessionInfo {
 
 export interface DeviceEvents {
   connected: SessionInfo;
-  /** A connection or an attempt at one ended. `retryInMs` is `null` when none follows by itself. */
+  /** A connection, or an attempt to connect, ended. `retryInMs` is `null` if no other follows by itself. */
   disconnected: {
     gateway: GatewayAddress;
     code: number;
     reason: string;
-    /** `never`: the device was stopped, or belongs here no more. */
+    /** `never`: the device was stopped, or no longer belongs here. */
     advice: ReconnectAdvice | 'never';
     retryInMs: number | null;
   };
-  /** An order was dropped unanswered (S-2): worth a person's attention where it is a bad signature. */
+  /** An order was dropped without an answer (S-2): a person should look if its signature was bad. */
   'order-refused': { reason: RefusalReason | 'expired'; id?: string };
   membership: { state: MembershipState; groups: string[]; epoch: number; revision: number };
-  /** The device belongs here no more: it does not dial again, after a restart neither (S-8). */
+  /** The device no longer belongs here: it does not dial again, not even after a restart (S-8). */
   left: { state: 'deleted' | 'moved'; to?: OtherInstallation };
   gateways: readonly GatewayAddress[];
   'execution-started': { id: string; type: string };
@@ -40,6 +40,6 @@ export interface DeviceEvents {
   'tunnel-ended': TunnelNews;
   /** A stream of a tunnel asked for what the device does not allow. */
   'stream-refused': TunnelNews;
-  /** Something that should not happen: the store cannot be written, a listener threw. */
+  /** An unexpected fault: the store cannot be written, or a listener threw. */
   fault: Error;
 }

@@ -1,6 +1,6 @@
 /**
- * A device: keeps one session with the gateways it was given, obeys the orders of its administration server,
- * and sees to it that the end of every execution is recorded.
+ * A device: keeps one session with its gateways, obeys the orders of its administration server, and reports
+ * the outcome of every execution until it is stored.
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import {
@@ -44,16 +44,15 @@ import { TypedEvents } from './typed-events.ts';
 
 export interface DeviceOptions {
   /**
-   * Holds the identity (see `enroll`) and everything else that outlives the program. The caller closes it.
+   * Holds the identity (see `enroll`) and everything else that outlives the program. The caller closes the
+   * store.
    */
   store: DeviceStore;
   crypto: DeviceCrypto;
   dial: Dial;
   /** Name and version of the program, at most 64 characters; for people. */
   software?: string;
-  /**
-   * What people call the device, where it is no longer what it enrolled with (E-5); at most 128 characters.
-   */
+  /** The device's name for people, if it has changed since enrolment (E-5); at most 128 characters. */
   name?: string;
   log?: DeviceLog;
   limits?: Partial<ExecutionLimits>;
@@ -62,29 +61,29 @@ export interface DeviceOptions {
   /** H-8, milliseconds; default 20 s. */
   handshakeTimeoutMs?: number;
   /**
-   * Measures how far gateways are and goes to a near one (G-10). Without it the list is used in its order,
-   * and a bundler leaves the code out: import `nearness` to have it.
+   * Measures how far gateways are and goes to a near one (G-10). Without it the device uses the list in its
+   * order, and a bundler leaves the code out: import `nearness` to include it.
    */
   nearness?: MakeNearness | undefined;
   /**
-   * Base URL of the administration server's API, to ask where to go (G-16); that of the enrolment when
+   * Base URL of the administration server's API, to ask where to go (G-16); the one it enrolled at when
    * absent.
    */
   server?: string;
   /** Makes requests to the administration server; the platform's when absent. */
   fetch?: Fetch;
-  /** Tells of changes of the network (G-14); a program that knows better calls `networkChanged` itself. */
+  /** Reports changes of the network (G-14); a program that knows better calls `networkChanged` itself. */
   watchNetwork?: NetworkWatch;
   /**
-   * Lets operators open tunnels, to what it allows and nothing else. Without it `tunnel.open` is
-   * `unsupported`, and a bundler leaves their code out: import `tcpTunnels` or `webTunnels` to have it.
+   * Lets operators open tunnels to what it allows, and nothing else. Without it `tunnel.open` is
+   * `unsupported`, and a bundler leaves the code out: import `tcpTunnels` or `webTunnels` to include it.
    */
   tunnels?: MakeTunnels;
   /** From 0 up to 1, for jitter. */
   random?: () => number;
 }
 
-/** What there is between `start` and `stop`. */
+/** The parts that exist between `start` and `stop`. */
 interface Running {
   state: DeviceState & Required<Pick<DeviceState, 'key' | 'identity'>>;
   clock: ServerClock;
@@ -108,7 +107,7 @@ export class PushpointDevice {
   #session: SessionInfo | null = null;
   /** H-9: another program with the same key ended the last session, and no gateway was told. */
   #displaced = false;
-  /** K-6: the key that was asked for is tried. */
+  /** K-6: the device proves the requested key. */
   #provesNext = false;
   #unwatchNetwork: (() => void) | undefined;
   #rotating: Promise<void> | null = null;
@@ -171,8 +170,8 @@ export class PushpointDevice {
   }
 
   /**
-   * Says how commands of a type are run; before `start`, which tells the gateway and recovers what was
-   * running.
+   * Registers the handler of a command type. Call it before `start`, which reports the types to the gateway
+   * and recovers interrupted executions.
    */
   handle<T extends CommandType>(type: T, handler: Handler<CommandArgs[T]>, options?: HandlerOptions): this;
   handle(type: string, handler: Handler, options?: HandlerOptions): this;
@@ -182,8 +181,8 @@ export class PushpointDevice {
   }
 
   /**
-   * What heartbeats say from now on (B-1); a change is said within a second. Throws `TypeError` for what
-   * cannot be said.
+   * Sets the status that heartbeats carry from now on (B-1); a change is sent within a second. Throws
+   * `TypeError` for an invalid status.
    */
   setStatus(status: DeviceStatus): void {
     checkStatus(status);
@@ -210,20 +209,20 @@ export class PushpointDevice {
     this.#uplink.connectNow();
   }
 
-  /** The device has another network, or has one again: a new choice of gateway is due (G-14). */
+  /** The device's network changed, or is back: it chooses a gateway again (G-14). */
   networkChanged(): void {
     this.#uplink.networkChanged();
   }
 
-  /** A list of gateways from elsewhere than a gateway, for example from a file of the program's own. */
+  /** A list of gateways that does not come from a gateway, for example from a file of the program. */
   setGateways(list: GatewayAddress[]): void {
     this.#uplink.offer(list);
   }
 
   /**
-   * Gives the device another key (K-6). Resolves when the server knows it by that; throws `ApiError`. After
-   * an error either key may count: the device proves with whichever does, and a repeated call goes on. A call
-   * while another is under way joins that one.
+   * Gives the device another key (K-6). Resolves when the server has accepted it; throws `ApiError`. After an
+   * error either key may be valid: the device proves whichever is, and a repeated call continues. A call
+   * during another one joins it.
    */
   rotateKey(): Promise<void> {
     this.#rotating ??= this.#rotateKey().finally(() => {
@@ -238,7 +237,7 @@ export class PushpointDevice {
     const { state, inbox } = running;
     const { crypto, fetch, server = state.identity.server } = this.#options;
     const to = state.nextKey ?? (await crypto.generate());
-    // Nothing is asked for a key that is not stored.
+    // The key is stored before the server is asked.
     if (this.#running !== running) throw new Error('stopped');
     await this.#saved({ nextKey: to });
     const { deviceId } = state.identity;
@@ -253,7 +252,7 @@ export class PushpointDevice {
   }
 
   /**
-   * Handlers are asked to stop and may report until the deadline (default 5 s); then the connection closes.
+   * Asks handlers to stop and lets them report until the deadline (default 5 s); then closes the connection.
    * What they did not report is `interrupted` at the next start. `abrupt`: as if the program had been killed.
    */
   async stop({ deadlineMs = 5_000, abrupt = false } = {}): Promise<void> {
@@ -290,7 +289,7 @@ export class PushpointDevice {
       ended: (news) => this.#events.emit('tunnel-ended', news),
       refused: (news) => this.#events.emit('stream-refused', news),
     });
-    // Whoever waits at the other end of a tunnel waits for seconds, not for a slot.
+    // The operator at the other end of a tunnel waits for seconds, not for a free slot.
     this.handle('tunnel.open', (command) => tunnels.open(command, this.#tunnelOwner()), { unlimited: true });
     this.handle('tunnel.close', (command) => tunnels.close(command), { unlimited: true });
     return tunnels;
@@ -359,7 +358,7 @@ export class PushpointDevice {
   /** S-9 */
   async #vouched(gateway: string, pass: SignedPass | undefined): Promise<number> {
     if (!this.#running) return 0;
-    // Its signing key may be news that came just before it.
+    // Its signing key may have arrived just before it.
     await this.#running.inbox.caughtUp();
     const goodMs = (await this.#running?.passes.judge(gateway, pass)) ?? 0;
     this.#running?.executions.witnessed();
@@ -391,8 +390,8 @@ export class PushpointDevice {
   }
 
   /**
-   * Once it had another name than at its enrolment, it says its name always: what was said before may not
-   * have arrived.
+   * Once its name has differed from that at enrolment, it always sends it: an earlier report may not have
+   * arrived.
    */
   #newName(): string | undefined {
     const { name } = this.#options;
@@ -426,13 +425,13 @@ export class PushpointDevice {
     if (how.code === CLOSE.badProof) this.#tryOtherKey();
   }
 
-  /** Those that a membership may name. */
+  /** The keys that a membership may name. */
   #publicKeys(stored: DeviceState): Uint8Array[] {
     const { key, nextKey } = this.#running?.state ?? stored;
     return [key, nextKey].flatMap((each) => (each ? [each.publicKey] : []));
   }
 
-  /** K-6: the membership names the key that was asked for. */
+  /** K-6: the membership names the requested key. */
   #confirmed({ key }: MembershipOrder): Partial<DeviceState> {
     const next = this.#running?.state.nextKey;
     if (!key || !next || !sameKey(key, next.publicKey)) return {};
@@ -440,7 +439,7 @@ export class PushpointDevice {
     return { key: next, nextKey: undefined };
   }
 
-  /** K-6: perhaps the server has the other key by now, and its answer was lost. */
+  /** K-6: the server may have accepted the other key and its answer was lost. */
   #tryOtherKey(): void {
     if (!this.#running?.state.nextKey) return;
     this.#provesNext = !this.#provesNext;
@@ -489,7 +488,7 @@ export class PushpointDevice {
     const fault = error instanceof Error ? error : new Error(String(error));
     this.#log.error({ err: fault, deviceId: this.deviceId }, 'fault in the device');
     const told = this.#events.emit('fault', fault);
-    // Where the program neither listens nor logs, it is still not swallowed.
+    // If the program neither listens nor logs, the fault still appears somewhere.
     if (!told && !this.#options.log) console.error('pushpoint device:', fault);
   }
 }

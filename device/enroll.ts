@@ -18,22 +18,22 @@ import type { DeviceIdentity, DeviceState, DeviceStore } from './storage/store.t
 
 export interface EnrollOptions {
   /**
-   * Base URL of the administration server's HTTP API. Over plain http, others can read the device's name;
-   * the token says whose answer is believed.
+   * Base URL of the administration server's HTTP API. Over plain http, others can read the device's name; the
+   * token decides whose answer is accepted.
    */
   server: string;
-  /** As an operator made it: `pp1.…` (E-1). */
+  /** From an operator: `pp1.…` (E-1). */
   token: string;
   store: DeviceStore;
   crypto: DeviceCrypto;
-  /** What people call the device. */
+  /** The device's name for people. */
   name: string;
   platform: string;
   /** Name and version of the program. */
   software: string;
-  /** Ask although the store holds an identity: for a current list of gateways (E-7). */
+  /** Ask even if the store holds an identity, to get a current list of gateways (E-7). */
   again?: boolean;
-  /** Longest time for the request, milliseconds; default 15 s. */
+  /** Time limit of the request, milliseconds; default 15 s. */
   timeoutMs?: number;
   signal?: AbortSignal;
   /** Makes the request; the platform's when absent. */
@@ -43,15 +43,15 @@ export interface EnrollOptions {
 
 /**
  * The administration server did not enrol the device. `temporary`: asking again later may help (E-6). It is
- * `false` only for a token that is none, and for a refusal that the server signed.
+ * `false` only for an invalid token and for a refusal that the server signed.
  */
 export class EnrollError extends ApiError {
   override readonly name = 'EnrollError';
 }
 
 /**
- * Who the device is. Enrols it when the store does not say yet; the key is kept before the server is asked,
- * so that asking again after a crash leads to the same device (E-5). Throws `EnrollError`.
+ * The device's identity. Enrols the device if the store has none. It stores the key before it asks the
+ * server, so that asking again after a crash gives the same device (E-5). Throws `EnrollError`.
  */
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const { store, crypto, server, timeoutMs, signal, fetch, log = silent } = options;
@@ -73,14 +73,14 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const enrolled = await openAnswer(answer, request, state.keys)
     .then((opened) => ({ ...opened, gateways: usableGateways(opened.gateways, log) }))
     .catch((error: Error) => {
-      // Perhaps not the server's: whoever sits on the way must not end an enrolment.
+      // It may not be the server's: somebody on the way must not end an enrolment.
       throw new EnrollError(`the answer is not as E-3 says: ${error.message}`, { temporary: true });
     });
   const other = state.identity && state.identity.deviceId !== enrolled.deviceId;
   const next = nextState({ ...state, key }, enrolled, server);
   await store.saveState({ ...next, enrolledAs: name, ...(other && { groupKeys: [] }) });
-  // What another device was told is neither run nor reported by this one (E-5); should it come again, it has
-  // run here.
+  // Commands for the previous device id are neither run nor reported (E-5); if one comes again, it counts as
+  // run.
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({
     put: { id, issuedAt, expiresAt, state: 'settled' as const },
   }));
@@ -103,7 +103,7 @@ function nextState(
   };
 }
 
-/** Editions count for one device id (S-7): as another device, it holds none. */
+/** Editions count per device id (S-7): under a new id, it holds no membership. */
 function heldEdition({ identity, membership }: DeviceState, deviceId: string): Edition {
   if (!membership || identity?.deviceId !== deviceId) return NO_EDITION;
   const held = decodeOrderBody(membership.body);

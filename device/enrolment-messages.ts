@@ -1,6 +1,6 @@
 /**
- * The request of a device that enrols, and what it believes of an answer (PROTOCOL.md, E-2 to E-6): nothing
- * that the key named by its token has not signed for this very request.
+ * The request of a device that enrols, and the checks of its answer (PROTOCOL.md, E-2 to E-6): it accepts
+ * only what a key named by its token signed for this request.
  */
 
 import type { GatewayAddress } from '../protocol/index.ts';
@@ -30,20 +30,20 @@ import { keyDocuments } from './keys/key-documents.ts';
 import { fromBase64url, toBase64url } from './platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 
-/** A request on its way, and what its answer is checked with. */
+/** A sent request, and what it takes to check its answer. */
 export interface SignedRequest {
   json: { body: string; tokenSig: string; deviceSig: string };
   token: TokenParts;
   crypto: DeviceCrypto;
   /** The request's hash (E-2). */
   hash: Uint8Array;
-  /** Made for this request. */
+  /** Made for this request only. */
   sealTo: X25519Pair;
   /** The device's own. */
   publicKey: Uint8Array;
 }
 
-/** What an answer says, once it is checked. */
+/** The content of a checked answer. */
 export interface EnrolmentAnswer {
   deviceId: string;
   installation: string;
@@ -77,7 +77,9 @@ export async function signRequest({ token, key, crypto, about }: Asking): Promis
 
 type Answer = Record<string, unknown>;
 
-/** `held`: the server keys the device has already. Rejects for what nobody signed, and what breaks E-3. */
+/**
+ * `held`: the server keys that the device already has. Rejects an answer that is not signed or breaks E-3.
+ */
 export async function openAnswer(
   answer: Answer,
   request: SignedRequest,
@@ -108,7 +110,7 @@ export async function openAnswer(
   };
 }
 
-/** What ends the enrolment (E-6). Rejects for what nobody signed. */
+/** A refusal that ends the enrolment (E-6). Rejects one that is not signed. */
 export async function openRefusal(
   answer: Answer,
   request: SignedRequest,

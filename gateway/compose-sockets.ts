@@ -1,4 +1,4 @@
-/** The parts of a worker that hold connections and hear what devices send. */
+/** The parts of a worker that hold connections and receive what devices send. */
 import { nanoid } from 'nanoid';
 import { AddressList } from '../bus/addresses.ts';
 import { UnauthenticatedSockets } from '../bus/unauthenticated-sockets.ts';
@@ -22,7 +22,7 @@ import { RoundTrips } from './sessions/round-trips.ts';
 import { WorkerTunnels } from './tunnels/worker-tunnels.ts';
 import type { Core, SessionParts, SocketParts, WorkerParts } from './worker-parts.ts';
 
-/** Where connections come in. */
+/** Where connections arrive. */
 export function socketParts(core: Core, late: WorkerParts): SocketParts {
   const { config, metrics, ticker, siblings, gateways, log } = core;
   const unauthenticatedLimit = new UnauthenticatedLimit(shareOf(config.maxUnauthenticated, config) || 1);
@@ -83,7 +83,7 @@ function socketEvents({ metrics, log }: Core, late: WorkerParts): PushServerEven
   };
 }
 
-/** Devices and tunnels on the connections, and what they send. */
+/** Devices and tunnels on the connections, and their messages. */
 export function sessionParts(core: Core & SocketParts, late: WorkerParts): SessionParts {
   const { config, bus, metrics, ticker, listener } = core;
   const spool = new ReceiptSpool({
@@ -145,7 +145,7 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
   };
 }
 
-/** What others want to know soon. */
+/** Notifications between parts. */
 function tell({ follower, status, siblings, keeper }: WorkerParts): void {
   follower.look();
   if (!status.takeNews()) return;

@@ -34,7 +34,7 @@ import type {
 } from './worker-parts.ts';
 import { WorkerStatus } from './worker-status.ts';
 
-/** Each loop goes round every few seconds, also when it fails. */
+/** Each loop completes a round every few seconds, even when it fails. */
 const STUCK_AFTER_SECONDS = 60;
 
 /** Throws when the TLS files are not usable. */
@@ -77,7 +77,7 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
   };
 }
 
-/** What operators set, and what follows from it. */
+/** Operators' settings, and what follows from them. */
 function settingsParts(parts: Core & SocketParts & SessionParts, late: WorkerParts): SettingsParts {
   const { config, bus } = parts;
   const draining = new Draining({
@@ -98,7 +98,7 @@ function settingsParts(parts: Core & SocketParts & SessionParts, late: WorkerPar
 
 type Leasing = Core & SocketParts & SessionParts & SettingsParts;
 
-/** What the worker tells the bus of itself, and what it gets from there. */
+/** What the worker reports to the bus, and what it gets from it. */
 function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
   const { config, bus, spool, connections, admission, listener, follower, tunnels } = parts;
   const load = new LoadMeter({

@@ -1,4 +1,4 @@
-/** What a worker's liveness and metrics are read from. */
+/** The sources of a worker's liveness and metrics. */
 import type { Registry } from 'prom-client';
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';

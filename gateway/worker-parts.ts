@@ -34,9 +34,11 @@ import type { Ticker } from './ticker.ts';
 import type { WorkerTunnels } from './tunnels/worker-tunnels.ts';
 import type { WorkerStatus } from './worker-status.ts';
 
-/** What a worker asks whoever knows its siblings. */
+/** What a worker asks its supervisor. */
 export interface Siblings {
-  /** Resolves when the port may be listened on, rejects with `PortUnavailable` when a stranger has it. */
+  /**
+   * Resolves when the port may be listened on; rejects with `PortUnavailable` when another program has it.
+   */
   clearPort(port: number): Promise<void>;
   /** Something in the worker's `state()` changed. */
   changed(): void;
@@ -44,21 +46,21 @@ export interface Siblings {
 
 export interface Given {
   config: Readonly<GatewayConfig>;
-  /** Started before the worker starts, stopped after it stopped; whoever made it does both. */
+  /** The caller starts it before the worker and stops it after the worker. */
   bus: Bus;
   log: Logger;
   /** Version of the program, for the lease. */
   version: string;
-  /** Those of the process. */
+  /** The certificates of the process. */
   certificates: Certificates;
-  /** Of the installation. `null`: the bus is in this process, and nobody else writes to it. */
+  /** The installation's fingerprint. `null`: the bus is in this process, and nobody else writes to it. */
   fingerprint: Uint8Array | null;
-  /** For a worker whose siblings share the port. */
+  /** For a worker that shares the port with siblings. */
   siblings: Siblings | null;
 }
 
 export interface Core extends Given {
-  /** Of the worker, such as `gw1/0`. */
+  /** The worker's name, such as `gw1/0`. */
   worker: string;
   /** Of the gateway. */
   gateway: string;
@@ -75,7 +77,7 @@ export interface Core extends Given {
   leaseHealth: Dependency;
   directoryHealth: Dependency;
   canaryHealth: Dependency;
-  /** Of the lease the worker last had. */
+  /** Incarnation of the worker's last lease. */
   incarnation: () => string | null;
 }
 

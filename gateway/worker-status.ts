@@ -80,7 +80,7 @@ export class WorkerStatus {
     return this.#stopping !== null;
   }
 
-  /** The worker stops; `door` is the wanted state until it has. */
+  /** The worker stops; until it has, `door` is the wanted state. */
   stop(door: Door): void {
     this.#stopping = door;
   }
@@ -198,6 +198,6 @@ export class WorkerStatus {
 function missing(bus: Bus, keeper: LeaseKeeper): string | null {
   if (!bus.status().available) return 'no bus';
   // The challenge needs it (H-2).
-  if (bus.owner.current === null) return 'no administration server has been here yet';
+  if (bus.owner.current === null) return 'no administration server has used this Redis yet';
   return keeper.held() ? null : 'no lease';
 }

@@ -17,32 +17,35 @@ import type { WorkerState } from './worker-status.ts';
 
 export interface GatewayWorkerParts {
   config: Readonly<GatewayConfig>;
-  /** Started before the worker starts, stopped after it stopped; whoever made it does both. */
+  /** The caller starts it before the worker and stops it after the worker. */
   bus: Bus;
   log: Logger;
   /** Takes the worker's metrics; a registry of its own when absent. One registry serves one worker. */
   registry?: Registry;
   /** Version of the program, for the lease. */
   version?: string;
-  /** Those of the process; the push server's is added. Its own when absent. */
+  /** The certificates of the process; the worker adds the push server's. Its own set when absent. */
   certificates?: Certificates;
   /**
-   * Of the installation: SHA-256 of its root key, 32 bytes. Nobody is admitted before the keys that follow
-   * from it were read. Absent: the bus is trusted with memberships and keys.
+   * The installation's fingerprint: SHA-256 of its root key, 32 bytes. The worker admits nobody until it has
+   * read the server keys in that root's chain. Absent: it trusts the bus with memberships and keys.
    */
   fingerprint?: Uint8Array;
-  /** For a worker whose siblings share the port. */
+  /** For a worker that shares the port with siblings. */
   siblings?: Siblings;
 }
 
 export interface StopOptions {
   /** Time the stop may take, milliseconds; 10 s when absent. */
   deadlineMs?: number;
-  /** Whether newcomers are told where else to go meanwhile: not while siblings go on; true when absent. */
+  /**
+   * Whether refused clients are told of other gateways meanwhile: not while siblings still serve. True when
+   * absent.
+   */
   refuse?: boolean;
 }
 
-/** Time given to closing handshakes that are on their way when the sockets are cut. */
+/** Time for closing handshakes in flight before the sockets are cut. */
 const CLOSING_GRACE_MS = 100;
 
 export class GatewayWorker {
@@ -97,9 +100,9 @@ export class GatewayWorker {
   }
 
   /**
-   * Resolves once the worker listens; with a bus that cannot be reached it listens, admits nobody, and goes
-   * on trying. Rejects with `PortUnavailable`, or when the port of health and metrics is taken; then
-   * everything is stopped again.
+   * Resolves once the worker listens. If the bus is unreachable it listens, admits nobody, and keeps trying.
+   * Rejects with `PortUnavailable`, or if the port of health and metrics is taken; everything is then stopped
+   * again.
    */
   async start(): Promise<void> {
     if (this.#starting) throw new Error('a worker starts once');
@@ -112,7 +115,7 @@ export class GatewayWorker {
     }
   }
 
-  /** Ends at the next step once the worker stops, which waits for it. */
+  /** Ends at the next step once the worker stops; `stop` waits for it. */
   async #start(): Promise<void> {
     if (this.#stopping) return;
     const { metricsPort, metricsHost } = this.#parts.config;
@@ -137,8 +140,8 @@ export class GatewayWorker {
   }
 
   /**
-   * Leaves in order: no newcomers; devices sent away at a pace; what they said appended; presence, then the
-   * lease, given back; sockets closed. Idempotent.
+   * Stops in order: it refuses new devices, sends its devices away at a limited rate, appends their last
+   * receipts, releases presence and then the lease, and closes the sockets. Idempotent.
    */
   stop({ deadlineMs = 10_000, refuse = true }: StopOptions = {}): Promise<void> {
     this.#stopping ??= this.#stop(Date.now() + deadlineMs, refuse);
@@ -146,7 +149,8 @@ export class GatewayWorker {
   }
 
   /**
-   * Whether all siblings are full: then this one, when it is full as well, listens to say where else to go.
+   * Whether all siblings are full: if this worker is full as well, it then listens only to name other
+   * gateways.
    */
   setSiblingsFull(full: boolean): void {
     this.#parts.listener.setSiblingsFull(full);
@@ -156,7 +160,7 @@ export class GatewayWorker {
     return this.#parts.status.state();
   }
 
-  /** All metrics, as prom-client's aggregation takes them. */
+  /** All metrics, in the form that prom-client aggregates. */
   metricsJson(): Promise<MetricObjectWithValues<MetricValue<string>>[]> {
     return this.#registry.getMetricsAsJSON();
   }
@@ -194,11 +198,11 @@ export class GatewayWorker {
     if (!allHeard) {
       this.#parts.log.warn(
         { receipts: this.#parts.spool.size },
-        'receipts not appended: devices will say them again',
+        'receipts not appended: devices will repeat them',
       );
     }
     this.#parts.spool.stop();
-    await this.#within(deadline, this.#parts.heard.stop(), 'reports of what was heard');
+    await this.#within(deadline, this.#parts.heard.stop(), 'heard reports');
     await this.#within(deadline, this.#parts.releases.flush(), 'presence');
     this.#parts.releases.stop();
     await this.#within(deadline, this.#parts.keeper.stop(allHeard), 'lease');
@@ -209,7 +213,7 @@ export class GatewayWorker {
     this.#parts.log.info('gateway worker stopped');
   }
 
-  /** Waits for `work`, but no longer than `deadline`, and at least a moment. */
+  /** Waits for `work` until `deadline`, and at least for a moment. */
   async #within(deadline: number, work: Promise<unknown>, what: string): Promise<void> {
     const abort = new AbortController();
     const tooLate = pause(Math.max(50, deadline - Date.now()), true, { signal: abort.signal }).catch(
@@ -220,7 +224,7 @@ export class GatewayWorker {
     if (late) this.#parts.log.warn({ part: what }, 'did not stop in time');
   }
 
-  /** Port 0 of the settings to start with becomes a free one. */
+  /** Replaces port 0 of the initial settings by a free port. */
   async #takeRealPort(): Promise<void> {
     const { initial, host } = this.#parts.config;
     if (initial.port !== 0) return;

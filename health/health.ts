@@ -1,22 +1,21 @@
 /**
- * How programs tell how they are, in the words gateways and administration servers share. A **dependency** is
- * something a program needs and does not hold in its own hands: without it `ready` fails at once. A **loop**
- * is work the program itself does again and again: one that goes round no more can be mended by a restart
- * only, and `live` fails, slowly.
+ * The health model that gateways and administration servers share. A **dependency** is something a program
+ * needs and does not control: without it `ready` fails at once. A **loop** is work that the program repeats
+ * by itself: only a restart fixes a stalled loop, so `live` fails, slowly.
  */
 export interface DependencyReport {
   ok: boolean;
-  /** Since when it is as it is, ISO 8601. */
+  /** When `ok` last changed, ISO 8601. */
   since: string;
-  /** Why it is not there. */
+  /** Why it is missing. */
   reason?: string;
-  /** What it is made of, where that is told apart. */
+  /** Its parts, where they are reported one by one. */
   parts?: (DependencyReport & { name: string; server: string })[];
-  /** It is there, and something about it should be changed all the same. */
+  /** It works, but something about it should be changed. */
   warnings?: string[];
 }
 
-/** Remembers since when it is as it is. */
+/** Remembers when its state last changed. */
 export class Dependency {
   #ok = false;
   #since = Date.now();
@@ -53,7 +52,7 @@ export class Dependency {
   }
 }
 
-/** Seconds for which it has not been there; 0 while it is. */
+/** Seconds for which it has been missing; 0 while it is there. */
 export function lostSeconds({ ok, since }: DependencyReport): number {
   return ok ? 0 : Math.max(0, Date.now() - Date.parse(since)) / 1_000;
 }
@@ -64,14 +63,14 @@ interface Watched {
   rounds: () => number;
   idle: () => boolean;
   seen: number;
-  /** Looks since it went round. */
+  /** Checks since its last round. */
   looks: number;
   state: Dependency;
 }
 
 /**
- * Looks once a second whether each loop has gone round since the last look. Looks are counted and not
- * milliseconds: after the process was stopped or the machine slept, nothing was stuck.
+ * Checks once a second whether each loop has completed a round since the last check. It counts checks, not
+ * milliseconds: a process that was stopped, or a machine that slept, makes no loop look stuck.
  */
 export class Loops {
   readonly #watched = new Map<string, Watched>();
@@ -84,8 +83,8 @@ export class Loops {
   }
 
   /**
-   * `rounds` grows each time the loop goes round, whether or not it achieved anything; `idle`: there is
-   * nothing to do.
+   * `rounds` grows with each completed round, whether or not it achieved anything; `idle`: there is nothing
+   * to do.
    */
   watch(name: string, rounds: () => number, idle: () => boolean = () => false): void {
     const state = new Dependency();
@@ -106,7 +105,7 @@ export class Loops {
     return this.stuck === 0;
   }
 
-  /** How many are stuck. */
+  /** Number of stuck loops. */
   get stuck(): number {
     let count = 0;
     for (const { state } of this.#watched.values()) if (!state.ok) count++;
@@ -125,7 +124,7 @@ export class Loops {
         loop.looks = 0;
         loop.state.good();
       } else if (++loop.looks >= this.#stuckAfter) {
-        loop.state.bad(`has not gone round for ${this.#stuckAfter} s`);
+        loop.state.bad(`has not completed a round for ${this.#stuckAfter} s`);
       }
     }
   }

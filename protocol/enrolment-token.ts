@@ -1,6 +1,6 @@
 /**
- * Tokens as people pass them on (E-1): who may join, and whom to believe. The seed never travels: whoever
- * holds the token signs with the key that it is of.
+ * Tokens as people pass them on (E-1): who may join, and which installation to trust. The seed never travels:
+ * whoever holds the token signs with the key made from it.
  */
 import { fromBase64url, toBase64url } from './base64url.ts';
 import { ID_PATTERN } from './limits.ts';

@@ -53,14 +53,14 @@ export interface SignedEnrolRequest {
 }
 
 /**
- * What the request's hash is of. The signatures are in it: nobody can spoil one on the way and pass the
- * server's refusal of that on as its answer.
+ * The input of the request's hash. It includes the signatures, so nobody can spoil one on the way and pass
+ * off the server's refusal of the spoilt request as its answer.
  */
 export function requestBytes({ body, tokenSig, deviceSig }: SignedEnrolRequest): Uint8Array<ArrayBuffer> {
   return new Uint8Array([...body, ...tokenSig, ...deviceSig]);
 }
 
-/** Its texts fit (E-2): devices clip them. */
+/** Devices shorten its texts so that they fit (E-2). */
 export function encodeEnrolRequest(request: EnrolRequest): Uint8Array<ArrayBuffer> {
   return pack(defined({ kind: 'enrol', ...request }));
 }
@@ -104,7 +104,7 @@ export function decodeEnrolled(body: Uint8Array): Enrolled {
       body: bytesOf(membership, 'body', 1, LIMITS.frameBytes),
       sig: bytesOf(membership, 'sig', LIMITS.signatureBytes),
     },
-    // Each is for the device to judge: one that it cannot use does not spoil the others.
+    // The device judges each one: an entry that it cannot use does not spoil the others.
     gateways: list(fields, 'gateways', LIMITS.gateways, (value) => value as GatewayAddress),
   };
 }

@@ -1,4 +1,6 @@
-/** Fields of a decoded map, each held against its type and bounds (F-5, F-6). All throw `ProtocolError`. */
+/**
+ * Fields of a decoded map, each checked against its type and bounds (F-5, F-6). All throw `ProtocolError`.
+ */
 import { unpack } from '#msgpack';
 import { ProtocolError, scanFrame } from './frame-scan.ts';
 import { ID_PATTERN, LIMITS } from './limits.ts';
@@ -77,7 +79,7 @@ export function list<T>(fields: Fields, key: string, max: number, item: (value: 
   return value.map(item);
 }
 
-/** A copy without what is undefined: to delete it would make the object slow to read and to pack. */
+/** A copy without undefined members: deleting them would make the object slow to read and to encode. */
 export function defined<T extends object>(value: T): T {
   const copy: Partial<T> = {};
   for (const key in value) if (value[key] !== undefined) copy[key] = value[key];

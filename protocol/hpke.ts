@@ -1,6 +1,7 @@
 /**
  * HPKE (RFC 9180) for one message to one public key: base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256
- * and AES-256-GCM. Only the holder of the private key opens it; who sealed it must be signed apart.
+ * and AES-256-GCM. Only the holder of the private key can open it. HPKE does not say who sealed it: that
+ * takes a signature.
  */
 const KEM = [0x00, 0x20];
 const KDF = [0x00, 0x01];
@@ -28,7 +29,7 @@ export interface HpkePlatform {
   hmacSha256(key: Uint8Array, bytes: Uint8Array): Soon<Uint8Array>;
   /** AES-256-GCM: key of 32 bytes, nonce of 12, associated data; the tag of 16 bytes is the end. */
   encrypt(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array, bytes: Uint8Array): Soon<Bytes>;
-  /** Throws for what was not encrypted so. */
+  /** Throws for any other ciphertext, key or associated data. */
   decrypt(key: Uint8Array, nonce: Uint8Array, associated: Uint8Array, bytes: Uint8Array): Soon<Bytes>;
 }
 
@@ -41,9 +42,9 @@ export interface Sealed {
 
 interface Purpose {
   platform: HpkePlatform;
-  /** Binds the message to its purpose: who opens it needs the same. */
+  /** Binds the message to its purpose: opening it takes the same `info`. */
   info: Uint8Array;
-  /** What travels beside it, and may not be changed. */
+  /** Data that travels beside it and must not be changed. */
   associated?: Uint8Array;
 }
 

@@ -1,4 +1,4 @@
-/** A device's request to be known by another key from now on (PROTOCOL.md, K-6). */
+/** A device's request to replace its key (PROTOCOL.md, K-6). */
 import { pack } from '#msgpack';
 import { bytesOf, decodeMap, id, oneOf } from './fields.ts';
 import { LIMITS } from './limits.ts';

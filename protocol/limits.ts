@@ -16,7 +16,7 @@ export const LIMITS = {
   argsBytes: 32 * 1024,
   /** Longest `body` of a result, bytes (R-4). */
   resultBytes: 33 * 1024,
-  /** Nesting depth of `args` and `data`; what they are in is one deeper (F-4). */
+  /** Nesting depth of `args` and `data`; the map around them adds one level (F-4). */
   depth: 16,
   /** Longest identifier of a device, command, group or gateway, characters (F-6). */
   idLength: 64,
@@ -72,7 +72,7 @@ export const LIMITS = {
   /** Heartbeat interval a gateway may ask for, milliseconds. */
   heartbeatMinMs: 1_000,
   heartbeatMaxMs: 900_000,
-  /** Pause a gateway may ask for before a result is said again, milliseconds (R-7). */
+  /** Pause a gateway may ask for before a result is sent again, milliseconds (R-7). */
   retryMinMs: 1_000,
   retryMaxMs: 3_600_000,
   /** Deliver-by clock: the longest time a command may wait for its device, milliseconds (30 days). */

@@ -28,7 +28,7 @@ export interface Challenge {
   time: number;
 }
 
-/** That the administration server vouches for a gateway for a day (S-9): `body` is an encoded `Pass`. */
+/** The administration server vouches for a gateway for a day (S-9): `body` is an encoded `Pass`. */
 export interface SignedPass {
   body: Uint8Array;
   sig: Uint8Array;
@@ -107,11 +107,11 @@ export interface GroupKeyName {
   number: number;
 }
 
-/** What only who has its key can read (X-1). */
+/** Readable only with its key (X-1). */
 export interface Encrypted {
   /** 12 random bytes. */
   nonce: Uint8Array;
-  /** As long as the plaintext, and the 16 bytes of the tag. */
+  /** As long as the plaintext plus the 16 bytes of the tag. */
   ct: Uint8Array;
 }
 
@@ -167,7 +167,7 @@ export interface Prove {
   membership: Edition;
   /** Edition of the server keys it holds (K-5). */
   keys: Edition;
-  /** What people call it, once that is not what it enrolled with (E-5). */
+  /** Its name for people, if that differs from its name at enrolment (E-5). */
   name?: string;
   /** Another program with its key ended its last session (H-9). */
   displaced?: true;
@@ -211,7 +211,7 @@ export interface Progress {
   note?: string;
 }
 
-/** The end of an execution as the device saw it, sealed for the ledger (R-1, R-8). */
+/** The outcome of an execution, authenticated by the device for the ledger (R-1, R-8). */
 export interface Result {
   t: 'result';
   id: string;
@@ -271,7 +271,7 @@ export interface CancelOrder {
   expiresAt: number;
 }
 
-/** What a device is to the installation (S-8). */
+/** A device's relation to the installation (S-8). */
 export const MEMBERSHIP_STATES = ['active', 'blocked', 'deleted', 'moved'] as const;
 export type MembershipState = (typeof MEMBERSHIP_STATES)[number];
 
@@ -289,7 +289,7 @@ export interface MembershipOrder {
   /** With state `active`: the raw public key that the device proves itself with, 32 bytes. */
   key?: Uint8Array;
   groups: string[];
-  /** With the revision, its edition: a device takes a newer one only. */
+  /** With the revision, its edition: a device takes only a newer one. */
   epoch: number;
   revision: number;
   /** With state `moved`. */

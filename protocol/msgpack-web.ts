@@ -1,6 +1,6 @@
 /**
- * MessagePack in browsers: small, and without `new Function`, which strict pages forbid. It has the types of
- * frames (F-6), so no extension types, and no 64-bit integer that a double does not hold.
+ * MessagePack in browsers: small, and without `new Function`, which strict pages forbid. It handles the types
+ * of frames (F-6): no extension types, and no 64-bit integer that a double cannot hold.
  */
 
 const encoder = new TextEncoder();
@@ -32,7 +32,7 @@ class Writer {
     return this.#bytes.slice(0, this.#at);
   }
 
-  /** Throws for what no frame holds: functions, symbols and big integers. */
+  /** Throws for values that no frame can hold: functions, symbols and big integers. */
   value(value: unknown): void {
     if (value === null || value === undefined) this.#uint(1, 0xc0);
     else if (typeof value === 'boolean') this.#uint(1, value ? 0xc3 : 0xc2);

@@ -1,7 +1,4 @@
-/**
- * Raw keys of 32 bytes, and what libraries put around them (RFC 8410): PKCS #8 around a private key, SPKI
- * around a public one.
- */
+/** Raw keys of 32 bytes, and their DER forms (RFC 8410): PKCS #8 for a private key, SPKI for a public one. */
 type Curve = 'Ed25519' | 'X25519';
 
 /** The last byte of the object identifier 1.3.101.x. */

@@ -1,6 +1,6 @@
 /**
- * The inside of a result (R-1): written by the device, passed on unread by gateways, and read by the ledger
- * once its MAC was found to be good (R-8).
+ * The body of a result (R-1): the device writes it, gateways pass it on unread, and the ledger reads it once
+ * it has verified its MAC (R-8).
  */
 import { pack } from '#msgpack';
 import { REPORTABLE_STATES } from './execution-states.ts';
@@ -10,7 +10,7 @@ import { LIMITS } from './limits.ts';
 import type { Encrypted, ResultBody } from './messages.ts';
 import { sealedFields } from './sealed.ts';
 
-/** Throws `ProtocolError` for an end that the ledger would not take. */
+/** Throws `ProtocolError` for an outcome that the ledger would not take. */
 export function encodeResultBody(end: ResultBody): Uint8Array<ArrayBuffer> {
   const bytes = pack(defined(end));
   decodeResultBody(bytes);
@@ -27,7 +27,7 @@ export function encodeSealedBody({ nonce, ct }: Encrypted): Uint8Array<ArrayBuff
   return pack({ nonce, ct });
 }
 
-/** A `body` as it travelled: an end, or what has to be opened first (X-8). Throws `ProtocolError`. */
+/** A `body` as received: an outcome, or a sealed one (X-8). Throws `ProtocolError`. */
 export function decodeTravelledBody(bytes: Uint8Array): ResultBody | Encrypted {
   const fields = fieldsOf(bytes);
   return fields.ct === undefined ? endOf(fields) : sealedFields(fields, 1, LIMITS.secretResultBytes);

@@ -1,4 +1,4 @@
-/** What secret commands are made of on the wire (PROTOCOL.md, section "Secret commands"). */
+/** Secret commands on the wire (PROTOCOL.md, section "Secret commands"). */
 import { pack } from '#msgpack';
 import { bytesOf, decode, type Fields, id, integer } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
@@ -34,7 +34,7 @@ export function sealedArgs(value: unknown): SealedArgs {
   };
 }
 
-/** Arguments as they are sealed. Throws `ProtocolError` for what no order may have. */
+/** Arguments in the form that is sealed. Throws `ProtocolError` for arguments that no order may have. */
 export function encodeArgs(args: unknown): Uint8Array<ArrayBuffer> {
   const bytes = pack(args ?? null);
   decodeArgs(bytes);
@@ -67,7 +67,7 @@ export async function encryptSecret(
   return { nonce, ct: await encrypt(key, nonce, about, plain) };
 }
 
-/** `null` for what was not encrypted with this key and about this. */
+/** `null` if it was not encrypted with this key and this associated data. */
 export async function decryptSecret(
   { decrypt }: Pick<HpkePlatform, 'decrypt'>,
   key: Uint8Array,
@@ -77,7 +77,7 @@ export async function decryptSecret(
   try {
     return await decrypt(key, nonce, about, ct);
   } catch {
-    // Another key, another purpose, or bytes that were changed on the way.
+    // Another key, other associated data, or bytes that were changed on the way.
     return null;
   }
 }

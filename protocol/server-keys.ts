@@ -31,7 +31,7 @@ export type VerifySignature = (
   sig: Uint8Array,
 ) => boolean | Promise<boolean>;
 
-/** Throws `ProtocolError` for keys that nobody would take. */
+/** Throws `ProtocolError` for a document that devices would drop. */
 export function encodeServerKeys(keys: ServerKeys): Uint8Array<ArrayBuffer> {
   const { root, signing, epoch, revision, issuedAt } = keys;
   const body = pack({ kind: 'keys', root, signing, epoch, revision, issuedAt });

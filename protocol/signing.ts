@@ -41,7 +41,7 @@ export function passBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('pass', body);
 }
 
-/** What a device signs with both keys to be known by the second (K-6). */
+/** What a device signs with both keys to replace the first by the second (K-6). */
 export function keyRotationBytes(body: Uint8Array): Uint8Array<ArrayBuffer> {
   return signedBytes('rotate', body);
 }
@@ -75,7 +75,7 @@ export function refusedBytes(request: Uint8Array, code: string, detail: string):
 }
 
 /**
- * What a device signs to be told where to go (G-16); `challenge` is the server's text, `nonce` the device's
+ * What a device signs when it asks where to go (G-16); `challenge` is the server's text, `nonce` the device's
  * own 32 bytes.
  */
 export function locateBytes(nonce: Uint8Array, challenge: string, device: string): Uint8Array<ArrayBuffer> {
@@ -97,7 +97,7 @@ export function locatedBytes(
 
 /**
  * Writes `lead` and then `part` to `into`, and returns that part of it. A server does this for every result;
- * an array of its own for each would cost as much as the code over it.
+ * a new array each time would cost as much as the MAC itself.
  */
 function written(into: Uint8Array<ArrayBuffer>, lead: string, part: Uint8Array): Uint8Array<ArrayBuffer> {
   const { written: length } = text.encodeInto(lead, into);
@@ -139,7 +139,7 @@ export function resultBytes(
   return written(into, `pushpoint.v1 result\0${device}\0${command}\0`, body);
 }
 
-/** The codes of these bytes by a device's secret are its wrap key and its secret key (X-2). */
+/** The MACs of these bytes by a device's secret are its wrap key and its secret key (X-2). */
 export const WRAP_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('wrap');
 export const SECRET_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('secret');
 

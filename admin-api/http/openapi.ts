@@ -77,15 +77,15 @@ const TAGS = {
 
 const DESCRIPTION = `Times are RFC 3339 in UTC with milliseconds; durations are seconds unless a name
 ends in Ms. Unknown members of a body are refused. Lists come in pages: pass \`next\` of one answer as
-\`cursor\` of the next request. Every error is a problem document (RFC 9457) with a \`code\` for
-programs. Every answer carries
-\`X-Request-Id\`: the caller's own, or one that the server generated.
+\`cursor\` of the next request. Every error is a problem document (RFC 9457) with a \`code\` for programs.
+Every answer carries \`X-Request-Id\`: the caller's own, or one that the server generated.
 
 Groups, devices and gateways come with an \`ETag\` of what operators set. A change or deletion that sends it
 as \`If-Match\` is refused with 412 if somebody else changed the same object meanwhile; without \`If-Match\`
 the last change wins. Measurements (connections, load) do not alter the tag, so it is of no use for caches.
 
-Operations that do not read \`Idempotency-Key\` or \`If-Match\` refuse them with 400.`;
+Operations that change something and do not read \`Idempotency-Key\` or \`If-Match\` refuse them with 400.
+\`GET\` and \`HEAD\` ignore both.`;
 
 /** Registers what the document is made from; must come before the routes. */
 export async function useOpenApi(app: App, version: string, basePath?: string): Promise<void> {

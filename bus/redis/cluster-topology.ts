@@ -80,7 +80,7 @@ export class ClusterTopology implements Topology {
 
   async locate(place: string): Promise<Endpoint> {
     const endpoint = this.current(place);
-    if (endpoint === null) throw new BusUnavailable(`${place} is no primary of the cluster any more`);
+    if (endpoint === null) throw new BusUnavailable(`${place} is no longer a primary of the cluster`);
     return endpoint;
   }
 

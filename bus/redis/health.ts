@@ -42,20 +42,24 @@ export interface HealthParts {
   /** Of this bus. */
   id: string;
   log: Logger;
-  /** Whether this program, of several on one machine, logs the settings that an operator should change. */
+  /**
+   * Whether this program logs the settings that an operator should change; of several on one machine, one
+   * does.
+   */
   tellWarnings: boolean;
 }
 
-/** A connection of somebody else's to where `key` is. */
+/** Another part's connection to the place of `key`. */
 export interface WatchedLink {
   key: string;
   link: Link;
 }
 
 /**
- * Whether the bus works. Connected is not enough: Redis may refuse writes (full memory, a replica since a
- * failover), and a subscription may look alive and bring nothing. So every second or two every server is
- * asked what it is, something is written, announced, and expected back; what fails is connected again.
+ * Whether the bus works. A connection is not enough: Redis may refuse writes (full memory, a replica since a
+ * failover), and a subscription may look alive and deliver nothing. So every second or two this asks every
+ * server for its role, writes and announces something, and expects it back. It replaces a connection that
+ * fails this.
  */
 export class Health {
   readonly #with: HealthParts;
@@ -79,9 +83,9 @@ export class Health {
   }
 
   /**
-   * Resolves once the bus works; rejects with `BusUnavailable` and the reason when it does not within
-   * `timeoutMs`, for which `waiting` means without end, and with `RedisSettingsError` when waiting would not
-   * help.
+   * Resolves once the bus works. Rejects with `BusUnavailable` and the reason if it does not within
+   * `timeoutMs`; with `waiting` there is no such limit. Rejects with `RedisSettingsError` if waiting would
+   * not help.
    */
   async start(timeoutMs: number, waiting?: (reason: string) => void): Promise<void> {
     const deadline = performance.now() + timeoutMs;
@@ -92,7 +96,7 @@ export class Health {
       if (FOR_A_PERSON.test(reason)) throw new RedisSettingsError(`Redis: ${reason}`);
       const left = deadline - performance.now();
       if ((left <= 0 && waiting === undefined) || this.#stopped) throw new BusUnavailable(`Redis: ${reason}`);
-      // A moment is allowed for connecting, which is no reason to say anything.
+      // Connecting takes a moment, which is not worth reporting.
       if (left < timeoutMs - QUIET_MS && reason !== told) {
         waiting?.(reason);
         told = reason;
@@ -196,8 +200,8 @@ export class Health {
     } catch (error) {
       this.#set('commands', place, link, reasonAt(link, error));
       topology.look();
-      // It does not answer, or is a replica now. For any other refusal, a new connection would be refused as
-      // well.
+      // It does not answer, or is now a replica. After any other refusal, a new connection would be refused
+      // as well.
       if (link.usable && /no answer within|timed out|replica|READONLY/.test(reasonAt(link, error))) {
         link.renew(reasonAt(link, error));
       }
@@ -206,7 +210,7 @@ export class Health {
     const line = subscriptions.lines.get(place);
     if (line === undefined) return;
     if (!line.live) {
-      // Nobody misses a line that is connecting for the first time, unless that takes long.
+      // A line that connects for the first time is not missing, unless that takes long.
       if (!line.wasLive && performance.now() - line.openedAt < FIRST_CONNECTION_MS) return;
       this.#set('subscription', place, line.link, line.link.reason);
       return;
@@ -223,7 +227,7 @@ export class Health {
       await this.#with.owner.look();
     } catch (error) {
       // Its own part reports a server that does not answer.
-      this.#with.log.debug({ err: error }, 'the installation of Redis is unknown now');
+      this.#with.log.debug({ err: error }, 'the installation of Redis is not known');
     }
   }
 

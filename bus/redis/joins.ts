@@ -24,7 +24,7 @@ export class RedisJoins implements Joins {
     return answer === 1 ? 'asked' : 'full';
   }
 
-  /** Whoever may write there may have left anything of any size: no more than the bounds is fetched. */
+  /** Others may have written anything of any size: this fetches no more than the bounds allow. */
   async waiting(): Promise<JoinRequested[]> {
     const { joins, joinTimes } = this.#keys;
     const oldest = await this.#commands.do(joinTimes, (client) =>

@@ -1,6 +1,6 @@
 /**
  * Every key and channel the bus uses in Redis. The part in `{}` decides the slot in a Redis Cluster: all keys
- * that one script touches share it. The prefix stands before the braces so that several installations can
+ * that one script touches share it. The prefix comes before the braces so that several installations can
  * share one Redis.
  *
  * | key | type | holds |
@@ -29,9 +29,9 @@
  */
 
 /**
- * Shards of presence and directory in a Redis Cluster: enough to spread over any realistic cluster, and few
- * enough that a batch of a hundred devices needs few commands. Never change it while there is data. Without a
- * cluster there is one shard, so that a handful of devices needs one command.
+ * Shards of presence and directory in a Redis Cluster: enough for any realistic cluster, and few enough that
+ * a batch of a hundred devices needs few commands. Never change it while there is data. Without a cluster
+ * there is one shard, so that a few devices need one command.
  */
 const CLUSTER_SHARDS = 16;
 
@@ -52,7 +52,7 @@ function shardOf(device: string, shards: number): number {
 
 /**
  * Calls `step` for each shard that holds some of `devices`, with their indices in `devices`, at most `most`
- * at a time and in order. All steps are begun in one turn, so that what they ask goes out together.
+ * at a time and in order. All steps begin in one turn, so that their commands travel together.
  */
 export async function perShard(
   { shards: count }: Keys,
@@ -109,8 +109,8 @@ export function keysWith(prefix: string, sharded: boolean) {
     joinAnswer: (id: string) => `${prefix}:{joins}:answer:${id}`,
 
     /**
-     * Key and channel: written and announced by each bus to find out whether a server takes writes and brings
-     * hints.
+     * Key and channel that each bus writes and announces, to find out whether a server accepts writes and
+     * delivers hints.
      */
     probe: (tag: string, bus: string) => `${prefix}:probe:{${tag}}:${bus}`,
   };

@@ -5,7 +5,9 @@ import type { Keys } from './keys.ts';
 import type { OwnCommands } from './owner.ts';
 import type { Seals } from './seals/seals.ts';
 
-/** What the clocks of programs may differ, milliseconds: a lease that ended longer ago is an old copy. */
+/**
+ * Most that the clocks of programs may differ, milliseconds: a lease that ended longer ago is an old copy.
+ */
 const CLOCKS_APART_MS = 60_000;
 
 /** `installation`: that of the worker; '' while unknown, absent when the program has no installations. */
@@ -24,10 +26,10 @@ export interface LeaseRecordsParts {
   now: () => number;
 }
 
-/** Leases as they stand in Redis. Administration servers believe those that the gateway itself wrote. */
+/** Leases as stored in Redis. Administration servers accept those that the gateway itself wrote. */
 export class LeaseRecords {
   readonly #with: LeaseRecordsParts;
-  /** Of leases that were read; an incarnation is one gateway's for good. */
+  /** Gateways of the leases that were read; an incarnation always belongs to the same gateway. */
   readonly #keyOf = new Map<string, LeaseKey>();
 
   constructor(parts: LeaseRecordsParts) {
@@ -35,8 +37,8 @@ export class LeaseRecords {
   }
 
   /**
-   * `none`: there is no such lease any more. `refused`: somebody else wrote it. `foreign`: of a gateway of
-   * another installation that has not noticed yet that this Redis is not its own.
+   * `none`: the lease is gone. `refused`: somebody else wrote it. `foreign`: it belongs to a gateway of
+   * another installation, which has not noticed yet that this Redis is not its own.
    */
   async read(incarnation: string): Promise<Lease | 'none' | 'refused' | 'foreign'> {
     const { commands, keys, seals } = this.#with;
@@ -78,7 +80,7 @@ export class LeaseRecords {
     return false;
   }
 
-  /** By whose key a worker can be spoken to; `null`: it has no lease that its gateway wrote. */
+  /** Whose key authenticates messages to a worker; `null`: it has no lease that its gateway wrote. */
   async keyOf(incarnation: string): Promise<LeaseKey | null> {
     if (!this.#keyOf.has(incarnation)) await this.read(incarnation);
     return this.#keyOf.get(incarnation) ?? null;
@@ -102,7 +104,7 @@ export class LeaseRecords {
     return good;
   }
 
-  /** 0 for what somebody else wrote: nothing ends because of it. */
+  /** 0 if somebody else wrote it: then nothing ends because of it. */
   async #heard(incarnation: string, upTo: number, bytes: Buffer | null | undefined): Promise<number> {
     if (upTo === 0) return 0;
     const seal = await this.#with.seals.open('heard', bytes);
@@ -114,7 +116,7 @@ export class LeaseRecords {
   }
 }
 
-/** `null` for what no gateway writes. */
+/** `null` for a record that no gateway would write. */
 function decodeLease(identity: Buffer, load: Buffer) {
   try {
     const { installation, ...worker } = decode<StoredIdentity>(identity);

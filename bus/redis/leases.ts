@@ -17,7 +17,7 @@ const LEFT_KNOWN_S = 3_600;
 interface OwnReceipts {
   /** Called first when a lease of this process is gone: its latest appends may be gone as well. */
   mayBeLost(): void;
-  /** Some of it may be missing right now. */
+  /** Some of that data may be missing now. */
   readonly mayLack: boolean;
 }
 
@@ -42,7 +42,7 @@ export class RedisLeases implements Leases {
   readonly #histories: Histories;
   /**
    * The data that depends on a lease of this process: the outbox and the presence of the worker's devices,
-   * wherever those are kept. When a part of Redis continues with another history, some of it may be missing,
+   * wherever they are stored. When a part of Redis continues with another history, some of it may be missing,
    * so the lease counts as lost.
    */
   readonly #watches = new Map<string, HistoryWatch>();

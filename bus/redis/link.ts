@@ -17,13 +17,12 @@ export interface LinkEvents {
 }
 
 /**
- * A connection to the server that is right now, for as long as it is open. It becomes usable only after the
- * server has identified itself: the link disconnects from a replica, or from a server that is loading its
- * data.
+ * A connection to the current server, for as long as it is open. It becomes usable only after the server has
+ * identified itself: the link disconnects from a replica, or from a server that is loading its data.
  */
 export class Link {
   readonly client: Client;
-  /** Of the last introduction. */
+  /** What the server last reported about itself. */
   facts: ServerFacts | null = null;
   /** Connections made after the first. */
   reconnects = 0;
@@ -58,7 +57,7 @@ export class Link {
     this.client.on('close', () => this.#lose());
   }
 
-  /** The server it is connected to, or was last, or tries to reach. */
+  /** The server it is, or last was, connected to, or tries to reach. */
   get endpoint(): Endpoint | null {
     return this.#endpoint;
   }
@@ -84,18 +83,18 @@ export class Link {
     return close(this.client);
   }
 
-  /** Gives this connection up for a new one, which may go to another server. */
+  /** Replaces this connection by a new one, which may lead to another server. */
   renew(reason: string): void {
     this.#lose();
     this.#reason = reason;
     const { status } = this.client;
     if (status === 'ready' || status === 'connect') this.client.disconnect(true);
-    // In the pause before its next attempt: that may as well be now.
+    // It is pausing before its next attempt: try now.
     else if (status === 'reconnecting') open(this.client);
   }
 
   /**
-   * Asks the server again what it is. Rejects when it does not answer in time, or is not to be used any more.
+   * Asks the server again for its role. Rejects when it does not answer in time, or can no longer be used.
    */
   async examine(): Promise<ServerFacts> {
     const facts = parseInfo(await within(INTRODUCTION_MS, this.#info('replication')));
@@ -109,7 +108,7 @@ export class Link {
     const introduction = this.#introductions;
     const current = () => introduction === this.#introductions && this.client.status === 'ready';
     try {
-      // The client selects it as well, and where it does not exist goes on in database 0.
+      // The client selects it as well, but continues in database 0 if it does not exist.
       if (this.#database > 0) await within(INTRODUCTION_MS, this.client.select(this.#database));
       const facts = parseInfo(await within(INTRODUCTION_MS, this.#info()));
       const against = objection(facts, this.#cluster);
@@ -136,7 +135,7 @@ export class Link {
     try {
       return await this.client.info(...sections);
     } catch (error) {
-      // A user without the right to ask: then nothing is known, and nothing held against the server.
+      // This user may not ask: then nothing is known, and the server counts as usable.
       if (replyCode(error) === 'NOPERM') return '';
       throw error;
     }

@@ -1,4 +1,4 @@
-/** Entries of an outbox as they stand in Redis, and which of them an administration server wrote. */
+/** Entries of an outbox as stored in Redis, and which of them an administration server wrote. */
 import { CLOSE } from '../../protocol/index.ts';
 import type { Delivery, OutboxEntry } from '../bus.ts';
 import { decode } from '../encoding.ts';
@@ -7,10 +7,10 @@ import { Sequences } from './seals/sequences.ts';
 
 /** Deliveries under one seal at most. */
 export const GROUP_MAX = 64;
-/** Groups that were handed out in part: a read that is repeated may begin in one of them. */
+/** Groups that were only partly handed out: a repeated read may begin in one of them. */
 const CUT_KEPT = 2;
 
-/** `d` and a delivery; then, with the last of a group, `s` and the size of the group and its seal. */
+/** `d` and a delivery. The last entry of a group also has `s`, the size of the group and its seal. */
 export type RawEntry = [id: Buffer, fields: Buffer[]];
 
 export function groupSeal(size: number, seal: Buffer): Buffer {
@@ -41,8 +41,8 @@ export class SealedEntries {
   }
 
   /**
-   * The first `limit` of those that count, and the last id that was looked at, or `null` for none. What
-   * nobody sealed is left out and counted; a group that does not end within `found` waits for the next read.
+   * The first `limit` valid entries, and the last id that was checked, or `null` for none. Entries without a
+   * valid seal are left out and counted; a group that does not end within `found` waits for the next read.
    */
   async open(
     found: readonly RawEntry[],
@@ -86,7 +86,7 @@ export class SealedEntries {
       groups.push({ raws: own, deliveries: (await this.#isGood(sealed, own)) ? decodeAll(own) : null });
       open = [];
     }
-    // A group is no longer than this: its end is not to come.
+    // No group is longer than this, so its end will not come.
     refused(open.slice(0, Math.max(0, open.length - GROUP_MAX + 1)));
     return groups;
   }
@@ -117,8 +117,8 @@ function decodeAll(raws: readonly Raw[]): Delivery[] | null {
 }
 
 /**
- * What any gateway may ask of another, which cannot check it: to end sessions that have moved (H-9). Whoever
- * writes to Redis can end sessions in other ways as well.
+ * What any gateway may ask of another without proof: to end replaced sessions (H-9). Whoever writes to Redis
+ * can end sessions in other ways as well.
  */
 function isClosing(raw: Raw): boolean {
   const delivery = decodeAll([raw])?.[0];

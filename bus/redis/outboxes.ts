@@ -73,8 +73,8 @@ export class RedisOutboxes implements Outboxes {
   }
 
   /**
-   * The epoch in a position is that of the outbox and the history of the data that it was read in: in another
-   * history what was appended last may be missing, or be numbered below the position.
+   * The epoch in a position combines the epoch of the outbox and the history of the data that it was read in:
+   * in another history the latest entries may be missing, or have numbers below the position.
    */
   async read(incarnation: string, position: Position | null, limit: number): Promise<OutboxRead> {
     const history = this.#histories.of(this.#keys.outbox(incarnation)) ?? '';
@@ -86,7 +86,7 @@ export class RedisOutboxes implements Outboxes {
       [this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
       [sameHistory ? knownEpoch : OTHER_EPOCH, position?.offset ?? START, limit + more],
     )) as [Buffer, number, RawEntry[]];
-    // A reader that already knows its outbox is gone (epoch '') is not told again.
+    // A reader that already knows its outbox is gone (epoch '') does not get `lost` a second time.
     if (epoch.length === 0) {
       this.#entries.delete(incarnation);
       return { position: { epoch: '', offset: START }, entries: [], lost: position?.epoch !== '' };
@@ -97,7 +97,7 @@ export class RedisOutboxes implements Outboxes {
     return { position: { epoch: positionEpoch, offset }, entries, lost: lost === 1 };
   }
 
-  /** `null`: nobody whose key is known has that lease. */
+  /** `null`: no gateway whose key is known has that lease. */
   async #sealed(
     incarnation: string,
     encoded: readonly Buffer[],

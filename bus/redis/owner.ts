@@ -13,8 +13,8 @@ import type { Script } from './script.ts';
 import { SCRIPTS } from './scripts/index.ts';
 
 /**
- * An administration server that was displaced takes Redis back when the other installation has not been heard
- * of for so long, milliseconds. One that starts never takes what is another's.
+ * A displaced administration server takes Redis back when the other installation has been silent for this
+ * long, milliseconds. A server that starts never takes Redis from another installation.
  */
 const GONE_AFTER_MS = 15_000;
 
@@ -24,9 +24,8 @@ interface Sealed extends Installation {
 }
 
 /**
- * Which installation this Redis serves. It is looked at with every probe of the connections; while it is
- * another one, the bus counts as unavailable to everybody: nothing of the other is read, and nothing of it is
- * changed.
+ * Which installation this Redis serves. Every probe of the connections checks it. While it is another one,
+ * the bus counts as unavailable to everybody: nothing of the other installation is read or changed.
  */
 export class RedisOwner implements Owner {
   readonly #commands: Commands;
@@ -36,10 +35,10 @@ export class RedisOwner implements Owner {
   #claims = false;
   #seal: EpochSeal | null = null;
   #problem: string | null = null;
-  /** The last epoch that no server began, so that it is told of once. */
+  /** The last epoch that no server began, so that it is reported once. */
   #false = 0;
 
-  /** `known`: what a program was told by the one that started it. */
+  /** `known`: the installation, if the parent process passed it on. */
   constructor(commands: Commands, key: string, log: Logger, known: Installation | null) {
     this.#commands = commands;
     this.#key = key;
@@ -98,7 +97,7 @@ export class RedisOwner implements Owner {
     }
   }
 
-  /** A later epoch that no administration server began counts for nothing, and is put right. */
+  /** Ignores a later epoch that no administration server began, and corrects it. */
   async #isLater(held: Sealed, own: Sealed): Promise<boolean> {
     if (held.epoch <= own.epoch) return false;
     if (this.#seal === null || this.#seal.of(held) === held.seal) return true;
@@ -113,7 +112,10 @@ export class RedisOwner implements Owner {
     return false;
   }
 
-  /** Redis lost what this program saw, and must still notice a server on an older copy of the database. */
+  /**
+   * Redis lost the epoch that this program saw. Restores it, so that a server on an older copy of the
+   * database is still noticed.
+   */
   async #remind({ id, epoch, seal }: Sealed): Promise<void> {
     await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch, seal]);
   }
@@ -146,7 +148,7 @@ function olderCopy({ id, epoch }: Installation, seen: number): string {
 }
 
 /**
- * The connections, for data of one installation: rejects with `BusUnavailable` while Redis belongs to
+ * The connections, for the data of one installation: rejects with `BusUnavailable` while Redis belongs to
  * another.
  */
 export class OwnCommands {
@@ -182,7 +184,7 @@ export class OwnCommands {
     if (problem !== null) throw new BusUnavailable(problem);
   }
 
-  /** Data is gone: whoever emptied Redis may have filled it again. */
+  /** Data is gone: another installation may have emptied Redis and filled it again. */
   async lookAgain(): Promise<void> {
     await this.#owner.look();
     this.assertOwn();

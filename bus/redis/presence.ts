@@ -6,7 +6,7 @@ import { SCRIPTS } from './scripts/index.ts';
 export class RedisPresence implements Presence {
   readonly #commands: OwnCommands;
   readonly #keys: Keys;
-  /** Where the next sweep goes on. */
+  /** Where the next sweep continues. */
   #swept = { shard: 0, cursor: '0' };
 
   constructor(commands: OwnCommands, keys: Keys) {

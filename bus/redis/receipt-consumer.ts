@@ -35,7 +35,7 @@ export class ReceiptConsumer {
   readonly #limits: { maxBatch: number; redeliverAfterMs: number };
   readonly #log: Logger;
   readonly #ending = new AbortController();
-  /** Handed out by Redis, not begun. */
+  /** Received from Redis, not begun. */
   #waiting: StreamBatch[] = [];
   #rejections = 0;
   #readCount = FIRST_READ_COUNT;

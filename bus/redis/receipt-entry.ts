@@ -4,9 +4,9 @@ import { decode } from '../encoding.ts';
 import type { Seals } from './seals/seals.ts';
 
 /**
- * The receipts of an entry of the stream, each with the gateway that brought it. `foreign`: another
- * installation's. `malformed`: not what `append` writes. `refused`: no gateway sealed it, or it speaks for
- * the workers of another one.
+ * The receipts of a stream entry, each with the gateway that brought it. `foreign`: another installation's.
+ * `malformed`: not in the form that `append` writes. `refused`: no gateway sealed it, or it names another
+ * gateway's workers.
  */
 export async function readReceipts(
   fields: readonly Buffer[],
@@ -22,7 +22,7 @@ export async function readReceipts(
   const receipts = decodeBatch(batch);
   if (receipts === null) return 'malformed';
   if (seal === null) return receipts;
-  // The consumer that applies the batch checks its contents otherwise.
+  // The consumer that applies the batch checks its contents.
   if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'refused';
   return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: seal.gateway } : receipt));
 }
@@ -48,9 +48,9 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
-/** Whatever it names of gateways, workers and incarnations is this gateway's. */
+/** Whether every gateway, worker and incarnation that it names belongs to this gateway. */
 function speaksForItself(receipt: unknown, own: string): boolean {
-  // It speaks for nobody: whoever applies the batch puts it aside, and takes the rest.
+  // It names nobody: whoever applies the batch puts it aside and applies the rest.
   if (!isObject(receipt)) return true;
   const { gateway, worker, incarnation } = receipt as Record<string, unknown>;
   return (

@@ -30,7 +30,7 @@ export interface RedisReceiptsParts {
   seals: Seals;
   /** Of all batches that wait. */
   maxBytes: number;
-  /** Has the connection of every consumer watched. */
+  /** Has the connection of every consumer monitored. */
   watch: (watched: WatchedLink) => () => void;
   log: Logger;
 }
@@ -81,7 +81,7 @@ export class RedisReceipts implements Receipts {
 
   async putAside(wrong: readonly { receipt: unknown; why: string }[]): Promise<void> {
     const key = this.#with.keys.deadReceipts;
-    // Of more only the last would be kept.
+    // Only the last of several would be kept.
     for (const { receipt, why } of wrong.slice(-ASIDE_MAX.receipts)) {
       const encoded = encode(receipt);
       const kept = encoded.length > ASIDE_MAX.bytes ? '' : encoded;
@@ -151,7 +151,7 @@ export class RedisReceipts implements Receipts {
   }
 
   /**
-   * Its number is new also when the batch is appended again. Nobody remembers these numbers: what is applied
+   * The number is new even if the batch is appended again. Nobody remembers these numbers: applying a batch
    * twice changes nothing (ARCHITECTURE.md, "Trust").
    */
   #append(batch: Buffer): Promise<unknown> {
@@ -200,7 +200,7 @@ export class RedisReceipts implements Receipts {
       if (this.#stopped || performance.now() > deadline) {
         log.warn(
           { reason, batches: batches.length - index },
-          'receipts from before a change of Redis were not appended again; their content will come later',
+          'receipts from before a change of Redis were not appended again; devices will repeat them',
         );
         return;
       }

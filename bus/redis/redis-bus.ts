@@ -58,11 +58,14 @@ export interface RedisBusOptions extends RedisSettings {
   startTimeoutMs?: number;
   /** Whether to log Redis settings that should be changed; true when absent. */
   tellWarnings?: boolean;
-  /** Has the TLS files read again when they change; absent: they are read once. */
+  /** Rereads the TLS files when they change; absent: they are read once. */
   certificates?: Certificates;
-  /** Of a gateway, the newest: it seals what it writes, and believes servers that know its key only. */
+  /**
+   * The gateway's newest credentials: it seals what it writes with them, and accepts only servers that know
+   * its key.
+   */
   credentials?: () => GatewayCredentials;
-  /** Of an administration server: it believes gateways by these keys only. */
+  /** For an administration server: the only keys by which it accepts gateways. */
   gatewayKeys?: GatewayKeys;
 }
 

@@ -1,4 +1,4 @@
-/** What `REDIS_URL` and the settings beside it may say, and what follows from it. */
+/** `REDIS_URL` and the settings beside it: what they may say, and what follows. */
 import { readFileSync } from 'node:fs';
 import { checkTls, MIN_TLS } from '../tls/certificate.ts';
 
@@ -20,16 +20,14 @@ export interface RedisSettings {
 }
 
 export interface RedisTls {
-  /**
-   * PEM: the authorities that may have signed the servers' certificates; those that Node trusts when absent.
-   */
+  /** PEM: the authorities for the servers' certificates; those that Node trusts when absent. */
   ca?: string;
   /** PEM: the certificate and key shown to the servers; none when absent. */
   cert?: string;
   key?: string;
   /** Files with these three, in place of them: read now, and again whenever they change. */
   files?: RedisTlsFiles;
-  /** `false`: whoever answers is believed, whatever its certificate. True when absent. */
+  /** `false`: any certificate is accepted. True when absent. */
   verify?: boolean;
 }
 
@@ -49,7 +47,7 @@ export interface Credentials {
   password?: string;
 }
 
-/** Each connection takes what is in here when it is made: files that change are read into the same object. */
+/** Each new connection uses the current content: changed files are read into the same object. */
 export type TlsOptions = {
   rejectUnauthorized: boolean;
   minVersion: 'TLSv1.2';

@@ -8,8 +8,8 @@ const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * CRC-16/XMODEM of the key, or of its hash tag: what stands between the first `{` and the next `}`, unless
- * empty.
+ * CRC-16/XMODEM of the key, or of its hash tag: the part between the first `{` and the next `}`, unless that
+ * is empty.
  */
 export function slotOf(key: string): number {
   const open = key.indexOf('{');

@@ -26,6 +26,6 @@ export function readTlsFiles({ certFile, keyFile }: TlsFiles): { cert: Buffer; k
 /** Throws when the authorities, the certificate and its key cannot be used together. */
 export function checkTls(options: SecureContextOptions): void {
   createSecureContext(options);
-  // OpenSSL takes an authority that it cannot read for none, without a word.
+  // OpenSSL silently ignores an authority that it cannot read.
   for (const authority of [options.ca ?? []].flat()) new X509Certificate(authority);
 }

@@ -1,4 +1,4 @@
-/** The TLS files of one program: reread when they change and when somebody asks for it. */
+/** The TLS files of one program: reread when they change, and on request. */
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import type { DependencyReport } from '../../health/health.ts';
@@ -19,7 +19,7 @@ export class Certificates {
     this.#lookMs = lookMs;
   }
 
-  /** Watches the files from now on. Call it before they are read first. Returns the way to stop. */
+  /** Watches the files from now on. Call it before they are first read. Returns a function that stops it. */
   watch(use: CertificateUse): () => void {
     const watched = new WatchedCertificate(use);
     this.#watched.add(watched);
@@ -37,7 +37,7 @@ export class Certificates {
     for (const watched of this.#watched) this.#reread(watched);
   }
 
-  /** Those that are wrong, or over. */
+  /** Problems: invalid files, and expired certificates. */
   warnings(now = Date.now()): string[] {
     const found: string[] = [];
     for (const { problem, endsAt, use } of this.#watched) {
@@ -49,7 +49,7 @@ export class Certificates {
     return found;
   }
 
-  /** It serves either way: what is wrong is a warning. `null`: no certificate is in use. */
+  /** The program serves either way, so a problem is only a warning. `null`: no certificate is in use. */
   report(): DependencyReport | null {
     if (this.#watched.size === 0) return null;
     const warnings = this.warnings();
@@ -57,7 +57,7 @@ export class Certificates {
     return { ok: true, since: new Date(since).toISOString(), ...(warnings.length > 0 && { warnings }) };
   }
 
-  /** `labels` stand at each metric, for programs whose metrics are aggregated. */
+  /** `labels` go on each metric, for programs whose metrics are aggregated. */
   register(registry: Registry, labels: Readonly<Record<string, string>> = {}): void {
     const common = {
       labelNames: [...Object.keys(labels), 'certificate'],

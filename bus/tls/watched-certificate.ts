@@ -4,11 +4,11 @@ import { readFileSync, statSync } from 'node:fs';
 export interface CertificateUse {
   /** What it is for: `api`, `gateway`, `redis` or `database`. */
   name: string;
-  /** All files it is made of; a change of any of them has it read again. */
+  /** All its files; a change of any of them makes the program read them again. */
   files: readonly string[];
-  /** Of these, the one whose end is reported; absent where only authorities are named. */
+  /** The file whose expiry is reported; absent if only authorities are named. */
   certFile?: string | undefined;
-  /** Reads, checks and takes up the files. Throws, and changes nothing, when they are not usable. */
+  /** Reads, checks and applies the files. Throws, and changes nothing, when they are not usable. */
   take(): void;
 }
 
@@ -28,7 +28,7 @@ export class WatchedCertificate {
     this.#endsAt = this.#readEnd();
   }
 
-  /** When the certificate in use ends, milliseconds since the Unix epoch; `null` where there is none. */
+  /** When the certificate in use expires, milliseconds since the Unix epoch; `null` if there is none. */
   get endsAt(): number | null {
     return this.#endsAt;
   }
@@ -43,8 +43,8 @@ export class WatchedCertificate {
   }
 
   /**
-   * Whether the files changed and have been the same for two looks: a certificate and its key are not written
-   * at the same moment.
+   * Whether the files changed and then stayed the same for two checks: a certificate and its key are not
+   * written at the same moment.
    */
   settledChange(): boolean {
     const now = this.#fingerprint();
@@ -53,7 +53,7 @@ export class WatchedCertificate {
     return settled && now !== this.#taken;
   }
 
-  /** Returns what is wrong with the files; then those read before stay in use. */
+  /** Returns what is wrong with the files; in that case the previous ones stay in use. */
   reread(): Error | undefined {
     this.#taken = this.#fingerprint();
     this.#since = Date.now();
@@ -87,7 +87,7 @@ export class WatchedCertificate {
     try {
       return Date.parse(new X509Certificate(readFileSync(certFile)).validTo);
     } catch {
-      // Whoever uses it says what is wrong.
+      // Its user reports the error.
       return this.#endsAt ?? null;
     }
   }

@@ -31,12 +31,12 @@ export interface AgentParts {
   killAfterMs?: number;
 }
 
-/** Why an agent ended by itself: nothing it can do changes it. */
+/** Why an agent ended by itself: it cannot change that. */
 export interface AgentEnd {
   reason: string;
 }
 
-/** The URL leads to no administration server; an agent that is not enrolled knows no other. */
+/** The URL does not lead to an administration server, and an agent that is not enrolled knows no other. */
 export class WrongServer extends Error {
   override readonly name = 'WrongServer';
   constructor(server: string) {
@@ -125,7 +125,7 @@ export class Agent {
     return this.#stopping;
   }
 
-  /** For a process that ends at once: tasks do not outlive it. */
+  /** For a process that ends at once: its tasks must not outlive it. */
   kill(): void {
     this.#tasks.kill();
   }
@@ -245,7 +245,7 @@ export class Agent {
       this.#log.info({ tunnelId: tunnel, host, port }, 'tunnel opened');
     });
     device.on('tunnel-ended', ({ tunnel, host, port, reason }) => {
-      // Somebody on the way changed what passed (T-14).
+      // Somebody between the two ends changed what passed (T-14).
       const level = reason?.startsWith('forged') ? 'warn' : 'info';
       this.#log[level]({ tunnelId: tunnel, host, port, reason }, 'tunnel ended');
     });
@@ -264,7 +264,7 @@ const ENROL_AGAIN = 'Empty its state folder and start it with an enrolment token
 const UNBLOCK =
   'It asks again once a day. After `pushpoint devices unblock`, start the agent again to connect at once.';
 
-/** What may help after codes of C-2 that only slow a device down. */
+/** Advice for close codes after which a device only dials more slowly (C-2). */
 const REMEDIES: Record<number, string> = {
   [CLOSE.protocolError]: 'One of the two programs has a fault: update this program or the gateway.',
   [CLOSE.unknownDevice]: `It was deleted long ago, or is enrolled with another server. ${ENROL_AGAIN}`,

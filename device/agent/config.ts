@@ -4,7 +4,7 @@ import { AllowList } from '../tunnels/allow-list.ts';
 
 export interface TaskConfig {
   /**
-   * It goes on when the agent ends, and the next agent takes it over; its output is not reported. Default
+   * It continues when the agent ends, and the next agent resumes it; its output is not reported. Default
    * `false`.
    */
   keepRunning?: boolean;
@@ -13,7 +13,7 @@ export interface TaskConfig {
   cwd?: string;
   /** Variables to set. */
   env?: Record<string, string>;
-  /** Names of variables taken over from the agent's own environment. */
+  /** Names of variables copied from the agent's own environment. */
   passEnv?: string[];
 }
 
@@ -22,7 +22,7 @@ export interface SyncConfig {
   args: string[];
   env?: Record<string, string>;
   passEnv?: string[];
-  /** Milliseconds; the command's own time limit holds besides. */
+  /** Milliseconds, in addition to the command's own time limit. */
   timeoutMs?: number;
 }
 
@@ -40,7 +40,7 @@ export interface AgentConfig {
   token?: string;
   /** Folder for the key and the state; default `./agent-state`. */
   stateDir: string;
-  /** What people call the device; default the host name. */
+  /** The device's name for people; default the host name. */
   name: string;
   /** The only programs that commands may start. Default none. */
   tasks: Record<string, TaskConfig>;
@@ -48,11 +48,11 @@ export interface AgentConfig {
   sync?: SyncConfig;
   /** What operators' tunnels may reach. Default nothing. */
   tunnels: TunnelConfig;
-  /** How much of a program's last output is reported, bytes; default 8192, at most 16384. */
+  /** How many bytes of a program's last output are reported; default 8192, at most 16384. */
   outputTailBytes: number;
 }
 
-/** What is wrong with a configuration, one line for each fault. */
+/** The errors of a configuration, one line each. */
 export class AgentConfigError extends Error {
   override readonly name = 'AgentConfigError';
 }

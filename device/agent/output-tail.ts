@@ -21,8 +21,8 @@ export class OutputTail {
   }
 
   /**
-   * As UTF-8, within the limit also after what is not UTF-8 was replaced; a character cut in half is left
-   * out, and so are NULs.
+   * As UTF-8. Replacing invalid bytes does not exceed the limit; a character cut in half and NULs are left
+   * out.
    */
   text(): string {
     const all = Buffer.concat(this.#chunks);
@@ -31,7 +31,7 @@ export class OutputTail {
   }
 }
 
-/** At most `max` bytes, less the rest of a character that began before them. */
+/** At most `max` bytes, without the rest of a character that begins before them. */
 function lastOf(text: Buffer, max: number): Buffer {
   if (text.length <= max) return text;
   let from = text.length - max;

@@ -1,21 +1,21 @@
 /** The process group of one run of a program: whether it has members, and its end. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Between two looks at a group that is to end, milliseconds. */
+/** Interval between checks of a group that must end, milliseconds. */
 const LOOK_MS = 50;
 /**
- * A group that has members this long after SIGKILL is given up: no signal ends a process that hangs in the
- * kernel.
+ * A group that still has members this long after SIGKILL is given up: no signal ends a process that hangs in
+ * the kernel.
  */
 const GIVE_UP_MS = 5_000;
-/** In the environment of every process of a run: by it a run is found whose process id was not stored. */
+/** In the environment of every process of a run, to find a run whose process id was not stored. */
 export const RUN_VARIABLE = 'PUSHPOINT_TASK_RUN';
 
 interface ProcessStat {
   pid: number;
   state: string;
   group: number;
-  /** Start time since boot, in ticks: process ids come again, pairs do not. */
+  /** Start time since boot, in ticks: the system reuses process ids, but not pairs of id and start time. */
   start: string;
 }
 
@@ -31,7 +31,7 @@ function statOf(pid: number | string): ProcessStat | null {
   }
 }
 
-/** Reads all of /proc: for what one known process cannot answer. */
+/** Reads all of /proc; only needed if one known process cannot answer. */
 function living(): ProcessStat[] {
   let names: string[];
   try {
@@ -58,14 +58,14 @@ function marked(pid: number, run: string): boolean {
   }
 }
 
-/** Start time of a process as `/proc` tells it, or ''. */
+/** Start time of a process from `/proc`, or ''. */
 export function startOf(pid: number): string {
   return statOf(pid)?.start ?? '';
 }
 
 /**
- * The group that a run of an earlier agent left behind, or `null`: never that of strangers who got its
- * process id meanwhile, nor the one this process itself is in.
+ * The group that a run of a previous agent left behind, or `null`. Never a foreign group that has since got
+ * the process id, nor the group of this process.
  */
 export function leftGroup(run: { run: string; pgid?: number; start?: string }): number | null {
   const found = findGroup(run);
@@ -82,10 +82,7 @@ function findGroup({ run, pgid, start }: { run: string; pgid?: number; start?: s
 
 export class ProcessGroup {
   readonly #pgid: number;
-  /**
-   * A process that was last seen in the group, at first its leader: as long as it lives, nobody else need be
-   * asked.
-   */
+  /** A process last seen in the group, at first its leader: while it lives, no other needs to be checked. */
   #member: number;
   #killAt = Number.POSITIVE_INFINITY;
   #ending: Promise<void> | null = null;
@@ -111,7 +108,7 @@ export class ProcessGroup {
   }
 
   /**
-   * SIGTERM now, SIGKILL to whoever is left after `killAfterMs`; asked again, the earlier time counts.
+   * SIGTERM now, SIGKILL after `killAfterMs` to what is left; if called again, the earlier time counts.
    * Resolves when the group is empty.
    */
   end(killAfterMs: number): Promise<void> {
@@ -128,12 +125,12 @@ export class ProcessGroup {
       process.kill(this.#target, signal);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // It ended by itself in this very moment, or what is left of it belongs to another user now.
+      // It has just ended by itself, or what is left of it belongs to another user.
       if (code !== 'ESRCH' && code !== 'EPERM') throw error;
     }
   }
 
-  /** A negative number means the group; Windows has none. */
+  /** A negative number means the group; Windows has no process groups. */
   get #target(): number {
     return process.platform === 'win32' ? this.#pgid : -this.#pgid;
   }

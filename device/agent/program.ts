@@ -1,6 +1,4 @@
-/**
- * One run of a configured program: without a shell, in a process group of its own, with nothing on its input.
- */
+/** One run of a configured program: without a shell, in its own process group, with an empty input. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { TaskConfig } from './config.ts';
 import { OutputTail } from './output-tail.ts';
@@ -8,23 +6,26 @@ import { ProcessGroup, RUN_VARIABLE } from './process-group.ts';
 import { taskEnvironment } from './task-environment.ts';
 
 export interface ProgramEnd {
-  /** Absent when a signal ended it, and for one whose end nobody saw. */
+  /** Absent if a signal ended it, or if the agent did not see its end. */
   exitStatus?: number;
   signal?: string;
   output: string;
 }
 
-/** Something that runs: started by this agent or taken over from an earlier one. */
+/** A running program: started by this agent, or resumed from a previous one. */
 export interface Run {
   /** Id of the command that started it. */
   readonly command: string;
   /** Milliseconds since the Unix epoch. */
   readonly startedAt: number;
-  /** Goes on when the agent ends. */
+  /** Continues when the agent ends. */
   readonly kept: boolean;
-  /** When it was told to stop: once its whole group has ended. Rejects when it could not be started. */
+  /**
+   * Resolves when the program has ended; after a stop, when its whole group has ended. Rejects if it could
+   * not be started.
+   */
   readonly ended: Promise<ProgramEnd>;
-  /** SIGTERM to the group, SIGKILL after a while to all that are left of it. Resolves when it has ended. */
+  /** SIGTERM to the group, and after a while SIGKILL to what is left of it. Resolves when it has ended. */
   stop(killAfterMs: number): Promise<void>;
   /** SIGKILL to the group, at once. */
   kill(): void;
@@ -38,10 +39,7 @@ export interface ProgramOptions {
   kept?: boolean;
 }
 
-/**
- * A grandchild may hold the pipes open after the program ended: not waited for longer than this,
- * milliseconds.
- */
+/** A grandchild may hold the pipes open after the program ended: longest wait for that, milliseconds. */
 const PIPES_MS = 500;
 
 export class Program implements Run {
@@ -58,7 +56,7 @@ export class Program implements Run {
     this.command = command;
     this.kept = kept;
     const tail = new OutputTail(outputTailBytes);
-    // What outlives the agent must not write to a pipe that nobody reads then.
+    // A program that outlives the agent must not write to a pipe that nobody reads.
     const output = kept ? 'ignore' : 'pipe';
     const child = spawn(config.command, config.args, {
       stdio: ['ignore', output, output],
@@ -68,14 +66,14 @@ export class Program implements Run {
       env: { ...taskEnvironment(config), [RUN_VARIABLE]: run },
     });
     this.#child = child;
-    // An agent that ends does not wait for what goes on.
+    // An agent that ends does not wait for programs that continue.
     if (kept) child.unref();
     this.#group = child.pid === undefined ? null : new ProcessGroup(child.pid);
     child.stdout?.on('data', (chunk: Buffer) => tail.add(chunk));
     child.stderr?.on('data', (chunk: Buffer) => tail.add(chunk));
     this.ended = new Promise((resolve, reject) => {
       const end = async (code: number | null, signal: NodeJS.Signals | null) => {
-        // Whoever ignores SIGTERM outlives the leader, and gets SIGKILL.
+        // A process that ignores SIGTERM outlives the leader and gets SIGKILL.
         await this.#stopping;
         const made: ProgramEnd = { output: tail.text() };
         if (code !== null) made.exitStatus = code;
@@ -90,11 +88,11 @@ export class Program implements Run {
       child.once('close', end);
       child.once('exit', (code, signal) => setTimeout(() => end(code, signal), PIPES_MS).unref());
     });
-    // Whoever asks gets the rejection; nobody having asked yet is not an accident.
+    // Callers get the rejection; it is fine if there is no caller yet.
     this.ended.catch(() => undefined);
   }
 
-  /** Of the group as well; absent when it could not be started. */
+  /** Also the id of the group; absent if it could not be started. */
   get pid(): number | undefined {
     return this.#child.pid;
   }
@@ -116,10 +114,13 @@ export class Program implements Run {
   }
 }
 
-/** Between two looks at a run of an earlier agent, milliseconds: only a parent is told of the end. */
+/**
+ * Interval between checks of a run of a previous agent, milliseconds: the system reports an end to the parent
+ * only.
+ */
 const FOLLOW_MS = 1_000;
 
-/** A run of an earlier agent. Its output and its exit status went with that agent. */
+/** A run of a previous agent. Its output and its exit status are lost with that agent. */
 export class TakenOver implements Run {
   readonly startedAt: number;
   readonly command: string;
@@ -142,7 +143,7 @@ export class TakenOver implements Run {
   }
 
   async stop(killAfterMs: number): Promise<void> {
-    // Its id may be that of strangers now.
+    // Another program may have its id by now.
     if (this.#over) return;
     this.#stopping = this.#group.end(killAfterMs);
     this.#look();
@@ -160,7 +161,7 @@ export class TakenOver implements Run {
         break;
       }
       await new Promise<void>((resolve) => {
-        // It must not keep an agent that ends.
+        // It must not keep an ending agent alive.
         const timer = setTimeout(resolve, FOLLOW_MS).unref();
         this.#look = () => {
           clearTimeout(timer);

@@ -1,7 +1,6 @@
 /**
- * The environment of a program that the agent starts: a clean one, with what its configuration names. The
- * agent's own holds tokens, the sockets of systemd and whatever else its surroundings set; none of it is a
- * task's business.
+ * The environment of a program that the agent starts: a clean one, plus what its configuration names. The
+ * agent's own environment holds tokens, sockets of systemd and more, which tasks must not see.
  */
 import type { TaskConfig } from './config.ts';
 
@@ -12,7 +11,7 @@ const KEPT: ReadonlySet<string> = new Set([
   ...['LOCALAPPDATA', 'PROGRAMDATA', 'PROGRAMFILES', 'HOMEDRIVE', 'HOMEPATH', 'SYSTEMDRIVE'],
 ]);
 
-/** `passEnv` takes variables over from the agent's environment, `env` sets them; `env` wins. */
+/** `passEnv` copies variables from the agent's environment, `env` sets them; `env` takes precedence. */
 export function taskEnvironment(
   { env, passEnv = [] }: Pick<TaskConfig, 'env' | 'passEnv'>,
   own: NodeJS.ProcessEnv = process.env,

@@ -1,4 +1,4 @@
-/** Which programs run, in a file that outlives the agent: a run is stored before it begins. */
+/** The running programs, in a file that outlives the agent: a run is stored before it begins. */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -16,12 +16,12 @@ export interface TaskRecord {
   start?: string;
 }
 
-/** Written without a pause for others: a name that is taken is taken at once, and programs start rarely. */
+/** Written synchronously: a name is taken at once, and programs start rarely. */
 export class TaskRecords {
   readonly #path: string;
   readonly #records = new Map<string, TaskRecord>();
 
-  /** A file that cannot be read counts as empty: the agent must start. */
+  /** An unreadable file counts as empty: the agent must start. */
   constructor(folder: string) {
     this.#path = join(folder, 'tasks.json');
     for (const record of read(this.#path)) this.#records.set(record.run, record);
@@ -31,14 +31,14 @@ export class TaskRecords {
     return [...this.#records.values()];
   }
 
-  /** Once it returns, the record survives the loss of the agent. Throws when it cannot be written. */
+  /** When this returns, the record survives a crash of the agent. Throws if it cannot be written. */
   put(record: TaskRecord): void {
     const before = this.#records.get(record.run);
     this.#records.set(record.run, record);
     try {
       this.#save();
     } catch (error) {
-      // What is not stored must not be stored with the next record either: its run may never have begun.
+      // A record that failed must not be stored with the next one: its run may never have begun.
       if (before) this.#records.set(record.run, before);
       else this.#records.delete(record.run);
       throw error;

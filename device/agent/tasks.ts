@@ -21,8 +21,7 @@ export class Tasks {
   /** By name; the sync hook is among them. */
   readonly #running = new Map<string, Run>();
   /**
-   * By command: kept runs of an earlier agent whose end was not reported yet, those that have ended among
-   * them.
+   * By command: kept runs of a previous agent whose end is not reported yet, including those that have ended.
    */
   readonly #takenOver = new Map<string, TakenOver>();
   /** What a `task.stop` ends. */
@@ -38,7 +37,7 @@ export class Tasks {
   }
 
   /**
-   * Deals with what an earlier agent left running: takes over what is configured to go on, and ends the rest.
+   * Handles what a previous agent left running: resumes what is configured to continue, and ends the rest.
    */
   open(): void {
     const records = new TaskRecords(this.#config.stateDir);
@@ -56,15 +55,15 @@ export class Tasks {
         { task: task || 'sync', pid: pgid, ends: !left.kept },
         'left running by an earlier agent',
       );
-      // The name is taken until it has ended: never two of it at a time.
+      // The name is taken until it has ended, so that it never runs twice at a time.
       if (left.kept) this.#takenOver.set(command, left);
       else void left.stop(this.#killAfterMs);
     }
   }
 
   /**
-   * Whether the command's task goes on from an earlier agent, or has ended since: never is it begun a second
-   * time.
+   * Whether the command's task continues from a previous agent, or has ended since: it must not begin a
+   * second time.
    */
   goesOn({ id }: { id: string }): boolean {
     return this.#takenOver.has(id);
@@ -128,13 +127,13 @@ export class Tasks {
     }
   }
 
-  /** Ends everything that still runs and is not configured to go on. */
+  /** Ends everything that runs and is not configured to continue. */
   async close(killAfterMs: number): Promise<void> {
     this.#closing = true;
     await Promise.all(this.#ours().map((run) => run.stop(killAfterMs)));
   }
 
-  /** The same when the process itself ends at once: nothing can be waited for. */
+  /** The same for a process that ends at once and cannot wait. */
   kill(): void {
     this.#closing = true;
     for (const run of this.#ours()) run.kill();
@@ -148,7 +147,7 @@ export class Tasks {
     return (Object.hasOwn(this.#config.tasks, task) && this.#config.tasks[task]?.keepRunning) || false;
   }
 
-  /** Stored first: a run that the agent does not live to see the end of is found by the next one. */
+  /** Stored first: if the agent crashes during the run, the next one finds it. */
   #begin(task: string, { id }: Command, config: TaskConfig, signal: AbortSignal): Run {
     if (signal.aborted || this.#closing) throw signal.reason ?? new Failed('stopped');
     const { outputTailBytes } = this.#config;
@@ -171,7 +170,7 @@ export class Tasks {
     run.ended.then(over, over);
   }
 
-  /** Without it the run is still found, by its id. */
+  /** Without the process id, the run is still found by its own id. */
   #store(record: TaskRecord): void {
     try {
       this.#records?.put(record);
@@ -180,7 +179,7 @@ export class Tasks {
     }
   }
 
-  /** What is stored too long is found to have ended by the next agent. */
+  /** If it stays stored, the next agent finds that it has ended. */
   #forget({ run, task }: TaskRecord): void {
     try {
       this.#records?.remove(run);
@@ -191,7 +190,7 @@ export class Tasks {
 }
 
 /**
- * The end of a run, which a cancel, a time limit or the agent's end brings about; one that is kept outlives
+ * Waits for the end of a run. A cancel, a time limit or the end of the agent stops it; a kept run outlives
  * the agent.
  */
 async function endOf(run: Run, signal: AbortSignal, killAfterMs: number): Promise<ProgramEnd> {

@@ -20,21 +20,21 @@ import type { ConnectionEnd } from '../connection-end.ts';
 import type { DeviceCrypto } from '../platform/crypto.ts';
 import type { DeviceSocket, Dial, SocketClosed } from '../platform/socket.ts';
 
-/** What a connection proves, fresh for each. */
+/** What a connection proves, current for each. */
 export interface Credentials {
   deviceId: string;
   privateKey: Uint8Array;
   software: string;
   caps: string[];
-  /** The only one whose gateways get a proof; any where it is absent. */
+  /** The only installation whose gateways get a proof; any if absent. */
   installation?: string | undefined;
   /** Edition of the membership held. */
   membership: Edition;
   /** Edition of the server keys held. */
   keys: Edition;
-  /** To be said (E-5). */
+  /** The name to send, if any (E-5). */
   name?: string | undefined;
-  /** To be said (H-9). */
+  /** Whether to send `displaced` (H-9). */
   displaced?: boolean;
 }
 
@@ -75,7 +75,7 @@ export class Connection {
       frame: (bytes) => this.#frame(bytes),
       closed: (how) => this.#end(how),
     });
-    // Not before: for a url that cannot be dialed, `dial` throws, and there is nothing to give up.
+    // Not earlier: if the url cannot be dialed, `dial` throws, and there is nothing to give up.
     if (this.#phase.is !== 'over') {
       this.#handshakeTimer = setTimeout(() => this.giveUp('no welcome in time'), parts.handshakeTimeoutMs);
     }
@@ -89,7 +89,7 @@ export class Connection {
     return this.#socket.bufferedBytes;
   }
 
-  /** Dropped when the session is not open: what matters is said again after the next `welcome`. */
+  /** Dropped if the session is not open: what matters is sent again after the next `welcome`. */
   send(message: DeviceMessage): void {
     if (this.#phase.is === 'open') this.#socket.send(encodeDeviceMessage(message));
   }
@@ -102,7 +102,7 @@ export class Connection {
     this.#end({ code: 1000, reason });
   }
 
-  /** The other end does not answer, or the program wants it gone at once (C-3). */
+  /** The other end does not answer, or the program ends it at once (C-3). */
   giveUp(reason: string): void {
     if (this.#phase.is === 'over') return;
     this.#socket.terminate();

@@ -9,9 +9,7 @@ export interface DeviceStatus {
   compliance?: Compliance;
 }
 
-/**
- * A status that a gateway would close the connection for is refused where it is given. Throws `TypeError`.
- */
+/** Refuses a status for which a gateway would close the connection. Throws `TypeError`. */
 export function checkStatus({ policy, compliance }: DeviceStatus): void {
   if (policy !== undefined && (typeof policy !== 'string' || clip(policy, LIMITS.policyLength) !== policy)) {
     throw new TypeError(`policy must be text of at most ${LIMITS.policyLength} characters`);
@@ -23,7 +21,7 @@ export function checkStatus({ policy, compliance }: DeviceStatus): void {
 
 /** Unanswered beats after which a connection is lost (B-3). */
 const UNANSWERED_MAX = 2;
-/** Pause between beats that only tell of a change, milliseconds. */
+/** Pause between beats that only report a change, milliseconds. */
 const EARLY_EVERY_MS = 1_000;
 
 export class Heartbeat {
@@ -71,14 +69,14 @@ export class Heartbeat {
     this.#verifyTimer = undefined;
   }
 
-  /** There is reason to doubt the connection: it answers a beat within this time, or is lost (G-14). */
+  /** The connection may be dead: if it does not answer a beat within this time, it is lost (G-14). */
   verify(withinMs: number): void {
     if (!this.#timer || this.#verifyTimer) return;
     this.#verifyTimer = setTimeout(() => this.#lost(), withinMs);
     this.#beat();
   }
 
-  /** Said with every beat from now on, and soon if it changed. */
+  /** Sent with every beat from now on, and soon if it changed. */
   status(status: DeviceStatus): void {
     const next = { ...this.#status, ...status };
     const changed = next.policy !== this.#status.policy || next.compliance !== this.#status.compliance;
@@ -92,7 +90,7 @@ export class Heartbeat {
     if (this.#timer) this.#early();
   }
 
-  /** There may be something new in what is to be told of gateways. */
+  /** There may be new measurements to report. */
   news(): void {
     if (this.#news?.urgent && this.#timer) this.#early();
   }

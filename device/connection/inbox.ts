@@ -1,4 +1,4 @@
-/** What gateways send, taking effect in the order it came, although verifying it takes time. */
+/** Applies what gateways send in the order it arrives, although verification takes time. */
 import type { MembershipOrder, Order, SignedServerKeys } from '../../protocol/index.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import type { Executions } from '../executions/executions.ts';
@@ -8,7 +8,7 @@ import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { DeviceState } from '../storage/store.ts';
 import type { SessionMessage } from './uplink.ts';
 
-/** Orders that wait to be verified; more are dropped, and the server sends them again. */
+/** Most orders that wait for verification; more are dropped, and the server sends them again. */
 const WAITING_MAX = 2_000;
 
 export interface InboxParts {
@@ -16,9 +16,9 @@ export interface InboxParts {
   executions: Executions;
   clock: ServerClock;
   trusted: TrustedKeys;
-  /** There are newer server keys to be kept (K-3). */
+  /** There are newer server keys to store (K-3). */
   keys(signed: SignedServerKeys): void;
-  /** There is a newer membership to be kept (S-7). */
+  /** There is a newer membership to store (S-7). */
   membership(order: NonNullable<DeviceState['membership']>, body: MembershipOrder): void;
   refused(event: DeviceEvents['order-refused']): void;
   fault(error: unknown): void;
@@ -33,12 +33,12 @@ export class Inbox {
     this.#parts = parts;
   }
 
-  /** Resolves when everything that came before has taken effect. */
+  /** Resolves when everything that arrived before has taken effect. */
   caughtUp(): Promise<void> {
     return this.#last;
   }
 
-  /** `open`: it came after `welcome`; before it, of orders only memberships count (H-11). */
+  /** `open`: it arrived after `welcome`; before that, the only orders that count are memberships (H-11). */
   take(message: SessionMessage, open: boolean): void {
     const { executions, clock } = this.#parts;
     if (message.t === 'order') {

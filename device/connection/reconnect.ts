@@ -2,13 +2,13 @@
 import { CLOSE, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
 
 export interface ReconnectOptions {
-  /** First back-off's upper end, milliseconds. */
+  /** Upper end of the first back-off, milliseconds. */
   baseMs: number;
-  /** Upper end that no back-off passes, milliseconds. */
+  /** Upper end of any back-off, milliseconds. */
   capMs: number;
-  /** Spread of a reconnection asked for at once, milliseconds. */
+  /** Spread of an immediate reconnection, milliseconds. */
   nowJitterMs: number;
-  /** Reconnections at once that may follow each other; from there on one more every `nowRefillMs`. */
+  /** Immediate reconnections in a row; after that, one more every `nowRefillMs`. */
   nowBurst: number;
   nowRefillMs: number;
   /** A session that lasted this long resets the back-off, milliseconds. */
@@ -17,10 +17,7 @@ export interface ReconnectOptions {
   refusedMs: number;
   /** Longest pause of a device that is blocked, of which at least half passes (S-8), milliseconds. */
   blockedMs: number;
-  /**
-   * Longest pause after 4205, by which two programs with one key make room for each other (H-9),
-   * milliseconds.
-   */
+  /** Longest pause after 4205, so that two programs with one key take turns (H-9), milliseconds. */
   replacedMs: number;
 }
 
@@ -36,7 +33,7 @@ export const RECONNECT_DEFAULTS: ReconnectOptions = {
   replacedMs: 900_000,
 };
 
-/** How a connection ended, as far as the next one depends on it. */
+/** How a connection ended, as far as it matters to the next one. */
 export interface Ended {
   code: number;
   retryAfterMs?: number | undefined;
@@ -56,11 +53,11 @@ export class Reconnect {
   readonly #random: () => number;
   readonly #now: () => number;
   #failures = 0;
-  /** Sessions that a newer one of the same device ended. */
+  /** Sessions that a newer session of the same device ended. */
   #replaced = 0;
-  /** Ends with 4400 to 4599 in a row, without a session between. */
+  /** Ends with 4400 to 4599 in a row, without a session in between. */
   #refused = 0;
-  /** Reconnections at once that are left, and when they were counted, by the monotonic clock. */
+  /** Immediate reconnections left, and when they were counted, by the monotonic clock. */
   #hurries: number;
   #countedAt: number;
 
@@ -87,7 +84,7 @@ export class Reconnect {
       return { advice: reconnectAdvice(ended.code), inMs: this.#random() * ceiling };
     }
     const advice = reconnectAdvice(ended.code);
-    // Not for ever: nobody signed it, and a fault in one release must not take a fleet out of reach.
+    // Not for ever: close codes are not signed, and a bug in one release must not make a fleet unreachable.
     if (advice === 'slow' && ++this.#refused >= (ended.gateways ?? 1)) {
       return { advice, inMs: this.#random() * refusedMs };
     }
@@ -102,7 +99,7 @@ export class Reconnect {
     return this.#options.blockedMs * (0.5 + this.#random() / 2);
   }
 
-  /** A person or a program asked for a connection: what was learned from failures does not count any more. */
+  /** A person or a program asked for a connection: earlier failures no longer count. */
   reset(): void {
     this.#failures = 0;
     this.#replaced = 0;
@@ -111,18 +108,14 @@ export class Reconnect {
   }
 
   /**
-   * The network is another: what failed on the old one does not count, and devices that moved together spread
-   * out.
+   * The network changed: failures on the old one do not count, and devices that changed together spread out.
    */
   afresh(): number {
     this.reset();
     return this.#random() * this.#options.nowJitterMs;
   }
 
-  /**
-   * Moves in good order come one by one; gateways that send a device to and fro without end meet this bound
-   * (C-4).
-   */
+  /** Orderly moves come one at a time; gateways that send a device back and forth hit this bound (C-4). */
   #mayHurry(): boolean {
     const { nowBurst, nowRefillMs } = this.#options;
     const now = this.#now();

@@ -1,7 +1,7 @@
 /**
  * Keeps the device connected: dials the gateways of its list, waits when it must, chooses again when there is
- * cause, and goes where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). What is said on the
- * connection is others' business.
+ * cause, and goes where it is sent (PROTOCOL.md, sections "Gateways" and "Closing"). Other parts handle the
+ * messages.
  */
 import {
   CLOSE,
@@ -27,18 +27,18 @@ export interface UplinkParts {
   crypto: DeviceCrypto;
   handshakeTimeoutMs: number;
   reconnect: Partial<ReconnectOptions>;
-  /** Without one the list is used in its order. */
+  /** Without it, the device uses the list in its order. */
   nearness?: MakeNearness | undefined;
   random: () => number;
 }
 
-/** What of a session is not the uplink's own. */
+/** What the uplink passes on from a session. */
 export type SessionMessage = Extract<
   GatewayMessage,
   { t: 'order' | 'keys' | 'settled' | 'keep' | 'key' | 'beat' }
 >;
 
-/** What outlives the program. */
+/** What an earlier program stored. */
 export type KeptGateways = Pick<DeviceState, 'gateways' | 'older' | 'home' | 'measured'>;
 
 export interface UplinkHooks {
@@ -48,33 +48,31 @@ export interface UplinkHooks {
   /** `open`: after `welcome`. */
   message(message: SessionMessage, open: boolean): void;
   ended(how: DeviceEvents['disconnected']): void;
-  /** For how many milliseconds the administration server vouches for this gateway (S-9). */
+  /** How many milliseconds longer the administration server vouches for this gateway (S-9). */
   vouched(gateway: string, pass: SignedPass | undefined): Promise<number>;
-  /**
-   * Asks the administration server where to go (G-16). Rejects with an `ApiError` where that came to nothing.
-   */
+  /** Asks the administration server where to go (G-16). Rejects with an `ApiError` if that fails. */
   locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
-  /**
-   * There is another list, another gateway to return to, or another distance, than was stored. `list`: it is
-   * the list.
-   */
+  /** The list, the gateway to return to, or a distance differs from what is stored. `list`: the list does. */
   changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
 }
 
-/** Attempts in a row without a session after which the device asks where to go, and asks again (G-16). */
+/**
+ * The device asks where to go after this many attempts in a row without a session, and again after as many
+ * more (G-16).
+ */
 const ASK_AFTER = 10;
 /** G-14 */
 const VERIFY_WITHIN_MS = 10_000;
-/** Where to go was told, as if by a redirect. */
+/** The device has been told where to go, as by a redirect. */
 const TOLD = { code: CLOSE.redirected, sessionMs: 0 };
-/** What the device's membership says (S-8); `gone`: deleted or moved. */
+/** What the device's membership says (S-8); `gone`: it was deleted or moved. */
 export type Standing = 'active' | 'blocked' | 'gone';
 
 type Timer = ReturnType<typeof setTimeout>;
 type Phase =
   | { is: 'stopped' }
-  /** Nothing happens by itself: the device belongs here no more (S-8). */
+  /** It does not dial by itself: the device no longer belongs here (S-8). */
   | { is: 'idle' }
   | { is: 'waiting'; timer: Timer }
   | { is: 'choosing'; life: AbortController }
@@ -87,25 +85,26 @@ export class Uplink {
   readonly #heartbeat: Heartbeat;
   readonly #nearness: Nearness | undefined;
   #gateways = new GatewayChoice([]);
-  /** As it was kept, where nothing is measured. */
+  /** The stored value, for a device that measures nothing. */
   #kept: KeptGateways['measured'];
   #phase: Phase = { is: 'stopped' };
   #standing: Standing = 'active';
   readonly #vouching: Vouching;
-  /** Before the next attempt, gateways are probed (G-10); `avoid` is one there is cause to leave. */
+  /** The device probes gateways before the next attempt (G-10); `avoid` is the one it has cause to leave. */
   #chooseFirst: { avoid?: string } | null = null;
   /**
-   * Refused the device and named others: it is not dialed again before `until`, by the monotonic clock (C-5).
+   * A gateway that refused the device and named others: not dialed again before `until`, by the monotonic
+   * clock (C-5).
    */
   #shunned: { url: string; until: number } | null = null;
   /** Attempts in a row that brought no session. */
   #failed = 0;
-  /** Asking where to go; not again before `#askFrom`, by the monotonic clock. */
+  /** A request for where to go is in progress; the next not before `#askFrom`, by the monotonic clock. */
   #asking: AbortController | null = null;
   #askFrom = 0;
-  /** The device closes because it was told to: that is "now", wherever it goes (G-3). */
+  /** The device closes because it was told to: that counts as "now", wherever it goes (G-3). */
   #leaving = false;
-  /** The redirect under way is there to balance the load. */
+  /** The current redirect has reason `balance`. */
   #balanced = false;
 
   constructor(parts: UplinkParts, hooks: UplinkHooks) {
@@ -171,7 +170,7 @@ export class Uplink {
     else if (standing === 'blocked') this.#wait(this.#reconnect.blocked());
   }
 
-  /** `abrupt`: without a word to the gateway. */
+  /** `abrupt`: without a close frame. */
   stop(abrupt: boolean): void {
     const connection = this.#connection;
     this.#rest({ is: 'stopped' });
@@ -190,7 +189,7 @@ export class Uplink {
     this.#attempt();
   }
 
-  /** A list from elsewhere than a gateway: where it is news, it is tried soon. */
+  /** A list that does not come from a gateway; if it differs, the device tries it soon. */
   offer(list: readonly GatewayAddress[]): void {
     const { is } = this.#phase;
     if (is === 'stopped') return;
@@ -202,8 +201,8 @@ export class Uplink {
   }
 
   /**
-   * G-14: an open session is verified and its gateway compared with the others; otherwise the choice is made
-   * again, soon.
+   * G-14: verifies an open session and compares its gateway with the others; without a session, chooses again
+   * soon.
    */
   networkChanged(): void {
     const { is } = this.#phase;
@@ -278,7 +277,7 @@ export class Uplink {
     const address = this.#gateways.current();
     if (!address) return;
     this.#chooseFirst = null;
-    // None of those it named took the device: where it goes now, it goes by itself.
+    // None of the named gateways admitted the device: from here on it chooses by itself.
     this.#balanced &&= this.#gateways.redirected;
     const { dial, crypto, handshakeTimeoutMs } = this.#parts;
     const credentials = this.#hooks.credentials();
@@ -337,7 +336,7 @@ export class Uplink {
   /* ---- away from one ---- */
 
   /**
-   * G-3: at a random moment of the time allowed, so that those who were told together do not arrive together.
+   * G-3: at a random moment of the time allowed, so that devices redirected together do not arrive together.
    */
   #redirect(
     connection: Connection,
@@ -384,7 +383,7 @@ export class Uplink {
       return;
     }
     const { sent, code: counts } = this.#gateways.ended(address, end);
-    // Told to leave and not where to (G-13).
+    // Told to leave, but not where to go (G-13).
     if (!sent && code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
     if (end.after !== 'session' && ++this.#failed % ASK_AFTER === 0) void this.#ask();
     const refused = sent && end.gateways !== undefined;
@@ -417,7 +416,7 @@ export class Uplink {
     this.#rest({ is: 'waiting', timer: setTimeout(() => this.#attempt(), inMs) });
   }
 
-  /** Leaves the phase before, with what it held. */
+  /** Leaves the previous phase and releases its resources. */
   #rest(next: Phase): void {
     const before = this.#phase;
     if (before.is === 'waiting') clearTimeout(before.timer);

@@ -290,12 +290,11 @@ export class Admission {
       if (outdated) connections.send(connection, device.membership);
     });
     if (isNewer(prove.membership, current)) {
-      // It would drop the current one (S-7): a server restored from a backup, or a device that forgot the
-      // rule of E-5.
+      // It would drop the current one (S-7): the server was restored from a backup, or the device broke E-5.
       const editions = { held: prove.membership, current };
       this.#parts.log.warn(
         { deviceId: prove.device, ...editions },
-        'device holds a membership of the future',
+        'device holds a newer membership than the directory',
       );
     }
   }

@@ -31,7 +31,7 @@ export interface Rejection {
   order?: Uint8Array;
   /** Sent as a `redirect` with reason `scope` before the close (H-10). */
   redirectTo?: ListedGateway[];
-  /** Somebody else wrote the entry of the device. */
+  /** Somebody else wrote the device's entry in the directory. */
   unsigned?: true;
 }
 
@@ -44,11 +44,16 @@ interface Verifier {
 
 type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
 
-/** It is neither blocked nor deleted (H-3); else it is told so, signed (S-8). */
+/**
+ * The device is neither blocked nor deleted (H-3); otherwise it gets its signed membership, which says so
+ * (S-8).
+ */
 const isActive: Step = ({ prove }, device) =>
   device.state === 'active' ? null : dismissal(device, prove.membership);
 
-/** How a device that is not active is turned away, by the edition of the membership it holds. */
+/**
+ * The refusal of a device that is not active; its membership is sent only if the device holds an older one.
+ */
 export function dismissal(device: DirectoryDevice, held: Edition): Rejection {
   const told = isNewer(device.membershipEdition, held) ? { order: device.membership } : {};
   return device.state === 'blocked'
@@ -62,7 +67,7 @@ const provesItsKey: Step = ({ prove, nonce }, device, { gateway, isSigned }) =>
     ? null
     : { code: CLOSE.badProof, reason: 'H-3: the proof is invalid' };
 
-/** The administration server signed what its entry says (H-3). */
+/** The administration server signed what the device's entry says (H-3). */
 const isMember: Step = (_applicant, device, verifier) =>
   verifier.isMember(device)
     ? null

@@ -1,6 +1,6 @@
 /**
- * An entry of the directory admits a device only as far as the administration server signed it: whoever else
- * writes to Redis admits nobody, and nobody for another group.
+ * An entry of the directory admits a device only if the administration server signed the same membership:
+ * whoever else writes to Redis can admit nobody, and put nobody into another group.
  */
 import type { DirectoryDevice } from '../../bus/bus.ts';
 import {
@@ -13,12 +13,12 @@ import {
 } from '../../protocol/index.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
-/** Raw public keys whose orders are the administration server's; none while they are not known yet. */
+/** Raw public keys that sign the administration server's orders; empty until they are known. */
 export type ServerKeys = () => readonly Uint8Array[];
 
 type SignedBody = Pick<Order, 'body' | 'sig'>;
 
-/** Whether the signed membership of an active device says the same as its entry. */
+/** Whether the signed membership of an active device matches its entry. */
 export type MembershipCheck = (device: DirectoryDevice) => boolean;
 
 export function membershipCheck(serverKeys: ServerKeys, isSigned: SignatureCheck): MembershipCheck {
@@ -44,7 +44,7 @@ function says({ body }: SignedBody, device: DirectoryDevice): boolean {
   );
 }
 
-/** Nearly all are signed by the first of the keys. */
+/** The first key signed nearly all of them. */
 function isOurs({ body, sig }: SignedBody, keys: readonly Uint8Array[], isSigned: SignatureCheck): boolean {
   const bytes = orderBytes(body);
   return keys.some((key) => isSigned(sig, bytes, key));

@@ -30,7 +30,7 @@ export interface ReclaimParts {
   metrics: Metrics;
   /** Whether `lease` is still the worker's. */
   current(lease: HeldLease): boolean;
-  /** Whether this incarnation is, or was, this very process. */
+  /** Whether this incarnation is, or was, this process. */
   wasOurs(incarnation: string): boolean;
   log: Logger;
 }

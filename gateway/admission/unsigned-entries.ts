@@ -1,8 +1,8 @@
-/** Devices whose entry in the directory nobody signed: refused, counted, and shown with the worker's load. */
+/** Devices whose entry in the directory is not signed: refused, counted, and shown with the worker's load. */
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.ts';
 
-/** So long operators are told of it, and so often at most the log, milliseconds. */
+/** How long operators see it, and the shortest time between two log lines, milliseconds. */
 const TOLD_MS = 60 * 60_000;
 const LOGGED_EVERY_MS = 60_000;
 

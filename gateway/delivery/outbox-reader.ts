@@ -95,7 +95,7 @@ export class OutboxReader {
     this.#subscribing = true;
     try {
       this.#unsubscribe = await this.#parts.outboxes.onHint(this.#parts.incarnation, () => this.read());
-      // An entry may have come before the subscription stood.
+      // An entry may have arrived before the subscription was ready.
       this.read();
     } catch (error) {
       this.#parts.log.debug({ err: error }, 'no hints for the outbox yet');

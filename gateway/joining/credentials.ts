@@ -3,7 +3,10 @@ import type { Certificates } from '../../bus/tls/certificates.ts';
 import type { GatewayIdentity } from './identity.ts';
 import type { IdentityFiles } from './identity-files.ts';
 
-/** What the bus seals with: what the files hold now, renewed or not. Throws while they hold nothing. */
+/**
+ * The bus's credentials: the current content of the files, so a renewal takes effect. Throws while there is
+ * none.
+ */
 export function credentialsFrom(files: IdentityFiles, certificates: Certificates): () => GatewayCredentials {
   let known: GatewayIdentity | null = null;
   const { identityFile, certificateFile: certFile } = files;

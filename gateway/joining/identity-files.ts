@@ -1,13 +1,14 @@
 /**
- * What a gateway is known by, as files for this user only. `identity.json` is what counts; `certificate.pem`
- * is a copy for people and for metrics; `joining.json` is a request that has no answer yet.
+ * A gateway's identity, as files for this user only. `identity.json` holds key and certificate;
+ * `certificate.pem` is a copy of the certificate for people and metrics; `joining.json` is a request without
+ * an answer.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 
-/** A file that is not what this program wrote. */
+/** A file that this program did not write, or that is damaged. */
 export class IdentityFileError extends Error {
   override readonly name = 'IdentityFileError';
 }
@@ -56,7 +57,7 @@ export class IdentityFiles {
   }
 }
 
-/** Whole or not there, and on the disk. */
+/** Replaces the file as a whole, synced to the disk. */
 function write(file: string, text: string): void {
   const draft = `${file}.${randomBytes(8).toString('hex')}`;
   writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
@@ -75,13 +76,13 @@ function read<T>(file: string, members: readonly string[]): T | null {
     const value = JSON.parse(text, revive) as Record<string, unknown> | null;
     if (value && members.every((member) => member in value)) return value as T;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new IdentityFileError(`${file} is damaged: restore it, or delete it and join again`);
 }
 
 function toJson(value: object): string {
-  // `this` has the member as it is: a Buffer turns itself into an array before.
+  // `this` holds the original member: `toJSON` has already turned a Buffer into an array.
   function replace(this: Record<string, unknown>, key: string): unknown {
     const member = this[key];
     return member instanceof Uint8Array ? { base64: Buffer.from(member).toString('base64') } : member;

@@ -1,12 +1,12 @@
 import type { JoinRight } from '../../bus/join-messages.ts';
 import type { X25519Pair } from '../../protocol/index.ts';
 
-/** What a gateway is known by. */
+/** A gateway's identity. */
 export interface GatewayIdentity {
   gateway: string;
   /** Of the certificate, hexadecimal. */
   serial: string;
-  /** What authenticates it to administration servers, 32 bytes; secret. */
+  /** Key that authenticates it to administration servers, 32 bytes; secret. */
   macKey: Uint8Array;
   /** Of the installation: SHA-256 of its root key, 32 bytes. */
   fingerprint: Uint8Array;
@@ -15,23 +15,23 @@ export interface GatewayIdentity {
   /** PEM. */
   certificate: string;
   authorities: string[];
-  /** Numbers of the authorities, that of the one that signs first. */
+  /** Numbers of the trusted authorities; the one that signs comes first. */
   trusts: string;
   /** Milliseconds since the Unix epoch. */
   issuedAt: number;
   expiresAt: number;
-  /** Of the installation when it was issued; 0 when that was not known. */
+  /** The installation's epoch when it was issued; 0 if unknown. */
   epoch: number;
 }
 
-/** What is needed to open the answer; `privateKey` and `sealPair` are secret. */
+/** What it takes to open the answer; `privateKey` and `sealPair` are secret. */
 export interface PendingJoin {
   id: string;
   gateway: string;
   by: JoinRight['by'];
   /** Id of the join token, where there is one. */
   token?: string;
-  /** Of the installation that it asks, 32 bytes. */
+  /** Fingerprint of the installation that it asks, 32 bytes. */
   fingerprint: Uint8Array;
   body: Uint8Array;
   /** As it travels. */

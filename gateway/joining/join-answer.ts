@@ -20,8 +20,8 @@ import type { GatewayIdentity, PendingJoin } from './identity.ts';
 import { spkiOf } from './join-request.ts';
 
 /**
- * What an answer brings to the request; `null` for one that the installation with the request's fingerprint
- * did not make.
+ * The content of an answer to the request; `null` if the installation with the request's fingerprint did not
+ * make it.
  */
 export async function openJoinAnswer(
   pending: PendingJoin,
@@ -56,7 +56,7 @@ export async function openJoinAnswer(
   }
 }
 
-/** It certifies the key of the request, by an authority of the answer. */
+/** Whether it certifies the request's key, signed by an authority of the answer. */
 function isFor(
   { privateKey }: PendingJoin,
   serial: string,
@@ -72,7 +72,7 @@ function isFor(
   );
 }
 
-/** The newest keys that follow from the root with this fingerprint. */
+/** The newest server keys in the chain that begins at the root with this fingerprint. */
 async function trustedKeys(
   documents: readonly SignedServerKeys[],
   fingerprint: Uint8Array,

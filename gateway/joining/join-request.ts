@@ -1,4 +1,4 @@
-/** A gateway's own key, and its request to have it certified. */
+/** A gateway's key, and its request to certify it. */
 import 'reflect-metadata';
 import {
   createPrivateKey,

@@ -9,10 +9,10 @@ import { openJoinAnswer } from './join-answer.ts';
 import { joinByApproval, joinByToken } from './join-request.ts';
 
 const LOOK_MS = 500;
-/** A request is asked again long before the bus forgets it. */
+/** A request is repeated long before the bus forgets it. */
 const ASK_AGAIN_MS = JOINS.keptMs / 10;
 
-/** The administration server does not let this gateway in, and says why. */
+/** The administration server refuses this gateway, and says why. */
 export class JoinRefused extends Error {
   override readonly name = 'JoinRefused';
 }
@@ -24,7 +24,7 @@ export interface JoinerParts {
   gateway: string;
 }
 
-/** With what a gateway that has no identity asks for one. */
+/** How a gateway without an identity asks for one. */
 export type JoinBy = { token: JoinToken } | { fingerprint: Uint8Array };
 
 export class Joiner {
@@ -40,8 +40,8 @@ export class Joiner {
   }
 
   /**
-   * Resolves once there is an identity, which is kept in the files. A request without an answer goes on after
-   * a restart. Rejects with `JoinRefused`, and with `AbortError` when it is stopped.
+   * Resolves once there is an identity, which the files then hold. A request without an answer continues
+   * after a restart. Rejects with `JoinRefused`, and with `AbortError` when it is stopped.
    */
   async join(by: JoinBy): Promise<GatewayIdentity> {
     const { files, log, gateway } = this.#parts;
@@ -62,7 +62,7 @@ export class Joiner {
     return outcome;
   }
 
-  /** Asks until there is an answer that the installation signed; any other is as good as none. */
+  /** Asks until there is an answer that the installation signed; ignores any other. */
   async outcomeOf(pending: PendingJoin): Promise<GatewayIdentity | { refused: string }> {
     const { bus, log } = this.#parts;
     let askedAt = Number.NEGATIVE_INFINITY;
@@ -81,7 +81,7 @@ export class Joiner {
         }
         if (performance.now() - askedAt > ASK_AGAIN_MS) {
           const asked = await bus.joins.ask(pending.id, pending.request);
-          if (asked === 'full') log.warn('too many requests to join wait: trying again');
+          if (asked === 'full') log.warn('too many requests to join are pending: trying again');
           else askedAt = performance.now();
         }
       } catch (error) {

@@ -6,11 +6,11 @@ import { renew } from './join-request.ts';
 import type { Joiner } from './joiner.ts';
 
 const LOOK_MS = 5_000;
-/** After a renewal that was refused. */
+/** Pause after a refused renewal. */
 const RETRY_MS = 3_600_000;
-/** Between renewals that were asked for: whoever writes to Redis can ask. */
+/** Shortest time between requested renewals: whoever writes to Redis can request one. */
 const ASKED_MS = 60_000;
-/** Of its life; gateways that joined together do not renew together. */
+/** Spread, as a share of its life, so that gateways that joined together do not renew together. */
 const RENEW_AT = 2 / 3;
 const JITTER = 0.05;
 
@@ -20,16 +20,16 @@ export interface RenewalParts {
   log: Logger;
   /** By the clock of the bus. */
   now: () => number;
-  /** Of the installation; a later one does not know what was issued before the backup that it began with. */
+  /** The installation's epoch. A later epoch began with a backup, which may not contain this certificate. */
   epoch: () => number;
-  /** A certificate that was issued before this is to be renewed; 0 while that is not known. */
+  /** Certificates issued before this must be renewed; 0 while unknown. */
   renewAfter: () => Promise<number>;
   health: Dependency;
   /** 0 to 1; `Math.random` when absent. */
   random?: () => number;
 }
 
-/** Renews the identity of a gateway at two thirds of its life, give or take a twentieth of it. */
+/** Renews a gateway's identity at two thirds of its life, plus or minus a twentieth. */
 export class Renewals {
   readonly #parts: RenewalParts;
   #identity: GatewayIdentity;
@@ -49,7 +49,7 @@ export class Renewals {
     return this.#identity;
   }
 
-  /** When it is renewed, milliseconds since the Unix epoch. */
+  /** When the next renewal is due, milliseconds since the Unix epoch. */
   get renewAt(): number {
     return this.#renewAt;
   }
@@ -59,13 +59,13 @@ export class Renewals {
     this.#timer = setInterval(() => void this.look(), LOOK_MS);
   }
 
-  /** The joiner is stopped before: what it waits for ends. */
+  /** Stop the joiner first, which ends the wait. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#renewing;
   }
 
-  /** Renews if it is time; resolves when that is over. Never rejects. */
+  /** Renews if due; resolves when that is done. Never rejects. */
   async look(): Promise<void> {
     const { now, health, renewAfter } = this.#parts;
     if (now() >= this.#identity.expiresAt) {

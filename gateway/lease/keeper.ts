@@ -61,7 +61,7 @@ export class LeaseKeeper {
     return this.#lease && performance.now() - this.#extendedAt < this.#parts.ttlMs ? this.#lease : null;
   }
 
-  /** Whether this incarnation is, or recently was, this very process. */
+  /** Whether this incarnation is, or recently was, this process. */
   wasOurs(incarnation: string): boolean {
     return this.#incarnations.includes(incarnation);
   }

@@ -13,7 +13,7 @@ export interface LoadSources {
   /** Port it listens on, and the revision of the settings it applied. */
   port(): number | undefined;
   revision(): number;
-  /** Edition of the server keys that all its devices were sent. */
+  /** Edition of the server keys that all its devices have received. */
   keys(): Edition;
   roundTripMs(): Percentiles | undefined;
   leaving(): { why: LeavingReason; left: number } | undefined;

@@ -22,8 +22,9 @@ interface Carried {
 }
 
 /**
- * The server keys that this gateway carries to devices (K-5). With the installation's fingerprint it takes
- * only what follows from it, and nothing older than it had; otherwise it carries what it finds.
+ * The server keys that this gateway carries to devices (K-5). With the installation's fingerprint it accepts
+ * only documents in the chain from that root, and none older than its own; without it, it carries what it
+ * finds.
  */
 export class CarriedKeys {
   readonly #fingerprint: Uint8Array | null;

@@ -53,7 +53,7 @@ export class GatewayList {
     this.update([]);
   }
 
-  /** What this gateway is started with. */
+  /** The settings that this gateway is started with. */
   get initial(): GatewaySettings {
     return this.#initial;
   }

@@ -181,7 +181,7 @@ export class SettingsFollower {
   }
 }
 
-/** Those of its own entry, or of any: all carry the same. */
+/** From its own entry, or from any other: all entries carry the same. */
 function keysOf(listed: readonly DirectoryGateway[], name: string): readonly SignedServerKeys[] {
   const own = listed.find((gateway) => gateway.name === name);
   return own?.keys ?? listed.find(({ keys }) => keys !== undefined)?.keys ?? [];

@@ -39,7 +39,7 @@ export class SettingsWatcher {
     this.#again = true;
     this.#refreshing ??= this.#run().finally(() => {
       this.#refreshing = null;
-      // Requested between the last check of the flag and here.
+      // Requested after the last check of the flag.
       if (this.#again && !this.#stopped) void this.refresh();
     });
     return this.#refreshing;

@@ -13,10 +13,10 @@ import { type FromWorker, STATE_PERIOD_MS, type ToWorker } from './messages.ts';
 
 export interface SuperviseWorkerParts {
   config: Readonly<GatewayConfig>;
-  /** Started and stopped here. */
+  /** This module starts and stops it. */
   bus: Bus;
   log: Logger;
-  /** Those of the process. */
+  /** The certificates of the process. */
   certificates: Certificates;
   version?: string;
   /** See `GatewayWorkerParts`. */

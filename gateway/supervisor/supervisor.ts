@@ -53,7 +53,7 @@ export interface WorkerReport {
 export interface GatewayReadiness {
   /** At least one worker admits new devices. */
   ready: boolean;
-  /** Since when it is, or is not; ISO 8601. */
+  /** When `ready` last changed, ISO 8601. */
   since: string;
   workers: WorkerReport[];
 }

@@ -30,7 +30,7 @@ export class WorkerTunnels {
   readonly #parts: WorkerTunnelsParts;
   readonly #reception: Reception;
   readonly #siblingRelay: SiblingRelay | null;
-  /** Legs reach this worker whichever sibling they come to. */
+  /** Legs reach this worker through any of its siblings. */
   #reachable: boolean;
 
   constructor(parts: WorkerTunnelsParts) {

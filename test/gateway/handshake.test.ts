@@ -110,7 +110,7 @@ test('S-7: the membership follows welcome when prove names an older edition, and
     await current.device.take('beat');
     assert.is(current.device.received.length, 0);
     await connectDevice(rig.url, identity, { membership: [3, 1] });
-    const told = rig.log.filter(({ msg }) => msg === 'device holds a membership of the future');
+    const told = rig.log.filter(({ msg }) => msg === 'device holds a newer membership than the directory');
     assert.is(told.length, 1);
     assert.equal(told[0]?.held, [3, 1]);
   }));

@@ -33,7 +33,7 @@ test('a stalled loop is stuck, an idle one is not, and one that continues is liv
     await waitFor(() => !loops.live);
     assert.is(loops.stuck, 1);
     const { busy, idle } = loops.report();
-    assert.equal([busy?.ok, busy?.reason, idle?.ok], [false, 'has not gone round for 1 s', true]);
+    assert.equal([busy?.ok, busy?.reason, idle?.ok], [false, 'has not completed a round for 1 s', true]);
     goes = true;
     await waitFor(() => loops.live);
   } finally {

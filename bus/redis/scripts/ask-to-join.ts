@@ -1,7 +1,7 @@
 import { script } from '../script.ts';
 
 /**
- * Leaves a request to join, after those that waited too long are gone.
+ * Stores a request to join, after removing those that have expired.
  *
  * KEYS 1 requests, 2 their times ARGV 1 id, 2 request, 3 most requests, 4 milliseconds one may wait Result: 1
  * left there, 0 too many wait

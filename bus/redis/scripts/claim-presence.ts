@@ -1,9 +1,9 @@
 import { script } from '../script.ts';
 
 /**
- * Takes the devices of one shard. Session numbers are microseconds of Redis' clock, and never less than one
- * above the highest that the shard or the claimant knows, so that they grow when the clock is set back. A
- * highest one that is more than an hour ahead was made up.
+ * Claims the devices of one shard. Session numbers are microseconds of Redis' clock, and always above the
+ * highest that the shard or the claimant knows, so that they grow even when the clock is set back. A highest
+ * number that is more than an hour ahead was forged and is ignored.
  *
  * At most 1,000 claims in one call (what Lua can pass to one command).
  *

@@ -1,12 +1,11 @@
 import { script } from '../script.ts';
 
 /**
- * Forgets consumers that ended without leaving: they have asked nothing for long, and nothing is on their
- * names (what was has been taken over by others).
+ * Forgets consumers that ended without leaving: they have long been silent, and hold no entries (others have
+ * taken those over).
  *
- * KEYS 1 receipts
- * ARGV 1 group, 2 idle time in ms, 3 most to forget, 4 consumer to keep
- * Result: consumers forgotten
+ * KEYS 1 receipts ARGV 1 group, 2 idle time in ms, 3 most to forget, 4 consumer to keep Result: consumers
+ * forgotten
  */
 export const forgetConsumers = script(`
 local forgotten = 0

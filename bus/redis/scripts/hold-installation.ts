@@ -1,14 +1,13 @@
 import { script } from '../script.ts';
 
 /**
- * Whose the bus is, and its highest epoch. With an installation in ARGV, it becomes that one's where it is
- * nobody's, or where it may be taken over and its holder has not been heard of for the time given. What is no
- * epoch counts as none.
+ * Reads which installation holds the bus, and its highest epoch. With an installation in ARGV, the bus
+ * becomes that installation's if nobody holds it, or if a takeover is allowed and its holder has been silent
+ * for the time given. An invalid epoch counts as none.
  *
- * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
- * ARGV 1 installation or '' to ask only, 2 epoch, 3 its seal or '', 4 after how many milliseconds it may be
- * taken over; 0 never
- * Result: installation or '', epoch, seal or '', each as text
+ * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen) ARGV 1 installation or '' to ask only, 2
+ * epoch, 3 its seal or '', 4 after how many milliseconds it may be taken over; 0 never Result: installation
+ * or '', epoch, seal or '', each as text
  */
 export const holdInstallation = script(`
 local held = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'seen', 'seal')

@@ -1,9 +1,9 @@
 import { script } from '../script.ts';
 
 /**
- * Reads what is above a position, and says whether the outbox is still the one the position is of: it is not
- * when the epoch is another, or when the stream ends below the offset (deleted, or set back by a failover to
- * a replica).
+ * Reads the entries above a position, and says whether the outbox is still the one that the position belongs
+ * to. It is not if the epoch differs, or if the stream ends below the offset (deleted, or set back by a
+ * failover to a replica).
  *
  * KEYS 1 epoch, 2 outbox ARGV 1 epoch of the position, '' for none, 2 its offset, 3 most entries to read
  * Result: {epoch or '', 1 when lost, else 0, entries {{id, {field, value}}, ...}}. Read from the start when

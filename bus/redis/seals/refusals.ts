@@ -1,12 +1,12 @@
 import type { Logger } from 'pino';
 
-/** So long people are told of it, and so often at most the log, milliseconds. */
+/** How long it is shown to people, and the shortest time between two log lines, milliseconds. */
 const TOLD_MS = 60 * 60_000;
 const LOGGED_EVERY_MS = 60_000;
 
 export type RefusedKind = 'lease' | 'receipts' | 'deliveries' | 'epoch';
 
-/** What somebody wrote into Redis who is no program of the installation: never used, counted, and shown. */
+/** Entries in Redis that no program of the installation wrote: never used, but counted and shown. */
 export class Refusals {
   readonly counts: Record<RefusedKind, number> = { lease: 0, receipts: 0, deliveries: 0, epoch: 0 };
   readonly #log: Logger;
@@ -24,7 +24,10 @@ export class Refusals {
     this.#last = { text: `${kind} (${what})`, at };
     if (at - (this.#loggedAt.get(kind) ?? Number.NEGATIVE_INFINITY) < LOGGED_EVERY_MS) return;
     this.#loggedAt.set(kind, at);
-    this.#log.error({ kind, what, count: this.counts[kind] }, 'refused what somebody else wrote into Redis');
+    this.#log.error(
+      { kind, what, count: this.counts[kind] },
+      'refused an entry in Redis that no program of this installation wrote',
+    );
   }
 
   warnings(): string[] {

@@ -1,12 +1,12 @@
 /**
- * A seal stands beside what a program writes into Redis for another one: by which gateway's key, from whom,
- * with which number, and a MAC (HMAC-SHA-512 cut to 32 bytes) over these and over the bytes. There is one for
- * each batch, none for a message.
+ * A seal accompanies what a program writes into Redis for another one: whose key it uses, who wrote it, its
+ * number, and a MAC (HMAC-SHA-512 cut to 32 bytes) over these and over the bytes. Each batch has one; single
+ * messages have none.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { decode, encode } from '../../encoding.ts';
 
-/** What is sealed: a seal for one purpose is worth nothing for another. */
+/** What it seals: a seal for one purpose is invalid for another. */
 export type SealedKind = 'lease' | 'heard' | 'left' | 'receipts' | 'deliveries';
 
 export interface SealSubject {
@@ -15,7 +15,7 @@ export interface SealSubject {
   serial: string;
   /** Who sealed it: an incarnation, or a random name of the process. */
   sender: string;
-  /** Of the sender: a sequence, or a time in milliseconds. */
+  /** The sender's number: a sequence, or a time in milliseconds. */
   number: number;
 }
 
@@ -35,7 +35,7 @@ export function makeSeal(
   return encode([gateway, serial, sender, number, macOf(key, kind, subject, parts)]);
 }
 
-/** `null` for what is no seal. */
+/** `null` if it is not a seal. */
 export function readSeal(bytes: Uint8Array | null | undefined): Seal | null {
   if (!bytes || bytes.length > 1_024) return null;
   try {
@@ -53,7 +53,7 @@ export function isGood(key: Uint8Array, kind: SealedKind, seal: Seal, parts: rea
   return timingSafeEqual(macOf(key, kind, seal, parts), seal.mac);
 }
 
-/** Lengths stand before the parts, so that no two lists of parts have the same bytes. */
+/** Each part follows its length, so that no two lists of parts have the same bytes. */
 function macOf(
   key: Uint8Array,
   kind: SealedKind,

@@ -4,21 +4,24 @@ import type { Refusals } from './refusals.ts';
 import { isGood, makeSeal, readSeal, type Seal, type SealedKind } from './seal.ts';
 
 export interface SealOptions {
-  /** Those of this gateway, the newest: what its bus writes is sealed with them, what it reads must be. */
+  /**
+   * This gateway's newest credentials: its bus seals what it writes with them, and accepts only what is
+   * sealed with them.
+   */
   credentials?: () => GatewayCredentials;
-  /** An administration server's: what its bus reads must be sealed, what it writes is. */
+  /** An administration server's keys: its bus seals what it writes, and accepts only what is sealed. */
   gatewayKeys?: GatewayKeys;
 }
 
-/** Keys of earlier certificates that are still good for what was sealed before a renewal. */
+/** Keys of earlier certificates, which still open what was sealed before a renewal. */
 const EARLIER_KEPT = 4;
 
 /**
- * Seals what this program writes, and opens what others wrote. Without keys nothing is sealed: everybody who
- * may write to Redis is believed.
+ * Seals what this program writes, and checks what others wrote. Without keys nothing is sealed, and
+ * everything in Redis is accepted.
  */
 export class Seals {
-  /** Names this process in what it seals; a restart has another name, and begins again at 1. */
+  /** Names this process in its seals; after a restart it has another name, and counts from 1 again. */
   readonly sender = nanoid();
   readonly refusals: Refusals;
   readonly #options: SealOptions;
@@ -30,12 +33,12 @@ export class Seals {
     this.refusals = refusals;
   }
 
-  /** Whether what a gateway says must be sealed to be believed. */
+  /** Whether messages of gateways must be sealed. */
   get checksGateways(): boolean {
     return this.#options.gatewayKeys !== undefined;
   }
 
-  /** Whether what an administration server says must be. */
+  /** Whether messages of administration servers must be sealed. */
   get checksServers(): boolean {
     return this.#options.credentials !== undefined;
   }
@@ -62,7 +65,7 @@ export class Seals {
     return makeSeal(macKey, kind, { gateway, serial, sender, number }, parts);
   }
 
-  /** For a gateway, by an administration server; `null`: it has no valid certificate any more. */
+  /** An administration server's seal for a gateway; `null`: the gateway no longer has a valid certificate. */
   async forGateway(
     kind: SealedKind,
     { gateway, serial }: { gateway: string; serial: string },
@@ -74,7 +77,7 @@ export class Seals {
     return key ? makeSeal(key, kind, { gateway, serial, sender, number }, parts) : null;
   }
 
-  /** The seal, if it is good; `null` otherwise. */
+  /** The seal, if it is valid; otherwise `null`. */
   async open(
     kind: SealedKind,
     bytes: Uint8Array | null | undefined,

@@ -1,22 +1,22 @@
-/** Numbers of one sender that may still come after a higher one: appends overtake each other a little. */
+/** How far a sender's number may lag behind its highest: appends overtake each other a little. */
 const WINDOW = 1_024;
 /** A restarted administration server is another sender. */
 const SENDERS = 1_000;
 
 interface Seen {
   highest: number;
-  /** Where each number within the window was. */
+  /** The place of each number within the window. */
   places: Map<number, string>;
 }
 
 /**
- * What was taken from each sender. A number counts at one place only: the same entry read again is no replay,
- * the same bytes appended again are one.
+ * The numbers accepted from each sender. A number is valid at one place only: reading the same entry again is
+ * not a replay, but the same bytes appended again are one.
  */
 export class Sequences {
   readonly #senders = new Map<string, Seen>();
 
-  /** Whether `number` of `sender` at `place` is no replay. */
+  /** Whether `number` of `sender` at `place` is not a replay. */
   take(sender: string, number: number, place: string): boolean {
     const seen = this.#senders.get(sender) ?? { highest: 0, places: new Map<number, string>() };
     if (number <= seen.highest - WINDOW) return false;
