@@ -12,8 +12,6 @@ const BY_NAME: Record<string, ExitCode> = {
   StoreSettingsError: EXIT.usage,
   RedisSettingsError: EXIT.usage,
   EnrollError: EXIT.refused,
-  // Whoever starts programs tries again: it may come from somebody on the way.
-  WrongServer: EXIT.unavailable,
   ForeignInstallation: EXIT.refused,
   JoinRefused: EXIT.refused,
   IdentityFileError: EXIT.usage,

@@ -36,19 +36,6 @@ export interface AgentEnd {
   reason: string;
 }
 
-/** The URL does not lead to an administration server, and an agent that is not enrolled knows no other. */
-export class WrongServer extends Error {
-  override readonly name = 'WrongServer';
-  constructor(server: string) {
-    super(
-      `${server} answers an enrolment with HTTP 404, so it is not the base URL of a Pushpoint ` +
-        'administration server. ' +
-        'Correct --server (PUSHPOINT_SERVER or `server` in the file), with the path that the server ' +
-        'has behind a proxy',
-    );
-  }
-}
-
 export class Agent {
   readonly #config: AgentConfig;
   readonly #log: Logger;
@@ -85,8 +72,7 @@ export class Agent {
 
   /**
    * Resolves when the agent is enrolled and connecting; waits for a server that does not answer. Throws
-   * `EnrollError` when the server refuses, `WrongServer` when there is none, and `FolderInUse` when
-   * another agent uses the state folder.
+   * `EnrollError` when the server refuses, and `FolderInUse` when another agent uses the state folder.
    */
   start(): Promise<void> {
     this.#starting ??= this.#start().catch((error) => {
@@ -154,16 +140,19 @@ export class Agent {
         return;
       } catch (error) {
         if (!(error instanceof EnrollError) || !error.temporary) throw error;
-        if (error.status === 404) throw new WrongServer(this.#config.server);
         retryAfterMs = error.retryAfterMs;
-        this.#log.warn(
-          { server: this.#config.server, reason: error.message },
-          'not enrolled yet: asking again',
-        );
+        this.#sayWhy(error);
       }
       const { inMs } = pause.next({ code: 1006, retryAfterMs, sessionMs: 0 });
       await this.#pause(inMs);
     }
+  }
+
+  /** Whoever is on the way may have answered (E-6): so it asks again, however wrong the address looks. */
+  #sayWhy({ status, message: reason }: EnrollError): void {
+    const { server } = this.#config;
+    if (status === 404) this.#log.error({ server, remedy: WRONG_SERVER }, 'no server here: asking again');
+    else this.#log.warn({ server, reason }, 'not enrolled yet: asking again');
   }
 
   async #enroll(store: FileStore) {
@@ -258,6 +247,10 @@ export class Agent {
     });
   }
 }
+
+const WRONG_SERVER =
+  'It answers an enrolment with HTTP 404. If --server (PUSHPOINT_SERVER or `server` in the file) is not the ' +
+  'base URL of a Pushpoint administration server, with the path that it has behind a proxy, correct it.';
 
 const ENROL_AGAIN = 'Empty its state folder and start it with an enrolment token to make it a device again.';
 

@@ -281,22 +281,28 @@ test('E-6: an agent behind a login page asks on until the server itself answers'
   await gw.stop();
 });
 
-test('E-6: an agent ends if its URL enrols no devices, and says what to correct', async () => {
-  for (const body of ['<html>Not Found</html>', { detail: 'Not Found' }, { code: 'not-found' }]) {
-    const admin = await scriptAdmin(() => ({ status: 404, body }));
-    const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
-    folders.push(join(stateDir, '..'));
-    const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
-      reconnect,
-    });
-    const error = await agent.start().catch((e) => e);
-    assert.is(error.name, 'WrongServer');
-    assert.ok(error.message.includes(`${admin.url} answers an enrolment with HTTP 404`), error.message);
-    assert.match(error.message, /Correct --server/);
-    assert.is(admin.asked.length, 1);
-    await agent.stop();
-    await admin.stop();
+test('E-6: an agent that gets 404 says what to correct, asks again, and enrols in the end', async () => {
+  const bodies = ['<html>Not Found</html>', { detail: 'Not Found' }, { code: 'not-found' }];
+  const admin = await scriptAdmin(async (asked) => {
+    const body = bodies.shift();
+    return body ? { status: 404, body } : { status: 201, body: await enrolment(asked) };
+  });
+  const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
+  folders.push(join(stateDir, '..'));
+  const lines: { server?: string; remedy?: string }[] = [];
+  const heard = pino({ level: 'error' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), heard, {
+    reconnect,
+  });
+  await agent.start();
+  assert.is(admin.asked.length, 4);
+  assert.is(lines.length, 3);
+  for (const { server, remedy } of lines) {
+    assert.is(server, admin.url);
+    assert.match(remedy ?? '', /HTTP 404.*--server/);
   }
+  await agent.stop();
+  await admin.stop();
 });
 
 test('G-16: an agent that is enrolled goes on, whatever answers in place of its server', async () => {
