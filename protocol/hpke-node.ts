@@ -1,16 +1,13 @@
 import {
-  createCipheriv,
-  createDecipheriv,
   createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
 } from 'node:crypto';
+import { decryptGcm, encryptGcm } from './aes-gcm-node.ts';
 import type { HpkePlatform } from './hpke.ts';
 import { pkcs8, rawKey, spki } from './raw-keys.ts';
-
-const TAG_BYTES = 16;
 
 /** By OpenSSL, for programs of Node only: the index of the protocol, which browsers load, lacks it. */
 export const nodeHpke: HpkePlatform = {
@@ -30,16 +27,9 @@ export const nodeHpke: HpkePlatform = {
     return createHmac('sha256', key).update(bytes).digest();
   },
   encrypt(key, nonce, associated, bytes) {
-    const cipher = createCipheriv('aes-256-gcm', key, nonce);
-    cipher.setAAD(associated);
-    return new Uint8Array(Buffer.concat([cipher.update(bytes), cipher.final(), cipher.getAuthTag()]));
+    return new Uint8Array(Buffer.concat(encryptGcm(key, nonce, bytes, associated)));
   },
   decrypt(key, nonce, associated, bytes) {
-    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
-    decipher.setAAD(associated);
-    const end = bytes.length - TAG_BYTES;
-    if (end < 0) throw new TypeError('shorter than its tag');
-    decipher.setAuthTag(bytes.subarray(end));
-    return new Uint8Array(Buffer.concat([decipher.update(bytes.subarray(0, end)), decipher.final()]));
+    return new Uint8Array(decryptGcm(key, nonce, bytes, associated));
   },
 };

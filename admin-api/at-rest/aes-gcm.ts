@@ -1,23 +1,19 @@
 /** AES-256-GCM with random nonces of 12 bytes, the tag of 16 bytes at the end. */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { Encrypted } from '../../protocol/index.ts';
+import { randomBytes } from 'node:crypto';
+import { decryptGcm, encryptGcm } from '../../protocol/aes-gcm-node.ts';
+import { type Encrypted, LIMITS } from '../../protocol/index.ts';
 
-const ALGORITHM = 'aes-256-gcm';
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
+const NONCE_BYTES = LIMITS.sealNonceBytes;
 
 /** `key`: 32 bytes; `about`: associated data. */
 export function encrypt(key: Uint8Array, plain: Uint8Array, about: Uint8Array): Encrypted {
   const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv(ALGORITHM, key, nonce).setAAD(about);
-  return { nonce, ct: Buffer.concat([cipher.update(plain), cipher.final(), cipher.getAuthTag()]) };
+  return { nonce, ct: Buffer.concat(encryptGcm(key, nonce, plain, about)) };
 }
 
 /** Throws for what was not encrypted with this key and about this. */
 export function decrypt(key: Uint8Array, { nonce, ct }: Encrypted, about: Uint8Array): Buffer {
-  const decipher = createDecipheriv(ALGORITHM, key, nonce, { authTagLength: TAG_BYTES });
-  decipher.setAAD(about).setAuthTag(ct.subarray(-TAG_BYTES));
-  return Buffer.concat([decipher.update(ct.subarray(0, -TAG_BYTES)), decipher.final()]);
+  return decryptGcm(key, nonce, ct, about);
 }
 
 /** Nonce and ciphertext, as one. */

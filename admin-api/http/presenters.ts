@@ -1,5 +1,5 @@
 import type { Lease } from '../../bus/bus.ts';
-import { EXECUTION_STATES, type SignedServerKeys } from '../../protocol/index.ts';
+import { EXECUTION_STATES, type SignedServerKeys, toBase64url } from '../../protocol/index.ts';
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
@@ -41,10 +41,6 @@ export function time(ms: number): string {
 
 export function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : time(ms);
-}
-
-export function base64url(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64url');
 }
 
 export function presentPage<T, U>(
@@ -114,23 +110,23 @@ export function presentEnrolmentToken(token: EnrolmentToken): EnrolmentTokenDocu
 }
 
 export function presentEnrolment({ keys, body, sig }: Enrolment): EnrolmentDocument {
-  return { keys: presentKeyDocuments(keys), body: base64url(body), sig: base64url(sig) };
+  return { keys: presentKeyDocuments(keys), body: toBase64url(body), sig: toBase64url(sig) };
 }
 
 export function presentKeyDocuments(documents: readonly SignedServerKeys[]): KeyDocuments {
   return documents.map(({ body, sig, previousSig }) => ({
-    ...{ body: base64url(body), sig: base64url(sig) },
-    ...(previousSig && { previousSig: base64url(previousSig) }),
+    ...{ body: toBase64url(body), sig: toBase64url(sig) },
+    ...(previousSig && { previousSig: toBase64url(previousSig) }),
   }));
 }
 
 export function presentLocated({ keys, gateways, sig }: Located): LocatedDocument {
-  return { keys: presentKeyDocuments(keys), gateways, sig: base64url(sig) };
+  return { keys: presentKeyDocuments(keys), gateways, sig: toBase64url(sig) };
 }
 
 export function presentKeyRotated({ keys, membership: { body, sig } }: KeyRotated): KeyRotatedDocument {
   return {
-    membership: { body: base64url(body), sig: base64url(sig) },
+    membership: { body: toBase64url(body), sig: toBase64url(sig) },
     keys: presentKeyDocuments(keys),
   };
 }
@@ -296,7 +292,7 @@ export function presentOpenedTunnel({ tunnel, join }: OpenedTunnel): OpenedTunne
       gateway: { name: gateway, url },
       worker,
       ticket,
-      key: key && Buffer.from(key).toString('base64url'),
+      key: key && toBase64url(key),
       expiresAt: time(expiresAt),
     },
   };

@@ -2,9 +2,10 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
+import { toBase64url } from '../../protocol/index.ts';
 import { Problem, type ProblemCode, SignedRefusal } from '../problems.ts';
 import { StoreUnavailable } from '../store/store.ts';
-import { base64url, presentKeyDocuments } from './presenters.ts';
+import { presentKeyDocuments } from './presenters.ts';
 import type { ProblemDocument } from './schemas/common.ts';
 import { type FieldError, fieldErrors } from './validation.ts';
 
@@ -70,7 +71,7 @@ export function problemDocument(problem: Problem, requestId?: string): ProblemDo
     ...(requestId !== undefined && { instance: `urn:pushpoint:request:${requestId}` }),
     ...(problem instanceof InvalidRequest && { errors: problem.errors }),
     ...(problem instanceof SignedRefusal && {
-      ...{ keys: presentKeyDocuments(problem.keys), sig: base64url(problem.sig) },
+      ...{ keys: presentKeyDocuments(problem.keys), sig: toBase64url(problem.sig) },
     }),
   };
 }

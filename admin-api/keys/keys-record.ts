@@ -3,10 +3,12 @@ import { sign } from 'node:crypto';
 import {
   decodeServerKeys,
   encodeServerKeys,
+  fromBase64url,
   LIMITS,
   type ServerKeys,
   type SignedServerKeys,
   serverKeysBytes,
+  toBase64url,
 } from '../../protocol/index.ts';
 import type { KeyPair } from './key-vault.ts';
 
@@ -87,11 +89,11 @@ type Row = {
 export function toRow({ documents, active, activeSince, copied, pending }: KeysRecord): string {
   const row: Row = {
     documents: documents.map(({ body, sig, previousSig }) => ({
-      ...{ body: text(body), sig: text(sig) },
-      ...(previousSig && { previousSig: text(previousSig) }),
+      ...{ body: toBase64url(body), sig: toBase64url(sig) },
+      ...(previousSig && { previousSig: toBase64url(previousSig) }),
     })),
-    ...{ active: text(active), activeSince, copied },
-    ...(pending && { pending: text(pending) }),
+    ...{ active: toBase64url(active), activeSince, copied },
+    ...(pending && { pending: toBase64url(pending) }),
   };
   return JSON.stringify(row);
 }
@@ -100,18 +102,10 @@ export function fromRow(stored: string): KeysRecord {
   const { documents, active, activeSince, copied, pending } = JSON.parse(stored) as Row;
   return {
     documents: documents.map(({ body, sig, previousSig }) => ({
-      ...{ body: bytes(body), sig: bytes(sig) },
-      ...(previousSig !== undefined && { previousSig: bytes(previousSig) }),
+      ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
+      ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
     })),
-    ...{ active: bytes(active), activeSince, copied },
-    ...(pending !== undefined && { pending: bytes(pending) }),
+    ...{ active: fromBase64url(active), activeSince, copied },
+    ...(pending !== undefined && { pending: fromBase64url(pending) }),
   };
-}
-
-function text(value: Uint8Array): string {
-  return Buffer.from(value).toString('base64url');
-}
-
-function bytes(value: string): Uint8Array {
-  return new Uint8Array(Buffer.from(value, 'base64url'));
 }

@@ -1,7 +1,6 @@
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
 import { fingerprintText } from '../../bus/join-messages.ts';
-import { joinTokenText } from '../../bus/join-token.ts';
-import { pkcs8, rawKey } from '../../protocol/index.ts';
+import { pkcs8, rawKey, tokenText } from '../../protocol/index.ts';
 import { newId } from '../identifiers.ts';
 import type { JoinAnswers } from '../pki/join-answers.ts';
 import { Problem } from '../problems.ts';
@@ -60,7 +59,7 @@ export class JoinService {
       await tx.joinTokens.create(record);
       await recordChange(tx, at, actor, 'join-token.created', id, { gateway, expiresAt });
     });
-    return { ...record, token: joinTokenText({ id, seed, fingerprint: this.fingerprint }) };
+    return { ...record, token: tokenText('ppg1', { id, seed, fingerprint: this.fingerprint }) };
   }
 
   /** A token for each of these gateways that never joined. */

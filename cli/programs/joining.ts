@@ -1,15 +1,16 @@
 /** How a gateway gets what it is known by, before its workers start, and keeps it fresh. */
+
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
-import { parseFingerprint, parseJoinToken } from '../../bus/join-token.ts';
 import type { GatewayIdentity } from '../../gateway/joining/identity.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { type JoinBy, Joiner } from '../../gateway/joining/joiner.ts';
 import { Renewals } from '../../gateway/joining/renewals.ts';
 import { Dependency } from '../../health/health.ts';
+import { parseFingerprint, parseToken } from '../../protocol/index.ts';
 import { ConfigError } from '../config/load.ts';
 import type { ConfigOf } from '../config/options.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -114,7 +115,7 @@ function rightOf({ joinToken, joinTokenFile, installation }: JoinConfig): Right 
 }
 
 function tokenOf(text: string, source: string) {
-  const token = parseJoinToken(text);
+  const token = parseToken('ppg1', text);
   if (token) return token;
   throw new ConfigError([`${source} is no join token: expected what pushpoint gateways join-token printed`]);
 }

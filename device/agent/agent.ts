@@ -249,8 +249,8 @@ export class Agent {
 }
 
 const WRONG_SERVER =
-  'It answers an enrolment with HTTP 404. If --server (PUSHPOINT_SERVER or `server` in the file) is not the ' +
-  'base URL of a Pushpoint administration server, with the path that it has behind a proxy, correct it.';
+  'It answers an enrolment with HTTP 404. Correct --server (PUSHPOINT_SERVER or `server` in the file) ' +
+  'if it is not the base URL of a Pushpoint administration server, with the path that it has behind a proxy.';
 
 const ENROL_AGAIN = 'Empty its state folder and start it with an enrolment token to make it a device again.';
 

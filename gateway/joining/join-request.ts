@@ -16,9 +16,8 @@ import {
   joinBytes,
   joinId,
 } from '../../bus/join-messages.ts';
-import type { JoinToken } from '../../bus/join-token.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
-import { pkcs8 } from '../../protocol/index.ts';
+import { pkcs8, type TokenParts } from '../../protocol/index.ts';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 
 const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
@@ -29,7 +28,7 @@ interface Wanted {
   at: number;
 }
 
-export function joinByToken(gateway: string, { id, seed, fingerprint }: JoinToken, at: number) {
+export function joinByToken(gateway: string, { id, seed, fingerprint }: TokenParts, at: number) {
   const der = Buffer.from(pkcs8('Ed25519', seed));
   const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
   const prove = (bytes: Uint8Array) => sign(null, bytes, key);

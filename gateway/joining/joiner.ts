@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, JOINS } from '../../bus/bus.ts';
 import { fingerprintText } from '../../bus/join-messages.ts';
-import type { JoinToken } from '../../bus/join-token.ts';
+import type { TokenParts } from '../../protocol/index.ts';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 import type { IdentityFiles } from './identity-files.ts';
 import { openJoinAnswer } from './join-answer.ts';
@@ -25,7 +25,7 @@ export interface JoinerParts {
 }
 
 /** How a gateway without an identity asks for one. */
-export type JoinBy = { token: JoinToken } | { fingerprint: Uint8Array };
+export type JoinBy = { token: TokenParts } | { fingerprint: Uint8Array };
 
 export class Joiner {
   readonly #parts: JoinerParts;

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseFingerprint, parseJoinToken } from '../../bus/join-token.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { type JoinBy, Joiner } from '../../gateway/joining/joiner.ts';
+import { parseFingerprint, parseToken } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
@@ -31,7 +31,7 @@ function joinAs(gateway: string, by: JoinBy) {
 async function newToken(gateway: string) {
   const { status, body } = await http.call('POST', '/v1/join-tokens', { body: { gateway } });
   assert.is(status, 201);
-  const token = parseJoinToken(body.token);
+  const token = parseToken('ppg1', body.token);
   if (!token) throw new Error('no join token');
   return { token, id: body.id as string };
 }

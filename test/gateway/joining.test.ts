@@ -23,7 +23,6 @@ import {
   joinedBytes,
   joinId,
 } from '../../bus/join-messages.ts';
-import { type JoinToken, joinTokenText, parseJoinToken } from '../../bus/join-token.ts';
 import type { GatewayIdentity } from '../../gateway/joining/identity.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { openJoinAnswer } from '../../gateway/joining/join-answer.ts';
@@ -31,7 +30,7 @@ import { joinByApproval, joinByToken, renew } from '../../gateway/joining/join-r
 import { Joiner, JoinRefused } from '../../gateway/joining/joiner.ts';
 import { Renewals } from '../../gateway/joining/renewals.ts';
 import { Dependency } from '../../health/health.ts';
-import { pkcs8 } from '../../protocol/index.ts';
+import { parseToken, pkcs8, type TokenParts, tokenText } from '../../protocol/index.ts';
 import { type Composed, composed } from '../admin-api/composed.ts';
 import { rejects } from '../admin-api/store-fixtures.ts';
 import { waitFor } from '../wait.ts';
@@ -67,9 +66,9 @@ test.after.each(async ({ admin, folder, joiner }) => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function token(context: Context, gateway = 'gw1'): Promise<{ token: JoinToken }> {
+async function token(context: Context, gateway = 'gw1'): Promise<{ token: TokenParts }> {
   const { token: text } = await context.service.createToken({ gateway }, 'tester');
-  const parsed = parseJoinToken(text);
+  const parsed = parseToken('ppg1', text);
   if (!parsed) throw new Error('no join token');
   return { token: parsed };
 }
@@ -210,7 +209,7 @@ test('a forged answer is ignored: by another key, to another request, or changed
   try {
     const other = await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x');
     assert.is.not(
-      Buffer.from(parseJoinToken(other.token)?.fingerprint ?? []).toString('hex'),
+      Buffer.from(parseToken('ppg1', other.token)?.fingerprint ?? []).toString('hex'),
       Buffer.from(service.fingerprint).toString('hex'),
     );
     const foreign = stranger.serverKeys.signer.signJoined(pending.body, body);
@@ -353,7 +352,10 @@ test('a restored database takes what its authority signed since, and nothing els
   assert.equal(await admin.gatewayKeys.keyOf('gw1', renewed.serial), Buffer.from(renewed.macKey));
   const stranger = await composed({});
   try {
-    const by = parseJoinToken((await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x')).token);
+    const by = parseToken(
+      'ppg1',
+      (await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x')).token,
+    );
     if (!by) throw new Error('no join token');
     const there = { bus: stranger.bus, log, gateway: 'gw1' };
     stranger.joinAnswers.start();
@@ -443,10 +445,10 @@ test('a damaged file is said to be damaged', ({ files, folder }) => {
 
 test('text that is no join token is none', async (context) => {
   const { token: text } = await context.service.createToken({ gateway: 'gw1' }, 'tester');
-  const parsed = parseJoinToken(`${text}\n`);
-  assert.is(parsed && joinTokenText(parsed), text);
+  const parsed = parseToken('ppg1', `${text}\n`);
+  assert.is(parsed && tokenText('ppg1', parsed), text);
   for (const wrong of ['', 'x', text.replace('ppg1', 'pp1'), `${text}.x`, text.slice(0, -1), `${text}A`]) {
-    assert.is(parseJoinToken(wrong), null, wrong);
+    assert.is(parseToken('ppg1', wrong), null, wrong);
   }
 });
 

@@ -1,3 +1,4 @@
+import { toBase64url } from '../../../protocol/index.ts';
 import type { KeysView } from '../../services/keys-service.ts';
 import { actorOf } from '../auth.ts';
 import { type App, operation } from '../operation.ts';
@@ -72,7 +73,10 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
     async (request) => {
       const { publicKey } = request.body;
       return present(
-        await keys.replaceRoot(publicKey === undefined ? null : bytes(publicKey), actorOf(request)),
+        await keys.replaceRoot(
+          publicKey === undefined ? null : Buffer.from(publicKey, 'base64url'),
+          actorOf(request),
+        ),
       );
     },
   );
@@ -91,9 +95,9 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
     async (request) => {
       const { body, sig, previousSig } = request.body;
       const signatures = {
-        body: bytes(body),
-        ...(sig !== undefined && { sig: bytes(sig) }),
-        ...(previousSig !== undefined && { previousSig: bytes(previousSig) }),
+        body: Buffer.from(body, 'base64url'),
+        ...(sig !== undefined && { sig: Buffer.from(sig, 'base64url') }),
+        ...(previousSig !== undefined && { previousSig: Buffer.from(previousSig, 'base64url') }),
       };
       return present(await keys.sign(signatures, actorOf(request)));
     },
@@ -103,16 +107,16 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
 function present(view: KeysView): ServerKeysDocument {
   const { keys, next } = view;
   const signing = (state: 'previous' | 'active' | 'next') => (key: Uint8Array) => ({
-    publicKey: text(key),
+    publicKey: toBase64url(key),
     state,
   });
   return {
-    fingerprint: text(view.fingerprint),
+    fingerprint: toBase64url(view.fingerprint),
     epoch: keys.epoch,
     revision: keys.revision,
-    document: text(view.document.body),
-    sig: text(view.document.sig),
-    root: { publicKey: text(keys.root), kept: view.rootHere ? 'here' : 'elsewhere' },
+    document: toBase64url(view.document.body),
+    sig: toBase64url(view.document.sig),
+    root: { publicKey: toBase64url(keys.root), kept: view.rootHere ? 'here' : 'elsewhere' },
     signing: [
       ...view.previous.map(signing('previous')),
       signing('active')(view.active),
@@ -121,14 +125,6 @@ function present(view: KeysView): ServerKeysDocument {
     activeSince: new Date(view.activeSince).toISOString(),
     waitingFor: view.waitingFor,
     notRetirable: view.notRetirable,
-    pending: view.pending ? text(view.pending) : null,
+    pending: view.pending ? toBase64url(view.pending) : null,
   };
-}
-
-function text(value: Uint8Array): string {
-  return Buffer.from(value).toString('base64url');
-}
-
-function bytes(value: string): Uint8Array {
-  return new Uint8Array(Buffer.from(value, 'base64url'));
 }

@@ -9,13 +9,13 @@ const OPEN = '    open(counter, message) {\n';
 const IN_CLEAR: readonly Patch[] = [
   {
     file: CIPHER,
-    find: 'const encrypted = cipher.update(frame);',
-    replace: 'cipher.update(frame);\n        const encrypted = Buffer.from(frame);',
+    find: 'const [encrypted, tag] = encryptGcm(this.#own, nonce, frame);',
+    replace: 'const [encrypted, tag] = [Buffer.from(frame), encryptGcm(this.#own, nonce, frame)[1]];',
   },
   {
     file: CIPHER,
     find: OPEN,
-    replace: `${OPEN}        return message.subarray(SEAL_COUNTER_BYTES, ENDS_AT);\n`,
+    replace: `${OPEN}        return message.subarray(SEAL_COUNTER_BYTES, -LIMITS.sealTagBytes);\n`,
   },
 ];
 

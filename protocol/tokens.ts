@@ -1,12 +1,12 @@
 /**
- * Tokens as people pass them on (E-1): who may join, and which installation to trust. The seed never travels:
- * whoever holds the token signs with the key made from it.
+ * Tokens as people pass them on (E-1): who may enrol or join, and which installation to trust. The seed never
+ * travels: whoever holds the token signs with the key made from it.
  */
 import { fromBase64url, toBase64url } from './base64url.ts';
 import { ID_PATTERN } from './limits.ts';
 
-/** What a token is for: a device. */
-export type TokenKind = 'pp1';
+/** What a token is for: a device that enrols, or a gateway that joins. */
+export type TokenKind = 'pp1' | 'ppg1';
 
 export interface TokenParts {
   /** How the server knows the token. */
@@ -27,6 +27,15 @@ export function parseToken(kind: TokenKind, text: string): TokenParts | null {
   if (head !== kind || !ID_PATTERN.test(id) || more.length > 0) return null;
   try {
     return { id, seed: fromBase64url(seed, 32), fingerprint: fromBase64url(fingerprint, 32) };
+  } catch {
+    return null;
+  }
+}
+
+/** The fingerprint of an installation as text (K-2); `null` for any other text. */
+export function parseFingerprint(text: string): Uint8Array | null {
+  try {
+    return fromBase64url(text.trim(), 32);
   } catch {
     return null;
   }
