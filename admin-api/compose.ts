@@ -85,7 +85,8 @@ async function coreParts(given: Given) {
   const { now = () => bus.clock.now(), config = {} } = given;
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may be somebody else's.
-  await bus.owner.claim(installation, await loadEpochSeal(store.meta, secretBox));
+  const epochSeal = await loadEpochSeal(store.meta, secretBox);
+  await bus.owner.claim(installation, epochSeal);
   const settings = adminSettings(config);
   const { epoch } = installation;
   const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });
@@ -93,7 +94,7 @@ async function coreParts(given: Given) {
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const ledgerSecrets = new LedgerSecrets(secrets.secretFor('secret commands'));
   const secretCommands = new SecretCommands({ ledgerSecrets, secrets, installation });
-  gatewayKeys.open({ store, secrets, now });
+  gatewayKeys.open({ store, secrets });
   const authority = new CertificateAuthority({ store, secretBox, installation, now });
   await authority.ensureFirst();
   const registry = new Registry();
@@ -107,6 +108,7 @@ async function coreParts(given: Given) {
     now,
     settings,
     installation,
+    epochSeal,
     serverKeys,
     signer: serverKeys.signer,
     secrets,

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Bus, Lease } from '../bus/bus.ts';
 import { OneAtATime } from '../bus/one-at-a-time.ts';
+import type { GatewayCertificates, Revocation } from './store/pki-records.ts';
 
 /** The workers that hold a lease; `known` once they were read. */
 export interface LeaseList {
@@ -11,12 +12,14 @@ export interface LeaseList {
 export interface Revocations {
   /** Whether all certificates of the gateway were revoked, when that was last read. */
   isRevoked(gateway: string): boolean;
+  /** When a certificate of the gateway was revoked last, milliseconds since the Unix epoch; 0: never. */
+  revokedAt(gateway: string): number;
 }
 
 export interface LiveWorkersParts {
   bus: Bus;
   log: Logger;
-  certificates: { revokedGateways(): Promise<string[]> };
+  certificates: Pick<GatewayCertificates, 'revocations'>;
 }
 
 /**
@@ -27,7 +30,7 @@ export class LiveWorkers implements LeaseList, Revocations {
   readonly #bus: Bus;
   readonly #log: Logger;
   readonly #certificates: LiveWorkersParts['certificates'];
-  #revoked: ReadonlySet<string> = new Set();
+  #revoked: ReadonlyMap<string, Revocation> = new Map();
   readonly #intervalMs: number;
   #leases = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
@@ -98,13 +101,18 @@ export class LiveWorkers implements LeaseList, Revocations {
   }
 
   isRevoked(gateway: string): boolean {
-    return this.#revoked.has(gateway);
+    return this.#revoked.get(gateway)?.all ?? false;
+  }
+
+  revokedAt(gateway: string): number {
+    return this.#revoked.get(gateway)?.at ?? 0;
   }
 
   /** While the store is away, those that were read before count. */
   async #readRevoked(): Promise<void> {
     try {
-      this.#revoked = new Set(await this.#certificates.revokedGateways());
+      const revoked = await this.#certificates.revocations();
+      this.#revoked = new Map(revoked.map((each) => [each.gateway, each]));
     } catch (error) {
       this.#log.debug({ err: error }, 'revoked gateways were not read');
     }

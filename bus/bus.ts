@@ -45,6 +45,8 @@ export interface Owner {
    * `null` until then.
    */
   readonly current: Installation | null;
+  /** The latest epoch that the bus has, whoever wrote it there; 0 until it was looked at. */
+  readonly seen: number;
   /**
    * An administration server claims the bus for its installation before it uses the bus in any other way.
    * Rejects with `ForeignInstallation` when the bus belongs to another installation, and with

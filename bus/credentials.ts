@@ -1,3 +1,5 @@
+import type { Installation } from './bus.ts';
+
 /**
  * What lets gateways and administration servers trust each other through a Redis that others can write to.
  */
@@ -10,12 +12,20 @@ export interface GatewayCredentials {
   macKey: Uint8Array;
   /** Of the installation, 32 bytes: the keys of administration servers are those that its root key signed. */
   fingerprint: Uint8Array;
+  /** Of the server that issued the certificate, with the seal of its epoch (`EpochSeal`). */
+  installation?: Installation & { seal: string };
 }
 
 /** The keys of gateways, as administration servers derive them. */
 export interface GatewayKeys {
-  /** `null`: no such certificate, or it was revoked or has expired. */
-  keyOf(gateway: string, serial: string): Promise<Uint8Array | null>;
+  /** Of the certificate with this serial, whatever became of it: it shows who sealed, not that they may. */
+  keyOf(gateway: string, serial: string): Uint8Array;
+  /**
+   * Until when what this certificate sealed counts, milliseconds since the Unix epoch: until it ends or was
+   * revoked; 0 for a certificate of another gateway. `null`: no such certificate is known, as after an older
+   * copy of the database was restored; its gateway shows it when it renews.
+   */
+  goodUntil(gateway: string, serial: string): Promise<number | null>;
   /** 32 bytes that only administration servers have. */
   readonly ownKey: Uint8Array;
 }

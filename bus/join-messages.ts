@@ -9,7 +9,7 @@ import { pack } from '#msgpack';
 import { bytesOf, decodeMap, id, integer, list, oneOf, text } from '../protocol/fields.ts';
 import { LIMITS, ProtocolError, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
 import { signedServerKeys } from '../protocol/server-keys.ts';
-import { JOINS } from './bus.ts';
+import { type Installation, JOINS } from './bus.ts';
 
 const CSR_BYTES = 2_048;
 const CERTIFICATE_BYTES = 4_096;
@@ -64,8 +64,11 @@ export type JoinAnswer =
       expiresAt: number;
       /** The gateway's MAC key, 32 bytes, sealed to `sealTo`. */
       sealed: Sealed;
+      /** Of the server that answers, with the seal of its epoch (`EpochSeal`); '' for none. */
+      installation: Installation & { seal: string };
     }
-  | { kind: 'refused'; detail: string };
+  /** `over`: the certificate that was to be renewed is worth nothing any more. */
+  | { kind: 'refused'; detail: string; over?: boolean };
 
 /** As it travels: `keys` are those that the gateway needs to check `sig`, the oldest first. */
 export interface SignedJoinAnswer {
@@ -122,8 +125,15 @@ export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array<ArrayBuffer> {
 export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
   const fields = decodeMap(body, ANSWER_BYTES);
   const kind = oneOf(fields, 'kind', ['joined', 'refused']);
-  if (kind === 'refused') return { kind, detail: text(fields, 'detail', DETAIL_LENGTH) };
+  if (kind === 'refused') {
+    return {
+      kind,
+      detail: text(fields, 'detail', DETAIL_LENGTH),
+      ...(fields.over === true && { over: true }),
+    };
+  }
   const sealed = mapOf(fields, 'sealed');
+  const installation = mapOf(fields, 'installation');
   return {
     kind,
     gateway: id(fields, 'gateway'),
@@ -138,6 +148,11 @@ export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
     sealed: {
       enc: bytesOf(sealed, 'enc', LIMITS.publicKeyBytes),
       ct: bytesOf(sealed, 'ct', MAC_KEY_BYTES + TAG_BYTES),
+    },
+    installation: {
+      id: id(installation, 'id'),
+      epoch: integer(installation, 'epoch', 1),
+      seal: text(installation, 'seal', 64),
     },
   };
 }

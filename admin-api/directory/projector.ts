@@ -487,7 +487,8 @@ export class DirectoryProjector {
       former: address?.former.map(served) ?? [],
       ...(!revoked && { pass: this.#passes.of(gateway.name, written?.pass) }),
       keys: this.#keysLike(written),
-      renewAfter: this.#renewAfter,
+      // A gateway whose certificate was revoked learns it when it asks for the next one.
+      renewAfter: Math.max(this.#renewAfter, this.#leases.revokedAt(gateway.name)),
       // Before the leases were read nothing is known against the weight that was.
       weight: this.#leases.known
         ? gatewayWeight(gateway, before)

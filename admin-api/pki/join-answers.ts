@@ -3,7 +3,7 @@
  * the same key gets the same serial number, and so the same MAC key.
  */
 import type { Logger } from 'pino';
-import type { Bus } from '../../bus/bus.ts';
+import type { Bus, EpochSeal, Installation } from '../../bus/bus.ts';
 import { encodeJoinAnswer, encodeSignedAnswer, joinBytes, joinedInfo } from '../../bus/join-messages.ts';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
 import { sealTo } from '../../protocol/hpke.ts';
@@ -20,6 +20,12 @@ const LOOK_MS = 500;
 const ANSWERS_PER_LOOK = 20;
 /** A renewal that is older was written down by somebody else and played again. */
 const RENEWAL_VALID_MS = 600_000;
+/**
+ * Certificates of one gateway in an hour: more than the phases of a rotation need. Whoever has its key, or
+ * can have it renew, fills no table.
+ */
+const ISSUED_PER_HOUR = 16;
+const HOUR_MS = 3_600_000;
 const PRUNE_EVERY_MS = 3_600_000;
 /** How long certificates that ended stay recorded. */
 const KEEP_EXPIRED_MS = 90 * 86_400_000;
@@ -35,12 +41,19 @@ export interface JoinParts {
     readonly signer: { signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array };
   };
   secrets: { gatewayKey(gateway: string, serial: string): Uint8Array };
+  installation: Installation;
+  epochSeal: EpochSeal;
   /** Told that events were appended. */
   hub: { notify(): void };
+  /** How often requests are looked at, milliseconds. */
+  lookMs?: number;
 }
 
-/** Why it gets no certificate; `null`: nothing shows that its gateway wrote it, so nobody is told. */
-type Refusal = { refused: string | null };
+/**
+ * Why it gets no certificate; `null`: nothing shows that its gateway wrote it, so nobody is told. `over`: the
+ * one that it has is worth nothing any more.
+ */
+type Refusal = { refused: string | null; over?: true };
 
 export class JoinAnswers {
   readonly #parts: JoinParts;
@@ -59,7 +72,7 @@ export class JoinAnswers {
   start(): void {
     this.#timer = setInterval(() => {
       if (!this.#looks.running) void this.#looks.ask();
-    }, LOOK_MS);
+    }, this.#parts.lookMs ?? LOOK_MS);
   }
 
   async stop(): Promise<void> {
@@ -75,7 +88,10 @@ export class JoinAnswers {
 
   /** Rejects with `BusUnavailable`; then nothing was changed that approving again does not repeat. */
   async approve(join: ReadJoin, actor: string): Promise<void> {
-    const issued = await this.#parts.store.transaction((tx) => this.#issue(tx, join, actor));
+    const issued = await this.#parts.store.transaction(async (tx) => {
+      await tx.authorities.lock();
+      return this.#issue(tx, join, actor);
+    });
     await this.#bring(join, issued);
   }
 
@@ -109,7 +125,7 @@ export class JoinAnswers {
     const { gateway } = join.request;
     const body =
       'refused' in outcome
-        ? encodeJoinAnswer({ kind: 'refused', detail: outcome.refused ?? '' })
+        ? encodeJoinAnswer({ kind: 'refused', detail: outcome.refused ?? '', over: outcome.over === true })
         : await this.#joined(join, outcome);
     const sig = serverKeys.signer.signJoined(join.body, body);
     await bus.joins.answer(join.id, encodeSignedAnswer({ keys: serverKeys.documents, body, sig }));
@@ -128,9 +144,11 @@ export class JoinAnswers {
     });
     const times = { issuedAt, expiresAt };
     const authorities = trusted;
+    const { installation: own, epochSeal } = this.#parts;
+    const installation = { ...own, seal: epochSeal.of(own) };
     return encodeJoinAnswer({
       kind: 'joined',
-      ...{ gateway, serial, certificate, authorities, trusts, ...times, sealed },
+      ...{ gateway, serial, certificate, authorities, trusts, ...times, sealed, installation },
     });
   }
 
@@ -191,11 +209,13 @@ export class JoinAnswers {
     if (over !== null) {
       return {
         refused: `The certificate of gateway ${gateway} ${over}: join again with a token or approval.`,
+        over: true,
       };
     }
-    // It has taken up this one, so that earlier ones are in nobody's use.
-    await tx.gatewayCertificates.revokeOlder(gateway, record.issuedAt, now);
-    return null;
+    if ((await this.#heldBy(tx, join)) !== undefined) return null;
+    const issued = await tx.gatewayCertificates.countSince(gateway, now - HOUR_MS);
+    if (issued < ISSUED_PER_HOUR) return null;
+    return { refused: `Gateway ${gateway} got ${issued} certificates within an hour: try again later.` };
   }
 
   /** A restored database does not know what was issued since: then the authority's signature counts. */

@@ -121,6 +121,8 @@ export class JoinService {
   async revoke(gateway: string, actor: string): Promise<string[]> {
     const { store, now, hub, directory, leases, gatewayKeys } = this.#parts;
     const revoked = await store.transaction(async (tx) => {
+      // A renewal under way would bring a certificate that this does not see.
+      await tx.authorities.lock();
       const at = now();
       const known = await tx.gatewayCertificates.ofGateway(gateway);
       if (known.length === 0) throw new Problem('not-found', `Gateway ${gateway} has no certificate.`);

@@ -60,6 +60,14 @@ export interface Authorities {
   lock(): Promise<void>;
 }
 
+export interface Revocation {
+  gateway: string;
+  /** The last. */
+  at: number;
+  /** It has no certificate that was not revoked. */
+  all: boolean;
+}
+
 export interface GatewayCertificates {
   create(certificate: GatewayCertificate): Promise<void>;
   get(serial: string): Promise<GatewayCertificate | null>;
@@ -69,11 +77,14 @@ export interface GatewayCertificates {
   unexpired(now: number): Promise<GatewayCertificate[]>;
   /** Those that are not revoked yet; resolves with their serials. */
   revoke(gateway: string, at: number): Promise<string[]>;
-  /** Those of the gateway that were issued before, and are not revoked yet. */
-  revokeOlder(gateway: string, issuedBefore: number, at: number): Promise<void>;
-  /** Names of gateways that had certificates, all of which were revoked. */
-  revokedGateways(): Promise<string[]>;
-  /** Deletes those that ended before; resolves with how many. */
+  /** Of gateways that had certificates revoked, in the order of their names. */
+  revocations(): Promise<Revocation[]>;
+  /** Those of the gateway that were issued since. */
+  countSince(gateway: string, issuedAt: number): Promise<number>;
+  /**
+   * Deletes those that ended before; resolves with how many. Of a revoked gateway the last one stays: it is
+   * never forgotten that it was revoked.
+   */
   prune(expiredBefore: number): Promise<number>;
 }
 

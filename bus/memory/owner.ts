@@ -7,6 +7,10 @@ export class MemoryOwner implements Owner {
     return this.#current;
   }
 
+  get seen(): number {
+    return this.#current?.epoch ?? 0;
+  }
+
   async held(): Promise<Installation | null> {
     return this.#current;
   }

@@ -3,7 +3,7 @@ import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
 import { decode } from '../encoding.ts';
 import type { Keys } from './keys.ts';
 import type { OwnCommands } from './owner.ts';
-import type { Seals } from './seals/seals.ts';
+import type { Seals, Unsealed } from './seals/seals.ts';
 
 /**
  * Most that the clocks of programs may differ, milliseconds: a lease that ended longer ago is an old copy.
@@ -37,10 +37,10 @@ export class LeaseRecords {
   }
 
   /**
-   * `none`: the lease is gone. `refused`: somebody else wrote it. `foreign`: it belongs to a gateway of
-   * another installation, which has not noticed yet that this Redis is not its own.
+   * `none`: the lease is gone. `foreign`: it belongs to a gateway of another installation, which has not
+   * noticed yet that this Redis is not its own. Otherwise: why its seal does not count.
    */
-  async read(incarnation: string): Promise<Lease | 'none' | 'refused' | 'foreign'> {
+  async read(incarnation: string): Promise<Lease | 'none' | 'foreign' | Unsealed> {
     const { commands, keys, seals } = this.#with;
     const key = keys.lease(incarnation);
     const [identity, load, since, heard, seal, heardSeal] = await commands.do(key, (client) =>
@@ -52,12 +52,12 @@ export class LeaseRecords {
     }
     const said = decodeLease(identity, load);
     if (said?.installation && said.installation !== commands.installation) return 'foreign';
-    if (
-      said === null ||
-      (seals.checksGateways && !(await this.#isGood(incarnation, said.identity, { identity, load, seal })))
-    ) {
-      seals.refusals.refuse('lease', incarnation);
-      return 'refused';
+    const sealed = await this.#sealOf(incarnation, said?.identity, { identity, load, seal });
+    if (said === null || sealed !== 'good') {
+      this.#keyOf.delete(incarnation);
+      const why = sealed === 'good' ? 'forged' : sealed;
+      if (why === 'forged') seals.refusals.refuse('lease', incarnation);
+      return why;
     }
     const { installation: _, ...lease } = { ...said, incarnation, since: Number(since ?? 0) };
     const upTo = Number(heard ?? 0);
@@ -75,7 +75,9 @@ export class LeaseRecords {
     if (value === null) return false;
     if (!seals.checksGateways) return true;
     const seal = await seals.open('left', value);
-    if (seal?.sender === incarnation && isIncarnationOf(seal.gateway, incarnation)) return true;
+    if (seal === 'ended' || seal === 'unknown') return false;
+    if (seal !== 'forged' && seal.sender === incarnation && isIncarnationOf(seal.gateway, incarnation))
+      return true;
     seals.refusals.refuse('lease', `${incarnation} left`);
     return false;
   }
@@ -86,29 +88,38 @@ export class LeaseRecords {
     return this.#keyOf.get(incarnation) ?? null;
   }
 
-  async #isGood(
+  async #sealOf(
     incarnation: string,
-    { gateway, worker }: WorkerIdentity,
+    identity: WorkerIdentity | undefined,
     stored: { identity: Buffer; load: Buffer; seal: Buffer | null | undefined },
-  ): Promise<boolean> {
-    const seal = await this.#with.seals.open('lease', stored.seal, [stored.identity, stored.load]);
+  ): Promise<'good' | Unsealed> {
+    const { seals, now } = this.#with;
+    if (!seals.checksGateways) return 'good';
+    const seal = await seals.open('lease', stored.seal, [stored.identity, stored.load]);
+    if (typeof seal === 'string') return seal;
     const good =
-      seal !== null &&
-      seal.gateway === gateway &&
+      identity !== undefined &&
+      seal.gateway === identity.gateway &&
       seal.sender === incarnation &&
-      seal.number > this.#with.now() - CLOCKS_APART_MS &&
-      isIncarnationOf(gateway, incarnation) &&
-      isWorkerOf(gateway, worker);
-    if (good) this.#keyOf.set(incarnation, { gateway, serial: seal.serial });
-    else this.#keyOf.delete(incarnation);
-    return good;
+      seal.number > now() - CLOCKS_APART_MS &&
+      isIncarnationOf(seal.gateway, incarnation) &&
+      isWorkerOf(seal.gateway, identity.worker);
+    if (!good) return 'forged';
+    this.#keyOf.set(incarnation, { gateway: seal.gateway, serial: seal.serial });
+    return 'good';
   }
 
   /** 0 if somebody else wrote it: then nothing ends because of it. */
   async #heard(incarnation: string, upTo: number, bytes: Buffer | null | undefined): Promise<number> {
     if (upTo === 0) return 0;
     const seal = await this.#with.seals.open('heard', bytes);
-    if (seal?.sender === incarnation && isIncarnationOf(seal.gateway, incarnation) && seal.number === upTo) {
+    if (seal === 'ended' || seal === 'unknown') return 0;
+    if (
+      seal !== 'forged' &&
+      seal.sender === incarnation &&
+      isIncarnationOf(seal.gateway, incarnation) &&
+      seal.number === upTo
+    ) {
       return upTo;
     }
     this.#with.seals.refusals.refuse('lease', `${incarnation} heard`);

@@ -1,4 +1,5 @@
 import { nanoid } from 'nanoid';
+import type { Logger } from 'pino';
 import type { Lease, Leases, WorkerIdentity, WorkerLoad } from '../bus.ts';
 import { incarnationOf } from '../credentials.ts';
 import { encode } from '../encoding.ts';
@@ -30,10 +31,12 @@ export interface RedisLeasesParts {
   seals: Seals;
   /** By the clock that all share. */
   now: () => number;
+  log: Logger;
 }
 
 export class RedisLeases implements Leases {
   readonly records: LeaseRecords;
+  readonly #log: Logger;
   readonly #seals: Seals;
   readonly #now: () => number;
   readonly #commands: OwnCommands;
@@ -54,6 +57,7 @@ export class RedisLeases implements Leases {
 
   constructor(parts: RedisLeasesParts) {
     this.records = new LeaseRecords(parts);
+    this.#log = parts.log;
     this.#seals = parts.seals;
     this.#now = parts.now;
     this.#subscriptions = parts.subscriptions;
@@ -156,12 +160,20 @@ export class RedisLeases implements Leases {
     const found = await Promise.all(incarnations.map((incarnation) => this.records.read(incarnation)));
     const leases = found.filter((lease) => typeof lease === 'object');
     const expired = incarnations.filter((_, index) => found[index] === 'none');
+    // Of gateways whose certificates were revoked or are over: their workers lose lease and outbox.
+    const ended = incarnations.filter((_, index) => found[index] === 'ended');
+    await Promise.all(ended.map((incarnation) => this.#end(incarnation)));
     // A lease is listed only after it was created, and an incarnation never returns: a missing one has
     // expired.
     if (expired.length > 0) {
       await this.#commands.do(this.#keys.leases, (client) => client.zrem(this.#keys.leases, ...expired));
     }
     return leases;
+  }
+
+  async #end(incarnation: string): Promise<void> {
+    this.#log.warn({ incarnation }, 'ended the lease of a gateway whose certificate was revoked or is over');
+    await this.release(incarnation);
   }
 
   /** '' for a program without credentials. */

@@ -100,7 +100,7 @@ export class SealedEntries {
   async #isGood(sealed: Buffer, group: readonly Raw[]): Promise<boolean> {
     const parts = [Buffer.from(this.#incarnation), ...group.map(({ delivery }) => delivery)];
     const seal = await this.#seals.open('deliveries', sealed.subarray(1), parts);
-    return seal !== null && this.#sequences.take(seal.sender, seal.number, group.at(-1)?.id ?? '');
+    return typeof seal !== 'string' && this.#sequences.take(seal.sender, seal.number, group.at(-1)?.id ?? '');
   }
 
   #refuse(raws: readonly Raw[]): void {

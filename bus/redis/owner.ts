@@ -19,8 +19,21 @@ import { SCRIPTS } from './scripts/index.ts';
 const GONE_AFTER_MS = 15_000;
 
 /** `seal`: of the epoch; '' for none. */
-interface Sealed extends Installation {
+export interface Sealed extends Installation {
   seal: string;
+}
+
+export interface RedisOwnerParts {
+  commands: Commands;
+  key: string;
+  log: Logger;
+  /** The installation, if the parent process passed it on. */
+  known: Installation | null;
+  /**
+   * Of a gateway: what an administration server told it, signed. `null` before it joined: then it raises no
+   * epoch that others wrote into Redis. `undefined`: this program has nobody to tell it.
+   */
+  told: () => Sealed | null | undefined;
 }
 
 /**
@@ -31,19 +44,25 @@ export class RedisOwner implements Owner {
   readonly #commands: Commands;
   readonly #key: string;
   readonly #log: Logger;
+  readonly #told: RedisOwnerParts['told'];
   #current: Sealed | null;
+  #seen = 0;
   #claims = false;
   #seal: EpochSeal | null = null;
   #problem: string | null = null;
   /** The last epoch that no server began, so that it is reported once. */
   #false = 0;
 
-  /** `known`: the installation, if the parent process passed it on. */
-  constructor(commands: Commands, key: string, log: Logger, known: Installation | null) {
+  constructor({ commands, key, log, known, told }: RedisOwnerParts) {
     this.#commands = commands;
     this.#key = key;
     this.#log = log;
     this.#current = known && { ...known, seal: '' };
+    this.#told = told;
+  }
+
+  get seen(): number {
+    return this.#seen;
   }
 
   get current(): Installation | null {
@@ -84,15 +103,17 @@ export class RedisOwner implements Owner {
   async look(): Promise<void> {
     const held = await this.#ask(this.#claims ? this.#current : null, GONE_AFTER_MS);
     if (held === null) return this.#become(null);
-    this.#current ??= held;
+    const told = this.#claims ? undefined : this.#told();
+    this.#seen = held.epoch;
+    this.#current = told ?? this.#current ?? held;
     const { id, epoch } = this.#current;
     if (held.id !== id) {
       this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, but this program to ${id}`);
     } else if (this.#claims && (await this.#isLater(held, this.#current))) {
       this.#become(olderCopy(this.#current, held.epoch));
     } else {
-      if (held.epoch < epoch) await this.#remind(this.#current);
-      else if (!this.#claims) this.#current = held;
+      if (held.epoch < epoch) await (told === null ? null : this.#remind(this.#current));
+      else if (!this.#claims && !told) this.#current = held;
       this.#become(null);
     }
   }

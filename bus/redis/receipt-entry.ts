@@ -1,30 +1,41 @@
 import type { Receipt } from '../bus.ts';
 import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
 import { decode } from '../encoding.ts';
-import type { Seals } from './seals/seals.ts';
+import type { Seals, Unsealed } from './seals/seals.ts';
+
+/** An entry of the stream: `id` begins with the time at which Redis took it. */
+export interface ReceiptEntry {
+  id: string;
+  fields: readonly Buffer[];
+}
 
 /**
  * The receipts of a stream entry, each with the gateway that brought it. `foreign`: another installation's.
- * `malformed`: not in the form that `append` writes. `refused`: no gateway sealed it, or it names another
- * gateway's workers.
+ * `malformed`: not in the form that `append` writes. `forged`: no gateway sealed it, or it names another
+ * gateway's workers. A certificate vouches for what Redis took while it was valid, however late it is read.
  */
 export async function readReceipts(
-  fields: readonly Buffer[],
+  { id, fields }: ReceiptEntry,
   installation: string,
   seals: Seals,
-): Promise<Receipt[] | 'foreign' | 'malformed' | 'refused'> {
+): Promise<Receipt[] | 'foreign' | 'malformed' | Unsealed> {
   const { b: batch, i: theirs, s: sealed } = named(fields);
   const said = theirs?.toString() ?? '';
   if (said !== '' && said !== installation) return 'foreign';
   if (batch === undefined) return 'malformed';
-  const seal = seals.checksGateways ? await seals.open('receipts', sealed, [batch]) : null;
-  if (seals.checksGateways && seal === null) return 'refused';
+  const seal = seals.checksGateways ? await seals.open('receipts', sealed, [batch], takenAt(id)) : null;
+  if (typeof seal === 'string') return seal;
   const receipts = decodeBatch(batch);
   if (receipts === null) return 'malformed';
   if (seal === null) return receipts;
   // The consumer that applies the batch checks its contents.
-  if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'refused';
+  if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'forged';
   return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: seal.gateway } : receipt));
+}
+
+/** Milliseconds since the Unix epoch, by the clock of Redis. */
+export function takenAt(id: string): number {
+  return Number(id.split('-', 1)[0]);
 }
 
 function named(fields: readonly Buffer[]): Partial<Record<string, Buffer>> {

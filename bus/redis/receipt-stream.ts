@@ -4,9 +4,9 @@ import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { Link } from './link.ts';
 import type { OwnCommands } from './owner.ts';
-import { readReceipts } from './receipt-entry.ts';
+import { readReceipts, takenAt } from './receipt-entry.ts';
 import { SCRIPTS } from './scripts/index.ts';
-import type { Seals } from './seals/seals.ts';
+import type { Seals, Unsealed } from './seals/seals.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
@@ -36,6 +36,12 @@ export interface ReceiptStreamParts {
   log: Logger;
 }
 
+/**
+ * How long receipts wait for a certificate that the database does not know, milliseconds. After an older copy
+ * was restored, gateways renew theirs within seconds.
+ */
+const UNKNOWN_WAITS_MS = 120_000;
+
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
 /**
@@ -50,6 +56,7 @@ export class ReceiptStream {
   readonly #keys: Keys;
   readonly #seals: Seals;
   readonly #log: Logger;
+  readonly #since = performance.now();
   #readerId: number | null = null;
 
   constructor({ target, topology, commands, keys, seals, log }: ReceiptStreamParts, consumer: string) {
@@ -211,21 +218,30 @@ export class ReceiptStream {
       const id = rawId.toString();
       // Claimed, but dropped by its former consumer in the meantime (Redis before 7 still names it).
       if (fields === null) continue;
-      const receipts = await readReceipts(fields, this.#commands.installation, this.#seals);
+      const receipts = await readReceipts({ id, fields }, this.#commands.installation, this.#seals);
       if (receipts === 'foreign') {
         // They come from gateways that have not noticed yet that this Redis belongs to another installation.
         this.#log.warn({ entry: id }, 'dropping receipts of another installation');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
-      } else if (receipts === 'refused' || receipts === 'malformed') {
-        if (receipts === 'refused') this.#seals.refusals.refuse('receipts', id);
-        await this.#bury(id);
+      } else if (receipts === 'unknown' && this.#mayWait(id)) {
+        // It is claimed again later, as what a consumer left.
+        this.#log.info({ entry: id }, 'receipts wait until their gateway shows its certificate');
+      } else if (typeof receipts === 'string') {
+        if (receipts === 'forged') this.#seals.refusals.refuse('receipts', id);
+        await this.#bury(id, receipts);
       } else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
     return batches;
   }
 
-  async #bury(id: string): Promise<void> {
-    this.#log.error({ entry: id }, 'moved aside a batch of receipts that cannot be used');
+  /** Since Redis took it, or since this process looks. */
+  #mayWait(id: string): boolean {
+    const waitedMs = Math.min(performance.now() - this.#since, this.#seals.now() - takenAt(id));
+    return waitedMs < UNKNOWN_WAITS_MS;
+  }
+
+  async #bury(id: string, why: 'malformed' | Unsealed): Promise<void> {
+    this.#log.error({ entry: id, why }, 'moved aside a batch of receipts that cannot be used');
     await this.#commands.run(
       SCRIPTS.buryReceipts,
       [this.#keys.receipts, this.#keys.deadReceipts, this.#keys.receiptBytes],

@@ -123,13 +123,17 @@ export class RedisBus implements Bus {
     this.#histories = histories;
     this.#commands = commands;
     this.#subscriptions = subscriptions;
-    const owner = new RedisOwner(commands, keys.installation, log, installation ?? null);
+    const owner = new RedisOwner({
+      ...{ commands, key: keys.installation, log, known: installation ?? null },
+      told: () => installationOf(credentials),
+    });
     this.owner = owner;
     this.#health = new Health({
       ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
+    const now = () => this.clock.now();
     const seals = new Seals(
-      { ...(credentials && { credentials }), ...(gatewayKeys && { gatewayKeys }) },
+      { now, ...(credentials && { credentials }), ...(gatewayKeys && { gatewayKeys }) },
       new Refusals(log),
     );
     this.#refusals = seals.refusals;
@@ -139,9 +143,8 @@ export class RedisBus implements Bus {
       ...{ target, topology, commands: own, keys, histories, seals, watch, log },
       maxBytes: receiptsMaxBytes,
     });
-    const now = () => this.clock.now();
     this.leases = new RedisLeases({
-      ...{ commands: own, subscriptions, keys, histories, receipts: this.receipts, seals, now },
+      ...{ commands: own, subscriptions, keys, histories, receipts: this.receipts, seals, now, log },
     });
     const { records } = this.leases;
     this.outboxes = new RedisOutboxes({
@@ -218,6 +221,15 @@ export class RedisBus implements Bus {
     this.#health.stop();
     if (this.#started) await this.#topology.stop();
     await Promise.all([this.#subscriptions.close(), this.#commands.close()]);
+  }
+}
+
+/** `null` until the gateway has joined. */
+function installationOf(credentials: RedisBusOptions['credentials']) {
+  try {
+    return credentials?.().installation;
+  } catch {
+    return null;
   }
 }
 

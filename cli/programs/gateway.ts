@@ -12,7 +12,7 @@ import { credentialsFrom } from '../../gateway/joining/credentials.ts';
 import type { Flags } from '../command-line.ts';
 import { loadConfig } from '../config/load.ts';
 import { redisSettings } from '../config/redis.ts';
-import type { ExitCode } from '../exit-codes.ts';
+import { EXIT, type ExitCode } from '../exit-codes.ts';
 import type { Shell } from '../shell.ts';
 import { version } from '../version.ts';
 import { busPart } from './bus-part.ts';
@@ -46,7 +46,13 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   const files = identityFiles(config);
   const credentials = credentialsFrom(files, certificates);
   const { bus, part } = busPart({ redis, room, log, certificates, credentials });
-  const joining = joiningPart(config, { files, bus, room, log });
+  let over: (end: { reason: string; code: ExitCode }) => void = () => {};
+  const failed = new Promise<{ reason: string; code: ExitCode }>((resolve) => {
+    over = resolve;
+  });
+  const joining = joiningPart(config, { files, bus, room, log }, (reason) =>
+    over({ reason, code: EXIT.refused }),
+  );
   // A quarter is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
@@ -59,6 +65,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   return runUntilSignal({
     shell,
     log,
+    failed,
     assembly: new Assembly([room.enter(), part, joining, room.leave(), gateway], log),
     stopDeadlineMs: config.stopDeadline,
     live: () => supervisor.liveness().live,

@@ -45,8 +45,11 @@ export function identityFiles({ name, dataDir }: Pick<JoinConfig, 'name' | 'data
   return new IdentityFiles(join(resolve(dataDir), 'gateways', name));
 }
 
-/** Throws `ConfigError` for a token or fingerprint that is none, and where there is no way to join. */
-export function joiningPart(config: JoinConfig, parts: JoiningParts): Part {
+/**
+ * `over`: the certificate of the running gateway was revoked, or ended before it was renewed. Throws
+ * `ConfigError` for a token or fingerprint that is none, and where there is no way to join.
+ */
+export function joiningPart(config: JoinConfig, parts: JoiningParts, over: (why: string) => void): Part {
   const right = rightOf(config);
   const { files } = parts;
   if (right === null && files.read() === null) throw new ConfigError([HOW_TO_JOIN]);
@@ -63,10 +66,10 @@ export function joiningPart(config: JoinConfig, parts: JoiningParts): Part {
       parts.room.there(WAITS_FOR);
       const { log, bus } = parts;
       const now = () => bus.clock.now();
-      const epoch = () => bus.owner.current?.epoch ?? 0;
+      const epoch = () => bus.owner.seen;
       const renewAfter = () => renewalAsked(bus, config.name);
       const health = new Dependency();
-      renewals = new Renewals({ joiner, files, log, now, epoch, renewAfter, health }, identity);
+      renewals = new Renewals({ joiner, files, log, now, epoch, renewAfter, health, over }, identity);
       renewals.start();
     },
     async stop() {

@@ -34,13 +34,24 @@ export class IdentityFiles {
 
   /** `null` where there is none. Throws `IdentityFileError`. */
   read(): GatewayIdentity | null {
-    return read<GatewayIdentity>(this.identityFile, ['gateway', 'serial', 'macKey', 'privateKey']);
+    return read<GatewayIdentity>(this.identityFile, [
+      'gateway',
+      'serial',
+      'macKey',
+      'privateKey',
+      'installation',
+    ]);
   }
 
   keep(identity: GatewayIdentity): void {
     write(this.certificateFile, identity.certificate);
     write(this.identityFile, toJson(identity));
     rmSync(this.#pendingFile, { force: true });
+  }
+
+  /** What was revoked or is over is of no use: a restart has to join again. */
+  drop(): void {
+    for (const file of [this.identityFile, this.certificateFile]) rmSync(file, { force: true });
   }
 
   /** Throws `IdentityFileError`. */

@@ -1,3 +1,4 @@
+import type { Installation } from '../../bus/bus.ts';
 import type { JoinRight } from '../../bus/join-messages.ts';
 import type { X25519Pair } from '../../protocol/index.ts';
 
@@ -20,8 +21,8 @@ export interface GatewayIdentity {
   /** Milliseconds since the Unix epoch. */
   issuedAt: number;
   expiresAt: number;
-  /** The installation's epoch when it was issued; 0 if unknown. */
-  epoch: number;
+  /** Of the server that issued it, with the seal of its epoch. */
+  installation: Installation & { seal: string };
 }
 
 /** What it takes to open the answer; `privateKey` and `sealPair` are secret. */

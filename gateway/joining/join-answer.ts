@@ -19,6 +19,12 @@ import {
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 import { spkiOf } from './join-request.ts';
 
+/** `over`: the certificate that was to be renewed is worth nothing any more. */
+export interface JoinRefusal {
+  refused: string;
+  over: boolean;
+}
+
 /**
  * The content of an answer to the request; `null` if the installation with the request's fingerprint did not
  * make it.
@@ -26,14 +32,14 @@ import { spkiOf } from './join-request.ts';
 export async function openJoinAnswer(
   pending: PendingJoin,
   bytes: Uint8Array,
-): Promise<Omit<GatewayIdentity, 'epoch'> | { refused: string } | null> {
+): Promise<GatewayIdentity | JoinRefusal | null> {
   try {
     const { keys: documents, body, sig } = decodeSignedAnswer(bytes);
     const keys = await trustedKeys(documents, pending.fingerprint);
     if (!keys || !(await isSignedBy(keys, joinedBytes(pending.body, body), sig, verify))) return null;
     const answer = decodeJoinAnswer(body);
-    if (answer.kind === 'refused') return { refused: answer.detail };
-    const { gateway, serial, trusts, issuedAt, expiresAt, sealed } = answer;
+    if (answer.kind === 'refused') return { refused: answer.detail, over: answer.over === true };
+    const { gateway, serial, trusts, issuedAt, expiresAt, sealed, installation } = answer;
     const certificate = new X509Certificate(answer.certificate);
     const authorities = answer.authorities.map((der) => new X509Certificate(der));
     if (gateway !== pending.gateway || !isFor(pending, serial, certificate, authorities)) return null;
@@ -44,7 +50,7 @@ export async function openJoinAnswer(
       sealed,
     });
     return {
-      ...{ gateway, serial, trusts, issuedAt, expiresAt, macKey },
+      ...{ gateway, serial, trusts, issuedAt, expiresAt, macKey, installation },
       fingerprint: fingerprintOf(keys),
       privateKey: pending.privateKey,
       certificate: certificate.toString(),

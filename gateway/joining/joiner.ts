@@ -5,7 +5,7 @@ import { fingerprintText } from '../../bus/join-messages.ts';
 import type { TokenParts } from '../../protocol/index.ts';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 import type { IdentityFiles } from './identity-files.ts';
-import { openJoinAnswer } from './join-answer.ts';
+import { type JoinRefusal, openJoinAnswer } from './join-answer.ts';
 import { joinByApproval, joinByToken } from './join-request.ts';
 
 const LOOK_MS = 500;
@@ -18,10 +18,12 @@ export class JoinRefused extends Error {
 }
 
 export interface JoinerParts {
-  bus: Pick<Bus, 'joins' | 'clock' | 'owner'>;
+  bus: Pick<Bus, 'joins' | 'clock'>;
   log: Logger;
   files: IdentityFiles;
   gateway: string;
+  /** How often the answer is looked for, milliseconds. */
+  lookMs?: number;
 }
 
 /** How a gateway without an identity asks for one. */
@@ -62,18 +64,26 @@ export class Joiner {
     return outcome;
   }
 
-  /** Asks until there is an answer that the installation signed; ignores any other. */
-  async outcomeOf(pending: PendingJoin): Promise<GatewayIdentity | { refused: string }> {
-    const { bus, log } = this.#parts;
+  /**
+   * Asks until there is an answer that the installation signed; ignores any other. `null`: none came within
+   * `forMs`.
+   */
+  outcomeOf(pending: PendingJoin): Promise<GatewayIdentity | JoinRefusal>;
+  outcomeOf(pending: PendingJoin, forMs: number): Promise<GatewayIdentity | JoinRefusal | null>;
+  async outcomeOf(
+    pending: PendingJoin,
+    forMs = Number.POSITIVE_INFINITY,
+  ): Promise<GatewayIdentity | JoinRefusal | null> {
+    const { bus, log, lookMs = LOOK_MS } = this.#parts;
     let askedAt = Number.NEGATIVE_INFINITY;
     let forged: Uint8Array | null = null;
-    const epoch = bus.owner.current?.epoch ?? 0;
-    for (;;) {
+    const until = performance.now() + forMs;
+    while (performance.now() < until) {
       try {
         const answer = await bus.joins.answerTo(pending.id);
         const isNew = answer !== null && (forged === null || !Buffer.from(forged).equals(answer));
         const outcome = isNew ? await openJoinAnswer(pending, answer) : null;
-        if (outcome) return 'refused' in outcome ? outcome : { ...outcome, epoch };
+        if (outcome) return outcome;
         if (isNew) {
           forged = answer;
           askedAt = Number.NEGATIVE_INFINITY;
@@ -87,8 +97,9 @@ export class Joiner {
       } catch (error) {
         if (!(error instanceof BusUnavailable)) throw error;
       }
-      await pause(LOOK_MS, undefined, { signal: this.#life.signal });
+      await pause(lookMs, undefined, { signal: this.#life.signal });
     }
+    return null;
   }
 
   async #pending(by: JoinBy): Promise<PendingJoin> {

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Dependency } from '../../health/health.ts';
+import { Allowance } from './allowance.ts';
 import type { GatewayIdentity } from './identity.ts';
 import type { IdentityFiles } from './identity-files.ts';
 import { renew } from './join-request.ts';
@@ -8,10 +9,12 @@ import type { Joiner } from './joiner.ts';
 const LOOK_MS = 5_000;
 /** Pause after a refused renewal. */
 const RETRY_MS = 3_600_000;
-/** Shortest time between requested renewals: whoever writes to Redis can request one. */
-const ASKED_MS = 60_000;
-/** Spread, as a share of its life, so that gateways that joined together do not renew together. */
+/** Servers drop a renewal that is 10 minutes old: before that it is asked for with a new time. */
+const FRESH_MS = 300_000;
+/** Requested renewals: whoever writes to Redis can request one. A rotation requests one in each phase. */
+const ASKED = { atOnce: 4, everyMs: 60_000 };
 const RENEW_AT = 2 / 3;
+/** Spread, as a share of its life, so that gateways that joined together do not renew together. */
 const JITTER = 0.05;
 
 export interface RenewalParts {
@@ -20,27 +23,36 @@ export interface RenewalParts {
   log: Logger;
   /** By the clock of the bus. */
   now: () => number;
-  /** The installation's epoch. A later epoch began with a backup, which may not contain this certificate. */
+  /** The latest on the bus. One that began with a backup may not contain this certificate. */
   epoch: () => number;
   /** Certificates issued before this must be renewed; 0 while unknown. */
   renewAfter: () => Promise<number>;
   health: Dependency;
+  /** The certificate is worth nothing any more, and is dropped. */
+  over: (why: string) => void;
   /** 0 to 1; `Math.random` when absent. */
   random?: () => number;
+  /** How long one request waits for its answer, milliseconds. */
+  freshMs?: number;
 }
 
 /** Renews a gateway's identity at two thirds of its life, plus or minus a twentieth. */
 export class Renewals {
   readonly #parts: RenewalParts;
+  readonly #asked: Allowance;
   #identity: GatewayIdentity;
   #renewAt: number;
   #notBefore = 0;
-  #askedBefore = 0;
+  /** One was begun and has no answer. */
+  #begun = false;
+  /** The last epoch on the bus that the server does not have. */
+  #false = 0;
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | null = null;
 
   constructor(parts: RenewalParts, identity: GatewayIdentity) {
     this.#parts = parts;
+    this.#asked = new Allowance(ASKED, parts.now);
     this.#identity = identity;
     this.#renewAt = this.#due(identity);
   }
@@ -67,42 +79,67 @@ export class Renewals {
 
   /** Renews if due; resolves when that is done. Never rejects. */
   async look(): Promise<void> {
-    const { now, health, renewAfter } = this.#parts;
+    const { now, health } = this.#parts;
     if (now() >= this.#identity.expiresAt) {
       health.bad('the certificate has expired: join again with a token or approval');
     }
-    const isRestored = this.#parts.epoch() > this.#identity.epoch;
-    const asked = await renewAfter();
-    const isOutdated =
-      asked <= now() && asked > this.#identity.issuedAt && now() >= this.#askedBefore + ASKED_MS;
-    if (isOutdated) this.#askedBefore = now();
-    const isDue = now() >= this.#renewAt || isRestored || isOutdated;
-    if (!isDue || now() < this.#notBefore) return;
-    this.#renewing ??= this.#renew().finally(() => {
-      this.#renewing = null;
-    });
+    if (this.#renewing === null && (await this.#isDue()) && now() >= this.#notBefore) {
+      this.#renewing ??= this.#renew().finally(() => {
+        this.#renewing = null;
+      });
+    }
     await this.#renewing;
   }
 
+  async #isDue(): Promise<boolean> {
+    const { now, epoch, renewAfter } = this.#parts;
+    if (this.#begun || now() >= this.#renewAt) return true;
+    const asked = await renewAfter();
+    const isOutdated = asked <= now() && asked > this.#identity.issuedAt;
+    const isRestored = epoch() > this.#identity.installation.epoch && epoch() !== this.#false;
+    return (isOutdated || isRestored) && this.#asked.take();
+  }
+
   async #renew(): Promise<void> {
-    const { joiner, files, log, now, health } = this.#parts;
+    const { joiner, log, now, epoch, freshMs = FRESH_MS } = this.#parts;
+    const seen = epoch();
+    this.#begun = true;
     try {
-      const outcome = await joiner.outcomeOf(await renew(this.#identity, now()));
-      if ('refused' in outcome) {
-        this.#notBefore = now() + RETRY_MS;
-        health.bad(outcome.refused);
-        log.error({ why: outcome.refused }, 'the certificate was not renewed');
+      const outcome = await joiner.outcomeOf(await renew(this.#identity, now()), freshMs);
+      if (outcome === null) {
+        log.warn('the certificate is not renewed yet: no administration server has answered; asking again');
         return;
       }
-      files.keep(outcome);
-      this.#identity = outcome;
-      this.#renewAt = this.#due(outcome);
-      health.good();
-      log.info({ serial: outcome.serial }, 'the certificate was renewed');
+      this.#begun = false;
+      if ('refused' in outcome) this.#refused(outcome);
+      else this.#renewed(outcome, seen);
     } catch (error) {
       if ((error as Error).name !== 'AbortError')
         log.error({ err: error }, 'the certificate was not renewed');
     }
+  }
+
+  #renewed(identity: GatewayIdentity, seen: number): void {
+    const { files, log, health } = this.#parts;
+    files.keep(identity);
+    this.#identity = identity;
+    this.#renewAt = this.#due(identity);
+    health.good();
+    log.info({ serial: identity.serial }, 'the certificate was renewed');
+    const { epoch } = identity.installation;
+    if (seen <= epoch) return;
+    this.#false = seen;
+    log.error({ seen, epoch }, 'an epoch in Redis is not that of the administration server, and is ignored');
+  }
+
+  #refused({ refused, over }: { refused: string; over: boolean }): void {
+    const { files, log, now, health } = this.#parts;
+    health.bad(refused);
+    log.error({ why: refused }, 'the certificate was not renewed');
+    this.#notBefore = now() + RETRY_MS;
+    if (!over) return;
+    files.drop();
+    this.#parts.over(refused);
   }
 
   #due({ issuedAt, expiresAt }: GatewayIdentity): number {

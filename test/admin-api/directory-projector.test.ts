@@ -22,7 +22,7 @@ test('a bus that fails while a server starts delays the directory, even one writ
   const bus = new MemoryBus({ log });
   await bus.start();
   const serverKeys = await ServerKeys.load({ meta: store.meta });
-  const leases = { known: true, list: () => [], isRevoked: () => false };
+  const leases = { known: true, list: () => [], isRevoked: () => false, revokedAt: () => 0 };
   const authority = { changedAt: async () => 0 };
   const projector = new DirectoryProjector({
     authority,
@@ -68,7 +68,7 @@ test('the directory has the newest change that another server makes while it is 
   await bus.start();
   await claim(bus);
   const serverKeys = await ServerKeys.load({ meta: store.meta });
-  const leases = { known: true, list: () => [], isRevoked: () => false };
+  const leases = { known: true, list: () => [], isRevoked: () => false, revokedAt: () => 0 };
   const authority = { changedAt: async () => 0 };
   const [one, two] = [1, 2].map(
     () =>

@@ -69,9 +69,9 @@ export function pkiRules(rule: Rule): void {
     await certificates.create(certificate('a1'));
     await certificates.create(certificate('a2', { issuedAt: T0 + 1, expiresAt: T0 + 200 }));
     await certificates.create(certificate('b1', { gateway: 'gw2' }));
-    assert.equal(await certificates.revokedGateways(), []);
+    assert.equal(await certificates.revocations(), []);
     assert.equal((await certificates.revoke('gw1', T0 + 2)).sort(), ['a1', 'a2']);
-    assert.equal(await certificates.revokedGateways(), ['gw1']);
+    assert.equal(await certificates.revocations(), [{ gateway: 'gw1', at: T0 + 2, all: true }]);
     assert.equal(await certificates.revoke('gw1', T0 + 3), []);
     assert.is((await certificates.get('a1'))?.revokedAt, T0 + 2);
     assert.is((await certificates.get('b1'))?.revokedAt, null);
@@ -85,9 +85,16 @@ export function pkiRules(rule: Rule): void {
       ['a2'],
     );
     await certificates.create(certificate('a3', { issuedAt: T0 + 5, expiresAt: T0 + 300 }));
-    assert.equal(await certificates.revokedGateways(), []);
+    assert.equal(await certificates.revocations(), [{ gateway: 'gw1', at: T0 + 2, all: false }]);
+    assert.equal(
+      [await certificates.countSince('gw1', T0 + 1), await certificates.countSince('gw2', 0)],
+      [2, 1],
+    );
     assert.is(await certificates.prune(T0 + 101), 2);
-    assert.is(await certificates.get('a1'), null);
+    assert.equal([await certificates.get('a1'), await certificates.get('b1')], [null, null]);
+    await certificates.revoke('gw1', T0 + 6);
+    assert.is(await certificates.prune(T0 + 1_000), 1);
+    assert.equal(await certificates.revocations(), [{ gateway: 'gw1', at: T0 + 6, all: true }]);
   });
 
   rule('a token to join is for one key, which may ask again', async (store) => {

@@ -15,6 +15,7 @@ import { waitFor } from '../wait.ts';
 import { claim, INSTALLATION, writeDirectory } from '../write-directory.ts';
 import { rejectsWith } from './expect.ts';
 import { device, gateway, LONG_MS, numbers } from './samples.ts';
+import { credentialsOf } from './seal-keys.ts';
 
 const server = await startRedis();
 const redis = new Redis(server.url);
@@ -257,6 +258,53 @@ test('an epoch that no administration server began holds nobody, and is put righ
     // What a server did begin still counts.
     await rejectsWith(older.owner.claim({ ...INSTALLATION, epoch: 1 }, seal), InstallationRestored);
     assert.is(one.status().available, true);
+  }));
+
+/** A gateway that was told `epoch` when it got its certificate. */
+async function joined(epoch: number, seal: string): Promise<RedisBus> {
+  const installation = { ...INSTALLATION, epoch, seal };
+  const bus = new RedisBus({
+    url: server.url,
+    credentials: () => ({ ...credentialsOf('gw1'), installation }),
+  });
+  await bus.start();
+  return bus;
+}
+
+test('a gateway that joined passes on no epoch that others wrote, and recalls the one that it was told', () =>
+  withBuses(1, async (one) => {
+    const seal = { of: ({ id, epoch }: Installation) => `${id} ${epoch} sealed` };
+    const own = { ...INSTALLATION, epoch: 2 };
+    await one.owner.claim(own, seal);
+    const gateway = await joined(2, seal.of(own));
+    try {
+      await redis.hset('pp:installation', 'epoch', 99);
+      await gateway.owner.look();
+      assert.equal([gateway.owner.current?.epoch, gateway.owner.seen], [2, 99]);
+      await one.owner.look();
+      for (const bus of [gateway, one, gateway]) {
+        await bus.owner.look();
+        assert.is(await redis.hget('pp:installation', 'epoch'), '2');
+      }
+      assert.is(gateway.owner.seen, 2);
+      // An older copy, after Redis lost what it knew.
+      await one.stop();
+      await redis.flushall();
+      const older = new RedisBus({ url: server.url });
+      await older.start();
+      await older.owner.claim({ ...own, epoch: 1 }, seal);
+      await gateway.owner.look();
+      await older.owner.look();
+      assert.match(older.owner.problem ?? '', 'epoch 2 was in use');
+      await older.stop();
+      // Whoever names another installation meanwhile has the gateway wait, and does not win it over.
+      await redis.hset('pp:installation', 'id', 'i-evil');
+      await gateway.owner.look();
+      assert.equal(gateway.owner.current?.id, INSTALLATION.id);
+      assert.match(gateway.owner.problem ?? '', 'belongs to installation i-evil');
+    } finally {
+      await gateway.stop();
+    }
   }));
 
 test.after(async () => {

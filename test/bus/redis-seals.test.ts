@@ -9,7 +9,7 @@ import { Sequences } from '../../bus/redis/seals/sequences.ts';
 import { startRedis } from '../services/redis.ts';
 import { waitFor } from '../wait.ts';
 import { ack, acked, delivery, identity, LONG_MS, load, numbers, numbersOf } from './samples.ts';
-import { credentialsOf, gatewayKeys } from './seal-keys.ts';
+import { credentialsOf, gatewayKeys, type TestGatewayKeys } from './seal-keys.ts';
 
 const server = await startRedis();
 let count = 0;
@@ -23,21 +23,21 @@ interface Parties {
   /** Whoever may write to Redis. */
   redis: Redis;
   prefix: string;
-  revoked: Set<string>;
+  keys: TestGatewayKeys;
 }
 
 function attack(title: string, body: (parties: Parties) => Promise<void>): void {
   test(title, async () => {
     count += 1;
     const common = { url: server.url, prefix: `s${count}` };
-    const revoked = new Set<string>();
-    const admin = new RedisBus({ ...common, gatewayKeys: gatewayKeys(revoked) });
+    const keys = gatewayKeys();
+    const admin = new RedisBus({ ...common, gatewayKeys: keys });
     const gateway = new RedisBus({ ...common, credentials: () => credentialsOf('gw1') });
     const other = new RedisBus({ ...common, credentials: () => credentialsOf('gw2') });
     const redis = new Redis(server.url);
     try {
       for (const bus of [admin, gateway, other]) await bus.start();
-      await body({ admin, gateway, other, redis, prefix: common.prefix, revoked });
+      await body({ admin, gateway, other, redis, prefix: common.prefix, keys });
     } finally {
       for (const bus of [admin, gateway, other]) await bus.stop();
       redis.disconnect();
@@ -48,6 +48,13 @@ function attack(title: string, body: (parties: Parties) => Promise<void>): void 
 async function collect(bus: Bus): Promise<Receipt[]> {
   const applied: Receipt[] = [];
   await bus.receipts.consume('one', async (batch) => void applied.push(...batch));
+  return applied;
+}
+
+/** All that there is, applied. */
+async function collected(bus: Bus): Promise<Receipt[]> {
+  const applied = await collect(bus);
+  await waitFor(async () => (await bus.receipts.backlog()) === 0);
   return applied;
 }
 
@@ -69,8 +76,7 @@ attack('receipts that no gateway sealed are put aside, and the others are applie
     encode(['gw1', 'serial-1', 'x', 1, new Uint8Array(32)]),
   );
   await redis.xadd(key, '*', 'b', encode([ack(5)]), 's', 'nonsense');
-  const applied = await collect(admin);
-  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  const applied = await collected(admin);
   assert.equal(acked([applied]), [2]);
   assert.is(applied[0]?.from, 'gw1');
   assert.is(admin.counts().refused.receipts, 4);
@@ -94,8 +100,7 @@ attack('a gateway speaks for its own workers only', async ({ admin, gateway, oth
   await other.receipts.append([{ kind: 'outbox-lost', incarnation: 'gw1~abc', at }]);
   await other.receipts.append([{ kind: 'outbox-lost', incarnation: 'gw2~abc', at }]);
   await gateway.receipts.append([{ ...ack(1), from: 'gw2' }]);
-  const applied = await collect(admin);
-  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  const applied = await collected(admin);
   assert.equal(
     applied.map(({ kind, from }) => `${kind} ${from}`),
     ['outbox-lost gw2', 'ack gw1'],
@@ -103,17 +108,55 @@ attack('a gateway speaks for its own workers only', async ({ admin, gateway, oth
   assert.is(admin.counts().refused.receipts, 2);
 });
 
-attack('a revoked gateway says nothing and is told nothing', async ({ admin, gateway, revoked }) => {
+attack('a revoked gateway loses lease and outbox, and raises no alarm', async (parties) => {
+  const { admin, gateway, redis, prefix, keys } = parties;
   const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
   assert.is((await admin.leases.list()).length, 1);
   assert.is(await admin.outboxes.append(incarnation, [delivery(1)]), 'appended');
-  revoked.add('gw1');
-  await gateway.receipts.append([ack(1)]);
-  await collect(admin);
-  await waitFor(async () => (await admin.receipts.backlog()) === 0);
-  assert.is(admin.counts().refused.receipts, 1);
+  keys.ends.set('gw1', 1);
   assert.equal(await admin.leases.list(), []);
   assert.is(await admin.outboxes.append(incarnation, [delivery(2)]), 'gone');
+  assert.equal(await redis.keys(`${prefix}:{${incarnation}}*`), []);
+  assert.is(await gateway.leases.extend(incarnation, load, LONG_MS), 'lost');
+  // What it says afterwards is put aside.
+  await gateway.receipts.append([ack(1)]);
+  const again = await gateway.leases.acquire(identity, load, LONG_MS);
+  await gateway.leases.release(again, { allHeard: true });
+  assert.equal(await admin.leases.left([again]), []);
+  assert.equal(await collected(admin), []);
+  assert.is(await redis.xlen(`${prefix}:{receipts}:dead`), 1);
+  assert.equal([admin.counts().refused.lease, admin.counts().refused.receipts], [0, 0]);
+  assert.is(admin.status().refused, undefined);
+});
+
+attack('what Redis took while a certificate was good counts, however late it is read', async (parties) => {
+  const { admin, gateway, redis, prefix, keys } = parties;
+  await gateway.receipts.append([ack(1)]);
+  const [[id = ''] = []] = await redis.xrange(`${prefix}:{receipts}`, '-', '+');
+  const until = Number(id.split('-')[0]) + 1;
+  keys.ends.set('gw1', until);
+  await waitFor(() => admin.clock.now() > until + 1);
+  assert.equal(acked([await collected(admin)]), [1]);
+  assert.is(admin.counts().refused.receipts, 0);
+});
+
+attack('receipts under a certificate that the database does not know wait for it', async (parties) => {
+  const { admin, gateway, redis, prefix, keys } = parties;
+  keys.ends.set('gw1', null);
+  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+  assert.equal(await admin.leases.list(), []);
+  await gateway.receipts.append([ack(1)]);
+  const applied: Receipt[] = [];
+  const take = async (batch: readonly Receipt[]) => void applied.push(...batch);
+  await admin.receipts.consume('one', take, { redeliverAfterMs: 20 });
+  const waits = async () => ((await redis.xpending(`${prefix}:{receipts}`, 'ledger')) as unknown[])[0];
+  await waitFor(async () => (await waits()) === 1, { what: 'the batch to be handed out' });
+  assert.equal(applied, []);
+  keys.ends.delete('gw1');
+  await waitFor(async () => (await admin.receipts.backlog()) === 0);
+  assert.equal(acked([applied]), [1]);
+  assert.is((await admin.leases.list())[0]?.incarnation, incarnation);
+  assert.equal([admin.counts().refused.lease, admin.counts().refused.receipts], [0, 0]);
 });
 
 attack('a lease counts as far as its gateway wrote it', async ({ admin, gateway, other, redis, prefix }) => {
@@ -263,6 +306,25 @@ attack('a renewed certificate is taken up, and what the former one sealed stays 
     await admin.outboxes.append(incarnation, [delivery(3)]);
     const { entries } = await gateway.outboxes.read(incarnation, null, 10);
     assert.equal(numbersOf(entries), [1, 2, 3]);
+  } finally {
+    await gateway.stop();
+  }
+});
+
+attack('deliveries for the former certificate open in a worker that read none under it', async (parties) => {
+  const { admin, prefix } = parties;
+  let serial = 'serial-1';
+  const gateway = new RedisBus({ url: server.url, prefix, credentials: () => credentialsOf('gw1', serial) });
+  await gateway.start();
+  try {
+    const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+    await admin.leases.list();
+    serial = 'serial-2';
+    await gateway.leases.extend(incarnation, load, LONG_MS);
+    // The server has not read the lease again.
+    await admin.outboxes.append(incarnation, [delivery(1)]);
+    assert.equal(numbersOf((await gateway.outboxes.read(incarnation, null, 10)).entries), [1]);
+    assert.is(gateway.counts().refused.deliveries, 0);
   } finally {
     await gateway.stop();
   }

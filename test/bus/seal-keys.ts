@@ -10,11 +10,24 @@ export function credentialsOf(gateway: string, serial = 'serial-1'): GatewayCred
   return { gateway, serial, macKey: keyOf(gateway, serial), fingerprint: new Uint8Array(32) };
 }
 
-/** Gateways in `revoked` have no key any more. */
-export function gatewayKeys(revoked: ReadonlySet<string> = new Set()): GatewayKeys {
+export interface TestGatewayKeys extends GatewayKeys {
+  /** By gateway, or by gateway and serial: until when its certificates are good; `null`: not known. */
+  ends: Map<string, number | null>;
+}
+
+export function gatewayKeys(): TestGatewayKeys {
+  const ends = new Map<string, number | null>();
+  const endOf = (name: string) => ends.get(name);
   return {
+    ends,
     ownKey: keyOf('administration', 'server'),
-    keyOf: async (gateway, serial) => (revoked.has(gateway) ? null : keyOf(gateway, serial)),
+    keyOf,
+    goodUntil: async (gateway, serial) => {
+      const until = endOf(`${gateway} ${serial}`);
+      if (until !== undefined) return until;
+      const all = endOf(gateway);
+      return all === undefined ? Number.POSITIVE_INFINITY : all;
+    },
   };
 }
 

@@ -14,7 +14,7 @@ import { fingerprintOf } from '../server-keys.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { freePort, waitFor } from '../wait.ts';
-import { writeDirectory } from '../write-directory.ts';
+import { INSTALLATION, writeDirectory } from '../write-directory.ts';
 import {
   connectDevice,
   directoryDevice,
@@ -32,10 +32,17 @@ function keepIdentity(dataDir: string): void {
   const folder = join(dataDir, 'gateways', 'gw1');
   mkdirSync(folder, { recursive: true });
   const [issuedAt, expiresAt] = [Date.now(), Date.now() + 86_400_000];
-  const certificate = { privateKey: '', certificate: '', authorities: [], trusts: '1', epoch: 0 };
+  const certificate = { privateKey: '', certificate: '', authorities: [], trusts: '1' };
+  const installation = { ...INSTALLATION, seal: '' };
   const fingerprint = fingerprintOf(ROOT_KEY);
   const times = { issuedAt, expiresAt };
-  new IdentityFiles(folder).keep({ ...credentialsOf('gw1'), ...certificate, ...times, fingerprint });
+  new IdentityFiles(folder).keep({
+    ...credentialsOf('gw1'),
+    ...certificate,
+    ...times,
+    fingerprint,
+    installation,
+  });
 }
 
 export class GatewayProcess {

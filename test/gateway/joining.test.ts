@@ -7,8 +7,10 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { JoinAnswers } from '../../admin-api/pki/join-answers.ts';
 import { AuthorityService } from '../../admin-api/services/authority-service.ts';
 import { JoinService } from '../../admin-api/services/join-service.ts';
+import type { Store } from '../../admin-api/store/store.ts';
 import type { Joins, Lease } from '../../bus/bus.ts';
 import {
   decodeJoinRequest,
@@ -37,6 +39,7 @@ import { waitFor } from '../wait.ts';
 
 const log = pino({ level: 'silent' });
 const DAY_MS = 86_400_000;
+const lookMs = 10;
 
 interface Context {
   admin: Composed;
@@ -52,11 +55,12 @@ const test = suite<Context>('joining of gateways');
 test.before.each(async (context) => {
   context.clock = { now: Date.now() };
   const now = () => context.clock.now;
-  context.admin = await composed({ now, busNow: now });
+  const admin = await composed({ now, busNow: now });
+  context.admin = { ...admin, joinAnswers: new JoinAnswers({ ...admin, lookMs }) };
   context.service = new JoinService(context.admin);
   context.folder = mkdtempSync(join(tmpdir(), 'joining-'));
   context.files = new IdentityFiles(context.folder);
-  context.joiner = new Joiner({ bus: context.admin.bus, log, files: context.files, gateway: 'gw1' });
+  context.joiner = new Joiner({ bus: context.admin.bus, log, files: context.files, gateway: 'gw1', lookMs });
   context.admin.joinAnswers.start();
 });
 test.after.each(async ({ admin, folder, joiner }) => {
@@ -75,7 +79,7 @@ async function token(context: Context, gateway = 'gw1'): Promise<{ token: TokenP
 
 function another(context: Context, gateway: string): { joiner: Joiner; files: IdentityFiles } {
   const files = new IdentityFiles(mkdtempSync(join(context.folder, 'other-')));
-  return { joiner: new Joiner({ bus: context.admin.bus, log, files, gateway }), files };
+  return { joiner: new Joiner({ bus: context.admin.bus, log, files, gateway, lookMs }), files };
 }
 
 async function serials({ admin }: Context, gateway = 'gw1'): Promise<string[]> {
@@ -270,6 +274,7 @@ test('a certificate is renewed at two thirds of its life by its own key, with a 
     epoch: () => 1,
     renewAfter,
     health: new Dependency(),
+    over: () => {},
   };
   const early = new Renewals({ ...parts, random: () => 0 }, identity);
   const renewals = new Renewals({ ...parts, random: () => 1 }, identity);
@@ -305,6 +310,7 @@ test('an expired or revoked certificate renews nothing, and another key renews n
   const asAnother = await renew({ ...identity, gateway: 'gw2' }, clock.now);
   assert.equal(await joiner.outcomeOf(asAnother), {
     refused: 'The certificate is of gateway gw1, not of gw2.',
+    over: false,
   });
   await service.revoke('gw1', 'tester');
   const revoked = await joiner.outcomeOf(await renew(identity, clock.now));
@@ -316,8 +322,8 @@ test('an expired or revoked certificate renews nothing, and another key renews n
   assert.equal(await serials(context), [again.serial]);
 });
 
-test('a renewal ends the certificates before the one it is made with', async (context) => {
-  const { joiner, clock } = context;
+test('certificates that were renewed stay good until they end', async (context) => {
+  const { admin, joiner, clock } = context;
   const first = await joiner.join(await token(context));
   let identity = first;
   const all = [first.serial];
@@ -328,9 +334,86 @@ test('a renewal ends the certificates before the one it is made with', async (co
     identity = outcome;
     all.push(outcome.serial);
   }
-  assert.equal((await serials(context)).sort(), all.slice(-2).sort());
-  const old = await joiner.outcomeOf(await renew(first, clock.now));
-  assert.match('refused' in old ? old.refused : '', /was revoked/);
+  assert.equal((await serials(context)).sort(), all.sort());
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', first.serial), first.expiresAt);
+  // A certificate of one gateway says nothing of another.
+  assert.is(await admin.gatewayKeys.goodUntil('gw2', first.serial), 0);
+});
+
+test('a gateway gets no more than 16 certificates within an hour', async (context) => {
+  const { joiner, clock } = context;
+  const identity = await joiner.join(await token(context));
+  for (let count = 1; count < 16; count += 1) {
+    assert.ok('serial' in (await joiner.outcomeOf(await renew(identity, clock.now))));
+  }
+  const asked = await renew(identity, clock.now);
+  assert.match(JSON.stringify(await joiner.outcomeOf(asked)), /16 certificates within an hour/);
+  clock.now += 3_600_001;
+  assert.ok('serial' in (await joiner.outcomeOf(await renew(identity, clock.now))));
+});
+
+test('a renewal without an answer is asked for again, with a new time', async (context) => {
+  const { admin, joiner, clock, files } = context;
+  const identity = await joiner.join(await token(context));
+  await admin.joinAnswers.stop();
+  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, renewAfter: async () => 0 };
+  const more = { health: new Dependency(), over: () => {}, random: () => 0.5, freshMs: 300 };
+  const renewals = new Renewals({ ...parts, ...more }, identity);
+  clock.now = renewals.renewAt;
+  await renewals.look();
+  const [lost] = await admin.bus.joins.waiting();
+  assert.ok(lost);
+  // A server that is there again drops it: somebody may have written it down.
+  clock.now += 700_000;
+  admin.joinAnswers.start();
+  await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+  assert.is(await admin.bus.joins.answerTo(lost.id), null);
+  await waitFor(async () => {
+    await renewals.look();
+    return renewals.identity.serial !== identity.serial;
+  });
+});
+
+test('a gateway whose certificate was revoked learns it and keeps nothing of it', async (context) => {
+  const { admin, joiner, clock, files, service } = context;
+  const identity = await joiner.join(await token(context));
+  const revokedAt = async () =>
+    (await admin.store.gatewayCertificates.revocations()).find(({ gateway }) => gateway === 'gw1')?.at ?? 0;
+  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, renewAfter: revokedAt };
+  const ends: string[] = [];
+  const health = new Dependency();
+  const renewals = new Renewals({ ...parts, health, over: (why) => ends.push(why) }, identity);
+  await renewals.look();
+  assert.equal([renewals.identity.serial, ends], [identity.serial, []]);
+  clock.now += 1_000;
+  await service.revoke('gw1', 'tester');
+  await renewals.look();
+  assert.is(ends.length, 1);
+  assert.match(ends[0] ?? '', /gateway gw1 was revoked: join again/);
+  assert.equal([files.read(), health.ok], [null, false]);
+});
+
+test('an epoch in Redis that the server does not have is ignored', async (context) => {
+  const { joiner, clock, files } = context;
+  const identity = await joiner.join(await token(context));
+  assert.equal([identity.installation.epoch, identity.installation.id], [1, context.admin.installation.id]);
+  assert.is(identity.installation.seal, context.admin.epochSeal.of(context.admin.installation));
+  let epoch = 99;
+  const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0, over: () => {} };
+  const renewals = new Renewals({ ...parts, epoch: () => epoch, health: new Dependency() }, identity);
+  await renewals.look();
+  const { serial, installation } = renewals.identity;
+  assert.is.not(serial, identity.serial);
+  assert.is(installation.epoch, 1);
+  clock.now += 3_600_000;
+  await renewals.look();
+  assert.is(renewals.identity.serial, serial, 'the same once more');
+  // Whoever writes others has it renew a few times, and then once a minute.
+  for (let count = 0; count < 10; count += 1) {
+    epoch += 1;
+    await renewals.look();
+  }
+  assert.is((await serials(context)).length, 2 + 4);
 });
 
 test('a restored database takes what its authority signed since, and nothing else', async (context) => {
@@ -339,8 +422,8 @@ test('a restored database takes what its authority signed since, and nothing els
   const { store } = admin;
   // As in a backup from before it joined.
   await store.gatewayCertificates.prune(identity.expiresAt + 1);
-  assert.is(await admin.gatewayKeys.keyOf('gw1', identity.serial), null);
-  const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0 };
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', identity.serial), null);
+  const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0, over: () => {} };
   let epoch = admin.installation.epoch;
   const renewals = new Renewals({ ...parts, epoch: () => epoch, health: new Dependency() }, identity);
   await renewals.look();
@@ -349,7 +432,8 @@ test('a restored database takes what its authority signed since, and nothing els
   await renewals.look();
   const renewed = renewals.identity;
   assert.is.not(renewed.serial, identity.serial);
-  assert.equal(await admin.gatewayKeys.keyOf('gw1', renewed.serial), Buffer.from(renewed.macKey));
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', renewed.serial), renewed.expiresAt);
+  assert.equal(Buffer.from(renewed.macKey), admin.gatewayKeys.keyOf('gw1', renewed.serial));
   const stranger = await composed({});
   try {
     const by = parseToken(
@@ -357,7 +441,7 @@ test('a restored database takes what its authority signed since, and nothing els
       (await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x')).token,
     );
     if (!by) throw new Error('no join token');
-    const there = { bus: stranger.bus, log, gateway: 'gw1' };
+    const there = { bus: stranger.bus, log, gateway: 'gw1', lookMs };
     stranger.joinAnswers.start();
     const folder = mkdtempSync(join(context.folder, 'stranger-'));
     const foreign = await new Joiner({ ...there, files: new IdentityFiles(folder) }).join({ token: by });
@@ -377,7 +461,7 @@ test('the authority is rotated while one gateway runs and another is away', asyn
   const awayIdentity = await away.joiner.join(await token(context, 'gw2'));
   const identity = await joiner.join(await token(context));
   const renewAfter = () => admin.authority.changedAt();
-  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, renewAfter };
+  const parts = { joiner, files, log, now: () => clock.now, epoch: () => 1, renewAfter, over: () => {} };
   const renewals = new Renewals({ ...parts, health: new Dependency() }, identity);
   const live = () =>
     [{ identity: { gateway: 'gw1' }, serial: renewals.identity.serial }] as unknown as Lease[];
@@ -435,6 +519,64 @@ test('whoever joins under a name takes it over', async (context) => {
   assert.equal(await serials(context), [replaced.serial]);
   const stored = await context.admin.store.gatewayCertificates.get(before.serial);
   assert.ok(stored?.revokedAt);
+});
+
+/** Each transaction tells what it did to authorities and certificates, in order. */
+function watched(store: Store, transactions: string[][]): Store {
+  const bound = (target: object, key: PropertyKey): unknown => {
+    const value = Reflect.get(target, key, target);
+    return typeof value === 'function' ? value.bind(target) : value;
+  };
+  const telling = (part: object, told: string[]) =>
+    new Proxy(part, {
+      get: (target, key) => {
+        const call = bound(target, key);
+        if (typeof call !== 'function') return call;
+        return (...args: unknown[]) => {
+          told.push(String(key));
+          return call(...args);
+        };
+      },
+    });
+  return new Proxy(store, {
+    get: (target, key) => {
+      if (key !== 'transaction') return bound(target, key);
+      return (work: (tx: Store) => Promise<unknown>) =>
+        target.transaction((tx) => {
+          const told: string[] = [];
+          transactions.push(told);
+          return work(
+            new Proxy(tx, {
+              get: (of, part) =>
+                part === 'authorities' || part === 'gatewayCertificates'
+                  ? telling(of[part], told)
+                  : bound(of, part),
+            }),
+          );
+        });
+    },
+  });
+}
+
+test('whatever issues or revokes certificates waits for whoever else does', async (context) => {
+  const { admin, clock } = context;
+  const transactions: string[][] = [];
+  const parts = { ...admin, store: watched(admin.store, transactions) };
+  await admin.joinAnswers.stop();
+  const joinAnswers = new JoinAnswers({ ...parts, lookMs });
+  joinAnswers.start();
+  const service = new JoinService({ ...parts, joinAnswers });
+  const { joiner } = another(context, 'gw1');
+  const joining = joiner.join({ fingerprint: service.fingerprint });
+  await waitFor(async () => (await admin.bus.joins.waiting()).length > 0);
+  await service.approve((await service.requests())[0]?.id ?? '', 'tester');
+  const identity = await joining;
+  assert.ok('serial' in (await joiner.outcomeOf(await renew(identity, clock.now))));
+  await service.revoke('gw1', 'tester');
+  await joinAnswers.stop();
+  const changes = transactions.filter((told) => told.some((call) => call === 'create' || call === 'revoke'));
+  assert.is(changes.length, 3, JSON.stringify(transactions));
+  for (const told of changes) assert.is(told[0], 'lock', JSON.stringify(told));
 });
 
 test('a damaged file is said to be damaged', ({ files, folder }) => {

@@ -1,4 +1,4 @@
-import type { GatewayCertificate, GatewayCertificates } from '../pki-records.ts';
+import type { GatewayCertificate, GatewayCertificates, Revocation } from '../pki-records.ts';
 import type { GatewayCertificateTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 
@@ -74,28 +74,35 @@ export class SqlGatewayCertificates implements GatewayCertificates {
     });
   }
 
-  revokeOlder(gateway: string, issuedBefore: number, at: number): Promise<void> {
-    return this.#scope.once(async (db) => {
-      await db
-        .updateTable('gateway_certificates')
-        .set({ revoked_at: at })
-        .where('gateway', '=', gateway)
-        .where('issued_at', '<', issuedBefore)
-        .where('revoked_at', 'is', null)
-        .execute();
-    });
-  }
-
-  revokedGateways(): Promise<string[]> {
+  revocations(): Promise<Revocation[]> {
     return this.#scope.once(async (db) => {
       const rows = await db
         .selectFrom('gateway_certificates')
-        .select('gateway')
+        .select(({ fn }) => [
+          'gateway',
+          fn.max('revoked_at').as('at'),
+          fn.count<number>('revoked_at').as('revoked'),
+          fn.countAll<number>().as('total'),
+        ])
         .groupBy('gateway')
-        .having(({ fn, eb }) => eb(fn.count('revoked_at'), '=', fn.countAll()))
+        .having(({ fn }) => fn.max('revoked_at'), 'is not', null)
         .orderBy('gateway')
         .execute();
-      return rows.map(({ gateway }) => gateway);
+      return rows.map(({ gateway, at, revoked, total }) => ({
+        ...{ gateway, at: Number(at), all: Number(revoked) === Number(total) },
+      }));
+    });
+  }
+
+  countSince(gateway: string, issuedAt: number): Promise<number> {
+    return this.#scope.once(async (db) => {
+      const { total } = await db
+        .selectFrom('gateway_certificates')
+        .select(({ fn }) => fn.countAll<number>().as('total'))
+        .where('gateway', '=', gateway)
+        .where('issued_at', '>=', issuedAt)
+        .executeTakeFirstOrThrow();
+      return Number(total);
     });
   }
 
@@ -104,6 +111,18 @@ export class SqlGatewayCertificates implements GatewayCertificates {
       const { numDeletedRows } = await db
         .deleteFrom('gateway_certificates')
         .where('expires_at', '<', expiredBefore)
+        .where(({ or, eb, selectFrom }) =>
+          or([
+            eb('revoked_at', 'is', null),
+            eb(
+              'issued_at',
+              '<',
+              selectFrom('gateway_certificates as newer')
+                .select(({ fn }) => fn.max('newer.issued_at').as('newest'))
+                .whereRef('newer.gateway', '=', 'gateway_certificates.gateway'),
+            ),
+          ]),
+        )
         .executeTakeFirstOrThrow();
       return Number(numDeletedRows);
     });

@@ -4,6 +4,8 @@ import type { Refusals } from './refusals.ts';
 import { isGood, makeSeal, readSeal, type Seal, type SealedKind } from './seal.ts';
 
 export interface SealOptions {
+  /** By the clock that all programs share. */
+  now: () => number;
   /**
    * This gateway's newest credentials: its bus seals what it writes with them, and accepts only what is
    * sealed with them.
@@ -12,6 +14,12 @@ export interface SealOptions {
   /** An administration server's keys: its bus seals what it writes, and accepts only what is sealed. */
   gatewayKeys?: GatewayKeys;
 }
+
+/**
+ * Why a seal does not count. `forged`: nobody of this installation made it. `ended`: its certificate was
+ * revoked or had expired when it was written. `unknown`: the database does not know the certificate yet.
+ */
+export type Unsealed = 'forged' | 'ended' | 'unknown';
 
 /** Keys of earlier certificates, which still open what was sealed before a renewal. */
 const EARLIER_KEPT = 4;
@@ -48,6 +56,11 @@ export class Seals {
     return this.#options.credentials?.().gateway;
   }
 
+  /** By the clock that all share. */
+  now(): number {
+    return this.#options.now();
+  }
+
   nextNumber(): number {
     this.#sequence += 1;
     return this.#sequence;
@@ -61,6 +74,7 @@ export class Seals {
   ): Buffer | null {
     const own = this.#options.credentials?.();
     if (own === undefined) return null;
+    this.#remember(own);
     const { gateway, serial, macKey } = own;
     return makeSeal(macKey, kind, { gateway, serial, sender, number }, parts);
   }
@@ -71,34 +85,46 @@ export class Seals {
     { gateway, serial }: { gateway: string; serial: string },
     parts: readonly Uint8Array[],
   ): Promise<Buffer | null> {
+    const { gatewayKeys, now } = this.#options;
+    const until = (await gatewayKeys?.goodUntil(gateway, serial)) ?? 0;
+    if (gatewayKeys === undefined || until <= now()) return null;
     const { sender } = this;
     const number = this.nextNumber();
-    const key = await this.#options.gatewayKeys?.keyOf(gateway, serial);
-    return key ? makeSeal(key, kind, { gateway, serial, sender, number }, parts) : null;
+    return makeSeal(gatewayKeys.keyOf(gateway, serial), kind, { gateway, serial, sender, number }, parts);
   }
 
-  /** The seal, if it is valid; otherwise `null`. */
+  /** The seal, if it is valid. `writtenAt`: when it was written, if that is known; now when absent. */
   async open(
     kind: SealedKind,
     bytes: Uint8Array | null | undefined,
     parts: readonly Uint8Array[] = [],
-  ): Promise<Seal | null> {
+    writtenAt?: number,
+  ): Promise<Seal | Unsealed> {
     const seal = readSeal(bytes);
-    const key = seal && (await this.#keyFor(seal));
-    return key && isGood(key, kind, seal, parts) ? seal : null;
+    const key = seal && this.#keyFor(seal);
+    if (!key || !isGood(key, kind, seal, parts)) return 'forged';
+    const { gatewayKeys, now } = this.#options;
+    if (gatewayKeys === undefined) return seal;
+    const until = await gatewayKeys.goodUntil(seal.gateway, seal.serial);
+    if (until === null) return 'unknown';
+    return (writtenAt ?? now()) < until ? seal : 'ended';
   }
 
-  async #keyFor({ gateway, serial }: Seal): Promise<Uint8Array | null> {
+  #keyFor({ gateway, serial }: Seal): Uint8Array | null {
     const { credentials, gatewayKeys } = this.#options;
     if (gatewayKeys !== undefined) return gatewayKeys.keyOf(gateway, serial);
     const own = credentials?.();
     if (own === undefined || gateway !== own.gateway) return null;
-    if (!this.#own.has(own.serial)) {
-      this.#own.set(own.serial, own.macKey);
-      for (const earliest of this.#own.keys()) {
-        if (this.#own.size > EARLIER_KEPT) this.#own.delete(earliest);
-      }
-    }
+    this.#remember(own);
     return this.#own.get(serial) ?? null;
+  }
+
+  /** Servers seal for the certificate that sealed the lease, until they have read the lease again. */
+  #remember({ serial, macKey }: GatewayCredentials): void {
+    if (this.#own.has(serial)) return;
+    this.#own.set(serial, macKey);
+    for (const earliest of this.#own.keys()) {
+      if (this.#own.size > EARLIER_KEPT) this.#own.delete(earliest);
+    }
   }
 }

@@ -3,7 +3,6 @@ import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
 
 const RECEIPTS = 'bus/redis/receipt-entry.js';
-const IS_GOOD = 'this.#isGood(incarnation, said.identity, { identity, load, seal })';
 
 /** Through Redis it stands before what the two ends of a tunnel, and devices, check themselves. */
 export const DELIVERIES_UNSEALED: Patch = {
@@ -19,8 +18,8 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: 'bus/redis/lease-records.js',
-        find: `(seals.checksGateways && !(await ${IS_GOOD}))`,
-        replace: `(!(await ${IS_GOOD}) && false)`,
+        find: "if (said === null || sealed !== 'good')",
+        replace: 'if (said === null)',
       },
     ],
     proof: 'foreign-gateway',
@@ -31,8 +30,8 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: RECEIPTS,
-        find: "if (seals.checksGateways && seal === null)\n        return 'refused';",
-        replace: '',
+        find: "if (typeof seal === 'string')\n        return seal;",
+        replace: "if (typeof seal === 'string')\n        return decodeBatch(batch);",
       },
     ],
     proof: 'presence-theft',
