@@ -16,7 +16,20 @@ export const FINAL_STATES = [
   'timed-out',
   'superseded',
 ] as const;
-export const EXECUTION_STATES = [...OPEN_STATES, ...FINAL_STATES] as const;
+// Spelt out: a bundler drops it where it is not used, which it does not do with spread arrays.
+export const EXECUTION_STATES = [
+  'queued',
+  'sent',
+  'acked',
+  'running',
+  'succeeded',
+  'failed',
+  'rejected',
+  'canceled',
+  'expired',
+  'timed-out',
+  'superseded',
+] as const satisfies readonly ExecutionState[];
 
 export type OpenState = (typeof OPEN_STATES)[number];
 export type FinalState = (typeof FINAL_STATES)[number];
@@ -33,7 +46,7 @@ export const REPORTABLE_STATES = [
 ] as const satisfies readonly FinalState[];
 export type ReportableState = (typeof REPORTABLE_STATES)[number];
 
-const finals: ReadonlySet<string> = new Set(FINAL_STATES);
+const finals: ReadonlySet<string> = /* @__PURE__ */ new Set(FINAL_STATES);
 
 export function isFinal(state: ExecutionState): state is FinalState {
   return finals.has(state);

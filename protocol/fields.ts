@@ -2,7 +2,7 @@
  * Fields of a decoded map, each checked against its type and bounds (F-5, F-6). All throw `ProtocolError`.
  */
 import { unpack } from '#msgpack';
-import { ProtocolError, scanFrame } from './frame-scan.ts';
+import { ProtocolError } from './frame-scan.ts';
 import { ID_PATTERN, LIMITS } from './limits.ts';
 
 export type Fields = Record<string, unknown>;
@@ -19,12 +19,7 @@ export function decodeMap(bytes: Uint8Array, maxBytes: number): Fields {
 
 /** One MessagePack value, nested at most `depth` deep. Throws `ProtocolError`. */
 export function decode(bytes: Uint8Array, depth: number): unknown {
-  scanFrame(bytes, depth);
-  try {
-    return unpack(bytes);
-  } catch {
-    throw new ProtocolError('F-2', 'not one MessagePack value');
-  }
+  return unpack(bytes, depth);
 }
 
 export function text(fields: Fields, key: string, max: number): string {

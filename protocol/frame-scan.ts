@@ -3,18 +3,15 @@
  * the protocol allows; msgpackr's own extensions include references, with which 400 bytes decode to a
  * structure that takes minutes to walk. This scan keeps what F-4 and F-5 forbid away from the decoder.
  */
-import { CLOSE, type CloseCode } from './close-codes.ts';
 import { isUtf8 } from './utf8.ts';
 
-/** A frame that breaks a rule; the connection ends with `closeCode` and `message` as its reason. */
+/** A frame that breaks a rule; the gateway closes with 4400 and `message` as the reason. */
 export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
-  readonly closeCode: CloseCode;
   readonly rule: string;
-  constructor(rule: string, what: string, closeCode: CloseCode = CLOSE.protocolError) {
+  constructor(rule: string, what: string) {
     super(`${rule}: ${what}`);
     this.rule = rule;
-    this.closeCode = closeCode;
   }
 }
 
@@ -47,7 +44,23 @@ export function scanFrame(bytes: Uint8Array, depth: number): void {
     if (!isUtf8(bytes, at, at + count)) throw new ProtocolError('F-6', 'text that is not UTF-8');
     at += count;
   };
-  const length = (width: 1 | 2 | 4): number => {
+  const float = (single: boolean): void => {
+    need(single ? 4 : 8);
+    const value = single ? view.getFloat32(at) : view.getFloat64(at);
+    if (!Number.isFinite(value)) throw new ProtocolError('F-5', 'a number that is not finite');
+    at += single ? 4 : 8;
+  };
+  /** Of 64 bits. */
+  const integer = (unsigned: boolean): void => {
+    need(8);
+    const high = unsigned ? view.getUint32(at) : view.getInt32(at);
+    const lowest = high === -MAX_HIGH - 1 && view.getUint32(at + 4) === 0;
+    if (high > MAX_HIGH || high < -MAX_HIGH - 1 || lowest)
+      throw new ProtocolError('F-5', 'an integer beyond 2^53 - 1');
+    at += 8;
+  };
+  /** `width`: 1, 2 or 4 bytes. */
+  const length = (width: number): number => {
     need(width);
     const value = width === 1 ? view.getUint8(at) : width === 2 ? view.getUint16(at) : view.getUint32(at);
     at += width;
@@ -84,81 +97,13 @@ export function scanFrame(bytes: Uint8Array, depth: number): void {
     if (tag <= 0x8f) open((tag & 0x0f) * 2, true);
     else if (tag <= 0x9f) open(tag & 0x0f, false);
     else if (tag <= 0xbf) text(tag & 0x1f);
-    else {
-      switch (tag) {
-        case 0xc0:
-        case 0xc2:
-        case 0xc3:
-          break;
-        case 0xc4:
-          skip(length(1));
-          break;
-        case 0xd9:
-          text(length(1));
-          break;
-        case 0xc5:
-          skip(length(2));
-          break;
-        case 0xda:
-          text(length(2));
-          break;
-        case 0xc6:
-          skip(length(4));
-          break;
-        case 0xdb:
-          text(length(4));
-          break;
-        case 0xca:
-          need(4);
-          if (!Number.isFinite(view.getFloat32(at)))
-            throw new ProtocolError('F-5', 'a number that is not finite');
-          at += 4;
-          break;
-        case 0xcb:
-          need(8);
-          if (!Number.isFinite(view.getFloat64(at)))
-            throw new ProtocolError('F-5', 'a number that is not finite');
-          at += 8;
-          break;
-        case 0xcc:
-        case 0xd0:
-          skip(1);
-          break;
-        case 0xcd:
-        case 0xd1:
-          skip(2);
-          break;
-        case 0xce:
-        case 0xd2:
-          skip(4);
-          break;
-        case 0xcf:
-        case 0xd3: {
-          need(8);
-          const high = tag === 0xcf ? view.getUint32(at) : view.getInt32(at);
-          const beyond =
-            high > MAX_HIGH ||
-            high < -MAX_HIGH - 1 ||
-            (high === -MAX_HIGH - 1 && view.getUint32(at + 4) === 0);
-          if (beyond) throw new ProtocolError('F-5', 'an integer beyond 2^53 - 1');
-          at += 8;
-          break;
-        }
-        case 0xdc:
-          open(length(2), false);
-          break;
-        case 0xdd:
-          open(length(4), false);
-          break;
-        case 0xde:
-          open(length(2) * 2, true);
-          break;
-        case 0xdf:
-          open(length(4) * 2, true);
-          break;
-        default:
-          throw new ProtocolError('F-4', 'an extension type');
-      }
-    }
+    else if (isText) text(length(1 << (tag - 0xd9)));
+    else if (tag >= 0xdc) open(length(tag & 1 ? 4 : 2) * (tag < 0xde ? 1 : 2), tag >= 0xde);
+    else if (tag === 0xcf || tag === 0xd3) integer(tag === 0xcf);
+    else if (tag >= 0xcc && tag <= 0xd2) skip(1 << (tag & 3));
+    else if (tag === 0xca || tag === 0xcb) float(tag === 0xca);
+    else if (tag >= 0xc4 && tag <= 0xc6) skip(length(1 << (tag - 0xc4)));
+    else if (tag !== 0xc0 && tag !== 0xc2 && tag !== 0xc3)
+      throw new ProtocolError('F-4', 'an extension type');
   }
 }

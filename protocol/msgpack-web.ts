@@ -2,10 +2,11 @@
  * MessagePack in browsers: small, and without `new Function`, which strict pages forbid. It handles the types
  * of frames (F-6): no extension types, and no 64-bit integer that a double cannot hold.
  */
+import { ProtocolError } from './frame-scan.ts';
 
 const encoder = new TextEncoder();
 // A leading U+FEFF is a character of the text, not a mark to drop.
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 const HIGH = 2 ** 32;
 
@@ -15,9 +16,9 @@ export function pack(value: unknown): Uint8Array<ArrayBuffer> {
   return writer.written();
 }
 
-/** Throws for what is not exactly one value. */
-export function unpack(bytes: Uint8Array): unknown {
-  const reader = new Reader(bytes);
+/** Exactly one value (F-2, F-4 to F-6), nested at most `depth` deep. Throws `ProtocolError`. */
+export function unpack(bytes: Uint8Array, depth: number): unknown {
+  const reader = new Reader(bytes, depth);
   const value = reader.value();
   reader.end();
   return value;
@@ -115,32 +116,32 @@ class Reader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
+  /** Levels of nesting that are left. */
+  #depth: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, depth: number) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#depth = depth;
   }
 
   end(): void {
-    if (this.#at !== this.#bytes.length) throw new RangeError('more than one value');
+    if (this.#at !== this.#bytes.length) throw new ProtocolError('F-2', 'something follows the value');
   }
 
   value(): unknown {
     const code = this.#uint(1);
     if (code < 0x80) return code;
-    if (code < 0x90) return this.#map(code & 15);
-    if (code < 0xa0) return this.#array(code & 15);
-    if (code < 0xc0) return this.#text(code & 31);
     if (code >= 0xe0) return code - 0x100;
-    if (code >= 0xde) return this.#map(this.#uint(code === 0xde ? 2 : 4));
-    if (code >= 0xdc) return this.#array(this.#uint(code === 0xdc ? 2 : 4));
-    if (code >= 0xd9) return this.#text(this.#uint(1 << (code - 0xd9)));
+    if (isText(code)) return this.#text(code);
+    if (code < 0xa0) return this.#nested(code < 0x90, code & 15);
+    if (code >= 0xdc) return this.#nested(code >= 0xde, this.#uint(code & 1 ? 4 : 2));
     if (code >= 0xc4 && code <= 0xc6) return this.#take(this.#uint(1 << (code - 0xc4))).slice();
+    if (code === 0xca || code === 0xcb) return this.#float(code === 0xca);
     return this.#scalar(code);
   }
 
   #scalar(code: number): unknown {
-    const at = this.#at;
     switch (code) {
       case 0xc0:
         return null;
@@ -148,37 +149,54 @@ class Reader {
         return false;
       case 0xc3:
         return true;
-      case 0xca:
-        this.#take(4);
-        return this.#view.getFloat32(at);
-      case 0xcb:
-        this.#take(8);
-        return this.#view.getFloat64(at);
       case 0xcc:
       case 0xcd:
       case 0xce:
         return this.#uint(1 << (code - 0xcc));
-      case 0xcf:
-        return this.#uint(4) * HIGH + this.#uint(4);
       case 0xd0:
         return (this.#uint(1) << 24) >> 24;
       case 0xd1:
         return (this.#uint(2) << 16) >> 16;
       case 0xd2:
         return this.#uint(4) | 0;
+      case 0xcf:
+        return this.#long(this.#uint(4));
       case 0xd3:
-        return (this.#uint(4) | 0) * HIGH + this.#uint(4);
+        return this.#long(this.#uint(4) | 0);
       default:
-        throw new TypeError(`no type of frames: 0x${code.toString(16)}`);
+        throw new ProtocolError('F-4', 'an extension type');
     }
+  }
+
+  #float(single: boolean): number {
+    const at = this.#at;
+    this.#take(single ? 4 : 8);
+    const value = single ? this.#view.getFloat32(at) : this.#view.getFloat64(at);
+    if (!Number.isFinite(value)) throw new ProtocolError('F-5', 'a number that is not finite');
+    return value;
+  }
+
+  #long(high: number): number {
+    const value = high * HIGH + this.#uint(4);
+    if (!Number.isSafeInteger(value)) throw new ProtocolError('F-5', 'an integer beyond 2^53 - 1');
+    return value;
+  }
+
+  #nested(isMap: boolean, size: number): unknown {
+    if (this.#depth-- === 0) throw new ProtocolError('F-4', 'nested too deeply');
+    const value = isMap ? this.#map(size) : this.#array(size);
+    this.#depth++;
+    return value;
   }
 
   #map(size: number): Record<string, unknown> {
     const map: Record<string, unknown> = {};
     for (let index = 0; index < size; index++) {
-      const key = this.value();
-      if (typeof key !== 'string' || key === '__proto__') throw new TypeError('a key that no frame has');
-      map[key] = this.value();
+      const code = this.#uint(1);
+      if (!isText(code)) throw new ProtocolError('F-4', 'a key that is not text');
+      const key = this.#text(code);
+      const value = this.value();
+      if (key !== '__proto__') map[key] = value;
     }
     return map;
   }
@@ -189,8 +207,13 @@ class Reader {
     return array;
   }
 
-  #text(size: number): string {
-    return decoder.decode(this.#take(size));
+  #text(code: number): string {
+    const bytes = this.#take(code < 0xc0 ? code & 31 : this.#uint(1 << (code - 0xd9)));
+    try {
+      return decoder.decode(bytes);
+    } catch {
+      throw new ProtocolError('F-6', 'text that is not UTF-8');
+    }
   }
 
   #uint(size: number): number {
@@ -203,7 +226,11 @@ class Reader {
   #take(size: number): Uint8Array {
     const from = this.#at;
     this.#at += size;
-    if (this.#at > this.#bytes.length) throw new RangeError('less than one value');
+    if (this.#at > this.#bytes.length) throw new ProtocolError('F-2', 'cut short');
     return this.#bytes.subarray(from, this.#at);
   }
+}
+
+function isText(code: number): boolean {
+  return (code >= 0xa0 && code < 0xc0) || (code >= 0xd9 && code <= 0xdb);
 }

@@ -1,5 +1,6 @@
 /** MessagePack in Node; msgpack-web.ts stands in for it in browsers, by `imports` in package.json. */
 import { Packr } from 'msgpackr';
+import { ProtocolError, scanFrame } from './frame-scan.ts';
 
 const packr = new Packr({
   useRecords: false,
@@ -16,7 +17,12 @@ export function pack(value: unknown): Uint8Array<ArrayBuffer> {
   return new Uint8Array(packr.pack(value));
 }
 
-/** Throws for what is not exactly one value. */
-export function unpack(bytes: Uint8Array): unknown {
-  return packr.unpack(bytes);
+/** Exactly one value (F-2, F-4 to F-6), nested at most `depth` deep. Throws `ProtocolError`. */
+export function unpack(bytes: Uint8Array, depth: number): unknown {
+  scanFrame(bytes, depth);
+  try {
+    return packr.unpack(bytes);
+  } catch {
+    throw new ProtocolError('F-2', 'not one MessagePack value');
+  }
 }

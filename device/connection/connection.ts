@@ -5,7 +5,6 @@
 
 import {
   type Challenge,
-  CLOSE,
   type DeviceMessage,
   decodeGatewayMessage,
   type Edition,
@@ -136,7 +135,7 @@ export class Connection {
     const phase = this.#phase;
     if (phase.is === 'open') {
       if (message.t === 'challenge' || message.t === 'welcome') {
-        throw new ProtocolError('H-11', `${message.t} in an open session`, CLOSE.protocolError);
+        throw new ProtocolError('H-11', `${message.t} in an open session`);
       }
       this.#hooks.message(message);
       return;
@@ -155,7 +154,7 @@ export class Connection {
       this.#hooks.welcome(message);
       return;
     }
-    throw new ProtocolError('H-11', `${message.t} while ${phase.is}`, CLOSE.protocolError);
+    throw new ProtocolError('H-11', `${message.t} while ${phase.is}`);
   }
 
   async #prove({ nonce, gateway, installation }: Challenge): Promise<void> {

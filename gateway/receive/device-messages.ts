@@ -87,7 +87,7 @@ export class DeviceMessages {
       this.#dispatch(connection, plainBeat(bytes) ?? decodeDeviceMessage(bytes), bytes.length);
     } catch (error) {
       if (error instanceof ProtocolError) {
-        connections.close(connection, error.closeCode, error.message);
+        connections.close(connection, CLOSE.protocolError, error.message);
         return;
       }
       metrics.faults++;

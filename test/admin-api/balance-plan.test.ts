@@ -2,17 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BalanceClass, type BalanceGateway, planMoves } from '../../admin-api/balance/plan.ts';
 import { rankGateways } from '../../bus/ranking.ts';
-
-/** mulberry32: the same fleets in every run. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+import { seeded } from '../seeded.ts';
 
 interface SimGateway {
   limit: number;
@@ -259,7 +249,7 @@ test('nobody is moved to a gateway that does not admit, or is full, and small di
 
 test('random fleets with nested scopes converge within limits and bounds, without oscillation', () => {
   for (let seed = 1; seed <= 60; seed++) {
-    const next = random(seed);
+    const next = seeded(seed);
     const pick = (most: number) => Math.floor(next() * most);
     const groups = ['all', 'emea', 'berlin', 'apac'];
     // A gateway of a group serves those below it as well.

@@ -8,6 +8,7 @@ import { classesOf, type Placed } from '../../admin-api/balance/classes.ts';
 import type { FleetGateway } from '../../admin-api/balance/fleet.ts';
 import { bandsOfText, nearestFirst, nearText } from '../../admin-api/balance/nearness.ts';
 import { type BalanceGateway, planMoves } from '../../admin-api/balance/plan.ts';
+import { seeded } from '../seeded.ts';
 
 const usable = (...names: string[]) =>
   names.map((name) => ({ name, groupId: 'all', usable: true }) as FleetGateway);
@@ -51,22 +52,11 @@ test('a device has a choice among the nearest that are usable, and none where it
   assert.equal(choices(placed('e', 'a b', 1), 'e', 'f'), ['e']);
 });
 
-/** mulberry32 */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 test('random fleets: devices leave their nearest band only for load above the limit of a gateway', () => {
   let moved = 0;
   let relieved = 0;
   for (let seed = 1; seed <= 200; seed++) {
-    const next = random(seed);
+    const next = seeded(seed);
     const names = ['a', 'b', 'c', 'd', 'e'].slice(0, 2 + Math.floor(next() * 4));
     const rows: Placed[] = [];
     for (const gateway of names) {

@@ -1,22 +1,16 @@
-/** Numbers that look random and are the same for the same seed (mulberry32). */
+import { seeded } from '../seeded.ts';
+
+/** Numbers that look random and are the same for the same seed. */
 export class Random {
-  #state: number;
+  /** From 0 up to 1. */
+  readonly next: () => number;
 
   constructor(seed: string) {
     // FNV-1a
     let hash = 0x811c9dc5;
     for (const byte of Buffer.from(seed)) hash = Math.imul(hash ^ byte, 0x01000193);
-    this.#state = hash >>> 0;
+    this.next = seeded(hash);
   }
-
-  /** From 0 up to 1. */
-  next = (): number => {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 
   below(limit: number): number {
     return Math.floor(this.next() * limit);

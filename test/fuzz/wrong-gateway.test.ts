@@ -42,7 +42,7 @@ async function fuzzed(patch: Patch): Promise<Report> {
 test('the fuzzer reports a gateway that passes over wrong frames', async () => {
   const { unpunished, unjust } = await fuzzed({
     file: MESSAGES,
-    find: 'connections.close(connection, error.closeCode, error.message);\n                return;',
+    find: 'connections.close(connection, CLOSE.protocolError, error.message);\n                return;',
     replace: 'return;',
   });
   assert.ok(unpunished > 0);

@@ -2,20 +2,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
 import { sealResult } from '../results.ts';
+import { seeded } from '../seeded.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
-
-/** A small seeded generator (mulberry32), so that a failure can be repeated. */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 test('F-1: a text frame ends the connection, before and after welcome', () =>
   withRig({}, async (rig) => {
@@ -73,7 +63,7 @@ test('F-7: a device that sends more frames than it may is closed with tooFast', 
 
 test('F-2: random bytes before welcome always end the connection with a code in the 4400s', () =>
   withRig({ config: { upgradesPerSecond: 10_000 } }, async (rig) => {
-    const next = random(20_261_122);
+    const next = seeded(20_261_122);
     const devices = Array.from({ length: 150 }, () => new RawDevice(rig.url));
     await Promise.all(devices.map((device) => device.take('challenge')));
     for (const device of devices) {
@@ -88,7 +78,7 @@ test('F-2: random bytes before welcome always end the connection with a code in 
 
 test('F-6: messages with changed bytes never harm the gateway: it reads, skips, or closes with 44xx', () =>
   withRig({ config: { upgradesPerSecond: 10_000, messageBurst: 10_000 } }, async (rig) => {
-    const next = random(7);
+    const next = seeded(7);
     const identity = await rig.enrol();
     const seeds = [
       encodeDeviceMessage({ t: 'beat', policy: 'p1', compliance: 'warn' }),

@@ -19,21 +19,11 @@ import {
   ProtocolError,
   type ResultBody,
 } from '../../protocol/index.ts';
+import { seededBelow } from '../seeded.ts';
 import { mutateFrame, vectorFrames } from './frame-mutator.ts';
 import { fromHex, toHex } from './vectors-file.ts';
 
 const ROUNDS = 20_000;
-
-/** mulberry32: small, seeded, good enough to fuzz with. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
-}
 
 const decoders: [
   name: string,
@@ -66,7 +56,7 @@ function feed(bytes: Uint8Array): number {
 }
 
 test('F-2, F-4, F-5, F-6: random bytes give a message, nothing, or a protocol error', () => {
-  const next = random(1);
+  const next = seededBelow(1);
   for (let round = 0; round < ROUNDS; round++) {
     const bytes = Uint8Array.from({ length: next(64) }, () => next(256));
     // Half of them start like a map, or they would all end at the first byte.
@@ -76,7 +66,7 @@ test('F-2, F-4, F-5, F-6: random bytes give a message, nothing, or a protocol er
 });
 
 test('F-2, F-4, F-5, F-6: mutated frames give a valid message, nothing, or a protocol error', () => {
-  const next = random(2);
+  const next = seededBelow(2);
   let taken = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const frame = vectorFrames[next(vectorFrames.length)];

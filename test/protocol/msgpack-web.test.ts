@@ -1,9 +1,11 @@
 /** The MessagePack of browsers and that of Node read each other's frames, and mean the same. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ProtocolError } from '../../protocol/frame-scan.ts';
 import * as node from '../../protocol/msgpack.ts';
 import * as web from '../../protocol/msgpack-web.ts';
-import { fromHex, vectors } from './vectors-file.ts';
+import { seeded } from '../seeded.ts';
+import { fromHex, toHex, vectors } from './vectors-file.ts';
 
 const frames = [
   ...vectors.written,
@@ -12,6 +14,9 @@ const frames = [
 ]
   .map(({ hex }) => fromHex(hex))
   .concat(vectors.orders.map(({ body }) => fromHex(body)));
+
+const readNode = (bytes: Uint8Array) => node.unpack(bytes, 17);
+const readWeb = (bytes: Uint8Array) => web.unpack(bytes, 17);
 
 /** Node's binary is a Buffer here and there; only the bytes count. */
 function plain(value: unknown): unknown {
@@ -23,19 +28,19 @@ function plain(value: unknown): unknown {
 
 test('both read every vector the same', () => {
   assert.ok(frames.length > 50);
-  for (const frame of frames) assert.equal(plain(web.unpack(frame)), plain(node.unpack(frame)));
+  for (const frame of frames) assert.equal(plain(readWeb(frame)), plain(readNode(frame)));
 });
 
 test('what one writes the other reads', () => {
   for (const frame of frames) {
-    const value = node.unpack(frame);
-    assert.equal(plain(node.unpack(web.pack(value))), plain(value));
-    assert.equal(plain(web.unpack(node.pack(value))), plain(value));
+    const value = readNode(frame);
+    assert.equal(plain(readNode(web.pack(value))), plain(value));
+    assert.equal(plain(readWeb(node.pack(value))), plain(value));
   }
   const odd = { gone: undefined, none: null, time: 1.7e12, far: 2 ** 53 - 1, low: -(2 ** 53 - 1), half: 0.5 };
   const read = { ...odd, gone: null };
-  assert.equal(node.unpack(web.pack(odd)), read);
-  assert.equal(web.unpack(node.pack(odd)), read);
+  assert.equal(readNode(web.pack(odd)), read);
+  assert.equal(readWeb(node.pack(odd)), read);
 });
 
 test('the edges of every size are written in the shortest form and read by both', () => {
@@ -53,24 +58,54 @@ test('the edges of every size are written in the shortest form and read by both'
   ];
   for (const value of values) {
     const written = web.pack(value);
-    assert.equal(plain(node.unpack(written)), plain(value === 0 ? 0 : value));
-    assert.equal(plain(web.unpack(written)), plain(value === 0 ? 0 : value));
+    assert.equal(plain(readNode(written)), plain(value === 0 ? 0 : value));
+    assert.equal(plain(readWeb(written)), plain(value === 0 ? 0 : value));
     assert.ok(written.length <= node.pack(value).length, String(value).slice(0, 40));
   }
 });
 
 test('what no frame holds is neither written nor read', () => {
   for (const value of [1n, () => 1, Symbol('s'), { deep: [1n] }]) assert.throws(() => web.pack(value));
-  const proto = [0x81, 0xa9, ...new TextEncoder().encode('__proto__'), 0x80];
-  for (const bytes of [[0xc1], [0xd4, 1, 1], [0xc7, 0, 1], [0x81, 1, 1], proto]) {
-    assert.throws(() => web.unpack(new Uint8Array(bytes)));
+  for (const bytes of [[0xc1], [0xd4, 1, 1], [0xc7, 0, 1], [0x81, 1, 1]]) {
+    assert.throws(() => readWeb(new Uint8Array(bytes)));
   }
+  const proto = [0x81, 0xa9, ...new TextEncoder().encode('__proto__'), 0x80];
+  assert.equal(readWeb(new Uint8Array(proto)), {});
+});
+
+test('F-2, F-4, F-5, F-6: both refuse the same frames, with the same rule', () => {
+  const rule = (read: (bytes: Uint8Array) => unknown, bytes: Uint8Array) => {
+    try {
+      return void read(bytes);
+    } catch (error) {
+      assert.instance(error, ProtocolError);
+      return (error as ProtocolError).rule;
+    }
+  };
+  const random = seeded(7);
+  const mutated = frames.flatMap((frame) =>
+    Array.from({ length: 200 }, () => {
+      const bytes = frame.slice();
+      bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
+      return bytes;
+    }),
+  );
+  const refused = vectors.refused.map(({ hex }) => fromHex(hex));
+  let broken = 0;
+  for (const bytes of [...refused, ...mutated]) {
+    const expected = rule(readNode, bytes);
+    assert.is(rule(readWeb, bytes) === undefined, expected === undefined, toHex(bytes));
+    if (expected === undefined) assert.equal(plain(readWeb(bytes)), plain(readNode(bytes)));
+    else broken++;
+  }
+  for (const bytes of refused) assert.is(rule(readWeb, bytes), rule(readNode, bytes), toHex(bytes));
+  assert.ok(broken > 1_000);
 });
 
 test('neither takes less or more than one value', () => {
   for (const frame of frames) {
     const longer = new Uint8Array([...frame, 0xc0]);
-    for (const unpack of [node.unpack, web.unpack]) {
+    for (const unpack of [readNode, readWeb]) {
       assert.throws(() => unpack(frame.subarray(0, -1)));
       assert.throws(() => unpack(longer));
     }

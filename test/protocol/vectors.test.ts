@@ -3,6 +3,7 @@ import { createHmac, createPrivateKey, createPublicKey, sign, verify } from 'nod
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  CLOSE,
   closeName,
   type DeviceMessage,
   decodeDeviceMessage,
@@ -75,7 +76,7 @@ test('F-2, F-4, F-5, F-6: frames that break a rule are refused with its number a
     const error = refusal(() => decoders[from](fromHex(hex)));
     assert.is(error.rule, rule, name);
     // A device has one code of its own (section F).
-    assert.is(from === 'device' ? error.closeCode : 1002, closeCode, name);
+    assert.is(from === 'device' ? CLOSE.protocolError : 1002, closeCode, name);
     assert.ok(error.message.startsWith(`${rule}: `) && error.message.length <= 123, name);
   }
 });
