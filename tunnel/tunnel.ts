@@ -53,8 +53,9 @@ export class Tunnel {
   readonly #streams: Multiplexer;
   readonly #frames: SealedFrames;
   #leg: TunnelLeg | null = null;
-  /** The one it moves to. */
+  /** The one it moves to, and who waits for that. */
   #next: TunnelLeg | null = null;
+  #move: Move | null = null;
   /** The one that takes what was still to be sent when the tunnel ended. */
   #leaving: TunnelLeg | null = null;
   #over = false;
@@ -134,9 +135,10 @@ export class Tunnel {
    */
   moveTo(ticket: TunnelTicket, cipher?: FrameCipher): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the tunnel is over'));
-    this.#next?.leave('moved');
+    this.#giveUpMove('another move began', 'moved');
     const { promise, resolve, reject } = deferred();
-    const next = this.#makeLeg(ticket, { resolve, reject, cipher });
+    this.#move = { resolve, reject, cipher };
+    const next = this.#makeLeg(ticket, this.#move);
     this.#next = next;
     next.start();
     return promise;
@@ -199,6 +201,7 @@ export class Tunnel {
     const before = this.#leg;
     this.#leg = leg;
     this.#next = null;
+    this.#move = null;
     this.#moving = false;
     clearTimeout(this.#waiting);
     this.#streams.unpaired();
@@ -208,15 +211,16 @@ export class Tunnel {
   #legOver(leg: TunnelLeg, { reason, moving }: LegOver, move?: Move): void {
     if (leg === this.#next) {
       this.#next = null;
+      this.#move = null;
       move?.reject(new Error(reason));
       return;
     }
     if (leg !== this.#leg) return;
     this.#leg = null;
     this.#first.reject(new Error(reason));
-    // At the same gateway the next leg replaces this one, and that event may arrive first.
-    const replaced = this.#next !== null && reason === 'replaced';
-    if (!moving && !replaced) {
+    // At the same gateway the grant of the next leg replaces this one's: it may be closed, or refused when it
+    // resumes, before the next one has joined.
+    if (!moving && this.#next === null) {
       this.#finish(reason);
       return;
     }
@@ -245,10 +249,16 @@ export class Tunnel {
     const leg = this.#leg;
     this.#leaving = leg;
     this.#frames.afterSent(() => leg?.leave(reason));
-    this.#next?.leave(reason);
+    this.#giveUpMove(said, reason);
     this.#leg = null;
-    this.#next = null;
     this.#streams.close(said);
+  }
+
+  #giveUpMove(why: string, said: string): void {
+    this.#next?.leave(said);
+    this.#next = null;
+    this.#move?.reject(new Error(why));
+    this.#move = null;
   }
 }
 

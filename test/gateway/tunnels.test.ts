@@ -460,6 +460,77 @@ test('T-5: new tickets at the same gateway carry the same streams on', async () 
   });
 });
 
+test('T-5: a tunnel moves although its former leg is refused once there are new tickets', async () => {
+  await withRig({}, async (rig) => {
+    const made = await granted(rig);
+    const device = makeEnd('device', made.device, { accept: () => echo });
+    const dial = wsLegDial();
+    let dials = 0;
+    const refusals: string[] = [];
+    // The leg with the new ticket, the second, says nothing until the former one was refused.
+    const operator = makeEnd('operator', made.operator, {
+      dial: (url, events) =>
+        ++dials === 2
+          ? dial(url, {
+              ...events,
+              opened: () => void waitFor(() => refusals.length > 0).then(() => events.opened()),
+            })
+          : dial(url, {
+              ...events,
+              text: (text) => {
+                events.text(text);
+                const { t, reason } = JSON.parse(text) as { t: string; reason?: string };
+                if (t === 'refused' && reason) refusals.push(reason);
+              },
+            }),
+    });
+    try {
+      await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
+      const got: Buffer[] = [];
+      const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
+        data: (part) => {
+          got.push(Buffer.from(part));
+          own.consumed(part.length);
+        },
+        end: () => {},
+        writable: () => {},
+        closed: () => {},
+      }));
+      const next = await granted(rig, { id: made.grant.id });
+      await device.tunnel.moveTo(next.device);
+      const moved = operator.tunnel.moveTo(next.operator);
+      operator.tunnel.drop();
+      await moved;
+      assert.equal(refusals, ['bad-secret']);
+      stream.write(Buffer.from('still here'));
+      await waitFor(() => Buffer.concat(got).toString() === 'still here', { what: 'an echo' });
+      assert.equal([operator.ended, device.ended], [[], []]);
+    } finally {
+      operator.tunnel.close();
+      device.tunnel.close();
+    }
+  });
+});
+
+test('a move fails when the tunnel is closed meanwhile, or another move begins', async () => {
+  await withRig({}, async (rig) => {
+    const made = await granted(rig);
+    const operator = makeEnd('operator', made.operator);
+    await operator.tunnel.start();
+    const nowhere = makeGrant('ws://127.0.0.1:9/', { id: made.grant.id });
+    const failed = (move: Promise<void>) =>
+      move.then(
+        () => 'moved',
+        (error: Error) => error.message,
+      );
+    const first = failed(operator.tunnel.moveTo(nowhere.operator));
+    const second = failed(operator.tunnel.moveTo(nowhere.operator));
+    assert.is(await first, 'another move began');
+    operator.tunnel.close('done');
+    assert.is(await second, 'done');
+  });
+});
+
 test('T-5: a tunnel that nobody moves ends with its gateway, and both ends hear why', async () => {
   await withRig({}, async (rig) => {
     const made = await granted(rig);
