@@ -43,6 +43,7 @@ export class DeviceService {
   ): Promise<Device> {
     const { store, now, hub } = this.#parts;
     const { before, after } = await store.transaction(async (tx) => {
+      if (change.groupId !== undefined || change.blocked) await tx.groupKeys.hold();
       const before = await tx.devices.getForChange(id);
       if (!before) throw unknownDevice(id);
       expected?.(before);
@@ -103,6 +104,7 @@ export class DeviceService {
     const commands = new Set<string>();
     let forgotten: string[] = [];
     await store.transaction(async (tx) => {
+      await tx.groupKeys.hold();
       const device = await (expected ? tx.devices.getForChange(id) : tx.devices.get(id));
       if (!device) throw unknownDevice(id);
       expected?.(device);

@@ -150,6 +150,11 @@ export interface GroupKeys {
   ): Promise<StoredGroupKey>;
   /** Those there are, stale ones too. */
   ofNames(names: readonly GroupKeyName[]): Promise<StoredGroupKey[]>;
+  /**
+   * To be called first in a transaction in which a device leaves a group: until its end nobody makes or picks
+   * a key, so that the device gets none that outlasts its leaving.
+   */
+  hold(): Promise<void>;
   /** The keys of all groups of the device go stale: what it holds may be in other hands. */
   left(device: string): Promise<void>;
 }

@@ -171,7 +171,7 @@ export class SqlDevices implements Devices {
   move(id: string, groupId: string): Promise<void> {
     return this.#scope.atomic(async (db) => {
       await requireGroup(db, groupId);
-      await deviceLeaves(db, id, groupId);
+      await deviceLeaves(this.#scope.dialect, db, id, groupId);
       await change(db, id, { group_id: groupId, membership_revision: sql`membership_revision + 1` });
     });
   }
@@ -183,7 +183,7 @@ export class SqlDevices implements Devices {
 
   setBlocked(id: string, blockedAt: number | null): Promise<void> {
     return this.#scope.atomic(async (db) => {
-      if (blockedAt !== null) await deviceLeaves(db, id);
+      if (blockedAt !== null) await deviceLeaves(this.#scope.dialect, db, id);
       await change(db, id, { blocked_at: blockedAt, membership_revision: sql`membership_revision + 1` });
     });
   }
@@ -207,7 +207,7 @@ export class SqlDevices implements Devices {
 
   delete(id: string, at: number, { to, refuseKey }: DeletionKind = {}): Promise<boolean> {
     return this.#scope.atomic(async (db) => {
-      await deviceLeaves(db, id);
+      await deviceLeaves(this.#scope.dialect, db, id);
       const key = refuseKey ? sql`public_key` : sql`null`;
       await sql`insert into deleted_devices (
           id, revision, deleted_at, moved_to, moved_fingerprint, refused_key)

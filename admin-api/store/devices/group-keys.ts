@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { groupsOnPath } from '../../group-path.ts';
 import type { GroupKeyTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
-import type { Database } from '../sql/sql-dialect.ts';
+import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import type { GroupKeyName, GroupKeys, StoredGroupKey } from '../store.ts';
 
 const NAME = { group_id: 'text', epoch: 'integer', number: 'integer' } as const;
@@ -23,6 +23,8 @@ export class SqlGroupKeys implements GroupKeys {
     make: (name: GroupKeyName) => string,
   ): Promise<StoredGroupKey> {
     return this.#scope.atomic(async (db) => {
+      // A device that leaves now could get a key that is made now, and would keep it.
+      await this.#scope.dialect.lock(db, 'groupKeys');
       const newest = await newestOf(db, group, epoch);
       if (newest && newest.stale_at === null) return toKey(newest);
       const number = (newest?.number ?? 0) + 1;
@@ -30,14 +32,12 @@ export class SqlGroupKeys implements GroupKeys {
       await db
         .insertInto('group_keys')
         .values({ group_id: group, epoch, number, sealed_key: make(made), created_at: at, stale_at: null })
-        .onConflict((conflict) => conflict.doNothing())
         .execute();
       await db
         .deleteFrom('group_keys')
         .where('group_id', '=', group)
         .where('stale_at', '<', at - STALE_KEPT_MS)
         .execute();
-      // Another server may have been faster.
       return toKey((await newestOf(db, group, epoch)) as GroupKeyTable);
     });
   }
@@ -54,8 +54,12 @@ export class SqlGroupKeys implements GroupKeys {
     });
   }
 
+  hold(): Promise<void> {
+    return this.#scope.atomic((db) => this.#scope.dialect.lock(db, 'groupKeys'));
+  }
+
   left(device: string): Promise<void> {
-    return this.#scope.atomic((db) => deviceLeaves(db, device));
+    return this.#scope.atomic((db) => deviceLeaves(this.#scope.dialect, db, device));
   }
 }
 
@@ -63,7 +67,8 @@ export class SqlGroupKeys implements GroupKeys {
  * Whoever was in these groups may hold their keys: the next command to each gets a new one. Groups that are
  * on `stays`, a path, as well are not left.
  */
-export async function staleKeys(db: Database, path: string, stays = ''): Promise<void> {
+export async function staleKeys(dialect: SqlDialect, db: Database, path: string, stays = ''): Promise<void> {
+  await dialect.lock(db, 'groupKeys');
   const still = new Set(groupsOnPath(stays));
   const left = groupsOnPath(path).filter((group) => !still.has(group));
   if (left.length === 0) return;
@@ -76,13 +81,19 @@ export async function staleKeys(db: Database, path: string, stays = ''): Promise
 }
 
 /** The device leaves all its groups, or those that are not above `to`. */
-export async function deviceLeaves(db: Database, device: string, to?: string): Promise<void> {
+export async function deviceLeaves(
+  dialect: SqlDialect,
+  db: Database,
+  device: string,
+  to?: string,
+): Promise<void> {
+  await dialect.lock(db, 'groupKeys');
   const { rows } = await sql<{ id: string; path: string }>`
     select g.id, g.path from groups g
     where g.id = (select group_id from devices where id = ${device}) or g.id = ${to ?? null}`.execute(db);
   const stays = rows.find(({ id }) => id === to)?.path;
   const from = rows.find(({ id }) => id !== to)?.path;
-  if (from !== undefined) await staleKeys(db, from, stays);
+  if (from !== undefined) await staleKeys(dialect, db, from, stays);
 }
 
 async function newestOf(db: Database, group: string, epoch: number): Promise<GroupKeyTable | undefined> {

@@ -108,6 +108,7 @@ export class SqlGroups implements Groups {
       if (parent.path.startsWith(group.path)) {
         throw new Problem('conflict', 'a group cannot be moved into itself or a group below it');
       }
+      await this.#scope.dialect.lock(db, 'groupKeys');
       const name = newName ?? group.name;
       await requireFreeName(db, parentId, name, id);
       if (name !== group.name) await setName(db, id, name);
@@ -120,7 +121,7 @@ export class SqlGroups implements Groups {
       if (depth - depthOf(group.path) + 1 + depthOf(parent.path) > DEPTH_MAX) throw tooDeep();
       const path = `${parent.path}${id}/`;
       // Every device below leaves the groups above that are not above any more.
-      await staleKeys(db, group.path, path);
+      await staleKeys(this.#scope.dialect, db, group.path, path);
       await sql`
         update groups set path = ${path} || substr(path, ${sql.lit(group.path.length + 1)}),
           parent_id = case when id = ${id} then ${parentId} else parent_id end
@@ -148,7 +149,7 @@ export class SqlGroups implements Groups {
           or exists (select 1 from enrolment_tokens where group_id = ${id} and revoked_at is null
             and uses_left > 0 and expires_at > ${Date.now()})`.execute(db);
       if (rows.length > 0) return 'not-empty';
-      await staleKeys(db, group.path, group.path.slice(0, -(id.length + 1)));
+      await staleKeys(this.#scope.dialect, db, group.path, group.path.slice(0, -(id.length + 1)));
       await db.deleteFrom('groups').where('id', '=', id).execute();
       return 'deleted';
     });

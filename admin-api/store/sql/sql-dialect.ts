@@ -71,11 +71,11 @@ export interface SqlDialect {
 /**
  * Arbitrary constants, distinct from each other, known to every version.
  *
- * Every transaction takes its locks in one order, so that no two wait for each other: first one of `groups`,
- * `tunnels`, `firstToken`, `authorities`, at its beginning; then rows, those of one statement in the order of
- * their key (`bulkUpdate`, `forUpdate`); `events` last, which is why events are collected and appended just
- * before the commit. That also keeps it short, for all that append wait for it. What still loses is run
- * again, and counted (`pushpoint_admin_store_conflicts_total`).
+ * Every transaction takes its locks in one order, so that no two wait for each other: at its beginning
+ * one of `groups`, `tunnels`, `firstToken`, `authorities`, and then `groupKeys`; then rows, those of one
+ * statement in the order of their key (`bulkUpdate`, `forUpdate`); `events` last, which is why events
+ * are collected and appended just before the commit. That also keeps it short, for all that append wait
+ * for it. What still loses is run again, and counted (`pushpoint_admin_store_conflicts_total`).
  */
 export const LOCKS = {
   migrate: 7_361_001,
@@ -84,6 +84,7 @@ export const LOCKS = {
   tunnels: 7_361_004,
   firstToken: 7_361_005,
   authorities: 7_361_006,
+  groupKeys: 7_361_007,
 } as const;
 export type LockName = keyof typeof LOCKS;
 
