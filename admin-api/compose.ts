@@ -4,9 +4,8 @@
  */
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { type Bus, BusUnavailable, DirectoryIncomplete } from '../bus/bus.ts';
+import type { Bus } from '../bus/bus.ts';
 import { Loops } from '../health/health.ts';
-import type { SignedServerKeys } from '../protocol/index.ts';
 import type { SecretBox } from './at-rest/secret-box.ts';
 import { Balancer } from './balance/balancer.ts';
 import { BestEffortSender } from './best-effort-sender.ts';
@@ -25,6 +24,7 @@ import { FleetWatch } from './health/fleet-watch.ts';
 import { Health } from './health/health.ts';
 import { StoreWatch } from './health/store-watch.ts';
 import { loadInstallation } from './installation.ts';
+import { carriedKeys } from './keys/carried-keys.ts';
 import { KeysKeeper } from './keys/keys-keeper.ts';
 import { ServerKeys } from './keys/server-keys.ts';
 import { CopyWatch } from './ledger/copies.ts';
@@ -89,8 +89,9 @@ async function coreParts(given: Given) {
   await bus.owner.claim(installation, epochSeal);
   const settings = adminSettings(config);
   const { epoch } = installation;
-  const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now });
-  await serverKeys.mustBeNewest(await carriedKeys(bus));
+  const carried = await carriedKeys(bus);
+  const serverKeys = await ServerKeys.load({ meta: store.meta, box: secretBox, epoch, now, carried });
+  await serverKeys.mustFollow(carried);
   const secrets = await DeviceSecrets.load(store.meta, secretBox);
   const ledgerSecrets = new LedgerSecrets(secrets.secretFor('secret commands'));
   const secretCommands = new SecretCommands({ ledgerSecrets, secrets, installation });
@@ -128,16 +129,6 @@ async function coreParts(given: Given) {
     leases: new LiveWorkers({ bus, log, certificates: store.gatewayCertificates }, settings.leasesIntervalMs),
     clocks: new ClockWatch({ store, bus, log }),
   };
-}
-
-/** The server keys that gateways have; none where that is not known. */
-async function carriedKeys(bus: Bus): Promise<readonly SignedServerKeys[]> {
-  try {
-    return (await bus.directory.gateways()).find(({ keys }) => keys !== undefined)?.keys ?? [];
-  } catch (error) {
-    if (error instanceof DirectoryIncomplete || error instanceof BusUnavailable) return [];
-    throw error;
-  }
 }
 
 type Core = Awaited<ReturnType<typeof coreParts>>;

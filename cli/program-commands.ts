@@ -73,6 +73,19 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   addConfigCheck(parent, { shell, ending });
 }
 
+/** Beside the operators' commands for the root key; it works on the database, without a server. */
+export function addRootExport(root: Command, { shell, ending }: CommandShell): void {
+  const command = root
+    .command('export')
+    .description('move the root key from the database into a file; run it where the servers run')
+    .requiredOption('--key <file>', 'file for the root key, PEM; it must not exist')
+    .action(async (flags: Flags) => {
+      const { runRootExport } = await import('./programs/root-export.ts');
+      ending.code = await runRootExport(shell, flags);
+    });
+  addConfigFlags(command, 'root-export');
+}
+
 function addConfigCheck(parent: Command, { shell, ending }: CommandShell): void {
   const check = parent
     .command('config')

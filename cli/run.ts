@@ -16,7 +16,7 @@ import { addSendCommands } from './operator/send.ts';
 import { addTokenCommands } from './operator/tokens.ts';
 import { addTunnelCommands } from './operator/tunnels.ts';
 import { printing } from './output/printable.ts';
-import { addPrograms } from './program-commands.ts';
+import { addPrograms, addRootExport } from './program-commands.ts';
 import type { Shell } from './shell.ts';
 import { version } from './version.ts';
 
@@ -64,7 +64,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addPkiCommands(program, operators);
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);
-  addKeysCommands(program, operators);
+  addRootExport(addKeysCommands(program, operators), operators);
   addObserveCommands(program, operators);
   addCompletionCommand(program, shell);
   return program;

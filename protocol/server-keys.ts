@@ -81,7 +81,7 @@ export async function openServerKeys(
 
 /** The document, if whoever holds `held` takes it (K-3); else `null`. */
 export async function succeedServerKeys(
-  held: ServerKeys,
+  held: Pick<ServerKeys, 'root' | 'epoch' | 'revision'>,
   signed: SignedServerKeys,
   verify: VerifySignature,
 ): Promise<ServerKeys | null> {

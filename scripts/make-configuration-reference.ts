@@ -10,6 +10,7 @@ const TITLES: Record<Program, string> = {
   gateway: '`pushpoint gateway`',
   agent: '`pushpoint agent`',
   restored: '`pushpoint restored`',
+  'root-export': '`pushpoint keys root export`',
   operator: "Operators' commands",
 };
 

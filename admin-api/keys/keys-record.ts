@@ -24,6 +24,10 @@ export interface KeysRecord {
   copied: boolean;
   /** The next document, which waits for signatures by keys that are kept elsewhere. */
   pending?: Uint8Array;
+  /**
+   * Documents that gateways had and a restored database did not, with another root: `pending` follows them.
+   */
+  carried?: SignedServerKeys[];
 }
 
 /** The signing keys of the newest document, as far as this installation is with them. */
@@ -46,7 +50,7 @@ export type KeysChange = Partial<Pick<ServerKeys, 'root' | 'signing' | 'epoch'>>
 
 /** The next document. */
 export function nextKeys(record: KeysRecord, change: KeysChange, at: number): ServerKeys {
-  const keys = keysOf(record);
+  const keys = { ...keysOf(record), root: basisOf(record).root };
   const later = change.epoch !== undefined && change.epoch > keys.epoch;
   return { ...keys, ...change, revision: later ? 1 : keys.revision + 1, issuedAt: Math.floor(at) };
 }
@@ -61,6 +65,12 @@ export function keysOf(record: KeysRecord): ServerKeys {
   return decodeServerKeys(newestOf(record).body);
 }
 
+/** What the next document follows. */
+export function basisOf({ carried = [], ...record }: KeysRecord): ServerKeys {
+  const last = carried.at(-1);
+  return last ? decodeServerKeys(last.body) : keysOf(record);
+}
+
 /** Signed by the root that it names; by the root before it as well, if that is another. */
 export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPair): SignedServerKeys {
   const body = encodeServerKeys(keys);
@@ -73,39 +83,53 @@ export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPa
  * who still trusts one of those has to be given a new one.
  */
 export function withDocument(record: KeysRecord, signed: SignedServerKeys): KeysRecord {
-  const first = record.documents.filter(({ previousSig }, index) => index === 0 || previousSig !== undefined);
-  const { pending: _, ...rest } = record;
+  const { pending: _, carried = [], ...rest } = record;
+  const all = [...record.documents, ...carried];
+  const first = all.filter(({ previousSig }, index) => index === 0 || previousSig !== undefined);
   return { ...rest, documents: [...first, signed].slice(-LIMITS.serverKeyDocuments) };
 }
 
+type DocumentRow = { body: string; sig: string; previousSig?: string };
+
 type Row = {
-  documents: { body: string; sig: string; previousSig?: string }[];
+  documents: DocumentRow[];
   active: string;
   activeSince: number;
   copied: boolean;
   pending?: string;
+  carried?: DocumentRow[];
 };
 
-export function toRow({ documents, active, activeSince, copied, pending }: KeysRecord): string {
+export function toRow({ documents, active, activeSince, copied, pending, carried }: KeysRecord): string {
   const row: Row = {
-    documents: documents.map(({ body, sig, previousSig }) => ({
-      ...{ body: toBase64url(body), sig: toBase64url(sig) },
-      ...(previousSig && { previousSig: toBase64url(previousSig) }),
-    })),
+    documents: documents.map(toDocumentRow),
     ...{ active: toBase64url(active), activeSince, copied },
     ...(pending && { pending: toBase64url(pending) }),
+    ...(carried && { carried: carried.map(toDocumentRow) }),
   };
   return JSON.stringify(row);
 }
 
 export function fromRow(stored: string): KeysRecord {
-  const { documents, active, activeSince, copied, pending } = JSON.parse(stored) as Row;
+  const { documents, active, activeSince, copied, pending, carried } = JSON.parse(stored) as Row;
   return {
-    documents: documents.map(({ body, sig, previousSig }) => ({
-      ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
-      ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
-    })),
+    documents: documents.map(fromDocumentRow),
     ...{ active: fromBase64url(active), activeSince, copied },
     ...(pending !== undefined && { pending: fromBase64url(pending) }),
+    ...(carried !== undefined && { carried: carried.map(fromDocumentRow) }),
+  };
+}
+
+function toDocumentRow({ body, sig, previousSig }: SignedServerKeys): DocumentRow {
+  return {
+    ...{ body: toBase64url(body), sig: toBase64url(sig) },
+    ...(previousSig && { previousSig: toBase64url(previousSig) }),
+  };
+}
+
+function fromDocumentRow({ body, sig, previousSig }: DocumentRow): SignedServerKeys {
+  return {
+    ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
+    ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
   };
 }

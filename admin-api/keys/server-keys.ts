@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
 import {
+  decodeServerKeys,
   editionOf,
-  encodeServerKeys,
   isNewer,
   type ServerKeys as Keys,
   type SignedServerKeys,
-  succeedServerKeys,
 } from '../../protocol/index.ts';
 import { PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
-import { holdsKey } from '../key-proof.ts';
 import { OrderSigner } from '../order-signer.ts';
 import type { Meta } from '../store/store.ts';
 import { StoreSettingsError } from '../store/store-settings-error.ts';
+import { type Carried, followedFrom } from './carried-keys.ts';
+import { inEpoch } from './epoch-keys.ts';
 import { fromDer, type KeyPair, KeyVault, newKeyPair } from './key-vault.ts';
 import {
   fromRow,
@@ -22,7 +22,6 @@ import {
   signServerKeys,
   statesOf,
   toRow,
-  withDocument,
 } from './keys-record.ts';
 
 /** The one signing key of installations from before there was a document of keys. */
@@ -34,6 +33,15 @@ export interface ServerKeysParts {
   /** Of the installation. */
   epoch?: number;
   now?: () => number;
+  /** What gateways have; none where that is not known. */
+  carried?: Carried;
+  /** A root key that is kept in a file. */
+  rootKey?: KeyPair | undefined;
+}
+
+/** The server keys that the database has wait for their signature, and devices trust no others of it. */
+export class ServerKeysHeld extends Error {
+  override readonly name = 'ServerKeysHeld';
 }
 
 /**
@@ -58,10 +66,11 @@ export class ServerKeys {
   }
 
   /** Rejects with `StoreSettingsError` when the key that signs is missing or does not open. */
-  static async load({ meta, box = new PlainBox(), epoch = 1, now = Date.now }: ServerKeysParts) {
+  static async load(parts: ServerKeysParts) {
+    const { meta, box = new PlainBox(), epoch = 1, now = Date.now } = parts;
     const vault = new KeyVault(meta, box);
     if ((await meta.get(KEYS_ROW)) === null) await makeFirst({ meta, box, vault, epoch, now });
-    const record = await inEpoch({ meta, vault, epoch, now });
+    const record = await ofEpoch(vault, { ...parts, epoch, now });
     const active = await activeOf(vault, record);
     return new ServerKeys({ meta, box }, record, new OrderSigner(active.privateKey, currentOf(record)));
   }
@@ -107,18 +116,34 @@ export class ServerKeys {
   }
 
   /**
-   * Rejects with `StoreSettingsError` when one of these documents, which gateways carry, came after what the
-   * database has.
+   * Devices hold what gateways carry, and trust these keys only if they follow from that. Rejects with
+   * `StoreSettingsError` when they do not, and with `ServerKeysHeld` when they will once the root key has
+   * signed them.
    */
-  async mustBeNewest(carried: readonly SignedServerKeys[]): Promise<void> {
-    let held = this.keys;
-    for (const document of carried) held = (await succeedServerKeys(held, document, holdsKey)) ?? held;
-    if (!isNewer(editionOf(held), editionOf(this.keys))) return;
-    throw new StoreSettingsError(
-      `gateways carry the server keys ${nameOf(held)}, and the database has ${nameOf(this.keys)}: it is an ` +
-        'older copy. Restore the newest backup; if there is no newer one, run `pushpoint restored`',
+  async mustFollow(carried: Carried): Promise<void> {
+    // Another server may have changed them since.
+    await this.follow();
+    const followed = await followedFrom(this.keys.root, carried);
+    if (!followed || isAfter(this.keys, followed.keys)) return;
+    const { pending } = this.#record;
+    const newest = `gateways carry the server keys ${nameOf(followed.keys)}`;
+    if (!pending || !isAfter(decodeServerKeys(pending), followed.keys)) {
+      throw new StoreSettingsError(
+        `${newest}, and the database has ${nameOf(this.keys)}: it is an older copy. Restore the newest ` +
+          'backup; if there is no newer one, run `pushpoint restored`',
+      );
+    }
+    throw new ServerKeysHeld(
+      `${newest}, and the root key has to sign ${nameOf(decodeServerKeys(pending))} first. It is kept ` +
+        'elsewhere: stop the administration servers, run `pushpoint restored --root-key FILE` with the ' +
+        'same settings, then start them again',
     );
   }
+}
+
+/** Whether holders of `held` take these keys, or have them. */
+function isAfter(keys: Keys, held: Keys): boolean {
+  return !isNewer(editionOf(held), editionOf(keys)) && Buffer.compare(held.root, keys.root) === 0;
 }
 
 /** Epoch and revision, for people. */
@@ -171,22 +196,19 @@ async function makeFirst({ meta, box, vault, epoch, now }: Making & { box: Secre
   if (stored !== null) await meta.delete([FIRST_KEY]);
 }
 
-/**
- * A restored database begins its epoch with a document that is newer than any from before; where the root is
- * kept elsewhere, the document waits for its signature.
- */
-async function inEpoch({ meta, vault, epoch, now }: Making): Promise<KeysRecord> {
+/** The record in this epoch; servers that start at once write it once. */
+async function ofEpoch(
+  vault: KeyVault,
+  { meta, epoch, now, carried = [], rootKey }: ServerKeysParts & { epoch: number; now: () => number },
+): Promise<KeysRecord> {
+  const root = async (publicKey: Uint8Array) =>
+    rootKey && Buffer.compare(rootKey.publicKey, publicKey) === 0
+      ? rootKey
+      : vault.find('root key', publicKey);
   for (;;) {
     const stored = await meta.get(KEYS_ROW);
     if (stored === null) throw new Error('the server keys were deleted');
-    const record = fromRow(stored);
-    const keys = keysOf(record);
-    if (keys.epoch >= epoch) return record;
-    const root = await vault.find('root key', keys.root);
-    const renewed = { ...keys, epoch, revision: 1, issuedAt: Math.floor(now()) };
-    const next = root
-      ? withDocument(record, signServerKeys(renewed, root))
-      : { ...record, pending: encodeServerKeys(renewed) };
-    if (await meta.replace(KEYS_ROW, stored, toRow(next))) return next;
+    const next = toRow(await inEpoch(fromRow(stored), { epoch, at: now(), carried, root }));
+    if (next === stored || (await meta.replace(KEYS_ROW, stored, next))) return fromRow(next);
   }
 }

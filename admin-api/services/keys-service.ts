@@ -11,6 +11,7 @@ import { holdsKey } from '../key-proof.ts';
 import { type KeyVault, newKeyPair } from '../keys/key-vault.ts';
 import { waitingFor } from '../keys/keys-keeper.ts';
 import {
+  basisOf,
   fromRow,
   KEYS_ROW,
   type KeyStates,
@@ -174,7 +175,7 @@ async function signedHere(
   keys: Keys,
   vault: KeyVault,
 ): Promise<Partial<Pick<SignedServerKeys, 'sig' | 'previousSig'>>> {
-  const { root } = keysOf(record);
+  const { root } = basisOf(record);
   const own = await vault.find('root key', keys.root);
   const sig = own ? { sig: signServerKeys(keys, own).sig } : {};
   if (Buffer.compare(root, keys.root) === 0) return sig;
@@ -189,7 +190,7 @@ async function completed(
 ): Promise<SignedServerKeys | null> {
   if (!sig) return null;
   const signed = { ...rest, sig };
-  return (await succeedServerKeys(keysOf(record), signed, holdsKey)) && signed;
+  return (await succeedServerKeys(basisOf(record), signed, holdsKey)) && signed;
 }
 
 /** What is trusted no more is not kept. */

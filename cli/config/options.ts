@@ -2,7 +2,15 @@
  * Every setting of every program, once. Flags, environment variables, the keys of the YAML file, help texts
  * and docs/configuration.md all come from this table.
  */
-export const PROGRAMS = ['start', 'admin', 'gateway', 'agent', 'restored', 'operator'] as const;
+export const PROGRAMS = [
+  'start',
+  'admin',
+  'gateway',
+  'agent',
+  'restored',
+  'root-export',
+  'operator',
+] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 export interface OptionSpec {
@@ -34,7 +42,7 @@ const ADMIN = ['start', 'admin'] as const;
 const GATEWAY = ['start', 'gateway'] as const;
 /** Programs that only work together with others. */
 const JOINED = ['admin', 'gateway'] as const;
-const ON_DATABASE = [...ADMIN, 'restored'] as const;
+const ON_DATABASE = [...ADMIN, 'restored', 'root-export'] as const;
 const ON_REDIS = [...JOINED, 'restored'] as const;
 const DAEMONS = ['start', 'admin', 'gateway', 'agent'] as const;
 
@@ -124,6 +132,25 @@ export const OPTIONS = [
     absent:
       'with SQLite `secrets.key` in the data folder, which the first start makes; with PostgreSQL ' +
       'nothing is encrypted',
+  },
+  {
+    name: 'root-key',
+    env: 'PUSHPOINT_ROOT_KEY',
+    type: 'path',
+    description: 'File with the root key, PEM, if it is kept outside the database: it signs the server keys',
+    programs: ['restored'],
+    absent: 'the one in the database signs them; without it they wait',
+    noFile: true,
+  },
+  {
+    name: 'root-signature',
+    env: 'PUSHPOINT_ROOT_SIGNATURE',
+    type: 'text',
+    description:
+      'What `pushpoint keys root sign-document` printed for the server keys that wait: nothing else is done',
+    programs: ['restored'],
+    absent: 'a new epoch begins',
+    noFile: true,
   },
   {
     name: 'keep-commands',

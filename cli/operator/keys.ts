@@ -1,6 +1,7 @@
 /** `pushpoint keys`: the keys that sign for the installation. */
+import type { KeyObject } from 'node:crypto';
 import type { Command } from 'commander';
-import { decodeServerKeys } from '../../protocol/index.ts';
+import { decodeServerKeys, ProtocolError } from '../../protocol/index.ts';
 import type { ServerKeysView } from '../api/views.ts';
 import type { CommandShell, Flags, OperatorContext } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -16,7 +17,8 @@ const COLUMNS: readonly Column<ServerKeysView['signing'][number]>[] = [
   { title: 'STATE', value: (row) => row.state },
 ];
 
-export function addKeysCommands(program: Command, shell: CommandShell): void {
+/** Returns the command for the root key. */
+export function addKeysCommands(program: Command, shell: CommandShell): Command {
   const keys = program.command('keys').description('keys that sign for the installation');
   operatorCommand(
     keys,
@@ -45,10 +47,10 @@ export function addKeysCommands(program: Command, shell: CommandShell): void {
     },
   );
   withYes(retire);
-  addRoot(keys, shell);
+  return addRoot(keys, shell);
 }
 
-function addRoot(keys: Command, shell: CommandShell): void {
+function addRoot(keys: Command, shell: CommandShell): Command {
   const root = keys.command('root').description('the key that signs the list of signing keys');
   operatorCommand(
     root,
@@ -80,6 +82,26 @@ function addRoot(keys: Command, shell: CommandShell): void {
     )
     .option('--previous-key <file>', 'the root key in force, if it is not in the database');
   withYes(replace);
+
+  root
+    .command('sign-document <document>')
+    .description('sign server keys that `pushpoint restored` printed; needs no server')
+    .requiredOption('--key <file>', 'root key that they name, PEM')
+    .action((document: string, { key }: { key: string }) => {
+      shell.shell.stdout.write(`${signatureOf(document, readRootKey(key))}\n`);
+    });
+  return root;
+}
+
+function signatureOf(document: string, key: KeyObject): string {
+  try {
+    const { root } = decodeServerKeys(Buffer.from(document, 'base64url'));
+    if (Buffer.from(root).toString('base64url') === publicKeyText(key)) return signatureText(key, document);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new CliError(EXIT.usage, 'These are no server keys: give what `pushpoint restored` printed.');
+  }
+  throw new CliError(EXIT.usage, 'The server keys name another root key than the one in the file.');
 }
 
 async function replaceRoot({ api, out }: OperatorContext, flags: Flags): Promise<ServerKeysView> {

@@ -12,6 +12,8 @@ import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
 import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
+import { carriedKeys } from '../../admin-api/keys/carried-keys.ts';
+import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
 import type { GatewayKeyRing } from '../../admin-api/pki/gateway-key-ring.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { DatabaseLock } from '../../admin-api/store/sql/database-lock.ts';
@@ -128,6 +130,20 @@ export function adminParts(
       },
       'epoch of the database',
       ['InstallationRestored'],
+    ),
+    // The root key is kept elsewhere: `pushpoint restored` has it sign the server keys.
+    room.untilThere(
+      {
+        name: 'server keys',
+        start: async () => {
+          const { meta } = store;
+          const [{ epoch }, carried] = [await loadInstallation(meta), await carriedKeys(bus)];
+          await (await ServerKeys.load({ meta, box, epoch, carried })).mustFollow(carried);
+        },
+        stop: async () => {},
+      },
+      'server keys',
+      ['ServerKeysHeld'],
     ),
     room.leave(),
     { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
