@@ -24,7 +24,8 @@ export async function readDocument(): Promise<OpenApiDocument> {
     now: Date.now,
     log: pino({ level: 'silent' }),
   } as unknown as HttpServices;
-  const app = await createHttpServer(services, { version: '' });
+  const app = await createHttpServer(services, { version: '', compileAtOnce: true });
+  await app.ready();
   const document = app.swagger() as unknown as OpenApiDocument;
   await app.close();
   return document;

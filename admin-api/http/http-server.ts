@@ -49,7 +49,7 @@ export async function createHttpServer(
   options: HttpOptions,
 ): Promise<FastifyInstance> {
   const app = await createFastify(services, options);
-  app.setValidatorCompiler(createValidatorCompiler());
+  app.setValidatorCompiler(createValidatorCompiler({ atOnce: options.compileAtOnce ?? false }));
   // Presenters name every member; tests hold the answers to their schemas.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   acceptJsonOnly(app);

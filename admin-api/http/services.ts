@@ -101,6 +101,8 @@ export interface HttpServices {
 
 export interface HttpOptions {
   version: string;
+  /** Compile the schemas of all routes at once; each at its first request when absent. */
+  compileAtOnce?: boolean;
   /** Files in PEM form; plain HTTP when absent. */
   tls?: { certFile: string; keyFile: string };
   /** Addresses of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
