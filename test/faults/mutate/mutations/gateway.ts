@@ -50,6 +50,21 @@ export const GATEWAY: readonly Mutation[] = [
     },
   },
   {
+    name: 'deaf-to-questions',
+    title: 'a worker that is asked up to when it has heard does not answer',
+    patches: [
+      {
+        file: 'gateway/receipts/heard-reports.js',
+        find: 'onAskHeard(lease, () => void this.#reports.ask())',
+        replace: 'onAskHeard(lease, () => {})',
+      },
+    ],
+    proof: {
+      file: 'gateway/heard-reports',
+      test: 'a worker that is asked tells at once, of the lease that it has',
+    },
+  },
+  {
     name: 'no-share',
     title: 'one address may have all unauthenticated sockets',
     patches: [

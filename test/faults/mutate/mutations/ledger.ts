@@ -38,6 +38,36 @@ export const LEDGER: readonly Mutation[] = [
     },
   },
   {
+    name: 'nobody-asked',
+    title: 'workers that an end waits for are not asked up to when they have heard',
+    patches: [
+      {
+        file: 'admin-api/ledger/frontier.js',
+        find: 'if (asked.length > 0)\n            await this.#parts.bus.leases.askHeard(asked);',
+        replace: '',
+      },
+    ],
+    proof: {
+      file: 'admin-api/frontier',
+      test: 'an end waits for the workers that may have heard more, and only they are asked',
+    },
+  },
+  {
+    name: 'waits-for-ever',
+    title: 'an end waits without a bound for a worker that has a lease and appends nothing',
+    patches: [
+      {
+        file: 'admin-api/ledger/frontier.js',
+        find: 'behindSince !== null && view.takenAt',
+        replace: 'false && view.takenAt',
+      },
+    ],
+    proof: {
+      file: 'admin-api/frontier',
+      test: 'a worker that has a lease and appends nothing is waited for a bounded time',
+    },
+  },
+  {
     name: 'asked-during-a-run',
     title: 'what is asked for during a run is not done after it',
     patches: [
