@@ -22,10 +22,9 @@ export interface GatewayKeys {
   keyOf(gateway: string, serial: string): Uint8Array;
   /**
    * Until when what this certificate sealed counts, milliseconds since the Unix epoch: until it ends or was
-   * revoked; 0 for a certificate of another gateway. `null`: no such certificate is known, as after an older
-   * copy of the database was restored; its gateway shows it when it renews.
+   * revoked; 0 for a certificate of another gateway.
    */
-  goodUntil(gateway: string, serial: string): Promise<number | null>;
+  goodUntil(gateway: string, serial: string): Promise<number>;
   /** 32 bytes that only administration servers have. */
   readonly ownKey: Uint8Array;
 }

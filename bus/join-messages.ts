@@ -4,7 +4,7 @@
  * token or of the certificate that it renews, or is approved by its fingerprint. An answer is signed by the
  * server keys.
  */
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { pack } from '#msgpack';
 import { bytesOf, decodeMap, id, integer, list, oneOf, text } from '../protocol/fields.ts';
 import { LIMITS, ProtocolError, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
@@ -20,6 +20,7 @@ const HASH_BYTES = 32;
 /** P-256 as r and s, and Ed25519. */
 const PROOF_BYTES = 64;
 const MAC_KEY_BYTES = 32;
+const MAC_BYTES = 32;
 const TAG_BYTES = 16;
 
 /** How a gateway proves that it may have the certificate. */
@@ -48,6 +49,8 @@ export interface JoinRequest {
 export interface SignedJoinRequest {
   body: Uint8Array;
   proof?: Uint8Array;
+  /** `joinMac`, of a renewal. */
+  mac?: Uint8Array;
 }
 
 export type JoinAnswer =
@@ -106,15 +109,19 @@ function rightOf(fields: Record<string, unknown>): JoinRight {
   return { by, certificate: bytesOf(right, 'certificate', 1, CERTIFICATE_BYTES) };
 }
 
-export function encodeSignedRequest({ body, proof }: SignedJoinRequest): Uint8Array<ArrayBuffer> {
-  return pack({ body, ...(proof && { proof }) });
+export function encodeSignedRequest({ body, proof, mac }: SignedJoinRequest): Uint8Array<ArrayBuffer> {
+  return pack({ body, ...(proof && { proof }), ...(mac && { mac }) });
 }
 
 /** Throws `ProtocolError`. */
 export function decodeSignedRequest(bytes: Uint8Array): SignedJoinRequest {
   const fields = decodeMap(bytes, JOINS.requestBytesMax);
   const body = bytesOf(fields, 'body', 1, JOINS.requestBytesMax);
-  return 'proof' in fields ? { body, proof: bytesOf(fields, 'proof', PROOF_BYTES) } : { body };
+  return {
+    body,
+    ...('proof' in fields && { proof: bytesOf(fields, 'proof', PROOF_BYTES) }),
+    ...('mac' in fields && { mac: bytesOf(fields, 'mac', MAC_BYTES) }),
+  };
 }
 
 export function encodeJoinAnswer(answer: JoinAnswer): Uint8Array<ArrayBuffer> {
@@ -176,6 +183,11 @@ export function decodeSignedAnswer(bytes: Uint8Array): SignedJoinAnswer {
 /** What the token's key or the earlier certificate's key signs. */
 export function joinBytes(body: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('pushpoint.v1 join\0'), body]);
+}
+
+/** What shows that a gateway has the key of the certificate that it renews. */
+export function joinMac(macKey: Uint8Array, body: Uint8Array): Buffer {
+  return createHmac('sha512', macKey).update(joinBytes(body)).digest().subarray(0, MAC_BYTES);
 }
 
 /** What a server signs: this answer, to this request. */

@@ -7,6 +7,7 @@ import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts'
 import type { Authority, AuthorityState, GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
 import {
+  CERTIFICATE_LIFE_MS,
   importAuthority,
   issueCertificate,
   makeAuthority,
@@ -16,7 +17,6 @@ import {
 
 const DAY_MS = 86_400_000;
 const AUTHORITY_LIFE_MS = 3_650 * DAY_MS;
-const CERTIFICATE_LIFE_MS = 30 * DAY_MS;
 
 export interface AuthorityParts {
   store: Store;
@@ -82,7 +82,7 @@ export class CertificateAuthority {
     const expiresAt = Math.min(issuedAt + CERTIFICATE_LIFE_MS, signing.expiresAt);
     const times = { issuedAt, expiresAt };
     const { keyHash } = request;
-    const serial = newSerial();
+    const serial = newSerial(issuedAt);
     const authority = signing.number;
     const record: GatewayCertificate = { serial, gateway, keyHash, authority, ...times, revokedAt: null };
     await tx.gatewayCertificates.create(record);

@@ -2,6 +2,7 @@ import type { GatewayKeys } from '../../bus/credentials.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import type { GatewayCertificate } from '../store/pki-records.ts';
 import { type Store, StoreUnavailable } from '../store/store.ts';
+import { endOfForgotten } from './forgotten-certificates.ts';
 
 /** How long a certificate counts as valid without asking the store again, milliseconds. */
 const FRESH_MS = 1_000;
@@ -11,12 +12,12 @@ const KNOWN_MS = 60_000;
 const REMEMBERED = 10_000;
 
 interface Parts {
-  store: Pick<Store, 'gatewayCertificates'>;
+  store: Pick<Store, 'gatewayCertificates' | 'meta'>;
   secrets: Pick<DeviceSecrets, 'gatewayKey' | 'secretFor'>;
 }
 
 interface Looked {
-  goodUntil: number | null;
+  goodUntil: number;
   atMs: number;
 }
 
@@ -28,7 +29,7 @@ export class GatewayKeyRing implements GatewayKeys {
   #parts: Parts | undefined;
   /** Of certificates whose keys have sealed something: nobody else can make this grow. */
   readonly #looked = new Map<string, Looked>();
-  readonly #looking = new Map<string, Promise<number | null>>();
+  readonly #looking = new Map<string, Promise<number>>();
 
   open(parts: Parts): void {
     this.#parts = parts;
@@ -43,7 +44,7 @@ export class GatewayKeyRing implements GatewayKeys {
   }
 
   /** Rejects with `StoreUnavailable` when the store is away, and the certificate was not seen lately. */
-  async goodUntil(gateway: string, serial: string): Promise<number | null> {
+  async goodUntil(gateway: string, serial: string): Promise<number> {
     const name = `${gateway} ${serial}`;
     const known = this.#looked.get(name);
     if (known && performance.now() - known.atMs < FRESH_MS) return known.goodUntil;
@@ -72,9 +73,10 @@ export class GatewayKeyRing implements GatewayKeys {
     return this.#parts;
   }
 
-  async #look(gateway: string, serial: string): Promise<number | null> {
-    const found = await this.#opened.store.gatewayCertificates.get(serial);
-    const goodUntil = found && endOf(found, gateway);
+  async #look(gateway: string, serial: string): Promise<number> {
+    const { store } = this.#opened;
+    const found = await store.gatewayCertificates.get(serial);
+    const goodUntil = found ? endOf(found, gateway) : await endOfForgotten(store, gateway, serial);
     if (this.#looked.size >= REMEMBERED) this.#looked.clear();
     this.#looked.set(`${gateway} ${serial}`, { goodUntil, atMs: performance.now() });
     return goodUntil;

@@ -23,6 +23,9 @@ const P256_BYTES = 91;
 /** What another machine's clock may be behind. */
 const CLOCKS_APART_MS = 300_000;
 const SERIAL_BYTES = 16;
+const TIME_BYTES = 6;
+/** Of a gateway's certificate. */
+export const CERTIFICATE_LIFE_MS = 30 * 86_400_000;
 /** A request is a few hundred bytes; more is not read. */
 const REQUEST_BYTES_MAX = 2_048;
 
@@ -50,7 +53,7 @@ export async function makeAuthority(subject: {
 }): Promise<{ certificate: Uint8Array; pkcs8: Uint8Array }> {
   const keys = await webcrypto.subtle.generateKey(CURVE, true, ['sign', 'verify']);
   const certificate = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: newSerial(),
+    serialNumber: newSerial(subject.createdAt),
     name: [{ CN: [subject.name] }],
     notBefore: new Date(subject.createdAt - CLOCKS_APART_MS),
     notAfter: new Date(subject.expiresAt),
@@ -125,9 +128,19 @@ export async function readRequest(
   }
 }
 
-/** Positive, and its first byte is not zero: the text is the same in every program. */
-export function newSerial(): string {
+/**
+ * Positive, and its first byte is not zero: the text is the same in every program. It says when it was made,
+ * milliseconds since the Unix epoch.
+ */
+export function newSerial(at: number): string {
   const bytes = randomBytes(SERIAL_BYTES);
   bytes[0] = ((bytes[0] as number) & 0x3f) | 0x40;
+  bytes.writeUIntBE(Math.floor(at), 1, TIME_BYTES);
   return bytes.toString('hex');
+}
+
+/** 0 for text that is no serial number. */
+export function timeOfSerial(serial: string): number {
+  const bytes = Buffer.from(serial, 'hex');
+  return bytes.length === SERIAL_BYTES ? bytes.readUIntBE(1, TIME_BYTES) : 0;
 }

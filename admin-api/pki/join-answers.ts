@@ -2,9 +2,16 @@
  * Answers gateways that ask to join or to renew their certificate. Several servers may answer one request:
  * the same key gets the same serial number, and so the same MAC key.
  */
+import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Bus, EpochSeal, Installation } from '../../bus/bus.ts';
-import { encodeJoinAnswer, encodeSignedAnswer, joinBytes, joinedInfo } from '../../bus/join-messages.ts';
+import {
+  encodeJoinAnswer,
+  encodeSignedAnswer,
+  joinBytes,
+  joinedInfo,
+  joinMac,
+} from '../../bus/join-messages.ts';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
 import { sealTo } from '../../protocol/hpke.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
@@ -13,6 +20,8 @@ import { holdsKey } from '../key-proof.ts';
 import type { GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
 import type { CertificateAuthority, Issued } from './certificate-authority.ts';
+import { revocationOf, revokeAll } from './forgotten-certificates.ts';
+import { CERTIFICATE_LIFE_MS, timeOfSerial } from './issued-certificates.ts';
 import { type HeldCertificate, type ReadJoin, readHeld, readJoin } from './join-requests.ts';
 
 const LOOK_MS = 500;
@@ -199,7 +208,7 @@ export class JoinAnswers {
     const now = this.#parts.now();
     const held = readHeld(der, join);
     const isOld = Math.abs(now - join.request.at) > RENEWAL_VALID_MS;
-    const record = held === null || isOld ? null : await this.#recordOf(tx, held, join.request.gateway);
+    const record = held === null || isOld ? null : await this.#recordOf(tx, held, join);
     if (held === null || record === null || !held.keyHash.equals(record.keyHash)) return { refused: null };
     const { gateway } = join.request;
     if (record.gateway !== gateway) {
@@ -218,15 +227,22 @@ export class JoinAnswers {
     return { refused: `Gateway ${gateway} got ${issued} certificates within an hour: try again later.` };
   }
 
-  /** A restored database does not know what was issued since: then the authority's signature counts. */
-  async #recordOf(tx: Store, held: HeldCertificate, gateway: string): Promise<GatewayCertificate | null> {
+  /**
+   * A restored database does not know what was issued since, nor perhaps the authority that issued it. The
+   * gateway shows that it has the key of this certificate, which this installation alone gives.
+   */
+  async #recordOf(tx: Store, held: HeldCertificate, join: ReadJoin): Promise<GatewayCertificate | null> {
     const { serial, keyHash, certificate } = held;
     const known = await tx.gatewayCertificates.get(serial);
     if (known) return known;
-    const authority = await this.#parts.authority.issuerOf(tx, certificate);
-    if (authority === null || certificate.subject !== `CN=${gateway}`) return null;
-    const [issuedAt, expiresAt] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)];
-    const record = { serial, gateway, keyHash, authority, issuedAt, expiresAt, revokedAt: null };
+    const { gateway } = join.request;
+    const own = joinMac(this.#parts.secrets.gatewayKey(gateway, serial), join.body);
+    if (join.mac === undefined || !timingSafeEqual(own, join.mac)) return null;
+    const authority = (await this.#parts.authority.issuerOf(tx, certificate)) ?? 0;
+    const issuedAt = timeOfSerial(serial);
+    const expiresAt = Math.min(Date.parse(certificate.validTo), issuedAt + CERTIFICATE_LIFE_MS);
+    const revokedAt = await revocationOf(tx, gateway, serial);
+    const record = { serial, gateway, keyHash, authority, issuedAt, expiresAt, revokedAt };
     await tx.gatewayCertificates.create(record);
     return record;
   }
@@ -239,7 +255,7 @@ export class JoinAnswers {
     const { gateway, right } = request;
     const held = await this.#heldBy(tx, join);
     if (held) return authority.issueAgain(tx, held, csr);
-    if (right.by !== 'certificate') await tx.gatewayCertificates.revoke(gateway, at);
+    if (right.by !== 'certificate') await revokeAll(tx, gateway, at);
     const issued = await authority.issue(tx, gateway, csr);
     if (right.by === 'certificate') return issued;
     const { serial, expiresAt } = issued.record;

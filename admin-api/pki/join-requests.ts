@@ -15,6 +15,7 @@ export interface ReadJoin {
   id: string;
   body: Uint8Array;
   proof: Uint8Array | undefined;
+  mac: Uint8Array | undefined;
   request: JoinRequest;
   csr: NonNullable<Awaited<ReturnType<typeof readRequest>>>;
 }
@@ -22,11 +23,11 @@ export interface ReadJoin {
 /** `null` for what no gateway writes. */
 export async function readJoin({ id, request: bytes }: JoinRequested): Promise<ReadJoin | null> {
   try {
-    const { body, proof } = decodeSignedRequest(bytes);
+    const { body, proof, mac } = decodeSignedRequest(bytes);
     const request = decodeJoinRequest(body);
     if (joinId(body) !== id || !isStrictX25519(request.sealTo)) return null;
     const csr = await readRequest(request.csr, request.gateway);
-    return csr && { id, body, proof, request, csr };
+    return csr && { id, body, proof, mac, request, csr };
   } catch (error) {
     if (error instanceof ProtocolError) return null;
     throw error;

@@ -1,7 +1,9 @@
 import { createPrivateKey, createPublicKey, randomBytes } from 'node:crypto';
+import type { Lease } from '../../bus/bus.ts';
 import { fingerprintText } from '../../bus/join-messages.ts';
 import { pkcs8, rawKey, tokenText } from '../../protocol/index.ts';
 import { newId } from '../identifiers.ts';
+import { revokeAll } from '../pki/forgotten-certificates.ts';
 import type { JoinAnswers } from '../pki/join-answers.ts';
 import { Problem } from '../problems.ts';
 import type { GatewayCertificate, JoinToken } from '../store/pki-records.ts';
@@ -25,7 +27,7 @@ export interface JoinRequestView {
 type JoinServiceParts = Pick<ServiceParts, 'store' | 'now' | 'hub' | 'directory'> & {
   joinAnswers: Pick<JoinAnswers, 'awaitingApproval' | 'approve'>;
   serverKeys: { readonly fingerprint: Uint8Array };
-  leases: { refresh(): Promise<void> };
+  leases: { list(): readonly Lease[]; refresh(): Promise<void> };
   gatewayKeys: { forget(): void };
 };
 
@@ -125,12 +127,16 @@ export class JoinService {
       await tx.authorities.lock();
       const at = now();
       const known = await tx.gatewayCertificates.ofGateway(gateway);
-      if (known.length === 0) throw new Problem('not-found', `Gateway ${gateway} has no certificate.`);
+      // A restored database may not know the certificate of one that runs.
+      const runs = leases.list().some(({ identity }) => identity.gateway === gateway);
+      if (known.length === 0 && !runs) {
+        throw new Problem('not-found', `Gateway ${gateway} has no certificate.`);
+      }
       for (const id of await tx.joinTokens.revokeOpen(gateway, at)) {
         await recordChange(tx, at, actor, 'join-token.revoked', id, { gateway });
       }
-      const serials = await tx.gatewayCertificates.revoke(gateway, at);
-      if (serials.length === 0) return serials;
+      const serials = await revokeAll(tx, gateway, at);
+      if (serials.length === 0 && !runs) return serials;
       await recordChange(tx, at, actor, 'gateway.revoked', gateway, { serials }, { name: gateway });
       return serials;
     });

@@ -75,7 +75,7 @@ export class LeaseRecords {
     if (value === null) return false;
     if (!seals.checksGateways) return true;
     const seal = await seals.open('left', value);
-    if (seal === 'ended' || seal === 'unknown') return false;
+    if (seal === 'ended') return false;
     if (seal !== 'forged' && seal.sender === incarnation && isIncarnationOf(seal.gateway, incarnation))
       return true;
     seals.refusals.refuse('lease', `${incarnation} left`);
@@ -113,7 +113,7 @@ export class LeaseRecords {
   async #heard(incarnation: string, upTo: number, bytes: Buffer | null | undefined): Promise<number> {
     if (upTo === 0) return 0;
     const seal = await this.#with.seals.open('heard', bytes);
-    if (seal === 'ended' || seal === 'unknown') return 0;
+    if (seal === 'ended') return 0;
     if (
       seal !== 'forged' &&
       seal.sender === incarnation &&

@@ -34,7 +34,7 @@ export async function readReceipts(
 }
 
 /** Milliseconds since the Unix epoch, by the clock of Redis. */
-export function takenAt(id: string): number {
+function takenAt(id: string): number {
   return Number(id.split('-', 1)[0]);
 }
 

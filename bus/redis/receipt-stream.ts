@@ -4,7 +4,7 @@ import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { Link } from './link.ts';
 import type { OwnCommands } from './owner.ts';
-import { readReceipts, takenAt } from './receipt-entry.ts';
+import { readReceipts } from './receipt-entry.ts';
 import { SCRIPTS } from './scripts/index.ts';
 import type { Seals, Unsealed } from './seals/seals.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
@@ -36,12 +36,6 @@ export interface ReceiptStreamParts {
   log: Logger;
 }
 
-/**
- * How long receipts wait for a certificate that the database does not know, milliseconds. After an older copy
- * was restored, gateways renew theirs within seconds.
- */
-const UNKNOWN_WAITS_MS = 120_000;
-
 type RawEntry = [id: Buffer, fields: Buffer[] | null];
 
 /**
@@ -56,7 +50,6 @@ export class ReceiptStream {
   readonly #keys: Keys;
   readonly #seals: Seals;
   readonly #log: Logger;
-  readonly #since = performance.now();
   #readerId: number | null = null;
 
   constructor({ target, topology, commands, keys, seals, log }: ReceiptStreamParts, consumer: string) {
@@ -223,21 +216,12 @@ export class ReceiptStream {
         // They come from gateways that have not noticed yet that this Redis belongs to another installation.
         this.#log.warn({ entry: id }, 'dropping receipts of another installation');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
-      } else if (receipts === 'unknown' && this.#mayWait(id)) {
-        // It is claimed again later, as what a consumer left.
-        this.#log.info({ entry: id }, 'receipts wait until their gateway shows its certificate');
       } else if (typeof receipts === 'string') {
         if (receipts === 'forged') this.#seals.refusals.refuse('receipts', id);
         await this.#bury(id, receipts);
       } else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
     return batches;
-  }
-
-  /** Since Redis took it, or since this process looks. */
-  #mayWait(id: string): boolean {
-    const waitedMs = Math.min(performance.now() - this.#since, this.#seals.now() - takenAt(id));
-    return waitedMs < UNKNOWN_WAITS_MS;
   }
 
   async #bury(id: string, why: 'malformed' | Unsealed): Promise<void> {

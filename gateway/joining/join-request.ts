@@ -15,6 +15,7 @@ import {
   type JoinRight,
   joinBytes,
   joinId,
+  joinMac,
 } from '../../bus/join-messages.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import { pkcs8, type TokenParts } from '../../protocol/index.ts';
@@ -40,16 +41,18 @@ export function joinByApproval(gateway: string, fingerprint: Uint8Array, at: num
 }
 
 export function renew({ gateway, fingerprint, privateKey, ...identity }: GatewayIdentity, at: number) {
+  const { macKey } = identity;
   const key = createPrivateKey(privateKey);
   const certificate = new Uint8Array(new X509Certificate(identity.certificate).raw);
   const prove = (bytes: Uint8Array) => sign('sha256', bytes, { key, dsaEncoding: 'ieee-p1363' });
-  return prepare({ gateway, fingerprint, at }, { by: 'certificate', certificate }, prove);
+  return prepare({ gateway, fingerprint, at }, { by: 'certificate', certificate }, prove, macKey);
 }
 
 async function prepare(
   { gateway, fingerprint, at }: Wanted,
   right: JoinRight,
   prove?: (bytes: Uint8Array) => Uint8Array,
+  macKey?: Uint8Array,
 ): Promise<PendingJoin> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
@@ -67,7 +70,11 @@ async function prepare(
   return {
     ...{ id: joinId(body), gateway, by: right.by, fingerprint, body, sealPair },
     ...(right.by === 'token' && { token: right.token }),
-    request: encodeSignedRequest({ body, ...(proof && { proof: new Uint8Array(proof) }) }),
+    request: encodeSignedRequest({
+      body,
+      ...(proof && { proof: new Uint8Array(proof) }),
+      ...(macKey && { mac: new Uint8Array(joinMac(macKey, body)) }),
+    }),
     privateKey: key.export({ format: 'pem', type: 'pkcs8' }) as string,
   };
 }

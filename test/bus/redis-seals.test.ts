@@ -140,25 +140,6 @@ attack('what Redis took while a certificate was good counts, however late it is 
   assert.is(admin.counts().refused.receipts, 0);
 });
 
-attack('receipts under a certificate that the database does not know wait for it', async (parties) => {
-  const { admin, gateway, redis, prefix, keys } = parties;
-  keys.ends.set('gw1', null);
-  const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
-  assert.equal(await admin.leases.list(), []);
-  await gateway.receipts.append([ack(1)]);
-  const applied: Receipt[] = [];
-  const take = async (batch: readonly Receipt[]) => void applied.push(...batch);
-  await admin.receipts.consume('one', take, { redeliverAfterMs: 20 });
-  const waits = async () => ((await redis.xpending(`${prefix}:{receipts}`, 'ledger')) as unknown[])[0];
-  await waitFor(async () => (await waits()) === 1, { what: 'the batch to be handed out' });
-  assert.equal(applied, []);
-  keys.ends.delete('gw1');
-  await waitFor(async () => (await admin.receipts.backlog()) === 0);
-  assert.equal(acked([applied]), [1]);
-  assert.is((await admin.leases.list())[0]?.incarnation, incarnation);
-  assert.equal([admin.counts().refused.lease, admin.counts().refused.receipts], [0, 0]);
-});
-
 attack('a lease counts as far as its gateway wrote it', async ({ admin, gateway, other, redis, prefix }) => {
   const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
   const key = `${prefix}:{${incarnation}}:lease`;

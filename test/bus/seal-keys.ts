@@ -11,23 +11,17 @@ export function credentialsOf(gateway: string, serial = 'serial-1'): GatewayCred
 }
 
 export interface TestGatewayKeys extends GatewayKeys {
-  /** By gateway, or by gateway and serial: until when its certificates are good; `null`: not known. */
-  ends: Map<string, number | null>;
+  /** By gateway, until when its certificates are good; those of others are good for ever. */
+  ends: Map<string, number>;
 }
 
 export function gatewayKeys(): TestGatewayKeys {
-  const ends = new Map<string, number | null>();
-  const endOf = (name: string) => ends.get(name);
+  const ends = new Map<string, number>();
   return {
     ends,
     ownKey: keyOf('administration', 'server'),
     keyOf,
-    goodUntil: async (gateway, serial) => {
-      const until = endOf(`${gateway} ${serial}`);
-      if (until !== undefined) return until;
-      const all = endOf(gateway);
-      return all === undefined ? Number.POSITIVE_INFINITY : all;
-    },
+    goodUntil: async (gateway) => ends.get(gateway) ?? Number.POSITIVE_INFINITY,
   };
 }
 

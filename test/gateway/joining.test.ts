@@ -416,39 +416,94 @@ test('an epoch in Redis that the server does not have is ignored', async (contex
   assert.is((await serials(context)).length, 2 + 4);
 });
 
-test('a restored database takes what its authority signed since, and nothing else', async (context) => {
+/** As in a backup from before: nothing of certificates, and another authority. */
+async function forget({ admin }: Context): Promise<void> {
+  const { store } = admin;
+  await store.gatewayCertificates.prune(Number.MAX_SAFE_INTEGER);
+  await store.transaction((tx) => admin.authority.introduceNext(tx));
+  await store.transaction((tx) => admin.authority.useNext(tx));
+  await store.transaction((tx) => admin.authority.drop(tx, 'old'));
+  admin.gatewayKeys.forget();
+}
+
+test('a restored database believes certificates issued since, and records them', async (context) => {
   const { admin, joiner, clock, files } = context;
   const identity = await joiner.join(await token(context));
-  const { store } = admin;
-  // As in a backup from before it joined.
-  await store.gatewayCertificates.prune(identity.expiresAt + 1);
-  assert.is(await admin.gatewayKeys.goodUntil('gw1', identity.serial), null);
+  await forget(context);
+  assert.equal(await serials(context), []);
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', identity.serial), identity.issuedAt + 30 * DAY_MS);
   const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0, over: () => {} };
-  let epoch = admin.installation.epoch;
+  let { epoch } = admin.installation;
   const renewals = new Renewals({ ...parts, epoch: () => epoch, health: new Dependency() }, identity);
   await renewals.look();
   assert.is(renewals.identity.serial, identity.serial);
   epoch += 1;
   await renewals.look();
   const renewed = renewals.identity;
-  assert.is.not(renewed.serial, identity.serial);
-  assert.is(await admin.gatewayKeys.goodUntil('gw1', renewed.serial), renewed.expiresAt);
-  assert.equal(Buffer.from(renewed.macKey), admin.gatewayKeys.keyOf('gw1', renewed.serial));
+  assert.equal((await serials(context)).sort(), [identity.serial, renewed.serial].sort());
+  assert.is(renewed.trusts, '2');
+  const recorded = await admin.store.gatewayCertificates.get(identity.serial);
+  // X.509 counts seconds.
+  assert.is(recorded?.expiresAt, Math.floor(identity.expiresAt / 1_000) * 1_000);
+  clock.now = identity.issuedAt + 30 * DAY_MS;
+  const late = await joiner.outcomeOf(await renew(identity, clock.now));
+  assert.match('refused' in late ? late.refused : '', /has expired/);
+});
+
+test('a certificate that nobody recorded ends when its gateway is revoked or replaced', async (context) => {
+  const { admin, joiner, clock, service } = context;
+  const identity = await joiner.join(await token(context));
+  await forget(context);
+  clock.now += 1_000;
+  await rejects(service.revoke('gw1', 'tester'), (error) => assert.match(error.message, /no certificate/));
+  const next = await another(context, 'gw1').joiner.join(await token(context));
+  const takenAt = clock.now;
+  admin.gatewayKeys.forget();
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', identity.serial), takenAt);
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', next.serial), next.expiresAt);
+  const revoked = await joiner.outcomeOf(await renew(identity, clock.now));
+  assert.match('refused' in revoked ? revoked.refused : '', /was revoked/);
+  clock.now += 1_000;
+  await service.revoke('gw1', 'tester');
+  await forget(context);
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', next.serial), clock.now);
+});
+
+test('a gateway that runs is revoked although its certificate is not recorded', async (context) => {
+  const { admin, joiner, clock } = context;
+  const identity = await joiner.join(await token(context));
+  await forget(context);
+  clock.now += 1_000;
+  const leases = {
+    list: () => [{ identity: { gateway: 'gw1' } }] as unknown as Lease[],
+    refresh: async () => {},
+  };
+  const service = new JoinService({ ...admin, leases });
+  assert.equal(await service.revoke('gw1', 'tester'), []);
+  assert.is(await admin.gatewayKeys.goodUntil('gw1', identity.serial), clock.now);
+});
+
+test('who has not the key of a certificate renews none that a restored database forgot', async (context) => {
+  const { admin, joiner, clock } = context;
+  const identity = await joiner.join(await token(context));
+  await forget(context);
   const stranger = await composed({});
   try {
-    const by = parseToken(
-      'ppg1',
-      (await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x')).token,
-    );
-    if (!by) throw new Error('no join token');
-    const there = { bus: stranger.bus, log, gateway: 'gw1', lookMs };
     stranger.joinAnswers.start();
-    const folder = mkdtempSync(join(context.folder, 'stranger-'));
-    const foreign = await new Joiner({ ...there, files: new IdentityFiles(folder) }).join({ token: by });
-    const request = await renew({ ...foreign, fingerprint: identity.fingerprint }, clock.now);
-    await admin.bus.joins.ask(request.id, request.request);
-    await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
-    assert.is(await admin.bus.joins.answerTo(request.id), null);
+    const made = await new JoinService(stranger).createToken({ gateway: 'gw1' }, 'x');
+    const by = parseToken('ppg1', made.token);
+    if (!by) throw new Error('no join token');
+    const files = new IdentityFiles(mkdtempSync(join(context.folder, 'stranger-')));
+    const there = { bus: stranger.bus, log, gateway: 'gw1', lookMs, files };
+    const foreign = await new Joiner(there).join({ token: by });
+    const { fingerprint } = identity;
+    const stolen = { ...identity, macKey: new Uint8Array(32) };
+    for (const one of [{ ...foreign, fingerprint }, stolen]) {
+      const request = await renew(one, clock.now);
+      await admin.bus.joins.ask(request.id, request.request);
+      await waitFor(async () => (await admin.bus.joins.waiting()).length === 0, { what: 'it to be dropped' });
+      assert.is(await admin.bus.joins.answerTo(request.id), null);
+    }
   } finally {
     await stranger.joinAnswers.stop();
     await stranger.stop();

@@ -17,9 +17,9 @@ export interface SealOptions {
 
 /**
  * Why a seal does not count. `forged`: nobody of this installation made it. `ended`: its certificate was
- * revoked or had expired when it was written. `unknown`: the database does not know the certificate yet.
+ * revoked or had expired when it was written.
  */
-export type Unsealed = 'forged' | 'ended' | 'unknown';
+export type Unsealed = 'forged' | 'ended';
 
 /** Keys of earlier certificates, which still open what was sealed before a renewal. */
 const EARLIER_KEPT = 4;
@@ -56,11 +56,6 @@ export class Seals {
     return this.#options.credentials?.().gateway;
   }
 
-  /** By the clock that all share. */
-  now(): number {
-    return this.#options.now();
-  }
-
   nextNumber(): number {
     this.#sequence += 1;
     return this.#sequence;
@@ -86,8 +81,7 @@ export class Seals {
     parts: readonly Uint8Array[],
   ): Promise<Buffer | null> {
     const { gatewayKeys, now } = this.#options;
-    const until = (await gatewayKeys?.goodUntil(gateway, serial)) ?? 0;
-    if (gatewayKeys === undefined || until <= now()) return null;
+    if (gatewayKeys === undefined || (await gatewayKeys.goodUntil(gateway, serial)) <= now()) return null;
     const { sender } = this;
     const number = this.nextNumber();
     return makeSeal(gatewayKeys.keyOf(gateway, serial), kind, { gateway, serial, sender, number }, parts);
@@ -106,7 +100,6 @@ export class Seals {
     const { gatewayKeys, now } = this.#options;
     if (gatewayKeys === undefined) return seal;
     const until = await gatewayKeys.goodUntil(seal.gateway, seal.serial);
-    if (until === null) return 'unknown';
     return (writtenAt ?? now()) < until ? seal : 'ended';
   }
 
