@@ -1,4 +1,4 @@
-/** What commands of every kind share: where they write, how they end, and flags. */
+/** What all commands share: output, exit code and flags. */
 import { InvalidArgumentError } from 'commander';
 import type { ApiClient } from './api/api-client.ts';
 import { DURATION_FORM, parseDuration } from './config/duration.ts';
@@ -6,7 +6,7 @@ import type { ExitCode } from './exit-codes.ts';
 import type { Output } from './output/output.ts';
 import type { Shell } from './shell.ts';
 
-/** Collects what commands end with; `run.ts` reads it. */
+/** Collects the exit code; `run.ts` reads it. */
 export interface Ending {
   code: ExitCode;
 }

@@ -1,24 +1,26 @@
-/** What a script learns from `pushpoint` when it ends; documented in docs/configuration.md. */
+/** The exit codes of `pushpoint`; docs/configuration.md lists them. */
 export const EXIT = {
-  /** Done; with `--wait`: every execution succeeded, or the gateway did as told. */
+  /** Done; with `--wait`: every execution succeeded, or the gateway applied the change. */
   ok: 0,
-  /** A fault nobody foresaw. */
+  /** An unexpected fault. */
   fault: 1,
   /** Wrong usage or bad configuration; nothing was tried. */
   usage: 2,
   /** The server refused the request (4xx). */
   refused: 3,
-  /** The server cannot be reached, or says that it cannot serve now. */
+  /** The server cannot be reached or cannot serve now. */
   unavailable: 4,
-  /** `--wait`: every execution is final, and some did not succeed; or a gateway did not do as it was told. */
+  /** `--wait`: every execution is final, and some did not succeed; or a gateway did not apply the change. */
   notAllSucceeded: 5,
   /** `--wait-timeout` elapsed before that. */
   waitTimeout: 6,
-  /** `pushpoint agent`: the gateways refuse this device for good; starting it again changes nothing. */
+  /** `pushpoint agent`: the device was deleted or moved; starting it again changes nothing. */
   notAdmitted: 7,
   /** Interrupted by the operator (Ctrl-C). */
   interrupted: 130,
-  /** Who read the output has gone, as in `| head -1`: what a shell says of a program that SIGPIPE ended. */
+  /**
+   * The reader of the output has gone, as in `| head -1`: the shell's code for a program that SIGPIPE ended.
+   */
   outputClosed: 141,
 } as const;
 

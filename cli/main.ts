@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// What an older Node.js cannot even load is imported after this has been looked at.
+// The rest is imported after this check, because an older Node.js cannot load it.
 import { tooOld } from './node-version.ts';
 
 const complaint = tooOld(process.versions.node);

@@ -1,7 +1,7 @@
-/** Imports nothing: it runs in whatever Node.js somebody has. */
+/** Imports nothing, so that it runs in any Node.js. */
 const OLDEST = [20, 19] as const;
 
-/** What to do about a Node.js that is too old; `null` when it is not. */
+/** What to do if Node.js is too old; `null` if it is not. */
 export function tooOld(version: string): string | null {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return null;

@@ -16,7 +16,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
       .command(name)
       .description(description)
       .action(async (flags: Flags) => {
-        // Never a death, from the first moment on; the demonstration is for the terminal it was started in.
+        // From the first moment on, a hangup must not end a program; the demo belongs to its terminal.
         if (name !== 'demo') shell.onHangup(() => {});
         const run = await load();
         ending.code = await run(shell, flags);
@@ -64,7 +64,7 @@ export function addPrograms(parent: Command, { shell, ending }: CommandShell): v
   );
   program(
     'demo',
-    'starts the real thing in a temporary folder, with devices, and tells what happens',
+    'starts the real programs in a temporary folder, with devices, and reports what happens',
     async () => (await withGatewayBinary(() => import('./demo/demo.ts'))).runDemo,
   )
     .option('--devices <count>', 'devices to connect', countFlag, 1_000)

@@ -27,7 +27,7 @@ export async function run(argv: readonly string[], given: Shell): Promise<ExitCo
     await buildCommands(shell, ending).parseAsync([...argv], { from: 'user' });
     return ending.code;
   } catch (error) {
-    // Commander has printed its message already; --help and --version end with 0, everything else is wrong
+    // Commander has already printed its message; --help and --version end with 0, everything else is wrong
     // usage.
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
     if (error instanceof CliError) {
@@ -44,7 +44,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   const program = new Command('pushpoint')
     .description('WebSocket-first push gateway for managed devices')
     .version(version())
-    .showHelpAfterError('(add --help for what there is)')
+    .showHelpAfterError('(--help shows what there is)')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void shell.stdout.write(text),

@@ -6,32 +6,32 @@ import { text } from 'node:stream/consumers';
 import { isatty } from 'node:tty';
 import { EXIT } from './exit-codes.ts';
 
-/** What surrounds a command: streams, environment, and Ctrl-C; tests hand in their own. */
+/** The surroundings of a command: streams, environment, and Ctrl-C; tests pass their own. */
 export interface OutputStream {
   write(text: string): unknown;
   isTTY?: boolean | undefined;
   columns?: number | undefined;
 }
 
-/** Standard input and output as bytes, for a program in between. */
+/** Standard input and output as bytes. */
 export interface ByteStreams {
   input: Readable;
-  /** Its end closes standard output, which the reader sees at once. */
+  /** Ending it closes standard output, which the reader sees at once. */
   output: Writable;
 }
 
 export interface Shell {
   env: NodeJS.ProcessEnv;
   stdout: OutputStream;
-  /** What it has no room for is dropped. */
+  /** It drops text that has no room. */
   stderr: OutputStream;
   /** Whether a person is at a terminal and can answer. */
   readonly interactive: boolean;
-  /** Asks a person at a terminal; `undefined` where nobody can answer (scripts, pipes). */
+  /** Asks a person at a terminal; `undefined` if nobody can answer (scripts, pipes). */
   confirm(question: string): Promise<boolean | undefined>;
   /** All of standard input, as text. */
   readInput(): Promise<string>;
-  /** Says on stdout that a program runs. That nobody can read it is no reason to end. */
+  /** Reports on stdout that a program runs. A missing reader does not end the program. */
   announce(text: string): void;
   /** Calls `onInterrupt` at SIGINT and SIGTERM until the returned function is called. */
   onInterrupt(onInterrupt: (signal: string) => void): () => void;
@@ -42,8 +42,8 @@ export interface Shell {
 }
 
 /**
- * Ends the process without a word when the reader of stdout has gone (`pushpoint groups list | head -1`).
- * Notes that nobody reads are no reason to end. Other errors of the two streams are thrown.
+ * Ends the process silently when the reader of stdout has gone (`pushpoint groups list | head -1`). A missing
+ * reader of stderr does not end it. Other errors of the two streams are thrown.
  */
 function endWhenUnread(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -53,10 +53,10 @@ function endWhenUnread(): void {
 }
 
 export function processShell(): Shell {
-  // Notes that have no room, or that nobody reads, are no reason to end.
+  // Notes without room or without a reader are dropped.
   process.stderr.on('error', () => undefined);
   let stdout: NodeJS.WriteStream | undefined;
-  // Made when it is first needed: `bytes` needs the descriptor for itself.
+  // Created on first use, because `bytes` needs exclusive use of the descriptor.
   const standardOutput = () => {
     if (!stdout) {
       stdout = process.stdout;
@@ -131,7 +131,8 @@ function attempt(write: () => unknown): void {
 }
 
 /**
- * Pipes and sockets without waiting for the reader, which `process.stdout` does; they close when they end.
+ * Writes to pipes and sockets without blocking on the reader, as `process.stdout` would; closes them at the
+ * end.
  */
 function writerOf(fd: number): Writable {
   const kind = fstatSync(fd);

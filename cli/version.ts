@@ -1,4 +1,4 @@
-/** The version in package.json, which lies above both the sources and the compiled files. */
+/** The version in package.json, which is above both the sources and the compiled files. */
 import { readFileSync } from 'node:fs';
 
 export function version(): string {

@@ -5,7 +5,7 @@ import { request as httpsRequest } from 'node:https';
 import { proxyAgent, proxyFetch } from '../../device/platform/proxy-node.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 
-/** RFC 9457, as far as the server says it. */
+/** The problem document (RFC 9457), as far as the server sent one. */
 export interface ProblemDocument {
   title?: string;
   status?: number;
@@ -26,7 +26,7 @@ export class ApiRefused extends CliError {
   }
 }
 
-/** Nobody answers there, or what answers cannot serve now. Trying again later may help. */
+/** The server cannot be reached or cannot serve now. Trying again later may help. */
 export class ApiUnavailable extends CliError {
   override readonly name = 'ApiUnavailable';
   constructor(message: string, options?: ErrorOptions) {
@@ -37,9 +37,9 @@ export class ApiUnavailable extends CliError {
 export interface ApiClientOptions {
   server: string;
   token: string;
-  /** One request with its whole answer, milliseconds. */
+  /** Time limit of a request with its whole answer, milliseconds. */
   timeoutMs: number;
-  /** Ends every request under way. */
+  /** Ends every request in progress. */
   signal?: AbortSignal;
 }
 
@@ -66,11 +66,11 @@ export class ApiClient {
   constructor(options: ApiClientOptions) {
     this.#options = options;
     this.server = options.server;
-    // Every request under way listens, and there may be many.
+    // Every request in progress listens, and there may be many.
     if (options.signal !== undefined) setMaxListeners(0, options.signal);
   }
 
-  /** The same, ended by another signal. */
+  /** A client with the same options and another signal. */
   withSignal(signal: AbortSignal): ApiClient {
     return new ApiClient({ ...this.#options, signal });
   }
@@ -110,9 +110,8 @@ export class ApiClient {
   }
 
   /**
-   * The body of an answer that has no end (server-sent events), on a connection of its own; `signal` closes
-   * it. Not through fetch, which opens another connection in place of one that was cut, and lets go of
-   * signals that it should follow.
+   * The body of an endless answer (server-sent events), on its own connection; `signal` closes it. It does
+   * not use fetch, which silently replaces a cut connection and may lose the signal.
    */
   async open(path: string, input: RequestInput, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
     const url = this.#url(path, input.query);
@@ -133,7 +132,7 @@ export class ApiClient {
         request.once('response', resolve).once('error', reject);
         request.end();
       });
-      // From here on the reader hears of errors.
+      // From here on the reader gets the errors.
       request.on('error', () => {});
       if (response.statusCode === 200) return response;
       const text = await readText(response);

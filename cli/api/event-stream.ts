@@ -1,6 +1,6 @@
 /**
- * Reads server-sent events (WHATWG HTML, section "Server-sent events") and keeps reading over broken
- * connections.
+ * Reads server-sent events (WHATWG HTML, section "Server-sent events") and reconnects when a connection
+ * breaks.
  */
 
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -12,12 +12,12 @@ export interface StreamEvent {
   data: string;
 }
 
-/** Longest single event, characters: more is a fault of the server, not a reason to fill memory. */
+/** Longest single event, characters: a longer one is a fault of the server and must not fill memory. */
 const MAX_EVENT_CHARS = 16 * 1024 * 1024;
 
 /**
- * Parses a stream of bytes. Yields `'alive'` for comments, so that a reader knows the connection lives.
- * Throws when one event grows beyond `MAX_EVENT_CHARS`.
+ * Parses a stream of bytes. Yields `'alive'` for comments, so that a reader knows that the connection is
+ * alive. Throws if one event grows beyond `MAX_EVENT_CHARS`.
  */
 export async function* parseEvents(
   chunks: AsyncIterable<Uint8Array>,
@@ -58,7 +58,7 @@ export interface EventStreamOptions {
   query: Query;
   signal: AbortSignal;
   onEvent: (event: StreamEvent) => void;
-  /** `true`: events arrive from now on; `false`: the connection broke and is being made again. */
+  /** `true`: events arrive from now on; `false`: the connection broke and is being reopened. */
   onConnected?: (connected: boolean, why?: string) => void;
   /** Start after this event. */
   lastEventId?: string;
@@ -69,9 +69,9 @@ export interface EventStreamOptions {
 }
 
 /**
- * Hands on events until `signal` aborts, then resolves. A broken connection is made again with Last-Event-ID
- * after a full-jitter back-off, so nothing is skipped. Rejects with `ApiRefused` when the server does not
- * want to be asked again (4xx other than 429).
+ * Passes on events until `signal` aborts, then resolves. It reopens a broken connection with Last-Event-ID
+ * after a full-jitter back-off, so nothing is skipped. Rejects with `ApiRefused` if the server refuses for
+ * good (4xx other than 429).
  */
 export async function readEventStream(options: EventStreamOptions): Promise<void> {
   const { api, signal, silenceMs = 45_000, minRetryMs = 250, maxRetryMs = 5_000 } = options;
@@ -79,7 +79,7 @@ export async function readEventStream(options: EventStreamOptions): Promise<void
   let retryMs = minRetryMs;
   while (!signal.aborted) {
     const connection = new AbortController();
-    // Listened to by hand: a signal made by AbortSignal.any may be collected before it told anybody.
+    // A listener instead of AbortSignal.any, whose signal may be garbage-collected before it fires.
     const end = (): void => connection.abort();
     signal.addEventListener('abort', end);
     let silence = setTimeout(() => connection.abort(new Error('silence')), silenceMs);
@@ -94,7 +94,7 @@ export async function readEventStream(options: EventStreamOptions): Promise<void
       for await (const event of parseEvents(chunks)) {
         clearTimeout(silence);
         silence = setTimeout(() => connection.abort(new Error('silence')), silenceMs);
-        // Only a connection that brought something is a reason to hurry after it breaks.
+        // The back-off starts over only if the connection delivered something.
         retryMs = minRetryMs;
         if (event === 'alive') continue;
         if (event.id !== '') lastEventId = event.id;

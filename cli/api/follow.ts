@@ -1,7 +1,6 @@
 /**
- * Follows one command until every execution is final. The event stream says when to look, the command itself
- * says what there is: a lost, late or repeated event costs time and never truth, and without a stream it
- * polls.
+ * Follows one command until every execution is final. The event stream only says when to read the command
+ * again: a lost, late or repeated event costs time, never correctness. Without a stream it polls.
  */
 
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -16,9 +15,7 @@ export interface FollowOptions {
   waitTimeoutMs?: number | undefined;
   signal: AbortSignal;
   onChange?: (command: CommandView) => void;
-  /**
-   * Least time between two looks, and the time between looks with and without a live stream, milliseconds.
-   */
+  /** Shortest time between two reads, and the interval with and without a live stream, milliseconds. */
   gapMs?: number;
   livePollMs?: number;
   deadPollMs?: number;
@@ -49,7 +46,7 @@ export async function followCommand(options: FollowOptions): Promise<CommandView
     },
     onEvent: () => wake.ring(),
   }).catch(() => {
-    // Refused for good (an older server, too few rights): polling does the same, slower.
+    // Refused for good (an older server, missing rights): polling does the same, more slowly.
     live = false;
   });
 
@@ -86,7 +83,7 @@ export async function followCommand(options: FollowOptions): Promise<CommandView
   }
 }
 
-/** A bell that is heard even when it rang before anybody listened. */
+/** A signal that is not lost if it comes before somebody waits for it. */
 class Wake {
   #rung = false;
   #listener: (() => void) | undefined;
@@ -110,7 +107,7 @@ class Wake {
   }
 }
 
-/** Lets a server restart in the middle: only a longer absence is an error. */
+/** Tolerates a restart of the server: only a longer absence is an error. */
 class Patience {
   readonly #limitMs: number;
   #awaySince: number | undefined;
@@ -119,7 +116,7 @@ class Patience {
     this.#limitMs = limitMs;
   }
 
-  /** `undefined` while the server is away and that is still bearable. */
+  /** `undefined` while the server is away for a tolerable time. */
   async ask<T>(request: () => Promise<T>): Promise<T | undefined> {
     try {
       const answer = await request();

@@ -1,4 +1,4 @@
-/** What the HTTP API answers, as far as the commands show it. Times are RFC 3339 in UTC. */
+/** The answers of the HTTP API, as far as the commands show them. Times are RFC 3339 in UTC. */
 import type { ExecutionState } from '../../protocol/execution-states.ts';
 
 export interface GroupView {
@@ -126,7 +126,7 @@ export interface GatewayView {
   address: string;
   connectionLimit: number;
   revision: number;
-  /** The URL that devices are told; `null` while no worker ever listened. */
+  /** The URL that devices get; `null` if no worker ever listened. */
   told: string | null;
   formerPorts: { port: number; until: string }[];
   state: GatewayState;
@@ -136,7 +136,7 @@ export interface GatewayView {
   drainingSince: string | null;
   drainedAt: string | null;
   leaving?: LeavingView;
-  /** While it is drained: devices it sent away that serve nowhere yet. */
+  /** While it is drained: devices that it sent away and that are not connected elsewhere yet. */
   onTheWay?: number;
   load: {
     connections: number;

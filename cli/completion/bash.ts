@@ -25,7 +25,7 @@ complete -F _pushpoint pushpoint
 `;
 }
 
-/** What may follow an option that takes a value: its choices, a file, or nothing that a script could know. */
+/** What may follow an option that takes a value: its choices, a file, or nothing that a script can know. */
 function valueCases(node: CommandNode): string[] {
   return node.options
     .filter((option) => option.value !== undefined)

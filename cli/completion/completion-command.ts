@@ -1,4 +1,4 @@
-/** `pushpoint completion`: what makes a shell complete commands and flags. */
+/** `pushpoint completion`: prints the script that completes commands and flags in a shell. */
 import { Argument, type Command } from 'commander';
 import { commandTree } from '../reference/command-tree.ts';
 import type { Shell } from '../shell.ts';

@@ -1,6 +1,6 @@
 /**
- * One program's settings: flags, then environment, then the YAML file, then defaults. Every mistake is
- * reported at once, each with where it stands and what is allowed there; the result is frozen.
+ * One program's settings: flags, then environment, then the YAML file, then defaults. It reports all mistakes
+ * at once, each with its place and what is allowed; the result is frozen.
  */
 import { CliError, EXIT } from '../exit-codes.ts';
 import {
@@ -25,7 +25,7 @@ export class ConfigError extends CliError {
 }
 
 export interface LoadInput {
-  /** What stood on the command line, by camel-case name. */
+  /** Values from the command line, by camel-case name. */
   flags: Readonly<Record<string, unknown>>;
   env: NodeJS.ProcessEnv;
   /** Keys in the file that the caller checks (the agent's tasks). */
@@ -46,7 +46,7 @@ export interface EffectiveSetting {
   source: string;
 }
 
-/** `rest`: what stands in the file under `otherKeys`, unchecked. Throws `ConfigError`. */
+/** `rest`: the file's values under `otherKeys`, unchecked. Throws `ConfigError`. */
 export function loadConfigAndRest<P extends Program>(
   program: P,
   input: LoadInput,
@@ -93,7 +93,7 @@ function find(option: OptionSpec, input: LoadInput, file: Map<string, FileSettin
   const flag = input.flags[camelName(option.name)];
   if (flag !== undefined) return { raw: flag, source: `--${option.name}` };
   const env = input.env[option.env];
-  // An empty variable is how scripts and unit files say "not set".
+  // Scripts and unit files use an empty variable for "not set".
   if (env !== undefined && env !== '') return { raw: env, source: `environment ${option.env}` };
   const setting = file.get(option.name);
   if (setting !== undefined) return { raw: setting.value, source: `${setting.place}: ${option.name}` };
@@ -130,7 +130,7 @@ function readFile(
   return own;
 }
 
-/** A URL may carry a password and a token is one: what is secret is never repeated. */
+/** A URL may contain a password, and a token is one: secrets are never repeated. */
 function shown(option: OptionSpec, raw: unknown): string {
   return option.secret === true ? 'the value (not shown)' : (JSON.stringify(raw) ?? String(raw));
 }

@@ -20,9 +20,9 @@ export interface OptionSpec {
   type: 'text' | 'path' | 'url' | 'postgres-url' | 'redis-url' | 'port' | 'integer' | 'duration' | 'choice';
   description: string;
   programs: readonly Program[];
-  /** As a person would write it. Without one the setting may be absent. */
+  /** In the form that people write. Without a default the setting may be absent. */
   default?: string;
-  /** What happens when it is absent, for settings without a default. */
+  /** What happens without it, for settings without a default. */
   absent?: string;
   requiredFor?: readonly Program[];
   /** Never shown, in errors either. */

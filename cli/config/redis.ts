@@ -1,4 +1,4 @@
-/** What the settings about Redis say together. */
+/** Combines the settings of Redis. */
 import { readFileSync } from 'node:fs';
 import {
   parseRedisSettings,

@@ -11,7 +11,7 @@ export interface FileSetting {
   place: string;
 }
 
-/** Reads the file; what is wrong with it as a whole goes to `problems`. */
+/** Reads the file; faults of the file as a whole go to `problems`. */
 export function readSettingsFile(path: string, problems: string[]): FileSetting[] {
   let text: string;
   try {

@@ -4,7 +4,7 @@
 import { DURATION_FORM, formatDuration, parseDuration } from './duration.ts';
 import type { OptionSpec } from './options.ts';
 
-/** What may stand there, as the end of a sentence. */
+/** The allowed values, as the end of a sentence. */
 export function allowedValues(option: OptionSpec): string {
   switch (option.type) {
     case 'port':

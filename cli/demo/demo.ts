@@ -1,6 +1,4 @@
-/**
- * `pushpoint demo`: the real thing with a thousand devices, and an account of what happened to every command.
- */
+/** `pushpoint demo`: the real programs with a thousand devices, and the outcome of every command. */
 
 import type { Flags } from '../command-line.ts';
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
@@ -37,7 +35,7 @@ export async function runDemo(shell: Shell, flags: Flags): Promise<ExitCode> {
       `the ledger and the devices' own lists, compared: ${executions} executions, ${succeeded} succeeded,`,
     );
     tell(
-      `  ${lost} lost, ${duplicated} run twice; ${repeated} were cut short by the power cut and made again`,
+      `  ${lost} lost, ${duplicated} run twice; ${repeated} were interrupted by the power cut and repeated`,
     );
     for (const difference of differences) tell(`  ! ${difference}`);
     const elapsed = Math.round((Date.now() - began) / 100) / 10;

@@ -1,6 +1,4 @@
-/**
- * The demo's devices: real ones, with the SDK, over real WebSockets; and what each remembers of what it ran.
- */
+/** The demo's devices: the SDK over real WebSockets, and each device's own list of what it ran. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
 
@@ -8,11 +6,11 @@ import { enroll, MemoryStore, PushpointDevice } from '../../device/index.ts';
 const SYNC_MIN_MS = 100;
 const SYNC_SPREAD_MS = 1_400;
 
-/** What a device says it ran of one command. */
+/** A device's own record of one command. */
 export interface Runs {
   type: string;
   started: number;
-  /** Runs that came to their end; those that death cut short are not among them. */
+  /** Completed runs, without those that a power cut interrupted. */
   completed: number;
 }
 
@@ -22,13 +20,13 @@ export class DemoDevice {
   /** By command id. */
   readonly runs = new Map<string, Runs>();
   id = '';
-  /** Survives the death of the device, as a disk would. */
+  /** Survives a power cut, as a disk would. */
   readonly #store = new MemoryStore();
   #life: { device: PushpointDevice; dead: boolean } | undefined;
   readonly #onCompleted: (command: string) => void;
   #stopTask: (() => void) | undefined;
 
-  /** `onCompleted` is told the command at the very moment a run comes to its end. */
+  /** Calls `onCompleted` with the command at the moment a run completes. */
   constructor(name: string, group: string, onCompleted: (command: string) => void) {
     this.name = name;
     this.group = group;
@@ -39,7 +37,7 @@ export class DemoDevice {
     return this.#life?.device.session != null;
   }
 
-  /** Runs of one command that came to their end. */
+  /** Completed runs of one command. */
   completed(command: string): number {
     return this.runs.get(command)?.completed ?? 0;
   }
@@ -58,7 +56,7 @@ export class DemoDevice {
       this.runs.set(id, runs);
       runs.started++;
       const result = await work();
-      // A dead program runs nothing to its end, although this process goes on.
+      // A program without power completes nothing, although this process continues.
       if (life.dead) return new Promise(() => {});
       runs.completed++;
       this.#onCompleted(id);
@@ -103,7 +101,9 @@ export class DemoDevice {
     await device.start();
   }
 
-  /** As a power cut: the socket is gone without a word, and so is everything that was not stored. */
+  /**
+   * Like a power cut: the socket vanishes without a close frame, and everything that was not stored is lost.
+   */
   async kill(): Promise<void> {
     const life = this.#life;
     if (life === undefined) return;

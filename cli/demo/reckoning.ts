@@ -1,4 +1,4 @@
-/** The demo's judgement: the ledger, read through the HTTP API, against what every device says it ran. */
+/** Compares the ledger, read through the HTTP API, with every device's own record. */
 
 import { isFinal } from '../../protocol/execution-states.ts';
 import type { ApiClient } from '../api/api-client.ts';
@@ -14,11 +14,11 @@ export interface Given {
 export interface Reckoning {
   executions: number;
   succeeded: number;
-  /** Executions that are missing, not final, or of which ledger and device tell different things. */
+  /** Executions that are missing, not final, or recorded differently by ledger and device. */
   lost: number;
-  /** Executions that came to their end on a device more than once. */
+  /** Executions that a device completed more than once. */
   duplicated: number;
-  /** Runs cut short by death and made again. */
+  /** Runs that a power cut interrupted and that were repeated. */
   repeated: number;
   /** The first differences, in words. */
   differences: string[];

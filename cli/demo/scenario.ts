@@ -1,4 +1,4 @@
-/** What the demo shows, step by step; every step goes through the HTTP API as an operator's would. */
+/** The steps of the demo; each uses the HTTP API, as an operator would. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { nanoid } from 'nanoid';
 import type { ApiClient } from '../api/api-client.ts';
@@ -11,7 +11,7 @@ import { DemoDevice } from './fleet.ts';
 import type { Given } from './reckoning.ts';
 
 const GROUPS = ['berlin', 'paris', 'warsaw', 'lisbon'];
-/** Share of devices that lose power, and the share of a sync that must be done when it happens. */
+/** Share of devices that lose power, and share of a sync that must be done by then. */
 const KILLED_SHARE = 0.1;
 const KILL_AT_SHARE = 0.3;
 const AWAY_MS = 1_000;
@@ -20,7 +20,7 @@ const STEP_LIMIT_MS = 60_000;
 export interface ScenarioParts {
   api: ApiClient;
   signal: AbortSignal;
-  /** Tells a person what happens. */
+  /** Reports what happens, for people. */
   tell: (text: string) => void;
 }
 
@@ -28,7 +28,7 @@ export class Scenario {
   readonly fleet: DemoDevice[];
   readonly given: Given[] = [];
   readonly #parts: ScenarioParts;
-  /** Called whenever a device brought a run to its end. */
+  /** Called whenever a device completes a run. */
   #watch: (command: string) => void = () => {};
 
   constructor(devices: number, parts: ScenarioParts) {
@@ -108,7 +108,7 @@ export class Scenario {
     );
   }
 
-  /** A sync on all; in its middle some devices lose power, and come back. */
+  /** A sync on all; some devices lose power in the middle, and come back. */
   async syncAllWithPowerCut(): Promise<void> {
     const { tell } = this.#parts;
     const began = Date.now();

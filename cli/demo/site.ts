@@ -1,4 +1,4 @@
-/** The real thing for the demo: what `pushpoint start` runs, in a temporary folder and on free ports. */
+/** The programs of the demo: what `pushpoint start` runs, in a temporary folder and on free ports. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

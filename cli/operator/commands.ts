@@ -1,4 +1,4 @@
-/** `pushpoint commands`: what was commanded, and what became of it. */
+/** `pushpoint commands`: commands and their outcomes. */
 import { type Command, Option } from 'commander';
 import { EXECUTION_STATES } from '../../protocol/execution-states.ts';
 import type { CommandView, ExecutionView } from '../api/views.ts';

@@ -1,6 +1,6 @@
 /**
- * Questions before what cannot be taken back. Only people at a terminal are asked: a script goes on, with or
- * without --yes.
+ * Questions before what cannot be undone. Only people at a terminal are asked: scripts go on, with or without
+ * --yes.
  */
 import type { Command } from 'commander';
 import type { GroupView, StatusView } from '../api/views.ts';

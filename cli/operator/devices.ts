@@ -139,7 +139,7 @@ export function addDevicesCommands(program: Command, shell: CommandShell): void 
       const newest = async () =>
         (await api.list<ExecutionView>(`${path}/executions`, {}, 1)).items[0]?.commandId;
       const wanted = command ?? (await newest());
-      if (wanted === undefined) throw new CliError(EXIT.refused, `Nothing was commanded to ${id}.`);
+      if (wanted === undefined) throw new CliError(EXIT.refused, `There is no command for ${id}.`);
       const why = await api.get<ExplanationView>(`${path}/why`, { command: wanted });
       if (out.json) out.document(why);
       else if (command === undefined) out.line(`${wanted}: ${why.sentence}`);
@@ -191,7 +191,7 @@ async function showDevice(
     ['Device', device.id],
     ['Name', device.name],
     ['Group', groups(device.groupId)],
-    ['State', `${device.state}, since ${since(device)}`],
+    ['State', `${device.state} (${since(device)})`],
     ...copies(device),
     ['Gateway', device.gateway === null ? null : `${device.gateway} (worker ${device.worker})`],
     ['Address', device.address],
@@ -205,7 +205,7 @@ async function showDevice(
   ]);
 }
 
-/** One alone may be a program that was frozen; from two on there are two of them at work. */
+/** A single one may be a program that was frozen; from two on, two programs are running. */
 function copies({ displaced, cloned }: DeviceView): [string, string][] {
   const fields: [string, string][] = [];
   if (cloned !== null) {

@@ -31,7 +31,7 @@ export const commandColumns = (names: TargetNames): readonly Column<CommandView>
   { title: 'EXECUTIONS', value: (row) => countsText(row.counts), shrink: true },
 ];
 
-/** What a person wants to know about the end (or the middle) of an execution, in one line. */
+/** The outcome or progress of an execution, in one line. */
 export function executionDetail(row: ExecutionView): string {
   const parts = [
     row.reason,

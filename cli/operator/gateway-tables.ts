@@ -45,7 +45,7 @@ const WHY: Record<LeavingView['why'], string> = {
 
 const devicesText = (count: number): string => `${count} device${count === 1 ? '' : 's'}`;
 
-/** What it takes now: its workers may have fewer descriptors than the settings ask for. */
+/** How many it accepts: its workers may have fewer descriptors than the settings ask for. */
 function limitOf({ workers, load, connectionLimit }: GatewayView): number {
   return workers.length === 0 ? connectionLimit : load.limit;
 }
@@ -67,7 +67,7 @@ export function leavingText(leaving: LeavingView | undefined): string | null {
   return leaving === undefined ? null : `${leaving.left} left (${WHY[leaving.why]})`;
 }
 
-/** One line for each group whose devices have nowhere to go when a gateway fails. */
+/** One line for each group whose devices have no other gateway when one fails. */
 export function showCoverage(out: Output, { coverage }: StatusView): void {
   if (coverage.total === 0) return;
   out.line();
@@ -107,10 +107,10 @@ export async function showGateway({ out, api }: OperatorContext, gateway: Gatewa
   }
 }
 
-/** Only where it is not what the settings say. */
+/** Only if it differs from the settings. */
 function toldText({ address, told }: GatewayView): string | null {
   if (told === address) return null;
-  return told === null ? 'nobody yet: no worker has listened' : `devices are told ${told}`;
+  return told === null ? 'nobody yet: no worker has listened' : `devices get ${told}`;
 }
 
 function formerText({ formerPorts }: GatewayView): string | null {
@@ -127,8 +127,8 @@ function connectionsText(gateway: GatewayView): string {
 }
 
 function drainText({ drainingSince, drainedAt }: GatewayView): string {
-  const since = `since ${relativeTime(drainingSince)}`;
-  return drainedAt === null ? since : `${since}, empty since ${relativeTime(drainedAt)}`;
+  const began = `began ${relativeTime(drainingSince)}`;
+  return drainedAt === null ? began : `${began}, empty (${relativeTime(drainedAt)})`;
 }
 
 function roundTripFields(roundTrip: RoundTripView | undefined): string | null {

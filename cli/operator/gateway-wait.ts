@@ -1,6 +1,6 @@
 /**
- * `--wait` of the gateway commands: what the gateway says is followed until it has done as told, or says why
- * it cannot.
+ * `--wait` of the gateway commands: follows the gateway's state until it has applied the change, or reports
+ * why it cannot.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { GatewayView } from '../api/views.ts';
@@ -10,20 +10,20 @@ import { LiveLine } from '../output/live-line.ts';
 import { leavingText } from './gateway-tables.ts';
 
 const LOOK_EVERY_MS = 500;
-/** A problem that was there before may be the next one's as well; it counts when it stays this long. */
+/** An older problem may disappear with the change; it counts if it stays this long. */
 const OLD_PROBLEM_MS = 5_000;
-/** Devices try again every minute at least. */
+/** Devices try again at least once a minute. */
 const LOST_MS = 180_000;
-/** Gateways take settings up within seconds, or there is something wrong that their state tells. */
+/** Gateways apply settings within seconds, or their state says what is wrong. */
 const TAKEN_UP_MS = 5_000;
 
 export interface GatewayWait {
-  /** What is done, once it is. */
+  /** The result, once it is done. */
   outcome(gateway: GatewayView, waitedMs: number): 'done' | 'failed' | null;
   waitTimeoutMs?: number | undefined;
 }
 
-/** Throws `CliError` when the time is over or Ctrl-C was pressed. */
+/** Throws `CliError` after a timeout or Ctrl-C. */
 export async function followGateway(
   { api, out, shell, signal }: OperatorContext,
   path: string,
@@ -50,10 +50,7 @@ export async function followGateway(
   }
 }
 
-/**
- * The gateway once its workers work by the newest settings; as it is when that takes longer than a few
- * seconds.
- */
+/** The gateway once its workers use the newest settings, or its current state after a few seconds. */
 export async function whenTakenUp({ api, signal }: OperatorContext, path: string): Promise<GatewayView> {
   for (const until = Date.now() + TAKEN_UP_MS; ; ) {
     const gateway = await api.get<GatewayView>(path);
@@ -72,8 +69,8 @@ function progressText(gateway: GatewayView): string {
 }
 
 /**
- * Empty, and those that left serve elsewhere. Where the number of those that serve nowhere has not fallen for
- * a while, they will not: that is a failure. A gateway that does not run holds nobody.
+ * The gateway is empty, and its former devices are connected elsewhere. If the number of those without a
+ * gateway does not fall for a while, that is a failure. A gateway that does not run has no devices.
  */
 export function drainOutcome() {
   let fewest = Number.POSITIVE_INFINITY;
@@ -91,7 +88,7 @@ export function drainOutcome() {
   };
 }
 
-/** In force at every worker; a gateway that does not run takes its settings up when it starts. */
+/** In use at every worker; a gateway that does not run applies its settings when it starts. */
 export function settingsOutcome(before: GatewayView) {
   return (gateway: GatewayView, waitedMs: number): 'done' | 'failed' | null => {
     const { problem } = gateway;

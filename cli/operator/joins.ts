@@ -122,7 +122,7 @@ function showRequests({ out }: OperatorContext, waiting: JoinRequests): void {
   out.note('Start a gateway with --installation and that fingerprint to have it wait here.');
 }
 
-/** By what the gateway shows, with or without its dashes. Throws `CliError`. */
+/** The request with the fingerprint that the gateway shows, with or without dashes. Throws `CliError`. */
 function requestOf({ items }: JoinRequests, text: string): JoinRequestView {
   const wanted = text.replaceAll('-', '').toLowerCase();
   const found = items.filter(({ id }) => id.startsWith(wanted));

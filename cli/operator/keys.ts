@@ -118,14 +118,14 @@ async function replaceRoot({ api, out }: OperatorContext, flags: Flags): Promise
   return sendSignatures({ api }, pending, flags);
 }
 
-/** By the keys in the files of `--key` and `--previous-key`. */
+/** Signs with the keys in the files of `--key` and `--previous-key`. */
 async function sendSignatures(
   { api }: Pick<OperatorContext, 'api'>,
   pending: string,
   flags: Flags,
 ): Promise<ServerKeysView> {
   const { key, previousKey } = flags as { key?: string; previousKey?: string };
-  // What breaks a rule is not signed, whoever asks for it.
+  // A document that breaks a rule is never signed.
   decodeServerKeys(Buffer.from(pending, 'base64url'));
   const body = {
     body: pending,

@@ -46,7 +46,7 @@ function parse(flag: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The parser's own words repeat the text, which may be secret.
+    // The parser's message repeats the text, which may be secret.
     throw new CliError(EXIT.usage, `${flag} is not JSON.`);
   }
 }

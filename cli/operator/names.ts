@@ -2,10 +2,10 @@
 import { type ApiClient, ApiRefused } from '../api/api-client.ts';
 import { forEachAtOnce } from '../for-each-at-once.ts';
 
-/** `berlin (Berlin)`; the id alone where the name says no more, or where there is none. */
+/** `berlin (Berlin)`; the id alone if the name adds nothing or is missing. */
 export type NamedId = (id: string) => string;
 
-/** More than these are shown by their ids alone: each takes a request. */
+/** Beyond this number, only ids are shown: each name takes a request. */
 const NAMES_MAX = 100;
 const AT_ONCE = 16;
 
@@ -23,7 +23,7 @@ export async function namesOf(
   };
 }
 
-/** What was deleted has none. */
+/** A deleted object has no name. */
 async function nameOf(api: ApiClient, kind: string, id: string): Promise<string | undefined> {
   try {
     return (await api.get<{ name?: string }>(`/v1/${kind}/${encodeURIComponent(id)}`)).name;

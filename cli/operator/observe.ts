@@ -1,4 +1,4 @@
-/** `pushpoint status`, `pushpoint events` and `pushpoint audit`: what goes on, and what went on. */
+/** `pushpoint status`, `pushpoint events` and `pushpoint audit`. */
 import type { Command } from 'commander';
 import { readEventStream, type StreamEvent } from '../api/event-stream.ts';
 import type { AuditEntryView, StatusView } from '../api/views.ts';
@@ -72,7 +72,7 @@ const AUDIT_COLUMNS: readonly Column<AuditEntryView>[] = [
   { title: 'DETAIL', value: (row) => JSON.stringify(row.detail), shrink: true },
 ];
 
-/** One JSON line: number, type, and what the event says. */
+/** One JSON line: number, type, and data of the event. */
 function eventJson(event: StreamEvent): string {
   return printableJson(JSON.stringify({ seq: Number(event.id), type: event.event, data: parse(event.data) }));
 }

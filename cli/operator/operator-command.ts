@@ -1,4 +1,4 @@
-/** What every operators' command has in common: where the server is, how to speak, and how it ends. */
+/** What all operators' commands share: server, output and exit code. */
 import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { ApiClient } from '../api/api-client.ts';
@@ -12,8 +12,8 @@ import { Output } from '../output/output.ts';
 export const DEFAULT_TOKEN_FILE = './data/admin-token';
 
 /**
- * `run` gets the positional arguments in order. A number it resolves with is the exit code; without one that
- * is 0.
+ * `run` gets the positional arguments in order. If it resolves with a number, that is the exit code;
+ * otherwise 0.
  */
 export type OperatorRun = (
   context: OperatorContext,
@@ -21,7 +21,7 @@ export type OperatorRun = (
   flags: Flags,
 ) => Promise<unknown>;
 
-/** For the command that its parent's name alone stands for. */
+/** For the command that runs if only its parent's name is given. */
 export const DEFAULT = { isDefault: true };
 
 /** Adds a command with the flags that all share. */
@@ -61,7 +61,7 @@ export function operatorCommand(
 }
 
 /**
- * The word after `pushpoint groups` reaches the default command as an argument when no command has that name.
+ * If no command has that name, the word after `pushpoint groups` reaches the default command as an argument.
  */
 function refuseUnknownCommands(parent: Command, standIn: Command): void {
   standIn.allowExcessArguments().hook('preAction', ({ args }) => {
@@ -95,7 +95,7 @@ function readToken(config: ConfigOf<'operator'>, flags: Flags, env: NodeJS.Proce
 
 function checkToken(text: string, source: string): string {
   const token = text.trim();
-  // What does not fit in a header must not reach fetch, whose error would repeat it.
+  // A token that does not fit in a header must not reach fetch, whose error would repeat it.
   if (!/^[\x21-\x7e]{1,256}$/.test(token))
     throw new CliError(EXIT.usage, `${source} does not hold an API token.`);
   return token;
@@ -114,10 +114,10 @@ export function limitOf(flags: Flags): number {
   return flags.limit as number;
 }
 
-/** Up to here a list of executions has what devices returned, which comes in small pages. */
+/** Up to this number, a list of executions includes what devices returned, which comes in small pages. */
 const DATA_LIMIT = 100;
 
-/** Whether a list of executions is asked for with what devices returned. */
+/** Whether to request what devices returned with a list of executions. */
 export function wantsData(flags: Flags): boolean {
   return flags.data === true || limitOf(flags) <= DATA_LIMIT;
 }

@@ -1,5 +1,6 @@
 /**
- * `pushpoint rehearse`: how long devices take to come back when a gateway is gone, tried with simulated ones.
+ * `pushpoint rehearse`: measures with simulated devices how long devices take to return when a gateway is
+ * gone.
  */
 import { type Command, Option } from 'commander';
 import { type CommandShell, countFlag, durationFlag } from '../command-line.ts';

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { serverKeysBytes } from '../../protocol/index.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 
-/** Throws `CliError` for what is no such file. */
+/** Throws `CliError` if the file is not one. */
 export function readRootKey(file: string): KeyObject {
   try {
     const key = createPrivateKey(readFileSync(file));
@@ -16,7 +16,7 @@ export function readRootKey(file: string): KeyObject {
   throw new CliError(EXIT.usage, `${file} holds no Ed25519 key.`);
 }
 
-/** For this user only. `made`: there was no such file. */
+/** Readable by this user only. `made`: the file did not exist. */
 export function rootKeyIn(file: string): { key: KeyObject; made: boolean } {
   if (existsSync(file)) return { key: readRootKey(file), made: false };
   const { privateKey } = generateKeyPairSync('ed25519');

@@ -1,4 +1,4 @@
-/** The commands that command devices: sync, task, stats and message. */
+/** The commands to devices: sync, task, stats and message. */
 import { type Command, Option } from 'commander';
 import { nanoid } from 'nanoid';
 import { COMMAND_DEFAULTS } from '../../protocol/command-defaults.ts';
@@ -121,7 +121,7 @@ async function sendAndWait(
   });
 }
 
-/** The key makes it safe to ask again when an answer was lost. */
+/** The key makes it safe to repeat the request if the answer was lost. */
 function createCommand(api: ApiClient, body: unknown, idempotencyKey: string): Promise<CommandView> {
   return api.request('POST', '/v1/commands', { body, headers: { 'idempotency-key': idempotencyKey } });
 }

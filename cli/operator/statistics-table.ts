@@ -1,4 +1,7 @@
-/** Statistics for people: a field a line for one device, the figures that compare best for several. */
+/**
+ * Statistics for people: one device with a field per line, several devices with the figures that compare
+ * best.
+ */
 
 import type { ExecutionView } from '../api/views.ts';
 import { roughDuration } from '../config/duration.ts';
@@ -11,7 +14,7 @@ type Figures = Record<string, unknown>;
 const figuresOf = (row: ExecutionView): Figures =>
   typeof row.data === 'object' && row.data !== null ? (row.data as Figures) : {};
 
-/** Whether these are figures as the reference agent reports them; other programs report what they like. */
+/** Whether the figures have the form of the reference agent; other programs report what they like. */
 export function areAgentFigures(rows: readonly ExecutionView[]): boolean {
   return rows.some((row) => typeof figuresOf(row).uptimeSeconds === 'number' && 'memory' in figuresOf(row));
 }

@@ -1,4 +1,4 @@
-/** Whom a command is for: `--all`, `--group G` or `--device D...`, exactly one of them. */
+/** The target of a command: exactly one of `--all`, `--group G` and `--device D...`. */
 import type { Command } from 'commander';
 import type { ApiClient } from '../api/api-client.ts';
 import type { Flags } from '../command-line.ts';
@@ -7,7 +7,7 @@ import { resolveId } from './lookup.ts';
 
 export type TargetBody = { all: true } | { group: string } | { devices: string[] };
 
-/** Names of more devices than this are not looked up one by one: ids only. */
+/** With more devices than this, names are not looked up: ids only. */
 const MAX_LOOKUPS = 50;
 
 export function withTargets(command: Command): Command {
@@ -20,7 +20,7 @@ export function withTargets(command: Command): Command {
 export async function targetOf(api: ApiClient, flags: Flags): Promise<TargetBody> {
   const given = [flags.all, flags.group, flags.device].filter((value) => value !== undefined);
   if (given.length !== 1) {
-    throw new CliError(EXIT.usage, 'Say whom it is for: exactly one of --all, --group and --device.');
+    throw new CliError(EXIT.usage, 'Name the target: exactly one of --all, --group and --device.');
   }
   if (flags.all === true) return { all: true };
   if (flags.group !== undefined) return { group: await resolveId(api, 'groups', flags.group as string) };

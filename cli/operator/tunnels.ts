@@ -1,4 +1,4 @@
-/** `pushpoint tunnel` opens one; `pushpoint tunnels` looks after them. */
+/** `pushpoint tunnel` opens a tunnel; `pushpoint tunnels` lists, shows and closes tunnels. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { TunnelView } from '../api/views.ts';
 import {
@@ -99,7 +99,7 @@ async function openTunnel(
 ): Promise<ExitCode> {
   const { api, out, signal } = context;
   if (flags.stdio === true && flags.listen !== undefined) {
-    throw new CliError(EXIT.usage, 'Say one of --stdio and --listen.');
+    throw new CliError(EXIT.usage, 'Give either --stdio or --listen, not both.');
   }
   const wish: TunnelWish = {
     deviceId: await resolveId(api, 'devices', device),

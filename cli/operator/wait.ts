@@ -15,16 +15,13 @@ export interface WaitOptions {
   waitTimeoutMs?: number | undefined;
   /** Default 5 s. */
   hintAfterMs?: number;
-  /** Show what devices answered (statistics), and not only what went wrong. */
+  /** Show what devices returned (statistics), and not only failures. */
   showAll?: boolean;
   /** Most executions to show. */
   limit?: number;
 }
 
-/**
- * With devices that stay away, `--wait` lasts as long as the command may: people are told once, after this
- * long.
- */
+/** If devices stay offline, `--wait` lasts as long as the command may: it says so once, after this long. */
 const HINT_AFTER_MS = 5_000;
 
 export async function waitForCommand(
@@ -69,10 +66,10 @@ export async function waitForCommand(
   return command.counts.succeeded === command.counts.total ? EXIT.ok : EXIT.notAllSucceeded;
 }
 
-/** `undefined` while nothing waits for a device alone. */
+/** `undefined` unless only offline devices hold the command up. */
 function awayText({ counts, expanded, expiresAt, finishedAt, issuedAt }: CommandView): string | undefined {
   const { total, queued } = counts;
-  // What runs, or is on its way, is not held up by devices that are away.
+  // Executions that run or are being delivered do not wait for offline devices.
   if (!expanded || finishedAt !== null || queued === 0 || finalCount(counts) + queued < total)
     return undefined;
   const upTo = roughDuration(Date.parse(expiresAt) - Date.parse(issuedAt));
@@ -111,7 +108,8 @@ async function showOutcome(
   if (command.counts.total === 0) out.note('No device is in the target: there was nothing to do.');
   const all = options.showAll === true || command.counts.total === 1;
   const shown: ExecutionView[] = [];
-  // States are asked for one by one, so that 10 failures among 100,000 are found without reading all of them.
+  // Each state is requested separately, so that 10 failures among 100,000 are found without reading all of
+  // them.
   const states = all
     ? [undefined]
     : (['failed', 'rejected', 'timed-out', 'expired', 'canceled', 'superseded'] as const);

@@ -31,7 +31,7 @@ export class LiveLine {
     if (Date.now() - this.#lastPlainAt >= PLAIN_INTERVAL_MS) this.#flush();
   }
 
-  /** Leaves the last text standing and ends the line. */
+  /** Keeps the last text and ends the line. */
   end(): void {
     if (this.#stream.isTTY === true) {
       if (this.#shown !== '') this.#stream.write('\n');

@@ -1,5 +1,6 @@
 /**
- * How a command speaks: results on stdout, everything else on stderr; tables for people or JSON for programs.
+ * The output of a command: results on stdout, everything else on stderr; tables for people or JSON for
+ * programs.
  */
 import type { Shell } from '../shell.ts';
 import { onOneLine, printableJson } from './printable.ts';
@@ -45,7 +46,7 @@ export class Output {
     for (const line of renderTable(columns, rows, { width: this.width, style: this.style })) this.line(line);
   }
 
-  /** One thing, a field a line; `null` shows as `-`. */
+  /** One object, a field per line; `null` shows as `-`. */
   fields(pairs: readonly (readonly [string, string | number | null | undefined])[]): void {
     const widest = Math.max(...pairs.map(([name]) => name.length));
     for (const [name, value] of pairs) {

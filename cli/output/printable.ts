@@ -1,16 +1,18 @@
 /**
- * What a terminal may be told. Names, reasons and outputs come from devices, and a control character among
- * them could move the cursor, rewrite what stands there, or set the clipboard. So all that is printed passes
- * through here: only newlines, tabs and the sequences that this program makes itself (`control`) are left.
+ * Text that is safe for a terminal. Names, reasons and outputs come from devices, and a control character in
+ * them could move the cursor, rewrite the screen, or set the clipboard. So all output passes through here:
+ * only newlines, tabs and this program's own sequences (`control`) are left.
  */
 import { randomBytes } from 'node:crypto';
 import type { OutputStream, Shell } from '../shell.ts';
 
-/** Control characters but tab and newline, and what turns the direction of text around or breaks lines. */
+/**
+ * Control characters except tab and newline, and characters that change the direction of text or break lines.
+ */
 const UNSAFE = /(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 const EVERY_UNSAFE = /(?:(?![\t\n])[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}])+/gu;
 
-/** Nobody outside knows it, so nobody can have it printed. */
+/** Nobody outside knows it, so nobody can inject it. */
 const MARK = `\u0001${randomBytes(12).toString('base64url')}`;
 const OWN_OR_UNSAFE = new RegExp(`${MARK}([0-9]+[A-Za-z])|${EVERY_UNSAFE.source}`, 'gu');
 
@@ -19,7 +21,7 @@ export function control(sequence: string): string {
   return MARK + sequence;
 }
 
-/** The text as it may be printed; every run of what may not becomes a space. */
+/** The text made safe to print; each run of unsafe characters becomes a space. */
 export function printable(text: string): string {
   if (!UNSAFE.test(text)) return text;
   return text.replace(OWN_OR_UNSAFE, (_, own: string | undefined) =>
@@ -27,14 +29,12 @@ export function printable(text: string): string {
   );
 }
 
-/** The same for what must stay on its line. */
+/** The same for text that must stay on one line. */
 export function onOneLine(text: string): string {
   return text.replace(/[\n\t]+/g, ' ');
 }
 
-/**
- * JSON that is as safe to print, and means the same: what is left unescaped by `JSON.stringify` is escaped.
- */
+/** JSON with the same meaning that is safe to print: escapes what `JSON.stringify` leaves unescaped. */
 export function printableJson(json: string): string {
   if (!UNSAFE.test(json)) return json;
   return json.replace(EVERY_UNSAFE, (run) =>
@@ -42,7 +42,7 @@ export function printableJson(json: string): string {
   );
 }
 
-/** A shell that prints nothing but what is printable. */
+/** A shell that prints only safe text. */
 export function printing(shell: Shell): Shell {
   return Object.assign(Object.create(shell) as Shell, {
     stdout: filtered(shell.stdout),

@@ -1,4 +1,4 @@
-/** Colour, where the terminal has it. */
+/** Colour, if the terminal supports it. */
 import { control } from './printable.ts';
 
 export interface Style {
@@ -32,7 +32,7 @@ export function styleFor(stream: { isTTY?: boolean | undefined }, env: NodeJS.Pr
   return wanted ? ANSI_STYLE : NO_STYLE;
 }
 
-/** The state of an execution, a device or a gateway, painted by how good it is. */
+/** The state of an execution, a device or a gateway, coloured by how good it is. */
 export function paintState(cell: string, style: Style): string {
   switch (cell.trim()) {
     case 'succeeded':

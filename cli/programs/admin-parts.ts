@@ -1,7 +1,4 @@
-/**
- * From settings to the parts of an administration server: built here, started elsewhere (`Assembly`), in this
- * order.
- */
+/** Builds the parts of an administration server from settings. `Assembly` starts them, in this order. */
 import { randomBytes } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -35,24 +32,24 @@ type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config' | 'joinTokens
   joinTokens?: string | undefined;
 };
 
-/** What an administration server shares with the rest of its program. */
+/** The parts that an administration server shares with the rest of its program. */
 export interface AdminSurroundings {
   bus: Bus;
   room: WaitingRoom;
   log: Logger;
   certificates: Certificates;
-  /** What the bus believes gateways by; absent where they are in this process. */
+  /** The keys by which the bus accepts gateways; absent if they run in this process. */
   gatewayKeys?: GatewayKeyRing;
 }
 
 export interface AdminParts {
   parts: Part[];
   server: AdminServer;
-  /** Where the first start on an empty database leaves the first admin token. */
+  /** Where the first start on an empty database writes the first admin token. */
   tokenFile: string;
 }
 
-/** Where an administration server waits: on the port of its API. */
+/** The waiting room of an administration server, on the port of its API. */
 export function waitingPlace(config: AdminSettings): WaitingPlace {
   return { host: config.apiHost, port: config.apiPort, tls: apiTls(config) };
 }
@@ -62,7 +59,7 @@ function apiTls(config: AdminSettings) {
 }
 
 /**
- * The store and the administration server. Makes the data folder, for this user only. Throws `ConfigError`.
+ * The store and the administration server. Creates the data folder, for this user only. Throws `ConfigError`.
  */
 export function adminParts(
   config: AdminSettings,
@@ -112,13 +109,13 @@ export function adminParts(
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
   const parts: Part[] = [
     { name: 'lock of the database', start: async () => lock?.take(), stop: async () => lock?.release() },
-    // A file that cannot be opened does not become one by waiting.
+    // Waiting does not help with a file that cannot be opened.
     room.untilThere(
       { name: 'store', start: () => store.start(), stop: () => store.stop() },
       'store',
       config.databaseUrl === undefined ? [] : ['StoreUnavailable'],
     ),
-    // An older copy of the database: `pushpoint restored` begins an epoch that this server finds.
+    // An older copy of the database: this server waits until `pushpoint restored` has begun an epoch.
     room.untilThere(
       {
         name: 'epoch',
@@ -151,7 +148,7 @@ export function adminParts(
   return { parts, server, tokenFile };
 }
 
-/** SQLite has its key in the folder of its file, as long as no other is named. */
+/** SQLite keeps its key beside its file, unless another one is named. */
 export function boxOf(
   { secretsKeyFile, databaseUrl }: Pick<AdminSettings, 'secretsKeyFile' | 'databaseUrl'>,
   dataDir: string,
@@ -179,7 +176,7 @@ export function storeOf(
   }
 }
 
-/** Throws `ConfigError` for what is no name of a gateway. */
+/** Throws `ConfigError` for an invalid name of a gateway. */
 function gatewayNames(text = ''): string[] {
   const names = text
     .split(',')
@@ -196,7 +193,7 @@ function joinTokenFile(dataDir: string, gateway: string): string {
   return join(folder, gateway);
 }
 
-/** Throws `ConfigError` for what is no path; a slash at its end is taken off. */
+/** Throws `ConfigError` for an invalid path; removes a slash at its end. */
 function basePath(text: string): string {
   const path = text.replace(/\/+$/, '');
   if (path === '' || /^(\/[\w.~-]+)+$/.test(path)) return path;
@@ -204,8 +201,8 @@ function basePath(text: string): string {
 }
 
 /**
- * Throws `ConfigError` for what is no origin as browsers write it: scheme, host, and a port that is not the
- * usual one.
+ * Throws `ConfigError` for an invalid origin. Browsers write scheme, host, and the port unless it is the
+ * default.
  */
 function originList(text: string): string[] {
   const list = text.split(',').map((entry) => entry.trim());
@@ -222,7 +219,7 @@ function isOrigin(entry: string): boolean {
   return URL.canParse(entry) && new URL(entry).origin === entry;
 }
 
-/** Throws `ConfigError` for what is neither an address, a range, nor one of the names of ranges. */
+/** Throws `ConfigError` for a value that is neither an address, a range, nor the name of a range. */
 function proxyList(text: string): string[] {
   const list = text.split(',').map((entry) => entry.trim());
   const wrong = list.filter((entry) => !isProxyAddress(entry));
@@ -242,7 +239,7 @@ function isProxyAddress(entry: string): boolean {
   return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
 }
 
-/** Readable by this user only, whole or not there, and on the disk before it is recorded. */
+/** Readable by this user only, written as a whole, and on the disk before the token is recorded. */
 async function writeToken(path: string, token: string): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   await writeFile(temporary, `${token}\n`, { mode: 0o600, flag: 'wx', flush: true });

@@ -30,7 +30,7 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
     async start() {
       usableFolder('--state', own.stateDir);
       await agent.start();
-      // One that gateways refuse is not ready: it ends, and says why.
+      // An agent that gateways refuse is not ready: it ends and says why.
       await agent.tried;
     },
     stop: () => agent.stop(config.stopDeadline * 0.75),
@@ -59,7 +59,7 @@ export async function runAgent(shell: Shell, flags: Flags): Promise<ExitCode> {
   });
 }
 
-/** Throws `ConfigError` for what only the agent itself can tell is wrong. */
+/** Throws `ConfigError` for errors that only the agent itself can detect. */
 export function agentConfig(config: ConfigOf<'agent'>, rest: Record<string, unknown>): AgentConfig {
   try {
     return checkAgentConfig({

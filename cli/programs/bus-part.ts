@@ -8,14 +8,14 @@ import type { Part } from './lifecycle.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 export interface BusParts {
-  /** In this process when absent. */
+  /** Absent: the bus is in this process. */
   redis?: RedisSettings & { prefix: string };
   room: WaitingRoom;
   log: Logger;
   certificates: Certificates;
-  /** Of a gateway. */
+  /** For a gateway. */
   credentials?: () => GatewayCredentials;
-  /** Of an administration server. */
+  /** For an administration server. */
   gatewayKeys?: GatewayKeys;
 }
 
@@ -23,7 +23,7 @@ export interface BusParts {
 export function busPart({ room, ...options }: BusParts): { bus: Bus; part: Part } {
   const bus = openBus(options);
   const start = async () => {
-    // A port that somebody else has ends the program; the wait itself has no end.
+    // An occupied port ends the program; the wait for Redis itself has no time limit.
     let failed: (error: unknown) => void = () => {};
     const unheard = new Promise<never>((_, reject) => {
       failed = reject;

@@ -1,5 +1,5 @@
 /**
- * `pushpoint config check PROGRAM`: what a program would start with, and all that is wrong with it; starts
+ * `pushpoint config check PROGRAM`: shows what a program would start with and all errors in it; starts
  * nothing.
  */
 
@@ -36,7 +36,7 @@ const COLUMNS = [
   { title: 'FROM', value: (row: EffectiveSetting) => row.source },
 ];
 
-/** What settings say only together; each program's own modules know it. */
+/** Rules across several settings; each program's own modules know them. */
 async function checkTogether(
   program: CheckedProgram,
   config: ConfigOf<CheckedProgram>,

@@ -1,5 +1,5 @@
 /**
- * Folders and files that settings name, tried before anything starts: what is wrong with them is said in a
+ * Folders and files that settings name. They are tried before anything starts, and errors are reported in a
  * sentence.
  */
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ const REASONS: Record<string, string> = {
 };
 
 /**
- * Makes the folder where there is none, mode 0700, and writes into it. Throws `CliError` with what to change.
+ * Creates the folder if it is missing, mode 0700, and writes into it. Throws `CliError` with what to change.
  */
 export function usableFolder(flag: string, path: string): void {
   const folder = resolve(path);
@@ -34,12 +34,12 @@ export function usableFolder(flag: string, path: string): void {
   }
   const probe = join(folder, `.probe-${process.pid}`);
   try {
-    // For a program that runs as root the modes say nothing, and a file system may still take nothing.
+    // For a program that runs as root, modes say nothing, and the file system may still refuse writes.
     writeFileSync(probe, '');
     rmSync(probe);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // Full is no wrong setting: the program says so itself, and goes on once there is room.
+    // A full disk is not a wrong setting: the program itself reports it, and continues once there is room.
     if (code === 'ENOSPC' || code === 'EDQUOT') return;
     refuse(because(folder, 'be written', error));
   }

@@ -1,11 +1,10 @@
 /**
- * The gateway's WebSocket server is native code: a binary for each version of Node.js, which needs a C
- * library of its own age. Where it does not load, everything but gateways works, and a gateway says what is
- * missing.
+ * The gateway's WebSocket server is native code: a binary for each version of Node.js, which needs a recent C
+ * library. If it does not load, everything but gateways works, and a gateway says what is missing.
  */
 import { CliError, EXIT } from '../exit-codes.ts';
 
-/** What is in front of the loader's words when the module does not load. */
+/** The text before the loader's message when the module does not load. */
 const NOT_LOADED = /This version of uWS\.js supports only/;
 
 /** Imports what needs the binary. Throws `CliError` with a sentence when it cannot be loaded here. */

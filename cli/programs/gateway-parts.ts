@@ -1,4 +1,4 @@
-/** From settings to the parts of a gateway: built here, started elsewhere (`Assembly`). */
+/** Builds the parts of a gateway from settings. `Assembly` starts them. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
@@ -18,7 +18,7 @@ import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 /** Settings of the program around the workers. */
 type NotOfWorkers = 'config' | 'workers' | 'joinToken' | 'joinTokenFile' | 'installation';
 
-/** Throws `ConfigError` for what only the gateway itself can tell is wrong. */
+/** Throws `ConfigError` for errors that only the gateway itself can detect. */
 export function gatewayConfig(
   config: WithoutRedis<Omit<ConfigOf<'gateway'>, NotOfWorkers>>,
   defaultAddress?: (port: number) => string,
@@ -63,7 +63,7 @@ export function gatewayPart(
   stopDeadlineMs: number,
 ): { worker: GatewayWorker; part: Part } {
   const worker = new GatewayWorker({ config, bus, log, certificates, version: version() });
-  // A quarter is left for the parts that stop after it.
+  // A quarter of the time is left for the parts that stop after it.
   const stop = (): Promise<void> => worker.stop({ deadlineMs: stopDeadlineMs * 0.75 });
   return { worker, part: { name: 'gateway', start: () => worker.start(), stop } };
 }
@@ -71,8 +71,8 @@ export function gatewayPart(
 const REGISTRATION_LIMIT_MS = 15_000;
 
 /**
- * Waits until the administration server of this process knows the gateway: devices that enrol earlier would
- * be told of none.
+ * Waits until the administration server of this process has registered the gateway: devices that enrol
+ * earlier would get an empty list.
  */
 export function registrationPart(name: string, bus: Bus): Part {
   const stopped = new AbortController();

@@ -1,6 +1,6 @@
 /**
- * The process of one worker of a gateway; `gateway.ts` starts it and tells it, in the first message, what to
- * be. Secrets come that way too: arguments and environment can be read by others.
+ * The process of one worker of a gateway. `gateway.ts` starts it and sends its configuration in the first
+ * message, secrets included: other users can read arguments and environment.
  */
 import { pathToFileURL } from 'node:url';
 import type { Installation } from '../../bus/bus.ts';
@@ -17,9 +17,9 @@ import { programLog } from './logger.ts';
 export interface WorkerOrders {
   config: Readonly<GatewayConfig>;
   redis: RedisSettings & { prefix: string };
-  /** Of the gateway, when it is known already: a worker that is restarted must not learn another. */
+  /** The gateway's installation, if known: a restarted worker must not accept another one. */
   installation?: Installation;
-  /** Where what the gateway is known by is, which is read again when it changes. */
+  /** Folder of the gateway's identity, which is reread when it changes. */
   identityFolder: string;
   logLevel: string;
   stopDeadlineMs: number;
@@ -27,14 +27,14 @@ export interface WorkerOrders {
 
 function run(): void {
   if (!process.connected) throw new Error('this is a part of `pushpoint gateway`: start that');
-  // Within the event: a stop may follow at once, and nobody would hear it before `superviseWorker` listens.
+  // In the same event: a stop may follow at once, before `superviseWorker` listens.
   process.once('message', (orders) => void serve(orders as WorkerOrders));
 }
 
 async function serve(orders: WorkerOrders): Promise<void> {
   const { config, redis, installation, identityFolder, logLevel, stopDeadlineMs } = orders;
   const log = programLog(logLevel);
-  // What should be changed in Redis the supervisor says, once for all workers.
+  // The supervisor logs the settings of Redis that should be changed, once for all workers.
   const certificates = new Certificates(log);
   const files = new IdentityFiles(identityFolder);
   const bus = openBus({
@@ -45,7 +45,7 @@ async function serve(orders: WorkerOrders): Promise<void> {
     credentials: credentialsFrom(files, certificates),
     ...(installation && { installation }),
   });
-  // Whom to believe about devices. The supervisor read it as well: without it a worker admits nobody.
+  // The installation whose keys it trusts. The supervisor read it as well: without it a worker admits nobody.
   const { fingerprint } = files.read() ?? {};
   if (!fingerprint) throw new Error(`there is no identity of the gateway in ${files.identityFile} any more`);
   const parts = { config, bus, log, certificates, version: version(), fingerprint, stopDeadlineMs };

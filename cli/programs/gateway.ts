@@ -27,9 +27,9 @@ import { WaitingRoom } from './waiting-room.ts';
 const WORKER_ENTRY = fileURLToPath(new URL('./gateway-worker.js', import.meta.url));
 
 /**
- * V8's young generation of a worker, MiB of one half. Left alone it grows to 16 with the first burst, 33 MB
- * of memory a worker that are never given back; what a worker makes lives for a frame or for a session, so a
- * small one collects as cheaply.
+ * Size of V8's young generation in a worker, MiB per half. By default it grows to 16 with the first burst,
+ * which keeps 33 MB per worker for good. A worker's objects live for a frame or for a session, so a small one
+ * collects as cheaply.
  */
 const WORKER_FLAGS = ['--max-semi-space-size=4'];
 
@@ -53,7 +53,7 @@ export async function runGateway(shell: Shell, flags: Flags): Promise<ExitCode> 
   const joining = joiningPart(config, { files, bus, room, log }, (reason) =>
     over({ reason, code: EXIT.refused }),
   );
-  // A quarter is left for the parts that stop after it.
+  // A quarter of the time is left for the parts that stop after it.
   const stopDeadlineMs = config.stopDeadline * 0.75;
   const { supervisor, part: gateway } = supervisorPart(own, bus, log, {
     redis,
@@ -117,7 +117,7 @@ function forkWorker(orders: WorkerOrders): ChildProcess {
     execArgv: [...process.execArgv, ...WORKER_FLAGS],
   });
   child.send(orders, () => {
-    // A process that could not be started says so by its 'error' and 'exit'.
+    // A process that could not be started reports it by 'error' and 'exit'.
   });
   return child;
 }

@@ -1,4 +1,4 @@
-/** How a gateway gets what it is known by, before its workers start, and keeps it fresh. */
+/** How a gateway gets its identity before its workers start, and renews it. */
 
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -37,7 +37,7 @@ export interface JoiningParts {
   log: Logger;
 }
 
-/** With what to join. A file may be written after the gateway started. */
+/** How to join. A token file may be written after the gateway started. */
 type Right = JoinBy | { file: string };
 
 /** Of this gateway, in the data folder. */
@@ -47,7 +47,7 @@ export function identityFiles({ name, dataDir }: Pick<JoinConfig, 'name' | 'data
 
 /**
  * `over`: the certificate of the running gateway was revoked, or ended before it was renewed. Throws
- * `ConfigError` for a token or fingerprint that is none, and where there is no way to join.
+ * `ConfigError` for an invalid token or fingerprint, and if there is no way to join.
  */
 export function joiningPart(config: JoinConfig, parts: JoiningParts, over: (why: string) => void): Part {
   const right = rightOf(config);
@@ -123,12 +123,12 @@ function tokenOf(text: string, source: string) {
   throw new ConfigError([`${source} is no join token: expected what pushpoint gateways join-token printed`]);
 }
 
-/** Whoever may write there can bring renewals forward, and nothing else. */
+/** Whoever can write there can cause early renewals, and nothing else. */
 async function renewalAsked(bus: Bus, name: string): Promise<number> {
   try {
     return (await bus.directory.gateways()).find((gateway) => gateway.name === name)?.renewAfter ?? 0;
   } catch {
-    // It is asked again soon.
+    // It is read again soon.
     return 0;
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Priorities for systemd's journal (sd-daemon(3)): `<4>` before a line that goes there, nothing before one
- * that does not.
+ * Priorities for systemd's journal (sd-daemon(3)): `<4>` before a line that goes there, nothing otherwise.
  */
 import { fstatSync } from 'node:fs';
 

@@ -1,7 +1,7 @@
 /**
- * What all programs share: parts started in order and stopped in reverse, within a deadline, at the first
+ * The lifecycle of all programs: parts start in order and stop in reverse, within a deadline, at the first
  * SIGTERM or SIGINT; a second signal ends the process at once. Exit code 0 after an orderly stop. Whatever
- * hangs, the process has ended soon after the deadline.
+ * hangs, the process ends soon after the deadline.
  */
 import { formatDuration } from '../config/duration.ts';
 import { EXIT, type ExitCode } from '../exit-codes.ts';
@@ -14,8 +14,8 @@ export interface Part {
   name: string;
   start(): Promise<unknown>;
   /**
-   * Idempotent. Called while `start` runs, it makes that end soon, and releases also what `start` still made;
-   * `start` may then resolve or reject.
+   * Idempotent. If called while `start` runs, it makes `start` end soon and releases what `start` has
+   * created; `start` may then resolve or reject.
    */
   stop(): Promise<unknown>;
 }
@@ -25,7 +25,7 @@ export interface StopLog {
   error(fields: object, message: string): void;
 }
 
-/** Parts with one life. */
+/** Parts that start and stop together. */
 export class Assembly {
   readonly #parts: readonly Part[];
   readonly #log: StopLog;
@@ -39,12 +39,12 @@ export class Assembly {
     this.#log = log;
   }
 
-  /** Starts all, or stops what had started and rejects with what went wrong. */
+  /** Starts all parts, or stops those that had started and rejects with the error. */
   async start(): Promise<void> {
     for (const part of this.#parts) {
-      // A stop that came while an earlier part was starting.
+      // A stop arrived while an earlier part was starting.
       if (this.#stopping) return;
-      // Counted before it runs: a part whose start failed half-way is stopped as well.
+      // Counted before it runs, so that a part whose start failed halfway is stopped as well.
       this.#started.unshift(part);
       const starting = part.start();
       this.#starting = starting.catch(() => undefined);
@@ -58,8 +58,8 @@ export class Assembly {
   }
 
   /**
-   * Stops what was started, the last first, and waits for what is still starting. A part that fails to stop
-   * is logged; the others stop all the same.
+   * Stops the started parts, the last first, and waits for one that is still starting. If a part fails to
+   * stop, it logs the error and stops the others.
    */
   stop(): Promise<boolean> {
     this.#stopping ??= this.#stop();
@@ -71,7 +71,7 @@ export class Assembly {
     for (const part of this.#started) {
       try {
         await part.stop();
-        // Only the first of them can still be starting: the parts below it serve it until it has ended.
+        // Only the first of them can still be starting; the parts below keep serving it until it has ended.
         await this.#starting;
       } catch (error) {
         clean = false;
@@ -89,26 +89,26 @@ export interface RunOptions {
   stopDeadlineMs: number;
   /** Called once everything runs. */
   onReady: () => void | Promise<void>;
-  /** Whether a restart would not help; asked for the watchdog of systemd. */
+  /** Whether the program is alive, for the watchdog of systemd. */
   live?: () => boolean;
-  /** What SIGHUP has read again; without it the signal is only logged. It never ends a program. */
+  /** Rereads certificates at SIGHUP; without it the signal is only logged. SIGHUP never ends a program. */
   reload?: () => void;
   /**
    * Resolves when the program should end by itself (a part failed for good), with a sentence for a person.
    */
   failed?: Promise<{ reason: string; code: ExitCode }>;
-  /** Ends the process at once; tests hand in their own. */
+  /** Ends the process at once; tests pass their own. */
   exitNow?: (code: number) => void;
-  /** Has the process killed at a time even if its main thread hangs; tests hand in their own. */
+  /** Kills the process at a time even if its main thread hangs; tests pass their own. */
   watchdog?: (inMs: number) => void;
 }
 
-/** After the last part stopped, the time for what the process still does by itself, milliseconds. */
+/** Time for the process to end by itself after the last part has stopped, milliseconds. */
 const LINGER_MS = 2_000;
-/** The process that hangs is killed this long after its deadline, milliseconds. */
+/** How long after its deadline a hanging process is killed, milliseconds. */
 const HANGS_MS = 1_000;
 
-/** What cannot be said (no such folder for the ready file) ends the program in order. */
+/** If this fails (the folder of the ready file is missing), the program stops in order. */
 async function readyOrStopped({ onReady, assembly }: RunOptions): Promise<void> {
   try {
     await onReady();
@@ -146,7 +146,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
     const starting = assembly.start().catch((error: unknown) => {
       if (!stopping) throw startError(error);
     });
-    // A signal during a slow start (no database yet) must not have to wait for it.
+    // A signal during a slow start (no database yet) must not wait for it.
     const first = await Promise.race([starting.then(() => null), end]);
     if (first === null) {
       await readyOrStopped(options);
@@ -170,7 +170,7 @@ export async function runUntilSignal(options: RunOptions): Promise<ExitCode> {
   } finally {
     release();
     releaseHangup();
-    // Not waited for: it fires only in a process that something else keeps alive.
+    // Unreferenced: it fires only if something else keeps the process alive.
     const lingers = () => {
       log.error(
         { kept: process.getActiveResourcesInfo() },

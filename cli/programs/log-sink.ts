@@ -1,13 +1,13 @@
 /**
- * Where a program's log lines go. A log that takes nothing (a full disk, a pipe that nobody reads) is no
- * reason to end or to wait: lines are kept while there is room, then dropped and counted, and the log says
- * how many once it takes lines again.
+ * The destination of a program's log lines. A log that accepts nothing (a full disk, a pipe without a reader)
+ * neither ends nor blocks the program: lines are kept while there is room, then dropped and counted, and the
+ * log says how many once it accepts lines again.
  */
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 
-/** Between attempts while a reader is behind, milliseconds. */
+/** Pause between attempts while a reader is behind, milliseconds. */
 const AGAIN_MS = 50;
-/** What the end of the process waits for a reader that is behind, milliseconds. */
+/** How long the end of the process waits for a reader that is behind, milliseconds. */
 const LAST_WAIT_MS = 500;
 const WARN = 40;
 
@@ -17,13 +17,13 @@ export class LogSink {
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #dropped = 0;
-  /** Of those dropped, how many the log has not told of. */
+  /** Dropped lines that the log has not reported yet. */
   #untold = 0;
   /** The last line was cut short: the next begins a line of its own. */
   #torn = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `keepBytes` are kept for a reader that is behind. */
+  /** Keeps at most `keepBytes` for a reader that is behind. */
   constructor(fd: number, keepBytes = 1 << 20) {
     this.#fd = withoutWaiting(fd);
     this.#keepBytes = keepBytes;
@@ -103,8 +103,8 @@ function droppedLine(lines: number): string {
 }
 
 /**
- * The same pipe so that writing never waits for its reader. Others may share the descriptor we were given, so
- * it is not changed but opened once more; where that is not possible, it is used as it is.
+ * The same pipe, opened so that writing never waits for its reader. Other programs may share the descriptor,
+ * so it is opened again instead of changed; if that is impossible, it is used as it is.
  */
 function withoutWaiting(fd: number): number {
   try {

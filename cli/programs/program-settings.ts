@@ -2,12 +2,12 @@ import { readTlsFiles } from '../../bus/tls/certificate.ts';
 import { ConfigError } from '../config/load.ts';
 import { readableFile } from './folders.ts';
 
-/** What about Redis is `redisSettings`' business. */
+/** Settings of Redis are handled by `redisSettings`. */
 export type WithoutRedis<T> = Omit<T, Extract<keyof T, `redis${string}`>>;
 
 /**
- * Throws `ConfigError` when only one of the two is given, or they are not a certificate and its key; `null`
- * for neither.
+ * Throws `ConfigError` if only one of the two is given, or if they are not a certificate and its key; `null`
+ * if neither is given.
  */
 export function tlsFiles(
   certFlag: string,

@@ -1,6 +1,6 @@
 /**
- * How a program says that it runs: prose on a terminal, otherwise the one line `ready {json}` on stdout, and
- * with --ready-file the same JSON in a file that appears whole or not at all.
+ * How a program reports that it runs: prose on a terminal, otherwise the line `ready {json}` on stdout; with
+ * --ready-file also the same JSON in a file, written atomically.
  */
 import { renameSync, writeFileSync } from 'node:fs';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -42,7 +42,7 @@ export function sayReady(
   else shell.announce(`ready ${json}\n`);
 }
 
-/** The API as a program on this machine reaches it. */
+/** The API's URL for programs on this machine. */
 export function apiUrl(
   { apiHost: host, apiTlsCert }: { apiHost: string; apiTlsCert: string | undefined },
   port: number,

@@ -42,7 +42,7 @@ export async function runRestored(shell: Shell, flags: Flags): Promise<ExitCode>
     const { epoch } = await beginEpoch(store, seen.epoch, Date.now());
     const { carried } = seen;
     const serverKeys = await ServerKeys.load({ meta: store.meta, box, epoch, carried, rootKey });
-    say(`Installation ${id}: epoch ${epoch} begins, it was ${before}.`);
+    say(`Installation ${id}: epoch ${epoch} begins; it was ${before}.`);
     say(...(await nextSteps(serverKeys, carried)));
     if (config.redisUrl === undefined && config.databaseUrl !== undefined) {
       say(

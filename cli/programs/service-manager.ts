@@ -1,7 +1,7 @@
 /**
- * What a program tells systemd (sd_notify(3)): that it is ready, that it stops, and, where the unit asks for
- * it, that it lives. Node.js has no Unix datagram sockets, so `systemd-notify` says it: the units allow that
- * with `NotifyAccess=all`.
+ * What a program reports to systemd (sd_notify(3)): that it is ready, that it stops, and, if the unit asks
+ * for it, that it is alive. Node.js has no Unix datagram sockets, so it runs `systemd-notify`, which the
+ * units allow with `NotifyAccess=all`.
  */
 import { spawn } from 'node:child_process';
 
@@ -21,8 +21,8 @@ export class ServiceManager {
   }
 
   /**
-   * From now on it also says that the program lives, for as long as `live` says so; then systemd starts
-   * another.
+   * From now on it also reports that the program is alive, while `live` says so; after that, systemd restarts
+   * the program.
    */
   ready(live: () => boolean): void {
     this.#notify('READY=1');
@@ -46,7 +46,8 @@ export class ServiceManager {
     const child = spawn('systemd-notify', [state], { stdio: 'ignore', env: { NOTIFY_SOCKET, PATH } });
     child.unref();
     child.once('error', (error) => {
-      if (!this.#failed) this.#log.error({ err: error }, 'systemd is not told: systemd-notify cannot be run');
+      if (!this.#failed)
+        this.#log.error({ err: error }, 'cannot report to systemd: systemd-notify cannot be run');
       this.#failed = true;
     });
   }

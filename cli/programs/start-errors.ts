@@ -1,10 +1,7 @@
-/**
- * What keeps a program from starting: causes that are foreseen become a sentence and an exit code, without a
- * stack.
- */
+/** Why a program cannot start: expected causes become a sentence and an exit code, without a stack. */
 import { CliError, EXIT, type ExitCode } from '../exit-codes.ts';
 
-/** By the error's name: importing the classes would load every part into every program. */
+/** By the error's name, because importing the classes would load every part into every program. */
 const BY_NAME: Record<string, ExitCode> = {
   BusUnavailable: EXIT.unavailable,
   StoreUnavailable: EXIT.unavailable,
@@ -25,7 +22,7 @@ const BY_CODE: Record<string, string> = {
   EACCES: 'may not be used by this user',
 };
 
-/** The error itself when nobody foresaw it. */
+/** The error itself if it is unexpected. */
 export function startError(error: unknown): unknown {
   const { name, message, code, port, address, path } = error as Error & Record<string, unknown>;
   const exitCode = BY_NAME[name];

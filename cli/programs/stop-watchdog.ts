@@ -1,6 +1,6 @@
 /**
- * The last resort of a stop: a thread that kills the process when its main thread hangs, in a system call or
- * a loop, and so runs no timer of its own.
+ * The last resort of a stop: a thread that kills the process if its main thread hangs in a system call or a
+ * loop and so cannot run timers.
  */
 import { Worker } from 'node:worker_threads';
 

@@ -1,6 +1,6 @@
 /**
- * A program that is started before its database or Redis waits for it, and says so: once, then with growing
- * pauses. Meanwhile its port answers `/live` with 200 (a restart would not help) and everything else with
+ * A program that starts before its database or Redis waits for it. It logs that once, then at growing
+ * intervals. Meanwhile its port answers `/live` with 200 (a restart would not help) and everything else with
  * 503.
  */
 import { createServer, type RequestListener, type Server } from 'node:http';
@@ -22,7 +22,7 @@ export interface WaitingPlace {
 const RETRY_AFTER_S = 5;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
-/** Said again after this long, and after twice as long each time, at most an hour. */
+/** Interval until the log repeats it; it doubles each time, up to an hour. */
 const FIRST_REMINDER_MS = 10_000;
 const LONGEST_REMINDER_MS = 3_600_000;
 
@@ -32,7 +32,7 @@ export class WaitingRoom {
   readonly #dependencies = new Map<string, Dependency>();
   readonly #waits = new Map<string, { since: number; reminder: NodeJS.Timeout; reason: string }>();
   readonly #life = new AbortController();
-  /** All of them: `closeAllConnections` of a TLS server does not know those whose handshake is not done. */
+  /** All connections: a TLS server's `closeAllConnections` misses those whose handshake is not complete. */
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
 
@@ -41,17 +41,17 @@ export class WaitingRoom {
     this.#log = log;
   }
 
-  /** The first of all parts: open until the one made by `leave` starts, or the program stops. */
+  /** The first part: open until the part made by `leave` starts, or the program stops. */
   enter(): Part {
     return { name: 'waiting room', start: async () => {}, stop: () => this.#close() };
   }
 
-  /** Before the part that uses the port itself. */
+  /** Comes before the part that uses the port itself. */
   leave(): Part {
     return { name: 'end of waiting', start: () => this.#close(), stop: async () => {} };
   }
 
-  /** Starts a part again until it starts; an error that is not of these names ends the program. */
+  /** Starts a part again until that succeeds; an error with any other name ends the program. */
   untilThere(part: Part, dependency: string, names: readonly string[]): Part {
     return {
       name: part.name,
@@ -75,7 +75,7 @@ export class WaitingRoom {
     };
   }
 
-  /** Listens, if it does not yet. Rejects when it cannot. */
+  /** Listens, if it does not already. Rejects if it cannot. */
   async waitsFor(dependency: string, reason: string): Promise<void> {
     const known = this.#dependencies.get(dependency) ?? new Dependency();
     this.#dependencies.set(dependency, known);
@@ -97,7 +97,7 @@ export class WaitingRoom {
     clearTimeout(wait.reminder);
     this.#waits.delete(dependency);
     const seconds = Math.round((performance.now() - wait.since) / 1_000);
-    this.#log.info({ dependency, seconds }, `the ${dependency} is there`);
+    this.#log.info({ dependency, seconds }, `the ${dependency} is available`);
   }
 
   #remind(dependency: string, reason: string, since: number, afterMs: number): void {

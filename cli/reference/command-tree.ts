@@ -1,7 +1,4 @@
-/**
- * The commands of `pushpoint` as data, for what is generated from them: completion scripts and the manual
- * page.
- */
+/** The commands of `pushpoint` as data, from which completion scripts and the manual page are generated. */
 import type { Command, Option } from 'commander';
 
 export interface CommandNode {
@@ -10,7 +7,7 @@ export interface CommandNode {
   /** What follows the options: `<device> [command]`. */
   argumentsText: string;
   description: string;
-  /** Title of the section of the help it stands in. */
+  /** Title of its section in the help. */
   group: string;
   options: readonly OptionNode[];
   children: readonly CommandNode[];
@@ -58,7 +55,8 @@ function optionNode(option: Option): OptionNode {
 }
 
 /**
- * Settings of programs are checked by `loadConfig`, so Commander does not know their choices; the help does.
+ * `loadConfig` checks the settings of programs, so Commander does not know their choices; the help lists
+ * them.
  */
 function choicesIn(description: string): string[] {
   return /one of: ([^;)]+)/.exec(description)?.[1]?.split(', ') ?? [];

@@ -1,6 +1,6 @@
 /**
- * Removes what rehearsals left: their devices, enrolment tokens and groups. What they gave stays recorded
- * like any command.
+ * Removes what rehearsals left: their devices, enrolment tokens and groups. Their commands stay recorded like
+ * any others.
  */
 import { isRehearsal } from '../../admin-api/balance/rehearsals.ts';
 import { type ApiClient, ApiRefused } from '../api/api-client.ts';
@@ -31,13 +31,13 @@ export async function cleanUpGroup(
   return devices.length;
 }
 
-/** Groups of rehearsals that were ended before they could clean up; of those under way as well. */
+/** Groups of rehearsals that ended before they could clean up, and of those in progress. */
 export async function leftBehind(api: ApiClient): Promise<string[]> {
   const groups = (await api.list<GroupView>('/v1/groups', {}, ALL)).items;
   return groups.map(({ id }) => id).filter(isRehearsal);
 }
 
-/** Gone already is gone. */
+/** It may already be gone. */
 async function remove(api: ApiClient, path: string): Promise<void> {
   try {
     await api.request('DELETE', path);

@@ -1,7 +1,7 @@
 /**
- * The storm rehearsal: simulated devices in a group of their own connect to one gateway, lose it all at once
- * as if it had died, and are watched until each is back elsewhere and has answered a command. The gateway
- * itself is not touched: the devices stop reaching it, and nobody else does.
+ * The storm rehearsal: simulated devices in their own group connect to one gateway and lose it all at once,
+ * as if it had died. The rehearsal measures until each is back elsewhere and has answered a command. The
+ * gateway itself is not touched: only these devices stop reaching it.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { customAlphabet, nanoid } from 'nanoid';
@@ -17,7 +17,7 @@ import { SimulatedDevice } from './simulated-device.ts';
 const ENROL_AT_ONCE = 16;
 const CONNECT_AT_ONCE = 50;
 const LOOK_MS = 50;
-/** Without progress for so long, enrolling or connecting is given up. */
+/** How long enrolling or connecting may make no progress before it is given up. */
 const STANDSTILL_MS = 60_000;
 
 const suffix = customAlphabet('0123456789abcdefghjkmnpqrstvwxyz', 8);
@@ -29,20 +29,20 @@ export interface RehearsalParts {
   /** After the loss, milliseconds. */
   waitTimeoutMs: number;
   signal: AbortSignal;
-  /** Tells a person how far it is. */
+  /** Reports progress, for people. */
   progress: (text: string) => void;
 }
 
 export interface RehearsalReport {
   gateway: string;
   devices: number;
-  /** Seconds from the loss until so many percent were welcomed by another gateway. */
+  /** Seconds from the loss until this percentage of devices was welcomed by another gateway. */
   back: Times;
-  /** The same until a command had reached them and its outcome was recorded. */
+  /** The same until a command had reached them and its outcome was stored. */
   working: Times;
-  /** Where they went, by gateway. */
+  /** Number of devices by new gateway. */
   went: Record<string, number>;
-  /** Not working when the time was over. */
+  /** Devices that did not work again in time. */
   missing: number;
 }
 
@@ -73,17 +73,17 @@ export class Rehearsal {
     return this.#lose(gateway);
   }
 
-  /** The server may know something of it. */
+  /** The server may hold objects of this rehearsal. */
   get made(): boolean {
     return this.#made;
   }
 
-  /** The simulated devices are gone; what the server knows of them is `cleanUpGroup`'s. */
+  /** Stops the simulated devices; `cleanUpGroup` removes them from the server. */
   async stop(): Promise<void> {
     await Promise.all(this.#fleet.map((device) => device.stop()));
   }
 
-  /** Refuses what would hurt real devices, or tell nothing. */
+  /** Refuses a rehearsal that would harm real devices or measure nothing. */
   async #checked(): Promise<GatewayView> {
     const { api, devices } = this.#parts;
     const gateways = (await api.list<GatewayView>('/v1/gateways', {}, Number.MAX_SAFE_INTEGER)).items;
@@ -228,8 +228,7 @@ export class Rehearsal {
 }
 
 /**
- * Devices of one command whose outcome was recorded, as the events tell; those that came before it was
- * asked for too.
+ * Devices whose outcome of one command the events report as stored, including events from before the call.
  */
 class OutcomeStream {
   readonly #api: ApiClient;

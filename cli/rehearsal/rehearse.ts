@@ -28,7 +28,7 @@ export async function rehearse(
   }
 }
 
-/** Ctrl-C has ended every request of `api`: cleaning up has its own, and a Ctrl-C of its own. */
+/** Ctrl-C has ended every request of `api`: the clean-up uses its own client, with its own Ctrl-C. */
 async function cleanUp(
   { api, out, shell }: OperatorContext,
   group: string,

@@ -1,9 +1,9 @@
-/** When the devices that lost their gateway came back, as shares of all of them. */
+/** When the devices that lost their gateway returned, as shares of all. */
 
 export const SHARES = [50, 90, 99, 100] as const;
 type Share = (typeof SHARES)[number];
 
-/** Seconds after the loss, by share in percent; `null` where it was not reached. */
+/** Seconds after the loss, by share in percent; `null` if not reached. */
 export type Times = Record<Share, number | null>;
 
 export class Returns {
@@ -15,7 +15,7 @@ export class Returns {
     this.#total = total;
   }
 
-  /** Only the first time counts. */
+  /** Only the first return of a device counts. */
   note(device: string): void {
     if (!this.#at.has(device)) this.#at.set(device, performance.now() - this.#beganAt);
   }

@@ -1,7 +1,4 @@
-/**
- * A device of a rehearsal: the SDK as it is, over WebSockets that can be cut off from one gateway and from no
- * other.
- */
+/** A device of a rehearsal: the unchanged SDK, over WebSockets that can be cut off from one gateway only. */
 import { type Dial, enroll, MemoryStore, PushpointDevice, wsDial } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
 
@@ -48,16 +45,19 @@ export class SimulatedDevice {
       dial: this.#dial,
       probing: false,
     });
-    // The command that tells whether a device works asks for nothing.
+    // The command that checks whether a device works has an empty body.
     device.handle('message', () => null);
     device.on('connected', ({ gateway }) => this.#events.connected(this, gateway.name));
-    // A rehearsal is judged by what arrives; what does not is part of it.
+    // The rehearsal counts what arrives; failures are part of it.
     device.on('fault', () => {});
     this.#device = device;
     await device.start();
   }
 
-  /** From now on nobody answers this device at `url`; an open connection there is gone without a word. */
+  /**
+   * From now on nothing answers this device at `url`; an open connection there vanishes without a close
+   * frame.
+   */
   cutOff(url: string): void {
     this.#lost = canonical(url);
     for (const [socket, at] of this.#sockets) if (at === this.#lost) socket.terminate();
@@ -70,7 +70,7 @@ export class SimulatedDevice {
   readonly #dial: Dial = (url, events) => {
     const at = canonical(url);
     if (at === this.#lost) {
-      // As a port that nobody listens on.
+      // Like a port without a listener.
       setImmediate(() => events.closed({ code: 1006, reason: 'cut off for a rehearsal' }));
       return { send: () => {}, close: () => {}, terminate: () => {}, bufferedBytes: 0 };
     }

@@ -72,7 +72,7 @@ export class TunnelListener {
       this.#down += socket.bytesRead;
     });
     socket.on('error', () => {
-      // Whoever connected went away; `joinSocket` tells the device.
+      // The client has disconnected; `joinSocket` informs the device.
     });
     try {
       this.#tunnel.stream((stream) => {
@@ -92,7 +92,7 @@ export class TunnelListener {
     }
   }
 
-  /** The same again is not news. */
+  /** A repeated message is not printed again. */
   #say(text: string): void {
     if (text !== this.#said) this.#note(text);
     this.#said = text;

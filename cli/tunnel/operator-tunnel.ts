@@ -1,6 +1,6 @@
 /**
- * The operator's end of one tunnel: asks for it, joins it, takes it to another gateway when its own leaves,
- * and finds out why it ended. What happens on the way is said in words.
+ * The operator's end of one tunnel: requests it, joins it, moves it when its gateway leaves, and finds out
+ * why it ended. It reports what happens in words.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { nodeFrameCipher } from '../../device/platform/frame-cipher-node.ts';
@@ -25,7 +25,7 @@ export interface OperatorTunnelParts {
   note: (text: string) => void;
 }
 
-/** How long an end is looked for in the ledger: a gateway is given up when its lease has ended. */
+/** How long to wait for the ledger to record the end: it gives up a gateway when its lease has ended. */
 const END_KNOWN_WITHIN_MS = 20_000;
 const MOVE_WITHIN_MS = 25_000;
 const ASK_AGAIN_MS = 500;
@@ -33,7 +33,7 @@ const CLOSE_WITHIN_MS = 5_000;
 
 export class OperatorTunnel {
   readonly view: TunnelView;
-  /** Resolves when the tunnel is over, with why in words; never when this side closed it. */
+  /** Resolves with the reason in words when the tunnel is over; never if this side closed it. */
   readonly ended: Promise<string>;
   readonly #parts: OperatorTunnelParts;
   readonly #tunnel: Tunnel;
@@ -65,7 +65,7 @@ export class OperatorTunnel {
     );
   }
 
-  /** Joins; rejects with `CliError` when there is no tunnel to be had, with the reason. */
+  /** Joins; rejects with a `CliError` that says why if there is no tunnel. */
   static async open(wish: TunnelWish, parts: OperatorTunnelParts): Promise<OperatorTunnel> {
     const opened = await parts.api.request<OpenedTunnelView>('POST', '/v1/tunnels', { body: wish });
     const { tunnel, join } = opened;
@@ -95,7 +95,7 @@ export class OperatorTunnel {
     return this.#tunnel.streams;
   }
 
-  /** Both ends are there at the moment. */
+  /** Both ends are connected now. */
   get connected(): boolean {
     return this.#isConnected;
   }
@@ -107,8 +107,8 @@ export class OperatorTunnel {
   }
 
   /**
-   * Leaves for good. A gateway that cannot hear it now would wait for this end a while, and hears it from the
-   * server.
+   * Leaves for good. It also informs the server, for a gateway that it cannot reach would otherwise wait for
+   * this end.
    */
   async close(): Promise<void> {
     const mute = !this.#isConnected && !this.#tunnel.over;
@@ -118,7 +118,7 @@ export class OperatorTunnel {
   }
 
   async #closeOnRecord(code: 'closed' | 'forged'): Promise<void> {
-    // What interrupted the command does not interrupt this.
+    // The signal that interrupted the command must not interrupt this.
     const api = this.#parts.api.withSignal(AbortSignal.timeout(CLOSE_WITHIN_MS));
     await api.request('POST', `/v1/tunnels/${this.id}/close?code=${code}`).catch((error) => {
       this.#note(`The tunnel is not closed yet: ${(error as Error).message}`);
@@ -143,7 +143,7 @@ export class OperatorTunnel {
     if (connected) for (const tell of this.#onConnected) tell();
   }
 
-  /** The gateway leaves. Another may not be there at once. */
+  /** The gateway leaves. Another one may not be available at once. */
   async #move(): Promise<void> {
     this.#note(`Gateway ${this.#gateway} leaves; moving to another.`);
     const deadline = performance.now() + MOVE_WITHIN_MS;
@@ -155,7 +155,7 @@ export class OperatorTunnel {
         await this.#tunnel.moveTo(ticket, cipher);
         return;
       } catch (error) {
-        // Refused for good: the tunnel has ended, or is not ours to move any more.
+        // Refused for good: the tunnel has ended, or this token may no longer move it.
         const final = error instanceof CliError && !(error instanceof ApiUnavailable);
         if (final || performance.now() > deadline) throw error;
       }
@@ -164,8 +164,8 @@ export class OperatorTunnel {
   }
 
   /**
-   * What this end saw is a guess; the record says why. It has that from the gateway, which is not asked about
-   * what may be its own doing.
+   * This end can only guess the reason; the record has it from the gateway. The record is not asked about
+   * tampering, which may be the gateway's own doing.
    */
   async #whyEnded(seen: string): Promise<string> {
     if (seen.startsWith('forged')) {
@@ -190,7 +190,7 @@ export class OperatorTunnel {
   }
 }
 
-/** Where to go, and the cipher of a new key. */
+/** Where to join, and the cipher for a new key. */
 interface Entry {
   ticket: TunnelTicket;
   cipher: FrameCipher | undefined;

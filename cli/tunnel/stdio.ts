@@ -6,7 +6,7 @@ import type { StreamReset } from '../../tunnel/index.ts';
 import type { ByteStreams } from '../shell.ts';
 import type { OperatorTunnel } from './operator-tunnel.ts';
 
-/** Resolves when both directions have ended, with the reset when it was not in good order. */
+/** Resolves when both directions have ended; with the reset if they did not end in order. */
 export function joinStdio(
   tunnel: OperatorTunnel,
   { input, output }: ByteStreams,

@@ -160,7 +160,7 @@ test('--help tells the defaults that matter', async () => {
 
 test('a blocked device is blocked since it was blocked', async () => {
   const { shell } = await pushpoint(['devices', 'block', 'd1'], fleet(1));
-  assert.match(shell.out, /State +blocked, since 10m(\d+s)? ago/);
+  assert.match(shell.out, /State +blocked \(10m(\d+s)? ago\)/);
 });
 
 test("operators' commands load neither schemas nor the device SDK", async () => {

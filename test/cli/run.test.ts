@@ -189,7 +189,7 @@ test('why a device has not acted is asked of the newest command when none is nam
   assert.is(named.shell.out, 'about c1\n');
   const none = await pushpoint(['devices', 'why', 'idle'], handle);
   assert.is(none.code, 3);
-  assert.match(none.shell.err, /Nothing was commanded to idle/);
+  assert.match(none.shell.err, /There is no command for idle/);
 });
 
 test('enroll-token alone makes a token and prints it alone on stdout', async () => {

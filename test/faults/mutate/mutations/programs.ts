@@ -9,8 +9,8 @@ export const PROGRAMS: readonly Mutation[] = [
       {
         file: 'cli/programs/lifecycle.js',
         find:
-          'await part.stop();\n                // Only the first of them can still be starting: the ' +
-          'parts below it serve it until it has ended.\n                await this.#starting;',
+          'await part.stop();\n                // Only the first of them can still be starting; the ' +
+          'parts below keep serving it until it has ended.\n                await this.#starting;',
         replace: 'await part.stop();',
       },
     ],
