@@ -12,6 +12,7 @@ const STATUS = {
   'method-not-allowed': 405,
   'request-timeout': 408,
   conflict: 409,
+  'key-replaced': 409,
   'idempotency-conflict': 409,
   'not-empty': 409,
   gone: 410,

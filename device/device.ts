@@ -35,7 +35,7 @@ import { type DeviceLog, silent } from './log.ts';
 import { ApiError, type Fetch } from './platform/api-request.ts';
 import { toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
-import type { DeviceCrypto } from './platform/crypto.ts';
+import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
 import { askRotation } from './rotate-key.ts';
 import type { DeviceState, DeviceStore } from './storage/store.ts';
@@ -378,7 +378,7 @@ export class PushpointDevice {
     const { state, orders, trusted } = this.#running;
     return {
       deviceId: state.identity.deviceId,
-      privateKey: ((this.#provesNext && state.nextKey) || state.key).privateKey,
+      privateKey: this.#keysToProve(state)[0].privateKey,
       software: clip(this.#options.software ?? 'pushpoint-device', LIMITS.softwareLength),
       caps: this.#handlers.types.slice(0, 32),
       installation: state.identity.installation,
@@ -425,6 +425,12 @@ export class PushpointDevice {
     if (how.code === CLOSE.badProof) this.#tryOtherKey();
   }
 
+  /** K-6: until a membership says which one counts, the one to try now and the other. */
+  #keysToProve({ key, nextKey }: Running['state']): [first: DeviceKey, second?: DeviceKey] {
+    if (!nextKey) return [key];
+    return this.#provesNext ? [nextKey, key] : [key, nextKey];
+  }
+
   /** The keys that a membership may name. */
   #publicKeys(stored: DeviceState): Uint8Array[] {
     const { key, nextKey } = this.#running?.state ?? stored;
@@ -450,12 +456,17 @@ export class PushpointDevice {
     if (!this.#running) throw new Error('not started');
     const { trusted, state, inbox } = this.#running;
     const follow = (documents: readonly SignedServerKeys[]) => inbox.follow(documents);
-    const { identity, key } = state;
+    const { identity } = state;
     const { crypto, fetch, server = identity.server } = this.#options;
     const where = { deviceId: identity.deviceId, server };
+    const ask = (key: DeviceKey) =>
+      locate({ identity, server, key, crypto, trusted, follow, signal, fetch, log: this.#log });
     try {
-      const options = { identity, server, key, crypto, trusted, follow, signal, fetch };
-      const gateways = await locate({ ...options, log: this.#log });
+      const [first, second] = this.#keysToProve(state);
+      const gateways = await ask(first).catch((error: ApiError) => {
+        if (error.status !== 401 || !second) throw error;
+        return ask(second);
+      });
       this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
       return gateways;
     } catch (error) {

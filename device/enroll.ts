@@ -13,7 +13,7 @@ import { usableGateways } from './gateways/answered.ts';
 import { type DeviceLog, silent } from './log.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { clip } from './platform/clip.ts';
-import type { DeviceCrypto } from './platform/crypto.ts';
+import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 import type { DeviceIdentity, DeviceState, DeviceStore } from './storage/store.ts';
 
 export interface EnrollOptions {
@@ -63,22 +63,34 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   if (!state.key) await store.saveState({ ...state, key });
   const name = clip(options.name, 128);
   const about = { name, platform: clip(options.platform, 64), software: clip(options.software, 64) };
-  const request = await signRequest({ token, key, crypto, about });
-  const question = { server, path: 'v1/enroll', body: request.json, timeoutMs, signal, fetch };
-  const answer = await apiPost(question, EnrollError).catch(async (error: EnrollError) => {
-    const final = await openRefusal(error.answer, request, state.keys).catch(() => null);
-    if (!final) throw error;
-    throw new EnrollError(final.detail, { status: error.status, code: final.code, temporary: false });
-  });
-  const enrolled = await openAnswer(answer, request, state.keys)
-    .then((opened) => ({ ...opened, gateways: usableGateways(opened.gateways, log) }))
-    .catch((error: Error) => {
-      // It may not be the server's: somebody on the way must not end an enrolment.
-      throw new EnrollError(`the answer is not as E-3 says: ${error.message}`, { temporary: true });
+  const ask = async (as: DeviceKey) => {
+    const request = await signRequest({ token, key: as, crypto, about });
+    const question = { server, path: 'v1/enroll', body: request.json, timeoutMs, signal, fetch };
+    const answer = await apiPost(question, EnrollError).catch(async (error: EnrollError) => {
+      const final = await openRefusal(error.answer, request, state.keys).catch(() => null);
+      if (!final) throw error;
+      throw new EnrollError(final.detail, { status: error.status, code: final.code, temporary: false });
     });
+    const enrolled = await openAnswer(answer, request, state.keys)
+      .then((opened) => ({ ...opened, gateways: usableGateways(opened.gateways, log) }))
+      .catch((error: Error) => {
+        // It may not be the server's: somebody on the way must not end an enrolment.
+        throw new EnrollError(`the answer is not as E-3 says: ${error.message}`, { temporary: true });
+      });
+    return { as, enrolled };
+  };
+  const { nextKey } = state;
+  const { as, enrolled } = await ask(key).catch((error: EnrollError) => {
+    // K-6: the server knows the device by the key that it asked for, and the answer was lost.
+    if (!nextKey || error.temporary || error.code !== 'key-replaced') throw error;
+    return ask(nextKey);
+  });
   const other = state.identity && state.identity.deviceId !== enrolled.deviceId;
-  const next = nextState({ ...state, key }, enrolled, server);
-  await store.saveState({ ...next, enrolledAs: name, ...(other && { groupKeys: [] }) });
+  const next = nextState({ ...state, key: as }, enrolled, server);
+  await store.saveState({
+    ...{ ...next, enrolledAs: name, ...(other && { groupKeys: [] }) },
+    nextKey: other || as === nextKey ? undefined : nextKey,
+  });
   // Commands for the previous device id are neither run nor reported (E-5); if one comes again, it counts as
   // run.
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({

@@ -6,8 +6,10 @@
  * ran at the same time: the device is cloned. A device alone that is sent from gateway to gateway, or
  * starts again, gives no such pair.
  */
+import { DeviceLimit } from '../device-limit.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { AdminMetrics } from '../metrics.ts';
+import { RateLimit } from '../rate-limit.ts';
 import { sortableId } from '../sortable-id.ts';
 import type { Command, Copies, Device } from '../store/records.ts';
 import type { Advance, ExecutionKey, Store } from '../store/store.ts';
@@ -58,16 +60,22 @@ export interface CopyWatchParts {
   cloned: { add(device: string): void };
 }
 
+/** Questions to one device within a minute, and to all in a second: gateways say that sessions were ended. */
+const QUESTIONS_PER_MINUTE = 10;
+const QUESTIONS_PER_SECOND = 50;
+
 export class CopyWatch {
   readonly #parts: CopyWatchParts;
+  readonly #limit = new DeviceLimit(QUESTIONS_PER_MINUTE, 60_000);
+  readonly #rate = new RateLimit(QUESTIONS_PER_SECOND, () => performance.now());
 
   constructor(parts: CopyWatchParts) {
     this.#parts = parts;
   }
 
   /**
-   * Asks the devices whose sessions end each other and that are not known as cloned; the dispatcher is woken
-   * for whoever connects.
+   * Asks the devices whose sessions end each other and that are not known as cloned, no more often than the
+   * limits allow; the dispatcher is woken for whoever connects.
    */
   async ask(tx: Store, displaced: readonly Device[], at: number): Promise<void> {
     for (const { id, displacedCount, clonedAt, address, caps, copies } of displaced) {
@@ -75,8 +83,12 @@ export class CopyWatch {
       const known = copies?.addresses ?? [];
       const addresses = [...new Set([...(address === null ? [] : [address]), ...known])].slice(0, KEPT);
       await tx.devices.setCopies(id, { since: at, runs: [], ...copies, addresses }, null);
-      if (caps.includes(IDENTIFY)) await identify(tx, id, at);
+      if (caps.includes(IDENTIFY) && this.#mayAsk(id)) await identify(tx, id, at);
     }
+  }
+
+  #mayAsk(device: string): boolean {
+    return this.#limit.take(device) === 0 && this.#rate.take();
   }
 
   /** What devices answered. `ended`: executions that a result ended now. */

@@ -2,6 +2,7 @@
 import { encodeGatewayMessage, type GroupKeyName, type Key, sealedKeyBytes } from '../../protocol/index.ts';
 import { encrypt } from '../at-rest/aes-gcm.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
+import { DeviceLimit } from '../device-limit.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import { groupsOnPath } from '../group-path.ts';
 import type { AdminMetrics } from '../metrics.ts';
@@ -12,8 +13,6 @@ import type { LedgerSecrets } from './ledger-secrets.ts';
 /** Answers to one device within this time; it asks again. */
 const ANSWERS_MAX = 32;
 const WINDOW_MS = 10_000;
-/** Devices that are counted at a time. */
-const COUNTED_MAX = 200_000;
 
 export type Want = { device: string } & GroupKeyName;
 
@@ -27,8 +26,7 @@ export interface WantedKeysParts {
 
 export class WantedKeys {
   readonly #parts: WantedKeysParts;
-  #answers = new Map<string, number>();
-  #since = 0;
+  readonly #limit = new DeviceLimit(ANSWERS_MAX, WINDOW_MS);
 
   constructor(parts: WantedKeysParts) {
     this.#parts = parts;
@@ -37,7 +35,7 @@ export class WantedKeys {
   /** Only for devices that are active and in the group at this moment; the others get no answer. */
   async answer(wants: readonly Want[]): Promise<void> {
     const { store, ledgerSecrets, sender, metrics } = this.#parts;
-    const asked = wants.filter(({ device }) => this.#affords(device));
+    const asked = wants.filter(({ device }) => this.#limit.take(device) === 0);
     metrics.keysWanted.inc({ answer: 'later' }, wants.length - asked.length);
     if (asked.length === 0) return;
     // Before the devices: who leaves in between gets no key that was made after it left.
@@ -67,17 +65,6 @@ export class WantedKeys {
     const wrap = this.#parts.secrets.wrapKey(device.id, device.generation);
     const answer: Key = { t: 'key', ...name, ...encrypt(wrap, key, sealedKeyBytes(device.id, name)) };
     return encodeGatewayMessage(answer);
-  }
-
-  #affords(device: string): boolean {
-    if (performance.now() - this.#since > WINDOW_MS || this.#answers.size >= COUNTED_MAX) {
-      this.#answers = new Map();
-      this.#since = performance.now();
-    }
-    const answers = this.#answers.get(device) ?? 0;
-    if (answers >= ANSWERS_MAX) return false;
-    this.#answers.set(device, answers + 1);
-    return true;
   }
 }
 

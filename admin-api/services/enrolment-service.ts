@@ -31,7 +31,7 @@ import { recordChange, type ServiceParts } from './service-parts.ts';
 const DAY_MS = 86_400_000;
 const PLATFORM_LENGTH = 64;
 /** Refusals that a device believes, so that they are signed (E-6). */
-const FINAL = new Set<string>(['unauthorized', 'conflict', 'gone']);
+const FINAL = new Set<string>(['unauthorized', 'conflict', 'key-replaced', 'gone']);
 
 /** As it travels (E-3). */
 export interface Enrolment {
@@ -177,9 +177,11 @@ export class EnrolmentService {
       if (request.name !== undefined) await takeNames(tx, [{ device: known.id, name: request.name }], at);
       return known.id;
     }
-    if (await tx.deletedDevices.refusesKey(request.publicKey)) {
+    const refused = await tx.refusedKeys.why(request.publicKey);
+    if (refused === 'split')
       throw new Problem('conflict', 'Two programs used this key: make a new one to enrol.');
-    }
+    if (refused === 'rotated')
+      throw new Problem('key-replaced', 'The device with this key has a newer one: enrol with that.');
     const use = await tx.enrolmentTokens.use(request.token, at);
     if ('refused' in use) throw refusal(use.refused);
     const id = newId('d');

@@ -6,6 +6,7 @@ import {
   ProtocolError,
   type SignedServerKeys,
 } from '../../protocol/index.ts';
+import { DeviceLimit } from '../device-limit.ts';
 import { holdsKey } from '../key-proof.ts';
 import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
@@ -28,9 +29,18 @@ export interface KeyRotated {
 
 export type KeyRotationParts = ServiceParts & { serverKeys: Pick<ServerKeys, 'documents'> };
 
+/** Keys that a device may have in an hour; whoever has its key must not fill the database with others. */
+const ROTATIONS_PER_HOUR = 4;
+const HOUR_MS = 3_600_000;
+/** Former keys that are remembered of a device. */
+const FORMER_KEPT = 32;
+/** Answers to one device within a minute: each writes to the bus. */
+const ANSWERS_PER_MINUTE = 8;
+
 /** Devices change their own keys (PROTOCOL.md, K-6). */
 export class KeyRotationService {
   readonly #parts: KeyRotationParts;
+  readonly #limit = new DeviceLimit(ANSWERS_PER_MINUTE, 60_000);
 
   constructor(parts: KeyRotationParts) {
     this.#parts = parts;
@@ -59,13 +69,26 @@ export class KeyRotationService {
       throw new Problem('unauthorized', 'There is no such device with this key.');
     if (device.blockedAt !== null)
       throw new Problem('conflict', 'The device is blocked; an operator must unblock it.');
+    // Not before: others must use up nothing of what this device may.
+    const waitMs = this.#limit.take(id);
+    if (waitMs > 0) throw tooMany(waitMs);
     if (has(to)) return false;
-    if (await tx.devices.byPublicKey(to)) throw new Problem('conflict', 'Another device has this key.');
-    await tx.devices.setPublicKey(id, to);
+    if ((await tx.devices.byPublicKey(to)) || (await tx.refusedKeys.why(to)))
+      throw new Problem('conflict', 'This key is that of another device, or was in use before.');
     const at = this.#parts.now();
+    const earlier = await tx.refusedKeys.rotations(id, at - HOUR_MS);
+    const first = earlier[ROTATIONS_PER_HOUR - 1];
+    if (first !== undefined) throw tooMany(first + HOUR_MS - at);
+    await tx.devices.setPublicKey(id, to);
+    await tx.refusedKeys.rotated(id, from, at, FORMER_KEPT);
     await recordChange(tx, at, id, 'device.key-rotated', id, { name: device.name }, { id });
     return true;
   }
+}
+
+function tooMany(waitMs: number): Problem {
+  const detail = 'The device asked for another key too often; ask again later.';
+  return new Problem('too-many-requests', detail, Math.ceil(waitMs / 1_000));
 }
 
 function read(body: Uint8Array): KeyRotation {

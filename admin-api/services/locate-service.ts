@@ -5,6 +5,7 @@ import type { DeviceSecrets } from '../device-secrets.ts';
 import { holdsKey } from '../key-proof.ts';
 import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
+import { RateLimit } from '../rate-limit.ts';
 
 /** How long a challenge is good, milliseconds. */
 const CHALLENGE_MS = 60_000;
@@ -54,13 +55,12 @@ export class LocateService {
   readonly #secret: Uint8Array;
   /** When devices were answered last, the longest ago first. */
   readonly #answered = new Map<string, number>();
-  #tokens = PER_SECOND;
-  #filledAt: number;
+  readonly #rate: RateLimit;
 
   constructor(parts: LocateParts) {
     this.#parts = parts;
     this.#secret = parts.secrets.secretFor('locate challenge');
-    this.#filledAt = parts.now();
+    this.#rate = new RateLimit(PER_SECOND, parts.now);
   }
 
   challenge(request: LocateRequest): string {
@@ -121,14 +121,7 @@ export class LocateService {
   }
 
   #takeToken(): void {
-    const now = this.#parts.now();
-    const refilled = this.#tokens + ((now - this.#filledAt) * PER_SECOND) / 1_000;
-    this.#tokens = Math.min(PER_SECOND, Math.max(0, refilled));
-    this.#filledAt = now;
-    if (this.#tokens >= 1) {
-      this.#tokens -= 1;
-      return;
-    }
+    if (this.#rate.take()) return;
     const [from, to] = RETRY_S;
     const retryAfter = from + Math.floor(Math.random() * (to - from));
     throw new Problem('too-many-requests', 'Too many devices ask where to go; ask again later.', retryAfter);

@@ -7,6 +7,7 @@ import { SqlDevices } from './devices/devices.ts';
 import { SqlGateways } from './devices/gateways.ts';
 import { SqlGroupKeys } from './devices/group-keys.ts';
 import { SqlGroups } from './devices/groups.ts';
+import { SqlRefusedKeys } from './devices/refused-keys.ts';
 import { appendEvents, SqlEvents } from './events.ts';
 import { SqlExecutions } from './executions/executions.ts';
 import { SqlMeta } from './meta.ts';
@@ -25,6 +26,7 @@ function families(scope: Scope) {
     groupKeys: new SqlGroupKeys(scope),
     devices: new SqlDevices(scope),
     deletedDevices: new SqlDeletedDevices(scope),
+    refusedKeys: new SqlRefusedKeys(scope),
     enrolmentTokens: new SqlEnrolmentTokens(scope),
     apiTokens: new SqlApiTokens(scope),
     gateways: new SqlGateways(scope),

@@ -46,6 +46,7 @@ export interface Store {
   readonly groupKeys: GroupKeys;
   readonly devices: Devices;
   readonly deletedDevices: DeletedDevices;
+  readonly refusedKeys: RefusedKeys;
   readonly enrolmentTokens: EnrolmentTokens;
   readonly apiTokens: ApiTokens;
   readonly gateways: Gateways;
@@ -90,10 +91,18 @@ export interface DeletedDevices {
   ofIds(ids: readonly string[]): Promise<DeletedDevice[]>;
   /** In the order of their ids. */
   scan(after: string, limit: number): Promise<DeletedDevice[]>;
-  /** Whether this was the key of a device that had copies. */
-  refusesKey(publicKey: Uint8Array): Promise<boolean>;
   /** Forgets those deleted before, the earliest first, `limit` at most; resolves with their ids. */
   forget(before: number, limit: number): Promise<string[]>;
+}
+
+/** Public keys that nobody enrols with. Those of devices that were split stay for good. */
+export interface RefusedKeys {
+  /** `rotated`: its device has another key; `split`: two programs used it; `null`: it may enrol. */
+  why(publicKey: Uint8Array): Promise<'rotated' | 'split' | null>;
+  /** The device had this key before. Of those the newest `keep` stay, until the device is deleted. */
+  rotated(device: string, publicKey: Uint8Array, at: number, keep: number): Promise<void>;
+  /** When the device changed its key since then, the latest first. */
+  rotations(device: string, since: number): Promise<number[]>;
 }
 
 export interface StatusReport {
@@ -224,7 +233,7 @@ export interface Devices {
   generations(): Promise<Map<string, number>>;
   /**
    * Its executions stay recorded, and so does that it was deleted, or moved `to` another installation.
-   * `refuseKey`: its key is not to enrol again.
+   * `refuseKey`: no key that it ever had is to enrol again.
    */
   delete(id: string, at: number, how?: { to?: OtherInstallation; refuseKey?: boolean }): Promise<boolean>;
   setCopies(id: string, copies: Copies, clonedAt: number | null): Promise<void>;

@@ -117,6 +117,13 @@ test('H-12: sessions that end each other are asked from the second on, and mark 
     assert.is((await server.store.devices.get(DEVICE))?.clonedAt, null, 'one program, asked twice');
   }));
 
+test('H-12: however often sessions end each other, a device is asked ten times in a minute', () =>
+  withServer(async (server) => {
+    for (let number = 1; number <= 30; number++) await server.ingest.apply([session(number, '192.0.2.1')]);
+    assert.is((await asked(server)).length, 10);
+    assert.ok(((await server.store.devices.get(DEVICE))?.displacedCount ?? 0) > 20);
+  }));
+
 test('H-12: a carrier that makes up answers, or repeats one, marks nothing', () =>
   withServer(async (server) => {
     const [first = '', second = ''] = await suspected(server);

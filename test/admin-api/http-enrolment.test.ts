@@ -372,20 +372,63 @@ test('H-12: the key of a device that was split enrols no more; another key does'
   assert.is.not(other.body.deviceId, deviceId);
 });
 
+/** A device's request for another key, as it travels. */
+function rotation(device: string, from: DeviceKeys, to: DeviceKeys, signedBy = [from, to]) {
+  const body = encodeKeyRotation({ device, from: from.publicKey, to: to.publicKey });
+  const text = (data: Uint8Array) => Buffer.from(data).toString('base64url');
+  const [fromSig, toSig] = signedBy.map(({ privateKey }) =>
+    text(sign(null, keyRotationBytes(body), privateKey)),
+  );
+  return http.call('POST', '/v1/rotate-key', { as: null, body: { body: text(body), fromSig, toSig } });
+}
+
+test('K-6, E-6: nobody enrols with a key that a device had before, and no device changes to it', async () => {
+  const { token } = await makeToken({ uses: 5 });
+  const [first, second, stranger] = [makeDeviceKeys(), makeDeviceKeys(), makeDeviceKeys()];
+  const { deviceId } = (await enroll(token, first)).body;
+  assert.is((await rotation(deviceId, first, second)).status, 200);
+  const request = await enrolRequest(token, first);
+  const { status, body } = await post(request.json);
+  assert.equal([status, body.code], [409, 'key-replaced']);
+  const { signing } = decodeServerKeys(bytes(body.keys[0].body));
+  const signed = refusedBytes(request.hash, 'key-replaced', body.detail);
+  assert.ok(holdsKey(signing[0] as Uint8Array, signed, bytes(body.sig)));
+  assert.is((await enroll(token, second)).body.deviceId, deviceId);
+  assert.is((await rotation(deviceId, second, first)).status, 409);
+  const { deviceId: other } = (await enroll(token, stranger)).body;
+  assert.is((await rotation(other, stranger, first)).status, 409);
+  // Of a device that is none any more, keys are free.
+  await http.call('DELETE', `/v1/devices/${deviceId}`);
+  assert.is((await enroll(token, first)).status, 201);
+});
+
+test('K-6: a device gets four keys in an hour and eight answers in a minute', async () => {
+  const { token } = await makeToken();
+  const keys = Array.from({ length: 6 }, makeDeviceKeys) as [DeviceKeys, ...DeviceKeys[]];
+  const { deviceId } = (await enroll(token, keys[0])).body;
+  for (let others = 0; others < 10; others++) {
+    const [from, to] = [makeDeviceKeys(), makeDeviceKeys()];
+    assert.is((await rotation(deviceId, from, to)).status, 401);
+  }
+  const next = (n: number) => rotation(deviceId, keys[n - 1] as DeviceKeys, keys[n] as DeviceKeys);
+  for (let n = 1; n <= 4; n++) assert.is((await next(n)).status, 200);
+  const fifth = await next(5);
+  assert.is(fifth.status, 429);
+  assert.ok(Number(fifth.headers.get('retry-after')) > 3_500);
+  assert.is((await next(4)).status, 200, 'the same again');
+  http.clock.offsetMs += 3_600_000;
+  assert.is((await next(5)).status, 200);
+  assert.is((await next(5)).status, 200);
+  assert.is((await next(5)).status, 429, 'the ninth answer');
+});
+
 test('K-6: a repeated request repairs the directory after a server that stopped too early', async () => {
   const { token } = await makeToken();
   const [from, to] = [makeDeviceKeys(), makeDeviceKeys()];
   const { deviceId } = (await enroll(token, from)).body;
   // The other server wrote its database, and nothing else.
   await http.store.devices.setPublicKey(deviceId, to.publicKey);
-  const body = encodeKeyRotation({ device: deviceId, from: from.publicKey, to: to.publicKey });
-  const text = (data: Uint8Array) => Buffer.from(data).toString('base64url');
-  const [fromSig, toSig] = [from, to].map(({ privateKey }) =>
-    text(sign(null, keyRotationBytes(body), privateKey)),
-  );
-  const request = { body: text(body), fromSig, toSig };
-  const answer = await http.call('POST', '/v1/rotate-key', { as: null, body: request });
-  assert.is(answer.status, 200);
+  assert.is((await rotation(deviceId, from, to)).status, 200);
   const [entry] = await http.bus.directory.devices([deviceId]);
   assert.is(Buffer.from(entry?.publicKey ?? []).toString('hex'), to.publicKey.toString('hex'));
 });

@@ -264,6 +264,34 @@ export function inventoryRules(rule: Rule): void {
     },
   );
 
+  rule('K-6, H-12: keys that a device had are refused, and those of a split one for good', async (store) => {
+    const key = (n: number) => new Uint8Array(32).fill(n);
+    const { refusedKeys } = store;
+    for (const [id, n] of [
+      ['gone', 90],
+      ['split', 91],
+    ] as const) {
+      await addDevice(store, id);
+      await store.devices.setPublicKey(id, key(n));
+      for (let at = 1; at <= 5; at++) await refusedKeys.rotated(id, key(n - 10 * at), T0 + at, 3);
+      // The newest three stay.
+      const found = await Promise.all([1, 2, 3, 4, 5].map((at) => refusedKeys.why(key(n - 10 * at))));
+      assert.equal(found, [null, null, 'rotated', 'rotated', 'rotated']);
+      assert.equal(await refusedKeys.rotations(id, T0 + 3), [T0 + 5, T0 + 4]);
+    }
+    assert.is(await refusedKeys.why(key(91)), null);
+    await store.devices.delete('gone', T0 + 9);
+    await store.devices.delete('split', T0 + 9, { refuseKey: true });
+    assert.is(await refusedKeys.why(key(60)), null);
+    // Deletions are forgotten after a while; that two programs had the key is not.
+    assert.is((await store.deletedDevices.forget(T0 + 10, 9)).length, 2);
+    assert.equal(await Promise.all([key(41), key(61), key(91)].map((each) => refusedKeys.why(each))), [
+      'split',
+      'split',
+      'split',
+    ]);
+  });
+
   rule('scanning devices passes each once', async (store) => {
     const ids = await addDevices(store, 'dev', 7);
     const seen: string[] = [];

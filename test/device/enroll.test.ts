@@ -254,6 +254,30 @@ test('E-4: a device that enrols again keeps its root, unless that root signed fo
   await s.stop();
 });
 
+test('K-6, E-7: a device that lost the answer to K-6 enrols again with its next key', async () => {
+  const nextKey = await nodeCrypto.generate();
+  let code = 'conflict';
+  const s = await scriptAdmin(async (asked) => {
+    const { publicKey } = decodeEnrolRequest(fromBase64url(asked.body));
+    const isNext = toBase64url(publicKey) === toBase64url(nextKey.publicKey);
+    if (s.asked.length === 1 || isNext) return { status: 201, body: await enrolment(asked) };
+    return refusal(asked, 409, code, 'no');
+  });
+  const store = new MemoryStore();
+  await enroll({ ...about, server: s.url, store });
+  const { state } = await store.load();
+  await store.saveState({ ...state, nextKey });
+  const again = () => enroll({ ...about, server: s.url, store, again: true });
+  const blocked = await again().catch((e) => e);
+  assert.equal([blocked.code, blocked.temporary, s.asked.length], ['conflict', false, 2]);
+  code = 'key-replaced';
+  await again();
+  assert.is(s.asked.length, 4);
+  const after = (await store.load()).state;
+  assert.equal([after.key, after.nextKey], [nextKey, undefined]);
+  await s.stop();
+});
+
 test('K-7, E-4: a device follows documents that it missed, also from the root of an old token', async () => {
   const [next, signing] = [await nodeCrypto.generate(), await nodeCrypto.generate()];
   const before = { signing: [(await nodeCrypto.generate()).publicKey] };

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { nodeCrypto } from '../../device/index.ts';
+import { type DeviceState, nodeCrypto } from '../../device/index.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
 import { newKeyPair, signedKeys } from '../server-keys.ts';
 import { fixture } from './fixture.ts';
@@ -14,12 +14,13 @@ const NOWHERE = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
 async function lost(
   list: GatewayAddress[],
   answer: (asked: Record<string, string>, gw: ScriptGateway) => ReturnType<typeof located>,
+  more: Partial<DeviceState> = {},
 ) {
   const gw = await ScriptGateway.start();
   const admin = await scriptAdmin((asked) => answer(asked, gw));
   const { identity } = gw.state();
   if (!identity) throw new Error('no identity');
-  const store = gw.store({ gateways: list, identity: { ...identity, server: admin.url } });
+  const store = gw.store({ gateways: list, identity: { ...identity, server: admin.url }, ...more });
   const f = await fixture({ gateway: gw, store, connect: false });
   const end = async () => {
     await f.end();
@@ -63,6 +64,16 @@ test('G-16: of a signed list, what cannot be used is skipped', async () => {
   await until(() => l.f.device.session, 'the welcome');
   await l.f.device.stop();
   assert.equal((await l.f.store.load()).state.gateways, [l.gw.address]);
+  await l.end();
+});
+
+test('G-16, K-6: a device that lost the answer to a change of its key asks with the next one', async () => {
+  const nextKey = await nodeCrypto.generate();
+  const l = await lost([NOWHERE], (asked, gw) => located(gw.serverKey, nextKey, asked, [gw.address]), {
+    nextKey,
+  });
+  await l.gw.session();
+  assert.is(l.admin.asked.filter(({ proof }) => proof !== undefined).length, 2);
   await l.end();
 });
 

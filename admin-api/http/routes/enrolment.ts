@@ -62,7 +62,7 @@ export function enrolmentRoutes(
         '410 are signed over the request.',
       body: EnrolRequest,
       answers: { 201: { description: 'The device is enrolled.', schema: Ref(EnrolmentSchema) } },
-      problems: ['unauthorized', 'gone', 'conflict', 'too-many-requests'],
+      problems: ['unauthorized', 'gone', 'conflict', 'key-replaced', 'too-many-requests'],
     }),
     handler: async (request, reply) => {
       const { body, tokenSig, deviceSig } = request.body;

@@ -41,13 +41,6 @@ export class SqlDeletedDevices implements DeletedDevices {
     );
   }
 
-  refusesKey(publicKey: Uint8Array): Promise<boolean> {
-    return this.#scope.once(async (db) => {
-      const query = db.selectFrom('deleted_devices').select('id').where('refused_key', '=', publicKey);
-      return (await query.limit(1).executeTakeFirst()) !== undefined;
-    });
-  }
-
   forget(before: number, limit: number): Promise<string[]> {
     return this.#scope.atomic(async (db) => {
       const rows = await db

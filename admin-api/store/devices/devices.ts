@@ -11,6 +11,7 @@ import { searchPattern, searchText } from '../sql/text-filters.ts';
 import type { DeviceFilter, DevicePlace, Devices, SessionChange, StatusReport } from '../store.ts';
 import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
+import { releaseKeys } from './refused-keys.ts';
 import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
 
 type DeletionKind = NonNullable<Parameters<Devices['delete']>[2]>;
@@ -208,10 +209,9 @@ export class SqlDevices implements Devices {
   delete(id: string, at: number, { to, refuseKey }: DeletionKind = {}): Promise<boolean> {
     return this.#scope.atomic(async (db) => {
       await deviceLeaves(this.#scope.dialect, db, id);
-      const key = refuseKey ? sql`public_key` : sql`null`;
-      await sql`insert into deleted_devices (
-          id, revision, deleted_at, moved_to, moved_fingerprint, refused_key)
-        select id, membership_revision + 1, ${at}, ${to?.url ?? null}, ${to?.fingerprint ?? null}, ${key}
+      await releaseKeys(db, id, { split: refuseKey === true, at });
+      await sql`insert into deleted_devices (id, revision, deleted_at, moved_to, moved_fingerprint)
+        select id, membership_revision + 1, ${at}, ${to?.url ?? null}, ${to?.fingerprint ?? null}
         from devices where id = ${id}`.execute(db);
       const { numDeletedRows } = await db
         .deleteFrom('devices')

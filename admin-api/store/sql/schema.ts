@@ -25,8 +25,14 @@ export interface DeletedDeviceTable {
   /** URL and fingerprint of the installation it was told to use instead. */
   moved_to: string | null;
   moved_fingerprint: Uint8Array | null;
-  /** Two programs used it: nobody enrols with it. */
-  refused_key: Uint8Array | null;
+}
+
+/** Keys that nobody enrols with: of a device that was split, and those that devices changed for others. */
+export interface RefusedKeyTable {
+  public_key: Uint8Array;
+  device_id: string;
+  why: 'rotated' | 'split';
+  at: number;
 }
 
 export interface DeviceTable {
@@ -277,6 +283,7 @@ export interface MigrationTable {
 export interface Schema {
   groups: GroupTable;
   deleted_devices: DeletedDeviceTable;
+  refused_keys: RefusedKeyTable;
   devices: DeviceTable;
   enrolment_tokens: EnrolmentTokenTable;
   api_tokens: ApiTokenTable;

@@ -381,4 +381,22 @@ export const POSTGRES_MIGRATIONS: readonly Migration[] = [
     name: 'status of devices by its time',
     statements: [`alter table devices add column status_at bigint not null default 0`],
   },
+  {
+    number: 18,
+    name: 'keys that enrol no more',
+    statements: [
+      `create table refused_keys (
+        public_key bytea primary key,
+        device_id text not null,
+        why text not null,
+        at bigint not null
+      )`,
+      `create index refused_keys_device on refused_keys (device_id, at)`,
+      `insert into refused_keys (public_key, device_id, why, at)
+        select refused_key, id, 'split', deleted_at from deleted_devices where refused_key is not null
+        on conflict do nothing`,
+      `drop index deleted_devices_key`,
+      `alter table deleted_devices drop column refused_key`,
+    ],
+  },
 ];

@@ -407,4 +407,21 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
     name: 'status of devices by its time',
     statements: [`alter table devices add column status_at integer not null default 0`],
   },
+  {
+    number: 18,
+    name: 'keys that enrol no more',
+    statements: [
+      `create table refused_keys (
+        public_key blob primary key,
+        device_id text not null,
+        why text not null,
+        at integer not null
+      ) without rowid`,
+      `create index refused_keys_device on refused_keys (device_id, at)`,
+      `insert or ignore into refused_keys (public_key, device_id, why, at)
+        select refused_key, id, 'split', deleted_at from deleted_devices where refused_key is not null`,
+      `drop index deleted_devices_key`,
+      `alter table deleted_devices drop column refused_key`,
+    ],
+  },
 ];
