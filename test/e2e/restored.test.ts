@@ -54,7 +54,7 @@ testLab(
     await deployment.end('admin');
 
     const begun = await restored('--redis-url', deployment.redis.url);
-    assert.match(begun.output, 'epoch 3 begins, it was 1');
+    assert.match(begun.output, 'epoch 3 begins; it was 1');
     await deployment.start('admin');
     assert.is(await epoch(), 3);
     await waitFor(() => devices.every(({ connected }) => connected), { what: 'the devices' });
