@@ -1,6 +1,6 @@
 /**
- * A gateway speaks for devices while they are with it. What it says of others is refused: that they came,
- * where it does not serve their group, and what they did. A result speaks for itself (R-8).
+ * A gateway speaks for devices while they are with it and in a group that it serves. What it says of others
+ * is refused: that they came, and what they did. A result speaks for itself (R-8).
  */
 import type { Bus, Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
@@ -22,7 +22,7 @@ export interface OwnReceipts {
 
 export interface OwnDevicesParts {
   store: Pick<Store, 'devices' | 'gateways'>;
-  bus: Pick<Bus, 'presence'>;
+  bus: Pick<Bus, 'presence' | 'leases'>;
   metrics: AdminMetrics;
   now: () => number;
 }
@@ -67,16 +67,19 @@ export class OwnDevices {
       const why = this.#whyNot(receipt, place, groupId);
       if (why !== null) refused.set(receipt, why);
       else if (receipt.kind === 'connected') came.set(receipt.device, receipt.from);
-      else if (place.gateway === receipt.from || came.get(receipt.device) === receipt.from) continue;
-      else if (!endsUnknownSession(receipt, place, groupId)) elsewhere.push(receipt);
+      else if (place.gateway === receipt.from || came.get(receipt.device) === receipt.from) {
+        if (!maySpeak(receipt, place, groupId)) refused.set(receipt, null);
+      } else if (!endsUnknownSession(receipt, place, groupId)) elsewhere.push(receipt);
     }
     const holders = await this.#holders(elsewhere);
     for (const [index, receipt] of elsewhere.entries()) {
       const { from, device } = receipt;
-      const holder = holders[index]?.incarnation;
+      const place = places.get(device);
+      const holder = holders[index];
       // Another server may not have applied yet that it came.
-      if (holder !== undefined && isIncarnationOf(from, holder)) continue;
-      const late = isLate(receipt, places.get(device), groups.get(from), holder !== undefined);
+      const isThere = holder?.isAlive && isIncarnationOf(from, holder.incarnation);
+      if (isThere && place && maySpeak(receipt, place, groups.get(from))) continue;
+      const late = isLate(receipt, place, groups.get(from), holder?.isAlive === true);
       refused.set(receipt, late ? null : `${device} is not with gateway ${from}, which says so`);
     }
     return refused;
@@ -92,11 +95,22 @@ export class OwnDevices {
     return `${device} is in no group that gateway ${from} serves`;
   }
 
-  /** With whom the device of each is by its presence. */
-  async #holders(receipts: readonly Speaking[]): ReturnType<Bus['presence']['locate']> {
+  /** With whom the device of each is by its presence, which anybody may write; leases only gateways can. */
+  async #holders(
+    receipts: readonly Speaking[],
+  ): Promise<({ incarnation: string; isAlive: boolean } | null)[]> {
     if (receipts.length === 0) return [];
-    return this.#parts.bus.presence.locate(receipts.map(({ device }) => device));
+    const { presence, leases } = this.#parts.bus;
+    const held = await presence.locate(receipts.map(({ device }) => device));
+    if (held.every((holder) => holder === null)) return held.map(() => null);
+    const alive = new Set((await leases.list()).map(({ incarnation }) => incarnation));
+    return held.map((holder) => holder && { ...holder, isAlive: alive.has(holder.incarnation) });
   }
+}
+
+/** Of a device that is with it: a session ends also where an operator took the gateway's group away. */
+function maySpeak({ kind }: Speaking, { groupPath }: DevicePlace, groupId: string | undefined): boolean {
+  return kind === 'disconnected' || isServed(groupPath, groupId);
 }
 
 function isServed(groupPath: string, groupId: string | undefined): boolean {

@@ -1,7 +1,7 @@
 /** A gateway is believed about devices that are with it, and about no others. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Receipt } from '../../bus/bus.ts';
+import type { Lease, Receipt } from '../../bus/bus.ts';
 import type { MemoryReceipts } from '../../bus/memory/receipts.ts';
 import { LONG_MS } from '../bus/samples.ts';
 import { resultReceipt } from '../results.ts';
@@ -33,6 +33,12 @@ async function withServer(body: (server: Composed) => Promise<void>): Promise<vo
     await server.ingest.stop();
     await server.stop();
   }
+}
+
+/** By its presence the device is with this incarnation, whose lease lives. */
+async function holds({ bus }: Composed, incarnation: string, device: string): Promise<void> {
+  bus.leases.list = async () => [{ incarnation } as Lease];
+  await bus.presence.claim(incarnation, [{ device }]);
 }
 
 let session = at * 1_000;
@@ -78,7 +84,7 @@ test('a device may come and speak in one batch, or in one that overtakes its com
   withServer(async (server) => {
     await server.ingest.apply([connected('gw2', 'b1'), ack('gw2', 'b1')]);
     assert.is(await stateOf(server, 'b1'), 'acked');
-    await server.bus.presence.claim('gw1~abc', [{ device: 'd1' }]);
+    await holds(server, 'gw1~abc', 'd1');
     await server.ingest.apply([ack('gw1', 'd1')]);
     assert.is(await stateOf(server, 'd1'), 'acked');
     assert.equal(asideOf(server), []);
@@ -128,9 +134,34 @@ test('what a gateway says of a device that nobody holds any more is late, and of
     assert.is.not(await stateOf(server, 'b1'), 'acked');
     assert.equal(asideOf(server), []);
     assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 2$/m);
-    await server.bus.presence.claim('gw1~abc', [{ device: 'b1' }]);
+    await holds(server, 'gw1~abc', 'b1');
     await server.ingest.apply([ack('gw2', 'b1', at + 1)]);
     assert.equal(asideOf(server), ['b1 is not with gateway gw2, which says so']);
+  }));
+
+test('presence is believed of an incarnation whose lease lives, and of devices that its gateway serves', () =>
+  withServer(async (server) => {
+    await server.bus.presence.claim('gw2~abc', [{ device: 'b1' }, { device: 'd1' }]);
+    await server.ingest.apply([ack('gw2', 'b1')]);
+    assert.is.not(await stateOf(server, 'b1'), 'acked');
+    assert.equal(asideOf(server), []);
+    await holds(server, 'gw2~abc', 'd1');
+    await server.ingest.apply([ack('gw2', 'd1'), ack('gw2', 'b1')]);
+    assert.is.not(await stateOf(server, 'd1'), 'acked');
+    assert.is(await stateOf(server, 'b1'), 'acked');
+    assert.equal(asideOf(server), ['d1 is not with gateway gw2, which says so']);
+  }));
+
+test('a device that left the group of its gateway is spoken for no more, and its session ends', () =>
+  withServer(async (server) => {
+    await server.ingest.apply([connected('gw2', 'b1')]);
+    await server.store.devices.move('b1', 'other');
+    await server.ingest.apply([ack('gw2', 'b1')]);
+    assert.is.not(await stateOf(server, 'b1'), 'acked');
+    assert.equal(asideOf(server), []);
+    assert.match(await server.registry.metrics(), /^pushpoint_admin_receipts_late_total 1$/m);
+    await server.ingest.apply([disconnected('gw2', 'b1', session)]);
+    assert.is((await server.store.devices.get('b1'))?.connected, false);
   }));
 
 test('a gateway takes no device of a group that it does not serve', () =>
