@@ -8,7 +8,7 @@ const CHUNK = 1000;
 export interface DeviceSender {
   sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
   close(devices: readonly string[], code: number, reason: string): Promise<void>;
-  /** Tells a device its membership, and closes the session it has now. */
+  /** Tells a device its membership, and closes the session it has now; its worker keeps the edition. */
   dismiss(device: string, frame: Uint8Array | null, code: number, reason: string): Promise<void>;
   /** For every device that somebody holds now: what its holder is to be handed, in order. */
   deliver(
@@ -71,8 +71,7 @@ export class BestEffortSender implements DeviceSender {
 
   async dismiss(device: string, frame: Uint8Array | null, code: number, reason: string): Promise<void> {
     await this.deliver([device], (id, { session }) => [
-      ...(frame === null ? [] : [{ devices: [id], frame }]),
-      { devices: [id], close: { code, reason, sessions: [session] } },
+      { devices: [id], ...(frame && { frame }), close: { code, reason, sessions: [session] } },
     ]);
   }
 

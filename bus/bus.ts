@@ -295,6 +295,8 @@ type ReceiptContent =
       caps: string[];
       /** Edition of the membership that the device holds, or was sent right after `welcome` (S-7). */
       membership: Edition;
+      /** Mark of the public key that it proved (key-mark.ts). */
+      key?: number;
       /** The session this one took the device over from, when that was still held. */
       replaced?: number;
       /** The device's current name for itself. */

@@ -7,6 +7,7 @@ import os from 'node:os';
 import type { WorkerIdentity } from '../bus/bus.ts';
 import { Dependency, Loops } from '../health/health.ts';
 import { Canary } from './admission/canary.ts';
+import { Dismissals } from './admission/dismissals.ts';
 import { Interner } from './admission/interner.ts';
 import { createSignatureCheck } from './admission/signature-check.ts';
 import { UnsignedEntries } from './admission/unsigned-entries.ts';
@@ -64,6 +65,7 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
     now: bus.clock.now.bind(bus.clock),
     metrics,
     unsignedEntries: new UnsignedEntries(metrics, workerLog),
+    dismissals: new Dismissals(),
     ticker,
     loops: new Loops(STUCK_AFTER_SECONDS),
     interner: new Interner(),

@@ -7,6 +7,7 @@ import type { Dependency, Loops } from '../health/health.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Canary } from './admission/canary.ts';
 import type { Challenger } from './admission/challenger.ts';
+import type { Dismissals } from './admission/dismissals.ts';
 import type { Gatekeeper } from './admission/gatekeeper.ts';
 import type { Interner } from './admission/interner.ts';
 import type { SignatureCheck } from './admission/signature-check.ts';
@@ -74,6 +75,7 @@ export interface Core extends Given {
   isSigned: SignatureCheck;
   carriedKeys: CarriedKeys;
   unsignedEntries: UnsignedEntries;
+  dismissals: Dismissals;
   leaseHealth: Dependency;
   directoryHealth: Dependency;
   canaryHealth: Dependency;

@@ -120,6 +120,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 
     software: text(LIMITS.softwareLength),
     caps: listOf(text(LIMITS.capabilityLength), LIMITS.capabilities),
     membership: edition,
+    key: optional(uint()),
     replaced: optional(uint()),
     name: optional(text(LIMITS.nameLength)),
     displaced: optional((value) => {

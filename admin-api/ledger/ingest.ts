@@ -1,7 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
-import { CLOSE, encodeGatewayMessage, type FinalState, isFinal, isNewer } from '../../protocol/index.ts';
+import { keyMark } from '../../bus/key-mark.ts';
+import {
+  CLOSE,
+  type CloseCode,
+  encodeGatewayMessage,
+  type FinalState,
+  isFinal,
+  isNewer,
+} from '../../protocol/index.ts';
 import { nearText } from '../balance/nearness.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { DirectoryProjector } from '../directory/projector.ts';
@@ -407,37 +415,43 @@ export class Ingest {
   }
 
   /**
-   * The directory may be older than SQL (a crash between the two): a device that SQL no longer has, or has
-   * blocked, is sent away, and one that holds an old membership gets the new one.
+   * The directory may be older than SQL (a crash between the two, or somebody wrote an old entry back): a
+   * device that SQL no longer has, or has blocked, and one that proved a key it had before, is sent away. One
+   * that holds an old membership gets the new one.
    */
   async #checkConnected(connected: ReducedReceipts['connected']): Promise<void> {
     const devices = await this.#store.devices.withPaths(connected.map((row) => row.device));
     const known = new Map(devices.map((device) => [device.id, device]));
     const unknown: string[] = [];
     const blocked: string[] = [];
+    const earlier: string[] = [];
     const memberships: { devices: string[]; frame: Uint8Array }[] = [];
-    for (const { device: id, membership } of connected) {
+    for (const { device: id, membership, key } of connected) {
       const device = known.get(id);
       if (!device) unknown.push(id);
       else if (device.blockedAt !== null) blocked.push(id);
+      else if (key !== undefined && key !== keyMark(device.publicKey)) earlier.push(id);
       else if (isNewer(this.#directory.editionOf(device), membership)) {
         memberships.push({ devices: [id], frame: this.#directory.membershipFrame(device) });
       }
     }
     await this.#sender.sendFrames(memberships);
-    if (unknown.length > 0 || blocked.length > 0) {
-      this.#directory.devicesChangedSoon([...unknown, ...blocked]);
+    const unwanted = [...unknown, ...blocked, ...earlier];
+    if (unwanted.length > 0) {
+      this.#directory.devicesChangedSoon(unwanted);
       const deleted = new Map((await this.#store.deletedDevices.ofIds(unknown)).map((one) => [one.id, one]));
       for (const id of unknown) {
         const one = deleted.get(id);
         const frame = one ? this.#directory.deletionFrame(one) : null;
         await this.#sender.dismiss(id, frame, CLOSE.unknownDevice, 'not enrolled here');
       }
-      for (const id of blocked) {
+      const dismiss = async (id: string, code: CloseCode, reason: string) => {
         const device = known.get(id);
         const frame = device ? this.#directory.membershipFrame(device) : null;
-        await this.#sender.dismiss(id, frame, CLOSE.blocked, 'blocked by an operator');
-      }
+        await this.#sender.dismiss(id, frame, code, reason);
+      };
+      for (const id of blocked) await dismiss(id, CLOSE.blocked, 'blocked by an operator');
+      for (const id of earlier) await dismiss(id, CLOSE.notReady, 'H-3: it proved an earlier key (K-6)');
     }
   }
 }

@@ -16,7 +16,7 @@ export interface ReducedReceipts {
   sessions: SessionChange[];
   /** What was sent to these devices in sessions up to the one named may not have arrived. */
   endedSessions: { device: string; session: number }[];
-  connected: { device: string; session: number; membership: Edition }[];
+  connected: { device: string; session: number; membership: Edition; key?: number }[];
   /** What devices said of themselves when they connected, by the newest session that said it. */
   introductions: { device: string; name?: string; displaced?: true }[];
   statuses: StatusReport[];
@@ -55,7 +55,7 @@ const DAY = 86_400_000;
 export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();
   const ended = new Map<string, number>();
-  const memberships = new Map<string, Edition>();
+  const shown = new Map<string, { membership: Edition; key?: number }>();
   const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
   const statuses = new Map<string, StatusReport>();
   const measures = new Map<string, MeasuredGateway[]>();
@@ -83,7 +83,8 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
         ended.set(device, Math.max(ended.get(device) ?? 0, session - 1));
         const change = sessionOf(device, session, at);
         if (!change) break;
-        memberships.set(device, receipt.membership);
+        const { membership, key } = receipt;
+        shown.set(device, { membership, ...(key !== undefined && { key }) });
         if (receipt.name !== undefined || receipt.displaced) {
           const { name, displaced } = receipt;
           introductions.set(device, {
@@ -155,7 +156,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
     endedSessions: [...ended].map(([device, session]) => ({ device, session })),
     connected: [...sessions.values()]
       .filter((change) => change.connected && !change.disconnected)
-      .map(({ device, session }) => ({ device, session, membership: memberships.get(device) ?? NO_EDITION })),
+      .map(({ device, session }) => ({ device, session, membership: NO_EDITION, ...shown.get(device) })),
     introductions: [...introductions.values()],
     statuses: [...statuses.values()],
     measures: [...measures].map(([device, measured]) => ({ device, measured })),

@@ -7,6 +7,7 @@ import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises'
 import type { Logger } from 'pino';
 import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
+import { keyMark } from '../../bus/key-mark.ts';
 import type { Dependency } from '../../health/health.ts';
 import { CLOSE, isNewer, type Prove } from '../../protocol/index.ts';
 import type { HeldLease } from '../held-lease.ts';
@@ -22,6 +23,7 @@ import {
   remoteAddress,
   type Session,
 } from '../sessions/session.ts';
+import type { Dismissals } from './dismissals.ts';
 import { judge } from './handshake.ts';
 import { flatten, type Interner } from './interner.ts';
 import type { MembershipCheck } from './membership-check.ts';
@@ -51,6 +53,7 @@ export interface AdmissionParts {
   isSigned: SignatureCheck;
   isMember: MembershipCheck;
   unsignedEntries: UnsignedEntries;
+  dismissals: Dismissals;
   directoryHealth: Dependency;
   lease(): HeldLease | null;
   /** Most devices of the worker. */
@@ -262,6 +265,7 @@ export class Admission {
       caps: interner.list(prove.caps),
       // What it gets with `welcome` counts as held, so that the administration server does not send it again.
       membership: outdated ? current : prove.membership,
+      key: keyMark(device.publicKey),
       policy: undefined,
       compliance: undefined,
       progressTick: 0,
@@ -338,7 +342,7 @@ export function connectedReceipt(
   address: string,
   at: number,
 ) {
-  const { device, software, caps, membership } = session;
+  const { device, software, caps, membership, key } = session;
   return {
     kind: 'connected' as const,
     device,
@@ -350,6 +354,7 @@ export function connectedReceipt(
     software,
     caps,
     membership,
+    key,
     at,
   };
 }

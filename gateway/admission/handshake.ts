@@ -15,6 +15,7 @@ import {
   proofBytes,
 } from '../../protocol/index.ts';
 import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
+import type { Dismissals } from './dismissals.ts';
 import type { MembershipCheck } from './membership-check.ts';
 import type { SignatureCheck } from './signature-check.ts';
 
@@ -31,7 +32,7 @@ export interface Rejection {
   order?: Uint8Array;
   /** Sent as a `redirect` with reason `scope` before the close (H-10). */
   redirectTo?: ListedGateway[];
-  /** Somebody else wrote the device's entry in the directory. */
+  /** Somebody else wrote the device's entry in the directory, or wrote an earlier one back. */
   unsigned?: true;
 }
 
@@ -40,6 +41,7 @@ interface Verifier {
   gateways: GatewayList;
   isSigned: SignatureCheck;
   isMember: MembershipCheck;
+  dismissals: Pick<Dismissals, 'outdate'>;
 }
 
 type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
@@ -73,6 +75,12 @@ const isMember: Step = (_applicant, device, verifier) =>
     ? null
     : { code: CLOSE.notReady, reason: 'H-3: no signed membership vouches for the device', unsigned: true };
 
+/** It was not sent away from here with a newer membership than its entry has (H-3). */
+const isCurrent: Step = (_applicant, device, { dismissals }) =>
+  dismissals.outdate(device)
+    ? { code: CLOSE.notReady, reason: 'H-3: the device was told a newer membership', unsigned: true }
+    : null;
+
 /** This gateway serves one of the device's groups (H-10). */
 const isInScope: Step = (_applicant, device, { gateways }) =>
   gateways.serves(device.groups)
@@ -84,7 +92,7 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
       };
 
 /** Cheap steps come first, and only an authenticated device learns its gateways. */
-const STEPS: readonly Step[] = [isActive, provesItsKey, isMember, isInScope];
+const STEPS: readonly Step[] = [isActive, provesItsKey, isMember, isCurrent, isInScope];
 
 export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
   const { device } = applicant;

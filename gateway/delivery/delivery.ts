@@ -1,6 +1,7 @@
 /** Sends outbox entries to their devices, and reports the commands that it could not deliver. */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Delivery as OutboxDelivery, OutboxEntry } from '../../bus/bus.ts';
+import type { Dismissals } from '../admission/dismissals.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
@@ -22,6 +23,7 @@ export interface DeliveryParts {
   spool: ReceiptSpool;
   metrics: Metrics;
   tunnels: Pick<TunnelRelay, 'deliver'>;
+  dismissals: Pick<Dismissals, 'take'>;
   incarnation: string;
   now: () => number;
 }
@@ -31,14 +33,16 @@ export class Delivery {
   readonly #spool: ReceiptSpool;
   readonly #metrics: Metrics;
   readonly #tunnels: Pick<TunnelRelay, 'deliver'>;
+  readonly #dismissals: Pick<Dismissals, 'take'>;
   readonly #incarnation: string;
   readonly #now: () => number;
 
-  constructor({ connections, spool, metrics, tunnels, incarnation, now }: DeliveryParts) {
+  constructor({ connections, spool, metrics, tunnels, dismissals, incarnation, now }: DeliveryParts) {
     this.#connections = connections;
     this.#spool = spool;
     this.#metrics = metrics;
     this.#tunnels = tunnels;
+    this.#dismissals = dismissals;
     this.#incarnation = incarnation;
     this.#now = now;
   }
@@ -49,6 +53,7 @@ export class Delivery {
     let count = 0;
     for (const { delivery } of entries) {
       if (delivery.tunnel || delivery.tunnelEnd) this.#tunnels.deliver(delivery);
+      if (delivery.frame && delivery.close) this.#dismissals.take(delivery.frame);
       for (const [index, device] of delivery.devices.entries()) {
         this.#assign(tasks, delivery, device, index, missed);
         if (++count % SLICE === 0) {
@@ -99,11 +104,8 @@ export class Delivery {
     missed: Map<string, string[]>,
   ): void {
     if (delivery.frame) {
-      if (!this.#connections.send(connection, delivery.frame)) {
-        this.#miss(delivery, device, missed);
-        return;
-      }
-      this.#metrics.deliveries++;
+      if (this.#connections.send(connection, delivery.frame)) this.#metrics.deliveries++;
+      else this.#miss(delivery, device, missed);
     }
     if (delivery.close) this.#connections.close(connection, delivery.close.code, delivery.close.reason);
   }

@@ -3,6 +3,7 @@
  * only when the reader of the previous one has finished, so that two leases never mix.
  */
 
+import type { Dismissals } from '../admission/dismissals.ts';
 import { type ReclaimParts, reclaim } from '../admission/reclaim.ts';
 import { Delivery } from '../delivery/delivery.ts';
 import { OutboxReader } from '../delivery/outbox-reader.ts';
@@ -13,6 +14,7 @@ import type { LeaseKeeper } from './keeper.ts';
 export interface LeaseWorkParts extends Omit<ReclaimParts, 'current' | 'wasOurs'> {
   outboxPollMs: number;
   tunnels: TunnelRelay;
+  dismissals: Dismissals;
 }
 
 export class LeaseWork {
@@ -63,12 +65,13 @@ export class LeaseWork {
   }
 
   #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
-    const { connections, spool, metrics, bus, outboxPollMs, tunnels, log } = this.#parts;
+    const { connections, spool, metrics, bus, outboxPollMs, tunnels, dismissals, log } = this.#parts;
     const delivery = new Delivery({
       connections,
       spool,
       metrics,
       tunnels,
+      dismissals,
       incarnation,
       now: bus.clock.now.bind(bus.clock),
     });

@@ -4,7 +4,7 @@
  * and strings that many devices share are shared (`interner.ts`).
  *
  * V8 heap bytes of one device, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24
- * to 40, the connection 112, the session 112, two numbers that are no small integers (`openedAt`, `budget`)
+ * to 40, the connection 112, the session 120, two numbers that are no small integers (`openedAt`, `budget`)
  * 32, the device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and
  * compliance are shared.
  */
@@ -51,6 +51,8 @@ export interface Session {
   readonly software: string;
   readonly caps: string[];
   readonly membership: Edition;
+  /** Mark of the public key that it proved. */
+  readonly key: number;
   policy: string | undefined;
   compliance: Compliance | undefined;
   /** Tick up to which the progress budget is spent (handlers/progress.ts). */

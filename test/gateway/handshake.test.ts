@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BusUnavailable, DirectoryIncomplete } from '../../bus/bus.ts';
+import { keyMark } from '../../bus/key-mark.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
 import { CLOSE, encodeGatewayMessage, encodeValue } from '../../protocol/index.ts';
@@ -56,6 +57,7 @@ test('H-6: a good proof is answered with welcome, and the session is reported', 
     const connected = await rig.receipt('connected');
     assert.equal(connected, {
       kind: 'connected',
+      key: keyMark(identity.publicKey),
       device: identity.id,
       session: welcome.session,
       incarnation: await rig.incarnation(),
@@ -138,6 +140,23 @@ test('S-8, H-11: a device that is blocked or deleted is told so, signed, before 
       const { code } = await device.closed();
       assert.is(code, state === 'blocked' ? CLOSE.blocked : CLOSE.unknownDevice);
     }
+  }));
+
+test('S-7: who was sent away with a newer membership is not admitted by an older entry', () =>
+  withRig({}, async (rig) => {
+    const identity = await rig.enrol();
+    const { device, session } = await connectDevice(rig.url, identity);
+    const newer = directoryDevice(identity, [ROOT], { membershipEdition: [1, 2] });
+    const close = { code: CLOSE.notReady, reason: 'an earlier key', sessions: [session] };
+    const delivery = { devices: [identity.id], frame: newer.membership, close };
+    assert.is(await rig.bus.outboxes.append(await rig.incarnation(), [delivery]), 'appended');
+    assert.is((await device.take('order')).sig.length, 64);
+    assert.is((await device.closed()).code, CLOSE.notReady);
+    const again = new RawDevice(rig.url);
+    await prove(again, identity);
+    assert.is((await again.closed()).code, CLOSE.notReady);
+    await rig.bus.inner.directory.putDevices([newer]);
+    await connectDevice(rig.url, identity);
   }));
 
 test('E-5, H-3, H-9: what a device says of itself is passed on, and only then', () =>

@@ -1,0 +1,55 @@
+import {
+  decodeGatewayMessage,
+  decodeOrderBody,
+  type Edition,
+  editionOf,
+  isNewer,
+  ProtocolError,
+} from '../../protocol/index.ts';
+
+/** Devices remembered; of more, the earliest is forgotten. */
+const KEPT = 10_000;
+
+/**
+ * The memberships with which devices were sent away here. The administration server does that when a device
+ * may not stay as it came: an entry of the directory that is older was put back by somebody else, or is not
+ * renewed yet, and admits nobody.
+ */
+export class Dismissals {
+  readonly #editions = new Map<string, Edition>();
+
+  /** `frame`: what the administration server sends with the close. */
+  take(frame: Uint8Array): void {
+    const order = membershipIn(frame);
+    if (order === null) return;
+    const { device } = order;
+    const known = this.#editions.get(device);
+    if (known && !isNewer(order.edition, known)) return;
+    this.#editions.delete(device);
+    this.#editions.set(device, order.edition);
+    if (this.#editions.size <= KEPT) return;
+    for (const earliest of this.#editions.keys()) {
+      this.#editions.delete(earliest);
+      return;
+    }
+  }
+
+  /** Whether this entry is older than what its device was sent away with. */
+  outdate({ id, membershipEdition }: { id: string; membershipEdition: Edition }): boolean {
+    const told = this.#editions.get(id);
+    return told !== undefined && isNewer(told, membershipEdition);
+  }
+}
+
+/** `null` for anything else. */
+function membershipIn(frame: Uint8Array): { device: string; edition: Edition } | null {
+  try {
+    const message = decodeGatewayMessage(frame);
+    const order = message?.t === 'order' ? decodeOrderBody(message.body) : null;
+    if (order?.kind !== 'membership' || !('device' in order.target)) return null;
+    return { device: order.target.device, edition: editionOf(order) };
+  } catch (error) {
+    if (error instanceof ProtocolError) return null;
+    throw error;
+  }
+}
