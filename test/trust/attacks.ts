@@ -1,8 +1,14 @@
 /** Every attack; those of one kind are in one file. */
 import type { Attack } from './attack.ts';
 import { ADMISSIONS } from './attacks/admissions.ts';
+import { BATCHES } from './attacks/batches.ts';
+import { CERTIFICATES } from './attacks/certificates.ts';
 import { CLOSINGS } from './attacks/closings.ts';
+import { COPIES } from './attacks/copies.ts';
+import { DIRECTORY } from './attacks/directory.ts';
+import { ENROLMENTS } from './attacks/enrolments.ts';
 import { EPOCHS } from './attacks/epochs.ts';
+import { JOINS } from './attacks/joins.ts';
 import { LOCATED } from './attacks/located.ts';
 import { MEMBERSHIPS } from './attacks/memberships.ts';
 import { ORDERS } from './attacks/orders.ts';
@@ -10,6 +16,7 @@ import { PASSES } from './attacks/passes.ts';
 import { PROGRAMS } from './attacks/programs.ts';
 import { RESULTS } from './attacks/results.ts';
 import { SECRETS } from './attacks/secrets.ts';
+import { SERVER_KEYS } from './attacks/server-keys.ts';
 import { TIMES } from './attacks/times.ts';
 import { TUNNELS } from './attacks/tunnels.ts';
 
@@ -23,7 +30,14 @@ export const ATTACKS: readonly Attack[] = [
   ...ADMISSIONS,
   ...LOCATED,
   ...TUNNELS,
+  ...ENROLMENTS,
+  ...SERVER_KEYS,
+  ...DIRECTORY,
   ...PROGRAMS,
-  ...EPOCHS,
+  ...BATCHES,
+  ...CERTIFICATES,
+  ...JOINS,
+  ...COPIES,
   ...SECRETS,
+  ...EPOCHS,
 ];

@@ -4,12 +4,8 @@
  * server.
  */
 import { join } from 'node:path';
-import { DatabaseSync } from '@photostructure/sqlite';
-import { secretBox } from '../../admin-api/at-rest/key-file.ts';
-import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
 import type { OrderSigner } from '../../admin-api/order-signer.ts';
-import type { Meta } from '../../admin-api/store/store.ts';
-import type { Delivery, DirectoryGateway, Receipt, TunnelGrant, WorkerIdentity } from '../../bus/bus.ts';
+import type { Delivery, Receipt, TunnelGrant, WorkerIdentity } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
 import { keysWith } from '../../bus/redis/keys.ts';
 import type { CommandOrder, GatewayAddress, SignedPass } from '../../protocol/index.ts';
@@ -18,6 +14,9 @@ import { Lab } from '../e2e/lab.ts';
 import { Wire } from '../e2e/wire.ts';
 import { Attacker } from './attackers/attacker.ts';
 import type { Script } from './attackers/stolen-address.ts';
+import { Database } from './database.ts';
+import { gatewayEntry } from './directory-entries.ts';
+import { type Joined, joinGateway, joinToken } from './joining.ts';
 import { Victim } from './victim.ts';
 
 const KEYS = keysWith('pp', false);
@@ -45,7 +44,10 @@ export class World {
   readonly addresses: Parts['addresses'];
   /** An honest device that nobody attacks. */
   readonly bystander: Victim;
+  readonly database: Database;
   readonly #deleted: TestDevice[] = [];
+  readonly #others: Attacker[] = [];
+  readonly #made = new Map<string, Promise<Attacker>>();
 
   private constructor({ lab, bystander, redis, gateway, network, installation, addresses }: Parts) {
     this.lab = lab;
@@ -55,6 +57,7 @@ export class World {
     this.network = network;
     this.installation = installation;
     this.addresses = addresses;
+    this.database = new Database(join(lab.deployment.folder, 'data'));
   }
 
   static async start(): Promise<World> {
@@ -85,6 +88,7 @@ export class World {
     this.redis.stop();
     this.gateway.stop();
     this.network.stop();
+    for (const attacker of this.#others) attacker.stop();
     await this.bystander.device.stop();
     await this.lab.stop();
   }
@@ -93,6 +97,7 @@ export class World {
   async between(): Promise<void> {
     await Promise.all(this.#deleted.splice(0).map((device) => device.stop()));
     await this.lab.dismiss();
+    await Promise.all(this.#others.map((attacker) => attacker.rest()));
     await this.gateway.rest();
     await this.network.rest();
     await this.lab.tidy();
@@ -108,11 +113,16 @@ export class World {
     return victim;
   }
 
-  /** A device that is not started yet, whose last session was at the stolen gateway: it dials that first. */
-  async captive(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
+  /** A device that is not started yet. */
+  async absent(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
     const wire = new Wire();
     const [device] = await this.lab.enrolled(1, { wire, probing: false, ...options });
-    const victim = new Victim(device as TestDevice, wire);
+    return new Victim(device as TestDevice, wire);
+  }
+
+  /** The same, and its last session was at the stolen gateway: it dials that first. */
+  async captive(options: Partial<TestDeviceOptions> = {}): Promise<Victim> {
+    const victim = await this.absent(options);
     await this.#lure(victim);
     return victim;
   }
@@ -145,6 +155,23 @@ export class World {
   /** URL of the attacker who sits on the way to the administration server. */
   onTheWay(): Promise<string> {
     return this.network.make('waylay');
+  }
+
+  /** What several attacks share, made by the first of them. */
+  once(name: string, make: () => Promise<Attacker>): Promise<Attacker> {
+    const made = this.#made.get(name) ?? make();
+    this.#made.set(name, made);
+    return made;
+  }
+
+  /** A gateway joined under this name, and its files were stolen afterwards. */
+  async stolenAfterJoining(name: string): Promise<{ attacker: Attacker; joined: Joined }> {
+    const joined = await joinGateway(this.lab, name, await joinToken(this.lab, name));
+    const { installation } = this;
+    const gateway = { name, port: 0, installation, folder: joined.folder };
+    const attacker = new Attacker({ redisUrl: this.lab.deployment.redis.url, gateway });
+    this.#others.push(attacker);
+    return { attacker, joined };
   }
 
   /** An operator deletes it. */
@@ -185,8 +212,7 @@ export class World {
 
   /** The genuine pass of a gateway, as the directory has it. */
   async passOf(gateway: string): Promise<SignedPass> {
-    const stored = (await this.redis.make('redis', 'HGET', KEYS.gateways, gateway)) as Uint8Array;
-    const { pass } = decode<DirectoryGateway>(stored);
+    const { pass } = await gatewayEntry(this.redis, gateway);
     if (!pass) throw new Error(`${gateway} has no pass`);
     return { body: new Uint8Array(pass.body), sig: new Uint8Array(pass.sig) };
   }
@@ -205,6 +231,15 @@ export class World {
     const holder = await attacker.make('redis', 'HGET', KEYS.presence(0), id);
     const [incarnation = ''] = String(holder).split(' ');
     await this.#append(attacker, incarnation, { devices: [id], ...delivery });
+  }
+
+  async hasLease(incarnation: string): Promise<boolean> {
+    return (await this.redis.make('redis', 'EXISTS', KEYS.lease(incarnation))) === 1;
+  }
+
+  /** The attacker says where a device is. */
+  async claim(attacker: Attacker, { id }: Victim, incarnation: string): Promise<void> {
+    await attacker.make('redis', 'HSET', KEYS.presence(0), id, `${incarnation} ${Date.now() * 1_000}`);
   }
 
   async #append(attacker: Attacker, incarnation: string, delivery: Delivery): Promise<void> {
@@ -237,17 +272,6 @@ export class World {
 
   /** Signs what the administration server could have signed at another time. */
   async signer(): Promise<OrderSigner> {
-    const data = join(this.lab.deployment.folder, 'data');
-    const database = new DatabaseSync(join(data, 'pushpoint.db'), { readOnly: true });
-    try {
-      const get = async (key: string) => {
-        const row = database.prepare('select value from meta where key = ?').get(key);
-        return (row as { value: string } | undefined)?.value ?? null;
-      };
-      const box = secretBox({ ownFile: join(data, 'secrets.key') });
-      return (await ServerKeys.load({ meta: { get } as unknown as Meta, box })).signer;
-    } finally {
-      database.close();
-    }
+    return (await this.database.keys()).server.signer;
   }
 }

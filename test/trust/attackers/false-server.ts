@@ -1,17 +1,29 @@
-/** On the way to the administration server: passes requests on, and answers some itself. */
+/** On the way to the administration server: passes requests on, changes them, and answers some itself. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type Carried, ENROLMENTS, type Enrolment } from './false-enrolment.ts';
 
-/** `forward`: nothing is changed. `false`: this answer in place of the last one. `repeat`: an earlier one. */
-export type Deceit = { is: 'forward' } | { is: 'false'; answer: object } | { is: 'repeat' };
+/**
+ * `forward`: nothing is changed. `false`: this answer in place of the last one. `repeat`: an earlier one.
+ * `enrol`: what becomes of a request to enrol.
+ */
+export type Deceit =
+  | { is: 'forward' }
+  | { is: 'false'; answer: object }
+  | { is: 'repeat' }
+  | { is: 'enrol'; how: Enrolment };
+
+const JSON_TYPE = { 'content-type': 'application/json' };
 
 export class FalseServer {
   readonly #honest: string;
   #server: Server | undefined;
   #deceit: Deceit = { is: 'forward' };
-  #earlier: string | undefined;
+  #earlier: Carried | undefined;
   /** Answers it changed. */
   deceived = 0;
+  /** Requests it changed, and that were granted. */
+  granted = 0;
 
   constructor(honest: string) {
     this.#honest = honest;
@@ -30,6 +42,7 @@ export class FalseServer {
   begin(deceit: Deceit): void {
     this.#deceit = deceit;
     this.deceived = 0;
+    this.granted = 0;
   }
 
   close(): void {
@@ -40,24 +53,43 @@ export class FalseServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
-    const body = Buffer.concat(parts).toString();
-    const headers = { 'content-type': 'application/json' };
-    // The second question of the two (G-16): what is answered to it counts.
-    const counts = request.url === '/v1/locate' && 'proof' in JSON.parse(body);
-    const own = counts ? this.#own() : undefined;
-    if (own !== undefined) {
-      this.deceived++;
-      response.writeHead(200, headers).end(own);
-      return;
-    }
-    const honest = await fetch(this.#honest + request.url, { method: 'POST', headers, body });
-    const text = await honest.text();
-    if (counts && honest.ok) this.#earlier = text;
-    response.writeHead(honest.status, headers).end(text);
+    const asked = JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>;
+    const { status, json } = await this.#carried(request.url ?? '', asked);
+    response.writeHead(status, JSON_TYPE).end(JSON.stringify(json));
   }
 
-  #own(): string | undefined {
-    if (this.#deceit.is === 'false') return JSON.stringify(this.#deceit.answer);
-    return this.#deceit.is === 'repeat' ? this.#earlier : undefined;
+  async #carried(path: string, asked: Record<string, unknown>): Promise<Carried> {
+    const ask = async (json: object): Promise<Carried> => {
+      const body = JSON.stringify(json);
+      const answer = await fetch(this.#honest + path, { method: 'POST', headers: JSON_TYPE, body });
+      return { status: answer.status, json: (await answer.json()) as Carried['json'] };
+    };
+    const enrols = path === '/v1/enroll';
+    // The second question of the two (G-16): what is answered to it counts.
+    if (!enrols && !(path === '/v1/locate' && 'proof' in asked)) return ask(asked);
+    const own = await this.#own(enrols, asked, ask);
+    if (own) {
+      this.deceived++;
+      return own;
+    }
+    this.#earlier = await ask(asked);
+    return this.#earlier;
+  }
+
+  async #own(
+    enrols: boolean,
+    asked: Record<string, unknown>,
+    ask: (json: object) => Promise<Carried>,
+  ): Promise<Carried | undefined> {
+    const deceit = this.#deceit;
+    if (deceit.is === 'repeat') return this.#earlier;
+    if (deceit.is === 'false' && !enrols) return { status: 200, json: { ...deceit.answer } };
+    if (deceit.is !== 'enrol' || !enrols) return undefined;
+    const made = await ENROLMENTS[deceit.how](asked, async (json) => {
+      const answer = await ask(json);
+      if (json !== asked && answer.status === 201) this.granted++;
+      return answer;
+    });
+    return made;
   }
 }

@@ -1,8 +1,9 @@
 /** What an attacker can do with what was stolen. Runs in the attacker's own process. */
 import { Redis } from 'ioredis';
 import { type RawData, WebSocket } from 'ws';
-import type { Receipt, WorkerIdentity, WorkerLoad } from '../../../bus/bus.ts';
+import type { Leases, Receipt, WorkerIdentity, WorkerLoad } from '../../../bus/bus.ts';
 import { encode } from '../../../bus/encoding.ts';
+import { keysWith } from '../../../bus/redis/keys.ts';
 import { RedisBus } from '../../../bus/redis/redis-bus.ts';
 import { makeSeal } from '../../../bus/redis/seals/seal.ts';
 import type { GatewayIdentity } from '../../../gateway/joining/identity.ts';
@@ -10,6 +11,7 @@ import { IdentityFiles } from '../../../gateway/joining/identity-files.ts';
 import { decodeGatewayMessage, type GatewayMessage, SUBPROTOCOL } from '../../../protocol/index.ts';
 import { type Entered, type Entry, enterTunnel } from '../enter-tunnel.ts';
 import { type Deceit, FalseServer } from './false-server.ts';
+import type { JoinMoves, JoinOutcome, LeftRequest } from './join-moves.ts';
 import { type Heard, type Identity, type Script, StolenAddress } from './stolen-address.ts';
 import { Tap } from './tap.ts';
 
@@ -61,12 +63,55 @@ export class Moves {
     await this.redis('XADD', stream, '*', 'b', batch, 'i', installation, 's', seal);
   }
 
-  /** Registers as a worker of a gateway, as far as the attacker can. */
-  async register(identity: WorkerIdentity, load: WorkerLoad): Promise<void> {
-    const bus = new RedisBus({ url: this.#redisUrl });
+  /** Registers as a worker of a gateway, sealed as far as the attacker can; the incarnation. */
+  async register(identity: WorkerIdentity, load: WorkerLoad): Promise<string> {
+    return this.#leased((leases) => leases.acquire(identity, load, 60_000));
+  }
+
+  async unregister(incarnation: string): Promise<void> {
+    await this.#leased((leases) => leases.release(incarnation));
+  }
+
+  async #leased<T>(work: (leases: Leases) => Promise<T>): Promise<T> {
+    const own = this.#identity;
+    const bus = new RedisBus({ url: this.#redisUrl, ...(own && { credentials: () => own }) });
     await bus.start();
-    await bus.leases.acquire(identity, load, 60_000);
-    await bus.stop();
+    try {
+      return await work(bus.leases);
+    } finally {
+      await bus.stop();
+    }
+  }
+
+  /** Asks to be let in under this name with a join token. */
+  async join(gateway: string, token: string): Promise<JoinOutcome> {
+    return (await this.#joins()).byToken(gateway, token);
+  }
+
+  /** Asks for a new certificate with the one that it has. */
+  async renew(): Promise<JoinOutcome> {
+    return (await this.#joins()).renewal(had(this.#identity));
+  }
+
+  /** The next request to join that a gateway leaves. */
+  async requestToJoin(): Promise<LeftRequest> {
+    return (await this.#joins()).left();
+  }
+
+  /** Leaves such a request once more. */
+  async joinAgain(left: LeftRequest): Promise<JoinOutcome> {
+    return (await this.#joins()).ask(left);
+  }
+
+  /** Answers the next gateway that asks to join, in the place of the administration server. */
+  async answerJoin(): Promise<void> {
+    await (await this.#joins()).answer();
+  }
+
+  /** Loaded by those who join only: it is a lot. */
+  async #joins(): Promise<JoinMoves> {
+    const { JoinMoves } = await import('./join-moves.ts');
+    return new JoinMoves(had(this.#redis), keysWith('pp', false));
   }
 
   /** Serves devices at the stolen gateway's address from now on. */
@@ -83,6 +128,7 @@ export class Moves {
   }
 
   async close(): Promise<void> {
+    await this.leave();
     await this.#address?.close();
     this.#server?.close();
     this.#tap?.close();
@@ -92,19 +138,26 @@ export class Moves {
   async knock(url: string): Promise<Uint8Array> {
     const socket = new WebSocket(url, SUBPROTOCOL);
     this.#knocking = socket;
-    const message = await nextMessage(socket);
-    if (message?.t !== 'challenge') throw new Error('no challenge');
+    const message = await first(socket, 'challenge');
+    if (message === null) throw new Error('no challenge');
     return message.nonce;
   }
 
-  /** Sends a proof to that gateway; whether it admits the sender. */
+  /** Sends a proof to that gateway; whether it admits the sender, who stays until it leaves. */
   async prove(frame: Uint8Array): Promise<boolean> {
-    const socket = this.#knocking;
-    if (!socket) throw new Error('it has not knocked');
+    const socket = had(this.#knocking ?? null);
+    const welcome = first(socket, 'welcome');
     socket.send(frame);
-    const message = await nextMessage(socket);
-    socket.terminate();
-    return message?.t === 'welcome';
+    return (await welcome) !== null;
+  }
+
+  /** Whether the sender of the last proof is still connected. */
+  async isIn(): Promise<boolean> {
+    return this.#knocking?.readyState === WebSocket.OPEN;
+  }
+
+  async leave(): Promise<void> {
+    this.#knocking?.terminate();
   }
 
   /** Sits before a port that was its own; the port to dial instead. */
@@ -136,18 +189,29 @@ export class Moves {
     had(this.#server).begin(deceit);
   }
 
-  /** Answers that were not the server's since then. */
+  /** Answers that were not the server's, or to other questions than were asked, since then. */
   async deceived(): Promise<number> {
     return had(this.#server).deceived;
   }
+
+  /** Requests of its own making that the server granted since then. */
+  async granted(): Promise<number> {
+    return had(this.#server).granted;
+  }
 }
 
-/** `null`: the connection ended instead. */
-function nextMessage(socket: WebSocket): Promise<GatewayMessage | null> {
+/** The first message of this kind; `null`: the connection ended instead. */
+function first<T extends GatewayMessage['t']>(
+  socket: WebSocket,
+  kind: T,
+): Promise<Extract<GatewayMessage, { t: T }> | null> {
   return new Promise((resolve) => {
-    socket.once('message', (data: RawData) => resolve(decodeGatewayMessage(new Uint8Array(data as Buffer))));
-    socket.once('error', () => resolve(null));
-    socket.once('close', () => resolve(null));
+    socket.on('message', (data: RawData) => {
+      const message = decodeGatewayMessage(new Uint8Array(data as Buffer));
+      if (message?.t === kind) resolve(message as Extract<GatewayMessage, { t: T }>);
+    });
+    socket.on('error', () => resolve(null));
+    socket.on('close', () => resolve(null));
   });
 }
 

@@ -43,11 +43,18 @@ function relayed(
   };
 }
 
-/** Whether `gw1` admits who sends this proof. */
-async function knocks(world: World, prove: Omit<Prove, 'sig'>, sign: Signer): Promise<boolean> {
+/** Whether `gw1` admits who sends this proof; then it leaves, unless it `stays`. */
+export async function knocks(
+  world: World,
+  prove: Omit<Prove, 'sig'>,
+  sign: Signer,
+  stays = false,
+): Promise<boolean> {
   const nonce = await world.network.make('knock', world.addresses.gw1.url);
   const message: DeviceMessage = { ...prove, sig: sign(nonce) };
-  return world.network.make('prove', encodeDeviceMessage(message));
+  const admitted = await world.network.make('prove', encodeDeviceMessage(message));
+  if (!stays) await world.network.make('leave');
+  return admitted;
 }
 type Signer = (nonce: Uint8Array) => Uint8Array;
 

@@ -1,10 +1,11 @@
 /** What an old copy of the database may still do. */
-import { cp } from 'node:fs/promises';
+import { cp, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adminFlags } from '../../deployment/flags.ts';
 import { startCli } from '../../services/processes.ts';
 import { freePort, waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
+import { gatewayEntry } from '../directory-entries.ts';
 import type { World } from '../world.ts';
 
 async function restored({ lab }: World): Promise<void> {
@@ -15,44 +16,84 @@ async function restored({ lab }: World): Promise<void> {
   if (code !== 0) throw new Error(`restored: ${program.output}`);
 }
 
-export const EPOCHS: readonly Attack[] = [
-  {
-    name: 'old-database',
-    by: 'redis',
-    rules: 'S-7',
-    title: 'who has an old copy of the database starts a server on it beside the fleet',
+/** Somebody starts a server on this copy; whether it serves. */
+async function serves({ lab }: World, dataDir: string, whyNot: string): Promise<boolean> {
+  const { folder, redis } = lab.deployment;
+  const port = await freePort();
+  const flags = [...adminFlags({ dataDir, port }), '--redis-url', redis.url];
+  const program = startCli(['admin', ...flags], { cwd: folder });
+  try {
+    return await waitFor(
+      async () => {
+        if (program.output.includes(whyNot)) return 'refuses';
+        const answer = await fetch(`http://127.0.0.1:${port}/ready`);
+        return (await answer.text()).includes(whyNot) ? 'refuses' : answer.status === 200 && 'serves';
+      },
+      { timeoutMs: 20_000, what: 'the old server to serve or to say why not' },
+    ).then((found) => found === 'serves');
+  } finally {
+    await program.stop(2_000);
+  }
+}
+
+function oldDatabase(
+  { name, rules, title }: Pick<Attack, 'name' | 'rules' | 'title'>,
+  whyNot: string,
+  /** Copies the database into `old`, and makes a change after which the copy is old. */
+  grow: (world: World, old: string) => Promise<unknown>,
+): Attack {
+  return {
+    ...{ name, by: 'redis', rules, title },
     async stage(world) {
-      const { deployment } = world.lab;
-      const [data, old] = [join(deployment.folder, 'data'), join(deployment.folder, 'old')];
-      await deployment.end('admin');
-      await cp(data, old, { recursive: true });
-      await restored(world);
-      await deployment.start('admin');
-      const port = await freePort();
-      const flags = [...adminFlags({ dataDir: old, port }), '--redis-url', deployment.redis.url];
-      let status = 0;
+      const old = await mkdtemp(join(world.lab.deployment.folder, 'old-'));
+      await grow(world, old);
+      let itServes = false;
       return {
-        async attack() {
-          const program = startCli(['admin', ...flags], { cwd: deployment.folder });
-          try {
-            await waitFor(
-              async () => {
-                const answer = await fetch(`http://127.0.0.1:${port}/ready`);
-                const said = await answer.text();
-                status = answer.status;
-                return status === 200 || said.includes('and epoch 2 was in use');
-              },
-              { timeoutMs: 20_000, what: 'the old server to serve or to say why not' },
-            );
-          } finally {
-            await program.stop(2_000);
-          }
+        attack: async () => {
+          itServes = await serves(world, old, whyNot);
         },
         control: () => world.reaches(world.bystander),
-        judge: async () => (status === 200 ? 'a server on the old copy works for the fleet' : null),
+        judge: async () => (itServes ? 'a server on the old copy works for the fleet' : null),
       };
     },
-  },
+  };
+}
+
+export const EPOCHS: readonly Attack[] = [
+  oldDatabase(
+    {
+      name: 'old-database-and-keys',
+      rules: 'K-3',
+      title: 'who has a copy of the database from before the server keys changed starts a server on it',
+    },
+    'it is an older copy',
+    async ({ lab, redis }, old) => {
+      const data = join(lab.deployment.folder, 'data');
+      await lab.deployment.backUp(join(old, 'pushpoint.db'));
+      await cp(join(data, 'secrets.key'), join(old, 'secrets.key'));
+      const newest = async () => Buffer.from((await gatewayEntry(redis, 'gw1')).keys?.at(-1)?.body ?? []);
+      const before = await newest();
+      await lab.operator.api.request('POST', '/v1/keys/rotation');
+      await waitFor(async () => !(await newest()).equals(before), {
+        what: 'gateways to carry the next keys',
+      });
+    },
+  ),
+  oldDatabase(
+    {
+      name: 'old-database',
+      rules: 'S-7',
+      title: 'who has an old copy of the database starts a server on it beside the fleet',
+    },
+    'and epoch 2 was in use',
+    async (world, old) => {
+      const { deployment } = world.lab;
+      await deployment.end('admin');
+      await cp(join(deployment.folder, 'data'), old, { recursive: true });
+      await restored(world);
+      await deployment.start('admin');
+    },
+  ),
   {
     name: 'raised-epoch',
     by: 'redis',

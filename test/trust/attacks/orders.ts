@@ -19,14 +19,14 @@ import { carried } from './carried.ts';
 const MINUTE_MS = 60_000;
 const { privateKey: ATTACKERS_KEY } = generateKeyPairSync('ed25519');
 
-/** Signed by the attacker's own key. */
-export function forgedOrder(order: OrderBody): Uint8Array {
+/** Signed by a key of the attacker. */
+export function forgedOrder(order: OrderBody, key = ATTACKERS_KEY): Uint8Array {
   const body = encodeOrderBody(order);
-  const sig = new Uint8Array(sign(null, orderBytes(body), ATTACKERS_KEY));
+  const sig = new Uint8Array(sign(null, orderBytes(body), key));
   return encodeGatewayMessage({ t: 'order', body, sig });
 }
 
-function forgedCommand(device: string, id: string): CommandOrder {
+export function forgedCommand(device: string, id: string): CommandOrder {
   return {
     ...{ kind: 'command', id, type: 'sync', args: null, target: { device }, timeoutMs: MINUTE_MS },
     ...{ issuedAt: Date.now(), expiresAt: Date.now() + MINUTE_MS },

@@ -1,50 +1,41 @@
-/** Programs that are none of the installation, and gateways that speak for others. */
-import type { DeviceView } from '../../../cli/api/views.ts';
-import { waitFor } from '../../wait.ts';
+/** What somebody reports of devices that are with another gateway. */
+import { incarnationOf } from '../../../bus/credentials.ts';
 import type { Attack } from '../attack.ts';
+import type { Attacker } from '../attackers/attacker.ts';
+import type { World } from '../world.ts';
+import { cameTo, serving, viewOf } from './certificates.ts';
 
-const FOREIGN = 'gw9';
+const FORGED = 'p-forged';
 
-export const PROGRAMS: readonly Attack[] = [
-  {
-    name: 'foreign-gateway',
-    by: 'redis',
-    rules: 'S-9',
-    title: 'a program that knows where Redis is registers as a gateway for everybody',
+/** Somebody reports the policy of a device; `incarnation`: with whom the device is, as it writes. */
+function telling(
+  { name, title }: Pick<Attack, 'name' | 'title'>,
+  prepare: (world: World) => Promise<{ attacker: Attacker; incarnation?: string }>,
+): Attack {
+  return {
+    ...{ name, by: 'gateway', rules: 'B-1', title },
     async stage(world) {
-      const { api } = world.lab.operator;
-      const known = async () =>
-        (await world.lab.operator.gateways()).items.some((row) => row.name === FOREIGN);
-      const refused = () => world.adminMetric('pushpoint_bus_refused_total', 'kind="lease"');
-      const before = await refused();
+      const { attacker, incarnation } = await prepare(world);
+      const victim = await world.victim();
+      const device = victim.id;
       return {
         async attack() {
-          const address = 'ws://127.0.0.1:9';
-          await world.redis.make(
-            'register',
-            {
-              ...{ worker: `${FOREIGN}/0`, gateway: FOREIGN, host: 'attacker', pid: 1, version: '0.1.0' },
-              initial: { group: 'all', runPushServer: true, port: 9, address, connectionLimit: 1_000_000 },
-            },
-            {
-              ...{ connections: 0, limit: 1_000_000, admissionRate: 0, bufferedBytes: 0, memoryBytes: 1 },
-              ...{ cpu: 0, port: 9, revision: 0 },
-            },
-          );
-          await waitFor(async () => (await known()) || (await refused()) > before, {
-            timeoutMs: 20_000,
-            what: 'the server to look at the lease',
-          });
+          if (incarnation !== undefined) await world.claim(attacker, victim, incarnation);
+          const at = Date.now();
+          await world.report(attacker, [{ kind: 'status', device, policy: FORGED, at }]);
         },
         control: () => world.reaches(world.bystander),
         async judge() {
-          if (!(await known())) return null;
-          await api.request('DELETE', `/v1/gateways/${FOREIGN}`).catch(() => undefined);
-          return 'it is a gateway of the installation';
+          if (incarnation !== undefined) await attacker.make('unregister', incarnation);
+          const { policy } = await viewOf(world, victim);
+          return policy === FORGED ? 'the ledger has the forged policy' : null;
         },
       };
     },
-  },
+  };
+}
+
+export const PROGRAMS: readonly Attack[] = [
   {
     name: 'presence-theft',
     by: 'redis',
@@ -52,46 +43,51 @@ export const PROGRAMS: readonly Attack[] = [
     title: 'who writes to Redis reports that a device came to the stolen gateway',
     async stage(world) {
       const victim = await world.victim();
-      const { session = 0 } = (victim.device.sdk.session ?? {}) as { session?: number };
       return {
-        attack: () =>
-          world.report(world.redis, [
-            {
-              ...{ kind: 'connected', device: victim.id, session: session + 1, incarnation: 'gw2~x' },
-              ...{ worker: 'gw2/0', gateway: 'gw2', address: '127.0.0.1', software: 'x', caps: [] },
-              ...{ membership: [1, 1], at: Date.now() },
-            },
-          ]),
+        attack: () => world.report(world.redis, [cameTo('gw2', victim)]),
         control: () => world.reaches(world.bystander),
         async judge() {
-          const { gateway } = await world.lab.operator.api.get<DeviceView>(`/v1/devices/${victim.id}`);
+          const { gateway } = await viewOf(world, victim);
           return gateway === 'gw2' ? 'the ledger has it at the stolen gateway' : null;
         },
       };
     },
   },
+  telling(
+    {
+      name: 'status-of-others',
+      title: 'a stolen gateway reports the policy of a device that is with another',
+    },
+    async ({ gateway }) => ({ attacker: gateway }),
+  ),
+  telling(
+    {
+      name: 'presence-claimed',
+      title: 'a stolen gateway that serves nobody writes that a device is with it, and speaks for it',
+    },
+    async ({ gateway }) => ({ attacker: gateway, incarnation: incarnationOf('gw2', 'x') }),
+  ),
+  telling(
+    {
+      name: 'presence-outside-its-group',
+      title: 'a stolen gateway writes that a device of a group that it does not serve is with it',
+    },
+    async (world) => serving(world, 'gw5', 'branch'),
+  ),
   {
-    name: 'status-of-others',
+    name: 'batch-for-another',
     by: 'gateway',
-    rules: 'B-1',
-    title: 'a stolen gateway reports the compliance of a device that is with another',
+    rules: 'S-9',
+    title: 'a stolen gateway reports in the name of the gateway that a device is with',
     async stage(world) {
       const victim = await world.victim();
+      const software = 'forged';
       return {
-        attack: () =>
-          world.report(world.gateway, [
-            {
-              kind: 'status',
-              device: victim.id,
-              compliance: 'compliant',
-              policy: 'p-forged',
-              at: Date.now(),
-            },
-          ]),
+        attack: () => world.report(world.gateway, [cameTo('gw1', victim, { software })]),
         control: () => world.reaches(world.bystander),
         async judge() {
-          const view = await world.lab.operator.api.get<DeviceView>(`/v1/devices/${victim.id}`);
-          return JSON.stringify(view).includes('p-forged') ? 'the ledger has the forged policy' : null;
+          const view = await viewOf(world, victim);
+          return view.software === software ? 'the ledger has what it says' : null;
         },
       };
     },

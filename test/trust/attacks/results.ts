@@ -1,12 +1,15 @@
 /** Ends that no device reported. */
 import { randomBytes } from 'node:crypto';
 import type { Receipt } from '../../../bus/bus.ts';
+import { nodeCrypto } from '../../../device/index.ts';
 import {
   decodeResultBody,
   encodeGatewayMessage,
   encodeResultBody,
   OPEN_STATES,
+  RESULT_KEY_BYTES,
   type Result,
+  resultBytes,
 } from '../../../protocol/index.ts';
 import { gate, type TestDevice } from '../../e2e/fleet.ts';
 import { waitFor } from '../../wait.ts';
@@ -84,9 +87,37 @@ async function genuineElsewhere(world: World, same: boolean): Promise<Scene> {
   };
 }
 
+/** As the device would seal it with the secret that it has. */
+async function sealedBy(device: TestDevice, id: string) {
+  const { identity } = (await device.store.load()).state;
+  if (!identity) throw new Error('the device is not enrolled');
+  const body = encodeResultBody({ state: 'succeeded' });
+  const key = await nodeCrypto.mac(identity.secret, RESULT_KEY_BYTES);
+  return { id, body, mac: await nodeCrypto.mac(key, resultBytes(device.id, id, body)) };
+}
+
 export const RESULTS: readonly Attack[] = [
   forged('redis', 'who writes to Redis'),
   forged('gateway', 'a stolen gateway'),
+  {
+    name: 'result-of-an-earlier-secret',
+    by: 'gateway',
+    rules: 'R-8',
+    title: 'a stolen gateway seals a result with a secret that a device had until it was given the next one',
+    async stage(world) {
+      const [before, after] = (await world.lab.enrolled(2)) as [TestDevice, TestDevice];
+      const { id } = await world.lab.operator.send('sync', [before, after]);
+      world.database.change('update devices set generation = 2 where id = ?', before.id);
+      return {
+        attack: async () => world.report(world.gateway, [receipt(before, await sealedBy(before, id))]),
+        async control() {
+          await world.report(world.gateway, [receipt(after, await sealedBy(after, id))]);
+          await world.lab.operator.reaches(id, after, 'succeeded');
+        },
+        judge: () => ended(world, before, id),
+      };
+    },
+  },
   {
     name: 'result-of-another-device',
     by: 'gateway',

@@ -1,10 +1,13 @@
 /** Tunnels read on their way, and entered by who has no key. */
 import { createHash, randomBytes } from 'node:crypto';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import type { OpenedTunnelView } from '../../../cli/api/views.ts';
+import type { Delivery } from '../../../bus/bus.ts';
+import type { OpenedTunnelView, TunnelView } from '../../../cli/api/views.ts';
 import { tcpTunnels } from '../../../device/index.ts';
+import { waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
 import { type Entered, type Entry, enterTunnel } from '../enter-tunnel.ts';
+import { recorded } from '../recorded.ts';
 import type { Success } from '../success.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
@@ -38,12 +41,18 @@ async function behind(world: World): Promise<{ service: Service; victim: Victim;
   return { service, victim: await world.victim({ tunnels: tcpTunnels({ allow: [port] }) }), port };
 }
 
-/** What the operator who opens a tunnel to the port gets. */
-async function openTunnel({ lab }: World, victim: Victim, port: number): Promise<Entry> {
+const tunnelOf = ({ lab }: World, id: string) => lab.operator.api.get<TunnelView>(`/v1/tunnels/${id}`);
+
+/** What the operator who opens a tunnel to the port gets; the device is in it. */
+async function openTunnel(world: World, victim: Victim, port: number): Promise<Entry> {
+  const { lab } = world;
   const body = { deviceId: victim.id, port };
   const { tunnel, join } = await lab.operator.api.request<OpenedTunnelView>('POST', '/v1/tunnels', { body });
   if (!join) throw new Error(`no tunnel: ${tunnel.end?.reason}`);
   const { gateway, worker, ticket, key } = join;
+  await waitFor(async () => (await tunnelOf(world, tunnel.id)).deviceHere, {
+    what: 'the device to join the tunnel',
+  });
   const target = { host: tunnel.host, port: tunnel.port };
   return { tunnel: tunnel.id, gateway, worker, ticket, key: Buffer.from(key ?? '', 'base64url'), target };
 }
@@ -95,6 +104,32 @@ export const TUNNELS: readonly Attack[] = [
     },
     ({ joined }) => (joined ? 'the gateway gave the attacker a place' : null),
   ),
+  {
+    name: 'replayed-grant',
+    by: 'redis',
+    rules: 'T-3',
+    title: 'who once had the ticket of a tunnel repeats its grant in Redis after the end of the tunnel',
+    async stage(world) {
+      const { victim, port } = await behind(world);
+      const opening = () => openTunnel(world, victim, port);
+      const grants = ({ tunnel }: Delivery) => tunnel !== undefined;
+      const { result: entry, repeat } = await recorded(world, opening, grants);
+      const { api } = world.lab.operator;
+      await api.request('POST', `/v1/tunnels/${entry.tunnel}/close`, { body: {} });
+      await waitFor(async () => (await tunnelOf(world, entry.tunnel)).state === 'ended', {
+        what: 'the end of the tunnel',
+      });
+      let entered: Entered = { joined: false, heard: null, why: '' };
+      return {
+        async attack() {
+          await repeat();
+          entered = await world.redis.make('enter', entry);
+        },
+        control: async () => hears(await openTunnel(world, victim, port)),
+        judge: async () => (entered.joined ? 'the gateway gave the attacker a place' : null),
+      };
+    },
+  },
 ];
 
 /** The attacker grants itself the operator's place in an open tunnel, and comes with no key. */

@@ -1,10 +1,17 @@
 /** What keeps ends that no device made out of the ledger. */
+import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
 
 const SIGNING = 'protocol/signing.js';
 const INTO = 'into = new Uint8Array(AUTHENTICATED_BYTES_MAX)';
 const RESULT_BYTES = `export function resultBytes(device, command, body, ${INTO}) {\n`;
 const SECRET_BYTES = `export function deviceSecretBytes(device, generation, ${INTO}) {\n`;
+
+const OLD_KEYS_SERVE: Patch = {
+  file: 'admin-api/keys/server-keys.js',
+  find: 'if (!followed || isAfter(this.keys, followed.keys))',
+  replace: 'if (true)',
+};
 
 export const LEDGER: readonly TrustMutation[] = [
   {
@@ -43,16 +50,47 @@ export const LEDGER: readonly TrustMutation[] = [
     proof: 'swapped-bodies',
   },
   {
+    name: 'secrets-of-before',
+    title: 'the ledger takes results that an earlier secret of the device sealed',
+    patches: [
+      {
+        file: 'admin-api/ledger/reported-ends.js',
+        find: 'const generation = generations?.get(receipt.device) ?? 1;',
+        replace: 'const generation = 1;',
+      },
+    ],
+    proof: 'result-of-an-earlier-secret',
+  },
+  {
+    name: 'runs-after-each-other',
+    title: 'two runs of a program that follow each other make a clone',
+    patches: [
+      {
+        file: 'admin-api/ledger/copies.js',
+        find: 'if (now - upMs + MARGIN_MS >= copies.since)',
+        replace: 'if (false)',
+      },
+    ],
+    proof: 'false-clone',
+  },
+  {
     name: 'old-databases-serve',
-    title: 'a server works on a database of an earlier epoch than was seen',
+    title: 'a server works on a database of an earlier epoch than was seen, and of earlier keys',
     patches: [
       {
         file: 'bus/redis/owner.js',
         find: 'if (held.epoch <= own.epoch)\n            return false;',
         replace: 'return false;',
       },
+      OLD_KEYS_SERVE,
     ],
     proof: 'old-database',
+  },
+  {
+    name: 'old-keys-serve',
+    title: 'a server works on a database of earlier server keys than gateways carry',
+    patches: [OLD_KEYS_SERVE],
+    proof: 'old-database-and-keys',
   },
   {
     name: 'epochs-unsealed',

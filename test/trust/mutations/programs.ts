@@ -3,6 +3,9 @@ import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
 
 const RECEIPTS = 'bus/redis/receipt-entry.js';
+const OWN_DEVICES = 'admin-api/ledger/own-devices.js';
+const LEASES = 'bus/redis/lease-records.js';
+const SESSIONS = 'admin-api/store/devices/sessions.js';
 
 /** Through Redis it stands before what the two ends of a tunnel, and devices, check themselves. */
 export const DELIVERIES_UNSEALED: Patch = {
@@ -17,7 +20,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
     title: 'whoever writes a lease is a gateway',
     patches: [
       {
-        file: 'bus/redis/lease-records.js',
+        file: LEASES,
         find: "if (said === null || sealed !== 'good')",
         replace: 'if (said === null)',
       },
@@ -51,9 +54,112 @@ export const PROGRAMS: readonly TrustMutation[] = [
     proof: 'status-of-others',
   },
   {
+    name: 'presence-of-anyone',
+    title: 'the ledger believes presence of whoever wrote it',
+    patches: [
+      {
+        file: OWN_DEVICES,
+        find: 'isAlive: alive.has(holder.incarnation)',
+        replace: 'isAlive: true',
+      },
+    ],
+    proof: 'presence-claimed',
+  },
+  {
+    name: 'any-group-spoken-for',
+    title: 'a gateway speaks for devices of groups that it does not serve',
+    patches: [
+      {
+        file: OWN_DEVICES,
+        find: "return kind === 'disconnected' || isServed(groupPath, groupId);",
+        replace: 'return true;',
+      },
+    ],
+    proof: 'presence-outside-its-group',
+  },
+  {
     name: 'deliveries-unsealed',
     title: 'a gateway takes deliveries whoever appended them',
     patches: [DELIVERIES_UNSEALED],
     proof: 'tunnel-place-granted',
+  },
+  {
+    name: 'deliveries-repeated',
+    title: 'a gateway takes a sealed delivery as often as it comes',
+    patches: [
+      {
+        file: 'bus/redis/seals/sequences.js',
+        find: 'take(sender, number, place) {\n',
+        replace: 'take(sender, number, place) {\n        return true;\n',
+      },
+    ],
+    proof: 'replayed-grant',
+  },
+  {
+    name: 'leases-of-any-gateway',
+    title: 'a gateway takes leases for other gateways',
+    patches: [{ file: LEASES, find: 'if (!good)', replace: 'if (false)' }],
+    proof: 'gateway-of-another-name',
+  },
+  {
+    name: 'batches-for-others',
+    title: 'a gateway reports in the name of other gateways',
+    patches: [
+      {
+        file: RECEIPTS,
+        find: 'if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway)))',
+        replace: 'if (false)',
+      },
+    ],
+    proof: 'batch-for-another',
+  },
+  {
+    name: 'seals-of-any-bytes',
+    title: 'a seal is good for whatever stands beside it',
+    patches: [
+      {
+        file: 'bus/redis/seals/seal.js',
+        find: 'return timingSafeEqual(macOf(key, kind, seal, parts), seal.mac);',
+        replace: 'return true;',
+      },
+    ],
+    proof: 'changed-batch',
+  },
+  {
+    name: 'old-status-taken',
+    title: 'the ledger takes what a device said before for what it says now',
+    patches: [
+      {
+        file: 'admin-api/store/devices/devices.js',
+        // biome-ignore lint/suspicious/noTemplateCurlyInString: it is part of the code.
+        find: "where: (r) => sql `${r('at')} >= e.status_at\n          and ((",
+        replace: 'where: (r) => sql `((',
+      },
+    ],
+    proof: 'replayed-status',
+  },
+  {
+    name: 'sessions-begin-again',
+    title: 'the ledger takes a session of before for a new one',
+    patches: [
+      {
+        file: SESSIONS,
+        find: 'if (connected !== undefined && report.session > row.session) {',
+        replace: 'if (connected !== undefined) {',
+      },
+    ],
+    proof: 'replayed-session',
+  },
+  {
+    name: 'sessions-end-others',
+    title: 'the end of a session of before ends the present one',
+    patches: [
+      {
+        file: SESSIONS,
+        find: 'if (disconnected !== undefined && report.session >= seen.session && !known) {',
+        replace: 'if (disconnected !== undefined) {',
+      },
+    ],
+    proof: 'reordered-batches',
   },
 ];

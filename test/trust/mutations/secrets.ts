@@ -3,6 +3,20 @@ import type { TrustMutation } from '../play-attack.ts';
 
 export const SECRETS: readonly TrustMutation[] = [
   {
+    name: 'secret-args-open',
+    title: 'arguments of secret commands travel as they are',
+    patches: [
+      {
+        file: 'admin-api/secrets/secret-commands.js',
+        find: 'return encrypt(key, plain, sealedArgsBytes(command, { device: device.id }));',
+        replace:
+          'return { ...encrypt(key, plain, sealedArgsBytes(command, { device: device.id })), ' +
+          'ct: Buffer.concat([plain, Buffer.alloc(16)]) };',
+      },
+    ],
+    proof: 'secret-read-in-redis',
+  },
+  {
     name: 'secret-results-open',
     title: 'devices seal no results',
     patches: [
