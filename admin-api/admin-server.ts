@@ -1,6 +1,6 @@
 /**
- * The administration server: starts its parts in the order they need each other, and stops them in the
- * opposite one. Several may run on one database and one bus; none is special.
+ * The administration server: starts its parts in the order of their dependencies, and stops them in reverse.
+ * Several may run on one database and one bus; all are equal.
  */
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
@@ -13,23 +13,23 @@ import type { HttpServices } from './http/services.ts';
 import { observe } from './observe.ts';
 import type { AdminConfig } from './settings.ts';
 
-/** Store and bus are started before the server and stopped after it, by whoever made them. */
+/** The caller starts store and bus before the server, and stops them after it. */
 export interface AdminServerParts extends Given {
   config: AdminConfig;
-  /** Those of the program; the API's is added. Its own when absent. */
+  /** The certificates of the program; the server adds the API's. Its own set when absent. */
   certificates?: Certificates;
   /**
-   * Keeps the first admin token, which is made when there is no usable one. It is stored only after this
-   * resolved, so that a token nobody knows never is.
+   * Receives the first admin token, which is made if there is no usable one. The server stores it only after
+   * this resolves, so it never stores a token that nobody knows.
    */
   keepFirstToken: (token: string) => void | Promise<void>;
-  /** Gateways that are let in without being asked; `keep` gets a token for each that never joined. */
+  /** Gateways that get a join token at the start; `keep` receives one for each that never joined. */
   firstGateways?: { names: readonly string[]; keep: (gateway: string, token: string) => Promise<void> };
 }
 
 interface Running {
   http: FastifyInstance;
-  /** In the order they stop. */
+  /** In the order in which they stop. */
   stops: (() => Promise<void>)[];
 }
 
@@ -94,14 +94,14 @@ export class AdminServer {
     });
   }
 
-  /** Idempotent. What is under way is finished or left for the next start; nothing accepted is lost. */
+  /** Idempotent. Work in progress is finished or left for the next start; nothing accepted is lost. */
   async stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
   }
 
   async #stop(): Promise<void> {
-    // A part that is stopped first and started afterwards would go on.
+    // A part that is stopped before it is started would run on.
     await this.#starting?.catch(() => undefined);
     for (const stop of this.#running?.stops ?? []) {
       await stop().catch((error) =>
@@ -134,7 +134,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   await parts.frontier.start();
   await startLeases(parts);
   await parts.fleet.start();
-  // Also when there is nobody: what is recorded as up may have stopped while no server ran.
+  // Even without workers: those recorded as up may have stopped while no server ran.
   if (parts.leases.known) parts.registrar.workersChanged([], [], parts.leases.list());
   await parts.ingest.start(nanoid());
   parts.overdue.start();
@@ -147,7 +147,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   parts.loops.start();
 }
 
-/** All that follows from a worker that came or went. */
+/** Handles workers that came or went. */
 async function startLeases(parts: AdminParts): Promise<void> {
   const { leases, frontier, metrics, directory, overdue, keeper, registrar, log } = parts;
   await leases.start((up, gone) => {

@@ -4,13 +4,13 @@ import { BusUnavailable } from '../bus/bus.ts';
 
 const CHUNK = 1000;
 
-/** Reaches devices that are connected at this moment; promises nothing. */
+/** Reaches devices that are connected now; guarantees nothing. */
 export interface DeviceSender {
   sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void>;
   close(devices: readonly string[], code: number, reason: string): Promise<void>;
-  /** Tells a device its membership, and closes the session it has now; its worker keeps the edition. */
+  /** Sends a device its membership, and closes its current session; its worker keeps the edition. */
   dismiss(device: string, frame: Uint8Array | null, code: number, reason: string): Promise<void>;
-  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  /** What the worker of each connected device gets, in order. */
   deliver(
     devices: readonly string[],
     toDeliveries: (device: string, holder: Holder) => readonly Delivery[],
@@ -18,9 +18,9 @@ export interface DeviceSender {
 }
 
 /**
- * Sends frames and closes to whichever worker holds each device at this moment. Nothing is promised: a device
- * that nobody holds, or a bus that is away, loses the frames. Used for what is repeated anyway: confirmations
- * are asked for again by the device, memberships and blocks are checked again at every connect.
+ * Sends frames and closes to the worker that holds each device now. It guarantees nothing: frames are lost if
+ * nobody holds the device or the bus is away. It serves what is repeated anyway: devices ask again for
+ * confirmations, and every connect checks memberships and blocks.
  */
 export class BestEffortSender implements DeviceSender {
   readonly #bus: Bus;
@@ -35,7 +35,7 @@ export class BestEffortSender implements DeviceSender {
     return this.sendFrames([{ devices, frame }]);
   }
 
-  /** Several frames, each for its own devices, with one look at who holds whom. */
+  /** Several frames, each for its own devices, with one lookup of their workers. */
   async sendFrames(letters: readonly { devices: readonly string[]; frame: Uint8Array }[]): Promise<void> {
     const devices = [...new Set(letters.flatMap((letter) => letter.devices))];
     const framesOf = new Map<string, number[]>();
@@ -59,7 +59,7 @@ export class BestEffortSender implements DeviceSender {
     });
   }
 
-  /** Closes the sessions these devices have now, not one that begins later. */
+  /** Closes the current sessions of these devices, but no later ones. */
   async close(devices: readonly string[], code: number, reason: string): Promise<void> {
     await this.#send(devices, (held) => [
       {
@@ -75,7 +75,7 @@ export class BestEffortSender implements DeviceSender {
     ]);
   }
 
-  /** For every device that somebody holds now: what its holder is to be handed, in order. */
+  /** What the worker of each connected device gets, in order. */
   async deliver(
     devices: readonly string[],
     toDeliveries: (device: string, holder: Holder) => readonly Delivery[],

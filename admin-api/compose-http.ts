@@ -1,4 +1,4 @@
-/** What the HTTP API is a face of: services over the parts of the server. */
+/** The services that the HTTP API exposes, built over the parts of the server. */
 import { coverageOf } from './balance/coverage.ts';
 import { explainPlacement } from './balance/explain-placement.ts';
 import type { AdminParts } from './compose.ts';

@@ -1,6 +1,6 @@
 /**
  * The parts of an administration server, each built once from those before it and not started yet. Each
- * constructor takes the parts that it needs by these names.
+ * constructor takes the parts that it needs under these names.
  */
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
@@ -52,7 +52,7 @@ import { TunnelCloser } from './tunnels/tunnel-closer.ts';
 import { TunnelIngest } from './tunnels/tunnel-ingest.ts';
 import { TunnelKeeper } from './tunnels/tunnel-keeper.ts';
 
-/** A loop that waits for a database that hangs comes round after half a minute. */
+/** A loop that waits for a hanging database completes its round after half a minute. */
 const STUCK_AFTER_SECONDS = 300;
 
 export interface Given {
@@ -60,11 +60,11 @@ export interface Given {
   store: Store;
   bus: Bus;
   log: Logger;
-  /** What the bus believes gateways by; opened here. */
+  /** The keys by which the bus accepts gateways; opened here. */
   gatewayKeys?: GatewayKeyRing;
-  /** Encrypts the secrets in the store; they are stored as they are when absent. */
+  /** Encrypts the secrets in the store; they are stored unencrypted when absent. */
   secretBox?: SecretBox;
-  /** The clock of the ledger, milliseconds since the Unix epoch; that of the bus when absent. */
+  /** The clock of the ledger, milliseconds since the Unix epoch; the bus's clock when absent. */
   now?: () => number;
   config?: Partial<AdminConfig>;
 }
@@ -79,12 +79,12 @@ export async function compose(given: Given) {
   return { ...tunneled, ...ledgerParts(tunneled) };
 }
 
-/** What all others build on. */
+/** The parts that all others build on. */
 async function coreParts(given: Given) {
   const { store, bus, log, secretBox, gatewayKeys = new GatewayKeyRing() } = given;
   const { now = () => bus.clock.now(), config = {} } = given;
   const installation = await loadInstallation(store.meta);
-  // Before anything is read or written there: it may be somebody else's.
+  // Before anything is read or written there: it may belong to another installation.
   const epochSeal = await loadEpochSeal(store.meta, secretBox);
   await bus.owner.claim(installation, epochSeal);
   const settings = adminSettings(config);
@@ -133,7 +133,7 @@ async function coreParts(given: Given) {
 
 type Core = Awaited<ReturnType<typeof coreParts>>;
 
-/** Which gateways there are, and where devices belong. */
+/** The gateways, and which of them devices should use. */
 function placementParts(core: Core) {
   const directory = new DirectoryProjector(core);
   return {
@@ -162,7 +162,7 @@ function tunnelParts(parts: Down) {
   return { tunnelCloser, keeper, tunnelIngest: new TunnelIngest({ ...parts, tunnelCloser, keeper }) };
 }
 
-/** An outcome's way up, and what the ledger ends by itself. */
+/** An outcome's way up, and the final states that the ledger gives itself. */
 function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const { settings, storeWatch: watch, tunnelIngest: tunnels } = parts;
   const canaries = new Canaries(parts, settings.canaryIntervalMs);

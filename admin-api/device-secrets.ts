@@ -17,15 +17,15 @@ import type { Meta } from './store/store.ts';
 
 const MASTER = 'master-secret';
 
-/** Resolves with the one that was there before, if there was one. */
+/** Resolves with the existing one, if there is one. */
 export function keepMaster(meta: Meta, master: Uint8Array): Promise<string> {
   return meta.setOnce(MASTER, Buffer.from(master).toString('base64'));
 }
 
 /**
- * What each device shares with its administration server (R-8): made from one master secret and the device's
- * id and generation, so that nothing is stored for a device. The master secret is made at the first start and
- * kept in the store, so that all administration servers on one database make the same.
+ * The secret that each device shares with its administration server (R-8). It is derived from one master
+ * secret and the device's id and generation, so nothing is stored per device. The first start creates the
+ * master secret in the store, so all administration servers on one database derive the same secrets.
  */
 export class DeviceSecrets {
   readonly #master: Uint8Array;
@@ -38,7 +38,7 @@ export class DeviceSecrets {
     this.#mac = mac;
   }
 
-  /** What was stored before there was a key for `box` is encrypted now. */
+  /** Encrypts a secret that was stored before there was a key for `box`. */
   static async load(meta: Meta, box: SecretBox = new PlainBox()): Promise<DeviceSecrets> {
     const make = () => randomBytes(LIMITS.secretBytes);
     return new DeviceSecrets(await loadSecret(meta, box, { key: MASTER, label: 'master secret' }, make));
@@ -48,17 +48,17 @@ export class DeviceSecrets {
     return this.#mac(this.#master, deviceSecretBytes(device, generation, this.#scratch));
   }
 
-  /** What a gateway authenticates with what it writes under this certificate, 32 bytes. */
+  /** The key with which a gateway authenticates what it writes under this certificate, 32 bytes. */
   gatewayKey(gateway: string, serial: string): Uint8Array {
     return this.#mac(this.#master, Buffer.from(`pushpoint.v1 gateway\0${gateway}\0${serial}`));
   }
 
-  /** A secret of 32 bytes that all servers on this database share and nobody else can know. */
+  /** A secret of 32 bytes that only the servers on this database share. */
   secretFor(purpose: string): Uint8Array {
     return this.#mac(this.#master, Buffer.from(`pushpoint ${purpose}`));
   }
 
-  /** These bytes for this device alone, by its wrap key (X-2); `about` is the associated data. */
+  /** Encrypts these bytes for this device alone, with its wrap key (X-2); `about` is the associated data. */
   wrap(
     { id, generation }: { id: string; generation: number },
     bytes: Uint8Array,

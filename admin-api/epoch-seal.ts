@@ -5,8 +5,8 @@ import { opensslMac } from './message-code.ts';
 import type { Meta } from './store/store.ts';
 
 /**
- * The seal of an epoch, by a secret that the administration servers of the installation share, those on an
- * older copy of the database as well.
+ * The seal of an epoch, made with a secret that all administration servers of the installation share,
+ * including those on an older copy of the database.
  */
 export async function loadEpochSeal(meta: Meta, box?: SecretBox): Promise<EpochSeal> {
   const key = (await DeviceSecrets.load(meta, box)).secretFor('epoch');

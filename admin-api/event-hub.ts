@@ -12,9 +12,9 @@ interface Subscriber {
 }
 
 /**
- * Hands the ledger's events to subscribers in order, without gap or repeat. One reader per process follows
- * the table and keeps the newest events while somebody listens; a subscriber that is further behind reads the
- * table itself until it has caught up.
+ * Delivers the ledger's events to subscribers in order, without gaps or repeats. One reader per process
+ * follows the table and keeps the newest events while somebody listens; a subscriber that is further behind
+ * reads the table itself until it has caught up.
  */
 export class EventHub {
   readonly #events: Events;
@@ -22,7 +22,7 @@ export class EventHub {
   readonly #subscribers = new Set<Subscriber>();
   #recent: LedgerEvent[] = [];
   #last = 0;
-  /** Nobody listened for a while: what was appended meanwhile was not read. */
+  /** Nobody listened for a while, so newer events were not read. */
   #idle = false;
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> | undefined;
@@ -35,14 +35,14 @@ export class EventHub {
     this.#log = log;
   }
 
-  /** Looks for new events that came to an end, also those that found nobody listening. */
+  /** Completed polls, including those without a listener. */
   get rounds(): number {
     return this.#rounds;
   }
 
   async start(): Promise<void> {
     this.#last = (await this.#events.bounds()).last;
-    // Other administration servers append too; what this one appends is announced by `notify`.
+    // Other administration servers append too; `notify` announces this server's own events.
     this.#timer = setInterval(() => this.notify(), 500);
   }
 
@@ -53,12 +53,12 @@ export class EventHub {
     await this.#reading;
   }
 
-  /** Something was appended. */
+  /** Events were appended. */
   notify(): void {
     if (this.#stopping) return;
     if (this.#subscribers.size === 0) {
       this.#idle = true;
-      // A round with nothing to do: it tells that there still are rounds.
+      // An empty round, which shows that the loop still runs.
       this.#rounds++;
       return;
     }
@@ -79,7 +79,8 @@ export class EventHub {
   }
 
   /**
-   * Calls `onEvents` with everything numbered above `afterSeq`, from the past on. Returns the way to stop.
+   * Calls `onEvents` with all events numbered above `afterSeq`, past ones included. Returns a function that
+   * stops it.
    */
   subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void {
     const subscriber: Subscriber = { seq: afterSeq, onEvents, pumping: false };

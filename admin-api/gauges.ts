@@ -1,4 +1,4 @@
-/** Figures of the administration server that are read when somebody asks for the metrics. */
+/** Figures of the administration server that are read when metrics are collected. */
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { DirectoryState } from '../bus/bus.ts';
 import type { DirectoryCounts } from './directory/projector.ts';
@@ -6,21 +6,21 @@ import type { DirectoryCounts } from './directory/projector.ts';
 export interface AdminGauges {
   ready(): boolean;
   stuck(): number;
-  /** The directory at the last look, and what became of writings of it. */
+  /** The directory at the last check, and the outcomes of writing it. */
   directory(): DirectoryState & DirectoryCounts;
-  /** Devices connected, by the word of the workers. */
+  /** Devices connected, as workers report. */
   connected(): number;
   /** Devices known as cloned. */
   cloned(): number;
-  /** None is connected where many were. */
+  /** No device is connected, although many were. */
   fleetGone(): boolean;
   lostSeconds(): [dependency: string, seconds: number][];
-  /** How far clocks are ahead of the shared one, milliseconds; `null` while that is not known. */
+  /** How far clocks are ahead of the shared one, milliseconds; `null` while unknown. */
   clocksAheadMs(): [clock: string, aheadMs: number | null][];
-  /** Batches of receipts not applied yet; `null` when that is not known. */
+  /** Batches of receipts not applied yet; `null` if unknown. */
   receiptsBacklog(): Promise<number | null>;
   storeConflicts(): number;
-  /** Until the internal authority that signs ends; `null` when that is not known. */
+  /** Time until the signing authority expires; `null` if unknown. */
   authorityDaysLeft(): Promise<number | null>;
 }
 
@@ -28,7 +28,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   const registers = [registry];
   new Gauge({
     name: 'pushpoint_admin_ready',
-    help: 'Whether everything the server depends on is there.',
+    help: 'Whether everything the server depends on is available.',
     registers,
     collect() {
       this.set(gauges.ready() ? 1 : 0);
@@ -36,7 +36,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_loops_stuck',
-    help: 'Loops of the process that go round no more.',
+    help: 'Stuck loops of the process.',
     registers,
     collect() {
       this.set(gauges.stuck());
@@ -44,7 +44,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_directory_whole',
-    help: 'Whether the directory that gateways admit devices by is whole and of this installation.',
+    help: 'Whether the directory is whole and belongs to this installation.',
     registers,
     collect() {
       this.set(gauges.directory().generation === null ? 0 : 1);
@@ -61,7 +61,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   new Counter({
     name: 'pushpoint_admin_directory_writes_total',
     help:
-      'Writings of the whole directory, by outcome: written, or lost because Redis was emptied ' +
+      'Complete writes of the directory, by outcome: written, or lost because Redis was emptied ' +
       'meanwhile.',
     labelNames: ['outcome'],
     registers,
@@ -74,7 +74,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_devices_connected',
-    help: 'Devices connected, by the word of the gateways.',
+    help: 'Devices connected, as gateways report.',
     registers,
     collect() {
       this.set(gauges.connected());
@@ -90,7 +90,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_fleet_gone',
-    help: 'Whether no device is connected where many were.',
+    help: 'Whether no device is connected although many were.',
     registers,
     collect() {
       this.set(gauges.fleetGone() ? 1 : 0);
@@ -98,7 +98,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_dependency_lost_seconds',
-    help: 'How long something it depends on has not been there.',
+    help: 'How long a dependency has been missing.',
     labelNames: ['dependency'],
     registers,
     collect() {
@@ -127,7 +127,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Gauge({
     name: 'pushpoint_admin_authority_days_left',
-    help: 'Days until the internal authority that signs certificates of gateways ends.',
+    help: 'Days until the internal authority that signs certificates of gateways expires.',
     registers,
     async collect() {
       this.set((await gauges.authorityDaysLeft()) ?? Number.NaN);
@@ -135,7 +135,7 @@ export function registerAdminGauges(registry: Registry, gauges: AdminGauges): vo
   });
   new Counter({
     name: 'pushpoint_admin_store_conflicts_total',
-    help: 'Database transactions that lost against another one (deadlocks) and were run again.',
+    help: 'Database transactions that lost against another one (deadlocks) and were repeated.',
     registers,
     collect() {
       this.reset();

@@ -11,12 +11,12 @@ export function encrypt(key: Uint8Array, plain: Uint8Array, about: Uint8Array): 
   return { nonce, ct: Buffer.concat(encryptGcm(key, nonce, plain, about)) };
 }
 
-/** Throws for what was not encrypted with this key and about this. */
+/** Throws unless it was encrypted with this key and this associated data. */
 export function decrypt(key: Uint8Array, { nonce, ct }: Encrypted, about: Uint8Array): Buffer {
   return decryptGcm(key, nonce, ct, about);
 }
 
-/** Nonce and ciphertext, as one. */
+/** Nonce and ciphertext in one. */
 export function joined({ nonce, ct }: Encrypted): Buffer {
   return Buffer.concat([nonce, ct]);
 }

@@ -6,8 +6,8 @@ import { KeyBox, PlainBox, type SecretBox } from './secret-box.ts';
 const KEY_BYTES = 32;
 
 /**
- * The box of the key that the settings name. Without one, `ownFile` holds it and is made when missing, for
- * this user only; `null`: nothing is encrypted. Throws `StoreSettingsError`.
+ * The secret box for the key file that the settings name. Without one it uses `ownFile`, which it creates if
+ * missing, for this user only; `null`: nothing is encrypted. Throws `StoreSettingsError`.
  */
 export function secretBox(settings: { keyFile?: string | undefined; ownFile: string | null }): SecretBox {
   const { keyFile, ownFile } = settings;
@@ -33,7 +33,7 @@ function readKeyFile(file: string): SecretBox {
   );
 }
 
-/** The file appears whole: a program that is killed meanwhile leaves no empty key behind. */
+/** The file appears as a whole: a program that is killed meanwhile leaves no empty key. */
 function makeKeyFile(file: string): void {
   const draft = `${file}.${randomBytes(8).toString('hex')}`;
   try {
@@ -41,7 +41,7 @@ function makeKeyFile(file: string): void {
     writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
     linkSync(draft, file);
   } catch (error) {
-    // Another program on the folder was faster.
+    // Another program in the same folder was faster.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {
     rmSync(draft, { force: true });

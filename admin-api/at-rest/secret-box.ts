@@ -1,6 +1,6 @@
 /**
- * Secrets of the installation in the database are encrypted with a key that is stored apart from it. A key
- * management service can implement `SecretBox` as well.
+ * Encrypts the installation's secrets in the database with a key that is stored elsewhere. A key management
+ * service can implement `SecretBox` as well.
  */
 import { createHash } from 'node:crypto';
 import type { Meta } from '../store/store.ts';
@@ -8,15 +8,15 @@ import { StoreSettingsError } from '../store/store-settings-error.ts';
 import { decrypt, encrypt, joined, split } from './aes-gcm.ts';
 
 export interface SecretBox {
-  /** Whether what it seals is encrypted. */
+  /** Whether it encrypts at all. */
   readonly encrypts: boolean;
-  /** `label` says what the secret is: what was sealed under another label does not open. */
+  /** `label` names the secret: something sealed under another label does not open. */
   seal(label: string, secret: Uint8Array): Promise<string>;
-  /** Rejects with `StoreSettingsError` when this is not the key that it was sealed with. */
+  /** Rejects with `StoreSettingsError` if it was sealed with another key. */
   open(label: string, sealed: string): Promise<Buffer>;
 }
 
-/** Whether it was encrypted, by whatever key, and not only stored as text. */
+/** Whether it is encrypted, with any key, and not only stored as text. */
 export function isEncrypted(stored: string): boolean {
   return stored.startsWith(`${SEALED}:`);
 }
@@ -57,7 +57,7 @@ export class KeyBox implements SecretBox {
     return [SEALED, this.#id, bytes.toString('base64')].join(':');
   }
 
-  /** What was stored before there was a key opens as well. */
+  /** A secret stored before there was a key opens as well. */
   async open(label: string, stored: string): Promise<Buffer> {
     if (!isEncrypted(stored)) return Buffer.from(stored, 'base64');
     const [, id, text = ''] = stored.split(':');
@@ -73,8 +73,8 @@ export class KeyBox implements SecretBox {
 }
 
 /**
- * The secret stored under `key`, made when there is none; servers that start at once agree on one. What was
- * stored before there was a key is encrypted now.
+ * The secret stored under `key`, created if missing; servers that start at the same time agree on one.
+ * Encrypts a secret that was stored before there was a key.
  */
 export async function loadSecret(
   meta: Meta,

@@ -13,22 +13,21 @@ import { isRehearsal } from './rehearsals.ts';
 const LEASE = 'balancer';
 const LEASE_MS = 15_000;
 const RENEW_MS = 5_000;
-/** Between two looks while devices are moved, and at other times. */
+/** Interval between two checks while devices are moved, and otherwise. */
 const BUSY_MS = 1000;
 const IDLE_MS = 3000;
 /**
- * Part of the time that a look may take: counting very many devices keeps SQLite, and with it the process,
- * busy.
+ * Share of the time that checks may take: counting very many devices keeps SQLite, and so the process, busy.
  */
 const BUSY_SHARE = 0.1;
 const IDLE_SHARE = 0.02;
-/** Devices found outside their scope that are sent away in one look. */
+/** Devices outside their scope that one check sends away. */
 const STRAYS = 100;
 
 export interface BalancerOptions {
-  /** Most devices moved a second to spread the load; 0 moves none. */
+  /** Most devices moved per second to spread the load; 0 moves none. */
   movesPerSecond: number;
-  /** How long a device that was moved stays; 10 minutes when absent. */
+  /** How long a moved device stays; 10 minutes when absent. */
   dwellMs?: number;
 }
 
@@ -39,9 +38,9 @@ export interface BalancerParts extends PlacementParts, Omit<MoverParts, 'memory'
 }
 
 /**
- * Keeps the gateways' shares of the devices: moves devices when they are spread too unevenly, sends those
- * away that are on a gateway outside their scope, and notes when a drained gateway is empty. One
- * administration server does it at a time.
+ * Balances devices over gateways: moves devices when they are spread too unevenly, sends away those on a
+ * gateway outside their scope, and records when a drained gateway is empty. One administration server does
+ * this at a time.
  */
 export class Balancer {
   readonly #parts: BalancerParts;
@@ -66,7 +65,7 @@ export class Balancer {
     this.#timer = setTimeout(() => this.#look(), BUSY_MS);
   }
 
-  /** Gives the work to another administration server. */
+  /** Hands the work over to another administration server. */
   async stop(): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
@@ -91,7 +90,7 @@ export class Balancer {
       });
   }
 
-  /** One look; returns after how many milliseconds the next is due. */
+  /** One check; returns the milliseconds until the next one. */
   async #balance(): Promise<number> {
     const fleet = await readFleet(this.#parts);
     const draining = fleet.gateways.some((gateway) => gateway.drainingSince !== null);
@@ -112,13 +111,13 @@ export class Balancer {
     const at = now();
     if (this.#heldUntil - at > LEASE_MS - RENEW_MS) return true;
     const holds = await store.meta.hold(LEASE, this.#owner, LEASE_MS, at);
-    // What another server moved in the meantime is not known here.
+    // This server does not know what another one moved meanwhile.
     if (!holds) this.#memory.clear();
     this.#heldUntil = holds ? at + LEASE_MS : Number.NEGATIVE_INFINITY;
     return holds;
   }
 
-  /** Recorded counts, with devices under way where they were sent. */
+  /** Recorded counts, with moved devices at their destination. */
   async #placed(): Promise<Placed[]> {
     const { store, now } = this.#parts;
     const at = now();
@@ -179,14 +178,14 @@ export class Balancer {
           capacity,
           connections: Math.max(connections, onRecord.get(name) ?? 0),
           admitting,
-          // A lease and the records are each behind the other at times: what both say is so.
+          // Lease and records may each lag behind the other: only what both say counts.
           surplus: Math.max(0, Math.min(connections, onRecord.get(name) ?? 0) - capacity),
         },
       ]),
     );
   }
 
-  /** A net for devices that were moved to another group while nobody could tell their gateway. */
+  /** Catches devices that were moved to another group while their gateway could not be reached. */
   async #sendStraysAway(fleet: Fleet, placed: readonly Placed[]): Promise<void> {
     const gateways = new Map(fleet.gateways.map((gateway) => [gateway.name, gateway]));
     let left = STRAYS;

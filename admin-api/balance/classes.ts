@@ -3,7 +3,7 @@ import { serves } from './fleet.ts';
 import { bandsOfText } from './nearness.ts';
 import type { BalanceClass } from './plan.ts';
 
-/** Devices of one group on one gateway that measured alike how near gateways are (`nearness.ts`). */
+/** Devices of one group on one gateway whose measurements agree (`nearness.ts`). */
 export interface Placed {
   groupId: string;
   groupPath: string;
@@ -12,19 +12,19 @@ export interface Placed {
   devices: number;
 }
 
-/** Devices that are looked for together. */
+/** Devices that are looked up together. */
 export type Slice = Pick<Placed, 'groupId' | 'groupPath' | 'near'>;
 
 export interface DeviceClass extends BalanceClass {
   devices: Map<string, number>;
-  /** Which devices of the class are on each gateway. */
+  /** Devices of the class by gateway. */
   slices: Map<string, Slice[]>;
 }
 
 /**
- * Joins devices that may be moved between the same usable gateways. One that measured them may be moved
- * within its tie band, and not at all where it is not in that. Devices on other gateways (drained, out of
- * scope) are in no class: they are sent away anyway.
+ * Groups devices that may be moved between the same usable gateways. A device that measured gateways may be
+ * moved only within its tie band, and not at all while it is outside of it. Devices on other gateways
+ * (drained, out of scope) belong to no class: they are sent away anyway.
  */
 export function classesOf(placed: readonly Placed[], gateways: readonly FleetGateway[]): DeviceClass[] {
   const usable = gateways.filter((gateway) => gateway.usable);
@@ -54,7 +54,7 @@ export function classesOf(placed: readonly Placed[], gateways: readonly FleetGat
   return [...classes.values()];
 }
 
-/** The gateways among which balancing may choose for a device that is on one of them. */
+/** The gateways between which balancing may move a device that is on one of them. */
 function choicesOf(scope: string[], gateway: string, near: string): string[] {
   if (near === '') return scope;
   for (const band of bandsOfText(near)) {

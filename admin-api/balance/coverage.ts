@@ -3,19 +3,19 @@ import { fleetOf, serves } from './fleet.ts';
 
 const GROUPS_MAX = 100;
 
-/** A group whose devices have nowhere to go when one gateway fails. */
+/** A group whose devices have no other gateway when one fails. */
 export interface ThinGroup {
   groupId: string;
-  /** Enrolled devices that are in this very group. */
+  /** Devices enrolled directly in this group. */
   devices: number;
-  /** Usable gateways whose scope holds it: none or one. */
+  /** Usable gateways whose scope includes it: none or one. */
   gateways: string[];
 }
 
 export interface Coverage {
-  /** How many such groups there are. */
+  /** Number of such groups. */
   total: number;
-  /** Those with the most devices, 100 at most. */
+  /** The groups with the most devices, 100 at most. */
   groups: ThinGroup[];
 }
 

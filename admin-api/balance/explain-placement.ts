@@ -23,12 +23,12 @@ export interface Placement {
   sentence: string;
   code: PlacementCode;
   data: {
-    /** Where it is connected. */
+    /** The gateway it is connected to. */
     gateway: string | null;
-    /** Place of that gateway in the device's list, from 1; `null` when it is not in it. */
+    /** Position of that gateway in the device's list, from 1; `null` if it is not in the list. */
     rank: number | null;
     /** The gateways the device may use, in its own order. */
-    /** `ms`: how far it is by what the device told. */
+    /** `ms`: its distance as the device reported. */
     list: { name: string; weight: number; state: GatewayState; ms: number | null }[];
   };
 }
@@ -83,7 +83,7 @@ function reason(
   return { ...why, sentence: why.sentence + nearerUnlisted(device, gateway, unlisted) };
 }
 
-/** What it measured nearer than its own gateway, and may not use now. */
+/** The gateways that it measured as nearer and cannot use now. */
 function nearerUnlisted(device: Placed, gateway: string, unlisted: readonly WeighedGateway[]): string {
   const own = device.measured.find(({ name }) => name === gateway);
   if (!own) return '';
@@ -91,10 +91,10 @@ function nearerUnlisted(device: Placed, gateway: string, unlisted: readonly Weig
     const state = unlisted.find((each) => each.name === name)?.state;
     return state && ms < own.ms ? [`${name} ${ms} ms, ${state}`] : [];
   });
-  return nearer.length === 0 ? '' : ` Nearer, but not to be used now: ${nearer.join('; ')}.`;
+  return nearer.length === 0 ? '' : ` Nearer, but not usable now: ${nearer.join('; ')}.`;
 }
 
-/** Why it is on this gateway of the ones it measured; `null` for a device that told no distances. */
+/** Why it is on this one of the measured gateways; `null` for a device that reported no distances. */
 function byNearness(device: Placed, gateway: string, ranked: readonly WeighedGateway[]): Reason | null {
   const listed = device.measured.filter(({ name }) => ranked.some((each) => each.name === name));
   const bands = bandsOfMeasured(listed);
@@ -124,7 +124,7 @@ function byNearness(device: Placed, gateway: string, ranked: readonly WeighedGat
   if (wasMoved(device)) {
     return {
       code: 'moved',
-      sentence: `${away}: it was sent here at ${cameAt(device)}, as its gateway was over its limit.`,
+      sentence: `${away}: it was sent here at ${cameAt(device)}, because its gateway was over its limit.`,
     };
   }
   const rivals = ranked.filter(({ name }) => nearer.includes(name));
@@ -135,14 +135,14 @@ function byNearness(device: Placed, gateway: string, ranked: readonly WeighedGat
     };
   }
   const ended =
-    device.disconnectedAt === null ? '' : `, when its session before had ended (${lastEnd(device)})`;
+    device.disconnectedAt === null ? '' : `, after its previous session had ended (${lastEnd(device)})`;
   return {
     code: 'displaced',
     sentence: `${away}: it came at ${cameAt(device)}${ended}. It probes them again and goes back by itself.`,
   };
 }
 
-/** By its place in the list alone; `among` says what of the list counts. */
+/** Explains by the position in the list alone; `among` says which part of the list counts. */
 function byRank(device: Placed, gateway: string, ranked: readonly WeighedGateway[], among: string): Reason {
   const index = ranked.findIndex(({ name }) => name === gateway);
   const place = `${ordinal(index + 1)} of ${ranked.length} in the list of this device${among && `,${among}`}`;
@@ -213,7 +213,7 @@ function whereNext(device: Device, first: WeighedGateway | undefined): Reason {
   };
 }
 
-/** Its session began because the one before was told to go elsewhere. */
+/** Its session began because the previous gateway sent it away. */
 function wasMoved({ closeCode, closeReason, connectedAt, disconnectedAt }: Device): boolean {
   const follows = Math.abs((connectedAt ?? 0) - (disconnectedAt ?? 0)) < 60_000;
   return closeCode === CLOSE.redirected && closeReason === 'balance' && follows;

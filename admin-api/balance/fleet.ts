@@ -2,9 +2,9 @@ import type { Lease, LeavingReason, ServedAddress } from '../../bus/bus.ts';
 import type { Gateway } from '../store/records.ts';
 
 /**
- * `up`: it serves; `starting`: its workers are alive and do not listen yet; `problem`: a worker cannot do as
- * told; `draining`, `leaving`: its devices are being sent away, by an operator's drain or because it is
- * switched off or stops; `drained`: the last has left; `off`: told not to serve; `down`: no worker of it is
+ * `up`: it serves; `starting`: its workers are alive and do not listen yet; `problem`: a worker cannot apply
+ * its settings; `draining`, `leaving`: its devices are being sent away, by an operator's drain or because it
+ * is switched off or stops; `drained`: the last device has left; `off`: switched off; `down`: no worker is
  * alive.
  */
 export const GATEWAY_STATES = [
@@ -19,30 +19,30 @@ export const GATEWAY_STATES = [
 ] as const;
 export type GatewayState = (typeof GATEWAY_STATES)[number];
 
-/** A gateway's settings with what its workers say now, added up. */
+/** A gateway's settings with the current figures of its workers, added up. */
 export interface FleetGateway extends Gateway {
   state: GatewayState;
-  /** What a worker of it says is wrong, whatever the state. */
+  /** The problem that one of its workers reports, in any state. */
   problem?: string;
-  /** Every live worker works by the newest settings, and there is one. */
+  /** There is a live worker, and all live workers use the newest settings. */
   applied: boolean;
   workers: readonly Lease[];
-  /** Where a worker listens by the newest settings; absent while none does. */
+  /** Address at which a worker listens with the newest settings; absent while none does. */
   serves?: ServedAddress;
   connections: number;
-  /** Connections its live workers take at most, and never more than the gateway's limit. */
+  /** Most connections of its live workers, never more than the gateway's limit. */
   capacity: number;
-  /** Devices its workers send away; absent when none is left. */
+  /** Devices that its workers are sending away; absent if none is left. */
   leaving?: { why: LeavingReason; left: number };
-  /** Devices may be here: it is told to serve, is not drained, and a worker of it stays. */
+  /** Devices may be here: it is switched on, not drained, and one of its workers stays. */
   serving: boolean;
-  /** Devices can be here: it serves and listens, or holds some (a full one does not listen). */
+  /** Devices can be here: it serves and listens, or has some (a full gateway does not listen). */
   usable: boolean;
   /** It admits new devices now. */
   admitting: boolean;
 }
 
-/** Worst first: what the gateway as a whole is said to be leaving for. */
+/** The most serious first: the reason shown for the gateway as a whole. */
 const LEAVING_ORDER: readonly LeavingReason[] = ['stop', 'drain', 'off', 'port'];
 
 /** Joins gateways with the leases of their workers. */
@@ -67,8 +67,8 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
   );
   const problem = loads.find((load) => load.problem !== undefined)?.problem;
   const leaving = leavingOf(loads.map((load) => load.leaving));
-  // A drain that was taken back, or a switch back on, is not yet known to the worker that still says `drain`
-  // or `off`.
+  // A worker that still reports `drain` or `off` does not know yet that the drain was cancelled or the
+  // gateway switched on again.
   const stays = loads.some((load) => load.leaving?.why !== 'stop');
   const serving = gateway.runPushServer && gateway.drainingSince === null && stays;
   const listens = loads.some((load) => load.port !== undefined);
@@ -87,7 +87,7 @@ export function fleetGateway(gateway: Gateway, leases: readonly Lease[]): FleetG
     usable: serving && (listens || connections > 0),
     admitting: serving && listens && connections < capacity,
   };
-  // One that never worked by settings of the store is told to no device yet.
+  // A gateway that never used stored settings is in no device's list yet.
   const known = loads.some((load) => load.port !== undefined && load.revision > 0);
   return { ...facts, state: stateOf(facts, known) };
 }
@@ -113,7 +113,7 @@ function leavingOf(
   return why && left > 0 ? { why, left } : undefined;
 }
 
-/** Whether a gateway's scope holds the group with this path: its own group, or one above it. */
+/** Whether a gateway's scope includes the group with this path: it serves that group or one above it. */
 export function serves(gateway: { groupId: string }, groupPath: string): boolean {
   return groupPath.startsWith(`${gateway.groupId}/`) || groupPath.includes(`/${gateway.groupId}/`);
 }

@@ -1,6 +1,6 @@
 import type { Placed, Slice } from './classes.ts';
 
-/** How long a move may take to be recorded; afterwards the device counts where the record says. */
+/** How long a move may take to be recorded; after that the recorded gateway counts. */
 const ARRIVAL_MS = 30_000;
 
 interface Move {
@@ -11,12 +11,12 @@ interface Move {
 }
 
 /**
- * Which devices were moved lately. A device is moved once in `dwellMs` at most; until its arrival is on
- * record it counts as being where it was sent. Bounded by what is moved in that time.
+ * Recently moved devices. A device is moved at most once in `dwellMs`; until its arrival is recorded, it
+ * counts at its destination. The number of moves in that time bounds the memory.
  */
 export class MoveMemory {
   readonly #dwellMs: number;
-  /** When each may be moved again, oldest first. */
+  /** When each device may be moved again, the oldest first. */
   readonly #resting = new Map<string, number>();
   readonly #underWay = new Map<string, Move>();
 
@@ -34,7 +34,7 @@ export class MoveMemory {
     this.#underWay.set(device, move);
   }
 
-  /** Leaves the device alone for a while that is not a move between two gateways. */
+  /** Leaves the device alone for a while without counting it as moved. */
   rest(device: string, now: number): void {
     this.#resting.delete(device);
     this.#resting.set(device, now + this.#dwellMs);
@@ -57,8 +57,8 @@ export class MoveMemory {
   }
 
   /**
-   * What to add to the recorded counts for devices that are under way; `at` is where the record has each,
-   * `null` for nowhere.
+   * What to add to the recorded counts for devices being moved; `at` is the recorded gateway of each, `null`
+   * for none.
    */
   corrections(at: ReadonlyMap<string, string | null>, now: number): Placed[] {
     const corrections: Placed[] = [];

@@ -7,15 +7,13 @@ import { addressesOf, type Fleet, type WeighedGateway } from './placement.ts';
 import type { PlannedMove, PlannedRelief } from './plan.ts';
 import { balanceRedirect, outOfScope } from './redirects.ts';
 
-/**
- * Devices looked at for each one to move: among five gateways a fifth of them belong on the one that joined.
- */
+/** Devices examined for each one to move: among five gateways, a fifth of them belong on the new one. */
 const LOOKED_AT_FOR_EACH = 10;
 const LOOKED_AT_MIN = 500;
 const LOOKED_AT_MAX = 5000;
 const QUERIES_MAX = 20;
 const CURSORS_MAX = 10_000;
-/** A device that just connected may be about to tell what it measured. */
+/** A device that has just connected may be about to report its measurements. */
 const SETTLE_MS = 5_000;
 
 export interface MoverParts {
@@ -31,22 +29,22 @@ interface Candidate {
   ranked: WeighedGateway[];
 }
 
-/** Chooses the devices of a move and sends them. */
+/** Chooses the devices to move, and redirects them. */
 export class Mover {
   readonly #parts: MoverParts;
-  /** Where the last look at a group on a gateway ended, so that all of its devices have their turn. */
+  /** Where the last search in a group on a gateway ended, so that all its devices get their turn. */
   readonly #cursors = new Map<string, string>();
 
   constructor(parts: MoverParts) {
     this.#parts = parts;
   }
 
-  /** Returns how many devices were told to go. */
+  /** Returns how many devices were redirected. */
   async move(fleet: Fleet, each: DeviceClass, { from, to, count }: PlannedMove): Promise<number> {
     const target = fleet.gateways.find((gateway) => gateway.name === to);
     if (!target || target.told === null) return 0;
     const candidates = await this.#candidates(fleet, each, from, count);
-    // Those whose own ranking says the same stay there when they connect again.
+    // Devices whose own ranking agrees stay there when they reconnect.
     const place = ({ ranked }: Candidate) => ranked.findIndex((gateway) => gateway.name === to);
     const chosen = new Map(
       candidates
@@ -59,8 +57,8 @@ export class Mover {
   }
 
   /**
-   * Off a gateway that is over its limit: each to the nearest that has room, as far as it measured. `room` is
-   * what there is, and is left with what there is afterwards. Returns how many went where.
+   * Relieves a gateway above its limit: each device goes to the nearest gateway with room that it measured.
+   * Updates `room`. Returns how many went where.
    */
   async relieve(
     fleet: Fleet,
@@ -103,7 +101,7 @@ export class Mover {
     return moved;
   }
 
-  /** Sends these devices away from a gateway whose scope does not hold their group; returns how many. */
+  /** Sends these devices away from a gateway whose scope does not include their group; returns how many. */
   async sendStraysAway(fleet: Fleet, gateway: WeighedGateway, slice: Slice, most: number): Promise<number> {
     const { store, sender, memory, now } = this.#parts;
     const found = await store.devices.connectedIn(gateway.name, slice, {

@@ -1,16 +1,16 @@
 /**
- * What is stored of how near gateways are to a device: their names in tie bands (PROTOCOL.md, G-11), the
- * nearest band first, as text that is the same for devices of one place. Balancing counts devices by it and
- * needs no milliseconds.
+ * The stored form of a device's measurements: names of gateways in tie bands (PROTOCOL.md, G-11), the nearest
+ * band first, as a text that is the same for devices in one place. Balancing counts devices by it and needs
+ * no milliseconds.
  */
 import { type MeasuredGateway, tieBands } from '../../protocol/index.ts';
 
-/** Nearest gateways that count: the rest of a long list is far away for balancing. */
+/** How many of the nearest gateways count: balancing treats the rest of a long list as far away. */
 const NAMES_MAX = 8;
 
 /**
- * For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. Only names of `known` gateways: a
- * device may send any, and each text is a class of its own for balancing.
+ * For example `gw1 gw4|gw2|gw3`; empty for a device that measured nothing. Only names of `known` gateways,
+ * because a device may send any name and each text is a class of its own for balancing.
  */
 export function nearText(measured: readonly MeasuredGateway[], known: ReadonlySet<string>): string {
   const nearest = measured
@@ -30,7 +30,7 @@ export function bandsOfText(near: string): string[][] {
   return near === '' ? [] : near.split('|').map((band) => band.split(' '));
 }
 
-/** Orders gateways by the bands, those in none last; each in the order given. */
+/** Orders gateways by band, those in no band last; keeps the given order within a band. */
 export function nearestFirst<T extends { name: string }>(gateways: readonly T[], near: string): T[] {
   const bands = bandsOfText(near);
   const place = ({ name }: T) => {

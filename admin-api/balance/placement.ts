@@ -15,22 +15,19 @@ export interface PlacementParts {
 }
 
 export interface WeighedGateway extends FleetGateway {
-  /** As the directory has it, so that gateways rank alike. */
+  /** The weight in the directory, so that gateways compute the same ranking. */
   weight: number;
   draining: boolean;
-  /** The URL that devices are told; `null` while no worker ever listened at one. */
+  /** The URL that devices get; `null` if no worker ever listened. */
   told: string | null;
 }
 
-/** The gateways at one moment, and where devices belong among them. */
+/** The gateways at one moment, and which of them each device should use. */
 export interface Fleet {
   readonly gateways: readonly WeighedGateway[];
-  /**
-   * Gateways told to serve the group, in the order this device should use them; those that are drained come
-   * last.
-   */
+  /** Gateways that are to serve the group, in this device's order; drained gateways come last. */
   ranked(device: string, groupPath: string): WeighedGateway[];
-  /** The gateway that worker is of; `undefined` for one whose lease is not known (yet, or any more). */
+  /** The gateway of that worker; `undefined` if its lease is not known yet or no longer known. */
   gatewayOf(incarnation: string): WeighedGateway | undefined;
 }
 
@@ -56,7 +53,9 @@ export async function readFleet({ store, leases, directory }: PlacementParts): P
   };
 }
 
-/** Whether devices are told of it at all: also while it is down, for it may be back when they dial. */
+/**
+ * Whether it is in devices' lists. A gateway that is down stays in them, as it may be back when they dial.
+ */
 function isListed(gateway: WeighedGateway): boolean {
   return gateway.runPushServer && gateway.told !== null;
 }

@@ -1,41 +1,41 @@
 /**
- * How many devices should move from which gateway to which, so that connections are spread as the gateways'
- * limits say. Pure: which devices, and when, is `balancer.ts`.
+ * Plans how many devices should move between which gateways, so that connections are spread in proportion to
+ * the gateways' limits. Pure: `balancer.ts` decides which devices, and when.
  *
- * Devices fall into classes: those with the same gateways to choose from, which is the nearest where they
- * measured. Within a class a gateway's target is its share of the limits. A class is left alone until a share
- * is off by more than 8 %, and is then brought within 4 %. Devices go only from above a target to below one,
- * and only while that brings both nearer, so a move is never undone by the next one.
+ * Devices form classes: those with the same gateways to choose from (the nearest ones, if they measured).
+ * Within a class, a gateway's target is its share of the limits. A class is left alone until a share is off
+ * by more than 8 %, and is then brought within 4 %. Devices move only from above a target to below one, and
+ * only while that brings both closer to their targets. So no move undoes an earlier one.
  *
- * Off a gateway that is over its limit, devices without room among those go to any gateway of their scope
- * that has some.
+ * From a gateway above its limit, devices without room in their class go to any gateway of their scope that
+ * has room.
  */
 import { sum } from './fleet.ts';
 
 export interface BalanceGateway {
   /** Its connection limit: the weight of its share. */
   limit: number;
-  /** Connections it can take now. */
+  /** Connections it can accept now. */
   capacity: number;
-  /** Devices on it, those on their way there included. */
+  /** Devices on it, including those on their way to it. */
   connections: number;
   /** Whether it admits new devices; one that does not can still be too full. */
   admitting: boolean;
-  /** Devices that are surely on it above its capacity. */
+  /** Devices certainly on it above its capacity. */
   surplus: number;
 }
 
-/** Those with one gateway are planned for as well: nothing can be moved, but they take room. */
+/** Classes with one gateway are included: they cannot be moved, but they take room. */
 export interface BalanceClass {
-  /** Names the class from one look to the next. */
+  /** Identifies the class from one check to the next. */
   key: string;
-  /** Devices of the class by gateway: every gateway it may use, also those without one. */
+  /** Devices of the class by gateway, including usable gateways without any. */
   devices: ReadonlyMap<string, number>;
   /** Every usable gateway that serves these devices, near or not. */
   scope: readonly string[];
 }
 
-/** Devices of a class that a gateway is over its limit with; where they go is chosen for each. */
+/** Devices of a class above a gateway's limit; the destination is chosen for each device. */
 export interface PlannedRelief {
   class: string;
   from: string;
@@ -52,11 +52,13 @@ export interface PlannedMove {
 export interface Plan {
   moves: PlannedMove[];
   reliefs: PlannedRelief[];
-  /** Room that the moves leave, by gateway. */
+  /** Room after the moves, by gateway. */
   room: Map<string, number>;
-  /** Keys of the classes that are out of balance, or were and are not yet back. */
+  /** Keys of the classes that are out of balance, or were and have not been restored yet. */
   unbalanced: Set<string>;
-  /** The largest deviation from a target, as a share of it; classes too small to be balanced are left out. */
+  /**
+   * The largest deviation from a target, as a share of the target; excludes classes too small to be balanced.
+   */
   deviation: number;
 }
 
@@ -64,12 +66,12 @@ const START = 0.08;
 /** Fewer are not worth moving. */
 const START_DEVICES = 3;
 const STOP = 0.04;
-/** Part of a gateway's capacity that balancing fills: the rest is for devices that come by themselves. */
+/** Share of a gateway's capacity that balancing fills; the rest is for devices that come by themselves. */
 const FILL = 0.95;
 
 /**
- * `active`: keys of classes that were out of balance at the look before; only these are moved, so that what
- * passes by itself (devices that just connect) moves nobody. `budget`: most devices to move.
+ * `active`: keys of classes that were out of balance at the previous check; only these are moved, so that a
+ * passing imbalance (devices that have just connected) moves nobody. `budget`: most devices to move.
  */
 export function planMoves(
   gateways: ReadonlyMap<string, BalanceGateway>,
@@ -110,7 +112,7 @@ function roomOf(gateway: BalanceGateway | undefined, inbound: number): number {
   return Math.max(0, Math.floor(gateway.capacity * FILL - gateway.connections - inbound));
 }
 
-/** Those that can go nowhere near: the largest classes first, as many as there is room for. */
+/** Devices without a near gateway that has room: the largest classes first, as many as fit. */
 function reliefsOf(
   gateways: ReadonlyMap<string, BalanceGateway>,
   classes: readonly BalanceClass[],
@@ -149,7 +151,7 @@ function off(count: number, target = 0): { devices: number; share: number } {
   return { devices, share: target > 0 ? devices / target : devices > 0 ? 1 : 0 };
 }
 
-/** One device at a time from the gateway furthest above its target to the one furthest below. */
+/** Moves one device at a time from the gateway furthest above its target to the one furthest below. */
 function movesWithin(
   each: BalanceClass,
   target: ReadonlyMap<string, number>,
@@ -162,7 +164,7 @@ function movesWithin(
   const above = (name: string) => (counts.get(name) ?? 0) - (target.get(name) ?? 0);
   const excess = (name: string) => {
     const devices = above(name);
-    // Parts of a device come after whole ones, however small the gateway's share is.
+    // Fractions of a device come after whole devices, however small the gateway's share is.
     return Math.abs(devices) < 1 ? devices * 1e-6 : devices / Math.max(target.get(name) ?? 0, 1);
   };
   const room = (name: string) => roomOf(gateways.get(name), inbound.get(name) ?? 0);
@@ -174,7 +176,7 @@ function movesWithin(
       (name) => -excess(name),
     );
     if (from === undefined || to === undefined) break;
-    // Otherwise both would end up as far from their targets as they were, on the other side.
+    // Otherwise both would end up as far from their targets as before, on the other side.
     if (above(from) <= 0 || above(to) >= 0 || above(from) - above(to) <= 1) break;
     if (excess(from) <= STOP && excess(to) >= -STOP) break;
     counts.set(from, (counts.get(from) ?? 0) - 1);
@@ -195,8 +197,8 @@ function best(names: readonly string[], value: (name: string) => number): string
 }
 
 /**
- * Targets by class and gateway. Classes with few gateways to choose from come first: what they need of a
- * gateway is not there for those that can go elsewhere.
+ * Targets by class and gateway. Classes with few gateways come first: what they need of a gateway is not
+ * available to classes that can go elsewhere.
  */
 function targetsOf(
   gateways: ReadonlyMap<string, BalanceGateway>,
@@ -222,9 +224,7 @@ function targetsOf(
   return targets;
 }
 
-/**
- * Shares of `total` by weight, none larger than its room; what does not fit is shared out among the others.
- */
+/** Shares of `total` by weight, none larger than its room; the rest is shared among the others. */
 function shareOut(
   total: number,
   room: ReadonlyMap<string, number>,
@@ -237,7 +237,7 @@ function shareOut(
     const weights = sum(open, weight);
     const shareOf = (name: string) => (weights > 0 ? (rest * weight(name)) / weights : rest / open.length);
     const filled = open.filter((name) => shareOf(name) > (room.get(name) ?? 0));
-    // Nothing overflows, or everything does: then they are all full, and nobody can be moved anyway.
+    // Nothing overflows, or everything does: in that case all are full and nobody can be moved anyway.
     if (filled.length === 0 || filled.length === open.length) {
       for (const name of open) shares.set(name, shareOf(name));
       break;

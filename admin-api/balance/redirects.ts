@@ -1,5 +1,5 @@
 /**
- * Deliveries that send devices to another gateway (PROTOCOL.md, G-3): the frame first, then exactly these
+ * Deliveries that send devices to another gateway (PROTOCOL.md, G-3): first the frame, then these exact
  * sessions end.
  */
 import type { Delivery } from '../../bus/bus.ts';

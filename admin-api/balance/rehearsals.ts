@@ -1,7 +1,7 @@
 /**
  * Groups whose id begins with this hold simulated devices of a rehearsal (`pushpoint rehearse`). Balancing
- * leaves them out: it would move them back to the gateway they rehearse to live without, and real devices
- * with them.
+ * ignores them: it would move them back to the gateway that the rehearsal takes away, and real devices as
+ * well.
  */
 export const REHEARSAL_PREFIX = 'rehearsal.';
 

@@ -1,17 +1,17 @@
 /**
- * Weights for the ranking: a gateway's free capacity in eighths of its limit, so that they change now and
- * then and not with every device. The directory holds the weights in force; they are computed from those, by
- * every administration server alike.
+ * Weights for the ranking: a gateway's free capacity in eighths of its limit, so that they change only now
+ * and then. The directory holds the current weights; every administration server computes the next ones from
+ * them in the same way.
  */
 import type { FleetGateway } from './fleet.ts';
 
 const STEPS = 8;
-/** How far beyond a step's edge the free capacity must be before the step changes, in steps. */
+/** How far the free capacity must pass a step's edge before the step changes, in steps. */
 const STICKY = 0.25;
 
 /**
  * The weight of a gateway: its limit times the eighths of it that are free, rounded up; 0 while it admits
- * nobody. `before` is the weight in force, absent for a gateway that is new.
+ * nobody. `before` is the current weight, absent for a new gateway.
  */
 export function gatewayWeight(
   gateway: Pick<FleetGateway, 'admitting' | 'connectionLimit' | 'capacity' | 'connections'>,

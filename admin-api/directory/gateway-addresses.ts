@@ -4,18 +4,17 @@ import type { Meta } from '../store/store.ts';
 
 const KEY = 'gateway-addresses';
 /**
- * As long as a command may wait for its device: so long may a device be away and come back by the old
- * address.
+ * As long as a command may wait for its device: that long a device may be away and return to the old address.
  */
 const FORMER_KEPT_MS = 30 * 86_400_000;
 const FORMER_MAX = 4;
 
 export interface FormerAddress extends ServedAddress {
-  /** Until when the gateway listens there, milliseconds since the Unix epoch. */
+  /** When the gateway stops listening there, milliseconds since the Unix epoch. */
   until: number;
 }
 
-/** Where a gateway listened last, and where before. */
+/** A gateway's last address, and its former ones. */
 export interface ToldAddress extends ServedAddress {
   former: FormerAddress[];
 }
@@ -23,9 +22,8 @@ export interface ToldAddress extends ServedAddress {
 type Addresses = ReadonlyMap<string, ToldAddress>;
 
 /**
- * The addresses that devices are told of gateways: what an operator set counts once a worker listens there,
- * so an address that cannot be used is told to nobody. Kept in the store, as gateways are told of devices
- * also while they are down.
+ * The addresses of gateways that devices get. An operator's setting counts once a worker listens there, so no
+ * device gets an unusable address. They are stored, because gateways that are down stay in devices' lists.
  */
 export class GatewayAddresses {
   readonly #meta: Pick<Meta, 'get' | 'replace'>;
@@ -42,12 +40,12 @@ export class GatewayAddresses {
     return this.#known.get(gateway);
   }
 
-  /** Reads what is recorded, and records what the gateways' workers say. */
+  /** Reads the stored addresses, and records those that the gateways' workers report. */
   follow(fleet: readonly FleetGateway[]): Promise<void> {
     return this.#change((before) => renewed(before, fleet, this.#now()));
   }
 
-  /** The gateway's former ports are needed for something else. */
+  /** Releases the gateway's former ports. */
   forgetFormer(gateway: string): Promise<void> {
     return this.#change((before) => {
       const known = before.get(gateway);

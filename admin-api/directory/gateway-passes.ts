@@ -1,24 +1,24 @@
 import { decodePass, encodePass, ProtocolError, passBytes, type SignedPass } from '../../protocol/index.ts';
 import { holdsKey } from '../key-proof.ts';
 
-/** What a pass lasts, and from which age on it is renewed, milliseconds. */
+/** How long a pass is valid, and at which age it is renewed, milliseconds. */
 const LIFE_MS = 86_400_000;
 const RENEW_MS = 3_600_000;
 
 export interface PassSigner {
-  /** Keys whose passes stay; another array after a change. */
+  /** Keys whose passes stay valid; a new array after a change. */
   readonly current: readonly Uint8Array[];
   signPass(body: Uint8Array): Uint8Array;
 }
 
 /**
- * The passes of gateways (PROTOCOL.md, S-9). Several servers share those in the directory: whoever finds one
- * that is an hour old writes the next.
+ * The passes of gateways (PROTOCOL.md, S-9). Servers share them in the directory: a server that finds one an
+ * hour old writes the next.
  */
 export class GatewayPassWriter {
   readonly #signer: PassSigner;
   readonly #now: () => number;
-  /** Passes of the directory that verified, by gateway. */
+  /** Verified passes of the directory, by gateway. */
   readonly #verified = new Map<string, SignedPass>();
   /** By one of these. */
   #by: readonly Uint8Array[] = [];
@@ -28,7 +28,7 @@ export class GatewayPassWriter {
     this.#now = now;
   }
 
-  /** The one that is written, while it is good and young; else a new one. */
+  /** The stored pass while it is valid and recent; otherwise a new one. */
   of(gateway: string, written: SignedPass | undefined): SignedPass {
     if (written && this.#isYoung(gateway, written)) return written;
     const issuedAt = Math.floor(this.#now());

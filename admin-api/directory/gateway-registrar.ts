@@ -10,14 +10,14 @@ import { refusalOf } from './unregistered.ts';
 const RETRY_MS = 1000;
 const RETRY_REFUSED_MS = 2_000;
 
-/** The workers whose coming is recorded and whose going is not: incarnation to gateway and worker. */
+/** Workers recorded as started and not yet as gone: incarnation to gateway and worker. */
 const UP = 'workers-up';
 type Up = Record<string, { name: string; worker: string }>;
 
 /**
- * Records gateways that announce themselves through a lease and are not known yet, with the settings
- * they were started with. From then on what operators set rules. That workers came and went is told once,
- * however many administration servers see it, and also when none was there to see it.
+ * Registers unknown gateways that announce themselves through a lease, with the settings they were started
+ * with. From then on, operators' settings apply. Each start and end of a worker is reported once, however
+ * many administration servers see it, and even if none saw it happen.
  */
 export class GatewayRegistrar {
   readonly #store: Store;
@@ -27,7 +27,7 @@ export class GatewayRegistrar {
   readonly #now: () => number;
   #work: Promise<void> = Promise.resolve();
   #before: string[] = [];
-  /** Gateways that could not be registered, by name; tried again, for what is missing may come. */
+  /** Gateways that could not be registered, by name; tried again, as what is missing may appear. */
   readonly #refused = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -46,7 +46,7 @@ export class GatewayRegistrar {
     this.#now = parts.now;
   }
 
-  /** To be called before the leases are first read: what is recorded now and holds none then is gone. */
+  /** Call it before the leases are first read: workers recorded now and without a lease then are gone. */
   async start(): Promise<void> {
     this.#before = Object.keys(up(await this.#store.meta.get(UP)));
     this.#timer = setInterval(() => {
@@ -54,7 +54,7 @@ export class GatewayRegistrar {
     }, RETRY_REFUSED_MS);
   }
 
-  /** Takes note of what came and went, as soon as the store lets it; `all` that are there now. */
+  /** Records the workers that came and went, as soon as the store allows; `all` are those alive now. */
   workersChanged(came: readonly Lease[], gone: readonly Lease[], all: readonly Lease[]): void {
     for (const { incarnation, identity } of gone) {
       if (this.#refused.get(identity.gateway)?.incarnation === incarnation)
@@ -93,7 +93,7 @@ export class GatewayRegistrar {
     this.#hub.notify();
   }
 
-  /** Only who changes the record tells of it. */
+  /** Only the server that changes the record reports it. */
   async #tell(tx: Store, came: readonly Lease[], left: readonly string[], at: number): Promise<void> {
     for (;;) {
       const before = await tx.meta.get(UP);
@@ -120,7 +120,7 @@ export class GatewayRegistrar {
     const { gateway: name, initial } = lease.identity;
     if (!ID_PATTERN.test(name)) return false;
     const known = await this.#store.gateways.get(name);
-    // Serving another group than the one asked for would let in devices nobody meant it to.
+    // Serving another group than the requested one would admit devices that should not be there.
     const why = known ? null : await refusalOf(this.#store, initial);
     if (why === null) this.#refused.delete(name);
     else {

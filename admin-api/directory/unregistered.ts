@@ -1,6 +1,4 @@
-/**
- * Gateways that run and that the store does not have: devices are told of none of them, and each is told why.
- */
+/** Gateways that run but are not stored: they are in no device's list, and each gets the reason. */
 import type { GatewaySettings, Lease } from '../../bus/bus.ts';
 import type { Gateway } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
@@ -22,7 +20,7 @@ export async function refusalOf(store: Store, { group }: GatewaySettings): Promi
 }
 
 /**
- * Those among the leases whose name is not among `registered`, each once; not those that are about to be
+ * Gateways with a lease whose name is not among `registered`, each once, without those that are about to be
  * registered.
  */
 export async function unregistered(
@@ -40,7 +38,7 @@ export async function unregistered(
   return [...found.values()];
 }
 
-/** As if it were recorded, for people to see. */
+/** In the form of a registered gateway, for people. */
 export function asGateway({ name, initial }: Unregistered, at: number): Gateway {
   const { group, ...settings } = initial;
   return {

@@ -1,4 +1,4 @@
-/** Writes the whole directory from SQL, and knows what changed in SQL while it did. */
+/** Writes the whole directory from SQL, and tracks what changes in SQL meanwhile. */
 import type { DirectoryDevice, DirectoryWriting } from '../../bus/bus.ts';
 import type { Device } from '../store/records.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
@@ -11,11 +11,11 @@ export interface WriterParts {
   store: Pick<Store, 'devices' | 'deletedDevices'>;
   entry(device: DeviceWithPath): DirectoryDevice;
   deletion(device: DeletedDevice): DirectoryDevice;
-  /** Runs one reading of rows with their writing at a time, changes included. */
+  /** Runs one read of rows and their write at a time, changes included. */
   inTurn<T>(work: () => Promise<T>): Promise<T>;
-  /** What was written of these is older than what SQL has. */
+  /** SQL has newer rows of these devices than were written. */
   stale(ids: readonly string[]): void;
-  /** To be written before the directory is marked as whole. */
+  /** Devices to write before the directory is marked as whole. */
   last(): Promise<void>;
   stopping(): boolean;
 }
@@ -47,8 +47,8 @@ export async function writeAll(parts: WriterParts, writing: DirectoryWriting): P
 }
 
 /**
- * Which of the rows that were written are others now: somebody changed them between the reading and the
- * writing, and may have written the newer row first.
+ * Which of the written rows have changed: another server changed them between the read and the write, and may
+ * have written the newer row first.
  */
 export function changed(written: readonly DeviceWithPath[], now: readonly DeviceWithPath[]): string[] {
   const current = new Map(now.map((device) => [device.id, device]));

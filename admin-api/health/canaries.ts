@@ -14,24 +14,24 @@ import type { Store } from '../store/store.ts';
 
 const LEASE = 'canaries';
 const PREFIX = 'canary ';
-/** Rows of workers that are gone stay for so long. */
+/** How long rows of gone workers are kept. */
 const KEPT_MS = 86_400_000;
 const TIMEOUT_MS = 60_000;
-/** Intervals without a round trip. */
+/** Intervals without a round trip after which a canary is missing. */
 const LATE_AFTER = 4;
 
 type Result = ReportedEnd;
 
-/** What the no-op carries, and the canary says back. */
+/** The content of the no-op, which the canary returns. */
 interface Echo {
-  /** The server that sent it, and when by its own monotonic clock, milliseconds. */
+  /** The server that sent it, and the time on that server's monotonic clock, milliseconds. */
   by: string;
   sent: number;
-  /** The same by the wall clock, for other servers. */
+  /** The time on the wall clock, for other servers. */
   at: number;
 }
 
-/** The last round trip of a worker, as it is recorded. */
+/** The recorded last round trip of a worker. */
 interface RoundTrip {
   /** When its outcome was recorded, milliseconds since the Unix epoch. */
   at: number;
@@ -50,18 +50,18 @@ export interface CanariesParts {
 }
 
 /**
- * Sends a no-op to every gateway worker's canary at an interval, the whole way: from the database over
- * presence, outbox, worker and session to the canary, and its result back through the receipts into the
- * database. One server at a time sends; all of them look at what is recorded. That is one row for each
- * worker, and no command or device.
+ * Sends a no-op to every gateway worker's canary at an interval, over the whole path: from the database
+ * through presence, outbox, worker and session to the canary, and its result back through the receipts into
+ * the database. One server at a time sends; all servers read the results. There is one row for each worker,
+ * and no command or device.
  */
 export class Canaries {
-  /** Whether any worker answers, as long as there are some. */
+  /** Whether any worker answers, while there are workers. */
   readonly dependency = new Dependency();
   readonly #parts: CanariesParts;
   readonly #intervalMs: number;
   readonly #owner = nanoid();
-  /** Since when each worker's canary is expected to answer, by device. */
+  /** Since when each worker's canary is expected to answer, by device id. */
   readonly #expectedSince = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
@@ -75,7 +75,7 @@ export class Canaries {
     this.dependency.good();
   }
 
-  /** Looks that came to an end. */
+  /** Completed rounds. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -90,7 +90,7 @@ export class Canaries {
     await this.#round;
   }
 
-  /** Records the round trips of these results. A canary of a worker that is not known has none. */
+  /** Records the round trips of these results. Ignores canaries of unknown workers. */
   async record(tx: Store, results: readonly Result[]): Promise<void> {
     if (results.length === 0) return;
     const { leases, metrics, now } = this.#parts;
@@ -109,7 +109,7 @@ export class Canaries {
     await tx.meta.setMany([...rows].map(([key, value]) => ({ key, value })));
   }
 
-  /** Tells the canaries that their results are recorded. */
+  /** Confirms to the canaries that their results are recorded. */
   async confirm(results: readonly Result[]): Promise<void> {
     await this.#parts.sender.sendFrames(
       results.map(({ device, command }) => ({
@@ -122,7 +122,7 @@ export class Canaries {
   #next(): void {
     this.#timer = setTimeout(() => {
       this.#round = this.#look()
-        .catch((error) => this.#parts.log.warn({ err: error }, 'canaries were not looked after'))
+        .catch((error) => this.#parts.log.warn({ err: error }, 'the round of canaries failed'))
         .finally(() => {
           this.#rounds++;
           if (!this.#stopping) this.#next();
@@ -208,15 +208,15 @@ export class Canaries {
 }
 
 /**
- * What devices of their own said, apart from what canaries said: nothing of a canary's, whose results nobody
- * authenticates, comes near an execution.
+ * Separates devices' receipts from those of canaries: a canary's results are not authenticated, so they must
+ * never reach an execution.
  */
 export function withoutCanaries(batch: readonly LedgerReceipt[]): {
   receipts: readonly LedgerReceipt[];
   results: Result[];
 } {
   const results: Result[] = [];
-  // Nearly always there is none.
+  // There is hardly ever one.
   if (!batch.some(isOfCanary)) return { receipts: batch, results };
   const receipts = batch.filter((receipt) => {
     if (!isOfCanary(receipt)) return true;

@@ -6,12 +6,12 @@ import type { DependencyReport } from '../../health/health.ts';
 import type { Store } from '../store/store.ts';
 
 const LOOK_MS = 10_000;
-/** An answer that took longer says too little. */
+/** An answer that took longer is too imprecise. */
 const SLOW_MS = 1_000;
 
 export type ClockName = 'server' | 'database';
 
-/** How far the clocks of this server and of the database are from the one that all programs share. */
+/** How far the clocks of this server and of the database differ from the shared clock. */
 export class ClockWatch {
   readonly #store: Pick<Store, 'meta'>;
   readonly #bus: Pick<Bus, 'clock'>;
@@ -28,7 +28,7 @@ export class ClockWatch {
     this.#log = parts.log;
     this.#looks = new OneAtATime(
       () => this.#look(),
-      (error) => this.#log.debug({ err: error }, 'the database did not tell the time'),
+      (error) => this.#log.debug({ err: error }, 'the database did not report its time'),
     );
   }
 
@@ -46,7 +46,7 @@ export class ClockWatch {
     return this.#looks.ask();
   }
 
-  /** Milliseconds; `null` for what is not known, or has no clock of its own. */
+  /** Milliseconds; `null` if unknown, or if it has no clock of its own. */
   aheadMs(): [ClockName, number | null][] {
     return [
       ['server', this.#bus.clock.aheadMs()],
@@ -77,7 +77,7 @@ export class ClockWatch {
     if (theirs === null) this.#databaseAheadMs = null;
     else if (tookMs <= SLOW_MS) this.#databaseAheadMs = theirs - (clock.now() - tookMs / 2);
     const warnings = clockWarnings(this.#byOwner());
-    // The figures change all the time: it is told again when there is another clock.
+    // The figures change all the time, so it logs again only when another clock is off.
     const about = warnings.map((warning) => warning.replace(/[\d.]+ s/, '')).join();
     if (about === this.#told) return;
     this.#told = about;

@@ -5,11 +5,11 @@ import type { LeaseList } from '../live-workers.ts';
 import type { Meta } from '../store/store.ts';
 
 const LOOK_MS = 5_000;
-/** Fewer may well be switched off together. */
+/** Fewer devices may be switched off together on purpose. */
 const MANY = 20;
-/** What was is forgotten after so long. */
+/** How long the earlier number is remembered. */
 const FORGET_MS = 7 * 86_400_000;
-/** The most that were is kept again when it is so old, or when a tenth more came. */
+/** The largest number is stored again when it is this old, or has grown by a tenth. */
 const KEEP_AGAIN_MS = 3_600_000;
 const PEAK = 'fleet-peak';
 
@@ -19,8 +19,8 @@ interface Peak {
 }
 
 /**
- * Whether devices are connected where many were. It keeps no server from being ready, and it is what a person
- * must hear of first: whatever turns a whole fleet away looks fine from every other side.
+ * Warns if no device is connected although many were. It does not make a server unready, but a person must
+ * see it first: a fault that turns a whole fleet away looks fine everywhere else.
  */
 export class FleetWatch {
   readonly #meta: Meta;
@@ -54,7 +54,7 @@ export class FleetWatch {
     await this.#looking;
   }
 
-  /** Connected by the word of the workers. */
+  /** Devices connected, as workers report. */
   get connected(): number {
     return this.#connected;
   }

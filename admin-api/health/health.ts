@@ -17,7 +17,7 @@ export interface AdminLiveness {
   dependencies: Record<string, DependencyReport>;
 }
 
-/** How the administration server is; whatever it depends on besides is `add`ed. */
+/** The health of the administration server; other dependencies are `add`ed. */
 export class Health {
   readonly #bus: Pick<Bus, 'status'>;
   readonly #store: StoreWatch;
@@ -30,7 +30,7 @@ export class Health {
     this.#loops = parts.loops;
   }
 
-  /** `null`: it does not depend on it at present. */
+  /** `null`: the server does not depend on it at present. */
   add(name: string, report: () => DependencyReport | null): void {
     this.#more.set(name, report);
   }
@@ -39,7 +39,7 @@ export class Health {
     return this.#loops.stuck;
   }
 
-  /** What a person should look at although everything is there. */
+  /** What a person should check although nothing is missing. */
   warnings(): string[] {
     return Object.values(this.#dependencies()).flatMap(({ warnings = [] }) => warnings);
   }
@@ -49,7 +49,7 @@ export class Health {
     const all = Object.values(dependencies);
     const lost = all.filter(({ ok }) => !ok);
     const times = (lost.length > 0 ? lost : all).map(({ since }) => since).sort();
-    // Not ready since the first was lost, ready since the last came.
+    // Not ready since the first was lost; ready since the last came back.
     const since = (lost.length > 0 ? times[0] : times.at(-1)) ?? new Date(0).toISOString();
     return { ready: lost.length === 0, since, dependencies };
   }

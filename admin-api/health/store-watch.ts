@@ -4,17 +4,14 @@ import { Dependency } from '../../health/health.ts';
 import { type Store, StoreUnavailable } from '../store/store.ts';
 
 const LOOK_MS = 1_000;
-/** A database that is merely busy must not be taken for one that is away. */
+/** A database that is only busy must not count as missing. */
 const PATIENCE_MS = 5_000;
 const PROBE = 'store-probe';
 
-/**
- * The size of what is written to find out: it must need room of its own, and not fit where something small
- * was.
- */
+/** The size of the test write: large enough to need new space on the disk. */
 const PROBE_BYTES = 48 * 1024;
 
-/** What a piece of work asks of the database. */
+/** What an operation needs from the database. */
 export type StoreUse = 'read' | 'write';
 
 interface Waiting {
@@ -24,10 +21,10 @@ interface Waiting {
 }
 
 /**
- * Whether the database answers, looked at once a second, and whether it can be written, looked at once
- * something failed or took long: a full disk, a standby, a lost synchronous replica. Requests are refused at
- * once while what they need is away, and those that wait for it when it is found away are not left waiting:
- * whether what they asked for was done is not known then, as with any connection that breaks.
+ * Checks once a second whether the database answers, and, after a failure or a slow answer, whether it can be
+ * written (a full disk, a standby, a lost synchronous replica). While it cannot do what a request needs,
+ * requests are refused at once. Requests that already wait for it are refused as well: as with any broken
+ * connection, nobody knows whether they took effect.
  */
 export class StoreWatch {
   readonly dependency = new Dependency();
@@ -55,7 +52,7 @@ export class StoreWatch {
     await this.#looking;
   }
 
-  /** Asks the database, unless that is under way; resolves when it is decided. */
+  /** Checks the database, unless a check is running; resolves with the check. */
   look(): Promise<void> {
     this.#looking ??= this.#ask().finally(() => {
       this.#looking = undefined;
@@ -63,7 +60,7 @@ export class StoreWatch {
     return this.#looking;
   }
 
-  /** Somebody's work failed with `StoreUnavailable`: the next look is closer. */
+  /** An operation failed with `StoreUnavailable`: the next check comes sooner. */
   failed(): void {
     this.#suspect = true;
     void this.look();
@@ -74,7 +71,9 @@ export class StoreWatch {
     if (!this.#works.read || !this.#works[use]) throw this.#error();
   }
 
-  /** What `work` comes to, or `StoreUnavailable` as soon as the database is found not to do that. */
+  /**
+   * The result of `work`, or `StoreUnavailable` as soon as the check finds that the database cannot do it.
+   */
   async guard<T>(use: StoreUse, work: () => Promise<T>): Promise<T> {
     this.assertAvailable(use);
     let waiting: Waiting | undefined;
@@ -99,7 +98,7 @@ export class StoreWatch {
   async #ask(): Promise<void> {
     const late = performance.now() - PATIENCE_MS;
     for (const { since } of this.#waiting) if (since < late) this.#suspect = true;
-    // What fails while this look is under way is for the next one.
+    // A failure during this check is for the next one.
     const suspect = this.#suspect;
     this.#suspect = false;
     const works = { read: false, write: false };
@@ -114,14 +113,14 @@ export class StoreWatch {
     } catch (error) {
       if (this.dependency.ok) this.#log.warn({ err: error }, 'the store does not answer');
       this.dependency.bad(error instanceof Error ? error.message : String(error));
-      // Written again before it counts as whole.
+      // It must be written again before it counts as available.
       this.#suspect = true;
     }
     Object.assign(this.#works, works);
     for (const { use, refuse } of this.#waiting) if (!works[use]) refuse(this.#error());
   }
 
-  /** Random, so that it cannot be packed into less. */
+  /** Random, so that it cannot be compressed. */
   async #write(): Promise<void> {
     const probe = randomBytes(PROBE_BYTES).toString('base64');
     await inTime(this.#store.meta.set(PROBE, probe));

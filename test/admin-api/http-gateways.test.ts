@@ -372,7 +372,7 @@ test('the API names groups with fewer than two gateways, and explains placements
   await eventually('lab2', (body) => body.drainingSince !== null);
   const unlisted = await placement();
   assert.is(unlisted.code, 'nearest');
-  assert.match(unlisted.sentence, /Nearer, but not to be used now: lab2 2 ms, down\.$/);
+  assert.match(unlisted.sentence, /Nearer, but not usable now: lab2 2 ms, down\.$/);
   await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'all' } });
   const moved = await placement();
   assert.equal([moved.code, moved.data.rank], ['out-of-scope', null]);
