@@ -126,6 +126,7 @@ async function startParts(parts: AdminParts): Promise<void> {
   await parts.storeWatch.start();
   parts.clocks.start();
   await parts.hub.start();
+  await parts.keysKeeper.announce();
   await parts.directory.start();
   await parts.cloned.start();
   parts.keysKeeper.start();
@@ -182,6 +183,7 @@ function stopsOf(parts: AdminParts, { groups }: HttpServices, http: FastifyInsta
     () => parts.cloned.stop(),
     () => parts.keysKeeper.stop(),
     () => parts.directory.stop(),
+    () => parts.keysKeeper.leave(),
     () => parts.hub.stop(),
     () => parts.clocks.stop(),
     () => parts.storeWatch.stop(),

@@ -66,7 +66,7 @@ export class DirectoryProjector {
   readonly #store: Store;
   readonly #bus: Bus;
   readonly #signer: OrderSigner;
-  readonly #serverKeys: Pick<ServerKeys, 'documents'>;
+  readonly #serverKeys: Pick<ServerKeys, 'documents' | 'fresh'>;
   readonly #epoch: number;
   readonly #leases: LeaseList & Revocations;
   readonly #authority: { changedAt(): Promise<number> };
@@ -102,7 +102,7 @@ export class DirectoryProjector {
   constructor(parts: {
     store: Store;
     bus: Bus;
-    serverKeys: Pick<ServerKeys, 'documents' | 'signer'>;
+    serverKeys: Pick<ServerKeys, 'documents' | 'fresh' | 'signer'>;
     installation: Installation;
     leases: LeaseList & Revocations;
     authority: { changedAt(): Promise<number> };
@@ -220,6 +220,12 @@ export class DirectoryProjector {
     return !this.#rewrite;
   }
 
+  /** Resolves when what it was writing is written, or failed. */
+  async settled(): Promise<void> {
+    await this.#lastWrite;
+    await this.#work;
+  }
+
   #kick(): void {
     if (this.#stopping) return;
     if (this.#work) {
@@ -243,6 +249,7 @@ export class DirectoryProjector {
   }
 
   async #catchUp(): Promise<void> {
+    await this.#serverKeys.fresh();
     await this.#keepWhole();
     while (this.#pendingDevices.size > 0 && !this.#stopping) {
       const ids: string[] = [];
@@ -364,6 +371,7 @@ export class DirectoryProjector {
    * older.
    */
   async #copyDevices(ids: readonly string[]): Promise<void> {
+    await this.#serverKeys.fresh();
     let devices = await this.#store.devices.withPaths(ids);
     for (let left = ids; left.length > 0; ) {
       const found = new Set(devices.map((device) => device.id));

@@ -2,16 +2,15 @@ import { nanoid } from 'nanoid';
 import type { Logger } from 'pino';
 import type { Lease } from '../../bus/bus.ts';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
-import { type Edition, editionOf, isNewer, NO_EDITION } from '../../protocol/index.ts';
+import { type Edition, editionOf, isNewer, NO_EDITION, toBase64url } from '../../protocol/index.ts';
 import type { EventHub } from '../event-hub.ts';
 import type { LeaseList } from '../live-workers.ts';
 import type { Store } from '../store/store.ts';
+import { KeysFollowers } from './keys-followers.ts';
 import { KEYS_ROW, type KeysRecord, keysOf, statesOf, toRow } from './keys-record.ts';
 import { nameOf, type ServerKeys } from './server-keys.ts';
 
 const LOOK_MS = 1_000;
-/** How long it takes until the other servers sign with a key that this one found in use, milliseconds. */
-const FOLLOW_MS = 5_000;
 const LEASE = 'server-keys-keeper';
 const LEASE_MS = 10_000;
 
@@ -24,6 +23,8 @@ export interface KeysKeeperParts {
     gatewaysChangedSoon(): void;
     /** Signs everything in it again; whether it did. */
     rewrite(): Promise<boolean>;
+    /** Resolves when what it was writing is written. */
+    settled(): Promise<void>;
   };
   hub: Pick<EventHub, 'notify'>;
   now: () => number;
@@ -33,20 +34,30 @@ export interface KeysKeeperParts {
 /**
  * Follows changes of the server keys, which any administration server on the database may have made, and
  * brings a rotation to its end: the next signing key is used once all gateways carry the document that names
- * it, and then the directory is signed with it.
+ * it, and the directory is signed with it once no server writes with the earlier one.
  */
 export class KeysKeeper {
   readonly #parts: KeysKeeperParts;
   readonly #owner = nanoid();
   readonly #looks: OneAtATime;
+  readonly #followers: KeysFollowers;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(parts: KeysKeeperParts) {
     this.#parts = parts;
+    this.#followers = new KeysFollowers(parts.store.meta, this.#owner, parts.now);
     this.#looks = new OneAtATime(
       () => this.#look(),
       (error) => parts.log.warn({ err: error }, 'the server keys were not looked after; trying again'),
     );
+  }
+
+  /** To be called before this server writes anything: the others wait for it from then on. */
+  async announce(): Promise<void> {
+    const { serverKeys } = this.#parts;
+    await this.#followers.say(activeOf(serverKeys.record));
+    // Another key may have come into use just before the others could know of this server.
+    if (await serverKeys.follow()) await this.#followers.say(activeOf(serverKeys.record));
   }
 
   start(): void {
@@ -60,6 +71,11 @@ export class KeysKeeper {
     await this.#looks.settled();
   }
 
+  /** To be called when this server writes nothing more. */
+  leave(): Promise<void> {
+    return this.#followers.leave();
+  }
+
   /** Resolves when what there is to do now is done. */
   look(): Promise<void> {
     return this.#looks.ask();
@@ -69,12 +85,17 @@ export class KeysKeeper {
     const { store, serverKeys, directory, leases, now } = this.#parts;
     if (await serverKeys.follow()) directory.gatewaysChangedSoon();
     const { record } = serverKeys;
+    const active = activeOf(record);
+    if (!this.#followers.said(active)) {
+      await directory.settled();
+      await this.#followers.say(active);
+    }
     const { next } = statesOf(record);
     if (!next && record.copied) return;
     if (!(await store.meta.hold(LEASE, this.#owner, LEASE_MS, now()))) return;
     if (next) {
       if (leases.known && waitingFor(record, leases.list()).length === 0) await this.#use(record, next);
-    } else if (now() - record.activeSince >= FOLLOW_MS && (await directory.rewrite())) {
+    } else if (!(await this.#followers.anyElse(active)) && (await directory.rewrite())) {
       await this.#replace(record, { ...record, copied: true }, 'copied');
     }
   }
@@ -98,6 +119,10 @@ export class KeysKeeper {
     hub.notify();
     return done;
   }
+}
+
+function activeOf({ active }: KeysRecord): string {
+  return toBase64url(active);
 }
 
 /** Live workers that have not sent the newest document to all their devices. */

@@ -27,6 +27,9 @@ import {
 /** The one signing key of installations from before there was a document of keys. */
 const FIRST_KEY = 'signing-key';
 
+/** Which key signs is not older news than this, milliseconds; see `KeysFollowers`. */
+const STALE_MS = 60_000;
+
 export interface ServerKeysParts {
   meta: Meta;
   box?: SecretBox | undefined;
@@ -56,6 +59,8 @@ export class ServerKeys {
   readonly signer: OrderSigner;
   #row: string;
   #record: KeysRecord;
+  #following: Promise<unknown> = Promise.resolve();
+  #followedAt = Date.now();
 
   private constructor(parts: { meta: Meta; box: SecretBox }, record: KeysRecord, signer: OrderSigner) {
     this.#meta = parts.meta;
@@ -103,9 +108,22 @@ export class ServerKeys {
     return new KeyVault(meta, this.#box);
   }
 
-  /** Takes up what the store has now; whether that is another record than before. */
-  async follow(): Promise<boolean> {
+  /** Takes up what the store has now; whether that is another record than before. One call at a time. */
+  follow(): Promise<boolean> {
+    const followed = this.#following.then(() => this.#follow());
+    // What was read first must not be taken up last.
+    this.#following = followed.catch(() => undefined);
+    return followed;
+  }
+
+  /** Follows if this server has not for a while, as when it was paused: to be called before it signs. */
+  async fresh(): Promise<void> {
+    if (Math.abs(Date.now() - this.#followedAt) > STALE_MS) await this.follow();
+  }
+
+  async #follow(): Promise<boolean> {
     const row = await this.#meta.get(KEYS_ROW);
+    this.#followedAt = Date.now();
     if (row === null || row === this.#row) return false;
     const record = fromRow(row);
     const active = await activeOf(this.vault(), record);

@@ -165,7 +165,8 @@ function notRetirable(record: KeysRecord): string | null {
   const { previous, next } = statesOf(record);
   if (next) return 'The next signing key is not in use yet.';
   if (previous.length === 0) return 'There is no earlier signing key.';
-  if (!record.copied) return 'Gateways still have memberships by an earlier key; try again in a minute.';
+  if (!record.copied)
+    return 'Memberships by an earlier key may still be with gateways, or come there; try again in a minute.';
   return null;
 }
 
