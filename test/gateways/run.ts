@@ -1,14 +1,15 @@
 /**
  * The scenarios of gateways that operators configure:
- * `node dist/test/gateways/run.js [--list] [name or number ...]`. The last line of stdout is JSON with the
- * totals; the exit code is 0 only when every scenario held and nothing was lost.
+ * `node dist/test/gateways/run.js [--list] [--quick] [name or number ...]`; `--quick` with a quarter of the
+ * devices. The last line of stdout is JSON with the totals; the exit code is 0 only when every scenario held
+ * and nothing was lost.
  */
 import { parseArgs } from 'node:util';
 import { SCENARIOS } from './scenarios.ts';
 import { since, World } from './world.ts';
 
 const { values, positionals } = parseArgs({
-  options: { list: { type: 'boolean', default: false } },
+  options: { list: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
 
@@ -63,7 +64,7 @@ async function runAll(numbers: readonly number[]): Promise<number> {
       say(`${scenario.name}: ${scenario.title}`);
       total.scenarios++;
       try {
-        world ??= await World.start(say);
+        world ??= await World.start(say, values.quick);
         await scenario.run(world);
         await world.ledger.reconcile();
         say(`holds, ${since(began)}; ${world.ledger.totals.executions} executions so far`);

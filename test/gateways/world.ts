@@ -13,6 +13,8 @@ import { GatewayDeployment } from './deployment.ts';
 const LIMITS: Record<string, number> = { gw4: 2_100 };
 const USUAL_LIMIT = 1_400;
 const GROUP_SIZE = 250;
+/** The short form has this share of the devices. */
+const QUICK_SHARE = 0.25;
 
 export type GatewayPatch = Partial<
   Pick<GatewayDocument, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>
@@ -28,14 +30,22 @@ export class World {
   readonly #housed: FleetMember[] = [];
   #groups = 0;
 
-  private constructor(deployment: GatewayDeployment, say: (text: string) => void) {
+  readonly #share: number;
+
+  private constructor(deployment: GatewayDeployment, say: (text: string) => void, quick: boolean) {
     this.deployment = deployment;
+    this.#share = quick ? QUICK_SHARE : 1;
     this.ledger = new Ledger(deployment.api, this.fleet);
     this.say = say;
   }
 
-  static async start(say: (text: string) => void): Promise<World> {
-    return new World(await GatewayDeployment.start(), say);
+  static async start(say: (text: string) => void, quick: boolean): Promise<World> {
+    return new World(await GatewayDeployment.start(), say, quick);
+  }
+
+  /** So many devices in the form that is played; `count` in the whole one. */
+  share(count: number): number {
+    return Math.ceil(count * this.#share);
   }
 
   async stop(): Promise<void> {
@@ -47,7 +57,8 @@ export class World {
   async gateways(count: number): Promise<string[]> {
     const names = Array.from({ length: count }, (_, n) => `gw${n + 1}`);
     const missing = names.filter((name) => !this.deployment.gateways.includes(name));
-    for (const name of missing) await this.deployment.addLimited(name, LIMITS[name] ?? USUAL_LIMIT);
+    for (const name of missing)
+      await this.deployment.addLimited(name, this.share(LIMITS[name] ?? USUAL_LIMIT));
     await Promise.all(missing.map((name) => this.deployment.start(name)));
     await this.until('gateways to be up', 20_000, async () => {
       const views = await Promise.all(names.map((name) => this.gateway(name)));

@@ -20,7 +20,7 @@ const MOST_CPU = 0.5;
 
 export async function descriptorLimit(world: World): Promise<void> {
   await world.gateways(5);
-  await world.devices(DEVICES);
+  await world.devices(world.share(DEVICES));
   const { workers, address } = await world.gateway(NAME);
   const [held] = workers;
   if (!held || workers.length < 2) throw new Error(`${NAME} has no two workers`);

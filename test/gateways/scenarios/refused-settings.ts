@@ -55,7 +55,7 @@ const NONSENSE = ['nonsense', 'http://127.0.0.1:13295', 'ws://127.0.0.1:13295/pa
 
 export async function refusedSettings(world: World): Promise<void> {
   await world.gateways(5);
-  await world.devices(DEVICES);
+  await world.devices(world.share(DEVICES));
   for (const refused of REFUSED) await staysAsItWas(world, refused);
   await refusesNonsense(world);
   await doesNotStart(world);

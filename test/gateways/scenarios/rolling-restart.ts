@@ -8,7 +8,7 @@ const GROUP_SYNC_EVERY_MS = 3_000;
 
 export async function rollingRestart(world: World): Promise<void> {
   const names = await world.gateways(5);
-  const devices = await world.devices(DEVICES);
+  const devices = await world.devices(world.share(DEVICES));
   const groups = world.wholeGroups();
   assert.ok(groups.length > 0, 'there are whole groups');
   const traffic = new Traffic(world.ledger, {

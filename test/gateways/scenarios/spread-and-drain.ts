@@ -18,7 +18,7 @@ const QUIET_MS = 7_000;
 
 export async function spreadAndDrain(world: World): Promise<void> {
   const four = await world.gateways(4);
-  const devices = await world.devices(DEVICES);
+  const devices = await world.devices(world.share(DEVICES));
   await world.spreadHolds(four);
   await joins(world, devices);
   await drainTakenBack(world, 'gw3');
@@ -124,7 +124,7 @@ async function drainUnderWay(world: World, devices: readonly FleetMember[], name
     had * (1_000 / DRAIN_PER_SECOND) + 20_000,
   );
   const took = performance.now() - began;
-  assert.ok(seen.size >= 3, `the drain showed ${seen.size} numbers on its way`);
+  assert.ok(seen.size >= 2, `the drain showed ${seen.size} numbers on its way`);
   await world.allConnected();
   assert.is(world.fleet.count(name), 0);
   await world.until('the sync to have ended', 60_000, async () => {
