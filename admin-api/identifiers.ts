@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { customAlphabet, nanoid } from 'nanoid';
 
-/** No letters that look like digits; an identifier begins with a letter (PROTOCOL.md F-6). */
+/** Contains no letters that look like digits; an identifier begins with a letter (PROTOCOL.md F-6). */
 const random = customAlphabet('0123456789abcdefghjkmnpqrstvwxyz', 15);
 
-/** A new identifier: 75 random bits after the letter that tells what it is of. */
+/** A new identifier: a letter for the kind of object, then 75 random bits. */
 export function newId(letter: 'd' | 'e' | 'g' | 'i' | 'j' | 't'): string {
   return letter + random();
 }
@@ -14,16 +14,14 @@ export function newApiToken(): string {
   return `ppt_${nanoid(32)}`;
 }
 
-/**
- * What is kept of a secret. Secrets are random and long, so one round of SHA-256 cannot be searched through.
- */
+/** The stored form of a secret. Secrets are long and random, so nobody can search through SHA-256. */
 export function hashSecret(secret: string): Uint8Array {
   return createHash('sha256').update(secret).digest();
 }
 
 /**
- * Text that came from a device, made fit to be shown: control characters become spaces, and it is cut to
- * `max` characters. `fallback` stands in for nothing.
+ * Text from a device, made safe to show: control characters become spaces, and it is cut to `max` characters.
+ * `fallback` replaces empty text.
  */
 export function plainText(text: string | undefined, max: number, fallback: string): string {
   const plain = (text ?? '')

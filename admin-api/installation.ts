@@ -1,4 +1,4 @@
-/** Which installation this database is: made with it, at the first start of any server on it. */
+/** The identity of the installation: created with the database, at the first start of any server on it. */
 import type { Installation } from '../bus/bus.ts';
 import { newId } from './identifiers.ts';
 import type { Meta, Store } from './store/store.ts';
@@ -6,14 +6,14 @@ import type { Meta, Store } from './store/store.ts';
 const ID = 'installation-id';
 const EPOCH = 'installation-epoch';
 
-/** Several servers that start at once on an empty database agree on one. */
+/** Servers that start at the same time on an empty database agree on one. */
 export async function loadInstallation(meta: Meta): Promise<Installation> {
   const id = (await meta.get(ID)) ?? (await meta.setOnce(ID, newId('i')));
   const epoch = (await meta.get(EPOCH)) ?? (await meta.setOnce(EPOCH, '1'));
   return { id, epoch: Number(epoch) };
 }
 
-/** A backup was restored: the next epoch, later than any that was `seen` in use. */
+/** After a backup was restored: begins the next epoch, later than any `seen` in use. */
 export async function beginEpoch(store: Store, seen: number, at: number): Promise<Installation> {
   return store.transaction(async (tx) => {
     const before = await loadInstallation(tx.meta);

@@ -2,8 +2,8 @@ import { createPublicKey, verify } from 'node:crypto';
 import { LIMITS } from '../protocol/index.ts';
 
 /**
- * Whether `proof` is the signature of `bytes` by this key: Ed25519 (RFC 8032). A key that is no point of the
- * curve holds nothing.
+ * Whether `proof` is the signature of `bytes` by this key: Ed25519 (RFC 8032). An invalid key verifies
+ * nothing.
  */
 export function holdsKey(publicKey: Uint8Array, bytes: Uint8Array, proof: Uint8Array): boolean {
   if (publicKey.length !== LIMITS.publicKeyBytes || proof.length !== LIMITS.signatureBytes) return false;

@@ -3,14 +3,14 @@ import type { Bus, Lease } from '../bus/bus.ts';
 import { OneAtATime } from '../bus/one-at-a-time.ts';
 import type { GatewayCertificates, Revocation } from './store/pki-records.ts';
 
-/** The workers that hold a lease; `known` once they were read. */
+/** The workers that hold a lease; `known` once they have been read. */
 export interface LeaseList {
   readonly known: boolean;
   list(): readonly Lease[];
 }
 
 export interface Revocations {
-  /** Whether all certificates of the gateway were revoked, when that was last read. */
+  /** Whether all certificates of the gateway were revoked at the last read. */
   isRevoked(gateway: string): boolean;
   /** When a certificate of the gateway was revoked last, milliseconds since the Unix epoch; 0: never. */
   revokedAt(gateway: string): number;
@@ -23,8 +23,8 @@ export interface LiveWorkersParts {
 }
 
 /**
- * The workers that hold a lease, looked up every `intervalMs`. While the bus is away the last list stands: a
- * worker is gone only when a list that was read says so. Leases of revoked gateways are ended.
+ * The workers that hold a lease, read every `intervalMs`. While the bus is away the last list counts: a
+ * worker is gone only if a newly read list lacks it. Ends leases of revoked gateways.
  */
 export class LiveWorkers implements LeaseList, Revocations {
   readonly #bus: Bus;
@@ -45,11 +45,11 @@ export class LiveWorkers implements LeaseList, Revocations {
     this.#intervalMs = intervalMs;
     this.#reads = new OneAtATime(
       () => this.#read(),
-      (error) => log.error({ err: error }, 'leases were not looked at'),
+      (error) => log.error({ err: error }, 'the round of leases failed'),
     );
   }
 
-  /** `onChange` hears of incarnations that came and went, each once. */
+  /** Calls `onChange` with incarnations that came and went, each once. */
   async start(onChange: (up: Lease[], gone: Lease[]) => void): Promise<void> {
     this.#onChange = onChange;
     await this.refresh();
@@ -64,12 +64,12 @@ export class LiveWorkers implements LeaseList, Revocations {
     await this.#reads.settled();
   }
 
-  /** Looks that came to an end. */
+  /** Completed rounds. */
   get rounds(): number {
     return this.#reads.rounds;
   }
 
-  /** Whether the list was read at all. */
+  /** Whether the list has been read. */
   get known(): boolean {
     return this.#known;
   }
@@ -78,7 +78,7 @@ export class LiveWorkers implements LeaseList, Revocations {
     return [...this.#leases.values()];
   }
 
-  /** Resolves after a look that began after the call. */
+  /** Resolves after a read that began after the call. */
   refresh(): Promise<void> {
     return this.#reads.ask();
   }
@@ -108,7 +108,7 @@ export class LiveWorkers implements LeaseList, Revocations {
     return this.#revoked.get(gateway)?.at ?? 0;
   }
 
-  /** While the store is away, those that were read before count. */
+  /** While the store is away, the last list counts. */
   async #readRevoked(): Promise<void> {
     try {
       const revoked = await this.#certificates.revocations();
@@ -118,7 +118,7 @@ export class LiveWorkers implements LeaseList, Revocations {
     }
   }
 
-  /** Their workers lose lease and outbox: they are sent nothing more. */
+  /** Their workers lose lease and outbox, so they receive nothing more. */
   async #withoutRevoked(leases: Lease[]): Promise<Lease[]> {
     const revoked = leases.filter(({ identity }) => this.isRevoked(identity.gateway));
     await Promise.all(

@@ -1,7 +1,7 @@
 /**
  * Authentication codes: HMAC-SHA-512 cut to its first 32 bytes, libsodium's `crypto_auth` (R-8). Every result
- * needs three (secret, key, check): 5 µs for one of 200 bytes by libsodium (`sodium-native`), 11 by
- * node:crypto, where an Ed25519 check takes 58.
+ * needs three (secret, key, check): for 200 bytes, 5 µs with libsodium (`sodium-native`) and 11 with
+ * node:crypto, on a machine where an Ed25519 check takes 58.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -14,18 +14,18 @@ interface Sodium {
   crypto_auth(out: Uint8Array, input: Uint8Array, key: Uint8Array): void;
 }
 
-/** The fastest there is on this platform. */
+/** The fastest implementation on this platform. */
 export function createMac(): Mac {
   return sodiumMac() ?? opensslMac;
 }
 
-/** `null` where there is no binary for this platform. */
+/** `null` if there is no binary for this platform. */
 export function sodiumMac(): Mac | null {
   let sodium: Sodium;
   try {
     sodium = createRequire(import.meta.url)('sodium-native') as Sodium;
   } catch {
-    // An optional dependency: not installed, or not made for this platform.
+    // An optional dependency: not installed, or not built for this platform.
     return null;
   }
   return (key, bytes) => {
@@ -38,7 +38,7 @@ export function sodiumMac(): Mac | null {
 export const opensslMac: Mac = (key, bytes) =>
   createHmac('sha512', key).update(bytes).digest().subarray(0, LIMITS.macBytes);
 
-/** In a time that does not depend on where they differ. */
+/** In constant time. */
 export function sameMac(one: Uint8Array, other: Uint8Array): boolean {
   return one.length === other.length && timingSafeEqual(one, other);
 }

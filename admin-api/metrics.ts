@@ -1,6 +1,6 @@
 /**
- * What the administration server counts as it happens. Figures that are read when somebody asks for the
- * metrics are in `gauges.ts`, those of the HTTP API in `http/metrics.ts`.
+ * Metrics that the administration server counts as things happen. `gauges.ts` has figures that are read on
+ * collection, `http/metrics.ts` those of the HTTP API.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -9,46 +9,46 @@ export function createAdminMetrics(registry: Registry) {
   return {
     dispatched: new Counter({
       name: 'pushpoint_admin_dispatched_total',
-      help: 'Executions handed to a worker, repeats included.',
+      help: 'Executions handed to a worker, including repeats.',
       registers,
     }),
     undispatched: new Counter({
       name: 'pushpoint_admin_undispatched_total',
-      help: 'Executions a worker could not be handed, by why: gone, full, unavailable.',
+      help: 'Executions that could not be handed to a worker, by reason: gone, full, unavailable.',
       labelNames: ['why'],
       registers,
     }),
     requeued: new Counter({
       name: 'pushpoint_admin_requeued_total',
-      help: 'Executions that fell back from sent to queued, by why.',
+      help: 'Executions that fell back from sent to queued, by reason.',
       labelNames: ['why'],
       registers,
     }),
     finished: new Counter({
       name: 'pushpoint_admin_executions_finished_total',
-      help: 'Executions that reached a final state by what devices said, by state.',
+      help: 'Executions ended by reports of devices, by state.',
       labelNames: ['state'],
       registers,
     }),
     ended: new Counter({
       name: 'pushpoint_admin_executions_ended_total',
       help:
-        'Executions that the ledger ended after they had been sent or were due, by state, and whether ' +
-        'all gateways had been heard.',
+        'Executions that the ledger ended after they were sent or due, by state, and whether it had ' +
+        'heard from all gateways.',
       labelNames: ['state', 'heard'],
       registers,
     }),
     late: new Counter({
       name: 'pushpoint_admin_late_ends_total',
       help:
-        'Ends that devices reported for executions ended before, by the end given, the one reported, and ' +
-        'whether the gateway had it in time.',
+        'Final states that devices reported for ended executions, by recorded state, reported state, and ' +
+        'whether the gateway had the report in time.',
       labelNames: ['ended', 'late', 'in_time'],
       registers,
     }),
     displaced: new Counter({
       name: 'pushpoint_admin_sessions_displaced_total',
-      help: 'Sessions that another program with the same key ended, as the device says.',
+      help: 'Sessions that another program with the same key ended, as the device reports.',
       registers,
     }),
     cloned: new Counter({
@@ -81,7 +81,7 @@ export function createAdminMetrics(registry: Registry) {
     }),
     receiptsPutAside: new Counter({
       name: 'pushpoint_admin_receipts_put_aside_total',
-      help: 'Receipts that cannot be applied, whatever is tried.',
+      help: 'Receipts put aside because they cannot be applied.',
       registers,
     }),
     applySeconds: new Histogram({
@@ -92,14 +92,14 @@ export function createAdminMetrics(registry: Registry) {
     }),
     balanceMoves: new Counter({
       name: 'pushpoint_admin_balance_moves_total',
-      help: 'Devices told to go to another gateway to spread the load, by gateways.',
+      help: 'Devices redirected to another gateway to spread the load, by gateways.',
       labelNames: ['from', 'to'],
       registers,
     }),
     balanceDeviation: new Gauge({
       name: 'pushpoint_admin_balance_deviation',
       help:
-        'How far the most uneven gateway is from its share of the devices, as a part of it; from the ' +
+        'Deviation of the most uneven gateway from its share of the devices, as a part of it; from the ' +
         'server that balances.',
       registers,
     }),
@@ -110,7 +110,7 @@ export function createAdminMetrics(registry: Registry) {
     }),
     tunnelsEnded: new Counter({
       name: 'pushpoint_admin_tunnels_ended_total',
-      help: 'Tunnels that ended, by why.',
+      help: 'Tunnels that ended, by reason.',
       labelNames: ['code'],
       registers,
     }),
@@ -128,7 +128,7 @@ export function createAdminMetrics(registry: Registry) {
     }),
     canaryAge: new Gauge({
       name: 'pushpoint_admin_canary_age_seconds',
-      help: 'How long ago the last round trip to the canary of each gateway worker was.',
+      help: 'Time since the last round trip to the canary of each gateway worker.',
       labelNames: ['worker'],
       registers,
     }),

@@ -1,4 +1,4 @@
-/** What an administration server's health, liveness and metrics are read from. */
+/** The sources of an administration server's health, liveness and metrics. */
 import { registerBusMetrics } from '../bus/bus-metrics.ts';
 import { registerLogMetrics } from '../bus/log-metrics.ts';
 import { registerProgramMetrics } from '../bus/program-metrics.ts';

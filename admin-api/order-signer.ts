@@ -13,20 +13,22 @@ import {
 } from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 
-/** Signs with the signing key that is in use (S-2, K-4). */
+/** Signs with the signing key in use (S-2, K-4). */
 export class OrderSigner {
   #signer: Signer;
   #publicKey: Uint8Array;
   #current: readonly Uint8Array[];
 
-  /** `current`: see there; itself alone when absent. */
+  /** `current`: see the getter; only this key when absent. */
   constructor(privateKey: KeyObject, current?: readonly Uint8Array[]) {
     this.#signer = createSigner(privateKey);
     this.#publicKey = publicKeyOf(privateKey);
     this.#current = current ?? [this.#publicKey];
   }
 
-  /** This key, and the one that other servers may sign with already: what they sign need not be replaced. */
+  /**
+   * This key, and the one that other servers may already sign with: their signatures need not be replaced.
+   */
   get current(): readonly Uint8Array[] {
     return this.#current;
   }
@@ -48,22 +50,22 @@ export class OrderSigner {
     return { body, sig: this.#signer(orderBytes(body)) };
   }
 
-  /** Of a gateway's pass (S-9). */
+  /** Signs a gateway's pass (S-9). */
   signPass(body: Uint8Array): Uint8Array {
     return this.#signer(passBytes(body));
   }
 
-  /** Of an answer to a device that asked where to go (G-16). */
+  /** Signs an answer to a device that asked where to go (G-16). */
   signLocated(nonce: Uint8Array, device: string, gateways: readonly GatewayAddress[]): Uint8Array {
     return this.#signer(locatedBytes(nonce, device, gateways));
   }
 
-  /** Of an answer to a gateway that asked to join. */
+  /** Signs an answer to a gateway that asked to join. */
   signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array {
     return this.#signer(joinedBytes(request, answer));
   }
 
-  /** Of the answer to a device that enrols, and of a refusal; `request` is the hash of its request (E-2). */
+  /** Signs the answer or the refusal to a device that enrols; `request` is the hash of its request (E-2). */
   signEnrolled(request: Uint8Array, body: Uint8Array): Uint8Array {
     return this.#signer(enrolledBytes(request, body));
   }
@@ -72,7 +74,7 @@ export class OrderSigner {
     return this.#signer(refusedBytes(request, code, detail));
   }
 
-  /** The signed order as the frame that travels to the device. */
+  /** The signed order as a frame for the device. */
   frame(order: OrderBody): Uint8Array {
     return encodeGatewayMessage({ t: 'order', ...this.sign(order) });
   }

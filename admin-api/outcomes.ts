@@ -5,7 +5,7 @@ import type { EndCause, ExecutionKey, Executions, Store } from './store/store.ts
 
 type Change = ExecutionKey & { state: ExecutionState };
 
-/** Appends what changed to the events, as one event. */
+/** Appends the changes as one event. */
 export async function recordChanges(tx: Store, changes: readonly Change[], at: number): Promise<void> {
   if (changes.length > 0) await tx.events.append([changesEvent(changes, at)]);
 }
@@ -19,8 +19,8 @@ export function changesEvent(changes: readonly Change[], at: number) {
 }
 
 /**
- * For executions that just fell back to `queued`: supersedes those that a newer command has replaced while
- * they were on their way, and records both kinds of change. Returns the superseded ones.
+ * For executions that have just fallen back to `queued`: supersedes those that a newer command replaced
+ * meanwhile, and records both changes. Returns the superseded ones.
  */
 export async function recordRequeued(
   tx: Store,
@@ -42,7 +42,7 @@ export async function recordRequeued(
   return superseded;
 }
 
-/** Ends what was never sent, marks the rest, and records the change. */
+/** Ends executions that were never sent, marks the others, and records the change. */
 export async function endAndRecord(
   tx: Store,
   keys: readonly ExecutionKey[],
@@ -59,7 +59,7 @@ export async function endAndRecord(
   return answer;
 }
 
-/** Marks those of these commands as finished that are; returns them. */
+/** Marks the commands that are finished; returns them. */
 async function finishCommands(
   tx: Store,
   ids: readonly string[],
@@ -76,16 +76,16 @@ async function finishCommands(
 }
 
 /**
- * The same in the transaction that ended executions. It may miss one whose others end in a transaction that
- * is not committed yet, and waits for none: this transaction has appended events, which whoever holds a
- * command may be waiting to do.
+ * The same within the transaction that ended executions. It may miss a command whose other executions end in
+ * an uncommitted transaction. It does not wait for that: this transaction has appended events, and the other
+ * one may be waiting to do so.
  */
 export function finishCommandsAlong(tx: Store, ids: readonly string[], at: number): Promise<string[]> {
   return finishCommands(tx, ids, at, 'free');
 }
 
 /**
- * Ends executions for reasons that the devices have no say in, and marks commands as finished once their last
+ * Ends executions for reasons other than devices' reports, and marks commands as finished once their last
  * execution is final.
  */
 export class Outcomes {
@@ -99,7 +99,7 @@ export class Outcomes {
     this.#now = now;
   }
 
-  /** Gives those still in one of `from` their final state; returns them. */
+  /** Gives executions that are still in a state of `from` their final state; returns them. */
   async finish(
     keys: readonly (ExecutionKey & { asOf?: number })[],
     from: readonly ExecutionState[],
@@ -121,7 +121,7 @@ export class Outcomes {
     return finished;
   }
 
-  /** Ends what was never sent, and marks the rest to be ended soon; returns both. */
+  /** Ends executions that were never sent, and marks the others to end soon; returns both. */
   async end(keys: readonly ExecutionKey[], ending: EndCause): ReturnType<Executions['end']> {
     if (keys.length === 0) return { ended: [], marked: [] };
     const at = this.#now();

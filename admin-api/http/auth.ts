@@ -6,10 +6,10 @@ import { Problem } from '../problems.ts';
 import { ROLES, type Role } from '../store/records.ts';
 import type { ApiTokens } from '../store/store.ts';
 
-/** Who may call a route: `open` for anybody, else at least this role. */
+/** Who may call a route: `open` for anybody, otherwise at least this role. */
 export type Access = Role | 'open';
 
-/** Records that this caller was refused; the request's body is read and not validated. */
+/** Records that this caller was refused; the request's body has been read but not validated. */
 export type RouteRefusal = (caller: Caller, request: FastifyRequest) => Promise<void>;
 
 export interface Caller {
@@ -21,12 +21,12 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     access?: Access;
     refused?: RouteRefusal;
-    /** Answers for as long as the caller stays. */
+    /** The answer lasts as long as the caller stays connected. */
     endless?: boolean;
   }
   interface FastifyRequest {
     caller: Caller | null;
-    /** Why the caller may not, on routes that record it. */
+    /** Why the caller was refused, on routes that record it. */
     refusal: Problem | null;
   }
 }
@@ -37,22 +37,22 @@ const TOUCH_EVERY_MS = 60_000;
 
 interface Known {
   caller: Caller;
-  /** Until when this is believed without asking the store. */
+  /** Until when this counts without asking the store. */
   until: number;
   expiresAt: number;
 }
 
 /**
- * Finds the API token a request carries. Only its SHA-256 hash is compared, never the text: what comparing
- * takes says nothing about a token, for nobody can choose the hash of a guess. What was found is believed for
- * `cacheMs`, so a revoked token ends that much later at most.
+ * Finds the API token of a request. It compares SHA-256 hashes, never the text: timing reveals nothing about
+ * a token, because nobody can choose the hash of a guess. A result counts for `cacheMs`, so a revoked token
+ * ends at most that much later.
  */
 export class Authenticator {
   readonly #tokens: ApiTokens;
   readonly #now: () => number;
   readonly #log: Logger;
   readonly #cacheMs: number;
-  /** By hash, oldest first. */
+  /** By hash, the oldest first. */
   readonly #known = new Map<string, Known>();
   /** When each token's use was last recorded; bounded by the number of tokens that exist. */
   readonly #touched = new Map<string, number>();
@@ -64,7 +64,7 @@ export class Authenticator {
     this.#cacheMs = parts.cacheMs;
   }
 
-  /** Throws `Problem` when there is no usable token. */
+  /** Throws `Problem` if there is no usable token. */
   async authenticate(authorization: string | undefined): Promise<Caller> {
     if (authorization === undefined) {
       throw new Problem('unauthorized', 'Send an API token: Authorization: Bearer ppt_...');
@@ -109,7 +109,7 @@ function invalid(): Problem {
   return new Problem('unauthorized', 'This API token is unknown, revoked or expired.');
 }
 
-/** Admits each request by its route's `access`. A route under /v1 that names none cannot be registered. */
+/** Admits each request by its route's `access`. A route under /v1 without `access` cannot be registered. */
 export function useAuth(app: FastifyInstance, authenticator: Authenticator, watch: StoreWatch): void {
   app.decorateRequest('caller', null);
   app.decorateRequest('refusal', null);

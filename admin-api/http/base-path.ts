@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 
 /**
- * Behind a proxy that serves the API below a path, with or without taking the path off: both are understood.
- * `Location`, the OpenAPI document and the page at `/` name the path.
+ * For a proxy that serves the API below a path, whether it strips the path or passes it on. `Location`, the
+ * OpenAPI document and the page at `/` include the path.
  */
 export function withoutBasePath(basePath: string): (request: { url?: string | undefined }) => string {
   return ({ url = '/' }) => {
@@ -12,7 +12,7 @@ export function withoutBasePath(basePath: string): (request: { url?: string | un
   };
 }
 
-/** Puts the path in front of every `Location`, and leads whoever opens `/` to the documentation. */
+/** Puts the path in front of every `Location`, and redirects `/` to the documentation. */
 export function useBasePath(app: FastifyInstance, basePath: string): void {
   app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs/', 302));
   app.addHook('onSend', async (_request, reply) => {

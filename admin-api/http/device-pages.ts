@@ -1,17 +1,17 @@
 /**
- * Devices that are web pages (CORS, Fetch standard): pages of the allowed origins may call what devices call,
- * and nothing else of the API. No cookies are involved: whoever calls has a token or a key.
+ * Devices that are web pages (CORS, Fetch standard): pages of the allowed origins may call the operations for
+ * devices, and nothing else of the API. No cookies are involved: every caller has a token or a key.
  */
 import type { FastifyInstance } from 'fastify';
 
-/** What devices call (PROTOCOL.md, E-2, G-16). */
+/** The operations for devices (PROTOCOL.md, E-2, G-16). */
 const DEVICE_PATHS = new Set(['/v1/enroll', '/v1/locate', '/v1/rotate-key']);
-/** How long a browser may remember what it was allowed, seconds. */
+/** How long a browser may cache the permission, seconds. */
 const REMEMBER_S = 600;
 
 /**
- * `origins`: such as `https://kiosk.example.net`, or `*` for pages of any. To be called before other hooks
- * are added.
+ * `origins`: such as `https://kiosk.example.net`, or `*` for any origin. Call it before other hooks are
+ * added.
  */
 export function useDevicePages(app: FastifyInstance, origins: readonly string[]): void {
   if (origins.length === 0) return;

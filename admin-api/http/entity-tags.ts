@@ -1,5 +1,5 @@
 /**
- * Entity tags (RFC 9110, section 8.8.3) of what operators change. A tag stands for what they set, not for
+ * Entity tags (RFC 9110, section 8.8.3) of objects that operators change. A tag covers what they set, not
  * what is measured: a device that connects keeps its tag.
  */
 import { createHash } from 'node:crypto';
@@ -34,7 +34,7 @@ export function deviceTag({ id, name, groupId, blockedAt, createdAt }: Device): 
   return tagOf(['device', id, name, groupId, blockedAt, createdAt]);
 }
 
-/** Their revision grows with every change, drains included. */
+/** A gateway's revision grows with every change, including drains. */
 export function gatewayTag({ name, revision, createdAt }: Pick<Gateway, 'name' | 'revision' | 'createdAt'>) {
   return tagOf(['gateway', name, revision, createdAt]);
 }
@@ -46,7 +46,10 @@ export function expecting<T>({ 'if-match': wanted }: IfMatch, tag: (record: T) =
   const tags = new Set(wanted.match(/(W\/)?"[^"]*"/g));
   return (record: T): void => {
     if (tags.has(tag(record))) return;
-    throw new Problem('precondition-failed', 'It has changed meanwhile: read it again for its current ETag.');
+    throw new Problem(
+      'precondition-failed',
+      'It has changed meanwhile: read it again to get its current ETag.',
+    );
   };
 }
 

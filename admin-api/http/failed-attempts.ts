@@ -7,8 +7,8 @@ const ADDRESSES_MAX = 10_000;
 
 /**
  * Counts failures per address (of IPv6: its /64, which is one customer) in windows of a minute, so that
- * enrolment tokens cannot be guessed at speed. Bounded: when more addresses fail than it holds, the one that
- * began longest ago is forgotten.
+ * nobody can guess enrolment tokens quickly. Bounded: when it is full, it forgets the address whose window
+ * began first.
  */
 export class FailedAttempts {
   readonly #perMinute: number;
@@ -20,7 +20,7 @@ export class FailedAttempts {
     this.#now = now;
   }
 
-  /** Throws `Problem` when this address has failed too often lately. */
+  /** Throws `Problem` if this address has recently failed too often. */
   check(ip: string): void {
     const address = networkOf(ip);
     const window = this.#windows.get(address);

@@ -35,14 +35,13 @@ import { createValidatorCompiler } from './validation.ts';
 
 const MIB = 1024 * 1024;
 /**
- * Event streams and everybody else's; far more than operators need, and fewer than there are file
- * descriptors.
+ * All connections, event streams included: far more than operators need, and fewer than the file descriptors.
  */
 const CONNECTIONS_MAX = 10_000;
 
 /**
- * The HTTP API, ready to `listen`. `close` ends event streams, refuses what is new, waits for what is under
- * way until the deadline, and cuts the rest.
+ * The HTTP API, ready to `listen`. `close` ends event streams, refuses new requests, waits for running ones
+ * until the deadline, and cuts the rest.
  */
 export async function createHttpServer(
   services: HttpServices,
@@ -50,10 +49,10 @@ export async function createHttpServer(
 ): Promise<FastifyInstance> {
   const app = await createFastify(services, options);
   app.setValidatorCompiler(createValidatorCompiler({ atOnce: options.compileAtOnce ?? false }));
-  // Presenters name every member; tests hold the answers to their schemas.
+  // Presenters name every member; tests check the answers against their schemas.
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   acceptJsonOnly(app);
-  // Before anything that refuses, so that a page of an allowed origin can read the refusal.
+  // Comes before anything that refuses, so that a page of an allowed origin can read the refusal.
   useDevicePages(app as unknown as FastifyInstance, options.allowedOrigins ?? []);
   useProblemDetails(app as unknown as FastifyInstance);
   const metrics = createHttpMetrics(services.registry);
@@ -118,7 +117,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
   const app = Fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
-    // What is logged of a request names it: a logger for each costs a third of its authentication.
+    // Log lines of a request carry its id: a logger per request would cost a third of its authentication.
     childLoggerFactory: (logger) => logger,
     bodyLimit: options.bodyLimitBytes ?? MIB,
     requestTimeout: 30_000,
@@ -130,7 +129,7 @@ async function createFastify(services: HttpServices, options: HttpOptions): Prom
       sendProblem(request, reply, error);
     },
     clientErrorHandler: answerWithoutRequest,
-    // Its own answer does not say when to try again; ours does.
+    // Fastify's own answer has no Retry-After; ours does.
     return503OnClosing: false,
     https: https ?? null,
   });
@@ -149,7 +148,8 @@ function useSecurityHeaders(app: App): void {
 }
 
 function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void {
-  // Opened ahead of need by clients, and not idle in the eyes of the server: closing would wait for them.
+  // Clients open some connections in advance. The server does not count them as idle, so closing would wait
+  // for them.
   const unused = new Set<Socket>();
   const opened = app.server instanceof TlsServer ? 'secureConnection' : 'connection';
   app.server.on(opened, (socket: Socket) => {
@@ -157,7 +157,7 @@ function useDeadline(app: App, streams: EventStreams, deadlineMs: number): void 
     socket.once('close', () => unused.delete(socket));
   });
   app.server.on('request', ({ socket }) => unused.delete(socket));
-  // A TLS server does not know those whose handshake is not done among its connections.
+  // A TLS server's list of connections misses those whose handshake is not complete.
   const all = new Set<Socket>();
   app.server.on('connection', (socket: Socket) => {
     all.add(socket);

@@ -1,12 +1,12 @@
 /**
- * Bodies are JSON in UTF-8, nested no deeper than the API takes: reading and checking a body nested a hundred
- * thousand deep would block a core or overflow the stack.
+ * Bodies are JSON in UTF-8 with bounded nesting: parsing and checking a body nested a hundred thousand levels
+ * deep would block a core or overflow the stack.
  */
 import { isUtf8 } from 'node:buffer';
 import { Problem } from '../problems.ts';
 import type { App } from './operation.ts';
 
-/** `args` may be nested 16 deep; the members around it are a few. */
+/** `args` may be nested 16 deep; the members around it add a few levels. */
 const DEPTH_MAX = 32;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -17,7 +17,7 @@ export function acceptJsonOnly(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // A body that is announced and empty is no body; the schema says whether one is needed.
+    // An announced but empty body counts as no body; the schema says whether one is needed.
     if (body.length === 0) return done(null, undefined);
     if (!isUtf8(body as Buffer)) return done(new Problem('bad-request', 'The body is not UTF-8.'));
     const text = body.toString();
@@ -28,7 +28,7 @@ export function acceptJsonOnly(app: App): void {
   });
 }
 
-/** Whether JSON nests arrays and objects deeper than `max`; of other text only that it ends. */
+/** Whether JSON nests arrays and objects deeper than `max`. Terminates for any other text too. */
 export function isNestedDeeper(text: string, max: number): boolean {
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
@@ -44,7 +44,7 @@ export function isNestedDeeper(text: string, max: number): boolean {
   return false;
 }
 
-/** Where the string that begins at `start` ends: at its closing quote, or with the text. */
+/** End of the string that begins at `start`: its closing quote, or the end of the text. */
 function endOfString(text: string, start: number): number {
   let at = start;
   for (;;) {

@@ -19,7 +19,7 @@ export function createHttpMetrics(registry: Registry) {
     }),
     unauthenticatedClosed: new Counter({
       name: 'pushpoint_admin_unauthenticated_connections_closed_total',
-      help: 'Connections closed before they showed a token, by why.',
+      help: 'Connections closed before they showed a token, by reason.',
       labelNames: ['reason'],
       registers,
     }),

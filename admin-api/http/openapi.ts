@@ -87,7 +87,7 @@ the last change wins. Measurements (connections, load) do not alter the tag, so 
 Operations that change something and do not read \`Idempotency-Key\` or \`If-Match\` refuse them with 400.
 \`GET\` and \`HEAD\` ignore both.`;
 
-/** Registers what the document is made from; must come before the routes. */
+/** Registers the sources of the document; call it before the routes. */
 export async function useOpenApi(app: App, version: string, basePath?: string): Promise<void> {
   for (const schema of SCHEMAS) app.addSchema(schema);
   await app.register(swagger, {
@@ -121,7 +121,7 @@ export async function useOpenApi(app: App, version: string, basePath?: string): 
   });
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    // Everything comes from this server, so that the page works without a network.
+    // This server serves everything, so that the page works without internet access.
     uiConfig: { validatorUrl: null, deepLinking: true, docExpansion: 'list' },
     staticCSP: {
       'default-src': ["'self'"],
@@ -132,7 +132,7 @@ export async function useOpenApi(app: App, version: string, basePath?: string): 
   });
 }
 
-/** Serves the document; must come after the routes. */
+/** Serves the document; call it after the routes. */
 export function serveOpenApi(app: App): void {
   let text: string | undefined;
   app.get('/openapi.json', { schema: { hide: true } }, (_request, reply) => {
@@ -183,8 +183,8 @@ export interface OpenApiDocument {
 }
 
 /**
- * Bodies with a title become named schemas, and so do the forms a discriminator tells apart: OpenAPI lets a
- * discriminator choose between named schemas only.
+ * Bodies with a title become named schemas, and so do the variants of a discriminator: OpenAPI allows a
+ * discriminator to choose between named schemas only.
  */
 function nameForms(document: OpenApiDocument): OpenApiDocument {
   const { schemas } = document.components;
@@ -194,7 +194,7 @@ function nameForms(document: OpenApiDocument): OpenApiDocument {
     return { $ref: `#/components/schemas/${schema.title}` };
   };
   for (const operation of Object.values(document.paths).flatMap((path) => Object.values(path))) {
-    // What has a default may be left out; handlers see it always.
+    // A member with a default may be left out; handlers always see it.
     for (const parameter of operation.parameters ?? []) {
       if ('default' in parameter.schema) parameter.required = false;
     }

@@ -24,7 +24,7 @@ interface Answer {
 
 interface Operation {
   access: Access;
-  /** Called when a token's role is too low, with the request's body read: records who wanted what. */
+  /** Called if a token's role is too low, after the request's body was read: records who wanted what. */
   refused?: RouteRefusal;
   operationId: string;
   tag: string;
@@ -34,15 +34,18 @@ interface Operation {
   querystring?: TSchema;
   headers?: TSchema;
   body?: TSchema;
-  /** What it answers when all is well, by status. */
+  /** Successful answers, by status. */
   answers: Record<number, Answer>;
-  /** What it may refuse, beyond what any operation may. */
+  /** Its own refusals, beyond those of every operation. */
   problems?: readonly ProblemCode[];
 }
 
 const STATUS = new Map(PROBLEM_CODES.map((code) => [code, new Problem(code, '').status]));
 
-/** One operation of the API as fastify takes it: the same schemas validate and make the OpenAPI document. */
+/**
+ * One operation of the API as a fastify route: the same schemas validate requests and describe them in
+ * OpenAPI.
+ */
 export function operation<const O extends Operation>(spec: O) {
   const { access, tag, answers, problems = [], refused, ...rest } = spec;
   return {

@@ -1,4 +1,4 @@
-/** Certificates of gateways and what leads to them, as the API shows them. */
+/** Certificates of gateways, join tokens and join requests, as the API shows them. */
 import type { JoinRequestView } from '../services/join-service.ts';
 import type { GatewayCertificate, JoinToken } from '../store/pki-records.ts';
 import { time, timeOrNull } from './presenters.ts';

@@ -33,7 +33,7 @@ import type { AuditEntryDocument } from './schemas/operations.ts';
 import type { ApiTokenDocument } from './schemas/tokens.ts';
 import type { OpenedTunnelDocument, TunnelDocument } from './schemas/tunnels.ts';
 
-/** Records as JSON, member by member: nothing leaves the server that is not named here. */
+/** Converts records to JSON, member by member: nothing leaves the server that is not named here. */
 
 export function time(ms: number): string {
   return new Date(ms).toISOString();
@@ -228,7 +228,7 @@ const NO_COUNTS: StateCounts = {
   total: 0,
 };
 
-/** `counts` is absent for a command that has no executions yet. */
+/** `counts` is absent for a command without executions. */
 export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS): CommandDocument {
   return {
     id: command.id,
@@ -249,7 +249,7 @@ export function presentCommand(command: Command, counts: StateCounts = NO_COUNTS
   };
 }
 
-/** Secrets, and ticket and key of a tunnel, are for the device alone. */
+/** Secrets, and the ticket and key of a tunnel, are for the device only. */
 function shownArgs({ type, args, secret }: Command): unknown {
   if (secret) return 'secret';
   if (type !== 'tunnel.open' || typeof args !== 'object') return args ?? {};
@@ -298,7 +298,7 @@ export function presentOpenedTunnel({ tunnel, join }: OpenedTunnel): OpenedTunne
   };
 }
 
-/** As a list without `data` has it. */
+/** The form in a list without `data`. */
 function presentListedExecution(execution: Execution): ExecutionDocument {
   const { late } = execution;
   return {

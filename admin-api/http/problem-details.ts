@@ -10,12 +10,12 @@ import type { ProblemDocument } from './schemas/common.ts';
 import { type FieldError, fieldErrors } from './validation.ts';
 
 const MEDIA_TYPE = 'application/problem+json; charset=utf-8';
-/** Where nobody can say when trying again makes sense. */
+/** Retry-After if there is no better estimate, seconds. */
 export const RETRY_AFTER_S = 5;
-/** A refused body up to this long is read to its end and dropped, bytes. */
+/** A refused body up to this size is read to its end and dropped, bytes. */
 const DROPPED_BODY_MAX = 16 * 1024 * 1024;
 
-/** A body that is well-formed and still wrong, with the places. */
+/** A well-formed body that fails validation, with the places. */
 export class InvalidRequest extends Problem {
   readonly errors: FieldError[];
   constructor(errors: FieldError[]) {
@@ -24,7 +24,7 @@ export class InvalidRequest extends Problem {
   }
 }
 
-/** What fastify itself refuses, by the status it gives. */
+/** Refusals by fastify itself, by status. */
 const OWN: Record<number, [ProblemCode, string]> = {
   404: ['not-found', 'There is nothing at this address.'],
   405: ['method-not-allowed', 'This method is not known here.'],
@@ -33,9 +33,7 @@ const OWN: Record<number, [ProblemCode, string]> = {
   503: ['unavailable', 'The server is stopping.'],
 };
 
-/**
- * The one place where an error becomes what a caller sees. Nothing of an unexpected error leaves the server.
- */
+/** The one place where errors become answers. No detail of an unexpected error leaves the server. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof StoreUnavailable) {
@@ -49,8 +47,7 @@ export function toProblem(error: unknown): Problem {
   const own = statusCode === undefined ? undefined : OWN[statusCode];
   if (own) return new Problem(own[0], own[1], own[0] === 'unavailable' ? RETRY_AFTER_S : undefined);
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    // Errors that carry a code are fastify's, and so are those of its JSON parser: their text is about the
-    // request only.
+    // Errors with a code, and those of the JSON parser, are fastify's: their text is only about the request.
     const detail = code?.startsWith('FST_') || error instanceof SyntaxError ? message : undefined;
     return new Problem('bad-request', detail ?? 'The request is malformed.');
   }
@@ -85,11 +82,11 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
   }
   if (problem.retryAfter !== undefined) reply.header('retry-after', problem.retryAfter);
   if (problem.code === 'too-large' && Number(request.headers['content-length']) <= DROPPED_BODY_MAX) {
-    // Closing while the caller still writes would reset the connection, and the answer would be lost with it.
+    // Closing while the caller still writes would reset the connection and lose the answer.
     reply.removeHeader('connection');
   }
   if (problem.code === 'unauthorized') reply.header('www-authenticate', 'Bearer realm="pushpoint"');
-  // Serialised here: a reply may already carry another content type.
+  // Serialised here, because a reply may already have another content type.
   return reply
     .code(problem.status)
     .type(MEDIA_TYPE)
@@ -97,16 +94,14 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, error:
     .send(problemDocument(problem, request.id));
 }
 
-/**
- * Every answer that is not a success is a problem document: errors, addresses and methods that do not exist.
- */
+/** Every failure is a problem document: errors, and addresses and methods that do not exist. */
 export function useProblemDetails(app: FastifyInstance): void {
   const routes: { pattern: RegExp; methods: Set<string> }[] = [];
   app.addHook('onRoute', ({ url, method }) => {
     const pattern = new RegExp(`^${url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')}$`);
     if (!url.includes('*')) routes.push({ pattern, methods: new Set([method].flat()) });
   });
-  // Before the body of a request to nowhere is read.
+  // Runs before the body of a request to an unknown address is read.
   app.addHook('onRequest', (request, reply, done) => {
     if (request.is404) refuseAddress(request, reply);
     else done();
@@ -127,7 +122,7 @@ export function useProblemDetails(app: FastifyInstance): void {
   }
 }
 
-/** Bytes that never become a request, or not in time, are answered all the same, and the connection ends. */
+/** Answers bytes that do not become a request in time, and ends the connection. */
 export function answerWithoutRequest(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable) return;
   const problem =

@@ -1,13 +1,13 @@
-/** One id for each request: in its answer, in its problem document and in the log. */
+/** One id per request, in its answer, in its problem document and in the log. */
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { nanoid } from 'nanoid';
 
 export const REQUEST_ID_HEADER = 'x-request-id';
-/** What a caller or proxy may name a request; anything else is replaced. */
+/** Allowed request ids of callers and proxies; any other is replaced. */
 const GIVEN = /^[\w.-]{1,128}$/;
 
-/** Takes the caller's `X-Request-Id` where it is a plain word, else counts from a random start. */
+/** Uses the caller's `X-Request-Id` if it is a plain word; otherwise counts from a random start. */
 export function requestIds(): (request: IncomingMessage) => string {
   const start = nanoid(10);
   let count = 0;

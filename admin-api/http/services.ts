@@ -45,36 +45,36 @@ export interface CommandOrders {
 }
 
 /**
- * Ledger events numbered above `afterSeq`, in order, none missing and none twice, until the returned function
- * is called.
+ * Ledger events numbered above `afterSeq`, in order, without gaps or repeats, until the returned function is
+ * called.
  */
 export interface EventSource {
   subscribe(afterSeq: number, onEvents: (events: LedgerEvent[]) => void): () => void;
 }
 
-/** The part of the bus that status and readiness are told from. */
+/** The part of the bus that status and readiness use. */
 export interface BusHealth {
   status(): BusStatus;
   readonly receipts: { backlog(): Promise<number> };
 }
 
-/** How the directory was at the last look, and whose it is. */
+/** The directory at the last check, and its installation. */
 export interface DirectoryHealth {
   readonly state: DirectoryState;
   readonly installation: Installation;
 }
 
-/** What the HTTP API is a face of. */
+/** What the HTTP API exposes. */
 export interface HttpServices {
   store: Store;
   bus: BusHealth;
   directory: DirectoryHealth;
-  /** Refuses what needs the store while it is away. */
+  /** Refuses requests that need the store while it is away. */
   storeWatch: StoreWatch;
   health: Health;
   commands: CommandOrders;
   secretResults: SecretResults;
-  /** Why an execution is where it is; throws `Problem`. */
+  /** Why an execution is in its state; throws `Problem`. */
   explain(
     deviceId: string,
     commandId: string,
@@ -105,7 +105,7 @@ export interface HttpOptions {
   compileAtOnce?: boolean;
   /** Files in PEM form; plain HTTP when absent. */
   tls?: { certFile: string; keyFile: string };
-  /** Addresses of reverse proxies whose `X-Forwarded-For` is believed; none when absent. */
+  /** Addresses of reverse proxies whose `X-Forwarded-For` is trusted; none when absent. */
   trustProxy?: string[];
   /** Path below which a proxy serves the API, such as `/pushpoint`; the root when absent. */
   basePath?: string;
@@ -113,13 +113,13 @@ export interface HttpOptions {
   allowedOrigins?: string[];
   /** Longest body, bytes; 1 MiB when absent. */
   bodyLimitBytes?: number;
-  /** How long a token that was looked up is believed, milliseconds; 2,000 when absent. */
+  /** How long a looked-up token counts without asking the store, milliseconds; 2,000 when absent. */
   tokenCacheMs?: number;
   /** Event streams at the same time; 200 when absent. */
   maxEventStreams?: number;
-  /** Bytes an event stream may owe a slow reader before it is ended; 1 MiB when absent. */
+  /** Bytes that may wait for a slow reader of an event stream before it is ended; 1 MiB when absent. */
   eventBufferBytes?: number;
-  /** Between signs of life on an event stream, milliseconds; 10,000 when absent. */
+  /** Interval of signs of life on an event stream, milliseconds; 10,000 when absent. */
   eventPingMs?: number;
   /** Connections without a token at the same time; 1,000, or a quarter of the open files, when absent. */
   maxUnauthenticated?: number;

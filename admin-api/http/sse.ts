@@ -23,18 +23,18 @@ export interface EventStreamsParts {
   metrics: HttpMetrics;
   log: Logger;
   maxStreams: number;
-  /** Bytes a stream may owe its reader before it stops following and waits. */
+  /** Bytes that may wait for a reader before its stream pauses. */
   bufferBytes: number;
   pingMs: number;
 }
 
 export interface StreamRequest {
-  /** Number of the last event seen; `undefined` begins with what happens next. */
+  /** Number of the last event seen; `undefined` begins with the next event. */
   after: number | undefined;
-  /** Where `after` is undefined: begin with the first event that is not older. */
+  /** If `after` is undefined: begin with the first event of this time or later. */
   since: number | undefined;
   filter: EventFilter;
-  /** Asked every few seconds; a stream ends when its reader may not read any more. */
+  /** Asked every few seconds; a stream ends when its reader is no longer allowed to read. */
   mayRead: () => Promise<boolean>;
 }
 
@@ -49,7 +49,8 @@ export class EventStreams {
   }
 
   /**
-   * Throws before anything is written; afterwards the stream lives until its reader leaves or it is ended.
+   * Throws before anything is written; afterwards the stream lasts until its reader leaves or the server ends
+   * it.
    */
   async open(response: ServerResponse, request: StreamRequest): Promise<void> {
     if (this.#stopping || this.#open.size >= this.#parts.maxStreams) {
@@ -78,10 +79,9 @@ export class EventStreams {
 }
 
 /**
- * One reader of the events. It alternates between two ways of reading: from the store page by page, each once
- * the one before has been read, and, when nothing is left there, following what is new. A reader that falls
- * behind is read for from the store again, so it costs one page of memory however slow it is; one that reads
- * nothing at all for 30 s is cut off and may resume.
+ * One reader of the events. It first reads pages from the store, each after the reader has taken the previous
+ * one, and then follows new events. If the reader falls behind, it reads from the store again, so a slow
+ * reader costs one page of memory. A reader that takes nothing for 30 s is cut off and may resume.
  */
 class EventStream {
   readonly #parts: EventStreamsParts;
@@ -134,7 +134,7 @@ class EventStream {
     this.#response.end();
   }
 
-  /** Number of the event before the first that is as young as `since`. */
+  /** Number of the event before the first one at or after `since`. */
   async #before(since: number | undefined, last: number): Promise<number> {
     const first = since === undefined ? null : await this.#parts.events.firstSince(since);
     return first === null ? last : first - 1;
@@ -163,7 +163,7 @@ class EventStream {
     }
   }
 
-  /** Until the reader falls behind or leaves. */
+  /** Follows until the reader falls behind or leaves. */
   async #follow(): Promise<void> {
     if (this.#ended) return;
     let unsubscribe: () => void = () => {};
@@ -184,7 +184,7 @@ class EventStream {
     unsubscribe();
   }
 
-  /** Whether the reader is there and has read what was written. */
+  /** Whether the reader is still connected and has taken what was written. */
   async #drained(): Promise<boolean> {
     const response = this.#response;
     if (this.#ended || !response.writableNeedDrain) return !this.#ended;
@@ -215,7 +215,7 @@ class EventStream {
     this.#response.write(`id: ${event.seq}\nevent: ${event.type}\ndata: ${text}\n\n`);
   }
 
-  /** What the reader asked for is not kept any more, or never was: it must read again what it builds upon. */
+  /** The requested position is no longer stored, or never was: the reader must read its state again. */
   #reset(first: number, last: number): void {
     this.#seq = this.#seq > last ? last : Math.max(0, first - 1);
     this.#shownSeq = this.#seq;
@@ -225,8 +225,8 @@ class EventStream {
   }
 
   /**
-   * An id without data moves a reader's Last-Event-ID and is not an event: what it need not see, it need not
-   * ask for again.
+   * An id without data moves a reader's Last-Event-ID but is not an event, so it need not resume before
+   * events that were filtered out.
    */
   #showPosition(): void {
     if (this.#shownSeq === this.#seq) return;
@@ -245,7 +245,7 @@ class EventStream {
   }
 }
 
-/** What of an event passes the filter; `null` for nothing. */
+/** The part of an event that passes the filter; `null` if nothing does. */
 function select(event: LedgerEvent, { type, command }: EventFilter): object | null {
   if (type !== undefined && !event.type.startsWith(type)) return null;
   const data = (event.data ?? {}) as { id?: string; changes?: [string, string, string][] };

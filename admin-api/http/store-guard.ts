@@ -2,9 +2,9 @@ import type { FastifyInstance } from 'fastify';
 import type { StoreWatch } from '../health/store-watch.ts';
 
 /**
- * Everything below `/v1` needs the store: while it is away, or does not take what a
- * request would change, that is answered with 503 and `Retry-After` at once, and so is what is
- * waiting for it when it is found away. Event streams that are open stay: they go on where they were.
+ * Everything below `/v1` needs the store. While it is away, or cannot be written although a request changes
+ * something, the answer is 503 with `Retry-After` at once, also for requests already waiting for it. Open
+ * event streams stay and continue where they were.
  */
 export function useStoreGuard(app: FastifyInstance, watch: StoreWatch): void {
   const unheard = app.log.child({}, { level: 'silent' });
@@ -22,8 +22,8 @@ export function useStoreGuard(app: FastifyInstance, watch: StoreWatch): void {
         }
       };
       return watch.guard(use, work).catch((error) => {
-        // Refused while it waits for the database: what it says later is for nobody, and no fault of the
-        // program.
+        // It was refused while it waited for the database: nobody needs its later result, and its error is
+        // not a fault.
         if (running) reply.log = unheard;
         throw error;
       });

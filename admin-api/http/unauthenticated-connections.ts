@@ -1,7 +1,7 @@
 /**
- * Connections to the HTTP API that have not shown an API token yet: they share one bound and one time limit
- * from accept, with a share for each address and prefix, as those of gateways do. So nobody without a token
- * keeps operators out, or takes the descriptors that the database and Redis need.
+ * Connections to the HTTP API that have not shown an API token yet. As at gateways, they share one bound and
+ * one time limit from accept, with a share for each address and prefix. So nobody without a token can keep
+ * operators out, or take the descriptors that the database and Redis need.
  */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -17,7 +17,7 @@ import type { HttpMetrics } from './metrics.ts';
 const STRANGERS_MAX = 1_000;
 /** Share of the process's file descriptors. */
 const DESCRIPTORS_SHARE = 0.25;
-/** From accept to a request with a token, or to the end of the one answer that others get. */
+/** Time from accept to a request with a token, or to the end of the single answer that others get. */
 const LIMIT_SECONDS = 30;
 const SWEEP_MS = 1_000;
 
@@ -39,7 +39,7 @@ export function limitUnauthenticated(
     cuts: { add: (reason) => metrics.unauthenticatedClosed.inc({ reason }) },
   });
   metrics.countUnauthenticated(() => unauthenticatedSockets.size);
-  // A TLS socket is another object than the one that was accepted; both have the same other end.
+  // A TLS socket is not the object that was accepted, but both have the same remote end.
   const known = new Map<string, UnauthenticatedSocket>();
   app.server.on('connection', (socket: Socket) => {
     const key = otherEnd(socket);
@@ -68,7 +68,7 @@ function otherEnd({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-/** As fastify takes them: addresses, prefixes, and names of ranges. */
+/** In fastify's form: addresses, prefixes, and names of ranges. */
 function addressesOf(proxy: string): string[] {
   switch (proxy) {
     case 'loopback':
@@ -78,7 +78,7 @@ function addressesOf(proxy: string): string[] {
     case 'uniquelocal':
       return ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'];
     default:
-      // A netmask in dots is fastify's; the address counts then.
+      // fastify also allows a dotted netmask; in that case only the address counts.
       return [/\/\d+\.\d+/.test(proxy) ? (proxy.split('/')[0] ?? '') : proxy];
   }
 }
@@ -90,7 +90,7 @@ function defaultLimit(): number {
       ? STRANGERS_MAX
       : Math.min(STRANGERS_MAX, Math.floor(Number(line) * DESCRIPTORS_SHARE));
   } catch {
-    // No such file on this system.
+    // This system has no such file.
     return STRANGERS_MAX;
   }
 }

@@ -4,9 +4,9 @@ import { Problem } from '../problems.ts';
 const NAMES = { 'idempotency-key': 'Idempotency-Key', 'if-match': 'If-Match' } as const;
 
 /**
- * Refuses `Idempotency-Key` and `If-Match` where they are not read: a caller that sends one relies on it, and
- * would do the same twice, or overwrite what it did not want to. Routes that read one name it in the schema
- * of their headers.
+ * Refuses `Idempotency-Key` and `If-Match` on operations that change something and do not read them: a caller
+ * that sends one relies on it, and could otherwise do something twice or overwrite a newer state. Routes that
+ * read one declare it in the schema of their headers.
  */
 export function refuseUnreadHeaders(app: FastifyInstance): void {
   app.addHook('preValidation', async ({ headers, method, routeOptions }) => {

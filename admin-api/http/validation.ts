@@ -2,7 +2,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import type { FastifySchemaValidationError } from 'fastify';
 import type { FastifySchemaCompiler, FastifyValidationResult } from 'fastify/types/schema.js';
 
-/** RFC 3339, the way ECMAScript reads it; the pattern keeps out what only ECMAScript allows. */
+/** RFC 3339 as ECMAScript parses it; the pattern excludes forms that only ECMAScript allows. */
 const DATE_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
 
 const common = {
@@ -17,8 +17,8 @@ const common = {
 } as const;
 
 /**
- * Bodies are checked as they are. Path, query and headers are text on the wire, so there a number may be
- * written as text, and defaults fill in.
+ * Bodies are checked unchanged. Path, query and headers are text, so numbers are converted there, and
+ * defaults apply.
  *
  * A schema is compiled when a request needs it: all of them together cost more than the rest of a start. With
  * `atOnce` they are compiled when their routes are registered, so that one that is wrong is found.
@@ -48,7 +48,7 @@ export interface FieldError {
   message: string;
 }
 
-/** What a validator found, as people read it: where, as a JSON pointer, and what is expected there. */
+/** A validator's finding for people: the place as a JSON pointer, and what is expected there. */
 export function fieldErrors(part: string, errors: readonly FastifySchemaValidationError[]): FieldError[] {
   return errors.slice(0, 20).map((error) => describe(part, error as ErrorObject));
 }

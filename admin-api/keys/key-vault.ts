@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { loadSecret, type SecretBox } from '../at-rest/secret-box.ts';
 import type { Meta } from '../store/store.ts';
 
-/** What a private key is for, as errors call it. */
+/** The purpose of a private key, as errors name it. */
 export type KeyUse = 'root key' | 'signing key';
 
 /** An Ed25519 key; the public one is raw, 32 bytes. */
@@ -43,7 +43,7 @@ export class KeyVault {
     await this.#meta.set(rowOf(use, publicKey), await this.#box.seal(use, derOf(privateKey)));
   }
 
-  /** `null`: it is not here. Rejects with `StoreSettingsError` when it does not open. */
+  /** `null`: it is not stored here. Rejects with `StoreSettingsError` if it does not open. */
   async find(use: KeyUse, publicKey: Uint8Array): Promise<KeyPair | null> {
     const key = rowOf(use, publicKey);
     if ((await this.#meta.get(key)) === null) return null;

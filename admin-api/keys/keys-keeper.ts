@@ -21,7 +21,7 @@ export interface KeysKeeperParts {
   /** Writes the directory. */
   directory: {
     gatewaysChangedSoon(): void;
-    /** Signs everything in it again; whether it did. */
+    /** Signs everything in the directory again; returns whether it did. */
     rewrite(): Promise<boolean>;
     /** Resolves when what it was writing is written. */
     settled(): Promise<void>;
@@ -48,7 +48,7 @@ export class KeysKeeper {
     this.#followers = new KeysFollowers(parts.store.meta, this.#owner, parts.now);
     this.#looks = new OneAtATime(
       () => this.#look(),
-      (error) => parts.log.warn({ err: error }, 'the server keys were not looked after; trying again'),
+      (error) => parts.log.warn({ err: error }, 'the round of server keys failed; trying again'),
     );
   }
 
@@ -76,7 +76,7 @@ export class KeysKeeper {
     return this.#followers.leave();
   }
 
-  /** Resolves when what there is to do now is done. */
+  /** Resolves when the current work is done. */
   look(): Promise<void> {
     return this.#looks.ask();
   }

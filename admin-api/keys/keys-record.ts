@@ -1,4 +1,4 @@
-/** What the store holds of the server keys apart from private keys: one row, replaced as a whole. */
+/** The stored server keys without private keys: one row, replaced as a whole. */
 import { sign } from 'node:crypto';
 import {
   decodeServerKeys,
@@ -17,12 +17,12 @@ export const KEYS_ROW = 'server-keys';
 export interface KeysRecord {
   /** The first of each root and the newest, the oldest first: each can be checked by the one before it. */
   documents: SignedServerKeys[];
-  /** Public part of the key that signs, and since when, milliseconds. */
+  /** Public part of the signing key in use, and since when, milliseconds. */
   active: Uint8Array;
   activeSince: number;
-  /** The directory holds nothing any more that an earlier key signed. */
+  /** The directory no longer holds anything that a previous key signed. */
   copied: boolean;
-  /** The next document, which waits for signatures by keys that are kept elsewhere. */
+  /** The next document, which waits for signatures by keys kept elsewhere. */
   pending?: Uint8Array;
   /**
    * Documents that gateways had and a restored database did not, with another root: `pending` follows them.
@@ -30,12 +30,12 @@ export interface KeysRecord {
   carried?: SignedServerKeys[];
 }
 
-/** The signing keys of the newest document, as far as this installation is with them. */
+/** The signing keys of the newest document, by their state in this installation. */
 export interface KeyStates {
-  /** Trusted, and not used any more. */
+  /** Trusted, but no longer used. */
   previous: Uint8Array[];
   active: Uint8Array;
-  /** To be used when all gateways carry the document. */
+  /** Will be used when all gateways carry the document. */
   next: Uint8Array | null;
 }
 
@@ -45,7 +45,7 @@ export function statesOf(record: KeysRecord): KeyStates {
   return { previous: signing.slice(0, at), active: record.active, next: signing[at + 1] ?? null };
 }
 
-/** What the next document says beside its number. */
+/** The content of the next document, without its number. */
 export type KeysChange = Partial<Pick<ServerKeys, 'root' | 'signing' | 'epoch'>>;
 
 /** The next document. */
@@ -71,7 +71,7 @@ export function basisOf({ carried = [], ...record }: KeysRecord): ServerKeys {
   return last ? decodeServerKeys(last.body) : keysOf(record);
 }
 
-/** Signed by the root that it names; by the root before it as well, if that is another. */
+/** Signed by the root that it names, and by the previous root if that is another one. */
 export function signServerKeys(keys: ServerKeys, root: KeyPair, previous?: KeyPair): SignedServerKeys {
   const body = encodeServerKeys(keys);
   const by = ({ privateKey }: KeyPair) => new Uint8Array(sign(null, serverKeysBytes(body), privateKey));

@@ -24,7 +24,7 @@ import {
   toRow,
 } from './keys-record.ts';
 
-/** The one signing key of installations from before there was a document of keys. */
+/** The only signing key of installations from before the document of keys. */
 const FIRST_KEY = 'signing-key';
 
 /** Which key signs is not older news than this, milliseconds; see `KeysFollowers`. */
@@ -48,9 +48,9 @@ export class ServerKeysHeld extends Error {
 }
 
 /**
- * The keys that sign for this installation (PROTOCOL.md, section "Server keys"): the signed document in which
- * devices find them, and the key that signs now. Made at the first start, and kept in the store, so that all
- * administration servers on one database sign with the same.
+ * The keys that sign for this installation (PROTOCOL.md, section "Server keys"): the signed document for
+ * devices, and the key in use. The first start creates them in the store, so all administration servers on
+ * one database use the same keys.
  */
 export class ServerKeys {
   readonly #meta: Meta;
@@ -103,7 +103,7 @@ export class ServerKeys {
     return createHash('sha256').update(this.keys.root).digest();
   }
 
-  /** Private keys, read and written with `meta`: that of a transaction, or the own one. */
+  /** Private keys, read and written through `meta`: that of a transaction, or the store's own. */
   vault(meta: Meta = this.#meta): KeyVault {
     return new KeyVault(meta, this.#box);
   }
@@ -191,7 +191,7 @@ interface Making {
   now: () => number;
 }
 
-/** Servers that start at once agree on one root. */
+/** Servers that start at the same time agree on one root. */
 async function makeFirst({ meta, box, vault, epoch, now }: Making & { box: SecretBox }): Promise<void> {
   const stored = await meta.get(FIRST_KEY);
   const signing = stored === null ? newKeyPair() : fromDer(await box.open('signing key', stored));

@@ -104,7 +104,7 @@ export function commandRoutes(app: App, { store, commands, secretResults }: Http
       const { id } = request.params;
       const command = await store.commands.get(id);
       if (!command) throw unknownCommand(id);
-      // Read afterwards: the counts of a command that is finished are its last ones.
+      // Read after the counts: the counts of a finished command are final.
       const counts = await store.commands.counts([id]);
       return presentCommand(command, counts.get(id));
     },
@@ -196,7 +196,7 @@ export function commandRoutes(app: App, { store, commands, secretResults }: Http
   );
 }
 
-/** What a schema cannot say. Only `message` carries a value of the caller's own making. */
+/** Checks that a schema cannot express. Only `message` carries an arbitrary value. */
 function checkCreation({ type, args, ttl, expiresAt }: CommandCreationBody): void {
   if (ttl !== undefined && expiresAt !== undefined) {
     throw new InvalidRequest([{ path: '/body/expiresAt', message: 'cannot be given together with ttl' }]);

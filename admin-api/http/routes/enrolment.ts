@@ -38,7 +38,7 @@ export function enrolmentRoutes(
   { store, enrolment, locate, keyRotation }: HttpServices,
   failedAttempts: FailedAttempts,
 ): void {
-  // Before the body is read; and whatever was wrong with it counts.
+  // Runs before the body is read, so that every faulty request counts.
   const limited = {
     onRequest: async (request: FastifyRequest) => failedAttempts.check(request.ip),
     onResponse: async (request: FastifyRequest, reply: FastifyReply) => {

@@ -109,7 +109,9 @@ export function groupRoutes(app: App, { store, groups }: HttpServices): void {
   );
 }
 
-/** The store counts devices where it lists groups, so the group is looked up in the list its id finds. */
+/**
+ * The store counts devices only in lists of groups, so this looks the group up in a list filtered by its id.
+ */
 async function countDevices(store: Store, group: Group): Promise<Group & { devices: number }> {
   let cursor: string | undefined;
   do {

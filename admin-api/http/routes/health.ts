@@ -34,12 +34,12 @@ const Readiness = Type.Object({
 const Liveness = Type.Object({
   live: Type.Boolean(),
   loops: Type.Record(Type.String(), Report, {
-    description: 'Loops of the server; one that is not `ok` is stuck.',
+    description: 'Loops of the server; a loop that is not `ok` is stuck.',
   }),
   dependencies: Dependencies,
 });
 
-/** Open to anybody, so they only tell what is known already. */
+/** Open to anybody, so they only report what is already known. */
 export function healthRoutes(app: App, { health, registry }: HttpServices): void {
   app.get(
     '/live',
@@ -49,7 +49,7 @@ export function healthRoutes(app: App, { health, registry }: HttpServices): void
       tag,
       summary: 'Check whether the process works, whatever it depends on',
       answers: {
-        200: { description: 'It does.', schema: Liveness },
+        200: { description: 'It works.', schema: Liveness },
         503: { description: 'A loop is stuck: restart the program.', schema: Liveness },
       },
     }),
@@ -67,7 +67,7 @@ export function healthRoutes(app: App, { health, registry }: HttpServices): void
       tag,
       summary: 'Check whether everything it depends on is available',
       answers: {
-        200: { description: 'It is.', schema: Readiness },
+        200: { description: 'Everything is available.', schema: Readiness },
         503: { description: 'Something is missing: what, and since when.', schema: Readiness },
       },
     }),

@@ -63,7 +63,7 @@ function tokenRoutes(app: App, { store, joins }: HttpServices): void {
       operationId: 'revokeJoinToken',
       tag,
       summary: 'Revoke a join token',
-      description: 'A gateway that joined with it stays.',
+      description: 'A gateway that has joined with it stays.',
       params: IdParams,
       answers: { 204: { description: 'The token is revoked.' } },
       problems: ['not-found'],
@@ -98,7 +98,7 @@ function requestRoutes(app: App, { joins }: HttpServices): void {
       operationId: 'approveJoinRequest',
       tag,
       summary: 'Approve a gateway',
-      description: 'Compare the fingerprint with the one that the gateway shows before.',
+      description: 'First compare the fingerprint with the one that the gateway shows.',
       params: JoinRequestParams,
       answers: { 200: { description: 'The request.', schema: Ref(JoinRequestSchema) } },
       problems: ['not-found', 'conflict'],
@@ -131,8 +131,8 @@ function certificateRoutes(app: App, { joins }: HttpServices): void {
       tag,
       summary: 'Revoke the certificates of a gateway',
       description:
-        'Nothing that it says is heard from then on, and its devices go to other gateways. A gateway that ' +
-        'joins again under this name begins as a new one.',
+        'The servers ignore it from then on, and its devices go to other gateways. A gateway that ' +
+        'joins again under this name counts as a new one.',
       params: GatewayParams,
       answers: { 200: { description: 'What was revoked.', schema: Ref(RevokedSchema) } },
       problems: ['not-found'],

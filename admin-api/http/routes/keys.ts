@@ -12,7 +12,7 @@ import {
 import type { HttpServices } from '../services.ts';
 
 const tag = 'Administration';
-const answers = { 200: { description: 'The keys after that.', schema: Ref(ServerKeysSchema) } };
+const answers = { 200: { description: 'The keys after the change.', schema: Ref(ServerKeysSchema) } };
 
 export function keysRoutes(app: App, { keys }: HttpServices): void {
   app.get(
@@ -65,7 +65,7 @@ export function keysRoutes(app: App, { keys }: HttpServices): void {
       summary: 'Replace the root key',
       description:
         'Both root keys sign. A signature by one that is kept elsewhere is awaited: see `pending`. ' +
-        'The fingerprint of the installation changes, so enrolment tokens from before are of no use.',
+        'The fingerprint of the installation changes, so earlier enrolment tokens become useless.',
       body: RootReplacement,
       answers,
       problems: ['conflict'],

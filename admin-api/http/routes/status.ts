@@ -17,7 +17,7 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
       operationId: 'getStatus',
       tag: 'Administration',
       summary: 'Read the state of the server',
-      answers: { 200: { description: 'How it is.', schema: Ref(StatusSchema) } },
+      answers: { 200: { description: 'The state.', schema: Ref(StatusSchema) } },
     }),
     async () => status(services, version),
   );
@@ -43,7 +43,7 @@ export function statusRoutes(app: App, services: HttpServices, { version }: Http
 async function status(services: HttpServices, version: string): Promise<StatusDocument> {
   const { store, bus, directory, coverage, health } = services;
   const { available, since, reason, parts, warnings } = bus.status();
-  // While the bus is away the rest is still worth telling.
+  // While the bus is away, the rest is still worth reporting.
   const receiptsBacklog = available ? await bus.receipts.backlog().catch(() => null) : null;
   const [total, connected, open, thin] = await Promise.all([
     store.devices.count({}),

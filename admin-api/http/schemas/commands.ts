@@ -9,7 +9,7 @@ import { EXECUTION_STATES, FINAL_STATES, LIMITS } from '../../../protocol/index.
 import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
 import { spanOf, spanQuery } from './time-span.ts';
 
-/** Devices one request may name; more belong in a group. */
+/** Most devices that one request may name; use a group for more. */
 const DEVICES_MAX = 10_000;
 
 const Target = Type.Unsafe<{ devices: string[] } | { group: string } | { all: true }>({
@@ -252,7 +252,7 @@ export const CommandQuery = Type.Object(
   closed,
 );
 
-/** Items of a page with `data`, which has up to 32 kB each. */
+/** Items of a page with `data`, which takes up to 32 kB each. */
 export const DATA_PAGE_MAX = 25;
 
 const executionQuery = {
@@ -268,14 +268,14 @@ const executionQuery = {
   }),
 };
 
-/** Of one command. */
+/** Executions of one command. */
 export const ExecutionQuery = Type.Object(executionQuery, closed);
-/** Of one device: its commands were issued at different times. */
+/** Executions of one device: its commands were issued at different times. */
 export const DeviceExecutionQuery = Type.Object({ ...executionQuery, ...spanQuery('issued') }, closed);
 
 type ExecutionQueryValues = Static<typeof ExecutionQuery> & Partial<Static<typeof DeviceExecutionQuery>>;
 
-/** What the store is asked for. */
+/** The query for the store. */
 export function executionSelection(query: ExecutionQueryValues) {
   const { limit: most, cursor, data, state, finishedSince, finishedUntil } = query;
   const finished = spanOf({

@@ -1,6 +1,6 @@
 /**
- * Building blocks of the API's schemas. Every schema here is the one source of validation, of the OpenAPI
- * document and of docs/api.md, so each carries its own description, limits and examples.
+ * Building blocks of the API's schemas. Every schema here is the only source of validation, of the OpenAPI
+ * document and of docs/api.md, so each has its own description, limits and examples.
  */
 import { type Static, type TSchema, Type } from 'typebox';
 import { ID_PATTERN, LIMITS } from '../../../protocol/index.ts';
@@ -18,7 +18,7 @@ export function Nullable<T extends TSchema>(schema: T) {
   return Type.Union([schema, Type.Null()], description === undefined ? {} : { description });
 }
 
-/** A reference to a schema registered under its `$id`, typed as what it refers to. */
+/** A reference to a schema registered under its `$id`, with the type of that schema. */
 export function Ref<T extends TSchema>(schema: T) {
   return Type.Unsafe<Static<T>>({ $ref: `${(schema as { $id?: string }).$id}#` });
 }

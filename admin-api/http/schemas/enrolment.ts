@@ -67,10 +67,7 @@ export const EnrolmentTokenCreation = Type.Object(
   { title: 'EnrolmentTokenCreation', ...closed },
 );
 
-/**
- * A device of a later version may say more; like every message of devices, it is read for what is known
- * (V-2).
- */
+/** A later device may send more members; as in every message of devices, unknown ones are ignored (V-2). */
 export const EnrolRequest = Type.Object(
   {
     body: Type.String({
@@ -89,7 +86,7 @@ const Addresses = Type.Array(Type.Object({ name: Type.String(), url: Type.String
   description: 'Gateways it may use, the best first.',
 });
 
-/** Read for what is known, as `EnrolRequest`. */
+/** Unknown members are ignored, as in `EnrolRequest`. */
 export const LocateRequestSchema = Type.Object(
   {
     device: Id('The device that asks.', 'd4x1pq0w8z7k2m5n'),

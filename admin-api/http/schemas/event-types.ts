@@ -1,6 +1,6 @@
 /**
- * What each type of event says, as `data` of the event stream has it. `event` repeats the type, so that the
- * data alone is told apart.
+ * The `data` of each type of event in the event stream. `event` repeats the type, so that `data` alone
+ * identifies it.
  */
 import { type TSchema, Type } from 'typebox';
 import { COMMAND_TYPE_NAMES } from '../../../protocol/command-types.ts';
@@ -94,7 +94,7 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
       gateways: Type.Array(Type.String(), { description: 'The gateways they answered at.' }),
     },
   ],
-  'device.released': ['What was known of copies of a device was dropped.', device],
+  'device.released': ['What was known of copies of a device was deleted.', device],
   'device.split': ['A device was deleted because it had copies.', device],
   'device.key-rotated': ['A device has another key, which it asked for.', device],
   'device.moved': ['A device was moved to another group.', { ...device, groupId: group.id }],
@@ -110,14 +110,14 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
     },
   ],
   'result.refused': [
-    'Results came that their device did not make; told once a minute for each worker that brings any.',
+    'Results arrived that their device did not make; one event a minute at most for each worker.',
     {
       device: Id('Device of the last one.', 'd4x1pq0w8z7k2m5n'),
       command: Id('Command of the last one.', 'c01jb3v8x5c0k2m5n9r3'),
       worker: Type.String({
-        description: 'The gateway worker that brought them; `unknown` for none that lives.',
+        description: 'The gateway worker that brought them; `unknown` if no live worker did.',
       }),
-      count: Count('How many, since it was told last.'),
+      count: Count('How many since the previous such event.'),
     },
   ],
   'group.created': ['A group was created.', { ...group, ...groupName, ...parent }],
@@ -138,12 +138,12 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'gateway.drained': ['The last device has left a drained gateway.', gateway],
   'gateway.drain-canceled': ['An operator cancelled the drain of a gateway.', gateway],
   'keys.changed': [
-    'The keys that sign for the installation changed, or are to change.',
+    'The keys that sign for the installation changed, or are about to change.',
     {
       what: OneOf(['rotated', 'used', 'copied', 'retired', 'root-replaced', 'signed', 'pending'] as const, {
         description:
-          '`rotated`: devices are told of the next signing key; `used`: it signs now; `copied`: ' +
-          'gateways have nothing left that an earlier key signed; `retired`: those count no more; ' +
+          '`rotated`: devices learn of the next signing key; `used`: it signs now; `copied`: ' +
+          'gateways have nothing left that a previous key signed; `retired`: those keys no longer count; ' +
           '`root-replaced`: there is another root key; `signed`: a root key kept elsewhere signed the ' +
           'change; `pending`: the change waits for that.',
       }),
@@ -176,7 +176,7 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
     },
   ],
   'tunnel.join-refused': [
-    'Somebody was refused at a tunnel.',
+    'A gateway refused somebody at a tunnel.',
     {
       ...tunnel,
       side: OneOf(['device', 'operator'] as const, { description: 'The end that they wanted to join as.' }),
@@ -200,7 +200,7 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
 
 const nameOf = (type: string) => `Event_${type}`;
 
-/** One schema for each type, and the one that tells them apart. */
+/** One schema for each type, and the union that distinguishes them. */
 export const EVENT_SCHEMAS: readonly TSchema[] = [
   ...Object.entries(TYPES).map(([type, [description, members]]) =>
     Type.Object(

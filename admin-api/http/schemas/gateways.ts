@@ -67,7 +67,7 @@ const WorkerSchema = Type.Object(
     roundTripMs: Type.Optional(RoundTrip),
     port: Type.Optional(Type.Integer({ description: 'Port it listens on; absent while it does not.' })),
     leaving: Type.Optional(Leaving),
-    problem: Type.Optional(Type.String({ description: 'What of the settings it cannot do, and why.' })),
+    problem: Type.Optional(Type.String({ description: 'Which setting it cannot apply, and why.' })),
   },
   { $id: 'Worker', ...closed, description: 'One process of a gateway.' },
 );
@@ -101,7 +101,9 @@ export const GatewaySchema = Type.Object(
         '`leaving`: its devices are sent away because it was switched off or stops; `off`: switched ' +
         'off; `down`: no worker of it is alive.',
     }),
-    problem: Type.Optional(Type.String({ description: 'What one of its workers cannot do, and why.' })),
+    problem: Type.Optional(
+      Type.String({ description: 'Which setting one of its workers cannot apply, and why.' }),
+    ),
     applied: Type.Boolean({ description: 'Whether every worker uses the newest settings.' }),
     draining: Type.Boolean({ description: 'Whether an operator drains it.' }),
     drainingSince: Nullable(Time('When the drain began.')),

@@ -62,7 +62,7 @@ export const JoinRequestSchema = Type.Object(
       description: 'The beginning of `id`, in groups of four digits, as the gateway shows it.',
     }),
     gateway: Id('The name that it asks for. Only the fingerprint says who asks.', 'gw1'),
-    askedAt: Time('When it was made, by the gateway.'),
+    askedAt: Time('When the gateway made it.'),
     ours: Type.Boolean({
       description: 'Whether it asks this installation; one that does not cannot be approved.',
     }),
@@ -74,7 +74,7 @@ export type JoinRequestDocument = Static<typeof JoinRequestSchema>;
 export const JoinRequestsSchema = Type.Object(
   {
     installation: Fingerprint,
-    items: Type.Array(Ref(JoinRequestSchema), { description: 'Those that wait now.' }),
+    items: Type.Array(Ref(JoinRequestSchema), { description: 'The requests that wait now.' }),
   },
   { $id: 'JoinRequests', ...closed },
 );
@@ -89,12 +89,12 @@ export const GatewayCertificateSchema = Type.Object(
     expiresAt: Time('When it ends.'),
     revokedAt: Nullable(Time('When it was revoked.')),
   },
-  { $id: 'GatewayCertificate', ...closed, description: 'What a gateway is known by.' },
+  { $id: 'GatewayCertificate', ...closed, description: 'A certificate that identifies a gateway.' },
 );
 export type GatewayCertificateDocument = Static<typeof GatewayCertificateSchema>;
 
 export const GatewayCertificatesSchema = Type.Object(
-  { items: Type.Array(Ref(GatewayCertificateSchema), { description: 'All that it was issued.' }) },
+  { items: Type.Array(Ref(GatewayCertificateSchema), { description: 'All certificates issued to it.' }) },
   { $id: 'GatewayCertificates', ...closed },
 );
 

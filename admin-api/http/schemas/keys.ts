@@ -13,16 +13,16 @@ function Body(description: string) {
 export const ServerKeysSchema = Type.Object(
   {
     fingerprint: Bytes(32, 'Of the installation: SHA-256 of its root key'),
-    epoch: Count('With the revision, the number of the document in force.'),
+    epoch: Count('With the revision, the edition of the current document.'),
     revision: Count('Grows with every change.'),
-    document: Body('The document in force as it is signed, base64url (protocol rule K-1).'),
+    document: Body('The current document as signed, base64url (protocol rule K-1).'),
     sig: Bytes(64, 'The signature of the document by the root key'),
     root: Type.Object(
       {
         publicKey: Bytes(32, 'The root key'),
         kept: OneOf(['here', 'elsewhere'], { description: '`here`: in the database.' }),
       },
-      { ...closed, description: 'What signs the document.' },
+      { ...closed, description: 'The key that signs the document.' },
     ),
     signing: Type.Array(
       Type.Object(
@@ -36,11 +36,11 @@ export const ServerKeysSchema = Type.Object(
         },
         closed,
       ),
-      { description: 'What devices trust, the oldest first.' },
+      { description: 'The keys that devices trust, the oldest first.' },
     ),
     activeSince: Time('Since when the active key signs.'),
     waitingFor: Type.Array(Type.String(), {
-      description: 'Gateway workers that do not carry the document in force yet.',
+      description: 'Gateway workers that do not carry the current document yet.',
     }),
     notRetirable: Nullable(Type.String({ description: 'Why previous keys cannot be retired now.' })),
     pending: Nullable(Body('The next document, which waits for signatures by root keys, base64url.')),
