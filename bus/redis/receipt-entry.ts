@@ -3,9 +3,10 @@ import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
 import { decode } from '../encoding.ts';
 import type { Seals, Unsealed } from './seals/seals.ts';
 
-/** An entry of the stream: `id` begins with the time at which Redis took it. */
+/** An entry of the stream. */
 export interface ReceiptEntry {
-  id: string;
+  /** When Redis took it, as far as that is known, milliseconds since the Unix epoch. */
+  takenAt: number;
   fields: readonly Buffer[];
 }
 
@@ -15,7 +16,7 @@ export interface ReceiptEntry {
  * gateway's workers. A certificate vouches for what Redis took while it was valid, however late it is read.
  */
 export async function readReceipts(
-  { id, fields }: ReceiptEntry,
+  { takenAt, fields }: ReceiptEntry,
   installation: string,
   seals: Seals,
 ): Promise<Receipt[] | 'foreign' | 'malformed' | Unsealed> {
@@ -23,7 +24,7 @@ export async function readReceipts(
   const said = theirs?.toString() ?? '';
   if (said !== '' && said !== installation) return 'foreign';
   if (batch === undefined) return 'malformed';
-  const seal = seals.checksGateways ? await seals.open('receipts', sealed, [batch], takenAt(id)) : null;
+  const seal = seals.checksGateways ? await seals.open('receipts', sealed, [batch], takenAt) : null;
   if (typeof seal === 'string') return seal;
   const receipts = decodeBatch(batch);
   if (receipts === null) return 'malformed';
@@ -31,11 +32,6 @@ export async function readReceipts(
   // The consumer that applies the batch checks its contents.
   if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'forged';
   return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: seal.gateway } : receipt));
-}
-
-/** Milliseconds since the Unix epoch, by the clock of Redis. */
-function takenAt(id: string): number {
-  return Number(id.split('-', 1)[0]);
 }
 
 function named(fields: readonly Buffer[]): Partial<Record<string, Buffer>> {

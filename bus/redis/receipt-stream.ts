@@ -51,6 +51,8 @@ export class ReceiptStream {
   readonly #seals: Seals;
   readonly #log: Logger;
   #readerId: number | null = null;
+  /** When Redis took the newest batch that this process read. */
+  #newest = 0;
 
   constructor({ target, topology, commands, keys, seals, log }: ReceiptStreamParts, consumer: string) {
     this.consumer = consumer;
@@ -123,7 +125,10 @@ export class ReceiptStream {
     )) as [Buffer, RawEntry[]][] | null;
     // Another installation's receipts stay in the stream for their own installation.
     this.#commands.assertOwn();
-    return this.#decode(answer?.[0]?.[1] ?? []);
+    const entries = answer?.[0]?.[1] ?? [];
+    const batches = await this.#decode(entries);
+    for (const [id] of entries) this.#newest = this.#takenAt(id.toString());
+    return batches;
   }
 
   /** Ends a waiting `read` now, with an empty result. */
@@ -211,7 +216,8 @@ export class ReceiptStream {
       const id = rawId.toString();
       // Claimed, but dropped by its former consumer in the meantime (Redis before 7 still names it).
       if (fields === null) continue;
-      const receipts = await readReceipts({ id, fields }, this.#commands.installation, this.#seals);
+      const entry = { takenAt: this.#takenAt(id), fields };
+      const receipts = await readReceipts(entry, this.#commands.installation, this.#seals);
       if (receipts === 'foreign') {
         // They come from gateways that have not noticed yet that this Redis belongs to another installation.
         this.#log.warn({ entry: id }, 'dropping receipts of another installation');
@@ -222,6 +228,14 @@ export class ReceiptStream {
       } else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
     return batches;
+  }
+
+  /**
+   * When Redis took an entry, milliseconds since the Unix epoch. Its id says so, and whoever empties the
+   * stream can make ids up: what comes after another entry is no older than that.
+   */
+  #takenAt(id: string): number {
+    return Math.max(this.#newest, Number(id.split('-', 1)[0]));
   }
 
   async #bury(id: string, why: 'malformed' | Unsealed): Promise<void> {

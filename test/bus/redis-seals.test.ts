@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import type { Bus, Delivery, Receipt } from '../../bus/bus.ts';
 import { encode } from '../../bus/encoding.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
+import { makeSeal } from '../../bus/redis/seals/seal.ts';
 import { Sequences } from '../../bus/redis/seals/sequences.ts';
 import { startRedis } from '../services/redis.ts';
 import { waitFor } from '../wait.ts';
@@ -138,6 +139,30 @@ attack('what Redis took while a certificate was good counts, however late it is 
   await waitFor(() => admin.clock.now() > until + 1);
   assert.equal(acked([await collected(admin)]), [1]);
   assert.is(admin.counts().refused.receipts, 0);
+});
+
+attack('who empties the stream makes no batch older or newer than it is', async (parties) => {
+  const { admin, gateway, redis, prefix, keys } = parties;
+  const key = `${prefix}:{receipts}`;
+  const applied = await collect(admin);
+  await gateway.receipts.append([ack(1)]);
+  await waitFor(() => applied.length === 1);
+  // As if Redis had taken it while the certificate of gw2 was good.
+  const batch = encode([ack(2)]);
+  const { gateway: name, serial, macKey } = credentialsOf('gw2');
+  const subject = { gateway: name, serial, sender: 'x', number: 1 };
+  const seal = makeSeal(macKey, 'receipts', subject, [batch]);
+  keys.ends.set('gw2', Date.now() - 1_000);
+  await redis.del(key);
+  await redis.xadd(key, `${Date.now() - LONG_MS}-1`, 'b', batch, 'i', '', 's', seal);
+  await waitFor(async () => (await redis.xlen(`${key}:dead`)) === 1);
+  // As if all that follows were taken when no certificate is good any more.
+  keys.ends.set('gw1', Date.now() + LONG_MS);
+  await redis.del(key);
+  await redis.xadd(key, `${Date.now() + 2 * LONG_MS}-1`, 'b', encode([ack(3)]));
+  await gateway.receipts.append([ack(4)]);
+  await waitFor(() => applied.length === 2);
+  assert.equal(acked([applied]), [1, 4]);
 });
 
 attack('a lease counts as far as its gateway wrote it', async ({ admin, gateway, other, redis, prefix }) => {

@@ -268,6 +268,13 @@ export class World {
     await attacker.make('report', KEYS.receipts, this.installation, receipts);
   }
 
+  /** The same, in an emptied stream, as if Redis had taken it so long ago. */
+  async reportLate(attacker: Attacker, receipts: readonly Receipt[], agoMs: number): Promise<void> {
+    await attacker.make('redis', 'DEL', KEYS.receipts);
+    const id = `${Date.now() - agoMs}-1`;
+    await attacker.make('report', KEYS.receipts, this.installation, receipts, id);
+  }
+
   /* ---- the past ---- */
 
   /** Signs what the administration server could have signed at another time. */

@@ -87,12 +87,12 @@ export class Seals {
     return makeSeal(gatewayKeys.keyOf(gateway, serial), kind, { gateway, serial, sender, number }, parts);
   }
 
-  /** The seal, if it is valid. `writtenAt`: when it was written, if that is known; now when absent. */
+  /** The seal, if it is valid. `writtenAt`: when it was written, if that was earlier than now. */
   async open(
     kind: SealedKind,
     bytes: Uint8Array | null | undefined,
     parts: readonly Uint8Array[] = [],
-    writtenAt?: number,
+    writtenAt = Number.POSITIVE_INFINITY,
   ): Promise<Seal | Unsealed> {
     const seal = readSeal(bytes);
     const key = seal && this.#keyFor(seal);
@@ -100,7 +100,7 @@ export class Seals {
     const { gatewayKeys, now } = this.#options;
     if (gatewayKeys === undefined) return seal;
     const until = await gatewayKeys.goodUntil(seal.gateway, seal.serial);
-    return (writtenAt ?? now()) < until ? seal : 'ended';
+    return Math.min(writtenAt, now()) < until ? seal : 'ended';
   }
 
   #keyFor({ gateway, serial }: Seal): Uint8Array | null {

@@ -49,8 +49,8 @@ export class Moves {
     return had(this.#redis).callBuffer(command, ...sent);
   }
 
-  /** Appends receipts, sealed as far as the attacker can. */
-  async report(stream: string, installation: string, receipts: readonly Receipt[]): Promise<void> {
+  /** Appends receipts, sealed as far as the attacker can; `id`: of the entry. */
+  async report(stream: string, installation: string, receipts: readonly Receipt[], id = '*'): Promise<void> {
     const batch = encode(receipts);
     const own = this.#identity;
     const subject = own && {
@@ -60,7 +60,7 @@ export class Moves {
       number: ++this.#batches,
     };
     const seal = own && subject ? makeSeal(own.macKey, 'receipts', subject, [batch]) : '';
-    await this.redis('XADD', stream, '*', 'b', batch, 'i', installation, 's', seal);
+    await this.redis('XADD', stream, id, 'b', batch, 'i', installation, 's', seal);
   }
 
   /** Registers as a worker of a gateway, sealed as far as the attacker can; the incarnation. */

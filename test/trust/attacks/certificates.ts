@@ -9,6 +9,7 @@ import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
 import { EXPIRED, expired, REVOKED, revoked } from './joins.ts';
 
+const HOUR_MS = 3_600_000;
 const FOREIGN = 'gw9';
 const ADDRESS = 'ws://127.0.0.1:9';
 
@@ -87,6 +88,7 @@ function claiming(
   { name, title }: Pick<Attack, 'name' | 'title'>,
   own: string,
   attackerOf: (world: World) => Promise<Attacker>,
+  report = (world: World, attacker: Attacker, receipt: Receipt) => world.report(attacker, [receipt]),
 ): Attack {
   return {
     ...{ name, by: 'gateway', rules: 'S-9', title },
@@ -97,7 +99,7 @@ function claiming(
       await api.request('POST', '/v1/gateways', { body: settings });
       const victim = await world.victim();
       return {
-        attack: () => world.report(attacker, [cameTo(own, victim)]),
+        attack: () => report(world, attacker, cameTo(own, victim)),
         control: () => world.reaches(world.bystander),
         async judge() {
           const { gateway } = await viewOf(world, victim);
@@ -142,6 +144,15 @@ export const CERTIFICATES: readonly Attack[] = [
     { name: 'revoked-claims', title: 'a gateway that was revoked reports that a device came to it' },
     REVOKED,
     revoked,
+  ),
+  claiming(
+    {
+      name: 'revoked-claims-late',
+      title: 'a gateway that was revoked reports the same as if Redis had taken it an hour ago',
+    },
+    REVOKED,
+    revoked,
+    (world, attacker, receipt) => world.reportLate(attacker, [receipt], HOUR_MS),
   ),
   claiming(
     { name: 'expired-claims', title: 'a gateway whose certificate ran out reports that a device came to it' },

@@ -103,6 +103,18 @@ export const JOINS: readonly TrustMutation[] = [
     proof: 'revoked-claims',
   },
   {
+    name: 'ids-believed',
+    title: 'the ids of entries say when Redis took them',
+    patches: [
+      {
+        file: 'bus/redis/receipt-stream.js',
+        find: 'return Math.max(this.#newest, ',
+        replace: 'return Math.max(0, ',
+      },
+    ],
+    proof: 'revoked-claims-late',
+  },
+  {
     name: 'revoked-registered',
     title: 'the same, and its leases are not ended',
     patches: [
