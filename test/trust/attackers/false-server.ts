@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { type Carried, ENROLMENTS, type Enrolment } from './false-enrolment.ts';
 
 /**
- * `forward`: nothing is changed. `false`: this answer in place of the last one. `repeat`: an earlier one.
+ * `forward`: nothing is changed. `false`: this in the last answer, in place of the true. `repeat`: an earlier
+ * one.
  * `enrol`: what becomes of a request to enrol.
  */
 export type Deceit =
@@ -83,7 +84,10 @@ export class FalseServer {
   ): Promise<Carried | undefined> {
     const deceit = this.#deceit;
     if (deceit.is === 'repeat') return this.#earlier;
-    if (deceit.is === 'false' && !enrols) return { status: 200, json: { ...deceit.answer } };
+    if (deceit.is === 'false' && !enrols) {
+      const { status, json } = await ask(asked);
+      return { status, json: { ...json, ...deceit.answer } };
+    }
     if (deceit.is !== 'enrol' || !enrols) return undefined;
     const made = await ENROLMENTS[deceit.how](asked, async (json) => {
       const answer = await ask(json);

@@ -6,12 +6,15 @@ import type { World } from '../world.ts';
 import { done, ran } from './orders.ts';
 
 const LATE = 'c-late';
-const LIE_MS = 30_000;
+/** However long an attack takes. */
+const LIE_MS = 600_000;
 
-/** A command that a gateway withheld: it was to be delivered until 10 s ago. */
-async function withheld(world: World, victim: Victim): Promise<Uint8Array> {
+/** A device, and a command that a gateway withheld until it had expired: before the device enrolled. */
+async function withheld(world: World): Promise<{ victim: Victim; after: Uint8Array[] }> {
   const at = Date.now();
-  return world.orderFor(victim, LATE, { issuedAt: at - 20_000, expiresAt: at - 10_000 });
+  const victim = await world.captive();
+  const late = await world.orderFor(victim, LATE, { issuedAt: at - 20_000, expiresAt: at - 10_000 });
+  return { victim, after: [late, await world.orderFor(victim, 'c-next')] };
 }
 
 /** The device has judged what came, when it runs what came next. */
@@ -25,8 +28,7 @@ export const TIMES: readonly Attack[] = [
     rules: 'S-5',
     title: 'a stolen gateway withholds a command until it has expired, and then delivers it',
     async stage(world) {
-      const victim = await world.captive();
-      const after = [await withheld(world, victim), await world.orderFor(victim, 'c-next')];
+      const { victim, after } = await withheld(world);
       return {
         attack: () => world.fallsInto({ after }, victim),
         control: async () => void (await judged(victim)),
@@ -40,9 +42,8 @@ export const TIMES: readonly Attack[] = [
     rules: 'S-5',
     title: 'a stolen gateway delivers an expired command and says that it is still earlier',
     async stage(world) {
-      const victim = await world.captive();
       // The membership of its enrolment was issued later than the command expired: so late it is at least.
-      const after = [await withheld(world, victim), await world.orderFor(victim, 'c-next')];
+      const { victim, after } = await withheld(world);
       return {
         attack: () => world.fallsInto({ after, lateMs: LIE_MS }, victim),
         control: async () => void (await judged(victim)),
