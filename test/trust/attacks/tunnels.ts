@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Delivery } from '../../../bus/bus.ts';
+import { incarnationOf } from '../../../bus/credentials.ts';
 import type { OpenedTunnelView, TunnelView } from '../../../cli/api/views.ts';
 import { tcpTunnels } from '../../../device/index.ts';
 import { waitFor } from '../../wait.ts';
@@ -104,6 +105,28 @@ export const TUNNELS: readonly Attack[] = [
     },
     ({ joined }) => (joined ? 'the gateway gave the attacker a place' : null),
   ),
+  {
+    name: 'tunnel-ended-by-another',
+    by: 'gateway',
+    rules: 'T-13',
+    title: 'a stolen gateway reports that a tunnel at another gateway has ended',
+    async stage(world) {
+      const { victim, port } = await behind(world);
+      const { tunnel } = await openTunnel(world, victim, port);
+      const incarnation = incarnationOf('gw2', 'x');
+      const figures = { bytesUp: 0, bytesDown: 0, streams: 0 };
+      const about = { tunnel, device: victim.id, incarnation, at: Date.now(), ...figures };
+      return {
+        attack: () =>
+          world.report(world.gateway, [{ kind: 'tunnel', event: 'ended', reason: 'says it', ...about }]),
+        control: () => world.reaches(world.bystander),
+        async judge() {
+          const { state, end } = await tunnelOf(world, tunnel);
+          return state === 'ended' ? `the tunnel has ended: ${end?.reason}` : null;
+        },
+      };
+    },
+  },
   {
     name: 'replayed-grant',
     by: 'redis',

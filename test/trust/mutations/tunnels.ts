@@ -32,4 +32,16 @@ export const TUNNELS: readonly TrustMutation[] = [
     patches: [...IN_CLEAR, DELIVERIES_UNSEALED],
     proof: 'tunnel-entered',
   },
+  {
+    name: 'tunnels-of-any-worker',
+    title: 'the ledger takes the end of a tunnel from whoever reports it',
+    patches: [
+      {
+        file: 'admin-api/store/tunnels.js',
+        find: "\n        .where('incarnation', '=', incarnation)",
+        replace: '',
+      },
+    ],
+    proof: 'tunnel-ended-by-another',
+  },
 ];
