@@ -46,7 +46,7 @@ export class Problem extends Error {
   }
 }
 
-/** A refusal that a device can tell from one that somebody on the way made up (PROTOCOL.md, E-6). */
+/** A signed refusal, which a device can distinguish from a forged one (PROTOCOL.md, E-6). */
 export class SignedRefusal extends Problem {
   readonly keys: readonly SignedServerKeys[];
   readonly sig: Uint8Array;

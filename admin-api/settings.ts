@@ -29,18 +29,18 @@ export interface AdminSettings {
   balanceMovesPerSecond: number;
   /** How often each gateway worker's canary gets a no-op, 0 for never. */
   canaryIntervalMs: number;
-  /** How long an end waits for a worker that was lost and may have heard from the device. */
+  /** How long an end waits for a lost worker that may have heard from the device. */
   gatewayPatienceMs: number;
   /** How long finished commands and ended tunnels stay recorded. */
   keepCommandsMs: number;
-  /** How long events can be resumed from, and at most how many. */
+  /** How long events stay available for resuming, and at most how many. */
   keepEventsMs: number;
   keepEvents: number;
   /** How often leases, overdue executions and tunnels are checked. */
   leasesIntervalMs: number;
   overdueIntervalMs: number;
   tunnelsIntervalMs: number;
-  /** How long a worker may be without a lease before its tunnels have ended. */
+  /** How long a worker may lack a lease before its tunnels count as ended. */
   leaseBackMs: number;
   /** How long devices that were away at the start are asked about open executions. */
   recheckForMs: number;
@@ -66,7 +66,7 @@ const DEFAULTS: AdminSettings = {
   tunnels: { perDevice: 8, perOperator: 32, ...TUNNEL_DEFAULTS },
 };
 
-/** What is not configured has its default. */
+/** Missing settings have their defaults. */
 export function adminSettings(
   config: Partial<Omit<AdminConfig, 'host' | 'port' | 'version'>>,
 ): AdminSettings {

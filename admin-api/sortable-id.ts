@@ -6,9 +6,9 @@ const random = customAlphabet(ALPHABET, 8);
 let last = 0;
 
 /**
- * An identifier that sorts by the time it was made, to the microsecond and never twice in one process,
- * whatever the wall clock does: the letter `kind`, eleven characters of time, eight random ones. Commands are
- * delivered and superseded in this order.
+ * An identifier that sorts by its creation time in microseconds and is unique in the process, whatever the
+ * wall clock does: the letter `kind`, eleven characters of time, eight random ones. Commands are delivered
+ * and superseded in this order.
  */
 export function sortableId(kind: string, now = Date.now()): string {
   last = Math.max(last + 1, now * 1000);

@@ -1,4 +1,4 @@
-/** What both entry points export. Nothing in here may reach for Node or for a browser. */
+/** What both entry points export. Nothing here may use Node or a browser. */
 
 export type { DeviceStatus } from './connection/heartbeat.ts';
 export { RECONNECT_DEFAULTS, Reconnect, type ReconnectOptions } from './connection/reconnect.ts';

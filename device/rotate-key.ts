@@ -1,4 +1,4 @@
-/** Asking the administration server to know the device by another key (PROTOCOL.md, K-6). */
+/** Asks the administration server to replace the device's key (PROTOCOL.md, K-6). */
 import { encodeKeyRotation, keyRotationBytes, LIMITS, type SignedServerKeys } from '../protocol/index.ts';
 import { keyDocuments } from './keys/key-documents.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';

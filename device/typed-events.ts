@@ -1,6 +1,6 @@
 /**
- * A small typed emitter. A listener that throws is handed to `onFault` and does not keep the others from
- * being called.
+ * A small typed emitter. If a listener throws, `onFault` gets the error and the other listeners are still
+ * called.
  */
 export class TypedEvents<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();
@@ -10,7 +10,7 @@ export class TypedEvents<Events extends object> {
     this.#onFault = onFault;
   }
 
-  /** Returns the function that takes the listener off again. */
+  /** Returns a function that removes the listener. */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
     const set = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, set);
@@ -18,7 +18,7 @@ export class TypedEvents<Events extends object> {
     return () => set.delete(listener as (event: never) => void);
   }
 
-  /** Whether anyone was told. */
+  /** Whether any listener was called. */
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): boolean {
     const set = this.#listeners.get(name);
     if (!set || set.size === 0) return false;

@@ -20,7 +20,7 @@ const AUTHORITY_LIFE_MS = 3_650 * DAY_MS;
 
 export interface AuthorityParts {
   store: Store;
-  /** Keys are stored as they are when absent. */
+  /** Keys are stored unencrypted when absent. */
   secretBox?: SecretBox | undefined;
   installation: { id: string };
   now: () => number;
@@ -30,21 +30,21 @@ export interface Issued {
   record: GatewayCertificate;
   /** X.509 in DER. */
   certificate: Uint8Array;
-  /** Certificates of all authorities to trust, in DER. */
+  /** Certificates of all trusted authorities, in DER. */
   trusted: Uint8Array[];
-  /** Their numbers as text, that of the one that signs first. */
+  /** Their numbers as text; the one that signs comes first. */
   trusts: string;
 }
 
 type Request = NonNullable<Awaited<ReturnType<typeof readRequest>>>;
 
 /**
- * `steady`: one authority. `introduced`: the next one is made and trusted, and not used yet. `used`: it
- * signs, and the one before is still trusted.
+ * `steady`: one authority. `introduced`: the next one exists and is trusted, but not used yet. `used`: it
+ * signs, and the previous one is still trusted.
  */
 export type RotationPhase = 'steady' | 'introduced' | 'used';
 
-/** When the authorities changed last, and the highest number there was. */
+/** When the authorities last changed, and their highest number so far. */
 const CHANGED = 'authorities-changed';
 const LAST_NUMBER = 'authorities-last-number';
 
@@ -55,7 +55,7 @@ export class CertificateAuthority {
     this.#parts = { ...parts, secretBox: parts.secretBox ?? new PlainBox() };
   }
 
-  /** Makes the first key when there is none. A key that was stored in the clear is encrypted from now on. */
+  /** Creates the first key if there is none. Encrypts a key that was stored unencrypted. */
   async ensureFirst(): Promise<void> {
     const { store, secretBox } = this.#parts;
     const stored = await store.authorities.all();
@@ -72,8 +72,8 @@ export class CertificateAuthority {
   }
 
   /**
-   * A certificate for the key of this request, in the transaction `tx`, which writes its record. Certificates
-   * that the gateway had stay valid until they end.
+   * Issues a certificate for the key of this request, in the transaction `tx`, which writes its record.
+   * Earlier certificates of the gateway stay valid until they expire.
    */
   async issue(tx: Store, gateway: string, request: Request): Promise<Issued> {
     const authorities = await tx.authorities.all();
@@ -89,7 +89,7 @@ export class CertificateAuthority {
     return this.#signed(authorities, record, request);
   }
 
-  /** The certificate of this record again, for a gateway that did not get the answer. */
+  /** Issues the certificate of this record again, for a gateway that did not get the answer. */
   async issueAgain(tx: Store, record: GatewayCertificate, request: Request): Promise<Issued> {
     return this.#signed(await tx.authorities.all(), record, request);
   }
@@ -104,12 +104,12 @@ export class CertificateAuthority {
     return issuer?.number ?? null;
   }
 
-  /** Certificates that were issued earlier do not go by the authorities as they are now. */
+  /** Certificates issued earlier do not reflect the current authorities. */
   async changedAt(store: Store = this.#parts.store): Promise<number> {
     return Number((await store.meta.get(CHANGED)) ?? 0);
   }
 
-  /** Until the one that signs ends. */
+  /** Time until the signing authority expires. */
   async daysLeft(): Promise<number> {
     const { expiresAt } = signingOf(await this.#parts.store.authorities.all());
     return (expiresAt - this.#parts.now()) / DAY_MS;
@@ -135,7 +135,7 @@ export class CertificateAuthority {
     await this.#become(tx, { current: 'next', old: 'current' });
   }
 
-  /** The one that does not sign is trusted no longer. */
+  /** The authority that does not sign is no longer trusted. */
   async drop(tx: Store, state: 'next' | 'old'): Promise<void> {
     for (const authority of await tx.authorities.all()) {
       if (authority.state === state) await tx.authorities.delete(authority.number);
@@ -187,7 +187,7 @@ function signingOf(authorities: readonly Authority[]): Authority {
   return signing;
 }
 
-/** What a gateway has to trust, as text: two gateways that trust the same have the same text. */
+/** The authorities that a gateway must trust, as text: equal sets have equal texts. */
 function trustsOf(authorities: readonly Authority[]): string {
   const signing = signingOf(authorities);
   const others = authorities.filter(({ number }) => number !== signing.number);

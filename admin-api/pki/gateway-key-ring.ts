@@ -6,7 +6,7 @@ import { endOfForgotten } from './forgotten-certificates.ts';
 
 /** How long a certificate counts as valid without asking the store again, milliseconds. */
 const FRESH_MS = 1_000;
-/** The same while the store cannot be asked. */
+/** The same while the store is away. */
 const KNOWN_MS = 60_000;
 /** Certificates remembered. */
 const REMEMBERED = 10_000;
@@ -43,7 +43,7 @@ export class GatewayKeyRing implements GatewayKeys {
     return this.#opened.secrets.gatewayKey(gateway, serial);
   }
 
-  /** Rejects with `StoreUnavailable` when the store is away, and the certificate was not seen lately. */
+  /** Rejects with `StoreUnavailable` if the store is away and the certificate was not seen recently. */
   async goodUntil(gateway: string, serial: string): Promise<number> {
     const name = `${gateway} ${serial}`;
     const known = this.#looked.get(name);
@@ -63,7 +63,7 @@ export class GatewayKeyRing implements GatewayKeys {
     }
   }
 
-  /** Certificates were revoked: what was remembered is not true any more. */
+  /** Certificates were revoked, so remembered ones no longer count. */
   forget(): void {
     this.#looked.clear();
   }

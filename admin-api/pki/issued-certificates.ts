@@ -20,13 +20,13 @@ const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
 /** SubjectPublicKeyInfo of an uncompressed point of P-256 begins with these bytes. */
 const P256_PREFIX = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex');
 const P256_BYTES = 91;
-/** What another machine's clock may be behind. */
+/** How far another machine's clock may be behind. */
 const CLOCKS_APART_MS = 300_000;
 const SERIAL_BYTES = 16;
 const TIME_BYTES = 6;
 /** Of a gateway's certificate. */
 export const CERTIFICATE_LIFE_MS = 30 * 86_400_000;
-/** A request is a few hundred bytes; more is not read. */
+/** A request has a few hundred bytes; longer ones are not read. */
 const REQUEST_BYTES_MAX = 2_048;
 
 export interface AuthorityKeys {
@@ -34,7 +34,7 @@ export interface AuthorityKeys {
   privateKey: webcrypto.CryptoKey;
 }
 
-/** What a certificate says. Times are milliseconds since the Unix epoch. */
+/** The content of a certificate. Times are milliseconds since the Unix epoch. */
 export interface CertificateSubject {
   /** Hexadecimal. */
   serial: string;
@@ -76,7 +76,7 @@ export async function importAuthority(certificate: Uint8Array, pkcs8: Uint8Array
   };
 }
 
-/** Fit for both ends of TLS. The URI says that it is a gateway's, whatever the gateway's name is. */
+/** Valid for both ends of TLS. The URI marks it as a gateway's, whatever the gateway's name is. */
 export async function issueCertificate(
   { certificate, privateKey }: AuthorityKeys,
   { serial, gateway, publicKey, issuedAt, expiresAt }: CertificateSubject,
@@ -107,7 +107,7 @@ export async function issueCertificate(
 
 /**
  * Reads a certification request (PKCS #10 in DER). `null` unless its key is of P-256, it is signed by that
- * key, and it names exactly this gateway. Nothing else that it asks for is heard.
+ * key, and it names exactly this gateway. Other requested attributes are ignored.
  */
 export async function readRequest(
   der: Uint8Array,

@@ -1,6 +1,6 @@
 /**
  * Answers gateways that ask to join or to renew their certificate. Several servers may answer one request:
- * the same key gets the same serial number, and so the same MAC key.
+ * the same key always gets the same serial number, and so the same MAC key.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -25,9 +25,9 @@ import { CERTIFICATE_LIFE_MS, timeOfSerial } from './issued-certificates.ts';
 import { type HeldCertificate, type ReadJoin, readHeld, readJoin } from './join-requests.ts';
 
 const LOOK_MS = 500;
-/** Requests answered at one look: a certificate costs about a millisecond. */
+/** Requests answered per round: a certificate costs about a millisecond. */
 const ANSWERS_PER_LOOK = 20;
-/** A renewal that is older was written down by somebody else and played again. */
+/** An older renewal is a replay by somebody else. */
 const RENEWAL_VALID_MS = 600_000;
 /**
  * Certificates of one gateway in an hour: more than the phases of a rotation need. Whoever has its key, or
@@ -36,7 +36,7 @@ const RENEWAL_VALID_MS = 600_000;
 const ISSUED_PER_HOUR = 16;
 const HOUR_MS = 3_600_000;
 const PRUNE_EVERY_MS = 3_600_000;
-/** How long certificates that ended stay recorded. */
+/** How long expired certificates stay recorded. */
 const KEEP_EXPIRED_MS = 90 * 86_400_000;
 
 export interface JoinParts {
@@ -52,15 +52,15 @@ export interface JoinParts {
   secrets: { gatewayKey(gateway: string, serial: string): Uint8Array };
   installation: Installation;
   epochSeal: EpochSeal;
-  /** Told that events were appended. */
+  /** Called after events were appended. */
   hub: { notify(): void };
   /** How often requests are looked at, milliseconds. */
   lookMs?: number;
 }
 
 /**
- * Why it gets no certificate; `null`: nothing shows that its gateway wrote it, so nobody is told. `over`: the
- * one that it has is worth nothing any more.
+ * Why it gets no certificate; `null`: nothing proves that its gateway wrote it, so nobody gets an answer.
+ * `over`: the one that it has is worth nothing any more.
  */
 type Refusal = { refused: string | null; over?: true };
 
@@ -74,7 +74,7 @@ export class JoinAnswers {
     this.#parts = parts;
     this.#looks = new OneAtATime(
       () => this.#look(),
-      (error) => parts.log.debug({ err: error }, 'requests to join were not looked at'),
+      (error) => parts.log.debug({ err: error }, 'the round of join requests failed'),
     );
   }
 
@@ -89,13 +89,13 @@ export class JoinAnswers {
     await this.#looks.settled();
   }
 
-  /** Those that wait for an operator. */
+  /** The requests that wait for an operator. */
   async awaitingApproval(): Promise<ReadJoin[]> {
     const read = await Promise.all((await this.#parts.bus.joins.waiting()).map(readJoin));
     return read.filter((join) => join !== null).filter(({ request }) => request.right.by === 'approval');
   }
 
-  /** Rejects with `BusUnavailable`; then nothing was changed that approving again does not repeat. */
+  /** Rejects with `BusUnavailable`; approving again repeats whatever had been done. */
   async approve(join: ReadJoin, actor: string): Promise<void> {
     const issued = await this.#parts.store.transaction(async (tx) => {
       await tx.authorities.lock();
@@ -179,7 +179,7 @@ export class JoinAnswers {
     return { refused: null };
   }
 
-  /** What is refused aloud was signed by the token's key: nobody else can have a gateway give up. */
+  /** Only a request signed by the token's key gets a refusal, so nobody else can make a gateway give up. */
   async #tokenRefusal(tx: Store, join: ReadJoin, id: string): Promise<Refusal | null> {
     const token = await tx.joinTokens.get(id);
     if (!token) return { refused: `There is no join token ${id}: ask an operator for a new one.` };
@@ -191,7 +191,7 @@ export class JoinAnswers {
       return { refused: `The join token is for gateway ${token.gateway}, not for ${gateway}.` };
     }
     const used = await tx.joinTokens.use(id, join.csr.keyHash, this.#parts.now());
-    // Whoever plays the request again revives no certificate that ended, and takes no gateway's place.
+    // A replay of the request revives no ended certificate, and takes no gateway's place.
     const isSpent = token.usedAt !== null && (await this.#heldBy(tx, join)) === undefined;
     if (!('refused' in used) && !isSpent) return null;
     const what = {
@@ -247,7 +247,10 @@ export class JoinAnswers {
     return record;
   }
 
-  /** Whoever joins under a name takes it over; whoever renews keeps what it has until that ends. */
+  /**
+   * A gateway that joins under a name takes it over; one that renews keeps its certificates until they
+   * expire.
+   */
   async #issue(tx: Store, join: ReadJoin, actor: string): Promise<Issued> {
     const { request, csr } = join;
     const { authority } = this.#parts;
@@ -266,7 +269,7 @@ export class JoinAnswers {
     return issued;
   }
 
-  /** The certificate of this key, neither revoked nor over. */
+  /** The certificate of this key that is neither revoked nor expired. */
   async #heldBy(tx: Store, { request, csr }: ReadJoin): Promise<GatewayCertificate | undefined> {
     const now = this.#parts.now();
     return (await tx.gatewayCertificates.ofGateway(request.gateway)).find(

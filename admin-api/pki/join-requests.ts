@@ -10,7 +10,7 @@ import {
 import { isStrictX25519, ProtocolError } from '../../protocol/index.ts';
 import { readRequest } from './issued-certificates.ts';
 
-/** A request that is well formed; that its gateway may have what it asks for is not shown by that. */
+/** A well-formed request. That does not prove that its gateway may have a certificate. */
 export interface ReadJoin {
   id: string;
   body: Uint8Array;
@@ -20,7 +20,7 @@ export interface ReadJoin {
   csr: NonNullable<Awaited<ReturnType<typeof readRequest>>>;
 }
 
-/** `null` for what no gateway writes. */
+/** `null` for anything that no gateway would write. */
 export async function readJoin({ id, request: bytes }: JoinRequested): Promise<ReadJoin | null> {
   try {
     const { body, proof, mac } = decodeSignedRequest(bytes);
@@ -42,7 +42,7 @@ export interface HeldCertificate {
   keyHash: Buffer;
 }
 
-/** `null` unless the key of this certificate (DER) signed the request; who issued it is not looked at. */
+/** `null` unless the key of this certificate (DER) signed the request; its issuer is not checked. */
 export function readHeld(der: Uint8Array, { body, proof }: ReadJoin): HeldCertificate | null {
   if (proof === undefined) return null;
   try {

@@ -1,6 +1,6 @@
 /**
- * What secret commands leave in the store: arguments, outcomes and keys of groups, encrypted with one key
- * that comes from the master secret.
+ * Encrypts what secret commands leave in the store: arguments, outcomes and keys of groups. The key is
+ * derived from the master secret.
  */
 import { createHmac } from 'node:crypto';
 import { decrypt, encrypt, joined, split } from '../at-rest/aes-gcm.ts';
@@ -46,7 +46,7 @@ export class LedgerSecrets {
     return this.#open(`group key ${textOf(name)}`, sealed);
   }
 
-  /** Tells whether two texts are the same, and nothing else, to who lacks the key; 32 bytes. */
+  /** A keyed hash, 32 bytes: without the key it reveals only whether two texts are equal. */
   codeOf(text: string): Uint8Array {
     return createHmac('sha256', this.#key).update(`code\0${text}`).digest();
   }

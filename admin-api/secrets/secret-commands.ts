@@ -1,4 +1,4 @@
-/** Arguments of secret commands: into the store, and from there to devices. */
+/** Encrypts arguments of secret commands for the store and for devices. */
 import { randomBytes } from 'node:crypto';
 import type { Installation } from '../../bus/bus.ts';
 import { encodeArgs, LIMITS, type SealedArgs, sealedArgsBytes } from '../../protocol/index.ts';
@@ -24,7 +24,7 @@ export class SecretCommands {
     return { atRest: this.#ledger.sealArgs(command, encodeArgs(args)), sealed: null };
   }
 
-  /** The same for a group, with the key that it has now; in the transaction that stores the command. */
+  /** The same for a group, with its current key, in the transaction that stores the command. */
   async forGroup(
     tx: Store,
     command: string,
@@ -39,14 +39,14 @@ export class SecretCommands {
     return { atRest, sealed: { key, ...encrypt(bytes, plain, sealedArgsBytes(command, key)) } };
   }
 
-  /** With the device's own key, so that it need not ask for any. */
+  /** With the device's own key, so that it need not ask for one. */
   forDevice(command: string, { atRest }: SecretArgs, device: { id: string; generation: number }): SealedArgs {
     const plain = this.#ledger.openArgs(command, atRest);
     const key = this.#devices.secretKey(device.id, device.generation);
     return encrypt(key, plain, sealedArgsBytes(command, { device: device.id }));
   }
 
-  /** Tells two bodies of requests apart, and does not help to guess their arguments. */
+  /** Distinguishes two request bodies without helping to guess their arguments. */
   codeOf(body: string): Uint8Array {
     return this.#ledger.codeOf(body);
   }

@@ -10,7 +10,7 @@ import type { Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import type { LedgerSecrets } from './ledger-secrets.ts';
 
-/** Answers to one device within this time; it asks again. */
+/** Most answers to one device within this time; it asks again. */
 const ANSWERS_MAX = 32;
 const WINDOW_MS = 10_000;
 

@@ -10,7 +10,7 @@ export interface AuthorityView {
   phase: RotationPhase;
   /** In the order of their numbers; `fingerprint`: SHA-256 of the certificate, hexadecimal with colons. */
   authorities: (Pick<Authority, 'number' | 'state' | 'createdAt' | 'expiresAt'> & { fingerprint: string })[];
-  /** Gateways that run and do not go by it yet: the next phase waits for them. */
+  /** Running gateways that have not applied it yet: the next phase waits for them. */
   waitingFor: string[];
 }
 
@@ -22,8 +22,8 @@ type AuthorityServiceParts = Pick<ServiceParts, 'store' | 'now' | 'directory' | 
 type Step = 'rotate' | 'advance' | 'rollback';
 
 /**
- * Rotation of the internal authority in phases. Each step waits until every gateway that runs has taken up
- * the one before; one that is away renews when it comes back. Every method throws `Problem`.
+ * Rotates the internal authority in phases. Each step waits until every running gateway has applied the
+ * previous one; a gateway that is away renews when it returns. Every method throws `Problem`.
  */
 export class AuthorityService {
   readonly #parts: AuthorityServiceParts;
@@ -44,7 +44,7 @@ export class AuthorityService {
     };
   }
 
-  /** Makes the next authority, which gateways trust from now on. */
+  /** Creates the next authority, which gateways trust from now on. */
   rotate(actor: string): Promise<AuthorityView> {
     return this.#step('rotate', actor, async (tx, phase) => {
       if (phase !== 'steady')
@@ -53,7 +53,7 @@ export class AuthorityService {
     });
   }
 
-  /** To the next phase: the next authority signs; then the old one is dropped, for good. */
+  /** Goes to the next phase: the next authority signs; then the old one is dropped, for good. */
   advance(actor: string): Promise<AuthorityView> {
     return this.#step('advance', actor, async (tx, phase) => {
       if (phase === 'steady') throw new Problem('conflict', 'No rotation is under way.');
@@ -62,7 +62,7 @@ export class AuthorityService {
     });
   }
 
-  /** To the phase before. */
+  /** Goes back to the previous phase. */
   rollback(actor: string): Promise<AuthorityView> {
     return this.#step('rollback', actor, async (tx, phase) => {
       if (phase === 'steady') throw new Problem('conflict', 'No rotation is under way.');
@@ -82,10 +82,7 @@ export class AuthorityService {
       const phase = phaseOf(await tx.authorities.all());
       const waiting = await this.#waitingFor(tx);
       if (waiting.length > 0) {
-        throw new Problem(
-          'conflict',
-          `Gateways that have not taken up the last step: ${waiting.join(', ')}.`,
-        );
+        throw new Problem('conflict', `Gateways that have not applied the last step: ${waiting.join(', ')}.`);
       }
       await change(tx, phase);
       const after = phaseOf(await tx.authorities.all());
@@ -97,7 +94,7 @@ export class AuthorityService {
     return this.show();
   }
 
-  /** Gateways that run with a certificate from before the last change. */
+  /** Running gateways with a certificate from before the last change. */
   async #waitingFor(tx: Store = this.#parts.store): Promise<string[]> {
     const changedAt = await this.#parts.authority.changedAt(tx);
     const waiting = new Set<string>();

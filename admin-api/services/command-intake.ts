@@ -10,7 +10,7 @@ export type ListedCommand = NewCommand & { target: { devices: string[] } };
 export interface TakenIn {
   command: Command;
   counts: StateCounts;
-  /** It was made by an earlier request with the same idempotency key. */
+  /** An earlier request with the same idempotency key created it. */
   existing: boolean;
 }
 
@@ -22,21 +22,21 @@ interface Waiting {
   reject: (error: unknown) => void;
 }
 
-/** Commands in one transaction: what arrives while one is written waits for the next. */
+/** Most commands in one transaction; those that arrive meanwhile wait for the next. */
 const BATCH = 128;
 /**
- * After a batch the next one waits so long for more, unless so many wait already: transaction, outbox and
- * hint cost about as much for one command as for ten. Who asks after a pause is not kept waiting.
+ * After a batch, the next one waits this long for more commands, unless this many already wait: transaction,
+ * outbox and hint cost about as much for one command as for ten. A command after a pause does not wait.
  */
 const GATHER_MS = 5;
 const ENOUGH = 64;
-/** Commands that wait to be recorded; who comes on top of them is told to come again. */
+/** Most commands that wait to be stored; further requests are refused with Retry-After. */
 export const WAITING_MAX = 2_000;
 const COME_AGAIN_S = 1;
 
 /**
- * Takes commands to few named devices. Requests that arrive together are recorded together, in one
- * transaction; each is answered after its commit.
+ * Accepts commands to few named devices. Requests that arrive together are stored in one transaction; each is
+ * answered after the commit.
  */
 export class CommandIntake {
   readonly #store: Store;
@@ -59,7 +59,7 @@ export class CommandIntake {
    */
   async take(command: ListedCommand): Promise<TakenIn> {
     if (this.#waiting.length >= WAITING_MAX) {
-      const why = `${WAITING_MAX} commands wait to be recorded already: send fewer at once.`;
+      const why = `${WAITING_MAX} commands already wait to be stored: send fewer at once.`;
       throw new Problem('unavailable', why, COME_AGAIN_S);
     }
     return new Promise((resolve, reject) => {
@@ -70,7 +70,7 @@ export class CommandIntake {
 
   async #run(): Promise<void> {
     this.#running = true;
-    // Who asks in the same turn of the event loop goes along.
+    // Requests in the same turn of the event loop join this batch.
     await turn();
     while (this.#waiting.length > 0) {
       await this.#takeAll(this.#waiting.splice(0, BATCH));
@@ -98,7 +98,7 @@ export class CommandIntake {
         else resolve(this.#taken(command, answer, followed));
       }
     } catch (error) {
-      // One of them may have been the reason: each for itself then.
+      // One of them may be the cause, so each is tried alone.
       const [only, ...others] = batch;
       if (others.length === 0) only?.reject(error);
       else for (const waiting of batch) await this.#takeAll([waiting], new Map());
@@ -183,7 +183,7 @@ function sentAtOnce(commands: readonly ListedCommand[], answers: readonly Answer
   });
 }
 
-/** The command as it is recorded now. */
+/** The command as stored now. */
 export async function onRecord(store: Store, id: string, existing: boolean): Promise<TakenIn> {
   const command = await store.commands.get(id);
   const counts = (await store.commands.counts([id])).get(id);

@@ -24,14 +24,14 @@ import {
   unknownDevices,
 } from './command-intake.ts';
 
-/** Devices one command may name; more than that is what groups are for. */
+/** Most devices that one command may name; use a group for more. */
 export const MAX_NAMED_DEVICES = 10_000;
-/** A command that names at most so many devices is recorded together with others. */
+/** A command that names at most this many devices is stored together with others. */
 const FEW_DEVICES = 20;
-/** Execution rows made before the answer; the rest follow at once. */
+/** Execution rows created before the answer; the rest follow at once. */
 const FIRST_CHUNK = 500;
 const CANCEL_CHUNK = 1000;
-/** How long the answer to a cancel by force waits until the end is recorded, and how often it looks. */
+/** How long the answer to a forced cancel waits for the end, and how often it checks. */
 const FORCE_PATIENCE_MS = 2_000;
 const FORCE_LOOK_MS = 100;
 
@@ -45,10 +45,10 @@ export interface CommandRequest {
   expiresAt?: string | undefined;
   /** Seconds to finish within, from the acknowledgement. */
   timeout?: number | undefined;
-  /** `null` switches a type's own collapsing off. */
+  /** `null` disables the type's default collapsing. */
   collapseKey?: string | null | undefined;
   offline?: OfflinePolicy | undefined;
-  /** Nobody between here and the devices is to read arguments or results. */
+  /** Nobody between the server and the devices may read arguments or results. */
   secret?: boolean | undefined;
   idempotencyKey?: string | undefined;
 }
@@ -67,8 +67,8 @@ export interface CommandServiceParts {
 }
 
 /**
- * Takes commands and requests to cancel them. What it has answered is in the store, and nothing else is
- * needed.
+ * Accepts commands and requests to cancel them. What it has answered is in the store, which is all that later
+ * steps need.
  */
 export class CommandService {
   readonly #parts: CommandServiceParts;
@@ -131,7 +131,7 @@ export class CommandService {
     return onRecord(store, id, 'existing' in answer);
   }
 
-  /** X-4: with the key that the group has as this is stored. */
+  /** X-4: with the group's key at the time of storing. */
   async #forItsGroup(tx: Store, command: NewCommand): Promise<NewCommand> {
     const { id, secret, target, issuedAt: at } = command;
     if (!secret || !('group' in target)) return command;
@@ -140,9 +140,9 @@ export class CommandService {
   }
 
   /**
-   * What was never sent is canceled at once; what was sent and is not acknowledged, as soon as it is known
-   * that its device had not said more. What the device has acknowledged is canceled when it says so; with
-   * `force` it is canceled like the rest, and what the device reports later is kept as late.
+   * Executions that were never sent are canceled at once. Those that were sent and not acknowledged are
+   * canceled once it is certain that the device reported nothing more. Acknowledged ones are canceled when
+   * the device says so; with `force` they are canceled like the others, and later reports are stored as late.
    */
   async cancel(id: string, options: { force: boolean }, actor: string): Promise<Command> {
     const { store, outcomes, sender, frames, now } = this.#parts;
@@ -169,7 +169,7 @@ export class CommandService {
     return (await store.commands.get(id)) as Command;
   }
 
-  /** Resolves when nothing of it is open, or after a while: a gateway may not have told yet what it heard. */
+  /** Resolves when no execution is open, or after a while: a gateway may not have reported yet. */
   async #ended(id: string): Promise<void> {
     const { finalizer, store } = this.#parts;
     const until = performance.now() + FORCE_PATIENCE_MS;
@@ -271,11 +271,11 @@ function timeoutOf({ timeout }: CommandRequest, defaultMs: number): number {
   return ms;
 }
 
-/** The same request gives the same bytes, in whatever order its fields came. */
+/** The same request gives the same bytes, whatever the order of its fields. */
 function bodyHash(request: CommandRequest, secretCommands: SecretCommands): Uint8Array {
   const { idempotencyKey: _, ...body } = request;
   const text = canonical(body);
-  // From a plain hash in the database, short arguments could be guessed.
+  // A plain hash in the database would allow guessing short arguments.
   return request.secret ? secretCommands.codeOf(text) : createHash('sha256').update(text).digest();
 }
 

@@ -12,9 +12,9 @@ import {
 } from './service-parts.ts';
 
 const CHUNK = 500;
-/** For so long a device that comes back is told that it was deleted. */
+/** How long a returning device is told that it was deleted. */
 const REMEMBERED_MS = 90 * 86_400_000;
-/** Deletions of long ago that are forgotten with a new one. */
+/** How many old deletions each new one removes. */
 const FORGOTTEN_AT_ONCE = 100;
 
 export interface DeviceServiceParts extends ServiceParts {
@@ -27,7 +27,7 @@ export interface DeviceServiceParts extends ServiceParts {
 
 type Departure = { as: 'deleted' | 'split' } | { as: 'moved'; to: OtherInstallation };
 
-/** What operators change about devices. Every method throws `Problem`. */
+/** Operators' changes of devices. Every method throws `Problem`. */
 export class DeviceService {
   readonly #parts: DeviceServiceParts;
 
@@ -56,20 +56,20 @@ export class DeviceService {
     return after;
   }
 
-  /** Ends what is open for it, what was sent to it a moment later; its executions stay recorded. */
+  /** Ends its open executions, those already sent a moment later. All its executions stay recorded. */
   delete(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
     return this.#remove(id, actor, expected, { as: 'deleted' });
   }
 
   /**
-   * For a device that has copies: as `delete`, for all of them, and nobody enrols with their key again. The
-   * one that is to go on enrols with a new key, as another device.
+   * For a device with copies: like `delete`, for all of them, and their key cannot enrol again. One of them
+   * may enrol with a new key, as another device.
    */
   split(id: string, actor: string, expected?: Expected<Device>): Promise<void> {
     return this.#remove(id, actor, expected, { as: 'split' });
   }
 
-  /** What is known of its copies is forgotten, and held commands go out. */
+  /** Forgets what is known of its copies, and sends held commands. */
   async release(id: string, actor: string, expected?: Expected<Device>): Promise<Device> {
     const { store, now, hub, cloned, dispatcher } = this.#parts;
     const device = await store.transaction(async (tx) => {
@@ -87,7 +87,8 @@ export class DeviceService {
   }
 
   /**
-   * As `delete`, and tells the device which installation it belongs to from now on (S-8): it may enrol there.
+   * Like `delete`, and tells the device which installation it belongs to from now on (S-8), where it may
+   * enrol.
    */
   moveTo(id: string, to: OtherInstallation, actor: string, expected?: Expected<Device>): Promise<void> {
     return this.#remove(id, actor, expected, { as: 'moved', to });
@@ -158,7 +159,7 @@ export class DeviceService {
     }
   }
 
-  /** The directory first, so that a device sent away is not admitted again. */
+  /** The directory comes first, so that a device that was sent away is not admitted again. */
   async #enforceBlock({ id, blockedAt }: Device): Promise<void> {
     const { store, directory, sender, dispatcher } = this.#parts;
     await writeDirectory(this.#parts, [id]);

@@ -30,10 +30,10 @@ import { recordChange, type ServiceParts } from './service-parts.ts';
 
 const DAY_MS = 86_400_000;
 const PLATFORM_LENGTH = 64;
-/** Refusals that a device believes, so that they are signed (E-6). */
+/** Refusals that are final for a device, and therefore signed (E-6). */
 const FINAL = new Set<string>(['unauthorized', 'conflict', 'key-replaced', 'gone']);
 
-/** As it travels (E-3). */
+/** In the form that travels (E-3). */
 export interface Enrolment {
   keys: readonly SignedServerKeys[];
   body: Uint8Array;
@@ -100,10 +100,9 @@ export class EnrolmentService {
   }
 
   /**
-   * Makes the device, or finds the one this key made before (E-5): that takes no use of the token, so a
-   * device that lost the answer can ask again. Resolves once gateways can know the device, or the device
-   * would be turned away for good by the first one it dials; throws `BusUnavailable` when that cannot be done
-   * now.
+   * Creates the device, or finds the one that this key enrolled before (E-5), which uses up nothing of the
+   * token. So a device that lost the answer can ask again. Resolves once gateways can know the device, so
+   * that the first one it dials does not refuse it. Throws `BusUnavailable` if that is impossible now.
    */
   async enroll(signed: SignedEnrolRequest): Promise<Enrolment> {
     const request = readRequest(signed.body);
@@ -136,7 +135,7 @@ export class EnrolmentService {
   async #admitted(request: EnrolRequest): Promise<string> {
     const { store, directory, hub } = this.#parts;
     const admit = () => store.transaction((tx) => this.#admit(tx, request));
-    // The same device may be asking twice at once; whoever comes second finds it the second time.
+    // The same device may ask twice at the same time; the second request then finds it.
     const id = await admit().catch((error) => {
       if (error instanceof Problem && error.code === 'conflict') return admit();
       throw error;

@@ -9,7 +9,7 @@ import { type Expected, recordChange, type ServiceParts } from './service-parts.
 export const DEFAULT_PUSH_PORT = 13_295;
 export const DEFAULT_CONNECTION_LIMIT = 50_000;
 
-/** By so much a gateway's clock may be behind. */
+/** How far a gateway's clock may be behind. */
 const CLOCKS_APART_MS = 5_000;
 
 export interface GatewayRequest {
@@ -23,17 +23,17 @@ export interface GatewayRequest {
 
 export type GatewaySettingsChange = Partial<Omit<GatewayRequest, 'name'>>;
 
-/** A gateway's settings with what its workers say now. */
+/** A gateway's settings with the current reports of its workers. */
 export interface GatewayView extends FleetGateway {
   connectedOnRecord: number;
-  /** While it is drained: devices that it sent away and that serve nowhere yet. */
+  /** While it is drained: devices that it sent away and that are not connected elsewhere yet. */
   onTheWay?: number;
-  /** What devices are told, and where they came before; absent while no worker ever listened. */
+  /** The address that devices get, and former ones; absent if no worker ever listened. */
   told?: ToldAddress;
 }
 
 /**
- * What operators set for gateways, and how the gateways are. Every method that changes something throws
+ * Operators' settings of gateways, and the gateways' state. Every method that changes something throws
  * `Problem`.
  */
 export class GatewayService {
@@ -99,8 +99,8 @@ export class GatewayService {
   }
 
   /**
-   * Refuses newcomers and sends the gateway's devices away, until it is taken back. Asked again it changes
-   * nothing.
+   * Refuses new devices and sends the gateway's devices away, until the drain is cancelled. Repeating it
+   * changes nothing.
    */
   async drain(name: string, actor: string, expected?: Expected<Gateway>): Promise<GatewayView> {
     return this.#setDraining(name, true, actor, expected);
@@ -110,10 +110,7 @@ export class GatewayService {
     return this.#setDraining(name, false, actor, expected);
   }
 
-  /**
-   * It stops listening where it listened before; devices that have such an address only must find it by
-   * themselves.
-   */
+  /** The gateway stops listening on its former ports; devices that know only those must ask where to go. */
   async releaseFormerPorts(name: string, actor: string, expected?: Expected<Gateway>): Promise<GatewayView> {
     const { store, now, directory } = this.#parts;
     const { told } = await this.view(name);
@@ -149,7 +146,7 @@ export class GatewayService {
     return this.#view(gateway, await store.devices.connectedByGateway());
   }
 
-  /** Refused while workers of it are alive: they would register it again at once. */
+  /** Refused while its workers are alive, because they would register it again at once. */
   async delete(name: string, actor: string, expected?: Expected<Gateway>): Promise<void> {
     const { store, now, hub, directory } = this.#parts;
     await store.transaction(async (tx) => {
@@ -193,7 +190,7 @@ export class GatewayService {
     return this.#parts.leases.list().filter((lease) => lease.identity.gateway === name);
   }
 
-  /** One that runs and is not registered. */
+  /** A gateway that runs and is not registered. */
   #refusedView(refused: Unregistered): GatewayView {
     const view = fleetGateway(asGateway(refused, this.#parts.now()), this.#workersOf(refused.name));
     return { ...view, state: 'problem', problem: refused.why, applied: false, connectedOnRecord: 0 };
@@ -214,7 +211,7 @@ export class GatewayService {
     const told = directory.toldOf(name);
     if (drainingSince === null) return { ...view, connectedOnRecord, ...(told && { told }) };
     const gone = await store.devices.sentAwayFrom(name, drainingSince - CLOCKS_APART_MS);
-    // Of those that left a moment ago the ledger does not know yet.
+    // The ledger does not know yet of devices that have just left.
     const leaving = Math.max(0, connectedOnRecord - view.connections);
     return { ...view, connectedOnRecord, onTheWay: leaving + gone, ...(told && { told }) };
   }
@@ -225,8 +222,8 @@ function unknownGateway(name: string): Problem {
 }
 
 /**
- * The address with the new port when its port was the push server's own; an address of another port (a
- * proxy's) stays.
+ * The address with the new port, if its port was the push server's; an address with another port (a proxy's)
+ * stays.
  */
 export function addressOnPort(address: string, before: number, after: number): string {
   const [, scheme = '', host = '', port = scheme === 'wss' ? '443' : '80'] =
@@ -234,7 +231,7 @@ export function addressOnPort(address: string, before: number, after: number): s
   return Number(port) === before ? `${scheme}://${host}:${after}` : address;
 }
 
-/** What devices dial: `ws` or `wss` with host and port only. Throws `Problem`. */
+/** The URL that devices dial: `ws` or `wss` with host and port only. Throws `Problem`. */
 export function gatewayAddress(address: string): string {
   let url: URL;
   try {
@@ -245,7 +242,7 @@ export function gatewayAddress(address: string): string {
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
     throw new Problem('bad-request', 'address: a URL that begins with ws:// or wss://.');
   }
-  // The parser fills in or drops some of these; what is left of the text tells what was written.
+  // The parser adds or drops some of these, so the text itself is checked.
   const plain = /^wss?:\/\/[^/?#@\s]+\/?$/i.test(address) && url.username === '' && url.password === '';
   if (!plain || url.hostname === '') {
     throw new Problem('bad-request', 'address: host and port only, without path, query or credentials.');

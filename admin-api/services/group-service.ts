@@ -8,9 +8,7 @@ const CHUNK = 500;
 /** A thousand a second. */
 const MS_PER_DEVICE_SENT_AWAY = 1;
 
-/**
- * What operators change about groups. Every method throws `Problem`; the rules of the tree are the store's.
- */
+/** Operators' changes of groups. Every method throws `Problem`; the store enforces the rules of the tree. */
 export class GroupService {
   readonly #parts: ServiceParts;
   readonly #renewals = new Set<Promise<void>>();
@@ -20,7 +18,7 @@ export class GroupService {
     this.#parts = parts;
   }
 
-  /** Waits for memberships being renewed; those not begun are renewed when their devices connect next. */
+  /** Waits for renewals of memberships in progress; the others follow at the devices' next connect. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await Promise.all(this.#renewals);
@@ -44,7 +42,7 @@ export class GroupService {
     return { ...group, devices: 0 };
   }
 
-  /** `expected` throws for a group that has changed meanwhile; here and in every other service. */
+  /** `expected` throws if the group has changed meanwhile, here and in all other services. */
   async change(
     id: string,
     change: { name?: string; parentId?: string },
@@ -95,7 +93,7 @@ export class GroupService {
     hub.notify();
   }
 
-  /** Every device below has a new membership; there may be very many, so nobody waits for it. */
+  /** Every device below gets a new membership; there may be very many, so nobody waits for that. */
   #renewLater(group: string): void {
     const renewal = this.#renew(group)
       .catch((error) => this.#parts.log.warn({ err: error, group }, 'memberships not renewed yet'))
@@ -110,7 +108,7 @@ export class GroupService {
       const ids = page.items.map((device) => device.id);
       const sentAway = await renewMemberships(this.#parts, ids);
       cursor = page.next ?? undefined;
-      // They all come to other gateways at once.
+      // They would all reach other gateways at once.
       if (cursor !== undefined) await pause(sentAway * MS_PER_DEVICE_SENT_AWAY);
     } while (cursor !== undefined && !this.#stopping);
   }

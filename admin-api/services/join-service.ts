@@ -10,17 +10,17 @@ import type { GatewayCertificate, JoinToken } from '../store/pki-records.ts';
 import { recordChange, type ServiceParts } from './service-parts.ts';
 
 const HOUR_MS = 3_600_000;
-/** Made at a start, for gateways that may start later. */
+/** Created at a start, for gateways that may start later. */
 const FIRST_TOKEN_S = 7 * 86_400;
 
 /** A gateway that waits for approval. */
 export interface JoinRequestView {
   id: string;
-  /** What the gateway shows. */
+  /** The fingerprint that the gateway shows. */
   fingerprint: string;
   gateway: string;
   askedAt: number;
-  /** It asks this installation. */
+  /** Whether it asks this installation. */
   ours: boolean;
 }
 
@@ -31,7 +31,7 @@ type JoinServiceParts = Pick<ServiceParts, 'store' | 'now' | 'hub' | 'directory'
   gatewayKeys: { forget(): void };
 };
 
-/** How gateways get and lose their certificates. Every method throws `Problem`. */
+/** Issues and revokes certificates of gateways. Every method throws `Problem`. */
 export class JoinService {
   readonly #parts: JoinServiceParts;
 
@@ -98,7 +98,7 @@ export class JoinService {
     }));
   }
 
-  /** The gateway has its certificate soon after. */
+  /** The gateway gets its certificate soon after. */
   async approve(id: string, actor: string): Promise<JoinRequestView> {
     const { joinAnswers, hub, directory } = this.#parts;
     const join = (await joinAnswers.awaitingApproval()).find((waiting) => waiting.id === id);
@@ -116,9 +116,9 @@ export class JoinService {
   }
 
   /**
-   * Ends all certificates of the gateway, so that nothing it says is heard any more, and its devices go
-   * elsewhere, and revokes its join tokens. Whoever joins under this name later starts again, with a new one.
-   * Returns the serials that were valid.
+   * Ends all certificates of the gateway, so that servers ignore it and its devices go elsewhere, and revokes
+   * its join tokens. A gateway that joins under this name later gets a new certificate. Returns the serials
+   * that were valid.
    */
   async revoke(gateway: string, actor: string): Promise<string[]> {
     const { store, now, hub, directory, leases, gatewayKeys } = this.#parts;

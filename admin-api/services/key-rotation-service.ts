@@ -13,7 +13,7 @@ import { Problem } from '../problems.ts';
 import type { Store } from '../store/store.ts';
 import { recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
 
-/** `body` as it is signed, and the signatures by the keys that it names, 64 bytes each. */
+/** The signed `body`, and the signatures by the keys that it names, 64 bytes each. */
 export interface SignedKeyRotation {
   body: Uint8Array;
   fromSig: Uint8Array;
@@ -55,7 +55,8 @@ export class KeyRotationService {
       throw new Problem('unauthorized', 'The request is not signed by both keys.');
     const changed = await store.transaction((tx) => this.#change(tx, request));
     if (changed) hub.notify();
-    // Also when it is repeated: the server that changed it may have stopped before it told the others.
+    // Also for a repeated request: the server that made the change may have stopped before it informed the
+    // others.
     await renewMemberships(this.#parts, [request.device]);
     const [device] = await store.devices.withPaths([request.device]);
     if (!device) throw new Problem('unauthorized', 'There is no such device.');

@@ -45,13 +45,13 @@ export interface KeysView extends KeyStates {
   fingerprint: Uint8Array;
   document: SignedServerKeys;
   activeSince: number;
-  /** Whether the root key is in the database, and not kept elsewhere. */
+  /** Whether the root key is in the database or kept elsewhere. */
   rootHere: boolean;
   /** The next document, which waits for signatures. */
   pending: Uint8Array | null;
   /** Live workers that do not carry the newest document yet. */
   waitingFor: string[];
-  /** Why earlier keys cannot be retired now; `null`: they can. */
+  /** Why previous keys cannot be retired now; `null`: they can. */
   notRetirable: string | null;
 }
 
@@ -82,7 +82,7 @@ export class KeysService {
     };
   }
 
-  /** A new signing key: trusted now, used when all gateways carry the document that names it. */
+  /** Creates a signing key: trusted at once, used when all gateways carry the document that names it. */
   rotate(actor: string): Promise<KeysView> {
     return this.#change(actor, 'rotated', async (record, vault) => {
       const { signing } = keysOf(record);
@@ -94,7 +94,7 @@ export class KeysService {
     });
   }
 
-  /** Signing keys before the one in use are trusted no more. */
+  /** Signing keys before the one in use are no longer trusted. */
   retire(actor: string): Promise<KeysView> {
     return this.#change(actor, 'retired', async (record, vault) => {
       const reason = notRetirable(record);
@@ -103,7 +103,7 @@ export class KeysService {
     });
   }
 
-  /** `publicKey`: of a root key that is kept elsewhere; `null`: one is made, and kept in the database. */
+  /** `publicKey`: that of a root key kept elsewhere; `null`: creates one in the database. */
   replaceRoot(publicKey: Uint8Array | null, actor: string): Promise<KeysView> {
     return this.#change(actor, 'root-replaced', async (record, vault) => {
       if (publicKey && !isStrictEd25519(publicKey))
@@ -118,7 +118,7 @@ export class KeysService {
     });
   }
 
-  /** Signatures of the pending document by keys that are kept elsewhere. */
+  /** Accepts signatures of the pending document by keys kept elsewhere. */
   sign({ body, ...sigs }: KeySignatures, actor: string): Promise<KeysView> {
     return this.#change(actor, 'signed', async (record, vault) => {
       if (!record.pending || Buffer.compare(record.pending, body) !== 0)
@@ -194,7 +194,7 @@ async function completed(
   return (await succeedServerKeys(basisOf(record), signed, holdsKey)) && signed;
 }
 
-/** What is trusted no more is not kept. */
+/** Deletes keys that are no longer trusted. */
 async function published(record: KeysRecord, signed: SignedServerKeys, vault: KeyVault): Promise<KeysRecord> {
   const [before, after] = [keysOf(record), decodeServerKeys(signed.body)];
   const isKept = (key: Uint8Array) =>

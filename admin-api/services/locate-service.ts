@@ -7,21 +7,21 @@ import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
 import { RateLimit } from '../rate-limit.ts';
 
-/** How long a challenge is good, milliseconds. */
+/** How long a challenge is valid, milliseconds. */
 const CHALLENGE_MS = 60_000;
 const TIME_BYTES = 6;
 const MAC_BYTES = 32;
-/** Answers a second, all devices together; challenges cost a hash and are not counted. */
+/** Answers per second for all devices together; challenges cost only a hash and are not counted. */
 const PER_SECOND = 200;
-/** A device is answered once in this time, milliseconds. */
+/** Shortest time between two answers to one device, milliseconds. */
 const PER_DEVICE_MS = 5_000;
 const DEVICES_MAX = 10_000;
-/** Those refused together are told different times, seconds. */
+/** Spread of Retry-After, so that devices refused together return at different times, seconds. */
 const RETRY_S = [5, 60] as const;
 
 export interface LocateRequest {
   device: string;
-  /** 32 bytes the device chose; the answer is signed for them. */
+  /** 32 bytes chosen by the device; the answer's signature covers them. */
   nonce: Uint8Array;
 }
 
@@ -46,14 +46,14 @@ export interface LocateParts extends PlacementParts {
 }
 
 /**
- * Tells devices that no gateway admits where to go (PROTOCOL.md, G-16). It keeps nothing of who asks: a
- * challenge carries its time and a MAC that every administration server can check. Every method throws
+ * Tells devices that no gateway admits where to go (PROTOCOL.md, G-16). It stores nothing about a challenge:
+ * the challenge contains its time and a MAC that every administration server can check. Every method throws
  * `Problem`.
  */
 export class LocateService {
   readonly #parts: LocateParts;
   readonly #secret: Uint8Array;
-  /** When devices were answered last, the longest ago first. */
+  /** Times of the last answers by device, the oldest first. */
   readonly #answered = new Map<string, number>();
   readonly #rate: RateLimit;
 
@@ -75,7 +75,7 @@ export class LocateService {
       throw new Problem('unauthorized', 'The challenge is not good any more: ask for one.');
     const { device: id, nonce, challenge, proof } = request;
     this.#mayAsk(id);
-    // After what costs nothing to tell: who sends nonsense must not use up what devices need.
+    // After the cheap checks: invalid requests must not use up devices' share.
     this.#takeToken();
     const [device] = await store.devices.withPaths([id]);
     if (!device || !holdsKey(device.publicKey, locateBytes(nonce, challenge, id), proof)) {
@@ -98,7 +98,7 @@ export class LocateService {
     if (bytes.length !== TIME_BYTES + MAC_BYTES || request.nonce.length !== LIMITS.nonceBytes) return false;
     const time = bytes.subarray(0, TIME_BYTES);
     if (!timingSafeEqual(bytes.subarray(TIME_BYTES), this.#mac(time, request))) return false;
-    // Of a server whose clock is a little ahead, a challenge may come from the future.
+    // A challenge of a server whose clock is slightly ahead may lie in the future.
     return Math.abs(this.#parts.now() - time.readUIntBE(0, TIME_BYTES)) <= CHALLENGE_MS;
   }
 

@@ -9,7 +9,7 @@ export interface SecretResultsParts {
   now: () => number;
 }
 
-/** Results of secret commands, for one execution at a time; who asked is recorded. */
+/** Reveals the result of one execution of a secret command, and records who asked. */
 export class SecretResults {
   readonly #parts: SecretResultsParts;
 

@@ -10,9 +10,9 @@ import type { MembershipSubject } from '../directory/projector.ts';
 import type { Revocations } from '../live-workers.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 
-/** Carries changes in SQL to the bus's directory; what cannot be written now is written again until it is. */
+/** Copies changes in SQL to the bus's directory; repeats a write until it succeeds. */
 export interface DirectoryChanges {
-  /** Rejects with `BusUnavailable`, and repeats by itself all the same. */
+  /** Rejects with `BusUnavailable`, but still repeats the write by itself. */
   devicesChanged(ids: readonly string[]): Promise<void>;
   devicesChangedSoon(ids: readonly string[]): void;
   gatewaysChangedSoon(): void;
@@ -25,28 +25,25 @@ export interface DirectoryChanges {
 }
 
 /**
- * What every service works with. A service changes SQL with its audit entry and event first, and tells the
- * others after.
+ * What all services use. A service first changes SQL, together with the audit entry and the event, and then
+ * informs the other parts.
  */
 export interface ServiceParts {
   store: Store;
   directory: DirectoryChanges;
   sender: DeviceSender;
-  /** Workers that are alive. */
+  /** The live workers. */
   leases: { list(): readonly Lease[] } & Revocations;
-  /** Told that events were appended. */
+  /** Called after events were appended. */
   hub: { notify(): void };
   now: () => number;
   log: Logger;
 }
 
-/** Throws when what is to be changed is not what the caller knows. */
+/** Throws if the object differs from the one that the caller knows. */
 export type Expected<T> = (record: T) => void;
 
-/**
- * One change: its audit entry, and the event when the ledger is to tell of it. To be called inside its
- * transaction.
- */
+/** Records one change: its audit entry, and its event if there is one. Call it inside the transaction. */
 export async function recordChange(
   tx: Store,
   at: number,
@@ -60,7 +57,9 @@ export async function recordChange(
   if (event) await tx.events.append([{ at, type: action, data: event }]);
 }
 
-/** Has the directory written before going on, and goes on when it cannot be: the projector repeats it. */
+/**
+ * Waits for the directory to be written. If that fails it goes on, because the projector repeats the write.
+ */
 export async function writeDirectory(parts: ServiceParts, ids: readonly string[]): Promise<void> {
   try {
     await parts.directory.devicesChanged(ids);
@@ -70,9 +69,9 @@ export async function writeDirectory(parts: ServiceParts, ids: readonly string[]
 }
 
 /**
- * Puts new memberships into the directory and hands them to those of the devices that are connected, with the
- * gateways they may use from now on. A device whose gateway does not serve its new group is sent to one that
- * does. Returns how many were sent away.
+ * Writes new memberships to the directory and sends them to connected devices, with their new lists of
+ * gateways. Sends a device whose gateway does not serve its new group to one that does. Returns how many were
+ * sent away.
  */
 export async function renewMemberships(parts: ServiceParts, ids: readonly string[]): Promise<number> {
   await writeDirectory(parts, ids);

@@ -14,7 +14,7 @@ export class TokenService {
     this.#now = parts.now;
   }
 
-  /** `ttl` in seconds; for ever when absent. */
+  /** `ttl` in seconds; unlimited when absent. */
   async create(
     request: { name: string; role: Role; ttl?: number },
     actor: string,
@@ -33,13 +33,14 @@ export class TokenService {
   }
 
   /**
-   * Makes an admin token when no usable one exists. `keep` gets its text, this once and before the token is
-   * recorded: a crash in between leaves a text that is not valid yet, and the next start makes another.
+   * Creates an admin token if no usable one exists. `keep` receives its text once, before the token is
+   * stored: after a crash in between, that text is not valid and the next start creates another token.
    */
   async ensureFirst(keep: (token: string) => void | Promise<void>): Promise<void> {
     if (await this.#store.apiTokens.any('admin', this.#now())) return;
     await this.#store.transaction(async (tx) => {
-      // Servers that start at once on an empty database: the first makes it, the others see it after that.
+      // If servers start at the same time on an empty database, the first one creates it, and the others then
+      // see it.
       await tx.apiTokens.lockFirst();
       if (await tx.apiTokens.any('admin', this.#now())) return;
       const { token } = await this.#create(tx, { name: 'first admin', role: 'admin' }, 'system');

@@ -16,18 +16,18 @@ import { recordTunnel } from '../tunnels/tunnel-record.ts';
 import { grantOf, joinOf, type NewTurn, newTurn, openArgs, type TunnelJoin } from '../tunnels/tunnel-turn.ts';
 import { unknownDevice } from './device-service.ts';
 
-/** Longest part of a wish that is recorded unread, characters. */
+/** Longest part of a refused request that is recorded unchecked, characters. */
 const MAX_WISH = 256;
 
 export interface TunnelSettings {
-  /** Live at the same time. */
+  /** Most live tunnels. */
   perDevice: number;
   perOperator: number;
-  /** Without a byte either way, milliseconds. */
+  /** Longest time without a byte in either direction, milliseconds. */
   idleMs: number;
   /** Longest life, milliseconds. */
   lifeMs: number;
-  /** Both ways together on one gateway; 0 for no limit. */
+  /** Most bytes in both directions together at one gateway; 0 for no limit. */
   maxBytes: number;
 }
 
@@ -45,7 +45,7 @@ export interface TunnelCaller {
   role: Role;
 }
 
-/** `join` is `null` for a tunnel that ended as it began; its `end` says why. */
+/** `join` is `null` for a tunnel that ended at once; its `end` says why. */
 export interface OpenedTunnel {
   tunnel: Tunnel;
   join: TunnelJoin | null;
@@ -59,9 +59,9 @@ export interface TunnelServiceParts extends TunnelCloserParts {
 }
 
 /**
- * Opens, moves and closes tunnels. What keeps a tunnel from being is told in one place, its own record: a
- * device that is away or no gateway gives a tunnel that has ended. A right that is missing and a limit that
- * is reached are refused, and audited. Every method throws `Problem`.
+ * Opens, moves and closes tunnels. A tunnel that cannot open says why in its own record: if the device is
+ * offline or there is no gateway, it has ended at once. Missing rights and limits are refused and audited.
+ * Every method throws `Problem`.
  */
 export class TunnelService {
   readonly #parts: TunnelServiceParts;
@@ -72,9 +72,9 @@ export class TunnelService {
     this.#settings = settings;
   }
 
-  /** Records that somebody without the right wanted this, whatever it was: nobody has looked at it. */
+  /** Records that somebody without the right requested this. The request is unchecked. */
   async refuse(caller: TunnelCaller, wish: Readonly<Record<string, unknown>>): Promise<void> {
-    // What was wished for is not validated: anything but text and numbers is left out.
+    // The request is not validated: only text and numbers are recorded.
     const text = (name: string) => plainText(wordOf(wish[name]), MAX_WISH, '');
     const { tokenId, role } = caller;
     const subject = text('deviceId') || text('id') || 'none';
@@ -127,8 +127,8 @@ export class TunnelService {
   }
 
   /**
-   * Goes on at another gateway with new tickets, for the operator who opened it: its gateway leaves, or
-   * cannot be reached any more. Streams and bytes under way go with it.
+   * Moves the tunnel to another gateway with new tickets, for the operator who opened it: its gateway leaves
+   * or can no longer be reached. Streams and bytes in flight continue.
    */
   async move(id: string, caller: TunnelCaller): Promise<OpenedTunnel> {
     const { store, now } = this.#parts;
@@ -137,7 +137,7 @@ export class TunnelService {
       if (caller.tokenId !== tunnel.createdBy) {
         throw new Problem('forbidden', 'Only the token that opened a tunnel may move it.');
       }
-      // The role of a token may have been a higher one when it opened the tunnel.
+      // The token may have had a higher role when it opened the tunnel.
       checkRight(caller.role, tunnel);
     });
     if (tunnel.state === 'ended') throw new Problem('gone', `The tunnel has ended: ${tunnel.end?.reason}`);
@@ -148,7 +148,7 @@ export class TunnelService {
     if (!turn) {
       throw new Problem('unavailable', `The tunnel cannot go elsewhere now: ${end?.reason}`, 1);
     }
-    // A device that has not joined may have restarted: no counter is used twice with one key (T-14).
+    // A device that has not joined may have restarted: no counter may be used twice with one key (T-14).
     const key = tunnel.state === 'open' ? null : newKey();
     const moved = await store.transaction(async (tx) => {
       const moved = await tx.tunnels.move(id, tunnel.turn, turn.turn, at);
@@ -162,8 +162,8 @@ export class TunnelService {
   }
 
   /**
-   * Ends it for everybody; one that has ended stays as it is. `forged`: the operator's end noticed it, and a
-   * gateway may not have said so.
+   * Ends the tunnel; one that has ended stays as it is. `forged`: the operator's end noticed tampering, which
+   * a gateway may not have reported.
    */
   async close(id: string, caller: TunnelCaller, code: 'closed' | 'forged' = 'closed'): Promise<Tunnel> {
     const { at } = await this.#get(id);
@@ -182,7 +182,7 @@ export class TunnelService {
     return tunnel;
   }
 
-  /** Where the tunnel goes, or why nowhere. */
+  /** The worker for the tunnel, or why there is none. */
   async #place(
     device: Device & { groupPath: string },
     at: number,
@@ -212,8 +212,8 @@ export class TunnelService {
     await addTunnelCommand(tx, {
       id: next.turn.commandId,
       type: 'tunnel.open',
-      // A tunnel is wanted now: a device that is away does not open it later. One that has it may be between
-      // gateways itself.
+      // A tunnel is needed now, so an offline device does not open it later. A device that has the tunnel may
+      // be changing gateways itself.
       offline: wrapped ? 'skip' : 'queue',
       args: openArgs(tunnel, next, { wrapped, at }),
       device: tunnel.deviceId,
@@ -222,7 +222,7 @@ export class TunnelService {
     });
   }
 
-  /** The worker first, so that it knows the tickets before anybody comes with one. */
+  /** The worker first, so that it knows the tickets before anybody uses one. */
   async #begin(
     tunnel: Tunnel,
     next: NewTurn,
@@ -251,7 +251,7 @@ export class TunnelService {
     return new Problem('too-many-requests', detail);
   }
 
-  /** What is refused here is recorded with who wanted what. */
+  /** Refusals are recorded with the request and the caller. */
   async #audited<T>(
     target: { deviceId: string; host: string; port: number; reason?: string; id?: string },
     { tokenId, role }: TunnelCaller,

@@ -8,9 +8,9 @@ export interface ChosenWorker {
 }
 
 /**
- * The worker that a tunnel to a device of that group is joined at: of the gateways the device may use, the
- * one with the fewest tunnels, then the least full; of equals that of the gateway the device is connected to,
- * which it certainly reaches. `null` when there is none.
+ * Chooses the worker for a tunnel to a device of that group: among the device's gateways, the one with the
+ * fewest tunnels, then the least full one. Among equals it prefers the gateway that the device is connected
+ * to, which it certainly reaches. `null` if there is none.
  */
 export function chooseWorker(
   gateways: readonly WeighedGateway[],
@@ -42,7 +42,7 @@ function hasRoom({ incarnation, load }: Lease, live: ReadonlyMap<string, number>
   return !leaves && load.tunnels !== undefined && (live.get(incarnation) ?? 0) < load.tunnels.limit;
 }
 
-/** Differences of a few connections are none. */
+/** Differences of a few connections do not count. */
 function step(fullness: number): number {
   return Math.floor(fullness * 10);
 }

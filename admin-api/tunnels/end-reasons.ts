@@ -1,6 +1,6 @@
 import { TUNNEL_END_REASONS, type TunnelEndReason } from '../../protocol/index.ts';
 
-/** What a person is told of an end that a gateway reported. */
+/** The sentence for people about an end that a gateway reported. */
 const SENTENCES: Record<TunnelEndReason, string> = {
   busy: 'The gateway had no room for it.',
   closed: 'It was closed.',
@@ -9,8 +9,8 @@ const SENTENCES: Record<TunnelEndReason, string> = {
   'device-left': 'The device left, or lost its connection for too long.',
   idle: 'Nothing went through it for too long.',
   life: 'Its time was up.',
-  bytes: 'It carried as many bytes as it may.',
-  moved: 'It went on at another gateway.',
+  bytes: 'It reached its limit of bytes.',
+  moved: 'It continued at another gateway.',
   'gateway-left': 'The gateway stopped, and the tunnel was not moved in time.',
   'gateway-lost': 'The gateway that joined it is gone.',
   protocol: 'One side broke the protocol.',
@@ -20,7 +20,7 @@ const SENTENCES: Record<TunnelEndReason, string> = {
 
 const reasons: ReadonlySet<string> = new Set(TUNNEL_END_REASONS);
 
-/** What a gateway says is one of its words, or the text that it was told to end the tunnel with. */
+/** A gateway reports one of the codes, or the text that it was told to end the tunnel with. */
 export function endOf(said: string | undefined): { code: string; reason: string } {
   if (said !== undefined && reasons.has(said)) {
     return { code: said, reason: SENTENCES[said as TunnelEndReason] };

@@ -1,18 +1,18 @@
-/** What a tunnel may lead to, and who may ask for it. */
+/** Which targets a tunnel may have, and who may open it. */
 import { Problem } from '../problems.ts';
 import { ROLES, type Role } from '../store/records.ts';
 
-/** Remote desktop: whoever has it has the whole device. */
+/** Remote desktop: it gives access to the whole device. */
 const REMOTE_DESKTOP_PORT = 3389;
 
 export const DEFAULT_TUNNEL_HOST = '127.0.0.1';
 
-/** A name or address; the shape is checked by the schema. Names of hosts do not care for case. */
+/** A name or address; the schema checks the form. Host names ignore case. */
 export function tunnelHost(host: string | undefined): string {
   return (host ?? DEFAULT_TUNNEL_HOST).toLowerCase();
 }
 
-/** The device itself, in one of the forms that nothing else can have. */
+/** The device itself, in one of the forms that can mean nothing else. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}$/.test(host);
 }

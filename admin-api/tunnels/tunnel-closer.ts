@@ -23,7 +23,7 @@ export interface TunnelEnd {
   reason: string;
 }
 
-/** Records the end of tunnels, and then where they are: the worker closes both legs with the reason. */
+/** Records the end of tunnels, and then informs their workers, which close both legs with the reason. */
 export class TunnelCloser {
   readonly #parts: TunnelCloserParts;
 
@@ -57,13 +57,13 @@ export class TunnelCloser {
     for (const { end } of ended) this.#parts.metrics.tunnelsEnded.inc({ code: end?.code ?? 'closed' });
   }
 
-  /** Hands something about a tunnel to the worker that has it; `false` when that worker cannot be told. */
+  /** Sends something about a tunnel to its worker; `false` if that worker cannot be reached. */
   async deliver(incarnation: string, delivery: Delivery): Promise<boolean> {
     try {
       return (await this.#parts.bus.outboxes.append(incarnation, [delivery])) === 'appended';
     } catch (error) {
       if (!(error instanceof BusUnavailable)) throw error;
-      this.#parts.log.warn({ err: error, incarnation }, 'a worker could not be told of a tunnel');
+      this.#parts.log.warn({ err: error, incarnation }, 'a worker could not be informed about a tunnel');
       return false;
     }
   }
@@ -73,7 +73,7 @@ export class TunnelCloser {
     return this.deliver(incarnation, { devices: [], tunnelEnd: { id, reason: clipReason(reason) } });
   }
 
-  /** A device whose gateway is gone would wait for it a while; it hears of the end another way. */
+  /** A device whose gateway is gone would wait for a while, so it learns of the end in another way. */
   async #tellDevice(tunnel: Tunnel, reason: string): Promise<void> {
     const { store, now, dispatcher } = this.#parts;
     if (tunnel.at === null || !(await store.devices.get(tunnel.deviceId))) return;
@@ -83,7 +83,7 @@ export class TunnelCloser {
       addTunnelCommand(tx, {
         id: newCommandId(at),
         type: 'tunnel.close',
-        // A device that is away hears from its gateway, or gives up by itself.
+        // An offline device learns it from its gateway, or gives up by itself.
         offline: 'skip',
         args: { tunnel: id, reason: clipReason(reason) },
         device,

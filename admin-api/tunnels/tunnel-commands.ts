@@ -6,12 +6,11 @@ import type { Store } from '../store/store.ts';
 /** Half of a character, which has no UTF-8 (F-6). */
 const LONE_SURROGATE = /\p{Surrogate}/gu;
 
-/** How long a device may take to hear of a tunnel, and to join it. */
+/** How long a device may take to learn of a tunnel and to join it. */
 export const TUNNEL_COMMAND_MS = 60_000;
 
 /**
- * Records a command of a tunnel to one device, in the caller's transaction; the dispatcher is to be
- * woken after it.
+ * Records a command about a tunnel to one device, in the caller's transaction; wake the dispatcher after it.
  */
 export async function addTunnelCommand(
   tx: Store,
@@ -46,7 +45,7 @@ export function newCommandId(at: number): string {
   return sortableId('c', at);
 }
 
-/** As long as a reason may be that travels to a device. */
+/** Longest reason that may travel to a device. */
 export function clipReason(reason: string): string {
   const cut = reason.length <= LIMITS.noteLength ? reason : `${reason.slice(0, LIMITS.noteLength - 1)}…`;
   return cut.replace(LONE_SURROGATE, '\ufffd');

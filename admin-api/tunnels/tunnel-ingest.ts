@@ -13,13 +13,13 @@ export interface TunnelIngestParts {
 
 export interface AppliedTunnels {
   ended: Tunnel[];
-  /** Moved tunnels that are whole at their new worker. */
+  /** Moved tunnels whose both ends have joined the new worker. */
   arrived: { id: string; left: string }[];
-  /** A device answered, or did not: the keeper looks at once. */
+  /** A device answered or failed to: the keeper checks at once. */
   commandEnded: boolean;
 }
 
-/** What workers say of tunnels, recorded with the rest of a batch. */
+/** Records workers' reports about tunnels with the rest of a batch. */
 export class TunnelIngest {
   readonly #parts: TunnelIngestParts;
 
@@ -27,7 +27,7 @@ export class TunnelIngest {
     this.#parts = parts;
   }
 
-  /** Before a batch is written: makes sure that the workers that speak are known by name. */
+  /** Before a batch is written: makes sure that the names of the reporting workers are known. */
   async prepare(receipts: readonly TunnelReceipt[]): Promise<void> {
     const known = this.#workers();
     if (receipts.some(({ incarnation }) => !known.has(incarnation))) await this.#parts.leases.refresh();
@@ -56,7 +56,7 @@ export class TunnelIngest {
   async followUp({ ended, arrived, commandEnded }: AppliedTunnels): Promise<void> {
     this.#parts.tunnelCloser.count(ended);
     for (const { id, left } of arrived) {
-      // It would wait there for legs that do not come back.
+      // The old worker would wait for legs that do not come back.
       await this.#parts.tunnelCloser.deliver(left, { devices: [], tunnelEnd: { id, reason: 'moved' } });
     }
     if (commandEnded) this.#parts.keeper.lookSoon();

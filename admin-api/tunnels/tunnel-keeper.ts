@@ -4,7 +4,7 @@ import type { Tunnel } from '../store/records.ts';
 import type { TunnelDependencies } from '../store/store.ts';
 import type { TunnelCloser, TunnelCloserParts, TunnelEnd } from './tunnel-closer.ts';
 
-/** Gateways end what is over by themselves; this long after they should have, it is done here. */
+/** Gateways end tunnels by themselves; this long after they should have, the keeper does it. */
 const GRACE_MS = 15_000;
 const PRUNE_EVERY_MS = 60_000;
 const PRUNE_CHUNK = 1000;
@@ -19,16 +19,16 @@ export interface TunnelKeeperOptions {
   /** How long ended tunnels stay recorded. */
   keepMs: number;
   /**
-   * How long a worker may be without a lease before its tunnels have ended: one that was lost with the bus's
-   * memory has a new one soon, and says so.
+   * How long a worker may lack a lease before its tunnels count as ended: a worker whose lease was lost with
+   * the bus's data soon has a new one and reports it.
    */
   leaseBackMs: number;
 }
 
 /**
- * Ends tunnels that have lost what they depend on: the gateway's worker, the right of the operator, the
- * device, the device's consent, time. Looks at every live tunnel once a second, and at once when something
- * happened. Safe to do twice and by several servers at once.
+ * Ends tunnels that have lost what they depend on: the gateway's worker, the operator's right, the device,
+ * the device's consent, or time. It checks every live tunnel once a second, and at once after an event.
+ * Running it twice or on several servers is safe.
  */
 export class TunnelKeeper {
   readonly #parts: TunnelKeeperParts;
@@ -38,7 +38,7 @@ export class TunnelKeeper {
   #again = false;
   #stopping = false;
   #prunedAt = 0;
-  /** Tunnels whose worker has no lease, and since when. */
+  /** Tunnels whose worker has no lease, with the time since when. */
   #suspects = new Map<string, number>();
 
   constructor(parts: TunnelKeeperParts, options: TunnelKeeperOptions) {
@@ -63,7 +63,7 @@ export class TunnelKeeper {
       return;
     }
     this.#looking = this.#look()
-      .catch((error) => this.#parts.log.warn({ err: error }, 'tunnels were not looked at; trying again'))
+      .catch((error) => this.#parts.log.warn({ err: error }, 'the round of tunnels failed; trying again'))
       .finally(() => {
         this.#looking = undefined;
         if (this.#again) {
@@ -87,7 +87,7 @@ export class TunnelKeeper {
     await store.tunnels.prune(at - this.#options.keepMs, PRUNE_CHUNK);
   }
 
-  /** An incarnation that was recorded and holds no lease now, asked for after that, never will again. */
+  /** An incarnation that was recorded earlier and holds no lease now will never hold one again. */
   async #gatewayLost(tunnels: readonly Tunnel[], now: number): Promise<TunnelEnd[]> {
     const known = new Set(this.#parts.leases.list().map((lease) => lease.incarnation));
     const unknown = tunnels.filter(({ at }) => at !== null && !known.has(at.incarnation));
@@ -124,7 +124,7 @@ function endFor({ tunnel, command, tokenEnded, device }: TunnelDependencies, now
   return null;
 }
 
-/** What became of the command that told the device. */
+/** The outcome of the command to the device. */
 function refusalOf(state: string, reason: string | null): [code: string, reason: string] {
   const why = reason === null || reason === '' ? 'it gave no reason' : reason;
   if (state === 'rejected') {

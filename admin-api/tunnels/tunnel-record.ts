@@ -1,14 +1,14 @@
 import type { Tunnel } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
-/** What the audit trail and the events tell of a tunnel, always under the same names. */
+/** The fields of a tunnel in the audit trail and in events, always under the same names. */
 function facts(tunnel: Tunnel): Record<string, unknown> {
   const { id, deviceId, host, port, createdBy } = tunnel;
   return { id, deviceId, host, port, createdBy, ...(tunnel.at && { gateway: tunnel.at.gateway }) };
 }
 
 /**
- * One step of a tunnel's life, with its audit entry and its event. To be called inside the transaction of
+ * Records one step of a tunnel's life with its audit entry and its event. Call it inside the transaction of
  * that step.
  */
 export async function recordTunnel(

@@ -4,7 +4,7 @@ import { endOf } from './end-reasons.ts';
 
 export type TunnelReceipt = Extract<Receipt, { kind: 'tunnel' }>;
 
-/** What a worker said, as the store takes it. */
+/** A worker's report in the store's form. */
 export function toReport(receipt: TunnelReceipt): TunnelReport {
   const { tunnel, incarnation, event, side, bytesUp, bytesDown, streams, reason } = receipt;
   const report: TunnelReport = { tunnel, incarnation, bytesUp, bytesDown, streams };
@@ -19,7 +19,7 @@ export function toReport(receipt: TunnelReceipt): TunnelReport {
     case 'refused':
       return { tunnel, incarnation, refused: true };
     case 'ended':
-      // At the worker it moved away from, that is how it should be.
+      // At the worker that the tunnel left, this is expected.
       if (reason !== 'moved') report.end = endOf(reason);
       break;
     case 'counters':

@@ -1,4 +1,4 @@
-/** A turn of a tunnel at one worker, as each of the three is told of it: worker, device and operator. */
+/** A turn of a tunnel at one worker, in the forms for worker, device and operator. */
 import { randomBytes } from 'node:crypto';
 import type { TunnelGrant } from '../../bus/bus.ts';
 import { type Encrypted, TUNNEL_LIMITS } from '../../protocol/index.ts';
@@ -14,13 +14,13 @@ export interface NewTurn {
   tickets: { device: string; operator: string };
 }
 
-/** How the operator's side joins; the ticket is shown this once and good for one minute and one join. */
+/** How the operator's side joins; the ticket is shown once and is good for one join within a minute. */
 export interface TunnelJoin {
   gateway: string;
   url: string;
   worker: number;
   ticket: string;
-  /** `null` for a tunnel that goes on with the key that both ends have. */
+  /** `null` for a tunnel that continues with the key that both ends have. */
   key: Uint8Array | null;
   expiresAt: number;
 }
@@ -39,7 +39,7 @@ export function newTurn(chosen: ChosenWorker, at: number): NewTurn {
   };
 }
 
-/** Arguments of `tunnel.open`. `wrapped`: the key, for the device alone; `null`: the tunnel goes on. */
+/** Arguments of `tunnel.open`. `wrapped`: the key, encrypted for the device; `null`: the tunnel continues. */
 export function openArgs(
   tunnel: Tunnel,
   { chosen, turn, tickets }: NewTurn,
@@ -57,7 +57,7 @@ export function openArgs(
   };
 }
 
-/** What the worker knows: hashes of the tickets, and nothing of the key. */
+/** The worker's part: hashes of the tickets, without the key. */
 export function grantOf(
   tunnel: Tunnel,
   { turn, tickets }: NewTurn,

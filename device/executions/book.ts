@@ -2,11 +2,11 @@ import type { CommandOrder } from '../../protocol/index.ts';
 import type { DeviceStore, ExecutionRecord, JournalEntry, StoredDevice } from '../storage/store.ts';
 import type { ServerClock } from './server-clock.ts';
 
-/** What a running execution holds, besides its record. */
+/** The state of a running execution besides its record. */
 export interface Live {
   takesSlot: boolean;
   controller: AbortController;
-  /** What is said about it next. */
+  /** What the device reports about it next. */
   word: 'ack' | 'progress';
   percent?: number;
   note?: string;
@@ -16,28 +16,26 @@ export interface Live {
 
 export interface Execution {
   record: ExecutionRecord;
-  /** The newest write of the record. */
+  /** The latest write of the record. */
   ready: Promise<void>;
   live?: Live | undefined;
-  /** A secret command with its arguments, once they could be read; never stored. */
+  /** A secret command with its arguments, once they can be read; never stored. */
   readable?: CommandOrder;
   deadline?: ReturnType<typeof setTimeout>;
 }
 
-/** Whether the device still owes a word about it. */
+/** Whether the device still has to report it. */
 export function open(record: ExecutionRecord): boolean {
   return record.state === 'acked' || record.state === 'running' || record.state === 'finished';
 }
 
-/**
- * Refused for want of room: owed to the ledger like every end, but it takes none of the room for work (D-9).
- */
+/** Rejected as busy: reported like every outcome, but it takes no room for work (D-9). */
 function turnedAway(record: ExecutionRecord): boolean {
   if (record.state !== 'finished') return false;
   return record.outcome.state === 'rejected' && record.outcome.reason === BUSY;
 }
 
-/** Reason of a rejection for want of room (D-9). */
+/** Reason of a rejection for lack of room (D-9). */
 export const BUSY = 'busy';
 
 const done = Promise.resolve();
@@ -59,7 +57,7 @@ export class ExecutionBook {
     for (const record of stored.executions) this.add(record);
   }
 
-  /** Executions that are not settled, those turned away not counted. */
+  /** Executions that are not settled, without those rejected as busy. */
   get taken(): number {
     return this.#counts.open - this.#counts.turnedAway;
   }
@@ -100,7 +98,10 @@ export class ExecutionBook {
     this.#entries.delete(id);
   }
 
-  /** Takes the floor along, so that the order that raised it is not acknowledged before it is recorded. */
+  /**
+   * Writes the floor with the entries, so that an order is not acknowledged before the floor that it raised
+   * is stored.
+   */
   write(entry: Execution): Promise<void> {
     return this.#append([{ put: entry.record }, ...this.#news()]);
   }
@@ -111,8 +112,8 @@ export class ExecutionBook {
   }
 
   /**
-   * Forgets what is over and expired by the floor (D-10). No gateway can move that forward, and as server
-   * time is never earlier (S-5), a forgotten command that comes again is expired.
+   * Forgets settled executions that expired by the floor (D-10). No gateway can move the floor forward, and
+   * server time is never earlier (S-5), so a forgotten command that comes again is expired.
    */
   async sweep(): Promise<void> {
     const issuedAt = this.#clock.floor;
@@ -131,7 +132,7 @@ export class ExecutionBook {
     this.#closed = true;
   }
 
-  /** The floor, if it is not recorded yet. */
+  /** The floor, if it is not stored yet. */
   #news(): JournalEntry[] {
     const issuedAt = this.#clock.floor;
     if (issuedAt <= this.#marked) return [];
@@ -140,13 +141,12 @@ export class ExecutionBook {
   }
 
   async #append(entries: JournalEntry[]): Promise<void> {
-    // A program that has ended writes nothing; what a handler still reports is then lost, as it would be in a
-    // crash.
+    // A program that has ended writes nothing; a handler's later report is lost, as in a crash.
     if (this.#closed) return;
     try {
       await this.#store.append(entries);
     } catch (error) {
-      // What was among these is not recorded: the next write takes it along again.
+      // The floor among these entries was not stored: the next write includes it again.
       this.#marked = 0;
       throw error;
     }

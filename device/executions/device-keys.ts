@@ -12,7 +12,7 @@ import type { DeviceIdentity } from '../storage/store.ts';
 
 const LABELS = { result: RESULT_KEY_BYTES, wrap: WRAP_KEY_BYTES, secret: SECRET_KEY_BYTES };
 
-/** The keys that come from the device secret (R-8, X-2), each made when it is needed first. */
+/** The keys derived from the device secret (R-8, X-2), each on first use. */
 export class DeviceKeys {
   readonly deviceId: string;
   readonly #secret: Uint8Array;
@@ -35,7 +35,7 @@ export class DeviceKeys {
     return encryptSecret(this.#crypto, await this.#key('secret'), plain, about);
   }
 
-  /** With one of its own keys, or a group's; `null` for what that key did not seal. */
+  /** Opens with one of its own keys, or a group's; `null` if that key did not seal it. */
   async open(
     key: 'wrap' | 'secret' | Uint8Array,
     sealed: Encrypted,

@@ -1,6 +1,6 @@
 /**
- * The device's executions: each command once, its end remembered until the ledger has it (PROTOCOL.md,
- * sections "Delivery" and "Results").
+ * The device's executions: each command runs once, and its outcome is kept until the ledger has it
+ * (PROTOCOL.md, sections "Delivery" and "Results").
  */
 import type { CancelOrder, CommandOrder, GroupKeyName, Key } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
@@ -24,23 +24,26 @@ export interface ExecutionEvents {
 }
 
 export interface ExecutionLimits {
-  /** Handlers that run at once, those registered as `unlimited` not counted. */
+  /** Most handlers that run at once, without those registered as `unlimited`. */
   concurrency: number;
-  /** Executions that are not settled, those rejected as `busy` not counted; more are rejected so (D-9). */
+  /**
+   * Most executions that are not settled, without those rejected as `busy`; further ones are rejected as busy
+   * (D-9).
+   */
   maxOpen: number;
-  /** Ids that are remembered, settled ones included (D-10). */
+  /** Most remembered ids, including settled ones (D-10). */
   maxRemembered: number;
 }
 
 /**
- * Runs of one execution, the first among them: one that ends its own program each time must have an end
- * (D-7).
+ * Most runs of one execution, including the first: one that crashes its own program each time must stop some
+ * time (D-7).
  */
 const MOST_RUNS = 3;
 
 export const EXECUTION_DEFAULTS: ExecutionLimits = { concurrency: 4, maxOpen: 1_000, maxRemembered: 100_000 };
 
-/** A settled execution keeps this many characters of its reason: thousands are remembered. */
+/** Characters of the reason that a settled execution keeps, because thousands are remembered. */
 const SETTLED_REASON_MAX = 64;
 
 function withoutData({ state, reason }: Outcome): SettledEnd {
@@ -107,13 +110,14 @@ export class Executions {
   }
 
   /**
-   * Executions that wait, that run, that are not settled (these two among them), and ids that are remembered.
+   * Numbers of executions that wait, that run, that are not settled (including those two), and of remembered
+   * ids.
    */
   counts(): { waiting: number; running: number; unsettled: number; remembered: number } {
     return { waiting: this.#runs.waiting, ...this.#book.counts() };
   }
 
-  /** After a restart: what was running is over (D-7), unless running it twice does no harm. */
+  /** After a restart: interrupted executions fail (D-7), unless running them twice is harmless. */
   async recover(): Promise<void> {
     const changes: Promise<void>[] = [];
     await this.#readAll();
@@ -160,8 +164,7 @@ export class Executions {
     if (this.#book.counts().remembered >= maxRemembered) {
       return this.#reportQueue.sayOnce({ t: 'end', id, outcome: outcome('rejected', BUSY) });
     }
-    // Remembered, so that a second delivery already on its way is not run after the ledger has it as
-    // rejected.
+    // Remembered, so that a second delivery in flight is not run after the ledger has recorded the rejection.
     if (this.#book.taken + this.#runs.abandoned >= maxOpen) return this.#reject(order, BUSY);
     const handler = this.#handlers.get(order.type);
     await (handler ? this.#accept(order, handler) : this.#reject(order, 'unsupported'));
@@ -183,7 +186,7 @@ export class Executions {
       entry.ready = this.#book.write(entry);
       await entry.ready;
     } catch (error) {
-      // D-3: what cannot be remembered is not answered; it will come again.
+      // D-3: a command that cannot be stored is not answered; it will come again.
       this.#book.drop(order.id);
       this.#runs.release(entry);
       this.#events.fault(error);
@@ -195,7 +198,7 @@ export class Executions {
     if (order.sealed) await this.#read(entry);
   }
 
-  /** X-7: it begins once its arguments can be read. */
+  /** X-7: the command begins once its arguments can be read. */
   async #read(entry: Execution): Promise<void> {
     const { record } = entry;
     if (!('command' in record)) return;
@@ -206,7 +209,7 @@ export class Executions {
     this.#runs.pump();
   }
 
-  /** Those that need this key; all when absent. */
+  /** Executions that need this key; all if absent. */
   async #readAll(name?: GroupKeyName): Promise<void> {
     await Promise.all(this.#unread(name).map((entry) => this.#read(entry).catch(this.#events.fault)));
   }
@@ -222,8 +225,8 @@ export class Executions {
   async #again(entry: Execution, { issuedAt, expiresAt }: CommandOrder): Promise<void> {
     const { record } = entry;
     if (record.state === 'withheld') {
-      // Remembered for as long as the command could be taken, which may be longer than its cancel was good
-      // for.
+      // Remembered for as long as the command could be accepted, which may be longer than its cancel is
+      // valid.
       this.#book.change(entry, { ...record, issuedAt, expiresAt: Math.max(expiresAt, record.expiresAt) });
       return this.#finish(entry, outcome('canceled'));
     }
@@ -244,7 +247,7 @@ export class Executions {
     }
     await entry.ready.catch(() => undefined);
     if (this.#book.get(order.id) !== entry) return;
-    // The server has not heard of the end, or was restored from a backup and does not have it any more.
+    // The server does not know the outcome, or lost it in a restore from a backup.
     if (entry.record.state === 'settled') this.#sayEnd(order.id, entry.record.end);
     else if (entry.record.state === 'finished') this.#reportQueue.say(order.id);
     else if (this.#runs.withdraw(entry)) await this.#finish(entry, outcome('canceled'));
@@ -252,9 +255,8 @@ export class Executions {
   }
 
   /**
-   * R-6: the answer to a result. Nobody signed it, so it neither stops what runs nor keeps anything from
-   * running: where the ledger ended an execution by itself, a cancel says so (R-2), and a result too many
-   * does no harm.
+   * R-6: the answer to a result. It is not signed, so it neither stops nor prevents a run. If the ledger
+   * ended an execution itself, a cancel says so (R-2), and one result too many is harmless.
    */
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
@@ -267,7 +269,7 @@ export class Executions {
     await this.#record(entry, () => {});
   }
 
-  /** It is settled: nothing is owed, so it is said once for each time somebody asks. */
+  /** It is settled, so the device answers once for each question. */
   #sayEnd(id: string, end: SettledEnd | undefined): void {
     if (end) this.#reportQueue.sayOnce({ t: 'end', id, outcome: end });
   }
@@ -292,19 +294,19 @@ export class Executions {
     }
   }
 
-  /** An order that left no other trace still counts for the time (S-5). */
+  /** An order without any other effect still raises the floor (S-5). */
   witnessed(): void {
     this.#book.mark().catch((error) => this.#events.fault(error));
   }
 
-  /** Takes no more commands, asks handlers to stop, and waits for them, no longer than the deadline. */
+  /** Accepts no more commands, asks handlers to stop, and waits for them until the deadline. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping = true;
     await this.#runs.stop(deadlineMs);
     this.kill();
   }
 
-  /** As if the program had ended: nothing is run, written or said from here on. */
+  /** As if the program had ended: nothing is run, written or sent from here on. */
   kill(): void {
     this.#stopping = true;
     this.#dead = true;
@@ -314,7 +316,7 @@ export class Executions {
     this.#book.close();
   }
 
-  /** R-3: remembered first, then said. */
+  /** R-3: stored first, then sent. */
   async #finish(entry: Execution, end: Outcome): Promise<void> {
     const { record } = entry;
     const { id, issuedAt, expiresAt } = record;
@@ -332,8 +334,8 @@ export class Executions {
   }
 
   /**
-   * An end that could not be written is said all the same: after a crash it would be `interrupted`, too late
-   * (R-2).
+   * An outcome that could not be written is sent anyway: after a crash it would become `interrupted`, too
+   * late (R-2).
    */
   async #record(entry: Execution, then: () => void): Promise<void> {
     try {

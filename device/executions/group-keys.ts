@@ -1,16 +1,16 @@
 /**
- * Keys of groups, which secret commands need (X-4 to X-7): kept, asked for until they come, and no longer
- * than somebody waits for them.
+ * Keys of groups for secret commands (X-4 to X-7). The device keeps them, and asks for a missing one while a
+ * command waits for it.
  */
 import { type GroupKeyName, type Key, sealedKeyBytes, type Want } from '../../protocol/index.ts';
 import type { GroupKey } from '../storage/store.ts';
 import type { DeviceKeys } from './device-keys.ts';
 
-/** Keys that are kept; of more, those that came first are dropped, and asked for again when needed. */
+/** Most keys kept; the oldest are dropped, and requested again when needed. */
 const KEPT_MAX = 64;
-/** Keys that are asked for at a time. */
+/** Most keys requested at a time. */
 const WANTED_MAX = 64;
-/** The first question comes within this time: all devices of a group lack a new key at once. */
+/** Spread of the first request: all devices of a group lack a new key at the same time. */
 const FIRST_MS = 1_000;
 const AGAIN_MS = 5_000;
 const AGAIN_MAX_MS = 300_000;
@@ -20,7 +20,7 @@ export interface GroupKeysHooks {
   came(name: GroupKeyName): void;
   /** Whether a command still waits for this key. */
   waits(name: GroupKeyName): boolean;
-  /** There is room to ask for a key that there was none for: every command without its key wants it again. */
+  /** There is room again for a request that had none: every command without its key requests it again. */
   room(): void;
 }
 
@@ -37,7 +37,7 @@ interface Wanted {
   pauseMs: number;
 }
 
-/** Where questions go: a connection. */
+/** Where requests go: a connection. */
 interface WantLink {
   send(want: Want): void;
 }
@@ -46,7 +46,7 @@ export class GroupKeys {
   readonly #parts: GroupKeysParts;
   #held: readonly GroupKey[];
   readonly #wanted = new Map<string, Wanted>();
-  /** There was no room for a key that was wanted. */
+  /** There was no room to request a key. */
   #full = false;
   #link: WantLink | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -61,7 +61,7 @@ export class GroupKeys {
     return this.#held.find((held) => textOf(held) === wanted)?.key;
   }
 
-  /** Asks for it, and again until it comes or nobody waits for it; when there is no room, once there is. */
+  /** Requests it repeatedly until it comes or no command waits for it; if there is no room, later. */
   want(name: GroupKeyName): void {
     const text = textOf(name);
     if (this.#wanted.has(text)) return;
@@ -73,7 +73,7 @@ export class GroupKeys {
     this.#arm();
   }
 
-  /** A session is open: what was asked before may be lost. */
+  /** A session is open: earlier requests may be lost. */
   attach(link: WantLink): void {
     this.#link = link;
     for (const wanted of this.#wanted.values()) wanted.dueAt = this.#soon();
@@ -85,7 +85,7 @@ export class GroupKeys {
     clearTimeout(this.#timer);
   }
 
-  /** Takes only what it asked for: a gateway that repeats old answers must not push out other keys. */
+  /** Accepts only requested keys: a gateway that repeats old answers must not displace other keys. */
   async take(answer: Key): Promise<void> {
     const { group, epoch, number } = answer;
     const name = { group, epoch, number };

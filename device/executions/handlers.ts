@@ -7,7 +7,7 @@ export type Command<Args = unknown> = Pick<
   'id' | 'type' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
 > & {
   args: Args;
-  /** Nobody but this device and the administration server can read arguments and result. Keep it so. */
+  /** Only this device and the administration server can read arguments and result. Keep it that way. */
   secret?: true;
 };
 
@@ -54,7 +54,7 @@ export class Rejected extends Error {
   override readonly name = 'Rejected';
 }
 
-/** Thrown by a handler whose failure has a result to show. */
+/** Thrown by a handler whose failure has data. */
 export class Failed extends Error {
   override readonly name = 'Failed';
   readonly data: unknown;

@@ -28,7 +28,7 @@ export type RefusalReason =
 
 export type Verdict =
   | { as: 'accepted'; body: OrderBody }
-  /** Verified, and for this device, but its deliver-by time has passed (S-5). */
+  /** Verified and for this device, but past its deliver-by time (S-5). */
   | { as: 'expired'; body: OrderBody & { expiresAt: number } }
   | { as: 'refused'; reason: RefusalReason; id?: string }
   /** A kind of a later version (V-2). */
@@ -36,7 +36,7 @@ export type Verdict =
 
 export interface OrdersParts {
   deviceId: string;
-  /** Its key, and the one that it asked for (K-6). */
+  /** Its key, and the one that it requested (K-6). */
   publicKeys(): readonly Uint8Array[];
   trusted: Pick<TrustedKeys, 'verify'>;
   clock: ServerClock;
@@ -54,12 +54,12 @@ export class Orders {
     return this.#membership;
   }
 
-  /** Of the membership it holds. */
+  /** Edition of the membership it holds. */
   get edition(): Edition {
     return this.#membership ? editionOf(this.#membership) : NO_EDITION;
   }
 
-  /** The membership that it stored: what signed it then may be trusted no more. */
+  /** The stored membership: the key that signed it may no longer be trusted. */
   hold({ body }: Pick<Order, 'body'>): void {
     const order = decodeOrderBody(body);
     if (order?.kind !== 'membership' || !isFor(this.#parts.publicKeys(), order)) return;
@@ -103,7 +103,7 @@ export class Orders {
   }
 }
 
-/** Whether the membership names the key of the device, or none, as one that ends it does (S-7). */
+/** Whether the membership names the device's key, or none, as one that ends the device does (S-7). */
 function isFor(publicKeys: readonly Uint8Array[], { key }: MembershipOrder): boolean {
   return key === undefined || publicKeys.some((own) => sameKey(own, key));
 }

@@ -5,9 +5,9 @@ import { Aborted, Failed, Rejected } from './handlers.ts';
 import { CannotTravel, tooLong, travelling } from './travel.ts';
 
 export interface Travel {
-  /** Told of data that cannot travel. */
+  /** Called with data that cannot travel. */
   refused?: (error: CannotTravel) => void;
-  /** Of a secret command: what is sealed takes some of the room (X-8). */
+  /** For a secret command: sealing takes some of the room (X-8). */
   secret?: boolean;
 }
 
@@ -29,7 +29,7 @@ export function outcome(
     const { length } = encodeValue(whole);
     const max = secret ? LIMITS.secretResultBytes : LIMITS.resultBytes;
     if (length > max) throw tooLong(max, length);
-    // The ledger would not take a result that broke a rule: its own check is made here first.
+    // The ledger would refuse a result that breaks a rule, so its check is made here first.
     encodeResultBody(whole);
     return whole;
   } catch (error) {
@@ -42,7 +42,7 @@ export function outcome(
 }
 
 /**
- * What a handler's error means for its execution; `null` when the device stopped it and nothing is to be said
+ * The outcome for a handler's error; `null` if the device stopped the handler and nothing is to be reported
  * yet.
  */
 export function outcomeOfError(error: unknown, signal: AbortSignal, travel?: Travel): Outcome | null {
@@ -53,7 +53,7 @@ export function outcomeOfError(error: unknown, signal: AbortSignal, travel?: Tra
   return outcome(isOf(Rejected, error) ? 'rejected' : 'failed', textOf(error), failure?.data, travel);
 }
 
-/** Handlers throw anything, also what throws when it is looked at. */
+/** Handlers may throw anything, even objects that throw when inspected. */
 function isOf<T extends Error>(kind: new (...args: never[]) => T, error: unknown): error is T {
   try {
     return error instanceof kind;
@@ -67,6 +67,6 @@ function textOf(error: unknown): string {
     const text: unknown = error instanceof Error ? error.message : error;
     return String(text);
   } catch {
-    return 'an error without words';
+    return 'an error without a message';
   }
 }

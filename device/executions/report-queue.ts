@@ -1,15 +1,14 @@
 /**
- * What the device has to say about its executions, at a pace that a gateway allows. Only ids wait here; the
- * message is made when its turn comes and is then the newest word (R-5), so nothing piles up while the device
- * is offline.
+ * Reports about executions, at the rate that a gateway allows. Only ids wait here; each message is created
+ * when its turn comes, from the latest state (R-5), so nothing piles up while the device is offline.
  */
 import type { Link, Report } from './sealed-link.ts';
 
 export interface ReportQueueOptions {
-  /** Sustained and momentary limits on frames, a second. */
+  /** Limits on frames: per second on average, and at once. */
   framesPerSecond: number;
   burst: number;
-  /** First pause before an unsettled result is said again, milliseconds; doubles from there (R-5). */
+  /** First pause before an unsettled result is sent again, milliseconds; it then doubles (R-5). */
   resendAfterMs: number;
 }
 
@@ -23,7 +22,7 @@ export class ReportQueue {
   readonly #newest: (id: string) => Report | null;
   readonly #options: ReportQueueOptions;
   #link: Link | null = null;
-  /** News go before repetitions, each id at most once. */
+  /** New reports come before repetitions, each id at most once. */
   readonly #news = new Set<string>();
   readonly #repeats = new Set<string>();
   readonly #resend = new Map<string, { dueAt: number; pauseMs: number }>();
@@ -45,7 +44,7 @@ export class ReportQueue {
     this.#tokens = this.#options.burst;
   }
 
-  /** A session is open: everything in `ids` is said again (R-5). */
+  /** A session is open: everything in `ids` is reported again (R-5). */
   attach(link: Link, ids: Iterable<string>): void {
     this.detach();
     this.#link = link;
@@ -64,7 +63,7 @@ export class ReportQueue {
     this.#resendTimer = null;
   }
 
-  /** There is something new about this execution; offline, the next `attach` says it. */
+  /** There is news about this execution; while offline, the next `attach` reports it. */
   say(id: string): void {
     if (!this.#link) return;
     this.#repeats.delete(id);
@@ -73,7 +72,7 @@ export class ReportQueue {
   }
 
   /**
-   * An answer that nothing remembers: said now or, when too much is being said, not at all (the server asks
+   * An answer that is not remembered: sent now or, if the queue is too long, not at all (the server asks
    * again).
    */
   sayOnce(report: Report): void {
@@ -90,7 +89,7 @@ export class ReportQueue {
   keep(id: string, retryMs: number): void {
     if (!this.#link) return;
     const dueAt = performance.now() + retryMs * (1 + this.#random());
-    // Half: said again and not heard of, it has the first pause of R-5 before it.
+    // Half of it: if the repetition brings no answer, the next pause is the first one of R-5.
     this.#resend.set(id, { dueAt, pauseMs: this.#options.resendAfterMs / 2 });
     this.#repeatAt(dueAt);
   }

@@ -1,4 +1,4 @@
-/** Which executions run, which wait their turn (D-9), and how one that runs is followed to its end. */
+/** Runs executions, lets others wait their turn (D-9), and follows each run to its end. */
 import { type CommandOrder, LIMITS } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { Outcome } from '../storage/store.ts';
@@ -8,7 +8,7 @@ import { outcome, outcomeOfError, type Travel } from './outcome.ts';
 import { NO_KEY } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
-/** A handler still at work after this long is told of by a first `progress`, milliseconds. */
+/** A handler still running after this time causes a first `progress`, milliseconds. */
 const FIRST_PROGRESS_MS = 500;
 /** D-5 */
 const PROGRESS_EVERY_MS = 1_000;
@@ -17,7 +17,7 @@ export interface RunParts {
   book: ExecutionBook;
   handlers: Handlers;
   clock: ServerClock;
-  /** Handlers that run at once, those registered as `unlimited` not counted. */
+  /** Most handlers that run at once, without those registered as `unlimited`. */
   concurrency: number;
   started(id: string, type: string): void;
   /** There is news about a running execution. */
@@ -29,9 +29,9 @@ export interface RunParts {
 
 export class ExecutionRuns {
   readonly #parts: RunParts;
-  /** Ids that wait for a free slot, in the order they came. */
+  /** Ids that wait for a free slot, in the order of arrival. */
   readonly #waiting = new Set<string>();
-  /** Handlers whose promise is open, also after their execution timed out. */
+  /** Handlers whose promise is pending, even if their execution has timed out. */
   readonly #working = new Set<Promise<void>>();
   #slotsTaken = 0;
   #resumed = false;
@@ -46,36 +46,36 @@ export class ExecutionRuns {
     return this.#waiting.size;
   }
 
-  /** Handlers that go on although their execution is over. */
+  /** Handlers that continue although their execution is over. */
   get abandoned(): number {
     return Math.max(0, this.#working.size - this.#parts.book.counts().running);
   }
 
-  /** Something left by an earlier program, to be run once the time is known. */
+  /** An execution left by an earlier program, to be run once the time is known. */
   recovered(id: string): void {
     this.#waiting.add(id);
   }
 
-  /** The time is known: what was recovered may go on, or has run out of time meanwhile (D-6). */
+  /** The time is known: recovered executions continue, or have timed out meanwhile (D-6). */
   resume(): void {
     if (this.#resumed) return;
     for (const id of this.#waiting) {
       const entry = this.#parts.book.get(id);
       if (entry) this.#arm(entry);
     }
-    // Only now may anything begin: what ran out of time does not wait any more.
+    // Only now may anything begin: timed-out executions no longer wait.
     this.#resumed = true;
     this.pump();
   }
 
-  /** What a new execution holds if it may begin at once: then it needs to be recorded only once. */
+  /** The state of a new execution that may begin at once: it then needs only one write. */
   begin({ options }: Registered): Live | undefined {
     const free = this.#slotsTaken < this.#parts.concurrency && this.#waiting.size === 0;
     if (!this.#resumed || (!free && !options.unlimited)) return undefined;
     return this.#take(!options.unlimited);
   }
 
-  /** The execution is recorded and acknowledged: it runs, or waits its turn. */
+  /** The execution is stored and acknowledged: it runs, or waits its turn. */
   acknowledged(entry: Execution, command: CommandOrder, handler: Registered): void {
     this.#arm(entry);
     if (entry.live) {
@@ -86,7 +86,10 @@ export class ExecutionRuns {
     }
   }
 
-  /** Whether it had not begun; then it never will. What goes on from an earlier program has begun. */
+  /**
+   * Whether it had not begun; in that case it never will. Work that continues from an earlier program has
+   * begun.
+   */
   withdraw(entry: Execution): boolean {
     return !this.#goesOn(entry) && this.#waiting.delete(entry.record.id);
   }
@@ -97,13 +100,13 @@ export class ExecutionRuns {
     if (live || why === 'stopped') return;
     const left = this.#goesOn(entry);
     if (!left || !this.#waiting.delete(entry.record.id)) return;
-    // Only its handler can end what goes on from an earlier program; that needs no slot.
+    // Only its handler can end work that continues from an earlier program; that needs no slot.
     entry.live = this.#take(false);
     entry.live.controller.abort(new Aborted(why));
     this.#run(entry, left.command, left.handler);
   }
 
-  /** Gives back what an execution held; the next may begin. */
+  /** Releases the resources of an execution; the next may begin. */
   release(entry: Execution): void {
     clearTimeout(entry.deadline);
     if (entry.live) {
@@ -114,7 +117,7 @@ export class ExecutionRuns {
     this.pump();
   }
 
-  /** Starts what waits, first come first served, as far as there are slots. */
+  /** Starts waiting executions in order, as far as there are slots. */
   pump(): void {
     if (this.#stopping || !this.#resumed) return;
     const { book, handlers, concurrency, finish } = this.#parts;
@@ -137,17 +140,17 @@ export class ExecutionRuns {
       this.#waiting.delete(id);
       entry.live = this.#take(takesSlot);
       if (this.#goesOn(entry)) {
-        // Recorded as running already, and not begun a second time.
+        // Already stored as running; it must not begin a second time.
         this.#run(entry, record.command, handler);
         continue;
       }
-      // What waited has not begun yet, unless an earlier program was running it.
+      // A waiting execution has not begun yet, unless an earlier program was running it.
       const runs = record.state === 'running' ? (record.runs ?? 1) + 1 : 1;
       void this.#note(entry, { ...record, state: 'running', runs }, handler);
     }
   }
 
-  /** Asks handlers to stop, and waits for them, no longer than the deadline. Nothing begins any more. */
+  /** Asks handlers to stop and waits for them until the deadline. Nothing begins any more. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping = true;
     for (const entry of this.#parts.book.all()) this.abort(entry, 'stopped');
@@ -169,7 +172,7 @@ export class ExecutionRuns {
     }
   }
 
-  /** What of an earlier program goes on outside of this one, and the handler that follows it. */
+  /** Finds work of an earlier program that continues outside of this one, and the handler that follows it. */
   #goesOn(entry: Execution): { command: CommandOrder; handler: Registered } | null {
     const { record } = entry;
     if (record.state !== 'running') return null;
@@ -184,7 +187,7 @@ export class ExecutionRuns {
     return { takesSlot, controller: new AbortController(), word: 'ack', progressAt: 0 };
   }
 
-  /** Notes that it begins before it begins (D-7). */
+  /** Stores that it begins, before it begins (D-7). */
   async #note(
     entry: Execution,
     running: Extract<Execution['record'], { command: CommandOrder }>,
@@ -197,7 +200,7 @@ export class ExecutionRuns {
       await entry.ready;
     } catch (error) {
       fault(error);
-      // Not recorded as begun, a crash would make it begin a second time: so it does not begin at all.
+      // If it is not stored as begun, a crash would make it begin a second time, so it does not begin at all.
       if (entry.record === running) await finish(entry, outcome('failed', 'state not writable'));
       return;
     }
@@ -216,7 +219,7 @@ export class ExecutionRuns {
       const unread = record.command.sealed !== undefined && !entry.readable;
       void this.#parts.finish(entry, unread ? outcome('failed', NO_KEY) : outcome('timed-out'));
     };
-    // Gateways' clocks differ: no clock makes more of it than there was.
+    // Gateways' clocks differ: none of them can extend the time.
     if (leftMs > 0) entry.deadline = setTimeout(timedOut, Math.min(timeoutMs, leftMs));
     else timedOut();
   }
@@ -229,7 +232,7 @@ export class ExecutionRuns {
     const { finish, started } = this.#parts;
     const travel = this.#travel(command);
     if (signal.aborted && !handler.options.goesOn?.(command)) {
-      // Canceled while it was being noted.
+      // Canceled while the begin was being stored.
       const end = outcomeOfError(signal.reason, signal);
       if (end) void finish(entry, end);
       return;
@@ -245,7 +248,7 @@ export class ExecutionRuns {
           signal,
           progress: (percent, note) => {
             checkProgress(percent, note);
-            // Notes travel as they are (X-8).
+            // Notes travel unencrypted (X-8).
             if (!over()) this.#progress(entry, live, percent, sealed ? undefined : note);
           },
         });
@@ -260,10 +263,10 @@ export class ExecutionRuns {
 
   #travel({ type, id, sealed }: CommandOrder): Travel {
     const secret = sealed !== undefined;
-    // Faults are logged, and the message may name what is secret.
+    // Faults are logged, and the message may contain a secret.
     const refused = ({ message }: Error) =>
       this.#parts.fault(
-        new Error(`${type} ${id}: what its handler gave could not travel${secret ? '' : `: ${message}`}`),
+        new Error(`${type} ${id}: its handler's result could not travel${secret ? '' : `: ${message}`}`),
       );
     return { refused, secret };
   }
@@ -289,13 +292,13 @@ export class ExecutionRuns {
   }
 }
 
-/** With its arguments; `null` for a secret command that cannot be read (yet). */
+/** The command with its arguments; `null` for a secret command that cannot be read (yet). */
 function readable({ record, readable }: Execution): CommandOrder | null {
   if (readable || !('command' in record)) return readable ?? null;
   return record.command.sealed ? null : record.command;
 }
 
-/** What cannot travel is refused where it is given. */
+/** Refuses a value that cannot travel where the handler passes it. */
 function checkProgress(percent: unknown, note: unknown): void {
   if (percent !== undefined && !(typeof percent === 'number' && percent >= 0 && percent <= 100)) {
     throw new RangeError(`progress: percent is ${String(percent)}, and must be a number from 0 to 100`);

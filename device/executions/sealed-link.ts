@@ -1,6 +1,6 @@
 /**
- * What the device has to say of an execution, and how it leaves: ends are sealed with the key that only the
- * device and its administration server have (R-8), everything else goes as it is.
+ * Sends reports about executions: results are authenticated with the key that only the device and its
+ * administration server have (R-8); everything else is sent unchanged.
  */
 import {
   type DeviceMessage,
@@ -12,7 +12,7 @@ import {
 import type { Outcome } from '../storage/store.ts';
 import type { DeviceKeys } from './device-keys.ts';
 
-/** The end of an execution, before it is sealed. */
+/** The outcome of an execution, before it is authenticated. */
 export interface EndReport {
   t: 'end';
   id: string;
@@ -54,7 +54,7 @@ export class ResultSealer {
     return encodeSealedBody(await this.#keys.seal(plain, sealedResultBytes(deviceId, id)));
   }
 
-  /** A result that cannot be sealed now is not sent: it is repeated like any unsettled one. */
+  /** A result that cannot be authenticated now is not sent: it is repeated like any unsettled one. */
   over(link: MessageLink, fault: (error: unknown) => void): Link {
     return {
       send: (report) => {

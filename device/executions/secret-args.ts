@@ -6,17 +6,17 @@ import type { GroupKeys } from './group-keys.ts';
 /** Reasons of secret commands that cannot be read (X-7). */
 export const NO_KEY = 'the key for its arguments did not come in time';
 export const UNREADABLE = 'its arguments do not open with the key they name';
-/** Reasons that tell nothing of arguments: operators see them in every list (X-8). */
+/** Reasons that reveal nothing about arguments: operators see them in every list (X-8). */
 const PLAIN: ReadonlySet<string | undefined> = new Set([undefined, NO_KEY, UNREADABLE, 'interrupted']);
 
-/** Whether what is told of a secret command has to be sealed. */
+/** Whether the result of a secret command must be sealed. */
 export function tellsSecrets({ reason, data }: Outcome): boolean {
   return data !== undefined || !PLAIN.has(reason);
 }
 
 /**
- * The secret command with its arguments (X-3); `null` while the key for them is not there, which is asked for
- * then; `unreadable` when they were not sealed for this command with that key.
+ * The secret command with its arguments (X-3). `null` while their key is missing, which is then requested.
+ * `unreadable` if they were not sealed for this command with that key.
  */
 export async function openArgs(
   order: CommandOrder,

@@ -13,7 +13,7 @@ export class ServerClock {
     this.#monotonic = monotonic;
   }
 
-  /** The time that a signature vouches for: no gateway can move it forward, and nothing moves it back. */
+  /** The time that signatures vouch for: no gateway can move it forward, and nothing moves it back. */
   get floor(): number {
     return this.#floor;
   }
@@ -23,14 +23,14 @@ export class ServerClock {
   }
 
   /**
-   * An order that verified was issued then. The floor follows no further than what the gateway says the time
-   * is: else a server whose clock was ahead for a while would have its later orders taken for expired.
+   * A verified order was issued at this time. The floor never passes the gateway's time: otherwise, after a
+   * server's clock ran ahead for a while, its later orders would count as expired.
    */
   verified(issuedAt: number): void {
     this.#floor = Math.max(this.#floor, Math.min(issuedAt, this.#told()));
   }
 
-  /** Milliseconds since the epoch; the floor as long as no gateway has told the time. */
+  /** Milliseconds since the epoch; the floor until a gateway has reported the time. */
   now(): number {
     return Math.max(this.#told(), this.#floor);
   }

@@ -1,18 +1,17 @@
 /**
- * What a handler gives, as it may travel: refused where it would arrive as something else (PROTOCOL.md, F-4
- * to F-6, R-4).
+ * Checks a handler's data: refuses values that would arrive as something else (PROTOCOL.md, F-4 to F-6, R-4).
  */
 import { LIMITS } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 
-/** Says what of the data cannot travel, and why. */
+/** Names the part of the data that cannot travel, and why. */
 export class CannotTravel extends Error {
   override readonly name = 'CannotTravel';
 }
 
 /**
- * A copy of plain data: null, booleans, finite numbers, text, and arrays and plain objects of these. What has
- * a `toJSON` is taken at its word, fields that are undefined are left out, and text loses NULs and halves of
+ * A copy of plain data: null, booleans, finite numbers, text, and arrays and plain objects of these. Objects
+ * with `toJSON` are replaced by its result, undefined fields are left out, and text loses NULs and halves of
  * characters. Throws `CannotTravel`.
  */
 export function travelling(data: unknown): unknown {
@@ -26,7 +25,7 @@ function copy(value: unknown, path: string, above: readonly object[], room: { by
       return spend(value, 1, room);
     case 'number':
       if (!Number.isFinite(value)) refuse(path, `is ${value}`);
-      // There is no other zero on the other side.
+      // The receiver has only one zero.
       return spend(value + 0, 1, room);
     case 'string': {
       const text = clip(value);
@@ -63,7 +62,7 @@ function container(value: object, path: string, above: readonly object[], room: 
   return made;
 }
 
-/** Of any page or context: its prototype, if it has one, is the last. */
+/** Plain in any page or context: its prototype, if any, has no prototype. */
 function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   return (
@@ -76,7 +75,7 @@ function kindOf(value: object): string {
   return typeof name === 'string' && name !== '' ? `an instance of ${name}` : 'no plain object';
 }
 
-/** Bytes it takes at least; stops before much is built of what is too large anyway. */
+/** A lower bound of its bytes; stops early if it is too large anyway. */
 function spend<T>(value: T, bytes: number, room: { bytes: number }): T {
   room.bytes -= bytes;
   if (room.bytes < 0) throw tooLong(LIMITS.resultBytes);

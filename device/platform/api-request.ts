@@ -1,8 +1,8 @@
-/** Requests to the administration server's HTTP API, and how they fail (E-6). */
+/** Requests to the administration server's HTTP API, and their failures (E-6). */
 import { LIMITS } from '../../protocol/index.ts';
 import { retryAfterMs } from './retry-after.ts';
 
-/** The platform's `fetch`, or one that takes another way. */
+/** The platform's `fetch`, or a replacement. */
 export type Fetch = (url: URL, init: RequestInit) => Promise<Response>;
 
 export interface ApiRequest {
@@ -11,7 +11,7 @@ export interface ApiRequest {
   /** Below the base URL, without a slash before it. */
   path: string;
   body: object;
-  /** Longest time, milliseconds; default 15 s. */
+  /** Time limit, milliseconds; default 15 s. */
   timeoutMs?: number | undefined;
   signal?: AbortSignal | undefined;
   fetch?: Fetch | undefined;
@@ -25,16 +25,16 @@ interface Failure {
   answer?: Record<string, unknown>;
 }
 
-/** There was no good answer. `temporary`: asking again later may help. */
+/** There was no valid answer. `temporary`: asking again later may help. */
 export class ApiError extends Error {
   override readonly name: string = 'ApiError';
   readonly temporary: boolean;
-  /** HTTP status; 0 where there was no answer. */
+  /** HTTP status; 0 without an answer. */
   readonly status: number;
   /** The server's word for what went wrong, or ''. */
   readonly code: string;
   readonly retryAfterMs: number | undefined;
-  /** What the server said, if that was JSON; perhaps not the server. */
+  /** The answer, if it was JSON; it may come from a third party. */
   readonly answer: Record<string, unknown>;
 
   constructor(message: string, failure: Failure = {}) {
@@ -48,7 +48,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Posts JSON and resolves with the answer's. Throws what `Refusal` makes of a failure. */
+/** Posts JSON and resolves with the answer's JSON. Throws the error that `Refusal` makes of a failure. */
 export async function apiPost(
   { server, path, body, timeoutMs = 15_000, signal, fetch = globalThis.fetch }: ApiRequest,
   Refusal: typeof ApiError = ApiError,
@@ -83,7 +83,7 @@ export async function apiPost(
   const detail = typeof json.detail === 'string' ? json.detail : json.title;
   const code = typeof json.code === 'string' ? json.code : '';
   throw new Refusal(typeof detail === 'string' ? detail : `HTTP ${status}`, {
-    // Whoever sits on the way, such as the login page of a network, answers as well.
+    // A third party, such as the login page of a network, may have answered.
     temporary: true,
     status,
     code,
@@ -94,7 +94,7 @@ export async function apiPost(
 
 class TooLong extends Error {}
 
-/** The whole body. At the bound the connection is dropped, whatever was still to come. */
+/** The whole body. Beyond the bound, the connection is dropped. */
 async function textOf({ body }: Response): Promise<string> {
   if (!body) return '';
   const reader = body.getReader();

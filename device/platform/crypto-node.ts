@@ -12,7 +12,8 @@ import { nodeHpke } from '../../protocol/hpke-node.ts';
 import { LIMITS, pkcs8, rawKey, spki } from '../../protocol/index.ts';
 import type { DeviceCrypto } from './crypto.ts';
 
-// Making a key object costs as much as using it: kept for as long as the caller keeps the raw key's array.
+// Creating a key object costs as much as using it: it is cached as long as the caller keeps the raw key's
+// array.
 const privateKeys = new WeakMap<Uint8Array, KeyObject>();
 const publicKeys = new WeakMap<Uint8Array, KeyObject>();
 
@@ -25,7 +26,7 @@ function cached(map: WeakMap<Uint8Array, KeyObject>, raw: Uint8Array, make: () =
   return key;
 }
 
-/** All by OpenSSL: synchronous inside, which is faster than WebCrypto's thread pool at these sizes. */
+/** Uses OpenSSL, synchronously: at these sizes faster than WebCrypto's thread pool. */
 export const nodeCrypto: DeviceCrypto = {
   ...nodeHpke,
   async generate() {

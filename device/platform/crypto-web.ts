@@ -7,7 +7,7 @@ const AES = 'AES-GCM';
 
 type KeyUse = Parameters<typeof globalThis.crypto.subtle.generateKey>[2][number];
 
-/** All by WebCrypto (Chrome 137, Firefox 130, Safari 17, and Node). */
+/** Uses WebCrypto (Chrome 137, Firefox 130, Safari 17, and Node). */
 export const webCrypto: DeviceCrypto = {
   async generate() {
     return makePair(ED25519, ['sign', 'verify']);

@@ -17,6 +17,6 @@ export interface DeviceCrypto extends HpkePlatform {
   sha256(bytes: Uint8Array): Promise<Uint8Array>;
   /** HMAC-SHA-512 cut to its first 32 bytes (R-8). */
   mac(key: Uint8Array, bytes: Uint8Array): Promise<Uint8Array>;
-  /** `false` for whatever does not verify, a malformed key or signature included. */
+  /** `false` for anything that does not verify, including a malformed key or signature. */
   verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>;
 }

@@ -9,7 +9,7 @@ import {
 } from '../../protocol/index.ts';
 import type { FrameCipher } from '../../tunnel/index.ts';
 
-/** A tunnel's cipher by OpenSSL: at once, which costs least at these sizes. */
+/** A tunnel's cipher by OpenSSL, synchronously, which costs least at these sizes. */
 export function nodeFrameCipher(key: Uint8Array, side: TunnelSide): FrameCipher {
   const other = side === 'device' ? 'operator' : 'device';
   return new NodeFrameCipher(keyOf(key, side), keyOf(key, other));

@@ -4,7 +4,7 @@ import { webCrypto } from './crypto-web.ts';
 
 const AES = 'AES-GCM';
 
-/** Ciphers of tunnels by WebCrypto: later, and not always in turn. */
+/** Ciphers of tunnels by WebCrypto: asynchronous, and not always in order. */
 export const webFrameCipher: MakeFrameCipher = async (key, side) => {
   const { subtle } = globalThis.crypto;
   const keyOf = async (end: TunnelSide, use: 'encrypt' | 'decrypt') => {
@@ -24,7 +24,7 @@ export const webFrameCipher: MakeFrameCipher = async (key, side) => {
       try {
         return new Uint8Array(await subtle.decrypt({ name: AES, iv: sealNonce(counter) }, other, sealed));
       } catch {
-        // The only reason it has: it does not open.
+        // The only possible reason: it does not open.
         return null;
       }
     },

@@ -1,7 +1,7 @@
 /**
- * The way through an HTTP proxy (CONNECT, RFC 9110, 9.3.6), for all that this side dials: `HTTP_PROXY`,
- * `HTTPS_PROXY` and `NO_PROXY`, also in lower case, as curl and Go read them. Names are left to the proxy to
- * look up.
+ * Connections through an HTTP proxy (CONNECT, RFC 9110, 9.3.6), for everything that this side dials:
+ * `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, also in lower case, as curl and Go read them. The proxy
+ * resolves names.
  */
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
@@ -19,7 +19,8 @@ const isSecure = ({ protocol }: URL): boolean => protocol === 'https:' || protoc
 const portOf = (url: URL): number => Number(url.port) || (isSecure(url) ? 443 : 80);
 
 /**
- * The proxy for this URL, or `null`; never for this machine itself. Throws for a variable that names none.
+ * The proxy for this URL, or `null`; never for this machine itself. Throws if the variable does not name a
+ * proxy.
  */
 export function proxyFor(url: URL, env: Environment = process.env): URL | null {
   const name = isSecure(url) ? 'https_proxy' : 'http_proxy';
@@ -36,7 +37,7 @@ export function proxyFor(url: URL, env: Environment = process.env): URL | null {
 }
 
 /**
- * `NO_PROXY`: `*`, names with their subdomains, addresses, ranges such as 10.0.0.0/8; each perhaps with a
+ * `NO_PROXY`: `*`, names with their subdomains, addresses, ranges such as 10.0.0.0/8; each with an optional
  * port.
  */
 function excluded(host: string, port: number, list: string): boolean {
@@ -63,12 +64,12 @@ function inRange(host: string, range: string): boolean {
   return ranges.check(host, name);
 }
 
-/** Longest time for a proxy to lead somewhere, milliseconds. */
+/** Time limit for a connection through a proxy, milliseconds. */
 const CONNECT_MS = 10_000;
 
 /**
- * A connection to the URL's host, plain TCP, through the proxy; settles within 10 s, and at once when
- * `signal` says so.
+ * A plain TCP connection to the URL's host through the proxy; settles within 10 s, and at once when `signal`
+ * aborts.
  */
 export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Promise<Socket> {
   const target = `${url.hostname}:${portOf(url)}`;
@@ -118,9 +119,8 @@ export function connectThrough(proxy: URL, url: URL, signal?: AbortSignal): Prom
 }
 
 /**
- * To be spread into the options of a request through `proxyAgent`. While the proxy is asked, the request has
- * no socket, and to destroy it then, by its own signal too, tells nobody: whoever may give it up says so to
- * the connection as well.
+ * Spread it into the options of a request through `proxyAgent`. While the proxy connects, the request has no
+ * socket, so destroying it has no effect on the connection: pass the signal to the connection as well.
  */
 export function connectUntil(signal: AbortSignal): { connectSignal: AbortSignal } {
   return { connectSignal: signal };
@@ -134,14 +134,12 @@ export function secured(socket: Socket, url: URL, ca: Authorities): Socket {
 
 export interface ProxyAgentOptions {
   ca?: Authorities;
-  /** Whether connections serve several requests, one after the other. */
+  /** Whether connections are reused for several requests. */
   keepAlive?: boolean;
   env?: Environment;
 }
 
-/**
- * For requests of node:http and for `ws`; `undefined` where no proxy is meant. One agent serves one origin.
- */
+/** For requests of node:http and for `ws`; `undefined` without a proxy. One agent serves one origin. */
 export function proxyAgent(
   url: URL,
   { ca, keepAlive = false, env = process.env }: ProxyAgentOptions = {},
@@ -166,7 +164,7 @@ export function proxyAgent(
       { connectSignal }: Partial<ReturnType<typeof connectUntil>>,
       made: (error: unknown, socket?: Socket) => void,
     ) => {
-      // node:http may take over the options of an earlier request, which is over.
+      // node:http may reuse the options of an earlier request, which is over.
       connect(connectSignal?.aborted ? undefined : connectSignal).then(
         (socket) => made(null, socket),
         (error) => made(error),
@@ -175,7 +173,7 @@ export function proxyAgent(
   });
 }
 
-/** `fetch`, and where a proxy is meant, a request through it with all that this program needs of `fetch`. */
+/** `fetch`, or with a proxy, a request through it that supports what this program needs of `fetch`. */
 export function proxyFetch(env: Environment = process.env): Fetch {
   const agents = new Map<string, HttpAgent | undefined>();
   return (url, init) => {
@@ -211,7 +209,7 @@ async function request(url: URL, init: RequestInit, agent: HttpAgent): Promise<R
   });
 }
 
-/** Read as far as it is asked for; canceled, its connection is dropped. */
+/** Reads only as much as requested; cancelling drops the connection. */
 function bodyOf(response: IncomingMessage, signal?: AbortSignal | null): ReadableStream<Uint8Array> {
   const chunks: AsyncIterator<Buffer> = response[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>(

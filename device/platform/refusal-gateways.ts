@@ -4,7 +4,7 @@ import { dialable } from './dialable.ts';
 /** Entries that are read; a gateway names no more (C-5). */
 const MAX = 8;
 
-/** A Pushpoint-Gateways header: `name url, name url`. What is not like that is left out. */
+/** A Pushpoint-Gateways header: `name url, name url`. Other entries are left out. */
 export function refusalGateways(header: string | string[] | undefined): GatewayAddress[] {
   if (header === undefined) return [];
   return [header]

@@ -1,4 +1,4 @@
-/** Nobody is sent away for longer than this, whatever a header says. */
+/** Longest pause that a header can cause. */
 const LONGEST_MS = 3_600_000;
 
 /**

@@ -12,7 +12,7 @@ export interface WsOptions {
   handshakeTimeoutMs?: number;
 }
 
-/** Dials with the `ws` package, through a proxy where the environment names one. */
+/** Dials with the `ws` package, through a proxy if the environment names one. */
 export function wsDial(options: WsOptions = {}): Dial {
   return (url, events) => {
     const agent = proxyAgent(new URL(url), options);
@@ -44,7 +44,7 @@ export function wsDial(options: WsOptions = {}): Dial {
       if (elsewhere.length > 0) refusal.gateways = elsewhere;
       response.resume();
       request.destroy();
-      // With this listener in place ws leaves the rest to us, and reports the end itself after terminate.
+      // With this listener, ws leaves the rest to the caller, and reports the end itself after terminate.
       socket.terminate();
     });
     socket.on('error', (error) => {

@@ -1,6 +1,6 @@
 import type { GatewayAddress } from '../../protocol/index.ts';
 
-/** A WebSocket as the SDK sees it, so that `ws`, a browser's own, or a program's can carry a connection. */
+/** The SDK's view of a WebSocket, so that `ws`, a browser's WebSocket, or a program's own can be used. */
 export interface DeviceSocket {
   send(frame: Uint8Array): void;
   close(code: number, reason: string): void;
@@ -11,12 +11,12 @@ export interface DeviceSocket {
 }
 
 export interface SocketClosed {
-  /** Close code; 1006 where the connection ended without one. */
+  /** Close code; 1006 if the connection ended without one. */
   code: number;
   reason: string;
   /** What an HTTP refusal's Retry-After asked for, milliseconds. */
   retryAfterMs?: number;
-  /** Where an HTTP refusal sends the device instead (C-5). */
+  /** Gateways that an HTTP refusal names (C-5). */
   gateways?: GatewayAddress[];
 }
 

@@ -15,16 +15,16 @@ export type WebSocketConstructor = new (url: string, protocol: string) => WebSoc
 export interface WebSocketEvents {
   opened(): void;
   message(data: unknown): void;
-  /** Once, and nothing after it. */
+  /** Called once; nothing follows. */
   closed(why: { code: number; reason: string }): void;
 }
 
-/** The browser's own, looked up when it is needed: Node 20 has none. */
+/** The browser's WebSocket, looked up when needed: Node 20 has none. */
 export function browserWebSocket(): WebSocketConstructor {
   return (globalThis as unknown as { WebSocket: WebSocketConstructor }).WebSocket;
 }
 
-/** A browser's WebSocket with an end that comes once, in the way a page may close it. */
+/** A browser's WebSocket that reports its end once, and closes in the way a page may. */
 export function openWebSocket(
   WebSocketClass: WebSocketConstructor,
   url: string,
@@ -51,7 +51,7 @@ export function openWebSocket(
     // Of the codes below 3000 a browser lets a page send 1000 only.
     close: (code: number, reason: string) => socket.close(code < 3000 ? 1000 : code, reason.slice(0, 40)),
     terminate: () => {
-      // A browser cannot drop a connection: it is closed, and not listened to any more.
+      // A browser cannot drop a connection: it is closed, and later events are ignored.
       socket.close();
       queueMicrotask(() => end(1006, ''));
     },

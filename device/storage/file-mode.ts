@@ -2,15 +2,15 @@ import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { chmod, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** Makes the folder, readable by its owner only, also where it was there with other modes. */
+/** Creates the folder, readable by its owner only; changes the mode of an existing one. */
 export async function privateFolder(path: string): Promise<void> {
   makeFolder(path);
   await chmod(path, 0o700);
 }
 
 /**
- * Makes a folder and those above it, mode 0700; one that is there stays as it is. Not `recursive`: where a
- * file system makes nothing (/proc) Node.js tries for ever.
+ * Creates a folder and its parents, mode 0700; leaves existing ones unchanged. Not `recursive`: on a file
+ * system that creates nothing (/proc), Node.js tries for ever.
  */
 export function makeFolder(path: string): void {
   try {
@@ -25,7 +25,7 @@ export function makeFolder(path: string): void {
   mkdirSync(path, { mode: 0o700 });
 }
 
-/** Makes a rename in the folder of `path` last (it is only in the cache before). */
+/** Syncs the folder of `path`, so that a rename in it survives a crash. */
 export async function syncFolder(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   const folder = await open(dirname(path), 'r');
@@ -36,7 +36,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Replaces a file as a whole, mode 0600: after a crash there is the old one or the new one. */
+/** Replaces a file as a whole, mode 0600: after a crash, either the old or the new one exists. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const next = `${path}.new`;
   const file = await open(next, 'w', 0o600);

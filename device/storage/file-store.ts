@@ -15,7 +15,7 @@ import {
   type StoredDevice,
 } from './store.ts';
 
-/** The journal is rewritten when it is longer than this and mostly history. */
+/** The journal is rewritten if it is longer than this and consists mostly of history. */
 const COMPACT_ABOVE_BYTES = 1 << 20;
 
 /**
@@ -44,7 +44,7 @@ export class FileStore implements DeviceStore {
     this.#release = release;
   }
 
-  /** Makes the folder where there is none. Throws `FolderInUse` while another program has it open. */
+  /** Creates the folder if it is missing. Throws `FolderInUse` while another program has it open. */
   static async open(folder: string): Promise<FileStore> {
     await privateFolder(folder);
     const release = await lockFolder(folder);
@@ -73,7 +73,7 @@ export class FileStore implements DeviceStore {
   async append(entries: JournalEntry[]): Promise<void> {
     if (this.#closed) throw new Error('the store is closed');
     for (const entry of entries) this.#view.apply(entry);
-    // Not through #inOrder: the journal orders its writers itself, and lets them share a sync.
+    // Not through #inOrder: the journal orders its writers itself, and they share a sync.
     if (this.#compacting) await this.#compacting;
     await this.#journal.append(entries.map(toLine));
     if (this.#journal.bytes > this.#compactAbove && !this.#compacting) {
@@ -95,7 +95,7 @@ export class FileStore implements DeviceStore {
 
   async #compact(): Promise<void> {
     await this.#journal.rewrite(this.#view.entries().map(toLine));
-    // What is live may itself be long: leave room, so that the journal is not rewritten at every entry.
+    // The live part itself may be long: leave room, so that the journal is not rewritten at every entry.
     this.#compactAbove = Math.max(COMPACT_ABOVE_BYTES, this.#journal.bytes * 2);
   }
 
@@ -124,7 +124,7 @@ export class FileStore implements DeviceStore {
 
 /* Binary fields travel as base64url in both files. */
 
-/** Sealed arguments are the only binary of the journal. */
+/** Sealed arguments are the only binary data of the journal. */
 function toLine(entry: JournalEntry): unknown {
   const sealed = sealedOf(entry);
   if (!sealed) return entry;

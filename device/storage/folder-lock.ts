@@ -1,6 +1,6 @@
 /**
  * One program at a time in a state folder. The lock is a file that names its holder by process id and start
- * time; that of a holder that is gone is taken over.
+ * time; the lock of a holder that is gone is taken over.
  */
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,13 +12,16 @@ export class FolderInUse extends Error {
   }
 }
 
-/** Start time of a process since boot where the system tells it: process ids come again, pairs do not. */
+/**
+ * Start time of a process since boot, if the system has it: process ids are reused, pairs of id and start
+ * time are not.
+ */
 async function startTime(pid: number): Promise<string> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '-';
   } catch {
-    // No /proc (not Linux), or no such process; alive() tells these apart by signal 0.
+    // No /proc (not Linux), or no such process; alive() distinguishes these by signal 0.
     return '-';
   }
 }
@@ -43,7 +46,7 @@ async function readOr(path: string, otherwise: string): Promise<string> {
   }
 }
 
-/** Throws `FolderInUse`. Returns what releases the lock. */
+/** Throws `FolderInUse`. Returns a function that releases the lock. */
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   const mine = `${process.pid} ${await startTime(process.pid)}`;
@@ -52,7 +55,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   try {
     for (let tries = 0; tries < 5; tries++) {
       try {
-        // link fails where the name exists, and the file has its content from the first moment.
+        // link fails if the name exists, and the file has its content from the first moment.
         await link(draft, path);
         return () => rm(path, { force: true });
       } catch (error) {
@@ -69,7 +72,7 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-/** Takes away the lock of a holder that is gone; another's, taken in between, is put back. */
+/** Removes the lock of a holder that is gone; puts back another holder's lock taken in between. */
 async function discard(path: string, holder: string, aside: string): Promise<void> {
   try {
     await rename(path, aside);

@@ -1,6 +1,6 @@
 /**
- * An append-only file of JSON lines, each with the CRC-32 of its text before it. A line that a crash tore, or
- * a disk spoilt, is skipped and the others still count; writers that wait together share one fsync.
+ * An append-only file of JSON lines, each after the CRC-32 of its text. A line damaged by a crash or a disk
+ * is skipped, and the others still count; writers that wait together share one fsync.
  */
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { crc32 } from './crc32.ts';
@@ -70,7 +70,7 @@ export class JournalFile {
     });
   }
 
-  /** Writes `values` to a new file that takes this one's place; nothing may be appended meanwhile. */
+  /** Writes `values` to a new file that replaces this one; nothing may be appended meanwhile. */
   async rewrite(values: unknown[]): Promise<void> {
     await this.#flushing;
     const next = `${this.#path}.new`;
@@ -96,7 +96,7 @@ export class JournalFile {
   }
 
   async #flush(): Promise<void> {
-    // One turn later, so that everything asked for in this turn goes in together.
+    // One turn later, so that all entries of this turn are written together.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;

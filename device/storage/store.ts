@@ -1,4 +1,4 @@
-/** What a device must not forget: who it is, where to go, and what became of its executions. */
+/** What a device must not forget: its identity, its gateways, and its executions. */
 import type {
   CommandOrder,
   GatewayAddress,
@@ -8,10 +8,10 @@ import type {
 } from '../../protocol/index.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 
-/** Who the device is, since its enrolment. */
+/** The device's identity since its enrolment. */
 export interface DeviceIdentity {
   deviceId: string;
-  /** What it shares with its administration server, 32 bytes (R-8), and which one in turn it is. Secret. */
+  /** The secret that it shares with its administration server, 32 bytes (R-8), and its generation. Secret. */
   secret: Uint8Array;
   generation: number;
   /** The installation it enrolled at. */
@@ -21,12 +21,12 @@ export interface DeviceIdentity {
 }
 
 export interface DeviceState {
-  /** Made before enrolling is tried, so that a second try is known to be the same device. */
+  /** Created before the first attempt to enrol, so that a second attempt is the same device. */
   key?: DeviceKey;
-  /** Asked for, and not confirmed by a membership yet (K-6): either may be the one that counts. */
+  /** Requested, and not confirmed by a membership yet (K-6): either key may be the valid one. */
   nextKey?: DeviceKey | undefined;
   identity?: DeviceIdentity;
-  /** The name it enrolled with; absent once it had another. */
+  /** The name it enrolled with; absent once it has had another. */
   enrolledAs?: string | undefined;
   gateways: GatewayAddress[];
   /** Addresses of earlier lists that are tried after those of `gateways` (G-1). */
@@ -48,7 +48,7 @@ export interface GroupKey extends GroupKeyName {
   key: Uint8Array;
 }
 
-/** An outcome as it is reported; `data` is JSON. */
+/** A reported outcome; `data` is JSON. */
 export interface Outcome {
   state: ReportableState;
   reason?: string;
@@ -81,7 +81,7 @@ export interface Marks {
 
 export type JournalEntry =
   | { put: ExecutionRecord }
-  /** With the signed time that allows it (D-10), so that the one is never recorded without the other. */
+  /** With the signed time that allows it (D-10), so that neither is stored without the other. */
   | { forget: string; issuedAt: number }
   | { marks: Marks };
 
@@ -92,14 +92,14 @@ export interface StoredDevice {
 }
 
 /**
- * Both writing methods resolve when what they were given would survive the loss of the program, and reject
- * when it may not. Calls may overlap; their effects are in the order of the calls.
+ * Both writing methods resolve when the data would survive a crash of the program, and reject if it might
+ * not. Calls may overlap; they take effect in the order of the calls.
  */
 export interface DeviceStore {
   load(): Promise<StoredDevice>;
   /** Replaces the state. */
   saveState(state: DeviceState): Promise<void>;
-  /** Applies the entries, in order, all or (after a crash) a beginning of them. */
+  /** Applies the entries in order: all of them or, after a crash, the first ones. */
   append(entries: JournalEntry[]): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /**
- * One tab or worker of an origin at a time, by Web Locks: the browser releases the lock of whoever is gone.
+ * One tab or worker of an origin at a time, by Web Locks: the browser releases the lock of one that is gone.
  */
 
 /* The part that is used here; the compiler's browser library is not loaded for Node. */
@@ -23,7 +23,7 @@ export class StoreInUse extends Error {
 }
 
 /**
- * Returns what releases the lock. With `wait` it resolves once the others have released it. Throws
+ * Returns a function that releases the lock. With `wait` it resolves once the others have released it. Throws
  * `StoreInUse`.
  */
 export async function lockStore(

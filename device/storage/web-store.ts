@@ -54,10 +54,10 @@ function completed(transaction: Transaction): Promise<void> {
 }
 
 export interface WebStoreOptions {
-  /** Waits until no other tab has the database open, in place of failing; `signal` ends the wait. */
+  /** Waits until no other tab has the database open, instead of failing; `signal` ends the wait. */
   wait?: boolean;
   signal?: AbortSignal;
-  /** `false`: the program sees to it that one tab or worker has it open at a time. */
+  /** `false`: the program itself ensures that only one tab or worker has it open at a time. */
   lock?: boolean;
   factory?: Factory;
 }
@@ -76,7 +76,7 @@ export class WebStore implements DeviceStore {
     this.#release = release;
   }
 
-  /** Throws `StoreInUse`, and an error that says so where the browser has no Web Locks. */
+  /** Throws `StoreInUse`, or an error that says so if the browser has no Web Locks. */
   static async open(name = 'pushpoint', options: WebStoreOptions = {}): Promise<WebStore> {
     const factory = options.factory ?? (globalThis as unknown as { indexedDB: Factory }).indexedDB;
     const release = options.lock === false ? () => {} : await lockStore(name, options);

@@ -1,10 +1,9 @@
 /**
- * What tunnels may reach, by the device's own word (T-12): entries such as `22`, `127.0.0.1:5432`,
- * `db.internal:5432` or `[::1]:22`. A port alone means this device itself. Nothing is allowed that is not
- * named.
+ * The device's own list of what tunnels may reach (T-12): entries such as `22`, `127.0.0.1:5432`,
+ * `db.internal:5432` or `[::1]:22`. A port alone means this device itself. Nothing else is allowed.
  */
 
-/** Names of the device itself; only these are meant by a port alone. */
+/** Names of the device itself; a port alone covers only these. */
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
 interface Entry {

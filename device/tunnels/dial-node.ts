@@ -1,6 +1,6 @@
 /**
- * Dials the legs of tunnels, with a WebSocket client of their own: most of what a tunnel costs at its ends is
- * spent here, and a general client allocates and copies for every message.
+ * Dials the legs of tunnels with a special WebSocket client: most of a tunnel's cost at its ends arises here,
+ * and a general client allocates and copies for every message.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -17,14 +17,14 @@ export interface LegDialOptions {
   handshakeTimeoutMs?: number;
 }
 
-/** HTTP answers of something that has no tunnels, and never will while it is what it is. */
+/** HTTP statuses of a server without tunnels, which will not change by retrying. */
 const NO_TUNNELS = new Set([400, 404, 426]);
 const LOOPBACK = /^(127\.[0-9.]+|\[::1\]|localhost)$/;
 const HEAD_BYTES = 16 * 1024;
-/** Of the other side to close the connection after a close frame. */
+/** Time for the other side to close the connection after a close frame. */
 const CLOSE_MS = 5_000;
 /**
- * Bytes that wait to be sent; with more, pings stay unanswered: whoever only asks and never reads must not
+ * Bytes that may wait to be sent; beyond that pings stay unanswered, so that a peer that never reads cannot
  * fill memory.
  */
 const PONG_BACKLOG = 8 * 1024 * 1024;
@@ -38,13 +38,13 @@ export function wsLegDial(options: LegDialOptions = {}): LegDial {
 
 class NodeLegSocket implements LegSocket {
   readonly #events: LegSocketEvents;
-  /** `null` until a proxy has led there. */
+  /** `null` until the proxy has connected. */
   #socket: Socket | null = null;
   readonly #abort = new AbortController();
   readonly #masked: boolean;
   readonly #key = randomBytes(16).toString('base64');
   readonly #reader: LegFrameReader;
-  /** Of the HTTP answer; `null` once it is read. */
+  /** The HTTP answer so far; `null` once it is read. */
   #head: Buffer | null = Buffer.alloc(0);
   #timer: NodeJS.Timeout | undefined;
   #corked = false;
@@ -73,7 +73,7 @@ class NodeLegSocket implements LegSocket {
       },
     });
     this.#timer = setTimeout(() => this.#give('no answer'), options.handshakeTimeoutMs ?? 10_000);
-    // Whoever dials listens from the next turn on.
+    // The caller attaches its listeners by the next turn.
     this.#dial(url, options).catch((error: Error) => {
       this.#reason ||= error.message;
       this.#closed();
@@ -108,7 +108,7 @@ class NodeLegSocket implements LegSocket {
     this.#attach(socket, url, secure ? 'secureConnect' : 'connect');
   }
 
-  /** `ready` is the event after which the request goes out; `null`: now. */
+  /** `ready` is the event after which the request is sent; `null`: now. */
   #attach(socket: Socket, url: URL, ready: 'connect' | 'secureConnect' | null): void {
     this.#socket = socket;
     if (ready) socket.on(ready, () => socket.write(this.#request(url)));
@@ -149,7 +149,7 @@ class NodeLegSocket implements LegSocket {
     this.#socket?.destroy();
   }
 
-  /** All that is sent at one time goes into one write. */
+  /** Gathers everything sent at one time into one write. */
   #send(opcode: number, payload: readonly Uint8Array[]): void {
     const socket = this.#socket;
     if (this.#closing || this.#head !== null || !socket?.writable) return;
@@ -171,7 +171,7 @@ class NodeLegSocket implements LegSocket {
     else this.#answer(Buffer.concat([this.#head, data.subarray(0, bytes)]));
   }
 
-  /** What did not come into the reader's own memory. */
+  /** Data that did not arrive in the reader's own memory. */
   #readInto(chunk: Buffer): void {
     if (this.#head !== null) {
       this.#answer(Buffer.concat([this.#head, chunk]));
@@ -186,7 +186,7 @@ class NodeLegSocket implements LegSocket {
     }
   }
 
-  /** The HTTP answer, as far as it has come. */
+  /** Reads the HTTP answer, as far as it has arrived. */
   #answer(head: Buffer): void {
     this.#head = head;
     const end = head.indexOf('\r\n\r\n');
@@ -219,7 +219,7 @@ class NodeLegSocket implements LegSocket {
     clearTimeout(this.#timer);
     this.#head = null;
     this.#events.opened();
-    // What came behind the answer.
+    // Data after the answer.
     const rest = head.subarray(end + 4);
     if (rest.length > HEAD_BYTES) {
       this.#give('too much at once');
@@ -270,7 +270,7 @@ class NodeLegSocket implements LegSocket {
   }
 }
 
-/** Several addresses were tried, and nobody listens at any of them. */
+/** Several addresses were tried, and none of them has a listener. */
 function isRefused(error: unknown): boolean {
   return (
     error instanceof AggregateError &&

@@ -1,7 +1,6 @@
 /**
- * WebSocket frames as a leg needs them (RFC 6455, section 5). Whole messages are handed on where they were
- * read to: nothing is allocated for one, which at hundreds of megabytes a second is what garbage collection
- * would take most of the time for.
+ * WebSocket frames for a leg (RFC 6455, section 5). Whole messages are passed on in the buffer they were read
+ * into: at hundreds of megabytes a second, allocations would make garbage collection take most of the time.
  */
 import { randomBytes } from 'node:crypto';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
@@ -21,7 +20,7 @@ export interface LegFrameEvents {
   message(payload: Buffer, isBinary: boolean): void;
   /** Ping, pong or close; `payload` is only valid during the call. */
   control(opcode: number, payload: Buffer): void;
-  /** Not what a server may send. Nothing follows. */
+  /** A frame that a server may not send. Nothing follows. */
   fault(code: 1002 | 1009, reason: string): void;
 }
 
@@ -40,12 +39,12 @@ export class LegFrameReader {
     this.#events = events;
   }
 
-  /** Where the next bytes are to be read to. */
+  /** Where to read the next bytes into. */
   get room(): Buffer {
     return this.#buffer.subarray(this.#filled, this.#filled + READ_BYTES);
   }
 
-  /** Of the room, so many bytes have been filled. */
+  /** This many bytes of the room have been filled. */
   filled(bytes: number): void {
     if (this.#over) return;
     const data = this.#buffer;
@@ -60,12 +59,12 @@ export class LegFrameReader {
     this.#filled = end - at;
   }
 
-  /** Nothing is handed on any more. */
+  /** Nothing is passed on any more. */
   stop(): void {
     this.#over = true;
   }
 
-  /** The frame at `at`; its length, 0 when it has not all come. */
+  /** Reads the frame at `at`; returns its length, 0 if it is incomplete. */
   #take(at: number, end: number): number {
     const data = this.#buffer;
     if (end - at < 2) return 0;
@@ -103,7 +102,7 @@ export class LegFrameReader {
       this.#events.message(payload, opcode === OPCODE.binary);
       return;
     }
-    // Who sends nothing in many fragments must not fill memory with them.
+    // Many empty fragments must not fill memory.
     if (payload.length > 0 || this.#parts.length === 0) this.#parts.push(Buffer.from(payload));
     this.#partsLength += payload.length;
     if (!continued) this.#opcode = opcode;

@@ -1,14 +1,11 @@
-/**
- * Streams of tunnels and Node's own: what comes from one goes into the other, each direction with its own
- * end.
- */
+/** Connects streams of tunnels with Node's streams; each direction has its own end. */
 import { connect, Socket } from 'node:net';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { TUNNEL_LIMITS } from '../../protocol/index.ts';
 import type { StreamHandlers, TunnelStream } from '../../tunnel/index.ts';
 import type { ServeStream, TunnelTarget } from './tunnels.ts';
 
-/** Time for a TCP connection to what the tunnel leads to, milliseconds. */
+/** Time limit for the TCP connection to the target, milliseconds. */
 const CONNECT_MS = 10_000;
 
 /** Serves a stream with a TCP connection to `target`. */
@@ -36,21 +33,19 @@ export function tcpConnect(target: TunnelTarget): ServeStream {
   };
 }
 
-/**
- * From here on memory is used again: garbage collection of large blocks takes longer than copying into them.
- */
+/** Blocks of at least this size are reused: collecting large blocks takes longer than copying into them. */
 const LARGE = 16 * 1024;
 /** As many as a stream's window has. */
 const MOST_SPARE = TUNNEL_LIMITS.streamWindow / TUNNEL_LIMITS.dataBytes;
 
-/** Copies of what is only valid during a call. */
+/** Copies data that is only valid during a call. */
 class Copies {
   readonly #spare: Buffer[] = [];
   readonly #again: boolean;
 
   /**
-   * `again`: memory may be used again when its write is done. A socket has no use for it then; other streams
-   * may hand it on.
+   * `again`: the memory may be reused once its write is done. A socket no longer needs it then; other streams
+   * may pass it on.
    */
   constructor(again: boolean) {
     this.#again = again;
@@ -83,10 +78,7 @@ export function joinSocket(
   return joinStreams(stream, socket, socket, why);
 }
 
-/**
- * Joins a stream with what is read from `input` and written to `output`: standard input and output, for
- * example.
- */
+/** Connects a stream with an `input` and an `output`, for example standard input and output. */
 export function joinStreams(
   stream: TunnelStream,
   input: Readable,
@@ -137,11 +129,11 @@ export function joinStreams(
     },
     closed: (reset) => {
       if (!reset) return;
-      // What is cut short must not look like an end. What has ended is not: a reset while the end is on its
-      // way fails, and libuv keeps the descriptor for ever.
+      // A truncated stream must not look like an end. A stream that has ended is not reset: a reset during
+      // the shutdown fails, and libuv keeps the descriptor for ever.
       const cutShort = !output.writableEnded || output.writableLength > 0;
-      // A pipe is a Socket as well and cannot be reset: its reader sees an end, and the exit code says the
-      // rest.
+      // A pipe is also a Socket and cannot be reset: its reader sees an end, and the exit code reports the
+      // failure.
       const tcp = output instanceof Socket && !output.connecting && output.remotePort !== undefined;
       if (tcp && cutShort) output.resetAndDestroy();
       input.destroy();

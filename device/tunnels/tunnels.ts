@@ -31,13 +31,13 @@ export interface TunnelTarget {
   port: number;
 }
 
-/** Serves a stream: what it returns hears of it. To refuse, call `stream.reset`. */
+/** Serves a stream: returns the stream's handlers. To refuse, call `stream.reset`. */
 export type ServeStream = (stream: TunnelStream) => StreamHandlers;
 
 export interface DeviceTunnelOptions {
   /**
-   * What tunnels may reach: `22` (a port of this device), `db.internal:5432`. Nothing by default. Each is
-   * connected to by TCP, unless `serve` takes it.
+   * What tunnels may reach: `22` (a port of this device), `db.internal:5432`. Nothing by default. The device
+   * connects by TCP, unless `serve` takes the stream.
    */
   allow?: readonly (string | number)[];
   /** Targets that the program serves itself. */
@@ -65,7 +65,7 @@ export interface TunnelNews {
 export interface DeviceTunnelEvents {
   opened(news: TunnelNews): void;
   ended(news: TunnelNews): void;
-  /** A stream was not let through. */
+  /** A stream was refused. */
   refused(news: TunnelNews): void;
 }
 
@@ -77,14 +77,14 @@ interface OpenTunnel {
 
 type Dialing = DeviceTunnelOptions & { dial: LegDial; cipher: MakeFrameCipher };
 
-/** Whose tunnels they are: the keys of tunnels are encrypted for this device. */
+/** The device: keys of tunnels are encrypted for it. */
 export interface TunnelOwner {
   deviceId: string;
   secret: Uint8Array;
   crypto: DeviceCrypto;
 }
 
-/** Makes the tunnels of one device. Throws when an entry of `allow` is none. */
+/** Creates the tunnels of one device. Throws if an entry of `allow` is invalid. */
 export type MakeTunnels = (events: DeviceTunnelEvents) => DeviceTunnels;
 
 /** The longest time a timer takes, milliseconds. */
@@ -97,7 +97,7 @@ export class DeviceTunnels {
   readonly #open = new Map<string, OpenTunnel>();
   #stopped = false;
 
-  /** Throws when an entry of `allow` is none. */
+  /** Throws if an entry of `allow` is invalid. */
   constructor(options: Dialing, events: DeviceTunnelEvents) {
     this.#options = options;
     this.#events = events;
@@ -108,7 +108,7 @@ export class DeviceTunnels {
     return this.#open.size;
   }
 
-  /** `tunnel.open`: resolves once this end is in. Throws `Rejected` for what is not allowed here. */
+  /** `tunnel.open`: resolves once this end has joined. Throws `Rejected` for a target that is not allowed. */
   async open(command: Command, owner: TunnelOwner): Promise<Record<string, never>> {
     const { target, ticket, lifeMs, resume, key } = argsOf(command);
     if (this.#stopped) throw new Rejected('the device stops');
@@ -178,13 +178,13 @@ export class DeviceTunnels {
     );
     const entry: OpenTunnel = { tunnel, target, life: undefined };
     this.#open.set(ticket.tunnel, entry);
-    // The gateway sees to it as well; a gateway is not what the device relies on.
+    // The gateway enforces it as well, but the device does not rely on gateways.
     entry.life = setTimeout(() => this.#end(ticket.tunnel, 'life'), Math.min(lifeMs, TIMER_MAX_MS));
     await tunnel.start();
     this.#events.opened(news);
   }
 
-  /** Every stream is looked at, whatever the operator's end asks for. */
+  /** Checks every stream, whatever the operator's end asks for. */
   #accept(asked: TunnelTarget, target: TunnelTarget, news: TunnelNews): ServeStream | Refusal {
     const same = asked.host === target.host && asked.port === target.port;
     const why = same ? this.#whyNot(asked) : 'this tunnel leads elsewhere';
@@ -237,7 +237,7 @@ function wrappedOf(text: unknown): Encrypted {
   }
 }
 
-/** Arguments are as the server signed them, which does not make them well-formed. */
+/** The server signed the arguments, but they may still be malformed. */
 function argsOf({ args }: Command): {
   target: TunnelTarget;
   ticket: TunnelTicket;

@@ -107,7 +107,7 @@ test('R-1: failed, rejected, unsupported and unsendable results say why', async 
   assert.equal(results[3], { t: 'result', id: 'c4', state: 'rejected', reason: 'unsupported' });
   assert.is(results[4]?.state, 'succeeded');
   assert.match(results[4]?.reason ?? '', /could not travel: .* is nested more than 16 deep/);
-  assert.match(f.faults[0]?.message ?? '', /message c3: what its handler gave could not travel/);
+  assert.match(f.faults[0]?.message ?? '', /message c3: its handler's result could not travel/);
   await f.end();
 });
 
@@ -146,7 +146,7 @@ test('R-4: a handler whose result cannot be encoded ends in its true state, with
         };
       },
       'failed',
-      /an error without words/,
+      /an error without a message/,
     ],
     [
       'getter',

@@ -236,7 +236,7 @@ test('X-8: reasons are sealed too, notes stay at home, and too long data is left
   // The program's log gets no word of it.
   assert.equal(
     f.faults.map(({ message }) => message),
-    ['sync c2: what its handler gave could not travel'],
+    ["sync c2: its handler's result could not travel"],
   );
   // Asked again about a settled one, it tells the state alone.
   f.gateway.settle('c1');
