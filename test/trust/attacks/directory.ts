@@ -66,7 +66,9 @@ function returning(
             await writeEntry(world.redis, before);
             if (!(await admits(world, victim, key, true))) continue;
             admitted++;
-            stays = await waitFor(async () => !(await world.network.make('isIn')), { timeoutMs: 2_000 }).then(
+            stays = await waitFor(async () => !(await world.network.make('isIn')), {
+              timeoutMs: 10_000,
+            }).then(
               () => false,
               () => true,
             );

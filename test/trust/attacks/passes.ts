@@ -37,7 +37,7 @@ function keeping(
         // The other gateway admits it as soon as it wants to.
         control: () => world.reaches(world.bystander),
         async judge() {
-          const left = waitFor(() => victim.device.gateway === 'gw1', { timeoutMs: 4_000 });
+          const left = waitFor(() => victim.device.gateway === 'gw1', { timeoutMs: 10_000 });
           return left.then(
             () => null,
             () => `${victim.device.name} stays with a gateway that nobody vouches for`,
