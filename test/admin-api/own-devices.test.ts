@@ -1,10 +1,14 @@
 /** A gateway is believed about devices that are with it, and about no others. */
+import { randomBytes } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Lease, Receipt } from '../../bus/bus.ts';
+import { keyMark } from '../../bus/key-mark.ts';
 import type { MemoryReceipts } from '../../bus/memory/receipts.ts';
-import { LONG_MS } from '../bus/samples.ts';
+import { CLOSE, decodeGatewayMessage } from '../../protocol/index.ts';
+import { identity, LONG_MS, load } from '../bus/samples.ts';
 import { resultReceipt } from '../results.ts';
+import { waitFor } from '../wait.ts';
 import { type Composed, composed } from './composed.ts';
 import { addCommand, addDevice } from './store-fixtures.ts';
 
@@ -174,6 +178,30 @@ test('a gateway takes no device of a group that it does not serve', () =>
     assert.is(asideOf(server).length, 2);
     await server.ingest.apply([connected('evil', 'b1')]);
     assert.is((await server.store.devices.get('b1'))?.gateway, 'gw2');
+  }));
+
+test('K-6: who proved a key that the device had before is told its membership and sent away', () =>
+  withServer(async (server) => {
+    const { bus, store, ingest } = server;
+    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+    const read = async () => (await bus.outboxes.read(incarnation, null, 10)).entries;
+    const came = async (key: number) => {
+      const [claimed] = await bus.presence.claim(incarnation, [{ device: 'd1' }]);
+      const more = { session: claimed?.session ?? 0, key } as Partial<Receipt>;
+      await ingest.apply([connected('gw1', 'd1', more)]);
+      return claimed?.session ?? 0;
+    };
+    const before = keyMark((await store.devices.get('d1'))?.publicKey ?? new Uint8Array(4));
+    await came(before);
+    await store.devices.setPublicKey('d1', new Uint8Array(randomBytes(32)));
+    const session = await came(before);
+    await waitFor(async () => (await read()).some(({ delivery }) => delivery.close), { what: 'the close' });
+    const sent = (await read()).map(({ delivery }) => delivery).filter(({ close }) => close);
+    assert.is(sent.length, 1);
+    assert.equal(sent[0]?.close?.sessions, [session]);
+    assert.is(sent[0]?.close?.code, CLOSE.notReady);
+    const order = decodeGatewayMessage(sent[0]?.frame ?? new Uint8Array());
+    assert.is(order?.t, 'order');
   }));
 
 test('no session is so far ahead that it stays the newest for good', () =>
