@@ -27,8 +27,10 @@ export class Database {
     this.#query = where.startsWith('postgres') ? postgres(where) : sqlite(where);
   }
 
+  /** Those that somebody sent; the server itself asks copies of a device who they are. */
   async commands(): Promise<string[]> {
-    return (await this.#query('select id from commands')).map(({ id }) => String(id));
+    const rows = await this.#query("select id from commands where created_by <> 'system'");
+    return rows.map(({ id }) => String(id));
   }
 
   async executions(commands: ReadonlySet<string>): Promise<ExecutionRow[]> {
