@@ -10,6 +10,22 @@ import { LIMITS } from './limits.ts';
 import type { Encrypted, ResultBody } from './messages.ts';
 import { sealedFields } from './sealed.ts';
 
+/** Reasons that programs may compare (R-1): they tell nothing of arguments or results. */
+export const COMPLETE_REASONS = [
+  'unsupported',
+  'busy',
+  'interrupted',
+  'no key',
+  'unreadable',
+] as const satisfies readonly string[];
+
+const complete: ReadonlySet<string> = /* @__PURE__ */ new Set(COMPLETE_REASONS);
+
+/** Whether an outcome of a secret command tells what only the administration server may read (X-8). */
+export function tellsSecrets({ reason, data }: Pick<ResultBody, 'reason' | 'data'>): boolean {
+  return data !== undefined || (reason !== undefined && !complete.has(reason));
+}
+
 /** Throws `ProtocolError` for an outcome that the ledger would not take. */
 export function encodeResultBody(end: ResultBody): Uint8Array<ArrayBuffer> {
   const bytes = pack(defined(end));

@@ -1,3 +1,4 @@
+import { tellsSecrets } from '../../protocol/index.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { Command } from '../store/records.ts';
 import type { Advance } from '../store/store.ts';
@@ -17,8 +18,14 @@ export function hideSecrets(
   return reports.map((report) => {
     const { command, device, data } = report;
     if (secret.has(command)) {
-      if (report.secret || data === undefined) return report;
-      return { ...report, data: ledger.sealOutcome(command, device, { data }) };
+      // Devices send no notes of secret commands.
+      const shown = { ...report, note: null };
+      const told = {
+        ...(report.reason !== null && { reason: report.reason }),
+        ...(data !== undefined && { data }),
+      };
+      if (report.secret || !tellsSecrets(told)) return shown;
+      return { ...shown, reason: null, data: ledger.sealOutcome(command, device, told) };
     }
     if (!report.secret || !known.has(command)) return report;
     const { reason = null, data: told } = ledger.openOutcome(command, device, String(data));

@@ -23,7 +23,6 @@ import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from '../outcomes.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
-import type { WantedKeys } from '../secrets/wanted-keys.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
@@ -35,6 +34,7 @@ import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
 import type { ResultVerifier } from './result-verifier.ts';
+import type { WantedKeys } from './wanted-keys.ts';
 
 const MAX_BATCH = 2000;
 /**

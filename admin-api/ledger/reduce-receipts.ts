@@ -6,10 +6,10 @@ import {
   NO_EDITION,
 } from '../../protocol/index.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
-import type { Want } from '../secrets/wanted-keys.ts';
 import type { Advance, ExecutionKey, SessionChange, StatusReport } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
+import type { Want } from './wanted-keys.ts';
 
 /** One batch of receipts, reduced to what it changes: one row per device and per execution. */
 export interface ReducedReceipts {

@@ -19,6 +19,8 @@ export interface Execution {
   /** The latest write of the record. */
   ready: Promise<void>;
   live?: Live | undefined;
+  /** Its outcome is being sealed: nothing can be said of it yet. */
+  sealing?: boolean;
   /** A secret command with its arguments, once they can be read; never stored. */
   readable?: CommandOrder;
   deadline?: ReturnType<typeof setTimeout>;

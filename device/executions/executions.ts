@@ -2,18 +2,29 @@
  * The device's executions: each command runs once, and its outcome is kept until the ledger has it
  * (PROTOCOL.md, sections "Delivery" and "Results").
  */
-import type { CancelOrder, CommandOrder, GroupKeyName, Key } from '../../protocol/index.ts';
+import {
+  type CancelOrder,
+  type CommandOrder,
+  type Encrypted,
+  encodeResultBody,
+  type GroupKeyName,
+  type Key,
+  type SealedArgs,
+  sealedResultBytes,
+  tellsSecrets,
+} from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from '../storage/store.ts';
 import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
 import type { DeviceKeys } from './device-keys.ts';
 import { type GroupKeys, type GroupKeysHooks, isSameKey } from './group-keys.ts';
 import type { Handlers, Registered } from './handlers.ts';
+import { sameKey } from './orders.ts';
 import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
 import type { Report } from './sealed-link.ts';
-import { openArgs, tellsSecrets, UNREADABLE } from './secret-args.ts';
+import { openArgs } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
 export interface ExecutionEvents {
@@ -122,6 +133,7 @@ export class Executions {
     const changes: Promise<void>[] = [];
     await this.#readAll();
     for (const entry of this.#book.inOrder()) {
+      await this.#dropUnreadable(entry);
       const { record } = entry;
       if (record.state !== 'acked' && record.state !== 'running') continue;
       if (record.state === 'acked' || this.#mayRunAgain(record, entry.readable))
@@ -204,7 +216,7 @@ export class Executions {
     if (!('command' in record)) return;
     const read = await openArgs(record.command, this.#keys, this.#groupKeys);
     if (read === null || this.#dead || !('command' in entry.record)) return;
-    if (read === 'unreadable') return this.#finish(entry, outcome('failed', UNREADABLE));
+    if (read === 'unreadable') return this.#finish(entry, outcome('failed', 'unreadable'));
     entry.readable = read;
     this.#runs.pump();
   }
@@ -222,7 +234,7 @@ export class Executions {
   }
 
   /** D-4 */
-  async #again(entry: Execution, { issuedAt, expiresAt }: CommandOrder): Promise<void> {
+  async #again(entry: Execution, { issuedAt, expiresAt, sealed }: CommandOrder): Promise<void> {
     const { record } = entry;
     if (record.state === 'withheld') {
       // Remembered for as long as the command could be accepted, which may be longer than its cancel is
@@ -232,8 +244,20 @@ export class Executions {
     }
     if (record.state === 'settled') return this.#sayEnd(record.id, record.end);
     if (entry.live) entry.live.word = 'ack';
+    const read = await this.#resealed(entry, sealed);
     await entry.ready.catch(() => undefined);
     this.#reportQueue.say(record.id);
+    if (read) await this.#read(entry);
+  }
+
+  /** arguments that it can read perhaps take the place of those it cannot. Whether they do. */
+  async #resealed(entry: Execution, sealed: SealedArgs | undefined): Promise<boolean> {
+    const { record } = entry;
+    if (!sealed || entry.readable || !('command' in record) || !record.command.sealed) return false;
+    if (sameKey(sealed.ct, record.command.sealed.ct)) return false;
+    this.#book.change(entry, { ...record, command: { ...record.command, sealed } });
+    await this.#record(entry, () => {});
+    return true;
   }
 
   /** D-8 */
@@ -261,10 +285,9 @@ export class Executions {
   async settled(id: string, state: string): Promise<void> {
     const entry = this.#book.get(id);
     if (entry?.record.state !== 'finished') return;
-    const { issuedAt, expiresAt, outcome, secret } = entry.record;
+    const { issuedAt, expiresAt, outcome } = entry.record;
     this.#reportQueue.forget(id);
-    const end = secret ? { state: outcome.state } : withoutData(outcome);
-    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end });
+    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end: withoutData(outcome) });
     this.#events.settled(id, state);
     await this.#record(entry, () => {});
   }
@@ -321,11 +344,43 @@ export class Executions {
     const { record } = entry;
     const { id, issuedAt, expiresAt } = record;
     const { type, sealed } = 'command' in record ? record.command : { type: '', sealed: undefined };
-    const secret = sealed && tellsSecrets(end) && { secret: true as const };
-    this.#book.change(entry, { id, issuedAt, expiresAt, state: 'finished', outcome: end, ...secret });
+    const finished = { id, issuedAt, expiresAt, state: 'finished' as const };
+    const hides = sealed !== undefined && tellsSecrets(end);
+    const outcome = hides ? { state: end.state } : end;
+    const made = { ...finished, outcome };
+    this.#book.change(entry, made);
     delete entry.readable;
+    // Nothing is said before the rest of it is sealed: the ledger would take it for all there is.
+    entry.sealing = hides;
     this.#runs.release(entry);
+    if (hides) {
+      const hidden = await this.#hidden(id, end);
+      entry.sealing = false;
+      // A gateway says that it is settled, whatever it knows.
+      if (entry.record !== made) return;
+      if (hidden) this.#book.change(entry, { ...made, sealed: hidden });
+    }
     await this.#record(entry, () => this.#said(id, type, end));
+  }
+
+  /** as it travels and as it is stored. */
+  async #hidden(id: string, end: Outcome): Promise<Encrypted | undefined> {
+    try {
+      return await this.#keys.seal(encodeResultBody(end), sealedResultBytes(this.#keys.deviceId, id));
+    } catch (error) {
+      this.#events.fault(error);
+      return undefined;
+    }
+  }
+
+  /** What was sealed with the secret of an earlier enrolment cannot be read by anybody any more. */
+  async #dropUnreadable(entry: Execution): Promise<void> {
+    const { record } = entry;
+    if (record.state !== 'finished' || !record.sealed) return;
+    const about = sealedResultBytes(this.#keys.deviceId, record.id);
+    if ((await this.#keys.open('secret', record.sealed, about)) !== null) return;
+    const { sealed: _, ...rest } = record;
+    this.#book.change(entry, rest);
   }
 
   #said(id: string, type: string, end: Outcome): void {
@@ -352,7 +407,8 @@ export class Executions {
     const record = entry?.record;
     if (!entry || !record) return null;
     if (record.state === 'finished') {
-      return { t: 'end', id, outcome: record.outcome, ...(record.secret && { secret: true }) };
+      if (entry.sealing) return null;
+      return { t: 'end', id, outcome: record.outcome, ...(record.sealed && { sealed: record.sealed }) };
     }
     if (record.state === 'acked') return { t: 'ack', id };
     if (record.state !== 'running') return null;

@@ -5,7 +5,6 @@ import type { Outcome } from '../storage/store.ts';
 import type { Execution, ExecutionBook, Live } from './book.ts';
 import { Aborted, type AbortReason, type Handlers, type Registered } from './handlers.ts';
 import { outcome, outcomeOfError, type Travel } from './outcome.ts';
-import { NO_KEY } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 
 /** A handler still running after this time causes a first `progress`, milliseconds. */
@@ -217,7 +216,7 @@ export class ExecutionRuns {
       this.abort(entry, 'timed-out');
       this.#waiting.delete(record.id);
       const unread = record.command.sealed !== undefined && !entry.readable;
-      void this.#parts.finish(entry, unread ? outcome('failed', NO_KEY) : outcome('timed-out'));
+      void this.#parts.finish(entry, unread ? outcome('failed', 'no key') : outcome('timed-out'));
     };
     // Gateways' clocks differ: none of them can extend the time.
     if (leftMs > 0) entry.deadline = setTimeout(timedOut, Math.min(timeoutMs, leftMs));

@@ -4,10 +4,10 @@
  */
 import {
   type DeviceMessage,
+  type Encrypted,
   encodeResultBody,
   encodeSealedBody,
   type Result,
-  sealedResultBytes,
 } from '../../protocol/index.ts';
 import type { Outcome } from '../storage/store.ts';
 import type { DeviceKeys } from './device-keys.ts';
@@ -17,8 +17,8 @@ export interface EndReport {
   t: 'end';
   id: string;
   outcome: Outcome;
-  /** Of a secret command. */
-  secret?: true;
+  /** The whole outcome, sealed, where that is of a secret command. */
+  sealed?: Encrypted;
 }
 
 export type Report = Exclude<DeviceMessage, Result> | EndReport;
@@ -42,16 +42,9 @@ export class ResultSealer {
     this.#keys = keys;
   }
 
-  async seal({ id, outcome, secret }: EndReport): Promise<Result> {
-    const plain = encodeResultBody(outcome);
-    const body = secret ? await this.#hidden(id, plain) : plain;
+  async seal({ id, outcome, sealed }: EndReport): Promise<Result> {
+    const body = sealed ? encodeSealedBody(sealed) : encodeResultBody(outcome);
     return { t: 'result', id, body, mac: await this.#keys.mac(id, body) };
-  }
-
-  /** */
-  async #hidden(id: string, plain: Uint8Array): Promise<Uint8Array> {
-    const { deviceId } = this.#keys;
-    return encodeSealedBody(await this.#keys.seal(plain, sealedResultBytes(deviceId, id)));
   }
 
   /** A result that cannot be authenticated now is not sent: it is repeated like any unsettled one. */

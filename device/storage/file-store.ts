@@ -1,6 +1,6 @@
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { GroupKeyName, SealedArgs } from '../../protocol/index.ts';
+import type { Encrypted, GroupKeyName } from '../../protocol/index.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 import { privateFolder, replaceFile } from './file-mode.ts';
@@ -124,27 +124,25 @@ export class FileStore implements DeviceStore {
 
 /* Binary fields travel as base64url in both files. */
 
-/** Sealed arguments are the only binary data of the journal. */
+/** Sealed arguments and outcomes are the only binary data of the journal. */
 function toLine(entry: JournalEntry): unknown {
-  const sealed = sealedOf(entry);
-  if (!sealed) return entry;
-  return withSealed(entry, { ...sealed, nonce: toBase64url(sealed.nonce), ct: toBase64url(sealed.ct) });
+  return withSealed(entry, ({ nonce, ct }) => ({ nonce: toBase64url(nonce), ct: toBase64url(ct) }));
 }
 
 function fromLine(line: unknown): JournalEntry {
-  const entry = line as JournalEntry;
-  const sealed = sealedOf(entry);
-  if (!sealed) return entry;
-  return withSealed(entry, { ...sealed, nonce: fromBase64url(sealed.nonce), ct: fromBase64url(sealed.ct) });
+  const binary = ({ nonce, ct }: Encrypted) => ({ nonce: fromBase64url(nonce), ct: fromBase64url(ct) });
+  return withSealed(line as JournalEntry, binary) as JournalEntry;
 }
 
-function sealedOf(entry: JournalEntry): SealedArgs | undefined {
-  return 'put' in entry && 'command' in entry.put ? entry.put.command.sealed : undefined;
-}
-
-function withSealed(entry: JournalEntry, sealed: unknown): JournalEntry {
-  if (!('put' in entry) || !('command' in entry.put)) return entry;
-  return { put: { ...entry.put, command: { ...entry.put.command, sealed: sealed as SealedArgs } } };
+function withSealed(entry: JournalEntry, change: (sealed: Encrypted) => unknown): unknown {
+  if (!('put' in entry)) return entry;
+  const { put } = entry;
+  if ('command' in put && put.command.sealed) {
+    const sealed = { ...put.command.sealed, ...(change(put.command.sealed) as object) };
+    return { put: { ...put, command: { ...put.command, sealed } } };
+  }
+  if (put.state !== 'finished' || !put.sealed) return entry;
+  return { put: { ...put, sealed: change(put.sealed) } };
 }
 
 function toJson(state: DeviceState): unknown {

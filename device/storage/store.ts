@@ -1,6 +1,7 @@
 /** What a device must not forget: its identity, its gateways, and its executions. */
 import type {
   CommandOrder,
+  Encrypted,
   GatewayAddress,
   GroupKeyName,
   ReportableState,
@@ -65,8 +66,8 @@ export type ExecutionRecord = {
   expiresAt: number;
 } & (
   | { state: 'acked' | 'running'; command: CommandOrder; ackedAt: number; runs?: number }
-  /** `secret`: the outcome is that of a secret command. */
-  | { state: 'finished'; outcome: Outcome; secret?: true }
+  /** `sealed`: the whole outcome of a secret command (X-8); `outcome` has no more than its state then. */
+  | { state: 'finished'; outcome: Outcome; sealed?: Encrypted }
   /** The end, without its data: a ledger that was restored from a backup may ask for it again (D-4). */
   | { state: 'settled'; end?: SettledEnd }
   | { state: 'withheld' }

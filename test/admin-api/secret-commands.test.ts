@@ -128,13 +128,18 @@ const want = (device: string, key: GroupKeyName): Receipt => ({
   at: Date.now(),
 });
 
-/** The keys that these questions brought, and to whom. */
-async function ask(server: Server, ...wants: Receipt[]): Promise<(Key & { devices: string[] })[]> {
+/** What these questions brought, and to whom. */
+async function answers(server: Server, ...wants: Receipt[]) {
   await server.ingest.apply(wants);
   // What follows a batch is done before the next one is followed up.
   await server.ingest.apply([]);
   await server.ingest.stop();
-  return (await server.sent()).flatMap((message) => (message.t === 'key' ? [message] : []));
+  return server.sent();
+}
+
+/** The keys among it. */
+async function ask(server: Server, ...wants: Receipt[]): Promise<(Key & { devices: string[] })[]> {
+  return (await answers(server, ...wants)).flatMap((message) => (message.t === 'key' ? [message] : []));
 }
 
 function sealedReceipt({ secrets }: Server, device: string, command: string, end: ResultBody): Receipt {
@@ -219,6 +224,31 @@ test('X-4: a device that was moved out or blocked never gets the next key, and w
     assert.is((await store.groupKeys.current('shops', first.epoch, T0, () => '')).number, second.number + 1);
   }));
 
+test('X-7: a device that left the group after its ack is sent the command for it alone, and no key', () =>
+  withServer(async (server) => {
+    const { store, services, ingest } = server;
+    const { key, order } = await toShops(server);
+    const { id } = order;
+    await ingest.apply([{ kind: 'ack', device: 'm1', command: id, at: Date.now() }]);
+    await services.devices.change('m1', { groupId: 'offices' }, 'token-1');
+    await server.sent();
+    const [again, ...more] = await answers(server, want('m1', key), want('x1', key));
+    assert.equal(more, []);
+    assert.is(again?.t, 'order');
+    const body = decodeOrderBody(again?.t === 'order' ? again.body : new Uint8Array()) as CommandOrder;
+    assert.equal([body.id, body.target, body.sealed?.key], [id, { device: 'm1' }, undefined]);
+    const own = server.secrets.secretKey('m1', 1);
+    const plain = open(own, body.sealed as Encrypted, sealedArgsBytes(id, { device: 'm1' }));
+    assert.equal(decodeArgs(plain), ARGS);
+    // Of what is over, and to who is blocked, nothing is sent.
+    await store.devices.setBlocked('m1', Date.now());
+    assert.equal(await answers(server, want('m1', key)), []);
+    await store.devices.setBlocked('m1', null);
+    await ingest.apply([sealedReceipt(server, 'm1', id, { state: 'succeeded' })]);
+    await answers(server);
+    assert.equal(await answers(server, want('m1', key)), []);
+  }));
+
 test('X-5: a device that asks without end gets a bounded number of answers', () =>
   withServer(async (server) => {
     const { key } = await toShops(server);
@@ -280,6 +310,17 @@ test('X-8: what a device did not seal is hidden all the same; what it sealed wit
       resultReceipt(m1, id, Date.now(), { state: 'succeeded', data: { token: ANSWER } }),
       resultReceipt(m2, id, Date.now(), { state: 'rejected', reason: 'busy' }),
     ]);
+    const { id: other } = await give(server, { devices: ['m1', 'm2'] });
+    await ingest.apply([
+      resultReceipt(m1, other, Date.now(), { state: 'failed', reason: `no such user: ${ANSWER}` }),
+      { kind: 'progress', device: 'm2', command: other, percent: 5, note: ANSWER, at: Date.now() },
+    ]);
+    const failed = await store.executions.get({ command: other, device: 'm1' });
+    assert.equal([failed?.state, failed?.reason], ['failed', null]);
+    const running = await store.executions.get({ command: other, device: 'm2' });
+    assert.equal([running?.percent, running?.note], [5, null]);
+    const why = await services.secretResults.reveal({ command: other, device: 'm1' }, 'token-1');
+    assert.is(why.reason, `no such user: ${ANSWER}`);
     assert.is((await store.executions.get({ command: id, device: 'm1' }))?.data, null);
     assert.is((await store.executions.get({ command: id, device: 'm2' }))?.reason, 'busy');
     assert.not(databaseBytes(server).includes(ANSWER));

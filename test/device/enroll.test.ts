@@ -1,5 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { DeviceKeys } from '../../device/executions/device-keys.ts';
 import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
 import { silent } from '../../device/log.ts';
 import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
@@ -7,9 +8,11 @@ import {
   decodeEnrolRequest,
   decodeOrderBody,
   decodeServerKeys,
+  type Encrypted,
   enrolBytes,
   LIMITS,
   parseToken,
+  sealedResultBytes,
   type TokenParts,
   tokenText,
 } from '../../protocol/index.ts';
@@ -275,6 +278,29 @@ test('K-6, E-7: a device that lost the answer to K-6 enrols again with its next 
   assert.is(s.asked.length, 4);
   const after = (await store.load()).state;
   assert.equal([after.key, after.nextKey], [nextKey, undefined]);
+  await s.stop();
+});
+
+test('R-8, X-8: what is still to be reported is sealed with the secret of the newest answer', async () => {
+  let deviceSecret: Uint8Array | undefined;
+  const s = await scriptAdmin(async (asked) => ({
+    ...{ status: 201, body: await enrolment(asked, deviceSecret && { deviceSecret }) },
+  }));
+  const store = new MemoryStore();
+  const before = await enroll({ ...about, server: s.url, store });
+  const purpose = sealedResultBytes(before.deviceId, 'c1');
+  const sealed = await new DeviceKeys(before, nodeCrypto).seal(Uint8Array.of(7), purpose);
+  const times = { issuedAt: 1, expiresAt: 2 };
+  await store.append([
+    { put: { id: 'c1', ...times, state: 'finished', outcome: { state: 'succeeded' }, sealed } },
+  ]);
+  const record = async () => (await store.load()).executions[0] as { sealed: Encrypted };
+  await enroll({ ...about, server: s.url, store, again: true });
+  assert.equal((await record()).sealed, sealed, 'with the same secret it stays');
+  deviceSecret = new Uint8Array(32).fill(77);
+  const after = await enroll({ ...about, server: s.url, store, again: true });
+  const keys = new DeviceKeys(after, nodeCrypto);
+  assert.equal(await keys.open('secret', (await record()).sealed, purpose), Uint8Array.of(7));
   await s.stop();
 });
 

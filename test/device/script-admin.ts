@@ -107,6 +107,8 @@ export interface Said extends Partial<Omit<Enrolled, 'membership'>> {
   key?: Uint8Array;
   /** The documents that it brings, the newest last. */
   keys?: KeysSaid | KeysSaid[];
+  /** The device secret that it brings. */
+  deviceSecret?: Uint8Array;
   /** It says what no server would encode. */
   unchecked?: boolean;
 }
@@ -115,7 +117,7 @@ const GATEWAYS = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }];
 
 /** The body of a good answer (E-3) to what was asked. */
 export async function enrolment(asked: Asked, said: Said = {}) {
-  const { serverKey = ownKey, keys, membership, key, unchecked, ...more } = said;
+  const { serverKey = ownKey, keys, membership, key, unchecked, deviceSecret = SECRET, ...more } = said;
   const question = fromBase64url(asked.body);
   const { publicKey, sealTo: to } = decodeEnrolRequest(question);
   const request = await hashOf(asked);
@@ -128,7 +130,7 @@ export async function enrolment(asked: Asked, said: Said = {}) {
       platform: nodeCrypto,
       publicKey: to,
       info: sealedSecretBytes(request),
-      message: SECRET,
+      message: deviceSecret,
     }),
     membership: await signedMembership(serverKey, {
       ...{ target: { device: deviceId }, key: key ?? publicKey },

@@ -4,15 +4,19 @@ import { encrypt } from '../at-rest/aes-gcm.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
 import { DeviceLimit } from '../device-limit.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
+import type { CommandFrames } from '../dispatch/command-frames.ts';
 import { groupsOnPath } from '../group-path.ts';
 import type { AdminMetrics } from '../metrics.ts';
-import type { Device } from '../store/records.ts';
+import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
+import type { Command, Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
-import type { LedgerSecrets } from './ledger-secrets.ts';
 
 /** Most answers to one device within this time; it asks again. */
 const ANSWERS_MAX = 32;
 const WINDOW_MS = 10_000;
+/** Commands that are sent once more for one question, and how many open ones are looked at together. */
+const COMMANDS_AGAIN = 32;
+const PAGE = 200;
 
 export type Want = { device: string } & GroupKeyName;
 
@@ -21,6 +25,7 @@ export interface WantedKeysParts {
   secrets: DeviceSecrets;
   ledgerSecrets: LedgerSecrets;
   sender: Pick<BestEffortSender, 'sendFrames'>;
+  frames: Pick<CommandFrames, 'forDevice'>;
   metrics: AdminMetrics;
 }
 
@@ -32,7 +37,7 @@ export class WantedKeys {
     this.#parts = parts;
   }
 
-  /** Only for devices that are active and in the group at this moment; the others get no answer. */
+  /** Keys go only to devices that are active and in the group at this moment. */
   async answer(wants: readonly Want[]): Promise<void> {
     const { store, ledgerSecrets, sender, metrics } = this.#parts;
     const asked = wants.filter(({ device }) => this.#limit.take(device) === 0);
@@ -58,7 +63,44 @@ export class WantedKeys {
     });
     metrics.keysWanted.inc({ answer: 'sent' }, letters.length);
     metrics.keysWanted.inc({ answer: 'refused' }, asked.length - letters.length);
-    await sender.sendFrames(letters);
+    await sender.sendFrames([...letters, ...(await this.#again(asked, byId))]);
+  }
+
+  /**
+   * A device that has left the group gets no key of it, but what it was sent while it was in: its commands
+   * once more, sealed for it alone (X-7).
+   */
+  async #again(asked: readonly Want[], byId: ReadonlyMap<string, Device & { groupPath: string }>) {
+    const letters: { devices: string[]; frame: Uint8Array }[] = [];
+    for (const { device: id, ...name } of asked) {
+      const device = byId.get(id);
+      if (!device || device.blockedAt !== null || mayHave(device, name.group)) continue;
+      for (const command of await this.#openCommands(id, textOf(name))) {
+        const frame = this.#parts.frames.forDevice(command, id, device.generation);
+        letters.push({ devices: [id], frame });
+      }
+    }
+    return letters;
+  }
+
+  /** Those that the device may have, and cannot read without this key. */
+  async #openCommands(device: string, key: string): Promise<Command[]> {
+    const { store } = this.#parts;
+    const found: Command[] = [];
+    for (let after: string | undefined = ''; after !== undefined && found.length < COMMANDS_AGAIN; ) {
+      const page: Awaited<ReturnType<Store['executions']['openOf']>> = await store.executions.openOf(
+        device,
+        PAGE,
+        after,
+      );
+      const sent = page.filter(({ state }) => state !== 'queued').map(({ command }) => command);
+      for (const command of await store.commands.getMany(sent)) {
+        const sealed = command.secret?.sealed?.key;
+        if (sealed && textOf(sealed) === key) found.push(command);
+      }
+      after = page.length < PAGE ? undefined : page.at(-1)?.command;
+    }
+    return found.slice(0, COMMANDS_AGAIN);
   }
 
   #frame(device: Device, { name, key }: { name: GroupKeyName; key: Uint8Array }): Uint8Array {
