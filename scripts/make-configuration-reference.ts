@@ -66,7 +66,7 @@ function introduction(): string[] {
   return [
     '# Configuration',
     '',
-    'Generated from `cli/config/options.ts`; change it there and run `npm run build && node',
+    'Generated from `cli/config/options/`; change it there and run `npm run build && node',
     'dist/scripts/generate.js`.',
     '',
     'A setting comes from its flag, otherwise from its environment variable, otherwise from the YAML file',

@@ -1,0 +1,68 @@
+/** Settings of the agent and of operators' commands: they dial an administration server. */
+import type { OptionSpec } from './spec.ts';
+
+export const CLIENTS_OPTIONS = [
+  {
+    name: 'server',
+    env: 'PUSHPOINT_SERVER',
+    type: 'url',
+    schemes: ['http', 'https'],
+    description: 'Address of the HTTP API of the administration server',
+    programs: ['agent', 'operator'],
+    default: 'http://127.0.0.1:8080',
+  },
+  {
+    name: 'token-file',
+    env: 'PUSHPOINT_TOKEN_FILE',
+    type: 'path',
+    description: 'File that holds the API token; `PUSHPOINT_TOKEN` may hold the token itself',
+    programs: ['operator'],
+    absent: '`./data/admin-token`, which `pushpoint start` writes',
+  },
+  {
+    name: 'request-timeout',
+    env: 'PUSHPOINT_REQUEST_TIMEOUT',
+    type: 'duration',
+    min: 100,
+    max: 600_000,
+    description: 'How long one request to the HTTP API may take',
+    programs: ['operator'],
+    default: '30s',
+  },
+  {
+    name: 'token',
+    env: 'PUSHPOINT_ENROLMENT_TOKEN',
+    type: 'text',
+    description: 'Enrolment token; needed at the first start only',
+    programs: ['agent'],
+    absent: 'the agent must be enrolled already',
+    secret: true,
+  },
+  {
+    name: 'state',
+    env: 'PUSHPOINT_AGENT_STATE',
+    type: 'path',
+    description: "Folder of the agent's key and state",
+    programs: ['agent'],
+    default: './agent-state',
+  },
+  {
+    name: 'output-tail-bytes',
+    env: 'PUSHPOINT_OUTPUT_TAIL_BYTES',
+    type: 'integer',
+    min: 0,
+    max: 16_384,
+    unit: 'bytes',
+    description: "How many bytes of a task's last output are reported",
+    programs: ['agent'],
+    default: '8192',
+  },
+  {
+    name: 'name',
+    env: 'PUSHPOINT_DEVICE_NAME',
+    type: 'text',
+    description: 'Name under which operators see this device',
+    programs: ['agent'],
+    absent: 'the name of the machine',
+  },
+] as const satisfies readonly OptionSpec[];
