@@ -22,6 +22,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
   const { store, bus, directory, installation, leases: workers, settings } = parts;
   const { resendAfterMs } = settings;
   const withheld = (device: string) => parts.cloned.withheld(device);
+  const enrolment = new EnrolmentService(parts);
   return {
     ...parts,
     directory: {
@@ -37,7 +38,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     coverage: () => coverageOf(parts),
     groups: new GroupService(parts),
     devices: new DeviceService(parts),
-    enrolment: new EnrolmentService(parts),
+    enrolment,
     locate: new LocateService(parts),
     gateways: new GatewayService(parts),
     joins: new JoinService(parts),
@@ -45,7 +46,7 @@ export function composeHttp(parts: AdminParts): HttpServices {
     tunnels: new TunnelService(parts, settings.tunnels),
     tokens: new TokenService(parts),
     keys: new KeysService(parts),
-    keyRotation: new KeyRotationService(parts),
+    keyRotation: new KeyRotationService({ ...parts, enrolment }),
     events: parts.hub,
   };
 }

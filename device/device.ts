@@ -37,7 +37,7 @@ import { toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
-import { askRotation } from './rotate-key.ts';
+import type { AskRotation } from './rotate-key.ts';
 import type { DeviceState, DeviceStore } from './storage/store.ts';
 import type { DeviceTunnels, MakeTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
@@ -66,6 +66,11 @@ export interface DeviceOptions {
    */
   nearness?: MakeNearness | undefined;
   /**
+   * Asks for another key (K-6). Without it `rotateKey` throws, and a bundler leaves the code out: import
+   * `keyRotation` to have it.
+   */
+  keyRotation?: AskRotation | undefined;
+  /**
    * Base URL of the administration server's API, to ask where to go (G-16); the one it enrolled at when
    * absent.
    */
@@ -92,6 +97,7 @@ interface Running {
   executions: Executions;
   inbox: Inbox;
   sealer: ResultSealer;
+  keys: DeviceKeys;
   passes: GatewayPasses;
 }
 
@@ -232,19 +238,25 @@ export class PushpointDevice {
   }
 
   async #rotateKey(): Promise<void> {
-    const running = this.#running;
-    if (!running) throw new Error('not started');
+    const running = this.#ready;
     const { state, inbox } = running;
-    const { crypto, fetch, server = state.identity.server } = this.#options;
+    const { crypto, fetch, keyRotation: ask, server = state.identity.server } = this.#options;
+    if (!ask) throw new Error('this device has no keyRotation');
     const to = state.nextKey ?? (await crypto.generate());
     // The key is stored before the server is asked.
     if (this.#running !== running) throw new Error('stopped');
     await this.#saved({ nextKey: to });
-    const { deviceId } = state.identity;
-    const { keys, membership } = await askRotation({ deviceId, server, from: state.key, to, crypto, fetch });
+    const { identity, key: from, keys: held } = state;
+    const answer = await ask({ identity, server, from, to, held, crypto, fetch });
+    const { documents, membership, secret, generation } = answer;
+    if (generation !== identity.generation) {
+      await this.#saved({ identity: { ...identity, secret, generation, formerSecret: identity.secret } });
+      running.keys.replace(secret);
+    }
     // The gateway may have brought the membership first.
-    await inbox.follow(keys);
-    if (state.key !== to) inbox.take({ t: 'order', ...membership }, true);
+    await inbox.follow(documents);
+    const { body, sig } = membership;
+    if (state.key !== to) inbox.take({ t: 'order', body, sig }, true);
     await inbox.caughtUp();
     if (state.key !== to)
       throw new ApiError('the answer is not as K-6 says: another key', { temporary: true });
@@ -290,15 +302,14 @@ export class PushpointDevice {
       refused: (news) => this.#events.emit('stream-refused', news),
     });
     // The operator at the other end of a tunnel waits for seconds, not for a free slot.
-    this.handle('tunnel.open', (command) => tunnels.open(command, this.#tunnelOwner()), { unlimited: true });
+    this.handle('tunnel.open', (command) => tunnels.open(command, this.#ready.keys), { unlimited: true });
     this.handle('tunnel.close', (command) => tunnels.close(command), { unlimited: true });
     return tunnels;
   }
 
-  #tunnelOwner() {
+  get #ready(): Running {
     if (!this.#running) throw new Error('not started');
-    const { deviceId, secret } = this.#running.state.identity;
-    return { deviceId, secret, crypto: this.#options.crypto };
+    return this.#running;
   }
 
   async #start(): Promise<void> {
@@ -349,7 +360,7 @@ export class PushpointDevice {
     const sealer = new ResultSealer(keys);
     const passes = new GatewayPasses({ verify: (bytes, sig) => trusted.verify(bytes, sig), clock });
     const state = { ...stored.state, key, identity };
-    this.#running = { state, clock, trusted, orders, executions, inbox, sealer, passes };
+    this.#running = { state, clock, trusted, orders, executions, inbox, sealer, keys, passes };
     this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
@@ -374,8 +385,7 @@ export class PushpointDevice {
   }
 
   #credentials() {
-    if (!this.#running) throw new Error('not started');
-    const { state, orders, trusted } = this.#running;
+    const { state, orders, trusted } = this.#ready;
     return {
       deviceId: state.identity.deviceId,
       privateKey: this.#keysToProve(state)[0].privateKey,

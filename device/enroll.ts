@@ -136,10 +136,13 @@ function nextState(
   server: string,
 ): DeviceState & { identity: DeviceIdentity } {
   const { order, body, sig } = membership;
+  const { identity: before } = state;
+  const rekeyed = before?.deviceId === deviceId && before.generation !== generation;
+  const former = rekeyed && { formerSecret: before.secret };
   return {
     ...state,
     keys,
-    identity: { deviceId, secret, generation, installation, server },
+    identity: { deviceId, secret, generation, installation, server, ...former },
     ...(isNewer(editionOf(order), heldEdition(state, deviceId)) ? { membership: { body, sig } } : {}),
     gateways: gateways.length > 0 ? gateways : state.gateways,
   };

@@ -33,7 +33,8 @@ import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 /** A sent request, and what it takes to check its answer. */
 export interface SignedRequest {
   json: { body: string; tokenSig: string; deviceSig: string };
-  token: TokenParts;
+  /** Absent: the keys that the device holds say whom it believes. */
+  token?: TokenParts;
   crypto: DeviceCrypto;
   /** The request's hash (E-2). */
   hash: Uint8Array;
@@ -82,7 +83,7 @@ type Answer = Record<string, unknown>;
  */
 export async function openAnswer(
   answer: Answer,
-  request: SignedRequest,
+  request: Omit<SignedRequest, 'json'>,
   held: SignedServerKeys | undefined,
 ): Promise<EnrolmentAnswer> {
   const { crypto, hash, sealTo, publicKey } = request;
@@ -132,21 +133,28 @@ export async function openRefusal(
  */
 async function openKeys(
   value: unknown,
-  { token, crypto }: SignedRequest,
+  { token, crypto }: Pick<SignedRequest, 'token' | 'crypto'>,
   held: SignedServerKeys | undefined,
 ): Promise<FollowedKeys> {
   const documents = keyDocuments(value);
-  const isOfToken = async (root: Uint8Array) =>
-    toBase64url(await crypto.sha256(root)) === toBase64url(token.fingerprint);
-  const named = (await followServerKeys(documents, isOfToken, crypto.verify)).at(-1);
+  const before = held && { keys: decodeServerKeys(held.body), signed: held };
+  const ours = before && ((await followServerKeys(documents, before.keys, crypto.verify)).at(-1) ?? before);
+  const named = token ? await namedKeys(documents, token, crypto) : ours;
   if (!named) throw new TypeError('the server is not of the installation that the token names (E-4)');
-  if (!held) return named;
-  const before = { keys: decodeServerKeys(held.body), signed: held };
-  const ours = (await followServerKeys(documents, before.keys, crypto.verify)).at(-1) ?? before;
-  if (toBase64url(ours.keys.root) !== toBase64url(named.keys.root)) {
+  if (ours && toBase64url(ours.keys.root) !== toBase64url(named.keys.root)) {
     throw new TypeError('the server has another root key than the one this device trusts (E-4)');
   }
-  return ours;
+  return ours ?? named;
+}
+
+async function namedKeys(
+  documents: readonly SignedServerKeys[],
+  { fingerprint }: TokenParts,
+  crypto: DeviceCrypto,
+): Promise<FollowedKeys | undefined> {
+  const isOfToken = async (root: Uint8Array) =>
+    toBase64url(await crypto.sha256(root)) === toBase64url(fingerprint);
+  return (await followServerKeys(documents, isOfToken, crypto.verify)).at(-1);
 }
 
 function sigOf({ sig }: Answer): Uint8Array {

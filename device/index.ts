@@ -16,6 +16,7 @@ import { httpProbe } from './gateways/probe-node.ts';
 import { nodeCrypto } from './platform/crypto-node.ts';
 import { proxyFetch } from './platform/proxy-node.ts';
 import { wsDial } from './platform/socket-node.ts';
+import { keyRotation } from './rotate-key.ts';
 import type { DeviceIdentity } from './storage/store.ts';
 import type { DeviceTunnelOptions, MakeTunnels } from './tunnels/tunnels.ts';
 import { tcpTunnels } from './tunnels/tunnels-node.ts';
@@ -48,6 +49,7 @@ export class PushpointDevice extends Device {
       crypto: nodeCrypto,
       dial: wsDial(),
       nearness: probing === false ? undefined : nearness(probe, probing),
+      keyRotation,
       fetch: proxyFetch(),
       ...options,
       ...(tunnels && { tunnels: typeof tunnels === 'function' ? tunnels : tcpTunnels(tunnels) }),

@@ -17,6 +17,7 @@ export type { DeviceLog } from './log.ts';
 export { ApiError, type Fetch } from './platform/api-request.ts';
 export type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 export type { DeviceSocket, Dial, SocketClosed, SocketEvents } from './platform/socket.ts';
+export { type AskRotation, keyRotation } from './rotate-key.ts';
 export { MemoryStore } from './storage/memory-store.ts';
 export type {
   DeviceIdentity,

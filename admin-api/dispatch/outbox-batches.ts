@@ -24,7 +24,7 @@ export async function outboxBatches(
 ): Promise<OutboxBatch[]> {
   const inGroup = await membersOf(store, rows, commands);
   const generations = rows.some(({ command }) => commands.get(command)?.secret)
-    ? await store.devices.generations()
+    ? await store.devices.generations(rows.map(({ device }) => device))
     : null;
   const byWorker = new Map<string, OutboxBatch>();
   const shared = new Map<string, Delivery>();
@@ -47,7 +47,7 @@ export async function outboxBatches(
         batches.deliveries.push(made);
       }
     } else {
-      const frame = frames.forDevice(command, row.device, generations?.get(row.device));
+      const frame = frames.forDevice(command, row.device, generations?.get(row.device)?.generation);
       batches.deliveries.push({ devices: [row.device], frame, commandId: command.id });
     }
   }

@@ -8,7 +8,6 @@ import { DeviceSchema, ExplanationSchema, PlacementSchema } from './schemas/devi
 import {
   EnrolmentSchema,
   EnrolmentTokenSchema,
-  KeyRotatedSchema,
   LocatedSchema,
   NewEnrolmentTokenSchema,
 } from './schemas/enrolment.ts';
@@ -40,7 +39,6 @@ const SCHEMAS = [
   EnrolmentTokenSchema,
   NewEnrolmentTokenSchema,
   ServerKeysSchema,
-  KeyRotatedSchema,
   ApiTokenSchema,
   NewApiTokenSchema,
   WorkerSchema,

@@ -3,7 +3,6 @@ import { EXECUTION_STATES, type SignedServerKeys, toBase64url } from '../../prot
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
-import type { KeyRotated } from '../services/key-rotation-service.ts';
 import type { Located } from '../services/locate-service.ts';
 import type { OpenedTunnel } from '../services/tunnel-service.ts';
 import type {
@@ -21,12 +20,7 @@ import type {
 import type { CommandDocument, ExecutionDocument } from './schemas/commands.ts';
 import type { KeyDocuments } from './schemas/common.ts';
 import type { DeviceDocument } from './schemas/devices.ts';
-import type {
-  EnrolmentDocument,
-  EnrolmentTokenDocument,
-  KeyRotatedDocument,
-  LocatedDocument,
-} from './schemas/enrolment.ts';
+import type { EnrolmentDocument, EnrolmentTokenDocument, LocatedDocument } from './schemas/enrolment.ts';
 import type { GatewayDocument } from './schemas/gateways.ts';
 import type { GroupDocument } from './schemas/groups.ts';
 import type { AuditEntryDocument } from './schemas/operations.ts';
@@ -122,13 +116,6 @@ export function presentKeyDocuments(documents: readonly SignedServerKeys[]): Key
 
 export function presentLocated({ keys, gateways, sig }: Located): LocatedDocument {
   return { keys: presentKeyDocuments(keys), gateways, sig: toBase64url(sig) };
-}
-
-export function presentKeyRotated({ keys, membership: { body, sig } }: KeyRotated): KeyRotatedDocument {
-  return {
-    membership: { body: toBase64url(body), sig: toBase64url(sig) },
-    keys: presentKeyDocuments(keys),
-  };
 }
 
 export function presentApiToken(token: ApiToken): ApiTokenDocument {

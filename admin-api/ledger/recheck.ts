@@ -144,13 +144,13 @@ export class Recheck {
     const ids = [...new Set(rows.map(({ command }) => command))];
     const commands = new Map((await store.commands.getMany(ids)).map((command) => [command.id, command]));
     const generations = [...commands.values()].some(({ secret }) => secret)
-      ? await store.devices.generations()
+      ? await store.devices.generations(rows.map(({ device }) => device))
       : null;
     await sender.sendFrames(
       rows.flatMap(({ command: id, device }) => {
         const command = commands.get(id);
         if (!command) return [];
-        const frame = frames.forDevice(command, device, generations?.get(device));
+        const frame = frames.forDevice(command, device, generations?.get(device)?.generation);
         const order = { devices: [device], frame };
         // First, so that a device which has forgotten both does not begin.
         const cancel = { devices: [device], frame: frames.cancelForDevice(id, device, now()) };

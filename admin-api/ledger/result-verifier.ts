@@ -17,7 +17,7 @@ import { decrypt } from '../at-rest/aes-gcm.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import type { LedgerReceipt, ReportedEnd, SealedResult } from '../ledger-receipt.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
-import type { Store } from '../store/store.ts';
+import type { SecretGenerations, Store } from '../store/store.ts';
 import { cleanReason } from './check-receipts.ts';
 import type { ForgedResults } from './forged-results.ts';
 import { recordable } from './recordable.ts';
@@ -28,7 +28,14 @@ export interface OpenedReceipts {
   wrong: { receipt: unknown; why: string }[];
 }
 
+const FIRST: SecretGenerations = { generation: 1, offered: 1 };
+/** How long after a device changed its key its former secret is no sign of a forger, milliseconds. */
+const OVERTAKEN_MS = 600_000;
+/** Secrets before the present one that a result may be sealed with: as many as a device gets in an hour. */
+const EARLIER_SECRETS = 4;
+
 export class ResultVerifier {
+  readonly #now: () => number;
   readonly #store: Store;
   readonly #secrets: DeviceSecrets;
   readonly #ledgerSecrets: LedgerSecrets;
@@ -39,7 +46,9 @@ export class ResultVerifier {
     secrets: DeviceSecrets;
     ledgerSecrets: LedgerSecrets;
     forged: ForgedResults;
+    now: () => number;
   }) {
+    this.#now = parts.now;
     this.#store = parts.store;
     this.#secrets = parts.secrets;
     this.#ledgerSecrets = parts.ledgerSecrets;
@@ -49,28 +58,45 @@ export class ResultVerifier {
   async open(batch: readonly Receipt[]): Promise<OpenedReceipts> {
     const opened: OpenedReceipts = { receipts: [], wrong: [] };
     const forged: SealedResult[] = [];
-    const generations = batch.some(({ kind }) => kind === 'result')
-      ? await this.#store.devices.generations()
-      : null;
+    const results = batch.filter((receipt) => receipt.kind === 'result');
+    const generations = await this.#store.devices.generations(results.map(({ device }) => device));
+    const taken = new Map<string, number>();
     for (const receipt of batch) {
       if (receipt.kind !== 'result') {
         opened.receipts.push(receipt);
         continue;
       }
-      const generation = generations?.get(receipt.device) ?? 1;
-      // A canary is no device of the ledger: what it says ends nothing (see health/canaries.ts).
-      if (!isCanary(receipt.device) && !this.#secrets.made(receipt, generation)) {
-        forged.push(receipt);
+      const generation = this.#generationOf(receipt, generations.get(receipt.device));
+      if (generation === null) {
+        if (!(await this.#isOfFormerSecret(receipt, generations.get(receipt.device)))) forged.push(receipt);
         continue;
       }
+      if (generation > (generations.get(receipt.device)?.generation ?? 1))
+        taken.set(receipt.device, generation);
       try {
         opened.receipts.push(this.#read(receipt, generation));
       } catch (error) {
         opened.wrong.push({ receipt, why: error instanceof Error ? error.message : String(error) });
       }
     }
+    if (taken.size > 0)
+      await this.#store.devices.takeSecrets([...taken].map(([id, generation]) => ({ id, generation })));
     await this.#forged.refuse(forged);
     return opened;
+  }
+
+  /** With which of its secrets the device made it; `null`: with none. */
+  #generationOf(receipt: SealedResult, { generation, offered } = FIRST): number | null {
+    // A canary is no device of the ledger: what it says ends nothing (see health/canaries.ts).
+    if (isCanary(receipt.device) || this.#secrets.made(receipt, generation)) return generation;
+    return offered > generation && this.#secrets.made(receipt, offered) ? offered : null;
+  }
+
+  /** Sent just before the device used its next secret, and overtaken: the device repeats it. */
+  async #isOfFormerSecret(receipt: SealedResult, { generation } = FIRST): Promise<boolean> {
+    if (generation === 1 || !this.#secrets.made(receipt, generation - 1)) return false;
+    const rotated = await this.#store.refusedKeys.rotations(receipt.device, this.#now() - OVERTAKEN_MS);
+    return rotated.length > 0;
   }
 
   #read(receipt: SealedResult, generation: number): ReportedEnd {
@@ -83,13 +109,27 @@ export class ResultVerifier {
   /** From here on nothing of it can be read, be it put aside, split or repeated. */
   #readSecret(receipt: SealedResult, sealed: Encrypted, generation: number): ReportedEnd {
     const { device, command } = receipt;
-    const key = this.#secrets.secretKey(device, generation);
-    const body = decodeResultBody(decrypt(key, sealed, sealedResultBytes(device, command)));
+    const body = decodeResultBody(this.#opened(sealed, { device, command, generation }));
     const told = toldOf(body);
     const secret = Object.keys(told).length > 0 && {
       secret: this.#ledgerSecrets.sealOutcome(command, device, told),
     };
     return { ...endOf(receipt, body.state), ...secret };
+  }
+
+  /** A device seals a result when it has one, and authenticates it when it sends it: perhaps much later. */
+  #opened(
+    sealed: Encrypted,
+    { device, command, generation }: { device: string; command: string; generation: number },
+  ): Uint8Array {
+    const about = sealedResultBytes(device, command);
+    for (let earlier = generation; ; earlier--) {
+      try {
+        return decrypt(this.#secrets.secretKey(device, earlier), sealed, about);
+      } catch (error) {
+        if (earlier <= Math.max(1, generation - EARLIER_SECRETS)) throw error;
+      }
+    }
   }
 }
 

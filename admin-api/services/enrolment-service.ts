@@ -110,9 +110,7 @@ export class EnrolmentService {
     const { serverKeys } = this.#parts;
     try {
       await this.#checkSignatures(request, signed);
-      const id = await this.#admitted(request);
-      const body = await this.#answer(id, request, hash);
-      return { keys: serverKeys.documents, body, sig: serverKeys.signer.signEnrolled(hash, body) };
+      return await this.answer(await this.#admitted(request), request, hash);
     } catch (error) {
       if (!(error instanceof Problem) || !FINAL.has(error.code)) throw error;
       const sig = serverKeys.signer.signRefusal(hash, error.code, error.message);
@@ -145,14 +143,18 @@ export class EnrolmentService {
     return id;
   }
 
-  /** The body of the answer, with the secret sealed to the request's key. */
-  async #answer(id: string, { sealTo: publicKey }: EnrolRequest, hash: Uint8Array): Promise<Uint8Array> {
-    const { store, directory, secrets, installation } = this.#parts;
+  /** To a request with this hash: who the device is, with its newest secret sealed to the request's key. */
+  async answer(
+    id: string,
+    { sealTo: publicKey }: Pick<EnrolRequest, 'sealTo'>,
+    hash: Uint8Array,
+  ): Promise<Enrolment> {
+    const { store, directory, secrets, installation, serverKeys } = this.#parts;
     const [device] = await store.devices.withPaths([id]);
     if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
-    const { generation } = device;
+    const generation = device.offered;
     const message = secrets.of(id, generation);
-    return encodeEnrolled({
+    const body = encodeEnrolled({
       deviceId: id,
       installation: installation.id,
       generation,
@@ -160,6 +162,7 @@ export class EnrolmentService {
       membership: directory.membershipFor(device),
       gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
     });
+    return { keys: serverKeys.documents, body, sig: serverKeys.signer.signEnrolled(hash, body) };
   }
 
   async #admit(tx: Store, request: EnrolRequest): Promise<string> {

@@ -1,16 +1,17 @@
+import { createHash } from 'node:crypto';
 import {
   decodeKeyRotation,
   isStrictEd25519,
+  isStrictX25519,
   type KeyRotation,
   keyRotationBytes,
   ProtocolError,
-  type SignedServerKeys,
 } from '../../protocol/index.ts';
 import { DeviceLimit } from '../device-limit.ts';
 import { holdsKey } from '../key-proof.ts';
-import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
 import type { Store } from '../store/store.ts';
+import type { Enrolment, EnrolmentService } from './enrolment-service.ts';
 import { recordChange, renewMemberships, type ServiceParts } from './service-parts.ts';
 
 /** The signed `body`, and the signatures by the keys that it names, 64 bytes each. */
@@ -20,14 +21,7 @@ export interface SignedKeyRotation {
   toSig: Uint8Array;
 }
 
-export interface KeyRotated {
-  /** Names the new key. */
-  membership: { body: Uint8Array; sig: Uint8Array };
-  /** What the device needs to follow the server keys (K-7). */
-  keys: readonly SignedServerKeys[];
-}
-
-export type KeyRotationParts = ServiceParts & { serverKeys: Pick<ServerKeys, 'documents'> };
+export type KeyRotationParts = ServiceParts & { enrolment: Pick<EnrolmentService, 'answer'> };
 
 /** Keys that a device may have in an hour; whoever has its key must not fill the database with others. */
 const ROTATIONS_PER_HOUR = 4;
@@ -47,8 +41,8 @@ export class KeyRotationService {
   }
 
   /** The same request again changes nothing. Throws `Problem`. */
-  async rotate({ body, fromSig, toSig }: SignedKeyRotation): Promise<KeyRotated> {
-    const { store, directory, hub, serverKeys } = this.#parts;
+  async rotate({ body, fromSig, toSig }: SignedKeyRotation): Promise<Enrolment> {
+    const { store, hub, enrolment } = this.#parts;
     const request = read(body);
     const bytes = keyRotationBytes(body);
     if (!holdsKey(request.to, bytes, toSig) || !holdsKey(request.from, bytes, fromSig))
@@ -58,12 +52,11 @@ export class KeyRotationService {
     // Also for a repeated request: the server that made the change may have stopped before it informed the
     // others.
     await renewMemberships(this.#parts, [request.device]);
-    const [device] = await store.devices.withPaths([request.device]);
-    if (!device) throw new Problem('unauthorized', 'There is no such device.');
-    return { membership: directory.membershipFor(device), keys: serverKeys.documents };
+    const hash = createHash('sha256').update(body).update(fromSig).update(toSig).digest();
+    return enrolment.answer(request.device, request, hash);
   }
 
-  async #change(tx: Store, { device: id, from, to }: KeyRotation): Promise<boolean> {
+  async #change(tx: Store, { device: id, from, to, generation }: KeyRotation): Promise<boolean> {
     const device = await tx.devices.getForChange(id);
     const has = (key: Uint8Array) => device && Buffer.compare(device.publicKey, key) === 0;
     if (!device || !(has(from) || has(to)))
@@ -81,6 +74,8 @@ export class KeyRotationService {
     const first = earlier[ROTATIONS_PER_HOUR - 1];
     if (first !== undefined) throw tooMany(first + HOUR_MS - at);
     await tx.devices.setPublicKey(id, to);
+    // Whoever copied its files has the secret as well as the key.
+    await tx.devices.offerSecret(id, generation);
     await tx.refusedKeys.rotated(id, from, at, FORMER_KEPT);
     await recordChange(tx, at, id, 'device.key-rotated', id, { name: device.name }, { id });
     return true;
@@ -95,7 +90,7 @@ function tooMany(waitMs: number): Problem {
 function read(body: Uint8Array): KeyRotation {
   try {
     const request = decodeKeyRotation(body);
-    if (isStrictEd25519(request.to)) return request;
+    if (isStrictEd25519(request.to) && isStrictX25519(request.sealTo)) return request;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
   }

@@ -69,6 +69,8 @@ export interface Device {
   clonedAt: number | null;
   /** Which of its secrets it has, from 1 up. */
   generation: number;
+  /** The same, or the next one, which it was given and has not used yet (K-6). */
+  offered: number;
   /** How far it said gateways are, the nearest first; empty when it never did. */
   measured: MeasuredGateway[];
 }

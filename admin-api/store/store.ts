@@ -76,6 +76,8 @@ export interface Store {
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
 }
 
+export type SecretGenerations = Pick<Device, 'generation' | 'offered'>;
+
 /**
  * A device that was deleted, or moved to another installation; `revision` is that of the membership that
  * says so.
@@ -229,8 +231,12 @@ export interface Devices {
   setPublicKey(id: string, publicKey: Uint8Array): Promise<void>;
   /** Grows the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
-  /** Of the devices whose secret is not their first: few, whatever there are of devices. */
-  generations(): Promise<Map<string, number>>;
+  /** Of those of these devices that have another secret than their first, or were given one. */
+  generations(ids: readonly string[]): Promise<Map<string, SecretGenerations>>;
+  /** Gives a device the next secret after the one that it says it has. */
+  offerSecret(id: string, has: number): Promise<void>;
+  /** These devices have used the secret of this generation: the one before counts no more. */
+  takeSecrets(rows: readonly { id: string; generation: number }[]): Promise<void>;
   /**
    * Its executions stay recorded, and so does that it was deleted, or moved `to` another installation.
    * `refuseKey`: no key that it ever had is to enrol again.

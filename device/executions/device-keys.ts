@@ -11,45 +11,59 @@ import type { DeviceCrypto } from '../platform/crypto.ts';
 import type { DeviceIdentity } from '../storage/store.ts';
 
 const LABELS = { result: RESULT_KEY_BYTES, wrap: WRAP_KEY_BYTES, secret: SECRET_KEY_BYTES };
+type Label = keyof typeof LABELS;
+type Derive = (label: Label) => Promise<Uint8Array>;
 
 /** The keys derived from the device secret (R-8, X-2), each on first use. */
 export class DeviceKeys {
   readonly deviceId: string;
-  readonly #secret: Uint8Array;
   readonly #crypto: DeviceCrypto;
-  readonly #made: Partial<Record<keyof typeof LABELS, Promise<Uint8Array>>> = {};
+  /** From the present secret, then from the one before it. */
+  #keys: Derive[];
 
-  constructor({ deviceId, secret }: DeviceIdentity, crypto: DeviceCrypto) {
+  constructor({ deviceId, secret, formerSecret }: DeviceIdentity, crypto: DeviceCrypto) {
     this.deviceId = deviceId;
-    this.#secret = secret;
     this.#crypto = crypto;
+    this.#keys = [secret, formerSecret].flatMap((each) => (each ? [derive(each, crypto)] : []));
+  }
+
+  /** The device has another secret (K-6). What was sealed with the one before still opens. */
+  replace(secret: Uint8Array): void {
+    this.#keys = [derive(secret, this.#crypto), ...this.#keys.slice(0, 1)];
   }
 
   /** Authentication code of a result's body (R-8). */
   async mac(command: string, body: Uint8Array): Promise<Uint8Array> {
-    return this.#crypto.mac(await this.#key('result'), resultBytes(this.deviceId, command, body));
+    return this.#crypto.mac(await this.#present('result'), resultBytes(this.deviceId, command, body));
   }
 
   /** With the secret key. */
   async seal(plain: Uint8Array, about: Uint8Array): Promise<Encrypted> {
-    return encryptSecret(this.#crypto, await this.#key('secret'), plain, about);
+    return encryptSecret(this.#crypto, await this.#present('secret'), plain, about);
   }
 
-  /** Opens with one of its own keys, or a group's; `null` if that key did not seal it. */
-  async open(
-    key: 'wrap' | 'secret' | Uint8Array,
-    sealed: Encrypted,
-    about: Uint8Array,
-  ): Promise<Uint8Array | null> {
-    const bytes = typeof key === 'string' ? await this.#key(key) : key;
-    return decryptSecret(this.#crypto, bytes, sealed, about);
+  /** With one of its own keys, or a group's; `null` for what that key did not seal. */
+  async open(key: 'wrap' | 'secret' | Uint8Array, sealed: Encrypted, about: Uint8Array) {
+    if (typeof key !== 'string') return decryptSecret(this.#crypto, key, sealed, about);
+    for (const derived of this.#keys) {
+      const plain = await decryptSecret(this.#crypto, await derived(key), sealed, about);
+      if (plain !== null) return plain;
+    }
+    return null;
   }
 
-  #key(label: keyof typeof LABELS): Promise<Uint8Array> {
-    this.#made[label] ??= this.#crypto.mac(this.#secret, LABELS[label]).catch((error) => {
-      delete this.#made[label];
+  get #present(): Derive {
+    return this.#keys[0] as Derive;
+  }
+}
+
+function derive(secret: Uint8Array, crypto: DeviceCrypto): Derive {
+  const made: Partial<Record<Label, Promise<Uint8Array>>> = {};
+  return (label) => {
+    made[label] ??= crypto.mac(secret, LABELS[label]).catch((error) => {
+      delete made[label];
       throw error;
     });
-    return this.#made[label];
-  }
+    return made[label];
+  };
 }

@@ -154,6 +154,7 @@ function toJson(state: DeviceState): unknown {
     identity: identity && {
       ...identity,
       secret: toBase64url(identity.secret),
+      formerSecret: identity.formerSecret && toBase64url(identity.formerSecret),
     },
     keys: keys && {
       body: toBase64url(keys.body),
@@ -189,12 +190,13 @@ function fromJson(json: any): DeviceState {
   }
   if (json.nextKey) state.nextKey = keyFromJson(json.nextKey);
   if (json.identity) {
-    const { deviceId, server, installation, generation } = json.identity;
+    const { deviceId, server, installation, generation, formerSecret } = json.identity;
     state.identity = {
       ...{ deviceId, server },
       ...(typeof installation === 'string' && { installation }),
       secret: fromBase64url(json.identity.secret, 32),
       generation,
+      ...(formerSecret && { formerSecret: fromBase64url(formerSecret, 32) }),
     };
   }
   if (json.keys) {

@@ -15,6 +15,8 @@ export interface DeviceIdentity {
   /** The secret that it shares with its administration server, 32 bytes, and its generation. Secret. */
   secret: Uint8Array;
   generation: number;
+  /** The one before it: something that was sealed with it may be on the way (K-6). Secret. */
+  formerSecret?: Uint8Array;
   /** The installation it enrolled at. */
   installation?: string;
   /** Base URL it enrolled at. */

@@ -2,14 +2,7 @@
  * The device's end of tunnels: obeys `tunnel.open` and `tunnel.close`, and lets no stream through that the
  * device's own list does not allow (T-12). A tunnel lives on when its command has succeeded.
  */
-import {
-  decryptSecret,
-  type Encrypted,
-  LIMITS,
-  sealedTunnelBytes,
-  TUNNEL_LIMITS,
-  WRAP_KEY_BYTES,
-} from '../../protocol/index.ts';
+import { type Encrypted, LIMITS, sealedTunnelBytes, TUNNEL_LIMITS } from '../../protocol/index.ts';
 import {
   type FrameCipher,
   type LegDial,
@@ -21,9 +14,9 @@ import {
   type TunnelStream,
   type TunnelTicket,
 } from '../../tunnel/index.ts';
+import type { DeviceKeys } from '../executions/device-keys.ts';
 import { type Command, Rejected } from '../executions/handlers.ts';
 import { fromBase64url } from '../platform/base64url.ts';
-import type { DeviceCrypto } from '../platform/crypto.ts';
 import { AllowList } from './allow-list.ts';
 
 export interface TunnelTarget {
@@ -77,12 +70,8 @@ interface OpenTunnel {
 
 type Dialing = DeviceTunnelOptions & { dial: LegDial; cipher: MakeFrameCipher };
 
-/** The device: keys of tunnels are encrypted for it. */
-export interface TunnelOwner {
-  deviceId: string;
-  secret: Uint8Array;
-  crypto: DeviceCrypto;
-}
+/** Of the device whose tunnels they are: the keys of tunnels are encrypted for it. */
+export type TunnelOwner = Pick<DeviceKeys, 'deviceId' | 'open'>;
 
 /** Creates the tunnels of one device. Throws if an entry of `allow` is invalid. */
 export type MakeTunnels = (events: DeviceTunnelEvents) => DeviceTunnels;
@@ -220,9 +209,7 @@ export class DeviceTunnels {
 
 /** T-15 */
 async function tunnelKey(text: unknown, tunnel: string, owner: TunnelOwner): Promise<Uint8Array> {
-  const { deviceId, secret, crypto } = owner;
-  const wrapKey = await crypto.mac(secret, WRAP_KEY_BYTES);
-  const key = await decryptSecret(crypto, wrapKey, wrappedOf(text), sealedTunnelBytes(deviceId, tunnel));
+  const key = await owner.open('wrap', wrappedOf(text), sealedTunnelBytes(owner.deviceId, tunnel));
   if (key === null) throw new Rejected('arguments: key does not open with the secret of this device');
   return key;
 }

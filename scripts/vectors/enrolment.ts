@@ -30,7 +30,7 @@ import { firstServerKeys, nextRootServerKeys } from './server-keys.ts';
 import { bin, hexOf, map, str, view } from './wire.ts';
 
 const FINGERPRINT = createHash('sha256').update(ROOT_KEY.publicKey).digest();
-const SEAL_TO = x25519FromSeed(0x10);
+export const SEAL_TO = x25519FromSeed(0x10);
 /** Public like the seeds: a real one is used once. */
 const EPHEMERAL = x25519FromSeed(0x30);
 

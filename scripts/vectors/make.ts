@@ -13,7 +13,7 @@ import {
   reconnectAdvice,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
-import { enrolmentVectors } from './enrolment.ts';
+import { enrolmentVectors, SEAL_TO } from './enrolment.ts';
 import { frameVectors } from './frames.ts';
 import {
   CHALLENGE,
@@ -56,6 +56,8 @@ function signatureVectors() {
     device: DEVICE,
     from: DEVICE_KEY.publicKey,
     to: NEXT_KEY.publicKey,
+    sealTo: SEAL_TO.publicKey,
+    generation: 1,
   });
   return [
     signed(
@@ -69,6 +71,8 @@ function signatureVectors() {
         device: DEVICE,
         from: hexOf(DEVICE_KEY.publicKey),
         to: hexOf(NEXT_KEY.publicKey),
+        sealTo: hexOf(SEAL_TO.publicKey),
+        generation: 1,
         body: hexOf(rotation),
       },
       keyRotationBytes(rotation),

@@ -98,13 +98,46 @@ test('R-8: of a device that has its second secret, the first one is good no more
   withServer(async (server) => {
     const { secrets, ingest, store, dataDir } = server;
     const file = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
-    file.exec(`update devices set generation = 2 where id = '${DEVICE}'`);
+    file.exec(`update devices set generation = 2, offered = 2 where id = '${DEVICE}'`);
     file.close();
-    assert.equal([...(await store.devices.generations())], [[DEVICE, 2]]);
+    assert.equal([...(await store.devices.generations([DEVICE]))], [[DEVICE, { generation: 2, offered: 2 }]]);
     await ingest.apply([resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 1) }, 'c1', at)]);
     assert.is.not(await stateOf(server), 'succeeded');
     await ingest.apply([resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, 2) }, 'c1', at)]);
     assert.is(await stateOf(server), 'succeeded');
+  }));
+
+test('K-6, R-8: the next secret counts beside the former until the device has used it', () =>
+  withServer(async (server) => {
+    const { secrets, ingest, store, forged } = server;
+    const by = (generation: number, command: string) =>
+      ingest.apply([resultReceipt({ id: DEVICE, secret: secrets.of(DEVICE, generation) }, command, at)]);
+    const generations = async () => (await store.devices.generations([DEVICE])).get(DEVICE);
+    await store.devices.offerSecret(DEVICE, 1);
+    await store.devices.offerSecret(DEVICE, 1);
+    assert.equal(await generations(), { generation: 1, offered: 2 });
+    // It did not get the answer.
+    await by(1, 'c1');
+    assert.is(await stateOf(server, 'c1'), 'succeeded');
+    await by(3, 'c2');
+    assert.is.not(await stateOf(server, 'c2'), 'succeeded');
+    assert.equal(await generations(), { generation: 1, offered: 2 });
+    await by(2, 'c2');
+    assert.is(await stateOf(server, 'c2'), 'succeeded');
+    assert.equal(await generations(), { generation: 2, offered: 2 });
+    const refusals = async () => (await refused(server)).map((line) => line.split(' ').at(-1));
+    assert.equal(await refusals(), ['1']);
+    // Sent just before, and overtaken: nobody's forgery, and not settled.
+    await store.refusedKeys.rotated(DEVICE, new Uint8Array(32).fill(9), Date.now(), 32);
+    await by(1, 'c1');
+    assert.equal(await refusals(), ['1']);
+    // It asks again, and says which secret it has.
+    await store.devices.offerSecret(DEVICE, 2);
+    await store.devices.offerSecret(DEVICE, 3);
+    assert.equal(await generations(), { generation: 3, offered: 4 });
+    await by(1, 'c1');
+    assert.equal(await refusals(), ['2']);
+    assert.match(forged.report().warnings?.[0] ?? '', '2 results were refused');
   }));
 
 test("what is said in a canary's name, which nobody authenticates, ends nothing", () =>

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import { holdsKey } from '../../admin-api/key-proof.ts';
 import { rankGateways } from '../../bus/ranking.ts';
+import { nodeHpke } from '../../protocol/hpke-node.ts';
 import {
   decodeOrderBody,
   decodeServerKeys,
@@ -369,12 +370,17 @@ test('H-12: the key of a device that was split enrols no more; another key does'
   assert.equal([again.status, again.body.code], [409, 'conflict']);
   const other = await enroll(token, makeDeviceKeys());
   assert.is(other.status, 201);
+  // As another device, it has a secret that no copy can know.
   assert.is.not(other.body.deviceId, deviceId);
 });
 
 /** A device's request for another key, as it travels. */
-function rotation(device: string, from: DeviceKeys, to: DeviceKeys, signedBy = [from, to]) {
-  const body = encodeKeyRotation({ device, from: from.publicKey, to: to.publicKey });
+async function rotation(device: string, from: DeviceKeys, to: DeviceKeys, signedBy = [from, to]) {
+  const { publicKey: sealTo } = await nodeHpke.generateX25519();
+  const body = encodeKeyRotation({
+    ...{ device, from: from.publicKey, to: to.publicKey },
+    ...{ sealTo, generation: 1 },
+  });
   const text = (data: Uint8Array) => Buffer.from(data).toString('base64url');
   const [fromSig, toSig] = signedBy.map(({ privateKey }) =>
     text(sign(null, keyRotationBytes(body), privateKey)),

@@ -142,10 +142,16 @@ async function ask(server: Server, ...wants: Receipt[]): Promise<(Key & { device
   return (await answers(server, ...wants)).flatMap((message) => (message.t === 'key' ? [message] : []));
 }
 
-function sealedReceipt({ secrets }: Server, device: string, command: string, end: ResultBody): Receipt {
+function sealedReceipt(
+  { secrets }: Server,
+  device: string,
+  command: string,
+  end: ResultBody,
+  authenticatedBy = 1,
+): Receipt {
   const about = sealedResultBytes(device, command);
   const body = encodeSealedBody(encrypt(secrets.secretKey(device, 1), encodeResultBody(end), about));
-  const mac = resultMac({ id: device, secret: secrets.of(device, 1) }, command, body);
+  const mac = resultMac({ id: device, secret: secrets.of(device, authenticatedBy) }, command, body);
   return { kind: 'result', device, command, body, mac, worker: identity.worker, at: Date.now() };
 }
 
@@ -159,7 +165,7 @@ test('X-3: a secret command to a device is sealed with that key alone, of its pr
   withServer(async (server) => {
     const { secrets, dataDir } = server;
     const file = new DatabaseSync(path.join(dataDir, 'pushpoint.db'));
-    file.exec(`update devices set generation = 2 where id = 'm2'`);
+    file.exec(`update devices set generation = 2, offered = 2 where id = 'm2'`);
     file.close();
     for (const [device, generation] of [
       ['m1', 1],
@@ -247,6 +253,19 @@ test('X-7: a device that left the group after its ack is sent the command for it
     await ingest.apply([sealedReceipt(server, 'm1', id, { state: 'succeeded' })]);
     await answers(server);
     assert.equal(await answers(server, want('m1', key)), []);
+  }));
+
+test('K-6, X-8: what a device sealed before it got its next secret is read', () =>
+  withServer(async (server) => {
+    const { store, services, ingest } = server;
+    const { order } = await toShops(server);
+    const { id } = order;
+    await store.devices.offerSecret('m1', 1);
+    const end = { state: 'succeeded', data: { token: ANSWER } } as const;
+    await ingest.apply([sealedReceipt(server, 'm1', id, end, 2)]);
+    const revealed = await services.secretResults.reveal({ command: id, device: 'm1' }, 'token-1');
+    assert.equal(revealed.data, { token: ANSWER });
+    assert.equal((await store.devices.generations(['m1'])).get('m1'), { generation: 2, offered: 2 });
   }));
 
 test('X-5: a device that asks without end gets a bounded number of answers', () =>

@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { checkAgentConfig } from '../../device/agent/index.ts';
+import { DeviceKeys } from '../../device/executions/device-keys.ts';
 import { nodeCrypto } from '../../device/index.ts';
 import { nodeFrameCipher } from '../../device/platform/frame-cipher-node.ts';
 import { AllowList } from '../../device/tunnels/allow-list.ts';
@@ -10,8 +11,9 @@ import type { LegDial, LegSocketEvents } from '../../tunnel/index.ts';
 import { SealingEnd, wrapKey } from '../tunnel/sealing.ts';
 
 const KEY = new Uint8Array(32).fill(9);
-const owner = { deviceId: 'dev-1', secret: new Uint8Array(32).fill(3), crypto: nodeCrypto };
-const wrapped = (tunnel: string) => wrapKey({ id: owner.deviceId, secret: owner.secret }, tunnel, KEY);
+const secret = new Uint8Array(32).fill(3);
+const owner = new DeviceKeys({ deviceId: 'dev-1', secret, generation: 1, server: '' }, nodeCrypto);
+const wrapped = (tunnel: string) => wrapKey({ id: owner.deviceId, secret }, tunnel, KEY);
 
 /** A gateway that lets everybody in, and the operator's end behind it. */
 function fakeGateway() {
@@ -168,7 +170,7 @@ test('T-12: every stream must match the list and the signed target, whatever is 
 
 test('T-15: a key that was not encrypted for this device and this tunnel opens nothing', async () => {
   const { tunnels, gateway, open } = makeTunnels([22]);
-  const other = { id: 'dev-2', secret: owner.secret };
+  const other = { id: 'dev-2', secret };
   const stranger = { id: owner.deviceId, secret: new Uint8Array(32) };
   const good = wrapped('tun-1');
   for (const key of [

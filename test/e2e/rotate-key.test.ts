@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ApiError, type DeviceKey, nodeCrypto } from '../../device/index.ts';
-import { askRotation } from '../../device/rotate-key.ts';
+import { keyRotation } from '../../device/rotate-key.ts';
 import { encodeKeyRotation, keyRotationBytes } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import type { TestDevice } from './fleet.ts';
@@ -44,7 +44,9 @@ async function request(
   change: { from?: DeviceKey; toSig?: DeviceKey; fromSig?: DeviceKey } = {},
 ): Promise<number> {
   const { from = (await stateOf(device)).key, toSig = to, fromSig = from } = change;
-  const body = encodeKeyRotation({ device: device.id, from: from.publicKey, to: to.publicKey });
+  const { publicKey: sealTo } = await nodeCrypto.generateX25519();
+  const keys = { from: from.publicKey, to: to.publicKey, sealTo };
+  const body = encodeKeyRotation({ device: device.id, ...keys, generation: 1 });
   const signed = async (key: DeviceKey) =>
     Buffer.from(await nodeCrypto.sign(key.privateKey, keyRotationBytes(body))).toString('base64url');
   const text = Buffer.from(body).toString('base64url');
@@ -64,6 +66,10 @@ testLab('K-6: a device rotates its key while it is connected, and is the same de
   const after = await stateOf(device);
   assert.not.equal(after.key.publicKey, before.key.publicKey);
   assert.is(after.nextKey, undefined);
+  // Whoever copied its files has neither the key nor the secret.
+  const { secret, generation, formerSecret } = after.identity;
+  assert.equal([generation, formerSecret], [2, before.identity.secret]);
+  assert.not.equal(secret, before.identity.secret);
   assert.ok(device.connected);
   await provesItself(lab, device);
   assert.equal(device.refusals, []);
@@ -99,11 +105,18 @@ testLab('K-6: a device that lost the answer proves the key that it asked for', a
   const state = await stateOf(device);
   await device.store.saveState({ ...state, nextKey });
   const { deployment } = lab;
-  const parts = { deviceId: device.id, server: deployment.server, crypto: nodeCrypto };
-  await askRotation({ ...parts, from: state.key, to: nextKey });
+  const { identity, key: from, keys: held } = state;
+  const lost = await keyRotation({
+    ...{ identity, from, to: nextKey, held },
+    ...{ server: deployment.server, crypto: nodeCrypto },
+  });
+  assert.is(lost.generation, 2);
   await provesItself(lab, device);
   await confirmed(device, nextKey);
+  // It goes on with the secret that it has, and gets the next one when it asks again.
+  assert.is((await stateOf(device)).identity.generation, 1);
   await device.sdk.rotateKey();
+  assert.is((await stateOf(device)).identity.generation, 2);
   await provesItself(lab, device);
 });
 

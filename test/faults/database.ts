@@ -27,10 +27,8 @@ export class Database {
     this.#query = where.startsWith('postgres') ? postgres(where) : sqlite(where);
   }
 
-  /** Those that somebody sent; the server itself asks copies of a device who they are. */
   async commands(): Promise<string[]> {
-    const rows = await this.#query("select id from commands where created_by <> 'system'");
-    return rows.map(({ id }) => String(id));
+    return (await this.#query('select id from commands')).map(({ id }) => String(id));
   }
 
   async executions(commands: ReadonlySet<string>): Promise<ExecutionRow[]> {

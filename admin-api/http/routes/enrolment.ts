@@ -3,20 +3,13 @@ import { Problem } from '../../problems.ts';
 import { actorOf } from '../auth.ts';
 import type { FailedAttempts } from '../failed-attempts.ts';
 import { type App, operation } from '../operation.ts';
-import {
-  presentEnrolment,
-  presentEnrolmentToken,
-  presentKeyRotated,
-  presentLocated,
-  presentPage,
-} from '../presenters.ts';
+import { presentEnrolment, presentEnrolmentToken, presentLocated, presentPage } from '../presenters.ts';
 import { IdParams, PageOf, Ref } from '../schemas/common.ts';
 import {
   EnrolmentSchema,
   EnrolmentTokenCreation,
   EnrolmentTokenSchema,
   EnrolRequest,
-  KeyRotatedSchema,
   KeyRotationRequest,
   LocatedSchema,
   LocateRequestSchema,
@@ -113,9 +106,10 @@ export function enrolmentRoutes(
       tag,
       summary: 'Give a device another key',
       description:
-        'Asked by the device, with both keys (PROTOCOL.md, K-6). A repeated request changes nothing.',
+        'Asked by the device, with both keys (PROTOCOL.md, K-6). It gets its next secret as well. A ' +
+        'repeated request changes nothing.',
       body: KeyRotationRequest,
-      answers: { 200: { description: 'It has the key.', schema: Ref(KeyRotatedSchema) } },
+      answers: { 200: { description: 'It has the key.', schema: Ref(EnrolmentSchema) } },
       problems: ['unauthorized', 'conflict', 'too-many-requests'],
     }),
     handler: async (request) => {
@@ -124,7 +118,7 @@ export function enrolmentRoutes(
       const rotated = await keyRotation.rotate({
         ...{ body: bytes(body), fromSig: bytes(fromSig), toSig: bytes(toSig) },
       });
-      return presentKeyRotated(rotated);
+      return presentEnrolment(rotated);
     },
   });
 

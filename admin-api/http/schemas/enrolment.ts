@@ -123,18 +123,6 @@ export const KeyRotationRequest = Type.Object(
   { title: 'KeyRotationRequest' },
 );
 
-export const KeyRotatedSchema = Type.Object(
-  {
-    membership: Type.Object(
-      { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
-      { ...closed, description: 'Its signed membership, which names the next key (PROTOCOL.md, S-7).' },
-    ),
-    keys: KeyDocumentsSchema,
-  },
-  { $id: 'KeyRotated', ...closed, description: 'The device has another key.' },
-);
-export type KeyRotatedDocument = Static<typeof KeyRotatedSchema>;
-
 export const LocatedSchema = Type.Object(
   {
     challenge: Type.Optional(Base64Url('Text to sign, if the request had no proof')),

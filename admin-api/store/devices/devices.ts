@@ -8,7 +8,14 @@ import type { DeviceTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
 import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
-import type { DeviceFilter, DevicePlace, Devices, SessionChange, StatusReport } from '../store.ts';
+import type {
+  DeviceFilter,
+  DevicePlace,
+  Devices,
+  SecretGenerations,
+  SessionChange,
+  StatusReport,
+} from '../store.ts';
 import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
 import { releaseKeys } from './refused-keys.ts';
@@ -49,15 +56,43 @@ export class SqlDevices implements Devices {
     });
   }
 
-  generations(): Promise<Map<string, number>> {
+  generations(ids: readonly string[]): Promise<Map<string, SecretGenerations>> {
     return this.#scope.once(async (db) => {
-      const rows = await db
-        .selectFrom('devices')
-        .select(['id', 'generation'])
-        .where(sql<boolean>`generation > 1`)
-        .execute();
-      return new Map(rows.map(({ id, generation }) => [id, generation]));
+      const rekeyed = db.selectFrom('devices').select('id').where('offered', '>', 1);
+      // As a rule no device has another secret, and this costs nothing.
+      if (ids.length === 0 || !(await rekeyed.limit(1).executeTakeFirst())) return new Map();
+      const { rows } = await sql<Pick<DeviceTable, 'id' | 'generation' | 'offered'>>`
+        select e.id, e.generation, e.offered from ${this.#idRows(ids)}
+        join devices e on e.id = r.id where e.offered > 1`.execute(db);
+      return new Map(rows.map(({ id, generation, offered }) => [id, { generation, offered }]));
     });
+  }
+
+  offerSecret(id: string, has: number): Promise<void> {
+    return this.#scope.atomic(async (db) => {
+      // It has used what it was given when it says so, signed.
+      await this.#takeSecret(db, { id, generation: has });
+      await db
+        .updateTable('devices')
+        .set({ offered: sql<number>`generation + 1` })
+        .where('id', '=', id)
+        .execute();
+    });
+  }
+
+  takeSecrets(rows: readonly { id: string; generation: number }[]): Promise<void> {
+    return this.#scope.atomic(async (db) => {
+      for (const row of rows) await this.#takeSecret(db, row);
+    });
+  }
+
+  async #takeSecret(db: Database, { id, generation }: { id: string; generation: number }): Promise<void> {
+    await db
+      .updateTable('devices')
+      .set({ generation })
+      .where('id', '=', id)
+      .where('offered', '=', generation)
+      .execute();
   }
 
   async getMany(ids: readonly string[]): Promise<Device[]> {
@@ -109,6 +144,7 @@ export class SqlDevices implements Devices {
           named: 0,
           displaced: 0,
           generation: 1,
+          offered: 1,
           near: '',
         })
         .onConflict((conflict) => conflict.doNothing())
@@ -518,6 +554,7 @@ function toDevice(row: DeviceTable): Device {
     copies: row.copies_json === null ? null : (JSON.parse(row.copies_json) as Copies),
     clonedAt: row.cloned_at,
     generation: row.generation,
+    offered: row.offered,
     policy: row.policy,
     compliance: row.compliance as Compliance | null,
     measured: row.measured_json === null ? [] : (JSON.parse(row.measured_json) as MeasuredGateway[]),

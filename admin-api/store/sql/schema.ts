@@ -74,6 +74,8 @@ export interface DeviceTable {
   measured_json: string | null;
   /** Which secret it has, from 1 up. */
   generation: number;
+  /** The same, or the next one, which it was given and has not used yet. */
+  offered: number;
 }
 
 export interface EnrolmentTokenTable {

@@ -1,6 +1,7 @@
 /** Entries of the directory that somebody else wrote, so that a gateway admits an impostor. */
 import { createPrivateKey, sign } from 'node:crypto';
 import type { DirectoryDevice } from '../../../bus/bus.ts';
+import { nodeHpke } from '../../../protocol/hpke-node.ts';
 import {
   encodeKeyRotation,
   keyRotationBytes,
@@ -144,7 +145,9 @@ export const DIRECTORY: readonly Attack[] = [
       return {
         async attack() {
           const { publicKey: from } = await entryOf(world.redis, victim.id);
-          const signed = encodeKeyRotation({ device: victim.id, from, to: key.publicKey });
+          const sealTo = (await nodeHpke.generateX25519()).publicKey;
+          const to = key.publicKey;
+          const signed = encodeKeyRotation({ device: victim.id, from, to, sealTo, generation: 1 });
           const sig = text(sign(null, keyRotationBytes(signed), key.privateKey));
           const answer = await fetch(`${world.lab.deployment.server}/v1/rotate-key`, {
             method: 'POST',

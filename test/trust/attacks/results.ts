@@ -107,7 +107,7 @@ export const RESULTS: readonly Attack[] = [
     async stage(world) {
       const [before, after] = (await world.lab.enrolled(2)) as [TestDevice, TestDevice];
       const { id } = await world.lab.operator.send('sync', [before, after]);
-      world.database.change('update devices set generation = 2 where id = ?', before.id);
+      world.database.change('update devices set generation = 2, offered = 2 where id = ?', before.id);
       return {
         attack: async () => world.report(world.gateway, [receipt(before, await sealedBy(before, id))]),
         async control() {

@@ -13,7 +13,7 @@ export const ENROLMENTS: readonly TrustMutation[] = [
     patches: [
       {
         file: MESSAGES,
-        find: 'toBase64url(await crypto.sha256(root)) === toBase64url(token.fingerprint);',
+        find: 'toBase64url(await crypto.sha256(root)) === toBase64url(fingerprint);',
         replace: 'true;',
       },
     ],

@@ -54,9 +54,9 @@ export const LEDGER: readonly TrustMutation[] = [
     title: 'the ledger takes results that an earlier secret of the device sealed',
     patches: [
       {
-        file: 'admin-api/ledger/reported-ends.js',
-        find: 'const generation = generations?.get(receipt.device) ?? 1;',
-        replace: 'const generation = 1;',
+        file: 'admin-api/ledger/result-verifier.js',
+        find: 'this.#secrets.made(receipt, generation))\n            return generation;',
+        replace: 'this.#secrets.made(receipt, 1))\n            return generation;',
       },
     ],
     proof: 'result-of-an-earlier-secret',

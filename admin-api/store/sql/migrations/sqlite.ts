@@ -424,4 +424,14 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `alter table deleted_devices drop column refused_key`,
     ],
   },
+  {
+    number: 19,
+    name: 'secrets given out and not used yet',
+    statements: [
+      `alter table devices add column offered integer not null default 1`,
+      `update devices set offered = generation where generation > 1`,
+      `drop index devices_rekeyed`,
+      `create index devices_rekeyed on devices (id, generation, offered) where offered > 1`,
+    ],
+  },
 ];
