@@ -41,7 +41,7 @@ export function socketParts(core: Core, late: WorkerParts): SocketParts {
     server,
     gatekeeper: new Gatekeeper({
       perSecond: config.upgradesPerSecond,
-      state: () => late.status.door(),
+      state: () => late.status.admission(),
       count: (reason) => metrics.upgradesRefused.add(reason),
     }),
     listener: new Listener({
@@ -53,7 +53,7 @@ export function socketParts(core: Core, late: WorkerParts): SocketParts {
       port: () => gateways.own.port,
       formerPorts: () => late.follower.formerPorts(),
       share: () => shareOf(gateways.own.connectionLimit, config),
-      wanted: () => late.status.wantedDoor,
+      wanted: () => late.status.wantedListener,
       clearPort: (port) => (siblings ? siblings.clearPort(port) : probePort(config.host, port)),
       alone: siblings === null,
       fallbackPort: () => config.fallbackPort || (gateways.own.told?.port ?? 0),

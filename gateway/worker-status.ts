@@ -9,12 +9,12 @@ import { clockReport } from '../bus/clock-check.ts';
 import type { Certificates } from '../bus/tls/certificates.ts';
 import type { UnauthenticatedSockets } from '../bus/unauthenticated-sockets.ts';
 import { Dependency, type Loops } from '../health/health.ts';
-import type { DoorState } from './admission/gatekeeper.ts';
+import type { AdmissionState } from './admission/gatekeeper.ts';
 import type { GatewayConfig } from './config.ts';
 import type { Draining } from './drain/draining.ts';
 import type { Liveness, Readiness } from './health.ts';
 import type { LeaseKeeper } from './lease/keeper.ts';
-import type { Door, Listener } from './listen/listener.ts';
+import type { Listener, ListenerState } from './listen/listener.ts';
 import type { PushServer } from './listen/push-server.ts';
 import { alternateGatewaysHeader } from './lists/alternate-gateways.ts';
 import type { GatewayList } from './lists/gateway-list.ts';
@@ -64,7 +64,7 @@ export interface WorkerStatusParts {
 export class WorkerStatus {
   readonly #parts: WorkerStatusParts;
   /** The wanted state of the listener while the worker stops. */
-  #stopping: Door | null = null;
+  #stopping: ListenerState | null = null;
   readonly #ready = new Dependency();
   readonly #registration = new Dependency();
   readonly #since = new Date();
@@ -80,13 +80,13 @@ export class WorkerStatus {
     return this.#stopping !== null;
   }
 
-  /** The worker stops; until it has, `door` is the wanted state. */
-  stop(door: Door): void {
-    this.#stopping = door;
+  /** The worker stops; until it has, `wanted` is the state of its listener. */
+  stop(wanted: ListenerState): void {
+    this.#stopping = wanted;
   }
 
   /** The wanted state of the listener if there were capacity. */
-  get wantedDoor(): Door {
+  get wantedListener(): ListenerState {
     if (this.#stopping) return this.#stopping;
     const { draining, connections } = this.#parts;
     switch (draining.why) {
@@ -102,7 +102,7 @@ export class WorkerStatus {
   /** The port on which new devices can connect; 0 when there is none. */
   get openPort(): number {
     const { server, listener } = this.#parts;
-    return server.listening && listener.door === 'open' ? server.port : 0;
+    return server.listening && listener.state === 'open' ? server.port : 0;
   }
 
   /** A drain is reported as long as it is requested, other reasons while devices must leave. */
@@ -154,7 +154,7 @@ export class WorkerStatus {
   }
 
   /** Decides about a new connection. */
-  door(): DoorState {
+  admission(): AdmissionState {
     const { bus, draining, gateways, keeper, listener, unauthenticatedSockets } = this.#parts;
     return {
       leaving: this.stopping || draining.all,

@@ -4,7 +4,7 @@
  */
 import type { Refusal } from '../refusal.ts';
 
-export interface DoorState {
+export interface AdmissionState {
   leaving: boolean;
   /** Alternate gateways: the value of `Pushpoint-Gateways` (C-5). */
   elsewhere(): string;
@@ -27,7 +27,7 @@ const FAST = 0.05;
 
 export interface GatekeeperParts {
   perSecond: number;
-  state: () => DoorState;
+  state: () => AdmissionState;
   count: (reason: RefusalReason) => void;
 }
 

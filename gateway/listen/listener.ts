@@ -24,7 +24,7 @@ const CHANGES_SHARE = 0.004;
 const LOOK_MS = 200;
 
 /** `open`: new devices can be admitted. `refusing`: it listens to refuse them. */
-export type Door = 'open' | 'refusing' | 'closed';
+export type ListenerState = 'open' | 'refusing' | 'closed';
 
 export interface ListenerParts {
   server: PushServer;
@@ -41,7 +41,7 @@ export interface ListenerParts {
   formerPorts(): readonly number[];
   share(): number;
   /** The wanted state while there is capacity. */
-  wanted(): Door;
+  wanted(): ListenerState;
   /** Resolves when the port may be listened on, rejects with `PortUnavailable` when not. */
   clearPort(port: number): Promise<void>;
   /** No siblings share the port: when this worker is full, the gateway is. */
@@ -85,7 +85,7 @@ export class Listener {
     return this.#full;
   }
 
-  get door(): Door {
+  get state(): ListenerState {
     if (this.#closed || this.#exhausted) return 'closed';
     const wanted = this.#parts.wanted();
     if (wanted !== 'open' || !this.#full) return wanted;
@@ -149,7 +149,7 @@ export class Listener {
   }
 
   #listens(): boolean {
-    return this.door !== 'closed';
+    return this.state !== 'closed';
   }
 
   #look(): void {

@@ -19,6 +19,7 @@ import type { Connection, DeviceSocket } from '../sessions/session.ts';
 import { LEG_BUFFER_BYTES } from '../tunnels/leg.ts';
 import type { SocketLeg } from '../tunnels/reception.ts';
 import { AcceptedSockets } from './accepted-sockets.ts';
+import { answerProbe, closedForBody, offers, refuse, tellToUpgrade } from './http-answers.ts';
 import { PortUnavailable } from './port-probe.ts';
 
 export interface PushServerEvents {
@@ -55,7 +56,7 @@ interface LegData {
 }
 
 /** A server for one port and one certificate, so that the port of every connection is known. */
-interface Door {
+interface PortServer {
   readonly port: number;
   /** Counts the certificates. */
   readonly certificate: number;
@@ -83,12 +84,12 @@ export interface PushServerParts {
 export class PushServer {
   readonly #config: GatewayConfig;
   readonly #events: PushServerEvents;
-  readonly #doors = new Set<Door>();
+  readonly #servers = new Set<PortServer>();
   readonly #unauthenticatedSockets: UnauthenticatedSockets;
   readonly #accepted: AcceptedSockets;
   /** The upgrade in progress: `open` is called inside it. */
   #upgrading: UnauthenticatedSocket | null = null;
-  #door: Door | null = null;
+  #main: PortServer | null = null;
   #certificate = 0;
   #closed = false;
 
@@ -103,22 +104,22 @@ export class PushServer {
 
   /** The latest port listened on; 0 before the first. */
   get port(): number {
-    return this.#door?.port ?? 0;
+    return this.#main?.port ?? 0;
   }
 
   get listening(): boolean {
-    return this.#door?.token != null;
+    return this.#main?.token != null;
   }
 
   /** All ports listened on, that of `port` and former ones. */
   get ports(): number[] {
-    return [...this.#doors].filter(({ token }) => token !== null).map(({ port }) => port);
+    return [...this.#servers].filter(({ token }) => token !== null).map(({ port }) => port);
   }
 
   /** Open connections through matching ports. */
   connectionsOn(counts: (port: number) => boolean): number {
     let count = 0;
-    for (const door of this.#doors) if (counts(door.port)) count += door.connections;
+    for (const server of this.#servers) if (counts(server.port)) count += server.connections;
     return count;
   }
 
@@ -128,7 +129,7 @@ export class PushServer {
    * first.
    */
   listen(port: number): void {
-    this.#door = this.#listenOn(port);
+    this.#main = this.#listenOn(port);
     this.#forgetUnused();
   }
 
@@ -139,29 +140,29 @@ export class PushServer {
 
   /** Stops listening on all ports except the main one and these; open connections stay. */
   keepOnly(ports: readonly number[]): void {
-    for (const door of this.#doors) {
-      if (door !== this.#door && !ports.includes(door.port)) shut(door);
+    for (const server of this.#servers) {
+      if (server !== this.#main && !ports.includes(server.port)) shut(server);
     }
     this.#forgetUnused();
   }
 
-  #listenOn(port: number): Door {
+  #listenOn(port: number): PortServer {
     if (this.#closed) throw new PortUnavailable('the push server is closed');
     const certificate = this.#certificate;
-    const same = (door: Door) => door.port === port && door.certificate === certificate;
-    const door = [...this.#doors].find(same) ?? this.#open(port);
-    if (door.token) return door;
-    const token = tryListen(door.app, this.#config.host, port);
+    const same = (server: PortServer) => server.port === port && server.certificate === certificate;
+    const server = [...this.#servers].find(same) ?? this.#open(port);
+    if (server.token) return server;
+    const token = tryListen(server.app, this.#config.host, port);
     if (!token) {
       throw new PortUnavailable(
         `cannot listen on ${this.#config.host} port ${port}: in use by another program, or not permitted`,
       );
     }
-    door.token = token;
-    this.#doors.add(door);
+    server.token = token;
+    this.#servers.add(server);
     // The server with the previous certificate.
-    for (const other of this.#doors) if (other !== door && other.port === port) shut(other);
-    return door;
+    for (const other of this.#servers) if (other !== server && other.port === port) shut(other);
+    return server;
   }
 
   /**
@@ -172,15 +173,15 @@ export class PushServer {
     if (!this.#config.tls || this.#closed) return;
     readTlsFiles(this.#config.tls);
     this.#certificate++;
-    for (const old of [...this.#doors].filter(({ token }) => token !== null)) {
-      const door = this.#listenOn(old.port);
-      if (old === this.#door) this.#door = door;
+    for (const old of [...this.#servers].filter(({ token }) => token !== null)) {
+      const server = this.#listenOn(old.port);
+      if (old === this.#main) this.#main = server;
     }
   }
 
   /** Stops listening, on all ports; open connections stay. */
   unlisten(): void {
-    for (const door of this.#doors) shut(door);
+    for (const server of this.#servers) shut(server);
   }
 
   /** Cuts every remaining connection. Idempotent. */
@@ -188,32 +189,32 @@ export class PushServer {
     if (this.#closed) return;
     this.unlisten();
     this.#closed = true;
-    for (const { app } of this.#doors) app.close();
-    this.#doors.clear();
+    for (const { app } of this.#servers) app.close();
+    this.#servers.clear();
   }
 
   /** Removes former ports and certificates without connections. */
   #forgetUnused(): void {
-    for (const door of this.#doors) {
-      if (door === this.#door || door.token || door.connections > 0 || door.legs > 0) continue;
-      door.app.close();
-      this.#doors.delete(door);
+    for (const server of this.#servers) {
+      if (server === this.#main || server.token || server.connections > 0 || server.legs > 0) continue;
+      server.app.close();
+      this.#servers.delete(server);
     }
   }
 
-  #open(port: number): Door {
+  #open(port: number): PortServer {
     const { tls } = this.#config;
     const app = tls ? secureApp(tls) : uWS.App();
     const certificate = this.#certificate;
-    const door: Door = { port, certificate, app, token: null, connections: 0, legs: 0 };
+    const server: PortServer = { port, certificate, app, token: null, connections: 0, legs: 0 };
     const events = this.#events;
-    door.app.filter((res, count) =>
+    server.app.filter((res, count) =>
       this.#guard(() => {
         this.#accepted.changed(res, Number(count));
         events.socketsChanged();
       }),
     );
-    door.app.ws<UserData>('/', {
+    server.app.ws<UserData>('/', {
       compression: uWS.DISABLED,
       maxPayloadLength: LIMITS.frameBytes,
       maxBackpressure: this.#config.maxBackpressureBytes,
@@ -225,7 +226,7 @@ export class PushServer {
         this.#upgrade<UserData>(res, req, context, SUBPROTOCOL, events.refusal, { connection: undefined });
       },
       open: (ws) => {
-        door.connections++;
+        server.connections++;
         // A connection that is redirected at once has no data afterwards.
         const data = ws.getUserData();
         this.#guard(() => {
@@ -245,25 +246,25 @@ export class PushServer {
         if (connection) this.#guard(() => events.pong(connection, new Uint8Array(payload)));
       },
       close: (ws, code, message) => {
-        door.connections--;
+        server.connections--;
         if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.close(connection, code, Buffer.from(message).toString()));
       },
     });
-    this.#openLegs(door);
-    door.app.get(PROBE_PATH, (res, req) => this.#guard(() => this.#probe(res, req)));
-    door.app.any('/*', (res, req) =>
+    this.#openLegs(server);
+    server.app.get(PROBE_PATH, (res, req) => this.#guard(() => this.#probe(res, req)));
+    server.app.any('/*', (res, req) =>
       this.#guard(() => {
         if (!closedForBody(res, req)) this.#accepted.answer(res, () => tellToUpgrade(res));
       }),
     );
-    return door;
+    return server;
   }
 
-  #openLegs(door: Door): void {
+  #openLegs(server: PortServer): void {
     const events = this.#events;
-    door.app.ws<LegData>(TUNNEL_PATH, {
+    server.app.ws<LegData>(TUNNEL_PATH, {
       compression: uWS.DISABLED,
       maxPayloadLength: TUNNEL_LIMITS.messageBytes,
       maxBackpressure: LEG_BUFFER_BYTES,
@@ -278,7 +279,7 @@ export class PushServer {
         });
       },
       open: (ws) => {
-        door.legs++;
+        server.legs++;
         this.#guard(() => {
           ws.getUserData().leg = events.legOpen(ws, this.#opened(ws));
         });
@@ -288,7 +289,7 @@ export class PushServer {
         if (leg) this.#guard(() => leg.message(new Uint8Array(message), isBinary));
       },
       close: (ws) => {
-        door.legs--;
+        server.legs--;
         if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
         const { leg } = ws.getUserData();
         if (leg) this.#guard(() => leg.closedByPeer());
@@ -378,66 +379,11 @@ function tryListen(app: uWS.TemplatedApp, host: string, port: number): uWS.us_li
   return token;
 }
 
-/**
- * Closes a socket whose request announces a body. No route takes one, and its sender could not be identified
- * (`accepted-sockets.ts`). This includes length 0: for a request in pieces, uWebSockets.js then calls no data
- * handler.
- */
-function closedForBody(res: uWS.HttpResponse, req: uWS.HttpRequest): boolean {
-  if (req.getHeader('content-length') === '' && req.getHeader('transfer-encoding') === '') return false;
-  res.close();
-  return true;
-}
-
-function answerProbe(res: uWS.HttpResponse, gateway: string): void {
-  res.cork(() => {
-    writeForBrowsers(res.writeStatus('204 No Content'))
-      .writeHeader('Pushpoint-Gateway', gateway)
-      .endWithoutBody();
-  });
-}
-
 /** Forgets the token first: closing a listen socket twice ends the process. */
-function shut(door: Door): void {
-  const { token } = door;
-  door.token = null;
+function shut(server: PortServer): void {
+  const { token } = server;
+  server.token = null;
   if (token) uWS.us_listen_socket_close(token);
-}
-
-function tellToUpgrade(res: uWS.HttpResponse): void {
-  res.cork(() => {
-    res
-      .writeStatus('426 Upgrade Required')
-      .writeHeader('Content-Type', 'text/plain; charset=utf-8')
-      .end(`This is a Pushpoint gateway: connect a WebSocket to / with subprotocol ${SUBPROTOCOL}.\n`, true);
-  });
-}
-
-/** Web pages of any origin may read the answer, and caches must not store it. */
-function writeForBrowsers(res: uWS.HttpResponse): uWS.HttpResponse {
-  return res
-    .writeHeader('Cache-Control', 'no-store')
-    .writeHeader('Access-Control-Allow-Origin', '*')
-    .writeHeader('Access-Control-Expose-Headers', 'Pushpoint-Gateway, Pushpoint-Gateways, Retry-After');
-}
-
-function refuse(
-  res: uWS.HttpResponse,
-  status: string,
-  reason: string,
-  { retryAfterSeconds, gateways }: Partial<Refusal> = {},
-): void {
-  res.cork(() => {
-    writeForBrowsers(res.writeStatus(status)).writeHeader('Content-Type', 'text/plain; charset=utf-8');
-    if (retryAfterSeconds !== undefined) res.writeHeader('Retry-After', String(retryAfterSeconds));
-    if (gateways) res.writeHeader('Pushpoint-Gateways', gateways);
-    res.end(`${reason}\n`, true);
-  });
-}
-
-/** Whether the comma list of a Sec-WebSocket-Protocol header names `protocol` (RFC 6455, 4.1). */
-export function offers(header: string, protocol: string): boolean {
-  return header.split(',').some((item) => item.trim() === protocol);
 }
 
 /** uWebSockets.js reads the files at this point. */
