@@ -6,24 +6,15 @@ import {
   isNewer,
   NO_EDITION,
   parseToken,
-  sealedResultBytes,
 } from '../protocol/index.ts';
 import { type EnrolmentAnswer, openAnswer, openRefusal, signRequest } from './enrolment-messages.ts';
 import { open } from './executions/book.ts';
-import { DeviceKeys } from './executions/device-keys.ts';
-import { sameKey } from './executions/orders.ts';
 import { usableGateways } from './gateways/answered.ts';
 import { type DeviceLog, silent } from './log.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
-import type {
-  DeviceIdentity,
-  DeviceState,
-  DeviceStore,
-  ExecutionRecord,
-  JournalEntry,
-} from './storage/store.ts';
+import type { DeviceIdentity, DeviceState, DeviceStore } from './storage/store.ts';
 
 export interface EnrollOptions {
   /**
@@ -105,29 +96,8 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
   const over = (other ? executions.filter(open) : []).map(({ id, issuedAt, expiresAt }) => ({
     put: { id, issuedAt, expiresAt, state: 'settled' as const },
   }));
-  const sealed =
-    state.identity && !other ? await resealed(executions, state.identity, next.identity, crypto) : [];
-  await store.append([...over, ...sealed, { marks: { issuedAt: enrolled.membership.order.issuedAt } }]);
+  await store.append([...over, { marks: { issuedAt: enrolled.membership.order.issuedAt } }]);
   return next.identity;
-}
-
-/** What is still to be reported of secret commands, with the secret of the newest answer. */
-async function resealed(
-  executions: readonly ExecutionRecord[],
-  before: DeviceIdentity,
-  after: DeviceIdentity,
-  crypto: DeviceCrypto,
-): Promise<JournalEntry[]> {
-  if (sameKey(before.secret, after.secret)) return [];
-  const [old, keys] = [new DeviceKeys(before, crypto), new DeviceKeys(after, crypto)];
-  const entries: JournalEntry[] = [];
-  for (const record of executions) {
-    if (record.state !== 'finished' || !record.sealed) continue;
-    const about = sealedResultBytes(after.deviceId, record.id);
-    const plain = await old.open('secret', record.sealed, about);
-    if (plain) entries.push({ put: { ...record, sealed: await keys.seal(plain, about) } });
-  }
-  return entries;
 }
 
 function nextState(

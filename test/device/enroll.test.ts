@@ -125,7 +125,6 @@ test('E-5: as another device it takes any membership, and keeps ids and the floo
   const outcome = { state: 'succeeded' as const };
   await store.append([{ put: { id: 'c1', issuedAt: 1, expiresAt: 9_000, state: 'finished', outcome } }]);
   now = { deviceId: 'dev-1', membership: { revision: 6, issuedAt: 4_000 } };
-  await enroll({ ...about, server: s.url, store, again: true });
   const same = await store.load();
   assert.is(same.executions[0]?.state, 'finished');
   assert.is(revisionOf(same.state), 7, 'S-7: an older membership is not taken');
@@ -281,10 +280,10 @@ test('K-6, E-7: a device that lost the answer to K-6 enrols again with its next 
   await s.stop();
 });
 
-test('R-8, X-8: what is still to be reported is sealed with the secret of the newest answer', async () => {
-  let deviceSecret: Uint8Array | undefined;
+test('K-6, X-8: what is to be reported stays as it was sealed, and opens with a later secret', async () => {
+  let said: { deviceSecret?: Uint8Array; generation?: number } = {};
   const s = await scriptAdmin(async (asked) => ({
-    ...{ status: 201, body: await enrolment(asked, deviceSecret && { deviceSecret }) },
+    ...{ status: 201, body: await enrolment(asked, said) },
   }));
   const store = new MemoryStore();
   const before = await enroll({ ...about, server: s.url, store });
@@ -296,9 +295,12 @@ test('R-8, X-8: what is still to be reported is sealed with the secret of the ne
   ]);
   const record = async () => (await store.load()).executions[0] as { sealed: Encrypted };
   await enroll({ ...about, server: s.url, store, again: true });
-  assert.equal((await record()).sealed, sealed, 'with the same secret it stays');
-  deviceSecret = new Uint8Array(32).fill(77);
+  const same = await enroll({ ...about, server: s.url, store, again: true });
+  assert.is(same.formerSecret, undefined);
+  said = { deviceSecret: new Uint8Array(32).fill(77), generation: 2 };
   const after = await enroll({ ...about, server: s.url, store, again: true });
+  assert.equal([after.generation, after.formerSecret], [2, before.secret]);
+  assert.equal((await record()).sealed, sealed);
   const keys = new DeviceKeys(after, nodeCrypto);
   assert.equal(await keys.open('secret', (await record()).sealed, purpose), Uint8Array.of(7));
   await s.stop();
