@@ -5,20 +5,11 @@
  */
 import type { Logger } from 'pino';
 import type { Delivery, Receipt, TunnelGrant } from '../../bus/bus.ts';
-import {
-  decodeLegMessage,
-  type LegMessage,
-  TUNNEL_CLOSE,
-  TUNNEL_END_REASONS,
-  TunnelError,
-  type TunnelJoin,
-  type TunnelRefusal,
-  type TunnelResume,
-  type TunnelSide,
-} from '../../protocol/index.ts';
+import { TUNNEL_CLOSE, TUNNEL_END_REASONS, type TunnelRefusal } from '../../protocol/index.ts';
 import type { Metrics } from '../metrics.ts';
 import { GatewayTunnel, type TunnelReport } from './gateway-tunnel.ts';
 import type { Leg, LegInput } from './leg.ts';
+import { type JoinMessage, LegSession } from './leg-session.ts';
 
 export interface TunnelRelayParts {
   spool: { add(receipt: Receipt): void };
@@ -43,23 +34,17 @@ export interface TunnelRelayParts {
 /** T-3: a leg may be faster than its grant. */
 const GRANT_WAIT_MS = 2_000;
 const MOST_WAITING = 256;
-/** Time for the first message. */
-const JOIN_MS = 10_000;
 const MOST_UNJOINED = 1_000;
-/** Most text messages of one leg between two pings; an honest leg never sends more. */
-const TEXTS_PER_PING = 500;
 const MOST_LOGGED_A_MINUTE = 60;
 /** Time for both ends to move when the gateway leaves. */
 const MOVE_MS = 30_000;
-
-type Entry = TunnelJoin | TunnelResume;
 
 export class TunnelRelay {
   readonly #parts: TunnelRelayParts;
   readonly #tunnels = new Map<string, GatewayTunnel>();
   readonly #legs = new Set<LegSession>();
   #unjoined = 0;
-  readonly #waiting = new Map<LegSession, { entry: Entry; timer: NodeJS.Timeout }>();
+  readonly #waiting = new Map<LegSession, { entry: JoinMessage; timer: NodeJS.Timeout }>();
   readonly #refusals = { minute: 0, count: 0 };
   readonly #endedBytes = { up: 0, down: 0 };
   #timer: NodeJS.Timeout | null = null;
@@ -172,7 +157,7 @@ export class TunnelRelay {
     }
   }
 
-  #entry(session: LegSession, entry: Entry): void {
+  #entry(session: LegSession, entry: JoinMessage): void {
     if (this.#tunnels.has(entry.tunnel)) {
       this.#admit(session, entry);
     } else if (entry.t === 'resume' || this.#waiting.size >= MOST_WAITING) {
@@ -195,7 +180,7 @@ export class TunnelRelay {
     }
   }
 
-  #admit(session: LegSession, entry: Entry): void {
+  #admit(session: LegSession, entry: JoinMessage): void {
     const tunnel = this.#tunnels.get(entry.tunnel);
     if (!tunnel) {
       this.#refuse(session, 'unknown-tunnel');
@@ -281,138 +266,5 @@ export class TunnelRelay {
 
   #moveAll(withinMs: number): void {
     for (const tunnel of this.#tunnels.values()) tunnel.move(withinMs);
-  }
-}
-
-interface SessionHooks {
-  entry(entry: Entry): void;
-  joined(): void;
-  gone(): void;
-  pingMs: number;
-}
-
-/** The messages of one leg, from its first to its end. */
-class LegSession implements LegInput {
-  readonly leg: Leg;
-  readonly #hooks: SessionHooks;
-  #tunnel: GatewayTunnel | null = null;
-  #side: TunnelSide = 'operator';
-  #state: 'new' | 'asked' | 'joined' | 'confirmed' | 'closed' = 'new';
-  #texts = 0;
-  #heard = true;
-  #missed = 0;
-  #since = performance.now();
-  wasJoined = false;
-
-  constructor(leg: Leg, hooks: SessionHooks) {
-    this.leg = leg;
-    this.#hooks = hooks;
-  }
-
-  join(tunnel: GatewayTunnel, side: TunnelSide): void {
-    this.#tunnel = tunnel;
-    this.#side = side;
-    this.#state = 'joined';
-    this.#since = performance.now();
-    this.wasJoined = true;
-    this.#hooks.joined();
-  }
-
-  unjoin(): void {
-    this.#tunnel = null;
-    if (this.#state !== 'closed') this.#state = 'asked';
-  }
-
-  frame(bytes: Uint8Array): void {
-    if (this.#tunnel === null) {
-      if (this.#state !== 'closed') this.#refuse('T-2: a frame before joined');
-      return;
-    }
-    this.#heard = true;
-    if (this.#state === 'joined') this.#confirm(this.#tunnel);
-    this.#tunnel.pass(this.#side, bytes);
-  }
-
-  text(text: string): void {
-    this.#heard = true;
-    if (++this.#texts > TEXTS_PER_PING) {
-      this.#refuse('T-5: too many messages');
-      return;
-    }
-    let message: LegMessage | null;
-    try {
-      message = decodeLegMessage(text);
-    } catch (error) {
-      if (!(error instanceof TunnelError)) throw error;
-      this.#refuse(error.message);
-      return;
-    }
-    if (this.#state === 'new') {
-      if (message?.t !== 'join' && message?.t !== 'resume') {
-        this.#refuse('T-2: not a join');
-        return;
-      }
-      this.#state = 'asked';
-      this.#hooks.entry(message);
-      return;
-    }
-    if (this.#tunnel === null) {
-      this.#refuse('T-2: a message before joined');
-      return;
-    }
-    if (this.#state === 'joined') this.#confirm(this.#tunnel);
-    this.#say(message, this.#tunnel);
-  }
-
-  closed(): void {
-    if (this.#state === 'closed') return;
-    this.#state = 'closed';
-    const tunnel = this.#tunnel;
-    this.#tunnel = null;
-    this.#hooks.gone();
-    tunnel?.left(this.#side, this.leg);
-  }
-
-  /** T-5: pings the leg, and ends it after too many missed answers. */
-  look(): void {
-    const now = performance.now();
-    if (this.#tunnel === null) {
-      if (now - this.#since > JOIN_MS) this.leg.close(TUNNEL_CLOSE.joinTimeout, 'T-2: no join in time');
-      return;
-    }
-    if (now - this.#since < this.#hooks.pingMs) return;
-    this.#since = now;
-    this.#texts = 0;
-    this.#missed = this.#heard ? 0 : this.#missed + 1;
-    this.#heard = false;
-    if (this.#missed >= 2) this.leg.close(TUNNEL_CLOSE.silent, 'T-5: nothing heard');
-    else this.leg.say({ t: 'ping' });
-  }
-
-  /** T-3, T-4: it received `joined`. */
-  #confirm(tunnel: GatewayTunnel): void {
-    this.#state = 'confirmed';
-    tunnel.confirmed(this.#side);
-  }
-
-  #say(message: LegMessage | null, tunnel: GatewayTunnel): void {
-    switch (message?.t) {
-      case 'ping':
-        this.leg.say({ t: 'pong' });
-        return;
-      case 'stats':
-        if (this.#side === 'device') tunnel.streams(message.streams);
-        return;
-      case 'end':
-        tunnel.end(message.reason, this.#side);
-        return;
-      case 'join':
-      case 'resume':
-        this.#refuse('T-2: a second join');
-    }
-  }
-
-  #refuse(reason: string): void {
-    this.leg.close(TUNNEL_CLOSE.protocolError, reason);
   }
 }
