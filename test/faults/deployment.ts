@@ -185,7 +185,7 @@ export class FaultDeployment {
   /** What an operator runs once an older database is back in its place. */
   async databaseRestored(): Promise<void> {
     const [, ...planned] = this.#programs.planned('admin1').args;
-    const flags = ['--api-port', '--join-tokens'].reduce(
+    const flags = ['--api-port', '--join-tokens', '--log-level'].reduce(
       (rest, name) => rest.toSpliced(rest.indexOf(name), 2),
       planned,
     );
