@@ -29,7 +29,7 @@ export class SealedFrames {
     this.#hooks = hooks;
   }
 
-  /** The other end starts again, with another key. */
+  /** Both ends go on with another key. What the earlier one sealed is sent and taken no more. */
   rekey(cipher: FrameCipher): void {
     this.#cipher = cipher;
     this.#sent = 0;
@@ -37,7 +37,15 @@ export class SealedFrames {
   }
 
   send(frame: Uint8Array): void {
-    this.#outward.put(this.#cipher.seal(++this.#sent, frame), (message) => this.#hooks.send(message));
+    const cipher = this.#cipher;
+    const message = cipher.seal(++this.#sent, frame);
+    if (this.#outward.idle && !(message instanceof Promise)) {
+      this.#hooks.send(message);
+      return;
+    }
+    this.#outward.put(message, (sealed) => {
+      if (cipher === this.#cipher) this.#hooks.send(sealed);
+    });
   }
 
   receive(message: Uint8Array): void {
@@ -49,11 +57,20 @@ export class SealedFrames {
       return;
     }
     this.#heard = counter;
-    this.#inward.put(this.#cipher.open(counter, message), (frame) => {
-      if (this.#isForged) return;
-      if (frame === null) this.#refuse('a frame that the other end did not send');
-      else this.#hooks.receive(frame);
+    const cipher = this.#cipher;
+    const frame = cipher.open(counter, message);
+    if (this.#inward.idle && !(frame instanceof Promise)) {
+      this.#take(frame);
+      return;
+    }
+    this.#inward.put(frame, (opened) => {
+      if (!this.#isForged && cipher === this.#cipher) this.#take(opened);
     });
+  }
+
+  #take(frame: Uint8Array | null): void {
+    if (frame === null) this.#refuse('a frame that the other end did not send');
+    else this.#hooks.receive(frame);
   }
 
   /** Calls `then` when everything that was to be sent is. */
@@ -73,8 +90,13 @@ class InOrder {
   #waiting = 0;
   #last: Promise<unknown> = Promise.resolve();
 
+  /** Nothing is waited for: what comes now may be handed on at once. */
+  get idle(): boolean {
+    return this.#waiting === 0;
+  }
+
   put<T>(value: T | Promise<T>, take: (value: T) => void): void {
-    if (this.#waiting === 0 && !(value instanceof Promise)) {
+    if (this.idle && !(value instanceof Promise)) {
       take(value);
       return;
     }

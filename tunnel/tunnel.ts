@@ -171,7 +171,9 @@ export class Tunnel {
           if (leg === this.#next) this.#switchTo(leg, move?.cipher);
           this.#hooks.joined?.(leg.gateway, limits);
           if (side === 'device') leg.say({ t: 'stats', streams: this.#streams.streams });
-          (move ?? this.#first).resolve();
+          // Also when it joins another gateway than it was to join first.
+          this.#first.resolve();
+          move?.resolve();
         },
         peer: (here, pair) => {
           if (leg !== this.#leg) return;
@@ -217,7 +219,6 @@ export class Tunnel {
     }
     if (leg !== this.#leg) return;
     this.#leg = null;
-    this.#first.reject(new Error(reason));
     // At the same gateway the grant of the next leg replaces this one's: it may be closed, or refused when it
     // resumes, before the next one has joined.
     if (!moving && this.#next === null) {

@@ -212,9 +212,9 @@ export class TunnelService {
     await addTunnelCommand(tx, {
       id: next.turn.commandId,
       type: 'tunnel.open',
-      // A tunnel is needed now, so an offline device does not open it later. A device that has the tunnel may
-      // be changing gateways itself.
-      offline: wrapped ? 'skip' : 'queue',
+      // A tunnel is needed now, so an offline device does not open it later. One whose tunnel moves may be
+      // changing gateways itself.
+      offline: tunnel.turn > 1 ? 'queue' : 'skip',
       args: openArgs(tunnel, next, { wrapped, at }),
       device: tunnel.deviceId,
       createdBy: tunnel.createdBy,

@@ -65,6 +65,8 @@ export interface DeviceTunnelEvents {
 interface OpenTunnel {
   tunnel: Tunnel;
   target: TunnelTarget;
+  /** When the latest command that opened or moved it was issued. */
+  issuedAt: number;
   life: ReturnType<typeof setTimeout> | undefined;
 }
 
@@ -101,28 +103,40 @@ export class DeviceTunnels {
   async open(command: Command, owner: TunnelOwner): Promise<Record<string, never>> {
     const { target, ticket, lifeMs, resume, key } = argsOf(command);
     if (this.#stopped) throw new Rejected('the device stops');
+    const { issuedAt } = command;
     if (resume) {
-      await this.#resume(ticket, target);
+      await this.#move(ticket, target, { issuedAt });
       return {};
     }
     const why = this.#whyNot(target);
     if (why !== null) throw new Rejected(why);
     const cipher = await this.#options.cipher(await tunnelKey(key, ticket.tunnel, owner), 'device');
     if (this.#stopped) throw new Rejected('the device stops');
-    if (this.#open.has(ticket.tunnel)) throw new Rejected('the tunnel is open already');
-    if (this.#open.size >= (this.#options.maxTunnels ?? 8)) throw new Rejected('too many tunnels');
-    await this.#begin(ticket, target, { lifeMs, cipher });
+    if (this.#open.has(ticket.tunnel)) await this.#move(ticket, target, { issuedAt, cipher });
+    else if (this.#open.size >= (this.#options.maxTunnels ?? 8)) throw new Rejected('too many tunnels');
+    else await this.#begin(ticket, target, { lifeMs, cipher, issuedAt });
     return {};
   }
 
-  /** A program that restarted has no key, so its tunnels are lost (T-15). */
-  async #resume(ticket: TunnelTicket, target: TunnelTarget): Promise<void> {
+  /**
+   * With a `cipher`, both ends go on with a new key (T-15). A program that restarted has none, so without one
+   * its tunnels are lost.
+   */
+  async #move(
+    ticket: TunnelTicket,
+    target: TunnelTarget,
+    { issuedAt, cipher }: { issuedAt: number; cipher?: FrameCipher },
+  ): Promise<void> {
     const known = this.#open.get(ticket.tunnel);
     if (!known) throw new Rejected('no such tunnel here');
     if (known.target.host !== target.host || known.target.port !== target.port) {
       throw new Rejected('the tunnel leads elsewhere');
     }
-    await known.tunnel.moveTo(ticket);
+    // Commands may overtake each other (D-2).
+    const isLater = cipher ? issuedAt > known.issuedAt : issuedAt >= known.issuedAt;
+    if (!isLater) throw new Rejected('the tunnel is open already');
+    known.issuedAt = issuedAt;
+    await known.tunnel.moveTo(ticket, cipher);
   }
 
   /** `tunnel.close` */
@@ -144,7 +158,7 @@ export class DeviceTunnels {
   async #begin(
     ticket: TunnelTicket,
     target: TunnelTarget,
-    { lifeMs, cipher }: { lifeMs: number; cipher: FrameCipher },
+    { lifeMs, cipher, issuedAt }: { lifeMs: number; cipher: FrameCipher; issuedAt: number },
   ): Promise<void> {
     const { dial, allocate, times } = this.#options;
     const news = { tunnel: ticket.tunnel, ...target };
@@ -165,7 +179,7 @@ export class DeviceTunnels {
         },
       },
     );
-    const entry: OpenTunnel = { tunnel, target, life: undefined };
+    const entry: OpenTunnel = { tunnel, target, issuedAt, life: undefined };
     this.#open.set(ticket.tunnel, entry);
     // The gateway enforces it as well, but the device does not rely on gateways.
     entry.life = setTimeout(() => this.#end(ticket.tunnel, 'life'), Math.min(lifeMs, TIMER_MAX_MS));

@@ -386,32 +386,36 @@ test('an operator moves its own tunnel; the old gateway hears of it once both en
   assert.is((await move('operator')).status, 410);
 });
 
-test('a tunnel that moves waits for a device that is between gateways itself', async () => {
-  const device = await connected();
-  const { id } = (await open({ deviceId: device, port: 22 })).body.tunnel;
-  await orderTo(gw1, device, 'tunnel.open');
-  await join(id, gw1);
-  const { presence } = http.bus;
-  const { locate } = presence;
-  // It leaves between the look at where it is and the command to it.
-  presence.locate = async (devices) => {
-    const holders = await locate.call(presence, devices);
-    if (!devices.includes(device)) return holders;
-    presence.locate = locate;
-    const session = holders[devices.indexOf(device)]?.session ?? 0;
-    await presence.release(gw1, [{ device, session }]);
-    return holders;
-  };
-  assert.is((await http.call('POST', `/v1/tunnels/${id}/move`, { as: 'operator' })).status, 200);
-  const skipped = { type: 'statistics', target: { devices: [device] }, offline: 'skip' };
-  const { body: after } = await http.call('POST', '/v1/commands', { body: skipped });
-  await waitFor(async () => (await http.call('GET', `/v1/commands/${after.id}`)).body.counts.canceled === 1);
-  assert.is((await read(id)).state, 'open');
-  await presence.claim(gw2, [{ device }]);
-  http.dispatcher.wake([device]);
-  const { args } = await orderTo(gw2, device, 'tunnel.open');
-  assert.is((args as { resume?: boolean }).resume, true);
-});
+for (const state of ['open', 'opening'] as const) {
+  test(`a tunnel that is ${state} and moves waits for a device that is between gateways itself`, async () => {
+    const device = await connected();
+    const { id } = (await open({ deviceId: device, port: 22 })).body.tunnel;
+    await orderTo(gw1, device, 'tunnel.open');
+    if (state === 'open') await join(id, gw1);
+    const { presence } = http.bus;
+    const { locate } = presence;
+    // It leaves between the look at where it is and the command to it.
+    presence.locate = async (devices) => {
+      const holders = await locate.call(presence, devices);
+      if (!devices.includes(device)) return holders;
+      presence.locate = locate;
+      const session = holders[devices.indexOf(device)]?.session ?? 0;
+      await presence.release(gw1, [{ device, session }]);
+      return holders;
+    };
+    assert.is((await http.call('POST', `/v1/tunnels/${id}/move`, { as: 'operator' })).status, 200);
+    const skipped = { type: 'statistics', target: { devices: [device] }, offline: 'skip' };
+    const { body: after } = await http.call('POST', '/v1/commands', { body: skipped });
+    await waitFor(
+      async () => (await http.call('GET', `/v1/commands/${after.id}`)).body.counts.canceled === 1,
+    );
+    assert.is((await read(id)).state, state);
+    await presence.claim(gw2, [{ device }]);
+    http.dispatcher.wake([device]);
+    const { args } = await orderTo(gw2, device, 'tunnel.open');
+    assert.is((args as { resume?: boolean }).resume, state === 'open' ? true : undefined);
+  });
+}
 
 test('when the worker is gone the tunnel ends, and the device hears of it another way', async () => {
   const doomed = await startGateway('gw3');

@@ -17,7 +17,12 @@ const wrapped = (tunnel: string) => wrapKey({ id: owner.deviceId, secret }, tunn
 
 /** A gateway that lets everybody in, and the operator's end behind it. */
 function fakeGateway() {
+  /** By the url of a gateway; with the first key where it is not said. */
+  const ends = new Map<string, SealingEnd>();
   const operator = new SealingEnd(KEY, 'operator');
+  const endAt = (url: string) => ends.get(url) ?? operator;
+  /** Gateways that answer nothing. */
+  const silent = new Set<string>();
   const legs: { url: string; events: LegSocketEvents; texts: string[]; frames: Uint8Array[] }[] = [];
   const dial: LegDial = (url, events) => {
     const leg = { url, events, texts: [] as string[], frames: [] as Uint8Array[] };
@@ -27,19 +32,19 @@ function fakeGateway() {
       sendText: (text) => {
         leg.texts.push(text);
         const message = decodeLegMessage(text);
-        if (message?.t !== 'join') return;
+        if (message?.t !== 'join' || silent.has(url)) return;
         const limits = { idleMs: 1, lifeMs: 1, maxBytes: 0 };
         events.text(JSON.stringify({ t: 'joined', resume: 'r'.repeat(43), ...limits }));
         events.text(JSON.stringify({ t: 'peer', here: true, pair: 1 }));
         const hello = encodeHello({ pair: 1, window: 262_144, highest: 0, streams: [] });
-        events.binary(operator.seal(hello));
+        events.binary(endAt(url).seal(hello));
       },
-      sendBinary: (message) => leg.frames.push(operator.open(Buffer.concat(message))),
+      sendBinary: (message) => leg.frames.push(endAt(url).open(Buffer.concat(message))),
       close: () => {},
       terminate: () => {},
     };
   };
-  return { legs, dial, operator };
+  return { legs, dial, operator, ends, silent };
 }
 
 const args = {
@@ -53,8 +58,8 @@ const args = {
   lifeMs: 3_600_000,
 };
 
-function command(more: object = {}, type = 'tunnel.open') {
-  return { id: 'cmd-1', type, issuedAt: 0, expiresAt: 0, timeoutMs: 1, args: { ...args, ...more } };
+function command(more: object = {}, type = 'tunnel.open', issuedAt = 0) {
+  return { id: 'cmd-1', type, issuedAt, expiresAt: 0, timeoutMs: 1, args: { ...args, ...more } };
 }
 
 function makeTunnels(allow: (string | number)[] = [], max?: number) {
@@ -82,7 +87,8 @@ function makeTunnels(allow: (string | number)[] = [], max?: number) {
       refused: ({ reason }) => refused.push(reason ?? ''),
     },
   );
-  const open = (more: object = {}) => tunnels.open(command(more), owner);
+  const open = (more: object = {}, issuedAt = 0) =>
+    tunnels.open(command(more, 'tunnel.open', issuedAt), owner);
   return { tunnels, gateway, connected, refused, ended, open };
 }
 
@@ -166,6 +172,59 @@ test('T-12: every stream must match the list and the signed target, whatever is 
   assert.match(await rejection(open({ resume: true, port: 23 })), 'leads elsewhere');
   assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: true });
   assert.equal(tunnels.close(command({}, 'tunnel.close')), { wasOpen: false });
+});
+
+const KEY_2 = new Uint8Array(32).fill(8);
+const SECOND = {
+  gateway: { name: 'gw2', url: 'ws://127.0.0.2:9' },
+  ticket: 'u'.repeat(43),
+  key: wrapKey({ id: owner.deviceId, secret }, 'tun-1', KEY_2),
+};
+const SECOND_URL = 'ws://127.0.0.2:9/tunnel';
+
+test('T-15: a tunnel that moves before it opened goes on elsewhere, with another key', async () => {
+  const { tunnels, gateway, connected, ended, open } = makeTunnels([22, 23]);
+  const second = new SealingEnd(KEY_2, 'operator');
+  gateway.ends.set(SECOND_URL, second);
+  await open({}, 5);
+  assert.match(await rejection(open({ ...SECOND, port: 23 }, 6)), 'leads elsewhere');
+  assert.match(await rejection(open(SECOND, 5)), 'open already');
+  assert.equal(await open(SECOND, 6), {});
+  const [before, after] = gateway.legs;
+  assert.is(after?.url, SECOND_URL);
+  assert.equal(JSON.parse(before?.texts.at(-1) ?? '{}'), { t: 'end', reason: 'moved' });
+  // Both ways with the second key, counted from 1.
+  assert.is(decodeTunnelFrame(after?.frames[0] ?? new Uint8Array()).type, 'hello');
+  after?.events.binary(second.seal(encodeOpen(1, '127.0.0.1', 22)));
+  assert.equal(connected, ['127.0.0.1:22']);
+  // A command that was overtaken takes it nowhere.
+  assert.match(await rejection(open({ resume: true }, 5)), 'open already');
+  assert.match(await rejection(open({}, 4)), 'open already');
+  assert.equal([gateway.legs.length, tunnels.size, ended], [2, 1, []]);
+  tunnels.stop();
+});
+
+test('T-15: a tunnel moves although its first gateway has not let the device in, or is gone', async () => {
+  for (const isGone of [false, true]) {
+    const { tunnels, gateway, ended, open } = makeTunnels([22]);
+    gateway.silent.add('ws://127.0.0.1:9/tunnel');
+    gateway.silent.add(SECOND_URL);
+    gateway.ends.set(SECOND_URL, new SealingEnd(KEY_2, 'operator'));
+    const first = open({}, 5);
+    await new Promise(setImmediate);
+    const moved = open(SECOND, 6);
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+    const [before, after] = gateway.legs;
+    if (isGone) before?.events.closed({ code: 4450, reason: 'not-joined' });
+    gateway.silent.clear();
+    after?.events.text(
+      JSON.stringify({ t: 'joined', resume: 'r'.repeat(43), idleMs: 1, lifeMs: 1, maxBytes: 0 }),
+    );
+    assert.equal([await moved, await first], [{}, {}]);
+    assert.equal([tunnels.size, ended], [1, []]);
+    tunnels.stop();
+  }
 });
 
 test('T-15: a key that was not encrypted for this device and this tunnel opens nothing', async () => {

@@ -187,6 +187,31 @@ test('T-14: lost frames leave no trace; repeated, late, changed or foreign ones 
   }
 });
 
+test('T-15: what an earlier key sealed is neither sent nor taken once there is another', async () => {
+  for (const [name, make] of platforms) {
+    const { operator, device } = await ends(make);
+    operator.frames.send(pattern(10));
+    await allSent(operator);
+    const key = new Uint8Array(32).fill(1);
+    // On the web both are still under way.
+    operator.frames.send(pattern(10, 1));
+    device.frames.receive(operator.sent[0] as Uint8Array);
+    const before = { sent: operator.sent.length, received: device.received.length };
+    operator.frames.rekey(await make(key, 'operator'));
+    device.frames.rekey(await make(key, 'device'));
+    await allSent(operator);
+    if (name === 'web') assert.equal(before, { sent: 1, received: 0 });
+    operator.frames.send(pattern(10, 2));
+    await allSent(operator);
+    const taken = device.received.length;
+    device.frames.receive(operator.sent.at(-1) as Uint8Array);
+    await judged(device, taken + 1, name);
+    assert.equal(device.forged, []);
+    assert.ok(device.received.at(-1)?.equals(pattern(10, 2)));
+    assert.is(sealCounter(operator.sent.at(-1) as Uint8Array), 1);
+  }
+});
+
 test('T-15: with another key, counters begin again', async () => {
   const { operator, device } = await ends(nodeFrameCipher);
   operator.frames.send(pattern(10));
