@@ -123,6 +123,7 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
   });
   const leaseWork = new LeaseWork({ ...parts, outboxPollMs: config.outboxPollMs, tunnels: tunnels.relay });
   const keeper: LeaseKeeper = new LeaseKeeper({
+    epoch: () => bus.owner.current?.epoch ?? 0,
     leases: bus.leases,
     identity: () => identityOf(late),
     load: () => load.read(),

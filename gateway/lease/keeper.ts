@@ -22,6 +22,8 @@ export interface LeaseKeeperParts {
   identity: () => WorkerIdentity;
   load: () => WorkerLoad;
   ttlMs: number;
+  /** Of the installation, as administration servers say; 0 while unknown. */
+  epoch: () => number;
   health: Dependency;
   events: LeaseEvents;
   log: Logger;
@@ -31,6 +33,8 @@ export class LeaseKeeper {
   readonly #parts: LeaseKeeperParts;
   #lease: HeldLease | null = null;
   #acquired = 0;
+  /** Of the installation when the lease was acquired; 0 while unknown. */
+  #epoch = 0;
   #rounds = 0;
   /** The last incarnations of this process, the newest last. */
   readonly #incarnations: string[] = [];
@@ -103,17 +107,24 @@ export class LeaseKeeper {
     }
   }
 
+  /** Whether it is held. In a new epoch it is given up: the ledger lost who connected since its backup. */
+  async #extend({ incarnation }: HeldLease): Promise<boolean> {
+    const { leases, load, ttlMs, log, epoch } = this.#parts;
+    const now = epoch();
+    if (this.#epoch > 0 && now > this.#epoch) {
+      log.info({ incarnation, epoch: now }, 'a new epoch began: all sessions are reported again');
+      await leases.release(incarnation);
+      return false;
+    }
+    this.#epoch = now;
+    return (await leases.extend(incarnation, load(), ttlMs)) === 'held';
+  }
+
   async #extendOrAcquire(): Promise<boolean> {
     const begunAt = performance.now();
     try {
       if (this.#lease) {
-        if (
-          (await this.#parts.leases.extend(
-            this.#lease.incarnation,
-            this.#parts.load(),
-            this.#parts.ttlMs,
-          )) === 'held'
-        ) {
+        if (await this.#extend(this.#lease)) {
           this.#extendedAt = begunAt;
           this.#parts.health.good();
           return true;
@@ -124,6 +135,7 @@ export class LeaseKeeper {
         this.#parts.log.warn({ incarnation: lost.incarnation }, 'lease lost');
         this.#parts.events.lost(lost);
       }
+      this.#epoch = this.#parts.epoch();
       const incarnation = await this.#parts.leases.acquire(
         this.#parts.identity(),
         this.#parts.load(),

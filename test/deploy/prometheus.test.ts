@@ -198,7 +198,8 @@ test('Prometheus answers every query of the dashboard, and always has the basic 
     'sum by (instance) (process_resident_memory_bytes{job=~"pushpoint.*"})',
     'max by (instance, worker) (nodejs_eventloop_utilization_ratio)',
   ]) {
-    assert.ok((await query(expression)).length > 0, expression);
+    // Programs are read one after the other: the server may not have been yet.
+    await waitFor(async () => (await query(expression)).length > 0, { what: expression });
   }
   const workers = (await query('process_resident_memory_bytes')).map(
     ({ metric }) => metric.worker ?? 'admin',

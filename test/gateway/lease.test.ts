@@ -40,6 +40,27 @@ test('a worker that lost its lease claims its sessions again, with new numbers, 
     await waitFor(async () => (await rig.bus.presence.locate([identity.id]))[0] === null);
   }));
 
+test('in a new epoch a worker reports its sessions again: a restored ledger does not know them', () =>
+  withRig({ config }, async (rig) => {
+    const identity = await rig.enrol();
+    const { device, session } = await connectDevice(rig.url, identity);
+    const before = await rig.incarnation();
+    const { owner } = rig.bus.inner;
+    const installation = owner.current;
+    assert.ok(installation);
+    await owner.claim({ ...installation, epoch: installation.epoch + 1 });
+    const again = await rig.receipt('connected', (receipt) => receipt.incarnation !== before);
+    assert.ok(again.session > session);
+    await rig.receipt('outbox-lost', (receipt) => receipt.incarnation === before);
+    const { incarnation } = again;
+    assert.equal(await rig.bus.presence.locate([identity.id]), [{ incarnation, session: again.session }]);
+    assert.equal(
+      (await rig.bus.leases.list()).map((lease) => lease.incarnation),
+      [incarnation],
+    );
+    assert.is(device.closing, null);
+  }));
+
 test('H-9: of the sessions claimed again, those that a newer session took close with replaced', () =>
   withRig({ config }, async (rig) => {
     const kept = await connectDevice(rig.url, await rig.enrol());

@@ -1,4 +1,5 @@
 /** The programs under test: Redis, one administration server on SQLite, gateways of two workers each. */
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Deployment, prepare } from '../deployment/deployment.ts';
 import { findPrograms } from '../services/install.ts';
@@ -35,6 +36,16 @@ export class GatewayDeployment extends Deployment {
     await this.letIn(name);
     const deployment = ['--redis-url', this.redis.url, '--metrics-port', '0', '--log-level', 'warn'];
     return this.#run(['gateway', '--name', name, ...this.joinFlags(name), ...flags, ...deployment]);
+  }
+
+  /** Puts back an earlier database and begins a new epoch, as docs/operations.md says. */
+  async databaseRestored(file: string): Promise<void> {
+    await this.end('admin');
+    await this.restore(file);
+    const flags = ['--data-dir', join(this.folder, 'data'), '--redis-url', this.redis.url];
+    const { code, signal } = await this.#run(['restored', ...flags]).exited;
+    if (code !== 0) throw new Error(`pushpoint restored ended with ${signal ?? code}`);
+    await this.start('admin');
   }
 
   /** SIGTERM; resolves when the process has ended. */

@@ -4,6 +4,7 @@ import { liveSettings } from './scenarios/live-settings.ts';
 import { refusedSettings } from './scenarios/refused-settings.ts';
 import { rollingRestart } from './scenarios/rolling-restart.ts';
 import { spreadAndDrain } from './scenarios/spread-and-drain.ts';
+import { trustChanges } from './scenarios/trust-changes.ts';
 import type { World } from './world.ts';
 
 export interface Scenario {
@@ -40,5 +41,10 @@ export const SCENARIOS: readonly Scenario[] = [
     name: 'rolling-restart',
     title: 'all gateways restart, one by one, under 100 commands a second',
     run: rollingRestart,
+  },
+  {
+    name: 'trust-changes',
+    title: 'certificates, authority and keys change, a gateway is revoked, a backup restored',
+    run: trustChanges,
   },
 ];
