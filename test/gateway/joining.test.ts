@@ -530,7 +530,7 @@ test('the authority is rotated while one gateway runs and another is away', asyn
     return renewals.identity.trusts;
   };
   const refusesToAdvance = () =>
-    rejects(authorities.advance('tester'), (error) => assert.match(error.message, /taken up .*: gw1\./));
+    rejects(authorities.advance('tester'), (error) => assert.match(error.message, /not applied .*: gw1\./));
   assert.equal([(await authorities.show()).phase, renewals.identity.trusts], ['steady', '1']);
   await rejects(authorities.rollback('tester'), (error) => assert.match(error.message, /No rotation/));
 
