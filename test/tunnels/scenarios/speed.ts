@@ -14,13 +14,17 @@ import type { Scenario, World } from '../world.ts';
 
 const SECONDS = 1.5;
 const ROUNDS = 3;
-/** Of the throughput of the plain relay. */
-// A busy machine slows both ends more than the plain relay: below this something is broken, not slow.
+/**
+ * Of the throughput of the plain relay. A busy machine slows both ends more than the relay: below this
+ * something is broken, not slow.
+ */
 const LEAST_RATIO = 0.1;
 const COMMANDS_PER_SECOND = 50;
 const WINDOW_MS = 3_000;
-/** How much later 99 of 100 commands may arrive. */
-const MOST_DELAY = 2;
+/** How much later 99 of 100 commands may arrive: beyond this they wait for the tunnel itself. */
+const MOST_DELAY = 10;
+/** The flow yields to everything else, so on a busy machine it takes long to open. */
+const OPEN_WITHIN_MS = 180_000;
 /** To measure what is judged. */
 const ATTEMPTS = 5;
 
@@ -187,6 +191,7 @@ async function commandsMeanwhile(world: World, flow: readonly string[]): Promise
       const program = startFile('test/tunnels/flow-ends.js', flow, { env: deployment.operatorEnv });
       yieldToOthers(program);
       await waitFor(async () => (await deployment.newestTunnel(flow[2] ?? '')).state === 'open', {
+        timeoutMs: OPEN_WITHIN_MS,
         what: 'the flow',
       });
       const meanwhile = await commands(send, WINDOW_MS);
