@@ -1,8 +1,15 @@
 import type { Logger } from 'pino';
 import type { Bus, Delivery, Holder } from '../bus/bus.ts';
 import { BusUnavailable } from '../bus/bus.ts';
+import type { LeaseList } from './live-workers.ts';
 
 const CHUNK = 1000;
+
+/** Something for several devices. */
+export interface Letter extends Pick<Delivery, 'devices' | 'frame' | 'settled'> {
+  /** Name of the worker that has them. They are looked up when it is absent or unknown. */
+  worker?: string;
+}
 
 /** Reaches devices that are connected now; guarantees nothing. */
 export interface DeviceSender {
@@ -24,39 +31,88 @@ export interface DeviceSender {
  */
 export class BestEffortSender implements DeviceSender {
   readonly #bus: Bus;
+  readonly #leases: LeaseList;
   readonly #log: Logger;
 
-  constructor({ bus, log }: { bus: Bus; log: Logger }) {
+  constructor({ bus, leases, log }: { bus: Bus; leases: LeaseList; log: Logger }) {
     this.#bus = bus;
+    this.#leases = leases;
     this.#log = log;
   }
 
   sendFrame(devices: readonly string[], frame: Uint8Array): Promise<void> {
-    return this.sendFrames([{ devices, frame }]);
+    return this.send([{ devices: [...devices], frame }]);
   }
 
-  /** Several frames, each for its own devices, with one lookup of their workers. */
-  async sendFrames(letters: readonly { devices: readonly string[]; frame: Uint8Array }[]): Promise<void> {
-    const devices = [...new Set(letters.flatMap((letter) => letter.devices))];
-    const framesOf = new Map<string, number[]>();
-    for (const [i, letter] of letters.entries()) {
+  /** To the workers that the letters name, and with one lookup to those that hold the other devices. */
+  async send(letters: readonly Letter[]): Promise<void> {
+    const unknown = await this.#sendToWorkers(letters);
+    const devices = [...new Set(unknown.flatMap((letter) => letter.devices))];
+    const lettersOf = new Map<string, number[]>();
+    for (const [i, letter] of unknown.entries()) {
       for (const device of letter.devices) {
-        const frames = framesOf.get(device);
-        if (frames) frames.push(i);
-        else framesOf.set(device, [i]);
+        const known = lettersOf.get(device);
+        if (known) known.push(i);
+        else lettersOf.set(device, [i]);
       }
     }
     await this.#send(devices, (held) => {
       const deliveries: (Delivery | undefined)[] = [];
       for (const [device] of held) {
-        for (const i of framesOf.get(device) ?? []) {
+        for (const i of lettersOf.get(device) ?? []) {
           const delivery = deliveries[i];
           if (delivery) delivery.devices.push(device);
-          else deliveries[i] = { devices: [device], frame: (letters[i] as { frame: Uint8Array }).frame };
+          else deliveries[i] = toDelivery(unknown[i] as Letter, [device]);
         }
       }
       return deliveries.filter((delivery) => delivery !== undefined);
     });
+  }
+
+  /** Returns the letters whose worker is not known. */
+  async #sendToWorkers(letters: readonly Letter[]): Promise<Letter[]> {
+    const incarnations = this.#incarnations(letters);
+    const unknown: Letter[] = [];
+    const outgoing = new Map<string, Delivery[]>();
+    for (const letter of letters) {
+      const incarnation = letter.worker && incarnations.get(letter.worker);
+      if (!incarnation) {
+        unknown.push(letter);
+        continue;
+      }
+      const deliveries = outgoing.get(incarnation) ?? [];
+      outgoing.set(incarnation, deliveries);
+      for (let start = 0; start < letter.devices.length; start += CHUNK) {
+        deliveries.push(toDelivery(letter, letter.devices.slice(start, start + CHUNK)));
+      }
+    }
+    try {
+      await this.#append(outgoing);
+    } catch (error) {
+      this.#dropped(error, letters);
+    }
+    return unknown;
+  }
+
+  /** Of the workers that letters name; of two with one name, the newer. */
+  #incarnations(letters: readonly Letter[]): ReadonlyMap<string, string> {
+    if (!letters.some(({ worker }) => worker !== undefined)) return new Map();
+    const leases = [...this.#leases.list()].sort((a, b) => a.since - b.since);
+    return new Map(leases.map(({ identity, incarnation }) => [identity.worker, incarnation]));
+  }
+
+  async #append(outgoing: ReadonlyMap<string, readonly Delivery[]>): Promise<void> {
+    const answers = await Promise.all(
+      [...outgoing].map(([incarnation, deliveries]) => this.#bus.outboxes.append(incarnation, deliveries)),
+    );
+    if (answers.includes('full'))
+      this.#log.warn('frames for devices dropped: the outbox of a worker is full');
+  }
+
+  #dropped(error: unknown, letters: readonly { devices: readonly string[] }[]): void {
+    if (!(error instanceof BusUnavailable)) throw error;
+    const devices = letters.reduce((sum, letter) => sum + letter.devices.length, 0);
+    this.#log.warn({ err: error, devices }, 'frames for devices dropped');
   }
 
   /** Closes the current sessions of these devices, but no later ones. */
@@ -98,17 +154,16 @@ export class BestEffortSender implements DeviceSender {
           held.push([some[i] as string, holder]);
           byWorker.set(holder.incarnation, held);
         }
-        const answers = await Promise.all(
-          [...byWorker].map(([incarnation, held]) =>
-            this.#bus.outboxes.append(incarnation, toDeliveries(held)),
-          ),
+        await this.#append(
+          new Map([...byWorker].map(([incarnation, held]) => [incarnation, toDeliveries(held)])),
         );
-        if (answers.includes('full'))
-          this.#log.warn('frames for devices dropped: the outbox of a worker is full');
       }
     } catch (error) {
-      if (!(error instanceof BusUnavailable)) throw error;
-      this.#log.warn({ err: error, devices: devices.length }, 'frames for devices dropped');
+      this.#dropped(error, [{ devices }]);
     }
   }
+}
+
+function toDelivery({ frame, settled }: Letter, devices: string[]): Delivery {
+  return { devices, ...(frame && { frame }), ...(settled && { settled }) };
 }

@@ -101,6 +101,8 @@ async function coreParts(given: Given) {
   const registry = new Registry();
   const hub = new EventHub({ events: store.events, log });
   const storeWatch = new StoreWatch({ store, log });
+  const certificates = store.gatewayCertificates;
+  const leases = new LiveWorkers({ bus, log, certificates }, settings.leasesIntervalMs);
   const loops = new Loops(STUCK_AFTER_SECONDS);
   return {
     store,
@@ -125,8 +127,8 @@ async function coreParts(given: Given) {
     health: new Health({ bus, store: storeWatch, loops }),
     outcomes: new Outcomes({ store, hub, now }),
     frames: new CommandFrames({ signer: serverKeys.signer, secretCommands }),
-    sender: new BestEffortSender({ bus, log }),
-    leases: new LiveWorkers({ bus, log, certificates: store.gatewayCertificates }, settings.leasesIntervalMs),
+    sender: new BestEffortSender({ bus, leases, log }),
+    leases,
     clocks: new ClockWatch({ store, bus, log }),
   };
 }

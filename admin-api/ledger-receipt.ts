@@ -14,6 +14,8 @@ export interface ReportedEnd extends ResultBody {
    * The rest of a sealed result, encrypted for the store (X-8); in that case there is no reason and no data.
    */
   secret?: string;
+  /** The worker that brought it. */
+  worker: string;
   at: number;
 }
 

@@ -4,7 +4,7 @@
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import {
-  CLOSE,
+  DEVICE_CLOSE,
   type GatewayAddress,
   LIMITS,
   type MembershipOrder,
@@ -427,12 +427,12 @@ export class PushpointDevice {
   }
 
   #ended(how: DeviceEvents['disconnected']): void {
-    if (this.#session && how.code === CLOSE.replaced) this.#displaced = true;
+    if (this.#session && how.code === DEVICE_CLOSE.replaced) this.#displaced = true;
     this.#session = null;
     this.#running?.executions.reportQueue.detach();
     this.#running?.executions.groupKeys.detach();
     this.#events.emit('disconnected', how);
-    if (how.code === CLOSE.badProof) this.#tryOtherKey();
+    if (how.code === DEVICE_CLOSE.badProof) this.#tryOtherKey();
   }
 
   /** K-6: until a membership says which one counts, the one to try now and the other. */

@@ -16,6 +16,7 @@ import { ReceiptSpool } from './receipts/spool.ts';
 import { DeviceMessages } from './receive/device-messages.ts';
 import { HeartbeatTimeouts } from './receive/heartbeat-timeouts.ts';
 import { Connections } from './sessions/connections.ts';
+import { PendingSettled } from './sessions/pending-settled.ts';
 import { PresenceReleases } from './sessions/presence-releases.ts';
 import { handBack } from './sessions/refused-results.ts';
 import { RoundTrips } from './sessions/round-trips.ts';
@@ -98,12 +99,14 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
     onResultRefused: ({ device, command }) => keep(connections.sessions.get(device), command),
   });
   const releases = new PresenceReleases({ ...core, presence: bus.presence });
+  const pendingSettled = new PendingSettled();
   const onChanged = () => listener.changed();
   const connections: Connections = new Connections({
     ...core,
     idPrefix: nanoid(6),
     spool,
     releases,
+    pendingSettled,
     onChanged,
   });
   const keep = (connection: Parameters<typeof handBack>[0], command: string) =>
@@ -121,6 +124,7 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
   return {
     spool,
     releases,
+    pendingSettled,
     connections,
     admission,
     challenger: new Challenger({
@@ -136,11 +140,11 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
     messages: new DeviceMessages({
       ...core,
       ...config,
-      ...{ connections, admission, spool, keep },
+      ...{ connections, pendingSettled, admission, spool, keep },
       pass: () => core.gateways.own.pass,
     }),
     roundTrips: new RoundTrips({ connections, metrics }),
-    heartbeatTimeouts: new HeartbeatTimeouts({ ...core, connections }),
+    heartbeatTimeouts: new HeartbeatTimeouts({ ...core, connections, pendingSettled }),
     tunnels: new WorkerTunnels({ ...core, spool, leaving: () => late.status.stopping || late.draining.all }),
   };
 }

@@ -65,6 +65,8 @@ export interface GatewayConfig {
   receiptSpoolBytes: number;
   /** Delay before a device resends a result that was refused, milliseconds. */
   resultRetryMs: number;
+  /** How long a stored result of a group command waits for the device's heartbeat, milliseconds. */
+  settledAloneMs: number;
   /** Sessions of the whole gateway sent away per second during a drain. */
   drainPerSecond: number;
   /** Whether the worker keeps a canary (canary.ts). */
@@ -118,6 +120,7 @@ const DEFAULTS: Omit<GatewayConfig, 'name' | 'initial'> = Object.freeze({
   receiptSpool: 100_000,
   receiptSpoolBytes: 128 * 1024 * 1024,
   resultRetryMs: 30_000,
+  settledAloneMs: 60_000,
   drainPerSecond: 1_000,
   canary: false,
   maxTunnels: 500,
@@ -161,6 +164,7 @@ const RANGES: [keyof GatewayConfig, number, number][] = [
   ['receiptSpool', 1, 10_000_000],
   ['receiptSpoolBytes', 1024, Number.MAX_SAFE_INTEGER],
   ['resultRetryMs', LIMITS.retryMinMs, LIMITS.retryMaxMs],
+  ['settledAloneMs', 0, 60_000],
   ['drainPerSecond', 1, 1_000_000],
   ['maxTunnels', 0, 100_000],
   ['tunnelBufferBytes', 1024 * 1024, Number.MAX_SAFE_INTEGER],

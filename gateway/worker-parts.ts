@@ -27,6 +27,7 @@ import type { ReceiptSpool } from './receipts/spool.ts';
 import type { DeviceMessages } from './receive/device-messages.ts';
 import type { HeartbeatTimeouts } from './receive/heartbeat-timeouts.ts';
 import type { Connections } from './sessions/connections.ts';
+import type { PendingSettled } from './sessions/pending-settled.ts';
 import type { PresenceReleases } from './sessions/presence-releases.ts';
 import type { RoundTrips } from './sessions/round-trips.ts';
 import type { SettingsFollower } from './settings/follower.ts';
@@ -94,6 +95,7 @@ export interface SocketParts {
 export interface SessionParts {
   spool: ReceiptSpool;
   releases: PresenceReleases;
+  pendingSettled: PendingSettled;
   connections: Connections;
   challenger: Challenger;
   admission: Admission;

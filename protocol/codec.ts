@@ -158,11 +158,24 @@ export function encodeGatewayMessage(message: GatewayMessage): Uint8Array<ArrayB
   return pack(defined(message));
 }
 
-/** Answers to heartbeats (B-2). All answers share one buffer, because only the time differs between them. */
+/**
+ * Answers to heartbeats that settle the same commands, or none (B-2). They share one buffer, because only the
+ * time differs between them.
+ */
 export class BeatAnswers {
-  readonly #frame = encodeGatewayMessage({ t: 'beat', time: Date.now() });
-  // The last field is the time, a float64.
-  readonly #time = new DataView(this.#frame.buffer, this.#frame.length - Float64Array.BYTES_PER_ELEMENT);
+  readonly #frame: Uint8Array<ArrayBuffer>;
+  readonly #time: DataView;
+
+  constructor(settled: readonly string[] = []) {
+    this.#frame = encodeGatewayMessage({
+      t: 'beat',
+      ...(settled.length > 0 && { settled }),
+      time: Date.now(),
+    });
+    // The last field is the time, a float64.
+    const timeAt = this.#frame.byteOffset + this.#frame.length - Float64Array.BYTES_PER_ELEMENT;
+    this.#time = new DataView(this.#frame.buffer, timeAt);
+  }
 
   /** The frame is valid until the next call. */
   at(time: number): Uint8Array<ArrayBuffer> {
@@ -193,7 +206,11 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress),
       };
     case 'beat':
-      return { t: 'beat', time: integer(fields, 'time') };
+      return {
+        t: 'beat',
+        time: integer(fields, 'time'),
+        ...(fields.settled !== undefined && fields.settled !== null && { settled: settledIds(fields) }),
+      };
     case 'order':
       return {
         t: 'order',
@@ -230,6 +247,10 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
     default:
       return null;
   }
+}
+
+function settledIds(fields: Fields): string[] {
+  return list(fields, 'settled', LIMITS.settled, (value) => id({ settled: value }, 'settled'));
 }
 
 function signedPass(value: unknown): SignedPass {

@@ -4,7 +4,8 @@
  *   queued -> sent -> acked -> running -> succeeded | failed | rejected
  *   queued | sent | acked | running -> canceled | expired | timed-out | superseded
  *
- * `sent` falls back to `queued` when the session ends without an acknowledgement.
+ * A device that ends at once skips `acked` and `running`. `sent` falls back to `queued` when the session ends
+ * without an acknowledgement.
  */
 export const OPEN_STATES = ['queued', 'sent', 'acked', 'running'] as const;
 export const FINAL_STATES = [

@@ -46,6 +46,8 @@ export const LIMITS = {
   measuredMaxMs: 60_000,
   /** Most groups of a device, from the root down to its own (S-7): the depth of the tree. */
   groups: 32,
+  /** Most commands that an answer to a heartbeat settles (B-2). */
+  settled: 32,
   /** Nonce of a challenge, bytes. */
   nonceBytes: 32,
   /** Raw Ed25519 public key and signature, bytes (RFC 8032). */

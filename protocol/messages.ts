@@ -66,6 +66,8 @@ export interface Welcome {
 export interface BeatAnswer {
   t: 'beat';
   time: number;
+  /** Commands whose result is stored as the device reported it (R-6). */
+  settled?: readonly string[];
 }
 
 /** A statement of the administration server: `body` is a signed `OrderBody`, encoded (S-1). */

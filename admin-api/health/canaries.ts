@@ -111,7 +111,7 @@ export class Canaries {
 
   /** Confirms to the canaries that their results are recorded. */
   async confirm(results: readonly Result[]): Promise<void> {
-    await this.#parts.sender.sendFrames(
+    await this.#parts.sender.send(
       results.map(({ device, command }) => ({
         devices: [device],
         frame: encodeGatewayMessage({ t: 'settled', id: command, state: 'succeeded' }),

@@ -188,7 +188,7 @@ export class Finalizer {
 
   async #askToStop(keys: readonly ExecutionKey[]): Promise<void> {
     const { sender, frames, now } = this.#parts;
-    await sender.sendFrames(
+    await sender.send(
       keys.map(({ command, device }) => ({
         devices: [device],
         frame: frames.cancelForDevice(command, device, now()),

@@ -2,14 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Receipt } from '../../bus/bus.ts';
 import { keyMark } from '../../bus/key-mark.ts';
-import {
-  CLOSE,
-  type CloseCode,
-  encodeGatewayMessage,
-  type FinalState,
-  isFinal,
-  isNewer,
-} from '../../protocol/index.ts';
+import { CLOSE, type CloseCode, isFinal, isNewer } from '../../protocol/index.ts';
 import { nearText } from '../balance/nearness.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { DirectoryProjector } from '../directory/projector.ts';
@@ -23,9 +16,11 @@ import type { LedgerReceipt } from '../ledger-receipt.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import { finishCommandsAlong, type Outcomes, recordChanges, recordRequeued } from '../outcomes.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
+import { ByExecution } from '../store/by-execution.ts';
 import { type Advance, type ExecutionKey, type Store, StoreUnavailable } from '../store/store.ts';
 import type { AppliedTunnels, TunnelIngest } from '../tunnels/tunnel-ingest.ts';
 import { checkReceipts } from './check-receipts.ts';
+import { Confirmations, type Reported } from './confirmations.ts';
 import type { CopyWatch } from './copies.ts';
 import { hideSecrets } from './hide-secrets.ts';
 import { recordIntroductions } from './introductions.ts';
@@ -57,7 +52,8 @@ interface Applied {
   progressed: Set<string>;
   /** Commands that may be finished, as an execution of theirs ended. */
   ended: Set<string>;
-  current: { command: string; device: string; state: string | null; said: Advance['state'] }[];
+  /** What the devices may be told of. */
+  reported: Reported[];
   /** Going on although their command was asked to be canceled: the device may not have heard of it. */
   toCancel: ExecutionKey[];
   tunnels: AppliedTunnels;
@@ -74,7 +70,7 @@ export class Ingest {
   readonly #dispatcher: Dispatcher;
   readonly #expander: Expander;
   readonly #sender: BestEffortSender;
-  readonly #frames: CommandFrames;
+  readonly #confirmations: Confirmations;
   readonly #directory: DirectoryProjector;
   readonly #tunnels: TunnelIngest;
   readonly #outcomes: Outcomes;
@@ -124,7 +120,7 @@ export class Ingest {
     this.#dispatcher = parts.dispatcher;
     this.#expander = parts.expander;
     this.#sender = parts.sender;
-    this.#frames = parts.frames;
+    this.#confirmations = new Confirmations(parts);
     this.#directory = parts.directory;
     this.#tunnels = parts.tunnels;
     this.#outcomes = parts.outcomes;
@@ -271,7 +267,7 @@ export class Ingest {
       requeued: new Set(),
       progressed: new Set(),
       ended: new Set(),
-      current: [],
+      reported: [],
       toCancel: [],
       tunnels: await this.#tunnels.write(tx, reduced.tunnels, now),
     };
@@ -342,10 +338,14 @@ export class Ingest {
     applied.tunnels.commandEnded ||= commands.some(
       ({ id, type }) => type === 'tunnel.open' && applied.ended.has(id),
     );
-    const said = new Map(advances.map((row) => [`${row.command} ${row.device}`, row.state]));
+    const ofGroup = new Set(commands.filter(({ target }) => 'group' in target).map(({ id }) => id));
+    const said = new ByExecution<Advance>();
+    for (const row of advances) said.set(row, row);
     for (const row of current) {
-      const state = said.get(`${row.command} ${row.device}`);
-      if (state) applied.current.push({ ...row, said: state });
+      const report = said.get(row);
+      if (!report) continue;
+      const { state, worker } = report;
+      applied.reported.push({ ...row, said: state, worker, ofGroup: ofGroup.has(row.command) });
     }
   }
 
@@ -386,32 +386,9 @@ export class Ingest {
     }
     if (applied.ended.size > 0) await this.#outcomes.commandsMayBeDone(applied.ended);
     await this.#tunnels.followUp(applied.tunnels);
-    await this.#confirm(applied);
+    await this.#confirmations.send(applied.reported, applied.toCancel);
     if (reduced.wants.length > 0) await this.#wantedKeys.answer(reduced.wants);
     if (reduced.connected.length > 0) await this.#checkConnected(reduced.connected);
-  }
-
-  /** Confirms reported ends (R-6), and asks devices to stop what the ledger has already ended. */
-  async #confirm({ current, toCancel }: Applied): Promise<void> {
-    const ended = current.filter((row) => !isFinal(row.said));
-    const cancels = [...toCancel, ...ended].map(({ command, device }) => ({
-      devices: [device],
-      frame: this.#frames.cancelForDevice(command, device, this.#now()),
-    }));
-    const settled = new Map<string, { id: string; state: FinalState | 'unknown'; devices: string[] }>();
-    for (const { command, device, state, said } of current) {
-      if (!isFinal(said)) continue;
-      const final = (state ?? 'unknown') as FinalState | 'unknown';
-      const key = `${command} ${final}`;
-      const group = settled.get(key) ?? { id: command, state: final, devices: [] };
-      settled.set(key, group);
-      group.devices.push(device);
-    }
-    const confirmations = [...settled.values()].map(({ id, state, devices }) => ({
-      devices,
-      frame: encodeGatewayMessage({ t: 'settled', id, state }),
-    }));
-    await this.#sender.sendFrames([...cancels, ...confirmations]);
   }
 
   /**
@@ -435,7 +412,7 @@ export class Ingest {
         memberships.push({ devices: [id], frame: this.#directory.membershipFrame(device) });
       }
     }
-    await this.#sender.sendFrames(memberships);
+    await this.#sender.send(memberships);
     const unwanted = [...unknown, ...blocked, ...earlier];
     if (unwanted.length > 0) {
       this.#directory.devicesChangedSoon(unwanted);

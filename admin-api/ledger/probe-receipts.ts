@@ -25,7 +25,7 @@ export function probeReceipts(at: number): LedgerReceipt[] {
     },
     { ...of, kind: 'status', policy: '', compliance: 'compliant', measured: [] },
     { ...of, kind: 'ack', command: NOBODY },
-    { ...of, kind: 'result', command: `${NOBODY}-2`, state: 'succeeded', data: null },
+    { ...of, kind: 'result', command: `${NOBODY}-2`, state: 'succeeded', data: null, worker: NOBODY },
     { kind: 'undelivered', command: NOBODY, devices: [NOBODY], incarnation: NOBODY, at },
   ];
 }

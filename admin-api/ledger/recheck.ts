@@ -146,7 +146,7 @@ export class Recheck {
     const generations = [...commands.values()].some(({ secret }) => secret)
       ? await store.devices.generations(rows.map(({ device }) => device))
       : null;
-    await sender.sendFrames(
+    await sender.send(
       rows.flatMap(({ command: id, device }) => {
         const command = commands.get(id);
         if (!command) return [];

@@ -6,6 +6,7 @@ import {
   NO_EDITION,
 } from '../../protocol/index.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
+import { ByExecution } from '../store/by-execution.ts';
 import type { Advance, ExecutionKey, SessionChange, StatusReport } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
@@ -59,7 +60,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
   const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
   const statuses = new Map<string, StatusReport>();
   const measures = new Map<string, MeasuredGateway[]>();
-  const advances = new Map<string, Advance>();
+  const advances = new ByExecution<Advance>();
   const undelivered = new Map<string, ExecutionKey[]>();
   const lostOutboxes = new Set<string>();
   const wants = new Map<string, Want>();
@@ -121,8 +122,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
       case 'ack':
       case 'progress':
       case 'result': {
-        const key = `${receipt.command} ${receipt.device}`;
-        advances.set(key, further(advances.get(key), advanceOf(receipt, at)));
+        advances.set(receipt, further(advances.get(receipt), advanceOf(receipt, at)));
         break;
       }
       case 'undelivered': {
@@ -160,7 +160,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
     introductions: [...introductions.values()],
     statuses: [...statuses.values()],
     measures: [...measures].map(([device, measured]) => ({ device, measured })),
-    advances: [...advances.values()],
+    advances: advances.values(),
     undelivered,
     lostOutboxes: [...lostOutboxes],
     wants: [...wants.values()],
@@ -209,6 +209,7 @@ function advanceOf(
     advance.state = receipt.state;
     advance.finishedAt = at;
     advance.reason = receipt.reason ?? null;
+    advance.worker = receipt.worker;
     const data = receipt.secret ?? receipt.data;
     if (data !== undefined) advance.data = data;
     if (receipt.secret !== undefined) advance.secret = true;
@@ -231,5 +232,7 @@ function further(known: Advance | undefined, next: Advance): Advance {
     startedAt: known.startedAt ?? next.startedAt,
     percent: front.percent ?? back.percent,
     note: front.note ?? back.note,
+    // Where the device was last.
+    ...(front.worker !== undefined && { worker: next.worker ?? front.worker }),
   };
 }

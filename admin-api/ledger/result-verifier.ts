@@ -133,8 +133,8 @@ export class ResultVerifier {
   }
 }
 
-function endOf({ device, command, at }: SealedResult, state: ResultBody['state']): ReportedEnd {
-  return { kind: 'result', device, command, state, at };
+function endOf({ device, command, worker, at }: SealedResult, state: ResultBody['state']): ReportedEnd {
+  return { kind: 'result', device, command, state, worker, at };
 }
 
 function toldOf({ reason, data }: ResultBody): Pick<ResultBody, 'reason' | 'data'> {

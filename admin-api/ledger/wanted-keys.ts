@@ -24,7 +24,7 @@ export interface WantedKeysParts {
   store: Store;
   secrets: DeviceSecrets;
   ledgerSecrets: LedgerSecrets;
-  sender: Pick<BestEffortSender, 'sendFrames'>;
+  sender: Pick<BestEffortSender, 'send'>;
   frames: Pick<CommandFrames, 'forDevice'>;
   metrics: AdminMetrics;
 }
@@ -63,7 +63,7 @@ export class WantedKeys {
     });
     metrics.keysWanted.inc({ answer: 'sent' }, letters.length);
     metrics.keysWanted.inc({ answer: 'refused' }, asked.length - letters.length);
-    await sender.sendFrames([...letters, ...(await this.#again(asked, byId))]);
+    await sender.send([...letters, ...(await this.#again(asked, byId))]);
   }
 
   /**

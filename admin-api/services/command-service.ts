@@ -157,7 +157,7 @@ export class CommandService {
       const keys = devices.map((device) => ({ command: id, device }));
       const { ended } = await outcomes.end(keys, options.force ? 'force' : 'cancel');
       const over = new Set(ended.map((row) => row.device));
-      await sender.sendFrames(
+      await sender.send(
         devices
           .filter((device) => !over.has(device))
           .map((device) => ({ devices: [device], frame: frames.cancelForDevice(id, device, at) })),

@@ -1,15 +1,19 @@
 /** Outboxes: pending deliveries of a worker. */
+import type { FinalState } from '../../protocol/index.ts';
 
 /**
  * One outbox entry: a frame, encoded once, for all `devices` this worker holds. With `commandId` the worker
  * reports devices it could not hand the frame to as `undelivered`. With `close`, the sessions named are
  * closed after the frame (if any) is sent; `sessions[i]` belongs to `devices[i]` and 0 means whatever session
- * the device has. `tunnel` and `tunnelEnd` are for the worker itself and come with no devices.
+ * the device has. `settled` names a command whose results of these devices are stored; the worker tells each
+ * device with its next heartbeat. `tunnel` and `tunnelEnd` are for the worker itself and come with no
+ * devices.
  */
 export interface Delivery {
   devices: string[];
   frame?: Uint8Array;
   commandId?: string;
+  settled?: { id: string; state: FinalState };
   close?: { code: number; reason: string; sessions?: number[] };
   tunnel?: TunnelGrant;
   /** Ends the tunnel, joined or not; both legs get `reason`. */

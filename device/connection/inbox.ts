@@ -56,6 +56,13 @@ export class Inbox {
       this.#enqueue(() => executions.key(message));
     } else {
       clock.told(message.time);
+      const { settled } = message;
+      if (settled) {
+        // Together, so that they share one sync to the disk.
+        this.#enqueue(async () => {
+          await Promise.all(settled.map((id) => executions.settled(id)));
+        });
+      }
       void executions.sweep();
     }
   }

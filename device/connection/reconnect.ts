@@ -1,5 +1,5 @@
 /** When to try again (PROTOCOL.md, section "Closing", C-2 to C-5). */
-import { CLOSE, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
+import { DEVICE_CLOSE, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
 
 export interface ReconnectOptions {
   /** Upper end of the first back-off, milliseconds. */
@@ -78,7 +78,7 @@ export class Reconnect {
     if (ended.sessionMs >= stableAfterMs) this.#failures = 0;
     if (ended.sessionMs > 0) this.#refused = 0;
     if (ended.sessionMs >= 2 * replacedMs) this.#replaced = 0;
-    if (ended.code === CLOSE.replaced) {
+    if (ended.code === DEVICE_CLOSE.replaced) {
       // Sessions that last do not count here: they last while the other program waits.
       const ceiling = Math.min(replacedMs, baseMs * 4 ** Math.min(this.#replaced++, 20));
       return { advice: reconnectAdvice(ended.code), inMs: this.#random() * ceiling };

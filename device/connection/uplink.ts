@@ -4,7 +4,7 @@
  * messages.
  */
 import {
-  CLOSE,
+  DEVICE_CLOSE,
   type GatewayAddress,
   type GatewayMessage,
   type SignedPass,
@@ -65,7 +65,7 @@ const ASK_AFTER = 10;
 /** G-14 */
 const VERIFY_WITHIN_MS = 10_000;
 /** The device has been told where to go, as by a redirect. */
-const TOLD = { code: CLOSE.redirected, sessionMs: 0 };
+const TOLD = { code: DEVICE_CLOSE.redirected, sessionMs: 0 };
 /** What the device's membership says (S-8); `gone`: it was deleted or moved. */
 export type Standing = 'active' | 'blocked' | 'gone';
 
@@ -384,12 +384,12 @@ export class Uplink {
     }
     const { sent, code: counts } = this.#gateways.ended(address, end);
     // Told to leave, but not where to go (G-13).
-    if (!sent && code === CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
+    if (!sent && code === DEVICE_CLOSE.draining) this.#chooseFirst ??= { avoid: address.url };
     if (end.after !== 'session' && ++this.#failed % ASK_AFTER === 0) void this.#ask();
     const refused = sent && end.gateways !== undefined;
     if (refused) this.#shunned = { url: address.url, until: performance.now() + (end.retryAfterMs ?? 0) };
     const next = this.#reconnect.next({
-      code: this.#leaving ? CLOSE.redirected : counts,
+      code: this.#leaving ? DEVICE_CLOSE.redirected : counts,
       retryAfterMs: refused ? undefined : end.retryAfterMs,
       sessionMs,
       gateways: this.#gateways.size,

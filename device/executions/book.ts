@@ -18,9 +18,9 @@ export interface Execution {
   record: ExecutionRecord;
   /** The latest write of the record. */
   ready: Promise<void>;
+  /** Its outcome is being sealed or stored: the device sends nothing about it until then. */
+  storing?: true;
   live?: Live | undefined;
-  /** Its outcome is being sealed: nothing can be said of it yet. */
-  sealing?: boolean;
   /** A secret command with its arguments, once they can be read; never stored. */
   readable?: CommandOrder;
   deadline?: ReturnType<typeof setTimeout>;

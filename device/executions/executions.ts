@@ -205,8 +205,8 @@ export class Executions {
       return;
     }
     if (this.#dead) return;
-    this.#reportQueue.say(order.id);
-    this.#runs.acknowledged(entry, order, handler);
+    this.#reportQueue.acknowledge(order.id);
+    this.#runs.stored(entry, order, handler);
     if (order.sealed) await this.#read(entry);
   }
 
@@ -280,15 +280,16 @@ export class Executions {
 
   /**
    * R-6: the answer to a result. It is not signed, so it neither stops nor prevents a run. If the ledger
-   * ended an execution itself, a cancel says so (R-2), and one result too many is harmless.
+   * ended an execution itself, a cancel says so (R-2), and one result too many is harmless. If `state` is
+   * absent, the one that the device reported is stored.
    */
-  async settled(id: string, state: string): Promise<void> {
+  async settled(id: string, state?: string): Promise<void> {
     const entry = this.#book.get(id);
     if (entry?.record.state !== 'finished') return;
     const { issuedAt, expiresAt, outcome } = entry.record;
     this.#reportQueue.forget(id);
     this.#book.change(entry, { id, issuedAt, expiresAt, state: 'settled', end: withoutData(outcome) });
-    this.#events.settled(id, state);
+    this.#events.settled(id, state ?? outcome.state);
     await this.#record(entry, () => {});
   }
 
@@ -325,6 +326,7 @@ export class Executions {
   /** Accepts no more commands, asks handlers to stop, and waits for them until the deadline. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping = true;
+    this.#reportQueue.acknowledgeAll();
     await this.#runs.stop(deadlineMs);
     this.kill();
   }
@@ -350,12 +352,11 @@ export class Executions {
     const made = { ...finished, outcome };
     this.#book.change(entry, made);
     delete entry.readable;
-    // Nothing is said before the rest of it is sealed: the ledger would take it for all there is.
-    entry.sealing = hides;
+    // Also before the rest of it is sealed: the ledger would take it for all there is.
+    entry.storing = true;
     this.#runs.release(entry);
     if (hides) {
       const hidden = await this.#hidden(id, end);
-      entry.sealing = false;
       // A gateway says that it is settled, whatever it knows.
       if (entry.record !== made) return;
       if (hidden) this.#book.change(entry, { ...made, sealed: hidden });
@@ -393,32 +394,28 @@ export class Executions {
    * late (R-2).
    */
   async #record(entry: Execution, then: () => void): Promise<void> {
+    entry.storing = true;
     try {
       entry.ready = this.#book.write(entry);
       await entry.ready;
     } catch (error) {
       this.#events.fault(error);
     }
+    delete entry.storing;
     if (!this.#dead) then();
   }
 
   #newest(id: string): Report | null {
     const entry = this.#book.get(id);
     const record = entry?.record;
-    if (!entry || !record) return null;
+    if (!entry || !record || entry.storing) return null;
     if (record.state === 'finished') {
-      if (entry.sealing) return null;
       return { t: 'end', id, outcome: record.outcome, ...(record.sealed && { sealed: record.sealed }) };
     }
     if (record.state === 'acked') return { t: 'ack', id };
     if (record.state !== 'running') return null;
     if (entry.live?.word !== 'progress') return { t: 'ack', id };
     const { percent, note } = entry.live;
-    return {
-      t: 'progress',
-      id,
-      ...(percent === undefined ? {} : { percent }),
-      ...(note === undefined ? {} : { note }),
-    };
+    return { t: 'progress', id, ...(percent !== undefined && { percent }), ...(note && { note }) };
   }
 }

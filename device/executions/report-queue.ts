@@ -10,9 +10,16 @@ export interface ReportQueueOptions {
   burst: number;
   /** First pause before an unsettled result is sent again, milliseconds; it then doubles (R-5). */
   resendAfterMs: number;
+  /** How long an acknowledgement waits for the result, which makes it unnecessary, milliseconds (D-3). */
+  ackAfterMs: number;
 }
 
-export const WORDS_DEFAULTS: ReportQueueOptions = { framesPerSecond: 50, burst: 100, resendAfterMs: 60_000 };
+export const WORDS_DEFAULTS: ReportQueueOptions = {
+  framesPerSecond: 50,
+  burst: 100,
+  resendAfterMs: 120_000,
+  ackAfterMs: 20,
+};
 
 const RESEND_CAP_MS = 3_600_000;
 /** With this much waiting in the socket, nothing is added. */
@@ -25,12 +32,14 @@ export class ReportQueue {
   /** New reports come before repetitions, each id at most once. */
   readonly #news = new Set<string>();
   readonly #repeats = new Set<string>();
+  /** Acknowledgements that wait for a result, and the timers that send them. */
+  readonly #held = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #resend = new Map<string, { dueAt: number; pauseMs: number }>();
   readonly #random: () => number;
   #tokens: number;
   #filledAt = performance.now();
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #resendTimer: ReturnType<typeof setTimeout> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #resendTimer: ReturnType<typeof setTimeout> | undefined;
   #resendTimerAt = 0;
 
   constructor(
@@ -57,18 +66,35 @@ export class ReportQueue {
     this.#news.clear();
     this.#repeats.clear();
     this.#resend.clear();
-    if (this.#timer) clearTimeout(this.#timer);
-    if (this.#resendTimer) clearTimeout(this.#resendTimer);
-    this.#timer = null;
-    this.#resendTimer = null;
+    for (const id of this.#held.keys()) this.#release(id);
+    clearTimeout(this.#timer);
+    clearTimeout(this.#resendTimer);
+    this.#timer = undefined;
+    this.#resendTimer = undefined;
   }
 
   /** There is news about this execution; while offline, the next `attach` reports it. */
   say(id: string): void {
-    if (!this.#link) return;
+    // Only a result is worth more than the acknowledgement that is about to be sent.
+    if (!this.#link || (this.#held.has(id) && this.#newest(id)?.t !== 'end')) return;
+    this.#release(id);
     this.#repeats.delete(id);
     this.#news.add(id);
     this.#flush();
+  }
+
+  /** Acknowledges it in a moment, unless its result comes first (D-3). */
+  acknowledge(id: string): void {
+    if (!this.#link) return;
+    this.#held.set(
+      id,
+      setTimeout(() => this.#acknowledgeNow(id), this.#options.ackAfterMs),
+    );
+  }
+
+  /** Acknowledges now what waits for a result. */
+  acknowledgeAll(): void {
+    for (const id of this.#held.keys()) this.#acknowledgeNow(id);
   }
 
   /**
@@ -94,6 +120,18 @@ export class ReportQueue {
     this.#repeatAt(dueAt);
   }
 
+  /** A gateway may drop progress, so it does not stand for the acknowledgement. */
+  #acknowledgeNow(id: string): void {
+    this.#release(id);
+    if (this.#newest(id)?.t === 'progress') this.sayOnce({ t: 'ack', id });
+    this.say(id);
+  }
+
+  #release(id: string): void {
+    clearTimeout(this.#held.get(id));
+    this.#held.delete(id);
+  }
+
   #take(): boolean {
     const { framesPerSecond, burst } = this.#options;
     const now = performance.now();
@@ -111,7 +149,7 @@ export class ReportQueue {
         const report = this.#newest(id);
         if (report && !this.#take()) {
           this.#timer = setTimeout(() => {
-            this.#timer = null;
+            this.#timer = undefined;
             this.#flush();
           }, 100);
           return;
@@ -134,13 +172,13 @@ export class ReportQueue {
 
   #repeatAt(at: number): void {
     if (this.#resendTimer && this.#resendTimerAt <= at) return;
-    if (this.#resendTimer) clearTimeout(this.#resendTimer);
+    clearTimeout(this.#resendTimer);
     this.#resendTimerAt = at;
     this.#resendTimer = setTimeout(() => this.#repeat(), Math.max(0, at - performance.now()));
   }
 
   #repeat(): void {
-    this.#resendTimer = null;
+    this.#resendTimer = undefined;
     const now = performance.now();
     let next = now + this.#options.resendAfterMs / 4;
     for (const [id, { dueAt }] of this.#resend) {

@@ -74,8 +74,8 @@ export class ExecutionRuns {
     return this.#take(!options.unlimited);
   }
 
-  /** The execution is stored and acknowledged: it runs, or waits its turn. */
-  acknowledged(entry: Execution, command: CommandOrder, handler: Registered): void {
+  /** The execution is stored: it runs, or waits its turn. */
+  stored(entry: Execution, command: CommandOrder, handler: Registered): void {
     this.#arm(entry);
     if (entry.live) {
       this.#run(entry, command, handler);

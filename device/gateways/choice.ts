@@ -1,15 +1,15 @@
-import { CLOSE, type GatewayAddress, reconnectAdvice } from '../../protocol/index.ts';
+import { DEVICE_CLOSE, type GatewayAddress, reconnectAdvice } from '../../protocol/index.ts';
 import type { ConnectionEnd } from '../connection-end.ts';
 import { dialable } from '../platform/dialable.ts';
 import type { Distances } from './probe.ts';
 
 /** Close codes that say this gateway is not the one to return to (G-2). */
 const LEAVE = new Set<number>([
-  CLOSE.draining,
-  CLOSE.redirected,
-  CLOSE.outOfScope,
-  CLOSE.overloaded,
-  CLOSE.notReady,
+  DEVICE_CLOSE.draining,
+  DEVICE_CLOSE.redirected,
+  DEVICE_CLOSE.outOfScope,
+  DEVICE_CLOSE.overloaded,
+  DEVICE_CLOSE.notReady,
 ]);
 
 /**
@@ -170,7 +170,7 @@ export class GatewayChoice {
       if (end.after !== 'session') this.rotate();
       else if (LEAVE.has(end.code) || reconnectAdvice(end.code) === 'slow') this.leave(url);
     }
-    return { sent, code: sent && (named || end.code === 1000) ? CLOSE.redirected : end.code };
+    return { sent, code: sent && (named || end.code === 1000) ? DEVICE_CLOSE.redirected : end.code };
   }
 
   /** `current` did not work out, or asked to be left. */

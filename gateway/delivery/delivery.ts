@@ -5,7 +5,9 @@ import type { Dismissals } from '../admission/dismissals.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
+import type { PendingSettled, SettledCommand } from '../sessions/pending-settled.ts';
 import type { AdmittedConnection } from '../sessions/session.ts';
+import type { Ticker } from '../ticker.ts';
 import type { TunnelRelay } from '../tunnels/tunnel-relay.ts';
 
 /** Devices served before yielding to other work: about 10 ms of sending. */
@@ -20,8 +22,10 @@ interface Task {
 
 export interface DeliveryParts {
   connections: Connections;
+  pendingSettled: PendingSettled;
   spool: ReceiptSpool;
   metrics: Metrics;
+  ticker: Pick<Ticker, 'now'>;
   tunnels: Pick<TunnelRelay, 'deliver'>;
   dismissals: Pick<Dismissals, 'take'>;
   incarnation: string;
@@ -30,21 +34,25 @@ export interface DeliveryParts {
 
 export class Delivery {
   readonly #connections: Connections;
+  readonly #pendingSettled: PendingSettled;
   readonly #spool: ReceiptSpool;
   readonly #metrics: Metrics;
+  readonly #ticker: Pick<Ticker, 'now'>;
   readonly #tunnels: Pick<TunnelRelay, 'deliver'>;
   readonly #dismissals: Pick<Dismissals, 'take'>;
   readonly #incarnation: string;
   readonly #now: () => number;
 
-  constructor({ connections, spool, metrics, tunnels, dismissals, incarnation, now }: DeliveryParts) {
-    this.#connections = connections;
-    this.#spool = spool;
-    this.#metrics = metrics;
-    this.#tunnels = tunnels;
-    this.#dismissals = dismissals;
-    this.#incarnation = incarnation;
-    this.#now = now;
+  constructor(parts: DeliveryParts) {
+    this.#connections = parts.connections;
+    this.#pendingSettled = parts.pendingSettled;
+    this.#spool = parts.spool;
+    this.#metrics = parts.metrics;
+    this.#ticker = parts.ticker;
+    this.#tunnels = parts.tunnels;
+    this.#dismissals = parts.dismissals;
+    this.#incarnation = parts.incarnation;
+    this.#now = parts.now;
   }
 
   async deliver(entries: readonly OutboxEntry[]): Promise<void> {
@@ -55,7 +63,8 @@ export class Delivery {
       if (delivery.tunnel || delivery.tunnelEnd) this.#tunnels.deliver(delivery);
       if (delivery.frame && delivery.close) this.#dismissals.take(delivery.frame);
       for (const [index, device] of delivery.devices.entries()) {
-        this.#assign(tasks, delivery, device, index, missed);
+        if (delivery.settled) this.#settle(device, delivery.settled);
+        else this.#assign(tasks, delivery, device, index, missed);
         if (++count % SLICE === 0) {
           this.#perform(tasks, missed);
           tasks = new Map();
@@ -65,6 +74,13 @@ export class Delivery {
     }
     this.#perform(tasks, missed);
     this.#report(missed);
+  }
+
+  /** A device that has left since sends its result again. */
+  #settle(device: string, command: SettledCommand): void {
+    const connection = this.#connections.sessions.get(device);
+    const now = connection && this.#pendingSettled.add(connection, command, this.#ticker.now);
+    if (now) this.#connections.sendSettled(connection, now);
   }
 
   #assign(

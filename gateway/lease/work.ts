@@ -3,18 +3,18 @@
  * only when the reader of the previous one has finished, so that two leases never mix.
  */
 
-import type { Dismissals } from '../admission/dismissals.ts';
 import { type ReclaimParts, reclaim } from '../admission/reclaim.ts';
-import { Delivery } from '../delivery/delivery.ts';
+import { Delivery, type DeliveryParts } from '../delivery/delivery.ts';
 import { OutboxReader } from '../delivery/outbox-reader.ts';
 import type { HeldLease } from '../held-lease.ts';
 import type { TunnelRelay } from '../tunnels/tunnel-relay.ts';
 import type { LeaseKeeper } from './keeper.ts';
 
-export interface LeaseWorkParts extends Omit<ReclaimParts, 'current' | 'wasOurs'> {
+export interface LeaseWorkParts
+  extends Omit<ReclaimParts, 'current' | 'wasOurs'>,
+    Omit<DeliveryParts, 'incarnation' | 'now' | 'tunnels'> {
   outboxPollMs: number;
   tunnels: TunnelRelay;
-  dismissals: Dismissals;
 }
 
 export class LeaseWork {
@@ -65,13 +65,9 @@ export class LeaseWork {
   }
 
   #makeReader({ incarnation }: HeldLease, keeper: LeaseKeeper): OutboxReader {
-    const { connections, spool, metrics, bus, outboxPollMs, tunnels, dismissals, log } = this.#parts;
+    const { bus, outboxPollMs, log } = this.#parts;
     const delivery = new Delivery({
-      connections,
-      spool,
-      metrics,
-      tunnels,
-      dismissals,
+      ...this.#parts,
       incarnation,
       now: bus.clock.now.bind(bus.clock),
     });

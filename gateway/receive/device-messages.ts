@@ -21,6 +21,7 @@ import type { Interner } from '../admission/interner.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
+import type { PendingSettled } from '../sessions/pending-settled.ts';
 import {
   type AdmittedConnection,
   type Connection,
@@ -40,6 +41,7 @@ export interface DeviceMessagesParts {
   /** Its name, for the ledger. */
   worker: string;
   connections: Connections;
+  pendingSettled: PendingSettled;
   admission: Admission;
   spool: ReceiptSpool;
   interner: Interner;
@@ -127,7 +129,8 @@ export class DeviceMessages {
     const at = this.#parts.now();
     if (message.t === 'beat') {
       this.#parts.metrics.heartbeats++;
-      this.#parts.connections.send(connection, this.#beatAnswers.at(at));
+      const settled = this.#parts.pendingSettled.take(connection);
+      this.#parts.connections.send(connection, settled?.answer(at) ?? this.#beatAnswers.at(at));
       const pass = message.pass && this.#parts.pass();
       if (pass) this.#parts.connections.send(connection, encodeGatewayMessage({ t: 'pass', ...pass }));
       if (message.measured && !this.#affordsMeasures(connection)) message = withoutMeasures(message);

@@ -7,6 +7,7 @@ import type { CutReason, UnauthenticatedSockets } from '../../bus/unauthenticate
 import { CLOSE, closeName } from '../../protocol/index.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
+import type { PendingSettled, SettledList } from './pending-settled.ts';
 import type { PresenceReleases } from './presence-releases.ts';
 import {
   ADMITTING,
@@ -25,6 +26,7 @@ export interface ConnectionsParts {
   metrics: Metrics;
   spool: ReceiptSpool;
   releases: PresenceReleases;
+  pendingSettled: PendingSettled;
   /** The clock that all programs share. */
   now: () => number;
   unauthenticatedSockets: UnauthenticatedSockets;
@@ -180,6 +182,13 @@ export class Connections {
     }
   }
 
+  /** Tells a device of results that are stored, without waiting for its heartbeat. */
+  sendSettled(connection: AdmittedConnection, { frames }: SettledList): void {
+    this.cork(connection, () => {
+      for (const frame of frames) this.send(connection, frame);
+    });
+  }
+
   writable(connection: Connection): void {
     if (connection.state.name !== 'ended' && connection.socket.getBufferedAmount() === 0) {
       this.#slow.delete(connection);
@@ -235,6 +244,7 @@ export class Connections {
     if (!isLoopback(connection)) metrics.closed.add(closeName(code));
     if (isAdmitted(connection)) {
       const { state } = connection;
+      this.#parts.pendingSettled.take(connection);
       (connection as Connection).state = ENDED;
       this.#endSession(connection, state, code, reason);
     } else {

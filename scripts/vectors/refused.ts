@@ -136,10 +136,14 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'a character above U+10FFFF', map({ ...progress, note: 'a4f4908080' })],
 ];
 
+const beat = { t: str('beat'), time: float64(NOW) };
 const fromGateway: typeof device = [
   ['F-2', 'an array', array(str('beat'))],
   ['F-5', 'a time that is text', map({ t: str('beat'), time: str('now') })],
   ['F-5', 'no time', map({ t: str('beat') })],
+  ['F-6', '33 settled commands', map({ ...beat, settled: many(33, str('cmd-0001')) })],
+  ['F-6', 'settled that is text', map({ ...beat, settled: str('cmd-0001') })],
+  ['F-6', 'a settled command without a name', map({ ...beat, settled: array(str('')) })],
   ['F-5', 'a heartbeat interval below a second', map({ ...welcome, heartbeatMs: '01' })],
   ['F-5', 'a heartbeat interval above 15 minutes', map({ ...welcome, heartbeatMs: float64(900_001) })],
   ['F-6', 'a nonce of 31 bytes', map({ ...challenge, nonce: bin(NONCE.subarray(1)) })],

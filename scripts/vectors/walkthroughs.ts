@@ -39,7 +39,17 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       device({ t: 'ack', id: 'cmd-0002' }),
       device({ t: 'progress', id: 'cmd-0002', percent: 50 }),
       device(sealEnd('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
-      gateway({ t: 'settled', id: 'cmd-0002', state: 'succeeded' }),
+      device({ t: 'beat' }),
+      gateway({ t: 'beat', settled: ['cmd-0002'], time: NOW + 60_000 }),
+    ],
+  ],
+  [
+    'forced sync that ends at once',
+    [
+      gateway({ t: 'order', ...signedOrder('command for a group') }),
+      device(sealEnd('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
+      device({ t: 'beat' }),
+      gateway({ t: 'beat', settled: ['cmd-0002'], time: NOW + 60_000 }),
     ],
   ],
   [
@@ -62,7 +72,8 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       device(WANT),
       gateway(wantedKey()),
       device(secretResult('cmd-0007')),
-      gateway({ t: 'settled', id: 'cmd-0007', state: 'succeeded' }),
+      device({ t: 'beat' }),
+      gateway({ t: 'beat', settled: ['cmd-0007'], time: NOW + 60_000 }),
     ],
   ],
 ];

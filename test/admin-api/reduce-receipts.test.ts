@@ -62,6 +62,7 @@ test('receipts of one execution in any order reduce to the furthest state with w
     state: 'failed',
     reason: 'exit status 1',
     data: { exitStatus: 1 },
+    worker: 'gw1/0',
     at: NOW - 10,
   };
   const orders = [
@@ -83,15 +84,33 @@ test('receipts of one execution in any order reduce to the furthest state with w
   }
 });
 
-test('of two different ends of one execution the first stands', () => {
-  const end = (state: 'succeeded' | 'failed'): LedgerReceipt => ({
+test('of two different ends of one execution the first stands, the second says where the device is', () => {
+  const end = (state: 'succeeded' | 'failed', worker: string): LedgerReceipt => ({
     kind: 'result',
     device: 'd1',
     command: 'c1',
     state,
+    worker,
     at: NOW,
   });
-  assert.is(reduceReceipts([end('succeeded'), end('failed')], NOW).advances[0]?.state, 'succeeded');
+  const [advance] = reduceReceipts([end('succeeded', 'gw1/0'), end('failed', 'gw2/1')], NOW).advances;
+  assert.is(advance?.state, 'succeeded');
+  assert.is(advance?.worker, 'gw2/1');
+});
+
+test('R-1: a result alone is the acknowledgement as well, at its own time', () => {
+  const result: LedgerReceipt = {
+    kind: 'result',
+    device: 'd1',
+    command: 'c1',
+    state: 'succeeded',
+    worker: 'gw1/0',
+    at: NOW - 10,
+  };
+  const [advance] = reduceReceipts([result], NOW).advances;
+  assert.is(advance?.ackedAt, NOW - 10);
+  assert.is(advance?.finishedAt, NOW - 10);
+  assert.is(advance?.startedAt, null);
 });
 
 test('the later progress replaces the earlier one', () => {

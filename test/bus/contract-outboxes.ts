@@ -17,11 +17,12 @@ export function outboxRules(rule: Rule): void {
       close: { code: 4404, reason: 'blocked', sessions: [1_763_769_600_000_000, 0] },
     };
     const bare: Delivery = { devices: ['a'], close: { code: 4404, reason: 'blocked' } };
-    await bus.outboxes.append(incarnation, [rich, bare]);
+    const settled: Delivery = { devices: ['a', 'b'], settled: { id: 'c1', state: 'timed-out' } };
+    await bus.outboxes.append(incarnation, [rich, bare, settled]);
     await bus.outboxes.append(incarnation, [delivery(3)]);
     const { entries, lost } = await bus.outboxes.read(incarnation, null, 10);
     assert.is(lost, false);
-    assert.equal(plain(entries.map((entry) => entry.delivery)), plain([rich, bare, delivery(3)]));
+    assert.equal(plain(entries.map((entry) => entry.delivery)), plain([rich, bare, settled, delivery(3)]));
   });
 
   rule('grants and ends of tunnels come as they were appended', async (bus) => {

@@ -212,21 +212,25 @@ test('X-7: more than 64 keys are wanted: the others are asked for as soon as the
 
 test('X-8: reasons are sealed too, notes stay at home, and too long data is left out', async () => {
   const long = 'x'.repeat(LIMITS.secretResultBytes);
+  let fail = () => {};
   const f = await fixture({
     handlers: (device) => {
-      device.handle('sync', async ({ id }, { progress }) => {
+      device.handle('sync', ({ id }, { progress }) => {
         progress(50, 'a secret note');
-        if (id === 'c1') throw new Failed('no entry for correct horse', { tried: 'correct horse' });
-        return long;
+        if (id !== 'c1') return long;
+        return new Promise((_, reject) => {
+          fail = () => reject(new Failed('no entry for correct horse', { tried: 'correct horse' }));
+        });
       });
     },
   });
   await f.gateway.sendSecret('c1', ARGS);
+  const progress = await f.gateway.last.first('progress', 'c1');
+  assert.is(progress.note, undefined);
+  fail();
   const failed = await f.gateway.last.first('result', 'c1');
   assert.ok(failed.sealed);
   assert.is(failed.reason, 'no entry for correct horse');
-  const progress = await f.gateway.last.first('progress', 'c1');
-  assert.is(progress.note, undefined);
   await f.gateway.sendSecret('c2', ARGS);
   const { sealed, state, data, reason } = await f.gateway.last.first('result', 'c2');
   assert.equal({ sealed, state, data }, { sealed: true, state: 'succeeded', data: undefined });

@@ -9,6 +9,7 @@ import {
   type ReconnectOptions,
 } from '../../device/index.ts';
 import { COMMAND_TYPE_NAMES, type CommandType } from '../../protocol/command-types.ts';
+import { waitFor } from '../wait.ts';
 import type { Wire } from './wire.ts';
 
 /** What a device says it did with one command. */
@@ -69,6 +70,7 @@ export class TestDevice {
   work: Work;
   id = '';
   #life: Life | undefined;
+  #beats = 0;
 
   constructor(options: TestDeviceOptions) {
     this.options = options;
@@ -112,6 +114,11 @@ export class TestDevice {
     const { store, name } = this;
     const identity = await enroll({ server, token, store, name, software: 'e2e/1', again });
     this.id = identity.deviceId;
+  }
+
+  /** Sends a heartbeat within a second; they are a minute apart otherwise. */
+  beat(): void {
+    this.sdk.setStatus({ policy: `beat ${++this.#beats}` });
   }
 
   async start(): Promise<void> {
@@ -187,6 +194,21 @@ export class TestDevice {
     await this.#life?.device.stop({ deadlineMs: 300 });
     this.#life = undefined;
   }
+}
+
+/** Devices learn with heartbeats what is stored of commands to groups (R-6): they send some meanwhile. */
+export async function whenSettled(
+  devices: readonly TestDevice[],
+  isSettled: (device: TestDevice) => boolean,
+): Promise<void> {
+  await waitFor(
+    () => {
+      const waiting = devices.filter((device) => !isSettled(device));
+      for (const device of waiting) device.beat();
+      return waiting.length === 0;
+    },
+    { timeoutMs: 30_000, intervalMs: 250, what: 'devices to be told that their results are stored' },
+  );
 }
 
 /** At once, with a result of the command's type. */

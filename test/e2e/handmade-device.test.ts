@@ -229,7 +229,10 @@ testLab(
     const result = pack(sealed(code(secret, 'secret'), end, about('result', identity.id, id)));
     const said = Buffer.concat([Buffer.from(`pushpoint.v1 result\0${identity.id}\0${id}\0`), result]);
     device.send({ t: 'result', id, body: result, mac: code(code(secret, 'result'), said) });
-    assert.is((await device.take('settled')).state, 'succeeded');
+    await waitFor(async () => {
+      device.send({ t: 'beat' });
+      return (await device.take('beat')).settled?.includes(id);
+    });
     const path = `/v1/commands/${id}/executions/${identity.id}/reveal`;
     const execution = await lab.operator.api.request<ExecutionView>('POST', path);
     assert.equal(execution.data, { got: args.body });

@@ -9,7 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeploymentOptions } from '../deployment/deployment.ts';
 import { waitFor } from '../wait.ts';
-import { gate, usualWork } from './fleet.ts';
+import { gate, usualWork, whenSettled } from './fleet.ts';
 import { Lab } from './lab.ts';
 
 const SITES: Record<string, DeploymentOptions> = {
@@ -42,7 +42,7 @@ for (const [name, options] of Object.entries(SITES)) {
       // After the backup: everything ends and is settled, so devices owe nothing.
       for (const id of [done.id, running.id]) await operator.finished(id, 60_000);
       const all = [...devices, away];
-      await waitFor(() => all.every((device) => device.sdk.counts().unsettled === 0));
+      await whenSettled(all, (device) => device.sdk.counts().unsettled === 0);
       const runs = () => all.map((device) => [done.id, running.id].map((id) => device.completed(id)));
       const before = runs();
 

@@ -1,6 +1,5 @@
 import * as assert from 'uvu/assert';
-import { waitFor } from '../wait.ts';
-import { gate, type TestDevice, usualWork, workFor } from './fleet.ts';
+import { gate, type TestDevice, usualWork, whenSettled, workFor } from './fleet.ts';
 import type { LabTests } from './lab.ts';
 
 export function commandsRules({ testLab }: LabTests): void {
@@ -11,9 +10,7 @@ export function commandsRules({ testLab }: LabTests): void {
     assert.is(done.counts.succeeded, 60);
     assert.is(done.counts.total, 60);
     assert.ok(devices.every((device) => device.completed(command.id) === 1));
-    await waitFor(() => devices.every((device) => device.settled.get(command.id) === 'succeeded'), {
-      what: 'every device to be told that its result is recorded',
-    });
+    await whenSettled(devices, (device) => device.settled.get(command.id) === 'succeeded');
   });
 
   testLab('each type of command brings its own result', async (lab) => {

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
-import { gate } from './fleet.ts';
+import { gate, whenSettled } from './fleet.ts';
 import type { LabTests } from './lab.ts';
 import { Wire } from './wire.ts';
 
@@ -60,6 +60,42 @@ export function redeliveryRules({ testLab }: LabTests): void {
       assert.is(device.started(id), 1);
     },
   );
+
+  testLab(
+    'D-3, R-1, R-6: a command to a group that ends at once costs its device one message',
+    async (lab) => {
+      const wire = new Wire();
+      await lab.group('quick');
+      const device = await lab.device({ wire, group: 'quick' });
+      const before = wire.said.length;
+      const { id } = await lab.operator.send('sync', [device], { group: 'quick' });
+      const ended = await lab.operator.reaches(id, device, 'succeeded');
+      assert.is(ended.ackedAt, ended.finishedAt);
+      assert.is((await lab.operator.why(device, id)).code, 'final');
+      await whenSettled([device], () => device.settled.get(id) === 'succeeded');
+      const said = wire.said.slice(before).filter(({ t }) => t !== 'beat');
+      assert.equal(
+        said.map(({ t }) => t),
+        ['result'],
+      );
+      assert.not.ok(wire.heard.some(({ message }) => message?.t === 'settled'));
+    },
+  );
+
+  testLab('R-5, R-6: what a session is not told is reported again in the next one', async (lab) => {
+    const wire = new Wire();
+    await lab.group('cut');
+    const device = await lab.device({ wire, group: 'cut' });
+    wire.loses = ({ t }) => t === 'beat';
+    const { id } = await lab.operator.send('sync', [device], { group: 'cut' });
+    const ended = await lab.operator.reaches(id, device, 'succeeded');
+    wire.loses = () => false;
+    wire.cut();
+    await waitFor(() => wire.results.length === 2, { what: 'the result to be sent again' });
+    await whenSettled([device], () => device.settled.get(id) === 'succeeded');
+    assert.is(device.started(id), 1);
+    assert.is((await lab.operator.execution(id, device)).finishedAt, ended.finishedAt);
+  });
 
   testLab('a result whose confirmation got lost is said again, and changes nothing', async (lab) => {
     const wire = new Wire();

@@ -17,7 +17,7 @@ import type { RunLog } from './run-log.ts';
 
 /** Shorter than a device's own, so that a scenario takes a minute and not an hour; the shape is the same. */
 const RECONNECT: Partial<ReconnectOptions> = { baseMs: 200, capMs: 2_000, nowJitterMs: 200 };
-const RESEND_AFTER_MS = 5_000;
+const RESEND_AFTER_MS = 10_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;
 
 /** How long work takes, milliseconds, evenly distributed; what is not named is done at once. */

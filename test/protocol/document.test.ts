@@ -54,6 +54,7 @@ test('the table of limits has the limits of the code', () => {
       'characters |',
     `| \`note\` | ${noteLength} characters |`,
     `| \`policy\` | ${policyLength} characters |`,
+    `| \`settled\` of \`beat\` | ${LIMITS.settled} identifiers |`,
     `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,
     `| \`software\` | ${LIMITS.softwareLength} characters |`,
     `| \`name\` | ${LIMITS.nameLength} characters |`,

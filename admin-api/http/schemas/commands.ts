@@ -152,7 +152,7 @@ const CountsSchema = Type.Object(
 const ExecutionState = OneOf(EXECUTION_STATES, {
   description:
     'queued -> sent -> acked -> running -> succeeded, failed or rejected; canceled, expired, timed-out ' +
-    'and superseded end it early.',
+    'and superseded end it early. A device that ends at once is neither acked nor running before.',
 });
 const TypeName = OneOf(COMMAND_TYPE_NAMES, { description: 'Command type.' });
 
@@ -215,7 +215,7 @@ export const ExecutionSchema = Type.Object(
     issuedAt: Time('When the command was accepted.'),
     expiresAt: Time('Deliver by.'),
     sentAt: Nullable(Time('When it was last sent to a gateway.')),
-    ackedAt: Nullable(Time('When the device acknowledged it.')),
+    ackedAt: Nullable(Time('When the device acknowledged it, or sent a result without that.')),
     startedAt: Nullable(Time('When the device began to run it.')),
     finishedAt: Nullable(Time('When it became final.')),
     finishBy: Nullable(Time('Finish-by time, known from the acknowledgement on.')),

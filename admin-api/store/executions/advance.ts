@@ -1,5 +1,6 @@
 /** What devices reported, applied to the recorded executions: one read, one write for a whole batch. */
 import { sql } from 'kysely';
+import { ByExecution } from '../by-execution.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
 import type { Database, RowOf, SqlDialect } from '../sql/sql-dialect.ts';
 import { FIRST_FINAL_CODE, stateCode, stateOf } from '../sql/state-codes.ts';
@@ -32,19 +33,24 @@ export async function advanceExecutions(
   dialect: SqlDialect,
   reports: readonly Advance[],
 ): Promise<Answer> {
-  const firsts = new Map<string, Advance>();
-  for (const report of reports) if (!firsts.has(keyOf(report))) firsts.set(keyOf(report), report);
-  await leaveOutUnwanted(db, dialect, [...firsts.values()]);
-  const moved = await moveForward(db, dialect, [...firsts.values()]);
-  const done = new Set<Advance>(moved);
-  const rest = moved.length === reports.length ? [] : reports.filter((report) => !done.has(report));
-  const answer = await advanceOthers(db, dialect, rest);
+  const firsts = new ByExecution<Advance>();
+  for (const report of reports) if (!firsts.get(report)) firsts.set(report, report);
+  const rows = firsts.values();
+  await leaveOutUnwanted(db, dialect, rows);
+  const moved = await moveForward(db, dialect, rows);
+  const answer = await advanceOthers(db, dialect, without(reports, moved));
   const changed = moved.map(({ command, device, state }) => ({ command, device, state }));
   return {
     changed: [...changed, ...answer.changed],
     current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
     late: answer.late,
   };
+}
+
+function without(reports: readonly Advance[], moved: readonly Advance[]): readonly Advance[] {
+  if (moved.length === reports.length) return [];
+  const done = new Set(moved);
+  return reports.filter((report) => !done.has(report));
 }
 
 /**

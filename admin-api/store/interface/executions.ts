@@ -35,6 +35,8 @@ export interface Advance extends ExecutionKey {
   secret?: true;
   /** It takes a while to write `data` down: that is worth a look whether it is wanted. */
   longData?: boolean;
+  /** Of an end: the worker that brought it. */
+  worker?: string;
 }
 
 /** The span is of the command's `issuedAt`. */

@@ -123,6 +123,18 @@ export const DEVICE: readonly Mutation[] = [
     },
   },
   {
+    name: 'end-before-stored',
+    title: 'a device that connects again reports an end that it has not stored yet',
+    patches: [
+      {
+        file: 'device/executions/executions.js',
+        find: '|| !record || entry.storing)',
+        replace: '|| !record)',
+      },
+    ],
+    proof: { file: 'device/executions', test: 'R-3: a result is remembered before it is sent' },
+  },
+  {
     name: 'no-task-records',
     title: 'an agent does not remember which programs it runs',
     patches: [

@@ -15,6 +15,21 @@ export const GATEWAY: readonly Mutation[] = [
     proof: { file: 'faults/proofs/hints-lost', test: 'a delivery that nobody hints at arrives' },
   },
   {
+    name: 'beats-settle-nothing',
+    title: 'a worker answers heartbeats without what is stored, and forgets it',
+    patches: [
+      {
+        file: 'gateway/receive/device-messages.js',
+        find: 'settled?.answer(at) ??',
+        replace: '',
+      },
+    ],
+    proof: {
+      file: 'gateway/heartbeat',
+      test: 'B-2, R-6: the answer to a beat settles what was stored since the last one, each once',
+    },
+  },
+  {
     name: 'close-inside-cork',
     title: 'TCP stays open after the close frame of a redirect',
     patches: [
