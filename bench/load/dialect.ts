@@ -15,6 +15,8 @@ export interface Dialect {
   heartbeat?(connection: Connection): void;
   /** Milliseconds between two signs of life of one connection. */
   heartbeatMs?: number;
+  /** What devices are told to do takes so many milliseconds from here on; at first none. */
+  work?(ms: number): void;
 }
 
 /** What a dialect gets to work with. */

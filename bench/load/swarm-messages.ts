@@ -29,6 +29,8 @@ export type SwarmRequest =
   | { op: 'stall'; every: number }
   /** The devices whose number leaves `rest` when divided by `every` lose their connection. */
   | { op: 'cut'; every: number; rest: number }
+  /** What the devices are told to do takes so many milliseconds. */
+  | { op: 'work'; ms: number }
   | { op: 'state' }
   | { op: 'count'; kind: string; key: string }
   | { op: 'take'; kind: string }
@@ -50,6 +52,7 @@ export interface SwarmAnswers {
   target: null;
   stall: number;
   cut: null;
+  work: null;
   state: SwarmState;
   count: number;
   take: Map<string, Float64Array>;

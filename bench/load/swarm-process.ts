@@ -114,6 +114,9 @@ class SwarmProcess implements Keeper {
             connection.cut();
         }
         return null;
+      case 'work':
+        this.#dialect.work?.(request.ms);
+        return null;
       case 'state':
         return { phases: this.#phases, counters: this.#counters.values };
       case 'count':

@@ -119,6 +119,11 @@ export class Swarm {
     await this.#all({ op: 'cut', every, rest: Math.floor(rest) });
   }
 
+  /** What the devices are told to do takes so long from here on; at first no time. */
+  async work(ms: number): Promise<void> {
+    await this.#all({ op: 'work', ms });
+  }
+
   async state(): Promise<SwarmState> {
     const states = await this.#all({ op: 'state' });
     return {

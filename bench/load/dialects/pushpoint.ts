@@ -1,7 +1,8 @@
 /**
- * Our own device at scale (PROTOCOL.md): proves its key, acknowledges commands and reports their results at
- * once, keeps results until they are settled and says them again after `welcome`. It does not check
- * signatures of orders: that work is the device's, and devices have a processor each.
+ * Our own device at scale (PROTOCOL.md): proves its key, runs commands, keeps results until they are settled
+ * and sends them again after `welcome`. Commands end at once, and their results come alone; or they take a
+ * while, and are acknowledged first. It does not check signatures of orders: that work is the device's, and
+ * devices have a processor each.
  */
 import {
   type Challenge,
@@ -16,21 +17,30 @@ import {
 import { sharedNow } from '../../measure/clock.ts';
 import type { Connection } from '../connection.ts';
 import type { Dialect, DialectTools } from '../dialect.ts';
-import { clientFrame, joined } from '../frames.ts';
+import { clientFrame } from '../frames.ts';
 import { type DeviceKey, deviceId, deviceKey, resultFrame, resultKey } from '../keys.ts';
 
 const HEARTBEAT = clientFrame(encodeDeviceMessage({ t: 'beat' }));
 const RESULT_BODY = encodeResultBody({ state: 'succeeded', data: { revision: 'bench' } });
 
-/** By command, its result that is not settled, and when it was said last. */
-type Unsettled = Map<string, { result: Uint8Array; saidAt: number }>;
-/** R-6: a result that is not settled is said again. */
-const SAY_AGAIN_MS = 60_000;
+/** By command, its result, `null` while it runs, and when that was sent last. */
+type Unsettled = Map<string, { result: Uint8Array | null; saidAt: number }>;
+/** R-5: a result that is not settled is sent again. */
+const SEND_AGAIN_MS = 120_000;
+/** How exactly commands take as long as they should. */
+const WORK_TICK_MS = 20;
 
 interface Answer {
   id: string;
   /** The acknowledgement as a frame. */
   ack: Uint8Array;
+}
+
+/** The end of a command that takes a while. */
+interface Work {
+  connection: Connection;
+  id: string;
+  endsAt: number;
 }
 
 class PushpointDialect implements Dialect {
@@ -43,6 +53,10 @@ class PushpointDialect implements Dialect {
   readonly #keepKeys: boolean;
   #lastOrder = new Uint8Array();
   #lastAnswer: Answer | null = null;
+  #workMs = 0;
+  /** In the order in which it ends. */
+  #underWay: Work[] = [];
+  #workTimer: NodeJS.Timeout | undefined;
 
   constructor(tools: DialectTools) {
     this.#tools = tools;
@@ -73,7 +87,7 @@ class PushpointDialect implements Dialect {
       case 'welcome':
         this.heartbeatMs = message.heartbeatMs;
         connection.ready(performance.now());
-        sayAgain(connection, 0);
+        sendAgain(connection, 0);
         break;
       case 'order':
         this.#order(connection, message, payload);
@@ -82,12 +96,15 @@ class PushpointDialect implements Dialect {
         // Distributed from `retryMs` to twice that (R-7).
         const { id, retryMs } = message;
         this.#tools.counters.add('keep');
-        setTimeout(() => sayAgain(connection, 0, id), retryMs * (1 + Math.random()));
+        setTimeout(() => sendAgain(connection, 0, id), retryMs * (1 + Math.random()));
         break;
       }
       case 'settled':
-        this.#tools.marks.add('settled', message.id, sharedNow());
-        (connection.state as Unsettled | undefined)?.delete(message.id);
+        this.#settled(connection, message.id);
+        break;
+      case 'beat':
+        for (const id of message.settled ?? []) this.#settled(connection, id);
+        this.#tools.counters.add('beat');
         break;
       default:
         this.#tools.counters.add(message?.t ?? 'unknown');
@@ -97,7 +114,17 @@ class PushpointDialect implements Dialect {
   heartbeat(connection: Connection): void {
     connection.send(HEARTBEAT);
     this.#tools.counters.add('heartbeats');
-    sayAgain(connection, SAY_AGAIN_MS);
+    sendAgain(connection, SEND_AGAIN_MS);
+  }
+
+  /** Commands take this long from here on. */
+  work(ms: number): void {
+    this.#workMs = ms;
+  }
+
+  #settled(connection: Connection, id: string): void {
+    this.#tools.marks.add('settled', id, sharedNow());
+    (connection.state as Unsettled | undefined)?.delete(id);
   }
 
   #prove(connection: Connection, { nonce, gateway }: Challenge): void {
@@ -135,22 +162,47 @@ class PushpointDialect implements Dialect {
   }
 
   #run(connection: Connection, { id, ack }: Answer): void {
-    const { number } = connection;
-    // Of the device's own: no two devices say the same (R-8).
-    const result = clientFrame(resultFrame(number, this.#resultKey(number), id, RESULT_BODY));
     const unsettled: Unsettled = (connection.state as Unsettled | undefined) ?? new Map();
     connection.state = unsettled;
     if (connection.returned) {
       connection.returned = false;
       this.#tools.marks.add('working', '', sharedNow());
     }
-    if (unsettled.has(id)) {
+    const known = unsettled.get(id);
+    if (known) {
       this.#tools.counters.add('repeated');
-    } else {
-      this.#tools.marks.add('arrived', id, sharedNow());
-      unsettled.set(id, { result, saidAt: performance.now() });
+      connection.send(known.result ?? ack);
+      return;
     }
-    connection.send(joined([ack, result]));
+    this.#tools.marks.add('arrived', id, sharedNow());
+    unsettled.set(id, { result: null, saidAt: performance.now() });
+    if (this.#workMs === 0) {
+      this.#end(connection, id);
+      return;
+    }
+    connection.send(ack);
+    this.#underWay.push({ connection, id, endsAt: performance.now() + this.#workMs });
+    this.#workTimer ??= setInterval(() => this.#endDue(), WORK_TICK_MS);
+  }
+
+  #endDue(): void {
+    const now = performance.now();
+    const left = this.#underWay.findIndex(({ endsAt }) => endsAt > now);
+    const due = this.#underWay.splice(0, left < 0 ? this.#underWay.length : left);
+    for (const { connection, id } of due) this.#end(connection, id);
+    if (this.#underWay.length > 0) return;
+    clearInterval(this.#workTimer);
+    this.#workTimer = undefined;
+  }
+
+  #end(connection: Connection, id: string): void {
+    const { number } = connection;
+    const entry = (connection.state as Unsettled).get(id);
+    if (!entry) return;
+    // Of the device's own: no two devices say the same (R-8).
+    entry.result = clientFrame(resultFrame(number, this.#resultKey(number), id, RESULT_BODY));
+    entry.saidAt = performance.now();
+    if (connection.phase === 'ready') connection.send(entry.result);
   }
 
   #resultKey(number: number): Uint8Array {
@@ -168,13 +220,14 @@ class PushpointDialect implements Dialect {
   }
 }
 
-/** Results said longer ago than that, of one command or of all. */
-function sayAgain(connection: Connection, olderThanMs: number, only?: string): void {
+/** Results sent longer ago than that, of one command or of all. */
+function sendAgain(connection: Connection, olderThanMs: number, only?: string): void {
   const unsettled = connection.state as Unsettled | undefined;
   if (!unsettled || connection.phase !== 'ready') return;
   const now = performance.now();
   for (const [id, entry] of unsettled) {
-    if (now - entry.saidAt < olderThanMs || (only !== undefined && id !== only)) continue;
+    if (entry.result === null || (only !== undefined && id !== only)) continue;
+    if (now - entry.saidAt < olderThanMs) continue;
     entry.saidAt = now;
     connection.send(entry.result);
   }
