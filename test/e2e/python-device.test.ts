@@ -1,17 +1,20 @@
-/** A device in Python, written from PROTOCOL.md alone: its enrolment at the real server, then its session. */
-import { execFile } from 'node:child_process';
+/** A device in Python, written from PROTOCOL.md alone: its enrolment at the real server, and its session. */
+import { execFile, spawn } from 'node:child_process';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ExecutionView } from '../../cli/api/views.ts';
 import { type GatewayAddress, pkcs8, rawKey } from '../../protocol/index.ts';
 import { connectDevice } from '../gateway/raw-device.ts';
 import { sealResult } from '../results.ts';
+import { waitFor } from '../wait.ts';
 import { type Lab, withLab } from './lab.ts';
 
 const run = promisify(execFile);
-const SCRIPT = fileURLToPath(new URL('../../../test/python/enrol.py', import.meta.url));
+const script = (name: string) => fileURLToPath(new URL(`../../../test/python/${name}`, import.meta.url));
 const hasPython = await run('python3', ['-c', 'import cryptography']).then(
   () => true,
   () => false,
@@ -25,7 +28,43 @@ interface Kept {
   gateways: GatewayAddress[];
 }
 
-const enrol = (lab: Lab, token: string) => run('python3', [SCRIPT, lab.deployment.server, token, 'a snake']);
+const enrol = (lab: Lab, token: string) =>
+  run('python3', [script('enrol.py'), lab.deployment.server, token, 'a snake']);
+
+/** What the device prints. */
+interface Line {
+  welcomed?: string;
+  sent?: string;
+  settled?: string;
+  by?: string;
+  id?: string;
+}
+
+/** A device at work; ended at the end. */
+async function withDevice(
+  lab: Lab,
+  use: (lines: readonly Line[], exit: Promise<unknown>) => Promise<void>,
+): Promise<void> {
+  const token = await lab.operator.enrolmentToken('all', 1);
+  const child = spawn('python3', [script('device.py'), lab.deployment.server, token, 'a python'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const lines: Line[] = [];
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    const all = `${rest}${text}`.split('\n');
+    rest = all.pop() ?? '';
+    lines.push(...all.map((line) => JSON.parse(line) as Line));
+  });
+  const exit = once(child, 'exit');
+  try {
+    await use(lines, exit);
+  } finally {
+    child.stdin.end();
+    const [status] = await exit;
+    assert.is(status, 0);
+  }
+}
 
 if (hasPython) {
   const { testLab } = withLab({ bus: 'memory' });
@@ -50,6 +89,38 @@ if (hasPython) {
       assert.equal(await device.take('settled'), { t: 'settled', id: command.id, state: 'succeeded' });
       await device.close();
     },
+  );
+
+  testLab(
+    'D-3, R-1, R-6: it sends a result alone, or an ack first, and learns of both that they are stored',
+    (lab) =>
+      withDevice(lab, async (lines, exit) => {
+        const line = (is: (line: Line) => boolean, what: string): Promise<Line> =>
+          Promise.race([
+            waitFor(() => lines.find(is), { what: `${what} among ${JSON.stringify(lines)}` }),
+            exit.then(() => assert.unreachable('the device ended')),
+          ]) as Promise<Line>;
+        const { welcomed: device } = await line(({ welcomed }) => welcomed !== undefined, 'a welcome');
+        const ask = (body: object): Promise<{ id: string }> =>
+          lab.operator.api.request('POST', '/v1/commands', { body });
+        const sentOf = (command: string) =>
+          lines.filter(({ sent, id }) => sent && id === command).map(({ sent }) => sent);
+
+        const group = await ask({ type: 'sync', target: { all: true } });
+        const byBeat = await line(({ settled }) => settled === group.id, 'a settled command');
+        assert.is(byBeat.by, 'beat');
+        assert.equal(sentOf(group.id), ['result']);
+        const path = `/v1/commands/${group.id}/executions/${device}`;
+        const { state, ackedAt, finishedAt } = await lab.operator.api.get<ExecutionView>(path);
+        assert.is(state, 'succeeded');
+        assert.is(ackedAt, finishedAt);
+
+        const args = { task: 'backup' };
+        const named = await ask({ type: 'task.start', args, target: { devices: [device] } });
+        const alone = await line(({ settled }) => settled === named.id, 'a settled command');
+        assert.is(alone.by, 'settled');
+        assert.equal(sentOf(named.id), ['ack', 'result']);
+      }),
   );
 
   testLab('E-4, E-6: it believes no other installation, and stops when its server refuses', async (lab) => {

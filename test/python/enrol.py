@@ -24,6 +24,10 @@ def pack(value):
     if isinstance(value, str):
         text = value.encode()
         return b"\xd9" + bytes([len(text)]) + text
+    if isinstance(value, int):
+        return b"\xcf" + struct.pack(">Q", value)
+    if isinstance(value, list):
+        return b"\xdc" + struct.pack(">H", len(value)) + b"".join(map(pack, value))
     assert isinstance(value, dict) and len(value) < 16
     return bytes([0x80 | len(value)]) + b"".join(pack(k) + pack(v) for k, v in value.items())
 
@@ -147,7 +151,7 @@ def open_keys(document):
 
 
 def trusted_keys(documents, fingerprint):
-    """K-7, E-4: the signing keys to which the documents lead from the root that the token names."""
+    """K-7, E-4: the newest document to which the others lead from the root that the token names."""
     held = None
     for document in documents:
         keys = open_keys(document)
@@ -155,7 +159,7 @@ def trusted_keys(documents, fingerprint):
             held = keys
     if held is None:
         raise ValueError("another installation than the token names")
-    return held["signing"]
+    return held
 
 
 def is_named(keys, fingerprint):
@@ -185,7 +189,8 @@ def enrol(server, token_text, name):
     request = hashlib.sha256(body + token_sig + device_sig).digest()
     asked = {"body": b64(body), "tokenSig": b64(token_sig), "deviceSig": b64(device_sig)}
     status, answer = post(f"{server}/v1/enroll", asked)
-    keys = trusted_keys(answer["keys"], fingerprint)
+    document = trusted_keys(answer["keys"], fingerprint)
+    keys = document["signing"]
     sig = unb64(answer["sig"])
     if status != 201:
         said = f"{answer['code']}\0{answer['detail']}".encode()
@@ -207,8 +212,13 @@ def enrol(server, token_text, name):
     sealed = enrolled["secret"]
     secret = hpke_open(one_time, sealed["enc"], signed("secret", request), sealed["ct"])
     kept = {name: enrolled[name] for name in ("deviceId", "installation", "generation", "gateways")}
-    private = device.private_bytes_raw().hex()
-    return kept | {"groups": order["groups"], "secret": secret.hex(), "privateKey": private}
+    kept |= {"groups": order["groups"], "membership": edition(order), "keys": edition(document)}
+    kept |= {"secret": secret.hex(), "privateKey": device.private_bytes_raw().hex()}
+    return kept | {"signingKeys": [key.hex() for key in keys]}
+
+
+def edition(signed_map):
+    return [signed_map["epoch"], signed_map["revision"]]
 
 
 def post(url, body):
@@ -221,9 +231,10 @@ def post(url, body):
         return error.code, json.load(error)
 
 
-try:
-    print(json.dumps(enrol(*sys.argv[1:4])))
-except Refused as error:
-    sys.exit(f"refused: {error}")
-except (ValueError, KeyError, InvalidTag) as error:
-    sys.exit(f"not believed: {error}")
+if __name__ == "__main__":
+    try:
+        print(json.dumps(enrol(*sys.argv[1:4])))
+    except Refused as error:
+        sys.exit(f"refused: {error}")
+    except (ValueError, KeyError, InvalidTag) as error:
+        sys.exit(f"not believed: {error}")
