@@ -3,8 +3,9 @@ import { script } from '../script.ts';
 /**
  * Appends deliveries to an outbox in order and announces them once. The outbox never outlives its lease.
  *
- * KEYS 1 lease, 2 outbox ARGV 1 most entries the outbox may hold, 2 PUBLISH or SPUBLISH, 3 channel of the
- * hint, then for each: encoded delivery, seal of those since the last seal or ''
+ * KEYS 1 lease, 2 outbox
+ * ARGV 1 most entries the outbox may hold, 2 PUBLISH or SPUBLISH, 3 channel of the hint, then for each:
+ * encoded delivery, seal of those since the last seal or ''
  * Result: 1 appended, 0 no such lease, -1 full
  */
 export const appendDeliveries = script(`

@@ -3,8 +3,9 @@ import { script } from '../script.ts';
 /**
  * Stores a request to join, after removing those that have expired.
  *
- * KEYS 1 requests, 2 their times ARGV 1 id, 2 request, 3 most requests, 4 milliseconds one may wait Result: 1
- * left there, 0 too many wait
+ * KEYS 1 requests, 2 their times
+ * ARGV 1 id, 2 request, 3 most requests, 4 milliseconds one may wait
+ * Result: 1 left there, 0 too many wait
  */
 export const askToJoin = script(`
 local time = redis.call('TIME')

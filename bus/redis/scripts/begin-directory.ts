@@ -4,8 +4,9 @@ import { script } from '../script.ts';
  * Begins to write a shard of the directory. Its contents stay, unless the caller clears them, they are not
  * whole, or they belong to another installation.
  *
- * KEYS 1 directory of the shard ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished
- * writing is given up, 4 '1' to clear, 5 generation of the caller's last writing or '': that one is over
+ * KEYS 1 directory of the shard
+ * ARGV 1 installation, 2 generation, 3 milliseconds after which an unfinished writing is given up, 4 '1' to
+ * clear, 5 generation of the caller's last writing or '': that one is over
  * Result: 1 begun, 0 somebody else is writing
  */
 export const beginDirectory = script(`

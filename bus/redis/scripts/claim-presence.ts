@@ -7,9 +7,10 @@ import { script } from '../script.ts';
  *
  * At most 1,000 claims in one call (what Lua can pass to one command).
  *
- * KEYS 1 presence of the shard ARGV 1 incarnation, 2 field with the highest session, then for each claim:
- * device, held session or '' Result: for each claim session, previous incarnation, previous session, each as
- * text; '' for none. The session is '' when a newer one holds the device.
+ * KEYS 1 presence of the shard
+ * ARGV 1 incarnation, 2 field with the highest session, then for each claim: device, held session or ''
+ * Result: for each claim session, previous incarnation, previous session, each as text; '' for none. The
+ * session is '' when a newer one holds the device.
  */
 export const claimPresence = script(`
 local fields = {ARGV[2]}

@@ -4,7 +4,8 @@ import { script } from '../script.ts';
  * Marks a shard of the directory as whole if this write is still the current one and wrote every device in
  * the shard. If anything else emptied the shard or wrote into it meanwhile, the counts differ.
  *
- * KEYS 1 directory of the shard ARGV 1 generation, 2 mark: '<generation> <installation> <epoch> <history>'
+ * KEYS 1 directory of the shard
+ * ARGV 1 generation, 2 mark: '<generation> <installation> <epoch> <history>'
  * Result: 1 whole, 0 that writing is over, 2 there are devices of earlier generations
  */
 export const finishDirectory = script(`

@@ -4,8 +4,9 @@ import { script } from '../script.ts';
  * Forgets consumers that ended without leaving: they have long been silent, and hold no entries (others have
  * taken those over).
  *
- * KEYS 1 receipts ARGV 1 group, 2 idle time in ms, 3 most to forget, 4 consumer to keep Result: consumers
- * forgotten
+ * KEYS 1 receipts
+ * ARGV 1 group, 2 idle time in ms, 3 most to forget, 4 consumer to keep
+ * Result: consumers forgotten
  */
 export const forgetConsumers = script(`
 local forgotten = 0

@@ -4,8 +4,10 @@ import { script } from '../script.ts';
  * A consumer leaves in order: entries that it received and did not begin become available to others at once,
  * and its name is forgotten unless it still holds entries.
  *
- * KEYS 1 receipts ARGV 1 group, 2 consumer, 3 idle time in ms to write down, 4 consumer that stands for
- * nobody, 5... ids not begun Result: 1 forgotten, 0 something is still on it
+ * KEYS 1 receipts
+ * ARGV 1 group, 2 consumer, 3 idle time in ms to write down, 4 consumer that stands for nobody, 5... ids not
+ * begun
+ * Result: 1 forgotten, 0 something is still on it
  */
 export const leaveReceipts = script(`
 for i = 5, #ARGV do

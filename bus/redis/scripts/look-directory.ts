@@ -3,8 +3,8 @@ import { script } from '../script.ts';
 /**
  * Reads the state of a shard of the directory.
  *
- * KEYS 1 directory of the shard Result: mark, writing, counts, each '' when absent; devices in the shard, as
- * text
+ * KEYS 1 directory of the shard
+ * Result: mark, writing, counts, each '' when absent; devices in the shard, as text
  */
 export const lookDirectory = script(`
 local state = redis.call('HMGET', KEYS[1], ' mark', ' writing', ' counts')

@@ -3,7 +3,8 @@ import { script } from '../script.ts';
 /**
  * How long ago the oldest remaining batch of receipts was appended, by the server's own clock.
  *
- * KEYS 1 receipts Result: milliseconds; 0 when there is none, below 0 when the clock went back since
+ * KEYS 1 receipts
+ * Result: milliseconds; 0 when there is none, below 0 when the clock went back since
  */
 export const oldestReceipts = script(`
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]

@@ -5,7 +5,8 @@ import { script } from '../script.ts';
  * to. It is not if the epoch differs, or if the stream ends below the offset (deleted, or set back by a
  * failover to a replica).
  *
- * KEYS 1 epoch, 2 outbox ARGV 1 epoch of the position, '' for none, 2 its offset, 3 most entries to read
+ * KEYS 1 epoch, 2 outbox
+ * ARGV 1 epoch of the position, '' for none, 2 its offset, 3 most entries to read
  * Result: {epoch or '', 1 when lost, else 0, entries {{id, {field, value}}, ...}}. Read from the start when
  * lost
  */

@@ -3,7 +3,8 @@ import { script } from '../script.ts';
 /**
  * Reads how far the stream of receipts has been consumed.
  *
- * KEYS 1 receipts, 2 name of the stream ARGV 1 a name for it if it has none: Redis is new, or was emptied
+ * KEYS 1 receipts, 2 name of the stream
+ * ARGV 1 a name for it if it has none: Redis is new, or was emptied
  * Result: id of the entry that was added last, of the oldest that is still there, '' for none; the name
  */
 export const receiptsProgress = script(`

@@ -6,9 +6,11 @@ import { script } from '../script.ts';
  * and the sum of their digests modulo 2^48, for all (count, digest) and for those of the writing under way
  * (fresh, fresh digest), and a version that grows with every change.
  *
- * KEYS 1 directory of the shard ARGV 1 installation, 2 generation that is being written or '' for a change,
- * then for each device: id, digest or '' to remove it, value Result: 1 done, 0 that writing is over, 2 nobody
- * wrote this shard yet: nothing done, 3 another installation's
+ * KEYS 1 directory of the shard
+ * ARGV 1 installation, 2 generation that is being written or '' for a change, then for each device: id,
+ * digest or '' to remove it, value
+ * Result: 1 done, 0 that writing is over, 2 nobody wrote this shard yet: nothing done, 3 another
+ * installation's
  */
 export const writeDirectory = script(`
 local state = redis.call('HMGET', KEYS[1], ' mark', ' writing', ' counts')

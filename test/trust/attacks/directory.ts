@@ -46,7 +46,7 @@ const WORKERS = 2;
 const PATIENT_KNOCKS = 12;
 
 /**
- * A device comes back with its entry of before an operator or it itself changed that. A worker may admit it
+ * A device comes back with an entry from before an operator, or the device, changed it. A worker may admit it
  * once, until the ledger hears of it.
  */
 function returning(
@@ -165,7 +165,7 @@ export const DIRECTORY: readonly Attack[] = [
   returning(
     {
       name: 'blocked-returns',
-      title: 'a device that was blocked writes its entry of before into Redis, and connects',
+      title: 'a device that was blocked writes its former entry into Redis, and connects',
     },
     (world, { id }) =>
       world.lab.operator.api.request('PATCH', `/v1/devices/${id}`, { body: { blocked: true } }),
@@ -173,7 +173,7 @@ export const DIRECTORY: readonly Attack[] = [
   returning(
     {
       name: 'earlier-key-returns',
-      title: 'who stole a key that a device has replaced since writes its entry of before into Redis',
+      title: 'who stole a key that a device has replaced since writes its former entry into Redis',
     },
     (_world, { device }) => device.sdk.rotateKey(),
   ),

@@ -140,7 +140,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
   },
   {
     name: 'sessions-begin-again',
-    title: 'the ledger takes a session of before for a new one',
+    title: 'the ledger takes a previous session for a new one',
     patches: [
       {
         file: SESSIONS,
@@ -152,7 +152,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
   },
   {
     name: 'sessions-end-others',
-    title: 'the end of a session of before ends the present one',
+    title: 'the end of a previous session ends the present one',
     patches: [
       {
         file: SESSIONS,
