@@ -74,7 +74,7 @@ export async function openServerKeys(
   signed: SignedServerKeys,
   verify: VerifySignature,
 ): Promise<ServerKeys | null> {
-  const keys = decoded(signed.body);
+  const keys = readServerKeys(signed.body);
   if (!keys) return null;
   return (await verify(keys.root, serverKeysBytes(signed.body), signed.sig)) ? keys : null;
 }
@@ -85,7 +85,7 @@ export async function succeedServerKeys(
   signed: SignedServerKeys,
   verify: VerifySignature,
 ): Promise<ServerKeys | null> {
-  const keys = decoded(signed.body);
+  const keys = readServerKeys(signed.body);
   if (!keys || !isNewer(editionOf(keys), editionOf(held))) return null;
   if (!sameBytes(keys.root, held.root)) {
     const { previousSig } = signed;
@@ -147,7 +147,8 @@ export function sameDocuments(a: readonly SignedServerKeys[], b: readonly Signed
   );
 }
 
-function decoded(body: Uint8Array): ServerKeys | null {
+/** The content of a document, signed or not; `null` if it is not one. */
+export function readServerKeys(body: Uint8Array): ServerKeys | null {
   try {
     return decodeServerKeys(body);
   } catch (error) {

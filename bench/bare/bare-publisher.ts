@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../../test/wait.ts';
+import { killChildren } from '../load/kill-children.ts';
 import type { BareOrder } from './publish-process.ts';
 
 const ENTRY = fileURLToPath(new URL('./publish-process.js', import.meta.url));
@@ -43,12 +44,6 @@ export class BarePublisher {
 
   /** Idempotent. */
   async stop(): Promise<void> {
-    await Promise.all(
-      this.#children.splice(0).map(async (child) => {
-        const ended = once(child, 'exit');
-        child.kill('SIGKILL');
-        await ended;
-      }),
-    );
+    await killChildren(this.#children);
   }
 }

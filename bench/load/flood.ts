@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { FloodStart, FloodState } from './flood-process.ts';
+import { killChildren } from './kill-children.ts';
 
 const ENTRY = fileURLToPath(new URL('./flood-process.js', import.meta.url));
 const PROCESSES = 2;
@@ -46,12 +47,6 @@ export class Flood {
 
   /** Idempotent. */
   async stop(): Promise<void> {
-    await Promise.all(
-      this.#children.splice(0).map(async (child) => {
-        const ended = once(child, 'exit');
-        child.kill('SIGKILL');
-        await ended;
-      }),
-    );
+    await killChildren(this.#children);
   }
 }

@@ -9,6 +9,7 @@ import {
   pauseAfterRejections,
   takeTogether,
 } from '../receipt-batches.ts';
+import { sleep } from '../sleep.ts';
 
 interface Batch {
   receipts: readonly Receipt[];
@@ -144,7 +145,7 @@ export class MemoryReceipts implements Receipts {
           { err: error, consumer: consumer.name },
           'receipts were not applied and will be retried',
         );
-        await this.#pause(pauseAfterRejections(rejections), signal);
+        await sleep(pauseAfterRejections(rejections), signal);
       }
     }
   }
@@ -174,19 +175,6 @@ export class MemoryReceipts implements Receipts {
 
   #somethingNew(): Promise<void> {
     return new Promise((resolve) => this.#wakeUps.push(resolve));
-  }
-
-  #pause(ms: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener('abort', done);
-      if (signal.aborted) done();
-    });
   }
 }
 

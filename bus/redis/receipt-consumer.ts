@@ -6,7 +6,7 @@ import {
   pauseAfterRejections,
   takeTogether,
 } from '../receipt-batches.ts';
-import { sleep } from './client.ts';
+import { sleep } from '../sleep.ts';
 import { reasonOf } from './errors.ts';
 import type { ReceiptStream, StreamBatch } from './receipt-stream.ts';
 

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import {
-  decodeServerKeys,
   type Edition,
   editionOf,
   encodeGatewayMessage,
@@ -8,7 +7,7 @@ import {
   followServerKeys,
   isNewer,
   NO_EDITION,
-  ProtocolError,
+  readServerKeys,
   type ServerKeys,
   type SignedServerKeys,
   sameDocuments,
@@ -73,7 +72,7 @@ export class CarriedKeys {
     const fingerprint = this.#fingerprint;
     if (fingerprint === null) {
       return documents.flatMap((signed) => {
-        const keys = decoded(signed.body);
+        const keys = readServerKeys(signed.body);
         return keys ? [{ keys, signed }] : [];
       });
     }
@@ -87,13 +86,4 @@ export class CarriedKeys {
 
 function isPrintOf(fingerprint: Uint8Array, root: Uint8Array): boolean {
   return createHash('sha256').update(root).digest().equals(fingerprint);
-}
-
-function decoded(body: Uint8Array): ServerKeys | null {
-  try {
-    return decodeServerKeys(body);
-  } catch (error) {
-    if (error instanceof ProtocolError) return null;
-    throw error;
-  }
 }

@@ -7,29 +7,18 @@ import * as assert from 'uvu/assert';
 import { openStore } from '../../admin-api/store/open-store.ts';
 import { postgresDialect } from '../../admin-api/store/sql/dialect-postgres.ts';
 import { postgresAddress } from '../../admin-api/store/sql/postgres-url.ts';
-import type { Store } from '../../admin-api/store/store.ts';
 import { startPgBouncer } from '../services/pgbouncer.ts';
 import { startPostgres } from '../services/postgres.ts';
 import { waitFor } from '../wait.ts';
+import { OpenedStores } from './opened-stores.ts';
 import { storeContract } from './store-contract.ts';
 import { rejects } from './store-fixtures.ts';
 
 const log = pino({ level: 'silent' });
 const server = await startPostgres({ fsync: false, settings: ['max_connections=300'] });
 const bouncer = await startPgBouncer(server);
-const stores = new Map<Store, string>();
-
-async function open(databaseUrl: string): Promise<Store> {
-  const store = openStore({ databaseUrl, poolSize: 8, checkNesting: true, log });
-  stores.set(store, databaseUrl);
-  await store.start();
-  return store;
-}
-
-async function cleanUp(): Promise<void> {
-  for (const store of stores.keys()) await store.stop();
-  stores.clear();
-}
+const stores = new OpenedStores(8, log);
+const { open } = stores;
 
 // By the direct way: a copy can only be made of a database that nobody is connected to.
 const migrated = await server.createDatabase();
@@ -39,11 +28,11 @@ await direct.stop();
 
 storeContract('PostgreSQL behind PgBouncer in transaction mode', {
   fresh: async () => open(bouncer.through(await server.createDatabase(migrated))),
-  second: async (store) => open(stores.get(store) as string),
-  cleanUp,
+  second: stores.second,
+  cleanUp: stores.stop,
 });
 
-test.after.each(cleanUp);
+test.after.each(stores.stop);
 test.after(async () => {
   await bouncer.stop();
   await server.stop();

@@ -11,37 +11,26 @@ import { sqlStore } from '../../admin-api/store/sql-store.ts';
 import { type Store, StoreUnavailable } from '../../admin-api/store/store.ts';
 import { startPostgres } from '../services/postgres.ts';
 import { waitFor } from '../wait.ts';
+import { OpenedStores } from './opened-stores.ts';
 import { storeContract } from './store-contract.ts';
 import { addCommand, rejects, T0 } from './store-fixtures.ts';
 
 const log = pino({ level: 'silent' });
 const server = await startPostgres({ fsync: false });
-const stores = new Map<Store, string>();
-
-async function open(databaseUrl: string): Promise<Store> {
-  const store = openStore({ databaseUrl, poolSize: 4, checkNesting: true, log });
-  stores.set(store, databaseUrl);
-  await store.start();
-  return store;
-}
-
-async function cleanUp(): Promise<void> {
-  for (const store of stores.keys()) await store.stop();
-  stores.clear();
-}
+const stores = new OpenedStores(4, log);
+const { open } = stores;
 
 // Migrated once and copied for each rule: migrating takes longer than most of them.
 const migrated = await server.createDatabase();
 await (await open(migrated)).stop();
-stores.clear();
 
 storeContract('PostgreSQL', {
   fresh: async () => open(await server.createDatabase(migrated)),
-  second: async (store) => open(stores.get(store) as string),
-  cleanUp,
+  second: stores.second,
+  cleanUp: stores.stop,
 });
 
-test.after.each(cleanUp);
+test.after.each(stores.stop);
 test.after(() => server.stop());
 
 test('a database that a newer version migrated is refused', async () => {
@@ -74,7 +63,7 @@ test('a step of the schema may take longer than any statement may later', async 
   const number = dialect.migrations.length + 1;
   const slow = { number, name: 'slow', statements: ['select pg_sleep(1)'] };
   const store = sqlStore({ ...dialect, migrations: [...dialect.migrations, slow] }, Date.now, true);
-  stores.set(store, databaseUrl);
+  stores.add(store, databaseUrl);
   await store.start();
   assert.is((await store.groups.get('all'))?.path, 'all/');
 });
@@ -152,7 +141,7 @@ test('a caller that asks for free commands skips one that another transaction is
   for (const id of ['c1', 'c2']) await addCommand(store, id, { target: { devices: [] } });
   await store.transaction(async (tx) => {
     await tx.commands.requestCancel('c1', T0);
-    const elsewhere = await open(stores.get(store) as string);
+    const elsewhere = await stores.second(store);
     assert.equal(await elsewhere.commands.finishIfDone(['c1', 'c2'], T0, 'free'), ['c2']);
   });
   assert.equal(await store.commands.finishIfDone(['c1', 'c2'], T0, 'free'), ['c1']);

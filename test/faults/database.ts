@@ -1,8 +1,8 @@
 /** What the database holds, read behind the administration server's back. */
 import { DatabaseSync } from '@photostructure/sqlite';
-import { Client } from 'pg';
 import { stateOf } from '../../admin-api/store/sql/state-codes.ts';
 import type { ExecutionState } from '../../protocol/index.ts';
+import { queryPostgres } from '../services/postgres.ts';
 
 export interface ExecutionRow {
   command: string;
@@ -67,13 +67,5 @@ function sqlite(path: string): Query {
 }
 
 function postgres(url: string): Query {
-  return async (sql) => {
-    const client = new Client({ connectionString: url });
-    await client.connect();
-    try {
-      return (await client.query(sql)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  return (sql) => queryPostgres(url, sql);
 }

@@ -1,10 +1,9 @@
 import { chmod, chown, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { freePort } from '../wait.ts';
 import { findPrograms, installPackage } from './install.ts';
-import { type PostgresServer, unprivilegedUser } from './postgres.ts';
+import { answers, type PostgresServer, unprivilegedUser } from './postgres.ts';
 import { Service } from './service.ts';
 
 export interface PgBouncer {
@@ -75,20 +74,4 @@ export async function startPgBouncer(
     throw error;
   }
   return { through, stop: () => service.stop() };
-}
-
-async function answers(connectionString: string): Promise<boolean> {
-  const client = new Client({ connectionString, connectionTimeoutMillis: 2_000 });
-  client.on('error', () => {
-    // Reported by the call that failed.
-  });
-  try {
-    await client.connect();
-    await client.query('select 1');
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await client.end().catch(() => undefined);
-  }
 }

@@ -7,6 +7,7 @@ import { Client } from 'pg';
 import { freePort } from '../wait.ts';
 import { findPrograms, installPackage, versionedFolders } from './install.ts';
 import { Service } from './service.ts';
+import { startOnFreePort } from './start-on-free-port.ts';
 
 export interface PostgresServer {
   /** Of the database `postgres`; tests make their own with `createDatabase`. */
@@ -64,17 +65,7 @@ export async function ensurePostgres(): Promise<{ initdb: string; postgres: stri
 /** A PostgreSQL of the test's own on a free port of 127.0.0.1 and a socket, data in a temporary folder. */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
   const programs = await ensurePostgres();
-  for (let attempt = 1; ; attempt += 1) {
-    const server = await prepare(programs, options);
-    try {
-      await server.restart();
-      return server;
-    } catch (error) {
-      await server.stop();
-      // Somebody else may have taken the port between its choice and its use.
-      if (attempt === 3) throw error;
-    }
-  }
+  return startOnFreePort(() => prepare(programs, options));
 }
 
 async function prepare(
@@ -169,7 +160,8 @@ function socketUrlOf(folder: string, port: number): string {
   return `postgres:///postgres?user=postgres&port=${port}&host=${encodeURIComponent(folder)}`;
 }
 
-async function answers(url: string): Promise<boolean> {
+/** Whether a database answers within two seconds. */
+export async function answers(url: string): Promise<boolean> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
   client.on('error', () => {
     // Reported by the call that failed.
@@ -194,4 +186,16 @@ export async function unprivilegedUser(): Promise<{ uid: number; gid: number } |
     if (user !== undefined) return { uid: Number(user[2]), gid: Number(user[3]) };
   }
   throw new Error('root cannot run PostgreSQL, and there is neither a user postgres nor nobody');
+}
+
+/** The rows of one statement, over a connection of its own. */
+// biome-ignore lint/suspicious/noExplicitAny: rows have the columns of the statement
+export async function queryPostgres(url: string, sql: string): Promise<any[]> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query(sql)).rows;
+  } finally {
+    await client.end();
+  }
 }

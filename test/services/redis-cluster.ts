@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { freePort, waitFor } from '../wait.ts';
+import { askRedis } from './ask-redis.ts';
 import type { Certificates } from './certificates.ts';
 import { type RedisServer, startRedis } from './redis.ts';
 
@@ -154,10 +155,10 @@ class Deployment implements ClusterDeployment {
     let askAt = 0;
     const isPrimary = async () => {
       if (performance.now() >= askAt) {
-        await this.#ask(replica, (client) => client.cluster('FAILOVER'));
+        await askRedis(this.connect(replica), (client) => client.cluster('FAILOVER'));
         askAt = performance.now() + 6_000;
       }
-      return (await this.#ask(replica, (client) => client.role()))[0] === 'master';
+      return (await askRedis(this.connect(replica), (client) => client.role()))[0] === 'master';
     };
     await waitFor(isPrimary, { timeoutMs: 30_000, intervalMs: 100, what: 'the replica to take over' });
     await this.failedOver(primary);
@@ -171,7 +172,7 @@ class Deployment implements ClusterDeployment {
     const [first, ...others] = this.servers as [RedisServer, ...RedisServer[]];
     const busPorts = new Map<RedisServer, number>();
     for (const server of this.servers) {
-      const [, port] = (await this.#ask(server, (client) =>
+      const [, port] = (await askRedis(this.connect(server), (client) =>
         client.config('GET', 'cluster-port'),
       )) as string[];
       busPorts.set(server, Number(port));
@@ -179,25 +180,26 @@ class Deployment implements ClusterDeployment {
     for (const [index, server] of this.servers.slice(0, count).entries()) {
       const from = Math.floor((SLOTS * index) / count);
       const to = Math.floor((SLOTS * (index + 1)) / count) - 1;
-      await this.#ask(server, (client) => client.call('CLUSTER', 'ADDSLOTSRANGE', from, to));
+      await askRedis(this.connect(server), (client) => client.call('CLUSTER', 'ADDSLOTSRANGE', from, to));
       // Different from the start: the servers need not settle who is newer.
-      await this.#ask(server, (client) => client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)).catch(
-        ignoreDone,
-      );
+      await askRedis(this.connect(server), (client) =>
+        client.call('CLUSTER', 'SET-CONFIG-EPOCH', index + 1),
+      ).catch(ignoreDone);
     }
     for (const server of others) {
-      await this.#ask(first, (client) =>
+      await askRedis(this.connect(first), (client) =>
         client.call('CLUSTER', 'MEET', '127.0.0.1', server.port, busPorts.get(server) as number),
       );
     }
     const ids = await Promise.all(
-      this.servers.map((server) => this.#ask(server, (client) => client.cluster('MYID'))),
+      this.servers.map((server) => askRedis(this.connect(server), (client) => client.cluster('MYID'))),
     );
     for (const [index, server] of this.servers.entries()) {
       if (index < count) continue;
       const primary = String(ids[index % count]);
       await waitFor(
-        () => this.#ask(server, (client) => client.cluster('REPLICATE', primary)).then(() => true),
+        () =>
+          askRedis(this.connect(server), (client) => client.cluster('REPLICATE', primary)).then(() => true),
         { timeoutMs: 20_000, intervalMs: 50, what: 'the cluster to know all servers' },
       );
     }
@@ -211,7 +213,7 @@ class Deployment implements ClusterDeployment {
   async #whole(without: RedisServer | null): Promise<boolean> {
     for (const server of this.servers) {
       if (server === without) continue;
-      const [info, replication, nodes] = await this.#ask(server, (client) =>
+      const [info, replication, nodes] = await askRedis(this.connect(server), (client) =>
         Promise.all([client.cluster('INFO'), client.info('replication'), this.#nodesOf(client)]),
       );
       if (!String(info).includes('cluster_state:ok')) return false;
@@ -227,7 +229,7 @@ class Deployment implements ClusterDeployment {
     // that answer.
     const views: Node[][] = [];
     for (const server of this.servers) {
-      const view = await this.#ask(server, (client) => this.#nodesOf(client)).catch(() => null);
+      const view = await askRedis(this.connect(server), (client) => this.#nodesOf(client)).catch(() => null);
       if (view !== null) views.push(view);
     }
     if (views.length === 0) throw new Error('no server of the cluster answers');
@@ -280,21 +282,12 @@ class Deployment implements ClusterDeployment {
     let last: unknown;
     for (const server of this.servers) {
       try {
-        return await this.#ask(server, question);
+        return await askRedis(this.connect(server), question);
       } catch (error) {
         last = error;
       }
     }
     throw last;
-  }
-
-  async #ask<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
-    const client = this.connect(server);
-    try {
-      return await question(client);
-    } finally {
-      client.disconnect();
-    }
   }
 }
 

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { waitFor } from '../wait.ts';
+import { askRedis } from './ask-redis.ts';
 import type { Certificates } from './certificates.ts';
 import { type RedisServer, startRedis } from './redis.ts';
 
@@ -141,7 +142,7 @@ class Deployment implements SentinelDeployment {
 
   async primary(): Promise<RedisServer> {
     for (const sentinel of this.sentinels) {
-      const answer = await this.#ask(sentinel, (client) =>
+      const answer = await askRedis(this.connect(sentinel), (client) =>
         client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME),
       ).catch(() => null);
       const port = Number((answer as string[] | null)?.[1]);
@@ -161,7 +162,7 @@ class Deployment implements SentinelDeployment {
       async () => {
         const primary = await this.primary();
         if (primary === old) return undefined;
-        const role = await this.#ask(primary, (client) => client.role());
+        const role = await askRedis(this.connect(primary), (client) => client.role());
         return role[0] === 'master' ? primary : undefined;
       },
       { timeoutMs: 20_000, intervalMs: 50, what: 'the failover' },
@@ -172,7 +173,10 @@ class Deployment implements SentinelDeployment {
     const old = await this.primary();
     const [sentinel] = this.sentinels as [RedisServer];
     await waitFor(
-      () => this.#ask(sentinel, (client) => client.call('SENTINEL', 'FAILOVER', NAME)).then(() => true),
+      () =>
+        askRedis(this.connect(sentinel), (client) => client.call('SENTINEL', 'FAILOVER', NAME)).then(
+          () => true,
+        ),
       {
         timeoutMs: 20_000,
         intervalMs: 200,
@@ -189,7 +193,7 @@ class Deployment implements SentinelDeployment {
       await waitFor(
         async () => {
           const facts = fields(
-            await this.#ask(sentinel, (client) => client.call('SENTINEL', 'MASTER', NAME)),
+            await askRedis(this.connect(sentinel), (client) => client.call('SENTINEL', 'MASTER', NAME)),
           );
           return (
             Number(facts.get('num-slaves')) === replicas &&
@@ -202,20 +206,11 @@ class Deployment implements SentinelDeployment {
     const [primary] = this.servers as [RedisServer];
     await waitFor(
       async () => {
-        const info = await this.#ask(primary, (client) => client.info('replication'));
+        const info = await askRedis(this.connect(primary), (client) => client.info('replication'));
         return (info.match(/state=online/g) ?? []).length === replicas;
       },
       { timeoutMs: 20_000, intervalMs: 50, what: 'the replicas' },
     );
-  }
-
-  async #ask<T>(server: RedisServer, question: (client: Redis) => Promise<T>): Promise<T> {
-    const client = this.connect(server);
-    try {
-      return await question(client);
-    } finally {
-      client.disconnect();
-    }
   }
 }
 

@@ -8,6 +8,7 @@ import { freePort } from '../wait.ts';
 import type { Certificates } from './certificates.ts';
 import { findPrograms, installPackage } from './install.ts';
 import { Service } from './service.ts';
+import { startOnFreePort } from './start-on-free-port.ts';
 
 export interface RedisServer {
   readonly url: string;
@@ -55,17 +56,7 @@ export interface RedisOptions {
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const command = await ensureRedis();
-  for (let attempt = 1; ; attempt += 1) {
-    const server = await prepare(command, options);
-    try {
-      await server.restart();
-      return server;
-    } catch (error) {
-      await server.stop();
-      // Somebody else may have taken the port between its choice and its use.
-      if (attempt === 3) throw error;
-    }
-  }
+  return startOnFreePort(() => prepare(command, options));
 }
 
 async function prepare(command: string, options: RedisOptions): Promise<RedisServer> {

@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
 import { makeCertificates } from './certificates.ts';
-import { startPostgres } from './postgres.ts';
+import { queryPostgres, startPostgres } from './postgres.ts';
 import { Program } from './processes.ts';
 import { startRedis } from './redis.ts';
 import { startClusterDeployment } from './redis-cluster.ts';
@@ -18,16 +18,6 @@ async function withRedis<T>(url: string, use: (redis: Redis) => Promise<T>): Pro
     return await use(redis);
   } finally {
     redis.disconnect();
-  }
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
   }
 }
 
@@ -100,11 +90,11 @@ test('a PostgreSQL keeps what was committed over kill -9, and databases do not s
   try {
     const one = await server.createDatabase();
     const two = await server.createDatabase();
-    await query(one, 'create table t as select 7 as n');
+    await queryPostgres(one, 'create table t as select 7 as n');
     await server.kill();
     await server.restart();
-    assert.equal(await query(one, 'select n from t'), [{ n: 7 }]);
-    assert.equal(await query(two, "select to_regclass('t') as found"), [{ found: null }]);
+    assert.equal(await queryPostgres(one, 'select n from t'), [{ n: 7 }]);
+    assert.equal(await queryPostgres(two, "select to_regclass('t') as found"), [{ found: null }]);
   } finally {
     await server.stop();
   }
