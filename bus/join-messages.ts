@@ -6,8 +6,8 @@
  */
 import { createHash, createHmac } from 'node:crypto';
 import { pack } from '#msgpack';
-import { bytesOf, decodeMap, id, integer, list, oneOf, text } from '../protocol/fields.ts';
-import { LIMITS, ProtocolError, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
+import { bytesOf, decodeMap, id, integer, list, mapOf, oneOf, text } from '../protocol/fields.ts';
+import { LIMITS, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
 import { signedServerKeys } from '../protocol/server-keys.ts';
 import { type Installation, JOINS } from './bus.ts';
 
@@ -139,8 +139,8 @@ export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
       ...(fields.over === true && { over: true }),
     };
   }
-  const sealed = mapOf(fields, 'sealed');
-  const installation = mapOf(fields, 'installation');
+  const sealed = mapOf(fields.sealed, 'sealed');
+  const installation = mapOf(fields.installation, 'installation');
   return {
     kind,
     gateway: id(fields, 'gateway'),
@@ -212,12 +212,4 @@ export function fingerprintText(id: string): string {
 
 function sha256(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();
-}
-
-function mapOf(fields: Record<string, unknown>, key: string): Record<string, unknown> {
-  const value = fields[key];
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new ProtocolError('F-6', `${key}: a map`);
-  }
-  return value as Record<string, unknown>;
 }

@@ -10,6 +10,7 @@ import {
   type MembershipOrder,
   type SignedPass,
   type SignedServerKeys,
+  sameBytes,
   type Welcome,
 } from '../protocol/index.ts';
 import type { Connection } from './connection/connection.ts';
@@ -22,7 +23,7 @@ import { DeviceKeys } from './executions/device-keys.ts';
 import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions/executions.ts';
 import { GroupKeys } from './executions/group-keys.ts';
 import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
-import { Orders, sameKey } from './executions/orders.ts';
+import { Orders } from './executions/orders.ts';
 import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
 import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
@@ -450,7 +451,7 @@ export class PushpointDevice {
   /** K-6: the membership names the requested key. */
   #confirmed({ key }: MembershipOrder): Partial<DeviceState> {
     const next = this.#running?.state.nextKey;
-    if (!key || !next || !sameKey(key, next.publicKey)) return {};
+    if (!key || !next || !sameBytes(key, next.publicKey)) return {};
     this.#provesNext = false;
     return { key: next, nextKey: undefined };
   }

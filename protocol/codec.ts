@@ -13,6 +13,7 @@ import {
   id,
   integer,
   list,
+  mapOf,
   oneOf,
   optionalText,
   text,
@@ -62,13 +63,13 @@ function edition(fields: Fields, key: string): Edition {
 }
 
 function gatewayAddress(value: unknown): GatewayAddress {
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'gateways: maps');
-  return { name: id(value as Fields, 'name'), url: text(value as Fields, 'url', LIMITS.urlLength) };
+  const fields = mapOf(value, 'gateways');
+  return { name: id(fields, 'name'), url: text(fields, 'url', LIMITS.urlLength) };
 }
 
 function measuredGateway(value: unknown): MeasuredGateway {
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'measured: maps');
-  return { name: id(value as Fields, 'name'), ms: integer(value as Fields, 'ms', 0, LIMITS.measuredMaxMs) };
+  const fields = mapOf(value, 'measured');
+  return { name: id(fields, 'name'), ms: integer(fields, 'ms', 0, LIMITS.measuredMaxMs) };
 }
 
 /* ---- device to gateway ---- */
@@ -254,8 +255,7 @@ function settledIds(fields: Fields): string[] {
 }
 
 function signedPass(value: unknown): SignedPass {
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'pass: a map');
-  const fields = value as Fields;
+  const fields = mapOf(value, 'pass');
   return {
     body: bytesOf(fields, 'body', 1, LIMITS.passBytes),
     sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
@@ -296,8 +296,7 @@ function withoutArgs({ args, ...body }: CommandOrder): Omit<CommandOrder, 'args'
 }
 
 function orderTarget(value: unknown): OrderTarget {
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('S-4', 'target: a map');
-  const fields = value as Fields;
+  const fields = mapOf(value, 'target', 'S-4');
   if ('device' in fields === 'group' in fields) {
     throw new ProtocolError('S-4', 'target: either a device or a group');
   }
@@ -305,8 +304,7 @@ function orderTarget(value: unknown): OrderTarget {
 }
 
 function otherInstallation(value: unknown): OtherInstallation {
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', 'to: a map');
-  const fields = value as Fields;
+  const fields = mapOf(value, 'to');
   return {
     fingerprint: bytesOf(fields, 'fingerprint', LIMITS.publicKeyBytes),
     url: text(fields, 'url', LIMITS.urlLength),

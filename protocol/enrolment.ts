@@ -1,5 +1,6 @@
 /** What a device and its administration server say to each other once (PROTOCOL.md, section E). */
 import { pack } from '#msgpack';
+import { joinBytes } from './bytes.ts';
 import {
   bytesOf,
   decodeMap,
@@ -8,6 +9,7 @@ import {
   id,
   integer,
   list,
+  mapOf,
   oneOf,
   optionalText,
 } from './fields.ts';
@@ -57,7 +59,7 @@ export interface SignedEnrolRequest {
  * off the server's refusal of the spoilt request as its answer.
  */
 export function requestBytes({ body, tokenSig, deviceSig }: SignedEnrolRequest): Uint8Array<ArrayBuffer> {
-  return new Uint8Array([...body, ...tokenSig, ...deviceSig]);
+  return joinBytes(body, tokenSig, deviceSig);
 }
 
 /** Devices shorten its texts so that they fit (E-2). */
@@ -90,8 +92,8 @@ export function encodeEnrolled(enrolled: Enrolled): Uint8Array<ArrayBuffer> {
 export function decodeEnrolled(body: Uint8Array): Enrolled {
   const fields = decodeMap(body, LIMITS.answerBytes);
   oneOf(fields, 'kind', ['enrolled']);
-  const secret = map(fields, 'secret');
-  const membership = map(fields, 'membership');
+  const secret = mapOf(fields.secret, 'secret');
+  const membership = mapOf(fields.membership, 'membership');
   return {
     deviceId: id(fields, 'deviceId'),
     installation: id(fields, 'installation'),
@@ -107,12 +109,6 @@ export function decodeEnrolled(body: Uint8Array): Enrolled {
     // The device judges each one: an entry that it cannot use does not spoil the others.
     gateways: list(fields, 'gateways', LIMITS.gateways, (value) => value as GatewayAddress),
   };
-}
-
-function map(fields: Fields, key: string): Fields {
-  const value = fields[key];
-  if (typeof value !== 'object' || value === null) throw new ProtocolError('F-6', `${key}: a map`);
-  return value as Fields;
 }
 
 function strict(

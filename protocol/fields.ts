@@ -10,9 +10,13 @@ export type Fields = Record<string, unknown>;
 /** A frame, or a body within one, as the fields of its map (F-2 to F-6). Throws `ProtocolError`. */
 export function decodeMap(bytes: Uint8Array, maxBytes: number): Fields {
   if (bytes.length > maxBytes) throw new ProtocolError('F-3', 'frame too long');
-  const value = decode(bytes, LIMITS.depth + 1);
+  return mapOf(decode(bytes, LIMITS.depth + 1), 'frame', 'F-2');
+}
+
+/** `rule`: the one that a value of another type breaks. */
+export function mapOf(value: unknown, name: string, rule = 'F-6'): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new ProtocolError('F-2', 'a frame is one map');
+    throw new ProtocolError(rule, `${name}: a map`);
   }
   return value as Fields;
 }

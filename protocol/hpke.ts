@@ -3,6 +3,8 @@
  * and AES-256-GCM. Only the holder of the private key can open it. HPKE does not say who sealed it: that
  * takes a signature.
  */
+import { joinBytes, utf8 } from './bytes.ts';
+
 const KEM = [0x00, 0x20];
 const KDF = [0x00, 0x01];
 const AEAD = [0x00, 0x02];
@@ -55,7 +57,7 @@ export async function sealTo(
   const { platform, info, associated = NOTHING, publicKey, message } = parts;
   const { publicKey: enc, privateKey } = await platform.generateX25519();
   const agreed = await platform.x25519(privateKey, publicKey);
-  const { key, nonce } = await schedule(platform, agreed, join(enc, publicKey), info);
+  const { key, nonce } = await schedule(platform, agreed, joinBytes(enc, publicKey), info);
   return { enc, ct: await platform.encrypt(key, nonce, associated, message) };
 }
 
@@ -63,22 +65,22 @@ export async function sealTo(
 export async function openSealed(parts: Purpose & { pair: X25519Pair; sealed: Sealed }): Promise<Bytes> {
   const { platform, info, associated = NOTHING, pair, sealed } = parts;
   const agreed = await platform.x25519(pair.privateKey, sealed.enc);
-  const { key, nonce } = await schedule(platform, agreed, join(sealed.enc, pair.publicKey), info);
+  const { key, nonce } = await schedule(platform, agreed, joinBytes(sealed.enc, pair.publicKey), info);
   return platform.decrypt(key, nonce, associated, sealed.ct);
 }
 
 /** RFC 9180, 4.1 (`ExtractAndExpand`) and 5.1 (`KeySchedule` of base mode). */
 async function schedule(platform: HpkePlatform, agreed: Uint8Array, kemContext: Bytes, info: Uint8Array) {
-  const kem = labeledKdf(platform, join(ascii('KEM'), KEM));
+  const kem = labeledKdf(platform, joinBytes(utf8.encode('KEM'), KEM));
   const shared = await kem.expand(
     await kem.extract(NOTHING, 'eae_prk', agreed),
     'shared_secret',
     kemContext,
     KEY_BYTES,
   );
-  const hpke = labeledKdf(platform, join(ascii('HPKE'), KEM, KDF, AEAD));
+  const hpke = labeledKdf(platform, joinBytes(utf8.encode('HPKE'), KEM, KDF, AEAD));
   const psk = await hpke.extract(NOTHING, 'psk_id_hash', NOTHING);
-  const context = join([0], psk, await hpke.extract(NOTHING, 'info_hash', info));
+  const context = joinBytes([0], psk, await hpke.extract(NOTHING, 'info_hash', info));
   const secret = await hpke.extract(shared, 'secret', NOTHING);
   return {
     key: await hpke.expand(secret, 'key', context, KEY_BYTES),
@@ -88,26 +90,13 @@ async function schedule(platform: HpkePlatform, agreed: Uint8Array, kemContext: 
 
 /** RFC 9180, 4: HKDF-SHA256 (RFC 5869) with labels. */
 function labeledKdf({ hmacSha256 }: HpkePlatform, suite: Bytes) {
-  const labeled = (label: string) => join(ascii('HPKE-v1'), suite, ascii(label));
+  const labeled = (label: string) => joinBytes(utf8.encode('HPKE-v1'), suite, utf8.encode(label));
   return {
     // HMAC fills a key up with zeros: the same as an empty salt, which WebCrypto does not take.
     extract: async (salt: Uint8Array, label: string, bytes: Uint8Array) =>
-      hmacSha256(salt.length > 0 ? salt : new Uint8Array(KEY_BYTES), join(labeled(label), bytes)),
+      hmacSha256(salt.length > 0 ? salt : new Uint8Array(KEY_BYTES), joinBytes(labeled(label), bytes)),
     /** `length` is at most 32: one block. */
     expand: async (key: Uint8Array, label: string, info: Bytes, length: number) =>
-      (await hmacSha256(key, join([0, length], labeled(label), info, [1]))).slice(0, length),
+      (await hmacSha256(key, joinBytes([0, length], labeled(label), info, [1]))).slice(0, length),
   };
-}
-
-const encoder = new TextEncoder();
-const ascii = (text: string): Uint8Array => encoder.encode(text);
-
-function join(...parts: ArrayLike<number>[]): Bytes {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -1,4 +1,5 @@
 export * from './base64url.ts';
+export * from './bytes.ts';
 export * from './close-codes.ts';
 export * from './codec.ts';
 export * from './editions.ts';

@@ -2,9 +2,9 @@
  * MessagePack in browsers: small, and without `new Function`, which strict pages forbid. It handles the types
  * of frames (F-6): no extension types, and no 64-bit integer that a double cannot hold.
  */
+import { utf8 } from './bytes.ts';
 import { ProtocolError } from './frame-scan.ts';
 
-const encoder = new TextEncoder();
 // A leading U+FEFF is a character of the text, not a mark to drop.
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -39,7 +39,7 @@ class Writer {
     else if (typeof value === 'boolean') this.#uint(1, value ? 0xc3 : 0xc2);
     else if (typeof value === 'number') this.#number(value);
     else if (typeof value === 'string') {
-      const text = encoder.encode(value);
+      const text = utf8.encode(value);
       this.#head(text.length, 0xa0, 31, 0xd9);
       this.#append(text);
     } else if (value instanceof Uint8Array) {

@@ -1,6 +1,6 @@
 /** Secret commands on the wire (PROTOCOL.md, section "Secret commands"). */
 import { pack } from '#msgpack';
-import { bytesOf, decode, type Fields, id, integer } from './fields.ts';
+import { bytesOf, decode, type Fields, id, integer, mapOf } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import type { HpkePlatform } from './hpke.ts';
 import { LIMITS } from './limits.ts';
@@ -47,13 +47,6 @@ export function decodeArgs(bytes: Uint8Array): unknown {
     throw new ProtocolError('S-3', `args: at most ${LIMITS.argsBytes} bytes`);
   }
   return decode(bytes, LIMITS.depth);
-}
-
-function mapOf(value: unknown, name: string): Fields {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Uint8Array) {
-    throw new ProtocolError('F-6', `${name}: a map`);
-  }
-  return value as Fields;
 }
 
 /** Encrypted with a random nonce (X-1); `about` is the associated data. */

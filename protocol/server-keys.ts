@@ -3,6 +3,7 @@
  * section "Server keys"). Signatures are verified by what the caller passes in.
  */
 import { pack } from '#msgpack';
+import { sameBytes } from './bytes.ts';
 import { editionOf, isNewer } from './editions.ts';
 import { bytesOf, decodeMap, type Fields, integer, list, oneOf } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
@@ -155,8 +156,4 @@ export function readServerKeys(body: Uint8Array): ServerKeys | null {
     if (error instanceof ProtocolError) return null;
     throw error;
   }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -1,3 +1,4 @@
+import { joinBytes, utf8 } from './bytes.ts';
 import { LIMITS } from './limits.ts';
 
 /**
@@ -9,18 +10,8 @@ import { LIMITS } from './limits.ts';
  */
 import type { GroupKeyName } from './messages.ts';
 
-const text = new TextEncoder();
-
 function signedBytes(context: string, ...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const head = text.encode(`pushpoint.v1 ${context}\0`);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, head.length));
-  bytes.set(head);
-  let offset = head.length;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
+  return joinBytes(utf8.encode(`pushpoint.v1 ${context}\0`), ...parts);
 }
 
 /**
@@ -28,7 +19,7 @@ function signedBytes(context: string, ...parts: Uint8Array[]): Uint8Array<ArrayB
  * so that one gateway cannot use it at another.
  */
 export function proofBytes(nonce: Uint8Array, gateway: string, device: string): Uint8Array<ArrayBuffer> {
-  return signedBytes('prove', nonce, text.encode(`${gateway}\0${device}`));
+  return signedBytes('prove', nonce, utf8.encode(`${gateway}\0${device}`));
 }
 
 /** What the administration server signs: the order's body exactly as it travels (S-1). */
@@ -71,7 +62,7 @@ export function sealedSecretBytes(request: Uint8Array): Uint8Array<ArrayBuffer> 
 
 /** What the administration server signs of a refusal that ends an enrolment (E-6). */
 export function refusedBytes(request: Uint8Array, code: string, detail: string): Uint8Array<ArrayBuffer> {
-  return signedBytes('refused', request, text.encode(`${code}\0${detail}`));
+  return signedBytes('refused', request, utf8.encode(`${code}\0${detail}`));
 }
 
 /**
@@ -79,7 +70,7 @@ export function refusedBytes(request: Uint8Array, code: string, detail: string):
  * own 32 bytes.
  */
 export function locateBytes(nonce: Uint8Array, challenge: string, device: string): Uint8Array<ArrayBuffer> {
-  return signedBytes('locate', nonce, text.encode(`${challenge}\0${device}`));
+  return signedBytes('locate', nonce, utf8.encode(`${challenge}\0${device}`));
 }
 
 /**
@@ -92,7 +83,7 @@ export function locatedBytes(
   gateways: readonly { name: string; url: string }[],
 ): Uint8Array<ArrayBuffer> {
   const list = gateways.map(({ name, url }) => `${name}\0${url}\0`).join('');
-  return signedBytes('located', nonce, text.encode(`${device}\0${list}`));
+  return signedBytes('located', nonce, utf8.encode(`${device}\0${list}`));
 }
 
 /**
@@ -100,7 +91,7 @@ export function locatedBytes(
  * a new array each time would cost as much as the MAC itself.
  */
 function written(into: Uint8Array<ArrayBuffer>, lead: string, part: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { written: length } = text.encodeInto(lead, into);
+  const { written: length } = utf8.encodeInto(lead, into);
   into.set(part, length);
   return into.subarray(0, length + part.length);
 }
@@ -124,7 +115,7 @@ export function deviceSecretBytes(
 }
 
 /** The MAC of these bytes by a device's secret is the key of its results (R-8). */
-export const RESULT_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('result');
+export const RESULT_KEY_BYTES: Uint8Array<ArrayBuffer> = utf8.encode('result');
 
 /**
  * What a device authenticates with that key: the `body` of a result as it travels (R-8). `into` as of
@@ -140,8 +131,8 @@ export function resultBytes(
 }
 
 /** The MACs of these bytes by a device's secret are its wrap key and its secret key (X-2). */
-export const WRAP_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('wrap');
-export const SECRET_KEY_BYTES: Uint8Array<ArrayBuffer> = text.encode('secret');
+export const WRAP_KEY_BYTES: Uint8Array<ArrayBuffer> = utf8.encode('wrap');
+export const SECRET_KEY_BYTES: Uint8Array<ArrayBuffer> = utf8.encode('secret');
 
 /** Associated data of sealed arguments (X-3), by the key of a device or of a group. */
 export function sealedArgsBytes(
@@ -149,22 +140,22 @@ export function sealedArgsBytes(
   key: { device: string } | GroupKeyName,
 ): Uint8Array<ArrayBuffer> {
   const name = 'device' in key ? `device\0${key.device}` : `group\0${nameOf(key)}`;
-  return signedBytes('sealed args', text.encode(`${command}\0${name}`));
+  return signedBytes('sealed args', utf8.encode(`${command}\0${name}`));
 }
 
 /** Associated data of a group's key, sealed for a device (X-6). */
 export function sealedKeyBytes(device: string, key: GroupKeyName): Uint8Array<ArrayBuffer> {
-  return signedBytes('sealed key', text.encode(`${device}\0${nameOf(key)}`));
+  return signedBytes('sealed key', utf8.encode(`${device}\0${nameOf(key)}`));
 }
 
 /** Associated data of the result of a secret command (X-8). */
 export function sealedResultBytes(device: string, command: string): Uint8Array<ArrayBuffer> {
-  return signedBytes('sealed result', text.encode(`${device}\0${command}`));
+  return signedBytes('sealed result', utf8.encode(`${device}\0${command}`));
 }
 
 /** Associated data of a tunnel's key, sealed for its device (T-15). */
 export function sealedTunnelBytes(device: string, tunnel: string): Uint8Array<ArrayBuffer> {
-  return signedBytes('sealed tunnel', text.encode(`${device}\0${tunnel}`));
+  return signedBytes('sealed tunnel', utf8.encode(`${device}\0${tunnel}`));
 }
 
 function nameOf({ group, epoch, number }: GroupKeyName): string {

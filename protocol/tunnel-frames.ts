@@ -3,6 +3,7 @@
  * WebSocket message is one frame; numbers are big-endian; offsets count the bytes of one direction of one
  * stream from 0.
  */
+import { utf8 } from './bytes.ts';
 import { TUNNEL_LIMITS } from './tunnels.ts';
 
 export const TUNNEL_VERSION = 1;
@@ -71,7 +72,6 @@ const HELLO_HEADER = 18;
 const HELLO_STREAM = 21;
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER - 2 ** 32;
 
-const text = new TextEncoder();
 const strictText = new TextDecoder('utf-8', { fatal: true });
 
 function make(type: number, stream: number, more: number): { bytes: Uint8Array; view: DataView } {
@@ -107,7 +107,7 @@ export function encodeHello(
 }
 
 export function encodeOpen(stream: number, host: string, port: number): Uint8Array {
-  const name = text.encode(host);
+  const name = utf8.encode(host);
   const { bytes, view } = make(FRAME.open, stream, 2 + name.length);
   view.setUint16(5, port);
   bytes.set(name, 7);
@@ -152,7 +152,7 @@ export function encodeFin(stream: number, offset: number): Uint8Array {
 /** A reason that is too long is cut, between two characters. */
 export function encodeReset(stream: number, code: ResetCode, reason: string): Uint8Array {
   const room = new Uint8Array(TUNNEL_LIMITS.reasonLength);
-  const words = room.subarray(0, text.encodeInto(reason, room).written);
+  const words = room.subarray(0, utf8.encodeInto(reason, room).written);
   const { bytes } = make(FRAME.reset, stream, 1 + words.length);
   bytes[5] = RESET_CODES[code];
   bytes.set(words, 6);

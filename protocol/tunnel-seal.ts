@@ -2,17 +2,16 @@
  * How frames of a tunnel are sealed (T-14): a message is a counter (8 bytes), the frame encrypted by
  * AES-256-GCM, and the tag (16 bytes). Each direction has its own key, so a counter is used once with a key.
  */
+import { utf8 } from './bytes.ts';
 import { LIMITS } from './limits.ts';
 import type { TunnelSide } from './tunnels.ts';
 
 export const SEAL_COUNTER_BYTES = 8;
 
-const text = new TextEncoder();
-
 /** The MAC of these bytes by the tunnel's key is the key of what that end seals (T-14). */
 export const SEAL_KEY_BYTES: Record<TunnelSide, Uint8Array<ArrayBuffer>> = {
-  operator: text.encode('operator'),
-  device: text.encode('device'),
+  operator: utf8.encode('operator'),
+  device: utf8.encode('device'),
 };
 
 /** The nonce of the frame with this counter: its last 8 bytes are what the message begins with. */

@@ -10,6 +10,7 @@ import {
   type GroupKeyName,
   type Key,
   type SealedArgs,
+  sameBytes,
   sealedResultBytes,
   tellsSecrets,
 } from '../../protocol/index.ts';
@@ -19,7 +20,6 @@ import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
 import type { DeviceKeys } from './device-keys.ts';
 import { type GroupKeys, type GroupKeysHooks, isSameKey } from './group-keys.ts';
 import type { Handlers, Registered } from './handlers.ts';
-import { sameKey } from './orders.ts';
 import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
@@ -254,7 +254,7 @@ export class Executions {
   async #resealed(entry: Execution, sealed: SealedArgs | undefined): Promise<boolean> {
     const { record } = entry;
     if (!sealed || entry.readable || !('command' in record) || !record.command.sealed) return false;
-    if (sameKey(sealed.ct, record.command.sealed.ct)) return false;
+    if (sameBytes(sealed.ct, record.command.sealed.ct)) return false;
     this.#book.change(entry, { ...record, command: { ...record.command, sealed } });
     await this.#record(entry, () => {});
     return true;

@@ -11,6 +11,7 @@ import {
   type OrderTarget,
   orderBytes,
   ProtocolError,
+  sameBytes,
 } from '../../protocol/index.ts';
 import type { TrustedKeys } from '../keys/trusted-keys.ts';
 import type { ServerClock } from './server-clock.ts';
@@ -105,9 +106,5 @@ export class Orders {
 
 /** Whether the membership names the device's key, or none, as one that ends the device does (S-7). */
 function isFor(publicKeys: readonly Uint8Array[], { key }: MembershipOrder): boolean {
-  return key === undefined || publicKeys.some((own) => sameKey(own, key));
-}
-
-export function sameKey(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
+  return key === undefined || publicKeys.some((own) => sameBytes(own, key));
 }
