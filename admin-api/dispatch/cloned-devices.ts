@@ -1,10 +1,10 @@
-/** The devices known as cloned, on this server and on its siblings; commands for them may be held back. */
+/** The devices that this server and its siblings know as cloned; commands for them may be held back. */
 import type { Logger } from 'pino';
 import type { DependencyReport } from '../../health/health.ts';
 import type { Store } from '../store/store.ts';
 
 const LOOK_MS = 5_000;
-/** Ids that a warning names. */
+/** A warning names at most this many ids. */
 const NAMED = 5;
 
 export class ClonedDevices {
@@ -16,7 +16,7 @@ export class ClonedDevices {
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
 
-  /** `hold`: commands for them wait. */
+  /** `hold`: commands for cloned devices wait. */
   constructor({ store, log }: { store: Pick<Store, 'devices'>; log: Logger }, { hold }: { hold: boolean }) {
     this.#store = store;
     this.#log = log;
@@ -47,7 +47,7 @@ export class ClonedDevices {
     this.#ids.delete(device);
   }
 
-  /** Whether commands for it wait. */
+  /** Whether commands for this device wait. */
   withheld(device: string): boolean {
     return this.#hold && this.#ids.has(device);
   }
@@ -64,7 +64,7 @@ export class ClonedDevices {
     try {
       this.#ids = new Set(await this.#store.devices.cloned());
     } catch (error) {
-      this.#log.debug({ err: error }, 'cloned devices not read now');
+      this.#log.debug({ err: error }, 'cloned devices could not be read now');
     }
   }
 }

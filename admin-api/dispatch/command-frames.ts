@@ -5,7 +5,7 @@ import type { Command } from '../store/records.ts';
 
 const KEPT = 256;
 
-/** What a device is told of a command. */
+/** The part of a command that travels to devices. */
 export type CommandToSend = Pick<
   Command,
   'id' | 'type' | 'args' | 'secret' | 'target' | 'issuedAt' | 'expiresAt' | 'timeoutMs'
@@ -19,7 +19,7 @@ export class CommandFrames {
   readonly #signer: OrderSigner;
   readonly #secretCommands: SecretCommands;
   readonly #shared = new Map<string, Uint8Array>();
-  /** What signed those. */
+  /** The signer of those frames. */
   #signedBy: Uint8Array;
 
   constructor(parts: { signer: OrderSigner; secretCommands: SecretCommands }) {

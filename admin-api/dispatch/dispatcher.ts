@@ -15,17 +15,15 @@ import type { CommandFrames, CommandToSend } from './command-frames.ts';
 import { type OutboxBatch, outboxBatches } from './outbox-batches.ts';
 import { SendWindow } from './send-window.ts';
 
-/** Devices looked at in one round. */
+/** A round reads the queues of at most this many devices. */
 const ROUND = 1000;
 /** Sent and unacknowledged executions of one device at a time; the rest follow as it acknowledges. */
 const PER_DEVICE = 32;
-/**
- * The dispatcher does not wait long for a bus that is slow to locate devices: it queues the executions.
- */
+/** If the bus takes longer than this to locate devices, their executions are queued. */
 const ROUTES_WITHIN_MS = 100;
 /**
- * How long a count of what is unacknowledged is good enough, and how soon room is looked for again: counting
- * reads every such row.
+ * A count of unacknowledged executions is used for this long, and waiting devices are tried again as often:
+ * counting reads every such row.
  */
 const COUNTED_FOR_MS = 250;
 const RETRY_GONE_MS = 100;
@@ -35,11 +33,13 @@ const RETRY_FAULT_MS = 1000;
 type Due = QueuedExecution & { holder: Holder };
 
 /**
- * Hands executions to the workers that hold the devices; there is no other path to a device. Who records
- * executions asks for the `routes` of their devices, records those with a route and nothing in the way as
- * sent, and passes them to `carry`. For whatever is queued it is woken with device ids: a
- * command was made, a device connected, something fell back to queued. A wake may come too often or, after a
- * crash, never: OverdueExecutions wakes whoever has something queued.
+ * Hands executions to the workers that hold the devices; there is no other path to a device.
+ *
+ * Code that inserts executions first asks for the `routes` of their devices. It inserts an execution as sent
+ * if its device has a route and nothing pending, and passes it to `carry`. All other executions are queued,
+ * and `wake` names their devices: when a command was created, a device connected, or an execution was queued
+ * again. A wake may come too often or, after a crash, never: OverdueExecutions wakes every device with
+ * queued executions.
  */
 export class Dispatcher {
   readonly #store: Store;
@@ -51,22 +51,20 @@ export class Dispatcher {
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #due = new Set<string>();
-  /** Devices that had more queued than they may have unacknowledged. */
+  /** Devices with more queued executions than may be unacknowledged at a time. */
   readonly #backlogged = new Set<string>();
-  /** Devices that acknowledged or ended something since the round under way began to read. */
+  /** Devices that acknowledged or ended an execution since the current round began to read. */
   readonly #progressed = new Set<string>();
-  /** By incarnation, the devices that wait until their worker has room. */
+  /** By incarnation: devices that wait until their worker has room. */
   readonly #waiting = new Map<string, Set<string>>();
   #windowTimer: NodeJS.Timeout | undefined;
   readonly #timers = new Set<NodeJS.Timeout>();
   #counted = new SendWindow(new Map());
   #countedAt = Number.NEGATIVE_INFINITY;
-  /**
-   * Devices to which something could not be handed over: nothing goes ahead of it until it is tried again.
-   */
+  /** Devices whose last handover failed. Nothing overtakes those executions until they are tried again. */
   readonly #held = new Set<string>();
   #running: Promise<void> | undefined;
-  /** What is recorded as sent goes out in the order it got there. */
+  /** Executions go out in the order in which they were recorded as sent. */
   #carrying: Promise<void> = Promise.resolve();
   #roundCount = 0;
   #state: 'new' | 'started' | 'stopping' = 'new';
@@ -91,7 +89,7 @@ export class Dispatcher {
     this.#now = parts.now;
   }
 
-  /** Rounds that came to an end. */
+  /** Completed rounds. */
   get rounds(): number {
     return this.#roundCount;
   }
@@ -115,19 +113,19 @@ export class Dispatcher {
   }
 
   /**
-   * For those of `devices` that are reachable now and whose workers have room; for none where that cannot be
-   * found out. Never rejects.
+   * Routes to those of `devices` that are reachable now and whose workers have room; empty if that cannot be
+   * found out in time. Never rejects.
    */
   async routes(devices: readonly string[]): Promise<Routes> {
     if (devices.length === 0 || this.#state !== 'started') return new Map();
     let given: NodeJS.Timeout | undefined;
     const late = new Promise<Routes>((resolve) => {
-      // After a long turn of the event loop timers come before the answers that arrived meanwhile, which
-      // would be in time.
+      // After a long turn of the event loop, timers run before answers that arrived during it. The two
+      // `setImmediate` let those answers win.
       given = setTimeout(() => setImmediate(() => setImmediate(resolve, new Map())), ROUTES_WITHIN_MS);
     });
     const found = this.#findRoutes(devices).catch((error): Routes => {
-      this.#log.debug({ err: error }, 'no routes: what is recorded now is queued');
+      this.#log.debug({ err: error }, 'no routes found; new executions are queued');
       return new Map();
     });
     return Promise.race([found, late]).finally(() => clearTimeout(given));
@@ -154,9 +152,9 @@ export class Dispatcher {
   }
 
   /**
-   * Hands over what was just recorded as sent along these routes, to be called in the order it was. What
-   * the outboxes do not take is queued again; what fails otherwise stays sent, and OverdueExecutions sends it
-   * again. Never rejects.
+   * Hands over executions that were just recorded as sent along these routes. Call it in the order in which
+   * they were recorded. If an outbox refuses them, they are queued again. After any other failure they stay
+   * sent, and OverdueExecutions sends them again. Never rejects.
    */
   carry(
     rows: readonly ExecutionKey[],
@@ -167,8 +165,10 @@ export class Dispatcher {
     this.#carrying = this.#carrying
       .then(() => this.#carry(rows, commands, routes))
       .catch((error) =>
-        // They are recorded as sent: OverdueExecutions sends them again.
-        this.#log.warn({ err: error, executions: rows.length }, 'not handed to workers; sent again later'),
+        this.#log.warn(
+          { err: error, executions: rows.length },
+          'executions were not handed to workers and will be sent again',
+        ),
       );
     return this.#carrying;
   }
@@ -197,7 +197,7 @@ export class Dispatcher {
     return this.#held.has(device) || this.#cloned.withheld(device);
   }
 
-  /** The devices are tried again then, and not sooner. */
+  /** Tries these devices again after `delayMs`, and not sooner. */
   #hold(devices: readonly string[], delayMs: number): void {
     for (const device of devices) this.#held.add(device);
     this.#after(delayMs, () => {
@@ -215,7 +215,7 @@ export class Dispatcher {
     this.#timers.add(timer);
   }
 
-  /** Something may be due for these devices. */
+  /** These devices may have executions to send. */
   wake(devices: Iterable<string>): void {
     for (const device of devices) this.#due.add(device);
     this.#run();
@@ -225,7 +225,7 @@ export class Dispatcher {
     if (devices.length > 0) this.#after(delayMs, () => this.wake(devices));
   }
 
-  /** These devices acknowledged or ended something: whoever was held back goes on. */
+  /** These devices acknowledged or ended an execution: those that were held back get their next ones. */
   progressed(devices: Iterable<string>): void {
     if (this.#running) for (const device of devices) this.#progressed.add(device);
     if (this.#backlogged.size === 0) return;
@@ -272,7 +272,7 @@ export class Dispatcher {
     this.#progressed.clear();
     const { due: queued, heldBack } = await this.#store.executions.queuedFor(devices, PER_DEVICE);
     for (const device of heldBack) {
-      // What it said may have come after it was read that there is no room: nobody would look again.
+      // If the device acknowledged after this read found no room, nothing else would wake it.
       if (this.#progressed.has(device)) this.#due.add(device);
       else this.#backlogged.add(device);
     }
@@ -287,13 +287,13 @@ export class Dispatcher {
     if (due.length > 0) await this.#send(due, commands);
   }
 
-  /** As many as each worker has room for; the devices of the others wait for theirs. */
+  /** The executions that their workers have room for; the other devices wait. */
   async #withinWindows(possible: readonly Due[]): Promise<Due[]> {
     const window = await this.#window();
     const full = new Set<string>();
     return possible.filter(({ device, holder: { incarnation } }) => {
       if (!full.has(incarnation) && window.take(incarnation)) return true;
-      // Nothing later goes ahead of what waits: a device gets its commands in order.
+      // No later execution overtakes a waiting one: a device gets its commands in order.
       full.add(incarnation);
       const waiting = this.#waiting.get(incarnation) ?? new Set();
       this.#waiting.set(incarnation, waiting.add(device));
@@ -335,8 +335,8 @@ export class Dispatcher {
   }
 
   /**
-   * Ends what was canceled or must not wait; returns what can go to a device now. What has expired is left to
-   * its clock.
+   * Ends executions that were canceled or must not wait; returns those that can go out now. The finalizer
+   * ends expired ones.
    */
   async #endWhatMustNotGo(
     queued: readonly QueuedExecution[],
@@ -386,7 +386,7 @@ export class Dispatcher {
     if (answer !== 'appended') await this.#takeBack(incarnation, rows, answer);
   }
 
-  /** What was not handed over is queued again, and tried again in a while; nothing goes ahead of it. */
+  /** Queues executions again that were not handed over. Nothing overtakes them until they are tried again. */
   async #takeBack(
     incarnation: string,
     rows: readonly ExecutionKey[],

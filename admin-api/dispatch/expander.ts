@@ -5,7 +5,7 @@ import { type Routes, type Store, StoreUnavailable } from '../store/store.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
 const CHUNK = 2000;
-/** So long is what is laid out ahead of answers to it: 50,000 devices have their command by then. */
+/** Ingest waits at most this long for an expansion: by then 50,000 devices have their command. */
 const HEAD_START_MS = 3_000;
 
 interface Ahead {
@@ -14,9 +14,9 @@ interface Ahead {
 }
 
 /**
- * Makes the execution rows of commands to large targets, a chunk at a time, so that a command to a million
- * devices is accepted as fast as one to a single device. Where it is, is kept in the store: OverdueExecutions
- * resumes what a crash left.
+ * Inserts the execution rows of commands to large targets in chunks, so that a command to a million devices
+ * is accepted as fast as one to a single device. The store keeps the position: OverdueExecutions resumes
+ * after a crash.
  */
 export class Expander {
   readonly #store: Store;
@@ -25,7 +25,7 @@ export class Expander {
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #waiting = new Set<string>();
-  /** By command, the routes of its next devices: looked for while those before them are written. */
+  /** By command: the routes of its next devices, which are looked up while the previous ones are written. */
   readonly #ahead = new Map<string, Promise<Ahead>>();
   #running: Promise<void> | undefined;
   #begunAt = 0;
@@ -60,7 +60,7 @@ export class Expander {
         this.expand([]);
       },
       (error) => {
-        // What waits stays; OverdueExecutions asks again.
+        // The commands stay unexpanded; OverdueExecutions asks again.
         this.#running = undefined;
         this.#ahead.clear();
         const level = error instanceof StoreUnavailable ? 'warn' : 'error';
@@ -70,9 +70,9 @@ export class Expander {
   }
 
   /**
-   * Resolves when nothing expands, or its head start is over: whoever records answers waits for
-   * that, so that the last device is not kept waiting by the answers of the first. A command to a million
-   * takes its turns with the answers from then on.
+   * Resolves when nothing expands or the head start is over. Ingest waits for this, so that the answers of
+   * the first devices do not delay the command for the last. After the head start, expansion and ingest take
+   * turns.
    */
   async headStart(): Promise<void> {
     const left = this.#begunAt + HEAD_START_MS - performance.now();
@@ -84,7 +84,7 @@ export class Expander {
     while (this.#waiting.size > 0) {
       for (const id of this.#waiting) {
         if (this.#stopping) return;
-        // A chunk of each in turn: a command to everyone does not hold up one to a few.
+        // One chunk of each in turn: a command to all devices does not delay one to a few.
         if (await this.#chunk(id)) this.#waiting.delete(id);
       }
     }
@@ -95,7 +95,7 @@ export class Expander {
     this.#ahead.delete(id);
     if (last !== undefined) {
       const next = this.#lookAhead(id, last);
-      // Whoever takes it hears of a failure.
+      // The code that awaits these routes sees a failure.
       next.catch(() => {});
       this.#ahead.set(id, next);
     }

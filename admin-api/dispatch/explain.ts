@@ -6,7 +6,7 @@ import { END_CAUSES } from '../store/end-causes.ts';
 import type { Command, Device, Execution, LateEnd } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
-/** Why an execution is where it is: for people as a sentence, for programs as a code with data. */
+/** Why an execution is in its state: a sentence for people, a code with data for programs. */
 export interface Explanation {
   code: string;
   sentence: string;
@@ -56,12 +56,12 @@ export async function explain(
   try {
     [holder] = await bus.presence.locate([deviceId]);
   } catch {
-    // The bus is away: that is the explanation, given below.
+    // The bus cannot be reached: that is the explanation given below.
   }
   return explainQueued({ execution, command, device, holder, parts });
 }
 
-/** What the ledger does not see of a secret command, or does not tell here. */
+/** What the ledger cannot see of a secret command, or does not show here. */
 function explainSecret(explanation: Explanation, { target }: Command): void {
   const { code } = explanation;
   if (code === 'acked' && 'group' in target) {
@@ -135,7 +135,7 @@ function explainBeyondQueue(execution: Execution, device: Device | null, resendA
   };
 }
 
-/** What a device said last is not what it does now: whether it is still there, and whether it is to stop. */
+/** The last report of a device may be old: says whether it is still connected, and whether it is to stop. */
 function withCircumstances(explanation: Explanation, device: Device | null, command: Command): Explanation {
   const more: string[] = [];
   const back = 'it says what became of it when it is back';

@@ -1,4 +1,4 @@
-/** Executions that are recorded as sent, as what each worker is to be handed. */
+/** Turns executions that are recorded as sent into deliveries for each worker. */
 import type { Delivery } from '../../bus/bus.ts';
 import { groupsOnPath } from '../group-path.ts';
 import { ROOT_GROUP } from '../store/records.ts';
@@ -11,10 +11,7 @@ export interface OutboxBatch {
   rows: ExecutionKey[];
 }
 
-/**
- * Per worker, one delivery for all devices of a group command and one for each device that is addressed by
- * name.
- */
+/** For each worker: one delivery for all devices of a group command, and one for each named device. */
 export async function outboxBatches(
   store: Pick<Store, 'devices'>,
   frames: CommandFrames,
@@ -55,8 +52,8 @@ export async function outboxBatches(
 }
 
 /**
- * Whether a device is in a group now. One that has left the target group since the command was made would
- * refuse the shared frame, so it is addressed by name.
+ * Whether a device is in a group now. A device that left the target group since the command was created
+ * would refuse the shared frame, so it gets a frame of its own.
  */
 async function membersOf(
   store: Pick<Store, 'devices'>,

@@ -1,13 +1,13 @@
 /**
- * Receipts as they come from the bus, held against their shape: whoever can write to Redis, or a gateway of
- * another version, must not be able to stop the ledger with one of them. What does not fit is put aside and
- * not tried again. Texts of devices are cleaned here: control characters become spaces, so that they deceive
- * no terminal and no log; the reasons and notes keep newlines and tabs.
+ * Checks the shape of receipts from the bus: no receipt may stop the ledger, whether somebody wrote it into
+ * Redis or a gateway of another version made it. Receipts of a wrong shape are put aside and not tried again.
+ * Control characters in texts of devices become spaces, so that they deceive no terminal and no log; reasons
+ * and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
 import { COMPLIANCE, type Edition, ID_PATTERN, LIMITS } from '../../protocol/index.ts';
 
-/** Longest text that a gateway says of itself or of a socket: names of workers, incarnations, addresses. */
+/** Longest text that a gateway sends about itself or a socket: names of workers, incarnations, addresses. */
 const GATEWAY_TEXT = 256;
 const TUNNEL_REASON = 512;
 const DEVICES_MAX = 100_000;
@@ -57,7 +57,7 @@ const time: Check<number> = (value) => {
   return value;
 };
 
-/** The reason of a result, which is inside its sealed body. */
+/** Cleans the reason of a result. It is inside the body, so only the opened result shows it. */
 export function cleanReason(reason: string): string {
   return CONTROL.test(reason) ? reason.replace(EVERY_UNSAFE, ' ') : reason;
 }
@@ -171,7 +171,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 
   },
 };
 
-/** Once for all: every receipt is checked field by field. */
+/** Made once: every receipt is checked field by field. */
 const FIELDS = new Map<unknown, [string, Check<unknown>][]>(
   Object.entries(SHAPES).map(([kind, shape]) => [kind, Object.entries<Check<unknown>>(shape)]),
 );

@@ -1,13 +1,13 @@
 /**
- * What devices are told once their reports are stored: that results may be forgotten (R-6), and to stop what
- * the ledger has ended. All of it may be lost; the device reports again.
+ * Messages to devices once their reports are stored: they may forget a result (R-6), or must stop a command
+ * that the ledger has ended. Any of these messages may be lost; the device then reports again.
  */
 import { encodeGatewayMessage, type FinalState, isFinal } from '../../protocol/index.ts';
 import type { BestEffortSender, Letter } from '../best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Advance, ExecutionKey } from '../store/store.ts';
 
-/** A stored execution, and what its device reported of it. */
+/** A stored execution, and what its device reported about it. */
 export interface Reported extends ExecutionKey {
   /** `null`: the ledger has no such execution. */
   state: string | null;
@@ -31,7 +31,7 @@ export class Confirmations {
     this.#parts = parts;
   }
 
-  /** `toCancel`: they go on, although they are to stop. */
+  /** `toCancel`: executions that still run although they were canceled. */
   async send(reported: readonly Reported[], toCancel: readonly ExecutionKey[]): Promise<void> {
     const ended = reported.filter((row) => !isFinal(row.said));
     await this.#parts.sender.send([...this.#cancels([...toCancel, ...ended]), ...settledOf(reported)]);
@@ -48,7 +48,7 @@ export class Confirmations {
 
 function settledOf(reported: readonly Reported[]): Letter[] {
   const letters = new Map<string, Letter>();
-  // Many in a row differ in the device alone.
+  // Many consecutive rows differ only in the device.
   let last: { row: Reported; letter: Letter } | undefined;
   for (const row of reported) {
     if (!isFinal(row.said)) continue;
@@ -75,7 +75,7 @@ function isAlike(one: Reported, other: Reported): boolean {
   );
 }
 
-/** A heartbeat tells ids alone: the state is then the one that the device reported. */
+/** A heartbeat carries only ids, so it can confirm only the state that the device reported. */
 function letterOf({ command: id, state, worker, ofGroup }: Reported, said: FinalState): Letter {
   const to = { devices: [], ...(worker !== undefined && { worker }) };
   if (ofGroup && said === state) return { ...to, settled: { id, state: said } };

@@ -1,10 +1,10 @@
 /**
- * Copies of a device: two programs with one key. That sessions end each other only raises the suspicion, for
- * gateways report it. Then every session of the device is asked, by a command `identify`, which run of a
- * program it is and for how long it has been running; the answer is a result, which only the key's holders
- * can make (R-8). Two runs that both ran before the asking began, and both answered what was asked since,
- * ran at the same time: the device is cloned. A device alone that is sent from gateway to gateway, or
- * starts again, gives no such pair.
+ * Finds copies of a device: two programs with one key. Sessions that end each other only raise the suspicion,
+ * because gateways report them. The server then asks every session of the device, with a command `identify`,
+ * which run of a program it is and how long it has been running. The answer is a result, which only holders
+ * of the key can make (R-8). Two runs ran at the same time if both started before the first question and both
+ * answered a question since: the device is cloned. A single device that moves between gateways or restarts
+ * gives no such pair.
  */
 import { DeviceLimit } from '../device-limit.ts';
 import type { EventHub } from '../event-hub.ts';
@@ -14,14 +14,14 @@ import { sortableId } from '../sortable-id.ts';
 import type { Command, Copies, Device } from '../store/records.ts';
 import type { Advance, ExecutionKey, Store } from '../store/store.ts';
 
-/** So many sessions ended each other within an hour: no accident, as after a program was frozen a while. */
+/** This many sessions that end each other within an hour are no accident, such as a program that froze. */
 export const COPIES_AT_WORK = 2;
 const IDENTIFY = 'identify';
 /** Time for the answer, milliseconds. */
 const ANSWER_MS = 60_000;
-/** What clocks of devices may run fast by, milliseconds. */
+/** Clocks of devices may be fast by this much, milliseconds. */
 const MARGIN_MS = 5_000;
-/** Addresses and runs kept. */
+/** At most this many addresses and runs are kept. */
 const KEPT = 8;
 const RUN_LENGTH = 64;
 
@@ -33,10 +33,10 @@ export interface Answer {
   askedAt: number;
 }
 
-/** What is known with this answer, which came at `now`. */
+/** The state of the search after this answer, which arrived at `now`. */
 export function withAnswer(copies: Copies, { run, upMs, gateway, askedAt }: Answer, now: number): Copies {
   if (askedAt < copies.since) return copies;
-  // It may have followed the other one: asked again from here on.
+  // This run may have started after the other one ended: the search starts over.
   if (now - upMs + MARGIN_MS >= copies.since) return { ...copies, since: now, runs: [] };
   if (copies.runs.some((known) => known.run === run)) return copies;
   return { ...copies, runs: [...copies.runs, { run, gateway, at: now }].slice(0, KEPT) };
@@ -46,7 +46,7 @@ export function areTwo({ runs }: Copies): boolean {
   return runs.length >= 2;
 }
 
-/** `null` for what is no answer of E-3's device: a program may answer anything. */
+/** `null` if the data is no answer to `identify`: a program may send anything. */
 function answerIn(data: unknown, askedAt: number): Answer | null {
   const { run, upMs, gateway } = (typeof data === 'object' && data !== null ? data : {}) as Partial<Answer>;
   if (typeof run !== 'string' || run === '' || run.length > RUN_LENGTH) return null;
@@ -60,7 +60,7 @@ export interface CopyWatchParts {
   cloned: { add(device: string): void };
 }
 
-/** Questions to one device within a minute, and to all in a second: gateways say that sessions were ended. */
+/** Most questions to one device per minute and to all per second: any gateway can report ended sessions. */
 const QUESTIONS_PER_MINUTE = 10;
 const QUESTIONS_PER_SECOND = 50;
 
@@ -74,8 +74,8 @@ export class CopyWatch {
   }
 
   /**
-   * Asks the devices whose sessions end each other and that are not known as cloned, no more often than the
-   * limits allow; the dispatcher is woken for whoever connects.
+   * Asks devices whose sessions end each other and that are not known as cloned, within the limits. The
+   * dispatcher sends the question when the device connects.
    */
   async ask(tx: Store, displaced: readonly Device[], at: number): Promise<void> {
     for (const { id, displacedCount, clonedAt, address, caps, copies } of displaced) {
@@ -91,7 +91,7 @@ export class CopyWatch {
     return this.#limit.take(device) === 0 && this.#rate.take();
   }
 
-  /** What devices answered. `ended`: executions that a result ended now. */
+  /** Takes the answers of devices. `ended`: executions that a result ended now. */
   async heard(
     tx: Store,
     commands: readonly Command[],

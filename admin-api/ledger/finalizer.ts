@@ -11,22 +11,22 @@ import { type Frontier, isAway } from './frontier.ts';
 
 const CHUNK = 2000;
 const CLOCKS: readonly Clock[] = ['finish', 'delivery', 'ending'];
-/**
- * A word that a device says just in time is with its gateway a moment later; it counts for more than the
- * clock.
- */
+/** A report that a device sends just in time takes a moment to its gateway, and still counts. */
 const WORD_ON_ITS_WAY_MS = 500;
-/** How often it is asked what is due next. */
+/** The longest time between two looks at what is due next. */
 const LOOK_EVERY_MS = 500;
-/** What is due waits for gateways: looked at so soon again, and so much more seldom than a look takes. */
+/**
+ * While due executions wait for gateways, the next pass follows after `WAIT_PER_MS` times as long as a pass
+ * takes, within these bounds.
+ */
 const WAIT_MIN_MS = 150;
 const WAIT_MAX_MS = 5_000;
 const WAIT_PER_MS = 10;
-/** Rest between two looks that found something. */
+/** Pause between two passes when nothing waits for gateways. */
 const NEXT_MS = 20;
-/** Everything past its deliver-by time is looked at again, should rows have been made late. */
+/** How often all executions past their deliver-by time are read again: rows may have been inserted late. */
 const ALL_EXPIRED_EVERY_MS = 60_000;
-/** Names of workers in a reason. */
+/** A reason names at most this many workers. */
 const NAMES_MAX = 3;
 
 export interface FinalizerParts {
@@ -47,8 +47,9 @@ interface End {
 }
 
 /**
- * Gives the ends that come from clocks and from marks (`end-causes.ts`), each once everything is applied that
- * gateways had by the moment that counts. Each step is safe to do twice and by several servers at once.
+ * Ends executions whose time is over or that are marked to end (`end-causes.ts`). It ends each one only after
+ * the ledger has applied everything that gateways had received by the moment that counts. Each step is safe
+ * to repeat, and to run on several servers at once.
  */
 export class Finalizer {
   readonly #parts: FinalizerParts;
@@ -56,7 +57,7 @@ export class Finalizer {
   #timer: NodeJS.Timeout | undefined;
   #stopped = true;
   #failing = false;
-  /** Nothing queued or sent is left of commands to be delivered by then. */
+  /** No queued or sent execution is left of commands whose deliver-by time is up to this one. */
   #expiredUpTo = 0;
   #expiredAllAt = Number.NEGATIVE_INFINITY;
 
@@ -65,10 +66,10 @@ export class Finalizer {
     this.#passes = new OneAtATime(
       () => this.#pass(),
       (error) => {
-        // While the store is away once is enough.
+        // One warning is enough while the store is away.
         const level = this.#failing ? 'debug' : 'warn';
         this.#failing = true;
-        parts.log[level]({ err: error }, 'what is due was not ended; trying again');
+        parts.log[level]({ err: error }, 'due executions could not be ended; trying again');
         this.#again(LOOK_EVERY_MS);
       },
     );
@@ -90,7 +91,7 @@ export class Finalizer {
     clearTimeout(this.#timer);
   }
 
-  /** Ends what may be ended now; resolves when that is done. */
+  /** Ends all executions that may end now; resolves when that is done. */
   soon(): Promise<void> {
     return this.#passes.ask();
   }
@@ -128,11 +129,11 @@ export class Finalizer {
       await step();
     } catch (error) {
       if (!isAway(error)) throw error;
-      this.#parts.log.debug({ err: error }, 'gateways cannot be asked: what was sent is not ended');
+      this.#parts.log.debug({ err: error }, 'gateways cannot be asked; sent executions do not end yet');
     }
   }
 
-  /** Returns how many of what is due have to wait. */
+  /** Returns how many due executions have to wait. */
   async #endDue(clock: Clock, at: number): Promise<number> {
     const { store } = this.#parts;
     let after: DueExecution | null = null;
@@ -161,7 +162,7 @@ export class Finalizer {
     return waiting;
   }
 
-  /** `null`: not yet. */
+  /** `null`: it may not end yet. */
   #endOf(clock: Clock, row: DueExecution, at: number): End | null {
     const { asOf, ending, state, attempts, session, through } = row;
     if (clock === 'delivery' && state === 'queued' && attempts === 0) {

@@ -1,6 +1,6 @@
 /**
- * Results that no device made: refused, counted, and shown in health, metrics, events and the log, with the
- * worker that brought them.
+ * Refuses and counts results that their device did not make, and shows them in health, metrics, events and
+ * the log with the worker that brought them.
  */
 import type { Logger } from 'pino';
 import type { DependencyReport } from '../../health/health.ts';
@@ -9,9 +9,9 @@ import type { LeaseList } from '../live-workers.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 
-/** So long health tells of it. */
+/** Health reports a forged result for this long. */
 const TOLD_MS = 60 * 60_000;
-/** A flood of them must fill neither the log nor the events. */
+/** A flood of forged results must fill neither the log nor the events. */
 const SHOWN_EVERY_MS = 60_000;
 
 interface Forged {
@@ -34,7 +34,7 @@ export class ForgedResults {
   readonly #since: string;
   #count = 0;
   #last: (Forged & { at: number }) | null = null;
-  /** By worker: those not shown yet, and when some were last, by the monotonic clock. */
+  /** By worker: how many are not shown yet, and when some were last shown, by the monotonic clock. */
   readonly #shown = new Map<string, { waiting: number; at: number }>();
 
   constructor(parts: ForgedResultsParts) {
@@ -48,7 +48,7 @@ export class ForgedResults {
     const known = new Set(leases.list().map(({ identity }) => identity.worker));
     const newest = new Map<string, Forged & { count: number }>();
     for (const { device, command, worker: said } of forged) {
-      // Whoever forges results may name any worker: there are no more names than there are workers.
+      // A forger may name any worker. Only names of live workers become labels, so the metric stays small.
       const worker = known.has(said) ? said : 'unknown';
       metrics.resultsRefused.inc({ worker });
       this.#count++;

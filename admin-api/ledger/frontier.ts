@@ -1,38 +1,35 @@
 /**
- * Up to when everything that gateways had from devices is applied. No clock and nobody's wish ends an
- * execution before that moment has come: its end may be on the way.
+ * Tracks up to which moment the ledger has applied everything that gateways received from devices. No clock,
+ * cancel or newer command ends an execution as of a later moment: its outcome may be on the way.
  */
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, type Lease } from '../../bus/bus.ts';
 import type { Store } from '../store/store.ts';
 
 /**
- * A device has told all it knows so long after it connected (R-5): what it said elsewhere before has come a
- * second time.
+ * This long after it connected, a device has repeated every result (R-5), so nothing that it sent through
+ * another gateway is missing.
  */
 const ALL_TOLD_MS = 10_000;
-/**
- * After Redis went on with another history of its data, or was emptied, workers append again what may be
- * missing.
- */
+/** After a failover or emptying of Redis, workers need at most this long to append missing receipts again. */
 const APPENDED_AGAIN_MS = 10_000;
 /** How long a worker that ended is remembered, milliseconds. */
 const REMEMBERED_MS = 24 * 3_600_000;
-/** A worker that has not reported for this long up to when it appended is behind; it reports every 5 s. */
+/** A worker is behind if its `heardUpTo` is older than this; workers report it every 5 s. */
 const BEHIND_MS = 30_000;
-/** Looks that wait until the ledger has caught up; of more, the newest takes the place of the one before. */
+/** At most this many looks wait for the ledger to catch up; a further one replaces the newest. */
 const LOOKS_MAX = 32;
 const PREFIX = 'worker.';
-/** Under which it is kept which stream of receipts was seen last. */
+/** Key of the id of the stream of receipts that was seen last. */
 const STREAM = 'receipts.stream';
 
-/** A worker whose lease ended without its saying that nothing is left. */
+/** A worker whose lease ended without a farewell: it may have received more than it appended. */
 interface Ended {
   incarnation: string;
   worker: string;
   host: string;
   endedAt: number;
-  /** Its receipts up to then are appended. */
+  /** All its receipts up to this moment are appended. */
   upTo: number;
 }
 
@@ -42,20 +39,20 @@ type Known = Pick<Ended, 'worker' | 'host' | 'upTo'>;
 interface Live {
   worker: string;
   upTo: number;
-  /** Since when it has been behind whenever it was looked at; `null` where it is not. */
+  /** Since when every look found it behind; `null` if it is not behind. */
   behindSince: number | null;
 }
 
-/** What was read at one moment. */
+/** The state of all workers at one moment. */
 interface Look {
   takenAt: number;
-  /** By incarnation: receipts up to `upTo` were appended when the look was taken. */
+  /** By incarnation: receipts up to `upTo` were appended at `takenAt`. */
   live: ReadonlyMap<string, Live>;
   all: number;
   ended: readonly Ended[];
 }
 
-/** `wait`: not yet. Otherwise the names of workers that were waited for in vain. */
+/** `wait`: not yet. Otherwise `unheard` names the workers that did not answer within the patience. */
 export type Verdict = 'wait' | { unheard: readonly string[] };
 
 export interface FrontierParts {
@@ -63,27 +60,27 @@ export interface FrontierParts {
   bus: Bus;
   now: () => number;
   log: Logger;
-  /** How long a worker that ended, or cannot append what it hears, is waited for, milliseconds. */
+  /** How long to wait for a worker that ended, or that cannot append what it receives, milliseconds. */
   patienceMs: number;
 }
 
 export class Frontier {
   readonly #parts: FrontierParts;
-  /** Workers that had a lease when last looked at. */
+  /** Workers that had a lease at the last look. */
   readonly #known = new Map<string, Known>();
   readonly #ended = new Map<string, Ended>();
   /** Since when workers with a lease have been behind, by incarnation. */
   readonly #behind = new Map<string, number>();
-  /** Taken, and not yet known to be applied; the oldest first. */
+  /** Looks whose receipts are not all applied yet, the oldest first. */
   #looks: { mark: string; look: Look }[] = [];
-  /** All receipts it speaks of are applied. */
+  /** The newest look whose receipts are all applied. */
   #view: Look | null = null;
   #seeing: Promise<unknown> = Promise.resolve();
   #history = 0;
-  /** The stream of receipts that everything here speaks of; `null` before the first. */
+  /** The stream of receipts that all looks belong to; `null` before the first look. */
   #stream: string | null = null;
   #settledAt = Number.NEGATIVE_INFINITY;
-  /** Workers that something waited for since they were asked last: named, and all that said less. */
+  /** Workers to ask: those named here, and all that have reported less than `#awaitedUpTo`. */
   readonly #awaited = new Set<string>();
   #awaitedUpTo = 0;
 
@@ -91,7 +88,7 @@ export class Frontier {
     this.#parts = parts;
   }
 
-  /** Workers that were there before this server was. */
+  /** Loads the workers that were known before this server started. */
   async start(): Promise<void> {
     this.#stream = await this.#parts.store.meta.get(STREAM);
     for (const { key, value } of await this.#parts.store.meta.list(PREFIX)) {
@@ -102,18 +99,18 @@ export class Frontier {
     }
   }
 
-  /** These are the workers with a lease now. */
+  /** Takes note of the current leases. */
   saw(leases: readonly Lease[]): Promise<void> {
     return this.#inTurn(() => this.#saw(leases));
   }
 
-  /** Looks again. Rejects with `BusUnavailable` or `StoreUnavailable`; then nothing has changed. */
+  /** Takes a look. Rejects with `BusUnavailable` or `StoreUnavailable`; then nothing has changed. */
   async refresh(): Promise<void> {
     const { bus, now } = this.#parts;
     const takenAt = now();
     const leases = await bus.leases.list();
     await this.saw(leases);
-    // After the leases: what they say is appended is below the mark.
+    // After the leases, so that everything that they report as appended is below the mark.
     const { appended, open, stream } = await bus.receipts.progress();
     if (!(await this.#settled(stream))) return;
     if (this.#looks.length >= LOOKS_MAX) this.#looks.pop();
@@ -124,8 +121,9 @@ export class Frontier {
   }
 
   /**
-   * Whether something may be ended as of `moment`: all that gateways had from this device by then is applied.
-   * `session`: the one the device has; `through`: the incarnation that the command was sent through.
+   * Whether an execution may end as of `moment`: everything that gateways had received from its device by
+   * then is applied. `session`: the device's current one; `through`: the incarnation that the command was
+   * sent through.
    */
   verdict(
     moment: number,
@@ -158,8 +156,8 @@ export class Frontier {
   }
 
   /**
-   * Asks the workers that `verdict` waits for up to when they have heard; the next look finds it. Rejects
-   * with `BusUnavailable`.
+   * Asks the workers that `verdict` waits for to report up to when they have appended; a later look reads it.
+   * Rejects with `BusUnavailable`.
    */
   async ask(): Promise<void> {
     for (const [incarnation, { upTo }] of this.#view?.live ?? []) {
@@ -195,7 +193,7 @@ export class Frontier {
     return performance.now() >= this.#settledAt;
   }
 
-  /** What workers said they appended may be lost; those with a lease say it again. */
+  /** Receipts that workers reported as appended may be lost; workers with a lease append and report again. */
   async #nothingAppended(): Promise<void> {
     for (const known of this.#known.values()) known.upTo = 0;
     for (const ended of this.#ended.values()) {
@@ -235,7 +233,7 @@ export class Frontier {
     }
     const gone = [...this.#known.keys()].filter((incarnation) => !listed.has(incarnation));
     if (gone.length > 0) await this.#gone(gone);
-    // Whoever has the place of another on the same machine is that one, or was started after its end.
+    // A worker in the same place on the same machine is the same process, or started after that one ended.
     const places = new Set(leases.map(({ identity }) => placeOf(identity)));
     const done = [...this.#ended.values()].filter(
       (ended) => places.has(placeOf(ended)) || now() - ended.endedAt > REMEMBERED_MS,
@@ -259,7 +257,7 @@ export class Frontier {
         this.#ended.set(incarnation, ended);
         log.info(
           { worker: known.worker, incarnation },
-          'a worker ended and may have heard more than it said',
+          'a worker ended and may have received more than it appended',
         );
       }
       this.#known.delete(incarnation);
@@ -268,7 +266,7 @@ export class Frontier {
   }
 }
 
-/** Of several leases of one worker the newest: it is the same process, or the others are dead. */
+/** The newest lease of each worker: several belong to one process, or the older processes are dead. */
 function newestOf(leases: readonly Lease[]): Lease[] {
   const newest = new Map<string, Lease>();
   for (const lease of leases) {
@@ -283,7 +281,7 @@ function placeOf({ worker, host }: { worker: string; host: string }): string {
   return `${worker} ${host}`;
 }
 
-/** Nothing can be looked at now; what is known stands. */
+/** Whether the bus cannot be read now: everything known stays valid. */
 export function isAway(error: unknown): boolean {
   return error instanceof BusUnavailable;
 }

@@ -4,8 +4,8 @@ import type { Command } from '../store/records.ts';
 import type { Advance } from '../store/store.ts';
 
 /**
- * Reports as the store keeps them: what a device returned for a secret command is encrypted, also if the
- * device did not seal it, and for any other command it is not.
+ * Reports in the form in which the store keeps them. The outcome of a secret command is encrypted, even if
+ * the device sent it in the clear. The outcome of any other command is not, even if the device sealed it.
  */
 export function hideSecrets(
   reports: readonly Advance[],

@@ -33,36 +33,33 @@ import type { WantedKeys } from './wanted-keys.ts';
 
 const MAX_BATCH = 2000;
 /**
- * What a server had read when it was killed waits this long for another; what is applied twice changes
- * nothing.
+ * Another server takes over the unapplied batches of a killed one after this long: applying twice is safe.
  */
 const TAKE_OVER_AFTER_MS = 10_000;
-/**
- * A worker that could not deliver is asked again after this long, so that a stale presence costs a trickle.
- */
+/** Undelivered executions are tried again after this long, so that stale presence causes little traffic. */
 const UNDELIVERED_RETRY_MS = 1000;
 const REQUEUE_CHUNK = 5000;
 const START_PATIENCE_MS = 30_000;
 const START_RETRY_MS = 250;
-/** How often one receipt alone is tried. */
+/** A single receipt is tried this often before it is put aside. */
 const ATTEMPTS = 3;
 
 interface Applied {
   requeued: Set<string>;
   progressed: Set<string>;
-  /** Commands that may be finished, as an execution of theirs ended. */
+  /** Commands of which an execution ended: they may be finished. */
   ended: Set<string>;
-  /** What the devices may be told of. */
+  /** Reports that devices get an answer to. */
   reported: Reported[];
-  /** Going on although their command was asked to be canceled: the device may not have heard of it. */
+  /** Still running although the command was canceled: the device may not have received the cancel. */
   toCancel: ExecutionKey[];
   tunnels: AppliedTunnels;
 }
 
 /**
  * The way up: consumes receipts, applies each batch to the store in one transaction, and only then lets the
- * bus drop it. What follows from a batch (wakes, confirmations) comes after the commit and may be lost with
- * the process: each is repeated by the look at overdue executions, by the device, or at the next connect.
+ * bus drop it. Wakes and confirmations follow the commit, so they may be lost with the process.
+ * OverdueExecutions, the device, or the device's next connect repeats them.
  */
 export class Ingest {
   readonly #store: Store;
@@ -138,7 +135,7 @@ export class Ingest {
     this.#wantedKeys = parts.wantedKeys;
   }
 
-  /** Batches applied, or not, so far. */
+  /** Batches tried so far, applied or not. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -147,10 +144,7 @@ export class Ingest {
     return this.#applying === 0;
   }
 
-  /**
-   * A bus that fails while the server starts is waited for; rejects with `BusUnavailable` after
-   * `START_PATIENCE_MS`.
-   */
+  /** Waits for a bus that is away; rejects with `BusUnavailable` after `START_PATIENCE_MS`. */
   async start(consumer: string): Promise<void> {
     const giveUpAt = performance.now() + START_PATIENCE_MS;
     while (this.#stopConsuming === undefined) {
@@ -182,7 +176,7 @@ export class Ingest {
       const own = await this.#ownDevices.sift(checked.receipts);
       const { receipts, wrong } = await this.#resultVerifier.open(own.receipts);
       await this.#applyOrSplit(receipts);
-      // Last, so that what comes again as a whole is put aside once.
+      // Last, so that a batch that comes again puts its receipts aside only once.
       await this.#aside.take([...checked.wrong, ...own.wrong, ...wrong]);
     } catch (error) {
       if (error instanceof StoreUnavailable) this.#watch.failed();
@@ -194,8 +188,8 @@ export class Ingest {
   }
 
   /**
-   * A batch that cannot be applied, although everything is there, is split until what is wrong in it is found
-   * and put aside.
+   * Splits a batch that cannot be applied although bus and store are available, until the wrong receipt is
+   * found and put aside.
    */
   async #applyOrSplit(batch: readonly LedgerReceipt[], attempts = 1): Promise<void> {
     try {
@@ -204,7 +198,7 @@ export class Ingest {
       if (this.#stopping || error instanceof StoreUnavailable || error instanceof BusUnavailable) throw error;
       this.#log.warn(
         { err: error, receipts: batch.length, attempts },
-        'receipts could not be applied together',
+        'a batch of receipts could not be applied; trying its parts',
       );
       const [only] = batch;
       if (batch.length > 1) {
@@ -224,8 +218,8 @@ export class Ingest {
   }
 
   /**
-   * Rejects with `StoreUnavailable` when what one receipt was refused for would be the end of any other, such
-   * as a lost right to a table or a damaged file: then nothing is wrong with that receipt.
+   * Rejects with `StoreUnavailable` if the store would refuse any receipt, for example because of a lost
+   * right to a table or a damaged file: then nothing is wrong with this receipt.
    */
   async #assertWritable(): Promise<void> {
     const now = this.#now();
@@ -253,12 +247,12 @@ export class Ingest {
       return this.#write(tx, reduced, now);
     });
     end();
-    // The next batch is written while this one is followed up, but no further ahead than that.
+    // The next batch may be written while this one is followed up, but not the one after it.
     await this.#following;
     this.#following = this.#followUp(reduced, applied)
       .then(() => this.#canaries.confirm(results))
       .catch((error) =>
-        this.#log.warn({ err: error }, 'what follows from a batch was not done now; it is repeated'),
+        this.#log.warn({ err: error }, 'the follow-up of a batch failed; it is repeated later'),
       );
   }
 
@@ -273,7 +267,7 @@ export class Ingest {
     };
     await this.#writeSessions(tx, reduced, now);
     await this.#writeAdvances(tx, reduced.advances, applied, now);
-    // After the advances: what was acknowledged in its session's last moment is not sent again.
+    // After the advances, so that nothing acknowledged in a session's last moment is sent again.
     await this.#requeue(tx, reduced, applied, now);
     for (const id of await finishCommandsAlong(tx, [...applied.ended], now)) applied.ended.delete(id);
     return applied;
@@ -285,7 +279,7 @@ export class Ingest {
       if (connected.length > 0 || disconnected.length > 0) {
         await tx.events.append([{ at: now, type: 'devices', data: { connected, disconnected } }]);
       }
-      // Of sessions that are newer than what was stored: a report that comes twice counts once.
+      // Only from sessions newer than the stored ones: a report that comes twice counts once.
       const newer = new Set(connected);
       const fresh = reduced.introductions.filter(({ device }) => newer.has(device));
       const displaced = await recordIntroductions(tx, fresh, now);
@@ -318,7 +312,7 @@ export class Ingest {
     );
     for (const row of advances) {
       const timeoutMs = timeouts.get(row.command);
-      // From when the gateway had the acknowledgement: receipts may have waited.
+      // Counted from when the gateway had the acknowledgement, because receipts may have waited.
       if (timeoutMs !== undefined) row.finishBy = (row.ackedAt ?? now) + timeoutMs;
       if (!isFinal(row.state) && canceled.has(row.command)) applied.toCancel.push(row);
     }
@@ -371,7 +365,7 @@ export class Ingest {
       undelivered.push(...rows);
     }
     const superseded = await recordRequeued(tx, [...requeued, ...undelivered], now);
-    // Who could not be reached is tried again a little later: see `followUp`.
+    // `followUp` wakes devices that could not be reached a little later.
     for (const { device } of requeued) applied.requeued.add(device);
     for (const row of superseded) applied.ended.add(row.command);
   }
@@ -392,9 +386,9 @@ export class Ingest {
   }
 
   /**
-   * The directory may be older than SQL (a crash between the two, or somebody wrote an old entry back): a
-   * device that SQL no longer has, or has blocked, and one that proved a key it had before, is sent away. One
-   * that holds an old membership gets the new one.
+   * Checks connected devices against SQL. The directory may be older: after a crash between the two, or if
+   * somebody wrote an old entry back. Sends away devices that SQL does not know or has blocked, and devices
+   * that proved an earlier key. A device with an old membership gets the current one.
    */
   async #checkConnected(connected: ReducedReceipts['connected']): Promise<void> {
     const devices = await this.#store.devices.withPaths(connected.map((row) => row.device));

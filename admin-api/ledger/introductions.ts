@@ -1,14 +1,11 @@
-/**
- * What devices say of themselves when they connect: another name (E-5), and that a copy of them displaced
- * them (H-9).
- */
+/** What devices say about themselves when they connect: a new name (E-5), or that a copy displaced them. */
 import { LIMITS } from '../../protocol/index.ts';
 import { plainText } from '../identifiers.ts';
 import type { Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 import { COPIES_AT_WORK } from './copies.ts';
 
-/** Resolves with those that were displaced. */
+/** Resolves with the devices that were displaced. */
 export async function recordIntroductions(
   tx: Store,
   introductions: readonly { device: string; name?: string; displaced?: true }[],
@@ -22,7 +19,7 @@ export async function recordIntroductions(
   const displaced = introductions.filter((row) => row.displaced).map(({ device }) => device);
   if (displaced.length === 0) return [];
   const devices = await tx.devices.applyDisplaced(displaced, at);
-  // Once, and not at each turn.
+  // Only once, not for each displacement.
   const told = devices.filter(({ displacedCount }) => displacedCount === COPIES_AT_WORK);
   const action = 'device.displaced';
   await tx.audit.append(
@@ -33,9 +30,8 @@ export async function recordIntroductions(
 }
 
 /**
- * A device may call itself something else as long as no operator named it. Resolves once the changed ones are
- * stored. Told as events only: the audit trail is never pruned, and a device may change its name as often as
- * it connects.
+ * Stores the names that devices give themselves, unless an operator named them. Appends events but no audit
+ * entries: the audit trail is never pruned, and a device may change its name with every connect.
  */
 export async function takeNames(
   tx: Store,

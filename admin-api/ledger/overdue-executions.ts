@@ -10,12 +10,12 @@ import type { ExecutionKey, Store } from '../store/store.ts';
 
 const CHUNK = 2000;
 const HOUSEKEEPING_EVERY_MS = 60_000;
-/** Looks at everything queued: a net for wakes that a crash swallowed. */
+/** How often connected devices with queued executions are woken, because a crash may lose wakes. */
 const MISSED_WAKES_EVERY_MS = 10_000;
 
 export interface OverdueExecutionsOptions {
   intervalMs: number;
-  /** Sent and not acknowledged for this long: sent again. */
+  /** An execution that is sent and not acknowledged for this long is sent again. */
   resendAfterMs: number;
   /** How long finished commands and events stay recorded. */
   keepCommandsMs: number;
@@ -23,7 +23,7 @@ export interface OverdueExecutionsOptions {
   keepEvents: number;
 }
 
-/** Entries of presence looked at in each sweep: those that killed workers left are gone within minutes. */
+/** Each sweep checks this many entries of presence: those of killed workers are gone within minutes. */
 const PRESENCE_LOOKED_AT = 1_000;
 
 export interface OverdueExecutionsParts {
@@ -39,8 +39,8 @@ export interface OverdueExecutionsParts {
 }
 
 /**
- * Everything that a crash left undone: deliveries without an answer, workers that are gone, commands half
- * expanded. Each step is safe to do twice and by several servers at once.
+ * Picks up what a crash left undone: unanswered deliveries, executions and sessions of lost workers, commands
+ * that are only partly expanded. Each step is safe to repeat, and to run on several servers at once.
  */
 export class OverdueExecutions {
   readonly #parts: OverdueExecutionsParts;
@@ -57,11 +57,11 @@ export class OverdueExecutions {
     this.#options = options;
     this.#rounds = new OneAtATime(
       () => this.#sweep(),
-      (error) => parts.log.warn({ err: error }, 'a sweep was not finished; trying again'),
+      (error) => parts.log.warn({ err: error }, 'a sweep failed; trying again'),
     );
   }
 
-  /** Sweeps that came to an end. */
+  /** Completed sweeps. */
   get rounds(): number {
     return this.#rounds.rounds;
   }
@@ -79,13 +79,13 @@ export class OverdueExecutions {
     await this.#rounds.settled();
   }
 
-  /** A worker's lease ended: what went through it is looked at with the next sweep, which begins now. */
+  /** A worker's lease ended: starts a sweep, which queues that worker's executions again. */
   workersGone(): void {
     this.#recordOfIncarnations = 'check';
     this.lookSoon();
   }
 
-  /** During a sweep, after it: that one may have looked too early. */
+  /** Starts a sweep; if one is running, another follows, because that one may have looked too early. */
   lookSoon(): void {
     if (!this.#stopping) void this.#rounds.ask();
   }
@@ -109,27 +109,27 @@ export class OverdueExecutions {
   }
 
   /**
-   * The incarnations are read from the record first and the leases afterwards: one that was recorded and
-   * holds no lease now never will again.
+   * Reads recorded incarnations first and leases afterwards: a recorded incarnation that then has no lease
+   * never gets one again.
    */
   async #sweepDeadIncarnations(now: number): Promise<void> {
     if (this.#recordOfIncarnations === 'checked') return;
     const { store, bus, log } = this.#parts;
-    // Before it is read: who asks for it from here on asks for another check.
+    // Set before reading: a request that comes during the check causes another one.
     this.#recordOfIncarnations = 'checked';
     try {
-      const onRecord = new Set([
+      const recorded = new Set([
         ...(await store.devices.incarnations()),
         ...(await store.executions.incarnations()),
       ]);
       const leases = await bus.leases.list();
-      for (const { incarnation } of leases) onRecord.delete(incarnation);
-      for (const incarnation of onRecord) {
+      for (const { incarnation } of leases) recorded.delete(incarnation);
+      for (const incarnation of recorded) {
         const executions = await this.#requeueAll((tx) =>
           tx.executions.requeueIncarnation(incarnation, CHUNK),
         );
         const devices = await this.#disconnectAll(incarnation, now);
-        log.warn({ incarnation, executions, devices }, 'a worker is gone; what it held is free');
+        log.warn({ incarnation, executions, devices }, 'a worker is gone; its executions are queued again');
       }
     } catch (error) {
       this.#recordOfIncarnations = 'check';
@@ -154,8 +154,9 @@ export class OverdueExecutions {
   }
 
   /**
-   * Only what was unanswered as far as answers are recorded: while they wait to be applied, sending again
-   * what has been answered would make more of them, and the wait longer. Without a bus nothing could be sent.
+   * Sends again what was unanswered at the time up to which answers are applied. While answers wait to be
+   * applied, sending answered commands again would only make more answers. Without a bus nothing could be
+   * sent.
    */
   async #resend(now: number): Promise<void> {
     const behindMs = await this.#parts.bus.receipts.oldestAgeMs().catch((error) => {

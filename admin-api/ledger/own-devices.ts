@@ -1,6 +1,7 @@
 /**
- * A gateway speaks for devices while they are with it and in a group that it serves. What it says of others
- * is refused: that they came, and what they did. A result speaks for itself (R-8).
+ * The ledger believes a gateway about devices that are connected to it and in a group that it serves. It
+ * refuses what a gateway reports about other devices: connects, acknowledgements, progress. Results need no
+ * such check, because the device itself authenticates them (R-8).
  */
 import type { Bus, Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
@@ -9,7 +10,7 @@ import { serves } from '../balance/fleet.ts';
 import type { AdminMetrics } from '../metrics.ts';
 import type { DevicePlace, Store } from '../store/store.ts';
 
-/** Sessions count microseconds of Redis' clock. One further ahead would stay the newest for good. */
+/** Session numbers are microseconds of Redis' clock. One too far ahead would stay the newest for ever. */
 const SESSION_AHEAD_MS = 3_600_000;
 
 type Kind = 'connected' | 'disconnected' | 'status' | 'ack' | 'progress' | 'want';
@@ -49,19 +50,19 @@ export class OwnDevices {
     return own;
   }
 
-  /** Why each is refused; `null`: it comes late, from where the device was. */
+  /** Why each receipt is refused; `null`: it comes late, from a gateway where the device was before. */
   async #refused(speaking: readonly Speaking[]): Promise<Map<Receipt, string | null>> {
     const { store } = this.#parts;
     const rows = await store.devices.places([...new Set(speaking.map(({ device }) => device))]);
     const places = new Map(rows.map((row) => [row.id, row]));
     const groups = new Map((await store.gateways.all()).map(({ name, groupId }) => [name, groupId]));
-    /** Devices that came to a gateway in this batch. */
+    /** Devices that connected in this batch, and to which gateway. */
     const came = new Map<string, string>();
     const refused = new Map<Receipt, string | null>();
     const elsewhere: Speaking[] = [];
     for (const receipt of speaking) {
       const place = places.get(receipt.device);
-      // Of a device that does not exist there is nothing to say.
+      // Nothing follows from a receipt about a device that does not exist.
       if (!place) continue;
       const groupId = groups.get(receipt.from);
       const why = this.#whyNot(receipt, place, groupId);
@@ -76,7 +77,7 @@ export class OwnDevices {
       const { from, device } = receipt;
       const place = places.get(device);
       const holder = holders[index];
-      // Another server may not have applied yet that it came.
+      // Another server may still have to apply the connect.
       const isThere = holder?.isAlive && isIncarnationOf(from, holder.incarnation);
       if (isThere && place && maySpeak(receipt, place, groups.get(from))) continue;
       const late = isLate(receipt, place, groups.get(from), holder?.isAlive === true);
@@ -95,7 +96,10 @@ export class OwnDevices {
     return `${device} is in no group that gateway ${from} serves`;
   }
 
-  /** With whom the device of each is by its presence, which anybody may write; leases only gateways can. */
+  /**
+   * Which incarnation holds each receipt's device according to presence. Anybody can write presence into
+   * Redis, but only gateways can write leases, so `isAlive` says whether the incarnation has one.
+   */
   async #holders(
     receipts: readonly Speaking[],
   ): Promise<({ incarnation: string; isAlive: boolean } | null)[]> {
@@ -108,7 +112,10 @@ export class OwnDevices {
   }
 }
 
-/** Of a device that is with it: a session ends also where an operator took the gateway's group away. */
+/**
+ * Whether the gateway is believed about a device that is connected to it. It may always report the end of the
+ * session, even if an operator has moved the gateway to another group meanwhile.
+ */
 function maySpeak({ kind }: Speaking, { groupPath }: DevicePlace, groupId: string | undefined): boolean {
   return kind === 'disconnected' || isServed(groupPath, groupId);
 }
@@ -117,13 +124,13 @@ function isServed(groupPath: string, groupId: string | undefined): boolean {
   return groupId !== undefined && serves({ groupId }, groupPath);
 }
 
-/** It overtook that the session began: another server has that, or had it when it was killed. */
+/** The end of a session overtook its beginning: another server has that receipt, or was killed with it. */
 function endsUnknownSession(receipt: Speaking, place: DevicePlace, groupId: string | undefined): boolean {
   if (receipt.kind !== 'disconnected' || receipt.session <= place.session) return false;
   return isServed(place.groupPath, groupId);
 }
 
-/** Of a device that is not with its gateway: whether it was, as far as can be told. */
+/** Whether the device was connected to this gateway before, as far as the ledger can tell. */
 function isLate(
   receipt: Speaking,
   place: DevicePlace | undefined,
@@ -137,7 +144,7 @@ function isLate(
     case 'ack':
     case 'progress':
     case 'status':
-      // It may have come to the gateway and gone again, which is not applied yet.
+      // The device may have connected there and left again, and neither is applied yet.
       return !isHeld && isServed(place.groupPath, groupId);
     default:
       return false;

@@ -1,12 +1,12 @@
 import { NO_EDITION } from '../../protocol/index.ts';
 import type { LedgerReceipt } from '../ledger-receipt.ts';
 
-/** Of nobody: no identifier that the server makes reads so. */
+/** Belongs to nobody: the server makes no such identifier. */
 const NOBODY = 'probe-nobody';
 
 /**
- * Receipts that change nothing, and whose application runs the statements of real ones: whether the store
- * takes any.
+ * Receipts that change nothing, but run the same statements as real ones: they show whether the store takes
+ * receipts at all.
  */
 export function probeReceipts(at: number): LedgerReceipt[] {
   const of = { device: NOBODY, at };

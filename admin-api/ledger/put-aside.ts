@@ -1,15 +1,15 @@
 /**
- * Receipts that the ledger cannot apply, whatever is tried: kept apart for a person to look at, counted, and
- * told in health.
+ * Puts aside receipts that the ledger cannot apply, so that a person can look at them; counts them, and
+ * reports them in health.
  */
 import type { Logger } from 'pino';
 import type { Bus } from '../../bus/bus.ts';
 import type { DependencyReport } from '../../health/health.ts';
 import type { AdminMetrics } from '../metrics.ts';
 
-/** So long health tells of it. */
+/** Health reports the last one for this long. */
 const TOLD_MS = 60 * 60_000;
-/** One that happens again and again must not fill the log. */
+/** A fault that repeats must not fill the log. */
 const LOGGED_EVERY_MS = 60_000;
 
 export class PutAside {
@@ -40,7 +40,7 @@ export class PutAside {
     this.#last = { at: now(), why: first.why };
     if (performance.now() - this.#loggedAt < LOGGED_EVERY_MS) return;
     this.#loggedAt = performance.now();
-    log.error({ count: wrong.length, why: first.why }, 'receipts that cannot be applied are put aside');
+    log.error({ count: wrong.length, why: first.why }, 'receipts could not be applied and were put aside');
   }
 
   report(): DependencyReport {

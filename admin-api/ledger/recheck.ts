@@ -6,16 +6,13 @@ import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import type { ExecutionKey, Store } from '../store/store.ts';
 
-/**
- * Executions looked at together, and the rest between two such: a few percent of a core, however many are
- * open.
- */
+/** Executions read at once, and the pause between two reads. Together they take a few percent of a core. */
 const PAGE = 200;
 const REST_MS = 100;
-/** Devices that were not there are asked later, again and again with longer pauses. */
+/** Devices that are away are tried again, with growing pauses. */
 const FIRST_PAUSE_MS = 2_000;
 const LAST_PAUSE_MS = 10 * 60_000;
-/** Devices that are waited for. */
+/** At most this many devices that are away are tried again. */
 const MISSING_MAX = 100_000;
 
 export interface RecheckParts {
@@ -29,10 +26,10 @@ export interface RecheckParts {
 }
 
 /**
- * Once after the start of a server: each device is sent again what it has acknowledged before and what is
- * open still, and answers with its newest word (D-4). So a database that was restored from a backup learns
- * what has ended since; devices do not say by themselves what was settled. What is open is read once; after
- * that only the devices that were away are looked for.
+ * Runs once after the start of a server. It sends each device its acknowledged open commands again, and the
+ * device answers with their latest state (D-4). So a database that was restored from a backup learns what has
+ * ended since: devices do not repeat settled results by themselves. All open executions are read once; after
+ * that only devices that were away are tried again.
  */
 export class Recheck {
   readonly #parts: RecheckParts;
@@ -40,20 +37,20 @@ export class Recheck {
   readonly #giveUpAfterMs: number;
   /** Devices that were away. */
   readonly #missing = new Set<string>();
-  /** How far what is open has been read. */
+  /** The last open execution that was read. */
   #readUpTo: ExecutionKey | null = null;
   #readAll = false;
   #startedAt = 0;
   #done: Promise<void> = Promise.resolve();
   #running = false;
 
-  /** Who is away for longer is not asked: what is open of it ends by its clocks. */
+  /** Devices that are away for longer are not asked: their open executions end by their clocks. */
   constructor(parts: RecheckParts, { giveUpAfterMs }: { giveUpAfterMs: number }) {
     this.#parts = parts;
     this.#giveUpAfterMs = giveUpAfterMs;
   }
 
-  /** Whether somebody is still to be asked. */
+  /** Whether devices remain to be asked. */
   get running(): boolean {
     return this.#running;
   }
@@ -82,23 +79,23 @@ export class Recheck {
         else await this.#askAll();
         if (this.#readAll && this.#missing.size === 0) return;
       } catch (error) {
-        log.debug({ err: error }, 'devices were not asked about what is open; trying again');
+        log.debug({ err: error }, 'devices could not be asked about open commands; trying again');
       }
-      // What could not be read yet is not given up: nobody was asked.
+      // Never gives up before everything was read: until then nobody was asked.
       if (this.#readAll && performance.now() >= giveUpAt) {
-        log.info({ devices: this.#missing.size }, 'devices that are away are not asked about what is open');
+        log.info({ devices: this.#missing.size }, 'devices that are away are no longer asked');
         return;
       }
       await this.#rest(pauseMs);
     }
   }
 
-  /** Goes on where an error ended it. Looks as well for who can be sent what is queued. */
+  /** Continues where an error interrupted it. Also wakes the dispatcher for queued executions. */
   async #askAll(): Promise<void> {
     const { store, bus, dispatcher } = this.#parts;
     while (!this.#stopping.signal.aborted) {
       const page = await store.executions.open(this.#readUpTo, PAGE);
-      // Also those of devices that the database does not know to be connected.
+      // Including devices that the database does not record as connected.
       dispatcher.wake(page.filter(({ state }) => state === 'queued').map(({ device }) => device));
       const old = page.filter(({ ackedAt }) => ackedAt !== null && ackedAt < this.#startedAt);
       const holders = old.length > 0 ? await bus.presence.locate(old.map(({ device }) => device)) : [];
@@ -152,7 +149,7 @@ export class Recheck {
         if (!command) return [];
         const frame = frames.forDevice(command, device, generations?.get(device)?.generation);
         const order = { devices: [device], frame };
-        // First, so that a device which has forgotten both does not begin.
+        // The cancel goes first, so that a device that has forgotten both does not start the command.
         const cancel = { devices: [device], frame: frames.cancelForDevice(id, device, now()) };
         return command.cancelRequestedAt === null ? [order] : [cancel, order];
       }),

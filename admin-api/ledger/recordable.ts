@@ -1,16 +1,16 @@
 /**
- * What a device returned, as the ledger records it in JSON. MessagePack has more: bytes are recorded as
- * `{ "base64": "..." }`, large integers and what JSON has no number for as text.
+ * Turns what a device returned into JSON, which has fewer types than MessagePack: bytes become
+ * `{ "base64": "..." }`; large integers, infinities and NaN become text.
  */
 
 const LONG = 512;
 
-/** Whether it takes more than a few hundred bytes to write down; looks no further than it must. */
+/** Whether the value is longer than a few hundred bytes; stops reading as soon as that is clear. */
 export function isLong(value: unknown): boolean {
   return weigh(value, LONG) < 0;
 }
 
-/** What is left of `room` when `value` has taken its part. */
+/** `room` minus the rough size of `value`. */
 function weigh(value: unknown, room: number): number {
   if (typeof value === 'string') return room - value.length;
   if (typeof value !== 'object' || value === null) return room - 8;
@@ -23,7 +23,7 @@ function weigh(value: unknown, room: number): number {
   return left;
 }
 
-/** Throws an `Error` for what is nested deeper than `depth`. Copies only what has to change. */
+/** Throws an `Error` for a value nested deeper than `depth`. Copies only the parts that change. */
 export function recordable(value: unknown, depth: number): unknown {
   switch (typeof value) {
     case 'bigint':
@@ -34,7 +34,7 @@ export function recordable(value: unknown, depth: number): unknown {
       return value === null ? null : nested(value, depth);
     case 'function':
     case 'symbol':
-      throw new Error('what MessagePack has not');
+      throw new Error('a value that MessagePack does not have');
     default:
       return value;
   }

@@ -12,13 +12,13 @@ import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
 import { isLong } from './recordable.ts';
 import type { Want } from './wanted-keys.ts';
 
-/** One batch of receipts, reduced to what it changes: one row per device and per execution. */
+/** The changes of one batch of receipts: one row per device and per execution. */
 export interface ReducedReceipts {
   sessions: SessionChange[];
-  /** What was sent to these devices in sessions up to the one named may not have arrived. */
+  /** Commands sent to these devices in sessions up to the named one may not have arrived. */
   endedSessions: { device: string; session: number }[];
   connected: { device: string; session: number; membership: Edition; key?: number }[];
-  /** What devices said of themselves when they connected, by the newest session that said it. */
+  /** What devices said about themselves when they connected, from the newest session that said it. */
   introductions: { device: string; name?: string; displaced?: true }[];
   statuses: StatusReport[];
   measures: { device: string; measured: MeasuredGateway[] }[];
@@ -27,9 +27,9 @@ export interface ReducedReceipts {
   /** By incarnation. */
   undelivered: Map<string, ExecutionKey[]>;
   lostOutboxes: string[];
-  /** Keys of groups that devices ask for, each once. */
+  /** Group keys that devices ask for, each once. */
   wants: Want[];
-  /** In the order they came; of figures that follow each other only the last. */
+  /** In the order of arrival; of consecutive counters only the last. */
   tunnels: TunnelReceipt[];
 }
 
@@ -50,8 +50,8 @@ const RANK: Record<ExecutionState, number> = {
 const DAY = 86_400_000;
 
 /**
- * Reduces receipts that arrived by `now`. When a worker had them is by the clock that all share; what cannot
- * be, as it is in the future or more than a day ago, counts as now.
+ * Reduces receipts that arrived by `now`. Their times come from the clock that all programs share; a time in
+ * the future, or more than a day ago, cannot be right and counts as now.
  */
 export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): ReducedReceipts {
   const sessions = new Map<string, SessionChange>();
@@ -168,7 +168,7 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
   };
 }
 
-/** Its time is never made later, however old it is: what is replayed stays old. */
+/** A status keeps its time, however old: a replayed one must not look new. */
 function newerStatus(
   known: StatusReport | undefined,
   { device, policy, compliance, at: said }: Extract<LedgerReceipt, { kind: 'status' }>,
@@ -219,8 +219,8 @@ function advanceOf(
 }
 
 /**
- * Receipts of one execution come in any order and more than once: the furthest state wins, the first of two
- * ends.
+ * Receipts of one execution come in any order, and more than once. The furthest state wins; of two final
+ * states, the first.
  */
 function further(known: Advance | undefined, next: Advance): Advance {
   if (!known) return next;
@@ -232,7 +232,7 @@ function further(known: Advance | undefined, next: Advance): Advance {
     startedAt: known.startedAt ?? next.startedAt,
     percent: front.percent ?? back.percent,
     note: front.note ?? back.note,
-    // Where the device was last.
+    // The device's last worker.
     ...(front.worker !== undefined && { worker: next.worker ?? front.worker }),
   };
 }

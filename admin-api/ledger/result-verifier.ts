@@ -1,6 +1,6 @@
 /**
- * Results as devices sealed them, opened for the ledger: none counts whose MAC only the device could have
- * made (R-8) is not good. What is refused is counted and shown, with the worker that brought it, and never
+ * Verifies and opens results for the ledger. A result counts only with a valid MAC, which only the device
+ * could have made (R-8). Refused results are counted, shown with the worker that brought them, and never
  * settled.
  */
 import type { Receipt } from '../../bus/bus.ts';
@@ -24,14 +24,14 @@ import { recordable } from './recordable.ts';
 
 export interface OpenedReceipts {
   receipts: LedgerReceipt[];
-  /** Made by the device, and not what a result may be. */
+  /** Made by their device, but not valid results. */
   wrong: { receipt: unknown; why: string }[];
 }
 
 const FIRST: SecretGenerations = { generation: 1, offered: 1 };
-/** How long after a device changed its key its former secret is no sign of a forger, milliseconds. */
+/** For this long after a device changed its key, its previous secret does not point to a forger, ms. */
 const OVERTAKEN_MS = 600_000;
-/** Secrets before the present one that a result may be sealed with: as many as a device gets in an hour. */
+/** A result may be sealed with this many earlier secrets: as many as a device can get in an hour. */
 const EARLIER_SECRETS = 4;
 
 export class ResultVerifier {
@@ -85,14 +85,14 @@ export class ResultVerifier {
     return opened;
   }
 
-  /** With which of its secrets the device made it; `null`: with none. */
+  /** The generation of the device's secret that made the MAC; `null`: none did. */
   #generationOf(receipt: SealedResult, { generation, offered } = FIRST): number | null {
-    // A canary is no device of the ledger: what it says ends nothing (see health/canaries.ts).
+    // A canary is no device of the ledger: its results end nothing (see health/canaries.ts).
     if (isCanary(receipt.device) || this.#secrets.made(receipt, generation)) return generation;
     return offered > generation && this.#secrets.made(receipt, offered) ? offered : null;
   }
 
-  /** Sent just before the device used its next secret, and overtaken: the device repeats it. */
+  /** Whether the device sent it just before it began to use its next secret: it repeats the result. */
   async #isOfFormerSecret(receipt: SealedResult, { generation } = FIRST): Promise<boolean> {
     if (generation === 1 || !this.#secrets.made(receipt, generation - 1)) return false;
     const rotated = await this.#store.refusedKeys.rotations(receipt.device, this.#now() - OVERTAKEN_MS);
@@ -106,7 +106,7 @@ export class ResultVerifier {
       : { ...endOf(receipt, travelled.state), ...toldOf(travelled) };
   }
 
-  /** From here on nothing of it can be read, be it put aside, split or repeated. */
+  /** Encrypts the outcome again for the store: even if the receipt is put aside, nobody can read it. */
   #readSecret(receipt: SealedResult, sealed: Encrypted, generation: number): ReportedEnd {
     const { device, command } = receipt;
     const body = decodeResultBody(this.#opened(sealed, { device, command, generation }));
@@ -117,7 +117,7 @@ export class ResultVerifier {
     return { ...endOf(receipt, body.state), ...secret };
   }
 
-  /** A device seals a result when it has one, and authenticates it when it sends it: perhaps much later. */
+  /** A device seals a result at once, but authenticates it when it sends it, perhaps with a newer secret. */
   #opened(
     sealed: Encrypted,
     { device, command, generation }: { device: string; command: string; generation: number },

@@ -1,4 +1,4 @@
-/** Answers devices that ask for the keys of their groups. */
+/** Answers devices that ask for keys of their groups. */
 import { encodeGatewayMessage, type GroupKeyName, type Key, sealedKeyBytes } from '../../protocol/index.ts';
 import { encrypt } from '../at-rest/aes-gcm.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
@@ -11,10 +11,10 @@ import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { Command, Device } from '../store/records.ts';
 import type { Store } from '../store/store.ts';
 
-/** Most answers to one device within this time; it asks again. */
+/** A device gets at most this many answers per window; it asks again later. */
 const ANSWERS_MAX = 32;
 const WINDOW_MS = 10_000;
-/** Commands that are sent once more for one question, and how many open ones are looked at together. */
+/** Most commands that are sent again for one question, and how many open ones are read at once. */
 const COMMANDS_AGAIN = 32;
 const PAGE = 200;
 
@@ -43,7 +43,7 @@ export class WantedKeys {
     const asked = wants.filter(({ device }) => this.#limit.take(device) === 0);
     metrics.keysWanted.inc({ answer: 'later' }, wants.length - asked.length);
     if (asked.length === 0) return;
-    // Before the devices: who leaves in between gets no key that was made after it left.
+    // Reads keys before devices: a device that leaves in between gets no key that was made afterwards.
     const names = new Map(asked.map(({ device: _, ...name }) => [textOf(name), name]));
     const keys = new Map(
       (await store.groupKeys.ofNames([...names.values()])).map(({ sealedKey, ...name }) => [
@@ -67,8 +67,8 @@ export class WantedKeys {
   }
 
   /**
-   * A device that has left the group gets no key of it, but what it was sent while it was in: its commands
-   * once more, sealed for it alone (X-7).
+   * A device that has left the group gets none of its keys. It gets the commands that it was sent as a member
+   * again, sealed for it alone (X-7).
    */
   async #again(asked: readonly Want[], byId: ReadonlyMap<string, Device & { groupPath: string }>) {
     const letters: { devices: string[]; frame: Uint8Array }[] = [];
@@ -83,7 +83,7 @@ export class WantedKeys {
     return letters;
   }
 
-  /** Those that the device may have, and cannot read without this key. */
+  /** Commands that the device was sent and cannot read without this key. */
   async #openCommands(device: string, key: string): Promise<Command[]> {
     const { store } = this.#parts;
     const found: Command[] = [];

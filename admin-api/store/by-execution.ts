@@ -1,6 +1,6 @@
 import type { ExecutionKey } from './store.ts';
 
-/** A map whose keys are executions; makes no text of them. */
+/** A map with executions as keys, without turning them into text. */
 export class ByExecution<T> {
   readonly #commands = new Map<string, Map<string, T>>();
   #size = 0;
@@ -24,7 +24,7 @@ export class ByExecution<T> {
     this.#size += devices.size - before;
   }
 
-  /** By command, each in the order in which it came first. */
+  /** Grouped by command, each in the order in which it first came. */
   values(): T[] {
     const all: T[] = [];
     for (const devices of this.#commands.values()) for (const value of devices.values()) all.push(value);

@@ -1,17 +1,17 @@
 /**
- * Ends that come neither from the device nor from a clock. What was never sent ends at once. What was sent
- * may have its end on the way: it is only marked, and ends when all that gateways had heard by then is
- * applied, unless that says otherwise.
+ * Ends that come neither from the device nor from a clock. An execution that was never sent ends at once. The
+ * outcome of one that was sent may be on the way, so it is only marked. It ends once everything that gateways
+ * had received by then is applied, unless the device's own report ends it.
  */
 import type { ExecutionState } from '../../protocol/index.ts';
 
 interface EndingKind {
   code: number;
   state: ExecutionState;
-  /** Reasons: it was never sent; it was, and the device had not acknowledged it; it had. */
+  /** Reasons for an execution that was never sent, was sent but not acknowledged, and was acknowledged. */
   unsent: string;
   sent: string;
-  /** Absent where an acknowledgement takes the mark away. */
+  /** Absent if an acknowledgement removes the mark. */
   acknowledged?: string;
 }
 
@@ -59,7 +59,7 @@ export const END_CAUSES = {
 
 export type EndCause = keyof typeof END_CAUSES;
 
-/** Marks from this code on stay when the device acknowledges. */
+/** Marks from this code on stay after an acknowledgement. */
 export const LASTING = 8;
 
 const NAMES = new Map(
@@ -70,7 +70,7 @@ export function endCauseOf(code: number | null): EndCause | null {
   return code === null ? null : (NAMES.get(code) ?? null);
 }
 
-/** States in which a mark of this kind counts. */
+/** States that a mark of this kind applies to. */
 export function markable(ending: EndCause): readonly ExecutionState[] {
   return 'acknowledged' in END_CAUSES[ending] ? ['queued', 'sent', 'acked', 'running'] : ['queued', 'sent'];
 }

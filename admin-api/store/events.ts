@@ -6,7 +6,7 @@ import type { Events } from './store.ts';
 
 const COLUMNS = { position: 'integer', at: 'integer', type: 'text', data: 'text' } as const;
 
-/** Numbers are given out before commits; whoever appends next waits here until this transaction has ended. */
+/** Numbers are assigned before commits, so the next transaction that appends waits until this one ends. */
 export async function appendEvents(
   db: Database,
   dialect: SqlDialect,
@@ -29,7 +29,7 @@ export class SqlEvents implements Events {
   async append(events: readonly { at: number; type: string; data: unknown }[]): Promise<void> {
     if (events.length === 0) return;
     const rows = events.map(({ at, type, data }) => ({ at, type, data: JSON.stringify(data ?? null) }));
-    // In a transaction its very last step: see `LOCKS`.
+    // The last step of a transaction: see `LOCKS`.
     if (this.#scope instanceof JoinedScope) this.#scope.events.push(...rows);
     else await this.#scope.atomic((db) => appendEvents(db, this.#scope.dialect, rows));
   }
@@ -67,8 +67,8 @@ export class SqlEvents implements Events {
 
   bounds(): Promise<{ first: number; last: number }> {
     return this.#scope.once(async (db) => {
-      // Two subqueries: SQLite finds one end of an index at once, but reads all of it for both ends in one
-      // SELECT.
+      // Two subqueries: SQLite finds one end of an index at once, but reads the whole index for both ends in
+      // one SELECT.
       const { rows } = await sql<{ first: number; last: number }>`
         select coalesce((select min(seq) from events), 0) as first,
           coalesce((select max(seq) from events), 0) as last`.execute(db);
@@ -78,7 +78,7 @@ export class SqlEvents implements Events {
 
   prune(before: number, keep: number): Promise<number> {
     return this.#scope.atomic(async (db) => {
-      // The first event to stay by age, found from the old end, and the last to go by number.
+      // Finds the first event that stays by age from the old end, and the last one that goes by number.
       const { rows } = await sql<{ young: number | null; excess: number | null }>`
         select (select seq from events where at >= ${before} order by seq limit 1) as young,
           (select seq from events order by seq desc limit 1 offset ${keep}) as excess`.execute(db);

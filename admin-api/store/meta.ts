@@ -92,7 +92,7 @@ export class SqlMeta implements Meta {
     });
   }
 
-  /** The value is the end of the lease in 15 digits, which compare as text, and the owner. */
+  /** The value is the end of the lease, in 15 digits that compare as text, and the owner. */
   hold(key: string, owner: string, ttlMs: number, now: number): Promise<boolean> {
     const digits = (ms: number) => String(ms).padStart(15, '0');
     const value = `${digits(now + ttlMs)} ${owner}`;

@@ -10,18 +10,18 @@ import type { Store } from './store.ts';
 export interface StoreOptions {
   /** See `postgres-url.ts`. Absent: a SQLite file in `dataDir`. */
   databaseUrl?: string | undefined;
-  /** Folder of the SQLite file, made with mode 0700 when missing. Absent: `data`. */
+  /** Folder of the SQLite file, created with mode 0700 if missing. Absent: `data`. */
   dataDir?: string | undefined;
   /** PostgreSQL connections to open at most. Absent: 10. */
   poolSize?: number | undefined;
-  /** After how long PostgreSQL gives up a statement, milliseconds. Absent: 30,000. */
+  /** PostgreSQL cancels a statement after this long, milliseconds. Absent: 30,000. */
   statementTimeoutMs?: number | undefined;
   /**
-   * Throw when the store itself is used inside one of its transactions: SQLite has one connection, and would
-   * wait for ever. For tests: it takes following every promise of the process.
+   * Throws if the store itself is used inside one of its transactions: SQLite has one connection, and would
+   * wait for ever. Only for tests, because it follows every promise of the process.
    */
   checkNesting?: boolean | undefined;
-  /** Has the TLS files of the connection to PostgreSQL read again when they change. */
+  /** Reads the TLS files of the connection to PostgreSQL again when they change. */
   certificates?: Certificates | undefined;
   log: Logger;
 }

@@ -1,17 +1,15 @@
 /**
- * What the store keeps of the internal authority: its keys, the certificates it issued to gateways, and the
- * rights to join. Times are milliseconds since the Unix epoch.
+ * The store's records of the internal authority: its keys, the certificates that it issued to gateways, and
+ * join tokens. Times are milliseconds since the Unix epoch.
  */
 import type { Page, PageRequest } from './records.ts';
 
-/**
- * `next`: trusted, and not used yet. `current`: it signs; there is one. `old`: still trusted, no longer used.
- */
+/** `next`: trusted, but not used yet. `current`: the one that signs. `old`: still trusted, no longer used. */
 export const AUTHORITY_STATES = ['next', 'current', 'old'] as const;
 export type AuthorityState = (typeof AUTHORITY_STATES)[number];
 
 export interface Authority {
-  /** Counts from 1, and is never used twice. */
+  /** Counts from 1, never used twice. */
   number: number;
   state: AuthorityState;
   /** X.509 in DER. */
@@ -37,7 +35,7 @@ export interface GatewayCertificate {
 
 export interface JoinToken {
   id: string;
-  /** Name of the gateway that it lets in. */
+  /** Name of the gateway that may join with it. */
   gateway: string;
   /** Raw Ed25519 public key of the token's seed, 32 bytes. */
   publicKey: Uint8Array;
@@ -49,14 +47,14 @@ export interface JoinToken {
 }
 
 export interface Authorities {
-  /** In the order of their numbers. */
+  /** Ordered by number. */
   all(): Promise<Authority[]>;
-  /** `false` when there is one with this number. */
+  /** `false` if one with this number exists. */
   create(authority: Authority): Promise<boolean>;
   setState(number: number, state: AuthorityState): Promise<void>;
   setSealedKey(number: number, sealedKey: string): Promise<void>;
   delete(number: number): Promise<void>;
-  /** In a transaction that will change authorities: nobody else changes them until it ends. */
+  /** Locks all authorities: nobody else changes them until the transaction ends. */
   lock(): Promise<void>;
 }
 
@@ -64,26 +62,26 @@ export interface Revocation {
   gateway: string;
   /** The last. */
   at: number;
-  /** It has no certificate that was not revoked. */
+  /** Whether all its certificates were revoked. */
   all: boolean;
 }
 
 export interface GatewayCertificates {
   create(certificate: GatewayCertificate): Promise<void>;
   get(serial: string): Promise<GatewayCertificate | null>;
-  /** The newest first. */
+  /** Newest first. */
   ofGateway(gateway: string): Promise<GatewayCertificate[]>;
-  /** Those of all gateways that are not over at `now`, revoked ones included. */
+  /** Certificates of all gateways that have not expired at `now`, revoked ones included. */
   unexpired(now: number): Promise<GatewayCertificate[]>;
-  /** Those that are not revoked yet; resolves with their serials. */
+  /** Revokes those that are not revoked yet; resolves with their serials. */
   revoke(gateway: string, at: number): Promise<string[]>;
-  /** Of gateways that had certificates revoked, in the order of their names. */
+  /** Gateways that had certificates revoked, ordered by name. */
   revocations(): Promise<Revocation[]>;
-  /** Those of the gateway that were issued since. */
+  /** Certificates of the gateway that were issued since then. */
   countSince(gateway: string, issuedAt: number): Promise<number>;
   /**
-   * Deletes those that ended before; resolves with how many. Of a revoked gateway the last one stays: it is
-   * never forgotten that it was revoked.
+   * Deletes those that expired before then; resolves with how many. The last one of a revoked gateway stays,
+   * so that its revocation is never forgotten.
    */
   prune(expiredBefore: number): Promise<number>;
 }
@@ -95,11 +93,11 @@ export interface JoinTokens {
   get(id: string): Promise<JoinToken | null>;
   list(page: PageRequest): Promise<Page<JoinToken>>;
   /**
-   * Uses it for the key with this hash (32 bytes). The same key may ask again, as its answer may have been
-   * lost, for the certificate that it got; any other key is refused.
+   * Uses it for the key with this hash (32 bytes). The same key may use it again and gets the same
+   * certificate, because the answer may have been lost; any other key is refused.
    */
   use(id: string, keyHash: Uint8Array, now: number): Promise<JoinToken | { refused: JoinTokenRefusal }>;
   revoke(id: string, at: number): Promise<boolean>;
-  /** Those of the gateway that could still be used; resolves with their ids. */
+  /** Revokes the gateway's usable tokens; resolves with their ids. */
   revokeOpen(gateway: string, at: number): Promise<string[]>;
 }

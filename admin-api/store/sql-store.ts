@@ -59,7 +59,7 @@ export function sqlStore(dialect: SqlDialect, now: () => number, checkNesting: b
   };
 }
 
-/** The store inside a transaction; starting and stopping it is the business of the one outside. */
+/** The store inside a transaction; only the outer store starts and stops. */
 function joinedStore(scope: JoinedScope): Store {
   const store: Store = {
     ...families(scope),

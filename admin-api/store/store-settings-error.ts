@@ -1,6 +1,6 @@
 /**
- * The database cannot be used as it is configured: another start changes nothing, a person must. Repeats no
- * secret.
+ * The database cannot be used as configured: restarting does not help, a person must change something. The
+ * message contains no secret.
  */
 export class StoreSettingsError extends Error {
   override readonly name = 'StoreSettingsError';

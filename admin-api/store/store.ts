@@ -1,9 +1,9 @@
 /**
- * The store: what must outlive every process, in SQLite or PostgreSQL. One implementation in Kysely's common
- * subset of SQL; `test/admin-api/store-contract.ts` holds both databases to it.
+ * The store keeps everything that must outlive a process, in SQLite or PostgreSQL. One implementation serves
+ * both, in a common subset of SQL; `test/admin-api/store-contract.ts` tests both databases.
  *
- * Every method is one transaction unless it is called on the store that `transaction` hands out. A method
- * that cannot reach the database rejects with `StoreUnavailable`; nothing half-done remains.
+ * Every method is one transaction, unless it is called on the store that `transaction` hands out. A method
+ * that cannot reach the database rejects with `StoreUnavailable` and leaves nothing half done.
  */
 import type { GroupKeyName } from '../../protocol/index.ts';
 import type { EndCause } from './end-causes.ts';
@@ -54,15 +54,12 @@ export interface Store {
   start(): Promise<void>;
   /** Idempotent. */
   stop(): Promise<void>;
-  /**
-   * Attempts that lost against another transaction (deadlocks, serialisation failures) and were repeated,
-   * since the start.
-   */
+  /** Attempts since the start that lost (deadlocks, serialisation failures) and were repeated. */
   conflicts(): number;
   /**
-   * All or nothing. Calls on the store that `work` gets join the transaction, further `transaction` calls
-   * included; calls on this store from inside `work` are refused. `work` may run again when the transaction
-   * lost against another one.
+   * All or nothing. Calls on the store that `work` gets join the transaction, nested `transaction` calls
+   * included; calls on this store from inside `work` are refused. `work` runs again if the transaction loses
+   * against another one.
    */
   transaction<T>(work: (tx: Store) => Promise<T>): Promise<T>;
 }

@@ -13,7 +13,7 @@ const OPENING = 0;
 const OPEN = 1;
 /** The partial indices of the migrations spell this number out. */
 const ENDED = 2;
-/** Refused joins that are told of one by one; more are only counted. */
+/** At most this many refused joins are reported one by one; more are only counted. */
 const REFUSALS_TOLD = 10;
 
 export class SqlTunnels implements Tunnels {
@@ -236,7 +236,7 @@ async function insertTurn(
     .execute();
 }
 
-/** The last turn that worker had the tunnel for. */
+/** The last turn in which that worker had the tunnel. */
 async function turnOf(db: Database, { tunnel, incarnation }: TunnelReport): Promise<number | null> {
   const row = await db
     .selectFrom('tunnel_turns')
@@ -249,7 +249,7 @@ async function turnOf(db: Database, { tunnel, incarnation }: TunnelReport): Prom
   return row?.turn ?? null;
 }
 
-/** The tunnel's turn when its worker goes on under a new incarnation. */
+/** The tunnel's turn if its worker continues under a new incarnation. */
 async function adopted(
   db: Database,
   { tunnel, incarnation }: TunnelReport,
@@ -303,7 +303,7 @@ async function setHere(db: Database, { tunnel, here, streams }: TunnelReport, tu
     .execute();
 }
 
-/** Whether it is to be told of. */
+/** Counts a refused join; returns whether to report it. */
 async function countRefusal(db: Database, id: string): Promise<boolean> {
   const row = await db
     .updateTable('tunnels')
@@ -332,7 +332,7 @@ async function openIfBothHere(
   return numUpdatedRows > 0n;
 }
 
-/** The incarnation before this one, once both ends of a moved tunnel are there. */
+/** The previous incarnation, once both ends of a moved tunnel have joined. */
 async function leftByArriving(db: Database, tunnel: string, turn: number): Promise<string | null> {
   if (turn < 2) return null;
   const row = await db
@@ -382,7 +382,7 @@ async function tunnelsOf(db: Database, ids: readonly string[]): Promise<Tunnel[]
   return rows.map(toTunnel);
 }
 
-/** Tunnels `t` with the worker they are on and the bytes of all they have been on. */
+/** Tunnels `t` with their current worker, and their bytes on all workers. */
 function withTurns(db: Database) {
   return db
     .selectFrom('tunnels as t')

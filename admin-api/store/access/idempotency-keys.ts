@@ -1,4 +1,4 @@
-/** Which command each idempotency key stands for. */
+/** Which command belongs to each idempotency key. */
 import { sql } from 'kysely';
 import { type Database, RowValue, type SqlDialect } from '../sql/sql-dialect.ts';
 import type { KeyInUse, NewCommand } from '../store.ts';
@@ -9,8 +9,8 @@ const KEY = { created_by: 'text', key: 'text' } as const;
 type Claim = ReturnType<typeof claimOf>;
 
 /**
- * Claims the keys of these commands. Returns, by command id, those whose key was used before, also by one
- * earlier in the list. Waits for a transaction that just claimed one of them.
+ * Claims the keys of these commands. Returns, by command id, those whose key was used before, even by an
+ * earlier one in the list. Waits for a transaction that has just claimed one of them.
  */
 export async function claimKeys(
   db: Database,
@@ -42,7 +42,7 @@ function claimOf(command: NewCommand, { key, bodyHash }: { key: string; bodyHash
   return { created_by: createdBy, key, body_hash: bodyHash, command_id: id, created_at: issuedAt };
 }
 
-/** The ids of the commands whose keys are theirs now. */
+/** The ids of the commands that own their keys now. */
 async function insertClaims(
   db: Database,
   dialect: SqlDialect,
@@ -54,7 +54,7 @@ async function insertClaims(
     const query = sql`insert into idempotency (${columns}) values (${values}) on conflict do nothing`;
     return new Set(dialect.runForEach(db, query, claims).map(({ command_id }) => command_id));
   }
-  // In the order of the key, so that two such statements wait for each other instead of deadlocking.
+  // Ordered by key, so that two such statements wait for each other instead of deadlocking.
   const ordered = [...claims].sort((a, b) => compare(a.created_by, b.created_by) || compare(a.key, b.key));
   const rows = await db
     .insertInto('idempotency')

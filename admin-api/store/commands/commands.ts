@@ -14,14 +14,14 @@ import { createListed, rowOf } from './listed-commands.ts';
 
 const ID = { id: 'text' } as const;
 
-/** How long an idempotency key is remembered at least, and how many execution rows go in one statement. */
+/** How long idempotency keys are kept at least, and how many execution rows one statement deletes. */
 const IDEMPOTENCY_KEPT_MS = 48 * 3_600_000;
 const PRUNE_ROWS = 5_000;
 const NO_ROUTES: Routes = new Map();
 
 export class SqlCommands implements Commands {
   readonly #scope: Scope;
-  /** Where the next `openIds` goes on. */
+  /** Where the next `openIds` continues. */
   #openAfter: readonly [number, string] = [0, ''];
   constructor(scope: Scope) {
     this.#scope = scope;
@@ -149,10 +149,7 @@ export class SqlCommands implements Commands {
     });
   }
 
-  /**
-   * Each call goes on where the one before ended, so that a long list of open commands is gone through in
-   * turn.
-   */
+  /** Each call continues where the previous one ended, so that a long list is read in turn. */
   openIds(limit: number): Promise<string[]> {
     return this.#scope.once(async (db) => {
       const [expiresAt, id] = this.#openAfter;
@@ -167,8 +164,8 @@ export class SqlCommands implements Commands {
   }
 
   /**
-   * Not one transaction but a row of short ones, as a command may have a million executions: the command
-   * itself goes last. Forgets old idempotency keys as well.
+   * Runs many short transactions instead of one, because a command may have a million executions; deletes the
+   * command itself last. Also forgets old idempotency keys.
    */
   async prune(finishedBefore: number, limit: number): Promise<number> {
     const ids = await this.#scope.once(async (db) => {

@@ -1,7 +1,4 @@
-/**
- * Commands that name few devices, many at once: what one such command takes in statements is the same for a
- * hundred.
- */
+/** Many commands at once that each name few devices: a hundred take as many statements as one. */
 import { sql } from 'kysely';
 import { claimKeys } from '../access/idempotency-keys.ts';
 import { supersede } from '../executions/command-expansion.ts';
@@ -79,7 +76,7 @@ export async function createListed(
   return { answers, superseded: await supersedeOlder(db, dialect, made, now) };
 }
 
-/** Devices that have a route and that only one of the commands names, with nothing in its way. */
+/** Devices that have a route and nothing pending, and that only one of the commands names. */
 async function freeToSend(
   db: Database,
   dialect: SqlDialect,
@@ -118,7 +115,7 @@ async function insertOthers(
     from ${dialect.rowsOf(NEW_EXECUTION, rows)}`.execute(db);
 }
 
-/** Whether each device that is recorded is blocked. */
+/** For each known device, whether it is blocked. */
 async function blockedAmong(db: Database, dialect: SqlDialect, commands: readonly Listed[]) {
   const ids = [...new Set(commands.flatMap(({ target }) => target.devices))];
   const { rows } = await sql<{ id: string; blocked_at: number | null }>`
@@ -140,7 +137,7 @@ async function insertCommands(db: Database, dialect: SqlDialect, commands: reado
     from ${dialect.rowsOf(NEW_COMMAND, rows)}`.execute(db);
 }
 
-/** The part of a command's row that its sender decides. */
+/** The part of a command's row that its creator decides. */
 export function rowOf(command: NewCommand) {
   return {
     id: command.id,
@@ -157,14 +154,14 @@ export function rowOf(command: NewCommand) {
   };
 }
 
-/** Also among the new ones themselves: of two for one device the older is superseded at once. */
+/** Also among the new commands: of two for one device, the older is superseded at once. */
 async function supersedeOlder(
   db: Database,
   dialect: SqlDialect,
   commands: readonly Listed[],
   now: number,
 ): Promise<ExecutionKey[]> {
-  // What may be skipped takes nobody's place: the device would be left with neither.
+  // A command that skips offline devices supersedes nothing: the device could be left with neither.
   const newer = commands.flatMap(({ id: command, target, collapseKey, offline }) =>
     collapseKey === null || offline !== 'queue'
       ? []

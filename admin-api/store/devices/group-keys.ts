@@ -1,4 +1,4 @@
-/** Keys of groups for secret commands, and when they go stale: in the statement that lets a device leave. */
+/** Keys of groups for secret commands. They go stale in the statement that lets a device leave. */
 import { sql } from 'kysely';
 import { groupsOnPath } from '../../group-path.ts';
 import type { GroupKeyTable } from '../sql/schema.ts';
@@ -7,7 +7,7 @@ import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import type { GroupKeyName, GroupKeys, StoredGroupKey } from '../store.ts';
 
 const NAME = { group_id: 'text', epoch: 'integer', number: 'integer' } as const;
-/** Longer than a command may wait for its device, and then take. */
+/** Longer than a command may wait for its device and then run. */
 const STALE_KEPT_MS = 40 * 86_400_000;
 
 export class SqlGroupKeys implements GroupKeys {
@@ -23,7 +23,7 @@ export class SqlGroupKeys implements GroupKeys {
     make: (name: GroupKeyName) => string,
   ): Promise<StoredGroupKey> {
     return this.#scope.atomic(async (db) => {
-      // A device that leaves now could get a key that is made now, and would keep it.
+      // Otherwise a device that leaves now could get, and keep, a key that is made now.
       await this.#scope.dialect.lock(db, 'groupKeys');
       const newest = await newestOf(db, group, epoch);
       if (newest && newest.stale_at === null) return toKey(newest);
@@ -64,8 +64,8 @@ export class SqlGroupKeys implements GroupKeys {
 }
 
 /**
- * Whoever was in these groups may hold their keys: the next command to each gets a new one. Groups that are
- * on `stays`, a path, as well are not left.
+ * Marks the keys of these groups as stale: the next command to each gets a new one. Skips groups that are
+ * also on the path `stays`, because the device does not leave them.
  */
 export async function staleKeys(dialect: SqlDialect, db: Database, path: string, stays = ''): Promise<void> {
   await dialect.lock(db, 'groupKeys');
@@ -80,7 +80,7 @@ export async function staleKeys(dialect: SqlDialect, db: Database, path: string,
     .execute();
 }
 
-/** The device leaves all its groups, or those that are not above `to`. */
+/** For a device that leaves all its groups, or those that are not above `to`. */
 export async function deviceLeaves(
   dialect: SqlDialect,
   db: Database,

@@ -10,7 +10,7 @@ import { inSubtree, searchPattern, searchText } from '../sql/text-filters.ts';
 import type { Groups } from '../store.ts';
 import { staleKeys } from './group-keys.ts';
 
-/** A device is told its groups in one list of that length. */
+/** A membership lists at most this many groups. */
 const DEPTH_MAX = LIMITS.gateways;
 
 export class SqlGroups implements Groups {
@@ -120,7 +120,7 @@ export class SqlGroups implements Groups {
         .executeTakeFirstOrThrow();
       if (depth - depthOf(group.path) + 1 + depthOf(parent.path) > DEPTH_MAX) throw tooDeep();
       const path = `${parent.path}${id}/`;
-      // Every device below leaves the groups above that are not above any more.
+      // Every device below leaves the groups that are no longer above it.
       await staleKeys(this.#scope.dialect, db, group.path, path);
       await sql`
         update groups set path = ${path} || substr(path, ${sql.lit(group.path.length + 1)}),
@@ -156,12 +156,12 @@ export class SqlGroups implements Groups {
   }
 }
 
-/** The group's row; for callers that put something into it, who must not do so while it is being deleted. */
+/** Throws `Problem('unknown-reference')` if the group does not exist. Callers put something into it. */
 export async function requireGroup(db: Database, id: string): Promise<void> {
   if ((await find(db, id)) === undefined) throw new Problem('unknown-reference', `there is no group ${id}`);
 }
 
-/** Among the groups directly in `parentId`, `except` itself. */
+/** Checks the groups directly in `parentId`, `except` itself. */
 async function requireFreeName(db: Database, parentId: string, name: string, except = ''): Promise<void> {
   const twin = await db
     .selectFrom('groups')

@@ -38,7 +38,7 @@ export class SqlRefusedKeys implements RefusedKeys {
   }
 }
 
-/** `split`: no key that the device had enrols any more. Otherwise they may, as it is a device no longer. */
+/** `split`: no key of the device may enrol again. Otherwise all may, because the device no longer exists. */
 export async function releaseKeys(
   db: Database,
   device: string,

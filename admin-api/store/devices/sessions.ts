@@ -1,8 +1,8 @@
-/** How a report of a session changes what is recorded of a device. Pure. */
+/** Computes how a report about a session changes the stored device. Pure. */
 import type { DeviceTable } from '../sql/schema.ts';
 import type { SessionChange } from '../store.ts';
 
-/** The columns a report may change, and the key. */
+/** The columns that a report may change, and the key. */
 export const SESSION_COLUMNS = {
   id: 'text',
   session: 'integer',
@@ -19,7 +19,7 @@ export const SESSION_COLUMNS = {
   close_reason: 'text',
 } as const;
 
-/** The new row, or `null` when the report is late or repeated and changes nothing. */
+/** The new row; `null` if the report is late or repeated and changes nothing. */
 export function sessionApplied(row: DeviceTable, report: SessionChange): DeviceTable | null {
   let next: DeviceTable | null = null;
   const { connected, disconnected } = report;
@@ -38,8 +38,7 @@ export function sessionApplied(row: DeviceTable, report: SessionChange): DeviceT
     };
   }
   const seen = next ?? row;
-  // A session that ended already and is reported once more (its worker was taken for lost) only fills in why
-  // it ended.
+  // If an ended session is reported again, because its worker seemed lost, only the reason is filled in.
   const known = seen.session === report.session && seen.connected === 0 && seen.close_code !== null;
   if (disconnected !== undefined && report.session >= seen.session && !known) {
     next = {

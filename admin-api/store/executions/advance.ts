@@ -1,4 +1,4 @@
-/** What devices reported, applied to the recorded executions: one read, one write for a whole batch. */
+/** Applies devices' reports to stored executions: one read and one write for a whole batch. */
 import { sql } from 'kysely';
 import { ByExecution } from '../by-execution.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
@@ -25,8 +25,8 @@ const MOVE_COLUMNS = {
 } as const;
 
 /**
- * Most reports move an open execution further, and one statement that says so on condition does it. Only what
- * is left is read: repetitions, reports that come late, another end than the recorded one.
+ * Most reports move an open execution forward, which one conditional statement does. Only the others are
+ * read: repetitions, late reports, and ends that differ from the stored one.
  */
 export async function advanceExecutions(
   db: Database,
@@ -53,9 +53,7 @@ function without(reports: readonly Advance[], moved: readonly Advance[]): readon
   return reports.filter((report) => !done.has(report));
 }
 
-/**
- * What was returned for an execution that is not open is not kept: long data is not even made into text then.
- */
+/** Data for executions that are not open is not kept, so long data is not turned into text either. */
 async function leaveOutUnwanted(
   db: Database,
   dialect: SqlDialect,
@@ -72,7 +70,7 @@ async function leaveOutUnwanted(
   for (const report of long) if (!open.has(keyOf(report))) delete report.data;
 }
 
-/** What `advanced` says of an open execution in an earlier state; returns the reports that found one. */
+/** Moves open executions in an earlier state forward; returns the reports that found one. */
 async function moveForward(
   db: Database,
   dialect: SqlDialect,
@@ -151,9 +149,7 @@ async function advanceOthers(
   return { changed, current: current(reports, before, after), late };
 }
 
-/**
- * What the devices may be told: their result is recorded, or their execution has ended or is not known here.
- */
+/** The answers to devices: their result is stored, or their execution has ended or is unknown. */
 function current(
   reports: readonly Advance[],
   before: ReadonlyMap<string, AdvanceRow>,

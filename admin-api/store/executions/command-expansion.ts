@@ -1,4 +1,4 @@
-/** Making the execution rows of a command, a page of devices at a time. */
+/** Inserts the execution rows of a command, one page of devices at a time. */
 import { sql } from 'kysely';
 import type { CommandTable } from '../sql/schema.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
@@ -12,10 +12,7 @@ interface Picked {
   blocked_at: number | null;
 }
 
-/**
- * Groups with at most this many devices are read through the index on groups and sorted; larger ones in id
- * order.
- */
+/** Groups of up to this size are read through the index on groups and sorted; larger ones in id order. */
 const SMALL_GROUP = 5_000;
 const ID = { id: 'text' } as const;
 const DEVICE = { device: 'text' } as const;
@@ -36,7 +33,7 @@ export async function expandCommand(
   }
   const page = await pick(db, dialect, command, limit);
   const { queued, sent } = await insertRows(db, dialect, command, page.devices, routes, now);
-  // What may be skipped takes nobody's place: the device would be left with neither.
+  // A command that skips offline devices supersedes nothing: the device could be left with neither.
   const supersedes = command.collapse_key !== null && command.offline === 'queue';
   const superseded = supersedes ? await supersedeOlder(db, dialect, command, queued, now) : [];
   await db
@@ -80,7 +77,7 @@ function byId(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Devices deleted since the command was accepted get no row. */
+/** Devices that were deleted since the command was accepted get no row. */
 async function pickListed(
   db: Database,
   dialect: SqlDialect,
@@ -106,14 +103,13 @@ async function pickGroup(
 ): Promise<PickedPage> {
   const groups = sql`select g.id from groups g join groups top on top.id = ${group}
     where g.path >= top.path and g.path < substr(top.path, 1, length(top.path) - 1) || '0'`;
-  // Who enrols while a large group is laid out may be among them. No clock says who came first: clocks step,
-  // and servers differ.
+  // A device that enrols while a large group expands may be included. No clock could say what came first:
+  // clocks step, and servers differ.
   const rest = sql`d.id > ${command.expand_cursor}`;
   const some = await sql<{ n: number }>`
     select count(*) as n from (select 1 from devices d
       where d.group_id in (${groups}) and ${rest} limit ${sql.lit(SMALL_GROUP + 1)}) as sample`.execute(db);
-  // `coalesce` keeps the databases from collecting a large group through its index and sorting it for every
-  // page.
+  // Without `coalesce` the databases would collect a large group through its index and sort it for each page.
   const large = (some.rows[0]?.n ?? 0) > SMALL_GROUP;
   const groupId = large ? sql`coalesce(d.group_id, '')` : sql`d.group_id`;
   const { rows: left } = await sql<Picked>`
@@ -189,10 +185,7 @@ async function supersedeOlder(
   return supersede(db, dialect, rows, now);
 }
 
-/**
- * queued -> superseded, for those still queued and never sent; those that were sent once end so a little
- * later.
- */
+/** queued -> superseded, for those still queued and never sent; those that were sent once end a bit later. */
 export async function supersede(
   db: Database,
   dialect: SqlDialect,

@@ -1,4 +1,4 @@
-/** What the ledger has to end, by the index that tells what is next. */
+/** Executions that the ledger has to end, read through the index that orders them by time. */
 import { sql } from 'kysely';
 import { endCauseOf } from '../end-causes.ts';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
@@ -15,13 +15,13 @@ interface Row extends ExecutionKey {
   connected_at: number | null;
 }
 
-/** Of devices that are connected, through whom and since when. */
+/** The session of a connected device: through which incarnation, and since when. */
 const COLUMNS = sql`e.command_id as command, e.device_id as device, e.state, e.attempts, e.ending,
   e.incarnation as through, d.incarnation, d.connected_at`;
 const SESSION = sql`left join devices d on d.id = e.device_id and d.connected = 1`;
 
 export async function nextDue(db: Database, expiredUpTo: number): Promise<number | null> {
-  // The conditions are those of the partial indices, word by word: SQLite asks for that.
+  // The conditions repeat those of the partial indices literally, because SQLite needs that.
   const { rows } = await sql<{ at: number | null }>`
     select min(at) as at from (
       select min(finish_by) as at from executions where state in (2, 3) and finish_by > 0
@@ -57,8 +57,7 @@ export async function dueExecutions(
 }
 
 /**
- * Past the deliver-by time of their commands: the rest of the command of `after`, then the commands that come
- * after it.
+ * Executions past their command's deliver-by time: the rest of the command of `after`, then later commands.
  */
 async function undelivered(
   db: Database,
@@ -74,7 +73,7 @@ async function undelivered(
     where c.finished_at is null and c.expires_at > ${expiredUpTo} and c.expires_at < ${before}`;
   const rows: Row[] = [];
   if (after !== null) {
-    // Each place in an index of its own: no index spans commands and executions.
+    // Two statements, because no index spans commands and executions.
     const rest = sql<Row>`${select} and c.id = ${after.command} and e.command_id = ${after.command}
       and e.device_id > ${after.device} order by e.device_id limit ${limit}`;
     rows.push(...(await rest.execute(db)).rows);

@@ -1,4 +1,4 @@
-/** EndCause and marking executions (`end-causes.ts`) in SQL. */
+/** Ends or marks executions (`end-causes.ts`) in SQL. */
 import { sql } from 'kysely';
 import { END_CAUSES, type EndCause, LASTING, markable } from '../end-causes.ts';
 import { bulkUpdate } from '../sql/bulk-update.ts';
@@ -7,14 +7,14 @@ import { FIRST_FINAL_CODE, stateCode } from '../sql/state-codes.ts';
 import type { ExecutionKey } from '../store.ts';
 import { EXECUTION_KEY } from './rows.ts';
 
-/** For the statement that moves an execution to the state `code`: whether it stays marked. */
+/** SQL for a move to the state `code`: whether the execution stays marked. */
 export function staysMarked(code: ReturnType<typeof sql>) {
   return sql`${code} < ${sql.lit(FIRST_FINAL_CODE)} and e.ending >= ${sql.lit(LASTING)}`;
 }
 
 /**
- * `ended`: they were never sent. `marked`: they were, in a state that the mark counts for. The others are
- * left alone.
+ * `ended`: executions that were never sent. `marked`: executions that were sent and are in a state that the
+ * mark applies to. Others are left alone.
  */
 export async function endOrMark(
   db: Database,

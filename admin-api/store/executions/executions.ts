@@ -29,23 +29,17 @@ const DEVICE_SESSION = { device: 'text', session: 'integer' } as const;
 const SENT_COLUMNS = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
 
 const KEY_IN_ROWS = { command_id: 'command', device_id: 'device' } as const;
-/**
- * As the partial indices of open executions say it; SQLite uses them only where it reads these very words.
- */
+/** The condition of the partial indices on open executions: SQLite uses them only for this very text. */
 const OPEN = sql`e.state < 10`;
 const KEY_OF_E = sql`e.command_id as command, e.device_id as device`;
 
-/**
- * Queued executions one statement of `connectedWithQueued` looks at; between statements others get their
- * turn.
- */
+/** One statement of `connectedWithQueued` reads this many executions; other work runs between statements. */
 const SWEEP_ROWS = 5_000;
 
 type WithState = ExecutionKey & { state: ExecutionState };
 
 /**
- * States are written out in SQL and not bound: SQLite uses a partial index only when it sees the index's own
- * condition.
+ * SQL here spells out states instead of binding them: SQLite uses a partial index only for its own condition.
  */
 export class SqlExecutions implements Executions {
   readonly #scope: Scope;
@@ -63,7 +57,7 @@ export class SqlExecutions implements Executions {
     });
   }
 
-  /** Of one command in the order of device ids; otherwise newest command first. */
+  /** Executions of one command are ordered by device id; otherwise the newest command comes first. */
   list(filter: ExecutionFilter, { limit, cursor }: PageRequest, withData = false): Promise<Page<Execution>> {
     const { command, device, state, finished } = filter;
     const last = readCursor(cursor, ['text', 'text']);
@@ -91,8 +85,8 @@ export class SqlExecutions implements Executions {
 
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions> {
     return this.#scope.once(async (db) => {
-      // One more than a device has room for, and the first of a device without room, tell that something is
-      // held back. The states are 0, queued, and 1, sent: their sum is how many are sent.
+      // Reads one more than a device has room for, and the first of a device without room, to learn whether
+      // something is held back. States are 0 (queued) and 1 (sent), so their sum is how many are sent.
       const { rows } = await sql<QueuedExecution & { place: number; room: number }>`
         select q.command, q.device, c.expires_at as "expiresAt", c.collapse_key as "collapseKey",
           q.place, q.room
@@ -162,7 +156,7 @@ export class SqlExecutions implements Executions {
         select ${KEY_OF_E}, e.session from ${this.#scope.dialect.rowsOf(DEVICE_SESSION, rows)}
         join executions e
           on e.device_id = r.device and ${OPEN} and e.state = 1 and e.session <= r.session`.execute(db);
-      // Sent again through a newer session since it was read: that one must be left alone.
+      // Leaves alone executions that were sent again through a newer session since the read.
       const requeued = await bulkUpdate(db, this.#scope.dialect, {
         table: 'executions',
         columns: KEY_AND_SESSION,
@@ -340,7 +334,7 @@ export class SqlExecutions implements Executions {
     });
   }
 
-  /** A newer command that was itself canceled or expired takes nobody's place. */
+  /** A newer command that was canceled or has expired supersedes nothing. */
   supersedeStale(devices: readonly string[], at: number): Promise<ExecutionKey[]> {
     return this.#scope.atomic(async (db) => {
       const { rows } = await sql<ExecutionKey>`

@@ -1,4 +1,4 @@
-/** Execution rows: what they look like outside, and how a report moves one. Pure. */
+/** Execution rows: converts them to records, and computes how a report changes one. Pure. */
 import type { CommandType } from '../../../protocol/command-types.ts';
 import type { FinalState } from '../../../protocol/index.ts';
 import { endCauseOf, LASTING } from '../end-causes.ts';
@@ -10,8 +10,7 @@ import type { Advance } from '../store.ts';
 export const EXECUTION_KEY = { command: 'text', device: 'text' } as const;
 
 /**
- * What a report may change. `data_json` is `null` unless it is given now: what is recorded is not read for
- * it.
+ * The columns a report may change. `data_json` is `null` unless new data came: the stored data is not read.
  */
 export const ADVANCE_COLUMNS = {
   ...EXECUTION_KEY,
@@ -37,8 +36,7 @@ export type AdvanceRow = Pick<ExecutionTable, Exclude<keyof typeof ADVANCE_COLUM
 export function advanced(row: AdvanceRow, report: Advance): AdvanceRow {
   const code = stateCode(report.state);
   if (row.state >= FIRST_FINAL_CODE) {
-    // The device repeats its result until it is told that the ledger has it; only another end than the known
-    // is news.
+    // A device repeats its result until the ledger confirms it; only a different end is news.
     if (code < FIRST_FINAL_CODE || code === row.state || row.late_state !== null) return row;
     return {
       ...row,
@@ -53,7 +51,7 @@ export function advanced(row: AdvanceRow, report: Advance): AdvanceRow {
     finish_by: row.finish_by ?? report.finishBy,
   };
   const further = code > row.state;
-  // Of two reports in the same state the later one knows the progress better.
+  // Of two reports in the same state, the later one has the newer progress.
   const current = code >= row.state;
   const next: AdvanceRow = {
     ...row,
@@ -73,7 +71,7 @@ export function advanced(row: AdvanceRow, report: Advance): AdvanceRow {
   return next;
 }
 
-/** The mark of a row that moves to the state `code`. */
+/** The mark of a row after it moves to the state `code`. */
 function marksAfter(row: Pick<ExecutionTable, 'ending' | 'as_of'>, code: number) {
   const stays = code < FIRST_FINAL_CODE && row.ending !== null && row.ending >= LASTING;
   return { ending: stays ? row.ending : null, as_of: stays ? row.as_of : null };
@@ -86,12 +84,12 @@ export type JoinedExecution = ExecutionTable & {
   secret: 0 | 1;
 };
 
-/** Whether a late end was with the gateway by the moment as of which the ledger gave another. */
+/** Whether the gateway had a late end by the moment as of which the ledger had ended the execution. */
 export function lateInTime({ as_of, late_at }: Pick<ExecutionTable, 'as_of' | 'late_at'>): boolean {
   return as_of !== null && late_at !== null && late_at <= as_of;
 }
 
-/** What a secret command returned is text: encrypted. */
+/** The data of a secret command is encrypted text. */
 function dataOf({ secret, data_json }: JoinedExecution): Pick<Execution, 'data' | 'secret'> {
   const data = data_json === null ? null : JSON.parse(data_json);
   return secret === 1 ? { data: null, secret: data } : { data };

@@ -1,7 +1,4 @@
-/**
- * Executions that are recorded as sent from their first moment: one row written in place of one written and
- * changed.
- */
+/** Executions that are inserted as sent, which saves an update of the row. */
 import { sql } from 'kysely';
 import type { Database, SqlDialect } from '../sql/sql-dialect.ts';
 import type { ExecutionKey, Routes } from '../store.ts';
@@ -10,7 +7,7 @@ import { EXECUTION_KEY } from './rows.ts';
 const DEVICE = { device: 'text' } as const;
 const SENT = { ...EXECUTION_KEY, incarnation: 'text', session: 'integer' } as const;
 
-/** Those of `devices` to which nothing is queued or sent: what is sent to them now overtakes nothing. */
+/** Those of `devices` with nothing queued or sent: an execution that is sent now overtakes nothing. */
 export async function withNothingWaiting(
   db: Database,
   dialect: SqlDialect,
@@ -28,7 +25,7 @@ export async function withNothingWaiting(
   return new Set(rows.map((row) => row.device));
 }
 
-/** Every device has a route. */
+/** Every device must have a route. */
 export async function insertSent(
   db: Database,
   dialect: SqlDialect,

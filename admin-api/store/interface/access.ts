@@ -4,9 +4,9 @@ import type { ApiToken, AuditEntry, EnrolmentToken, Page, PageRequest, Role, Tim
 export interface EnrolmentTokens {
   create(token: EnrolmentToken): Promise<void>;
   list(page: PageRequest): Promise<Page<EnrolmentToken>>;
-  /** Whatever its state. */
+  /** In any state. */
   get(id: string): Promise<EnrolmentToken | null>;
-  /** Takes one use if the token is neither revoked, expired nor used up; tells why not. */
+  /** Takes one use unless the token is revoked, expired or used up; says why it did not. */
   use(
     id: string,
     now: number,
@@ -21,7 +21,7 @@ export interface ApiTokens {
   revoke(id: string, at: number): Promise<boolean>;
   /** Whether a usable token of that role exists. */
   any(role: Role, now: number): Promise<boolean>;
-  /** Until the transaction ends nobody else gets here: for servers that make the first token at once. */
+  /** Locks until the transaction ends, for servers that create the first token at the same time. */
   lockFirst(): Promise<void>;
   touch(id: string, at: number): Promise<void>;
 }

@@ -6,7 +6,7 @@ export interface NewCommand extends Omit<Command, 'expanded' | 'cancelRequestedA
   idempotency?: { key: string; bodyHash: Uint8Array };
 }
 
-/** The span is of `issuedAt`. */
+/** The time span applies to `issuedAt`. */
 export interface CommandFilter extends TimeSpan {
   type?: string;
   /** `open`: not every execution is final. */
@@ -16,23 +16,21 @@ export interface CommandFilter extends TimeSpan {
 }
 
 /**
- * The idempotency key was accepted before from the same creator, for the command named: `existing` with the
- * same body, `conflict` with another one.
+ * The same creator used the idempotency key before, for the named command: `existing` with the same body,
+ * `conflict` with another one.
  */
 export type KeyInUse = { existing: string } | { conflict: string };
 
-/**
- * Through which worker and session each device can be reached now; who is not named cannot, or has no room.
- */
+/** The worker and session through which each device can be reached now; absent: none, or no room. */
 export type Routes = ReadonlyMap<string, { incarnation: string; session: number }>;
 
 export interface Commands {
   create(command: NewCommand): Promise<{ created: true } | KeyInUse>;
   /**
-   * `create` and `expand` of commands that name their devices, in one go: for each either the devices it is
-   * queued for, those it is sent to, and for how many it was canceled at once, or why it was not made: the
-   * devices that are not recorded, or else an idempotency key in use, be it by one earlier in the list. A
-   * device that two of the commands name is sent neither.
+   * Creates and expands commands that name their devices, all at once. For each, returns the devices for
+   * which it is queued, those to which it is sent, and for how many it was canceled at once. Or it returns
+   * why the command was not created: unknown devices, or an idempotency key in use, even by an earlier one in
+   * the list. A device that two of the commands name is sent neither.
    */
   createListed(
     commands: readonly (NewCommand & { target: { devices: string[] } })[],
@@ -46,16 +44,15 @@ export interface Commands {
   getMany(ids: readonly string[]): Promise<Command[]>;
   list(filter: CommandFilter, page: PageRequest): Promise<Page<Command>>;
   counts(ids: readonly string[]): Promise<Map<string, StateCounts>>;
-  /** Commands whose executions do not all have rows yet, oldest first. */
+  /** Commands that are not fully expanded, oldest first. */
   unexpanded(limit: number): Promise<string[]>;
   /**
-   * Makes the next `limit` execution rows of a command, in device id order, in one transaction with its
-   * cursor: queued, sent at once when the device has a route and nothing queued or sent, so that nothing is
-   * overtaken (`markSent` says what that means), or canceled at once when the command was canceled or the
-   * device is blocked. With a collapse key, and unless it is skipped where a device is offline, supersedes
-   * queued executions of older commands with the same key on these devices. Two servers calling at once do
-   * not make a row twice. `queued` and `sent` are the devices with such a row now; `superseded` those
-   * superseded.
+   * Inserts the next `limit` execution rows of a command, ordered by device id, in one transaction with its
+   * cursor. A row is canceled if the command was canceled or the device is blocked. It is sent if the device
+   * has a route and nothing queued or sent that it could overtake (see `markSent`). Otherwise it is queued.
+   * A collapse key supersedes queued executions of older commands with the same key on these devices, unless
+   * the command skips offline devices. Two servers that call at once insert no row twice. `queued` and `sent`
+   * are the devices with such a row now; `superseded` are the superseded executions.
    */
   expand(
     id: string,
@@ -69,22 +66,22 @@ export interface Commands {
     done: boolean;
   }>;
   /**
-   * Devices that `expand` with the same `limit` would make rows for now, or once it has come to the device
-   * `after`, to find their routes; somebody else may be faster.
+   * Devices for which `expand` with the same `limit` would insert rows now, or once it has reached the device
+   * `after`. For looking up their routes; another server may be faster.
    */
   nextToExpand(id: string, limit: number, after?: string): Promise<string[]>;
-  /** `false` for a command that is unknown or finished; asked again, the first time stays recorded. */
+  /** `false` if the command is unknown or finished; a repeated request keeps the first time. */
   requestCancel(id: string, at: number): Promise<boolean>;
   /**
-   * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns which.
-   * `free` leaves out those that another transaction is changing, so that it waits for nobody.
+   * Sets `finishedAt` of those among `ids` that are expanded and have no open execution; returns them. `free`
+   * skips those that another transaction is changing, so that it never waits.
    */
   finishIfDone(ids: readonly string[], at: number, only?: 'free'): Promise<string[]>;
   /**
-   * Open commands, for the sweep that catches what `finishIfDone` missed; each call goes on where the one
-   * before ended, and starts again after a page that was not full.
+   * Open commands, for the sweep that finds what `finishIfDone` missed. Each call continues where the
+   * previous one ended, and starts over after a page that was not full.
    */
   openIds(limit: number): Promise<string[]>;
-  /** Deletes finished commands with their executions that finished before then; returns how many. */
+  /** Deletes commands that finished before then, with their executions; returns how many. */
   prune(finishedBefore: number, limit: number): Promise<number>;
 }

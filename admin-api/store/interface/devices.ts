@@ -4,32 +4,29 @@ import type { Copies, Device, Page, PageRequest } from '../records.ts';
 
 export type SecretGenerations = Pick<Device, 'generation' | 'offered'>;
 
-/**
- * A device that was deleted, or moved to another installation; `revision` is that of the membership that
- * says so.
- */
+/** A device that was deleted or moved to another installation; its last membership has this `revision`. */
 export interface DeletedDevice {
   id: string;
   revision: number;
   to?: OtherInstallation;
 }
 
-/** Devices that were deleted: each is told so, signed, when it comes back within a bounded time. */
+/** Deleted devices. A device that returns within a bounded time gets a signed membership that says so. */
 export interface DeletedDevices {
   ofIds(ids: readonly string[]): Promise<DeletedDevice[]>;
-  /** In the order of their ids. */
+  /** Ordered by id. */
   scan(after: string, limit: number): Promise<DeletedDevice[]>;
-  /** Forgets those deleted before, the earliest first, `limit` at most; resolves with their ids. */
+  /** Forgets at most `limit` devices that were deleted before, earliest first; resolves with their ids. */
   forget(before: number, limit: number): Promise<string[]>;
 }
 
-/** Public keys that nobody enrols with. Those of devices that were split stay for good. */
+/** Public keys that nobody may enrol with. Those of split devices stay for good. */
 export interface RefusedKeys {
   /** `rotated`: its device has another key; `split`: two programs used it; `null`: it may enrol. */
   why(publicKey: Uint8Array): Promise<'rotated' | 'split' | null>;
-  /** The device had this key before. Of those the newest `keep` stay, until the device is deleted. */
+  /** Records an earlier key of the device. The newest `keep` stay until the device is deleted. */
   rotated(device: string, publicKey: Uint8Array, at: number, keep: number): Promise<void>;
-  /** When the device changed its key since then, the latest first. */
+  /** When the device has changed its key since, latest first. */
   rotations(device: string, since: number): Promise<number[]>;
 }
 
@@ -37,7 +34,7 @@ export interface StatusReport {
   device: string;
   policy?: string;
   compliance?: Compliance;
-  /** When the gateway heard it, milliseconds since the Unix epoch. */
+  /** When the gateway received it, milliseconds since the Unix epoch. */
   at: number;
 }
 
@@ -93,18 +90,15 @@ export interface Devices {
     publicKey: Uint8Array;
     createdAt: number;
   }): Promise<void>;
-  /** By an operator: from then on its own name for itself does not count. */
+  /** Renames the device for an operator; from then on, names that it gives itself do not count. */
   rename(id: string, name: string): Promise<void>;
   /**
-   * Names that devices give themselves, where no operator named them. Resolves with those that were changed.
+   * Takes names that devices give themselves, unless an operator named them. Resolves with the changed ones.
    */
   applyNames(
     rows: readonly { device: string; name: string }[],
   ): Promise<{ device: string; name: string; before: string }[]>;
-  /**
-   * Counts a session that a copy of the device ended; after an hour without any it starts from one. Resolves
-   * with them.
-   */
+  /** Counts sessions that a copy ended; an hour without any resets the count. Resolves with the devices. */
   applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
   /** Grows the membership revision. */
   move(id: string, groupId: string): Promise<void>;
@@ -112,74 +106,65 @@ export interface Devices {
   setPublicKey(id: string, publicKey: Uint8Array): Promise<void>;
   /** Grows the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
-  /** Of those of these devices that have another secret than their first, or were given one. */
+  /** The secrets of those devices that have, or were given, another one than their first. */
   generations(ids: readonly string[]): Promise<Map<string, SecretGenerations>>;
-  /** Gives a device the next secret after the one that it says it has. */
+  /** Offers a device the secret that follows the one it says it has. */
   offerSecret(id: string, has: number): Promise<void>;
-  /** These devices have used the secret of this generation: the one before counts no more. */
+  /** Records that devices used the secret of this generation: the previous one is no longer valid. */
   takeSecrets(rows: readonly { id: string; generation: number }[]): Promise<void>;
   /**
-   * Its executions stay recorded, and so does that it was deleted, or moved `to` another installation.
-   * `refuseKey`: no key that it ever had is to enrol again.
+   * Keeps its executions, and the record that it was deleted or moved `to` another installation.
+   * `refuseKey`: none of its keys may enrol again.
    */
   delete(id: string, at: number, how?: { to?: OtherInstallation; refuseKey?: boolean }): Promise<boolean>;
   setCopies(id: string, copies: Copies, clonedAt: number | null): Promise<void>;
-  /** Nothing is known of copies any more. */
+  /** Forgets what is known about copies. */
   forgetCopies(id: string): Promise<void>;
-  /** Ids of the cloned ones. */
+  /** Ids of cloned devices. */
   cloned(): Promise<string[]>;
   /**
-   * Applies connects and disconnects. A connect counts only when its session is larger than the one on
-   * record, a disconnect when it is at least as large, so late and repeated reports change nothing.
-   * `connected`: devices that have a newer session now, also those recorded as connected before;
-   * `disconnected`: devices that had one and have none now.
+   * Applies connects and disconnects. A connect counts only if its session is larger than the stored one, a
+   * disconnect if it is at least as large. So late and repeated reports change nothing. `connected`: devices
+   * that now have a newer session, even if they were connected before. `disconnected`: devices that had a
+   * session and now have none.
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
   /**
-   * What devices said of themselves at `at`; an earlier report than the one stored changes nothing. Returns
-   * the devices of which something changed.
+   * Stores what devices reported about themselves at `at`; a report older than the stored one changes
+   * nothing. Returns the devices that changed.
    */
   applyStatus(rows: readonly StatusReport[]): Promise<string[]>;
-  /**
-   * What devices measured, with the text that balancing counts them by. Rows that say the same already are
-   * not written.
-   */
+  /** Stores what devices measured, with the text by which balancing counts them. Skips unchanged rows. */
   applyMeasures(
     rows: readonly { device: string; near: string; measured: MeasuredGateway[] }[],
   ): Promise<void>;
-  /** Incarnations that devices are recorded as connected through. */
+  /** Incarnations through which devices are recorded as connected. */
   incarnations(): Promise<string[]>;
-  /** Devices recorded as connected through that incarnation, marked disconnected; at most `limit`. */
+  /** Marks at most `limit` devices as disconnected that are connected through this incarnation. */
   disconnectIncarnation(incarnation: string, at: number, limit: number): Promise<string[]>;
-  /** For projecting the directory: devices with an id above `after`, with the path of their group. */
+  /** For the directory: devices with an id above `after`, with the path of their group. */
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
-  /** Where these devices belong, and where they last connected. */
+  /** The groups of these devices, and where they last connected. */
   places(ids: readonly string[]): Promise<DevicePlace[]>;
-  /**
-   * Devices recorded as connected, by their own group, gateway and what they measured; `groupPath` is that of
-   * the group.
-   */
+  /** Counts connected devices by their own group, gateway and measurements; `groupPath` is the group's. */
   placements(): Promise<
     { groupId: string; groupPath: string; gateway: string; near: string; devices: number }[]
   >;
   /**
-   * Ids above `after`, in order, of devices connected to the gateway, no later than `before`, that are in
-   * this very group and measured alike.
+   * Ids above `after`, in order, of devices that connected to the gateway no later than `before`, are
+   * directly in this group, and measured alike.
    */
   connectedIn(
     gateway: string,
     of: { groupId: string; near: string },
     page: { after: string; before: number; limit: number },
   ): Promise<string[]>;
-  /** Enrolled devices by their own group; groups without any are left out. */
+  /** Counts enrolled devices by their own group; leaves out groups without any. */
   countByGroup(): Promise<{ groupId: string; groupPath: string; devices: number }[]>;
   /** Devices connected per gateway. */
   connectedByGateway(): Promise<Record<string, number>>;
-  /**
-   * Devices whose last session was on that gateway, ended by being told to go elsewhere, and that are nowhere
-   * since.
-   */
+  /** Devices that the gateway sent elsewhere at the end of their last session, and that have not arrived. */
   sentAwayFrom(gateway: string, since: number): Promise<number>;
 }

@@ -16,11 +16,11 @@ export interface QueuedExecution extends ExecutionKey {
 
 export interface QueuedExecutions {
   due: QueuedExecution[];
-  /** Devices that have more queued than they have room for. */
+  /** Devices with more queued executions than they have room for. */
   heldBack: string[];
 }
 
-/** What devices said of one execution in one batch of receipts, reduced to the furthest state. */
+/** What one batch of receipts reports about an execution, reduced to the furthest state. */
 export interface Advance extends ExecutionKey {
   state: ExecutionState;
   ackedAt: number | null;
@@ -31,15 +31,15 @@ export interface Advance extends ExecutionKey {
   note: string | null;
   reason: string | null;
   data?: unknown;
-  /** `data` is what the device sealed, reason included, encrypted. */
+  /** `data` is the encrypted outcome that the device sealed, reason included. */
   secret?: true;
-  /** It takes a while to write `data` down: that is worth a look whether it is wanted. */
+  /** `data` is long: check that it is wanted before turning it into text. */
   longData?: boolean;
-  /** Of an end: the worker that brought it. */
+  /** The worker that brought a final state. */
   worker?: string;
 }
 
-/** The span is of the command's `issuedAt`. */
+/** The time span applies to the command's `issuedAt`. */
 export interface ExecutionFilter extends TimeSpan {
   command?: string;
   device?: string;
@@ -56,22 +56,22 @@ export interface DueExecution extends ExecutionKey {
   /** How often it was sent. */
   attempts: number;
   ending: EndCause | null;
-  /** The session the device has, as far as is known. */
+  /** The device's current session, as far as is known. */
   session: { incarnation: string; since: number } | null;
-  /** The incarnation it was last sent through. */
+  /** The incarnation through which it was last sent. */
   through: string | null;
 }
 
 export interface Executions {
   get(key: ExecutionKey): Promise<Execution | null>;
-  /** `withData`: with what devices returned, which may be long; otherwise `data` is `null`. */
+  /** `withData` includes what devices returned, which may be long; otherwise `data` is `null`. */
   list(filter: ExecutionFilter, page: PageRequest, withData?: boolean): Promise<Page<Execution>>;
   /**
-   * Queued executions of these devices, oldest command first: so many that with those sent and not
-   * acknowledged a device has at most `perDevice`.
+   * Queued executions of these devices, oldest command first. Together with unacknowledged ones, at most
+   * `perDevice` for each device.
    */
   queuedFor(devices: readonly string[], perDevice: number): Promise<QueuedExecutions>;
-  /** Devices recorded as connected that have something queued; the sweep that catches missed wakes. */
+  /** Connected devices with queued executions, for the sweep that makes up for missed wakes. */
   connectedWithQueued(limit: number): Promise<string[]>;
   /**
    * queued -> sent, for those still queued; returns them. Two dispatchers never both get one.
@@ -82,22 +82,22 @@ export interface Executions {
   ): Promise<ExecutionKey[]>;
   /** sent -> queued, for those still sent through that incarnation. */
   requeue(rows: readonly ExecutionKey[], incarnation: string): Promise<ExecutionKey[]>;
-  /** sent -> queued, for whatever was sent to these devices in sessions up to the one given. */
+  /** sent -> queued, for all that was sent to these devices in sessions up to the given one. */
   requeueSessions(rows: readonly { device: string; session: number }[]): Promise<ExecutionKey[]>;
-  /** sent -> queued, for whatever was sent through that incarnation; at most `limit`. */
+  /** sent -> queued, for all that was sent through that incarnation; at most `limit`. */
   requeueIncarnation(incarnation: string, limit: number): Promise<ExecutionKey[]>;
-  /** Sent and not acknowledged, by the incarnation it went through. */
+  /** How many are sent and not acknowledged, by incarnation. */
   sentByIncarnation(): Promise<Map<string, number>>;
-  /** Incarnations that something recorded as sent went through. */
+  /** Incarnations through which executions are recorded as sent. */
   incarnations(): Promise<string[]>;
-  /** sent -> queued, for whatever was sent before then; at most `limit`. */
+  /** sent -> queued, for all that was sent before then; at most `limit`. */
   requeueSentBefore(before: number, limit: number): Promise<ExecutionKey[]>;
   /**
-   * Moves open executions forward, never back: a row whose state is not further than the recorded one
-   * changes nothing but the times and progress that were unknown. On an execution that is already final, a
-   * reported end is kept as `late`. `changed`: rows whose state changed. `current`: for every row with a
-   * final `state` and for every `acked` or `running` row that found the execution final or missing, the state
-   * recorded now (`null`: no such execution). `late`: what is kept as late now.
+   * Moves open executions forward, never back: a row whose state is not further than the stored one only
+   * fills in unknown times and progress. If the execution is already final, a reported end is kept as `late`.
+   * `changed`: rows whose state changed. `current`: the stored state (`null`: no such execution) for every
+   * row with a final `state`, and for every `acked` or `running` row whose execution is final or missing.
+   * `late`: the ends that are kept as late now.
    */
   advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];
@@ -105,8 +105,8 @@ export interface Executions {
     late: { ended: ExecutionState; state: ExecutionState; inTime: boolean }[];
   }>;
   /**
-   * Gives a final state to those still in one of `from`; returns them with the state they were in. `asOf`:
-   * the moment that counted; `at` when absent.
+   * Gives a final state to those still in one of `from`; returns them with their previous state. `asOf`: the
+   * moment that counted; defaults to `at`.
    */
   finish(
     rows: readonly (ExecutionKey & { asOf?: number })[],
@@ -116,9 +116,9 @@ export interface Executions {
     at: number,
   ): Promise<(ExecutionKey & { state: ExecutionState })[]>;
   /**
-   * Ends those that were never sent, as of now, and marks those that were and are in a state that `ending`
-   * counts for: they are sent no more, and are `due` to end as of `at`. An acknowledgement takes the mark
-   * away again, unless it was made by force.
+   * Ends those that were never sent, as of now. Marks those that were sent and are in a state that `ending`
+   * applies to: they are not sent again, and are `due` to end as of `at`. An acknowledgement removes the
+   * mark, unless the cancel is by force.
    */
   end(
     rows: readonly ExecutionKey[],
@@ -126,14 +126,14 @@ export interface Executions {
     at: number,
   ): Promise<{ ended: ExecutionKey[]; marked: ExecutionKey[] }>;
   /**
-   * When the next end is due by any clock; of deliver-by times only those above `expiredUpTo`. Costs three
-   * reads of an index.
+   * When the next end is due by any clock; considers only deliver-by times above `expiredUpTo`. Costs three
+   * index reads.
    */
   nextDue(expiredUpTo: number): Promise<number | null>;
   /**
-   * What is due before then, in the order of its moment, from the one after `after` on: by the finish-by time
-   * (acked, running), the deliver-by time (queued, sent) or because it is marked. Of deliver-by times only
-   * those above `expiredUpTo`; 0 when absent.
+   * Executions due before then, ordered by their moment, starting after `after`: by finish-by time (acked,
+   * running), by deliver-by time (queued, sent), or because they are marked. Considers only deliver-by times
+   * above `expiredUpTo`, which defaults to 0.
    */
   due(
     clock: Clock,
@@ -142,19 +142,19 @@ export interface Executions {
     limit: number,
     expiredUpTo?: number,
   ): Promise<DueExecution[]>;
-  /** Open executions in the order of their devices and commands, from the one after `after` on. */
+  /** Open executions ordered by device and command, starting after `after`. */
   open(
     after: ExecutionKey | null,
     limit: number,
   ): Promise<(ExecutionKey & { state: ExecutionState; ackedAt: number | null })[]>;
-  /** Of those the ones of these devices that were acknowledged before a moment. */
+  /** The same, but only those of these devices that were acknowledged before a moment. */
   ackedBefore(
     devices: readonly string[],
     before: number,
     after: ExecutionKey | null,
     limit: number,
   ): Promise<ExecutionKey[]>;
-  /** Executions of a command in one of these states with a device id above `after`. */
+  /** Executions of a command in one of these states, with a device id above `after`. */
   ofCommand(
     command: string,
     states: readonly ExecutionState[],

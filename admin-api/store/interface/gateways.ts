@@ -1,4 +1,4 @@
-/** Gateways and operators' settings of them. */
+/** Gateways and their settings by operators. */
 import type { Gateway, Page, PageRequest } from '../records.ts';
 
 export interface Gateways {
@@ -7,20 +7,17 @@ export interface Gateways {
   getForChange(name: string): Promise<Gateway | null>;
   list(page: PageRequest): Promise<Page<Gateway>>;
   all(): Promise<Gateway[]>;
-  /** `false` when the name is taken. */
+  /** `false` if the name is taken. */
   create(gateway: Gateway): Promise<boolean>;
-  /** Changes the given settings and grows the revision. */
+  /** Changes the given settings and raises the revision. */
   update(
     name: string,
     change: Partial<Pick<Gateway, 'groupId' | 'runPushServer' | 'port' | 'address' | 'connectionLimit'>>,
     at: number,
   ): Promise<Gateway | null>;
-  /**
-   * Begins (`since`) or ends (`null`) draining and grows the revision; `null` when there was nothing to
-   * change.
-   */
+  /** Begins (`since`) or ends (`null`) a drain and raises the revision; `null` if nothing was to change. */
   setDraining(name: string, since: number | null, at: number): Promise<Gateway | null>;
-  /** Once per drain: `true` for the caller that recorded it, while the revision is still that one. */
+  /** Succeeds once per drain, for one caller, and only while the gateway still has this revision. */
   markDrained(name: string, revision: number, at: number): Promise<boolean>;
   delete(name: string): Promise<boolean>;
 }

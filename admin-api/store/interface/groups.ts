@@ -4,45 +4,44 @@ import type { Group, Page, PageRequest } from '../records.ts';
 
 export interface Groups {
   get(id: string): Promise<Group | null>;
-  /** In a transaction that will change it: nobody else changes it until the transaction ends. */
+  /** Reads and locks it: nobody else changes it until the transaction ends. */
   getForChange(id: string): Promise<Group | null>;
   list(page: PageRequest & { parent?: string; text?: string }): Promise<Page<Group & { devices: number }>>;
-  /** Names are unique among siblings: a name that is taken is a conflict, here and below. */
+  /** Names are unique among siblings: a taken name is a conflict, here and below. */
   create(group: { id: string; parentId: string; name: string; createdAt: number }): Promise<Group>;
   rename(id: string, name: string): Promise<void>;
   /**
-   * Rewrites the paths of the subtree and grows the membership revision of every device in it. `name`: a new
-   * name to arrive with.
+   * Rewrites the subtree's paths, and raises the membership revision of every device in it. `name` renames.
    */
   move(id: string, parentId: string, name?: string): Promise<void>;
-  /** Only an empty group: no subgroups, no devices, no gateway, no usable enrolment token. */
+  /** Refuses a group that has subgroups, devices, a gateway or a usable enrolment token. */
   delete(id: string): Promise<'deleted' | 'not-empty' | 'unknown'>;
 }
 
 export interface StoredGroupKey extends GroupKeyName {
-  /** Encrypted by whoever made it. */
+  /** Encrypted by the caller that made it. */
   sealedKey: string;
 }
 
 /**
- * Keys of groups for secret commands. A key goes stale when a device that may hold it is blocked, deleted or
- * leaves the group, with that change in one transaction.
+ * Keys of groups for secret commands. A key goes stale, in the same transaction, when a device that may hold
+ * it is blocked, is deleted, or leaves the group.
  */
 export interface GroupKeys {
-  /** The newest key of the group in this epoch; a new one, sealed by `make`, where that is stale or none. */
+  /** The newest key of the group in this epoch; if it is stale or missing, a new one that `make` seals. */
   current(
     group: string,
     epoch: number,
     at: number,
     make: (name: GroupKeyName) => string,
   ): Promise<StoredGroupKey>;
-  /** Those there are, stale ones too. */
+  /** The keys that exist, stale ones included. */
   ofNames(names: readonly GroupKeyName[]): Promise<StoredGroupKey[]>;
   /**
-   * To be called first in a transaction in which a device leaves a group: until its end nobody makes or picks
-   * a key, so that the device gets none that outlasts its leaving.
+   * Call this first in a transaction in which a device leaves a group. Until it ends nobody makes or picks a
+   * key, so the device gets none that stays valid afterwards.
    */
   hold(): Promise<void>;
-  /** The keys of all groups of the device go stale: what it holds may be in other hands. */
+  /** Marks the keys of all groups of the device as stale: others may have what it holds. */
   left(device: string): Promise<void>;
 }

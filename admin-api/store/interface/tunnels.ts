@@ -7,11 +7,11 @@ export interface NewTunnel
     Tunnel,
     'id' | 'deviceId' | 'host' | 'port' | 'reason' | 'createdBy' | 'createdAt' | 'expiresAt' | 'end'
   > {
-  /** Absent for one that ends as it begins. */
+  /** Absent for a tunnel that ends as it begins. */
   at: TunnelTurn | null;
 }
 
-/** The span is of `createdAt`. */
+/** The time span applies to `createdAt`. */
 export interface TunnelFilter extends TimeSpan {
   device?: string;
   /** `live`: not ended. */
@@ -19,7 +19,7 @@ export interface TunnelFilter extends TimeSpan {
   createdBy?: string;
 }
 
-/** What a worker said of a tunnel it has or had. Byte counts are totals since the tunnel came to it. */
+/** A worker's report about a tunnel that it has or had. Byte counts are totals since the tunnel arrived. */
 export interface TunnelReport {
   tunnel: string;
   incarnation: string;
@@ -34,15 +34,15 @@ export interface TunnelReport {
 /** What a live tunnel depends on. */
 export interface TunnelDependencies {
   tunnel: Tunnel;
-  /** Of the command that tells the device; `null` when it is not recorded (yet). */
+  /** State of the command that tells the device; `null` if it is not stored (yet). */
   command: { state: ExecutionState; reason: string | null } | null;
-  /** The token it was opened with is revoked, expired or unknown. */
+  /** Whether the token that opened it is revoked, expired or unknown. */
   tokenEnded: boolean;
   device: 'enrolled' | 'blocked' | 'deleted';
 }
 
 export interface Tunnels {
-  /** Refused when as many are live as there may be for this device, or this operator. */
+  /** Refused if this device or this operator already has the most live tunnels allowed. */
   create(
     tunnel: NewTunnel,
     limits: { perDevice: number; perOperator: number },
@@ -54,13 +54,13 @@ export interface Tunnels {
   liveByIncarnation(): Promise<Map<string, number>>;
   /** All live tunnels with what may end them. */
   dependencies(now: number): Promise<TunnelDependencies[]>;
-  /** Goes on at another worker, if it is live and on that turn still; nobody is there yet. */
+  /** Moves a live tunnel to another worker if it is still on that turn; no end has joined there yet. */
   move(id: string, fromTurn: number, to: TunnelTurn, at: number): Promise<Tunnel | null>;
   /**
-   * Takes reports in the order they were made. One of a worker that the tunnel has left counts its bytes and
-   * changes nothing else. `opened` and `ended`: tunnels that are so for the first time; `arrived`: moved ones
-   * that have both ends again, and the incarnation they left; `refused`: at most ten times each. A worker
-   * that got a new incarnation and still has its tunnels is known by its name: `workerOf` tells that of an
+   * Takes reports in the order in which they were made. A report of a worker that the tunnel has left only
+   * counts its bytes. `opened` and `ended`: tunnels that newly are so. `arrived`: moved tunnels that have
+   * both ends again, with the incarnation they left. `refused`: at most ten for each tunnel. A worker with a
+   * new incarnation that still has its tunnels is recognised by its name: `workerOf` gives the name for an
    * incarnation.
    */
   apply(
@@ -73,7 +73,7 @@ export interface Tunnels {
     refused: Tunnel[];
     arrived: { id: string; left: string }[];
   }>;
-  /** Ends those that are live; returns them. `onTurn`: only while it is on that turn. */
+  /** Ends those that are live; returns them. `onTurn`: only if the tunnel is on that turn. */
   end(
     tunnels: readonly { id: string; onTurn?: number; code: string; reason: string }[],
     at: number,

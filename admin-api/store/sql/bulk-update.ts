@@ -1,29 +1,27 @@
-/** One UPDATE for many rows, each with values of its own. */
+/** One UPDATE for many rows, each with its own values. */
 import { type RawBuilder, sql } from 'kysely';
 import { type Columns, type Database, type RowOf, RowValue, type SqlDialect } from './sql-dialect.ts';
 
-/** A column of the rows that are passed, wherever the statement needs it. */
+/** Refers to a column of the passed rows within the statement. */
 type ColumnOf<C extends Columns> = (name: keyof C & string) => RawBuilder<unknown>;
 
 interface BulkUpdate<C extends Columns, R extends RowOf<C>> {
   table: 'executions' | 'devices';
   columns: C;
   rows: readonly R[];
-  /** Columns of the table and the columns of `rows` that name them. */
+  /** Key columns of the table, each with the column of `rows` that has its value. */
   key: Readonly<Record<string, keyof C & string>>;
-  /** The recorded row is named `e`; `r` gives the new values. */
+  /** In the statement `e` is the stored row; `r` gives the new values. */
   set: (r: ColumnOf<C>) => RawBuilder<unknown>;
-  /**
-   * Rows for which this does not hold are left alone; looked at again after waiting for another transaction.
-   */
+  /** Only rows for which this holds are changed; checked again after waiting for another transaction. */
   where: (r: ColumnOf<C>) => RawBuilder<unknown>;
 }
 
 /**
- * Returns those of `rows` that changed something. To be called inside a transaction. SQLite has one writer
- * and runs a prepared statement for each row, at a quarter of what one UPDATE ... FROM costs it. PostgreSQL
- * takes them in one statement, and locks the rows in the order of their key before it changes any, so that
- * two such statements wait for each other instead of deadlocking.
+ * Returns those of `rows` that changed something. Call it inside a transaction. SQLite has one writer and
+ * runs a prepared statement for each row, which costs a quarter of one UPDATE ... FROM. PostgreSQL takes all
+ * rows in one statement. It locks them in the order of their key before it changes any, so that two such
+ * statements wait for each other instead of deadlocking.
  */
 export async function bulkUpdate<C extends Columns, R extends RowOf<C>>(
   db: Database,

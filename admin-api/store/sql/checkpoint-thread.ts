@@ -1,11 +1,8 @@
-/**
- * Copies SQLite's write-ahead log back on a connection of its own, whenever it is told to; `checkpoints.ts`
- * starts it.
- */
+/** Copies SQLite's write-ahead log back on its own connection, on request; `checkpoints.ts` starts it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { DatabaseSync } from '@photostructure/sqlite';
 
-/** What is appended during the first pass takes a second one, a short one. */
+/** A short second pass copies what was appended during the first. */
 const PASSES = 2;
 
 const database = new DatabaseSync(workerData as string);
@@ -20,7 +17,7 @@ parentPort?.on('message', (message: 'checkpoint' | 'close') => {
     // `passive` waits for nobody, and nobody waits for it (sqlite.org/pragma.html#pragma_wal_checkpoint).
     for (let pass = 0; pass < PASSES; pass++) database.exec('pragma wal_checkpoint(passive)');
   } catch {
-    // A full disk, say: the log keeps what is in it, and the next time comes.
+    // For example a full disk: the pages stay in the log until the next request.
   }
   parentPort?.postMessage('done');
 });

@@ -1,12 +1,13 @@
 /**
- * Keeps SQLite's write-ahead log short. A thread copies it back to the database while this connection goes on
- * writing: left to itself SQLite does so inside of a commit, and everybody waits. What was written meanwhile
- * is copied here, which is little; only when all of it is copied does SQLite write the log from its start.
+ * Keeps SQLite's write-ahead log short. By itself SQLite copies the log back inside a commit, and everybody
+ * waits. Here a thread copies it while this connection goes on writing. This connection then copies the
+ * little that was written meanwhile. Only when everything is copied does SQLite write the log from its start
+ * again.
  */
 import { Worker } from 'node:worker_threads';
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
 
-/** So often the length of the log is looked at. */
+/** How often the length of the log is checked. */
 const COMMITS_BETWEEN_LOOKS = 32;
 
 export class Checkpoints {
@@ -17,7 +18,7 @@ export class Checkpoints {
   #thread: Worker | undefined;
   #state: 'waiting' | 'copying' | 'copied' | 'given-up' = 'waiting';
 
-  /** `pages`: how long the log gets before it is copied. */
+  /** `pages`: the length of the log at which it is copied. */
   constructor(database: DatabaseSyncInstance, file: string, pages: number) {
     this.#database = database;
     this.#file = file;
@@ -25,15 +26,15 @@ export class Checkpoints {
   }
 
   /**
-   * To be called after each commit, outside of a transaction. Never throws: what was committed is, also when
-   * a full disk has no room for it.
+   * Call it after each commit, outside a transaction. Never throws: commits stay valid even if a full disk
+   * leaves no room for copying.
    */
   committed(): void {
     try {
       if (this.#state === 'copied') this.#copyRest();
       else if (this.#state === 'waiting' && ++this.#commits % COMMITS_BETWEEN_LOOKS === 0) this.#look();
     } catch {
-      // It stays in the log, and is tried again; SQLite says what is wrong when a commit fails for it.
+      // The pages stay in the log, and copying is tried again. If commits fail, SQLite reports why.
     }
   }
 
@@ -69,7 +70,7 @@ export class Checkpoints {
     thread.on('message', () => {
       this.#state = 'copied';
     });
-    // It did not start: SQLite's own checkpoints go on, at a longer log.
+    // The thread did not start: SQLite's own checkpoints continue, with a longer log.
     thread.on('error', () => {
       this.#state = 'given-up';
     });

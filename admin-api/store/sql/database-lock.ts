@@ -1,7 +1,7 @@
 /**
- * One administration server at a time on a SQLite database: what it keeps in memory of it would be wrong
- * beside another. The lock is one of the operating system's on a file beside the database, held by SQLite
- * itself: it goes with the process, however that ends, and counts between containers that share the folder.
+ * Allows one administration server at a time on a SQLite database, because a second one would make its
+ * in-memory state wrong. SQLite holds the operating system's lock on a file beside the database. The lock
+ * ends with the process, however that ends, and also works between containers that share the folder.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -26,7 +26,7 @@ export class DatabaseLock {
     return path.join(this.#folder, 'pushpoint.lock-owner');
   }
 
-  /** Throws `DatabaseInUse`, naming who holds it. */
+  /** Throws `DatabaseInUse`, which names the holder. */
   take(): void {
     if (this.#held) return;
     const file = new DatabaseSync(path.join(this.#folder, 'pushpoint.lock'));
@@ -55,7 +55,7 @@ export class DatabaseLock {
     held.close();
   }
 
-  /** For people: only the lock itself decides. */
+  /** A description for people; only the lock itself decides. */
   #owner(): string {
     try {
       return readFileSync(this.#ownerFile, 'utf8');

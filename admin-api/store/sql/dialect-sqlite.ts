@@ -24,15 +24,15 @@ import { RowValue, type SqlDialect, storableRows } from './sql-dialect.ts';
 import { storableText } from './storable-text.ts';
 import { LogNotSynced, WriteAheadLog } from './write-ahead-log.ts';
 
-/** How long a statement waits, blocking the process, for another process that writes to the file. */
+/** A statement waits this long, and blocks the process, for another process that writes to the file. */
 const BUSY_TIMEOUT_MS = 2_000;
 const STATEMENTS_MAX = 500;
 /**
- * Pages of the write-ahead log at which it is copied back: batches touch rows all over the file, and copying
- * each page once in a while beats doing so after every batch. At four times as many SQLite does it by itself.
+ * The write-ahead log is copied back at this many pages. Batches touch rows all over the file, so copying a
+ * page once for many batches is cheaper. At four times as many pages SQLite does it by itself.
  */
 const CHECKPOINT_PAGES = 16_000;
-/** Statements that may change rows; that others are taken for one costs a sync. */
+/** Statements that may change rows. Taking another statement for one only costs a sync. */
 const WRITES = /\b(insert|update|delete|create|drop|alter)\b/i;
 
 /** Primary result codes (sqlite.org/rescode.html): busy, locked, read-only, I/O error, full, cannot open. */
@@ -57,7 +57,7 @@ export function sqliteDialect(file: string): SqlDialect {
       const [only, ...others] = Object.keys(columns);
       const values = storableRows(columns, rows);
       if (only !== undefined && others.length === 0) {
-        // A flat list: looking into a row of the list costs as much as the row.
+        // A flat list, because reading a field of a nested row costs as much as the row.
         return sql`(select value as ${sql.ref(only)} from json_each(${JSON.stringify(values.flat())})) as r`;
       }
       const json = JSON.stringify(values);
@@ -89,14 +89,14 @@ function resultCode(error: unknown): number {
 
 async function openFile(file: string): Promise<DatabaseSyncInstance> {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  // Made here so that only its owner can read it, the write-ahead log beside it included.
+  // Created here with mode 0600, which the write-ahead log inherits.
   closeSync(openSync(file, 'a', 0o600));
   const database = new DatabaseSync(file);
   try {
     database.exec(`pragma busy_timeout = ${BUSY_TIMEOUT_MS}`);
     await useWriteAheadLog(database);
-    // Syncs the log before its pages are copied back. That a commit reaches the disk before it is answered is
-    // the business of `WriteAheadLog`.
+    // Syncs the log before its pages are copied back. `WriteAheadLog` sees to it that a commit reaches the
+    // disk before anybody is answered.
     database.exec('pragma synchronous = normal');
     database.exec('pragma foreign_keys = on');
     database.exec('pragma temp_store = memory');
@@ -110,7 +110,7 @@ async function openFile(file: string): Promise<DatabaseSyncInstance> {
   return database;
 }
 
-/** Changing the journal mode needs the file for itself and does not wait for it as other statements do. */
+/** Changing the journal mode needs exclusive use of the file, and does not wait for it as statements do. */
 async function useWriteAheadLog(database: DatabaseSyncInstance): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -144,13 +144,11 @@ class FileDriver extends SqliteDriver {
     this.#database = database;
     this.#log = log;
   }
-  /** Takes the write lock at once: a transaction that reads first and writes later could not wait for it. */
+  /** Takes the write lock at once: a transaction that has read already could not wait for it. */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('begin immediate'));
   }
-  /**
-   * After some errors (disk full) SQLite has rolled back by itself, and saying so again would hide the error.
-   */
+  /** After some errors (disk full) SQLite rolls back by itself; a second rollback would hide the error. */
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     if (this.#database.isTransaction) await connection.executeQuery(CompiledQuery.raw('rollback'));
   }
@@ -168,14 +166,14 @@ interface Statement {
 }
 
 /**
- * What Kysely's SQLite driver asks of better-sqlite3. Keeps prepared statements: preparing costs more than
- * most of them.
+ * The part of better-sqlite3 that Kysely's SQLite driver uses. Keeps prepared statements, because preparing
+ * costs more than running most of them.
  */
 class StatementCache {
   readonly #database: DatabaseSyncInstance;
   readonly #log: WriteAheadLog;
   readonly #statements = new Map<string, Statement>();
-  /** Something was written and not committed. */
+  /** There are writes that are not committed. */
   #written = false;
   constructor(database: DatabaseSyncInstance, log: WriteAheadLog) {
     this.#database = database;
@@ -197,7 +195,7 @@ class StatementCache {
     this.#ran();
   };
 
-  /** A statement ran: outside of a transaction, and as its end, it has committed what was written. */
+  /** Called after each statement. Outside a transaction, and at its end, this means a commit. */
   readonly #ran = (): void => {
     if (!this.#written || this.#database.isTransaction) return;
     this.#written = false;
@@ -213,8 +211,7 @@ class StatementCache {
 /** `ran` is called after each run. */
 function shaped(statement: StatementSyncInstance, ran: () => void): Statement {
   const names = statement.columns().map((column) => column.name);
-  // Rows as arrays: the library makes them in half the time it takes for objects, and its objects have no
-  // prototype.
+  // Rows come as arrays: the library makes them twice as fast as objects, and its objects lack a prototype.
   if (names.length > 0) statement.setReturnArrays(true);
   const toRow = (values: readonly unknown[]) => {
     const row: Record<string, unknown> = {};
@@ -251,7 +248,7 @@ function runForEach<R>(statement: Statement, parameters: readonly unknown[], row
   });
 }
 
-/** The library binds what it does not know as NULL without a word. */
+/** Rejects values that the library would silently bind as NULL. */
 function bindable(value: unknown): unknown {
   if (typeof value === 'string') return storableText(value);
   if (value === null || typeof value === 'bigint' || value instanceof Uint8Array) return value;

@@ -1,13 +1,13 @@
 /**
- * Transactions that wait for the one connection at the same time are committed together, each in a savepoint
- * of its own when there are several: one of them can fail without the others. Nobody is answered before the
- * commit is on the disk; the next are at work while these wait for that.
+ * Commits transactions together that wait for the one connection at the same time. If there are several, each
+ * has its own savepoint, so one can fail without the others. Nobody is answered before the commit is on the
+ * disk; meanwhile the next transactions run.
  */
 import { type Kysely, sql } from 'kysely';
 import type { Schema } from './schema.ts';
 import type { Database } from './sql-dialect.ts';
 
-/** Transactions in one commit; each waits for all of them. */
+/** Most transactions in one commit; each waits for all others. */
 const GROUP_MAX = 64;
 
 interface Waiting {
@@ -21,7 +21,7 @@ export class GroupCommit {
   readonly #waiting: Waiting[] = [];
   #running = false;
 
-  /** `durable`: resolves when what is committed is on the disk. */
+  /** `durable`: resolves when all commits so far are on the disk. */
   constructor(durable: () => Promise<void> | undefined) {
     this.#durable = durable;
   }
@@ -35,7 +35,7 @@ export class GroupCommit {
 
   async #commitAll(db: Kysely<Schema>): Promise<void> {
     this.#running = true;
-    // Who asks in the same turn of the event loop goes along.
+    // Transactions of the same turn of the event loop join this commit.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) await this.#commit(db, this.#waiting.splice(0, GROUP_MAX));
     this.#running = false;
@@ -59,7 +59,7 @@ export class GroupCommit {
   }
 }
 
-/** Puts into `answers` what to tell each. */
+/** Fills `answers` with the outcome of each transaction. */
 async function commit(db: Kysely<Schema>, group: readonly Waiting[], answers: (() => void)[]): Promise<void> {
   await db.transaction().execute(async (tx) => {
     const [only] = group;
@@ -74,7 +74,7 @@ async function commit(db: Kysely<Schema>, group: readonly Waiting[], answers: ((
         const value = await work(tx);
         answers.push(() => resolve(value));
       } catch (error) {
-        // When the database has given up the whole transaction, this fails as well and everyone hears of it.
+        // If the database has aborted the whole transaction, this fails too, and all callers get the error.
         await sql`rollback to member`.execute(tx);
         answers.push(() => reject(error));
       }

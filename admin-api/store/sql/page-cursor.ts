@@ -1,7 +1,4 @@
-/**
- * Cursors of lists: the key of the last item, opaque to callers, so that a page is stable while rows come and
- * go.
- */
+/** Cursors of lists: an opaque key of the last item, so that pages are stable while rows come and go. */
 import { Problem } from '../../problems.ts';
 import type { Page } from '../records.ts';
 
@@ -11,12 +8,12 @@ type Key<Shape extends readonly Part[]> = { -readonly [I in keyof Shape]: PartVa
 
 const LIMIT_MAX = 5_000;
 
-/** How many rows a page asks of the database: one more than it shows tells whether there is a next page. */
+/** How many rows to read for a page: one more than it shows, which tells whether a next page exists. */
 export function rowsOfPage(limit: number): number {
   return Math.max(1, Math.min(Math.trunc(limit) || 1, LIMIT_MAX)) + 1;
 }
 
-/** The page of what `rowsOfPage` rows came back; `keyOf` gives the cursor's parts. */
+/** Makes a page of the rows read, which are at most `rowsOfPage`; `keyOf` gives the cursor's parts. */
 export function toPage<T>(
   rows: T[],
   limit: number,
@@ -29,10 +26,7 @@ export function toPage<T>(
   return { items, next: Buffer.from(JSON.stringify(keyOf(last))).toString('base64url') };
 }
 
-/**
- * Throws `Problem('bad-request')` unless the cursor is one that `toPage` made for a list with keys of this
- * shape.
- */
+/** Throws `Problem('bad-request')` unless `toPage` made the cursor for a list with keys of this shape. */
 export function readCursor<const Shape extends readonly Part[]>(
   cursor: string | undefined,
   shape: Shape,

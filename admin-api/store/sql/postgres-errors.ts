@@ -1,7 +1,7 @@
-/** What errors of PostgreSQL, its driver and the socket mean to the store. */
+/** Maps errors of PostgreSQL, its driver and the socket to what they mean for the store. */
 import { StoreSettingsError } from '../store-settings-error.ts';
 
-/** SQLSTATE or the socket's code; empty when there is none. */
+/** SQLSTATE or the socket's error code; empty if there is none. */
 export function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : '';
@@ -26,7 +26,7 @@ export function isUnavailable(error: unknown): boolean {
   );
 }
 
-/** The transaction lost against another one: a serialisation failure or a deadlock. */
+/** Whether the transaction lost against another one: a serialisation failure or a deadlock. */
 export function isConflict(error: unknown): boolean {
   return ['40001', '40P01'].includes(codeOf(error));
 }

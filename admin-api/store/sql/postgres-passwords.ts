@@ -1,6 +1,6 @@
 /**
- * The password file (PostgreSQL documentation, 34.16): `host:port:database:user:password`, `*` for any, `\`
- * before `:` and `\`.
+ * Reads the password file (PostgreSQL documentation, 34.16): `host:port:database:user:password`, `*` for any,
+ * `\` before `:` and `\`.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -9,11 +9,11 @@ import { isSocketFolder, type PostgresAddress } from './postgres-url.ts';
 
 export interface FoundPassword {
   password?: string;
-  /** Why the file says nothing, for whoever is refused; absent when it was read. */
+  /** Why the file gives no password, for the error message; absent if it gives one. */
   problem?: string;
 }
 
-/** Looked up for each connection: what was changed in the file holds from then on. */
+/** Read for each connection, so that changes of the file take effect at once. */
 export function passwordFromFile(address: PostgresAddress): FoundPassword {
   const file = address.passfile ?? join(homedir(), '.pgpass');
   let text: string;
@@ -34,13 +34,13 @@ export function passwordFromFile(address: PostgresAddress): FoundPassword {
     if (line === '' || line.startsWith('#')) continue;
     const fields = [...line.matchAll(/((?:\\.|[^:\\])*)(?::|$)/g)].map((match) => match[1] as string);
     const matches = wanted.every((value, i) => fields[i] === '*' || unescaped(fields[i]) === value);
-    // What follows the fourth colon, whatever colons it has.
+    // Everything after the fourth colon, further colons included.
     if (matches) return { password: unescaped(afterFourthColon(line)) };
   }
   return { problem: `${file} has no line for ${wanted.join(':')}` };
 }
 
-/** As libpq: a socket in the default folder goes by the name `localhost`. */
+/** As in libpq, a socket in the default folder has the name `localhost`. */
 function hostIn(host: string): string {
   return isSocketFolder(host) && /^\/(var\/run\/postgresql|tmp)\/?$/.test(host) ? 'localhost' : host;
 }

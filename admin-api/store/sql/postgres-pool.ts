@@ -1,7 +1,7 @@
 /**
- * Connections to PostgreSQL, or to a pooler before it. A pooler in transaction mode (PgBouncer) gives a
- * server to each transaction and not to each connection, so nothing that is set for the connection holds
- * there: time limits are part of the transaction, in the same message as its `begin`.
+ * Connections to PostgreSQL, or to a pooler in front of it. A pooler in transaction mode (PgBouncer) assigns
+ * a server to each transaction, not to each connection. Settings of the connection have no effect there, so
+ * each transaction sets its time limits in the same message as its `begin`.
  */
 import type { PostgresPool } from 'kysely';
 import pg from 'pg';
@@ -16,32 +16,32 @@ import { storableText } from './storable-text.ts';
 
 export interface PostgresPoolOptions {
   address: PostgresAddress;
-  /** Connections the pool may open. */
+  /** The pool opens at most this many connections. */
   poolSize: number;
-  /** After how long the server gives up a statement, milliseconds. */
+  /** The server cancels a statement after this long, milliseconds. */
   statementTimeoutMs: number;
-  /** However long an answer takes, it is waited for; that the server still is there is asked by TCP. */
+  /** Waits for an answer however long it takes; TCP checks that the server is still there. */
   answersAtAnyTime?: boolean;
-  /** Has the TLS files read again when they change; absent: they are read once. */
+  /** Reads the TLS files again when they change; absent: they are read once. */
   certificates?: Certificates | undefined;
   log: Logger;
 }
 
 const INT8 = 20;
 const KEEP_ALIVE_AFTER_MS = 10_000;
-/** SQLSTATE and words of those who refuse a connection because of time limits among its parameters. */
+/** SQLSTATE and wording of servers that refuse connections with time limits among their parameters. */
 const LIMITS_REFUSED = /unsupported startup parameter|unrecognized configuration parameter/i;
 
-/** How connections are made now; what the first one found out. */
+/** How to open connections, as the first one found out. */
 interface Way {
   tls: TlsChoice;
-  /** Whether time limits hold for a connection. If not, each transaction sets its own. */
+  /** Whether time limits can be set for the connection. If not, each transaction sets its own. */
   limits: 'connection' | 'transaction';
 }
 
 /**
- * Makes one connection to find out how the others are made. Rejects with `StoreSettingsError` or what the
- * driver says.
+ * Opens one connection to find out how to open the others. Rejects with `StoreSettingsError` or the driver's
+ * error.
  */
 export async function openPool(options: PostgresPoolOptions): Promise<PostgresPool> {
   const [first, ...others] = tlsChoices(options.address);
@@ -52,7 +52,7 @@ export async function openPool(options: PostgresPoolOptions): Promise<PostgresPo
       options.log.debug({ tls: tls !== false, limits: way.limits }, 'database reached');
       return poolOf(options, way);
     } catch (error) {
-      // The last says more: that a server has no TLS is no reason where it is only preferred.
+      // The last error says more: with TLS only preferred, a server without TLS is not the reason.
       failure = error;
       if (!mayGoAnotherWay(error)) break;
     }
@@ -60,7 +60,7 @@ export async function openPool(options: PostgresPoolOptions): Promise<PostgresPo
   throw told(failure, options.address);
 }
 
-/** The server has no TLS, or wants it: what `sslmode` `prefer` and `allow` are for. */
+/** Whether the server lacks TLS or requires it: the cases that `sslmode` `prefer` and `allow` are for. */
 function mayGoAnotherWay(error: unknown): boolean {
   return codeOf(error) === '28000' || /does not support SSL/.test((error as Error).message);
 }
@@ -73,7 +73,7 @@ async function whereLimitsHold(options: PostgresPoolOptions, tls: TlsChoice): Pr
       ]);
       return (rows[0] as { setting: string } | undefined)?.setting;
     });
-    // A pooler may drop the parameter without a word, or have given the server to somebody else before.
+    // A pooler may drop the parameter silently, or reuse a server whose settings somebody else chose.
     return setting === String(options.statementTimeoutMs) ? 'connection' : 'transaction';
   } catch (error) {
     if (!LIMITS_REFUSED.test((error as Error).message)) throw error;
@@ -87,7 +87,7 @@ async function whereLimitsHold(options: PostgresPoolOptions, tls: TlsChoice): Pr
 async function withClient<T>(config: pg.ClientConfig, use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(config);
   client.on('error', () => {
-    // The call that failed says it.
+    // The failed call reports it.
   });
   try {
     await client.connect();
@@ -107,18 +107,18 @@ function clientConfig(
     ...(address.options === undefined ? {} : { options: address.options }),
     ...(address.sslnegotiation === 'direct' ? { sslnegotiation: 'direct' } : {}),
     ssl: tls,
-    // Asked only when the server wants one, for each connection. `undefined` would send the driver looking by
-    // itself.
+    // Called for each connection, and only if the server wants a password. With `undefined` the driver would
+    // look for one by itself.
     password: () => password ?? passwordFromFile(address).password ?? noPassword(address),
     connectionTimeoutMillis: connectTimeoutMs,
-    // A server that vanished without a word (no FIN, no RST) must not hold a request for ever.
+    // A server that vanishes silently (no FIN, no RST) must not hold a request for ever.
     ...(answersAtAnyTime
       ? { keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS }
       : { query_timeout: statementTimeoutMs + connectTimeoutMs }),
     keepAlive: true,
     ...(limits === 'connection'
       ? { statement_timeout: statementTimeoutMs, idle_in_transaction_session_timeout: statementTimeoutMs }
-      : // A statement of its own goes out with its `begin` and `commit` in one round trip.
+      : // A single statement goes out with its `begin` and `commit` in one round trip.
         { pipeline: true }),
     types: {
       // Counts and times stay far below 2^53, so a bigint is read as a number.
@@ -141,10 +141,10 @@ function poolOf(options: PostgresPoolOptions, way: Way): PostgresPool {
   const { poolSize, statementTimeoutMs, log } = options;
   const pool = new pg.Pool({ ...clientConfig(options, way), max: poolSize });
   const unwatch = watchTls(options, way, (tls) => {
-    // What the pool makes its next connection with.
+    // The pool opens its next connection with these.
     pool.options.ssl = tls;
   });
-  // An idle connection broke; the pool has dropped it already, and the next statement opens another.
+  // An idle connection broke. The pool has dropped it, and the next statement opens another.
   pool.on('error', (err) => log.warn({ err }, 'idle database connection lost'));
   const begin =
     way.limits === 'connection'
@@ -154,11 +154,11 @@ function poolOf(options: PostgresPoolOptions, way: Way): PostgresPool {
   return {
     async connect() {
       const client = await pool.connect();
-      // A connection that breaks between two statements of a transaction: the next statement reports it.
+      // If a connection breaks between two statements of a transaction, the next statement reports it.
       const onError = (err: Error) => log.warn({ err }, 'database connection lost');
       client.on('error', onError);
       const run = way.limits === 'connection' ? direct(client) : pooled(client, begin);
-      // A connection that broke, or still waits for a statement we gave up, must not go back into the pool.
+      // A connection that broke, or still runs a statement that we gave up, must not return to the pool.
       let broken: Error | undefined;
       return {
         async query(text: string, values: readonly unknown[]) {
@@ -207,10 +207,7 @@ function direct(client: pg.PoolClient): Run {
   return (text, values) => client.query(text, values);
 }
 
-/**
- * Through a pooler: `begin` brings the limits along, and a statement outside a transaction gets one for
- * itself.
- */
+/** For poolers: `begin` also sets the limits, and a statement outside a transaction gets its own. */
 function pooled(client: pg.PoolClient, begin: string): Run {
   let inside = false;
   return async (text, values) => {
@@ -241,7 +238,7 @@ function bindable(value: unknown): unknown {
 
 const TLS_CODES = /^(ERR_TLS_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_|HOSTNAME_MISMATCH|ERR_SSL_)/;
 
-/** Why the first connection failed, in a sentence where a person must change something. */
+/** Why the first connection failed; a sentence if a person must change something. */
 function told(error: unknown, { host, port, user, database, sslmode }: PostgresAddress): unknown {
   const code = codeOf(error);
   const { message } = error as Error;

@@ -1,4 +1,4 @@
-/** TLS to PostgreSQL as libpq's `sslmode` and its files say (PostgreSQL documentation, 34.19). */
+/** TLS to PostgreSQL by the rules of libpq's `sslmode` and its files (PostgreSQL documentation, 34.19). */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
@@ -10,23 +10,20 @@ import { isSocketFolder, type PostgresAddress } from './postgres-url.ts';
 /** `false`: without TLS. */
 export type TlsChoice = ConnectionOptions | false;
 
-/**
- * Where Debian, Red Hat and Alpine keep the authorities that the system trusts; without it Node's own list is
- * used.
- */
+/** Where Debian, Red Hat and Alpine keep the authorities that the system trusts; otherwise Node's list. */
 const SYSTEM_ROOTS = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
   '/etc/ssl/cert.pem',
 ];
 
-/** Where libpq looks for files that are not named. */
+/** Where libpq looks for files that no setting names. */
 const FOLDER = join(homedir(), '.postgresql');
 
-/** What to try, in this order; files are read now. Throws `StoreSettingsError`. */
+/** The TLS settings to try, in this order; reads the files now. Throws `StoreSettingsError`. */
 export function tlsChoices(address: PostgresAddress): readonly [TlsChoice, ...TlsChoice[]] {
   const { host, sslmode } = address;
-  // Nobody listens in on a Unix socket, and PostgreSQL offers no TLS there.
+  // Nobody can eavesdrop on a Unix socket, and PostgreSQL offers no TLS there.
   if (sslmode === 'disable' || isSocketFolder(host)) return [false];
   const tls = { ...MIN_TLS, ...clientCertificate(address), ...verification(address) };
   try {
@@ -58,11 +55,11 @@ function verification({ sslmode, sslrootcert }: PostgresAddress): ConnectionOpti
     );
   }
   const ca = readTlsFile('sslrootcert', file);
-  // With an authority `require` is `verify-ca`: the certificate is checked, the name in it is not.
+  // With an authority, `require` means `verify-ca`: checks the certificate, but not the name in it.
   return sslmode === 'verify-full' ? { ca } : { ca, checkServerIdentity: () => undefined };
 }
 
-/** The files that `tlsChoices` reads, as far as they exist; `certFile` is the one that is shown. */
+/** The existing files among those that `tlsChoices` reads; `certFile` is the one to show. */
 export function tlsFilesOf(address: PostgresAddress): { files: string[]; certFile?: string } {
   const { certFile, keyFile } = clientFiles(address);
   const { sslrootcert } = address;
@@ -88,7 +85,7 @@ function clientCertificate(address: PostgresAddress): ConnectionOptions {
   const cert = readTlsFile('sslcert', certFile);
   const key = readTlsFile('sslkey', keyFile);
   const { mode, uid } = statSync(keyFile);
-  // As libpq: for its owner only, or root's and readable by a group.
+  // As in libpq: readable by its owner only, or owned by root and readable by a group.
   if ((mode & 0o077) !== 0 && !(uid === 0 && (mode & 0o037) === 0)) {
     throw new StoreSettingsError(`The key ${keyFile} may be read by others: chmod 0600 ${keyFile}`);
   }

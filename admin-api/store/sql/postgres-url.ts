@@ -1,6 +1,6 @@
 /**
- * A PostgreSQL URL and the PG* variables, read as libpq does (PostgreSQL documentation, 34.1.1.2 and 34.15).
- * What libpq takes and this program does not is refused in a sentence; nothing is ignored silently.
+ * Reads a PostgreSQL URL and the PG* variables as libpq does (PostgreSQL documentation, 34.1.1.2 and 34.15).
+ * Settings that libpq takes and this program does not are refused with a reason; none is silently ignored.
  */
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
@@ -15,7 +15,7 @@ export interface PostgresAddress {
   port: number;
   user: string;
   database: string;
-  /** Absent: of the password file, if it has one. */
+  /** Absent: the password file may have one. */
   password?: string;
   passfile?: string;
   sslmode: SslMode;
@@ -29,7 +29,7 @@ export interface PostgresAddress {
   connectTimeoutMs: number;
 }
 
-/** Parameters of the URL, and the variable that holds where the URL does not say. */
+/** Parameters of the URL, each with the variable that applies if the URL lacks it. */
 const VARIABLES = {
   host: 'PGHOST',
   port: 'PGPORT',
@@ -47,7 +47,7 @@ const VARIABLES = {
   sslnegotiation: 'PGSSLNEGOTIATION',
 } as const;
 type Parameter = keyof typeof VARIABLES | 'sslpassword';
-/** Taken without effect at these values, which are what the program does anyway. */
+/** Accepted without effect at these values, which are what the program does anyway. */
 const HARMLESS: Record<string, RegExp> = {
   client_encoding: /^(utf-?8|auto)$/i,
   gssencmode: /^(disable|prefer)$/,
@@ -72,7 +72,7 @@ const FORM =
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp'];
 const CONNECT_TIMEOUT_MS = 5_000;
 
-/** Throws `StoreSettingsError`, which repeats no password. */
+/** Throws `StoreSettingsError`, which never contains a password. */
 export function postgresAddress(url: string, env: NodeJS.ProcessEnv = process.env): PostgresAddress {
   const given = parameters(url);
   for (const [variable, name] of Object.entries(HARMLESS_VARIABLES)) {
@@ -120,7 +120,7 @@ export function postgresAddress(url: string, env: NodeJS.ProcessEnv = process.en
 export const isSocketFolder = (host: string): boolean => host.startsWith('/');
 
 function parameters(url: string): Map<string, string> {
-  // Not `URL`: it refuses `user@/database` and percent-encoded folders, which libpq takes.
+  // `URL` would refuse `user@/database` and percent-encoded folders, which libpq takes.
   const form =
     /^postgres(?:ql)?:\/\/(?:([^/?]*)@)?(\[[^\]]*\]|[^/?:@]*)(?::([^/?]*))?(?:\/([^?]*))?(?:\?(.*))?$/;
   const [, login, host, port, database, query] = form.exec(url) ?? refuse(`it is not of the form ${FORM}`);
@@ -138,7 +138,7 @@ function parameters(url: string): Map<string, string> {
     const [name = '', ...rest] = pair.split('=');
     const text = decoded(rest.join('='), name);
     if (rest.length === 0) refuse(`the parameter ${name} has no value`);
-    // JDBC's way to say it, which libpq takes as well.
+    // JDBC's spelling, which libpq takes as well.
     if (name === 'ssl' && text === 'true') given.set('sslmode', 'require');
     else if (name in VARIABLES || name === 'sslpassword') given.set(name, text);
     else check(name, text, name);

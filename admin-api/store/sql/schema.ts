@@ -12,12 +12,12 @@ export interface GroupTable {
   parent_id: string | null;
   name: string;
   path: string;
-  /** Id and name in lower case, for text filters that fold case alike in both databases. */
+  /** Id and name in lower case, so that text filters fold case alike in both databases. */
   search: string;
   created_at: number;
 }
 
-/** Devices that were deleted, for a bounded time. */
+/** Deleted devices, kept for a bounded time. */
 export interface DeletedDeviceTable {
   id: string;
   revision: number;
@@ -27,7 +27,7 @@ export interface DeletedDeviceTable {
   moved_fingerprint: Uint8Array | null;
 }
 
-/** Keys that nobody enrols with: of a device that was split, and those that devices changed for others. */
+/** Keys that nobody may enrol with: those of split devices, and those that devices have replaced. */
 export interface RefusedKeyTable {
   public_key: Uint8Array;
   device_id: string;
@@ -59,15 +59,15 @@ export interface DeviceTable {
   close_reason: string | null;
   policy: string | null;
   compliance: string | null;
-  /** An operator gave it its name. */
+  /** Whether an operator gave it its name. */
   named: Flag;
-  /** Sessions that copies of it ended, the last one at `displaced_at`. */
+  /** How many sessions its copies ended, the last one at `displaced_at`. */
   displaced: number;
   displaced_at: number | null;
   copies_json: string | null;
   /** Since when two programs are known to use its key. */
   cloned_at: number | null;
-  /** Time of the report that the status is from. */
+  /** Time of the report that set the status. */
   status_at: number;
   /** See balance/nearness.ts. */
   near: string;
@@ -128,18 +128,18 @@ export interface CommandTable {
   expires_at: number;
   timeout_ms: number;
   created_by: string;
-  /** `args_json` is text: the arguments, encrypted. */
+  /** Whether `args_json` is text, which holds the encrypted arguments. */
   secret: Flag;
-  /** The arguments of a secret command to a group, as its devices get them. */
+  /** The arguments of a secret command to a group, in the form in which its devices get them. */
   sealed_json: string | null;
   expanded: Flag;
-  /** The last device id that has its row; empty before the first. */
+  /** Id of the last device that has its row; empty before the first. */
   expand_cursor: string;
   cancel_requested_at: number | null;
   finished_at: number | null;
 }
 
-/** Keys of groups for secret commands; no row is changed but for `stale_at`. */
+/** Keys of groups for secret commands; rows never change except for `stale_at`. */
 export interface GroupKeyTable {
   group_id: string;
   epoch: number;
@@ -147,7 +147,7 @@ export interface GroupKeyTable {
   /** Encrypted. */
   sealed_key: string;
   created_at: number;
-  /** Since when no command is sealed with it any more. */
+  /** Since when no further command is sealed with it. */
   stale_at: number | null;
 }
 
@@ -178,9 +178,9 @@ export interface ExecutionTable {
   late_state: number | null;
   late_reason: string | null;
   late_at: number | null;
-  /** It is to end in this way (`end-causes.ts`) as of `as_of`. */
+  /** How it is to end (`end-causes.ts`) as of `as_of`. */
   ending: number | null;
-  /** The moment as of which the ledger ended it, or is to end it; `null` for an end that the device gave. */
+  /** The moment as of which the ledger ended it or is to end it; `null` if the device reported the end. */
   as_of: number | null;
 }
 
@@ -200,7 +200,7 @@ export interface TunnelTable {
   end_reason: string | null;
   /** The worker it is on now, counted from 1; 0 when it never had one. */
   turn: number;
-  /** `tunnel.open` of this turn. */
+  /** The `tunnel.open` command of this turn. */
   command_id: string | null;
   join_by: number;
   device_here: Flag;
@@ -210,7 +210,7 @@ export interface TunnelTable {
   refused: number;
 }
 
-/** One worker a tunnel was on. */
+/** A tunnel's time on one worker. */
 export interface TunnelTurnTable {
   tunnel_id: string;
   turn: number;
@@ -251,7 +251,7 @@ export interface JoinTokenTable {
   created_by: string;
   revoked_at: number | null;
   used_at: number | null;
-  /** Hash of the key it was used for. */
+  /** Hash of the key that used it. */
   used_by: Uint8Array | null;
 }
 

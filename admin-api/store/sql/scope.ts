@@ -1,7 +1,6 @@
 /**
- * What the files of this folder run their statements in: the open database, or the transaction of a caller.
- * It turns the drivers' errors into `StoreUnavailable` and runs transactions again that lost against another
- * one.
+ * Where the store's files run their statements: in the open database, or in a caller's transaction. A scope
+ * turns the drivers' errors into `StoreUnavailable` and repeats transactions that lost against another one.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,7 +14,7 @@ import type { Database, SqlDialect } from './sql-dialect.ts';
 
 export interface Scope {
   readonly dialect: SqlDialect;
-  /** For a single statement: no transaction is opened around it. */
+  /** Runs a single statement without opening a transaction. */
   once<T>(work: (db: Database) => Promise<T>): Promise<T>;
   /** All or nothing; joins the caller's transaction when there is one. `work` may run more than once. */
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T>;
@@ -31,10 +30,10 @@ export interface EventRow {
   data: string;
 }
 
-/** The scope of a store that was handed out by `transaction`. */
+/** The scope of a store that `transaction` handed out. */
 export class JoinedScope implements Scope {
   readonly dialect: SqlDialect;
-  /** What the transaction appends to the events before it commits. */
+  /** Events that the transaction appends just before it commits. */
   readonly events: EventRow[] = [];
   readonly #db: Database;
   constructor(dialect: SqlDialect, db: Database) {
@@ -55,9 +54,9 @@ export class OuterScope implements Scope {
   #db: Kysely<Schema> | undefined;
   #opening: Promise<void> | undefined;
   readonly #groupCommit: GroupCommit | undefined;
-  /** Attempts that lost against another transaction. */
+  /** Attempts that lost against another transaction and were repeated. */
   conflicts = 0;
-  /** Set while this code runs inside a transaction of this scope; absent when nobody checks. */
+  /** Set while code runs inside a transaction of this scope; absent without `checkNesting`. */
   readonly #inside: AsyncLocalStorage<{ open: boolean }> | undefined;
 
   /** `checkNesting`: see `StoreOptions`. */
@@ -85,14 +84,14 @@ export class OuterScope implements Scope {
       this.#db = db;
     } catch (error) {
       await db?.destroy();
-      // Waiting would not help; once the store was open, it is only unavailable until a person put it right.
+      // Waiting does not help at the start. Later the store is unavailable until a person has fixed it.
       throw error instanceof StoreSettingsError ? error : this.#translated(error);
     } finally {
       await patient?.destroy();
     }
   }
 
-  /** Also of what is still opening. */
+  /** Also closes a database that is still opening. */
   async close(): Promise<void> {
     await this.#opening?.catch(() => undefined);
     const db = this.#db;
@@ -103,7 +102,7 @@ export class OuterScope implements Scope {
   once<T>(work: (db: Database) => Promise<T>): Promise<T> {
     return this.#attempts(async (db) => {
       const value = await work(db);
-      // Reads as well: nobody hears of what a power cut might take back.
+      // After reads, too: no caller may learn something that a power cut could undo.
       await this.dialect.durable?.();
       return value;
     });
@@ -130,7 +129,7 @@ export class OuterScope implements Scope {
 
   async #attempts<T>(work: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      // SQLite has one connection, so this call would wait for the very transaction that waits for it.
+      // SQLite has one connection: this call would wait for the transaction that waits for this call.
       if (this.#inside?.getStore()?.open === true) {
         throw new Error('inside a transaction, use the store that the transaction hands out');
       }

@@ -1,7 +1,7 @@
 /**
- * Execution states as the small integers the database keeps. Open states ascend in the order an execution
- * passes through them and every final state is above every open one, so "further than" and "still open" are
- * comparisons.
+ * Execution states as the small integers that the database keeps. Open states ascend in the order in which an
+ * execution passes through them, and every final state is above every open one. So "further than" and "still
+ * open" are comparisons.
  */
 import { EXECUTION_STATES, type ExecutionState } from '../../../protocol/index.ts';
 import type { StateCounts } from '../records.ts';
@@ -29,7 +29,7 @@ export function stateCode(state: ExecutionState): number {
   return CODES[state];
 }
 
-/** Throws on a number no state has: the database was written by something else. */
+/** Throws for an unknown number: something else wrote to the database. */
 export function stateOf(code: number): ExecutionState {
   const state = STATES.get(code);
   if (state === undefined) throw new Error(`no execution state has the code ${code}`);

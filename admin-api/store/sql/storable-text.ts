@@ -1,6 +1,6 @@
 /**
- * PostgreSQL keeps no NUL in text and refuses half a surrogate pair in JSON, and one such character in what a
- * device said would make a whole batch fail for ever. Both databases keep U+FFFD instead.
+ * PostgreSQL stores no NUL in text and refuses half a surrogate pair in JSON. One such character from a
+ * device would make a whole batch fail again and again. Both databases store U+FFFD instead.
  */
 const UNSTORABLE = /[\0\ud800-\udfff]/;
 const EVERY_UNSTORABLE = /[\0\p{Surrogate}]/gu;

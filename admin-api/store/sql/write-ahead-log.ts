@@ -1,7 +1,4 @@
-/**
- * What SQLite would do about its log inside of commits, done beside the event loop: bringing it to the disk,
- * and copying it back.
- */
+/** Syncs and copies back SQLite's write-ahead log outside the event loop; SQLite does it inside commits. */
 import { closeSync, fdatasync, openSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Checkpoints } from './checkpoints.ts';
@@ -9,8 +6,8 @@ import type { Checkpoints } from './checkpoints.ts';
 const sync = promisify(fdatasync);
 
 /**
- * SQLite appends whole transactions to the log (sqlite.org/wal.html), so what was committed survives a power
- * cut as soon as that file is synced. One sync at a time, for everything committed until it begins.
+ * SQLite appends whole transactions to the log (sqlite.org/wal.html), so commits survive a power cut once
+ * that file is synced. One sync runs at a time, and covers all commits made before it began.
  */
 export class WriteAheadLog {
   readonly #file: string;
@@ -21,21 +18,21 @@ export class WriteAheadLog {
   #running: Promise<void> | undefined;
   #failure: LogNotSynced | undefined;
 
-  /** `file`: the log's; it is there from the first commit on. */
+  /** `file`: the path of the log, which exists from the first commit on. */
   constructor(file: string, checkpoints: Checkpoints) {
     this.#file = file;
     this.#checkpoints = checkpoints;
   }
 
-  /** Something was committed. */
+  /** Takes note of a commit. */
   committed(): void {
     this.#committed++;
     this.#checkpoints.committed();
   }
 
   /**
-   * Resolves when everything that is committed now is on the disk. After a sync that failed nobody knows what
-   * is there: rejects with `LogNotSynced` from then on.
+   * Resolves when everything committed so far is on the disk. Once a sync has failed, nobody knows what is on
+   * the disk: from then on it rejects with `LogNotSynced`.
    */
   async onDisk(): Promise<void> {
     const wanted = this.#committed;
@@ -46,7 +43,7 @@ export class WriteAheadLog {
   }
 
   async close(): Promise<void> {
-    // Until nobody needs another sync of a file that is closed. What failed was told to those who wait.
+    // Waits until nobody needs another sync of the file. Those who wait have received any failure.
     await this.onDisk().catch(() => {});
     if (this.#handle !== undefined) closeSync(this.#handle);
     this.#handle = undefined;
@@ -73,6 +70,6 @@ export class LogNotSynced extends Error {
   override readonly name = 'LogNotSynced';
   constructor(file: string, cause: unknown) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    super(`${file} could not be synced (${why}): mend the disk, then start again`, { cause });
+    super(`${file} could not be synced (${why}): repair the disk, then start again`, { cause });
   }
 }
