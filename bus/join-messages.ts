@@ -102,7 +102,7 @@ export function decodeJoinRequest(body: Uint8Array): JoinRequest {
 }
 
 function rightOf(fields: Record<string, unknown>): JoinRight {
-  const right = mapOf(fields, 'right');
+  const right = mapOf(fields.right, 'right');
   const by = oneOf(right, 'by', ['token', 'certificate', 'approval']);
   if (by === 'token') return { by, token: id(right, 'token') };
   if (by === 'approval') return { by };
@@ -173,7 +173,7 @@ export function decodeSignedAnswer(bytes: Uint8Array): SignedJoinAnswer {
   const fields = decodeMap(bytes, ANSWER_BYTES);
   return {
     keys: list(fields, 'keys', LIMITS.serverKeyDocuments, (document) =>
-      signedServerKeys(mapOf({ document }, 'document')),
+      signedServerKeys(mapOf(document, 'document')),
     ),
     body: bytesOf(fields, 'body', 1, ANSWER_BYTES),
     sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
