@@ -16,7 +16,7 @@ import { ClonedDevices } from './dispatch/cloned-devices.ts';
 import { CommandFrames } from './dispatch/command-frames.ts';
 import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Expander } from './dispatch/expander.ts';
-import { loadEpochSeal } from './epoch-seal.ts';
+import { loadEpochMac } from './epoch-mac.ts';
 import { EventHub } from './event-hub.ts';
 import { Canaries } from './health/canaries.ts';
 import { ClockWatch } from './health/clock-watch.ts';
@@ -85,8 +85,8 @@ async function coreParts(given: Given) {
   const { now = () => bus.clock.now(), config = {} } = given;
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may belong to another installation.
-  const epochSeal = await loadEpochSeal(store.meta, secretBox);
-  await bus.owner.claim(installation, epochSeal);
+  const epochMac = await loadEpochMac(store.meta, secretBox);
+  await bus.owner.claim(installation, epochMac);
   const settings = adminSettings(config);
   const { epoch } = installation;
   const carried = await carriedKeys(bus);
@@ -111,7 +111,7 @@ async function coreParts(given: Given) {
     now,
     settings,
     installation,
-    epochSeal,
+    epochMac,
     serverKeys,
     signer: serverKeys.signer,
     secrets,

@@ -3,7 +3,7 @@ import type { Receipt } from '../bus/bus.ts';
 import type { ResultBody } from '../protocol/index.ts';
 
 /** As received, not authenticated. */
-export type SealedResult = Extract<Receipt, { kind: 'result' }>;
+export type UnverifiedResult = Extract<Receipt, { kind: 'result' }>;
 
 /** A verified and decoded result of its device; a canary's is not authenticated. */
 export interface ReportedEnd extends ResultBody {
@@ -19,4 +19,4 @@ export interface ReportedEnd extends ResultBody {
   at: number;
 }
 
-export type LedgerReceipt = Exclude<Receipt, SealedResult> | ReportedEnd;
+export type LedgerReceipt = Exclude<Receipt, UnverifiedResult> | ReportedEnd;

@@ -12,17 +12,17 @@ export interface GatewayCredentials {
   macKey: Uint8Array;
   /** Of the installation, 32 bytes: the keys of administration servers are those that its root key signed. */
   fingerprint: Uint8Array;
-  /** Of the server that issued the certificate, with the seal of its epoch (`EpochSeal`). */
+  /** Of the server that issued the certificate, with the MAC of its epoch (`EpochMac`) as `seal`. */
   installation?: Installation & { seal: string };
 }
 
 /** The keys of gateways, as administration servers derive them. */
 export interface GatewayKeys {
-  /** Of the certificate with this serial, whatever became of it: it shows who sealed, not that they may. */
+  /** Of the certificate with this serial, in any state: it shows who wrote an entry, not that they may. */
   keyOf(gateway: string, serial: string): Uint8Array;
   /**
-   * Until when what this certificate sealed counts, milliseconds since the Unix epoch: until it ends or was
-   * revoked; 0 for a certificate of another gateway.
+   * Until when entries authenticated with this certificate's key count, milliseconds since the Unix epoch:
+   * until it ends or was revoked; 0 for a certificate of another gateway.
    */
   goodUntil(gateway: string, serial: string): Promise<number>;
   /** 32 bytes that only administration servers have. */

@@ -67,7 +67,7 @@ export type JoinAnswer =
       expiresAt: number;
       /** The gateway's MAC key, 32 bytes, sealed to `sealTo`. */
       sealed: Sealed;
-      /** Of the server that answers, with the seal of its epoch (`EpochSeal`); '' for none. */
+      /** Of the server that answers, with the MAC of its epoch (`EpochMac`) as `seal`; '' for none. */
       installation: Installation & { seal: string };
     }
   /** `over`: the certificate that was to be renewed is worth nothing any more. */

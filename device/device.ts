@@ -19,13 +19,13 @@ import { Inbox } from './connection/inbox.ts';
 import type { ReconnectOptions } from './connection/reconnect.ts';
 import { type KeptGateways, Uplink } from './connection/uplink.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
+import { ResultAuthenticator } from './executions/authenticated-link.ts';
 import { DeviceKeys } from './executions/device-keys.ts';
 import { EXECUTION_DEFAULTS, type ExecutionLimits, Executions } from './executions/executions.ts';
 import { GroupKeys } from './executions/group-keys.ts';
 import { type Handler, type HandlerOptions, Handlers } from './executions/handlers.ts';
 import { Orders } from './executions/orders.ts';
 import { ReportQueue, type ReportQueueOptions } from './executions/report-queue.ts';
-import { ResultSealer } from './executions/sealed-link.ts';
 import { ServerClock } from './executions/server-clock.ts';
 import { locate } from './gateways/locate.ts';
 import type { MakeNearness } from './gateways/nearness.ts';
@@ -97,7 +97,7 @@ interface Running {
   orders: Orders;
   executions: Executions;
   inbox: Inbox;
-  sealer: ResultSealer;
+  authenticator: ResultAuthenticator;
   keys: DeviceKeys;
   passes: GatewayPasses;
 }
@@ -358,10 +358,10 @@ export class PushpointDevice {
       refused: (event) => this.#events.emit('order-refused', event),
       fault,
     });
-    const sealer = new ResultSealer(keys);
+    const authenticator = new ResultAuthenticator(keys);
     const passes = new GatewayPasses({ verify: (bytes, sig) => trusted.verify(bytes, sig), clock });
     const state = { ...stored.state, key, identity };
-    this.#running = { state, clock, trusted, orders, executions, inbox, sealer, keys, passes };
+    this.#running = { state, clock, trusted, orders, executions, inbox, authenticator, keys, passes };
     this.#stand(orders.membership);
     this.#uplink.start(stored.state);
     this.#unwatchNetwork = watchNetwork?.(() => this.networkChanged());
@@ -415,11 +415,11 @@ export class PushpointDevice {
 
   #opened(connection: Connection, message: Welcome): void {
     if (!this.#running) return;
-    const { executions, clock, sealer } = this.#running;
+    const { executions, clock, authenticator } = this.#running;
     clock.told(message.time);
     this.#displaced = false;
     this.#session = { gateway: connection.address, session: message.session, since: Date.now() };
-    const link = sealer.over(connection, (error) => this.#fault(error));
+    const link = authenticator.over(connection, (error) => this.#fault(error));
     executions.reportQueue.attach(link, executions.unsettled());
     executions.groupKeys.attach(connection);
     executions.resume();

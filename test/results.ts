@@ -1,4 +1,4 @@
-/** Results as a device seals them (R-8), and as tests read them. */
+/** Results as a device makes them (R-8), and as tests read them. */
 import { createDecipheriv, createHmac } from 'node:crypto';
 import type { Receipt } from '../bus/bus.ts';
 import {
@@ -19,7 +19,7 @@ import {
 /** Where nobody checks who made a result. */
 export const NO_SECRET = new Uint8Array(LIMITS.secretBytes);
 
-export interface Sealer {
+export interface ResultMaker {
   id: string;
   secret?: Uint8Array;
 }
@@ -29,12 +29,16 @@ function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
 }
 
 /** The MAC that this device puts under a result. */
-export function resultMac({ id, secret = NO_SECRET }: Sealer, command: string, body: Uint8Array): Uint8Array {
+export function resultMac(
+  { id, secret = NO_SECRET }: ResultMaker,
+  command: string,
+  body: Uint8Array,
+): Uint8Array {
   return mac(mac(secret, RESULT_KEY_BYTES), resultBytes(id, command, body));
 }
 
-export function sealResult(
-  device: Sealer,
+export function makeResult(
+  device: ResultMaker,
   command: string,
   end: ResultBody = { state: 'succeeded' },
 ): Result {
@@ -47,7 +51,7 @@ export type OpenedMessage = Exclude<DeviceMessage, Result> | OpenedResult;
 type OpenedResult = { t: 'result'; id: string; sealed?: true } & ResultBody;
 
 /** `device`: whose results may be sealed, as those of secret commands are; without it they say nothing. */
-export function openMessage(message: DeviceMessage, device?: Sealer): OpenedMessage {
+export function openMessage(message: DeviceMessage, device?: ResultMaker): OpenedMessage {
   if (message.t !== 'result') return message;
   const { id, body } = message;
   const travelled = decodeTravelledBody(body);
@@ -57,7 +61,11 @@ export function openMessage(message: DeviceMessage, device?: Sealer): OpenedMess
 }
 
 /** What the device sealed with its secret key (X-8). */
-function openEnd({ id, secret = NO_SECRET }: Sealer, command: string, { nonce, ct }: Encrypted): Uint8Array {
+function openEnd(
+  { id, secret = NO_SECRET }: ResultMaker,
+  command: string,
+  { nonce, ct }: Encrypted,
+): Uint8Array {
   const decipher = createDecipheriv('aes-256-gcm', mac(secret, SECRET_KEY_BYTES), nonce);
   decipher.setAAD(sealedResultBytes(id, command)).setAuthTag(ct.subarray(-LIMITS.sealTagBytes));
   return Buffer.concat([decipher.update(ct.subarray(0, -LIMITS.sealTagBytes)), decipher.final()]);
@@ -65,11 +73,11 @@ function openEnd({ id, secret = NO_SECRET }: Sealer, command: string, { nonce, c
 
 /** As a gateway passes it on. */
 export function resultReceipt(
-  device: Sealer,
+  device: ResultMaker,
   command: string,
   at: number,
   end?: ResultBody,
 ): Extract<Receipt, { kind: 'result' }> {
-  const { body, mac } = sealResult(device, command, end);
+  const { body, mac } = makeResult(device, command, end);
   return { kind: 'result', device: device.id, command, body, mac, worker: 'gw1/0', at };
 }

@@ -15,7 +15,7 @@ import {
 } from '../../protocol/index.ts';
 import { decrypt } from '../at-rest/aes-gcm.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
-import type { LedgerReceipt, ReportedEnd, SealedResult } from '../ledger-receipt.ts';
+import type { LedgerReceipt, ReportedEnd, UnverifiedResult } from '../ledger-receipt.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { SecretGenerations, Store } from '../store/store.ts';
 import { cleanReason } from './check-receipts.ts';
@@ -57,7 +57,7 @@ export class ResultVerifier {
 
   async open(batch: readonly Receipt[]): Promise<OpenedReceipts> {
     const opened: OpenedReceipts = { receipts: [], wrong: [] };
-    const forged: SealedResult[] = [];
+    const forged: UnverifiedResult[] = [];
     const results = batch.filter((receipt) => receipt.kind === 'result');
     const generations = await this.#store.devices.generations(results.map(({ device }) => device));
     const taken = new Map<string, number>();
@@ -86,20 +86,20 @@ export class ResultVerifier {
   }
 
   /** The generation of the device's secret that made the MAC; `null`: none did. */
-  #generationOf(receipt: SealedResult, { generation, offered } = FIRST): number | null {
+  #generationOf(receipt: UnverifiedResult, { generation, offered } = FIRST): number | null {
     // A canary is no device of the ledger: its results end nothing (see health/canaries.ts).
     if (isCanary(receipt.device) || this.#secrets.made(receipt, generation)) return generation;
     return offered > generation && this.#secrets.made(receipt, offered) ? offered : null;
   }
 
   /** Whether the device sent it just before it began to use its next secret: it repeats the result. */
-  async #isOfFormerSecret(receipt: SealedResult, { generation } = FIRST): Promise<boolean> {
+  async #isOfFormerSecret(receipt: UnverifiedResult, { generation } = FIRST): Promise<boolean> {
     if (generation === 1 || !this.#secrets.made(receipt, generation - 1)) return false;
     const rotated = await this.#store.refusedKeys.rotations(receipt.device, this.#now() - OVERTAKEN_MS);
     return rotated.length > 0;
   }
 
-  #read(receipt: SealedResult, generation: number): ReportedEnd {
+  #read(receipt: UnverifiedResult, generation: number): ReportedEnd {
     const travelled = decodeTravelledBody(receipt.body);
     return 'ct' in travelled
       ? this.#readSecret(receipt, travelled, generation)
@@ -107,7 +107,7 @@ export class ResultVerifier {
   }
 
   /** Encrypts the outcome again for the store: even if the receipt is put aside, nobody can read it. */
-  #readSecret(receipt: SealedResult, sealed: Encrypted, generation: number): ReportedEnd {
+  #readSecret(receipt: UnverifiedResult, sealed: Encrypted, generation: number): ReportedEnd {
     const { device, command } = receipt;
     const body = decodeResultBody(this.#opened(sealed, { device, command, generation }));
     const told = toldOf(body);
@@ -133,7 +133,7 @@ export class ResultVerifier {
   }
 }
 
-function endOf({ device, command, worker, at }: SealedResult, state: ResultBody['state']): ReportedEnd {
+function endOf({ device, command, worker, at }: UnverifiedResult, state: ResultBody['state']): ReportedEnd {
   return { kind: 'result', device, command, state, worker, at };
 }
 

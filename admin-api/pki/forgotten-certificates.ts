@@ -1,5 +1,5 @@
 /**
- * Certificates that were issued after the backup with which the database began. What was sealed by their keys
+ * Certificates that were issued after the backup with which the database began. What their keys authenticated
  * shows that they are of this installation, for nobody else derives these keys; their serial numbers say when
  * they were issued. Their gateways renew at once, which records them.
  */

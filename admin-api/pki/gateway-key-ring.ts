@@ -27,7 +27,7 @@ interface Looked {
  */
 export class GatewayKeyRing implements GatewayKeys {
   #parts: Parts | undefined;
-  /** Of certificates whose keys have sealed something: nobody else can make this grow. */
+  /** Of certificates whose keys have authenticated an entry: nobody else can make this grow. */
   readonly #looked = new Map<string, Looked>();
   readonly #looking = new Map<string, Promise<number>>();
 

@@ -4,7 +4,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { Bus, EpochSeal, Installation } from '../../bus/bus.ts';
+import type { Bus, EpochMac, Installation } from '../../bus/bus.ts';
 import {
   encodeJoinAnswer,
   encodeSignedAnswer,
@@ -51,7 +51,7 @@ export interface JoinParts {
   };
   secrets: { gatewayKey(gateway: string, serial: string): Uint8Array };
   installation: Installation;
-  epochSeal: EpochSeal;
+  epochMac: EpochMac;
   /** Called after events were appended. */
   hub: { notify(): void };
   /** How often requests are looked at, milliseconds. */
@@ -153,8 +153,8 @@ export class JoinAnswers {
     });
     const times = { issuedAt, expiresAt };
     const authorities = trusted;
-    const { installation: own, epochSeal } = this.#parts;
-    const installation = { ...own, seal: epochSeal.of(own) };
+    const { installation: own, epochMac } = this.#parts;
+    const installation = { ...own, seal: epochMac.of(own) };
     return encodeJoinAnswer({
       kind: 'joined',
       ...{ gateway, serial, certificate, authorities, trusts, ...times, sealed, installation },

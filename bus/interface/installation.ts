@@ -10,10 +10,10 @@ export interface Installation {
 }
 
 /**
- * Proves that an administration server of the installation began an epoch; the same for the same installation
- * and epoch. Only they can make it, so nobody else who writes to the bus can raise the epoch.
+ * A MAC that proves that an administration server of the installation began an epoch; the same for the same
+ * installation and epoch. Only they can make it, so nobody else who writes to the bus can raise the epoch.
  */
-export interface EpochSeal {
+export interface EpochMac {
   of(installation: Installation): string;
 }
 
@@ -29,15 +29,15 @@ export interface Owner {
   /**
    * An administration server claims the bus for its installation before it uses the bus in any other way.
    * Rejects with `ForeignInstallation` when the bus belongs to another installation, and with
-   * `InstallationRestored` when a later epoch was seen. With `seal`, a later epoch that no server made is
-   * corrected instead; without it, any epoch counts.
+   * `InstallationRestored` when a later epoch was seen. With `epochMac`, a later epoch that no server
+   * made is corrected instead; without it, any epoch counts.
    */
-  claim(own: Installation, seal?: EpochSeal): Promise<void>;
+  claim(own: Installation, epochMac?: EpochMac): Promise<void>;
   /**
-   * The current installation of the bus, and the latest epoch it has seen; 0 for one that `seal` did not
-   * make. `null`: none.
+   * The current installation of the bus, and the latest epoch it has seen; 0 for one that `epochMac` did
+   * not make. `null`: none.
    */
-  held(seal?: EpochSeal): Promise<Installation | null>;
+  held(epochMac?: EpochMac): Promise<Installation | null>;
 }
 
 /** The bus serves another installation. */

@@ -4,7 +4,7 @@ import type { TunnelEvent } from './outboxes.ts';
 
 /**
  * `at` is when the worker received it, by `BusClock.now`; `session` orders the sessions of one device. The
- * bus adds `from`, the gateway that brought it; absent where gateways seal nothing.
+ * bus adds `from`, the gateway that brought it; absent if gateways add no MACs.
  */
 export type Receipt = ReceiptContent & { from?: string };
 

@@ -6,18 +6,18 @@
  * | key | type | holds |
  * |---|---|---|
  * | `pp:leases` | sorted set | incarnations by the time their lease ends; a list to validate, not the truth |
- * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard`; seals |
- * | `pp:{<incarnation>}:left` | string, expires | a seal: the worker left and had nothing more to append |
+ * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard`; MACs `seal`, `heardSeal` |
+ * | `pp:{<incarnation>}:left` | string, expires | a MAC: the worker left and had nothing more to append |
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
- * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: encoded delivery; `s`: seal of a group |
- * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts; `i`: installation; `s`: seal |
+ * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: encoded delivery; `s`: MAC of a group |
+ * | `pp:{receipts}` | stream | field `b`: an encoded batch of receipts; `i`: installation; `s`: MAC |
  * | `pp:{receipts}:bytes` | string | bytes of all batches that wait |
  * | `pp:{receipts}:stream` | string | a random name of the stream: another one once Redis was emptied |
  * | `pp:{receipts}:dead` | stream, bounded | entries of it that could not be decoded, or were refused |
  * | `pp:{joins}`, `pp:{joins}:times` | hash, sorted set | requests of gateways that join or renew |
  * | `pp:{joins}:answer:<id>` | string, expires | the answer to one of them |
  * | `pp:presence:{<shard>}`, or `pp:presence` | hash | device: `<incarnation> <session>`; top session |
- * | `pp:installation` | hash | `id`, the highest `epoch` seen and its `seal`, when a server was `seen` |
+ * | `pp:installation` | hash | `id`, the highest `epoch` seen and its MAC `seal`, when a server was `seen` |
  * | `pp:directory:{<shard>}`, or `pp:directory` | hash | device: generation, digest, value; marks |
  * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server
  * maintains |

@@ -2,8 +2,8 @@ import type { Lease, WorkerIdentity, WorkerLoad } from '../bus.ts';
 import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
 import { decode } from '../encoding.ts';
 import type { Keys } from './keys.ts';
+import type { Authenticator, MacFault } from './macs/authenticator.ts';
 import type { OwnCommands } from './owner.ts';
-import type { Seals, Unsealed } from './seals/seals.ts';
 
 /**
  * Most that the clocks of programs may differ, milliseconds: a lease that ended longer ago is an old copy.
@@ -22,7 +22,7 @@ export interface LeaseKey {
 export interface LeaseRecordsParts {
   commands: OwnCommands;
   keys: Keys;
-  seals: Seals;
+  authenticator: Authenticator;
   now: () => number;
 }
 
@@ -38,12 +38,12 @@ export class LeaseRecords {
 
   /**
    * `none`: the lease is gone. `foreign`: it belongs to a gateway of another installation, which has not
-   * noticed yet that this Redis is not its own. Otherwise: why its seal does not count.
+   * noticed yet that this Redis is not its own. Otherwise: why its mac does not count.
    */
-  async read(incarnation: string): Promise<Lease | 'none' | 'foreign' | Unsealed> {
-    const { commands, keys, seals } = this.#with;
+  async read(incarnation: string): Promise<Lease | 'none' | 'foreign' | MacFault> {
+    const { commands, keys, authenticator } = this.#with;
     const key = keys.lease(incarnation);
-    const [identity, load, since, heard, seal, heardSeal] = await commands.do(key, (client) =>
+    const [identity, load, since, heard, mac, heardMac] = await commands.do(key, (client) =>
       client.hmgetBuffer(key, 'identity', 'load', 'since', 'heard', 'seal', 'heardSeal'),
     );
     if (!identity || !load) {
@@ -52,33 +52,33 @@ export class LeaseRecords {
     }
     const said = decodeLease(identity, load);
     if (said?.installation && said.installation !== commands.installation) return 'foreign';
-    const sealed = await this.#sealOf(incarnation, said?.identity, { identity, load, seal });
-    if (said === null || sealed !== 'good') {
+    const checked = await this.#check(incarnation, said?.identity, { identity, load, mac });
+    if (said === null || checked !== 'good') {
       this.#keyOf.delete(incarnation);
-      const why = sealed === 'good' ? 'forged' : sealed;
-      if (why === 'forged') seals.refusals.refuse('lease', incarnation);
+      const why = checked === 'good' ? 'forged' : checked;
+      if (why === 'forged') authenticator.refusals.refuse('lease', incarnation);
       return why;
     }
     const { installation: _, ...lease } = { ...said, incarnation, since: Number(since ?? 0) };
     const upTo = Number(heard ?? 0);
-    const heardUpTo = seals.checksGateways ? await this.#heard(incarnation, upTo, heardSeal) : upTo;
+    const heardUpTo = authenticator.checksGateways ? await this.#heard(incarnation, upTo, heardMac) : upTo;
     const serial = this.#keyOf.get(incarnation)?.serial;
     return { ...lease, heardUpTo, ...(serial !== undefined && { serial }) };
   }
 
   /** Whether the worker left and had nothing more to append. */
   async left(incarnation: string): Promise<boolean> {
-    const { commands, keys, seals } = this.#with;
+    const { commands, keys, authenticator } = this.#with;
     const value = await commands.do(keys.left(incarnation), (client) =>
       client.getBuffer(keys.left(incarnation)),
     );
     if (value === null) return false;
-    if (!seals.checksGateways) return true;
-    const seal = await seals.open('left', value);
-    if (seal === 'ended') return false;
-    if (seal !== 'forged' && seal.sender === incarnation && isIncarnationOf(seal.gateway, incarnation))
+    if (!authenticator.checksGateways) return true;
+    const mac = await authenticator.verify('left', value);
+    if (mac === 'ended') return false;
+    if (mac !== 'forged' && mac.sender === incarnation && isIncarnationOf(mac.gateway, incarnation))
       return true;
-    seals.refusals.refuse('lease', `${incarnation} left`);
+    authenticator.refusals.refuse('lease', `${incarnation} left`);
     return false;
   }
 
@@ -88,41 +88,41 @@ export class LeaseRecords {
     return this.#keyOf.get(incarnation) ?? null;
   }
 
-  async #sealOf(
+  async #check(
     incarnation: string,
     identity: WorkerIdentity | undefined,
-    stored: { identity: Buffer; load: Buffer; seal: Buffer | null | undefined },
-  ): Promise<'good' | Unsealed> {
-    const { seals, now } = this.#with;
-    if (!seals.checksGateways) return 'good';
-    const seal = await seals.open('lease', stored.seal, [stored.identity, stored.load]);
-    if (typeof seal === 'string') return seal;
+    stored: { identity: Buffer; load: Buffer; mac: Buffer | null | undefined },
+  ): Promise<'good' | MacFault> {
+    const { authenticator, now } = this.#with;
+    if (!authenticator.checksGateways) return 'good';
+    const mac = await authenticator.verify('lease', stored.mac, [stored.identity, stored.load]);
+    if (typeof mac === 'string') return mac;
     const good =
       identity !== undefined &&
-      seal.gateway === identity.gateway &&
-      seal.sender === incarnation &&
-      seal.number > now() - CLOCKS_APART_MS &&
-      isIncarnationOf(seal.gateway, incarnation) &&
-      isWorkerOf(seal.gateway, identity.worker);
+      mac.gateway === identity.gateway &&
+      mac.sender === incarnation &&
+      mac.number > now() - CLOCKS_APART_MS &&
+      isIncarnationOf(mac.gateway, incarnation) &&
+      isWorkerOf(mac.gateway, identity.worker);
     if (!good) return 'forged';
-    this.#keyOf.set(incarnation, { gateway: seal.gateway, serial: seal.serial });
+    this.#keyOf.set(incarnation, { gateway: mac.gateway, serial: mac.serial });
     return 'good';
   }
 
   /** 0 if somebody else wrote it: then nothing ends because of it. */
   async #heard(incarnation: string, upTo: number, bytes: Buffer | null | undefined): Promise<number> {
     if (upTo === 0) return 0;
-    const seal = await this.#with.seals.open('heard', bytes);
-    if (seal === 'ended') return 0;
+    const mac = await this.#with.authenticator.verify('heard', bytes);
+    if (mac === 'ended') return 0;
     if (
-      seal !== 'forged' &&
-      seal.sender === incarnation &&
-      isIncarnationOf(seal.gateway, incarnation) &&
-      seal.number === upTo
+      mac !== 'forged' &&
+      mac.sender === incarnation &&
+      isIncarnationOf(mac.gateway, incarnation) &&
+      mac.number === upTo
     ) {
       return upTo;
     }
-    this.#with.seals.refusals.refuse('lease', `${incarnation} heard`);
+    this.#with.authenticator.refusals.refuse('lease', `${incarnation} heard`);
     return 0;
   }
 }

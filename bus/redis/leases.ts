@@ -6,9 +6,9 @@ import { encode } from '../encoding.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
 import { LeaseRecords, type StoredIdentity } from './lease-records.ts';
+import type { Authenticator } from './macs/authenticator.ts';
 import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
-import type { Seals } from './seals/seals.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** How long the record of an orderly exit is kept, seconds. */
@@ -28,7 +28,7 @@ export interface RedisLeasesParts {
   keys: Keys;
   histories: Histories;
   receipts: OwnReceipts;
-  seals: Seals;
+  authenticator: Authenticator;
   /** By the clock that all share. */
   now: () => number;
   log: Logger;
@@ -37,7 +37,7 @@ export interface RedisLeasesParts {
 export class RedisLeases implements Leases {
   readonly records: LeaseRecords;
   readonly #log: Logger;
-  readonly #seals: Seals;
+  readonly #authenticator: Authenticator;
   readonly #now: () => number;
   readonly #commands: OwnCommands;
   readonly #subscriptions: Subscriptions;
@@ -58,7 +58,7 @@ export class RedisLeases implements Leases {
   constructor(parts: RedisLeasesParts) {
     this.records = new LeaseRecords(parts);
     this.#log = parts.log;
-    this.#seals = parts.seals;
+    this.#authenticator = parts.authenticator;
     this.#now = parts.now;
     this.#subscriptions = parts.subscriptions;
     this.#receipts = parts.receipts;
@@ -80,7 +80,7 @@ export class RedisLeases implements Leases {
     const endsAt = await this.#commands.run(
       SCRIPTS.acquireLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation)],
-      [Math.ceil(ttlMs), encoded, said, nanoid(), this.#seal(incarnation, encoded, said, ttlMs)],
+      [Math.ceil(ttlMs), encoded, said, nanoid(), this.#mac(incarnation, encoded, said, ttlMs)],
     );
     await this.#list(incarnation, Number(endsAt));
     this.#watches.set(incarnation, watch);
@@ -94,7 +94,7 @@ export class RedisLeases implements Leases {
     const endsAt = await this.#commands.run(
       SCRIPTS.extendLease,
       [this.#keys.lease(incarnation), this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
-      [Math.ceil(ttlMs), said, this.#seal(incarnation, identity, said, ttlMs)],
+      [Math.ceil(ttlMs), said, this.#mac(incarnation, identity, said, ttlMs)],
     );
     if (Number(endsAt) === 0) {
       if (this.#watches.delete(incarnation)) this.#receipts.mayBeLost();
@@ -111,8 +111,9 @@ export class RedisLeases implements Leases {
   async heard(incarnation: string, upTo: number): Promise<void> {
     // Another history may lack appended entries: the next extension finds the lease lost.
     if (this.#watches.get(incarnation)?.changed() || this.#receipts.mayLack) return;
-    const seal = this.#seals.byGateway('heard', { sender: incarnation, number: Math.floor(upTo) }) ?? '';
-    await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [Math.floor(upTo), seal]);
+    const mac =
+      this.#authenticator.byGateway('heard', { sender: incarnation, number: Math.floor(upTo) }) ?? '';
+    await this.#commands.run(SCRIPTS.heard, [this.#keys.lease(incarnation)], [Math.floor(upTo), mac]);
   }
 
   async askHeard(incarnations: readonly string[]): Promise<void> {
@@ -129,9 +130,9 @@ export class RedisLeases implements Leases {
 
   async release(incarnation: string, { allHeard = false } = {}): Promise<void> {
     if (allHeard) {
-      const seal = this.#seals.byGateway('left', { sender: incarnation, number: 0 }) ?? '';
+      const mac = this.#authenticator.byGateway('left', { sender: incarnation, number: 0 }) ?? '';
       await this.#commands.do(this.#keys.left(incarnation), (client) =>
-        client.set(this.#keys.left(incarnation), seal, 'EX', LEFT_KNOWN_S),
+        client.set(this.#keys.left(incarnation), mac, 'EX', LEFT_KNOWN_S),
       );
     }
     await Promise.all([
@@ -177,9 +178,9 @@ export class RedisLeases implements Leases {
   }
 
   /** '' for a program without credentials. */
-  #seal(incarnation: string, identity: Buffer, load: Buffer, ttlMs: number): Buffer | '' {
+  #mac(incarnation: string, identity: Buffer, load: Buffer, ttlMs: number): Buffer | '' {
     const number = this.#now() + Math.ceil(ttlMs);
-    return this.#seals.byGateway('lease', { sender: incarnation, number }, [identity, load]) ?? '';
+    return this.#authenticator.byGateway('lease', { sender: incarnation, number }, [identity, load]) ?? '';
   }
 
   #list(incarnation: string, endsAt: number): Promise<unknown> {

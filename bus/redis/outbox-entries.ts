@@ -2,19 +2,19 @@
 import { CLOSE } from '../../protocol/index.ts';
 import type { Delivery, OutboxEntry } from '../bus.ts';
 import { decode } from '../encoding.ts';
-import type { Seals } from './seals/seals.ts';
-import { Sequences } from './seals/sequences.ts';
+import type { Authenticator } from './macs/authenticator.ts';
+import { Sequences } from './macs/sequences.ts';
 
-/** Deliveries under one seal at most. */
+/** Most deliveries under one MAC. */
 export const GROUP_MAX = 64;
 /** Groups that were only partly handed out: a repeated read may begin in one of them. */
 const CUT_KEPT = 2;
 
-/** `d` and a delivery. The last entry of a group also has `s`, the size of the group and its seal. */
+/** `d` and a delivery. The last entry of a group also has `s`, the size of the group and its MAC. */
 export type RawEntry = [id: Buffer, fields: Buffer[]];
 
-export function groupSeal(size: number, seal: Buffer): Buffer {
-  return Buffer.concat([Uint8Array.of(size), seal]);
+export function groupMac(size: number, mac: Buffer): Buffer {
+  return Buffer.concat([Uint8Array.of(size), mac]);
 }
 
 interface Raw {
@@ -29,20 +29,20 @@ interface Group {
 }
 
 /** Reads the outbox of one incarnation. */
-export class SealedEntries {
+export class AuthenticatedEntries {
   readonly #incarnation: string;
-  readonly #seals: Seals;
+  readonly #authenticator: Authenticator;
   readonly #sequences = new Sequences();
   #cut: readonly Raw[][] = [];
 
-  constructor(incarnation: string, seals: Seals) {
+  constructor(incarnation: string, authenticator: Authenticator) {
     this.#incarnation = incarnation;
-    this.#seals = seals;
+    this.#authenticator = authenticator;
   }
 
   /**
    * The first `limit` valid entries, and the last id that was checked, or `null` for none. Entries without a
-   * valid seal are left out and counted; a group that does not end within `found` waits for the next read.
+   * valid MAC are left out and counted; a group that does not end within `found` waits for the next read.
    */
   async open(
     found: readonly RawEntry[],
@@ -73,17 +73,17 @@ export class SealedEntries {
     let open: Raw[] = [];
     for (const [rawId, fields] of found) {
       const raw = { id: rawId.toString(), delivery: fields[1] ?? Buffer.alloc(0) };
-      const sealed = fields[2]?.toString() === 's' ? fields[3] : undefined;
-      if (this.#needsNoSeal(raw, sealed)) {
+      const mac = fields[2]?.toString() === 's' ? fields[3] : undefined;
+      if (this.#needsNoMac(raw, mac)) {
         groups.push({ raws: [raw], deliveries: decodeAll([raw]) });
         continue;
       }
       open.push(raw);
-      if (sealed === undefined) continue;
-      const size = Math.min(sealed[0] ?? 0, open.length);
+      if (mac === undefined) continue;
+      const size = Math.min(mac[0] ?? 0, open.length);
       const own = open.slice(open.length - size);
       refused(open.slice(0, open.length - size));
-      groups.push({ raws: own, deliveries: (await this.#isGood(sealed, own)) ? decodeAll(own) : null });
+      groups.push({ raws: own, deliveries: (await this.#isGood(mac, own)) ? decodeAll(own) : null });
       open = [];
     }
     // No group is longer than this, so its end will not come.
@@ -91,20 +91,23 @@ export class SealedEntries {
     return groups;
   }
 
-  #needsNoSeal(raw: Raw, sealed: Buffer | undefined): boolean {
-    if (!this.#seals.checksServers) return true;
+  #needsNoMac(raw: Raw, mac: Buffer | undefined): boolean {
+    if (!this.#authenticator.checksServers) return true;
     const isKnown = ({ id, delivery }: Raw) => id === raw.id && delivery.equals(raw.delivery);
-    return this.#cut.some((raws) => raws.some(isKnown)) || (sealed === undefined && isClosing(raw));
+    return this.#cut.some((raws) => raws.some(isKnown)) || (mac === undefined && isClosing(raw));
   }
 
-  async #isGood(sealed: Buffer, group: readonly Raw[]): Promise<boolean> {
+  async #isGood(mac: Buffer, group: readonly Raw[]): Promise<boolean> {
     const parts = [Buffer.from(this.#incarnation), ...group.map(({ delivery }) => delivery)];
-    const seal = await this.#seals.open('deliveries', sealed.subarray(1), parts);
-    return typeof seal !== 'string' && this.#sequences.take(seal.sender, seal.number, group.at(-1)?.id ?? '');
+    const entry = await this.#authenticator.verify('deliveries', mac.subarray(1), parts);
+    return (
+      typeof entry !== 'string' && this.#sequences.take(entry.sender, entry.number, group.at(-1)?.id ?? '')
+    );
   }
 
   #refuse(raws: readonly Raw[]): void {
-    for (const { id } of raws) this.#seals.refusals.refuse('deliveries', `${this.#incarnation} ${id}`);
+    for (const { id } of raws)
+      this.#authenticator.refusals.refuse('deliveries', `${this.#incarnation} ${id}`);
   }
 }
 

@@ -10,10 +10,10 @@ import { encode } from '../encoding.ts';
 import type { Histories } from './histories.ts';
 import type { Keys } from './keys.ts';
 import type { LeaseRecords } from './lease-records.ts';
-import { GROUP_MAX, groupSeal, type RawEntry, SealedEntries } from './outbox-entries.ts';
+import type { Authenticator } from './macs/authenticator.ts';
+import { AuthenticatedEntries, GROUP_MAX, groupMac, type RawEntry } from './outbox-entries.ts';
 import type { OwnCommands } from './owner.ts';
 import { SCRIPTS } from './scripts/index.ts';
-import type { Seals } from './seals/seals.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 const START = '0-0';
@@ -27,7 +27,7 @@ export interface RedisOutboxesParts {
   histories: Histories;
   /** Channels are, as in a cluster. */
   sharded: boolean;
-  seals: Seals;
+  authenticator: Authenticator;
   records: Pick<LeaseRecords, 'keyOf'>;
 }
 
@@ -38,14 +38,14 @@ export class RedisOutboxes implements Outboxes {
 
   readonly #histories: Histories;
   readonly #announce: 'PUBLISH' | 'SPUBLISH';
-  readonly #seals: Seals;
+  readonly #authenticator: Authenticator;
   readonly #records: Pick<LeaseRecords, 'keyOf'>;
   /** By incarnation: what this process reads. */
-  readonly #entries = new Map<string, SealedEntries>();
+  readonly #entries = new Map<string, AuthenticatedEntries>();
 
   constructor(parts: RedisOutboxesParts) {
-    const { commands, subscriptions, keys, histories, sharded, seals, records } = parts;
-    this.#seals = seals;
+    const { commands, subscriptions, keys, histories, sharded, authenticator, records } = parts;
+    this.#authenticator = authenticator;
     this.#records = records;
     this.#commands = commands;
     this.#subscriptions = subscriptions;
@@ -56,15 +56,15 @@ export class RedisOutboxes implements Outboxes {
 
   async append(incarnation: string, deliveries: readonly Delivery[]): Promise<'appended' | 'gone' | 'full'> {
     const encoded = deliveries.map(encode);
-    const groups = await this.#sealed(incarnation, encoded);
+    const groups = await this.#authenticated(incarnation, encoded);
     if (groups === null) return 'gone';
     const answer = await this.#commands.run(
       SCRIPTS.appendDeliveries,
       [this.#keys.lease(incarnation), this.#keys.outbox(incarnation)],
       [
         ...[OUTBOX_MAX_ENTRIES, this.#announce, this.#keys.outboxHint(incarnation)],
-        ...groups.flatMap(({ encoded, seal }) =>
-          encoded.flatMap((delivery, index) => [delivery, index === encoded.length - 1 ? seal : '']),
+        ...groups.flatMap(({ encoded, mac }) =>
+          encoded.flatMap((delivery, index) => [delivery, index === encoded.length - 1 ? mac : '']),
         ),
       ],
     );
@@ -80,7 +80,7 @@ export class RedisOutboxes implements Outboxes {
     const history = this.#histories.of(this.#keys.outbox(incarnation)) ?? '';
     const [knownEpoch = '', knownHistory = ''] = position?.epoch.split(' ') ?? [];
     const sameHistory = knownHistory === '' || history === '' || knownHistory === history;
-    const more = this.#seals.checksServers ? GROUP_MAX : 0;
+    const more = this.#authenticator.checksServers ? GROUP_MAX : 0;
     const [epoch, lost, found] = (await this.#commands.run(
       SCRIPTS.readOutbox,
       [this.#keys.epoch(incarnation), this.#keys.outbox(incarnation)],
@@ -98,19 +98,22 @@ export class RedisOutboxes implements Outboxes {
   }
 
   /** `null`: no gateway whose key is known has that lease. */
-  async #sealed(
+  async #authenticated(
     incarnation: string,
     encoded: readonly Buffer[],
-  ): Promise<{ encoded: readonly Buffer[]; seal: Buffer | '' }[] | null> {
-    if (!this.#seals.checksGateways) return [{ encoded, seal: '' }];
+  ): Promise<{ encoded: readonly Buffer[]; mac: Buffer | '' }[] | null> {
+    if (!this.#authenticator.checksGateways) return [{ encoded, mac: '' }];
     const key = await this.#records.keyOf(incarnation);
     if (key === null) return null;
-    const groups: { encoded: readonly Buffer[]; seal: Buffer }[] = [];
+    const groups: { encoded: readonly Buffer[]; mac: Buffer }[] = [];
     for (let start = 0; start < encoded.length; start += GROUP_MAX) {
       const group = encoded.slice(start, start + GROUP_MAX);
-      const seal = await this.#seals.forGateway('deliveries', key, [Buffer.from(incarnation), ...group]);
-      if (seal === null) return null;
-      groups.push({ encoded: group, seal: groupSeal(group.length, seal) });
+      const mac = await this.#authenticator.forGateway('deliveries', key, [
+        Buffer.from(incarnation),
+        ...group,
+      ]);
+      if (mac === null) return null;
+      groups.push({ encoded: group, mac: groupMac(group.length, mac) });
     }
     return groups;
   }
@@ -121,9 +124,9 @@ export class RedisOutboxes implements Outboxes {
     limit: number,
   ): Promise<{ entries: OutboxEntry[]; end: string | null }> {
     const before = this.#entries.get(incarnation);
-    const sealed = before ?? new SealedEntries(incarnation, this.#seals);
-    if (before === undefined) this.#entries.set(incarnation, sealed);
-    return sealed.open(found, limit);
+    const entries = before ?? new AuthenticatedEntries(incarnation, this.#authenticator);
+    if (before === undefined) this.#entries.set(incarnation, entries);
+    return entries.open(found, limit);
   }
 
   async trim(incarnation: string, position: Position): Promise<void> {

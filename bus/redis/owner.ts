@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import {
   BusUnavailable,
-  type EpochSeal,
+  type EpochMac,
   ForeignInstallation,
   type Installation,
   InstallationRestored,
@@ -18,8 +18,8 @@ import { SCRIPTS } from './scripts/index.ts';
  */
 const GONE_AFTER_MS = 15_000;
 
-/** `seal`: of the epoch; '' for none. */
-export interface Sealed extends Installation {
+/** `seal`: the MAC of the epoch, under its name in Redis; '' for none. */
+export interface KnownInstallation extends Installation {
   seal: string;
 }
 
@@ -33,7 +33,7 @@ export interface RedisOwnerParts {
    * Of a gateway: what an administration server told it, signed. `null` before it joined: then it raises no
    * epoch that others wrote into Redis. `undefined`: this program has nobody to tell it.
    */
-  told: () => Sealed | null | undefined;
+  told: () => KnownInstallation | null | undefined;
 }
 
 /**
@@ -45,10 +45,10 @@ export class RedisOwner implements Owner {
   readonly #key: string;
   readonly #log: Logger;
   readonly #told: RedisOwnerParts['told'];
-  #current: Sealed | null;
+  #current: KnownInstallation | null;
   #seen = 0;
   #claims = false;
-  #seal: EpochSeal | null = null;
+  #epochMac: EpochMac | null = null;
   #problem: string | null = null;
   /** The last epoch that no server began, so that it is reported once. */
   #false = 0;
@@ -74,9 +74,9 @@ export class RedisOwner implements Owner {
     return this.#problem;
   }
 
-  async claim(installation: Installation, seal?: EpochSeal): Promise<void> {
-    this.#seal = seal ?? null;
-    const own = { ...installation, seal: seal?.of(installation) ?? '' };
+  async claim(installation: Installation, epochMac?: EpochMac): Promise<void> {
+    this.#epochMac = epochMac ?? null;
+    const own = { ...installation, seal: epochMac?.of(installation) ?? '' };
     const held = await this.#ask(own, 0);
     if (held?.id !== own.id) {
       throw new ForeignInstallation(
@@ -94,9 +94,9 @@ export class RedisOwner implements Owner {
     this.#become(null);
   }
 
-  async held(seal?: EpochSeal): Promise<Installation | null> {
+  async held(epochMac?: EpochMac): Promise<Installation | null> {
     const held = await this.#ask(null, 0);
-    return held && { id: held.id, epoch: seal && seal.of(held) !== held.seal ? 0 : held.epoch };
+    return held && { id: held.id, epoch: epochMac && epochMac.of(held) !== held.seal ? 0 : held.epoch };
   }
 
   /** Checks whether Redis still belongs to this installation. Rejects with `BusUnavailable`. */
@@ -119,9 +119,9 @@ export class RedisOwner implements Owner {
   }
 
   /** Ignores a later epoch that no administration server began, and corrects it. */
-  async #isLater(held: Sealed, own: Sealed): Promise<boolean> {
+  async #isLater(held: KnownInstallation, own: KnownInstallation): Promise<boolean> {
     if (held.epoch <= own.epoch) return false;
-    if (this.#seal === null || this.#seal.of(held) === held.seal) return true;
+    if (this.#epochMac === null || this.#epochMac.of(held) === held.seal) return true;
     if (held.epoch !== this.#false) {
       this.#log.error(
         `somebody wrote epoch ${held.epoch} into Redis (${this.#key}), which no administration server ` +
@@ -137,11 +137,11 @@ export class RedisOwner implements Owner {
    * Redis lost the epoch that this program saw. Restores it, so that a server on an older copy of the
    * database is still noticed.
    */
-  async #remind({ id, epoch, seal }: Sealed): Promise<void> {
+  async #remind({ id, epoch, seal }: KnownInstallation): Promise<void> {
     await this.#commands.run(SCRIPTS.raiseEpoch, [this.#key], [id, epoch, seal]);
   }
 
-  async #ask(own: Sealed | null, goneAfterMs: number): Promise<Sealed | null> {
+  async #ask(own: KnownInstallation | null, goneAfterMs: number): Promise<KnownInstallation | null> {
     const answer = (await this.#commands.run(
       SCRIPTS.holdInstallation,
       [this.#key],

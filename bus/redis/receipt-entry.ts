@@ -1,7 +1,7 @@
 import type { Receipt } from '../bus.ts';
 import { isIncarnationOf, isWorkerOf } from '../credentials.ts';
 import { decode } from '../encoding.ts';
-import type { Seals, Unsealed } from './seals/seals.ts';
+import type { Authenticator, MacFault } from './macs/authenticator.ts';
 
 /** An entry of the stream. */
 export interface ReceiptEntry {
@@ -12,26 +12,28 @@ export interface ReceiptEntry {
 
 /**
  * The receipts of a stream entry, each with the gateway that brought it. `foreign`: another installation's.
- * `malformed`: not in the form that `append` writes. `forged`: no gateway sealed it, or it names another
+ * `malformed`: not in the form that `append` writes. `forged`: no gateway authenticated it, or it names another
  * gateway's workers. A certificate vouches for what Redis took while it was valid, however late it is read.
  */
 export async function readReceipts(
   { takenAt, fields }: ReceiptEntry,
   installation: string,
-  seals: Seals,
-): Promise<Receipt[] | 'foreign' | 'malformed' | Unsealed> {
-  const { b: batch, i: theirs, s: sealed } = named(fields);
+  authenticator: Authenticator,
+): Promise<Receipt[] | 'foreign' | 'malformed' | MacFault> {
+  const { b: batch, i: theirs, s: mac } = named(fields);
   const said = theirs?.toString() ?? '';
   if (said !== '' && said !== installation) return 'foreign';
   if (batch === undefined) return 'malformed';
-  const seal = seals.checksGateways ? await seals.open('receipts', sealed, [batch], takenAt) : null;
-  if (typeof seal === 'string') return seal;
+  const entry = authenticator.checksGateways
+    ? await authenticator.verify('receipts', mac, [batch], takenAt)
+    : null;
+  if (typeof entry === 'string') return entry;
   const receipts = decodeBatch(batch);
   if (receipts === null) return 'malformed';
-  if (seal === null) return receipts;
+  if (entry === null) return receipts;
   // The consumer that applies the batch checks its contents.
-  if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway))) return 'forged';
-  return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: seal.gateway } : receipt));
+  if (!receipts.every((receipt) => speaksForItself(receipt, entry.gateway))) return 'forged';
+  return receipts.map((receipt) => (isObject(receipt) ? { ...receipt, from: entry.gateway } : receipt));
 }
 
 function named(fields: readonly Buffer[]): Partial<Record<string, Buffer>> {

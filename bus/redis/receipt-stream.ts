@@ -3,10 +3,10 @@ import { ASIDE_MAX, BusUnavailable, type Receipt } from '../bus.ts';
 import { asBusError, reasonOf, replyCode } from './errors.ts';
 import type { Keys } from './keys.ts';
 import { Link } from './link.ts';
+import type { Authenticator, MacFault } from './macs/authenticator.ts';
 import type { OwnCommands } from './owner.ts';
 import { readReceipts } from './receipt-entry.ts';
 import { SCRIPTS } from './scripts/index.ts';
-import type { Seals, Unsealed } from './seals/seals.ts';
 import { type Endpoint, endpointName, type RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
@@ -32,7 +32,7 @@ export interface ReceiptStreamParts {
   topology: Topology;
   commands: OwnCommands;
   keys: Keys;
-  seals: Seals;
+  authenticator: Authenticator;
   log: Logger;
 }
 
@@ -48,15 +48,18 @@ export class ReceiptStream {
   readonly #topology: Topology;
   readonly #commands: OwnCommands;
   readonly #keys: Keys;
-  readonly #seals: Seals;
+  readonly #authenticator: Authenticator;
   readonly #log: Logger;
   #readerId: number | null = null;
   /** When Redis took the newest batch that this process read. */
   #newest = 0;
 
-  constructor({ target, topology, commands, keys, seals, log }: ReceiptStreamParts, consumer: string) {
+  constructor(
+    { target, topology, commands, keys, authenticator, log }: ReceiptStreamParts,
+    consumer: string,
+  ) {
     this.consumer = consumer;
-    this.#seals = seals;
+    this.#authenticator = authenticator;
     this.#topology = topology;
     this.#commands = commands;
     this.#keys = keys;
@@ -217,13 +220,13 @@ export class ReceiptStream {
       // Claimed, but dropped by its former consumer in the meantime (Redis before 7 still names it).
       if (fields === null) continue;
       const entry = { takenAt: this.#takenAt(id), fields };
-      const receipts = await readReceipts(entry, this.#commands.installation, this.#seals);
+      const receipts = await readReceipts(entry, this.#commands.installation, this.#authenticator);
       if (receipts === 'foreign') {
         // They come from gateways that have not noticed yet that this Redis belongs to another installation.
         this.#log.warn({ entry: id }, 'dropping receipts of another installation');
         await this.drop([{ id, receipts: [], bytes: fields[1]?.length ?? 0 }]);
       } else if (typeof receipts === 'string') {
-        if (receipts === 'forged') this.#seals.refusals.refuse('receipts', id);
+        if (receipts === 'forged') this.#authenticator.refusals.refuse('receipts', id);
         await this.#bury(id, receipts);
       } else batches.push({ id, receipts, bytes: fields[1]?.length ?? 0 });
     }
@@ -238,7 +241,7 @@ export class ReceiptStream {
     return Math.max(this.#newest, Number(id.split('-', 1)[0]));
   }
 
-  async #bury(id: string, why: 'malformed' | Unsealed): Promise<void> {
+  async #bury(id: string, why: 'malformed' | MacFault): Promise<void> {
     this.#log.error({ entry: id, why }, 'moved aside a batch of receipts that cannot be used');
     await this.#commands.run(
       SCRIPTS.buryReceipts,

@@ -7,11 +7,11 @@ import { reasonOf } from './errors.ts';
 import type { WatchedLink } from './health.ts';
 import type { Histories, HistoryWatch } from './histories.ts';
 import type { Keys } from './keys.ts';
+import type { Authenticator } from './macs/authenticator.ts';
 import type { OwnCommands } from './owner.ts';
 import { ReceiptConsumer } from './receipt-consumer.ts';
 import { ReceiptStream } from './receipt-stream.ts';
 import { SCRIPTS } from './scripts/index.ts';
-import type { Seals } from './seals/seals.ts';
 import type { RedisTarget } from './settings.ts';
 import type { Topology } from './topology.ts';
 
@@ -27,7 +27,7 @@ export interface RedisReceiptsParts {
   commands: OwnCommands;
   keys: Keys;
   histories: Histories;
-  seals: Seals;
+  authenticator: Authenticator;
   /** Of all batches that wait. */
   maxBytes: number;
   /** Has the connection of every consumer monitored. */
@@ -155,14 +155,14 @@ export class RedisReceipts implements Receipts {
    * twice changes nothing (ARCHITECTURE.md, "Trust").
    */
   #append(batch: Buffer): Promise<unknown> {
-    const { commands, keys, maxBytes, seals } = this.#with;
-    const from = { sender: seals.sender, number: seals.nextNumber() };
+    const { commands, keys, maxBytes, authenticator } = this.#with;
+    const from = { sender: authenticator.sender, number: authenticator.nextNumber() };
     return commands.run(
       SCRIPTS.appendReceipts,
       [keys.receipts, keys.receiptBytes],
       [
         ...[RECEIPTS_MAX_ENTRIES, batch, commands.installation, maxBytes],
-        seals.byGateway('receipts', from, [batch]) ?? '',
+        authenticator.byGateway('receipts', from, [batch]) ?? '',
       ],
     );
   }

@@ -25,12 +25,12 @@ import { Histories } from './histories.ts';
 import { RedisJoins } from './joins.ts';
 import { type Keys, keysWith } from './keys.ts';
 import { RedisLeases } from './leases.ts';
+import { Authenticator } from './macs/authenticator.ts';
+import { Refusals } from './macs/refusals.ts';
 import { RedisOutboxes } from './outboxes.ts';
 import { OwnCommands, RedisOwner } from './owner.ts';
 import { RedisPresence } from './presence.ts';
 import { RedisReceipts } from './receipts.ts';
-import { Refusals } from './seals/refusals.ts';
-import { Seals } from './seals/seals.ts';
 import { SentinelTopology } from './sentinels.ts';
 import {
   parseRedisSettings,
@@ -61,7 +61,7 @@ export interface RedisBusOptions extends RedisSettings {
   /** Rereads the TLS files when they change; absent: they are read once. */
   certificates?: Certificates;
   /**
-   * The gateway's newest credentials: it seals what it writes with them, and accepts only servers that know
+   * The gateway's newest credentials: it authenticates with them what it writes, and accepts only servers that know
    * its key.
    */
   credentials?: () => GatewayCredentials;
@@ -132,23 +132,23 @@ export class RedisBus implements Bus {
       ...{ sharded, topology, commands, subscriptions, histories, keys, id, log, tellWarnings, owner },
     });
     const now = () => this.clock.now();
-    const seals = new Seals(
+    const authenticator = new Authenticator(
       { now, ...(credentials && { credentials }), ...(gatewayKeys && { gatewayKeys }) },
       new Refusals(log),
     );
-    this.#refusals = seals.refusals;
+    this.#refusals = authenticator.refusals;
     const own = new OwnCommands(commands, owner);
     const watch = this.#health.watch.bind(this.#health);
     this.receipts = new RedisReceipts({
-      ...{ target, topology, commands: own, keys, histories, seals, watch, log },
+      ...{ target, topology, commands: own, keys, histories, authenticator, watch, log },
       maxBytes: receiptsMaxBytes,
     });
     this.leases = new RedisLeases({
-      ...{ commands: own, subscriptions, keys, histories, receipts: this.receipts, seals, now, log },
+      ...{ commands: own, subscriptions, keys, histories, receipts: this.receipts, authenticator, now, log },
     });
     const { records } = this.leases;
     this.outboxes = new RedisOutboxes({
-      ...{ commands: own, subscriptions, keys, histories, sharded, seals, records },
+      ...{ commands: own, subscriptions, keys, histories, sharded, authenticator, records },
     });
     this.presence = new RedisPresence(own, keys);
     this.joins = new RedisJoins(own, keys);

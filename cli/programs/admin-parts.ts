@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { AdminServer } from '../../admin-api/admin-server.ts';
 import { secretBox } from '../../admin-api/at-rest/key-file.ts';
 import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
-import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
+import { loadEpochMac } from '../../admin-api/epoch-mac.ts';
 import { loadInstallation } from '../../admin-api/installation.ts';
 import { carriedKeys } from '../../admin-api/keys/carried-keys.ts';
 import { ServerKeys } from '../../admin-api/keys/server-keys.ts';
@@ -120,8 +120,8 @@ export function adminParts(
       {
         name: 'epoch',
         start: async () => {
-          const seal = await loadEpochSeal(store.meta, box);
-          await bus.owner.claim(await loadInstallation(store.meta), seal);
+          const epochMac = await loadEpochMac(store.meta, box);
+          await bus.owner.claim(await loadInstallation(store.meta), epochMac);
         },
         stop: async () => {},
       },

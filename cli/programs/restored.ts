@@ -1,12 +1,12 @@
 /** `pushpoint restored`: begins a new epoch after an older copy of the database was restored. */
-import { loadEpochSeal } from '../../admin-api/epoch-seal.ts';
+import { loadEpochMac } from '../../admin-api/epoch-mac.ts';
 import { beginEpoch, loadInstallation } from '../../admin-api/installation.ts';
 import { type Carried, carriedKeys } from '../../admin-api/keys/carried-keys.ts';
 import { rootOfEpoch, signEpochKeys } from '../../admin-api/keys/epoch-keys.ts';
 import { type KeyPair, pairOf } from '../../admin-api/keys/key-vault.ts';
 import { nameOf, ServerKeys, ServerKeysHeld } from '../../admin-api/keys/server-keys.ts';
 import type { Store } from '../../admin-api/store/store.ts';
-import { type EpochSeal, ForeignInstallation } from '../../bus/bus.ts';
+import { type EpochMac, ForeignInstallation } from '../../bus/bus.ts';
 import { openBus } from '../../bus/open-bus.ts';
 import { decodeServerKeys, LIMITS, toBase64url } from '../../protocol/index.ts';
 import type { Flags } from '../command-line.ts';
@@ -37,7 +37,7 @@ export async function runRestored(shell: Shell, flags: Flags): Promise<ExitCode>
       return;
     }
     const { id, epoch: before } = await loadInstallation(store.meta);
-    const seen = await seenInRedis(config, id, await loadEpochSeal(store.meta, box));
+    const seen = await seenInRedis(config, id, await loadEpochMac(store.meta, box));
     if (rootKey) await mustBeRoot(store, seen.carried, rootKey);
     const { epoch } = await beginEpoch(store, seen.epoch, Date.now());
     const { carried } = seen;
@@ -107,13 +107,13 @@ async function takeSignature(store: Store, text: string): Promise<string> {
 }
 
 /** Nothing where there is no Redis. */
-async function seenInRedis(config: ConfigOf<'restored'>, id: string, seal: EpochSeal): Promise<Seen> {
+async function seenInRedis(config: ConfigOf<'restored'>, id: string, epochMac: EpochMac): Promise<Seen> {
   const { redisUrl } = config;
   if (redisUrl === undefined) return { epoch: 0, carried: [] };
   const bus = openBus({ redis: redisSettings({ ...config, redisUrl }), log: programLog('error') });
   await bus.start();
   try {
-    const held = await bus.owner.held(seal);
+    const held = await bus.owner.held(epochMac);
     if (held !== null && held.id !== id) {
       throw new ForeignInstallation(
         `this Redis belongs to installation ${held.id}, and the database is that of ${id}: one of the ` +

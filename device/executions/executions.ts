@@ -16,6 +16,7 @@ import {
 } from '../../protocol/index.ts';
 import { clip } from '../platform/clip.ts';
 import type { DeviceStore, ExecutionRecord, Outcome, SettledEnd, StoredDevice } from '../storage/store.ts';
+import type { Report } from './authenticated-link.ts';
 import { BUSY, type Execution, ExecutionBook, open } from './book.ts';
 import type { DeviceKeys } from './device-keys.ts';
 import { type GroupKeys, type GroupKeysHooks, isSameKey } from './group-keys.ts';
@@ -23,7 +24,6 @@ import type { Handlers, Registered } from './handlers.ts';
 import { outcome } from './outcome.ts';
 import type { ReportQueue } from './report-queue.ts';
 import { ExecutionRuns } from './runs.ts';
-import type { Report } from './sealed-link.ts';
 import { openArgs } from './secret-args.ts';
 import type { ServerClock } from './server-clock.ts';
 

@@ -2,7 +2,7 @@
  * Reports about executions, at the rate that a gateway allows. Only ids wait here; each message is created
  * when its turn comes, from the latest state (R-5), so nothing piles up while the device is offline.
  */
-import type { Link, Report } from './sealed-link.ts';
+import type { Link, Report } from './authenticated-link.ts';
 
 export interface ReportQueueOptions {
   /** Limits on frames: per second on average, and at once. */

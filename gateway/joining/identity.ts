@@ -21,7 +21,7 @@ export interface GatewayIdentity {
   /** Milliseconds since the Unix epoch. */
   issuedAt: number;
   expiresAt: number;
-  /** Of the server that issued it, with the seal of its epoch. */
+  /** Of the server that issued it, with the MAC of its epoch as `seal`. */
   installation: Installation & { seal: string };
 }
 

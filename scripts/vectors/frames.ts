@@ -8,7 +8,7 @@ import {
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder, signedPass } from './orders.ts';
-import { sealedResult } from './results.ts';
+import { namedResult } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
 import { firstServerKeys, nextRootServerKeys } from './server-keys.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
@@ -47,10 +47,10 @@ const fromDevice: [string, DeviceMessage][] = [
   ['ack', { t: 'ack', id: COMMAND }],
   ['progress with nothing', { t: 'progress', id: COMMAND }],
   ['progress with everything', { t: 'progress', id: COMMAND, percent: 40, note: '4 of 10 files' }],
-  ['result', sealedResult('succeeded')],
+  ['result', namedResult('succeeded')],
   ['result of a secret command', secretResult('cmd-0007')],
   ['want', WANT],
-  ['result with data of every type', sealedResult('data of every type')],
+  ['result with data of every type', namedResult('data of every type')],
 ];
 
 const fromGateway: [string, GatewayMessage][] = [

@@ -1,4 +1,4 @@
-/** Results: what is in them, sealed by the device (R-8), and bodies that the ledger does not take. */
+/** Results: what is in them, with the device's MAC (R-8), and bodies that the ledger does not take. */
 import { Buffer } from 'node:buffer';
 import { createHmac } from 'node:crypto';
 import {
@@ -47,23 +47,23 @@ export function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
 
 const RESULT_KEY = mac(SECRET, RESULT_KEY_BYTES);
 
-export function sealBody(command: string, body: Uint8Array): Result {
+export function resultWithBody(command: string, body: Uint8Array): Result {
   return { t: 'result', id: command, body, mac: mac(RESULT_KEY, resultBytes(DEVICE, command, body)) };
 }
 
-export function sealEnd(command: string, end: ResultBody): Result {
-  return sealBody(command, encodeResultBody(end));
+export function resultOf(command: string, end: ResultBody): Result {
+  return resultWithBody(command, encodeResultBody(end));
 }
 
-export function sealedResult(name: string): Result {
+export function namedResult(name: string): Result {
   const end = ends[name];
   if (end === undefined) throw new Error(`no result ${name}`);
-  return sealEnd(COMMAND, end);
+  return resultOf(COMMAND, end);
 }
 
 function resultVectors() {
   return Object.entries(ends).map(([name, end]) => {
-    const result = sealedResult(name);
+    const result = namedResult(name);
     return {
       name,
       device: DEVICE,

@@ -17,7 +17,7 @@ import {
   WRAP_KEY_BYTES,
 } from '../../protocol/index.ts';
 import { DEVICE, SECRET } from './keys.ts';
-import { mac, sealBody } from './results.ts';
+import { mac, resultWithBody } from './results.ts';
 import { hexOf, view } from './wire.ts';
 
 const GROUP_KEY = Uint8Array.from({ length: 32 }, (_, i) => 0x20 + i);
@@ -52,7 +52,7 @@ function sealedEnd(id: string): Encrypted {
 }
 
 export function secretResult(id: string): Result {
-  return sealBody(id, encodeSealedBody(sealedEnd(id)));
+  return resultWithBody(id, encodeSealedBody(sealedEnd(id)));
 }
 
 export function secretVectors() {

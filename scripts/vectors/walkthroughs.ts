@@ -9,7 +9,7 @@ import {
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
-import { sealEnd } from './results.ts';
+import { resultOf } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
 import { hexOf, view } from './wire.ts';
 
@@ -38,7 +38,7 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       gateway({ t: 'order', ...signedOrder('command for a group') }),
       device({ t: 'ack', id: 'cmd-0002' }),
       device({ t: 'progress', id: 'cmd-0002', percent: 50 }),
-      device(sealEnd('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
+      device(resultOf('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
       device({ t: 'beat' }),
       gateway({ t: 'beat', settled: ['cmd-0002'], time: NOW + 60_000 }),
     ],
@@ -47,7 +47,7 @@ const walkthroughs: [name: string, steps: Step[]][] = [
     'forced sync that ends at once',
     [
       gateway({ t: 'order', ...signedOrder('command for a group') }),
-      device(sealEnd('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
+      device(resultOf('cmd-0002', { state: 'succeeded', data: { revision: 'r43' } })),
       device({ t: 'beat' }),
       gateway({ t: 'beat', settled: ['cmd-0002'], time: NOW + 60_000 }),
     ],
@@ -58,9 +58,9 @@ const walkthroughs: [name: string, steps: Step[]][] = [
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device({ t: 'ack', id: 'cmd-0001' }),
       ...handshake(SECOND_NONCE, NOW + 30_000, 8, [1, 3]),
-      device(sealEnd('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
+      device(resultOf('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'order', ...signedOrder('command for a device') }),
-      device(sealEnd('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
+      device(resultOf('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'settled', id: 'cmd-0001', state: 'succeeded' }),
     ],
   ],

@@ -82,7 +82,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
   }
 }
 
-/** Of the running server: what its devices seal their results with. */
+/** Of the running server: what its devices authenticate their results with. */
 let secretOf: (device: string) => Uint8Array;
 const result = (device: string, at: number): Receipt =>
   resultReceipt({ id: device, secret: secretOf(device) }, 'c1', at);

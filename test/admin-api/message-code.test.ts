@@ -6,7 +6,7 @@ import { createMac, opensslMac, sameMac, sodiumMac } from '../../admin-api/messa
 import { nodeCrypto } from '../../device/index.ts';
 import { webCrypto } from '../../device/platform/crypto-web.ts';
 import { deviceSecretBytes, RESULT_KEY_BYTES, resultBytes } from '../../protocol/index.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 
 test('R-8: libsodium, OpenSSL and WebCrypto make the same codes', async () => {
   for (const length of [0, 1, 127, 128, 300, 40_000]) {
@@ -31,7 +31,7 @@ test('R-8: a secret is for one device and one generation, and its codes for one 
     for (const other of [secrets.of('d1', 2), secrets.of('d', 1), secrets.of('d11', 1)]) {
       assert.not(sameMac(secret, other));
     }
-    const { body, mac: code } = sealResult({ id: 'd1', secret }, 'c1');
+    const { body, mac: code } = makeResult({ id: 'd1', secret }, 'c1');
     const key = opensslMac(secret, RESULT_KEY_BYTES);
     assert.equal(Buffer.from(code), Buffer.from(opensslMac(key, resultBytes('d1', 'c1', body))));
     const made = { device: 'd1', command: 'c1', body, mac: code };

@@ -253,7 +253,7 @@ test('X-5: a gateway asks for keys for devices that are with it, so it uses up n
     assert.not.ok(counted?.some((line) => line.includes('"later"} 1')));
   }));
 
-test('a bus whose gateways seal nothing is believed', () =>
+test('a bus whose gateways add no MACs is believed', () =>
   withServer(async (server) => {
     await server.ingest.apply([ack(undefined, 'd1')]);
     assert.is(await stateOf(server, 'd1'), 'acked');

@@ -73,7 +73,7 @@ async function withServer(body: (deployment: Deployment) => Promise<void>): Prom
 const at = Date.now();
 /** A result that device d1 made. */
 let result: (command: string, end?: ResultBody) => Extract<Receipt, { kind: 'result' }>;
-const sealed = { body: Uint8Array.of(0x80), mac: new Uint8Array(32), worker: 'gw1/0' };
+const authenticated = { body: Uint8Array.of(0x80), mac: new Uint8Array(32), worker: 'gw1/0' };
 const deep = () => {
   let value: unknown = 'x';
   for (let n = 0; n < 40; n++) value = [value];
@@ -98,9 +98,9 @@ const WRONG: unknown[] = [
   { kind: 'progress', device: 'd1', command: 'c1', percent: 1.5, at },
   { kind: 'undelivered', command: 'c1', devices: 'd1', incarnation: 'i', at },
   { kind: 'tunnel', tunnel: 'u1', device: 'd1', event: 'exploded', at },
-  { kind: 'result', device: 'd1', command: 'c1', ...sealed, body: 'text', at },
-  { kind: 'result', device: 'd1', command: 'c1', ...sealed, body: new Uint8Array(40_000), at },
-  { kind: 'result', device: 'd1', command: 'c1', ...sealed, mac: new Uint8Array(31), at },
+  { kind: 'result', device: 'd1', command: 'c1', ...authenticated, body: 'text', at },
+  { kind: 'result', device: 'd1', command: 'c1', ...authenticated, body: new Uint8Array(40_000), at },
+  { kind: 'result', device: 'd1', command: 'c1', ...authenticated, mac: new Uint8Array(31), at },
 ];
 
 /** Bodies whose MAC is good, and which no device may write. */

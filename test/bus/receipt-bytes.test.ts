@@ -10,8 +10,8 @@ const BYTES = 100_000;
 const MAX_BYTES = 4 * BYTES + 10_000;
 
 function long(command: string): Receipt[] {
-  const sealed = { body: new Uint8Array(BYTES), mac: new Uint8Array(32), worker: 'gw1/0' };
-  return [{ kind: 'result', device: 'd1', command, ...sealed, at: 1_763_769_600_123 }];
+  const authenticated = { body: new Uint8Array(BYTES), mac: new Uint8Array(32), worker: 'gw1/0' };
+  return [{ kind: 'result', device: 'd1', command, ...authenticated, at: 1_763_769_600_123 }];
 }
 
 async function holds(bus: Bus): Promise<void> {

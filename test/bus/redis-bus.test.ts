@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { startRedis } from '../services/redis.ts';
 import { busContract } from './contract.ts';
-import { bothSides } from './seal-keys.ts';
+import { bothSides } from './mac-keys.ts';
 
 const server = await startRedis();
 let count = 0;

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { startClusterDeployment } from '../services/redis-cluster.ts';
 import { busContract } from './contract.ts';
-import { bothSides } from './seal-keys.ts';
+import { bothSides } from './mac-keys.ts';
 
 const deployment = await startClusterDeployment({ password: 'a secret' });
 let count = 0;

@@ -14,8 +14,8 @@ import { startRedis } from '../services/redis.ts';
 import { waitFor } from '../wait.ts';
 import { claim, INSTALLATION, writeDirectory } from '../write-directory.ts';
 import { rejectsWith } from './expect.ts';
+import { credentialsOf } from './mac-keys.ts';
 import { device, gateway, LONG_MS, numbers } from './samples.ts';
-import { credentialsOf } from './seal-keys.ts';
 
 const server = await startRedis();
 const redis = new Redis(server.url);
@@ -244,19 +244,19 @@ test('a gateway reminds a Redis that forgot the latest epoch, and a server on an
 
 test('an epoch that no administration server began holds nobody, and is put right', () =>
   withBuses(3, async (one, gateway, older) => {
-    const seal = { of: ({ id, epoch }: Installation) => `${id} ${epoch} sealed` };
-    await one.owner.claim({ ...INSTALLATION, epoch: 2 }, seal);
+    const epochMac = { of: ({ id, epoch }: Installation) => `${id} ${epoch} authentic` };
+    await one.owner.claim({ ...INSTALLATION, epoch: 2 }, epochMac);
     for (const epoch of ['9007199254740991', 'inf', '1e400', 'three']) {
       await redis.hset('pp:installation', 'epoch', epoch);
       await waitFor(async () => (await redis.hget('pp:installation', 'epoch')) === '2', { what: 'epoch 2' });
-      assert.is((await gateway.owner.held(seal))?.epoch, 2);
+      assert.is((await gateway.owner.held(epochMac))?.epoch, 2);
       assert.is(one.status().available, true, one.status().reason);
     }
     await redis.hset('pp:installation', 'epoch', 7);
-    assert.is((await gateway.owner.held(seal))?.epoch, 0);
-    await older.owner.claim({ ...INSTALLATION, epoch: 2 }, seal);
+    assert.is((await gateway.owner.held(epochMac))?.epoch, 0);
+    await older.owner.claim({ ...INSTALLATION, epoch: 2 }, epochMac);
     // What a server did begin still counts.
-    await rejectsWith(older.owner.claim({ ...INSTALLATION, epoch: 1 }, seal), InstallationRestored);
+    await rejectsWith(older.owner.claim({ ...INSTALLATION, epoch: 1 }, epochMac), InstallationRestored);
     assert.is(one.status().available, true);
   }));
 
@@ -273,10 +273,10 @@ async function joined(epoch: number, seal: string): Promise<RedisBus> {
 
 test('a gateway that joined passes on no epoch that others wrote, and recalls the one that it was told', () =>
   withBuses(1, async (one) => {
-    const seal = { of: ({ id, epoch }: Installation) => `${id} ${epoch} sealed` };
+    const epochMac = { of: ({ id, epoch }: Installation) => `${id} ${epoch} authentic` };
     const own = { ...INSTALLATION, epoch: 2 };
-    await one.owner.claim(own, seal);
-    const gateway = await joined(2, seal.of(own));
+    await one.owner.claim(own, epochMac);
+    const gateway = await joined(2, epochMac.of(own));
     try {
       await redis.hset('pp:installation', 'epoch', 99);
       await gateway.owner.look();
@@ -292,7 +292,7 @@ test('a gateway that joined passes on no epoch that others wrote, and recalls th
       await redis.flushall();
       const older = new RedisBus({ url: server.url });
       await older.start();
-      await older.owner.claim({ ...own, epoch: 1 }, seal);
+      await older.owner.claim({ ...own, epoch: 1 }, epochMac);
       await gateway.owner.look();
       await older.owner.look();
       assert.match(older.owner.problem ?? '', 'epoch 2 was in use');

@@ -79,7 +79,7 @@ export function gateway(name: string, revision = 1): DirectoryGateway {
 
 /**
  * Binary parts as plain arrays: whether they came as Buffer or as Uint8Array is nobody's business. Without
- * `from`, which a bus with seals adds.
+ * `from`, which a bus with MACs adds.
  */
 export function plain(value: unknown): unknown {
   return JSON.parse(

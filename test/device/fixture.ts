@@ -71,7 +71,7 @@ export async function fixture(setup: FixtureOptions = {}): Promise<Fixture> {
     },
     async end() {
       await f.device.stop({ deadlineMs: 100 });
-      if (gateway.badResults > 0) throw new Error(`${gateway.badResults} results were not sealed`);
+      if (gateway.badResults > 0) throw new Error(`${gateway.badResults} results were not authenticated`);
       await gateway.stop();
       await store.close();
     },

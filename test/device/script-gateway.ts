@@ -111,7 +111,7 @@ export class ScriptGateway {
   probes = 0;
   proofs = 0;
   badProofs = 0;
-  /** Results that the device did not seal as R-8 says. */
+  /** Results without the MAC that R-8 asks for. */
   badResults = 0;
   #session = 0;
   readonly #http: Server;

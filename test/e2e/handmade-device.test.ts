@@ -17,7 +17,7 @@ import {
   tokenText,
 } from '../../protocol/index.ts';
 import { connectDevice, RawDevice } from '../gateway/raw-device.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { enrolByHand, type HandMade } from './enrol-by-hand.ts';
 import { TestDevice } from './fleet.ts';
@@ -135,7 +135,7 @@ testLab('R-1: a result without an ack before it stands for both, and is settled'
   });
   await device.take('order');
   const data = { revision: 'by hand' };
-  device.send(sealResult(identity, command.id, { state: 'succeeded', data }));
+  device.send(makeResult(identity, command.id, { state: 'succeeded', data }));
   const settled = await device.take('settled');
   assert.is(settled.id, command.id);
   assert.is(settled.state, 'succeeded');
@@ -152,7 +152,7 @@ testLab('S-7: a device that holds no membership gets the current one once', asyn
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   // The answer to a result comes after everything that the ledger sends because of the connect.
   for (const id of ['c-unknown-1', 'c-unknown-2']) {
-    device.send(sealResult(identity, id));
+    device.send(makeResult(identity, id));
     await device.take('settled');
   }
   assert.is(device.received.filter(({ t }) => t === 'order').length, 1);
@@ -163,7 +163,7 @@ testLab('R-6: a result of a command that the ledger never had is settled as unkn
   const identity = await enrolledByHand(lab);
   const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
   const id = `c${createHash('sha256').update(identity.id).digest('hex').slice(0, 19)}`;
-  device.send(sealResult(identity, id));
+  device.send(makeResult(identity, id));
   assert.equal(await device.take('settled'), { t: 'settled', id, state: 'unknown' });
   await device.close();
 });
@@ -177,7 +177,7 @@ testLab(
     const identity = await enrolledByHand(lab);
     const { device } = await connectDevice(identity.url, identity, { membership: [0, 0] });
     device.send({ t: 'ack', id });
-    device.send(sealResult(identity, id));
+    device.send(makeResult(identity, id));
     assert.is((await device.take('settled')).state, 'unknown');
     assert.is((await lab.operator.execution(id, victim)).state, 'queued');
     await victim.start();

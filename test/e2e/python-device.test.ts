@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import type { ExecutionView } from '../../cli/api/views.ts';
 import { type GatewayAddress, pkcs8, rawKey } from '../../protocol/index.ts';
 import { connectDevice } from '../gateway/raw-device.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { type Lab, withLab } from './lab.ts';
 
@@ -70,7 +70,7 @@ if (hasPython) {
   const { testLab } = withLab({ bus: 'memory' });
 
   testLab(
-    'E-1 to E-4: a device in Python enrols, and its secret seals what the ledger takes',
+    'E-1 to E-4: a device in Python enrols, and its secret authenticates what the ledger takes',
     async (lab) => {
       const { stdout } = await enrol(lab, await lab.operator.enrolmentToken('all', 1));
       const kept = JSON.parse(stdout) as Kept;
@@ -85,7 +85,7 @@ if (hasPython) {
       const command = await lab.operator.api.request<{ id: string }>('POST', '/v1/commands', {
         body: { type: 'sync', target: { devices: [identity.id] } },
       });
-      device.send(sealResult(identity, command.id));
+      device.send(makeResult(identity, command.id));
       assert.equal(await device.take('settled'), { t: 'settled', id: command.id, state: 'succeeded' });
       await device.close();
     },

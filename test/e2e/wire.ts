@@ -18,7 +18,7 @@ export class Wire {
   readonly heard: { frame: Uint8Array; message: GatewayMessage | null }[] = [];
   /** What the device wanted to say, whether it was held back or not. */
   readonly said: (OpenedMessage & { heldBack: boolean })[] = [];
-  /** Results among it, sealed. */
+  /** Results among it, as they travel. */
   readonly results: Result[] = [];
   /** The device's words that get lost on the way. */
   loses: (message: OpenedMessage) => boolean = () => false;

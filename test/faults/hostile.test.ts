@@ -16,7 +16,7 @@ import { type Lab, withLab } from '../e2e/lab.ts';
 import { Wire } from '../e2e/wire.ts';
 import { enrolRequest } from '../enrolment.ts';
 import { connectDevice, type Identity, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 
 const HEALTHY = 40;
@@ -196,7 +196,7 @@ testLab(
         for (let n = 0; n < 1_000; n++) device.send({ t: 'beat' });
       },
       (device) => {
-        for (let n = 0; n < 150; n++) device.send(sealResult({ id: 'd' }, `made-up-${n}`));
+        for (let n = 0; n < 150; n++) device.send(makeResult({ id: 'd' }, `made-up-${n}`));
         device.sendText('and goodbye');
       },
     ];

@@ -9,7 +9,7 @@ import type { TunnelTicket } from '../../tunnel/index.ts';
 import type { Operator } from '../e2e/operator.ts';
 import { connectDevice, type Identity, type RawDevice } from '../gateway/raw-device.ts';
 import type { KeyedTicket } from '../gateway/tunnel-rig.ts';
-import { NO_SECRET, sealResult } from '../results.ts';
+import { makeResult, NO_SECRET } from '../results.ts';
 import { waitFor } from '../wait.ts';
 
 const BEAT_MS = 10_000;
@@ -85,7 +85,7 @@ export class Carrier {
         this.#tickets.set(tunnel, { tunnel, gateway, worker, ticket, key });
       }
       const data = order.type === 'tunnel.close' ? { wasOpen: false } : {};
-      this.#socket.send(sealResult(this.identity, order.id, { state: 'succeeded', data }));
+      this.#socket.send(makeResult(this.identity, order.id, { state: 'succeeded', data }));
     }
   }
 }

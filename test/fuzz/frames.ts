@@ -12,13 +12,13 @@ import {
 } from '../../protocol/index.ts';
 import type { Random } from '../faults/random.ts';
 import { mutateFrame, vectorFrames } from '../protocol/frame-mutator.ts';
-import { type Sealer, sealResult } from '../results.ts';
+import { makeResult, type ResultMaker } from '../results.ts';
 
 const STATES = ['succeeded', 'failed', 'rejected', 'canceled', 'expired', 'timed-out'] as const;
 const UNKNOWN_IDS = 1_000;
 
 /** A message that any device may send in a session; `ids`: commands that it was given. */
-function rightMessage(random: Random, device: Sealer, ids: readonly string[]): DeviceMessage {
+function rightMessage(random: Random, device: ResultMaker, ids: readonly string[]): DeviceMessage {
   const known = ids.length > 0 && random.next() < 0.5;
   const id = known ? random.one(ids) : `unknown-${random.below(UNKNOWN_IDS)}`;
   switch (random.below(5)) {
@@ -28,7 +28,7 @@ function rightMessage(random: Random, device: Sealer, ids: readonly string[]): D
       return { t: 'progress', id, percent: random.below(101), note: 'fuzz' };
     case 2:
     case 3:
-      return sealResult(device, id, { state: random.one(STATES), ...dataOf(random) });
+      return makeResult(device, id, { state: random.one(STATES), ...dataOf(random) });
     default:
       return { t: 'beat', policy: `p${random.below(3)}`, compliance: random.one(COMPLIANCE) };
   }
@@ -42,12 +42,12 @@ function dataOf(random: Random): { data?: unknown; reason?: string } {
   return { data: 'x'.repeat(LIMITS.resultBytes - 100 - random.below(1_000)) };
 }
 
-export function rightFrame(random: Random, device: Sealer, ids: readonly string[]): Uint8Array {
+export function rightFrame(random: Random, device: ResultMaker, ids: readonly string[]): Uint8Array {
   return encodeDeviceMessage(rightMessage(random, device, ids));
 }
 
 /** May be right by chance. */
-export function wrongFrame(random: Random, device: Sealer, ids: readonly string[]): Uint8Array {
+export function wrongFrame(random: Random, device: ResultMaker, ids: readonly string[]): Uint8Array {
   switch (random.below(6)) {
     case 0:
       return randomBytes(random, random.below(80));

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
@@ -14,7 +14,7 @@ test('F-7: a device has bytes as well as messages; results over them are kept by
     const { device } = await connectDevice(rig.url, await rig.enrol());
     const { device: beside } = await connectDevice(rig.url, await rig.enrol());
     const data = new Uint8Array(BYTES);
-    for (let n = 0; n < 30; n++) device.send(sealResult({ id: 'd' }, `c${n}`, { state: 'succeeded', data }));
+    for (let n = 0; n < 30; n++) device.send(makeResult({ id: 'd' }, `c${n}`, { state: 'succeeded', data }));
     const kept = () => device.received.filter(({ t }) => t === 'keep').length;
     await waitFor(() => kept() >= 20, { what: 'results that are handed back' });
     device.send({ t: 'beat' });
@@ -25,7 +25,7 @@ test('F-7: a device has bytes as well as messages; results over them are kept by
     // What is short and needed goes on: it is what a device says that has much to say.
     device.send({ t: 'ack', id: 'later' });
     await rig.receipt('ack', ({ command }) => command === 'later');
-    beside.send(sealResult({ id: 'd' }, 'mine', { state: 'succeeded', data }));
+    beside.send(makeResult({ id: 'd' }, 'mine', { state: 'succeeded', data }));
     await rig.receipt('result', ({ command }) => command === 'mine');
     assert.is(device.closing, null);
     assert.is(await rig.metric('results_handed_back_total'), kept());

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { seeded } from '../seeded.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice } from './raw-device.ts';
@@ -84,7 +84,7 @@ test('F-6: messages with changed bytes never harm the gateway: it reads, skips, 
       encodeDeviceMessage({ t: 'beat', policy: 'p1', compliance: 'warn' }),
       encodeDeviceMessage({ t: 'ack', id: 'command-1' }),
       encodeDeviceMessage({ t: 'progress', id: 'command-1', percent: 50, note: 'half' }),
-      encodeDeviceMessage(sealResult(identity, 'command-1', { state: 'failed', data: { a: [1, null] } })),
+      encodeDeviceMessage(makeResult(identity, 'command-1', { state: 'failed', data: { a: [1, null] } })),
     ];
     let { device } = await connectDevice(rig.url, identity);
     for (let i = 0; i < 600; i++) {

@@ -9,7 +9,7 @@ import type { DirectoryGateway, Lease } from '../../bus/bus.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import type { GatewayReadiness } from '../../gateway/supervisor/supervisor.ts';
-import { credentialsOf, gatewayKeys } from '../bus/seal-keys.ts';
+import { credentialsOf, gatewayKeys } from '../bus/mac-keys.ts';
 import { fingerprintOf } from '../server-keys.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';

@@ -397,7 +397,7 @@ test('an epoch in Redis that the server does not have is ignored', async (contex
   const { joiner, clock, files } = context;
   const identity = await joiner.join(await token(context));
   assert.equal([identity.installation.epoch, identity.installation.id], [1, context.admin.installation.id]);
-  assert.is(identity.installation.seal, context.admin.epochSeal.of(context.admin.installation));
+  assert.is(identity.installation.seal, context.admin.epochMac.of(context.admin.installation));
   let epoch = 99;
   const parts = { joiner, files, log, now: () => clock.now, renewAfter: async () => 0, over: () => {} };
   const renewals = new Renewals({ ...parts, epoch: () => epoch, health: new Dependency() }, identity);

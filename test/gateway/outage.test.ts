@@ -2,7 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice, SERVER_KEYS } from './raw-device.ts';
 import { CuttableBus, Rig, withRig } from './rig.ts';
@@ -37,7 +37,7 @@ test('results and acknowledgements sent while the bus is down arrive in order on
     await rig.receipt('connected');
     rig.bus.cut(true);
     for (let i = 0; i < 50; i++) device.send({ t: 'ack', id: `c${i}` });
-    for (let i = 0; i < 50; i++) device.send(sealResult(identity, `c${i}`));
+    for (let i = 0; i < 50; i++) device.send(makeResult(identity, `c${i}`));
     device.send({ t: 'beat' });
     await device.take('beat');
     await waitFor(async () => (await rig.metric('receipt_append_retries_total')) > 0);
@@ -62,7 +62,7 @@ test('R-7: at the bound the gateway hands results back; once repeated, none is m
     rig.bus.cut(true);
     for (let i = 0; i < 50; i++) {
       device.send({ t: 'ack', id: `c${i}` });
-      device.send(sealResult(identity, `c${i}`));
+      device.send(makeResult(identity, `c${i}`));
     }
     device.send({ t: 'beat' });
     await waitFor(() => device.received.some(({ t }) => t === 'beat'));
@@ -76,7 +76,7 @@ test('R-7: at the bound the gateway hands results back; once repeated, none is m
     assert.ok((await rig.metric('receipts_waiting_seconds')) > 0);
     rig.bus.cut(false);
     await waitFor(async () => (await rig.metric('receipts_spooled')) === 0);
-    for (const id of kept) device.send(sealResult(identity, id));
+    for (const id of kept) device.send(makeResult(identity, id));
     await waitFor(() => rig.receipts.filter(({ kind }) => kind === 'result').length >= 50);
     const results = rig.receipts.flatMap((receipt) => (receipt.kind === 'result' ? [receipt.command] : []));
     assert.equal(results.sort(), Array.from({ length: 50 }, (_, i) => `c${i}`).sort());

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE } from '../../protocol/index.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, RawDevice } from './raw-device.ts';
 import { withRig } from './rig.ts';
@@ -23,7 +23,7 @@ test('a stop redirects devices, appends their receipts, and releases presence an
       }) as unknown as T[K];
     };
     device.send({ t: 'ack', id: 'c1' });
-    device.send(sealResult({ id: 'd' }, 'c1'));
+    device.send(makeResult({ id: 'd' }, 'c1'));
     device.send({ t: 'beat' });
     await device.take('beat');
     spy('presence', inner.presence, 'release');

@@ -10,7 +10,7 @@ import { encodeDeviceMessage, LIMITS } from '../../protocol/index.ts';
 import { enrolByHand, type HandMade } from '../e2e/enrol-by-hand.ts';
 import { connectDevice, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
 import { bodyRequests, KINDS } from '../gateway/request-bodies.ts';
-import { sealResult } from '../results.ts';
+import { makeResult } from '../results.ts';
 import { again, ask, keepOpen, leg, tcp, webSocket } from './strangers.ts';
 import type { World } from './world.ts';
 
@@ -103,7 +103,7 @@ const longResults: Attack = {
     const { device } = await connectDevice(world.gatewayUrl, identity, { membership: [1, 1] });
     const data = new Uint8Array(LIMITS.resultBytes - 64);
     for (let n = 0; !signal.aborted; n++) {
-      device.send(sealResult(identity, `made-up-${n}`, { state: 'succeeded', data }));
+      device.send(makeResult(identity, `made-up-${n}`, { state: 'succeeded', data }));
       await new Promise((resolve) => setTimeout(resolve, 15));
     }
     const kept = device.received.some(({ t }) => t === 'keep');
@@ -172,7 +172,7 @@ const escapes: Attack = {
       body: { type: 'sync', target: { devices: [identity.id] } },
     });
     const reason = 'owned\u001b]52;c;cm0=\u0007\u009b2J\u001b[1A';
-    device.send(sealResult(identity, id, { state: 'failed', reason }));
+    device.send(makeResult(identity, id, { state: 'failed', reason }));
     const env = {
       ...process.env,
       PUSHPOINT_SERVER: world.server,

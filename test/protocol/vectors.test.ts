@@ -130,7 +130,7 @@ test('S-3, S-4, S-7: order bodies that break a rule are refused with its number'
   }
 });
 
-test('R-8: results are sealed with a key from the secret, over the body as it travels', () => {
+test('R-8: results are authenticated with a key from the secret, over the body as it travels', () => {
   const mac = (key: string, bytes: Uint8Array) =>
     createHmac('sha512', fromHex(key)).update(bytes).digest().subarray(0, 32).toString('hex');
   const { secret, key } = vectors.resultKey;

@@ -4,7 +4,7 @@ import { script } from '../script.ts';
  * Creates a lease and the epoch of its (still empty) outbox; both expire after the time to live.
  *
  * KEYS 1 lease, 2 epoch
- * ARGV 1 time to live in ms, 2 encoded identity, 3 encoded load, 4 epoch, 5 seal
+ * ARGV 1 time to live in ms, 2 encoded identity, 3 encoded load, 4 epoch, 5 MAC
  * Result: when the lease ends, ms of Redis' clock
  */
 export const acquireLease = script(`

@@ -5,7 +5,7 @@ import { script } from '../script.ts';
  *
  * KEYS 1 lease, 2 outbox
  * ARGV 1 most entries the outbox may hold, 2 PUBLISH or SPUBLISH, 3 channel of the hint, then for each:
- * encoded delivery, seal of those since the last seal or ''
+ * encoded delivery, MAC of those since the last MAC or ''
  * Result: 1 appended, 0 no such lease, -1 full
  */
 export const appendDeliveries = script(`

@@ -5,7 +5,7 @@ import { script } from '../script.ts';
  *
  * KEYS 1 receipts, 2 bytes of the batches in there
  * ARGV 1 most entries the stream may hold, 2 encoded batch, 3 installation of those that say it, or '', 4
- * most bytes, 5 seal or ''
+ * most bytes, 5 MAC or ''
  * Result: 1 appended, -1 full
  */
 export const appendReceipts = script(`

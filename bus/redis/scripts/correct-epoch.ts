@@ -3,8 +3,8 @@ import { script } from '../script.ts';
 /**
  * Replaces an epoch that no administration server began by the highest one of the servers that ask.
  *
- * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
- * ARGV 1 installation, 2 the seal that was read or '', 3 epoch, 4 its seal
+ * KEYS 1 installation (hash: id, epoch, seal: MAC of the epoch, seen)
+ * ARGV 1 installation, 2 the MAC that was read or '', 3 epoch, 4 its MAC
  * Result: 1 corrected, 0 something else is there by now
  */
 export const correctEpoch = script(`

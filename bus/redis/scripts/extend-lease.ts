@@ -4,7 +4,7 @@ import { script } from '../script.ts';
  * Extends a lease that has not expired, with its outbox.
  *
  * KEYS 1 lease, 2 epoch, 3 outbox
- * ARGV 1 time to live in ms, 2 encoded load, 3 seal
+ * ARGV 1 time to live in ms, 2 encoded load, 3 MAC
  * Result: when the lease ends, ms of Redis' clock; 0 when there is no such lease any more
  */
 export const extendLease = script(`

@@ -4,7 +4,7 @@ import { script } from '../script.ts';
  * Records up to when the worker's receipts were appended; never creates a lease.
  *
  * KEYS 1 lease
- * ARGV 1 milliseconds since the Unix epoch, 2 seal
+ * ARGV 1 milliseconds since the Unix epoch, 2 MAC
  * Result: 1 noted, 0 no such lease
  */
 export const heard = script(`

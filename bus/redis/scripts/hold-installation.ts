@@ -5,10 +5,10 @@ import { script } from '../script.ts';
  * becomes that installation's if nobody holds it, or if a takeover is allowed and its holder has been silent
  * for the time given. An invalid epoch counts as none.
  *
- * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
- * ARGV 1 installation or '' to ask only, 2 epoch, 3 its seal or '', 4 after how many milliseconds it may be
+ * KEYS 1 installation (hash: id, epoch, seal: MAC of the epoch, seen)
+ * ARGV 1 installation or '' to ask only, 2 epoch, 3 its MAC or '', 4 after how many milliseconds it may be
  * taken over; 0 never
- * Result: installation or '', epoch, seal or '', each as text
+ * Result: installation or '', epoch, MAC or '', each as text
  */
 export const holdInstallation = script(`
 local held = redis.call('HMGET', KEYS[1], 'id', 'epoch', 'seen', 'seal')

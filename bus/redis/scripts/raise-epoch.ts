@@ -3,8 +3,8 @@ import { script } from '../script.ts';
 /**
  * Raises the epoch: a program of the installation has seen a later one than Redis holds.
  *
- * KEYS 1 installation (hash: id, epoch, seal of the epoch, seen)
- * ARGV 1 installation, 2 epoch, 3 its seal or ''
+ * KEYS 1 installation (hash: id, epoch, seal: MAC of the epoch, seen)
+ * ARGV 1 installation, 2 epoch, 3 its MAC or ''
  * Result: 1 raised, 0 not
  */
 export const raiseEpoch = script(`

@@ -4,8 +4,8 @@ import { type RawData, WebSocket } from 'ws';
 import type { Leases, Receipt, WorkerIdentity, WorkerLoad } from '../../../bus/bus.ts';
 import { encode } from '../../../bus/encoding.ts';
 import { keysWith } from '../../../bus/redis/keys.ts';
+import { makeEntryMac } from '../../../bus/redis/macs/entry-mac.ts';
 import { RedisBus } from '../../../bus/redis/redis-bus.ts';
-import { makeSeal } from '../../../bus/redis/seals/seal.ts';
 import type { GatewayIdentity } from '../../../gateway/joining/identity.ts';
 import { IdentityFiles } from '../../../gateway/joining/identity-files.ts';
 import { decodeGatewayMessage, type GatewayMessage, SUBPROTOCOL } from '../../../protocol/index.ts';
@@ -49,7 +49,7 @@ export class Moves {
     return had(this.#redis).callBuffer(command, ...sent);
   }
 
-  /** Appends receipts, sealed as far as the attacker can; `id`: of the entry. */
+  /** Appends receipts, with a MAC if the attacker can make one; `id`: of the entry. */
   async report(stream: string, installation: string, receipts: readonly Receipt[], id = '*'): Promise<void> {
     const batch = encode(receipts);
     const own = this.#identity;
@@ -59,11 +59,11 @@ export class Moves {
       sender: 'attacker',
       number: ++this.#batches,
     };
-    const seal = own && subject ? makeSeal(own.macKey, 'receipts', subject, [batch]) : '';
-    await this.redis('XADD', stream, id, 'b', batch, 'i', installation, 's', seal);
+    const mac = own && subject ? makeEntryMac(own.macKey, 'receipts', subject, [batch]) : '';
+    await this.redis('XADD', stream, id, 'b', batch, 'i', installation, 's', mac);
   }
 
-  /** Registers as a worker of a gateway, sealed as far as the attacker can; the incarnation. */
+  /** Registers as a worker of a gateway, with MACs if the attacker can make them; the incarnation. */
   async register(identity: WorkerIdentity, load: WorkerLoad): Promise<string> {
     return this.#leased((leases) => leases.acquire(identity, load, 60_000));
   }

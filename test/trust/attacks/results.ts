@@ -30,7 +30,7 @@ async function ended({ lab }: World, device: TestDevice, command: string): Promi
     : `${device.name} is said to have ${state}`;
 }
 
-/** The sealed result that the device sent, as its gateway saw it. */
+/** The result that the device sent, as its gateway saw it. */
 function resultOf({ wire, device }: Victim, command: string): Promise<Result> {
   return waitFor(() => wire.results.find(({ id }) => id === command), { what: `a result of ${device.name}` });
 }
@@ -87,8 +87,8 @@ async function genuineElsewhere(world: World, same: boolean): Promise<Scene> {
   };
 }
 
-/** As the device would seal it with the secret that it has. */
-async function sealedBy(device: TestDevice, id: string) {
+/** As the device would make it with the secret that it has. */
+async function madeBy(device: TestDevice, id: string) {
   const { identity } = (await device.store.load()).state;
   if (!identity) throw new Error('the device is not enrolled');
   const body = encodeResultBody({ state: 'succeeded' });
@@ -103,15 +103,16 @@ export const RESULTS: readonly Attack[] = [
     name: 'result-of-an-earlier-secret',
     by: 'gateway',
     rules: 'R-8',
-    title: 'a stolen gateway seals a result with a secret that a device had until it was given the next one',
+    title:
+      'a stolen gateway authenticates a result with a secret that a device had until it was given the next one',
     async stage(world) {
       const [before, after] = (await world.lab.enrolled(2)) as [TestDevice, TestDevice];
       const { id } = await world.lab.operator.send('sync', [before, after]);
       world.database.change('update devices set generation = 2, offered = 2 where id = ?', before.id);
       return {
-        attack: async () => world.report(world.gateway, [receipt(before, await sealedBy(before, id))]),
+        attack: async () => world.report(world.gateway, [receipt(before, await madeBy(before, id))]),
         async control() {
-          await world.report(world.gateway, [receipt(after, await sealedBy(after, id))]);
+          await world.report(world.gateway, [receipt(after, await madeBy(after, id))]);
           await world.lab.operator.reaches(id, after, 'succeeded');
         },
         judge: () => ended(world, before, id),

@@ -98,7 +98,7 @@ export const JOINS: readonly TrustMutation[] = [
   },
   {
     name: 'revoked-believed',
-    title: 'what a gateway seals is good after it was revoked',
+    title: 'entries of a gateway are good after it was revoked',
     patches: [REVOKED_KEYS],
     proof: 'revoked-claims',
   },
@@ -129,7 +129,7 @@ export const JOINS: readonly TrustMutation[] = [
   },
   {
     name: 'expired-believed',
-    title: 'what a gateway seals is good after its certificate ran out',
+    title: 'entries of a gateway are good after its certificate ran out',
     patches: [EXPIRED_KEYS],
     proof: 'expired-claims',
   },

@@ -28,7 +28,7 @@ export const LEDGER: readonly TrustMutation[] = [
   },
   {
     name: 'one-secret-for-all',
-    title: 'what seals a result is the same for all devices',
+    title: 'the key of the MAC of results is the same for all devices',
     patches: [
       { file: SIGNING, find: SECRET_BYTES, replace: `${SECRET_BYTES}    device = '';\n` },
       { file: SIGNING, find: RESULT_BYTES, replace: `${RESULT_BYTES}    device = '';\n` },
@@ -37,13 +37,13 @@ export const LEDGER: readonly TrustMutation[] = [
   },
   {
     name: 'results-of-any-command',
-    title: 'a result is sealed without its command',
+    title: 'the MAC of a result leaves out its command',
     patches: [{ file: SIGNING, find: RESULT_BYTES, replace: `${RESULT_BYTES}    command = '';\n` }],
     proof: 'result-of-another-command',
   },
   {
-    name: 'bodies-not-sealed',
-    title: 'a result is sealed without its body',
+    name: 'bodies-without-mac',
+    title: 'the MAC of a result leaves out its body',
     patches: [
       { file: SIGNING, find: RESULT_BYTES, replace: `${RESULT_BYTES}    body = new Uint8Array(0);\n` },
     ],
@@ -51,7 +51,7 @@ export const LEDGER: readonly TrustMutation[] = [
   },
   {
     name: 'secrets-of-before',
-    title: 'the ledger takes results that an earlier secret of the device sealed',
+    title: 'the ledger takes results that an earlier secret of the device authenticated',
     patches: [
       {
         file: 'admin-api/ledger/result-verifier.js',
@@ -93,13 +93,13 @@ export const LEDGER: readonly TrustMutation[] = [
     proof: 'old-database-and-keys',
   },
   {
-    name: 'epochs-unsealed',
+    name: 'epochs-without-mac',
     title: 'a server believes the epoch that is written in Redis',
     patches: [
       {
         file: 'bus/redis/owner.js',
-        find: 'if (this.#seal === null || this.#seal.of(held) === held.seal)',
-        replace: 'if (this.#seal === null || held.seal)',
+        find: 'if (this.#epochMac === null || this.#epochMac.of(held) === held.seal)',
+        replace: 'if (this.#epochMac === null || held.seal)',
       },
     ],
     proof: 'raised-epoch',

@@ -8,33 +8,33 @@ const LEASES = 'bus/redis/lease-records.js';
 const SESSIONS = 'admin-api/store/devices/sessions.js';
 
 /** Through Redis it stands before what the two ends of a tunnel, and devices, check themselves. */
-export const DELIVERIES_UNSEALED: Patch = {
+export const DELIVERIES_WITHOUT_MAC: Patch = {
   file: 'bus/redis/outbox-entries.js',
-  find: 'if (!this.#seals.checksServers)\n            return true;',
+  find: 'if (!this.#authenticator.checksServers)\n            return true;',
   replace: 'return true;',
 };
 
 export const PROGRAMS: readonly TrustMutation[] = [
   {
-    name: 'leases-unsealed',
+    name: 'leases-without-mac',
     title: 'whoever writes a lease is a gateway',
     patches: [
       {
         file: LEASES,
-        find: "if (said === null || sealed !== 'good')",
+        find: "if (said === null || checked !== 'good')",
         replace: 'if (said === null)',
       },
     ],
     proof: 'foreign-gateway',
   },
   {
-    name: 'receipts-unsealed',
+    name: 'receipts-without-mac',
     title: 'the ledger takes batches of receipts whoever appended them',
     patches: [
       {
         file: RECEIPTS,
-        find: "if (typeof seal === 'string')\n        return seal;",
-        replace: "if (typeof seal === 'string')\n        return decodeBatch(batch);",
+        find: "if (typeof entry === 'string')\n        return entry;",
+        replace: "if (typeof entry === 'string')\n        return decodeBatch(batch);",
       },
     ],
     proof: 'presence-theft',
@@ -78,17 +78,17 @@ export const PROGRAMS: readonly TrustMutation[] = [
     proof: 'presence-outside-its-group',
   },
   {
-    name: 'deliveries-unsealed',
+    name: 'deliveries-without-mac',
     title: 'a gateway takes deliveries whoever appended them',
-    patches: [DELIVERIES_UNSEALED],
+    patches: [DELIVERIES_WITHOUT_MAC],
     proof: 'tunnel-place-granted',
   },
   {
     name: 'deliveries-repeated',
-    title: 'a gateway takes a sealed delivery as often as it comes',
+    title: 'a gateway takes an authenticated delivery as often as it comes',
     patches: [
       {
-        file: 'bus/redis/seals/sequences.js',
+        file: 'bus/redis/macs/sequences.js',
         find: 'take(sender, number, place) {\n',
         replace: 'take(sender, number, place) {\n        return true;\n',
       },
@@ -107,19 +107,19 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: RECEIPTS,
-        find: 'if (!receipts.every((receipt) => speaksForItself(receipt, seal.gateway)))',
+        find: 'if (!receipts.every((receipt) => speaksForItself(receipt, entry.gateway)))',
         replace: 'if (false)',
       },
     ],
     proof: 'batch-for-another',
   },
   {
-    name: 'seals-of-any-bytes',
-    title: 'a seal is good for whatever stands beside it',
+    name: 'macs-of-any-bytes',
+    title: 'a MAC is good for any bytes beside it',
     patches: [
       {
-        file: 'bus/redis/seals/seal.js',
-        find: 'return timingSafeEqual(macOf(key, kind, seal, parts), seal.mac);',
+        file: 'bus/redis/macs/entry-mac.js',
+        find: 'return timingSafeEqual(macOf(key, purpose, entry, parts), entry.mac);',
         replace: 'return true;',
       },
     ],

@@ -1,7 +1,7 @@
 /** What keeps tunnels to their two ends. */
 import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
-import { DELIVERIES_UNSEALED } from './programs.ts';
+import { DELIVERIES_WITHOUT_MAC } from './programs.ts';
 
 const CIPHER = 'device/platform/frame-cipher-node.js';
 const OPEN = '    open(counter, message) {\n';
@@ -29,7 +29,7 @@ export const TUNNELS: readonly TrustMutation[] = [
   {
     name: 'tunnels-without-key',
     title: 'an end of a tunnel takes frames of who has no key, and a gateway lets anybody in',
-    patches: [...IN_CLEAR, DELIVERIES_UNSEALED],
+    patches: [...IN_CLEAR, DELIVERIES_WITHOUT_MAC],
     proof: 'tunnel-entered',
   },
   {

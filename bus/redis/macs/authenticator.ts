@@ -1,52 +1,52 @@
 import { nanoid } from 'nanoid';
 import type { GatewayCredentials, GatewayKeys } from '../../credentials.ts';
+import { type EntryMac, isGood, type MacPurpose, makeEntryMac, readEntryMac } from './entry-mac.ts';
 import type { Refusals } from './refusals.ts';
-import { isGood, makeSeal, readSeal, type Seal, type SealedKind } from './seal.ts';
 
-export interface SealOptions {
+export interface AuthenticatorOptions {
   /** By the clock that all programs share. */
   now: () => number;
   /**
-   * This gateway's newest credentials: its bus seals what it writes with them, and accepts only what is
-   * sealed with them.
+   * This gateway's newest credentials: its bus authenticates with them what it writes, and accepts only
+   * entries that administration servers authenticated with them.
    */
   credentials?: () => GatewayCredentials;
-  /** An administration server's keys: its bus seals what it writes, and accepts only what is sealed. */
+  /** An administration server's keys: its bus authenticates what it writes, and accepts no other entries. */
   gatewayKeys?: GatewayKeys;
 }
 
 /**
- * Why a seal does not count. `forged`: nobody of this installation made it. `ended`: its certificate was
+ * Why a MAC does not count. `forged`: no program of this installation made it. `ended`: its certificate was
  * revoked or had expired when it was written.
  */
-export type Unsealed = 'forged' | 'ended';
+export type MacFault = 'forged' | 'ended';
 
-/** Keys of earlier certificates, which still open what was sealed before a renewal. */
+/** Keys of earlier certificates, which still verify what was written before a renewal. */
 const EARLIER_KEPT = 4;
 
 /**
- * Seals what this program writes, and checks what others wrote. Without keys nothing is sealed, and
- * everything in Redis is accepted.
+ * Authenticates with MACs what this program writes into Redis, and verifies what others wrote. Without keys it
+ * adds no MACs, and accepts everything in Redis.
  */
-export class Seals {
-  /** Names this process in its seals; after a restart it has another name, and counts from 1 again. */
+export class Authenticator {
+  /** Names this process in its MACs; after a restart it has another name, and counts from 1 again. */
   readonly sender = nanoid();
   readonly refusals: Refusals;
-  readonly #options: SealOptions;
+  readonly #options: AuthenticatorOptions;
   readonly #own = new Map<string, Uint8Array>();
   #sequence = 0;
 
-  constructor(options: SealOptions, refusals: Refusals) {
+  constructor(options: AuthenticatorOptions, refusals: Refusals) {
     this.#options = options;
     this.refusals = refusals;
   }
 
-  /** Whether messages of gateways must be sealed. */
+  /** Whether entries of gateways need a MAC. */
   get checksGateways(): boolean {
     return this.#options.gatewayKeys !== undefined;
   }
 
-  /** Whether messages of administration servers must be sealed. */
+  /** Whether entries of administration servers need a MAC. */
   get checksServers(): boolean {
     return this.#options.credentials !== undefined;
   }
@@ -61,9 +61,9 @@ export class Seals {
     return this.#sequence;
   }
 
-  /** By this gateway; `null`: this program has no credentials. */
+  /** This gateway's MAC; `null`: this program has no credentials. */
   byGateway(
-    kind: SealedKind,
+    purpose: MacPurpose,
     { sender, number }: { sender: string; number: number },
     parts: readonly Uint8Array[] = [],
   ): Buffer | null {
@@ -71,12 +71,12 @@ export class Seals {
     if (own === undefined) return null;
     this.#remember(own);
     const { gateway, serial, macKey } = own;
-    return makeSeal(macKey, kind, { gateway, serial, sender, number }, parts);
+    return makeEntryMac(macKey, purpose, { gateway, serial, sender, number }, parts);
   }
 
-  /** An administration server's seal for a gateway; `null`: the gateway no longer has a valid certificate. */
+  /** An administration server's MAC for a gateway; `null`: the gateway has no valid certificate any more. */
   async forGateway(
-    kind: SealedKind,
+    purpose: MacPurpose,
     { gateway, serial }: { gateway: string; serial: string },
     parts: readonly Uint8Array[],
   ): Promise<Buffer | null> {
@@ -84,26 +84,31 @@ export class Seals {
     if (gatewayKeys === undefined || (await gatewayKeys.goodUntil(gateway, serial)) <= now()) return null;
     const { sender } = this;
     const number = this.nextNumber();
-    return makeSeal(gatewayKeys.keyOf(gateway, serial), kind, { gateway, serial, sender, number }, parts);
+    return makeEntryMac(
+      gatewayKeys.keyOf(gateway, serial),
+      purpose,
+      { gateway, serial, sender, number },
+      parts,
+    );
   }
 
-  /** The seal, if it is valid. `writtenAt`: when it was written, if that was earlier than now. */
-  async open(
-    kind: SealedKind,
+  /** The MAC, if it is valid. `writtenAt`: when the entry was written, if that was earlier than now. */
+  async verify(
+    purpose: MacPurpose,
     bytes: Uint8Array | null | undefined,
     parts: readonly Uint8Array[] = [],
     writtenAt = Number.POSITIVE_INFINITY,
-  ): Promise<Seal | Unsealed> {
-    const seal = readSeal(bytes);
-    const key = seal && this.#keyFor(seal);
-    if (!key || !isGood(key, kind, seal, parts)) return 'forged';
+  ): Promise<EntryMac | MacFault> {
+    const entry = readEntryMac(bytes);
+    const key = entry && this.#keyFor(entry);
+    if (!key || !isGood(key, purpose, entry, parts)) return 'forged';
     const { gatewayKeys, now } = this.#options;
-    if (gatewayKeys === undefined) return seal;
-    const until = await gatewayKeys.goodUntil(seal.gateway, seal.serial);
-    return Math.min(writtenAt, now()) < until ? seal : 'ended';
+    if (gatewayKeys === undefined) return entry;
+    const until = await gatewayKeys.goodUntil(entry.gateway, entry.serial);
+    return Math.min(writtenAt, now()) < until ? entry : 'ended';
   }
 
-  #keyFor({ gateway, serial }: Seal): Uint8Array | null {
+  #keyFor({ gateway, serial }: EntryMac): Uint8Array | null {
     const { credentials, gatewayKeys } = this.#options;
     if (gatewayKeys !== undefined) return gatewayKeys.keyOf(gateway, serial);
     const own = credentials?.();
@@ -112,7 +117,7 @@ export class Seals {
     return this.#own.get(serial) ?? null;
   }
 
-  /** Servers seal for the certificate that sealed the lease, until they have read the lease again. */
+  /** Servers use the key of the certificate that the lease names, until they have read the lease again. */
   #remember({ serial, macKey }: GatewayCredentials): void {
     if (this.#own.has(serial)) return;
     this.#own.set(serial, macKey);

@@ -1,14 +1,14 @@
-import type { EpochSeal, Installation } from '../bus/bus.ts';
+import type { EpochMac, Installation } from '../bus/bus.ts';
 import type { SecretBox } from './at-rest/secret-box.ts';
 import { DeviceSecrets } from './device-secrets.ts';
 import { opensslMac } from './message-code.ts';
 import type { Meta } from './store/store.ts';
 
 /**
- * The seal of an epoch, made with a secret that all administration servers of the installation share,
+ * The MAC of an epoch, made with a secret that all administration servers of the installation share,
  * including those on an older copy of the database.
  */
-export async function loadEpochSeal(meta: Meta, box?: SecretBox): Promise<EpochSeal> {
+export async function loadEpochMac(meta: Meta, box?: SecretBox): Promise<EpochMac> {
   const key = (await DeviceSecrets.load(meta, box)).secretFor('epoch');
   return {
     of: ({ id, epoch }: Installation) =>

@@ -35,14 +35,14 @@ interface MessageLink {
   readonly bufferedBytes: number;
 }
 
-export class ResultSealer {
+export class ResultAuthenticator {
   readonly #keys: DeviceKeys;
 
   constructor(keys: DeviceKeys) {
     this.#keys = keys;
   }
 
-  async seal({ id, outcome, sealed }: EndReport): Promise<Result> {
+  async authenticate({ id, outcome, sealed }: EndReport): Promise<Result> {
     const body = sealed ? encodeSealedBody(sealed) : encodeResultBody(outcome);
     return { t: 'result', id, body, mac: await this.#keys.mac(id, body) };
   }
@@ -52,7 +52,7 @@ export class ResultSealer {
     return {
       send: (report) => {
         if (report.t !== 'end') link.send(report);
-        else this.seal(report).then((result) => link.send(result), fault);
+        else this.authenticate(report).then((result) => link.send(result), fault);
       },
       get bufferedBytes() {
         return link.bufferedBytes;

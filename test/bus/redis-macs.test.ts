@@ -4,13 +4,13 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Bus, Delivery, Receipt } from '../../bus/bus.ts';
 import { encode } from '../../bus/encoding.ts';
+import { makeEntryMac } from '../../bus/redis/macs/entry-mac.ts';
+import { Sequences } from '../../bus/redis/macs/sequences.ts';
 import { RedisBus } from '../../bus/redis/redis-bus.ts';
-import { makeSeal } from '../../bus/redis/seals/seal.ts';
-import { Sequences } from '../../bus/redis/seals/sequences.ts';
 import { startRedis } from '../services/redis.ts';
 import { waitFor } from '../wait.ts';
+import { credentialsOf, gatewayKeys, type TestGatewayKeys } from './mac-keys.ts';
 import { ack, acked, delivery, identity, LONG_MS, load, numbers, numbersOf } from './samples.ts';
-import { credentialsOf, gatewayKeys, type TestGatewayKeys } from './seal-keys.ts';
 
 const server = await startRedis();
 let count = 0;
@@ -59,31 +59,34 @@ async function collected(bus: Bus): Promise<Receipt[]> {
   return applied;
 }
 
-attack('receipts that no gateway sealed are put aside, and the others are applied', async (parties) => {
-  const { admin, gateway, redis, prefix } = parties;
-  const key = `${prefix}:{receipts}`;
-  await redis.xadd(key, '*', 'b', encode([ack(1)]), 'i', '');
-  await gateway.receipts.append([ack(2)]);
-  const [[, fields = []] = []] = await redis.xrangeBuffer(key, '-', '+').then((all) => all.slice(1));
-  const seal = fields[5] as Buffer;
-  // The seal of another batch, one that is no seal, and a batch changed under its seal.
-  await redis.xadd(key, '*', 'b', encode([ack(3)]), 'i', '', 's', seal);
-  await redis.xadd(
-    key,
-    '*',
-    'b',
-    encode([ack(4)]),
-    's',
-    encode(['gw1', 'serial-1', 'x', 1, new Uint8Array(32)]),
-  );
-  await redis.xadd(key, '*', 'b', encode([ack(5)]), 's', 'nonsense');
-  const applied = await collected(admin);
-  assert.equal(acked([applied]), [2]);
-  assert.is(applied[0]?.from, 'gw1');
-  assert.is(admin.counts().refused.receipts, 4);
-  assert.match(admin.status().refused?.[0] ?? '', '4 entries in Redis were refused');
-  assert.is(await redis.xlen(`${key}:dead`), 4);
-});
+attack(
+  'receipts that no gateway authenticated are put aside, and the others are applied',
+  async (parties) => {
+    const { admin, gateway, redis, prefix } = parties;
+    const key = `${prefix}:{receipts}`;
+    await redis.xadd(key, '*', 'b', encode([ack(1)]), 'i', '');
+    await gateway.receipts.append([ack(2)]);
+    const [[, fields = []] = []] = await redis.xrangeBuffer(key, '-', '+').then((all) => all.slice(1));
+    const mac = fields[5] as Buffer;
+    // The MAC of another batch, one that is no MAC, and a batch that was changed beside its MAC.
+    await redis.xadd(key, '*', 'b', encode([ack(3)]), 'i', '', 's', mac);
+    await redis.xadd(
+      key,
+      '*',
+      'b',
+      encode([ack(4)]),
+      's',
+      encode(['gw1', 'serial-1', 'x', 1, new Uint8Array(32)]),
+    );
+    await redis.xadd(key, '*', 'b', encode([ack(5)]), 's', 'nonsense');
+    const applied = await collected(admin);
+    assert.equal(acked([applied]), [2]);
+    assert.is(applied[0]?.from, 'gw1');
+    assert.is(admin.counts().refused.receipts, 4);
+    assert.match(admin.status().refused?.[0] ?? '', '4 entries in Redis were refused');
+    assert.is(await redis.xlen(`${key}:dead`), 4);
+  },
+);
 
 attack('a gateway speaks for its own workers only', async ({ admin, gateway, other }) => {
   const at = 1;
@@ -151,10 +154,10 @@ attack('who empties the stream makes no batch older or newer than it is', async 
   const batch = encode([ack(2)]);
   const { gateway: name, serial, macKey } = credentialsOf('gw2');
   const subject = { gateway: name, serial, sender: 'x', number: 1 };
-  const seal = makeSeal(macKey, 'receipts', subject, [batch]);
+  const mac = makeEntryMac(macKey, 'receipts', subject, [batch]);
   keys.ends.set('gw2', Date.now() - 1_000);
   await redis.del(key);
-  await redis.xadd(key, `${Date.now() - LONG_MS}-1`, 'b', batch, 'i', '', 's', seal);
+  await redis.xadd(key, `${Date.now() - LONG_MS}-1`, 'b', batch, 'i', '', 's', mac);
   await waitFor(async () => (await redis.xlen(`${key}:dead`)) === 1);
   // As if all that follows were taken when no certificate is good any more.
   keys.ends.set('gw1', Date.now() + LONG_MS);
@@ -240,7 +243,7 @@ attack('a worker takes deliveries from administration servers only, each once', 
     await redis.xrangeBuffer(key, '-', '+'),
     await redis.xrangeBuffer(`${prefix}:{${theirs}}:outbox`, '-', '+'),
   ];
-  // Again, in part, of another worker, and with the seal that another one has.
+  // Again, in part, of another worker, and with the MAC that another one has.
   for (const entries of [own.slice(1), own.slice(2), foreign]) {
     for (const [, fields] of entries) await redis.xadd(key, '*', ...fields);
   }
@@ -294,7 +297,7 @@ attack('large appends are read in parts of any size, also when a read is repeate
   }
 });
 
-attack('a renewed certificate is taken up, and what the former one sealed stays good', async (parties) => {
+attack('a renewed certificate is taken up, and entries of the former one stay good', async (parties) => {
   const { admin, prefix } = parties;
   let serial = 'serial-1';
   const gateway = new RedisBus({ url: server.url, prefix, credentials: () => credentialsOf('gw1', serial) });
