@@ -6,7 +6,7 @@
  * | key | type | holds |
  * |---|---|---|
  * | `pp:leases` | sorted set | incarnations by the time their lease ends; a list to validate, not the truth |
- * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard`; MACs `seal`, `heardSeal` |
+ * | `pp:{<incarnation>}:lease` | hash, expires | `identity`, `load`, `since`, `heard`; their MACs |
  * | `pp:{<incarnation>}:left` | string, expires | a MAC: the worker left and had nothing more to append |
  * | `pp:{<incarnation>}:epoch` | string, expires | the epoch of the outbox |
  * | `pp:{<incarnation>}:outbox` | stream, expires | field `d`: encoded delivery; `s`: MAC of a group |

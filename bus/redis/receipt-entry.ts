@@ -12,8 +12,9 @@ export interface ReceiptEntry {
 
 /**
  * The receipts of a stream entry, each with the gateway that brought it. `foreign`: another installation's.
- * `malformed`: not in the form that `append` writes. `forged`: no gateway authenticated it, or it names another
- * gateway's workers. A certificate vouches for what Redis took while it was valid, however late it is read.
+ * `malformed`: not in the form that `append` writes. `forged`: no gateway authenticated it, or it names
+ * another gateway's workers. A certificate vouches for what Redis took while it was valid, however late it is
+ * read.
  */
 export async function readReceipts(
   { takenAt, fields }: ReceiptEntry,

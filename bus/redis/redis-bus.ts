@@ -61,8 +61,8 @@ export interface RedisBusOptions extends RedisSettings {
   /** Rereads the TLS files when they change; absent: they are read once. */
   certificates?: Certificates;
   /**
-   * The gateway's newest credentials: it authenticates with them what it writes, and accepts only servers that know
-   * its key.
+   * The gateway's newest credentials: it authenticates with them what it writes, and accepts only servers
+   * that know its key.
    */
   credentials?: () => GatewayCredentials;
   /** For an administration server: the only keys by which it accepts gateways. */

@@ -25,8 +25,8 @@ export type MacFault = 'forged' | 'ended';
 const EARLIER_KEPT = 4;
 
 /**
- * Authenticates with MACs what this program writes into Redis, and verifies what others wrote. Without keys it
- * adds no MACs, and accepts everything in Redis.
+ * Authenticates with MACs what this program writes into Redis, and verifies what others wrote. Without keys
+ * it adds no MACs, and accepts everything in Redis.
  */
 export class Authenticator {
   /** Names this process in its MACs; after a restart it has another name, and counts from 1 again. */

@@ -103,8 +103,7 @@ export const RESULTS: readonly Attack[] = [
     name: 'result-of-an-earlier-secret',
     by: 'gateway',
     rules: 'R-8',
-    title:
-      'a stolen gateway authenticates a result with a secret that a device had until it was given the next one',
+    title: 'a stolen gateway makes a result with a secret that a device had until it got the next one',
     async stage(world) {
       const [before, after] = (await world.lab.enrolled(2)) as [TestDevice, TestDevice];
       const { id } = await world.lab.operator.send('sync', [before, after]);
