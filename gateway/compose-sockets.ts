@@ -131,7 +131,7 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
       ...core,
       connections,
       installation: () => bus.owner.current?.id,
-      moved: (port) => late.follower.moved(port),
+      mustLeavePort: (port) => late.follower.mustLeavePort(port),
       sendOn: (connection) => late.draining.sendOn(connection),
       opened: onChanged,
       budget: config,

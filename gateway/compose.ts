@@ -84,7 +84,7 @@ function settingsParts(parts: Core & SocketParts & SessionParts, late: WorkerPar
   const { config, bus } = parts;
   const draining = new Draining({
     ...parts,
-    moved: (port) => late.follower.moved(port),
+    mustLeavePort: (port) => late.follower.mustLeavePort(port),
     perSecond: shareOf(config.drainPerSecond, config) || 1,
   });
   const follower = new SettingsFollower({ ...parts, draining });

@@ -148,7 +148,7 @@ export class DeviceService {
       await recordChange(tx, at, actor, 'device.renamed', id, detail, { id, name: change.name });
     }
     if (change.groupId !== undefined && change.groupId !== before.groupId) {
-      await tx.devices.move(id, change.groupId);
+      await tx.devices.changeGroup(id, change.groupId);
       const detail = { groupId: change.groupId, before: before.groupId };
       await recordChange(tx, at, actor, 'device.moved', id, detail, { id, groupId: change.groupId });
     }

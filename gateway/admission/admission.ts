@@ -200,7 +200,7 @@ export class Admission {
   async #claimAndWelcome(approved: Approved[]): Promise<void> {
     const { bus, connections, lease } = this.#parts;
     let held = this.#mustHold(lease());
-    const moved = new Map<string, Delivery[]>();
+    const closings = new Map<string, Delivery[]>();
     let claims = await bus.presence.claim(
       held.incarnation,
       approved.map(({ prove }) => ({ device: prove.device })),
@@ -211,9 +211,9 @@ export class Admission {
       if (!previous) return { session: claim.session };
       const device = approved[index]?.prove.device;
       if (device !== undefined && previous.incarnation !== held.incarnation) {
-        const deliveries = moved.get(previous.incarnation) ?? [];
+        const deliveries = closings.get(previous.incarnation) ?? [];
         deliveries.push(replacedElsewhere(device, previous.session));
-        moved.set(previous.incarnation, deliveries);
+        closings.set(previous.incarnation, deliveries);
       }
       return { session: claim.session, replaced: previous.session };
     });
@@ -237,7 +237,7 @@ export class Admission {
       if (claim) this.#welcome(applicant, claim, held);
       else connections.close(applicant.connection, CLOSE.replaced, 'H-9: a newer connection of this device');
     });
-    await this.#closeElsewhere(moved);
+    await this.#closeElsewhere(closings);
   }
 
   #mustHold(lease: HeldLease | null): HeldLease {
@@ -310,8 +310,8 @@ export class Admission {
   }
 
   /** Tells the previous workers of these devices to close their sessions (H-9). */
-  async #closeElsewhere(moved: Map<string, Delivery[]>): Promise<void> {
-    for (const [incarnation, deliveries] of moved) {
+  async #closeElsewhere(closings: Map<string, Delivery[]>): Promise<void> {
+    for (const [incarnation, deliveries] of closings) {
       try {
         const outcome = await this.#parts.bus.outboxes.append(incarnation, deliveries);
         if (outcome === 'full')

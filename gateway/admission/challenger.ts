@@ -9,8 +9,8 @@ export interface ChallengerParts {
   connections: Connections;
   /** The id of the installation the bus serves; `undefined` while that is not known. */
   installation: () => string | undefined;
-  /** The gateway listens at another port now: who comes by this one is sent there. */
-  moved: (port: number) => boolean;
+  /** Whether the gateway listens at another port now, to which devices on this one are sent. */
+  mustLeavePort: (port: number) => boolean;
   sendOn: (connection: Connection) => void;
   opened: () => void;
   /** Messages and bytes that a new connection may send at once. */
@@ -31,7 +31,7 @@ export class Challenger {
 
   /** `unauthenticated` is `null` for the canary. */
   open(socket: DeviceSocket, port: number, unauthenticated: UnauthenticatedSocket | null): Connection {
-    const { connections, gateway, budget, tick, now, moved, sendOn, opened } = this.#parts;
+    const { connections, gateway, budget, tick, now, mustLeavePort, sendOn, opened } = this.#parts;
     const nonce = this.#nonces.next();
     const connection = connections.open({
       socket,
@@ -42,7 +42,7 @@ export class Challenger {
       budget: budget.messageBurst,
       bytes: budget.byteBurst,
     });
-    if (moved(port)) {
+    if (mustLeavePort(port)) {
       sendOn(connection);
       return connection;
     }

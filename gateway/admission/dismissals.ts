@@ -7,18 +7,18 @@ import {
   ProtocolError,
 } from '../../protocol/index.ts';
 
-/** Devices remembered; of more, the earliest is forgotten. */
+/** At most this many devices are remembered; then the earliest is forgotten. */
 const KEPT = 10_000;
 
 /**
- * The memberships with which devices were sent away here. The administration server does that when a device
- * may not stay as it came: an entry of the directory that is older was put back by somebody else, or is not
- * renewed yet, and admits nobody.
+ * Remembers the memberships with which this worker sent devices away. The administration server sends them
+ * when a device may not stay. An entry of the directory with an older membership admits nobody: somebody else
+ * wrote it back, or it is not renewed yet.
  */
 export class Dismissals {
   readonly #editions = new Map<string, Edition>();
 
-  /** `frame`: what the administration server sends with the close. */
+  /** `frame`: the administration server sends it with the close. */
   take(frame: Uint8Array): void {
     const order = membershipIn(frame);
     if (order === null) return;
@@ -34,8 +34,8 @@ export class Dismissals {
     }
   }
 
-  /** Whether this entry is older than what its device was sent away with. */
-  outdate({ id, membershipEdition }: { id: string; membershipEdition: Edition }): boolean {
+  /** Whether this entry is older than the membership with which its device was sent away. */
+  isOutdated({ id, membershipEdition }: { id: string; membershipEdition: Edition }): boolean {
     const told = this.#editions.get(id);
     return told !== undefined && isNewer(told, membershipEdition);
   }

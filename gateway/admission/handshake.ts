@@ -41,7 +41,7 @@ interface Verifier {
   gateways: GatewayList;
   isSigned: SignatureCheck;
   isMember: MembershipCheck;
-  dismissals: Pick<Dismissals, 'outdate'>;
+  dismissals: Pick<Dismissals, 'isOutdated'>;
 }
 
 type Step = (applicant: Applicant, device: DirectoryDevice, verifier: Verifier) => Rejection | null;
@@ -77,7 +77,7 @@ const isMember: Step = (_applicant, device, verifier) =>
 
 /** It was not sent away from here with a newer membership than its entry has (H-3). */
 const isCurrent: Step = (_applicant, device, { dismissals }) =>
-  dismissals.outdate(device)
+  dismissals.isOutdated(device)
     ? { code: CLOSE.notReady, reason: 'H-3: the device was told a newer membership', unsigned: true }
     : null;
 

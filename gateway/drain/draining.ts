@@ -28,8 +28,8 @@ export interface DrainingParts {
   gateways: GatewayList;
   /** Number of connections through matching ports. */
   server: { connectionsOn(counts: (port: number) => boolean): number };
-  /** Whether devices on this port must move to another. */
-  moved(port: number): boolean;
+  /** Whether devices on this port must connect to another. */
+  mustLeavePort(port: number): boolean;
   perSecond: number;
   log: Logger;
 }
@@ -57,8 +57,8 @@ export class Draining {
   }
 
   get #onMovedPorts(): number {
-    const { server, moved } = this.#parts;
-    return server.connectionsOn(moved);
+    const { server, mustLeavePort } = this.#parts;
+    return server.connectionsOn(mustLeavePort);
   }
 
   /** All devices must leave, and no device may connect. */
@@ -149,7 +149,7 @@ export class Draining {
 
   #mustLeave(connection: Connection): boolean {
     if (isLoopback(connection)) return false;
-    return this.all || this.#parts.moved(connection.port);
+    return this.all || this.#parts.mustLeavePort(connection.port);
   }
 
   #sendAway(connection: AdmittedConnection, why: LeavingReason): void {

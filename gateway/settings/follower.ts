@@ -142,10 +142,10 @@ export class SettingsFollower {
   }
 
   /**
-   * Whether devices on this port must move. Not when the address stayed the same: then a proxy in front of
-   * the gateway uses the old port until it is reconfigured.
+   * Whether devices on this port must connect to another. Not if the address stayed the same: then a proxy in
+   * front of the gateway uses the old port until it is reconfigured.
    */
-  moved(port: number): boolean {
+  mustLeavePort(port: number): boolean {
     const serves = this.#serves;
     if (!serves || port === 0 || port === serves.port || port === this.#parts.server.port) return false;
     const { former } = this.#parts.gateways.own;

@@ -69,7 +69,7 @@ async function groupWith(device: string, group: string): Promise<void> {
 }
 
 const leavings: [how: string, leave: (tx: Store, device: string) => Promise<unknown>][] = [
-  ['moves away', (tx, device) => tx.devices.move(device, 'all')],
+  ['moves away', (tx, device) => tx.devices.changeGroup(device, 'all')],
   ['is blocked', (tx, device) => tx.devices.setBlocked(device, T0)],
   ['is deleted', (tx, device) => tx.devices.delete(device, T0)],
 ];

@@ -159,7 +159,7 @@ test('presence is believed of an incarnation whose lease lives, and of devices t
 test('a device that left the group of its gateway is spoken for no more, and its session ends', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw2', 'b1')]);
-    await server.store.devices.move('b1', 'other');
+    await server.store.devices.changeGroup('b1', 'other');
     await server.ingest.apply([ack('gw2', 'b1')]);
     assert.is.not(await stateOf(server, 'b1'), 'acked');
     assert.equal(asideOf(server), []);

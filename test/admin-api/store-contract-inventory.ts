@@ -223,12 +223,12 @@ export function inventoryRules(rule: Rule): void {
   rule('a device that is moved gets a newer membership, in a group that exists', async (store) => {
     await store.groups.create(group('a'));
     await addDevice(store, 'd');
-    await store.devices.move('d', 'a');
+    await store.devices.changeGroup('d', 'a');
     const [device] = await store.devices.withPaths(['d', 'unknown']);
     assert.is(device?.groupPath, 'all/a/');
     assert.is(device?.membershipRevision, 2);
-    await refused('unknown-reference', () => store.devices.move('d', 'nowhere'));
-    await refused('not-found', () => store.devices.move('unknown', 'a'));
+    await refused('unknown-reference', () => store.devices.changeGroup('d', 'nowhere'));
+    await refused('not-found', () => store.devices.changeGroup('unknown', 'a'));
     await refused('not-found', () => store.devices.rename('unknown', 'x'));
     await refused('not-found', () => store.devices.setBlocked('unknown', 1));
     await store.devices.setBlocked('d', 1);

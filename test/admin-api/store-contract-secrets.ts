@@ -76,13 +76,13 @@ export function secretRules(rule: Rule, under: StoreUnderTest): void {
   rule('X-4: a device that is moved takes the keys of those groups alone that it leaves', async (store) => {
     await tree(store);
     await numbersOf(store, GROUPS);
-    await store.devices.move('in-b', 'a');
+    await store.devices.changeGroup('in-b', 'a');
     assert.equal(await numbersOf(store, GROUPS), [1, 1, 2, 1]);
-    await store.devices.move('in-b', 'c');
+    await store.devices.changeGroup('in-b', 'c');
     assert.equal(await numbersOf(store, GROUPS), [1, 2, 2, 1]);
-    await store.devices.move('in-b', 'b');
+    await store.devices.changeGroup('in-b', 'b');
     assert.equal(await numbersOf(store, GROUPS), [1, 2, 2, 2]);
-    await store.devices.move('in-b', 'b');
+    await store.devices.changeGroup('in-b', 'b');
     assert.equal(await numbersOf(store, GROUPS), [1, 2, 2, 2]);
   });
 

@@ -205,7 +205,7 @@ export class SqlDevices implements Devices {
     });
   }
 
-  move(id: string, groupId: string): Promise<void> {
+  changeGroup(id: string, groupId: string): Promise<void> {
     return this.#scope.atomic(async (db) => {
       await requireGroup(db, groupId);
       await deviceLeaves(this.#scope.dialect, db, id, groupId);

@@ -101,7 +101,7 @@ export interface Devices {
   /** Counts sessions that a copy ended; an hour without any resets the count. Resolves with the devices. */
   applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
   /** Grows the membership revision. */
-  move(id: string, groupId: string): Promise<void>;
+  changeGroup(id: string, groupId: string): Promise<void>;
   /** Grows the membership revision. */
   setPublicKey(id: string, publicKey: Uint8Array): Promise<void>;
   /** Grows the membership revision. */
