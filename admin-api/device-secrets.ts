@@ -13,6 +13,7 @@ import {
 } from '../protocol/index.ts';
 import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { createMac, type Mac, sameMac } from './message-code.ts';
+import { ResultKeys } from './result-keys.ts';
 import type { Meta } from './store/store.ts';
 
 const MASTER = 'master-secret';
@@ -31,6 +32,8 @@ export class DeviceSecrets {
   readonly #master: Uint8Array;
   readonly #mac: Mac;
   readonly #scratch = new Uint8Array(AUTHENTICATED_BYTES_MAX);
+  readonly #code = new Uint8Array(LIMITS.macBytes);
+  #resultKeys: ResultKeys | undefined;
 
   /** `master`: 32 bytes. */
   constructor(master: Uint8Array, mac = createMac()) {
@@ -83,7 +86,17 @@ export class DeviceSecrets {
     generation: number,
   ): boolean {
     const { device, command, body, mac } = result;
+    const key = this.#resultKey(device, generation);
+    return sameMac(this.#mac(key, resultBytes(device, command, body, this.#scratch), this.#code), mac);
+  }
+
+  /** Used at once: it may change with the next call. */
+  #resultKey(device: string, generation: number): Uint8Array {
+    this.#resultKeys ??= new ResultKeys();
+    const known = this.#resultKeys.find(device, generation);
+    if (known !== null) return known;
     const key = this.#mac(this.of(device, generation), RESULT_KEY_BYTES);
-    return sameMac(this.#mac(key, resultBytes(device, command, body, this.#scratch)), mac);
+    this.#resultKeys.keep(device, generation, key);
+    return key;
   }
 }
