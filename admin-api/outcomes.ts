@@ -5,9 +5,14 @@ import type { EndCause, ExecutionKey, Executions, Store } from './store/store.ts
 
 type Change = ExecutionKey & { state: ExecutionState };
 
-/** Appends the changes as one event. */
+/** Most changes in one event: whoever follows the events reads many at once. */
+const CHANGES_MAX = 2_000;
+
+/** Appends the changes as events. */
 export async function recordChanges(tx: Store, changes: readonly Change[], at: number): Promise<void> {
-  if (changes.length > 0) await tx.events.append([changesEvent(changes, at)]);
+  for (let start = 0; start < changes.length; start += CHANGES_MAX) {
+    await tx.events.append([changesEvent(changes.slice(start, start + CHANGES_MAX), at)]);
+  }
 }
 
 export function changesEvent(changes: readonly Change[], at: number) {

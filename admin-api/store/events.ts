@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { LedgerEvent } from './records.ts';
 import { type EventRow, JoinedScope, type Scope } from './sql/scope.ts';
-import type { Database, SqlDialect } from './sql/sql-dialect.ts';
+import { type Database, RowValue, type SqlDialect } from './sql/sql-dialect.ts';
 import type { Events } from './store.ts';
 
 const COLUMNS = { position: 'integer', at: 'integer', type: 'text', data: 'text' } as const;
@@ -14,6 +14,16 @@ export async function appendEvents(
 ): Promise<void> {
   if (events.length === 0) return;
   await dialect.lock(db, 'events');
+  if (dialect.runForEach) {
+    // The data of a large batch as a parameter: within a list it would be written and read as JSON once more.
+    const [at, type, data] = [new RowValue('at'), new RowValue('type'), new RowValue('data')];
+    dialect.runForEach(
+      db,
+      sql`insert into events (at, type, data_json) values (${at}, ${type}, ${data})`,
+      events,
+    );
+    return;
+  }
   const rows = events.map((event, position) => ({ ...event, position }));
   await sql`
     insert into events (at, type, data_json)
