@@ -1,7 +1,7 @@
 /**
- * Authentication codes: HMAC-SHA-512 cut to its first 32 bytes, libsodium's `crypto_auth` (R-8). Every result
- * needs one, and two more for a key that is not kept (`result-keys.ts`): all three take, for 200 bytes, 5 µs with
- * libsodium (`sodium-native`) and 11 with node:crypto, on a machine where an Ed25519 check takes 58.
+ * Message authentication codes: HMAC-SHA-512 cut to its first 32 bytes, libsodium's `crypto_auth` (R-8). A
+ * result needs one, and two more for a key that is not kept (`result-keys.ts`). All three take 5 µs for 200
+ * bytes with libsodium (`sodium-native`) and 11 with node:crypto, where an Ed25519 check takes 58.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createRequire } from 'node:module';

@@ -48,10 +48,11 @@ export class Confirmations {
 
 function settledOf(reported: readonly Reported[]): Letter[] {
   const letters = new Map<string, Letter>();
-  // Many consecutive rows differ only in the device.
-  let last: { row: Reported; letter: Letter } | undefined;
+  // Of each worker, many consecutive rows differ only in the device.
+  const lasts = new Map<string | undefined, { row: Reported; letter: Letter }>();
   for (const row of reported) {
     if (!isFinal(row.said)) continue;
+    const last = lasts.get(row.worker);
     if (last && isAlike(last.row, row)) {
       last.letter.devices.push(row.device);
       continue;
@@ -61,18 +62,13 @@ function settledOf(reported: readonly Reported[]): Letter[] {
     const letter = letters.get(key) ?? letterOf(row, row.said);
     letters.set(key, letter);
     letter.devices.push(row.device);
-    last = { row, letter };
+    lasts.set(worker, { row, letter });
   }
   return [...letters.values()];
 }
 
 function isAlike(one: Reported, other: Reported): boolean {
-  return (
-    one.command === other.command &&
-    one.state === other.state &&
-    one.said === other.said &&
-    one.worker === other.worker
-  );
+  return one.command === other.command && one.state === other.state && one.said === other.said;
 }
 
 /** A heartbeat carries only ids, so it can confirm only the state that the device reported. */

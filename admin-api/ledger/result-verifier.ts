@@ -20,6 +20,7 @@ import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { SecretGenerations, Store } from '../store/store.ts';
 import { cleanReason } from './check-receipts.ts';
 import type { ForgedResults } from './forged-results.ts';
+import { KnownBodies } from './known-bodies.ts';
 import { recordable } from './recordable.ts';
 
 export interface OpenedReceipts {
@@ -40,6 +41,7 @@ export class ResultVerifier {
   readonly #secrets: DeviceSecrets;
   readonly #ledgerSecrets: LedgerSecrets;
   readonly #forged: ForgedResults;
+  readonly #bodies = new KnownBodies();
 
   constructor(parts: {
     store: Store;
@@ -100,10 +102,13 @@ export class ResultVerifier {
   }
 
   #read(receipt: UnverifiedResult, generation: number): ReportedEnd {
+    const known = this.#bodies.find(receipt.body);
+    if (known) return endOf(receipt, known);
     const travelled = decodeTravelledBody(receipt.body);
-    return 'ct' in travelled
-      ? this.#readSecret(receipt, travelled, generation)
-      : { ...endOf(receipt, travelled.state), ...toldOf(travelled) };
+    if ('ct' in travelled) return this.#readSecret(receipt, travelled, generation);
+    const body = { state: travelled.state, ...toldOf(travelled) };
+    this.#bodies.keep(receipt.body, body);
+    return endOf(receipt, body);
   }
 
   /** Encrypts the outcome again for the store: even if the receipt is put aside, nobody can read it. */
@@ -114,7 +119,7 @@ export class ResultVerifier {
     const secret = Object.keys(told).length > 0 && {
       secret: this.#ledgerSecrets.sealOutcome(command, device, told),
     };
-    return { ...endOf(receipt, body.state), ...secret };
+    return { ...endOf(receipt, { state: body.state }), ...secret };
   }
 
   /** A device seals a result at once, but authenticates it when it sends it, perhaps with a newer secret. */
@@ -133,8 +138,15 @@ export class ResultVerifier {
   }
 }
 
-function endOf({ device, command, worker, at }: UnverifiedResult, state: ResultBody['state']): ReportedEnd {
-  return { kind: 'result', device, command, state, worker, at };
+/** Shares `data` with the body. */
+function endOf(
+  { device, command, worker, at }: UnverifiedResult,
+  { state, reason, data }: ResultBody,
+): ReportedEnd {
+  const end: ReportedEnd = { kind: 'result', device, command, state, worker, at };
+  if (reason !== undefined) end.reason = reason;
+  if (data !== undefined) end.data = data;
+  return end;
 }
 
 function toldOf({ reason, data }: ResultBody): Pick<ResultBody, 'reason' | 'data'> {

@@ -131,7 +131,7 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
     const result = report('c1', 'd0000', 'failed', { ackedAt: 1, finishedAt: 2, reason: 'no \0 disk', data });
     const answer = {
       changed: [{ ...key, state: 'failed' }],
-      current: [{ ...key, state: 'failed' }],
+      current: [{ report: result, state: 'failed' }],
       late: [],
     };
     assert.equal(await store.executions.advance([result]), answer);
@@ -153,11 +153,11 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
       const late = report('c1', 'd0000', 'succeeded', { finishedAt: T0 + 9, reason: 'r', data: 1 });
       assert.equal(await store.executions.advance([late]), {
         changed: [],
-        current: [{ ...key, state: 'expired' }],
+        current: [{ report: late, state: 'expired' }],
         late: [{ ended: 'expired', state: 'succeeded', inTime: false }],
       });
       const acked = report('c1', 'd0000', 'acked', { ackedAt: T0 + 9 });
-      assert.equal((await store.executions.advance([acked])).current, [{ ...key, state: 'expired' }]);
+      assert.equal((await store.executions.advance([acked])).current, [{ report: acked, state: 'expired' }]);
       const execution = await store.executions.get(key);
       assert.is(execution?.state, 'expired');
       assert.is(execution?.data, null);
@@ -166,16 +166,11 @@ export function executionRules(rule: Rule, under: StoreUnderTest): void {
   );
 
   rule('a report of an execution nobody knows is answered as unknown', async (store) => {
-    const answer = await store.executions.advance([
-      report('nope', 'd', 'succeeded'),
-      report('nope', 'e', 'acked'),
-    ]);
+    const reports = [report('nope', 'd', 'succeeded'), report('nope', 'e', 'acked')];
+    const answer = await store.executions.advance(reports);
     assert.equal(answer, {
       changed: [],
-      current: [
-        { command: 'nope', device: 'd', state: null },
-        { command: 'nope', device: 'e', state: null },
-      ],
+      current: reports.map((report) => ({ report, state: null })),
       late: [],
     });
   });

@@ -42,7 +42,12 @@ export async function advanceExecutions(
   const changed = moved.map(({ command, device, state }) => ({ command, device, state }));
   return {
     changed: [...changed, ...answer.changed],
-    current: [...changed.filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE), ...answer.current],
+    current: [
+      ...moved
+        .filter(({ state }) => stateCode(state) >= FIRST_FINAL_CODE)
+        .map((report) => ({ report, state: report.state })),
+      ...answer.current,
+    ],
     late: answer.late,
   };
 }
@@ -79,7 +84,7 @@ async function moveForward(
   const moved = await bulkUpdate(db, dialect, {
     table: 'executions',
     columns: MOVE_COLUMNS,
-    rows: reports.map(toMove),
+    rows: reports.map(toMove()),
     key: KEY,
     set: (r) => sql`state = ${r('code')}, percent = coalesce(${r('new_percent')}, e.percent),
       note = coalesce(${r('new_note')}, e.note), acked_at = coalesce(e.acked_at, ${r('new_acked_at')}),
@@ -93,7 +98,17 @@ async function moveForward(
   return moved.map(({ report }) => report);
 }
 
-function toMove(report: Advance) {
+/** Reports in a row that share what a device returned are written with one text. */
+function toMove() {
+  let written: { data: unknown; json: string } | undefined;
+  return (report: Advance) => {
+    const { data } = report;
+    if (data !== undefined && written?.data !== data) written = { data, json: JSON.stringify(data) };
+    return moveOf(report, data === undefined ? null : (written?.json ?? null));
+  };
+}
+
+function moveOf(report: Advance, json: string | null) {
   const code = stateCode(report.state);
   const final = code >= FIRST_FINAL_CODE;
   return {
@@ -108,7 +123,7 @@ function toMove(report: Advance) {
     new_finished_at: final ? report.finishedAt : null,
     new_finish_by: report.finishBy,
     new_reason: final ? report.reason : null,
-    new_data: final && report.data !== undefined ? JSON.stringify(report.data) : null,
+    new_data: final ? json : null,
   };
 }
 
@@ -156,13 +171,13 @@ function current(
   after: ReadonlyMap<string, AdvanceRow>,
 ): Answer['current'] {
   const told = new Map<string, Answer['current'][number]>();
-  for (const { command, device, state } of reports) {
-    const key = keyOf({ command, device });
+  for (const report of reports) {
+    const key = keyOf(report);
     const was = before.get(key);
     const ended = was === undefined || was.state >= FIRST_FINAL_CODE;
-    if (!ended && stateCode(state) < FIRST_FINAL_CODE) continue;
+    if (!ended && stateCode(report.state) < FIRST_FINAL_CODE) continue;
     const now = after.get(key);
-    told.set(key, { command, device, state: now === undefined ? null : stateOf(now.state) });
+    told.set(key, { report, state: now === undefined ? null : stateOf(now.state) });
   }
   return [...told.values()];
 }

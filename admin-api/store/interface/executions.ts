@@ -101,7 +101,7 @@ export interface Executions {
    */
   advance(rows: readonly Advance[]): Promise<{
     changed: (ExecutionKey & { state: ExecutionState })[];
-    current: (ExecutionKey & { state: ExecutionState | null })[];
+    current: { report: Advance; state: ExecutionState | null }[];
     late: { ended: ExecutionState; state: ExecutionState; inTime: boolean }[];
   }>;
   /**

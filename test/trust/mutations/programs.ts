@@ -107,7 +107,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
     patches: [
       {
         file: RECEIPTS,
-        find: 'if (!receipts.every((receipt) => speaksForItself(receipt, entry.gateway)))',
+        find: 'if (!speakForThemselves(receipts, entry.gateway))',
         replace: 'if (false)',
       },
     ],
