@@ -138,7 +138,8 @@ export class AcceptedSockets {
       this.#ask(res, serve, true);
       return;
     }
-    for (const socket of place.sockets) this.#lose(socket);
+    // One whose request is not answered yet did not ask for this upgrade.
+    for (const socket of place.sockets) if (!socket.request) this.#lose(socket);
     serve(this.#takeLost(address, place));
   }
 

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
-import { TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
+import { SUBPROTOCOL, TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, makeIdentity, prove, RawDevice } from './raw-device.ts';
 import { type Rig, withRig } from './rig.ts';
@@ -185,6 +185,37 @@ test('devices that come together from one address are told apart or counted, and
       await rig.metric('unauthenticated_sockets', 'accepted'),
     );
     assert.ok((await rig.metric('unauthenticated_sockets')) <= 5);
+    assert.is(await rig.metric('faults_total'), 0);
+  }));
+
+test('a probe is answered, and the next one too, whoever of its address upgrades meanwhile', () =>
+  withRig({}, async (rig) => {
+    const answered = (socket: Socket) => new Promise((resolve) => void socket.once('data', resolve));
+    const upgrade =
+      'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n' +
+      `Sec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`;
+    for (let round = 0; round < 6; round++) {
+      const sockets = [silentSocket(rig), silentSocket(rig)];
+      const [probing, upgrading] = (round % 2 ? sockets : [...sockets].reverse()) as [Socket, Socket];
+      await waitFor(async () => (await rig.metric('unauthenticated_sockets', 'accepted')) === 2);
+      const both = [probing, upgrading].map(answered);
+      // In one turn: the gateway of this process reads both before it answers.
+      for (const [socket, text] of [
+        [probing, 'GET /probe HTTP/1.1\r\nHost: x\r\n\r\n'],
+        [upgrading, upgrade],
+      ] as const) {
+        socket.write(text);
+      }
+      await Promise.all(both);
+      for (let again = 0; again < 2; again++) {
+        const next = answered(probing);
+        probing.write('GET /probe HTTP/1.1\r\nHost: x\r\n\r\n');
+        assert.match(String(await next), /^HTTP\/1.1 204/);
+      }
+      for (const socket of sockets) socket.destroy();
+      await waitFor(async () => (await rig.metric('unauthenticated_sockets')) === 0);
+    }
     assert.is(await rig.metric('faults_total'), 0);
   }));
 

@@ -203,10 +203,12 @@ export const ATTACKS: readonly Attack[] = [
   ),
   {
     name: 'probes',
-    title: 'probes without end on many connections',
+    title: 'probes without end on many connections, and WebSockets from the same addresses',
     async play({ gatewayUrl }, signal) {
       const probe = 'GET /probe HTTP/1.1\r\nHost: x\r\n\r\n';
+      let opened = 0;
       const open = () => {
+        if (opened++ % 4 === 0) return webSocket(gatewayUrl);
         const socket = tcp(gatewayUrl, probe);
         return socket.on('data', () => socket.write(probe));
       };
