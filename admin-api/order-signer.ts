@@ -4,12 +4,12 @@ import {
   encodeGatewayMessage,
   encodeOrderBody,
   enrolledBytes,
-  type GatewayAddress,
   locatedBytes,
   type OrderBody,
   orderBytes,
   passBytes,
   refusedBytes,
+  type SignedOrder,
 } from '../protocol/index.ts';
 import { createSigner, type Signer } from './order-signature.ts';
 
@@ -45,7 +45,7 @@ export class OrderSigner {
     this.#current = current;
   }
 
-  sign(order: OrderBody): { body: Uint8Array; sig: Uint8Array } {
+  sign(order: OrderBody): SignedOrder {
     const body = encodeOrderBody(order);
     return { body, sig: this.#signer(orderBytes(body)) };
   }
@@ -56,8 +56,13 @@ export class OrderSigner {
   }
 
   /** Signs an answer to a device that asked where to go (G-16). */
-  signLocated(nonce: Uint8Array, device: string, gateways: readonly GatewayAddress[]): Uint8Array {
-    return this.#signer(locatedBytes(nonce, device, gateways));
+  signLocated(
+    nonce: Uint8Array,
+    device: string,
+    gateways: readonly string[],
+    list: Uint8Array | undefined,
+  ): Uint8Array {
+    return this.#signer(locatedBytes(nonce, device, gateways, list));
   }
 
   /** Signs an answer to a gateway that asked to join. */

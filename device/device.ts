@@ -141,6 +141,8 @@ export class PushpointDevice {
         ended: (how) => this.#ended(how),
         vouched: (gateway, pass) => this.#vouched(gateway, pass),
         locate: (signal) => this.#locate(signal),
+        signedList: () => this.#running?.orders.list?.gateways ?? null,
+        caughtUp: async () => this.#running?.inbox.caughtUp(),
         changed: (kept, list) => this.#keep(kept, list),
         fault: (error) => this.#fault(error),
       },
@@ -221,11 +223,6 @@ export class PushpointDevice {
     this.#uplink.networkChanged();
   }
 
-  /** A list of gateways that does not come from a gateway, for example from a file of the program. */
-  setGateways(list: GatewayAddress[]): void {
-    this.#uplink.offer(list);
-  }
-
   /**
    * Gives the device another key (K-6). Resolves when the server has accepted it; throws `ApiError`. After an
    * error either key may be valid: the device proves whichever is, and a repeated call continues. A call
@@ -249,7 +246,7 @@ export class PushpointDevice {
     await this.#saved({ nextKey: to });
     const { identity, key: from, keys: held } = state;
     const answer = await ask({ identity, server, from, to, held, crypto, fetch });
-    const { documents, membership, secret, generation } = answer;
+    const { documents, membership, list, secret, generation } = answer;
     if (generation !== identity.generation) {
       await this.#saved({ identity: { ...identity, secret, generation, formerSecret: identity.secret } });
       running.keys.replace(secret);
@@ -258,6 +255,7 @@ export class PushpointDevice {
     await inbox.follow(documents);
     const { body, sig } = membership;
     if (state.key !== to) inbox.take({ t: 'order', body, sig }, true);
+    if (list) inbox.take({ t: 'order', ...list }, true);
     await inbox.caughtUp();
     if (state.key !== to)
       throw new ApiError('the answer is not as K-6 says: another key', { temporary: true });
@@ -322,7 +320,8 @@ export class PushpointDevice {
     const { deviceId } = identity;
     const trusted = new TrustedKeys(serverKeys, crypto);
     const orders = new Orders({ deviceId, publicKeys: () => this.#publicKeys(stored.state), trusted, clock });
-    if (stored.state.membership) orders.hold(stored.state.membership);
+    const { membership, list } = stored.state;
+    for (const order of [membership, list]) if (order) orders.hold(order);
     const fault = (error: unknown) => this.#fault(error);
     const keys = new DeviceKeys(identity, crypto);
     const held = stored.state.groupKeys ?? [];
@@ -354,6 +353,10 @@ export class PushpointDevice {
         const { state, groups, epoch, revision } = body;
         this.#events.emit('membership', { state, groups, epoch, revision });
         this.#stand(body);
+      },
+      list: (list, body) => {
+        this.#save({ list });
+        this.#uplink.signedListCame(body.gateways);
       },
       refused: (event) => this.#events.emit('order-refused', event),
       fault,
@@ -395,8 +398,9 @@ export class PushpointDevice {
       installation: state.identity.installation,
       membership: orders.edition,
       keys: trusted.edition,
+      gateways: orders.listEdition,
       name: this.#newName(),
-      displaced: this.#displaced,
+      displaced: this.#displaced || undefined,
     };
   }
 
@@ -463,21 +467,22 @@ export class PushpointDevice {
     if (this.#provesNext) this.#uplink.connectNow();
   }
 
-  async #locate(signal: AbortSignal): Promise<readonly GatewayAddress[]> {
+  async #locate(signal: AbortSignal): Promise<readonly string[]> {
     if (!this.#running) throw new Error('not started');
     const { trusted, state, inbox } = this.#running;
     const follow = (documents: readonly SignedServerKeys[]) => inbox.follow(documents);
     const { identity } = state;
     const { crypto, fetch, server = identity.server } = this.#options;
     const where = { deviceId: identity.deviceId, server };
-    const ask = (key: DeviceKey) =>
-      locate({ identity, server, key, crypto, trusted, follow, signal, fetch, log: this.#log });
+    const ask = (key: DeviceKey) => locate({ identity, server, key, crypto, trusted, follow, signal, fetch });
     try {
       const [first, second] = this.#keysToProve(state);
-      const gateways = await ask(first).catch((error: ApiError) => {
+      const { orders, gateways } = await ask(first).catch((error: ApiError) => {
         if (error.status !== 401 || !second) throw error;
         return ask(second);
       });
+      for (const order of orders) inbox.take({ t: 'order', ...order }, true);
+      await inbox.caughtUp();
       this.#log.info({ ...where, gateways: gateways.length }, 'asked the server where to go');
       return gateways;
     } catch (error) {

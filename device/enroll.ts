@@ -9,8 +9,7 @@ import {
 } from '../protocol/index.ts';
 import { type EnrolmentAnswer, openAnswer, openRefusal, signRequest } from './enrolment-messages.ts';
 import { open } from './executions/book.ts';
-import { usableGateways } from './gateways/answered.ts';
-import { type DeviceLog, silent } from './log.ts';
+import { inNamedOrder } from './gateways/named-order.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
@@ -38,7 +37,6 @@ export interface EnrollOptions {
   signal?: AbortSignal;
   /** Makes the request; the platform's when absent. */
   fetch?: Fetch;
-  log?: DeviceLog;
 }
 
 /**
@@ -54,7 +52,7 @@ export class EnrollError extends ApiError {
  * server, so that asking again after a crash gives the same device (E-5). Throws `EnrollError`.
  */
 export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
-  const { store, crypto, server, timeoutMs, signal, fetch, log = silent } = options;
+  const { store, crypto, server, timeoutMs, signal, fetch } = options;
   const { state, executions } = await store.load();
   if (state.identity && state.keys && !options.again) return state.identity;
   const token = parseToken('pp1', options.token);
@@ -71,12 +69,10 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
       if (!final) throw error;
       throw new EnrollError(final.detail, { status: error.status, code: final.code, temporary: false });
     });
-    const enrolled = await openAnswer(answer, request, state.keys)
-      .then((opened) => ({ ...opened, gateways: usableGateways(opened.gateways, log) }))
-      .catch((error: Error) => {
-        // It may not be the server's: somebody on the way must not end an enrolment.
-        throw new EnrollError(`the answer is not as E-3 says: ${error.message}`, { temporary: true });
-      });
+    const enrolled = await openAnswer(answer, request, state.keys).catch((error: Error) => {
+      // It may not be the server's: somebody on the way must not end an enrolment.
+      throw new EnrollError(`the answer is not as E-3 says: ${error.message}`, { temporary: true });
+    });
     return { as, enrolled };
   };
   const { nextKey } = state;
@@ -102,7 +98,7 @@ export async function enroll(options: EnrollOptions): Promise<DeviceIdentity> {
 
 function nextState(
   state: DeviceState,
-  { deviceId, installation, generation, secret, keys, membership, gateways }: EnrolmentAnswer,
+  { deviceId, installation, generation, secret, keys, membership, list, listed, gateways }: EnrolmentAnswer,
   server: string,
 ): DeviceState & { identity: DeviceIdentity } {
   const { order, body, sig } = membership;
@@ -114,7 +110,7 @@ function nextState(
     keys,
     identity: { deviceId, secret, generation, installation, server, ...former },
     ...(isNewer(editionOf(order), heldEdition(state, deviceId)) ? { membership: { body, sig } } : {}),
-    gateways: gateways.length > 0 ? gateways : state.gateways,
+    ...(list && listed && { list, gateways: inNamedOrder(listed, gateways) }),
   };
 }
 

@@ -3,7 +3,6 @@
  * only what a key named by its token signed for this request.
  */
 
-import type { GatewayAddress } from '../protocol/index.ts';
 import {
   decodeEnrolled,
   decodeOrderBody,
@@ -13,6 +12,7 @@ import {
   enrolledBytes,
   type FollowedKeys,
   followServerKeys,
+  type GatewayAddress,
   isSignedBy,
   LIMITS,
   type MembershipOrder,
@@ -20,12 +20,12 @@ import {
   orderBytes,
   refusedBytes,
   requestBytes,
+  type SignedOrder,
   type SignedServerKeys,
   sealedSecretBytes,
   type TokenParts,
   type X25519Pair,
 } from '../protocol/index.ts';
-import { answeredGateways } from './gateways/answered.ts';
 import { keyDocuments } from './keys/key-documents.ts';
 import { fromBase64url, toBase64url } from './platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
@@ -53,7 +53,11 @@ export interface EnrolmentAnswer {
   /** The newest document. */
   keys: SignedServerKeys;
   membership: { order: MembershipOrder; body: Uint8Array; sig: Uint8Array };
-  gateways: GatewayAddress[];
+  list?: SignedOrder;
+  /** What is in it. */
+  listed?: GatewayAddress[];
+  /** Names, the best first. */
+  gateways: string[];
 }
 
 interface Asking {
@@ -92,22 +96,27 @@ export async function openAnswer(
   if (!(await isSignedBy(keys, enrolledBytes(hash, body), sigOf(answer), crypto.verify))) {
     throw new TypeError('signature');
   }
-  const { secret: sealed, membership, gateways, ...enrolled } = decodeEnrolled(body);
-  const order = decodeOrderBody(membership.body);
+  const { secret: sealed, membership, ...enrolled } = decodeEnrolled(body);
+  const open = async ({ body, sig }: SignedOrder) =>
+    (await isSignedBy(keys, orderBytes(body), sig, crypto.verify)) ? decodeOrderBody(body) : null;
+  const order = await open(membership);
   if (
-    !(await isSignedBy(keys, orderBytes(membership.body), membership.sig, crypto.verify)) ||
     order?.kind !== 'membership' ||
     order.target.device !== enrolled.deviceId ||
     toBase64url(order.key ?? new Uint8Array()) !== toBase64url(publicKey)
   ) {
     throw new TypeError('membership, or its signature');
   }
+  const list = enrolled.list && (await open(enrolled.list));
+  if (list !== undefined && (list?.kind !== 'gateways' || list.target.group !== order.groups.at(-1))) {
+    throw new TypeError('list, or its signature');
+  }
   return {
     ...enrolled,
     secret: await openSealed({ platform: crypto, info: sealedSecretBytes(hash), pair: sealTo, sealed }),
     keys: signed,
     membership: { order, ...membership },
-    gateways: answeredGateways(gateways),
+    ...(list && { listed: list.gateways }),
   };
 }
 

@@ -118,6 +118,7 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
     heartbeatMs: config.heartbeatIntervalMs,
     connections,
     spool,
+    movedFrom: (port, group) => late.follower.movedFrom(port, group),
     lease: () => late.keeper.held(),
     limit: () => listener.limit,
   });
@@ -131,8 +132,6 @@ export function sessionParts(core: Core & SocketParts, late: WorkerParts): Sessi
       ...core,
       connections,
       installation: () => bus.owner.current?.id,
-      mustLeavePort: (port) => late.follower.mustLeavePort(port),
-      sendOn: (connection) => late.draining.sendOn(connection),
       opened: onChanged,
       budget: config,
       tick: () => ticker.now,

@@ -18,6 +18,7 @@ import { LeaseKeeper } from './lease/keeper.ts';
 import { LoadMeter } from './lease/load.ts';
 import { LeaseWork } from './lease/work.ts';
 import { CarriedKeys } from './lists/carried-keys.ts';
+import { CarriedLists } from './lists/carried-lists.ts';
 import { GatewayList } from './lists/gateway-list.ts';
 import { Metrics } from './metrics.ts';
 import { HeardReports } from './receipts/heard-reports.ts';
@@ -56,6 +57,7 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
   const metrics = new Metrics();
   const workerLog = log.child({ worker });
   const isSigned = createSignatureCheck();
+  const carriedKeys = new CarriedKeys(given.fingerprint, (key, bytes, sig) => isSigned(sig, bytes, key));
   const ticker: Ticker = new Ticker(tickMs(config), () => late.heartbeatTimeouts.tick(ticker.now));
   return {
     ...given,
@@ -71,7 +73,13 @@ function coreParts({ log, ...given }: Given, late: WorkerParts): Core {
     interner: new Interner(),
     gateways: new GatewayList(config.name, config.initial),
     isSigned,
-    carriedKeys: new CarriedKeys(given.fingerprint, (key, bytes, sig) => isSigned(sig, bytes, key)),
+    carriedKeys,
+    carriedLists: new CarriedLists({
+      gateway: config.name,
+      directory: bus.directory,
+      isOurs: (bytes, sig) =>
+        given.fingerprint === null || carriedKeys.signing.some((key) => isSigned(sig, bytes, key)),
+    }),
     leaseHealth: new Dependency(),
     directoryHealth: new Dependency(),
     canaryHealth: new Dependency(),
@@ -92,7 +100,7 @@ function settingsParts(parts: Core & SocketParts & SessionParts, late: WorkerPar
     directory: bus.directory,
     pollMs: config.settingsPollMs,
     health: parts.directoryHealth,
-    onGateways: (gateways) => follower.gatewaysRead(gateways),
+    onGateways: (gateways, mark) => follower.gatewaysRead(gateways, mark),
     log: parts.log,
   });
   return { draining, follower, watcher };
@@ -118,6 +126,7 @@ function leaseParts(parts: Leasing, late: WorkerParts): LeaseParts {
     warnings: () => [
       ...parts.certificates.warnings(),
       ...parts.unsignedEntries.warnings(),
+      ...parts.carriedLists.warnings,
       ...(bus.status().refused ?? []),
     ],
   });

@@ -20,6 +20,7 @@ import type { Listener } from './listen/listener.ts';
 import type { PushServer } from './listen/push-server.ts';
 import type { UnauthenticatedLimit } from './listen/unauthenticated-limit.ts';
 import type { CarriedKeys } from './lists/carried-keys.ts';
+import type { CarriedLists } from './lists/carried-lists.ts';
 import type { GatewayList } from './lists/gateway-list.ts';
 import type { Metrics } from './metrics.ts';
 import type { HeardReports } from './receipts/heard-reports.ts';
@@ -75,6 +76,7 @@ export interface Core extends Given {
   gateways: GatewayList;
   isSigned: SignatureCheck;
   carriedKeys: CarriedKeys;
+  carriedLists: CarriedLists;
   unsignedEntries: UnsignedEntries;
   dismissals: Dismissals;
   leaseHealth: Dependency;

@@ -16,6 +16,7 @@ import {
   mapOf,
   oneOf,
   optionalText,
+  signedBody,
   text,
 } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
@@ -27,16 +28,15 @@ import {
   type DeviceMessage,
   type GatewayAddress,
   type GatewayMessage,
+  type GatewaysOrder,
   MEMBERSHIP_STATES,
   type MeasuredGateway,
   type OrderBody,
   type OrderTarget,
   type OtherInstallation,
   type Pass,
-  type SignedPass,
 } from './messages.ts';
 import { groupKeyName, sealedArgs, sealedFields } from './sealed.ts';
-
 import { signedServerKeys } from './server-keys.ts';
 
 export { ProtocolError } from './frame-scan.ts';
@@ -65,6 +65,11 @@ function edition(fields: Fields, key: string): Edition {
 function gatewayAddress(value: unknown): GatewayAddress {
   const fields = mapOf(value, 'gateways');
   return { name: id(fields, 'name'), url: text(fields, 'url', LIMITS.urlLength) };
+}
+
+/** Names of gateways, the best first (G-1). */
+export function gatewayNames(fields: Fields, key: string): string[] {
+  return list(fields, key, LIMITS.gateways, (name) => id({ [key]: name }, key));
 }
 
 function measuredGateway(value: unknown): MeasuredGateway {
@@ -110,6 +115,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         ),
         membership: edition(fields, 'membership'),
         keys: edition(fields, 'keys'),
+        gateways: edition(fields, 'gateways'),
         name: optionalText(fields, 'name', LIMITS.nameLength),
         displaced: fields.displaced === true ? (true as const) : undefined,
       }) as DeviceMessage;
@@ -203,8 +209,9 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         session: integer(fields, 'session'),
         time: integer(fields, 'time'),
         heartbeatMs: integer(fields, 'heartbeatMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs),
-        ...(fields.pass !== undefined && fields.pass !== null && { pass: signedPass(fields.pass) }),
-        gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress),
+        ...(fields.pass !== undefined &&
+          fields.pass !== null && { pass: signedBody(mapOf(fields.pass, 'pass'), LIMITS.passBytes) }),
+        gateways: gatewayNames(fields, 'gateways'),
       };
     case 'beat':
       return {
@@ -213,13 +220,9 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         ...(fields.settled !== undefined && fields.settled !== null && { settled: settledIds(fields) }),
       };
     case 'order':
-      return {
-        t: 'order',
-        body: bytesOf(fields, 'body', 1, LIMITS.frameBytes),
-        sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
-      };
+      return { t: 'order', ...signedBody(fields, LIMITS.frameBytes) };
     case 'pass':
-      return { t: 'pass', ...signedPass(fields) };
+      return { t: 'pass', ...signedBody(fields, LIMITS.passBytes) };
     case 'keys':
       return { t: 'keys', ...signedServerKeys(fields) };
     case 'settled':
@@ -237,11 +240,11 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
     case 'key':
       return { t: 'key', ...groupKeyName(fields), ...sealedFields(fields, LIMITS.keyBytes) };
     case 'update':
-      return { t: 'update', gateways: list(fields, 'gateways', LIMITS.gateways, gatewayAddress) };
+      return { t: 'update', gateways: gatewayNames(fields, 'gateways') };
     case 'redirect':
       return {
         t: 'redirect',
-        to: list(fields, 'to', LIMITS.gateways, gatewayAddress),
+        to: gatewayNames(fields, 'to'),
         reason: text(fields, 'reason', LIMITS.wordLength),
         withinMs: integer(fields, 'withinMs'),
       };
@@ -252,14 +255,6 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
 
 function settledIds(fields: Fields): string[] {
   return list(fields, 'settled', LIMITS.settled, (value) => id({ settled: value }, 'settled'));
-}
-
-function signedPass(value: unknown): SignedPass {
-  const fields = mapOf(value, 'pass');
-  return {
-    body: bytesOf(fields, 'body', 1, LIMITS.passBytes),
-    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
-  };
 }
 
 /* ---- signed bodies ---- */
@@ -285,8 +280,20 @@ export function encodeOrderBody(body: OrderBody): Uint8Array<ArrayBuffer> {
     throw new ProtocolError('S-3', `args: at most ${LIMITS.argsBytes} bytes`);
   }
   const bytes = pack(body.kind === 'command' && body.sealed ? withoutArgs(body) : body);
+  if (body.kind === 'gateways') checkList(body, bytes.length);
   decodeOrderBody(bytes);
   return bytes;
+}
+
+/** What devices need not check (G-18). */
+function checkList({ gateways }: GatewaysOrder, length: number): void {
+  const names = new Set(gateways.map(({ name }) => name));
+  if (names.size !== gateways.length || names.size === 0) {
+    throw new ProtocolError('G-18', 'gateways: at least one, each with another name');
+  }
+  if (length > LIMITS.gatewaysBytes) {
+    throw new ProtocolError('G-18', `a list of at most ${LIMITS.gatewaysBytes} bytes`);
+  }
 }
 
 /** Sealed ones take their place (X-3). */
@@ -360,6 +367,15 @@ export function decodeOrderBody(bytes: Uint8Array): OrderBody | null {
         issuedAt: integer(fields, 'issuedAt'),
       };
     }
+    case 'gateways':
+      return {
+        kind: 'gateways',
+        target: { group: id(mapOf(fields.target, 'target'), 'group') },
+        epoch: integer(fields, 'epoch', 1),
+        revision: integer(fields, 'revision', 1),
+        gateways: list(fields, 'gateways', LIMITS.listedGateways, gatewayAddress),
+        issuedAt: integer(fields, 'issuedAt'),
+      };
     default:
       return null;
   }

@@ -1,6 +1,7 @@
 /** What a device and its administration server say to each other once (PROTOCOL.md, section E). */
 import { pack } from '#msgpack';
 import { joinBytes } from './bytes.ts';
+import { gatewayNames } from './codec.ts';
 import {
   bytesOf,
   decodeMap,
@@ -8,15 +9,15 @@ import {
   type Fields,
   id,
   integer,
-  list,
   mapOf,
   oneOf,
   optionalText,
+  signedBody,
 } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import type { Sealed } from './hpke.ts';
 import { LIMITS } from './limits.ts';
-import type { GatewayAddress } from './messages.ts';
+import type { SignedOrder } from './messages.ts';
 import { isStrictEd25519, isStrictX25519 } from './public-keys.ts';
 
 /** The body of a request (E-2). */
@@ -41,9 +42,11 @@ export interface Enrolled {
   generation: number;
   /** The device secret (R-8). */
   secret: Sealed;
-  membership: { body: Uint8Array; sig: Uint8Array };
-  /** The best first. */
-  gateways: GatewayAddress[];
+  membership: SignedOrder;
+  /** The gateways it may use (G-18); absent while there are none. */
+  list?: SignedOrder;
+  /** Names of them, the best first. */
+  gateways: string[];
 }
 
 /** A request as it travels (E-2). */
@@ -83,7 +86,7 @@ export function decodeEnrolRequest(body: Uint8Array): EnrolRequest {
 
 /** Throws `ProtocolError` for an answer that no device would take. */
 export function encodeEnrolled(enrolled: Enrolled): Uint8Array<ArrayBuffer> {
-  const body = pack({ kind: 'enrolled', ...enrolled });
+  const body = pack(defined({ kind: 'enrolled', ...enrolled }));
   decodeEnrolled(body);
   return body;
 }
@@ -93,7 +96,7 @@ export function decodeEnrolled(body: Uint8Array): Enrolled {
   const fields = decodeMap(body, LIMITS.answerBytes);
   oneOf(fields, 'kind', ['enrolled']);
   const secret = mapOf(fields.secret, 'secret');
-  const membership = mapOf(fields.membership, 'membership');
+  const order = (key: string) => signedBody(mapOf(fields[key], key), LIMITS.frameBytes);
   return {
     deviceId: id(fields, 'deviceId'),
     installation: id(fields, 'installation'),
@@ -102,12 +105,9 @@ export function decodeEnrolled(body: Uint8Array): Enrolled {
       enc: strict(secret, 'enc', isStrictX25519),
       ct: bytesOf(secret, 'ct', LIMITS.secretBytes + LIMITS.sealTagBytes),
     },
-    membership: {
-      body: bytesOf(membership, 'body', 1, LIMITS.frameBytes),
-      sig: bytesOf(membership, 'sig', LIMITS.signatureBytes),
-    },
-    // The device judges each one: an entry that it cannot use does not spoil the others.
-    gateways: list(fields, 'gateways', LIMITS.gateways, (value) => value as GatewayAddress),
+    membership: order('membership'),
+    ...(fields.list !== undefined && fields.list !== null && { list: order('list') }),
+    gateways: gatewayNames(fields, 'gateways'),
   };
 }
 

@@ -21,6 +21,17 @@ export function mapOf(value: unknown, name: string, rule = 'F-6'): Fields {
   return value as Fields;
 }
 
+/** A signed body of at most `maxBytes`. */
+export function signedBody(
+  fields: Fields,
+  maxBytes: number,
+): { body: Uint8Array<ArrayBuffer>; sig: Uint8Array<ArrayBuffer> } {
+  return {
+    body: bytesOf(fields, 'body', 1, maxBytes),
+    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+  };
+}
+
 /** One MessagePack value, nested at most `depth` deep. Throws `ProtocolError`. */
 export function decode(bytes: Uint8Array, depth: number): unknown {
   return unpack(bytes, depth);

@@ -38,8 +38,11 @@ export const LIMITS = {
   softwareLength: 64,
   /** Longest name for people that a device gives itself, characters. */
   nameLength: 128,
-  /** Gateways in a list, and the longest URL of one, characters. */
+  /** Gateways that a message names (G-1). */
   gateways: 32,
+  /** Gateways in a signed list, the longest body of one, bytes (G-18), and the longest URL, characters. */
+  listedGateways: 128,
+  gatewaysBytes: 32 * 1024,
   urlLength: 512,
   /** Most gateways whose distance a heartbeat reports, and the longest distance, milliseconds (B-1). */
   measured: 16,

@@ -58,8 +58,8 @@ export interface Welcome {
   heartbeatMs: number;
   /** Of this gateway (S-9). */
   pass?: SignedPass;
-  /** Gateways this device may use, the best first. */
-  gateways: GatewayAddress[];
+  /** Names of the gateways this device may use, the best first (G-1). */
+  gateways: string[];
 }
 
 /** The answer to a heartbeat (B-2). */
@@ -71,10 +71,13 @@ export interface BeatAnswer {
 }
 
 /** A statement of the administration server: `body` is a signed `OrderBody`, encoded (S-1). */
-export interface Order {
-  t: 'order';
+export interface SignedOrder {
   body: Uint8Array;
   sig: Uint8Array;
+}
+
+export interface Order extends SignedOrder {
+  t: 'order';
 }
 
 /** The gateway's pass, to a device that asked for it (S-9). */
@@ -122,10 +125,11 @@ export interface Key extends GroupKeyName, Encrypted {
   t: 'key';
 }
 
-/** The list of gateways changed (G-1). */
+/** The order of the gateways changed (G-1). */
 export interface Update {
   t: 'update';
-  gateways: GatewayAddress[];
+  /** Names, the best first. */
+  gateways: string[];
 }
 
 /** The reasons of this version. Devices accept any other reason, so that later gateways may add some. */
@@ -135,7 +139,8 @@ export type RedirectReason = (typeof REDIRECT_REASONS)[number];
 /** Leave for one of `to`, the first that answers, within `withinMs` (G-3). The gateway closes afterwards. */
 export interface Redirect {
   t: 'redirect';
-  to: GatewayAddress[];
+  /** Names. */
+  to: string[];
   /** A `RedirectReason`, or one of a later version. */
   reason: string;
   withinMs: number;
@@ -169,10 +174,12 @@ export interface Prove {
   membership: Edition;
   /** Edition of the server keys it holds (K-5). */
   keys: Edition;
+  /** Edition of the list of gateways it holds for its group (G-18). */
+  gateways: Edition;
   /** Its name for people, if that differs from its name at enrolment (E-5). */
-  name?: string;
+  name?: string | undefined;
   /** Another program with its key ended its last session (H-9). */
-  displaced?: true;
+  displaced?: true | undefined;
 }
 
 export const COMPLIANCE = ['compliant', 'observe', 'warn', 'about-to-be-restricted', 'restricted'] as const;
@@ -299,4 +306,15 @@ export interface MembershipOrder {
   issuedAt: number;
 }
 
-export type OrderBody = CommandOrder | CancelOrder | MembershipOrder;
+/** All gateways that the devices of a group may use, in no particular order (G-18). */
+export interface GatewaysOrder {
+  kind: 'gateways';
+  target: { group: string };
+  /** With the revision, its edition: a device takes a newer one only. */
+  epoch: number;
+  revision: number;
+  gateways: GatewayAddress[];
+  issuedAt: number;
+}
+
+export type OrderBody = CommandOrder | CancelOrder | MembershipOrder | GatewaysOrder;

@@ -5,7 +5,7 @@
 import { pack } from '#msgpack';
 import { sameBytes } from './bytes.ts';
 import { editionOf, isNewer } from './editions.ts';
-import { bytesOf, decodeMap, type Fields, integer, list, oneOf } from './fields.ts';
+import { bytesOf, decodeMap, type Fields, integer, list, oneOf, signedBody } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS } from './limits.ts';
 import type { SignedServerKeys } from './messages.ts';
@@ -63,8 +63,7 @@ export function decodeServerKeys(body: Uint8Array): ServerKeys {
 export function signedServerKeys(fields: Fields): SignedServerKeys {
   const { previousSig } = fields;
   return {
-    body: bytesOf(fields, 'body', 1, LIMITS.serverKeysBytes),
-    sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
+    ...signedBody(fields, LIMITS.serverKeysBytes),
     ...(previousSig !== undefined &&
       previousSig !== null && { previousSig: bytesOf(fields, 'previousSig', LIMITS.signatureBytes) }),
   };

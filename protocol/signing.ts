@@ -74,16 +74,17 @@ export function locateBytes(nonce: Uint8Array, challenge: string, device: string
 }
 
 /**
- * What the administration server signs with its answer (G-16): this list, for this device, after this
- * question.
+ * What the administration server signs with its answer (G-16): these names, and the body of the list or
+ * nothing, for this device, after this question.
  */
 export function locatedBytes(
   nonce: Uint8Array,
   device: string,
-  gateways: readonly { name: string; url: string }[],
+  gateways: readonly string[],
+  list: Uint8Array = new Uint8Array(),
 ): Uint8Array<ArrayBuffer> {
-  const list = gateways.map(({ name, url }) => `${name}\0${url}\0`).join('');
-  return signedBytes('located', nonce, utf8.encode(`${device}\0${list}`));
+  const names = gateways.map((name) => `${name}\0`).join('');
+  return signedBytes('located', nonce, utf8.encode(`${device}\0${names}\0`), list);
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Store } from '../store/store.ts';
 import type { DeviceClass, Slice } from './classes.ts';
 import type { MoveMemory } from './move-memory.ts';
 import { nearestFirst } from './nearness.ts';
-import { addressesOf, type Fleet, type WeighedGateway } from './placement.ts';
+import { type Fleet, namesOf, type WeighedGateway } from './placement.ts';
 import type { PlannedMove, PlannedRelief } from './plan.ts';
 import { balanceRedirect, outOfScope } from './redirects.ts';
 
@@ -96,7 +96,7 @@ export class Mover {
       memory.moved(id, { from, to: target.name, slice: candidate.slice, at: now() });
       moved += 1;
       const others = candidate.ranked.filter(({ name }) => name !== target.name);
-      return [balanceRedirect([{ id, session }], addressesOf([target, ...others]))];
+      return [balanceRedirect([{ id, session }], namesOf([target, ...others]))];
     });
     return moved;
   }
@@ -116,7 +116,7 @@ export class Mover {
         if (fleet.gatewayOf(incarnation)?.name !== gateway.name) return [];
         memory.rest(id, now());
         sent += 1;
-        return [outOfScope([{ id, session }], addressesOf(fleet.ranked(id, slice.groupPath)))];
+        return [outOfScope([{ id, session }], namesOf(fleet.ranked(id, slice.groupPath)))];
       },
     );
     return sent;

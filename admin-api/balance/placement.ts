@@ -1,6 +1,6 @@
 import type { Lease, ServedAddress } from '../../bus/bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
-import { type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import { LIMITS } from '../../protocol/index.ts';
 import type { Store } from '../store/store.ts';
 import { type FleetGateway, fleetOf, serves } from './fleet.ts';
 import { gatewayWeight } from './weights.ts';
@@ -60,8 +60,7 @@ function isListed(gateway: WeighedGateway): boolean {
   return gateway.runPushServer && gateway.told !== null;
 }
 
-export function addressesOf(gateways: readonly { name: string; told: string | null }[]): GatewayAddress[] {
-  return gateways
-    .flatMap(({ name, told }) => (told === null ? [] : [{ name, url: told }]))
-    .slice(0, LIMITS.gateways);
+/** As messages name them. */
+export function namesOf(gateways: readonly { name: string }[]): string[] {
+  return gateways.slice(0, LIMITS.gateways).map(({ name }) => name);
 }

@@ -3,7 +3,7 @@
  * sessions end.
  */
 import type { Delivery } from '../../bus/bus.ts';
-import { CLOSE, encodeGatewayMessage, type GatewayAddress } from '../../protocol/index.ts';
+import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
 
 export interface HeldSession {
   id: string;
@@ -11,18 +11,18 @@ export interface HeldSession {
 }
 
 /** To spread the load: `to` names the destination first. */
-export function balanceRedirect(sessions: readonly HeldSession[], to: GatewayAddress[]): Delivery {
+export function balanceRedirect(sessions: readonly HeldSession[], to: string[]): Delivery {
   return redirect(sessions, to, 'balance', CLOSE.redirected);
 }
 
 /** The gateway they are on does not serve their group. */
-export function outOfScope(sessions: readonly HeldSession[], to: GatewayAddress[]): Delivery {
+export function outOfScope(sessions: readonly HeldSession[], to: string[]): Delivery {
   return redirect(sessions, to, 'scope', CLOSE.outOfScope);
 }
 
 function redirect(
   sessions: readonly HeldSession[],
-  to: GatewayAddress[],
+  to: string[],
   reason: 'balance' | 'scope',
   code: number,
 ): Delivery {

@@ -15,6 +15,7 @@ import {
   type Edition,
   encodeGatewayMessage,
   type MembershipOrder,
+  type SignedOrder,
   type SignedServerKeys,
   sameDocuments,
 } from '../../protocol/index.ts';
@@ -26,7 +27,9 @@ import type { LeaseList, Revocations } from '../live-workers.ts';
 import type { OrderSigner } from '../order-signer.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 import { GatewayAddresses, served, type ToldAddress } from './gateway-addresses.ts';
+import { GatewayLists, type GroupList } from './gateway-lists.ts';
 import { GatewayPassWriter } from './gateway-passes.ts';
+import { ListsWriter } from './lists-writer.ts';
 import { type Unregistered, unregistered } from './unregistered.ts';
 import { changed, type DeviceWithPath, writeAll } from './writer.ts';
 
@@ -73,6 +76,8 @@ export class DirectoryProjector {
   #renewAfter = 0;
   readonly #log: Logger;
   readonly #addresses: GatewayAddresses;
+  readonly #lists: GatewayLists;
+  readonly #listsWriter: ListsWriter;
   readonly #passes: GatewayPassWriter;
   #weights: ReadonlyMap<string, number> = new Map();
   /** Canaries as they were written, by id: incarnation and group. */
@@ -116,8 +121,18 @@ export class DirectoryProjector {
     this.#leases = parts.leases;
     this.#authority = parts.authority;
     this.#addresses = new GatewayAddresses(parts.store.meta, Date.now);
-    this.#passes = new GatewayPassWriter(this.#signer, () => parts.bus.clock.now());
-    this.#log = parts.log;
+    const now = () => parts.bus.clock.now();
+    this.#passes = new GatewayPassWriter(this.#signer, now);
+    const { log, store, bus } = parts;
+    this.#lists = new GatewayLists({
+      ...{ meta: store.meta, signer: this.#signer, epoch: this.#epoch },
+      ...{ now, log },
+    });
+    this.#listsWriter = new ListsWriter({
+      ...{ groups: store.groups, directory: bus.directory, lists: this.#lists },
+      stopping: () => this.#stopping,
+    });
+    this.#log = log;
   }
 
   /** Rounds that came to an end. */
@@ -150,7 +165,7 @@ export class DirectoryProjector {
   }
 
   /** The signed membership of a device (S-7, S-8). */
-  membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array } {
+  membershipFor(device: MembershipSubject): SignedOrder {
     const { id, publicKey, groupPath, blockedAt, membershipRevision: revision } = device;
     const standing =
       blockedAt === null ? { state: 'active' as const, key: publicKey } : { state: 'blocked' as const };
@@ -199,6 +214,12 @@ export class DirectoryProjector {
   /** The address that devices are told of a gateway, as last recorded; `undefined` while there is none. */
   toldOf(gateway: string): ToldAddress | undefined {
     return this.#addresses.of(gateway);
+  }
+
+  /** The signed list of gateways for devices whose group has this path (G-18); `null` while it has none. */
+  async listFor(groupPath: string): Promise<GroupList | null> {
+    await this.#followLists(fleetOf(await this.#store.gateways.all(), this.#leases.list()));
+    return this.#lists.of(groupPath);
   }
 
   /** The gateway stops listening at the ports it had before. */
@@ -311,7 +332,7 @@ export class DirectoryProjector {
           stale: (ids) => {
             for (const id of ids) this.#pendingDevices.add(id);
           },
-          last: () => this.#writeGateways(),
+          last: () => this.#writeGateways(rewriting),
           stopping: () => this.#stopping,
         },
         writing,
@@ -407,16 +428,30 @@ export class DirectoryProjector {
     };
   }
 
+  /** What lists say follows from where gateways are. Before leases are known, it stays. */
+  async #followLists(fleet: readonly FleetGateway[]): Promise<void> {
+    await this.#addresses.follow(fleet);
+    if (!this.#leases.known) return this.#lists.read();
+    const listed = fleet.filter(({ name, runPushServer }) => runPushServer && !this.#leases.isRevoked(name));
+    await this.#lists.follow(
+      listed.flatMap(({ name, groupId }) => {
+        const url = this.#addresses.of(name)?.address;
+        return url === undefined ? [] : [{ name, group: groupId, url }];
+      }),
+    );
+  }
+
   /**
    * Writes those that differ from what the directory holds: what an older row overwrote is mended with the
-   * next look.
+   * next look. Lists first: a gateway sends devices to an address once the list has it.
    */
-  async #writeGateways(): Promise<void> {
+  async #writeGateways(signAgain = false): Promise<void> {
     const listed = await this.#listed();
     const written = new Map(listed?.map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
     this.#renewAfter = await this.#authority.changedAt();
-    await this.#addresses.follow(fleet);
+    await this.#followLists(fleet);
+    await this.#listsWriter.write(signAgain);
     await this.#writeCanaries(fleet);
     const registered = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const names = new Set(registered.map(({ name }) => name));

@@ -1,5 +1,10 @@
 import type { Lease } from '../../bus/bus.ts';
-import { EXECUTION_STATES, type SignedServerKeys, toBase64url } from '../../protocol/index.ts';
+import {
+  EXECUTION_STATES,
+  type SignedOrder,
+  type SignedServerKeys,
+  toBase64url,
+} from '../../protocol/index.ts';
 import { sum } from '../balance/fleet.ts';
 import type { Enrolment } from '../services/enrolment-service.ts';
 import type { GatewayView } from '../services/gateway-service.ts';
@@ -114,8 +119,18 @@ export function presentKeyDocuments(documents: readonly SignedServerKeys[]): Key
   }));
 }
 
-export function presentLocated({ keys, gateways, sig }: Located): LocatedDocument {
-  return { keys: presentKeyDocuments(keys), gateways, sig: toBase64url(sig) };
+export function presentLocated({ keys, membership, list, gateways, sig }: Located): LocatedDocument {
+  return {
+    keys: presentKeyDocuments(keys),
+    membership: presentOrder(membership),
+    ...(list && { list: presentOrder(list) }),
+    gateways,
+    sig: toBase64url(sig),
+  };
+}
+
+function presentOrder({ body, sig }: SignedOrder) {
+  return { body: toBase64url(body), sig: toBase64url(sig) };
 }
 
 export function presentApiToken(token: ApiToken): ApiTokenDocument {

@@ -16,7 +16,7 @@ import {
   sealTo,
   tokenText,
 } from '../../protocol/index.ts';
-import { addressesOf, readFleet } from '../balance/placement.ts';
+import { namesOf, readFleet } from '../balance/placement.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import { newId, plainText } from '../identifiers.ts';
 import { holdsKey } from '../key-proof.ts';
@@ -154,13 +154,15 @@ export class EnrolmentService {
     if (!device) throw new Problem('gone', 'The device was deleted while it enrolled.');
     const generation = device.offered;
     const message = secrets.of(id, generation);
+    const list = (await directory.listFor(device.groupPath))?.order;
     const body = encodeEnrolled({
       deviceId: id,
       installation: installation.id,
       generation,
       secret: await sealTo({ platform: nodeHpke, info: sealedSecretBytes(hash), publicKey, message }),
       membership: directory.membershipFor(device),
-      gateways: addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
+      ...(list && { list }),
+      gateways: namesOf((await readFleet(this.#parts)).ranked(id, device.groupPath)),
     });
     return { keys: serverKeys.documents, body, sig: serverKeys.signer.signEnrolled(hash, body) };
   }

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { groupCreated, groupDeleted, groupMoved } from '../directory/list-record.ts';
 import { newId } from '../identifiers.ts';
 import { Problem } from '../problems.ts';
 import { type Group, ROOT_GROUP } from '../store/records.ts';
@@ -28,17 +29,19 @@ export class GroupService {
     request: { name: string; parentId?: string; id?: string },
     actor: string,
   ): Promise<Group & { devices: number }> {
-    const { store, now, hub } = this.#parts;
+    const { store, now, hub, directory } = this.#parts;
     const id = request.id ?? newId('g');
     const parentId = request.parentId ?? ROOT_GROUP;
     const group = await store.transaction(async (tx) => {
       const at = now();
       const created = await tx.groups.create({ id, parentId, name: request.name, createdAt: at });
+      await groupCreated(tx.meta, at);
       const event = { id, name: request.name, parentId };
       await recordChange(tx, at, actor, 'group.created', id, event, event);
       return created;
     });
     hub.notify();
+    directory.gatewaysChangedSoon();
     return { ...group, devices: 0 };
   }
 
@@ -56,8 +59,10 @@ export class GroupService {
       expected?.(before);
       const at = now();
       const parentId = change.parentId ?? before.parentId;
-      if (parentId !== null && parentId !== before.parentId) await tx.groups.move(id, parentId, change.name);
-      else if (change.name !== undefined) await tx.groups.rename(id, change.name);
+      if (parentId !== null && parentId !== before.parentId) {
+        await tx.groups.move(id, parentId, change.name);
+        await groupMoved(tx.meta, id, at);
+      } else if (change.name !== undefined) await tx.groups.rename(id, change.name);
       if (change.name !== undefined && change.name !== before.name) {
         const detail = { name: change.name, before: before.name };
         await recordChange(tx, at, actor, 'group.renamed', id, detail, { id, name: change.name });
@@ -71,12 +76,14 @@ export class GroupService {
     });
     hub.notify();
     if (moved) this.#renewLater(id);
+    if (moved) this.#parts.directory.gatewaysChangedSoon();
     return group;
   }
 
   async delete(id: string, actor: string, expected?: Expected<Group>): Promise<void> {
-    const { store, now, hub } = this.#parts;
+    const { store, now, hub, directory } = this.#parts;
     await store.transaction(async (tx) => {
+      const at = now();
       const before = await tx.groups.getForChange(id);
       if (before) expected?.(before);
       const outcome = await tx.groups.delete(id);
@@ -88,9 +95,11 @@ export class GroupService {
             'delete them first.',
         );
       }
-      await recordChange(tx, now(), actor, 'group.deleted', id, {}, { id });
+      await groupDeleted(tx.meta, id, at);
+      await recordChange(tx, at, actor, 'group.deleted', id, {}, { id });
     });
     hub.notify();
+    directory.gatewaysChangedSoon();
   }
 
   /** Every device below gets a new membership; there may be very many, so nobody waits for that. */

@@ -1,7 +1,9 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { type GatewayAddress, LIMITS, locateBytes, type SignedServerKeys } from '../../protocol/index.ts';
-import { addressesOf, type PlacementParts, readFleet } from '../balance/placement.ts';
+import { LIMITS, locateBytes, type SignedOrder, type SignedServerKeys } from '../../protocol/index.ts';
+import { namesOf, type PlacementParts, readFleet } from '../balance/placement.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
+import type { GroupList } from '../directory/gateway-lists.ts';
+import type { MembershipSubject } from '../directory/projector.ts';
 import { holdsKey } from '../key-proof.ts';
 import type { ServerKeys } from '../keys/server-keys.ts';
 import { Problem } from '../problems.ts';
@@ -34,13 +36,22 @@ export interface LocateProof extends LocateRequest {
 export interface Located {
   /** What the device needs to follow the server keys (K-7). */
   keys: readonly SignedServerKeys[];
-  gateways: GatewayAddress[];
-  /** By a signing key of the newest of them. */
+  /** The device's newest: it may have another group since it was last here. */
+  membership: SignedOrder;
+  /** The device may use these; absent while there are none (G-18). */
+  list?: SignedOrder;
+  /** Names of them, the best first. */
+  gateways: string[];
+  /** By a signing key of the newest of `keys`. */
   sig: Uint8Array;
 }
 
 export interface LocateParts extends PlacementParts {
   serverKeys: Pick<ServerKeys, 'documents' | 'signer'>;
+  directory: PlacementParts['directory'] & {
+    membershipFor(device: MembershipSubject): SignedOrder;
+    listFor(groupPath: string): Promise<GroupList | null>;
+  };
   secrets: Pick<DeviceSecrets, 'secretFor'>;
   now: () => number;
 }
@@ -70,7 +81,7 @@ export class LocateService {
   }
 
   async locate(request: LocateProof): Promise<Located> {
-    const { store, serverKeys } = this.#parts;
+    const { store, serverKeys, directory } = this.#parts;
     if (!this.#isFresh(request))
       throw new Problem('unauthorized', 'The challenge is not good any more: ask for one.');
     const { device: id, nonce, challenge, proof } = request;
@@ -84,9 +95,11 @@ export class LocateService {
     if (device.blockedAt !== null)
       throw new Problem('conflict', 'The device is blocked; an operator must unblock it.');
     this.#note(id);
-    const gateways = addressesOf((await readFleet(this.#parts)).ranked(id, device.groupPath));
-    const sig = serverKeys.signer.signLocated(nonce, id, gateways);
-    return { keys: serverKeys.documents, gateways, sig };
+    const membership = directory.membershipFor(device);
+    const list = (await directory.listFor(device.groupPath))?.order;
+    const gateways = namesOf((await readFleet(this.#parts)).ranked(id, device.groupPath));
+    const sig = serverKeys.signer.signLocated(nonce, id, gateways, list?.body);
+    return { keys: serverKeys.documents, membership, ...(list && { list }), gateways, sig };
   }
 
   #mac(time: Uint8Array, { device, nonce }: LocateRequest): Buffer {

@@ -1,12 +1,14 @@
 import type { Logger } from 'pino';
 import type { Lease } from '../../bus/bus.ts';
-import { encodeGatewayMessage } from '../../protocol/index.ts';
+import { encodeGatewayMessage, type SignedOrder } from '../../protocol/index.ts';
 import { serves } from '../balance/fleet.ts';
-import { addressesOf, readFleet } from '../balance/placement.ts';
+import { namesOf, readFleet } from '../balance/placement.ts';
 import { outOfScope } from '../balance/redirects.ts';
 import type { DeviceSender } from '../best-effort-sender.ts';
 import type { ToldAddress } from '../directory/gateway-addresses.ts';
+import type { GroupList } from '../directory/gateway-lists.ts';
 import type { MembershipSubject } from '../directory/projector.ts';
+import { groupsOnPath } from '../group-path.ts';
 import type { Revocations } from '../live-workers.ts';
 import type { DeletedDevice, Store } from '../store/store.ts';
 
@@ -19,7 +21,8 @@ export interface DirectoryChanges {
   weightOf(gateway: string): number | undefined;
   toldOf(gateway: string): ToldAddress | undefined;
   forgetFormerPorts(gateway: string): Promise<void>;
-  membershipFor(device: MembershipSubject): { body: Uint8Array; sig: Uint8Array };
+  listFor(groupPath: string): Promise<GroupList | null>;
+  membershipFor(device: MembershipSubject): SignedOrder;
   membershipFrame(device: MembershipSubject): Uint8Array;
   deletionFrame(device: DeletedDevice): Uint8Array;
 }
@@ -76,20 +79,36 @@ export async function writeDirectory(parts: ServiceParts, ids: readonly string[]
 export async function renewMemberships(parts: ServiceParts, ids: readonly string[]): Promise<number> {
   await writeDirectory(parts, ids);
   const devices = new Map((await parts.store.devices.withPaths(ids)).map((device) => [device.id, device]));
+  const lists = await listsFor(parts, [...devices.values()]);
   const fleet = await readFleet(parts);
   let sentAway = 0;
   await parts.sender.deliver([...devices.keys()], (id, { incarnation, session }) => {
     const device = devices.get(id);
     if (!device) return [];
-    const membership = { devices: [id], frame: parts.directory.membershipFrame(device) };
-    const gateways = addressesOf(fleet.ranked(id, device.groupPath));
+    const groups = groupsOnPath(device.groupPath);
+    const membership = { devices: [id], frame: parts.directory.membershipFrame(device), groups };
+    const list = lists.get(device.groupPath);
+    const orders = [membership, ...(list ? [{ devices: [id], frame: list.frame }] : [])];
+    const gateways = namesOf(fleet.ranked(id, device.groupPath));
     const gateway = fleet.gatewayOf(incarnation);
     if (gateway && !serves(gateway, device.groupPath)) {
       sentAway += 1;
-      return [membership, outOfScope([{ id, session }], gateways)];
+      return [...orders, outOfScope([{ id, session }], gateways)];
     }
     const update = encodeGatewayMessage({ t: 'update', gateways });
-    return gateways.length === 0 ? [membership] : [membership, { devices: [id], frame: update }];
+    return gateways.length === 0 ? orders : [...orders, { devices: [id], frame: update }];
   });
   return sentAway;
+}
+
+/** By the path of the device's group. */
+async function listsFor(
+  { directory }: ServiceParts,
+  devices: readonly { groupPath: string }[],
+): Promise<Map<string, GroupList | null>> {
+  const lists = new Map<string, GroupList | null>();
+  for (const path of new Set(devices.map(({ groupPath }) => groupPath))) {
+    lists.set(path, await directory.listFor(path));
+  }
+  return lists;
 }

@@ -39,7 +39,7 @@ export interface DirectoryGateway extends GatewaySettings {
    * none ever did; such a gateway is in no list.
    */
   told: ServedAddress | null;
-  /** Former addresses. Devices that still come there are redirected to `told`. */
+  /** Former addresses. Devices that still come there get the list that names `told`, and are sent there. */
   former: ServedAddress[];
   /** Grows with every change of the settings; 0 for one that is not registered. */
   revision: number;
@@ -55,6 +55,13 @@ export interface DirectoryGateway extends GatewaySettings {
   draining: boolean;
   /** For `rankGateways`: its free capacity, in steps; 0 while it is down, full, off or draining. */
   weight: number;
+}
+
+/** The signed list of gateways of one group (protocol rule G-18). */
+export interface DirectoryList {
+  group: string;
+  /** Encoded `order` frame. */
+  frame: Uint8Array;
 }
 
 /** State of the directory; cheap to query. */
@@ -117,7 +124,21 @@ export interface Directory {
   removeGateway(name: string): Promise<void>;
   /** Rejects with `DirectoryIncomplete` while the list is not written, lost, or another installation's. */
   gateways(): Promise<DirectoryGateway[]>;
-  /** Calls `onChange` soon after gateways were put or removed; hints may be lost, so poll as well. */
+  /** Inserts or replaces these. */
+  putLists(lists: readonly DirectoryList[]): Promise<void>;
+  /**
+   * States that the lists of these groups are there, under a mark that changes when one of them does. Lists
+   * of other groups are removed.
+   */
+  markLists(mark: string, groups: ReadonlySet<string>): Promise<void>;
+  /** The current mark; `null` while the lists are not written, lost, or another installation's. */
+  listsMark(): Promise<string | null>;
+  /** In order; `null` for a group without one. */
+  lists(groups: readonly string[]): Promise<(DirectoryList | null)[]>;
+  /**
+   * Calls `onChange` soon after gateways were put or removed, or lists marked; hints may be lost, so poll as
+   * well.
+   */
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>>;
 }
 

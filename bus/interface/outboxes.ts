@@ -13,6 +13,8 @@ export interface Delivery {
   devices: string[];
   frame?: Uint8Array;
   commandId?: string;
+  /** Where the devices belong from now on, root first. */
+  groups?: string[];
   settled?: { id: string; state: FinalState };
   close?: { code: number; reason: string; sessions?: number[] };
   tunnel?: TunnelGrant;

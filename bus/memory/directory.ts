@@ -4,6 +4,7 @@ import {
   type DirectoryDevice,
   type DirectoryGateway,
   DirectoryIncomplete,
+  type DirectoryList,
   type DirectoryState,
   type DirectoryWriting,
 } from '../bus.ts';
@@ -17,6 +18,8 @@ export class MemoryDirectory implements Directory {
   #whole: { generation: string; devices: Devices } | null = null;
   #writing: { generation: string; devices: Devices } | null = null;
   readonly #gateways = new Map<string, DirectoryGateway>();
+  readonly #lists = new Map<string, DirectoryList>();
+  #mark: string | null = null;
   readonly #hints = new Hints();
   readonly #assertRunning: () => void;
 
@@ -101,6 +104,28 @@ export class MemoryDirectory implements Directory {
   async gateways(): Promise<DirectoryGateway[]> {
     this.#assertRunning();
     return [...this.#gateways.values()];
+  }
+
+  async putLists(lists: readonly DirectoryList[]): Promise<void> {
+    this.#assertRunning();
+    for (const list of lists) this.#lists.set(list.group, list);
+  }
+
+  async markLists(mark: string, groups: ReadonlySet<string>): Promise<void> {
+    this.#assertRunning();
+    for (const group of this.#lists.keys()) if (!groups.has(group)) this.#lists.delete(group);
+    this.#mark = mark;
+    this.#hints.announce(GATEWAYS);
+  }
+
+  async listsMark(): Promise<string | null> {
+    this.#assertRunning();
+    return this.#mark;
+  }
+
+  async lists(groups: readonly string[]): Promise<(DirectoryList | null)[]> {
+    this.#assertRunning();
+    return groups.map((group) => this.#lists.get(group) ?? null);
   }
 
   async onGatewaysChange(onChange: () => void): Promise<() => Promise<void>> {

@@ -5,6 +5,7 @@ import {
   type DirectoryDevice,
   type DirectoryGateway,
   DirectoryIncomplete,
+  type DirectoryList,
   type DirectoryState,
   type DirectoryWriting,
   type Installation,
@@ -12,6 +13,7 @@ import {
 import { decode, encode } from '../encoding.ts';
 import type { Client } from './client.ts';
 import { decodeDevice, encodeDevice, GENERATION_LENGTH } from './directory-entry.ts';
+import { RedisLists } from './directory-lists.ts';
 import {
   type Mark,
   parseLook,
@@ -46,11 +48,13 @@ export interface RedisDirectoryParts {
 export class RedisDirectory implements Directory {
   readonly #with: RedisDirectoryParts;
   readonly #memories: readonly ShardMemory[];
+  readonly #lists: RedisLists;
   /** Generation of the last full write begun here: a failed one may restart at once. */
   #lastWriting = '';
 
   constructor(parts: RedisDirectoryParts) {
     this.#with = parts;
+    this.#lists = new RedisLists(parts);
     this.#memories = Array.from({ length: parts.keys.shards }, () => new ShardMemory());
   }
 
@@ -154,6 +158,22 @@ export class RedisDirectory implements Directory {
       throw new DirectoryIncomplete('the list of gateways is not written yet, or is lost');
     }
     return Object.values(entries).map((value) => decode<DirectoryGateway>(value));
+  }
+
+  putLists(lists: readonly DirectoryList[]): Promise<void> {
+    return this.#lists.put(lists);
+  }
+
+  markLists(mark: string, groups: ReadonlySet<string>): Promise<void> {
+    return this.#lists.mark(mark, groups);
+  }
+
+  listsMark(): Promise<string | null> {
+    return this.#lists.readMark();
+  }
+
+  lists(groups: readonly string[]): Promise<(DirectoryList | null)[]> {
+    return this.#lists.read(groups);
   }
 
   onGatewaysChange(onChange: () => void): Promise<() => Promise<void>> {

@@ -22,6 +22,7 @@
  * | `pp:directory:vouched` | string, expires | the installation and generation that an administration server
  * maintains |
  * | `pp:gateways` | hash | gateway's name: encoded; whose list it is |
+ * | `pp:gateway-lists` | hash | group: its signed list of gateways; whose lists, and which they are |
  * | `pp:probe:{<tag>}:<bus>` | string, expires | nothing |
  *
  * Channels are `pp:{<incarnation>}:hint`, `pp:{<incarnation>}:ask-heard`, `pp:hint:gateways` and that of the
@@ -102,6 +103,7 @@ export function keysWith(prefix: string, sharded: boolean) {
     directoryVouched: `${prefix}:directory:vouched`,
     installation: `${prefix}:installation`,
     gateways: `${prefix}:gateways`,
+    lists: `${prefix}:gateway-lists`,
     gatewaysHint: `${prefix}:hint:gateways`,
 
     joins: `${prefix}:{joins}`,

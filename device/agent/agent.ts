@@ -160,7 +160,7 @@ export class Agent {
     if (!token)
       throw new EnrollError('an enrolment token is needed: --token, PUSHPOINT_ENROLMENT_TOKEN or the file');
     const { signal } = this.#life;
-    return enroll({ server, token, name, store, software: SOFTWARE, signal, log: this.#log });
+    return enroll({ server, token, name, store, software: SOFTWARE, signal });
   }
 
   #pause(ms: number): Promise<void> {

@@ -31,10 +31,12 @@ export interface Credentials {
   membership: Edition;
   /** Edition of the server keys held. */
   keys: Edition;
+  /** Edition of the list of gateways held for its group. */
+  gateways: Edition;
   /** The name to send, if any (E-5). */
   name?: string | undefined;
-  /** Whether to send `displaced` (H-9). */
-  displaced?: boolean;
+  /** To be sent as `displaced` (H-9). */
+  displaced?: true | undefined;
 }
 
 export interface ConnectionHooks {
@@ -169,19 +171,13 @@ export class Connection {
       return;
     }
     this.#phase = { is: 'proving' };
-    const { deviceId, privateKey, software, caps, membership, keys, name, displaced } = this.#credentials;
+    const { deviceId: device, privateKey, installation: _, ...says } = this.#credentials;
     try {
-      const sig = await this.#crypto.sign(privateKey, proofBytes(nonce, gateway, deviceId));
+      const sig = await this.#crypto.sign(privateKey, proofBytes(nonce, gateway, device));
       // Changed while signing: the connection ended.
       if ((this.#phase as Phase).is !== 'proving') return;
       this.#phase = { is: 'awaiting welcome' };
-      this.#socket.send(
-        encodeDeviceMessage({
-          ...{ t: 'prove', device: deviceId, sig, software, caps, membership, keys },
-          ...(name === undefined ? {} : { name }),
-          ...(displaced ? { displaced } : {}),
-        }),
-      );
+      this.#socket.send(encodeDeviceMessage({ t: 'prove', device, sig, ...says }));
     } catch (error) {
       this.giveUp(`cannot sign: ${error instanceof Error ? error.message : error}`);
     }

@@ -1,11 +1,16 @@
 /** Applies what gateways send in the order it arrives, although verification takes time. */
-import type { MembershipOrder, Order, SignedServerKeys } from '../../protocol/index.ts';
+import type {
+  GatewaysOrder,
+  MembershipOrder,
+  Order,
+  SignedOrder,
+  SignedServerKeys,
+} from '../../protocol/index.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import type { Executions } from '../executions/executions.ts';
 import type { Orders } from '../executions/orders.ts';
 import type { ServerClock } from '../executions/server-clock.ts';
 import type { TrustedKeys } from '../keys/trusted-keys.ts';
-import type { DeviceState } from '../storage/store.ts';
 import type { SessionMessage } from './uplink.ts';
 
 /** Most orders that wait for verification; more are dropped, and the server sends them again. */
@@ -19,7 +24,9 @@ export interface InboxParts {
   /** There are newer server keys to store (K-3). */
   keys(signed: SignedServerKeys): void;
   /** There is a newer membership to store (S-7). */
-  membership(order: NonNullable<DeviceState['membership']>, body: MembershipOrder): void;
+  membership(order: SignedOrder, body: MembershipOrder): void;
+  /** There is a newer list of gateways to store (G-18). */
+  list(order: SignedOrder, body: GatewaysOrder): void;
   refused(event: DeviceEvents['order-refused']): void;
   fault(error: unknown): void;
 }
@@ -38,7 +45,7 @@ export class Inbox {
     return this.#last;
   }
 
-  /** `open`: it arrived after `welcome`; before that, the only orders that count are memberships (H-11). */
+  /** `open`: it arrived after `welcome`; before that, only memberships and lists of gateways count (H-11). */
   take(message: SessionMessage, open: boolean): void {
     const { executions, clock } = this.#parts;
     if (message.t === 'order') {
@@ -98,7 +105,7 @@ export class Inbox {
   }
 
   async #order(order: Order, open: boolean): Promise<void> {
-    const { orders, executions, membership, refused, fault } = this.#parts;
+    const { orders, executions, membership, list, refused, fault } = this.#parts;
     const verdict = await orders.judge(order);
     if (verdict.as === 'skipped') return;
     if (verdict.as === 'refused') {
@@ -108,10 +115,15 @@ export class Inbox {
       return;
     }
     const { body } = verdict;
-    if (!open && body.kind !== 'membership') return;
+    const signed = { body: order.body, sig: order.sig };
     if (body.kind === 'membership') {
-      membership({ body: order.body, sig: order.sig }, body);
+      membership(signed, body);
       executions.witnessed();
+    } else if (body.kind === 'gateways') {
+      list(signed, body);
+      executions.witnessed();
+    } else if (!open) {
+      return;
     } else if (body.kind === 'command') {
       // Not awaited: several commands share one sync to the disk. Their effects stay in order.
       void executions.command(body, verdict.as === 'expired').catch(fault);

@@ -13,6 +13,7 @@ import {
 import type { ConnectionEnd } from '../connection-end.ts';
 import type { DeviceEvents } from '../device-events.ts';
 import { GatewayChoice } from '../gateways/choice.ts';
+import { inNamedOrder } from '../gateways/named-order.ts';
 import type { MakeNearness, Nearness } from '../gateways/nearness.ts';
 import { Vouching } from '../gateways/vouching.ts';
 import type { DeviceCrypto } from '../platform/crypto.ts';
@@ -50,8 +51,15 @@ export interface UplinkHooks {
   ended(how: DeviceEvents['disconnected']): void;
   /** How many milliseconds longer the administration server vouches for this gateway (S-9). */
   vouched(gateway: string, pass: SignedPass | undefined): Promise<number>;
-  /** Asks the administration server where to go (G-16). Rejects with an `ApiError` if that fails. */
-  locate(signal: AbortSignal): Promise<readonly GatewayAddress[]>;
+  /**
+   * Asks the administration server where to go (G-16): the names of gateways, once their list is applied.
+   * Rejects with an `ApiError` if that fails.
+   */
+  locate(signal: AbortSignal): Promise<readonly string[]>;
+  /** The signed list that the device holds; `null` for none. */
+  signedList(): readonly GatewayAddress[] | null;
+  /** Resolves when everything received so far is applied. */
+  caughtUp(): Promise<void>;
   /** The list, the gateway to return to, or a distance differs from what is stored. `list`: the list does. */
   changed(kept: KeptGateways, list: boolean): void;
   fault(error: unknown): void;
@@ -85,6 +93,8 @@ export class Uplink {
   readonly #heartbeat: Heartbeat;
   readonly #nearness: Nearness | undefined;
   #gateways = new GatewayChoice([]);
+  /** The order that was last asked for, by name (G-1). */
+  #names: readonly string[] = [];
   /** The stored value, for a device that measures nothing. */
   #kept: KeptGateways['measured'];
   #phase: Phase = { is: 'stopped' };
@@ -106,6 +116,8 @@ export class Uplink {
   #leaving = false;
   /** The current redirect has reason `balance`. */
   #balanced = false;
+  /** A redirect waits for the list that came before it. */
+  #redirecting: Promise<void> | null = null;
 
   constructor(parts: UplinkParts, hooks: UplinkHooks) {
     this.#parts = parts;
@@ -130,6 +142,7 @@ export class Uplink {
       ask: () => this.#heartbeat.askPass(),
       list: () => this.list,
       leaveFor: (others) => this.#move(others, 'no pass of this gateway'),
+      askWhere: () => void this.#ask(),
       random: parts.random,
     });
   }
@@ -150,6 +163,7 @@ export class Uplink {
     if (this.#phase.is !== 'stopped') return;
     const nearness = this.#nearness;
     this.#gateways = new GatewayChoice(gateways, home, nearness?.order, older);
+    this.#names = gateways.map(({ name }) => name);
     this.#kept = measured;
     nearness?.begin(measured);
     if (nearness) this.#gateways.measured(nearness.of(this.list));
@@ -189,15 +203,9 @@ export class Uplink {
     this.#attempt();
   }
 
-  /** A list that does not come from a gateway; if it differs, the device tries it soon. */
-  offer(list: readonly GatewayAddress[]): void {
-    const { is } = this.#phase;
-    if (is === 'stopped') return;
-    const news = this.#replace(list);
-    if (news) this.#changed(true);
-    if (is === 'idle') this.connectNow();
-    else if (news && is === 'waiting' && this.#standing === 'active')
-      this.#wait(this.#reconnect.next(TOLD).inMs);
+  /** There is a newer signed list (G-18). */
+  signedListCame(list: readonly GatewayAddress[]): void {
+    if (this.#phase.is !== 'stopped' && this.#replace(list, this.#connection?.address.url)) this.#listed();
   }
 
   /**
@@ -248,14 +256,23 @@ export class Uplink {
     const asking = new AbortController();
     this.#asking = asking;
     try {
-      const list = await this.#hooks.locate(asking.signal);
-      if (!asking.signal.aborted) this.offer(list);
+      const names = await this.#hooks.locate(asking.signal);
+      // What the server says counts also where it leads from `wss:` to `ws:`.
+      if (!asking.signal.aborted && this.#told(names)) this.#listed();
     } catch (error) {
       const { retryAfterMs } = error as { retryAfterMs?: number };
       this.#askFrom = performance.now() + (retryAfterMs ?? 0);
     } finally {
       this.#asking = null;
     }
+  }
+
+  /** The list is another: it is kept, and tried soon where there is no connection. */
+  #listed(): void {
+    this.#changed(true);
+    const { is } = this.#phase;
+    if (is === 'connected') this.#nearness?.listed();
+    if (is === 'waiting' && this.#standing === 'active') this.#wait(this.#reconnect.next(TOLD).inMs);
   }
 
   async #choose(nearness: Nearness, avoid: string | undefined): Promise<void> {
@@ -267,8 +284,17 @@ export class Uplink {
     this.#dial();
   }
 
+  /**
+   * The signed list counts, in this order, which holds for later lists too. Says whether that changed
+   * anything.
+   */
+  #told(names: readonly string[], from?: string): boolean {
+    if (names.length > 0) this.#names = names;
+    return this.#replace(this.#hooks.signedList() ?? this.list, from);
+  }
+
   #replace(list: readonly GatewayAddress[], from?: string): boolean {
-    if (!this.#gateways.replace(list, from)) return false;
+    if (!this.#gateways.replace(inNamedOrder(list, this.#names), from)) return false;
     if (this.#nearness) this.#gateways.measured(this.#nearness.of(this.list));
     return true;
   }
@@ -288,7 +314,7 @@ export class Uplink {
         {
           welcome: (message) => this.#welcome(connection, message),
           message: (message) => this.#message(connection, message),
-          ended: (end) => this.#ended(address, end),
+          ended: (end) => this.#afterRedirect(() => this.#ended(address, end)),
         },
       );
       this.#rest({ is: 'connected', connection });
@@ -304,7 +330,7 @@ export class Uplink {
     this.#failed = 0;
     this.#asking?.abort();
     const news = this.#gateways.arrived(address);
-    const list = this.#replace(message.gateways, address.url);
+    const list = this.#told(message.gateways, address.url);
     if (list || news) this.#changed(list);
     this.#heartbeat.start(message.heartbeatMs, this.#parts.random);
     this.#nearness?.arrived(address.url, this.#balanced);
@@ -316,12 +342,10 @@ export class Uplink {
   #message(connection: Connection, message: Exclude<GatewayMessage, { t: 'welcome' | 'challenge' }>): void {
     switch (message.t) {
       case 'update':
-        if (!this.#replace(message.gateways, connection.address.url)) return;
-        this.#changed(true);
-        this.#nearness?.listed();
+        if (this.#told(message.gateways, connection.address.url)) this.#listed();
         return;
       case 'redirect':
-        this.#redirect(connection, message);
+        this.#redirecting = this.#hooks.caughtUp().then(() => this.#redirect(connection, message));
         return;
       case 'pass':
         void this.#vouching.told(connection.address.name, message);
@@ -335,6 +359,14 @@ export class Uplink {
 
   /* ---- away from one ---- */
 
+  /** The end of a connection counts after the redirect that came before it. */
+  #afterRedirect(end: () => void): void {
+    const before = this.#redirecting;
+    this.#redirecting = null;
+    if (before) void before.then(end);
+    else end();
+  }
+
   /**
    * G-3: at a random moment of the time allowed, so that devices redirected together do not arrive together.
    */
@@ -344,7 +376,7 @@ export class Uplink {
   ): void {
     const { url } = connection.address;
     const balance = reason === 'balance';
-    this.#gateways.redirect(to, url, balance);
+    this.#gateways.redirect(this.#gateways.known(to), url, balance);
     this.#balanced = this.#gateways.redirected && balance;
     if (!this.#gateways.redirected) this.#chooseFirst = { avoid: url };
     const phase = this.#phase;

@@ -1,14 +1,16 @@
 /** Which orders a device obeys (PROTOCOL.md, section "Orders", S-1 to S-7). */
 import {
+  type CancelOrder,
+  type CommandOrder,
   decodeOrderBody,
   type Edition,
   editionOf,
+  type GatewaysOrder,
   isNewer,
   type MembershipOrder,
   NO_EDITION,
   type Order,
   type OrderBody,
-  type OrderTarget,
   orderBytes,
   ProtocolError,
   sameBytes,
@@ -22,6 +24,7 @@ export type RefusalReason =
   | 'malformed'
   | 'other target'
   | 'older membership'
+  | 'older list'
   | 'other key'
   /** A document of server keys that is older than the one it holds, or not properly signed (K-3). */
   | 'server keys'
@@ -30,9 +33,9 @@ export type RefusalReason =
 export type Verdict =
   | { as: 'accepted'; body: OrderBody }
   /** Verified and for this device, but past its deliver-by time (S-5). */
-  | { as: 'expired'; body: OrderBody & { expiresAt: number } }
+  | { as: 'expired'; body: CommandOrder | CancelOrder }
   | { as: 'refused'; reason: RefusalReason; id?: string }
-  /** A kind of a later version (V-2). */
+  /** A kind of a later version (V-2), or what the device holds already. */
   | { as: 'skipped' };
 
 export interface OrdersParts {
@@ -46,6 +49,7 @@ export interface OrdersParts {
 export class Orders {
   readonly #parts: OrdersParts;
   #membership: MembershipOrder | null = null;
+  #list: GatewaysOrder | null = null;
 
   constructor(parts: OrdersParts) {
     this.#parts = parts;
@@ -60,9 +64,25 @@ export class Orders {
     return this.#membership ? editionOf(this.#membership) : NO_EDITION;
   }
 
-  /** The stored membership: the key that signed it may no longer be trusted. */
+  /** The list of gateways that it holds. */
+  get list(): GatewaysOrder | null {
+    return this.#list;
+  }
+
+  /** Of the list that it holds for its group (G-18). */
+  get listEdition(): Edition {
+    return this.#list && this.#list.target.group === this.#group ? editionOf(this.#list) : NO_EDITION;
+  }
+
+  /** The device's own, the last of its groups. */
+  get #group(): string | undefined {
+    return this.#membership?.groups.at(-1);
+  }
+
+  /** A stored membership or list: the key that signed it may no longer be trusted. */
   hold({ body }: Pick<Order, 'body'>): void {
     const order = decodeOrderBody(body);
+    if (order?.kind === 'gateways') this.#list = order;
     if (order?.kind !== 'membership' || !isFor(this.#parts.publicKeys(), order)) return;
     this.#membership = order;
     this.#parts.clock.verified(order.issuedAt);
@@ -80,17 +100,10 @@ export class Orders {
       throw error;
     }
     if (body === null) return { as: 'skipped' };
-    const known = body.kind === 'membership' ? {} : { id: body.id };
-    if (!this.#targets(body.target)) return { as: 'refused', reason: 'other target', ...known };
+    const known = 'id' in body ? { id: body.id } : {};
+    if (!this.#targets(body)) return { as: 'refused', reason: 'other target', ...known };
     this.#parts.clock.verified(body.issuedAt);
-    if (body.kind === 'membership') {
-      if (!isFor(this.#parts.publicKeys(), body)) return { as: 'refused', reason: 'other key' };
-      if (!isNewer(editionOf(body), this.edition)) {
-        return { as: 'refused', reason: 'older membership' };
-      }
-      this.#membership = body;
-      return { as: 'accepted', body };
-    }
+    if (body.kind === 'membership' || body.kind === 'gateways') return this.#judgeNumbered(body);
     if (this.#membership && this.#membership.state !== 'active') {
       return { as: 'refused', reason: 'not active', ...known };
     }
@@ -98,7 +111,20 @@ export class Orders {
     return { as: 'accepted', body };
   }
 
-  #targets(target: OrderTarget): boolean {
+  #judgeNumbered(body: MembershipOrder | GatewaysOrder): Verdict {
+    const isList = body.kind === 'gateways';
+    if (!isList && !isFor(this.#parts.publicKeys(), body)) return { as: 'refused', reason: 'other key' };
+    const held = isList ? this.listEdition : this.edition;
+    const edition = editionOf(body);
+    if (isNewer(held, edition)) return { as: 'refused', reason: isList ? 'older list' : 'older membership' };
+    if (!isNewer(edition, held)) return { as: 'skipped' };
+    if (isList) this.#list = body;
+    else this.#membership = body;
+    return { as: 'accepted', body };
+  }
+
+  #targets({ kind, target }: OrderBody): boolean {
+    if (kind === 'gateways') return target.group === this.#group;
     if ('device' in target) return target.device === this.#parts.deviceId;
     return this.#membership?.groups.includes(target.group) ?? false;
   }

@@ -93,9 +93,14 @@ export class GatewayChoice {
     return this.#list.some(({ url }) => url === this.#home);
   }
 
+  /** The gateways of the list with these names (G-3). */
+  known(names: readonly string[]): GatewayAddress[] {
+    return names.flatMap((name) => this.#list.find((gateway) => gateway.name === name) ?? []);
+  }
+
   /**
-   * `welcome` and `update` carry the whole list (G-1); an empty one is not believed, as it would strand the
-   * device. `from`: url of the gateway that says so; by TLS, nothing without it is believed.
+   * There is another list; an empty one is not believed, as it would strand the device. `from`: url of the
+   * gateway that brought it; by TLS, nothing without it is believed.
    */
   replace(list: readonly GatewayAddress[], from?: string): boolean {
     const next = usable(list, from);
@@ -163,14 +168,20 @@ export class GatewayChoice {
   ): { sent: boolean; code: number } {
     // One that was itself named by a refusal is not asked for names: two full ones would send the device to
     // and fro (G-15).
-    const named = this.redirected ? undefined : end.gateways;
-    if (named) this.redirect(this.#inListOrder(named), url, true);
+    // Who is refused with others is told the same names as they: by their own lists they go different ways.
+    const named = this.redirected
+      ? []
+      : this.#nearestFirst(this.#list).filter(({ name }) => end.gateways?.includes(name));
+    if (named.length > 0) this.redirect(named, url, true);
     const sent = this.redirected && this.current()?.url !== url;
     if (!sent) {
       if (end.after !== 'session') this.rotate();
       else if (LEAVE.has(end.code) || reconnectAdvice(end.code) === 'slow') this.leave(url);
     }
-    return { sent, code: sent && (named || end.code === 1000) ? DEVICE_CLOSE.redirected : end.code };
+    return {
+      sent,
+      code: sent && (named.length > 0 || end.code === 1000) ? DEVICE_CLOSE.redirected : end.code,
+    };
   }
 
   /** `current` did not work out, or asked to be left. */
@@ -225,15 +236,6 @@ export class GatewayChoice {
 
   #sort(): void {
     this.#inOrder = [...this.#nearestFirst(this.#list), ...this.#older];
-  }
-
-  /** Who is refused with others is told the same names as they: by their own lists they go different ways. */
-  #inListOrder(named: readonly GatewayAddress[]): GatewayAddress[] {
-    const place = ({ url }: GatewayAddress): number => {
-      const index = this.#inOrder.findIndex((known) => known.url === url);
-      return index < 0 ? this.#inOrder.length : index;
-    };
-    return [...named].sort((a, b) => place(a) - place(b));
   }
 
   #nearestFirst(gateways: readonly GatewayAddress[]): readonly GatewayAddress[] {

@@ -12,6 +12,8 @@ export interface VouchingParts {
   list(): readonly GatewayAddress[];
   /** Goes to the first of these that admits the device. */
   leaveFor(others: GatewayAddress[]): void;
+  /** Asks the administration server where to go: its list may be newer than what this gateway brings. */
+  askWhere(): void;
   random: () => number;
 }
 
@@ -26,6 +28,7 @@ export class Vouching {
   /** The session under way; a new object for each. */
   #session: { timer?: ReturnType<typeof setTimeout> } | null = null;
   #triedAt = Number.NEGATIVE_INFINITY;
+  #askedFor: number | undefined;
 
   constructor(parts: VouchingParts) {
     this.#parts = parts;
@@ -61,14 +64,19 @@ export class Vouching {
   #bad(gateway: string): void {
     this.#doubted.add(gateway);
     const now = performance.now();
-    const others = this.#parts.list().filter(({ name }) => !this.#doubted.has(name));
-    if (others.length > 0 && now - this.#triedAt >= TRY_OTHERS_MS) {
+    if (now - this.#triedAt >= TRY_OTHERS_MS) {
       this.#triedAt = now;
-      this.#parts.leaveFor(others);
-      return;
+      const others = this.#parts.list().filter(({ name }) => !this.#doubted.has(name));
+      if (others.length > 0) {
+        this.#parts.leaveFor(others);
+        return;
+      }
     }
     this.#after(ASK_AGAIN_MS * (0.5 + this.#parts.random()), () => {
       this.#parts.ask();
+      // Once for each time that no other took the device.
+      if (this.#askedFor !== this.#triedAt) this.#parts.askWhere();
+      this.#askedFor = this.#triedAt;
       if (performance.now() - this.#triedAt >= TRY_OTHERS_MS) this.#doubted.clear();
       this.#bad(gateway);
     });

@@ -1,4 +1,5 @@
 import { LIMITS, type SignedServerKeys, signedServerKeys } from '../../protocol/index.ts';
+import { answeredOrder } from '../platform/answered-orders.ts';
 import { fromBase64url } from '../platform/base64url.ts';
 
 /** The documents of server keys that an answer brings (K-7), not verified. Throws for anything else. */
@@ -7,9 +8,9 @@ export function keyDocuments(value: unknown): SignedServerKeys[] {
     throw new TypeError(`keys: 1 to ${LIMITS.serverKeyDocuments} documents`);
   }
   return value.map((document: unknown) => {
-    const { body, sig, previousSig } = (document ?? {}) as Record<string, unknown>;
+    const { previousSig } = (document ?? {}) as Record<string, unknown>;
     return signedServerKeys({
-      ...{ body: fromBase64url(body), sig: fromBase64url(sig) },
+      ...answeredOrder(document),
       ...(previousSig !== undefined && { previousSig: fromBase64url(previousSig) }),
     });
   });

@@ -1,5 +1,3 @@
-import type { GatewayAddress } from '../../protocol/index.ts';
-
 /** The SDK's view of a WebSocket, so that `ws`, a browser's WebSocket, or a program's own can be used. */
 export interface DeviceSocket {
   send(frame: Uint8Array): void;
@@ -16,8 +14,8 @@ export interface SocketClosed {
   reason: string;
   /** What an HTTP refusal's Retry-After asked for, milliseconds. */
   retryAfterMs?: number;
-  /** Gateways that an HTTP refusal names (C-5). */
-  gateways?: GatewayAddress[];
+  /** Names of gateways that an HTTP refusal sends the device to (C-5). */
+  gateways?: string[];
 }
 
 /** `closed` comes exactly once, also for a connection that never opened; nothing comes after it. */

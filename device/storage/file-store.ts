@@ -1,6 +1,6 @@
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Encrypted, GroupKeyName } from '../../protocol/index.ts';
+import type { Encrypted, GroupKeyName, SignedOrder } from '../../protocol/index.ts';
 import { fromBase64url, toBase64url } from '../platform/base64url.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 import { privateFolder, replaceFile } from './file-mode.ts';
@@ -146,7 +146,8 @@ function withSealed(entry: JournalEntry, change: (sealed: Encrypted) => unknown)
 }
 
 function toJson(state: DeviceState): unknown {
-  const { key, nextKey, identity, keys, membership, gateways, older, home, measured, groupKeys } = state;
+  const { key, nextKey, identity, keys, membership, list, gateways, older, home } = state;
+  const { measured, groupKeys } = state;
   return {
     key: key && keyToJson(key),
     nextKey: nextKey && keyToJson(nextKey),
@@ -161,13 +162,22 @@ function toJson(state: DeviceState): unknown {
       sig: toBase64url(keys.sig),
       previousSig: keys.previousSig && toBase64url(keys.previousSig),
     },
-    membership: membership && { body: toBase64url(membership.body), sig: toBase64url(membership.sig) },
+    membership: membership && orderToJson(membership),
+    list: list && orderToJson(list),
     gateways,
     older,
     home,
     measured,
     groupKeys: groupKeys?.map((held) => ({ ...held, key: toBase64url(held.key) })),
   };
+}
+
+function orderToJson({ body, sig }: SignedOrder) {
+  return { body: toBase64url(body), sig: toBase64url(sig) };
+}
+
+function orderFromJson({ body, sig }: Record<keyof SignedOrder, unknown>): SignedOrder {
+  return { body: fromBase64url(body), sig: fromBase64url(sig, 64) };
 }
 
 function keyToJson({ publicKey, privateKey }: DeviceKey) {
@@ -207,8 +217,9 @@ function fromJson(json: any): DeviceState {
     };
   }
   if (json.membership) {
-    state.membership = { body: fromBase64url(json.membership.body), sig: fromBase64url(json.membership.sig) };
+    state.membership = orderFromJson(json.membership);
   }
+  if (json.list) state.list = orderFromJson(json.list);
   if (Array.isArray(json.groupKeys)) state.groupKeys = json.groupKeys.map(groupKey);
   return state;
 }

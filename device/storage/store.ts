@@ -5,6 +5,7 @@ import type {
   GatewayAddress,
   GroupKeyName,
   ReportableState,
+  SignedOrder,
   SignedServerKeys,
 } from '../../protocol/index.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
@@ -31,7 +32,10 @@ export interface DeviceState {
   identity?: DeviceIdentity;
   /** The name it enrolled with; absent once it has had another. */
   enrolledAs?: string | undefined;
+  /** Those of `list` that it uses, in the order it was told; others only where it holds no list. */
   gateways: GatewayAddress[];
+  /** The newest list of gateways, as it was signed (G-18). */
+  list?: SignedOrder;
   /** Addresses of earlier lists that are tried after those of `gateways` (G-1). */
   older?: GatewayAddress[];
   /** Url of the gateway of the last session: the one to return to (G-2). */
@@ -41,7 +45,7 @@ export interface DeviceState {
   /** The newest server keys, as they were signed (K-3): the device trusts their root (E-4). */
   keys?: SignedServerKeys;
   /** The newest membership order, as it was signed (S-7). */
-  membership?: { body: Uint8Array; sig: Uint8Array };
+  membership?: SignedOrder;
   /** Keys of groups (X-4), the first to come first. Secret. */
   groupKeys?: readonly GroupKey[];
 }

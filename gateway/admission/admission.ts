@@ -9,10 +9,11 @@ import { type Bus, type Delivery, type DirectoryDevice, DirectoryIncomplete } fr
 import { isCanary } from '../../bus/canary.ts';
 import { keyMark } from '../../bus/key-mark.ts';
 import type { Dependency } from '../../health/health.ts';
-import { CLOSE, isNewer, type Prove } from '../../protocol/index.ts';
+import { CLOSE, isNewer, type Prove, type RedirectReason } from '../../protocol/index.ts';
 import type { HeldLease } from '../held-lease.ts';
 import type { CarriedKeys } from '../lists/carried-keys.ts';
-import type { GatewayList } from '../lists/gateway-list.ts';
+import type { CarriedLists } from '../lists/carried-lists.ts';
+import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
 import { redirectFrame, welcomeFrame } from '../lists/list-frames.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
@@ -48,6 +49,7 @@ export interface AdmissionParts {
   connections: Connections;
   gateways: GatewayList;
   carriedKeys: CarriedKeys;
+  carriedLists: CarriedLists;
   spool: ReceiptSpool;
   interner: Interner;
   isSigned: SignatureCheck;
@@ -55,6 +57,8 @@ export interface AdmissionParts {
   unsignedEntries: UnsignedEntries;
   dismissals: Dismissals;
   directoryHealth: Dependency;
+  /** Whether this gateway moved from a port, and the list of the group says where to. */
+  movedFrom(port: number, group: string): boolean;
   lease(): HeldLease | null;
   /** Most devices of the worker. */
   limit(): number;
@@ -159,10 +163,11 @@ export class Admission {
   #fitting(approved: Approved[]): Approved[] {
     const { connections, gateways, limit } = this.#parts;
     let room = limit() - connections.devices;
-    return approved.filter(({ connection, device }) => {
+    return approved.filter((applicant) => {
+      const { connection, device } = applicant;
       if (isLoopback(connection) || connections.sessions.has(device.id) || room-- > 0) return true;
       const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
-      if (to.length > 0) connections.send(connection, redirectFrame(to, 'full'));
+      if (to.length > 0) this.#lead(applicant, to, 'full');
       const code = to.length > 0 ? CLOSE.redirected : CLOSE.overloaded;
       connections.close(connection, code, 'the gateway is full');
       return false;
@@ -173,6 +178,7 @@ export class Admission {
     const { bus, directoryHealth } = this.#parts;
     try {
       const devices = await bus.directory.devices(batch.map(({ prove }) => prove.device));
+      await this.#learnLists(devices);
       directoryHealth.good();
       return devices;
     } catch (error) {
@@ -181,20 +187,51 @@ export class Admission {
     }
   }
 
+  /** Those of their groups (G-18). */
+  #learnLists(devices: readonly (DirectoryDevice | null)[]): Promise<void> {
+    const { carriedLists, gateways } = this.#parts;
+    return carriedLists.learn(
+      devices.flatMap((device) => (device ? gateways.scope(device.groups).group : [])),
+    );
+  }
+
   #passes(waiting: Waiting, device: DirectoryDevice | null): device is DirectoryDevice {
     const { connections, unsignedEntries } = this.#parts;
-    const rejection = judge({ ...waiting, device }, this.#parts);
+    const { port } = waiting.connection;
+    const rejection = judge({ ...waiting, port, device }, this.#parts);
     if (!rejection) return true;
     if (rejection.unsigned) unsignedEntries.refused(waiting.prove.device);
-    if (rejection.redirectTo) {
-      connections.send(waiting.connection, redirectFrame(rejection.redirectTo, 'scope'));
-    }
+    const { redirect } = rejection;
+    if (redirect && device) this.#lead({ ...waiting, device }, redirect.to, redirect.reason);
     if (rejection.order) {
       this.#sendKeys(waiting);
       connections.send(waiting.connection, rejection.order);
     }
     connections.close(waiting.connection, rejection.code, rejection.reason);
     return false;
+  }
+
+  /**
+   * Tells a device that is not served here where to go (H-10): what it needs to know of the others, then
+   * their names.
+   */
+  #lead(applicant: Approved, to: readonly ListedGateway[], reason: RedirectReason): void {
+    const { connections } = this.#parts;
+    const { connection, prove, device } = applicant;
+    connections.cork(connection, () => {
+      this.#sendKeys(applicant);
+      if (isNewer(device.membershipEdition, prove.membership))
+        connections.send(connection, device.membership);
+      this.#sendList(applicant);
+      connections.send(connection, redirectFrame(to, reason));
+    });
+  }
+
+  /** G-18 */
+  #sendList({ connection, prove, device }: Approved): void {
+    const { carriedLists, connections, gateways } = this.#parts;
+    const list = carriedLists.after(gateways.scope(device.groups).group, prove.gateways);
+    if (list) connections.send(connection, list);
   }
 
   async #claimAndWelcome(approved: Approved[]): Promise<void> {
@@ -232,6 +269,10 @@ export class Admission {
         claimed[index] = claim && before ? { ...before, session: claim.session } : null;
       });
     }
+    // Those that were used by nobody may have been forgotten meanwhile.
+    await this.#learnLists(approved.map(({ device }) => device)).catch((error: unknown) =>
+      this.#parts.log.warn({ err: error }, 'devices are welcomed without the newest list of gateways'),
+    );
     approved.forEach((applicant, index) => {
       const claim = claimed[index];
       if (claim) this.#welcome(applicant, claim, held);
@@ -245,7 +286,8 @@ export class Admission {
     return lease;
   }
 
-  #welcome({ connection, prove, device }: Approved, claim: Claimed, lease: HeldLease): void {
+  #welcome(applicant: Approved, claim: Claimed, lease: HeldLease): void {
+    const { connection, prove, device } = applicant;
     const { bus, connections, gateways, heartbeatMs, interner, spool, gateway, worker } = this.#parts;
     if (connection.state.name !== 'admitting') {
       // The device left during the claim; nobody else knows this session.
@@ -288,10 +330,11 @@ export class Admission {
       });
     }
     connections.cork(connection, () => {
-      this.#sendKeys({ connection, prove });
+      this.#sendKeys(applicant);
       const list = gateways.ranked(session.scope, session.device);
       connections.send(connection, welcomeFrame(list, session.session, now, heartbeatMs, gateways.own.pass));
       if (outdated) connections.send(connection, device.membership);
+      this.#sendList(applicant);
     });
     if (isNewer(prove.membership, current)) {
       // It would drop the current one (S-7): the server was restored from a backup, or the device broke E-5.

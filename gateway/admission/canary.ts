@@ -165,6 +165,7 @@ export class Canary {
           caps: [],
           membership: NO_EDITION,
           keys: NO_EDITION,
+          gateways: NO_EDITION,
         });
         return;
       }

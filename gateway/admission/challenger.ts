@@ -9,9 +9,6 @@ export interface ChallengerParts {
   connections: Connections;
   /** The id of the installation the bus serves; `undefined` while that is not known. */
   installation: () => string | undefined;
-  /** Whether the gateway listens at another port now, to which devices on this one are sent. */
-  mustLeavePort: (port: number) => boolean;
-  sendOn: (connection: Connection) => void;
   opened: () => void;
   /** Messages and bytes that a new connection may send at once. */
   budget: { messageBurst: number; byteBurst: number };
@@ -31,7 +28,7 @@ export class Challenger {
 
   /** `unauthenticated` is `null` for the canary. */
   open(socket: DeviceSocket, port: number, unauthenticated: UnauthenticatedSocket | null): Connection {
-    const { connections, gateway, budget, tick, now, mustLeavePort, sendOn, opened } = this.#parts;
+    const { connections, gateway, budget, tick, now, opened } = this.#parts;
     const nonce = this.#nonces.next();
     const connection = connections.open({
       socket,
@@ -42,10 +39,6 @@ export class Challenger {
       budget: budget.messageBurst,
       bytes: budget.byteBurst,
     });
-    if (mustLeavePort(port)) {
-      sendOn(connection);
-      return connection;
-    }
     const installation = this.#parts.installation();
     if (installation === undefined) {
       const reason = 'H-2: the gateway does not know its installation yet';

@@ -13,6 +13,7 @@ import {
   LIMITS,
   type Prove,
   proofBytes,
+  type RedirectReason,
 } from '../../protocol/index.ts';
 import type { GatewayList, ListedGateway } from '../lists/gateway-list.ts';
 import type { Dismissals } from './dismissals.ts';
@@ -22,6 +23,8 @@ import type { SignatureCheck } from './signature-check.ts';
 export interface Applicant {
   prove: Prove;
   nonce: Uint8Array;
+  /** Local port by which it came. */
+  port: number;
   device: DirectoryDevice | null;
 }
 
@@ -30,8 +33,8 @@ export interface Rejection {
   reason: string;
   /** Encoded `order` with the membership that says why, sent before the close. */
   order?: Uint8Array;
-  /** Sent as a `redirect` with reason `scope` before the close (H-10). */
-  redirectTo?: ListedGateway[];
+  /** Sent before the close, after the list that has them (H-10). */
+  redirect?: { to: ListedGateway[]; reason: RedirectReason };
   /** Somebody else wrote the device's entry in the directory, or wrote an earlier one back. */
   unsigned?: true;
 }
@@ -41,6 +44,8 @@ interface Verifier {
   gateways: GatewayList;
   isSigned: SignatureCheck;
   isMember: MembershipCheck;
+  /** Whether this gateway moved from a port, and the list of the group says where to. */
+  movedFrom(port: number, group: string): boolean;
   dismissals: Pick<Dismissals, 'isOutdated'>;
 }
 
@@ -88,11 +93,21 @@ const isInScope: Step = (_applicant, device, { gateways }) =>
     : {
         code: CLOSE.outOfScope,
         reason: 'H-10: this gateway serves another group',
-        redirectTo: gateways.elsewhere(gateways.scope(device.groups), device.id),
+        redirect: { to: gateways.elsewhere(gateways.scope(device.groups), device.id), reason: 'scope' },
       };
 
+/** It came by the port where this gateway listens (H-10). */
+const isAtItsPort: Step = ({ port }, device, { gateways, movedFrom }) =>
+  movedFrom(port, gateways.scope(device.groups).group)
+    ? {
+        code: CLOSE.redirected,
+        reason: 'H-10: the push server port changed',
+        redirect: { to: gateways.itself(), reason: 'drain' },
+      }
+    : null;
+
 /** Cheap steps come first, and only an authenticated device learns its gateways. */
-const STEPS: readonly Step[] = [isActive, provesItsKey, isMember, isCurrent, isInScope];
+const STEPS: readonly Step[] = [isActive, provesItsKey, isMember, isCurrent, isInScope, isAtItsPort];
 
 export function judge(applicant: Applicant, verifier: Verifier): Rejection | null {
   const { device } = applicant;

@@ -6,8 +6,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, type DirectoryDevice, DirectoryIncomplete } from '../../bus/bus.ts';
-import { CLOSE } from '../../protocol/index.ts';
+import { CLOSE, isNewer, NO_EDITION } from '../../protocol/index.ts';
 import type { HeldLease } from '../held-lease.ts';
+import type { CarriedLists } from '../lists/carried-lists.ts';
 import type { GatewayList } from '../lists/gateway-list.ts';
 import { redirectFrame } from '../lists/list-frames.ts';
 import type { Metrics } from '../metrics.ts';
@@ -26,6 +27,7 @@ export interface ReclaimParts {
   worker: string;
   connections: Connections;
   gateways: GatewayList;
+  carriedLists: CarriedLists;
   spool: ReceiptSpool;
   metrics: Metrics;
   /** Whether `lease` is still the worker's. */
@@ -127,12 +129,15 @@ function takeOver(
 
 /** Closes the sessions that the directory would not admit; returns the others. */
 async function dismissUnwanted(
-  { bus, connections, gateways }: ReclaimParts,
+  { bus, connections, gateways, carriedLists }: ReclaimParts,
   batch: AdmittedConnection[],
 ): Promise<AdmittedConnection[]> {
   let devices: (DirectoryDevice | null)[];
   try {
     devices = await bus.directory.devices(batch.map(({ state }) => state.device));
+    await carriedLists.learn(
+      devices.flatMap((device) => (device ? gateways.scope(device.groups).group : [])),
+    );
   } catch (error) {
     // Nothing is known about any device, so no session is closed.
     if (error instanceof DirectoryIncomplete) return batch.filter(isAdmitted);
@@ -147,8 +152,15 @@ async function dismissUnwanted(
       if (order) connections.send(connection, order);
       connections.close(connection, code, reason);
     } else if (!gateways.serves(device.groups)) {
-      const to = gateways.elsewhere(gateways.scope(device.groups), device.id);
-      connections.send(connection, redirectFrame(to, 'scope'));
+      const scope = gateways.scope(device.groups);
+      const list = carriedLists.after(scope.group, NO_EDITION);
+      connections.cork(connection, () => {
+        if (isNewer(device.membershipEdition, connection.state.membership)) {
+          connections.send(connection, device.membership);
+        }
+        if (list) connections.send(connection, list);
+        connections.send(connection, redirectFrame(gateways.elsewhere(scope, device.id), 'scope'));
+      });
       connections.close(connection, CLOSE.outOfScope, 'H-10: this gateway serves another group');
     } else connection.state.scope = gateways.scope(device.groups);
     return isAdmitted(connection);

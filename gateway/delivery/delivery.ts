@@ -2,6 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Delivery as OutboxDelivery, OutboxEntry } from '../../bus/bus.ts';
 import type { Dismissals } from '../admission/dismissals.ts';
+import type { GatewayList } from '../lists/gateway-list.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
@@ -22,6 +23,7 @@ interface Task {
 
 export interface DeliveryParts {
   connections: Connections;
+  gateways: GatewayList;
   pendingSettled: PendingSettled;
   spool: ReceiptSpool;
   metrics: Metrics;
@@ -34,6 +36,7 @@ export interface DeliveryParts {
 
 export class Delivery {
   readonly #connections: Connections;
+  readonly #gateways: GatewayList;
   readonly #pendingSettled: PendingSettled;
   readonly #spool: ReceiptSpool;
   readonly #metrics: Metrics;
@@ -45,6 +48,7 @@ export class Delivery {
 
   constructor(parts: DeliveryParts) {
     this.#connections = parts.connections;
+    this.#gateways = parts.gateways;
     this.#pendingSettled = parts.pendingSettled;
     this.#spool = parts.spool;
     this.#metrics = parts.metrics;
@@ -119,6 +123,7 @@ export class Delivery {
     { delivery, device }: Task,
     missed: Map<string, string[]>,
   ): void {
+    if (delivery.groups) connection.state.scope = this.#gateways.scope(delivery.groups);
     if (delivery.frame) {
       if (this.#connections.send(connection, delivery.frame)) this.#metrics.deliveries++;
       else this.#miss(delivery, device, missed);

@@ -85,13 +85,6 @@ export class Draining {
     this.begin();
   }
 
-  /** Redirects a device on a former port to the current address, in place of a challenge (H-10). */
-  sendOn(connection: Connection): void {
-    const { connections, gateways } = this.#parts;
-    connections.send(connection, redirectFrame(gateways.itself(), 'drain'));
-    connections.close(connection, CLOSE.redirected, WHY.port);
-  }
-
   /**
    * Sends all devices away well before `deadline` (milliseconds since the Unix epoch). Resolves when all have
    * left.
@@ -134,9 +127,12 @@ export class Draining {
       return;
     }
     const { connections } = this.#parts;
-    if (this.all) this.#outOfScope = [];
-    for (const connection of [...connections.unauthenticated]) {
-      if (this.#mustLeave(connection)) connections.close(connection, CLOSE.draining, WHY[why]);
+    if (this.all) {
+      this.#outOfScope = [];
+      // Of a former port, the handshake tells them where to go (H-10).
+      for (const connection of [...connections.unauthenticated]) {
+        if (this.#mustLeave(connection)) connections.close(connection, CLOSE.draining, WHY[why]);
+      }
     }
     let left = count;
     for (const connection of connections.sessions.values()) {

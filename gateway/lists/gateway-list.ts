@@ -1,10 +1,11 @@
 /**
  * The gateways of the directory that serve a device's groups. Devices in the same groups share one `Scope`.
- * Each device has its own order (bus/ranking.ts); a list is assembled from entries that are encoded once.
+ * Each device has its own order (bus/ranking.ts); messages are assembled from names that are encoded once.
+ * Where they are, devices know from their signed list (carried-lists.ts).
  */
 import type { DirectoryGateway, GatewaySettings, ServedAddress } from '../../bus/bus.ts';
 import { rankGateways } from '../../bus/ranking.ts';
-import { encodeValue, type GatewayAddress, LIMITS } from '../../protocol/index.ts';
+import { encodeValue, LIMITS } from '../../protocol/index.ts';
 
 /** A gateway that devices may get: switched on, with an address where it has listened. */
 export interface ListedGateway {
@@ -13,14 +14,15 @@ export interface ListedGateway {
   /** It comes last because it accepts no devices now; it may accept some later. */
   readonly draining: boolean;
   readonly group: string;
-  readonly url: string;
-  /** Its name and url in MessagePack. */
+  /** Its name in MessagePack. */
   readonly encoded: Uint8Array;
 }
 
 /** The groups of a device, root first, and the gateways it may therefore use, by name. */
 export interface Scope {
   readonly groups: readonly string[];
+  /** The last of them: the device's own, whose signed list it gets. */
+  readonly group: string;
   gateways: readonly ListedGateway[];
 }
 
@@ -67,7 +69,7 @@ export class GatewayList {
   }
 
   /**
-   * Adopts the directory's list; returns the scopes in which the set of gateways or an address changed.
+   * Adopts the directory's list; returns the scopes in which the set of gateways or their order changed.
    * `serves`: the current address of this gateway, which the directory may not know yet.
    */
   update(listed: readonly DirectoryGateway[], serves?: ServedAddress): Set<Scope> {
@@ -81,7 +83,7 @@ export class GatewayList {
       .flatMap((gateway) => {
         const told = (gateway.name === this.#name && serves) || gateway.told;
         if (!gateway.runPushServer || !told || gateway.refused !== undefined) return [];
-        return [listedGateway(gateway, told.address, before.get(gateway.name))];
+        return [listedGateway(gateway, before.get(gateway.name))];
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));
     const changed = new Set<Scope>();
@@ -94,7 +96,7 @@ export class GatewayList {
     const key = groups.join('/');
     let scope = this.#scopes.get(key);
     if (!scope) {
-      scope = { groups: [...groups], gateways: [] };
+      scope = { groups: [...groups], group: groups.at(-1) ?? '', gateways: [] };
       this.#fill(scope);
       this.#scopes.set(key, scope);
     }
@@ -127,7 +129,7 @@ export class GatewayList {
     return [...own, ...this.elsewhere(scope, device)].slice(0, LIMITS.gateways);
   }
 
-  /** This gateway alone, at its current address. */
+  /** This gateway alone. */
   itself(): ListedGateway[] {
     return this.#gateways.filter(({ name }) => name === this.#name);
   }
@@ -151,9 +153,9 @@ export class GatewayList {
     scope.gateways = this.#gateways.filter(({ group }) => scope.groups.includes(group));
     return (
       before.length !== scope.gateways.length ||
-      before.some(({ name, url, draining }, i) => {
+      before.some(({ name, draining }, i) => {
         const now = scope.gateways[i];
-        return now?.name !== name || now.url !== url || now.draining !== draining;
+        return now?.name !== name || now.draining !== draining;
       })
     );
   }
@@ -165,9 +167,7 @@ function beginning(initial: GatewaySettings): OwnGateway {
 
 function listedGateway(
   { name, weight, draining, group }: DirectoryGateway,
-  url: string,
   before: ListedGateway | undefined,
 ): ListedGateway {
-  const encoded = before?.url === url ? before.encoded : encodeValue({ name, url } satisfies GatewayAddress);
-  return { name, weight, draining, group, url, encoded };
+  return { name, weight, draining, group, encoded: before?.encoded ?? encodeValue(name) };
 }

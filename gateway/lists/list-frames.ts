@@ -1,6 +1,6 @@
 /**
- * The messages that carry a list of gateways. The list is the last field, so an empty one makes room for the
- * encoded entries.
+ * The messages that name gateways. The names are the last field, so an empty array makes room for the encoded
+ * ones.
  */
 import {
   encodeGatewayMessage,
@@ -19,22 +19,22 @@ export function welcomeFrame(
   pass: SignedPass | undefined,
 ): Uint8Array {
   const head = { t: 'welcome' as const, session, time, heartbeatMs, ...(pass && { pass }), gateways: [] };
-  return withList(encodeGatewayMessage(head), gateways);
+  return withNames(encodeGatewayMessage(head), gateways);
 }
 
 /** `update` (G-1). */
 export function updateFrame(gateways: readonly ListedGateway[]): Uint8Array {
-  return withList(UPDATE, gateways);
+  return withNames(UPDATE, gateways);
 }
 
 /** `redirect` (G-3), at once. */
 export function redirectFrame(to: readonly ListedGateway[], reason: RedirectReason): Uint8Array {
-  return withList(encodeValue({ t: 'redirect', reason, withinMs: 0, to: [] }), to);
+  return withNames(encodeValue({ t: 'redirect', reason, withinMs: 0, to: [] }), to);
 }
 
 const UPDATE = encodeGatewayMessage({ t: 'update', gateways: [] });
 
-function withList(head: Uint8Array, gateways: readonly ListedGateway[]): Uint8Array {
+function withNames(head: Uint8Array, gateways: readonly ListedGateway[]): Uint8Array {
   const count = gateways.length;
   // fixarray or array 16.
   const header = count < 16 ? [0x90 | count] : [0xdc, count >> 8, count & 0xff];

@@ -6,6 +6,7 @@ import type { Draining } from '../drain/draining.ts';
 import { AddressCheck } from '../listen/address-check.ts';
 import type { Listener } from '../listen/listener.ts';
 import type { CarriedKeys } from '../lists/carried-keys.ts';
+import type { CarriedLists } from '../lists/carried-lists.ts';
 import type { GatewayList, OwnGateway, Scope } from '../lists/gateway-list.ts';
 import type { Connections } from '../sessions/connections.ts';
 import { announce, sendToAll } from './announce.ts';
@@ -15,6 +16,7 @@ export interface SettingsFollowerParts {
   connections: Connections;
   gateways: GatewayList;
   carriedKeys: CarriedKeys;
+  carriedLists: CarriedLists;
   server: { readonly port: number; readonly listening: boolean; readonly ports: readonly number[] };
   listener: Listener;
   draining: Draining;
@@ -26,9 +28,12 @@ export class SettingsFollower {
   readonly #address: AddressCheck;
   #state: 'new' | 'following' | 'stopped' = 'new';
   #listed: readonly DirectoryGateway[] = [];
+  #mark: string | null = null;
   #applied = 0;
   /** The worker's address for devices: the configured one, once it listens accordingly. */
   #serves: ServedAddress | undefined;
+  /** Where the lists of its devices lead: the told address, once they were sent the list that has it. */
+  #leads: ServedAddress | null = null;
   /** Former addresses since it started, by port. */
   readonly #before = new Map<number, string>();
   #loggedProblem: string | undefined;
@@ -38,7 +43,7 @@ export class SettingsFollower {
 
   constructor(parts: SettingsFollowerParts) {
     this.#parts = parts;
-    this.#address = new AddressCheck(() => this.gatewaysRead(this.#listed));
+    this.#address = new AddressCheck(() => this.gatewaysRead(this.#listed, this.#mark));
   }
 
   /** Revision of the fully applied settings; 0 for the initial ones. */
@@ -67,7 +72,7 @@ export class SettingsFollower {
   async start(): Promise<void> {
     this.#state = 'following';
     await this.#parts.listener.start();
-    this.gatewaysRead(this.#listed);
+    this.gatewaysRead(this.#listed, this.#mark);
   }
 
   /** Stops following the settings. */
@@ -75,11 +80,12 @@ export class SettingsFollower {
     this.#state = 'stopped';
   }
 
-  /** The directory's list of gateways was read. */
-  gatewaysRead(listed: readonly DirectoryGateway[]): void {
+  /** The directory's gateways were read, and which signed lists there are. */
+  gatewaysRead(listed: readonly DirectoryGateway[], mark: string | null): void {
     if (this.#state === 'stopped') return;
     const { gateway, gateways, listener, log } = this.#parts;
     this.#listed = listed;
+    this.#mark = mark;
     this.#keysRead(keysOf(listed, gateway));
     const before = gateways.own;
     const { address } = listed.find(({ name }) => name === gateway) ?? before;
@@ -88,12 +94,11 @@ export class SettingsFollower {
     const { own } = gateways;
     if (tells(own, before)) log.info({ settings: own }, 'settings changed');
     if (this.#state !== 'following') return;
-    this.#parts.draining.begin();
     void listener.apply().then(() => {
       this.look();
       this.#conclude(own);
     });
-    if (changed.size > 0 || own.group !== before.group) this.#announce(changed);
+    this.#announce(changed, { again: own.group !== before.group, leads: own.told });
   }
 
   /** K-5. One after another, so that no device gets an older document after a newer one. */
@@ -123,7 +128,7 @@ export class SettingsFollower {
     if (serves) this.#before.set(serves.port, serves.address);
     this.#serves = { port: own.port, address: own.address };
     const changed = gateways.update(this.#listed, this.#serves);
-    if (changed.size > 0) this.#announce(changed);
+    this.#announce(changed, { again: false });
     draining.begin();
     this.#conclude(own);
   }
@@ -143,14 +148,27 @@ export class SettingsFollower {
 
   /**
    * Whether devices on this port must connect to another. Not if the address stayed the same: then a proxy in
-   * front of the gateway uses the old port until it is reconfigured.
+   * front of the gateway uses the old port until it is reconfigured. And not before their lists have the new
+   * address.
    */
   mustLeavePort(port: number): boolean {
     const serves = this.#serves;
+    const leads = this.#leads;
     if (!serves || port === 0 || port === serves.port || port === this.#parts.server.port) return false;
+    if (leads?.port !== serves.port || leads.address !== serves.address) return false;
     const { former } = this.#parts.gateways.own;
     const then = this.#before.get(port) ?? former.find((each) => each.port === port)?.address;
     return then !== serves.address;
+  }
+
+  /** Whether a device of this group that came by this port finds the new address in its list. */
+  movedFrom(port: number, group: string): boolean {
+    const serves = this.#serves;
+    return (
+      serves !== undefined &&
+      this.mustLeavePort(port) &&
+      this.#parts.carriedLists.leadsTo(group, serves.address)
+    );
   }
 
   /** Settings that cannot be applied are logged once and tried again at every read. */
@@ -169,16 +187,33 @@ export class SettingsFollower {
     }
   }
 
-  /** One after another, so that no device gets an older list after a newer one. */
-  #announce(changed: ReadonlySet<Scope>): void {
-    const { connections, gateways, draining, log } = this.#parts;
+  /**
+   * One after another, so that no device gets older news after newer. Devices are sent away once they know
+   * where the others are. `again`: also when nothing is news to them; `leads`: what gateways are told now.
+   */
+  #announce(scopes: ReadonlySet<Scope>, { again, leads }: Announcement): void {
+    const { connections, gateways, carriedLists, draining, log } = this.#parts;
+    const mark = this.#mark;
     this.#work = this.#work
       .then(async () => {
-        draining.beginScope(await announce(connections, gateways, changed));
-        gateways.keepOnly(new Set([...connections.sessions.values()].map(({ state }) => state.scope)));
+        await this.#keys;
+        const used = () => new Set([...connections.sessions.values()].map(({ state }) => state.scope));
+        const groups = () => new Set([...used()].map(({ group }) => group));
+        const lists = await carriedLists.refresh(mark, groups);
+        if (scopes.size > 0 || lists.size > 0 || again) {
+          draining.beginScope(await announce(this.#parts, { scopes, lists }));
+          gateways.keepOnly(used());
+        }
+        if (leads !== undefined) this.#leads = leads;
       })
-      .catch((error: unknown) => log.error({ err: error }, 'following the settings failed'));
+      .catch((error: unknown) => log.error({ err: error }, 'following the settings failed'))
+      .then(() => draining.begin());
   }
+}
+
+interface Announcement {
+  again: boolean;
+  leads?: ServedAddress | null;
 }
 
 /** From its own entry, or from any other: all entries carry the same. */

@@ -13,7 +13,8 @@ export interface SettingsWatcherParts {
   directory: Directory;
   pollMs: number;
   health: Dependency;
-  onGateways: (gateways: DirectoryGateway[]) => void;
+  /** `mark`: which signed lists there are (G-18); `null` while that is not known. */
+  onGateways: (gateways: DirectoryGateway[], mark: string | null) => void;
   log: Logger;
 }
 
@@ -75,14 +76,14 @@ export class SettingsWatcher {
   async #read(): Promise<void> {
     try {
       this.#unsubscribe ??= await this.#parts.directory.onGatewaysChange(() => void this.refresh());
-      const [{ generation, problem }, gateways] = await Promise.all([
-        this.#parts.directory.look(),
-        this.#parts.directory.gateways(),
-      ]);
+      const { directory } = this.#parts;
+      const [{ generation, problem }, gateways] = await Promise.all([directory.look(), directory.gateways()]);
+      // Afterwards: lists are written before the gateways that they lead to.
+      const mark = await directory.listsMark();
       if (generation === null) this.#parts.health.bad(problem ?? 'the directory is not whole');
       else this.#parts.health.good();
       // A directory that lost its data lists no gateways: that is no reason to forget them.
-      if (generation !== null || gateways.length > 0) this.#parts.onGateways(gateways);
+      if (generation !== null || gateways.length > 0) this.#parts.onGateways(gateways, mark);
     } catch (error) {
       this.#parts.health.bad(error instanceof Error ? error.message : String(error));
       this.#parts.log.debug({ err: error }, 'settings not read');

@@ -15,8 +15,8 @@ import {
 import {
   DEVICE,
   DEVICE_KEY,
-  GATEWAYS,
   INSTALLATION,
+  NAMES,
   ROOT_KEY,
   SECRET,
   SERVER_KEY,
@@ -107,7 +107,8 @@ function answer() {
     generation: 1,
     secret: SEALED_SECRET,
     membership: { body, sig },
-    gateways: GATEWAYS,
+    list: signedOrder('list of gateways'),
+    gateways: NAMES,
   };
   const answered = encodeEnrolled(enrolled);
   const signedBytes = enrolledBytes(REQUEST_HASH, answered);

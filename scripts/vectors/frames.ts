@@ -6,7 +6,7 @@ import {
   type GatewayMessage,
   proofBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, INSTALLATION, NAMES, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder, signedPass } from './orders.ts';
 import { namedResult } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
@@ -28,6 +28,7 @@ const fromDevice: [string, DeviceMessage][] = [
       caps,
       membership: [0, 0],
       keys: [0, 0],
+      gateways: [0, 0],
     },
   ],
   ['beat with nothing new', { t: 'beat' }],
@@ -55,14 +56,14 @@ const fromDevice: [string, DeviceMessage][] = [
 
 const fromGateway: [string, GatewayMessage][] = [
   ['challenge', { t: 'challenge', nonce: NONCE, gateway: GATEWAY, installation: INSTALLATION, time: NOW }],
-  ['welcome', { t: 'welcome', session: 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS }],
+  ['welcome', { t: 'welcome', session: 7, time: NOW, heartbeatMs: 60_000, gateways: NAMES }],
   [
     'H-6: welcome with a session above 2^32',
-    { t: 'welcome', session: 2 ** 32 + 7, time: NOW, heartbeatMs: 60_000, gateways: GATEWAYS },
+    { t: 'welcome', session: 2 ** 32 + 7, time: NOW, heartbeatMs: 60_000, gateways: NAMES },
   ],
   [
     'welcome with a pass',
-    { t: 'welcome', session: 9, time: NOW, heartbeatMs: 60_000, pass: signedPass(), gateways: GATEWAYS },
+    { t: 'welcome', session: 9, time: NOW, heartbeatMs: 60_000, pass: signedPass(), gateways: NAMES },
   ],
   ['pass', { t: 'pass', ...signedPass() }],
   ['keys', { t: 'keys', ...firstServerKeys() }],
@@ -75,13 +76,14 @@ const fromGateway: [string, GatewayMessage][] = [
   ['order with a secret command for a group', { t: 'order', ...signedOrder('secret command for a group') }],
   ['key', wantedKey()],
   ['order with a membership', { t: 'order', ...signedOrder('membership') }],
+  ['order with a list of gateways', { t: 'order', ...signedOrder('list of gateways') }],
   ['settled', { t: 'settled', id: COMMAND, state: 'succeeded' }],
   ['settled, superseded', { t: 'settled', id: COMMAND, state: 'superseded' }],
   ['settled, unknown', { t: 'settled', id: COMMAND, state: 'unknown' }],
   ['keep', { t: 'keep', id: COMMAND, retryMs: 30_000 }],
-  ['update', { t: 'update', gateways: GATEWAYS }],
+  ['update', { t: 'update', gateways: NAMES }],
   ['update without gateways', { t: 'update', gateways: [] }],
-  ['redirect', { t: 'redirect', to: GATEWAYS.slice(1), reason: 'drain', withinMs: 30_000 }],
+  ['redirect', { t: 'redirect', to: NAMES.slice(1), reason: 'drain', withinMs: 30_000 }],
   ['redirect to anywhere', { t: 'redirect', to: [], reason: 'balance', withinMs: 0 }],
 ];
 
@@ -103,6 +105,7 @@ const prove = {
   caps: ['sync'],
   membership: [1, 3],
   keys: [1, 2],
+  gateways: [1, 5],
 };
 const proveFields = {
   t: str('prove'),
@@ -111,6 +114,7 @@ const proveFields = {
   software: str('example 1.0'),
   caps: array(str('sync')),
   keys: array('01', '02'),
+  gateways: array('01', '05'),
 };
 
 /** `message` is `null` where the frame is skipped (V-2). */

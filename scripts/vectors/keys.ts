@@ -53,6 +53,8 @@ export const GATEWAYS = [
   { name: 'gw1', url: 'wss://gw1.example.net:13295' },
   { name: 'gw2', url: 'wss://gw2.example.net:13295' },
 ];
+/** Names, as messages say them. */
+export const NAMES = GATEWAYS.map(({ name }) => name);
 export const GROUPS = ['root', 'berlin', 'kiosks'];
 /** Id of the enrolment token. */
 export const TOKEN = 'e3kx9';

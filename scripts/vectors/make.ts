@@ -20,8 +20,8 @@ import {
   DEVICE,
   DEVICE_KEY,
   GATEWAY,
-  GATEWAYS,
   keyView,
+  NAMES,
   NEXT_KEY,
   NEXT_ROOT_KEY,
   NONCE,
@@ -29,7 +29,7 @@ import {
   SERVER_KEY,
   signWith,
 } from './keys.ts';
-import { bodyVectors, orderVectors, refusedBodyVectors, signedPass } from './orders.ts';
+import { bodyVectors, orderVectors, refusedBodyVectors, signedOrder, signedPass } from './orders.ts';
 import { refusedVectors } from './refused.ts';
 import { resultVectorsAll } from './results.ts';
 import { secretVectors } from './secrets.ts';
@@ -39,6 +39,8 @@ import { tunnelSealVectors } from './tunnel-seals.ts';
 import { tunnelVectors } from './tunnels.ts';
 import { walkthroughVectors } from './walkthroughs.ts';
 import { hexOf } from './wire.ts';
+
+const LIST = signedOrder('list of gateways').body;
 
 function signatureVectors() {
   const signed = (name: string, inputs: object, bytes: Uint8Array, key: 'device' | 'server' = 'device') => {
@@ -85,8 +87,8 @@ function signatureVectors() {
     ),
     signed(
       'G-16 located',
-      { nonce: hexOf(NONCE), device: DEVICE, gateways: GATEWAYS },
-      locatedBytes(NONCE, DEVICE, GATEWAYS),
+      { nonce: hexOf(NONCE), device: DEVICE, gateways: NAMES, list: hexOf(LIST) },
+      locatedBytes(NONCE, DEVICE, NAMES, LIST),
       'server',
     ),
   ];

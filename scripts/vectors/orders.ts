@@ -8,9 +8,9 @@ import {
   orderBytes,
   passBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, GROUPS, NOW, SERVER_KEY, signWith } from './keys.ts';
 import { secretArgs } from './secrets.ts';
-import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
+import { array, bin, float64, hexOf, long, many, map, nested, str, uint64, view } from './wire.ts';
 
 const DAY = 86_400_000;
 
@@ -107,6 +107,14 @@ const bodies: Record<string, OrderBody> = {
     epoch: 2,
     revision: 2,
     to: { fingerprint: new Uint8Array(32).fill(7), url: 'https://push.example.org/' },
+    issuedAt: NOW,
+  },
+  'list of gateways': {
+    kind: 'gateways',
+    target: { group: 'kiosks' },
+    epoch: 1,
+    revision: 5,
+    gateways: GATEWAYS,
     issuedAt: NOW,
   },
 };
@@ -222,6 +230,15 @@ export function refusedBodyVectors() {
     revision: '01',
     issuedAt: float64(NOW),
   };
+  const listed = (url = str('ws://gw1')) => map({ name: str('gw1'), url });
+  const gateways = {
+    kind: str('gateways'),
+    target: map({ group: str('kiosks') }),
+    epoch: '01',
+    revision: '01',
+    gateways: array(listed()),
+    issuedAt: float64(NOW),
+  };
   return [
     with_('both a device and a group', 'S-4', { target: map({ device: str(DEVICE), group: str('berlin') }) }),
     with_('neither a device nor a group', 'S-4', { target: map({}) }),
@@ -256,6 +273,17 @@ export function refusedBodyVectors() {
     with_('membership epoch 0', 'F-5', { epoch: '00' }, membership),
     with_('membership revision 0', 'F-5', { revision: '00' }, membership),
     with_('groups that are binary', 'F-6', { groups: bin(new Uint8Array(2)) }, membership),
+    with_('a list for a device', 'F-6', { target: map({ device: str(DEVICE) }) }, gateways),
+    with_(
+      'a list of more than 128',
+      'F-6',
+      { gateways: many(LIMITS.listedGateways + 1, listed()) },
+      gateways,
+    ),
+    with_('a list of names', 'F-6', { gateways: array(str('gw1')) }, gateways),
+    with_('a url of 513 characters', 'F-6', { gateways: array(listed(long(513))) }, gateways),
+    with_('a url that is not UTF-8', 'F-6', { gateways: array(listed('a2fffe')) }, gateways),
+    with_('list revision 0', 'F-5', { revision: '00' }, gateways),
     { name: 'a body that is an array', rule: 'F-2', body: array(str('command')) },
   ];
 }

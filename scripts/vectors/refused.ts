@@ -3,12 +3,9 @@
  */
 import { CLOSE, LIMITS } from '../../protocol/index.ts';
 import { DEVICE, NONCE, NOW } from './keys.ts';
-import { array, bin, float64, map, nested, str, uint64 } from './wire.ts';
+import { array, bin, float64, long, many, map, nested, str, uint64 } from './wire.ts';
 
 const SIG = new Uint8Array(LIMITS.signatureBytes);
-const long = (length: number): string => `da${length.toString(16).padStart(4, '0')}${'61'.repeat(length)}`;
-const many = (count: number, item: string): string =>
-  `dc${count.toString(16).padStart(4, '0')}${item.repeat(count)}`;
 
 const prove = {
   t: str('prove'),
@@ -18,6 +15,7 @@ const prove = {
   caps: array(str('sync')),
   membership: array('00', '00'),
   keys: array('00', '00'),
+  gateways: array('00', '00'),
 };
 const result = {
   t: str('result'),
@@ -34,7 +32,8 @@ const challenge = {
   installation: str('i7Kq'),
   time: float64(NOW),
 };
-const gateway = map({ name: str('gw1'), url: str('wss://gw1.example.net:13295') });
+const gateway = str('gw1');
+const address = map({ name: gateway, url: str('wss://gw1.example.net:13295') });
 const welcome = {
   t: str('welcome'),
   session: '01',
@@ -78,6 +77,7 @@ const device: [rule: string, name: string, hex: string][] = [
   ],
   ['F-6', 'an edition that is an integer', map({ ...prove, membership: '03' })],
   ['F-6', 'an edition of server keys that is missing', map({ ...prove, keys: 'c0' })],
+  ['F-6', 'an edition of the list that is missing', map({ ...prove, gateways: 'c0' })],
   ['F-6', 'an edition of three', map({ ...prove, membership: array('01', '03', '00') })],
   ['F-5', 'a revision that is text', map({ ...prove, membership: array('01', str('3')) })],
   ['F-5', 'a percentage that is true', map({ ...progress, percent: 'c3' })],
@@ -157,12 +157,9 @@ const fromGateway: typeof device = [
   ['F-6', 'a pass without a signature', map({ t: str('pass'), body: bin(new Uint8Array(9)) })],
   ['F-6', 'a pass of 513 bytes', map({ t: str('pass'), body: `c50201${'00'.repeat(513)}`, sig: bin(SIG) })],
   ['F-6', '33 gateways', map({ ...welcome, gateways: many(33, gateway) })],
-  ['F-6', 'a gateway that is text', map({ t: str('update'), gateways: array(str('gw1')) })],
-  [
-    'F-6',
-    'a url of 513 characters',
-    map({ t: str('update'), gateways: array(map({ name: str('gw1'), url: long(513) })) }),
-  ],
+  ['F-6', 'a gateway with an address', map({ t: str('update'), gateways: array(address) })],
+  ['F-6', 'an address in place of a name', map({ t: str('update'), gateways: array(str('ws://gw1')) })],
+  ['F-6', 'a redirect to an address', map({ ...redirect, to: array(address) })],
   ['F-6', 'an order without a body', map({ ...order, body: bin(new Uint8Array(0)) })],
   ['F-6', 'an order signed with 65 bytes', map({ ...order, sig: bin(new Uint8Array(65)) })],
   ['F-6', 'a key of 31 bytes', map({ ...key, ct: bin(new Uint8Array(47)) })],
@@ -174,11 +171,7 @@ const fromGateway: typeof device = [
   ['F-5', 'a key with number 0', map({ ...key, number: '00' })],
   ['F-6', 'a reason of 33 characters', map({ ...redirect, reason: long(33) })],
   ['F-6', 'a reason that is not UTF-8', map({ ...redirect, reason: 'a2fffe' })],
-  [
-    'F-6',
-    'a url that is not UTF-8',
-    map({ t: str('update'), gateways: array(map({ name: str('gw1'), url: 'a2fffe' })) }),
-  ],
+  ['F-6', 'a name that is not UTF-8', map({ t: str('update'), gateways: array('a2fffe') })],
   ['F-5', 'a negative withinMs', map({ ...redirect, withinMs: 'ff' })],
 ];
 

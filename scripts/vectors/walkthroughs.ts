@@ -7,7 +7,7 @@ import {
   type GatewayMessage,
   proofBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, DEVICE_KEY, GATEWAY, GATEWAYS, INSTALLATION, NONCE, NOW, signWith } from './keys.ts';
+import { DEVICE, DEVICE_KEY, GATEWAY, INSTALLATION, NAMES, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder } from './orders.ts';
 import { resultOf } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
@@ -18,20 +18,32 @@ type Step = { from: 'gateway'; message: GatewayMessage } | { from: 'device'; mes
 const gateway = (message: GatewayMessage): Step => ({ from: 'gateway', message });
 const device = (message: DeviceMessage): Step => ({ from: 'device', message });
 
-function handshake(nonce: Uint8Array, time: number, session: number, membership: Edition): Step[] {
+interface Held {
+  membership: Edition;
+  gateways: Edition;
+}
+
+function handshake(nonce: Uint8Array, time: number, session: number, held: Held): Step[] {
   const sig = signWith(DEVICE_KEY, proofBytes(nonce, GATEWAY, DEVICE));
   const caps = ['sync', 'task.start', 'task.stop'];
   return [
     gateway({ t: 'challenge', nonce, gateway: GATEWAY, installation: INSTALLATION, time }),
-    device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, membership, keys: [1, 1] }),
-    gateway({ t: 'welcome', session, time, heartbeatMs: 60_000, gateways: GATEWAYS }),
+    device({ t: 'prove', device: DEVICE, sig, software: 'example 1.0', caps, ...held, keys: [1, 1] }),
+    gateway({ t: 'welcome', session, time, heartbeatMs: 60_000, gateways: NAMES }),
   ];
 }
 
 const SECOND_NONCE = NONCE.map((value) => value ^ 0xff);
 
 const walkthroughs: [name: string, steps: Step[]][] = [
-  ['handshake', [...handshake(NONCE, NOW, 7, [0, 0]), gateway({ t: 'order', ...signedOrder('membership') })]],
+  [
+    'handshake',
+    [
+      ...handshake(NONCE, NOW, 7, { membership: [0, 0], gateways: [0, 0] }),
+      gateway({ t: 'order', ...signedOrder('membership') }),
+      gateway({ t: 'order', ...signedOrder('list of gateways') }),
+    ],
+  ],
   [
     'forced sync',
     [
@@ -57,7 +69,7 @@ const walkthroughs: [name: string, steps: Step[]][] = [
     [
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device({ t: 'ack', id: 'cmd-0001' }),
-      ...handshake(SECOND_NONCE, NOW + 30_000, 8, [1, 3]),
+      ...handshake(SECOND_NONCE, NOW + 30_000, 8, { membership: [1, 3], gateways: [1, 5] }),
       device(resultOf('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),
       gateway({ t: 'order', ...signedOrder('command for a device') }),
       device(resultOf('cmd-0001', { state: 'succeeded', data: { exitStatus: 0 } })),

@@ -44,6 +44,16 @@ export function array(...values: string[]): string {
   return byte(0x90 + values.length) + values.join('');
 }
 
+/** Text of so many letters, with a length of two bytes. */
+export function long(length: number): string {
+  return `da${length.toString(16).padStart(4, '0')}${'61'.repeat(length)}`;
+}
+
+/** An array of one value many times, with a length of two bytes. */
+export function many(count: number, item: string): string {
+  return `dc${count.toString(16).padStart(4, '0')}${item.repeat(count)}`;
+}
+
 /** `depth` arrays inside each other. */
 export function nested(depth: number): string {
   return `${'91'.repeat(depth - 1)}90`;

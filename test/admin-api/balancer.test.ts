@@ -96,7 +96,7 @@ class PlayedWorker {
           atMs,
         });
         this.sessions.delete(device);
-        await workers.get(redirect.to[0]?.name as string)?.connect([device]);
+        await workers.get(redirect.to[0] as string)?.connect([device]);
       }
     }
     if (entries.length > 0) await this.report();
@@ -184,7 +184,7 @@ test('a gateway that joins gets its share: a bounded number of redirected device
     'nobody moves twice',
   );
   for (const { redirect, code } of deployment.left) {
-    assert.equal(redirect.to[0], { name: 'gw3', url: 'ws://gw3:1' });
+    assert.is(redirect.to[0], 'gw3');
     assert.is(redirect.to.length, 3);
     assert.is(redirect.reason, 'balance');
     assert.is(code, CLOSE.redirected);
@@ -216,7 +216,7 @@ test('a device that is on a gateway outside its scope is sent to one of its grou
   await play(() => deployment.left.length > 0);
   const [left] = deployment.left;
   assert.equal([left?.device, left?.from, left?.code], [stray, 'lab1', CLOSE.outOfScope]);
-  assert.equal(left?.redirect.to.map(({ name }) => name).sort(), ['gw1', 'gw2', 'gw3']);
+  assert.equal([...(left?.redirect.to ?? [])].sort(), ['gw1', 'gw2', 'gw3']);
   await lab.report();
 });
 
@@ -262,7 +262,7 @@ test('devices stay at the nearest gateway; only those above its limit go to the 
   const before = seen.count;
   await play(() => seen.count >= before + 3);
   assert.is(near.sessions.size, 50);
-  assert.equal([...new Set(deployment.left.map(({ redirect }) => redirect.to[0]?.name))], ['middle']);
+  assert.equal([...new Set(deployment.left.map(({ redirect }) => redirect.to[0]))], ['middle']);
 });
 
 test('a drained gateway gets nobody; that it is empty is told once', async () => {

@@ -102,7 +102,7 @@ test('E-3: a device that enrols gets its id, the key to pin, gateways and a memb
   assert.ok(holdsKey(signing, enrolledBytes(request.hash, bytes(body)), bytes(sig)));
   const said = readEnrolled(answer.body);
   assert.equal(
-    said.gateways.map(({ name }) => name),
+    said.gateways,
     rankGateways(said.deviceId, [
       { name: 'gw-all', weight: 0 },
       { name: 'gw-berlin', weight: 0 },
@@ -115,6 +115,13 @@ test('E-3: a device that enrols gets its id, the key to pin, gateways and a memb
     said.deviceId,
     ['all', 'berlin'],
   ]);
+  const list = said.list && decodeOrderBody(said.list.body);
+  assert.ok(list?.kind === 'gateways' && said.list);
+  assert.ok(holdsKey(signing, orderBytes(said.list.body), said.list.sig));
+  assert.equal(
+    [list.target, list.gateways.map(({ name }) => name)],
+    [{ group: 'berlin' }, ['gw-all', 'gw-berlin', 'gw-drained']],
+  );
   const { store } = http;
   const secrets = await DeviceSecrets.load(store.meta);
   assert.equal(Buffer.from(await secretOf(answer.body, request)), Buffer.from(secrets.of(said.deviceId, 1)));

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { WorkerLoad } from '../../bus/bus.ts';
-import { CLOSE, decodeGatewayMessage } from '../../protocol/index.ts';
+import { CLOSE, decodeGatewayMessage, decodeOrderBody } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
 
@@ -402,17 +402,21 @@ test('a device moved to another group is redirected to a gateway of that group',
   const stays = await delivered();
   assert.equal(
     stays.map(({ message }) => message?.t),
-    ['order', 'update'],
+    ['order', 'order', 'update'],
   );
   assert.ok(stays.every(({ close }) => close === undefined));
   await http.call('PATCH', `/v1/devices/${device}`, { body: { groupId: 'depot' } });
-  const [order, redirect] = (await delivered()).slice(2);
+  const [order, list, redirect] = (await delivered()).slice(3);
   assert.is(order?.message?.t, 'order');
+  assert.ok(list?.message?.t === 'order');
+  const body = decodeOrderBody(list.message.body);
+  assert.ok(body?.kind === 'gateways', 'G-18: the list of its new group comes before the names');
+  assert.equal([body.target, body.gateways.map(({ name }) => name)], [{ group: 'depot' }, ['depot1']]);
   assert.equal(redirect?.close, { code: CLOSE.outOfScope, reason: 'scope', sessions: [claim?.session] });
   const { message } = redirect ?? {};
   assert.ok(message?.t === 'redirect' && message.reason === 'scope' && message.withinMs === 0);
-  assert.ok(message.to.some(({ name }) => name === 'depot1'));
-  assert.not.ok(message.to.some(({ name }) => name === 'shop1'));
+  assert.ok(message.to.includes('depot1'));
+  assert.not.ok(message.to.includes('shop1'));
   await http.bus.leases.release(incarnation);
 });
 

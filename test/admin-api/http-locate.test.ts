@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { DeviceSecrets } from '../../admin-api/device-secrets.ts';
 import type { Problem } from '../../admin-api/problems.ts';
 import { LocateService } from '../../admin-api/services/locate-service.ts';
-import { locateBytes, locatedBytes } from '../../protocol/index.ts';
+import { decodeOrderBody, locateBytes, locatedBytes, orderBytes } from '../../protocol/index.ts';
 import { readEnrolled } from '../enrolment.ts';
 import { type DeviceKeys, enrolBody, type Http, makeDeviceKeys, startHttp } from './http-harness.ts';
 
@@ -42,13 +42,28 @@ async function ask(device: string, keys: DeviceKeys) {
 
 test('G-16: a device that proves its key is told its gateways, signed for its own question', async () => {
   const { id, keys, serverKey } = await enrolled();
+  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: serverKey }, format: 'jwk' });
+  const isSigned = (bytes: Uint8Array, sig: string) =>
+    verify(null, bytes, key, Buffer.from(sig, 'base64url'));
+  const nowhere = await ask(id, keys);
+  assert.equal([nowhere.answer.body.list, nowhere.answer.body.gateways], [undefined, []]);
+  assert.ok(isSigned(locatedBytes(nowhere.nonce, id, []), nowhere.answer.body.sig));
+  http.clock.offsetMs += 5_000;
   await http.serves('gw1', 'ws://127.0.0.1:13295');
   const { nonce, answer } = await ask(id, keys);
   assert.is(answer.status, 200);
-  const { gateways, sig } = answer.body;
-  assert.equal(gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: serverKey }, format: 'jwk' });
-  assert.ok(verify(null, locatedBytes(nonce, id, gateways), key, Buffer.from(sig, 'base64url')));
+  const { membership, list, gateways, sig } = answer.body;
+  assert.equal(gateways, ['gw1']);
+  const body = Buffer.from(list.body, 'base64url');
+  const order = decodeOrderBody(body);
+  assert.ok(order?.kind === 'gateways');
+  assert.equal(order.target, { group: 'all' });
+  assert.equal(order.gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
+  assert.ok(isSigned(orderBytes(body), list.sig));
+  assert.ok(isSigned(locatedBytes(nonce, id, gateways, body), sig));
+  const its = decodeOrderBody(Buffer.from(membership.body, 'base64url'));
+  assert.equal([its?.kind, its?.target], ['membership', { device: id }]);
+  assert.ok(isSigned(orderBytes(Buffer.from(membership.body, 'base64url')), membership.sig));
 });
 
 test('G-16: a challenge is good for a minute, for one device and nonce', async () => {

@@ -71,6 +71,18 @@ export function inventoryRules(rule: Rule): void {
     assert.is((await store.groups.get('a_b'))?.path, 'all/c/a/a_b/');
     assert.is((await store.groups.get('a_b'))?.parentId, 'a');
     assert.is((await store.groups.get('a-b'))?.path, 'all/a-b/');
+    const first = await store.groups.scan('', 2);
+    const scanned = [...first, ...(await store.groups.scan(first.at(-1)?.id ?? '', 9))];
+    assert.equal(
+      scanned.map(({ id, path }) => [id, path]).sort(),
+      [
+        ['a', 'all/c/a/'],
+        ['a-b', 'all/a-b/'],
+        ['a_b', 'all/c/a/a_b/'],
+        ['all', 'all/'],
+        ['c', 'all/c/'],
+      ].sort(),
+    );
     assert.is((await store.devices.get('in'))?.membershipRevision, 2);
     assert.is((await store.devices.get('out'))?.membershipRevision, 1);
   });

@@ -87,7 +87,7 @@ export function directoryRules(rule: Rule): void {
     assert.equal(await directory.gateways(), [gateway('gw3')]);
   });
 
-  rule('a change of the gateways is hinted until stopped', async (bus) => {
+  rule('a change of the gateways or lists is hinted until stopped', async (bus) => {
     const { directory } = bus;
     await claim(bus);
     let [first, second] = [0, 0];
@@ -99,11 +99,38 @@ export function directoryRules(rule: Rule): void {
     });
     await directory.putGateways([gateway('gw1')]);
     await waitFor(() => first > 0 && second > 0, { what: 'the hint after a put' });
+    const marked = first;
+    await directory.markLists('1.1', new Set());
+    await waitFor(() => first > marked, { what: 'the hint after a mark' });
     await stop();
     const [before, beforeSecond] = [first, second];
     await directory.removeGateway('gw1');
     await waitFor(() => second > beforeSecond, { what: 'the hint after a removal' });
     assert.is(first, before);
+  });
+
+  rule('lists are put, changed and read by group, and only those that are marked stay', async (bus) => {
+    const { directory } = bus;
+    await claim(bus);
+    const list = (group: string, ...bytes: number[]) => ({ group, frame: Uint8Array.from(bytes) });
+    assert.is(await directory.listsMark(), null);
+    assert.equal(await directory.lists(['root']), [null]);
+    await directory.putLists([list('root', 1), list('branch', 0xc1, 0xff), list('gone', 3)]);
+    assert.is(await directory.listsMark(), null);
+    await directory.markLists('1.1', new Set(['root', 'branch']));
+    await directory.putLists([list('root', 4)]);
+    assert.is(await directory.listsMark(), '1.1');
+    assert.equal(
+      plain(await directory.lists(['branch', 'gone', 'root'])),
+      plain([list('branch', 0xc1, 0xff), null, list('root', 4)]),
+    );
+    const many = numbers(1, 1_500).map((number) => `group-${number}`);
+    await directory.putLists(many.map((group) => list(group, 5)));
+    await directory.markLists('1.2', new Set(many));
+    assert.is((await directory.lists(many)).filter((each) => each?.frame[0] === 5).length, many.length);
+    assert.equal(await directory.lists(['root']), [null]);
+    await directory.markLists('1.3', new Set());
+    assert.equal([await directory.listsMark(), ...(await directory.lists(['group-1']))], ['1.3', null]);
   });
 
   rule('nothing put and nothing asked is fine', async (bus) => {
@@ -112,6 +139,8 @@ export function directoryRules(rule: Rule): void {
     await directory.putDevices([]);
     await directory.removeDevices([]);
     await directory.putGateways([]);
+    await directory.putLists([]);
+    assert.equal(await directory.lists([]), []);
     assert.equal(await directory.devices([]), []);
     assert.equal(await directory.gateways(), []);
   });

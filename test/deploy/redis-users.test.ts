@@ -103,6 +103,8 @@ test('a gateway cannot change what others say, and reads nothing that is not for
     ['SET', 'pp:directory:vouched', 'x'],
     ['HSET', 'pp:gateways', 'gw9', 'x'],
     ['HDEL', 'pp:gateways', 'gw9'],
+    ['HSET', 'pp:gateway-lists', 'all', 'x'],
+    ['HDEL', 'pp:gateway-lists', 'all'],
     ['DEL', 'pp:installation'],
     // What other gateways reported.
     ['XRANGE', 'pp:{receipts}', '-', '+'],

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { encodeValue } from '../../protocol/index.ts';
+import { encodeValue, type GatewayAddress } from '../../protocol/index.ts';
 import { fixture } from './fixture.ts';
 import { ScriptGateway } from './script-gateway.ts';
 import { until } from './until.ts';
@@ -133,27 +133,43 @@ test('G-2, C-3: a gateway that is not there is passed over', async () => {
   await f.end();
 });
 
-test('G-1: the list of welcome and update replaces the stored one', async () => {
+test('G-1, G-18: a newer list replaces the stored one, in the order of welcome and update', async () => {
   const gateway = await ScriptGateway.start();
-  const other = { name: 'gw-9', url: 'wss://gw9.example.net' };
-  gateway.gateways = [gateway.address, other];
+  const [eight, nine] = ['gw-8', 'gw-9'].map((name) => ({ name, url: `wss://${name}.example.net` })) as [
+    GatewayAddress,
+    GatewayAddress,
+  ];
+  gateway.gateways = [gateway.address, nine, eight];
   const f = await fixture({ gateway });
-  await until(async () => (await f.store.load()).state.gateways.length === 2, 'the list of welcome');
-  gateway.last.send({ t: 'update', gateways: [gateway.address] });
-  await until(async () => (await f.store.load()).state.gateways.length === 1, 'the list of update');
+  const kept = async () => (await f.store.load()).state.gateways.map(({ name }) => name).join();
+  await until(async () => (await kept()) === 'gw-1,gw-9,gw-8', 'the list, in the order of welcome');
+  gateway.last.send({ t: 'update', gateways: ['gw-8', 'gw-7', 'gw-1'] });
+  await until(async () => (await kept()) === 'gw-8,gw-1,gw-9', 'the order of update');
+  gateway.last.send({ t: 'update', gateways: [] });
+  await gateway.sendList([gateway.address]);
+  await until(async () => (await kept()) === 'gw-1', 'the newer list');
+  const { state } = await f.store.load();
+  assert.equal(
+    state.older?.map(({ name }) => name),
+    ['gw-8', 'gw-9'],
+  );
+  await f.restart();
+  assert.is((await gateway.last.first('prove')).gateways[0], 1);
   await f.end();
 });
 
 test('G-3: a redirected device closes with 1000 and goes to the first that admits it', async () => {
-  const f = await fixture();
-  const other = await ScriptGateway.start('gw-2', f.gateway);
+  const gateway = await ScriptGateway.start();
+  const other = await ScriptGateway.start('gw-2', gateway);
   const gone = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
-  f.gateway.last.send({ t: 'redirect', to: [gone, other.address], reason: 'drain', withinMs: 20 });
+  const gateways = [gateway.address, gone, other.address];
+  const f = await fixture({ gateway, store: gateway.store({ gateways, home: gateway.address.url }) });
+  gateway.last.send({ t: 'redirect', to: ['gw-0', 'gw-2'], reason: 'drain', withinMs: 20 });
   await other.session();
-  await until(() => f.gateway.last.closed, 'the close');
-  assert.is(f.gateway.last.closed?.code, 1000);
+  await until(() => gateway.last.closed, 'the close');
+  assert.is(gateway.last.closed?.code, 1000);
   await until(() => f.device.session?.gateway.name === 'gw-2', 'the session there');
-  assert.is(f.gateway.peers.length, 1);
+  assert.is(gateway.peers.length, 1);
   await f.end();
   await other.stop();
 });
@@ -167,18 +183,42 @@ test('G-3: a device that is asked to leave and not told where to dials its list 
   await f.end();
 });
 
-test('H-10: a redirect may come instead of welcome', async () => {
+test('H-10, H-11: a redirect instead of welcome leads where the list before it says', async () => {
   const gateway = await ScriptGateway.start();
   const other = await ScriptGateway.start('gw-2', gateway);
+  const three = await ScriptGateway.start('gw-3', gateway);
+  const store = gateway.store(await gateway.member([gateway.address]));
+  const list = await gateway.list([gateway.address, three.address, other.address]);
   gateway.onProve = (peer) => {
-    peer.send({ t: 'redirect', to: [other.address], reason: 'full', withinMs: 0 });
+    peer.send(list);
+    peer.send({ t: 'redirect', to: ['gw-2'], reason: 'full', withinMs: 0 });
     peer.socket.close(4001);
   };
-  const f = await fixture({ gateway, connect: false });
+  const f = await fixture({ gateway, store, connect: false });
   await other.session();
   assert.is(f.disconnected[0]?.advice, 'now');
+  assert.is(three.peers.length, 0);
   await f.end();
-  await other.stop();
+  for (const each of [other, three]) await each.stop();
+});
+
+test('H-10: a device that comes by a former port goes on to the same gateway at the new one', async () => {
+  const old = await ScriptGateway.start();
+  const moved = await ScriptGateway.start('gw-1', old);
+  const two = await ScriptGateway.start('gw-2', old);
+  const store = old.store(await old.member([old.address]));
+  const list = await old.list([two.address, moved.address]);
+  old.onProve = (peer) => {
+    peer.send(list);
+    peer.send({ t: 'redirect', to: ['gw-1'], reason: 'drain', withinMs: 0 });
+    peer.socket.close(4001);
+  };
+  const f = await fixture({ gateway: old, store, connect: false, options: { probing: false } });
+  await moved.session();
+  assert.is(f.disconnected.length, 1);
+  assert.is(two.peers.length, 0);
+  await f.end();
+  for (const each of [moved, two]) await each.stop();
 });
 
 test('C-2: a code that refuses slows the device down, until the program asks for a connection', async () => {

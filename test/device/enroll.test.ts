@@ -2,7 +2,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { DeviceKeys } from '../../device/executions/device-keys.ts';
 import { type DeviceState, EnrollError, enroll, MemoryStore, nodeCrypto } from '../../device/index.ts';
-import { silent } from '../../device/log.ts';
 import { fromBase64url, toBase64url } from '../../device/platform/base64url.ts';
 import {
   decodeEnrolRequest,
@@ -10,7 +9,6 @@ import {
   decodeServerKeys,
   type Encrypted,
   enrolBytes,
-  LIMITS,
   parseToken,
   sealedResultBytes,
   type TokenParts,
@@ -205,29 +203,42 @@ test('E-6: whatever a host on the way answers, the device asks again', async () 
   await s.stop();
 });
 
-test('E-3: a gateway whose url is none is skipped, and the others are taken', async () => {
-  const good = { name: 'gw-1', url: 'wss://gw-1.example.net' };
-  const bad = [
-    { name: 'gw-2', url: 'wss://[gw-2' },
-    { name: '!', url: 'wss://gw-3.example.net' },
-    { name: 'gw-4', url: `wss://${'x'.repeat(LIMITS.urlLength)}` },
-  ];
-  let gateways = [...bad, good];
-  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, { gateways }) }));
-  const warned: unknown[] = [];
-  const log = {
-    ...silent,
-    warn: (fields: object) => void warned.push((fields as { gateway: unknown }).gateway),
-  };
+test('E-3, G-1: a list is kept in the order of the names; who gets none asks where to go', async () => {
+  const [one, two] = ['gw-1', 'gw-2'].map((name) => ({ name, url: `wss://${name}.example.net` }));
+  assert.ok(one && two);
+  let said: Said = { gateways: [two, one] };
+  const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, said) }));
   const store = new MemoryStore();
-  await enroll({ ...about, server: s.url, store, log });
-  assert.equal((await store.load()).state.gateways, [good]);
-  assert.equal(warned, bad);
-  gateways = bad;
-  const error = await enroll({ ...about, server: s.url, store: new MemoryStore() }).catch((e) => e);
-  assert.match(error.message, /none of 3 has a name and a url/);
-  assert.is(error.temporary, true);
+  await enroll({ ...about, server: s.url, store });
+  const { state } = await store.load();
+  assert.equal(state.gateways, [two, one]);
+  const order = decodeOrderBody(state.list?.body ?? new Uint8Array());
+  assert.is(order?.kind, 'gateways');
+  said = { gateways: [] };
+  await enroll({ ...about, server: s.url, store, again: true });
+  assert.equal((await store.load()).state.gateways, [two, one], 'no list changes nothing');
+  const empty = new MemoryStore();
+  await enroll({ ...about, server: s.url, store: empty });
+  assert.equal((await empty.load()).state.gateways, []);
   await s.stop();
+});
+
+test('E-4, G-18: a list by another key, or of another group, is not believed', async () => {
+  const listKey = await nodeCrypto.generate();
+  const wrong: Said[] = [
+    { list: { target: { group: 'other' } } },
+    { membership: { groups: ['root', 'berlin'] } },
+    { listKey },
+  ];
+  for (const said of wrong) {
+    const s = await scriptAdmin(async (asked) => ({ status: 201, body: await enrolment(asked, said) }));
+    const store = new MemoryStore();
+    const error = await enroll({ ...about, server: s.url, store }).catch((e) => e);
+    assert.match(error.message, /list, or its signature/);
+    assert.is(error.temporary, true);
+    assert.equal((await store.load()).state.gateways, []);
+    await s.stop();
+  }
 });
 
 test('E-4: a device that enrols again keeps its root, unless that root signed for the next', async () => {

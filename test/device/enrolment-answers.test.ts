@@ -124,7 +124,10 @@ test('E-3: fields of an answer that are not as they should be are refused', asyn
     { installation: undefined },
     { generation: 0 },
     { generation: 1.5 },
-    { gateways: 'gw-1' },
+    { raw: { gateways: 'gw-1' } },
+    { raw: { gateways: [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }] } },
+    { raw: { list: [] } },
+    { raw: { list: { body: Uint8Array.of(0x80), sig: new Uint8Array(63) } } },
     { secret: { enc: new Uint8Array(31), ct: new Uint8Array(48) } },
   ]) {
     const answer = await enrolment(request.json, { ...(change as object), unchecked: true });

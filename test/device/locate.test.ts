@@ -14,13 +14,13 @@ const NOWHERE = { name: 'gw-0', url: 'ws://127.0.0.1:1' };
 async function lost(
   list: GatewayAddress[],
   answer: (asked: Record<string, string>, gw: ScriptGateway) => ReturnType<typeof located>,
-  more: Partial<DeviceState> = {},
+  more: (gw: ScriptGateway) => Partial<DeviceState> = () => ({}),
 ) {
   const gw = await ScriptGateway.start();
   const admin = await scriptAdmin((asked) => answer(asked, gw));
   const { identity } = gw.state();
   if (!identity) throw new Error('no identity');
-  const store = gw.store({ gateways: list, identity: { ...identity, server: admin.url }, ...more });
+  const store = gw.store({ gateways: list, identity: { ...identity, server: admin.url }, ...more(gw) });
   const f = await fixture({ gateway: gw, store, connect: false });
   const end = async () => {
     await f.end();
@@ -68,12 +68,16 @@ test('G-16: of a signed list, what cannot be used is skipped', async () => {
 });
 
 test('G-16, K-6: a device that lost the answer to a change of its key asks with the next one', async () => {
-  const nextKey = await nodeCrypto.generate();
-  const l = await lost([NOWHERE], (asked, gw) => located(gw.serverKey, nextKey, asked, [gw.address]), {
-    nextKey,
-  });
+  const key = await nodeCrypto.generate();
+  const l = await lost(
+    [NOWHERE],
+    (asked, gw) => located(gw.serverKey, gw.deviceKey, asked, [gw.address]),
+    (gw) => ({ key, nextKey: gw.deviceKey }),
+  );
   await l.gw.session();
   assert.is(l.admin.asked.filter(({ proof }) => proof !== undefined).length, 2);
+  await l.f.device.stop();
+  assert.is((await l.f.store.load()).state.nextKey, undefined, 'the membership that came names it');
   await l.end();
 });
 
@@ -86,7 +90,9 @@ test('G-16, K-7: a device that missed server keys follows them, and believes wha
   ];
   let whole = false;
   const l = await lost([], (asked, gw) =>
-    located(signing, gw.deviceKey, asked, [gw.address], whole ? chain(gw) : chain(gw).slice(2)),
+    located(signing, gw.deviceKey, asked, [gw.address], {
+      documents: whole ? chain(gw) : chain(gw).slice(2),
+    }),
   );
   await until(() => l.admin.asked.length >= 4, 'two answers');
   assert.equal((await l.f.store.load()).state.gateways, []);
@@ -106,11 +112,11 @@ test('G-16: an answer that the pinned key did not sign for this question is not 
     const answer = await located(gw.serverKey, gw.deviceKey, asked, [gw.address]);
     if (good || asked.proof === undefined) return answer;
     old ??= answer;
-    // Signed by another key, then for an earlier question, then with an address changed.
+    // Signed by another key, then for an earlier question, then with a name changed.
     const tried = l.admin.asked.filter(({ proof }) => proof !== undefined).length % 3;
     if (tried === 0) return located(stranger, gw.deviceKey, asked, [gw.address]);
     if (tried === 1 && answer !== old) return old;
-    return { ...answer, body: { ...(answer.body as object), gateways: [{ ...gw.address, name: 'gw-9' }] } };
+    return { ...answer, body: { ...(answer.body as object), gateways: ['gw-9'] } };
   });
   await until(() => l.admin.asked.length >= 12, 'six answers');
   assert.equal((await l.f.store.load()).state.gateways, []);
@@ -118,6 +124,39 @@ test('G-16: an answer that the pinned key did not sign for this question is not 
   good = true;
   await l.gw.session();
   await l.end();
+});
+
+test('G-16: a device that was moved gets its membership, and then the list of its group', async () => {
+  const l = await lost([NOWHERE], (asked, gw) =>
+    located(gw.serverKey, gw.deviceKey, asked, [gw.address], {
+      membership: { groups: ['root', 'berlin'], revision: 5 },
+      list: { target: { group: 'berlin' } },
+    }),
+  );
+  const peer = await l.gw.session();
+  const { membership, gateways } = await peer.first('prove');
+  assert.equal(membership, [1, 5]);
+  assert.ok(gateways[1] > 0);
+  assert.equal(l.f.refused, []);
+  await l.end();
+});
+
+test('G-16, G-1: a device uses a located list also from TLS to none, and if it has it already', async () => {
+  const held = { epoch: 3, revision: 7 };
+  const gw = await ScriptGateway.start();
+  const member = await gw.member([gw.address], held);
+  const admin = await scriptAdmin((asked) =>
+    located(gw.serverKey, gw.deviceKey, asked, [gw.address], { list: held }),
+  );
+  const { identity } = gw.state();
+  if (!identity) throw new Error('no identity');
+  const gateways = [{ name: 'gw-9', url: 'wss://127.0.0.1:1' }];
+  const store = gw.store({ gateways, ...member, identity: { ...identity, server: admin.url } });
+  const f = await fixture({ gateway: gw, store });
+  assert.equal((await gw.last.first('prove')).gateways, [3, 7]);
+  assert.equal(f.refused, []);
+  await f.end();
+  await admin.stop();
 });
 
 test('G-16: Retry-After is kept, and a device that was deleted asks nothing', async () => {
@@ -128,7 +167,10 @@ test('G-16: Retry-After is kept, and a device that was deleted asks nothing', as
   }));
   await until(() => l.f.disconnected.length >= 35, 'attempts');
   assert.is(l.admin.asked.length, 1);
-  l.f.device.setGateways([l.gw.address]);
+  await l.f.device.stop();
+  const { state } = await l.f.store.load();
+  await l.f.store.saveState({ ...state, gateways: [l.gw.address] });
+  await l.f.device.start();
   await l.gw.session();
   await l.gw.sendMembership(9, [], 1, { state: 'deleted' });
   l.gw.last.socket.close(4402);

@@ -15,11 +15,13 @@ import {
   encodeValue,
   enrolledBytes,
   type GatewayAddress,
+  type GatewaysOrder,
   locateBytes,
   locatedBytes,
   type MembershipOrder,
   orderBytes,
   refusedBytes,
+  type SignedOrder,
   type SignedServerKeys,
   sealedSecretBytes,
   sealTo,
@@ -99,8 +101,15 @@ export async function signedKeys(
   };
 }
 
-export interface Said extends Partial<Omit<Enrolled, 'membership'>> {
+export interface Said extends Partial<Omit<Enrolled, 'membership' | 'list' | 'gateways'>> {
   membership?: Partial<MembershipOrder>;
+  /** The signed list, the best first; none where it is empty. */
+  gateways?: GatewayAddress[];
+  /** What the list says else, and who signs it. */
+  list?: Partial<GatewaysOrder>;
+  listKey?: DeviceKey;
+  /** Fields of the body as they are. */
+  raw?: object;
   /** Who signs the answer and the membership. */
   serverKey?: DeviceKey;
   /** Of the device; what the request says. */
@@ -114,10 +123,13 @@ export interface Said extends Partial<Omit<Enrolled, 'membership'>> {
 }
 
 const GATEWAYS = [{ name: 'gw-1', url: 'ws://127.0.0.1:1' }];
+/** Every list is newer than those before it. */
+let lists = 1_000;
 
 /** The body of a good answer (E-3) to what was asked. */
 export async function enrolment(asked: Asked, said: Said = {}) {
-  const { serverKey = ownKey, keys, membership, key, unchecked, deviceSecret = SECRET, ...more } = said;
+  const { serverKey = ownKey, keys, membership, key, unchecked, gateways = GATEWAYS, ...other } = said;
+  const { list, listKey = serverKey, raw, deviceSecret = SECRET, ...more } = other;
   const question = fromBase64url(asked.body);
   const { publicKey, sealTo: to } = decodeEnrolRequest(question);
   const request = await hashOf(asked);
@@ -136,8 +148,10 @@ export async function enrolment(asked: Asked, said: Said = {}) {
       ...{ target: { device: deviceId }, key: key ?? publicKey },
       ...membership,
     }),
-    gateways: GATEWAYS,
+    ...(gateways.length > 0 && { list: await signedList(listKey, gateways, list) }),
+    gateways: gateways.map(({ name }) => name),
     ...more,
+    ...raw,
   };
   const body = unchecked ? encodeValue({ kind: 'enrolled', ...enrolled }) : encodeEnrolled(enrolled);
   const sig = await nodeCrypto.sign(serverKey.privateKey, enrolledBytes(request, body));
@@ -172,8 +186,27 @@ async function signedMembership(serverKey: DeviceKey, said: Partial<MembershipOr
   return { body, sig: await nodeCrypto.sign(serverKey.privateKey, orderBytes(body)) };
 }
 
+async function signedList(
+  serverKey: DeviceKey,
+  gateways: GatewayAddress[],
+  said: Partial<GatewaysOrder> = {},
+): Promise<SignedOrder> {
+  const body = encodeOrderBody({
+    kind: 'gateways',
+    target: { group: 'root' },
+    ...{ epoch: 1, revision: ++lists, issuedAt: 1 },
+    gateways,
+    ...said,
+  });
+  return { body, sig: await nodeCrypto.sign(serverKey.privateKey, orderBytes(body)) };
+}
+
 export function textOf(document: SignedServerKeys): Record<string, string> {
   return Object.fromEntries(Object.entries(document).map(([name, bytes]) => [name, toBase64url(bytes)]));
+}
+
+function orderText({ body, sig }: SignedOrder): Record<keyof SignedOrder, string> {
+  return { body: toBase64url(body), sig: toBase64url(sig) };
 }
 
 const CHALLENGE = toBase64url(new Uint8Array(38).fill(7));
@@ -186,7 +219,10 @@ export async function located(
   deviceKey: DeviceKey,
   { device = '', nonce: text = '', challenge, proof }: Asked,
   gateways: GatewayAddress[],
-  documents: readonly SignedServerKeys[] = [firstKeys(serverKey)],
+  {
+    documents = [firstKeys(serverKey)],
+    ...said
+  }: Pick<Said, 'membership' | 'list'> & { documents?: readonly SignedServerKeys[] } = {},
 ): Promise<Reply> {
   if (challenge === undefined) return { status: 200, body: { challenge: CHALLENGE } };
   const nonce = fromBase64url(text, 32);
@@ -194,6 +230,14 @@ export async function located(
   if (!(await nodeCrypto.verify(deviceKey.publicKey, signed, fromBase64url(proof, 64)))) {
     return { status: 401, body: { detail: 'the proof does not verify' } };
   }
-  const sig = await nodeCrypto.sign(serverKey.privateKey, locatedBytes(nonce, device, gateways));
-  return { status: 200, body: { keys: documents.map(textOf), gateways, sig: toBase64url(sig) } };
+  const key = deviceKey.publicKey;
+  const membership = await signedMembership(serverKey, { target: { device }, key, ...said.membership });
+  const list = gateways.length > 0 ? await signedList(serverKey, gateways, said.list) : undefined;
+  const names = gateways.map(({ name }) => name);
+  const sig = await nodeCrypto.sign(serverKey.privateKey, locatedBytes(nonce, device, names, list?.body));
+  const orders = { membership: orderText(membership), ...(list && { list: orderText(list) }) };
+  return {
+    status: 200,
+    body: { keys: documents.map(textOf), ...orders, gateways: names, sig: toBase64url(sig) },
+  };
 }

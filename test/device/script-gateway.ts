@@ -25,8 +25,10 @@ import {
   encryptSecret,
   type GatewayAddress,
   type GatewayMessage,
+  type GatewaysOrder,
   type GroupKeyName,
   type MembershipOrder,
+  type Order,
   type OrderBody,
   orderBytes,
   passBytes,
@@ -43,6 +45,9 @@ import {
 import { type OpenedMessage, openMessage, resultMac } from '../results.ts';
 import { newKeyPair, signedKeys } from '../server-keys.ts';
 import { until } from './until.ts';
+
+/** Lists made so far, by whatever gateway. */
+let lists = 0;
 
 export class Peer {
   readonly socket: WebSocket;
@@ -93,6 +98,7 @@ export class ScriptGateway {
   readonly peers: Peer[] = [];
   /** What `welcome` says; tests change it. */
   heartbeatMs = 60_000;
+  /** The signed list that the device gets after `welcome`, in that order; none while it is empty. */
   gateways: GatewayAddress[] = [];
   time = () => Date.now();
   answerBeats = true;
@@ -103,8 +109,8 @@ export class ScriptGateway {
   onProve: ((peer: Peer) => void) | null = null;
   /** Answers the upgrade with 503 and this Retry-After, seconds. */
   refuse: number | null = null;
-  /** Gateways that such a refusal names. */
-  elsewhere: GatewayAddress[] = [];
+  /** Names of gateways that such a refusal says. */
+  elsewhere: string[] = [];
   /** How `GET /probe` is answered, and how often it was asked. */
   probeStatus = 204;
   probeDelayMs = 0;
@@ -126,8 +132,10 @@ export class ScriptGateway {
     this.#http.on('upgrade', (request, socket, head) => {
       if (this.refuse !== null) {
         let head503 = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: ${this.refuse}\r\n`;
-        const named = this.elsewhere.map(({ name, url }) => `${name} ${url}`).join(', ');
+        const named = this.elsewhere.join(', ');
         if (named) head503 += `Pushpoint-Gateways: ${named}\r\n`;
+        // A device that has read the refusal may reset the connection.
+        socket.on('error', () => {});
         socket.end(`${head503}Content-Length: 0\r\n\r\n`);
         return;
       }
@@ -181,10 +189,40 @@ export class ScriptGateway {
     };
   }
 
-  async order(
-    body: OrderBody,
-    key = this.serverKey,
-  ): Promise<{ t: 'order'; body: Uint8Array; sig: Uint8Array }> {
+  /** State of a device that is in a group, and holds this list of it. */
+  async member(gateways: GatewayAddress[], over: Partial<GatewaysOrder> = {}): Promise<Partial<DeviceState>> {
+    const [membership, list] = [await this.order(this.#membership), await this.list(gateways, over)];
+    return { membership, list };
+  }
+
+  /** The first of the device. */
+  get #membership(): MembershipOrder {
+    const target = { device: this.deviceId };
+    const key = this.deviceKey.publicKey;
+    const numbers = { epoch: 1, revision: 1, issuedAt: 1 };
+    return { kind: 'membership', target, state: 'active', key, groups: ['root'], ...numbers };
+  }
+
+  /** A list of gateways (G-18) that is newer than all before it. */
+  list(gateways: GatewayAddress[], over: Partial<GatewaysOrder> = {}, key = this.serverKey): Promise<Order> {
+    const numbers = { epoch: 1, revision: ++lists, issuedAt: 1 };
+    return this.order({ kind: 'gateways', target: { group: 'root' }, gateways, ...numbers, ...over }, key);
+  }
+
+  /** What a device needs to take this list. */
+  async lists(peer: Peer, gateways: GatewayAddress[]): Promise<Order[]> {
+    const [epoch] = peer.of('prove')[0]?.membership ?? [0];
+    const list = await this.list(gateways);
+    return epoch > 0 ? [list] : [await this.order(this.#membership), list];
+  }
+
+  /** Another list during a session. */
+  async sendList(gateways: GatewayAddress[]): Promise<void> {
+    const peer = this.last;
+    for (const order of await this.lists(peer, gateways)) peer.send(order);
+  }
+
+  async order(body: OrderBody, key = this.serverKey): Promise<Order> {
     const bytes = encodeOrderBody(body);
     return { t: 'order', body: bytes, sig: await nodeCrypto.sign(key.privateKey, orderBytes(bytes)) };
   }
@@ -327,11 +365,14 @@ export class ScriptGateway {
       this.onProve(peer);
       return;
     }
-    const { heartbeatMs, gateways } = this;
+    const { heartbeatMs } = this;
     const pass = await this.pass();
+    const lists = this.gateways.length > 0 ? await this.lists(peer, this.gateways) : [];
     if (peer.closed) return;
     const session = ++this.#session;
+    const gateways = this.gateways.map(({ name }) => name);
     peer.send({ t: 'welcome', session, time: this.time(), heartbeatMs, ...(pass && { pass }), gateways });
+    for (const order of lists) peer.send(order);
     this.proofs++;
   }
 }

@@ -135,7 +135,8 @@ test('S-9, K-4: a pass by a signing key that came just before it vouches for the
   const gateways = [gateway.address, other.address];
   gateway.onProve = (peer) => {
     peer.send(keysMessage([1, 2], [gateway.serverKey, next]));
-    peer.send({ t: 'welcome', session: 1, time: Date.now(), heartbeatMs: 60_000, pass, gateways });
+    const names = gateways.map(({ name }) => name);
+    peer.send({ t: 'welcome', session: 1, time: Date.now(), heartbeatMs: 60_000, pass, gateways: names });
     gateway.proofs++;
   };
   const { t: _, ...keys } = keysMessage([1, 1], [gateway.serverKey]);

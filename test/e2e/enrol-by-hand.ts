@@ -1,4 +1,4 @@
-import type { GatewayAddress } from '../../protocol/index.ts';
+import { decodeOrderBody, type GatewayAddress } from '../../protocol/index.ts';
 import { type EnrolAnswer, enrolRequest, readEnrolled, secretOf } from '../enrolment.ts';
 import { type Identity, makeIdentity } from '../gateway/raw-device.ts';
 
@@ -23,6 +23,9 @@ export async function enrolByHand(
   });
   if (response.status !== 201) throw new Error(`not enrolled: ${response.status} ${await response.text()}`);
   const answer = (await response.json()) as EnrolAnswer;
-  const { deviceId: id, gateways } = readEnrolled(answer);
+  const { deviceId: id, list, gateways: names } = readEnrolled(answer);
+  const order = list && decodeOrderBody(list.body);
+  const listed = order?.kind === 'gateways' ? order.gateways : [];
+  const gateways = names.flatMap((name) => listed.find((gateway) => gateway.name === name) ?? []);
   return { ...identity, id, secret: await secretOf(answer, request), gateways };
 }

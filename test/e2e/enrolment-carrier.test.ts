@@ -119,8 +119,11 @@ async function carriers(): Promise<Record<string, Carrier>> {
     'another device id': answering((json) => answeredOtherwise(json, { deviceId: 'd0' })),
     'another installation': answering((json) => answeredOtherwise(json, { installation: 'i0' })),
     'another generation': answering((json) => answeredOtherwise(json, { generation: 2 })),
-    'his gateways': answering((json) =>
-      answeredOtherwise(json, { gateways: [{ name: 'gw', url: 'ws://127.0.0.1:1' }] }),
+    'another order of gateways': answering((json) => answeredOtherwise(json, { gateways: ['gw'] })),
+    'his list of gateways': answering((json) =>
+      answeredOtherwise(json, {
+        list: { ...decodeEnrolled(bytes(json.body)).membership, sig: new Uint8Array(64) },
+      }),
     ),
     'another membership': answering((json) =>
       answeredOtherwise(json, {

@@ -133,7 +133,7 @@ function commandsOf({ received }: RawDevice): string[] {
 function idOf({ body }: Order): string[] {
   try {
     const order = decodeOrderBody(body);
-    return order && order.kind !== 'membership' ? [order.id] : [];
+    return order && 'id' in order ? [order.id] : [];
   } catch (error) {
     if (error instanceof ProtocolError) return [];
     throw error;

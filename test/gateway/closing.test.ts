@@ -6,8 +6,7 @@ import { CLOSE, encodeGatewayMessage } from '../../protocol/index.ts';
 import { connectDevice, type RawDevice } from './raw-device.ts';
 import { BRANCH, type Rig, ROOT, withRig } from './rig.ts';
 
-const GW2 = { name: 'gw2', url: 'ws://gw2.example.net' };
-const REDIRECT = encodeGatewayMessage({ t: 'redirect', to: [GW2], reason: 'balance', withinMs: 0 });
+const REDIRECT = encodeGatewayMessage({ t: 'redirect', to: ['gw2'], reason: 'balance', withinMs: 0 });
 
 /**
  * Whether TCP's end had come by the time the gateway answered requests that were sent after its close frame.
@@ -63,7 +62,7 @@ const WAYS: [name: string, code: number, go: (rig: Rig, device: string) => Promi
 for (const [name, code, go] of WAYS) {
   test(`C-6: the gateway ends TCP right after its close frame: ${name}`, () =>
     withRig({ settings: {} }, async (rig) => {
-      await rig.putGateway({ name: 'gw2', address: GW2.url });
+      await rig.putGateway({ name: 'gw2', address: 'ws://gw2.example.net' });
       const identity = await rig.enrol([ROOT]);
       const { device } = await connectDevice(rig.url, identity);
       const atOnce = endsAtOnce(rig, device);

@@ -18,7 +18,7 @@ test('C-5: only when all workers are full does the gateway refuse, and then it s
         return device.refused?.gateways ? device.refused : null;
       });
       assert.is(refused.status, 503);
-      assert.is(refused.gateways, 'gw2 ws://127.0.0.1:1');
+      assert.is(refused.gateways, 'gw2');
       assert.ok(Number(refused.retryAfter) > 0);
       for (const device of devices.slice(0, 10)) await device.close();
       const identity = await gateway.enrol();

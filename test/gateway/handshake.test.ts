@@ -53,7 +53,7 @@ test('H-6: a good proof is answered with welcome, and the session is reported', 
     const welcome = await device.take('welcome');
     assert.ok(welcome.session > 0);
     assert.is(welcome.heartbeatMs, 60_000);
-    assert.equal(welcome.gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
+    assert.equal(welcome.gateways, ['gw1']);
     const connected = await rig.receipt('connected');
     assert.equal(connected, {
       kind: 'connected',
@@ -93,7 +93,7 @@ test('H-6: the list names the gateways for the group of the device, ranked for i
         const device = new RawDevice(rig.url);
         await prove(device, identity);
         const { gateways } = await device.take('welcome');
-        return gateways.map(({ name }) => name).join() === ranked.join();
+        return gateways.join() === ranked.join();
       });
     }
   }));
@@ -274,7 +274,7 @@ test('H-10: a device of a group that is not served is told where to go and close
       const redirect = await device.take('redirect');
       assert.is((await device.closed()).code, CLOSE.outOfScope);
       assert.is(redirect.reason, 'scope');
-      return JSON.stringify(redirect.to) === '[{"name":"gw2","url":"ws://gw2.example.net"}]';
+      return redirect.to.join() === 'gw2';
     });
   }));
 

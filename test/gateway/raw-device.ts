@@ -4,15 +4,19 @@
  */
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { type RawData, WebSocket } from 'ws';
-import type { DirectoryDevice } from '../../bus/bus.ts';
+import type { DirectoryDevice, DirectoryList } from '../../bus/bus.ts';
 import {
   type DeviceMessage,
   decodeGatewayMessage,
+  decodeOrderBody,
   type Edition,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
+  type GatewayAddress,
   type GatewayMessage,
+  type GatewaysOrder,
+  type Order,
   orderBytes,
   proofBytes,
   SUBPROTOCOL,
@@ -71,6 +75,31 @@ export function directoryDevice(
     membershipEdition: [epoch, revision],
     ...more,
   };
+}
+
+/** The signed list of a group in the directory; `by`: another key than the administration server's. */
+export function directoryList(
+  group: string,
+  gateways: readonly GatewayAddress[],
+  [epoch, revision]: Edition = [1, 1],
+  by = SERVER.privateKey,
+): DirectoryList {
+  const body = encodeOrderBody({
+    kind: 'gateways',
+    target: { group },
+    epoch,
+    revision,
+    gateways: [...gateways],
+    issuedAt: 1,
+  });
+  const sig = sign(null, orderBytes(body), by);
+  return { group, frame: encodeGatewayMessage({ t: 'order', body, sig }) };
+}
+
+/** What an order says, if it is a list of gateways. */
+export function listIn({ body }: Pick<Order, 'body'>): GatewaysOrder | null {
+  const order = decodeOrderBody(body);
+  return order?.kind === 'gateways' ? order : null;
 }
 
 export interface Closing {
@@ -161,6 +190,8 @@ export interface ProveOptions {
   nonce?: Uint8Array;
   membership?: Edition;
   keys?: Edition;
+  /** Of the list it holds; the newest that there can be when absent. */
+  gateways?: Edition;
   name?: string;
   displaced?: boolean;
 }
@@ -182,6 +213,7 @@ export async function prove(
     caps: ['sync'],
     membership: options.membership ?? [1, 1],
     keys: options.keys ?? [1, 1],
+    gateways: options.gateways ?? [1, Number.MAX_SAFE_INTEGER],
     ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.displaced ? { displaced: true as const } : {}),
   });

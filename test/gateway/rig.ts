@@ -13,11 +13,18 @@ import type {
 import { BusUnavailable } from '../../bus/bus.ts';
 import { MemoryBus } from '../../bus/memory-bus.ts';
 import { type GatewayConfigInput, GatewayWorker, parseGatewayConfig } from '../../gateway/index.ts';
-import type { SignedServerKeys } from '../../protocol/index.ts';
+import type { GatewayAddress, SignedServerKeys } from '../../protocol/index.ts';
 import { fingerprintOf } from '../server-keys.ts';
 import { freePort, waitFor } from '../wait.ts';
 import { claim, writeDirectory } from '../write-directory.ts';
-import { directoryDevice, type Identity, makeIdentity, ROOT_KEY, SERVER_KEYS } from './raw-device.ts';
+import {
+  directoryDevice,
+  directoryList,
+  type Identity,
+  makeIdentity,
+  ROOT_KEY,
+  SERVER_KEYS,
+} from './raw-device.ts';
 
 /** A bus that can be cut off: everything rejects with `BusUnavailable` while `away`. */
 export class CuttableBus implements Bus {
@@ -198,6 +205,16 @@ export class Rig {
         ...settings,
       },
     ]);
+  }
+
+  /** The signed lists of these groups and no others, as an administration server numbers them. */
+  async putLists(lists: Record<string, GatewayAddress[]>, revision = 1): Promise<void> {
+    const { directory } = this.bus.inner;
+    const edition = [1, revision] as const;
+    await directory.putLists(
+      Object.entries(lists).map(([group, gateways]) => directoryList(group, gateways, edition)),
+    );
+    await directory.markLists(edition.join('.'), new Set(Object.keys(lists)));
   }
 
   /** A new device in the directory. */

@@ -5,8 +5,10 @@ import * as assert from 'uvu/assert';
 import { PortUnavailable } from '../../gateway/index.ts';
 import { CLOSE } from '../../protocol/index.ts';
 import { freePort, waitFor } from '../wait.ts';
-import { connectDevice, prove, RawDevice } from './raw-device.ts';
+import { connectDevice, type Identity, listIn, prove, RawDevice } from './raw-device.ts';
 import { BRANCH, Rig, ROOT, withRig } from './rig.ts';
+
+const at = (port: number) => ({ port, address: `ws://127.0.0.1:${port}` });
 
 test('the worker announces the settings it was started with, and those in the directory rule', async () => {
   await withRig({}, async (rig) => {
@@ -23,30 +25,17 @@ test('the worker announces the settings it was started with, and those in the di
   await withRig({ settings: { port } }, async (rig) => assert.is(rig.worker.port, port));
 });
 
-test('G-1: sessions are told when their list of gateways changed, and only then', () =>
+test('G-1: sessions are told when other gateways are to be used, or in another order, and only then', () =>
   withRig({ settings: {} }, async (rig) => {
     const { device } = await connectDevice(rig.url, await rig.enrol([ROOT]));
     const other = await connectDevice(rig.url, await rig.enrol([ROOT, BRANCH]));
     await rig.putGateway({ name: 'gw2', group: BRANCH, address: 'ws://gw2.example.net' });
-    const { gateways } = await other.device.take('update');
-    assert.equal(gateways.map(({ name }) => name).sort(), ['gw1', 'gw2']);
+    assert.equal([...(await other.device.take('update')).gateways].sort(), ['gw1', 'gw2']);
     // New weights change the order only for those who come.
-    await rig.putGateway({
-      name: 'gw2',
-      group: BRANCH,
-      address: 'ws://gw2.example.net',
-      weight: 3,
-      revision: 2,
-    });
-    await rig.putGateway({
-      name: 'gw2',
-      group: BRANCH,
-      address: 'ws://gw2.example.net:1',
-      weight: 3,
-      revision: 3,
-    });
-    const again = await other.device.take('update');
-    assert.is(again.gateways.find(({ name }) => name === 'gw2')?.url, 'ws://gw2.example.net:1');
+    const changed = { name: 'gw2', group: BRANCH, address: 'ws://gw2.example.net:1', weight: 3 };
+    await rig.putGateway({ ...changed, revision: 2 });
+    await rig.putGateway({ ...changed, draining: true, revision: 3 });
+    assert.equal((await other.device.take('update')).gateways, ['gw1', 'gw2']);
     assert.equal(
       other.device.received.filter(({ t }) => t === 'update'),
       [],
@@ -65,10 +54,7 @@ test('a gateway that is switched off redirects and refuses devices; switched on,
     await rig.putGateway({ port, runPushServer: false });
     const redirect = await device.take('redirect');
     assert.is(redirect.reason, 'drain');
-    assert.equal(
-      redirect.to.map(({ name }) => name),
-      ['gw2'],
-    );
+    assert.equal(redirect.to, ['gw2']);
     assert.is((await device.closed()).code, CLOSE.draining);
     const refused = new RawDevice(rig.url);
     await refused.closed();
@@ -89,7 +75,7 @@ test('a push server that is off at the start listens once it is switched on', as
   });
 });
 
-test('G-3: at a change of port the new one serves first; then devices are redirected to it', async () => {
+test('G-3: at a change of port the new one serves first; then devices get it and move', async () => {
   const [first, second] = [await freePort(), await freePort()];
   const settings = { port: first, address: `ws://127.0.0.1:${first}` };
   await withRig({ settings, config: { drainPerSecond: 20 } }, async (rig) => {
@@ -98,16 +84,18 @@ test('G-3: at a change of port the new one serves first; then devices are redire
       Array.from({ length: 6 }, async () => connectDevice(rig.url, await rig.enrol())),
     );
     const address = `ws://127.0.0.1:${second}`;
-    await rig.putGateway({ port: second, address, revision: 2 });
-    await waitFor(async () => (await rig.load()).leaving?.why === 'port');
+    await rig.putGateway({ port: second, address, told: at(first), revision: 2 });
+    await waitFor(async () => (await rig.load()).port === second);
     const { device } = await connectDevice(address, await rig.enrol());
+    assert.is((await rig.load()).leaving, undefined, 'nobody leaves for an address that no list has');
+    await rig.putLists({ [ROOT]: [{ name: 'gw1', url: address }] }, 2);
+    await rig.putGateway({ port: second, address, former: [at(first)], revision: 2 });
     for (const { device: leaver } of old) {
       const { to, reason } = await leaver.take('redirect');
       assert.is(reason, 'drain');
-      assert.equal(
-        to.map(({ url }) => url),
-        [address, 'ws://127.0.0.1:1'],
-      );
+      assert.equal(to, ['gw1', 'gw0']);
+      assert.ok(leaver.heard.indexOf('order') < leaver.heard.indexOf('redirect'));
+      assert.equal(listIn(await leaver.take('order'))?.gateways, [{ name: 'gw1', url: address }]);
       assert.is((await leaver.closed()).code, CLOSE.draining);
     }
     const load = await waitFor(async () => {
@@ -116,9 +104,12 @@ test('G-3: at a change of port the new one serves first; then devices are redire
     });
     assert.is(load.port, second);
     assert.is(load.revision, 2);
-    const late = new RawDevice(`ws://127.0.0.1:${first}/`);
-    await late.closed();
-    assert.is(late.refused, null, 'nobody listens there any more');
+    await rig.putGateway({ port: second, address, revision: 2 });
+    await waitFor(async () => {
+      const late = new RawDevice(`ws://127.0.0.1:${first}/`);
+      await waitFor(() => late.closing !== null || late.received.length > 0);
+      return late.closing !== null && late.refused === null && late.heard.length === 0;
+    });
     device.received.length = 0;
     device.send({ t: 'beat' });
     await device.take('beat');
@@ -148,7 +139,7 @@ test('a port that is taken is reported with what to do, and the old one goes on 
       // Nobody is told of an address that nobody listens at.
       const newcomer = new RawDevice(rig.url);
       await prove(newcomer, await rig.enrol());
-      assert.equal((await newcomer.take('welcome')).gateways, [{ name: 'gw1', url: told.address }]);
+      await newcomer.take('welcome');
       device.send({ t: 'beat' });
       await device.take('beat');
       assert.is(device.received.filter(({ t }) => t === 'update').length, 0);
@@ -160,43 +151,57 @@ test('a port that is taken is reported with what to do, and the old one goes on 
       what: 'the port to be taken once it is free',
     });
     assert.is(rig.worker.port, taken);
-    assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: `ws://127.0.0.1:${taken}` }]);
+    assert.is(device.closing, null);
+    await rig.putGateway({ ...at(taken), former: [told], revision: 2 });
+    assert.equal((await device.take('redirect')).to, ['gw1']);
     assert.is((await device.closed()).code, CLOSE.draining);
   });
 });
 
-const at = (port: number) => ({ port, address: `ws://127.0.0.1:${port}` });
-
-/** What somebody who comes by this port hears first. */
-async function welcomeAt(port: number) {
+/** What a device that comes by this port gets in place of a session, if it gets none. */
+async function comesBy(port: number, identity: Identity) {
   const device = new RawDevice(`ws://127.0.0.1:${port}/`);
-  await waitFor(() => device.received.length > 0 || device.closing, { what: `a word on port ${port}` });
-  return device;
+  await prove(device, identity, { gateways: [1, 1] });
+  await waitFor(() => device.heard.some((t) => t === 'welcome' || t === 'redirect'), {
+    what: `an answer on port ${port}`,
+  });
+  if (device.heard.includes('welcome')) return null;
+  const list = listIn(await device.take('order'));
+  const { to } = await device.take('redirect');
+  return { list: list?.gateways, to, code: (await device.closed()).code, heard: device.heard };
 }
 
-test('H-10: a former port stays open and redirects until the directory forgets it', async () => {
+test('H-10: a former port stays open, and sends on, until the directory forgets it', async () => {
   const [first, second] = [await freePort(), await freePort()];
   await withRig({ settings: at(first) }, async (rig) => {
     const identity = await rig.enrol();
+    await rig.putLists({ [ROOT]: [{ name: 'gw1', url: at(first).address }] }, 1);
     await rig.putGateway({ ...at(second), told: at(first), revision: 2 });
     await waitFor(() => rig.worker.port === second);
-    // From the first moment on, before the directory knows.
-    await waitFor(async () => {
-      const device = await welcomeAt(first);
-      if (device.received[0]?.t !== 'redirect') return false;
-      assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: at(second).address }]);
-      assert.is((await device.closed()).code, CLOSE.redirected);
-      return true;
-    });
+    assert.is(await comesBy(first, identity), null, 'who has no other address is served at the old one');
+    const gateways = [{ name: 'gw1', url: at(second).address }];
+    await rig.putLists({ [ROOT]: gateways }, 2);
     await rig.putGateway({ ...at(second), former: [at(first)], revision: 2 });
+    const answer = await waitFor(() => comesBy(first, identity));
+    assert.equal(answer, {
+      list: gateways,
+      to: ['gw1'],
+      code: CLOSE.redirected,
+      heard: ['challenge', 'order', 'redirect'],
+    });
     const { device } = await connectDevice(at(second).address, identity);
-    assert.is((await welcomeAt(first)).received[0]?.t, 'redirect');
+    assert.ok(await comesBy(first, await rig.enrol()));
     device.send({ t: 'beat' });
     await device.take('beat');
     await rig.putGateway({ ...at(second), revision: 2 });
-    await waitFor(async () => (await welcomeAt(first)).received.length === 0, {
-      what: 'the port to be free',
-    });
+    await waitFor(
+      async () => {
+        const late = new RawDevice(`ws://127.0.0.1:${first}/`);
+        await waitFor(() => late.closing !== null || late.received.length > 0);
+        return late.heard.length === 0;
+      },
+      { what: 'the port to be free' },
+    );
   });
 });
 
@@ -206,7 +211,9 @@ test('H-10: after a restart a gateway listens on those of its former ports that 
   await once(stranger, 'listening');
   const former = [at(taken), at(first)];
   await withRig({ settings: { ...at(second), former } }, async (rig) => {
-    await waitFor(async () => (await welcomeAt(first)).received[0]?.t === 'redirect');
+    await rig.putLists({ [ROOT]: [{ name: 'gw1', url: at(second).address }] }, 2);
+    const identity = await rig.enrol();
+    await waitFor(() => comesBy(first, identity));
     assert.is((await rig.load()).problem, undefined);
     await connectDevice(at(second).address, await rig.enrol());
   }).finally(() => stranger.close());
@@ -220,11 +227,12 @@ test('a gateway whose port is taken at the start serves at its previous address'
     assert.is(rig.worker.port, first);
     const device = new RawDevice(rig.url);
     await prove(device, await rig.enrol());
-    assert.equal((await device.take('welcome')).gateways, [{ name: 'gw1', url: at(first).address }]);
+    await device.take('welcome');
     await waitFor(async () => (await rig.load()).problem?.includes(`port ${taken} is in use`));
     stranger.close();
     await waitFor(() => rig.worker.port === taken, { what: 'the port to be taken once it is free' });
-    assert.equal((await device.take('redirect')).to, [{ name: 'gw1', url: at(taken).address }]);
+    await rig.putGateway({ ...at(taken), former: [at(first)], revision: 2 });
+    assert.equal((await device.take('redirect')).to, ['gw1']);
   }).finally(() => stranger.close());
 });
 
@@ -248,12 +256,9 @@ test('an address that does not resolve is reported, and devices are told the one
     await waitFor(async () => (await rig.load()).revision === 1);
     await rig.putGateway({ address: 'ws://gateway.invalid:13295', revision: 2 });
     await waitFor(async () => (await rig.load()).problem?.includes('gateway.invalid does not resolve'));
-    const device = new RawDevice(rig.url);
-    await prove(device, await rig.enrol());
-    assert.equal((await device.take('welcome')).gateways, [{ name: 'gw1', url: 'ws://127.0.0.1:13295' }]);
+    await connectDevice(rig.url, await rig.enrol());
     assert.is((await rig.load()).revision, 1);
     await rig.putGateway({ address: 'ws://localhost:13295', revision: 3 });
-    assert.equal((await device.take('update')).gateways, [{ name: 'gw1', url: 'ws://localhost:13295' }]);
     await waitFor(async () => (await rig.load()).revision === 3);
     assert.is((await rig.load()).problem, undefined);
   }));
@@ -274,10 +279,10 @@ test('C-5: a drained gateway redirects its devices at the given rate, and newcom
     const refused = new RawDevice(rig.url);
     await refused.closed();
     assert.is(refused.refused?.status, 503);
-    assert.is(refused.refused?.gateways, 'gw2 ws://gw2.example.net');
+    assert.is(refused.refused?.gateways, 'gw2');
     assert.ok(Number(refused.refused?.retryAfter) >= 1);
     for (const device of devices) {
-      assert.equal((await device.take('redirect')).to, [{ name: 'gw2', url: 'ws://gw2.example.net' }]);
+      assert.equal((await device.take('redirect')).to, ['gw2']);
       assert.is((await device.closed()).code, CLOSE.draining);
     }
     await waitFor(async () => (await rig.load()).leaving?.left === 0);
@@ -348,7 +353,7 @@ test('C-5: a full gateway refuses, says where else to go, and admits again below
       const refused = new RawDevice(rig.url);
       await refused.closed();
       assert.is(refused.refused?.status, 503);
-      return refused.refused?.gateways === 'gw2 ws://gw2.example.net';
+      return refused.refused?.gateways === 'gw2';
     });
     await devices[0]?.device.close();
     await waitFor(async () => (await rig.metric('connections')) === 9);

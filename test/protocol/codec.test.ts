@@ -38,6 +38,37 @@ function nested(depth: number): unknown {
   return value;
 }
 
+test('G-18: a list has up to 128 gateways and 32,768 bytes, none of them twice', () => {
+  const list = (count: number, urlLength = 20): OrderBody => ({
+    kind: 'gateways',
+    target: { group: 'berlin' },
+    epoch: 1,
+    revision: 1,
+    gateways: Array.from({ length: count }, (_, n) => ({ name: `gw${n}`, url: 'w'.repeat(urlLength) })),
+    issuedAt: 1,
+  });
+  for (const good of [list(1), list(LIMITS.listedGateways), list(60, LIMITS.urlLength)]) {
+    assert.equal(decodeOrderBody(encodeOrderBody(good)), good);
+  }
+  breaks('F-6', () => encodeOrderBody(list(LIMITS.listedGateways + 1)));
+  breaks('F-6', () => encodeOrderBody(list(1, LIMITS.urlLength + 1)));
+  breaks('G-18', () => encodeOrderBody(list(64, LIMITS.urlLength)));
+  breaks('G-18', () => encodeOrderBody(list(0)));
+});
+
+test('G-1, G-3: messages name gateways, and never say where they are', () => {
+  const address = { name: 'gw1', url: 'ws://127.0.0.1:1' };
+  const redirect = { t: 'redirect', reason: 'drain', withinMs: 0 };
+  const welcome = { t: 'welcome', session: 1, time: 1, heartbeatMs: 60_000 };
+  for (const entry of [address, address.url, 'gw 1', '']) {
+    breaks('F-6', () => decodeGatewayMessage(encodeValue({ t: 'update', gateways: [entry] })));
+    breaks('F-6', () => decodeGatewayMessage(encodeValue({ ...redirect, to: [entry] })));
+    breaks('F-6', () => decodeGatewayMessage(encodeValue({ ...welcome, gateways: [entry] })));
+  }
+  const many = Array.from({ length: LIMITS.gateways + 1 }, (_, n) => `gw${n}`);
+  breaks('F-6', () => decodeGatewayMessage(encodeValue({ t: 'update', gateways: many })));
+});
+
 test('F-6: a name that is longer than its limit breaks the rule, and so does one that is no text', () => {
   const prove = {
     t: 'prove',
@@ -47,6 +78,7 @@ test('F-6: a name that is longer than its limit breaks the rule, and so does one
     caps: [],
     membership: [0, 0],
     keys: [0, 0],
+    gateways: [0, 0],
   };
   for (const name of ['x'.repeat(LIMITS.nameLength + 1), 7]) {
     breaks('F-6', () => decodeDeviceMessage(encodeValue({ ...prove, name })));

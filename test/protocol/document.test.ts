@@ -58,7 +58,9 @@ test('the table of limits has the limits of the code', () => {
     `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,
     `| \`software\` | ${LIMITS.softwareLength} characters |`,
     `| \`name\` | ${LIMITS.nameLength} characters |`,
-    `| gateways in a list; a url | ${LIMITS.gateways}; ${LIMITS.urlLength} characters |`,
+    `| gateways that a message names | ${LIMITS.gateways} |`,
+    `| signed list of gateways; gateways in it; a url | ${LIMITS.gatewaysBytes} bytes; ` +
+      `${LIMITS.listedGateways}; ${LIMITS.urlLength} characters |`,
     `| groups of a device | ${LIMITS.groups} |`,
     `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ` +
       `${LIMITS.signatureBytes} bytes |`,

@@ -18,7 +18,8 @@ interface Vectors {
     name: string;
     key: 'device' | 'server';
     inputs: Partial<Record<'nonce' | 'gateway' | 'device' | 'challenge' | 'body', string>> & {
-      gateways?: { name: string; url: string }[];
+      gateways?: string[];
+      list?: string;
     };
     signedBytes: string;
     sig: string;

@@ -180,14 +180,13 @@ test('H-4, K-6, S-9, G-16: what is signed beside orders is spelled out byte by b
       locate.inputs.nonce +
       ascii(`${locate.inputs.challenge}\0${locate.inputs.device}`),
   );
-  const { nonce = '', device = '' } = located.inputs;
-  const listed = located.inputs.gateways ?? [];
-  const pairs = listed.map(({ name, url }) => `${name}\0${url}\0`);
+  const { nonce = '', device = '', gateways = [], list = '' } = located.inputs;
+  const names = gateways.map((name) => `${name}\0`);
   assert.is(
     located.signedBytes,
-    ascii('pushpoint.v1 located\0') + nonce + ascii(`${device}\0${pairs.join('')}`),
+    ascii('pushpoint.v1 located\0') + nonce + ascii(`${device}\0${names.join('')}\0`) + list,
   );
-  assert.is(toHex(locatedBytes(fromHex(nonce), device, listed)), located.signedBytes);
+  assert.is(toHex(locatedBytes(fromHex(nonce), device, gateways, fromHex(list))), located.signedBytes);
   for (const { name, key, signedBytes, sig, sigBase64url } of vectors.signatures) {
     const { seed, publicKey: raw } = vectors.keys[key];
     assert.is(sign(null, fromHex(signedBytes), privateKey(seed)).toString('hex'), sig, name);

@@ -114,7 +114,8 @@ class Device:
             raise ConnectionError("H-5: another installation")
         to_sign = signed("prove", message["nonce"], message["gateway"].encode(), b"\0", self.id.encode())
         private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.kept["privateKey"]))
-        editions = {"membership": self.kept["membership"], "keys": self.kept["keys"]}
+        kept = self.kept
+        editions = {"membership": kept["membership"], "keys": kept["keys"], "gateways": kept["list"]}
         caps = ["sync", "task.start"]
         about = {"device": self.id, "software": "python 1", "caps": caps, **editions}
         self.say("prove", sig=private.sign(to_sign), **about)

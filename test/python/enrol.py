@@ -209,16 +209,33 @@ def enrol(server, token_text, name):
         or order["target"] != {"device": enrolled["deviceId"]}
     ):
         raise ValueError("membership")
+    gateways, held = listed_gateways(enrolled, order["groups"][-1], keys)
     sealed = enrolled["secret"]
     secret = hpke_open(one_time, sealed["enc"], signed("secret", request), sealed["ct"])
-    kept = {name: enrolled[name] for name in ("deviceId", "installation", "generation", "gateways")}
+    kept = {name: enrolled[name] for name in ("deviceId", "installation", "generation")}
     kept |= {"groups": order["groups"], "membership": edition(order), "keys": edition(document)}
     kept |= {"secret": secret.hex(), "privateKey": device.private_bytes_raw().hex()}
-    return kept | {"signingKeys": [key.hex() for key in keys]}
+    return kept | {"gateways": gateways, "list": held, "signingKeys": [key.hex() for key in keys]}
 
 
 def edition(signed_map):
     return [signed_map["epoch"], signed_map["revision"]]
+
+
+def listed_gateways(enrolled, group, keys):
+    """E-4, G-1, G-18: the gateways of the signed list, the best first, and its edition."""
+    signed_list = enrolled.get("list")
+    if signed_list is None:
+        return [], [0, 0]
+    body = signed_list["body"]
+    if not any(verify(key, signed("order", body), signed_list["sig"]) for key in keys):
+        raise ValueError("signature of the list")
+    order = unpack(body)
+    if order["kind"] != "gateways" or order["target"] != {"group": group}:
+        raise ValueError("list")
+    names = enrolled["gateways"]
+    place = lambda gateway: names.index(gateway["name"]) if gateway["name"] in names else len(names)
+    return sorted(order["gateways"], key=place), edition(order)
 
 
 def post(url, body):

@@ -9,6 +9,7 @@ import { DIRECTORY } from './attacks/directory.ts';
 import { ENROLMENTS } from './attacks/enrolments.ts';
 import { EPOCHS } from './attacks/epochs.ts';
 import { JOINS } from './attacks/joins.ts';
+import { LISTS } from './attacks/lists.ts';
 import { LOCATED } from './attacks/located.ts';
 import { MEMBERSHIPS } from './attacks/memberships.ts';
 import { ORDERS } from './attacks/orders.ts';
@@ -29,6 +30,7 @@ export const ATTACKS: readonly Attack[] = [
   ...PASSES,
   ...ADMISSIONS,
   ...LOCATED,
+  ...LISTS,
   ...TUNNELS,
   ...ENROLMENTS,
   ...SERVER_KEYS,

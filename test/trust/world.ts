@@ -8,7 +8,13 @@ import type { OrderSigner } from '../../admin-api/order-signer.ts';
 import type { Delivery, Receipt, TunnelGrant, WorkerIdentity } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
 import { keysWith } from '../../bus/redis/keys.ts';
-import type { CommandOrder, GatewayAddress, SignedPass } from '../../protocol/index.ts';
+import {
+  type CommandOrder,
+  decodeOrderBody,
+  type GatewayAddress,
+  type GatewaysOrder,
+  type SignedPass,
+} from '../../protocol/index.ts';
 import type { TestDevice, TestDeviceOptions } from '../e2e/fleet.ts';
 import { Lab } from '../e2e/lab.ts';
 import { Wire } from '../e2e/wire.ts';
@@ -197,6 +203,14 @@ export class World {
     const target = { device: victim.id };
     const signer = await this.signer();
     return signer.frame({ kind: 'command', id, type: 'sync', args: null, target, ...times, ...more });
+  }
+
+  /** The list of gateways that a device holds. */
+  async listOf({ device }: Victim): Promise<GatewaysOrder> {
+    const { state } = await device.store.load();
+    const order = state.list && decodeOrderBody(state.list.body);
+    if (order?.kind !== 'gateways') throw new Error(`${device.name} holds no list of gateways`);
+    return order;
   }
 
   /** A metric of the administration server, its lines with `label` added up. */

@@ -82,10 +82,6 @@ export const EnrolRequest = Type.Object(
   { title: 'EnrolRequest' },
 );
 
-const Addresses = Type.Array(Type.Object({ name: Type.String(), url: Type.String() }, closed), {
-  description: 'Gateways it may use, the best first.',
-});
-
 /** Unknown members are ignored, as in `EnrolRequest`. */
 export const LocateRequestSchema = Type.Object(
   {
@@ -123,12 +119,23 @@ export const KeyRotationRequest = Type.Object(
   { title: 'KeyRotationRequest' },
 );
 
+function SignedOrderSchema(description: string) {
+  return Type.Object(
+    { body: Base64Url('Signed body'), sig: Base64Url('Signature') },
+    { ...closed, description },
+  );
+}
+
 export const LocatedSchema = Type.Object(
   {
     challenge: Type.Optional(Base64Url('Text to sign, if the request had no proof')),
     keys: Type.Optional(KeyDocumentsSchema),
-    gateways: Type.Optional(Addresses),
-    sig: Type.Optional(Base64Url("The list's signature by the administration server's key")),
+    membership: Type.Optional(SignedOrderSchema('Its signed membership (PROTOCOL.md, S-7).')),
+    list: Type.Optional(
+      SignedOrderSchema('The gateways it may use (PROTOCOL.md, G-18); absent while there are none.'),
+    ),
+    gateways: Type.Optional(Type.Array(Type.String(), { description: 'Their names, the best first.' })),
+    sig: Type.Optional(Base64Url("The answer's signature by the administration server's key")),
   },
   { $id: 'Located', ...closed, description: 'A challenge, or where the device may go (PROTOCOL.md, G-16).' },
 );

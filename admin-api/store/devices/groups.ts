@@ -11,7 +11,7 @@ import type { Groups } from '../store.ts';
 import { staleKeys } from './group-keys.ts';
 
 /** A membership lists at most this many groups. */
-const DEPTH_MAX = LIMITS.gateways;
+const DEPTH_MAX = LIMITS.groups;
 
 export class SqlGroups implements Groups {
   readonly #scope: Scope;
@@ -53,6 +53,18 @@ export class SqlGroups implements Groups {
       const items = rows.map((row) => ({ ...toGroup(row), devices: row.devices }));
       return toPage(items, limit, (last) => [last.id]);
     });
+  }
+
+  scan(after: string, limit: number): Promise<Pick<Group, 'id' | 'path'>[]> {
+    return this.#scope.once((db) =>
+      db
+        .selectFrom('groups')
+        .select(['id', 'path'])
+        .where('id', '>', after)
+        .orderBy('id')
+        .limit(limit)
+        .execute(),
+    );
   }
 
   create({

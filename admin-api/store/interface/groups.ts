@@ -7,6 +7,8 @@ export interface Groups {
   /** Reads and locks it: nobody else changes it until the transaction ends. */
   getForChange(id: string): Promise<Group | null>;
   list(page: PageRequest & { parent?: string; text?: string }): Promise<Page<Group & { devices: number }>>;
+  /** Those with an id above `after`, in order, at most `limit`. */
+  scan(after: string, limit: number): Promise<Pick<Group, 'id' | 'path'>[]>;
   /** Names are unique among siblings: a taken name is a conflict, here and below. */
   create(group: { id: string; parentId: string; name: string; createdAt: number }): Promise<Group>;
   rename(id: string, name: string): Promise<void>;

@@ -15,6 +15,8 @@ import {
 export interface Script {
   /** Where the challenge differs from what the gateway is. */
   challenge?: Partial<Pick<Challenge, 'gateway' | 'installation'>>;
+  /** Refuses every connection, and names these gateways (C-5): the value of the header. */
+  refuse?: string;
   /** Url of an honest gateway: its nonce is passed on in the challenge, and the proof to it. */
   relay?: string;
   /** Ends every connection at this point. */
@@ -71,7 +73,16 @@ export class StolenAddress {
     const server = createServer((_request, response) => {
       response.writeHead(204, { 'pushpoint-gateway': this.#identity.name }).end();
     });
-    const sockets = new WebSocketServer({ server, handleProtocols: () => SUBPROTOCOL });
+    const sockets = new WebSocketServer({
+      server,
+      handleProtocols: () => SUBPROTOCOL,
+      verifyClient: (_info, answer) => {
+        const { refuse } = this.#script;
+        if (refuse === undefined) return answer(true);
+        this.#heard.closed++;
+        answer(false, 503, '', { 'retry-after': '600', 'pushpoint-gateways': refuse });
+      },
+    });
     sockets.on('connection', (socket, request) => this.#connected(socket, request));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

@@ -104,13 +104,17 @@ export const ADMISSIONS: readonly Attack[] = [
       const victim = await world.victim();
       const prove = victim.wire.said.find(({ t }) => t === 'prove') as Prove;
       const { privateKey } = generateKeyPairSync('ed25519');
-      const { device, software, caps, membership, keys } = prove;
+      const { device, software, caps, membership, keys, gateways } = prove;
       const signer = (nonce: Uint8Array) =>
         new Uint8Array(sign(null, proofBytes(nonce, 'gw1', device), privateKey));
       let admitted = false;
       return {
         attack: async () => {
-          admitted = await knocks(world, { t: 'prove', device, software, caps, membership, keys }, signer);
+          admitted = await knocks(
+            world,
+            { t: 'prove', device, software, caps, membership, keys, gateways },
+            signer,
+          );
         },
         control: () => world.reaches(world.bystander),
         judge: async () => (admitted ? 'gw1 admitted who has another key' : null),

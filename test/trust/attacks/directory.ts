@@ -25,9 +25,9 @@ function admits(
   { privateKey }: Pick<KeyPair, 'privateKey'>,
   stays = false,
 ): Promise<boolean> {
-  const { software, caps, membership, keys } = wire.said.find(({ t }) => t === 'prove') as Prove;
+  const { sig: _, ...prove } = wire.said.find(({ t }) => t === 'prove') as Prove;
   const signer = (nonce: Uint8Array) => new Uint8Array(sign(null, proofBytes(nonce, 'gw1', id), privateKey));
-  return knocks(world, { t: 'prove', device: id, software, caps, membership, keys }, signer, stays);
+  return knocks(world, { ...prove, device: id }, signer, stays);
 }
 
 async function keyOf({ device }: Victim): Promise<Pick<KeyPair, 'privateKey'>> {

@@ -1,5 +1,6 @@
 /** Answers to devices that ask where to go, from somebody on the way. */
 import { randomBytes } from 'node:crypto';
+import { encodeOrderBody } from '../../../protocol/index.ts';
 import type { TestDevice } from '../../e2e/fleet.ts';
 import { waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
@@ -11,7 +12,7 @@ import type { World } from '../world.ts';
 async function lost(world: World): Promise<Victim> {
   const server = await world.onTheWay();
   const [device] = (await world.lab.enrolled(1, { probing: false })) as [TestDevice];
-  const { state } = await device.store.load();
+  const { list: _, ...state } = (await device.store.load()).state;
   const identity = state.identity && { ...state.identity, server };
   await device.store.saveState({ ...state, ...(identity && { identity }), gateways: [], older: [] });
   return new Victim(device);
@@ -54,9 +55,14 @@ function deceived(
 export const LOCATED: readonly Attack[] = [
   deceived(
     { name: 'forged-location', title: 'who sits on the way answers a lost device with a list of its own' },
-    async ({ addresses }) => {
-      const sig = randomBytes(64).toString('base64url');
-      return { is: 'false', answer: { gateways: [{ ...addresses.gw2, name: 'gw1' }], sig } };
+    async (world) => {
+      const its = await world.listOf(world.bystander);
+      const list = { ...its, gateways: [{ ...world.addresses.gw2, name: 'gw1' }] };
+      const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64url');
+      const body = text(encodeOrderBody(list));
+      const order = { body, sig: text(randomBytes(64)) };
+      const answer = { list: order, membership: order, gateways: ['gw1'], sig: order.sig };
+      return { is: 'false', answer: { ...answer, keys: [] } };
     },
   ),
   deceived(
@@ -71,7 +77,8 @@ export const LOCATED: readonly Attack[] = [
       await device.start();
       await waitFor(() => device.connected, { what: 'the first answer' });
       await device.stop();
-      await device.store.saveState({ ...state, gateways: [], older: [] });
+      const { list: _, ...lost } = state;
+      await device.store.saveState({ ...lost, gateways: [], older: [] });
       return { is: 'repeat' };
     },
   ),

@@ -68,9 +68,61 @@ export const DEVICE: readonly TrustMutation[] = [
     name: 'old-memberships',
     title: 'a device takes memberships that are older than its own',
     patches: [
-      { file: ORDERS, find: 'if (!isNewer(editionOf(body), this.edition)) {', replace: 'if (false) {' },
+      {
+        file: ORDERS,
+        find: 'isList ? this.listEdition : this.edition;',
+        replace: 'isList ? this.listEdition : NO_EDITION;',
+      },
     ],
     proof: 'replayed-block-by-gateway',
+  },
+  {
+    name: 'lists-unverified',
+    title: 'a device takes lists of gateways whoever signed them',
+    patches: [
+      {
+        file: ORDERS,
+        find: 'if (!(await this.#parts.trusted.verify(',
+        replace:
+          "if (decodeOrderBody(order.body)?.kind !== 'gateways' && !(await this.#parts.trusted.verify(",
+      },
+    ],
+    proof: 'forged-list-by-gateway',
+  },
+  {
+    name: 'old-lists',
+    title: 'a device takes lists of gateways that are older than its own',
+    patches: [
+      {
+        file: ORDERS,
+        find: 'isList ? this.listEdition : this.edition;',
+        replace: 'isList ? NO_EDITION : this.edition;',
+      },
+    ],
+    proof: 'replayed-list-by-gateway',
+  },
+  {
+    name: 'lists-of-any-group',
+    title: 'a device takes lists of gateways for other groups than its own',
+    patches: [{ file: ORDERS, find: 'return target.group === this.#group;', replace: 'return true;' }],
+    proof: 'list-of-another-group-by-gateway',
+  },
+  {
+    name: 'addresses-in-redirects',
+    title: 'a device goes to the addresses that a gateway says',
+    patches: [
+      {
+        file: 'protocol/codec.js',
+        find: '(name) => id({ [key]: name }, key));',
+        replace: '(name) => name);',
+      },
+      {
+        file: 'device/gateways/choice.js',
+        find: 'return names.flatMap((name) => ',
+        replace: 'return names.flatMap((name) => name.url ? [name] : ',
+      },
+    ],
+    proof: 'redirect-to-a-foreign-address',
   },
   {
     name: 'epochs-not-compared',
@@ -120,8 +172,10 @@ export const DEVICE: readonly TrustMutation[] = [
     patches: [
       {
         file: 'protocol/signing.js',
-        find: 'export function locatedBytes(nonce, device, gateways) {\n',
-        replace: 'export function locatedBytes(nonce, device, gateways) {\n    nonce = new Uint8Array(0);\n',
+        find: 'export function locatedBytes(nonce, device, gateways, list = new Uint8Array()) {\n',
+        replace:
+          'export function locatedBytes(nonce, device, gateways, list = new Uint8Array()) {\n' +
+          '    nonce = new Uint8Array(0);\n',
       },
     ],
     proof: 'replayed-location',

@@ -54,8 +54,8 @@ export const GATEWAYS: readonly TrustMutation[] = [
     patches: [
       {
         file: 'device/gateways/vouching.js',
-        find: 'if (others.length > 0 && now',
-        replace: 'if (others.length < 0 && now',
+        find: 'if (others.length > 0)',
+        replace: 'if (others.length < 0)',
       },
     ],
     proof: 'forged-pass',
