@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { customAlphabet, nanoid } from 'nanoid';
 
 /** Contains no letters that look like digits; an identifier begins with a letter (PROTOCOL.md F-6). */
@@ -15,8 +15,8 @@ export function newApiToken(): string {
 }
 
 /** The stored form of a secret. Secrets are long and random, so nobody can search through SHA-256. */
-export function hashSecret(secret: string): Uint8Array {
-  return createHash('sha256').update(secret).digest();
+export function hashSecret(secret: string): Buffer {
+  return hash('sha256', secret, 'buffer');
 }
 
 /**

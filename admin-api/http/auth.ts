@@ -64,38 +64,42 @@ export class Authenticator {
     this.#cacheMs = parts.cacheMs;
   }
 
-  /** Throws `Problem` if there is no usable token. */
-  async authenticate(authorization: string | undefined): Promise<Caller> {
+  /**
+   * Returns a promise only if it has to ask the store: nearly every request is then done with in one turn.
+   * Throws `Problem` if there is no usable token.
+   */
+  authenticate(authorization: string | undefined): Caller | Promise<Caller> {
     if (authorization === undefined) {
       throw new Problem('unauthorized', 'Send an API token: Authorization: Bearer ppt_...');
     }
     const token = TOKEN.exec(authorization)?.[1];
     if (token === undefined) throw invalid();
     const hash = hashSecret(token);
-    const key = Buffer.from(hash).toString('base64');
+    const key = hash.toString('latin1');
     const now = this.#now();
-    let known = this.#known.get(key);
-    if (!known || known.until <= now) {
-      this.#known.delete(key);
-      known = await this.#lookUp(hash, now);
-      if (this.#known.size >= CACHE_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
-      this.#known.set(key, known);
-    }
-    if (known.expiresAt <= now) throw invalid();
-    this.#touch(known.caller.tokenId, now);
-    return known.caller;
+    const known = this.#known.get(key);
+    return known && known.until > now ? this.#admitted(known, now) : this.#lookUp(hash, key, now);
   }
 
-  async #lookUp(hash: Uint8Array, now: number): Promise<Known> {
+  #admitted({ caller, expiresAt }: Known, now: number): Caller {
+    if (expiresAt <= now) throw invalid();
+    this.#touch(caller.tokenId, now);
+    return caller;
+  }
+
+  async #lookUp(hash: Uint8Array, key: string, now: number): Promise<Caller> {
+    this.#known.delete(key);
     const token = await this.#tokens.byHash(hash);
-    if (!token || token.revokedAt !== null || (token.expiresAt !== null && token.expiresAt <= now)) {
-      throw invalid();
-    }
-    return {
+    if (!token || token.revokedAt !== null) throw invalid();
+    const known = {
       caller: { tokenId: token.id, role: token.role },
       until: now + this.#cacheMs,
       expiresAt: token.expiresAt ?? Number.POSITIVE_INFINITY,
     };
+    const caller = this.#admitted(known, now);
+    if (this.#known.size >= CACHE_ENTRIES) this.#known.delete(this.#known.keys().next().value as string);
+    this.#known.set(key, known);
+    return caller;
   }
 
   #touch(id: string, now: number): void {
@@ -116,24 +120,36 @@ export function useAuth(app: FastifyInstance, authenticator: Authenticator, watc
   app.addHook('onRoute', ({ url, config }) => {
     if (url.startsWith('/v1') && config?.access === undefined) throw new Error(`${url}: who may call it?`);
   });
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'open';
-    if (access === 'open') return;
-    const caller = await watch.guard('read', () => authenticator.authenticate(request.headers.authorization));
-    if (ROLES.indexOf(caller.role) < ROLES.indexOf(access)) {
-      const why = `This needs a token with the role ${access}; yours is ${caller.role}.`;
-      const refusal = new Problem('forbidden', why);
-      if (!request.routeOptions.config.refused) throw refusal;
-      request.refusal = refusal;
+    if (access === 'open') return done();
+    const admit = (caller: Caller) => done(admission(request, access, caller));
+    try {
+      watch.assertAvailable('read');
+      const caller = authenticator.authenticate(request.headers.authorization);
+      if (!(caller instanceof Promise)) return admit(caller);
+      watch.guard('read', async () => caller).then(admit, done);
+    } catch (error) {
+      done(error as Error);
     }
-    request.caller = caller;
   });
-  app.addHook('preValidation', async (request) => {
+  app.addHook('preValidation', (request, _reply, done) => {
     const { refusal, caller } = request;
-    if (!refusal || !caller) return;
-    await request.routeOptions.config.refused?.(caller, request);
-    throw refusal;
+    if (!refusal || !caller) return done();
+    const record = request.routeOptions.config.refused?.(caller, request);
+    Promise.resolve(record).then(() => done(refusal), done);
   });
+}
+
+/** Sets the request's caller; returns the refusal, unless the route records it first. */
+function admission(request: FastifyRequest, access: Role, caller: Caller): Problem | undefined {
+  request.caller = caller;
+  if (ROLES.indexOf(caller.role) >= ROLES.indexOf(access)) return undefined;
+  const why = `This needs a token with the role ${access}; yours is ${caller.role}.`;
+  const refusal = new Problem('forbidden', why);
+  if (!request.routeOptions.config.refused) return refusal;
+  request.refusal = refusal;
+  return undefined;
 }
 
 /** The id of the API token of a request on a route that is not open. */

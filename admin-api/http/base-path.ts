@@ -15,10 +15,12 @@ export function withoutBasePath(basePath: string): (request: { url?: string | un
 /** Puts the path in front of every `Location`, and redirects `/` to the documentation. */
 export function useBasePath(app: FastifyInstance, basePath: string): void {
   app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs/', 302));
-  app.addHook('onSend', async (_request, reply) => {
+  if (basePath === '') return;
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     const location = reply.getHeader('location');
     if (typeof location === 'string' && location.startsWith('/')) {
       reply.header('location', `${basePath}${location}`);
     }
+    done();
   });
 }

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { AddressList, originOfText } from '../../bus/addresses.ts';
 import {
   type CutReason,
@@ -51,13 +51,20 @@ export function limitUnauthenticated(
       if (known.get(key) === unauthenticated) known.delete(key);
     });
   });
-  app.addHook('onRequest', async (request: FastifyRequest) => {
-    const unauthenticated = request.caller && known.get(otherEnd(request.raw.socket));
-    if (unauthenticated) unauthenticatedSockets.leave(unauthenticated);
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.caller && known.size > 0) {
+      const key = otherEnd(request.raw.socket);
+      const unauthenticated = known.get(key);
+      if (unauthenticated) {
+        unauthenticatedSockets.leave(unauthenticated);
+        known.delete(key);
+      }
+    }
+    done();
   });
-  app.addHook('onSend', async (request, reply) => {
-    const unauthenticated = known.get(otherEnd(request.raw.socket));
-    if (unauthenticated && !unauthenticated.left) reply.header('connection', 'close');
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (known.size > 0 && known.has(otherEnd(request.raw.socket))) reply.header('connection', 'close');
+    done();
   });
   const timer = setInterval(() => unauthenticatedSockets.sweep(), SWEEP_MS);
   timer.unref();

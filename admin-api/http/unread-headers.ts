@@ -1,7 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { Problem } from '../problems.ts';
 
-const NAMES = { 'idempotency-key': 'Idempotency-Key', 'if-match': 'If-Match' } as const;
+const NAMES = [
+  ['idempotency-key', 'Idempotency-Key'],
+  ['if-match', 'If-Match'],
+] as const;
 
 /**
  * Refuses `Idempotency-Key` and `If-Match` on operations that change something and do not read them: a caller
@@ -9,12 +12,13 @@ const NAMES = { 'idempotency-key': 'Idempotency-Key', 'if-match': 'If-Match' } a
  * read one declare it in the schema of their headers.
  */
 export function refuseUnreadHeaders(app: FastifyInstance): void {
-  app.addHook('preValidation', async ({ headers, method, routeOptions }) => {
-    if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return;
+  app.addHook('preValidation', ({ headers, method, routeOptions }, _reply, done) => {
+    if (method === 'GET' || method === 'HEAD' || routeOptions.url === undefined) return done();
     const read = routeOptions.schema?.headers as { properties?: Record<string, unknown> } | undefined;
-    for (const [name, title] of Object.entries(NAMES)) {
+    for (const [name, title] of NAMES) {
       if (headers[name] === undefined || read?.properties?.[name] !== undefined) continue;
-      throw new Problem('bad-request', `${title} is not read here: leave it out.`);
+      return done(new Problem('bad-request', `${title} is not read here: leave it out.`));
     }
+    done();
   });
 }

@@ -38,11 +38,14 @@ events. A comment arrives every 10 s.`,
         after: lastSeen === undefined ? after : Number(lastSeen),
         since: since === undefined ? undefined : Date.parse(since),
         filter: { type, command },
-        mayRead: () =>
-          authenticator.authenticate(authorization).then(
-            () => true,
-            (error) => toProblem(error).code !== 'unauthorized',
-          ),
+        mayRead: async () => {
+          try {
+            await authenticator.authenticate(authorization);
+            return true;
+          } catch (error) {
+            return toProblem(error).code !== 'unauthorized';
+          }
+        },
       });
       reply.hijack();
     },
