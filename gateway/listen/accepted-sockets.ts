@@ -8,6 +8,9 @@
  *   the event loop's turn.
  * - That holds only for requests without a body: otherwise the data handler may run later or never. No route
  *   here takes a body, so such requests must not come here: their sockets are closed.
+ * - With `Content-Length: 0`, the data handler runs in the same event if the request came whole, and never if
+ *   it came in pieces. In pieces, the request is answered if its address has only one socket here; otherwise
+ *   its socket is closed. It is still open then: any socket that closes takes an unclaimed request along.
  * - Between a request's handler and its data handler no socket but its own can close.
  * - An upgrade that waits this long costs 120 µs of system calls: outside the handler its response cannot be
  *   gathered (corking it there can close the new WebSocket: uWebSockets.js then reads the state of a response
@@ -25,6 +28,9 @@ import type {
   UnauthenticatedSocket,
   UnauthenticatedSockets,
 } from '../../bus/unauthenticated-sockets.ts';
+import type { Body } from './http-answers.ts';
+
+type NoBody = Exclude<Body, 'some'>;
 
 /** The sockets of one address. */
 class Place {
@@ -54,6 +60,8 @@ interface Request {
   /** Answers, or upgrades. */
   readonly serve: (unauthenticated: UnauthenticatedSocket | null) => void;
   readonly upgrades: boolean;
+  /** It says that its body is empty, so its socket may never claim it. */
+  readonly empty: boolean;
   socket: AcceptedSocket | null;
   aborted: boolean;
 }
@@ -101,8 +109,8 @@ export class AcceptedSockets {
    * Call it from the handler of a request, after reading everything needed from it: `serve` answers later in
    * this turn, unless the socket is gone by then.
    */
-  answer(res: HttpSocket, serve: () => void): void {
-    this.#ask(res, serve, false);
+  answer(res: HttpSocket, body: NoBody, serve: () => void): void {
+    this.#ask(res, body, serve, false);
   }
 
   /**
@@ -111,6 +119,7 @@ export class AcceptedSockets {
    */
   upgrade(
     res: HttpSocket,
+    body: NoBody,
     { address }: Origin,
     serve: (unauthenticated: UnauthenticatedSocket | null) => void,
   ): void {
@@ -135,7 +144,7 @@ export class AcceptedSockets {
       this.#unauthenticatedSockets.pressed(oldest) &&
       this.#corker(res)
     ) {
-      this.#ask(res, serve, true);
+      this.#ask(res, body, serve, true);
       return;
     }
     // One whose request is not answered yet did not ask for this upgrade.
@@ -145,13 +154,15 @@ export class AcceptedSockets {
 
   #ask(
     res: HttpSocket,
+    body: NoBody,
     serve: (unauthenticated: UnauthenticatedSocket | null) => void,
     upgrades: boolean,
   ): void {
-    if (this.#unclaimed) this.#distrust();
-    const request: Request = { res, serve, upgrades, socket: null, aborted: false };
-    if (this.#known) this.#unclaimed = request;
-    else {
+    if (this.#unclaimed) this.#missed(this.#unclaimed);
+    const request: Request = { res, serve, upgrades, empty: body === 'empty', socket: null, aborted: false };
+    if (this.#known) {
+      if (!request.empty || !this.#claimAlone(request)) this.#unclaimed = request;
+    } else {
       res.onAborted(() => {
         request.aborted = true;
       });
@@ -163,7 +174,7 @@ export class AcceptedSockets {
     const requests = this.#requests;
     this.#requests = [];
     for (const request of requests) {
-      if (request === this.#unclaimed) this.#distrust();
+      if (request === this.#unclaimed) this.#missed(request);
       if (request.socket) request.socket.request = null;
       if (request.aborted) continue;
       try {
@@ -173,6 +184,27 @@ export class AcceptedSockets {
         this.#fault(error);
       }
     }
+  }
+
+  /** For the only socket of its address, if it has only one. */
+  #claimAlone(request: Request): boolean {
+    const place = this.#places.get(originOf(new Uint8Array(request.res.getRemoteAddress())).address);
+    const [only] = place?.sockets ?? [];
+    if (!only || place?.size !== 1) return false;
+    request.socket = only;
+    only.request = request;
+    return true;
+  }
+
+  /** No socket claimed it, and none will. */
+  #missed(request: Request): void {
+    if (!request.empty) {
+      this.#distrust();
+      return;
+    }
+    this.#unclaimed = null;
+    request.aborted = true;
+    request.res.close();
   }
 
   #serveAnswer({ serve, socket }: Request): void {

@@ -14,17 +14,25 @@ export interface HttpAnswer {
 
 interface HttpHeaders {
   getHeader(lowerCaseName: string): string;
+  forEach(each: (lowerCaseName: string) => void): void;
 }
 
+/** `empty`: `Content-Length: 0`, as some health checks and clients say. `some`: a length, or an encoding. */
+export type Body = 'none' | 'empty' | 'some';
+
 /**
- * Closes a socket whose request announces a body. No route takes one, and its sender could not be identified
- * (`accepted-sockets.ts`). This includes length 0: for a request in pieces, uWebSockets.js then calls no data
- * handler.
+ * What a request says of its body. No route takes one, and the sender of one could not be identified
+ * (`accepted-sockets.ts`): the socket is to be closed.
  */
-export function closedForBody(res: HttpAnswer, req: HttpHeaders): boolean {
-  if (req.getHeader('content-length') === '' && req.getHeader('transfer-encoding') === '') return false;
-  res.close();
-  return true;
+export function bodyOf(req: HttpHeaders): Body {
+  const length = req.getHeader('content-length');
+  if (req.getHeader('transfer-encoding') !== '') return 'some';
+  if (length === '') return 'none';
+  let lengths = 0;
+  req.forEach((name) => {
+    if (name === 'content-length') lengths++;
+  });
+  return length === '0' && lengths === 1 ? 'empty' : 'some';
 }
 
 export function answerProbe(res: HttpAnswer, gateway: string): void {

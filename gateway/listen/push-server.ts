@@ -19,7 +19,7 @@ import type { Connection, DeviceSocket } from '../sessions/session.ts';
 import { LEG_BUFFER_BYTES } from '../tunnels/leg.ts';
 import type { SocketLeg } from '../tunnels/reception.ts';
 import { AcceptedSockets } from './accepted-sockets.ts';
-import { answerProbe, closedForBody, offers, refuse, tellToUpgrade } from './http-answers.ts';
+import { answerProbe, bodyOf, offers, refuse, tellToUpgrade } from './http-answers.ts';
 import { PortUnavailable } from './port-probe.ts';
 
 export interface PushServerEvents {
@@ -256,7 +256,9 @@ export class PushServer {
     server.app.get(PROBE_PATH, (res, req) => this.#guard(() => this.#probe(res, req)));
     server.app.any('/*', (res, req) =>
       this.#guard(() => {
-        if (!closedForBody(res, req)) this.#accepted.answer(res, () => tellToUpgrade(res));
+        const body = bodyOf(req);
+        if (body === 'some') res.close();
+        else this.#accepted.answer(res, body, () => tellToUpgrade(res));
       }),
     );
     return server;
@@ -306,22 +308,28 @@ export class PushServer {
     data: Data,
   ): void {
     try {
-      if (closedForBody(res, req)) return;
+      const body = bodyOf(req);
+      if (body === 'some') {
+        res.close();
+        return;
+      }
       const origin = originOf(new Uint8Array(res.getRemoteAddress()));
       const refusal = refusalOf(origin.prefix);
       if (refusal) {
-        this.#accepted.answer(res, () => refuse(res, '503 Service Unavailable', refusal.reason, refusal));
+        this.#accepted.answer(res, body, () =>
+          refuse(res, '503 Service Unavailable', refusal.reason, refusal),
+        );
         return;
       }
       if (!offers(req.getHeader('sec-websocket-protocol'), subprotocol)) {
         this.#events.wrongProtocol();
         const reason = `the WebSocket must offer subprotocol ${subprotocol}`;
-        this.#accepted.answer(res, () => refuse(res, '400 Bad Request', reason));
+        this.#accepted.answer(res, body, () => refuse(res, '400 Bad Request', reason));
         return;
       }
       const key = req.getHeader('sec-websocket-key');
       const extensions = req.getHeader('sec-websocket-extensions');
-      this.#accepted.upgrade(res, origin, (unauthenticated) => {
+      this.#accepted.upgrade(res, body, origin, (unauthenticated) => {
         this.#upgrading = unauthenticated;
         res.upgrade(data, key, subprotocol, extensions, context);
       });
@@ -345,11 +353,15 @@ export class PushServer {
    * near.
    */
   #probe(res: uWS.HttpResponse, req: uWS.HttpRequest): void {
-    if (closedForBody(res, req)) return;
+    const body = bodyOf(req);
+    if (body === 'some') {
+      res.close();
+      return;
+    }
     const { prefix } = originOf(new Uint8Array(res.getRemoteAddress()));
     const refusal = this.#events.refusal(prefix);
     if (!refusal) this.#events.probed();
-    this.#accepted.answer(res, () => {
+    this.#accepted.answer(res, body, () => {
       if (refusal) refuse(res, '503 Service Unavailable', refusal.reason, refusal);
       else answerProbe(res, this.#config.name);
     });

@@ -3,7 +3,7 @@ import { randomBytes as secureBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { SUBPROTOCOL, TUNNEL_PATH, TUNNEL_SUBPROTOCOL } from '../../protocol/index.ts';
 import type { Random } from '../faults/random.ts';
-import { BODIES } from '../gateway/request-bodies.ts';
+import { BODIES, EMPTY } from '../gateway/request-bodies.ts';
 import { randomBytes } from './frames.ts';
 import { type Tally, within } from './tally.ts';
 
@@ -51,7 +51,7 @@ function upgrade(random: Random): string {
     `X-Long: ${'x'.repeat(random.next() < 0.1 ? random.below(20_000) : 1)}`,
   ];
   if (random.next() < 0.2) {
-    const [headers, body] = random.one(BODIES);
+    const [headers, body] = random.one([...BODIES, EMPTY]);
     return `${[...lines, headers].join('\r\n')}\r\n\r\n${body}`;
   }
   return `${lines.join('\r\n')}\r\n\r\n`;

@@ -9,7 +9,6 @@ export const BODIES: readonly (readonly [headers: string, body: string])[] = [
   ['Content-Length: x', ''],
   ['Content-Length: 99999999999999999999', ''],
   ['Content-Length: -1', ''],
-  ['Content-Length: 0', ''],
   ['Content-Length: 5', ''],
   ['Content-Length: 5', 'he'],
   ['Content-Length: 5', 'hello'],
@@ -21,6 +20,9 @@ export const BODIES: readonly (readonly [headers: string, body: string])[] = [
   ['Transfer-Encoding: chunked\r\nContent-Length: 5', 'hello'],
 ];
 
+/** What counts as no body. */
+export const EMPTY: (typeof BODIES)[number] = ['Content-Length: 0', ''];
+
 /** The requests that a gateway knows, without what says that a body follows. */
 export const KINDS = [
   { name: 'a probe', line: 'GET /probe', headers: '' },
@@ -30,8 +32,8 @@ export const KINDS = [
   { name: 'any other request', line: 'GET /', headers: '' },
 ] as const;
 
-export function bodyRequests(kinds: readonly (typeof KINDS)[number][]): string[] {
+export function bodyRequests(kinds: readonly (typeof KINDS)[number][], bodies = BODIES): string[] {
   return kinds.flatMap(({ line, headers: more }) =>
-    BODIES.map(([headers, body]) => `${line} HTTP/1.1\r\nHost: x\r\n${more}${headers}\r\n\r\n${body}`),
+    bodies.map(([headers, body]) => `${line} HTTP/1.1\r\nHost: x\r\n${more}${headers}\r\n\r\n${body}`),
   );
 }

@@ -9,7 +9,7 @@ import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { encodeDeviceMessage, LIMITS } from '../../protocol/index.ts';
 import { enrolByHand, type HandMade } from '../e2e/enrol-by-hand.ts';
 import { connectDevice, makeIdentity, prove, RawDevice } from '../gateway/raw-device.ts';
-import { bodyRequests, KINDS } from '../gateway/request-bodies.ts';
+import { BODIES, bodyRequests, EMPTY, KINDS } from '../gateway/request-bodies.ts';
 import { makeResult } from '../results.ts';
 import { again, ask, keepOpen, leg, tcp, webSocket } from './strangers.ts';
 import type { World } from './world.ts';
@@ -220,7 +220,7 @@ export const ATTACKS: readonly Attack[] = [
     name: 'bodies',
     title: 'requests that say that a body follows, of all kinds and in pieces',
     async play({ gatewayUrl }, signal) {
-      const requests = bodyRequests(KINDS);
+      const requests = bodyRequests(KINDS, [...BODIES, EMPTY]);
       let next = 0;
       const open = () => {
         const text = requests[next++ % requests.length] ?? '';
