@@ -30,6 +30,9 @@ import type {
 } from '../../bus/unauthenticated-sockets.ts';
 import type { Body } from './http-answers.ts';
 
+/** Known at once. Strangers come and go, so that those who stay make up the set. */
+const WEB_SOCKETS_MAX = 16;
+
 type NoBody = Exclude<Body, 'some'>;
 
 /** The sockets of one address. */
@@ -75,8 +78,8 @@ export class AcceptedSockets {
   #requests: Request[] = [];
   /** Sockets that closed before they became WebSockets. */
   #closes = 0;
-  /** Any open WebSocket; the owner of sockets keeps it up to date. */
-  webSocket: Corker | null = null;
+  /** Some open WebSockets: one that closes leaves others to cork. */
+  readonly #webSockets = new Set<Corker>();
   /**
    * uWebSockets.js works as described above. Otherwise none of this is reliable, and this class closes no
    * sockets.
@@ -86,6 +89,16 @@ export class AcceptedSockets {
   constructor(unauthenticatedSockets: UnauthenticatedSockets, fault: (error: unknown) => void) {
     this.#unauthenticatedSockets = unauthenticatedSockets;
     this.#fault = fault;
+  }
+
+  /** A WebSocket opened. */
+  opened(webSocket: Corker): void {
+    if (this.#webSockets.size < WEB_SOCKETS_MAX) this.#webSockets.add(webSocket);
+  }
+
+  /** A WebSocket closed. */
+  closed(webSocket: Corker): void {
+    this.#webSockets.delete(webSocket);
   }
 
   /** From `filter`: 1 for an accepted socket, -1 for one that closed without becoming a WebSocket. */
@@ -236,7 +249,7 @@ export class AcceptedSockets {
   }
 
   #corker(res: HttpSocket): Corker | null {
-    if (this.webSocket) return this.webSocket;
+    for (const webSocket of this.#webSockets) return webSocket;
     let sure = 0;
     for (const { sockets } of this.#places.values()) {
       // Of several sockets, the one that made the request is unknown.

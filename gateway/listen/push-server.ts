@@ -247,7 +247,7 @@ export class PushServer {
       },
       close: (ws, code, message) => {
         server.connections--;
-        if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
+        this.#accepted.closed(ws);
         const { connection } = ws.getUserData();
         if (connection) this.#guard(() => events.close(connection, code, Buffer.from(message).toString()));
       },
@@ -292,7 +292,7 @@ export class PushServer {
       },
       close: (ws) => {
         server.legs--;
-        if (this.#accepted.webSocket === ws) this.#accepted.webSocket = null;
+        this.#accepted.closed(ws);
         const { leg } = ws.getUserData();
         if (leg) this.#guard(() => leg.closedByPeer());
       },
@@ -340,7 +340,7 @@ export class PushServer {
 
   /** Takes the unauthenticated socket of the WebSocket that opened. */
   #opened(ws: uWS.WebSocket<UserData> | uWS.WebSocket<LegData>): UnauthenticatedSocket {
-    this.#accepted.webSocket = ws;
+    this.#accepted.opened(ws);
     const unauthenticated = this.#upgrading;
     this.#upgrading = null;
     if (unauthenticated && !unauthenticated.left) return unauthenticated;

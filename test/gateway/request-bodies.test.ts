@@ -99,7 +99,7 @@ async function statusOf(socket: Socket, text: string, cuts: readonly number[]): 
 const EMPTY_REQUESTS = KINDS.map((kind) => bodyRequests([kind], [EMPTY])[0] as string);
 const ANSWERS = ['204', '426', '101', '101', '426'];
 
-test('G-5: a request with an empty body is answered as one without, whole or in pieces, again and again', () =>
+test('G-5: a request with an empty body is answered like one without, whole or in pieces', () =>
   withRig({ config: CONFIG }, async (rig) => {
     for (const [n, text] of EMPTY_REQUESTS.entries()) {
       for (const [at, cuts] of [[], [30], [text.indexOf('\r\n\r\n') + 2]].entries()) {
@@ -174,6 +174,44 @@ test('a socket that closes between its request and its body is forgotten, as a s
   await say(target, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', '127.0.9.1');
   app.close();
   assert.equal({ accepts, answers, cuts, faults }, { accepts: 41, answers: 1, cuts: [], faults: [] });
+});
+
+test('an upgrade that waits is served inside an open WebSocket, whoever has closed meanwhile', async () => {
+  const unauthenticatedSockets = new UnauthenticatedSockets({
+    bound: () => 2,
+    perAddress: 2,
+    shared: new AddressList('192.0.2.1'),
+    now: () => 0,
+    limitTicks: 1,
+    cuts: { add: () => {} },
+  });
+  const accepted = new AcceptedSockets(unauthenticatedSockets, (error) => assert.unreachable(String(error)));
+  const corked: string[] = [];
+  const webSocket = (name: string) => ({
+    cork: (run: () => void) => {
+      corked.push(name);
+      run();
+    },
+  });
+  const [stays, leaves] = [webSocket('stays'), webSocket('leaves')];
+  for (const each of [leaves, stays]) accepted.opened(each);
+  const socket = () => {
+    const own = { data: () => {}, getRemoteAddress: () => Uint8Array.of(192, 0, 2, 1).buffer };
+    const onData = (run: () => void) => {
+      own.data = run;
+    };
+    const none = () => {};
+    return Object.assign(own, { onData, onAborted: none, close: none, ...webSocket('a socket') });
+  };
+  const [first, second] = [socket(), socket()];
+  for (const each of [first, second]) accepted.changed(each, 1);
+  const served = new Promise<void>((resolve) => {
+    accepted.upgrade(second, 'none', { address: '192.0.2.1', prefix: '192.0.2' }, () => resolve());
+  });
+  second.data();
+  accepted.closed(leaves);
+  await served;
+  assert.equal(corked, ['stays']);
 });
 
 test('hundreds of requests with bodies close no device, now or when their time would be over', () =>
