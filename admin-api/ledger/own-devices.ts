@@ -53,9 +53,12 @@ export class OwnDevices {
   /** Why each receipt is refused; `null`: it comes late, from a gateway where the device was before. */
   async #refused(speaking: readonly Speaking[]): Promise<Map<Receipt, string | null>> {
     const { store } = this.#parts;
-    const rows = await store.devices.places([...new Set(speaking.map(({ device }) => device))]);
+    const [rows, gateways] = await Promise.all([
+      store.devices.places([...new Set(speaking.map(({ device }) => device))]),
+      store.gateways.all(),
+    ]);
     const places = new Map(rows.map((row) => [row.id, row]));
-    const groups = new Map((await store.gateways.all()).map(({ name, groupId }) => [name, groupId]));
+    const groups = new Map(gateways.map(({ name, groupId }) => [name, groupId]));
     /** Devices that connected in this batch, and to which gateway. */
     const came = new Map<string, string>();
     const refused = new Map<Receipt, string | null>();

@@ -115,7 +115,7 @@ export class SqlCommands implements Commands {
   }
 
   nextToExpand(id: string, limit: number, after?: string): Promise<string[]> {
-    return this.#scope.once((db) => nextToExpand(db, this.#scope.dialect, id, limit, after));
+    return this.#scope.ahead((db) => nextToExpand(db, this.#scope.dialect, id, limit, after));
   }
 
   requestCancel(id: string, at: number): Promise<boolean> {

@@ -57,7 +57,7 @@ export class SqlDevices implements Devices {
   }
 
   generations(ids: readonly string[]): Promise<Map<string, SecretGenerations>> {
-    return this.#scope.once(async (db) => {
+    return this.#scope.ahead(async (db) => {
       const rekeyed = db.selectFrom('devices').select('id').where('offered', '>', 1);
       // As a rule no device has another secret, and this costs nothing.
       if (ids.length === 0 || !(await rekeyed.limit(1).executeTakeFirst())) return new Map();
@@ -394,7 +394,7 @@ export class SqlDevices implements Devices {
   }
 
   places(ids: readonly string[]): Promise<DevicePlace[]> {
-    return this.#scope.once(async (db) => {
+    return this.#scope.ahead(async (db) => {
       const { rows } = await sql<DevicePlace>`
         select d.id as id, d.gateway as gateway, d.session as session, d.connected_at as "connectedAt",
           g.path as "groupPath"

@@ -182,7 +182,7 @@ export class SqlExecutions implements Executions {
   }
 
   sentByIncarnation(): Promise<Map<string, number>> {
-    return this.#scope.once(async (db) => {
+    return this.#scope.ahead(async (db) => {
       const { rows } = await sql<{ incarnation: string; sent: number }>`
         select incarnation, count(*) as sent from executions where state = 1 group by incarnation`.execute(
         db,

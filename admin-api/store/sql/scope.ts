@@ -16,6 +16,11 @@ export interface Scope {
   readonly dialect: SqlDialect;
   /** Runs a single statement without opening a transaction. */
   once<T>(work: (db: Database) => Promise<T>): Promise<T>;
+  /**
+   * The same for a query that decides only what a later transaction writes. It does not wait for the disk:
+   * what it read reaches the disk before that transaction does.
+   */
+  ahead<T>(query: (db: Database) => Promise<T>): Promise<T>;
   /** All or nothing; joins the caller's transaction when there is one. `work` may run more than once. */
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T>;
 }
@@ -42,6 +47,9 @@ export class JoinedScope implements Scope {
   }
   once<T>(work: (db: Database) => Promise<T>): Promise<T> {
     return work(this.#db);
+  }
+  ahead<T>(query: (db: Database) => Promise<T>): Promise<T> {
+    return query(this.#db);
   }
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
     return work(this.#db);
@@ -106,6 +114,10 @@ export class OuterScope implements Scope {
       await this.dialect.durable?.();
       return value;
     });
+  }
+
+  ahead<T>(query: (db: Database) => Promise<T>): Promise<T> {
+    return this.#attempts(query);
   }
 
   atomic<T>(work: (db: Database) => Promise<T>): Promise<T> {
