@@ -403,4 +403,56 @@ test('what is due is ended without anybody asking, and soon after its gateway wa
     }
   }));
 
+/**
+ * While `body` runs, time passes for `finalizer.ts` by its own pauses alone, so that a busy machine changes
+ * nothing.
+ */
+async function inOwnTime(time: { now: number }, body: () => Promise<void>): Promise<void> {
+  const [{ setTimeout: real }, { now }] = [globalThis, performance];
+  globalThis.setTimeout = ((run: () => void, ms: number) => {
+    if (!new Error().stack?.includes('ledger/finalizer')) return real(run, ms);
+    time.now += ms;
+    return setImmediate(run);
+  }) as unknown as typeof setTimeout;
+  performance.now = () => time.now;
+  try {
+    await body();
+  } finally {
+    globalThis.setTimeout = real;
+    performance.now = now;
+  }
+}
+
+test('where no gateway lags, what is due ends within two seconds: never sent, sent, or running', () =>
+  withDeployment(async (deployment) => {
+    const { store, bus, time } = deployment;
+    const worker = await deployment.worker(1, T0);
+    await bus.leases.onAskHeard(worker, () => void bus.leases.heard(worker, time.now));
+    await addDevices(store, 'd', 3);
+    const due = T0 + 3_333;
+    await addCommand(store, 'c1', { expiresAt: due });
+    await store.executions.markSent([sent('c1', 'd0001', 1, worker)], T0);
+    await store.executions.advance([report('c1', 'd0002', 'acked', { ackedAt: T0, finishBy: due })]);
+    const finalizer = await deployment.restart();
+    const rows = () =>
+      Promise.all(
+        ['d0000', 'd0001', 'd0002'].map((device) => store.executions.get({ command: 'c1', device })),
+      );
+    await inOwnTime(time, async () => {
+      finalizer.start();
+      while ((await rows()).some((row) => row?.finishedAt === null) && time.now < due + 60_000) {
+        await new Promise(setImmediate);
+      }
+      await finalizer.stop();
+    });
+    for (const row of await rows()) {
+      const late = (row?.finishedAt ?? Number.POSITIVE_INFINITY) - due;
+      assert.ok(late >= 0 && late <= 2_000, `${row?.deviceId} ${row?.state} after ${late} ms`);
+    }
+    assert.equal(
+      (await rows()).map((row) => row?.state),
+      ['expired', 'expired', 'timed-out'],
+    );
+  }));
+
 test.run();
