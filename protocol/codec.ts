@@ -12,6 +12,7 @@ import {
   type Fields,
   id,
   integer,
+  isGiven,
   list,
   mapOf,
   oneOf,
@@ -20,7 +21,7 @@ import {
   text,
 } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
-import { LIMITS } from './limits.ts';
+import { LIMITS, MEASURING_LIMITS, SERVER_LIMITS } from './limits.ts';
 import {
   type Beat,
   COMPLIANCE,
@@ -74,7 +75,7 @@ export function gatewayNames(fields: Fields, key: string): string[] {
 
 function measuredGateway(value: unknown): MeasuredGateway {
   const fields = mapOf(value, 'measured');
-  return { name: id(fields, 'name'), ms: integer(fields, 'ms', 0, LIMITS.measuredMaxMs) };
+  return { name: id(fields, 'name'), ms: integer(fields, 'ms', 0, MEASURING_LIMITS.measuredMaxMs) };
 }
 
 /* ---- device to gateway ---- */
@@ -110,8 +111,8 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         device: id(fields, 'device'),
         sig: bytesOf(fields, 'sig', LIMITS.signatureBytes),
         software: text(fields, 'software', LIMITS.softwareLength),
-        caps: list(fields, 'caps', LIMITS.capabilities, (value) =>
-          text({ caps: value }, 'caps', LIMITS.capabilityLength),
+        caps: list(fields, 'caps', SERVER_LIMITS.capabilities, (value) =>
+          text({ caps: value }, 'caps', SERVER_LIMITS.capabilityLength),
         ),
         membership: edition(fields, 'membership'),
         keys: edition(fields, 'keys'),
@@ -130,7 +131,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         measured:
           fields.measured === undefined || fields.measured === null
             ? undefined
-            : list(fields, 'measured', LIMITS.measured, measuredGateway),
+            : list(fields, 'measured', MEASURING_LIMITS.measured, measuredGateway),
         pass: fields.pass === true ? (true as const) : undefined,
       }) as DeviceMessage;
     case 'ack':
@@ -209,15 +210,14 @@ export function decodeGatewayMessage(bytes: Uint8Array): GatewayMessage | null {
         session: integer(fields, 'session'),
         time: integer(fields, 'time'),
         heartbeatMs: integer(fields, 'heartbeatMs', LIMITS.heartbeatMinMs, LIMITS.heartbeatMaxMs),
-        ...(fields.pass !== undefined &&
-          fields.pass !== null && { pass: signedBody(mapOf(fields.pass, 'pass'), LIMITS.passBytes) }),
+        ...(isGiven(fields.pass) && { pass: signedBody(mapOf(fields.pass, 'pass'), LIMITS.passBytes) }),
         gateways: gatewayNames(fields, 'gateways'),
       };
     case 'beat':
       return {
         t: 'beat',
         time: integer(fields, 'time'),
-        ...(fields.settled !== undefined && fields.settled !== null && { settled: settledIds(fields) }),
+        ...(isGiven(fields.settled) && { settled: settledIds(fields) }),
       };
     case 'order':
       return { t: 'order', ...signedBody(fields, LIMITS.frameBytes) };
@@ -291,8 +291,8 @@ function checkList({ gateways }: GatewaysOrder, length: number): void {
   if (names.size !== gateways.length || names.size === 0) {
     throw new ProtocolError('G-18', 'gateways: at least one, each with another name');
   }
-  if (length > LIMITS.gatewaysBytes) {
-    throw new ProtocolError('G-18', `a list of at most ${LIMITS.gatewaysBytes} bytes`);
+  if (length > SERVER_LIMITS.gatewaysBytes) {
+    throw new ProtocolError('G-18', `a list of at most ${SERVER_LIMITS.gatewaysBytes} bytes`);
   }
 }
 
@@ -320,7 +320,7 @@ function otherInstallation(value: unknown): OtherInstallation {
 
 function argsOf(fields: Fields): Pick<CommandOrder, 'args' | 'sealed'> {
   const args = fields.args ?? null;
-  if (fields.sealed === undefined || fields.sealed === null) return { args };
+  if (!isGiven(fields.sealed)) return { args };
   if (args !== null) throw new ProtocolError('X-3', 'either args or sealed');
   return { args, sealed: sealedArgs(fields.sealed) };
 }

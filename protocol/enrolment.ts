@@ -9,6 +9,7 @@ import {
   type Fields,
   id,
   integer,
+  isGiven,
   mapOf,
   oneOf,
   optionalText,
@@ -16,7 +17,7 @@ import {
 } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import type { Sealed } from './hpke.ts';
-import { LIMITS } from './limits.ts';
+import { LIMITS, SERVER_LIMITS } from './limits.ts';
 import type { SignedOrder } from './messages.ts';
 import { isStrictEd25519, isStrictX25519 } from './public-keys.ts';
 
@@ -72,15 +73,15 @@ export function encodeEnrolRequest(request: EnrolRequest): Uint8Array<ArrayBuffe
 
 /** Signed or not. Throws `ProtocolError`. */
 export function decodeEnrolRequest(body: Uint8Array): EnrolRequest {
-  const fields = decodeMap(body, LIMITS.enrolBytes);
+  const fields = decodeMap(body, SERVER_LIMITS.enrolBytes);
   oneOf(fields, 'kind', ['enrol']);
   return defined({
     token: id(fields, 'token'),
     publicKey: strict(fields, 'publicKey', isStrictEd25519),
     sealTo: strict(fields, 'sealTo', isStrictX25519),
-    name: optionalText(fields, 'name', LIMITS.enrolTextLength),
-    platform: optionalText(fields, 'platform', LIMITS.enrolTextLength),
-    software: optionalText(fields, 'software', LIMITS.enrolTextLength),
+    name: optionalText(fields, 'name', SERVER_LIMITS.enrolTextLength),
+    platform: optionalText(fields, 'platform', SERVER_LIMITS.enrolTextLength),
+    software: optionalText(fields, 'software', SERVER_LIMITS.enrolTextLength),
   });
 }
 
@@ -106,7 +107,7 @@ export function decodeEnrolled(body: Uint8Array): Enrolled {
       ct: bytesOf(secret, 'ct', LIMITS.secretBytes + LIMITS.sealTagBytes),
     },
     membership: order('membership'),
-    ...(fields.list !== undefined && fields.list !== null && { list: order('list') }),
+    ...(isGiven(fields.list) && { list: order('list') }),
     gateways: gatewayNames(fields, 'gateways'),
   };
 }

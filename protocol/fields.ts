@@ -21,6 +21,11 @@ export function mapOf(value: unknown, name: string, rule = 'F-6'): Fields {
   return value as Fields;
 }
 
+/** Whether an optional field is there: absent and nil are the same (F-6). */
+export function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}
+
 /** A signed body of at most `maxBytes`. */
 export function signedBody(
   fields: Fields,
@@ -46,7 +51,7 @@ export function text(fields: Fields, key: string, max: number): string {
 }
 
 export function optionalText(fields: Fields, key: string, max: number): string | undefined {
-  return fields[key] === undefined || fields[key] === null ? undefined : text(fields, key, max);
+  return isGiven(fields[key]) ? text(fields, key, max) : undefined;
 }
 
 export function id(fields: Fields, key: string): string {

@@ -1,7 +1,7 @@
 /** A device's request to replace its key (PROTOCOL.md, K-6). */
 import { pack } from '#msgpack';
 import { bytesOf, decodeMap, id, integer, oneOf } from './fields.ts';
-import { LIMITS } from './limits.ts';
+import { LIMITS, SERVER_LIMITS } from './limits.ts';
 
 export interface KeyRotation {
   device: string;
@@ -21,7 +21,7 @@ export function encodeKeyRotation(rotation: KeyRotation): Uint8Array<ArrayBuffer
 
 /** Signed or not. Throws `ProtocolError`. */
 export function decodeKeyRotation(body: Uint8Array): KeyRotation {
-  const fields = decodeMap(body, LIMITS.keyRotationBytes);
+  const fields = decodeMap(body, SERVER_LIMITS.keyRotationBytes);
   oneOf(fields, 'kind', ['rotate']);
   return {
     device: id(fields, 'device'),

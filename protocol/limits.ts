@@ -9,17 +9,12 @@ export const LIMITS = {
   frameBytes: 64 * 1024,
   /** Longest answer of the administration server to a device, bytes (E-6). */
   answerBytes: 64 * 1024,
-  /** Longest `body` of an enrolment's request, bytes, and longest text in it, characters (E-2). */
-  enrolBytes: 4 * 1024,
-  enrolTextLength: 1024,
   /** Longest encoded `args` of a command, bytes. */
   argsBytes: 32 * 1024,
   /** Longest `body` of a result, bytes (R-4). */
   resultBytes: 33 * 1024,
   /** Nesting depth of `args` and `data`; the map around them adds one level (F-4). */
   depth: 16,
-  /** Longest identifier of a device, command, group or gateway, characters (F-6). */
-  idLength: 64,
   /**
    * Longest value of a set that later versions may extend: `t`, `kind`, the `state` of `settled`, the
    * `reason` of `redirect`.
@@ -31,22 +26,15 @@ export const LIMITS = {
   noteLength: 256,
   /** Longest `policy` revision in a heartbeat, characters. */
   policyLength: 64,
-  /** Capabilities a device may name, and how long each may be. */
-  capabilities: 32,
-  capabilityLength: 64,
   /** Longest name and version of the device's software, characters. */
   softwareLength: 64,
   /** Longest name for people that a device gives itself, characters. */
   nameLength: 128,
   /** Gateways that a message names (G-1). */
   gateways: 32,
-  /** Gateways in a signed list, the longest body of one, bytes (G-18), and the longest URL, characters. */
+  /** Gateways in a signed list (G-18), and the longest URL, characters. */
   listedGateways: 128,
-  gatewaysBytes: 32 * 1024,
   urlLength: 512,
-  /** Most gateways whose distance a heartbeat reports, and the longest distance, milliseconds (B-1). */
-  measured: 16,
-  measuredMaxMs: 60_000,
   /** Most groups of a device, from the root down to its own (S-7): the depth of the tree. */
   groups: 32,
   /** Most commands that an answer to a heartbeat settles (B-2). */
@@ -67,8 +55,6 @@ export const LIMITS = {
   secretResultBytes: 33 * 1024 - 64,
   /** Body of a pass (S-9), bytes. */
   passBytes: 512,
-  /** Body of a device's request for another key (K-6), bytes. */
-  keyRotationBytes: 256,
   /** Body of the server keys (K-1), bytes, and signing keys in it. */
   serverKeysBytes: 512,
   signingKeys: 4,
@@ -80,10 +66,33 @@ export const LIMITS = {
   /** Pause a gateway may ask for before a result is sent again, milliseconds (R-7). */
   retryMinMs: 1_000,
   retryMaxMs: 3_600_000,
-  /** Deliver-by clock: the longest time a command may wait for its device, milliseconds (30 days). */
-  ttlMaxMs: 30 * 86_400_000,
   /** Finish-by clock: the longest time an execution may take after its acknowledgement (7 days). */
   timeoutMaxMs: 7 * 86_400_000,
+} as const;
+
+/** Limits of measuring, apart for devices that do without. */
+export const MEASURING_LIMITS = {
+  /** Most gateways whose distance a heartbeat reports, and the longest distance, milliseconds (B-1). */
+  measured: 16,
+  measuredMaxMs: 60_000,
+} as const;
+
+/** Limits that servers alone check. They are apart, so that no page carries them. */
+export const SERVER_LIMITS = {
+  /** Longest `body` of an enrolment's request, bytes, and longest text in it, characters (E-2). */
+  enrolBytes: 4 * 1024,
+  enrolTextLength: 1024,
+  /** Longest identifier of a device, command, group or gateway, characters (F-6). */
+  idLength: 64,
+  /** Capabilities a device may name, and how long each may be. */
+  capabilities: 32,
+  capabilityLength: 64,
+  /** Longest body of a signed list of gateways, bytes (G-18). */
+  gatewaysBytes: 32 * 1024,
+  /** Body of a device's request for another key (K-6), bytes. */
+  keyRotationBytes: 256,
+  /** Deliver-by clock: the longest time a command may wait for its device, milliseconds (30 days). */
+  ttlMaxMs: 30 * 86_400_000,
 } as const;
 
 /** What a device, command, group or gateway may be called (F-6). */

@@ -1,6 +1,6 @@
 /** Secret commands on the wire (PROTOCOL.md, section "Secret commands"). */
 import { pack } from '#msgpack';
-import { bytesOf, decode, type Fields, id, integer, mapOf } from './fields.ts';
+import { bytesOf, decode, type Fields, id, integer, isGiven, mapOf } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import type { HpkePlatform } from './hpke.ts';
 import { LIMITS } from './limits.ts';
@@ -29,7 +29,7 @@ export function sealedArgs(value: unknown): SealedArgs {
   const fields = mapOf(value, 'sealed');
   const { key } = fields;
   return {
-    ...(key !== undefined && key !== null && { key: groupKeyName(mapOf(key, 'key')) }),
+    ...(isGiven(key) && { key: groupKeyName(mapOf(key, 'key')) }),
     ...sealedFields(fields, 1, LIMITS.argsBytes),
   };
 }

@@ -5,7 +5,7 @@
 import { pack } from '#msgpack';
 import { sameBytes } from './bytes.ts';
 import { editionOf, isNewer } from './editions.ts';
-import { bytesOf, decodeMap, type Fields, integer, list, oneOf, signedBody } from './fields.ts';
+import { bytesOf, decodeMap, type Fields, integer, isGiven, list, oneOf, signedBody } from './fields.ts';
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS } from './limits.ts';
 import type { SignedServerKeys } from './messages.ts';
@@ -64,8 +64,7 @@ export function signedServerKeys(fields: Fields): SignedServerKeys {
   const { previousSig } = fields;
   return {
     ...signedBody(fields, LIMITS.serverKeysBytes),
-    ...(previousSig !== undefined &&
-      previousSig !== null && { previousSig: bytesOf(fields, 'previousSig', LIMITS.signatureBytes) }),
+    ...(isGiven(previousSig) && { previousSig: bytesOf(fields, 'previousSig', LIMITS.signatureBytes) }),
   };
 }
 

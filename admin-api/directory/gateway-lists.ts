@@ -4,6 +4,7 @@ import {
   encodeGatewayMessage,
   type GatewayAddress,
   LIMITS,
+  SERVER_LIMITS,
   type SignedOrder,
 } from '../../protocol/index.ts';
 import { groupsOnPath } from '../group-path.ts';
@@ -112,7 +113,7 @@ export class GatewayLists {
   }
 
   #fitting(group: string, gateways: readonly NamedGateway[]): GatewayAddress[] {
-    let room = LIMITS.gatewaysBytes - HEAD_BYTES;
+    let room = SERVER_LIMITS.gatewaysBytes - HEAD_BYTES;
     const fit: GatewayAddress[] = [];
     for (const { name, url } of gateways) {
       room -= ENTRY_BYTES + name.length + Buffer.byteLength(url);

@@ -5,7 +5,14 @@
  * and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
-import { COMPLIANCE, type Edition, ID_PATTERN, LIMITS } from '../../protocol/index.ts';
+import {
+  COMPLIANCE,
+  type Edition,
+  ID_PATTERN,
+  LIMITS,
+  MEASURING_LIMITS,
+  SERVER_LIMITS,
+} from '../../protocol/index.ts';
 
 /** Longest text that a gateway sends about itself or a socket: names of workers, incarnations, addresses. */
 const GATEWAY_TEXT = 256;
@@ -98,7 +105,7 @@ function optional<T>(check: Check<T>): Check<T | undefined> {
 
 const measured: Check<{ name: string; ms: number }> = (value) => {
   const { name, ms } = (value ?? {}) as { name?: unknown; ms?: unknown };
-  return { name: id(name), ms: uint(LIMITS.measuredMaxMs)(ms) };
+  return { name: id(name), ms: uint(MEASURING_LIMITS.measuredMaxMs)(ms) };
 };
 
 function edition(value: unknown): Edition {
@@ -118,7 +125,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 
     gateway: id,
     address: own,
     software: text(LIMITS.softwareLength),
-    caps: listOf(text(LIMITS.capabilityLength), LIMITS.capabilities),
+    caps: listOf(text(SERVER_LIMITS.capabilityLength), SERVER_LIMITS.capabilities),
     membership: edition,
     key: optional(uint()),
     replaced: optional(uint()),
@@ -134,7 +141,7 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 
     device: id,
     policy: optional(text(LIMITS.policyLength)),
     compliance: optional(oneOf(COMPLIANCE)),
-    measured: optional(listOf(measured, LIMITS.measured)),
+    measured: optional(listOf(measured, MEASURING_LIMITS.measured)),
     at: time,
   },
   ack: { device: id, command: id, at: time },

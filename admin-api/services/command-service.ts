@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DEFAULT_TTL_MS } from '../../protocol/command-defaults.ts';
 import { COMMAND_TYPES, type CommandType } from '../../protocol/command-types.ts';
-import { encodeValue, LIMITS, OPEN_STATES } from '../../protocol/index.ts';
+import { encodeValue, LIMITS, OPEN_STATES, SERVER_LIMITS } from '../../protocol/index.ts';
 import type { BestEffortSender } from '../best-effort-sender.ts';
 import type { CommandFrames } from '../dispatch/command-frames.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
@@ -253,8 +253,11 @@ function expiryOf({ ttl, expiresAt }: CommandRequest, now: number): number {
   const at = expiresAt !== undefined ? Date.parse(expiresAt) : now + (ttl ?? DEFAULT_TTL_MS / 1000) * 1000;
   if (!Number.isFinite(at)) throw new Problem('bad-request', 'expiresAt: a time as RFC 3339 writes it.');
   if (at <= now) throw new Problem('past-expiry', 'expiresAt is in the past; no device could receive this.');
-  if (at > now + LIMITS.ttlMaxMs) {
-    throw new Problem('bad-request', `ttl or expiresAt: at most ${LIMITS.ttlMaxMs / 86_400_000} days ahead.`);
+  if (at > now + SERVER_LIMITS.ttlMaxMs) {
+    throw new Problem(
+      'bad-request',
+      `ttl or expiresAt: at most ${SERVER_LIMITS.ttlMaxMs / 86_400_000} days ahead.`,
+    );
   }
   return Math.round(at);
 }

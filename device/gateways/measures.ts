@@ -3,7 +3,13 @@
  * (PROTOCOL.md, G-10). By name: an address may change. What hardly changed counts as unchanged, so that the
  * noise of a network is no news.
  */
-import { type GatewayAddress, LIMITS, type MeasuredGateway, tieBand } from '../../protocol/index.ts';
+import {
+  type GatewayAddress,
+  LIMITS,
+  MEASURING_LIMITS,
+  type MeasuredGateway,
+  tieBand,
+} from '../../protocol/index.ts';
 import type { Distances, ProbeOptions } from './probe.ts';
 
 /** As it is kept across restarts: milliseconds by name. */
@@ -37,9 +43,9 @@ export class GatewayMeasures {
   /** As it is told to the server (B-1). */
   get told(): MeasuredGateway[] {
     return [...this.#ms]
-      .map(([name, ms]) => ({ name, ms: Math.min(LIMITS.measuredMaxMs, Math.round(ms)) }))
+      .map(([name, ms]) => ({ name, ms: Math.min(MEASURING_LIMITS.measuredMaxMs, Math.round(ms)) }))
       .sort((a, b) => a.ms - b.ms)
-      .slice(0, LIMITS.measured);
+      .slice(0, MEASURING_LIMITS.measured);
   }
 
   /** Takes a round's findings over. Says whether what is held is another than before. */

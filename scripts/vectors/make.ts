@@ -8,9 +8,11 @@ import {
   LIMITS,
   locateBytes,
   locatedBytes,
+  MEASURING_LIMITS,
   passBytes,
   proofBytes,
   reconnectAdvice,
+  SERVER_LIMITS,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
 import { enrolmentVectors, SEAL_TO } from './enrolment.ts';
@@ -136,7 +138,7 @@ export function makeVectors(): string {
       'orders: signed with the server key; bodies and refusedBodies: what is inside an order, without ' +
         'a signature.',
     ],
-    limits: LIMITS,
+    limits: { ...LIMITS, ...MEASURING_LIMITS, ...SERVER_LIMITS },
     keys: {
       device: keyView(DEVICE_KEY),
       server: keyView(SERVER_KEY),

@@ -10,7 +10,7 @@ import {
   type CommandType,
   OPERATOR_COMMAND_TYPES,
 } from '../../protocol/command-types.ts';
-import { ID_PATTERN, LIMITS } from '../../protocol/index.ts';
+import { ID_PATTERN, LIMITS, SERVER_LIMITS } from '../../protocol/index.ts';
 
 function args(type: CommandType, value: unknown): boolean {
   return Value.Check(COMMAND_TYPES[type].args, value);
@@ -43,11 +43,11 @@ test('S-3: every command type is an identifier with clocks within the limits', (
   assert.equal(COMMAND_TYPE_NAMES, [...OPERATOR_COMMAND_TYPES, 'tunnel.open', 'tunnel.close', 'identify']);
   for (const type of COMMAND_TYPE_NAMES) {
     assert.match(type, ID_PATTERN);
-    assert.ok(type.length <= LIMITS.capabilityLength);
+    assert.ok(type.length <= SERVER_LIMITS.capabilityLength);
     const { timeoutMs } = COMMAND_TYPES[type];
     assert.ok(timeoutMs >= 1 && timeoutMs <= LIMITS.timeoutMaxMs);
   }
-  assert.ok(DEFAULT_TTL_MS <= LIMITS.ttlMaxMs);
+  assert.ok(DEFAULT_TTL_MS <= SERVER_LIMITS.ttlMaxMs);
 });
 
 test('D-1: sync takes nothing, or whether to fetch everything', () => {

@@ -9,6 +9,7 @@ import {
   LIMITS,
   REDIRECT_REASONS,
   REPORTABLE_STATES,
+  SERVER_LIMITS,
   SUBPROTOCOL,
 } from '../../protocol/index.ts';
 import { documentText, fromHex, toView, vectors } from './vectors-file.ts';
@@ -40,13 +41,12 @@ test('F-2, H-2, H-3, H-6, D-3, R-5, R-6: the walkthroughs show the frames of the
 
 test('the table of limits has the limits of the code', () => {
   const limits = section('Limits').replaceAll(',', '');
-  const { frameBytes, argsBytes, resultBytes, depth, idLength, reasonLength, noteLength, policyLength } =
-    LIMITS;
+  const { frameBytes, argsBytes, resultBytes, depth, reasonLength, noteLength, policyLength } = LIMITS;
   const rows = [
     `| message | ${frameBytes} bytes |`,
     `| answer to \`POST /v1/enroll\` or \`/v1/locate\` | ${LIMITS.answerBytes} bytes |`,
     `| nesting of a frame its own map counted | ${depth + 1} |`,
-    `| identifier | ${idLength} characters |`,
+    `| identifier | ${SERVER_LIMITS.idLength} characters |`,
     `| \`args\` encoded | ${argsBytes} bytes nested ${depth} deep |`,
     `| \`body\` of a result; \`data\` in it | ${resultBytes} bytes; nested ${depth} deep |`,
     `| \`reason\` | ${reasonLength} characters |`,
@@ -55,18 +55,18 @@ test('the table of limits has the limits of the code', () => {
     `| \`note\` | ${noteLength} characters |`,
     `| \`policy\` | ${policyLength} characters |`,
     `| \`settled\` of \`beat\` | ${LIMITS.settled} identifiers |`,
-    `| \`caps\` | ${LIMITS.capabilities} of ${LIMITS.capabilityLength} characters |`,
+    `| \`caps\` | ${SERVER_LIMITS.capabilities} of ${SERVER_LIMITS.capabilityLength} characters |`,
     `| \`software\` | ${LIMITS.softwareLength} characters |`,
     `| \`name\` | ${LIMITS.nameLength} characters |`,
     `| gateways that a message names | ${LIMITS.gateways} |`,
-    `| signed list of gateways; gateways in it; a url | ${LIMITS.gatewaysBytes} bytes; ` +
+    `| signed list of gateways; gateways in it; a url | ${SERVER_LIMITS.gatewaysBytes} bytes; ` +
       `${LIMITS.listedGateways}; ${LIMITS.urlLength} characters |`,
     `| groups of a device | ${LIMITS.groups} |`,
     `| nonce; public key; signature | ${LIMITS.nonceBytes}; ${LIMITS.publicKeyBytes}; ` +
       `${LIMITS.signatureBytes} bytes |`,
     `| heartbeat interval | ${LIMITS.heartbeatMinMs / 1_000} s to ${LIMITS.heartbeatMaxMs / 60_000} min |`,
     `| \`retryMs\` of \`keep\` | ${LIMITS.retryMinMs / 1_000} s to ${LIMITS.retryMaxMs / 60_000} min |`,
-    `| deliver by | ${LIMITS.ttlMaxMs / 86_400_000} days after issue |`,
+    `| deliver by | ${SERVER_LIMITS.ttlMaxMs / 86_400_000} days after issue |`,
     `| finish by | ${LIMITS.timeoutMaxMs / 86_400_000} days |`,
   ];
   for (const row of rows) assert.ok(limits.includes(row), row);

@@ -5,7 +5,7 @@ import {
   OPERATOR_COMMAND_TYPES,
   type OperatorCommandType,
 } from '../../../protocol/command-types.ts';
-import { EXECUTION_STATES, FINAL_STATES, LIMITS } from '../../../protocol/index.ts';
+import { EXECUTION_STATES, FINAL_STATES, LIMITS, SERVER_LIMITS } from '../../../protocol/index.ts';
 import { Count, closed, Id, Nullable, OneOf, PLAIN_TEXT, pageQuery, Time } from './common.ts';
 import { spanOf, spanQuery } from './time-span.ts';
 
@@ -31,7 +31,7 @@ const limits = {
   ttl: Type.Optional(
     Type.Number({
       exclusiveMinimum: 0,
-      maximum: LIMITS.ttlMaxMs / 1000,
+      maximum: SERVER_LIMITS.ttlMaxMs / 1000,
       description: 'Deliver within this many seconds. Seven days if neither `ttl` nor `expiresAt` is given.',
     }),
   ),

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { LIMITS } from '../../../protocol/index.ts';
+import { SERVER_LIMITS } from '../../../protocol/index.ts';
 import {
   Base64Url,
   Count,
@@ -72,7 +72,7 @@ export const EnrolRequest = Type.Object(
   {
     body: Type.String({
       minLength: 1,
-      maxLength: Math.ceil((LIMITS.enrolBytes * 4) / 3),
+      maxLength: Math.ceil((SERVER_LIMITS.enrolBytes * 4) / 3),
       pattern: '^[A-Za-z0-9_-]+$',
       description: 'The request (PROTOCOL.md, E-2), base64url without padding.',
     }),
