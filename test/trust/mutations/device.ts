@@ -164,7 +164,7 @@ export const DEVICE: readonly TrustMutation[] = [
         replace: 'if (false && !(await trusted.verify(',
       },
     ],
-    proof: 'forged-location',
+    proof: 'replayed-location',
   },
   {
     name: 'locations-of-any-question',
