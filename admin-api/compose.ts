@@ -29,14 +29,14 @@ import { KeysKeeper } from './keys/keys-keeper.ts';
 import { ServerKeys } from './keys/server-keys.ts';
 import { CopyWatch } from './ledger/copies.ts';
 import { Finalizer } from './ledger/finalizer.ts';
-import { ForgedResults } from './ledger/forged-results.ts';
+import { ForgedReports } from './ledger/forged-reports.ts';
 import { Frontier } from './ledger/frontier.ts';
 import { Ingest } from './ledger/ingest.ts';
 import { OverdueExecutions } from './ledger/overdue-executions.ts';
 import { OwnDevices } from './ledger/own-devices.ts';
 import { PutAside } from './ledger/put-aside.ts';
 import { Recheck } from './ledger/recheck.ts';
-import { ResultVerifier } from './ledger/result-verifier.ts';
+import { ReportVerifier } from './ledger/report-verifier.ts';
 import { WantedKeys } from './ledger/wanted-keys.ts';
 import { LiveWorkers } from './live-workers.ts';
 import { createAdminMetrics } from './metrics.ts';
@@ -169,16 +169,16 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
   const { settings, storeWatch: watch, tunnelIngest: tunnels } = parts;
   const canaries = new Canaries(parts, settings.canaryIntervalMs);
   const aside = new PutAside(parts);
-  const forged = new ForgedResults(parts);
+  const forged = new ForgedReports(parts);
   const ownDevices = new OwnDevices(parts);
-  const resultVerifier = new ResultVerifier({ ...parts, forged });
+  const reportVerifier = new ReportVerifier({ ...parts, forged });
   const wantedKeys = new WantedKeys(parts);
   const frontier = new Frontier({ ...parts, patienceMs: settings.gatewayPatienceMs });
   return {
     canaries,
     aside,
     forged,
-    resultVerifier,
+    reportVerifier,
     frontier,
     ingest: new Ingest({
       ...parts,
@@ -187,7 +187,7 @@ function ledgerParts(parts: Down & ReturnType<typeof tunnelParts>) {
       canaries,
       aside,
       ownDevices,
-      resultVerifier,
+      reportVerifier,
       copies: new CopyWatch(parts),
       wantedKeys,
     }),

@@ -9,6 +9,7 @@ import {
   RESULT_KEY_BYTES,
   resultBytes,
   SECRET_KEY_BYTES,
+  statusBytes,
   WRAP_KEY_BYTES,
 } from '../protocol/index.ts';
 import { loadSecret, PlainBox, type SecretBox } from './at-rest/secret-box.ts';
@@ -80,14 +81,18 @@ export class DeviceSecrets {
     return this.#mac(this.of(device, generation), SECRET_KEY_BYTES);
   }
 
-  /** Whether the device of this generation made this result. */
+  /** Whether the device of this generation made this result, or this status: a result is of a command. */
   made(
-    result: { device: string; command: string; body: Uint8Array; mac: Uint8Array },
+    report: { device: string; command?: string; body: Uint8Array; mac: Uint8Array },
     generation: number,
   ): boolean {
-    const { device, command, body, mac } = result;
+    const { device, command, body, mac } = report;
     const key = this.#resultKey(device, generation);
-    return sameMac(this.#mac(key, resultBytes(device, command, body, this.#scratch), this.#code), mac);
+    const bytes =
+      command === undefined
+        ? statusBytes(device, body, this.#scratch)
+        : resultBytes(device, command, body, this.#scratch);
+    return sameMac(this.#mac(key, bytes, this.#code), mac);
   }
 
   /** Used at once: it may change with the next call. */

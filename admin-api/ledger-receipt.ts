@@ -1,9 +1,11 @@
-/** Receipts as the ledger applies them: the bus's receipts, with results opened. */
+/** Receipts as the ledger applies them: the bus's receipts, with results and statuses opened. */
 import type { Receipt } from '../bus/bus.ts';
-import type { ResultBody } from '../protocol/index.ts';
+import type { ResultBody, StatusBody } from '../protocol/index.ts';
 
 /** As received, not authenticated. */
 export type UnverifiedResult = Extract<Receipt, { kind: 'result' }>;
+/** As received, not authenticated. */
+export type UnverifiedStatus = Extract<Receipt, { kind: 'status' }>;
 
 /** A verified and decoded result of its device; a canary's is not authenticated. */
 export interface ReportedEnd extends ResultBody {
@@ -19,4 +21,14 @@ export interface ReportedEnd extends ResultBody {
   at: number;
 }
 
-export type LedgerReceipt = Exclude<Receipt, UnverifiedResult> | ReportedEnd;
+/** A verified and decoded status of its device. */
+export interface ReportedStatus extends StatusBody {
+  kind: 'status';
+  device: string;
+  at: number;
+}
+
+export type LedgerReceipt =
+  | Exclude<Receipt, UnverifiedResult | UnverifiedStatus>
+  | ReportedEnd
+  | ReportedStatus;

@@ -74,6 +74,12 @@ export function createAdminMetrics(registry: Registry) {
       labelNames: ['worker'],
       registers,
     }),
+    statusesRefused: new Counter({
+      name: 'pushpoint_admin_statuses_refused_total',
+      help: 'Statuses that their devices did not make, by the gateway worker that brought them.',
+      labelNames: ['worker'],
+      registers,
+    }),
     receiptsLate: new Counter({
       name: 'pushpoint_admin_receipts_late_total',
       help: 'Receipts of a gateway that arrived after their device had moved to another one; not applied.',

@@ -4,19 +4,21 @@
  */
 import type { CommandArgs, CommandType } from '../protocol/command-args.ts';
 import {
+  type Authenticated,
   DEVICE_CLOSE,
   type GatewayAddress,
   LIMITS,
   type MembershipOrder,
   type SignedPass,
   type SignedServerKeys,
+  type StatusBody,
   sameBytes,
   type Welcome,
 } from '../protocol/index.ts';
 import type { Connection } from './connection/connection.ts';
-import { checkStatus, type DeviceStatus } from './connection/heartbeat.ts';
 import { Inbox } from './connection/inbox.ts';
 import type { ReconnectOptions } from './connection/reconnect.ts';
+import type { DeviceStatus, MakeStatusReports, StatusReports } from './connection/status.ts';
 import { type KeptGateways, Uplink } from './connection/uplink.ts';
 import type { DeviceEvents, SessionInfo } from './device-events.ts';
 import { ResultAuthenticator } from './executions/authenticated-link.ts';
@@ -33,12 +35,12 @@ import type { NetworkWatch } from './gateways/network-watch.ts';
 import { GatewayPasses } from './gateways/passes.ts';
 import { TrustedKeys } from './keys/trusted-keys.ts';
 import { type DeviceLog, silent } from './log.ts';
-import { ApiError, type Fetch } from './platform/api-request.ts';
+import type { ApiError, Fetch } from './platform/api-request.ts';
 import { toBase64url } from './platform/base64url.ts';
 import { clip } from './platform/clip.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 import type { Dial } from './platform/socket.ts';
-import type { AskRotation } from './rotate-key.ts';
+import type { KeyRotation } from './rotate-key.ts';
 import type { DeviceState, DeviceStore } from './storage/store.ts';
 import type { DeviceTunnels, MakeTunnels } from './tunnels/tunnels.ts';
 import { TypedEvents } from './typed-events.ts';
@@ -67,10 +69,15 @@ export interface DeviceOptions {
    */
   nearness?: MakeNearness | undefined;
   /**
-   * Asks for another key (K-6). Without it `rotateKey` throws, and a bundler leaves the code out: import
+   * Replaces its key (K-6). Without it `rotateKey` throws, and a bundler leaves the code out: import
    * `keyRotation` to have it.
    */
-  keyRotation?: AskRotation | undefined;
+  keyRotation?: KeyRotation | undefined;
+  /**
+   * Tells its status (B-5). Without it `setStatus` throws, and a bundler leaves the code out: import
+   * `statusReports` to have it.
+   */
+  statusReports?: MakeStatusReports | undefined;
   /**
    * Base URL of the administration server's API, to ask where to go (G-16); the one it enrolled at when
    * absent.
@@ -109,6 +116,7 @@ export class PushpointDevice {
   readonly #events: TypedEvents<DeviceEvents>;
   readonly #uplink: Uplink;
   readonly #tunnels: DeviceTunnels | null;
+  readonly #status: StatusReports | undefined;
   #running: Running | null = null;
   #starting: Promise<void> | null = null;
   #session: SessionInfo | null = null;
@@ -148,6 +156,7 @@ export class PushpointDevice {
       },
     );
     this.#tunnels = this.#makeTunnels(options.tunnels);
+    this.#status = options.statusReports?.();
     this.#answerIdentify();
   }
 
@@ -190,12 +199,21 @@ export class PushpointDevice {
   }
 
   /**
-   * Sets the status that heartbeats carry from now on (B-1); a change is sent within a second. Throws
-   * `TypeError` for an invalid status.
+   * Sets what the device says of itself (B-5), also at later starts; what is left out stays as it is. A
+   * change is sent within a second. Throws `TypeError` for an invalid status.
    */
   setStatus(status: DeviceStatus): void {
-    checkStatus(status);
-    this.#uplink.status(status);
+    if (!this.#status) throw new Error('this device has no statusReports');
+    this.#status.set(status);
+    this.#tellStatus();
+  }
+
+  #tellStatus(): void {
+    const running = this.#running;
+    if (!running) return;
+    const save = (status?: StatusBody) => (status ? this.#saved({ status }) : this.#saving);
+    const send = (told: Authenticated) => this.#uplink.status(told);
+    this.#status?.tell({ ...running, save, send }).catch((error) => this.#fault(error));
   }
 
   /**
@@ -237,28 +255,13 @@ export class PushpointDevice {
 
   async #rotateKey(): Promise<void> {
     const running = this.#ready;
-    const { state, inbox } = running;
-    const { crypto, fetch, keyRotation: ask, server = state.identity.server } = this.#options;
-    if (!ask) throw new Error('this device has no keyRotation');
-    const to = state.nextKey ?? (await crypto.generate());
-    // The key is stored before the server is asked.
-    if (this.#running !== running) throw new Error('stopped');
-    await this.#saved({ nextKey: to });
-    const { identity, key: from, keys: held } = state;
-    const answer = await ask({ identity, server, from, to, held, crypto, fetch });
-    const { documents, membership, list, secret, generation } = answer;
-    if (generation !== identity.generation) {
-      await this.#saved({ identity: { ...identity, secret, generation, formerSecret: identity.secret } });
-      running.keys.replace(secret);
-    }
-    // The gateway may have brought the membership first.
-    await inbox.follow(documents);
-    const { body, sig } = membership;
-    if (state.key !== to) inbox.take({ t: 'order', body, sig }, true);
-    if (list) inbox.take({ t: 'order', ...list }, true);
-    await inbox.caughtUp();
-    if (state.key !== to)
-      throw new ApiError('the answer is not as K-6 says: another key', { temporary: true });
+    const { keyRotation, server, crypto, fetch } = this.#options;
+    if (!keyRotation) throw new Error('this device has no keyRotation');
+    const save = async (news: Partial<DeviceState>) => {
+      if (this.#running !== running) throw new Error('stopped');
+      await this.#saved(news);
+    };
+    await keyRotation({ ...running, save, server, crypto, fetch });
     await this.#saving;
   }
 
@@ -427,6 +430,7 @@ export class PushpointDevice {
     executions.reportQueue.attach(link, executions.unsettled());
     executions.groupKeys.attach(connection);
     executions.resume();
+    this.#tellStatus();
     void executions.sweep();
     this.#events.emit('connected', this.#session);
   }

@@ -8,6 +8,7 @@
  *     await device.start();
  */
 
+import { statusReports } from './connection/status.ts';
 import { PushpointDevice as Device, type DeviceOptions } from './device.ts';
 import { type EnrollOptions, enroll as enrollDevice } from './enroll.ts';
 import { nearness } from './gateways/nearness.ts';
@@ -50,6 +51,7 @@ export class PushpointDevice extends Device {
       dial: wsDial(),
       nearness: probing === false ? undefined : nearness(probe, probing),
       keyRotation,
+      statusReports,
       fetch: proxyFetch(),
       ...options,
       ...(tunnels && { tunnels: typeof tunnels === 'function' ? tunnels : tcpTunnels(tunnels) }),

@@ -1,7 +1,7 @@
 /** What both entry points export. Nothing here may use Node or a browser. */
 
-export type { DeviceStatus } from './connection/heartbeat.ts';
 export { RECONNECT_DEFAULTS, Reconnect, type ReconnectOptions } from './connection/reconnect.ts';
+export { type DeviceStatus, type MakeStatusReports, statusReports } from './connection/status.ts';
 export type { DeviceOptions } from './device.ts';
 export type { DeviceEvents, SessionInfo } from './device-events.ts';
 export { EnrollError } from './enroll.ts';
@@ -17,7 +17,7 @@ export type { DeviceLog } from './log.ts';
 export { ApiError, type Fetch } from './platform/api-request.ts';
 export type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
 export type { DeviceSocket, Dial, SocketClosed, SocketEvents } from './platform/socket.ts';
-export { type AskRotation, keyRotation } from './rotate-key.ts';
+export { type KeyRotation, keyRotation } from './rotate-key.ts';
 export { MemoryStore } from './storage/memory-store.ts';
 export type {
   DeviceIdentity,

@@ -1,16 +1,18 @@
-/** Asks the administration server to replace the device's key (PROTOCOL.md, K-6). */
+/** A device replaces its own key (PROTOCOL.md, K-6). */
 import {
   encodeKeyRotation,
   keyRotationBytes,
   requestBytes,
   type SignedServerKeys,
 } from '../protocol/index.ts';
+import type { Inbox } from './connection/inbox.ts';
 import { type EnrolmentAnswer, openAnswer } from './enrolment-messages.ts';
+import type { DeviceKeys } from './executions/device-keys.ts';
 import { keyDocuments } from './keys/key-documents.ts';
 import { ApiError, apiPost, type Fetch } from './platform/api-request.ts';
 import { toBase64url } from './platform/base64url.ts';
 import type { DeviceCrypto, DeviceKey } from './platform/crypto.ts';
-import type { DeviceIdentity } from './storage/store.ts';
+import type { DeviceIdentity, DeviceState } from './storage/store.ts';
 
 export interface RotateKeyOptions {
   identity: Pick<DeviceIdentity, 'deviceId' | 'generation'>;
@@ -26,11 +28,45 @@ export interface RotateKeyOptions {
 
 export type RotatedKey = EnrolmentAnswer & { documents: SignedServerKeys[] };
 
-/** Throws `ApiError`. */
-export type AskRotation = (options: RotateKeyOptions) => Promise<RotatedKey>;
+/** What the device lends; a device that has none of this code has no `rotateKey`. */
+export interface KeyRotationParts {
+  state: DeviceState & Required<Pick<DeviceState, 'key' | 'identity'>>;
+  keys: Pick<DeviceKeys, 'replace'>;
+  inbox: Pick<Inbox, 'follow' | 'take' | 'caughtUp'>;
+  /** Also in `state`; resolves when it is stored. */
+  save(news: Partial<DeviceState>): Promise<void>;
+  /** The one that it enrolled at when absent. */
+  server?: string | undefined;
+  crypto: DeviceCrypto;
+  fetch?: Fetch | undefined;
+}
+
+/** Resolves when the server has accepted another key. Throws `ApiError`. */
+export type KeyRotation = (parts: KeyRotationParts) => Promise<void>;
+
+export const keyRotation: KeyRotation = async ({ state, keys, inbox, save, server, crypto, fetch }) => {
+  const to = state.nextKey ?? (await crypto.generate());
+  // The key is stored before the server is asked.
+  await save({ nextKey: to });
+  const { identity, key: from, keys: held } = state;
+  const where = server ?? identity.server;
+  const answer = await askRotation({ identity, server: where, from, to, held, crypto, fetch });
+  const { documents, membership, list, secret, generation } = answer;
+  if (generation !== identity.generation) {
+    await save({ identity: { ...identity, secret, generation, formerSecret: identity.secret } });
+    keys.replace(secret);
+  }
+  // The gateway may have brought the membership first.
+  await inbox.follow(documents);
+  const { body, sig } = membership;
+  if (state.key !== to) inbox.take({ t: 'order', body, sig }, true);
+  if (list) inbox.take({ t: 'order', ...list }, true);
+  await inbox.caughtUp();
+  if (state.key !== to) throw new ApiError('the answer is not as K-6 says: another key', { temporary: true });
+};
 
 /** Throws `ApiError`. */
-export async function keyRotation(options: RotateKeyOptions): Promise<RotatedKey> {
+export async function askRotation(options: RotateKeyOptions): Promise<RotatedKey> {
   const { identity, server, from, to, held, crypto, fetch } = options;
   const { deviceId: device, generation } = identity;
   const sealTo = await crypto.generateX25519();

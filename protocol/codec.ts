@@ -23,8 +23,8 @@ import {
 import { ProtocolError } from './frame-scan.ts';
 import { LIMITS, MEASURING_LIMITS, SERVER_LIMITS } from './limits.ts';
 import {
+  type Authenticated,
   type Beat,
-  COMPLIANCE,
   type CommandOrder,
   type DeviceMessage,
   type GatewayAddress,
@@ -123,11 +123,7 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
     case 'beat':
       return defined({
         t: 'beat' as const,
-        policy: optionalText(fields, 'policy', LIMITS.policyLength),
-        compliance:
-          fields.compliance === undefined || fields.compliance === null
-            ? undefined
-            : oneOf(fields, 'compliance', COMPLIANCE),
+        status: isGiven(fields.status) ? status(fields.status) : undefined,
         measured:
           fields.measured === undefined || fields.measured === null
             ? undefined
@@ -147,17 +143,20 @@ export function decodeDeviceMessage(bytes: Uint8Array): DeviceMessage | null {
         note: optionalText(fields, 'note', LIMITS.noteLength),
       }) as DeviceMessage;
     case 'result':
-      return {
-        t: 'result',
-        id: id(fields, 'id'),
-        body: bytesOf(fields, 'body', 1, LIMITS.resultBytes),
-        mac: bytesOf(fields, 'mac', LIMITS.macBytes),
-      };
+      return { t: 'result', id: id(fields, 'id'), ...authenticated(fields, LIMITS.resultBytes) };
     case 'want':
       return { t: 'want', ...groupKeyName(fields) };
     default:
       return null;
   }
+}
+
+function status(value: unknown): Authenticated {
+  return authenticated(mapOf(value, 'status'), LIMITS.statusBytes);
+}
+
+function authenticated(fields: Fields, max: number): Authenticated {
+  return { body: bytesOf(fields, 'body', 1, max), mac: bytesOf(fields, 'mac', LIMITS.macBytes) };
 }
 
 /* ---- gateway to device ---- */

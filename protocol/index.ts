@@ -16,6 +16,7 @@ export * from './result-body.ts';
 export * from './sealed.ts';
 export * from './server-keys.ts';
 export * from './signing.ts';
+export * from './status-body.ts';
 export * from './tie-band.ts';
 export * from './tokens.ts';
 export * from './tunnel-frames.ts';

@@ -24,7 +24,8 @@ export const LIMITS = {
   reasonLength: 512,
   /** Longest `note` of a progress report, characters. */
   noteLength: 256,
-  /** Longest `policy` revision in a heartbeat, characters. */
+  /** Longest `body` of a status, bytes, and longest `policy` revision in it, characters (B-5). */
+  statusBytes: 512,
   policyLength: 64,
   /** Longest name and version of the device's software, characters. */
   softwareLength: 64,

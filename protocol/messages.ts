@@ -191,12 +191,26 @@ export interface MeasuredGateway {
   ms: number;
 }
 
-/** Heartbeat (B-1); what changed since the last one reaches the administration server. */
-export interface Beat {
-  t: 'beat';
+/** What only the device can make, and the ledger alone reads: gateways pass it on (R-8). */
+export interface Authenticated {
+  body: Uint8Array;
+  mac: Uint8Array;
+}
+
+/** What the `body` of a status says. */
+export interface StatusBody {
+  /** Larger than that of every earlier status of the device. */
+  number: number;
   /** Revision of the policy in force on the device. */
   policy?: string;
   compliance?: Compliance;
+}
+
+/** Heartbeat (B-1); what changed since the last one reaches the administration server. */
+export interface Beat {
+  t: 'beat';
+  /** What the device says of itself; `body` is an encoded `StatusBody` (B-5). */
+  status?: Authenticated;
   /**
    * Sent once after every change, the nearest first; replaces the previous list. Empty: nothing could be
    * measured.
@@ -220,13 +234,10 @@ export interface Progress {
   note?: string;
 }
 
-/** The outcome of an execution, authenticated by the device for the ledger (R-1, R-8). */
-export interface Result {
+/** The outcome of an execution, for the ledger; `body` is an encoded `ResultBody` (R-1, R-8). */
+export interface Result extends Authenticated {
   t: 'result';
   id: string;
-  /** An encoded `ResultBody`. */
-  body: Uint8Array;
-  mac: Uint8Array;
 }
 
 /** Asks for the key of a group, which a secret command needs (X-5). */

@@ -91,7 +91,11 @@ export function locatedBytes(
  * Writes `lead` and then `part` to `into`, and returns that part of it. A server does this for every result;
  * a new array each time would cost as much as the MAC itself.
  */
-function written(into: Uint8Array<ArrayBuffer>, lead: string, part: Uint8Array): Uint8Array<ArrayBuffer> {
+function written(
+  lead: string,
+  part: Uint8Array,
+  into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
+): Uint8Array<ArrayBuffer> {
   const { written: length } = utf8.encodeInto(lead, into);
   into.set(part, length);
   return into.subarray(0, length + part.length);
@@ -108,14 +112,14 @@ export const AUTHENTICATED_BYTES_MAX: number = LIMITS.resultBytes + 1024;
 export function deviceSecretBytes(
   device: string,
   generation: number,
-  into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
+  into?: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
   const number = new Uint8Array(4);
   new DataView(number.buffer).setUint32(0, generation);
-  return written(into, `pushpoint.v1 device\0${device}\0`, number);
+  return written(`pushpoint.v1 device\0${device}\0`, number, into);
 }
 
-/** The MAC of these bytes by a device's secret is the key of its results (R-8). */
+/** The MAC of these bytes by a device's secret is the key of its results (R-8) and its status (B-5). */
 export const RESULT_KEY_BYTES: Uint8Array<ArrayBuffer> = utf8.encode('result');
 
 /**
@@ -126,9 +130,18 @@ export function resultBytes(
   device: string,
   command: string,
   body: Uint8Array,
-  into: Uint8Array<ArrayBuffer> = new Uint8Array(AUTHENTICATED_BYTES_MAX),
+  into?: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
-  return written(into, `pushpoint.v1 result\0${device}\0${command}\0`, body);
+  return written(`pushpoint.v1 result\0${device}\0${command}\0`, body, into);
+}
+
+/** What a device authenticates with the same key of a status (B-5). `into` as of `deviceSecretBytes`. */
+export function statusBytes(
+  device: string,
+  body: Uint8Array,
+  into?: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  return written(`pushpoint.v1 status\0${device}\0`, body, into);
 }
 
 /** The MACs of these bytes by a device's secret are its wrap key and its secret key (X-2). */

@@ -1,19 +1,25 @@
-/** Results as a device makes them (R-8), and as tests read them. */
+/** Results and statuses as a device makes them (R-8, B-5), and as tests read them. */
 import { createDecipheriv, createHmac } from 'node:crypto';
 import type { Receipt } from '../bus/bus.ts';
 import {
+  type Authenticated,
+  type Beat,
   type DeviceMessage,
   decodeResultBody,
+  decodeStatusBody,
   decodeTravelledBody,
   type Encrypted,
   encodeResultBody,
+  encodeStatusBody,
   LIMITS,
   RESULT_KEY_BYTES,
   type Result,
   type ResultBody,
   resultBytes,
   SECRET_KEY_BYTES,
+  type StatusBody,
   sealedResultBytes,
+  statusBytes,
 } from '../protocol/index.ts';
 
 /** Where nobody checks who made a result. */
@@ -46,12 +52,26 @@ export function makeResult(
   return { t: 'result', id: command, body, mac: resultMac(device, command, body) };
 }
 
-/** A device's message; of a result what is in it. */
-export type OpenedMessage = Exclude<DeviceMessage, Result> | OpenedResult;
+/** What this device says of itself. */
+export function makeStatus(device: ResultMaker, status: StatusBody): Authenticated {
+  return makeStatusBody(device, encodeStatusBody(status));
+}
+
+export function makeStatusBody({ id, secret = NO_SECRET }: ResultMaker, body: Uint8Array): Authenticated {
+  return { body, mac: mac(mac(secret, RESULT_KEY_BYTES), statusBytes(id, body)) };
+}
+
+/** A device's message; of a result and a status what is in it. */
+export type OpenedMessage = Exclude<DeviceMessage, Result | Beat> | OpenedResult | OpenedBeat;
 type OpenedResult = { t: 'result'; id: string; sealed?: true } & ResultBody;
+type OpenedBeat = Omit<Beat, 'status'> & { status?: StatusBody };
 
 /** `device`: whose results may be sealed, as those of secret commands are; without it they say nothing. */
 export function openMessage(message: DeviceMessage, device?: ResultMaker): OpenedMessage {
+  if (message.t === 'beat') {
+    const { status, ...beat } = message;
+    return { ...beat, ...(status && { status: decodeStatusBody(status.body) }) };
+  }
   if (message.t !== 'result') return message;
   const { id, body } = message;
   const travelled = decodeTravelledBody(body);
@@ -80,4 +100,13 @@ export function resultReceipt(
 ): Extract<Receipt, { kind: 'result' }> {
   const { body, mac } = makeResult(device, command, end);
   return { kind: 'result', device: device.id, command, body, mac, worker: 'gw1/0', at };
+}
+
+/** As a gateway passes it on. */
+export function statusReceipt(
+  device: ResultMaker,
+  status: StatusBody,
+  at: number,
+): Extract<Receipt, { kind: 'status' }> {
+  return { kind: 'status', device: device.id, ...makeStatus(device, status), worker: 'gw1/0', at };
 }

@@ -5,14 +5,7 @@
  * and notes keep newlines and tabs.
  */
 import { type Receipt, TUNNEL_EVENTS } from '../../bus/bus.ts';
-import {
-  COMPLIANCE,
-  type Edition,
-  ID_PATTERN,
-  LIMITS,
-  MEASURING_LIMITS,
-  SERVER_LIMITS,
-} from '../../protocol/index.ts';
+import { type Edition, ID_PATTERN, LIMITS, MEASURING_LIMITS, SERVER_LIMITS } from '../../protocol/index.ts';
 
 /** Longest text that a gateway sends about itself or a socket: names of workers, incarnations, addresses. */
 const GATEWAY_TEXT = 256;
@@ -66,13 +59,18 @@ const time: Check<number> = (value) => {
 
 /** Cleans the reason of a result. It is inside the body, so only the opened result shows it. */
 export function cleanReason(reason: string): string {
-  return CONTROL.test(reason) ? reason.replace(EVERY_UNSAFE, ' ') : reason;
+  return cleanText(reason, EVERY_UNSAFE);
+}
+
+/** Text of a device that is inside an authenticated body. */
+export function cleanText(value: string, unwanted = EVERY_CONTROL): string {
+  return CONTROL.test(value) ? value.replace(unwanted, ' ') : value;
 }
 
 function text(max: number, unwanted = EVERY_CONTROL): Check<string> {
   return (value) => {
     if (typeof value !== 'string' || value.length > max) throw new Error(`text of at most ${max} characters`);
-    return CONTROL.test(value) ? value.replace(unwanted, ' ') : value;
+    return cleanText(value, unwanted);
   };
 }
 
@@ -139,11 +137,12 @@ const SHAPES: { [K in Kind]: Shape<Omit<Extract<Receipt, { kind: K }>, 'kind' | 
   disconnected: { device: id, session: uint(), code: uint(65_535), reason: own, at: time },
   status: {
     device: id,
-    policy: optional(text(LIMITS.policyLength)),
-    compliance: optional(oneOf(COMPLIANCE)),
-    measured: optional(listOf(measured, MEASURING_LIMITS.measured)),
+    body: bytes(1, LIMITS.statusBytes),
+    mac: bytes(LIMITS.macBytes),
+    worker: own,
     at: time,
   },
+  measured: { device: id, measured: listOf(measured, MEASURING_LIMITS.measured), at: time },
   ack: { device: id, command: id, at: time },
   progress: {
     device: id,

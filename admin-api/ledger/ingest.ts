@@ -28,7 +28,7 @@ import type { OwnDevices } from './own-devices.ts';
 import { probeReceipts } from './probe-receipts.ts';
 import type { PutAside } from './put-aside.ts';
 import { type ReducedReceipts, reduceReceipts } from './reduce-receipts.ts';
-import type { ResultVerifier } from './result-verifier.ts';
+import type { ReportVerifier } from './report-verifier.ts';
 import type { WantedKeys } from './wanted-keys.ts';
 
 /**
@@ -83,7 +83,7 @@ export class Ingest {
   readonly #canaries: Canaries;
   readonly #aside: PutAside;
   readonly #ownDevices: OwnDevices;
-  readonly #resultVerifier: ResultVerifier;
+  readonly #reportVerifier: ReportVerifier;
   readonly #copies: CopyWatch;
   readonly #ledgerSecrets: LedgerSecrets;
   readonly #wantedKeys: WantedKeys;
@@ -111,7 +111,7 @@ export class Ingest {
     canaries: Canaries;
     aside: PutAside;
     ownDevices: OwnDevices;
-    resultVerifier: ResultVerifier;
+    reportVerifier: ReportVerifier;
     copies: CopyWatch;
     ledgerSecrets: LedgerSecrets;
     wantedKeys: WantedKeys;
@@ -133,7 +133,7 @@ export class Ingest {
     this.#canaries = parts.canaries;
     this.#aside = parts.aside;
     this.#ownDevices = parts.ownDevices;
-    this.#resultVerifier = parts.resultVerifier;
+    this.#reportVerifier = parts.reportVerifier;
     this.#copies = parts.copies;
     this.#ledgerSecrets = parts.ledgerSecrets;
     this.#wantedKeys = parts.wantedKeys;
@@ -178,7 +178,7 @@ export class Ingest {
       await this.#expander.headStart();
       const checked = checkReceipts(batch);
       const own = await this.#ownDevices.sift(checked.receipts);
-      const { receipts, wrong } = await this.#resultVerifier.open(own.receipts);
+      const { receipts, wrong } = await this.#reportVerifier.open(own.receipts);
       await this.#applyOrSplit(receipts);
       // Last, so that a batch that comes again puts its receipts aside only once.
       await this.#aside.take([...checked.wrong, ...own.wrong, ...wrong]);
@@ -301,7 +301,7 @@ export class Ingest {
         const devices = new Set(changed);
         const rows = reduced.statuses
           .filter(({ device }) => devices.has(device))
-          .map(({ at: _, ...row }) => row);
+          .map(({ number: _, ...row }) => row);
         await tx.events.append([{ at: now, type: 'device.status', data: { devices: rows } }]);
       }
     }

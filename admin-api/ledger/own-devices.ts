@@ -1,7 +1,7 @@
 /**
  * The ledger believes a gateway about devices that are connected to it and in a group that it serves. It
- * refuses what a gateway reports about other devices: connects, acknowledgements, progress. Results need no
- * such check, because the device itself authenticates them (R-8).
+ * refuses what a gateway reports about other devices: connects, acknowledgements, progress. Results and
+ * statuses need no such check, because the device itself authenticates them (R-8, B-5).
  */
 import type { Bus, Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
@@ -13,7 +13,7 @@ import type { DevicePlace, Store } from '../store/store.ts';
 /** Session numbers are microseconds of Redis' clock. One too far ahead would stay the newest for ever. */
 const SESSION_AHEAD_MS = 3_600_000;
 
-type Kind = 'connected' | 'disconnected' | 'status' | 'ack' | 'progress' | 'want';
+type Kind = 'connected' | 'disconnected' | 'measured' | 'ack' | 'progress' | 'want';
 type Speaking = Extract<Receipt, { kind: Kind }> & { from: string };
 
 export interface OwnReceipts {
@@ -146,7 +146,7 @@ function isLate(
       return receipt.session < place.session;
     case 'ack':
     case 'progress':
-    case 'status':
+    case 'measured':
       // The device may have connected there and left again, and neither is applied yet.
       return !isHeld && isServed(place.groupPath, groupId);
     default:
@@ -158,7 +158,7 @@ function isSpeaking(receipt: Receipt): receipt is Speaking {
   switch (receipt.kind) {
     case 'connected':
     case 'disconnected':
-    case 'status':
+    case 'measured':
     case 'ack':
     case 'progress':
     case 'want':

@@ -5,7 +5,7 @@ import {
   type MeasuredGateway,
   NO_EDITION,
 } from '../../protocol/index.ts';
-import type { LedgerReceipt } from '../ledger-receipt.ts';
+import type { LedgerReceipt, ReportedStatus } from '../ledger-receipt.ts';
 import { ByExecution } from '../store/by-execution.ts';
 import type { Advance, ExecutionKey, SessionChange, StatusReport } from '../store/store.ts';
 import type { TunnelReceipt } from '../tunnels/tunnel-reports.ts';
@@ -114,10 +114,11 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
         }
         break;
       }
+      case 'measured':
+        measures.set(receipt.device, receipt.measured);
+        break;
       case 'status':
-        if (receipt.measured) measures.set(receipt.device, receipt.measured);
-        if (receipt.policy === undefined && receipt.compliance === undefined) break;
-        statuses.set(receipt.device, newerStatus(statuses.get(receipt.device), receipt, now));
+        statuses.set(receipt.device, newerStatus(statuses.get(receipt.device), receipt));
         break;
       case 'ack':
       case 'progress':
@@ -168,20 +169,18 @@ export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): Re
   };
 }
 
-/** A status keeps its time, however old: a replayed one must not look new. */
+/** A status keeps its number: a replayed one does not look new (B-5). */
 function newerStatus(
   known: StatusReport | undefined,
-  { device, policy, compliance, at: said }: Extract<LedgerReceipt, { kind: 'status' }>,
-  now: number,
+  { device, number, policy, compliance }: ReportedStatus,
 ): StatusReport {
   const next: StatusReport = {
-    device,
+    ...{ device, number },
     ...(policy !== undefined && { policy }),
     ...(compliance !== undefined && { compliance }),
-    at: Math.min(said, now),
   };
   if (!known) return next;
-  return next.at >= known.at ? { ...known, ...next } : { ...next, ...known };
+  return next.number > known.number ? { ...known, ...next } : { ...next, ...known };
 }
 
 function advanceOf(

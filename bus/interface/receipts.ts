@@ -1,5 +1,5 @@
 /** Receipts: reports of devices and workers. */
-import type { Compliance, Edition, MeasuredGateway, TunnelSide } from '../../protocol/index.ts';
+import type { Edition, MeasuredGateway, TunnelSide } from '../../protocol/index.ts';
 import type { TunnelEvent } from './outboxes.ts';
 
 /**
@@ -33,14 +33,16 @@ type ReceiptContent =
     }
   | { kind: 'disconnected'; device: string; session: number; code: number; reason: string; at: number }
   | {
+      /** What the device says of itself; as `result` (B-5). */
       kind: 'status';
       device: string;
-      policy?: string;
-      compliance?: Compliance;
-      /** Its latest measurements, which replace earlier ones (B-1). */
-      measured?: MeasuredGateway[];
+      body: Uint8Array;
+      mac: Uint8Array;
+      worker: string;
       at: number;
     }
+  /** Its latest measurements, which replace earlier ones (B-1). */
+  | { kind: 'measured'; device: string; measured: MeasuredGateway[]; at: number }
   | { kind: 'ack'; device: string; command: string; at: number }
   | { kind: 'progress'; device: string; command: string; percent?: number; note?: string; at: number }
   | {

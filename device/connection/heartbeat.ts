@@ -1,23 +1,5 @@
-import { type Beat, COMPLIANCE, type Compliance, LIMITS } from '../../protocol/index.ts';
+import type { Authenticated, Beat } from '../../protocol/index.ts';
 import type { Nearness } from '../gateways/nearness.ts';
-import { clip } from '../platform/clip.ts';
-
-/** What a device says about itself with its heartbeats (B-1). */
-export interface DeviceStatus {
-  /** Revision of the policy in force, at most 64 characters. */
-  policy?: string;
-  compliance?: Compliance;
-}
-
-/** Refuses a status for which a gateway would close the connection. Throws `TypeError`. */
-export function checkStatus({ policy, compliance }: DeviceStatus): void {
-  if (policy !== undefined && (typeof policy !== 'string' || clip(policy, LIMITS.policyLength) !== policy)) {
-    throw new TypeError(`policy must be text of at most ${LIMITS.policyLength} characters`);
-  }
-  if (compliance !== undefined && !COMPLIANCE.includes(compliance)) {
-    throw new TypeError(`compliance must be one of ${COMPLIANCE.join(', ')}`);
-  }
-}
 
 /** Unanswered beats after which a connection is lost (B-3). */
 const UNANSWERED_MAX = 2;
@@ -28,12 +10,12 @@ export class Heartbeat {
   readonly #send: (beat: Beat) => void;
   readonly #lost: () => void;
   readonly #news: Nearness['news'] | undefined;
-  #status: DeviceStatus = {};
+  /** What the next beat says once. */
+  #next: Pick<Beat, 'status' | 'pass'> = {};
   #intervalMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #earlyTimer: ReturnType<typeof setTimeout> | undefined;
   #earlyAt = 0;
-  #asksPass = false;
   #unanswered = 0;
   #verifyTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -51,7 +33,7 @@ export class Heartbeat {
     this.#intervalMs = intervalMs;
     this.#unanswered = 0;
     this.#timer = setTimeout(() => this.#tick(), random() * intervalMs);
-    if (Object.keys(this.#status).length > 0 || this.#news?.urgent) this.#early();
+    this.news();
   }
 
   stop(): void {
@@ -61,6 +43,7 @@ export class Heartbeat {
     this.#timer = undefined;
     this.#earlyTimer = undefined;
     this.#verifyTimer = undefined;
+    this.#next = {};
   }
 
   answered(): void {
@@ -76,18 +59,14 @@ export class Heartbeat {
     this.#beat();
   }
 
-  /** Sent with every beat from now on, and soon if it changed. */
-  status(status: DeviceStatus): void {
-    const next = { ...this.#status, ...status };
-    const changed = next.policy !== this.#status.policy || next.compliance !== this.#status.compliance;
-    this.#status = next;
-    if (changed && this.#timer) this.#early();
+  /** Sent once in this session, soon. */
+  status(status: Authenticated): void {
+    this.#say({ status });
   }
 
   /** Asks for the gateway's pass, soon (S-9). */
   askPass(): void {
-    this.#asksPass = true;
-    if (this.#timer) this.#early();
+    this.#say({ pass: true });
   }
 
   /** There may be new measurements to report. */
@@ -97,9 +76,15 @@ export class Heartbeat {
 
   #beat(): void {
     const measured = this.#news?.take();
-    const asks = this.#asksPass && { pass: true as const };
-    this.#asksPass = false;
-    this.#send({ t: 'beat', ...this.#status, ...(measured && { measured }), ...asks });
+    const next = this.#next;
+    this.#next = {};
+    this.#send({ t: 'beat', ...next, ...(measured && { measured }) });
+  }
+
+  #say(news: Pick<Beat, 'status' | 'pass'>): void {
+    if (!this.#timer) return;
+    Object.assign(this.#next, news);
+    this.#early();
   }
 
   #early(): void {

@@ -4,6 +4,7 @@
  * messages.
  */
 import {
+  type Authenticated,
   DEVICE_CLOSE,
   type GatewayAddress,
   type GatewayMessage,
@@ -20,7 +21,7 @@ import type { DeviceCrypto } from '../platform/crypto.ts';
 import type { Dial } from '../platform/socket.ts';
 import type { DeviceState } from '../storage/store.ts';
 import { Connection, type Credentials } from './connection.ts';
-import { type DeviceStatus, Heartbeat } from './heartbeat.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { Reconnect, type ReconnectOptions } from './reconnect.ts';
 
 export interface UplinkParts {
@@ -155,7 +156,8 @@ export class Uplink {
     return this.#gateways.list;
   }
 
-  status(status: DeviceStatus): void {
+  /** Told once, if there is a session. */
+  status(status: Authenticated): void {
     this.#heartbeat.status(status);
   }
 

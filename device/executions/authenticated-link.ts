@@ -8,6 +8,7 @@ import {
   encodeResultBody,
   encodeSealedBody,
   type Result,
+  resultBytes,
 } from '../../protocol/index.ts';
 import type { Outcome } from '../storage/store.ts';
 import type { DeviceKeys } from './device-keys.ts';
@@ -44,7 +45,7 @@ export class ResultAuthenticator {
 
   async authenticate({ id, outcome, sealed }: EndReport): Promise<Result> {
     const body = sealed ? encodeSealedBody(sealed) : encodeResultBody(outcome);
-    return { t: 'result', id, body, mac: await this.#keys.mac(id, body) };
+    return { t: 'result', id, body, mac: await this.#keys.mac(resultBytes(this.#keys.deviceId, id, body)) };
   }
 
   /** A result that cannot be authenticated now is not sent: it is repeated like any unsettled one. */

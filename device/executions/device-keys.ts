@@ -3,7 +3,6 @@ import {
   type Encrypted,
   encryptSecret,
   RESULT_KEY_BYTES,
-  resultBytes,
   SECRET_KEY_BYTES,
   WRAP_KEY_BYTES,
 } from '../../protocol/index.ts';
@@ -32,9 +31,9 @@ export class DeviceKeys {
     this.#keys = [derive(secret, this.#crypto), ...this.#keys.slice(0, 1)];
   }
 
-  /** Authentication code of a result's body. */
-  async mac(command: string, body: Uint8Array): Promise<Uint8Array> {
-    return this.#crypto.mac(await this.#present('result'), resultBytes(this.deviceId, command, body));
+  /** Authentication code of a result or a status (B-5). */
+  async mac(bytes: Uint8Array): Promise<Uint8Array> {
+    return this.#crypto.mac(await this.#present('result'), bytes);
   }
 
   /** With the secret key. */

@@ -146,8 +146,8 @@ function withSealed(entry: JournalEntry, change: (sealed: Encrypted) => unknown)
 }
 
 function toJson(state: DeviceState): unknown {
-  const { key, nextKey, identity, keys, membership, list, gateways, older, home } = state;
-  const { measured, groupKeys } = state;
+  const { key, nextKey, identity, keys, membership, list, groupKeys } = state;
+  const { gateways, older, home, measured, status } = state;
   return {
     key: key && keyToJson(key),
     nextKey: nextKey && keyToJson(nextKey),
@@ -168,6 +168,7 @@ function toJson(state: DeviceState): unknown {
     older,
     home,
     measured,
+    status,
     groupKeys: groupKeys?.map((held) => ({ ...held, key: toBase64url(held.key) })),
   };
 }
@@ -220,6 +221,7 @@ function fromJson(json: any): DeviceState {
     state.membership = orderFromJson(json.membership);
   }
   if (json.list) state.list = orderFromJson(json.list);
+  if (Number.isSafeInteger(json.status?.number)) state.status = json.status;
   if (Array.isArray(json.groupKeys)) state.groupKeys = json.groupKeys.map(groupKey);
   return state;
 }

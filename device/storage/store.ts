@@ -7,6 +7,7 @@ import type {
   ReportableState,
   SignedOrder,
   SignedServerKeys,
+  StatusBody,
 } from '../../protocol/index.ts';
 import type { DeviceKey } from '../platform/crypto.ts';
 
@@ -48,6 +49,8 @@ export interface DeviceState {
   membership?: SignedOrder;
   /** Keys of groups, the first to come first. Secret. */
   groupKeys?: readonly GroupKey[];
+  /** What the device last said of itself, with its number (B-5). */
+  status?: StatusBody;
 }
 
 export interface GroupKey extends GroupKeyName {

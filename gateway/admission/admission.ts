@@ -308,8 +308,6 @@ export class Admission {
       // What it gets with `welcome` counts as held, so that the administration server does not send it again.
       membership: outdated ? current : prove.membership,
       key: keyMark(device.publicKey),
-      policy: undefined,
-      compliance: undefined,
       progressTick: 0,
     };
     // The socket would have to be asked for it.

@@ -1,8 +1,8 @@
 /**
  * Receipts on their way to the administration server: batched, one append at a time, kept while the bus is
  * unavailable. The spool is bounded in number and bytes. At the bound it drops progress and `want` first,
- * then acknowledgements, status and `undelivered`. When only results and session receipts are left, it
- * refuses a new result, and the device keeps it (R-7). So nothing that an execution needs is lost.
+ * then acknowledgements, status, measurements and `undelivered`. When only results and session receipts are
+ * left, it refuses a new result, and the device keeps it (R-7). So nothing that an execution needs is lost.
  */
 import type { Logger } from 'pino';
 import type { Receipt, Receipts } from '../../bus/bus.ts';
@@ -14,6 +14,7 @@ const RANK: Record<Receipt['kind'], number> = {
   want: 0,
   ack: 1,
   status: 1,
+  measured: 1,
   undelivered: 1,
   result: 2,
   connected: 3,

@@ -17,7 +17,6 @@ import {
   type SignedPass,
 } from '../../protocol/index.ts';
 import type { Admission } from '../admission/admission.ts';
-import type { Interner } from '../admission/interner.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ReceiptSpool } from '../receipts/spool.ts';
 import type { Connections } from '../sessions/connections.ts';
@@ -32,7 +31,7 @@ import {
 } from '../sessions/session.ts';
 import type { Ticker } from '../ticker.ts';
 import { handleAck } from './handlers/ack.ts';
-import { handleBeat } from './handlers/beat.ts';
+import { handleMeasured, handleStatus } from './handlers/beat.ts';
 import { handleProgress } from './handlers/progress.ts';
 import { handleResult } from './handlers/result.ts';
 import { handleWant } from './handlers/want.ts';
@@ -44,7 +43,6 @@ export interface DeviceMessagesParts {
   pendingSettled: PendingSettled;
   admission: Admission;
   spool: ReceiptSpool;
-  interner: Interner;
   metrics: Metrics;
   ticker: Ticker;
   /** Of this gateway, while it has one. */
@@ -137,8 +135,11 @@ export class DeviceMessages {
     }
     if (connection.bytes < 0 && !isLoopback(connection) && this.#leavesOut(connection, message)) return;
     // A session that could not receive the answer has ended.
-    const receipt = isAdmitted(connection) ? this.#receipt(connection.state, message, at) : null;
+    if (!isAdmitted(connection)) return;
+    const receipt = this.#receipt(connection.state, message, at);
     if (receipt) this.#parts.spool.add(receipt, length);
+    if (message.t !== 'beat' || !message.measured) return;
+    this.#parts.spool.add(handleMeasured(connection.state, message.measured, at), length);
   }
 
   /**
@@ -165,14 +166,14 @@ export class DeviceMessages {
   }
 
   #receipt(session: Session, message: Exclude<DeviceMessage, Prove>, at: number): Receipt | null {
-    const { interner, ticker, metrics } = this.#parts;
+    const { worker, ticker, metrics } = this.#parts;
     switch (message.t) {
       case 'beat':
-        return handleBeat(session, message, at, interner);
+        return message.status ? handleStatus(session, message.status, at, worker) : null;
       case 'ack':
         return handleAck(session, message, at);
       case 'result':
-        return handleResult(session, message, at, this.#parts.worker);
+        return handleResult(session, message, at, worker);
       case 'want':
         return handleWant(session, message, at);
       case 'progress': {

@@ -4,14 +4,14 @@
  * and strings that many devices share are shared (`interner.ts`).
  *
  * V8 heap bytes of one device, by a heap snapshot (Node 20, x64): the socket's wrapper 32 and its property 24
- * to 40, the connection 112, the session 120, two numbers that are no small integers (`openedAt`, `budget`)
- * 32, the device id 40, its place in the map of sessions about 40. Scope, software, capabilities, policy and
- * compliance are shared.
+ * to 40, the connection 112, the session 104, two numbers that are no small integers (`openedAt`, `budget`)
+ * 32, the device id 40, its place in the map of sessions about 40. Scope, software and capabilities are
+ * shared.
  */
 
 import { originOf } from '../../bus/addresses.ts';
 import type { UnauthenticatedSocket } from '../../bus/unauthenticated-sockets.ts';
-import type { Compliance, Edition } from '../../protocol/index.ts';
+import type { Edition } from '../../protocol/index.ts';
 import type { Scope } from '../lists/gateway-list.ts';
 
 /** The gateway's view of a socket; push-server.ts provides it. No call is allowed after `end` or `close`. */
@@ -53,8 +53,6 @@ export interface Session {
   readonly membership: Edition;
   /** Mark of the public key that it proved. */
   readonly key: number;
-  policy: string | undefined;
-  compliance: Compliance | undefined;
   /** Tick up to which the progress budget is spent (handlers/progress.ts). */
   progressTick: number;
 }

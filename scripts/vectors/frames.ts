@@ -8,7 +8,7 @@ import {
 } from '../../protocol/index.ts';
 import { DEVICE, DEVICE_KEY, GATEWAY, INSTALLATION, NAMES, NONCE, NOW, signWith } from './keys.ts';
 import { signedOrder, signedPass } from './orders.ts';
-import { namedResult } from './results.ts';
+import { namedResult, namedStatus } from './results.ts';
 import { secretResult, WANT, wantedKey } from './secrets.ts';
 import { firstServerKeys, nextRootServerKeys } from './server-keys.ts';
 import { array, bin, float32, float64, hexOf, map, str, uint64, view } from './wire.ts';
@@ -33,7 +33,7 @@ const fromDevice: [string, DeviceMessage][] = [
   ],
   ['beat with nothing new', { t: 'beat' }],
   ['beat that asks for the pass', { t: 'beat', pass: true }],
-  ['beat with everything', { t: 'beat', policy: 'r42', compliance: 'about-to-be-restricted' }],
+  ['beat with a status', { t: 'beat', status: namedStatus('policy and compliance') }],
   [
     'beat with distances',
     {
@@ -187,7 +187,7 @@ export function frameVectors() {
       other(
         'device',
         'F-6: optional fields that are nil',
-        map({ t: str('beat'), policy: 'c0', compliance: 'c0' }),
+        map({ t: str('beat'), status: 'c0', measured: 'c0' }),
         {
           t: 'beat',
         },

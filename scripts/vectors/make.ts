@@ -130,7 +130,8 @@ export function makeVectors(): string {
       'hpke: a message sealed to publicKey (E-3) with the one-time private key ephemeralKey; ' +
         'refusedPublicKeys: keys that are never taken (E-8).',
       'results: ends, authenticated with the key of resultKey (R-8); ' +
-        'resultBodies and refusedResultBodies: what is inside, as the ledger reads it.',
+        'resultBodies and refusedResultBodies: what is inside, as the ledger reads it. ' +
+        'statuses, statusBodies, refusedStatusBodies: the same for what a device says of itself (B-5).',
       'secretKeys: the keys of a device and of a group (X-2, X-4); sealed: what is sealed with them, by ' +
         'AES-256-GCM with the tag at the end of ct. In use, every nonce is random.',
       'serverKeys: each after the one before it; whoever holds that one takes it where takenNext is true ' +

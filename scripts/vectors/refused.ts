@@ -23,6 +23,7 @@ const result = {
   body: bin(new Uint8Array([0x80])),
   mac: bin(new Uint8Array(32)),
 };
+const status = { body: result.body, mac: result.mac };
 const progress = { t: str('progress'), id: str('cmd-0001') };
 const ack = { t: str('ack'), id: str('cmd-0001') };
 const challenge = {
@@ -96,8 +97,14 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'software of 65 characters', map({ ...prove, software: long(65) })],
   ['F-6', '33 capabilities', map({ ...prove, caps: many(33, str('a')) })],
   ['F-6', 'a capability of 65 characters', map({ ...prove, caps: array(long(65)) })],
-  ['F-6', 'a policy of 65 characters', map({ t: str('beat'), policy: long(65) })],
-  ['F-6', 'an unknown compliance', map({ t: str('beat'), compliance: str('fine') })],
+  ['F-6', 'a status that is text', map({ t: str('beat'), status: str('r42') })],
+  ['F-6', 'a status without a mac', map({ t: str('beat'), status: map({ body: result.body }) })],
+  ['F-6', 'a status with an empty body', map({ t: str('beat'), status: map({ ...status, body: 'c400' }) })],
+  [
+    'F-6',
+    'a status of 513 bytes',
+    map({ t: str('beat'), status: map({ ...status, body: `c50201${'00'.repeat(513)}` }) }),
+  ],
   ['F-6', '17 distances', map({ t: str('beat'), measured: many(17, map({ name: str('gw1'), ms: '00' })) })],
   ['F-6', 'a distance without a name', map({ t: str('beat'), measured: array(map({ ms: '00' })) })],
   [
@@ -127,7 +134,6 @@ const device: [rule: string, name: string, hex: string][] = [
   ['F-6', 'a note that is not UTF-8', map({ ...progress, note: 'a2fffe' })],
   ['F-6', 'an unknown field with text32 that is not UTF-8', map({ ...ack, x: 'db00000002fffe' })],
   ['F-6', 'software with text8 that is not UTF-8', map({ ...prove, software: 'd902fffe' })],
-  ['F-6', 'a policy that is not UTF-8', map({ t: str('beat'), policy: 'da0002fffe' })],
   ['F-6', 'a key that is not UTF-8', `83${str('t')}${str('ack')}${str('id')}${str('cmd-0001')}a2fffec0`],
   ['F-6', 'an unknown field that is not UTF-8', map({ ...ack, x: 'a2fffe' })],
   ['F-6', 'a character cut short', map({ ...progress, note: 'a2e282' })],

@@ -1,16 +1,20 @@
-/** Results: what is in them, with the device's MAC (R-8), and bodies that the ledger does not take. */
+/** Results and statuses: what is in them, with the device's MAC (R-8, B-5), and bodies that are refused. */
 import { Buffer } from 'node:buffer';
 import { createHmac } from 'node:crypto';
 import {
+  type Authenticated,
   encodeDeviceMessage,
   encodeResultBody,
+  encodeStatusBody,
   LIMITS,
   RESULT_KEY_BYTES,
   type Result,
   type ResultBody,
   resultBytes,
+  type StatusBody,
+  statusBytes,
 } from '../../protocol/index.ts';
-import { DEVICE, SECRET } from './keys.ts';
+import { DEVICE, NOW, SECRET } from './keys.ts';
 import { array, bin, float64, hexOf, map, nested, str, uint64, view } from './wire.ts';
 
 const COMMAND = 'cmd-0001';
@@ -77,6 +81,30 @@ function resultVectors() {
   });
 }
 
+const statuses: Record<string, StatusBody> = {
+  'policy and compliance': { number: NOW, policy: 'r42', compliance: 'about-to-be-restricted' },
+  'policy alone': { number: 1, policy: 'r42' },
+};
+
+export function namedStatus(name: string): Authenticated {
+  const status = statuses[name];
+  if (status === undefined) throw new Error(`no status ${name}`);
+  const body = encodeStatusBody(status);
+  return { body, mac: mac(RESULT_KEY, statusBytes(DEVICE, body)) };
+}
+
+function statusVectors() {
+  return Object.entries(statuses).map(([name, status]) => {
+    const { body, mac } = namedStatus(name);
+    return {
+      ...{ name, device: DEVICE, status: view(status), body: hexOf(body) },
+      authenticatedBytes: hexOf(statusBytes(DEVICE, body)),
+      mac: hexOf(mac),
+      frame: hexOf(encodeDeviceMessage({ t: 'beat', status: { body, mac } })),
+    };
+  });
+}
+
 const long = (length: number): string => `da${length.toString(16).padStart(4, '0')}${'61'.repeat(length)}`;
 const state = { state: str('succeeded') };
 
@@ -105,6 +133,29 @@ const refused: [rule: string, name: string, body: string][] = [
   ],
 ];
 
+const number = { number: '01' };
+
+const refusedStatuses: [rule: string, name: string, body: string][] = [
+  ['F-2', 'an array', array(str('r42'))],
+  ['F-3', 'a body of 513 bytes', map({ ...number, x: `c501f4${'00'.repeat(501)}` })],
+  ['F-5', 'no number', map({ policy: str('r42') })],
+  ['F-5', 'the number 0', map({ number: '00' })],
+  ['F-5', 'a number of 2^53', map({ number: uint64(2n ** 53n) })],
+  ['F-6', 'a policy of 65 characters', map({ ...number, policy: long(65) })],
+  ['F-6', 'a policy that is not UTF-8', map({ ...number, policy: 'da0002fffe' })],
+  ['F-6', 'an unknown compliance', map({ ...number, compliance: str('fine') })],
+];
+
+const alsoReadStatuses: [name: string, body: string, status: StatusBody][] = [
+  [
+    'F-5: a number as a float',
+    map({ number: float64(NOW), policy: str('r42') }),
+    { number: NOW, policy: 'r42' },
+  ],
+  ['F-6: optional fields that are nil', map({ ...number, policy: 'c0', compliance: 'c0' }), { number: 1 }],
+  ['V-2: an unknown field', map({ ...number, colour: str('red') }), { number: 1 }],
+];
+
 const alsoRead: [name: string, body: string, end: ResultBody][] = [
   [
     'F-5: a float beyond 2^53 is no integer',
@@ -125,5 +176,8 @@ export function resultVectorsAll() {
     results: resultVectors(),
     resultBodies: alsoRead.map(([name, body, end]) => ({ name, body, end: view(end) })),
     refusedResultBodies: refused.map(([rule, name, body]) => ({ name, rule, body })),
+    statuses: statusVectors(),
+    statusBodies: alsoReadStatuses.map(([name, body, status]) => ({ name, body, status: view(status) })),
+    refusedStatusBodies: refusedStatuses.map(([rule, name, body]) => ({ name, rule, body })),
   };
 }

@@ -65,7 +65,7 @@ async function withDeployment(body: (deployment: Deployment) => Promise<void>): 
     },
     apply: async () => {
       await bus.receipts.consume('one', async (batch) => {
-        const { receipts } = await server.resultVerifier.open(batch);
+        const { receipts } = await server.reportVerifier.open(batch);
         await store.executions.advance(reduceReceipts(receipts, time.now).advances);
       });
       await waitFor(async () => (await bus.receipts.progress()).open === null);

@@ -7,7 +7,7 @@ import { keyMark } from '../../bus/key-mark.ts';
 import type { MemoryReceipts } from '../../bus/memory/receipts.ts';
 import { CLOSE, decodeGatewayMessage } from '../../protocol/index.ts';
 import { identity, LONG_MS, load } from '../bus/samples.ts';
-import { resultReceipt } from '../results.ts';
+import { resultReceipt, statusReceipt } from '../results.ts';
 import { waitFor } from '../wait.ts';
 import { type Composed, composed } from './composed.ts';
 import { addCommand, addDevice } from './store-fixtures.ts';
@@ -68,20 +68,16 @@ const asideOf = ({ bus }: Composed) =>
 test('a gateway acknowledges and reports for devices that are with it', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw1', 'd1')]);
-    await server.ingest.apply([
-      ack('gw2', 'd1'),
-      { kind: 'status', device: 'd1', policy: 'evil', at, from: 'gw2' },
-    ]);
+    const measured = [{ name: 'gw9', ms: 1 }];
+    const measures = (from: string): Receipt => ({ kind: 'measured', device: 'd1', measured, at, from });
+    await server.ingest.apply([ack('gw2', 'd1'), measures('gw2')]);
     assert.is.not(await stateOf(server, 'd1'), 'acked');
-    assert.is((await server.store.devices.get('d1'))?.policy, null);
+    assert.equal((await server.store.devices.get('d1'))?.measured, []);
     assert.equal(asideOf(server), Array(2).fill('d1 is not with gateway gw2, which says so'));
     assert.match(server.aside.report().warnings?.[0] ?? '', '2 receipts could not be applied');
-    await server.ingest.apply([
-      ack('gw1', 'd1'),
-      { kind: 'status', device: 'd1', policy: 'p1', at, from: 'gw1' },
-    ]);
+    await server.ingest.apply([ack('gw1', 'd1'), measures('gw1')]);
     assert.is(await stateOf(server, 'd1'), 'acked');
-    assert.is((await server.store.devices.get('d1'))?.policy, 'p1');
+    assert.equal((await server.store.devices.get('d1'))?.measured, measured);
   }));
 
 test('a device may come and speak in one batch, or in one that overtakes its coming', () =>
@@ -133,7 +129,7 @@ test('what a gateway says of a device that nobody holds any more is late, and of
     await server.ingest.apply([connected('gw1', 'b1')]);
     await server.ingest.apply([
       ack('gw2', 'b1', at + 1),
-      { kind: 'status', device: 'b1', policy: 'p1', at: at + 1, from: 'gw2' },
+      { kind: 'measured', device: 'b1', measured: [], at: at + 1, from: 'gw2' },
     ]);
     assert.is.not(await stateOf(server, 'b1'), 'acked');
     assert.equal(asideOf(server), []);
@@ -215,28 +211,33 @@ test('no session is so far ahead that it stays the newest for good', () =>
     assert.is(asideOf(server).length, 2);
   }));
 
-test('a replayed status does not replace a newer one', () =>
+test('B-5: a replayed status does not replace a newer one, in whatever order they come', () =>
   withServer(async (server) => {
-    const status = (policy: string, ago: number): Receipt => ({
-      ...{ kind: 'status', device: 'd1', policy, compliance: 'compliant', at: at - ago, from: 'gw1' },
-    });
-    const day = 86_400_000;
-    await server.ingest.apply([connected('gw1', 'd1'), status('p1', 5)]);
-    await server.ingest.apply([status('p2', 1)]);
-    await server.ingest.apply([status('p1', 5)]);
-    await server.ingest.apply([status('p0', 3 * day)]);
-    await server.ingest.apply([status('p2', 1), status('p1', 5)]);
-    assert.is((await server.store.devices.get('d1'))?.policy, 'p2');
+    const device = { id: 'd1', secret: server.secrets.of('d1', 1) };
+    const status = (number: number): Receipt => statusReceipt(device, { number, policy: `p${number}` }, at);
+    await server.ingest.apply([connected('gw1', 'd1'), status(2)]);
+    await server.ingest.apply([status(4), status(3)]);
+    await server.ingest.apply([status(2)]);
+    await server.ingest.apply([status(3), status(4), status(2)]);
+    assert.is((await server.store.devices.get('d1'))?.policy, 'p4');
+    // What it leaves out stays.
+    await server.ingest.apply([statusReceipt(device, { number: 9, compliance: 'warn' }, at)]);
+    const { policy, compliance } = (await server.store.devices.get('d1')) ?? {};
+    assert.equal({ policy, compliance }, { policy: 'p4', compliance: 'warn' });
+    assert.equal(asideOf(server), []);
   }));
 
-test('R-8: a result speaks for itself, whoever brings it', () =>
+test('R-8, B-5: a result and a status speak for themselves, whoever brings them', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw1', 'd1')]);
-    const secret = server.secrets.of('d1', 1);
+    const device = { id: 'd1', secret: server.secrets.of('d1', 1) };
+    const brought = { worker: 'gw2/0', from: 'gw2' };
     await server.ingest.apply([
-      { ...resultReceipt({ id: 'd1', secret }, 'c1', at), worker: 'gw2/0', from: 'gw2' },
+      { ...resultReceipt(device, 'c1', at), ...brought },
+      { ...statusReceipt(device, { number: 1, policy: 'p1' }, at), ...brought },
     ]);
     assert.is(await stateOf(server, 'd1'), 'succeeded');
+    assert.is((await server.store.devices.get('d1'))?.policy, 'p1');
   }));
 
 test('X-5: a gateway asks for keys for devices that are with it, so it uses up no answers of others', () =>

@@ -154,7 +154,7 @@ export function inventoryRules(rule: Rule): void {
     await addDevice(store, 'd');
     await store.devices.rename('d', 'a\0b\ud800c');
     assert.is((await store.devices.get('d'))?.name, 'a\ufffdb\ufffdc');
-    await store.devices.applyStatus([{ device: 'd', policy: 'p\0\udfff', at: T0 }]);
+    await store.devices.applyStatus([{ device: 'd', number: 1, policy: 'p\0\udfff' }]);
     assert.is((await store.devices.get('d'))?.policy, 'p\ufffd\ufffd');
   });
 
@@ -418,20 +418,19 @@ export function inventoryRules(rule: Rule): void {
     },
   );
 
-  rule('only a status that differs counts as changed', async (store) => {
+  rule('B-5: only a status with a larger number than the one before counts', async (store) => {
     await addDevices(store, 'd', 2);
     const status = [
-      { device: 'd0000', policy: 'p1', at: T0 },
-      { device: 'd0001', at: T0 },
-      { device: 'unknown', policy: 'p', at: T0 },
+      { device: 'd0000', number: 5, policy: 'p1' },
+      { device: 'unknown', number: 5, policy: 'p' },
     ];
     assert.equal(await store.devices.applyStatus(status), ['d0000']);
     assert.equal(await store.devices.applyStatus(status), []);
-    assert.equal(await store.devices.applyStatus([{ device: 'd0000', compliance: 'warn', at: T0 + 1 }]), [
-      'd0000',
-    ]);
-    // An earlier report, as one that is replayed.
-    assert.equal(await store.devices.applyStatus([{ device: 'd0000', policy: 'p0', at: T0 }]), []);
+    // As a device whose number is its server's time.
+    const late = { device: 'd0000', number: T0, compliance: 'warn' as const };
+    assert.equal(await store.devices.applyStatus([late]), ['d0000']);
+    // As one that is replayed.
+    assert.equal(await store.devices.applyStatus([{ device: 'd0000', number: 6, policy: 'p0' }]), []);
     assert.is((await store.devices.get('d0000'))?.policy, 'p1');
     assert.is((await store.devices.get('d0000'))?.compliance, 'warn');
   });

@@ -99,14 +99,48 @@ test('V-2: unknown messages and fields are skipped', async () => {
   await f.end();
 });
 
-test('B-1: beats come at the interval and carry the status; a change is said early', async () => {
+test('B-1, B-5: beats come at the interval; a status is told early, once in each session', async () => {
   const gateway = await ScriptGateway.start();
   gateway.heartbeatMs = 1_000;
   const f = await fixture({ gateway, options: { random: () => 0.1 } });
+  f.device.setStatus({ policy: 'r7' });
+  f.device.setStatus({ compliance: 'warn' });
   f.device.setStatus({ policy: 'r7', compliance: 'warn' });
-  const beat = await gateway.last.first('beat');
-  assert.equal(beat, { t: 'beat', policy: 'r7', compliance: 'warn' });
+  const said = () => gateway.last.of('beat').flatMap(({ status }) => (status ? [status] : []));
+  await until(() => said().some(({ compliance }) => compliance === 'warn'), 'the status');
   await until(() => gateway.last.of('beat').length >= 3, 'more beats');
+  const [first] = said();
+  assert.equal(said(), [{ number: first?.number, policy: 'r7', compliance: 'warn' }]);
+  gateway.last.socket.terminate();
+  const peer = await gateway.session(2);
+  const again = await peer.first('beat');
+  assert.equal(again, { t: 'beat', status: first });
+  await f.end();
+});
+
+test('B-5: the number of a status grows over restarts, and with the floor', async () => {
+  const gateway = await ScriptGateway.start();
+  const f = await fixture({ gateway });
+  f.device.setStatus({ policy: 'r1' });
+  const { status: before } = await gateway.last.first('beat');
+  assert.ok(before);
+  await f.device.stop();
+  assert.equal((await f.store.load()).state.status, before);
+  const told = async (change: { policy: string } | null) => {
+    const sessions = gateway.peers.length;
+    const g = await fixture({ gateway, store: f.store, connect: false });
+    if (change) g.device.setStatus(change);
+    const peer = await gateway.session(sessions + 1);
+    const { status } = await peer.first('beat');
+    await g.device.stop();
+    return status;
+  };
+  assert.equal(await told(null), before);
+  assert.equal(await told({ policy: 'r1' }), before);
+  assert.equal(await told({ policy: 'r2' }), { number: before.number + 1, policy: 'r2' });
+  // Files of before came back; what is signed has passed that time.
+  await f.store.append([{ marks: { issuedAt: before.number + 1_000 } }]);
+  assert.equal(await told({ policy: 'r3' }), { number: before.number + 1_000, policy: 'r3' });
   await f.end();
 });
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { ExecutionView } from '../../cli/api/views.ts';
+import type { DeviceView, ExecutionView } from '../../cli/api/views.ts';
 import { type GatewayAddress, pkcs8, rawKey } from '../../protocol/index.ts';
 import { connectDevice } from '../gateway/raw-device.ts';
 import { makeResult } from '../results.ts';
@@ -92,7 +92,7 @@ if (hasPython) {
   );
 
   testLab(
-    'D-3, R-1, R-6: it sends a result alone, or an ack first, and learns of both that they are stored',
+    'B-5, D-3, R-1, R-6: it says its status, sends a result alone or an ack first, and learns of both ends',
     (lab) =>
       withDevice(lab, async (lines, exit) => {
         const line = (is: (line: Line) => boolean, what: string): Promise<Line> =>
@@ -101,6 +101,12 @@ if (hasPython) {
             exit.then(() => assert.unreachable('the device ended')),
           ]) as Promise<Line>;
         const { welcomed: device } = await line(({ welcomed }) => welcomed !== undefined, 'a welcome');
+        const reads = async () => {
+          const { policy, compliance } = await lab.operator.api.get<DeviceView>(`/v1/devices/${device}`);
+          return `${policy} ${compliance}`;
+        };
+        // B-5: the ledger takes what it says of itself.
+        await waitFor(async () => (await reads()) === 'python-1 compliant', { what: 'its status' });
         const ask = (body: object): Promise<{ id: string }> =>
           lab.operator.api.request('POST', '/v1/commands', { body });
         const sentOf = (command: string) =>

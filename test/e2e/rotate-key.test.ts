@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ApiError, type DeviceKey, nodeCrypto } from '../../device/index.ts';
-import { keyRotation } from '../../device/rotate-key.ts';
+import { askRotation } from '../../device/rotate-key.ts';
 import { encodeKeyRotation, keyRotationBytes } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import type { TestDevice } from './fleet.ts';
@@ -106,7 +106,7 @@ testLab('K-6: a device that lost the answer proves the key that it asked for', a
   await device.store.saveState({ ...state, nextKey });
   const { deployment } = lab;
   const { identity, key: from, keys: held } = state;
-  const lost = await keyRotation({
+  const lost = await askRotation({
     ...{ identity, from, to: nextKey, held },
     ...{ server: deployment.server, crypto: nodeCrypto },
   });

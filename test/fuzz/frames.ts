@@ -9,10 +9,11 @@ import {
   encodeDeviceMessage,
   LIMITS,
   ProtocolError,
+  type StatusBody,
 } from '../../protocol/index.ts';
 import type { Random } from '../faults/random.ts';
 import { mutateFrame, vectorFrames } from '../protocol/frame-mutator.ts';
-import { makeResult, type ResultMaker } from '../results.ts';
+import { makeResult, makeStatus, type ResultMaker } from '../results.ts';
 
 const STATES = ['succeeded', 'failed', 'rejected', 'canceled', 'expired', 'timed-out'] as const;
 const UNKNOWN_IDS = 1_000;
@@ -30,8 +31,13 @@ function rightMessage(random: Random, device: ResultMaker, ids: readonly string[
     case 3:
       return makeResult(device, id, { state: random.one(STATES), ...dataOf(random) });
     default:
-      return { t: 'beat', policy: `p${random.below(3)}`, compliance: random.one(COMPLIANCE) };
+      return { t: 'beat', status: makeStatus(device, statusOf(random)) };
   }
+}
+
+function statusOf(random: Random): StatusBody {
+  const number = 1 + random.below(1_000);
+  return { number, policy: `p${random.below(3)}`, compliance: random.one(COMPLIANCE) };
 }
 
 /** Mostly little, as devices have it; sometimes as much as there may be. */

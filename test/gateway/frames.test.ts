@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, encodeDeviceMessage, encodeValue, LIMITS } from '../../protocol/index.ts';
-import { makeResult } from '../results.ts';
+import { makeResult, makeStatus } from '../results.ts';
 import { seeded } from '../seeded.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice, prove, RawDevice } from './raw-device.ts';
@@ -81,7 +81,7 @@ test('F-6: messages with changed bytes never harm the gateway: it reads, skips, 
     const next = seeded(7);
     const identity = await rig.enrol();
     const seeds = [
-      encodeDeviceMessage({ t: 'beat', policy: 'p1', compliance: 'warn' }),
+      encodeDeviceMessage({ t: 'beat', status: makeStatus(identity, { number: 1, policy: 'p1' }) }),
       encodeDeviceMessage({ t: 'ack', id: 'command-1' }),
       encodeDeviceMessage({ t: 'progress', id: 'command-1', percent: 50, note: 'half' }),
       encodeDeviceMessage(makeResult(identity, 'command-1', { state: 'failed', data: { a: [1, null] } })),

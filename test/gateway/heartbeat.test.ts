@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CLOSE, LIMITS } from '../../protocol/index.ts';
+import { makeStatus } from '../results.ts';
 import { connectDevice } from './raw-device.ts';
 import { type Rig, withRig } from './rig.ts';
 
@@ -105,42 +106,39 @@ test('B-4: a device that says nothing for 2.5 intervals is closed, one that spea
     }
   }));
 
-test('B-1: what a device says of itself goes on only when it changed', () =>
+test('B-5: what a device says of itself goes on unread, with the worker that has it', () =>
   withRig({}, async (rig) => {
-    const { device } = await connectDevice(rig.url, await rig.enrol());
+    const identity = await rig.enrol();
+    const { device } = await connectDevice(rig.url, identity);
     device.send({ t: 'beat' });
-    device.send({ t: 'beat', policy: 'p1', compliance: 'compliant' });
-    device.send({ t: 'beat', policy: 'p1', compliance: 'compliant' });
-    device.send({ t: 'beat' });
-    device.send({ t: 'beat', compliance: 'warn' });
-    device.send({ t: 'beat', policy: 'p1' });
-    for (let i = 0; i < 6; i++) await device.take('beat');
-    await rig.receipt('status', ({ compliance }) => compliance === 'warn');
-    const statuses = rig.receipts.flatMap((receipt) => (receipt.kind === 'status' ? [receipt] : []));
+    const status = makeStatus(identity, { number: 1, policy: 'p1', compliance: 'compliant' });
+    device.send({ t: 'beat', status });
+    const unread = { body: Uint8Array.of(0xc1), mac: new Uint8Array(32) };
+    device.send({ t: 'beat', status: unread });
+    for (let i = 0; i < 3; i++) await device.take('beat');
+    await rig.receipt('status', ({ body }) => body.length === 1);
+    const said = rig.receipts.flatMap((receipt) => (receipt.kind === 'status' ? [receipt] : []));
     assert.equal(
-      statuses.map(({ policy, compliance }) => [policy, compliance]),
-      [
-        ['p1', 'compliant'],
-        ['p1', 'warn'],
-      ],
+      said.map(({ body, mac }) => ({ body, mac })),
+      [status, unread],
     );
+    assert.equal(new Set(said.map(({ worker }) => worker)), new Set([rig.worker.name]));
   }));
 
 test('B-1: measurements are passed on, cost many messages, and are dropped before the session is', () =>
   withRig({ config: { messagesPerSecond: 1, messageBurst: 200 } }, async (rig) => {
-    const { device } = await connectDevice(rig.url, await rig.enrol());
-    device.send({ t: 'beat', policy: 'p1', measured: [{ name: 'gw1', ms: 2 }] });
+    const identity = await rig.enrol();
+    const { device } = await connectDevice(rig.url, identity);
+    const status = (number: number) => makeStatus(identity, { number });
+    device.send({ t: 'beat', status: status(1), measured: [{ name: 'gw1', ms: 2 }] });
     for (let ms = 0; ms < 50; ms++) device.send({ t: 'beat', measured: ms % 2 ? [] : [{ name: 'gw1', ms }] });
-    device.send({ t: 'beat', policy: 'last' });
-    await rig.receipt('status', ({ policy }) => policy === 'last');
-    const said = rig.receipts.flatMap((receipt) => (receipt.kind === 'status' ? [receipt] : []));
+    device.send({ t: 'beat', status: status(2) });
+    await rig.receipt('status', ({ mac }) => Buffer.from(mac).equals(status(2).mac));
     assert.equal(
-      said.map(({ policy, measured }) => [policy, measured]),
-      [
-        ['p1', [{ name: 'gw1', ms: 2 }]],
-        ['last', undefined],
-      ],
+      rig.receipts.flatMap((receipt) => (receipt.kind === 'measured' ? [receipt.measured] : [])),
+      [[{ name: 'gw1', ms: 2 }]],
     );
+    assert.is(rig.receipts.filter(({ kind }) => kind === 'status').length, 2);
     assert.is(device.closing, null);
   }));
 

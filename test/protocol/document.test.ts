@@ -53,6 +53,7 @@ test('the table of limits has the limits of the code', () => {
     `| \`t\` \`kind\` \`state\` of \`settled\` \`reason\` of \`redirect\` | ${LIMITS.wordLength} ` +
       'characters |',
     `| \`note\` | ${noteLength} characters |`,
+    `| \`body\` of a status | ${LIMITS.statusBytes} bytes |`,
     `| \`policy\` | ${policyLength} characters |`,
     `| \`settled\` of \`beat\` | ${LIMITS.settled} identifiers |`,
     `| \`caps\` | ${SERVER_LIMITS.capabilities} of ${SERVER_LIMITS.capabilityLength} characters |`,

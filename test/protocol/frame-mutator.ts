@@ -14,6 +14,8 @@ export const vectorFrames: readonly Uint8Array[] = [
   ...vectors.orders.map((v) => v.body),
   ...vectors.results.map((v) => v.body),
   ...vectors.refusedResultBodies.map((v) => v.body),
+  ...vectors.statuses.map((v) => v.body),
+  ...vectors.refusedStatusBodies.map((v) => v.body),
 ].map(fromHex);
 
 export function mutateFrame(frame: Uint8Array, next: Below): Uint8Array {

@@ -9,15 +9,18 @@ import {
   decodeGatewayMessage,
   decodeOrderBody,
   decodeResultBody,
+  decodeStatusBody,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
   encodeResultBody,
+  encodeStatusBody,
   type GatewayMessage,
   LIMITS,
   type OrderBody,
   ProtocolError,
   type ResultBody,
+  type StatusBody,
 } from '../../protocol/index.ts';
 import { seededBelow } from '../seeded.ts';
 import { mutateFrame, vectorFrames } from './frame-mutator.ts';
@@ -33,6 +36,7 @@ const decoders: [
   ['device', decodeDeviceMessage, (message: DeviceMessage) => encodeDeviceMessage(message)],
   ['gateway', decodeGatewayMessage, (message: GatewayMessage) => encodeGatewayMessage(message)],
   ['result body', decodeResultBody, (body: ResultBody) => encodeResultBody(body)],
+  ['status body', decodeStatusBody, (body: StatusBody) => encodeStatusBody(body)],
   ['order body', decodeOrderBody, (body: OrderBody) => encodeOrderBody(body)],
 ];
 

@@ -53,6 +53,17 @@ interface Vectors {
   }[];
   resultBodies: { name: string; body: string; end: unknown }[];
   refusedResultBodies: { name: string; rule: string; body: string }[];
+  statuses: {
+    name: string;
+    device: string;
+    status: unknown;
+    body: string;
+    authenticatedBytes: string;
+    mac: string;
+    frame: string;
+  }[];
+  statusBodies: { name: string; body: string; status: unknown }[];
+  refusedStatusBodies: { name: string; rule: string; body: string }[];
   refusedBodies: { name: string; rule: string; body: string }[];
   serverKeys: {
     name: string;

@@ -10,10 +10,12 @@ import {
   decodeGatewayMessage,
   decodeOrderBody,
   decodeResultBody,
+  decodeStatusBody,
   encodeDeviceMessage,
   encodeGatewayMessage,
   encodeOrderBody,
   encodeResultBody,
+  encodeStatusBody,
   type GatewayMessage,
   locatedBytes,
   type OrderBody,
@@ -23,6 +25,8 @@ import {
   type ResultBody,
   reconnectAdvice,
   resultBytes,
+  type StatusBody,
+  statusBytes,
 } from '../../protocol/index.ts';
 import { makeVectors } from '../../scripts/vectors/make.ts';
 import { fromHex, fromView, toHex, toView, vectors, vectorsText } from './vectors-file.ts';
@@ -153,6 +157,26 @@ test('R-1, R-4: bodies of results are read like the ledger does, or refused with
   }
   for (const { name, rule, body } of vectors.refusedResultBodies) {
     assert.is(refusal(() => decodeResultBody(fromHex(body))).rule, rule, name);
+  }
+});
+
+test('B-5: a status is sealed with the key of results, and read or refused like the ledger does', () => {
+  const key = fromHex(vectors.resultKey.key);
+  const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');
+  for (const { name, device, status, body, authenticatedBytes, mac, frame } of vectors.statuses) {
+    assert.is(toHex(encodeStatusBody(fromView(status) as StatusBody)), body, name);
+    assert.is(authenticatedBytes, ascii(`pushpoint.v1 status\0${device}\0`) + body, name);
+    assert.is(toHex(statusBytes(device, fromHex(body))), authenticatedBytes, name);
+    const code = createHmac('sha512', key).update(fromHex(authenticatedBytes)).digest().subarray(0, 32);
+    assert.is(toHex(code), mac, name);
+    const message = { t: 'beat', status: { body: { hex: body }, mac: { hex: mac } } };
+    assert.equal(toView(decodeDeviceMessage(fromHex(frame))), message, name);
+  }
+  for (const { name, body, status } of [...vectors.statuses, ...vectors.statusBodies]) {
+    assert.equal(toView(decodeStatusBody(fromHex(body))), status, name);
+  }
+  for (const { name, rule, body } of vectors.refusedStatusBodies) {
+    assert.is(refusal(() => decodeStatusBody(fromHex(body))).rule, rule, name);
   }
 });
 

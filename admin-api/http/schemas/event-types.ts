@@ -79,7 +79,7 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
           },
           closed,
         ),
-        { description: 'Devices for which something changed.' },
+        { description: 'Devices with a newer status.' },
       ),
     },
   ],
@@ -114,6 +114,16 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
     {
       device: Id('Device of the last one.', 'd4x1pq0w8z7k2m5n'),
       command: Id('Command of the last one.', 'c01jb3v8x5c0k2m5n9r3'),
+      worker: Type.String({
+        description: 'The gateway worker that brought them; `unknown` if no live worker did.',
+      }),
+      count: Count('How many since the previous such event.'),
+    },
+  ],
+  'status.refused': [
+    'Statuses arrived that their device did not make; one event a minute at most for each worker.',
+    {
+      device: Id('Device of the last one.', 'd4x1pq0w8z7k2m5n'),
       worker: Type.String({
         description: 'The gateway worker that brought them; `unknown` if no live worker did.',
       }),

@@ -135,7 +135,7 @@ export class SqlDevices implements Devices {
           platform: device.platform,
           software: device.software,
           public_key: device.publicKey,
-          status_at: 0,
+          status_number: 0,
           membership_revision: 1,
           created_at: device.createdAt,
           session: 0,
@@ -306,18 +306,15 @@ export class SqlDevices implements Devices {
       const changed = await bulkUpdate(db, this.#scope.dialect, {
         table: 'devices',
         columns: STATUS_COLUMNS,
-        rows: rows.map(({ device, policy, compliance, at }) => ({
-          device,
+        rows: rows.map(({ device, number, policy, compliance }) => ({
+          ...{ device, number },
           new_policy: policy ?? null,
           new_compliance: compliance ?? null,
-          at: Math.floor(at),
         })),
         key: { id: 'device' },
         set: (r) => sql`policy = coalesce(${r('new_policy')}, policy),
-          compliance = coalesce(${r('new_compliance')}, compliance), status_at = ${r('at')}`,
-        where: (r) => sql`${r('at')} >= e.status_at
-          and ((${r('new_policy')} is not null and ${r('new_policy')} is distinct from e.policy)
-          or (${r('new_compliance')} is not null and ${r('new_compliance')} is distinct from e.compliance))`,
+          compliance = coalesce(${r('new_compliance')}, compliance), status_number = ${r('number')}`,
+        where: (r) => sql`${r('number')} > e.status_number`,
       });
       return changed.map((row) => row.device);
     });
@@ -482,7 +479,7 @@ const STATUS_COLUMNS = {
   device: 'text',
   new_policy: 'text',
   new_compliance: 'text',
-  at: 'integer',
+  number: 'integer',
 } as const;
 
 function withPath(db: Database) {

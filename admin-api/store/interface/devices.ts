@@ -32,10 +32,10 @@ export interface RefusedKeys {
 
 export interface StatusReport {
   device: string;
+  /** It grows with every status of the device (B-5). */
+  number: number;
   policy?: string;
   compliance?: Compliance;
-  /** When the gateway received it, milliseconds since the Unix epoch. */
-  at: number;
 }
 
 export interface DevicePlace {
@@ -130,8 +130,8 @@ export interface Devices {
    */
   applySessions(changes: readonly SessionChange[]): Promise<{ connected: string[]; disconnected: string[] }>;
   /**
-   * Stores what devices reported about themselves at `at`; a report older than the stored one changes
-   * nothing. Returns the devices that changed.
+   * Stores what devices reported about themselves; only a larger number than the stored one counts. Returns
+   * the devices for which it does.
    */
   applyStatus(rows: readonly StatusReport[]): Promise<string[]>;
   /** Stores what devices measured, with the text by which balancing counts them. Skips unchanged rows. */

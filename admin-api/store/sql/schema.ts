@@ -67,8 +67,8 @@ export interface DeviceTable {
   copies_json: string | null;
   /** Since when two programs are known to use its key. */
   cloned_at: number | null;
-  /** Time of the report that set the status. */
-  status_at: number;
+  /** Number of the status (B-5). */
+  status_number: number;
   /** See balance/nearness.ts. */
   near: string;
   measured_json: string | null;

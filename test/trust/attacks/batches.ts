@@ -1,13 +1,15 @@
 /** Genuine entries of Redis, changed, repeated and put into another order by who may write there. */
+import { randomBytes } from 'node:crypto';
 import type { Receipt } from '../../../bus/bus.ts';
 import { decode, encode } from '../../../bus/encoding.ts';
 import { keysWith } from '../../../bus/redis/keys.ts';
-import { encodeDeviceMessage } from '../../../protocol/index.ts';
+import { makeStatus } from '../../results.ts';
 import { waitFor } from '../../wait.ts';
-import type { Attack } from '../attack.ts';
+import type { Attack, Scene } from '../attack.ts';
+import type { Attacker } from '../attackers/attacker.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
-import { viewOf } from './certificates.ts';
+import { cameTo, viewOf } from './certificates.ts';
 
 const KEYS = keysWith('pp', false);
 
@@ -53,10 +55,9 @@ async function reported(
 
 /** The device says which policy it has; the batch with it. */
 async function tells(world: World, victim: Victim, policy: string): Promise<Fields> {
-  const beat = encodeDeviceMessage({ t: 'beat', policy });
   const batches = await reported(
     world,
-    async () => victim.wire.inject(beat),
+    async () => victim.device.sdk.setStatus({ policy }),
     (fields) => says(fields, victim, 'status'),
   );
   await waitFor(async () => (await viewOf(world, victim)).policy === policy, { what: `policy ${policy}` });
@@ -80,24 +81,69 @@ const goes = (world: World, victim: Victim) =>
     (fields) => says(fields, victim, 'disconnected'),
   );
 
+type Status = Extract<Receipt, { kind: 'status' }>;
+const POLICIES = ['p-first', 'p-second'] as const;
+const FORGED = 'p-forged';
+/** No device has come so far. */
+const FAR = Number.MAX_SAFE_INTEGER;
+
+/** The device has these policies, one after the other; each genuine status, as its gateway saw it. */
+async function said(world: World, victim: Victim, policies: readonly string[]): Promise<Status[]> {
+  const statuses: Status[] = [];
+  for (const policy of policies) {
+    const batch = batchOf(await tells(world, victim, policy));
+    const status = batch.find((each) => each.kind === 'status' && each.device === victim.id) as Status;
+    statuses.push({ ...status, worker: 'gw2/0' });
+  }
+  return statuses;
+}
+
+/** It succeeds if the ledger has this policy afterwards. */
+function telling(
+  world: World,
+  victim: Victim,
+  statuses: readonly Status[],
+  forged: string,
+  by = world.gateway,
+): Scene {
+  return {
+    attack: () => world.report(by, statuses),
+    control: () => world.reaches(world.bystander),
+    async judge() {
+      const { policy } = await viewOf(world, victim);
+      return policy === forged ? `the ledger has the policy ${forged}` : null;
+    },
+  };
+}
+
+async function madeUp(world: World, by: Attacker): Promise<Scene> {
+  const victim = await world.victim();
+  const { id: device } = victim;
+  const { body } = makeStatus(victim, { number: FAR, policy: FORGED });
+  const mac = new Uint8Array(randomBytes(32));
+  const status = { kind: 'status', device, body, mac, worker: 'gw2/0', at: Date.now() } as const;
+  return telling(world, victim, [status], FORGED, by);
+}
+
 export const BATCHES: readonly Attack[] = [
   {
     name: 'changed-batch',
     by: 'redis',
-    rules: 'B-1',
-    title: 'who writes to Redis changes what a device said in a batch of its gateway',
+    rules: 'H-6',
+    title: 'who writes to Redis changes what a gateway said in a batch of its own',
     async stage(world) {
       const victim = await world.victim();
       const [b, , ...rest] = await tells(world, victim, 'p-true');
-      const forged: Receipt = {
-        ...{ kind: 'status', device: victim.id, policy: 'p-forged', compliance: 'compliant', at: Date.now() },
-      };
+      const software = 'forged';
       return {
-        attack: () => append(world, KEYS.receipts, [b as Uint8Array, encode([forged]), ...rest]),
+        attack: () => {
+          const forged = [cameTo('gw1', victim, { software })];
+          return append(world, KEYS.receipts, [b as Uint8Array, encode(forged), ...rest]);
+        },
         control: () => world.reaches(world.bystander),
         async judge() {
-          const { policy } = await viewOf(world, victim);
-          return policy === 'p-forged' ? 'the ledger has the forged policy' : null;
+          const view = await viewOf(world, victim);
+          return view.software === software ? 'the ledger has the forged session' : null;
         },
       };
     },
@@ -105,7 +151,7 @@ export const BATCHES: readonly Attack[] = [
   {
     name: 'replayed-status',
     by: 'redis',
-    rules: 'B-1',
+    rules: 'B-5',
     title: 'who writes to Redis repeats the batch with what a device said before',
     async stage(world) {
       const victim = await world.victim();
@@ -119,6 +165,65 @@ export const BATCHES: readonly Attack[] = [
           return policy === 'p-before' ? 'the ledger has the earlier policy' : null;
         },
       };
+    },
+  },
+  {
+    name: 'forged-status-by-redis',
+    by: 'redis',
+    rules: 'B-5',
+    title: 'who writes to Redis makes up what a device says of itself',
+    stage: (world) => madeUp(world, world.redis),
+  },
+  {
+    name: 'forged-status-by-gateway',
+    by: 'gateway',
+    rules: 'B-5',
+    title: 'a stolen gateway makes up what a device says of itself',
+    stage: (world) => madeUp(world, world.gateway),
+  },
+  {
+    name: 'status-of-another-device',
+    by: 'gateway',
+    rules: 'B-5',
+    title: 'a stolen gateway reports the genuine status of one device as that of another',
+    async stage(world) {
+      const [good, bad] = [await world.victim(), await world.victim()];
+      const [genuine] = await said(world, good, [POLICIES[0]]);
+      return telling(world, bad, [{ ...(genuine as Status), device: bad.id }], POLICIES[0]);
+    },
+  },
+  {
+    name: 'changed-status',
+    by: 'gateway',
+    rules: 'B-5',
+    title: 'a stolen gateway changes what a device says of itself',
+    async stage(world) {
+      const victim = await world.victim();
+      const [genuine] = await said(world, victim, [POLICIES[0]]);
+      const { body } = makeStatus(victim, { number: FAR, policy: FORGED });
+      return telling(world, victim, [{ ...(genuine as Status), body }], FORGED);
+    },
+  },
+  {
+    name: 'replayed-status-by-gateway',
+    by: 'gateway',
+    rules: 'B-5',
+    title: 'a stolen gateway repeats what a device said before',
+    async stage(world) {
+      const victim = await world.victim();
+      const [before] = await said(world, victim, POLICIES);
+      return telling(world, victim, [before as Status], POLICIES[0]);
+    },
+  },
+  {
+    name: 'reordered-statuses',
+    by: 'gateway',
+    rules: 'B-5',
+    title: 'a stolen gateway reports what a device said in the reverse order, in one batch',
+    async stage(world) {
+      const victim = await world.victim();
+      const genuine = await said(world, victim, POLICIES);
+      return telling(world, victim, genuine.reverse(), POLICIES[0]);
     },
   },
   {

@@ -1,34 +1,40 @@
 /** What somebody reports of devices that are with another gateway. */
 import { incarnationOf } from '../../../bus/credentials.ts';
+import { gate } from '../../e2e/fleet.ts';
 import type { Attack } from '../attack.ts';
 import type { Attacker } from '../attackers/attacker.ts';
 import type { World } from '../world.ts';
 import { cameTo, serving, viewOf } from './certificates.ts';
 
-const FORGED = 'p-forged';
+const FORGED = 'forged';
 
-/** Somebody reports the policy of a device; `incarnation`: with whom the device is, as it writes. */
+/** Somebody reports how far a command of a device is; `incarnation`: with whom the device is, it writes. */
 function telling(
   { name, title }: Pick<Attack, 'name' | 'title'>,
   prepare: (world: World) => Promise<{ attacker: Attacker; incarnation?: string }>,
 ): Attack {
   return {
-    ...{ name, by: 'gateway', rules: 'B-1', title },
+    ...{ name, by: 'gateway', rules: 'D-5', title },
     async stage(world) {
+      const { operator } = world.lab;
       const { attacker, incarnation } = await prepare(world);
-      const victim = await world.victim();
-      const device = victim.id;
+      const waits = gate();
+      const victim = await world.victim({ work: waits.work });
+      const { id: device } = victim;
+      const { id: command } = await operator.send('sync', [victim.device]);
+      await operator.reaches(command, victim.device, ['acked', 'running']);
       return {
         async attack() {
           if (incarnation !== undefined) await world.claim(attacker, victim, incarnation);
           const at = Date.now();
-          await world.report(attacker, [{ kind: 'status', device, policy: FORGED, at }]);
+          await world.report(attacker, [{ kind: 'progress', device, command, note: FORGED, at }]);
         },
         control: () => world.reaches(world.bystander),
         async judge() {
           if (incarnation !== undefined) await attacker.make('unregister', incarnation);
-          const { policy } = await viewOf(world, victim);
-          return policy === FORGED ? 'the ledger has the forged policy' : null;
+          const { note } = await operator.execution(command, victim.device);
+          waits.open();
+          return note === FORGED ? 'the ledger has the forged progress' : null;
         },
       };
     },
@@ -55,8 +61,8 @@ export const PROGRAMS: readonly Attack[] = [
   },
   telling(
     {
-      name: 'status-of-others',
-      title: 'a stolen gateway reports the policy of a device that is with another',
+      name: 'progress-of-others',
+      title: 'a stolen gateway reports the progress of a device that is with another',
     },
     async ({ gateway }) => ({ attacker: gateway }),
   ),

@@ -3,8 +3,9 @@ import type { Patch } from '../../faults/mutate/mutation.ts';
 import type { TrustMutation } from '../play-attack.ts';
 
 const SIGNING = 'protocol/signing.js';
-const INTO = 'into = new Uint8Array(AUTHENTICATED_BYTES_MAX)';
+const INTO = 'into';
 const RESULT_BYTES = `export function resultBytes(device, command, body, ${INTO}) {\n`;
+const STATUS_BYTES = `export function statusBytes(device, body, ${INTO}) {\n`;
 const SECRET_BYTES = `export function deviceSecretBytes(device, generation, ${INTO}) {\n`;
 
 const OLD_KEYS_SERVE: Patch = {
@@ -20,11 +21,40 @@ export const LEDGER: readonly TrustMutation[] = [
     patches: [
       {
         file: 'admin-api/device-secrets.js',
-        find: 'made(result, generation) {\n',
-        replace: 'made(result, generation) {\n        return true;\n',
+        find: 'made(report, generation) {\n',
+        replace: 'made(report, generation) {\n        return true;\n',
       },
     ],
     proof: 'forged-result-by-gateway',
+  },
+  {
+    name: 'statuses-unchecked',
+    title: 'the ledger takes what devices are said to say of themselves, whoever made it',
+    patches: [
+      {
+        file: 'admin-api/device-secrets.js',
+        find: 'made(report, generation) {\n',
+        replace: 'made(report, generation) {\n        if (report.command === undefined) return true;\n',
+      },
+    ],
+    proof: 'forged-status-by-gateway',
+  },
+  {
+    name: 'statuses-of-any-device',
+    title: 'what seals a status is the same for all devices',
+    patches: [
+      { file: SIGNING, find: SECRET_BYTES, replace: `${SECRET_BYTES}    device = '';\n` },
+      { file: SIGNING, find: STATUS_BYTES, replace: `${STATUS_BYTES}    device = '';\n` },
+    ],
+    proof: 'status-of-another-device',
+  },
+  {
+    name: 'status-bodies-not-sealed',
+    title: 'a status is sealed without its body',
+    patches: [
+      { file: SIGNING, find: STATUS_BYTES, replace: `${STATUS_BYTES}    body = new Uint8Array(0);\n` },
+    ],
+    proof: 'changed-status',
   },
   {
     name: 'one-secret-for-all',
@@ -54,7 +84,7 @@ export const LEDGER: readonly TrustMutation[] = [
     title: 'the ledger takes results that an earlier secret of the device authenticated',
     patches: [
       {
-        file: 'admin-api/ledger/result-verifier.js',
+        file: 'admin-api/ledger/report-verifier.js',
         find: 'this.#secrets.made(receipt, generation))\n            return generation;',
         replace: 'this.#secrets.made(receipt, 1))\n            return generation;',
       },

@@ -51,7 +51,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
         replace: '',
       },
     ],
-    proof: 'status-of-others',
+    proof: 'progress-of-others',
   },
   {
     name: 'presence-of-anyone',
@@ -132,11 +132,23 @@ export const PROGRAMS: readonly TrustMutation[] = [
       {
         file: 'admin-api/store/devices/devices.js',
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is part of the code.
-        find: "where: (r) => sql `${r('at')} >= e.status_at\n          and ((",
-        replace: 'where: (r) => sql `((',
+        find: "where: (r) => sql `${r('number')} > e.status_number`",
+        replace: 'where: (r) => sql `1 = 1`',
       },
     ],
     proof: 'replayed-status',
+  },
+  {
+    name: 'statuses-in-any-order',
+    title: 'of what a device said in one batch, the ledger takes the last',
+    patches: [
+      {
+        file: 'admin-api/ledger/reduce-receipts.js',
+        find: 'return next.number > known.number ?',
+        replace: 'return true ?',
+      },
+    ],
+    proof: 'reordered-statuses',
   },
   {
     name: 'sessions-begin-again',

@@ -434,4 +434,12 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `create index devices_rekeyed on devices (id, generation, offered) where offered > 1`,
     ],
   },
+  {
+    number: 20,
+    name: 'status of devices by its number',
+    statements: [
+      `alter table devices drop column status_at`,
+      `alter table devices add column status_number integer not null default 0`,
+    ],
+  },
 ];

@@ -1,12 +1,13 @@
 /**
- * Verifies and opens results for the ledger. A result counts only with a valid MAC, which only the device
- * could have made (R-8). Refused results are counted, shown with the worker that brought them, and never
- * settled.
+ * Verifies and opens results and statuses for the ledger. One counts only with a valid MAC, which only the
+ * device could have made (R-8, B-5). Refused ones are counted, shown with the worker that brought them, and
+ * never settled.
  */
 import type { Receipt } from '../../bus/bus.ts';
 import { isCanary } from '../../bus/canary.ts';
 import {
   decodeResultBody,
+  decodeStatusBody,
   decodeTravelledBody,
   type Encrypted,
   LIMITS,
@@ -15,17 +16,23 @@ import {
 } from '../../protocol/index.ts';
 import { decrypt } from '../at-rest/aes-gcm.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
-import type { LedgerReceipt, ReportedEnd, UnverifiedResult } from '../ledger-receipt.ts';
+import type {
+  LedgerReceipt,
+  ReportedEnd,
+  ReportedStatus,
+  UnverifiedResult,
+  UnverifiedStatus,
+} from '../ledger-receipt.ts';
 import type { LedgerSecrets } from '../secrets/ledger-secrets.ts';
 import type { SecretGenerations, Store } from '../store/store.ts';
-import { cleanReason } from './check-receipts.ts';
-import type { ForgedResults } from './forged-results.ts';
+import { cleanReason, cleanText } from './check-receipts.ts';
+import type { ForgedReports } from './forged-reports.ts';
 import { KnownBodies } from './known-bodies.ts';
 import { recordable } from './recordable.ts';
 
 export interface OpenedReceipts {
   receipts: LedgerReceipt[];
-  /** Made by their device, but not valid results. */
+  /** Made by their device, but not valid results or statuses. */
   wrong: { receipt: unknown; why: string }[];
 }
 
@@ -35,19 +42,21 @@ const OVERTAKEN_MS = 600_000;
 /** A result may be sealed with this many earlier secrets: as many as a device can get in an hour. */
 const EARLIER_SECRETS = 4;
 
-export class ResultVerifier {
+type UnverifiedReport = UnverifiedResult | UnverifiedStatus;
+
+export class ReportVerifier {
   readonly #now: () => number;
   readonly #store: Store;
   readonly #secrets: DeviceSecrets;
   readonly #ledgerSecrets: LedgerSecrets;
-  readonly #forged: ForgedResults;
+  readonly #forged: ForgedReports;
   readonly #bodies = new KnownBodies();
 
   constructor(parts: {
     store: Store;
     secrets: DeviceSecrets;
     ledgerSecrets: LedgerSecrets;
-    forged: ForgedResults;
+    forged: ForgedReports;
     now: () => number;
   }) {
     this.#now = parts.now;
@@ -59,12 +68,12 @@ export class ResultVerifier {
 
   async open(batch: readonly Receipt[]): Promise<OpenedReceipts> {
     const opened: OpenedReceipts = { receipts: [], wrong: [] };
-    const forged: UnverifiedResult[] = [];
-    const results = batch.filter((receipt) => receipt.kind === 'result');
-    const generations = await this.#store.devices.generations(results.map(({ device }) => device));
+    const forged: UnverifiedReport[] = [];
+    const reports = batch.filter(isUnverified);
+    const generations = await this.#store.devices.generations(reports.map(({ device }) => device));
     const taken = new Map<string, number>();
     for (const receipt of batch) {
-      if (receipt.kind !== 'result') {
+      if (!isUnverified(receipt)) {
         opened.receipts.push(receipt);
         continue;
       }
@@ -76,7 +85,9 @@ export class ResultVerifier {
       if (generation > (generations.get(receipt.device)?.generation ?? 1))
         taken.set(receipt.device, generation);
       try {
-        opened.receipts.push(this.#read(receipt, generation));
+        opened.receipts.push(
+          receipt.kind === 'status' ? readStatus(receipt) : this.#read(receipt, generation),
+        );
       } catch (error) {
         opened.wrong.push({ receipt, why: error instanceof Error ? error.message : String(error) });
       }
@@ -88,14 +99,14 @@ export class ResultVerifier {
   }
 
   /** The generation of the device's secret that made the MAC; `null`: none did. */
-  #generationOf(receipt: UnverifiedResult, { generation, offered } = FIRST): number | null {
+  #generationOf(receipt: UnverifiedReport, { generation, offered } = FIRST): number | null {
     // A canary is no device of the ledger: its results end nothing (see health/canaries.ts).
     if (isCanary(receipt.device) || this.#secrets.made(receipt, generation)) return generation;
     return offered > generation && this.#secrets.made(receipt, offered) ? offered : null;
   }
 
   /** Whether the device sent it just before it began to use its next secret: it repeats the result. */
-  async #isOfFormerSecret(receipt: UnverifiedResult, { generation } = FIRST): Promise<boolean> {
+  async #isOfFormerSecret(receipt: UnverifiedReport, { generation } = FIRST): Promise<boolean> {
     if (generation === 1 || !this.#secrets.made(receipt, generation - 1)) return false;
     const rotated = await this.#store.refusedKeys.rotations(receipt.device, this.#now() - OVERTAKEN_MS);
     return rotated.length > 0;
@@ -136,6 +147,21 @@ export class ResultVerifier {
       }
     }
   }
+}
+
+function isUnverified(receipt: Receipt): receipt is UnverifiedReport {
+  return receipt.kind === 'result' || receipt.kind === 'status';
+}
+
+function readStatus({ device, body, at }: UnverifiedStatus): ReportedStatus {
+  const { policy, ...status } = decodeStatusBody(body);
+  return {
+    kind: 'status',
+    device,
+    ...status,
+    ...(policy !== undefined && { policy: cleanText(policy) }),
+    at,
+  };
 }
 
 /** Shares `data` with the body. */

@@ -1,4 +1,4 @@
-/** Results that their devices did not make, at the parts of a whole server. */
+/** Results and statuses that their devices did not make, at the parts of a whole server. */
 import path from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import pino from 'pino';
@@ -6,9 +6,14 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Receipt } from '../../bus/bus.ts';
 import { canaryOf } from '../../bus/canary.ts';
-import { decodeGatewayMessage, encodeResultBody } from '../../protocol/index.ts';
+import {
+  decodeGatewayMessage,
+  encodeResultBody,
+  encodeStatusBody,
+  encodeValue,
+} from '../../protocol/index.ts';
 import { identity, LONG_MS, load } from '../bus/samples.ts';
-import { NO_SECRET, resultReceipt } from '../results.ts';
+import { makeStatusBody, NO_SECRET, resultMac, resultReceipt, statusReceipt } from '../results.ts';
 import { type Composed, composed } from './composed.ts';
 import { addCommand, addDevices } from './store-fixtures.ts';
 
@@ -83,7 +88,7 @@ test('R-8: a refused result is not settled, and is counted and shown with the wo
       'pushpoint_admin_results_refused_total{worker="unknown"} 1',
     ]);
     const [warning = ''] = forged.report().warnings ?? [];
-    assert.match(warning, `12 results were refused`);
+    assert.match(warning, `12 results or statuses were refused`);
     assert.match(warning, `device ${DEVICE}, brought by gateway worker ${identity.worker}`);
     const events = (await store.events.after(0, 100)).filter(({ type }) => type === 'result.refused');
     assert.equal(
@@ -91,7 +96,52 @@ test('R-8: a refused result is not settled, and is counted and shown with the wo
       [identity.worker, 'unknown'].map((worker) => ({ device: DEVICE, command: 'c1', worker, count: 1 })),
       'once a minute, however many there are',
     );
-    assert.is(logged.filter((line) => line.includes('results that their devices did not make')).length, 2);
+    assert.is(logged.filter((line) => line.includes('reports that their devices did not make')).length, 2);
+  }));
+
+test('B-5: a status counts only if the device made it; others are counted and shown', () =>
+  withServer(async (server) => {
+    const { secrets, ingest, store, bus, leases } = server;
+    await bus.leases.acquire(identity, load, LONG_MS);
+    await leases.refresh();
+    const device = { id: DEVICE, secret: secrets.of(DEVICE, 1) };
+    const good = statusReceipt(device, { number: 7, policy: 'p7', compliance: 'warn' }, at);
+    // A result is authenticated with the same key, and is still no status.
+    const body = encodeStatusBody({ number: 8, policy: 'evil' });
+    const forged: Receipt[] = [
+      { ...good, mac: new Uint8Array(32) },
+      { ...good, device: OTHER },
+      { ...good, body },
+      { ...good, body, mac: resultMac(device, '', body) },
+      statusReceipt({ ...device, secret: secrets.of(DEVICE, 2) }, { number: 8, policy: 'evil' }, at),
+    ];
+    await ingest.apply([good]);
+    for (const receipt of forged) await ingest.apply([{ ...receipt, worker: identity.worker } as Receipt]);
+    const { policy, compliance } = (await store.devices.get(DEVICE)) ?? {};
+    assert.equal({ policy, compliance }, { policy: 'p7', compliance: 'warn' });
+    assert.is((await store.devices.get(OTHER))?.policy, null);
+    assert.match(
+      await server.registry.metrics(),
+      `pushpoint_admin_statuses_refused_total{worker="${identity.worker}"} 5`,
+    );
+    const events = await store.events.after(0, 100);
+    assert.equal(
+      events.filter(({ type }) => type === 'status.refused').map(({ data }) => data),
+      [{ device: DEVICE, worker: identity.worker, count: 1 }],
+    );
+    assert.is(events.filter(({ type }) => type === 'device.status').length, 1);
+  }));
+
+test('B-5: what the device made and no status may be is put aside; control characters are cleaned', () =>
+  withServer(async ({ secrets, ingest, store, aside }) => {
+    const device = { id: DEVICE, secret: secrets.of(DEVICE, 1) };
+    await ingest.apply([statusReceipt(device, { number: 1, policy: 'p\u001b[1m' }, at)]);
+    assert.is((await store.devices.get(DEVICE))?.policy, 'p [1m');
+    const long = { number: 2, policy: 'x'.repeat(65) };
+    const body = encodeValue(long);
+    await ingest.apply([{ ...statusReceipt(device, { number: 2 }, at), ...makeStatusBody(device, body) }]);
+    assert.is((await store.devices.get(DEVICE))?.policy, 'p [1m');
+    assert.match(aside.report().warnings?.[0] ?? '', '1 receipts could not be applied');
   }));
 
 test('R-8: of a device that has its second secret, the first one is good no more', () =>
@@ -137,7 +187,7 @@ test('K-6, R-8: the next secret counts beside the former until the device has us
     assert.equal(await generations(), { generation: 3, offered: 4 });
     await by(1, 'c1');
     assert.equal(await refusals(), ['2']);
-    assert.match(forged.report().warnings?.[0] ?? '', '2 results were refused');
+    assert.match(forged.report().warnings?.[0] ?? '', '2 results or statuses were refused');
   }));
 
 test("what is said in a canary's name, which nobody authenticates, ends nothing", () =>

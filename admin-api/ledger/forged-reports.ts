@@ -1,6 +1,6 @@
 /**
- * Refuses and counts results that their device did not make, and shows them in health, metrics, events and
- * the log with the worker that brought them.
+ * Refuses and counts results and statuses that their device did not make, and shows them in health, metrics,
+ * events and the log with the worker that brought them.
  */
 import type { Logger } from 'pino';
 import type { DependencyReport } from '../../health/health.ts';
@@ -15,12 +15,14 @@ const TOLD_MS = 60 * 60_000;
 const SHOWN_EVERY_MS = 60_000;
 
 interface Forged {
+  kind: 'result' | 'status';
   device: string;
-  command: string;
+  /** Of a result. */
+  command?: string;
   worker: string;
 }
 
-export interface ForgedResultsParts {
+export interface ForgedReportsParts {
   store: Store;
   leases: LeaseList;
   hub: Pick<EventHub, 'notify'>;
@@ -29,15 +31,15 @@ export interface ForgedResultsParts {
   now: () => number;
 }
 
-export class ForgedResults {
-  readonly #parts: ForgedResultsParts;
+export class ForgedReports {
+  readonly #parts: ForgedReportsParts;
   readonly #since: string;
   #count = 0;
   #last: (Forged & { at: number }) | null = null;
-  /** By worker: how many are not shown yet, and when some were last shown, by the monotonic clock. */
+  /** By kind and worker: how many are not shown yet, and when some were last, by the monotonic clock. */
   readonly #shown = new Map<string, { waiting: number; at: number }>();
 
-  constructor(parts: ForgedResultsParts) {
+  constructor(parts: ForgedReportsParts) {
     this.#parts = parts;
     this.#since = new Date(parts.now()).toISOString();
   }
@@ -47,13 +49,16 @@ export class ForgedResults {
     const { leases, metrics, now } = this.#parts;
     const known = new Set(leases.list().map(({ identity }) => identity.worker));
     const newest = new Map<string, Forged & { count: number }>();
-    for (const { device, command, worker: said } of forged) {
+    for (const { kind, device, command, worker: said } of forged) {
       // A forger may name any worker. Only names of live workers become labels, so the metric stays small.
       const worker = known.has(said) ? said : 'unknown';
-      metrics.resultsRefused.inc({ worker });
+      const counter = kind === 'result' ? metrics.resultsRefused : metrics.statusesRefused;
+      counter.inc({ worker });
       this.#count++;
-      this.#last = { device, command, worker, at: now() };
-      newest.set(worker, { device, command, worker, count: (newest.get(worker)?.count ?? 0) + 1 });
+      const last = { kind, device, ...(command !== undefined && { command }), worker };
+      this.#last = { ...last, at: now() };
+      const key = keyOf(last);
+      newest.set(key, { ...last, count: (newest.get(key)?.count ?? 0) + 1 });
     }
     await this.#show([...newest.values()]);
   }
@@ -62,28 +67,31 @@ export class ForgedResults {
     const last = this.#last;
     const told = last !== null && this.#parts.now() - last.at < TOLD_MS;
     const warning =
-      `${this.#count} results were refused, which their devices did not make; the last for device ` +
-      `${last?.device}, brought by gateway worker ${last?.worker}`;
+      `${this.#count} results or statuses were refused, which their devices did not make; the last for ` +
+      `device ${last?.device}, brought by gateway worker ${last?.worker}`;
     return { ok: true, since: this.#since, ...(told && { warnings: [warning] }) };
   }
 
   async #show(rows: readonly (Forged & { count: number })[]): Promise<void> {
     const { store, hub, log, now } = this.#parts;
     const news = rows.flatMap(({ count, ...row }) => {
-      const { waiting, at } = this.#shown.get(row.worker) ?? { waiting: 0, at: Number.NEGATIVE_INFINITY };
+      const key = keyOf(row);
+      const { waiting, at } = this.#shown.get(key) ?? { waiting: 0, at: Number.NEGATIVE_INFINITY };
       const due = performance.now() - at >= SHOWN_EVERY_MS;
-      this.#shown.set(
-        row.worker,
-        due ? { waiting: 0, at: performance.now() } : { waiting: waiting + count, at },
-      );
+      this.#shown.set(key, due ? { waiting: 0, at: performance.now() } : { waiting: waiting + count, at });
       return due ? [{ ...row, count: waiting + count }] : [];
     });
     if (news.length === 0) return;
-    for (const data of news) {
-      const { device: deviceId, command, worker, count } = data;
-      log.warn({ deviceId, command, worker, count }, 'results that their devices did not make are refused');
+    for (const { kind, device: deviceId, command, worker, count } of news) {
+      const about = { kind, deviceId, command, worker, count };
+      log.warn(about, 'reports that their devices did not make are refused');
     }
-    await store.events.append(news.map((data) => ({ at: now(), type: 'result.refused', data })));
+    const events = news.map(({ kind, ...data }) => ({ at: now(), type: `${kind}.refused`, data }) as const);
+    await store.events.append(events);
     hub.notify();
   }
+}
+
+function keyOf({ kind, worker }: Forged): string {
+  return `${kind} ${worker}`;
 }
