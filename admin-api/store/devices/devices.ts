@@ -19,7 +19,7 @@ import type {
 import { deviceLeaves } from './group-keys.ts';
 import { requireGroup } from './groups.ts';
 import { releaseKeys } from './refused-keys.ts';
-import { SESSION_COLUMNS, sessionApplied } from './sessions.ts';
+import { SESSION_COLUMNS, type SessionRow, sessionApplied } from './sessions.ts';
 
 type DeletionKind = NonNullable<Parameters<Devices['delete']>[2]>;
 
@@ -266,11 +266,13 @@ export class SqlDevices implements Devices {
     await this.#scope.atomic(async (db) => {
       connected.length = 0;
       disconnected.length = 0;
-      const { rows } = await sql<DeviceTable>`
-        select e.* from ${this.#idRows(changes.map((c) => c.device))} join devices e on e.id = r.id
+      // A row has twice as many columns.
+      const columns = sql.join(SESSION_COLUMN_NAMES.map((column) => sql.ref(`e.${column}`)));
+      const { rows } = await sql<SessionRow>`
+        select ${columns} from ${this.#idRows(changes.map((c) => c.device))} join devices e on e.id = r.id
         order by e.id ${this.#scope.dialect.forUpdate('e')}`.execute(db);
       const known = new Map(rows.map((row) => [row.id, row]));
-      const changed = new Map<string, DeviceTable>();
+      const changed = new Map<string, SessionRow>();
       for (const report of changes) {
         const row = known.get(report.device);
         const next = row === undefined ? null : sessionApplied(row, report);
@@ -280,7 +282,7 @@ export class SqlDevices implements Devices {
       }
       const before = new Map(rows.map((row) => [row.id, row]));
       for (const { id, connected: now, session } of changed.values()) {
-        const was = before.get(id) as DeviceTable;
+        const was = before.get(id) as SessionRow;
         if (now === 1 && (was.connected === 0 || was.session !== session)) connected.push(id);
         if (now === 0 && was.connected === 1) disconnected.push(id);
       }

@@ -19,9 +19,11 @@ export const SESSION_COLUMNS = {
   close_reason: 'text',
 } as const;
 
+export type SessionRow = Pick<DeviceTable, keyof typeof SESSION_COLUMNS>;
+
 /** The new row; `null` if the report is late or repeated and changes nothing. */
-export function sessionApplied(row: DeviceTable, report: SessionChange): DeviceTable | null {
-  let next: DeviceTable | null = null;
+export function sessionApplied(row: SessionRow, report: SessionChange): SessionRow | null {
+  let next: SessionRow | null = null;
   const { connected, disconnected } = report;
   if (connected !== undefined && report.session > row.session) {
     next = {
