@@ -65,7 +65,7 @@ async function membersOf(
     return target && 'group' in target && target.group !== ROOT_GROUP;
   });
   const ids = [...new Set(asked.map((row) => row.device))];
-  const devices = ids.length > 0 ? await store.devices.withPaths(ids) : [];
+  const devices = ids.length > 0 ? await store.devices.memberships(ids) : [];
   const groups = new Map(devices.map(({ id, groupPath }) => [id, groupsOnPath(groupPath)]));
   return (device, group) => group === ROOT_GROUP || (groups.get(device)?.includes(group) ?? false);
 }

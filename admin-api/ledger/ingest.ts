@@ -394,7 +394,7 @@ export class Ingest {
    * that proved an earlier key. A device with an old membership gets the current one.
    */
   async #checkConnected(connected: ReducedReceipts['connected']): Promise<void> {
-    const devices = await this.#store.devices.withPaths(connected.map((row) => row.device));
+    const devices = await this.#store.devices.memberships(connected.map((row) => row.device));
     const known = new Map(devices.map((device) => [device.id, device]));
     const unknown: string[] = [];
     const blocked: string[] = [];

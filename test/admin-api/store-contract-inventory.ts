@@ -239,6 +239,10 @@ export function inventoryRules(rule: Rule): void {
     const [device] = await store.devices.withPaths(['d', 'unknown']);
     assert.is(device?.groupPath, 'all/a/');
     assert.is(device?.membershipRevision, 2);
+    const publicKey = device?.publicKey;
+    const says = { id: 'd', publicKey, blockedAt: null, membershipRevision: 2, groupPath: 'all/a/' };
+    assert.equal(await store.devices.memberships(['d', 'unknown', 'd']), [says]);
+    assert.equal(await store.devices.memberships([]), []);
     await refused('unknown-reference', () => store.devices.changeGroup('d', 'nowhere'));
     await refused('not-found', () => store.devices.changeGroup('unknown', 'a'));
     await refused('not-found', () => store.devices.rename('unknown', 'x'));

@@ -10,6 +10,7 @@ import type { Database } from '../sql/sql-dialect.ts';
 import { searchPattern, searchText } from '../sql/text-filters.ts';
 import type {
   DeviceFilter,
+  DeviceMembership,
   DevicePlace,
   Devices,
   SecretGenerations,
@@ -389,6 +390,18 @@ export class SqlDevices implements Devices {
         .orderBy('d.id')
         .execute();
       return rows.map((row) => ({ ...toDevice(row), groupPath: row.path }));
+    });
+  }
+
+  memberships(ids: readonly string[]): Promise<DeviceMembership[]> {
+    return this.#scope.once(async (db) => {
+      const { rows } = await sql<DeviceMembership>`
+        select d.id as id, d.public_key as "publicKey", d.blocked_at as "blockedAt",
+          d.membership_revision as "membershipRevision", g.path as "groupPath"
+        from ${this.#idRows(ids)} join devices d on d.id = r.id join groups g on g.id = d.group_id`.execute(
+        db,
+      );
+      return rows.map((row) => ({ ...row, publicKey: new Uint8Array(row.publicKey) }));
     });
   }
 

@@ -48,6 +48,11 @@ export interface DevicePlace {
   connectedAt: number | null;
 }
 
+/** What its membership says. */
+export type DeviceMembership = Pick<Device, 'id' | 'publicKey' | 'blockedAt' | 'membershipRevision'> & {
+  groupPath: string;
+};
+
 export interface DeviceFilter {
   /** The group with its subgroups. */
   group?: string;
@@ -146,6 +151,8 @@ export interface Devices {
   scan(after: string, limit: number): Promise<(Device & { groupPath: string })[]>;
   /** The same for some. */
   withPaths(ids: readonly string[]): Promise<(Device & { groupPath: string })[]>;
+  /** For many at once: a fraction of the columns. */
+  memberships(ids: readonly string[]): Promise<DeviceMembership[]>;
   /** The groups of these devices, and where they last connected. */
   places(ids: readonly string[]): Promise<DevicePlace[]>;
   /** Counts connected devices by their own group, gateway and measurements; `groupPath` is the group's. */
