@@ -4,6 +4,7 @@ import type { WorkerLoad } from '../../bus/bus.ts';
 import { CLOSE, decodeGatewayMessage, decodeOrderBody } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
+import { INITIAL_SETTINGS } from './initial-settings.ts';
 
 let http: Http;
 test.before(async () => {
@@ -15,14 +16,7 @@ const make = (body: object) => http.call('POST', '/v1/gateways', { body });
 const read = async (name: string) => (await http.call('GET', `/v1/gateways/${name}`, { as: 'viewer' })).body;
 
 function lease(gateway: string, worker: string, load: Partial<WorkerLoad> = {}) {
-  const initial = {
-    group: 'all',
-    runPushServer: true,
-    port: 1,
-    address: 'ws://127.0.0.1:1',
-    connectionLimit: 1,
-  };
-  const identity = { worker, gateway, host: 'host-1', pid: 4, version: '1.0.0', initial };
+  const identity = { worker, gateway, host: 'host-1', pid: 4, version: '1.0.0', initial: INITIAL_SETTINGS };
   const whole = {
     connections: 3,
     limit: 1000,

@@ -4,6 +4,7 @@ import { membershipCheck } from '../../gateway/admission/membership-check.ts';
 import { createSignatureCheck } from '../../gateway/admission/signature-check.ts';
 import { CLOSE, decodeGatewayMessage, decodeOrderBody } from '../../protocol/index.ts';
 import { type Http, startHttp } from './http-harness.ts';
+import { INITIAL_SETTINGS } from './initial-settings.ts';
 
 let http: Http;
 test.before(async () => {
@@ -164,14 +165,14 @@ async function connect(device: string) {
     memoryBytes: 0,
     cpu: 0,
   };
-  const initial = {
-    group: 'all',
-    runPushServer: true,
-    port: 1,
-    address: 'ws://127.0.0.1:1',
-    connectionLimit: 1,
+  const identity = {
+    worker: 'g/0',
+    gateway: 'g',
+    host: 'h',
+    pid: 1,
+    version: '0',
+    initial: INITIAL_SETTINGS,
   };
-  const identity = { worker: 'g/0', gateway: 'g', host: 'h', pid: 1, version: '0', initial };
   const incarnation = await http.bus.leases.acquire(identity, load, 60_000);
   const [claim] = await http.bus.presence.claim(incarnation, [{ device }]);
   const connected = {

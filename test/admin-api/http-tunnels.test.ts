@@ -14,6 +14,7 @@ import {
 } from '../../protocol/index.ts';
 import { waitFor } from '../wait.ts';
 import { type Http, startHttp } from './http-harness.ts';
+import { INITIAL_SETTINGS } from './initial-settings.ts';
 
 let http: Http;
 let gw1: string;
@@ -32,14 +33,14 @@ test.after(() => http.stop());
 
 async function startGateway(name: string, load: Partial<WorkerLoad> = {}): Promise<string> {
   await http.call('POST', '/v1/gateways', { body: { name, address: `ws://${name}.example.net:13295` } });
-  const initial = {
-    group: 'all',
-    runPushServer: true,
-    port: 1,
-    address: 'ws://127.0.0.1:1',
-    connectionLimit: 1,
+  const identity = {
+    worker: `${name}/3`,
+    gateway: name,
+    host: 'h',
+    pid: 4,
+    version: '1',
+    initial: INITIAL_SETTINGS,
   };
-  const identity = { worker: `${name}/3`, gateway: name, host: 'h', pid: 4, version: '1', initial };
   const whole = {
     ...{ connections: 0, limit: 1000, revision: 1, admissionRate: 0, bufferedBytes: 0, memoryBytes: 0 },
     ...{ cpu: 0, port: 13_295, tunnels: { open: 0, limit: 100 } },

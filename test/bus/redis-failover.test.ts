@@ -69,15 +69,20 @@ async function bringsHints(bus: Bus): Promise<void> {
   await waitFor(() => hints > before, { what: 'the hint' });
 }
 
+async function startWithOneDelivery(bus: RedisBus) {
+  await bus.start();
+  await claim(bus);
+  const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
+  await bus.outboxes.append(incarnation, [delivery(1)]);
+  const { position } = await bus.outboxes.read(incarnation, null, 10);
+  return { incarnation, position };
+}
+
 test('Sentinel: every program notices what a lagging replica lacks when it takes over', async () => {
   const deployment = await startSentinelDeployment({ password: PASSWORD });
   const bus = new RedisBus({ url: deployment.url, password: PASSWORD });
   try {
-    await bus.start();
-    await claim(bus);
-    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
-    await bus.outboxes.append(incarnation, [delivery(1)]);
-    const { position } = await bus.outboxes.read(incarnation, null, 10);
+    const { incarnation, position } = await startWithOneDelivery(bus);
     await writeDirectory(bus, [device('d1')]);
     await bus.presence.claim(incarnation, [{ device: 'd1' }]);
     const old = await deployment.primary();
@@ -161,11 +166,7 @@ test('Cluster: failovers are noticed wherever they happen, and slots may move un
   const deployment = await startClusterDeployment({ password: PASSWORD });
   const bus = new RedisBus({ url: deployment.url, password: PASSWORD });
   try {
-    await bus.start();
-    await claim(bus);
-    const incarnation = await bus.leases.acquire(identity, load, LONG_MS);
-    await bus.outboxes.append(incarnation, [delivery(1)]);
-    const { position } = await bus.outboxes.read(incarnation, null, 10);
+    const { incarnation, position } = await startWithOneDelivery(bus);
     const old = await deployment.primaryOf(`{${incarnation}}`);
     const [replica] = (await deployment.replicasOf(old)) as [RedisServer];
     await ask(deployment, old, (client) => client.wait(1, 5_000));

@@ -297,46 +297,54 @@ attack('large appends are read in parts of any size, also when a read is repeate
   }
 });
 
-attack('a renewed certificate is taken up, and entries of the former one stay good', async (parties) => {
-  const { admin, prefix } = parties;
-  let serial = 'serial-1';
-  const gateway = new RedisBus({ url: server.url, prefix, credentials: () => credentialsOf('gw1', serial) });
-  await gateway.start();
-  try {
-    const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
-    await admin.leases.list();
-    await gateway.outboxes.read(incarnation, null, 10);
-    await admin.outboxes.append(incarnation, [delivery(1)]);
-    assert.is((await gateway.outboxes.read(incarnation, null, 10)).entries.length, 1);
-    serial = 'serial-2';
-    await gateway.leases.extend(incarnation, load, LONG_MS);
-    await admin.outboxes.append(incarnation, [delivery(2)]);
-    await admin.leases.list();
-    await admin.outboxes.append(incarnation, [delivery(3)]);
-    const { entries } = await gateway.outboxes.read(incarnation, null, 10);
-    assert.equal(numbersOf(entries), [1, 2, 3]);
-  } finally {
-    await gateway.stop();
-  }
+/** An attack on a gateway with a lease whose certificate `renew` replaces. */
+function renewal(
+  title: string,
+  body: (parties: Parties & { incarnation: string; renew: () => Promise<void> }) => Promise<void>,
+): void {
+  attack(title, async (parties) => {
+    const { admin, prefix } = parties;
+    let serial = 'serial-1';
+    const gateway = new RedisBus({
+      url: server.url,
+      prefix,
+      credentials: () => credentialsOf('gw1', serial),
+    });
+    await gateway.start();
+    try {
+      const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
+      await admin.leases.list();
+      const renew = async () => {
+        serial = 'serial-2';
+        await gateway.leases.extend(incarnation, load, LONG_MS);
+      };
+      await body({ ...parties, gateway, incarnation, renew });
+    } finally {
+      await gateway.stop();
+    }
+  });
+}
+
+renewal('a renewed certificate is taken up, and entries of the former one stay good', async (parties) => {
+  const { admin, gateway, incarnation, renew } = parties;
+  await gateway.outboxes.read(incarnation, null, 10);
+  await admin.outboxes.append(incarnation, [delivery(1)]);
+  assert.is((await gateway.outboxes.read(incarnation, null, 10)).entries.length, 1);
+  await renew();
+  await admin.outboxes.append(incarnation, [delivery(2)]);
+  await admin.leases.list();
+  await admin.outboxes.append(incarnation, [delivery(3)]);
+  const { entries } = await gateway.outboxes.read(incarnation, null, 10);
+  assert.equal(numbersOf(entries), [1, 2, 3]);
 });
 
-attack('deliveries for the former certificate open in a worker that read none under it', async (parties) => {
-  const { admin, prefix } = parties;
-  let serial = 'serial-1';
-  const gateway = new RedisBus({ url: server.url, prefix, credentials: () => credentialsOf('gw1', serial) });
-  await gateway.start();
-  try {
-    const incarnation = await gateway.leases.acquire(identity, load, LONG_MS);
-    await admin.leases.list();
-    serial = 'serial-2';
-    await gateway.leases.extend(incarnation, load, LONG_MS);
-    // The server has not read the lease again.
-    await admin.outboxes.append(incarnation, [delivery(1)]);
-    assert.equal(numbersOf((await gateway.outboxes.read(incarnation, null, 10)).entries), [1]);
-    assert.is(gateway.counts().refused.deliveries, 0);
-  } finally {
-    await gateway.stop();
-  }
+renewal('deliveries for the former certificate open in a worker that read none under it', async (parties) => {
+  const { admin, gateway, incarnation, renew } = parties;
+  await renew();
+  // The server has not read the lease again.
+  await admin.outboxes.append(incarnation, [delivery(1)]);
+  assert.equal(numbersOf((await gateway.outboxes.read(incarnation, null, 10)).entries), [1]);
+  assert.is(gateway.counts().refused.deliveries, 0);
 });
 
 attack('a session number that was made up captures no device for good', async (parties) => {

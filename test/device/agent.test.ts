@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Agent, type AgentConfig, checkAgentConfig } from '../../device/agent/index.ts';
 import { FileStore, FolderInUse } from '../../device/index.ts';
+import type { DeviceState } from '../../device/storage/store.ts';
 import type { GatewayAddress } from '../../protocol/index.ts';
 import { type Asked, enrolment, located, scriptAdmin, TOKEN } from './script-admin.ts';
 import { ScriptGateway } from './script-gateway.ts';
@@ -245,6 +246,19 @@ test('an agent without a token, or stopped while its server is away, does not en
   assert.instance(await started, Error);
 });
 
+/** An agent whose state is this when it starts. */
+async function startAgent(server: string, state: DeviceState): Promise<Agent> {
+  const home = mkdtempSync(join(tmpdir(), 'pushpoint-agent-'));
+  folders.push(home);
+  const stateDir = join(home, 'state');
+  const store = await FileStore.open(stateDir);
+  await store.saveState(state);
+  await store.close();
+  const agent = new Agent(checkAgentConfig({ server, stateDir, token: TOKEN }), log, { reconnect });
+  await agent.start();
+  return agent;
+}
+
 test('E-6: an agent behind a login page asks on until the server itself answers', async () => {
   const gw = await ScriptGateway.start();
   const onTheWay = [
@@ -264,16 +278,7 @@ test('E-6: an agent behind a login page asks on until the server itself answers'
     const { sig } = await good(asked, gw.deviceKey);
     return { status: 201, body: { ...(await good(asked)), ...(admin.asked.length === 6 && { sig }) } };
   });
-  const home = mkdtempSync(join(tmpdir(), 'pushpoint-agent-'));
-  folders.push(home);
-  const stateDir = join(home, 'state');
-  const store = await FileStore.open(stateDir);
-  await store.saveState({ key: gw.deviceKey, gateways: [] });
-  await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
-    reconnect,
-  });
-  await agent.start();
+  const agent = await startAgent(admin.url, { key: gw.deviceKey, gateways: [] });
   await gw.session();
   assert.is(admin.asked.length, 7);
   await agent.stop();
@@ -313,15 +318,7 @@ test('G-16: an agent that is enrolled goes on, whatever answers in place of its 
       ? { status: 404, body: '<html>Not Found</html>' }
       : located(gw.serverKey, gw.deviceKey, asked, [gw.address]),
   );
-  const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
-  folders.push(join(stateDir, '..'));
-  const store = await FileStore.open(stateDir);
-  await store.saveState({ ...gw.state(), gateways: [] });
-  await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
-    reconnect,
-  });
-  await agent.start();
+  const agent = await startAgent(admin.url, { ...gw.state(), gateways: [] });
   await until(() => admin.asked.length >= 4, 'it to ask again');
   away = false;
   await gw.session();
@@ -338,15 +335,7 @@ test('E-7, G-16: an agent enrolled before any gateway exists keeps asking, then 
       ? located(gw.serverKey, gw.deviceKey, asked, known)
       : { status: 201, body: await enrolment(asked, { serverKey: gw.serverKey, gateways: [] }) },
   );
-  const stateDir = join(mkdtempSync(join(tmpdir(), 'pushpoint-agent-')), 'state');
-  folders.push(join(stateDir, '..'));
-  const store = await FileStore.open(stateDir);
-  await store.saveState({ key: gw.deviceKey, gateways: [] });
-  await store.close();
-  const agent = new Agent(checkAgentConfig({ server: admin.url, stateDir, token: TOKEN }), log, {
-    reconnect,
-  });
-  await agent.start();
+  const agent = await startAgent(admin.url, { key: gw.deviceKey, gateways: [] });
   await until(() => admin.asked.length >= 6, 'an agent without gateways to ask again');
   assert.is(admin.asked.filter(({ url }) => url === '/v1/enroll').length, 1);
   known = [gw.address];

@@ -474,7 +474,8 @@ test('B-2, R-6: an answer to a heartbeat settles results, as the device reported
   await f.end();
 });
 
-test('D-8: a cancel stops what waits to be run again after a crash', async () => {
+/** A device that restarted while repeatable command c1 ran and c2 waited for it. */
+async function restartedWithOneWaiting() {
   const g = gated();
   const f = await fixture({
     handlers: g.handlers({ safeToRepeat: true }),
@@ -485,6 +486,11 @@ test('D-8: a cancel stops what waits to be run again after a crash', async () =>
   await g.running('c1');
   await f.gateway.last.first('ack', 'c2');
   await f.restart();
+  return { g, f };
+}
+
+test('D-8: a cancel stops what waits to be run again after a crash', async () => {
+  const { f } = await restartedWithOneWaiting();
   await f.gateway.sendCancel('c2');
   assert.is((await f.gateway.last.first('result', 'c2')).state, 'canceled');
   await f.end();
@@ -532,16 +538,7 @@ test('D-7: what was running at a crash is reported failed, interrupted, and not 
 });
 
 test('D-7: after a crash, repeatable handlers and commands not yet begun run again', async () => {
-  const g = gated();
-  const f = await fixture({
-    handlers: g.handlers({ safeToRepeat: true }),
-    options: { limits: { concurrency: 1 } },
-  });
-  await f.gateway.sendCommand('c1');
-  await f.gateway.sendCommand('c2', { issuedAt: Date.now() + 5 });
-  await g.running('c1');
-  await f.gateway.last.first('ack', 'c2');
-  await f.restart();
+  const { g, f } = await restartedWithOneWaiting();
   await until(() => g.begun.length === 2, 'c1 to run again');
   g.ends.get('c1')?.();
   await g.running('c2');

@@ -12,7 +12,13 @@ import {
   TUNNEL_SUBPROTOCOL,
   type TunnelSide,
 } from '../../protocol/index.ts';
-import { type LegTimes, Tunnel, type TunnelParts, type TunnelTicket } from '../../tunnel/index.ts';
+import {
+  type LegTimes,
+  Tunnel,
+  type TunnelParts,
+  type TunnelStream,
+  type TunnelTicket,
+} from '../../tunnel/index.ts';
 import { waitFor } from '../wait.ts';
 import type { Rig } from './rig.ts';
 
@@ -144,4 +150,19 @@ export class RawLeg {
   close(): void {
     this.socket.terminate();
   }
+}
+
+/** A stream to port 22 of the device that keeps what comes back in `got`. */
+export function openCollecting(tunnel: Tunnel): { stream: TunnelStream; got: Buffer[] } {
+  const got: Buffer[] = [];
+  const stream = tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
+    data: (part) => {
+      got.push(Buffer.from(part));
+      own.consumed(part.length);
+    },
+    end: () => {},
+    writable: () => {},
+    closed: () => {},
+  }));
+  return { stream, got };
 }

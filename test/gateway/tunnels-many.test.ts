@@ -7,7 +7,7 @@ import { Random } from '../faults/random.ts';
 import { pattern } from '../tunnel/pair.ts';
 import { waitFor } from '../wait.ts';
 import { type Rig, withRig } from './rig.ts';
-import { type End, granted, makeEnd } from './tunnel-rig.ts';
+import { type End, granted, makeEnd, openCollecting } from './tunnel-rig.ts';
 
 const TUNNELS = 200;
 const ROUNDS = 4;
@@ -40,16 +40,7 @@ async function startEcho(rig: Rig): Promise<Echoed> {
   });
   const operator = makeEnd('operator', made.operator);
   await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
-  const got: Buffer[] = [];
-  const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
-    data: (bytes) => {
-      got.push(Buffer.from(bytes));
-      own.consumed(bytes.length);
-    },
-    end: () => {},
-    writable: () => {},
-    closed: () => {},
-  }));
+  const { stream, got } = openCollecting(operator.tunnel);
   return { id: made.grant.id, operator, device, stream, sent: [], got };
 }
 

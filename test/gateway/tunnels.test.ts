@@ -10,7 +10,7 @@ import { pattern } from '../tunnel/pair.ts';
 import { waitFor } from '../wait.ts';
 import { connectDevice } from './raw-device.ts';
 import { type Rig, withRig } from './rig.ts';
-import { type Granted, granted, makeEnd, makeGrant, RawLeg } from './tunnel-rig.ts';
+import { type Granted, granted, makeEnd, makeGrant, openCollecting, RawLeg } from './tunnel-rig.ts';
 
 /** A device's end that sends back whatever comes. */
 const echo = (stream: TunnelStream) => {
@@ -389,16 +389,7 @@ test('T-5: when a gateway leaves, the same streams go on at another', async () =
       const operator = makeEnd('operator', made.operator);
       try {
         await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
-        const got: Buffer[] = [];
-        const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
-          data: (part) => {
-            got.push(Buffer.from(part));
-            own.consumed(part.length);
-          },
-          end: () => {},
-          writable: () => {},
-          closed: () => {},
-        }));
+        const { stream, got } = openCollecting(operator.tunnel);
         stream.write(Buffer.from('before, '));
         await waitFor(() => Buffer.concat(got).length === 8, { what: 'an echo' });
         const leaving = first.worker.stop({ deadlineMs: 8_000 });
@@ -432,16 +423,7 @@ test('T-5: new tickets at the same gateway carry the same streams on', async () 
     const operator = makeEnd('operator', made.operator);
     try {
       await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
-      const got: Buffer[] = [];
-      const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
-        data: (part) => {
-          got.push(Buffer.from(part));
-          own.consumed(part.length);
-        },
-        end: () => {},
-        writable: () => {},
-        closed: () => {},
-      }));
+      const { stream, got } = openCollecting(operator.tunnel);
       let expected = 0;
       for (let round = 0; round < 5; round++) {
         const bytes = pattern(700_000, round);
@@ -486,16 +468,7 @@ test('T-5: a tunnel moves although its former leg is refused once there are new 
     });
     try {
       await Promise.all([device.tunnel.start(), operator.tunnel.start()]);
-      const got: Buffer[] = [];
-      const stream = operator.tunnel.open({ host: '127.0.0.1', port: 22 }, (own) => ({
-        data: (part) => {
-          got.push(Buffer.from(part));
-          own.consumed(part.length);
-        },
-        end: () => {},
-        writable: () => {},
-        closed: () => {},
-      }));
+      const { stream, got } = openCollecting(operator.tunnel);
       const next = await granted(rig, { id: made.grant.id });
       await device.tunnel.moveTo(next.device);
       const moved = operator.tunnel.moveTo(next.operator);
