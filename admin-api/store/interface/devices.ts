@@ -105,11 +105,11 @@ export interface Devices {
   ): Promise<{ device: string; name: string; before: string }[]>;
   /** Counts sessions that a copy ended; an hour without any resets the count. Resolves with the devices. */
   applyDisplaced(devices: readonly string[], at: number): Promise<Device[]>;
-  /** Grows the membership revision. */
+  /** Raises the membership revision. */
   changeGroup(id: string, groupId: string): Promise<void>;
-  /** Grows the membership revision. */
+  /** Raises the membership revision. */
   setPublicKey(id: string, publicKey: Uint8Array): Promise<void>;
-  /** Grows the membership revision. */
+  /** Raises the membership revision. */
   setBlocked(id: string, blockedAt: number | null): Promise<void>;
   /** The secrets of those devices that have, or were given, another one than their first. */
   generations(ids: readonly string[]): Promise<Map<string, SecretGenerations>>;

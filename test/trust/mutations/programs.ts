@@ -130,7 +130,7 @@ export const PROGRAMS: readonly TrustMutation[] = [
     title: 'the ledger takes what a device said before for what it says now',
     patches: [
       {
-        file: 'admin-api/store/devices/devices.js',
+        file: 'admin-api/store/devices/device-reports.js',
         // biome-ignore lint/suspicious/noTemplateCurlyInString: it is part of the code.
         find: "where: (r) => sql `${r('number')} > e.status_number`",
         replace: 'where: (r) => sql `1 = 1`',
