@@ -1,4 +1,4 @@
-import type { Bus, Holder } from '../../bus/bus.ts';
+import type { Bus, Holder, Lease } from '../../bus/bus.ts';
 import { closeName, isFinal } from '../../protocol/index.ts';
 import type { LiveWorkers } from '../live-workers.ts';
 import { Problem } from '../problems.ts';
@@ -171,25 +171,41 @@ function absence(device: Device): string {
   return connectedAt === null ? 'has never connected' : 'is not connected';
 }
 
-async function explainQueued(facts: {
+interface QueuedFacts {
   execution: Execution;
   command: Command;
   device: Device | null;
+  /** `undefined`: the bus cannot be reached. */
   holder: Holder | null | undefined;
   parts: ExplainParts;
-}): Promise<Explanation> {
-  const { execution, command, device, holder, parts } = facts;
-  const until = `It waits until ${time(execution.expiresAt)}.`;
-  const expiresAt = execution.expiresAt;
-  if (!device) {
-    return { code: 'device-deleted', sentence: 'The device was deleted.', data: {} };
-  }
+}
+
+function explainQueued(facts: QueuedFacts): Explanation | Promise<Explanation> {
+  const { device, holder, parts } = facts;
+  if (!device) return { code: 'device-deleted', sentence: 'The device was deleted.', data: {} };
+  const known = { ...facts, device };
+  const held = explainHeld(known) ?? explainUnreachable(known);
+  if (held) return held;
+  const lease = parts.workers.list().find(({ incarnation }) => incarnation === holder?.incarnation);
+  return lease ? explainDue(known, lease) : explainLostWorker(known);
+}
+
+type KnownFacts = QueuedFacts & { device: Device };
+
+function untilExpiry({ execution }: KnownFacts): string {
+  return `It waits until ${time(execution.expiresAt)}.`;
+}
+
+/** The server does not send it now, wherever the device is. */
+function explainHeld(facts: KnownFacts): Explanation | null {
+  const { command, device, parts } = facts;
+  const { expiresAt } = facts.execution;
   if (device.blockedAt !== null) {
     return {
       code: 'blocked',
       sentence:
         `The device has been blocked since ${time(device.blockedAt)}; blocked devices get no commands. ` +
-        `${until}`,
+        `${untilExpiry(facts)}`,
       data: { blockedAt: device.blockedAt, expiresAt },
     };
   }
@@ -198,7 +214,7 @@ async function explainQueued(facts: {
       code: 'cloned',
       sentence:
         'Two programs use the key of the device, and commands for such devices wait until it is split or ' +
-        `released. ${until}`,
+        `released. ${untilExpiry(facts)}`,
       data: { clonedAt: device.clonedAt, expiresAt },
     };
   }
@@ -209,38 +225,42 @@ async function explainQueued(facts: {
       data: { cancelRequestedAt: command.cancelRequestedAt },
     };
   }
+  return null;
+}
+
+function explainUnreachable(facts: KnownFacts): Explanation | null {
+  const { device, holder } = facts;
+  const { expiresAt } = facts.execution;
   if (holder === undefined) {
     return {
       code: 'bus-unavailable',
       sentence:
         'The bus between the administration server and its gateways cannot be reached, so nothing is ' +
-        `sent. ${until}`,
+        `sent. ${untilExpiry(facts)}`,
       data: { expiresAt },
     };
   }
-  if (!holder) {
-    return {
-      code: 'offline',
-      sentence: `The device ${absence(device)}. ${until}`,
-      data: {
-        disconnectedAt: device.disconnectedAt,
-        closeCode: device.closeCode,
-        closeReason: device.closeReason,
-        gateway: device.gateway,
-        expiresAt,
-      },
-    };
-  }
-  const lease = parts.workers.list().find(({ incarnation }) => incarnation === holder.incarnation);
-  if (!lease) {
-    return {
-      code: 'worker-gone',
-      sentence:
-        'The gateway worker that held the device is gone; it is sent as soon as the device is back. ' +
-        `${until}`,
-      data: { incarnation: holder.incarnation, expiresAt },
-    };
-  }
+  if (holder !== null) return null;
+  const { disconnectedAt, closeCode, closeReason, gateway } = device;
+  return {
+    code: 'offline',
+    sentence: `The device ${absence(device)}. ${untilExpiry(facts)}`,
+    data: { disconnectedAt, closeCode, closeReason, gateway, expiresAt },
+  };
+}
+
+function explainLostWorker(facts: KnownFacts): Explanation {
+  return {
+    code: 'worker-gone',
+    sentence:
+      'The gateway worker that held the device is gone; it is sent as soon as the device is back. ' +
+      `${untilExpiry(facts)}`,
+    data: { incarnation: facts.holder?.incarnation, expiresAt: facts.execution.expiresAt },
+  };
+}
+
+async function explainDue(facts: KnownFacts, { identity }: Lease): Promise<Explanation> {
+  const { execution, device, parts } = facts;
   const { due } = await parts.store.executions.queuedFor([device.id], 100);
   const before = due.findIndex((row) => row.command === execution.commandId);
   if (before > 0) {
@@ -248,15 +268,15 @@ async function explainQueued(facts: {
       code: 'waiting-turn',
       sentence:
         `${before} earlier command${before === 1 ? ' waits' : 's wait'} for the device; commands are ` +
-        `sent in order. ${until}`,
-      data: { ahead: before, expiresAt },
+        `sent in order. ${untilExpiry(facts)}`,
+      data: { ahead: before, expiresAt: execution.expiresAt },
     };
   }
   return {
     code: 'due',
     sentence:
-      `The device is connected to gateway ${lease.identity.gateway}; it is about to be ` +
+      `The device is connected to gateway ${identity.gateway}; it is about to be ` +
       `sent${execution.attempts > 0 ? ' again' : ''}.`,
-    data: { gateway: lease.identity.gateway, worker: lease.identity.worker, attempts: execution.attempts },
+    data: { gateway: identity.gateway, worker: identity.worker, attempts: execution.attempts },
   };
 }

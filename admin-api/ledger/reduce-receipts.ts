@@ -54,119 +54,143 @@ const DAY = 86_400_000;
  * the future, or more than a day ago, cannot be right and counts as now.
  */
 export function reduceReceipts(batch: readonly LedgerReceipt[], now: number): ReducedReceipts {
-  const sessions = new Map<string, SessionChange>();
-  const ended = new Map<string, number>();
-  const shown = new Map<string, { membership: Edition; key?: number }>();
-  const introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
-  const statuses = new Map<string, StatusReport>();
-  const measures = new Map<string, MeasuredGateway[]>();
-  const advances = new ByExecution<Advance>();
-  const undelivered = new Map<string, ExecutionKey[]>();
-  const lostOutboxes = new Set<string>();
-  const wants = new Map<string, Want>();
-  const tunnels: TunnelReceipt[] = [];
-  const counters = new Map<string, number>();
-
-  const sessionOf = (device: string, session: number, at: number): SessionChange | null => {
-    const known = sessions.get(device);
-    if (known && known.session > session) return null;
-    if (known && known.session === session) return known;
-    const fresh: SessionChange = { device, session, at };
-    sessions.set(device, fresh);
-    return fresh;
-  };
-
+  const reduction = new Reduction();
   for (const receipt of batch) {
     const at = receipt.at <= now && receipt.at > now - DAY ? receipt.at : now;
+    reduction.add(receipt, at);
+  }
+  return reduction.result();
+}
+
+type ReceiptOf<K extends LedgerReceipt['kind']> = Extract<LedgerReceipt, { kind: K }>;
+
+class Reduction {
+  readonly #sessions = new Map<string, SessionChange>();
+  readonly #ended = new Map<string, number>();
+  readonly #shown = new Map<string, { membership: Edition; key?: number }>();
+  readonly #introductions = new Map<string, { device: string; name?: string; displaced?: true }>();
+  readonly #statuses = new Map<string, StatusReport>();
+  readonly #measures = new Map<string, MeasuredGateway[]>();
+  readonly #advances = new ByExecution<Advance>();
+  readonly #undelivered = new Map<string, ExecutionKey[]>();
+  readonly #lostOutboxes = new Set<string>();
+  readonly #wants = new Map<string, Want>();
+  readonly #tunnels: TunnelReceipt[] = [];
+  /** By tunnel and incarnation: where its last counters are in `#tunnels`. */
+  readonly #counters = new Map<string, number>();
+
+  /** `at`: when the gateway had it. */
+  add(receipt: LedgerReceipt, at: number): void {
     switch (receipt.kind) {
-      case 'connected': {
-        const { device, session } = receipt;
-        ended.set(device, Math.max(ended.get(device) ?? 0, session - 1));
-        const change = sessionOf(device, session, at);
-        if (!change) break;
-        const { membership, key } = receipt;
-        shown.set(device, { membership, ...(key !== undefined && { key }) });
-        if (receipt.name !== undefined || receipt.displaced) {
-          const { name, displaced } = receipt;
-          introductions.set(device, {
-            device,
-            ...(name !== undefined && { name }),
-            ...(displaced && { displaced }),
-          });
-        }
-        change.connected = {
-          incarnation: receipt.incarnation,
-          worker: receipt.worker,
-          gateway: receipt.gateway,
-          address: receipt.address,
-          software: receipt.software,
-          caps: receipt.caps,
-        };
+      case 'connected':
+        this.#connected(receipt, at);
         break;
-      }
-      case 'disconnected': {
-        const { device, session, code, reason } = receipt;
-        ended.set(device, Math.max(ended.get(device) ?? 0, session));
-        const change = sessionOf(device, session, at);
-        if (change) {
-          change.disconnected = { code, reason };
-          change.at = at;
-        }
+      case 'disconnected':
+        this.#disconnected(receipt, at);
         break;
-      }
       case 'measured':
-        measures.set(receipt.device, receipt.measured);
+        this.#measures.set(receipt.device, receipt.measured);
         break;
       case 'status':
-        statuses.set(receipt.device, newerStatus(statuses.get(receipt.device), receipt));
+        this.#statuses.set(receipt.device, newerStatus(this.#statuses.get(receipt.device), receipt));
         break;
       case 'ack':
       case 'progress':
-      case 'result': {
-        advances.set(receipt, further(advances.get(receipt), advanceOf(receipt, at)));
+      case 'result':
+        this.#advances.set(receipt, further(this.#advances.get(receipt), advanceOf(receipt, at)));
         break;
-      }
-      case 'undelivered': {
-        const rows = undelivered.get(receipt.incarnation) ?? [];
-        undelivered.set(receipt.incarnation, rows);
-        for (const device of receipt.devices) rows.push({ command: receipt.command, device });
+      case 'undelivered':
+        this.#notDelivered(receipt);
         break;
-      }
       case 'want': {
         const { device, group, epoch, number } = receipt;
-        wants.set(`${device} ${group} ${epoch} ${number}`, { device, group, epoch, number });
+        this.#wants.set(`${device} ${group} ${epoch} ${number}`, { device, group, epoch, number });
         break;
       }
       case 'outbox-lost':
-        lostOutboxes.add(receipt.incarnation);
+        this.#lostOutboxes.add(receipt.incarnation);
         break;
-      case 'tunnel': {
-        const key = `${receipt.tunnel} ${receipt.incarnation}`;
-        const before = receipt.event === 'counters' ? counters.get(key) : undefined;
-        if (before === undefined) tunnels.push(receipt);
-        else tunnels[before] = receipt;
-        if (receipt.event === 'counters') counters.set(key, before ?? tunnels.length - 1);
-        else counters.delete(key);
+      case 'tunnel':
+        this.#tunnel(receipt);
         break;
-      }
     }
   }
 
-  return {
-    sessions: [...sessions.values()],
-    endedSessions: [...ended].map(([device, session]) => ({ device, session })),
-    connected: [...sessions.values()]
-      .filter((change) => change.connected && !change.disconnected)
-      .map(({ device, session }) => ({ device, session, membership: NO_EDITION, ...shown.get(device) })),
-    introductions: [...introductions.values()],
-    statuses: [...statuses.values()],
-    measures: [...measures].map(([device, measured]) => ({ device, measured })),
-    advances: advances.values(),
-    undelivered,
-    lostOutboxes: [...lostOutboxes],
-    wants: [...wants.values()],
-    tunnels,
-  };
+  result(): ReducedReceipts {
+    return {
+      sessions: [...this.#sessions.values()],
+      endedSessions: [...this.#ended].map(([device, session]) => ({ device, session })),
+      connected: [...this.#sessions.values()]
+        .filter((change) => change.connected && !change.disconnected)
+        .map(({ device, session }) => ({
+          ...{ device, session, membership: NO_EDITION },
+          ...this.#shown.get(device),
+        })),
+      introductions: [...this.#introductions.values()],
+      statuses: [...this.#statuses.values()],
+      measures: [...this.#measures].map(([device, measured]) => ({ device, measured })),
+      advances: this.#advances.values(),
+      undelivered: this.#undelivered,
+      lostOutboxes: [...this.#lostOutboxes],
+      wants: [...this.#wants.values()],
+      tunnels: this.#tunnels,
+    };
+  }
+
+  /** The change of this session; `null` if a newer one is known. */
+  #sessionOf(device: string, session: number, at: number): SessionChange | null {
+    const known = this.#sessions.get(device);
+    if (known && known.session > session) return null;
+    if (known && known.session === session) return known;
+    const fresh: SessionChange = { device, session, at };
+    this.#sessions.set(device, fresh);
+    return fresh;
+  }
+
+  #endedUpTo(device: string, session: number): void {
+    this.#ended.set(device, Math.max(this.#ended.get(device) ?? 0, session));
+  }
+
+  #connected(receipt: ReceiptOf<'connected'>, at: number): void {
+    const { device, session, membership, key, name, displaced } = receipt;
+    this.#endedUpTo(device, session - 1);
+    const change = this.#sessionOf(device, session, at);
+    if (!change) return;
+    this.#shown.set(device, { membership, ...(key !== undefined && { key }) });
+    if (name !== undefined || displaced) {
+      this.#introductions.set(device, {
+        device,
+        ...(name !== undefined && { name }),
+        ...(displaced && { displaced }),
+      });
+    }
+    const { incarnation, worker, gateway, address, software, caps } = receipt;
+    change.connected = { incarnation, worker, gateway, address, software, caps };
+  }
+
+  #disconnected({ device, session, code, reason }: ReceiptOf<'disconnected'>, at: number): void {
+    this.#endedUpTo(device, session);
+    const change = this.#sessionOf(device, session, at);
+    if (!change) return;
+    change.disconnected = { code, reason };
+    change.at = at;
+  }
+
+  #notDelivered({ incarnation, command, devices }: ReceiptOf<'undelivered'>): void {
+    const rows = this.#undelivered.get(incarnation) ?? [];
+    this.#undelivered.set(incarnation, rows);
+    for (const device of devices) rows.push({ command, device });
+  }
+
+  #tunnel(receipt: ReceiptOf<'tunnel'>): void {
+    const key = `${receipt.tunnel} ${receipt.incarnation}`;
+    const isCounters = receipt.event === 'counters';
+    const before = isCounters ? this.#counters.get(key) : undefined;
+    if (before === undefined) this.#tunnels.push(receipt);
+    else this.#tunnels[before] = receipt;
+    if (isCounters) this.#counters.set(key, before ?? this.#tunnels.length - 1);
+    else this.#counters.delete(key);
+  }
 }
 
 /** A status keeps its number: a replayed one does not look new (B-5). */
