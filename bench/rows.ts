@@ -1,4 +1,4 @@
-/** The results: a line each as they come, and JSON at the end. */
+/** The results: prints a line for each, and writes JSON. */
 import { writeFileSync } from 'node:fs';
 
 export interface Row {
@@ -17,7 +17,7 @@ export class Rows {
   readonly #file: string | undefined;
   readonly #print: (line: string) => void;
 
-  /** `file` is written again with every row, so that a run that is cut leaves what it had. */
+  /** Writes `file` again with every row, so that an interrupted run leaves its results. */
   constructor(
     file: string | undefined,
     print: (line: string) => void = (line) => process.stdout.write(`${line}\n`),

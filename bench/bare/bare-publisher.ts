@@ -1,4 +1,4 @@
-/** The bare uWebSockets.js program, in as many processes as it takes, on one port. */
+/** The bare uWebSockets.js program, in as many processes as needed, on one port. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * What any server of ours is measured against: uWebSockets.js and nothing else. Every connection subscribes
- * to one topic; the first message says the port, every further one holds bytes to publish.
+ * The yardstick for Pushpoint: bare uWebSockets.js. Every connection subscribes to one topic. The first
+ * message gives the port, every further one the bytes to publish.
  */
 import uWS from 'uWebSockets.js';
 

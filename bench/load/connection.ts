@@ -1,6 +1,6 @@
 /**
- * One device's connection: dials, upgrades, reads frames, dials again when the swarm is told to. What is said
- * is the dialect's business.
+ * One device's connection: dials, upgrades, reads frames, and dials again when the swarm allows it. The
+ * dialect decides what it says.
  */
 import { Reconnect } from '../../device/connection/reconnect.ts';
 import { clientFrame, joined, OPCODE, readFrames } from './frames.ts';
@@ -8,7 +8,7 @@ import { closeTcp, dialTcp, pauseTcp, resumeTcp, type TcpOwner, type TcpSocket, 
 
 export type Phase = 'idle' | 'connecting' | 'upgrading' | 'open' | 'ready' | 'waiting' | 'gone';
 
-/** What a connection needs of its swarm. */
+/** What a connection needs from its swarm. */
 export interface Keeper {
   /** Whether a lost connection is dialed again, by the rules of the SDK. */
   readonly returning: boolean;
@@ -35,10 +35,10 @@ export class Connection implements TcpOwner {
   phase: Phase = 'idle';
   /** Which of the targets it dials. */
   target = 0;
-  /** The dialect's own. */
+  /** State of the dialect. */
   state: unknown = undefined;
   readyAt = 0;
-  /** In a session that is not its first, and not reached by a command in it yet. */
+  /** In a later session, and not yet reached by a command in it. */
   returned = false;
   #rest = EMPTY;
   #closeCode = 0;
@@ -83,7 +83,7 @@ export class Connection implements TcpOwner {
     this.#gone(this.#closeCode || NO_CLOSE_FRAME);
   }
 
-  /** The dialect is satisfied: the server has taken the device in. */
+  /** The dialect calls this when the server has admitted the device. */
   ready(now: number): void {
     this.returned = this.readyAt > 0;
     this.readyAt = now;
@@ -103,13 +103,13 @@ export class Connection implements TcpOwner {
     resumeTcp(this);
   }
 
-  /** Breaks off without a word, and returns if the swarm's do. */
+  /** Drops the connection silently; dials again if the swarm's devices do. */
   cut(): void {
     closeTcp(this, 'reset');
     this.#gone(NO_CLOSE_FRAME);
   }
 
-  /** Leaves for good. */
+  /** Closes for good. */
   leave(how: 'close' | 'reset'): void {
     if (this.socket && how === 'close' && this.phase !== 'connecting') writeTcp(this, NORMAL_CLOSE);
     closeTcp(this, how);
@@ -151,7 +151,7 @@ export class Connection implements TcpOwner {
     const sessionMs = wasReady ? performance.now() - this.readyAt : 0;
     this.#rest = EMPTY;
     this.#keeper.ended(this, code, wasReady);
-    // Who was not admitted tries the next, as the SDK does.
+    // A device that was not admitted tries the next target, as the SDK does.
     if (!wasReady) this.target = (this.target + 1) % this.#keeper.targets;
     if (!this.#keeper.returning) {
       this.#enter('gone');
@@ -181,7 +181,7 @@ function sourceAddress(number: number): string {
   return `127.${1 + high}.${middle}.${1 + (block % 250)}`;
 }
 
-/** Where the head of an HTTP answer ends; 0 while it has not. */
+/** Where the head of an HTTP answer ends; 0 if it is incomplete. */
 function endOfHead(bytes: Uint8Array): number {
   for (let at = 3; at < bytes.length; at++) {
     if (bytes[at] === 10 && bytes[at - 1] === 13 && bytes[at - 2] === 10 && bytes[at - 3] === 13)

@@ -11,15 +11,15 @@ export interface Dialect {
   opened(connection: Connection): void;
   /** `payload` is only valid during the call. */
   message(connection: Connection, payload: Uint8Array, opcode: number): void;
-  /** A ready connection gives its sign of life; absent: there is none. */
+  /** Sends a ready connection's heartbeat; absent: there is none. */
   heartbeat?(connection: Connection): void;
-  /** Milliseconds between two signs of life of one connection. */
+  /** Milliseconds between two heartbeats of one connection. */
   heartbeatMs?: number;
-  /** What devices are told to do takes so many milliseconds from here on; at first none. */
+  /** Commands take devices this many milliseconds from now on; at first none. */
   work?(ms: number): void;
 }
 
-/** What a dialect gets to work with. */
+/** The parts that a dialect works with. */
 export interface DialectTools {
   marks: Marks;
   counters: Counters;
@@ -28,7 +28,7 @@ export interface DialectTools {
 
 export type DialectFactory = (tools: DialectTools) => Dialect;
 
-/** Things that happened, by name. */
+/** Counts of events, by name. */
 export class Counters {
   readonly values: Record<string, number> = {};
   add(name: string, count = 1): void {

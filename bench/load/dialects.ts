@@ -1,6 +1,6 @@
 import type { DialectFactory } from './dialect.ts';
 
-/** What devices of a swarm may speak; a process loads its own only. */
+/** Protocols that devices of a swarm can speak; a process loads only its own. */
 export const DIALECTS = {
   pushpoint: () => import('./dialects/pushpoint.ts'),
   plain: () => import('./dialects/plain.ts'),

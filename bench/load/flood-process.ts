@@ -1,6 +1,6 @@
 /**
- * Attempts to connect at a rate, by strangers: each opens a connection and asks for the upgrade; who is let
- * in proves the wrong key, which costs the server all that a proof can. One process of `flood.ts`.
+ * One process of `flood.ts`: strangers try to connect at a given rate. Each opens a connection and asks for
+ * the upgrade. Whoever is let in proves the wrong key, which costs the server as much as a right proof.
  */
 import { encodeDeviceMessage, SUBPROTOCOL } from '../../protocol/index.ts';
 import { clientFrame } from './frames.ts';
@@ -12,12 +12,12 @@ export interface FloodStart {
   perSecond: number;
   /** Number of this process among them all. */
   process: number;
-  /** Recorded devices, whose names are used. */
+  /** Stored devices, whose names the strangers use. */
   devices: number;
 }
 
 export interface FloodState {
-  /** Attempts begun, and those left out because too many were under way. */
+  /** Attempts begun, and attempts skipped because too many were in progress. */
   begun: number;
   skipped: number;
   refused: number;
@@ -55,7 +55,7 @@ class Attempt implements TcpOwner {
 
   received(bytes: Uint8Array): void {
     if (this.#letIn) {
-      // The challenge may come apart from the upgrade; a close frame ends it.
+      // The challenge may arrive after the upgrade; a close frame ends the attempt.
       if (((bytes[0] as number) & 0x0f) === 8) this.#end('turnedAway');
       return;
     }

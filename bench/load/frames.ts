@@ -1,11 +1,10 @@
 /**
- * The client's half of RFC 6455, as little as a load generator needs: whole frames, a mask of zeros, no
- * extensions.
+ * The client's part of RFC 6455 that a load generator needs: whole frames, a mask of zeros, no extensions.
  */
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** A frame from client to server. The mask is of zeros: as good as any on the wire, and without work here. */
+/** A frame from client to server. A mask of zeros is valid and costs no work. */
 export function clientFrame(payload: Uint8Array, opcode: number = OPCODE.binary): Uint8Array {
   const { length } = payload;
   const extended = length < 126 ? 0 : length < 65_536 ? 2 : 8;
@@ -30,8 +29,8 @@ export function joined(frames: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * Hands on every whole frame in `bytes` and returns how many bytes they took; the rest is the beginning of a
- * frame. A `take` that returns false ends the reading.
+ * Passes on every whole frame in `bytes` and returns how many bytes they took; the rest begins another frame.
+ * Stops when `take` returns false.
  */
 export function readFrames(
   bytes: Uint8Array,

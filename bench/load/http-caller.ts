@@ -1,14 +1,11 @@
-/**
- * POSTs at a rate, on kept-alive connections with one request each at a time: as little of HTTP as that
- * takes.
- */
+/** Sends POSTs at a given rate, on kept-alive connections with one request at a time. */
 import { connect, type Socket } from 'node:net';
 
 export interface HttpCallerOptions {
   port: number;
   path: string;
   token: string;
-  /** Most connections, and so requests under way at once. */
+  /** Most connections, and so most requests at a time. */
   connections: number;
 }
 
@@ -21,7 +18,7 @@ interface Call {
 export class HttpCaller {
   readonly #options: HttpCallerOptions;
   readonly #lines = new Set<Line>();
-  /** The last one used is used first: the server closes those that are not needed. */
+  /** Idle connections; the last used one is used first, so the server can close those that are not needed. */
   readonly #idle: Line[] = [];
   readonly #waiting: Call[] = [];
   #stopped = false;
@@ -114,7 +111,7 @@ class Line {
   }
 
   #received(text: string): void {
-    // Before it closes a connection that was not used for long, the server may say so.
+    // The server may announce that it closes a connection that was idle for long.
     if (this.#call === null) return;
     this.#text += text;
     const head = this.#text.indexOf('\r\n\r\n');

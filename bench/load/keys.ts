@@ -1,5 +1,5 @@
 /**
- * Names and keys of the devices: number n always has the same, so that nothing has to be kept or passed on.
+ * Names and keys of the devices. Number n always has the same ones, so nothing has to be stored or passed on.
  */
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -8,7 +8,7 @@ import { createMac } from '../../admin-api/message-code.ts';
 import { encodeDeviceMessage, RESULT_KEY_BYTES, resultBytes } from '../../protocol/index.ts';
 
 const PUBLIC_KEY_BYTES = 32;
-/** OpenSSL takes it as it comes when it makes a private key, and works out the right one by itself. */
+/** OpenSSL ignores it when it makes a private key, and computes the right one itself. */
 const ANY_PUBLIC_KEY = Buffer.alloc(PUBLIC_KEY_BYTES).toString('base64url');
 
 export interface DeviceKey {
@@ -23,12 +23,11 @@ interface Sodium {
 }
 
 /**
- * Half the work of OpenSSL, so that less of the machine goes to the load generator; optional as for the
- * servers.
+ * Half the work of OpenSSL, which leaves more of the machine to the servers; optional, as for the servers.
  */
 const sodium = loadSodium();
 
-/** What the secrets of all devices are made from. */
+/** The secrets of all devices are derived from this. */
 export const MASTER_SECRET = createHash('sha256').update('pushpoint bench master').digest();
 const secrets = new DeviceSecrets(MASTER_SECRET);
 const mac = createMac();
@@ -38,7 +37,7 @@ export function resultKey(number: number): Uint8Array {
   return mac(secrets.of(deviceId(number), 1), RESULT_KEY_BYTES);
 }
 
-/** As a frame: the end of a command on a device, which has this result key. */
+/** A frame with the end of a command on a device with this result key. */
 export function resultFrame(number: number, key: Uint8Array, id: string, body: Uint8Array): Uint8Array {
   return encodeDeviceMessage({
     t: 'result',
@@ -53,7 +52,7 @@ export function deviceId(number: number): string {
   return `bench-${String(number).padStart(7, '0')}`;
 }
 
-/** Made from a seed of the device's own, one hash away from its number. */
+/** Derived from the device's own seed, which is a hash of its number. */
 export function deviceKey(number: number): DeviceKey {
   const seed = createHash('sha256').update(`pushpoint bench ${number}`).digest();
   return sodium ? sodiumKey(sodium, seed) : opensslKey(seed);
@@ -73,9 +72,7 @@ function sodiumKey(lib: Sodium, seed: Uint8Array): DeviceKey {
   };
 }
 
-/**
- * Not by way of a JWK: exporting many hangs Node 20 for good when one of their keys is collected meanwhile.
- */
+/** Avoids JWK exports: many of them hang Node.js 20 for good if one of the keys is collected meanwhile. */
 function opensslKey(seed: Buffer): DeviceKey {
   const d = seed.toString('base64url');
   const key = createPrivateKey({ key: { kty: 'OKP', crv: 'Ed25519', d, x: ANY_PUBLIC_KEY }, format: 'jwk' });

@@ -1,4 +1,4 @@
-/** Packets of MQTT 3.1.1, as few as a subscriber and a publisher with QoS 1 need. */
+/** The packets of MQTT 3.1.1 that a subscriber and a publisher with QoS 1 need. */
 export const PACKET = {
   connect: 1,
   connectAnswer: 2,
@@ -46,7 +46,7 @@ export function mqttPacket(type: number, body: Uint8Array, flags = 0): Uint8Arra
   return Buffer.concat([Buffer.from([(type << 4) | flags, ...length]), body]);
 }
 
-/** `bytes` hold one whole packet. Throws when it is cut. */
+/** `bytes` holds one whole packet. Throws if it is incomplete. */
 export function readPacket(bytes: Uint8Array): { type: number; flags: number; body: Uint8Array } {
   let length = 0;
   let start = 1;

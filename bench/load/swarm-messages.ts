@@ -1,4 +1,4 @@
-/** What a swarm and its processes say to each other. */
+/** Messages between a swarm and its processes. */
 
 import type { Phase } from './connection.ts';
 import type { DialectName } from './dialects.ts';
@@ -29,7 +29,7 @@ export type SwarmRequest =
   | { op: 'stall'; every: number }
   /** The devices whose number leaves `rest` when divided by `every` lose their connection. */
   | { op: 'cut'; every: number; rest: number }
-  /** What the devices are told to do takes so many milliseconds. */
+  /** Commands take the devices this many milliseconds. */
   | { op: 'work'; ms: number }
   | { op: 'state' }
   | { op: 'count'; kind: string; key: string }

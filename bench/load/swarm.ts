@@ -1,6 +1,6 @@
 /**
- * Devices by the thousand, in as many processes as their descriptors take. The load, not what is measured:
- * its CPU is told apart.
+ * Thousands of devices, in as many processes as their descriptors need. They are the load, not the subject:
+ * their CPU is reported separately.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -17,9 +17,9 @@ export interface SwarmOptions {
   /** For the dialect. */
   options?: Record<string, string>;
   targets: readonly { host: string; port: number }[];
-  /** Devices are spread over all targets; otherwise all dial the first until told another. */
+  /** Spreads devices over all targets; otherwise all dial the first one until told another. */
   spread?: boolean;
-  /** Handshakes under way at once, in all processes together. */
+  /** Most handshakes at a time, in all processes together. */
   atOnce?: number;
 }
 
@@ -43,7 +43,7 @@ export class Swarm {
     this.#members = members;
   }
 
-  /** Resolves when all processes are there; nobody is connected yet. */
+  /** Resolves when all processes run; no device is connected yet. */
   static async start(options: SwarmOptions): Promise<Swarm> {
     const perProcess = Math.min(17_500, descriptorLimit() - 500);
     const count = Math.max(Math.min(2, options.devices), Math.ceil(options.devices / perProcess));
@@ -86,13 +86,13 @@ export class Swarm {
     return (await this.#all({ op: 'prepare' })).flat();
   }
 
-  /** Starts dialing, so many devices in all; `whenReady` tells when it is done. */
+  /** Starts dialing, up to this many devices in all; `whenReady` resolves when it is done. */
   async open(devices = this.devices): Promise<void> {
     const share = devices / this.devices;
     await this.#all({ op: 'open', atOnce: Math.ceil(this.#atOnce / this.#members.length), share });
   }
 
-  /** Dials nobody more, and lets nobody return. */
+  /** Stops dialing, and lets no device return. */
   async hold(): Promise<void> {
     await this.#all({ op: 'open', atOnce: 0, share: 0 });
     await this.returning(false);
@@ -119,7 +119,7 @@ export class Swarm {
     await this.#all({ op: 'cut', every, rest: Math.floor(rest) });
   }
 
-  /** What the devices are told to do takes so long from here on; at first no time. */
+  /** Commands take the devices this long from now on; at first no time. */
   async work(ms: number): Promise<void> {
     await this.#all({ op: 'work', ms });
   }
@@ -150,13 +150,13 @@ export class Swarm {
     return new Map([...lists].map(([key, list]) => [key, Float64Array.from(list).sort()]));
   }
 
-  /** Waits until so many devices are ready; returns how many are when that is so or the time is up. */
+  /** Waits until this many devices are ready or the time is up; returns how many are ready. */
   async whenReady(count: number, timeoutMs: number): Promise<number> {
     const { phases } = await this.until(({ phases: { ready = 0 } }) => ready >= count, timeoutMs);
     return phases.ready ?? 0;
   }
 
-  /** Looks until `holds` or the time is up; the last state seen. */
+  /** Polls until `holds` or the time is up; returns the last state. */
   async until(
     holds: (state: SwarmState) => boolean,
     timeoutMs = Number.POSITIVE_INFINITY,

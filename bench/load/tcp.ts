@@ -1,7 +1,7 @@
 /**
- * TCP with Node's own handles and none of the streams above them: a connection costs a third of a
- * `net.Socket`, in memory and in CPU, and there are hundreds of thousands. `process.binding` is deprecated in
- * the documentation and there in every Node; only this file knows of it.
+ * TCP with Node's own handles, without the streams above them. A connection costs a third of the memory and
+ * CPU of a `net.Socket`, and there are hundreds of thousands. The documentation deprecates `process.binding`,
+ * but every Node.js has it; only this file uses it.
  */
 
 interface TcpHandle {
@@ -38,7 +38,7 @@ const { WriteWrap, streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = bi
   'stream_wrap',
 ) as StreamBinding;
 
-/** Whoever has a connection. `bytes` is only valid during the call. */
+/** The owner of a connection. `bytes` is only valid during the call. */
 export interface TcpOwner {
   socket: TcpSocket | null;
   connected(): void;
@@ -50,7 +50,7 @@ export interface TcpOwner {
 export type TcpSocket = TcpHandle;
 
 const buffer = new Uint8Array(256 * 1024);
-/** Node wants an object for each write that has to wait; most do not. */
+/** Node.js needs an object for each write that has to wait; most do not. */
 let spare = new WriteWrap();
 
 export function dialTcp(owner: TcpOwner, host: string, port: number, localAddress: string): void {
@@ -60,7 +60,7 @@ export function dialTcp(owner: TcpOwner, host: string, port: number, localAddres
   const request = new TCPConnectWrap();
   request.oncomplete = connected;
   if (handle.bind(localAddress, 0) !== 0 || handle.connect(request, host, port) !== 0) {
-    // Out of ports or descriptors: told later, like any other failure.
+    // Out of ports or descriptors: reported later, like any other failure.
     setImmediate(() => fail(handle));
   }
 }
@@ -119,7 +119,7 @@ export function resumeTcp(owner: TcpOwner): void {
   owner.socket?.readStart();
 }
 
-/** Closes; `reset` leaves nothing behind in the kernel, as a cut line would. */
+/** Closes; `reset` leaves no state in the kernel, as if the line had been cut. */
 export function closeTcp(owner: TcpOwner, how: 'close' | 'reset' = 'close'): void {
   const handle = owner.socket;
   if (handle === null) return;

@@ -1,35 +1,35 @@
 import type { DialectName } from '../load/dialects.ts';
 
-/** Something users would pick instead, run the way its documentation says, on one machine. */
+/** A server that users might choose instead, run as its documentation says, on one machine. */
 export interface Peer {
   readonly name: string;
   /** Its processes and settings that matter, for the table. */
   readonly how: string;
   readonly dialect: DialectName;
   readonly dialectOptions?: Record<string, string>;
-  /** Rejects with `PeerMissing` where it is not installed, and may or can not be. */
+  /** Rejects with `PeerMissing` if it is not installed and cannot or must not be. */
   start(plan: PeerPlan): Promise<RunningPeer>;
 }
 
 export interface PeerPlan {
-  /** Connections that will come. */
+  /** Number of connections to expect. */
   devices: number;
   /** Server processes, where it has a setting for that. */
   workers: number;
-  /** Whether it may be installed where it is missing. */
+  /** Whether to install it if it is missing. */
   install: boolean;
 }
 
 export interface RunningPeer {
-  /** As it tells it. */
+  /** As the server reports it. */
   readonly version: string;
   /** Where it takes connections. */
   readonly ports: readonly number[];
-  /** Of its main processes; their children are counted, too. */
+  /** Process ids of its main processes; their children count as well. */
   readonly pids: readonly number[];
-  /** Subscribers as the server counts them, where it tells. */
+  /** The server's own count of subscribers, if it reports one. */
   subscribers?(): Promise<number>;
-  /** Connected already, as the program is that gives orders to a fleet. */
+  /** A connected publisher, like a program that sends commands to a fleet. */
   publisher(): Promise<Publisher>;
   /** Idempotent. */
   stop(): Promise<void>;
@@ -37,8 +37,7 @@ export interface RunningPeer {
 
 export interface Publisher {
   /**
-   * Gives the server the message for all. Resolves once it is handed over, which may be before anybody has
-   * it.
+   * Gives the server the message for all. Resolves once it is handed over, maybe before any client has it.
    */
   publish(payload: string): Promise<void>;
   close(): void;

@@ -1,9 +1,9 @@
-/** What was measured of one server, the same for all. */
+/** The measurements of one server, the same for all. */
 export interface PeerFigures {
   name: string;
   version: string;
   how: string;
-  /** Connections it held; the other figures are of so many. */
+  /** Connections that it held; the other figures refer to these. */
   held: number;
   connectsPerSecond: number;
   cpuUsPerConnect: number;

@@ -1,6 +1,6 @@
 /**
- * How many devices one machine holds: a quarter first, then as many as there are to be, each on a gateway of
- * its size, or until memory or the time runs out. Where it ends, and what the memory went to, are the result.
+ * How many devices one machine holds: first a quarter, then all of them, each time on a gateway of that size,
+ * until memory or time runs out. The result says where it ended, and what used the memory.
  */
 import { type MemoryUse, memoryUse, pssBytes } from '../measure/processes.ts';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -14,10 +14,7 @@ import { ingested } from '../site/on-record.ts';
 const HEARTBEAT = '5m';
 const SETTLE_MS = 10_000;
 const REST_MS = 30_000;
-/**
- * Keys, records, the directory and the connections of one device take about as long: without that time they
- * are not begun.
- */
+/** One device takes about this long: key, record, directory entry and connection. */
 const MS_PER_DEVICE = 0.9;
 
 export const ceiling: Scenario = {

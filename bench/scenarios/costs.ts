@@ -1,8 +1,8 @@
 /**
- * What each part pays for a device, an admission and an execution, PostgreSQL in the place of SQLite: the
- * figures the simulation is fed with (`scaling`). An execution is taken apart by doing its parts alone: rows
- * for devices that are not there, then a command to devices that do not read it, then one that they answer;
- * each is what it cost more than the one before.
+ * What a device, an admission and an execution cost each part, with PostgreSQL instead of SQLite. The
+ * simulation (`scaling`) uses these figures. The parts of an execution are measured one after another: rows
+ * for devices that are away, then a command that devices do not read, then one that they answer. Each part
+ * costs the difference to the previous step.
  */
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
@@ -18,19 +18,16 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 const WORKERS = 2;
 const ROUNDS = 5;
 const REST_MS = 30_000;
-/**
- * How long the programs are watched doing nothing, for what they use without devices; after what a start
- * leaves to do.
- */
+/** How long the idle programs are measured for their base load, once the work after their start is done. */
 const START_SETTLE_MS = 20_000;
 const BASE_MS = 15_000;
-/** Garbage of the admissions is gone by then. */
+/** By then the garbage of the admissions is collected. */
 const SETTLE_MS = 30_000;
 
 type Part = 'gateway' | 'admin' | 'redis' | 'sql' | 'load';
 type Cpu = Record<Part, number>;
 
-/** CPU so far of each part, milliseconds, less what it uses in as long a time without devices. */
+/** CPU of each part so far, milliseconds, minus its base load over the same time. */
 type Meter = () => Cpu;
 
 export const costs: Scenario = {
@@ -56,7 +53,7 @@ async function run(bench: Bench): Promise<void> {
   const tell = (name: CostName, unit: 'µs' | 'bytes', figure: number) => bench.figure(name, unit, figure);
   const { devices } = bench;
 
-  // The first time pays for compiling.
+  // The first round includes compilation.
   await expansion(bench, fleet, cpu);
   const rows = await expansion(bench, fleet, cpu);
   tell('adminUsPerExpansion', 'µs', rows.admin);
@@ -119,7 +116,7 @@ function each(before: Cpu, after: Cpu, count: number): Cpu {
   return Object.fromEntries(entries) as Cpu;
 }
 
-/** Rows for devices of which none is connected; the dispatcher looks for them, once, in vain. */
+/** Rows for devices that are not connected; the dispatcher looks for them once, in vain. */
 async function expansion(bench: Bench, { site }: Fleet, cpu: Meter): Promise<Cpu> {
   const before = cpu();
   const id = await sendMessage(site, { all: true }, 16);
@@ -161,7 +158,7 @@ async function unanswered(bench: Bench, { site, swarm }: Fleet, cpu: Meter): Pro
   await swarm.stall(1);
   const before = cpu();
   const id = await forceSync(site, { all: true });
-  // Until no more are sent, and less than the time after which what is not acknowledged is sent again.
+  // Until no more are sent, but less than the time after which unacknowledged executions are sent again.
   let sent = 0;
   for (const until = performance.now() + 20_000; performance.now() < until; ) {
     await bench.pause(3_000);
@@ -215,7 +212,7 @@ const cpuOf =
   () =>
     site.usage().cpuMs.redis;
 
-/** What the outboxes' script does, with a frame of an order's size, on keys of its own. */
+/** The work of the outboxes' script with a frame the size of an order, on separate keys. */
 async function appendCost(redis: Redis, redisCpuMs: () => number): Promise<number> {
   const appends = 20_000;
   const script = `redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'd', ARGV[1])

@@ -16,7 +16,7 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 const ORDER_BYTES = 260;
 const ANSWER_BYTES = 120;
 const ROUNDS = 3;
-/** What devices need in the second part, milliseconds. */
+/** How long devices take for a command in the second part, milliseconds. */
 const WORK_MS = 1_000;
 const LATER = ', devices that finish a second later';
 

@@ -1,7 +1,6 @@
 /**
- * Admission under storm: strangers try to connect, 20,000 times a second, while devices that are connected go
- * on with their work. What is let in is bounded by the gateway's own rate; the rest has to be refused
- * cheaply.
+ * Admission under a flood: strangers try to connect 20,000 times a second while connected devices go on
+ * working. The gateway's own rate bounds how many it lets in; it has to refuse the others cheaply.
  */
 import { Flood } from '../load/flood.ts';
 import { sharedNow } from '../measure/clock.ts';

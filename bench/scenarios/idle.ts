@@ -1,4 +1,4 @@
-/** Authenticated devices held: what one costs to admit, to keep, and at rest. */
+/** Holds authenticated devices: what one costs to admit, to keep, and at rest. */
 import { START_SETTLE_MS, sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
 import { memoryUse } from '../measure/processes.ts';
@@ -8,7 +8,7 @@ import { ingested } from '../site/on-record.ts';
 import type { Kind, Usage } from '../site/site.ts';
 
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
-/** Long enough for buffers and garbage of the admissions to go before rest begins. */
+/** Long enough for buffers and garbage of the admissions to be released before rest begins. */
 const SETTLE_MS = 30_000;
 const REST_MS = 45_000;
 

@@ -1,7 +1,7 @@
 /**
- * What users would pick instead, beside us: the same number of connections from the same load generator, one
- * server at a time. The peers' clients prove nothing and answer nothing (MQTT acknowledges); ours do all they
- * do in the field.
+ * Compares Pushpoint with servers that users might choose instead: the same number of connections from the
+ * same load generator, one server at a time. The peers' clients prove and answer nothing (MQTT acknowledges);
+ * ours do everything that they do in production.
  */
 import { Swarm } from '../load/swarm.ts';
 import { START_SETTLE_MS, sharedNow } from '../measure/clock.ts';
@@ -21,10 +21,10 @@ const PEERS: readonly Peer[] = [uWebSockets, ws, socketIo, nchan, mosquitto, nat
 const WORKERS = 2;
 /** One round of every server's own pings at least: socket.io's are 25 s after each connect. */
 const REST_MS = 26_000;
-/** Messages to all, one after the other; the figures are of the one whose last arrival is the median. */
+/** Messages to all, one after another; the figures are those of the message with the median last arrival. */
 const ROUNDS = 5;
 const QUICK_ROUNDS = 1;
-/** About what an order to a group is on the wire. */
+/** About the size of an order to a group on the wire. */
 const MESSAGE_BYTES = 260;
 
 export const peers: Scenario = {
@@ -32,7 +32,7 @@ export const peers: Scenario = {
   title:
     'idle and fan-out on what users would pick instead: uWebSockets.js, ws, socket.io, nchan, ' +
     'mosquitto, NATS',
-  // One process must hold them with the descriptors many systems give it.
+  // One process must hold them with the descriptor limit of many systems.
   devices: 10_000,
   quickDevices: 200,
   run,
@@ -62,7 +62,7 @@ async function run(bench: Bench): Promise<void> {
   process.stdout.write(`\n${peersTable(measured, missing)}\n\n`);
 }
 
-/** One server at a time: what it used is stopped before the next begins. */
+/** One server at a time: stops everything that it used before the next one starts. */
 async function alone(bench: Bench, measure: () => Promise<PeerFigures>): Promise<PeerFigures> {
   try {
     return await measure();
@@ -115,8 +115,8 @@ async function measurePeer(bench: Bench, peer: Peer): Promise<PeerFigures> {
 }
 
 /**
- * Some subscribe a connection a moment after it is open; those that tell how many they have are asked. nchan,
- * with several workers, may never count them all; whether each got the message is seen by the message itself.
+ * Some servers subscribe a connection a moment after it opens, so this asks those that report a count. nchan
+ * with several workers may never count all; the message itself shows whether each connection got it.
  */
 async function subscribed(bench: Bench, peer: Peer, server: RunningPeer, held: number): Promise<void> {
   if (!server.subscribers) return;
@@ -164,7 +164,7 @@ async function measureIdle(bench: Bench, swarm: Swarm, pids: () => readonly numb
   await swarm.open();
   const held = await swarm.whenReady(bench.devices, 60_000 + bench.devices * 2);
   const tookMs = performance.now() - began;
-  // What a connect sets off may come a little later.
+  // The effects of a connect may come a little later.
   await bench.pause(bench.quick ? 300 : 2_000);
   const connectCpuMs = cpuMs(pids()) - empty.cpuMs;
   const before = cpuMs(pids());

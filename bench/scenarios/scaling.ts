@@ -1,7 +1,6 @@
 /**
- * Past one machine: a calculation with measured costs, not a measurement. What it takes for 1, 10 and 100
- * million devices and how long one command to all takes; and how far the same model is from fan-outs that
- * were measured.
+ * Beyond one machine: calculates with measured costs instead of measuring. Says what 1, 10 and 100 million
+ * devices need, how long one command to all takes, and how far the model is from measured fan-outs.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import type { Bench, Scenario } from '../scenario.ts';
@@ -16,7 +15,7 @@ import { FLEETS, figuresAsMarkdown, plots, pointSite, reportFleet } from '../sim
 
 const DOCUMENT = new URL('../../../docs/scaling.md', import.meta.url);
 const PLOTS = new URL('../../../docs/plots/', import.meta.url);
-/** The model is taken for good when it is not further from what was measured than this, either way. */
+/** The model counts as good if it differs from the measurements by at most this factor, either way. */
 export const MODEL_ERROR = 1.5;
 
 export const scaling: Scenario = {
@@ -70,7 +69,7 @@ async function writeDocuments(bench: Bench, measurements: Measurements): Promise
 const BEGIN = '<!-- figures: written by `npm run bench -- scaling --write` -->\n';
 const END = '<!-- /figures -->';
 
-/** The document with the figures between its two marks made again. Throws when a mark is missing. */
+/** The document with new figures between its two marks. Throws if a mark is missing. */
 export function withFigures(text: string, measurements: Measurements): string {
   const from = text.indexOf(BEGIN);
   const to = text.indexOf(END);

@@ -1,6 +1,6 @@
 /**
- * Devices that stop reading while much is sent to them: what the server keeps for them, and what the others
- * notice. The same messages go out twice, first with everybody reading.
+ * Devices stop reading while much is sent to them: how much the server buffers for them, and what the others
+ * notice. The same messages go out twice, the first time with all devices reading.
  */
 import { sharedNow } from '../measure/clock.ts';
 import { percentile } from '../measure/percentiles.ts';
@@ -13,7 +13,7 @@ import { FEW, FEW_EVERY } from '../site/seed.ts';
 /** One in so many devices stalls; all of them are in the group that gets the messages. */
 const STALLED_EVERY = FEW_EVERY * 4;
 const MESSAGE_BYTES = 30_000;
-/** More than the kernel's buffers and the gateway's bound together take. */
+/** More than the kernel's buffers and the gateway's bound hold together. */
 const MESSAGES = 60;
 const SYNCS = 3;
 const SAMPLE_MS = 250;
@@ -33,7 +33,7 @@ export async function measureSlow(bench: Bench, fleet: Fleet): Promise<void> {
   const { swarm } = fleet;
   await connectAll(bench, swarm);
   await bench.pause(bench.quick ? 200 : 3_000);
-  // Once before what is compared: buffers grow to their working size.
+  // One fan-out before the comparison, so that buffers grow to their working size.
   if (!bench.quick) await fanouts(bench, fleet, 0);
   const reading = await fanouts(bench, fleet, 0);
   const stalled = await swarm.stall(STALLED_EVERY);
@@ -48,7 +48,7 @@ export async function measureSlow(bench: Bench, fleet: Fleet): Promise<void> {
   bench.figure('99 % of the others reached by a sync, all reading', 'ms', reading.p99);
   bench.figure('99 % of the others reached by a sync, some stalled', 'ms', stalling.p99);
   bench.invariant('syncs that did not reach a device that reads', reading.missed + stalling.missed);
-  // Closed or not, whoever stalled reads again, comes back if it has to, and gets what it missed.
+  // Stalled devices read again, return if their connection was closed, and get what they missed.
   const ready = await swarm.whenReady(bench.devices, 120_000);
   bench.invariant('stalled devices not back', bench.devices - ready);
   let lost = 0;

@@ -1,6 +1,6 @@
 /**
- * Everything at once for ten minutes: syncs to all, commands to single devices, devices that come and go, a
- * worker killed in the first minute. Memory at the end is compared with minute two.
+ * Everything at once for ten minutes: syncs to all, commands to single devices, devices that come and go, and
+ * a worker killed in the first minute. Compares memory at the end with minute two.
  */
 import { HttpCaller } from '../load/http-caller.ts';
 import { deviceId } from '../load/keys.ts';
@@ -13,10 +13,10 @@ const MINUTES = 10;
 const UNICASTS_PER_SECOND = 50;
 const SYNC_EVERY_S = 20;
 const LEAVE_EVERY_S = 10;
-/** One device in so many leaves without a word, and returns. */
+/** One device in this many leaves silently and returns. */
 const LEAVERS_EVERY = 50;
 const KILL_AT_S = 45;
-/** The window whose median stands for a moment. */
+/** A moment is represented by the median of this window. */
 const WINDOW_S = 30;
 const KINDS: readonly Kind[] = ['gateway', 'admin', 'redis'];
 
@@ -65,7 +65,7 @@ export async function measureSoak(bench: Bench, { site, swarm }: Fleet): Promise
       if (worker !== undefined) process.kill(worker, 'SIGKILL');
       bench.say('a worker was killed');
     }
-    // What passed through is not kept for ever.
+    // Past messages are not kept for ever.
     for (const kind of ['arrived', 'settled', 'ready', 'lost', 'working']) await swarm.take(kind);
     const atS = (performance.now() - began) / 1_000;
     samples.push({ atS, pss: site.usage().pss });
@@ -113,11 +113,11 @@ function told({ pss }: Sample): string {
   return KINDS.map((kind) => `${kind} ${(pss[kind] / 1e6).toFixed(0)} MB`).join(', ');
 }
 
-/** A sync to all; `done` tells how many devices have not run it. */
+/** A sync to all; `done` returns how many devices have not run it. */
 async function begin(bench: Bench, { site }: Fleet): Promise<{ id: string; done: Promise<number> }> {
   const id = await forceSync(site, { all: true });
   const done = whenFinished(site, id).then(({ counts }) => {
-    // One that did not reach a device in time gives way to the next.
+    // The next sync replaces one that did not reach a device in time.
     return bench.devices - counts.succeeded - (counts.superseded ?? 0);
   });
   return { id, done };

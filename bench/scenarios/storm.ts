@@ -1,7 +1,7 @@
 /**
- * Devices lost at once, and back: first those of a worker that is killed, then all of a gateway that is
- * killed with its workers. Lost devices return by the SDK's rules. A device counts as working when, in its
- * new session, it was reached by a command that was given right after the kill.
+ * Many devices are lost at once and return: first those of a killed worker, then all of a gateway that is
+ * killed with its workers. They return by the SDK's rules. A device counts as working once a command that was
+ * sent right after the kill has reached it in its new session.
  */
 import type { Swarm } from '../load/swarm.ts';
 import { sharedNow } from '../measure/clock.ts';
@@ -30,7 +30,7 @@ export async function measureStorm(bench: Bench, fleet: Fleet): Promise<void> {
   const { site, swarm } = fleet;
   await site.startGateway('gw2');
   await connectAll(bench, swarm);
-  // Everybody was reached in the session it has: whoever is reached again later has come back.
+  // Every device was reached in its current session, so a device that is reached again has returned.
   await whenFinished(site, await forceSync(site, { all: true }));
   await bench.pause(bench.quick ? 200 : 3_000);
   await lose(bench, fleet, 'a worker killed', async () => {
@@ -93,10 +93,7 @@ function cpuByProcess(site: Site): Map<number, number> {
   );
 }
 
-/**
- * CPU of the server processes that are there now, since `before`: those that were killed took theirs with
- * them.
- */
+/** CPU since `before` of the server processes that run now; that of killed processes is lost. */
 function used(site: Site, before: ReadonlyMap<number, number>): Record<Kind, number> {
   const pids = site.pids();
   const sum = (kind: Kind): number =>

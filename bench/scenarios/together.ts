@@ -1,6 +1,6 @@
 /**
- * Several scenarios one after the other on one fleet: its devices are recorded and connected once, which
- * at large numbers takes longer than what is measured.
+ * Several scenarios one after another on one fleet, whose devices are stored and connected only once: with
+ * many devices that takes longer than the measurements.
  */
 import type { Bench, Scenario } from '../scenario.ts';
 import { type Fleet, prepareFleet } from '../site/fleet.ts';
@@ -23,7 +23,7 @@ const PARTS: readonly [string, (bench: Bench, fleet: Fleet) => Promise<void>][] 
   ['storm', measureStorm],
 ];
 
-/** Those among `names` that work on a fleet of ours; all of them when there are no names. */
+/** Those among `names` that work on a Pushpoint fleet; all such scenarios without names. */
 export function together(names: readonly string[]): Scenario {
   return {
     name: 'together',

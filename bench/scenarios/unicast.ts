@@ -1,7 +1,7 @@
 /**
- * Commands to single devices at a given rate: API to device, and API to the moment the device learns that its
- * result is recorded (`settled`, which comes after the commit). Times count from when a command was due, so
- * that a server that is behind is not spared.
+ * Commands to single devices at a given rate: the time from API to device, and from API until the device
+ * learns that its result is stored (`settled`, after the commit). Times count from when a command was due, so
+ * that delays of a slow server show.
  */
 import { HttpCaller } from '../load/http-caller.ts';
 import { deviceId } from '../load/keys.ts';
@@ -12,10 +12,10 @@ import { connectAll, type Fleet, prepareFleet } from '../site/fleet.ts';
 
 const RATE = 1_000;
 const MEASURE_S = 30;
-/** What the highest sustained rate is looked for among, and for how long each is held. */
+/** Candidates for the highest sustained rate, and how long each is held. */
 const STEPS = [500, 1_000, 1_500, 2_000, 2_500, 3_000, 3_500, 4_000, 5_000, 6_000, 8_000];
 const STEP_S = 8;
-/** A rate is sustained when nearly all results are recorded this soon after the last command. */
+/** A rate is sustained if nearly all results are stored this soon after the last command. */
 const SUSTAINED_MS = 1_000;
 const TICK_MS = 2;
 

@@ -15,8 +15,8 @@ export interface Fleet {
 }
 
 /**
- * Keys made, devices recorded, programs up; nobody connected yet. As many devices as the scenario has,
- * unless told otherwise.
+ * Makes keys, stores devices and starts programs; no device is connected yet. By default as many devices as
+ * the scenario has.
  */
 export async function prepareFleet(
   bench: Bench,
@@ -66,12 +66,12 @@ async function seed(
   if (keeps !== undefined) await keepSeeded(keeps, devices, dataDir);
 }
 
-/** Devices stop dialing with this much memory left. */
+/** Devices stop dialing when only this much memory is left. */
 const ROOM_BYTES = 512 * 2 ** 20;
 
 /**
- * Devices connect as fast as they may, all of them unless told otherwise; resolves when they are ready, with
- * fewer when nobody became ready for a minute, memory runs out, or `enough` says so.
+ * Connects devices as fast as allowed, by default all of them. Resolves when they are ready, or with fewer if
+ * none became ready for a minute, memory runs out, or `enough` says so.
  */
 export async function connectAll(
   bench: Bench,

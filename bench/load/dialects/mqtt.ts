@@ -8,7 +8,7 @@ import { clientFrame } from '../frames.ts';
 import { messageKey } from '../message-key.ts';
 import { connectPacket, mqttPacket, PACKET, readPacket, subscribePacket } from '../mqtt-packets.ts';
 
-/** As Mosquitto's own clients have it unless told otherwise. */
+/** The default of Mosquitto's own clients. */
 const KEEP_ALIVE_S = 60;
 const PING = clientFrame(mqttPacket(PACKET.pingRequest, new Uint8Array()));
 

@@ -11,7 +11,7 @@ const PONG = clientFrame(Buffer.from('PONG\r\n'));
 const CR = 13;
 
 const dialect: DialectFactory = ({ marks, counters, options }) => {
-  // The answer to PING comes after all before it took effect.
+  // The answer to PING comes after everything before it has taken effect.
   const subscribe = clientFrame(
     Buffer.from(
       'CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1"}\r\nSUB ' +

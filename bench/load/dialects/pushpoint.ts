@@ -1,8 +1,8 @@
 /**
- * Our own device at scale (PROTOCOL.md): proves its key, runs commands, keeps results until they are settled
- * and sends them again after `welcome`. Commands end at once, and their results come alone; or they take a
- * while, and are acknowledged first. It does not check signatures of orders: that work is the device's, and
- * devices have a processor each.
+ * Our own device at scale (PROTOCOL.md): proves its key, runs commands, keeps results until they are settled,
+ * and sends them again after `welcome`. Commands end at once and only send a result, or they take a while and
+ * are acknowledged first. It does not check signatures of orders: real devices do that on processors of their
+ * own.
  */
 import {
   type Challenge,
@@ -23,11 +23,11 @@ import { type DeviceKey, deviceId, deviceKey, resultFrame, resultKey } from '../
 const HEARTBEAT = clientFrame(encodeDeviceMessage({ t: 'beat' }));
 const RESULT_BODY = encodeResultBody({ state: 'succeeded', data: { revision: 'bench' } });
 
-/** By command, its result, `null` while it runs, and when that was sent last. */
+/** By command: its result (`null` while it runs), and when it was last sent. */
 type Unsettled = Map<string, { result: Uint8Array | null; saidAt: number }>;
 /** R-5: a result that is not settled is sent again. */
 const SEND_AGAIN_MS = 120_000;
-/** How exactly commands take as long as they should. */
+/** How precisely commands take the time that they should. */
 const WORK_TICK_MS = 20;
 
 interface Answer {
@@ -93,7 +93,7 @@ class PushpointDialect implements Dialect {
         this.#order(connection, message, payload);
         break;
       case 'keep': {
-        // Distributed from `retryMs` to twice that (R-7).
+        // Spread from `retryMs` to twice that (R-7).
         const { id, retryMs } = message;
         this.#tools.counters.add('keep');
         setTimeout(() => sendAgain(connection, 0, id), retryMs * (1 + Math.random()));
@@ -117,7 +117,7 @@ class PushpointDialect implements Dialect {
     sendAgain(connection, SEND_AGAIN_MS);
   }
 
-  /** Commands take this long from here on. */
+  /** Commands take this long from now on. */
   work(ms: number): void {
     this.#workMs = ms;
   }
@@ -156,7 +156,7 @@ class PushpointDialect implements Dialect {
     const { id } = order;
     const answer = { id, ack: clientFrame(encodeDeviceMessage({ t: 'ack', id })) };
     if ('group' in order.target) {
-      // The same frame comes for the whole group: decoded once.
+      // The whole group gets the same frame, so it is decoded once.
       this.#lastOrder = payload.slice();
       this.#lastAnswer = answer;
     }

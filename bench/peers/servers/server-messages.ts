@@ -1,9 +1,10 @@
-/** Between the bench and a peer that is a Node.js program of ours. */
+/** Messages between the bench and a peer that is one of our Node.js programs. */
 export type ServerRequest = { publish: string };
 export type ServerAnswer = { listening: number } | { published: true };
 
 /**
- * Wires a server to the bench that started it: tells its port, publishes when told, and ends with the bench.
+ * Connects a server to the bench that started it: reports its port, publishes on request, ends with the
+ * bench.
  */
 export function serve(port: number, publish: (payload: string) => void): void {
   const answer = (message: ServerAnswer) => process.send?.(message);

@@ -4,10 +4,7 @@ import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { serve } from './server-messages.ts';
 
-/**
- * What is used of the package. Loaded when it runs: an installation without development packages compiles,
- * too.
- */
+/** The part of the package in use. Loaded at run time, so the bench compiles without development packages. */
 interface SocketIo {
   Server: new (
     http: ReturnType<typeof createServer>,
