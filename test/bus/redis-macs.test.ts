@@ -357,6 +357,25 @@ attack('a session number that was made up captures no device for good', async (p
   ]);
 });
 
+attack('a holder that no claim wrote keeps nobody out, and changes no other claim', async (parties) => {
+  const { gateway, redis, prefix } = parties;
+  for (const holder of ['', 'gw9~x', 'gw9~x y', 'gw9~x -1', 'gw9~x 1 2']) {
+    const [other] = await gateway.presence.claim('gw1~abc', [{ device: 'd2' }]);
+    await redis.hset(`${prefix}:presence`, 'd1', holder);
+    const [first, second] = await gateway.presence.claim('gw1~abc', [
+      { device: 'd1', heldSession: 5 },
+      { device: 'd2', heldSession: other?.session ?? 0 },
+    ]);
+    assert.is(first?.previous, undefined, holder);
+    assert.equal(second?.previous, { incarnation: 'gw1~abc', session: other?.session ?? 0 }, holder);
+    const holders = await gateway.presence.locate(['d1', 'd2']);
+    assert.equal(
+      holders.map((each) => each?.session),
+      [first?.session, second?.session],
+    );
+  }
+});
+
 test('numbers count once, also when they overtake each other', () => {
   const sequences = new Sequences();
   assert.ok(sequences.take('a', 2, 'p2'));

@@ -3,7 +3,7 @@ import { script } from '../script.ts';
 /**
  * Claims the devices of one shard. Session numbers are microseconds of Redis' clock, and always above the
  * highest that the shard or the claimant knows, so that they grow even when the clock is set back. A highest
- * number that is more than an hour ahead was forged and is ignored.
+ * number that is more than an hour ahead was forged and is ignored, and so is a holder that no claim wrote.
  *
  * At most 1,000 claims in one call (what Lua can pass to one command).
  *
@@ -24,10 +24,9 @@ local result, changes, changed = {}, {}, {}
 for i = 2, #fields do
   local device, held = fields[i], tonumber(ARGV[2 * i])
   local holder = changed[device] or stored[i]
-  local previous, previousSession = '', ''
-  if holder then previous, previousSession = string.match(holder, '^(%S+) (%d+)$') end
+  local previous, previousSession = string.match(holder or '', '^(%S+) (%d+)$')
   local text = ''
-  if not (held and holder and tonumber(previousSession) > held) then
+  if not (held and previous and tonumber(previousSession) > held) then
     if held then session = math.max(session, held + 1) end
     text = string.format('%.0f', session)
     session = session + 1
@@ -36,8 +35,8 @@ for i = 2, #fields do
     changes[#changes + 1] = changed[device]
   end
   result[#result + 1] = text
-  result[#result + 1] = previous
-  result[#result + 1] = previousSession
+  result[#result + 1] = previous or ''
+  result[#result + 1] = previousSession or ''
 end
 redis.call('HSET', KEYS[1], ARGV[2], string.format('%.0f', session), unpack(changes))
 return result

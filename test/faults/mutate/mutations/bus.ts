@@ -23,7 +23,7 @@ export const BUS: readonly Mutation[] = [
     patches: [
       {
         file: 'bus/redis/scripts/claim-presence.js',
-        find: 'if not (held and holder and tonumber(previousSession) > held) then',
+        find: 'if not (held and previous and tonumber(previousSession) > held) then',
         replace: 'if true then',
       },
     ],
