@@ -2,10 +2,16 @@
 import type { DirectoryDevice, DirectoryGateway } from '../../bus/bus.ts';
 import { decode, encode } from '../../bus/encoding.ts';
 import { decodeDevice, encodeDevice, GENERATION_LENGTH } from '../../bus/redis/directory-entry.ts';
-import { keysWith } from '../../bus/redis/keys.ts';
+import { FIELD_MARK, keysWith } from '../../bus/redis/keys.ts';
 import type { Attacker } from './attackers/attacker.ts';
 
 const KEYS = keysWith('pp', false);
+
+/** In the place of a group's signed list. `mark`: gateways read again what they read under another one. */
+export async function writeList(attacker: Attacker, group: string, frame: Uint8Array, mark: string) {
+  await attacker.make('redis', 'HSET', KEYS.lists, group, frame, FIELD_MARK, mark);
+  await attacker.make('redis', 'PUBLISH', KEYS.gatewaysHint, '');
+}
 
 /** What a gateway reads of a device. */
 export async function entryOf(attacker: Attacker, id: string): Promise<DirectoryDevice> {

@@ -4,6 +4,7 @@ import { waitFor } from '../../wait.ts';
 import type { Attack } from '../attack.ts';
 import type { Attacker } from '../attackers/attacker.ts';
 import type { Script } from '../attackers/stolen-address.ts';
+import { gatewayEntry, writeGatewayEntry, writeList } from '../directory-entries.ts';
 import type { Victim } from '../victim.ts';
 import type { World } from '../world.ts';
 import { carried } from './carried.ts';
@@ -70,6 +71,90 @@ function pointed(
   };
 }
 
+/** Started again without any list, the device takes what its gateway has, and dials that. */
+function learns(world: World, { device }: Victim, attacker: Attacker, { url }: GatewayAddress) {
+  return async () => {
+    await device.stop();
+    const { list: _, ...state } = (await device.store.load()).state;
+    await device.store.saveState(state);
+    await device.start();
+    await waitFor(async () => (await device.store.load()).state.list, { what: 'the device to get a list' });
+    await waitFor(() => device.gateway === 'gw1', { what: 'the device at gw1', timeoutMs: 20_000 });
+    await world.reaches(world.bystander);
+    if (device.sdk.gateways.some((each) => each.url === url)) return `${device.name} has the foreign address`;
+    return (await attacker.make('tappedBytes')) > 0 ? `${device.name} came by the foreign address` : null;
+  };
+}
+
+const LIST_REFUSED = 'is not what the administration server signed';
+
+/** Who writes again and again is as good as a server that corrects nothing. */
+const IN_DIRECTORY: readonly Attack[] = [
+  {
+    name: 'list-in-the-directory',
+    by: 'redis',
+    rules: 'G-18',
+    title: 'who writes to Redis puts lists in the place of the one that gateways carry',
+    async stage(world) {
+      const victim = await world.victim();
+      const address = await foreignAddress(world, world.redis);
+      const its = await world.listOf(victim);
+      const newer = { ...its, revision: its.revision + 1, gateways: [address] };
+      const frames = [
+        await forgedOrder(newer),
+        // Signed, but for others.
+        await (await world.signer()).frame({ ...newer, target: { group: 'elsewhere' } }),
+      ];
+      let writes = 0;
+      return {
+        async attack() {
+          const { api } = world.lab.operator;
+          await waitFor(
+            async () => {
+              const frame = frames[writes++ % frames.length] as Uint8Array;
+              await writeList(world.redis, its.target.group, frame, `${world.installation} ${writes}`);
+              const { warnings } = await api.get<{ warnings: string[] }>('/v1/status');
+              return writes > frames.length && warnings.some((warning) => warning.includes(LIST_REFUSED));
+            },
+            { what: 'gw1 to say what it refused', timeoutMs: 20_000 },
+          );
+        },
+        control: () => world.reaches(victim),
+        judge: learns(world, victim, world.redis, address),
+      };
+    },
+  },
+  {
+    name: 'gateways-in-the-directory',
+    by: 'redis',
+    rules: 'G-1, G-18',
+    title: 'who writes to Redis adds a gateway of its own to those that gateways read, and moves another',
+    async stage(world) {
+      const victim = await world.victim();
+      const address = await foreignAddress(world, world.redis);
+      const { url } = address;
+      const gw1 = await gatewayEntry(world.redis, 'gw1');
+      const told = { port: Number(new URL(url).port), address: url };
+      const named = () =>
+        victim.wire.heard.some(({ message }) => message?.t === 'update' && message.gateways.includes('gw9'));
+      return {
+        async attack() {
+          await waitFor(
+            async () => {
+              await writeGatewayEntry(world.redis, { ...gw1, told, revision: gw1.revision + 1 });
+              await writeGatewayEntry(world.redis, { ...gw1, name: 'gw9', told });
+              return named();
+            },
+            { what: 'gw1 to name it to the device', timeoutMs: 20_000 },
+          );
+        },
+        control: () => world.reaches(victim),
+        judge: learns(world, victim, world.redis, address),
+      };
+    },
+  },
+];
+
 const redirect = (to: unknown[]) => encodeValue({ t: 'redirect', to, reason: 'drain', withinMs: 0 });
 
 export const LISTS: readonly Attack[] = [
@@ -133,4 +218,5 @@ export const LISTS: readonly Attack[] = [
     },
     ({ name, url }) => ({ refuse: `${name} ${url}, gw9, ${url}` }),
   ),
+  ...IN_DIRECTORY,
 ];
