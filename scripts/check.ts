@@ -36,7 +36,7 @@ const failed: string[] = [];
 for (const { name, find } of checks) {
   if (wanted.length > 0 && !wanted.some((part) => name.includes(part))) continue;
   const started = performance.now();
-  // A check that breaks has found a problem, and does not keep the others from running.
+  // A check that throws has found a problem; the others still run.
   const problems = await find(process.cwd()).catch((error: Error) => [error.message]);
   const seconds = ((performance.now() - started) / 1_000).toFixed(1);
   console.log(`${problems.length === 0 ? 'ok  ' : 'FAIL'} ${name}, ${seconds} s`);

@@ -4,7 +4,7 @@ import { configurationReference } from './make-configuration-reference.ts';
 import { manPage } from './make-man-page.ts';
 import { makeVectors } from './vectors/make.ts';
 
-/** References that are made from the code: `scripts/generate.ts` writes them, the checks compare them. */
+/** References generated from the code: `scripts/generate.ts` writes them, the checks compare them. */
 export const generatedFiles: readonly GeneratedFile[] = [
   apiReference,
   configurationReference,

@@ -13,10 +13,7 @@ export const apiReference: GeneratedFile = {
   generate: async () => `${toMarkdown(await readDocument()).join('\n')}\n`,
 };
 
-/**
- * The document as a server without a base path serves it. Routes are registered and never called, so nothing
- * stands behind them.
- */
+/** The document as a server without a base path serves it. Routes are registered but never called. */
 export async function readDocument(): Promise<OpenApiDocument> {
   const services = {
     store: { apiTokens: {}, events: {} },

@@ -11,7 +11,7 @@ export const manPage: GeneratedFile = {
   generate: () => `${page(tree()).join('\n')}\n`,
 };
 
-/** Building the commands runs none of them, so no stream is ever used. */
+/** Building the commands runs none of them, so it uses no stream. */
 function tree(): CommandNode {
   const nothing = { write: () => true };
   const shell = { env: {}, stdout: nothing, stderr: nothing } as unknown as Shell;
@@ -52,7 +52,7 @@ function page(root: CommandNode): string[] {
 
 const OPERATOR_FLAGS = new Set(['--json', ...optionsOf('operator').map(({ name }) => `--${name}`)]);
 
-/** `config check PROGRAM` takes the program's own options, which stand there already. */
+/** `config check PROGRAM` takes the program's own options, which the page lists there. */
 const isShared = (node: CommandNode, option: OptionNode): boolean =>
   option.flags[0] === '--help' ||
   (node.path[1] === 'config' && option.flags[0] !== '--json') ||

@@ -1,6 +1,6 @@
 /**
- * Writes protocol/vectors.json; with `--check` only says whether it is current (exit 1 if not). Run from the
- * repository's root.
+ * Writes protocol/vectors.json; with `--check`, only says whether it is current (exit code 1 if not). Run it
+ * from the root of the repository.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import process from 'node:process';

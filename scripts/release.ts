@@ -1,7 +1,7 @@
 /**
  * `npm run release -- VERSION [--dry-run]`: checks, turns the top of CHANGELOG.md into the entry of VERSION,
- * commits, tags, and packs the tarball. Publishes nothing: the last lines say how. Whatever fails before the
- * commit leaves the tree as it was.
+ * commits, tags, and packs the tarball. Publishes nothing: its last lines say how. A failure before the
+ * commit leaves the tree unchanged.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -81,7 +81,7 @@ function release(version: string, dryRun: boolean): void {
   );
 }
 
-/** The entry point. Exit code 1, with a sentence, when something keeps the release from being made. */
+/** The entry point. Exits with 1 and says why if it cannot make the release. */
 function main(): void {
   const { values, positionals } = parseArgs({
     options: { 'dry-run': { type: 'boolean', default: false } },

@@ -2,10 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generatedFiles } from '../generated.ts';
 
-/**
- * Generated references that are not what their generators make now; `node dist/scripts/generate.js` renews
- * them.
- */
+/** Generated references that are out of date; `node dist/scripts/generate.js` renews them. */
 export async function findStaleFiles(root: string): Promise<string[]> {
   const problems: string[] = [];
   for (const { file, generate } of generatedFiles) {

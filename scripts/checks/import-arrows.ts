@@ -3,7 +3,7 @@ import { areas, readSources } from './sources.ts';
 
 type Area = (typeof areas)[number];
 
-/** Who may import what of ours, beside itself; a name ending in `/` or `.ts` is a part of an area. */
+/** What each area may import, besides itself; a name ending in `/` or `.ts` is a part of an area. */
 const arrows: Record<Area, readonly string[]> = {
   protocol: [],
   health: [],
@@ -15,7 +15,7 @@ const arrows: Record<Area, readonly string[]> = {
   cli: ['protocol', 'health', 'bus', 'gateway', 'admin-api', 'tunnel', 'device'],
   // The console knows the HTTP API only.
   console: [],
-  // The load tools start the same services and programs as the tests do, and put devices straight into the
+  // The load tools start the same services and programs as the tests, and write devices directly into the
   // store.
   bench: [
     'protocol',
@@ -31,9 +31,7 @@ const arrows: Record<Area, readonly string[]> = {
   scripts: areas,
 };
 
-/**
- * Parts whose folders (and files at the top) form no circle, so that each can be read after those it imports.
- */
+/** Parts whose folders and top files form no circle, so that each can be read after those that it imports. */
 const layered = [
   'protocol/',
   'health/',
@@ -48,7 +46,7 @@ const layered = [
   'bench/',
 ];
 
-/** Packages that only one part knows, so that replacing one stays a change of that part. */
+/** Packages that only one part may import, so that replacing one only changes that part. */
 const packages: { name: string; where: readonly string[] }[] = [
   { name: 'uWebSockets.js', where: ['gateway/', 'bench/', 'test/', 'scripts/'] },
   { name: 'ioredis', where: ['bus/redis/', 'bench/', 'test/'] },
@@ -57,7 +55,7 @@ const packages: { name: string; where: readonly string[] }[] = [
   { name: '@peculiar/x509', where: ['admin-api/pki/', 'gateway/joining/', 'test/'] },
 ];
 
-/** Modules that what runs in a browser cannot have, and that the protocol, which is pure, does not need. */
+/** Modules that browsers do not have, and that the pure protocol must not need. */
 const ioModules = /^(?:node:(?!crypto$|util$|assert$)|ws$)/;
 
 export async function findImportProblems(root: string): Promise<string[]> {
@@ -108,7 +106,7 @@ export function checkPackages(sources: ReadonlyMap<string, string>): string[] {
   return problems;
 }
 
-/** The protocol does no I/O, nor does anything that the browser's entry of the device reaches. */
+/** Neither the protocol nor anything that the device's browser entry reaches does I/O through Node.js. */
 export function checkPurity(sources: ReadonlyMap<string, string>, graph: ImportGraph): string[] {
   const reached = new Set([...sources.keys()].filter((file) => file.startsWith('protocol/')));
   const browser = new Set(sources.has('device/index.browser.ts') ? ['device/index.browser.ts'] : []);
@@ -116,7 +114,7 @@ export function checkPurity(sources: ReadonlyMap<string, string>, graph: ImportG
   const problems: string[] = [];
   for (const file of new Set([...reached, ...browser])) {
     for (const { specifier, line } of parseImports(sources.get(file) ?? '')) {
-      // In a browser there is no module of Node at all.
+      // A browser has no Node.js modules at all.
       const wrong = ioModules.test(specifier) || (browser.has(file) && specifier.startsWith('node:'));
       if (!wrong) continue;
       problems.push(
@@ -127,7 +125,7 @@ export function checkPurity(sources: ReadonlyMap<string, string>, graph: ImportG
   return problems;
 }
 
-/** Circles of folders are looked for where no files form one, which would be told twice. */
+/** Looks for circles of folders only if no files form one, which would be reported twice. */
 function checkCycles(graph: ImportGraph): string[] {
   const ofFiles = findCycles(graph).map((cycle) => `cycle: ${cycle.join(' -> ')}`);
   if (ofFiles.length > 0) return ofFiles;

@@ -6,9 +6,8 @@ export interface Import {
   line: number;
 }
 
-// Sources are formatted by Biome: statements start in the first column, quotes are single, semicolons are
-// there. That makes regular expressions enough; what they cannot read is a problem, not an import that nobody
-// sees.
+// Biome formats all sources: statements start in the first column, with single quotes and semicolons. So
+// regular expressions suffice. An import that they cannot read is reported as a problem.
 const patterns = [
   /^(?:import|export)\b[^'";]*?\bfrom '([^'\n]+)'/gm,
   /^import '([^'\n]+)'/gm,
@@ -26,17 +25,17 @@ export function parseImports(source: string): Import[] {
   return found.sort((a, b) => a.line - b.line);
 }
 
-/** Lines that import something which `parseImports` cannot tell. */
+/** Lines with an import that `parseImports` cannot read. */
 export function unreadableImports(source: string): number[] {
   const computed = [...source.matchAll(/(?<![\w.'"`])(?:import|require)\((?!\s*'[^'\n]+'\s*[,)])(?!\))/g)];
   const statements = [...source.matchAll(/^import\b(?!\.meta|\()(?![^'";]*?\bfrom '[^'\n]+'| '[^'\n]+')/gm)];
   return [...computed, ...statements].map((match) => lineOf(source, match.index)).sort((a, b) => a - b);
 }
 
-/** For every file the files of ours it imports, with lines. */
+/** For every file: which of our files it imports, with lines. */
 export type ImportGraph = Map<string, { target: string; line: number }[]>;
 
-/** Also tells relative imports that lead nowhere, and unreadable ones. */
+/** Also reports relative imports that lead nowhere, and unreadable ones. */
 export function buildGraph(sources: ReadonlyMap<string, string>): { graph: ImportGraph; problems: string[] } {
   const graph: ImportGraph = new Map();
   const problems: string[] = [];
@@ -49,7 +48,7 @@ export function buildGraph(sources: ReadonlyMap<string, string>): { graph: Impor
       else if (!target.endsWith('.json'))
         problems.push(`${file}:${line} imports ${specifier}, which is no source of ours`);
     }
-    // Tests may load what they compute (a module under test, a fixture).
+    // Tests may load modules whose path they compute.
     if (!file.startsWith('test/')) {
       problems.push(
         ...unreadableImports(source).map(

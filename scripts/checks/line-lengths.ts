@@ -4,11 +4,11 @@ import { readTrackedFiles } from './tracked-files.ts';
 /** Columns of a line, in Unicode code points; biome.json and .editorconfig say the same. */
 export const maxColumns = 110;
 
-/** Files whose lines nobody writes or reads by hand. */
+/** Files whose lines people neither write nor read. */
 const exempt: readonly RegExp[] = [
   /(^|\/)package-lock\.json$/,
   /\.svg$/,
-  // A Redis ACL file has one line for each user, which cannot be continued.
+  // A Redis ACL file needs one line for each user.
   /^deploy\/redis\/users\.acl$/,
   // Grafana exports a dashboard with one line per query, and JSON cannot break a string.
   /^deploy\/grafana\/.*\.json$/,

@@ -1,6 +1,6 @@
 import { readTrackedFiles } from './tracked-files.ts';
 
-/** Folders of the machines that we work on; nothing in the repository may depend on them. */
+/** Folders of our own machines; nothing in the repository may depend on them. */
 const machinePaths = /(?<![\w.-])\/(?:work|tmp\/pp|home\/\w+|root)\/\S*/;
 
 /** Lines of tracked files that name such a folder. */

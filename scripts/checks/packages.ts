@@ -6,12 +6,12 @@ import { promisify } from 'node:util';
 import { runTool } from './run-tool.ts';
 
 /**
- * CommonJS may `require` both packages: every Node.js that `engines` names loads an ES module that way, which
- * attw cannot know. Resolution as of Node.js 10 knows no `exports` and is not supported.
+ * CommonJS may `require` both packages: every Node.js in `engines` loads ES modules that way, which attw
+ * cannot know. The resolution of Node.js 10 ignores `exports` and is not supported.
  */
 const TYPES = ['--profile', 'node16', '--ignore-rules', 'cjs-resolves-to-esm', '--quiet'];
 
-/** What is wrong with the two packages as npm would publish them. */
+/** Problems of the two packages as npm would publish them. */
 export async function findPackageProblems(root: string): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'packages-'));
   try {

@@ -7,7 +7,7 @@ interface Manifest {
   devDependencies?: Record<string, string>;
 }
 
-/** Dependencies that README.md does not account for in a line with the package's name as `code`. */
+/** Dependencies without a line in README.md that contains the package's name as `code`. */
 export async function findReadmeProblems(root: string): Promise<string[]> {
   const [readme, manifest] = await Promise.all([
     readFile(join(root, 'README.md'), 'utf8'),

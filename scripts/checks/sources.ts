@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Folders with TypeScript of ours, and so the areas between which import arrows hold. */
+/** Folders with our TypeScript: the areas between which import arrows hold. */
 export const areas = [
   'protocol',
   'health',

@@ -9,15 +9,15 @@ interface Recorded {
   sha256: Record<string, string>;
 }
 
-/** The one that was compared with upstream's release: Linux x64, Node 20. */
+/** The binary that was compared with upstream's release: Linux x64, Node 20. */
 const anchor = {
   file: 'uws_linux_x64_115.node',
   sha256: 'f4fa5d7b697529b45ac8aa3d57385d9af51bc1d2b26aa9f5b68ca4361542e665',
 };
 
 /**
- * What is installed as uWebSockets.js is published by somebody else than its authors: every file that is run
- * must be the one recorded in `scripts/uwebsockets-hashes.json`, and there must be no other.
+ * The package installed as uWebSockets.js is not published by its authors. So every binary must have the hash
+ * in `scripts/uwebsockets-hashes.json`, and there must be no others.
  */
 export async function findBinaryProblems(root: string): Promise<string[]> {
   const recorded = JSON.parse(
