@@ -108,7 +108,13 @@ export class RedisOwner implements Owner {
     this.#current = told ?? this.#current ?? held;
     const { id, epoch } = this.#current;
     if (held.id !== id) {
-      this.#become(`Redis (${this.#key}) belongs to installation ${held.id} now, but this program to ${id}`);
+      const change = told
+        ? '. If this gateway is to change to the other installation: stop it, delete the folder with its ' +
+          'identity (gateways/NAME in its data folder), and let it join again'
+        : '';
+      this.#become(
+        `Redis (${this.#key}) belongs to installation ${held.id} now, but this program to ${id}${change}`,
+      );
     } else if (this.#claims && (await this.#isLater(held, this.#current))) {
       this.#become(olderCopy(this.#current, held.epoch));
     } else {

@@ -302,6 +302,7 @@ test('a gateway that joined passes on no epoch that others wrote, and recalls th
       await gateway.owner.look();
       assert.equal(gateway.owner.current?.id, INSTALLATION.id);
       assert.match(gateway.owner.problem ?? '', 'belongs to installation i-evil');
+      assert.match(gateway.owner.problem ?? '', 'delete the folder with its identity (gateways/NAME');
     } finally {
       await gateway.stop();
     }

@@ -169,6 +169,13 @@ export class Deployment {
     return postgres;
   }
 
+  /** Of PostgreSQL. */
+  get databaseUrl(): string {
+    const { databaseUrl } = this.#parts.database;
+    if (databaseUrl === undefined) throw new Error('this deployment has no PostgreSQL');
+    return databaseUrl;
+  }
+
   get programs(): string[] {
     return this.#programs.names;
   }

@@ -219,11 +219,19 @@ export const BATCHES: readonly Attack[] = [
     name: 'reordered-statuses',
     by: 'gateway',
     rules: 'B-5',
-    title: 'a stolen gateway reports what a device said in the reverse order, in one batch',
+    title: 'a stolen gateway withholds what a device said, and reports it in the reverse order, in one batch',
     async stage(world) {
       const victim = await world.victim();
-      const genuine = await said(world, victim, POLICIES);
-      return telling(world, victim, genuine.reverse(), POLICIES[0]);
+      const [last] = await said(world, victim, ['p-known']);
+      const { identity } = (await victim.device.store.load()).state;
+      if (!identity) throw new Error('the device is not enrolled');
+      // As it said them to the stolen gateway alone.
+      const from = { id: victim.id, secret: identity.secret };
+      const withheld = POLICIES.map((policy, index) => ({
+        ...(last as Status),
+        ...makeStatus(from, { number: FAR - POLICIES.length + index, policy }),
+      }));
+      return telling(world, victim, withheld.reverse(), POLICIES[0]);
     },
   },
   {

@@ -1,6 +1,8 @@
 /** What somebody reports of devices that are with another gateway. */
 import { incarnationOf } from '../../../bus/credentials.ts';
+import { encodeResultBody, OPEN_STATES } from '../../../protocol/index.ts';
 import { gate } from '../../e2e/fleet.ts';
+import { makeStatus } from '../../results.ts';
 import type { Attack } from '../attack.ts';
 import type { Attacker } from '../attackers/attacker.ts';
 import type { World } from '../world.ts';
@@ -80,6 +82,51 @@ export const PROGRAMS: readonly Attack[] = [
     },
     async (world) => serving(world, 'gw5', 'branch'),
   ),
+  {
+    name: 'claim-within-its-group',
+    by: 'gateway',
+    rules: 'H-6, R-8',
+    title: 'a stolen gateway says that a device of its group is with it, and all that it can for the device',
+    async stage(world) {
+      const { operator } = world.lab;
+      const victim = await world.victim();
+      const { attacker, incarnation } = await serving(world, 'gw6', 'all');
+      const { id: device } = victim;
+      let command = '';
+      return {
+        async attack() {
+          const at = Date.now();
+          await world.claim(attacker, victim, incarnation);
+          await world.report(attacker, [cameTo('gw6', victim, { incarnation })]);
+          command = await world.commandTo(victim);
+          const sealed = { body: encodeResultBody({ state: 'succeeded' }), mac: new Uint8Array(32) };
+          const { body } = makeStatus(victim, { number: at, policy: FORGED });
+          const worker = 'gw6/0';
+          await world.report(attacker, [
+            { kind: 'result', device, command, ...sealed, worker, at },
+            { kind: 'status', device, body, mac: sealed.mac, worker, at },
+            { kind: 'want', device, group: 'all', epoch: 1, number: 1, at },
+          ]);
+        },
+        control: () => world.reaches(world.bystander),
+        async judge() {
+          const { state } = await operator.execution(command, victim.device);
+          const { policy } = await viewOf(world, victim);
+          // It withheld the command, as it may. Then the gateway is revoked, and the device comes again.
+          await operator.api.request('POST', '/v1/gateways/gw6/revoke');
+          await operator.api.request('DELETE', '/v1/gateways/gw6');
+          await victim.device.stop();
+          victim.forgive();
+          await victim.device.start();
+          await operator.reaches(command, victim.device, 'succeeded');
+          if (!(OPEN_STATES as readonly string[]).includes(state))
+            return `the command is said to be ${state}`;
+          if (policy === FORGED) return 'the ledger has the forged policy';
+          return victim.device.started(command) === 1 ? null : 'the command did not run once';
+        },
+      };
+    },
+  },
   {
     name: 'batch-for-another',
     by: 'gateway',
