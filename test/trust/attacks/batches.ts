@@ -242,6 +242,7 @@ export const BATCHES: readonly Attack[] = [
     async stage(world) {
       const victim = await world.absent();
       const session = await comes(world, victim);
+      await world.lab.operator.onRecord(victim.device, 'connected');
       await goes(world, victim);
       await world.lab.operator.onRecord(victim.device, 'disconnected');
       return {
@@ -264,7 +265,9 @@ export const BATCHES: readonly Attack[] = [
     async stage(world) {
       const victim = await world.absent();
       await comes(world, victim);
+      await world.lab.operator.onRecord(victim.device, 'connected');
       const end = await goes(world, victim);
+      await world.lab.operator.onRecord(victim.device, 'disconnected');
       await comes(world, victim);
       await world.lab.operator.onRecord(victim.device, 'connected');
       return {
