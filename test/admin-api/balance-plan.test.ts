@@ -185,7 +185,7 @@ test('a gateway that is drained gets nobody, and its share again when it returns
   simulation.assertSpread(0.05);
 });
 
-test('what is out of balance for one look only moves nobody', () => {
+test('an imbalance that only one check sees moves nobody', () => {
   const simulation = fleet({ a: 5000, b: 5000 }, 1000);
   simulation.settle(100);
   const here = [...simulation.devices.values()].filter((device) => device.at === 'a').slice(0, 200);

@@ -265,7 +265,7 @@ test('devices stay at the nearest gateway; only those above its limit go to the 
   assert.equal([...new Set(deployment.left.map(({ redirect }) => redirect.to[0]))], ['middle']);
 });
 
-test('a drained gateway gets nobody; that it is empty is told once', async () => {
+test('a drained gateway gets no devices; that it is empty is reported once', async () => {
   const gw3 = deployment.workers.get('gw3') as PlayedWorker;
   const draining = await deployment.store.gateways.setDraining('gw3', T0, T0);
   const away = [...gw3.sessions.keys()];

@@ -29,7 +29,7 @@ test('clocks that agree are not told of', async () => {
   assert.equal(lines, []);
 });
 
-test('a server and a database two hours off are told of, once, and are still ready', async () => {
+test('a server and a database two hours apart are reported once, and are still ready', async () => {
   const { clocks, lines } = watch(2 * HOUR, HOUR);
   await clocks.look();
   await clocks.look();

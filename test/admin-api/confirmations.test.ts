@@ -60,7 +60,7 @@ test('R-6: a device is told at once of its own commands, and of ends that it did
   ]);
 });
 
-test('R-2: who goes on with what has ended or is canceled is told to stop, wherever it is', async () => {
+test('R-2: a device that still runs an ended or canceled command is asked to stop', async () => {
   const sent = await sentFor(
     [row('d1', { said: 'running', worker: undefined })],
     [{ command: 'c2', device: 'd2' }],

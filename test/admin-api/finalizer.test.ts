@@ -293,7 +293,7 @@ test('a gateway that left in good order, or came again, is not waited for', () =
     await bus.leases.release(killed);
   }));
 
-test('what was never sent ends at once; what was sent, when it is known that nothing had been said', () =>
+test('executions never sent end at once; sent ones, once it is known that nothing was reported', () =>
   withDeployment(async (deployment) => {
     const { store, bus, outcomes, time } = deployment;
     const worker = await deployment.worker(1, T0);
@@ -337,7 +337,7 @@ for (const ending of ['cancel', 'skip', 'supersede', 'force', 'delete', 'move-to
     }));
 }
 
-test('what was sent expires when it is known that it was not acknowledged in time, the rest at once', () =>
+test('sent executions expire once it is known that no acknowledgement came in time, others at once', () =>
   withDeployment(async (deployment) => {
     const { store, bus, time } = deployment;
     const worker = await deployment.worker(1, T0);
@@ -355,7 +355,7 @@ test('what was sent expires when it is known that it was not acknowledged in tim
     assert.is(await deployment.execution('d0001'), 'expired: sent, but never acknowledged');
   }));
 
-test('what expired and is dealt with is not read again when something else is due; what has to wait is', () =>
+test('expired executions that are handled are not read again when others are due; waiting ones are', () =>
   withDeployment(async (deployment) => {
     const { store, bus, time } = deployment;
     const worker = await deployment.worker(1, T0);
@@ -386,7 +386,7 @@ test('what expired and is dealt with is not read again when something else is du
     assert.ok(from.length > 0 && from.every((upTo) => upTo >= DUE), String(from));
   }));
 
-test('what is due is ended without anybody asking, and soon after its gateway was heard', () =>
+test('due executions end without a request, soon after their gateway was heard', () =>
   withDeployment(async (deployment) => {
     const { bus, time } = deployment;
     await running(deployment);

@@ -25,7 +25,7 @@ function operations(): { method: string; route: string; role: string }[] {
   );
 }
 
-test('without a token everything is refused but what is open', async () => {
+test('without a token all operations but the open ones are refused', async () => {
   let refused = 0;
   for (const { method, route, role } of operations()) {
     const { status, headers } = await http.call(method, route, { as: null });

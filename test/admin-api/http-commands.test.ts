@@ -202,7 +202,7 @@ test('why a command has not run is said in a sentence and as data', async () => 
   assert.is((await http.call('GET', `/v1/devices/${device}/why`)).status, 400);
 });
 
-test('the status counts devices and what is open', async () => {
+test('the status counts devices and open commands', async () => {
   const { body } = await http.call('GET', '/v1/status', { as: 'viewer' });
   assert.is(body.devices.total, 1);
   assert.ok(body.openCommands > 0);

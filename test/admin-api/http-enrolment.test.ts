@@ -158,7 +158,7 @@ test('E-5: enrolling again with another name renames the device, unless an opera
   assert.is(await nameNow(), 'by hand');
 });
 
-test('names that a device gives itself are told as events and do not grow the audit trail', async () => {
+test('names that a device gives itself become events and do not grow the audit trail', async () => {
   const { token } = await makeToken();
   const keys = makeDeviceKeys();
   const { deviceId } = (await enroll(token, keys, { name: 'first' })).body;
@@ -322,7 +322,7 @@ test('what a device calls itself is made fit to be shown', async () => {
   assert.is((await http.call('GET', `/v1/devices/${nameless}`)).body.name, nameless);
 });
 
-test('an address that fails too often waits, and is told how long', async () => {
+test('an address that fails too often waits, and learns how long', async () => {
   const limited = await startHttp({ failedEnrolmentsPerMinute: 3 });
   try {
     const noToken = tokenText('pp1', { id: 'e1', seed: randomBytes(32), fingerprint: randomBytes(32) });

@@ -123,7 +123,7 @@ test('a reader that stops reading costs a bounded buffer, and gets everything on
   assert.equal(ids(), range(appended - 1509, appended));
 });
 
-test('filters leave out what was not asked for, and still move the position', async () => {
+test('filters leave out other events, and still move the position', async () => {
   const reader = await follow('?type=other.');
   await append(3);
   await append(1, {}, 'other.thing');

@@ -158,7 +158,7 @@ async function events(name: string): Promise<string[]> {
   return found.filter((event) => (event.data as { name?: string }).name === name).map((event) => event.type);
 }
 
-test('a drain is told to the gateway, seen until the last device has left, and can be canceled', async () => {
+test('a drain reaches the gateway, shows until the last device has left, and can be canceled', async () => {
   await make({ name: 'leaver', address: 'ws://a:1' });
   const incarnation = await lease('leaver', 'leaver/0', { port: 13_295 });
   await eventually('leaver', (body) => body.state === 'up' && body.applied);

@@ -111,7 +111,7 @@ test('G-16: a device is answered once in five seconds', async () => {
   assert.is((await ask(id, keys)).answer.status, 200);
 });
 
-test('G-16: all devices together get 200 answers a second; the others are told different times', async () => {
+test('G-16: all devices together get 200 answers a second; others get different times to retry', async () => {
   let now = 0;
   const { serverKeys, store, workers: leases, projector: directory } = http;
   const secrets = await DeviceSecrets.load(store.meta);

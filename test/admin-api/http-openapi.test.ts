@@ -40,7 +40,7 @@ test('the document is OpenAPI 3.1 and every reference in it resolves', () => {
     assert.not.ok('nullable' in node || '$id' in node, JSON.stringify(node));
 });
 
-test('every operation has an id of its own, a summary, a tag, and its refusals as problem documents', () => {
+test('every operation has a unique id, a summary, a tag, and its refusals as problem documents', () => {
   const ids = operations().map(({ operation }) => operation.operationId);
   assert.is(new Set(ids).size, ids.length);
   const tags = document.tags.map((tag) => tag.name);

@@ -62,7 +62,7 @@ test('any one of several tags matches, a weak one never; without If-Match the la
   }
 });
 
-test('a tag stands for what operators set: what is measured does not alter it', async () => {
+test('a tag stands for settings of operators: measurements do not change it', async () => {
   const [, path = ''] = paths;
   const device = path.split('/').at(-1) ?? '';
   const before = await tagOf(path);

@@ -74,7 +74,7 @@ test('a body over the limit is refused with 413', async () => {
   assertProblem(answer, 413, 'too-large');
 });
 
-test('whoever sends a body over the limit reads the answer, however late the body ends', async () => {
+test('a client that sends a body over the limit reads the answer, however late the body ends', async () => {
   const length = 2 * 1024 * 1024;
   const { port } = new URL(http.url);
   const socket = connect(Number(port), '127.0.0.1');
@@ -323,7 +323,7 @@ test('closing cuts at the deadline what never began its TLS handshake', async ()
   }
 });
 
-test('a request on an open connection to a server that stops is told when to try again', async () => {
+test('a stopping server tells a request on an open connection when to try again', async () => {
   let release: (() => void) | undefined;
   const explain = () =>
     new Promise<never>((_, reject) => {

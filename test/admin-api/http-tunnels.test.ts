@@ -345,7 +345,7 @@ test('closed by an operator, both ends are told; closed again it stays as it is'
   assert.is((await http.call('POST', '/v1/tunnels/none/close')).status, 404);
 });
 
-test('T-14: what the end of an operator found forged is on record, whatever the gateway says', async () => {
+test('T-14: a forgery found at the end of the operator is stored, whatever the gateway says', async () => {
   const { id } = (await open({ deviceId: await connected(), port: 22 })).body.tunnel;
   await join(id, gw1);
   assert.is((await http.call('POST', `/v1/tunnels/${id}/close?code=other`)).status, 400);

@@ -90,7 +90,7 @@ test('a device may come and speak in one batch, or in one that overtakes its com
     assert.equal(asideOf(server), []);
   }));
 
-test('what comes late from where a device was is left out without an alarm', () =>
+test('a late receipt from the previous gateway of a device is left out without an alarm', () =>
   withServer(async (server) => {
     await server.ingest.apply([connected('gw2', 'b1')]);
     await server.ingest.apply([connected('gw1', 'b1')]);
@@ -176,7 +176,7 @@ test('a gateway takes no device of a group that it does not serve', () =>
     assert.is((await server.store.devices.get('b1'))?.gateway, 'gw2');
   }));
 
-test('K-6: who proved a key that the device had before is told its membership and sent away', () =>
+test('K-6: a device that proved an earlier key gets its membership and is sent away', () =>
   withServer(async (server) => {
     const { bus, store, ingest } = server;
     const incarnation = await bus.leases.acquire(identity, load, LONG_MS);

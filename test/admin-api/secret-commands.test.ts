@@ -319,7 +319,7 @@ test('X-8: outcomes of secret commands are read by their devices’ server alone
     }
   }));
 
-test('X-8: what a device did not seal is hidden all the same; what it sealed without need is shown', () =>
+test('X-8: an unsealed result of a secret command is still hidden; a needlessly sealed result is shown', () =>
   withServer(async (server) => {
     const { store, ingest, services, secrets } = server;
     const { id } = await give(server, { devices: ['m1', 'm2'] });

@@ -30,7 +30,7 @@ function saysSettings(pattern: RegExp) {
   };
 }
 
-test('what is sealed opens with its key and its label only', async () => {
+test('a sealed secret opens only with its key and its label', async () => {
   const box = new KeyBox(key);
   const sealed = await box.seal('signing key', secret);
   assert.not.match(sealed, new RegExp(secret.toString('base64')));

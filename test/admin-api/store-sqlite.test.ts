@@ -55,7 +55,7 @@ test('only the owner can read the folder and the file', async () => {
   assert.is(statSync(path.join(dataDir, 'pushpoint.db')).mode & 0o777, 0o600);
 });
 
-test('a database that a newer version migrated is refused, and left as it is', async () => {
+test('a database that a newer version migrated is refused and left unchanged', async () => {
   const dataDir = folder();
   await (await open(dataDir)).stop();
   const file = path.join(dataDir, 'pushpoint.db');
@@ -143,7 +143,7 @@ test('a file another process holds is unavailable, not broken', async () => {
   await store.meta.set('k', 'v');
 });
 
-test('what was said to be committed is there after kill -9', async () => {
+test('everything reported as committed is there after kill -9', async () => {
   const dataDir = folder();
   const child = startWriter(dataDir, 'c');
   const committed: number[] = [];

@@ -29,7 +29,7 @@ const failure = async (work: Promise<unknown>): Promise<Error> =>
     (error: Error) => error,
   );
 
-test('work that waits for a database found away is refused at once, and so is what comes later', async () => {
+test('work that waits for a database that is away is refused at once, and so is later work', async () => {
   const meta = new FakeMeta();
   const watch = watchOf(meta);
   await watch.look();

@@ -46,7 +46,7 @@ export function directoryRules(rule: Rule): void {
     assert.ok(generation);
   });
 
-  rule('while it is written again it stays as it is, and what changes meanwhile is in both', async (bus) => {
+  rule('while the directory is rewritten, the old one stays, and changes go into both', async (bus) => {
     const { directory } = bus;
     const before = await writeDirectory(bus, [device('stays'), device('goes'), device('changes')]);
     const writing = await directory.begin();

@@ -65,7 +65,7 @@ export function receiptRules(rule: Rule): void {
     assert.equal(plain(applied), plain([ack(1)]));
   });
 
-  rule('it can be told whether everything appended up to a moment is applied', async ({ receipts }) => {
+  rule('it reports whether everything appended up to a moment is applied', async ({ receipts }) => {
     const passed = async (mark: string) => {
       const { open } = await receipts.progress();
       return open === null || open > mark;

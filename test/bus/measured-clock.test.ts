@@ -15,7 +15,7 @@ test("before it is measured the process' own clock counts, and nothing is known 
   near(clock.now(), Date.now(), 50);
 });
 
-test('a process whose own clock is set has the time of the others all the same', () => {
+test('a process whose own clock is changed still has the time of the others', () => {
   const clock = new MeasuredClock();
   const at = performance.now();
   clock.measured(Date.now(), at, at);

@@ -17,7 +17,7 @@ function held() {
   return { work, runs, failures };
 }
 
-test('what is asked for during a run is done after it, once for all who asked', async () => {
+test('requests during a run cause one more run after it', async () => {
   const { work, runs } = held();
   const first = work.ask();
   const second = work.ask();

@@ -154,7 +154,7 @@ test('a list of gateways is whole, or is not there, also where another installat
     assert.equal(await bus.directory.gateways(), [gateway('gw3')]);
   }));
 
-test('a Redis serves one installation: the other is told both, whoever comes first', () =>
+test('a Redis serves one installation: the error for the other names both, whoever came first', () =>
   withBuses(2, async (one, two) => {
     const outcomes = await Promise.allSettled([claim(one), claim(two, OTHER)]);
     assert.equal(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);

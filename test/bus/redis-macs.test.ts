@@ -347,7 +347,7 @@ renewal('deliveries for the former certificate open in a worker that read none u
   assert.is(gateway.counts().refused.deliveries, 0);
 });
 
-attack('a session number that was made up captures no device for good', async (parties) => {
+attack('an invented session number does not capture a device for good', async (parties) => {
   const { gateway, redis, prefix } = parties;
   await redis.hset(`${prefix}:presence`, ' last', '9007199254740000', 'd1', 'gw9~x 9007199254740000');
   const [claim] = await gateway.presence.claim('gw1~abc', [{ device: 'd1' }]);

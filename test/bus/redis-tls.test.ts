@@ -70,7 +70,7 @@ test('a server that asks for a certificate lets nobody in without one', async ()
   await refuses(newBus({ ca }), /alert|certificate|closed|reset|EPIPE/i);
 });
 
-test('files that change are shown with the next connection; what is open stays', async () => {
+test('changed files apply to the next connection; open connections stay', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'redis-tls-'));
   const files = { ca: certificates.ca, cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
   const install = (pair: { cert: string; key: string }) => {
@@ -99,7 +99,7 @@ test('files that change are shown with the next connection; what is open stays',
   assert.is(watch.report(), null);
 });
 
-test('a wrong password is told as such, and not repeated', async () => {
+test('a wrong password is reported as such, without repeating it', async () => {
   const reason = await refuses(newBus({ ca, cert, key }, 'not the password'), /WRONGPASS/);
   assert.not.match(reason, /not the password/);
 });

@@ -102,7 +102,7 @@ test('a server that does not answer in time is exit code 4', () =>
     200,
   ));
 
-test('something else that answers with a page is told apart', () =>
+test('another server that answers with a page is recognised', () =>
   against(
     (_, response) => void response.writeHead(200).end('<html>'),
     async (client) => assert.match((await failure(() => client.get('/v1/x'))).message, /Is --server right/),

@@ -92,7 +92,7 @@ test('the file may be named by the environment', ({ folder }) => {
   assert.is(loadConfig('start', { flags: {}, env }).dataDir, 'elsewhere');
 });
 
-test('everything that is wrong is reported at once, with its source, its value and what is allowed', ({
+test('all errors are reported at once, each with its source, its value and the allowed values', ({
   folder,
 }) => {
   const config = file(folder, 'api-port: soon\nlog-level: loud\nno-such-key: 1\n');
@@ -150,7 +150,7 @@ test('Redis passwords may come from files, read to the end of the line; certific
   await certificates.remove();
 });
 
-test('what is wrong about Redis is said at once, and without its secrets', ({ folder }) => {
+test('errors about Redis are reported at once, without its secrets', ({ folder }) => {
   const load = (env: NodeJS.ProcessEnv) =>
     problemsOf(() => redisSettings(loadConfig('admin', { flags: {}, env }))).join('\n');
   const missing = join(folder, 'missing');

@@ -75,7 +75,7 @@ test('a signal during a slow start ends it', async () => {
   assert.equal(done, ['start a', 'start b', 'stop b', 'stop a']);
 });
 
-test('a stop waits for what is still starting, and for what its start makes after the stop', async () => {
+test('a stop waits for parts that are starting or that their start creates later', async () => {
   let begun: () => void = () => {};
   const slow = new Promise<void>((resolve) => {
     begun = resolve;

@@ -110,9 +110,7 @@ test('with a log that nobody reads any more everything serves on and stops in or
   await serves(join(folder, 'broken'), pipe.fd).finally(() => pipe.close());
 });
 
-test('a reader that is behind gets what was kept, and is told how many lines were not', async ({
-  folder,
-}) => {
+test('a slow reader gets the kept lines, and the number of lost ones', async ({ folder }) => {
   const fifo = join(folder, 'slow');
   await once(spawn('mkfifo', [fifo]), 'exit');
   const fd = openSync(fifo, 'r+');

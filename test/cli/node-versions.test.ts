@@ -90,7 +90,7 @@ for (const version of ['22.23.5', '24.22.3']) {
   });
 }
 
-test('a Node.js that is too old is told which one is needed, before anything else is loaded', async () => {
+test('an old Node.js reports which version is needed, before anything else is loaded', async () => {
   const preload = join(folder, 'older.cjs');
   const older =
     "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.20.1' } });";

@@ -140,7 +140,7 @@ test('S-8: a device or a whole group is moved to another installation after a ye
   assert.is(both.code, EXIT.usage);
 });
 
-test('a word that is no command is called an unknown command, with those that there are', async () => {
+test('an unknown command is reported as such, with the list of commands', async () => {
   for (const parent of ['groups', 'devices', 'gateways', 'commands', 'tokens', 'tunnels', 'enroll-token']) {
     const { code, shell, asked } = await pushpoint([parent, 'destroy', 'x'], fleet(1));
     assert.is(code, EXIT.usage);

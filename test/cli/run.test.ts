@@ -228,7 +228,7 @@ test('--wait says after a while that devices are offline, and how not to wait fo
   assert.is(shell.err.split(hint).length, 2, shell.err);
 });
 
-test('exit 141, and not a word: nobody reads the output any more', async () => {
+test('exit 141 without a message: nobody reads the output any more', async () => {
   const groups = Array.from({ length: 2_000 }, (_, i) => ({
     id: `g${i}`,
     name: 'x'.repeat(64),

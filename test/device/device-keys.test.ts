@@ -23,7 +23,7 @@ async function opens(keys: DeviceKeys, generation: number): Promise<boolean> {
   return secret !== null;
 }
 
-test('K-6: what was sealed with the secret before opens, and with one before that no more', async () => {
+test('K-6: messages sealed with the previous secret open, and those of older secrets do not', async () => {
   const keys = new DeviceKeys({ ...identity, secret: secretOf(1) }, nodeCrypto);
   assert.equal([await opens(keys, 1), await opens(keys, 2)], [true, false]);
   keys.replace(secretOf(2));

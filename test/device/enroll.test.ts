@@ -291,7 +291,7 @@ test('K-6, E-7: a device that lost the answer to K-6 enrols again with its next 
   await s.stop();
 });
 
-test('K-6, X-8: what is to be reported stays as it was sealed, and opens with a later secret', async () => {
+test('K-6, X-8: an unreported outcome stays sealed as it was, and opens with a later secret', async () => {
   let said: { deviceSecret?: Uint8Array; generation?: number } = {};
   const s = await scriptAdmin(async (asked) => ({
     ...{ status: 201, body: await enrolment(asked, said) },

@@ -404,7 +404,7 @@ test('R-7: a device repeats each of two results handed back in a row after its o
   await f.end();
 });
 
-test('R-5: what is said again is paced', async () => {
+test('R-5: repeated reports are paced', async () => {
   const f = await fixture({ options: { pace: { framesPerSecond: 50, burst: 20 } } });
   for (let i = 0; i < 60; i++) await f.gateway.sendCommand(`c${i}`);
   await until(() => f.gateway.last.of('result').length === 60, 'all results', 20_000);
@@ -489,14 +489,14 @@ async function restartedWithOneWaiting() {
   return { g, f };
 }
 
-test('D-8: a cancel stops what waits to be run again after a crash', async () => {
+test('D-8: a cancel stops a command that waits to run again after a crash', async () => {
   const { f } = await restartedWithOneWaiting();
   await f.gateway.sendCancel('c2');
   assert.is((await f.gateway.last.first('result', 'c2')).state, 'canceled');
   await f.end();
 });
 
-test('D-8, D-6: what goes on from an earlier program and waits is ended by its handler', async () => {
+test('D-8, D-6: the handler ends a waiting command that continues from an earlier program', async () => {
   const g = gated();
   let programs = 0;
   const f = await fixture({
@@ -525,7 +525,7 @@ test('D-8, D-6: what goes on from an earlier program and waits is ended by its h
   await f.end();
 });
 
-test('D-7: what was running at a crash is reported failed, interrupted, and not run again', async () => {
+test('D-7: a command interrupted by a crash is reported failed, and does not run again', async () => {
   const g = gated();
   const f = await fixture({ handlers: g.handlers() });
   await f.gateway.sendCommand('c1');

@@ -68,7 +68,7 @@ test('the folder is its owner’s only, and so are the files in it', async () =>
   await again.close();
 });
 
-test('D-3: what was written is there at the next opening, in its newest form', async () => {
+test('D-3: written records are there at the next opening, in their newest form', async () => {
   const path = folder();
   const store = await FileStore.open(path);
   await Promise.all([

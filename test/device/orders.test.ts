@@ -215,7 +215,7 @@ test('S-8, H-11: a device that learns of its deletion before welcome stays away 
   await f.end();
 });
 
-test('S-8: a device that moved is told where to', async () => {
+test('S-8: a moved device learns where to go', async () => {
   const f = await fixture();
   const to = { fingerprint: new Uint8Array(32).fill(9), url: 'https://other.example.net/' };
   await f.gateway.sendMembership(5, [], 1, { state: 'moved', to });

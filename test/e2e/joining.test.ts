@@ -141,7 +141,7 @@ test('a rotation of the authority waits until the gateway has taken up its next 
   await program.stop();
 });
 
-test('what is no token or fingerprint keeps a gateway from starting', async () => {
+test('an invalid token or fingerprint keeps a gateway from starting', async () => {
   for (const wrong of [
     ['--join-token', 'ppg1.x'],
     ['--installation', 'x'],

@@ -81,7 +81,7 @@ test('in-a-service: serves its page, tells its figures, clears its cache', async
   assert.is((await service.stop()).code, 0);
 });
 
-test('in-a-service: a service whose push server is away serves all the same', async () => {
+test('in-a-service: a service whose push server is away keeps serving', async () => {
   const service = await example('in-a-service/service.js', {
     STATE: join(folder, 'three'),
     PORT: '0',

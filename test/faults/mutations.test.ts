@@ -24,7 +24,7 @@ test('each mutation finds the lines that it changes, once', () => {
   }
 });
 
-test('each mutation has a name of its own, and a proof in a file that exists', () => {
+test('each mutation has a unique name, and a proof in a file that exists', () => {
   for (const { name, proof } of MUTATIONS) {
     const file = join(sources, `${proof.file}.test.ts`);
     assert.ok(existsSync(file), `${name}: ${file}`);
@@ -32,7 +32,7 @@ test('each mutation has a name of its own, and a proof in a file that exists', (
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
 });
 
-test('each protection has a name of its own, and an attack that is made for it', () => {
+test('each protection has a unique name, and an attack made for it', () => {
   const attacks = new Set(ATTACKS.map(({ name }) => name));
   assert.is(attacks.size, ATTACKS.length);
   for (const { name, proof } of PROTECTIONS) assert.ok(attacks.has(proof), `${name}: ${proof}`);

@@ -27,7 +27,7 @@ test('V-1: pushpoint.v1 is picked from a list and repeated', () =>
     assert.is(device.socket.protocol, 'pushpoint.v1');
   }));
 
-test('a plain HTTP request is told to upgrade', () =>
+test('a plain HTTP request is asked to upgrade', () =>
   withRig({}, async (rig) => {
     const answer = await fetch(rig.url.replace('ws:', 'http:'));
     assert.is(answer.status, 426);

@@ -7,7 +7,7 @@ import { withRig } from './rig.ts';
 
 const config = { metricsPort: 0 };
 
-test('ready names what is missing and since when, and answers 503 then', () =>
+test('ready names what is missing and since when, and answers 503', () =>
   withRig({ config }, async (rig) => {
     const get = () => fetch(`http://127.0.0.1:${rig.worker.metricsPort}/ready`);
     assert.is((await get()).status, 200);
@@ -23,7 +23,7 @@ test('ready names what is missing and since when, and answers 503 then', () =>
     await waitFor(async () => (await get()).status === 200);
   }));
 
-test('live answers while the bus is away; what is not there is 404', () =>
+test('live answers while the bus is away; unknown paths get 404', () =>
   withRig({ config }, async (rig) => {
     rig.bus.cut(true);
     const base = `http://127.0.0.1:${rig.worker.metricsPort}`;

@@ -50,7 +50,7 @@ test('B-2, R-6: the answer to a beat settles what was stored since the last one,
     );
   }));
 
-test('R-6: what waits for a beat too long comes alone', () =>
+test('R-6: a confirmation that waits too long for a beat comes alone', () =>
   withRig({ config: { handshakeTimeoutMs: 1_000, settledAloneMs: 0 } }, async (rig) => {
     const [one, two] = [await rig.enrol(), await rig.enrol()];
     const first = await connectDevice(rig.url, one);

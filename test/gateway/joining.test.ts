@@ -184,7 +184,7 @@ test('a request whose certification request names another gateway is dropped', a
   assert.ok(await joiner.join(by));
 });
 
-test('what the token did not sign is dropped, and the gateway joins all the same', async (context) => {
+test('an answer that the token did not sign is dropped, and the gateway still joins', async (context) => {
   const { admin, joiner } = context;
   const by = await token(context);
   const pending = await joinByToken('gw1', by.token, admin.bus.clock.now());
@@ -613,7 +613,7 @@ function watched(store: Store, transactions: string[][]): Store {
   });
 }
 
-test('whatever issues or revokes certificates waits for whoever else does', async (context) => {
+test('operations that issue or revoke certificates wait for each other', async (context) => {
   const { admin, clock } = context;
   const transactions: string[][] = [];
   const parts = { ...admin, store: watched(admin.store, transactions) };

@@ -21,7 +21,7 @@ test('sessions that wait for the same commands share one list and one frame', ()
   assert.is(pending.size, 0);
 });
 
-test('a command that comes again while it waits is told of once', () => {
+test('a command that comes again while it waits is reported once', () => {
   const pending = new PendingSettled();
   const one = session(1);
   for (const id of ['c1', 'c2', 'c1']) pending.add(one, command(id), 1);

@@ -251,7 +251,7 @@ test('a device behind a proxy that still uses the old port is served, not redire
   });
 });
 
-test('an address that does not resolve is reported, and devices are told the one before', () =>
+test('an address that does not resolve is reported, and devices get the previous one', () =>
   withRig({ settings: {} }, async (rig) => {
     await waitFor(async () => (await rig.load()).revision === 1);
     await rig.putGateway({ address: 'ws://gateway.invalid:13295', revision: 2 });

@@ -31,7 +31,7 @@ for (const [name, isSigned] of checks) {
     }
   });
 
-  test(`what is no signature or no key verifies nothing, and nothing is thrown (${name})`, () => {
+  test(`an invalid signature or key verifies nothing, and nothing is thrown (${name})`, () => {
     for (const length of [0, 31, 32, 63, 65, 1_000]) {
       assert.is(isSigned(randomBytes(length), message, raw), false);
       if (length !== 32) assert.is(isSigned(signature, message, randomBytes(length)), false);

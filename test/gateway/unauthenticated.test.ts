@@ -170,7 +170,7 @@ test('a stranger that is closed and does not close its side keeps no socket beyo
     await connectDevice(rig.url, await rig.enrol());
   }));
 
-test('devices that come together from one address are told apart or counted, and all are served', () =>
+test('devices that come together from one address are distinguished or counted, and all are served', () =>
   withRig({ config: { maxUnauthenticated: 400 } }, async (rig) => {
     const identities = [];
     for (let n = 0; n < 60; n++) identities.push(await rig.enrol());

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { Dependency, Loops, lostSeconds } from '../../health/health.ts';
 import { waitFor } from '../wait.ts';
 
-test('a dependency says since when it is as it is, and why it is not there', () => {
+test('a dependency reports since when it has its state, and why it is away', () => {
   const dependency = new Dependency();
   dependency.bad('first');
   const { since } = dependency.report();

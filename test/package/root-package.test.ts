@@ -32,7 +32,7 @@ test.before(async () => {
 });
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('it holds the programs, what is needed to deploy them, and nothing that only developers need', () => {
+test('it contains the programs and their deployment files, and nothing that only developers need', () => {
   for (const file of [
     'LICENSE',
     'README.md',

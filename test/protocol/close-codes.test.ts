@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { CLOSE, closeName, type ReconnectAdvice, reconnectAdvice } from '../../protocol/index.ts';
 import { documentText } from './vectors-file.ts';
 
-test('C-2: the range alone says what to do, for every code there can be', () => {
+test('C-2: for every possible code, the range alone says what to do', () => {
   const expected = (code: number): ReconnectAdvice =>
     code < 4000 || code > 4599 ? 'back-off' : code < 4200 ? 'now' : code < 4400 ? 'back-off' : 'slow';
   for (let code = 0; code <= 65_535; code++) assert.is(reconnectAdvice(code), expected(code), String(code));

@@ -185,7 +185,7 @@ test('F-5: numbers that are not finite are refused wherever they are', () => {
   }
 });
 
-test('F-2: what is cut short at any byte is refused, and so is anything after the value', () => {
+test('F-2: a frame cut at any byte is refused, and so is anything after the value', () => {
   const frame = encodeValue({
     t: 'result',
     id: 'c',

@@ -36,7 +36,7 @@ test('X-2: the wrap key and the secret key are codes of their names by the devic
   assert.is(toHex(SECRET_KEY_BYTES), ascii('secret'));
 });
 
-test('X-1, X-3, X-6, X-8: what is sealed opens, and its associated data is spelled out', async () => {
+test('X-1, X-3, X-6, X-8: sealed vectors open, and their associated data is spelled out', async () => {
   const [forDevice, forGroup, key, result] = vectors.sealed;
   assert.ok(forDevice && forGroup && key && result);
   const head = 'pushpoint.v1 sealed';
@@ -118,7 +118,7 @@ test('X-3, X-8: the longest arguments and the longest end still travel when they
   assert.equal(decodeTravelledBody(body), { nonce: new Uint8Array(12), ct });
 });
 
-test('X-5, X-8: a body that is not sealed is read as it is', () => {
+test('X-5, X-8: a body that is not sealed is read in the clear', () => {
   const end = { state: 'rejected', reason: 'busy' } as const;
   assert.equal(decodeTravelledBody(encodeResultBody(end)), end);
 });

@@ -85,7 +85,7 @@ test('K-3: each document of the vectors is taken after the ones before it, or ch
   assert.is(held?.epoch, 2);
 });
 
-test('K-3: what the previous root did not sign replaces no root, whoever signs in its place', async () => {
+test('K-3: a document without the signature of the previous root replaces no root', async () => {
   const both = named('another root signed by both');
   const held = decodeServerKeys(fromHex(named('the next signing key is trusted').body));
   const good = signedOf(both);

@@ -82,7 +82,7 @@ test('T-6: every frame is written as the table says, and read again', () => {
   }
 });
 
-test('T-6: what is no frame is refused', () => {
+test('T-6: bytes that are no frame are refused', () => {
   const wrong = [
     '',
     '04',

@@ -180,7 +180,7 @@ test('B-5: a status is sealed with the key of results, and read or refused like 
   }
 });
 
-test('H-4, K-6, S-9, G-16: what is signed beside orders is spelled out byte by byte', () => {
+test('H-4, K-6, S-9, G-16: signed bytes other than orders are spelled out byte by byte', () => {
   const [prove, rotate, pass, locate, located] = vectors.signatures;
   assert.ok(prove && rotate && pass && locate && located);
   const ascii = (text: string) => Buffer.from(text, 'latin1').toString('hex');

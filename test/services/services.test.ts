@@ -85,7 +85,7 @@ test('a cluster replaces a primary that was killed, and one that is asked to lea
   }
 });
 
-test('a PostgreSQL keeps what was committed over kill -9, and databases do not see each other', async () => {
+test('a PostgreSQL keeps commits over kill -9, and databases do not see each other', async () => {
   const server = await startPostgres();
   try {
     const one = await server.createDatabase();

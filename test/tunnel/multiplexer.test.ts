@@ -21,7 +21,7 @@ function data(stream: number, offset: number, bytes: Uint8Array): Uint8Array {
   return frame;
 }
 
-test('T-8: what is written before the ends are together, and before OPENED, arrives once they are', () => {
+test('T-8: bytes written before the ends are joined, and before OPENED, arrive once they are', () => {
   const pair = new Pair();
   const stream = pair.open();
   stream.stream.write(Buffer.from('early '));

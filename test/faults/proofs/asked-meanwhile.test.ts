@@ -5,7 +5,7 @@ import { random } from './seed.ts';
 
 const MOST = 10;
 
-test('what is asked for during a run is done after it', async () => {
+test('a request during a run causes another run after it', async () => {
   const seen: number[] = [];
   let asked = 0;
   let end: () => void = () => {};

@@ -85,7 +85,7 @@ export const BUS: readonly Mutation[] = [
     ],
     proof: {
       file: 'bus/measured-clock',
-      test: 'a process whose own clock is set has the time of the others all the same',
+      test: 'a process whose own clock is changed still has the time of the others',
     },
   },
   {

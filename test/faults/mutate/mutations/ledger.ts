@@ -79,7 +79,10 @@ export const LEDGER: readonly Mutation[] = [
         replace: 'return this.#running;',
       },
     ],
-    proof: { file: 'faults/proofs/asked-meanwhile', test: 'what is asked for during a run is done after it' },
+    proof: {
+      file: 'faults/proofs/asked-meanwhile',
+      test: 'a request during a run causes another run after it',
+    },
   },
   {
     name: 'wrong-receipts-stay',

@@ -16,7 +16,7 @@ export const PROGRAMS: readonly Mutation[] = [
     ],
     proof: {
       file: 'cli/lifecycle',
-      test: 'a stop waits for what is still starting, and for what its start makes after the stop',
+      test: 'a stop waits for parts that are starting or that their start creates later',
     },
   },
   {
