@@ -131,7 +131,7 @@ export class Tunnel {
 
   /**
    * Continues at another gateway, or again at the same one. Resolves once this end has joined; rejects when
-   * it is refused. `cipher`: of a new key, for a device that starts anew there.
+   * it is refused. `cipher`: of a new key, for a device that starts again there.
    */
   moveTo(ticket: TunnelTicket, cipher?: FrameCipher): Promise<void> {
     if (this.#over) return Promise.reject(new Error('the tunnel is over'));

@@ -138,7 +138,7 @@ test('B-5: the number of a status grows over restarts, and with the floor', asyn
   assert.equal(await told(null), before);
   assert.equal(await told({ policy: 'r1' }), before);
   assert.equal(await told({ policy: 'r2' }), { number: before.number + 1, policy: 'r2' });
-  // Files of before came back; what is signed has passed that time.
+  // An earlier copy of the files came back, and the signed time is later.
   await f.store.append([{ marks: { issuedAt: before.number + 1_000 } }]);
   assert.equal(await told({ policy: 'r3' }), { number: before.number + 1_000, policy: 'r3' });
   await f.end();

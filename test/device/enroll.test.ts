@@ -110,7 +110,11 @@ test('E-5: a device that lost the answer asks again with the same key', async ()
   assert.is(error.retryAfterMs, 3_000);
   await enroll({ ...about, server: s.url, store });
   assert.equal(said(s.asked[0] as Asked).publicKey, said(flaky.asked[0] as Asked).publicKey);
-  assert.not.equal(said(s.asked[0] as Asked).sealTo, said(flaky.asked[0] as Asked).sealTo, 'E-2: made anew');
+  assert.not.equal(
+    said(s.asked[0] as Asked).sealTo,
+    said(flaky.asked[0] as Asked).sealTo,
+    'E-2: a new key for each request',
+  );
   await s.stop();
   await flaky.stop();
 });

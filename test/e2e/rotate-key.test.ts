@@ -17,7 +17,7 @@ async function stateOf({ store }: TestDevice) {
   return { ...state, key, identity };
 }
 
-/** The device obeys, after it connected anew. */
+/** The device obeys after it has connected again. */
 async function provesItself(lab: Lab, device: TestDevice): Promise<void> {
   await device.stop();
   await device.start();

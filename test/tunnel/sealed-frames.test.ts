@@ -219,9 +219,9 @@ test('T-15: with another key, counters begin again', async () => {
   const key = new Uint8Array(32).fill(1);
   operator.frames.rekey(nodeFrameCipher(key, 'operator'));
   operator.frames.send(pattern(10, 1));
-  const anew = makeEnd(nodeFrameCipher(key, 'device'));
-  anew.frames.receive(operator.sent[1] as Uint8Array);
-  assert.equal([sealCounter(operator.sent[1] as Uint8Array), anew.received.length], [1, 1]);
+  const restarted = makeEnd(nodeFrameCipher(key, 'device'));
+  restarted.frames.receive(operator.sent[1] as Uint8Array);
+  assert.equal([sealCounter(operator.sent[1] as Uint8Array), restarted.received.length], [1, 1]);
   device.frames.receive(operator.sent[1] as Uint8Array);
   assert.is(device.forged.length, 1);
 });
