@@ -2,9 +2,8 @@ import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 
 /**
- * What the model is fed with: figures that were measured, each with its source. CPU in microseconds of one
- * core. "An execution" is one command on one device, from the row that is made for it to the confirmation of
- * its result.
+ * The input of the model: measured figures, each with its source. CPU is in microseconds of one core. "An
+ * execution" is one command on one device, from the insertion of its row to the confirmation of its result.
  */
 const COSTS = {
   gatewayBytesPerDevice: 'bytes: PSS of a gateway for an idle session',
@@ -42,7 +41,7 @@ export type Costs = Readonly<Record<CostName, Cost>>;
 export const costNames = Object.keys(COSTS) as CostName[];
 export const describeCost = (name: CostName): string => COSTS[name];
 
-/** A fan-out that was measured, for the model to be compared with. */
+/** A measured fan-out, with which the model is compared. */
 export interface MeasuredPoint {
   devices: number;
   workers: number;
@@ -124,7 +123,7 @@ function conditionsNow(measuredAt: Date, othersPercent: number): string {
   );
 }
 
-/** In the place of the one with as many devices, if there is one. */
+/** Replaces the fan-out with the same number of devices, if there is one. */
 function withPoint(points: readonly MeasuredPoint[], point: MeasuredPoint): MeasuredPoint[] {
   if (!(point.reachedMs > 0)) return [...points];
   return [...points.filter(({ devices }) => devices !== point.devices), point].sort(

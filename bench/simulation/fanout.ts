@@ -2,13 +2,13 @@ import type { CostFigures } from './costs.ts';
 import { fastest, type Resources, type Run, runFluid, type Stage } from './fluid.ts';
 
 /**
- * Unacknowledged executions of one worker (`admin-api/dispatch/dispatcher.ts`), and devices handed over at a
+ * Unacknowledged executions of one worker (`admin-api/dispatch/send-window.ts`), and devices handed over at a
  * time (`expander.ts`).
  */
 const WINDOW_PER_WORKER = 20_000;
 const ROUND = 2_000;
 
-/** What a command to all devices runs on. */
+/** The machines and programs that a command to all devices runs on. */
 export interface FanoutSite {
   devices: number;
   workers: number;

@@ -3,9 +3,9 @@ import type { Schema } from '../schema.ts';
 import type { SqlDialect } from '../sql-dialect.ts';
 
 /**
- * Brings the database to this version's schema, all steps in one transaction. Two servers that start at once
- * do it one after the other. Throws when a newer version migrated the database before: running on it could
- * destroy what the newer version relies on.
+ * Brings the database to this version's schema, with all steps in one transaction. Two servers that start at
+ * once do it one after the other. Throws if a newer version has migrated the database: running on it could
+ * destroy data of the newer version.
  */
 export async function migrate(db: Kysely<Schema>, dialect: SqlDialect, now: number): Promise<void> {
   const newest = dialect.migrations.length;
@@ -23,7 +23,7 @@ export async function migrate(db: Kysely<Schema>, dialect: SqlDialect, now: numb
       throw new Error(
         `the database was migrated by a newer version of Pushpoint (step ${done}, this version knows ` +
           `${newest}): ` +
-          'start that version, or restore the database from before',
+          'start that version, or restore an earlier backup of the database',
       );
     }
     for (const step of dialect.migrations.slice(done)) {

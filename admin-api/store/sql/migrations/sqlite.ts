@@ -1,7 +1,7 @@
 /**
- * The schema for SQLite. Tables with a key of their own are kept in the order of that key (WITHOUT ROWID).
- * The queries each index of `executions` serves are named beside it; every one of them costs on each insert,
- * so there are no others.
+ * The schema for SQLite. Tables with a natural key are stored in the order of that key (WITHOUT ROWID). A
+ * comment beside each index of `executions` names the queries that it serves. Every index makes inserts more
+ * expensive, so there are no others.
  */
 import type { Migration } from './migration.ts';
 import { siblingNames } from './sibling-names.ts';
@@ -132,16 +132,16 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
         data_json text,
         primary key (command_id, device_id)
       ) without rowid`,
-      // Counts of a command, whether it is done, what is overdue to be delivered, lists by state.
+      // Counts of a command, whether it is done, overdue deliveries, lists by state.
       `create index executions_command_state on executions (command_id, state, device_id)`,
       // History of a device; a newer command with the same collapse key.
       `create index executions_device on executions (device_id, command_id)`,
       // What waits for a device.
       `create index executions_queued on executions (device_id, command_id) where state = 0`,
-      // What is out without an acknowledgement; small, so sweeps may read all of it.
+      // Sent and not acknowledged; small, so sweeps may read all of it.
       'create index executions_sent on executions (device_id, session, sent_at, incarnation, ' +
         'command_id) where state = 1',
-      // What takes longer than its time limit.
+      // Executions that take longer than their time limit.
       `create index executions_finish_by on executions (finish_by) where state in (2, 3)`,
       `create table events (
         seq integer primary key autoincrement,
@@ -200,7 +200,7 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
         refused integer not null
       ) without rowid`,
       `create index tunnels_device on tunnels (device_id, id)`,
-      // What is not ended: looked at every second, and counted against the limits.
+      // Tunnels that have not ended: read every second, and counted against the limits.
       `create index tunnels_live on tunnels (device_id, created_by, id) where state < 2`,
       `create index tunnels_ended on tunnels (ended_at) where state = 2`,
       `create table tunnel_turns (
@@ -223,12 +223,11 @@ export const SQLITE_MIGRATIONS: readonly Migration[] = [
       `drop index executions_command_state`,
       `drop index executions_queued`,
       `drop index executions_sent`,
-      // Whether a command is done, what is overdue to be delivered, its open executions.
+      // Whether a command is done, overdue deliveries, its open executions.
       `create index executions_command_open on executions (command_id) where state < 10`,
-      // What waits for a device, and what is out.
+      // Queued and sent executions of a device.
       `create index executions_open on executions (device_id, command_id) where state < 10`,
-      // What is out without an acknowledgement, by the worker it went through; small, so sweeps may read all
-      // of it.
+      // Sent and not acknowledged, by the worker through which it went; small, so sweeps may read all of it.
       `create index executions_sent on executions (incarnation, sent_at) where state = 1`,
     ],
   },
