@@ -332,7 +332,7 @@ export class DirectoryProjector {
           stale: (ids) => {
             for (const id of ids) this.#pendingDevices.add(id);
           },
-          last: () => this.#writeGateways(rewriting),
+          last: () => this.#writeGateways(true),
           stopping: () => this.#stopping,
         },
         writing,
@@ -445,13 +445,13 @@ export class DirectoryProjector {
    * Writes those that differ from what the directory holds: what an older row overwrote is mended with the
    * next look. Lists first: a gateway sends devices to an address once the list has it.
    */
-  async #writeGateways(signAgain = false): Promise<void> {
+  async #writeGateways(allLists = false): Promise<void> {
     const listed = await this.#listed();
     const written = new Map(listed?.map((entry) => [entry.name, entry]));
     const fleet = fleetOf(await this.#store.gateways.all(), this.#leases.list());
     this.#renewAfter = await this.#authority.changedAt();
     await this.#followLists(fleet);
-    await this.#listsWriter.write(signAgain);
+    await this.#listsWriter.write(allLists);
     await this.#writeCanaries(fleet);
     const registered = fleet.map((gateway) => this.#gatewayEntry(gateway, written.get(gateway.name)));
     const names = new Set(registered.map(({ name }) => name));

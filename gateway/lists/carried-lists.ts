@@ -63,9 +63,9 @@ export class CarriedLists {
     return this.#known.get(group)?.ownUrl === url;
   }
 
-  /** Reads the lists of those groups that were not read yet. */
+  /** Reads the lists of those groups of which it has none. */
   async learn(groups: Iterable<string>): Promise<void> {
-    const unknown = [...new Set(groups)].filter((group) => !this.#known.has(group));
+    const unknown = [...new Set(groups)].filter((group) => !this.#known.get(group));
     if (unknown.length === 0) return;
     for (let reads = -1; reads !== this.#reads; ) {
       reads = this.#reads;

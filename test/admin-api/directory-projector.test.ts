@@ -59,6 +59,39 @@ test('a bus that fails while a server starts delays the directory, even one writ
   }
 });
 
+test('a server that starts writes all lists of gateways again, whoever changed them', async () => {
+  const log = pino({ level: 'silent' });
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));
+  const store = openStore({ dataDir, log });
+  await store.start();
+  const bus = new MemoryBus({ log });
+  await bus.start();
+  await claim(bus);
+  const { directory } = bus;
+  const serverKeys = await ServerKeys.load({ meta: store.meta });
+  const leases = { known: true, list: () => [], isRevoked: () => false, revokedAt: () => 0 };
+  const authority = { changedAt: async () => 0 };
+  const made = () =>
+    new DirectoryProjector({ store, bus, serverKeys, installation: INSTALLATION, leases, authority, log });
+  try {
+    const first = made();
+    await first.start();
+    await waitFor(async () => (await directory.listsMark()) !== null);
+    await first.stop();
+    const mark = await directory.listsMark();
+    await directory.putLists([{ group: 'nowhere', frame: new Uint8Array([1]) }]);
+    const second = made();
+    await second.start();
+    await waitFor(async () => (await directory.lists(['nowhere']))[0] === null);
+    assert.is(await directory.listsMark(), mark);
+    await second.stop();
+  } finally {
+    await bus.stop();
+    await store.stop();
+    await rm(dataDir, { recursive: true });
+  }
+});
+
 test('the directory has the newest change that another server makes while it is written', async () => {
   const log = pino({ level: 'silent' });
   const dataDir = await mkdtemp(path.join(tmpdir(), 'projector-'));

@@ -58,6 +58,17 @@ test('G-18: a newer list goes to the connected devices of its group, before the 
     assert.equal(await heardAll(outside.device), []);
   }));
 
+test('G-18: a list that was missing is read once there is another device of its group', () =>
+  withRig({ settings: {} }, async (rig) => {
+    await rig.putLists({ [ROOT]: [GW1] });
+    const held = { gateways: [0, 0] as const };
+    const first = await connectDevice(rig.url, await rig.enrol([ROOT, BRANCH]), held);
+    assert.equal(await heardAll(first.device), []);
+    await rig.bus.inner.directory.putLists([directoryList(BRANCH, [GW1], [1, 1])]);
+    const { device } = await connectDevice(rig.url, await rig.enrol([ROOT, BRANCH]), held);
+    assert.equal(listIn(await device.take('order'))?.gateways, [GW1]);
+  }));
+
 test('G-18: the gateway carries no list that is older, for another group, or not signed by the server', () =>
   withRig({ settings: {} }, async (rig) => {
     await rig.putLists({ [ROOT]: [GW1] }, 5);
