@@ -12,6 +12,8 @@ export class EventReader {
   readonly events: StreamedEvent[] = [];
   readonly response: Response;
   lastEventId = '';
+  /** Comments that only keep the connection open. */
+  pings = 0;
   /** Goes away after so many events, in the middle of whatever arrives. */
   closeAfter = Number.POSITIVE_INFINITY;
   ended = false;
@@ -59,6 +61,7 @@ export class EventReader {
 
   #take(block: string): void {
     if (this.#abort.signal.aborted) return;
+    if (block === ': ping') this.pings++;
     const fields = new Map(
       block.split('\n').flatMap((line): [string, string][] => {
         const at = line.indexOf(': ');

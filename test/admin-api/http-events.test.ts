@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import { mock } from 'node:test';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { waitFor } from '../wait.ts';
@@ -194,6 +196,31 @@ test('bad positions are refused, and streams are not for HEAD', async () => {
   assert.is((await http.call('HEAD', '/v1/events')).status, 405);
   const { body } = await http.call('GET', '/metrics');
   assert.not.match(body, /route="\/v1\/events",status="200"/);
+});
+
+test('an idle stream shows signs of life in its interval, by default before a proxy waits 15 s', async () => {
+  const standard = await startHttp();
+  const clocks = mock.timers;
+  clocks.enable({ apis: ['setInterval'] });
+  try {
+    for (const [{ url, secrets }, intervalMs] of [[http, 50] as const, [standard, 10_000] as const]) {
+      const reader = await EventReader.open(`${url}/v1/events`, secrets.viewer);
+      readers.push(reader);
+      await waitFor(() => reader.lastEventId !== '', { what: 'the first position' });
+      clocks.tick(intervalMs - 1);
+      assert.is(reader.pings, 0);
+      clocks.tick(1);
+      await waitFor(() => reader.pings === 1, { what: 'a sign of life' });
+      reader.close();
+    }
+  } finally {
+    clocks.reset();
+    await standard.stop();
+  }
+  const { body } = await http.call('GET', '/openapi.json', { as: null });
+  assert.match(body.paths['/v1/events'].get.description, 'A comment arrives every 10 s.');
+  const operations = readFileSync(new URL('../../../docs/operations.md', import.meta.url), 'utf8');
+  assert.match(operations, '(`GET /v1/events`) carry a sign of life every 10 s.');
 });
 
 test('closing the server ends its streams', async () => {
