@@ -8,7 +8,7 @@ import { resolveId } from './lookup.ts';
 import { namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
-import { relativeTime } from './times.ts';
+import { relativeTime, timeAgo } from './times.ts';
 import { waitForCommand } from './wait.ts';
 
 const pathOf = (id: string | undefined): string => `/v1/commands/${encodeURIComponent(id ?? '')}`;
@@ -128,12 +128,12 @@ async function showCommand(
     ['Type', command.type],
     ['Arguments', command.secret ? 'secret' : JSON.stringify(command.args)],
     ['Target', targetText(command, names)],
-    ['Issued', `${relativeTime(command.issuedAt)} by ${command.createdBy}`],
+    ['Issued', `${timeAgo(command.issuedAt)} by ${command.createdBy}`],
     ['Deliver by', `${relativeTime(command.expiresAt)} (devices not connected: ${command.offline})`],
     ['Finish by', `${command.timeout} s after the acknowledgement`],
     ['Collapse key', command.collapseKey],
-    ['Cancel requested', relativeTime(command.cancelRequestedAt)],
-    ['Finished', command.finishedAt === null ? 'not yet' : relativeTime(command.finishedAt)],
+    ['Cancel requested', timeAgo(command.cancelRequestedAt)],
+    ['Finished', command.finishedAt === null ? 'not yet' : timeAgo(command.finishedAt)],
     ['Executions', `${command.counts.total}: ${countsText(command.counts)}`],
   ]);
 }

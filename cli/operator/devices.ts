@@ -15,7 +15,7 @@ import { resolveId } from './lookup.ts';
 import { type NamedId, namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, wantsData, withLimit } from './operator-command.ts';
 import { spanOf, withSpan } from './time-flags.ts';
-import { relativeTime } from './times.ts';
+import { timeAgo } from './times.ts';
 
 const columns = (groups: NamedId): readonly Column<DeviceView>[] => [
   { title: 'ID', value: (row) => row.id },
@@ -176,7 +176,7 @@ function since(device: DeviceView): string {
     disconnected: device.disconnectedAt,
     blocked: device.blockedAt,
   };
-  return relativeTime(times[device.state]);
+  return timeAgo(times[device.state]);
 }
 
 async function showDevice(
@@ -200,7 +200,7 @@ async function showDevice(
     ['Policy', device.policy],
     ['Compliance', device.compliance],
     ['Last close', device.closeCode === null ? null : `${device.closeCode} ${device.closeReason ?? ''}`],
-    ['Enrolled', relativeTime(device.createdAt)],
+    ['Enrolled', timeAgo(device.createdAt)],
     ...(placement === undefined ? [] : placementFields(placement)),
   ]);
 }
@@ -210,7 +210,7 @@ function copies({ displaced, cloned }: DeviceView): [string, string][] {
   const fields: [string, string][] = [];
   if (cloned !== null) {
     const gateways = [...new Set(cloned.runs.map(({ gateway }) => gateway))].join(' and ');
-    const proof = `two programs with its key answered at ${gateways}, ${relativeTime(cloned.since)}`;
+    const proof = `two programs with its key answered at ${gateways}, ${timeAgo(cloned.since)}`;
     fields.push(['Cloned', `${proof}; split or release it`]);
   }
   if (displaced === null || displaced.sessions < 2) return fields;
@@ -219,7 +219,7 @@ function copies({ displaced, cloned }: DeviceView): [string, string][] {
   fields.push([
     'Copies',
     `two programs use this device's key: they ended ${sessions} sessions of each other, last ` +
-      `${relativeTime(lastAt)}${from}`,
+      `${timeAgo(lastAt)}${from}`,
   ]);
   return fields;
 }

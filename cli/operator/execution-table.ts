@@ -6,7 +6,7 @@ import type { CommandView, CountsView, ExecutionView } from '../api/views.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { type NamedId, namesOf } from './names.ts';
-import { relativeTime, timeBetween } from './times.ts';
+import { timeAgo, timeBetween } from './times.ts';
 
 export const executionColumns = (devices: NamedId): readonly Column<ExecutionView>[] => [
   { title: 'DEVICE', value: (row) => devices(row.deviceId) },
@@ -18,7 +18,7 @@ export const executionColumns = (devices: NamedId): readonly Column<ExecutionVie
 export const DEVICE_EXECUTION_COLUMNS: readonly Column<ExecutionView>[] = [
   { title: 'COMMAND', value: (row) => row.commandId },
   { title: 'TYPE', value: (row) => row.type },
-  { title: 'ISSUED', value: (row) => relativeTime(row.issuedAt) },
+  { title: 'ISSUED', value: (row) => timeAgo(row.issuedAt) },
   ...executionColumns(String).slice(1),
 ];
 
@@ -26,7 +26,7 @@ export const commandColumns = (names: TargetNames): readonly Column<CommandView>
   { title: 'ID', value: (row) => row.id },
   { title: 'TYPE', value: (row) => row.type },
   { title: 'TARGET', value: (row) => targetText(row, names), shrink: true },
-  { title: 'ISSUED', value: (row) => relativeTime(row.issuedAt) },
+  { title: 'ISSUED', value: (row) => timeAgo(row.issuedAt) },
   { title: 'STATE', value: (row) => (row.finishedAt === null ? 'open' : 'finished') },
   { title: 'EXECUTIONS', value: (row) => countsText(row.counts), shrink: true },
 ];

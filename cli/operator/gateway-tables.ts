@@ -6,7 +6,7 @@ import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import { type NamedId, namesOf } from './names.ts';
-import { relativeTime } from './times.ts';
+import { timeAgo } from './times.ts';
 
 export const gatewayColumns = (groups: NamedId): readonly Column<GatewayView>[] => [
   { title: 'NAME', value: (row) => row.name },
@@ -127,8 +127,8 @@ function connectionsText(gateway: GatewayView): string {
 }
 
 function drainText({ drainingSince, drainedAt }: GatewayView): string {
-  const began = `began ${relativeTime(drainingSince)}`;
-  return drainedAt === null ? began : `${began}, empty (${relativeTime(drainedAt)})`;
+  const began = `began ${timeAgo(drainingSince)}`;
+  return drainedAt === null ? began : `${began}, empty (${timeAgo(drainedAt)})`;
 }
 
 function roundTripFields(roundTrip: RoundTripView | undefined): string | null {

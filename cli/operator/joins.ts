@@ -6,19 +6,19 @@ import { CliError, EXIT } from '../exit-codes.ts';
 import type { Column } from '../output/table.ts';
 import { confirmed, withYes } from './confirmation.ts';
 import { limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
-import { relativeTime } from './times.ts';
+import { relativeTime, timeAgo } from './times.ts';
 
 const TOKEN_COLUMNS: readonly Column<JoinTokenView>[] = [
   { title: 'ID', value: (row) => row.id },
   { title: 'GATEWAY', value: (row) => row.gateway },
   { title: 'EXPIRES', value: (row) => (row.revokedAt === null ? relativeTime(row.expiresAt) : 'revoked') },
-  { title: 'USED', value: (row) => relativeTime(row.usedAt) },
+  { title: 'USED', value: (row) => timeAgo(row.usedAt) },
 ];
 
 const REQUEST_COLUMNS: readonly Column<JoinRequestView>[] = [
   { title: 'FINGERPRINT', value: (row) => row.fingerprint },
   { title: 'GATEWAY', value: (row) => row.gateway },
-  { title: 'ASKED', value: (row) => relativeTime(row.askedAt) },
+  { title: 'ASKED', value: (row) => timeAgo(row.askedAt) },
   { title: 'INSTALLATION', value: (row) => (row.ours ? 'this one' : 'another') },
 ];
 

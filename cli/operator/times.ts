@@ -10,6 +10,12 @@ export function relativeTime(time: string | null | undefined, now = Date.now()):
   return distance < 0 ? `${roughDuration(-distance)} ago` : `in ${roughDuration(distance)}`;
 }
 
+/** Of what has begun already: `now` where this machine's clock is behind the server's, never `in 2s`. */
+export function timeAgo(time: string | null | undefined, now = Date.now()): string {
+  if (time === null || time === undefined) return '-';
+  return Date.parse(time) > now ? 'now' : relativeTime(time, now);
+}
+
 /** What two times are apart; `-` when one is missing. */
 export function timeBetween(from: string | null, to: string | null): string {
   if (from === null || to === null) return '-';

@@ -6,7 +6,7 @@ import type { Column } from '../output/table.ts';
 import { resolveId } from './lookup.ts';
 import { type NamedId, namesOf } from './names.ts';
 import { DEFAULT, limitOf, noteMore, operatorCommand, withLimit } from './operator-command.ts';
-import { relativeTime } from './times.ts';
+import { relativeTime, timeAgo } from './times.ts';
 
 const enrolmentColumns = (groups: NamedId): readonly Column<EnrolmentTokenView>[] => [
   { title: 'ID', value: (row) => row.id },
@@ -21,7 +21,7 @@ const API_COLUMNS: readonly Column<ApiTokenView>[] = [
   { title: 'NAME', value: (row) => row.name, shrink: true },
   { title: 'ROLE', value: (row) => row.role },
   { title: 'EXPIRES', value: (row) => (row.revokedAt === null ? relativeTime(row.expiresAt) : 'revoked') },
-  { title: 'LAST USED', value: (row) => relativeTime(row.lastUsedAt) },
+  { title: 'LAST USED', value: (row) => timeAgo(row.lastUsedAt) },
 ];
 
 export function addTokenCommands(program: Command, shell: CommandShell): void {

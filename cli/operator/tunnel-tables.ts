@@ -3,7 +3,7 @@ import type { Output } from '../output/output.ts';
 import { paintState } from '../output/style.ts';
 import type { Column } from '../output/table.ts';
 import type { NamedId } from './names.ts';
-import { relativeTime, timeBetween } from './times.ts';
+import { relativeTime, timeAgo, timeBetween } from './times.ts';
 
 export const tunnelColumns = (devices: NamedId): readonly Column<TunnelView>[] => [
   { title: 'TUNNEL', value: (row) => row.id },
@@ -15,7 +15,7 @@ export const tunnelColumns = (devices: NamedId): readonly Column<TunnelView>[] =
   { title: 'UP', value: (row) => bytesText(row.bytesUp), align: 'right' },
   { title: 'DOWN', value: (row) => bytesText(row.bytesDown), align: 'right' },
   { title: 'BY', value: (row) => row.createdBy },
-  { title: 'SINCE', value: (row) => relativeTime(row.createdAt) },
+  { title: 'SINCE', value: (row) => timeAgo(row.createdAt) },
   { title: 'REASON', value: (row) => row.reason, shrink: true },
 ];
 
@@ -30,12 +30,12 @@ export function showTunnel(out: Output, tunnel: TunnelView, devices: NamedId): v
     ['Device', `${devices(tunnel.deviceId)}, ${here(tunnel.deviceHere)}`],
     ['To', target(tunnel)],
     ['State', tunnel.state],
-    ['Ended', tunnel.end && `${tunnel.end.reason} (${tunnel.end.code}) ${relativeTime(tunnel.endedAt)}`],
+    ['Ended', tunnel.end && `${tunnel.end.reason} (${tunnel.end.code}) ${timeAgo(tunnel.endedAt)}`],
     ['Operator', `${tunnel.createdBy} (${here(tunnel.operatorHere)})`],
     ['Reason', tunnel.reason],
     [
       'Opened',
-      `${relativeTime(tunnel.createdAt)}, joined after ${timeBetween(tunnel.createdAt, tunnel.openedAt)}`,
+      `${timeAgo(tunnel.createdAt)}, joined after ${timeBetween(tunnel.createdAt, tunnel.openedAt)}`,
     ],
     ['Time is up', relativeTime(tunnel.expiresAt)],
     ['Gateway', tunnel.gateway && `${tunnel.gateway} (worker ${tunnel.worker}), moved ${tunnel.moves} times`],

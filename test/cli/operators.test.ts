@@ -9,6 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeviceView } from '../../cli/api/views.ts';
 import { EXIT } from '../../cli/exit-codes.ts';
+import { relativeTime, timeAgo } from '../../cli/operator/times.ts';
 import { run } from '../../cli/run.ts';
 import { startCli } from '../services/processes.ts';
 import { commandView, type Handle, json, smallServer, type TestShell, testShell } from './small-server.ts';
@@ -161,6 +162,26 @@ test('--help tells the defaults that matter', async () => {
 test('a blocked device is blocked since it was blocked', async () => {
   const { shell } = await pushpoint(['devices', 'block', 'd1'], fleet(1));
   assert.match(shell.out, /State +blocked \(10m(\d+s)? ago\)/);
+});
+
+test("what began just now reads so, also where the operator's clock is behind", async () => {
+  const now = Date.parse('2026-01-31T12:00:00.000Z');
+  const at = (ms: number) => new Date(now + ms).toISOString();
+  for (const began of [0, -1, -999, 1, 999, 1_000, 49_000, 86_400_000]) {
+    assert.is(timeAgo(at(began), now), 'now', `${began}`);
+  }
+  assert.equal(
+    [-1_000, -1_999, -49_000, -59_999].map((ms) => timeAgo(at(ms), now)),
+    ['1s ago', '1s ago', '49s ago', '59s ago'],
+  );
+  assert.is(timeAgo(null, now), '-');
+  assert.is(relativeTime(at(7_200_000), now), 'in 2h');
+
+  const blocked = { ...device, blockedAt: new Date(Date.now() + 3_600_000).toISOString() };
+  const { shell } = await pushpoint(['devices', 'block', 'd1'], (request, response) =>
+    request.url?.startsWith('/v1/devices/') ? json(response, 200, blocked) : fleet(1)(request, response, ''),
+  );
+  assert.match(shell.out, /State +blocked \(now\)/);
 });
 
 test("operators' commands load neither schemas nor the device SDK", async () => {
