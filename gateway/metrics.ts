@@ -154,7 +154,7 @@ export class Metrics {
       registers,
     });
     this.#observeRoundTrip = (seconds) => roundTrips.observe({ worker }, seconds);
-    gauge('ready', 'Whether unauthenticatedSockets can be admitted.', () => (gauges.ready() ? 1 : 0));
+    gauge('ready', 'Whether new devices can be admitted.', () => (gauges.ready() ? 1 : 0));
     gauge('clock_ahead_seconds', 'How far its clock is ahead of the one that all programs share.', () => {
       return (gauges.clockAheadMs() ?? 0) / 1_000;
     });

@@ -14,7 +14,7 @@ import {
 } from '../../bus/unauthenticated-sockets.ts';
 import type { HttpMetrics } from './metrics.ts';
 
-const STRANGERS_MAX = 1_000;
+const LIMIT_MAX = 1_000;
 /** Share of the process's file descriptors. */
 const DESCRIPTORS_SHARE = 0.25;
 /** Time from accept to a request with a token, or to the end of the single answer that others get. */
@@ -93,11 +93,9 @@ function addressesOf(proxy: string): string[] {
 function defaultLimit(): number {
   try {
     const line = readFileSync('/proc/self/limits', 'utf8').match(/^Max open files\s+(\d+)/m)?.[1];
-    return line === undefined
-      ? STRANGERS_MAX
-      : Math.min(STRANGERS_MAX, Math.floor(Number(line) * DESCRIPTORS_SHARE));
+    return line === undefined ? LIMIT_MAX : Math.min(LIMIT_MAX, Math.floor(Number(line) * DESCRIPTORS_SHARE));
   } catch {
     // This system has no such file.
-    return STRANGERS_MAX;
+    return LIMIT_MAX;
   }
 }

@@ -1,14 +1,17 @@
-"""A whole device by PROTOCOL.md: enrols, connects, runs commands, and keeps results until they are settled.
+"""The smallest device of PROTOCOL.md: enrols, connects, runs commands, stops what is canceled, and keeps
+results until they are settled.
 
-python3 device.py SERVER TOKEN NAME. `sync` ends at once; any other command takes a moment. Prints a line of
-JSON for what it sends and learns. Ends with its standard input. It forgets everything at its end, and does
-not reconnect.
+python3 device.py SERVER TOKEN NAME. `sync` ends at once, the task `endless` when it is canceled; any other
+command takes a moment. Prints a line of JSON for what it sends and learns. Ends with its standard input. It
+keeps everything in memory and does not reconnect: a real device stores what D-3 and E-4 say, and dials again
+as C and G say.
 """
 
 import base64
 import hashlib
 import hmac
 import json
+import math
 import os
 import random
 import select
@@ -19,6 +22,7 @@ import time
 import urllib.parse
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from enrol import enrol, pack, signed, unpack, verify
 
@@ -92,6 +96,8 @@ class Device:
         self.link = WebSocket(kept["gateways"][0]["url"])
         # By command: its result, once there is one, and whether that is settled.
         self.commands = {}
+        # Canceled before they came; a device that runs for long forgets them after `expiresAt`.
+        self.canceled = set()
         # What runs: when it ends, and the command.
         self.work = []
         # When each result that is not settled is sent again (R-5).
@@ -112,6 +118,8 @@ class Device:
     def on_challenge(self, message):
         if message["installation"] != self.kept["installation"]:
             raise ConnectionError("H-5: another installation")
+        if message["gateway"] != self.kept["gateways"][0]["name"]:
+            raise ConnectionError("H-5: another gateway")
         to_sign = signed("prove", message["nonce"], message["gateway"].encode(), b"\0", self.id.encode())
         private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.kept["privateKey"]))
         kept = self.kept
@@ -142,12 +150,18 @@ class Device:
             return
         if order["kind"] == "command":
             self.command(order)
+        elif order["kind"] == "cancel" and self.server_time <= order["expiresAt"]:
+            self.cancel(order["id"])
+        elif order["kind"] == "membership" and order["state"] == "active":
+            self.membership(order)
 
     def command(self, order):
         """D-3, D-4; this device remembers in memory what others store."""
         known = self.commands.get(order["id"])
         if known:
             self.report(order["id"])
+        elif order["id"] in self.canceled:
+            self.end(order["id"], {"state": "canceled"})
         elif self.server_time > order["expiresAt"]:
             self.end(order["id"], {"state": "expired"})
         elif order["type"] == "sync":
@@ -156,7 +170,27 @@ class Device:
         else:
             self.commands[order["id"]] = {"result": None, "settled": False}
             self.say("ack", id=order["id"])
-            self.work.append((time.monotonic() + WORK_SECONDS, order["id"]))
+            endless = (order["args"] or {}).get("task") == "endless"
+            self.work.append((time.monotonic() + (math.inf if endless else WORK_SECONDS), order["id"]))
+
+    def cancel(self, command):
+        """D-8"""
+        known = self.commands.get(command)
+        if known is None:
+            self.canceled.add(command)
+        elif known["result"]:
+            self.report(command)
+        else:
+            self.work = [work for work in self.work if work[1] != command]
+            self.end(command, {"state": "canceled"})
+
+    def membership(self, order):
+        """S-7: only a newer one, for this device and its key."""
+        edition = [order["epoch"], order["revision"]]
+        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self.kept["privateKey"]))
+        public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        if edition > self.kept["membership"] and order["key"] == public:
+            self.kept["membership"], self.groups = edition, order["groups"]
 
     def end(self, command, outcome):
         body = pack(outcome)
