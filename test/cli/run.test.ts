@@ -60,6 +60,8 @@ test('exit 2: nothing said, unknown commands and flags, missing and wrong values
     ['message', 'topic', '--all', '--body', '{'],
     ['devices', 'list', '--limit', '0'],
     ['devices', 'list', '--server', 'ftp://x'],
+    ['rehearse', '--gateway', 'gw1', '--wait-timeout', '5'],
+    ['rehearse', '--gateway', 'gw1', '--wait-timeout', '0s'],
     ['start', '--port', 'x'],
     ['gateway'],
     ['admin'],
