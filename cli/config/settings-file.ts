@@ -1,6 +1,6 @@
 /** The YAML file as pairs of key, value and the place where each stands. */
 import { readFileSync } from 'node:fs';
-import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { createRequire } from 'node:module';
 
 const MAX_FILE_BYTES = 1024 * 1024;
 
@@ -24,6 +24,10 @@ export function readSettingsFile(path: string, problems: string[]): FileSetting[
     problems.push(`${path}: larger than ${MAX_FILE_BYTES} bytes`);
     return [];
   }
+  // Loaded only for a file: most commands of operators have none.
+  const { isMap, isScalar, LineCounter, parseDocument } = createRequire(import.meta.url)(
+    'yaml',
+  ) as typeof import('yaml');
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   for (const error of document.errors) {

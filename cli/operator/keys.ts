@@ -1,7 +1,6 @@
 /** `pushpoint keys`: the keys that sign for the installation. */
 import type { KeyObject } from 'node:crypto';
 import type { Command } from 'commander';
-import { decodeServerKeys, ProtocolError } from '../../protocol/index.ts';
 import type { ServerKeysView } from '../api/views.ts';
 import type { CommandShell, Flags, OperatorContext } from '../command-line.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
@@ -87,13 +86,14 @@ function addRoot(keys: Command, shell: CommandShell): Command {
     .command('sign-document <document>')
     .description('sign server keys that `pushpoint restored` printed; needs no server')
     .requiredOption('--key <file>', 'root key that they name, PEM')
-    .action((document: string, { key }: { key: string }) => {
-      shell.shell.stdout.write(`${signatureOf(document, readRootKey(key))}\n`);
+    .action(async (document: string, { key }: { key: string }) => {
+      shell.shell.stdout.write(`${await signatureOf(document, readRootKey(key))}\n`);
     });
   return root;
 }
 
-function signatureOf(document: string, key: KeyObject): string {
+async function signatureOf(document: string, key: KeyObject): Promise<string> {
+  const { decodeServerKeys, ProtocolError } = await import('../../protocol/index.ts');
   try {
     const { root } = decodeServerKeys(Buffer.from(document, 'base64url'));
     if (Buffer.from(root).toString('base64url') === publicKeyText(key)) return signatureText(key, document);
@@ -125,6 +125,7 @@ async function sendSignatures(
   flags: Flags,
 ): Promise<ServerKeysView> {
   const { key, previousKey } = flags as { key?: string; previousKey?: string };
+  const { decodeServerKeys } = await import('../../protocol/index.ts');
   // A document that breaks a rule is never signed.
   decodeServerKeys(Buffer.from(pending, 'base64url'));
   const body = {

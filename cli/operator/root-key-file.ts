@@ -1,7 +1,7 @@
 /** Root keys that are kept outside the database: files in PEM form (PKCS #8). */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { serverKeysBytes } from '../../protocol/index.ts';
+import { serverKeysBytes } from '../../protocol/signing.ts';
 import { CliError, EXIT } from '../exit-codes.ts';
 
 /** Throws `CliError` if the file is not one. */
