@@ -109,12 +109,13 @@ export class Delivery {
 
   #perform(tasks: Map<AdmittedConnection, Task | Task[]>, missed: Map<string, string[]>): void {
     for (const [connection, todo] of tasks) {
-      if (!Array.isArray(todo)) this.#performOne(connection, todo, missed);
-      else if (connection.state.name === 'admitted') {
+      if (!Array.isArray(todo) || connection.state.name !== 'admitted') {
+        for (const task of Array.isArray(todo) ? todo : [todo]) this.#performOne(connection, task, missed);
+      } else {
         this.#connections.cork(connection, () => {
           for (const task of todo) this.#performOne(connection, task, missed);
         });
-      } else for (const task of todo) this.#miss(task.delivery, task.device, missed);
+      }
     }
   }
 
@@ -123,6 +124,11 @@ export class Delivery {
     { delivery, device }: Task,
     missed: Map<string, string[]>,
   ): void {
+    // An entry before this one may have closed the session.
+    if (connection.state.name !== 'admitted') {
+      this.#miss(delivery, device, missed);
+      return;
+    }
     if (delivery.groups) connection.state.scope = this.#gateways.scope(delivery.groups);
     if (delivery.frame) {
       if (this.#connections.send(connection, delivery.frame)) this.#metrics.deliveries++;

@@ -24,10 +24,11 @@ test('each mutation finds the lines that it changes, once', () => {
   }
 });
 
-test('each mutation has a unique name, and a proof in a file that exists', () => {
+test('each mutation has a unique name, and a test that exists as its proof', () => {
   for (const { name, proof } of MUTATIONS) {
     const file = join(sources, `${proof.file}.test.ts`);
     assert.ok(existsSync(file), `${name}: ${file}`);
+    assert.ok(hasTest(readFileSync(file, 'utf8'), proof.test), `${name}: ${file}: ${proof.test}`);
   }
   assert.is(new Set(MUTATIONS.map(({ name }) => name)).size, MUTATIONS.length);
 });
@@ -38,5 +39,17 @@ test('each protection has a unique name, and an attack made for it', () => {
   for (const { name, proof } of PROTECTIONS) assert.ok(attacks.has(proof), `${name}: ${proof}`);
   assert.is(new Set(PROTECTIONS.map(({ name }) => name)).size, PROTECTIONS.length);
 });
+
+function hasTest(source: string, title: string): boolean {
+  // Long titles are written in two parts.
+  const text = source.replace(/['"] \+\n +['"]/g, '');
+  if (text.includes(`'${title}'`) || text.includes(`"${title}"`)) return true;
+  // Titles of tests for each of several cases have `${...}` in them.
+  const templates = [...text.matchAll(/\b\w*test\w*\(`([^`]+)`/gi)].map(([, template]) => template as string);
+  return templates.some((template) => {
+    const parts = template.split(/\$\{[^}]*\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+    return new RegExp(`^${parts.join('.*')}$`).test(title);
+  });
+}
 
 test.run();

@@ -78,6 +78,24 @@ test('an entry with a close closes the session it names after the frame, and no 
     assert.is((await rig.receipt('disconnected', ({ device }) => device === first.id)).reason, 'blocked');
   }));
 
+test('entries behind a close of the same session are left out, and those of other devices arrive', () =>
+  withRig({}, async (rig) => {
+    const [first, second] = [await rig.enrol(), await rig.enrol()];
+    const one = await connectDevice(rig.url, first);
+    const two = await connectDevice(rig.url, second);
+    await append(
+      rig,
+      { devices: [first.id], frame: settled('c1'), close: { code: CLOSE.draining, reason: 'drain' } },
+      { devices: [first.id], frame: settled('c2'), groups: ['all'], commandId: 'c2' },
+      { devices: [second.id], frame: settled('c3') },
+    );
+    await one.device.take('settled');
+    assert.is((await one.device.closed()).code, CLOSE.draining);
+    assert.is((await two.device.take('settled')).id, 'c3');
+    const receipt = await rig.receipt('undelivered', ({ command }) => command === 'c2');
+    assert.equal(receipt.devices, [first.id]);
+  }));
+
 test('H-9: a device that moves to another worker is closed on the first', () =>
   withRig({}, async (rig) => {
     const second = new Rig({ bus: rig.bus, config: { name: 'gw2' } });

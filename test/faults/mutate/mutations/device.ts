@@ -119,7 +119,7 @@ export const DEVICE: readonly Mutation[] = [
     ],
     proof: {
       file: 'device/executions',
-      test: 'D-7: a command that ran at a crash is reported failed, interrupted, and does not run again',
+      test: 'D-7: a command interrupted by a crash is reported failed, and does not run again',
     },
   },
   {
