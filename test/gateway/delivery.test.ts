@@ -85,15 +85,21 @@ test('entries behind a close of the same session are left out, and those of othe
     const two = await connectDevice(rig.url, second);
     await append(
       rig,
+      { devices: [second.id], frame: settled('c0') },
       { devices: [first.id], frame: settled('c1'), close: { code: CLOSE.draining, reason: 'drain' } },
       { devices: [first.id], frame: settled('c2'), groups: ['all'], commandId: 'c2' },
       { devices: [second.id], frame: settled('c3') },
     );
     await one.device.take('settled');
     assert.is((await one.device.closed()).code, CLOSE.draining);
+    assert.is((await two.device.take('settled')).id, 'c0');
     assert.is((await two.device.take('settled')).id, 'c3');
     const receipt = await rig.receipt('undelivered', ({ command }) => command === 'c2');
     assert.equal(receipt.devices, [first.id]);
+    // Each came once: the entries were not read again.
+    two.device.send({ t: 'beat' });
+    await two.device.take('beat');
+    assert.equal(two.device.received, []);
   }));
 
 test('H-9: a device that moves to another worker is closed on the first', () =>
