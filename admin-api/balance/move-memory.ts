@@ -2,6 +2,8 @@ import type { Placed, Slice } from './classes.ts';
 
 /** How long a move may take to be recorded; after that the recorded gateway counts. */
 const ARRIVAL_MS = 30_000;
+/** A device that was sent away, and is still there, is sent away again after this long. */
+const AGAIN_MS = 15_000;
 
 interface Move {
   from: string;
@@ -18,6 +20,8 @@ export class MoveMemory {
   readonly #dwellMs: number;
   /** When each device may be moved again, the oldest first. */
   readonly #resting = new Map<string, number>();
+  /** When each device may be sent away again, the oldest first. */
+  readonly #sentAway = new Map<string, number>();
   readonly #underWay = new Map<string, Move>();
 
   constructor(dwellMs: number) {
@@ -34,21 +38,31 @@ export class MoveMemory {
     this.#underWay.set(device, move);
   }
 
-  /** Leaves the device alone for a while without counting it as moved. */
-  rest(device: string, now: number): void {
-    this.#resting.delete(device);
-    this.#resting.set(device, now + this.#dwellMs);
+  /**
+   * Whether the device was sent away from outside its scope just now. Its dwell does not matter: it must not
+   * stay there, even if it was moved a moment before.
+   */
+  wasSentAway(device: string): boolean {
+    return this.#sentAway.has(device);
+  }
+
+  sentAway(device: string, now: number): void {
+    this.#sentAway.delete(device);
+    this.#sentAway.set(device, now + AGAIN_MS);
   }
 
   forgetOld(now: number): void {
-    for (const [device, until] of this.#resting) {
-      if (until > now) break;
-      this.#resting.delete(device);
+    for (const times of [this.#resting, this.#sentAway]) {
+      for (const [device, until] of times) {
+        if (until > now) break;
+        times.delete(device);
+      }
     }
   }
 
   clear(): void {
     this.#resting.clear();
+    this.#sentAway.clear();
     this.#underWay.clear();
   }
 

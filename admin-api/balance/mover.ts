@@ -111,10 +111,10 @@ export class Mover {
     });
     let sent = 0;
     await sender.deliver(
-      found.filter((id) => !memory.rests(id)),
+      found.filter((id) => !memory.wasSentAway(id)),
       (id, { incarnation, session }) => {
         if (fleet.gatewayOf(incarnation)?.name !== gateway.name) return [];
-        memory.rest(id, now());
+        memory.sentAway(id, now());
         sent += 1;
         return [outOfScope([{ id, session }], namesOf(fleet.ranked(id, slice.groupPath)))];
       },
