@@ -58,7 +58,7 @@ export class GatewayLists {
     this.#parts = parts;
   }
 
-  /** Reads what is stored; `null`: nothing yet. */
+  /** Reads what is stored. Until there is something, no group has a list. */
   async read(): Promise<void> {
     this.#record = await readLists(this.#parts.meta);
   }

@@ -123,15 +123,17 @@ export function useAuth(app: FastifyInstance, authenticator: Authenticator, watc
   app.addHook('onRequest', (request, _reply, done) => {
     const access = request.routeOptions.config.access ?? 'open';
     if (access === 'open') return done();
-    const admit = (caller: Caller) => done(admission(request, access, caller));
+    let caller: Caller | Promise<Caller>;
     try {
       watch.assertAvailable('read');
-      const caller = authenticator.authenticate(request.headers.authorization);
-      if (!(caller instanceof Promise)) return admit(caller);
-      watch.guard('read', async () => caller).then(admit, done);
+      caller = authenticator.authenticate(request.headers.authorization);
     } catch (error) {
-      done(error as Error);
+      return done(error as Error);
     }
+    const admit = (known: Caller) => done(admission(request, access, known));
+    if (!(caller instanceof Promise)) return admit(caller);
+    const asked = caller;
+    watch.guard('read', () => asked).then(admit, done);
   });
   app.addHook('preValidation', (request, _reply, done) => {
     const { refusal, caller } = request;

@@ -6,7 +6,7 @@ const SLICE = { groupId: 'all', groupPath: '/all/', near: '' };
 
 test('a device that was moved just now is sent away from outside its scope all the same', () => {
   const memory = new MoveMemory(600_000);
-  memory.moved('d1', { from: 'gw1', to: 'gw2', slice: SLICE as never, at: 0 });
+  memory.moved('d1', { from: 'gw1', to: 'gw2', slice: SLICE, at: 0 });
   assert.ok(memory.rests('d1'));
   assert.not(memory.wasSentAway('d1'));
 });
