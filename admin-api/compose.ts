@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import type { Bus } from '../bus/bus.ts';
 import { Loops } from '../health/health.ts';
-import type { SecretBox } from './at-rest/secret-box.ts';
+import { PlainBox, type SecretBox } from './at-rest/secret-box.ts';
 import { Balancer } from './balance/balancer.ts';
 import { BestEffortSender } from './best-effort-sender.ts';
 import { DeviceSecrets } from './device-secrets.ts';
@@ -81,7 +81,7 @@ export async function compose(given: Given) {
 
 /** The parts that all others build on. */
 async function coreParts(given: Given) {
-  const { store, bus, log, secretBox, gatewayKeys = new GatewayKeyRing() } = given;
+  const { store, bus, log, secretBox = new PlainBox(), gatewayKeys = new GatewayKeyRing() } = given;
   const { now = () => bus.clock.now(), config = {} } = given;
   const installation = await loadInstallation(store.meta);
   // Before anything is read or written there: it may belong to another installation.
@@ -115,6 +115,7 @@ async function coreParts(given: Given) {
     serverKeys,
     signer: serverKeys.signer,
     secrets,
+    secretBox,
     ledgerSecrets,
     secretCommands,
     authority,

@@ -1,15 +1,16 @@
 /**
- * What a gateway writes to get a certificate, and what an administration server answers. Whoever carries them
- * can read everything but the sealed key, and can change nothing. A request is signed by the key of a join
- * token or of the certificate that it renews, or is approved by its fingerprint. An answer is signed by the
- * server keys.
+ * What a gateway, or another administration server, writes to get a certificate, and what an administration
+ * server answers. Whoever carries them can read everything but the sealed keys, and can change nothing. A
+ * request is signed by the key of a join token or of the certificate that it renews, or is approved by its
+ * fingerprint. An answer is signed by the server keys.
  */
 import { createHash, createHmac } from 'node:crypto';
 import { pack } from '#msgpack';
 import { bytesOf, decodeMap, id, integer, list, mapOf, oneOf, text } from '../protocol/fields.ts';
-import { LIMITS, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
+import { LIMITS, ProtocolError, type Sealed, type SignedServerKeys } from '../protocol/index.ts';
 import { signedServerKeys } from '../protocol/server-keys.ts';
 import { type Installation, JOINS } from './bus.ts';
+import { isSubject, nameOf, serverOf, serverSubject } from './subjects.ts';
 
 const CSR_BYTES = 2_048;
 const CERTIFICATE_BYTES = 4_096;
@@ -19,11 +20,12 @@ const DETAIL_LENGTH = 512;
 const HASH_BYTES = 32;
 /** P-256 as r and s, and Ed25519. */
 const PROOF_BYTES = 64;
-const MAC_KEY_BYTES = 32;
+/** Of the MAC key, and of the secrets key that a joining server gets after it. */
+export const JOIN_KEY_BYTES = 32;
 const MAC_BYTES = 32;
 const TAG_BYTES = 16;
 
-/** How a gateway proves that it may have the certificate. */
+/** How it proves that it may have the certificate. */
 export type JoinRight =
   /** Id of the join token; its key makes the proof. */
   | { by: 'token'; token: string }
@@ -33,6 +35,7 @@ export type JoinRight =
   | { by: 'approval' };
 
 export interface JoinRequest {
+  /** Whom the certificate is for: a gateway's name, or `serverSubject` of an administration server's. */
   gateway: string;
   /** PKCS #10 in DER, for a key of P-256. */
   csr: Uint8Array;
@@ -65,7 +68,10 @@ export type JoinAnswer =
       trusts: string;
       issuedAt: number;
       expiresAt: number;
-      /** The gateway's MAC key, 32 bytes, sealed to `sealTo`. */
+      /**
+       * Sealed to `sealTo`: the MAC key of this certificate, 32 bytes. After it, for a server that joins, the
+       * key that encrypts the installation's secrets, 32 bytes, if there is one.
+       */
       sealed: Sealed;
       /** Of the server that answers, with the MAC of its epoch (`EpochMac`) as `seal`; '' for none. */
       installation: Installation & { seal: string };
@@ -82,7 +88,12 @@ export interface SignedJoinAnswer {
 
 /** Throws `ProtocolError` for one that no server would read. */
 export function encodeJoinRequest(request: JoinRequest): Uint8Array<ArrayBuffer> {
-  const body = pack({ kind: 'join', ...request });
+  const { gateway: subject, ...rest } = request;
+  const who =
+    serverOf(subject) === null
+      ? { kind: 'join', gateway: subject }
+      : { kind: 'join-server', server: nameOf(subject) };
+  const body = pack({ ...who, ...rest });
   decodeJoinRequest(body);
   return body;
 }
@@ -90,9 +101,9 @@ export function encodeJoinRequest(request: JoinRequest): Uint8Array<ArrayBuffer>
 /** Throws `ProtocolError`. */
 export function decodeJoinRequest(body: Uint8Array): JoinRequest {
   const fields = decodeMap(body, JOINS.requestBytesMax);
-  oneOf(fields, 'kind', ['join']);
+  const kind = oneOf(fields, 'kind', ['join', 'join-server']);
   return {
-    gateway: id(fields, 'gateway'),
+    gateway: kind === 'join' ? id(fields, 'gateway') : serverSubject(id(fields, 'server')),
     csr: bytesOf(fields, 'csr', 1, CSR_BYTES),
     sealTo: bytesOf(fields, 'sealTo', LIMITS.publicKeyBytes),
     fingerprint: bytesOf(fields, 'fingerprint', HASH_BYTES),
@@ -141,9 +152,10 @@ export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
   }
   const sealed = mapOf(fields.sealed, 'sealed');
   const installation = mapOf(fields.installation, 'installation');
+  if (!isSubject(fields.gateway)) throw new ProtocolError('F-6', 'gateway: a name');
   return {
     kind,
-    gateway: id(fields, 'gateway'),
+    gateway: fields.gateway,
     serial: text(fields, 'serial', 64),
     certificate: bytesOf(fields, 'certificate', 1, CERTIFICATE_BYTES),
     authorities: list(fields, 'authorities', AUTHORITIES, (der) =>
@@ -154,7 +166,7 @@ export function decodeJoinAnswer(body: Uint8Array): JoinAnswer {
     expiresAt: integer(fields, 'expiresAt'),
     sealed: {
       enc: bytesOf(sealed, 'enc', LIMITS.publicKeyBytes),
-      ct: bytesOf(sealed, 'ct', MAC_KEY_BYTES + TAG_BYTES),
+      ct: bytesOf(sealed, 'ct', JOIN_KEY_BYTES + TAG_BYTES, 2 * JOIN_KEY_BYTES + TAG_BYTES),
     },
     installation: {
       id: id(installation, 'id'),
@@ -195,7 +207,7 @@ export function joinedBytes(request: Uint8Array, answer: Uint8Array): Uint8Array
   return Buffer.concat([Buffer.from('pushpoint.v1 joined\0'), sha256(request), answer]);
 }
 
-/** `info` of HPKE for the key in the answer to this request. */
+/** `info` of HPKE for the keys in the answer to this request. */
 export function joinedInfo(request: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from('pushpoint.v1 joined key\0'), sha256(request)]);
 }

@@ -13,6 +13,7 @@ import { addObserveCommands } from './operator/observe.ts';
 import { addPkiCommands } from './operator/pki.ts';
 import { addRehearseCommand } from './operator/rehearse.ts';
 import { addSendCommands } from './operator/send.ts';
+import { addServersCommands } from './operator/servers.ts';
 import { addTokenCommands } from './operator/tokens.ts';
 import { addTunnelCommands } from './operator/tunnels.ts';
 import { printing } from './output/printable.ts';
@@ -61,6 +62,7 @@ export function buildCommands(shell: Shell, ending: Ending): Command {
   addDevicesCommands(program, operators);
   addGroupsCommands(program, operators);
   addJoinCommands(addGatewaysCommands(program, operators), operators);
+  addServersCommands(program, operators);
   addPkiCommands(program, operators);
   addRehearseCommand(program, operators);
   addTokenCommands(program, operators);

@@ -5,8 +5,8 @@
 import { fromBase64url, toBase64url } from './base64url.ts';
 import { ID_PATTERN } from './limits.ts';
 
-/** What a token is for: a device that enrols, or a gateway that joins. */
-export type TokenKind = 'pp1' | 'ppg1';
+/** What a token is for: a device that enrols, a gateway that joins, or an administration server. */
+export type TokenKind = 'pp1' | 'ppg1' | 'pps1';
 
 export interface TokenParts {
   /** How the server knows the token. */

@@ -13,8 +13,25 @@ export function secretBox(settings: { keyFile?: string | undefined; ownFile: str
   const { keyFile, ownFile } = settings;
   if (keyFile !== undefined) return readKeyFile(keyFile);
   if (ownFile === null) return new PlainBox();
-  if (!existsSync(ownFile)) makeKeyFile(ownFile);
+  if (!existsSync(ownFile)) writeKeyFile(ownFile, randomBytes(KEY_BYTES));
   return readKeyFile(ownFile);
+}
+
+/**
+ * Stores the key that an administration server brought, for this user only. Throws `StoreSettingsError` if
+ * the file holds another one.
+ */
+export function storeKey(file: string, key: Uint8Array): void {
+  try {
+    writeKeyFile(file, key);
+  } catch (error) {
+    throw new StoreSettingsError(`${file} cannot be written (${(error as NodeJS.ErrnoException).code})`);
+  }
+  const stored = readKeyFile(file).sharedKey();
+  if (stored && Buffer.from(stored).equals(key)) return;
+  throw new StoreSettingsError(
+    `${file} holds another key than this installation uses: move the file away, or name another one`,
+  );
 }
 
 function readKeyFile(file: string): SecretBox {
@@ -33,15 +50,17 @@ function readKeyFile(file: string): SecretBox {
   );
 }
 
-/** The file appears as a whole: a program that is killed meanwhile leaves no empty key. */
-function makeKeyFile(file: string): void {
+/**
+ * Unless the file is there. It appears as a whole: a program that is killed meanwhile leaves no empty key.
+ */
+function writeKeyFile(file: string, key: Uint8Array): void {
   const draft = `${file}.${randomBytes(8).toString('hex')}`;
   try {
-    const text = `${randomBytes(KEY_BYTES).toString('base64')}\n`;
+    const text = `${Buffer.from(key).toString('base64')}\n`;
     writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
     linkSync(draft, file);
   } catch (error) {
-    // Another program in the same folder was faster.
+    // It is there, or another program in the same folder was faster.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {
     rmSync(draft, { force: true });

@@ -14,6 +14,8 @@ export interface SecretBox {
   seal(label: string, secret: Uint8Array): Promise<string>;
   /** Rejects with `StoreSettingsError` if it was sealed with another key. */
   open(label: string, sealed: string): Promise<Buffer>;
+  /** The key that another administration server needs, 32 bytes; `null` if there is none to hand on. */
+  sharedKey(): Uint8Array | null;
 }
 
 /** Whether it is encrypted, with any key, and not only stored as text. */
@@ -37,6 +39,10 @@ export class PlainBox implements SecretBox {
       `the ${label} in the database is encrypted, and no key is given: name the file of the key with ` +
         '--secrets-key-file',
     );
+  }
+
+  sharedKey(): null {
+    return null;
   }
 }
 
@@ -69,6 +75,10 @@ export class KeyBox implements SecretBox {
       );
     }
     return decrypt(this.#key, split(Buffer.from(text, 'base64')), Buffer.from(label));
+  }
+
+  sharedKey(): Uint8Array {
+    return this.#key;
   }
 }
 

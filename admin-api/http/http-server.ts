@@ -23,6 +23,7 @@ import { groupRoutes } from './routes/groups.ts';
 import { healthRoutes } from './routes/health.ts';
 import { joinRoutes } from './routes/joins.ts';
 import { keysRoutes } from './routes/keys.ts';
+import { serverRoutes } from './routes/servers.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { tunnelRoutes } from './routes/tunnels.ts';
@@ -90,6 +91,7 @@ export async function createHttpServer(
   enrolmentRoutes(app, services, new FailedAttempts(options.failedEnrolmentsPerMinute ?? 30, now));
   gatewayRoutes(app, services);
   joinRoutes(app, services);
+  serverRoutes(app, services);
   authorityRoutes(app, services);
   eventRoutes(app, streams, authenticator);
   statusRoutes(app, services, options);

@@ -25,6 +25,15 @@ import {
 } from './schemas/joins.ts';
 import { ServerKeysSchema } from './schemas/keys.ts';
 import { AuditEntrySchema, StatusSchema } from './schemas/operations.ts';
+import {
+  NewServerJoinTokenSchema,
+  RevokedServerSchema,
+  ServerJoinRequestSchema,
+  ServerJoinRequestsSchema,
+  ServerJoinTokenSchema,
+  ServerSchema,
+  ServersSchema,
+} from './schemas/servers.ts';
 import { ApiTokenSchema, NewApiTokenSchema } from './schemas/tokens.ts';
 import { OpenedTunnelSchema, TunnelSchema } from './schemas/tunnels.ts';
 
@@ -51,6 +60,13 @@ const SCHEMAS = [
   GatewayCertificateSchema,
   GatewayCertificatesSchema,
   RevokedSchema,
+  ServerSchema,
+  ServersSchema,
+  ServerJoinTokenSchema,
+  NewServerJoinTokenSchema,
+  ServerJoinRequestSchema,
+  ServerJoinRequestsSchema,
+  RevokedServerSchema,
   CountsSchema,
   CommandSchema,
   ExecutionSchema,
@@ -68,6 +84,7 @@ const TAGS = {
   Groups: 'The tree of groups of devices.',
   Enrolment: 'How devices enrol.',
   Gateways: 'Gateways: distribution points that run the push server.',
+  Servers: 'Administration servers that join an installation.',
   Events: 'Changes as they happen.',
   Administration: 'API tokens, audit and state of the server.',
   Health: 'For load balancers and monitoring.',

@@ -1,8 +1,14 @@
-/** Certificates of gateways, join tokens and join requests, as the API shows them. */
-import type { JoinRequestView } from '../services/join-service.ts';
+/** Certificates, join tokens and join requests of gateways and servers, as the API shows them. */
+import { nameOf } from '../../bus/subjects.ts';
+import type { JoinRequestView, ServerView } from '../services/join-service.ts';
 import type { GatewayCertificate, JoinToken } from '../store/pki-records.ts';
 import { time, timeOrNull } from './presenters.ts';
 import type { GatewayCertificateDocument, JoinRequestDocument, JoinTokenDocument } from './schemas/joins.ts';
+import type {
+  ServerDocument,
+  ServerJoinRequestDocument,
+  ServerJoinTokenDocument,
+} from './schemas/servers.ts';
 
 export function presentJoinToken(token: JoinToken): JoinTokenDocument {
   const { id, gateway, createdBy } = token;
@@ -16,8 +22,22 @@ export function presentJoinToken(token: JoinToken): JoinTokenDocument {
 }
 
 export function presentJoinRequest(request: JoinRequestView): JoinRequestDocument {
-  const { id, fingerprint, gateway, ours } = request;
-  return { id, fingerprint, gateway, askedAt: time(request.askedAt), ours };
+  const { id, fingerprint, name, ours } = request;
+  return { id, fingerprint, gateway: name, askedAt: time(request.askedAt), ours };
+}
+
+export function presentServerJoinRequest(request: JoinRequestView): ServerJoinRequestDocument {
+  const { gateway, ...rest } = presentJoinRequest(request);
+  return { ...rest, server: gateway };
+}
+
+export function presentServerJoinToken(token: JoinToken): ServerJoinTokenDocument {
+  const { gateway, ...rest } = presentJoinToken(token);
+  return { ...rest, server: nameOf(gateway) };
+}
+
+export function presentServer({ name, running, certificate }: ServerView): ServerDocument {
+  return { name, running, certificate: presentGatewayCertificate(certificate) };
 }
 
 export function presentGatewayCertificate(certificate: GatewayCertificate): GatewayCertificateDocument {

@@ -1,6 +1,6 @@
 /**
- * The internal authority: it certifies gateways. Its keys are in the store, encrypted at rest; every
- * administration server on one database uses the same.
+ * The internal authority: it certifies gateways and administration servers that join. Its keys are in the
+ * store, encrypted at rest; every administration server on one database uses the same.
  */
 import { X509Certificate } from 'node:crypto';
 import { isEncrypted, PlainBox, type SecretBox } from '../at-rest/secret-box.ts';
@@ -106,7 +106,7 @@ export class CertificateAuthority {
 
   /** Certificates issued earlier do not reflect the current authorities. */
   async changedAt(store: Store = this.#parts.store): Promise<number> {
-    return Number((await store.meta.get(CHANGED)) ?? 0);
+    return authoritiesChangedAt(store);
   }
 
   /** Time until the signing authority expires. */
@@ -175,6 +175,11 @@ export class CertificateAuthority {
   #keyOf({ number, sealedKey }: Authority): Promise<Buffer> {
     return this.#parts.secretBox.open(label(number), sealedKey);
   }
+}
+
+/** Certificates issued earlier do not reflect the current authorities. */
+export async function authoritiesChangedAt({ meta }: Pick<Store, 'meta'>): Promise<number> {
+  return Number((await meta.get(CHANGED)) ?? 0);
 }
 
 function label(number: number): string {

@@ -1,4 +1,5 @@
 import type { GatewayKeys } from '../../bus/credentials.ts';
+import { serverOf } from '../../bus/subjects.ts';
 import type { DeviceSecrets } from '../device-secrets.ts';
 import type { GatewayCertificate } from '../store/pki-records.ts';
 import { type Store, StoreUnavailable } from '../store/store.ts';
@@ -75,6 +76,8 @@ export class GatewayKeyRing implements GatewayKeys {
 
   async #look(gateway: string, serial: string): Promise<number> {
     const { store } = this.#opened;
+    // An administration server needs no gateway's key, and whoever stole its own is no gateway.
+    if (serverOf(gateway) !== null) return 0;
     const found = await store.gatewayCertificates.get(serial);
     const goodUntil = found ? endOf(found, gateway) : await endOfForgotten(store, gateway, serial);
     if (this.#looked.size >= REMEMBERED) this.#looked.clear();

@@ -14,6 +14,7 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509';
+import { nameOf, serverOf } from '../../bus/subjects.ts';
 
 const CURVE = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
@@ -24,7 +25,7 @@ const P256_BYTES = 91;
 const CLOCKS_APART_MS = 300_000;
 const SERIAL_BYTES = 16;
 const TIME_BYTES = 6;
-/** Of a gateway's certificate. */
+/** Of a certificate. */
 export const CERTIFICATE_LIFE_MS = 30 * 86_400_000;
 /** A request has a few hundred bytes; longer ones are not read. */
 const REQUEST_BYTES_MAX = 2_048;
@@ -38,7 +39,7 @@ export interface AuthorityKeys {
 export interface CertificateSubject {
   /** Hexadecimal. */
   serial: string;
-  /** The gateway's name. */
+  /** The gateway's name, or `serverSubject` of an administration server's. */
   gateway: string;
   publicKey: webcrypto.CryptoKey;
   issuedAt: number;
@@ -76,14 +77,16 @@ export async function importAuthority(certificate: Uint8Array, pkcs8: Uint8Array
   };
 }
 
-/** Valid for both ends of TLS. The URI marks it as a gateway's, whatever the gateway's name is. */
+/** Valid for both ends of TLS. The URI says whether it is a gateway's or a server's, whatever the name is. */
 export async function issueCertificate(
   { certificate, privateKey }: AuthorityKeys,
   { serial, gateway, publicKey, issuedAt, expiresAt }: CertificateSubject,
 ): Promise<Uint8Array> {
+  const name = nameOf(gateway);
+  const kind = serverOf(gateway) === null ? 'gateway' : 'server';
   const issued = await X509CertificateGenerator.create({
     serialNumber: serial,
-    subject: [{ CN: [gateway] }],
+    subject: [{ CN: [name] }],
     issuer: certificate.subjectName,
     notBefore: new Date(issuedAt - CLOCKS_APART_MS),
     notAfter: new Date(expiresAt),
@@ -95,8 +98,8 @@ export async function issueCertificate(
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth, ExtendedKeyUsage.serverAuth]),
       new SubjectAlternativeNameExtension([
-        { type: 'dns', value: gateway },
-        { type: 'url', value: `urn:pushpoint:gateway:${gateway}` },
+        { type: 'dns', value: name },
+        { type: 'url', value: `urn:pushpoint:${kind}:${name}` },
       ]),
       await SubjectKeyIdentifierExtension.create(publicKey),
       await AuthorityKeyIdentifierExtension.create(certificate.publicKey),
@@ -107,7 +110,7 @@ export async function issueCertificate(
 
 /**
  * Reads a certification request (PKCS #10 in DER). `null` unless its key is of P-256, it is signed by that
- * key, and it names exactly this gateway. Other requested attributes are ignored.
+ * key, and it names exactly this gateway or server. Other requested attributes are ignored.
  */
 export async function readRequest(
   der: Uint8Array,
@@ -119,7 +122,8 @@ export async function readRequest(
     const spki = Buffer.from(request.publicKey.rawData);
     if (spki.length !== P256_BYTES || !spki.subarray(0, P256_PREFIX.length).equals(P256_PREFIX)) return null;
     const names = request.subjectName.toJSON();
-    const isOwn = names.length === 1 && JSON.stringify(names[0]) === JSON.stringify({ CN: [gateway] });
+    const isOwn =
+      names.length === 1 && JSON.stringify(names[0]) === JSON.stringify({ CN: [nameOf(gateway)] });
     if (!isOwn || !(await request.verify())) return null;
     const publicKey = await webcrypto.subtle.importKey('spki', spki, CURVE, true, ['verify']);
     return { publicKey, keyHash: createHash('sha256').update(spki).digest() };

@@ -1,6 +1,6 @@
 /**
- * Answers gateways that ask to join or to renew their certificate. Several servers may answer one request:
- * the same key always gets the same serial number, and so the same MAC key.
+ * Answers gateways and administration servers that ask to join or to renew their certificate. Several servers
+ * may answer one request: the same key always gets the same serial number, and so the same MAC key.
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -13,9 +13,11 @@ import {
   joinMac,
 } from '../../bus/join-messages.ts';
 import { OneAtATime } from '../../bus/one-at-a-time.ts';
+import { called, nameOf, serverOf } from '../../bus/subjects.ts';
 import { sealTo } from '../../protocol/hpke.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import type { SignedServerKeys } from '../../protocol/index.ts';
+import type { SecretBox } from '../at-rest/secret-box.ts';
 import { holdsKey } from '../key-proof.ts';
 import type { GatewayCertificate } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
@@ -50,6 +52,7 @@ export interface JoinParts {
     readonly signer: { signJoined(request: Uint8Array, answer: Uint8Array): Uint8Array };
   };
   secrets: { gatewayKey(gateway: string, serial: string): Uint8Array };
+  secretBox: Pick<SecretBox, 'sharedKey'>;
   installation: Installation;
   epochMac: EpochMac;
   /** Called after events were appended. */
@@ -138,8 +141,9 @@ export class JoinAnswers {
         : await this.#joined(join, outcome);
     const sig = serverKeys.signer.signJoined(join.body, body);
     await bus.joins.answer(join.id, encodeSignedAnswer({ keys: serverKeys.documents, body, sig }));
-    if ('refused' in outcome) log.warn({ gateway, why: outcome.refused }, 'a gateway was not let in');
-    else log.info({ gateway, serial: outcome.record.serial }, 'a gateway has a certificate');
+    const who = { [serverOf(gateway) === null ? 'gateway' : 'server']: nameOf(gateway) };
+    if ('refused' in outcome) log.warn({ ...who, why: outcome.refused }, `${called(gateway)} was not let in`);
+    else log.info({ ...who, serial: outcome.record.serial }, `${called(gateway)} has a certificate`);
   }
 
   async #joined({ body, request }: ReadJoin, issued: Issued): Promise<Uint8Array> {
@@ -149,7 +153,7 @@ export class JoinAnswers {
       platform: nodeHpke,
       publicKey: request.sealTo,
       info: joinedInfo(body),
-      message: this.#parts.secrets.gatewayKey(gateway, serial),
+      message: this.#keysFor(request, serial),
     });
     const times = { issuedAt, expiresAt };
     const authorities = trusted;
@@ -159,6 +163,15 @@ export class JoinAnswers {
       kind: 'joined',
       ...{ gateway, serial, certificate, authorities, trusts, ...times, sealed, installation },
     });
+  }
+
+  /** A server that renews has the key of the secrets; whoever stole its certificate does not get it so. */
+  #keysFor({ gateway, right }: ReadJoin['request'], serial: string): Uint8Array {
+    const { secrets, secretBox } = this.#parts;
+    const macKey = secrets.gatewayKey(gateway, serial);
+    const joins = serverOf(gateway) !== null && right.by !== 'certificate';
+    const secretsKey = joins ? secretBox.sharedKey() : null;
+    return secretsKey ? Buffer.concat([macKey, secretsKey]) : macKey;
   }
 
   async #decide(join: ReadJoin): Promise<Issued | Refusal> {
@@ -188,9 +201,11 @@ export class JoinAnswers {
     }
     const { gateway } = join.request;
     if (token.gateway !== gateway) {
-      return { refused: `The join token is for gateway ${token.gateway}, not for ${gateway}.` };
+      return { refused: `The join token is for ${called(token.gateway)}, not for ${called(gateway)}.` };
     }
-    const used = await tx.joinTokens.use(id, join.csr.keyHash, this.#parts.now());
+    // For one request, and not for one key: a thief of the token could have another's key certified again,
+    // and what is secret in the answer sealed to itself.
+    const used = await tx.joinTokens.use(id, Buffer.from(join.id, 'hex'), this.#parts.now());
     // A replay of the request revives no ended certificate, and takes no gateway's place.
     const isSpent = token.usedAt !== null && (await this.#heldBy(tx, join)) === undefined;
     if (!('refused' in used) && !isSpent) return null;
@@ -212,19 +227,19 @@ export class JoinAnswers {
     if (held === null || record === null || !held.keyHash.equals(record.keyHash)) return { refused: null };
     const { gateway } = join.request;
     if (record.gateway !== gateway) {
-      return { refused: `The certificate is of gateway ${record.gateway}, not of ${gateway}.` };
+      return { refused: `The certificate is of ${called(record.gateway)}, not of ${called(gateway)}.` };
     }
     const over = record.revokedAt !== null ? 'was revoked' : record.expiresAt <= now ? 'has expired' : null;
     if (over !== null) {
       return {
-        refused: `The certificate of gateway ${gateway} ${over}: join again with a token or approval.`,
+        refused: `The certificate of ${called(gateway)} ${over}: join again with a token or approval.`,
         over: true,
       };
     }
     if ((await this.#heldBy(tx, join)) !== undefined) return null;
     const issued = await tx.gatewayCertificates.countSince(gateway, now - HOUR_MS);
     if (issued < ISSUED_PER_HOUR) return null;
-    return { refused: `Gateway ${gateway} got ${issued} certificates within an hour: try again later.` };
+    return { refused: `The ${called(gateway)} got ${issued} certificates within an hour: try again later.` };
   }
 
   /**
@@ -264,8 +279,9 @@ export class JoinAnswers {
     const { serial, expiresAt } = issued.record;
     const by = right.by === 'token' ? { token: right.token } : {};
     const detail = { serial, expiresAt, ...by };
-    await tx.audit.append({ at, actor, action: 'gateway.joined', subject: gateway, detail });
-    await tx.events.append([{ at, type: 'gateway.joined', data: { name: gateway } }]);
+    const [kind, name] = [serverOf(gateway) === null ? 'gateway' : 'server', nameOf(gateway)];
+    await tx.audit.append({ at, actor, action: `${kind}.joined`, subject: name, detail });
+    await tx.events.append([{ at, type: `${kind}.joined`, data: { name } }]);
     return issued;
   }
 

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { Lease } from '../../bus/bus.ts';
 import { type CertificateAuthority, phaseOf, type RotationPhase } from '../pki/certificate-authority.ts';
+import { runningServers } from '../pki/running-servers.ts';
 import { Problem } from '../problems.ts';
 import type { Authority } from '../store/pki-records.ts';
 import type { Store } from '../store/store.ts';
@@ -10,7 +11,7 @@ export interface AuthorityView {
   phase: RotationPhase;
   /** In the order of their numbers; `fingerprint`: SHA-256 of the certificate, hexadecimal with colons. */
   authorities: (Pick<Authority, 'number' | 'state' | 'createdAt' | 'expiresAt'> & { fingerprint: string })[];
-  /** Running gateways that have not applied it yet: the next phase waits for them. */
+  /** Running gateways and servers that have not applied it yet: the next phase waits for them. */
   waitingFor: string[];
 }
 
@@ -22,8 +23,8 @@ type AuthorityServiceParts = Pick<ServiceParts, 'store' | 'now' | 'directory' | 
 type Step = 'rotate' | 'advance' | 'rollback';
 
 /**
- * Rotates the internal authority in phases. Each step waits until every running gateway has applied the
- * previous one; a gateway that is away renews when it returns. Every method throws `Problem`.
+ * Rotates the internal authority in phases. Each step waits until every running gateway and server has
+ * applied the previous one; one that is away renews when it returns. Every method throws `Problem`.
  */
 export class AuthorityService {
   readonly #parts: AuthorityServiceParts;
@@ -82,7 +83,7 @@ export class AuthorityService {
       const phase = phaseOf(await tx.authorities.all());
       const waiting = await this.#waitingFor(tx);
       if (waiting.length > 0) {
-        throw new Problem('conflict', `Gateways that have not applied the last step: ${waiting.join(', ')}.`);
+        throw new Problem('conflict', `Programs that have not applied the last step: ${waiting.join(', ')}.`);
       }
       await change(tx, phase);
       const after = phaseOf(await tx.authorities.all());
@@ -94,14 +95,24 @@ export class AuthorityService {
     return this.show();
   }
 
-  /** Running gateways with a certificate from before the last change. */
+  /** Those with a certificate from before the last change. */
   async #waitingFor(tx: Store = this.#parts.store): Promise<string[]> {
-    const changedAt = await this.#parts.authority.changedAt(tx);
+    const { authority, leases, now } = this.#parts;
+    const changedAt = await authority.changedAt(tx);
+    const running = [
+      ...leases.list().map(({ identity, serial }) => ({ name: identity.gateway, serial })),
+      ...(await runningServers(tx.meta, now())).map(({ name, serial }) => ({
+        name: `server ${name}`,
+        serial,
+      })),
+    ];
     const waiting = new Set<string>();
-    for (const { identity, serial } of this.#parts.leases.list()) {
+    for (const { name, serial } of running) {
       if (serial === undefined) continue;
       const certificate = await tx.gatewayCertificates.get(serial);
-      if (certificate === null || certificate.issuedAt < changedAt) waiting.add(identity.gateway);
+      // It renews nothing any more, and holds nobody up.
+      if (certificate !== null && certificate.revokedAt !== null) continue;
+      if (certificate === null || certificate.issuedAt < changedAt) waiting.add(name);
     }
     return [...waiting].sort();
   }

@@ -1,6 +1,7 @@
 /**
- * The store's records of the internal authority: its keys, the certificates that it issued to gateways, and
- * join tokens. Times are milliseconds since the Unix epoch.
+ * The store's records of the internal authority: its keys, the certificates that it issued, and join tokens.
+ * `gateway` is a gateway's name, or `serverSubject` of an administration server's (`bus/subjects.ts`). Times
+ * are milliseconds since the Unix epoch.
  */
 import type { Page, PageRequest } from './records.ts';
 
@@ -35,7 +36,7 @@ export interface GatewayCertificate {
 
 export interface JoinToken {
   id: string;
-  /** Name of the gateway that may join with it. */
+  /** Who may join with it. */
   gateway: string;
   /** Raw Ed25519 public key of the token's seed, 32 bytes. */
   publicKey: Uint8Array;
@@ -70,6 +71,8 @@ export interface GatewayCertificates {
   create(certificate: GatewayCertificate): Promise<void>;
   get(serial: string): Promise<GatewayCertificate | null>;
   /** Newest first. */
+  ofServers(): Promise<GatewayCertificate[]>;
+  /** Newest first. */
   ofGateway(gateway: string): Promise<GatewayCertificate[]>;
   /** Certificates of all gateways that have not expired at `now`, revoked ones included. */
   unexpired(now: number): Promise<GatewayCertificate[]>;
@@ -91,12 +94,13 @@ export type JoinTokenRefusal = 'unknown' | 'revoked' | 'expired' | 'used-up';
 export interface JoinTokens {
   create(token: JoinToken): Promise<void>;
   get(id: string): Promise<JoinToken | null>;
-  list(page: PageRequest): Promise<Page<JoinToken>>;
+  /** Those of gateways, or of administration servers. */
+  list(page: PageRequest, of: 'gateways' | 'servers'): Promise<Page<JoinToken>>;
   /**
-   * Uses it for the key with this hash (32 bytes). The same key may use it again and gets the same
-   * certificate, because the answer may have been lost; any other key is refused.
+   * Uses it for the request with this hash (32 bytes). The same request may use it again and gets the same
+   * certificate, because the answer may have been lost; any other request is refused.
    */
-  use(id: string, keyHash: Uint8Array, now: number): Promise<JoinToken | { refused: JoinTokenRefusal }>;
+  use(id: string, requestHash: Uint8Array, now: number): Promise<JoinToken | { refused: JoinTokenRefusal }>;
   revoke(id: string, at: number): Promise<boolean>;
   /** Revokes the gateway's usable tokens; resolves with their ids. */
   revokeOpen(gateway: string, at: number): Promise<string[]>;

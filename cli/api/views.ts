@@ -250,13 +250,11 @@ export interface JoinTokenView {
   revokedAt: string | null;
 }
 
-/** A gateway that waits for approval. */
-export interface JoinRequestView {
-  id: string;
-  fingerprint: string;
-  gateway: string;
-  askedAt: string;
-  ours: boolean;
+/** An administration server that joined, with its newest certificate. */
+export interface ServerView {
+  name: string;
+  running: boolean;
+  certificate: { serial: string; expiresAt: string; revokedAt: string | null };
 }
 
 /** Keys and documents base64url. */

@@ -55,7 +55,7 @@ export async function startSite(signal: AbortSignal, logLevel: string): Promise<
   }
   return {
     api: new ApiClient({
-      server: apiUrl(config, admin.server.port),
+      server: apiUrl(config, admin.port),
       token: readFileSync(admin.tokenFile, 'utf8').trim(),
       timeoutMs: 30_000,
       signal,

@@ -1,4 +1,4 @@
-/** `pushpoint pki`: the internal authority that certifies gateways. */
+/** `pushpoint pki`: the internal authority that certifies gateways and administration servers. */
 import type { Command } from 'commander';
 import type { AuthorityView } from '../api/views.ts';
 import type { CommandShell, OperatorContext } from '../command-line.ts';
@@ -20,13 +20,15 @@ const NEXT: Record<AuthorityView['phase'], string> = {
 };
 
 const STEPS = [
-  ['rotate', 'make the next authority, which gateways trust from then on'],
+  ['rotate', 'make the next authority, which all programs trust from then on'],
   ['advance', 'go to the next phase: use the next authority; then drop the old one'],
   ['rollback', 'go back to the phase before'],
 ] as const;
 
 export function addPkiCommands(program: Command, shell: CommandShell): void {
-  const pki = program.command('pki').description('the internal authority that certifies gateways');
+  const pki = program
+    .command('pki')
+    .description('the internal authority that certifies gateways and servers');
   operatorCommand(
     pki,
     shell,

@@ -28,7 +28,9 @@ import type { Part } from './lifecycle.ts';
 import { tlsFiles, type WithoutRedis } from './program-settings.ts';
 import type { WaitingPlace, WaitingRoom } from './waiting-room.ts';
 
-type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config' | 'joinTokens'>> & {
+/** Settings of a server that joins another one; `server-joining.ts` reads them. */
+type OfJoining = 'serverName' | 'joinToken' | 'joinTokenFile' | 'installation';
+type AdminSettings = WithoutRedis<Omit<ConfigOf<'admin'>, 'config' | 'joinTokens' | OfJoining>> & {
   joinTokens?: string | undefined;
 };
 
@@ -40,11 +42,15 @@ export interface AdminSurroundings {
   certificates: Certificates;
   /** The keys by which the bus accepts gateways; absent if they run in this process. */
   gatewayKeys?: GatewayKeyRing;
+  /** Of a server that joined; called when the parts start. Absent: the settings name the key. */
+  box?: () => SecretBox;
 }
 
 export interface AdminParts {
   parts: Part[];
-  server: AdminServer;
+  store: Store;
+  /** Of the HTTP API, once started. */
+  readonly port: number;
   /** Where the first start on an empty database writes the first admin token. */
   tokenFile: string;
 }
@@ -63,49 +69,54 @@ function apiTls(config: AdminSettings) {
  */
 export function adminParts(
   config: AdminSettings,
-  { bus, room, log, certificates, gatewayKeys }: AdminSurroundings,
+  { bus, room, log, certificates, gatewayKeys, box: joined }: AdminSurroundings,
 ): AdminParts {
   const tls = apiTls(config);
   const dataDir = resolve(config.dataDir);
   usableFolder('--data-dir', dataDir);
   const store = storeOf(dataDir, config.databaseUrl, log, certificates);
   const tokenFile = join(dataDir, 'admin-token');
-  const box = boxOf(config, dataDir);
-  const server = new AdminServer({
-    config: {
-      host: config.apiHost,
-      port: config.apiPort,
-      version: version(),
-      keepCommandsMs: config.keepCommands,
-      keepEventsMs: config.keepEvents,
-      gatewayPatienceMs: config.gatewayPatience,
-      balanceMovesPerSecond: config.balanceMovesPerSecond,
-      holdCloned: config.clonedDevices === 'hold',
-      tunnels: {
-        perDevice: config.tunnelsPerDevice,
-        perOperator: config.tunnelsPerOperator,
-        idleMs: config.tunnelIdle,
-        lifeMs: config.tunnelLife,
-        maxBytes: config.tunnelMaxBytes,
-      },
-      canaryIntervalMs: config.canaryInterval,
-      ...(config.basePath === undefined ? {} : { basePath: basePath(config.basePath) }),
-      ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
-      ...(config.allowedOrigins === undefined ? {} : { allowedOrigins: originList(config.allowedOrigins) }),
-      ...(tls === null ? {} : { tls }),
+  const own = joined ? null : boxOf(config, dataDir);
+  const box = () => own ?? (joined as () => SecretBox)();
+  const serverConfig = {
+    host: config.apiHost,
+    port: config.apiPort,
+    version: version(),
+    keepCommandsMs: config.keepCommands,
+    keepEventsMs: config.keepEvents,
+    gatewayPatienceMs: config.gatewayPatience,
+    balanceMovesPerSecond: config.balanceMovesPerSecond,
+    holdCloned: config.clonedDevices === 'hold',
+    tunnels: {
+      perDevice: config.tunnelsPerDevice,
+      perOperator: config.tunnelsPerOperator,
+      idleMs: config.tunnelIdle,
+      lifeMs: config.tunnelLife,
+      maxBytes: config.tunnelMaxBytes,
     },
-    store,
-    bus,
-    log,
-    certificates,
-    ...(gatewayKeys && { gatewayKeys }),
-    secretBox: box,
-    keepFirstToken: (token) => writeToken(tokenFile, token),
-    firstGateways: {
-      names: gatewayNames(config.joinTokens),
-      keep: (gateway, token) => writeToken(joinTokenFile(dataDir, gateway), token),
-    },
-  });
+    canaryIntervalMs: config.canaryInterval,
+    ...(config.basePath === undefined ? {} : { basePath: basePath(config.basePath) }),
+    ...(config.trustProxy === undefined ? {} : { trustProxy: proxyList(config.trustProxy) }),
+    ...(config.allowedOrigins === undefined ? {} : { allowedOrigins: originList(config.allowedOrigins) }),
+    ...(tls === null ? {} : { tls }),
+  };
+  const firstGateways = {
+    names: gatewayNames(config.joinTokens),
+    keep: (gateway: string, token: string) => writeToken(joinTokenFile(dataDir, gateway), token),
+  };
+  let server: AdminServer | undefined;
+  const build = () =>
+    new AdminServer({
+      config: serverConfig,
+      store,
+      bus,
+      log,
+      certificates,
+      ...(gatewayKeys && { gatewayKeys }),
+      secretBox: box(),
+      keepFirstToken: (token) => writeToken(tokenFile, token),
+      firstGateways,
+    });
   const lock = config.databaseUrl === undefined ? new DatabaseLock(dataDir) : null;
   const parts: Part[] = [
     { name: 'lock of the database', start: async () => lock?.take(), stop: async () => lock?.release() },
@@ -120,7 +131,7 @@ export function adminParts(
       {
         name: 'epoch',
         start: async () => {
-          const epochMac = await loadEpochMac(store.meta, box);
+          const epochMac = await loadEpochMac(store.meta, box());
           await bus.owner.claim(await loadInstallation(store.meta), epochMac);
         },
         stop: async () => {},
@@ -135,7 +146,7 @@ export function adminParts(
         start: async () => {
           const { meta } = store;
           const [{ epoch }, carried] = [await loadInstallation(meta), await carriedKeys(bus)];
-          await (await ServerKeys.load({ meta, box, epoch, carried })).mustFollow(carried);
+          await (await ServerKeys.load({ meta, box: box(), epoch, carried })).mustFollow(carried);
         },
         stop: async () => {},
       },
@@ -143,9 +154,24 @@ export function adminParts(
       ['ServerKeysHeld'],
     ),
     room.leave(),
-    { name: 'administration server', start: () => server.start(), stop: () => server.stop() },
+    {
+      name: 'administration server',
+      start: () => {
+        server = build();
+        return server.start();
+      },
+      stop: async () => server?.stop(),
+    },
   ];
-  return { parts, server, tokenFile };
+  return {
+    parts,
+    store,
+    tokenFile,
+    get port() {
+      if (!server) throw new Error('the administration server is not started');
+      return server.port;
+    },
+  };
 }
 
 /** SQLite keeps its key beside its file, unless another one is named. */

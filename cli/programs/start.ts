@@ -35,7 +35,7 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
     live: () => gateway.worker.liveness().live,
     reload: () => certificates.reread(),
     onReady() {
-      const api = apiUrl(config, admin.server.port);
+      const api = apiUrl(config, admin.port);
       const address = config.address ?? `${scheme}://127.0.0.1:${gateway.worker.port}`;
       const server = api === 'http://127.0.0.1:8080' ? '' : ` --server ${api}`;
       const tokenFile = relative(process.cwd(), admin.tokenFile) || admin.tokenFile;
@@ -46,7 +46,7 @@ export async function runStart(shell: Shell, flags: Flags): Promise<ExitCode> {
           program: 'start',
           pid: process.pid,
           api,
-          apiPort: admin.server.port,
+          apiPort: admin.port,
           gateway: address,
           gatewayPort: gateway.worker.port,
           metricsPort: gateway.worker.metricsPort,

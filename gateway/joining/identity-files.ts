@@ -1,7 +1,7 @@
 /**
- * A gateway's identity, as files for this user only. `identity.json` holds key and certificate;
- * `certificate.pem` is a copy of the certificate for people and metrics; `joining.json` is a request without
- * an answer.
+ * The identity of a gateway or a server, as files for this user only. `identity.json` holds key and
+ * certificate; `certificate.pem` is a copy of the certificate for people and metrics; `joining.json` is a
+ * request without an answer.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';

@@ -2,8 +2,9 @@ import type { Installation } from '../../bus/bus.ts';
 import type { JoinRight } from '../../bus/join-messages.ts';
 import type { X25519Pair } from '../../protocol/index.ts';
 
-/** A gateway's identity. */
+/** The identity of a gateway, or of an administration server that joined. */
 export interface GatewayIdentity {
+  /** Its name; `serverSubject` of an administration server's. */
   gateway: string;
   /** Of the certificate, hexadecimal. */
   serial: string;
@@ -23,6 +24,12 @@ export interface GatewayIdentity {
   expiresAt: number;
   /** Of the server that issued it, with the MAC of its epoch as `seal`. */
   installation: Installation & { seal: string };
+}
+
+/** What an answer brings. */
+export interface Joined extends GatewayIdentity {
+  /** For a server that joins: the key of the installation's secrets, 32 bytes; not part of its identity. */
+  secretsKey?: Uint8Array;
 }
 
 /** What it takes to open the answer; `privateKey` and `sealPair` are secret. */

@@ -5,7 +5,13 @@ import {
   verify as verifySignature,
   X509Certificate,
 } from 'node:crypto';
-import { decodeJoinAnswer, decodeSignedAnswer, joinedBytes, joinedInfo } from '../../bus/join-messages.ts';
+import {
+  decodeJoinAnswer,
+  decodeSignedAnswer,
+  JOIN_KEY_BYTES,
+  joinedBytes,
+  joinedInfo,
+} from '../../bus/join-messages.ts';
 import { openSealed } from '../../protocol/hpke.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import {
@@ -16,7 +22,7 @@ import {
   type SignedServerKeys,
   spki,
 } from '../../protocol/index.ts';
-import type { GatewayIdentity, PendingJoin } from './identity.ts';
+import type { Joined, PendingJoin } from './identity.ts';
 import { spkiOf } from './join-request.ts';
 
 /** `over`: the certificate that was to be renewed is worth nothing any more. */
@@ -32,7 +38,7 @@ export interface JoinRefusal {
 export async function openJoinAnswer(
   pending: PendingJoin,
   bytes: Uint8Array,
-): Promise<GatewayIdentity | JoinRefusal | null> {
+): Promise<Joined | JoinRefusal | null> {
   try {
     const { keys: documents, body, sig } = decodeSignedAnswer(bytes);
     const keys = await trustedKeys(documents, pending.fingerprint);
@@ -43,14 +49,16 @@ export async function openJoinAnswer(
     const certificate = new X509Certificate(answer.certificate);
     const authorities = answer.authorities.map((der) => new X509Certificate(der));
     if (gateway !== pending.gateway || !isFor(pending, serial, certificate, authorities)) return null;
-    const macKey = await openSealed({
+    const secrets = await openSealed({
       platform: nodeHpke,
       pair: pending.sealPair,
       info: joinedInfo(pending.body),
       sealed,
     });
+    const [macKey, secretsKey] = [secrets.slice(0, JOIN_KEY_BYTES), secrets.slice(JOIN_KEY_BYTES)];
     return {
       ...{ gateway, serial, trusts, issuedAt, expiresAt, macKey, installation },
+      ...(secretsKey.length > 0 && { secretsKey }),
       fingerprint: fingerprintOf(keys),
       privateKey: pending.privateKey,
       certificate: certificate.toString(),

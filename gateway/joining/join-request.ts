@@ -1,4 +1,4 @@
-/** A gateway's key, and its request to certify it. */
+/** The key of a gateway or an administration server, and its request to certify it. */
 import 'reflect-metadata';
 import {
   createPrivateKey,
@@ -17,12 +17,14 @@ import {
   joinId,
   joinMac,
 } from '../../bus/join-messages.ts';
+import { nameOf } from '../../bus/subjects.ts';
 import { nodeHpke } from '../../protocol/hpke-node.ts';
 import { pkcs8, type TokenParts } from '../../protocol/index.ts';
 import type { GatewayIdentity, PendingJoin } from './identity.ts';
 
 const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
+/** `gateway`: its name, or `serverSubject` of an administration server's. */
 interface Wanted {
   gateway: string;
   fingerprint: Uint8Array;
@@ -56,7 +58,7 @@ async function prepare(
 ): Promise<PendingJoin> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  const name = [{ CN: [gateway] }];
+  const name = [{ CN: [nameOf(gateway)] }];
   const csr = await Pkcs10CertificateRequestGenerator.create({ name, keys, signingAlgorithm: SIGNING });
   const sealPair = await nodeHpke.generateX25519();
   const body = encodeJoinRequest({

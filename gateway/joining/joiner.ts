@@ -2,8 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Bus, BusUnavailable, JOINS } from '../../bus/bus.ts';
 import { fingerprintText } from '../../bus/join-messages.ts';
+import { nameOf, serverOf } from '../../bus/subjects.ts';
 import type { TokenParts } from '../../protocol/index.ts';
-import type { GatewayIdentity, PendingJoin } from './identity.ts';
+import type { GatewayIdentity, Joined, PendingJoin } from './identity.ts';
 import type { IdentityFiles } from './identity-files.ts';
 import { type JoinRefusal, openJoinAnswer } from './join-answer.ts';
 import { joinByApproval, joinByToken } from './join-request.ts';
@@ -12,7 +13,7 @@ const LOOK_MS = 500;
 /** A request is repeated long before the bus forgets it. */
 const ASK_AGAIN_MS = JOINS.keptMs / 10;
 
-/** The administration server refuses this gateway, and says why. */
+/** The administration server refuses this program, and says why. */
 export class JoinRefused extends Error {
   override readonly name = 'JoinRefused';
 }
@@ -21,12 +22,15 @@ export interface JoinerParts {
   bus: Pick<Bus, 'joins' | 'clock'>;
   log: Logger;
   files: IdentityFiles;
+  /** Whom the certificate is for: a gateway's name, or `serverSubject` of an administration server's. */
   gateway: string;
+  /** Stores the key of the installation's secrets, which a server gets when it joins. */
+  keepKey?: (key: Uint8Array) => void;
   /** How often the answer is looked for, milliseconds. */
   lookMs?: number;
 }
 
-/** How a gateway without an identity asks for one. */
+/** How a program without an identity asks for one. */
 export type JoinBy = { token: TokenParts } | { fingerprint: Uint8Array };
 
 export class Joiner {
@@ -46,34 +50,39 @@ export class Joiner {
    * after a restart. Rejects with `JoinRefused`, and with `AbortError` when it is stopped.
    */
   async join(by: JoinBy): Promise<GatewayIdentity> {
-    const { files, log, gateway } = this.#parts;
+    const { files, log, gateway, keepKey } = this.#parts;
     const pending = await this.#pending(by);
     if (pending.by === 'approval') {
       const installation = Buffer.from(pending.fingerprint).toString('base64url');
       const request = fingerprintText(pending.id);
       log.warn(
-        { gateway, request, installation },
-        `waiting for approval: pushpoint gateways approve ${request}`,
+        { ...named(gateway), request, installation },
+        `waiting for approval: pushpoint ${approvedBy(gateway)} ${request}`,
       );
     }
     const outcome = await this.outcomeOf(pending);
-    files.dropPending();
-    if ('refused' in outcome) throw new JoinRefused(outcome.refused);
-    files.keep(outcome);
-    log.info({ gateway, serial: outcome.serial }, 'joined the installation');
-    return outcome;
+    if ('refused' in outcome) {
+      files.dropPending();
+      throw new JoinRefused(outcome.refused);
+    }
+    const { secretsKey, ...identity } = outcome;
+    // First: if this program is killed in between, it asks again with the same request.
+    if (secretsKey) keepKey?.(secretsKey);
+    files.keep(identity);
+    log.info({ ...named(gateway), serial: identity.serial }, 'joined the installation');
+    return identity;
   }
 
   /**
    * Asks until there is an answer that the installation signed; ignores any other. `null`: none came within
    * `forMs`.
    */
-  outcomeOf(pending: PendingJoin): Promise<GatewayIdentity | JoinRefusal>;
-  outcomeOf(pending: PendingJoin, forMs: number): Promise<GatewayIdentity | JoinRefusal | null>;
+  outcomeOf(pending: PendingJoin): Promise<Joined | JoinRefusal>;
+  outcomeOf(pending: PendingJoin, forMs: number): Promise<Joined | JoinRefusal | null>;
   async outcomeOf(
     pending: PendingJoin,
     forMs = Number.POSITIVE_INFINITY,
-  ): Promise<GatewayIdentity | JoinRefusal | null> {
+  ): Promise<Joined | JoinRefusal | null> {
     const { bus, log, lookMs = LOOK_MS } = this.#parts;
     let askedAt = Number.NEGATIVE_INFINITY;
     let forged: Uint8Array | null = null;
@@ -121,4 +130,13 @@ export class Joiner {
     files.keepPending(pending);
     return pending;
   }
+}
+
+function named(subject: string): { gateway: string } | { server: string } {
+  return serverOf(subject) === null ? { gateway: subject } : { server: nameOf(subject) };
+}
+
+/** The command with which an operator lets it in. */
+function approvedBy(subject: string): string {
+  return serverOf(subject) === null ? 'gateways approve' : 'servers approve';
 }

@@ -25,6 +25,8 @@ export interface RenewalParts {
   now: () => number;
   /** The latest on the bus. One that began with a backup may not contain this certificate. */
   epoch: () => number;
+  /** Called once a new certificate is stored. */
+  renewed?: () => void;
   /** Certificates issued before this must be renewed; 0 while unknown. */
   renewAfter: () => Promise<number>;
   health: Dependency;
@@ -36,7 +38,7 @@ export interface RenewalParts {
   freshMs?: number;
 }
 
-/** Renews a gateway's identity at two thirds of its life, plus or minus a twentieth. */
+/** Renews the identity of a gateway or a server at two thirds of its life, plus or minus a twentieth. */
 export class Renewals {
   readonly #parts: RenewalParts;
   readonly #asked: Allowance;
@@ -126,6 +128,7 @@ export class Renewals {
     this.#renewAt = this.#due(identity);
     health.good();
     log.info({ serial: identity.serial }, 'the certificate was renewed');
+    this.#parts.renewed?.();
     const { epoch } = identity.installation;
     if (seen <= epoch) return;
     this.#false = seen;

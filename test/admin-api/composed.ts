@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pino from 'pino';
+import type { SecretBox } from '../../admin-api/at-rest/secret-box.ts';
 import { compose } from '../../admin-api/compose.ts';
 import type { AdminConfig } from '../../admin-api/settings.ts';
 import { openStore } from '../../admin-api/store/open-store.ts';
@@ -13,30 +14,36 @@ import { MemoryBus } from '../../bus/memory-bus.ts';
 
 export type Composed = Awaited<ReturnType<typeof composed>>;
 
-/** `now` is the clock of the ledger, `busNow` that of the bus; `log` is silent when absent. */
+/**
+ * `secretBox`: secrets are stored unencrypted without one. `now` is the clock of the ledger, `busNow` that of
+ * the bus; `log` is silent when absent.
+ */
 export async function composed({
   config = {},
   now = Date.now,
   busNow = Date.now,
   log = pino({ level: 'silent' }),
+  secretBox,
 }: {
   config?: Partial<AdminConfig>;
   now?: () => number;
   busNow?: () => number;
   log?: pino.Logger;
+  secretBox?: SecretBox;
 }) {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'pushpoint-composed-'));
   const store = openStore({ dataDir, checkNesting: true, log });
   await store.start();
   const bus = new MemoryBus({ log, now: busNow });
   await bus.start();
-  const parts = await compose({ store, bus, log, now, config });
+  const given = { store, bus, log, now, config, ...(secretBox && { secretBox }) };
+  const parts = await compose(given);
   return {
     ...parts,
     bus,
     dataDir,
     /** Another server on the same store and bus. */
-    another: () => compose({ store, bus, log, now, config }),
+    another: () => compose(given),
     /** Bus and store; who started other parts stops them before. */
     async stop(): Promise<void> {
       await bus.stop();

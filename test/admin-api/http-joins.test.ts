@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { ServerView } from '../../cli/api/views.ts';
 import { IdentityFiles } from '../../gateway/joining/identity-files.ts';
 import { type JoinBy, Joiner } from '../../gateway/joining/joiner.ts';
 import { parseFingerprint, parseToken } from '../../protocol/index.ts';
@@ -66,7 +67,7 @@ test('a join token is made, listed without its secret, used and revoked', async 
   assert.is((await http.call('DELETE', '/v1/join-tokens/j0')).status, 404);
 });
 
-test('only admins let gateways in', async () => {
+test('only admins let gateways and servers in', async () => {
   for (const as of ['viewer', 'operator'] as const) {
     const body = { gateway: 'gw1' };
     assert.is((await http.call('POST', '/v1/join-tokens', { as, body })).status, 403);
@@ -74,6 +75,13 @@ test('only admins let gateways in', async () => {
     assert.is((await http.call('GET', '/v1/join-requests', { as })).status, 403);
     assert.is((await http.call('POST', `/v1/join-requests/${'0'.repeat(64)}/approve`, { as })).status, 403);
     assert.is((await http.call('POST', '/v1/gateways/gw1/revoke', { as })).status, 403);
+    const server = { server: 'admin2' };
+    assert.is((await http.call('POST', '/v1/server-join-tokens', { as, body: server })).status, 403);
+    assert.is((await http.call('GET', '/v1/server-join-tokens', { as })).status, 403);
+    assert.is((await http.call('GET', '/v1/server-join-requests', { as })).status, 403);
+    const request = `/v1/server-join-requests/${'0'.repeat(64)}/approve`;
+    assert.is((await http.call('POST', request, { as })).status, 403);
+    assert.is((await http.call('POST', '/v1/servers/admin2/revoke', { as })).status, 403);
   }
 });
 
@@ -94,6 +102,53 @@ test('a gateway that waits is listed with its fingerprint and approved', async (
   assert.equal([approved.status, approved.body.gateway], [200, 'gw2']);
   assert.ok((await joining).serial);
   assert.is((await http.call('POST', `/v1/join-requests/${request?.id}/approve`)).status, 404);
+});
+
+test('a server joins with a token, or is listed and approved, and is revoked', async () => {
+  const made = await http.call('POST', '/v1/server-join-tokens', { body: { server: 'admin2' } });
+  assert.equal([made.status, made.body.server], [201, 'admin2']);
+  const token = parseToken('pps1', made.body.token);
+  if (!token) throw new Error('no join token');
+  const identity = await joinAs('server:admin2', { token });
+  const { body: tokens } = await http.call('GET', '/v1/server-join-tokens');
+  assert.equal(
+    tokens.items.map(({ id, server }: Record<string, string>) => [id, server]),
+    [[made.body.id, 'admin2']],
+  );
+  assert.ok(tokens.items[0].usedAt);
+  const ofGateways = (await http.call('GET', '/v1/join-tokens')).body.items;
+  assert.not.ok(ofGateways.some(({ id }: { id: string }) => id === made.body.id));
+  const { installation } = (await http.call('GET', '/v1/server-join-requests')).body;
+  const joining = joinAs('server:admin3', { fingerprint: parseFingerprint(installation) as Uint8Array });
+  let waiting: { id: string; server: string; ours: boolean }[] = [];
+  await waitFor(async () => {
+    waiting = (await http.call('GET', '/v1/server-join-requests')).body.items;
+    return waiting.length > 0;
+  });
+  const [request] = waiting;
+  assert.equal([request?.server, request?.ours], ['admin3', true]);
+  assert.equal((await http.call('GET', '/v1/join-requests')).body.items, []);
+  assert.is((await http.call('POST', `/v1/join-requests/${request?.id}/approve`)).status, 404);
+  const approved = await http.call('POST', `/v1/server-join-requests/${request?.id}/approve`);
+  assert.equal([approved.status, approved.body.server], [200, 'admin3']);
+  const { serial } = await joining;
+  const { body: servers } = await http.call('GET', '/v1/servers', { as: 'viewer' });
+  assert.equal(
+    servers.items.map(({ name, running, certificate }: ServerView) => [name, running, certificate.serial]),
+    [
+      ['admin2', false, identity.serial],
+      ['admin3', false, serial],
+    ],
+  );
+  assert.equal(await eventsOf('server.joined'), [{ name: 'admin2' }, { name: 'admin3' }]);
+  const revoked = await http.call('POST', '/v1/servers/admin2/revoke');
+  assert.equal([revoked.status, revoked.body], [200, { server: 'admin2', serials: [identity.serial] }]);
+  assert.equal(await eventsOf('server.revoked'), [{ name: 'admin2' }]);
+  const after = (await http.call('GET', '/v1/servers')).body.items[0] as ServerView;
+  assert.ok(after.certificate.revokedAt);
+  assert.equal((await http.call('POST', '/v1/servers/admin2/revoke')).body.serials, []);
+  assert.is((await http.call('POST', '/v1/servers/gw1/revoke')).status, 404, 'a gateway is no server');
+  assert.is((await http.call('DELETE', `/v1/join-tokens/${made.body.id}`)).status, 204);
 });
 
 test('a revoked gateway loses its leases, its pass and its weight, until it joins again', async () => {

@@ -109,7 +109,7 @@ export function pkiRules(rule: Rule): void {
     assert.is(await tokens.revoke('j1', T0 + 5), false);
     assert.equal(await tokens.use('j1', bytes(5), T0 + 6), { refused: 'revoked' });
     assert.is((await tokens.get('j1'))?.revokedAt, T0 + 4);
-    assert.is((await tokens.list({ limit: 10 })).items.length, 1);
+    assert.is((await tokens.list({ limit: 10 }, 'gateways')).items.length, 1);
   });
 
   rule('of the tokens of a gateway, those that could still be used are revoked together', async (store) => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RedisBus } from '../../bus/redis/redis-bus.ts';
 import { type Program, startCli } from '../services/processes.ts';
 import { type RedisServer, startRedis } from '../services/redis.ts';
 import { startClusterDeployment } from '../services/redis-cluster.ts';
@@ -86,6 +87,22 @@ test('commands run, a gateway drains, dies and stops, and Redis denies the progr
   await agent.stop();
   const denied = (await watcher.acl('LOG')) as unknown[];
   assert.equal(denied, []);
+});
+
+test('a server that joins as the administration user may ask, and read the answer', async () => {
+  await watcher.acl('LOG', 'RESET');
+  const bus = new RedisBus({ url: urlOf('admin') });
+  await bus.start();
+  try {
+    const id = '0'.repeat(64);
+    assert.is(await bus.joins.ask(id, new Uint8Array([1])), 'asked');
+    assert.is(await bus.joins.ask(id, new Uint8Array([1])), 'asked');
+    assert.is(await bus.joins.answerTo(id), null);
+    await bus.joins.drop([id]);
+  } finally {
+    await bus.stop();
+  }
+  assert.equal(await watcher.acl('LOG'), []);
 });
 
 test('a gateway cannot change what others say, and reads nothing that is not for gateways', async () => {

@@ -113,7 +113,7 @@ test('a token brings a gateway its certificate and MAC key, in files for this us
   const { items } = await admin.store.audit.list({ limit: 10 });
   assert.equal(items.map(({ action, subject }) => [action, subject]).slice(0, 2), [
     ['gateway.joined', 'gw1'],
-    ['join-token.created', (await admin.store.joinTokens.list({ limit: 1 })).items[0]?.id],
+    ['join-token.created', (await admin.store.joinTokens.list({ limit: 1 }, 'gateways')).items[0]?.id],
   ]);
 });
 
@@ -157,12 +157,12 @@ test('a request with a used token, played again, revives nothing and evicts nobo
 
 test('a token is for one name, and ends', async (context) => {
   const other = another(context, 'gw2');
-  await rejects(other.joiner.join(await token(context)), refused(/is for gateway gw1, not for gw2/));
+  await rejects(other.joiner.join(await token(context)), refused(/is for gateway gw1, not for gateway gw2/));
   const late = await token(context);
   context.clock.now += DAY_MS;
   await rejects(context.joiner.join(late), refused(/has expired/));
   const revoked = await token(context);
-  const { items } = await context.admin.store.joinTokens.list({ limit: 10 });
+  const { items } = await context.admin.store.joinTokens.list({ limit: 10 }, 'gateways');
   for (const { id } of items) await context.service.revokeToken(id, 'tester');
   await rejects(context.joiner.join(revoked), refused(/was revoked/));
   assert.equal([...(await serials(context)), ...(await serials(context, 'gw2'))], []);
@@ -247,7 +247,7 @@ test('without a token a gateway waits until an operator approves its fingerprint
   const stranger = await joinByApproval('gw1', new Uint8Array(32), admin.bus.clock.now());
   await admin.bus.joins.ask(stranger.id, stranger.request);
   const requests = await service.requests();
-  assert.equal(requests.map(({ gateway, ours }) => [gateway, ours]).sort(), [
+  assert.equal(requests.map(({ name, ours }) => [name, ours]).sort(), [
     ['gw1', false],
     ['gw1', true],
   ]);
@@ -309,7 +309,7 @@ test('an expired or revoked certificate renews nothing, and another key renews n
   assert.is(await admin.bus.joins.answerTo(old.id), null);
   const asAnother = await renew({ ...identity, gateway: 'gw2' }, clock.now);
   assert.equal(await joiner.outcomeOf(asAnother), {
-    refused: 'The certificate is of gateway gw1, not of gw2.',
+    refused: 'The certificate is of gateway gw1, not of gateway gw2.',
     over: false,
   });
   await service.revoke('gw1', 'tester');

@@ -36,7 +36,7 @@ function tokenRoutes(app: App, { store, joins }: HttpServices): void {
       querystring: PageQuery,
       answers: { 200: { description: 'One page of tokens.', schema: PageOf(Ref(JoinTokenSchema)) } },
     }),
-    async (request) => presentPage(await store.joinTokens.list(request.query), presentJoinToken),
+    async (request) => presentPage(await store.joinTokens.list(request.query, 'gateways'), presentJoinToken),
   );
 
   app.post(

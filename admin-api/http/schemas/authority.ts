@@ -22,10 +22,12 @@ export const AuthoritySchema = Type.Object(
         },
         closed,
       ),
-      { description: 'Those that gateways trust.' },
+      { description: 'Those that gateways and administration servers trust.' },
     ),
     waitingFor: Type.Array(Type.String(), {
-      description: 'Gateways that run and have not taken up the last step; the next step waits for them.',
+      description:
+        'Gateways, and administration servers as `server NAME`, that run and have not taken up the last ' +
+        'step; the next step waits for them.',
     }),
   },
   { $id: 'Authority', ...closed, description: 'The internal authority, and its rotation.' },

@@ -15,6 +15,7 @@ const groupName = { name: Name('Its name.', 'Berlin') };
 const command = { id: Id('The command.', 'c01jb3v8x5c0k2m5n9r3') };
 const rotation = { phase: OneOf(ROTATION_PHASES, { description: 'The phase it is in now.' }) };
 const gateway = { name: Id('The gateway.', 'gw1') };
+const server = { name: Id('The administration server.', 'admin2') };
 const worker = {
   ...gateway,
   worker: Type.String({ description: 'The worker.', examples: ['gw1/0'] }),
@@ -139,6 +140,8 @@ const TYPES: Record<string, readonly [description: string, members: Members]> = 
   'gateway.deleted': ['A gateway was deleted.', gateway],
   'gateway.joined': ['A gateway got a certificate for its name.', gateway],
   'gateway.revoked': ['The certificates of a gateway were revoked.', gateway],
+  'server.joined': ['An administration server got a certificate for its name.', server],
+  'server.revoked': ['The certificates of an administration server were revoked.', server],
   'authority.rotate': ['The next internal authority was made.', rotation],
   'authority.advance': ['A rotation of the internal authority went on.', rotation],
   'authority.rollback': ['A rotation of the internal authority went back.', rotation],

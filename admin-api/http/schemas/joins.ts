@@ -1,9 +1,9 @@
 import { type Static, Type } from 'typebox';
 import { closed, Id, Nullable, Ref, Time } from './common.ts';
 
-const WEEK_S = 7 * 86_400;
+export const WEEK_S = 7 * 86_400;
 const GatewayName = Id('Name of the gateway.', 'gw1');
-const Fingerprint = Type.String({
+export const Fingerprint = Type.String({
   pattern: '^[A-Za-z0-9_-]{43}$',
   description: 'Fingerprint of this installation, base64url: SHA-256 of its root key.',
 });
@@ -89,7 +89,11 @@ export const GatewayCertificateSchema = Type.Object(
     expiresAt: Time('When it ends.'),
     revokedAt: Nullable(Time('When it was revoked.')),
   },
-  { $id: 'GatewayCertificate', ...closed, description: 'A certificate that identifies a gateway.' },
+  {
+    $id: 'GatewayCertificate',
+    ...closed,
+    description: 'A certificate that identifies a gateway or an administration server.',
+  },
 );
 export type GatewayCertificateDocument = Static<typeof GatewayCertificateSchema>;
 

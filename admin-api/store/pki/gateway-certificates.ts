@@ -1,3 +1,4 @@
+import { serverSubject } from '../../../bus/subjects.ts';
 import type { GatewayCertificate, GatewayCertificates, Revocation } from '../pki-records.ts';
 import type { GatewayCertificateTable } from '../sql/schema.ts';
 import type { Scope } from '../sql/scope.ts';
@@ -34,6 +35,19 @@ export class SqlGatewayCertificates implements GatewayCertificates {
         .where('serial', '=', serial)
         .executeTakeFirst();
       return row === undefined ? null : toCertificate(row);
+    });
+  }
+
+  ofServers(): Promise<GatewayCertificate[]> {
+    return this.#scope.once(async (db) => {
+      const rows = await db
+        .selectFrom('gateway_certificates')
+        .selectAll()
+        .where('gateway', 'like', `${serverSubject('')}%`)
+        .orderBy('issued_at', 'desc')
+        .orderBy('serial', 'desc')
+        .execute();
+      return rows.map(toCertificate);
     });
   }
 

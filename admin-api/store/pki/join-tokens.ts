@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { serverSubject } from '../../../bus/subjects.ts';
 import type { JoinToken, JoinTokens } from '../pki-records.ts';
 import type { Page, PageRequest } from '../records.ts';
 import { readCursor, rowsOfPage, toPage } from '../sql/page-cursor.ts';
@@ -37,17 +38,21 @@ export class SqlJoinTokens implements JoinTokens {
     });
   }
 
-  list({ limit, cursor }: PageRequest): Promise<Page<JoinToken>> {
+  list({ limit, cursor }: PageRequest, of: 'gateways' | 'servers'): Promise<Page<JoinToken>> {
     const after = readCursor(cursor, ['text']);
     return this.#scope.once(async (db) => {
-      let query = db.selectFrom('join_tokens').selectAll();
+      const like = of === 'servers' ? 'like' : 'not like';
+      let query = db
+        .selectFrom('join_tokens')
+        .selectAll()
+        .where('gateway', like, `${serverSubject('')}%`);
       if (after !== null) query = query.where('id', '>', after[0]);
       const rows = await query.orderBy('id').limit(rowsOfPage(limit)).execute();
       return toPage(rows.map(toToken), limit, (last) => [last.id]);
     });
   }
 
-  use(id: string, keyHash: Uint8Array, now: number): ReturnType<JoinTokens['use']> {
+  use(id: string, requestHash: Uint8Array, now: number): ReturnType<JoinTokens['use']> {
     return this.#scope.atomic(async (db) => {
       const { rows } = await sql<JoinTokenTable>`
         select * from join_tokens as t where id = ${id}
@@ -57,9 +62,9 @@ export class SqlJoinTokens implements JoinTokens {
       if (row.revoked_at !== null) return { refused: 'revoked' as const };
       if (row.expires_at <= now) return { refused: 'expired' as const };
       if (row.used_by !== null) {
-        return Buffer.from(row.used_by).equals(keyHash) ? toToken(row) : { refused: 'used-up' as const };
+        return Buffer.from(row.used_by).equals(requestHash) ? toToken(row) : { refused: 'used-up' as const };
       }
-      const change = { used_at: now, used_by: keyHash };
+      const change = { used_at: now, used_by: requestHash };
       await db.updateTable('join_tokens').set(change).where('id', '=', id).execute();
       return toToken({ ...row, ...change });
     });

@@ -55,6 +55,16 @@ export const ADMIN_OPTIONS = [
     absent: 'none is written',
   },
   {
+    name: 'server-name',
+    env: 'PUSHPOINT_SERVER_NAME',
+    type: 'text',
+    description:
+      'Name of a server that joins an installation that runs elsewhere, unique among all: it gets its ' +
+      'certificate, and the key of the secrets, with a join token or by approval',
+    programs: ['admin'],
+    absent: 'this is the first server, or the key of the secrets is brought to it',
+  },
+  {
     name: 'database-url',
     env: 'DATABASE_URL',
     type: 'postgres-url',

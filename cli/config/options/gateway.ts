@@ -1,5 +1,5 @@
 /** Settings of gateways. */
-import { GATEWAY, type OptionSpec } from './spec.ts';
+import { GATEWAY, JOINED, type OptionSpec } from './spec.ts';
 
 export const GATEWAY_OPTIONS = [
   {
@@ -60,27 +60,29 @@ export const GATEWAY_OPTIONS = [
     env: 'PUSHPOINT_JOIN_TOKEN',
     type: 'text',
     description:
-      'Token with which the gateway gets its first certificate, from `pushpoint gateways join-token`; ' +
-      'needed at the first start only',
-    programs: ['gateway'],
-    absent: 'the gateway has joined already, or joins otherwise',
+      'Token with which a gateway gets its first certificate, from `pushpoint gateways join-token`, or a ' +
+      'server with --server-name, from `pushpoint servers join-token`; needed at the first start only',
+    programs: JOINED,
+    absent: 'the program has joined already, or joins otherwise',
     secret: true,
   },
   {
     name: 'join-token-file',
     env: 'PUSHPOINT_JOIN_TOKEN_FILE',
     type: 'path',
-    description: 'File that holds the join token; the gateway waits until it is there',
-    programs: ['gateway'],
-    absent: 'the gateway has joined already, or joins otherwise',
+    description: 'File that holds the join token; the program waits until it is there',
+    programs: JOINED,
+    absent: 'the program has joined already, or joins otherwise',
   },
   {
     name: 'installation',
     env: 'PUSHPOINT_INSTALLATION',
     type: 'text',
-    description: 'Fingerprint of the installation to join by approval; `pushpoint gateways approve` shows it',
-    programs: ['gateway'],
-    absent: 'the gateway has joined already, or joins with a token',
+    description:
+      'Fingerprint of the installation to join by approval; `pushpoint gateways approve` and ' +
+      '`pushpoint servers approve` show it',
+    programs: JOINED,
+    absent: 'the program has joined already, or joins with a token',
   },
   {
     name: 'gateway-group',
