@@ -18,6 +18,7 @@ import { PROGRAMS } from './attacks/programs.ts';
 import { RESULTS } from './attacks/results.ts';
 import { SECRETS } from './attacks/secrets.ts';
 import { SERVER_KEYS } from './attacks/server-keys.ts';
+import { SERVERS } from './attacks/servers.ts';
 import { TIMES } from './attacks/times.ts';
 import { TUNNELS } from './attacks/tunnels.ts';
 
@@ -39,6 +40,7 @@ export const ATTACKS: readonly Attack[] = [
   ...BATCHES,
   ...CERTIFICATES,
   ...JOINS,
+  ...SERVERS,
   ...COPIES,
   ...SECRETS,
   ...EPOCHS,

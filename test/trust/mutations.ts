@@ -7,6 +7,7 @@ import { LEDGER } from './mutations/ledger.ts';
 import { PROGRAMS } from './mutations/programs.ts';
 import { SECRETS } from './mutations/secrets.ts';
 import { SERVER_KEYS } from './mutations/server-keys.ts';
+import { SERVERS } from './mutations/servers.ts';
 import { TUNNELS } from './mutations/tunnels.ts';
 import type { TrustMutation } from './play-attack.ts';
 
@@ -20,4 +21,5 @@ export const MUTATIONS: readonly TrustMutation[] = [
   ...ENROLMENTS,
   ...SERVER_KEYS,
   ...JOINS,
+  ...SERVERS,
 ];

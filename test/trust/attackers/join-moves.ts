@@ -1,5 +1,5 @@
 /** What an attacker can ask and answer where gateways ask to join. */
-import { sign } from 'node:crypto';
+import { createPrivateKey, sign } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import {
@@ -15,17 +15,23 @@ import {
   decodeSignedAnswer,
   decodeSignedRequest,
   encodeJoinAnswer,
+  encodeJoinRequest,
   encodeSignedAnswer,
+  encodeSignedRequest,
+  joinBytes,
   joinedBytes,
   joinedInfo,
+  joinId,
 } from '../../../bus/join-messages.ts';
 import type { Keys } from '../../../bus/redis/keys.ts';
+import { serverOf } from '../../../bus/subjects.ts';
 import type { GatewayIdentity } from '../../../gateway/joining/identity.ts';
 import { joinByToken, renew } from '../../../gateway/joining/join-request.ts';
 import { sealTo } from '../../../protocol/hpke.ts';
 import { nodeHpke } from '../../../protocol/hpke-node.ts';
-import { parseToken } from '../../../protocol/index.ts';
+import { pkcs8 } from '../../../protocol/index.ts';
 import { newKeyPair, signedKeys } from '../../server-keys.ts';
+import { readToken } from '../joining.ts';
 
 /** `dropped`: the server took the request away without an answer. */
 export type JoinOutcome = 'joined' | 'refused' | 'dropped';
@@ -49,14 +55,25 @@ export class JoinMoves {
     this.#keys = keys;
   }
 
+  /** `gateway`: its name, or `serverSubject` of a server's. */
   async byToken(gateway: string, text: string): Promise<JoinOutcome> {
-    const token = parseToken('ppg1', text);
-    if (!token) throw new Error('no join token');
-    return this.ask(await joinByToken(gateway, token, Date.now()));
+    return this.ask(await joinByToken(gateway, readToken(text), Date.now()));
   }
 
-  async renewal(identity: GatewayIdentity): Promise<JoinOutcome> {
-    return this.ask(await renew(identity, Date.now()));
+  /** Under another name as well. */
+  async renewal(identity: GatewayIdentity, gateway = identity.gateway): Promise<JoinOutcome> {
+    return this.ask(await renew({ ...identity, gateway }, Date.now()));
+  }
+
+  /** Has the key of this request certified again, and what is secret in the answer sealed to itself. */
+  async resealed({ request }: LeftRequest, text: string): Promise<JoinOutcome> {
+    const { seed } = readToken(text);
+    const { publicKey: sealTo } = await nodeHpke.generateX25519();
+    const body = encodeJoinRequest({ ...decodeJoinRequest(decodeSignedRequest(request).body), sealTo });
+    const der = Buffer.from(pkcs8('Ed25519', seed));
+    const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+    const proof = new Uint8Array(sign(null, joinBytes(body), key));
+    return this.ask({ id: joinId(body), request: encodeSignedRequest({ body, proof }) });
   }
 
   async ask({ id, request }: LeftRequest): Promise<JoinOutcome> {
@@ -109,7 +126,7 @@ async function forgedAnswer(left: Uint8Array): Promise<Uint8Array> {
   const times = { issuedAt: createdAt, expiresAt };
   const subject = { serial: newSerial(createdAt), gateway, publicKey: certified.publicKey, ...times };
   const certificate = await issueCertificate(await importAuthority(authority, pkcs8), subject);
-  const message = new Uint8Array(32);
+  const message = new Uint8Array(serverOf(gateway) === null ? 32 : 64);
   const sealed = await sealTo({ platform: nodeHpke, publicKey, info: joinedInfo(body), message });
   const [root, signing] = [newKeyPair(), newKeyPair()];
   const answer = encodeJoinAnswer({

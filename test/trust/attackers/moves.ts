@@ -88,12 +88,17 @@ export class Moves {
     return (await this.#joins()).byToken(gateway, token);
   }
 
-  /** Asks for a new certificate with the one that it has. */
-  async renew(): Promise<JoinOutcome> {
-    return (await this.#joins()).renewal(had(this.#identity));
+  /** Asks for a new certificate with the one that it has; under another name, if there is one. */
+  async renew(gateway?: string): Promise<JoinOutcome> {
+    return (await this.#joins()).renewal(had(this.#identity), gateway);
   }
 
-  /** The next request to join that a gateway leaves. */
+  /** Leaves this request with the token once more, to have the secrets in the answer sealed to itself. */
+  async reseal(left: LeftRequest, token: string): Promise<JoinOutcome> {
+    return (await this.#joins()).resealed(left, token);
+  }
+
+  /** The next request to join that somebody leaves. */
   async requestToJoin(): Promise<LeftRequest> {
     return (await this.#joins()).left();
   }
@@ -103,7 +108,7 @@ export class Moves {
     return (await this.#joins()).ask(left);
   }
 
-  /** Answers the next gateway that asks to join, in the place of the administration server. */
+  /** Answers the next program that asks to join, in the place of the administration server. */
   async answerJoin(): Promise<void> {
     await (await this.#joins()).answer();
   }
